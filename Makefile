@@ -1,0 +1,38 @@
+# The everyday commands. What a change must pass is in .ci/run; most targets here are steps of it.
+.DEFAULT_GOAL := help
+.PHONY: help build test race lint fmt fuzz demo run ci clean
+
+CONFIG ?= configs/worker.yaml
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/worker; Go stamps it with the version of the git tag or commit.
+	go build -trimpath -o bin/worker ./cmd/worker
+
+test: ## Run the tests.
+	go test ./...
+
+race: ## Run the tests under the race detector.
+	bash .ci/run test
+
+lint: ## Check the format, go vet, the linters and the module files.
+	bash .ci/run format modules vet lint
+
+fmt: ## Format the code.
+	go tool -modfile=tools/go.mod gofumpt -l -w .
+
+fuzz: ## Fuzz every target for FUZZTIME (10s).
+	bash .ci/run fuzz
+
+demo: ## Watch the whole way on embedded parts.
+	go run ./cmd/worker demo
+
+run: build ## Run the worker with CONFIG (configs/worker.yaml).
+	./bin/worker run -c $(CONFIG)
+
+ci: ## Everything that a change must pass.
+	bash .ci/run
+
+clean: ## Remove what was built.
+	rm -rf bin

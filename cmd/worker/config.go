@@ -1,0 +1,66 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"rekey/internal/config"
+)
+
+func (c *cli) configCommand() *cobra.Command {
+	check := c.withOutput(&cobra.Command{
+		Use:   "check FILE",
+		Short: "Check a configuration file and report all its mistakes at once",
+		Long: `Check a configuration file: syntax, unknown keys, types, and what cannot work. Every
+mistake is reported with its line. Nothing is contacted and no secret is read.`,
+		Example: "  worker config check configs/worker.yaml",
+		Args:    args(cobra.ExactArgs(1)),
+		RunE:    func(_ *cobra.Command, list []string) error { return c.checkConfig(list[0]) },
+	})
+	return noun("config", "Work with configuration files", check)
+}
+
+// checked is what `config check -o json` shows.
+type checked struct {
+	File     string    `json:"file"`
+	OK       bool      `json:"ok"`
+	Problems []problem `json:"problems"`
+}
+
+type problem struct {
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
+	Path    string `json:"path"`
+	Message string `json:"message"`
+}
+
+func (c *cli) checkConfig(file string) error {
+	_, err := config.Load(file)
+	invalid, ok := errors.AsType[*config.Invalid](err)
+	if err != nil && !ok {
+		return err
+	}
+	result := checked{File: file, OK: err == nil, Problems: []problem{}}
+	if invalid != nil {
+		for _, p := range invalid.Problems {
+			result.Problems = append(result.Problems, problem{p.Line, p.Column, p.Path, p.Message})
+		}
+	}
+	printErr := c.print(result, func(t *tabwriter.Writer) {
+		if err == nil {
+			_, _ = fmt.Fprintf(t, "%s: ok\n", file)
+			return
+		}
+		_, _ = fmt.Fprintln(t, err)
+	})
+	if printErr != nil {
+		return printErr
+	}
+	if err != nil {
+		return errReported
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"rekey/internal/app"
+	"rekey/internal/bus"
+	"rekey/internal/jobs"
+)
+
+func (c *cli) dlqCommand() *cobra.Command {
+	var limit int
+	ls := c.withOutput(c.withServer(&cobra.Command{
+		Use:     "ls",
+		Short:   "List dead letters, the latest first",
+		Example: "  worker dlq ls\n  worker dlq ls -o json",
+		Args:    args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.askDeadLetters(cmd.Context(), func(ctx context.Context, d *bus.DeadLetters) error {
+				list, err := d.List(ctx, limit)
+				if err != nil {
+					return err
+				}
+				return c.printDeadLetters(list)
+			})
+		},
+	}))
+	ls.Flags().IntVar(&limit, "limit", 50, "at most `N` dead letters")
+	show := c.withOutput(c.withServer(&cobra.Command{
+		Use:     "show N",
+		Short:   "Show one dead letter with its reason and the original message",
+		Example: "  worker dlq show 1",
+		Args:    args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			number, err := strconv.ParseUint(list[0], 10, 64)
+			if err != nil || number == 0 {
+				return fmt.Errorf("%w: N must be a number from `worker dlq ls`", errUsage)
+			}
+			return c.askDeadLetters(cmd.Context(), func(ctx context.Context, d *bus.DeadLetters) error {
+				letter, err := d.Show(ctx, number)
+				if errors.Is(err, jobs.ErrNotFound) {
+					return fmt.Errorf("dead letter %d: %w", number, err)
+				}
+				if err != nil {
+					return err
+				}
+				return c.printDeadLetter(letter)
+			})
+		},
+	}))
+	return noun("dlq", "Work with dead letters", ls, show)
+}
+
+func (c *cli) askDeadLetters(ctx context.Context, question func(context.Context, *bus.DeadLetters) error) error {
+	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
+		letters, err := bus.OpenDeadLetters(ctx, client.Conn, client.Names)
+		if err != nil {
+			return err
+		}
+		return question(ctx, letters)
+	})
+}
+
+func (c *cli) printDeadLetters(list []bus.DeadLetter) error {
+	if list == nil {
+		list = []bus.DeadLetter{}
+	}
+	return c.print(list, func(t *tabwriter.Writer) {
+		row(t, "N", "AT", "CODE", "KIND", "JOB", "REASON")
+		for _, d := range list {
+			row(t, d.Number, d.At, d.Code, d.Kind, d.JobID, short(d.Reason, 80))
+		}
+	})
+}
+
+func (c *cli) printDeadLetter(d bus.DeadLetter) error {
+	return c.print(d, func(t *tabwriter.Writer) {
+		row(t, "number", d.Number)
+		row(t, "at", d.At)
+		row(t, "subject", d.Subject)
+		row(t, "code", d.Code)
+		row(t, "reason", d.Reason)
+		row(t, "kind", d.Kind)
+		row(t, "job", d.JobID)
+		row(t, "event", d.Event.Source+" "+d.Event.ID)
+		row(t, "event subject", fmt.Sprintf("%s, sequence %d", d.Event.Subject, d.Event.Seq))
+		_, _ = fmt.Fprintf(t, "\n%s\n", d.Payload)
+	})
+}

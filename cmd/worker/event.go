@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"rekey/internal/app"
+)
+
+// maxEventFile bounds what is read as an event.
+const maxEventFile = 8 << 20
+
+func (c *cli) eventCommand() *cobra.Command {
+	var id string
+	publish := c.withOutput(c.withServer(&cobra.Command{
+		Use:   "publish CLASS FILE|-",
+		Short: "Publish an event from a file or standard input",
+		Long: `Publish an event: plain JSON with a kind, or a CloudEvent 1.0 in JSON. The class becomes
+the last part of the subject, as in rekey.v1.event.incident. The payload goes out as it is;
+the worker says what it makes of it.`,
+		Example: `  echo '{"kind":"x509.disable","params":{"project_id":"5ec0000000000000000000d1"}}' |
+    worker event publish incident -`,
+		Args: args(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			data, err := c.read(list[1])
+			if err != nil {
+				return err
+			}
+			return c.ask(cmd.Context(), func(ctx context.Context, client *app.Client) error {
+				return c.publishEvent(ctx, client, list[0], data, id)
+			})
+		},
+	}))
+	publish.Flags().StringVar(&id, "id", "", "`ID` of the event (Nats-Msg-Id), where it is no CloudEvent")
+	return noun("event", "Work with events", publish)
+}
+
+// published is what `event publish -o json` shows.
+type published struct {
+	Subject string `json:"subject"`
+	Seq     uint64 `json:"seq"`
+}
+
+func (c *cli) publishEvent(ctx context.Context, client *app.Client, class string, data []byte, id string) error {
+	seq, err := client.Conn.PublishRaw(ctx, client.Names, class, data, id)
+	if err != nil {
+		return err
+	}
+	result := published{Subject: client.Names.Event(class), Seq: seq}
+	return c.print(result, func(t *tabwriter.Writer) {
+		_, _ = fmt.Fprintf(t, "published on %s, sequence %d\n", result.Subject, result.Seq)
+	})
+}
+
+// read returns the content of a file, or of standard input for "-".
+func (c *cli) read(file string) ([]byte, error) {
+	in := c.stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close() //nolint:errcheck // It was only read.
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxEventFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", file, err)
+	}
+	if len(data) > maxEventFile {
+		return nil, fmt.Errorf("%s has more than %d bytes", file, maxEventFile)
+	}
+	return data, nil
+}

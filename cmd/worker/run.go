@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"rekey/internal/app"
+	"rekey/internal/config"
+)
+
+// version is the release; the Makefile and the release build set it.
+var version = ""
+
+// buildVersion returns the release and the commit, as far as the binary knows them.
+func buildVersion() (release, revision string) {
+	release, revision = version, "unknown"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return release, revision
+	}
+	if release == "" && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		release = info.Main.Version
+	}
+	if release == "" {
+		release = "dev"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			revision = s.Value
+		}
+	}
+	return release, revision
+}
+
+func (c *cli) runCommand() *cobra.Command {
+	return c.withConfig(&cobra.Command{
+		Use:   "run -c FILE",
+		Short: "Run the worker",
+		Long: `Run the worker until SIGTERM or SIGINT: it then takes no new work, lets calls in flight
+finish within worker.drain_timeout and puts the rest back. A second signal ends it at once.`,
+		Example: "  worker run -c configs/worker.yaml",
+		Args:    args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if env, _ := c.lookupEnv("REKEY_CONFIG"); c.configFile == "" && env == "" {
+				return fmt.Errorf("%w: -c FILE is required", errUsage)
+			}
+			cfg, err := c.config()
+			if err != nil {
+				return err
+			}
+			return c.runWorker(cmd.Context(), cfg)
+		},
+	})
+}
+
+func (c *cli) runWorker(ctx context.Context, cfg *config.Config) error {
+	log := c.logger(cfg.Log)
+	defer log.Sync() //nolint:errcheck // A terminal cannot be synced and says so.
+	host, err := os.Hostname()
+	if err != nil {
+		host = "worker"
+	}
+	release, revision := buildVersion()
+	return app.Run(ctx, app.Options{
+		Config: cfg, Name: app.WorkerName(host, os.Getpid(), time.Now()), Version: release, Revision: revision,
+		LookupEnv: c.lookupEnv, Logger: log,
+	})
+}
+
+// logger writes to standard error in the form and from the level that the configuration says.
+func (c *cli) logger(cfg config.Log) *zap.Logger {
+	level, err := zapcore.ParseLevel(cfg.Level)
+	if err != nil {
+		level = zapcore.InfoLevel // The configuration is validated; this is for an empty one.
+	}
+	encoding := zap.NewProductionEncoderConfig()
+	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	encoding.EncodeDuration = zapcore.StringDurationEncoder
+	encoder := zapcore.NewJSONEncoder(encoding)
+	if cfg.Format == "console" {
+		encoder = zapcore.NewConsoleEncoder(encoding)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(c.stderr)), level))
+}
+
+func (c *cli) versionCommand() *cobra.Command {
+	return c.withOutput(&cobra.Command{
+		Use: "version", Short: "Show the version", Example: "  worker version -o json", Args: args(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error { return c.showVersion() },
+	})
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"rekey/internal/atlas/sandbox"
+)
+
+// Environment variables that hold the sandbox's secrets, for it and for configs/demo.yaml.
+const (
+	envSandboxClientSecret = "REKEY_SANDBOX_CLIENT_SECRET" //nolint:gosec // The name of a variable.
+	envSandboxPrivateKey   = "REKEY_SANDBOX_PRIVATE_KEY"   //nolint:gosec // The name of a variable.
+)
+
+func (c *cli) sandboxCommand() *cobra.Command {
+	var listen string
+	var faults []string
+	cmd := &cobra.Command{
+		Use:   "sandbox",
+		Short: "Serve a stand-in for the Atlas API",
+		Long: `Serve a stand-in for the Atlas API until interrupted, to try a configuration without touching
+Atlas. Its secrets come from $` + envSandboxClientSecret + ` and $` + envSandboxPrivateKey + `
+where they are set; else it makes them up and prints them.
+
+Faults make it misbehave: OPERATION:KIND and fields. OPERATION is token, a kind of job or any;
+KIND is a status, reset, reset_after, slow, html, cut, endless or redirect; the fields are
+retry_after, delay, times, status and error_code. They can also be set while it runs:
+POST /sandbox/faults, DELETE /sandbox/faults; GET /sandbox/requests and /sandbox/state show
+what came and what is left.`,
+		Example: `  worker sandbox --listen 127.0.0.1:8474
+  worker sandbox --fault jwks.revoke:429:retry_after=2:times=1 --fault any:slow:delay=1s`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.serveSandbox(cmd.Context(), listen, faults) },
+	}
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8474", "`ADDRESS` to listen on")
+	cmd.Flags().StringArrayVar(&faults, "fault", nil, "`FAULT` to begin with; may be repeated")
+	return cmd
+}
+
+func (c *cli) serveSandbox(ctx context.Context, listen string, texts []string) error {
+	faults, err := parseFaults(texts)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	box, made, err := c.newSandbox()
+	if err != nil {
+		return err
+	}
+	if err := box.Inject(faults...); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", listen)
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", listen, err)
+	}
+	fmt.Fprintf(c.stdout, "sandbox: listening on http://%s\n", listener.Addr())
+	if err := c.printSandbox(box, made); err != nil {
+		return err
+	}
+	return box.Serve(ctx, listener)
+}
+
+func parseFaults(texts []string) ([]sandbox.Fault, error) {
+	var faults []sandbox.Fault
+	for _, text := range texts {
+		f, err := sandbox.ParseFault(text)
+		if err != nil {
+			return nil, err
+		}
+		faults = append(faults, f)
+	}
+	return faults, nil
+}
+
+// newSandbox builds a sandbox. made are the variables whose secrets it had to make up.
+func (c *cli) newSandbox() (box *sandbox.Sandbox, made map[string]string, err error) {
+	secrets, made := map[string]string{}, map[string]string{}
+	for variable, id := range sandboxAccounts() {
+		if value, _ := c.lookupEnv(variable); value != "" {
+			secrets[id] = value
+		} else {
+			made[variable] = id
+		}
+	}
+	box, err = sandbox.New(sandbox.Config{Secrets: secrets})
+	return box, made, err
+}
+
+// sandboxAccounts are the accounts of configs/demo.yaml by the variable of their secret.
+func sandboxAccounts() map[string]string {
+	return map[string]string{envSandboxClientSecret: sandbox.ClientID, envSandboxPrivateKey: sandbox.PublicKey}
+}
+
+// printSandbox shows what can be tried.
+func (c *cli) printSandbox(box *sandbox.Sandbox, made map[string]string) error {
+	for variable, id := range made {
+		if value, ok := box.Secret(id); ok {
+			fmt.Fprintf(c.stdout, "export %s=%s\n", variable, value)
+		}
+	}
+	t := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
+	row(t, "service account", sandbox.ClientID)
+	row(t, "API key", sandbox.PublicKey)
+	row(t, "jwks.revoke, idp.delete", "federation_id="+sandbox.FederationID+" identity_provider_id="+sandbox.IdentityProviderID)
+	row(t, "idp.delete, refused", "federation_id="+sandbox.FederationID+" identity_provider_id="+sandbox.LockedIdentityProviderID)
+	row(t, "role_mapping.delete", "federation_id="+sandbox.FederationID+" org_id="+sandbox.OrgID+" role_mapping_id="+sandbox.RoleMappingID)
+	row(t, "x509.disable", "project_id="+sandbox.ProjectID)
+	row(t, "token.revoke", "token=… from POST /api/oauth/token, or any text: an unknown token is revoked, too (RFC 7009)")
+	return t.Flush()
+}
+
+// operationsCalled counts the calls by operation.
+func operationsCalled(requests []sandbox.Request) map[string]int {
+	calls := map[string]int{}
+	for _, r := range requests {
+		if r.Status != http.StatusUnauthorized {
+			calls[r.Operation]++
+		}
+	}
+	return calls
+}

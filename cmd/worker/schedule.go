@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rekey/internal/app"
+	"rekey/internal/config"
+	"rekey/internal/jobs"
+	"rekey/internal/schedule"
+)
+
+func (c *cli) scheduleCommand() *cobra.Command {
+	var n int
+	ls := c.withOutput(c.withServer(&cobra.Command{
+		Use:     "ls",
+		Short:   "List the configured schedules with their last and next ticks",
+		Example: "  worker schedule ls -c configs/worker.yaml",
+		Args:    args(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listSchedules(cmd.Context()) },
+	}))
+	next := c.withOutput(c.withConfig(&cobra.Command{
+		Use:     "next NAME",
+		Short:   "Show the next ticks of a schedule",
+		Example: "  worker schedule next weekly-jwks -n 5 -c configs/worker.yaml",
+		Args:    args(cobra.ExactArgs(1)),
+		RunE:    func(_ *cobra.Command, list []string) error { return c.nextTicks(list[0], n) },
+	}))
+	next.Flags().IntVarP(&n, "count", "n", 5, "how many ticks (`N`)")
+	return noun("schedule", "Work with schedules", ls, next)
+}
+
+// scheduleRow is one schedule as `schedule ls -o json` shows it.
+type scheduleRow struct {
+	Name     string    `json:"name"`
+	Cron     string    `json:"cron"`
+	TimeZone string    `json:"time_zone"`
+	Kind     string    `json:"kind"`
+	Missed   string    `json:"missed"`
+	Last     time.Time `json:"last,omitzero"`
+	Next     time.Time `json:"next,omitzero"`
+}
+
+func (c *cli) listSchedules(ctx context.Context) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	specs, err := app.Specs(cfg.Schedules)
+	if err != nil {
+		return err
+	}
+	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
+		rows := []scheduleRow{}
+		for i, s := range cfg.Schedules {
+			state, err := client.ScheduleState(ctx, s.Name)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, newScheduleRow(s, specs[i], state))
+		}
+		return c.print(rows, func(t *tabwriter.Writer) {
+			row(t, "NAME", "CRON", "TIME ZONE", "KIND", "LAST", "NEXT")
+			for _, r := range rows {
+				row(t, r.Name, r.Cron, r.TimeZone, r.Kind, r.Last, r.Next)
+			}
+		})
+	})
+}
+
+func newScheduleRow(s config.Schedule, spec schedule.Spec, state schedule.State) scheduleRow {
+	r := scheduleRow{
+		Name: s.Name, Cron: s.Cron, TimeZone: s.TimeZone, Kind: string(s.Job.Kind), Missed: string(s.Missed), Last: state.LastFire,
+	}
+	if ticks := schedule.Upcoming(spec, time.Now(), 1); len(ticks) > 0 {
+		r.Next = ticks[0].At
+	}
+	return r
+}
+
+// tickRow is one tick as `schedule next -o json` shows it.
+type tickRow struct {
+	At  time.Time `json:"at"`  // The nominal time.
+	Due time.Time `json:"due"` // With jitter.
+}
+
+func (c *cli) nextTicks(name string, n int) error {
+	if n < 1 || n > 1000 {
+		return fmt.Errorf("%w: -n must be between 1 and 1000", errUsage)
+	}
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	specs, err := app.Specs(cfg.Schedules)
+	if err != nil {
+		return err
+	}
+	for _, spec := range specs {
+		if spec.Name == name {
+			return c.printTicks(spec, n)
+		}
+	}
+	return fmt.Errorf("schedule %s: %w", short(name, 64), jobs.ErrNotFound)
+}
+
+func (c *cli) printTicks(spec schedule.Spec, n int) error {
+	zone, err := time.LoadLocation(spec.Expr.Zone())
+	if err != nil {
+		return err
+	}
+	rows := []tickRow{}
+	for _, tick := range schedule.Upcoming(spec, time.Now(), n) {
+		rows = append(rows, tickRow{At: tick.At.In(zone), Due: tick.Due.In(zone)})
+	}
+	const layout = "Mon 2006-01-02 15:04:05 MST"
+	return c.print(rows, func(t *tabwriter.Writer) {
+		row(t, "TICK", "DUE WITH JITTER")
+		for _, r := range rows {
+			row(t, r.At.Format(layout), r.Due.Format(layout))
+		}
+	})
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/user"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nats-io/nuid"
+	"github.com/spf13/cobra"
+
+	"rekey/internal/app"
+	"rekey/internal/jobs"
+)
+
+// submitFlags are the fields of a request that are no parameters.
+type submitFlags struct {
+	account, lane, reason, requestedBy, id string
+	expiresIn, timeout                     time.Duration
+	separate, wait                         bool
+}
+
+func (c *cli) submitCommand() *cobra.Command {
+	var f submitFlags
+	cmd := c.withOutput(c.withServer(&cobra.Command{
+		Use:   "submit KIND name=value…",
+		Short: "Ask for a job",
+		Long: `Ask for a job: the request is published as an event, and the worker does the rest. A value
+can be read from a file with name=@FILE or from standard input with name=@-, so that a token
+does not stand in the shell's history.
+
+The kinds and their parameters:
+` + kindHelp(),
+		Example: `  worker job submit x509.disable project_id=5ec0000000000000000000d1 --lane urgent --wait
+  worker job submit token.revoke token=@- --account security --reason IR-4711 --wait < token.txt`,
+		Args:              args(cobra.MinimumNArgs(1)),
+		ValidArgsFunction: completeRequest,
+		RunE: func(cmd *cobra.Command, list []string) error {
+			request, err := c.request(list[0], list[1:], &f)
+			if err != nil {
+				return fmt.Errorf("%w: %w", errUsage, err)
+			}
+			return c.submit(cmd.Context(), request, &f)
+		},
+	}))
+	f.register(cmd)
+	return cmd
+}
+
+func (f *submitFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.account, "account", "", "`NAME` of the account (default: the only one)")
+	flags.StringVar(&f.lane, "lane", "", "`LANE`: urgent, normal (default) or bulk")
+	flags.StringVar(&f.reason, "reason", "", "free `TEXT`, shown in the result")
+	flags.StringVar(&f.requestedBy, "requested-by", "", "who asks, a free `TEXT` (default: the user's name)")
+	flags.StringVar(&f.id, "id", "", "`ID` of the request; the same one twice is one job (default: a new one)")
+	flags.DurationVar(&f.expiresIn, "expires-in", 0, "`DURATION` after which the job is not attempted any more")
+	flags.BoolVar(&f.separate, "separate", false, "make a job of its own even if an unfinished one has the same target")
+	flags.BoolVar(&f.wait, "wait", false, "show progress until the outcome; exit 0 only when the credential is dead")
+	flags.DurationVar(&f.timeout, "timeout", 0, "`DURATION` to wait at most; 0 is for ever")
+	complete(cmd, "lane", jobs.Names(jobs.Lanes()))
+}
+
+func kindHelp() string {
+	var b strings.Builder
+	for _, k := range jobs.Kinds() {
+		separator := ", "
+		if k == jobs.TokenRevoke {
+			separator = " or "
+		}
+		fmt.Fprintf(&b, "  %-20s %s\n", k, strings.Join(k.ParamNames(), separator))
+	}
+	return b.String()
+}
+
+func completeRequest(_ *cobra.Command, have []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(have) == 0 {
+		return jobs.Names(jobs.Kinds()), cobra.ShellCompDirectiveNoFileComp
+	}
+	kind, err := jobs.ParseKind(have[0])
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, name := range kind.ParamNames() {
+		names = append(names, name+"=")
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// request makes the request object of a command line.
+func (c *cli) request(kind string, pairs []string, f *submitFlags) (map[string]any, error) {
+	params := map[string]any{}
+	for _, pair := range pairs {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, errors.New("parameters must look like name=value")
+		}
+		if file, ok := strings.CutPrefix(value, "@"); ok {
+			data, err := c.read(file)
+			if err != nil {
+				return nil, err
+			}
+			value = strings.TrimSpace(string(data))
+		}
+		params[name] = value
+	}
+	request := map[string]any{"kind": kind, "params": params}
+	if f.requestedBy == "" {
+		if u, err := user.Current(); err == nil {
+			f.requestedBy = u.Username
+		}
+	}
+	for name, value := range map[string]string{
+		"account": f.account, "lane": f.lane, "reason": f.reason, "requested_by": f.requestedBy,
+	} {
+		if value != "" {
+			request[name] = value
+		}
+	}
+	if f.expiresIn != 0 {
+		request["expires_at"] = time.Now().Add(f.expiresIn).UTC().Format(time.RFC3339)
+	}
+	if f.separate {
+		request["coalesce"] = false
+	}
+	_, err := jobs.ParseRequest(jobs.Document{Fields: request})
+	return request, err
+}
+
+// submitted is what `job submit -o json` shows without --wait.
+type submitted struct {
+	JobID   string `json:"job_id"`
+	EventID string `json:"event_id"`
+}
+
+// operatorSource is the CloudEvents source of requests from the command line.
+const operatorSource = "rekey/operator"
+
+func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags) error {
+	id := f.id
+	if id == "" {
+		id = nuid.Next()
+	}
+	client, err := c.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	jobID, err := client.Submit(ctx, operatorSource, id, request)
+	if err != nil {
+		return err
+	}
+	if !f.wait {
+		return c.printSubmitted(submitted{JobID: jobID, EventID: id})
+	}
+	if f.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.timeout)
+		defer cancel()
+	}
+	return c.await(ctx, client, jobID, id)
+}
+
+// await shows how the job goes until it has its outcome.
+func (c *cli) await(ctx context.Context, client *app.Client, jobID, eventID string) error {
+	fmt.Fprintf(c.stderr, "job %s submitted\n", jobID)
+	last := ""
+	record, err := client.Await(ctx, jobID, eventID, func(r jobs.Record) {
+		if line := progress(r); line != last {
+			fmt.Fprintln(c.stderr, line)
+			last = line
+		}
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("job %s has no outcome yet; look with: worker job show %s", jobID, jobID)
+		}
+		return err
+	}
+	if err := c.printJob(record); err != nil {
+		return err
+	}
+	if !record.Outcome.Success() {
+		return errReported
+	}
+	return nil
+}
+
+// progress tells in one line how a job stands.
+func progress(r jobs.Record) string {
+	switch r.State {
+	case jobs.StateRunning:
+		return fmt.Sprintf("attempt %d is under way", r.AttemptCount)
+	case jobs.StateWaiting:
+		line := "waiting until " + r.RetryAt.Local().Format("15:04:05")
+		if n := len(r.Attempts); n > 0 {
+			line += fmt.Sprintf(" after attempt %d: %s", r.Attempts[n-1].Attempt, r.Attempts[n-1].Reason)
+		}
+		return line
+	case jobs.StateDone:
+		return "done: " + string(r.Outcome)
+	}
+	return "queued in lane " + string(r.Lane)
+}
+
+func (c *cli) printSubmitted(s submitted) error {
+	return c.print(s, func(t *tabwriter.Writer) {
+		row(t, "job", s.JobID)
+		row(t, "event", s.EventID)
+	})
+}

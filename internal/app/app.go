@@ -1,0 +1,262 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+
+	"rekey/internal/atlas"
+	"rekey/internal/bus"
+	"rekey/internal/config"
+	"rekey/internal/httpserver"
+	"rekey/internal/jobs"
+	"rekey/internal/ledger"
+	"rekey/internal/metrics"
+)
+
+// stopGrace is how long, beyond the drain, a worker may take to record what it cut off.
+const stopGrace = 15 * time.Second
+
+// httpGrace is how long a scrape in flight may take when the worker stops.
+const httpGrace = 3 * time.Second
+
+// Options are what a worker is made of.
+type Options struct {
+	Config    *config.Config
+	Name      string // Name of this worker, unique in the fleet.
+	Version   string
+	Revision  string
+	LookupEnv func(string) (string, bool) // Where secrets in environment variables are looked up.
+	Logger    *zap.Logger
+	// OnReady, when set, is told once where the worker can be reached, when it takes events.
+	OnReady func(Addresses)
+}
+
+// Addresses are where a running worker can be reached. They are empty where it cannot.
+type Addresses struct {
+	NATS string // URL of the embedded server.
+	HTTP string // host:port of metrics and health.
+}
+
+// worker is a worker while it runs.
+type worker struct {
+	Options
+	log      *zap.Logger
+	metrics  *metrics.Metrics
+	gatherer prometheus.Gatherer
+	embedded *bus.Embedded
+	conn     *bus.Conn
+	names    bus.Names
+	pauses   *bus.Pauses
+	atlas    *atlas.Client
+	http     *httpserver.Server
+	prepared atomic.Bool // Streams and buckets are there.
+	stack    stack
+}
+
+// Run builds a worker and runs it until ctx ends; then it stops in order: schedules,
+// consumers (draining what is in flight), HTTP, NATS last.
+func Run(ctx context.Context, opts Options) error {
+	w := &worker{Options: opts, log: opts.Logger.Named("app"), names: bus.NewNames(opts.Config.NATS.Namespace)}
+	// Parts outlive ctx: they are stopped one by one.
+	err := w.start(ctx)
+	if err == nil {
+		<-ctx.Done()
+		w.log.Info("stopping", zap.Duration("drain_timeout", opts.Config.Worker.DrainTimeout))
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		err = nil // Stopped before it was ready.
+	}
+	return errors.Join(err, w.stack.stop(w.log))
+}
+
+// start builds everything in the order in which one part needs the other.
+func (w *worker) start(ctx context.Context) error {
+	if err := w.startMetrics(); err != nil {
+		return err
+	}
+	if err := w.startNATS(); err != nil {
+		return err
+	}
+	if err := w.startAtlas(); err != nil {
+		return err
+	}
+	if err := w.startHTTP(); err != nil {
+		return err
+	}
+	stores, err := w.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.startJobs(stores); err != nil {
+		return err
+	}
+	if err := w.startSchedules(stores); err != nil {
+		return err
+	}
+	w.announce()
+	return nil
+}
+
+func (w *worker) startMetrics() error {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	schedules := make([]string, len(w.Config.Schedules))
+	for i, s := range w.Config.Schedules {
+		schedules[i] = s.Name
+	}
+	m, err := metrics.New(metrics.Config{
+		Registerer: registry, Kinds: jobs.Names(jobs.Kinds()), Lanes: jobs.Names(jobs.Lanes()),
+		Outcomes: jobs.Names(jobs.Outcomes()), Reasons: jobs.Names(jobs.Reasons()), Origins: jobs.Names(jobs.Origins()),
+		EventResults: jobs.Names(jobs.Intakes()), Operations: atlas.Operations(), Schedules: schedules,
+		Buckets: atlas.Buckets(), Version: w.Version, Revision: w.Revision,
+	})
+	if err != nil {
+		return fmt.Errorf("building the metrics: %w", err)
+	}
+	w.metrics, w.gatherer = m, registry
+	return nil
+}
+
+func (w *worker) startNATS() error {
+	if w.Config.NATS.IsEmbedded() {
+		cfg, err := embeddedConfig(w.Config.NATS.Embedded, w.LookupEnv, w.Logger)
+		if err != nil {
+			return err
+		}
+		if w.embedded, err = bus.StartEmbedded(cfg); err != nil {
+			return err
+		}
+		w.stack.push("embedded NATS server", func(context.Context) error { w.embedded.Stop(); return nil })
+	}
+	cfg, err := connectConfig(w.Config.NATS, w.LookupEnv)
+	if err != nil {
+		return err
+	}
+	cfg.Embedded, cfg.Name, cfg.Logger = w.embedded, "rekey/"+w.Version+" "+w.Name, w.Logger
+	cfg.Wait, cfg.OnState = true, w.metrics.SetNATSConnected
+	if w.conn, err = bus.Connect(cfg); err != nil {
+		return err
+	}
+	w.stack.push("NATS connection", func(context.Context) error { w.conn.Close(); return nil })
+	return nil
+}
+
+func (w *worker) startAtlas() error {
+	w.pauses = bus.NewPauses(w.conn, w.names, w.Config.NATS.Replicas)
+	cfg := atlasConfig(w.Config, w.LookupEnv)
+	cfg.Version, cfg.Recorder, cfg.Logger, cfg.Pauses = w.Version, w.metrics, w.Logger, w.pauses
+	client, err := atlas.New(cfg)
+	if err != nil {
+		return err
+	}
+	w.atlas = client
+	if len(w.Config.Atlas.Accounts) == 0 {
+		w.log.Warn("no account is configured: every request will be refused")
+	}
+	return nil
+}
+
+func (w *worker) startHTTP() error {
+	if w.Config.HTTP.Listen == "" {
+		return nil
+	}
+	server, err := httpserver.New(httpserver.Config{
+		Listen: w.Config.HTTP.Listen, Gatherer: w.gatherer, Logger: w.Logger,
+		Checks: []httpserver.Check{
+			{Name: "nats", Func: func(context.Context) error { return w.conn.Ready() }},
+			{Name: "streams", Func: func(context.Context) error { return w.ready() }},
+			{Name: "accounts", Func: w.atlas.CheckAccounts},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if err := server.Start(); err != nil {
+		return err
+	}
+	w.http = server
+	w.stack.push("HTTP server", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, httpGrace)
+		defer cancel()
+		return server.Stop(ctx)
+	})
+	return nil
+}
+
+func (w *worker) ready() error {
+	if !w.prepared.Load() {
+		return errors.New("streams and buckets are not prepared yet")
+	}
+	return nil
+}
+
+// stores are what lives in JetStream.
+type stores struct {
+	ledger    *ledger.Ledger
+	schedules *scheduleStore
+}
+
+// prepare creates what is missing in JetStream. NATS may come up later than the worker,
+// so it is attempted until it works or ctx ends.
+func (w *worker) prepare(ctx context.Context) (stores, error) {
+	const longest = 15 * time.Second
+	for delay := 250 * time.Millisecond; ; delay = min(2*delay, longest) {
+		s, err := w.open(ctx)
+		if err == nil {
+			w.prepared.Store(true)
+			return s, nil
+		}
+		w.log.Warn("JetStream is not ready", zap.Duration("delay", delay), zap.Error(err))
+		timer := time.NewTimer(delay)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return stores{}, context.Cause(ctx)
+		case <-timer.C:
+		}
+	}
+}
+
+func (w *worker) open(ctx context.Context) (s stores, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := w.conn.Ready(); err != nil {
+		return s, err
+	}
+	layout := bus.Layout{Names: w.names, Replicas: w.Config.NATS.Replicas, Logger: w.Logger}
+	if err := layout.Ensure(ctx, w.conn); err != nil {
+		return s, err
+	}
+	s.ledger, err = ledger.Open(ctx, w.conn.JetStream(), ledger.Config{Namespace: w.Config.NATS.Namespace, Replicas: w.Config.NATS.Replicas})
+	if err != nil {
+		return s, err
+	}
+	if err := w.pauses.Open(ctx); err != nil {
+		return s, err
+	}
+	s.schedules, err = openScheduleStore(ctx, w.conn, w.names, w.Config.NATS.Replicas)
+	return s, err
+}
+
+func (w *worker) announce() {
+	var addresses Addresses
+	if w.embedded != nil {
+		addresses.NATS = w.embedded.URL()
+	}
+	if w.http != nil {
+		addresses.HTTP = w.http.Addr()
+	}
+	w.log.Info("ready", zap.String("worker", w.Name), zap.String("version", w.Version), zap.String("nats", addresses.NATS),
+		zap.String("http", addresses.HTTP), zap.Int("concurrency", w.Config.Worker.Concurrency),
+		zap.Int("accounts", len(w.Config.Atlas.Accounts)), zap.Int("schedules", len(w.Config.Schedules)))
+	if w.OnReady != nil {
+		w.OnReady(addresses)
+	}
+}

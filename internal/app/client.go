@@ -1,0 +1,162 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/bus"
+	"rekey/internal/config"
+	"rekey/internal/jobs"
+	"rekey/internal/ledger"
+	"rekey/internal/schedule"
+)
+
+// Client is what the commands use to talk to a running fleet.
+type Client struct {
+	Conn   *bus.Conn
+	Names  bus.Names
+	Ledger *ledger.Ledger
+	config *config.Config
+}
+
+// Dial connects to the NATS server of the configuration (for an embedded one: where it
+// listens), or to server when that is not empty.
+func Dial(ctx context.Context, c *config.Config, server string, env lookup) (*Client, error) {
+	nats, err := reachable(c.NATS, server)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := connectConfig(nats, env)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Name, cfg.Logger = "rekey command line", zap.NewNop()
+	conn, err := bus.Connect(cfg)
+	if err != nil {
+		return nil, err
+	}
+	client := &Client{Conn: conn, Names: bus.NewNames(c.NATS.Namespace), config: c}
+	client.Ledger, err = ledger.Open(ctx, conn.JetStream(), ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas})
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return client, nil
+}
+
+// reachable is how the server of the configuration is reached from another process.
+func reachable(c config.NATS, server string) (config.NATS, error) {
+	switch {
+	case server != "" && !c.IsEmbedded():
+		c.URL = server
+	case server != "":
+		c.URL, c.Token = server, c.Embedded.Token
+	case c.IsEmbedded() && c.Embedded.Listen == "":
+		return c, fmt.Errorf("the configured embedded server is kept inside its process (nats.embedded.listen is empty)")
+	case c.IsEmbedded():
+		host, port, err := net.SplitHostPort(c.Embedded.Listen)
+		if err != nil {
+			return c, fmt.Errorf("nats.embedded.listen: %w", err)
+		}
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			host = "127.0.0.1"
+		}
+		c.URL, c.Token = "nats://"+net.JoinHostPort(host, port), c.Embedded.Token
+	}
+	return c, nil
+}
+
+// Close closes the connection.
+func (c *Client) Close() { c.Conn.Close() }
+
+// Submit publishes a request for a job and returns the id of the job that it makes. source
+// and id are the event's identity.
+func (c *Client) Submit(ctx context.Context, source, id string, request map[string]any) (string, error) {
+	doc := jobs.Document{Fields: request}
+	req, err := jobs.ParseRequest(doc)
+	if err != nil {
+		return "", err
+	}
+	if _, err := c.Conn.PublishRequest(ctx, c.Names, jobs.ClassOperator, source, id, request); err != nil {
+		return "", err
+	}
+	return jobs.ID(source, id, req.Kind, req.Params), nil
+}
+
+// ScheduleState is what the fleet remembers of a schedule.
+func (c *Client) ScheduleState(ctx context.Context, name string) (schedule.State, error) {
+	store, err := openScheduleStore(ctx, c.Conn, c.Names, c.config.NATS.Replicas)
+	if err != nil {
+		return schedule.State{}, err
+	}
+	state, _, err := store.Load(ctx, name)
+	return state, err
+}
+
+// WorkerName is a name for a worker that no other in the fleet has: the host, the process
+// and the moment.
+func WorkerName(host string, pid int, now time.Time) string {
+	host = strings.ToLower(strings.SplitN(host, ".", 2)[0])
+	return fmt.Sprintf("%s-%d-%x", host, pid, now.UnixMilli()&0xffffff)
+}
+
+// Await calls progress for every change of a job until it is done, and returns its record.
+// When the job's event ends in the dead letters, it returns why, as an error.
+func (c *Client) Await(ctx context.Context, jobID, eventID string, progress func(jobs.Record)) (jobs.Record, error) {
+	known, err := c.awaitRecord(ctx, jobID, eventID)
+	if err != nil {
+		return jobs.Record{}, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	complete := errors.New("complete")
+	var last jobs.Record
+	err = c.Ledger.Watch(ctx, known.JobID, func(r jobs.Record) {
+		last = r
+		progress(r)
+		if r.Done() {
+			cancel(complete)
+		}
+	})
+	if errors.Is(err, complete) {
+		return last, nil
+	}
+	return last, err
+}
+
+// awaitRecord waits until the job, or the one that it was joined into, has a record.
+func (c *Client) awaitRecord(ctx context.Context, jobID, eventID string) (jobs.Record, error) {
+	const lookEvery = 100 * time.Millisecond
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
+	if err != nil {
+		return jobs.Record{}, err
+	}
+	for {
+		record, err := c.Ledger.Find(ctx, jobID)
+		if !errors.Is(err, jobs.ErrNotFound) {
+			return record, err
+		}
+		latest, err := letters.List(ctx, 10)
+		if err != nil {
+			return jobs.Record{}, err
+		}
+		for _, letter := range latest {
+			if letter.Event.ID == eventID {
+				return jobs.Record{}, fmt.Errorf("the request was not accepted: %s", letter.Reason)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return jobs.Record{}, context.Cause(ctx)
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/bus"
+	"rekey/internal/jobs"
+)
+
+// startJobs starts what takes events in and runs jobs.
+func (w *worker) startJobs(s stores) error {
+	queue := bus.NewQueue(w.conn, w.names)
+	runner, err := jobs.NewRunner(jobs.RunnerConfig{
+		Worker: w.Name, CallTimeout: w.Config.Atlas.Timeout,
+		Retry: jobs.RetryPolicy{
+			Base: w.Config.Retry.Base, Cap: w.Config.Retry.Cap,
+			MaxAttempts: w.Config.Retry.MaxAttempts, MaxAge: w.Config.Retry.MaxAge,
+		},
+		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.atlas, Pacer: w.atlas,
+		Announcer: bus.NewAnnouncer(w.conn, w.names), Recorder: w.metrics, Logger: w.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	workers := &bus.Workers{
+		Conn: w.conn, Names: w.names, Runner: runner, Concurrency: w.Config.Worker.Concurrency, Logger: w.Logger,
+	}
+	intake := bus.Intake{
+		Conn: w.conn, Names: w.names, Recorder: w.metrics, Logger: w.Logger,
+		Desk: jobs.NewDesk(s.ledger, s.ledger.Targets(), queue, w.atlas, w.metrics),
+	}
+	stats := bus.Stats{Conn: w.conn, Names: w.names, Running: workers.Running, Recorder: w.metrics, Logger: w.Logger}
+	w.background("shared pauses", w.atlas.Run)
+	w.background("queue statistics", stats.Run)
+	w.drained("workers", workers.Run)
+	w.background("intake", intake.Run)
+	if w.http != nil {
+		w.stack.push("readiness", func(context.Context) error { w.http.Drain(); return nil })
+	}
+	return nil
+}
+
+// background runs a part until it is stopped, and starts it again when it fails.
+func (w *worker) background(name string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	var part sync.WaitGroup
+	part.Go(func() { w.keep(ctx, name, run) })
+	w.stack.push(name, func(context.Context) error {
+		cancel(jobs.ErrStopping)
+		part.Wait()
+		return nil
+	})
+}
+
+// drained runs the part that makes calls. It is stopped in two steps: first it takes
+// nothing new, then, after the drain timeout, what is still running is cut off.
+func (w *worker) drained(name string, run func(ctx, pull context.Context) error) {
+	ctx, cut := context.WithCancelCause(context.Background())
+	pull, stopPulling := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.keep(pull, name, func(pull context.Context) error { return run(ctx, pull) })
+	}()
+	w.stack.push(name, func(context.Context) error {
+		defer cut(jobs.ErrStopping)
+		stopPulling(jobs.ErrStopping)
+		if within(done, w.Config.Worker.DrainTimeout) {
+			return nil
+		}
+		w.log.Warn("the drain timeout is over: calls in flight are cut off", zap.Duration("drain_timeout", w.Config.Worker.DrainTimeout))
+		cut(jobs.ErrStopping)
+		if !within(done, stopGrace) {
+			return errors.New("jobs did not end in time; they come again when their lease is over")
+		}
+		return nil
+	})
+}
+
+// keep runs a part until ctx ends. A part that fails is started again: nothing stops
+// silently, and nothing stops for good.
+func (w *worker) keep(ctx context.Context, name string, run func(context.Context) error) {
+	const pause = time.Second
+	for ctx.Err() == nil {
+		err := run(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		w.log.Error("a part failed and is started again", zap.String("part", name), zap.Error(err))
+		within(ctx.Done(), pause)
+	}
+}
+
+// within waits for done, at most for d, and reports whether it came.
+func within(done <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}

@@ -1,0 +1,118 @@
+package app
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/atlas"
+	"rekey/internal/bus"
+	"rekey/internal/config"
+	"rekey/internal/secret"
+)
+
+// lookup finds environment variables.
+type lookup = func(string) (string, bool)
+
+func embeddedConfig(c config.Embedded, env lookup, log *zap.Logger) (bus.EmbeddedConfig, error) {
+	token, err := optional(c.Token, env)
+	if err != nil {
+		return bus.EmbeddedConfig{}, fmt.Errorf("nats.embedded.token: %w", err)
+	}
+	cfg := bus.EmbeddedConfig{
+		Listen: c.Listen, StoreDir: c.StoreDir, Token: token, MaxPayload: c.MaxPayloadMiB << 20, Logger: log,
+	}
+	if c.TLS.CertFile == "" {
+		return cfg, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+	if err != nil {
+		return cfg, fmt.Errorf("nats.embedded.tls: %w", err)
+	}
+	cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	if c.TLS.ClientCAFile != "" {
+		cfg.TLS.ClientAuth = tls.RequireAndVerifyClientCert
+		if cfg.TLS.ClientCAs, err = pool(c.TLS.ClientCAFile); err != nil {
+			return cfg, fmt.Errorf("nats.embedded.tls.client_ca_file: %w", err)
+		}
+	}
+	return cfg, nil
+}
+
+// connectConfig reads the credentials for NATS. For an embedded server they are its own.
+func connectConfig(c config.NATS, env lookup) (bus.ConnectConfig, error) {
+	cfg := bus.ConnectConfig{URL: c.URL}
+	if c.IsEmbedded() {
+		return cfg, nil
+	}
+	cfg.CredentialsFile, cfg.User = c.CredentialsFile, c.User
+	var err error
+	if cfg.Password, err = optional(c.Password, env); err != nil {
+		return cfg, fmt.Errorf("nats.password: %w", err)
+	}
+	if cfg.Token, err = optional(c.Token, env); err != nil {
+		return cfg, fmt.Errorf("nats.token: %w", err)
+	}
+	if cfg.NKeySeed, err = optional(secret.Ref{File: c.NKeyFile}, env); err != nil {
+		return cfg, fmt.Errorf("nats.nkey_file: %w", err)
+	}
+	cfg.TLS, err = clientTLS(c.TLS)
+	return cfg, err
+}
+
+func clientTLS(c config.ClientTLS) (*tls.Config, error) {
+	if c == (config.ClientTLS{}) {
+		return nil, nil //nolint:nilnil // No settings: what the URL's scheme asks for.
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CAFile != "" {
+		roots, err := pool(c.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("nats.tls.ca_file: %w", err)
+		}
+		cfg.RootCAs = roots
+	}
+	if c.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("nats.tls: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{cert}
+	}
+	return cfg, nil
+}
+
+func pool(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	certs := x509.NewCertPool()
+	if !certs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", file)
+	}
+	return certs, nil
+}
+
+func optional(ref secret.Ref, env lookup) (secret.Value, error) {
+	if ref.IsZero() {
+		return secret.Value{}, nil
+	}
+	return ref.Read(env)
+}
+
+func atlasConfig(c *config.Config, env lookup) atlas.Config {
+	cfg := atlas.Config{
+		BaseURL: c.Atlas.BaseURL, Timeout: c.Atlas.Timeout, X509API: c.Atlas.X509API, CAFile: c.Atlas.CAFile,
+		MaxRetryAfter: c.Retry.RetryAfterCap, Concurrency: c.Worker.Concurrency, LookupEnv: env,
+	}
+	for _, a := range c.Atlas.Accounts {
+		cfg.Accounts = append(cfg.Accounts, atlas.Account{
+			Name: a.Name, ClientID: a.ClientID, ClientSecret: a.ClientSecret, PublicKey: a.PublicKey, PrivateKey: a.PrivateKey,
+		})
+	}
+	return cfg
+}

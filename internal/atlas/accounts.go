@@ -1,0 +1,102 @@
+package atlas
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"rekey/internal/jobs"
+	"rekey/internal/secret"
+)
+
+// account is a configured Account with what is known about it.
+type account struct {
+	Account
+	tokens *tokenCache // Of a service account.
+	nonces nonces      // Of an API key.
+
+	mu      sync.Mutex // Guards refused.
+	refused error      // Why its last authentication was refused; nil when it worked or none was made.
+}
+
+func (c *Client) newAccount(cfg Account) *account {
+	a := &account{Account: cfg}
+	a.tokens = newTokenCache(func(ctx context.Context) (bearer, *jobs.Failure) { return c.fetchToken(ctx, a) })
+	return a
+}
+
+func (a *account) isService() bool { return a.ClientID != "" }
+
+// identity is what the API knows the account by. It is no secret.
+func (a *account) identity() string { return a.ClientID + a.PublicKey }
+
+// secret returns where the account's secret is.
+func (a *account) secret() secret.Ref {
+	if a.isService() {
+		return a.ClientSecret
+	}
+	return a.PrivateKey
+}
+
+// refuse notes that the API did not accept the account's credentials.
+func (a *account) refuse(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refused = err
+}
+
+// admit notes that the API accepted the account's credentials.
+func (a *account) admit() { a.refuse(nil) }
+
+func (a *account) refusal() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.refused
+}
+
+// CheckAccounts joins one error for each account that cannot be used now: its secret cannot
+// be read, or its last authentication was refused and none has worked since. It makes no
+// request, so an account that was never used is taken to be good.
+func (c *Client) CheckAccounts(ctx context.Context) error {
+	var problems []error
+	for _, name := range c.names {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("checking the accounts: %w", context.Cause(ctx))
+		}
+		a := c.accounts[name]
+		if _, err := a.secret().Read(c.lookupEnv); err != nil {
+			problems = append(problems, fmt.Errorf("account %s: %w", name, err))
+		} else if err := a.refusal(); err != nil {
+			problems = append(problems, fmt.Errorf("account %s: its last authentication was refused: %w", name, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// Resolve returns the account for a request that names one, or none. The error is a
+// *jobs.Malformed.
+func (c *Client) Resolve(kind jobs.Kind, name string) (string, error) {
+	malformed := func(format string, args ...any) (string, error) {
+		return "", &jobs.Malformed{Field: "account", Detail: fmt.Sprintf(format, args...)}
+	}
+	known := strings.Join(c.names, ", ")
+	if len(c.names) == 0 {
+		return malformed("no account is configured")
+	}
+	if name == "" {
+		if len(c.names) > 1 {
+			return malformed("is required, as there are several accounts: %s", known)
+		}
+		name = c.names[0]
+	}
+	a, ok := c.accounts[name]
+	if !ok {
+		return malformed("is not the name of an account; there is %s", known)
+	}
+	if kind == jobs.TokenRevoke && !a.isService() {
+		return malformed("%s needs a service account; %s is an API key", kind, name)
+	}
+	return name, nil
+}

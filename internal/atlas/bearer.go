@@ -1,0 +1,152 @@
+package atlas
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+
+	"rekey/internal/jobs"
+	"rekey/internal/secret"
+)
+
+// Lifetimes of a bearer token.
+const (
+	// assumedLifetime is that of a token whose answer names none, or one that is no time at all.
+	// Atlas's live an hour; an early renewal costs less than a refused call.
+	assumedLifetime = 5 * time.Minute
+	// maxLifetime is the longest that is believed.
+	maxLifetime = 24 * time.Hour
+	// maxRenewal is how long before its end a token is renewed, at most; else a tenth of its life.
+	maxRenewal = 5 * time.Minute
+)
+
+// errAnswered stops the OAuth library where the answer is no token: ours tells more of it.
+var errAnswered = errors.New("the answer is no token")
+
+// bearer makes the request with the account's bearer token. After a 401, which can mean that
+// the token was revoked or has just expired, it makes it once more with a fresh one.
+func (k *call) bearer(ctx context.Context) (exchange, *jobs.Failure) {
+	ex, token, failure := k.withToken(ctx)
+	if failure != nil || ex.status != http.StatusUnauthorized {
+		return ex, failure
+	}
+	// Exactly this token: another job may have fetched a fresh one since.
+	k.account.tokens.invalidate(token)
+	ex, _, failure = k.withToken(ctx)
+	return ex, failure
+}
+
+func (k *call) withToken(ctx context.Context) (exchange, secret.Value, *jobs.Failure) {
+	token, failure := k.account.tokens.get(ctx)
+	if failure != nil {
+		return exchange{}, secret.Value{}, failure
+	}
+	k.hide(token)
+	ex, failure := k.send(ctx, "Bearer "+token.Reveal())
+	return ex, token, failure
+}
+
+// tokenEndpoint is what requests for the account's bearer tokens are made for.
+func tokenEndpoint(a *account) endpoint {
+	return endpoint{operation: OperationToken, bucket: bucket{set: setOAuthToken, entity: a.identity()}}
+}
+
+// fetchToken asks for a new bearer token (RFC 6749 section 4.4).
+func (c *Client) fetchToken(ctx context.Context, a *account) (bearer, *jobs.Failure) {
+	clientSecret, err := a.ClientSecret.Read(c.lookupEnv)
+	if err != nil {
+		return bearer{}, misconfigured(fmt.Errorf("account %s: %w", a.Name, err))
+	}
+	transport := &tokenTransport{client: c, to: tokenEndpoint(a)}
+	library := clientcredentials.Config{
+		ClientID:     a.ClientID,
+		ClientSecret: clientSecret.Reveal(),
+		TokenURL:     c.baseURL + pathToken,
+		AuthStyle:    oauth2.AuthStyleInHeader, // Without it the library would repeat a refused request in another style.
+	}
+	start := time.Now()
+	token, err := library.Token(context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: transport}))
+	if err == nil {
+		err = checkToken(token)
+	}
+	if err != nil {
+		failure := c.failureFrom(ctx, transport.to, transport.last, []secret.Value{clientSecret})
+		return bearer{}, a.tokenFailure(failure)
+	}
+	a.admit()
+	return newBearer(token, start), nil
+}
+
+// tokenFailure turns the failure of a request for a token into that of the job.
+func (a *account) tokenFailure(f *jobs.Failure) *jobs.Failure {
+	if f.Reason == jobs.ReasonUnauthorized || f.Reason == jobs.ReasonForbidden {
+		a.refuse(f.Err)
+	}
+	// What was not found is no target of a job, and nothing was done to one.
+	if f.Reason == jobs.ReasonNotFound {
+		f.Reason = jobs.ReasonProtocol
+	}
+	f.MaybeEffective = false
+	f.Err = fmt.Errorf("fetching a bearer token: %w", f.Err)
+	return f
+}
+
+// checkToken reports what makes a token useless. The library has made sure that there is one.
+func checkToken(token *oauth2.Token) error {
+	if !strings.EqualFold(token.Type(), "Bearer") {
+		return errors.New("the token is not of type Bearer")
+	}
+	if !isToken(token.AccessToken) {
+		return errors.New("the token cannot stand in a header")
+	}
+	return nil
+}
+
+// newBearer counts the token's lifetime from when it was asked for, so that it never ends
+// earlier than is thought.
+func newBearer(token *oauth2.Token, asked time.Time) bearer {
+	lifetime := assumedLifetime
+	if left := time.Until(token.Expiry).Round(time.Second); !token.Expiry.IsZero() && left > 0 {
+		lifetime = min(left, maxLifetime)
+	}
+	expires := asked.Add(lifetime)
+	return bearer{
+		value:   secret.New(token.AccessToken),
+		expires: expires,
+		renew:   expires.Add(-min(lifetime/10, maxRenewal)),
+	}
+}
+
+// tokenTransport makes the OAuth library's request as every other request is made, and
+// remembers the answer for failureFrom.
+type tokenTransport struct {
+	client *Client
+	to     endpoint
+	last   exchange
+}
+
+// RoundTrip implements http.RoundTripper. It hands back complete answers of success only,
+// which includes that the library gets no redirect to follow.
+func (t *tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context()) // A RoundTripper must leave the request as it is.
+	req.Header.Set("Accept", "application/json")
+	t.last = t.client.send(req.Context(), t.to, req)
+	if t.last.status/100 != 2 || t.last.err != nil {
+		return nil, errAnswered
+	}
+	return &http.Response{
+		StatusCode: t.last.status,
+		// Of other types the library would make what it can.
+		Header:  http.Header{"Content-Type": {"application/json"}},
+		Body:    io.NopCloser(bytes.NewReader(t.last.body)),
+		Request: req,
+	}, nil
+}

@@ -1,0 +1,150 @@
+package atlas
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"rekey/internal/jobs"
+	"rekey/internal/secret"
+)
+
+// call is one attempt at one job.
+type call struct {
+	client  *Client
+	job     jobs.Job
+	account *account
+	op      operation
+	to      endpoint
+	// hidden are the secrets that this call has used. What the API says is scrubbed of them.
+	hidden []secret.Value
+}
+
+// Revoke makes the call that the job asks for. The error is a *jobs.Failure. Several jobs may
+// be revoked at once; each request takes at most the configured timeout, all of them together
+// as long as ctx allows.
+func (c *Client) Revoke(ctx context.Context, job jobs.Job) (jobs.Answer, error) {
+	k, failure := c.newCall(job)
+	if failure != nil {
+		return jobs.Answer{}, failure
+	}
+	ex, failure := k.request(ctx)
+	if failure != nil {
+		return jobs.Answer{}, failure
+	}
+	answer, failure := k.conclude(ctx, ex)
+	if failure != nil {
+		return jobs.Answer{}, failure
+	}
+	return answer, nil
+}
+
+func (c *Client) newCall(job jobs.Job) (*call, *jobs.Failure) {
+	a, ok := c.accounts[job.Account]
+	if !ok {
+		return nil, misconfigured(fmt.Errorf("account %q is not configured", job.Account))
+	}
+	op, ok := c.operations[job.Kind]
+	if !ok {
+		return nil, misconfigured(fmt.Errorf("there is no call for jobs of kind %q", job.Kind))
+	}
+	k := &call{client: c, job: job, account: a, op: op}
+	k.to = endpoint{operation: string(job.Kind), bucket: op.bucket(a, job)}
+	return k, nil
+}
+
+// request makes the request as the account may: token.revoke takes the account's secret
+// itself, everything else what its kind of account takes.
+func (k *call) request(ctx context.Context) (exchange, *jobs.Failure) {
+	switch {
+	case k.job.Kind == jobs.TokenRevoke && !k.account.isService():
+		return exchange{}, misconfigured(fmt.Errorf("%s needs a service account; %s is an API key", k.job.Kind, k.account.Name))
+	case k.job.Kind == jobs.TokenRevoke:
+		return k.basic(ctx)
+	case k.account.isService():
+		return k.bearer(ctx)
+	}
+	return k.digest(ctx)
+}
+
+// newRequest builds the request without its authentication.
+func (k *call) newRequest(ctx context.Context, body io.Reader) (*http.Request, *jobs.Failure) {
+	req, err := http.NewRequestWithContext(ctx, k.op.method, k.op.url(k.client.baseURL, k.job), body)
+	if err != nil {
+		return nil, misconfigured(fmt.Errorf("building the request of %s: %w", k.job.Kind, withoutURL(err)))
+	}
+	req.Header.Set("Accept", k.op.accept)
+	return req, nil
+}
+
+// send sends the request with this value of the header Authorization.
+func (k *call) send(ctx context.Context, authorization string) (exchange, *jobs.Failure) {
+	req, failure := k.newRequest(ctx, http.NoBody)
+	if failure != nil {
+		return exchange{}, failure
+	}
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
+	return k.client.send(ctx, k.to, req), nil
+}
+
+// ownSecret reads the account's secret.
+func (k *call) ownSecret() (secret.Value, *jobs.Failure) {
+	value, err := k.account.secret().Read(k.client.lookupEnv)
+	if err != nil {
+		return secret.Value{}, misconfigured(fmt.Errorf("account %s: %w", k.account.Name, err))
+	}
+	k.hide(value)
+	return value, nil
+}
+
+func (k *call) hide(value secret.Value) { k.hidden = append(k.hidden, value) }
+
+// conclude turns the answer into what it proves, or into a failure.
+func (k *call) conclude(ctx context.Context, ex exchange) (jobs.Answer, *jobs.Failure) {
+	if known, ok := k.op.success[ex.status]; ok && ex.err == nil && goodBody(ex) {
+		k.account.admit()
+		return jobs.Answer{Status: ex.status, RequestID: requestID(ex.header, k.hidden), Known: known}, nil
+	}
+	// A bearer call has not read the account's secret, which an answer could repeat all the
+	// same. If it cannot be read now there is nothing to look for.
+	if own, err := k.account.secret().Read(k.client.lookupEnv); err == nil {
+		k.hide(own)
+	}
+	failure := k.client.failureFrom(ctx, k.to, ex, k.hidden)
+	k.noteAuthentication(failure)
+	return jobs.Answer{}, failure
+}
+
+// goodBody reports whether a body can be that of a success: not a page of HTML, and no error
+// document. RFC 7009 section 2.2 has clients ignore what else there is.
+func goodBody(ex exchange) bool {
+	if isHTML(ex) {
+		return false
+	}
+	_, isError := parseProblem(ex.body)
+	return !isError
+}
+
+// noteAuthentication remembers what the failure says about the account's credentials.
+func (k *call) noteAuthentication(failure *jobs.Failure) {
+	switch {
+	case failure.Reason == jobs.ReasonUnauthorized:
+		k.account.refuse(failure.Err)
+	case failure.Reason == jobs.ReasonForbidden:
+		// Of the API itself, this is about the resource, unless it is about where we call from.
+		if k.job.Kind == jobs.TokenRevoke || strings.Contains(failure.Answer.Code, "ACCESS_LIST") {
+			k.account.refuse(failure.Err)
+		}
+	case failure.Reason == jobs.ReasonNotFound, failure.Reason == jobs.ReasonConflict:
+		k.account.admit()
+	}
+}
+
+// misconfigured is the failure of a call that could not be made for a reason at home.
+func misconfigured(err error) *jobs.Failure {
+	return &jobs.Failure{Reason: jobs.ReasonConfig, Err: err}
+}

@@ -1,0 +1,229 @@
+package atlas
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+	"rekey/internal/secret"
+)
+
+// Defaults of Config.
+const (
+	// DefaultBaseURL is the commercial cloud; that of the US government is https://cloud.mongodbgov.com.
+	DefaultBaseURL = "https://cloud.mongodb.com"
+	// DefaultTimeout bounds one HTTP request.
+	DefaultTimeout = 30 * time.Second
+	// DefaultMaxRetryAfter is the longest Retry-After that is believed.
+	DefaultMaxRetryAfter = 6 * time.Hour
+	// DefaultConcurrency is how many connections are kept open.
+	DefaultConcurrency = 16
+)
+
+// Values of Config.X509API.
+const (
+	X509APIv2  = "v2"
+	X509APIv10 = "v1.0"
+)
+
+// Recorder counts requests and shows what the API says about its rate limits.
+type Recorder interface {
+	// Request counts one HTTP request. The code is its status, or "error" when no answer came.
+	Request(operation, code string, d time.Duration)
+	// RetryAfter records a wait that the API asked for.
+	RetryAfter(operation string, d time.Duration)
+	// BucketTokens records how many requests a rate bucket has left. The bucket is one of Buckets.
+	BucketTokens(bucket string, n float64)
+}
+
+// Config says where the API is and who calls it.
+type Config struct {
+	// BaseURL is scheme and host of the API. Empty means DefaultBaseURL.
+	BaseURL string
+	// Timeout bounds one HTTP request, from the connection to the end of the answer. An attempt
+	// may need several; its context bounds them all. Zero means DefaultTimeout.
+	Timeout time.Duration
+	// X509API is the path of x509.disable: X509APIv2 (also when empty) or X509APIv10.
+	X509API string
+	// CAFile is a PEM file with authorities to trust besides those of the system. It is read
+	// once. Empty means none.
+	CAFile string
+	// Accounts are who may call. None is allowed; then every job fails with jobs.ReasonConfig.
+	Accounts []Account
+	// LookupEnv finds the secrets that are in environment variables. Nil finds none.
+	LookupEnv func(string) (string, bool)
+	// MaxRetryAfter is the longest Retry-After that is believed. Zero means DefaultMaxRetryAfter.
+	MaxRetryAfter time.Duration
+	// Concurrency is how many jobs are attempted at once; that many idle connections are kept.
+	// Zero means DefaultConcurrency.
+	Concurrency int
+	// Version is the version of Rekey for the header User-Agent. Empty means "unknown".
+	Version string
+	// Recorder is required.
+	Recorder Recorder
+	// Logger takes what has no job to be told with. Nil logs nothing.
+	Logger *zap.Logger
+	// Transport makes the HTTP requests. Nil means a transport of its own, with the proxy of the
+	// environment, the CAFile and limits on every wait. It is for tests.
+	Transport http.RoundTripper
+	// Pauses shares the pauses of rate buckets with the other workers. Nil means that each
+	// worker has to find out for itself.
+	Pauses PauseStore
+}
+
+// Account is an identity at the API: a service account (ClientID and ClientSecret) or an API
+// key (PublicKey and PrivateKey). Its secret is read anew each time it is needed, so that a
+// rotated file is picked up.
+type Account struct {
+	// Name is how jobs call it; unique.
+	Name string
+	// ClientID is the id of a service account (mdb_sa_id_…); empty for an API key.
+	ClientID     string
+	ClientSecret secret.Ref
+	// PublicKey is the public half of an API key; empty for a service account.
+	PublicKey  string
+	PrivateKey secret.Ref
+}
+
+// Client calls the API. It implements jobs.Revoker, jobs.Pacer and jobs.Accounts, and may be
+// used by several goroutines at once.
+type Client struct {
+	baseURL    string
+	timeout    time.Duration
+	errTimeout error
+	maxWait    time.Duration
+	userAgent  string
+	transport  http.RoundTripper
+	lookupEnv  func(string) (string, bool)
+	operations map[jobs.Kind]operation
+	accounts   map[string]*account
+	names      []string // Of the accounts, as configured.
+	pacer      *pacer
+	recorder   Recorder
+	log        *zap.Logger
+}
+
+var (
+	_ jobs.Revoker  = (*Client)(nil)
+	_ jobs.Pacer    = (*Client)(nil)
+	_ jobs.Accounts = (*Client)(nil)
+)
+
+// New returns a Client. It makes no request and reads no secret; the error joins all mistakes
+// in the Config.
+func New(cfg Config) (*Client, error) {
+	cfg = withDefaults(cfg)
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("building the Atlas client: %w", err)
+	}
+	transport := cfg.Transport
+	if transport == nil {
+		own, err := newTransport(cfg)
+		if err != nil {
+			return nil, fmt.Errorf("building the Atlas client: %w", err)
+		}
+		transport = own
+	}
+	c := &Client{
+		baseURL:    strings.TrimSuffix(cfg.BaseURL, "/"),
+		timeout:    cfg.Timeout,
+		errTimeout: fmt.Errorf("the request took longer than %s", cfg.Timeout),
+		maxWait:    cfg.MaxRetryAfter,
+		userAgent:  "rekey/" + cfg.Version,
+		transport:  transport,
+		lookupEnv:  cfg.LookupEnv,
+		operations: newOperations(cfg.X509API),
+		accounts:   map[string]*account{},
+		recorder:   cfg.Recorder,
+		log:        cfg.Logger.Named("atlas"),
+	}
+	c.pacer = newPacer(cfg.Pauses, cfg.MaxRetryAfter, cfg.Recorder, c.log)
+	for _, a := range cfg.Accounts {
+		c.accounts[a.Name] = c.newAccount(a)
+		c.names = append(c.names, a.Name)
+	}
+	return c, nil
+}
+
+func withDefaults(cfg Config) Config {
+	cfg.BaseURL = cmp.Or(cfg.BaseURL, DefaultBaseURL)
+	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultTimeout)
+	cfg.X509API = cmp.Or(cfg.X509API, X509APIv2)
+	cfg.MaxRetryAfter = cmp.Or(cfg.MaxRetryAfter, DefaultMaxRetryAfter)
+	cfg.Concurrency = cmp.Or(cfg.Concurrency, DefaultConcurrency)
+	cfg.Version = cmp.Or(cfg.Version, "unknown")
+	cfg.Logger = cmp.Or(cfg.Logger, zap.NewNop())
+	if cfg.LookupEnv == nil {
+		cfg.LookupEnv = func(string) (string, bool) { return "", false }
+	}
+	return cfg
+}
+
+func (cfg Config) validate() error {
+	problems := []error{validateBaseURL(cfg.BaseURL)}
+	if !slices.Contains([]string{X509APIv2, X509APIv10}, cfg.X509API) {
+		problems = append(problems, fmt.Errorf("X.509 API must be %s or %s", X509APIv2, X509APIv10))
+	}
+	if cfg.Timeout < 0 || cfg.MaxRetryAfter < 0 || cfg.Concurrency < 0 {
+		problems = append(problems, errors.New("timeout, longest Retry-After and concurrency must not be negative"))
+	}
+	if cfg.Recorder == nil {
+		problems = append(problems, errors.New("a recorder is required"))
+	}
+	seen := map[string]bool{}
+	for _, a := range cfg.Accounts {
+		if seen[a.Name] {
+			problems = append(problems, fmt.Errorf("account %q is there twice", a.Name))
+		}
+		seen[a.Name] = true
+		problems = append(problems, a.validate())
+	}
+	return errors.Join(problems...)
+}
+
+// validateBaseURL does not repeat the URL, in which somebody may have put a password.
+func validateBaseURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return errors.New("the base URL must be like " + DefaultBaseURL)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("the base URL must have no user, query and fragment")
+	}
+	return nil
+}
+
+func (a Account) validate() error {
+	service, key := a.ClientID != "", a.PublicKey != ""
+	switch {
+	case a.Name == "":
+		return errors.New("an account has no name")
+	case service == key:
+		return fmt.Errorf("account %q needs either a client id or a public key", a.Name)
+	case service && (a.ClientSecret.IsZero() || !a.PrivateKey.IsZero()):
+		return fmt.Errorf("account %q needs a client secret and no private key", a.Name)
+	case key && (a.PrivateKey.IsZero() || !a.ClientSecret.IsZero()):
+		return fmt.Errorf("account %q needs a private key and no client secret", a.Name)
+	}
+	return nil
+}
+
+// Run applies the pauses that other workers announce until ctx ends, which is no error. It
+// must run once while the Client is used; without a PauseStore it only waits.
+func (c *Client) Run(ctx context.Context) error { return c.pacer.run(ctx) }
+
+// Close closes the idle connections. Requests that are under way go on.
+func (c *Client) Close() {
+	if t, ok := c.transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,314 @@
+package atlas_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"rekey/internal/atlas"
+	"rekey/internal/jobs"
+)
+
+// accept is what ATLAS's documentation asks each operation to send, written out once more.
+var accept = map[jobs.Kind]string{
+	jobs.TokenRevoke:       "POST /api/oauth/revoke application/json",
+	jobs.JWKSRevoke:        "DELETE /api/atlas/v2/federationSettings/" + idA + "/identityProviders/" + idB + "/jwks application/vnd.atlas.2025-02-19+json",
+	jobs.IDPDelete:         "DELETE /api/atlas/v2/federationSettings/" + idA + "/identityProviders/" + idB + " application/vnd.atlas.2025-03-12+json",
+	jobs.RoleMappingDelete: "DELETE /api/atlas/v2/federationSettings/" + idA + "/connectedOrgConfigs/" + idB + "/roleMappings/" + idC + " application/vnd.atlas.2024-10-23+json",
+	jobs.X509Disable:       "DELETE /api/atlas/v2/groups/" + idA + "/userSecurity/customerX509 application/vnd.atlas.2023-01-01+json",
+}
+
+// good are the statuses that are a success, and what they prove.
+var good = map[jobs.Kind]map[int]jobs.Known{
+	jobs.TokenRevoke:       {200: jobs.KnownRevoked},
+	jobs.JWKSRevoke:        {204: jobs.KnownRevoked},
+	jobs.IDPDelete:         {204: jobs.KnownRevoked},
+	jobs.RoleMappingDelete: {204: jobs.KnownRevoked},
+	jobs.X509Disable:       {202: jobs.KnownAccepted, 200: jobs.KnownRevoked, 204: jobs.KnownRevoked},
+}
+
+// endless never ends; cut ends in an error.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+type cut struct{ rest io.Reader }
+
+func (c cut) Read(p []byte) (int, error) {
+	n, err := c.rest.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// bodyCase is a body that any answer can have.
+type bodyCase struct {
+	name        string
+	contentType string
+	body        func(status int) io.Reader
+	empty       bool // A success can have it.
+	admin       bool // It is the Admin API's error document.
+	statuses    []int
+}
+
+func bodyCases() []bodyCase {
+	text := func(s string) func(int) io.Reader { return func(int) io.Reader { return strings.NewReader(s) } }
+	problem := func(status int) io.Reader { return strings.NewReader(adminProblem(status, "SOME_CODE", "Some detail.")) }
+	few := []int{200, 202, 204, 302, 400, 401, 403, 404, 409, 429, 500, 502, 503}
+	return []bodyCase{
+		{name: "empty", body: text(""), empty: true},
+		{name: "white space", body: text(" \n"), empty: true},
+		{name: "admin", contentType: "application/json", body: problem, admin: true},
+		{name: "oauth", contentType: "application/json", body: text(`{"error":"invalid_request","error_description":"Some."}`)},
+		{name: "html", contentType: "text/html; charset=utf-8", body: text("<html><h1>Sorry</h1></html>")},
+		{name: "html without type", body: text("\n<!DOCTYPE html>")},
+		{name: "cut", contentType: "application/json", body: func(s int) io.Reader { return cut{io.LimitReader(problem(s), 20)} }},
+		{name: "endless", body: func(int) io.Reader { return endless{} }, statuses: few},
+		{name: "too long", contentType: "application/json", statuses: few, body: func(s int) io.Reader {
+			return io.MultiReader(strings.NewReader(strings.Repeat(" ", 1<<20)), problem(s))
+		}},
+	}
+}
+
+// wantReason is the contract, status by status.
+func wantReason(status int, b bodyCase) jobs.Reason {
+	switch status {
+	case 401:
+		return jobs.ReasonUnauthorized
+	case 403:
+		return jobs.ReasonForbidden
+	case 404, 410:
+		if b.admin {
+			return jobs.ReasonNotFound
+		}
+		return jobs.ReasonProtocol
+	case 408, 425:
+		return jobs.ReasonUnavailable
+	case 409:
+		return jobs.ReasonConflict
+	case 429:
+		return jobs.ReasonRateLimited
+	}
+	switch status / 100 {
+	case 4:
+		return jobs.ReasonInvalid
+	case 5:
+		return jobs.ReasonUnavailable
+	}
+	return jobs.ReasonProtocol
+}
+
+func wantMaybeEffective(status int) bool {
+	return status < 400 || status >= 500 && status != 503
+}
+
+// TestContract runs every operation, by both ways of authentication, against every status
+// and every kind of body.
+func TestContract(t *testing.T) {
+	for _, kind := range jobs.Kinds() {
+		for _, account := range []string{"service", "key"} {
+			if kind == jobs.TokenRevoke && account == "key" {
+				continue
+			}
+			for _, b := range bodyCases() {
+				t.Run(fmt.Sprintf("%s/%s/%s", kind, account, b.name), func(t *testing.T) {
+					for status := 200; status <= 599; status++ {
+						if b.statuses == nil || slices.Contains(b.statuses, status) {
+							checkContract(t, job(t, kind, account), status, b)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func checkContract(t *testing.T, j jobs.Job, status int, b bodyCase) {
+	t.Helper()
+	c := newClient(t, config(transportFunc(func(req *http.Request) (*http.Response, error) {
+		if isTokenRequest(req) {
+			return issue(bearerToken, 3600), nil
+		}
+		if got := req.Method + " " + req.URL.Path + " " + req.Header.Get("Accept"); got != accept[j.Kind] {
+			t.Errorf("the request is %s, want %s", got, accept[j.Kind])
+		}
+		return replyBody(status, io.NopCloser(b.body(status)), "Content-Type", b.contentType, "X-Request-Id", "req-1"), nil
+	})))
+	answer, err := c.Revoke(t.Context(), j)
+	if known, ok := good[j.Kind][status]; ok && b.empty {
+		if want := (jobs.Answer{Status: status, RequestID: "req-1", Known: known}); err != nil || answer != want {
+			t.Errorf("status %d: Revoke() = %+v, %v, want %+v", status, answer, err, want)
+		}
+		return
+	}
+	f := failureOf(t, answer, err)
+	if want := wantReason(status, b); f.Reason != want {
+		t.Errorf("status %d: reason %s, want %s (%v)", status, f.Reason, want, f)
+	}
+	if want := wantMaybeEffective(status); f.MaybeEffective != want {
+		t.Errorf("status %d: maybe effective %v, want %v", status, f.MaybeEffective, want)
+	}
+	wantCode := ""
+	if b.admin {
+		wantCode = "SOME_CODE"
+	} else if b.name == "oauth" {
+		wantCode = "invalid_request"
+	}
+	if want := (jobs.Answer{Status: status, Code: wantCode, RequestID: "req-1"}); f.Answer != want {
+		t.Errorf("status %d: answer %+v, want %+v", status, f.Answer, want)
+	}
+	if !strings.HasPrefix(f.Err.Error(), fmt.Sprintf("HTTP %d", status)) || len(f.Err.Error()) > 500 {
+		t.Errorf("status %d: error %q", status, f.Err)
+	}
+}
+
+// TestContractToken runs the request for a token against every status and body: whatever it
+// is answered, nothing was done to the target.
+func TestContractToken(t *testing.T) {
+	for _, b := range bodyCases() {
+		t.Run(b.name, func(t *testing.T) {
+			for status := 200; status <= 599; status++ {
+				if b.statuses != nil && !slices.Contains(b.statuses, status) {
+					continue
+				}
+				c := newClient(t, config(transportFunc(func(req *http.Request) (*http.Response, error) {
+					if !isTokenRequest(req) {
+						t.Errorf("status %d: the call was made without a token", status)
+					}
+					return replyBody(status, io.NopCloser(b.body(status)), "Content-Type", b.contentType), nil
+				})))
+				f := revokeFails(t, c, job(t, jobs.JWKSRevoke, "service"))
+				want := wantReason(status, b)
+				if want == jobs.ReasonNotFound {
+					want = jobs.ReasonProtocol // It is not the target that was not found.
+				}
+				if f.Reason != want || f.MaybeEffective || f.Answer.Status != status {
+					t.Errorf("status %d: %+v, want reason %s and not maybe effective", status, f, want)
+				}
+				if !strings.HasPrefix(f.Err.Error(), "fetching a bearer token: HTTP ") {
+					t.Errorf("status %d: error %q", status, f.Err)
+				}
+			}
+		})
+	}
+}
+
+// TestCodes are the answers that their errorCode explains better than their status.
+func TestCodes(t *testing.T) {
+	oauth := func(code string) string { return fmt.Sprintf(`{"error":%q,"error_description":"Some text."}`, code) }
+	tests := []struct {
+		name          string
+		kind          jobs.Kind
+		status        int
+		body          string
+		wantReason    jobs.Reason
+		wantCode      string
+		wantEffective bool
+	}{
+		{name: "rate limit as 400", kind: jobs.IDPDelete, status: 400, body: adminProblem(400, "RATE_LIMITED", "x"), wantReason: jobs.ReasonRateLimited, wantCode: "RATE_LIMITED"},
+		{name: "rate limit as 500", kind: jobs.IDPDelete, status: 500, body: adminProblem(500, "ORG_RATE_LIMITED_X", "x"), wantReason: jobs.ReasonRateLimited, wantCode: "ORG_RATE_LIMITED_X"},
+		{name: "oauth rate limit as 400", kind: jobs.TokenRevoke, status: 400, body: oauth("rate_limited"), wantReason: jobs.ReasonRateLimited, wantCode: "rate_limited"},
+		{name: "oauth client as 400", kind: jobs.TokenRevoke, status: 400, body: oauth("invalid_client"), wantReason: jobs.ReasonUnauthorized, wantCode: "invalid_client"},
+		{name: "oauth denied as 400", kind: jobs.TokenRevoke, status: 400, body: oauth("access_denied"), wantReason: jobs.ReasonForbidden, wantCode: "access_denied"},
+		{name: "oauth grant", kind: jobs.TokenRevoke, status: 400, body: oauth("invalid_grant"), wantReason: jobs.ReasonInvalid, wantCode: "invalid_grant"},
+		{name: "oauth server error with 200", kind: jobs.TokenRevoke, status: 200, body: oauth("server_error"), wantReason: jobs.ReasonUnavailable, wantCode: "server_error", wantEffective: true},
+		{name: "oauth error with 200", kind: jobs.TokenRevoke, status: 200, body: oauth("invalid_request"), wantReason: jobs.ReasonProtocol, wantCode: "invalid_request", wantEffective: true},
+		{name: "oauth 404 is not about the token", kind: jobs.TokenRevoke, status: 404, body: oauth("not_found"), wantReason: jobs.ReasonProtocol, wantCode: "not_found"},
+		{name: "not found as 400", kind: jobs.RoleMappingDelete, status: 400, body: adminProblem(400, "ROLE_MAPPING_NOT_FOUND", "x"), wantReason: jobs.ReasonNotFound, wantCode: "ROLE_MAPPING_NOT_FOUND"},
+		{name: "not found without code", kind: jobs.RoleMappingDelete, status: 404, body: `{"error":404,"detail":"x"}`, wantReason: jobs.ReasonNotFound},
+		{name: "not found as 500 is no proof", kind: jobs.RoleMappingDelete, status: 500, body: adminProblem(500, "X_NOT_FOUND", "x"), wantReason: jobs.ReasonUnavailable, wantCode: "X_NOT_FOUND", wantEffective: true},
+		{name: "gone", kind: jobs.IDPDelete, status: 410, body: adminProblem(410, "RESOURCE_GONE", "x"), wantReason: jobs.ReasonNotFound, wantCode: "RESOURCE_GONE"},
+		{name: "our version is gone", kind: jobs.IDPDelete, status: 410, body: adminProblem(410, "VERSION_GONE", "x"), wantReason: jobs.ReasonInvalid, wantCode: "VERSION_GONE"},
+		{name: "other JSON with 404", kind: jobs.IDPDelete, status: 404, body: `{"message":"no Route matched"}`, wantReason: jobs.ReasonProtocol},
+		{name: "JSON of other types with 404", kind: jobs.IDPDelete, status: 404, body: `{"error":{"code":404},"errorCode":7}`, wantReason: jobs.ReasonProtocol},
+		{name: "array with 404", kind: jobs.IDPDelete, status: 404, body: `[{"error":404}]`, wantReason: jobs.ReasonProtocol},
+		{name: "code that is no code", kind: jobs.IDPDelete, status: 409, body: adminProblem(409, "a b\nc", "x"), wantReason: jobs.ReasonConflict},
+		{name: "error document with 202", kind: jobs.X509Disable, status: 202, body: adminProblem(409, "CONFLICT", "x"), wantReason: jobs.ReasonProtocol, wantCode: "CONFLICT", wantEffective: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newClient(t, config(transportFunc(func(req *http.Request) (*http.Response, error) {
+				if isTokenRequest(req) {
+					return issue(bearerToken, 3600), nil
+				}
+				return reply(tt.status, tt.body), nil
+			})))
+			f := revokeFails(t, c, job(t, tt.kind, "service"))
+			if f.Reason != tt.wantReason || f.Answer.Code != tt.wantCode || f.MaybeEffective != tt.wantEffective {
+				t.Errorf("got %+v (%v), want %s, code %q, maybe effective %v", f, f, tt.wantReason, tt.wantCode, tt.wantEffective)
+			}
+		})
+	}
+}
+
+// TestSuccessBodies are bodies that a success may have.
+func TestSuccessBodies(t *testing.T) {
+	tests := []struct {
+		name, body string
+		kind       jobs.Kind
+		status     int
+		want       jobs.Known
+	}{
+		{name: "user security document", kind: jobs.X509Disable, status: 202, body: `{"customerX509":{"cas":""},"ldap":{}}`, want: jobs.KnownAccepted},
+		{name: "no error in JSON", kind: jobs.TokenRevoke, status: 200, body: `{}`, want: jobs.KnownRevoked},
+		{name: "null error", kind: jobs.TokenRevoke, status: 200, body: `{"error":null}`, want: jobs.KnownRevoked},
+		{name: "some text", kind: jobs.TokenRevoke, status: 200, body: `OK`, want: jobs.KnownRevoked},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newClient(t, config(transportFunc(func(req *http.Request) (*http.Response, error) {
+				if isTokenRequest(req) {
+					return issue(bearerToken, 3600), nil
+				}
+				return reply(tt.status, tt.body, "Content-Type", "text/plain"), nil
+			})))
+			if got := revokeWorks(t, c, job(t, tt.kind, "service")); got.Known != tt.want {
+				t.Errorf("known %s, want %s", got.Known, tt.want)
+			}
+		})
+	}
+}
+
+func TestX509v10(t *testing.T) {
+	var got string
+	cfg := config(transportFunc(func(req *http.Request) (*http.Response, error) {
+		got = req.Method + " " + req.URL.Path + " " + req.Header.Get("Accept")
+		return reply(202, "{}"), nil
+	}))
+	cfg.X509API = atlas.X509APIv10
+	revokeWorks(t, newClient(t, cfg), job(t, jobs.X509Disable, "key"))
+	if want := "DELETE /api/atlas/v1.0/groups/" + idA + "/userSecurity/customerX509 application/json"; got != want {
+		t.Errorf("the request is %s, want %s", got, want)
+	}
+}
+
+func TestTokenRevokeRequest(t *testing.T) {
+	c := newClient(t, config(transportFunc(func(req *http.Request) (*http.Response, error) {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return nil, err
+		}
+		id, password, _ := req.BasicAuth()
+		if id != clientID || password != "canary%2Fclient%2Bsecret%3D0" {
+			t.Error("the header Authorization is not Basic with the form-encoded id and secret")
+		}
+		if want := "token=" + revokedToken + "&token_type_hint=access_token"; string(body) != want {
+			t.Error("the form is not token and token_type_hint")
+		}
+		if got := req.Header.Get("Content-Type"); got != "application/x-www-form-urlencoded" {
+			t.Errorf("Content-Type %q", got)
+		}
+		return reply(200, ""), nil
+	})))
+	revokeWorks(t, c, job(t, jobs.TokenRevoke, "service"))
+}

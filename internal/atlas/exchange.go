@@ -1,0 +1,116 @@
+package atlas
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// maxBody is how much of an answer's body is read, in bytes. The API's answers are far smaller.
+const maxBody = 1 << 20
+
+// Errors of an answer that has a status but no good body.
+var (
+	errCutOff  = errors.New("the answer was cut off")
+	errTooLong = fmt.Errorf("the answer is longer than %d bytes", maxBody)
+)
+
+// endpoint is what a request is made for.
+type endpoint struct {
+	operation string // One of Operations.
+	bucket    bucket
+}
+
+// exchange is one HTTP request and what came of it.
+type exchange struct {
+	status int // 0 when no answer came.
+	header http.Header
+	body   []byte    // At most maxBody.
+	at     time.Time // When the header of the answer came, or its absence was certain.
+	// sent says that the request was written, or may have been.
+	sent bool
+	// err says why there is no answer, or no complete one.
+	err error
+	// ended says that err is the end of a context: ours after the timeout, or the caller's.
+	ended bool
+	// heldUntil is when the rate bucket opens, if the request was not made because it is paused.
+	heldUntil time.Time
+}
+
+// send makes one request, unless its rate bucket is paused, and reads the answer.
+func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) exchange {
+	start := time.Now()
+	if until := c.pacer.until(to.bucket, start); until.After(start) {
+		return exchange{at: start, heldUntil: until}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, c.errTimeout)
+	defer cancel()
+	var written atomic.Bool
+	req = req.Clone(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		// The transport looks for another connection only when nothing was written to the last one:
+		// neither DELETE nor POST can be replayed otherwise.
+		GetConn:      func(string) { written.Store(false) },
+		WroteHeaders: func() { written.Store(true) },
+	}))
+	req.Header.Set("User-Agent", c.userAgent)
+	ex := c.roundTrip(ctx, req)
+	ex.sent = ex.status != 0 || written.Load()
+	c.recorder.Request(to.operation, ex.code(), time.Since(start))
+	c.pacer.observe(to.bucket, ex.header)
+	return ex
+}
+
+func (c *Client) roundTrip(ctx context.Context, req *http.Request) exchange {
+	resp, err := c.transport.RoundTrip(req)
+	ex := exchange{at: time.Now()}
+	if err != nil {
+		ex.err, ex.ended = cause(ctx, err)
+		return ex
+	}
+	defer resp.Body.Close()
+	ex.status, ex.header = resp.StatusCode, resp.Header
+	ex.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		ex.err, ex.ended = cause(ctx, err)
+	case err != nil:
+		ex.err = errCutOff
+	case len(ex.body) > maxBody:
+		ex.body, ex.err = ex.body[:maxBody], errTooLong
+	}
+	return ex
+}
+
+// code is the status as a label.
+func (ex exchange) code() string {
+	if ex.status == 0 {
+		return "error"
+	}
+	return strconv.Itoa(ex.status)
+}
+
+// cause returns why a request has no answer, and whether its context ended.
+func cause(ctx context.Context, err error) (_ error, ended bool) {
+	if ctx.Err() != nil {
+		return context.Cause(ctx), true
+	}
+	return withoutURL(err), false
+}
+
+// withoutURL takes URLs out of an error: they can hold a proxy's password.
+func withoutURL(err error) error {
+	for {
+		urlErr, ok := errors.AsType[*url.Error](err)
+		if !ok {
+			return err
+		}
+		err = urlErr.Err
+	}
+}

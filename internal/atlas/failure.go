@@ -1,0 +1,170 @@
+package atlas
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+	"rekey/internal/secret"
+)
+
+// failureFrom is the one place where an answer that is no success, or the lack of one,
+// becomes a jobs.Failure. A rate limit also pauses the bucket that the request drew on.
+// The texts of the API are scrubbed of the hidden secrets.
+func (c *Client) failureFrom(ctx context.Context, to endpoint, ex exchange, hidden []secret.Value) *jobs.Failure {
+	said, _ := parseProblem(ex.body)
+	f := &jobs.Failure{
+		Reason: classify(ex, said),
+		Answer: jobs.Answer{Status: ex.status, Code: safeCode(said.code, hidden), RequestID: requestID(ex.header, hidden)},
+		Err:    describe(ex, said, to, hidden),
+	}
+	f.MaybeEffective = maybeEffective(ex, f.Reason)
+	if !ex.heldUntil.IsZero() {
+		f.RetryAt = ex.heldUntil
+		return f
+	}
+	if f.Reason == jobs.ReasonRateLimited || ex.status == http.StatusServiceUnavailable {
+		c.obey(ctx, to, ex, said, f)
+	}
+	return f
+}
+
+// classify says what an answer means. The first line that fits counts:
+//
+//	rate_limited  429; an errorCode with RATE_LIMITED or OAuth's rate_limited, whatever the
+//	              status (seen with 400); a request that was not made because of a pause
+//	unavailable   no answer; the end of the context or the timeout before the end of the
+//	              answer, unless its status is an error; 408; 425; any 5xx
+//	protocol      any 3xx: redirects are not followed, credentials must not travel
+//	unauthorized  401; OAuth's invalid_client
+//	forbidden     403; OAuth's access_denied (the IP access list, or 100 live tokens)
+//	invalid       an errorCode of VERSION_…: the version that we ask for is gone (410) or was
+//	              never there, which says nothing about the target
+//	not_found     404 and 410 with the Admin API's error document; any other 4xx with an
+//	              errorCode that ends in NOT_FOUND
+//	protocol      404 and 410 without it: a proxy's page, a wrong base URL, an OAuth endpoint
+//	              that is not there. Retrying is safer than not_found, which can lead to
+//	              already_gone, and that is a success
+//	conflict      409
+//	invalid       any other 4xx
+//	unavailable   OAuth's server_error and temporarily_unavailable with status 200
+//	protocol      everything else: a success that the operation does not have, or one whose
+//	              body is HTML, an error, longer than 1 MiB or cut off
+func classify(ex exchange, said problem) jobs.Reason {
+	switch {
+	case !ex.heldUntil.IsZero(), ex.status == http.StatusTooManyRequests, said.rateLimited():
+		return jobs.ReasonRateLimited
+	case ex.status == 0, ex.ended && ex.status < 400, ex.status >= 500 && ex.status <= 599,
+		ex.status == http.StatusRequestTimeout, ex.status == http.StatusTooEarly:
+		return jobs.ReasonUnavailable
+	case ex.status >= 300 && ex.status <= 399:
+		return jobs.ReasonProtocol
+	case ex.status == http.StatusUnauthorized, said.code == "invalid_client":
+		return jobs.ReasonUnauthorized
+	case ex.status == http.StatusForbidden, said.code == "access_denied":
+		return jobs.ReasonForbidden
+	case ex.status >= 400 && ex.status <= 499:
+		return classifyRefusal(ex.status, said)
+	case said.code == "server_error", said.code == "temporarily_unavailable":
+		return jobs.ReasonUnavailable
+	}
+	return jobs.ReasonProtocol
+}
+
+// classifyRefusal is the part of classify about 4xx that are neither 401 nor 403.
+func classifyRefusal(status int, said problem) jobs.Reason {
+	absent := status == http.StatusNotFound || status == http.StatusGone
+	switch {
+	case strings.HasPrefix(said.code, "VERSION_"):
+		return jobs.ReasonInvalid
+	case said.admin && (absent || strings.HasSuffix(said.code, "NOT_FOUND")):
+		return jobs.ReasonNotFound
+	case absent:
+		return jobs.ReasonProtocol
+	case status == http.StatusConflict:
+		return jobs.ReasonConflict
+	}
+	return jobs.ReasonInvalid
+}
+
+// maybeEffective reports whether the request may have done what it asked for:
+//
+//	no answer            if the request was, or may have been, written
+//	a rate limit         no
+//	4xx                  no: the API says that it did nothing
+//	503                  no: "currently unable to handle the request" (RFC 9110 section 15.6.4)
+//	2xx, 3xx, other 5xx  yes: 500 can come after the deed, 502 and 504 are a proxy's
+func maybeEffective(ex exchange, reason jobs.Reason) bool {
+	switch {
+	case ex.status == 0:
+		return ex.sent
+	case reason == jobs.ReasonRateLimited, ex.status == http.StatusServiceUnavailable:
+		return false
+	}
+	return ex.status < 400 || ex.status > 499
+}
+
+// describe tells a person what happened, without secrets and without URLs.
+func describe(ex exchange, said problem, to endpoint, hidden []secret.Value) error {
+	switch {
+	case !ex.heldUntil.IsZero():
+		return fmt.Errorf("rate bucket %s is paused until %s; no request was made",
+			to.bucket.key(), ex.heldUntil.UTC().Format(time.RFC3339))
+	case ex.status == 0 && ex.ended:
+		return fmt.Errorf("no answer: %w", ex.err) // The causes are ours, and callers look for them.
+	case ex.status == 0:
+		return errors.New("no answer: " + safeText(fmt.Sprint(ex.err), hidden))
+	}
+	text := fmt.Sprintf("HTTP %d", ex.status)
+	if code := safeCode(said.code, hidden); code != "" {
+		text += " " + code
+	}
+	text += elaborate(ex, said, to, hidden)
+	if ex.err != nil {
+		return fmt.Errorf("%s (%w)", text, ex.err)
+	}
+	return errors.New(text)
+}
+
+// elaborate says what is known beyond status and errorCode.
+func elaborate(ex exchange, said problem, to endpoint, hidden []secret.Value) string {
+	switch {
+	case said.detail != "":
+		return ": " + safeText(said.detail, hidden)
+	case said.admin || said.code != "":
+		return ""
+	case ex.status >= 300 && ex.status <= 399:
+		return ": redirects are not followed"
+	case isHTML(ex):
+		return " with a page of HTML"
+	case ex.status < 300:
+		return ", which is no answer to " + to.operation
+	}
+	return " without an error document"
+}
+
+// obey takes over how long the API wants to be left alone, and pauses the bucket. A rate
+// limit that says nothing of it pauses the bucket for a moment all the same.
+func (c *Client) obey(ctx context.Context, to endpoint, ex exchange, said problem, f *jobs.Failure) {
+	at, ok := retryAt(ex, said)
+	if !ok {
+		if f.Reason == jobs.ReasonRateLimited {
+			c.pacer.pause(ctx, to.bucket, ex.at.Add(silentPause))
+		}
+		return
+	}
+	if latest := ex.at.Add(c.maxWait); at.After(latest) {
+		c.log.Warn("the API asks for a longer wait than is believed", zap.String("operation", to.operation),
+			zap.Duration("asked", at.Sub(ex.at)), zap.Time("retry_at", latest))
+		at, f.RetryAfterCapped = latest, true
+	}
+	f.RetryAt = at
+	c.recorder.RetryAfter(to.operation, at.Sub(ex.at))
+	c.pacer.pause(ctx, to.bucket, at)
+}

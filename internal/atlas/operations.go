@@ -1,0 +1,89 @@
+package atlas
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"rekey/internal/jobs"
+)
+
+// OperationToken is the operation of fetching a bearer token, in metrics. The other
+// operations have the names of the kinds.
+const OperationToken = "token"
+
+// Operations lists all operations, as the Recorder hears of them.
+func Operations() []string { return append([]string{OperationToken}, jobs.Names(jobs.Kinds())...) }
+
+// Paths of the API. A parameter in braces is one of the job.
+const (
+	pathToken       = "/api/oauth/token"
+	pathRevoke      = "/api/oauth/revoke"
+	pathIDP         = "/api/atlas/v2/federationSettings/{federation_id}/identityProviders/{identity_provider_id}"
+	pathRoleMapping = "/api/atlas/v2/federationSettings/{federation_id}/connectedOrgConfigs/{org_id}/roleMappings/{role_mapping_id}"
+	pathX509        = "/api/atlas/v2/groups/{project_id}/userSecurity/customerX509"
+	pathX509v10     = "/api/atlas/v1.0/groups/{project_id}/userSecurity/customerX509"
+)
+
+// operation is how the API does one kind of job.
+type operation struct {
+	method string
+	path   string
+	// accept is the version of the resource that is asked for. The API answers 406 without one.
+	accept string
+	// success is what each good status proves. Every other status is a failure.
+	success map[int]jobs.Known
+	// set and scope say which rate bucket the operation draws on.
+	set   endpointSet
+	scope scope
+}
+
+// newOperations is the table of the API's calls, with the versions that the vendor's
+// documentation of the Atlas Administration API names.
+func newOperations(x509API string) map[jobs.Kind]operation {
+	revoked := func(status int) map[int]jobs.Known { return map[int]jobs.Known{status: jobs.KnownRevoked} }
+	x509 := operation{
+		method: http.MethodDelete, path: pathX509, accept: "application/vnd.atlas.2023-01-01+json",
+		// 202 starts a rolling restart. The other two would mean that there is nothing left to do.
+		success: map[int]jobs.Known{
+			http.StatusAccepted: jobs.KnownAccepted, http.StatusOK: jobs.KnownRevoked, http.StatusNoContent: jobs.KnownRevoked,
+		},
+		set: setX509, scope: byParam(jobs.ParamProjectID),
+	}
+	if x509API == X509APIv10 {
+		x509.path, x509.accept = pathX509v10, "application/json"
+	}
+	return map[jobs.Kind]operation{
+		jobs.TokenRevoke: {
+			method: http.MethodPost, path: pathRevoke, accept: "application/json",
+			success: revoked(http.StatusOK), set: setOAuthRevoke, scope: byAccount,
+		},
+		jobs.JWKSRevoke: {
+			method: http.MethodDelete, path: pathIDP + "/jwks", accept: "application/vnd.atlas.2025-02-19+json",
+			success: revoked(http.StatusNoContent), set: setFederation, scope: byAccount,
+		},
+		jobs.IDPDelete: {
+			method: http.MethodDelete, path: pathIDP, accept: "application/vnd.atlas.2025-03-12+json",
+			success: revoked(http.StatusNoContent), set: setFederation, scope: byAccount,
+		},
+		jobs.RoleMappingDelete: {
+			method: http.MethodDelete, path: pathRoleMapping, accept: "application/vnd.atlas.2024-10-23+json",
+			success: revoked(http.StatusNoContent), set: setFederationOrg, scope: byParam(jobs.ParamOrgID),
+		},
+		jobs.X509Disable: x509,
+	}
+}
+
+// url returns where the job's request goes.
+func (o operation) url(baseURL string, job jobs.Job) string {
+	path := o.path
+	for _, name := range job.Kind.ParamNames() {
+		path = strings.ReplaceAll(path, "{"+name+"}", url.PathEscape(job.Params.Get(name)))
+	}
+	return baseURL + path
+}
+
+// bucket returns the rate bucket that the job draws on.
+func (o operation) bucket(a *account, job jobs.Job) bucket {
+	return bucket{set: o.set, entity: o.scope(a, job)}
+}

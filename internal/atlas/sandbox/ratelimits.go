@@ -1,0 +1,157 @@
+package sandbox
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Scopes of endpoint sets.
+const (
+	scopeUser         = "USER"
+	scopeOrganization = "ORGANIZATION"
+	scopeProject      = "GROUP"
+)
+
+// paramUser is the query parameter for the client id or public key of an account.
+const paramUser = "userId"
+
+// endpointSet is a set of endpoints that share a token bucket, as Atlas lists it.
+type endpointSet struct {
+	ID        string     `json:"endpointSetId"`
+	Name      string     `json:"endpointSetName"`
+	Scope     string     `json:"scope"`
+	Endpoints []endpoint `json:"endpoints"`
+	Capacity  limitValue `json:"capacity"`
+	Rate      limitValue `json:"refillRate"`
+	Seconds   limitValue `json:"refillDurationSeconds"`
+}
+
+// endpoint is one method and path template of a set.
+type endpoint struct {
+	Method string `json:"method"`
+	Path   string `json:"path"`
+}
+
+// limitValue is a number that may have been changed for a customer. Only then does Atlas name
+// the default.
+type limitValue struct {
+	Value   int  `json:"value"`
+	Default *int `json:"defaultValue,omitempty"`
+}
+
+// endpointSets returns what the sandbox limits, as the vendor groups it.
+func (s *Sandbox) endpointSets() []endpointSet {
+	remove := func(path string) endpoint { return endpoint{Method: http.MethodDelete, Path: path} }
+	list := []endpoint{{Method: http.MethodGet, Path: pathRateLimits}}
+	const federated, limits = "Federated Authentication", "Rate Limits Inspection"
+	sets := []endpointSet{
+		{ID: BucketFederationOrg, Name: federated, Scope: scopeOrganization, Endpoints: []endpoint{remove(pathRoleMapping)}},
+		{ID: BucketFederationUser, Name: federated, Scope: scopeUser, Endpoints: []endpoint{remove(pathIDP), remove(pathJWKS)}},
+		{ID: BucketRateLimitsOrg, Name: limits, Scope: scopeOrganization, Endpoints: list},
+		{ID: BucketRateLimitsProject, Name: limits, Scope: scopeProject, Endpoints: list},
+		{ID: BucketRateLimitsUser, Name: limits, Scope: scopeUser, Endpoints: list},
+		{ID: BucketX509, Name: "X509 Authentication", Scope: scopeProject, Endpoints: []endpoint{remove(pathX509)}},
+	}
+	defaults := DefaultBuckets()
+	for i, set := range sets {
+		applied, usual := s.buckets.limits[set.ID], defaults[set.ID]
+		sets[i].Capacity = newLimitValue(applied.Capacity, usual.Capacity)
+		sets[i].Rate = newLimitValue(applied.Refill, usual.Refill)
+		sets[i].Seconds = newLimitValue(wholeSeconds(applied.Every), int(usual.Every/time.Second))
+	}
+	return sets
+}
+
+func newLimitValue(applied, usual int) limitValue {
+	if applied == usual {
+		return limitValue{Value: applied}
+	}
+	return limitValue{Value: applied, Default: &usual}
+}
+
+// rateLimitsBucket chooses the bucket by what the caller asks about.
+func rateLimitsBucket(c *call) string {
+	query := c.request.URL.Query()
+	switch {
+	case query.Has(paramProject):
+		return BucketRateLimitsProject
+	case query.Has(paramOrg):
+		return BucketRateLimitsOrg
+	default:
+		return BucketRateLimitsUser
+	}
+}
+
+// rateLimitsEntity says whose bucket that is.
+func rateLimitsEntity(c *call) string {
+	query := c.request.URL.Query()
+	switch rateLimitsBucket(c) {
+	case BucketRateLimitsProject:
+		return boundedID(query.Get(paramProject))
+	case BucketRateLimitsOrg:
+		return boundedID(query.Get(paramOrg))
+	default:
+		return c.account.id
+	}
+}
+
+// listRateLimits answers GET /api/atlas/v2/rateLimits, with the filters groupId, orgId, userId and
+// endpointPath. The list is short enough for one page.
+func (s *Sandbox) listRateLimits(c *call) answer {
+	scope, refusal, ok := s.askedScope(c)
+	if !ok {
+		return refusal
+	}
+	paths := c.request.URL.Query()["endpointPath"]
+	results := slices.DeleteFunc(s.endpointSets(), func(set endpointSet) bool {
+		return scope != "" && set.Scope != scope || len(paths) > 0 && !set.hasAny(paths)
+	})
+	return c.document(http.StatusOK, struct {
+		Results    []endpointSet `json:"results"`
+		TotalCount int           `json:"totalCount"`
+	}{results, len(results)})
+}
+
+// hasAny says whether one of the paths is in the set.
+func (set endpointSet) hasAny(paths []string) bool {
+	return slices.ContainsFunc(set.Endpoints, func(e endpoint) bool {
+		return slices.ContainsFunc(paths, func(p string) bool { return strings.TrimSuffix(p, "/") == e.Path })
+	})
+}
+
+// askedScope returns the scope of the one thing that the caller asks about, or "" for everything,
+// after checking that the caller may know.
+func (s *Sandbox) askedScope(c *call) (string, answer, bool) {
+	query := c.request.URL.Query()
+	asked := slices.DeleteFunc([]string{paramProject, paramOrg, paramUser}, func(name string) bool { return !query.Has(name) })
+	if len(asked) == 0 {
+		return "", answer{}, true
+	}
+	if len(asked) > 1 {
+		return "", c.refuse(http.StatusBadRequest, "VALIDATION_ERROR", "Only one of groupId, orgId and userId can be given."), false
+	}
+	name, id := asked[0], query.Get(asked[0])
+	if name != paramUser && !validID(id) {
+		return "", c.malformedID(name, id), false
+	}
+	var scope string
+	var allowed bool
+	switch name {
+	case paramUser:
+		scope, allowed = scopeUser, id == c.account.id
+	case paramOrg:
+		scope, allowed = scopeOrganization, c.account.reads(id, "")
+	case paramProject:
+		p := s.world.projects[id]
+		if p == nil {
+			return "", c.missingProject(id), false
+		}
+		scope, allowed = scopeProject, c.account.reads(p.orgID, id)
+	}
+	if !allowed {
+		return "", c.unauthorized(), false
+	}
+	return scope, answer{}, true
+}

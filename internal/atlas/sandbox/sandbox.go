@@ -1,0 +1,142 @@
+package sandbox
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Defaults of Config.
+const (
+	// DefaultTokenLifetime is what Atlas gives a bearer token.
+	DefaultTokenLifetime = time.Hour
+	// DefaultNonceLifetime is how long a digest nonce can be used.
+	DefaultNonceLifetime = time.Minute
+)
+
+// Config says what a sandbox holds. The zero Config is the world of DefaultSeed with random
+// secrets.
+type Config struct {
+	// Seed is the world to start with. A seed without accounts means DefaultSeed.
+	Seed Seed
+	// Secrets are the client secrets by client id and the private keys by public key. Accounts
+	// that are not in it get random ones, which Secret tells.
+	Secrets map[string]string
+	// TokenLifetime is how long a bearer token works, in whole seconds, at least one. Zero means
+	// DefaultTokenLifetime.
+	TokenLifetime time.Duration
+	// NonceLifetime is how long a digest nonce works. Zero means DefaultNonceLifetime.
+	NonceLifetime time.Duration
+	// Buckets replaces buckets of DefaultBuckets, by name.
+	Buckets map[string]Bucket
+	// Now tells the time. Nil means time.Now.
+	Now func() time.Time
+}
+
+// Sandbox is one stand-in for the Atlas API. It is an http.Handler, and safe for concurrent use.
+type Sandbox struct {
+	now           func() time.Time
+	routes        []route
+	tokenLifetime time.Duration
+
+	// mu guards everything below. It is never held while reading from or writing to a connection.
+	mu      sync.Mutex
+	world   *world
+	buckets *buckets
+	tokens  *tokens
+	nonces  *nonces
+	faults  faults
+	journal journal
+}
+
+// New builds a sandbox. It reports every mistake in the seed at once.
+func New(cfg Config) (*Sandbox, error) {
+	seed := cfg.Seed
+	if len(seed.ServiceAccounts)+len(seed.APIKeys) == 0 {
+		seed = DefaultSeed()
+	}
+	lifetime := cmp.Or(cfg.TokenLifetime, DefaultTokenLifetime)
+	nonceLifetime := cmp.Or(cfg.NonceLifetime, DefaultNonceLifetime)
+	if lifetime < time.Second || nonceLifetime <= 0 {
+		return nil, errors.New("the token lifetime must be a second at least, and the nonce lifetime positive")
+	}
+	table, err := bucketTable(cfg.Buckets)
+	if err := errors.Join(err, seed.validate()); err != nil {
+		return nil, fmt.Errorf("building the sandbox: %w", err)
+	}
+	accounts, err := newAccounts(seed, cfg.Secrets)
+	if err != nil {
+		return nil, fmt.Errorf("building the sandbox: %w", err)
+	}
+	now := cfg.Now
+	if now == nil {
+		now = time.Now
+	}
+	s := &Sandbox{
+		now:           now,
+		tokenLifetime: lifetime.Truncate(time.Second),
+		world:         newWorld(seed, accounts),
+		buckets:       newBuckets(table),
+		tokens:        newTokens(),
+		nonces:        newNonces(nonceLifetime),
+	}
+	s.routes = s.newRoutes()
+	return s, nil
+}
+
+// Secret returns the client secret of the service account, or the private key of the API key,
+// with that client id or public key. It is for whoever set up the sandbox to hand on.
+func (s *Sandbox) Secret(id string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.world.accounts[id]
+	if a == nil {
+		return "", false
+	}
+	return a.secret, true
+}
+
+// newAccounts gives the accounts of the seed their secrets.
+func newAccounts(seed Seed, secrets map[string]string) (map[string]*account, error) {
+	accounts := map[string]*account{}
+	for _, a := range seed.ServiceAccounts {
+		accounts[a.ClientID] = &account{id: a.ClientID, kind: kindServiceAccount, roles: slices.Clone(a.Roles), secret: "mdb_sa_sk_" + rand.Text()}
+	}
+	for _, k := range seed.APIKeys {
+		accounts[k.PublicKey] = &account{id: k.PublicKey, kind: kindAPIKey, roles: slices.Clone(k.Roles), secret: strings.ToLower(rand.Text())}
+	}
+	var errs []error
+	for _, id := range slices.Sorted(maps.Keys(secrets)) {
+		switch a := accounts[id]; {
+		case a == nil:
+			errs = append(errs, fmt.Errorf("there is a secret for account %q, which is not in the seed", id))
+		case secrets[id] == "":
+			errs = append(errs, fmt.Errorf("the secret of account %q is empty", id))
+		default:
+			a.secret = secrets[id]
+		}
+	}
+	return accounts, errors.Join(errs...)
+}
+
+// ServeHTTP answers one request. A fault that cuts a connection panics with
+// http.ErrAbortHandler, as net/http wants it; a caller that is no HTTP server has to recover that.
+func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, controlPrefix) && r.URL.Path != redirectPath {
+		s.control(w, r)
+		return
+	}
+	c := s.arrive(w, r)
+	if f := s.faultFor(c); f != nil {
+		s.misbehave(w, c, f)
+		return
+	}
+	s.deliver(w, c, s.perform(c))
+}

@@ -1,0 +1,171 @@
+package sandbox
+
+// Ids of the world that DefaultSeed describes. All are made up, and easy to tell from real ones.
+const (
+	// ClientID is a service account that owns OrgID.
+	ClientID = "mdb_sa_id_5ec0000000000000000000a1"
+	// ReadOnlyClientID is a service account that may only read in OrgID.
+	ReadOnlyClientID = "mdb_sa_id_5ec0000000000000000000a2"
+	// OtherClientID is a service account that owns OtherOrgID and has no role in OrgID.
+	OtherClientID = "mdb_sa_id_5ec0000000000000000000a3"
+	// PublicKey is an API key that owns OrgID.
+	PublicKey = "sandboxk"
+
+	// OrgID is the organization that most of the world belongs to.
+	OrgID = "5ec0000000000000000000b1"
+	// OtherOrgID is an organization in which ClientID and PublicKey have no role.
+	OtherOrgID = "5ec0000000000000000000b2"
+
+	// FederationID is the federation that OrgID is connected to.
+	FederationID = "5ec0000000000000000000c1"
+	// OtherFederationID is the federation that OtherOrgID is connected to.
+	OtherFederationID = "5ec0000000000000000000c2"
+
+	// IdentityProviderID is in FederationID. No organization uses it, so it can be deleted.
+	IdentityProviderID = "5ec0000000000000000000d1"
+	// LockedIdentityProviderID is in FederationID. OrgID uses it, so it cannot be deleted.
+	LockedIdentityProviderID = "5ec0000000000000000000d2"
+	// SpareIdentityProviderID is like IdentityProviderID.
+	SpareIdentityProviderID = "5ec0000000000000000000d3"
+	// OtherIdentityProviderID is in OtherFederationID and not in use.
+	OtherIdentityProviderID = "5ec0000000000000000000d4"
+
+	// RoleMappingID belongs to OrgID in FederationID.
+	RoleMappingID = "5ec0000000000000000000e1"
+	// SpareRoleMappingID is like RoleMappingID.
+	SpareRoleMappingID = "5ec0000000000000000000e2"
+	// OtherRoleMappingID belongs to OtherOrgID in OtherFederationID.
+	OtherRoleMappingID = "5ec0000000000000000000e3"
+
+	// ProjectID is a project of OrgID with customer-managed X.509 on.
+	ProjectID = "5ec0000000000000000000f1"
+	// SpareProjectID is like ProjectID.
+	SpareProjectID = "5ec0000000000000000000f2"
+	// OtherProjectID is a project of OtherOrgID with customer-managed X.509 on.
+	OtherProjectID = "5ec0000000000000000000f3"
+)
+
+// Names of the roles that matter to the operations of the sandbox. Any other name can be given
+// too and allows reading only.
+const (
+	RoleOrgOwner     = "ORG_OWNER"
+	RoleOrgReadOnly  = "ORG_READ_ONLY"
+	RoleProjectOwner = "GROUP_OWNER"
+)
+
+// Seed is the world that a sandbox starts with. It holds no secrets: those are in
+// Config.Secrets.
+type Seed struct {
+	ServiceAccounts []ServiceAccount
+	APIKeys         []APIKey
+	Federations     []Federation
+	Projects        []Project
+}
+
+// ServiceAccount authenticates with OAuth 2.0 client credentials.
+type ServiceAccount struct {
+	// ClientID is "mdb_sa_id_" and 24 hexadecimal digits.
+	ClientID string
+	Roles    []Role
+}
+
+// APIKey authenticates with HTTP Digest.
+type APIKey struct {
+	// PublicKey is the user name, usually 8 lower-case letters.
+	PublicKey string
+	Roles     []Role
+}
+
+// Role is one role in one organization or one project. Exactly one of the ids is set.
+type Role struct {
+	Name      string
+	OrgID     string
+	ProjectID string
+}
+
+// Federation connects organizations with identity providers.
+type Federation struct {
+	ID                string
+	IdentityProviders []IdentityProvider
+	Organizations     []ConnectedOrg
+}
+
+// IdentityProvider is an OIDC identity provider of a federation.
+type IdentityProvider struct {
+	ID   string
+	Name string
+}
+
+// ConnectedOrg is an organization that is connected to a federation.
+type ConnectedOrg struct {
+	OrgID string
+	// IdentityProviderIDs are those that the organization uses. While it does, they cannot be deleted.
+	IdentityProviderIDs []string
+	RoleMappings        []RoleMapping
+}
+
+// RoleMapping gives roles to a group of an identity provider.
+type RoleMapping struct {
+	ID            string
+	ExternalGroup string
+}
+
+// Project is an Atlas project, which the API also calls a group.
+type Project struct {
+	ID    string
+	OrgID string
+	// CustomerX509 says whether customer-managed X.509 is on.
+	CustomerX509 bool
+}
+
+// DefaultSeed returns the world of the demo and the README, with the ids that are constants of
+// this package: an organization with a federation, three identity providers (one of them in
+// use), two role mappings and two projects; a second, smaller one that belongs to others;
+// and four accounts.
+func DefaultSeed() Seed {
+	owner := []Role{{Name: RoleOrgOwner, OrgID: OrgID}}
+	return Seed{
+		ServiceAccounts: []ServiceAccount{
+			{ClientID: ClientID, Roles: owner},
+			{ClientID: ReadOnlyClientID, Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}}},
+			{ClientID: OtherClientID, Roles: []Role{{Name: RoleOrgOwner, OrgID: OtherOrgID}}},
+		},
+		APIKeys:     []APIKey{{PublicKey: PublicKey, Roles: owner}},
+		Federations: []Federation{defaultFederation(), otherFederation()},
+		Projects: []Project{
+			{ID: ProjectID, OrgID: OrgID, CustomerX509: true},
+			{ID: SpareProjectID, OrgID: OrgID, CustomerX509: true},
+			{ID: OtherProjectID, OrgID: OtherOrgID, CustomerX509: true},
+		},
+	}
+}
+
+func defaultFederation() Federation {
+	return Federation{
+		ID: FederationID,
+		IdentityProviders: []IdentityProvider{
+			{ID: IdentityProviderID, Name: "workload"},
+			{ID: LockedIdentityProviderID, Name: "workforce"},
+			{ID: SpareIdentityProviderID, Name: "contractors"},
+		},
+		Organizations: []ConnectedOrg{{
+			OrgID:               OrgID,
+			IdentityProviderIDs: []string{LockedIdentityProviderID},
+			RoleMappings: []RoleMapping{
+				{ID: RoleMappingID, ExternalGroup: "database-admins"},
+				{ID: SpareRoleMappingID, ExternalGroup: "contractors"},
+			},
+		}},
+	}
+}
+
+func otherFederation() Federation {
+	return Federation{
+		ID:                OtherFederationID,
+		IdentityProviders: []IdentityProvider{{ID: OtherIdentityProviderID, Name: "partner"}},
+		Organizations: []ConnectedOrg{{
+			OrgID:        OtherOrgID,
+			RoleMappings: []RoleMapping{{ID: OtherRoleMappingID, ExternalGroup: "partners"}},
+		}},
+	}
+}

@@ -1,0 +1,144 @@
+package atlas
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"rekey/internal/jobs"
+	"rekey/internal/secret"
+)
+
+// renewalPause is how long a token that could not be renewed is used before the next renewal.
+const renewalPause = 30 * time.Second
+
+// bearer is a bearer token. The zero bearer is none.
+type bearer struct {
+	value   secret.Value
+	expires time.Time
+	renew   time.Time // When to get the next one, before this one expires.
+}
+
+func (b bearer) live(now time.Time) bool { return now.Before(b.expires) }
+
+// tokenCache holds the one bearer token of an account and sees to it that at most one
+// request for the next one is under way.
+type tokenCache struct {
+	fetch func(context.Context) (bearer, *jobs.Failure)
+
+	mu      sync.Mutex // Guards current, flight and the flight's waiting.
+	current bearer
+	flight  *flight // Nil when no request is under way.
+}
+
+// flight is one request for a token, made for all who wait for it.
+type flight struct {
+	cancel  context.CancelFunc
+	waiting int
+
+	done    chan struct{} // Closed when the two below are set.
+	token   bearer
+	failure *jobs.Failure
+}
+
+func newTokenCache(fetch func(context.Context) (bearer, *jobs.Failure)) *tokenCache {
+	return &tokenCache{fetch: fetch}
+}
+
+// get returns a token that is live, after fetching one where needed. While a token is being
+// renewed, the old one serves all but the caller who found that it was time.
+func (t *tokenCache) get(ctx context.Context) (secret.Value, *jobs.Failure) {
+	t.mu.Lock()
+	now := time.Now()
+	if t.current.live(now) && (now.Before(t.current.renew) || t.flight != nil) {
+		defer t.mu.Unlock()
+		return t.current.value, nil
+	}
+	f := t.join(ctx)
+	t.mu.Unlock()
+	defer t.leave(f)
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return secret.Value{}, &jobs.Failure{
+			Reason: jobs.ReasonUnavailable, Err: fmt.Errorf("waiting for a bearer token: %w", context.Cause(ctx)),
+		}
+	}
+	if f.failure != nil {
+		own := *f.failure // Each caller may change what it is given.
+		return secret.Value{}, &own
+	}
+	return f.token.value, nil
+}
+
+// join enters the flight, or starts one. The flight does not end with the caller that
+// started it, but with the last one that waits for it. The lock is held.
+func (t *tokenCache) join(ctx context.Context) *flight {
+	if t.flight == nil {
+		flightCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		f := &flight{cancel: cancel, done: make(chan struct{})}
+		t.flight = f
+		go func() {
+			defer cancel()
+			token, failure := t.fetch(flightCtx)
+			t.land(f, token, failure)
+		}()
+	}
+	t.flight.waiting++
+	return t.flight
+}
+
+// leave ends the flight if nobody else waits for it, and waits for its end.
+func (t *tokenCache) leave(f *flight) {
+	t.mu.Lock()
+	f.waiting--
+	last := f.waiting == 0
+	if last && t.flight == f {
+		t.flight = nil
+	}
+	t.mu.Unlock()
+	if last {
+		f.cancel()
+		<-f.done
+	}
+}
+
+// land keeps what the flight brought. Where it brought nothing, a token that is live serves on.
+func (t *tokenCache) land(f *flight, token bearer, failure *jobs.Failure) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	switch {
+	case failure == nil:
+		t.current, f.token = token, token
+	case t.current.live(now):
+		t.current.renew = now.Add(renewalPause)
+		if failure.RetryAt.After(t.current.renew) {
+			t.current.renew = failure.RetryAt
+		}
+		f.token = t.current
+	default:
+		f.failure = failure
+	}
+	if t.flight == f {
+		t.flight = nil
+	}
+	close(f.done)
+}
+
+// invalidate forgets the token with this value, and no other.
+func (t *tokenCache) invalidate(value secret.Value) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current.value.Equal(value) {
+		t.current = bearer{}
+	}
+}
+
+// empty reports whether the next call has to fetch a token first.
+func (t *tokenCache) empty(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.current.live(now)
+}

@@ -1,0 +1,62 @@
+package atlas
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+)
+
+// Limits of the transport. The timeout of a request bounds all of them together.
+const (
+	dialTimeout      = 10 * time.Second
+	handshakeTimeout = 10 * time.Second
+	keepAlive        = 30 * time.Second
+	idleTimeout      = 90 * time.Second
+	maxHeaderBytes   = 256 << 10
+)
+
+// newTransport returns a transport for many requests to one host. Being used directly, and
+// not through an http.Client, it has no way to follow a redirect or to keep a cookie.
+func newTransport(cfg Config) (*http.Transport, error) {
+	roots, err := trustedRoots(cfg.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dialer.DialContext,
+		ForceAttemptHTTP2:      true, // A DialContext or TLS settings of our own would turn it off.
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSHandshakeTimeout:    handshakeTimeout,
+		MaxIdleConns:           cfg.Concurrency,
+		MaxIdleConnsPerHost:    cfg.Concurrency,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		DisableCompression:     true, // Answers are small, and the limit on them is to be that of what is read.
+	}, nil
+}
+
+// trustedRoots returns the system's authorities and those of the file, or nil, which means
+// the system's, when there is no file.
+func trustedRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CA file %s: %w", file, withoutPath(err))
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("reading the system's certificate authorities: %w", err)
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("reading the CA file %s: there is no certificate in it", file)
+	}
+	return roots, nil
+}

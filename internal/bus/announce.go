@@ -1,0 +1,139 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/jobs"
+)
+
+// TypeFinished is the CloudEvents type of a result.
+const TypeFinished = "rekey.job.finished.v1"
+
+// cloudEventsJSON is the content type of a CloudEvent in structured mode.
+const cloudEventsJSON = "application/cloudevents+json"
+
+// Result is a job's result: a CloudEvent 1.0 whose data is the ledger's record.
+type Result struct {
+	SpecVersion     string      `json:"specversion"`
+	ID              string      `json:"id"` // The job's id.
+	Source          string      `json:"source"`
+	Type            string      `json:"type"`
+	Subject         string      `json:"subject"` // The target.
+	Time            time.Time   `json:"time"`
+	DataContentType string      `json:"datacontenttype"`
+	Data            jobs.Record `json:"data"`
+}
+
+// Announcer implements jobs.Announcer on the streams of results and dead letters.
+type Announcer struct {
+	conn  *Conn
+	names Names
+}
+
+// NewAnnouncer returns the announcer of a namespace.
+func NewAnnouncer(c *Conn, names Names) *Announcer { return &Announcer{conn: c, names: names} }
+
+// Announce publishes the dead letter, where the outcome asks for one, and then the
+// result. With again set it looks first whether that was done before.
+func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, again bool) error {
+	if r.Outcome.DeadLetter() {
+		msg, err := a.deadJob(j, r)
+		if err != nil {
+			return err
+		}
+		if err := a.conn.publishOnce(ctx, a.names.DeadLetters(), msg, r.JobID+".dead", again, r.FinishedAt); err != nil {
+			return err
+		}
+	}
+	msg, err := a.result(r)
+	if err != nil {
+		return err
+	}
+	return a.conn.publishOnce(ctx, a.names.Results(), msg, r.JobID+".result", again, r.FinishedAt)
+}
+
+func (a *Announcer) result(r jobs.Record) (*nats.Msg, error) {
+	data, err := json.Marshal(Result{
+		SpecVersion: "1.0", ID: r.JobID, Source: a.names.namespace, Type: TypeFinished, Subject: r.Target,
+		Time: r.FinishedAt, DataContentType: "application/json", Data: r,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the result of job %s: %w", r.JobID, err)
+	}
+	return &nats.Msg{
+		Subject: a.names.Result(r.Kind, r.Outcome), Data: data,
+		Header: nats.Header{"Content-Type": []string{cloudEventsJSON}},
+	}, nil
+}
+
+// deadJob is the job's message as it was, with fingerprints for secrets. The stream of
+// events has the original.
+func (a *Announcer) deadJob(j jobs.Job, r jobs.Record) (*nats.Msg, error) {
+	data, err := json.Marshal(newJobMessage(j, j.Params.Shown()))
+	if err != nil {
+		return nil, fmt.Errorf("encoding the dead letter of job %s: %w", r.JobID, err)
+	}
+	msg := &nats.Msg{Subject: a.names.DeadJob(r.Kind), Data: data, Header: nats.Header{}}
+	msg.Header.Set(HeaderReason, headerText(r.Detail))
+	msg.Header.Set(HeaderCode, string(r.Outcome))
+	msg.Header.Set(HeaderJobID, r.JobID)
+	msg.Header.Set(HeaderKind, string(r.Kind))
+	setReference(msg.Header, j.Event)
+	return msg, nil
+}
+
+// publishOnce publishes a message that must stand in the stream once. The stream itself
+// drops a copy within its window of two minutes; with again set, the stream is searched
+// from the moment on at which the message may have been published first.
+func (c *Conn) publishOnce(ctx context.Context, stream string, msg *nats.Msg, id string, again bool, since time.Time) error {
+	if again {
+		found, err := c.published(ctx, stream, msg.Subject, id, since)
+		if err != nil || found {
+			return err
+		}
+	}
+	return c.publish(ctx, msg, id)
+}
+
+// clockMargin allows for a worker's clock that is ahead of the server's.
+const clockMargin = time.Minute
+
+// published searches the stream for a message by its id. It reads headers only, and only
+// those of one subject since a moment.
+func (c *Conn) published(ctx context.Context, stream, subject, id string, since time.Time) (bool, error) {
+	start := since.Add(-clockMargin)
+	cons, err := c.js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &start, HeadersOnly: true,
+	})
+	if err != nil {
+		return false, fmt.Errorf("searching %s: %w", stream, err)
+	}
+	info, err := cons.Info(ctx)
+	if err != nil {
+		return false, fmt.Errorf("searching %s: %w", stream, err)
+	}
+	for left := info.NumPending; left > 0; {
+		batch, err := cons.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(requestTimeout))
+		if err != nil {
+			return false, fmt.Errorf("searching %s: %w", stream, err)
+		}
+		got := uint64(0)
+		for msg := range batch.Messages() {
+			got++
+			if msg.Headers().Get(nats.MsgIdHdr) == id {
+				return true, nil
+			}
+		}
+		if err := batch.Error(); err != nil || got == 0 {
+			return false, fmt.Errorf("searching %s: it ended early: %w", stream, err)
+		}
+		left -= min(got, left)
+	}
+	return false, nil
+}

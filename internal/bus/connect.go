@@ -1,0 +1,166 @@
+package bus
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+	"go.uber.org/zap"
+
+	"rekey/internal/secret"
+)
+
+// Delays between two attempts to connect: they double, with jitter.
+const (
+	reconnectBase = 250 * time.Millisecond
+	reconnectCap  = 15 * time.Second
+)
+
+// requestTimeout bounds one JetStream request.
+const requestTimeout = 5 * time.Second
+
+// ConnectConfig says where NATS is and how to authenticate. At most one way is set; a
+// client certificate in TLS may come with any.
+type ConnectConfig struct {
+	URL             string    // Comma list of nats://, tls://, ws:// or wss://.
+	Embedded        *Embedded // Instead of URL.
+	Name            string    // Shown by the server, for operators.
+	CredentialsFile string    // JWT and nkey seed, as made by nsc.
+	NKeySeed        secret.Value
+	User            string
+	Password        secret.Value
+	Token           secret.Value
+	TLS             *tls.Config
+	Wait            bool       // Go on without a server and connect when it comes up.
+	OnState         func(bool) // Told when the connection is made or lost; may be nil.
+	Logger          *zap.Logger
+}
+
+// Conn is a connection to NATS that reconnects for ever.
+type Conn struct {
+	nc *nats.Conn
+	js jetstream.JetStream
+}
+
+// Connect connects to NATS.
+func Connect(cfg ConnectConfig) (*Conn, error) {
+	opts, err := cfg.options()
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(cfg.URL, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to NATS at %s: %w", cfg.where(), err)
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("opening JetStream: %w", err)
+	}
+	return &Conn{nc: nc, js: js}, nil
+}
+
+func (cfg ConnectConfig) where() string {
+	if cfg.Embedded != nil {
+		return "the embedded server"
+	}
+	return cfg.URL
+}
+
+func (cfg ConnectConfig) options() ([]nats.Option, error) {
+	log := cfg.Logger.Named("nats")
+	state := func(connected bool) {
+		if cfg.OnState != nil {
+			cfg.OnState(connected)
+		}
+	}
+	opts := []nats.Option{
+		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(cfg.Wait),
+		nats.IgnoreAuthErrorAbort(), // A rotated credential must not end the worker.
+		nats.CustomReconnectDelay(reconnectDelay),
+		nats.ConnectHandler(func(*nats.Conn) { state(true) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			state(true)
+			log.Info("connected again", zap.String("server", nc.ConnectedServerName()))
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			state(false)
+			if err != nil {
+				log.Warn("connection lost", zap.Error(err))
+			}
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			log.Warn("asynchronous error", zap.Error(err))
+		}),
+	}
+	if cfg.TLS != nil {
+		opts = append(opts, nats.Secure(cfg.TLS))
+	}
+	if cfg.Embedded != nil {
+		opts = append(opts, nats.InProcessServer(cfg.Embedded.server))
+		cfg.Token = cfg.Embedded.token
+	}
+	auth, err := cfg.auth()
+	return append(opts, auth...), err
+}
+
+func (cfg ConnectConfig) auth() ([]nats.Option, error) {
+	switch {
+	case cfg.CredentialsFile != "":
+		return []nats.Option{nats.UserCredentials(cfg.CredentialsFile)}, nil
+	case !cfg.NKeySeed.IsZero():
+		return nkeyOption(cfg.NKeySeed)
+	case cfg.User != "":
+		return []nats.Option{nats.UserInfo(cfg.User, cfg.Password.Reveal())}, nil
+	case !cfg.Token.IsZero():
+		return []nats.Option{nats.Token(cfg.Token.Reveal())}, nil
+	}
+	return nil, nil
+}
+
+func nkeyOption(seed secret.Value) ([]nats.Option, error) {
+	pair, err := nkeys.FromSeed([]byte(seed.Reveal()))
+	if err != nil {
+		return nil, errors.New("nats.nkey_file: holds no nkey seed")
+	}
+	public, err := pair.PublicKey()
+	if err != nil {
+		return nil, fmt.Errorf("nats.nkey_file: %w", err)
+	}
+	return []nats.Option{nats.Nkey(public, pair.Sign)}, nil
+}
+
+// reconnectDelay grows from a quarter of a second to 15 s, with jitter, so that a fleet
+// does not come back as a herd.
+func reconnectDelay(attempts int) time.Duration {
+	delay := reconnectCap
+	if attempts < 6 {
+		delay = reconnectBase << attempts
+	}
+	return delay/2 + rand.N(delay/2) //nolint:gosec // Jitter needs no secrecy.
+}
+
+// JetStream returns the JetStream context, for the other adapters on the same connection.
+func (c *Conn) JetStream() jetstream.JetStream { return c.js }
+
+// Ready reports, as an error, that there is no connection.
+func (c *Conn) Ready() error {
+	if !c.nc.IsConnected() {
+		return fmt.Errorf("not connected to NATS (%s)", c.nc.Status())
+	}
+	return nil
+}
+
+// Close sends what is buffered and closes the connection.
+func (c *Conn) Close() {
+	if c.nc.IsConnected() {
+		// An error means that the server is gone; closing is all that is left.
+		_ = c.nc.FlushTimeout(requestTimeout)
+	}
+	c.nc.Close()
+}

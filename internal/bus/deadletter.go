@@ -1,0 +1,113 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"rekey/internal/jobs"
+)
+
+// Limits of the copy that a dead letter carries.
+const (
+	cutPayload   = 64 << 10 // What is kept of a payload that is too large to carry whole.
+	headerMargin = 64 << 10 // Room for the headers in the server's largest message.
+)
+
+// Codes of dead letters that are no outcomes of jobs.
+const (
+	codeMalformed   = "malformed"
+	codeUndecodable = "undecodable"
+)
+
+// deadEvent makes the dead letter of an event that nobody can understand: the original
+// message without its secrets, and why. limit is the largest payload that is carried whole.
+func (n Names) deadEvent(m incoming, e jobs.Event, why error, limit int) *nats.Msg {
+	msg := &nats.Msg{Subject: n.DeadEvent(), Header: nats.Header{}}
+	copyHeaders(msg.Header, m.header)
+	msg.Data = copyPayload(msg.Header, m.data, limit)
+	msg.Header.Set(HeaderReason, headerText(why.Error()))
+	msg.Header.Set(HeaderCode, codeMalformed)
+	if e.Request.Kind != "" {
+		msg.Header.Set(HeaderKind, string(e.Request.Kind))
+	}
+	setReference(msg.Header, e.EventRef)
+	return msg
+}
+
+// copyPayload returns the payload for a dead letter: without secrets, and cut when it is
+// larger than limit. The headers say so.
+func copyPayload(h nats.Header, data []byte, limit int) []byte {
+	if len(data) > limit {
+		h.Set(HeaderTruncated, strconv.Itoa(len(data)))
+		data = data[:min(limit, cutPayload)]
+	}
+	clean, redacted := redact(data)
+	if redacted {
+		h.Set(HeaderRedacted, "true")
+	}
+	return clean
+}
+
+// carries is the largest payload that a dead letter can carry whole.
+func (c *Conn) carries() int {
+	return max(min(jobs.MaxEventBytes, int(c.nc.MaxPayload())-headerMargin), 0)
+}
+
+// copyHeaders takes over the original's headers but those that would act on the stream of
+// dead letters.
+func copyHeaders(to, from nats.Header) {
+	for key, values := range from {
+		if strings.HasPrefix(key, "Nats-") || strings.HasPrefix(key, "Rekey-") {
+			continue
+		}
+		for _, value := range values {
+			if secretNames.MatchString(key) {
+				value = mark(value)
+			}
+			clean, _ := redactShapes([]byte(value))
+			to.Add(key, string(clean))
+		}
+	}
+}
+
+func setReference(h nats.Header, e jobs.EventRef) {
+	h.Set(HeaderEventSource, headerText(e.Source))
+	h.Set(HeaderEventID, headerText(e.ID))
+	h.Set(HeaderEventSubject, e.Subject)
+	h.Set(HeaderEventSeq, strconv.FormatUint(e.Seq, 10))
+}
+
+// headerText makes a text fit for one header line.
+func headerText(text string) string {
+	const most = 2048
+	clean, _ := redactShapes([]byte(strings.ToValidUTF8(text, "?")))
+	line := strings.Join(strings.FieldsFunc(string(clean), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	if len(line) > most {
+		line = strings.ToValidUTF8(line[:most], "") + "…"
+	}
+	return line
+}
+
+// buryEvent stores the dead letter of an event.
+func (c *Conn) buryEvent(ctx context.Context, n Names, m incoming, e jobs.Event, why error) error {
+	id := fmt.Sprintf("event.%d.%d.dead", m.seq, m.at.UnixNano())
+	if err := c.publishOnce(ctx, n.DeadLetters(), n.deadEvent(m, e, why, c.carries()), id, m.redelivered, m.at); err != nil {
+		return fmt.Errorf("putting event %d among the dead letters: %w", m.seq, err)
+	}
+	return nil
+}
+
+// buryJob stores the dead letter of a job message that cannot be decoded.
+func (c *Conn) buryJob(ctx context.Context, n Names, h *held, why error) error {
+	msg := &nats.Msg{Subject: n.subject("dlq.job.unknown"), Header: nats.Header{}}
+	msg.Data = copyPayload(msg.Header, h.Data(), c.carries())
+	msg.Header.Set(HeaderReason, headerText(why.Error()))
+	msg.Header.Set(HeaderCode, codeUndecodable)
+	id := fmt.Sprintf("job.%d.%d.dead", h.meta.Sequence.Stream, h.meta.Timestamp.UnixNano())
+	return c.publishOnce(ctx, n.DeadLetters(), msg, id, h.redelivered(), h.meta.Timestamp.Truncate(time.Second))
+}

@@ -1,0 +1,165 @@
+package bus
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"go.uber.org/zap"
+
+	"rekey/internal/secret"
+)
+
+// startTimeout bounds the start of the embedded server: its store may be large.
+const startTimeout = 60 * time.Second
+
+// EmbeddedConfig describes the NATS server inside the process.
+type EmbeddedConfig struct {
+	Listen     string       // host:port; empty keeps it inside the process; port 0 picks a free one.
+	StoreDir   string       // Folder of the JetStream files. Required.
+	Token      secret.Value // Clients must show it, when set.
+	TLS        *tls.Config  // For clients, when set.
+	MaxPayload int          // Largest message in bytes; default 8 MiB.
+	Logger     *zap.Logger
+}
+
+// defaultMaxPayload lets an event that is too large for us arrive, so that it ends in the
+// dead letters with a reason and not as a publisher's riddle.
+const defaultMaxPayload = 8 << 20
+
+// Embedded is a NATS server with JetStream inside the process. Every write is synced to
+// disk before it is acknowledged.
+type Embedded struct {
+	server *server.Server
+	token  secret.Value
+}
+
+// StartEmbedded starts the server and returns when it takes connections.
+func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
+	opts, err := cfg.options()
+	if err != nil {
+		return nil, err
+	}
+	srv, err := server.NewServer(opts)
+	if err != nil {
+		return nil, fmt.Errorf("creating the embedded NATS server: %w", err)
+	}
+	log := &serverLog{log: cfg.Logger.Named("nats-server").WithOptions(zap.AddCallerSkip(1)).Sugar()}
+	srv.SetLoggerV2(log, false, false, false)
+	go srv.Start()
+	if !srv.ReadyForConnections(startTimeout) {
+		srv.Shutdown()
+		return nil, log.explain(fmt.Errorf("starting the embedded NATS server on %q with store %s", cfg.Listen, cfg.StoreDir))
+	}
+	return &Embedded{server: srv, token: cfg.Token}, nil
+}
+
+func (cfg EmbeddedConfig) options() (*server.Options, error) {
+	if cfg.StoreDir == "" {
+		return nil, errors.New("embedded NATS: store_dir is required")
+	}
+	opts := &server.Options{
+		ServerName: "rekey-embedded", Host: "127.0.0.1", NoSigs: true, DontListen: true,
+		JetStream: true, StoreDir: cfg.StoreDir, SyncAlways: true,
+		MaxPayload: int32(defaultMaxPayload), DisableJetStreamBanner: true,
+	}
+	if cfg.MaxPayload > 0 {
+		opts.MaxPayload = int32(min(cfg.MaxPayload, 64<<20)) //nolint:gosec // Bounded to 64 MiB, fits.
+	}
+	if cfg.Listen == "" {
+		return opts, nil
+	}
+	host, port, err := splitListen(cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	opts.DontListen, opts.Host, opts.Port = false, host, port
+	guarded := !cfg.Token.IsZero() || cfg.TLS != nil && cfg.TLS.ClientAuth == tls.RequireAndVerifyClientCert
+	if !guarded && !isLoopback(host) {
+		return nil, fmt.Errorf("embedded NATS: listening on %s, beyond loopback, needs token_file or tls.client_ca_file", cfg.Listen)
+	}
+	if !cfg.Token.IsZero() {
+		opts.Authorization = cfg.Token.Reveal()
+	}
+	if cfg.TLS != nil {
+		opts.TLS, opts.TLSConfig, opts.TLSTimeout = true, cfg.TLS, 5
+		opts.TLSVerify = cfg.TLS.ClientAuth == tls.RequireAndVerifyClientCert
+	}
+	return opts, nil
+}
+
+func splitListen(listen string) (string, int, error) {
+	host, portText, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", 0, fmt.Errorf("embedded NATS: listen %q must be host:port: %w", listen, err)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil || port < 0 || port > 65535 {
+		return "", 0, fmt.Errorf("embedded NATS: listen %q has no usable port", listen)
+	}
+	if host == "" {
+		host = "0.0.0.0"
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return host, port, nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// URL is where clients reach the server, or "" when it is kept inside the process.
+func (e *Embedded) URL() string {
+	if e.server.Addr() == nil {
+		return ""
+	}
+	return "nats://" + e.server.Addr().String()
+}
+
+// Stop ends the server and returns when its files are closed.
+func (e *Embedded) Stop() {
+	e.server.Shutdown()
+	e.server.WaitForShutdown()
+}
+
+// serverLog hands the server's log lines to zap. Its information is ours at debug level.
+type serverLog struct {
+	log  *zap.SugaredLogger
+	last lastLine
+}
+
+// Noticef logs at debug level.
+func (l *serverLog) Noticef(format string, v ...any) { l.log.Debugf(format, v...) }
+
+// Warnf logs a warning.
+func (l *serverLog) Warnf(format string, v ...any) { l.log.Warnf(format, v...) }
+
+// Errorf logs an error and keeps it, to explain a server that does not start.
+func (l *serverLog) Errorf(format string, v ...any) {
+	l.last.set(fmt.Sprintf(format, v...))
+	l.log.Errorf(format, v...)
+}
+
+// Fatalf logs an error and keeps it; the server ends itself.
+func (l *serverLog) Fatalf(format string, v ...any) { l.Errorf(format, v...) }
+
+// Debugf logs at debug level.
+func (l *serverLog) Debugf(format string, v ...any) { l.log.Debugf(format, v...) }
+
+// Tracef drops protocol traces: they hold payloads.
+func (l *serverLog) Tracef(string, ...any) {}
+
+// explain adds the server's last error line to err.
+func (l *serverLog) explain(err error) error {
+	if last := l.last.get(); last != "" {
+		return fmt.Errorf("%w: %s", err, last)
+	}
+	return err
+}

@@ -1,0 +1,145 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+// fetchWait is how long one pull request stays open.
+const fetchWait = 20 * time.Second
+
+// feed pulls messages of one consumer ahead of their handling, as many as depth, and keeps
+// all that are held (ahead or in hand) alive at the server.
+type feed struct {
+	cons  jetstream.Consumer
+	depth int
+	out   chan *held
+	taken chan struct{} // Holds a token after a message was taken from out.
+	log   *zap.Logger
+
+	mu   sync.Mutex // Guards hold.
+	hold map[*held]struct{}
+}
+
+// held is a message between its delivery and its settlement.
+type held struct {
+	jetstream.Msg
+	feed *feed
+	meta *jetstream.MsgMetadata
+}
+
+func newFeed(cons jetstream.Consumer, depth int, log *zap.Logger) *feed {
+	return &feed{cons: cons, depth: depth, out: make(chan *held, depth), taken: make(chan struct{}, 1), log: log, hold: map[*held]struct{}{}}
+}
+
+// run pulls until ctx ends; then it closes out. What is left in out is not handled.
+func (f *feed) run(ctx context.Context) {
+	defer close(f.out)
+	for ctx.Err() == nil {
+		if len(f.out) > f.depth/2 {
+			select {
+			case <-ctx.Done():
+			case <-f.taken:
+			}
+			continue
+		}
+		if err := f.pull(ctx, f.depth-len(f.out)); err != nil && ctx.Err() == nil {
+			f.log.Warn("pulling messages", zap.String("consumer", f.cons.CachedInfo().Name), zap.Error(err))
+			pause(ctx, time.Second)
+		}
+	}
+}
+
+// took tells the feed that somebody took a message from out.
+func (f *feed) took() {
+	select {
+	case f.taken <- struct{}{}:
+	default: // The feed knows already.
+	}
+}
+
+// pull hands over what one pull request brings.
+func (f *feed) pull(ctx context.Context, room int) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	batch, err := f.cons.Fetch(room, jetstream.FetchContext(ctx))
+	if err != nil {
+		return err
+	}
+	for msg := range batch.Messages() {
+		h, err := f.take(msg)
+		if err != nil {
+			return err
+		}
+		f.out <- h // Has room: no more than room are pulled.
+	}
+	if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) {
+		return err
+	}
+	return nil
+}
+
+func (f *feed) take(msg jetstream.Msg) (*held, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	h := &held{Msg: msg, feed: f, meta: meta}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hold[h] = struct{}{}
+	return h, nil
+}
+
+// drop ends the care for a message. It comes before the settlement: a sign of life behind
+// a delayed put-back would undo the delay.
+func (h *held) drop() {
+	h.feed.mu.Lock()
+	defer h.feed.mu.Unlock()
+	delete(h.feed.hold, h)
+}
+
+// redelivered reports whether the message was handed over before.
+func (h *held) redelivered() bool { return h.meta.NumDelivered > 1 }
+
+// keepAlive tells the server three times per ackWait that held messages are in work.
+// An error needs no handling: the server hands the message over again, and the ledger
+// holds the claim.
+func (f *feed) keepAlive(ctx context.Context) {
+	ticker := time.NewTicker(ackWait / 3)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			f.signOfLife()
+		}
+	}
+}
+
+func (f *feed) signOfLife() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for h := range f.hold {
+		if err := h.InProgress(); err != nil {
+			f.log.Debug("keeping a message alive", zap.Error(err))
+		}
+	}
+}
+
+// pause waits for d or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

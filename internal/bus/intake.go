@@ -1,0 +1,130 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+)
+
+// intakeWorkers is how many events of a consumer are taken in at once. An intake is a few
+// synced writes, which share their syncs.
+const intakeWorkers = 16
+
+// Desk turns an event into jobs.
+type Desk interface {
+	Accept(ctx context.Context, e jobs.Event) (jobs.Accepted, error)
+}
+
+// IntakeRecorder counts what became of events.
+type IntakeRecorder interface {
+	EventReceived(result string)
+}
+
+// Intake reads the stream of events and hands them to the desk. Incidents have a consumer
+// of their own, so that a flood of other events delays none of them.
+type Intake struct {
+	Conn     *Conn
+	Names    Names
+	Desk     Desk
+	Recorder IntakeRecorder
+	Logger   *zap.Logger
+}
+
+// Run takes events in until ctx ends and then returns when those in hand are settled.
+// Events that were pulled and not begun go back to the server.
+func (in Intake) Run(ctx context.Context) error {
+	log := in.Logger.Named("intake")
+	incidents, err := in.Conn.consumer(ctx, in.Names.Events(), consumerIncidents, in.Names.Event(jobs.ClassIncident))
+	if err != nil {
+		return err
+	}
+	others, err := in.Conn.consumer(ctx, in.Names.Events(), consumerEvents, in.Names.Event(">"))
+	if err != nil {
+		return err
+	}
+	var running sync.WaitGroup
+	for _, f := range []*feed{newFeed(incidents, 2*intakeWorkers, log), newFeed(others, 2*intakeWorkers, log)} {
+		isOthers := f.cons == others
+		running.Go(func() { f.serve(ctx, intakeWorkers, func(h *held) { in.handle(ctx, h, isOthers) }) })
+	}
+	running.Wait()
+	return nil
+}
+
+// handle takes one event in and settles its message.
+func (in Intake) handle(ctx context.Context, h *held, isOthers bool) {
+	verdict := jobs.Verdict{}
+	switch class := in.Names.eventClass(h.Subject()); {
+	case isOthers && class == jobs.ClassIncident:
+		verdict.Done = true // The incidents' own consumer has it.
+	case ctx.Err() == nil:
+		verdict = in.accept(context.WithoutCancel(ctx), h)
+	}
+	h.drop()
+	if err := settle(ctx, in.Conn.nc, h.Msg, verdict); err != nil {
+		in.Logger.Named("intake").Warn("event is not settled and comes again", zap.Uint64("event_seq", h.meta.Sequence.Stream), zap.Error(err))
+	}
+}
+
+// accept hands the event to the desk; what cannot be understood goes to the dead letters.
+func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
+	m := incoming{
+		subject: h.Subject(), header: h.Headers(), data: h.Data(),
+		seq: h.meta.Sequence.Stream, at: h.meta.Timestamp, redelivered: h.redelivered(),
+	}
+	event, err := in.Names.decodeEvent(m)
+	var accepted jobs.Accepted
+	if err == nil {
+		accepted, err = in.Desk.Accept(ctx, event)
+	}
+	if _, malformed := errors.AsType[*jobs.Malformed](err); malformed {
+		accepted.Result = jobs.IntakeMalformed
+		err = in.Conn.buryEvent(ctx, in.Names, m, event, err)
+	}
+	log := in.Logger.Named("intake").With(zap.Uint64("event_seq", m.seq), zap.String("event_id", event.ID))
+	if err != nil {
+		delay := again(h.meta.NumDelivered)
+		log.Warn("event is not taken in yet", zap.Duration("delay", delay), zap.Error(err))
+		return jobs.Verdict{Delay: delay}
+	}
+	in.Recorder.EventReceived(string(accepted.Result))
+	log.Debug("event taken in", zap.String("result", string(accepted.Result)), zap.String("job_id", accepted.JobID))
+	return jobs.Verdict{Done: true}
+}
+
+// again is the wait before a message is handed over once more because NATS or the ledger
+// did not do their part: 1 s, 2 s, 4 s … 30 s.
+func again(deliveries uint64) time.Duration {
+	const most = 30 * time.Second
+	if deliveries > 5 {
+		return most
+	}
+	return min(time.Second<<max(deliveries-1, 0), most)
+}
+
+// serve pulls messages and handles them with n workers until ctx ends; then it returns
+// when those in hand are handled. handle sees the ended ctx for those not begun.
+func (f *feed) serve(ctx context.Context, n int, handle func(*held)) {
+	// Held messages stay alive until the last one is handled, beyond the end of ctx.
+	alive, done := context.WithCancel(context.WithoutCancel(ctx))
+	defer done()
+	var keeper, workers sync.WaitGroup
+	keeper.Go(func() { f.keepAlive(alive) })
+	workers.Go(func() { f.run(ctx) })
+	for range n {
+		workers.Go(func() {
+			for h := range f.out {
+				f.took()
+				handle(h)
+			}
+		})
+	}
+	workers.Wait()
+	done()
+	keeper.Wait()
+}

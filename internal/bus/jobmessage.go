@@ -1,0 +1,98 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/jobs"
+)
+
+// jobMessage is a job on its way to a worker. Unlike every other form of a job it carries
+// the secret parameters: somebody must.
+type jobMessage struct {
+	JobID       string            `json:"job_id"`
+	Kind        string            `json:"kind"`
+	Account     string            `json:"account"`
+	Params      map[string]string `json:"params"`
+	Lane        string            `json:"lane"`
+	Origin      string            `json:"origin"`
+	Reason      string            `json:"reason,omitempty"`
+	RequestedBy string            `json:"requested_by,omitempty"`
+	Event       jobs.EventRef     `json:"event"`
+	AcceptedAt  time.Time         `json:"accepted_at"`
+	ExpiresAt   time.Time         `json:"expires_at,omitzero"`
+}
+
+func newJobMessage(j jobs.Job, params map[string]string) jobMessage {
+	return jobMessage{
+		JobID: j.ID, Kind: string(j.Kind), Account: j.Account, Params: params, Lane: string(j.Lane),
+		Origin: string(j.Origin), Reason: j.Reason, RequestedBy: j.RequestedBy, Event: j.Event,
+		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt,
+	}
+}
+
+func decodeJob(data []byte) (jobs.Job, error) {
+	var m jobMessage
+	if err := json.Unmarshal(data, &m); err != nil {
+		return jobs.Job{}, fmt.Errorf("decoding a job: %w", err)
+	}
+	kind, err := jobs.ParseKind(m.Kind)
+	if err != nil {
+		return jobs.Job{}, fmt.Errorf("decoding a job: %w", err)
+	}
+	lane, err := jobs.ParseLane(m.Lane)
+	if err != nil {
+		return jobs.Job{}, fmt.Errorf("decoding a job: %w", err)
+	}
+	raw := make(map[string]any, len(m.Params))
+	for name, value := range m.Params {
+		raw[name] = value
+	}
+	params, err := jobs.NewParams(kind, raw)
+	if err != nil {
+		return jobs.Job{}, fmt.Errorf("decoding a job: %w", err)
+	}
+	j := jobs.Job{
+		ID: m.JobID, Kind: kind, Account: m.Account, Params: params, Lane: lane, Origin: jobs.Origin(m.Origin),
+		Reason: m.Reason, RequestedBy: m.RequestedBy, Event: m.Event, AcceptedAt: m.AcceptedAt, ExpiresAt: m.ExpiresAt,
+	}
+	if j.ID == "" {
+		return jobs.Job{}, fmt.Errorf("decoding a job: it has no id")
+	}
+	return j, nil
+}
+
+// Queue implements jobs.Queue on the stream of jobs.
+type Queue struct {
+	conn  *Conn
+	names Names
+}
+
+// NewQueue returns the queue of a namespace.
+func NewQueue(c *Conn, names Names) *Queue { return &Queue{conn: c, names: names} }
+
+// Enqueue publishes the job on its lane's subject. The message id lets the stream drop a
+// copy that follows within its window; a later copy is harmless, for the ledger decides.
+func (q *Queue) Enqueue(ctx context.Context, j jobs.Job) error {
+	data, err := json.Marshal(newJobMessage(j, j.Params.Reveal()))
+	if err != nil {
+		return fmt.Errorf("encoding job %s: %w", j.ID, err)
+	}
+	msg := &nats.Msg{Subject: q.names.Job(j.Lane, j.Kind), Data: data}
+	return q.conn.publish(ctx, msg, j.ID+"."+string(j.Lane))
+}
+
+// publish stores a message and waits for the stream's acknowledgement.
+func (c *Conn) publish(ctx context.Context, msg *nats.Msg, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if _, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id)); err != nil {
+		return fmt.Errorf("publishing on %s: %w", msg.Subject, err)
+	}
+	return nil
+}

@@ -1,0 +1,202 @@
+package bus
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"mime"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"rekey/internal/jobs"
+)
+
+// TypeRequested is the CloudEvents type of a direct request.
+const TypeRequested = "rekey.job.requested.v1"
+
+// maxIdentityBytes bounds source and id of an event: they are shown and stored.
+const maxIdentityBytes = 512
+
+// incoming is a message of the stream of events, free of the client library.
+type incoming struct {
+	subject     string
+	header      nats.Header
+	data        []byte
+	seq         uint64
+	at          time.Time // When NATS accepted it.
+	redelivered bool
+}
+
+// decodeEvent reads an event: a CloudEvent 1.0 in structured or binary mode, or plain
+// JSON with a kind. The reference is as complete as could be read, also with an error,
+// which joins one *jobs.Malformed per mistake.
+// See https://github.com/cloudevents/spec (JSON format and NATS protocol binding, 1.0.2).
+func (n Names) decodeEvent(m incoming) (jobs.Event, error) {
+	e := jobs.Event{Class: n.eventClass(m.subject), Redelivered: m.redelivered}
+	e.Subject, e.Seq, e.At = m.subject, m.seq, m.at
+	e.Source, e.ID = n.plainIdentity(m)
+	if len(m.data) > jobs.MaxEventBytes {
+		return e, &jobs.Malformed{Detail: fmt.Sprintf("the payload has %d bytes; the limit is %d", len(m.data), jobs.MaxEventBytes)}
+	}
+	attributes := binaryAttributes(m.header)
+	if len(attributes) > 0 {
+		return e, decodeBinary(&e, attributes, m)
+	}
+	doc, err := jobs.ParseDocument(m.data)
+	if err != nil {
+		return e, err
+	}
+	if _, ok := doc.Fields["specversion"]; ok {
+		return e, decodeStructured(&e, doc)
+	}
+	if len(e.ID) > maxIdentityBytes {
+		return e, &jobs.Malformed{Field: nats.MsgIdHdr, Detail: fmt.Sprintf("has more than %d bytes", maxIdentityBytes)}
+	}
+	e.Request, err = jobs.ParseRequest(doc)
+	return e, err
+}
+
+// plainIdentity identifies an event that names no identity of its own: by its Nats-Msg-Id,
+// else by its place in the stream. The time belongs to the place: a stream that was made
+// anew counts from 1 again.
+func (n Names) plainIdentity(m incoming) (source, id string) {
+	source = "nats:" + n.Events()
+	if id := m.header.Get(nats.MsgIdHdr); id != "" {
+		return source, "id:" + id
+	}
+	return source, fmt.Sprintf("seq:%d:%d", m.seq, m.at.UnixNano())
+}
+
+// binaryAttributes returns the CloudEvents attributes among the headers, whose names start
+// with ce- in any case, percent-decoded as the binding says.
+func binaryAttributes(h nats.Header) map[string]string {
+	attributes := map[string]string{}
+	for key, values := range h {
+		name, ok := strings.CutPrefix(strings.ToLower(key), "ce-")
+		if !ok || len(values) == 0 {
+			continue
+		}
+		value := values[0]
+		if plain, err := url.PathUnescape(value); err == nil {
+			value = plain
+		}
+		attributes[name] = value
+	}
+	return attributes
+}
+
+func decodeBinary(e *jobs.Event, attributes map[string]string, m incoming) error {
+	if err := checkEnvelope(e, func(name string) (any, bool) {
+		value, ok := attributes[name]
+		return value, ok
+	}); err != nil {
+		return err
+	}
+	if err := checkContentType(headerValue(m.header, "content-type")); err != nil {
+		return err
+	}
+	return decodeData(e, m.data)
+}
+
+func decodeStructured(e *jobs.Event, doc jobs.Document) error {
+	err := checkEnvelope(e, func(name string) (any, bool) {
+		value, ok := doc.Fields[name]
+		return value, ok
+	})
+	if err != nil {
+		return err
+	}
+	if contentType, ok := doc.Fields["datacontenttype"].(string); ok {
+		if err := checkContentType(contentType); err != nil {
+			return err
+		}
+	}
+	if encoded, ok := doc.Fields["data_base64"].(string); ok {
+		data, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil {
+			return &jobs.Malformed{Field: "data_base64", Line: doc.Line("data_base64"), Detail: "is no base64"}
+		}
+		return decodeData(e, data)
+	}
+	if _, ok := doc.Fields["data"]; !ok {
+		return &jobs.Malformed{Field: "data", Detail: "is required by " + TypeRequested}
+	}
+	data, err := doc.Within("data")
+	if err != nil {
+		return err
+	}
+	e.Request, err = jobs.ParseRequest(data)
+	return err
+}
+
+func decodeData(e *jobs.Event, data []byte) error {
+	doc, err := jobs.ParseDocument(data)
+	if err != nil {
+		return err
+	}
+	e.Request, err = jobs.ParseRequest(doc)
+	return err
+}
+
+// checkEnvelope checks the context attributes that CloudEvents 1.0 requires and takes the
+// event's identity from them.
+func checkEnvelope(e *jobs.Event, attribute func(string) (any, bool)) error {
+	var problems []error
+	reject := func(field, detail string) {
+		problems = append(problems, &jobs.Malformed{Field: field, Detail: detail})
+	}
+	values := map[string]string{}
+	for _, name := range []string{"specversion", "id", "source", "type"} {
+		raw, present := attribute(name)
+		value, isText := raw.(string)
+		switch {
+		case !present || isText && value == "":
+			reject(name, "is required by CloudEvents 1.0")
+		case !isText:
+			reject(name, "must be a string")
+		case len(value) > maxIdentityBytes:
+			reject(name, fmt.Sprintf("has more than %d bytes", maxIdentityBytes))
+		}
+		values[name] = value
+	}
+	if v := values["specversion"]; v != "" && v != "1.0" {
+		reject("specversion", "only 1.0 is understood")
+	}
+	if t := values["type"]; t != "" && t != TypeRequested {
+		reject("type", "no rule for this type; a direct request has the type "+TypeRequested)
+	}
+	if _, err := url.Parse(values["source"]); err != nil {
+		reject("source", "must be a URI reference")
+	}
+	if len(problems) > 0 {
+		return errors.Join(problems...)
+	}
+	e.Source, e.ID = values["source"], values["id"]
+	return nil
+}
+
+// checkContentType accepts JSON and says nothing of an event that names no type.
+func checkContentType(contentType string) error {
+	if contentType == "" {
+		return nil
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil || media != "application/json" && !strings.HasSuffix(media, "+json") {
+		return &jobs.Malformed{Field: "datacontenttype", Detail: "must be JSON"}
+	}
+	return nil
+}
+
+// headerValue reads a header whose name may be written in any case.
+func headerValue(h nats.Header, name string) string {
+	for key, values := range h {
+		if textproto.CanonicalMIMEHeaderKey(key) == textproto.CanonicalMIMEHeaderKey(name) && len(values) > 0 {
+			return values[0]
+		}
+	}
+	return ""
+}

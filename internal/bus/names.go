@@ -1,0 +1,83 @@
+package bus
+
+import (
+	"strings"
+
+	"rekey/internal/jobs"
+)
+
+// Headers of dead letters.
+const (
+	HeaderReason       = "Rekey-Reason"        // Why it is here, for people.
+	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, refused, exhausted, undecodable.
+	HeaderJobID        = "Rekey-Job-Id"        // The job, where there is one.
+	HeaderKind         = "Rekey-Kind"          // The job's kind.
+	HeaderEventID      = "Rekey-Event-Id"      // The event's own id, where it has one.
+	HeaderEventSource  = "Rekey-Event-Source"  // The event's source, where it has one.
+	HeaderEventSubject = "Rekey-Event-Subject" // Where the original message stands.
+	HeaderEventSeq     = "Rekey-Event-Seq"     // Its sequence in the stream of events.
+	HeaderRedacted     = "Rekey-Redacted"      // "true" when secrets were taken out of the copy.
+	HeaderTruncated    = "Rekey-Truncated"     // The size of the original when the copy is shorter.
+)
+
+// Names are the names of one namespace's streams and subjects.
+type Names struct {
+	namespace string
+}
+
+// NewNames returns the names of a namespace, "rekey" by default.
+func NewNames(namespace string) Names { return Names{namespace: namespace} }
+
+func (n Names) stream(name string) string { return strings.ToUpper(n.namespace) + "_" + name }
+
+// Events is the stream of events.
+func (n Names) Events() string { return n.stream("EVENTS") }
+
+// Jobs is the stream of jobs.
+func (n Names) Jobs() string { return n.stream("JOBS") }
+
+// Results is the stream of results.
+func (n Names) Results() string { return n.stream("RESULTS") }
+
+// DeadLetters is the stream of dead letters.
+func (n Names) DeadLetters() string { return n.stream("DLQ") }
+
+// Schedules is the bucket with the state of every schedule.
+func (n Names) Schedules() string { return n.stream("SCHEDULES") }
+
+// Pace is the bucket with the state of every rate bucket.
+func (n Names) Pace() string { return n.stream("PACE") }
+
+func (n Names) subject(rest string) string { return n.namespace + ".v1." + rest }
+
+// Event is the subject of events of a class; "*" stands for all classes.
+func (n Names) Event(class string) string { return n.subject("event." + class) }
+
+// eventClass is the class of an event's subject.
+func (n Names) eventClass(subject string) string {
+	return strings.TrimPrefix(subject, n.subject("event."))
+}
+
+// Job is the subject of a job in a lane.
+func (n Names) Job(lane jobs.Lane, kind jobs.Kind) string {
+	return n.subject("job." + string(lane) + "." + kind.SubjectToken())
+}
+
+// lane is the subject filter of all jobs in a lane.
+func (n Names) lane(lane jobs.Lane) string { return n.subject("job." + string(lane) + ".>") }
+
+// Result is the subject of a result.
+func (n Names) Result(kind jobs.Kind, outcome jobs.Outcome) string {
+	return n.subject("result." + kind.SubjectToken() + "." + string(outcome))
+}
+
+// ResultsOf is the subject filter of all results of a kind.
+func (n Names) ResultsOf(kind jobs.Kind) string {
+	return n.subject("result." + kind.SubjectToken() + ".>")
+}
+
+// DeadEvent is the subject of events that nobody can understand.
+func (n Names) DeadEvent() string { return n.subject("dlq.event") }
+
+// DeadJob is the subject of jobs that were refused or exhausted.
+func (n Names) DeadJob(kind jobs.Kind) string { return n.subject("dlq.job." + kind.SubjectToken()) }

@@ -1,0 +1,57 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// classToken is what may stand as the class in a subject.
+var classToken = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}$`)
+
+// PublishRaw stores a payload as an event of a class and returns its sequence. id, when
+// not empty, is its Nats-Msg-Id.
+func (c *Conn) PublishRaw(ctx context.Context, n Names, class string, data []byte, id string) (uint64, error) {
+	if !classToken.MatchString(class) {
+		return 0, fmt.Errorf("class %q must be made of letters, digits, - and _", class)
+	}
+	var opts []jetstream.PublishOpt
+	if id != "" {
+		opts = append(opts, jetstream.WithMsgID(id))
+	}
+	msg := &nats.Msg{Subject: n.Event(class), Data: data}
+	ack, err := c.js.PublishMsg(ctx, msg, append(opts, jetstream.WithExpectStream(n.Events()))...)
+	if err != nil {
+		return 0, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
+	}
+	return ack.Sequence, nil
+}
+
+// Requested is a direct request as a CloudEvent. Data is the request object.
+type Requested struct {
+	SpecVersion     string         `json:"specversion"`
+	ID              string         `json:"id"`
+	Source          string         `json:"source"`
+	Type            string         `json:"type"`
+	Time            time.Time      `json:"time"`
+	DataContentType string         `json:"datacontenttype"`
+	Data            map[string]any `json:"data"`
+}
+
+// PublishRequest stores a direct request under the identity of source and id, so that the
+// same request twice is one job. It returns the sequence of its event.
+func (c *Conn) PublishRequest(ctx context.Context, n Names, class, source, id string, request map[string]any) (uint64, error) {
+	data, err := json.Marshal(Requested{
+		SpecVersion: "1.0", ID: id, Source: source, Type: TypeRequested, Time: time.Now().UTC(),
+		DataContentType: "application/json", Data: request,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("encoding the request %s: %w", id, err)
+	}
+	return c.PublishRaw(ctx, n, class, data, source+"/"+id)
+}

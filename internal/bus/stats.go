@@ -1,0 +1,99 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+)
+
+// statsEvery is how often the queue's gauges are refreshed.
+const statsEvery = 2 * time.Second
+
+// StatsRecorder shows how full the streams are.
+type StatsRecorder interface {
+	SetQueue(lane string, pending float64, oldest time.Duration)
+	SetWaiting(n float64)
+	SetDeadLetters(n float64)
+}
+
+// Stats reads from the streams how many jobs wait and how long they have.
+type Stats struct {
+	Conn     *Conn
+	Names    Names
+	Running  func() int // Jobs that run in this worker.
+	Recorder StatsRecorder
+	Logger   *zap.Logger
+}
+
+// Run refreshes the gauges until ctx ends.
+func (s Stats) Run(ctx context.Context) error {
+	log := s.Logger.Named("stats")
+	ticker := time.NewTicker(statsEvery)
+	defer ticker.Stop()
+	for {
+		if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
+			log.Debug("reading the queue's state", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (s Stats) refresh(ctx context.Context) error {
+	stream, err := s.Conn.js.Stream(ctx, s.Names.Jobs())
+	if err != nil {
+		return err
+	}
+	unsettled := 0
+	for _, lane := range jobs.Lanes() {
+		pending, delivered, err := s.consumer(ctx, stream, lane)
+		if err != nil {
+			return err
+		}
+		unsettled += delivered
+		oldest, err := s.oldest(ctx, stream, lane)
+		if err != nil {
+			return err
+		}
+		s.Recorder.SetQueue(string(lane), float64(pending), oldest)
+	}
+	s.Recorder.SetWaiting(float64(max(unsettled-s.Running(), 0)))
+	dead, err := s.Conn.js.Stream(ctx, s.Names.DeadLetters())
+	if err != nil {
+		return err
+	}
+	s.Recorder.SetDeadLetters(float64(dead.CachedInfo().State.Msgs))
+	return nil
+}
+
+// consumer returns how many jobs of a lane no worker has seen yet, and how many are
+// delivered and not settled.
+func (s Stats) consumer(ctx context.Context, stream jetstream.Stream, lane jobs.Lane) (pending uint64, delivered int, err error) {
+	cons, err := stream.Consumer(ctx, consumerOf(lane))
+	if err != nil {
+		return 0, 0, fmt.Errorf("reading consumer %s: %w", consumerOf(lane), err)
+	}
+	info := cons.CachedInfo()
+	return info.NumPending, info.NumAckPending, nil
+}
+
+// oldest returns the age of the oldest unfinished job of a lane, 0 when there is none.
+func (s Stats) oldest(ctx context.Context, stream jetstream.Stream, lane jobs.Lane) (time.Duration, error) {
+	msg, err := stream.GetMsg(ctx, 0, jetstream.WithGetMsgSubject(s.Names.lane(lane)))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading the oldest job of lane %s: %w", lane, err)
+	}
+	return max(time.Since(msg.Time), 0), nil
+}

@@ -1,0 +1,118 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+)
+
+// How long the streams keep their messages.
+const (
+	keepEvents  = 30 * 24 * time.Hour
+	keepResults = 400 * 24 * time.Hour
+)
+
+// ackWait is how long a message may be held without a sign of life before the server
+// hands it to another worker. Held messages are kept alive three times as often.
+const ackWait = 15 * time.Second
+
+// Durable consumers, shared by all workers.
+const (
+	consumerIncidents = "intake-incident"
+	consumerEvents    = "intake"
+)
+
+func consumerOf(lane jobs.Lane) string { return "jobs-" + string(lane) }
+
+// Layout is the namespace's streams and consumers, which every worker creates where they
+// are missing.
+type Layout struct {
+	Names    Names
+	Replicas int // 1, 3 or 5; default 1.
+	Logger   *zap.Logger
+}
+
+func (l Layout) streams() []jetstream.StreamConfig {
+	n := l.Names
+	limits := func(name, subject, description string, age time.Duration) jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Name: name, Description: description, Subjects: []string{subject}, MaxAge: age,
+			Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Replicas: max(l.Replicas, 1),
+			// A full stream refuses what is new; it never drops what was accepted.
+			Discard: jetstream.DiscardNew, AllowDirect: true,
+		}
+	}
+	work := limits(n.Jobs(), n.subject("job.>"), "Jobs that wait for a worker.", 0)
+	work.Retention = jetstream.WorkQueuePolicy
+	return []jetstream.StreamConfig{
+		limits(n.Events(), n.subject("event.>"), "Events that came in.", keepEvents),
+		work,
+		limits(n.Results(), n.subject("result.>"), "How jobs ended.", keepResults),
+		limits(n.DeadLetters(), n.subject("dlq.>"), "What was refused or given up, until it is replayed or dropped.", 0),
+	}
+}
+
+// Ensure creates the streams that are missing. One that exists with other limits is used
+// as it stands, with a warning that says what is different.
+func (l Layout) Ensure(ctx context.Context, c *Conn) error {
+	for _, want := range l.streams() {
+		stream, err := c.js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			stream, err = c.js.Stream(ctx, want.Name)
+		}
+		if err != nil {
+			return fmt.Errorf("creating stream %s: %w", want.Name, err)
+		}
+		for _, difference := range differences(want, stream.CachedInfo().Config) {
+			l.Logger.Named("bus").Warn("stream is used as it stands", zap.String("stream", want.Name), zap.String("difference", difference))
+		}
+	}
+	return nil
+}
+
+// differences says where an existing stream is not what we would have made, as far as
+// our promises depend on it.
+func differences(want, have jetstream.StreamConfig) []string {
+	var list []string
+	differ := func(what string, want, have any) {
+		list = append(list, fmt.Sprintf("%s is %v instead of %v", what, have, want))
+	}
+	if want.Retention != have.Retention {
+		differ("retention", want.Retention, have.Retention)
+	}
+	if want.Storage != have.Storage {
+		differ("storage", want.Storage, have.Storage)
+	}
+	if want.Replicas != have.Replicas {
+		differ("replicas", want.Replicas, have.Replicas)
+	}
+	if want.Discard != have.Discard {
+		differ("discard policy", want.Discard, have.Discard)
+	}
+	if want.MaxAge != have.MaxAge {
+		differ("max age", want.MaxAge, have.MaxAge)
+	}
+	if have.MaxMsgs > 0 || have.MaxBytes > 0 || have.MaxMsgsPerSubject > 0 {
+		differ("limit (messages, bytes, per subject)", "none", []int64{have.MaxMsgs, have.MaxBytes, have.MaxMsgsPerSubject})
+	}
+	return list
+}
+
+// consumer returns the durable pull consumer of that name, which all workers share.
+func (c *Conn) consumer(ctx context.Context, stream, name, filter string) (jetstream.Consumer, error) {
+	cons, err := c.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
+		Durable: name, FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
+		// We count attempts ourselves, and waiting jobs are unacknowledged ones: no limits here.
+		MaxDeliver: -1, MaxAckPending: -1,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("creating consumer %s of stream %s: %w", name, stream, err)
+	}
+	return cons, nil
+}

@@ -1,0 +1,164 @@
+package bus
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+)
+
+// The share of turns that a less urgent lane gets although a more urgent one has work, so
+// that steady urgent work starves nobody: one turn in 8 looks at normal first, one in 16 at
+// bulk first.
+const (
+	normalTurn = 8
+	bulkTurn   = 16
+)
+
+// Runner takes a delivered job one step further.
+type Runner interface {
+	Run(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error)
+}
+
+// Workers run jobs from all lanes in a fixed number of slots. A job that waits for its
+// next attempt holds no slot: the server has it.
+type Workers struct {
+	Conn        *Conn
+	Names       Names
+	Runner      Runner
+	Concurrency int // Jobs that run at once.
+	Logger      *zap.Logger
+
+	feeds   map[jobs.Lane]*feed
+	turns   atomic.Uint64
+	running atomic.Int64
+}
+
+// Run takes jobs until pull ends, lets the running ones come to their end, and returns.
+// ctx is what the running jobs see: cancelling it cuts them off. Jobs that were pulled and
+// not begun go back to the server at once.
+func (w *Workers) Run(ctx, pull context.Context) error {
+	log := w.Logger.Named("workers")
+	w.feeds = map[jobs.Lane]*feed{}
+	for _, lane := range jobs.Lanes() {
+		cons, err := w.Conn.consumer(ctx, w.Names.Jobs(), consumerOf(lane), w.Names.lane(lane))
+		if err != nil {
+			return err
+		}
+		w.feeds[lane] = newFeed(cons, 2*w.Concurrency, log)
+	}
+	alive, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopKeeping()
+	var keepers, pullers, slots sync.WaitGroup
+	for _, f := range w.feeds {
+		keepers.Go(func() { f.keepAlive(alive) })
+		pullers.Go(func() { f.run(pull) })
+	}
+	for range w.Concurrency {
+		slots.Go(func() { w.slot(ctx, pull) })
+	}
+	slots.Wait()
+	pullers.Wait()
+	w.giveBack(ctx)
+	stopKeeping()
+	keepers.Wait()
+	return nil
+}
+
+// Running is how many jobs run in this worker now.
+func (w *Workers) Running() int { return int(w.running.Load()) }
+
+// slot runs one job after the other.
+func (w *Workers) slot(ctx, pull context.Context) {
+	for {
+		h, ok := w.next(pull)
+		if !ok {
+			return
+		}
+		w.handle(ctx, h)
+	}
+}
+
+// next takes a message from the most urgent lane that has one, and waits when none has.
+func (w *Workers) next(pull context.Context) (*held, bool) {
+	if pull.Err() != nil {
+		return nil, false
+	}
+	for _, lane := range order(w.turns.Add(1)) {
+		select {
+		case h, ok := <-w.feeds[lane].out:
+			if ok {
+				w.feeds[lane].took()
+			}
+			return h, ok
+		default:
+		}
+	}
+	var h *held
+	var ok bool
+	select {
+	case <-pull.Done():
+		return nil, false
+	case h, ok = <-w.feeds[jobs.LaneUrgent].out:
+	case h, ok = <-w.feeds[jobs.LaneNormal].out:
+	case h, ok = <-w.feeds[jobs.LaneBulk].out:
+	}
+	if ok {
+		h.feed.took()
+	}
+	return h, ok
+}
+
+// order is in which order the lanes are looked at on a turn.
+func order(turn uint64) []jobs.Lane {
+	switch {
+	case turn%bulkTurn == 0:
+		return []jobs.Lane{jobs.LaneBulk, jobs.LaneUrgent, jobs.LaneNormal}
+	case turn%normalTurn == 0:
+		return []jobs.Lane{jobs.LaneNormal, jobs.LaneUrgent, jobs.LaneBulk}
+	}
+	return jobs.Lanes()
+}
+
+// handle runs one job and settles its message.
+func (w *Workers) handle(ctx context.Context, h *held) {
+	w.running.Add(1)
+	defer w.running.Add(-1)
+	log := w.Logger.Named("workers").With(zap.Uint64("job_seq", h.meta.Sequence.Stream))
+	job, err := decodeJob(h.Data())
+	var verdict jobs.Verdict
+	if err != nil {
+		err = w.bury(ctx, h, err)
+		verdict.Done = err == nil
+	} else {
+		log = log.With(zap.String("job_id", job.ID))
+		verdict, err = w.Runner.Run(ctx, jobs.Delivery{Job: job, Redelivered: h.redelivered()})
+	}
+	if err != nil {
+		verdict = jobs.Verdict{Delay: again(h.meta.NumDelivered)}
+		log.Warn("job is not settled and comes again", zap.Duration("delay", verdict.Delay), zap.Error(err))
+	}
+	h.drop()
+	if err := settle(ctx, w.Conn.nc, h.Msg, verdict); err != nil {
+		log.Warn("the server did not confirm the settlement; the job comes again", zap.Error(err))
+	}
+}
+
+func (w *Workers) bury(ctx context.Context, h *held, why error) error {
+	return w.Conn.buryJob(context.WithoutCancel(ctx), w.Names, h, why)
+}
+
+// giveBack returns what was pulled and not begun.
+func (w *Workers) giveBack(ctx context.Context) {
+	for _, f := range w.feeds {
+		for h := range f.out {
+			h.drop()
+			if err := settle(ctx, w.Conn.nc, h.Msg, jobs.Verdict{}); err != nil {
+				w.Logger.Named("workers").Debug("giving a job back", zap.Error(err))
+			}
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"rekey/internal/secret"
+)
+
+// checker finds the mistakes that are no matter of syntax or type.
+type checker struct {
+	*report
+	cfg *Config
+}
+
+func (c *checker) check() {
+	c.nats()
+	c.atlas()
+	c.limits()
+	c.schedules()
+	if c.cfg.HTTP.Listen != "" {
+		c.listenAddress("http.listen", c.cfg.HTTP.Listen)
+	}
+	c.oneOf("log.level", c.cfg.Log.Level, "debug", "info", "warn", "error")
+	c.oneOf("log.format", c.cfg.Log.Format, "json", "console")
+}
+
+// limits checks the plain numbers and durations.
+func (c *checker) limits() {
+	w, r := c.cfg.Worker, c.cfg.Retry
+	c.number("worker.concurrency", w.Concurrency, 1, 1024)
+	c.duration("worker.drain_timeout", w.DrainTimeout, 0, time.Hour)
+	c.duration("retry.base", r.Base, time.Millisecond, time.Hour)
+	c.duration("retry.cap", r.Cap, time.Millisecond, 24*time.Hour)
+	c.number("retry.max_attempts", r.MaxAttempts, 1, 1000)
+	c.duration("retry.max_age", r.MaxAge, time.Millisecond, 30*24*time.Hour)
+	c.duration("retry.retry_after_cap", r.RetryAfterCap, time.Millisecond, 7*24*time.Hour)
+	if r.Cap >= r.Base || c.anySpoilt("retry.base", "retry.cap") {
+		return
+	}
+	if c.has("retry.cap") {
+		c.add("retry.cap", "must not be shorter than retry.base, which is %s", short(r.Base))
+	} else {
+		c.add("retry.base", "must not be longer than retry.cap, which is %s", short(r.Cap))
+	}
+}
+
+func (c *checker) number(path string, value, least, most int) {
+	if value < least || value > most {
+		c.add(path, "must be from %d to %d, not %d", least, most, value)
+	}
+}
+
+func (c *checker) duration(path string, value, least, most time.Duration) {
+	if value < least || value > most {
+		c.add(path, "must be from %s to %s, not %s", short(least), short(most), short(value))
+	}
+}
+
+// oneOf checks a member of a closed set. The message does not repeat what was there instead.
+func (c *checker) oneOf(path, value string, set ...string) {
+	if !slices.Contains(set, value) {
+		c.add(path, "must be one of %s", strings.Join(set, ", "))
+	}
+}
+
+// properName is what accounts and schedules may be called: fit for labels, keys and shells.
+var properName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
+
+// name checks the name of the list item at path, and that no other item has it; taken says on
+// which line each name is used.
+func (c *checker) name(path, name string, taken map[string]int) {
+	path = join(path, "name")
+	switch line, twice := taken[name]; {
+	case name == "":
+		c.add(path, "is required")
+	case !properName.MatchString(name):
+		c.add(path, "must be 1 to 64 lower-case letters, digits, - and _")
+	case twice:
+		c.add(path, "is taken: the same name is on line %d", line)
+	default:
+		taken[name] = c.locate(path).line
+	}
+}
+
+// listenAddress checks a host:port to listen on.
+func (c *checker) listenAddress(path, address string) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		c.add(path, "must be host:port, such as 127.0.0.1:4222")
+		return
+	}
+	if number, err := strconv.Atoi(port); err != nil || number < 0 || number > 65535 {
+		c.add(path, "must end in a port from 0 to 65535")
+	}
+}
+
+// parseURL parses a URL without showing it: an error of net/url repeats the URL, and a secret
+// may be in it.
+func parseURL(text string) (*url.URL, bool) {
+	u, err := url.Parse(text)
+	return u, err == nil && u.Hostname() != "" && u.Opaque == ""
+}
+
+// isLoopback reports whether a host is this machine only. Other names than localhost are not
+// looked up: what they mean may change.
+func isLoopback(host string) bool {
+	if address, err := netip.ParseAddr(host); err == nil {
+		return address.Unmap().IsLoopback()
+	}
+	return strings.EqualFold(host, "localhost")
+}
+
+// refPath returns the key that sets a secret.Ref, the one for files if none does.
+func refPath(base string, ref secret.Ref) string {
+	if ref.File == "" && ref.Env != "" {
+		return base + string(partEnv)
+	}
+	return base + string(partFile)
+}
+
+// unsure reports whether a key may have been set in a part of the file that is not understood.
+func (c *checker) unsure(path string) bool {
+	for path != "" {
+		if c.spoilt[path] {
+			return true
+		}
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+	}
+	return c.spoilt[""]
+}
+
+// given reports whether a secret.Ref is set, or was meant to be.
+func (c *checker) given(base string, ref secret.Ref) bool {
+	return !ref.IsZero() || c.unsure(base+string(partFile)) || c.spoilt[base+string(partEnv)]
+}
+
+// pair checks two keys of which none makes sense without the other.
+func (c *checker) pair(path, first, firstValue, second, secondValue string) {
+	if c.anySpoilt(join(path, first), join(path, second)) {
+		return
+	}
+	switch {
+	case firstValue != "" && secondValue == "":
+		c.add(join(path, first), "needs %s as well", second)
+	case firstValue == "" && secondValue != "":
+		c.add(join(path, second), "needs %s as well", first)
+	}
+}
+
+// short writes a duration without its zero parts: 5m, not 5m0s.
+func short(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// list writes names as "a, b and c".
+func list(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
+}

@@ -1,0 +1,235 @@
+// Package config reads the configuration file into a strict, validated Config and reports every mistake in it with its line.
+package config
+
+import (
+	"cmp"
+	"time"
+
+	"rekey/internal/jobs"
+	"rekey/internal/schedule"
+	"rekey/internal/secret"
+)
+
+// Config is a whole configuration: plain data, validated, with all defaults filled in. A
+// secret.Ref field with the tag x is written as two keys, x_file and x_env, of which at most
+// one may be set; secrets themselves never stand in the file.
+type Config struct {
+	NATS      NATS       `yaml:"nats"`
+	Atlas     Atlas      `yaml:"atlas"`
+	Worker    Worker     `yaml:"worker"`
+	Retry     Retry      `yaml:"retry"`
+	Schedules []Schedule `yaml:"schedules"` // Default none.
+	HTTP      HTTP       `yaml:"http"`
+	Log       Log        `yaml:"log"`
+}
+
+// NATS says which server holds the streams, and how to log in to it. At most one of
+// credentials file, nkey, user and token is set, and only with an external server; a TLS
+// client certificate goes with any of them.
+type NATS struct {
+	// URL is one address or several with commas, with the schemes nats, tls, ws or wss.
+	// Empty, the default, means the embedded server.
+	URL string `yaml:"url"`
+	// Namespace begins all subjects and the names of all streams. Default and empty: rekey.
+	Namespace string `yaml:"namespace"`
+	// Replicas is how many servers keep a copy of each stream: 1 (default), 3 or 5; 1 with the embedded server.
+	Replicas int `yaml:"replicas"`
+	// CredentialsFile is the path of a .creds file (user JWT and seed). Empty: not used.
+	CredentialsFile string `yaml:"credentials_file"`
+	// NKeyFile is the path of a file with a user's nkey seed. Empty: not used.
+	NKeyFile string `yaml:"nkey_file"`
+	// User is a user name; it needs a Password. Empty: not used.
+	User     string     `yaml:"user"`
+	Password secret.Ref `yaml:"password"`
+	// Token is the server's authentication token. Zero: not used.
+	Token secret.Ref `yaml:"token"`
+	// TLS is for connections to an external server, and of commands to an embedded server that has TLS.
+	TLS      ClientTLS `yaml:"tls"`
+	Embedded Embedded  `yaml:"embedded"`
+}
+
+// IsEmbedded reports whether the worker starts a NATS server of its own.
+func (n NATS) IsEmbedded() bool { return n.URL == "" }
+
+// ClientTLS says how to recognise a server, and how to be recognised by it.
+type ClientTLS struct {
+	// CAFile is a PEM file with the authorities that may sign the server's certificate. Empty: those of the system.
+	CAFile string `yaml:"ca_file"`
+	// CertFile and KeyFile are PEM files with our certificate and its key. Both or neither (the default) are set.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// Embedded is the NATS server inside the worker, used when NATS.URL is empty.
+type Embedded struct {
+	// Listen is host:port for other clients. Default 127.0.0.1:4222; empty keeps the server inside the process.
+	Listen string `yaml:"listen"`
+	// StoreDir is the folder of the streams, made when it is missing. Default and empty: ./data.
+	StoreDir string `yaml:"store_dir"`
+	// Token is what clients must present. Zero: none, which is refused beyond loopback
+	// unless TLS client certificates are required.
+	Token secret.Ref `yaml:"token"`
+	TLS   ServerTLS  `yaml:"tls"`
+	// MaxPayloadMiB is the largest message in MiB, 1 to 64. Default 8.
+	MaxPayloadMiB int `yaml:"max_payload_mib"`
+}
+
+// ServerTLS is the certificate of the embedded server, and whose clients it lets in.
+type ServerTLS struct {
+	// CertFile and KeyFile are PEM files. Both or neither are set; neither (the default) means no TLS.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+	// ClientCAFile is a PEM file with the authorities whose client certificates are required. Empty: none is asked for.
+	ClientCAFile string `yaml:"client_ca_file"`
+}
+
+// Atlas is the API that revokes, and the accounts that may call it.
+type Atlas struct {
+	// BaseURL is scheme and host, without a slash at the end; http is for loopback only.
+	// Default and empty: https://cloud.mongodb.com.
+	BaseURL string `yaml:"base_url"`
+	// Timeout bounds one call, from the connection to the end of the body: 100ms to 5m. Default 30s.
+	Timeout time.Duration `yaml:"timeout"`
+	// X509API is the path for x509.disable: X509APIv2 (default and empty) or X509APIv10.
+	X509API string `yaml:"x509_api"`
+	// CAFile is a PEM file with authorities to trust besides those of the system. Empty: none.
+	CAFile string `yaml:"ca_file"`
+	// Accounts are the identities that jobs name. Default none: then no job can run.
+	Accounts []Account `yaml:"accounts"`
+}
+
+// The paths under which the API disables customer-managed X.509.
+const (
+	X509APIv2  = "v2"
+	X509APIv10 = "v1.0"
+)
+
+// Account is an identity at the API: a service account (ClientID and ClientSecret), or an
+// API key (PublicKey and PrivateKey).
+type Account struct {
+	// Name is how events and schedules call it: lower-case letters, digits, - and _, at most 64, unique.
+	Name string `yaml:"name"`
+	// ClientID is a service account's id, mdb_sa_id_ and 24 hexadecimal digits. Empty: it is an API key.
+	ClientID     string     `yaml:"client_id"`
+	ClientSecret secret.Ref `yaml:"client_secret"`
+	// PublicKey is the public half of an API key. Empty: it is a service account.
+	PublicKey  string     `yaml:"public_key"`
+	PrivateKey secret.Ref `yaml:"private_key"`
+}
+
+// IsServiceAccount tells a service account from an API key.
+func (a Account) IsServiceAccount() bool { return a.ClientID != "" }
+
+// Worker is how much is done at once.
+type Worker struct {
+	// Concurrency is how many jobs are attempted at once, 1 to 1024. Default 16.
+	Concurrency int `yaml:"concurrency"`
+	// DrainTimeout is how long calls in flight may take to finish after a signal to stop, up
+	// to 1h. Default 30s; zero cuts them off at once.
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+}
+
+// Retry is when a failed job is attempted again, and when it is given up.
+type Retry struct {
+	// Base is the wait after the first failure; it doubles with each. 1ms to 1h, default 1s.
+	Base time.Duration `yaml:"base"`
+	// Cap is the longest such wait, not below Base and up to 24h. Default 5m.
+	Cap time.Duration `yaml:"cap"`
+	// MaxAttempts is how many attempts a job may spend, 1 to 1000. Default 12.
+	MaxAttempts int `yaml:"max_attempts"`
+	// MaxAge is the age, counted from acceptance, after which a job is given up: 1ms to 720h. Default 24h.
+	MaxAge time.Duration `yaml:"max_age"`
+	// RetryAfterCap is the longest Retry-After of the API that is believed: 1ms to 168h. Default 6h.
+	RetryAfterCap time.Duration `yaml:"retry_after_cap"`
+}
+
+// Schedule makes a job at the ticks of a cron expression.
+type Schedule struct {
+	// Name is unique: lower-case letters, digits, - and _, at most 64. It is the schedule's
+	// identity: under another name it has no memory of what it fired.
+	Name string `yaml:"name"`
+	// Cron has five fields, or is a word like @daily, or @every with a duration.
+	Cron string `yaml:"cron"`
+	// TimeZone is the IANA name of the clock that Cron goes by. Default and empty: UTC.
+	TimeZone string `yaml:"time_zone"`
+	// Jitter is the most by which a tick is fired late, so that not all fire at once: up to 24h. Default 0, none.
+	Jitter time.Duration `yaml:"jitter"`
+	// Missed is what becomes of ticks that no worker was there for: skip, once (default and empty) or all.
+	Missed schedule.Missed `yaml:"missed"`
+	// MaxLate is the age up to which missed ticks are made up for: 1s to 8760h. Default 24h.
+	MaxLate time.Duration `yaml:"max_late"`
+	Job     Job           `yaml:"job"`
+}
+
+// Job is what a schedule asks for; the fields are those of an event.
+type Job struct {
+	Kind jobs.Kind `yaml:"kind"`
+	// Account is the name of one of Atlas.Accounts. It may be empty when there is only one.
+	Account string `yaml:"account"`
+	// Params are the parameters of the kind, validated. Secret ones are not accepted here.
+	Params map[string]string `yaml:"params"`
+	// Lane is urgent, normal or bulk. Empty, the default, leaves it to the class of the event (normal).
+	Lane jobs.Lane `yaml:"lane"`
+	// Reason is free text of up to 1024 bytes, shown in results. Default empty.
+	Reason string `yaml:"reason"`
+	// RequestedBy is free text of up to 1024 bytes, shown in results. Default empty.
+	RequestedBy string `yaml:"requested_by"`
+}
+
+// HTTP is where metrics and health are served.
+type HTTP struct {
+	// Listen is host:port. Default 127.0.0.1:9464; empty serves nothing.
+	Listen string `yaml:"listen"`
+}
+
+// Log is what the worker writes to standard error.
+type Log struct {
+	// Level is the least that is written: debug, info (default and empty), warn or error.
+	Level string `yaml:"level"`
+	// Format is json (default and empty) or console, which is for people.
+	Format string `yaml:"format"`
+}
+
+// Default returns the configuration of an empty file: the embedded server on loopback, no
+// accounts, no schedules.
+func Default() *Config {
+	return &Config{
+		NATS: NATS{
+			Namespace: "rekey",
+			Replicas:  1,
+			Embedded:  Embedded{Listen: "127.0.0.1:4222", StoreDir: "./data", MaxPayloadMiB: 8},
+		},
+		Atlas:  Atlas{BaseURL: "https://cloud.mongodb.com", Timeout: 30 * time.Second, X509API: X509APIv2},
+		Worker: Worker{Concurrency: 16, DrainTimeout: 30 * time.Second},
+		Retry: Retry{
+			Base: time.Second, Cap: 5 * time.Minute, MaxAttempts: 12, MaxAge: 24 * time.Hour,
+			RetryAfterCap: 6 * time.Hour,
+		},
+		HTTP: HTTP{Listen: "127.0.0.1:9464"},
+		Log:  Log{Level: "info", Format: "json"},
+	}
+}
+
+// setDefaults prepares a schedule for what the file says about it.
+func (s *Schedule) setDefaults() {
+	s.TimeZone, s.Missed, s.MaxLate = "UTC", schedule.MissedOnce, 24*time.Hour
+}
+
+// fillEmpty replaces texts that were set to "" where that means the default. Elsewhere ""
+// has a meaning of its own, and numbers and durations of zero are taken as they are written.
+func (c *Config) fillEmpty() {
+	d := Default()
+	c.NATS.Namespace = cmp.Or(c.NATS.Namespace, d.NATS.Namespace)
+	c.NATS.Embedded.StoreDir = cmp.Or(c.NATS.Embedded.StoreDir, d.NATS.Embedded.StoreDir)
+	c.Atlas.BaseURL = cmp.Or(c.Atlas.BaseURL, d.Atlas.BaseURL)
+	c.Atlas.X509API = cmp.Or(c.Atlas.X509API, d.Atlas.X509API)
+	c.Log.Level = cmp.Or(c.Log.Level, d.Log.Level)
+	c.Log.Format = cmp.Or(c.Log.Format, d.Log.Format)
+	var defaults Schedule
+	defaults.setDefaults()
+	for i := range c.Schedules {
+		s := &c.Schedules[i]
+		s.TimeZone = cmp.Or(s.TimeZone, defaults.TimeZone)
+		s.Missed = cmp.Or(s.Missed, defaults.Missed)
+	}
+}

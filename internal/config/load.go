@@ -1,0 +1,46 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+)
+
+// maxFileBytes is the size up to which a configuration is read. Ten thousand accounts fit;
+// what is larger is some other file.
+const maxFileBytes = 1 << 20
+
+// Load reads and validates the configuration file at path. The error is *Invalid when the
+// file has mistakes; it then holds all of them. No secret is read: the result says where they are.
+func Load(path string) (cfg *Config, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	data, err := io.ReadAll(io.LimitReader(file, maxFileBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	return Parse(path, data)
+}
+
+// Parse validates the text of a configuration file; name is what errors call it. An empty
+// file is legal and gives Default. The error is *Invalid and holds all mistakes.
+func Parse(name string, data []byte) (*Config, error) {
+	r := newReport()
+	cfg := Default()
+	if root := parseYAML(r, data); root != nil {
+		d := decoder{report: r}
+		d.value("", root, reflect.ValueOf(cfg).Elem())
+	}
+	cfg.fillEmpty()
+	c := checker{report: r, cfg: cfg}
+	c.check()
+	if len(r.problems) > 0 {
+		return nil, &Invalid{File: name, Problems: r.sorted()}
+	}
+	return cfg, nil
+}

@@ -1,0 +1,251 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestNATSProblems(t *testing.T) {
+	const (
+		address = "must be nats://host:port, or tls://, ws:// or wss://; several are separated by commas"
+		noLogin = "must not hold a user, password or token: secrets are never written here, " +
+			"use user with password_file or password_env, or token_file or token_env"
+		external = "is for an external server and needs nats.url; the embedded server is protected by nats.embedded"
+		exposed  = "is beyond loopback, where anybody could ask for revocations: " +
+			"set token_file or token_env, or tls with client_ca_file, or listen on 127.0.0.1"
+	)
+	runProblemTests(t, []problemTest{
+		{name: "namespace", text: "nats: {namespace: a.b}\n", want: []string{"1: nats.namespace: must be 1 to 64 letters, digits, - and _"}},
+		{name: "replicas", text: "nats: {url: nats://h, replicas: 4}\n", want: []string{"1: nats.replicas: must be 1, 3 or 5, not 4"}},
+		{name: "replicas of the embedded server", text: "nats: {replicas: 3}\n", want: []string{
+			"1: nats.replicas: must be 1 with the embedded server: there is nothing to copy to; set nats.url for a cluster",
+		}},
+		{name: "no scheme", text: "nats: {url: '127.0.0.1:4222'}\n", want: []string{"1: nats.url: " + address}},
+		{name: "other scheme", text: "nats: {url: http://h}\n", want: []string{"1: nats.url: " + address}},
+		{name: "no host", text: "nats: {url: 'nats://:4222'}\n", want: []string{"1: nats.url: " + address}},
+		{name: "empty address", text: "nats: {url: 'nats://a,,nats://b'}\n", want: []string{"1: nats.url: " + address}},
+		{name: "unreadable address", text: "nats: {url: 'nats://" + canary + "@h:x%'}\n", want: []string{"1: nats.url: " + address}},
+		{name: "password in the address", text: "nats: {url: 'nats://a,nats://u:" + canary + "@b'}\n", want: []string{"1: nats.url: " + noLogin}},
+		{name: "token in the address", text: "nats: {url: 'nats://" + canary + "@b'}\n", want: []string{"1: nats.url: " + noLogin}},
+		{name: "token in the query", text: "nats: {url: 'nats://b?token=" + canary + "'}\n", want: []string{"1: nats.url: must not have a query or fragment"}},
+		{name: "mixed schemes", text: "nats: {url: 'nats://a,ws://b'}\n", want: []string{"1: nats.url: must not mix ws:// or wss:// with other schemes"}},
+		{
+			name: "two ways to log in", text: "nats:\n  url: nats://h\n  credentials_file: c\n  nkey_file: n\n",
+			want: []string{"4: nats.nkey_file: only one way to log in may be set, here are credentials_file and nkey_file"},
+		},
+		{
+			name: "all ways to log in", text: "nats:\n  url: nats://h\n  credentials_file: c\n  nkey_file: n\n  user: u\n  password_file: p\n  token_env: T\n",
+			want: []string{"7: nats.token_env: only one way to log in may be set, here are credentials_file, nkey_file, user and token"},
+		},
+		{name: "user without password", text: "nats: {url: nats://h, user: u}\n", want: []string{"1: nats.user: needs password_file or password_env as well"}},
+		{name: "password without user", text: "nats: {url: nats://h, password_env: P}\n", want: []string{"1: nats.password_env: needs user as well"}},
+		{name: "password twice", text: "nats:\n  url: nats://h\n  user: u\n  password_file: p\n  password_env: P\n", want: []string{
+			"5: nats.password_env: password_file and password_env are both set: keep one of them",
+		}},
+		{name: "certificate without key", text: "nats: {url: tls://h, tls: {cert_file: c}}\n", want: []string{"1: nats.tls.cert_file: needs key_file as well"}},
+		{name: "key without certificate", text: "nats: {url: tls://h, tls: {key_file: k}}\n", want: []string{"1: nats.tls.key_file: needs cert_file as well"}},
+		{name: "credentials without url", text: "nats: {credentials_file: c}\n", want: []string{"1: nats.credentials_file: " + external}},
+		{name: "nkey without url", text: "nats: {nkey_file: c}\n", want: []string{"1: nats.nkey_file: " + external}},
+		{name: "user without url", text: "nats: {user: u, password_file: p}\n", want: []string{"1: nats.user: " + external}},
+		{name: "token without url", text: "nats: {token_env: T}\n", want: []string{"1: nats.token_env: " + external}},
+		{name: "exposed", text: "nats:\n  embedded:\n    listen: 0.0.0.0:4222\n", want: []string{"3: nats.embedded.listen: " + exposed}},
+		{name: "exposed everywhere", text: "nats: {embedded: {listen: ':4222'}}\n", want: []string{"1: nats.embedded.listen: " + exposed}},
+		{name: "exposed by name", text: "nats: {embedded: {listen: 'example.com:4222'}}\n", want: []string{"1: nats.embedded.listen: " + exposed}},
+		{name: "exposed with TLS only", text: "nats: {embedded: {listen: ':4222', tls: {cert_file: c, key_file: k}}}\n", want: []string{"1: nats.embedded.listen: " + exposed}},
+		{name: "listen", text: "nats: {embedded: {listen: '4222'}}\n", want: []string{"1: nats.embedded.listen: must be host:port, such as 127.0.0.1:4222"}},
+		{name: "server certificate without key", text: "nats: {embedded: {tls: {cert_file: c}}}\n", want: []string{"1: nats.embedded.tls.cert_file: needs key_file as well"}},
+		{name: "client authority without certificate", text: "nats: {embedded: {tls: {client_ca_file: c}}}\n", want: []string{
+			"1: nats.embedded.tls.client_ca_file: needs cert_file and key_file as well",
+		}},
+	})
+}
+
+func TestAtlasProblems(t *testing.T) {
+	const (
+		host   = "must be scheme and host only, without path, query and fragment"
+		secure = "must begin with https://; http:// is for 127.0.0.1, ::1 and localhost only"
+	)
+	runProblemTests(t, []problemTest{
+		{name: "base URL without scheme", text: "atlas: {base_url: cloud.mongodb.com}\n", want: []string{"1: atlas.base_url: must be a URL such as https://cloud.mongodb.com"}},
+		{name: "base URL with other scheme", text: "atlas: {base_url: ftp://h}\n", want: []string{"1: atlas.base_url: must be a URL such as https://cloud.mongodb.com"}},
+		{name: "base URL with login", text: "atlas: {base_url: 'https://u:" + canary + "@h'}\n", want: []string{
+			"1: atlas.base_url: must not hold a user or password: secrets are never written here",
+		}},
+		{name: "base URL with path", text: "atlas: {base_url: https://h/api}\n", want: []string{"1: atlas.base_url: " + host}},
+		{name: "base URL with query", text: "atlas: {base_url: 'https://h?a=" + canary + "'}\n", want: []string{"1: atlas.base_url: " + host}},
+		{name: "base URL with empty query", text: "atlas: {base_url: 'https://h?'}\n", want: []string{"1: atlas.base_url: " + host}},
+		{name: "base URL with fragment", text: "atlas: {base_url: 'https://h#a'}\n", want: []string{"1: atlas.base_url: " + host}},
+		{name: "plain base URL", text: "atlas: {base_url: http://cloud.mongodb.com}\n", want: []string{"1: atlas.base_url: " + secure}},
+		{name: "plain base URL that looks local", text: "atlas: {base_url: http://127.0.0.1.example.com}\n", want: []string{"1: atlas.base_url: " + secure}},
+		{name: "x509 path", text: "atlas: {x509_api: v3}\n", want: []string{"1: atlas.x509_api: must be one of v2, v1.0"}},
+	})
+}
+
+func TestAccountProblems(t *testing.T) {
+	const (
+		id   = "client_id: mdb_sa_id_0123456789abcdef01234567"
+		both = "is either a service account (client_id, client_secret_file or client_secret_env) " +
+			"or an API key (public_key, private_key_file or private_key_env), not both"
+		none = "needs client_id with client_secret_file or client_secret_env, or public_key with private_key_file or private_key_env"
+	)
+	tests := []struct{ name, account, want string }{
+		{name: "no name", account: id + ", client_secret_env: S", want: ".name: is required"},
+		{name: "bad name", account: "name: A b, " + id + ", client_secret_env: S", want: ".name: must be 1 to 64 lower-case letters, digits, - and _"},
+		{name: "long name", account: "name: " + strings.Repeat("a", 65) + ", " + id + ", client_secret_env: S", want: ".name: must be 1 to 64 lower-case letters, digits, - and _"},
+		{name: "nothing", account: "name: a", want: ": " + none},
+		{name: "both", account: "name: a, " + id + ", client_secret_env: S, public_key: k, private_key_env: K", want: ": " + both},
+		{name: "halves of both", account: "name: a, " + id + ", private_key_env: K", want: ": " + both},
+		{name: "no client secret", account: "name: a, " + id, want: ".client_secret_file: is required, or client_secret_env"},
+		{name: "no client id", account: "name: a, client_secret_file: /s", want: ".client_id: is required with client_secret_file or client_secret_env"},
+		{name: "no private key", account: "name: a, public_key: k", want: ".private_key_file: is required, or private_key_env"},
+		{name: "no public key", account: "name: a, private_key_env: K", want: ".public_key: is required with private_key_file or private_key_env"},
+		{name: "two client secrets", account: "name: a, " + id + ", client_secret_file: /s, client_secret_env: S", want: ".client_secret_env: client_secret_file and client_secret_env are both set: keep one of them"},
+		{name: "bad client id", account: "name: a, client_id: mdb_sa_sk_" + canary + ", client_secret_env: S", want: ".client_id: must be mdb_sa_id_ and 24 hexadecimal digits"},
+		{name: "bad public key", account: "name: a, public_key: 'a b', private_key_env: S", want: ".public_key: must be 1 to 64 letters, digits, - and _"},
+		{name: "inline client secret", account: "name: a, " + id + ", client_secret: " + canary, want: ".client_secret: secrets are never written here: name a file with client_secret_file or an environment variable with client_secret_env"},
+		{name: "inline private key", account: "name: a, public_key: k, private_key: {" + canary + ": 1}", want: ".private_key: secrets are never written here: name a file with private_key_file or an environment variable with private_key_env"},
+		{name: "other inline secret", account: "name: a, " + id + ", client_secret_env: S, token: " + canary, want: ".token: unknown key; secrets are never written here, but kept in a file or an environment variable; the keys here are name, client_id, client_secret_file, client_secret_env, public_key, private_key_file, private_key_env"},
+		{name: "misspelt inline secret", account: "name: a, " + id + ", clientSecret: " + canary, want: ".clientSecret: unknown key; secrets are never written here, but kept in a file or an environment variable; did you mean client_secret_file?"},
+		{name: "secret as file", account: "name: a, " + id + ", client_secret_file: mdb_sa_sk_" + canary, want: ".client_secret_file: looks like the secret itself: it must be the path of a file that holds it"},
+		{name: "secret as variable", account: "name: a, " + id + ", client_secret_env: mdb_sa_sk_" + canary, want: ".client_secret_env: looks like the secret itself: it must be the name of an environment variable that holds it"},
+		{name: "private key as file", account: "name: a, public_key: k, private_key_file: 01234567-89ab-cdef-0123-456789abcdef", want: ".private_key_file: looks like the secret itself: it must be the path of a file that holds it"},
+		{name: "bad variable", account: "name: a, " + id + ", client_secret_env: $" + canary, want: ".client_secret_env: must be the name of an environment variable: letters, digits and _"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, got := parse(t, "atlas:\n  accounts:\n    - {"+tt.account+"}\n")
+			if want := "3: atlas.accounts[0]" + tt.want; got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
+func TestInlineSecretProblems(t *testing.T) {
+	inline := func(key string) string {
+		return key + ": secrets are never written here: name a file with " + key + "_file or an environment variable with " + key + "_env"
+	}
+	runProblemTests(t, []problemTest{
+		{name: "password", text: "nats: {url: nats://h, user: u, password: " + canary + "}\n", want: []string{"1: nats." + inline("password")}},
+		{name: "token", text: "nats: {url: nats://h, token: " + canary + "}\n", want: []string{"1: nats." + inline("token")}},
+		{name: "token list", text: "nats: {url: nats://h, token: [" + canary + "]}\n", want: []string{"1: nats." + inline("token")}},
+		{name: "embedded token", text: "nats: {embedded: {listen: ':4222', token: " + canary + "}}\n", want: []string{"1: nats.embedded." + inline("token")}},
+		{name: "null token", text: "nats: {token: }\n", want: []string{"1: nats." + inline("token")}},
+		{name: "nkey", text: "nats: {url: nats://h, nkey: " + canary + "}\n", want: []string{
+			"1: nats.nkey: unknown key; secrets are never written here, but kept in a file or an environment variable; did you mean nkey_file?",
+		}},
+		{name: "seed as file", text: "nats: {url: nats://h, nkey_file: SU" + strings.Repeat("A", 56) + "}\n", want: []string{
+			"1: nats.nkey_file: looks like the secret itself: it must be the path of a file that holds it",
+		}},
+	})
+}
+
+func TestAccountNames(t *testing.T) {
+	text := "atlas:\n  accounts:\n" +
+		"    - name: a\n      public_key: k\n      private_key_env: K\n" +
+		"    - public_key: k\n      private_key_env: K\n      name: a\n"
+	_, got := parse(t, text)
+	if want := "8: atlas.accounts[1].name: is taken: the same name is on line 3"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// scheduleProblems parses a file with two accounts and one schedule, given as the inside of a
+// flow mapping, and returns what is wrong.
+func scheduleProblems(t *testing.T, schedule string) string {
+	t.Helper()
+	_, got := parse(t, `atlas:
+  accounts:
+    - {name: a, public_key: k, private_key_env: K}
+    - {name: b, public_key: k, private_key_env: K}
+schedules:
+  - {`+schedule+"}\n")
+	return got
+}
+
+func TestScheduleProblems(t *testing.T) {
+	const job = "job: {kind: token.revoke, account: a, params: {token_file: /t}}"
+	const fields = "must be a time zone that this machine knows by its IANA name, such as Europe/Berlin or UTC"
+	tests := []struct{ name, schedule, want string }{
+		{name: "no name", schedule: "cron: '@daily', " + job, want: "name: is required"},
+		{name: "bad name", schedule: "name: a.b, cron: '@daily', " + job, want: "name: must be 1 to 64 lower-case letters, digits, - and _"},
+		{name: "no cron", schedule: "name: s, " + job, want: `cron: is required: five fields such as "0 3 * * 0", a word such as @daily, or @every 6h`},
+		{name: "bad cron", schedule: "name: s, cron: '0 3 * *', " + job, want: "cron: the expression has 4 of 5 fields: minute, hour, day of month, month, day of week"},
+		{name: "bad time zone", schedule: "name: s, cron: '@daily', time_zone: Mars/Base, " + job, want: "time_zone: " + fields},
+		{name: "local time zone", schedule: "name: s, cron: '@daily', time_zone: Local, " + job, want: "time_zone: " + fields},
+		{name: "negative jitter", schedule: "name: s, cron: '@daily', jitter: -1s, " + job, want: "jitter: must be from 0s to 24h, not -1s"},
+		{name: "bad missed", schedule: "name: s, cron: '@daily', missed: twice, " + job, want: "missed: must be one of skip, once, all"},
+		{name: "no lateness", schedule: "name: s, cron: '@daily', max_late: 0, " + job, want: "max_late: must be from 1s to 8760h, not 0s"},
+		{name: "no job", schedule: "name: s, cron: '@daily'", want: "job: is required"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got, want := scheduleProblems(t, tt.schedule), "6: schedules[0]."+tt.want; got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
+func TestScheduleNamesAndExpressions(t *testing.T) {
+	got := scheduleProblems(t, "name: s, cron: '61 * *', time_zone: Mars/Base, job: {kind: token.revoke, account: a, params: {token_file: /t}}}\n"+
+		"  - {name: s, cron: '61 25 * * *', job: {kind: token.revoke, account: b, params: {token_file: /t}}")
+	lines := strings.Split(got, "\n")
+	want := []string{
+		"6: schedules[0].cron: the expression has 3 of 5 fields",
+		"6: schedules[0].time_zone: must be a time zone",
+		"7: schedules[1].name: is taken: the same name is on line 6",
+		"7: schedules[1].cron: minute: ",
+	}
+	if len(lines) != len(want) {
+		t.Fatalf("got %d problems, want %d:\n%s", len(lines), len(want), got)
+	}
+	for i := range want {
+		if !strings.HasPrefix(lines[i], want[i]) {
+			t.Errorf("got %q, want it to begin with %q", lines[i], want[i])
+		}
+	}
+}
+
+func TestScheduledJobProblems(t *testing.T) {
+	const x509 = "kind: x509.disable, account: a, params: {project_id: 0123456789abcdef01234567}"
+	const kinds = "token.revoke, jwks.revoke, x509.disable, idp.delete, role_mapping.delete"
+	tests := []struct{ name, job, want string }{
+		{name: "no kind", job: "account: a", want: "kind: is required; the kinds are " + kinds},
+		{name: "bad kind", job: "kind: token.delete, account: a", want: "kind: unknown kind; the kinds are " + kinds},
+		{name: "kind of another type", job: "kind: 5, account: a", want: "kind: must be a string, not a number: put it in quotes"},
+		{name: "no account", job: "kind: token.revoke, params: {token_file: /t}", want: "account: is required, as there are several accounts: a and b"},
+		{name: "unknown account", job: "kind: token.revoke, account: c, params: {token_file: /t}", want: "account: is not the name of an account; there is a and b"},
+		{name: "lane", job: x509 + ", lane: fast", want: "lane: unknown lane; the lanes are urgent, normal, bulk"},
+		{name: "long reason", job: x509 + ", reason: " + strings.Repeat("a", 1025), want: "reason: has 1025 bytes; the limit is 1024"},
+		{name: "long requester", job: x509 + ", requested_by: " + strings.Repeat("a", 1025), want: "requested_by: has 1025 bytes; the limit is 1024"},
+		{name: "no params", job: "kind: x509.disable, account: a", want: "params.project_id: required by x509.disable"},
+		{name: "params of another type", job: "kind: x509.disable, account: a, params: [x]", want: "params: must be a mapping (key: value), not a list"},
+		{name: "number as param", job: "kind: x509.disable, account: a, params: {project_id: 5}", want: "params.project_id: must be a string, not a number: put it in quotes"},
+		{name: "null as param", job: "kind: x509.disable, account: a, params: {project_id: }", want: "params.project_id: must be a string, not nothing"},
+		{name: "bad id", job: "kind: x509.disable, account: a, params: {project_id: " + canary + "}", want: "params.project_id: must be 24 lower-case hexadecimal digits"},
+		{name: "misspelt param", job: "kind: x509.disable, account: a, params: {project: 0123456789abcdef01234567}", want: "params.project: unknown parameter; did you mean project_id?"},
+		{name: "misspelt token file", job: "kind: token.revoke, account: a, params: {tokenfile: /t}", want: "params.tokenfile: unknown parameter; did you mean token_file?"},
+		{name: "other param", job: "kind: x509.disable, account: a, params: {project_id: 0123456789abcdef01234567, zzz: x}", want: "params.zzz: unknown parameter; x509.disable takes project_id"},
+		{name: "inline token", job: "kind: token.revoke, account: a, params: {token: " + canary + "}", want: "params.token: secrets are never written here: use token_file"},
+		{name: "no token", job: "kind: token.revoke, account: a, params: {}", want: "params: token.revoke needs exactly one of token and token_file"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := scheduleProblems(t, "name: s, cron: '@daily', job: {"+tt.job+"}")
+			if want := "6: schedules[0].job." + tt.want; got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+			if strings.Contains(got, canary) {
+				t.Error("the error shows a secret")
+			}
+		})
+	}
+}
+
+func TestScheduleWithoutAccounts(t *testing.T) {
+	_, got := parse(t, "schedules: [{name: s, cron: '@daily', job: {kind: token.revoke, params: {token_file: /t}}}]\n")
+	if want := "1: schedules[0].job.account: there are no accounts under atlas.accounts"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

@@ -1,0 +1,121 @@
+package httpserver
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+)
+
+const (
+	// maxScrapes is how many scrapes may run at once; the ones above get 503.
+	maxScrapes = 4
+	// scrapeTimeout is as long as Prometheus waits by default.
+	scrapeTimeout = 10 * time.Second
+)
+
+// index is what / shows.
+const index = `Rekey
+
+/metrics  Prometheus metrics, in OpenMetrics if asked for
+/healthz  200 while the process works
+/readyz   200 if the worker can do its work, else 503 and why not
+`
+
+// status is the body of /healthz and /readyz.
+type status struct {
+	// Status is "ok", "ready", "not ready" or "stopping".
+	Status string `json:"status"`
+	// Checks are absent from /healthz and while stopping, when nothing is asked.
+	Checks []result `json:"checks,omitempty"`
+}
+
+// handler routes. The patterns make the mux answer other methods than GET and HEAD with 405 and
+// Allow, and other paths with 404.
+func (s *Server) handler(gatherer prometheus.Gatherer) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.metricsHandler(gatherer))
+	mux.HandleFunc("GET /healthz", s.serveHealth)
+	mux.HandleFunc("GET /readyz", s.serveReady)
+	mux.HandleFunc("GET /{$}", s.serveIndex)
+	return secure(mux)
+}
+
+// metricsHandler shows what can be gathered even if some cannot: a broken collector must not hide
+// the rest from those who look for the cause.
+func (s *Server) metricsHandler(gatherer prometheus.Gatherer) http.Handler {
+	return promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
+		ErrorLog:            scrapeLog{s.log},
+		ErrorHandling:       promhttp.ContinueOnError,
+		MaxRequestsInFlight: maxScrapes,
+		Timeout:             scrapeTimeout,
+		EnableOpenMetrics:   true,
+	})
+}
+
+func (s *Server) serveHealth(w http.ResponseWriter, _ *http.Request) {
+	s.writeJSON(w, http.StatusOK, status{Status: "ok"})
+}
+
+func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
+	if s.draining.Load() {
+		s.writeJSON(w, http.StatusServiceUnavailable, status{Status: "stopping"})
+		return
+	}
+	results, ok := runChecks(r.Context(), s.checks)
+	if !ok {
+		s.writeJSON(w, http.StatusServiceUnavailable, status{Status: "not ready", Checks: results})
+		return
+	}
+	s.writeJSON(w, http.StatusOK, status{Status: "ready", Checks: results})
+}
+
+func (s *Server) serveIndex(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, err := io.WriteString(w, index)
+	s.logWrite(err)
+}
+
+// writeJSON answers with one line of JSON.
+func (s *Server) writeJSON(w http.ResponseWriter, code int, body status) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	s.logWrite(json.NewEncoder(w).Encode(body))
+}
+
+// logWrite logs that an answer could not be written, which is nearly always a client that left.
+func (s *Server) logWrite(err error) {
+	if err != nil {
+		s.log.Debug("writing answer", zap.Error(err))
+	}
+}
+
+// secure sets the headers that keep a browser from doing more with an answer than showing it.
+func secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// scrapeLog takes the errors of promhttp.
+type scrapeLog struct {
+	log *zap.Logger
+}
+
+// Println logs one error. Several gathering errors come as one text of many lines, which become
+// one line here.
+func (l scrapeLog) Println(v ...any) {
+	text := strings.TrimSpace(fmt.Sprintln(v...))
+	l.log.Error("serving metrics", zap.String("error", strings.ReplaceAll(text, "\n", "; ")))
+}

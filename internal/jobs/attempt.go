@@ -1,0 +1,148 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// errLeaseLost is the cause of a call that is cut off because another worker may have the job.
+var errLeaseLost = errors.New("the lease on the job was lost")
+
+// errCallTimeout is the cause of a call that took too long.
+var errCallTimeout = errors.New("the attempt took longer than its timeout")
+
+// leaseMargin is how much longer a lease is than the call that it covers.
+const leaseMargin = 10 * time.Second
+
+// Bounds of the writes that record what a call did.
+const (
+	storeTimeout = 10 * time.Second // One write to the ledger.
+	storeRounds  = 3                // Writes before the delivery is left to come again.
+)
+
+// attempt claims the job, makes the call and records what came of it.
+func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Verdict, error) {
+	now := time.Now()
+	first := entry.Record.AttemptCount == 0
+	entry.Record.begin(now, r.cfg.Worker, r.cfg.CallTimeout+leaseMargin)
+	entry, err := r.cfg.Ledger.Update(ctx, entry)
+	if err != nil {
+		return Verdict{}, r.raced(fmt.Errorf("claiming job %s: %w", job.ID, err))
+	}
+	if first {
+		r.cfg.Recorder.FirstAttemptDelay(string(job.Lane), now.Sub(job.AcceptedAt))
+	}
+	answer, failure, entry := r.call(ctx, job, entry)
+	if failure != nil && errors.Is(failure.Err, errLeaseLost) {
+		return Verdict{}, fmt.Errorf("running job %s: %w", job.ID, errLeaseLost)
+	}
+	// What the API has answered is recorded although the worker may be stopping.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*storeTimeout)
+	defer cancel()
+	entry.Record.end(time.Now(), answer, failure)
+	return r.decide(ctx, job, entry, answer, failure)
+}
+
+// call makes the call within its timeout while the lease is kept alive. It returns the
+// entry as it stands after the last renewal.
+func (r *Runner) call(ctx context.Context, job Job, entry Entry) (Answer, *Failure, Entry) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	callCtx, stop := context.WithTimeoutCause(ctx, r.cfg.CallTimeout, errCallTimeout)
+	defer stop()
+	kept := r.keepLease(callCtx, entry, cancel)
+	answer, err := r.cfg.Revoker.Revoke(callCtx, job)
+	cause := context.Cause(callCtx)
+	stop()
+	entry = <-kept
+	if err == nil {
+		return answer, nil, entry
+	}
+	failure, ok := errors.AsType[*Failure](err)
+	if !ok {
+		failure = &Failure{Reason: ReasonProtocol, MaybeEffective: true, Err: err}
+	}
+	switch {
+	case errors.Is(cause, errLeaseLost):
+		failure.Err = fmt.Errorf("%w: %w", errLeaseLost, failure.Err)
+	case errors.Is(cause, ErrStopping) && failure.Reason == ReasonUnavailable:
+		failure.Reason = ReasonInterrupted
+	case errors.Is(cause, errCallTimeout) && failure.Reason == ReasonUnavailable:
+		failure.Err = fmt.Errorf("%w (%s): %w", errCallTimeout, r.cfg.CallTimeout, failure.Err)
+	}
+	return answer, failure, entry
+}
+
+// keepLease renews the claim every third of the lease until ctx ends; then it hands back
+// the entry with its latest revision. When the claim is lost, the call is cut off.
+func (r *Runner) keepLease(ctx context.Context, entry Entry, cancel context.CancelCauseFunc) <-chan Entry {
+	kept := make(chan Entry, 1)
+	lease := r.cfg.CallTimeout + leaseMargin
+	go func() {
+		defer func() { kept <- entry }()
+		ticker := time.NewTicker(lease / 3)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-ticker.C:
+				entry.Record.Claim.Until = now.Add(lease)
+				renewed, err := r.write(ctx, entry)
+				if errors.Is(err, errLeaseLost) {
+					cancel(errLeaseLost)
+					return
+				}
+				if err == nil {
+					entry = renewed
+				}
+			}
+		}
+	}()
+	return kept
+}
+
+// save writes the record of a job that this worker has claimed. A write without an
+// answer is repeated.
+func (r *Runner) save(ctx context.Context, entry Entry) (Entry, error) {
+	var err error
+	for range storeRounds {
+		var saved Entry
+		if saved, err = r.write(ctx, entry); err == nil || errors.Is(err, errLeaseLost) {
+			return saved, err
+		}
+	}
+	return Entry{}, err
+}
+
+// write updates the record of a claimed job. Intake may have joined events to it since
+// it was read: those are taken over and the write is repeated. Any other change means
+// that the claim is lost, unless it is our own write whose answer was lost.
+func (r *Runner) write(ctx context.Context, entry Entry) (Entry, error) {
+	for range maxRaces {
+		writeCtx, cancel := context.WithTimeout(ctx, storeTimeout)
+		saved, err := r.cfg.Ledger.Update(writeCtx, entry)
+		cancel()
+		if err == nil {
+			return saved, nil
+		}
+		if !errors.Is(err, ErrConflict) {
+			return Entry{}, fmt.Errorf("recording job %s: %w", entry.Record.JobID, err)
+		}
+		fresh, err := r.cfg.Ledger.Load(ctx, entry.Record.JobID)
+		if err != nil {
+			return Entry{}, fmt.Errorf("reading job %s again: %w", entry.Record.JobID, err)
+		}
+		if fresh.Record.sameStep(&entry.Record) {
+			return fresh, nil
+		}
+		if fresh.Record.Claim.Worker != r.cfg.Worker || fresh.Record.AttemptCount != entry.Record.AttemptCount {
+			return Entry{}, fmt.Errorf("recording job %s: %w", entry.Record.JobID, errLeaseLost)
+		}
+		entry.Record.adopt(&fresh.Record)
+		entry.Revision = fresh.Revision
+	}
+	return Entry{}, fmt.Errorf("recording job %s: %w", entry.Record.JobID, ErrConflict)
+}

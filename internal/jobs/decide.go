@@ -1,0 +1,118 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// decide turns what came back into an outcome or another attempt.
+func (r *Runner) decide(ctx context.Context, job Job, entry Entry, answer Answer, failure *Failure) (Verdict, error) {
+	if failure == nil {
+		r.cfg.Recorder.Attempt(string(job.Kind), string(ReasonNone))
+		return r.finish(ctx, job, entry, OutcomeRevoked, cmp.Or(answer.Known, KnownRevoked), "")
+	}
+	r.cfg.Recorder.Attempt(string(job.Kind), string(failure.Reason))
+	if failure.Reason == ReasonNotFound {
+		proof, err := r.proofOfRevocation(ctx, job, &entry.Record)
+		if err != nil {
+			return Verdict{}, err
+		}
+		if proof != "" {
+			return r.finish(ctx, job, entry, OutcomeAlreadyGone, KnownAlreadyGone, proof)
+		}
+	}
+	if !failure.Reason.Retryable() {
+		return r.finish(ctx, job, entry, OutcomeRefused, "", failure.Error())
+	}
+	return r.again(ctx, job, entry, failure)
+}
+
+// again schedules the next attempt, or gives up.
+func (r *Runner) again(ctx context.Context, job Job, entry Entry, failure *Failure) (Verdict, error) {
+	rec, now := &entry.Record, time.Now()
+	var retryAt time.Time
+	if failure.Reason == ReasonInterrupted {
+		rec.requeue()
+	} else {
+		at, err := r.cfg.Retry.next(now, rec, failure, r.cfg.Random())
+		if err != nil {
+			return r.finish(ctx, job, entry, OutcomeExhausted, "", err.Error())
+		}
+		retryAt = at
+		rec.wait(at)
+		rec.lastAttempt().RetryAt = at
+	}
+	if _, err := r.save(ctx, entry); err != nil {
+		return Verdict{}, err
+	}
+	r.log.Debug("attempt failed", append(fields(rec),
+		zap.Int("attempt", rec.AttemptCount), zap.String("reason", string(failure.Reason)),
+		zap.Time("retry_at", retryAt), zap.Error(failure.Err))...)
+	if failure.Reason == ReasonInterrupted {
+		return Verdict{}, nil
+	}
+	return putBack(time.Now(), retryAt), nil
+}
+
+// proofOfRevocation says why a target that the API does not find was revoked before, or
+// returns "" when a mistyped id would look the same.
+func (r *Runner) proofOfRevocation(ctx context.Context, job Job, rec *Record) (string, error) {
+	if rec.AttemptsMaybeEffective > 0 {
+		return "not found, and an earlier attempt of this job may have taken effect", nil
+	}
+	holder, err := r.cfg.Targets.Load(ctx, job.TargetKey())
+	if errors.Is(err, ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("looking up earlier jobs on %s: %w", rec.Target, err)
+	}
+	if holder.Revoked != "" {
+		return "not found, and job " + holder.Revoked + " revoked it before", nil
+	}
+	for _, id := range []string{holder.JobID, holder.Beside} {
+		if id == "" || id == rec.JobID {
+			continue
+		}
+		other, err := r.cfg.Ledger.Load(ctx, id)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return "", fmt.Errorf("looking up job %s: %w", id, err)
+		}
+		if other.Record.Outcome == OutcomeRevoked {
+			return "not found, and job " + id + " revoked it before", nil
+		}
+	}
+	return "", nil
+}
+
+// finish records the outcome, then announces it.
+func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outcome, known Known, detail string) (Verdict, error) {
+	now := time.Now()
+	entry.Record.finish(now, outcome, known, detail)
+	entry, err := r.save(ctx, entry)
+	if err != nil {
+		return Verdict{}, err
+	}
+	rec := &entry.Record
+	took := now.Sub(rec.AcceptedAt)
+	r.cfg.Recorder.JobFinished(string(rec.Kind), string(outcome), took)
+	r.log.Info("job finished", append(fields(rec),
+		zap.String("outcome", string(outcome)), zap.String("known", string(known)),
+		zap.Int("attempt", rec.AttemptCount), zap.Duration("duration", took), zap.String("detail", detail))...)
+	if err := r.cfg.Announcer.Announce(ctx, job, *rec, false); err != nil {
+		return Verdict{}, fmt.Errorf("announcing job %s: %w", rec.JobID, err)
+	}
+	return done(), nil
+}
+
+func fields(rec *Record) []zap.Field {
+	return []zap.Field{
+		zap.String("job_id", rec.JobID), zap.String("event_id", rec.Events[0].ID), zap.String("kind", string(rec.Kind)),
+		zap.String("target", rec.Target), zap.String("account", rec.Account), zap.String("lane", string(rec.Lane)),
+	}
+}

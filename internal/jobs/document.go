@@ -1,0 +1,183 @@
+package jobs
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of what is read as an event.
+const (
+	// MaxEventBytes is the largest payload of an event that is decoded.
+	MaxEventBytes = 1 << 20
+	// maxDepth is how deep objects and arrays may nest.
+	maxDepth = 32
+)
+
+// Document is a decoded JSON object that remembers on which line each of its members
+// stands, so that a mistake can be shown where it was made.
+type Document struct {
+	Fields map[string]any
+	lines  map[string]int
+}
+
+// ParseDocument decodes one JSON object strictly: valid UTF-8, no member twice, bounded
+// size and depth, nothing behind it. The error is a *Malformed with the line.
+func ParseDocument(data []byte) (Document, error) {
+	if len(data) > MaxEventBytes {
+		return Document{}, &Malformed{Detail: fmt.Sprintf("the payload has %d bytes; the limit is %d", len(data), MaxEventBytes)}
+	}
+	if at := invalidUTF8(data); at >= 0 {
+		return Document{}, &Malformed{Line: lineAt(data, at), Detail: fmt.Sprintf("invalid UTF-8 at byte %d", at)}
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return Document{}, &Malformed{Detail: "the payload is empty"}
+	}
+	r := &documentReader{data: data, decoder: json.NewDecoder(bytes.NewReader(data)), lines: map[string]int{}}
+	r.decoder.UseNumber()
+	value, err := r.value("", 0)
+	if err != nil {
+		return Document{}, r.explain(err)
+	}
+	if _, err := r.decoder.Token(); !errors.Is(err, io.EOF) {
+		return Document{}, &Malformed{Line: r.line(), Detail: "something stands behind the JSON object"}
+	}
+	fields, ok := value.(map[string]any)
+	if !ok {
+		return Document{}, &Malformed{Line: 1, Detail: "must be a JSON object, not " + jsonType(value)}
+	}
+	return Document{Fields: fields, lines: r.lines}, nil
+}
+
+// Line returns the line, from 1, on which the member with this path (a.b.c) stands, or 0.
+func (d Document) Line(path string) int { return d.lines[path] }
+
+// Within returns the object below member name as a Document whose paths start anew.
+func (d Document) Within(name string) (Document, error) {
+	fields, ok := d.Fields[name].(map[string]any)
+	if !ok {
+		return Document{}, &Malformed{Field: name, Line: d.Line(name), Detail: "must be an object, not " + jsonType(d.Fields[name])}
+	}
+	inner := Document{Fields: fields, lines: map[string]int{}}
+	for path, line := range d.lines {
+		if rest, ok := strings.CutPrefix(path, name+"."); ok {
+			inner.lines[rest] = line
+		}
+	}
+	return inner, nil
+}
+
+// locate gives every *Malformed in err the line of its field.
+func (d Document) locate(err error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range joined.Unwrap() {
+			d.locate(one)
+		}
+		return
+	}
+	if m, ok := errors.AsType[*Malformed](err); ok && m.Line == 0 {
+		m.Line = d.Line(m.Field)
+	}
+}
+
+type documentReader struct {
+	data    []byte
+	decoder *json.Decoder
+	lines   map[string]int
+}
+
+func (r *documentReader) line() int { return lineAt(r.data, int(r.decoder.InputOffset())) }
+
+func (r *documentReader) value(path string, depth int) (any, error) {
+	if depth > maxDepth {
+		return nil, &Malformed{Line: r.line(), Detail: fmt.Sprintf("nested more than %d deep", maxDepth)}
+	}
+	token, err := r.decoder.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch token {
+	case json.Delim('{'):
+		return r.object(path, depth)
+	case json.Delim('['):
+		return r.array(path, depth)
+	}
+	return token, nil
+}
+
+func (r *documentReader) object(path string, depth int) (any, error) {
+	fields := map[string]any{}
+	for r.decoder.More() {
+		token, err := r.decoder.Token()
+		if err != nil {
+			return nil, err
+		}
+		name, ok := token.(string)
+		if !ok {
+			return nil, &Malformed{Line: r.line(), Detail: "a member's name must be a string"}
+		}
+		below := name
+		if path != "" {
+			below = path + "." + name
+		}
+		if _, twice := fields[name]; twice {
+			return nil, &Malformed{Field: safeName(name), Line: r.line(), Detail: "stands there twice"}
+		}
+		r.lines[below] = r.line()
+		if fields[name], err = r.value(below, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	_, err := r.decoder.Token()
+	return fields, err
+}
+
+func (r *documentReader) array(path string, depth int) (any, error) {
+	list := []any{}
+	for r.decoder.More() {
+		item, err := r.value(path, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, item)
+	}
+	_, err := r.decoder.Token()
+	return list, err
+}
+
+// explain turns the decoder's errors into ours, without repeating what stood there.
+func (r *documentReader) explain(err error) error {
+	if m, ok := errors.AsType[*Malformed](err); ok {
+		return m
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return &Malformed{Line: lineAt(r.data, len(r.data)), Detail: "the JSON ends too early"}
+	}
+	at := int(r.decoder.InputOffset())
+	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
+		at = max(int(s.Offset)-1, at)
+	}
+	return &Malformed{Line: lineAt(r.data, at), Detail: fmt.Sprintf("is no JSON (byte %d)", at)}
+}
+
+func lineAt(data []byte, offset int) int {
+	return 1 + bytes.Count(data[:min(max(offset, 0), len(data))], []byte{'\n'})
+}
+
+func invalidUTF8(data []byte) int {
+	if utf8.Valid(data) {
+		return -1
+	}
+	for i := 0; i < len(data); {
+		r, size := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && size <= 1 {
+			return i
+		}
+		i += size
+	}
+	return -1
+}

@@ -1,0 +1,49 @@
+package jobs
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"time"
+)
+
+// Event is something that arrived and asks for a job.
+type Event struct {
+	EventRef
+	// Class is the last token of its subject.
+	Class string
+	// Redelivered says that this same message was delivered before: its intake may be half done.
+	Redelivered bool
+	Request     Request
+}
+
+// EventRef names an event for ever: in the ledger, in results, in dead letters.
+type EventRef struct {
+	// Source and ID are its identity: those of the CloudEvent, else the stream and the
+	// Nats-Msg-Id or sequence.
+	Source string `json:"source"`
+	ID     string `json:"id"`
+	// Subject and Seq are where it stands in the stream of events.
+	Subject string `json:"subject,omitempty"`
+	Seq     uint64 `json:"seq,omitempty"`
+	// At is when NATS accepted it.
+	At time.Time `json:"at,omitzero"`
+}
+
+// Same reports whether both name the same event.
+func (e EventRef) Same(other EventRef) bool { return e.Source == other.Source && e.ID == other.ID }
+
+// idEncoding writes job ids: lower-case letters and digits, fit for subjects, keys and
+// double clicks.
+var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// ID returns the id of the job that an event with this identity asks for. The same event
+// asking for the same action on the same target is always the same job; an event that
+// asks for several gets several.
+func ID(source, id string, kind Kind, p Params) string {
+	h := sha256.New()
+	for _, part := range []string{source, id, targetKey(kind, p)} {
+		sum := sha256.Sum256([]byte(part))
+		h.Write(sum[:])
+	}
+	return idEncoding.EncodeToString(h.Sum(nil)[:16])
+}

@@ -1,0 +1,248 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Errors of the stores that callers branch on.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrConflict = errors.New("changed by somebody else in between")
+)
+
+// Entry is a record with the revision under which the ledger holds it.
+type Entry struct {
+	Record   Record
+	Revision uint64
+}
+
+// Ledger keeps one record for each job. Load returns ErrNotFound; Create and Update
+// return ErrConflict when somebody else was faster.
+type Ledger interface {
+	Load(ctx context.Context, id string) (Entry, error)
+	Create(ctx context.Context, r Record) (Entry, error)
+	Update(ctx context.Context, e Entry) (Entry, error)
+}
+
+// Holder is which job has a target.
+type Holder struct {
+	JobID string    `json:"job_id"`
+	At    time.Time `json:"at"` // When the job took it.
+	// Revoked is an earlier job on this target that ended as revoked, if there is one.
+	Revoked string `json:"revoked,omitempty"`
+	// Beside is a job on this target that was unfinished when JobID, which asked for a job
+	// of its own, took over.
+	Beside string `json:"beside,omitempty"`
+
+	Revision uint64 `json:"-"`
+}
+
+// Targets keeps which job has which target, and which events' jobs were joined into
+// another. Load and Joined return ErrNotFound; Save returns ErrConflict when the entry's
+// revision is not the latest (0: when there is an entry).
+type Targets interface {
+	Load(ctx context.Context, key string) (Holder, error)
+	Save(ctx context.Context, key string, h Holder) error
+	Joined(ctx context.Context, jobID string) (string, error)
+	Join(ctx context.Context, jobID, into string) error
+}
+
+// Queue takes jobs for the workers. Putting the same job twice is harmless.
+type Queue interface {
+	Enqueue(ctx context.Context, j Job) error
+}
+
+// Accounts knows the configured accounts.
+type Accounts interface {
+	// Resolve returns the account for a request that names one or none, or a *Malformed.
+	Resolve(kind Kind, name string) (string, error)
+}
+
+// openingGrace is how long the holder of a target may be without a record: its intake is
+// between two writes. After it, the intake was lost and the target is free.
+const openingGrace = 30 * time.Second
+
+// maxRaces bounds how often an intake starts over because somebody else was faster.
+const maxRaces = 16
+
+// Desk turns events into jobs: one event, one job for each action and target.
+type Desk struct {
+	ledger   Ledger
+	targets  Targets
+	queue    Queue
+	accounts Accounts
+	recorder IntakeRecorder
+}
+
+// IntakeRecorder counts the jobs that intake makes.
+type IntakeRecorder interface {
+	Enqueued(kind, lane, origin string)
+}
+
+// NewDesk returns the intake on these parts.
+func NewDesk(l Ledger, t Targets, q Queue, a Accounts, r IntakeRecorder) *Desk {
+	return &Desk{ledger: l, targets: t, queue: q, accounts: a, recorder: r}
+}
+
+// Accepted is what became of an event.
+type Accepted struct {
+	Result Intake
+	JobID  string // The job that does what the event asks for.
+}
+
+// Accept makes the job that an event asks for, or finds the one that does it already. It
+// can be repeated after a crash at any step: each step is looked up before it is done.
+// The error joins one *Malformed for each mistake in the event; any other error means
+// that nothing is decided yet.
+func (d *Desk) Accept(ctx context.Context, e Event) (Accepted, error) {
+	account, err := d.accounts.Resolve(e.Request.Kind, e.Request.Account)
+	if err != nil {
+		return Accepted{}, err
+	}
+	job := newJob(e, account)
+	switch entry, err := d.ledger.Load(ctx, job.ID); {
+	case err == nil:
+		return d.known(ctx, e, job, entry.Record)
+	case !errors.Is(err, ErrNotFound):
+		return Accepted{}, fmt.Errorf("looking up job %s: %w", job.ID, err)
+	}
+	if at := job.ExpiresAt; !at.IsZero() && !at.After(time.Now()) {
+		return Accepted{}, &Malformed{Field: "expires_at", Detail: "the request expired at " + stamp(at)}
+	}
+	for range maxRaces {
+		accepted, err := d.open(ctx, e, job)
+		if !errors.Is(err, ErrConflict) {
+			return accepted, err
+		}
+	}
+	return Accepted{}, fmt.Errorf("opening job %s: %w", job.ID, ErrConflict)
+}
+
+// known handles an event whose job the ledger has. When this very message made the job
+// and was cut off before the job was queued, the queue gets it now.
+func (d *Desk) known(ctx context.Context, e Event, job Job, r Record) (Accepted, error) {
+	ours := e.Redelivered && len(r.Events) > 0 && r.Events[0].Seq == e.Seq
+	if !ours {
+		return Accepted{Result: IntakeDuplicate, JobID: job.ID}, nil
+	}
+	if r.State == StateQueued && r.AttemptCount == 0 {
+		if err := d.enqueue(ctx, job); err != nil {
+			return Accepted{}, err
+		}
+	}
+	return Accepted{Result: IntakeAccepted, JobID: job.ID}, nil
+}
+
+// open takes the target for the job, or joins the unfinished job that has it. ErrConflict
+// asks for another round.
+func (d *Desk) open(ctx context.Context, e Event, job Job) (Accepted, error) {
+	key := job.TargetKey()
+	holder, err := d.targets.Load(ctx, key)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		holder = Holder{}
+	case err != nil:
+		return Accepted{}, fmt.Errorf("looking up target %s: %w", job.Target(), err)
+	case holder.JobID == job.ID:
+		return d.create(ctx, e, job) // Ours from before a crash, or a copy of the event is as far as we are.
+	default:
+		into, err := d.joinable(ctx, e, job, &holder)
+		if err != nil || into != "" {
+			return Accepted{Result: IntakeDuplicate, JobID: into}, err
+		}
+	}
+	holder.JobID, holder.At = job.ID, time.Now()
+	if err := d.targets.Save(ctx, key, holder); err != nil {
+		return Accepted{}, fmt.Errorf("taking target %s: %w", job.Target(), err)
+	}
+	return d.create(ctx, e, job)
+}
+
+// joinable joins the job that holds the target and returns its id, or "" when the target
+// is to be taken over: then holder remembers whether that job revoked it.
+func (d *Desk) joinable(ctx context.Context, e Event, job Job, holder *Holder) (string, error) {
+	into, err := d.targets.Joined(ctx, job.ID)
+	if err == nil {
+		return into, nil
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return "", fmt.Errorf("looking up what job %s joined: %w", job.ID, err)
+	}
+	other, err := d.ledger.Load(ctx, holder.JobID)
+	if errors.Is(err, ErrNotFound) {
+		if time.Since(holder.At) < openingGrace {
+			return "", fmt.Errorf("job %s on the same target is just being made", holder.JobID)
+		}
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("looking up job %s: %w", holder.JobID, err)
+	}
+	if other.Record.Outcome == OutcomeRevoked {
+		holder.Revoked = other.Record.JobID
+	}
+	holder.Beside = ""
+	if !other.Record.Done() {
+		holder.Beside = other.Record.JobID
+	}
+	free := other.Record.Done() || e.Request.Separate
+	if free && !other.Record.HasEvent(e.EventRef) {
+		return "", nil
+	}
+	return other.Record.JobID, d.join(ctx, e, job, other)
+}
+
+// join records the event on the job that has its target. A more urgent event lifts an
+// unfinished job into its lane; the queue gets it there first, so that a crash in between
+// leaves one message too many, which is harmless, and never one too few.
+func (d *Desk) join(ctx context.Context, e Event, job Job, other Entry) error {
+	into := &other.Record
+	if !into.Done() && job.Lane.MoreUrgentThan(into.Lane) {
+		lifted := job
+		lifted.ID, lifted.Account, lifted.Event, lifted.AcceptedAt = into.JobID, into.Account, into.Events[0], into.AcceptedAt
+		if err := d.queue.Enqueue(ctx, lifted); err != nil {
+			return fmt.Errorf("lifting job %s into lane %s: %w", into.JobID, job.Lane, err)
+		}
+		into.Lane = job.Lane
+	}
+	if !into.HasEvent(e.EventRef) {
+		into.join(e.EventRef)
+		if _, err := d.ledger.Update(ctx, other); err != nil {
+			return fmt.Errorf("joining job %s: %w", into.JobID, err)
+		}
+	}
+	if err := d.targets.Join(ctx, job.ID, into.JobID); err != nil {
+		return fmt.Errorf("noting that job %s joined %s: %w", job.ID, into.JobID, err)
+	}
+	return nil
+}
+
+// create writes the record and puts the job into its lane.
+func (d *Desk) create(ctx context.Context, e Event, job Job) (Accepted, error) {
+	_, err := d.ledger.Create(ctx, NewRecord(job))
+	if errors.Is(err, ErrConflict) { // A copy of the event was faster.
+		entry, err := d.ledger.Load(ctx, job.ID)
+		if err != nil {
+			return Accepted{}, fmt.Errorf("looking up job %s: %w", job.ID, err)
+		}
+		return d.known(ctx, e, job, entry.Record)
+	}
+	if err != nil {
+		return Accepted{}, fmt.Errorf("recording job %s: %w", job.ID, err)
+	}
+	if err := d.enqueue(ctx, job); err != nil {
+		return Accepted{}, err
+	}
+	return Accepted{Result: IntakeAccepted, JobID: job.ID}, nil
+}
+
+func (d *Desk) enqueue(ctx context.Context, job Job) error {
+	if err := d.queue.Enqueue(ctx, job); err != nil {
+		return fmt.Errorf("queueing job %s: %w", job.ID, err)
+	}
+	d.recorder.Enqueued(string(job.Kind), string(job.Lane), string(job.Origin))
+	return nil
+}

@@ -1,0 +1,186 @@
+package jobs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"rekey/internal/secret"
+)
+
+// maxTokenBytes bounds a token. Atlas's are JWTs of about 1 KiB.
+const maxTokenBytes = 16 << 10
+
+// hex24 is how Atlas writes its ids.
+var hex24 = regexp.MustCompile(`^[a-f0-9]{24}$`)
+
+// Params are the validated parameters of a job. Secret ones are held apart, so that no
+// encoder, log line or error meets them by accident: Params marshal with fingerprints.
+type Params struct {
+	plain   map[string]string
+	secrets map[string]secret.Value
+}
+
+// NewParams validates raw parameters (as decoded from JSON or YAML) for a kind. The error
+// joins one *Malformed for each mistake; its texts never repeat a value.
+func NewParams(kind Kind, raw map[string]any) (Params, error) {
+	p := Params{plain: map[string]string{}, secrets: map[string]secret.Value{}}
+	var problems []error
+	for _, name := range slices.Sorted(maps.Keys(raw)) {
+		if err := p.set(kind, name, raw[name]); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	for _, name := range missing(kind, raw) {
+		problems = append(problems, &Malformed{Field: "params." + name, Detail: "required by " + string(kind)})
+	}
+	if kind == TokenRevoke {
+		if err := exactlyOneToken(raw); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return Params{}, err
+	}
+	return p, nil
+}
+
+func missing(kind Kind, raw map[string]any) []string {
+	var names []string
+	for _, name := range idParams[kind] {
+		if _, ok := raw[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func exactlyOneToken(raw map[string]any) error {
+	_, token := raw[ParamToken]
+	_, file := raw[ParamTokenFile]
+	if token == file {
+		return &Malformed{Field: "params", Detail: "token.revoke needs exactly one of token and token_file"}
+	}
+	return nil
+}
+
+func (p *Params) set(kind Kind, name string, raw any) error {
+	field := "params." + name
+	if !slices.Contains(kind.ParamNames(), name) {
+		return &Malformed{
+			Field:  "params." + safeName(name),
+			Detail: fmt.Sprintf("unknown parameter; %s takes %s", kind, strings.Join(kind.ParamNames(), ", ")),
+		}
+	}
+	value, ok := raw.(string)
+	if !ok {
+		return &Malformed{Field: field, Detail: "must be a string, not " + jsonType(raw)}
+	}
+	if detail := checkParam(name, value); detail != "" {
+		return &Malformed{Field: field, Detail: detail}
+	}
+	if name == ParamToken {
+		p.secrets[name] = secret.New(value)
+	} else {
+		p.plain[name] = value
+	}
+	return nil
+}
+
+// checkParam says what is wrong with the value of a parameter, or nothing.
+func checkParam(name, value string) string {
+	switch name {
+	case ParamToken:
+		if value == "" || len(value) > maxTokenBytes {
+			return fmt.Sprintf("must have 1 to %d bytes", maxTokenBytes)
+		}
+		if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			return "must not contain spaces or control characters"
+		}
+	case ParamTokenFile:
+		if !filepath.IsAbs(value) || strings.ContainsRune(value, 0) {
+			return "must be an absolute path on the worker"
+		}
+	default:
+		if !hex24.MatchString(value) {
+			return "must be 24 lower-case hexadecimal digits"
+		}
+	}
+	return ""
+}
+
+// Get returns a parameter that is no secret, or "".
+func (p Params) Get(name string) string { return p.plain[name] }
+
+// Secret returns a secret parameter, or the zero Value.
+func (p Params) Secret(name string) secret.Value { return p.secrets[name] }
+
+// Shown returns the parameters as they may be shown: secrets as fingerprints.
+func (p Params) Shown() map[string]string {
+	shown := maps.Clone(p.plain)
+	if shown == nil {
+		shown = map[string]string{}
+	}
+	for name, value := range p.secrets {
+		shown[name] = value.Fingerprint()
+	}
+	return shown
+}
+
+// Reveal returns the parameters with their secrets in the clear. Only the queue, which
+// must carry them to the worker that calls, has a use for it.
+func (p Params) Reveal() map[string]string {
+	clear := maps.Clone(p.plain)
+	if clear == nil {
+		clear = map[string]string{}
+	}
+	for name, value := range p.secrets {
+		clear[name] = value.Reveal()
+	}
+	return clear
+}
+
+// MarshalJSON encodes what Shown returns.
+func (p Params) MarshalJSON() ([]byte, error) { return json.Marshal(p.Shown()) }
+
+// String shows what Shown returns.
+func (p Params) String() string { return fmt.Sprint(p.Shown()) }
+
+// GoString shows what Shown returns.
+func (p Params) GoString() string { return p.String() }
+
+func jsonType(v any) string {
+	switch v.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "a boolean"
+	case float64, json.Number, int, int64, uint64:
+		return "a number"
+	case string:
+		return "a string"
+	case []any:
+		return "an array"
+	case map[string]any:
+		return "an object"
+	}
+	return "another type"
+}
+
+// safeName makes a field name from outside fit for messages: somebody may have put the
+// secret where the name belongs.
+func safeName(name string) string {
+	const most = 40
+	plain := len(name) <= most && !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
+	})
+	if plain && name != "" {
+		return name
+	}
+	return fmt.Sprintf("(a name of %d bytes)", len(name))
+}

@@ -1,0 +1,221 @@
+package jobs
+
+import (
+	"time"
+)
+
+// Limits of a record, so that it stays far below NATS's largest message.
+const (
+	maxListedEvents   = 256
+	maxListedAttempts = 128
+)
+
+// Record is what the ledger keeps of a job: what was asked, tried and done. It is what
+// `job show` prints and holds no secret.
+type Record struct {
+	JobID       string            `json:"job_id"`
+	Kind        Kind              `json:"kind"`
+	Account     string            `json:"account"`
+	Target      string            `json:"target"`
+	Params      map[string]string `json:"params"` // Secrets as fingerprints.
+	Lane        Lane              `json:"lane"`
+	Origin      Origin            `json:"origin"`
+	Reason      string            `json:"reason,omitempty"` // Free text of the request.
+	RequestedBy string            `json:"requested_by,omitempty"`
+
+	State   State   `json:"state"`
+	Outcome Outcome `json:"outcome,omitempty"`
+	// Known is what a successful outcome proves.
+	Known Known `json:"known,omitempty"`
+	// Detail tells a person why the job ended as it did.
+	Detail string `json:"detail,omitempty"`
+
+	AcceptedAt time.Time `json:"accepted_at"`
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`
+	RetryAt    time.Time `json:"retry_at,omitzero"`
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+
+	// Events are the event that made the job and those that joined it while it was
+	// unfinished, the first 256 of EventCount.
+	Events     []EventRef `json:"events"`
+	EventCount int        `json:"event_count"`
+
+	// Attempts are the first attempt and the latest ones, 128 in all, of AttemptCount.
+	Attempts     []Attempt `json:"attempts"`
+	AttemptCount int       `json:"attempt_count"`
+	// AttemptsSpent counts the attempts that count against the limit.
+	AttemptsSpent int `json:"attempts_spent"`
+	// AttemptsMaybeEffective counts the attempts that have or may have taken effect.
+	AttemptsMaybeEffective int `json:"attempts_maybe_effective"`
+
+	Claim Claim `json:"claim,omitzero"`
+}
+
+// Claim is one worker's right to run a job until its lease ends.
+type Claim struct {
+	Worker string    `json:"worker"`
+	Until  time.Time `json:"until"`
+}
+
+// Attempt is one pass against the API.
+type Attempt struct {
+	Attempt    int       `json:"attempt"` // From 1.
+	Worker     string    `json:"worker"`
+	StartedAt  time.Time `json:"started_at"`
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+	DurationMS float64   `json:"duration_ms"`
+	Status     int       `json:"status,omitempty"` // HTTP status; 0 when no answer came.
+	ErrorCode  string    `json:"error_code,omitempty"`
+	// Reason is "none" for an attempt that worked and empty for one that is under way.
+	Reason    Reason    `json:"reason,omitempty"`
+	Error     string    `json:"error,omitempty"`
+	RetryAt   time.Time `json:"retry_at,omitzero"` // What came of it: not before this moment.
+	RequestID string    `json:"request_id,omitempty"`
+	// MaybeEffective says that the call has taken effect, or may have although no good answer came.
+	MaybeEffective bool `json:"maybe_effective,omitempty"`
+	// RetryAfterCapped says that the API's Retry-After was longer than is believed.
+	RetryAfterCapped bool `json:"retry_after_capped,omitempty"`
+}
+
+// NewRecord is the record of a job that was just accepted.
+func NewRecord(j Job) Record {
+	return Record{
+		JobID: j.ID, Kind: j.Kind, Account: j.Account, Target: j.Target(), Params: j.Params.Shown(), Lane: j.Lane,
+		Origin: j.Origin, Reason: j.Reason, RequestedBy: j.RequestedBy, State: StateQueued,
+		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt,
+		Events: []EventRef{j.Event}, EventCount: 1, Attempts: []Attempt{},
+	}
+}
+
+// Done reports whether the job has its outcome.
+func (r *Record) Done() bool { return r.State == StateDone }
+
+// HasEvent reports whether the event made or joined this job.
+func (r *Record) HasEvent(e EventRef) bool {
+	for _, have := range r.Events {
+		if have.Same(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// join adds an event that asks for what this unfinished job does already.
+func (r *Record) join(e EventRef) {
+	r.EventCount++
+	if len(r.Events) < maxListedEvents {
+		r.Events = append(r.Events, e)
+	}
+}
+
+// begin claims the job for worker until the lease ends and opens an attempt.
+func (r *Record) begin(now time.Time, worker string, lease time.Duration) {
+	r.closeLost(now)
+	r.State = StateRunning
+	r.RetryAt = time.Time{}
+	r.Claim = Claim{Worker: worker, Until: now.Add(lease)}
+	r.AttemptCount++
+	r.Attempts = append(r.Attempts, Attempt{Attempt: r.AttemptCount, Worker: worker, StartedAt: now})
+	if len(r.Attempts) > maxListedAttempts {
+		r.Attempts = append(r.Attempts[:1], r.Attempts[len(r.Attempts)-maxListedAttempts+1:]...)
+	}
+}
+
+// closeLost ends an attempt whose worker never came back: nobody knows what became of
+// its call.
+func (r *Record) closeLost(now time.Time) {
+	last := r.lastAttempt()
+	if last == nil || !last.FinishedAt.IsZero() {
+		return
+	}
+	last.Reason = ReasonInterrupted
+	last.Error = "the worker was lost during the call; whether it took effect is not known"
+	last.FinishedAt = now
+	last.MaybeEffective = true
+	r.AttemptsMaybeEffective++
+}
+
+// end closes the open attempt with what came back; failure is nil when it worked.
+func (r *Record) end(now time.Time, answer Answer, failure *Failure) {
+	last := r.lastAttempt()
+	last.FinishedAt = now
+	last.DurationMS = float64(now.Sub(last.StartedAt).Microseconds()) / 1000
+	last.Reason = ReasonNone
+	last.MaybeEffective = failure == nil
+	if failure != nil {
+		answer = failure.Answer
+		last.Reason = failure.Reason
+		last.Error = failure.Err.Error()
+		last.MaybeEffective = failure.MaybeEffective
+		last.RetryAfterCapped = failure.RetryAfterCapped
+		if !failure.Reason.Free() {
+			r.AttemptsSpent++
+		}
+	} else {
+		r.AttemptsSpent++
+	}
+	last.Status, last.ErrorCode, last.RequestID = answer.Status, answer.Code, answer.RequestID
+	if last.MaybeEffective {
+		r.AttemptsMaybeEffective++
+	}
+	r.Claim = Claim{}
+}
+
+// wait puts the job off until a moment.
+func (r *Record) wait(until time.Time) {
+	r.State = StateWaiting
+	r.RetryAt = until
+}
+
+// requeue puts an interrupted job back as it was.
+func (r *Record) requeue() {
+	r.State = StateQueued
+	r.RetryAt = time.Time{}
+}
+
+// finish gives the job its outcome.
+func (r *Record) finish(now time.Time, outcome Outcome, known Known, detail string) {
+	r.State = StateDone
+	r.Outcome, r.Known, r.Detail = outcome, known, detail
+	r.FinishedAt = now
+	r.RetryAt = time.Time{}
+	r.Claim = Claim{}
+}
+
+// adopt takes over what intake may have changed on a job while a worker had claimed it.
+func (r *Record) adopt(fresh *Record) {
+	r.Events, r.EventCount, r.Lane = fresh.Events, fresh.EventCount, fresh.Lane
+}
+
+// sameStep reports whether both records stand at the same step of the job's life, so that
+// one of them is the other as it was stored.
+func (r *Record) sameStep(other *Record) bool {
+	a, b := r.lastAttempt(), other.lastAttempt()
+	sameAttempt := a == b || a != nil && b != nil && a.StartedAt.Equal(b.StartedAt) && a.FinishedAt.Equal(b.FinishedAt)
+	return sameAttempt && r.State == other.State && r.AttemptCount == other.AttemptCount &&
+		r.RetryAt.Equal(other.RetryAt) && r.FinishedAt.Equal(other.FinishedAt) &&
+		r.Claim.Worker == other.Claim.Worker && r.Claim.Until.Equal(other.Claim.Until)
+}
+
+func (r *Record) lastAttempt() *Attempt {
+	if len(r.Attempts) == 0 {
+		return nil
+	}
+	return &r.Attempts[len(r.Attempts)-1]
+}
+
+// failuresInRow counts the latest attempts that failed, free ones included, up to the
+// last one that was only interrupted. It drives the backoff.
+func (r *Record) failuresInRow() int {
+	n := 0
+	for i := len(r.Attempts) - 1; i >= 0; i-- {
+		switch r.Attempts[i].Reason {
+		case ReasonNone, "":
+			return n
+		case ReasonInterrupted:
+		default:
+			n++
+		}
+	}
+	return n
+}

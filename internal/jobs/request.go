@@ -1,0 +1,139 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// maxTextBytes bounds the free texts of a request.
+const maxTextBytes = 1024
+
+// Request is what an event asks for, validated.
+type Request struct {
+	Kind        Kind
+	Params      Params
+	Account     string    // Name of a configured account; "" when the config has only one.
+	Lane        Lane      // "" means the default of the event's class.
+	Reason      string    // Free text, shown in results.
+	RequestedBy string    // Free text, shown in results.
+	ExpiresAt   time.Time // After it the job is not attempted; zero means never.
+	Separate    bool      // coalesce: false asks for a job of its own.
+}
+
+// requestFields are the members of a request, for messages.
+var requestFields = []string{"kind", "params", "account", "lane", "reason", "requested_by", "expires_at", "coalesce"}
+
+// ParseRequest reads a request from a decoded document. The error joins one *Malformed
+// for each mistake.
+func ParseRequest(doc Document) (Request, error) {
+	p := requestParser{fields: doc.Fields}
+	req := p.parse()
+	if err := errors.Join(p.problems...); err != nil {
+		doc.locate(err)
+		return Request{}, err
+	}
+	return req, nil
+}
+
+type requestParser struct {
+	fields   map[string]any
+	problems []error
+}
+
+func (p *requestParser) parse() Request {
+	for _, name := range slices.Sorted(maps.Keys(p.fields)) {
+		if !slices.Contains(requestFields, name) {
+			p.reject(safeName(name), "unknown field; the fields are "+strings.Join(requestFields, ", "))
+		}
+	}
+	req := Request{
+		Account: p.text("account"), Reason: p.text("reason"), RequestedBy: p.text("requested_by"),
+		ExpiresAt: p.time("expires_at"), Separate: p.separate(),
+	}
+	p.kindAndParams(&req)
+	if name := p.text("lane"); name != "" {
+		lane, err := ParseLane(name)
+		if err != nil {
+			p.reject("lane", err.Error())
+		}
+		req.Lane = lane
+	}
+	return req
+}
+
+func (p *requestParser) kindAndParams(req *Request) {
+	if _, ok := p.fields["kind"]; !ok {
+		p.reject("kind", "is required; the kinds are "+join(Kinds()))
+		return
+	}
+	name, ok := p.fields["kind"].(string)
+	if !ok {
+		p.reject("kind", "must be a string, not "+jsonType(p.fields["kind"]))
+		return
+	}
+	kind, err := ParseKind(name)
+	if err != nil {
+		p.reject("kind", err.Error())
+		return
+	}
+	raw, ok := p.fields["params"].(map[string]any)
+	if !ok && p.fields["params"] != nil {
+		p.reject("params", "must be an object, not "+jsonType(p.fields["params"]))
+		return
+	}
+	params, err := NewParams(kind, raw)
+	if err != nil {
+		p.problems = append(p.problems, err)
+	}
+	req.Kind, req.Params = kind, params
+}
+
+func (p *requestParser) text(name string) string {
+	raw, ok := p.fields[name]
+	if !ok {
+		return ""
+	}
+	value, ok := raw.(string)
+	switch {
+	case !ok:
+		p.reject(name, "must be a string, not "+jsonType(raw))
+	case len(value) > maxTextBytes:
+		p.reject(name, fmt.Sprintf("has %d bytes; the limit is %d", len(value), maxTextBytes))
+	case !utf8.ValidString(value) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		p.reject(name, "must not contain control characters")
+	}
+	return value
+}
+
+func (p *requestParser) time(name string) time.Time {
+	value := p.text(name)
+	if value == "" {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339, value)
+	if err != nil {
+		p.reject(name, "must be a time like 2026-11-24T03:00:00Z (RFC 3339)")
+	}
+	return at.UTC()
+}
+
+func (p *requestParser) separate() bool {
+	raw, ok := p.fields["coalesce"]
+	if !ok {
+		return false
+	}
+	coalesce, ok := raw.(bool)
+	if !ok {
+		p.reject("coalesce", "must be true or false, not "+jsonType(raw))
+	}
+	return ok && !coalesce
+}
+
+func (p *requestParser) reject(field, detail string) {
+	p.problems = append(p.problems, &Malformed{Field: field, Detail: detail})
+}

@@ -1,0 +1,73 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// RetryPolicy says when a failed job is attempted again and when it is given up.
+type RetryPolicy struct {
+	Base        time.Duration // Backoff after the first failure.
+	Cap         time.Duration // Longest backoff.
+	MaxAttempts int           // Attempts that may be spent.
+	MaxAge      time.Duration // Age, counted from acceptance, after which no attempt is made.
+}
+
+// jitterShare is how much of the backoff the jitter may add.
+const jitterShare = 0.25
+
+// Backoff is the wait after the n-th failure in a row, n from 1, without jitter:
+// Base, 2*Base, 4*Base, … up to Cap. It is a pure function.
+func (p RetryPolicy) Backoff(n int) time.Duration {
+	delay := p.Base
+	for range n - 1 {
+		if delay >= p.Cap/2 {
+			return p.Cap
+		}
+		delay *= 2
+	}
+	return min(delay, p.Cap)
+}
+
+// WithJitter lengthens a delay by up to a quarter; random is in [0, 1). It never shortens.
+func WithJitter(delay time.Duration, random float64) time.Duration {
+	return delay + time.Duration(float64(delay)*jitterShare*random)
+}
+
+// next says when a job whose latest attempt failed may be attempted again: the later of
+// the backoff's end and what the API asked for. The error says why there is no next time.
+func (p RetryPolicy) next(now time.Time, r *Record, f *Failure, random float64) (time.Time, error) {
+	if !f.Reason.Free() && r.AttemptsSpent >= p.MaxAttempts {
+		return time.Time{}, fmt.Errorf("all %d attempts are spent; the last one: %w", p.MaxAttempts, f)
+	}
+	at := now.Add(WithJitter(p.Backoff(max(r.failuresInRow(), 1)), random))
+	if f.RetryAt.After(at) {
+		at = f.RetryAt
+	}
+	if err := p.tooLate(at, r); err != nil {
+		return time.Time{}, fmt.Errorf("%w; the last attempt: %w", err, f)
+	}
+	return at, nil
+}
+
+// tooLate reports, as an error, that no attempt may be made at this moment any more.
+func (p RetryPolicy) tooLate(at time.Time, r *Record) error {
+	if !r.ExpiresAt.IsZero() && !at.Before(r.ExpiresAt) {
+		return fmt.Errorf("the request expires at %s and could not be attempted before", stamp(r.ExpiresAt))
+	}
+	if limit := r.AcceptedAt.Add(p.MaxAge); !at.Before(limit) {
+		return fmt.Errorf("the job would be older than %s", p.MaxAge)
+	}
+	return nil
+}
+
+// Validate reports settings that cannot work.
+func (p RetryPolicy) Validate() error {
+	if p.Base <= 0 || p.Cap < p.Base || p.MaxAttempts < 1 || p.MaxAge <= 0 {
+		return errors.New("retry: base, max_attempts and max_age must be positive and cap at least base")
+	}
+	return nil
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,0 +1,182 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Revoker makes the call that a job asks for. Its error is a *Failure.
+type Revoker interface {
+	Revoke(ctx context.Context, j Job) (Answer, error)
+}
+
+// Pacer says when the API may be called for a job: a moment in the future, or one that
+// has passed (or zero) when it may be called now.
+type Pacer interface {
+	Until(j Job) time.Time
+}
+
+// Announcer tells the world that a job is done: its result, and its dead letter where the
+// outcome asks for one. With again set, the job was done before and its worker was lost:
+// what was already announced is not announced twice.
+type Announcer interface {
+	Announce(ctx context.Context, j Job, r Record, again bool) error
+}
+
+// RunRecorder counts what the runner does.
+type RunRecorder interface {
+	FirstAttemptDelay(lane string, d time.Duration)
+	Attempt(kind, reason string)
+	JobFinished(kind, outcome string, d time.Duration)
+}
+
+// ErrStopping is the cause with which the context of a run is cancelled when the worker
+// shuts down: it tells shutdown from failure.
+var ErrStopping = errors.New("the worker is stopping")
+
+// errClaimRace says that the record changed between reading and claiming it.
+var errClaimRace = errors.New("the record changed before it was claimed")
+
+// RunnerConfig are the parts and settings of a Runner. All are required but Random.
+type RunnerConfig struct {
+	Worker      string        // Name of this worker, unique in the fleet.
+	CallTimeout time.Duration // Longest attempt. The lease is 10 s longer.
+	Retry       RetryPolicy
+	Ledger      Ledger
+	Targets     Targets
+	Revoker     Revoker
+	Pacer       Pacer
+	Announcer   Announcer
+	Recorder    RunRecorder
+	Logger      *zap.Logger
+	Random      func() float64 // In [0, 1), for the jitter; default math/rand.
+}
+
+// Runner takes a delivered job one step further: to its outcome or to its next attempt.
+type Runner struct {
+	cfg RunnerConfig
+	log *zap.Logger
+}
+
+// NewRunner returns a Runner.
+func NewRunner(cfg RunnerConfig) (*Runner, error) {
+	if cfg.Worker == "" || cfg.CallTimeout <= 0 {
+		return nil, errors.New("runner: worker and call timeout are required")
+	}
+	if err := cfg.Retry.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.Float64
+	}
+	return &Runner{cfg: cfg, log: cfg.Logger.Named("jobs")}, nil
+}
+
+// Delivery is a job as the queue handed it over.
+type Delivery struct {
+	Job         Job
+	Redelivered bool // It was handed over before.
+}
+
+// Verdict is what is to become of a delivery. Only the queue's settle acts on it.
+type Verdict struct {
+	// Done says that the queue can forget the job; else it hands it over again after Delay.
+	Done  bool
+	Delay time.Duration
+}
+
+func done() Verdict { return Verdict{Done: true} }
+
+// putBack asks for the job again at a moment.
+func putBack(now, at time.Time) Verdict { return Verdict{Delay: max(at.Sub(now), 0)} }
+
+// Run takes the job one step further. An error means that the ledger or the bus did not
+// do their part and nothing is known to be settled; the delivery must come again.
+func (r *Runner) Run(ctx context.Context, d Delivery) (Verdict, error) {
+	for range maxRaces {
+		entry, err := r.load(ctx, d.Job)
+		if err != nil {
+			return Verdict{}, err
+		}
+		verdict, err := r.step(ctx, d, entry)
+		if !errors.Is(err, errClaimRace) {
+			return verdict, err
+		}
+	}
+	return Verdict{Delay: time.Second}, nil
+}
+
+// step decides what a job in this state needs. errClaimRace asks to look at it again.
+func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, error) {
+	rec, now := &entry.Record, time.Now()
+	if rec.Done() {
+		return r.doneBefore(ctx, d, *rec)
+	}
+	if rec.State == StateRunning && rec.Claim.Until.After(now) {
+		return putBack(now, rec.Claim.Until), nil // Another worker has it, or had it and was lost.
+	}
+	if err := r.cfg.Retry.tooLate(now, rec); err != nil {
+		rec.closeLost(now)
+		return r.giveUp(ctx, d.Job, entry, err)
+	}
+	if rec.RetryAt.After(now) {
+		return putBack(now, rec.RetryAt), nil
+	}
+	if until := r.cfg.Pacer.Until(d.Job); until.After(now) {
+		return r.hold(ctx, d.Job, entry, until)
+	}
+	return r.attempt(ctx, d.Job, entry)
+}
+
+func (r *Runner) load(ctx context.Context, job Job) (Entry, error) {
+	entry, err := r.cfg.Ledger.Load(ctx, job.ID)
+	if errors.Is(err, ErrNotFound) {
+		entry, err = r.cfg.Ledger.Create(ctx, NewRecord(job))
+	}
+	if err != nil {
+		return Entry{}, fmt.Errorf("loading job %s: %w", job.ID, err)
+	}
+	return entry, nil
+}
+
+// doneBefore settles a message of a finished job. When this very message was handed over
+// before, its worker may have been lost between the record and the announcement.
+func (r *Runner) doneBefore(ctx context.Context, d Delivery, rec Record) (Verdict, error) {
+	if d.Redelivered {
+		if err := r.cfg.Announcer.Announce(ctx, d.Job, rec, true); err != nil {
+			return Verdict{}, fmt.Errorf("announcing job %s: %w", rec.JobID, err)
+		}
+	}
+	return done(), nil
+}
+
+// hold puts a job off because its rate bucket is paused. It spends nothing.
+func (r *Runner) hold(ctx context.Context, job Job, entry Entry, until time.Time) (Verdict, error) {
+	if err := r.cfg.Retry.tooLate(until, &entry.Record); err != nil {
+		return r.giveUp(ctx, job, entry, fmt.Errorf("the API's rate limit: %w", err))
+	}
+	entry.Record.wait(until)
+	if _, err := r.cfg.Ledger.Update(ctx, entry); err != nil {
+		return Verdict{}, r.raced(fmt.Errorf("holding job %s: %w", entry.Record.JobID, err))
+	}
+	return putBack(time.Now(), until), nil
+}
+
+// giveUp ends a job that nobody has claimed and that may not be attempted any more.
+func (r *Runner) giveUp(ctx context.Context, job Job, entry Entry, why error) (Verdict, error) {
+	verdict, err := r.finish(ctx, job, entry, OutcomeExhausted, "", why.Error())
+	return verdict, r.raced(err)
+}
+
+// raced turns a conflict on a record that nobody had claimed into another look at it.
+func (r *Runner) raced(err error) error {
+	if errors.Is(err, ErrConflict) || errors.Is(err, errLeaseLost) {
+		return errClaimRace
+	}
+	return err
+}

@@ -1,0 +1,175 @@
+// Package ledger keeps what was asked, tried and done, one record per job, and which job
+// has which target, in JetStream key-value buckets.
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/jobs"
+	"rekey/internal/kv"
+)
+
+// Keep is how long a record is kept after its last change.
+const Keep = 400 * 24 * time.Hour
+
+// Config names the ledger's buckets.
+type Config struct {
+	Namespace string // In lower or upper case, as in "rekey".
+	Replicas  int    // Default 1.
+}
+
+// Ledger is the memory of all workers. It holds no secrets: a value that is overwritten
+// stays in the bucket's files until they are compacted.
+type Ledger struct {
+	records *kv.Bucket[jobs.Record]
+	targets *kv.Bucket[targetValue]
+}
+
+// targetValue is what a key of the targets bucket holds: the holder of a target, or for a
+// joined job the one that it joined.
+type targetValue struct {
+	jobs.Holder
+	Into string `json:"into,omitempty"`
+}
+
+// Open returns the ledger on JetStream and creates its buckets where they are missing:
+// <NAMESPACE>_LEDGER with one key per job and <NAMESPACE>_TARGETS.
+func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Ledger, error) {
+	prefix := strings.ToUpper(cfg.Namespace)
+	records, err := kv.Open[jobs.Record](ctx, js, kv.Config{
+		Bucket: prefix + "_LEDGER", Description: "What was asked, tried and done, one key per job.",
+		TTL: Keep, Replicas: cfg.Replicas,
+	})
+	if err != nil {
+		return nil, err
+	}
+	targets, err := kv.Open[targetValue](ctx, js, kv.Config{
+		Bucket: prefix + "_TARGETS", Description: "Which job has which target.",
+		TTL: Keep, Replicas: cfg.Replicas,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Ledger{records: records, targets: targets}, nil
+}
+
+// Load returns the record of a job, or jobs.ErrNotFound.
+func (l *Ledger) Load(ctx context.Context, id string) (jobs.Entry, error) {
+	record, revision, err := l.records.Load(ctx, id)
+	return jobs.Entry{Record: record, Revision: revision}, err
+}
+
+// Create writes the record of a new job, or returns jobs.ErrConflict when there is one.
+func (l *Ledger) Create(ctx context.Context, r jobs.Record) (jobs.Entry, error) {
+	return l.Update(ctx, jobs.Entry{Record: r})
+}
+
+// Update writes a record over the revision that it was read with, or returns
+// jobs.ErrConflict.
+func (l *Ledger) Update(ctx context.Context, e jobs.Entry) (jobs.Entry, error) {
+	revision, err := l.records.Save(ctx, e.Record.JobID, e.Record, e.Revision)
+	if err != nil {
+		return jobs.Entry{}, err
+	}
+	e.Revision = revision
+	return e, nil
+}
+
+// Find returns the record of a job, or of the job that it was joined into, or
+// jobs.ErrNotFound.
+func (l *Ledger) Find(ctx context.Context, id string) (jobs.Record, error) {
+	entry, err := l.Load(ctx, id)
+	if errors.Is(err, jobs.ErrNotFound) {
+		into, joinedErr := l.Targets().Joined(ctx, id)
+		if joinedErr != nil {
+			return jobs.Record{}, joinedErr
+		}
+		entry, err = l.Load(ctx, into)
+	}
+	return entry.Record, err
+}
+
+// Filter chooses records. Empty fields choose all.
+type Filter struct {
+	State   jobs.State
+	Kind    jobs.Kind
+	Outcome jobs.Outcome
+	Target  string // A part of the target.
+	Event   string // The id of an event.
+	Since   time.Time
+	Limit   int // At most so many; 0 is all.
+}
+
+// List returns the records that the filter chooses, the latest accepted first.
+func (l *Ledger) List(ctx context.Context, f Filter) ([]jobs.Record, error) {
+	all, err := l.records.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []jobs.Record
+	for _, r := range all {
+		if f.chooses(&r) {
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(a, b jobs.Record) int {
+		return cmp.Or(b.AcceptedAt.Compare(a.AcceptedAt), strings.Compare(a.JobID, b.JobID))
+	})
+	if f.Limit > 0 && len(list) > f.Limit {
+		list = list[:f.Limit]
+	}
+	return list, nil
+}
+
+func (f *Filter) chooses(r *jobs.Record) bool {
+	return (f.State == "" || r.State == f.State) &&
+		(f.Kind == "" || r.Kind == f.Kind) &&
+		(f.Outcome == "" || r.Outcome == f.Outcome) &&
+		strings.Contains(r.Target, f.Target) &&
+		!r.AcceptedAt.Before(f.Since) &&
+		(f.Event == "" || slices.ContainsFunc(r.Events, func(e jobs.EventRef) bool { return e.ID == f.Event }))
+}
+
+// Watch calls found for the record of one job, now and after every change, until ctx ends.
+func (l *Ledger) Watch(ctx context.Context, id string, found func(jobs.Record)) error {
+	return l.records.Watch(ctx, id, func(_ string, r jobs.Record) { found(r) }, nil)
+}
+
+// Targets is the part of the ledger that knows which job has which target.
+func (l *Ledger) Targets() *Targets { return &Targets{bucket: l.targets} }
+
+// Targets implements jobs.Targets.
+type Targets struct {
+	bucket *kv.Bucket[targetValue]
+}
+
+// Load returns the holder of a target, or jobs.ErrNotFound.
+func (t *Targets) Load(ctx context.Context, key string) (jobs.Holder, error) {
+	value, revision, err := t.bucket.Load(ctx, "target."+key)
+	value.Revision = revision
+	return value.Holder, err
+}
+
+// Save writes the holder of a target over its revision, or returns jobs.ErrConflict.
+func (t *Targets) Save(ctx context.Context, key string, h jobs.Holder) error {
+	_, err := t.bucket.Save(ctx, "target."+key, targetValue{Holder: h}, h.Revision)
+	return err
+}
+
+// Joined returns the job that the given one was joined into, or jobs.ErrNotFound.
+func (t *Targets) Joined(ctx context.Context, jobID string) (string, error) {
+	value, _, err := t.bucket.Load(ctx, "joined."+jobID)
+	return value.Into, err
+}
+
+// Join notes that what the given job was asked for is done by another.
+func (t *Targets) Join(ctx context.Context, jobID, into string) error {
+	return t.bucket.Put(ctx, "joined."+jobID, targetValue{Into: into})
+}

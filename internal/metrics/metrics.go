@@ -1,0 +1,172 @@
+// Package metrics holds the Prometheus instruments of a worker and keeps their labels bounded.
+//
+// It is a leaf: it imports no other package of Rekey. The closed sets of label values are handed
+// to [New] as strings, so that the packages that own the words stay the owners.
+//
+// Names, labels and units are a contract with dashboards and alerts. Callers write through the
+// methods of [Metrics], never through the fields: only the methods hold a label to its closed set.
+package metrics
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// namespace is the prefix of every name, as in rekey_jobs_finished_total.
+const namespace = "rekey"
+
+// Config says where the instruments are registered and which label values exist.
+//
+// Every value of every set must be non-empty, valid UTF-8 and listed once. A set may be empty:
+// its series then exist once, with an empty label value, so that a query or an alert finds the
+// name on every worker. Values that come up later and are in no set are counted under "other".
+type Config struct {
+	// Registerer takes the instruments. It is required and must not hold any of them already.
+	Registerer prometheus.Registerer
+
+	// Kinds are the kinds of job, such as "jwks.revoke".
+	Kinds []string
+	// Lanes are the lanes that jobs queue in, such as "urgent".
+	Lanes []string
+	// Outcomes are the terminal outcomes of a job, such as "revoked".
+	Outcomes []string
+	// Reasons are the reasons of a failed attempt, such as "rate_limited". The reason "none" of
+	// an attempt that worked is added when it is not listed.
+	Reasons []string
+	// Origins say what asked for a job, such as "event" or "schedule".
+	Origins []string
+	// EventResults say what became of an event, such as "duplicate" or "malformed".
+	EventResults []string
+	// Operations are the calls to the Atlas API.
+	Operations []string
+	// Schedules are the configured names of the schedules.
+	Schedules []string
+	// Buckets are the names of the rate buckets of the Atlas API.
+	Buckets []string
+
+	// Version is the release that runs; empty means "unknown".
+	Version string
+	// Revision is the commit that it was built from; empty means "unknown".
+	Revision string
+}
+
+// Metrics are the instruments of one worker. All methods may be called from several goroutines at
+// once, and on a nil *Metrics, where they do nothing. The fields are exported for tests to read.
+type Metrics struct {
+	// EventsReceived is rekey_events_received_total{result}.
+	EventsReceived *prometheus.CounterVec
+	// JobsEnqueued is rekey_jobs_enqueued_total{kind,lane,origin}.
+	JobsEnqueued *prometheus.CounterVec
+	// JobsFinished is rekey_jobs_finished_total{kind,outcome}.
+	JobsFinished *prometheus.CounterVec
+	// JobDuration is rekey_job_duration_seconds{kind,outcome}.
+	JobDuration *prometheus.HistogramVec
+	// JobAttempts is rekey_job_attempts_total{kind,reason}.
+	JobAttempts *prometheus.CounterVec
+	// JobFirstAttemptDelay is rekey_job_first_attempt_delay_seconds{lane}.
+	JobFirstAttemptDelay *prometheus.HistogramVec
+
+	// AtlasRequests is rekey_atlas_requests_total{operation,code}.
+	AtlasRequests *prometheus.CounterVec
+	// AtlasRequestDuration is rekey_atlas_request_duration_seconds{operation}.
+	AtlasRequestDuration *prometheus.HistogramVec
+	// AtlasRetryAfter is rekey_atlas_retry_after_seconds{operation}.
+	AtlasRetryAfter *prometheus.HistogramVec
+	// AtlasBucketTokens is rekey_atlas_bucket_tokens{bucket}.
+	AtlasBucketTokens *prometheus.GaugeVec
+
+	// QueuePending is rekey_queue_pending{lane}.
+	QueuePending *prometheus.GaugeVec
+	// QueueOldest is rekey_queue_oldest_seconds{lane}.
+	QueueOldest *prometheus.GaugeVec
+	// QueueWaiting is rekey_queue_waiting.
+	QueueWaiting prometheus.Gauge
+	// DeadLetters is rekey_dead_letters.
+	DeadLetters prometheus.Gauge
+
+	// ScheduleLastFire is rekey_schedule_last_fire_timestamp_seconds{schedule}.
+	ScheduleLastFire *prometheus.GaugeVec
+	// ScheduleNextFire is rekey_schedule_next_fire_timestamp_seconds{schedule}.
+	ScheduleNextFire *prometheus.GaugeVec
+	// ScheduleMisses is rekey_schedule_missed_total{schedule}.
+	ScheduleMisses *prometheus.CounterVec
+
+	// NATSConnected is rekey_nats_connected.
+	NATSConnected prometheus.Gauge
+	// BuildInfo is rekey_build_info{version,revision,goversion}.
+	BuildInfo *prometheus.GaugeVec
+
+	labels labels
+}
+
+// New registers all instruments and creates their series at 0. It fails when the Registerer is
+// missing or refuses an instrument, or when a set is not as [Config] demands; then nothing stays
+// registered.
+func New(cfg Config) (*Metrics, error) {
+	if cfg.Registerer == nil {
+		return nil, errors.New("building metrics: no registerer")
+	}
+	closed, err := newLabels(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("building metrics: %w", err)
+	}
+	reg := &registrar{Registerer: cfg.Registerer}
+	m := &Metrics{labels: closed}
+	m.build(promauto.With(reg))
+	if err := reg.settle(); err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	m.createSeries()
+	m.BuildInfo.WithLabelValues(
+		strings.ToValidUTF8(cmp.Or(cfg.Version, "unknown"), "?"),
+		strings.ToValidUTF8(cmp.Or(cfg.Revision, "unknown"), "?"),
+		runtime.Version(),
+	).Set(1)
+	return m, nil
+}
+
+// Discard returns instruments on a registry of their own, for tests that do not look at metrics.
+// Its closed sets are empty, so that whatever is counted is counted under "other".
+func Discard() *Metrics {
+	m, err := New(Config{Registerer: prometheus.NewRegistry()})
+	if err != nil {
+		// A new registry holds nothing that could be in the way, so this is a mistake in New.
+		panic(err)
+	}
+	return m
+}
+
+// registrar makes the panics of promauto into an error that New can return.
+type registrar struct {
+	prometheus.Registerer
+	done []prometheus.Collector
+	errs []error
+}
+
+// MustRegister registers like its namesake, but remembers an error instead of panicking.
+func (r *registrar) MustRegister(collectors ...prometheus.Collector) {
+	for _, c := range collectors {
+		if err := r.Register(c); err != nil {
+			r.errs = append(r.errs, err)
+			continue
+		}
+		r.done = append(r.done, c)
+	}
+}
+
+// settle returns what went wrong. If anything did, it takes back what did work.
+func (r *registrar) settle() error {
+	if len(r.errs) == 0 {
+		return nil
+	}
+	for _, c := range r.done {
+		r.Unregister(c)
+	}
+	return errors.Join(r.errs...)
+}

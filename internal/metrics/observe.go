@@ -1,0 +1,150 @@
+package metrics
+
+import "time"
+
+// EventReceived counts one event from NATS by what became of it.
+func (m *Metrics) EventReceived(result string) {
+	if m == nil {
+		return
+	}
+	m.EventsReceived.WithLabelValues(m.labels.eventResults.bound(result)).Inc()
+}
+
+// Enqueued counts one job that was put into the queue.
+func (m *Metrics) Enqueued(kind, lane, origin string) {
+	if m == nil {
+		return
+	}
+	l := m.labels
+	m.JobsEnqueued.WithLabelValues(l.kinds.bound(kind), l.lanes.bound(lane), l.origins.bound(origin)).Inc()
+}
+
+// JobFinished counts one job that reached its outcome, d after it was accepted.
+func (m *Metrics) JobFinished(kind, outcome string, d time.Duration) {
+	if m == nil {
+		return
+	}
+	kind, outcome = m.labels.kinds.bound(kind), m.labels.outcomes.bound(outcome)
+	m.JobsFinished.WithLabelValues(kind, outcome).Inc()
+	m.JobDuration.WithLabelValues(kind, outcome).Observe(elapsed(d))
+}
+
+// Attempt counts one attempt by the reason why it failed. The reason is "none" if it worked.
+func (m *Metrics) Attempt(kind, reason string) {
+	if m == nil {
+		return
+	}
+	m.JobAttempts.WithLabelValues(m.labels.kinds.bound(kind), m.labels.reasons.bound(reason)).Inc()
+}
+
+// FirstAttemptDelay records how long a job lay between being accepted and its first attempt.
+func (m *Metrics) FirstAttemptDelay(lane string, d time.Duration) {
+	if m == nil {
+		return
+	}
+	m.JobFirstAttemptDelay.WithLabelValues(m.labels.lanes.bound(lane)).Observe(elapsed(d))
+}
+
+// Request counts one request to the Atlas API that took d. The code is the HTTP status in three
+// digits, or "error" if no answer came.
+func (m *Metrics) Request(operation, code string, d time.Duration) {
+	if m == nil {
+		return
+	}
+	operation = m.labels.operations.bound(operation)
+	m.AtlasRequests.WithLabelValues(operation, boundCode(code)).Inc()
+	m.AtlasRequestDuration.WithLabelValues(operation).Observe(elapsed(d))
+}
+
+// RetryAfter records a wait that the Atlas API demanded.
+func (m *Metrics) RetryAfter(operation string, d time.Duration) {
+	if m == nil {
+		return
+	}
+	m.AtlasRetryAfter.WithLabelValues(m.labels.operations.bound(operation)).Observe(elapsed(d))
+}
+
+// BucketTokens sets how many requests a rate bucket has left.
+func (m *Metrics) BucketTokens(bucket string, n float64) {
+	if m == nil {
+		return
+	}
+	m.AtlasBucketTokens.WithLabelValues(m.labels.buckets.bound(bucket)).Set(n)
+}
+
+// SetQueue sets how many jobs of a lane no worker has taken, and the age of its oldest unfinished
+// job; an age of zero means that there is none.
+func (m *Metrics) SetQueue(lane string, pending float64, oldest time.Duration) {
+	if m == nil {
+		return
+	}
+	lane = m.labels.lanes.bound(lane)
+	m.QueuePending.WithLabelValues(lane).Set(pending)
+	m.QueueOldest.WithLabelValues(lane).Set(elapsed(oldest))
+}
+
+// SetWaiting sets how many jobs wait for the time of their next attempt.
+func (m *Metrics) SetWaiting(n float64) {
+	if m == nil {
+		return
+	}
+	m.QueueWaiting.Set(n)
+}
+
+// SetDeadLetters sets how many messages lie in the dead letters.
+func (m *Metrics) SetDeadLetters(n float64) {
+	if m == nil {
+		return
+	}
+	m.DeadLetters.Set(n)
+}
+
+// ScheduleFired sets when a schedule last fired; the zero time means never.
+func (m *Metrics) ScheduleFired(name string, at time.Time) {
+	if m == nil {
+		return
+	}
+	m.ScheduleLastFire.WithLabelValues(m.labels.schedules.bound(name)).Set(unixSeconds(at))
+}
+
+// ScheduleNext sets when a schedule fires next; the zero time means that it does not.
+func (m *Metrics) ScheduleNext(name string, at time.Time) {
+	if m == nil {
+		return
+	}
+	m.ScheduleNextFire.WithLabelValues(m.labels.schedules.bound(name)).Set(unixSeconds(at))
+}
+
+// ScheduleMissed counts n ticks that passed while no worker ran; an n below 1 counts nothing.
+func (m *Metrics) ScheduleMissed(name string, n int) {
+	if m == nil || n < 1 {
+		return
+	}
+	m.ScheduleMisses.WithLabelValues(m.labels.schedules.bound(name)).Add(float64(n))
+}
+
+// SetNATSConnected says whether the worker is connected to NATS.
+func (m *Metrics) SetNATSConnected(connected bool) {
+	if m == nil {
+		return
+	}
+	value := 0.0
+	if connected {
+		value = 1
+	}
+	m.NATSConnected.Set(value)
+}
+
+// elapsed returns d in seconds, and 0 for a negative d: jobs are accepted on one machine and
+// finished on another, whose clock may be behind.
+func elapsed(d time.Duration) float64 {
+	return max(d, 0).Seconds()
+}
+
+// unixSeconds returns the Unix time in seconds with a precision of 1 ms, and 0 for the zero time.
+func unixSeconds(at time.Time) float64 {
+	if at.IsZero() {
+		return 0
+	}
+	return float64(at.UnixMilli()) / 1000
+}

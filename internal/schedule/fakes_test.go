@@ -1,0 +1,175 @@
+package schedule
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// memoryStore is a Store with the real one's conflicts. States go through JSON, as they do in the real one.
+type memoryStore struct {
+	// fail, if set, may make a call ("load" or "save") fail.
+	fail func(call string) error
+
+	// mu guards records and saves.
+	mu      sync.Mutex
+	records map[string]record
+	saves   int
+}
+
+type record struct {
+	text     []byte
+	revision uint64
+}
+
+func (m *memoryStore) Load(ctx context.Context, name string) (state State, revision uint64, err error) {
+	if err := m.check(ctx, "load"); err != nil {
+		return State{}, 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rec, ok := m.records[name]
+	if !ok {
+		return State{}, 0, nil
+	}
+	err = json.Unmarshal(rec.text, &state)
+	return state, rec.revision, err
+}
+
+func (m *memoryStore) Save(ctx context.Context, name string, state State, revision uint64) (uint64, error) {
+	if err := m.check(ctx, "save"); err != nil {
+		return 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.records[name].revision != revision {
+		return 0, fmt.Errorf("saving %s at revision %d: %w", name, revision, ErrConflict)
+	}
+	text, err := json.Marshal(state)
+	if err != nil {
+		return 0, err
+	}
+	if m.records == nil {
+		m.records = map[string]record{}
+	}
+	m.saves++
+	m.records[name] = record{text: text, revision: revision + 1}
+	return revision + 1, nil
+}
+
+// check fails as a call over the network would.
+func (m *memoryStore) check(ctx context.Context, call string) error {
+	if ctx.Err() != nil || m.fail == nil {
+		return ctx.Err()
+	}
+	return m.fail(call)
+}
+
+// state returns what is stored.
+func (m *memoryStore) state(t *testing.T, name string) State {
+	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var state State
+	if err := json.Unmarshal(m.records[name].text, &state); err != nil {
+		t.Fatalf("reading the stored state of %s: %v", name, err)
+	}
+	return state
+}
+
+// put stores a state as an earlier worker would have.
+func (m *memoryStore) put(t *testing.T, name string, state State) {
+	t.Helper()
+	if _, err := m.Save(t.Context(), name, state, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// notebook is a Firer and a Recorder that writes everything down.
+type notebook struct {
+	// fail, if set, may make an attempt fail.
+	fail func(ctx context.Context, tick Tick) error
+
+	// mu guards the rest.
+	mu sync.Mutex
+	// attempts and fired have lines "schedule tick @ time of the call".
+	attempts, fired []string
+	// ticks are the nominal times of what fired.
+	ticks      []time.Time
+	missed     map[string]int
+	last, next map[string]time.Time
+}
+
+const clockFormat = "15:04:05"
+
+func (n *notebook) Fire(ctx context.Context, tick Tick) error {
+	line := fmt.Sprintf("%s %s @ %s", tick.Schedule, tick.At.Format("15:04"), time.Now().UTC().Format(clockFormat))
+	n.mu.Lock()
+	n.attempts = append(n.attempts, line)
+	n.mu.Unlock()
+	if n.fail != nil {
+		if err := n.fail(ctx, tick); err != nil {
+			return err
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fired = append(n.fired, line)
+	n.ticks = append(n.ticks, tick.At)
+	return nil
+}
+
+func (n *notebook) ScheduleFired(name string, at time.Time) { n.set(&n.last, name, at) }
+
+func (n *notebook) ScheduleNext(name string, at time.Time) { n.set(&n.next, name, at) }
+
+func (n *notebook) ScheduleMissed(name string, count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.missed == nil {
+		n.missed = map[string]int{}
+	}
+	n.missed[name] += count
+}
+
+func (n *notebook) set(times *map[string]time.Time, name string, at time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if *times == nil {
+		*times = map[string]time.Time{}
+	}
+	(*times)[name] = at
+}
+
+// build returns a scheduler that uses the two fakes.
+func build(t *testing.T, store *memoryStore, notes *notebook, specs ...Spec) *Scheduler {
+	t.Helper()
+	s, err := New(Config{Schedules: specs, Fire: notes, Store: store, Metrics: notes, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// runFor runs the schedulers together for d. Call it in a bubble.
+func runFor(t *testing.T, d time.Duration, schedulers ...*Scheduler) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	var running sync.WaitGroup
+	for _, s := range schedulers {
+		running.Go(func() {
+			if err := s.Run(ctx); err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		})
+	}
+	running.Wait()
+	synctest.Wait()
+}

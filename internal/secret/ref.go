@@ -1,0 +1,97 @@
+package secret
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"unicode"
+)
+
+// maxFileBytes bounds a secret's file. The longest that Rekey knows are PEM keys and tokens
+// of a few KiB; a larger file is a wrong path.
+const maxFileBytes = 64 << 10
+
+// Ref names where a secret is kept: in a file, or in an environment variable. The zero Ref
+// names no secret. Not more than one of the two may be set.
+type Ref struct {
+	// File is the path of a file that holds the secret and nothing else; "" when it is not in a file.
+	File string
+	// Env is the name of an environment variable; "" when it is not in one.
+	Env string
+}
+
+// IsZero reports whether the Ref names no secret.
+func (r Ref) IsZero() bool { return r == Ref{} }
+
+// String says where the secret is kept: "file /run/…" or "environment variable X".
+func (r Ref) String() string {
+	switch {
+	case r.File != "" && r.Env != "":
+		return "file " + r.File + " or environment variable " + r.Env
+	case r.File != "":
+		return "file " + r.File
+	case r.Env != "":
+		return "environment variable " + r.Env
+	}
+	return "nowhere"
+}
+
+// Read returns the secret. White space at its end, such as the newline that editors and echo
+// add, does not belong to it. It is an error when the file cannot be read, is larger than
+// 64 KiB, when the variable is not set, when nothing is in either, and when the Ref names
+// none or two places. Errors name the place and never anything that was found there.
+// The environment is asked through lookupEnv, which is os.LookupEnv outside tests.
+func (r Ref) Read(lookupEnv func(string) (string, bool)) (Value, error) {
+	text, err := r.read(lookupEnv)
+	if err != nil {
+		return Value{}, fmt.Errorf("reading a secret from %s: %w", r, err)
+	}
+	text = strings.TrimRightFunc(text, unicode.IsSpace)
+	if text == "" {
+		return Value{}, fmt.Errorf("reading a secret from %s: it is empty", r)
+	}
+	return New(text), nil
+}
+
+func (r Ref) read(lookupEnv func(string) (string, bool)) (string, error) {
+	switch {
+	case r.File != "" && r.Env != "":
+		return "", errors.New("only one of them may be set")
+	case r.File != "":
+		return readFile(r.File)
+	case r.Env != "":
+		text, ok := lookupEnv(r.Env)
+		if !ok {
+			return "", errors.New("it is not set")
+		}
+		return text, nil
+	}
+	return "", errors.New("neither a file nor an environment variable is named")
+}
+
+func readFile(path string) (text string, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", withoutPath(err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	content, err := io.ReadAll(io.LimitReader(file, maxFileBytes+1))
+	if err != nil {
+		return "", withoutPath(err)
+	}
+	if len(content) > maxFileBytes {
+		return "", fmt.Errorf("it is larger than %d KiB", maxFileBytes>>10)
+	}
+	return string(content), nil
+}
+
+// withoutPath takes the path out of an error of package os: the caller names it already.
+func withoutPath(err error) error {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		return pathErr.Err
+	}
+	return err
+}
