@@ -4,11 +4,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"mime"
-	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 
@@ -44,14 +47,16 @@ func (n Names) decodeEvent(m incoming) (jobs.Event, error) {
 	}
 	attributes := binaryAttributes(m.header)
 	if len(attributes) > 0 {
-		return e, decodeBinary(&e, attributes, m)
+		err := decodeBinary(&e, attributes, m)
+		return e, err
 	}
 	doc, err := jobs.ParseDocument(m.data)
 	if err != nil {
 		return e, err
 	}
 	if _, ok := doc.Fields["specversion"]; ok {
-		return e, decodeStructured(&e, doc)
+		err := decodeStructured(&e, doc)
+		return e, err
 	}
 	if len(e.ID) > maxIdentityBytes {
 		return e, &jobs.Malformed{Field: nats.MsgIdHdr, Detail: fmt.Sprintf("has more than %d bytes", maxIdentityBytes)}
@@ -75,10 +80,11 @@ func (n Names) plainIdentity(m incoming) (source, id string) {
 // with ce- in any case, percent-decoded as the binding says.
 func binaryAttributes(h nats.Header) map[string]string {
 	attributes := map[string]string{}
-	for key, values := range h {
+	for _, key := range slices.Sorted(maps.Keys(h)) {
 		name, ok := strings.CutPrefix(strings.ToLower(key), "ce-")
-		if !ok || len(values) == 0 {
-			continue
+		values := h[key]
+		if _, twice := attributes[name]; !ok || twice || len(values) == 0 {
+			continue // In two spellings the same one always counts: an identity must not waver.
 		}
 		value := values[0]
 		if plain, err := url.PathUnescape(value); err == nil {
@@ -158,8 +164,8 @@ func checkEnvelope(e *jobs.Event, attribute func(string) (any, bool)) error {
 			reject(name, "is required by CloudEvents 1.0")
 		case !isText:
 			reject(name, "must be a string")
-		case len(value) > maxIdentityBytes:
-			reject(name, fmt.Sprintf("has more than %d bytes", maxIdentityBytes))
+		case checkIdentity(value) != "":
+			reject(name, checkIdentity(value))
 		}
 		values[name] = value
 	}
@@ -193,9 +199,9 @@ func checkContentType(contentType string) error {
 
 // headerValue reads a header whose name may be written in any case.
 func headerValue(h nats.Header, name string) string {
-	for key, values := range h {
-		if textproto.CanonicalMIMEHeaderKey(key) == textproto.CanonicalMIMEHeaderKey(name) && len(values) > 0 {
-			return values[0]
+	for _, key := range slices.Sorted(maps.Keys(h)) {
+		if strings.EqualFold(key, name) && len(h[key]) > 0 {
+			return h[key][0]
 		}
 	}
 	return ""

@@ -26,6 +26,7 @@ func TestBucketSchedule(t *testing.T) {
 		{name: "refilled", at: time.Minute, take: 1, want: taken{ok: true, remaining: 4}},
 		{name: "only by five", at: time.Minute, take: 5, want: taken{wait: time.Minute}},
 		{name: "two periods later", at: 3*time.Minute + 30*time.Second, take: 1, want: taken{ok: true, remaining: 9}},
+		{name: "periods keep their beat", at: 3*time.Minute + 30*time.Second, take: 10, want: taken{wait: 30 * time.Second}},
 		{name: "never over the capacity", at: 100 * time.Minute, take: 1, want: taken{ok: true, remaining: 9}},
 		{name: "after years", at: 20 * 365 * 24 * time.Hour, take: 1, want: taken{ok: true, remaining: 9}},
 	}

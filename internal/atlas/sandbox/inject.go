@@ -5,13 +5,22 @@ import (
 	"slices"
 )
 
-// faults are those that were injected and not used up. The lock of the Sandbox guards them.
-type faults []*Fault
+// injected is a fault that was injected and is not used up.
+type injected struct {
+	// fault is never changed, so that calls can read it without the lock.
+	fault Fault
+	// left is how often it still applies, or 0 for ever. The lock of the Sandbox guards it.
+	left int
+}
+
+// faults are those that apply, in their order. The lock of the Sandbox guards them.
+type faults []*injected
 
 func (fs faults) list() []Fault {
-	list := make([]Fault, 0, len(fs))
-	for _, f := range fs {
-		list = append(list, *f)
+	list := make([]Fault, len(fs))
+	for i, in := range fs {
+		list[i] = in.fault
+		list[i].Times = in.left
 	}
 	return list
 }
@@ -29,7 +38,7 @@ func (s *Sandbox) Inject(fs ...Fault) error {
 		return fmt.Errorf("injecting a fault: there are %d already, and %d is the most", len(s.faults), maxFaults)
 	}
 	for _, f := range fs {
-		s.faults = append(s.faults, &f)
+		s.faults = append(s.faults, &injected{fault: f, left: f.Times})
 	}
 	return nil
 }
@@ -43,7 +52,7 @@ func (s *Sandbox) ClearFaults() {
 
 // faultFor returns the fault that applies to the call, or nil. It spends the fault, except for
 // reset_after, which is spent when the call turns out to succeed.
-func (s *Sandbox) faultFor(c *call) *Fault {
+func (s *Sandbox) faultFor(c *call) *injected {
 	operation := c.operation()
 	if operation == OperationUnknown || operation == OperationRedirected {
 		return nil
@@ -53,37 +62,37 @@ func (s *Sandbox) faultFor(c *call) *Fault {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.faults, func(f *Fault) bool {
-		return f.Operation == OperationAny || f.Operation == operation
+	i := slices.IndexFunc(s.faults, func(in *injected) bool {
+		return in.fault.Operation == OperationAny || in.fault.Operation == operation
 	})
 	if i < 0 {
 		return nil
 	}
-	f := s.faults[i]
-	if f.Kind != FaultResetAfter {
-		s.spendLocked(f)
+	in := s.faults[i]
+	if in.fault.Kind != FaultResetAfter {
+		s.spendLocked(in)
 	}
-	return f
+	return in
 }
 
 // spend uses the fault once. It is false when another call has used it up meanwhile.
-func (s *Sandbox) spend(f *Fault) bool {
+func (s *Sandbox) spend(in *injected) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.spendLocked(f)
+	return s.spendLocked(in)
 }
 
-func (s *Sandbox) spendLocked(f *Fault) bool {
-	i := slices.Index(s.faults, f)
+func (s *Sandbox) spendLocked(in *injected) bool {
+	i := slices.Index(s.faults, in)
 	if i < 0 {
 		return false
 	}
-	switch f.Times {
+	switch in.left {
 	case 0: // For ever.
 	case 1:
 		s.faults = slices.Delete(s.faults, i, i+1)
 	default:
-		f.Times--
+		in.left--
 	}
 	return true
 }

@@ -27,7 +27,8 @@ const htmlPage = "<!DOCTYPE html>\n<html><head><title>Service Unavailable</title
 
 // misbehave answers the call with the fault. Where a caller gets no whole answer, it panics with
 // http.ErrAbortHandler, on which net/http closes the connection.
-func (s *Sandbox) misbehave(w http.ResponseWriter, c *call, f *Fault) {
+func (s *Sandbox) misbehave(w http.ResponseWriter, c *call, in *injected) {
+	f := &in.fault
 	if !wait(c.request.Context(), f.Delay) {
 		panic(http.ErrAbortHandler) // The caller is gone, or the sandbox stops. Nothing happened.
 	}
@@ -40,7 +41,7 @@ func (s *Sandbox) misbehave(w http.ResponseWriter, c *call, f *Fault) {
 		s.record(c, 0, f.Kind)
 		reset(w)
 	case FaultResetAfter:
-		s.resetAfter(w, c, f)
+		s.resetAfter(w, c, in)
 	case FaultSlow:
 		s.deliverFault(w, c, f, s.perform(c))
 	case FaultHTML:
@@ -85,13 +86,13 @@ func (s *Sandbox) deliverFault(w http.ResponseWriter, c *call, f *Fault, a answe
 }
 
 // resetAfter does what was asked, and loses the answer if that succeeded.
-func (s *Sandbox) resetAfter(w http.ResponseWriter, c *call, f *Fault) {
+func (s *Sandbox) resetAfter(w http.ResponseWriter, c *call, in *injected) {
 	a := s.perform(c)
-	if a.status >= http.StatusMultipleChoices || !s.spend(f) {
+	if a.status >= http.StatusMultipleChoices || !s.spend(in) {
 		s.deliver(w, c, a)
 		return
 	}
-	s.record(c, 0, f.Kind)
+	s.record(c, 0, FaultResetAfter)
 	reset(w)
 }
 
@@ -215,9 +216,8 @@ func (s *Sandbox) waitSeconds(f *Fault) (int, bool) {
 	return seconds, err == nil
 }
 
-// retryAfter sets or removes the Retry-After header as the fault says.
+// retryAfter sets the Retry-After header to what the fault says, if anything.
 func (s *Sandbox) retryAfter(header http.Header, f *Fault) {
-	header.Del("Retry-After")
 	value := f.RetryAfter
 	if text, ok := strings.CutPrefix(value, datePrefix); ok {
 		// The text was checked when the fault was injected.

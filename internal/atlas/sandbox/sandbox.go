@@ -134,8 +134,8 @@ func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := s.arrive(w, r)
-	if f := s.faultFor(c); f != nil {
-		s.misbehave(w, c, f)
+	if in := s.faultFor(c); in != nil {
+		s.misbehave(w, c, in)
 		return
 	}
 	s.deliver(w, c, s.perform(c))
