@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"rekey/internal/app"
@@ -23,11 +24,11 @@ const (
 	exitNotFound = 3
 )
 
-// dialTimeout bounds a command's connection to NATS and each of its questions.
-const dialTimeout = 10 * time.Second
+// askTimeout bounds a question to the fleet, from the connection to the last answer.
+const askTimeout = 10 * time.Second
 
-// errUsage marks errors in how a command was called.
-var errUsage = errors.New("usage")
+// envConfig names the configuration file where -c does not.
+const envConfig = "REKEY_CONFIG"
 
 // errReported is an error that the command has shown already.
 var errReported = errors.New("reported")
@@ -45,7 +46,7 @@ type cli struct {
 
 // execute runs one command line and returns the exit code.
 func (c *cli) execute(ctx context.Context, args []string) int {
-	root := c.root()
+	root := c.root() //nolint:contextcheck // The commands get their context from ExecuteContextC.
 	root.SetArgs(args)
 	root.SetIn(c.stdin)
 	root.SetOut(c.stdout)
@@ -55,26 +56,25 @@ func (c *cli) execute(ctx context.Context, args []string) int {
 		return exitDone
 	}
 	if !errors.Is(err, errReported) {
-		fmt.Fprintln(c.stderr, "worker: "+err.Error())
+		// All mistakes of one configuration are one error with many lines.
+		fmt.Fprintln(c.stderr, "worker: "+strings.ReplaceAll(err.Error(), "\n", "\n  "))
 	}
-	switch {
-	case errors.Is(err, errUsage) || isCobraUsage(err):
+	return c.exitCode(called, err)
+}
+
+func (c *cli) exitCode(called *cobra.Command, err error) int {
+	if _, ok := errors.AsType[*usageError](err); ok {
 		fmt.Fprintf(c.stderr, "See '%s --help'.\n", called.CommandPath())
 		return exitUsage
-	case errors.Is(err, jobs.ErrNotFound):
+	}
+	if errors.Is(err, jobs.ErrNotFound) {
 		return exitNotFound
 	}
 	return exitFailed
 }
 
-// isCobraUsage recognises the errors that cobra makes itself, for which it has no type.
-func isCobraUsage(err error) bool {
-	text := err.Error()
-	return strings.HasPrefix(text, "unknown command") || strings.HasPrefix(text, "required flag")
-}
-
 func (c *cli) root() *cobra.Command {
-	root := &cobra.Command{
+	root := asGroup(&cobra.Command{
 		Use:   "worker",
 		Short: "Rekey takes credentials away, fast and provably",
 		Long: `Rekey hears of incidents and rotations on NATS JetStream and wakes on cron schedules;
@@ -82,55 +82,19 @@ then it revokes tokens and JWKS, disables X.509 and deletes identity providers a
 mappings in MongoDB Atlas, and says what it did in results and metrics.`,
 		Example:       "  worker demo\n  worker run -c configs/worker.yaml",
 		SilenceErrors: true, SilenceUsage: true,
-		RunE: group, Args: groupArgs,
-	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	})
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(
 		c.runCommand(), c.demoCommand(), c.configCommand(), c.eventCommand(), c.jobCommand(),
-		c.dlqCommand(), c.scheduleCommand(), c.sandboxCommand(), c.versionCommand(),
+		c.dlqCommand(), c.scheduleCommand(), c.sandboxCommand(), c.benchCommand(), c.versionCommand(),
 	)
+	withCompletion(root)
 	return root
-}
-
-// noun is a command that only has verbs below it.
-func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, RunE: group, Args: groupArgs, Example: verbs[0].Example}
-	cmd.AddCommand(verbs...)
-	return cmd
-}
-
-// group shows the help of a command that only has verbs below it.
-func group(cmd *cobra.Command, _ []string) error {
-	if err := cmd.Help(); err != nil {
-		return err
-	}
-	return fmt.Errorf("%w: a command is missing", errUsage)
-}
-
-func groupArgs(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	hint := ""
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = "; did you mean " + strings.Join(near, " or ") + "?"
-	}
-	return fmt.Errorf("%w: unknown command %q for %s%s", errUsage, args[0], cmd.CommandPath(), hint)
-}
-
-// args wraps a check of arguments so that its errors are usage errors.
-func args(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, list []string) error {
-		if err := check(cmd, list); err != nil {
-			return fmt.Errorf("%w: %w", errUsage, err)
-		}
-		return nil
-	}
 }
 
 // withConfig adds the flag for the configuration file.
 func (c *cli) withConfig(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringVarP(&c.configFile, "config", "c", "", "configuration `FILE` (default: $REKEY_CONFIG)")
+	cmd.Flags().StringVarP(&c.configFile, "config", "c", "", "configuration `FILE` (default: $"+envConfig+")")
 	return cmd
 }
 
@@ -148,7 +112,7 @@ func (c *cli) withOutput(cmd *cobra.Command) *cobra.Command {
 	inner := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, list []string) error {
 		if c.output != outputTable && c.output != outputJSON {
-			return fmt.Errorf("%w: --output must be table or json", errUsage)
+			return usagef("--output must be table or json")
 		}
 		return inner(cmd, list)
 	}
@@ -158,14 +122,24 @@ func (c *cli) withOutput(cmd *cobra.Command) *cobra.Command {
 // config loads the configuration file that the flags or the environment name, or the
 // defaults when they name none.
 func (c *cli) config() (*config.Config, error) {
-	file := c.configFile
-	if file == "" {
-		file, _ = c.lookupEnv("REKEY_CONFIG")
-	}
+	file := c.configName()
 	if file == "" {
 		return config.Default(), nil
 	}
-	return config.Load(file)
+	cfg, err := config.Load(file)
+	if invalid, ok := errors.AsType[*config.Invalid](err); ok {
+		return nil, fmt.Errorf("%d mistakes in the configuration:\n%w", len(invalid.Problems), err)
+	}
+	return cfg, err
+}
+
+// configName is the configuration file that the flags or the environment name, or "".
+func (c *cli) configName() string {
+	if c.configFile != "" {
+		return c.configFile
+	}
+	file, _ := c.lookupEnv(envConfig)
+	return file
 }
 
 // dial connects to NATS as the flags and the configuration say.
@@ -174,17 +148,34 @@ func (c *cli) dial(ctx context.Context) (*app.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return app.Dial(ctx, cfg, c.server, c.lookupEnv)
+	client, err := app.Dial(ctx, cfg, c.server, c.lookupEnv)
+	if errors.Is(err, nats.ErrNoServers) {
+		return nil, fmt.Errorf("%w; is the worker running? --server URL or -c FILE names another server", err)
+	}
+	return client, err
 }
 
 // ask runs one question to the fleet on a connection of its own.
 func (c *cli) ask(ctx context.Context, question func(context.Context, *app.Client) error) error {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	client, err := c.dial(ctx)
+	client, err := c.dial(limited)
 	if err != nil {
-		return err
+		return unanswered(ctx, limited, err)
 	}
 	defer client.Close()
-	return question(ctx, client)
+	return unanswered(ctx, limited, question(limited, client))
+}
+
+// unanswered tells an interruption and a server that does not answer from other errors.
+func unanswered(ctx, limited context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
+	case limited.Err() != nil:
+		return fmt.Errorf("NATS did not answer within %s: %w", askTimeout, err)
+	}
+	return err
 }

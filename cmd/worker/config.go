@@ -17,7 +17,7 @@ func (c *cli) configCommand() *cobra.Command {
 		Long: `Check a configuration file: syntax, unknown keys, types, and what cannot work. Every
 mistake is reported with its line. Nothing is contacted and no secret is read.`,
 		Example: "  worker config check configs/worker.yaml",
-		Args:    args(cobra.ExactArgs(1)),
+		Args:    want("FILE"),
 		RunE:    func(_ *cobra.Command, list []string) error { return c.checkConfig(list[0]) },
 	})
 	return noun("config", "Work with configuration files", check)

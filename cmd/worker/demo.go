@@ -20,8 +20,11 @@ import (
 	"rekey/internal/schedule"
 )
 
-// demoTimeout bounds the demo; it needs about 5 s.
-const demoTimeout = 14 * time.Second
+// demoTimeout bounds the demo from its start to the end of the story; it needs about 3 s.
+const demoTimeout = 12 * time.Second
+
+// demoDrain is how long the demo's worker waits for calls when it is interrupted.
+const demoDrain = time.Second
 
 // demoSchedule fires within a few seconds of the start, at a multiple of its period.
 const demoSchedule = "@every 3s"
@@ -36,7 +39,7 @@ Atlas API, publish real events, let a real schedule fire, and show what came of 
 outside of this machine is contacted. It ends by itself; with --keep it goes on until it is
 interrupted, so that you can look around.`,
 		Example: "  worker demo\n  worker demo --keep",
-		Args:    args(cobra.NoArgs),
+		Args:    want(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.demo(cmd.Context(), keep, verbose) },
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "go on until interrupted")
@@ -51,65 +54,120 @@ type demo struct {
 	addresses app.Addresses
 	client    *app.Client
 	token     string // A live bearer token that is to be revoked.
+	cleanups  []func() error
 }
 
 func (c *cli) demo(ctx context.Context, keep, verbose bool) (err error) {
 	dir, err := os.MkdirTemp("", "rekey-demo-")
 	if err != nil {
+		return fmt.Errorf("making a folder for the demo: %w", err)
+	}
+	d := &demo{cli: c, cleanups: []func() error{func() error { return os.RemoveAll(dir) }}}
+	defer func() { err = errors.Join(err, d.stop()) }()
+	// alive ends with ctx, and when the worker ends by itself.
+	alive, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if err := d.tell(alive, cancel, dir, verbose); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	d := &demo{cli: c}
-	running, stop := context.WithCancelCause(context.WithoutCancel(ctx))
-	stopped, err := d.start(ctx, running, stop, dir, verbose)
+	if !keep {
+		return nil
+	}
+	fmt.Fprintln(c.stdout, "\nThe worker stays; interrupt to end.")
+	<-alive.Done()
+	if ctx.Err() == nil {
+		return context.Cause(alive)
+	}
+	return nil
+}
+
+// tell starts everything and tells the story, within the time that a demo may take.
+func (d *demo) tell(alive context.Context, died context.CancelCauseFunc, dir string, verbose bool) error {
+	ctx, cancel := context.WithTimeoutCause(alive, demoTimeout, fmt.Errorf("it did not end within %s", demoTimeout))
+	defer cancel()
+	err := d.start(ctx, died, dir, verbose)
 	if err == nil {
 		err = d.show(ctx)
-		d.client.Close()
-		if keep && err == nil {
-			fmt.Fprintln(c.stdout, "\nStill running; interrupt to end.")
-			<-ctx.Done()
-		}
 	}
-	stop(jobs.ErrStopping)
-	for _, end := range stopped {
-		err = errors.Join(err, <-end)
+	if ctx.Err() != nil {
+		return fmt.Errorf("the demo was cut off: %w", context.Cause(ctx))
 	}
 	return err
 }
 
-// start starts sandbox and worker. What it returns says when each has stopped.
-func (d *demo) start(ctx, running context.Context, stop context.CancelCauseFunc, dir string, verbose bool) ([]<-chan error, error) {
+// stop undoes what start did, the latest first: the worker goes before the API that it calls.
+func (d *demo) stop() error {
+	var problems []error
+	for len(d.cleanups) > 0 {
+		last := len(d.cleanups) - 1
+		problems = append(problems, d.cleanups[last]())
+		d.cleanups = d.cleanups[:last]
+	}
+	return errors.Join(problems...)
+}
+
+// start starts sandbox and worker and connects to the worker's NATS server.
+func (d *demo) start(ctx context.Context, died context.CancelCauseFunc, dir string, verbose bool) error {
+	api, err := d.startSandbox(ctx)
+	if err != nil {
+		return err
+	}
+	cfg, err := demoConfig(dir, api)
+	if err != nil {
+		return err
+	}
+	if err := d.startWorker(ctx, died, cfg, verbose); err != nil {
+		return err
+	}
+	if d.client, err = app.Dial(ctx, cfg, d.addresses.NATS, d.lookupEnv); err != nil {
+		return err
+	}
+	d.cleanups = append(d.cleanups, func() error { d.client.Close(); return nil })
+	return nil
+}
+
+// startSandbox serves the sandbox and returns its base URL.
+func (d *demo) startSandbox(ctx context.Context) (string, error) {
 	box, _, err := d.newSandbox()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	d.box, d.token = box, box.MintToken(sandbox.ClientID)
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("listening for the sandbox: %w", err)
+		return "", fmt.Errorf("listening for the sandbox: %w", err)
 	}
-	stopped := []<-chan error{begin(func() error { return box.Serve(running, listener) })}
-	cfg, err := demoConfig(dir, "http://"+listener.Addr().String())
-	if err != nil {
-		return stopped, err
-	}
+	server := &http.Server{Handler: box, ReadHeaderTimeout: demoTimeout}
+	served := begin(func() error { return server.Serve(listener) })
+	d.cleanups = append(d.cleanups, func() error {
+		// Its only caller has gone. Shutdown would wait for connections that were never used.
+		err := server.Close()
+		if served := <-served; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
+		return err
+	})
+	return "http://" + listener.Addr().String(), nil
+}
+
+// startWorker runs a worker and waits until it is ready. A worker that ends by itself calls died.
+func (d *demo) startWorker(ctx context.Context, died context.CancelCauseFunc, cfg *config.Config, verbose bool) error {
+	// The worker outlives ctx, so that it is stopped in its turn.
+	running, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	ready := make(chan app.Addresses, 1)
 	ended := begin(func() error {
 		err := app.Run(running, d.options(cfg, verbose, func(a app.Addresses) { ready <- a }))
-		stop(err) // Nobody waits for a worker that could not start.
+		died(errors.New("the worker ended"))
 		return err
 	})
-	stopped = append(stopped, ended)
+	d.cleanups = append(d.cleanups, func() error { stop(jobs.ErrStopping); return <-ended })
 	select {
 	case d.addresses = <-ready:
-	case <-running.Done():
-		return stopped, errors.New("the worker did not start")
+		return nil
 	case <-ctx.Done():
-		return stopped, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	d.client, err = app.Dial(ctx, cfg, d.addresses.NATS, d.lookupEnv)
-	return stopped, err
 }
 
 // begin runs f and returns where its error comes out.
@@ -129,6 +187,7 @@ func demoConfig(dir, api string) (*config.Config, error) {
 	cfg.Atlas.BaseURL = api
 	cfg.NATS.Embedded.Listen, cfg.NATS.Embedded.StoreDir = "127.0.0.1:0", filepath.Join(dir, "store")
 	cfg.HTTP.Listen = "127.0.0.1:0"
+	cfg.Worker.DrainTimeout = demoDrain
 	cfg.Schedules = []config.Schedule{{
 		Name: "demo", Cron: demoSchedule, TimeZone: "UTC", Missed: schedule.MissedSkip, MaxLate: time.Minute,
 		Job: config.Job{
@@ -157,13 +216,4 @@ func (d *demo) secrets(variable string) (string, bool) {
 		return d.box.Secret(id)
 	}
 	return d.lookupEnv(variable)
-}
-
-// metrics fetches the worker's metrics as a scrape would.
-func (d *demo) metrics(ctx context.Context) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.addresses.HTTP+"/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	return http.DefaultClient.Do(req)
 }

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"rekey/internal/atlas/sandbox"
@@ -44,58 +44,72 @@ func (d *demo) events() []demoEvent {
 
 // show tells the story: events, what came of them, and how to look further.
 func (d *demo) show(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, demoTimeout, fmt.Errorf("the demo did not end within %s", demoTimeout))
-	defer cancel()
 	fmt.Fprintf(d.stdout, "Rekey demo: a worker with embedded NATS, and a stand-in for the Atlas API\n\n")
-	if err := d.box.Inject(sandbox.Fault{Operation: string(jobs.JWKSRevoke), Kind: "429", RetryAfter: "2", Times: 1}); err != nil {
+	if err := d.publish(ctx); err != nil {
+		return err
+	}
+	list, letters, err := d.outcomes(ctx)
+	if tableErr := d.jobsTable(list); tableErr != nil {
+		return tableErr
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.checks(list, letters); err != nil {
+		return err
+	}
+	return d.further(ctx, list)
+}
+
+// publish publishes the events, after it has told the API to refuse the first call.
+func (d *demo) publish(ctx context.Context) error {
+	fault := sandbox.Fault{Operation: string(jobs.JWKSRevoke), Kind: "429", RetryAfter: "2", Times: 1}
+	if err := d.box.Inject(fault); err != nil {
 		return err
 	}
 	for _, e := range d.events() {
 		if _, err := d.client.Conn.PublishRaw(ctx, d.client.Names, e.class, []byte(e.payload), ""); err != nil {
 			return err
 		}
-		fmt.Fprintf(d.stdout, "  %-28s %s\n", d.client.Names.Event(e.class), e.say)
+		fmt.Fprintf(d.stdout, "  %-24s %s\n", d.client.Names.Event(e.class), e.say)
 	}
-	fmt.Fprintf(d.stdout, "  %-28s %s\n\n", "schedule "+demoSchedule, "disable customer-managed X.509")
-	list, letters, err := d.outcomes(ctx)
-	if err != nil {
-		return err
-	}
-	if err := d.table(list); err != nil {
-		return err
-	}
-	if err := d.checks(ctx, list, letters); err != nil {
-		return err
-	}
-	return d.further(ctx)
+	fmt.Fprintf(d.stdout, "  %-24s %s\n\n", "schedule "+demoSchedule, "disable customer-managed X.509")
+	return nil
 }
 
-// outcomes waits until a job of every kind is done and the dead letter is there.
-func (d *demo) outcomes(ctx context.Context) ([]jobs.Record, []bus.DeadLetter, error) {
-	ticker := time.NewTicker(50 * time.Millisecond)
+// outcomes waits until a job of every kind is done and the dead letter is there. When ctx
+// ends before, it returns what there is with the cause.
+func (d *demo) outcomes(ctx context.Context) (list []jobs.Record, letters []bus.DeadLetter, err error) {
+	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	dead, err := bus.OpenDeadLetters(ctx, d.client.Conn, d.client.Names)
 	if err != nil {
 		return nil, nil, err
 	}
 	for {
-		list, err := d.client.Ledger.List(ctx, ledger.Filter{State: jobs.StateDone})
+		records, err := d.client.Ledger.List(ctx, ledger.Filter{})
 		if err != nil {
-			return nil, nil, err
+			return list, letters, err
 		}
-		letters, err := dead.List(ctx, 10)
-		if err != nil {
-			return nil, nil, err
+		list = records
+		if letters, err = dead.List(ctx, 10); err != nil {
+			return list, letters, err
 		}
-		if len(kindsOf(list)) == len(jobs.Kinds()) && len(letters) > 0 {
+		if allDone(list) && len(letters) > 0 {
 			return list, letters, nil
 		}
 		select {
 		case <-ctx.Done():
-			return nil, nil, context.Cause(ctx)
+			return list, letters, context.Cause(ctx)
 		case <-ticker.C:
 		}
 	}
+}
+
+// allDone reports whether there is a job of every kind and each job has its outcome.
+func allDone(list []jobs.Record) bool {
+	unfinished := slices.ContainsFunc(list, func(r jobs.Record) bool { return !r.Done() })
+	return !unfinished && len(kindsOf(list)) == len(jobs.Kinds())
 }
 
 func kindsOf(list []jobs.Record) map[jobs.Kind]jobs.Record {
@@ -106,21 +120,27 @@ func kindsOf(list []jobs.Record) map[jobs.Kind]jobs.Record {
 	return kinds
 }
 
-func (d *demo) table(list []jobs.Record) error {
-	t := tabwriter.NewWriter(d.stdout, 0, 4, 2, ' ', 0)
+// jobsTable shows the jobs in the order in which they were accepted.
+func (d *demo) jobsTable(list []jobs.Record) error {
+	t := d.table()
 	row(t, "JOB", "KIND", "TARGET", "ATTEMPTS", "OUTCOME", "TOOK")
-	for i := len(list) - 1; i >= 0; i-- {
-		r := list[i]
-		row(t, r.JobID, r.Kind, short(r.Target, 44), r.AttemptCount, r.Outcome, r.FinishedAt.Sub(r.AcceptedAt))
+	for _, r := range slices.Backward(list) {
+		var spent any = none
+		if r.Done() {
+			spent = r.FinishedAt.Sub(r.AcceptedAt)
+		}
+		row(t, r.JobID, r.Kind, shortTarget(r.Target), r.AttemptCount, standing(r, time.Now()), spent)
 	}
 	return t.Flush()
 }
 
 // checks holds what happened against what was promised, from the API's point of view.
-func (d *demo) checks(ctx context.Context, list []jobs.Record, letters []bus.DeadLetter) error {
-	calls := operationsCalled(d.box.Requests())
+func (d *demo) checks(list []jobs.Record, letters []bus.DeadLetter) error {
+	requests := d.box.Requests()
+	calls := operationsCalled(requests)
 	jwks := kindsOf(list)[jobs.JWKSRevoke]
-	wait := pauseBetween(d.box.Requests(), string(jobs.JWKSRevoke))
+	wait := pauseBetween(requests, string(jobs.JWKSRevoke))
+	letter := malformedKind(letters)
 	broken := false
 	check := func(ok bool, format string, values ...any) {
 		mark := "✓"
@@ -130,14 +150,30 @@ func (d *demo) checks(ctx context.Context, list []jobs.Record, letters []bus.Dea
 		fmt.Fprintf(d.stdout, "  %s %s\n", mark, fmt.Sprintf(format, values...))
 	}
 	fmt.Fprintln(d.stdout)
+	check(allRevoked(list), "every job of the five kinds was confirmed by the API")
 	check(!d.box.TokenLive(d.token), "the leaked token is dead: the API does not take it any more")
-	check(calls[string(jobs.TokenRevoke)] == 1, "its event came twice and the API saw %d call", calls[string(jobs.TokenRevoke)])
+	check(calls[string(jobs.TokenRevoke)] == 1, "its event came twice, and the API saw %d call", calls[string(jobs.TokenRevoke)])
 	check(jwks.AttemptCount == 2 && wait >= 2*time.Second, "429 with Retry-After: 2 was obeyed: the next call came after %s", took(wait))
-	check(strings.Contains(letters[0].Reason, "kind"), "dead letter %d: %s", letters[0].Number, letters[0].Reason)
+	check(letter.Number > 0, "what nobody can understand is dead letter %d: %s", letter.Number, letter.Reason)
 	if broken {
-		return fmt.Errorf("the demo did not go as it should")
+		return errors.New("the demo did not go as it should")
 	}
-	return ctx.Err()
+	return nil
+}
+
+func allRevoked(list []jobs.Record) bool {
+	other := slices.ContainsFunc(list, func(r jobs.Record) bool { return r.Outcome != jobs.OutcomeRevoked })
+	return !other && len(kindsOf(list)) == len(jobs.Kinds())
+}
+
+// malformedKind is the dead letter of the event that nobody can understand.
+func malformedKind(letters []bus.DeadLetter) bus.DeadLetter {
+	for _, letter := range letters {
+		if strings.Contains(letter.Reason, "unknown kind") {
+			return letter
+		}
+	}
+	return bus.DeadLetter{}
 }
 
 // pauseBetween is the time between the first two calls of an operation.
@@ -152,41 +188,4 @@ func pauseBetween(requests []sandbox.Request, operation string) time.Duration {
 		return 0
 	}
 	return at[1].Sub(at[0])
-}
-
-// shownMetrics are the metrics that the demo prints.
-var shownMetrics = []string{"rekey_jobs_finished_total", "rekey_events_received_total", "rekey_atlas_requests_total", "rekey_dead_letters"}
-
-// further says where to look, and shows some of the metrics.
-func (d *demo) further(ctx context.Context) error {
-	answer, err := d.metrics(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the metrics: %w", err)
-	}
-	defer answer.Body.Close() //nolint:errcheck // It was only read.
-	fmt.Fprintf(d.stdout, "\nMetrics, from http://%s/metrics\n", d.addresses.HTTP)
-	lines := bufio.NewScanner(answer.Body)
-	for lines.Scan() {
-		if line := lines.Text(); shown(line) {
-			fmt.Fprintln(d.stdout, "  "+line)
-		}
-	}
-	fmt.Fprintf(d.stdout, `
-Look further (with 'worker demo --keep' the worker stays)
-  worker job ls    --server %[1]s
-  worker job show  --server %[1]s ID -o json
-  worker dlq show  --server %[1]s 1
-  nats sub         --server %[1]s 'rekey.v1.result.>'
-`, d.addresses.NATS)
-	return lines.Err()
-}
-
-// shown chooses series of shownMetrics that have counted something.
-func shown(line string) bool {
-	for _, name := range shownMetrics {
-		if strings.HasPrefix(line, name) && !strings.HasSuffix(line, " 0") {
-			return true
-		}
-	}
-	return false
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"text/tabwriter"
 
@@ -20,41 +21,51 @@ func (c *cli) dlqCommand() *cobra.Command {
 		Use:     "ls",
 		Short:   "List dead letters, the latest first",
 		Example: "  worker dlq ls\n  worker dlq ls -o json",
-		Args:    args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.askDeadLetters(cmd.Context(), func(ctx context.Context, d *bus.DeadLetters) error {
-				list, err := d.List(ctx, limit)
-				if err != nil {
-					return err
-				}
-				return c.printDeadLetters(list)
-			})
-		},
+		Args:    want(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listDeadLetters(cmd.Context(), limit) },
 	}))
-	ls.Flags().IntVar(&limit, "limit", 50, "at most `N` dead letters")
+	ls.Flags().IntVar(&limit, "limit", 50, "at most `N` dead letters; 0 is all")
 	show := c.withOutput(c.withServer(&cobra.Command{
 		Use:     "show N",
 		Short:   "Show one dead letter with its reason and the original message",
 		Example: "  worker dlq show 1",
-		Args:    args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, list []string) error {
-			number, err := strconv.ParseUint(list[0], 10, 64)
-			if err != nil || number == 0 {
-				return fmt.Errorf("%w: N must be a number from `worker dlq ls`", errUsage)
-			}
-			return c.askDeadLetters(cmd.Context(), func(ctx context.Context, d *bus.DeadLetters) error {
-				letter, err := d.Show(ctx, number)
-				if errors.Is(err, jobs.ErrNotFound) {
-					return fmt.Errorf("dead letter %d: %w", number, err)
-				}
-				if err != nil {
-					return err
-				}
-				return c.printDeadLetter(letter)
-			})
-		},
+		Args:    want("N"),
+		RunE:    func(cmd *cobra.Command, list []string) error { return c.showDeadLetter(cmd.Context(), list[0]) },
 	}))
 	return noun("dlq", "Work with dead letters", ls, show)
+}
+
+func (c *cli) listDeadLetters(ctx context.Context, limit int) error {
+	if err := notNegative("--limit", limit); err != nil {
+		return usage(err)
+	}
+	if limit == 0 {
+		limit = math.MaxInt
+	}
+	return c.askDeadLetters(ctx, func(ctx context.Context, d *bus.DeadLetters) error {
+		list, err := d.List(ctx, limit)
+		if err != nil {
+			return err
+		}
+		return c.printDeadLetters(list)
+	})
+}
+
+func (c *cli) showDeadLetter(ctx context.Context, text string) error {
+	number, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || number == 0 {
+		return usagef("N must be a number from 'worker dlq ls'")
+	}
+	return c.askDeadLetters(ctx, func(ctx context.Context, d *bus.DeadLetters) error {
+		letter, err := d.Show(ctx, number)
+		if errors.Is(err, jobs.ErrNotFound) {
+			return fmt.Errorf("dead letter %d: %w", number, err)
+		}
+		if err != nil {
+			return err
+		}
+		return c.printDeadLetter(letter)
+	})
 }
 
 func (c *cli) askDeadLetters(ctx context.Context, question func(context.Context, *bus.DeadLetters) error) error {
@@ -81,15 +92,17 @@ func (c *cli) printDeadLetters(list []bus.DeadLetter) error {
 
 func (c *cli) printDeadLetter(d bus.DeadLetter) error {
 	return c.print(d, func(t *tabwriter.Writer) {
-		row(t, "number", d.Number)
-		row(t, "at", d.At)
-		row(t, "subject", d.Subject)
-		row(t, "code", d.Code)
-		row(t, "reason", d.Reason)
-		row(t, "kind", d.Kind)
-		row(t, "job", d.JobID)
-		row(t, "event", d.Event.Source+" "+d.Event.ID)
-		row(t, "event subject", fmt.Sprintf("%s, sequence %d", d.Event.Subject, d.Event.Seq))
-		_, _ = fmt.Fprintf(t, "\n%s\n", d.Payload)
+		field(t, "number", d.Number)
+		field(t, "at", d.At)
+		field(t, "subject", d.Subject)
+		field(t, "code", d.Code)
+		field(t, "reason", d.Reason)
+		field(t, "kind", d.Kind)
+		field(t, "job", d.JobID)
+		field(t, "event", eventName(d.Event))
+		if d.Event.Seq != 0 {
+			field(t, "event subject", fmt.Sprintf("%s, sequence %d", d.Event.Subject, d.Event.Seq))
+		}
+		_, _ = fmt.Fprintf(t, "\n%s\n", printableLines(d.Payload))
 	})
 }

@@ -25,7 +25,7 @@ the last part of the subject, as in rekey.v1.event.incident. The payload goes ou
 the worker says what it makes of it.`,
 		Example: `  echo '{"kind":"x509.disable","params":{"project_id":"5ec0000000000000000000d1"}}' |
     worker event publish incident -`,
-		Args: args(cobra.ExactArgs(2)),
+		Args: want("CLASS", "FILE"),
 		RunE: func(cmd *cobra.Command, list []string) error {
 			data, err := c.read(list[1])
 			if err != nil {

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
+	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"rekey/internal/app"
@@ -19,21 +20,23 @@ func (c *cli) jobCommand() *cobra.Command {
 		Use:     "show ID",
 		Short:   "Show one job with all its attempts",
 		Example: "  worker job show 3f9k2c8w5m1x7q0z4r6t8v2y9a -o json",
-		Args:    args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, list []string) error {
-			return c.ask(cmd.Context(), func(ctx context.Context, client *app.Client) error {
-				record, err := client.Ledger.Find(ctx, list[0])
-				if errors.Is(err, jobs.ErrNotFound) {
-					return fmt.Errorf("job %s: %w", short(list[0], 64), err)
-				}
-				if err != nil {
-					return err
-				}
-				return c.printJob(record)
-			})
-		},
+		Args:    want("ID"),
+		RunE:    func(cmd *cobra.Command, list []string) error { return c.showJob(cmd.Context(), list[0]) },
 	}))
 	return noun("job", "Work with jobs", c.submitCommand(), c.jobListCommand(), show)
+}
+
+func (c *cli) showJob(ctx context.Context, id string) error {
+	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
+		record, err := client.Ledger.Find(ctx, id)
+		if errors.Is(err, jobs.ErrNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
+			return fmt.Errorf("job %s: %w", short(printable(id), 64), jobs.ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
+		return c.printJob(record)
+	})
 }
 
 func (c *cli) jobListCommand() *cobra.Command {
@@ -42,11 +45,11 @@ func (c *cli) jobListCommand() *cobra.Command {
 		Use:     "ls",
 		Short:   "List jobs, the latest first",
 		Example: "  worker job ls --state waiting\n  worker job ls --outcome exhausted --since 24h -o json",
-		Args:    args(cobra.NoArgs),
+		Args:    want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			filter, err := f.filter(time.Now())
 			if err != nil {
-				return fmt.Errorf("%w: %w", errUsage, err)
+				return usage(err)
 			}
 			return c.ask(cmd.Context(), func(ctx context.Context, client *app.Client) error {
 				list, err := client.Ledger.List(ctx, filter)
@@ -99,8 +102,17 @@ func (f *listFlags) filter(now time.Time) (ledger.Filter, error) {
 	if filter.Outcome, err = member("--outcome", f.outcome, jobs.Outcomes()); err != nil {
 		return filter, err
 	}
-	filter.Since, err = since(f.since, now)
-	return filter, err
+	if filter.Since, err = since(f.since, now); err != nil {
+		return filter, err
+	}
+	return filter, notNegative("--limit", f.limit)
+}
+
+func notNegative(flag string, n int) error {
+	if n < 0 {
+		return fmt.Errorf("%s must not be negative; 0 is all", flag)
+	}
+	return nil
 }
 
 // member returns the member of a closed set that a flag names, or "" for an empty flag.
@@ -113,14 +125,15 @@ func member[T ~string](flag, value string, set []T) (T, error) {
 			return m, nil
 		}
 	}
-	return "", fmt.Errorf("%s must be one of %v", flag, set)
+	return "", fmt.Errorf("%s must be one of %s", flag, strings.Join(jobs.Names(set), ", "))
 }
 
+// since is the moment that a time or an age names, or the zero time for an empty text.
 func since(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	if age, err := time.ParseDuration(text); err == nil {
+	if age, err := time.ParseDuration(text); err == nil && age >= 0 {
 		return now.Add(-age), nil
 	}
 	at, err := time.Parse(time.RFC3339, text)
@@ -128,70 +141,4 @@ func since(text string, now time.Time) (time.Time, error) {
 		return time.Time{}, errors.New("--since must be an age like 24h or a time like 2026-11-24T03:00:00Z")
 	}
 	return at, nil
-}
-
-func (c *cli) printJobs(list []jobs.Record) error {
-	if list == nil {
-		list = []jobs.Record{}
-	}
-	return c.print(list, func(t *tabwriter.Writer) {
-		row(t, "JOB", "KIND", "TARGET", "LANE", "STATE", "OUTCOME", "ATTEMPTS", "ACCEPTED", "RETRY AT")
-		for _, r := range list {
-			row(t, r.JobID, r.Kind, short(r.Target, 48), r.Lane, r.State, r.Outcome, r.AttemptCount, r.AcceptedAt, r.RetryAt)
-		}
-	})
-}
-
-func (c *cli) printJob(r jobs.Record) error {
-	return c.print(r, func(t *tabwriter.Writer) {
-		row(t, "job", r.JobID)
-		row(t, "kind", r.Kind)
-		row(t, "target", r.Target)
-		row(t, "account", r.Account)
-		row(t, "lane", r.Lane)
-		row(t, "origin", r.Origin)
-		row(t, "reason", r.Reason)
-		row(t, "requested by", r.RequestedBy)
-		row(t, "state", r.State)
-		if r.Done() {
-			row(t, "outcome", r.Outcome)
-			row(t, "known", r.Known)
-			row(t, "detail", r.Detail)
-			row(t, "took", r.FinishedAt.Sub(r.AcceptedAt))
-		}
-		row(t, "accepted", r.AcceptedAt)
-		row(t, "retry at", r.RetryAt)
-		for _, e := range r.Events {
-			row(t, "event", e.Source+" "+e.ID)
-		}
-		row(t, "attempts", fmt.Sprintf("%d, %d spent", r.AttemptCount, r.AttemptsSpent))
-		for _, a := range r.Attempts {
-			row(t, fmt.Sprintf("  %d", a.Attempt), attemptLine(a))
-		}
-	})
-}
-
-// attemptLine tells of one attempt.
-func attemptLine(a jobs.Attempt) string {
-	line := a.StartedAt.Local().Format("15:04:05.000")
-	if a.FinishedAt.IsZero() {
-		return line + " under way on " + a.Worker
-	}
-	line += fmt.Sprintf(" %s after %s", a.Reason, took(a.FinishedAt.Sub(a.StartedAt)))
-	if a.Status != 0 {
-		line += fmt.Sprintf(", HTTP %d", a.Status)
-	}
-	if a.ErrorCode != "" {
-		line += " " + a.ErrorCode
-	}
-	if !a.RetryAt.IsZero() {
-		line += ", next at " + a.RetryAt.Local().Format("15:04:05.000")
-	}
-	if a.RequestID != "" {
-		line += ", request " + a.RequestID
-	}
-	if a.Error != "" {
-		line += ": " + a.Error
-	}
-	return line
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"runtime/debug"
 	"time"
@@ -46,10 +45,10 @@ func (c *cli) runCommand() *cobra.Command {
 		Long: `Run the worker until SIGTERM or SIGINT: it then takes no new work, lets calls in flight
 finish within worker.drain_timeout and puts the rest back. A second signal ends it at once.`,
 		Example: "  worker run -c configs/worker.yaml",
-		Args:    args(cobra.NoArgs),
+		Args:    want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if env, _ := c.lookupEnv("REKEY_CONFIG"); c.configFile == "" && env == "" {
-				return fmt.Errorf("%w: -c FILE is required", errUsage)
+			if c.configName() == "" {
+				return usagef("no configuration is given: -c FILE or $%s", envConfig)
 			}
 			cfg, err := c.config()
 			if err != nil {
@@ -92,7 +91,7 @@ func (c *cli) logger(cfg config.Log) *zap.Logger {
 
 func (c *cli) versionCommand() *cobra.Command {
 	return c.withOutput(&cobra.Command{
-		Use: "version", Short: "Show the version", Example: "  worker version -o json", Args: args(cobra.NoArgs),
+		Use: "version", Short: "Show the version", Example: "  worker version -o json", Args: want(),
 		RunE: func(*cobra.Command, []string) error { return c.showVersion() },
 	})
 }

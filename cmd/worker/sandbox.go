@@ -3,9 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
-	"text/tabwriter"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -14,8 +15,8 @@ import (
 
 // Environment variables that hold the sandbox's secrets, for it and for configs/demo.yaml.
 const (
-	envSandboxClientSecret = "REKEY_SANDBOX_CLIENT_SECRET" //nolint:gosec // The name of a variable.
-	envSandboxPrivateKey   = "REKEY_SANDBOX_PRIVATE_KEY"   //nolint:gosec // The name of a variable.
+	envSandboxClientSecret = "REKEY_SANDBOX_CLIENT_SECRET"
+	envSandboxPrivateKey   = "REKEY_SANDBOX_PRIVATE_KEY"
 )
 
 func (c *cli) sandboxCommand() *cobra.Command {
@@ -35,7 +36,7 @@ POST /sandbox/faults, DELETE /sandbox/faults; GET /sandbox/requests and /sandbox
 what came and what is left.`,
 		Example: `  worker sandbox --listen 127.0.0.1:8474
   worker sandbox --fault jwks.revoke:429:retry_after=2:times=1 --fault any:slow:delay=1s`,
-		Args: args(cobra.NoArgs),
+		Args: want(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.serveSandbox(cmd.Context(), listen, faults) },
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8474", "`ADDRESS` to listen on")
@@ -46,14 +47,14 @@ what came and what is left.`,
 func (c *cli) serveSandbox(ctx context.Context, listen string, texts []string) error {
 	faults, err := parseFaults(texts)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
+		return usage(err)
 	}
 	box, made, err := c.newSandbox()
 	if err != nil {
 		return err
 	}
 	if err := box.Inject(faults...); err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
+		return usage(err)
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", listen)
@@ -100,12 +101,12 @@ func sandboxAccounts() map[string]string {
 
 // printSandbox shows what can be tried.
 func (c *cli) printSandbox(box *sandbox.Sandbox, made map[string]string) error {
-	for variable, id := range made {
-		if value, ok := box.Secret(id); ok {
+	for _, variable := range slices.Sorted(maps.Keys(made)) {
+		if value, ok := box.Secret(made[variable]); ok {
 			fmt.Fprintf(c.stdout, "export %s=%s\n", variable, value)
 		}
 	}
-	t := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
+	t := c.table()
 	row(t, "service account", sandbox.ClientID)
 	row(t, "API key", sandbox.PublicKey)
 	row(t, "jwks.revoke, idp.delete", "federation_id="+sandbox.FederationID+" identity_provider_id="+sandbox.IdentityProviderID)

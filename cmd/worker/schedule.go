@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -20,14 +22,14 @@ func (c *cli) scheduleCommand() *cobra.Command {
 		Use:     "ls",
 		Short:   "List the configured schedules with their last and next ticks",
 		Example: "  worker schedule ls -c configs/worker.yaml",
-		Args:    args(cobra.NoArgs),
+		Args:    want(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listSchedules(cmd.Context()) },
 	}))
 	next := c.withOutput(c.withConfig(&cobra.Command{
 		Use:     "next NAME",
 		Short:   "Show the next ticks of a schedule",
 		Example: "  worker schedule next weekly-jwks -n 5 -c configs/worker.yaml",
-		Args:    args(cobra.ExactArgs(1)),
+		Args:    want("NAME"),
 		RunE:    func(_ *cobra.Command, list []string) error { return c.nextTicks(list[0], n) },
 	}))
 	next.Flags().IntVarP(&n, "count", "n", 5, "how many ticks (`N`)")
@@ -61,25 +63,48 @@ func (c *cli) listSchedules(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			rows = append(rows, newScheduleRow(s, specs[i], state))
-		}
-		return c.print(rows, func(t *tabwriter.Writer) {
-			row(t, "NAME", "CRON", "TIME ZONE", "KIND", "LAST", "NEXT")
-			for _, r := range rows {
-				row(t, r.Name, r.Cron, r.TimeZone, r.Kind, r.Last, r.Next)
+			r, err := newScheduleRow(s, specs[i], state, time.Now())
+			if err != nil {
+				return err
 			}
-		})
+			rows = append(rows, r)
+		}
+		return c.printSchedules(rows)
 	})
 }
 
-func newScheduleRow(s config.Schedule, spec schedule.Spec, state schedule.State) scheduleRow {
-	r := scheduleRow{
-		Name: s.Name, Cron: s.Cron, TimeZone: s.TimeZone, Kind: string(s.Job.Kind), Missed: string(s.Missed), Last: state.LastFire,
+// newScheduleRow has its moments on the clock that the schedule goes by.
+func newScheduleRow(s config.Schedule, spec schedule.Spec, state schedule.State, now time.Time) (scheduleRow, error) {
+	zone, err := time.LoadLocation(spec.Expr.Zone())
+	if err != nil {
+		return scheduleRow{}, err
 	}
-	if ticks := schedule.Upcoming(spec, time.Now(), 1); len(ticks) > 0 {
-		r.Next = ticks[0].At
+	r := scheduleRow{Name: s.Name, Cron: s.Cron, TimeZone: s.TimeZone, Kind: string(s.Job.Kind), Missed: string(s.Missed)}
+	if !state.LastFire.IsZero() {
+		r.Last = state.LastFire.In(zone)
 	}
-	return r
+	if ticks := schedule.Upcoming(spec, now, 1); len(ticks) > 0 {
+		r.Next = ticks[0].At.In(zone)
+	}
+	return r, nil
+}
+
+func (c *cli) printSchedules(rows []scheduleRow) error {
+	return c.print(rows, func(t *tabwriter.Writer) {
+		row(t, "NAME", "CRON", "TIME ZONE", "KIND", "LAST", "NEXT")
+		for _, r := range rows {
+			row(t, r.Name, r.Cron, r.TimeZone, r.Kind, tickTime(r.Last), tickTime(r.Next))
+		}
+	})
+}
+
+// tickTime shows a moment on its own clock, with the day of the week, which many schedules
+// go by.
+func tickTime(at time.Time) string {
+	if at.IsZero() {
+		return none
+	}
+	return at.Format("Mon " + timeLayout)
 }
 
 // tickRow is one tick as `schedule next -o json` shows it.
@@ -90,7 +115,7 @@ type tickRow struct {
 
 func (c *cli) nextTicks(name string, n int) error {
 	if n < 1 || n > 1000 {
-		return fmt.Errorf("%w: -n must be between 1 and 1000", errUsage)
+		return usagef("-n must be between 1 and 1000")
 	}
 	cfg, err := c.config()
 	if err != nil {
@@ -105,7 +130,19 @@ func (c *cli) nextTicks(name string, n int) error {
 			return c.printTicks(spec, n)
 		}
 	}
-	return fmt.Errorf("schedule %s: %w", short(name, 64), jobs.ErrNotFound)
+	return fmt.Errorf("schedule %s: %w; %s", short(name, 64), jobs.ErrNotFound, c.configured(specs))
+}
+
+// configured says which schedules there are.
+func (c *cli) configured(specs []schedule.Spec) string {
+	if c.configName() == "" {
+		return "no configuration is given: -c FILE or $" + envConfig
+	}
+	names := make([]string, len(specs))
+	for i, spec := range specs {
+		names[i] = spec.Name
+	}
+	return fmt.Sprintf("%s has: %s", c.configName(), cmp.Or(strings.Join(names, ", "), "none"))
 }
 
 func (c *cli) printTicks(spec schedule.Spec, n int) error {
@@ -117,11 +154,10 @@ func (c *cli) printTicks(spec schedule.Spec, n int) error {
 	for _, tick := range schedule.Upcoming(spec, time.Now(), n) {
 		rows = append(rows, tickRow{At: tick.At.In(zone), Due: tick.Due.In(zone)})
 	}
-	const layout = "Mon 2006-01-02 15:04:05 MST"
 	return c.print(rows, func(t *tabwriter.Writer) {
 		row(t, "TICK", "DUE WITH JITTER")
 		for _, r := range rows {
-			row(t, r.At.Format(layout), r.Due.Format(layout))
+			row(t, tickTime(r.At), tickTime(r.Due))
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,12 +37,12 @@ The kinds and their parameters:
 ` + kindHelp(),
 		Example: `  worker job submit x509.disable project_id=5ec0000000000000000000d1 --lane urgent --wait
   worker job submit token.revoke token=@- --account security --reason IR-4711 --wait < token.txt`,
-		Args:              args(cobra.MinimumNArgs(1)),
+		Args:              wantFirst("KIND"),
 		ValidArgsFunction: completeRequest,
 		RunE: func(cmd *cobra.Command, list []string) error {
-			request, err := c.request(list[0], list[1:], &f)
+			request, err := c.request(list[0], list[1:], &f, time.Now())
 			if err != nil {
-				return fmt.Errorf("%w: %w", errUsage, err)
+				return err
 			}
 			return c.submit(cmd.Context(), request, &f)
 		},
@@ -60,7 +61,7 @@ func (f *submitFlags) register(cmd *cobra.Command) {
 	flags.DurationVar(&f.expiresIn, "expires-in", 0, "`DURATION` after which the job is not attempted any more")
 	flags.BoolVar(&f.separate, "separate", false, "make a job of its own even if an unfinished one has the same target")
 	flags.BoolVar(&f.wait, "wait", false, "show progress until the outcome; exit 0 only when the credential is dead")
-	flags.DurationVar(&f.timeout, "timeout", 0, "`DURATION` to wait at most; 0 is for ever")
+	flags.DurationVar(&f.timeout, "timeout", 0, "`DURATION` to --wait at most; 0 is for ever")
 	complete(cmd, "lane", jobs.Names(jobs.Lanes()))
 }
 
@@ -91,13 +92,57 @@ func completeRequest(_ *cobra.Command, have []string, _ string) ([]string, cobra
 	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// request makes the request object of a command line.
-func (c *cli) request(kind string, pairs []string, f *submitFlags) (map[string]any, error) {
+// request makes the request object of a command line, and validates it as the worker will.
+func (c *cli) request(kind string, pairs []string, f *submitFlags, now time.Time) (map[string]any, error) {
+	if err := f.validate(); err != nil {
+		return nil, usage(err)
+	}
+	params, err := c.params(pairs)
+	if err != nil {
+		return nil, err
+	}
+	request := map[string]any{"kind": kind, "params": params}
+	for name, value := range map[string]string{
+		"account": f.account, "lane": f.lane, "reason": f.reason, "requested_by": cmp.Or(f.requestedBy, userName()),
+	} {
+		if value != "" {
+			request[name] = value
+		}
+	}
+	if f.expiresIn != 0 {
+		request["expires_at"] = now.Add(f.expiresIn).UTC().Format(time.RFC3339Nano)
+	}
+	if f.separate {
+		request["coalesce"] = false
+	}
+	if _, err := jobs.ParseRequest(jobs.Document{Fields: request}); err != nil {
+		return nil, usage(err)
+	}
+	return request, nil
+}
+
+func (f *submitFlags) validate() error {
+	switch {
+	case f.expiresIn < 0:
+		return errors.New("--expires-in must not be negative")
+	case f.timeout < 0:
+		return errors.New("--timeout must not be negative")
+	case f.timeout > 0 && !f.wait:
+		return errors.New("--timeout needs --wait")
+	}
+	return nil
+}
+
+// params reads the parameters of a command line. Its errors repeat no value.
+func (c *cli) params(pairs []string) (map[string]any, error) {
 	params := map[string]any{}
 	for _, pair := range pairs {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok {
-			return nil, errors.New("parameters must look like name=value")
+			return nil, usagef("parameters must look like name=value")
+		}
+		if _, ok := params[name]; ok {
+			return nil, usagef("a parameter is given twice")
 		}
 		if file, ok := strings.CutPrefix(value, "@"); ok {
 			data, err := c.read(file)
@@ -108,27 +153,16 @@ func (c *cli) request(kind string, pairs []string, f *submitFlags) (map[string]a
 		}
 		params[name] = value
 	}
-	request := map[string]any{"kind": kind, "params": params}
-	if f.requestedBy == "" {
-		if u, err := user.Current(); err == nil {
-			f.requestedBy = u.Username
-		}
+	return params, nil
+}
+
+// userName is who runs the command, as far as the system knows.
+func userName() string {
+	u, err := user.Current()
+	if err != nil {
+		return ""
 	}
-	for name, value := range map[string]string{
-		"account": f.account, "lane": f.lane, "reason": f.reason, "requested_by": f.requestedBy,
-	} {
-		if value != "" {
-			request[name] = value
-		}
-	}
-	if f.expiresIn != 0 {
-		request["expires_at"] = time.Now().Add(f.expiresIn).UTC().Format(time.RFC3339)
-	}
-	if f.separate {
-		request["coalesce"] = false
-	}
-	_, err := jobs.ParseRequest(jobs.Document{Fields: request})
-	return request, err
+	return u.Username
 }
 
 // submitted is what `job submit -o json` shows without --wait.
@@ -167,18 +201,18 @@ func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags
 
 // await shows how the job goes until it has its outcome.
 func (c *cli) await(ctx context.Context, client *app.Client, jobID, eventID string) error {
-	fmt.Fprintf(c.stderr, "job %s submitted\n", jobID)
+	c.say("job %s is submitted", jobID)
 	last := ""
 	record, err := client.Await(ctx, jobID, eventID, func(r jobs.Record) {
-		if line := progress(r); line != last {
-			fmt.Fprintln(c.stderr, line)
+		if line := progress(r, time.Now()); line != last {
+			c.say("%s", line)
 			last = line
 		}
 	})
+	if ctx.Err() != nil {
+		return fmt.Errorf("job %s has no outcome yet; look with: worker job show %s", jobID, jobID)
+	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return fmt.Errorf("job %s has no outcome yet; look with: worker job show %s", jobID, jobID)
-		}
 		return err
 	}
 	if err := c.printJob(record); err != nil {
@@ -190,13 +224,20 @@ func (c *cli) await(ctx context.Context, client *app.Client, jobID, eventID stri
 	return nil
 }
 
+// say shows a line of progress on standard error, where it does not mix with the result.
+func (c *cli) say(format string, values ...any) {
+	fmt.Fprintf(c.stderr, "%s %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, values...))
+}
+
 // progress tells in one line how a job stands.
-func progress(r jobs.Record) string {
+func progress(r jobs.Record, now time.Time) string {
 	switch r.State {
+	case jobs.StateQueued:
+		return "queued in lane " + string(r.Lane)
 	case jobs.StateRunning:
 		return fmt.Sprintf("attempt %d is under way", r.AttemptCount)
 	case jobs.StateWaiting:
-		line := "waiting until " + r.RetryAt.Local().Format("15:04:05")
+		line := "waiting until " + clock(r.RetryAt, now)
 		if n := len(r.Attempts); n > 0 {
 			line += fmt.Sprintf(" after attempt %d: %s", r.Attempts[n-1].Attempt, r.Attempts[n-1].Reason)
 		}
@@ -204,7 +245,7 @@ func progress(r jobs.Record) string {
 	case jobs.StateDone:
 		return "done: " + string(r.Outcome)
 	}
-	return "queued in lane " + string(r.Lane)
+	return string(r.State)
 }
 
 func (c *cli) printSubmitted(s submitted) error {

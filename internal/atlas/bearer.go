@@ -114,7 +114,7 @@ func checkToken(token *oauth2.Token) error {
 // earlier than is thought.
 func newBearer(token *oauth2.Token, asked time.Time) bearer {
 	lifetime := assumedLifetime
-	if left := time.Until(token.Expiry).Round(time.Second); !token.Expiry.IsZero() && left > 0 {
+	if left := time.Until(token.Expiry); !token.Expiry.IsZero() && left > 0 {
 		lifetime = min(left, maxLifetime)
 	}
 	expires := asked.Add(lifetime)
@@ -136,9 +136,10 @@ type tokenTransport struct {
 // RoundTrip implements http.RoundTripper. It hands back complete answers of success only,
 // which includes that the library gets no redirect to follow.
 func (t *tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	req = req.Clone(req.Context()) // A RoundTripper must leave the request as it is.
+	ctx := req.Context()
+	req = req.Clone(ctx) // A RoundTripper must leave the request as it is.
 	req.Header.Set("Accept", "application/json")
-	t.last = t.client.send(req.Context(), t.to, req)
+	t.last = t.client.send(ctx, t.to, req)
 	if t.last.status/100 != 2 || t.last.err != nil {
 		return nil, errAnswered
 	}

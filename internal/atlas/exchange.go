@@ -71,7 +71,7 @@ func (c *Client) roundTrip(ctx context.Context, req *http.Request) exchange {
 	resp, err := c.transport.RoundTrip(req)
 	ex := exchange{at: time.Now()}
 	if err != nil {
-		ex.err, ex.ended = cause(ctx, err)
+		ex.ended, ex.err = cause(ctx, err)
 		return ex
 	}
 	defer resp.Body.Close()
@@ -79,7 +79,7 @@ func (c *Client) roundTrip(ctx context.Context, req *http.Request) exchange {
 	ex.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
 	case err != nil && ctx.Err() != nil:
-		ex.err, ex.ended = cause(ctx, err)
+		ex.ended, ex.err = cause(ctx, err)
 	case err != nil:
 		ex.err = errCutOff
 	case len(ex.body) > maxBody:
@@ -96,12 +96,12 @@ func (ex exchange) code() string {
 	return strconv.Itoa(ex.status)
 }
 
-// cause returns why a request has no answer, and whether its context ended.
-func cause(ctx context.Context, err error) (_ error, ended bool) {
+// cause returns whether the context of a request ended, and why there is no answer.
+func cause(ctx context.Context, err error) (ended bool, _ error) {
 	if ctx.Err() != nil {
-		return context.Cause(ctx), true
+		return true, context.Cause(ctx)
 	}
-	return withoutURL(err), false
+	return false, withoutURL(err)
 }
 
 // withoutURL takes URLs out of an error: they can hold a proxy's password.

@@ -209,9 +209,12 @@ type store struct {
 	broken    error
 }
 
-func (s *store) Announce(_ context.Context, bucket string, until time.Time) error {
+func (s *store) Announce(ctx context.Context, bucket string, until time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if s.broken != nil {
 		return s.broken
 	}
@@ -239,3 +242,6 @@ func (s *store) mend(err error) {
 	defer s.mu.Unlock()
 	s.broken = err
 }
+
+// pass lets time pass in a bubble.
+func pass(d time.Duration) { <-time.After(d) }

@@ -113,10 +113,8 @@ func (t *tokenCache) land(f *flight, token bearer, failure *jobs.Failure) {
 	case failure == nil:
 		t.current, f.token = token, token
 	case t.current.live(now):
+		// A longer wait that the API has asked for is the pacer's: it lets no request pass.
 		t.current.renew = now.Add(renewalPause)
-		if failure.RetryAt.After(t.current.renew) {
-			t.current.renew = failure.RetryAt
-		}
 		f.token = t.current
 	default:
 		f.failure = failure

@@ -104,24 +104,38 @@ func (c *Conn) publishOnce(ctx context.Context, stream string, msg *nats.Msg, id
 // clockMargin allows for a worker's clock that is ahead of the server's.
 const clockMargin = time.Minute
 
+// searchIdle ends, at the server, a search whose worker was lost.
+const searchIdle = 30 * time.Second
+
 // published searches the stream for a message by its id. It reads headers only, and only
 // those of one subject since a moment.
 func (c *Conn) published(ctx context.Context, stream, subject, id string, since time.Time) (bool, error) {
 	start := since.Add(-clockMargin)
-	cons, err := c.js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &start, HeadersOnly: true,
+	cons, err := c.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
+		FilterSubject: subject, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &start, HeadersOnly: true,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: searchIdle,
 	})
 	if err != nil {
 		return false, fmt.Errorf("searching %s: %w", stream, err)
 	}
-	info, err := cons.Info(ctx)
+	found, err := search(ctx, cons, id)
 	if err != nil {
 		return false, fmt.Errorf("searching %s: %w", stream, err)
 	}
-	for left := info.NumPending; left > 0; {
+	// The server deletes it by itself, too, only later.
+	_ = c.js.DeleteConsumer(ctx, stream, cons.CachedInfo().Name)
+	return found, nil
+}
+
+// search reads what is pending for the consumer until a message has the id.
+func search(ctx context.Context, cons jetstream.Consumer, id string) (bool, error) {
+	for left := cons.CachedInfo().NumPending; left > 0; {
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
 		batch, err := cons.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(requestTimeout))
 		if err != nil {
-			return false, fmt.Errorf("searching %s: %w", stream, err)
+			return false, err
 		}
 		got := uint64(0)
 		for msg := range batch.Messages() {
@@ -130,8 +144,11 @@ func (c *Conn) published(ctx context.Context, stream, subject, id string, since 
 				return true, nil
 			}
 		}
-		if err := batch.Error(); err != nil || got == 0 {
-			return false, fmt.Errorf("searching %s: it ended early: %w", stream, err)
+		if err := batch.Error(); err != nil {
+			return false, err
+		}
+		if got == 0 {
+			return false, fmt.Errorf("%d messages did not come", left)
 		}
 		left -= min(got, left)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
+	"regexp"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -55,7 +57,7 @@ func Connect(cfg ConnectConfig) (*Conn, error) {
 	}
 	nc, err := nats.Connect(cfg.URL, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to NATS at %s: %w", cfg.where(), err)
+		return nil, fmt.Errorf("connecting to NATS at %s: %w", cfg.where(), withoutURL(err))
 	}
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
 	if err != nil {
@@ -69,7 +71,19 @@ func (cfg ConnectConfig) where() string {
 	if cfg.Embedded != nil {
 		return "the embedded server"
 	}
-	return cfg.URL
+	// Credentials in a URL are its user information, up to the last @.
+	return userInfo.ReplaceAllString(cfg.URL, "$1")
+}
+
+// userInfo is the part of a URL that holds credentials.
+var userInfo = regexp.MustCompile(`(//)[^/,]*@`)
+
+// withoutURL is a mistake in a URL without the URL, which may hold credentials.
+func withoutURL(err error) error {
+	if _, ok := errors.AsType[*url.Error](err); ok {
+		return errors.New("the URL cannot be read")
+	}
+	return err
 }
 
 func (cfg ConnectConfig) options() ([]nats.Option, error) {

@@ -3,6 +3,8 @@ package bus
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +18,7 @@ import (
 const (
 	cutPayload   = 64 << 10 // What is kept of a payload that is too large to carry whole.
 	headerMargin = 64 << 10 // Room for the headers in the server's largest message.
+	cutHeaders   = 32 << 10 // What is kept of the original's headers.
 )
 
 // Codes of dead letters that are no outcomes of jobs.
@@ -42,13 +45,18 @@ func (n Names) deadEvent(m incoming, e jobs.Event, why error, limit int) *nats.M
 // copyPayload returns the payload for a dead letter: without secrets, and cut when it is
 // larger than limit. The headers say so.
 func copyPayload(h nats.Header, data []byte, limit int) []byte {
+	size := strconv.Itoa(len(data))
 	if len(data) > limit {
-		h.Set(HeaderTruncated, strconv.Itoa(len(data)))
+		h.Set(HeaderTruncated, size)
 		data = data[:min(limit, cutPayload)]
 	}
 	clean, redacted := redact(data)
 	if redacted {
 		h.Set(HeaderRedacted, "true")
+	}
+	if len(clean) > limit { // A mark can be longer than what it stands for.
+		h.Set(HeaderTruncated, size)
+		clean = clean[:min(limit, cutPayload)]
 	}
 	return clean
 }
@@ -59,20 +67,29 @@ func (c *Conn) carries() int {
 }
 
 // copyHeaders takes over the original's headers but those that would act on the stream of
-// dead letters.
+// dead letters, in the order of their names up to cutHeaders bytes.
 func copyHeaders(to, from nats.Header) {
-	for key, values := range from {
-		if strings.HasPrefix(key, "Nats-") || strings.HasPrefix(key, "Rekey-") {
+	size := 0
+	for _, key := range slices.Sorted(maps.Keys(from)) {
+		if name := strings.ToLower(key); strings.HasPrefix(name, "nats-") || strings.HasPrefix(name, "rekey-") {
 			continue
 		}
-		for _, value := range values {
-			if secretNames.MatchString(key) {
-				value = mark(value)
+		for _, value := range from[key] {
+			clean := copyHeader(key, value)
+			if size += len(key) + len(": \r\n") + len(clean); size > cutHeaders {
+				return
 			}
-			clean, _ := redactShapes([]byte(value))
-			to.Add(key, string(clean))
+			to.Add(key, clean)
 		}
 	}
+}
+
+func copyHeader(key, value string) string {
+	if secretNames.MatchString(key) && value != "" {
+		return mark(value)
+	}
+	clean, _ := redactShapes([]byte(value))
+	return string(clean)
 }
 
 func setReference(h nats.Header, e jobs.EventRef) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -16,6 +17,9 @@ import (
 
 // startTimeout bounds the start of the embedded server: its store may be large.
 const startTimeout = 60 * time.Second
+
+// startPoll is how often a starting server is asked whether it has given up.
+const startPoll = 50 * time.Millisecond
 
 // EmbeddedConfig describes the NATS server inside the process.
 type EmbeddedConfig struct {
@@ -51,8 +55,9 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 	log := &serverLog{log: cfg.Logger.Named("nats-server").WithOptions(zap.AddCallerSkip(1)).Sugar()}
 	srv.SetLoggerV2(log, false, false, false)
 	go srv.Start()
-	if !srv.ReadyForConnections(startTimeout) {
+	if !log.started(srv) {
 		srv.Shutdown()
+		srv.WaitForShutdown()
 		return nil, log.explain(fmt.Errorf("starting the embedded NATS server on %q with store %s", cfg.Listen, cfg.StoreDir))
 	}
 	return &Embedded{server: srv, token: cfg.Token}, nil
@@ -131,8 +136,9 @@ func (e *Embedded) Stop() {
 
 // serverLog hands the server's log lines to zap. Its information is ours at debug level.
 type serverLog struct {
-	log  *zap.SugaredLogger
-	last lastLine
+	log   *zap.SugaredLogger
+	last  lastLine
+	fatal atomic.Bool // The server has given up.
 }
 
 // Noticef logs at debug level.
@@ -147,14 +153,31 @@ func (l *serverLog) Errorf(format string, v ...any) {
 	l.log.Errorf(format, v...)
 }
 
-// Fatalf logs an error and keeps it; the server ends itself.
-func (l *serverLog) Fatalf(format string, v ...any) { l.Errorf(format, v...) }
+// Fatalf logs an error and keeps it. The server counts on it to end the process; we end
+// the server.
+func (l *serverLog) Fatalf(format string, v ...any) {
+	l.Errorf(format, v...)
+	l.fatal.Store(true)
+}
 
 // Debugf logs at debug level.
 func (l *serverLog) Debugf(format string, v ...any) { l.log.Debugf(format, v...) }
 
 // Tracef drops protocol traces: they hold payloads.
 func (l *serverLog) Tracef(string, ...any) {}
+
+// started waits until the server takes connections and reports whether it does.
+func (l *serverLog) started(srv *server.Server) bool {
+	for end := time.Now().Add(startTimeout); time.Now().Before(end); {
+		if srv.ReadyForConnections(startPoll) {
+			return !l.fatal.Load()
+		}
+		if l.fatal.Load() {
+			return false
+		}
+	}
+	return false
+}
 
 // explain adds the server's last error line to err.
 func (l *serverLog) explain(err error) error {

@@ -2,17 +2,16 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 )
 
-// fetchWait is how long one pull request stays open.
-const fetchWait = 20 * time.Second
+// fetchWait is how long one pull request stays open. It is never cut short: what the server
+// has sent by then would be lost until ackWait is over. So it is also how long a stop takes.
+const fetchWait = 500 * time.Millisecond
 
 // feed pulls messages of one consumer ahead of their handling, as many as depth, and keeps
 // all that are held (ahead or in hand) alive at the server.
@@ -21,6 +20,7 @@ type feed struct {
 	depth int
 	out   chan *held
 	taken chan struct{} // Holds a token after a message was taken from out.
+	renew time.Duration // How often the server is told of what is held.
 	log   *zap.Logger
 
 	mu   sync.Mutex // Guards hold.
@@ -35,7 +35,10 @@ type held struct {
 }
 
 func newFeed(cons jetstream.Consumer, depth int, log *zap.Logger) *feed {
-	return &feed{cons: cons, depth: depth, out: make(chan *held, depth), taken: make(chan struct{}, 1), log: log, hold: map[*held]struct{}{}}
+	return &feed{
+		cons: cons, depth: depth, out: make(chan *held, depth), taken: make(chan struct{}, 1),
+		renew: cons.CachedInfo().Config.AckWait / 3, log: log, hold: map[*held]struct{}{},
+	}
 }
 
 // run pulls until ctx ends; then it closes out. What is left in out is not handled.
@@ -49,7 +52,7 @@ func (f *feed) run(ctx context.Context) {
 			}
 			continue
 		}
-		if err := f.pull(ctx, f.depth-len(f.out)); err != nil && ctx.Err() == nil {
+		if err := f.pull(f.depth - len(f.out)); err != nil && ctx.Err() == nil {
 			f.log.Warn("pulling messages", zap.String("consumer", f.cons.CachedInfo().Name), zap.Error(err))
 			pause(ctx, time.Second)
 		}
@@ -65,10 +68,8 @@ func (f *feed) took() {
 }
 
 // pull hands over what one pull request brings.
-func (f *feed) pull(ctx context.Context, room int) error {
-	ctx, cancel := context.WithTimeout(ctx, fetchWait)
-	defer cancel()
-	batch, err := f.cons.Fetch(room, jetstream.FetchContext(ctx))
+func (f *feed) pull(room int) error {
+	batch, err := f.cons.Fetch(room, jetstream.FetchMaxWait(fetchWait))
 	if err != nil {
 		return err
 	}
@@ -79,10 +80,7 @@ func (f *feed) pull(ctx context.Context, room int) error {
 		}
 		f.out <- h // Has room: no more than room are pulled.
 	}
-	if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) {
-		return err
-	}
-	return nil
+	return batch.Error()
 }
 
 func (f *feed) take(msg jetstream.Msg) (*held, error) {
@@ -108,11 +106,11 @@ func (h *held) drop() {
 // redelivered reports whether the message was handed over before.
 func (h *held) redelivered() bool { return h.meta.NumDelivered > 1 }
 
-// keepAlive tells the server three times per ackWait that held messages are in work.
+// keepAlive tells the server, three times per its AckWait, that held messages are in work.
 // An error needs no handling: the server hands the message over again, and the ledger
 // holds the claim.
 func (f *feed) keepAlive(ctx context.Context) {
-	ticker := time.NewTicker(ackWait / 3)
+	ticker := time.NewTicker(f.renew)
 	defer ticker.Stop()
 	for {
 		select {

@@ -104,7 +104,7 @@ func again(deliveries uint64) time.Duration {
 	if deliveries > 5 {
 		return most
 	}
-	return min(time.Second<<max(deliveries-1, 0), most)
+	return min(time.Second<<(max(deliveries, 1)-1), most)
 }
 
 // serve pulls messages and handles them with n workers until ctx ends; then it returns

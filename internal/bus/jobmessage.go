@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,7 +40,7 @@ func newJobMessage(j jobs.Job, params map[string]string) jobMessage {
 func decodeJob(data []byte) (jobs.Job, error) {
 	var m jobMessage
 	if err := json.Unmarshal(data, &m); err != nil {
-		return jobs.Job{}, fmt.Errorf("decoding a job: %w", err)
+		return jobs.Job{}, fmt.Errorf("decoding a job: %w", unquoting(err))
 	}
 	kind, err := jobs.ParseKind(m.Kind)
 	if err != nil {
@@ -62,9 +63,17 @@ func decodeJob(data []byte) (jobs.Job, error) {
 		Reason: m.Reason, RequestedBy: m.RequestedBy, Event: m.Event, AcceptedAt: m.AcceptedAt, ExpiresAt: m.ExpiresAt,
 	}
 	if j.ID == "" {
-		return jobs.Job{}, fmt.Errorf("decoding a job: it has no id")
+		return jobs.Job{}, errors.New("decoding a job: it has no id")
 	}
 	return j, nil
+}
+
+// unquoting is an error of the decoder without what it quotes: that can be a secret.
+func unquoting(err error) error {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
+		return fmt.Errorf("%s has the wrong type", wrong.Field)
+	}
+	return errors.New("it is no JSON of a job")
 }
 
 // Queue implements jobs.Queue on the stream of jobs.

@@ -45,24 +45,47 @@ func (n Names) decodeEvent(m incoming) (jobs.Event, error) {
 	if len(m.data) > jobs.MaxEventBytes {
 		return e, &jobs.Malformed{Detail: fmt.Sprintf("the payload has %d bytes; the limit is %d", len(m.data), jobs.MaxEventBytes)}
 	}
+	err := decodeBody(&e, m)
+	return e, err
+}
+
+// decodeBody tells the three forms apart. A content type that names the structured mode
+// decides; attributes among the headers come second.
+func decodeBody(e *jobs.Event, m incoming) error {
+	structured := isStructured(m.header)
 	attributes := binaryAttributes(m.header)
-	if len(attributes) > 0 {
-		err := decodeBinary(&e, attributes, m)
-		return e, err
+	if len(attributes) > 0 && !structured {
+		return decodeBinary(e, attributes, m)
 	}
 	doc, err := jobs.ParseDocument(m.data)
 	if err != nil {
-		return e, err
+		return err
 	}
-	if _, ok := doc.Fields["specversion"]; ok {
-		err := decodeStructured(&e, doc)
-		return e, err
+	if _, ok := doc.Fields["specversion"]; ok || structured {
+		return decodeStructured(e, doc)
 	}
-	if len(e.ID) > maxIdentityBytes {
-		return e, &jobs.Malformed{Field: nats.MsgIdHdr, Detail: fmt.Sprintf("has more than %d bytes", maxIdentityBytes)}
+	if detail := checkIdentity(e.ID); detail != "" {
+		return &jobs.Malformed{Field: nats.MsgIdHdr, Detail: detail}
 	}
 	e.Request, err = jobs.ParseRequest(doc)
-	return e, err
+	return err
+}
+
+// isStructured recognises the content type of a CloudEvent in structured mode.
+func isStructured(h nats.Header) bool {
+	media, _, err := mime.ParseMediaType(headerValue(h, "content-type"))
+	return err == nil && media == cloudEventsJSON
+}
+
+// checkIdentity says what is wrong with a value that names an event, or nothing.
+func checkIdentity(value string) string {
+	switch {
+	case len(value) > maxIdentityBytes:
+		return fmt.Sprintf("has more than %d bytes", maxIdentityBytes)
+	case !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
+		return "must not contain control characters"
+	}
+	return ""
 }
 
 // plainIdentity identifies an event that names no identity of its own: by its Nats-Msg-Id,

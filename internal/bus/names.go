@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"strings"
 
 	"rekey/internal/jobs"
@@ -26,7 +27,7 @@ type Names struct {
 }
 
 // NewNames returns the names of a namespace, "rekey" by default.
-func NewNames(namespace string) Names { return Names{namespace: namespace} }
+func NewNames(namespace string) Names { return Names{namespace: cmp.Or(namespace, "rekey")} }
 
 func (n Names) stream(name string) string { return strings.ToUpper(n.namespace) + "_" + name }
 

@@ -2,12 +2,13 @@ package bus
 
 import (
 	"bytes"
-	"encoding/json"
+	"cmp"
+	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
-	"rekey/internal/jobs"
 	"rekey/internal/secret"
 )
 
@@ -16,44 +17,61 @@ import (
 var secretShapes = regexp.MustCompile(`mdb_sa_sk_[A-Za-z0-9_-]+|eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*)?`)
 
 // secretNames tells from the name of a member that its value is a credential.
-var secretNames = regexp.MustCompile(`(?i)token|secret|passw|private_?key|api_?key|authorization|credential`)
+var secretNames = regexp.MustCompile(`(?i)token|secret|passw|private[_-]?key|api[_-]?key|authorization|credential`)
+
+// paramNames tells that parameters stand below a member: credentials, maybe, under
+// mistyped names.
+var paramNames = regexp.MustCompile(`(?i)^param(s|eters)?$`)
 
 // secretPairs finds name and value in text that is no JSON; it errs on the safe side.
 var secretPairs = regexp.MustCompile(
-	`(?i)("?[a-z_-]*(?:token|secret|passw|private_?key|api_?key|authorization|credential)[a-z_-]*"?\s*[:=]\s*)("(?:[^"\\]|\\.)*"?|[^\s,}]+)`)
+	`(?i)([\w-]*(?:token|secret|passw|private[_-]?key|api[_-]?key|authorization|credential)[\w-]*\\*["']?\s*[:=]+>?\s*(?:(?:bearer|basic|digest)\s+)?)` +
+		`("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,}]+)`)
+
+// paramsTail finds parameters in text that is no JSON. Where they end cannot be told.
+var paramsTail = regexp.MustCompile(`(?is)(\bparam(?:s|eters)?\\*["']?\s*[:=]\s*).+`)
+
+// nameEnd is what stands between a name and its value.
+var nameEnd = regexp.MustCompile(`[^\w-]+.*$`)
 
 // harmlessID is a value that may be an id, if a mistyped one.
 var harmlessID = regexp.MustCompile(`^[0-9A-Fa-f-]{0,40}$`)
 
-// redact takes everything that is or may be a credential out of a payload, and reports
-// whether there was any. A payload without one comes back unchanged, byte for byte.
-func redact(data []byte) ([]byte, bool) {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	var tree any
-	if len(data) > jobs.MaxEventBytes || decoder.Decode(&tree) != nil || decoder.More() {
-		return redactText(data)
-	}
-	r := &redactor{}
-	tree = r.value("", tree, harmless)
-	if !r.changed {
-		return redactShapes(data)
-	}
-	clean, err := json.Marshal(tree)
-	if err != nil {
-		return redactText(data)
-	}
-	for _, value := range r.found {
-		clean = bytes.ReplaceAll(clean, jsonText(value), []byte(mark(value)))
-	}
-	clean, _ = redactShapes(clean)
-	return clean, true
-}
+// placeholder is what a mark looks like.
+var placeholder = regexp.MustCompile(`^\[redacted( sha256:[0-9a-f]{12})?\]$`)
 
-func redactText(data []byte) ([]byte, bool) {
-	clean := secretPairs.ReplaceAll(data, []byte(`${1}"[redacted]"`))
-	clean, _ = redactShapes(clean)
-	return clean, !bytes.Equal(clean, data)
+// Limits of the search for credentials.
+const (
+	redactRounds  = 5   // Rounds until nothing more is found.
+	redactNesting = 4   // How deep JSON inside strings of JSON is looked into.
+	redactMost    = 100 // A payload with more credentials is not worth a copy.
+)
+
+// Lengths, in bytes, of the values that are looked for elsewhere in the payload.
+const (
+	redactShortest = 6        // A shorter one would match everywhere.
+	redactLongest  = 16 << 10 // Longer than any token; the search costs its square.
+)
+
+const redactedText = "[redacted]"
+
+// redact takes everything that is or may be a credential out of a payload, and reports
+// whether there was any. A payload without one comes back unchanged, byte for byte. The
+// result, redacted again, stays as it is.
+func redact(data []byte) ([]byte, bool) {
+	clean := data
+	for range redactRounds {
+		r := &redactor{found: map[string]bool{}}
+		next := r.payload(clean, 0)
+		if len(r.found) > redactMost {
+			break
+		}
+		if bytes.Equal(next, clean) {
+			return clean, !bytes.Equal(clean, data)
+		}
+		clean = next
+	}
+	return []byte(`"` + redactedText + `"`), true
 }
 
 func redactShapes(data []byte) ([]byte, bool) {
@@ -61,71 +79,63 @@ func redactShapes(data []byte) ([]byte, bool) {
 	return clean, !bytes.Equal(clean, data)
 }
 
+// mark stands for a credential and lets people recognise it.
 func mark(value string) string { return "[redacted " + secret.New(value).Fingerprint() + "]" }
 
-// jsonText is how a string stands inside a JSON string.
-func jsonText(value string) []byte {
-	quoted, err := json.Marshal(value)
-	if err != nil {
-		return []byte(value)
-	}
-	return quoted[1 : len(quoted)-1]
-}
-
-// redactor walks decoded JSON and remembers the secrets that it took out.
+// redactor takes credentials out and remembers those that are long enough to be looked for
+// in the rest of the payload.
 type redactor struct {
-	changed bool
-	found   []string // Those long enough to be looked for in the rest of the text.
+	found map[string]bool
 }
 
-// suspicion is how sure a member's place makes us that its value is a credential.
-type suspicion int
-
-const (
-	harmless suspicion = iota
-	possible           // A parameter: a credential may stand under a mistyped name.
-	certain            // Its name says so.
-)
-
-func (r *redactor) value(name string, v any, s suspicion) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for member, inner := range v {
-			v[member] = r.value(member, inner, max(s, suspect(name, member)))
-		}
-	case []any:
-		for i, inner := range v {
-			v[i] = r.value(name, inner, s)
-		}
-	case string:
-		if v != "" && (s == certain || s == possible && !harmlessID.MatchString(v)) {
-			return r.take(v)
-		}
-	case json.Number:
-		if s == certain {
-			return r.take(v.String())
-		}
+func (r *redactor) remember(value string) {
+	if len(value) >= redactShortest && len(value) <= redactLongest {
+		r.found[value] = true
 	}
-	return v
 }
 
-func (r *redactor) take(value string) string {
-	const shortest = 6 // A shorter value would match everywhere in the text.
-	if len(value) >= shortest && !slices.Contains(r.found, value) {
-		r.found = append(r.found, value)
-	}
-	r.changed = true
-	return mark(value)
+// text takes credentials out of text that is no JSON.
+func (r *redactor) text(data []byte) []byte {
+	clean := secretPairs.ReplaceAllFunc(data, func(pair []byte) []byte {
+		parts := secretPairs.FindSubmatch(pair)
+		name, value := string(parts[1]), string(parts[2])
+		quote := ""
+		if value[0] == '"' || value[0] == '\'' {
+			quote = value[:1]
+		}
+		bare := strings.Trim(value, quote)
+		if bare == "" || isMark(bare) || isFile(nameEnd.ReplaceAllString(name, ""), bare) {
+			return pair
+		}
+		r.remember(bare)
+		return []byte(name + quote + redactedText + quote)
+	})
+	return r.spread(clean)
 }
 
-func suspect(parent, member string) suspicion {
-	switch {
-	case strings.HasSuffix(member, "_file"):
-		return harmless
-	case secretNames.MatchString(member):
-		return certain
-	case parent == "params":
-		return possible
+// isMark recognises what an earlier round left, or the part of it that a pair ends with.
+func isMark(value string) bool {
+	return placeholder.MatchString(value) || strings.HasPrefix(value, strings.TrimSuffix(redactedText, "]"))
+}
+
+// isFile reports whether a member names a file that holds a credential.
+func isFile(name, value string) bool {
+	return strings.HasSuffix(strings.ToLower(name), "_file") && filepath.IsAbs(value)
+}
+
+// spread takes out what has the look of a credential, and what was found elsewhere.
+func (r *redactor) spread(data []byte) []byte {
+	clean, _ := redactShapes(data)
+	if len(r.found) == 0 || len(r.found) > redactMost {
+		return clean
 	}
-	return harmless
+	var pairs []string
+	// The longer first: one may be a part of the other.
+	for _, value := range slices.SortedFunc(maps.Keys(r.found), func(a, b string) int {
+		return cmp.Or(len(b)-len(a), strings.Compare(a, b))
+	}) {
+		pairs = append(pairs, value, mark(value))
+	}
+	// In one pass, so that no mark is looked into.
+	return []byte(strings.NewReplacer(pairs...).Replace(string(clean)))
 }

@@ -24,9 +24,12 @@ type StatsRecorder interface {
 
 // Stats reads from the streams how many jobs wait and how long they have.
 type Stats struct {
-	Conn     *Conn
-	Names    Names
-	Running  func() int // Jobs that run in this worker.
+	Conn    *Conn
+	Names   Names
+	Running func() int // Jobs that run in this worker.
+	// Ahead is how many jobs of a lane this worker has pulled and not begun: they are pending
+	// still, and wait for nothing but a slot. Nil counts them as waiting.
+	Ahead    func(lane jobs.Lane) int
 	Recorder StatsRecorder
 	Logger   *zap.Logger
 }
@@ -59,12 +62,16 @@ func (s Stats) refresh(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		unsettled += delivered
+		ahead := 0
+		if s.Ahead != nil {
+			ahead = min(s.Ahead(lane), delivered)
+		}
+		unsettled += delivered - ahead
 		oldest, err := s.oldest(ctx, stream, lane)
 		if err != nil {
 			return err
 		}
-		s.Recorder.SetQueue(string(lane), float64(pending), oldest)
+		s.Recorder.SetQueue(string(lane), float64(pending+uint64(ahead)), oldest)
 	}
 	s.Recorder.SetWaiting(float64(max(unsettled-s.Running(), 0)))
 	dead, err := s.Conn.js.Stream(ctx, s.Names.DeadLetters())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,7 +20,7 @@ const (
 )
 
 // ackWait is how long a message may be held without a sign of life before the server
-// hands it to another worker. Held messages are kept alive three times as often.
+// hands it to another worker. The server is told of held messages three times as often.
 const ackWait = 15 * time.Second
 
 // Durable consumers, shared by all workers.
@@ -83,6 +84,9 @@ func differences(want, have jetstream.StreamConfig) []string {
 	differ := func(what string, want, have any) {
 		list = append(list, fmt.Sprintf("%s is %v instead of %v", what, have, want))
 	}
+	if !slices.Equal(want.Subjects, have.Subjects) {
+		differ("subjects", want.Subjects, have.Subjects)
+	}
 	if want.Retention != have.Retention {
 		differ("retention", want.Retention, have.Retention)
 	}
@@ -98,8 +102,9 @@ func differences(want, have jetstream.StreamConfig) []string {
 	if want.MaxAge != have.MaxAge {
 		differ("max age", want.MaxAge, have.MaxAge)
 	}
-	if have.MaxMsgs > 0 || have.MaxBytes > 0 || have.MaxMsgsPerSubject > 0 {
-		differ("limit (messages, bytes, per subject)", "none", []int64{have.MaxMsgs, have.MaxBytes, have.MaxMsgsPerSubject})
+	if have.MaxMsgs > 0 || have.MaxBytes > 0 || have.MaxMsgsPerSubject > 0 || have.MaxMsgSize > 0 {
+		differ("limit (messages, bytes, per subject, bytes of one)", "none",
+			[]int64{have.MaxMsgs, have.MaxBytes, have.MaxMsgsPerSubject, int64(have.MaxMsgSize)})
 	}
 	return list
 }

@@ -32,6 +32,7 @@ type Workers struct {
 	Concurrency int // Jobs that run at once.
 	Logger      *zap.Logger
 
+	mu      sync.Mutex // Guards the assignment of feeds.
 	feeds   map[jobs.Lane]*feed
 	turns   atomic.Uint64
 	running atomic.Int64
@@ -39,16 +40,10 @@ type Workers struct {
 
 // Run takes jobs until pull ends, lets the running ones come to their end, and returns.
 // ctx is what the running jobs see: cancelling it cuts them off. Jobs that were pulled and
-// not begun go back to the server at once.
+// not begun go back to the server when the last pull request is over, within half a second.
 func (w *Workers) Run(ctx, pull context.Context) error {
-	log := w.Logger.Named("workers")
-	w.feeds = map[jobs.Lane]*feed{}
-	for _, lane := range jobs.Lanes() {
-		cons, err := w.Conn.consumer(ctx, w.Names.Jobs(), consumerOf(lane), w.Names.lane(lane))
-		if err != nil {
-			return err
-		}
-		w.feeds[lane] = newFeed(cons, 2*w.Concurrency, log)
+	if err := w.open(ctx); err != nil {
+		return err
 	}
 	alive, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
@@ -60,22 +55,52 @@ func (w *Workers) Run(ctx, pull context.Context) error {
 	for range w.Concurrency {
 		slots.Go(func() { w.slot(ctx, pull) })
 	}
-	slots.Wait()
 	pullers.Wait()
-	w.giveBack(ctx)
+	w.giveBack(ctx) // Before the running jobs end: other workers have slots for these.
+	slots.Wait()
 	stopKeeping()
 	keepers.Wait()
+	return nil
+}
+
+// open makes the feeds of all lanes.
+func (w *Workers) open(ctx context.Context) error {
+	feeds := map[jobs.Lane]*feed{}
+	for _, lane := range jobs.Lanes() {
+		cons, err := w.Conn.consumer(ctx, w.Names.Jobs(), consumerOf(lane), w.Names.lane(lane))
+		if err != nil {
+			return err
+		}
+		feeds[lane] = newFeed(cons, 2*w.Concurrency, w.Logger.Named("workers"))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.feeds = feeds
 	return nil
 }
 
 // Running is how many jobs run in this worker now.
 func (w *Workers) Running() int { return int(w.running.Load()) }
 
+// Ahead is how many jobs of a lane this worker has pulled and not begun.
+func (w *Workers) Ahead(lane jobs.Lane) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if f := w.feeds[lane]; f != nil {
+		return len(f.out)
+	}
+	return 0
+}
+
 // slot runs one job after the other.
 func (w *Workers) slot(ctx, pull context.Context) {
 	for {
 		h, ok := w.next(pull)
 		if !ok {
+			return
+		}
+		if pull.Err() != nil {
+			w.putBack(ctx, h)
 			return
 		}
 		w.handle(ctx, h)
@@ -115,7 +140,7 @@ func (w *Workers) next(pull context.Context) (*held, bool) {
 // order is in which order the lanes are looked at on a turn.
 func order(turn uint64) []jobs.Lane {
 	switch {
-	case turn%bulkTurn == 0:
+	case turn%bulkTurn == normalTurn/2: // Between two turns of normal.
 		return []jobs.Lane{jobs.LaneBulk, jobs.LaneUrgent, jobs.LaneNormal}
 	case turn%normalTurn == 0:
 		return []jobs.Lane{jobs.LaneNormal, jobs.LaneUrgent, jobs.LaneBulk}
@@ -151,14 +176,26 @@ func (w *Workers) bury(ctx context.Context, h *held, why error) error {
 	return w.Conn.buryJob(context.WithoutCancel(ctx), w.Names, h, why)
 }
 
-// giveBack returns what was pulled and not begun.
+// giveBack returns what was pulled and not begun. Once the server does not answer, the
+// rest is left to its AckWait.
 func (w *Workers) giveBack(ctx context.Context) {
+	answers := true
 	for _, f := range w.feeds {
 		for h := range f.out {
-			h.drop()
-			if err := settle(ctx, w.Conn.nc, h.Msg, jobs.Verdict{}); err != nil {
-				w.Logger.Named("workers").Debug("giving a job back", zap.Error(err))
+			if answers {
+				answers = w.putBack(ctx, h)
 			}
+			h.drop()
 		}
 	}
+}
+
+// putBack returns one job that was not begun and reports whether the server confirmed it.
+func (w *Workers) putBack(ctx context.Context, h *held) bool {
+	h.drop()
+	err := settle(ctx, w.Conn.nc, h.Msg, jobs.Verdict{})
+	if err != nil {
+		w.Logger.Named("workers").Debug("giving a job back", zap.Error(err))
+	}
+	return err == nil
 }

@@ -18,8 +18,12 @@ const leaseMargin = 10 * time.Second
 
 // Bounds of the writes that record what a call did.
 const (
-	storeTimeout = 10 * time.Second // One write to the ledger.
-	storeRounds  = 3                // Writes before the delivery is left to come again.
+	storeTimeout   = 10 * time.Second      // One write to the ledger.
+	storePatience  = 2 * storeTimeout      // All rounds of a write, before the delivery is left to come again.
+	claimPatience  = leaseMargin / 2       // All rounds of a claim. The call must end before the lease still.
+	settlePatience = 2 * storePatience     // Everything after a call.
+	storePause     = 50 * time.Millisecond // Between the first two rounds; it doubles.
+	storePauseMost = time.Second
 )
 
 // attempt claims the job, makes the call and records what came of it.
@@ -27,9 +31,9 @@ func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Verdict, er
 	now := time.Now()
 	first := entry.Record.AttemptCount == 0
 	entry.Record.begin(now, r.cfg.Worker, r.cfg.CallTimeout+leaseMargin)
-	entry, err := r.cfg.Ledger.Update(ctx, entry)
+	entry, err := r.claim(ctx, entry)
 	if err != nil {
-		return Verdict{}, r.raced(fmt.Errorf("claiming job %s: %w", job.ID, err))
+		return Verdict{}, err
 	}
 	if first {
 		r.cfg.Recorder.FirstAttemptDelay(string(job.Lane), now.Sub(job.AcceptedAt))
@@ -39,10 +43,45 @@ func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Verdict, er
 		return Verdict{}, fmt.Errorf("running job %s: %w", job.ID, errLeaseLost)
 	}
 	// What the API has answered is recorded although the worker may be stopping.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*storeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settlePatience)
 	defer cancel()
 	entry.Record.end(time.Now(), answer, failure)
 	return r.decide(ctx, job, entry, answer, failure)
+}
+
+// claim records that this worker begins an attempt, before the call. A write without an
+// answer is repeated, and found where it was done after all: a claim left behind would
+// hold the job up until its lease ends and look like a call that may have taken effect. A
+// worker that stops sees it through for the same reason. errClaimRace says that somebody
+// else changed the record.
+func (r *Runner) claim(ctx context.Context, entry Entry) (Entry, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimPatience)
+	defer cancel()
+	unanswered := false
+	for pause := storePause; ; pause = min(2*pause, storePauseMost) {
+		claimed, err := r.cfg.Ledger.Update(ctx, entry)
+		if err == nil {
+			return claimed, nil
+		}
+		if errors.Is(err, ErrConflict) {
+			if !unanswered {
+				return Entry{}, errClaimRace
+			}
+			claimed, err = r.cfg.Ledger.Load(ctx, entry.Record.JobID)
+			if err == nil && claimed.Record.sameStep(&entry.Record) {
+				return claimed, nil
+			}
+			if err == nil {
+				return Entry{}, errClaimRace
+			}
+		}
+		unanswered = true
+		select {
+		case <-ctx.Done():
+			return Entry{}, fmt.Errorf("claiming job %s: %w", entry.Record.JobID, err)
+		case <-time.After(pause):
+		}
+	}
 }
 
 // call makes the call within its timeout while the lease is kept alive. It returns the
@@ -50,7 +89,7 @@ func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Verdict, er
 func (r *Runner) call(ctx context.Context, job Job, entry Entry) (Answer, *Failure, Entry) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	callCtx, stop := context.WithTimeoutCause(ctx, r.cfg.CallTimeout, errCallTimeout)
+	callCtx, stop := context.WithTimeoutCause(ctx, r.cfg.CallTimeout, fmt.Errorf("%w of %s", errCallTimeout, r.cfg.CallTimeout))
 	defer stop()
 	kept := r.keepLease(callCtx, entry, cancel)
 	answer, err := r.cfg.Revoker.Revoke(callCtx, job)
@@ -64,13 +103,16 @@ func (r *Runner) call(ctx context.Context, job Job, entry Entry) (Answer, *Failu
 	if !ok {
 		failure = &Failure{Reason: ReasonProtocol, MaybeEffective: true, Err: err}
 	}
+	if failure.Err == nil {
+		failure.Err = errors.New("no details are known")
+	}
 	switch {
 	case errors.Is(cause, errLeaseLost):
 		failure.Err = fmt.Errorf("%w: %w", errLeaseLost, failure.Err)
 	case errors.Is(cause, ErrStopping) && failure.Reason == ReasonUnavailable:
 		failure.Reason = ReasonInterrupted
-	case errors.Is(cause, errCallTimeout) && failure.Reason == ReasonUnavailable:
-		failure.Err = fmt.Errorf("%w (%s): %w", errCallTimeout, r.cfg.CallTimeout, failure.Err)
+	case errors.Is(cause, errCallTimeout) && failure.Reason == ReasonUnavailable && !errors.Is(failure.Err, errCallTimeout):
+		failure.Err = fmt.Errorf("%w: %w", cause, failure.Err)
 	}
 	return answer, failure, entry
 }
@@ -104,17 +146,23 @@ func (r *Runner) keepLease(ctx context.Context, entry Entry, cancel context.Canc
 	return kept
 }
 
-// save writes the record of a job that this worker has claimed. A write without an
-// answer is repeated.
+// save writes the record of a job that this worker has claimed. A write without an answer
+// is repeated: the ledger may be choosing a new leader, and an attempt that is not
+// recorded would be made again.
 func (r *Runner) save(ctx context.Context, entry Entry) (Entry, error) {
-	var err error
-	for range storeRounds {
-		var saved Entry
-		if saved, err = r.write(ctx, entry); err == nil || errors.Is(err, errLeaseLost) {
+	ctx, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
+	for pause := storePause; ; pause = min(2*pause, storePauseMost) {
+		saved, err := r.write(ctx, entry)
+		if err == nil || errors.Is(err, errLeaseLost) {
 			return saved, err
 		}
+		select {
+		case <-ctx.Done():
+			return Entry{}, err
+		case <-time.After(pause):
+		}
 	}
-	return Entry{}, err
 }
 
 // write updates the record of a claimed job. Intake may have joined events to it since

@@ -20,7 +20,10 @@ func (r *Runner) decide(ctx context.Context, job Job, entry Entry, answer Answer
 	if failure.Reason == ReasonNotFound {
 		proof, err := r.proofOfRevocation(ctx, job, &entry.Record)
 		if err != nil {
-			return Verdict{}, err
+			// The attempt must not stay open: it would count as evidence itself.
+			failure.Err = fmt.Errorf("%w; %w", failure.Err, err)
+			entry.Record.lastAttempt().Error = clip(failure.Err.Error())
+			return r.again(ctx, job, entry, failure)
 		}
 		if proof != "" {
 			return r.finish(ctx, job, entry, OutcomeAlreadyGone, KnownAlreadyGone, proof)
@@ -60,9 +63,10 @@ func (r *Runner) again(ctx context.Context, job Job, entry Entry, failure *Failu
 }
 
 // proofOfRevocation says why a target that the API does not find was revoked before, or
-// returns "" when a mistyped id would look the same.
+// returns "" when a mistyped id would look the same. The error says that this cannot be
+// told now.
 func (r *Runner) proofOfRevocation(ctx context.Context, job Job, rec *Record) (string, error) {
-	if rec.AttemptsMaybeEffective > 0 {
+	if rec.maybeEffectiveBefore() {
 		return "not found, and an earlier attempt of this job may have taken effect", nil
 	}
 	holder, err := r.cfg.Targets.Load(ctx, job.TargetKey())
@@ -85,6 +89,9 @@ func (r *Runner) proofOfRevocation(ctx context.Context, job Job, rec *Record) (s
 		}
 		if other.Record.Outcome == OutcomeRevoked {
 			return "not found, and job " + id + " revoked it before", nil
+		}
+		if other.Record.State == StateRunning { // It may have revoked it just now.
+			return "", fmt.Errorf("job %s on the same target is running", id)
 		}
 	}
 	return "", nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -16,7 +17,13 @@ const (
 	MaxEventBytes = 1 << 20
 	// maxDepth is how deep objects and arrays may nest.
 	maxDepth = 32
+	// maxMemberPathBytes bounds the paths whose lines are remembered. What Rekey reads has short
+	// names; long ones above many members would cost memory as the square of the payload.
+	maxMemberPathBytes = 128
 )
+
+// untracked stands for a path whose lines are not remembered.
+const untracked = "\x00"
 
 // Document is a decoded JSON object that remembers on which line each of its members
 // stands, so that a mistake can be shown where it was made.
@@ -48,7 +55,8 @@ func ParseDocument(data []byte) (Document, error) {
 	}
 	fields, ok := value.(map[string]any)
 	if !ok {
-		return Document{}, &Malformed{Line: 1, Detail: "must be a JSON object, not " + jsonType(value)}
+		start := bytes.IndexFunc(data, func(r rune) bool { return !unicode.IsSpace(r) })
+		return Document{}, &Malformed{Line: lineAt(data, start), Detail: "must be a JSON object, not " + jsonType(value)}
 	}
 	return Document{Fields: fields, lines: r.lines}, nil
 }
@@ -71,7 +79,8 @@ func (d Document) Within(name string) (Document, error) {
 	return inner, nil
 }
 
-// locate gives every *Malformed in err the line of its field.
+// locate gives every *Malformed in err the line of its field, or of the object that the
+// field is missing from.
 func (d Document) locate(err error) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range joined.Unwrap() {
@@ -80,7 +89,19 @@ func (d Document) locate(err error) {
 		return
 	}
 	if m, ok := errors.AsType[*Malformed](err); ok && m.Line == 0 {
-		m.Line = d.Line(m.Field)
+		m.Line = d.nearest(m.Field)
+	}
+}
+
+// nearest returns the line of the member with this path, or of the innermost one around it.
+func (d Document) nearest(path string) int {
+	for {
+		line, known := d.lines[path]
+		end := strings.LastIndexByte(path, '.')
+		if known || end < 0 {
+			return line
+		}
+		path = path[:end]
 	}
 }
 
@@ -88,17 +109,27 @@ type documentReader struct {
 	data    []byte
 	decoder *json.Decoder
 	lines   map[string]int
+
+	counted  int // Bytes whose line breaks are counted.
+	newlines int // Line breaks among them.
 }
 
-func (r *documentReader) line() int { return lineAt(r.data, int(r.decoder.InputOffset())) }
+// line is where the decoder stands. It goes on counting from where it was asked last:
+// a payload has up to half a million members.
+func (r *documentReader) line() int {
+	at := int(r.decoder.InputOffset())
+	r.newlines += bytes.Count(r.data[r.counted:at], []byte{'\n'})
+	r.counted = at
+	return 1 + r.newlines
+}
 
 func (r *documentReader) value(path string, depth int) (any, error) {
-	if depth > maxDepth {
-		return nil, &Malformed{Line: r.line(), Detail: fmt.Sprintf("nested more than %d deep", maxDepth)}
-	}
 	token, err := r.decoder.Token()
 	if err != nil {
 		return nil, err
+	}
+	if _, nests := token.(json.Delim); nests && depth == maxDepth {
+		return nil, &Malformed{Line: r.line(), Detail: fmt.Sprintf("nested more than %d deep", maxDepth)}
 	}
 	switch token {
 	case json.Delim('{'):
@@ -120,20 +151,29 @@ func (r *documentReader) object(path string, depth int) (any, error) {
 		if !ok {
 			return nil, &Malformed{Line: r.line(), Detail: "a member's name must be a string"}
 		}
-		below := name
-		if path != "" {
-			below = path + "." + name
-		}
+		below := pathBelow(path, name)
 		if _, twice := fields[name]; twice {
 			return nil, &Malformed{Field: safeName(name), Line: r.line(), Detail: "stands there twice"}
 		}
-		r.lines[below] = r.line()
+		if below != untracked {
+			r.lines[below] = r.line()
+		}
 		if fields[name], err = r.value(below, depth+1); err != nil {
 			return nil, err
 		}
 	}
 	_, err := r.decoder.Token()
 	return fields, err
+}
+
+func pathBelow(path, name string) string {
+	switch {
+	case path == untracked || name == "" || len(path)+len(name) >= maxMemberPathBytes:
+		return untracked
+	case path == "":
+		return name
+	}
+	return path + "." + name
 }
 
 func (r *documentReader) array(path string, depth int) (any, error) {

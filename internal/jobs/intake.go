@@ -110,7 +110,7 @@ func (d *Desk) Accept(ctx context.Context, e Event) (Accepted, error) {
 		return Accepted{}, fmt.Errorf("looking up job %s: %w", job.ID, err)
 	}
 	if at := job.ExpiresAt; !at.IsZero() && !at.After(time.Now()) {
-		return Accepted{}, &Malformed{Field: "expires_at", Detail: "the request expired at " + stamp(at)}
+		return d.expired(ctx, job)
 	}
 	for range maxRaces {
 		accepted, err := d.open(ctx, e, job)
@@ -119,6 +119,18 @@ func (d *Desk) Accept(ctx context.Context, e Event) (Accepted, error) {
 		}
 	}
 	return Accepted{}, fmt.Errorf("opening job %s: %w", job.ID, ErrConflict)
+}
+
+// expired refuses an event that came too late, unless it joined a job while there was time.
+func (d *Desk) expired(ctx context.Context, job Job) (Accepted, error) {
+	into, err := d.targets.Joined(ctx, job.ID)
+	if errors.Is(err, ErrNotFound) {
+		return Accepted{}, &Malformed{Field: "expires_at", Detail: "the request expired at " + stamp(job.ExpiresAt)}
+	}
+	if err != nil {
+		return Accepted{}, fmt.Errorf("looking up what job %s joined: %w", job.ID, err)
+	}
+	return Accepted{Result: IntakeDuplicate, JobID: into}, nil
 }
 
 // known handles an event whose job the ledger has. When this very message made the job
@@ -146,8 +158,9 @@ func (d *Desk) open(ctx context.Context, e Event, job Job) (Accepted, error) {
 		holder = Holder{}
 	case err != nil:
 		return Accepted{}, fmt.Errorf("looking up target %s: %w", job.Target(), err)
-	case holder.JobID == job.ID:
+	case holder.JobID == job.ID && time.Since(holder.At) < openingGrace/2:
 		return d.create(ctx, e, job) // Ours from before a crash, or a copy of the event is as far as we are.
+	case holder.JobID == job.ID: // Ours from long before: taken anew, for others may take it over by now.
 	default:
 		into, err := d.joinable(ctx, e, job, &holder)
 		if err != nil || into != "" {
@@ -161,8 +174,9 @@ func (d *Desk) open(ctx context.Context, e Event, job Job) (Accepted, error) {
 	return d.create(ctx, e, job)
 }
 
-// joinable joins the job that holds the target and returns its id, or "" when the target
-// is to be taken over: then holder remembers whether that job revoked it.
+// joinable joins the unfinished job that has the target, or the one beside it, and returns
+// its id. It returns "" when the target is to be taken over: then holder remembers what
+// those jobs did and may still do.
 func (d *Desk) joinable(ctx context.Context, e Event, job Job, holder *Holder) (string, error) {
 	into, err := d.targets.Joined(ctx, job.ID)
 	if err == nil {
@@ -171,28 +185,37 @@ func (d *Desk) joinable(ctx context.Context, e Event, job Job, holder *Holder) (
 	if !errors.Is(err, ErrNotFound) {
 		return "", fmt.Errorf("looking up what job %s joined: %w", job.ID, err)
 	}
-	other, err := d.ledger.Load(ctx, holder.JobID)
-	if errors.Is(err, ErrNotFound) {
-		if time.Since(holder.At) < openingGrace {
-			return "", fmt.Errorf("job %s on the same target is just being made", holder.JobID)
-		}
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("looking up job %s: %w", holder.JobID, err)
-	}
-	if other.Record.Outcome == OutcomeRevoked {
-		holder.Revoked = other.Record.JobID
-	}
+	candidates := []string{holder.JobID, holder.Beside}
 	holder.Beside = ""
-	if !other.Record.Done() {
-		holder.Beside = other.Record.JobID
+	for _, id := range candidates {
+		if id == "" {
+			continue
+		}
+		other, err := d.ledger.Load(ctx, id)
+		switch {
+		case errors.Is(err, ErrNotFound) && id == holder.JobID && time.Since(holder.At) < openingGrace:
+			return "", fmt.Errorf("job %s on the same target is just being made", id)
+		case errors.Is(err, ErrNotFound):
+			continue
+		case err != nil:
+			return "", fmt.Errorf("looking up job %s: %w", id, err)
+		}
+		if other.Record.HasEvent(e.EventRef) || !other.Record.Done() && !e.Request.Separate {
+			return id, d.join(ctx, e, job, other)
+		}
+		holder.follow(&other.Record)
 	}
-	free := other.Record.Done() || e.Request.Separate
-	if free && !other.Record.HasEvent(e.EventRef) {
-		return "", nil
+	return "", nil
+}
+
+// follow remembers a job that had the target before.
+func (h *Holder) follow(r *Record) {
+	if r.Outcome == OutcomeRevoked {
+		h.Revoked = r.JobID
 	}
-	return other.Record.JobID, d.join(ctx, e, job, other)
+	if !r.Done() && h.Beside == "" {
+		h.Beside = r.JobID
+	}
 }
 
 // join records the event on the job that has its target. A more urgent event lifts an
@@ -201,15 +224,13 @@ func (d *Desk) joinable(ctx context.Context, e Event, job Job, holder *Holder) (
 func (d *Desk) join(ctx context.Context, e Event, job Job, other Entry) error {
 	into := &other.Record
 	if !into.Done() && job.Lane.MoreUrgentThan(into.Lane) {
-		lifted := job
-		lifted.ID, lifted.Account, lifted.Event, lifted.AcceptedAt = into.JobID, into.Account, into.Events[0], into.AcceptedAt
-		if err := d.queue.Enqueue(ctx, lifted); err != nil {
+		into.Lane = job.Lane
+		if err := d.queue.Enqueue(ctx, into.job(job.Params)); err != nil {
 			return fmt.Errorf("lifting job %s into lane %s: %w", into.JobID, job.Lane, err)
 		}
-		into.Lane = job.Lane
 	}
 	if !into.HasEvent(e.EventRef) {
-		into.join(e.EventRef)
+		into.join(e.EventRef, job.ExpiresAt)
 		if _, err := d.ledger.Update(ctx, other); err != nil {
 			return fmt.Errorf("joining job %s: %w", into.JobID, err)
 		}

@@ -1,6 +1,10 @@
 package jobs
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+)
 
 // Job is one action on one credential.
 type Job struct {
@@ -20,8 +24,17 @@ type Job struct {
 // Target names what the job acts on, for people.
 func (j Job) Target() string { return Target(j.Kind, j.Params) }
 
-// TargetKey identifies kind and target in keys.
-func (j Job) TargetKey() string { return targetKey(j.Kind, j.Params) }
+// TargetKey identifies kind and target in keys. The account belongs to the target of a
+// token: only the one that owns the token can revoke it, and the API says 200 to any other
+// as well (RFC 7009, section 2.2), so that a job of another account proves nothing.
+func (j Job) TargetKey() string {
+	key := targetKey(j.Kind, j.Params)
+	if j.Kind == TokenRevoke {
+		sum := sha256.Sum256([]byte(key + "\x00" + j.Account))
+		return hex.EncodeToString(sum[:16])
+	}
+	return key
+}
 
 // newJob makes the job that an event asks for. The request is valid and names an account.
 func newJob(e Event, account string) Job {

@@ -9,12 +9,17 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"rekey/internal/secret"
 )
 
 // maxTokenBytes bounds a token. Atlas's are JWTs of about 1 KiB.
 const maxTokenBytes = 16 << 10
+
+// maxFilePathBytes bounds the path of a token file: PATH_MAX of Linux.
+const maxFilePathBytes = 4096
 
 // hex24 is how Atlas writes its ids.
 var hex24 = regexp.MustCompile(`^[a-f0-9]{24}$`)
@@ -99,12 +104,18 @@ func checkParam(name, value string) string {
 		if value == "" || len(value) > maxTokenBytes {
 			return fmt.Sprintf("must have 1 to %d bytes", maxTokenBytes)
 		}
-		if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsSpace) || strings.ContainsFunc(value, unicode.IsControl) {
 			return "must not contain spaces or control characters"
 		}
 	case ParamTokenFile:
-		if !filepath.IsAbs(value) || strings.ContainsRune(value, 0) {
+		if !filepath.IsAbs(value) {
 			return "must be an absolute path on the worker"
+		}
+		if len(value) > maxFilePathBytes {
+			return fmt.Sprintf("has %d bytes; the limit is %d", len(value), maxFilePathBytes)
+		}
+		if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
+			return "must not contain control characters"
 		}
 	default:
 		if !hex24.MatchString(value) {

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"strings"
 	"time"
 )
 
@@ -8,6 +9,7 @@ import (
 const (
 	maxListedEvents   = 256
 	maxListedAttempts = 128
+	maxErrorBytes     = 512 // Of the error of an attempt and of the detail of an outcome.
 )
 
 // Record is what the ledger keeps of a job: what was asked, tried and done. It is what
@@ -100,11 +102,23 @@ func (r *Record) HasEvent(e EventRef) bool {
 	return false
 }
 
-// join adds an event that asks for what this unfinished job does already.
-func (r *Record) join(e EventRef) {
+// join adds an event that asks for what this unfinished job does already. The job expires
+// when the last of its events does: one that may wait longer must not end with another's.
+func (r *Record) join(e EventRef, expiresAt time.Time) {
 	r.EventCount++
 	if len(r.Events) < maxListedEvents {
 		r.Events = append(r.Events, e)
+	}
+	if expiresAt.IsZero() || !r.ExpiresAt.IsZero() && expiresAt.After(r.ExpiresAt) {
+		r.ExpiresAt = expiresAt
+	}
+}
+
+// job is the recorded job as the queue needs it, with parameters of the same target.
+func (r *Record) job(p Params) Job {
+	return Job{
+		ID: r.JobID, Kind: r.Kind, Account: r.Account, Params: p, Lane: r.Lane, Origin: r.Origin, Reason: r.Reason,
+		RequestedBy: r.RequestedBy, Event: r.Events[0], AcceptedAt: r.AcceptedAt, ExpiresAt: r.ExpiresAt,
 	}
 }
 
@@ -145,7 +159,7 @@ func (r *Record) end(now time.Time, answer Answer, failure *Failure) {
 	if failure != nil {
 		answer = failure.Answer
 		last.Reason = failure.Reason
-		last.Error = failure.Err.Error()
+		last.Error = clip(failure.Err.Error())
 		last.MaybeEffective = failure.MaybeEffective
 		last.RetryAfterCapped = failure.RetryAfterCapped
 		if !failure.Reason.Free() {
@@ -176,7 +190,7 @@ func (r *Record) requeue() {
 // finish gives the job its outcome.
 func (r *Record) finish(now time.Time, outcome Outcome, known Known, detail string) {
 	r.State = StateDone
-	r.Outcome, r.Known, r.Detail = outcome, known, detail
+	r.Outcome, r.Known, r.Detail = outcome, known, clip(detail)
 	r.FinishedAt = now
 	r.RetryAt = time.Time{}
 	r.Claim = Claim{}
@@ -184,7 +198,7 @@ func (r *Record) finish(now time.Time, outcome Outcome, known Known, detail stri
 
 // adopt takes over what intake may have changed on a job while a worker had claimed it.
 func (r *Record) adopt(fresh *Record) {
-	r.Events, r.EventCount, r.Lane = fresh.Events, fresh.EventCount, fresh.Lane
+	r.Events, r.EventCount, r.Lane, r.ExpiresAt = fresh.Events, fresh.EventCount, fresh.Lane, fresh.ExpiresAt
 }
 
 // sameStep reports whether both records stand at the same step of the job's life, so that
@@ -204,8 +218,27 @@ func (r *Record) lastAttempt() *Attempt {
 	return &r.Attempts[len(r.Attempts)-1]
 }
 
-// failuresInRow counts the latest attempts that failed, free ones included, up to the
-// last one that was only interrupted. It drives the backoff.
+// clip keeps the head of a text that may be as long as an API's answer.
+func clip(text string) string {
+	if len(text) <= maxErrorBytes {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxErrorBytes], "") + "…"
+}
+
+// maybeEffectiveBefore reports whether an attempt before the latest one has taken effect,
+// or may have.
+func (r *Record) maybeEffectiveBefore() bool {
+	earlier := r.AttemptsMaybeEffective
+	if last := r.lastAttempt(); last != nil && last.MaybeEffective {
+		earlier--
+	}
+	return earlier > 0
+}
+
+// failuresInRow counts the attempts that failed, free ones included, since the last one
+// that worked. Interrupted ones are passed over: they say nothing of the API. It drives
+// the backoff.
 func (r *Record) failuresInRow() int {
 	n := 0
 	for i := len(r.Attempts) - 1; i >= 0; i-- {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -31,7 +32,7 @@ var requestFields = []string{"kind", "params", "account", "lane", "reason", "req
 // ParseRequest reads a request from a decoded document. The error joins one *Malformed
 // for each mistake.
 func ParseRequest(doc Document) (Request, error) {
-	p := requestParser{fields: doc.Fields}
+	p := requestParser{doc: doc, fields: doc.Fields}
 	req := p.parse()
 	if err := errors.Join(p.problems...); err != nil {
 		doc.locate(err)
@@ -41,6 +42,7 @@ func ParseRequest(doc Document) (Request, error) {
 }
 
 type requestParser struct {
+	doc      Document
 	fields   map[string]any
 	problems []error
 }
@@ -48,7 +50,10 @@ type requestParser struct {
 func (p *requestParser) parse() Request {
 	for _, name := range slices.Sorted(maps.Keys(p.fields)) {
 		if !slices.Contains(requestFields, name) {
-			p.reject(safeName(name), "unknown field; the fields are "+strings.Join(requestFields, ", "))
+			p.problems = append(p.problems, &Malformed{
+				Field: safeName(name), Line: p.doc.Line(name),
+				Detail: "unknown field; the fields are " + strings.Join(requestFields, ", "),
+			})
 		}
 	}
 	req := Request{
@@ -93,6 +98,7 @@ func (p *requestParser) kindAndParams(req *Request) {
 	req.Kind, req.Params = kind, params
 }
 
+// text returns a free text, or "" when there is none or it was rejected.
 func (p *requestParser) text(name string) string {
 	raw, ok := p.fields[name]
 	if !ok {
@@ -104,10 +110,12 @@ func (p *requestParser) text(name string) string {
 		p.reject(name, "must be a string, not "+jsonType(raw))
 	case len(value) > maxTextBytes:
 		p.reject(name, fmt.Sprintf("has %d bytes; the limit is %d", len(value), maxTextBytes))
-	case !utf8.ValidString(value) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }):
+	case !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
 		p.reject(name, "must not contain control characters")
+	default:
+		return value
 	}
-	return value
+	return ""
 }
 
 func (p *requestParser) time(name string) time.Time {
@@ -116,7 +124,8 @@ func (p *requestParser) time(name string) time.Time {
 		return time.Time{}
 	}
 	at, err := time.Parse(time.RFC3339, value)
-	if err != nil {
+	// Year 1 is the zero time, which would mean never; a year beyond 9999 has no JSON form.
+	if year := at.UTC().Year(); err != nil || year < 1970 || year > 9999 {
 		p.reject(name, "must be a time like 2026-11-24T03:00:00Z (RFC 3339)")
 	}
 	return at.UTC()

@@ -138,6 +138,9 @@ func (r *Runner) load(ctx context.Context, job Job) (Entry, error) {
 	if errors.Is(err, ErrNotFound) {
 		entry, err = r.cfg.Ledger.Create(ctx, NewRecord(job))
 	}
+	if errors.Is(err, ErrConflict) { // A copy of the message was faster.
+		entry, err = r.cfg.Ledger.Load(ctx, job.ID)
+	}
 	if err != nil {
 		return Entry{}, fmt.Errorf("loading job %s: %w", job.ID, err)
 	}

@@ -102,7 +102,9 @@ func isConflict(err error) bool {
 		return true
 	}
 	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+	// A replicated stream answers with a code of its own.
+	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // Watch calls found for every key below the pattern (">" for all): first for the values
@@ -119,6 +121,9 @@ func (b *Bucket[T]) Watch(ctx context.Context, pattern string, found func(key st
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case entry, ok := <-watcher.Updates():
+			if !ok && ctx.Err() != nil { // The watcher saw the end of ctx first.
+				return context.Cause(ctx)
+			}
 			if !ok {
 				return fmt.Errorf("watching %s: the watch ended", b.kv.Bucket())
 			}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"rekey/internal/bench"
+)
+
+func (c *cli) benchCommand() *cobra.Command {
+	var cfg bench.Config
+	cmd := c.withOutput(&cobra.Command{
+		Use:   "bench",
+		Short: "Measure throughput and latency on this machine",
+		Long: `Measure a worker process against the floor, a bare consumer that makes the same call and
+acknowledges with confirmation, on the same NATS with the same durability, in the same run.
+The API is a stand-in on this machine that answers at once. Figures of a shared machine are
+noisy: repeat the run, and read medians and ratios.`,
+		Example: "  worker bench\n  worker bench --server nats://127.0.0.1:4222 --concurrency 16 --jobs 10000",
+		Args:    want(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			binary, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("finding the worker's own binary: %w", err)
+			}
+			cfg.Binary = binary
+			cfg.Progress = func(line string) { fmt.Fprintln(c.stderr, line) }
+			rows, err := bench.Run(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			return c.printBench(rows)
+		},
+	})
+	cmd.Flags().StringVar(&cfg.Server, "server", "", "`URL` of an external NATS server (default: embedded)")
+	cmd.Flags().IntVar(&cfg.Jobs, "jobs", 3000, "`N` jobs for each throughput")
+	cmd.Flags().IntVar(&cfg.Singles, "singles", 300, "`N` events for each latency")
+	cmd.Flags().IntSliceVar(&cfg.Concurrency, "concurrency", []int{1, 16, 64}, "`LIST` of jobs at once")
+	return cmd
+}
+
+func (c *cli) printBench(rows []bench.Row) error {
+	return c.print(rows, func(t *tabwriter.Writer) {
+		row(t, "CONCURRENCY", "FLOOR JOBS/S", "REKEY JOBS/S", "SHARE", "FLOOR P50/P99 MS", "REKEY P50/P99 MS", "URGENT P50/P99 MS", "RSS MIB")
+		for _, r := range rows {
+			row(t, r.Concurrency, fmt.Sprintf("%.0f", r.FloorPerSecond), fmt.Sprintf("%.0f", r.RekeyPerSecond),
+				fmt.Sprintf("%.0f %%", 100*r.Share), fmt.Sprintf("%.2f / %.2f", r.FloorP50, r.FloorP99),
+				fmt.Sprintf("%.2f / %.2f", r.RekeyP50, r.RekeyP99), fmt.Sprintf("%.1f / %.1f", r.UrgentP50, r.UrgentP99),
+				fmt.Sprintf("%.0f", r.RSSMiB))
+		}
+	})
+}

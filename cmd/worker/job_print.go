@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"rekey/internal/jobs"
+)
+
+func (c *cli) printJobs(list []jobs.Record) error {
+	if list == nil {
+		list = []jobs.Record{}
+	}
+	return c.print(list, func(t *tabwriter.Writer) {
+		now := time.Now()
+		row(t, "JOB", "KIND", "TARGET", "LANE", "STATE", "ATTEMPTS", "ACCEPTED")
+		for _, r := range list {
+			row(t, r.JobID, r.Kind, shortTarget(r.Target), r.Lane, standing(r, now), r.AttemptCount, r.AcceptedAt)
+		}
+	})
+}
+
+// standing tells in a few words how a job stands: its outcome when it has one.
+func standing(r jobs.Record, now time.Time) string {
+	switch r.State {
+	case jobs.StateDone:
+		return string(r.Outcome)
+	case jobs.StateWaiting:
+		return "waiting until " + clock(r.RetryAt, now)
+	case jobs.StateQueued, jobs.StateRunning:
+	}
+	return string(r.State)
+}
+
+func (c *cli) printJob(r jobs.Record) error {
+	return c.print(r, func(t *tabwriter.Writer) {
+		field(t, "job", r.JobID)
+		field(t, "kind", r.Kind)
+		field(t, "target", r.Target)
+		field(t, "account", r.Account)
+		field(t, "lane", r.Lane)
+		field(t, "origin", r.Origin)
+		field(t, "reason", r.Reason)
+		field(t, "requested by", r.RequestedBy)
+		for _, e := range r.Events {
+			field(t, "event", eventName(e))
+		}
+		field(t, "accepted", r.AcceptedAt)
+		field(t, "expires", r.ExpiresAt)
+		field(t, "state", r.State)
+		field(t, "retry at", r.RetryAt)
+		if r.Done() {
+			field(t, "outcome", r.Outcome)
+			field(t, "known", r.Known)
+			field(t, "detail", r.Detail)
+			field(t, "finished", r.FinishedAt)
+			field(t, "took", r.FinishedAt.Sub(r.AcceptedAt))
+		}
+		field(t, "attempts", fmt.Sprintf("%d, %d spent", r.AttemptCount, r.AttemptsSpent))
+		for _, a := range r.Attempts {
+			field(t, fmt.Sprintf("  %d", a.Attempt), attemptLine(a))
+		}
+	})
+}
+
+// eventName is how an event is called: by CloudEvents source and id, as far as it has them.
+func eventName(e jobs.EventRef) string { return strings.TrimSpace(e.Source + " " + e.ID) }
+
+// attemptLine tells of one attempt.
+func attemptLine(a jobs.Attempt) string {
+	const layout = "2006-01-02 15:04:05.000"
+	line := a.StartedAt.Local().Format(layout)
+	if a.FinishedAt.IsZero() {
+		return line + " under way on " + a.Worker
+	}
+	what := "worked"
+	if a.Reason != jobs.ReasonNone {
+		what = string(a.Reason)
+	}
+	line += fmt.Sprintf(" %s after %s", what, took(a.FinishedAt.Sub(a.StartedAt)))
+	if answer := answered(a); answer != "" {
+		line += ", " + answer
+	}
+	if a.MaybeEffective && a.Reason != jobs.ReasonNone {
+		line += ", may have taken effect"
+	}
+	return line + attemptEnd(a)
+}
+
+// answered is what the API answered, in short: "HTTP 429 RATE_LIMITED".
+func answered(a jobs.Attempt) string {
+	if a.Status == 0 {
+		return a.ErrorCode
+	}
+	return strings.TrimSpace(fmt.Sprintf("HTTP %d %s", a.Status, a.ErrorCode))
+}
+
+// attemptEnd is what came of an attempt, and what the API said about it.
+func attemptEnd(a jobs.Attempt) string {
+	end := ""
+	if !a.RetryAt.IsZero() {
+		end = ", next not before " + a.RetryAt.Local().Format("15:04:05.000")
+	}
+	if a.RetryAfterCapped {
+		end += " (the API said later)"
+	}
+	if a.RequestID != "" {
+		end += ", request " + a.RequestID
+	}
+	if a.Error != "" {
+		end += ": " + strings.TrimPrefix(a.Error, answered(a)+": ")
+	}
+	return end
+}

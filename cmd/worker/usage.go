@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// usageError is a mistake in how a command was called: exit code 2. Its text says what to
+// do and repeats no value of a parameter, which may be a secret.
+type usageError struct{ err error }
+
+// Error returns the text of the mistake alone.
+func (e *usageError) Error() string { return e.err.Error() }
+
+// Unwrap returns the mistake.
+func (e *usageError) Unwrap() error { return e.err }
+
+func usage(err error) error { return &usageError{err} }
+
+func usagef(format string, values ...any) error { return usage(fmt.Errorf(format, values...)) }
+
+// want checks that a command has exactly the named arguments.
+func want(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, list []string) error {
+		if len(list) > len(names) {
+			return usagef("too many arguments; the form is: %s", cmd.UseLine())
+		}
+		return wantFirst(names...)(cmd, list)
+	}
+}
+
+// wantFirst checks that a command has the named arguments; more may follow.
+func wantFirst(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, list []string) error {
+		if len(list) < len(names) {
+			return usagef("missing: %s; the form is: %s", strings.Join(names[len(list):], " and "), cmd.UseLine())
+		}
+		return nil
+	}
+}
+
+// noun is a command that only has verbs below it.
+func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
+	cmd := asGroup(&cobra.Command{Use: use, Short: short, Example: verbs[0].Example})
+	cmd.AddCommand(verbs...)
+	return cmd
+}
+
+// asGroup makes a command without a verb show its help, which is a usage error all the same.
+func asGroup(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = wantVerb
+	cmd.SuggestionsMinimumDistance = 2 // Letters that may differ.
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cmd.SetOut(cmd.ErrOrStderr())
+		if err := cmd.Help(); err != nil {
+			return err
+		}
+		return usagef("a command is missing")
+	}
+	return cmd
+}
+
+// wantVerb rejects what is no verb of a noun, and suggests what may have been meant.
+func wantVerb(cmd *cobra.Command, list []string) error {
+	if len(list) == 0 {
+		return nil
+	}
+	hint := ""
+	if near := cmd.SuggestionsFor(list[0]); len(near) > 0 {
+		hint = "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usagef("unknown command %q for %s%s", list[0], cmd.CommandPath(), hint)
+}
+
+// withCompletion adds cobra's command for shell completion, with examples and with errors
+// like those of the other commands.
+func withCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "completion" {
+			continue
+		}
+		asGroup(cmd).Example = "  source <(worker completion bash)\n  worker completion fish > ~/.config/fish/completions/worker.fish"
+		for _, shell := range cmd.Commands() {
+			shell.Args = want()
+			shell.Example = "  worker completion " + shell.Name()
+		}
+	}
+}

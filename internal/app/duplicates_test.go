@@ -1,0 +1,171 @@
+package app_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"rekey/internal/jobs"
+)
+
+func TestTheSameCloudEvent200TimesIsOneJobAndOneCall(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	w := rig.start(t)
+	const copies = 200
+	payload := []byte(jwksRevoke(hexID(1)).cloudEvent("urn:siem", "alert-1"))
+	var publishers sync.WaitGroup
+	failures := make(chan error, copies)
+	for range copies {
+		publishers.Go(func() {
+			_, err := w.js.PublishMsg(t.Context(), &nats.Msg{Subject: "rekey.v1.event.incident", Data: payload})
+			failures <- err
+		})
+	}
+	publishers.Wait()
+	for range copies {
+		if err := <-failures; err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.settled()
+	if got := len(w.results(1)); got != 1 {
+		t.Errorf("got %d results, want 1", got)
+	}
+	if got := len(atlas.requests("/jwks")); got != 1 {
+		t.Errorf("got %d calls, want 1", got)
+	}
+	if got := len(w.records("")); got != 1 {
+		t.Errorf("the ledger has %d jobs, want 1", got)
+	}
+	samples := w.metrics()
+	for sample, want := range map[string]float64{
+		`rekey_events_received_total{result="accepted"}`:                             1,
+		`rekey_events_received_total{result="duplicate"}`:                            copies - 1,
+		`rekey_jobs_enqueued_total{kind="jwks.revoke",lane="urgent",origin="event"}`: 1,
+		`rekey_jobs_finished_total{kind="jwks.revoke",outcome="revoked"}`:            1,
+		`rekey_job_attempts_total{kind="jwks.revoke",reason="none"}`:                 1,
+		`rekey_atlas_requests_total{code="204",operation="jwks.revoke"}`:             1,
+		`rekey_job_duration_seconds_count{kind="jwks.revoke",outcome="revoked"}`:     1,
+		`rekey_job_first_attempt_delay_seconds_count{lane="urgent"}`:                 1,
+		`rekey_events_received_total{result="malformed"}`:                            0,
+	} {
+		if got := samples[sample]; got != want {
+			t.Errorf("%s is %v, want %v", sample, got, want)
+		}
+	}
+}
+
+func TestTheSameCloudEventAfterTheJobIsDoneIsADuplicate(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	w := rig.start(t)
+	payload := x509Disable(hexID(1)).cloudEvent("urn:siem", "alert-1")
+	w.publish("incident", payload)
+	w.results(1)
+	w.publish("incident", payload)
+	w.publish("rotation", payload) // Another class, but the same event.
+	w.settled()
+	if calls, results := len(atlas.requests(hexID(1))), len(w.results(1)); calls != 1 || results != 1 {
+		t.Errorf("got %d calls and %d results, want one of each", calls, results)
+	}
+	w.publish("incident", x509Disable(hexID(1)).cloudEvent("urn:siem", "alert-2"))
+	if got := len(w.results(2)); got != 2 {
+		t.Errorf("another event for the same target makes %d results, want 2", got)
+	}
+}
+
+func TestTheSameMessageIDIsOneJob(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	w := rig.start(t)
+	payload := x509Disable(hexID(1)).String()
+	if first := w.publish("incident", payload, "Nats-Msg-Id", "alert-1"); first.Duplicate {
+		t.Error("the first is a duplicate")
+	}
+	w.publish("incident", payload, "Nats-Msg-Id", "alert-1")
+	w.publish("rotation", payload, "Nats-Msg-Id", "alert-1")
+	w.settled()
+	if calls, results := len(atlas.requests(hexID(1))), len(w.results(1)); calls != 1 || results != 1 {
+		t.Errorf("got %d calls and %d results, want one of each", calls, results)
+	}
+}
+
+func TestOtherEventsForTheTargetOfAWaitingJobJoinIt(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	project := hexID(1)
+	atlas.script(project, retryAfter(429, "3600").always())
+	w := rig.start(t)
+	client := w.operator()
+	defer client.Close()
+	w.publish("rotation", x509Disable(project).cloudEvent("urn:siem", "alert-1"))
+	first := w.recordOf(project, func(r jobs.Record) bool { return r.State == jobs.StateWaiting })
+	later, err := client.Submit(t.Context(), "urn:operator", "ticket-1", x509Disable(project))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.publish("incident", x509Disable(project).cloudEvent("urn:siem", "alert-2"))
+	joined := w.recordOf(project, func(r jobs.Record) bool { return r.EventCount == 3 })
+	if joined.JobID != first.JobID || len(joined.Events) != 3 || joined.Lane != jobs.LaneUrgent {
+		t.Errorf("the record is %s, want three events, in the lane of the most urgent one", encoded(joined))
+	}
+	if found, err := client.Ledger.Find(t.Context(), later); err != nil || found.JobID != first.JobID {
+		t.Errorf("the sender of a joined event finds job %q (%v), want %s", found.JobID, err, first.JobID)
+	}
+	eventually(t, "the events to be counted", func() bool { return w.metrics()[`rekey_events_received_total{result="duplicate"}`] == 2 })
+	if got := len(atlas.requests(project)); got != 1 {
+		t.Errorf("got %d calls, want 1: the job still waits", got)
+	}
+}
+
+func TestOtherEventsForTheTargetOfARunningJobJoinIt(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	project := hexID(1)
+	release := make(chan struct{})
+	atlas.script(project, holding(release))
+	w := rig.start(t)
+	w.publish("rotation", x509Disable(project).String())
+	atlas.await(t, project, 1)
+	const others = 20
+	for n := range others {
+		w.publish("rotation", x509Disable(project).cloudEvent("urn:siem", fmt.Sprint("alert-", n)))
+	}
+	w.recordOf(project, func(r jobs.Record) bool { return r.EventCount == others+1 })
+	close(release)
+	w.settled()
+	results := w.results(1)
+	if len(results) != 1 || results[0].record.EventCount != others+1 || results[0].record.AttemptCount != 1 {
+		t.Errorf("got %d results, the first with %d events and %d attempts, want 1 with %d and 1",
+			len(results), results[0].record.EventCount, results[0].record.AttemptCount, others+1)
+	}
+	if got := len(atlas.requests(project)); got != 1 {
+		t.Errorf("got %d calls, want 1", got)
+	}
+}
+
+func TestCoalesceFalseIsAJobOfItsOwn(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	project := hexID(1)
+	release := make(chan struct{})
+	atlas.script(project, holding(release))
+	w := rig.start(t)
+	w.publish("rotation", x509Disable(project).String())
+	atlas.await(t, project, 1)
+	w.publish("rotation", x509Disable(project).with("coalesce", false).String())
+	own := w.results(1)[0].record
+	if own.Outcome != jobs.OutcomeRevoked || own.EventCount != 1 {
+		t.Errorf("the job of its own is %s with %d events", own.Outcome, own.EventCount)
+	}
+	close(release)
+	if got := len(w.results(2)); got != 2 {
+		t.Errorf("got %d results, want 2", got)
+	}
+	if got := len(atlas.requests(project)); got != 2 {
+		t.Errorf("got %d calls, want 2", got)
+	}
+}

@@ -1,0 +1,197 @@
+package app_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"rekey/internal/config"
+)
+
+// designed are the metrics of the design with their labels.
+func designed() map[string][]string {
+	return map[string][]string{
+		"rekey_events_received_total":                {"result"},
+		"rekey_jobs_enqueued_total":                  {"kind", "lane", "origin"},
+		"rekey_jobs_finished_total":                  {"kind", "outcome"},
+		"rekey_job_duration_seconds":                 {"kind", "outcome"},
+		"rekey_job_attempts_total":                   {"kind", "reason"},
+		"rekey_job_first_attempt_delay_seconds":      {"lane"},
+		"rekey_atlas_requests_total":                 {"code", "operation"},
+		"rekey_atlas_request_duration_seconds":       {"operation"},
+		"rekey_atlas_retry_after_seconds":            {"operation"},
+		"rekey_atlas_bucket_tokens":                  {"bucket"},
+		"rekey_queue_pending":                        {"lane"},
+		"rekey_queue_waiting":                        nil,
+		"rekey_queue_oldest_seconds":                 {"lane"},
+		"rekey_dead_letters":                         nil,
+		"rekey_schedule_last_fire_timestamp_seconds": {"schedule"},
+		"rekey_schedule_next_fire_timestamp_seconds": {"schedule"},
+		"rekey_schedule_missed_total":                {"schedule"},
+		"rekey_nats_connected":                       nil,
+		"rekey_build_info":                           {"goversion", "revision", "version"},
+	}
+}
+
+// closedSets are the values that labels may have.
+func closedSets() map[string][]string {
+	kinds := []string{"token.revoke", "jwks.revoke", "x509.disable", "idp.delete", "role_mapping.delete"}
+	return map[string][]string{
+		"kind":    kinds,
+		"lane":    {"urgent", "normal", "bulk"},
+		"outcome": {"revoked", "already_gone", "refused", "exhausted", "cancelled"},
+		"reason": {
+			"none", "rate_limited", "unavailable", "unauthorized", "forbidden", "not_found", "conflict", "invalid",
+			"protocol", "config", "interrupted",
+		},
+		"origin":    {"event", "schedule", "operator"},
+		"result":    {"accepted", "duplicate", "malformed"},
+		"operation": append([]string{"token"}, kinds...),
+		"schedule":  {"nightly"},
+		"bucket":    {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project"},
+		"version":   {"1.2.3"},
+		"revision":  {"abcdef"},
+	}
+}
+
+// families parses a scrape.
+func (w *worker) families() map[string]*dto.MetricFamily {
+	w.t.Helper()
+	status, contentType, body := w.get("/metrics", "text/plain")
+	if status != http.StatusOK || !strings.HasPrefix(contentType, "text/plain") {
+		w.t.Fatalf("/metrics is %d of type %s", status, contentType)
+	}
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return families
+}
+
+func TestEveryMetricOfTheDesignIsThereAtTheFirstScrape(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	rig.cfg.Schedules = []config.Schedule{everySecond("nightly", hexID(1))}
+	rig.cfg.Schedules[0].Cron = "0 3 29 2 *" // Not now.
+	w := rig.start(t)
+	families := w.families()
+	for name, labels := range designed() {
+		family, ok := families[name]
+		if !ok {
+			t.Errorf("there is no %s", name)
+			continue
+		}
+		if family.GetHelp() == "" {
+			t.Errorf("%s has no help", name)
+		}
+		for _, sample := range family.GetMetric() {
+			var got []string
+			for _, pair := range sample.GetLabel() {
+				got = append(got, pair.GetName())
+			}
+			if slices.Sort(got); !slices.Equal(got, labels) {
+				t.Errorf("%s has the labels %v, want %v", name, got, labels)
+			}
+		}
+	}
+	for name := range families {
+		if _, ok := designed()[name]; strings.HasPrefix(name, "rekey_") && !ok {
+			t.Errorf("%s is not in the design", name)
+		}
+	}
+}
+
+func TestMetricsAreOpenMetricsWhenAskedFor(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	w := rig.start(t)
+	status, contentType, body := w.get("/metrics", "application/openmetrics-text; version=1.0.0")
+	if status != http.StatusOK || !strings.HasPrefix(contentType, "application/openmetrics-text; version=1.0.0") {
+		t.Errorf("/metrics is %d of type %s", status, contentType)
+	}
+	if !strings.HasSuffix(body, "# EOF\n") || !strings.Contains(body, "# UNIT rekey_job_duration_seconds seconds\n") {
+		t.Error("the text is not OpenMetrics with units")
+	}
+}
+
+func TestLabelsStayInTheirClosedSets(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	rig.cfg.Schedules = []config.Schedule{everySecond("nightly", hexID(100))}
+	rig.cfg.Retry.MaxAttempts = 2
+	atlas.script(hexID(1), reply{status: 418, body: "teapot"})
+	atlas.script(hexID(2), reply{status: 599}, reply{reset: true})
+	limited := retryAfter(429, "0")
+	limited.header.Set("RateLimit-Remaining", "7")
+	atlas.script(hexID(3), limited)
+	w := rig.start(t)
+	for n := range 4 {
+		w.publish("incident", x509Disable(hexID(n)).String())
+	}
+	w.publish("some-class-of-somebody", tokenRevoke(leakedToken).String())
+	w.publish("incident", jwksRevoke(hexID(5)).with("kind", "some.kind").String())
+	w.publish("incident", jwksRevoke(hexID(5)).with("account", "some-account").String())
+	w.letters(4) // Refused, exhausted and two that are malformed.
+	w.resultOf(hexID(3))
+	w.resultOf(hexID(100))
+	sets, seen := closedSets(), map[string]bool{}
+	for name, family := range w.families() {
+		if !strings.HasPrefix(name, "rekey_") {
+			continue
+		}
+		for _, sample := range family.GetMetric() {
+			for _, pair := range sample.GetLabel() {
+				checkLabel(t, sets, name, pair.GetName(), pair.GetValue())
+				seen[pair.GetName()+"="+pair.GetValue()] = true
+			}
+		}
+	}
+	for _, want := range []string{"code=418", "code=599", "code=error", "code=202"} {
+		if !seen[want] {
+			t.Errorf("no sample has the label %s", want)
+		}
+	}
+	if got := w.metrics()[`rekey_atlas_bucket_tokens{bucket="x509_project"}`]; got != 7 {
+		t.Errorf("rekey_atlas_bucket_tokens is %v, want 7", got)
+	}
+}
+
+func checkLabel(t *testing.T, sets map[string][]string, metric, label, value string) {
+	t.Helper()
+	switch set, closed := sets[label]; {
+	case closed && !slices.Contains(set, value):
+		t.Errorf("%s has %s=%q, which is not in the closed set", metric, label, value)
+	case label == "code" && value != "error" && (len(value) != 3 || strings.Trim(value, "0123456789") != ""):
+		t.Errorf("%s has the code %q", metric, value)
+	case !closed && label != "code" && label != "goversion":
+		t.Errorf("%s has the label %s, whose values are not known", metric, label)
+	}
+}
+
+func TestMetricsOfQueuesAndDeadLetters(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	rig.cfg.Worker.Concurrency = 1
+	release := make(chan struct{})
+	defer close(release)
+	atlas.script(hexID(0), holding(release))
+	w := rig.start(t)
+	w.publish("incident", x509Disable(hexID(0)).String())
+	atlas.await(t, hexID(0), 1)
+	w.publish("incident", "no JSON")
+	const waiting = 20
+	for n := range waiting {
+		w.publish("rotation", x509Disable(hexID(n+1)).String())
+	}
+	eventually(t, "the gauges to show the queue", func() bool {
+		m := w.metrics()
+		behind := m[`rekey_queue_pending{lane="normal"}`] + m["rekey_queue_waiting"]
+		return behind == waiting && m[`rekey_queue_oldest_seconds{lane="normal"}`] > 0 && m["rekey_dead_letters"] == 1
+	})
+}

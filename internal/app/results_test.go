@@ -1,0 +1,199 @@
+package app_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/jobs"
+)
+
+// everyOutcome makes one job with each outcome that the API alone can bring about, and returns
+// the subjects of their results by project.
+func everyOutcome(t *testing.T) (*worker, *standIn, map[string]string) {
+	t.Helper()
+	rig, atlas := standInRig(t)
+	rig.cfg.Retry.MaxAttempts = 2
+	gone := problem(http.StatusNotFound, "RESOURCE_NOT_FOUND")
+	atlas.script(hexID(1), reply{reset: true}, gone)
+	atlas.script(hexID(2), gone)
+	atlas.script(hexID(3), problem(500, "UNEXPECTED_ERROR").always())
+	w := rig.start(t)
+	subjects := map[string]string{}
+	for n, outcome := range []string{"revoked", "already_gone", "refused", "exhausted"} {
+		w.publish("rotation", x509Disable(hexID(n)).with("reason", "IR-4711").String())
+		subjects[hexID(n)] = "rekey.v1.result.x509-disable." + outcome
+	}
+	w.results(len(subjects))
+	w.settled()
+	return w, atlas, subjects
+}
+
+func TestEveryJobHasExactlyOneResult(t *testing.T) {
+	t.Parallel()
+	w, _, subjects := everyOutcome(t)
+	got := map[string]string{}
+	list := w.results(4)
+	for _, r := range list {
+		got[r.record.Params[jobs.ParamProjectID]] = r.subject
+	}
+	if diff := cmp.Diff(subjects, got); diff != "" || len(list) != len(subjects) {
+		t.Errorf("%d results, on other subjects than wanted (-want +got):\n%s", len(list), diff)
+	}
+}
+
+func TestResultIsACloudEventWithTheLedgersRecord(t *testing.T) {
+	t.Parallel()
+	w, _, _ := everyOutcome(t)
+	client := w.operator()
+	defer client.Close()
+	seen := map[string]bool{}
+	for _, r := range w.results(4) {
+		e := r.event
+		if r.contentType != "application/cloudevents+json" || e.SpecVersion != "1.0" || e.Type != "rekey.job.finished.v1" ||
+			e.DataContentType != "application/json" || e.Source == "" || seen[e.ID] || e.ID == "" {
+			t.Errorf("the envelope of type %q is not that of a CloudEvent: %+v", r.contentType, e)
+		}
+		seen[e.ID] = true
+		if at, err := time.Parse(time.RFC3339Nano, e.Time); err != nil || !at.Equal(r.record.FinishedAt) {
+			t.Errorf("its time is %q, want that of the end, %s", e.Time, r.record.FinishedAt)
+		}
+		record, err := client.Ledger.Find(t.Context(), r.record.JobID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// `job show -o json` prints the record with indents.
+		if diff := cmp.Diff(encoded(record), string(e.Data)); diff != "" {
+			t.Errorf("the data is not the record (-record +data):\n%s", diff)
+		}
+	}
+}
+
+func TestAttemptsAreOnRecord(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	project := hexID(1)
+	limited := retryAfter(429, "1")
+	limited.header.Set("X-Request-Id", "req-1")
+	atlas.script(project, limited, problem(500, "UNEXPECTED_ERROR"), reply{delay: 30 * time.Millisecond})
+	w := rig.start(t)
+	before := time.Now()
+	w.publish("incident", x509Disable(project).with("requested_by", "soar").String())
+	record := w.resultOf(project)
+	if record.RequestedBy != "soar" || record.Origin != jobs.OriginEvent || record.Target != "project/"+project ||
+		record.AttemptCount != 3 || record.AttemptsSpent != 2 || record.AcceptedAt.Before(before.Add(-time.Second)) {
+		t.Fatalf("the record is %s", encoded(record))
+	}
+	type attempt struct {
+		Status    int
+		Code      string
+		Reason    jobs.Reason
+		RequestID string
+		Waits     bool
+	}
+	var got []attempt
+	for i, a := range record.Attempts {
+		got = append(got, attempt{a.Status, a.ErrorCode, a.Reason, a.RequestID, !a.RetryAt.IsZero()})
+		if a.Attempt != i+1 || a.Worker != "worker-1" || a.FinishedAt.Before(a.StartedAt) {
+			t.Errorf("attempt %d is %s", i+1, encoded(a))
+		}
+		if call := atlas.requests(project)[i]; a.StartedAt.After(call.at) || a.FinishedAt.Before(call.answered) {
+			t.Errorf("attempt %d lasts from %s to %s, the call from %s to %s", i+1, a.StartedAt, a.FinishedAt, call.at, call.answered)
+		}
+	}
+	want := []attempt{
+		{Status: 429, Code: "STAND_IN", Reason: jobs.ReasonRateLimited, RequestID: "req-1", Waits: true},
+		{Status: 500, Code: "UNEXPECTED_ERROR", Reason: jobs.ReasonUnavailable, Waits: true},
+		{Status: 202, Reason: jobs.ReasonNone},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the attempts are not as they were (-want +got):\n%s", diff)
+	}
+	if last := record.Attempts[2]; last.DurationMS < 30 {
+		t.Errorf("the last attempt took %v ms, want at least 30", last.DurationMS)
+	}
+}
+
+func TestDeadLettersOfJobsCarryTheirMessageAndTheReason(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	rig.cfg.Retry.MaxAttempts = 2
+	atlas.script(hexID(1), problem(http.StatusNotFound, "RESOURCE_NOT_FOUND"))
+	atlas.script(hexID(2), problem(500, "UNEXPECTED_ERROR").always())
+	w := rig.start(t)
+	sub, err := w.nc.SubscribeSync("rekey.v1.job.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name       string
+		project    string
+		wantCode   string
+		wantReason string
+	}{
+		{name: "refused", project: hexID(1), wantCode: "refused", wantReason: "RESOURCE_NOT_FOUND"},
+		{name: "exhausted", project: hexID(2), wantCode: "exhausted", wantReason: "all 2 attempts are spent"},
+	}
+	for i, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w := w.in(t)
+			ack := w.publish("incident", x509Disable(test.project).String())
+			message, err := sub.NextMsg(patience)
+			if err != nil {
+				t.Fatal(err)
+			}
+			letter := w.letters(i + 1)[i]
+			if letter.Subject != "rekey.v1.dlq.job.x509-disable" {
+				t.Errorf("it is on %s", letter.Subject)
+			}
+			if diff := cmp.Diff(string(message.Data), string(letter.Data)); diff != "" {
+				t.Errorf("it does not carry the job's message (-want +got):\n%s", diff)
+			}
+			checkHeaders(t, letter, map[string]string{
+				"Rekey-Code": test.wantCode, "Rekey-Event-Seq": strconv.FormatUint(ack.Sequence, 10),
+				"Rekey-Event-Subject": "rekey.v1.event.incident",
+				"Rekey-Job-Id":        w.resultOf(test.project).JobID,
+			})
+			if got := letter.Header.Get("Rekey-Reason"); !strings.Contains(got, test.wantReason) {
+				t.Errorf("the reason is %q, want one with %q", got, test.wantReason)
+			}
+		})
+	}
+	w.settled()
+	if got := w.count("REKEY_DLQ"); got != len(tests) {
+		t.Errorf("there are %d dead letters, want %d", got, len(tests))
+	}
+}
+
+func checkHeaders(t *testing.T, msg *jetstream.RawStreamMsg, want map[string]string) {
+	t.Helper()
+	for name, value := range want {
+		if got := msg.Header.Get(name); got != value {
+			t.Errorf("the header %s is %q, want %q", name, got, value)
+		}
+	}
+}
+
+func TestDeadLetterOfATokenShowsItsFingerprintOnly(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	atlas.script(revokePath, jsonReply(http.StatusForbidden, `{"error":"access_denied","error_description":"not from here"}`))
+	w := rig.start(t)
+	w.publish("incident", tokenRevoke(leakedToken).String())
+	letter := w.letters(1)[0]
+	var message struct {
+		Params map[string]string `json:"params"`
+	}
+	if err := json.Unmarshal(letter.Data, &message); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"token": fingerprint(leakedToken)}, message.Params); diff != "" {
+		t.Errorf("the parameters are not as wanted (-want +got):\n%s", diff)
+	}
+}

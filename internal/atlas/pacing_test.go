@@ -1,0 +1,318 @@
+package atlas_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"rekey/internal/atlas"
+	"rekey/internal/jobs"
+)
+
+// limitedAPI answers 429 to the paths that end so, and everything else well.
+type limitedAPI struct {
+	mu      sync.Mutex
+	limited string // End of a path; "" for none.
+	calls   int
+}
+
+func (a *limitedAPI) limit(suffix string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.limited = suffix
+}
+
+func (a *limitedAPI) RoundTrip(req *http.Request) (*http.Response, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.calls++
+	switch {
+	case a.limited != "" && strings.HasSuffix(req.URL.Path, a.limited):
+		return reply(429, "", "Retry-After", "60"), nil
+	case isTokenRequest(req):
+		return issue(bearerToken, 3600), nil
+	case strings.HasSuffix(req.URL.Path, "/revoke"):
+		return reply(200, ""), nil
+	case strings.HasSuffix(req.URL.Path, "/customerX509"):
+		return reply(202, "{}"), nil
+	}
+	return reply(204, ""), nil
+}
+
+// TestPause: which other jobs a 429 holds up. Every job is of the service account, which has
+// no token yet.
+func TestPause(t *testing.T) {
+	const otherProject, otherOrg = "111111111111111111111111", "222222222222222222222222"
+	all := func(t *testing.T) map[string]jobs.Job {
+		return map[string]jobs.Job{
+			"token":         job(t, jobs.TokenRevoke, "service"),
+			"jwks":          job(t, jobs.JWKSRevoke, "service"),
+			"jwks by key":   job(t, jobs.JWKSRevoke, "key"),
+			"idp":           job(t, jobs.IDPDelete, "service"),
+			"mapping":       job(t, jobs.RoleMappingDelete, "service"),
+			"x509":          job(t, jobs.X509Disable, "service"),
+			"x509 by key":   job(t, jobs.X509Disable, "key"),
+			"other project": jobWith(t, jobs.X509Disable, "service", map[string]any{"project_id": otherProject}),
+			"other org": jobWith(t, jobs.RoleMappingDelete, "service", map[string]any{
+				"federation_id": idA, "org_id": otherOrg, "role_mapping_id": idC,
+			}),
+		}
+	}
+	tests := []struct {
+		name, limited string
+		job           string
+		want          []string
+	}{
+		{name: "token endpoint", limited: "/token", job: "jwks", want: []string{"idp", "jwks", "mapping", "other org", "other project", "x509"}},
+		{name: "revocation endpoint", limited: "/revoke", job: "token", want: []string{"token"}},
+		{name: "jwks", limited: "/jwks", job: "jwks", want: []string{"idp", "jwks"}},
+		{name: "idp", limited: idB, job: "idp", want: []string{"idp", "jwks"}},
+		{name: "mapping", limited: idC, job: "mapping", want: []string{"mapping"}},
+		{name: "x509", limited: "/customerX509", job: "x509", want: []string{"x509", "x509 by key"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := &limitedAPI{limited: tt.limited}
+				c := newClient(t, config(api))
+				start := time.Now()
+				revokeFails(t, c, all(t)[tt.job])
+				var held []string
+				for name, j := range all(t) {
+					if until := c.Until(j); until.Equal(start.Add(time.Minute)) {
+						held = append(held, name)
+					} else if !until.IsZero() {
+						t.Errorf("%s is held until %s from now", name, time.Until(until))
+					}
+				}
+				slices.Sort(held)
+				if diff := cmp.Diff(tt.want, held); diff != "" {
+					t.Errorf("held jobs (-want +got):\n%s", diff)
+				}
+				// No call leaves before the moment, although the runner may have let it pass.
+				api.limit("")
+				calls := api.calls
+				pass(time.Minute - 1)
+				f := revokeFails(t, c, all(t)[tt.job])
+				if f.Reason != jobs.ReasonRateLimited || !f.RetryAt.Equal(start.Add(time.Minute)) || f.MaybeEffective || api.calls != calls {
+					t.Errorf("during the pause: %+v (%v) after %d calls", f, f, api.calls-calls)
+				}
+				pass(1)
+				if until := c.Until(all(t)[tt.job]); until.After(time.Now()) {
+					t.Errorf("held until %s after the pause", until)
+				}
+				revokeWorks(t, c, all(t)[tt.job])
+			})
+		})
+	}
+}
+
+// TestPausedTokenBucket holds bearer jobs only while they would need a token.
+func TestPausedTokenBucket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &limitedAPI{}
+		c := newClient(t, config(api))
+		j := job(t, jobs.JWKSRevoke, "service")
+		revokeWorks(t, c, j)
+		api.limit("/token")
+		pass(56 * time.Minute) // The renewal is refused and pauses the bucket.
+		revokeWorks(t, c, j)
+		if until := c.Until(j); !until.IsZero() {
+			t.Errorf("held for %s although there is a token", time.Until(until))
+		}
+		calls := api.calls
+		pass(31 * time.Second)
+		revokeWorks(t, c, j)
+		if got := api.calls - calls; got != 1 {
+			t.Errorf("%d calls during the pause, want 1 without a renewal", got)
+		}
+		pass(3*time.Minute + 28*time.Second)
+		revokeWorks(t, c, j) // Refused again, a second before the token ends.
+		pass(2 * time.Second)
+		if got := time.Until(c.Until(j)); got != 58*time.Second {
+			t.Errorf("held for %s without a token, want 58s", got)
+		}
+	})
+}
+
+func TestPausesAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &store{}
+		api := &limitedAPI{limited: "/jwks"}
+		cfg := config(api)
+		cfg.Pauses = shared
+		first, second := newClient(t, cfg), newClient(t, cfg)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for _, c := range []*atlas.Client{first, second} {
+			wg.Go(func() {
+				if err := c.Run(ctx); err != nil {
+					t.Errorf("Run() = %v", err)
+				}
+			})
+		}
+		synctest.Wait()
+		j := job(t, jobs.JWKSRevoke, "key")
+		revokeFails(t, first, j)
+		if got := time.Until(second.Until(j)); got != time.Minute {
+			t.Errorf("the other worker is held for %s, want 1m", got)
+		}
+		for _, bucket := range shared.announced {
+			if !regexp.MustCompile(`^[A-Za-z0-9._/=-]+$`).MatchString(bucket) {
+				t.Errorf("bucket %q", bucket)
+			}
+		}
+		if diff := cmp.Diff([]string{"federation_account/abcdefgh"}, shared.announced); diff != "" {
+			t.Errorf("announced (-want +got):\n%s", diff)
+		}
+
+		// A pause only grows, is bounded, and foreign keys are left alone.
+		hear := func(bucket string, until time.Time) {
+			for _, apply := range shared.listeners {
+				apply(bucket, until)
+			}
+		}
+		hear("federation_account/abcdefgh", time.Now().Add(time.Second))
+		if got := time.Until(second.Until(j)); got != time.Minute {
+			t.Errorf("after a shorter pause: held for %s, want 1m", got)
+		}
+		hear("federation_account/abcdefgh", time.Now().Add(1000*time.Hour))
+		if got := time.Until(second.Until(j)); got != 6*time.Hour {
+			t.Errorf("after an absurd pause: held for %s, want 6h", got)
+		}
+		hear("no key\n", time.Now().Add(time.Hour))
+		hear(strings.Repeat("x", 300), time.Now().Add(time.Hour))
+		pass(6 * time.Hour)
+		if until := second.Until(j); until.After(time.Now()) {
+			t.Errorf("held until %s after the pause", until)
+		}
+		hear("federation_account/abcdefgh", time.Now())
+		if until := second.Until(j); !until.IsZero() {
+			t.Errorf("held until %s by a pause that is over", until)
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
+// TestPauseStoreFails: the local pause holds, and the log says it once.
+func TestPauseStoreFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &store{broken: errors.New("no KV")}
+		core, logs := observer.New(zap.WarnLevel)
+		cfg := config(&limitedAPI{limited: "/jwks"})
+		cfg.Pauses, cfg.Logger = shared, zap.New(core)
+		c := newClient(t, cfg)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.Run(ctx) }()
+		j := job(t, jobs.JWKSRevoke, "key")
+		for range 3 {
+			revokeFails(t, c, j)
+			if got := time.Until(c.Until(j)); got != time.Minute {
+				t.Errorf("held for %s, want 1m", got)
+			}
+			pass(time.Minute)
+		}
+		if n := logs.Len(); n != 1 || !strings.Contains(fmt.Sprint(logs.All()[0].ContextMap()["error"]), "no KV") {
+			t.Errorf("%d lines in the log: %v", n, logs.All())
+		}
+		shared.mend(nil)
+		revokeFails(t, c, j)
+		pass(2 * time.Second) // Run has found the store again.
+		shared.mu.Lock()
+		if len(shared.announced) != 1 || len(shared.listeners) != 1 {
+			t.Errorf("%d announced, %d listeners after the store came back", len(shared.announced), len(shared.listeners))
+		}
+		shared.mu.Unlock()
+		shared.mend(errors.New("no KV again"))
+		pass(time.Minute)
+		revokeFails(t, c, j)
+		if n := logs.Len(); n != 2 {
+			t.Errorf("%d lines in the log after the second breakdown, want 2", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run() = %v", err)
+		}
+	})
+}
+
+// TestAnnounceAfterTheEnd: what the API said holds for all, although the attempt was cut off.
+func TestAnnounceAfterTheEnd(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	shared := &store{}
+	cfg := config(transportFunc(func(*http.Request) (*http.Response, error) {
+		cancel()
+		return reply(429, "", "Retry-After", "60"), nil
+	}))
+	cfg.Pauses = shared
+	answer, err := newClient(t, cfg).Revoke(ctx, job(t, jobs.JWKSRevoke, "key"))
+	failureOf(t, answer, err)
+	if len(shared.announced) != 1 {
+		t.Errorf("%d pauses announced, want 1", len(shared.announced))
+	}
+}
+
+func TestRunAlone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := newClient(t, config(&limitedAPI{})).Run(ctx); err != nil {
+		t.Errorf("Run() = %v", err)
+	}
+}
+
+func TestRecorder(t *testing.T) {
+	rec := newRecorder()
+	failed := false
+	cfg := config(transportFunc(func(req *http.Request) (*http.Response, error) {
+		switch {
+		case isTokenRequest(req):
+			return issue(bearerToken, 3600), nil
+		case !failed:
+			failed = true
+			return nil, errors.New("connection refused")
+		}
+		return reply(429, "", "RateLimit-Remaining", "7", "RateLimit-Limit", "10", "Retry-After", "30"), nil
+	}))
+	cfg.Recorder = rec
+	c := newClient(t, cfg)
+	revokeFails(t, c, job(t, jobs.X509Disable, "service"))
+	revokeFails(t, c, job(t, jobs.X509Disable, "service"))
+	if diff := cmp.Diff([]string{"token 200", "x509.disable error", "x509.disable 429"}, rec.seen()); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]float64{"x509_project": 7}, rec.tokens); diff != "" {
+		t.Errorf("tokens (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]time.Duration{"x509.disable": 30 * time.Second}, rec.waits); diff != "" {
+		t.Errorf("waits (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"token", "token.revoke", "jwks.revoke", "x509.disable", "idp.delete", "role_mapping.delete"}, atlas.Operations()); diff != "" {
+		t.Errorf("Operations() (-want +got):\n%s", diff)
+	}
+	if !slices.Contains(atlas.Buckets(), "x509_project") || len(atlas.Buckets()) != 5 {
+		t.Errorf("Buckets() = %v", atlas.Buckets())
+	}
+}
+
+func TestUntilOfUnknown(t *testing.T) {
+	c := newClient(t, config(&limitedAPI{}))
+	for _, j := range []jobs.Job{{Kind: jobs.JWKSRevoke, Account: "nobody"}, {Kind: "x", Account: "key"}} {
+		if until := c.Until(j); !until.IsZero() {
+			t.Errorf("Until(%v) = %s", j, until)
+		}
+	}
+}

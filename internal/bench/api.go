@@ -1,0 +1,107 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// api is a stand-in for the Atlas API that answers at once, or after a fixed delay, and
+// remembers when each target was called.
+type api struct {
+	url    string
+	server *http.Server
+	ended  chan error
+	made   atomic.Uint64 // Projects.
+
+	mu    sync.Mutex // Guards delay and calls.
+	delay time.Duration
+	calls map[string]time.Time
+	count int
+}
+
+// startAPI serves the stand-in on a free port of the loopback interface.
+func startAPI(ctx context.Context) (*api, error) {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listening for the stand-in API: %w", err)
+	}
+	a := &api{url: "http://" + listener.Addr().String(), calls: map[string]time.Time{}, ended: make(chan error, 1)}
+	a.server = &http.Server{Handler: a, ReadHeaderTimeout: 10 * time.Second}
+	go func() { a.ended <- a.server.Serve(listener) }()
+	return a, nil
+}
+
+// ServeHTTP mints a token or accepts the call, whose last path element but two is its target.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasSuffix(r.URL.Path, "/oauth/token") {
+		w.Header().Set("Content-Type", "application/json")
+		// A client that is gone needs no answer.
+		_, _ = w.Write([]byte(`{"access_token":"bench","token_type":"Bearer","expires_in":3600}`))
+		return
+	}
+	if delay := a.called(r.URL.Path, time.Now()); delay > 0 {
+		timer := time.NewTimer(delay)
+		defer timer.Stop()
+		<-timer.C
+	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+func (a *api) called(path string, at time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.count++
+	if _, twice := a.calls[path]; !twice {
+		a.calls[path] = at
+	}
+	return a.delay
+}
+
+// reset forgets the calls and sets the delay of the next ones.
+func (a *api) reset(delay time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.calls, a.count, a.delay = map[string]time.Time{}, 0, delay
+}
+
+// at returns when a target was called first.
+func (a *api) at(project string) (time.Time, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at, ok := a.calls[callPath(project)]
+	return at, ok
+}
+
+// targets returns how many targets were called, and how many calls there were.
+func (a *api) targets() (targets, calls int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.calls), a.count
+}
+
+func (a *api) stop() {
+	// The process ends next; what is left of the connections ends with it.
+	_ = a.server.Close()
+	<-a.ended
+}
+
+func callPath(project string) string {
+	return "/api/atlas/v2/groups/" + project + "/userSecurity/customerX509"
+}
+
+// newProject makes up a project id that was not used before.
+func (a *api) newProject() string { return fmt.Sprintf("%024x", a.made.Add(1)) }
+
+// slow sets the delay of the calls from now on.
+func (a *api) slow(delay time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.delay = delay
+}

@@ -1,0 +1,158 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// process is a worker that runs as a process of its own, as users run it.
+type process struct {
+	cmd  *exec.Cmd
+	http string
+	nc   *nats.Conn
+	js   jetstream.JetStream
+	log  string
+}
+
+// workerConfig is the configuration of a measured worker.
+const workerConfig = `nats:
+  url: %q
+  namespace: %s
+  embedded: {listen: "%s", store_dir: %q}
+atlas:
+  base_url: %s
+  accounts: [{name: bench, client_id: mdb_sa_id_be4c00000000000000000001, client_secret_env: REKEY_BENCH_SECRET}]
+worker: {concurrency: %d}
+http: {listen: "%s"}
+log: {level: warn}
+`
+
+// namespace keeps the benchmark's streams apart on an external server.
+const namespace = "rekey-bench"
+
+// startWorker starts `BINARY run` in a folder, with an embedded server or, when url is not
+// empty, with an external one, and waits until it is ready.
+func startWorker(ctx context.Context, binary, dir, url, api string, concurrency int) (*process, error) {
+	natsAddress, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	httpAddress, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "worker.yaml")
+	text := fmt.Sprintf(workerConfig, url, namespace, natsAddress, filepath.Join(dir, "store"), api, concurrency, httpAddress)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	p := &process{http: httpAddress, log: filepath.Join(dir, "worker.log")}
+	log, err := os.Create(p.log)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() //nolint:errcheck // The child has its own handle.
+	p.cmd = exec.CommandContext(ctx, binary, "run", "-c", file) //nolint:gosec // Our own binary.
+	p.cmd.Stderr, p.cmd.Env = log, append(os.Environ(), "REKEY_BENCH_SECRET=bench")
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting the worker: %w", err)
+	}
+	if url == "" {
+		url = "nats://" + natsAddress
+	}
+	if err := p.connect(ctx, url); err != nil {
+		return nil, errors.Join(err, p.stop())
+	}
+	return p, nil
+}
+
+// connect waits until the worker is ready and connects to its server.
+func (p *process) connect(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("the worker is not ready after 30 s"))
+	defer cancel()
+	for !p.ready(ctx) {
+		timer := time.NewTimer(20 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			said, _ := os.ReadFile(p.log) //nolint:errcheck // It only explains.
+			return fmt.Errorf("%w; it said: %s", context.Cause(ctx), said)
+		case <-timer.C:
+		}
+	}
+	nc, err := nats.Connect(url)
+	if err != nil {
+		return fmt.Errorf("connecting to the worker's NATS: %w", err)
+	}
+	p.nc = nc
+	p.js, err = jetstream.New(nc)
+	return err
+}
+
+func (p *process) ready(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.http+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	return errors.Join(err, res.Body.Close()) == nil && res.StatusCode == http.StatusOK
+}
+
+// rss is the memory of the process in bytes, or 0 where the system does not tell.
+func (p *process) rss() int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+			if err == nil {
+				return kib << 10
+			}
+		}
+	}
+	return 0
+}
+
+// stop ends the worker as an operator would, and waits for it.
+func (p *process) stop() error {
+	if p.nc != nil {
+		p.nc.Close()
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stopping the worker: %w", err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		return fmt.Errorf("the worker ended badly: %w", err)
+	}
+	return nil
+}
+
+// freePort returns an address on the loopback interface that nobody listens on now.
+func freePort(ctx context.Context) (string, error) {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("looking for a free port: %w", err)
+	}
+	return listener.Addr().String(), listener.Close()
+}

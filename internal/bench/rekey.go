@@ -1,0 +1,146 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+func request(project, lane string) []byte {
+	return fmt.Appendf(nil, `{"kind":"x509.disable","lane":%q,"params":{"project_id":%q}}`, lane, project)
+}
+
+const eventSubject = namespace + ".v1.event.rotation"
+
+// throughput publishes n events as fast as the server takes them and returns jobs per
+// second, from the first publication until the last result.
+func (p *process) throughput(ctx context.Context, a *api, n int) (float64, error) {
+	a.reset(0)
+	begun := time.Now()
+	results, stop, err := p.results(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer stop()
+	if err := p.publish(ctx, a, n, "normal"); err != nil {
+		return 0, err
+	}
+	if err := drain(ctx, results, n); err != nil {
+		return 0, err
+	}
+	took := time.Since(begun)
+	if targets, calls := a.targets(); targets != n || calls != n {
+		return 0, fmt.Errorf("%d jobs made %d calls of %d targets", n, calls, targets)
+	}
+	return float64(n) / took.Seconds(), nil
+}
+
+// latency returns how long n events, one after the other, took from before they were
+// published until the call came in.
+func (p *process) latency(ctx context.Context, a *api, n int) ([]time.Duration, error) {
+	return oneByOne(ctx, a, n, func(project string) error {
+		_, err := p.js.Publish(ctx, eventSubject, request(project, "normal"))
+		return err
+	})
+}
+
+// overtaking fills the bulk lane with n jobs whose calls take a while, publishes urgent
+// events in between, and returns how long these took until their call.
+func (p *process) overtaking(ctx context.Context, a *api, n, urgent int, call time.Duration) ([]time.Duration, error) {
+	a.slow(fillingCall)
+	if err := p.publish(ctx, a, n, "bulk"); err != nil {
+		return nil, err
+	}
+	if err := p.takenIn(ctx); err != nil {
+		return nil, err
+	}
+	a.slow(call)
+	took := make([]time.Duration, 0, urgent)
+	for range urgent {
+		target := a.newProject()
+		begun := time.Now()
+		if _, err := p.js.Publish(ctx, namespace+".v1.event.incident", request(target, "urgent")); err != nil {
+			return nil, err
+		}
+		at, err := awaitCall(ctx, a, target)
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, at.Sub(begun))
+	}
+	return took, nil
+}
+
+// fillingCall is how long a call takes while the backlog is built up: it must not melt away.
+const fillingCall = 2 * time.Second
+
+// takenIn waits until all events have become jobs.
+func (p *process) takenIn(ctx context.Context) error {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		cons, err := p.js.Consumer(ctx, "REKEY-BENCH_EVENTS", "intake")
+		if err != nil {
+			return err
+		}
+		if info := cons.CachedInfo(); info.NumPending == 0 && info.NumAckPending == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+		}
+	}
+}
+
+func (p *process) publish(ctx context.Context, a *api, n int, lane string) error {
+	for range n {
+		if _, err := p.js.PublishAsync(eventSubject, request(a.newProject(), lane)); err != nil {
+			return fmt.Errorf("publishing events: %w", err)
+		}
+	}
+	select {
+	case <-p.js.PublishAsyncComplete():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// results delivers one value for every result from now on.
+func (p *process) results(ctx context.Context) (<-chan struct{}, func(), error) {
+	stream, err := p.js.Stream(ctx, "REKEY-BENCH_RESULTS")
+	if err != nil {
+		return nil, nil, err
+	}
+	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy, HeadersOnly: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	got := make(chan struct{}, 1024)
+	consuming, err := cons.Consume(func(jetstream.Msg) {
+		select {
+		case got <- struct{}{}:
+		case <-ctx.Done():
+		}
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return got, consuming.Stop, nil
+}
+
+// drain waits for n results.
+func drain(ctx context.Context, results <-chan struct{}, n int) error {
+	for i := range n {
+		select {
+		case <-results:
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d results came: %w", i, n, context.Cause(ctx))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,252 @@
+package bus
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+
+	"rekey/internal/jobs"
+)
+
+func TestDeadEvent(t *testing.T) {
+	t.Parallel()
+	why := errors.Join(&jobs.Malformed{Field: "kind", Line: 2, Detail: "is odd"}, &jobs.Malformed{Detail: "second\r\nline"})
+	event := jobs.Event{EventRef: jobs.EventRef{Source: "/soar", ID: "id\n1", Subject: "rekey.v1.event.incident", Seq: 42, At: moment}}
+	reference := map[string][]string{
+		HeaderCode: {"malformed"}, HeaderReason: {"line 2: kind: is odd; second; line"},
+		HeaderEventSource: {"/soar"}, HeaderEventID: {"id; 1"}, HeaderEventSubject: {"rekey.v1.event.incident"}, HeaderEventSeq: {"42"},
+	}
+	merge := func(more map[string][]string) map[string][]string {
+		all := map[string][]string{}
+		for _, h := range []map[string][]string{reference, more} {
+			for key, values := range h {
+				all[key] = values
+			}
+		}
+		return all
+	}
+	long := strings.Repeat("x", 1000)
+	tests := []struct {
+		name       string
+		header     nats.Header
+		data       string
+		limit      int
+		wantHeader map[string][]string
+		wantData   string
+	}{
+		{name: "nothing to hide", data: plain, limit: 1000, wantHeader: merge(nil), wantData: plain},
+		{
+			name: "headers that act on a stream are left out", data: plain, limit: 1000,
+			header: nats.Header{
+				"ce-id": {"1"}, "X": {"a", "b"}, nats.MsgIdHdr: {"m"}, "Nats-Rollup": {"all"}, "nats-ttl": {"1s"}, "NATS-EXPECTED-STREAM": {"x"},
+				HeaderJobID: {"forged"}, "rekey-code": {"forged"},
+			},
+			wantHeader: merge(map[string][]string{"ce-id": {"1"}, "X": {"a", "b"}}), wantData: plain,
+		},
+		{
+			name: "secrets in headers", data: plain, limit: 1000,
+			header:     nats.Header{"Authorization": {"Bearer " + canary}, "X-Api-Key": {canary, ""}, "X": {"see " + webToken}},
+			wantHeader: merge(map[string][]string{"Authorization": {mark("Bearer " + canary)}, "X-Api-Key": {mark(canary), ""}, "X": {"see " + mark(webToken)}}),
+			wantData:   plain,
+		},
+		{
+			name: "secret in the payload", data: `{"params":{"token":"` + canary + `"}}`, limit: 1000,
+			wantHeader: merge(map[string][]string{HeaderRedacted: {"true"}}), wantData: `{"params":{"token":"` + mark(canary) + `"}}`,
+		},
+		{
+			name: "over the limit", data: long, limit: 100,
+			wantHeader: merge(map[string][]string{HeaderTruncated: {"1000"}}), wantData: long[:100],
+		},
+		{name: "at the limit", data: long, limit: 1000, wantHeader: merge(nil), wantData: long},
+		{
+			name: "over a large limit", data: strings.Repeat("x", 110_000), limit: 100_000,
+			wantHeader: merge(map[string][]string{HeaderTruncated: {"110000"}}), wantData: strings.Repeat("x", cutPayload),
+		},
+		{
+			name: "marks make it longer than the limit", data: `{"token":["abcdefgh"]}`, limit: 25,
+			wantHeader: merge(map[string][]string{HeaderTruncated: {"22"}, HeaderRedacted: {"true"}}), wantData: `{"token":["[redacted sha2`,
+		},
+		{name: "nothing fits", data: plain, limit: 0, wantHeader: merge(map[string][]string{HeaderTruncated: {fmt.Sprint(len(plain))}}), wantData: ""},
+		{
+			name: "large headers", data: plain, limit: 1000,
+			header:     nats.Header{"A": {"1"}, "B": {strings.Repeat("b", cutHeaders)}, "C": {"3"}},
+			wantHeader: merge(map[string][]string{"A": {"1"}}), wantData: plain,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := incoming{subject: "rekey.v1.event.incident", header: tt.header, data: []byte(tt.data), seq: 42, at: moment}
+			msg := NewNames("rekey").deadEvent(m, event, why, tt.limit)
+			if msg.Subject != "rekey.v1.dlq.event" {
+				t.Errorf("the subject is %s", msg.Subject)
+			}
+			if diff := cmp.Diff(tt.wantHeader, map[string][]string(msg.Header)); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(tt.wantData, string(msg.Data)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestDeadEventNamesTheKind(t *testing.T) {
+	t.Parallel()
+	event := jobs.Event{Request: jobs.Request{Kind: jobs.IDPDelete}}
+	msg := NewNames("rekey").deadEvent(incoming{}, event, errors.New("unknown account"), 100)
+	if got := msg.Header.Get(HeaderKind); got != "idp.delete" {
+		t.Errorf("the kind is %q", got)
+	}
+}
+
+func TestHeaderText(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, text, want string }{
+		{"nothing", "", ""},
+		{"one line", "all is well", "all is well"},
+		{"lines", "a\nb\r\n\nc\r", "a; b; c"},
+		{"invalid UTF-8", "a\xffb", "a?b"},
+		{"secret", "token " + webToken, "token " + mark(webToken)},
+		{"secret over two lines", "mdb_sa_sk_abc\ndef", mark("mdb_sa_sk_abc") + "; def"},
+		{"long", strings.Repeat("é", 2000), strings.Repeat("é", 1024) + "…"},
+		{"long, cut within a rune", "x" + strings.Repeat("é", 2000), "x" + strings.Repeat("é", 1023) + "…"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := headerText(tt.text); got != tt.want || !utf8.ValidString(got) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// A dead letter must always be smaller than what the server takes: one that is refused
+// would make its event come again for ever.
+func TestDeadLettersAlwaysFit(t *testing.T) {
+	t.Parallel()
+	log, _ := newLogs()
+	const maxPayload = 128 << 10
+	server := startServer(t, EmbeddedConfig{StoreDir: t.TempDir(), MaxPayload: maxPayload, Logger: log})
+	conn := dial(t, ConnectConfig{Embedded: server, Logger: log})
+	r := &rig{server: server, conn: conn, names: NewNames("rekey"), log: log}
+	if err := (Layout{Names: r.names, Logger: log}).Ensure(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	room := maxPayload - 100
+	tests := []struct {
+		name   string
+		header nats.Header
+		data   string
+	}{
+		{name: "payload only", data: strings.Repeat("x", room)},
+		{name: "headers only", header: nats.Header{"X": {strings.Repeat("x", room)}}},
+		{name: "half and half", header: nats.Header{"X": {strings.Repeat("x", room/2)}}, data: strings.Repeat("x", room/2)},
+		{name: "many headers", header: nats.Header{"X": strings.Split(strings.Repeat("x", room/20), "")}, data: "x"},
+		{name: "secrets that grow", data: `{"token":[` + strings.Repeat(`"a",`, room/8) + `"b"]}`},
+		{name: "long reason", data: strings.Repeat(`"`, room/2)},
+	}
+	for i, tt := range tests {
+		m := incoming{subject: r.names.Event("x"), header: tt.header, data: []byte(tt.data), seq: uint64(i), at: moment}
+		err := conn.buryEvent(t.Context(), r.names, m, jobs.Event{}, errors.New(strings.Repeat(tt.name+"\n", 10_000)))
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	if got := r.stored(t, r.names.DeadLetters()); got != len(tests) {
+		t.Errorf("%d dead letters, want %d", got, len(tests))
+	}
+}
+
+func TestDeadJob(t *testing.T) {
+	t.Parallel()
+	job := newTokenJob(t, "job1", canary)
+	record := jobs.NewRecord(job)
+	record.State, record.Outcome, record.Detail = jobs.StateDone, jobs.OutcomeRefused, "forbidden: no\nrole"
+	msg, err := NewAnnouncer(nil, NewNames("rekey")).deadJob(job, record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]string{
+		HeaderReason: {"forbidden: no; role"}, HeaderCode: {"refused"}, HeaderJobID: {"job1"}, HeaderKind: {"token.revoke"},
+		HeaderEventSource: {"nats:REKEY_EVENTS"}, HeaderEventID: {"seq:7:1"}, HeaderEventSubject: {"rekey.v1.event.incident"}, HeaderEventSeq: {"7"},
+	}
+	if diff := cmp.Diff(want, map[string][]string(msg.Header)); diff != "" {
+		t.Error(diff)
+	}
+	if msg.Subject != "rekey.v1.dlq.job.token-revoke" {
+		t.Errorf("the subject is %s", msg.Subject)
+	}
+	var got jobMessage
+	if err := json.Unmarshal(msg.Data, &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(newJobMessage(job, map[string]string{"token": fingerprint(canary)}), got); diff != "" {
+		t.Error(diff)
+	}
+	if strings.Contains(string(msg.Data), canary) {
+		t.Error("the dead letter has the secret")
+	}
+}
+
+func TestDeadLettersListAndShow(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	dead, err := OpenDeadLetters(t.Context(), r.conn, r.names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err := dead.List(t.Context(), 10); err != nil || len(list) != 0 {
+		t.Errorf("an empty stream lists %d letters, error %v", len(list), err)
+	}
+	for i := range 4 {
+		m := incoming{subject: r.names.Event("x"), data: []byte("payload"), seq: uint64(i + 1), at: moment}
+		if err := r.conn.buryEvent(t.Context(), r.names, m, jobs.Event{EventRef: jobs.EventRef{Source: "/s", ID: "1", Seq: m.seq}}, errors.New("bad")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := dead.stream.DeleteMsg(t.Context(), 3); err != nil {
+		t.Fatal(err)
+	}
+	numbers := func(limit int) (got []uint64) {
+		list, err := dead.List(t.Context(), limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, letter := range list {
+			if letter.Payload != "" || letter.Header != nil {
+				t.Errorf("letter %d is listed with payload or headers", letter.Number)
+			}
+			got = append(got, letter.Number)
+		}
+		return got
+	}
+	if diff := cmp.Diff([]uint64{4, 2, 1}, numbers(10)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]uint64{4, 2}, numbers(2)); diff != "" {
+		t.Error(diff)
+	}
+	letter, err := dead.Show(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if letter.Payload != "payload" || letter.Reason != "bad" || letter.Code != "malformed" || letter.Event.Seq != 2 || letter.At.IsZero() {
+		t.Errorf("the letter is %+v", letter)
+	}
+	for _, number := range []uint64{3, 99} {
+		if _, err := dead.Show(t.Context(), number); !errors.Is(err, jobs.ErrNotFound) {
+			t.Errorf("letter %d: error %v", number, err)
+		}
+	}
+	if _, err := OpenDeadLetters(t.Context(), r.conn, NewNames("other")); err == nil {
+		t.Error("the dead letters of a namespace without streams were opened")
+	}
+}

@@ -1,0 +1,293 @@
+package bus
+
+import (
+	"encoding/base64"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+
+	"rekey/internal/jobs"
+)
+
+// plain is a valid request.
+const plain = `{"kind":"x509.disable","params":{"project_id":"` + hexA + `"}}`
+
+// structured is a CloudEvent in structured mode with these members.
+func structured(members ...string) string { return "{" + strings.Join(members, ",") + "}" }
+
+// envelope are the members that every CloudEvent needs.
+func envelope(id, source string) []string {
+	return []string{`"specversion":"1.0"`, `"type":"` + TypeRequested + `"`, `"id":"` + id + `"`, `"source":"` + source + `"`}
+}
+
+// binary are the headers of a CloudEvent in binary mode.
+func binary(id, source string) nats.Header {
+	return nats.Header{"ce-specversion": {"1.0"}, "ce-type": {TypeRequested}, "ce-id": {id}, "ce-source": {source}}
+}
+
+// with adds a header.
+func with(h nats.Header, key, value string) nats.Header {
+	h[key] = []string{value}
+	return h
+}
+
+func message(data string, h nats.Header) incoming {
+	return incoming{subject: "rekey.v1.event.incident", header: h, data: []byte(data), seq: 42, at: moment, redelivered: true}
+}
+
+func TestDecodeEventUnderstands(t *testing.T) {
+	t.Parallel()
+	const bySeq, byCE = "seq:42:1772334245678000000", "id-1"
+	tests := []struct {
+		name       string
+		data       string
+		header     nats.Header
+		wantSource string
+		wantID     string
+	}{
+		{name: "plain JSON", data: plain, wantSource: "nats:REKEY_EVENTS", wantID: bySeq},
+		{name: "plain JSON with white space", data: "\n " + plain + "\n", wantSource: "nats:REKEY_EVENTS", wantID: bySeq},
+		{
+			name: "plain JSON with a message id", data: plain, header: nats.Header{nats.MsgIdHdr: {"abc"}},
+			wantSource: "nats:REKEY_EVENTS", wantID: "id:abc",
+		},
+		{
+			name: "plain JSON whose message id looks like a sequence", data: plain, header: nats.Header{nats.MsgIdHdr: {bySeq}},
+			wantSource: "nats:REKEY_EVENTS", wantID: "id:" + bySeq,
+		},
+		{
+			name: "structured CloudEvent", data: structured(append(envelope("id-1", "/soar"), `"data":`+plain)...),
+			wantSource: "/soar", wantID: byCE,
+		},
+		{
+			name: "structured CloudEvent beats the message id", data: structured(append(envelope("id-1", "/soar"), `"data":`+plain)...),
+			header: nats.Header{nats.MsgIdHdr: {"abc"}}, wantSource: "/soar", wantID: byCE,
+		},
+		{
+			name: "structured CloudEvent with extensions, time and subject",
+			data: structured(append(envelope("id-1", "/soar"), `"traceparent":"00-1"`, `"time":"2026-01-01T00:00:00Z"`, `"subject":"s"`,
+				`"datacontenttype":"application/json; charset=utf-8"`, `"data":`+plain)...),
+			wantSource: "/soar", wantID: byCE,
+		},
+		{
+			name: "structured CloudEvent with data_base64",
+			data: structured(append(envelope("id-1", "/soar"), `"data_base64":"`+base64.StdEncoding.EncodeToString([]byte(plain))+`"`)...),
+
+			wantSource: "/soar", wantID: byCE,
+		},
+		{
+			name:   "structured CloudEvent under its content type, with attributes among the headers",
+			data:   structured(append(envelope("id-1", "/soar"), `"data":`+plain)...),
+			header: with(binary("of the bridge", "/bridge"), "content-type", "application/cloudevents+json; charset=UTF-8"),
+
+			wantSource: "/soar", wantID: byCE,
+		},
+		{name: "binary CloudEvent", data: plain, header: binary("id-1", "/soar"), wantSource: "/soar", wantID: byCE},
+		{
+			name: "binary CloudEvent with a content type", data: plain,
+			header: with(binary("id-1", "/soar"), "Content-Type", "application/json"), wantSource: "/soar", wantID: byCE,
+		},
+		{
+			name: "binary CloudEvent in any case", data: plain,
+			header:     nats.Header{"CE-SpecVersion": {"1.0"}, "Ce-Type": {TypeRequested}, "cE-iD": {"id-1"}, "CE-SOURCE": {"/soar"}},
+			wantSource: "/soar", wantID: byCE,
+		},
+		{
+			name: "binary CloudEvent with percent-encoding", data: plain,
+			header: binary("caf%C3%A9%20%2525", "/soar%20one"), wantSource: "/soar one", wantID: "café %25",
+		},
+		{
+			name: "binary CloudEvent with a lone percent sign", data: plain,
+			header: binary("100%", "/soar"), wantSource: "/soar", wantID: "100%",
+		},
+		{
+			name: "binary CloudEvent with an attribute in two spellings", data: plain,
+			header: with(binary("id-2", "/soar"), "Ce-Id", "id-1"), wantSource: "/soar", wantID: byCE,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e, err := NewNames("rekey").decodeEvent(message(tt.data, tt.header))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := jobs.EventRef{Source: tt.wantSource, ID: tt.wantID, Subject: "rekey.v1.event.incident", Seq: 42, At: moment}
+			if diff := cmp.Diff(want, e.EventRef); diff != "" {
+				t.Error(diff)
+			}
+			if e.Class != "incident" || !e.Redelivered {
+				t.Errorf("class %q, redelivered %v", e.Class, e.Redelivered)
+			}
+			if e.Request.Kind != jobs.X509Disable || e.Request.Params.Get(jobs.ParamProjectID) != hexA {
+				t.Errorf("request: %+v", e.Request)
+			}
+		})
+	}
+}
+
+func TestDecodeEventRejects(t *testing.T) {
+	t.Parallel()
+	ce := func(members ...string) string { return structured(append(envelope("id-1", "/soar"), members...)...) }
+	tests := []struct {
+		name   string
+		data   string
+		header nats.Header
+		want   []string // Parts of the error, one mistake each.
+		wantID string   // The event's id as far as it is known; "" is its place in the stream.
+	}{
+		{name: "nothing", want: []string{"the payload is empty"}},
+		{name: "text", data: "hello", want: []string{"is no JSON"}},
+		{name: "array", data: "[]", want: []string{"must be a JSON object, not an array"}},
+		{name: "two documents", data: plain + plain, want: []string{"behind the JSON object"}},
+		{name: "cut off", data: plain[:30], want: []string{"ends too early"}},
+		{name: "invalid UTF-8", data: "{\"kind\":\"\xff\"}", want: []string{"invalid UTF-8 at byte 9"}},
+		{name: "too large", data: `{"reason":"` + strings.Repeat("x", jobs.MaxEventBytes) + `"}`, want: []string{"the limit is 1048576"}},
+		{name: "deep nesting", data: strings.Repeat(`{"a":`, 10_000) + "1" + strings.Repeat("}", 10_000), want: []string{"nested more than"}},
+		{name: "deep nesting of arrays", data: `{"a":` + strings.Repeat("[", 100_000), want: []string{"nested more than"}},
+		{name: "no kind", data: `{"params":{}}`, want: []string{"kind: is required"}},
+		{name: "unknown kind", data: `{"kind":"token.delete"}`, want: []string{"kind: unknown kind"}},
+		{
+			name: "several mistakes", data: `{"kind":"x509.disable","params":{"project":"x"},"lane":"fast"}`,
+			want: []string{"lane: unknown lane", "params.project: unknown parameter", "params.project_id: required"},
+		},
+		{name: "long message id", data: plain, header: nats.Header{nats.MsgIdHdr: {strings.Repeat("i", 600)}}, want: []string{"more than 512 bytes"}, wantID: "id:" + strings.Repeat("i", 600)},
+		{name: "message id of bytes", data: plain, header: nats.Header{nats.MsgIdHdr: {"a\xffb"}}, want: []string{"Nats-Msg-Id: must not contain control"}, wantID: "id:a\xffb"},
+
+		{name: "structured: nothing but a version", data: `{"specversion":"1.0"}`, want: []string{"id: is required", "source: is required", "type: is required"}},
+		{name: "structured: empty id", data: structured(append(envelope("", "/soar"), `"data":`+plain)...), want: []string{"id: is required"}},
+		{name: "structured: id is a number", data: `{"specversion":"1.0","type":"` + TypeRequested + `","id":7,"source":"/s","data":` + plain + `}`, want: []string{"id: must be a string"}},
+		{name: "structured: id with a line break", data: structured(append(envelope(`a\nb`, "/soar"), `"data":`+plain)...), want: []string{"id: must not contain control"}},
+		{name: "structured: long source", data: structured(append(envelope("1", strings.Repeat("s", 513)), `"data":`+plain)...), want: []string{"source: has more than 512 bytes"}},
+		{name: "structured: source is no URI reference", data: structured(append(envelope("1", "%zz"), `"data":`+plain)...), want: []string{"source: must be a URI reference"}},
+		{name: "structured: version 0.3", data: strings.Replace(ce(`"data":`+plain), `"1.0"`, `"0.3"`, 1), want: []string{"specversion: only 1.0"}},
+		{name: "structured: version is a number", data: strings.Replace(ce(`"data":`+plain), `"1.0"`, `1.0`, 1), want: []string{"specversion: must be a string"}},
+		{name: "structured: unknown type", data: strings.Replace(ce(`"data":`+plain), TypeRequested, "com.example.alert", 1), want: []string{"type: no rule for this type"}},
+		{name: "structured: no data", data: ce(), want: []string{"data: is required"}, wantID: "id-1"},
+		{name: "structured: data is text", data: ce(`"data":"x"`), want: []string{"data: must be an object, not a string"}, wantID: "id-1"},
+		{name: "structured: data is no JSON", data: ce(`"datacontenttype":"text/xml"`, `"data":`+plain), want: []string{"datacontenttype: must be JSON"}, wantID: "id-1"},
+		{name: "structured: bad base64", data: ce(`"data_base64":"***"`), want: []string{"data_base64: is no base64"}, wantID: "id-1"},
+		{name: "structured: base64 of bytes", data: ce(`"data_base64":"/w=="`), want: []string{"invalid UTF-8 at byte 0"}, wantID: "id-1"},
+		{name: "structured: mistake in the data", data: ce(`"data":{"kind":"x509.disable"}`), want: []string{"params.project_id: required"}, wantID: "id-1"},
+		{
+			name: "structured: content type without a version", data: plain,
+			header: nats.Header{"Content-Type": {cloudEventsJSON}}, want: []string{"specversion: is required", "id: is required", "source: is required", "type: is required"},
+		},
+
+		{name: "binary: id only", data: plain, header: nats.Header{"ce-id": {"1"}}, want: []string{"specversion: is required", "source: is required", "type: is required"}},
+		{name: "binary: wrong version", data: plain, header: with(binary("1", "/s"), "ce-specversion", "2.0"), want: []string{"specversion: only 1.0"}},
+		{name: "binary: unknown type", data: plain, header: with(binary("1", "/s"), "ce-type", "x"), want: []string{"type: no rule"}},
+		{name: "binary: id of encoded bytes", data: plain, header: binary("%FF", "/s"), want: []string{"id: must not contain control"}},
+		{name: "binary: content type", data: plain, header: with(binary("id-1", "/s"), "CONTENT-TYPE", "application/xml"), want: []string{"datacontenttype: must be JSON"}, wantID: "id-1"},
+		{name: "binary: unreadable content type", data: plain, header: with(binary("id-1", "/s"), "content-type", ";"), want: []string{"datacontenttype: must be JSON"}, wantID: "id-1"},
+		{name: "binary: no data", header: binary("id-1", "/s"), want: []string{"the payload is empty"}, wantID: "id-1"},
+		{name: "binary: mistake in the data", data: `{"kind":1}`, header: binary("id-1", "/s"), want: []string{"kind: must be a string, not a number"}, wantID: "id-1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e, err := NewNames("rekey").decodeEvent(message(tt.data, tt.header))
+			if !onlyMalformed(err) {
+				t.Fatalf("the error is %T %v", err, err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error lacks %q:\n%v", want, err)
+				}
+			}
+			if got := strings.Count(err.Error(), "\n") + 1; got != len(tt.want) {
+				t.Errorf("%d mistakes, want %d:\n%v", got, len(tt.want), err)
+			}
+			want := tt.wantID
+			if want == "" {
+				want = "seq:42:1772334245678000000"
+			}
+			if e.ID != want || e.Seq != 42 {
+				t.Errorf("the event is called %q (%d), want %q", e.ID, e.Seq, want)
+			}
+		})
+	}
+}
+
+// onlyMalformed reports whether err is one or more *jobs.Malformed and nothing else.
+func onlyMalformed(err error) bool {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range joined.Unwrap() {
+			if !onlyMalformed(one) {
+				return false
+			}
+		}
+		return len(joined.Unwrap()) > 0
+	}
+	_, ok := errors.AsType[*jobs.Malformed](err)
+	return ok
+}
+
+// FuzzDecodeEvent holds that no message is too odd to be told what is wrong with it, and
+// that what is said repeats no value: the canary stands wherever a value can stand.
+func FuzzDecodeEvent(f *testing.F) {
+	f.Add(plain, "", "", "")
+	f.Add(`{"kind":"token.revoke","params":{"token":"CANARY"}}`, "", "", "")
+	f.Add(`{"kind":"token.revoke","params":{"tokn":"CANARY"}}`, "", "", "")
+	f.Add(`{"kind":"CANARY","lane":"CANARY","params":["CANARY"],"account":7}`, "", "", "id")
+	f.Add(structured(append(envelope("CANARY", "/s"), `"data":{"kind":"x509.disable","params":{"project_id":"CANARY"}}`)...), "", "", "")
+	f.Add(structured(`"specversion":"CANARY"`, `"type":"CANARY"`, `"source":"%zzCANARY"`), "content-type", "application/cloudevents+json", "")
+	f.Add(structured(append(envelope("1", "/s"), `"data_base64":"CANARY"`)...), "", "", "")
+	f.Add(plain, "ce-id", "CANARY", "")
+	f.Add(plain, "Ce-Type", "%43ANARY", "")
+	f.Add(`{"a":`, "CE-SPECVERSION", "1.0", "x")
+	f.Add(`{"kind":"x509.disable",CANARY}`, "", "", "")
+	f.Add(`{"expires_at":"CANARY","kind":"x509.disable"}`, "", "", "")
+	f.Fuzz(func(t *testing.T, data, key, value, msgID string) {
+		plant := strings.NewReplacer("CANARY", canary)
+		h := nats.Header{}
+		if key != "" {
+			h[key] = []string{plant.Replace(value)}
+		}
+		if msgID != "" {
+			h[nats.MsgIdHdr] = []string{msgID}
+		}
+		e, err := NewNames("rekey").decodeEvent(message(plant.Replace(data), h))
+		if err == nil {
+			if e.Request.Kind == "" || e.ID == "" || e.Source == "" {
+				t.Errorf("understood an event without kind or identity: %+v", e)
+			}
+			return
+		}
+		if !onlyMalformed(err) {
+			t.Errorf("the error is %T: %v", err, err)
+		}
+		if text := err.Error() + headerText(err.Error()); strings.Contains(text, canary) && !namesCanary(data) {
+			t.Errorf("the error repeats a value: %s", text)
+		}
+	})
+}
+
+// namesCanary reports whether the canary is part of a member's name: names are repeated,
+// so that people find their mistake. In text that is no JSON nothing is repeated.
+func namesCanary(data string) bool {
+	doc, err := jobs.ParseDocument([]byte(data))
+	if err != nil {
+		return strings.Contains(err.Error(), "CANARY")
+	}
+	var inNames func(v any) bool
+	inNames = func(v any) bool {
+		members, _ := v.(map[string]any)
+		for name, inner := range members {
+			if strings.Contains(name, "CANARY") || inNames(inner) {
+				return true
+			}
+		}
+		return false
+	}
+	if encoded, ok := doc.Fields["data_base64"].(string); ok {
+		inner, err := base64.StdEncoding.DecodeString(encoded)
+		if err == nil && namesCanary(string(inner)) {
+			return true
+		}
+	}
+	return inNames(doc.Fields)
+}

@@ -1,0 +1,127 @@
+package bus
+
+import (
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+	"rekey/internal/secret"
+)
+
+// states records what OnState is told.
+type states struct {
+	mu   sync.Mutex // Guards list.
+	list []bool
+}
+
+func (s *states) on(connected bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = append(s.list, connected)
+}
+
+func (s *states) get() []bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]bool(nil), s.list...)
+}
+
+// freePort is an address where nobody listens.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+func TestConnectBeforeTheServerIsUp(t *testing.T) {
+	t.Parallel()
+	address := freePort(t)
+	if _, err := Connect(ConnectConfig{URL: "nats://" + address, Logger: zap.NewNop()}); err == nil {
+		t.Fatal("without Wait there must be a server")
+	}
+	var seen states
+	conn := dial(t, ConnectConfig{URL: "nats://" + address, Wait: true, OnState: seen.on})
+	if err := conn.Ready(); err == nil || !strings.Contains(err.Error(), "not connected to NATS") {
+		t.Errorf("before the start it is ready: %v", err)
+	}
+	startServer(t, EmbeddedConfig{StoreDir: t.TempDir(), Listen: address})
+	eventually(t, "it is connected", func() bool { return conn.Ready() == nil })
+	works(t, conn)
+	eventually(t, "somebody was told", func() bool {
+		list := seen.get()
+		return len(list) > 0 && list[len(list)-1]
+	})
+}
+
+// A worker may be started with a credential that NATS learns of later.
+func TestConnectWaitsForItsCredential(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	server := startServer(t, EmbeddedConfig{StoreDir: dir, Listen: "127.0.0.1:0", Token: secret.New("the old one")})
+	address := strings.TrimPrefix(server.URL(), "nats://")
+	log, logged := newLogs()
+	conn := dial(t, ConnectConfig{URL: "nats://" + address, Wait: true, Token: secret.New(canary), Logger: log})
+	if conn.Ready() == nil {
+		t.Error("it is ready with a wrong token")
+	}
+	server.Stop()
+	startServer(t, EmbeddedConfig{StoreDir: dir, Listen: address, Token: secret.New(canary)})
+	eventually(t, "it is connected", func() bool { return conn.Ready() == nil })
+	if strings.Contains(logged.text(), canary) {
+		t.Errorf("the log has the token:\n%s", logged.text())
+	}
+}
+
+func TestReconnectAfterARestart(t *testing.T) {
+	t.Parallel()
+	dir, token := t.TempDir(), secret.New(canary)
+	server := startServer(t, EmbeddedConfig{StoreDir: dir, Listen: "127.0.0.1:0", Token: token})
+	address := strings.TrimPrefix(server.URL(), "nats://")
+	log, logged := newLogs()
+	var seen states
+	r := &rig{names: NewNames("rekey"), log: log, logs: logged}
+	r.conn = dial(t, ConnectConfig{URL: "nats://" + address, Token: token, Wait: true, OnState: seen.on, Logger: log})
+	works(t, r.conn)
+	var d desk
+	var c counter
+	run := &runner{}
+	stopIntake := background(t, r.intake(&d, &c).Run)
+	stopPulling, _, ended := start(t, r.workers(run, 2))
+	eventually(t, "an event is taken in", func() bool { return c.get()["accepted"] == 1 })
+
+	server.Stop()
+	eventually(t, "the loss is noticed", func() bool { return r.conn.Ready() != nil })
+	startServer(t, EmbeddedConfig{StoreDir: dir, Listen: address, Token: token})
+	eventually(t, "it is connected again", func() bool { return r.conn.Ready() == nil })
+	r.publish(t, jobs.ClassIncident, plain, nil)
+	r.fill(t, jobs.LaneUrgent, 1)
+	eventually(t, "intake and workers go on", func() bool { return c.get()["accepted"] == 2 && len(run.ids()) == 1 })
+	stopIntake()
+	stopPulling()
+	receive(t, "the end of the workers", ended)
+
+	eventually(t, "all states were told", func() bool { return len(seen.get()) == 3 })
+	if diff := cmp.Diff([]bool{true, false, true}, seen.get()); diff != "" {
+		t.Error(diff)
+	}
+	if logged.FilterMessage("connected again").Len() != 1 || strings.Contains(logged.text(), canary) {
+		t.Errorf("the log is:\n%s", logged.text())
+	}
+	r.conn.Close()
+	eventually(t, "the end was told", func() bool { return len(seen.get()) == 4 && !seen.get()[3] })
+	if r.conn.Ready() == nil {
+		t.Error("a closed connection is ready")
+	}
+}

@@ -1,0 +1,453 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+
+	"rekey/internal/jobs"
+)
+
+// runner records what it is handed and answers as the test says.
+type runner struct {
+	run func(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error)
+
+	mu   sync.Mutex // Guards runs, now and most.
+	runs []jobs.Delivery
+	now  int
+	most int // Jobs that ran at once.
+}
+
+func (r *runner) Run(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+	r.mu.Lock()
+	r.runs = append(r.runs, d)
+	r.now++
+	r.most = max(r.most, r.now)
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.now--
+		r.mu.Unlock()
+	}()
+	if r.run == nil {
+		return jobs.Verdict{Done: true}, nil
+	}
+	return r.run(ctx, d)
+}
+
+// ids lists the jobs in the order in which they were run.
+func (r *runner) ids() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var ids []string
+	for _, d := range r.runs {
+		ids = append(ids, d.Job.ID)
+	}
+	return ids
+}
+
+func (r *rig) workers(run *runner, concurrency int) *Workers {
+	return &Workers{Conn: r.conn, Names: r.names, Runner: run, Concurrency: concurrency, Logger: r.log}
+}
+
+// start runs workers until the test stops pulling or cuts the jobs off.
+func start(t *testing.T, w *Workers) (stopPulling func(), cut context.CancelCauseFunc, ended <-chan error) {
+	t.Helper()
+	ctx, cut := context.WithCancelCause(context.Background())
+	pull, stopPulling := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx, pull) }()
+	t.Cleanup(func() { cut(jobs.ErrStopping) })
+	return stopPulling, cut, done
+}
+
+func (r *rig) drained(t *testing.T) func() bool {
+	return func() bool { return r.stored(t, r.names.Jobs()) == 0 }
+}
+
+func TestOrderOfLanes(t *testing.T) {
+	t.Parallel()
+	first := map[jobs.Lane]int{}
+	for turn := range uint64(16 * bulkTurn) {
+		lanes := order(turn)
+		first[lanes[0]]++
+		slices.Sort(lanes)
+		if diff := cmp.Diff([]jobs.Lane{jobs.LaneBulk, jobs.LaneNormal, jobs.LaneUrgent}, lanes); diff != "" {
+			t.Errorf("turn %d: %s", turn, diff)
+		}
+	}
+	// Of 256 turns one in 8 is normal's and one in 16 is bulk's.
+	want := map[jobs.Lane]int{jobs.LaneUrgent: 208, jobs.LaneNormal: 32, jobs.LaneBulk: 16}
+	if diff := cmp.Diff(want, first); diff != "" {
+		t.Error(diff)
+	}
+	tests := []struct {
+		turn uint64
+		want []jobs.Lane
+	}{
+		{1, []jobs.Lane{jobs.LaneUrgent, jobs.LaneNormal, jobs.LaneBulk}},
+		{bulkTurn / 4, []jobs.Lane{jobs.LaneBulk, jobs.LaneUrgent, jobs.LaneNormal}},
+		{normalTurn, []jobs.Lane{jobs.LaneNormal, jobs.LaneUrgent, jobs.LaneBulk}},
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(tt.want, order(tt.turn)); diff != "" {
+			t.Errorf("turn %d: %s", tt.turn, diff)
+		}
+	}
+}
+
+func TestWorkersHandOverTheJob(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	job := newTokenJob(t, "job1", canary)
+	r.enqueue(t, job)
+	deliveries := make(chan jobs.Delivery, 10)
+	run := &runner{run: func(_ context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+		deliveries <- d
+		return jobs.Verdict{Done: d.Redelivered}, nil
+	}}
+	stop, _, ended := start(t, r.workers(run, 2))
+	for _, redelivered := range []bool{false, true} {
+		d := receive(t, "the job", deliveries)
+		if d.Redelivered != redelivered || d.Job.ID != "job1" || d.Job.Params.Secret(jobs.ParamToken).Reveal() != canary {
+			t.Errorf("delivery %+v", d)
+		}
+	}
+	eventually(t, "it is settled", r.drained(t))
+	stop()
+	if err := receive(t, "the end", ended); err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(r.logs.text(), canary) {
+		t.Error("the log has the secret")
+	}
+}
+
+func TestWorkersBoundConcurrency(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for _, lane := range jobs.Lanes() {
+		r.fill(t, lane, 15)
+	}
+	const slots = 3
+	full := make(chan struct{})
+	run := &runner{}
+	run.run = func(ctx context.Context, _ jobs.Delivery) (jobs.Verdict, error) {
+		run.mu.Lock()
+		if run.now == slots && len(run.runs) == slots {
+			close(full) // All slots are used.
+		}
+		run.mu.Unlock()
+		select {
+		case <-full:
+		case <-ctx.Done():
+		}
+		return jobs.Verdict{Done: true}, nil
+	}
+	w := r.workers(run, slots)
+	stop, _, ended := start(t, w)
+	eventually(t, "all are done", r.drained(t))
+	stop()
+	if err := receive(t, "the end", ended); err != nil {
+		t.Error(err)
+	}
+	if run.most != slots || len(run.runs) != 45 {
+		t.Errorf("%d jobs ran at once, %d in all", run.most, len(run.runs))
+	}
+	if got := w.Running(); got != 0 {
+		t.Errorf("%d jobs run after the end", got)
+	}
+}
+
+func TestUrgentOvertakesBulk(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.fill(t, jobs.LaneBulk, 20)
+	started, release := make(chan string, 100), make(chan struct{}, 100)
+	run := &runner{run: func(_ context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+		started <- d.Job.ID
+		<-release
+		return jobs.Verdict{Done: true}, nil
+	}}
+	const slots = 2
+	w := r.workers(run, slots)
+	stop, _, ended := start(t, w)
+	for range slots { // All slots are busy with bulk, and more of it is pulled.
+		receive(t, "a bulk job", started)
+	}
+	eventually(t, "bulk is pulled ahead", func() bool { return w.Ahead(jobs.LaneBulk) == 2*slots })
+	r.fill(t, jobs.LaneNormal, 1)
+	r.fill(t, jobs.LaneUrgent, 2)
+	eventually(t, "the others are pulled", func() bool { return w.Ahead(jobs.LaneUrgent) == 2 && w.Ahead(jobs.LaneNormal) == 1 })
+	var after []string
+	for range 5 {
+		release <- struct{}{}
+		after = append(after, receive(t, "a job", started))
+	}
+	// At most one turn in this many is bulk's or normal's by right.
+	for _, id := range []string{"urgent-0", "urgent-1"} {
+		if at := slices.Index(after, id); at < 0 || at > 2 {
+			t.Errorf("%s came as number %d of %v", id, at, after)
+		}
+	}
+	if at := slices.Index(after, "normal-0"); at < 0 || at > 3 {
+		t.Errorf("normal came as number %d of %v", at, after)
+	}
+	close(release)
+	eventually(t, "all are done", r.drained(t))
+	stop()
+	if err := receive(t, "the end", ended); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBulkGetsItsShareUnderUrgentLoad(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.fill(t, jobs.LaneUrgent, 200)
+	r.fill(t, jobs.LaneNormal, 40)
+	r.fill(t, jobs.LaneBulk, 30)
+	run := &runner{}
+	w := r.workers(run, 1)
+	run.run = func(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+		for _, lane := range jobs.Lanes() { // Steady load: there is always more of each.
+			for w.Ahead(lane) == 0 && ctx.Err() == nil && len(run.ids()) < 160 {
+				pause(ctx, time.Millisecond)
+			}
+		}
+		return jobs.Verdict{Done: true}, nil
+	}
+	stop, _, ended := start(t, w)
+	eventually(t, "160 jobs have run", func() bool { return len(run.ids()) >= 160 })
+	stop()
+	if err := receive(t, "the end", ended); err != nil {
+		t.Error(err)
+	}
+	got := map[string]int{}
+	for _, id := range run.ids()[:160] {
+		lane, _, _ := strings.Cut(id, "-")
+		got[lane]++
+	}
+	// 160 turns; the start may cost one.
+	if got["bulk"] < 9 || got["bulk"] > 12 || got["normal"] < 18 || got["normal"] > 22 {
+		t.Errorf("of 160 turns the lanes got %v", got)
+	}
+}
+
+func TestStopGivesTheRestBackAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const total, slots = 30, 2
+	r.fill(t, jobs.LaneBulk, total)
+	started, release := make(chan string, 100), make(chan struct{})
+	run := &runner{run: func(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+		started <- d.Job.ID
+		select {
+		case <-release:
+		case <-ctx.Done():
+			t.Error("a running job was cut off although only pulling ended")
+		}
+		return jobs.Verdict{Done: true}, nil
+	}}
+	w := r.workers(run, slots)
+	stop, _, ended := start(t, w)
+	for range slots {
+		receive(t, "a job", started)
+	}
+	eventually(t, "more is pulled ahead", func() bool { return w.Ahead(jobs.LaneBulk) == 2*slots })
+	stop()
+	// Another worker gets everything else while the first one's jobs still run.
+	other := &runner{}
+	stopOther, _, otherEnded := start(t, r.workers(other, slots))
+	eventually(t, "the other worker has done the rest", func() bool { return len(other.ids()) >= total-slots })
+	if got := r.stored(t, r.names.Jobs()); got < slots {
+		t.Errorf("only %d jobs are left while %d run", got, slots)
+	}
+	select {
+	case <-ended:
+		t.Fatal("it ended while jobs were running")
+	default:
+	}
+	close(release)
+	if err := receive(t, "the end", ended); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "all are settled", r.drained(t))
+	stopOther()
+	receive(t, "the other's end", otherEnded)
+	if got := len(run.ids()); got != slots {
+		t.Errorf("the first worker ran %d jobs", got)
+	}
+	if got := len(other.ids()); got != total-slots {
+		t.Errorf("the other worker ran %d jobs", got)
+	}
+}
+
+func TestCuttingOffReachesTheRunner(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.fill(t, jobs.LaneNormal, 3)
+	started, causes := make(chan string, 10), make(chan error, 10)
+	run := &runner{run: func(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+		started <- d.Job.ID
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		return jobs.Verdict{}, nil // Unspent, and back in the queue.
+	}}
+	stop, cut, ended := start(t, r.workers(run, 1))
+	receive(t, "a job", started)
+	stop()
+	cut(jobs.ErrStopping)
+	if cause := receive(t, "the cause", causes); !errors.Is(cause, jobs.ErrStopping) {
+		t.Errorf("the cause is %v", cause)
+	}
+	if err := receive(t, "the end", ended); err != nil {
+		t.Error(err)
+	}
+	if got := r.stored(t, r.names.Jobs()); got != 3 {
+		t.Errorf("the queue holds %d jobs", got)
+	}
+	next := &runner{}
+	stop, _, ended = start(t, r.workers(next, 1))
+	eventually(t, "the next worker has done all", r.drained(t))
+	stop()
+	receive(t, "the end", ended)
+}
+
+func TestWorkersBuryWhatCannotBeDecoded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	tests := []struct{ name, data, wantReason, wantData string }{
+		{"text", "hello", "decoding a job: it is no JSON of a job", "hello"},
+		{"unknown kind", `{"job_id":"j","kind":"x"}`, "unknown kind", `{"job_id":"j","kind":"x"}`},
+		{"secret", `{"kind":"token.revoke","lane":"urgent","params":{"tokn":"` + canary + `"}}`, "params.tokn", `{"kind":"token.revoke","lane":"urgent","params":{"tokn":"` + mark(canary) + `"}}`},
+	}
+	for _, tt := range tests {
+		msg := &nats.Msg{Subject: r.names.Job(jobs.LaneUrgent, jobs.TokenRevoke), Data: []byte(tt.data)}
+		if _, err := r.conn.js.PublishMsg(t.Context(), msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.fill(t, jobs.LaneUrgent, 1)
+	run := &runner{}
+	stop, _, ended := start(t, r.workers(run, 1))
+	eventually(t, "all are settled", r.drained(t))
+	stop()
+	receive(t, "the end", ended)
+	if diff := cmp.Diff([]string{"urgent-0"}, run.ids()); diff != "" {
+		t.Error(diff)
+	}
+	letters := r.deadLetters(t)
+	if len(letters) != len(tests) {
+		t.Fatalf("%d dead letters", len(letters))
+	}
+	for i, tt := range tests {
+		got := letters[i]
+		if got.Code != "undecodable" || got.Subject != "rekey.v1.dlq.job.unknown" || !strings.Contains(got.Reason, tt.wantReason) || got.Payload != tt.wantData {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+	}
+}
+
+func TestWorkersPutBackWhatFailed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.fill(t, jobs.LaneUrgent, 1)
+	at := make(chan time.Time, 10)
+	run := &runner{run: func(_ context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+		at <- time.Now()
+		if !d.Redelivered {
+			return jobs.Verdict{Done: true}, errors.New("the ledger is away") // The error counts.
+		}
+		return jobs.Verdict{Done: true}, nil
+	}}
+	stop, _, ended := start(t, r.workers(run, 1))
+	eventually(t, "it is settled", r.drained(t))
+	stop()
+	receive(t, "the end", ended)
+	if waited := -(<-at).Sub(<-at); waited < again(1) {
+		t.Errorf("it came again after %s", waited)
+	}
+	if got := r.logs.FilterMessage("job is not settled and comes again").Len(); got != 1 {
+		t.Errorf("%d warnings", got)
+	}
+}
+
+func TestWaitingJobsHoldNoSlot(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.fill(t, jobs.LaneUrgent, 10)
+	r.fill(t, jobs.LaneBulk, 5)
+	run := &runner{run: func(_ context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+		if d.Job.Lane == jobs.LaneUrgent {
+			return jobs.Verdict{Delay: time.Hour}, nil
+		}
+		return jobs.Verdict{Done: true}, nil
+	}}
+	stop, _, ended := start(t, r.workers(run, 1))
+	eventually(t, "only waiting jobs are left", func() bool { return r.stored(t, r.names.Jobs()) == 10 && len(run.ids()) == 15 })
+	stop()
+	receive(t, "the end", ended)
+}
+
+func TestTwoWorkersShareTheWork(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const total = 60
+	both := make(chan struct{})
+	var once sync.Once
+	newRunner := func(own, other *runner) {
+		own.run = func(ctx context.Context, _ jobs.Delivery) (jobs.Verdict, error) {
+			if len(other.ids()) > 0 {
+				once.Do(func() { close(both) })
+			}
+			select { // None goes on before the other has work, too.
+			case <-both:
+			case <-ctx.Done():
+			}
+			return jobs.Verdict{Done: true}, nil
+		}
+	}
+	var a, b runner
+	newRunner(&a, &b)
+	newRunner(&b, &a)
+	stopA, _, endedA := start(t, r.workers(&a, 2))
+	stopB, _, endedB := start(t, r.workers(&b, 2))
+	for i := range total {
+		r.enqueue(t, newJob(t, fmt.Sprint(i), jobs.Lanes()[i%3]))
+	}
+	eventually(t, "all are done", r.drained(t))
+	stopA()
+	stopB()
+	receive(t, "the end of one", endedA)
+	receive(t, "the end of the other", endedB)
+	all := map[string]int{}
+	for _, id := range append(a.ids(), b.ids()...) {
+		all[id]++
+	}
+	if len(all) != total || slices.Max(slices.Collect(maps.Values(all))) != 1 {
+		t.Errorf("%d jobs ran: %v", len(all), all)
+	}
+}
+
+func TestWorkersNeedTheirStream(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	w := r.workers(&runner{}, 1)
+	w.Names = NewNames("other")
+	if err := w.Run(t.Context(), t.Context()); err == nil || !strings.Contains(err.Error(), "creating consumer jobs-urgent of stream OTHER_JOBS") {
+		t.Errorf("the error is %v", err)
+	}
+	if w.Ahead(jobs.LaneUrgent) != 0 || w.Running() != 0 {
+		t.Error("workers without a stream have work")
+	}
+}

@@ -1,0 +1,152 @@
+package jobs
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestIDIsStable holds the ids of jobs over upgrades: an event that was taken in by one
+// version and comes again under another is still the same job.
+func TestIDIsStable(t *testing.T) {
+	want := map[string]string{
+		"token":        "2tt8mxsgst0zqtgqtx6t9ambvg",
+		"token file":   "8jwjptazprxb4za94gwz1bkngm",
+		"jwks":         "41z6e8chymjkmb24tz46y4ecz8",
+		"x509":         "db605amgr9cg6cmm9wracbdf10",
+		"idp":          "nn0zz0gr7f6r1v4t4atytw5mxg",
+		"role mapping": "0wsyj2rqsj85swvyzcaqxrc53w",
+	}
+	got := map[string]string{}
+	for _, tt := range goodParams() {
+		got[tt.name] = ID("siem", "IR-4711", tt.kind, mustParams(t, tt.kind, tt.raw))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("ids changed (-want +got):\n%s", diff)
+	}
+}
+
+// TestTargetKeyIsStable holds the keys under which the ledger keeps who has a target.
+func TestTargetKeyIsStable(t *testing.T) {
+	want := map[string]string{
+		"token":        "2f84b1ccfcf752fcb2c538d20489699a",
+		"token file":   "cd2aad9ea44a1de71d6e61f7d1dfb27a",
+		"jwks":         "32c374839c585b602b7930bf94e25f5b",
+		"x509":         "e1ca9943b95c6aa204d95740bdc88c84",
+		"idp":          "14789401c53f636bf4e042530f76554a",
+		"role mapping": "16aed1cd9b710aa38808696aff2caa81",
+	}
+	got := map[string]string{}
+	for _, tt := range goodParams() {
+		got[tt.name] = Job{Kind: tt.kind, Account: "security", Params: mustParams(t, tt.kind, tt.raw)}.TargetKey()
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("keys changed (-want +got):\n%s", diff)
+	}
+}
+
+func TestIDIsFitForSubjectsAndKeys(t *testing.T) {
+	for _, tt := range goodParams() {
+		id := ID("a source with spaces.>*", "\x00\n", tt.kind, mustParams(t, tt.kind, tt.raw))
+		if len(id) != 26 || strings.Trim(id, "0123456789abcdefghjkmnpqrstvwxyz") != "" {
+			t.Errorf("id %q", id)
+		}
+	}
+}
+
+// TestIDTellsApart makes jobs that differ in one thing, and in where one thing ends and
+// the next begins.
+func TestIDTellsApart(t *testing.T) {
+	tests := []struct {
+		name       string
+		source, id string
+		kind       Kind
+		raw        map[string]any
+	}{
+		{name: "base", source: "siem", id: "1", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "another kind on the same target", source: "siem", id: "1", kind: JWKSRevoke, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "ids exchanged", source: "siem", id: "1", kind: IDPDelete, raw: map[string]any{"federation_id": idB, "identity_provider_id": idA}},
+		{name: "another id", source: "siem", id: "2", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "another source", source: "soar", id: "1", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "a character moves to the id", source: "sie", id: "m1", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "a character moves to the source", source: "siem1", id: "", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "everything in the id", source: "", id: "siem1", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "separators in the id", source: "siem", id: "1\x00", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "project", source: "siem", id: "1", kind: X509Disable, raw: map[string]any{"project_id": idA}},
+		{name: "token", source: "siem", id: "1", kind: TokenRevoke, raw: map[string]any{"token": "/x"}},
+		{name: "another token", source: "siem", id: "1", kind: TokenRevoke, raw: map[string]any{"token": "/y"}},
+		{name: "token file of that name", source: "siem", id: "1", kind: TokenRevoke, raw: map[string]any{"token_file": "/x"}},
+		{name: "token that looks like a file's target", source: "siem", id: "1", kind: TokenRevoke, raw: map[string]any{"token": "file:/x"}},
+		{
+			name: "token that looks like a token's hash", source: "siem", id: "1", kind: TokenRevoke,
+			raw: map[string]any{"token": "sha256:ba7816bf8f01"},
+		},
+	}
+	seen := map[string]string{}
+	for _, tt := range tests {
+		id := ID(tt.source, tt.id, tt.kind, mustParams(t, tt.kind, tt.raw))
+		if other, ok := seen[id]; ok {
+			t.Errorf("%q and %q are the same job %s", tt.name, other, id)
+		}
+		seen[id] = tt.name
+	}
+}
+
+// TestTargetKeyAccount: a token can be revoked by the account that owns it only, and the
+// API does not say that another one's call did nothing. Other targets are the same for all.
+func TestTargetKeyAccount(t *testing.T) {
+	for _, tt := range goodParams() {
+		t.Run(tt.name, func(t *testing.T) {
+			p := mustParams(t, tt.kind, tt.raw)
+			security := Job{Kind: tt.kind, Params: p, Account: "security"}.TargetKey()
+			legacy := Job{Kind: tt.kind, Params: p, Account: "legacy"}.TargetKey()
+			if differ := security != legacy; differ != (tt.kind == TokenRevoke) {
+				t.Errorf("keys %s and %s", security, legacy)
+			}
+		})
+	}
+}
+
+func TestEventRefSame(t *testing.T) {
+	e := EventRef{Source: "siem", ID: "1", Subject: "rekey.v1.event.incident", Seq: 1, At: time.Unix(1, 0)}
+	tests := []struct {
+		name  string
+		other EventRef
+		want  bool
+	}{
+		{name: "itself", other: e, want: true},
+		{name: "published again", other: EventRef{Source: "siem", ID: "1", Subject: "rekey.v1.event.rotation", Seq: 9, At: time.Unix(9, 0)}, want: true},
+		{name: "another id", other: EventRef{Source: "siem", ID: "2", Seq: 1}},
+		{name: "another source", other: EventRef{Source: "soar", ID: "1", Seq: 1}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := e.Same(tt.other); got != tt.want {
+				t.Errorf("Same = %v", got)
+			}
+		})
+	}
+}
+
+func TestNewJob(t *testing.T) {
+	at := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
+	e := jwksEvent(t, 7, func(e *Event) { e.At, e.Request.ExpiresAt = at, at.Add(time.Hour) })
+	want := Job{
+		ID: ID("siem", "event-7", JWKSRevoke, e.Request.Params), Kind: JWKSRevoke, Account: "security", Lane: LaneUrgent,
+		Origin: OriginEvent, Reason: "IR-4711", RequestedBy: "soar", Event: e.EventRef, AcceptedAt: at, ExpiresAt: at.Add(time.Hour),
+	}
+	got := newJob(e, "security")
+	if diff := cmp.Diff(e.Request.Params.Reveal(), got.Params.Reveal()); diff != "" {
+		t.Errorf("params (-want +got):\n%s", diff)
+	}
+	got.Params = Params{}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Params{})); diff != "" {
+		t.Errorf("job (-want +got):\n%s", diff)
+	}
+	e.Request.Lane = LaneBulk
+	if got := newJob(e, "security").Lane; got != LaneBulk {
+		t.Errorf("a lane that was asked for became %s", got)
+	}
+}

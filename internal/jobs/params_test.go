@@ -1,0 +1,282 @@
+package jobs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// goodParams are the parameters of each kind, and the target that they name.
+func goodParams() []struct {
+	name   string
+	kind   Kind
+	raw    map[string]any
+	target string
+} {
+	return []struct {
+		name   string
+		kind   Kind
+		raw    map[string]any
+		target string
+	}{
+		{name: "token", kind: TokenRevoke, raw: map[string]any{"token": "abc"}, target: "sha256:ba7816bf8f01"},
+		{
+			name: "token file", kind: TokenRevoke, raw: map[string]any{"token_file": "/run/secrets/leaked"},
+			target: "file:/run/secrets/leaked",
+		},
+		{
+			name: "jwks", kind: JWKSRevoke, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB},
+			target: "federation/" + idA + "/idp/" + idB,
+		},
+		{name: "x509", kind: X509Disable, raw: map[string]any{"project_id": idA}, target: "project/" + idA},
+		{
+			name: "idp", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB},
+			target: "federation/" + idA + "/idp/" + idB,
+		},
+		{
+			name: "role mapping", kind: RoleMappingDelete,
+			raw:    map[string]any{"federation_id": idA, "org_id": idB, "role_mapping_id": idC},
+			target: "federation/" + idA + "/org/" + idB + "/role_mapping/" + idC,
+		},
+	}
+}
+
+func TestNewParams(t *testing.T) {
+	for _, tt := range goodParams() {
+		t.Run(tt.name, func(t *testing.T) {
+			p := mustParams(t, tt.kind, tt.raw)
+			want := map[string]string{}
+			for name, value := range tt.raw {
+				want[name] = value.(string)
+			}
+			if diff := cmp.Diff(want, p.Reveal()); diff != "" {
+				t.Errorf("Reveal (-want +got):\n%s", diff)
+			}
+			for name, value := range want {
+				if got := p.Get(name) + p.Secret(name).Reveal(); got != value {
+					t.Errorf("%s = %q, want %q", name, got, value)
+				}
+			}
+			if got := Target(tt.kind, p); got != tt.target {
+				t.Errorf("Target = %q, want %q", got, tt.target)
+			}
+		})
+	}
+}
+
+// mistake is a parameter set with its one mistake.
+type mistake struct {
+	name string
+	kind Kind
+	raw  map[string]any
+	want string
+}
+
+func mistakes() []mistake {
+	const (
+		badID    = ": must be 24 lower-case hexadecimal digits"
+		badToken = "params.token: must not contain spaces or control characters"
+		badFile  = "params.token_file: must be an absolute path on the worker"
+		oneToken = "params: token.revoke needs exactly one of token and token_file"
+	)
+	token := func(v any) map[string]any { return map[string]any{"token": v} }
+	file := func(v any) map[string]any { return map[string]any{"token_file": v} }
+	project := func(v any) map[string]any { return map[string]any{"project_id": v} }
+	return []mistake{
+		{name: "no token", kind: TokenRevoke, raw: nil, want: oneToken},
+		{name: "two tokens", kind: TokenRevoke, raw: map[string]any{"token": canary, "token_file": "/x"}, want: oneToken},
+		{name: "empty token", kind: TokenRevoke, raw: token(""), want: "params.token: must have 1 to 16384 bytes"},
+		{
+			name: "token of 17 KiB", kind: TokenRevoke, raw: token(strings.Repeat("x", 17<<10)),
+			want: "params.token: must have 1 to 16384 bytes",
+		},
+		{name: "token with a space", kind: TokenRevoke, raw: token(canary + " x"), want: badToken},
+		{name: "token with a newline", kind: TokenRevoke, raw: token(canary + "\n"), want: badToken},
+		{name: "token with NUL", kind: TokenRevoke, raw: token(canary + "\x00"), want: badToken},
+		{name: "token with DEL", kind: TokenRevoke, raw: token(canary + "\x7f"), want: badToken},
+		{name: "token with a C1 control", kind: TokenRevoke, raw: token(canary + "\u009b"), want: badToken},
+		{name: "token with a no-break space", kind: TokenRevoke, raw: token(canary + "\u00a0"), want: badToken},
+		{name: "token in invalid UTF-8", kind: TokenRevoke, raw: token(canary + "\xff"), want: badToken},
+		{name: "token as number", kind: TokenRevoke, raw: token(json.Number("17")), want: "params.token: must be a string, not a number"},
+		{name: "token as float", kind: TokenRevoke, raw: token(1.5), want: "params.token: must be a string, not a number"},
+		{name: "token as integer", kind: TokenRevoke, raw: token(17), want: "params.token: must be a string, not a number"},
+		{name: "token as null", kind: TokenRevoke, raw: token(nil), want: "params.token: must be a string, not null"},
+		{name: "token as boolean", kind: TokenRevoke, raw: token(true), want: "params.token: must be a string, not a boolean"},
+		{name: "token as array", kind: TokenRevoke, raw: token([]any{canary}), want: "params.token: must be a string, not an array"},
+		{
+			name: "token as object", kind: TokenRevoke, raw: token(map[string]any{"value": canary}),
+			want: "params.token: must be a string, not an object",
+		},
+		{
+			name: "token as something else", kind: TokenRevoke, raw: token(struct{ V string }{canary}),
+			want: "params.token: must be a string, not another type",
+		},
+		{name: "token in the place of its file", kind: TokenRevoke, raw: file(canary), want: badFile},
+		{name: "empty file", kind: TokenRevoke, raw: file(""), want: badFile},
+		{name: "relative file", kind: TokenRevoke, raw: file("./" + canary), want: badFile},
+		{
+			name: "file with NUL", kind: TokenRevoke, raw: file("/" + canary + "\x00"),
+			want: "params.token_file: must not contain control characters",
+		},
+		{
+			name: "file with a newline", kind: TokenRevoke, raw: file("/" + canary + "\nx"),
+			want: "params.token_file: must not contain control characters",
+		},
+		{
+			name: "file in invalid UTF-8", kind: TokenRevoke, raw: file("/" + canary + "\xff"),
+			want: "params.token_file: must not contain control characters",
+		},
+		{
+			name: "file with a path of 5000 bytes", kind: TokenRevoke, raw: file("/" + strings.Repeat("x", 4999)),
+			want: "params.token_file: has 5000 bytes; the limit is 4096",
+		},
+		{name: "missing id", kind: X509Disable, raw: nil, want: "params.project_id: required by x509.disable"},
+		{
+			name: "one of three missing", kind: RoleMappingDelete, raw: map[string]any{"federation_id": idA, "role_mapping_id": idC},
+			want: "params.org_id: required by role_mapping.delete",
+		},
+		{name: "empty id", kind: X509Disable, raw: project(""), want: "params.project_id" + badID},
+		{name: "id in upper case", kind: X509Disable, raw: project(strings.ToUpper(idA)), want: "params.project_id" + badID},
+		{name: "short id", kind: X509Disable, raw: project(idA[1:]), want: "params.project_id" + badID},
+		{name: "long id", kind: X509Disable, raw: project(idA + "a"), want: "params.project_id" + badID},
+		{name: "id with a newline", kind: X509Disable, raw: project(idA + "\n"), want: "params.project_id" + badID},
+		{name: "id on the second line", kind: X509Disable, raw: project("x\n" + idA), want: "params.project_id" + badID},
+		{name: "id that is a path", kind: X509Disable, raw: project("../" + idA[3:]), want: "params.project_id" + badID},
+		{name: "id that is a token", kind: X509Disable, raw: project(canary), want: "params.project_id" + badID},
+		{name: "id as number", kind: X509Disable, raw: project(json.Number("1")), want: "params.project_id: must be a string, not a number"},
+		{
+			name: "parameter of another kind", kind: X509Disable, raw: map[string]any{"project_id": idA, "token": canary},
+			want: "params.token: unknown parameter; x509.disable takes project_id",
+		},
+		{
+			name: "token as a name", kind: TokenRevoke, raw: map[string]any{"token": "x", strings.Repeat(canary, 2): ""},
+			want: "params.(a name of 64 bytes): unknown parameter; token.revoke takes token, token_file",
+		},
+		{
+			name: "name with a newline", kind: X509Disable, raw: map[string]any{"project_id": idA, "a\nb": ""},
+			want: "params.(a name of 3 bytes): unknown parameter; x509.disable takes project_id",
+		},
+		{
+			name: "no name", kind: X509Disable, raw: map[string]any{"project_id": idA, "": ""},
+			want: "params.(a name of 0 bytes): unknown parameter; x509.disable takes project_id",
+		},
+	}
+}
+
+func TestNewParamsMistakes(t *testing.T) {
+	for _, tt := range mistakes() {
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := NewParams(tt.kind, tt.raw)
+			problems := malformed(t, err)
+			if len(problems) != 1 || problems[0].Error() != tt.want {
+				t.Errorf("mistakes %q, want the one %q", problems, tt.want)
+			}
+			if got := p.Reveal(); len(got) != 0 {
+				t.Errorf("parameters that were rejected are there: %v", p)
+			}
+			mustNotShow(t, "the error", fmt.Sprint(err))
+		})
+	}
+}
+
+func TestNewParamsReportsAllMistakes(t *testing.T) {
+	_, err := NewParams(RoleMappingDelete, map[string]any{"org_id": "x", "role_mapping_id": 7, "group": "y"})
+	want := strings.Join([]string{
+		"params.group: unknown parameter; role_mapping.delete takes federation_id, org_id, role_mapping_id",
+		"params.org_id: must be 24 lower-case hexadecimal digits",
+		"params.role_mapping_id: must be a string, not a number",
+		"params.federation_id: required by role_mapping.delete",
+	}, "\n")
+	if err == nil || err.Error() != want {
+		t.Errorf("error:\n%v\nwant:\n%s", err, want)
+	}
+}
+
+func TestParamsLimits(t *testing.T) {
+	mustParams(t, TokenRevoke, map[string]any{"token": strings.Repeat("x", 16<<10)})
+	mustParams(t, TokenRevoke, map[string]any{"token_file": "/" + strings.Repeat("x", 4095)})
+}
+
+// TestParamsHideSecrets prints parameters, and what holds them, in every usual way.
+func TestParamsHideSecrets(t *testing.T) {
+	p := mustParams(t, TokenRevoke, map[string]any{"token": canary})
+	job := Job{ID: "j", Kind: TokenRevoke, Params: p}
+	for _, holder := range []any{p, &p, job, &job, Event{Request: Request{Params: p}}, NewRecord(job), []Params{p}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			mustNotShow(t, fmt.Sprintf("%s of %T", verb, holder), fmt.Sprintf(verb, holder))
+		}
+		text, err := json.Marshal(holder)
+		if err != nil {
+			t.Errorf("encoding %T: %v", holder, err)
+		}
+		mustNotShow(t, fmt.Sprintf("JSON of %T", holder), string(text))
+	}
+	const fingerprint = "sha256:ef6468eb1df4"
+	if diff := cmp.Diff(map[string]string{"token": fingerprint}, p.Shown()); diff != "" {
+		t.Errorf("Shown (-want +got):\n%s", diff)
+	}
+	if got, want := p.GoString(), "map[token:"+fingerprint+"]"; got != want {
+		t.Errorf("GoString = %s, want %s", got, want)
+	}
+}
+
+func TestParamsAreCopies(t *testing.T) {
+	p := mustParams(t, X509Disable, map[string]any{"project_id": idA})
+	p.Shown()["project_id"], p.Reveal()["project_id"] = "x", "x"
+	if got := p.Get("project_id"); got != idA {
+		t.Errorf("a caller changed a parameter to %q", got)
+	}
+	var zero Params
+	zero.Shown()["a"], zero.Reveal()["a"] = "x", "x"
+}
+
+func TestTargetOfNothing(t *testing.T) {
+	if got := Target("unknown", Params{}); got != "" {
+		t.Errorf("Target of an unknown kind = %q", got)
+	}
+}
+
+func TestFailureError(t *testing.T) {
+	cause := errors.New("connection refused")
+	f := &Failure{Reason: ReasonUnavailable, Err: cause}
+	if got, want := f.Error(), "unavailable: connection refused"; got != want {
+		t.Errorf("Error = %q, want %q", got, want)
+	}
+	if !errors.Is(f, cause) {
+		t.Error("the cause is not to be found")
+	}
+}
+
+func TestMalformedError(t *testing.T) {
+	tests := []struct {
+		name string
+		m    Malformed
+		want string
+	}{
+		{name: "all", m: Malformed{Field: "kind", Line: 3, Detail: "is required"}, want: "line 3: kind: is required"},
+		{name: "no line", m: Malformed{Field: "kind", Detail: "is required"}, want: "kind: is required"},
+		{name: "no field", m: Malformed{Line: 3, Detail: "is no JSON"}, want: "line 3: is no JSON"},
+		{name: "detail only", m: Malformed{Detail: "the payload is empty"}, want: "the payload is empty"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.m.Error(); got != tt.want {
+				t.Errorf("Error = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// mustNotShow fails when the output holds the canary in a form that printers know.
+func mustNotShow(t testing.TB, how, output string) {
+	t.Helper()
+	for _, form := range []string{canary, fmt.Sprintf("%x", canary), fmt.Sprint([]byte(canary))} {
+		if strings.Contains(output, form) {
+			t.Errorf("%s shows the secret: %s", how, output)
+		}
+	}
+}

@@ -1,0 +1,394 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/jobs"
+)
+
+// patience is how long a test waits for something that must come.
+const patience = 30 * time.Second
+
+// value is what the buckets of these tests hold.
+type value struct {
+	Name string    `json:"name"`
+	At   time.Time `json:"at,omitzero"`
+}
+
+// newJetStream starts a server inside the process.
+func newJetStream(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	srv, err := server.NewServer(&server.Options{
+		DontListen: true, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(patience) {
+		t.Fatal("the server does not start")
+	}
+	nc, err := nats.Connect("", nats.InProcessServer(srv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+func open(t *testing.T, js jetstream.JetStream) *Bucket[value] {
+	t.Helper()
+	b, err := Open[value](t.Context(), js, Config{Bucket: "TEST", Description: "A test.", TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// save writes a value and expects that to work.
+func save(t *testing.T, b *Bucket[value], key, name string, revision uint64) uint64 {
+	t.Helper()
+	revision, err := b.Save(t.Context(), key, value{Name: name}, revision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return revision
+}
+
+// receive waits for a value.
+func receive[T any](t *testing.T, what string, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("waited %s in vain for %s", patience, what)
+		panic("unreachable")
+	}
+}
+
+func TestOpenCreates(t *testing.T) {
+	t.Parallel()
+	js := newJetStream(t)
+	open(t, js)
+	kv, err := js.KeyValue(t.Context(), "TEST")
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := kv.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := status.Config()
+	if cfg.TTL != time.Hour || cfg.History != 1 || cfg.Storage != jetstream.FileStorage || cfg.Replicas != 1 || cfg.Description != "A test." {
+		t.Errorf("the bucket is %+v", cfg)
+	}
+}
+
+func TestOpenUsesWhatExists(t *testing.T) {
+	t.Parallel()
+	js := newJetStream(t)
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "TEST", TTL: time.Minute, History: 5}); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, js)
+	save(t, b, "a", "1", 0)
+	status, err := b.kv.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status.TTL() != time.Minute || status.History() != 5 {
+		t.Errorf("the bucket was changed: %+v", status.Config())
+	}
+}
+
+func TestOpenByManyAtOnce(t *testing.T) {
+	t.Parallel()
+	js := newJetStream(t)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if _, err := Open[value](t.Context(), js, Config{Bucket: "TEST"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestOpenTellsWhatFailed(t *testing.T) {
+	t.Parallel()
+	js := newJetStream(t)
+	for name, cfg := range map[string]Config{"bad name": {Bucket: "a b"}, "too many replicas": {Bucket: "TEST", Replicas: 3}} {
+		if _, err := Open[value](t.Context(), js, cfg); err == nil || !strings.Contains(err.Error(), "opening the bucket "+cfg.Bucket) {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
+}
+
+func TestLoadAndSave(t *testing.T) {
+	t.Parallel()
+	b := open(t, newJetStream(t))
+	if _, revision, err := b.Load(t.Context(), "a"); !errors.Is(err, jobs.ErrNotFound) || revision != 0 {
+		t.Errorf("an empty bucket has revision %d, error %v", revision, err)
+	}
+	at := time.Date(2026, 3, 1, 3, 4, 5, 123456789, time.UTC)
+	first, err := b.Save(t.Context(), "a", value{Name: "1", At: at}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, revision, err := b.Load(t.Context(), "a")
+	if err != nil || revision != first {
+		t.Errorf("revision %d, error %v, want %d", revision, err, first)
+	}
+	if diff := cmp.Diff(value{Name: "1", At: at}, got); diff != "" {
+		t.Error(diff)
+	}
+	second := save(t, b, "a", "2", first)
+	if second <= first {
+		t.Errorf("revision %d follows %d", second, first)
+	}
+	if got, revision, err := b.Load(t.Context(), "a"); err != nil || got.Name != "2" || revision != second {
+		t.Errorf("%+v of revision %d, error %v", got, revision, err)
+	}
+}
+
+func TestSaveConflicts(t *testing.T) {
+	t.Parallel()
+	b := open(t, newJetStream(t))
+	first := save(t, b, "a", "1", 0)
+	second := save(t, b, "a", "2", first)
+	other := save(t, b, "b", "other", 0)
+	tests := []struct {
+		name     string
+		key      string
+		revision uint64
+	}{
+		{"create what exists", "a", 0},
+		{"over an older revision", "a", first},
+		{"over the revision of another key", "a", other},
+		{"over a revision to come", "a", other + 10},
+		{"over what does not exist", "c", first},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			revision, err := b.Save(t.Context(), tt.key, value{Name: "late"}, tt.revision)
+			if !errors.Is(err, jobs.ErrConflict) || revision != 0 {
+				t.Errorf("revision %d, error %v", revision, err)
+			}
+		})
+	}
+	if got, revision, err := b.Load(t.Context(), "a"); err != nil || got.Name != "2" || revision != second {
+		t.Errorf("%+v of revision %d, error %v", got, revision, err)
+	}
+}
+
+func TestSaveAfterADelete(t *testing.T) {
+	t.Parallel()
+	b := open(t, newJetStream(t))
+	revision := save(t, b, "a", "1", 0)
+	if err := b.kv.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.Load(t.Context(), "a"); !errors.Is(err, jobs.ErrNotFound) {
+		t.Errorf("a deleted key: %v", err)
+	}
+	if _, err := b.Save(t.Context(), "a", value{}, revision); !errors.Is(err, jobs.ErrConflict) {
+		t.Errorf("over the revision before the delete: %v", err)
+	}
+	save(t, b, "a", "2", 0)
+}
+
+func TestSaveByManyAtOnce(t *testing.T) {
+	t.Parallel()
+	b := open(t, newJetStream(t))
+	revision := save(t, b, "a", "0", 0)
+	const writers = 8
+	won := make(chan int, writers)
+	var all sync.WaitGroup
+	for i := range writers {
+		all.Go(func() {
+			_, err := b.Save(t.Context(), "a", value{Name: fmt.Sprint(i)}, revision)
+			if err == nil {
+				won <- i
+			} else if !errors.Is(err, jobs.ErrConflict) {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if len(won) != 1 {
+		t.Fatalf("%d writers won", len(won))
+	}
+	if got, _, err := b.Load(t.Context(), "a"); err != nil || got.Name != fmt.Sprint(<-won) {
+		t.Errorf("%+v is stored, error %v", got, err)
+	}
+}
+
+// A replicated stream answers a wrong revision with another code than a single one.
+func TestIsConflict(t *testing.T) {
+	t.Parallel()
+	code := func(code jetstream.ErrorCode) error {
+		return fmt.Errorf("nats: %w", &jetstream.APIError{Code: 400, ErrorCode: code})
+	}
+	tests := []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"nothing", nil, false},
+		{"key exists", fmt.Errorf("writing: %w", jetstream.ErrKeyExists), true},
+		{"wrong revision", code(jetstream.JSErrCodeStreamWrongLastSequence), true},
+		{"wrong revision, replicated", code(jetstream.JSErrCodeStreamWrongLastSequenceConstant), true},
+		{"another code", code(jetstream.JSErrCodeStreamNotFound), false},
+		{"timeout", context.DeadlineExceeded, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := isConflict(tt.err); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestPut(t *testing.T) {
+	t.Parallel()
+	b := open(t, newJetStream(t))
+	for _, name := range []string{"1", "2"} {
+		if err := b.Put(t.Context(), "a", value{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+		if got, _, err := b.Load(t.Context(), "a"); err != nil || got.Name != name {
+			t.Errorf("%+v is stored, error %v", got, err)
+		}
+	}
+}
+
+func TestErrorsNameTheKey(t *testing.T) {
+	t.Parallel()
+	js := newJetStream(t)
+	b := open(t, js)
+	if _, err := b.kv.Put(t.Context(), "odd", []byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	unfit, err := Open[map[string]any](t.Context(), js, Config{Bucket: "TEST"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := map[string]any{"f": func() {}}
+	tests := []struct {
+		name string
+		call func() error
+		want string
+	}{
+		{"no JSON", func() error { _, _, err := b.Load(t.Context(), "odd"); return err }, "decoding key odd"},
+		{"reading", func() error { _, _, err := b.Load(ended, "a"); return err }, "reading key a"},
+		{"saving", func() error { _, err := b.Save(ended, "a", value{}, 0); return err }, "writing key a"},
+		{"putting", func() error { return b.Put(ended, "a", value{}) }, "writing key a"},
+		{"key", func() error { return b.Put(t.Context(), "a b", value{}) }, "writing key a b"},
+		{"saving what is no JSON", func() error { _, err := unfit.Save(t.Context(), "a", bad, 0); return err }, "encoding key a"},
+		{"putting what is no JSON", func() error { return unfit.Put(t.Context(), "a", bad) }, "encoding key a"},
+		{"all", func() error { _, err := b.All(t.Context()); return err }, "decoding key odd of TEST"},
+		{"watching", func() error { return b.Watch(t.Context(), "a b", nil, nil) }, "watching TEST"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := tt.call()
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("the error is %v, want %q", err, tt.want)
+			}
+			if errors.Is(err, jobs.ErrConflict) || errors.Is(err, jobs.ErrNotFound) {
+				t.Errorf("the error says that nothing is wrong: %v", err)
+			}
+		})
+	}
+}
+
+func TestAll(t *testing.T) {
+	t.Parallel()
+	b := open(t, newJetStream(t))
+	check := func(want map[string]value) {
+		t.Helper()
+		got, err := b.All(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	check(map[string]value{}) // At once, although nothing comes.
+	want := map[string]value{}
+	for i := range 300 {
+		key := fmt.Sprintf("a.%d", i)
+		save(t, b, key, key, 0)
+		want[key] = value{Name: key}
+	}
+	save(t, b, "a.0", "changed", 1)
+	want["a.0"] = value{Name: "changed"}
+	if err := b.kv.Delete(t.Context(), "a.1"); err != nil {
+		t.Fatal(err)
+	}
+	delete(want, "a.1")
+	check(want)
+	ended, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("stopping")
+	cancel(cause)
+	if all, err := b.All(ended); err == nil || all != nil {
+		t.Errorf("an ended context gives %d values, error %v", len(all), err)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	b := open(t, newJetStream(t))
+	revision := save(t, b, "a.1", "before", 0)
+	save(t, b, "b.1", "elsewhere", 0)
+	seen := make(chan string, 10)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- b.Watch(ctx, "a.>", func(key string, v value) { seen <- key + "=" + v.Name }, func() { seen <- "known" })
+	}()
+	expect := func(want string) {
+		t.Helper()
+		if got := receive(t, want, seen); got != want {
+			t.Errorf("saw %q, want %q", got, want)
+		}
+	}
+	expect("a.1=before")
+	expect("known")
+	save(t, b, "b.2", "elsewhere", 0)
+	save(t, b, "a.1", "changed", revision)
+	expect("a.1=changed")
+	if err := b.kv.Delete(t.Context(), "a.1"); err != nil { // Nobody is told.
+		t.Fatal(err)
+	}
+	save(t, b, "a.2", "new", 0)
+	expect("a.2=new")
+	cause := errors.New("stopping")
+	cancel(cause)
+	if err := receive(t, "the end", ended); !errors.Is(err, cause) {
+		t.Errorf("the watch ended with: %v", err)
+	}
+}

@@ -1,0 +1,336 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/jobs"
+)
+
+// patience is how long a test waits for something that must come.
+const patience = 30 * time.Second
+
+// moment is some time in the past.
+var moment = time.Date(2026, 3, 1, 3, 4, 5, 678_000_000, time.UTC)
+
+// newJetStream starts a server inside the process on a store.
+func newJetStream(t *testing.T, dir string) (js jetstream.JetStream, stop func()) {
+	t.Helper()
+	srv, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go srv.Start()
+	if !srv.ReadyForConnections(patience) {
+		t.Fatal("the server does not start")
+	}
+	nc, err := nats.Connect("", nats.InProcessServer(srv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop = func() { nc.Close(); srv.Shutdown(); srv.WaitForShutdown() }
+	t.Cleanup(stop)
+	if js, err = jetstream.New(nc); err != nil {
+		t.Fatal(err)
+	}
+	return js, stop
+}
+
+func open(t *testing.T, js jetstream.JetStream) *Ledger {
+	t.Helper()
+	l, err := Open(t.Context(), js, Config{Namespace: "rekey"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func newLedger(t *testing.T) *Ledger {
+	t.Helper()
+	js, _ := newJetStream(t, t.TempDir())
+	return open(t, js)
+}
+
+// record is a record with something in every field that matters here.
+func record(id string) jobs.Record {
+	return jobs.Record{
+		JobID: id, Kind: jobs.X509Disable, Account: "security", Target: "project/" + id, Params: map[string]string{"project_id": id},
+		Lane: jobs.LaneUrgent, Origin: jobs.OriginEvent, State: jobs.StateQueued, AcceptedAt: moment,
+		Events: []jobs.EventRef{{Source: "/s", ID: "e-" + id, Subject: "rekey.v1.event.incident", Seq: 7, At: moment}}, EventCount: 1,
+		Attempts: []jobs.Attempt{{Attempt: 1, Worker: "w", StartedAt: moment, DurationMS: 1.5}}, AttemptCount: 1,
+		Claim: jobs.Claim{Worker: "w", Until: moment.Add(time.Minute)},
+	}
+}
+
+func create(t *testing.T, l *Ledger, r jobs.Record) jobs.Entry {
+	t.Helper()
+	entry, err := l.Create(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entry
+}
+
+func TestOpenNamesItsBuckets(t *testing.T) {
+	t.Parallel()
+	js, _ := newJetStream(t, t.TempDir())
+	open(t, js)
+	for _, bucket := range []string{"REKEY_LEDGER", "REKEY_TARGETS"} {
+		kv, err := js.KeyValue(t.Context(), bucket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, err := kv.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status.TTL() != 400*24*time.Hour || status.History() != 1 {
+			t.Errorf("%s keeps %s, %d revisions", bucket, status.TTL(), status.History())
+		}
+	}
+	if _, err := Open(t.Context(), js, Config{Namespace: "a b"}); err == nil {
+		t.Error("a bad namespace was opened")
+	}
+	if _, err := Open(t.Context(), js, Config{Namespace: "other", Replicas: 3}); err == nil {
+		t.Error("one server holds three copies")
+	}
+}
+
+func TestRecords(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	if _, err := l.Load(t.Context(), "a"); !errors.Is(err, jobs.ErrNotFound) {
+		t.Errorf("loading from an empty ledger: %v", err)
+	}
+	created := create(t, l, record("a"))
+	loaded, err := l.Load(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(created, loaded); diff != "" {
+		t.Errorf("what was created is not what is loaded: %s", diff)
+	}
+	if diff := cmp.Diff(record("a"), loaded.Record); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := l.Create(t.Context(), record("a")); !errors.Is(err, jobs.ErrConflict) {
+		t.Errorf("creating it twice: %v", err)
+	}
+
+	change := loaded
+	change.Record.State, change.Record.Outcome = jobs.StateDone, jobs.OutcomeRevoked
+	updated, err := l.Update(t.Context(), change)
+	if err != nil || updated.Revision <= loaded.Revision || updated.Record.Outcome != jobs.OutcomeRevoked {
+		t.Errorf("updated to %+v, error %v", updated, err)
+	}
+	if entry, err := l.Update(t.Context(), change); !errors.Is(err, jobs.ErrConflict) || entry.Revision != 0 {
+		t.Errorf("updating an older revision: %+v, error %v", entry, err)
+	}
+	if _, err := l.Update(t.Context(), updated); err != nil {
+		t.Errorf("going on from an update: %v", err)
+	}
+	if _, err := l.Update(t.Context(), jobs.Entry{Record: record("b"), Revision: 99}); !errors.Is(err, jobs.ErrConflict) {
+		t.Errorf("updating what does not exist: %v", err)
+	}
+}
+
+func TestFindFollowsJoins(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	create(t, l, record("a"))
+	targets := l.Targets()
+	for from, into := range map[string]string{"joined": "a", "lost": "nowhere"} {
+		if err := targets.Join(t.Context(), from, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, want := range map[string]string{"a": "a", "joined": "a", "lost": "", "unknown": ""} {
+		found, err := l.Find(t.Context(), id)
+		if found.JobID != want || (want == "") != errors.Is(err, jobs.ErrNotFound) {
+			t.Errorf("%s: found %q, error %v", id, found.JobID, err)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.Find(ended, "joined"); err == nil || errors.Is(err, jobs.ErrNotFound) {
+		t.Errorf("a search that was not made says: %v", err)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	targets := l.Targets()
+	if holder, err := targets.Load(t.Context(), "key"); !errors.Is(err, jobs.ErrNotFound) || holder.Revision != 0 {
+		t.Errorf("a free target has %+v, error %v", holder, err)
+	}
+	if _, err := targets.Joined(t.Context(), "key"); !errors.Is(err, jobs.ErrNotFound) {
+		t.Errorf("a job that joined nothing: %v", err)
+	}
+	want := jobs.Holder{JobID: "a", At: moment, Revoked: "b", Beside: "c"}
+	if err := targets.Save(t.Context(), "key", want); err != nil {
+		t.Fatal(err)
+	}
+	if err := targets.Save(t.Context(), "key", want); !errors.Is(err, jobs.ErrConflict) {
+		t.Errorf("taking a target that is taken: %v", err)
+	}
+	holder, err := targets.Load(t.Context(), "key")
+	if err != nil || holder.Revision == 0 {
+		t.Fatalf("%+v, error %v", holder, err)
+	}
+	want.Revision = holder.Revision
+	if diff := cmp.Diff(want, holder); diff != "" {
+		t.Error(diff)
+	}
+	taken := holder
+	taken.JobID = "d"
+	if err := targets.Save(t.Context(), "key", taken); err != nil {
+		t.Fatal(err)
+	}
+	if err := targets.Save(t.Context(), "key", holder); !errors.Is(err, jobs.ErrConflict) {
+		t.Errorf("taking a target over an older revision: %v", err)
+	}
+
+	for _, into := range []string{"a", "b"} { // A job of the same name has no part in it.
+		if err := targets.Join(t.Context(), "key", into); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := targets.Joined(t.Context(), "key"); err != nil || got != into {
+			t.Errorf("joined %q, error %v", got, err)
+		}
+	}
+	if holder, err := targets.Load(t.Context(), "key"); err != nil || holder.JobID != "d" {
+		t.Errorf("the target is held by %+v, error %v", holder, err)
+	}
+}
+
+func TestList(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	if list, err := l.List(t.Context(), Filter{}); err != nil || len(list) != 0 {
+		t.Errorf("an empty ledger lists %d records, error %v", len(list), err)
+	}
+	add := func(id string, age time.Duration, change func(*jobs.Record)) {
+		r := record(id)
+		r.AcceptedAt = moment.Add(-age)
+		change(&r)
+		create(t, l, r)
+	}
+	add("old", time.Hour, func(r *jobs.Record) { r.State, r.Outcome = jobs.StateDone, jobs.OutcomeRevoked })
+	add("b", time.Minute, func(r *jobs.Record) { r.Kind, r.Target = jobs.IDPDelete, "federation/f/idp/i" })
+	add("a", time.Minute, func(r *jobs.Record) { r.State = jobs.StateRunning })
+	add("new", 0, func(r *jobs.Record) {
+		r.State, r.Outcome = jobs.StateDone, jobs.OutcomeRefused
+		r.Events = append(r.Events, jobs.EventRef{Source: "/t", ID: "second"})
+	})
+	tests := []struct {
+		name   string
+		filter Filter
+		want   []string
+	}{
+		{"all, the latest first", Filter{}, []string{"new", "a", "b", "old"}},
+		{"limit", Filter{Limit: 2}, []string{"new", "a"}},
+		{"limit above all", Filter{Limit: 9}, []string{"new", "a", "b", "old"}},
+		{"state", Filter{State: jobs.StateDone}, []string{"new", "old"}},
+		{"outcome", Filter{Outcome: jobs.OutcomeRevoked}, []string{"old"}},
+		{"kind", Filter{Kind: jobs.IDPDelete}, []string{"b"}},
+		{"part of the target", Filter{Target: "project/"}, []string{"new", "a", "old"}},
+		{"event", Filter{Event: "e-a"}, []string{"a"}},
+		{"event that joined", Filter{Event: "second"}, []string{"new"}},
+		{"part of an event's id", Filter{Event: "secon"}, nil},
+		{"since", Filter{Since: moment.Add(-time.Minute)}, []string{"new", "a", "b"}},
+		{"two at once", Filter{State: jobs.StateDone, Since: moment}, []string{"new"}},
+		{"limit after the choice", Filter{State: jobs.StateDone, Limit: 1}, []string{"new"}},
+		{"none", Filter{Kind: jobs.TokenRevoke}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			list, err := l.List(t.Context(), tt.filter)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, r := range list {
+				got = append(got, r.JobID)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.List(ended, Filter{}); err == nil {
+		t.Error("a list that was not read was given")
+	}
+}
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	create(t, l, record("other"))
+	seen := make(chan jobs.State, 10)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan error, 1)
+	watch := func() { ended <- l.Watch(ctx, "a", func(r jobs.Record) { seen <- r.State }) }
+	expect := func(want jobs.State) {
+		t.Helper()
+		select {
+		case got := <-seen:
+			if got != want {
+				t.Errorf("saw %q, want %q", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("waited in vain for %q", want)
+		}
+	}
+	entry := create(t, l, record("a"))
+	go watch()
+	expect(jobs.StateQueued) // As it stands.
+	create(t, l, record("b"))
+	for _, state := range []jobs.State{jobs.StateRunning, jobs.StateDone} {
+		entry.Record.State = state
+		var err error
+		if entry, err = l.Update(t.Context(), entry); err != nil {
+			t.Fatal(err)
+		}
+		expect(state)
+	}
+	cause := errors.New("enough")
+	cancel(cause)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, cause) {
+			t.Errorf("the watch ended with: %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the watch does not end")
+	}
+}
+
+func TestLedgerSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	js, stop := newJetStream(t, dir)
+	l := open(t, js)
+	entry := create(t, l, record("a"))
+	if err := l.Targets().Join(t.Context(), "b", "a"); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	js, _ = newJetStream(t, dir)
+	l = open(t, js)
+	if got, err := l.Find(t.Context(), "b"); err != nil || got.JobID != "a" {
+		t.Errorf("found %q, error %v", got.JobID, err)
+	}
+	if _, err := l.Update(t.Context(), entry); err != nil {
+		t.Errorf("the revision from before does not count: %v", err)
+	}
+}
