@@ -73,8 +73,8 @@ type listFlags struct {
 func (f *listFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.state, "state", "", "only jobs in this `STATE`: queued, running, waiting or done")
-	flags.StringVar(&f.kind, "kind", "", "only jobs of this `KIND`")
-	flags.StringVar(&f.outcome, "outcome", "", "only jobs with this `OUTCOME`")
+	flags.StringVar(&f.kind, "kind", "", "only jobs of this `KIND`, as in 'worker job submit --help'")
+	flags.StringVar(&f.outcome, "outcome", "", "only jobs with this `OUTCOME`: "+strings.Join(jobs.Names(jobs.Outcomes()), ", "))
 	flags.StringVar(&f.target, "target", "", "only jobs whose target contains this `TEXT`")
 	flags.StringVar(&f.event, "event", "", "only jobs that the event with this `ID` asked for")
 	flags.StringVar(&f.since, "since", "", "only jobs accepted since then: a `TIME` (RFC 3339) or an age like 24h")

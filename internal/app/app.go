@@ -157,6 +157,7 @@ func (w *worker) startAtlas() error {
 		return err
 	}
 	w.atlas = client
+	w.stack.push("API connections", func(context.Context) error { client.Close(); return nil })
 	if len(w.Config.Atlas.Accounts) == 0 {
 		w.log.Warn("no account is configured: every request will be refused")
 	}

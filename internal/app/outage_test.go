@@ -49,6 +49,7 @@ func TestWorkerStartsBeforeNATS(t *testing.T) {
 	if got := w.results(1)[0].record.Outcome; got != jobs.OutcomeRevoked {
 		t.Errorf("the outcome is %s, want revoked", got)
 	}
+	w.stop() // Before NATS, which started later, is stopped.
 }
 
 func TestWorkerStopsWhileNATSIsAway(t *testing.T) {
@@ -62,6 +63,7 @@ func TestWorkerStopsWhileNATSIsAway(t *testing.T) {
 func TestNATSRestartsInTheMiddle(t *testing.T) {
 	t.Parallel()
 	rig, atlas, options := withoutNATS(t)
+	rig.cfg.Worker.Concurrency = 1
 	nats := startNATS(t, options)
 	release := make(chan struct{})
 	atlas.script(hexID(0), holding(release))
@@ -69,10 +71,12 @@ func TestNATSRestartsInTheMiddle(t *testing.T) {
 	w.awaitReady()
 	w.connected(t)
 	const each = 20
-	for n := range each {
-		w.publish("incident", x509Disable(hexID(n)).String())
-	}
+	w.publish("incident", x509Disable(hexID(0)).String())
 	atlas.await(t, hexID(0), 1)
+	for n := range each - 1 { // They wait in the queue, or in the worker's hand.
+		w.publish("incident", x509Disable(hexID(1+n)).String())
+	}
+	eventually(t, "the events to be taken in", w.taken)
 	stopNATS(nats)
 	eventually(t, "the worker to see that NATS is away", func() bool {
 		status, _, _ := w.get("/readyz", "")
@@ -103,4 +107,5 @@ func TestNATSRestartsInTheMiddle(t *testing.T) {
 	if got := fmt.Sprint(w.resultOf(hexID(0)).AttemptCount, len(atlas.requests(hexID(0)))); got != "1 1" {
 		t.Errorf("the call in flight has attempts and calls %s, want 1 1: its answer was there", got)
 	}
+	w.stop() // Before NATS, which started later, is stopped.
 }

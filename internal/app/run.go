@@ -37,8 +37,10 @@ func (w *worker) startJobs(s stores) error {
 	stats := bus.Stats{Conn: w.conn, Names: w.names, Running: workers.Running, Recorder: w.metrics, Logger: w.Logger}
 	w.background("shared pauses", w.atlas.Run)
 	w.background("queue statistics", stats.Run)
-	w.drained("workers", workers.Run)
+	stopTaking := w.drained("workers", workers.Run)
 	w.background("intake", intake.Run)
+	// Before anything else ends, which takes its time, nothing new is begun.
+	w.stack.push("taking of jobs", func(context.Context) error { stopTaking(); return nil })
 	if w.http != nil {
 		w.stack.push("readiness", func(context.Context) error { w.http.Drain(); return nil })
 	}
@@ -58,10 +60,12 @@ func (w *worker) background(name string, run func(context.Context) error) {
 }
 
 // drained runs the part that makes calls. It is stopped in two steps: first it takes
-// nothing new, then, after the drain timeout, what is still running is cut off.
-func (w *worker) drained(name string, run func(ctx, pull context.Context) error) {
+// nothing new, for which stopTaking may also be called beforehand; then, after the drain
+// timeout, what is still running is cut off.
+func (w *worker) drained(name string, run func(ctx, pull context.Context) error) (stopTaking func()) {
 	ctx, cut := context.WithCancelCause(context.Background())
 	pull, stopPulling := context.WithCancelCause(ctx)
+	stopTaking = func() { stopPulling(jobs.ErrStopping) }
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -69,7 +73,7 @@ func (w *worker) drained(name string, run func(ctx, pull context.Context) error)
 	}()
 	w.stack.push(name, func(context.Context) error {
 		defer cut(jobs.ErrStopping)
-		stopPulling(jobs.ErrStopping)
+		stopTaking()
 		if within(done, w.Config.Worker.DrainTimeout) {
 			return nil
 		}
@@ -80,6 +84,7 @@ func (w *worker) drained(name string, run func(ctx, pull context.Context) error)
 		}
 		return nil
 	})
+	return stopTaking
 }
 
 // keep runs a part until ctx ends. A part that fails is started again: nothing stops

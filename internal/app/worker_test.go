@@ -51,12 +51,18 @@ func newRig(t *testing.T, url string) *rig {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	r := &rig{
-		cfg: config.Default(), name: "worker-1", logs: logs, log: zap.New(core),
+		name: "worker-1", logs: logs, log: zap.New(core),
 		clientSecret: "mdb_sa_sk_" + rand.Text(), privateKey: "pk-" + strings.ToLower(rand.Text()),
 	}
-	r.env = map[string]string{"SECURITY_SECRET": r.clientSecret, "LEGACY_KEY": r.privateKey}
-	c := r.cfg
-	c.NATS.Embedded.Listen, c.NATS.Embedded.StoreDir = "127.0.0.1:0", t.TempDir()
+	r.configure(t.TempDir(), url)
+	t.Cleanup(func() { r.dump(t) })
+	return r
+}
+
+// configure is for an embedded server with its files in dir, against the API at url.
+func (r *rig) configure(dir, url string) {
+	c := config.Default()
+	c.NATS.Embedded.Listen, c.NATS.Embedded.StoreDir = "127.0.0.1:0", dir
 	c.HTTP.Listen = "127.0.0.1:0"
 	c.Worker.DrainTimeout = 5 * time.Second // A failed test may leave a call that is never answered.
 	c.Retry.Base, c.Retry.Cap = 20*time.Millisecond, 200*time.Millisecond
@@ -65,8 +71,15 @@ func newRig(t *testing.T, url string) *rig {
 		{Name: security, ClientID: clientID, ClientSecret: secret.Ref{Env: "SECURITY_SECRET"}},
 		{Name: legacy, PublicKey: publicKey, PrivateKey: secret.Ref{Env: "LEGACY_KEY"}},
 	}
-	t.Cleanup(func() { r.dump(t) })
-	return r
+	r.cfg = c
+	r.env = map[string]string{"SECURITY_SECRET": r.clientSecret, "LEGACY_KEY": r.privateKey}
+}
+
+// options are those of a worker that tells where it can be reached.
+func (r *rig) options(ready func(app.Addresses)) app.Options {
+	return app.Options{
+		Config: r.cfg, Name: r.name, Version: "1.2.3", Revision: "abcdef", LookupEnv: r.lookupEnv, Logger: r.log, OnReady: ready,
+	}
 }
 
 // standInRig is a rig against a stand-in of its own.
@@ -119,10 +132,7 @@ func (r *rig) launch(t *testing.T) *worker {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	w := &worker{stranger: &stranger{t: t}, rig: r, cancel: cancel, ready: make(chan app.Addresses, 1), ended: make(chan error, 1)}
 	go func() {
-		w.ended <- app.Run(ctx, app.Options{
-			Config: r.cfg, Name: r.name, Version: "1.2.3", Revision: "abcdef", LookupEnv: r.lookupEnv, Logger: r.log,
-			OnReady: func(a app.Addresses) { w.ready <- a },
-		})
+		w.ended <- app.Run(ctx, r.options(func(a app.Addresses) { w.ready <- a }))
 	}()
 	t.Cleanup(w.stop)
 	return w

@@ -106,7 +106,7 @@ func wantReason(status int, b bodyCase) jobs.Reason {
 	case 403:
 		return jobs.ReasonForbidden
 	case 404, 410:
-		if b.admin {
+		if b.admin || b.empty {
 			return jobs.ReasonNotFound
 		}
 		return jobs.ReasonProtocol
@@ -227,6 +227,7 @@ func TestCodes(t *testing.T) {
 		wantReason    jobs.Reason
 		wantCode      string
 		wantEffective bool
+		wantUnproven  bool
 	}{
 		{name: "rate limit as 400", kind: jobs.IDPDelete, status: 400, body: adminProblem(400, "RATE_LIMITED", "x"), wantReason: jobs.ReasonRateLimited, wantCode: "RATE_LIMITED"},
 		{name: "rate limit as 500", kind: jobs.IDPDelete, status: 500, body: adminProblem(500, "ORG_RATE_LIMITED_X", "x"), wantReason: jobs.ReasonRateLimited, wantCode: "ORG_RATE_LIMITED_X"},
@@ -245,6 +246,7 @@ func TestCodes(t *testing.T) {
 		{name: "our version is gone", kind: jobs.IDPDelete, status: 410, body: adminProblem(410, "VERSION_GONE", "x"), wantReason: jobs.ReasonInvalid, wantCode: "VERSION_GONE"},
 		{name: "other JSON with 404", kind: jobs.IDPDelete, status: 404, body: `{"message":"no Route matched"}`, wantReason: jobs.ReasonProtocol},
 		{name: "JSON of other types with 404", kind: jobs.IDPDelete, status: 404, body: `{"error":{"code":404},"errorCode":7}`, wantReason: jobs.ReasonProtocol},
+		{name: "404 without a body is nobody's word", kind: jobs.IDPDelete, status: 404, wantReason: jobs.ReasonNotFound, wantUnproven: true},
 		{name: "array with 404", kind: jobs.IDPDelete, status: 404, body: `[{"error":404}]`, wantReason: jobs.ReasonProtocol},
 		{name: "code that is no code", kind: jobs.IDPDelete, status: 409, body: adminProblem(409, "a b\nc", "x"), wantReason: jobs.ReasonConflict},
 		{name: "error document with 202", kind: jobs.X509Disable, status: 202, body: adminProblem(409, "CONFLICT", "x"), wantReason: jobs.ReasonProtocol, wantCode: "CONFLICT", wantEffective: true},
@@ -258,7 +260,7 @@ func TestCodes(t *testing.T) {
 				return reply(tt.status, tt.body), nil
 			})))
 			f := revokeFails(t, c, job(t, tt.kind, "service"))
-			if f.Reason != tt.wantReason || f.Answer.Code != tt.wantCode || f.MaybeEffective != tt.wantEffective {
+			if f.Reason != tt.wantReason || f.Answer.Code != tt.wantCode || f.MaybeEffective != tt.wantEffective || f.Unproven != tt.wantUnproven {
 				t.Errorf("got %+v (%v), want %s, code %q, maybe effective %v", f, f, tt.wantReason, tt.wantCode, tt.wantEffective)
 			}
 		})

@@ -1,6 +1,7 @@
 package atlas
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ func (c *Client) failureFrom(ctx context.Context, to endpoint, ex exchange, hidd
 		Err:    describe(ex, said, to, hidden),
 	}
 	f.MaybeEffective = maybeEffective(ex, f.Reason)
+	f.Unproven = f.Reason == jobs.ReasonNotFound && !said.admin
 	if !ex.heldUntil.IsZero() {
 		f.RetryAt = ex.heldUntil
 		return f
@@ -48,9 +50,10 @@ func (c *Client) failureFrom(ctx context.Context, to endpoint, ex exchange, hidd
 //	              never there, which says nothing about the target
 //	not_found     404 and 410 with the Admin API's error document; any other 4xx with an
 //	              errorCode that ends in NOT_FOUND
-//	protocol      404 and 410 without it: a proxy's page, a wrong base URL, an OAuth endpoint
-//	              that is not there. Retrying is safer than not_found, which can lead to
-//	              already_gone, and that is a success
+//	not_found     404 and 410 without any body. Who says so is not known, so it is no evidence
+//	              of anything (Unproven): a gateway without a route answers like this, too
+//	protocol      404 and 410 with another body: a proxy's page, a wrong base URL, an OAuth
+//	              endpoint that is not there. Retrying is safer than giving up
 //	conflict      409
 //	invalid       any other 4xx
 //	unavailable   OAuth's server_error and temporarily_unavailable with status 200
@@ -70,7 +73,7 @@ func classify(ex exchange, said problem) jobs.Reason {
 	case ex.status == http.StatusForbidden, said.code == "access_denied":
 		return jobs.ReasonForbidden
 	case ex.status >= 400 && ex.status <= 499:
-		return classifyRefusal(ex.status, said)
+		return classifyRefusal(ex, said)
 	case said.code == "server_error", said.code == "temporarily_unavailable":
 		return jobs.ReasonUnavailable
 	}
@@ -78,16 +81,18 @@ func classify(ex exchange, said problem) jobs.Reason {
 }
 
 // classifyRefusal is the part of classify about 4xx that are neither 401 nor 403.
-func classifyRefusal(status int, said problem) jobs.Reason {
-	absent := status == http.StatusNotFound || status == http.StatusGone
+func classifyRefusal(ex exchange, said problem) jobs.Reason {
+	absent := ex.status == http.StatusNotFound || ex.status == http.StatusGone
 	switch {
 	case strings.HasPrefix(said.code, "VERSION_"):
 		return jobs.ReasonInvalid
 	case said.admin && (absent || strings.HasSuffix(said.code, "NOT_FOUND")):
 		return jobs.ReasonNotFound
+	case absent && ex.err == nil && len(bytes.TrimSpace(ex.body)) == 0:
+		return jobs.ReasonNotFound
 	case absent:
 		return jobs.ReasonProtocol
-	case status == http.StatusConflict:
+	case ex.status == http.StatusConflict:
 		return jobs.ReasonConflict
 	}
 	return jobs.ReasonInvalid

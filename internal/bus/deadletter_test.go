@@ -155,7 +155,7 @@ func TestDeadLettersAlwaysFit(t *testing.T) {
 	}
 	for i, tt := range tests {
 		m := incoming{subject: r.names.Event("x"), header: tt.header, data: []byte(tt.data), seq: uint64(i), at: moment}
-		err := conn.buryEvent(t.Context(), r.names, m, jobs.Event{}, errors.New(strings.Repeat(tt.name+"\n", 10_000)))
+		err := conn.buryEvent(t.Context(), r.names, m, jobs.Event{}, errors.New(strings.Repeat(tt.name+"\n", 1000)))
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}

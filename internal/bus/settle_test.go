@@ -122,22 +122,22 @@ func TestNoSignOfLifeAfterPutBack(t *testing.T) {
 	r.enqueue(t, newJob(t, "job1", jobs.LaneUrgent))
 	cons := r.consumer(t, jobs.LaneUrgent, time.Hour)
 	f := newFeed(cons, 1, zap.NewNop())
-	f.renew = time.Millisecond
+	f.renew = 100 * time.Microsecond
 	alive, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); f.keepAlive(alive) }()
-	for round := range 5 {
+	w := r.workers(&runner{run: func(context.Context, jobs.Delivery) (jobs.Verdict, error) {
+		return jobs.Verdict{Delay: 10 * time.Millisecond}, nil
+	}}, 1)
+	for round := range uint64(20) {
 		h, err := f.take(next(t, cons))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := deliveries(t, h); got != uint64(round)+1 {
-			t.Errorf("delivery %d, want %d", got, round+1)
+		if h.meta.NumDelivered != round+1 {
+			t.Errorf("delivery %d, want %d", h.meta.NumDelivered, round+1)
 		}
-		h.drop()
-		if err := settle(t.Context(), r.conn.nc, h.Msg, jobs.Verdict{Delay: 50 * time.Millisecond}); err != nil {
-			t.Fatal(err)
-		}
+		w.handle(t.Context(), h)
 	}
 	next(t, cons)
 	cancel()

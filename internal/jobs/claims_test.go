@@ -66,6 +66,25 @@ func TestClaimRace(t *testing.T) {
 	})
 }
 
+// TestClaimRaceInOneWorker: a job has two messages when it was lifted into another lane,
+// and both may come to the same worker in the same instant.
+func TestClaimRaceInOneWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(takes(time.Second, works))
+		job := p.acceptJob(t, jwksEvent(t, 1))
+		r := p.runner(t, "w1")
+		p.steps = nil
+		var other <-chan result
+		p.meanwhile(1, func() { other = deliverInBackground(t.Context(), r, Delivery{Job: job}) })
+		if got, want := run(t, r, Delivery{Job: job}), (Verdict{Delay: 40 * time.Second}); got != want {
+			t.Errorf("verdict %+v, want %+v", got, want)
+		}
+		if got := <-other; got.err != nil || !got.verdict.Done || p.api.made() != 1 {
+			t.Errorf("the other message: %+v, %d calls", got, p.api.made())
+		}
+	})
+}
+
 // TestLostWorker: the attempt of a worker that never came back is closed, and the job goes
 // on when its lease is over.
 func TestLostWorker(t *testing.T) {
@@ -169,13 +188,19 @@ func TestLeaseIsRenewed(t *testing.T) {
 // answer, and settles nothing.
 func TestLeaseLost(t *testing.T) {
 	tests := []struct {
-		name   string
-		answer func(context.Context, Job) (Answer, error)
-		after  time.Duration // From the start to the verdict.
+		name         string
+		answer       func(context.Context, Job) (Answer, error)
+		other        string        // The worker that takes the job.
+		after        time.Duration // From the start to the verdict.
+		wantAttempts int           // In the metrics: a call that was cut off came to nothing.
 	}{
-		{name: "noticed by the renewal", answer: takes(29*time.Second, works), after: 40 * time.Second / 3},
-		{name: "noticed by the answer's record", answer: takes(5*time.Second, works), after: 5 * time.Second},
-		{name: "noticed by a failure's record", answer: takes(5*time.Second, fails(Failure{Reason: ReasonForbidden})), after: 5 * time.Second},
+		{name: "noticed by the renewal", answer: takes(29*time.Second, works), other: "w2", after: 40 * time.Second / 3},
+		{name: "noticed by the answer's record", answer: takes(5*time.Second, works), other: "w2", after: 5 * time.Second, wantAttempts: 1},
+		{
+			name: "noticed by a failure's record", answer: takes(5*time.Second, fails(Failure{Reason: ReasonForbidden})), other: "w2",
+			after: 5 * time.Second, wantAttempts: 1,
+		},
+		{name: "to another message in the same worker", answer: takes(5*time.Second, works), other: "w1", after: 5 * time.Second, wantAttempts: 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -186,7 +211,7 @@ func TestLeaseLost(t *testing.T) {
 				done := deliverInBackground(t.Context(), p.runner(t, "w1"), Delivery{Job: job})
 				pass(time.Second)
 				other := p.record(t, job.ID)
-				other.begin(time.Now(), "w2", 40*time.Second)
+				other.begin(time.Now(), tt.other, 40*time.Second)
 				p.put(t, other)
 				got := <-done
 				if got.verdict.Done || !errors.Is(got.err, errLeaseLost) || time.Since(start) != tt.after {
@@ -197,6 +222,13 @@ func TestLeaseLost(t *testing.T) {
 				}
 				if len(p.announce) != 0 || p.logs.FilterMessage("job finished").Len() != 0 {
 					t.Errorf("announced %+v", p.announce)
+				}
+				attempts := 0
+				for _, reason := range Reasons() {
+					attempts += p.recorder.Counts["attempt jwks.revoke "+string(reason)]
+				}
+				if attempts != tt.wantAttempts {
+					t.Errorf("%d attempts in the metrics, want %d", attempts, tt.wantAttempts)
 				}
 			})
 		})
@@ -270,6 +302,23 @@ func TestStopping(t *testing.T) {
 		}
 		if r := p.record(t, job.ID); r.AttemptsSpent != 1 || r.AttemptCount != 2 {
 			t.Errorf("%d spent of %d attempts", r.AttemptsSpent, r.AttemptCount)
+		}
+	})
+}
+
+// TestStoppingWhileClaiming: a claim whose answer is lost while the worker stops is not
+// left behind: it would hold the job up until its lease ends.
+func TestStoppingWhileClaiming(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancelCause(t.Context())
+		p := newPlant(takes(time.Second, works))
+		job := p.acceptJob(t, jwksEvent(t, 1))
+		p.steps = nil
+		p.failStep(1, lostAnswer)
+		p.meanwhile(1, func() { stop(ErrStopping) })
+		v, err := p.runner(t, "w1").Run(ctx, Delivery{Job: job})
+		if r := p.record(t, job.ID); v != (Verdict{}) || err != nil || r.State != StateQueued || r.AttemptsSpent != 0 || r.Claim != (Claim{}) {
+			t.Errorf("verdict %+v, error %v, record %+v", v, err, r)
 		}
 	})
 }

@@ -17,7 +17,7 @@ func (r *Runner) decide(ctx context.Context, job Job, entry Entry, answer Answer
 		return r.finish(ctx, job, entry, OutcomeRevoked, cmp.Or(answer.Known, KnownRevoked), "")
 	}
 	r.cfg.Recorder.Attempt(string(job.Kind), string(failure.Reason))
-	if failure.Reason == ReasonNotFound {
+	if failure.Reason == ReasonNotFound && !failure.Unproven {
 		proof, err := r.proofOfRevocation(ctx, job, &entry.Record)
 		if err != nil {
 			// The attempt must not stay open: it would count as evidence itself.

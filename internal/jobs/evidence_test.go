@@ -39,6 +39,11 @@ func TestNotFound(t *testing.T) {
 			want:    OutcomeRefused, wantDetail: "not_found: the API said no",
 		},
 		{
+			name:    "an answer that may not be the API's own proves nothing",
+			answers: []func(context.Context, Job) (Answer, error){reset, fails(Failure{Reason: ReasonNotFound, Unproven: true})},
+			want:    OutcomeRefused, wantDetail: "not_found: the API said no",
+		},
+		{
 			name: "revoked by an earlier job", answers: []func(context.Context, Job) (Answer, error){notFound}, before: OutcomeRevoked,
 			want: OutcomeAlreadyGone, wantDetail: "not found, and job BEFORE revoked it before",
 		},

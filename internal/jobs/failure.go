@@ -64,6 +64,9 @@ type Failure struct {
 	RetryAfterCapped bool
 	// MaybeEffective says that the call may have taken effect although no good answer came.
 	MaybeEffective bool
+	// Unproven says of ReasonNotFound that it may not be the API's own word: it refuses the
+	// job, and never proves that the target is gone.
+	Unproven bool
 	// Answer is what the API said, as far as it said anything.
 	Answer Answer
 	// Err tells a person what happened. It holds no secret.

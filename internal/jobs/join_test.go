@@ -71,6 +71,30 @@ func TestJoinedEventStaysJoined(t *testing.T) {
 	}
 }
 
+// TestJoinHalfDone: an event that is on a job's record and was cut off there joined it,
+// although that job is done when the event comes again.
+func TestJoinHalfDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		first := p.accept(t, jwksEvent(t, 1))
+		p.failing = func(_ int, step string) faultKind {
+			if step == "targets.join" {
+				return lostRequest
+			}
+			return ""
+		}
+		if _, err := p.desk.Accept(t.Context(), jwksEvent(t, 2)); err == nil {
+			t.Fatal("the intake was not cut off")
+		}
+		p.failing = nil
+		p.end(t, first.JobID, OutcomeRevoked)
+		got := p.accept(t, jwksEvent(t, 2, redelivered))
+		if got.JobID != first.JobID || got.Result != IntakeDuplicate || p.record(t, first.JobID).EventCount != 2 {
+			t.Errorf("accepted %+v", got)
+		}
+	})
+}
+
 func TestJoinLifts(t *testing.T) {
 	tests := []struct {
 		name       string
@@ -195,14 +219,18 @@ func TestRevokedIsRemembered(t *testing.T) {
 // earlier one when that is done.
 func TestJoinBeside(t *testing.T) {
 	p := newPlant(works)
-	first := p.acceptJob(t, jwksEvent(t, 1))
+	p.accept(t, jwksEvent(t, 1))
 	second := p.acceptJob(t, jwksEvent(t, 2, separately))
 	if got := p.accept(t, jwksEvent(t, 3)); got.JobID != second.ID {
 		t.Errorf("event 3 joined %s, want %s", got.JobID, second.ID)
 	}
-	p.end(t, second.ID, OutcomeRefused)
-	if got := p.accept(t, jwksEvent(t, 4)); got.JobID != first.ID || got.Result != IntakeDuplicate {
-		t.Errorf("event 4 came to %+v, want %s", got, first.ID)
+	third := p.acceptJob(t, jwksEvent(t, 5, separately))
+	if got := p.holder(t, third); got.Beside != second.ID {
+		t.Errorf("holder %+v, want %s beside", got, second.ID)
+	}
+	p.end(t, third.ID, OutcomeRefused)
+	if got := p.accept(t, jwksEvent(t, 4)); got.JobID != second.ID || got.Result != IntakeDuplicate {
+		t.Errorf("event 4 came to %+v, want %s", got, second.ID)
 	}
 }
 

@@ -167,6 +167,7 @@ func TestAdopt(t *testing.T) {
 	mine, fresh := newTestRecord(t), newTestRecord(t)
 	mine.State, mine.Attempts = StateRunning, []Attempt{{Attempt: 1}}
 	fresh.Lane, fresh.Reason = LaneUrgent, "of nobody's concern"
+	mine.ExpiresAt, fresh.ExpiresAt = after(30), after(30)
 	fresh.join(jwksEvent(t, 2).EventRef, after(60))
 	want := mine
 	want.Lane, want.Events, want.EventCount, want.ExpiresAt = fresh.Lane, fresh.Events, fresh.EventCount, fresh.ExpiresAt

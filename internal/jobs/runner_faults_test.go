@@ -67,6 +67,10 @@ func (s runScene) checkUndisturbed(t *testing.T, p *plant, r Record) {
 		t.Errorf("%d calls, %d attempts, %d spent, %d maybe effective", p.api.made(), r.AttemptCount, r.AttemptsSpent, r.AttemptsMaybeEffective)
 	}
 	s.checkEnd(t, p, r)
+	checkCount(t, p, "finished jwks.revoke "+string(s.wantOutcome), 1)
+	if got := p.logs.FilterMessage("job finished").Len(); got != 1 {
+		t.Errorf("%d Info lines", got)
+	}
 }
 
 // checkEnd holds what is true whatever happened: one end, one result.

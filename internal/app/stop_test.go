@@ -1,0 +1,148 @@
+package app_test
+
+import (
+	"testing"
+	"time"
+
+	"rekey/internal/jobs"
+)
+
+func TestStopLetsTheCallInFlightFinish(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	rig.cfg.Worker.DrainTimeout = patience
+	project := hexID(1)
+	release := make(chan struct{})
+	atlas.script(project, holding(release))
+	w := rig.start(t)
+	w.publish("incident", x509Disable(project).String())
+	atlas.await(t, project, 1)
+	w.cancel(errTestOver)
+	select {
+	case err := <-w.ended:
+		t.Fatalf("the worker ended (%v) during a call", err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	close(release)
+	w.stop()
+	next := rig.start(t)
+	record := next.resultOf(project)
+	next.settled()
+	if record.Outcome != jobs.OutcomeRevoked || record.AttemptCount != 1 || len(atlas.requests(project)) != 1 {
+		t.Errorf("%s after %d attempts and %d calls, want revoked after one", record.Outcome, record.AttemptCount, len(atlas.requests(project)))
+	}
+	if got := next.count("REKEY_RESULTS"); got != 1 {
+		t.Errorf("there are %d results, want 1", got)
+	}
+}
+
+func TestStopCutsOffACallThatTakesTooLong(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	rig.cfg.Worker.DrainTimeout = 100 * time.Millisecond
+	project := hexID(1)
+	atlas.script(project, holding(nil), holding(make(chan struct{})))
+	rig.cfg.Retry.MaxAttempts = 1 // The cut-off attempt is not spent, or there would be no other.
+	w := rig.start(t)
+	w.publish("incident", x509Disable(hexID(0)).String()) // Fetches the bearer token.
+	w.resultOf(hexID(0))
+	atlas.script(hexID(2), holding(make(chan struct{})))
+	w.publish("incident", x509Disable(hexID(2)).String())
+	atlas.await(t, hexID(2), 1)
+	w.stop()
+	next := rig.start(t)
+	record := next.resultOf(hexID(2))
+	if record.Outcome != jobs.OutcomeRevoked || record.AttemptCount != 2 || record.AttemptsSpent != 1 {
+		t.Fatalf("%s with %d of %d attempts spent, want revoked with 1 of 2", record.Outcome, record.AttemptsSpent, record.AttemptCount)
+	}
+	if first := record.Attempts[0]; first.Reason != jobs.ReasonInterrupted || !first.MaybeEffective {
+		t.Errorf("the first attempt is %s, want interrupted, maybe with effect", encoded(first))
+	}
+	if got := len(atlas.requests(hexID(2))); got != 2 {
+		t.Errorf("got %d calls, want 2", got)
+	}
+}
+
+func TestQueuedJobsAreRunByTheNextWorker(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	rig.cfg.Worker.Concurrency, rig.cfg.Worker.DrainTimeout = 1, patience
+	release := make(chan struct{})
+	atlas.script(hexID(0), holding(release))
+	w := rig.start(t)
+	const queued = 10
+	w.publish("incident", x509Disable(hexID(0)).String())
+	atlas.await(t, hexID(0), 1)
+	for n := range queued {
+		w.publish("rotation", x509Disable(hexID(1+n)).String())
+	}
+	eventually(t, "the events to be taken in", w.taken)
+	w.cancel(errTestOver)
+	eventually(t, "the worker to take nothing new", func() bool {
+		return rig.logs.FilterMessage("stopping").Len() == 1
+	})
+	close(release)
+	w.stop()
+	before := len(atlas.requests(adminPath))
+	if before > 2 { // A job may have been begun in the moment of the signal.
+		t.Errorf("the worker made %d calls after it was told to stop", before-1)
+	}
+	next := rig.beside("worker-2").start(t)
+	for _, r := range next.results(queued + 1) {
+		if r.record.Outcome != jobs.OutcomeRevoked || r.record.AttemptCount != 1 {
+			t.Errorf("%s is %s after %d attempts, want revoked after 1", r.record.Target, r.record.Outcome, r.record.AttemptCount)
+		}
+	}
+	next.settled()
+	if got := len(atlas.requests(adminPath)); got != queued+1 {
+		t.Errorf("got %d calls, want one for each of %d jobs", got, queued+1)
+	}
+}
+
+func TestWaitingJobsAreRunByTheNextWorkerWhenTheyAreDue(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	const jobsInAll = 5
+	for n := range jobsInAll {
+		atlas.script(hexID(n), retryAfter(429, "3"))
+	}
+	w := rig.start(t)
+	for n := range jobsInAll {
+		w.publish("incident", x509Disable(hexID(n)).String())
+	}
+	for n := range jobsInAll {
+		w.recordOf(hexID(n), func(r jobs.Record) bool { return r.State == jobs.StateWaiting })
+	}
+	w.stop()
+	next := rig.start(t) // The server rounds delays to seconds over a restart.
+	next.results(jobsInAll)
+	for n := range jobsInAll {
+		calls := atlas.requests(hexID(n))
+		if len(calls) != 2 {
+			t.Fatalf("job %d made %d calls, want 2", n, len(calls))
+		}
+		if got := calls[1].at.Sub(calls[0].answered); got < 3*time.Second {
+			t.Errorf("job %d called again after %s, before its Retry-After of 3s", n, got)
+		}
+	}
+}
+
+func TestEventsThatCameWhileNoWorkerRan(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	rig.cfg.NATS.URL = startNATS(t, nil).ClientURL()
+	w := rig.launch(t)
+	w.awaitReady()
+	w.connected(t)
+	w.stop()
+	const events = 20
+	for n := range events {
+		w.publish("incident", x509Disable(hexID(n)).String())
+	}
+	rig.beside("worker-2").launch(t)
+	w.results(events)
+	w.settled()
+	if got := len(atlas.requests(adminPath)); got != events {
+		t.Errorf("got %d calls, want %d", got, events)
+	}
+}
