@@ -22,6 +22,7 @@ const (
 	exitFailed   = 1
 	exitUsage    = 2
 	exitNotFound = 3
+	exitPartly   = 4
 )
 
 // askTimeout bounds a question to the fleet, from the connection to the last answer.
@@ -66,6 +67,9 @@ func (c *cli) exitCode(called *cobra.Command, err error) int {
 	if _, ok := errors.AsType[*usageError](err); ok {
 		fmt.Fprintf(c.stderr, "See '%s --help'.\n", called.CommandPath())
 		return exitUsage
+	}
+	if _, ok := errors.AsType[*partlyError](err); ok {
+		return exitPartly
 	}
 	if errors.Is(err, jobs.ErrNotFound) {
 		return exitNotFound

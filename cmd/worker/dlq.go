@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -32,7 +31,7 @@ func (c *cli) dlqCommand() *cobra.Command {
 		Args:    want("N"),
 		RunE:    func(cmd *cobra.Command, list []string) error { return c.showDeadLetter(cmd.Context(), list[0]) },
 	}))
-	return noun("dlq", "Work with dead letters", ls, show)
+	return noun("dlq", "Work with dead letters", ls, show, c.replayCommand(), c.dropCommand())
 }
 
 func (c *cli) listDeadLetters(ctx context.Context, limit int) error {
@@ -52,9 +51,9 @@ func (c *cli) listDeadLetters(ctx context.Context, limit int) error {
 }
 
 func (c *cli) showDeadLetter(ctx context.Context, text string) error {
-	number, err := strconv.ParseUint(text, 10, 64)
-	if err != nil || number == 0 {
-		return usagef("N must be a number from 'worker dlq ls'")
+	number, err := letterNumber(text)
+	if err != nil {
+		return err
 	}
 	return c.askDeadLetters(ctx, func(ctx context.Context, d *bus.DeadLetters) error {
 		letter, err := d.Show(ctx, number)

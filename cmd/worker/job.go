@@ -23,7 +23,7 @@ func (c *cli) jobCommand() *cobra.Command {
 		Args:    want("ID"),
 		RunE:    func(cmd *cobra.Command, list []string) error { return c.showJob(cmd.Context(), list[0]) },
 	}))
-	return noun("job", "Work with jobs", c.submitCommand(), c.jobListCommand(), show)
+	return noun("job", "Work with jobs", c.submitCommand(), c.jobListCommand(), show, c.retryCommand(), c.cancelCommand())
 }
 
 func (c *cli) showJob(ctx context.Context, id string) error {

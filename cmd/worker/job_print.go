@@ -47,6 +47,9 @@ func (c *cli) printJob(r jobs.Record) error {
 		for _, e := range r.Events {
 			field(t, "event", eventName(e))
 		}
+		for _, op := range r.Operations {
+			field(t, string(op.Action), op.At.Local().Format(time.DateTime)+" by "+op.By+" "+op.Reason)
+		}
 		field(t, "accepted", r.AcceptedAt)
 		field(t, "expires", r.ExpiresAt)
 		field(t, "state", r.State)

@@ -39,11 +39,11 @@ func (w *worker) startJobs(s stores) error {
 	w.background("queue statistics", stats.Run)
 	stopTaking := w.drained("workers", workers.Run)
 	w.background("intake", intake.Run)
-	// Before anything else ends, which takes its time, nothing new is begun.
-	w.stack.push("taking of jobs", func(context.Context) error { stopTaking(); return nil })
 	if w.http != nil {
 		w.stack.push("readiness", func(context.Context) error { w.http.Drain(); return nil })
 	}
+	// While the parts above the workers end, which takes its time, no new call is made.
+	w.stack.push("taking of jobs", func(context.Context) error { stopTaking(); return nil })
 	return nil
 }
 

@@ -54,6 +54,7 @@ type reply struct {
 	held    <-chan struct{}    // It answers when this is closed.
 	delay   time.Duration      // It answers after so long.
 	reset   bool               // It does not answer but resets the connection.
+	raw     string             // It answers with these bytes, which need not be HTTP, and closes the connection.
 	forever bool               // It is the last of its script, and never used up.
 	write   func(*call) *reply // What it answers depends on the request.
 }
@@ -101,8 +102,8 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-s.closed:
 		}
 	}
-	if next.reset {
-		resetConnection(w)
+	if next.reset || next.raw != "" {
+		breakOff(w, next.raw)
 		return
 	}
 	s.answer(w, c, next)
@@ -129,7 +130,7 @@ func (s *standIn) arrive(c *call) reply {
 		if next.write != nil {
 			next = *next.write(c)
 		}
-		if next.status == 0 {
+		if next.status == 0 && next.raw == "" {
 			documented := s.documented(c)
 			documented.held, documented.delay, documented.reset = next.held, next.delay, next.reset
 			return documented
@@ -171,16 +172,18 @@ func (s *standIn) answer(w http.ResponseWriter, c *call, next reply) {
 	}
 }
 
-// resetConnection ends the connection as a crash does: with a reset and without an answer.
-func resetConnection(w http.ResponseWriter) {
+// breakOff writes what there is and ends the connection; with a reset, as a crash does, when
+// there is nothing.
+func breakOff(w http.ResponseWriter, raw string) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(err) // A server for HTTP/1.1 can always be hijacked.
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	defer conn.Close()
+	if tcp, ok := conn.(*net.TCPConn); ok && raw == "" {
 		_ = tcp.SetLinger(0) // Without it the connection would end in good order.
 	}
-	conn.Close()
+	_, _ = io.WriteString(conn, raw) // The caller may be gone.
 }
 
 // requests returns copies of the requests so far whose path contains part, in order.

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -40,25 +41,22 @@ func TestStopCutsOffACallThatTakesTooLong(t *testing.T) {
 	t.Parallel()
 	rig, atlas := standInRig(t)
 	rig.cfg.Worker.DrainTimeout = 100 * time.Millisecond
-	project := hexID(1)
-	atlas.script(project, holding(nil), holding(make(chan struct{})))
 	rig.cfg.Retry.MaxAttempts = 1 // The cut-off attempt is not spent, or there would be no other.
+	project := hexID(1)
+	atlas.script(project, holding(make(chan struct{})))
 	w := rig.start(t)
-	w.publish("incident", x509Disable(hexID(0)).String()) // Fetches the bearer token.
-	w.resultOf(hexID(0))
-	atlas.script(hexID(2), holding(make(chan struct{})))
-	w.publish("incident", x509Disable(hexID(2)).String())
-	atlas.await(t, hexID(2), 1)
+	w.publish("incident", x509Disable(project).String())
+	atlas.await(t, project, 1)
 	w.stop()
 	next := rig.start(t)
-	record := next.resultOf(hexID(2))
+	record := next.resultOf(project)
 	if record.Outcome != jobs.OutcomeRevoked || record.AttemptCount != 2 || record.AttemptsSpent != 1 {
 		t.Fatalf("%s with %d of %d attempts spent, want revoked with 1 of 2", record.Outcome, record.AttemptsSpent, record.AttemptCount)
 	}
 	if first := record.Attempts[0]; first.Reason != jobs.ReasonInterrupted || !first.MaybeEffective {
 		t.Errorf("the first attempt is %s, want interrupted, maybe with effect", encoded(first))
 	}
-	if got := len(atlas.requests(hexID(2))); got != 2 {
+	if got := len(atlas.requests(project)); got != 2 {
 		t.Errorf("got %d calls, want 2", got)
 	}
 }
@@ -78,14 +76,14 @@ func TestQueuedJobsAreRunByTheNextWorker(t *testing.T) {
 	}
 	eventually(t, "the events to be taken in", w.taken)
 	w.cancel(errTestOver)
-	eventually(t, "the worker to take nothing new", func() bool {
-		return rig.logs.FilterMessage("stopping").Len() == 1
+	eventually(t, "the worker to stop", func() bool {
+		_, _, body := w.get("/readyz", "")
+		return strings.Contains(body, "stopping")
 	})
 	close(release)
 	w.stop()
-	before := len(atlas.requests(adminPath))
-	if before > 2 { // A job may have been begun in the moment of the signal.
-		t.Errorf("the worker made %d calls after it was told to stop", before-1)
+	if got := len(atlas.requests(adminPath)); got != 1 {
+		t.Errorf("the worker made %d calls after it was told to stop, want none", got-1)
 	}
 	next := rig.beside("worker-2").start(t)
 	for _, r := range next.results(queued + 1) {

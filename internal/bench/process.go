@@ -65,7 +65,7 @@ func startWorker(ctx context.Context, binary, dir, url, api string, concurrency 
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close() //nolint:errcheck // The child has its own handle.
+	defer log.Close()                                           //nolint:errcheck // The child has its own handle.
 	p.cmd = exec.CommandContext(ctx, binary, "run", "-c", file) //nolint:gosec // Our own binary.
 	p.cmd.Stderr, p.cmd.Env = log, append(os.Environ(), "REKEY_BENCH_SECRET=bench")
 	if err := p.cmd.Start(); err != nil {

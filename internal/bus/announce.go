@@ -47,7 +47,7 @@ func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, aga
 		if err != nil {
 			return err
 		}
-		if err := a.conn.publishOnce(ctx, a.names.DeadLetters(), msg, r.JobID+".dead", again, r.FinishedAt); err != nil {
+		if err := a.conn.publishOnce(ctx, a.names.DeadLetters(), msg, roundID(r.JobID+".dead", r.Round), again, r.FinishedAt); err != nil {
 			return err
 		}
 	}
@@ -55,7 +55,7 @@ func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, aga
 	if err != nil {
 		return err
 	}
-	return a.conn.publishOnce(ctx, a.names.Results(), msg, r.JobID+".result", again, r.FinishedAt)
+	return a.conn.publishOnce(ctx, a.names.Results(), msg, roundID(r.JobID+".result", r.Round), again, r.FinishedAt)
 }
 
 func (a *Announcer) result(r jobs.Record) (*nats.Msg, error) {

@@ -88,8 +88,7 @@ func copyHeader(key, value string) string {
 	if secretNames.MatchString(key) && value != "" {
 		return mark(value)
 	}
-	clean, _ := redactShapes([]byte(value))
-	return string(clean)
+	return string(redactShapes([]byte(value)))
 }
 
 func setReference(h nats.Header, e jobs.EventRef) {
@@ -97,12 +96,13 @@ func setReference(h nats.Header, e jobs.EventRef) {
 	h.Set(HeaderEventID, headerText(e.ID))
 	h.Set(HeaderEventSubject, e.Subject)
 	h.Set(HeaderEventSeq, strconv.FormatUint(e.Seq, 10))
+	h.Set(HeaderEventAt, e.At.UTC().Format(time.RFC3339Nano))
 }
 
 // headerText makes a text fit for one header line.
 func headerText(text string) string {
 	const most = 2048
-	clean, _ := redactShapes([]byte(strings.ToValidUTF8(text, "?")))
+	clean := redactShapes([]byte(strings.ToValidUTF8(text, "?")))
 	line := strings.Join(strings.FieldsFunc(string(clean), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 	if len(line) > most {
 		line = strings.ToValidUTF8(line[:most], "") + "…"

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -21,14 +22,11 @@ func TestDeadEvent(t *testing.T) {
 	reference := map[string][]string{
 		HeaderCode: {"malformed"}, HeaderReason: {"line 2: kind: is odd; second; line"},
 		HeaderEventSource: {"/soar"}, HeaderEventID: {"id; 1"}, HeaderEventSubject: {"rekey.v1.event.incident"}, HeaderEventSeq: {"42"},
+		HeaderEventAt: {"2026-03-01T03:04:05.678Z"},
 	}
 	merge := func(more map[string][]string) map[string][]string {
-		all := map[string][]string{}
-		for _, h := range []map[string][]string{reference, more} {
-			for key, values := range h {
-				all[key] = values
-			}
-		}
+		all := maps.Clone(reference)
+		maps.Copy(all, more)
 		return all
 	}
 	long := strings.Repeat("x", 1000)
@@ -177,6 +175,7 @@ func TestDeadJob(t *testing.T) {
 	want := map[string][]string{
 		HeaderReason: {"forbidden: no; role"}, HeaderCode: {"refused"}, HeaderJobID: {"job1"}, HeaderKind: {"token.revoke"},
 		HeaderEventSource: {"nats:REKEY_EVENTS"}, HeaderEventID: {"seq:7:1"}, HeaderEventSubject: {"rekey.v1.event.incident"}, HeaderEventSeq: {"7"},
+		HeaderEventAt: {"2026-03-01T03:04:05.678Z"},
 	}
 	if diff := cmp.Diff(want, map[string][]string(msg.Header)); diff != "" {
 		t.Error(diff)
@@ -208,12 +207,17 @@ func TestDeadLettersListAndShow(t *testing.T) {
 	}
 	for i := range 4 {
 		m := incoming{subject: r.names.Event("x"), data: []byte("payload"), seq: uint64(i + 1), at: moment}
-		if err := r.conn.buryEvent(t.Context(), r.names, m, jobs.Event{EventRef: jobs.EventRef{Source: "/s", ID: "1", Seq: m.seq}}, errors.New("bad")); err != nil {
+		if err := r.conn.buryEvent(t.Context(), r.names, m, jobs.Event{EventRef: jobs.EventRef{Source: "/s", ID: "1", Seq: m.seq, At: moment}}, errors.New("bad")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := dead.stream.DeleteMsg(t.Context(), 3); err != nil {
+	if err := dead.Delete(t.Context(), 3); err != nil {
 		t.Fatal(err)
+	}
+	for _, number := range []uint64{3, 99} {
+		if err := dead.Delete(t.Context(), number); !errors.Is(err, jobs.ErrNotFound) {
+			t.Errorf("deleting letter %d, which is not there: %v", number, err)
+		}
 	}
 	numbers := func(limit int) (got []uint64) {
 		list, err := dead.List(t.Context(), limit)
@@ -238,7 +242,7 @@ func TestDeadLettersListAndShow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if letter.Payload != "payload" || letter.Reason != "bad" || letter.Code != "malformed" || letter.Event.Seq != 2 || letter.At.IsZero() {
+	if letter.Payload != "payload" || letter.Reason != "bad" || letter.Code != "malformed" || letter.Event.Seq != 2 || !letter.Event.At.Equal(moment) || letter.At.IsZero() {
 		t.Errorf("the letter is %+v", letter)
 	}
 	for _, number := range []uint64{3, 99} {

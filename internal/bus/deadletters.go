@@ -74,10 +74,27 @@ func (d *DeadLetters) List(ctx context.Context, limit int) ([]DeadLetter, error)
 	return list, nil
 }
 
+// Delete takes a dead letter out of the stream, or returns jobs.ErrNotFound.
+func (d *DeadLetters) Delete(ctx context.Context, number uint64) error {
+	err := d.stream.DeleteMsg(ctx, number)
+	if err == nil {
+		return nil
+	}
+	// The library passes the server's reason on as text only.
+	if _, missing := d.Show(ctx, number); errors.Is(missing, jobs.ErrNotFound) {
+		return jobs.ErrNotFound
+	}
+	return fmt.Errorf("deleting dead letter %d: %w", number, err)
+}
+
 func newDeadLetter(msg *jetstream.RawStreamMsg) DeadLetter {
 	seq, err := strconv.ParseUint(msg.Header.Get(HeaderEventSeq), 10, 64)
 	if err != nil {
 		seq = 0 // An undecodable job names no event.
+	}
+	at, err := time.Parse(time.RFC3339Nano, msg.Header.Get(HeaderEventAt))
+	if err != nil {
+		at = time.Time{}
 	}
 	return DeadLetter{
 		Number: msg.Sequence, At: msg.Time, Subject: msg.Subject,
@@ -85,7 +102,7 @@ func newDeadLetter(msg *jetstream.RawStreamMsg) DeadLetter {
 		JobID: msg.Header.Get(HeaderJobID), Kind: msg.Header.Get(HeaderKind),
 		Event: jobs.EventRef{
 			Source: msg.Header.Get(HeaderEventSource), ID: msg.Header.Get(HeaderEventID),
-			Subject: msg.Header.Get(HeaderEventSubject), Seq: seq,
+			Subject: msg.Header.Get(HeaderEventSubject), Seq: seq, At: at,
 		},
 	}
 }

@@ -73,7 +73,7 @@ func (cfg EmbeddedConfig) options() (*server.Options, error) {
 		MaxPayload: int32(defaultMaxPayload), DisableJetStreamBanner: true,
 	}
 	if cfg.MaxPayload > 0 {
-		opts.MaxPayload = int32(min(cfg.MaxPayload, 64<<20)) //nolint:gosec // Bounded to 64 MiB, fits.
+		opts.MaxPayload = int32(min(cfg.MaxPayload, 64<<20))
 	}
 	if cfg.Listen == "" {
 		return opts, nil

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -170,8 +171,8 @@ func (r *rig) deadLetters(t *testing.T) []DeadLetter {
 		t.Fatal(err)
 	}
 	var whole []DeadLetter
-	for i := len(list) - 1; i >= 0; i-- {
-		letter, err := dead.Show(t.Context(), list[i].Number)
+	for _, listed := range slices.Backward(list) {
+		letter, err := dead.Show(t.Context(), listed.Number)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -62,11 +63,7 @@ func (c *counter) EventReceived(result string) {
 func (c *counter) get() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	counts := map[string]int{}
-	for result, n := range c.counts {
-		counts[result] = n
-	}
-	return counts
+	return maps.Clone(c.counts)
 }
 
 func (r *rig) intake(d *desk, c *counter) Intake {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,13 +28,15 @@ type jobMessage struct {
 	Event       jobs.EventRef     `json:"event"`
 	AcceptedAt  time.Time         `json:"accepted_at"`
 	ExpiresAt   time.Time         `json:"expires_at,omitzero"`
+	Round       int               `json:"round,omitempty"`
+	Wake        bool              `json:"wake,omitempty"`
 }
 
 func newJobMessage(j jobs.Job, params map[string]string) jobMessage {
 	return jobMessage{
 		JobID: j.ID, Kind: string(j.Kind), Account: j.Account, Params: params, Lane: string(j.Lane),
 		Origin: string(j.Origin), Reason: j.Reason, RequestedBy: j.RequestedBy, Event: j.Event,
-		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt,
+		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt, Round: j.Round, Wake: j.Wake,
 	}
 }
 
@@ -50,22 +53,31 @@ func decodeJob(data []byte) (jobs.Job, error) {
 	if err != nil {
 		return jobs.Job{}, fmt.Errorf("decoding a job: %w", err)
 	}
-	raw := make(map[string]any, len(m.Params))
-	for name, value := range m.Params {
-		raw[name] = value
-	}
-	params, err := jobs.NewParams(kind, raw)
+	params, err := m.params(kind)
 	if err != nil {
 		return jobs.Job{}, fmt.Errorf("decoding a job: %w", err)
 	}
 	j := jobs.Job{
 		ID: m.JobID, Kind: kind, Account: m.Account, Params: params, Lane: lane, Origin: jobs.Origin(m.Origin),
 		Reason: m.Reason, RequestedBy: m.RequestedBy, Event: m.Event, AcceptedAt: m.AcceptedAt, ExpiresAt: m.ExpiresAt,
+		Round: m.Round, Wake: m.Wake,
 	}
 	if j.ID == "" {
 		return jobs.Job{}, errors.New("decoding a job: it has no id")
 	}
 	return j, nil
+}
+
+// params are the parameters of the message; one that only wakes has none.
+func (m jobMessage) params(kind jobs.Kind) (jobs.Params, error) {
+	if m.Wake {
+		return jobs.Params{}, nil
+	}
+	raw := make(map[string]any, len(m.Params))
+	for name, value := range m.Params {
+		raw[name] = value
+	}
+	return jobs.NewParams(kind, raw)
 }
 
 // unquoting is an error of the decoder without what it quotes: that can be a secret.
@@ -87,20 +99,38 @@ func NewQueue(c *Conn, names Names) *Queue { return &Queue{conn: c, names: names
 
 // Enqueue publishes the job on its lane's subject. The message id lets the stream drop a
 // copy that follows within its window; a later copy is harmless, for the ledger decides.
+// A message that only wakes is never dropped: nothing says that its job looked already.
 func (q *Queue) Enqueue(ctx context.Context, j jobs.Job) error {
 	data, err := json.Marshal(newJobMessage(j, j.Params.Reveal()))
 	if err != nil {
 		return fmt.Errorf("encoding job %s: %w", j.ID, err)
 	}
 	msg := &nats.Msg{Subject: q.names.Job(j.Lane, j.Kind), Data: data}
-	return q.conn.publish(ctx, msg, j.ID+"."+string(j.Lane))
+	id := roundID(j.ID+"."+string(j.Lane), j.Round)
+	if j.Wake {
+		id = ""
+	}
+	return q.conn.publish(ctx, msg, id)
 }
 
-// publish stores a message and waits for the stream's acknowledgement.
+// roundID is the message id of what a job does once per round.
+func roundID(id string, round int) string {
+	if round == 0 {
+		return id
+	}
+	return id + "." + strconv.Itoa(round)
+}
+
+// publish stores a message and waits for the stream's acknowledgement. id, when not empty,
+// is its Nats-Msg-Id.
 func (c *Conn) publish(ctx context.Context, msg *nats.Msg, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if _, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id)); err != nil {
+	var opts []jetstream.PublishOpt
+	if id != "" {
+		opts = append(opts, jetstream.WithMsgID(id))
+	}
+	if _, err := c.js.PublishMsg(ctx, msg, opts...); err != nil {
 		return fmt.Errorf("publishing on %s: %w", msg.Subject, err)
 	}
 	return nil

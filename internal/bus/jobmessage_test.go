@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
 )
@@ -180,7 +179,7 @@ func TestPublishRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := r.names.decodeEvent(incoming{subject: msg.Subject, header: nats.Header(msg.Header), data: msg.Data, seq: 1, at: msg.Time})
+	e, err := r.names.decodeEvent(incoming{subject: msg.Subject, header: msg.Header, data: msg.Data, seq: 1, at: msg.Time})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,10 +88,13 @@ func checkIdentity(value string) string {
 	return ""
 }
 
-// plainIdentity identifies an event that names no identity of its own: by its Nats-Msg-Id,
-// else by its place in the stream. The time belongs to the place: a stream that was made
+// plainIdentity identifies an event that names no identity of its own: by the one that it
+// had before it was replayed, by its Nats-Msg-Id, else by its place in the stream. The time belongs to the place: a stream that was made
 // anew counts from 1 again.
 func (n Names) plainIdentity(m incoming) (source, id string) {
+	if id := m.header.Get(HeaderReplayID); id != "" {
+		return m.header.Get(HeaderReplaySource), id
+	}
 	source = "nats:" + n.Events()
 	if id := m.header.Get(nats.MsgIdHdr); id != "" {
 		return source, "id:" + id

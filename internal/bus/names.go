@@ -17,8 +17,16 @@ const (
 	HeaderEventSource  = "Rekey-Event-Source"  // The event's source, where it has one.
 	HeaderEventSubject = "Rekey-Event-Subject" // Where the original message stands.
 	HeaderEventSeq     = "Rekey-Event-Seq"     // Its sequence in the stream of events.
+	HeaderEventAt      = "Rekey-Event-At"      // When NATS accepted it, RFC 3339.
 	HeaderRedacted     = "Rekey-Redacted"      // "true" when secrets were taken out of the copy.
 	HeaderTruncated    = "Rekey-Truncated"     // The size of the original when the copy is shorter.
+)
+
+// Headers of an event that is published once more from its dead letter: the identity that
+// it had, so that a job that came of it meanwhile is found.
+const (
+	HeaderReplaySource = "Rekey-Replay-Source"
+	HeaderReplayID     = "Rekey-Replay-Id"
 )
 
 // Names are the names of one namespace's streams and subjects.

@@ -107,8 +107,9 @@ func TestPausesWatch(t *testing.T) {
 	seen := make(chan pause, 10)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ended := make(chan error, 1)
+	watched := r.pauses(t) // Another worker's.
 	go func() {
-		ended <- r.pauses(t).Watch(ctx, func(bucket string, until time.Time) { seen <- pause{bucket, until} })
+		ended <- watched.Watch(ctx, func(bucket string, until time.Time) { seen <- pause{bucket, until} })
 	}()
 	expect := func(bucket string, until time.Time) {
 		t.Helper()

@@ -160,7 +160,7 @@ func (w *Workers) handle(ctx context.Context, h *held) {
 		verdict.Done = err == nil
 	} else {
 		log = log.With(zap.String("job_id", job.ID))
-		verdict, err = w.Runner.Run(ctx, jobs.Delivery{Job: job, Redelivered: h.redelivered()})
+		verdict, err = w.Runner.Run(ctx, jobs.Delivery{Job: job, Redelivered: h.redelivered(), QueuedAt: h.meta.Timestamp})
 	}
 	if err != nil {
 		verdict = jobs.Verdict{Delay: again(h.meta.NumDelivered)}

@@ -50,8 +50,12 @@ func (r *Runner) again(ctx context.Context, job Job, entry Entry, failure *Failu
 		rec.wait(at)
 		rec.lastAttempt().RetryAt = at
 	}
-	if _, err := r.save(ctx, entry); err != nil {
+	saved, err := r.save(ctx, entry)
+	if err != nil {
 		return Verdict{}, err
+	}
+	if saved.Record.CancelAsked {
+		return r.cancel(ctx, job, saved)
 	}
 	r.log.Debug("attempt failed", append(fields(rec),
 		zap.Int("attempt", rec.AttemptCount), zap.String("reason", string(failure.Reason)),

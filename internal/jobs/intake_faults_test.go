@@ -56,7 +56,7 @@ func (s intakeScene) deliver(t *testing.T, p *plant, deliveries int) Accepted {
 		}
 		pass(time.Second)
 	}
-	t.Fatal("the event is not taken in after 100 deliveries")
+	t.Error("the event is not taken in after 100 deliveries") // Not Fatal: this may run in any goroutine.
 	return Accepted{}
 }
 

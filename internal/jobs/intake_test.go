@@ -157,7 +157,13 @@ func TestAcceptCopiesInParallel(t *testing.T) {
 	results := make([]Accepted, 100)
 	var all sync.WaitGroup
 	for i := range results {
-		all.Go(func() { results[i] = p.accept(t, jwksEvent(t, 1, func(e *Event) { e.Seq = uint64(i) })) })
+		all.Go(func() {
+			accepted, err := p.desk.Accept(t.Context(), jwksEvent(t, 1, func(e *Event) { e.Seq = uint64(i) }))
+			if err != nil {
+				t.Errorf("Accept: %v", err)
+			}
+			results[i] = accepted
+		})
 	}
 	all.Wait()
 	made := slices.DeleteFunc(slices.Clone(results), func(a Accepted) bool { return a.Result == IntakeDuplicate })

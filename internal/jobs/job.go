@@ -19,6 +19,10 @@ type Job struct {
 	Event       EventRef  // The event that made it.
 	AcceptedAt  time.Time // When NATS accepted that event.
 	ExpiresAt   time.Time // Zero: never.
+	// Round counts how often an operator has put the job back to work.
+	Round int
+	// Wake marks a message that carries no parameters: it only asks to look at the record.
+	Wake bool
 }
 
 // Target names what the job acts on, for people.

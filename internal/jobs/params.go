@@ -146,14 +146,14 @@ func (p Params) Shown() map[string]string {
 // Reveal returns the parameters with their secrets in the clear. Only the queue, which
 // must carry them to the worker that calls, has a use for it.
 func (p Params) Reveal() map[string]string {
-	clear := maps.Clone(p.plain)
-	if clear == nil {
-		clear = map[string]string{}
+	revealed := maps.Clone(p.plain)
+	if revealed == nil {
+		revealed = map[string]string{}
 	}
 	for name, value := range p.secrets {
-		clear[name] = value.Reveal()
+		revealed[name] = value.Reveal()
 	}
-	return clear
+	return revealed
 }
 
 // MarshalJSON encodes what Shown returns.

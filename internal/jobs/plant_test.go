@@ -141,7 +141,7 @@ func deliverUntilDone(t *testing.T, r *Runner, j Job) int {
 			pass(v.Delay)
 		}
 	}
-	t.Fatal("the job is not done after 1000 deliveries")
+	t.Error("the job is not done after 1000 deliveries") // Not Fatal: this may run in any goroutine.
 	return 0
 }
 

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,6 +50,15 @@ type Record struct {
 	AttemptsSpent int `json:"attempts_spent"`
 	// AttemptsMaybeEffective counts the attempts that have or may have taken effect.
 	AttemptsMaybeEffective int `json:"attempts_maybe_effective"`
+
+	// Operations are what operators did to the job, the latest 64.
+	Operations []Operation `json:"operations,omitempty"`
+	// Round counts how often an operator has put the job back to work.
+	Round int `json:"round,omitempty"`
+	// ReopenedAt is when that was done last to a job that had ended. Its age counts from there.
+	ReopenedAt time.Time `json:"reopened_at,omitzero"`
+	// CancelAsked says that an operator wants the job to end before its next attempt.
+	CancelAsked bool `json:"cancel_asked,omitempty"`
 
 	Claim Claim `json:"claim,omitzero"`
 }
@@ -118,7 +128,7 @@ func (r *Record) join(e EventRef, expiresAt time.Time) {
 func (r *Record) job(p Params) Job {
 	return Job{
 		ID: r.JobID, Kind: r.Kind, Account: r.Account, Params: p, Lane: r.Lane, Origin: r.Origin, Reason: r.Reason,
-		RequestedBy: r.RequestedBy, Event: r.Events[0], AcceptedAt: r.AcceptedAt, ExpiresAt: r.ExpiresAt,
+		RequestedBy: r.RequestedBy, Event: r.Events[0], AcceptedAt: r.AcceptedAt, ExpiresAt: r.ExpiresAt, Round: r.Round,
 	}
 }
 
@@ -196,9 +206,10 @@ func (r *Record) finish(now time.Time, outcome Outcome, known Known, detail stri
 	r.Claim = Claim{}
 }
 
-// adopt takes over what intake may have changed on a job while a worker had claimed it.
+// adopt takes over what intake and operators may have changed on a job while a worker had claimed it.
 func (r *Record) adopt(fresh *Record) {
 	r.Events, r.EventCount, r.Lane, r.ExpiresAt = fresh.Events, fresh.EventCount, fresh.Lane, fresh.ExpiresAt
+	r.Operations, r.CancelAsked = fresh.Operations, fresh.CancelAsked
 }
 
 // sameStep reports whether both records stand at the same step of the job's life, so that
@@ -241,8 +252,11 @@ func (r *Record) maybeEffectiveBefore() bool {
 // the backoff.
 func (r *Record) failuresInRow() int {
 	n := 0
-	for i := len(r.Attempts) - 1; i >= 0; i-- {
-		switch r.Attempts[i].Reason {
+	for _, attempt := range slices.Backward(r.Attempts) {
+		if attempt.StartedAt.Before(r.ReopenedAt) {
+			return n // An operator has put the job back to work since.
+		}
+		switch attempt.Reason {
 		case ReasonNone, "":
 			return n
 		case ReasonInterrupted:

@@ -146,7 +146,7 @@ func TestRunEarly(t *testing.T) {
 		before := p.record(t, job.ID)
 		for _, early := range []time.Duration{0, 10 * time.Second, 50*time.Second - 1} {
 			pass(early)
-			want := Verdict{Delay: before.RetryAt.Sub(time.Now())}
+			want := Verdict{Delay: time.Until(before.RetryAt)}
 			if got := run(t, r, Delivery{Job: job, Redelivered: true}); got != want || want.Delay <= 0 {
 				t.Errorf("verdict %+v, want %+v", got, want)
 			}

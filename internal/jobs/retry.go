@@ -56,7 +56,11 @@ func (p RetryPolicy) tooLate(at time.Time, r *Record) error {
 	if !r.ExpiresAt.IsZero() && !at.Before(r.ExpiresAt) {
 		return fmt.Errorf("the request expires at %s and could not be attempted before", stamp(r.ExpiresAt))
 	}
-	if limit := r.AcceptedAt.Add(p.MaxAge); !at.Before(limit) {
+	since := r.AcceptedAt
+	if r.ReopenedAt.After(since) {
+		since = r.ReopenedAt
+	}
+	if limit := since.Add(p.MaxAge); !at.Before(limit) {
 		return fmt.Errorf("the job would be older than %s", p.MaxAge)
 	}
 	return nil

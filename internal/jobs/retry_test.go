@@ -79,7 +79,7 @@ func TestWithJitterOnlyLengthens(t *testing.T) {
 func TestNextRetry(t *testing.T) {
 	accepted := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
 	now := accepted.Add(time.Hour)
-	in := func(d time.Duration) time.Time { return now.Add(d) }
+	in := now.Add
 	unavailable := func(n int) []Attempt {
 		list := make([]Attempt, n)
 		for i := range list {

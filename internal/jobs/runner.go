@@ -80,7 +80,8 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 // Delivery is a job as the queue handed it over.
 type Delivery struct {
 	Job         Job
-	Redelivered bool // It was handed over before.
+	Redelivered bool      // It was handed over before.
+	QueuedAt    time.Time // When the queue took it.
 }
 
 // Verdict is what is to become of a delivery. Only the queue's settle acts on it.
@@ -114,11 +115,20 @@ func (r *Runner) Run(ctx context.Context, d Delivery) (Verdict, error) {
 // step decides what a job in this state needs. errClaimRace asks to look at it again.
 func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, error) {
 	rec, now := &entry.Record, time.Now()
+	if d.Job.Round > rec.Round && now.Sub(d.QueuedAt) < openingGrace {
+		return Verdict{Delay: 100 * time.Millisecond}, nil // An operator is between queueing and recording it.
+	}
 	if rec.Done() {
 		return r.doneBefore(ctx, d, *rec)
 	}
+	if d.Job.Wake && !rec.CancelAsked {
+		return done(), nil // What it was to tell is dealt with.
+	}
 	if rec.State == StateRunning && rec.Claim.Until.After(now) {
 		return putBack(now, rec.Claim.Until), nil // Another worker has it, or had it and was lost.
+	}
+	if rec.CancelAsked {
+		return r.cancel(ctx, d.Job, entry)
 	}
 	if err := r.cfg.Retry.tooLate(now, rec); err != nil {
 		rec.closeLost(now)
@@ -135,7 +145,7 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, er
 
 func (r *Runner) load(ctx context.Context, job Job) (Entry, error) {
 	entry, err := r.cfg.Ledger.Load(ctx, job.ID)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) && !job.Wake {
 		entry, err = r.cfg.Ledger.Create(ctx, NewRecord(job))
 	}
 	if errors.Is(err, ErrConflict) { // A copy of the message was faster.
@@ -173,6 +183,14 @@ func (r *Runner) hold(ctx context.Context, job Job, entry Entry, until time.Time
 // giveUp ends a job that nobody has claimed and that may not be attempted any more.
 func (r *Runner) giveUp(ctx context.Context, job Job, entry Entry, why error) (Verdict, error) {
 	verdict, err := r.finish(ctx, job, entry, OutcomeExhausted, "", why.Error())
+	return verdict, r.raced(err)
+}
+
+// cancel ends a job that nobody runs, as an operator asked.
+func (r *Runner) cancel(ctx context.Context, job Job, entry Entry) (Verdict, error) {
+	rec := &entry.Record
+	rec.closeLost(time.Now())
+	verdict, err := r.finish(ctx, job, entry, OutcomeCancelled, "", rec.cancelDetail())
 	return verdict, r.raced(err)
 }
 

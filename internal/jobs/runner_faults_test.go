@@ -57,7 +57,8 @@ func (s runScene) disturb(t *testing.T, faults func(start time.Time) func(n int,
 	p.steps = nil
 	p.failing = faults(time.Now())
 	deliverUntilDone(t, p.runner(t, "w1"), job)
-	return p, p.record(t, job.ID)
+	r := p.record(t, job.ID)
+	return p, r
 }
 
 // checkUndisturbed holds that a job ran as if nothing had happened.
@@ -212,11 +213,11 @@ func dieAt(n int, kind faultKind) func(int, string) faultKind {
 func deliverAgain(t *testing.T, r *Runner, j Job) {
 	t.Helper()
 	for range 100 {
-		if v := run(t, r, Delivery{Job: j, Redelivered: true}); v.Done {
+		v := run(t, r, Delivery{Job: j, Redelivered: true})
+		if v.Done {
 			return
-		} else {
-			pass(v.Delay)
 		}
+		pass(v.Delay)
 	}
 	t.Fatal("the job is not done after 100 deliveries")
 }

@@ -37,6 +37,8 @@ type Ledger struct {
 type targetValue struct {
 	jobs.Holder
 	Into string `json:"into,omitempty"`
+	// Operation is what an operator did to a dead letter that belongs to no job.
+	Operation *jobs.Operation `json:"operation,omitempty"`
 }
 
 // Open returns the ledger on JetStream and creates its buckets where they are missing:
@@ -102,7 +104,7 @@ type Filter struct {
 	Kind    jobs.Kind
 	Outcome jobs.Outcome
 	Target  string // A part of the target.
-	Event   string // The id of an event.
+	Event   string // The id of an event: of the CloudEvent, or its Nats-Msg-Id.
 	Since   time.Time
 	Limit   int // At most so many; 0 is all.
 }
@@ -134,12 +136,17 @@ func (f *Filter) chooses(r *jobs.Record) bool {
 		(f.Outcome == "" || r.Outcome == f.Outcome) &&
 		strings.Contains(r.Target, f.Target) &&
 		!r.AcceptedAt.Before(f.Since) &&
-		(f.Event == "" || slices.ContainsFunc(r.Events, func(e jobs.EventRef) bool { return e.ID == f.Event }))
+		(f.Event == "" || slices.ContainsFunc(r.Events, func(e jobs.EventRef) bool { return e.ID == f.Event || e.ID == "id:"+f.Event }))
 }
 
 // Watch calls found for the record of one job, now and after every change, until ctx ends.
 func (l *Ledger) Watch(ctx context.Context, id string, found func(jobs.Record)) error {
 	return l.records.Watch(ctx, id, func(_ string, r jobs.Record) { found(r) }, nil)
+}
+
+// Note records what an operator did to a dead letter that belongs to no job.
+func (l *Ledger) Note(ctx context.Context, letter string, op jobs.Operation) error {
+	return l.targets.Put(ctx, "letter."+letter, targetValue{Operation: &op})
 }
 
 // Targets is the part of the ledger that knows which job has which target.

@@ -1,0 +1,118 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"rekey/internal/bus"
+	"rekey/internal/jobs"
+)
+
+// ErrNotReplayable says that a dead letter cannot be put back to work.
+var ErrNotReplayable = errors.New("cannot be replayed")
+
+// Replayed is what became of a replayed dead letter.
+type Replayed struct {
+	Number   uint64 `json:"number"`
+	JobID    string `json:"job_id,omitempty"`    // The job that is back at work, or that has succeeded.
+	EventSeq uint64 `json:"event_seq,omitempty"` // Where the event stands now.
+	Nothing  bool   `json:"nothing,omitempty"`   // The job had succeeded meanwhile: no call is made.
+	Error    string `json:"error,omitempty"`
+}
+
+// Retry puts a job back to work.
+func (c *Client) Retry(ctx context.Context, id string, op jobs.Operation) (jobs.Record, error) {
+	known, err := c.Ledger.Find(ctx, id)
+	if err != nil {
+		return jobs.Record{}, err
+	}
+	return c.operator().Retry(ctx, known.JobID, op)
+}
+
+// Cancel asks a job to end before its next attempt.
+func (c *Client) Cancel(ctx context.Context, id string, op jobs.Operation) (jobs.Record, error) {
+	known, err := c.Ledger.Find(ctx, id)
+	if err != nil {
+		return jobs.Record{}, err
+	}
+	return c.operator().Cancel(ctx, known.JobID, op)
+}
+
+func (c *Client) operator() *jobs.Operator {
+	return jobs.NewOperator(c.Ledger, c.Ledger.Targets(), bus.NewQueue(c.Conn, c.Names), bus.NewOriginals(c.Conn, c.Names))
+}
+
+// Replay puts what a dead letter is about back to work and takes the letter out of the
+// stream: a job is retried, an event is published once more under its identity. What has
+// succeeded meanwhile is not done again.
+func (c *Client) Replay(ctx context.Context, number uint64, op jobs.Operation) (Replayed, error) {
+	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
+	if err != nil {
+		return Replayed{Number: number}, err
+	}
+	letter, err := letters.Show(ctx, number)
+	if err != nil {
+		return Replayed{Number: number}, fmt.Errorf("dead letter %d: %w", number, err)
+	}
+	done, err := c.putBack(ctx, letter, op)
+	if err != nil {
+		return done, fmt.Errorf("dead letter %d: %w", number, err)
+	}
+	// The letter goes last: after a crash in between it is replayed again, and the ledger
+	// knows the job.
+	if err := letters.Delete(ctx, number); err != nil && !errors.Is(err, jobs.ErrNotFound) {
+		return done, err
+	}
+	return done, nil
+}
+
+func (c *Client) putBack(ctx context.Context, letter bus.DeadLetter, op jobs.Operation) (Replayed, error) {
+	done := Replayed{Number: letter.Number, JobID: letter.JobID}
+	switch {
+	case letter.JobID != "":
+		_, err := c.operator().Retry(ctx, letter.JobID, op)
+		done.Nothing = errors.Is(err, jobs.ErrSucceeded)
+		if done.Nothing || errors.Is(err, jobs.ErrRunning) {
+			err = nil
+		}
+		return done, err
+	case letter.Subject != c.Names.DeadEvent():
+		return done, ErrNotReplayable
+	}
+	seq, err := bus.NewOriginals(c.Conn, c.Names).Replay(ctx, letter.Event)
+	if errors.Is(err, jobs.ErrNotFound) {
+		return done, fmt.Errorf("the event is not kept any more: %w", ErrNotReplayable)
+	}
+	if err != nil {
+		return done, err
+	}
+	done.EventSeq = seq
+	return done, c.Ledger.Note(ctx, letterKey(letter), op)
+}
+
+// Drop takes a dead letter out of the stream and records who did it and why.
+func (c *Client) Drop(ctx context.Context, number uint64, op jobs.Operation) error {
+	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
+	if err != nil {
+		return err
+	}
+	letter, err := letters.Show(ctx, number)
+	if err != nil {
+		return fmt.Errorf("dead letter %d: %w", number, err)
+	}
+	if letter.JobID != "" {
+		err = c.operator().Note(ctx, letter.JobID, op)
+	} else {
+		err = c.Ledger.Note(ctx, letterKey(letter), op)
+	}
+	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
+		return err
+	}
+	return letters.Delete(ctx, number)
+}
+
+// letterKey names a dead letter that belongs to no job.
+func letterKey(letter bus.DeadLetter) string {
+	return fmt.Sprintf("%d-%d", letter.Number, letter.At.Unix())
+}

@@ -1,0 +1,356 @@
+package app_test
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap/zapcore"
+
+	"rekey/internal/bus"
+	"rekey/internal/jobs"
+)
+
+// canaries are the secrets of a test, by what they are.
+type canaries map[string]string
+
+// forms are the ways in which a canary could be written.
+func (c canaries) forms() map[string]string {
+	forms := map[string]string{}
+	for name, value := range c {
+		forms[name] = value
+		forms[name+" in a URL"] = url.QueryEscape(value)
+		forms[name+" in base64"] = base64.StdEncoding.EncodeToString([]byte(value))
+		forms[name+" in JSON"] = strings.Trim(encoded(value), `"`)
+		forms[name+" in the header of RFC 7617"] = strings.TrimPrefix(basic(clientID, value), "Basic ")
+	}
+	return forms
+}
+
+// search reports every canary in a text.
+func (c canaries) search(t *testing.T, where, text string) {
+	t.Helper()
+	for name, form := range c.forms() {
+		if at := strings.Index(text, form); at >= 0 {
+			t.Errorf("%s holds the %s: …%s…", where, name, text[max(at-160, 0):min(at+len(form)+80, len(text))])
+		}
+	}
+}
+
+// searchEverything looks for canaries in all that a worker leaves behind. Only the streams of
+// events and jobs carry a token in the clear.
+func (c canaries) searchEverything(t *testing.T, w *worker) {
+	t.Helper()
+	encoder := zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "message", NameKey: "logger", StacktraceKey: "stack"})
+	for _, entry := range w.rig.logs.All() {
+		line, err := encoder.EncodeEntry(entry.Entry, entry.Context)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.search(t, "the log", line.String()+fmt.Sprintf("%+v", entry.ContextMap()))
+	}
+	for _, path := range []string{"/metrics", "/readyz", "/healthz"} {
+		for _, accept := range []string{"", "application/openmetrics-text; version=1.0.0"} {
+			_, _, body := w.get(path, accept)
+			c.search(t, path, body)
+		}
+	}
+	streams := w.js.StreamNames(t.Context())
+	seen := map[string]bool{}
+	for stream := range streams.Name() {
+		seen[stream] = true
+		if stream == "REKEY_EVENTS" || stream == "REKEY_JOBS" {
+			continue
+		}
+		for _, msg := range w.messages(stream) {
+			c.search(t, fmt.Sprintf("message %d of %s", msg.Sequence, stream), msg.Subject+"\n"+headerLines(msg.Header)+string(msg.Data))
+		}
+	}
+	for _, stream := range []string{"REKEY_RESULTS", "REKEY_DLQ", "KV_REKEY_LEDGER", "KV_REKEY_TARGETS", "KV_REKEY_PACE", "KV_REKEY_SCHEDULES"} {
+		if !seen[stream] {
+			t.Errorf("there is no stream %s to look into", stream)
+		}
+	}
+	c.searchCommands(t, w)
+}
+
+func headerLines(header nats.Header) string {
+	var lines strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		fmt.Fprintf(&lines, "%s: %s\n", name, strings.Join(header[name], "\n"))
+	}
+	return lines.String()
+}
+
+// searchCommands looks into what the commands print with -o json.
+func (c canaries) searchCommands(t *testing.T, w *worker) {
+	t.Helper()
+	c.search(t, "job ls", encoded(w.records("")))
+	client := w.operator()
+	defer client.Close()
+	letters, err := bus.OpenDeadLetters(t.Context(), client.Conn, client.Names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := letters.List(t.Context(), 10_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.search(t, "dlq ls", encoded(list))
+	for _, letter := range list {
+		shown, err := letters.Show(t.Context(), letter.Number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.search(t, "dlq show", encoded(shown))
+	}
+}
+
+// gossip are answers of an API that repeats everything it was told, and more.
+func gossip() map[string]func(secrets string) reply {
+	document := func(status int) func(string) reply {
+		return func(secrets string) reply {
+			data, err := json.Marshal(map[string]any{
+				"error": status, "errorCode": secrets, "reason": secrets, "detail": "You sent " + secrets, "parameters": []string{secrets},
+			})
+			if err != nil {
+				panic(err) // Plain values always have a JSON form.
+			}
+			r := jsonReply(status, string(data))
+			r.header["X-Request-Id"] = []string{secrets}
+			r.header["Retry-After"] = []string{"0"}
+			return r
+		}
+	}
+	answers := map[string]func(string) reply{
+		"good": func(secrets string) reply {
+			return reply{header: http.Header{"X-Request-Id": {secrets}}}
+		},
+		"oauth": func(s string) reply {
+			return jsonReply(400, encoded(map[string]any{"error": s, "error_description": s}))
+		},
+		"redirect": func(s string) reply {
+			return reply{status: 307, header: http.Header{"Location": {"/elsewhere?" + s}}, body: s}
+		},
+		"html": func(s string) reply {
+			return reply{status: 200, header: http.Header{"Content-Type": {"text/html"}}, body: "<p>" + s}
+		},
+		"text":      func(s string) reply { return reply{status: 502, body: s} },
+		"no HTTP":   func(s string) reply { return reply{raw: "Your secret is " + s + "\r\n\r\n"} },
+		"no header": func(s string) reply { return reply{raw: "HTTP/1.1 200 OK\r\n" + s + "\r\n\r\n"} },
+		"cut off": func(s string) reply {
+			return reply{raw: "HTTP/1.1 500 No\r\nContent-Length: 9999\r\n\r\n{\"detail\":\"" + s}
+		},
+		"chunks": func(s string) reply {
+			return reply{raw: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + s + "\r\n"}
+		},
+	}
+	for _, status := range []int{200, 400, 401, 403, 404, 409, 429, 500, 503} {
+		answers[strconv.Itoa(status)] = document(status)
+	}
+	return answers
+}
+
+func TestSecretsDoNotLeak(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	rig.cfg.Retry.MaxAttempts = 2
+	secrets := canaries{
+		"client secret": rig.clientSecret, "private key": rig.privateKey,
+		"token": "canary/" + rand.Text() + "+t=", "bearer token": "canary." + rand.Text(),
+	}
+	answers := gossip()
+	names := slices.Sorted(maps.Keys(answers))
+	// The API is told things in a request, and knows the account's secret.
+	told := func(c *call) string {
+		own := secrets["client secret"]
+		if strings.HasPrefix(c.authorization(), "Digest ") {
+			own = secrets["private key"]
+		}
+		return c.authorization() + " " + own + " " + c.body
+	}
+	seen := map[string]bool{} // Guarded by the stand-in's lock.
+	pick := func(c *call, n int) *reply {
+		name := names[n%len(names)]
+		if name == "429" && seen[c.uri+c.body] {
+			name = "500" // A rate limit spends no attempt and would go on for ever.
+		}
+		seen[c.uri+c.body] = true
+		r := answers[name](told(c))
+		return &r
+	}
+	atlas.script(tokenPath, jsonReply(200, encoded(map[string]any{"access_token": secrets["bearer token"], "token_type": "Bearer", "expires_in": 3600})).always())
+	atlas.script(revokePath, reply{forever: true, write: func(c *call) *reply {
+		form, err := url.ParseQuery(c.body)
+		if err != nil {
+			return &reply{status: 400}
+		}
+		n, _ := strconv.Atoi(strings.TrimPrefix(form.Get("token"), secrets["token"]))
+		return pick(c, n)
+	}})
+	atlas.script(adminPath, reply{forever: true, write: func(c *call) *reply { return pick(c, lastID(c.uri)) }})
+	w := rig.start(t)
+	published := publishEveryKind(w, secrets["token"], len(names))
+	w.results(published)
+	w.settled()
+	checkReached(t, atlas, secrets)
+	secrets.searchEverything(t, w)
+}
+
+// lastID is the number of the last id in a path.
+func lastID(uri string) int {
+	for _, part := range slices.Backward(strings.Split(uri, "/")) {
+		if n, err := strconv.ParseInt(part, 16, 64); err == nil && len(part) == 24 {
+			return int(n)
+		}
+	}
+	return 0
+}
+
+// publishEveryKind asks n times for every kind with both accounts, and returns how many jobs
+// that makes.
+func publishEveryKind(w *worker, token string, n int) int {
+	w.t.Helper()
+	published := 0
+	publish := func(r request) {
+		w.publish("incident", r.String())
+		published++
+	}
+	for i := range n {
+		publish(tokenRevoke(token + strconv.Itoa(i)))
+		for j, account := range []string{security, legacy} {
+			id := hexID(i + j*n)
+			for _, r := range []request{x509Disable(id), jwksRevoke(id), idpDelete(id), roleMappingDelete(id)} {
+				publish(r.with("account", account))
+			}
+		}
+	}
+	return published
+}
+
+// checkReached makes sure that there was something to leak.
+func checkReached(t *testing.T, atlas *standIn, secrets canaries) {
+	t.Helper()
+	sent := map[string]bool{}
+	for _, c := range atlas.requests("") {
+		for name, form := range secrets.forms() {
+			if strings.Contains(c.authorization()+c.body, form) {
+				sent[name] = true
+			}
+		}
+	}
+	for _, want := range []string{"token in a URL", "bearer token", "client secret in the header of RFC 7617"} {
+		if !sent[want] {
+			t.Errorf("the API never saw the %s", want)
+		}
+	}
+}
+
+func TestSecretsDoNotLeakFromTheTokenEndpoint(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	rig.cfg.Retry.MaxAttempts, rig.cfg.Worker.Concurrency = 1, 1
+	secrets := canaries{"client secret": rig.clientSecret}
+	answers := gossip()
+	delete(answers, "good") // With a token nobody would ask for another.
+	for _, name := range slices.Sorted(maps.Keys(answers)) {
+		atlas.script(tokenPath, reply{write: func(c *call) *reply {
+			r := answers[name](c.authorization() + " " + rig.clientSecret + " " + c.body)
+			return &r
+		}})
+	}
+	w := rig.start(t)
+	for n := range len(answers) {
+		w.publish("incident", x509Disable(hexID(n)).String())
+	}
+	w.results(len(answers))
+	if got := len(atlas.requests(tokenPath)); got < len(answers) {
+		t.Errorf("got %d requests for a token, want one for each of %d answers", got, len(answers))
+	}
+	secrets.searchEverything(t, w)
+}
+
+func TestSecretsDoNotLeakFromEventsThatNobodyUnderstands(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	w := rig.start(t)
+	token := "canary" + rand.Text() + rand.Text() // No name of a parameter is that long.
+	secrets := canaries{"token": token, "client secret": "mdb_sa_sk_" + rand.Text()}
+	good := tokenRevoke(token)
+	params := func(p any) string { return good.with("params", p).String() }
+	events := []string{
+		good.with("kind", "token.revok").String(),
+		good.without("kind").String(),
+		good.with("account", "nobody").String(),
+		good.with("account", legacy).String(),
+		good.with("prio", 1).String(),
+		good.with("expires_at", "2020-01-01T00:00:00Z").String(),
+		good.with("kind", "jwks.revoke").String(),
+		good.without("params").with("token", token).String(),
+		good.without("params").with("access_token", token).String(),
+		good.without("params").with("Token", []string{token}).String(),
+		good.without("params").with("parameters", map[string]any{"t": token}).String(),
+		good.without("params").with("client_secret", secrets["client secret"]).String(),
+		good.with("reason", secrets["client secret"]).with("prio", 1).String(),
+		params(token), params([]string{token}), params(map[string]any{"token": token, "token_file": "/run/token"}),
+		params(map[string]any{"tokn": token}), params(map[string]any{"value": token}), params(map[string]any{token: "token"}),
+		params(map[string]any{"token": token + " " + token}), params(map[string]any{"token": map[string]any{"value": token}}),
+		params(map[string]any{"token": []any{[]any{token}}}), params(map[string]any{"federation_id": token}),
+		params(map[string]any{"token_file": token}), params(map[string]any{"token": token + "\n"}),
+		good.String()[:len(good.String())-1],
+		good.String() + good.String(),
+		good.String() + " " + token,
+		"[" + good.String() + "]",
+		encoded(good.String()),
+		strings.ReplaceAll(good.String(), `"`, `'`),
+		"kind=token.revoke token=" + token,
+		"kind: token.revoke\nparams:\n  token: " + token + "\n",
+		strings.Replace(good.String(), security, "\xff", 1),
+		strings.Repeat("[", 40) + good.String() + strings.Repeat("]", 40),
+		good.with("reason", strings.Repeat("x", 2000)).String(),
+		good.with("reason", strings.Repeat("x", 2_000_000)).String(),
+		good.cloudEvent("urn:siem", ""),
+		strings.Replace(good.cloudEvent("urn:siem", "1"), "rekey.job.requested.v1", "com.example", 1),
+		encoded(map[string]any{
+			"specversion": "1.0", "id": "2", "source": "urn:siem", "type": "com.example",
+			"data_base64": base64.StdEncoding.EncodeToString([]byte(good.String())),
+		}),
+	}
+	for _, payload := range events {
+		w.publish("incident", payload)
+	}
+	w.publish("incident", "{}", "ce-specversion", "1.0", "ce-token", token, "Authorization", "Bearer "+token)
+	letters := w.letters(len(events) + 1)
+	if got := len(letters); got != len(events)+1 {
+		t.Errorf("got %d dead letters, want %d", got, len(events)+1)
+	}
+	w.settled()
+	secrets.searchEverything(t, w)
+	for _, msg := range w.messages("REKEY_EVENTS") {
+		if strings.Contains(string(msg.Data), token) {
+			return
+		}
+	}
+	t.Error("the search finds no token where one is")
+}
+
+func TestSecretsDoNotLeakIntoTheLedgerOfJobs(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	w := rig.start(t)
+	token := "canary" + rand.Text()
+	w.publish("incident", tokenRevoke(token).String())
+	if got := w.results(1)[0].record; got.Outcome != jobs.OutcomeRevoked || got.Params["token"] != fingerprint(token) {
+		t.Errorf("the record is %s, want revoked and the fingerprint", encoded(got))
+	}
+	canaries{"token": token}.searchEverything(t, w)
+}

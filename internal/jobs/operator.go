@@ -1,0 +1,221 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// maxOperations bounds how many operations a record lists.
+const maxOperations = 64
+
+// Action is what an operator did. The set is closed.
+type Action string
+
+// The actions of operators.
+const (
+	ActionRetry  Action = "retry"  // Put back to work.
+	ActionCancel Action = "cancel" // Asked to end before its next attempt.
+	ActionReplay Action = "replay" // Put back to work from its dead letter.
+	ActionDrop   Action = "drop"   // The dead letter was thrown away.
+)
+
+// Operation is what an operator did, when and why.
+type Operation struct {
+	At     time.Time `json:"at"`
+	Action Action    `json:"action"`
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Errors of operations that callers branch on.
+var (
+	// ErrSucceeded says that there is nothing to do: the credential is dead.
+	ErrSucceeded = errors.New("the job has succeeded; there is nothing to do")
+	// ErrEnded says that a job that has ended cannot be cancelled.
+	ErrEnded = errors.New("the job has ended")
+	// ErrRunning says that a job that runs needs no retry.
+	ErrRunning = errors.New("the job is running")
+)
+
+// Originals gives back the parameters that an event came with, secrets included, or
+// ErrNotFound when the event is not kept any more.
+type Originals interface {
+	Params(ctx context.Context, e EventRef) (Params, error)
+}
+
+// Operator does to jobs what people ask for. Every operation is recorded on the job.
+type Operator struct {
+	ledger    Ledger
+	targets   Targets
+	queue     Queue
+	originals Originals
+}
+
+// NewOperator returns an Operator on these parts.
+func NewOperator(l Ledger, t Targets, q Queue, o Originals) *Operator {
+	return &Operator{ledger: l, targets: t, queue: q, originals: o}
+}
+
+// Retry puts a job back to work: one that was refused, exhausted or cancelled begins
+// anew with all its attempts, one that waits or is queued is due at once. ErrSucceeded and
+// ErrRunning say that there is nothing to do. After an error it can be repeated.
+func (o *Operator) Retry(ctx context.Context, id string, op Operation) (Record, error) {
+	return o.change(ctx, id, func(entry Entry) (Record, error) {
+		rec := entry.Record
+		switch {
+		case rec.Outcome.Success():
+			return rec, ErrSucceeded
+		case rec.State == StateRunning && rec.Claim.Until.After(time.Now()):
+			return rec, ErrRunning
+		}
+		params, err := o.params(ctx, &rec)
+		if err != nil {
+			return rec, err
+		}
+		rec.Round++ // Another message, and another result.
+		job := rec.job(params)
+		if rec.Done() {
+			if err := o.takeTarget(ctx, job); err != nil {
+				return rec, err
+			}
+		}
+		// The queue comes first: a message too many is harmless, one too few is a job that
+		// nobody runs. The runner puts a message back whose round is ahead of the record.
+		if err := o.queue.Enqueue(ctx, job); err != nil {
+			return rec, fmt.Errorf("queueing job %s: %w", id, err)
+		}
+		rec.reopen(op)
+		entry.Record = rec
+		if _, err := o.ledger.Update(ctx, entry); err != nil {
+			return rec, fmt.Errorf("recording the operation on job %s: %w", id, err)
+		}
+		return rec, nil
+	})
+}
+
+// Cancel asks a job to end before its next attempt. A worker does it: at once, or after
+// the call that is under way. ErrEnded says that it has an outcome already.
+func (o *Operator) Cancel(ctx context.Context, id string, op Operation) (Record, error) {
+	return o.change(ctx, id, func(entry Entry) (Record, error) {
+		rec := entry.Record
+		if rec.Done() {
+			return rec, ErrEnded
+		}
+		rec.CancelAsked = true
+		rec.note(op)
+		entry.Record = rec
+		if _, err := o.ledger.Update(ctx, entry); err != nil {
+			return rec, fmt.Errorf("recording the operation on job %s: %w", id, err)
+		}
+		wake := rec.job(Params{})
+		wake.Wake = true
+		return rec, o.queue.Enqueue(ctx, wake)
+	})
+}
+
+// Note records an operation that does not change the job.
+func (o *Operator) Note(ctx context.Context, id string, op Operation) error {
+	_, err := o.change(ctx, id, func(entry Entry) (Record, error) {
+		entry.Record.note(op)
+		_, err := o.ledger.Update(ctx, entry)
+		return entry.Record, err
+	})
+	return err
+}
+
+// change loads a record and changes it, again when somebody else was faster.
+func (o *Operator) change(ctx context.Context, id string, change func(Entry) (Record, error)) (Record, error) {
+	for range maxRaces {
+		entry, err := o.ledger.Load(ctx, id)
+		if err != nil {
+			return Record{}, fmt.Errorf("loading job %s: %w", id, err)
+		}
+		rec, err := change(entry)
+		if !errors.Is(err, ErrConflict) {
+			return rec, err
+		}
+	}
+	return Record{}, fmt.Errorf("changing job %s: %w", id, ErrConflict)
+}
+
+// params returns what the job needs to be queued anew. The record has it all but secrets,
+// which only the original event has.
+func (o *Operator) params(ctx context.Context, rec *Record) (Params, error) {
+	if _, hidden := rec.Params[ParamToken]; !hidden {
+		raw := make(map[string]any, len(rec.Params))
+		for name, value := range rec.Params {
+			raw[name] = value
+		}
+		return NewParams(rec.Kind, raw)
+	}
+	params, err := o.originals.Params(ctx, rec.Events[0])
+	if errors.Is(err, ErrNotFound) {
+		return Params{}, fmt.Errorf("the event with the token of job %s is not kept any more; submit the token again", rec.JobID)
+	}
+	if err != nil {
+		return Params{}, fmt.Errorf("reading the event of job %s: %w", rec.JobID, err)
+	}
+	return params, nil
+}
+
+// takeTarget makes the job the holder of its target again, unless another job is at work
+// on it.
+func (o *Operator) takeTarget(ctx context.Context, job Job) error {
+	key := job.TargetKey()
+	holder, err := o.targets.Load(ctx, key)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("looking up target %s: %w", job.Target(), err)
+	}
+	if holder.JobID == job.ID {
+		return nil
+	}
+	if holder.JobID != "" {
+		other, err := o.ledger.Load(ctx, holder.JobID)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("looking up job %s: %w", holder.JobID, err)
+		}
+		if err == nil && !other.Record.Done() {
+			return fmt.Errorf("job %s on the same target is at work", holder.JobID)
+		}
+		holder.follow(&other.Record)
+	}
+	holder.JobID, holder.At = job.ID, time.Now()
+	if err := o.targets.Save(ctx, key, holder); err != nil {
+		return fmt.Errorf("taking target %s: %w", job.Target(), err)
+	}
+	return nil
+}
+
+// reopen puts a record back to the state before its first attempt of a round.
+func (r *Record) reopen(op Operation) {
+	if r.Done() {
+		r.Outcome, r.Known, r.Detail, r.FinishedAt = "", "", "", time.Time{}
+		r.AttemptsSpent, r.ReopenedAt, r.ExpiresAt = 0, op.At, time.Time{}
+	}
+	r.CancelAsked = false
+	r.requeue()
+	r.note(op)
+}
+
+// note lists an operation.
+func (r *Record) note(op Operation) {
+	r.Operations = append(r.Operations, op)
+	if len(r.Operations) > maxOperations {
+		r.Operations = r.Operations[len(r.Operations)-maxOperations:]
+	}
+}
+
+// cancelDetail tells who asked for the end.
+func (r *Record) cancelDetail() string {
+	for i := len(r.Operations) - 1; i >= 0; i-- {
+		if op := r.Operations[i]; op.Action == ActionCancel {
+			if op.Reason == "" {
+				return "cancelled by " + op.By
+			}
+			return "cancelled by " + op.By + ": " + op.Reason
+		}
+	}
+	return "cancelled"
+}

@@ -1,0 +1,234 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// originals are the events that a stream keeps, by their sequence.
+type originals map[uint64]Params
+
+func (o originals) Params(_ context.Context, e EventRef) (Params, error) {
+	p, ok := o[e.Seq]
+	if !ok {
+		return Params{}, ErrNotFound
+	}
+	return p, nil
+}
+
+func (p *plant) operator(o originals) *Operator {
+	return NewOperator(memoryLedger{p.memory}, memoryTargets{p.memory}, p.memory, o)
+}
+
+func tokenEvent(t *testing.T, seq uint64) Event {
+	return jwksEvent(t, seq, func(e *Event) {
+		e.Request.Kind = TokenRevoke
+		e.Request.Params = mustParams(t, TokenRevoke, map[string]any{ParamToken: canary})
+	})
+}
+
+func operation(action Action) Operation {
+	return Operation{At: time.Now().UTC(), Action: action, By: "ada", Reason: "because"}
+}
+
+// TestRetry: what has ended without success begins anew; what has succeeded is left alone.
+func TestRetry(t *testing.T) {
+	tests := []struct {
+		name    string
+		outcome Outcome
+		wantErr error
+	}{
+		{name: "refused", outcome: OutcomeRefused},
+		{name: "exhausted", outcome: OutcomeExhausted},
+		{name: "cancelled", outcome: OutcomeCancelled},
+		{name: "revoked", outcome: OutcomeRevoked, wantErr: ErrSucceeded},
+		{name: "already gone", outcome: OutcomeAlreadyGone, wantErr: ErrSucceeded},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPlant(works)
+				job := p.acceptJob(t, jwksEvent(t, 1))
+				p.end(t, job.ID, tt.outcome)
+				op := operation(ActionRetry)
+				_, err := p.operator(nil).Retry(t.Context(), job.ID, op)
+				if !errors.Is(err, tt.wantErr) {
+					t.Fatalf("error %v, want %v", err, tt.wantErr)
+				}
+				rec := p.record(t, job.ID)
+				if tt.wantErr != nil {
+					if rec.Outcome != tt.outcome || rec.Round != 0 {
+						t.Errorf("the record was touched: %+v", rec)
+					}
+					return
+				}
+				if rec.State != StateQueued || rec.Outcome != "" || rec.Round != 1 || rec.AttemptsSpent != 0 {
+					t.Errorf("not reopened: %+v", rec)
+				}
+				if diff := cmp.Diff([]Operation{op}, rec.Operations); diff != "" {
+					t.Error(diff)
+				}
+				job.Round = 1
+				deliverUntilDone(t, p.runner(t, "w1"), job)
+				if rec := p.record(t, job.ID); rec.Outcome != OutcomeRevoked {
+					t.Errorf("after the retry: %s %s", rec.State, rec.Outcome)
+				}
+			})
+		})
+	}
+}
+
+// TestRetryAge: the age of a reopened job counts from the operation, or it would end at once.
+func TestRetryAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		job := p.acceptJob(t, jwksEvent(t, 1))
+		p.end(t, job.ID, OutcomeExhausted)
+		pass(100 * 24 * time.Hour)
+		if _, err := p.operator(nil).Retry(t.Context(), job.ID, operation(ActionRetry)); err != nil {
+			t.Fatal(err)
+		}
+		job.Round = 1
+		deliverUntilDone(t, p.runner(t, "w1"), job)
+		if rec := p.record(t, job.ID); rec.Outcome != OutcomeRevoked {
+			t.Errorf("outcome %s: %s", rec.Outcome, rec.Detail)
+		}
+	})
+}
+
+// TestRetryToken: the secret is only in the original event.
+func TestRetryToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		event := tokenEvent(t, 1)
+		job := p.acceptJob(t, event)
+		p.end(t, job.ID, OutcomeRefused)
+		if _, err := p.operator(originals{}).Retry(t.Context(), job.ID, operation(ActionRetry)); err == nil {
+			t.Fatal("retried without the token")
+		}
+		if rec := p.record(t, job.ID); rec.Outcome != OutcomeRefused {
+			t.Errorf("the record was touched: %+v", rec)
+		}
+		kept := originals{event.Seq: event.Request.Params}
+		if _, err := p.operator(kept).Retry(t.Context(), job.ID, operation(ActionRetry)); err != nil {
+			t.Fatal(err)
+		}
+		queued := p.queued(job.ID)
+		if last := queued[len(queued)-1]; last.Round != 1 || last.Params.Secret(ParamToken).Reveal() != event.Request.Params.Secret(ParamToken).Reveal() {
+			t.Errorf("queued %+v", last)
+		}
+	})
+}
+
+// TestRetryWhileAnotherWorks: two jobs on one target would make two calls.
+func TestRetryWhileAnotherWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		first := p.acceptJob(t, jwksEvent(t, 1))
+		p.end(t, first.ID, OutcomeRefused)
+		p.acceptJob(t, jwksEvent(t, 2))
+		if _, err := p.operator(nil).Retry(t.Context(), first.ID, operation(ActionRetry)); err == nil {
+			t.Error("retried beside an unfinished job")
+		}
+	})
+}
+
+// TestRetryAheadOfRecord: a message that comes before the operator's record is put back,
+// and forgotten when the record never comes.
+func TestRetryAheadOfRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		job := p.acceptJob(t, jwksEvent(t, 1))
+		p.end(t, job.ID, OutcomeRefused)
+		job.Round = 1
+		d := Delivery{Job: job, QueuedAt: time.Now()}
+		v, err := p.runner(t, "w1").Run(t.Context(), d)
+		if err != nil || v.Done || v.Delay != 100*time.Millisecond {
+			t.Errorf("got %+v, %v; want it back soon", v, err)
+		}
+		pass(openingGrace)
+		if v, err := p.runner(t, "w1").Run(t.Context(), d); err != nil || !v.Done {
+			t.Errorf("got %+v, %v; want it forgotten", v, err)
+		}
+	})
+}
+
+// TestCancel: a queued or waiting job ends before its next attempt, without a call.
+func TestCancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(fails(Failure{Reason: ReasonUnavailable}), works)
+		job := p.acceptJob(t, jwksEvent(t, 1))
+		if _, err := p.runner(t, "w1").Run(t.Context(), Delivery{Job: job}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.operator(nil).Cancel(t.Context(), job.ID, operation(ActionCancel)); err != nil {
+			t.Fatal(err)
+		}
+		wake := job
+		wake.Wake, wake.Params = true, Params{}
+		v, err := p.runner(t, "w2").Run(t.Context(), Delivery{Job: wake})
+		if err != nil || !v.Done {
+			t.Fatalf("got %+v, %v", v, err)
+		}
+		rec := p.record(t, job.ID)
+		if rec.Outcome != OutcomeCancelled || rec.Detail != "cancelled by ada: because" || rec.AttemptCount != 1 {
+			t.Errorf("got %s, %q after %d attempts", rec.Outcome, rec.Detail, rec.AttemptCount)
+		}
+		if _, err := p.operator(nil).Cancel(t.Context(), job.ID, operation(ActionCancel)); !errors.Is(err, ErrEnded) {
+			t.Errorf("a second time: %v", err)
+		}
+	})
+}
+
+// TestCancelWhileRunning: the call is not cut off. When it fails the job ends as
+// cancelled, when it succeeds the success counts.
+func TestCancelWhileRunning(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error
+		want Outcome
+	}{
+		{name: "fails", err: &Failure{Reason: ReasonUnavailable, Err: errors.New("no")}, want: OutcomeCancelled},
+		{name: "succeeds", want: OutcomeRevoked},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var p *plant
+				p = newPlant(func(ctx context.Context, j Job) (Answer, error) {
+					if _, err := p.operator(nil).Cancel(ctx, j.ID, operation(ActionCancel)); err != nil {
+						t.Error(err)
+					}
+					return Answer{Status: 204, Known: KnownRevoked}, tt.err
+				})
+				job := p.acceptJob(t, jwksEvent(t, 1))
+				v, err := p.runner(t, "w1").Run(t.Context(), Delivery{Job: job})
+				if err != nil || !v.Done {
+					t.Fatalf("got %+v, %v", v, err)
+				}
+				if rec := p.record(t, job.ID); rec.Outcome != tt.want {
+					t.Errorf("outcome %s, want %s", rec.Outcome, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// TestWake: a message that only wakes makes no call and no record.
+func TestWake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		job := p.acceptJob(t, jwksEvent(t, 1))
+		job.Wake, job.Params = true, Params{}
+		if v, err := p.runner(t, "w1").Run(t.Context(), Delivery{Job: job}); err != nil || !v.Done {
+			t.Errorf("got %+v, %v", v, err)
+		}
+		if rec := p.record(t, job.ID); rec.AttemptCount != 0 || rec.State != StateQueued {
+			t.Errorf("the job was touched: %+v", rec)
+		}
+	})
+}
