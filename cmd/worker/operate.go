@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/user"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -164,8 +165,8 @@ func (c *cli) letters(ctx context.Context, client *app.Client, list []string) ([
 		return nil, err
 	}
 	numbers := make([]uint64, 0, len(all))
-	for i := len(all) - 1; i >= 0; i-- {
-		numbers = append(numbers, all[i].Number)
+	for _, letter := range slices.Backward(all) {
+		numbers = append(numbers, letter.Number)
 	}
 	return numbers, nil
 }

@@ -73,7 +73,7 @@ func Run(ctx context.Context, opts Options) error {
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = nil // Stopped before it was ready.
 	}
-	return errors.Join(err, w.stack.stop(w.log))
+	return errors.Join(err, w.stack.stop(w.log)) //nolint:contextcheck // Stopping outlasts ctx.
 }
 
 // start builds everything in the order in which one part needs the other.
@@ -87,17 +87,17 @@ func (w *worker) start(ctx context.Context) error {
 	if err := w.startAtlas(); err != nil {
 		return err
 	}
-	if err := w.startHTTP(); err != nil {
+	if err := w.startHTTP(); err != nil { //nolint:contextcheck // As the other parts: it outlives ctx.
 		return err
 	}
 	stores, err := w.prepare(ctx)
 	if err != nil {
 		return err
 	}
-	if err := w.startJobs(stores); err != nil {
+	if err := w.startJobs(stores); err != nil { //nolint:contextcheck // As the other parts.
 		return err
 	}
-	if err := w.startSchedules(stores); err != nil {
+	if err := w.startSchedules(stores); err != nil { //nolint:contextcheck // As the other parts.
 		return err
 	}
 	w.announce()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,6 +33,9 @@ type crashSettings struct {
 // TestMain runs the tests, or the worker that TestAbruptEnd kills.
 func TestMain(m *testing.M) {
 	if len(os.Args) != 3 || os.Args[1] != workerToKill {
+		// Most of a test is waiting, so more of them fit into the time than there are processors. What
+		// the command line says comes later and counts.
+		os.Args = slices.Insert(os.Args, 1, "-test.parallel=4") //nolint:reassign // There is no other way to set a default.
 		m.Run()
 		return
 	}

@@ -36,6 +36,10 @@ func TestNotFound(t *testing.T) {
 			wantOutcome: jobs.OutcomeRefused, wantDetail: "not_found",
 		},
 		{
+			name: "without a body is refused, and no proof after a lost answer", replies: []reply{{reset: true}, {status: 404}},
+			wantOutcome: jobs.OutcomeRefused, wantDetail: "not_found", wantMaybe: 1,
+		},
+		{
 			name: "without the API's own document is no evidence", replies: []reply{{reset: true}, {status: 404, body: "<html>no such page</html>"}},
 			wantOutcome: jobs.OutcomeRevoked, wantMaybe: 2,
 		},

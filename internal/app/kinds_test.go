@@ -23,15 +23,14 @@ const (
 
 // kindRow is one kind with one way to authenticate, and the call that the documentation wants.
 type kindRow struct {
-	name        string
-	request     request
-	account     string
-	wantMethod  string
-	wantURI     string
-	wantAccept  string
-	wantScheme  string
-	wantOutcome string // The end of the result's subject.
-	wantKnown   jobs.Known
+	name       string
+	request    request
+	account    string
+	wantMethod string
+	wantURI    string
+	wantAccept string
+	wantScheme string
+	wantKnown  jobs.Known
 }
 
 func kindRows() []kindRow {

@@ -19,10 +19,11 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 		name     string
 		reply    reply
 		atLeast  time.Duration // From the answer to the next call.
+		recorded time.Duration // From the answer to the attempt's retry_at.
 		reason   jobs.Reason
 		attempts int // That may be spent.
 	}{
-		{name: "429 in seconds", reply: retryAfter(429, "1"), atLeast: time.Second, reason: jobs.ReasonRateLimited, attempts: 1},
+		{name: "429 in seconds", reply: retryAfter(429, "1"), atLeast: time.Second, recorded: time.Second, reason: jobs.ReasonRateLimited, attempts: 1},
 		{name: "429 without", reply: problem(429, "RATE_LIMITED_TOKEN_BUCKET"), atLeast: time.Second, reason: jobs.ReasonRateLimited, attempts: 1},
 		{name: "429 of zero", reply: retryAfter(429, "0"), atLeast: 20 * time.Millisecond, reason: jobs.ReasonRateLimited, attempts: 1},
 		{
@@ -30,10 +31,10 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 			reason: jobs.ReasonRateLimited, attempts: 1,
 		},
 		{
-			name: "400 that is a rate limit", reply: problem(400, "RATE_LIMITED_TOKEN_BUCKET").after("1"), atLeast: time.Second,
+			name: "400 that is a rate limit", reply: problem(400, "RATE_LIMITED_TOKEN_BUCKET").after("1"), atLeast: time.Second, recorded: time.Second,
 			reason: jobs.ReasonRateLimited, attempts: 1,
 		},
-		{name: "503 in seconds", reply: retryAfter(503, "1"), atLeast: time.Second, reason: jobs.ReasonUnavailable, attempts: 2},
+		{name: "503 in seconds", reply: retryAfter(503, "1"), atLeast: time.Second, recorded: time.Second, reason: jobs.ReasonUnavailable, attempts: 2},
 		{name: "503 without", reply: problem(503, "OUTAGE"), atLeast: 20 * time.Millisecond, reason: jobs.ReasonUnavailable, attempts: 2},
 	}
 	for i, test := range tests {
@@ -57,8 +58,11 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 			if first.Reason != test.reason || record.AttemptsSpent != test.attempts {
 				t.Errorf("the first attempt is %s and %d are spent, want %s and %d", first.Reason, record.AttemptsSpent, test.reason, test.attempts)
 			}
-			if first.RetryAt.IsZero() || calls[1].at.Before(first.RetryAt) {
+			if calls[1].at.Before(first.RetryAt) {
 				t.Errorf("the second call came at %s, before the recorded retry_at %s", calls[1].at, first.RetryAt)
+			}
+			if got := first.RetryAt.Sub(calls[0].answered); got < test.recorded {
+				t.Errorf("the recorded retry_at is %s after the first answer, want at least %s", got, test.recorded)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -160,9 +161,7 @@ func (s *standIn) documented(c *call) reply {
 func bearerToken(n int) string { return fmt.Sprintf("bt%d.of-a-stand-in", n) }
 
 func (s *standIn) answer(w http.ResponseWriter, c *call, next reply) {
-	for name, values := range next.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), next.header)
 	s.mu.Lock()
 	c.answered = time.Now()
 	s.mu.Unlock()
@@ -183,7 +182,9 @@ func breakOff(w http.ResponseWriter, raw string) {
 	if tcp, ok := conn.(*net.TCPConn); ok && raw == "" {
 		_ = tcp.SetLinger(0) // Without it the connection would end in good order.
 	}
-	_, _ = io.WriteString(conn, raw) // The caller may be gone.
+	if _, err := io.WriteString(conn, raw); err != nil {
+		return // The caller is gone.
+	}
 }
 
 // requests returns copies of the requests so far whose path contains part, in order.

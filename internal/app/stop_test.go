@@ -100,9 +100,11 @@ func TestQueuedJobsAreRunByTheNextWorker(t *testing.T) {
 func TestWaitingJobsAreRunByTheNextWorkerWhenTheyAreDue(t *testing.T) {
 	t.Parallel()
 	rig, atlas := standInRig(t)
-	const jobsInAll = 5
+	rig.cfg.Retry.Base, rig.cfg.Retry.Cap = 3*time.Second, 3*time.Second
+	replies := []reply{retryAfter(429, "3"), problem(500, "UNEXPECTED_ERROR")}
+	const jobsInAll = 6
 	for n := range jobsInAll {
-		atlas.script(hexID(n), retryAfter(429, "3"))
+		atlas.script(hexID(n), replies[n%2])
 	}
 	w := rig.start(t)
 	for n := range jobsInAll {
@@ -112,15 +114,17 @@ func TestWaitingJobsAreRunByTheNextWorkerWhenTheyAreDue(t *testing.T) {
 		w.recordOf(hexID(n), func(r jobs.Record) bool { return r.State == jobs.StateWaiting })
 	}
 	w.stop()
-	next := rig.start(t) // The server rounds delays to seconds over a restart.
-	next.results(jobsInAll)
-	for n := range jobsInAll {
-		calls := atlas.requests(hexID(n))
+	next := rig.start(t) // The server rounds delays to seconds over a restart, and so comes early.
+	for _, r := range next.results(jobsInAll) {
+		calls := atlas.requests(r.record.Params[jobs.ParamProjectID])
 		if len(calls) != 2 {
-			t.Fatalf("job %d made %d calls, want 2", n, len(calls))
+			t.Fatalf("the job on %s made %d calls, want 2", r.record.Target, len(calls))
 		}
 		if got := calls[1].at.Sub(calls[0].answered); got < 3*time.Second {
-			t.Errorf("job %d called again after %s, before its Retry-After of 3s", n, got)
+			t.Errorf("the job on %s called again after %s, want at least 3s", r.record.Target, got)
+		}
+		if due := r.record.Attempts[0].RetryAt; calls[1].at.Before(due) {
+			t.Errorf("the job on %s called again %s before its retry_at", r.record.Target, due.Sub(calls[1].at))
 		}
 	}
 }

@@ -27,7 +27,7 @@ func dialNATS(t *testing.T, url string, opts ...nats.Option) *stranger {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,14 @@ type cloudEvent struct {
 // results waits until there are n results, and returns all there are.
 func (s *stranger) results(n int) []result {
 	s.t.Helper()
-	eventually(s.t, fmt.Sprintf("%d results", n), func() bool { return s.count("REKEY_RESULTS") >= n })
+	// The patience is for each result: many of them may take their time on a busy machine.
+	for have := s.count("REKEY_RESULTS"); have < n; {
+		eventually(s.t, fmt.Sprintf("%d results, having %d", n, have), func() bool {
+			before := have
+			have = s.count("REKEY_RESULTS")
+			return have > before
+		})
+	}
 	var list []result
 	for _, msg := range s.messages("REKEY_RESULTS") {
 		r := result{subject: msg.Subject, contentType: msg.Header.Get("Content-Type")}

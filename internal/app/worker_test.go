@@ -190,6 +190,11 @@ func (w *worker) records(part string) []jobs.Record {
 	w.t.Helper()
 	client := w.operator()
 	defer client.Close()
+	return w.list(client, part)
+}
+
+func (w *worker) list(client *app.Client, part string) []jobs.Record {
+	w.t.Helper()
 	list, err := client.Ledger.List(w.t.Context(), ledger.Filter{Target: part})
 	if err != nil {
 		w.t.Fatal(err)
@@ -200,9 +205,11 @@ func (w *worker) records(part string) []jobs.Record {
 // recordOf waits until there is one record for the target of which ok is true.
 func (w *worker) recordOf(part string, ok func(jobs.Record) bool) jobs.Record {
 	w.t.Helper()
+	client := w.operator()
+	defer client.Close()
 	var found []jobs.Record
 	eventually(w.t, "the record of "+part, func() bool {
-		found = slices.DeleteFunc(w.records(part), func(r jobs.Record) bool { return !ok(r) })
+		found = slices.DeleteFunc(w.list(client, part), func(r jobs.Record) bool { return !ok(r) })
 		return len(found) == 1
 	})
 	return found[0]
@@ -212,7 +219,7 @@ func (w *worker) recordOf(part string, ok func(jobs.Record) bool) jobs.Record {
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
-	ticker := time.NewTicker(5 * time.Millisecond)
+	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for !ok() {
 		select {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -64,11 +65,11 @@ func (a *api) called(path string, at time.Time) time.Duration {
 	return a.delay
 }
 
-// reset forgets the calls and sets the delay of the next ones.
-func (a *api) reset(delay time.Duration) {
+// reset forgets the calls, and answers the next ones at once.
+func (a *api) reset() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.calls, a.count, a.delay = map[string]time.Time{}, 0, delay
+	a.calls, a.count, a.delay = map[string]time.Time{}, 0, 0
 }
 
 // at returns when a target was called first.
@@ -86,10 +87,13 @@ func (a *api) targets() (targets, calls int) {
 	return len(a.calls), a.count
 }
 
-func (a *api) stop() {
+func (a *api) stop() error {
 	// The process ends next; what is left of the connections ends with it.
 	_ = a.server.Close()
-	<-a.ended
+	if err := <-a.ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving the stand-in API: %w", err)
+	}
+	return nil
 }
 
 func callPath(project string) string {

@@ -51,7 +51,7 @@ const (
 )
 
 // Run measures and returns a row for each concurrency.
-func Run(ctx context.Context, cfg Config) ([]Row, error) {
+func Run(ctx context.Context, cfg Config) (rows []Row, err error) {
 	cfg.Jobs, cfg.Singles = cmp.Or(cfg.Jobs, 3000), cmp.Or(cfg.Singles, 300)
 	if len(cfg.Concurrency) == 0 {
 		cfg.Concurrency = []int{1, 16, 64}
@@ -63,8 +63,7 @@ func Run(ctx context.Context, cfg Config) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer a.stop()
-	var rows []Row
+	defer func() { err = errors.Join(err, a.stop()) }()
 	for _, c := range cfg.Concurrency {
 		row := Row{Concurrency: c}
 		if err := cfg.measureFloor(ctx, a, &row); err != nil {
@@ -88,7 +87,7 @@ func (cfg Config) measureFloor(ctx context.Context, a *api, row *Row) (err error
 	f := newFloor(js, a, row.Concurrency)
 	defer f.client.CloseIdleConnections()
 	cfg.Progress(fmt.Sprintf("concurrency %d: the floor", row.Concurrency))
-	a.reset(0)
+	a.reset()
 	if row.FloorPerSecond, err = f.throughput(ctx, cfg.Jobs, row.Concurrency); err != nil {
 		return err
 	}
@@ -131,7 +130,7 @@ func (cfg Config) measureRekey(ctx context.Context, a *api, row *Row) (err error
 			return err
 		}
 	}
-	a.reset(0)
+	a.reset()
 	p, err := startWorker(ctx, cfg.Binary, filepath.Clean(dir), cfg.Server, a.url, row.Concurrency)
 	if err != nil {
 		return err

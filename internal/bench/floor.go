@@ -146,7 +146,7 @@ func (f *floor) handle(ctx context.Context, msg jetstream.Msg) error {
 // returns how long each took.
 func oneByOne(ctx context.Context, a *api, n int, publish func(project string) error) ([]time.Duration, error) {
 	took := make([]time.Duration, 0, n)
-	a.reset(0)
+	a.reset()
 	for range n {
 		target := a.newProject()
 		begun := time.Now()

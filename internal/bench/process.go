@@ -21,11 +21,12 @@ import (
 
 // process is a worker that runs as a process of its own, as users run it.
 type process struct {
-	cmd  *exec.Cmd
-	http string
-	nc   *nats.Conn
-	js   jetstream.JetStream
-	log  string
+	cmd    *exec.Cmd
+	http   string
+	client *http.Client
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	log    string
 }
 
 // workerConfig is the configuration of a measured worker.
@@ -35,7 +36,7 @@ const workerConfig = `nats:
   embedded: {listen: "%s", store_dir: %q}
 atlas:
   base_url: %s
-  accounts: [{name: bench, client_id: mdb_sa_id_be4c00000000000000000001, client_secret_env: REKEY_BENCH_SECRET}]
+  accounts: [{name: bench, client_id: mdb_sa_id_be4c00000000000000000001, client_secret_file: %q}]
 worker: {concurrency: %d}
 http: {listen: "%s"}
 log: {level: warn}
@@ -56,18 +57,22 @@ func startWorker(ctx context.Context, binary, dir, url, api string, concurrency 
 		return nil, err
 	}
 	file := filepath.Join(dir, "worker.yaml")
-	text := fmt.Sprintf(workerConfig, url, namespace, natsAddress, filepath.Join(dir, "store"), api, concurrency, httpAddress)
+	secretFile := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secretFile, []byte("bench"), 0o600); err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf(workerConfig, url, namespace, natsAddress, filepath.Join(dir, "store"), api, secretFile, concurrency, httpAddress)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	p := &process{http: httpAddress, log: filepath.Join(dir, "worker.log")}
+	p := &process{http: httpAddress, log: filepath.Join(dir, "worker.log"), client: &http.Client{Timeout: 5 * time.Second}}
 	log, err := os.Create(p.log)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()                                           //nolint:errcheck // The child has its own handle.
 	p.cmd = exec.CommandContext(ctx, binary, "run", "-c", file) //nolint:gosec // Our own binary.
-	p.cmd.Stderr, p.cmd.Env = log, append(os.Environ(), "REKEY_BENCH_SECRET=bench")
+	p.cmd.Stderr = log
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the worker: %w", err)
 	}
@@ -108,7 +113,7 @@ func (p *process) ready(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := p.client.Do(req)
 	if err != nil {
 		return false
 	}

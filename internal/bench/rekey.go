@@ -17,7 +17,7 @@ const eventSubject = namespace + ".v1.event.rotation"
 // throughput publishes n events as fast as the server takes them and returns jobs per
 // second, from the first publication until the last result.
 func (p *process) throughput(ctx context.Context, a *api, n int) (float64, error) {
-	a.reset(0)
+	a.reset()
 	begun := time.Now()
 	results, stop, err := p.results(ctx)
 	if err != nil {

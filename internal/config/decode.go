@@ -123,7 +123,7 @@ func (d *decoder) list(path string, node *yaml.Node, out reflect.Value) {
 	}
 	for i, child := range node.Content {
 		element := reflect.New(out.Type().Elem())
-		if defaulter, ok := element.Interface().(interface{ setDefaults() }); ok {
+		if defaulter, ok := reflect.TypeAssert[interface{ setDefaults() }](element); ok {
 			defaulter.setDefaults()
 		}
 		d.places[item(path, i)] = place{line: child.Line, column: child.Column}

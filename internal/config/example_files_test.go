@@ -81,13 +81,13 @@ func keyPaths(path string, t reflect.Type) []string {
 		return nil
 	}
 	var paths []string
-	for i := range t.NumField() {
-		key := join(path, t.Field(i).Tag.Get("yaml"))
-		if t.Field(i).Type == reflect.TypeFor[secret.Ref]() {
+	for field := range t.Fields() {
+		key := join(path, field.Tag.Get("yaml"))
+		if field.Type == reflect.TypeFor[secret.Ref]() {
 			paths = append(paths, key+"_file", key+"_env")
 			continue
 		}
-		paths = append(append(paths, key), keyPaths(key, t.Field(i).Type)...)
+		paths = append(append(paths, key), keyPaths(key, field.Type)...)
 	}
 	return paths
 }

@@ -23,8 +23,7 @@ func parse(t *testing.T, text string) (*config.Config, string) {
 	if err == nil {
 		return cfg, ""
 	}
-	var invalid *config.Invalid
-	if !errors.As(err, &invalid) {
+	if _, ok := errors.AsType[*config.Invalid](err); !ok {
 		t.Fatalf("error is a %T, want *Invalid: %v", err, err)
 	}
 	if cfg != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -209,8 +210,8 @@ func (r *Record) note(op Operation) {
 
 // cancelDetail tells who asked for the end.
 func (r *Record) cancelDetail() string {
-	for i := len(r.Operations) - 1; i >= 0; i-- {
-		if op := r.Operations[i]; op.Action == ActionCancel {
+	for _, op := range slices.Backward(r.Operations) {
+		if op.Action == ActionCancel {
 			if op.Reason == "" {
 				return "cancelled by " + op.By
 			}

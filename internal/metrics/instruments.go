@@ -21,8 +21,10 @@ func (m *Metrics) build(f promauto.Factory) {
 	m.buildAtlas(f)
 	m.buildQueues(f)
 	m.buildSchedules(f)
-	m.NATSConnected = f.NewGauge(gauge("nats_connected", "",
-		"Whether the worker is connected to NATS: 1 if it is, 0 if not."))
+	m.buildNATS(f)
+	m.PartFailures = f.NewCounterVec(counter("part_failures_total",
+		"Times that a part of the worker failed and was started again."),
+		[]string{"part"})
 	m.BuildInfo = f.NewGaugeVec(gauge("build_info", "",
 		"The release, commit and Go version of this worker; the value is always 1."),
 		[]string{"version", "revision", "goversion"})
@@ -93,6 +95,17 @@ func (m *Metrics) buildSchedules(f promauto.Factory) {
 		[]string{"schedule"})
 }
 
+// buildNATS makes what shows the connection to NATS.
+func (m *Metrics) buildNATS(f promauto.Factory) {
+	m.NATSConnected = f.NewGauge(gauge("nats_connected", "",
+		"Whether the worker is connected to NATS: 1 if it is, 0 if not."))
+	m.NATSReconnects = f.NewCounter(counter("nats_reconnects_total",
+		"Times that a lost connection to NATS was made again."))
+	m.NATSPublishRefused = f.NewCounterVec(counter("nats_publish_refused_total",
+		"Messages that a stream or bucket did not take because of its limits; they come again."),
+		[]string{"stream"})
+}
+
 // createSeries brings every series that a query may ask for to life at 0, so that the first
 // increase is seen as one. The series of "other" come with the bug that they report.
 func (m *Metrics) createSeries() {
@@ -123,6 +136,12 @@ func (m *Metrics) createSeries() {
 		m.ScheduleLastFire.WithLabelValues(schedule)
 		m.ScheduleNextFire.WithLabelValues(schedule)
 		m.ScheduleMisses.WithLabelValues(schedule)
+	}
+	for _, stream := range l.streams.start() {
+		m.NATSPublishRefused.WithLabelValues(stream)
+	}
+	for _, part := range l.parts.start() {
+		m.PartFailures.WithLabelValues(part)
 	}
 }
 

@@ -56,7 +56,7 @@ func (s set) start() []string {
 // labels are the closed sets of all labels.
 type labels struct {
 	kinds, lanes, outcomes, reasons, origins, eventResults set
-	operations, schedules, buckets                         set
+	operations, schedules, buckets, streams, parts         set
 }
 
 // newLabels checks all sets and reports every mistake at once.
@@ -83,6 +83,8 @@ func newLabels(cfg Config) (labels, error) {
 		{"operation", cfg.Operations, &l.operations},
 		{"schedule", cfg.Schedules, &l.schedules},
 		{"bucket", cfg.Buckets, &l.buckets},
+		{"stream", cfg.Streams, &l.streams},
+		{"part", cfg.Parts, &l.parts},
 	} {
 		var err error
 		if *s.to, err = newSet(s.name, s.values); err != nil {

@@ -36,6 +36,9 @@ func designed() map[string]shape {
 		"rekey_schedule_next_fire_timestamp_seconds": {gauge, []string{"schedule"}},
 		"rekey_schedule_missed_total":                {counter, []string{"schedule"}},
 		"rekey_nats_connected":                       {gauge, nil},
+		"rekey_nats_reconnects_total":                {counter, nil},
+		"rekey_nats_publish_refused_total":           {counter, []string{"stream"}},
+		"rekey_part_failures_total":                  {counter, []string{"part"}},
 		"rekey_build_info":                           {gauge, []string{"goversion", "revision", "version"}},
 	}
 }

@@ -49,6 +49,10 @@ type Config struct {
 	Schedules []string
 	// Buckets are the names of the rate buckets of the Atlas API.
 	Buckets []string
+	// Streams are the names of the streams and buckets in NATS that a worker writes to.
+	Streams []string
+	// Parts are the parts of a worker that are started again when they fail.
+	Parts []string
 
 	// Version is the release that runs; empty means "unknown".
 	Version string
@@ -99,6 +103,12 @@ type Metrics struct {
 
 	// NATSConnected is rekey_nats_connected.
 	NATSConnected prometheus.Gauge
+	// NATSReconnects is rekey_nats_reconnects_total.
+	NATSReconnects prometheus.Counter
+	// NATSPublishRefused is rekey_nats_publish_refused_total{stream}.
+	NATSPublishRefused *prometheus.CounterVec
+	// PartFailures is rekey_part_failures_total{part}.
+	PartFailures *prometheus.CounterVec
 	// BuildInfo is rekey_build_info{version,revision,goversion}.
 	BuildInfo *prometheus.GaugeVec
 

@@ -30,6 +30,8 @@ func smallConfig(reg prometheus.Registerer) metrics.Config {
 		Operations:   []string{"revoke_jwks"},
 		Schedules:    []string{"weekly"},
 		Buckets:      []string{"admin"},
+		Streams:      []string{"JOBS", "RESULTS"},
+		Parts:        []string{"intake"},
 		Version:      "1.2.3",
 		Revision:     "abc",
 	}
@@ -63,6 +65,9 @@ func useAll(m *metrics.Metrics) {
 	m.ScheduleNext("weekly", time.Unix(1_700_604_800, 0))
 	m.ScheduleMissed("weekly", 2)
 	m.SetNATSConnected(true)
+	m.NATSReconnected()
+	m.PublishRefused("RESULTS")
+	m.PartFailed("intake")
 }
 
 func TestNewRejects(t *testing.T) {

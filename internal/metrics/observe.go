@@ -135,6 +135,30 @@ func (m *Metrics) SetNATSConnected(connected bool) {
 	m.NATSConnected.Set(value)
 }
 
+// NATSReconnected counts one lost connection to NATS that was made again.
+func (m *Metrics) NATSReconnected() {
+	if m == nil {
+		return
+	}
+	m.NATSReconnects.Inc()
+}
+
+// PublishRefused counts one message that a stream or bucket did not take.
+func (m *Metrics) PublishRefused(stream string) {
+	if m == nil {
+		return
+	}
+	m.NATSPublishRefused.WithLabelValues(m.labels.streams.bound(stream)).Inc()
+}
+
+// PartFailed counts one failure of a part that is started again.
+func (m *Metrics) PartFailed(part string) {
+	if m == nil {
+		return
+	}
+	m.PartFailures.WithLabelValues(m.labels.parts.bound(part)).Inc()
+}
+
 // elapsed returns d in seconds, and 0 for a negative d: jobs are accepted on one machine and
 // finished on another, whose clock may be behind.
 func elapsed(d time.Duration) float64 {

@@ -112,6 +112,22 @@ rekey_schedule_missed_total{schedule="weekly"} 2
 # TYPE rekey_nats_connected gauge
 rekey_nats_connected 1
 `},
+		{"rekey_nats_reconnects_total", `
+# HELP rekey_nats_reconnects_total Times that a lost connection to NATS was made again.
+# TYPE rekey_nats_reconnects_total counter
+rekey_nats_reconnects_total 1
+`},
+		{"rekey_nats_publish_refused_total", `
+# HELP rekey_nats_publish_refused_total Messages that a stream or bucket did not take because of its limits; they come again.
+# TYPE rekey_nats_publish_refused_total counter
+rekey_nats_publish_refused_total{stream="JOBS"} 0
+rekey_nats_publish_refused_total{stream="RESULTS"} 1
+`},
+		{"rekey_part_failures_total", `
+# HELP rekey_part_failures_total Times that a part of the worker failed and was started again.
+# TYPE rekey_part_failures_total counter
+rekey_part_failures_total{part="intake"} 1
+`},
 		{"rekey_build_info", fmt.Sprintf(`
 # HELP rekey_build_info The release, commit and Go version of this worker; the value is always 1.
 # TYPE rekey_build_info gauge

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"strings"
@@ -19,7 +20,7 @@ func challenged(t *testing.T, r reply, wantStale string) string {
 	t.Helper()
 	match := challengePattern.FindStringSubmatch(r.header.Get("WWW-Authenticate"))
 	want := `{"error":401,"reason":"Unauthorized","detail":"You are not authorized for this resource."}`
-	if match == nil || match[2] != wantStale || r.status != 401 || r.body != want {
+	if len(match) != 3 || match[2] != wantStale || r.status != 401 || r.body != want {
 		t.Fatalf("want a challenge with stale=%s, got %d %v %s", wantStale, r.status, r.header, r.body)
 	}
 	return match[1]
@@ -31,9 +32,7 @@ func authorization(path, nonce string, count int, edit map[string]string) string
 		"username": PublicKey, "realm": realm, "nonce": nonce, "uri": path, "algorithm": "MD5",
 		"qop": "auth", "nc": fmt.Sprintf("%08x", count), "cnonce": "c0ffee", "password": testPrivateKey, "method": "DELETE",
 	}
-	for k, v := range edit {
-		f[k] = v
-	}
+	maps.Copy(f, edit)
 	f["response"] = md5Hex(strings.Join([]string{
 		md5Hex(f["username"] + ":" + f["realm"] + ":" + f["password"]), f["nonce"], f["nc"], f["cnonce"], f["qop"],
 		md5Hex(f["method"] + ":" + f["uri"]),

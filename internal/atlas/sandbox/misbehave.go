@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -220,8 +221,10 @@ func (s *Sandbox) waitSeconds(f *Fault) (int, bool) {
 func (s *Sandbox) retryAfter(header http.Header, f *Fault) {
 	value := f.RetryAfter
 	if text, ok := strings.CutPrefix(value, datePrefix); ok {
-		// The text was checked when the fault was injected.
-		d, _ := time.ParseDuration(text)
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return // The text was checked when the fault was injected.
+		}
 		at := s.now().Add(d)
 		if whole := at.Truncate(time.Second); whole.Before(at) {
 			at = whole.Add(time.Second)
@@ -245,9 +248,7 @@ func (a answer) cut(w http.ResponseWriter, c *call) {
 // endless sends the body again and again, and then nothing until the caller leaves.
 func (a answer) endless(w http.ResponseWriter, c *call) {
 	a.header.Set("X-Request-Id", c.id)
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), a.header)
 	w.WriteHeader(a.status)
 	chunk := bytes.Repeat(append(a.body, '\n'), 1+endlessChunk/len(a.body))
 	for sent := 0; sent < endlessBytes; sent += len(chunk) {

@@ -135,7 +135,7 @@ func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := s.arrive(w, r)
 	if in := s.faultFor(c); in != nil {
-		s.misbehave(w, c, in)
+		s.misbehave(w, c, in) //nolint:contextcheck // The call carries the request, whose context it is.
 		return
 	}
 	s.deliver(w, c, s.perform(c))
