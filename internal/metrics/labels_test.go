@@ -135,6 +135,8 @@ func TestForeignLabels(t *testing.T) {
 		m.ScheduleFired(x, time.Unix(flood, 0))
 		m.ScheduleNext(x, time.Unix(flood, 0))
 		m.ScheduleMissed(x, 1)
+		m.PublishRefused(x)
+		m.PartFailed(x)
 	}
 	after := seriesPerFamily(t, reg)
 	for name, s := range designed() {
