@@ -1,6 +1,6 @@
 # The everyday commands. What a change must pass is in .ci/run; most targets here are steps of it.
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fmt fuzz demo run ci clean
+.PHONY: help build test race lint fmt generate fuzz demo run ci clean
 
 CONFIG ?= configs/worker.yaml
 
@@ -21,6 +21,9 @@ lint: ## Check the format, go vet, the linters and the module files.
 
 fmt: ## Format the code.
 	go tool -modfile=tools/go.mod gofumpt -l -w .
+
+generate: ## Write the files that are made from others.
+	go -C checks run ./generate
 
 fuzz: ## Fuzz every target for FUZZTIME (10s).
 	bash .ci/run fuzz
