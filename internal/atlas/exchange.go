@@ -50,6 +50,10 @@ func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) excha
 	if until := c.pacer.until(to.bucket, start); until.After(start) {
 		return exchange{at: start, heldUntil: until}
 	}
+	// A process that was paused goes on before its timers do: by now the job may be another's.
+	if end, ok := ctx.Deadline(); ok && !start.Before(end) {
+		return exchange{at: start, ended: true, err: context.DeadlineExceeded}
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, c.errTimeout)
 	defer cancel()
 	var written atomic.Bool

@@ -40,14 +40,16 @@ type Announcer struct {
 func NewAnnouncer(c *Conn, names Names) *Announcer { return &Announcer{conn: c, names: names} }
 
 // Announce publishes the dead letter, where the outcome asks for one, and then the
-// result. With again set it looks first whether that was done before.
+// result. With again set it looks first whether that was done before: since the job was
+// accepted, which is a moment by the server's clock. When it finished is one by a worker's,
+// which may be ahead.
 func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, again bool) error {
 	if r.Outcome.DeadLetter() {
 		msg, err := a.deadJob(j, r)
 		if err != nil {
 			return err
 		}
-		if err := a.conn.publishOnce(ctx, a.names.DeadLetters(), msg, roundID(r.JobID+".dead", r.Round), again, r.FinishedAt); err != nil {
+		if err := a.conn.publishOnce(ctx, a.names.DeadLetters(), msg, roundID(r.JobID+".dead", r.Round), again, r.AcceptedAt); err != nil {
 			return err
 		}
 	}
@@ -55,7 +57,7 @@ func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, aga
 	if err != nil {
 		return err
 	}
-	return a.conn.publishOnce(ctx, a.names.Results(), msg, roundID(r.JobID+".result", r.Round), again, r.FinishedAt)
+	return a.conn.publishOnce(ctx, a.names.Results(), msg, roundID(r.JobID+".result", r.Round), again, r.AcceptedAt)
 }
 
 func (a *Announcer) result(r jobs.Record) (*nats.Msg, error) {
@@ -92,16 +94,28 @@ func (a *Announcer) deadJob(j jobs.Job, r jobs.Record) (*nats.Msg, error) {
 // drops a copy within its window of two minutes; with again set, the stream is searched
 // from the moment on at which the message may have been published first.
 func (c *Conn) publishOnce(ctx context.Context, stream string, msg *nats.Msg, id string, again bool, since time.Time) error {
+	// What the search found must still be true when the message is sent, or the stream must
+	// know the message of somebody who was faster.
+	ctx, cancel := context.WithTimeout(ctx, onceTimeout)
+	defer cancel()
 	if again {
 		found, err := c.published(ctx, stream, msg.Subject, id, since)
 		if err != nil || found {
 			return err
 		}
 	}
+	// A process that was paused goes on before its timers do.
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+		return context.DeadlineExceeded
+	}
 	return c.publish(ctx, msg, id)
 }
 
-// clockMargin allows for a worker's clock that is ahead of the server's.
+// onceTimeout bounds a search and the publication after it, together well below the window
+// in which the streams drop copies.
+const onceTimeout = time.Minute
+
+// clockMargin allows for the clocks of the servers of a cluster.
 const clockMargin = time.Minute
 
 // searchIdle ends, at the server, a search whose worker was lost.

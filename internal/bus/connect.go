@@ -23,6 +23,17 @@ const (
 	reconnectCap  = 15 * time.Second
 )
 
+// A connection on which the server answers none of two questions is given up: without an
+// end of the connection nobody else would say that it is dead.
+const (
+	pingEvery = 20 * time.Second
+	pingsOut  = 2
+)
+
+// noBuffer refuses to send while there is no connection. What was kept for later would reach
+// the server long after its sender gave it up and another worker did it.
+const noBuffer = -1
+
 // requestTimeout bounds one JetStream request.
 const requestTimeout = 5 * time.Second
 
@@ -96,7 +107,8 @@ func (cfg ConnectConfig) options() ([]nats.Option, error) {
 	opts := []nats.Option{
 		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(cfg.Wait),
 		nats.IgnoreAuthErrorAbort(), // A rotated credential must not end the worker.
-		nats.CustomReconnectDelay(reconnectDelay),
+		nats.CustomReconnectDelay(reconnectDelay), nats.ReconnectBufSize(noBuffer),
+		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(pingsOut),
 		nats.ConnectHandler(func(*nats.Conn) { state(true) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			state(true)

@@ -99,15 +99,16 @@ func NewQueue(c *Conn, names Names) *Queue { return &Queue{conn: c, names: names
 
 // Enqueue publishes the job on its lane's subject. The message id lets the stream drop a
 // copy that follows within its window; a later copy is harmless, for the ledger decides.
-// A message that only wakes is never dropped: nothing says that its job looked already.
+// What an operator asks for is never dropped: a message that only wakes may come after its
+// job looked, and one for another round after its forerunner was forgotten for want of a record.
 func (q *Queue) Enqueue(ctx context.Context, j jobs.Job) error {
 	data, err := json.Marshal(newJobMessage(j, j.Params.Reveal()))
 	if err != nil {
 		return fmt.Errorf("encoding job %s: %w", j.ID, err)
 	}
 	msg := &nats.Msg{Subject: q.names.Job(j.Lane, j.Kind), Data: data}
-	id := roundID(j.ID+"."+string(j.Lane), j.Round)
-	if j.Wake {
+	id := j.ID + "." + string(j.Lane)
+	if j.Wake || j.Round > 0 {
 		id = ""
 	}
 	return q.conn.publish(ctx, msg, id)

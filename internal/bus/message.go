@@ -39,7 +39,7 @@ type incoming struct {
 // which joins one *jobs.Malformed per mistake.
 // See https://github.com/cloudevents/spec (JSON format and NATS protocol binding, 1.0.2).
 func (n Names) decodeEvent(m incoming) (jobs.Event, error) {
-	e := jobs.Event{Class: n.eventClass(m.subject), Redelivered: m.redelivered}
+	e := jobs.Event{Class: n.eventClass(m.subject)}
 	e.Subject, e.Seq, e.At = m.subject, m.seq, m.at
 	e.Source, e.ID = n.plainIdentity(m)
 	if len(m.data) > jobs.MaxEventBytes {

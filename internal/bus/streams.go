@@ -19,6 +19,11 @@ const (
 	keepResults = 400 * 24 * time.Hour
 )
 
+// dropCopies is how long the stream of dead letters remembers the ids of its messages. They
+// are few, so it can be long: an event that is refused again after a crash of the server,
+// which forgets that it handed it over, has its dead letter already.
+const dropCopies = 24 * time.Hour
+
 // ackWait is how long a message may be held without a sign of life before the server
 // hands it to another worker. The server is told of held messages three times as often.
 const ackWait = 15 * time.Second
@@ -51,11 +56,13 @@ func (l Layout) streams() []jetstream.StreamConfig {
 	}
 	work := limits(n.Jobs(), n.subject("job.>"), "Jobs that wait for a worker.", 0)
 	work.Retention = jetstream.WorkQueuePolicy
+	dead := limits(n.DeadLetters(), n.subject("dlq.>"), "What was refused or given up, until it is replayed or dropped.", 0)
+	dead.Duplicates = dropCopies
 	return []jetstream.StreamConfig{
 		limits(n.Events(), n.subject("event.>"), "Events that came in.", keepEvents),
 		work,
 		limits(n.Results(), n.subject("result.>"), "How jobs ended.", keepResults),
-		limits(n.DeadLetters(), n.subject("dlq.>"), "What was refused or given up, until it is replayed or dropped.", 0),
+		dead,
 	}
 }
 

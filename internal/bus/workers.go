@@ -160,13 +160,17 @@ func (w *Workers) handle(ctx context.Context, h *held) {
 		verdict.Done = err == nil
 	} else {
 		log = log.With(zap.String("job_id", job.ID))
-		verdict, err = w.Runner.Run(ctx, jobs.Delivery{Job: job, Redelivered: h.redelivered(), QueuedAt: h.meta.Timestamp})
+		job.Message = h.meta.Sequence.Stream
+		verdict, err = w.Runner.Run(ctx, jobs.Delivery{Job: job, Count: h.meta.NumDelivered})
 	}
 	if err != nil {
 		verdict = jobs.Verdict{Delay: again(h.meta.NumDelivered)}
 		log.Warn("job is not settled and comes again", zap.Duration("delay", verdict.Delay), zap.Error(err))
 	}
 	h.drop()
+	if verdict.Leave {
+		return
+	}
 	if err := settle(ctx, w.Conn.nc, h.Msg, verdict); err != nil {
 		log.Warn("the server did not confirm the settlement; the job comes again", zap.Error(err))
 	}

@@ -100,7 +100,7 @@ func TestWorkersPutBackWhatFailed(t *testing.T) {
 	at := make(chan time.Time, 10)
 	run := &runner{run: func(_ context.Context, d jobs.Delivery) (jobs.Verdict, error) {
 		at <- time.Now()
-		if !d.Redelivered {
+		if d.Count == 1 {
 			return jobs.Verdict{Done: true}, errors.New("the ledger is away") // The error counts.
 		}
 		return jobs.Verdict{Done: true}, nil

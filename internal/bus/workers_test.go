@@ -111,12 +111,12 @@ func TestWorkersHandOverTheJob(t *testing.T) {
 	deliveries := make(chan jobs.Delivery, 10)
 	run := &runner{run: func(_ context.Context, d jobs.Delivery) (jobs.Verdict, error) {
 		deliveries <- d
-		return jobs.Verdict{Done: d.Redelivered}, nil
+		return jobs.Verdict{Done: d.Count > 1}, nil
 	}}
 	stop, _, ended := start(t, r.workers(run, 2))
-	for _, redelivered := range []bool{false, true} {
+	for _, count := range []uint64{1, 2} {
 		d := receive(t, "the job", deliveries)
-		if d.Redelivered != redelivered || d.Job.ID != "job1" || d.Job.Params.Secret(jobs.ParamToken).Reveal() != canary {
+		if d.Count != count || d.Job.Message != 1 || d.Job.ID != "job1" || d.Job.Params.Secret(jobs.ParamToken).Reveal() != canary {
 			t.Errorf("delivery %+v", d)
 		}
 	}

@@ -26,6 +26,10 @@ const (
 	storePauseMost = time.Second
 )
 
+// claimLook is how often another message of a job that runs looks at it again: a lift into
+// a more urgent lane must not wait for the end of a lease when the attempt ends before.
+const claimLook = 5 * time.Second
+
 // attempt claims the job, makes the call and records what came of it.
 func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Verdict, error) {
 	now := time.Now()
@@ -131,7 +135,7 @@ func (r *Runner) keepLease(ctx context.Context, entry Entry, cancel context.Canc
 			case <-ctx.Done():
 				return
 			case now := <-ticker.C:
-				entry.Record.Claim.Until = now.Add(lease)
+				entry.Record.Claim = newClaim(r.cfg.Worker, now, lease)
 				renewed, err := r.write(ctx, entry)
 				if errors.Is(err, errLeaseLost) {
 					cancel(errLeaseLost)

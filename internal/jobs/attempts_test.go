@@ -14,7 +14,7 @@ func TestBegin(t *testing.T) {
 	r.State, r.RetryAt = StateWaiting, after(1)
 	r.begin(after(2), "w1", time.Minute)
 	want := newTestRecord(t)
-	want.State, want.Claim, want.AttemptCount = StateRunning, Claim{Worker: "w1", Until: after(62)}, 1
+	want.State, want.Claim, want.AttemptCount = StateRunning, Claim{Worker: "w1", Since: after(2), Until: after(62)}, 1
 	want.Attempts = []Attempt{{Attempt: 1, Worker: "w1", StartedAt: after(2)}}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)

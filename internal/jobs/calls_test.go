@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -73,11 +72,14 @@ func TestLeaseLost(t *testing.T) {
 				other.begin(time.Now(), tt.other, 40*time.Second)
 				p.put(t, other)
 				got := <-done
-				if got.verdict.Done || !errors.Is(got.err, errLeaseLost) || time.Since(start) != tt.after {
+				if got != (result{verdict: Verdict{Leave: true}}) || time.Since(start) != tt.after {
 					t.Errorf("%+v after %s", got, time.Since(start))
 				}
 				if diff := cmp.Diff(other, p.record(t, job.ID), cmp.Comparer(time.Time.Equal)); diff != "" {
 					t.Errorf("the other worker's record changed (-want +got):\n%s", diff)
+				}
+				if got := p.logs.FilterMessage("another worker has the job").Len(); got != 1 {
+					t.Errorf("%d lines tell of it", got)
 				}
 				if len(p.announce) != 0 || p.logs.FilterMessage("job finished").Len() != 0 {
 					t.Errorf("announced %+v", p.announce)
@@ -156,7 +158,7 @@ func TestStopping(t *testing.T) {
 			t.Errorf("record %+v", r)
 		}
 		checkCount(t, p, "attempt jwks.revoke interrupted", 1)
-		if got := run(t, p.runner(t, "w2"), Delivery{Job: job, Redelivered: true}); !got.Done {
+		if got := run(t, p.runner(t, "w2"), Delivery{Job: job}); !got.Done {
 			t.Errorf("the next worker: %+v", got)
 		}
 		if r := p.record(t, job.ID); r.AttemptsSpent != 1 || r.AttemptCount != 2 {

@@ -48,7 +48,7 @@ func TestCanaryInErrors(t *testing.T) {
 				p.failing = dieAt(n, kind)
 				e := jwksEvent(t, 1, token)
 				_, intakeErr := p.desk.Accept(t.Context(), e)
-				_, runErr := p.runner(t, "w1").Run(t.Context(), Delivery{Job: newJob(e, "security"), Redelivered: true})
+				_, runErr := p.runner(t, "w1").Run(t.Context(), Delivery{Job: newJob(e, "security")})
 				if intakeErr == nil && runErr == nil && n < len(p.steps) {
 					t.Errorf("step %d: no error", n)
 				}

@@ -101,10 +101,22 @@ func (r *Runner) proofOfRevocation(ctx context.Context, job Job, rec *Record) (s
 	return "", nil
 }
 
+// announceFresh is how long after its record began to be written an outcome may be announced
+// without looking whether somebody else did: a worker that was paused in between has lost
+// its message to another one. It is well below the window in which the streams drop copies.
+const announceFresh = 30 * time.Second
+
+// passed is how long ago a moment was, also when the machine slept, for which only the wall
+// clock knows.
+func passed(since time.Time) time.Duration {
+	now := time.Now()
+	return max(now.Sub(since), now.Round(0).Sub(since.Round(0)))
+}
+
 // finish records the outcome, then announces it.
 func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outcome, known Known, detail string) (Verdict, error) {
 	now := time.Now()
-	entry.Record.finish(now, outcome, known, detail)
+	entry.Record.finish(now, job.Message, outcome, known, detail)
 	entry, err := r.save(ctx, entry)
 	if err != nil {
 		return Verdict{}, err
@@ -115,7 +127,7 @@ func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outco
 	r.log.Info("job finished", append(fields(rec),
 		zap.String("outcome", string(outcome)), zap.String("known", string(known)),
 		zap.Int("attempt", rec.AttemptCount), zap.Duration("duration", took), zap.String("detail", detail))...)
-	if err := r.cfg.Announcer.Announce(ctx, job, *rec, false); err != nil {
+	if err := r.cfg.Announcer.Announce(ctx, job, *rec, passed(now) > announceFresh); err != nil {
 		return Verdict{}, fmt.Errorf("announcing job %s: %w", rec.JobID, err)
 	}
 	return done(), nil

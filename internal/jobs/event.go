@@ -10,10 +10,8 @@ import (
 type Event struct {
 	EventRef
 	// Class is the last token of its subject.
-	Class string
-	// Redelivered says that this same message was delivered before: its intake may be half done.
-	Redelivered bool
-	Request     Request
+	Class   string
+	Request Request
 }
 
 // EventRef names an event for ever: in the ledger, in results, in dead letters.

@@ -57,7 +57,7 @@ func TestNotFound(t *testing.T) {
 		},
 		{
 			name: "revoked by the job beside it", answers: []func(context.Context, Job) (Answer, error){notFound},
-			beside: func(r *Record) { r.finish(time.Now(), OutcomeRevoked, KnownRevoked, "") },
+			beside: func(r *Record) { r.finish(time.Now(), 0, OutcomeRevoked, KnownRevoked, "") },
 			want:   OutcomeAlreadyGone, wantDetail: "not found, and job BESIDE revoked it before",
 		},
 		{

@@ -46,6 +46,7 @@ type memory struct {
 type stored struct {
 	data     []byte
 	revision uint64
+	at       time.Time
 }
 
 // announcement is one call of Announce.
@@ -106,8 +107,17 @@ func (m *memory) save(key string, value any, revision uint64) (uint64, error) {
 		return 0, err
 	}
 	m.revision++
-	m.values[key] = stored{data: data, revision: m.revision}
+	m.values[key] = stored{data: data, revision: m.revision, at: time.Now()}
 	return m.revision, nil
+}
+
+// age is how long ago a value was written, which nobody's clock but that of the memory
+// itself has a part in. The caller holds the lock.
+func (m *memory) age(key string, revision uint64) (time.Duration, error) {
+	if m.values[key].revision != revision {
+		return 0, ErrConflict
+	}
+	return time.Since(m.values[key].at), nil
 }
 
 // load reads a value. The caller holds the lock.
@@ -147,6 +157,14 @@ func (l memoryLedger) Update(ctx context.Context, e Entry) (Entry, error) {
 	return e, err
 }
 
+func (l memoryLedger) Age(ctx context.Context, e Entry) (age time.Duration, err error) {
+	err = l.do(ctx, "ledger.age", func() (err error) {
+		age, err = l.age("job."+e.Record.JobID, e.Revision)
+		return err
+	})
+	return age, err
+}
+
 // memoryTargets is memory as Targets.
 type memoryTargets struct{ *memory }
 
@@ -164,6 +182,14 @@ func (t memoryTargets) Save(ctx context.Context, key string, h Holder) error {
 		_, err := t.save("target."+key, h, h.Revision)
 		return err
 	})
+}
+
+func (t memoryTargets) Age(ctx context.Context, key string, h Holder) (age time.Duration, err error) {
+	err = t.do(ctx, "targets.age", func() (err error) {
+		age, err = t.age("target."+key, h.Revision)
+		return err
+	})
+	return age, err
 }
 
 func (t memoryTargets) Joined(ctx context.Context, jobID string) (into string, err error) {
@@ -259,40 +285,6 @@ func (m *memory) queued(id string) []Job {
 		}
 	}
 	return found
-}
-
-// counts is a recorder that counts.
-type counts struct {
-	mu     sync.Mutex // Guards all below.
-	Counts map[string]int
-	Times  map[string]time.Duration // The latest of each.
-}
-
-func newCounts() *counts {
-	return &counts{Counts: map[string]int{}, Times: map[string]time.Duration{}}
-}
-
-func (c *counts) count(name string, took time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.Counts[name]++
-	if took != 0 {
-		c.Times[name] = took
-	}
-}
-
-func (c *counts) Enqueued(kind, lane, origin string) {
-	c.count("enqueued "+kind+" "+lane+" "+origin, 0)
-}
-
-func (c *counts) FirstAttemptDelay(lane string, d time.Duration) {
-	c.count("first attempt "+lane, d)
-}
-
-func (c *counts) Attempt(kind, reason string) { c.count("attempt "+kind+" "+reason, 0) }
-
-func (c *counts) JobFinished(kind, outcome string, d time.Duration) {
-	c.count("finished "+kind+" "+outcome, d)
 }
 
 // api is a Revoker whose answers are a script. It says what it was asked and when.

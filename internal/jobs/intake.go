@@ -20,17 +20,20 @@ type Entry struct {
 }
 
 // Ledger keeps one record for each job. Load returns ErrNotFound; Create and Update
-// return ErrConflict when somebody else was faster.
+// return ErrConflict when somebody else was faster. Age tells by the ledger's own clock
+// how long ago the entry was written, or returns ErrConflict when it is not the latest: the
+// clocks of two workers may differ by more than a lease is long.
 type Ledger interface {
 	Load(ctx context.Context, id string) (Entry, error)
 	Create(ctx context.Context, r Record) (Entry, error)
 	Update(ctx context.Context, e Entry) (Entry, error)
+	Age(ctx context.Context, e Entry) (time.Duration, error)
 }
 
 // Holder is which job has a target.
 type Holder struct {
 	JobID string    `json:"job_id"`
-	At    time.Time `json:"at"` // When the job took it.
+	At    time.Time `json:"at"` // When the job took it, by its worker's clock.
 	// Revoked is an earlier job on this target that ended as revoked, if there is one.
 	Revoked string `json:"revoked,omitempty"`
 	// Beside is a job on this target that was unfinished when JobID, which asked for a job
@@ -42,10 +45,11 @@ type Holder struct {
 
 // Targets keeps which job has which target, and which events' jobs were joined into
 // another. Load and Joined return ErrNotFound; Save returns ErrConflict when the entry's
-// revision is not the latest (0: when there is an entry).
+// revision is not the latest (0: when there is an entry). Age is as that of a Ledger.
 type Targets interface {
 	Load(ctx context.Context, key string) (Holder, error)
 	Save(ctx context.Context, key string, h Holder) error
+	Age(ctx context.Context, key string, h Holder) (time.Duration, error)
 	Joined(ctx context.Context, jobID string) (string, error)
 	Join(ctx context.Context, jobID, into string) error
 }
@@ -64,6 +68,10 @@ type Accounts interface {
 // openingGrace is how long the holder of a target may be without a record: its intake is
 // between two writes. After it, the intake was lost and the target is free.
 const openingGrace = 30 * time.Second
+
+// openingLooks is into how many looks that time is divided for a message that is ahead of
+// its record.
+const openingLooks = 300
 
 // maxRaces bounds how often an intake starts over because somebody else was faster.
 const maxRaces = 16
@@ -124,19 +132,37 @@ func (d *Desk) Accept(ctx context.Context, e Event) (Accepted, error) {
 // expired refuses an event that came too late, unless it joined a job while there was time.
 func (d *Desk) expired(ctx context.Context, job Job) (Accepted, error) {
 	into, err := d.targets.Joined(ctx, job.ID)
-	if errors.Is(err, ErrNotFound) {
-		return Accepted{}, &Malformed{Field: "expires_at", Detail: "the request expired at " + stamp(job.ExpiresAt)}
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return Accepted{Result: IntakeDuplicate, JobID: into}, nil
+	case !errors.Is(err, ErrNotFound):
 		return Accepted{}, fmt.Errorf("looking up what job %s joined: %w", job.ID, err)
 	}
-	return Accepted{Result: IntakeDuplicate, JobID: into}, nil
+	// It may stand on a job's record already, and have been cut off there.
+	holder, err := d.targets.Load(ctx, job.TargetKey())
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Accepted{}, fmt.Errorf("looking up target %s: %w", job.Target(), err)
+	}
+	for _, id := range []string{holder.JobID, holder.Beside} {
+		if id == "" {
+			continue
+		}
+		other, err := d.ledger.Load(ctx, id)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return Accepted{}, fmt.Errorf("looking up job %s: %w", id, err)
+		}
+		if other.Record.HasEvent(job.Event) {
+			return Accepted{Result: IntakeDuplicate, JobID: id}, d.note(ctx, job.ID, id)
+		}
+	}
+	return Accepted{}, &Malformed{Field: "expires_at", Detail: "the request expired at " + stamp(job.ExpiresAt)}
 }
 
 // known handles an event whose job the ledger has. When this very message made the job
-// and was cut off before the job was queued, the queue gets it now.
+// and was cut off before the job was queued, the queue gets it now. That it was delivered
+// before is told by the record alone: a server that crashes forgets its latest deliveries.
 func (d *Desk) known(ctx context.Context, e Event, job Job, r Record) (Accepted, error) {
-	ours := e.Redelivered && len(r.Events) > 0 && r.Events[0].Seq == e.Seq
+	ours := len(r.Events) > 0 && r.Events[0].Seq == e.Seq
 	if !ours {
 		return Accepted{Result: IntakeDuplicate, JobID: job.ID}, nil
 	}
@@ -158,9 +184,14 @@ func (d *Desk) open(ctx context.Context, e Event, job Job) (Accepted, error) {
 		holder = Holder{}
 	case err != nil:
 		return Accepted{}, fmt.Errorf("looking up target %s: %w", job.Target(), err)
-	case holder.JobID == job.ID && time.Since(holder.At) < openingGrace/2:
-		return d.create(ctx, e, job) // Ours from before a crash, or a copy of the event is as far as we are.
-	case holder.JobID == job.ID: // Ours from long before: taken anew, for others may take it over by now.
+	case holder.JobID == job.ID:
+		age, err := d.heldFor(ctx, job, holder)
+		if err != nil {
+			return Accepted{}, err
+		}
+		if age < openingGrace/2 { // Ours from before a crash, or a copy of the event is as far as we are.
+			return d.create(ctx, e, job)
+		} // Ours from long before: taken anew, for others may take it over by now.
 	default:
 		into, err := d.joinable(ctx, e, job, &holder)
 		if err != nil || into != "" {
@@ -172,6 +203,15 @@ func (d *Desk) open(ctx context.Context, e Event, job Job) (Accepted, error) {
 		return Accepted{}, fmt.Errorf("taking target %s: %w", job.Target(), err)
 	}
 	return d.create(ctx, e, job)
+}
+
+// heldFor is how long ago the target was taken by its holder.
+func (d *Desk) heldFor(ctx context.Context, job Job, h Holder) (time.Duration, error) {
+	age, err := d.targets.Age(ctx, job.TargetKey(), h)
+	if err != nil {
+		return 0, fmt.Errorf("looking up when target %s was taken: %w", job.Target(), err)
+	}
+	return age, nil
 }
 
 // joinable joins the unfinished job that has the target, or the one beside it, and returns
@@ -193,8 +233,11 @@ func (d *Desk) joinable(ctx context.Context, e Event, job Job, holder *Holder) (
 		}
 		other, err := d.ledger.Load(ctx, id)
 		switch {
-		case errors.Is(err, ErrNotFound) && id == holder.JobID && time.Since(holder.At) < openingGrace:
-			return "", fmt.Errorf("job %s on the same target is just being made", id)
+		case errors.Is(err, ErrNotFound) && id == holder.JobID:
+			if err := d.abandoned(ctx, job, *holder); err != nil {
+				return "", err
+			}
+			continue
 		case errors.Is(err, ErrNotFound):
 			continue
 		case err != nil:
@@ -206,6 +249,16 @@ func (d *Desk) joinable(ctx context.Context, e Event, job Job, holder *Holder) (
 		holder.follow(&other.Record)
 	}
 	return "", nil
+}
+
+// abandoned reports, as an error, that the holder of a target, which has no record, may
+// still get one.
+func (d *Desk) abandoned(ctx context.Context, job Job, h Holder) error {
+	age, err := d.heldFor(ctx, job, h)
+	if err == nil && age < openingGrace {
+		err = fmt.Errorf("job %s on the same target is just being made", h.JobID)
+	}
+	return err
 }
 
 // follow remembers a job that had the target before.
@@ -235,8 +288,13 @@ func (d *Desk) join(ctx context.Context, e Event, job Job, other Entry) error {
 			return fmt.Errorf("joining job %s: %w", into.JobID, err)
 		}
 	}
-	if err := d.targets.Join(ctx, job.ID, into.JobID); err != nil {
-		return fmt.Errorf("noting that job %s joined %s: %w", job.ID, into.JobID, err)
+	return d.note(ctx, job.ID, into.JobID)
+}
+
+// note keeps which job does what the given one was asked for.
+func (d *Desk) note(ctx context.Context, jobID, into string) error {
+	if err := d.targets.Join(ctx, jobID, into); err != nil {
+		return fmt.Errorf("noting that job %s joined %s: %w", jobID, into, err)
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func intakeScenes() []intakeScene {
 func (s intakeScene) deliver(t *testing.T, p *plant, deliveries int) Accepted {
 	t.Helper()
 	for ; deliveries < 100; deliveries++ {
-		if accepted, err := p.desk.Accept(t.Context(), s.nine(t, deliveries > 0)); err == nil {
+		if accepted, err := p.desk.Accept(t.Context(), s.nine(t)); err == nil {
 			return accepted
 		}
 		pass(time.Second)
@@ -60,13 +60,20 @@ func (s intakeScene) deliver(t *testing.T, p *plant, deliveries int) Accepted {
 	return Accepted{}
 }
 
-func (s intakeScene) nine(t *testing.T, again bool) Event {
+func (s intakeScene) nine(t *testing.T) Event {
 	t.Helper()
 	e := jwksEvent(t, 9)
 	if s.event != nil {
 		s.event(&e)
 	}
-	e.Redelivered = again
+	return e
+}
+
+// copied is the same event in another message.
+func (s intakeScene) copied(t *testing.T, seq uint64) Event {
+	t.Helper()
+	e := s.nine(t)
+	e.Seq = seq
 	return e
 }
 
@@ -75,7 +82,7 @@ func (s intakeScene) check(t *testing.T, p *plant, got Accepted) {
 	if len(p.jobIDs()) != s.wantJobs {
 		t.Errorf("jobs %v, want %d", p.jobIDs(), s.wantJobs)
 	}
-	own := newJob(s.nine(t, false), "security").ID
+	own := newJob(s.nine(t), "security").ID
 	if joined := got.JobID != own; joined != s.wantJoined {
 		t.Errorf("the event came to job %s", got.JobID)
 	}
@@ -84,14 +91,14 @@ func (s intakeScene) check(t *testing.T, p *plant, got Accepted) {
 	if s.wantJoined {
 		wantEvents = 2
 	}
-	if !r.HasEvent(s.nine(t, false).EventRef) || r.EventCount != wantEvents || len(r.Events) != wantEvents {
+	if !r.HasEvent(s.nine(t).EventRef) || r.EventCount != wantEvents || len(r.Events) != wantEvents {
 		t.Errorf("events on the record: %+v", r.Events)
 	}
 	queued := p.queued(got.JobID)
 	if len(queued) == 0 || queued[len(queued)-1].Lane != s.wantQueued || r.Lane != s.wantQueued {
 		t.Errorf("lane %s, queue %+v, want %s", r.Lane, queued, s.wantQueued)
 	}
-	if got := p.accept(t, s.nine(t, false)); got.Result != IntakeDuplicate || got.JobID != r.JobID {
+	if got := p.accept(t, s.copied(t, 100)); got.Result != IntakeDuplicate || got.JobID != r.JobID {
 		t.Errorf("a copy afterwards: %+v", got)
 	}
 }
@@ -118,7 +125,7 @@ func TestIntakeSurvives(t *testing.T) {
 						scene.prepare(t, p)
 						p.memory.steps = nil
 						p.failStep(n, kind)
-						if _, err := p.desk.Accept(t.Context(), scene.nine(t, false)); err == nil {
+						if _, err := p.desk.Accept(t.Context(), scene.nine(t)); err == nil {
 							t.Fatal("the fault was not noticed")
 						}
 						scene.check(t, p, scene.deliver(t, p, 1))
@@ -139,11 +146,11 @@ func TestIntakeSurvivesTwice(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						p := newPlant(works)
 						scene.prepare(t, p)
-						for i, at := range []int{n / steps, n % steps} {
+						for _, at := range []int{n / steps, n % steps} {
 							p.memory.steps = nil
 							p.failStep(at, kind)
 							// The second delivery may have fewer steps left and come through.
-							if _, err := p.desk.Accept(t.Context(), scene.nine(t, i > 0)); err != nil {
+							if _, err := p.desk.Accept(t.Context(), scene.nine(t)); err != nil {
 								pass(time.Second)
 							}
 						}
@@ -168,12 +175,10 @@ func TestIntakeSurvivesWithCopies(t *testing.T) {
 						scene.prepare(t, p)
 						p.memory.steps = nil
 						p.failStep(n, kind)
-						if _, err := p.desk.Accept(t.Context(), scene.nine(t, false)); err == nil {
+						if _, err := p.desk.Accept(t.Context(), scene.nine(t)); err == nil {
 							t.Fatal("the fault was not noticed")
 						}
-						duplicate := scene.nine(t, false)
-						duplicate.Seq = 99
-						p.accept(t, duplicate)
+						p.accept(t, scene.copied(t, 99))
 						scene.check(t, p, scene.deliver(t, p, 1))
 						other := p.accept(t, jwksEvent(t, 10))
 						if other.Result != IntakeDuplicate || len(p.jobIDs()) != scene.wantJobs {
@@ -217,7 +222,7 @@ func TestIntakeOvertaken(t *testing.T) {
 					close(resume)
 					<-finished
 					if err != nil {
-						ten = p.accept(t, jwksEvent(t, 10, redelivered))
+						ten = p.accept(t, jwksEvent(t, 10))
 					}
 					for seq, accepted := range map[uint64]Accepted{9: nine, 10: ten} {
 						if r := p.record(t, accepted.JobID); !r.HasEvent(jwksEvent(t, seq).EventRef) {

@@ -21,6 +21,8 @@ type Job struct {
 	ExpiresAt   time.Time // Zero: never.
 	// Round counts how often an operator has put the job back to work.
 	Round int
+	// Message names the message that brought the job from the queue; zero on its way there.
+	Message uint64
 	// Wake marks a message that carries no parameters: it only asks to look at the record.
 	Wake bool
 }

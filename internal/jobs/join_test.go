@@ -12,13 +12,12 @@ import (
 func inLane(l Lane) func(*Event)      { return func(e *Event) { e.Request.Lane = l } }
 func ofAccount(a string) func(*Event) { return func(e *Event) { e.Request.Account = a } }
 func separately(e *Event)             { e.Request.Separate = true }
-func redelivered(e *Event)            { e.Redelivered = true }
 
 // end gives a job an outcome, as a runner would.
 func (p *plant) end(t *testing.T, id string, outcome Outcome) {
 	t.Helper()
 	r := p.record(t, id)
-	r.finish(time.Now(), outcome, "", "")
+	r.finish(time.Now(), 0, outcome, "", "")
 	p.put(t, r)
 }
 
@@ -40,7 +39,7 @@ func TestJoin(t *testing.T) {
 			tt.record(&r)
 			p.put(t, r)
 			second := jwksEvent(t, 2)
-			for _, e := range []Event{second, jwksEvent(t, 2, redelivered), jwksEvent(t, 2, func(e *Event) { e.Seq = 99 })} {
+			for _, e := range []Event{second, jwksEvent(t, 2), jwksEvent(t, 2, func(e *Event) { e.Seq = 99 })} {
 				if diff := cmp.Diff(Accepted{Result: IntakeDuplicate, JobID: first.JobID}, p.accept(t, e)); diff != "" {
 					t.Errorf("accepted (-want +got):\n%s", diff)
 				}
@@ -88,7 +87,7 @@ func TestJoinHalfDone(t *testing.T) {
 		}
 		p.failing = nil
 		p.end(t, first.JobID, OutcomeRevoked)
-		got := p.accept(t, jwksEvent(t, 2, redelivered))
+		got := p.accept(t, jwksEvent(t, 2))
 		if got.JobID != first.JobID || got.Result != IntakeDuplicate || p.record(t, first.JobID).EventCount != 2 {
 			t.Errorf("accepted %+v", got)
 		}
@@ -265,11 +264,11 @@ func TestHolderWithoutRecord(t *testing.T) {
 			t.Errorf("within the grace: error %v, jobs %v", err, p.jobIDs())
 		}
 		pass(1)
-		second := p.accept(t, jwksEvent(t, 2, redelivered))
+		second := p.accept(t, jwksEvent(t, 2))
 		if second.Result != IntakeAccepted {
 			t.Errorf("after the grace: %+v", second)
 		}
-		late := jwksEvent(t, 1, redelivered)
+		late := jwksEvent(t, 1)
 		if diff := cmp.Diff(Accepted{Result: IntakeDuplicate, JobID: second.JobID}, p.accept(t, late)); diff != "" {
 			t.Errorf("the lost event (-want +got):\n%s", diff)
 		}
@@ -289,9 +288,36 @@ func TestHolderIsTakenAnew(t *testing.T) {
 			t.Fatal("the intake was not cut off")
 		}
 		pass(time.Minute)
-		job := p.acceptJob(t, jwksEvent(t, 1, redelivered))
+		job := p.acceptJob(t, jwksEvent(t, 1))
 		if got := p.holder(t, job); !got.At.Equal(time.Now()) || got.JobID != job.ID {
 			t.Errorf("holder %+v", got)
+		}
+	})
+}
+
+// TestJoinHalfDoneExpires: an event that is on a job's record and was cut off there has an end,
+// although it expires before it comes again.
+func TestJoinHalfDoneExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		first := p.accept(t, jwksEvent(t, 1))
+		expires := time.Now().Add(time.Minute)
+		second := func() Event { return jwksEvent(t, 2, func(e *Event) { e.Request.ExpiresAt = expires }) }
+		p.failing = func(_ int, step string) faultKind {
+			if step == "targets.join" {
+				return lostRequest
+			}
+			return ""
+		}
+		if _, err := p.desk.Accept(t.Context(), second()); err == nil {
+			t.Fatal("the intake was not cut off")
+		}
+		p.failing = nil
+		pass(time.Hour)
+		for range 2 { // The second time it is noted.
+			if diff := cmp.Diff(Accepted{Result: IntakeDuplicate, JobID: first.JobID}, p.accept(t, second())); diff != "" {
+				t.Errorf("accepted (-want +got):\n%s", diff)
+			}
 		}
 	})
 }

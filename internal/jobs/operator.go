@@ -64,12 +64,9 @@ func NewOperator(l Ledger, t Targets, q Queue, o Originals) *Operator {
 // ErrRunning say that there is nothing to do. After an error it can be repeated.
 func (o *Operator) Retry(ctx context.Context, id string, op Operation) (Record, error) {
 	return o.change(ctx, id, func(entry Entry) (Record, error) {
-		rec := entry.Record
-		switch {
-		case rec.Outcome.Success():
-			return rec, ErrSucceeded
-		case rec.State == StateRunning && rec.Claim.Until.After(time.Now()):
-			return rec, ErrRunning
+		begun, rec := time.Now(), entry.Record
+		if err := o.mayRetry(ctx, entry); err != nil {
+			return rec, err
 		}
 		params, err := o.params(ctx, &rec)
 		if err != nil {
@@ -92,8 +89,28 @@ func (o *Operator) Retry(ctx context.Context, id string, op Operation) (Record, 
 		if _, err := o.ledger.Update(ctx, entry); err != nil {
 			return rec, fmt.Errorf("recording the operation on job %s: %w", id, err)
 		}
-		return rec, nil
+		if passed(begun) < openingGrace/2 {
+			return rec, nil
+		}
+		// That took so long that the message may have been forgotten for want of the record.
+		return rec, o.queue.Enqueue(ctx, job)
 	})
+}
+
+// mayRetry reports, as an error, that there is nothing to retry.
+func (o *Operator) mayRetry(ctx context.Context, entry Entry) error {
+	rec := &entry.Record
+	if rec.Outcome.Success() {
+		return ErrSucceeded
+	}
+	if rec.State != StateRunning {
+		return nil
+	}
+	age, err := o.ledger.Age(ctx, entry)
+	if err == nil && age < rec.Claim.lease() {
+		err = ErrRunning
+	}
+	return err
 }
 
 // Cancel asks a job to end before its next attempt. A worker does it: at once, or after
@@ -169,20 +186,26 @@ func (o *Operator) takeTarget(ctx context.Context, job Job) error {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("looking up target %s: %w", job.Target(), err)
 	}
-	if holder.JobID == job.ID {
-		return nil
-	}
-	if holder.JobID != "" {
-		other, err := o.ledger.Load(ctx, holder.JobID)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return fmt.Errorf("looking up job %s: %w", holder.JobID, err)
+	for _, id := range []string{holder.JobID, holder.Beside} {
+		if id == "" || id == job.ID {
+			continue
 		}
-		if err == nil && !other.Record.Done() {
-			return fmt.Errorf("job %s on the same target is at work", holder.JobID)
+		other, err := o.ledger.Load(ctx, id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("looking up job %s: %w", id, err)
+		}
+		if !other.Record.Done() {
+			return fmt.Errorf("job %s on the same target is at work", id)
 		}
 		holder.follow(&other.Record)
 	}
-	holder.JobID, holder.At = job.ID, time.Now()
+	if holder.JobID == job.ID {
+		return nil
+	}
+	holder.JobID, holder.At, holder.Beside = job.ID, time.Now(), ""
 	if err := o.targets.Save(ctx, key, holder); err != nil {
 		return fmt.Errorf("taking target %s: %w", job.Target(), err)
 	}
@@ -193,7 +216,7 @@ func (o *Operator) takeTarget(ctx context.Context, job Job) error {
 func (r *Record) reopen(op Operation) {
 	if r.Done() {
 		r.Outcome, r.Known, r.Detail, r.FinishedAt = "", "", "", time.Time{}
-		r.AttemptsSpent, r.ReopenedAt, r.ExpiresAt = 0, op.At, time.Time{}
+		r.AttemptsSpent, r.ReopenedAt, r.ExpiresAt, r.FinishedBy = 0, op.At, time.Time{}, 0
 	}
 	r.CancelAsked = false
 	r.requeue()

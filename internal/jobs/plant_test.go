@@ -131,7 +131,7 @@ func run(t *testing.T, r *Runner, d Delivery) Verdict {
 func deliverUntilDone(t *testing.T, r *Runner, j Job) int {
 	t.Helper()
 	for n := range 1000 {
-		v, err := r.Run(t.Context(), Delivery{Job: j, Redelivered: n > 0})
+		v, err := r.Run(t.Context(), Delivery{Job: j})
 		switch {
 		case err != nil:
 			pass(time.Second)

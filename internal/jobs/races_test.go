@@ -130,7 +130,7 @@ func TestClaimOvertaken(t *testing.T) {
 			other.begin(time.Now(), "w2", time.Minute)
 			p.put(t, other)
 		})
-		if got := run(t, p.runner(t, "w1"), Delivery{Job: job}); got.Done || got.Delay != time.Minute {
+		if got := run(t, p.runner(t, "w1"), Delivery{Job: job}); got.Done || got.Delay != claimLook {
 			t.Errorf("verdict %+v", got)
 		}
 		if r := p.record(t, job.ID); r.Claim.Worker != "w2" || r.AttemptCount != 1 || p.api.made() != 0 {
@@ -189,9 +189,7 @@ func TestIntakeOvertakenByCopy(t *testing.T) {
 						p.steps = nil
 						var copied Accepted
 						p.meanwhile(n, func() {
-							e := scene.nine(t, false)
-							e.Seq = 99
-							copied = p.accept(t, e)
+							copied = p.accept(t, scene.copied(t, 99))
 							p.failStep(len(p.steps), kind)
 						})
 						got := scene.deliver(t, p, 0)

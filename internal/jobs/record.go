@@ -61,13 +61,28 @@ type Record struct {
 	CancelAsked bool `json:"cancel_asked,omitempty"`
 
 	Claim Claim `json:"claim,omitzero"`
+
+	// FinishedBy is the message of the queue whose delivery ended the job. It stays there until
+	// the result is out, and it alone answers for that.
+	FinishedBy uint64 `json:"finished_by,omitempty"`
 }
 
-// Claim is one worker's right to run a job until its lease ends.
+// Claim is one worker's right to run a job until its lease ends. Both moments are by the
+// worker's own clock; the lease, which is the time between them, counts from when the
+// ledger took the claim, by the ledger's clock.
 type Claim struct {
 	Worker string    `json:"worker"`
+	Since  time.Time `json:"since"` // When it was claimed, or the claim last renewed.
 	Until  time.Time `json:"until"`
 }
+
+// newClaim is a claim from now on.
+func newClaim(worker string, now time.Time, lease time.Duration) Claim {
+	return Claim{Worker: worker, Since: now, Until: now.Add(lease)}
+}
+
+// lease is how long the claim holds.
+func (c Claim) lease() time.Duration { return c.Until.Sub(c.Since) }
 
 // Attempt is one pass against the API.
 type Attempt struct {
@@ -137,7 +152,7 @@ func (r *Record) begin(now time.Time, worker string, lease time.Duration) {
 	r.closeLost(now)
 	r.State = StateRunning
 	r.RetryAt = time.Time{}
-	r.Claim = Claim{Worker: worker, Until: now.Add(lease)}
+	r.Claim = newClaim(worker, now, lease)
 	r.AttemptCount++
 	r.Attempts = append(r.Attempts, Attempt{Attempt: r.AttemptCount, Worker: worker, StartedAt: now})
 	if len(r.Attempts) > maxListedAttempts {
@@ -197,9 +212,9 @@ func (r *Record) requeue() {
 	r.RetryAt = time.Time{}
 }
 
-// finish gives the job its outcome.
-func (r *Record) finish(now time.Time, outcome Outcome, known Known, detail string) {
-	r.State = StateDone
+// finish gives the job its outcome, on behalf of a message.
+func (r *Record) finish(now time.Time, message uint64, outcome Outcome, known Known, detail string) {
+	r.State, r.FinishedBy = StateDone, message
 	r.Outcome, r.Known, r.Detail = outcome, known, clip(detail)
 	r.FinishedAt = now
 	r.RetryAt = time.Time{}

@@ -147,7 +147,7 @@ func TestRunEarly(t *testing.T) {
 		for _, early := range []time.Duration{0, 10 * time.Second, 50*time.Second - 1} {
 			pass(early)
 			want := Verdict{Delay: time.Until(before.RetryAt)}
-			if got := run(t, r, Delivery{Job: job, Redelivered: true}); got != want || want.Delay <= 0 {
+			if got := run(t, r, Delivery{Job: job}); got != want || want.Delay <= 0 {
 				t.Errorf("verdict %+v, want %+v", got, want)
 			}
 		}
@@ -155,7 +155,7 @@ func TestRunEarly(t *testing.T) {
 			t.Errorf("%d calls, record (-want +got):\n%s", p.api.made(), diff)
 		}
 		pass(1)
-		if got := run(t, r, Delivery{Job: job, Redelivered: true}); !got.Done || p.api.made() != 2 {
+		if got := run(t, r, Delivery{Job: job}); !got.Done || p.api.made() != 2 {
 			t.Errorf("at the moment itself: %+v, %d calls", got, p.api.made())
 		}
 	})
@@ -177,7 +177,7 @@ func TestRunPaused(t *testing.T) {
 			t.Errorf("record %+v", rec)
 		}
 		pass(time.Minute)
-		if got := run(t, r, Delivery{Job: job, Redelivered: true}); !got.Done {
+		if got := run(t, r, Delivery{Job: job}); !got.Done {
 			t.Errorf("after the pause: %+v", got)
 		}
 		if diff := cmp.Diff([]time.Duration{time.Minute}, p.api.callTimes(start)); diff != "" {

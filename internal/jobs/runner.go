@@ -22,8 +22,8 @@ type Pacer interface {
 }
 
 // Announcer tells the world that a job is done: its result, and its dead letter where the
-// outcome asks for one. With again set, the job was done before and its worker was lost:
-// what was already announced is not announced twice.
+// outcome asks for one. With again set, somebody may have done so before: what was already
+// announced is not announced twice.
 type Announcer interface {
 	Announce(ctx context.Context, j Job, r Record, again bool) error
 }
@@ -79,9 +79,10 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 
 // Delivery is a job as the queue handed it over.
 type Delivery struct {
-	Job         Job
-	Redelivered bool      // It was handed over before.
-	QueuedAt    time.Time // When the queue took it.
+	Job Job
+	// Count is how often the queue has handed this message over, from 1. It is a lower bound:
+	// a queue that crashes forgets its latest deliveries.
+	Count uint64
 }
 
 // Verdict is what is to become of a delivery. Only the queue's settle acts on it.
@@ -89,6 +90,9 @@ type Verdict struct {
 	// Done says that the queue can forget the job; else it hands it over again after Delay.
 	Done  bool
 	Delay time.Duration
+	// Leave says that another worker has the job: the queue is told nothing, for what it was
+	// told would be about the other's delivery.
+	Leave bool
 }
 
 func done() Verdict { return Verdict{Done: true} }
@@ -101,10 +105,17 @@ func putBack(now, at time.Time) Verdict { return Verdict{Delay: max(at.Sub(now),
 func (r *Runner) Run(ctx context.Context, d Delivery) (Verdict, error) {
 	for range maxRaces {
 		entry, err := r.load(ctx, d.Job)
+		if errors.Is(err, ErrNotFound) {
+			return done(), nil // It only wakes, and there is nobody to wake.
+		}
 		if err != nil {
 			return Verdict{}, err
 		}
 		verdict, err := r.step(ctx, d, entry)
+		if errors.Is(err, errLeaseLost) {
+			r.log.Warn("another worker has the job", append(fields(&entry.Record), zap.Error(err))...)
+			return Verdict{Leave: true}, nil
+		}
 		if !errors.Is(err, errClaimRace) {
 			return verdict, err
 		}
@@ -115,8 +126,8 @@ func (r *Runner) Run(ctx context.Context, d Delivery) (Verdict, error) {
 // step decides what a job in this state needs. errClaimRace asks to look at it again.
 func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, error) {
 	rec, now := &entry.Record, time.Now()
-	if d.Job.Round > rec.Round && now.Sub(d.QueuedAt) < openingGrace {
-		return Verdict{Delay: 100 * time.Millisecond}, nil // An operator is between queueing and recording it.
+	if d.Job.Round > rec.Round && d.Count <= openingLooks {
+		return Verdict{Delay: openingGrace / openingLooks}, nil // An operator is between queueing and recording it.
 	}
 	if rec.Done() {
 		return r.doneBefore(ctx, d, *rec)
@@ -124,8 +135,14 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, er
 	if d.Job.Wake && !rec.CancelAsked {
 		return done(), nil // What it was to tell is dealt with.
 	}
-	if rec.State == StateRunning && rec.Claim.Until.After(now) {
-		return putBack(now, rec.Claim.Until), nil // Another worker has it, or had it and was lost.
+	if rec.State == StateRunning {
+		left, err := r.leaseLeft(ctx, entry)
+		if err != nil {
+			return Verdict{}, err
+		}
+		if left > 0 { // Another worker has it, or had it and was lost.
+			return Verdict{Delay: min(left, claimLook)}, nil
+		}
 	}
 	if rec.CancelAsked {
 		return r.cancel(ctx, d.Job, entry)
@@ -143,6 +160,18 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, er
 	return r.attempt(ctx, d.Job, entry)
 }
 
+// leaseLeft is how long the claim on a running job still holds, by the ledger's clock.
+func (r *Runner) leaseLeft(ctx context.Context, entry Entry) (time.Duration, error) {
+	age, err := r.cfg.Ledger.Age(ctx, entry)
+	if errors.Is(err, ErrConflict) { // It was renewed, or has ended.
+		return 0, errClaimRace
+	}
+	if err != nil {
+		return 0, fmt.Errorf("looking up the claim on job %s: %w", entry.Record.JobID, err)
+	}
+	return entry.Record.Claim.lease() - age, nil
+}
+
 func (r *Runner) load(ctx context.Context, job Job) (Entry, error) {
 	entry, err := r.cfg.Ledger.Load(ctx, job.ID)
 	if errors.Is(err, ErrNotFound) && !job.Wake {
@@ -157,10 +186,11 @@ func (r *Runner) load(ctx context.Context, job Job) (Entry, error) {
 	return entry, nil
 }
 
-// doneBefore settles a message of a finished job. When this very message was handed over
-// before, its worker may have been lost between the record and the announcement.
+// doneBefore settles a message of a finished job. When it is the one that ended the job, its
+// worker may have been lost between the record and the announcement. Other messages of the
+// job leave that to it: the queue has it until the result is out.
 func (r *Runner) doneBefore(ctx context.Context, d Delivery, rec Record) (Verdict, error) {
-	if d.Redelivered {
+	if d.Job.Message == rec.FinishedBy {
 		if err := r.cfg.Announcer.Announce(ctx, d.Job, rec, true); err != nil {
 			return Verdict{}, fmt.Errorf("announcing job %s: %w", rec.JobID, err)
 		}

@@ -170,7 +170,7 @@ func TestRunSurvivesCrash(t *testing.T) {
 						p.failing = dieAt(n, kind)
 						w1 := p.runner(t, "w1")
 						for delivery := 0; ; delivery++ {
-							v, err := w1.Run(t.Context(), Delivery{Job: job, Redelivered: delivery > 0})
+							v, err := w1.Run(t.Context(), Delivery{Job: job})
 							if err != nil {
 								break
 							}
@@ -213,7 +213,7 @@ func dieAt(n int, kind faultKind) func(int, string) faultKind {
 func deliverAgain(t *testing.T, r *Runner, j Job) {
 	t.Helper()
 	for range 100 {
-		v := run(t, r, Delivery{Job: j, Redelivered: true})
+		v := run(t, r, Delivery{Job: j})
 		if v.Done {
 			return
 		}
@@ -243,7 +243,7 @@ func TestAnnounceFails(t *testing.T) {
 				if v, err := r.Run(t.Context(), Delivery{Job: job}); v.Done || errorText(err) != want {
 					t.Errorf("verdict %+v, error %v", v, err)
 				}
-				if v := run(t, r, Delivery{Job: job, Redelivered: true}); !v.Done {
+				if v := run(t, r, Delivery{Job: job}); !v.Done {
 					t.Errorf("verdict %+v", v)
 				}
 				if last := p.announce[len(p.announce)-1]; !last.Again || len(p.results) != 1 || p.api.made() != 1 {

@@ -83,6 +83,27 @@ func (b *Bucket[T]) Save(ctx context.Context, key string, value T, revision uint
 	return revision, nil
 }
 
+// Age is how long ago the latest value of key was written, by the server's own clock, or
+// jobs.ErrConflict when revision is not the latest.
+func (b *Bucket[T]) Age(ctx context.Context, key string, revision uint64) (time.Duration, error) {
+	entry, err := b.kv.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) || err == nil && entry.Revision() != revision {
+		return 0, jobs.ErrConflict
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading key %s: %w", key, err)
+	}
+	status, err := b.kv.Status(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("asking for the time of %s: %w", b.kv.Bucket(), err)
+	}
+	stream, ok := status.(*jetstream.KeyValueBucketStatus)
+	if !ok {
+		return 0, fmt.Errorf("asking for the time of %s: it is kept in no stream", b.kv.Bucket())
+	}
+	return stream.StreamInfo().TimeStamp.Sub(entry.Created()), nil
+}
+
 // Put writes the value of key whatever stands there.
 func (b *Bucket[T]) Put(ctx context.Context, key string, value T) error {
 	data, err := json.Marshal(value)

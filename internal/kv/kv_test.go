@@ -323,3 +323,26 @@ func TestErrorsNameTheKey(t *testing.T) {
 		})
 	}
 }
+
+func TestAge(t *testing.T) {
+	t.Parallel()
+	b := open(t, newJetStream(t))
+	begun := time.Now()
+	first := save(t, b, "a", "one", 0)
+	age, err := b.Age(t.Context(), "a", first)
+	if most := time.Since(begun); err != nil || age < 0 || age > most {
+		t.Errorf("the age is %s (%v), want at most %s", age, err, most)
+	}
+	second := save(t, b, "a", "two", first)
+	for key, revision := range map[string]uint64{"a": first, "b": second} {
+		if _, err := b.Age(t.Context(), key, revision); !errors.Is(err, jobs.ErrConflict) {
+			t.Errorf("revision %d of %s: %v, want a conflict", revision, key, err)
+		}
+	}
+	if _, err := b.Age(t.Context(), "a", second); err != nil {
+		t.Error(err)
+	}
+	if _, err := b.Age(t.Context(), "..", 1); err == nil || !strings.Contains(err.Error(), "reading key ..") {
+		t.Errorf("the error is %v", err)
+	}
+}

@@ -84,6 +84,12 @@ func (l *Ledger) Update(ctx context.Context, e jobs.Entry) (jobs.Entry, error) {
 	return e, nil
 }
 
+// Age is how long ago an entry was written, by the server's clock, or jobs.ErrConflict when
+// it is not the latest.
+func (l *Ledger) Age(ctx context.Context, e jobs.Entry) (time.Duration, error) {
+	return l.records.Age(ctx, e.Record.JobID, e.Revision)
+}
+
 // Find returns the record of a job, or of the job that it was joined into, or
 // jobs.ErrNotFound.
 func (l *Ledger) Find(ctx context.Context, id string) (jobs.Record, error) {
@@ -168,6 +174,12 @@ func (t *Targets) Load(ctx context.Context, key string) (jobs.Holder, error) {
 func (t *Targets) Save(ctx context.Context, key string, h jobs.Holder) error {
 	_, err := t.bucket.Save(ctx, "target."+key, targetValue{Holder: h}, h.Revision)
 	return err
+}
+
+// Age is how long ago the holder of a target was written, by the server's clock, or
+// jobs.ErrConflict when it is not the latest.
+func (t *Targets) Age(ctx context.Context, key string, h jobs.Holder) (time.Duration, error) {
+	return t.bucket.Age(ctx, "target."+key, h.Revision)
 }
 
 // Joined returns the job that the given one was joined into, or jobs.ErrNotFound.

@@ -1,0 +1,98 @@
+package jobs
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// pausing is a recorder that lets something happen when a job is recorded as finished and not
+// announced yet.
+type pausing struct {
+	*counts
+	act func()
+}
+
+func (p pausing) JobFinished(kind, outcome string, d time.Duration) {
+	p.counts.JobFinished(kind, outcome, d)
+	p.act()
+}
+
+// TestPausedBeforeTheAnnouncement: a worker that stood still between its record and the
+// result finds that another one has announced it meanwhile, also when that is so long ago
+// that the streams have forgotten.
+func TestPausedBeforeTheAnnouncement(t *testing.T) {
+	for _, pause := range []time.Duration{0, announceFresh + 1, settlePatience, time.Hour} {
+		t.Run(pause.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPlant(works)
+				job := p.acceptJob(t, jwksEvent(t, 1))
+				job.Message = 7
+				stands := func() {
+					if pause == 0 {
+						return
+					}
+					pass(pause)
+					if v := run(t, p.runner(t, "w2"), Delivery{Job: job, Count: 2}); !v.Done {
+						t.Errorf("the other worker: %+v", v)
+					}
+				}
+				w1 := p.runner(t, "w1", func(c *RunnerConfig) { c.Recorder = pausing{p.recorder, stands} })
+				deliverUntilDone(t, w1, job)
+				if last := p.announce[len(p.announce)-1]; last.Again != (pause > 0) || len(p.results) != 1 || p.api.made() != 1 {
+					t.Errorf("announced %+v, %d results, %d calls", p.announce, len(p.results), p.api.made())
+				}
+			})
+		})
+	}
+}
+
+// TestOneMessageAnswersForTheResult: of a job with two messages, the one that ended it stays
+// in the queue until the result is out; the other one is forgotten without a search. How
+// often a message was handed over plays no part: a queue that crashes forgets it.
+func TestOneMessageAnswersForTheResult(t *testing.T) {
+	for _, kind := range faultKinds() {
+		for _, count := range []uint64{1, 2} {
+			t.Run(fmt.Sprintf("%s/delivery %d", kind, count), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					p := newPlant(works)
+					job := p.acceptJob(t, jwksEvent(t, 1, inLane(LaneBulk)))
+					p.accept(t, jwksEvent(t, 2)) // Lifts it: there are two messages.
+					first, second := job, job
+					first.Message, second.Message = 7, 8
+					p.steps = nil
+					p.failing = dieAt(2, lostAnswer) // The worker dies when the end is recorded.
+					if v, err := p.runner(t, "w1").Run(t.Context(), Delivery{Job: first, Count: 1}); err == nil {
+						t.Fatalf("the worker did not die: %+v", v)
+					}
+					p.failing = nil
+					p.failStep(len(p.steps)+1, kind) // The next announcement.
+					if v := run(t, p.runner(t, "w2"), Delivery{Job: second, Count: count}); !v.Done || len(p.results) != 0 {
+						t.Errorf("the other message: %+v, %d results", v, len(p.results))
+					}
+					w3 := p.runner(t, "w3")
+					for delivery := range 10 {
+						if v, err := w3.Run(t.Context(), Delivery{Job: first, Count: count + uint64(delivery)}); err == nil && v.Done {
+							break
+						}
+						pass(time.Hour)
+					}
+					if len(p.results) != 1 || p.api.made() != 1 {
+						t.Errorf("%d results, %d calls; announced %+v", len(p.results), p.api.made(), p.announce)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestWakeWithoutRecord: a message that only wakes is forgotten when there is nobody to wake.
+func TestWakeWithoutRecord(t *testing.T) {
+	p := newPlant(works)
+	job := newJob(jwksEvent(t, 1), "security")
+	job.Wake, job.Params = true, Params{}
+	if v := run(t, p.runner(t, "w1"), Delivery{Job: job}); !v.Done || len(p.jobIDs()) != 0 {
+		t.Errorf("verdict %+v, jobs %v", v, p.jobIDs())
+	}
+}

@@ -1,0 +1,112 @@
+package jobs
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// skews are by how much the clock of another worker is off.
+func skews() map[string]time.Duration {
+	return map[string]time.Duration{"right": 0, "an hour ahead": time.Hour, "an hour behind": -time.Hour}
+}
+
+// TestClaimUnderSkewedClocks: how long a claim holds is told by the ledger's clock alone. A
+// worker whose clock is ahead of ours does not hold a job up when it is lost, and one whose
+// clock is behind keeps its job while it lives.
+func TestClaimUnderSkewedClocks(t *testing.T) {
+	for name, skew := range skews() {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPlant(works)
+				job := p.acceptJob(t, jwksEvent(t, 1))
+				claimed := p.record(t, job.ID)
+				claimed.begin(time.Now().Add(skew), "w1", 40*time.Second)
+				p.put(t, claimed)
+				r := p.runner(t, "w2")
+				pass(40*time.Second - 1)
+				if v := run(t, r, Delivery{Job: job}); v != (Verdict{Delay: 1}) || p.api.made() != 0 {
+					t.Fatalf("while the lease holds: verdict %+v, %d calls", v, p.api.made())
+				}
+				pass(1)
+				if v := run(t, r, Delivery{Job: job}); !v.Done || p.api.made() != 1 {
+					t.Errorf("when it has ended: verdict %+v, %d calls", v, p.api.made())
+				}
+			})
+		})
+	}
+}
+
+// TestRenewalUnderSkewedClocks: a renewal counts from when the ledger took it.
+func TestRenewalUnderSkewedClocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(takes(29*time.Second, works))
+		job := p.acceptJob(t, jwksEvent(t, 1))
+		first := deliverInBackground(t.Context(), p.runner(t, "w1"), Delivery{Job: job})
+		pass(28 * time.Second) // Renewed after a third and two thirds of 40 s.
+		entry, err := memoryLedger{p.memory}.Load(t.Context(), job.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left, err := p.runner(t, "w2").leaseLeft(t.Context(), entry)
+		if want := 80*time.Second*2/3 + 40*time.Second/3 - 28*time.Second; err != nil || left.Round(time.Millisecond) != want.Round(time.Millisecond) {
+			t.Errorf("%s are left (%v), want %s", left, err, want)
+		}
+		if got := <-first; got.err != nil || !got.verdict.Done {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// TestHolderUnderSkewedClocks: how long a target may be held without a record is told by the
+// ledger's clock alone.
+func TestHolderUnderSkewedClocks(t *testing.T) {
+	for name, skew := range skews() {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPlant(works)
+				p.failStep(3, lostRequest) // The record.
+				lost := jwksEvent(t, 1)
+				if _, err := p.desk.Accept(t.Context(), lost); err == nil {
+					t.Fatal("the intake was not cut off")
+				}
+				targets, key := memoryTargets{p.memory}, newJob(lost, "security").TargetKey()
+				held, err := targets.Load(t.Context(), key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				held.At = held.At.Add(skew)
+				if err := targets.Save(t.Context(), key, held); err != nil {
+					t.Fatal(err)
+				}
+				pass(openingGrace - 1)
+				if _, err := p.desk.Accept(t.Context(), jwksEvent(t, 2)); err == nil {
+					t.Error("the target was taken over while its holder may be at work")
+				}
+				pass(1)
+				if got := p.accept(t, jwksEvent(t, 2)); got.Result != IntakeAccepted {
+					t.Errorf("when its holder is lost: %+v", got)
+				}
+			})
+		})
+	}
+}
+
+// TestAgeRaces: what changed between a look and the question for its age is looked at again.
+func TestAgeRaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		job := p.acceptJob(t, jwksEvent(t, 1))
+		claimed := p.record(t, job.ID)
+		claimed.begin(time.Now(), "w1", 40*time.Second)
+		p.put(t, claimed)
+		p.steps = nil
+		p.meanwhile(1, func() { // The question.
+			claimed.requeue()
+			p.put(t, claimed)
+		})
+		if v := run(t, p.runner(t, "w2"), Delivery{Job: job}); !v.Done || p.api.made() != 1 {
+			t.Errorf("verdict %+v, %d calls", v, p.api.made())
+		}
+	})
+}
