@@ -12,16 +12,17 @@ import (
 	"time"
 )
 
-// api is a stand-in for the Atlas API that answers at once, or after a fixed delay, and
-// remembers when each target was called.
+// api is a stand-in for the Atlas API that answers at once, after a fixed delay, or when it is
+// told to, and remembers when each target was called.
 type api struct {
 	url    string
 	server *http.Server
 	ended  chan error
 	made   atomic.Uint64 // Projects.
 
-	mu    sync.Mutex // Guards delay and calls.
+	mu    sync.Mutex // Guards all below.
 	delay time.Duration
+	gate  chan struct{} // Closed when held calls may be answered; nil when none are held.
 	calls map[string]time.Time
 	count int
 }
@@ -47,7 +48,14 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(`{"access_token":"bench","token_type":"Bearer","expires_in":3600}`))
 		return
 	}
-	if delay := a.called(r.URL.Path, time.Now()); delay > 0 {
+	delay, gate := a.called(r.URL.Path, time.Now())
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-r.Context().Done():
+		}
+	}
+	if delay > 0 {
 		timer := time.NewTimer(delay)
 		defer timer.Stop()
 		<-timer.C
@@ -55,14 +63,29 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-func (a *api) called(path string, at time.Time) time.Duration {
+func (a *api) called(path string, at time.Time) (time.Duration, <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.count++
 	if _, twice := a.calls[path]; !twice {
 		a.calls[path] = at
 	}
-	return a.delay
+	return a.delay, a.gate
+}
+
+// hold keeps all calls from now on without an answer until release.
+func (a *api) hold() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gate = make(chan struct{})
+}
+
+// release answers the calls that are held at once, and those from now on after a delay.
+func (a *api) release(delay time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	close(a.gate)
+	a.gate, a.delay = nil, delay
 }
 
 // reset forgets the calls, and answers the next ones at once.
@@ -102,10 +125,3 @@ func callPath(project string) string {
 
 // newProject makes up a project id that was not used before.
 func (a *api) newProject() string { return fmt.Sprintf("%024x", a.made.Add(1)) }
-
-// slow sets the delay of the calls from now on.
-func (a *api) slow(delay time.Duration) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.delay = delay
-}

@@ -23,25 +23,28 @@ type Config struct {
 	Server      string // URL of an external NATS server; empty: embedded, every write synced.
 	Jobs        int    // Jobs per throughput measurement; default 3000.
 	Singles     int    // Events per latency measurement; default 300.
+	Backlog     int    // Bulk jobs that urgent ones overtake; default as Jobs.
+	Runs        int    // Repetitions, of whose figures the medians are returned; default 1.
 	Concurrency []int  // Default 1, 16 and 64.
 	// Progress is told what is measured next; may be nil.
 	Progress func(string)
 }
 
-// Row is what was measured at one concurrency. Latencies are from before the publication
-// until the call comes in, in milliseconds.
+// Row is what was measured at one concurrency: of several runs the medians. Latencies are
+// from before the publication until the call comes in, in milliseconds.
 type Row struct {
-	Concurrency    int     `json:"concurrency"`
-	FloorPerSecond float64 `json:"floor_jobs_per_second"`
-	RekeyPerSecond float64 `json:"rekey_jobs_per_second"`
-	Share          float64 `json:"share_of_floor"`
-	FloorP50       float64 `json:"floor_latency_p50_ms"`
-	FloorP99       float64 `json:"floor_latency_p99_ms"`
-	RekeyP50       float64 `json:"rekey_latency_p50_ms"`
-	RekeyP99       float64 `json:"rekey_latency_p99_ms"`
-	UrgentP50      float64 `json:"urgent_latency_p50_ms"` // While a bulk backlog keeps all slots busy with calls of 50 ms.
-	UrgentP99      float64 `json:"urgent_latency_p99_ms"`
-	RSSMiB         float64 `json:"rss_mib"` // Of the worker process, embedded server included, with the backlog.
+	Concurrency     int     `json:"concurrency"`
+	FloorPerSecond  float64 `json:"floor_jobs_per_second"` // Of queued messages.
+	RekeyPerSecond  float64 `json:"rekey_jobs_per_second"` // Of queued jobs.
+	Share           float64 `json:"share_of_floor"`
+	EventsPerSecond float64 `json:"events_per_second"` // From the publication of events to their results.
+	FloorP50        float64 `json:"floor_latency_p50_ms"`
+	FloorP99        float64 `json:"floor_latency_p99_ms"`
+	RekeyP50        float64 `json:"rekey_latency_p50_ms"`
+	RekeyP99        float64 `json:"rekey_latency_p99_ms"`
+	UrgentP50       float64 `json:"urgent_latency_p50_ms"` // While a bulk backlog keeps all slots busy with calls of 50 ms.
+	UrgentP99       float64 `json:"urgent_latency_p99_ms"`
+	RSSMiB          float64 `json:"rss_mib"` // Of the worker process, embedded server included, with the backlog.
 }
 
 // Durations of the overtaking measurement.
@@ -52,7 +55,8 @@ const (
 
 // Run measures and returns a row for each concurrency.
 func Run(ctx context.Context, cfg Config) (rows []Row, err error) {
-	cfg.Jobs, cfg.Singles = cmp.Or(cfg.Jobs, 3000), cmp.Or(cfg.Singles, 300)
+	cfg.Jobs, cfg.Singles, cfg.Runs = cmp.Or(cfg.Jobs, 3000), cmp.Or(cfg.Singles, 300), cmp.Or(cfg.Runs, 1)
+	cfg.Backlog = cmp.Or(cfg.Backlog, cfg.Jobs)
 	if len(cfg.Concurrency) == 0 {
 		cfg.Concurrency = []int{1, 16, 64}
 	}
@@ -65,17 +69,51 @@ func Run(ctx context.Context, cfg Config) (rows []Row, err error) {
 	}
 	defer func() { err = errors.Join(err, a.stop()) }()
 	for _, c := range cfg.Concurrency {
-		row := Row{Concurrency: c}
-		if err := cfg.measureFloor(ctx, a, &row); err != nil {
-			return rows, fmt.Errorf("measuring the floor: %w", err)
+		runs := make([]Row, cfg.Runs)
+		for i := range runs {
+			if runs[i], err = cfg.measure(ctx, a, c, i+1); err != nil {
+				return rows, err
+			}
 		}
-		if err := cfg.measureRekey(ctx, a, &row); err != nil {
-			return rows, fmt.Errorf("measuring Rekey: %w", err)
-		}
-		row.Share = row.RekeyPerSecond / row.FloorPerSecond
-		rows = append(rows, row)
+		rows = append(rows, medians(runs))
 	}
 	return rows, nil
+}
+
+// measure makes one run: the floor, and then Rekey.
+func (cfg Config) measure(ctx context.Context, a *api, concurrency, run int) (Row, error) {
+	row := Row{Concurrency: concurrency}
+	cfg.Progress(fmt.Sprintf("concurrency %d, run %d of %d", concurrency, run, cfg.Runs))
+	if err := cfg.measureFloor(ctx, a, &row); err != nil {
+		return row, fmt.Errorf("measuring the floor: %w", err)
+	}
+	if err := cfg.measureRekey(ctx, a, &row); err != nil {
+		return row, fmt.Errorf("measuring Rekey: %w", err)
+	}
+	row.Share = row.RekeyPerSecond / row.FloorPerSecond
+	return row, nil
+}
+
+// medians takes the median of each figure by itself.
+func medians(runs []Row) Row {
+	row := runs[0]
+	for i, figure := range row.figures() {
+		values := make([]float64, len(runs))
+		for n := range runs {
+			values[n] = *runs[n].figures()[i]
+		}
+		slices.Sort(values)
+		*figure = values[len(values)/2]
+	}
+	return row
+}
+
+// figures are all that was measured, in a fixed order.
+func (r *Row) figures() []*float64 {
+	return []*float64{
+		&r.FloorPerSecond, &r.RekeyPerSecond, &r.Share, &r.EventsPerSecond, &r.FloorP50, &r.FloorP99, &r.RekeyP50, &r.RekeyP99,
+		&r.UrgentP50, &r.UrgentP99, &r.RSSMiB,
+	}
 }
 
 func (cfg Config) measureFloor(ctx context.Context, a *api, row *Row) (err error) {
@@ -86,7 +124,6 @@ func (cfg Config) measureFloor(ctx context.Context, a *api, row *Row) (err error
 	defer func() { err = errors.Join(err, stop()) }()
 	f := newFloor(js, a, row.Concurrency)
 	defer f.client.CloseIdleConnections()
-	cfg.Progress(fmt.Sprintf("concurrency %d: the floor", row.Concurrency))
 	a.reset()
 	if row.FloorPerSecond, err = f.throughput(ctx, cfg.Jobs, row.Concurrency); err != nil {
 		return err
@@ -136,8 +173,10 @@ func (cfg Config) measureRekey(ctx context.Context, a *api, row *Row) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
-	cfg.Progress(fmt.Sprintf("concurrency %d: Rekey", row.Concurrency))
-	if row.RekeyPerSecond, err = p.throughput(ctx, a, cfg.Jobs); err != nil {
+	if row.EventsPerSecond, err = p.throughput(ctx, a, cfg.Jobs); err != nil {
+		return err
+	}
+	if row.RekeyPerSecond, err = p.drain(ctx, a, cfg.Jobs); err != nil {
 		return err
 	}
 	took, err := p.latency(ctx, a, cfg.Singles)
@@ -145,10 +184,9 @@ func (cfg Config) measureRekey(ctx context.Context, a *api, row *Row) (err error
 		return err
 	}
 	row.RekeyP50, row.RekeyP99 = quantile(took, 0.5), quantile(took, 0.99)
-	urgent, err := p.overtaking(ctx, a, cfg.Jobs, urgentJobs, busyCall)
+	urgent, err := p.overtaking(ctx, a, cfg.Backlog, urgentJobs, busyCall)
 	row.UrgentP50, row.UrgentP99 = quantile(urgent, 0.5), quantile(urgent, 0.99)
 	row.RSSMiB = float64(p.rss()) / (1 << 20)
-	a.slow(0)
 	return err
 }
 

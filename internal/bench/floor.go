@@ -18,6 +18,10 @@ const (
 	floorSubject = "rekey-bench-floor"
 )
 
+// stallWait is how long a publisher waits for the acknowledgements of what it has sent before
+// it sends more.
+const stallWait = 30 * time.Second
+
 // floor measures what the machine can do at most: consume, call, acknowledge with
 // confirmation, and nothing else.
 type floor struct {
@@ -38,7 +42,7 @@ func (f *floor) throughput(ctx context.Context, n, workers int) (float64, error)
 		return 0, err
 	}
 	for range n {
-		if _, err := f.js.PublishAsync(floorSubject, []byte(f.api.newProject())); err != nil {
+		if _, err := f.js.PublishAsync(floorSubject, []byte(f.api.newProject()), jetstream.WithStallWait(stallWait)); err != nil {
 			return 0, fmt.Errorf("filling the floor's queue: %w", err)
 		}
 	}

@@ -36,6 +36,7 @@ const workerConfig = `nats:
   embedded: {listen: "%s", store_dir: %q}
 atlas:
   base_url: %s
+  timeout: 5m
   accounts: [{name: bench, client_id: mdb_sa_id_be4c00000000000000000001, client_secret_file: %q}]
 worker: {concurrency: %d}
 http: {listen: "%s"}

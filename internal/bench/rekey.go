@@ -18,17 +18,48 @@ const eventSubject = namespace + ".v1.event.rotation"
 // second, from the first publication until the last result.
 func (p *process) throughput(ctx context.Context, a *api, n int) (float64, error) {
 	a.reset()
-	begun := time.Now()
 	results, stop, err := p.results(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer stop()
+	begun := time.Now()
 	if err := p.publish(ctx, a, n, "normal"); err != nil {
 		return 0, err
 	}
-	if err := drain(ctx, results, n); err != nil {
+	return perSecond(ctx, a, results, n, begun)
+}
+
+// drain returns jobs per second for n jobs that are queued already, from the moment at which
+// the API begins to answer until the last result: what the floor does as well.
+func (p *process) drain(ctx context.Context, a *api, n int) (float64, error) {
+	a.reset()
+	a.hold()
+	results, stop, err := p.results(ctx)
+	if err != nil {
 		return 0, err
+	}
+	defer stop()
+	err = p.publish(ctx, a, n, "normal")
+	if err == nil {
+		err = p.takenIn(ctx)
+	}
+	begun := time.Now()
+	a.release(0)
+	if err != nil {
+		return 0, err
+	}
+	return perSecond(ctx, a, results, n, begun)
+}
+
+// perSecond waits for n results and makes sure that each job made one call.
+func perSecond(ctx context.Context, a *api, results <-chan struct{}, n int, begun time.Time) (float64, error) {
+	for i := range n {
+		select {
+		case <-results:
+		case <-ctx.Done():
+			return 0, fmt.Errorf("%d of %d results came: %w", i, n, context.Cause(ctx))
+		}
 	}
 	took := time.Since(begun)
 	if targets, calls := a.targets(); targets != n || calls != n {
@@ -46,17 +77,20 @@ func (p *process) latency(ctx context.Context, a *api, n int) ([]time.Duration, 
 	})
 }
 
-// overtaking fills the bulk lane with n jobs whose calls take a while, publishes urgent
-// events in between, and returns how long these took until their call.
+// overtaking fills the bulk lane with n jobs whose calls take a while, so that all slots are
+// busy, publishes urgent events one after the other, and returns how long these took until
+// their call.
 func (p *process) overtaking(ctx context.Context, a *api, n, urgent int, call time.Duration) ([]time.Duration, error) {
-	a.slow(fillingCall)
-	if err := p.publish(ctx, a, n, "bulk"); err != nil {
+	a.reset()
+	a.hold() // The backlog must not melt away while it is built up.
+	err := p.publish(ctx, a, n, "bulk")
+	if err == nil {
+		err = p.takenIn(ctx)
+	}
+	a.release(call)
+	if err != nil {
 		return nil, err
 	}
-	if err := p.takenIn(ctx); err != nil {
-		return nil, err
-	}
-	a.slow(call)
 	took := make([]time.Duration, 0, urgent)
 	for range urgent {
 		target := a.newProject()
@@ -72,9 +106,6 @@ func (p *process) overtaking(ctx context.Context, a *api, n, urgent int, call ti
 	}
 	return took, nil
 }
-
-// fillingCall is how long a call takes while the backlog is built up: it must not melt away.
-const fillingCall = 2 * time.Second
 
 // takenIn waits until all events have become jobs.
 func (p *process) takenIn(ctx context.Context) error {
@@ -98,7 +129,7 @@ func (p *process) takenIn(ctx context.Context) error {
 
 func (p *process) publish(ctx context.Context, a *api, n int, lane string) error {
 	for range n {
-		if _, err := p.js.PublishAsync(eventSubject, request(a.newProject(), lane)); err != nil {
+		if _, err := p.js.PublishAsync(eventSubject, request(a.newProject(), lane), jetstream.WithStallWait(stallWait)); err != nil {
 			return fmt.Errorf("publishing events: %w", err)
 		}
 	}
@@ -131,16 +162,4 @@ func (p *process) results(ctx context.Context) (<-chan struct{}, func(), error) 
 		return nil, nil, err
 	}
 	return got, consuming.Stop, nil
-}
-
-// drain waits for n results.
-func drain(ctx context.Context, results <-chan struct{}, n int) error {
-	for i := range n {
-		select {
-		case <-results:
-		case <-ctx.Done():
-			return fmt.Errorf("%d of %d results came: %w", i, n, context.Cause(ctx))
-		}
-	}
-	return nil
 }

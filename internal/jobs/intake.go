@@ -299,23 +299,39 @@ func (d *Desk) note(ctx context.Context, jobID, into string) error {
 	return nil
 }
 
-// create writes the record and puts the job into its lane.
+// create writes the record and puts the job into its lane, both at once: each waits for the
+// disk. A worker that is handed the job before its record stands there makes the record
+// itself, and of two messages of one job the second finds nothing to do.
 func (d *Desk) create(ctx context.Context, e Event, job Job) (Accepted, error) {
+	queued := make(chan error, 1)
+	go func() { queued <- d.queue.Enqueue(ctx, job) }()
 	_, err := d.ledger.Create(ctx, NewRecord(job))
-	if errors.Is(err, ErrConflict) { // A copy of the event was faster.
-		entry, err := d.ledger.Load(ctx, job.ID)
-		if err != nil {
-			return Accepted{}, fmt.Errorf("looking up job %s: %w", job.ID, err)
-		}
-		return d.known(ctx, e, job, entry.Record)
+	queueErr := <-queued
+	if errors.Is(err, ErrConflict) { // The worker, or a copy of the event, was faster.
+		err = d.made(ctx, e, job)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errCopy):
+		return Accepted{Result: IntakeDuplicate, JobID: job.ID}, nil
+	case err != nil:
 		return Accepted{}, fmt.Errorf("recording job %s: %w", job.ID, err)
+	case queueErr != nil:
+		return Accepted{}, fmt.Errorf("queueing job %s: %w", job.ID, queueErr)
 	}
-	if err := d.enqueue(ctx, job); err != nil {
-		return Accepted{}, err
-	}
+	d.recorder.Enqueued(string(job.Kind), string(job.Lane), string(job.Origin))
 	return Accepted{Result: IntakeAccepted, JobID: job.ID}, nil
+}
+
+// errCopy says that a copy of the event has made the job.
+var errCopy = errors.New("a copy of the event was faster")
+
+// made reports, as errCopy, that the record of a job stands there for another message than this.
+func (d *Desk) made(ctx context.Context, e Event, job Job) error {
+	entry, err := d.ledger.Load(ctx, job.ID)
+	if err == nil && entry.Record.Events[0].Seq != e.Seq {
+		return errCopy
+	}
+	return err
 }
 
 func (d *Desk) enqueue(ctx context.Context, job Job) error {
