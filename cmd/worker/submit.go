@@ -36,7 +36,8 @@ does not stand in the shell's history.
 The kinds and their parameters:
 ` + kindHelp(),
 		Example: `  worker job submit x509.disable project_id=5ec0000000000000000000d1 --lane urgent --wait
-  worker job submit token.revoke token=@- --account security --reason IR-4711 --wait < token.txt`,
+  worker job submit token.revoke token=@- --account security --reason IR-4711 --wait < token.txt
+  worker job submit token.revoke token_sealed=@token.sealed --account security`,
 		Args:              wantFirst("KIND"),
 		ValidArgsFunction: completeRequest,
 		RunE: func(cmd *cobra.Command, list []string) error {
@@ -167,7 +168,7 @@ func userName() string {
 
 // submitted is what `job submit -o json` shows without --wait.
 type submitted struct {
-	JobID   string `json:"job_id"`
+	JobID   string `json:"job_id,omitempty"` // Empty when it depends on a secret that is sealed to somebody else.
 	EventID string `json:"event_id"`
 }
 
@@ -201,7 +202,7 @@ func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags
 
 // await shows how the job goes until it has its outcome.
 func (c *cli) await(ctx context.Context, client *app.Client, jobID, eventID string) error {
-	c.say("job %s is submitted", jobID)
+	c.say("job %s is submitted", cmp.Or(jobID, "of event "+eventID))
 	last := ""
 	record, err := client.Await(ctx, jobID, eventID, func(r jobs.Record) {
 		if line := progress(r, time.Now()); line != last {
@@ -209,6 +210,9 @@ func (c *cli) await(ctx context.Context, client *app.Client, jobID, eventID stri
 			last = line
 		}
 	})
+	if ctx.Err() != nil && jobID == "" {
+		return fmt.Errorf("the job of event %s has no outcome yet; look with: worker job ls --event %s", eventID, eventID)
+	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("job %s has no outcome yet; look with: worker job show %s", jobID, jobID)
 	}
@@ -250,7 +254,7 @@ func progress(r jobs.Record, now time.Time) string {
 
 func (c *cli) printSubmitted(s submitted) error {
 	return c.print(s, func(t *tabwriter.Writer) {
-		row(t, "job", s.JobID)
+		field(t, "job", s.JobID)
 		row(t, "event", s.EventID)
 	})
 }

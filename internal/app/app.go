@@ -18,6 +18,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 	"rekey/internal/metrics"
+	"rekey/internal/seal"
 )
 
 // stopGrace is how long, beyond the drain, a worker may take to record what it cut off.
@@ -55,6 +56,7 @@ type worker struct {
 	names    bus.Names
 	pauses   *bus.Pauses
 	atlas    *atlas.Client
+	keys     *seal.Keyring
 	http     *httpserver.Server
 	prepared atomic.Bool // Streams and buckets are there.
 	stack    stack
@@ -82,6 +84,9 @@ func (w *worker) start(ctx context.Context) error {
 		return err
 	}
 	if err := w.startNATS(); err != nil {
+		return err
+	}
+	if err := w.startKeys(); err != nil {
 		return err
 	}
 	if err := w.startAtlas(); err != nil {
@@ -256,7 +261,7 @@ func (w *worker) announce() {
 	}
 	w.log.Info("ready", zap.String("worker", w.Name), zap.String("version", w.Version), zap.String("nats", addresses.NATS),
 		zap.String("http", addresses.HTTP), zap.Int("concurrency", w.Config.Worker.Concurrency),
-		zap.Int("accounts", len(w.Config.Atlas.Accounts)), zap.Int("schedules", len(w.Config.Schedules)))
+		zap.String("seal_key", w.keys.ID()), zap.Int("accounts", len(w.Config.Atlas.Accounts)), zap.Int("schedules", len(w.Config.Schedules)))
 	if w.OnReady != nil {
 		w.OnReady(addresses)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 	"rekey/internal/schedule"
+	"rekey/internal/seal"
 )
 
 // Client is what the commands use to talk to a running fleet.
@@ -23,6 +25,7 @@ type Client struct {
 	Names  bus.Names
 	Ledger *ledger.Ledger
 	config *config.Config
+	keys   *seal.Keyring // Nil when the fleet's keys are not known here.
 }
 
 // Dial connects to the NATS server of the configuration (for an embedded one: where it
@@ -41,7 +44,7 @@ func Dial(ctx context.Context, c *config.Config, server string, env lookup) (*Cl
 	if err != nil {
 		return nil, err
 	}
-	client := &Client{Conn: conn, Names: bus.NewNames(c.NATS.Namespace), config: c}
+	client := &Client{Conn: conn, Names: bus.NewNames(c.NATS.Namespace), config: c, keys: knownKeys(c, server, env)}
 	client.Ledger, err = ledger.Open(ctx, conn.JetStream(), ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas})
 	if err != nil {
 		conn.Close()
@@ -75,18 +78,44 @@ func reachable(c config.NATS, server string) (config.NATS, error) {
 // Close closes the connection.
 func (c *Client) Close() { c.Conn.Close() }
 
-// Submit publishes a request for a job and returns the id of the job that it makes. source
-// and id are the event's identity.
+// Submit publishes a request for a job and returns the id of the job that it makes, or "" when
+// its secret is sealed and cannot be opened here. source and id are the event's identity. A secret
+// in the clear is sealed first where the configuration says with which key.
 func (c *Client) Submit(ctx context.Context, source, id string, request map[string]any) (string, error) {
 	doc := jobs.Document{Fields: request}
 	req, err := jobs.ParseRequest(doc)
 	if err != nil {
 		return "", err
 	}
+	params, err := c.secure(req.Params)
+	if err != nil {
+		return "", err
+	}
+	request = maps.Clone(request)
+	request["params"] = params.Carried()
 	if _, err := c.Conn.PublishRequest(ctx, c.Names, jobs.ClassOperator, source, id, request); err != nil {
 		return "", err
 	}
-	return jobs.ID(source, id, req.Kind, req.Params), nil
+	if !params.Known() {
+		return "", nil
+	}
+	return jobs.ID(source, id, req.Kind, params), nil
+}
+
+// secure opens and seals parameters as far as there are keys here. Where there are none, the
+// worker does it.
+func (c *Client) secure(p jobs.Params) (jobs.Params, error) {
+	if c.keys == nil {
+		return p, nil
+	}
+	opened, err := p.Open(sealer{c.keys})
+	if err != nil {
+		return p, nil //nolint:nilerr // The worker may have the key, and says so if not.
+	}
+	if c.config.Intake.Plaintext == jobs.PlaintextAllow {
+		return opened, nil
+	}
+	return opened.Seal(sealer{c.keys})
 }
 
 // ScheduleState is what the fleet remembers of a schedule.
@@ -140,7 +169,7 @@ func (c *Client) awaitRecord(ctx context.Context, jobID, eventID string) (jobs.R
 		return jobs.Record{}, err
 	}
 	for {
-		record, err := c.Ledger.Find(ctx, jobID)
+		record, err := c.find(ctx, jobID, eventID)
 		if !errors.Is(err, jobs.ErrNotFound) {
 			return record, err
 		}
@@ -159,4 +188,19 @@ func (c *Client) awaitRecord(ctx context.Context, jobID, eventID string) (jobs.R
 		case <-ticker.C:
 		}
 	}
+}
+
+// find returns the record of a job by its id, or by its event's id where it is not known.
+func (c *Client) find(ctx context.Context, jobID, eventID string) (jobs.Record, error) {
+	if jobID != "" {
+		return c.Ledger.Find(ctx, jobID)
+	}
+	list, err := c.Ledger.List(ctx, ledger.Filter{Event: eventID, Limit: 1})
+	if err != nil {
+		return jobs.Record{}, err
+	}
+	if len(list) == 0 {
+		return jobs.Record{}, jobs.ErrNotFound
+	}
+	return list[0], nil
 }

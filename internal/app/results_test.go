@@ -180,7 +180,7 @@ func checkHeaders(t *testing.T, msg *jetstream.RawStreamMsg, want map[string]str
 	}
 }
 
-func TestDeadLetterOfATokenShowsItsFingerprintOnly(t *testing.T) {
+func TestDeadLetterOfATokenHoldsItsFingerprintAndItSealed(t *testing.T) {
 	t.Parallel()
 	rig, atlas := standInRig(t)
 	atlas.script(revokePath, jsonReply(http.StatusForbidden, `{"error":"access_denied","error_description":"not from here"}`))
@@ -193,6 +193,10 @@ func TestDeadLetterOfATokenShowsItsFingerprintOnly(t *testing.T) {
 	if err := json.Unmarshal(letter.Data, &message); err != nil {
 		t.Fatal(err)
 	}
+	if !strings.HasPrefix(message.Params["token_sealed"], "rekey-seal.v1."+rig.sealingKey(t)+".") {
+		t.Errorf("token_sealed is %q, want the token sealed to the worker's key", message.Params["token_sealed"])
+	}
+	delete(message.Params, "token_sealed")
 	if diff := cmp.Diff(map[string]string{"token": fingerprint(leakedToken)}, message.Params); diff != "" {
 		t.Errorf("the parameters are not as wanted (-want +got):\n%s", diff)
 	}

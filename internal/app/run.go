@@ -28,11 +28,13 @@ func (w *worker) startJobs(s stores) error {
 		return err
 	}
 	workers := &bus.Workers{
-		Conn: w.conn, Names: w.names, Runner: runner, Concurrency: w.Config.Worker.Concurrency, Logger: w.Logger,
+		Conn: w.conn, Names: w.names, Runner: runner, Concurrency: w.Config.Worker.Concurrency,
+		Sealer: sealer{w.keys}, Logger: w.Logger,
 	}
 	intake := bus.Intake{
 		Conn: w.conn, Names: w.names, Recorder: w.metrics, Logger: w.Logger,
-		Desk: jobs.NewDesk(s.ledger, s.ledger.Targets(), queue, w.atlas, w.metrics),
+		Desk: jobs.NewDesk(s.ledger, s.ledger.Targets(), queue, w.atlas, w.metrics,
+			jobs.Secrets{Sealer: sealer{w.keys}, Plaintext: w.Config.Intake.Plaintext}),
 	}
 	stats := bus.Stats{Conn: w.conn, Names: w.names, Running: workers.Running, Recorder: w.metrics, Logger: w.Logger}
 	w.background("shared pauses", w.atlas.Run)

@@ -41,6 +41,9 @@ func (k *call) basic(ctx context.Context) (exchange, *jobs.Failure) {
 
 // tokenToRevoke returns the token of the job, from its parameter or from a file that is read now.
 func (k *call) tokenToRevoke() (secret.Value, error) {
+	if err := k.job.Params.NotOpened(jobs.ParamToken); err != nil {
+		return secret.Value{}, err
+	}
 	token := k.job.Params.Secret(jobs.ParamToken)
 	if path := k.job.Params.Get(jobs.ParamTokenFile); path != "" {
 		text, err := readTokenFile(path)

@@ -63,7 +63,7 @@ func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, aga
 func (a *Announcer) result(r jobs.Record) (*nats.Msg, error) {
 	data, err := json.Marshal(Result{
 		SpecVersion: "1.0", ID: r.JobID, Source: a.names.namespace, Type: TypeFinished, Subject: r.Target,
-		Time: r.FinishedAt, DataContentType: "application/json", Data: r,
+		Time: r.FinishedAt, DataContentType: "application/json", Data: r.Public(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the result of job %s: %w", r.JobID, err)
@@ -74,10 +74,9 @@ func (a *Announcer) result(r jobs.Record) (*nats.Msg, error) {
 	}, nil
 }
 
-// deadJob is the job's message as it was, with fingerprints for secrets. The stream of
-// events has the original.
+// deadJob is the job's message as it was, with fingerprints for secrets, and their sealed forms.
 func (a *Announcer) deadJob(j jobs.Job, r jobs.Record) (*nats.Msg, error) {
-	data, err := json.Marshal(newJobMessage(j, j.Params.Shown()))
+	data, err := json.Marshal(newJobMessage(j, j.Params.Stored()))
 	if err != nil {
 		return nil, fmt.Errorf("encoding the dead letter of job %s: %w", r.JobID, err)
 	}

@@ -14,8 +14,8 @@ import (
 	"rekey/internal/jobs"
 )
 
-// jobMessage is a job on its way to a worker. Unlike every other form of a job it carries
-// the secret parameters: somebody must.
+// jobMessage is a job on its way to a worker. It carries the secret parameters, sealed unless
+// the clear is allowed: somebody must.
 type jobMessage struct {
 	JobID       string            `json:"job_id"`
 	Kind        string            `json:"kind"`
@@ -102,7 +102,7 @@ func NewQueue(c *Conn, names Names) *Queue { return &Queue{conn: c, names: names
 // What an operator asks for is never dropped: a message that only wakes may come after its
 // job looked, and one for another round after its forerunner was forgotten for want of a record.
 func (q *Queue) Enqueue(ctx context.Context, j jobs.Job) error {
-	data, err := json.Marshal(newJobMessage(j, j.Params.Reveal()))
+	data, err := json.Marshal(newJobMessage(j, j.Params.Carried()))
 	if err != nil {
 		return fmt.Errorf("encoding job %s: %w", j.ID, err)
 	}

@@ -27,7 +27,7 @@ func TestJobMessageRoundTrip(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			data, err := json.Marshal(newJobMessage(tt.job, tt.job.Params.Reveal()))
+			data, err := json.Marshal(newJobMessage(tt.job, tt.job.Params.Carried()))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -35,7 +35,7 @@ func TestJobMessageRoundTrip(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.job.Params.Reveal(), got.Params.Reveal()); diff != "" {
+			if diff := cmp.Diff(tt.job.Params.Carried(), got.Params.Carried()); diff != "" {
 				t.Error(diff)
 			}
 			want := tt.job
@@ -61,7 +61,7 @@ func TestDecodeJobRejects(t *testing.T) {
 		{"unknown kind", job("token.revoke", canary), "unknown kind"},
 		{"unknown lane", job("urgent", canary), "unknown lane"},
 		{"unknown parameter", job(`"token":`, `"tokn":`), "params.tokn: unknown parameter"},
-		{"missing parameter", job(`"token":"`+canary+`"`, ""), "exactly one of token and token_file"},
+		{"missing parameter", job(`"token":"`+canary+`"`, ""), "exactly one of token, token_file, token_sealed"},
 		{"malformed parameter", job(canary, canary+" x"), "must not contain spaces"},
 		{"number for a token", job(`"`+canary+`"`, "1234567890"), "params has the wrong type"},
 		{"text for a time", job("2026-01-01T00:00:00Z", canary), "it is no JSON of a job"},

@@ -37,8 +37,8 @@ var nameEnd = regexp.MustCompile(`[^\w-]+.*$`)
 // harmlessID is a value that may be an id, if a mistyped one.
 var harmlessID = regexp.MustCompile(`^[0-9A-Fa-f-]{0,40}$`)
 
-// placeholder is what a mark looks like.
-var placeholder = regexp.MustCompile(`^\[redacted( sha256:[0-9a-f]{12})?\]$`)
+// placeholder is what a mark looks like, or a sealed value, which is as harmless.
+var placeholder = regexp.MustCompile(`^(?:\[redacted( sha256:[0-9a-f]{12})?\]|rekey-seal\.v[0-9]{1,3}\.X[A-Z2-7]{55}\.[A-Za-z0-9_-]+)$`)
 
 // Limits of the search for credentials.
 const (

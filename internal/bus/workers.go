@@ -29,7 +29,8 @@ type Workers struct {
 	Conn        *Conn
 	Names       Names
 	Runner      Runner
-	Concurrency int // Jobs that run at once.
+	Concurrency int         // Jobs that run at once.
+	Sealer      jobs.Sealer // Opens what jobs hold sealed.
 	Logger      *zap.Logger
 
 	mu      sync.Mutex // Guards the assignment of feeds.
@@ -161,6 +162,11 @@ func (w *Workers) handle(ctx context.Context, h *held) {
 	} else {
 		log = log.With(zap.String("job_id", job.ID))
 		job.Message = h.meta.Sequence.Stream
+		// A job that cannot be opened here runs all the same: its attempt says so and comes again,
+		// maybe to a worker that has the key.
+		if job.Params, err = job.Params.Open(w.Sealer); err != nil {
+			log.Warn("a secret of the job cannot be opened here", zap.Error(err))
+		}
 		verdict, err = w.Runner.Run(ctx, jobs.Delivery{Job: job, Count: h.meta.NumDelivered})
 	}
 	if err != nil {

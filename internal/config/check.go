@@ -22,6 +22,7 @@ type checker struct {
 func (c *checker) check() {
 	c.nats()
 	c.atlas()
+	c.intake()
 	c.limits()
 	c.schedules()
 	if c.cfg.HTTP.Listen != "" {

@@ -16,6 +16,8 @@ import (
 type Config struct {
 	NATS      NATS       `yaml:"nats"`
 	Atlas     Atlas      `yaml:"atlas"`
+	Intake    Intake     `yaml:"intake"`
+	Seal      Seal       `yaml:"seal"`
 	Worker    Worker     `yaml:"worker"`
 	Retry     Retry      `yaml:"retry"`
 	Schedules []Schedule `yaml:"schedules"` // Default none.
@@ -200,6 +202,7 @@ func Default() *Config {
 			Embedded:  Embedded{Listen: "127.0.0.1:4222", StoreDir: "./data", MaxPayloadMiB: 8},
 		},
 		Atlas:  Atlas{BaseURL: "https://cloud.mongodb.com", Timeout: 30 * time.Second, X509API: X509APIv2},
+		Intake: Intake{Plaintext: jobs.PlaintextSeal},
 		Worker: Worker{Concurrency: 16, DrainTimeout: 30 * time.Second},
 		Retry: Retry{
 			Base: time.Second, Cap: 5 * time.Minute, MaxAttempts: 12, MaxAge: 24 * time.Hour,
@@ -223,6 +226,7 @@ func (c *Config) fillEmpty() {
 	c.NATS.Embedded.StoreDir = cmp.Or(c.NATS.Embedded.StoreDir, d.NATS.Embedded.StoreDir)
 	c.Atlas.BaseURL = cmp.Or(c.Atlas.BaseURL, d.Atlas.BaseURL)
 	c.Atlas.X509API = cmp.Or(c.Atlas.X509API, d.Atlas.X509API)
+	c.Intake.Plaintext = cmp.Or(c.Intake.Plaintext, d.Intake.Plaintext)
 	c.Log.Level = cmp.Or(c.Log.Level, d.Log.Level)
 	c.Log.Format = cmp.Or(c.Log.Format, d.Log.Format)
 	var defaults Schedule

@@ -20,7 +20,7 @@ func TestWorkerYAMLShowsDefaults(t *testing.T) {
 	}
 	// An empty list that is written out is the same to its readers as none.
 	want := Default()
-	want.Atlas.Accounts, want.Schedules = cfg.Atlas.Accounts, cfg.Schedules
+	want.Atlas.Accounts, want.Schedules, want.Seal.Keys = cfg.Atlas.Accounts, cfg.Schedules, cfg.Seal.Keys
 	if diff := cmp.Diff(want, cfg); diff != "" {
 		t.Errorf("configs/worker.yaml does not show the defaults (-default +file):\n%s", diff)
 	}
@@ -37,7 +37,7 @@ func uncommented(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := regexp.MustCompile(`(?m)^ *(accounts|schedules): \[\]\n`).ReplaceAllString(string(data), "")
+	text := regexp.MustCompile(`(?m)^ *(accounts|schedules|keys): \[\]\n`).ReplaceAllString(string(data), "")
 	setting := regexp.MustCompile(`(?m)^( *)#((?: {2,})?(?:- )?[a-z0-9_]+:(?: |$)| {2,}#)`)
 	for before := ""; before != text; {
 		before = text

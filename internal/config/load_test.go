@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"rekey/internal/config"
+	"rekey/internal/jobs"
 	"rekey/internal/schedule"
 	"rekey/internal/secret"
 )
@@ -82,6 +83,8 @@ atlas:
   accounts:
     - {name: security, client_id: mdb_sa_id_0123456789abcdefABCDEF01, client_secret_file: /run/security}
     - {name: legacy, public_key: abcdefgh, private_key_env: LEGACY}
+intake: {plaintext: refuse}
+seal: {keys: [{seed_file: /run/seal}, {seed_env: OLD}]}
 worker: {concurrency: 4, drain_timeout: 0}
 retry: {base: 10ms, cap: 1s, max_attempts: 3, max_age: 1h, retry_after_cap: 10m}
 schedules:
@@ -122,6 +125,8 @@ func wantEverything() *config.Config {
 				{Name: "legacy", PublicKey: "abcdefgh", PrivateKey: secret.Ref{Env: "LEGACY"}},
 			},
 		},
+		Intake: config.Intake{Plaintext: jobs.PlaintextRefuse},
+		Seal:   config.Seal{Keys: []config.SealKey{{Seed: secret.Ref{File: "/run/seal"}}, {Seed: secret.Ref{Env: "OLD"}}}},
 		Worker: config.Worker{Concurrency: 4},
 		Retry: config.Retry{
 			Base: 10 * time.Millisecond, Cap: time.Second, MaxAttempts: 3, MaxAge: time.Hour, RetryAfterCap: 10 * time.Minute,

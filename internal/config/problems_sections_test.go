@@ -228,7 +228,7 @@ func TestScheduledJobProblems(t *testing.T) {
 		{name: "misspelt token file", job: "kind: token.revoke, account: a, params: {tokenfile: /t}", want: "params.tokenfile: unknown parameter; did you mean token_file?"},
 		{name: "other param", job: "kind: x509.disable, account: a, params: {project_id: 0123456789abcdef01234567, zzz: x}", want: "params.zzz: unknown parameter; x509.disable takes project_id"},
 		{name: "inline token", job: "kind: token.revoke, account: a, params: {token: " + canary + "}", want: "params.token: secrets are never written here: use token_file"},
-		{name: "no token", job: "kind: token.revoke, account: a, params: {}", want: "params: token.revoke needs exactly one of token and token_file"},
+		{name: "no token", job: "kind: token.revoke, account: a, params: {}", want: "params: token.revoke needs exactly one of token, token_file, token_sealed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -248,4 +248,20 @@ func TestScheduleWithoutAccounts(t *testing.T) {
 	if want := "1: schedules[0].job.account: there are no accounts under atlas.accounts"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+}
+
+func TestSealProblems(t *testing.T) {
+	runProblemTests(t, []problemTest{
+		{name: "plaintext", text: "intake: {plaintext: maybe}\n", want: []string{"1: intake.plaintext: must be one of seal, refuse, allow"}},
+		{name: "a key without a place", text: "seal:\n  keys:\n    - {}\n", want: []string{"3: seal.keys[0]: needs seed_file or seed_env"}},
+		{name: "two places", text: "seal: {keys: [{seed_file: /a, seed_env: B}]}\n", want: []string{
+			"1: seal.keys[0].seed_env: seed_file and seed_env are both set: keep one of them",
+		}},
+		{name: "inline seed", text: "seal: {keys: [{seed: " + canary + "}]}\n", want: []string{
+			"1: seal.keys[0].seed: secrets are never written here: name a file with seed_file or an environment variable with seed_env",
+		}},
+		{name: "seed as file", text: "seal: {keys: [{seed_file: SX" + strings.Repeat("A", 56) + "}]}\n", want: []string{
+			"1: seal.keys[0].seed_file: looks like the secret itself: it must be the path of a file that holds it",
+		}},
+	})
 }

@@ -138,7 +138,7 @@ func TestNewJob(t *testing.T) {
 		Origin: OriginEvent, Reason: "IR-4711", RequestedBy: "soar", Event: e.EventRef, AcceptedAt: at, ExpiresAt: at.Add(time.Hour),
 	}
 	got := newJob(e, "security")
-	if diff := cmp.Diff(e.Request.Params.Reveal(), got.Params.Reveal()); diff != "" {
+	if diff := cmp.Diff(e.Request.Params.Carried(), got.Params.Carried()); diff != "" {
 		t.Errorf("params (-want +got):\n%s", diff)
 	}
 	got.Params = Params{}

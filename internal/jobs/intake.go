@@ -83,6 +83,7 @@ type Desk struct {
 	queue    Queue
 	accounts Accounts
 	recorder IntakeRecorder
+	secrets  Secrets
 }
 
 // IntakeRecorder counts the jobs that intake makes.
@@ -91,8 +92,8 @@ type IntakeRecorder interface {
 }
 
 // NewDesk returns the intake on these parts.
-func NewDesk(l Ledger, t Targets, q Queue, a Accounts, r IntakeRecorder) *Desk {
-	return &Desk{ledger: l, targets: t, queue: q, accounts: a, recorder: r}
+func NewDesk(l Ledger, t Targets, q Queue, a Accounts, r IntakeRecorder, s Secrets) *Desk {
+	return &Desk{ledger: l, targets: t, queue: q, accounts: a, recorder: r, secrets: s}
 }
 
 // Accepted is what became of an event.
@@ -108,6 +109,9 @@ type Accepted struct {
 func (d *Desk) Accept(ctx context.Context, e Event) (Accepted, error) {
 	account, err := d.accounts.Resolve(e.Request.Kind, e.Request.Account)
 	if err != nil {
+		return Accepted{}, err
+	}
+	if e.Request.Params, err = d.secrets.secure(e.Request.Params); err != nil {
 		return Accepted{}, err
 	}
 	job := newJob(e, account)

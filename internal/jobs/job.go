@@ -34,6 +34,9 @@ func (j Job) Target() string { return Target(j.Kind, j.Params) }
 // token: only the one that owns the token can revoke it, and the API says 200 to any other
 // as well (RFC 7009, section 2.2), so that a job of another account proves nothing.
 func (j Job) TargetKey() string {
+	if j.Params.key != "" {
+		return j.Params.key
+	}
 	key := targetKey(j.Kind, j.Params)
 	if j.Kind == TokenRevoke {
 		sum := sha256.Sum256([]byte(key + "\x00" + j.Account))

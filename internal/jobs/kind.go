@@ -24,6 +24,7 @@ const (
 const (
 	ParamToken              = "token"
 	ParamTokenFile          = "token_file"
+	ParamTokenSealed        = "token_sealed"
 	ParamFederationID       = "federation_id"
 	ParamIdentityProviderID = "identity_provider_id"
 	ParamProjectID          = "project_id"
@@ -51,10 +52,13 @@ func (k Kind) SubjectToken() string { return strings.ReplaceAll(string(k), ".", 
 // ParamNames lists the parameters that the kind knows, required ones first.
 func (k Kind) ParamNames() []string {
 	if k == TokenRevoke {
-		return []string{ParamToken, ParamTokenFile}
+		return tokenParams()
 	}
 	return slices.Clone(idParams[k])
 }
+
+// tokenParams are the ways to hand a token over. Exactly one is used.
+func tokenParams() []string { return []string{ParamToken, ParamTokenFile, ParamTokenSealed} }
 
 // idParams are the parameters of the kinds whose target is named by ids. All are required.
 var idParams = map[Kind][]string{
@@ -67,12 +71,15 @@ var idParams = map[Kind][]string{
 // Target names what the job acts on, without any secret, for people: a fingerprint
 // for a token, a path of ids for the rest.
 func Target(kind Kind, p Params) string {
+	if p.target != "" {
+		return p.target
+	}
 	switch kind {
 	case TokenRevoke:
 		if file := p.Get(ParamTokenFile); file != "" {
 			return "file:" + file
 		}
-		return p.Secret(ParamToken).Fingerprint()
+		return p.shownSecret(ParamToken)
 	case JWKSRevoke, IDPDelete:
 		return "federation/" + p.Get(ParamFederationID) + "/idp/" + p.Get(ParamIdentityProviderID)
 	case X509Disable:

@@ -158,15 +158,20 @@ func (o *Operator) change(ctx context.Context, id string, change func(Entry) (Re
 	return Record{}, fmt.Errorf("changing job %s: %w", id, ErrConflict)
 }
 
-// params returns what the job needs to be queued anew. The record has it all but secrets,
-// which only the original event has.
+// params returns what the job needs to be queued anew. The record has it all, secrets sealed; a
+// secret that was allowed to stay in the clear only the original event has.
 func (o *Operator) params(ctx context.Context, rec *Record) (Params, error) {
-	if _, hidden := rec.Params[ParamToken]; !hidden {
+	if _, hidden := rec.Params[ParamToken]; !hidden || rec.Sealed[ParamToken] != "" {
 		raw := make(map[string]any, len(rec.Params))
 		for name, value := range rec.Params {
 			raw[name] = value
 		}
-		return NewParams(rec.Kind, raw)
+		for name, text := range rec.Sealed {
+			raw[name] = text // A secret parameter takes its sealed form as well.
+		}
+		params, err := NewParams(rec.Kind, raw)
+		params.target, params.key = rec.Target, rec.TargetKey
+		return params, err
 	}
 	params, err := o.originals.Params(ctx, rec.Events[0])
 	if errors.Is(err, ErrNotFound) {

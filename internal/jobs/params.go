@@ -29,12 +29,17 @@ var hex24 = regexp.MustCompile(`^[a-f0-9]{24}$`)
 type Params struct {
 	plain   map[string]string
 	secrets map[string]secret.Value
+	// sealed holds, by the name of a secret parameter, the form in which it may be stored. See Open and Seal.
+	sealed map[string]string
+	// target and key are what these parameters act on, for who has it from the ledger and cannot
+	// open them.
+	target, key string
 }
 
 // NewParams validates raw parameters (as decoded from JSON or YAML) for a kind. The error
 // joins one *Malformed for each mistake; its texts never repeat a value.
 func NewParams(kind Kind, raw map[string]any) (Params, error) {
-	p := Params{plain: map[string]string{}, secrets: map[string]secret.Value{}}
+	p := Params{plain: map[string]string{}, secrets: map[string]secret.Value{}, sealed: map[string]string{}}
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
 		if err := p.set(kind, name, raw[name]); err != nil {
@@ -66,10 +71,14 @@ func missing(kind Kind, raw map[string]any) []string {
 }
 
 func exactlyOneToken(raw map[string]any) error {
-	_, token := raw[ParamToken]
-	_, file := raw[ParamTokenFile]
-	if token == file {
-		return &Malformed{Field: "params", Detail: "token.revoke needs exactly one of token and token_file"}
+	given := 0
+	for _, name := range tokenParams() {
+		if _, ok := raw[name]; ok {
+			given++
+		}
+	}
+	if given != 1 {
+		return &Malformed{Field: "params", Detail: "token.revoke needs exactly one of " + strings.Join(tokenParams(), ", ")}
 	}
 	return nil
 }
@@ -89,9 +98,12 @@ func (p *Params) set(kind Kind, name string, raw any) error {
 	if detail := checkParam(name, value); detail != "" {
 		return &Malformed{Field: field, Detail: detail}
 	}
-	if name == ParamToken {
+	switch {
+	case name == ParamTokenSealed || name == ParamToken && IsSealed(value):
+		p.sealed[ParamToken] = value
+	case name == ParamToken:
 		p.secrets[name] = secret.New(value)
-	} else {
+	default:
 		p.plain[name] = value
 	}
 	return nil
@@ -100,13 +112,13 @@ func (p *Params) set(kind Kind, name string, raw any) error {
 // checkParam says what is wrong with the value of a parameter, or nothing.
 func checkParam(name, value string) string {
 	switch name {
+	case ParamTokenSealed:
+		return checkSealed(value)
 	case ParamToken:
-		if value == "" || len(value) > maxTokenBytes {
-			return fmt.Sprintf("must have 1 to %d bytes", maxTokenBytes)
+		if IsSealed(value) {
+			return checkSealed(value)
 		}
-		if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsSpace) || strings.ContainsFunc(value, unicode.IsControl) {
-			return "must not contain spaces or control characters"
-		}
+		return checkToken(value)
 	case ParamTokenFile:
 		if !filepath.IsAbs(value) {
 			return "must be an absolute path on the worker"
@@ -125,6 +137,17 @@ func checkParam(name, value string) string {
 	return ""
 }
 
+// checkToken says what is wrong with a token, or nothing.
+func checkToken(value string) string {
+	if value == "" || len(value) > maxTokenBytes {
+		return fmt.Sprintf("must have 1 to %d bytes", maxTokenBytes)
+	}
+	if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsSpace) || strings.ContainsFunc(value, unicode.IsControl) {
+		return "must not contain spaces or control characters"
+	}
+	return ""
+}
+
 // Get returns a parameter that is no secret, or "".
 func (p Params) Get(name string) string { return p.plain[name] }
 
@@ -137,23 +160,10 @@ func (p Params) Shown() map[string]string {
 	if shown == nil {
 		shown = map[string]string{}
 	}
-	for name, value := range p.secrets {
-		shown[name] = value.Fingerprint()
+	for _, name := range p.secretNames() {
+		shown[name] = p.shownSecret(name)
 	}
 	return shown
-}
-
-// Reveal returns the parameters with their secrets in the clear. Only the queue, which
-// must carry them to the worker that calls, has a use for it.
-func (p Params) Reveal() map[string]string {
-	revealed := maps.Clone(p.plain)
-	if revealed == nil {
-		revealed = map[string]string{}
-	}
-	for name, value := range p.secrets {
-		revealed[name] = value.Reveal()
-	}
-	return revealed
 }
 
 // MarshalJSON encodes what Shown returns.

@@ -53,8 +53,8 @@ func TestNewParams(t *testing.T) {
 			for name, value := range tt.raw {
 				want[name] = value.(string)
 			}
-			if diff := cmp.Diff(want, p.Reveal()); diff != "" {
-				t.Errorf("Reveal (-want +got):\n%s", diff)
+			if diff := cmp.Diff(want, p.Carried()); diff != "" {
+				t.Errorf("Carried (-want +got):\n%s", diff)
 			}
 			for name, value := range want {
 				if got := p.Get(name) + p.Secret(name).Reveal(); got != value {
@@ -81,7 +81,7 @@ func mistakes() []mistake {
 		badID    = ": must be 24 lower-case hexadecimal digits"
 		badToken = "params.token: must not contain spaces or control characters"
 		badFile  = "params.token_file: must be an absolute path on the worker"
-		oneToken = "params: token.revoke needs exactly one of token and token_file"
+		oneToken = "params: token.revoke needs exactly one of token, token_file, token_sealed"
 	)
 	token := func(v any) map[string]any { return map[string]any{"token": v} }
 	file := func(v any) map[string]any { return map[string]any{"token_file": v} }
@@ -154,7 +154,7 @@ func mistakes() []mistake {
 		},
 		{
 			name: "token as a name", kind: TokenRevoke, raw: map[string]any{"token": "x", strings.Repeat(canary, 2): ""},
-			want: "params.(a name of 64 bytes): unknown parameter; token.revoke takes token, token_file",
+			want: "params.(a name of 64 bytes): unknown parameter; token.revoke takes token, token_file, token_sealed",
 		},
 		{
 			name: "name with a newline", kind: X509Disable, raw: map[string]any{"project_id": idA, "a\nb": ""},
@@ -175,7 +175,7 @@ func TestNewParamsMistakes(t *testing.T) {
 			if len(problems) != 1 || problems[0].Error() != tt.want {
 				t.Errorf("mistakes %q, want the one %q", problems, tt.want)
 			}
-			if got := p.Reveal(); len(got) != 0 {
+			if got := p.Carried(); len(got) != 0 {
 				t.Errorf("parameters that were rejected are there: %v", p)
 			}
 			mustNotShow(t, "the error", fmt.Sprint(err))
@@ -226,12 +226,12 @@ func TestParamsHideSecrets(t *testing.T) {
 
 func TestParamsAreCopies(t *testing.T) {
 	p := mustParams(t, X509Disable, map[string]any{"project_id": idA})
-	p.Shown()["project_id"], p.Reveal()["project_id"] = "x", "x"
+	p.Shown()["project_id"], p.Carried()["project_id"] = "x", "x"
 	if got := p.Get("project_id"); got != idA {
 		t.Errorf("a caller changed a parameter to %q", got)
 	}
 	var zero Params
-	zero.Shown()["a"], zero.Reveal()["a"] = "x", "x"
+	zero.Shown()["a"], zero.Carried()["a"] = "x", "x"
 }
 
 func TestTargetOfNothing(t *testing.T) {

@@ -16,11 +16,16 @@ const (
 // Record is what the ledger keeps of a job: what was asked, tried and done. It is what
 // `job show` prints and holds no secret.
 type Record struct {
-	JobID       string            `json:"job_id"`
-	Kind        Kind              `json:"kind"`
-	Account     string            `json:"account"`
-	Target      string            `json:"target"`
-	Params      map[string]string `json:"params"` // Secrets as fingerprints.
+	JobID   string            `json:"job_id"`
+	Kind    Kind              `json:"kind"`
+	Account string            `json:"account"`
+	Target  string            `json:"target"`
+	Params  map[string]string `json:"params"` // Secrets as fingerprints.
+	// Sealed holds the sealed form of each secret parameter until the job has succeeded, so that
+	// it can be put back to work, and TargetKey the target of a job that has some. They are for
+	// the ledger alone: see Public.
+	Sealed      map[string]string `json:"sealed,omitempty"`
+	TargetKey   string            `json:"target_key,omitempty"`
 	Lane        Lane              `json:"lane"`
 	Origin      Origin            `json:"origin"`
 	Reason      string            `json:"reason,omitempty"` // Free text of the request.
@@ -106,12 +111,17 @@ type Attempt struct {
 
 // NewRecord is the record of a job that was just accepted.
 func NewRecord(j Job) Record {
-	return Record{
-		JobID: j.ID, Kind: j.Kind, Account: j.Account, Target: j.Target(), Params: j.Params.Shown(), Lane: j.Lane,
+	r := Record{
+		JobID: j.ID, Kind: j.Kind, Account: j.Account, Target: j.Target(), Params: j.Params.Shown(),
+		Sealed: j.Params.SealedForms(), Lane: j.Lane,
 		Origin: j.Origin, Reason: j.Reason, RequestedBy: j.RequestedBy, State: StateQueued,
 		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt,
 		Events: []EventRef{j.Event}, EventCount: 1, Attempts: []Attempt{},
 	}
+	if r.Sealed != nil {
+		r.TargetKey = j.TargetKey()
+	}
+	return r
 }
 
 // Done reports whether the job has its outcome.
@@ -219,6 +229,15 @@ func (r *Record) finish(now time.Time, message uint64, outcome Outcome, known Kn
 	r.FinishedAt = now
 	r.RetryAt = time.Time{}
 	r.Claim = Claim{}
+	if outcome.Success() {
+		r.Sealed = nil // Nobody needs it any more.
+	}
+}
+
+// Public is the record as it is shown and announced: without what only the ledger needs.
+func (r Record) Public() Record {
+	r.Sealed, r.TargetKey = nil, ""
+	return r
 }
 
 // adopt takes over what intake and operators may have changed on a job while a worker had claimed it.

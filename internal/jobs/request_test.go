@@ -26,7 +26,7 @@ type flat struct {
 }
 
 func flatten(r Request) flat {
-	f := flat{Request: r, Revealed: r.Params.Reveal()}
+	f := flat{Request: r, Revealed: r.Params.Carried()}
 	f.Params = Params{}
 	return f
 }

@@ -101,7 +101,7 @@ func (l *Ledger) Find(ctx context.Context, id string) (jobs.Record, error) {
 		}
 		entry, err = l.Load(ctx, into)
 	}
-	return entry.Record, err
+	return entry.Record.Public(), err
 }
 
 // Filter chooses records. Empty fields choose all.
@@ -124,7 +124,7 @@ func (l *Ledger) List(ctx context.Context, f Filter) ([]jobs.Record, error) {
 	var list []jobs.Record
 	for _, r := range all {
 		if f.chooses(&r) {
-			list = append(list, r)
+			list = append(list, r.Public())
 		}
 	}
 	slices.SortFunc(list, func(a, b jobs.Record) int {
@@ -147,7 +147,7 @@ func (f *Filter) chooses(r *jobs.Record) bool {
 
 // Watch calls found for the record of one job, now and after every change, until ctx ends.
 func (l *Ledger) Watch(ctx context.Context, id string, found func(jobs.Record)) error {
-	return l.records.Watch(ctx, id, func(_ string, r jobs.Record) { found(r) }, nil)
+	return l.records.Watch(ctx, id, func(_ string, r jobs.Record) { found(r.Public()) }, nil)
 }
 
 // Note records what an operator did to a dead letter that belongs to no job.

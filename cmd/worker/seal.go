@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"rekey/internal/app"
+	"rekey/internal/seal"
+	"rekey/internal/secret"
+)
+
+func (c *cli) keygenCommand() *cobra.Command {
+	return c.withOutput(&cobra.Command{
+		Use:   "keygen FILE|-",
+		Short: "Make a key pair for sealed values",
+		Long: `Make an X25519 key pair (a NATS curve key, "xkey") for sealed values. The private key, a seed, goes
+into a new file that only you can read, or to standard output for "-"; name the file in seal.keys of
+the workers' configuration. The public key, which is no secret, is shown: give it to whoever seals.
+
+To rotate, put the new key before the old one in seal.keys, and take the old one out when nothing
+is sealed to it any more.`,
+		Example: "  worker keygen /etc/rekey/seal.key\n  worker keygen - > seal.key",
+		Args:    want("FILE"),
+		RunE:    func(_ *cobra.Command, list []string) error { return c.keygen(list[0]) },
+	})
+}
+
+// generated is what `keygen -o json` shows.
+type generated struct {
+	PublicKey string `json:"public_key"`
+	File      string `json:"file,omitempty"`
+}
+
+func (c *cli) keygen(file string) error {
+	key, err := seal.Generate()
+	if err != nil {
+		return err
+	}
+	if file == "-" {
+		fmt.Fprintf(c.stderr, "public key: %s\n", key.ID())
+		fmt.Fprintln(c.stdout, key.Seed().Reveal())
+		return nil
+	}
+	if err := app.WriteSeed(file, key.Seed()); err != nil {
+		return fmt.Errorf("writing the private key: %w", err)
+	}
+	return c.print(generated{PublicKey: key.ID(), File: file}, func(t *tabwriter.Writer) {
+		row(t, "public key", key.ID())
+		row(t, "private key", file)
+	})
+}
+
+func (c *cli) sealCommand() *cobra.Command {
+	var key string
+	cmd := c.withOutput(c.withConfig(&cobra.Command{
+		Use:   "seal [FILE|-]",
+		Short: "Seal a secret to the workers' key",
+		Long: `Seal a secret from a file or standard input, so that only the workers can open it. What comes out
+goes into an event as params.token_sealed. White space at the end of the secret is left out.
+
+The key is --key, a public key as 'worker keygen' shows it and a worker logs it when it is ready
+(seal_key). Without it, the key is that of the configuration, where its secrets can be read.`,
+		Example: `  worker seal --key XBI26AACPSWNIJ4EDXYABK7LDRRM5LI5HDWGMGTBOOEGKM7S4KKSAGXX < token.txt
+  worker seal -c configs/demo.yaml token.txt`,
+		Args: func(cmd *cobra.Command, list []string) error {
+			if len(list) > 1 {
+				return usagef("too many arguments; the form is: %s", cmd.UseLine())
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, list []string) error {
+			return c.seal(append(list, "-")[0], key)
+		},
+	}))
+	cmd.Flags().StringVar(&key, "key", "", "public `KEY` to seal to (default: that of the configuration)")
+	return cmd
+}
+
+// sealedValue is what `seal -o json` shows.
+type sealedValue struct {
+	Sealed      string `json:"sealed"`
+	KeyID       string `json:"key_id"`
+	Fingerprint string `json:"fingerprint"` // As jobs and results show it.
+}
+
+func (c *cli) seal(file, key string) error {
+	key, err := c.sealingKey(key)
+	if err != nil {
+		return err
+	}
+	data, err := c.read(file)
+	if err != nil {
+		return err
+	}
+	value := secret.New(string(bytes.TrimSpace(data)))
+	if value.IsZero() {
+		return fmt.Errorf("%s holds nothing to seal", file)
+	}
+	text, err := seal.Seal(key, value)
+	if err != nil {
+		return err
+	}
+	result := sealedValue{Sealed: text, KeyID: key, Fingerprint: value.Fingerprint()}
+	return c.print(result, func(t *tabwriter.Writer) { _, _ = fmt.Fprintln(t, text) })
+}
+
+func (c *cli) sealingKey(key string) (string, error) {
+	if key != "" {
+		if err := seal.CheckPublic(key); err != nil {
+			return "", usagef("--key %w", err)
+		}
+		return key, nil
+	}
+	cfg, err := c.config()
+	if err != nil {
+		return "", err
+	}
+	key, err = app.SealingKey(cfg, c.lookupEnv)
+	if err != nil {
+		return "", fmt.Errorf("finding the key to seal to (--key names one): %w", err)
+	}
+	return key, nil
+}

@@ -1,0 +1,223 @@
+package jobs
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"rekey/internal/secret"
+)
+
+// sealedPrefix begins every sealed value, whatever its version.
+const sealedPrefix = "rekey-seal."
+
+// maxSealedBytes bounds a sealed token: base64 of the largest token, with its key and box.
+const maxSealedBytes = 24 << 10
+
+// Sealer keeps secrets out of what is stored. Open returns a *Malformed when the value can never
+// be opened with these keys; with any other error, nothing is known yet.
+type Sealer interface {
+	Seal(value secret.Value) (string, error)
+	Open(sealed string) (secret.Value, error)
+}
+
+// Plaintext is what becomes of a secret that an event holds in the clear.
+type Plaintext string
+
+// What can become of a secret in the clear.
+const (
+	PlaintextSeal   Plaintext = "seal"   // It is sealed before the job is stored, and the event is erased.
+	PlaintextRefuse Plaintext = "refuse" // The event is refused and erased.
+	PlaintextAllow  Plaintext = "allow"  // It is stored and carried as it came.
+)
+
+// Plaintexts lists all of them, the default first.
+func Plaintexts() []Plaintext { return []Plaintext{PlaintextSeal, PlaintextRefuse, PlaintextAllow} }
+
+// Secrets says how the secrets of events are kept.
+type Secrets struct {
+	Sealer    Sealer
+	Plaintext Plaintext
+}
+
+// secure returns the parameters as a job may be stored with them: opened, so that its target is
+// known, and with a sealed form for every secret unless the clear is allowed.
+func (s Secrets) secure(p Params) (Params, error) {
+	opened, err := p.Open(s.Sealer)
+	if err != nil {
+		return p, err
+	}
+	plain := opened.Plain()
+	switch {
+	case len(plain) == 0 || s.Plaintext == PlaintextAllow:
+		return opened, nil
+	case s.Plaintext == PlaintextRefuse:
+		return p, &Malformed{
+			Field:  "params." + plain[0],
+			Detail: "stands in the clear, which intake.plaintext refuses: seal it (worker seal) or name a file",
+		}
+	}
+	return opened.Seal(s.Sealer)
+}
+
+// IsSealed reports whether a text is meant as a sealed value. It may still be damaged.
+func IsSealed(text string) bool { return strings.HasPrefix(text, sealedPrefix) }
+
+// checkSealed says what is wrong with a sealed value, as far as that can be told without
+// opening it, or nothing.
+func checkSealed(value string) string {
+	switch {
+	case !IsSealed(value):
+		return "must be a sealed value, as worker seal makes them: those begin with " + sealedPrefix
+	case len(value) > maxSealedBytes:
+		return fmt.Sprintf("has %d bytes; the limit is %d", len(value), maxSealedBytes)
+	case strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "must not contain spaces or other characters than ASCII"
+	}
+	return ""
+}
+
+// Open returns the parameters with what is sealed opened, so that their target is that of the
+// same secret in the clear. The error is a *Malformed when it can never be opened by who has
+// these keys.
+func (p Params) Open(s Sealer) (Params, error) {
+	opened := maps.Clone(p.secrets)
+	for _, name := range slices.Sorted(maps.Keys(p.sealed)) {
+		if _, known := opened[name]; known {
+			continue
+		}
+		field := "params." + name + "_sealed"
+		value, err := s.Open(p.sealed[name])
+		if hopeless, ok := errors.AsType[*Malformed](err); ok {
+			return p, &Malformed{Field: field, Detail: hopeless.Detail}
+		}
+		if err != nil {
+			return p, fmt.Errorf("opening %s: %w", field, err)
+		}
+		if detail := checkToken(value.Reveal()); detail != "" {
+			return p, &Malformed{Field: field, Detail: "what is sealed in it " + detail}
+		}
+		if opened == nil {
+			opened = map[string]secret.Value{}
+		}
+		opened[name] = value
+	}
+	return Params{plain: p.plain, secrets: opened, sealed: p.sealed}, nil
+}
+
+// Seal returns the parameters with a sealed form for every secret.
+func (p Params) Seal(s Sealer) (Params, error) {
+	sealed := maps.Clone(p.sealed)
+	for name, value := range p.secrets {
+		if sealed[name] != "" {
+			continue
+		}
+		text, err := s.Seal(value)
+		if err != nil {
+			return p, fmt.Errorf("sealing params.%s: %w", name, err)
+		}
+		if sealed == nil {
+			sealed = map[string]string{}
+		}
+		sealed[name] = text
+	}
+	return Params{plain: p.plain, secrets: p.secrets, sealed: sealed}, nil
+}
+
+// Plain lists the secret parameters that have no sealed form.
+func (p Params) Plain() []string {
+	return slices.DeleteFunc(p.secretNames(), func(name string) bool { return p.sealed[name] != "" })
+}
+
+// Sealed returns the sealed form of a secret parameter, or "".
+func (p Params) Sealed(name string) string { return p.sealed[name] }
+
+// SealedForms returns the sealed forms by the name of their parameter, or nil when there are none.
+func (p Params) SealedForms() map[string]string {
+	if len(p.sealed) == 0 {
+		return nil
+	}
+	return maps.Clone(p.sealed)
+}
+
+// Carried returns the parameters as the queue carries them to the worker that calls: sealed
+// where there is a sealed form, and in the clear where intake.plaintext allows that.
+func (p Params) Carried() map[string]string {
+	carried := maps.Clone(p.plain)
+	if carried == nil {
+		carried = map[string]string{}
+	}
+	for _, name := range p.secretNames() {
+		if text := p.sealed[name]; text != "" {
+			carried[name+"_sealed"] = text
+		} else {
+			carried[name] = p.secrets[name].Reveal()
+		}
+	}
+	return carried
+}
+
+// Stored returns the parameters as they may be stored for good: secrets as fingerprints, and
+// sealed where there is a sealed form.
+func (p Params) Stored() map[string]string {
+	stored := p.Shown()
+	for name, text := range p.sealed {
+		stored[name+"_sealed"] = text
+	}
+	return stored
+}
+
+// secretNames lists the secret parameters, in order.
+func (p Params) secretNames() []string {
+	names := slices.Collect(maps.Keys(p.secrets))
+	for name := range p.sealed {
+		if _, known := p.secrets[name]; !known {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// shownSecret is how a secret is shown: as its fingerprint, or as one of its sealed form while
+// that is not opened.
+func (p Params) shownSecret(name string) string {
+	if value := p.secrets[name]; !value.IsZero() {
+		return value.Fingerprint()
+	}
+	if text := p.sealed[name]; text != "" {
+		sum := sha256.Sum256([]byte(text))
+		return "sealed:" + hex.EncodeToString(sum[:6])
+	}
+	return ""
+}
+
+// keyID is what the key of a sealed value is called: its public half.
+var keyID = regexp.MustCompile(`^X[A-Z2-7]{55}$`)
+
+// errNotOpened says that a job cannot be run here.
+var errNotOpened = errors.New("this worker cannot open it")
+
+// Known reports whether every secret parameter is known here: in the clear or opened.
+func (p Params) Known() bool {
+	return !slices.ContainsFunc(p.secretNames(), func(name string) bool { return p.NotOpened(name) != nil })
+}
+
+// NotOpened says, as an error, that a secret parameter is sealed and was not opened; it is nil
+// for one that was, or that is not there.
+func (p Params) NotOpened(name string) error {
+	text := p.sealed[name]
+	if value := p.secrets[name]; text == "" || !value.IsZero() {
+		return nil
+	}
+	id := "(none)"
+	if parts := strings.SplitN(text, ".", 4); len(parts) == 4 && keyID.MatchString(parts[2]) {
+		id = parts[2]
+	}
+	return fmt.Errorf("params.%s_sealed is sealed to key %s: %w", name, id, errNotOpened)
+}
