@@ -18,6 +18,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 	"rekey/internal/metrics"
+	"rekey/internal/schedule"
 	"rekey/internal/seal"
 )
 
@@ -60,6 +61,9 @@ type worker struct {
 	http     *httpserver.Server
 	prepared atomic.Bool // Streams and buckets are there.
 	stack    stack
+
+	scheduler *schedule.Scheduler
+	firer     *firer
 }
 
 // Run builds a worker and runs it until ctx ends; then it stops in order: schedules,
@@ -120,12 +124,14 @@ func (w *worker) startMetrics() error {
 		Registerer: registry, Kinds: jobs.Names(jobs.Kinds()), Lanes: jobs.Names(jobs.Lanes()),
 		Outcomes: jobs.Names(jobs.Outcomes()), Reasons: jobs.Names(jobs.Reasons()), Origins: jobs.Names(jobs.Origins()),
 		EventResults: jobs.Names(jobs.Intakes()), Operations: atlas.Operations(), Schedules: schedules,
+		Skips:   jobs.Names(schedule.Skips()),
 		Buckets: atlas.Buckets(), Version: w.Version, Revision: w.Revision,
 	})
 	if err != nil {
 		return fmt.Errorf("building the metrics: %w", err)
 	}
 	w.metrics, w.gatherer = m, registry
+	m.Reloaded(true, time.Now())
 	return nil
 }
 

@@ -15,7 +15,6 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
-	"rekey/internal/schedule"
 	"rekey/internal/seal"
 )
 
@@ -116,16 +115,6 @@ func (c *Client) secure(p jobs.Params) (jobs.Params, error) {
 		return opened, nil
 	}
 	return opened.Seal(sealer{c.keys})
-}
-
-// ScheduleState is what the fleet remembers of a schedule.
-func (c *Client) ScheduleState(ctx context.Context, name string) (schedule.State, error) {
-	store, err := openScheduleStore(ctx, c.Conn, c.Names, c.config.NATS.Replicas)
-	if err != nil {
-		return schedule.State{}, err
-	}
-	state, _, err := store.Load(ctx, name)
-	return state, err
 }
 
 // WorkerName is a name for a worker that no other in the fleet has: the host, the process

@@ -4,111 +4,174 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
+
+	"go.uber.org/zap"
 
 	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
-	"rekey/internal/kv"
 	"rekey/internal/schedule"
 )
 
-// startSchedules starts what wakes on cron.
+// intakeGrace is how long a job that a schedule asked for may be without a record and still count as unfinished: its
+// event is in the stream and waits to be taken in. One that comes to nothing must not hold up its schedule for ever.
+const intakeGrace = 5 * time.Minute
+
+// removedEvery is how often schedules are looked for that are not configured any more.
+const removedEvery = time.Minute
+
+// startSchedules starts what wakes on cron. It runs without any schedule, too: a reload may bring some.
 func (w *worker) startSchedules(s stores) error {
 	specs, err := Specs(w.Config.Schedules)
 	if err != nil {
 		return err
 	}
-	if len(specs) == 0 {
-		return nil
+	requests, err := newRequests(w.Config.Schedules)
+	if err != nil {
+		return err
 	}
-	requests := map[string]map[string]any{}
-	for _, sch := range w.Config.Schedules {
-		requests[sch.Name] = request(sch)
-	}
-	scheduler, err := schedule.New(schedule.Config{
-		Schedules: specs, Fire: &firer{conn: w.conn, names: w.names, requests: requests},
-		Store: s.schedules, Metrics: w.metrics, Logger: w.Logger,
+	w.firer = &firer{conn: w.conn, names: w.names}
+	w.firer.requests.Store(&requests)
+	w.scheduler, err = schedule.New(schedule.Config{
+		Schedules: specs, Fire: w.firer, Store: s.schedules, Jobs: unfinished{s.ledger}, Metrics: w.metrics, Logger: w.Logger,
 	})
 	if err != nil {
 		return err
 	}
-	w.background("schedules", scheduler.Run)
+	w.background("schedules", w.scheduler.Run)
+	w.background("removed schedules", func(ctx context.Context) error { return w.markRemoved(ctx, s.schedules) })
 	return nil
+}
+
+// markRemoved notes which schedules are not configured any more, now and every minute until ctx ends. Where one is
+// configured again later, it starts afresh.
+func (w *worker) markRemoved(ctx context.Context, store *scheduleStore) error {
+	ticker := time.NewTicker(removedEvery)
+	defer ticker.Stop()
+	for {
+		if err := store.markRemoved(ctx, *w.firer.requests.Load(), time.Now().UTC()); err != nil && ctx.Err() == nil {
+			w.log.Warn("looking for removed schedules", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
 }
 
 // Specs turns configured schedules into those that the scheduler runs.
 func Specs(list []config.Schedule) ([]schedule.Spec, error) {
 	specs := make([]schedule.Spec, 0, len(list))
 	for _, s := range list {
-		expr, err := schedule.Parse(s.Cron, s.TimeZone)
+		spec, err := s.Spec()
 		if err != nil {
-			return nil, fmt.Errorf("schedule %s: %w", s.Name, err)
+			return nil, err
 		}
-		specs = append(specs, schedule.Spec{
-			Name: s.Name, Expr: expr, Jitter: s.Jitter, Missed: s.Missed, MaxLate: s.MaxLate,
-		})
+		specs = append(specs, spec)
 	}
 	return specs, nil
 }
 
-// request is the request object of a schedule's events.
-func request(s config.Schedule) map[string]any {
-	req := map[string]any{"kind": string(s.Job.Kind), "params": s.Job.Params, "requested_by": "schedule " + s.Name}
+// request is what the events of a schedule ask for.
+type request struct {
+	fields map[string]any
+	parsed jobs.Request
+}
+
+// newRequest makes the request of a schedule. Where jobs of the schedule may overlap, each tick has a job of its own;
+// elsewhere a tick may join a job of somebody else that has the same target.
+func newRequest(s config.Schedule) (request, error) {
+	params := map[string]any{}
+	for name, value := range s.Job.Params {
+		params[name] = value
+	}
+	fields := map[string]any{"kind": string(s.Job.Kind), "params": params, "requested_by": "schedule " + s.Name}
 	for name, value := range map[string]string{
 		"account": s.Job.Account, "lane": string(s.Job.Lane), "reason": s.Job.Reason, "requested_by": s.Job.RequestedBy,
 	} {
 		if value != "" {
-			req[name] = value
+			fields[name] = value
 		}
 	}
-	return req
+	if s.Overlap == schedule.OverlapAllow || s.Overlap == "" {
+		fields["coalesce"] = false
+	}
+	parsed, err := jobs.ParseRequest(jobs.Document{Fields: fields})
+	if err != nil {
+		return request{}, fmt.Errorf("schedule %s: job: %w", s.Name, err)
+	}
+	return request{fields: fields, parsed: parsed}, nil
 }
+
+// jobID is the id of the job that an event with this identity makes, or "" when it hangs on a sealed token, which only
+// intake opens. Then the schedule knows of no last job.
+func (r request) jobID(source, id string) string {
+	if !r.parsed.Params.Known() {
+		return ""
+	}
+	return jobs.ID(source, id, r.parsed.Kind, r.parsed.Params)
+}
+
+// requests are those of all schedules, by name.
+type requests map[string]request
+
+func newRequests(list []config.Schedule) (requests, error) {
+	all := requests{}
+	for _, s := range list {
+		r, err := newRequest(s)
+		if err != nil {
+			return nil, err
+		}
+		all[s.Name] = r
+	}
+	return all, nil
+}
+
+// scheduleSource is the CloudEvents source of a schedule's events.
+func scheduleSource(name string) string { return "rekey/schedule/" + name }
+
+// tickID is the CloudEvents id of a tick's event.
+func tickID(tick schedule.Tick) string { return tick.At.UTC().Format(time.RFC3339) }
 
 // firer turns a tick into an event. Its identity is the schedule and the tick's time, so
 // that any number of workers make one job of it; its path is that of all events.
 type firer struct {
 	conn     *bus.Conn
 	names    bus.Names
-	requests map[string]map[string]any
+	requests atomic.Pointer[requests] // A reload changes them.
+}
+
+// Job is the id of the job that the tick's event makes.
+func (f *firer) Job(tick schedule.Tick) string {
+	return (*f.requests.Load())[tick.Schedule].jobID(scheduleSource(tick.Schedule), tickID(tick))
 }
 
 // Fire publishes the tick's event.
 func (f *firer) Fire(ctx context.Context, tick schedule.Tick) error {
-	id := tick.At.UTC().Format(time.RFC3339)
-	_, err := f.conn.PublishRequest(ctx, f.names, jobs.ClassSchedule, "rekey/schedule/"+tick.Schedule, id, f.requests[tick.Schedule])
+	r, ok := (*f.requests.Load())[tick.Schedule]
+	if !ok {
+		return fmt.Errorf("schedule %s is not configured any more", tick.Schedule)
+	}
+	_, err := f.conn.PublishRequest(ctx, f.names, jobs.ClassSchedule, scheduleSource(tick.Schedule), tickID(tick), r.fields)
 	return err
 }
 
-// scheduleStore keeps the state of every schedule in JetStream.
-type scheduleStore struct {
-	bucket *kv.Bucket[schedule.State]
+// finder looks up jobs.
+type finder interface {
+	Find(ctx context.Context, id string) (jobs.Record, error)
 }
 
-func openScheduleStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*scheduleStore, error) {
-	bucket, err := kv.Open[schedule.State](ctx, c.JetStream(), kv.Config{
-		Bucket: n.Schedules(), Description: "The last fire of every schedule.", Replicas: replicas,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &scheduleStore{bucket: bucket}, nil
-}
+// unfinished knows what became of the jobs of schedules.
+type unfinished struct{ ledger finder }
 
-// Load returns the state of a schedule, or a zero one.
-func (s *scheduleStore) Load(ctx context.Context, name string) (schedule.State, uint64, error) {
-	state, revision, err := s.bucket.Load(ctx, name)
+// Unfinished reports whether a job that was asked for at a moment has no outcome yet.
+func (u unfinished) Unfinished(ctx context.Context, id string, since time.Time) (bool, error) {
+	record, err := u.ledger.Find(ctx, id)
 	if errors.Is(err, jobs.ErrNotFound) {
-		return schedule.State{}, 0, nil
+		return time.Since(since) < intakeGrace, nil
 	}
-	return state, revision, err
-}
-
-// Save writes the state of a schedule over its revision.
-func (s *scheduleStore) Save(ctx context.Context, name string, state schedule.State, revision uint64) (uint64, error) {
-	revision, err := s.bucket.Save(ctx, name, state, revision)
-	if errors.Is(err, jobs.ErrConflict) {
-		return 0, schedule.ErrConflict
-	}
-	return revision, err
+	return err == nil && !record.Done(), err
 }

@@ -27,6 +27,9 @@ func (c *checker) schedules() {
 		c.oneOf(join(path, "missed"), string(s.Missed),
 			string(schedule.MissedSkip), string(schedule.MissedOnce), string(schedule.MissedAll))
 		c.duration(join(path, "max_late"), s.MaxLate, time.Second, 365*24*time.Hour)
+		c.oneOf(join(path, "overlap"), string(s.Overlap),
+			string(schedule.OverlapAllow), string(schedule.OverlapSkip), string(schedule.OverlapQueue))
+		c.windows(path, s)
 		c.job(join(path, "job"), s.Job)
 	}
 }
@@ -43,9 +46,12 @@ func (c *checker) expression(path, cron, zone string) {
 		return
 	}
 	if _, err := schedule.Parse(cron, zone); err != nil {
-		c.add(path, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		c.add(path, "%s", oneLine(err))
 	}
 }
+
+// oneLine writes joined errors in a line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 func (c *checker) job(path string, j Job) {
 	if c.spoilt[path] {

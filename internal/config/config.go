@@ -160,8 +160,37 @@ type Schedule struct {
 	Missed schedule.Missed `yaml:"missed"`
 	// MaxLate is the age up to which missed ticks are made up for: 1s to 8760h. Default 24h.
 	MaxLate time.Duration `yaml:"max_late"`
-	Job     Job           `yaml:"job"`
+	// Overlap is what becomes of a tick while the schedule's last job is not done: allow (default and empty), skip or queue.
+	Overlap schedule.Overlap `yaml:"overlap"`
+	// NotDuring are times in which nothing fires. Default none.
+	NotDuring []Window `yaml:"not_during"`
+	Job       Job      `yaml:"job"`
 }
+
+// Window is a time in which a schedule does not fire: either From and Until are set, or Cron and For.
+type Window struct {
+	// From and Until bound a window that comes once, as "2026-12-18", "2026-12-18 18:00" (both by the schedule's clock) or
+	// RFC 3339. Until is not a part of it.
+	From  Moment `yaml:"from"`
+	Until Moment `yaml:"until"`
+	// Cron says when a window opens that comes again and again, by the schedule's clock; see Schedule.Cron.
+	Cron string `yaml:"cron"`
+	// For is how long it stays open, by that clock: 1m to 744h.
+	For time.Duration `yaml:"for"`
+	// Ticks says what becomes of the ticks in the window: TicksSkip (default and empty) or TicksMove.
+	Ticks string `yaml:"ticks"`
+	// Reason is free text of up to 1024 bytes, shown to operators. Default empty.
+	Reason string `yaml:"reason"`
+}
+
+// What becomes of the ticks in a window.
+const (
+	TicksSkip = "skip" // They are left out.
+	TicksMove = "move" // The last of them fires at the end of the window.
+)
+
+// Moment is a date, with or without a time.
+type Moment string
 
 // Job is what a schedule asks for; the fields are those of an event.
 type Job struct {
@@ -215,7 +244,7 @@ func Default() *Config {
 
 // setDefaults prepares a schedule for what the file says about it.
 func (s *Schedule) setDefaults() {
-	s.TimeZone, s.Missed, s.MaxLate = "UTC", schedule.MissedOnce, 24*time.Hour
+	s.TimeZone, s.Missed, s.MaxLate, s.Overlap = "UTC", schedule.MissedOnce, 24*time.Hour, schedule.OverlapAllow
 }
 
 // fillEmpty replaces texts that were set to "" where that means the default. Elsewhere ""
@@ -235,5 +264,9 @@ func (c *Config) fillEmpty() {
 		s := &c.Schedules[i]
 		s.TimeZone = cmp.Or(s.TimeZone, defaults.TimeZone)
 		s.Missed = cmp.Or(s.Missed, defaults.Missed)
+		s.Overlap = cmp.Or(s.Overlap, defaults.Overlap)
+		for j := range s.NotDuring {
+			s.NotDuring[j].Ticks = cmp.Or(s.NotDuring[j].Ticks, TicksSkip)
+		}
 	}
 }

@@ -20,6 +20,7 @@ const aliasMessage = "aliases (*name) are not supported: write the value out"
 var (
 	durationType = reflect.TypeFor[time.Duration]()
 	refType      = reflect.TypeFor[secret.Ref]()
+	momentType   = reflect.TypeFor[Moment]()
 )
 
 // decoder moves the nodes of a YAML document into a Config that holds the defaults. The
@@ -182,7 +183,7 @@ func (d *decoder) text(path string, node *yaml.Node, out reflect.Value) {
 	switch {
 	case node.Kind != yaml.ScalarNode:
 		d.add(path, "must be a string, not %s", describe(node))
-	case node.ShortTag() != "!!str":
+	case node.ShortTag() != "!!str" && (node.ShortTag() != "!!timestamp" || out.Type() != momentType):
 		d.add(path, "must be a string, not %s: put it in quotes", describe(node))
 	case strings.ContainsFunc(node.Value, unicode.IsControl):
 		d.add(path, "must be one line without control characters")

@@ -94,6 +94,10 @@ schedules:
     jitter: 5m
     missed: all
     max_late: 2h
+    overlap: queue
+    not_during:
+      - {from: 2026-12-18, until: "2027-01-04 06:00", ticks: move, reason: freeze}
+      - {cron: "0 8 * * 1-5", for: 10h}
     job:
       kind: jwks.revoke
       account: security
@@ -134,14 +138,18 @@ func wantEverything() *config.Config {
 		Schedules: []config.Schedule{
 			{
 				Name: "weekly", Cron: "0 3 * * 0", TimeZone: "Europe/Berlin", Jitter: 5 * time.Minute,
-				Missed: schedule.MissedAll, MaxLate: 2 * time.Hour,
+				Missed: schedule.MissedAll, MaxLate: 2 * time.Hour, Overlap: schedule.OverlapQueue,
+				NotDuring: []config.Window{
+					{From: "2026-12-18", Until: "2027-01-04 06:00", Ticks: config.TicksMove, Reason: "freeze"},
+					{Cron: "0 8 * * 1-5", For: 10 * time.Hour, Ticks: config.TicksSkip},
+				},
 				Job: config.Job{
 					Kind: "jwks.revoke", Account: "security", Lane: "bulk", Reason: "because", RequestedBy: "me",
 					Params: map[string]string{"federation_id": id, "identity_provider_id": "012345678901234567890123"},
 				},
 			},
 			{
-				Name: "six-hourly", Cron: "@every 6h", TimeZone: "UTC", Missed: schedule.MissedOnce, MaxLate: 24 * time.Hour,
+				Name: "six-hourly", Cron: "@every 6h", TimeZone: "UTC", Missed: schedule.MissedOnce, MaxLate: 24 * time.Hour, Overlap: schedule.OverlapAllow,
 				Job: config.Job{Kind: "token.revoke", Account: "legacy", Params: map[string]string{"token_file": "/run/t"}},
 			},
 		},

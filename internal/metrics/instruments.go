@@ -21,6 +21,7 @@ func (m *Metrics) build(f promauto.Factory) {
 	m.buildAtlas(f)
 	m.buildQueues(f)
 	m.buildSchedules(f)
+	m.buildReload(f)
 	m.buildNATS(f)
 	m.PartFailures = f.NewCounterVec(counter("part_failures_total",
 		"Times that a part of the worker failed and was started again."),
@@ -91,8 +92,22 @@ func (m *Metrics) buildSchedules(f promauto.Factory) {
 		"Unix time at which a schedule fires next, in seconds; 0 means that no time is set."),
 		[]string{"schedule"})
 	m.ScheduleMisses = f.NewCounterVec(counter("schedule_missed_total",
-		"Ticks of a schedule that passed while no worker ran."),
+		"Ticks of a schedule that were not run, because no worker ran or none could fire them in time."),
 		[]string{"schedule"})
+	m.ScheduleSkips = f.NewCounterVec(counter("schedule_skipped_total",
+		"Ticks of a schedule that were left out on purpose, by why."),
+		[]string{"schedule", "reason"})
+	m.SchedulePauses = f.NewGaugeVec(gauge("schedule_paused", "",
+		"Whether an operator has paused a schedule: 1 if so, 0 if not."),
+		[]string{"schedule"})
+}
+
+// buildReload makes what shows whether the configuration that runs is the one in the file.
+func (m *Metrics) buildReload(f promauto.Factory) {
+	m.ReloadSuccessful = f.NewGauge(gauge("config_last_reload_successful", "",
+		"Whether the configuration was read and taken over when it was last to be: 1 if so, 0 if not."))
+	m.ReloadSuccessTime = f.NewGauge(gauge("config_last_reload_success_timestamp_seconds", seconds,
+		"Unix time at which the configuration was last taken over, in seconds."))
 }
 
 // buildNATS makes what shows the connection to NATS.
@@ -133,15 +148,24 @@ func (m *Metrics) createSeries() {
 		m.AtlasBucketTokens.WithLabelValues(bucket)
 	}
 	for _, schedule := range l.schedules.start() {
-		m.ScheduleLastFire.WithLabelValues(schedule)
-		m.ScheduleNextFire.WithLabelValues(schedule)
-		m.ScheduleMisses.WithLabelValues(schedule)
+		m.createSchedule(schedule)
 	}
 	for _, stream := range l.streams.start() {
 		m.NATSPublishRefused.WithLabelValues(stream)
 	}
 	for _, part := range l.parts.start() {
 		m.PartFailures.WithLabelValues(part)
+	}
+}
+
+// createSchedule brings the series of one schedule to life.
+func (m *Metrics) createSchedule(schedule string) {
+	m.ScheduleLastFire.WithLabelValues(schedule)
+	m.ScheduleNextFire.WithLabelValues(schedule)
+	m.ScheduleMisses.WithLabelValues(schedule)
+	m.SchedulePauses.WithLabelValues(schedule)
+	for _, reason := range m.labels.skips.start() {
+		m.ScheduleSkips.WithLabelValues(schedule, reason)
 	}
 }
 

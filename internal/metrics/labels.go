@@ -56,7 +56,7 @@ func (s set) start() []string {
 // labels are the closed sets of all labels.
 type labels struct {
 	kinds, lanes, outcomes, reasons, origins, eventResults set
-	operations, schedules, buckets, streams, parts         set
+	operations, schedules, skips, buckets, streams, parts  set
 }
 
 // newLabels checks all sets and reports every mistake at once.
@@ -82,6 +82,7 @@ func newLabels(cfg Config) (labels, error) {
 		{"result", cfg.EventResults, &l.eventResults},
 		{"operation", cfg.Operations, &l.operations},
 		{"schedule", cfg.Schedules, &l.schedules},
+		{"reason", cfg.Skips, &l.skips},
 		{"bucket", cfg.Buckets, &l.buckets},
 		{"stream", cfg.Streams, &l.streams},
 		{"part", cfg.Parts, &l.parts},

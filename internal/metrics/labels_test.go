@@ -18,28 +18,32 @@ import (
 func designed() map[string]shape {
 	counter, gauge, histogram := dto.MetricType_COUNTER, dto.MetricType_GAUGE, dto.MetricType_HISTOGRAM
 	return map[string]shape{
-		"rekey_events_received_total":                {counter, []string{"result"}},
-		"rekey_jobs_enqueued_total":                  {counter, []string{"kind", "lane", "origin"}},
-		"rekey_jobs_finished_total":                  {counter, []string{"kind", "outcome"}},
-		"rekey_job_duration_seconds":                 {histogram, []string{"kind", "outcome"}},
-		"rekey_job_attempts_total":                   {counter, []string{"kind", "reason"}},
-		"rekey_job_first_attempt_delay_seconds":      {histogram, []string{"lane"}},
-		"rekey_atlas_requests_total":                 {counter, []string{"code", "operation"}},
-		"rekey_atlas_request_duration_seconds":       {histogram, []string{"operation"}},
-		"rekey_atlas_retry_after_seconds":            {histogram, []string{"operation"}},
-		"rekey_atlas_bucket_tokens":                  {gauge, []string{"bucket"}},
-		"rekey_queue_pending":                        {gauge, []string{"lane"}},
-		"rekey_queue_waiting":                        {gauge, nil},
-		"rekey_queue_oldest_seconds":                 {gauge, []string{"lane"}},
-		"rekey_dead_letters":                         {gauge, nil},
-		"rekey_schedule_last_fire_timestamp_seconds": {gauge, []string{"schedule"}},
-		"rekey_schedule_next_fire_timestamp_seconds": {gauge, []string{"schedule"}},
-		"rekey_schedule_missed_total":                {counter, []string{"schedule"}},
-		"rekey_nats_connected":                       {gauge, nil},
-		"rekey_nats_reconnects_total":                {counter, nil},
-		"rekey_nats_publish_refused_total":           {counter, []string{"stream"}},
-		"rekey_part_failures_total":                  {counter, []string{"part"}},
-		"rekey_build_info":                           {gauge, []string{"goversion", "revision", "version"}},
+		"rekey_events_received_total":                        {counter, []string{"result"}},
+		"rekey_jobs_enqueued_total":                          {counter, []string{"kind", "lane", "origin"}},
+		"rekey_jobs_finished_total":                          {counter, []string{"kind", "outcome"}},
+		"rekey_job_duration_seconds":                         {histogram, []string{"kind", "outcome"}},
+		"rekey_job_attempts_total":                           {counter, []string{"kind", "reason"}},
+		"rekey_job_first_attempt_delay_seconds":              {histogram, []string{"lane"}},
+		"rekey_atlas_requests_total":                         {counter, []string{"code", "operation"}},
+		"rekey_atlas_request_duration_seconds":               {histogram, []string{"operation"}},
+		"rekey_atlas_retry_after_seconds":                    {histogram, []string{"operation"}},
+		"rekey_atlas_bucket_tokens":                          {gauge, []string{"bucket"}},
+		"rekey_queue_pending":                                {gauge, []string{"lane"}},
+		"rekey_queue_waiting":                                {gauge, nil},
+		"rekey_queue_oldest_seconds":                         {gauge, []string{"lane"}},
+		"rekey_dead_letters":                                 {gauge, nil},
+		"rekey_schedule_last_fire_timestamp_seconds":         {gauge, []string{"schedule"}},
+		"rekey_schedule_next_fire_timestamp_seconds":         {gauge, []string{"schedule"}},
+		"rekey_schedule_missed_total":                        {counter, []string{"schedule"}},
+		"rekey_schedule_skipped_total":                       {counter, []string{"reason", "schedule"}},
+		"rekey_schedule_paused":                              {gauge, []string{"schedule"}},
+		"rekey_config_last_reload_successful":                {gauge, nil},
+		"rekey_config_last_reload_success_timestamp_seconds": {gauge, nil},
+		"rekey_nats_connected":                               {gauge, nil},
+		"rekey_nats_reconnects_total":                        {counter, nil},
+		"rekey_nats_publish_refused_total":                   {counter, []string{"stream"}},
+		"rekey_part_failures_total":                          {counter, []string{"part"}},
+		"rekey_build_info":                                   {gauge, []string{"goversion", "revision", "version"}},
 	}
 }
 
@@ -135,6 +139,8 @@ func TestForeignLabels(t *testing.T) {
 		m.ScheduleFired(x, time.Unix(flood, 0))
 		m.ScheduleNext(x, time.Unix(flood, 0))
 		m.ScheduleMissed(x, 1)
+		m.ScheduleSkipped(x, x)
+		m.SchedulePaused(x, true)
 		m.PublishRefused(x)
 		m.PartFailed(x)
 	}
@@ -142,6 +148,10 @@ func TestForeignLabels(t *testing.T) {
 	for name, s := range designed() {
 		if len(s.Labels) == 0 || name == "rekey_build_info" {
 			continue
+		}
+		want := float64(flood)
+		if name == "rekey_schedule_paused" {
+			want = 1 // It only knows yes and no.
 		}
 		t.Run(name, func(t *testing.T) {
 			if after[name] != before[name]+1 {
@@ -151,8 +161,8 @@ func TestForeignLabels(t *testing.T) {
 			for _, label := range s.Labels {
 				all[label] = "other"
 			}
-			if got := value(findMetric(t, reg, name, all)); got != flood {
-				t.Errorf("other = %v, want %d", got, flood)
+			if got := value(findMetric(t, reg, name, all)); got != want {
+				t.Errorf("other = %v, want %v", got, want)
 			}
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -45,8 +46,10 @@ type Config struct {
 	EventResults []string
 	// Operations are the calls to the Atlas API.
 	Operations []string
-	// Schedules are the configured names of the schedules.
+	// Schedules are the configured names of the schedules. SetSchedules changes them.
 	Schedules []string
+	// Skips are the reasons for which a tick of a schedule is left out on purpose, such as "paused".
+	Skips []string
 	// Buckets are the names of the rate buckets of the Atlas API.
 	Buckets []string
 	// Streams are the names of the streams and buckets in NATS that a worker writes to.
@@ -100,6 +103,15 @@ type Metrics struct {
 	ScheduleNextFire *prometheus.GaugeVec
 	// ScheduleMisses is rekey_schedule_missed_total{schedule}.
 	ScheduleMisses *prometheus.CounterVec
+	// ScheduleSkips is rekey_schedule_skipped_total{schedule,reason}.
+	ScheduleSkips *prometheus.CounterVec
+	// SchedulePauses is rekey_schedule_paused{schedule}.
+	SchedulePauses *prometheus.GaugeVec
+
+	// ReloadSuccessful is rekey_config_last_reload_successful.
+	ReloadSuccessful prometheus.Gauge
+	// ReloadSuccessTime is rekey_config_last_reload_success_timestamp_seconds.
+	ReloadSuccessTime prometheus.Gauge
 
 	// NATSConnected is rekey_nats_connected.
 	NATSConnected prometheus.Gauge
@@ -113,6 +125,8 @@ type Metrics struct {
 	BuildInfo *prometheus.GaugeVec
 
 	labels labels
+	// schedules is the closed set of the label schedule, which a reload changes.
+	schedules atomic.Pointer[set]
 }
 
 // New registers all instruments and creates their series at 0. It fails when the Registerer is
@@ -128,6 +142,7 @@ func New(cfg Config) (*Metrics, error) {
 	}
 	reg := &registrar{Registerer: cfg.Registerer}
 	m := &Metrics{labels: closed}
+	m.schedules.Store(&closed.schedules)
 	m.build(promauto.With(reg))
 	if err := reg.settle(); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)

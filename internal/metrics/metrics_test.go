@@ -29,6 +29,7 @@ func smallConfig(reg prometheus.Registerer) metrics.Config {
 		EventResults: []string{"accepted", "malformed"},
 		Operations:   []string{"revoke_jwks"},
 		Schedules:    []string{"weekly"},
+		Skips:        []string{"overlap", "paused"},
 		Buckets:      []string{"admin"},
 		Streams:      []string{"JOBS", "RESULTS"},
 		Parts:        []string{"intake"},
@@ -64,6 +65,10 @@ func useAll(m *metrics.Metrics) {
 	m.ScheduleFired("weekly", time.UnixMilli(1_700_000_000_500))
 	m.ScheduleNext("weekly", time.Unix(1_700_604_800, 0))
 	m.ScheduleMissed("weekly", 2)
+	m.ScheduleSkipped("weekly", "paused")
+	m.SchedulePaused("weekly", true)
+	m.Reloaded(true, time.Unix(1_700_000_000, 0))
+	m.Reloaded(false, time.Unix(1_700_000_001, 0))
 	m.SetNATSConnected(true)
 	m.NATSReconnected()
 	m.PublishRefused("RESULTS")
@@ -150,6 +155,7 @@ func TestOpenMetrics(t *testing.T) {
 		"rekey_atlas_bucket_tokens tokens",
 		"rekey_atlas_request_duration_seconds seconds",
 		"rekey_atlas_retry_after_seconds seconds",
+		"rekey_config_last_reload_success_timestamp_seconds seconds",
 		"rekey_job_duration_seconds seconds",
 		"rekey_job_first_attempt_delay_seconds seconds",
 		"rekey_queue_oldest_seconds seconds",

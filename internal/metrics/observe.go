@@ -1,6 +1,12 @@
 package metrics
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // EventReceived counts one event from NATS by what became of it.
 func (m *Metrics) EventReceived(result string) {
@@ -104,7 +110,7 @@ func (m *Metrics) ScheduleFired(name string, at time.Time) {
 	if m == nil {
 		return
 	}
-	m.ScheduleLastFire.WithLabelValues(m.labels.schedules.bound(name)).Set(unixSeconds(at))
+	m.ScheduleLastFire.WithLabelValues(m.schedules.Load().bound(name)).Set(unixSeconds(at))
 }
 
 // ScheduleNext sets when a schedule fires next; the zero time means that it does not.
@@ -112,15 +118,70 @@ func (m *Metrics) ScheduleNext(name string, at time.Time) {
 	if m == nil {
 		return
 	}
-	m.ScheduleNextFire.WithLabelValues(m.labels.schedules.bound(name)).Set(unixSeconds(at))
+	m.ScheduleNextFire.WithLabelValues(m.schedules.Load().bound(name)).Set(unixSeconds(at))
 }
 
-// ScheduleMissed counts n ticks that passed while no worker ran; an n below 1 counts nothing.
+// ScheduleMissed counts n ticks that were not run; an n below 1 counts nothing.
 func (m *Metrics) ScheduleMissed(name string, n int) {
 	if m == nil || n < 1 {
 		return
 	}
-	m.ScheduleMisses.WithLabelValues(m.labels.schedules.bound(name)).Add(float64(n))
+	m.ScheduleMisses.WithLabelValues(m.schedules.Load().bound(name)).Add(float64(n))
+}
+
+// ScheduleSkipped counts one tick that was left out on purpose.
+func (m *Metrics) ScheduleSkipped(name, reason string) {
+	if m == nil {
+		return
+	}
+	m.ScheduleSkips.WithLabelValues(m.schedules.Load().bound(name), m.labels.skips.bound(reason)).Inc()
+}
+
+// SchedulePaused says whether a schedule is paused.
+func (m *Metrics) SchedulePaused(name string, paused bool) {
+	if m == nil {
+		return
+	}
+	m.SchedulePauses.WithLabelValues(m.schedules.Load().bound(name)).Set(boolean(paused))
+}
+
+// SetSchedules makes names the configured schedules. The series of new ones begin at 0, those of schedules that are
+// gone disappear, the others go on. It fails, and changes nothing, when the names are not as [Config] demands.
+func (m *Metrics) SetSchedules(names []string) error {
+	if m == nil {
+		return nil
+	}
+	next, err := newSet("schedule", names)
+	if err != nil {
+		return fmt.Errorf("changing the schedules' metrics: %w", err)
+	}
+	before := m.schedules.Swap(&next)
+	for _, name := range before.start() {
+		if slices.Contains(next.start(), name) {
+			continue
+		}
+		gone := prometheus.Labels{"schedule": name}
+		for _, vec := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
+			m.ScheduleLastFire, m.ScheduleNextFire, m.ScheduleMisses, m.ScheduleSkips, m.SchedulePauses,
+		} {
+			vec.DeletePartialMatch(gone)
+		}
+	}
+	for _, name := range next.start() {
+		m.createSchedule(name)
+	}
+	return nil
+}
+
+// Reloaded says whether the configuration could be taken over at a moment, at the start or later.
+func (m *Metrics) Reloaded(ok bool, at time.Time) {
+	if m == nil {
+		return
+	}
+	m.ReloadSuccessful.Set(boolean(ok))
+	if ok {
+		m.ReloadSuccessTime.Set(unixSeconds(at))
+	}
 }
 
 // SetNATSConnected says whether the worker is connected to NATS.
@@ -128,11 +189,7 @@ func (m *Metrics) SetNATSConnected(connected bool) {
 	if m == nil {
 		return
 	}
-	value := 0.0
-	if connected {
-		value = 1
-	}
-	m.NATSConnected.Set(value)
+	m.NATSConnected.Set(boolean(connected))
 }
 
 // NATSReconnected counts one lost connection to NATS that was made again.
@@ -157,6 +214,13 @@ func (m *Metrics) PartFailed(part string) {
 		return
 	}
 	m.PartFailures.WithLabelValues(m.labels.parts.bound(part)).Inc()
+}
+
+func boolean(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // elapsed returns d in seconds, and 0 for a negative d: jobs are accepted on one machine and

@@ -103,7 +103,7 @@ rekey_schedule_last_fire_timestamp_seconds{schedule="weekly"} 1.7000000005e+09
 rekey_schedule_next_fire_timestamp_seconds{schedule="weekly"} 1.7006048e+09
 `},
 		{"rekey_schedule_missed_total", `
-# HELP rekey_schedule_missed_total Ticks of a schedule that passed while no worker ran.
+# HELP rekey_schedule_missed_total Ticks of a schedule that were not run, because no worker ran or none could fire them in time.
 # TYPE rekey_schedule_missed_total counter
 rekey_schedule_missed_total{schedule="weekly"} 2
 `},
@@ -122,6 +122,27 @@ rekey_nats_reconnects_total 1
 # TYPE rekey_nats_publish_refused_total counter
 rekey_nats_publish_refused_total{stream="JOBS"} 0
 rekey_nats_publish_refused_total{stream="RESULTS"} 1
+`},
+		{"rekey_schedule_skipped_total", `
+# HELP rekey_schedule_skipped_total Ticks of a schedule that were left out on purpose, by why.
+# TYPE rekey_schedule_skipped_total counter
+rekey_schedule_skipped_total{reason="overlap",schedule="weekly"} 0
+rekey_schedule_skipped_total{reason="paused",schedule="weekly"} 1
+`},
+		{"rekey_schedule_paused", `
+# HELP rekey_schedule_paused Whether an operator has paused a schedule: 1 if so, 0 if not.
+# TYPE rekey_schedule_paused gauge
+rekey_schedule_paused{schedule="weekly"} 1
+`},
+		{"rekey_config_last_reload_successful", `
+# HELP rekey_config_last_reload_successful Whether the configuration was read and taken over when it was last to be: 1 if so, 0 if not.
+# TYPE rekey_config_last_reload_successful gauge
+rekey_config_last_reload_successful 0
+`},
+		{"rekey_config_last_reload_success_timestamp_seconds", `
+# HELP rekey_config_last_reload_success_timestamp_seconds Unix time at which the configuration was last taken over, in seconds.
+# TYPE rekey_config_last_reload_success_timestamp_seconds gauge
+rekey_config_last_reload_success_timestamp_seconds 1.7e+09
 `},
 		{"rekey_part_failures_total", `
 # HELP rekey_part_failures_total Times that a part of the worker failed and was started again.

@@ -1,9 +1,12 @@
 package schedule
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -71,7 +74,7 @@ func (m *memoryStore) check(ctx context.Context, call string) error {
 	return m.fail(call)
 }
 
-// state returns what is stored.
+// state returns what is stored, without the decisions and jobs.
 func (m *memoryStore) state(t *testing.T, name string) State {
 	t.Helper()
 	m.mu.Lock()
@@ -80,6 +83,7 @@ func (m *memoryStore) state(t *testing.T, name string) State {
 	if err := json.Unmarshal(m.records[name].text, &state); err != nil {
 		t.Fatalf("reading the stored state of %s: %v", name, err)
 	}
+	state.Recent, state.LastJob, state.LastJobAt = nil, "", time.Time{}
 	return state
 }
 
@@ -91,18 +95,23 @@ func (m *memoryStore) put(t *testing.T, name string, state State) {
 	}
 }
 
-// notebook is a Firer and a Recorder that writes everything down.
+// notebook is a Firer, a Recorder and a Jobs that writes everything down.
 type notebook struct {
 	// fail, if set, may make an attempt fail.
 	fail func(ctx context.Context, tick Tick) error
+	// unfinished, if set, says which jobs have no outcome yet.
+	unfinished func(id string) (bool, error)
 
 	// mu guards the rest.
 	mu sync.Mutex
 	// attempts and fired have lines "schedule tick @ time of the call".
 	attempts, fired []string
 	// ticks are the nominal times of what fired.
-	ticks      []time.Time
-	missed     map[string]int
+	ticks  []time.Time
+	missed map[string]int
+	// skipped has lines "schedule reason".
+	skipped    []string
+	paused     map[string]bool
 	last, next map[string]time.Time
 }
 
@@ -123,6 +132,30 @@ func (n *notebook) Fire(ctx context.Context, tick Tick) error {
 	n.fired = append(n.fired, line)
 	n.ticks = append(n.ticks, tick.At)
 	return nil
+}
+
+func (n *notebook) Job(tick Tick) string { return tick.Schedule + " " + tick.At.Format("15:04") }
+
+func (n *notebook) Unfinished(_ context.Context, id string, _ time.Time) (bool, error) {
+	if n.unfinished == nil {
+		return false, nil
+	}
+	return n.unfinished(id)
+}
+
+func (n *notebook) ScheduleSkipped(name, reason string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.skipped = append(n.skipped, name+" "+reason)
+}
+
+func (n *notebook) SchedulePaused(name string, paused bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.paused == nil {
+		n.paused = map[string]bool{}
+	}
+	n.paused[name] = paused
 }
 
 func (n *notebook) ScheduleFired(name string, at time.Time) { n.set(&n.last, name, at) }
@@ -150,7 +183,7 @@ func (n *notebook) set(times *map[string]time.Time, name string, at time.Time) {
 // build returns a scheduler that uses the two fakes.
 func build(t *testing.T, store *memoryStore, notes *notebook, specs ...Spec) *Scheduler {
 	t.Helper()
-	s, err := New(Config{Schedules: specs, Fire: notes, Store: store, Metrics: notes, Logger: zap.NewNop()})
+	s, err := New(Config{Schedules: specs, Fire: notes, Store: store, Jobs: notes, Metrics: notes, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,4 +205,26 @@ func runFor(t *testing.T, d time.Duration, schedulers ...*Scheduler) {
 	}
 	running.Wait()
 	synctest.Wait()
+}
+
+// wait lets time pass. Call it in a bubble.
+func wait(t *testing.T, d time.Duration) {
+	t.Helper()
+	if err := sleep(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// union returns what any of the workers fired, each once, by the time of the call.
+func union(all ...*notebook) []string {
+	var fired []string
+	for _, notes := range all {
+		fired = append(fired, notes.fired...)
+	}
+	slices.SortFunc(fired, func(a, b string) int {
+		_, atA, _ := strings.Cut(a, "@")
+		_, atB, _ := strings.Cut(b, "@")
+		return cmp.Or(strings.Compare(atA, atB), strings.Compare(a, b))
+	})
+	return slices.Compact(fired)
 }

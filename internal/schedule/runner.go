@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,12 +16,16 @@ const (
 	longestNap = 30 * time.Second
 	// onTime is how late a tick may come to its turn before it counts as missed.
 	onTime = time.Minute
+	// othersTurn is how old a single tick must be before it counts as missed: another worker may be firing it.
+	othersTurn = 2 * time.Second
+	// queuePoll is how often a queued tick looks whether its turn has come.
+	queuePoll = time.Second
 	// firstDelay and longestDelay bound the time between two attempts, which doubles.
 	firstDelay, longestDelay = time.Second, time.Minute
 	// fireLimit and storeLimit bound one call, so that one that hangs is attempted again.
 	fireLimit, storeLimit = 30 * time.Second, 5 * time.Second
-	// saveAttempts bounds the race with other workers for the record. The loser saves with the next tick.
-	saveAttempts = 5
+	// saveAttempts bounds the race with other workers for the record.
+	saveAttempts = 16
 )
 
 // errTooLate tells that a tick was given up.
@@ -31,26 +36,37 @@ type runner struct {
 	spec    Spec
 	fire    Firer
 	store   Store
+	jobs    Jobs
 	metrics Recorder
 	log     *zap.Logger
+	now     func() time.Time
 
-	state    State
-	revision uint64
-	// unsaved says that the store does not have state yet.
-	unsaved bool
+	// since is when the schedule was first seen as it is, by any worker.
+	since time.Time
+	// cursor is the nominal time up to which this worker has dealt with the ticks. It is set by open, or by the runner
+	// before this one when the schedule was changed in small ways while it ran.
+	cursor time.Time
+	// unsaved are ticks that have fired and that the store does not know of yet.
+	unsaved []Tick
 
-	// mu guards last and next, which Status reads.
+	// mu guards last, next and paused, which Status reads.
 	mu         sync.Mutex
 	last, next time.Time
+	paused     bool
 }
 
 // run fires the ticks of the schedule until ctx is done.
-func (r *runner) run(ctx context.Context, started time.Time) {
-	r.metrics.ScheduleMissed(r.spec.Name, 0)
+func (r *runner) run(ctx context.Context) {
+	started := r.now()
+	inherited := !r.cursor.IsZero()
 	if err := r.open(ctx, started); err != nil {
 		return // ctx is done.
 	}
-	for cutoff := started; ; cutoff = wallClock() {
+	if inherited {
+		// The runner before this one has been on time: what comes due in between is late by a moment, not missed.
+		started = r.cursor
+	}
+	for cutoff := started; ; cutoff = r.now() {
 		if err := r.catchUp(ctx, cutoff); err != nil {
 			return // ctx is done.
 		}
@@ -62,71 +78,86 @@ func (r *runner) run(ctx context.Context, started time.Time) {
 
 // open takes up the schedule where the store says that it stands.
 func (r *runner) open(ctx context.Context, started time.Time) error {
-	stored, revision, err := r.load(ctx)
-	for attempt := 1; err != nil; attempt++ {
-		r.complain(attempt, "loading the state of a schedule", err)
-		if err := sleep(ctx, retryDelay(attempt)); err != nil {
-			return err
+	return r.insist(ctx, "taking up a schedule", func() error {
+		r.since = started // As long as nothing else is known, it begins now.
+		err := r.changeFrom(ctx, true, func(s *State, fresh bool) bool {
+			if !fresh {
+				r.since = s.Since
+			}
+			// A cursor that was handed over knows better than the store what this worker has done.
+			if r.cursor.IsZero() {
+				r.cursor = earlier(s.Settled, started)
+			}
+			r.observe(s)
+			if fresh {
+				r.log.Info("schedule begins", zap.String("cron", r.spec.Expr.String()), zap.String("time_zone", r.spec.Expr.Zone()))
+			}
+			return fresh
+		})
+		if err != nil && !errors.Is(err, errUnread) && !errors.Is(err, ErrConflict) {
+			r.complainOfStore(err)
+			return nil // It is saved with the first tick.
 		}
-		stored, revision, err = r.load(ctx)
-	}
-	r.revision = revision
-	fingerprint := r.spec.Expr.fingerprint()
-	if stored.Fingerprint != fingerprint || stored.Settled.IsZero() {
-		if stored.Fingerprint != "" {
-			r.log.Info("schedule changed, it starts afresh",
-				zap.String("was", stored.Fingerprint), zap.String("is", fingerprint))
-		}
-		r.state = State{Settled: started, Since: started, Fingerprint: fingerprint}
-		r.save(ctx)
-	} else {
-		r.state = stored.notAhead(wallClock())
-	}
-	if !r.state.LastFire.IsZero() {
-		r.metrics.ScheduleFired(r.spec.Name, r.state.LastFire)
-	}
-	return nil
+		return err
+	})
 }
 
 // catchUp deals with the ticks that were due by cutoff and have not fired. Its error means that ctx is done.
 func (r *runner) catchUp(ctx context.Context, cutoff time.Time) error {
-	count, missed := r.spec.overdue(r.state.Settled, cutoff)
+	count, ticks := r.spec.overdue(r.cursor, cutoff)
 	if count == 0 {
 		return nil
 	}
-	ticks := r.spec.makeUp(missed, wallClock())
-	r.metrics.ScheduleMissed(r.spec.Name, count)
-	r.log.Warn("ticks were missed", zap.Int("missed", count), zap.Int("made_up", len(ticks)),
-		zap.String("policy", string(r.spec.Missed)), zap.Time("latest", missed[len(missed)-1].At))
-	for _, tick := range ticks {
-		// Another worker may have caught up faster.
-		if !tick.At.After(r.state.Settled) {
-			continue
-		}
-		if err := r.fireTick(ctx, tick); err != nil && !errors.Is(err, errTooLate) {
+	if count == 1 {
+		if err := sleep(ctx, ticks[0].Due.Add(othersTurn).Sub(r.now())); err != nil {
 			return err
 		}
 	}
-	r.settle(ctx, missed[len(missed)-1].At)
+	var p passage
+	err := r.insist(ctx, "passing over missed ticks", func() error {
+		return r.change(ctx, func(s *State, _ bool) bool {
+			p = s.pass(r.spec, r.cursor, cutoff, r.now())
+			return p.missed > 0 || p.skipped > 0
+		})
+	})
+	if err != nil {
+		return err
+	}
+	r.tellPassage(p)
+	for _, tick := range p.rest {
+		if err := r.handle(ctx, tick); err != nil {
+			return err
+		}
+	}
+	r.cursor = later(r.cursor, p.end)
 	return nil
+}
+
+// tellPassage counts and logs what was passed over and what is made up for.
+func (r *runner) tellPassage(p passage) {
+	r.metrics.ScheduleMissed(r.spec.Name, p.missed)
+	for range p.skipped {
+		r.metrics.ScheduleSkipped(r.spec.Name, string(VerdictBlackout))
+	}
+	if p.missed+len(p.rest) > 0 {
+		r.log.Warn("ticks were missed", zap.Int("not_run", p.missed), zap.Int("made_up", len(p.rest)),
+			zap.String("policy", string(r.spec.Missed)), zap.Time("latest", p.end))
+	}
 }
 
 // keepTime fires one tick after the other when it is due. It returns nil when the next tick is so late that it was
 // missed, and an error when ctx is done.
 func (r *runner) keepTime(ctx context.Context) error {
 	for {
-		tick := r.spec.tick(r.spec.Expr.Next(r.state.Settled))
+		tick := r.spec.tick(r.spec.Expr.Next(r.cursor))
 		r.show(tick)
 		if err := r.waitUntil(ctx, tick.Due); err != nil {
 			return err
 		}
-		if wallClock().Sub(tick.Due) > onTime {
+		if r.now().Sub(tick.Due) > onTime {
 			return nil
 		}
-		err := r.fireTick(ctx, tick)
-		if errors.Is(err, errTooLate) {
-			r.metrics.ScheduleMissed(r.spec.Name, 1)
-		} else if err != nil {
+		if err := r.handle(ctx, tick); err != nil {
 			return err
 		}
 	}
@@ -135,108 +166,87 @@ func (r *runner) keepTime(ctx context.Context) error {
 // waitUntil returns nil when the clock shows due or later.
 func (r *runner) waitUntil(ctx context.Context, due time.Time) error {
 	for {
-		wait := due.Sub(wallClock())
+		wait := due.Sub(r.now())
 		if wait <= 0 {
 			return context.Cause(ctx)
 		}
 		if err := sleep(ctx, min(wait, longestNap)); err != nil {
 			return err
 		}
-		// There is time left for it: the nap was a part of the wait.
-		if r.unsaved && wait > longestNap {
-			r.save(ctx)
+		// There is time left for it: the nap was a part of the wait. Other workers and operators may have been busy.
+		if wait > longestNap {
+			r.refresh(ctx)
 		}
 	}
 }
 
-// fireTick fires the tick, attempt after attempt, and settles it. The error is errTooLate, or the cause of ctx's end,
-// after which the tick is not settled.
-func (r *runner) fireTick(ctx context.Context, tick Tick) error {
+// handle does with a tick what is decided about it, attempt after attempt, and moves on to the next one. Its error means
+// that ctx is done.
+func (r *runner) handle(ctx context.Context, tick Tick) error {
 	for attempt := 1; ; attempt++ {
-		err := r.attempt(ctx, tick)
-		if err == nil {
-			r.state.LastFire = later(r.state.LastFire, tick.At)
-			r.metrics.ScheduleFired(r.spec.Name, tick.At)
-			r.log.Debug("schedule fired", zap.Time("tick", tick.At), zap.Int("attempt", attempt))
-			r.settle(ctx, tick.At)
-			return nil
+		delay, err := r.attempt(ctx, tick)
+		if err == nil && delay == 0 {
+			break
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		delay := retryDelay(attempt)
-		if r.spec.tooLate(tick, wallClock().Add(delay)) {
-			r.log.Error("tick given up", zap.Time("tick", tick.At), zap.Int("attempt", attempt), zap.Error(err))
-			r.settle(ctx, tick.At)
-			return errTooLate
+		if err != nil {
+			delay = retryDelay(attempt)
+		} else {
+			attempt = 0 // It waits for its turn, which is no failure.
 		}
-		r.complain(attempt, "firing a schedule", err)
+		if r.spec.tooLate(tick, r.now().Add(delay)) {
+			return r.giveUp(ctx, tick, attempt, err)
+		}
+		if err != nil {
+			r.complain(attempt, "firing a schedule", err)
+		}
 		if err := sleep(ctx, delay); err != nil {
 			return err
 		}
 	}
+	r.cursor = later(r.cursor, tick.At)
+	return nil
 }
 
-// attempt calls the Firer once.
-func (r *runner) attempt(ctx context.Context, tick Tick) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, fireLimit, fmt.Errorf("no answer within %s", fireLimit))
+// attempt decides about the tick, with the other workers, and fires it if that is the decision. A delay says how long the
+// tick has to wait before it is looked at again.
+func (r *runner) attempt(ctx context.Context, tick Tick) (time.Duration, error) {
+	verdict, delay, err := r.decide(ctx, tick)
+	if err != nil || verdict != VerdictFiring {
+		return delay, err
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, fireLimit, fmt.Errorf("no answer within %s", fireLimit))
 	defer cancel()
-	return r.fire.Fire(ctx, tick)
-}
-
-// settle notes that nothing up to at is left to do.
-func (r *runner) settle(ctx context.Context, at time.Time) {
-	r.state.Settled = later(r.state.Settled, at)
+	if err := r.fire.Fire(limited, tick); err != nil {
+		return 0, err
+	}
+	r.metrics.ScheduleFired(r.spec.Name, tick.At)
+	r.log.Debug("schedule fired", zap.Time("tick", tick.At))
+	r.unsaved = append(r.unsaved, tick)
 	r.save(ctx)
+	return 0, nil
 }
 
-// load reads the stored state and its revision.
-func (r *runner) load(ctx context.Context) (State, uint64, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, storeLimit, fmt.Errorf("no answer within %s", storeLimit))
-	defer cancel()
-	return r.store.Load(ctx, r.spec.Name)
-}
-
-// save brings the state into the store. A store that does not answer must not keep the schedule from firing, so the
-// state then stays unsaved until the next tick or nap; the worst that comes of it is a tick that fires again.
-func (r *runner) save(ctx context.Context) {
-	// What has fired is to be on record even if the worker was told to stop meanwhile.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeLimit)
-	defer cancel()
-	err := r.trySave(ctx)
-	if err != nil && !r.unsaved {
-		r.log.Warn("saving the state of a schedule", zap.Error(err))
+// giveUp counts a tick that could not be fired in time.
+func (r *runner) giveUp(ctx context.Context, tick Tick, attempts int, why error) error {
+	lost := false
+	err := r.insist(ctx, "giving up a tick", func() error {
+		return r.change(ctx, func(s *State, _ bool) bool {
+			lost = s.lose(tick)
+			return lost
+		})
+	})
+	if err != nil {
+		return err
 	}
-	r.unsaved = err != nil
-}
-
-// trySave saves the state, taking over what other workers have saved since it was loaded.
-func (r *runner) trySave(ctx context.Context) error {
-	for range saveAttempts {
-		revision, err := r.store.Save(ctx, r.spec.Name, r.state, r.revision)
-		if err == nil {
-			r.revision = revision
-			return nil
-		}
-		if !errors.Is(err, ErrConflict) {
-			return err
-		}
-		stored, revision, err := r.load(ctx)
-		if err != nil {
-			return err
-		}
-		if stored.replaces(r.state) {
-			// The record is not ours any more. Our old revision makes sure that we see so the next time, too.
-			return nil
-		}
-		r.revision = revision
-		merged := merge(r.state, stored, wallClock())
-		r.state = merged
-		if merged.equal(stored) {
-			return nil
-		}
+	if lost {
+		r.metrics.ScheduleMissed(r.spec.Name, 1)
+		r.log.Error("tick given up", zap.Time("tick", tick.At), zap.Int("attempts", attempts), zap.NamedError("error", cmp.Or(why, errTooLate)))
 	}
-	return ErrConflict
+	r.cursor = later(r.cursor, tick.At)
+	return nil
 }
 
 // complain logs the first failure of a series: the ones after it are the same story.
@@ -246,23 +256,67 @@ func (r *runner) complain(attempt int, what string, err error) {
 	}
 }
 
-// show publishes which tick comes next.
+// show publishes which tick comes next. While the schedule is paused, and where windows swallow every tick in sight,
+// that is none.
 func (r *runner) show(next Tick) {
-	r.metrics.ScheduleNext(r.spec.Name, next.At)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last, r.next = r.state.LastFire, next.At
+	r.next = next.At
+	if next.Skip {
+		r.next = NextFire(r.spec, next.At)
+	}
+	r.tellNext()
 }
 
-// status returns what show has published, or what is known before the first time.
+// observe publishes what the stored state says.
+func (r *runner) observe(s *State) {
+	if !s.LastFire.IsZero() {
+		r.metrics.ScheduleFired(r.spec.Name, s.LastFire)
+	}
+	r.metrics.SchedulePaused(r.spec.Name, s.IsPaused())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last, r.paused = s.LastFire, s.IsPaused()
+	r.tellNext()
+}
+
+// tellNext sets the metric. The lock is held.
+func (r *runner) tellNext() {
+	next := r.next
+	if r.paused {
+		next = time.Time{}
+	}
+	r.metrics.ScheduleNext(r.spec.Name, next)
+}
+
+// status returns what show and observe have published, or what is known before the first time.
 func (r *runner) status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := Status{Name: r.spec.Name, Expr: r.spec.Expr.String(), Zone: r.spec.Expr.Zone(), Last: r.last, Next: r.next}
+	s := Status{
+		Name: r.spec.Name, Expr: r.spec.Expr.String(), Zone: r.spec.Expr.Zone(), Last: r.last, Next: r.next, Paused: r.paused,
+	}
 	if s.Next.IsZero() {
-		s.Next = r.spec.Expr.Next(time.Now())
+		s.Next = NextFire(r.spec, r.now())
 	}
 	return s
+}
+
+// insist calls do until it works. Its error is the cause of ctx's end.
+func (r *runner) insist(ctx context.Context, what string, do func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := do()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		r.complain(attempt, what, err)
+		if err := sleep(ctx, retryDelay(attempt)); err != nil {
+			return err
+		}
+	}
 }
 
 // retryDelay returns the time between an attempt and the next one: 1 s, 2 s, 4 s and so on up to a minute.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,30 +13,43 @@ import (
 	"go.uber.org/zap"
 )
 
-// Firer turns a tick into a job.
+// Firer turns a tick into a job. Its methods are called by one goroutine per schedule.
 type Firer interface {
-	// Fire must be idempotent per tick: every worker fires every tick, and an attempt whose answer was lost is
-	// repeated. It is called by one goroutine per schedule, and given 30 seconds.
+	// Job returns the id of the job that a tick makes.
+	Job(tick Tick) string
+	// Fire must be idempotent per tick: several workers may fire a tick, and an attempt whose answer was lost is
+	// repeated. It is given 30 seconds.
 	Fire(ctx context.Context, tick Tick) error
+}
+
+// Jobs knows what became of the jobs that a schedule has made.
+type Jobs interface {
+	// Unfinished reports whether the job, asked for at the moment since, has no outcome yet.
+	Unfinished(ctx context.Context, id string, since time.Time) (bool, error)
 }
 
 // Recorder counts what the scheduler does. Its methods are called by several goroutines at a time.
 type Recorder interface {
-	// ScheduleFired says that the tick of the nominal time at has fired, now or, at start, before this worker ran.
+	// ScheduleFired says that the tick of the nominal time at has fired, now or before, on any worker.
 	ScheduleFired(name string, at time.Time)
-	// ScheduleNext says that the tick of the nominal time at is the next one.
+	// ScheduleNext says that the tick of the nominal time at is the next one to fire. Zero: none is.
 	ScheduleNext(name string, at time.Time)
-	// ScheduleMissed says that n ticks more were missed, including those that are made up for. At start n is 0.
+	// ScheduleMissed says that n ticks more were missed and not made up for. Of all workers, one counts a tick.
 	ScheduleMissed(name string, n int)
+	// ScheduleSkipped says that a tick was left out for a reason of Skips. Of all workers, one counts it.
+	ScheduleSkipped(name, reason string)
+	// SchedulePaused says whether an operator has paused the schedule.
+	SchedulePaused(name string, paused bool)
 }
 
 // Config is what a Scheduler is built from.
 type Config struct {
 	// Schedules may be empty. Their names must differ.
 	Schedules []Spec
-	// Fire, Store and Metrics are required.
+	// Fire, Store, Jobs and Metrics are required.
 	Fire    Firer
 	Store   Store
+	Jobs    Jobs
 	Metrics Recorder
 	// Logger may be nil: no logs.
 	Logger *zap.Logger
@@ -43,8 +57,15 @@ type Config struct {
 
 // Scheduler waits for the ticks of some schedules and fires them.
 type Scheduler struct {
-	runners []*runner
+	cfg     Config
+	log     *zap.Logger
+	now     func() time.Time
 	ran     atomic.Bool
+	changes chan change
+
+	// mu guards runners.
+	mu      sync.Mutex
+	runners []*runner
 }
 
 // Status is how one schedule stands. Times are nominal, in UTC.
@@ -57,20 +78,34 @@ type Status struct {
 	Zone string
 	// Last is the latest tick that fired, on any worker as far as this one knows. Zero: none has.
 	Last time.Time
-	// Next is the tick that this worker waits for, or is trying to fire.
+	// Next is the tick that fires next, apart from a pause, or is being fired. Zero: none is in sight.
 	Next time.Time
+	// Paused says that an operator has paused the schedule.
+	Paused bool
 }
 
 // New returns a Scheduler that does nothing until Run. The error joins everything that is wrong with cfg.
 func New(cfg Config) (*Scheduler, error) {
-	if cfg.Fire == nil || cfg.Store == nil || cfg.Metrics == nil {
-		return nil, errors.New("building the scheduler: Fire, Store and Metrics are required")
+	if cfg.Fire == nil || cfg.Store == nil || cfg.Jobs == nil || cfg.Metrics == nil {
+		return nil, errors.New("building the scheduler: Fire, Store, Jobs and Metrics are required")
 	}
-	log := cmp.Or(cfg.Logger, zap.NewNop()).Named("schedule")
-	s := &Scheduler{}
+	s := &Scheduler{
+		cfg: cfg, log: cmp.Or(cfg.Logger, zap.NewNop()).Named("schedule"), now: wallClock, changes: make(chan change),
+	}
+	if err := Check(cfg.Schedules); err != nil {
+		return nil, fmt.Errorf("building the scheduler: %w", err)
+	}
+	for _, spec := range cfg.Schedules {
+		s.runners = append(s.runners, s.newRunner(spec))
+	}
+	return s, nil
+}
+
+// Check returns everything that is wrong with a set of schedules, joined.
+func Check(specs []Spec) error {
 	seen := map[string]bool{}
 	var errs []error
-	for _, spec := range cfg.Schedules {
+	for _, spec := range specs {
 		if err := spec.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("schedule %q: %w", spec.Name, err))
 		}
@@ -78,43 +113,27 @@ func New(cfg Config) (*Scheduler, error) {
 			errs = append(errs, fmt.Errorf("schedule %q: the name is used twice", spec.Name))
 		}
 		seen[spec.Name] = true
-		spec.Missed = cmp.Or(spec.Missed, MissedOnce)
-		spec.MaxLate = cmp.Or(spec.MaxLate, 24*time.Hour)
-		s.runners = append(s.runners, &runner{
-			spec: spec, fire: cfg.Fire, store: cfg.Store, metrics: cfg.Metrics,
-			log: log.With(zap.String("schedule", spec.Name)),
-		})
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("building the scheduler: %w", err)
-	}
-	return s, nil
+	return errors.Join(errs...)
 }
 
-// Run fires the ticks until ctx is done, and returns nil when the last call to the Firer and the Store has come back.
-// Ticks that came due before Run follow Missed, and so do those that are more than a minute late when their turn
-// comes, because the machine slept or an outage held up the ticks before them. A tick that cannot be fired is
-// attempted again after 1 s, 2 s and so on up to every minute, until it is MaxLate after its due time; then it counts
-// as missed. The error says that Run was called a second time.
-func (s *Scheduler) Run(ctx context.Context) error {
-	if s.ran.Swap(true) {
-		return errors.New("running the schedules: they run already or have run")
+func (s *Scheduler) newRunner(spec Spec) *runner {
+	spec.Missed = cmp.Or(spec.Missed, MissedOnce)
+	spec.MaxLate = cmp.Or(spec.MaxLate, 24*time.Hour)
+	spec.Overlap = cmp.Or(spec.Overlap, OverlapAllow)
+	return &runner{
+		spec: spec, fire: s.cfg.Fire, store: s.cfg.Store, jobs: s.cfg.Jobs, metrics: s.cfg.Metrics, now: s.now,
+		log: s.log.With(zap.String("schedule", spec.Name)),
 	}
-	started := wallClock()
-	var running sync.WaitGroup
-	// One goroutine for each schedule, so that a call that hangs for one of them holds up no other.
-	for _, r := range s.runners {
-		running.Go(func() { r.run(ctx, started) })
-	}
-	<-ctx.Done()
-	running.Wait()
-	return nil
 }
 
 // Status returns how the schedules stand, in the order of the configuration. It may be called at any time.
 func (s *Scheduler) Status() []Status {
-	all := make([]Status, 0, len(s.runners))
-	for _, r := range s.runners {
+	s.mu.Lock()
+	runners := slices.Clone(s.runners)
+	s.mu.Unlock()
+	all := make([]Status, 0, len(runners))
+	for _, r := range runners {
 		all = append(all, r.status())
 	}
 	return all

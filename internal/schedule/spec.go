@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"strings"
 	"time"
 )
 
@@ -20,6 +21,19 @@ const (
 	MissedOnce Missed = "once"
 	// MissedAll makes up for each one, the oldest first, up to the latest 1000.
 	MissedAll Missed = "all"
+)
+
+// Overlap is what happens to a tick that comes while the schedule's last job has no outcome yet.
+type Overlap string
+
+// The values of [Overlap].
+const (
+	// OverlapAllow fires the tick: it makes a job of its own.
+	OverlapAllow Overlap = "allow"
+	// OverlapSkip leaves the tick out.
+	OverlapSkip Overlap = "skip"
+	// OverlapQueue fires the tick when the last job is done. What comes due in the meantime follows Missed.
+	OverlapQueue Overlap = "queue"
 )
 
 // catchUpLimit bounds MissedAll, so that a long absence cannot flood the queue.
@@ -38,8 +52,12 @@ type Spec struct {
 	Jitter time.Duration
 	// Missed says what happens to missed ticks. Empty: MissedOnce.
 	Missed Missed
-	// MaxLate is how long after its due time a tick may still fire, be it missed or failing. 0: 24 hours.
+	// MaxLate is how long after its due time a tick may still fire, be it missed, failing or queued. 0: 24 hours.
 	MaxLate time.Duration
+	// Overlap says what happens to a tick while the last job is not done. Empty: OverlapAllow.
+	Overlap Overlap
+	// NotDuring are the times in which nothing fires. Empty: none.
+	NotDuring []Window
 }
 
 // Tick is one moment at which a schedule is to fire. The schedule and At identify it on every worker.
@@ -48,8 +66,12 @@ type Tick struct {
 	Schedule string
 	// At is the nominal time, in UTC, without jitter.
 	At time.Time
-	// Due is when the tick fires: At and its share of the jitter.
+	// Due is when the tick fires: At, or the end of the window that it is moved to, and its share of the jitter.
 	Due time.Time
+	// Blackout says in which window of NotDuring At lies. Empty: in none.
+	Blackout string
+	// Skip says that the tick is left out for it. Otherwise it is moved.
+	Skip bool
 }
 
 // Validate returns everything that is wrong with the schedule, joined.
@@ -72,6 +94,16 @@ func (s Spec) Validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("missed is %q instead of skip, once or all", string(s.Missed)))
 	}
+	switch s.Overlap {
+	case "", OverlapAllow, OverlapSkip, OverlapQueue:
+	default:
+		errs = append(errs, fmt.Errorf("overlap is %q instead of allow, skip or queue", string(s.Overlap)))
+	}
+	for i, w := range s.NotDuring {
+		if err := w.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("window %d: %w", i+1, err))
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -87,14 +119,29 @@ func Upcoming(spec Spec, from time.Time, n int) []Tick {
 	return ticks
 }
 
-// tick adds the jitter to the nominal time at. A tick stays more than a second before the next one: where Jitter is
-// longer than that, it spreads the tick over what there is.
+// tick says when the tick of the nominal time at fires. A tick stays more than a second before the next one: where
+// Jitter is longer than that, it spreads the tick over what there is. Of the ticks that lie in one window of NotDuring,
+// at most the last one is moved, and only if no other tick comes by the end of the window: one job stands for all.
 func (s Spec) tick(at time.Time) Tick {
 	tick := Tick{Schedule: s.Name, At: at, Due: at}
-	if s.Jitter > 0 {
-		room := s.Expr.Next(at).Sub(at) - time.Second
-		if span := min(s.Jitter, room); span > 0 {
-			tick.Due = at.Add(spread(s.Name, at, span))
+	next := s.Expr.Next(at)
+	if w, end, in := s.blackout(at); in {
+		tick.Blackout = w.String()
+		if !w.Move || end.IsZero() || !next.IsZero() && !next.After(end) {
+			tick.Skip = true
+			return tick
+		}
+		tick.Due = end
+	}
+	room := s.Jitter
+	if !next.IsZero() {
+		room = min(room, next.Sub(tick.Due)-time.Second)
+	}
+	if room > 0 {
+		due := tick.Due.Add(spread(s.Name, at, room))
+		// The jitter must not carry the tick into a window.
+		if _, _, in := s.blackout(due); !in {
+			tick.Due = due
 		}
 	}
 	return tick
@@ -117,29 +164,40 @@ func (s Spec) overdue(after, now time.Time) (int, []Tick) {
 	for _, at := range times {
 		ticks = append(ticks, s.tick(at))
 	}
-	// The last tick may be waiting for its jitter still. Never more than one: the jitter ends before the next tick.
+	// The last tick may be waiting for its jitter or the end of a window still. Never more than one: both end before
+	// the next tick, and of a window's ticks only the last one is moved.
 	if last := len(ticks) - 1; last >= 0 && ticks[last].Due.After(now) {
 		return count - 1, ticks[:last]
 	}
 	return count, ticks
 }
 
-// makeUp returns those of the missed ticks that are to fire now.
-func (s Spec) makeUp(missed []Tick, now time.Time) []Tick {
-	switch s.Missed {
-	case MissedSkip:
-		return nil
-	case MissedOnce:
-		missed = missed[max(0, len(missed)-1):]
-	case MissedAll:
+// makeUp returns the overdue ticks from the first one on that is to fire now. Those before it, or all if there is none,
+// are passed over. Ticks that a window leaves out may be among them; of the others, all fire.
+func (s Spec) makeUp(overdue []Tick, now time.Time) []Tick {
+	first := len(overdue)
+	for i := len(overdue) - 1; i >= 0 && s.Missed != MissedSkip && !s.tooLate(overdue[i], now); i-- {
+		if overdue[i].Skip {
+			continue
+		}
+		first = i
+		if s.Missed == MissedOnce {
+			break
+		}
 	}
-	for len(missed) > 0 && s.tooLate(missed[0], now) {
-		missed = missed[1:]
-	}
-	return missed
+	return overdue[first:]
 }
 
 // tooLate says whether the tick may no longer fire.
 func (s Spec) tooLate(tick Tick, now time.Time) bool {
 	return now.Sub(tick.Due) > s.MaxLate
+}
+
+// fingerprint identifies all that a running schedule goes by.
+func (s Spec) fingerprint() string {
+	parts := []string{fmt.Sprint(s.Name, s.Expr.fingerprint(), s.Jitter, s.Missed, s.MaxLate, s.Overlap)}
+	for _, w := range s.NotDuring {
+		parts = append(parts, fmt.Sprint(w.From.UnixNano(), w.Until.UnixNano(), w.Opens.fingerprint(), w.For, w.Move, w.Reason))
+	}
+	return strings.Join(parts, "|")
 }

@@ -10,36 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestMerge(t *testing.T) {
-	hour := func(n int) time.Time { return midnight().Add(time.Duration(n) * time.Hour) }
-	state := func(last, settled, since int, fingerprint string) State {
-		return State{LastFire: hour(last), Settled: hour(settled), Since: hour(since), Fingerprint: fingerprint}
-	}
-	now := hour(10)
-	tests := []struct {
-		name              string
-		own, stored, want State
-		wantReplaced      bool
-	}{
-		{"the other is ahead", state(3, 3, 1, "a"), state(5, 6, 2, "a"), state(5, 6, 1, "a"), false},
-		{"we are ahead", state(5, 6, 2, "a"), state(3, 3, 1, "a"), state(5, 6, 1, "a"), false},
-		{"the other skipped what we fired", state(5, 5, 1, "a"), state(4, 5, 1, "a"), state(5, 5, 1, "a"), false},
-		{"the other's clock is ahead", state(9, 9, 1, "a"), state(9, 99, 1, "a"), state(9, 10, 1, "a"), false},
-		{"an older configuration", state(5, 5, 4, "b"), state(6, 6, 1, "a"), state(5, 5, 4, "b"), false},
-		{"a newer configuration", state(6, 6, 1, "a"), state(5, 5, 4, "b"), state(6, 6, 1, "a"), true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, merge(tt.own, tt.stored, now)); diff != "" {
-				t.Errorf("merged (-want +got):\n%s", diff)
-			}
-			if got := tt.stored.replaces(tt.own); got != tt.wantReplaced {
-				t.Errorf("replaces is %v, want %v", got, tt.wantReplaced)
-			}
-		})
-	}
-}
-
 func TestStateThatCannotBeLoaded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, notes := &memoryStore{}, &notebook{}

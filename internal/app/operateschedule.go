@@ -1,0 +1,110 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"rekey/internal/config"
+	"rekey/internal/jobs"
+	"rekey/internal/schedule"
+)
+
+// ScheduleStanding is how a schedule stands in the whole fleet.
+type ScheduleStanding struct {
+	schedule.State
+	// LastOutcome is how the latest job of the schedule ended, or its state while it has not. It is empty where there is
+	// no job, or the ledger does not know it.
+	LastOutcome string
+}
+
+// ScheduleState is what the fleet remembers of a schedule.
+func (c *Client) ScheduleState(ctx context.Context, name string) (schedule.State, error) {
+	store, err := c.schedules(ctx)
+	if err != nil {
+		return schedule.State{}, err
+	}
+	state, _, err := store.Load(ctx, name)
+	return state, err
+}
+
+// ScheduleStandings returns how the schedules with these names stand.
+func (c *Client) ScheduleStandings(ctx context.Context, names []string) (map[string]ScheduleStanding, error) {
+	store, err := c.schedules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	states, err := store.bucket.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]ScheduleStanding{}
+	for _, name := range names {
+		standing := ScheduleStanding{State: states[name]}
+		if standing.LastOutcome, err = c.lastOutcome(ctx, standing.State); err != nil {
+			return nil, err
+		}
+		all[name] = standing
+	}
+	return all, nil
+}
+
+// lastOutcome is how the schedule's last job ended.
+func (c *Client) lastOutcome(ctx context.Context, state schedule.State) (string, error) {
+	if state.LastJob == "" {
+		return "", nil
+	}
+	record, err := c.Ledger.Find(ctx, state.LastJob)
+	switch {
+	case errors.Is(err, jobs.ErrNotFound):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("looking up job %s: %w", state.LastJob, err)
+	case record.Done():
+		return string(record.Outcome), nil
+	}
+	return string(record.State), nil
+}
+
+// PauseSchedule keeps a schedule from firing, on all workers, or lets it fire again, as op says.
+func (c *Client) PauseSchedule(ctx context.Context, name string, op schedule.Operation) (schedule.State, error) {
+	store, err := c.schedules(ctx)
+	if err != nil {
+		return schedule.State{}, err
+	}
+	return schedule.Operate(ctx, store, name, op)
+}
+
+// RunSchedule makes a job of a schedule now, beside its ticks, and records who wanted it and why. It returns the id of
+// the job, also when the job is asked for and only the record of it failed.
+func (c *Client) RunSchedule(ctx context.Context, s config.Schedule, op schedule.Operation) (jobID, eventID string, err error) {
+	r, err := newRequest(s)
+	if err != nil {
+		return "", "", err
+	}
+	r.fields["requested_by"] = op.By + " (schedule " + s.Name + ")"
+	if op.Reason != "" {
+		r.fields["reason"] = op.Reason
+	}
+	if _, err := jobs.ParseRequest(jobs.Document{Fields: r.fields}); err != nil {
+		return "", "", err
+	}
+	source, id := scheduleSource(s.Name), "run-"+op.At.UTC().Format(time.RFC3339Nano)
+	store, err := c.schedules(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	if _, err := c.Conn.PublishRequest(ctx, c.Names, jobs.ClassSchedule, source, id, r.fields); err != nil {
+		return "", "", err
+	}
+	op.Action, op.JobID = schedule.ActionRun, r.jobID(source, id)
+	if _, err := schedule.Operate(ctx, store, s.Name, op); err != nil {
+		return op.JobID, id, fmt.Errorf("job %s is asked for, but that is not recorded on the schedule: %w", op.JobID, err)
+	}
+	return op.JobID, id, nil
+}
+
+func (c *Client) schedules(ctx context.Context) (*scheduleStore, error) {
+	return openScheduleStore(ctx, c.Conn, c.Names, c.config.NATS.Replicas)
+}

@@ -1,0 +1,68 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"rekey/internal/bus"
+	"rekey/internal/jobs"
+	"rekey/internal/kv"
+	"rekey/internal/schedule"
+)
+
+// scheduleStore keeps the state of every schedule in JetStream.
+type scheduleStore struct {
+	bucket *kv.Bucket[schedule.State]
+}
+
+func openScheduleStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*scheduleStore, error) {
+	bucket, err := kv.Open[schedule.State](ctx, c.JetStream(), kv.Config{
+		Bucket: n.Schedules(), Description: "The last fire of every schedule.", Replicas: replicas,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &scheduleStore{bucket: bucket}, nil
+}
+
+// Load returns the state of a schedule, or a zero one.
+func (s *scheduleStore) Load(ctx context.Context, name string) (schedule.State, uint64, error) {
+	state, revision, err := s.bucket.Load(ctx, name)
+	if errors.Is(err, jobs.ErrNotFound) {
+		return schedule.State{}, 0, nil
+	}
+	return state, revision, err
+}
+
+// Save writes the state of a schedule over its revision.
+func (s *scheduleStore) Save(ctx context.Context, name string, state schedule.State, revision uint64) (uint64, error) {
+	revision, err := s.bucket.Save(ctx, name, state, revision)
+	if errors.Is(err, jobs.ErrConflict) {
+		return 0, schedule.ErrConflict
+	}
+	return revision, err
+}
+
+// markRemoved notes in the state of every schedule that is not configured any more that it was removed.
+func (s *scheduleStore) markRemoved(ctx context.Context, configured requests, now time.Time) error {
+	all, err := s.bucket.All(ctx)
+	if err != nil {
+		return err
+	}
+	for name, state := range all {
+		if _, ok := configured[name]; ok || state.Since.IsZero() || !state.Removed.IsZero() {
+			continue
+		}
+		state, revision, err := s.Load(ctx, name)
+		if err != nil {
+			return err
+		}
+		state.Removed = now
+		// With a conflict, a worker that still runs the schedule was faster. It comes up again.
+		if _, err := s.Save(ctx, name, state, revision); err != nil && !errors.Is(err, schedule.ErrConflict) {
+			return err
+		}
+	}
+	return nil
+}
