@@ -254,7 +254,13 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 		return s, err
 	}
 	s.schedules, err = openScheduleStore(ctx, w.conn, w.names, w.Config.NATS.Replicas)
-	return s, err
+	if err != nil {
+		return s, err
+	}
+	if !w.Config.NATS.IsEmbedded() && w.Config.NATS.Replicas == 1 {
+		w.log.Warn("each stream has one copy: a lost server is lost data; nats.replicas says how many there are to be")
+	}
+	return s, layout.Inspect(ctx, w.conn)
 }
 
 func (w *worker) announce() {

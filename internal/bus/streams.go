@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -77,43 +77,30 @@ func (l Layout) Ensure(ctx context.Context, c *Conn) error {
 		if err != nil {
 			return fmt.Errorf("creating stream %s: %w", want.Name, err)
 		}
-		for _, difference := range differences(want, stream.CachedInfo().Config) {
-			l.Logger.Named("bus").Warn("stream is used as it stands", zap.String("stream", want.Name), zap.String("difference", difference))
-		}
+		l.warn("stream is used as it stands", want.Name, differences(want, stream.CachedInfo().Config))
 	}
 	return nil
 }
 
-// differences says where an existing stream is not what we would have made, as far as
-// our promises depend on it.
-func differences(want, have jetstream.StreamConfig) []string {
-	var list []string
-	differ := func(what string, want, have any) {
-		list = append(list, fmt.Sprintf("%s is %v instead of %v", what, have, want))
+// Inspect warns where the buckets of the namespace keep a promise less well than those that
+// we would have made.
+func (l Layout) Inspect(ctx context.Context, c *Conn) error {
+	buckets := c.js.ListStreams(ctx)
+	for info := range buckets.Info() {
+		if name := info.Config.Name; strings.HasPrefix(name, "KV_"+l.Names.stream("")) {
+			l.warn("bucket is used as it stands", name, weaknesses(info.Config, max(l.Replicas, 1)))
+		}
 	}
-	if !slices.Equal(want.Subjects, have.Subjects) {
-		differ("subjects", want.Subjects, have.Subjects)
+	if err := buckets.Err(); err != nil {
+		return fmt.Errorf("inspecting the buckets: %w", err)
 	}
-	if want.Retention != have.Retention {
-		differ("retention", want.Retention, have.Retention)
+	return nil
+}
+
+func (l Layout) warn(message, stream string, differences []string) {
+	for _, difference := range differences {
+		l.Logger.Named("bus").Warn(message, zap.String("stream", stream), zap.String("difference", difference))
 	}
-	if want.Storage != have.Storage {
-		differ("storage", want.Storage, have.Storage)
-	}
-	if want.Replicas != have.Replicas {
-		differ("replicas", want.Replicas, have.Replicas)
-	}
-	if want.Discard != have.Discard {
-		differ("discard policy", want.Discard, have.Discard)
-	}
-	if want.MaxAge != have.MaxAge {
-		differ("max age", want.MaxAge, have.MaxAge)
-	}
-	if have.MaxMsgs > 0 || have.MaxBytes > 0 || have.MaxMsgsPerSubject > 0 || have.MaxMsgSize > 0 {
-		differ("limit (messages, bytes, per subject, bytes of one)", "none",
-			[]int64{have.MaxMsgs, have.MaxBytes, have.MaxMsgsPerSubject, int64(have.MaxMsgSize)})
-	}
-	return list
 }
 
 // consumer returns the durable pull consumer of that name, which all workers share.

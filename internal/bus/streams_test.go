@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -60,16 +61,16 @@ func TestEnsureUsesWhatExists(t *testing.T) {
 	}{
 		{name: "only another description", change: func(c *jetstream.StreamConfig) { c.Description = "Ours." }},
 		{name: "longer window for copies", change: func(c *jetstream.StreamConfig) { c.Duplicates = 10 * time.Minute }},
-		{name: "age", change: func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, want: []string{"max age is 1h0m0s instead of 720h0m0s"}},
-		{name: "storage", change: func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, want: []string{"storage is Memory instead of File"}},
-		{name: "retention", change: func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy }, want: []string{"retention is Interest instead of Limits"}},
-		{name: "discard", change: func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld }, want: []string{"discard policy is DiscardOld instead of DiscardNew"}},
-		{name: "subjects", change: func(c *jetstream.StreamConfig) { c.Subjects = []string{"rekey.v1.event.incident"} }, want: []string{"subjects is [rekey.v1.event.incident] instead of [rekey.v1.event.>]"}},
-		{name: "messages", change: func(c *jetstream.StreamConfig) { c.MaxMsgs = 5 }, want: []string{"limit (messages, bytes, per subject, bytes of one) is [5 -1 -1 -1] instead of none"}},
-		{name: "size of one", change: func(c *jetstream.StreamConfig) { c.MaxMsgSize = 1000 }, want: []string{"limit (messages, bytes, per subject, bytes of one) is [-1 -1 -1 1000] instead of none"}},
+		{name: "age", change: func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, want: []string{"max age is 1h0m0s instead of 720h0m0s: messages are dropped at another age, worked or not"}},
+		{name: "storage", change: func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, want: []string{"storage is Memory instead of File: a restart of the server loses what it acknowledged"}},
+		{name: "retention", change: func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy }, want: []string{"retention is Interest instead of Limits: messages may be dropped before they are worked, or stay behind"}},
+		{name: "discard", change: func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld }, want: []string{"discard policy is DiscardOld instead of DiscardNew: a full stream drops its oldest messages, worked or not"}},
+		{name: "subjects", change: func(c *jetstream.StreamConfig) { c.Subjects = []string{"rekey.v1.event.incident"} }, want: []string{"subjects is [rekey.v1.event.incident] instead of [rekey.v1.event.>]: what is published elsewhere is not kept"}},
+		{name: "messages", change: func(c *jetstream.StreamConfig) { c.MaxMsgs = 5 }, want: []string{"limit (messages, bytes, bytes of one) is [5 -1 -1] instead of none: publishers are refused beyond it"}},
+		{name: "size of one", change: func(c *jetstream.StreamConfig) { c.MaxMsgSize = 1000 }, want: []string{"limit (messages, bytes, bytes of one) is [-1 -1 1000] instead of none: publishers are refused beyond it"}},
 		{
 			name: "several", change: func(c *jetstream.StreamConfig) { c.MaxAge, c.Discard = time.Hour, jetstream.DiscardOld },
-			want: []string{"discard policy is DiscardOld instead of DiscardNew", "max age is 1h0m0s instead of 720h0m0s"},
+			want: []string{"discard policy is DiscardOld instead of DiscardNew: a full stream drops its oldest messages, worked or not", "max age is 1h0m0s instead of 720h0m0s: messages are dropped at another age, worked or not"},
 		},
 	}
 	for _, tt := range tests {
@@ -108,6 +109,27 @@ func TestEnsureUsesWhatExists(t *testing.T) {
 	}
 }
 
+func TestInspectWarnsOfWeakBuckets(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for bucket, storage := range map[string]jetstream.StorageType{"REKEY_LEDGER": jetstream.MemoryStorage, "REKEY_PACE": jetstream.FileStorage, "OTHER": jetstream.MemoryStorage} {
+		if _, err := r.conn.js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: bucket, Storage: storage}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := (Layout{Names: r.names, Logger: r.log}).Inspect(t.Context(), r.conn); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, entry := range r.logs.FilterMessage("bucket is used as it stands").All() {
+		got = append(got, fmt.Sprint(entry.ContextMap()["stream"], ": ", entry.ContextMap()["difference"]))
+	}
+	want := []string{"KV_REKEY_LEDGER: storage is Memory instead of File: a restart of the server loses what it acknowledged"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestEnsureReplicas(t *testing.T) {
 	t.Parallel()
 	for replicas, want := range map[int]int{0: 1, 1: 1, 3: 3, 5: 5} {
@@ -124,7 +146,7 @@ func TestEnsureReplicas(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	one := Layout{Names: three.Names, Replicas: 1}
-	if diff := cmp.Diff([]string{"replicas is 1 instead of 3"}, differences(three.streams()[0], one.streams()[0])); diff != "" {
+	if diff := cmp.Diff([]string{"replicas is 1 instead of 3: fewer lost servers lose what was acknowledged"}, differences(three.streams()[0], one.streams()[0])); diff != "" {
 		t.Error(diff)
 	}
 }

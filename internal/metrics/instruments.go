@@ -116,6 +116,9 @@ func (m *Metrics) buildNATS(f promauto.Factory) {
 		"Whether the worker is connected to NATS: 1 if it is, 0 if not."))
 	m.NATSReconnects = f.NewCounter(counter("nats_reconnects_total",
 		"Times that a lost connection to NATS was made again."))
+	m.NATSStalled = f.NewCounterVec(counter("nats_stalled_total",
+		"Messages that NATS stopped delivering and that were put back; our consumers deliver without a limit."),
+		[]string{"stream"})
 	m.NATSPublishRefused = f.NewCounterVec(counter("nats_publish_refused_total",
 		"Messages that a stream or bucket did not take because of its limits; they come again."),
 		[]string{"stream"})
@@ -152,6 +155,7 @@ func (m *Metrics) createSeries() {
 	}
 	for _, stream := range l.streams.start() {
 		m.NATSPublishRefused.WithLabelValues(stream)
+		m.NATSStalled.WithLabelValues(stream)
 	}
 	for _, part := range l.parts.start() {
 		m.PartFailures.WithLabelValues(part)

@@ -41,6 +41,7 @@ func designed() map[string]shape {
 		"rekey_config_last_reload_success_timestamp_seconds": {gauge, nil},
 		"rekey_nats_connected":                               {gauge, nil},
 		"rekey_nats_reconnects_total":                        {counter, nil},
+		"rekey_nats_stalled_total":                           {counter, []string{"stream"}},
 		"rekey_nats_publish_refused_total":                   {counter, []string{"stream"}},
 		"rekey_part_failures_total":                          {counter, []string{"part"}},
 		"rekey_build_info":                                   {gauge, []string{"goversion", "revision", "version"}},
@@ -142,6 +143,7 @@ func TestForeignLabels(t *testing.T) {
 		m.ScheduleSkipped(x, x)
 		m.SchedulePaused(x, true)
 		m.PublishRefused(x)
+		m.DeliveryStalled(x)
 		m.PartFailed(x)
 	}
 	after := seriesPerFamily(t, reg)

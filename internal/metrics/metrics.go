@@ -117,6 +117,8 @@ type Metrics struct {
 	NATSConnected prometheus.Gauge
 	// NATSReconnects is rekey_nats_reconnects_total.
 	NATSReconnects prometheus.Counter
+	// NATSStalled is rekey_nats_stalled_total{stream}.
+	NATSStalled *prometheus.CounterVec
 	// NATSPublishRefused is rekey_nats_publish_refused_total{stream}.
 	NATSPublishRefused *prometheus.CounterVec
 	// PartFailures is rekey_part_failures_total{part}.

@@ -72,6 +72,7 @@ func useAll(m *metrics.Metrics) {
 	m.SetNATSConnected(true)
 	m.NATSReconnected()
 	m.PublishRefused("RESULTS")
+	m.DeliveryStalled("JOBS")
 	m.PartFailed("intake")
 }
 

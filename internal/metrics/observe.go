@@ -200,6 +200,14 @@ func (m *Metrics) NATSReconnected() {
 	m.NATSReconnects.Inc()
 }
 
+// DeliveryStalled counts one message that NATS stopped delivering.
+func (m *Metrics) DeliveryStalled(stream string) {
+	if m == nil {
+		return
+	}
+	m.NATSStalled.WithLabelValues(m.labels.streams.bound(stream)).Inc()
+}
+
 // PublishRefused counts one message that a stream or bucket did not take.
 func (m *Metrics) PublishRefused(stream string) {
 	if m == nil {

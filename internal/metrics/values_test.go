@@ -117,6 +117,12 @@ rekey_nats_connected 1
 # TYPE rekey_nats_reconnects_total counter
 rekey_nats_reconnects_total 1
 `},
+		{"rekey_nats_stalled_total", `
+# HELP rekey_nats_stalled_total Messages that NATS stopped delivering and that were put back; our consumers deliver without a limit.
+# TYPE rekey_nats_stalled_total counter
+rekey_nats_stalled_total{stream="JOBS"} 1
+rekey_nats_stalled_total{stream="RESULTS"} 0
+`},
 		{"rekey_nats_publish_refused_total", `
 # HELP rekey_nats_publish_refused_total Messages that a stream or bucket did not take because of its limits; they come again.
 # TYPE rekey_nats_publish_refused_total counter

@@ -1,0 +1,123 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+)
+
+// advisoryMaxDeliveries is where the server says that a consumer will not hand a message over any
+// more (NATS docs, "JetStream events and advisories").
+const advisoryMaxDeliveries = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."
+
+// stalledTimeout bounds the rescue of one message.
+const stalledTimeout = 30 * time.Second
+
+// StalledRecorder counts the messages that the server gave up.
+type StalledRecorder interface {
+	DeliveryStalled(stream string)
+}
+
+// Stalled is the net under our own counting of attempts. Our consumers deliver without a
+// limit; where somebody has set one, the server stops handing a message over and leaves it
+// in its stream, where nobody would look. It goes back to the end of its queue.
+type Stalled struct {
+	Conn     *Conn
+	Names    Names
+	Recorder StalledRecorder
+	Logger   *zap.Logger
+}
+
+// advisory is the part of the server's message that we read.
+type advisory struct {
+	Stream     string `json:"stream"`
+	Consumer   string `json:"consumer"`
+	Seq        uint64 `json:"stream_seq"`
+	Deliveries uint64 `json:"deliveries"`
+}
+
+// Run listens until ctx ends. The workers of a fleet share the advisories.
+func (s Stalled) Run(ctx context.Context) error {
+	heard := make(chan *nats.Msg, 256)
+	for _, stream := range []string{s.Names.Jobs(), s.Names.Events()} {
+		sub, err := s.Conn.nc.ChanQueueSubscribe(advisoryMaxDeliveries+stream+".*", "rekey", heard)
+		if err != nil {
+			return fmt.Errorf("listening to advisories: %w", err)
+		}
+		defer sub.Unsubscribe() //nolint:errcheck // The subscription dies with the connection at the latest.
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case msg := <-heard:
+			s.handle(ctx, msg)
+		}
+	}
+}
+
+// handle rescues one message. When that fails, it stands in the stream still, and the log says where.
+func (s Stalled) handle(ctx context.Context, msg *nats.Msg) {
+	log := s.Logger.Named("stalled")
+	var a advisory
+	if err := json.Unmarshal(msg.Data, &a); err != nil {
+		log.Warn("an advisory that cannot be read", zap.String("subject", msg.Subject), zap.Error(err))
+		return
+	}
+	log = log.With(zap.String("stream", a.Stream), zap.String("consumer", a.Consumer),
+		zap.Uint64("seq", a.Seq), zap.Uint64("deliveries", a.Deliveries))
+	s.Recorder.DeliveryStalled(a.Stream)
+	ctx, cancel := context.WithTimeout(ctx, stalledTimeout)
+	defer cancel()
+	if err := s.rescue(ctx, a); err != nil {
+		log.Error("NATS stopped delivering a message, and it could not be put back", zap.Error(err))
+		return
+	}
+	log.Warn("NATS stopped delivering a message; it was put back. The consumer's max_deliver must be -1")
+}
+
+// rescue publishes a copy of the message behind all others. The old one is taken out of the
+// queue of jobs; events stay as long as their stream keeps them.
+func (s Stalled) rescue(ctx context.Context, a advisory) error {
+	stream, err := s.Conn.js.Stream(ctx, a.Stream)
+	if err != nil {
+		return err
+	}
+	old, err := stream.GetMsg(ctx, a.Seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil // It was settled after all.
+	}
+	if err != nil {
+		return err
+	}
+	if a.Stream == s.Names.Events() {
+		return s.again(ctx, old)
+	}
+	copied := &nats.Msg{Subject: old.Subject, Data: old.Data, Header: old.Header}
+	copied.Header.Del(nats.MsgIdHdr) // The stream would take it for a copy, which it is.
+	if _, err := s.Conn.js.PublishMsg(ctx, copied, jetstream.WithExpectStream(a.Stream)); err != nil {
+		return err
+	}
+	return stream.DeleteMsg(ctx, a.Seq)
+}
+
+// again publishes an event under the identity that it has.
+func (s Stalled) again(ctx context.Context, old *jetstream.RawStreamMsg) error {
+	// What cannot be understood has an identity as well, and ends in the dead letters this time.
+	event, err := s.Names.decodeEvent(incoming{
+		subject: old.Subject, header: old.Header, data: old.Data, seq: old.Sequence, at: old.Time,
+	})
+	if _, malformed := errors.AsType[*jobs.Malformed](err); err != nil && !malformed {
+		return err
+	}
+	_, err = NewOriginals(s.Conn, s.Names).Replay(ctx, event.EventRef)
+	return err
+}

@@ -1,0 +1,132 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/jobs"
+)
+
+// stalls counts what the net caught, by stream.
+type stalls struct {
+	mu     sync.Mutex // Guards counts.
+	counts map[string]int
+}
+
+func (s *stalls) DeliveryStalled(stream string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counts == nil {
+		s.counts = map[string]int{}
+	}
+	s.counts[stream]++
+}
+
+func (s *stalls) count(stream string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts[stream]
+}
+
+// giveUp makes a consumer with a limit of one delivery and lets it give the first message up.
+func giveUp(t *testing.T, r *rig, stream, filter string) {
+	t.Helper()
+	cons, err := r.conn.js.CreateConsumer(t.Context(), stream, jetstream.ConsumerConfig{
+		Durable: "limited", FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Second, MaxDeliver: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := cons.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := msg.Nak(); err != nil {
+		t.Fatal(err)
+	}
+	// The server notices when it is asked for more. What comes then was put back already.
+	first, err := msg.Metadata()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if msg, err = cons.Next(jetstream.FetchMaxWait(100 * time.Millisecond)); err != nil {
+		return
+	}
+	if second, err := msg.Metadata(); err != nil || second.Sequence.Stream == first.Sequence.Stream {
+		t.Fatalf("message %d came twice, %v", first.Sequence.Stream, err)
+	}
+}
+
+func TestStalledMessagesComeBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	caught := &stalls{}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- Stalled{Conn: r.conn, Names: r.names, Recorder: caught, Logger: r.log}.Run(ctx) }()
+	eventually(t, "the net is out", func() bool { return r.conn.nc.NumSubscriptions() >= 2 })
+
+	event, err := r.conn.PublishRaw(t.Context(), r.names, "incident", []byte(`{"kind":"x509.disable"}`), "IR-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	giveUp(t, r, r.names.Events(), r.names.Event(">"))
+	eventually(t, "the event is put back", func() bool { return caught.count(r.names.Events()) == 1 && lastSeq(t, r, r.names.Events()) == event+1 })
+	again := storedAt(t, r, r.names.Events(), event+1)
+	if got := again.Header.Get(HeaderReplayID); got != "id:IR-1" {
+		t.Errorf("the event comes back as %q", got)
+	}
+
+	params, err := jobs.NewParams(jobs.X509Disable, map[string]any{jobs.ParamProjectID: hexA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := jobs.Job{ID: "j", Kind: jobs.X509Disable, Lane: jobs.LaneBulk, Params: params}
+	if err := NewQueue(r.conn, r.names).Enqueue(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	giveUp(t, r, r.names.Jobs(), r.names.lane(jobs.LaneBulk))
+	eventually(t, "the job is put back", func() bool { return caught.count(r.names.Jobs()) == 1 && lastSeq(t, r, r.names.Jobs()) == 2 })
+	stream, err := r.conn.js.Stream(t.Context(), r.names.Jobs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the old message is gone", func() bool {
+		_, err := stream.GetMsg(t.Context(), 1)
+		return errors.Is(err, jetstream.ErrMsgNotFound)
+	})
+	if got, err := decodeJob(storedAt(t, r, r.names.Jobs(), 2).Data); err != nil || got.ID != job.ID {
+		t.Errorf("what was put back is %v, %v", got, err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func lastSeq(t *testing.T, r *rig, name string) uint64 {
+	t.Helper()
+	stream, err := r.conn.js.Stream(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream.CachedInfo().State.LastSeq
+}
+
+func storedAt(t *testing.T, r *rig, name string, seq uint64) *jetstream.RawStreamMsg {
+	t.Helper()
+	stream, err := r.conn.js.Stream(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := stream.GetMsg(t.Context(), seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return msg
+}
