@@ -47,12 +47,18 @@ type advisory struct {
 // Run listens until ctx ends. The workers of a fleet share the advisories.
 func (s Stalled) Run(ctx context.Context) error {
 	heard := make(chan *nats.Msg, 256)
+	var subs []*nats.Subscription
+	defer func() {
+		for _, sub := range subs {
+			_ = sub.Unsubscribe() // It dies with the connection at the latest.
+		}
+	}()
 	for _, stream := range []string{s.Names.Jobs(), s.Names.Events()} {
 		sub, err := s.Conn.nc.ChanQueueSubscribe(advisoryMaxDeliveries+stream+".*", "rekey", heard)
 		if err != nil {
 			return fmt.Errorf("listening to advisories: %w", err)
 		}
-		defer sub.Unsubscribe() //nolint:errcheck // The subscription dies with the connection at the latest.
+		subs = append(subs, sub)
 	}
 	for {
 		select {
