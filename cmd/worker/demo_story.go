@@ -87,11 +87,11 @@ func (d *demo) outcomes(ctx context.Context) (list []jobs.Record, letters []bus.
 		return nil, nil, err
 	}
 	for {
-		records, err := d.client.Ledger.List(ctx, ledger.Filter{})
+		page, err := d.client.Ledger.List(ctx, ledger.Filter{})
 		if err != nil {
 			return list, letters, err
 		}
-		list = records
+		list = page.Records
 		if letters, err = dead.List(ctx, 10); err != nil {
 			return list, letters, err
 		}

@@ -39,12 +39,16 @@ func (c *cli) listDeadLetters(ctx context.Context, limit int) error {
 		return usage(err)
 	}
 	if limit == 0 {
-		limit = math.MaxInt
+		limit = math.MaxInt - 1
 	}
 	return c.askDeadLetters(ctx, func(ctx context.Context, d *bus.DeadLetters) error {
-		list, err := d.List(ctx, limit)
+		list, err := d.List(ctx, limit+1) // One more, to see whether there is more.
 		if err != nil {
 			return err
+		}
+		if len(list) > limit {
+			list = list[:limit]
+			fmt.Fprintln(c.stderr, "There are more dead letters: --limit shows more at once, 0 all.")
 		}
 		return c.printDeadLetters(list)
 	})

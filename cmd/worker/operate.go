@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os/user"
 	"slices"
 	"strconv"
@@ -159,8 +160,7 @@ func (c *cli) letters(ctx context.Context, client *app.Client, list []string) ([
 	if err != nil {
 		return nil, err
 	}
-	const most = 100_000
-	all, err := stream.List(ctx, most)
+	all, err := stream.List(ctx, math.MaxInt)
 	if err != nil {
 		return nil, err
 	}

@@ -216,13 +216,14 @@ func keepField(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[1], fmt.Sprint(list[0][args[0]]))
 }
 
-// term VERB sends SIGTERM to the `worker VERB` in the background; testscript's kill cannot.
+// term VERB… sends SIGTERM to the `worker VERB…` in the background, which a shell may have started; testscript's kill
+// cannot.
 func terminate(ts *testscript.TestScript, _ bool, args []string) {
 	for _, cmd := range ts.BackgroundCmds() {
-		if len(cmd.Args) > 1 && cmd.Args[1] == args[0] {
+		if strings.Contains(strings.Join(cmd.Args, " "), "worker "+strings.Join(args, " ")) {
 			ts.Check(cmd.Process.Signal(syscall.SIGTERM))
 			return
 		}
 	}
-	ts.Fatalf("no worker %s runs in the background", args[0])
+	ts.Fatalf("no worker %s runs in the background", strings.Join(args, " "))
 }

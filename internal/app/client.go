@@ -184,12 +184,12 @@ func (c *Client) find(ctx context.Context, jobID, eventID string) (jobs.Record, 
 	if jobID != "" {
 		return c.Ledger.Find(ctx, jobID)
 	}
-	list, err := c.Ledger.List(ctx, ledger.Filter{Event: eventID, Limit: 1})
+	page, err := c.Ledger.List(ctx, ledger.Filter{Event: eventID, Limit: 1})
 	if err != nil {
 		return jobs.Record{}, err
 	}
-	if len(list) == 0 {
+	if len(page.Records) == 0 {
 		return jobs.Record{}, jobs.ErrNotFound
 	}
-	return list[0], nil
+	return page.Records[0], nil
 }

@@ -195,11 +195,11 @@ func (w *worker) records(part string) []jobs.Record {
 
 func (w *worker) list(client *app.Client, part string) []jobs.Record {
 	w.t.Helper()
-	list, err := client.Ledger.List(w.t.Context(), ledger.Filter{Target: part})
+	page, err := client.Ledger.List(w.t.Context(), ledger.Filter{Target: part})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return list
+	return page.Records
 }
 
 // recordOf waits until there is one record for the target of which ok is true.

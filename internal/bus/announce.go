@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -142,28 +143,44 @@ func (c *Conn) published(ctx context.Context, stream, subject, id string, since 
 
 // search reads what is pending for the consumer until a message has the id.
 func search(ctx context.Context, cons jetstream.Consumer, id string) (bool, error) {
+	found := errors.New("found")
+	err := each(ctx, cons, func(msg jetstream.Msg) error {
+		if msg.Headers().Get(nats.MsgIdHdr) == id {
+			return found
+		}
+		return nil
+	})
+	if errors.Is(err, found) {
+		return true, nil
+	}
+	return false, err
+}
+
+// each calls do for every message that was pending for the consumer when it was made, until
+// do returns an error.
+func each(ctx context.Context, cons jetstream.Consumer, do func(jetstream.Msg) error) error {
 	for left := cons.CachedInfo().NumPending; left > 0; {
 		if ctx.Err() != nil {
-			return false, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 		batch, err := cons.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(requestTimeout))
 		if err != nil {
-			return false, err
+			return err
 		}
 		got := uint64(0)
 		for msg := range batch.Messages() {
 			got++
-			if msg.Headers().Get(nats.MsgIdHdr) == id {
-				return true, nil
+			if err := do(msg); err != nil {
+				return err
 			}
 		}
 		if err := batch.Error(); err != nil {
-			return false, err
+			return err
 		}
 		if got == 0 {
-			return false, fmt.Errorf("%d messages did not come", left)
+			return fmt.Errorf("%d messages did not come", left)
 		}
 		left -= min(got, left)
 	}
-	return false, nil
+	return nil
 }

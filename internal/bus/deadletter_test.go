@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
@@ -192,6 +194,48 @@ func TestDeadJob(t *testing.T) {
 	}
 	if strings.Contains(string(msg.Data), canary) {
 		t.Error("the dead letter has the secret")
+	}
+}
+
+// Whatever was replayed or dropped between them, the latest letters are found.
+func TestDeadLettersListPassesGaps(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	dead, err := OpenDeadLetters(t.Context(), r.conn, r.names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const letters = 400
+	for range letters {
+		if _, err := r.conn.js.PublishAsync(r.names.DeadEvent(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-r.conn.js.PublishAsyncComplete()
+	stays := func(n uint64) bool { return n <= 20 || n > 100 && n <= 130 || n == 250 || n == letters }
+	var want []uint64
+	for n := uint64(letters); n > 0; n-- {
+		if stays(n) {
+			want = append(want, n)
+		} else if err := dead.Delete(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, limit := range []int{0, 1, 2, 3, 20, 33, 40, len(want), len(want) + 1, 1000, math.MaxInt} {
+		list, err := dead.List(t.Context(), limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []uint64
+		for _, letter := range list {
+			got = append(got, letter.Number)
+		}
+		if diff := cmp.Diff(want[:min(limit, len(want))], got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("the latest %d: %s", limit, diff)
+		}
+	}
+	for names := range dead.stream.ListConsumers(t.Context()).Info() {
+		t.Errorf("consumer %s is left behind", names.Name)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -54,24 +55,75 @@ func (d *DeadLetters) Show(ctx context.Context, number uint64) (DeadLetter, erro
 	return letter, nil
 }
 
-// List returns the latest dead letters, newest first, without headers and payloads.
+// List returns the latest dead letters, at most limit, newest first, without headers and
+// payloads.
 func (d *DeadLetters) List(ctx context.Context, limit int) ([]DeadLetter, error) {
-	info, err := d.stream.Info(ctx)
+	cons, err := d.latest(ctx, limit)
 	if err != nil {
 		return nil, fmt.Errorf("reading the dead letters: %w", err)
 	}
-	var list []DeadLetter
-	for seq := info.State.LastSeq; seq >= max(info.State.FirstSeq, 1) && len(list) < limit; seq-- {
-		msg, err := d.stream.GetMsg(ctx, seq)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue // Replayed or dropped.
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading dead letter %d: %w", seq, err)
-		}
-		list = append(list, newDeadLetter(msg))
+	if cons == nil {
+		return nil, nil
 	}
-	return list, nil
+	defer d.forget(ctx, cons)
+	var list []DeadLetter
+	err = each(ctx, cons, func(msg jetstream.Msg) error {
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		list = append(list, newDeadLetter(&jetstream.RawStreamMsg{
+			Subject: msg.Subject(), Sequence: meta.Sequence.Stream, Header: msg.Headers(), Time: meta.Timestamp,
+		}))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the dead letters: %w", err)
+	}
+	slices.Reverse(list)
+	return list[:min(limit, len(list))], nil
+}
+
+// latest returns a consumer that delivers at least the latest limit letters, or all when
+// there are no more, and not many more than that; nil when there is none. Letters that were
+// replayed or dropped leave gaps, so that the place to begin at is searched for.
+func (d *DeadLetters) latest(ctx context.Context, limit int) (jetstream.Consumer, error) {
+	const enough = 4 // So many times the limit is quicker read than searched.
+	info, err := d.stream.Info(ctx)
+	if err != nil || info.State.Msgs == 0 || limit <= 0 {
+		return nil, err
+	}
+	want := min(uint64(limit), info.State.Msgs)
+	low, high := max(info.State.FirstSeq, 1), info.State.LastSeq+1
+	for at := max(low, high-min(want, high)); ; at = low + (high-low)/2 { // Without gaps it begins at the right place.
+		cons, err := d.from(ctx, at)
+		if err != nil {
+			return nil, err
+		}
+		pending := cons.CachedInfo().NumPending
+		if pending >= want && pending <= enough*want || high-low <= 1 {
+			return cons, nil
+		}
+		if pending >= want {
+			low = at
+		} else {
+			high = at
+		}
+		d.forget(ctx, cons)
+	}
+}
+
+// from returns a consumer that delivers the headers of the letters from a number on.
+func (d *DeadLetters) from(ctx context.Context, number uint64) (jetstream.Consumer, error) {
+	return d.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: number, HeadersOnly: true,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: searchIdle,
+	})
+}
+
+// forget deletes a consumer. The server does it by itself, too, only later.
+func (d *DeadLetters) forget(ctx context.Context, cons jetstream.Consumer) {
+	_ = d.stream.DeleteConsumer(ctx, cons.CachedInfo().Name)
 }
 
 // Delete takes a dead letter out of the stream, or returns jobs.ErrNotFound.

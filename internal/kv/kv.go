@@ -132,7 +132,20 @@ func isConflict(err error) bool {
 // that stand there, then live until ctx ends. known, when not nil, is called once between
 // the two. A value that cannot be decoded ends the watch.
 func (b *Bucket[T]) Watch(ctx context.Context, pattern string, found func(key string, value T), known func()) error {
-	watcher, err := b.kv.Watch(ctx, pattern, jetstream.IgnoreDeletes())
+	return b.watch(ctx, pattern, found, known, jetstream.IgnoreDeletes())
+}
+
+// Follow calls found for every key that is written after a revision, in order, until ctx
+// ends. What was written over meanwhile is passed over. A value that cannot be decoded ends
+// it.
+func (b *Bucket[T]) Follow(ctx context.Context, revision uint64, found func(key string, value T)) error {
+	return b.watch(ctx, ">", found, nil, jetstream.IgnoreDeletes(), jetstream.ResumeFromRevision(revision+1))
+}
+
+func (b *Bucket[T]) watch(
+	ctx context.Context, pattern string, found func(key string, value T), known func(), opts ...jetstream.WatchOpt,
+) error {
+	watcher, err := b.kv.Watch(ctx, pattern, opts...)
 	if err != nil {
 		return fmt.Errorf("watching %s: %w", b.kv.Bucket(), err)
 	}

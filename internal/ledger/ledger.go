@@ -3,10 +3,8 @@
 package ledger
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -28,8 +26,11 @@ type Config struct {
 // Ledger is the memory of all workers. It holds no secrets: a value that is overwritten
 // stays in the bucket's files until they are compacted.
 type Ledger struct {
+	js      jetstream.JetStream
+	stream  string // Below the bucket of records.
 	records *kv.Bucket[jobs.Record]
 	targets *kv.Bucket[targetValue]
+	index   index
 }
 
 // targetValue is what a key of the targets bucket holds: the holder of a target, or for a
@@ -59,7 +60,9 @@ func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Ledger, err
 	if err != nil {
 		return nil, err
 	}
-	return &Ledger{records: records, targets: targets}, nil
+	return &Ledger{
+		js: js, stream: "KV_" + prefix + "_LEDGER", records: records, targets: targets, index: newIndex(js, cfg),
+	}, nil
 }
 
 // Load returns the record of a job, or jobs.ErrNotFound.
@@ -102,47 +105,6 @@ func (l *Ledger) Find(ctx context.Context, id string) (jobs.Record, error) {
 		entry, err = l.Load(ctx, into)
 	}
 	return entry.Record.Public(), err
-}
-
-// Filter chooses records. Empty fields choose all.
-type Filter struct {
-	State   jobs.State
-	Kind    jobs.Kind
-	Outcome jobs.Outcome
-	Target  string // A part of the target.
-	Event   string // The id of an event: of the CloudEvent, or its Nats-Msg-Id.
-	Since   time.Time
-	Limit   int // At most so many; 0 is all.
-}
-
-// List returns the records that the filter chooses, the latest accepted first.
-func (l *Ledger) List(ctx context.Context, f Filter) ([]jobs.Record, error) {
-	all, err := l.records.All(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var list []jobs.Record
-	for _, r := range all {
-		if f.chooses(&r) {
-			list = append(list, r.Public())
-		}
-	}
-	slices.SortFunc(list, func(a, b jobs.Record) int {
-		return cmp.Or(b.AcceptedAt.Compare(a.AcceptedAt), strings.Compare(a.JobID, b.JobID))
-	})
-	if f.Limit > 0 && len(list) > f.Limit {
-		list = list[:f.Limit]
-	}
-	return list, nil
-}
-
-func (f *Filter) chooses(r *jobs.Record) bool {
-	return (f.State == "" || r.State == f.State) &&
-		(f.Kind == "" || r.Kind == f.Kind) &&
-		(f.Outcome == "" || r.Outcome == f.Outcome) &&
-		strings.Contains(r.Target, f.Target) &&
-		!r.AcceptedAt.Before(f.Since) &&
-		(f.Event == "" || slices.ContainsFunc(r.Events, func(e jobs.EventRef) bool { return e.ID == f.Event || e.ID == "id:"+f.Event }))
 }
 
 // Watch calls found for the record of one job, now and after every change, until ctx ends.

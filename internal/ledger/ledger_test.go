@@ -214,8 +214,8 @@ func TestTargets(t *testing.T) {
 func TestList(t *testing.T) {
 	t.Parallel()
 	l := newLedger(t)
-	if list, err := l.List(t.Context(), Filter{}); err != nil || len(list) != 0 {
-		t.Errorf("an empty ledger lists %d records, error %v", len(list), err)
+	if page, err := l.List(t.Context(), Filter{}); err != nil || len(page.Records) != 0 || page.More {
+		t.Errorf("an empty ledger lists %d records, error %v", len(page.Records), err)
 	}
 	add := func(id string, age time.Duration, change func(*jobs.Record)) {
 		r := record(id)
@@ -252,12 +252,12 @@ func TestList(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			list, err := l.List(t.Context(), tt.filter)
+			page, err := l.List(t.Context(), tt.filter)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var got []string
-			for _, r := range list {
+			for _, r := range page.Records {
 				got = append(got, r.JobID)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rekey/internal/app"
+	"rekey/internal/jobs"
+	"rekey/internal/ledger"
+)
+
+func (c *cli) jobListCommand() *cobra.Command {
+	var f listFlags
+	cmd := c.withOutput(c.withServer(&cobra.Command{
+		Use:   "ls",
+		Short: "List jobs, the latest first",
+		Long: `List jobs, the one whose event was accepted last first. The filters can be combined. When there
+are more jobs than --limit lets through, the command says so and how to go on.
+
+With --watch it then prints a line for every job that changes and that the filters choose, and for
+one that they do not choose any more, until it is interrupted: in a table, or as lines of JSON.`,
+		Example: `  worker job ls --state waiting
+  worker job ls --outcome exhausted --since 24h -o json
+  worker job ls --target 5ec0000000000000000000c1 --watch`,
+		Args: want(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			filter, err := f.filter(time.Now())
+			if err != nil {
+				return usage(err)
+			}
+			if f.watch {
+				return c.watchJobs(cmd.Context(), filter)
+			}
+			return c.ask(cmd.Context(), func(ctx context.Context, client *app.Client) error {
+				page, err := client.Ledger.List(ctx, filter)
+				if err != nil {
+					return err
+				}
+				return c.printPage(page)
+			})
+		},
+	}))
+	f.register(cmd)
+	return cmd
+}
+
+// listFlags choose the jobs that `job ls` shows.
+type listFlags struct {
+	state, kind, outcome, target, event, since string
+	after                                      string
+	limit                                      int
+	watch                                      bool
+}
+
+func (f *listFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.state, "state", "", "only jobs in this `STATE`: queued, running, waiting or done")
+	flags.StringVar(&f.kind, "kind", "", "only jobs of this `KIND`, as in 'worker job submit --help'")
+	flags.StringVar(&f.outcome, "outcome", "", "only jobs with this `OUTCOME`: "+strings.Join(jobs.Names(jobs.Outcomes()), ", "))
+	flags.StringVar(&f.target, "target", "", "only jobs whose target contains this `TEXT`")
+	flags.StringVar(&f.event, "event", "", "only jobs that the event with this `ID` asked for")
+	flags.StringVar(&f.since, "since", "", "only jobs accepted since then: a `TIME` (RFC 3339) or an age like 24h")
+	flags.IntVar(&f.limit, "limit", 50, "at most `N` jobs; 0 is all")
+	flags.StringVar(&f.after, "after", "", "go on behind this job, the last of an earlier list: its `ID`")
+	flags.BoolVarP(&f.watch, "watch", "w", false, "go on with a line for every change, until interrupted")
+	complete(cmd, "state", jobs.Names(jobs.States()))
+	complete(cmd, "kind", jobs.Names(jobs.Kinds()))
+	complete(cmd, "outcome", jobs.Names(jobs.Outcomes()))
+}
+
+// complete offers the members of a closed set to shell completion.
+func complete(cmd *cobra.Command, flag string, set []string) {
+	// The only error is that of a flag that does not exist.
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(set, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (f *listFlags) filter(now time.Time) (ledger.Filter, error) {
+	filter := ledger.Filter{Target: f.target, Event: f.event, After: f.after, Limit: f.limit}
+	var err error
+	if f.watch && f.after != "" {
+		return filter, errors.New("--watch begins with the latest jobs; it cannot go with --after")
+	}
+	if filter.State, err = member("--state", f.state, jobs.States()); err != nil {
+		return filter, err
+	}
+	if filter.Kind, err = member("--kind", f.kind, jobs.Kinds()); err != nil {
+		return filter, err
+	}
+	if filter.Outcome, err = member("--outcome", f.outcome, jobs.Outcomes()); err != nil {
+		return filter, err
+	}
+	if filter.Since, err = since(f.since, now); err != nil {
+		return filter, err
+	}
+	return filter, notNegative("--limit", f.limit)
+}
+
+// printPage prints a list, and on standard error, away from it, whether there is more.
+func (c *cli) printPage(page ledger.Page) error {
+	if page.More {
+		last := page.Records[len(page.Records)-1]
+		fmt.Fprintf(c.stderr, "There are more jobs: --after %s goes on behind these, --limit shows more at once.\n", last.JobID)
+	}
+	return c.printJobs(page.Records)
+}

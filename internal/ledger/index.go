@@ -1,0 +1,243 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/jobs"
+)
+
+// index is a stream with a row for every record of the ledger up to some revision, in
+// parts, so that a list is made without reading all records. It is written behind the
+// ledger (see Indexer) and costs a job no write of its own; what the ledger got since is
+// read from the ledger. A row is a record as it stood at one revision: every record whose
+// latest revision the index covers has a row of that revision; older rows of the same job
+// may stand beside it. Nothing in it is needed to run jobs: a lost index is made anew.
+//
+// A part is a message with rows and then one with its summary, which makes it valid. A
+// snapshot is the rows of all unfinished jobs, so that these are found without reading the
+// parts from before it.
+type index struct {
+	js       jetstream.JetStream
+	stream   string
+	prefix   string // Of its subjects.
+	replicas int
+}
+
+func newIndex(js jetstream.JetStream, cfg Config) index {
+	return index{
+		js: js, stream: strings.ToUpper(cfg.Namespace) + "_INDEX",
+		prefix: strings.ToLower(cfg.Namespace) + ".v1.index.", replicas: max(cfg.Replicas, 1),
+	}
+}
+
+func (x index) summaries() string { return x.prefix + "summary" }
+func (x index) rows() string      { return x.prefix + "rows" }     // Of a part.
+func (x index) snapshot() string  { return x.prefix + "snapshot" } // Rows of a snapshot.
+
+// summary says what a part holds.
+type summary struct {
+	Ledger time.Time `json:"ledger"` // When the ledger's stream was made: an index is of one ledger.
+	// The part covers the ledger's revisions after From up to Through. Parts follow each
+	// other without a gap.
+	From    uint64 `json:"from"`
+	Through uint64 `json:"through"`
+
+	Body   uint64         `json:"body,omitempty"` // Sequence of the message with the rows; 0: there are none.
+	Rows   int            `json:"rows"`
+	Oldest int64          `json:"oldest,omitempty"` // When the first and the last of its jobs were accepted.
+	Newest int64          `json:"newest,omitempty"`
+	Holds  map[string]int `json:"holds,omitempty"` // How many rows of each kind, state and outcome.
+	Marks  bloom          `json:"marks,omitempty"` // Of targets and events.
+
+	// The latest complete snapshot: the sequence of its first message (of the first message
+	// of all, when there is no snapshot yet), its rows, and the rows of parts since.
+	Snapshot     uint64 `json:"snapshot"`
+	SnapshotRows int    `json:"snapshot_rows"`
+	Since        int    `json:"since"`
+
+	seq uint64
+}
+
+// summarize describes the rows of a part.
+func (s *summary) summarize(rows []row) {
+	s.Rows, s.Holds = len(rows), map[string]int{}
+	hashes := map[uint64]struct{}{}
+	for i, r := range rows {
+		if i == 0 {
+			s.Oldest, s.Newest = r.Accepted, r.Accepted
+		}
+		s.Oldest, s.Newest = min(s.Oldest, r.Accepted), max(s.Newest, r.Accepted)
+		s.Holds[holdKey(r.Kind, r.State, r.Outcome)]++
+		for _, h := range append(marks(r.Target), r.Events...) {
+			hashes[h] = struct{}{}
+		}
+	}
+	if len(hashes) <= maxMarks { // Beyond it the part is read by whoever looks for a target or an event.
+		s.Marks = newBloom(hashes)
+	}
+}
+
+// maxMarks keeps a summary small also when its jobs have hundreds of events each.
+const maxMarks = 50_000
+
+func holdKey(kind jobs.Kind, state jobs.State, outcome jobs.Outcome) string {
+	return string(kind) + "/" + string(state) + "/" + string(outcome)
+}
+
+// mayHold counts the rows of the part that the query may choose; 0 says that there is none.
+func (q *query) mayHold(s *summary) int {
+	if s.Newest < q.since || q.filter.After != "" && s.Oldest > q.after.accepted {
+		return 0
+	}
+	if len(q.events) > 0 && !slices.ContainsFunc(q.events, s.Marks.mayHold) {
+		return 0
+	}
+	if slices.ContainsFunc(q.marks, func(h uint64) bool { return !s.Marks.mayHold(h) }) {
+		return 0
+	}
+	count := 0
+	for key, n := range s.Holds {
+		parts := strings.SplitN(key, "/", 3)
+		f := q.filter
+		if len(parts) == 3 && (f.Kind == "" || string(f.Kind) == parts[0]) &&
+			(f.State == "" || string(f.State) == parts[1]) && (f.Outcome == "" || string(f.Outcome) == parts[2]) {
+			count += n
+		}
+	}
+	return count
+}
+
+// errNoIndex says that there is no index that could be used.
+var errNoIndex = errors.New("there is no index of the ledger")
+
+// load returns the summaries of all parts, the oldest first, or errNoIndex when the index
+// is missing, has a gap or belongs to a ledger that is no more.
+func (x index) load(ctx context.Context, ledger position) ([]summary, error) {
+	if _, err := x.js.Stream(ctx, x.stream); err != nil {
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil, errNoIndex
+		}
+		return nil, fmt.Errorf("opening the index: %w", err)
+	}
+	var list []summary
+	whole := true
+	_, err := sweep(ctx, x.js.Conn(), x.stream, x.summaries(), 1, 0, func(m stored) error {
+		s, err := decodeSummary(m.seq, m.data)
+		switch {
+		case err != nil:
+			whole = false
+		case s.From == 0: // An index that was begun anew.
+			list, whole = append(list[:0], s), s.fits(ledger)
+		case len(list) > 0 && list[len(list)-1].Through != s.From || !s.fits(ledger):
+			whole = false
+		default: // Or the first of those that have not expired.
+			list = append(list, s)
+		}
+		return nil
+	})
+	if err == nil && (len(list) == 0 || !whole) {
+		err = errNoIndex
+	}
+	return list, err
+}
+
+// fits reports whether the summary is one of this ledger.
+func (s *summary) fits(ledger position) bool {
+	return s.Ledger.Equal(ledger.created) && s.Through <= ledger.last
+}
+
+func decodeSummary(seq uint64, data []byte) (summary, error) {
+	s := summary{seq: seq}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, fmt.Errorf("decoding summary %d of the index: %w", seq, err)
+	}
+	return s, nil
+}
+
+// part returns the rows of a part.
+func (x index) part(ctx context.Context, s *summary) ([]row, error) {
+	if s.Body == 0 {
+		return nil, nil
+	}
+	stream, err := x.js.Stream(ctx, x.stream)
+	if err != nil {
+		return nil, fmt.Errorf("opening the index: %w", err)
+	}
+	msg, err := stream.GetMsg(ctx, s.Body)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, errMoved
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading part %d of the index: %w", s.Body, err)
+	}
+	return decodeRows(msg.Data)
+}
+
+// errMoved says that what a summary names is not there: it was replaced meanwhile, or a
+// replica does not have it yet.
+var errMoved = errors.New("the index has changed meanwhile")
+
+// unfinished calls do for the rows of the latest snapshot and of the parts since, those of
+// one job in the order of their revisions: the latest one of every job that was unfinished
+// at the index's end is among them. errMoved asks to load the summaries anew.
+func (x index) unfinished(ctx context.Context, end *summary, do func(row) error) error {
+	snapshot, since := 0, 0
+	_, err := sweep(ctx, x.js.Conn(), x.stream, "", end.Snapshot, 0, func(m stored) error {
+		if m.seq > end.seq {
+			return errEnough
+		}
+		if m.subject == x.summaries() {
+			return nil
+		}
+		rows, err := decodeRows(m.data)
+		if err != nil {
+			return err
+		}
+		if m.subject == x.snapshot() {
+			snapshot += len(rows)
+		} else {
+			since += len(rows)
+		}
+		for i := range rows {
+			if err := do(rows[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	if snapshot < end.SnapshotRows || since < end.Since {
+		return errMoved
+	}
+	return nil
+}
+
+// publish writes a message behind the one with the sequence after, or returns
+// jobs.ErrConflict when somebody else has written since.
+func (x index) publish(ctx context.Context, subject string, data []byte, after uint64) (uint64, error) {
+	ack, err := x.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: data}, jetstream.WithExpectLastSequence(after))
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && wrongSequence(api.ErrorCode) {
+		return 0, jobs.ErrConflict
+	}
+	if err != nil {
+		return 0, fmt.Errorf("writing the index: %w", err)
+	}
+	return ack.Sequence, nil
+}
+
+// wrongSequence recognises a message that comes behind another than it expects. A
+// replicated stream answers with a code of its own.
+func wrongSequence(code jetstream.ErrorCode) bool {
+	return code == jetstream.JSErrCodeStreamWrongLastSequence || code == jetstream.JSErrCodeStreamWrongLastSequenceConstant
+}

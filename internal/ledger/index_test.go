@@ -1,0 +1,201 @@
+package ledger
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/jobs"
+)
+
+// filled is a ledger of a few hundred records with an index that covers it all.
+func filled(t *testing.T) (*fleet, *Indexer) {
+	t.Helper()
+	f := newFleet(t, newLedger(t), 11)
+	for range 120 {
+		f.create()
+		f.change()
+	}
+	i := smallIndexer(f.ledger)
+	i.behind, i.snapshot = 1, 50
+	advance(t, i)
+	f.checkIndex()
+	return f, i
+}
+
+func (f *fleet) indexStream() jetstream.Stream {
+	f.t.Helper()
+	stream, err := f.ledger.js.Stream(f.t.Context(), f.ledger.index.stream)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return stream
+}
+
+func (f *fleet) checkMany() {
+	f.t.Helper()
+	for range 40 {
+		f.check(f.filter())
+	}
+}
+
+// Whatever happens to the index, a list is right, and the index is whole again after it.
+func TestIndexIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		damage func(f *fleet) error
+	}{
+		{"deleted", func(f *fleet) error { return f.ledger.js.DeleteStream(f.t.Context(), f.ledger.index.stream) }},
+		{"emptied", func(f *fleet) error { return f.indexStream().Purge(f.t.Context()) }},
+		{"a gap", func(f *fleet) error {
+			// The first two messages are the rows and the summary of the first part.
+			return f.indexStream().DeleteMsg(f.t.Context(), f.indexStream().CachedInfo().State.FirstSeq+3)
+		}},
+		{"no JSON", func(f *fleet) error {
+			_, err := f.ledger.js.Publish(f.t.Context(), f.ledger.index.summaries(), []byte("{"))
+			return err
+		}},
+		{"of another ledger", func(f *fleet) error {
+			_, err := f.ledger.js.Publish(f.t.Context(), f.ledger.index.summaries(), []byte(`{"ledger":"2020-01-01T00:00:00Z","from":0,"through":1}`))
+			return err
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f, _ := filled(t)
+			if err := tt.damage(f); err != nil {
+				t.Fatal(err)
+			}
+			f.checkMany()
+			anew := smallIndexer(f.ledger) // The worker was started again.
+			anew.behind, anew.snapshot = 1, 50
+			advance(t, anew)
+			f.checkIndex()
+			f.checkMany()
+		})
+	}
+}
+
+// A part that lacks its rows makes a list slow and not wrong.
+func TestListWithoutRows(t *testing.T) {
+	t.Parallel()
+	f, _ := filled(t)
+	at := f.indexStream().CachedInfo().State
+	if err := f.indexStream().Purge(t.Context(), jetstream.WithPurgeSubject(f.ledger.index.rows())); err != nil {
+		t.Fatal(err)
+	}
+	if now := f.indexStream().CachedInfo().State; now.Msgs == at.Msgs {
+		t.Fatal("nothing was deleted")
+	}
+	for _, filter := range []Filter{{Limit: 5}, {State: jobs.StateWaiting}, {Event: "e5"}} {
+		f.check(filter)
+	}
+}
+
+// A worker that was lost between the rows of a part and its summary leaves rows behind that
+// harm nobody.
+func TestRowsWithoutSummary(t *testing.T) {
+	t.Parallel()
+	f, i := filled(t)
+	f.change()
+	rows, err := encodeRows([]row{{ID: f.ids[0], Revision: 1, State: jobs.StateRunning, Accepted: nanos(moment)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.ledger.js.Publish(t.Context(), f.ledger.index.rows(), rows); err != nil {
+		t.Fatal(err)
+	}
+	f.checkMany()
+	f.create()
+	advance(t, i)
+	f.checkIndex()
+	f.checkMany()
+}
+
+// Old snapshots go, so that the index of a fleet with many waiting jobs does not grow.
+func TestSnapshotsReplaceEachOther(t *testing.T) {
+	t.Parallel()
+	f, i := filled(t)
+	i.snapshot = 0
+	for range 6 {
+		f.create()
+		advance(t, i)
+	}
+	info, err := f.indexStream().Info(t.Context(), jetstream.WithSubjectFilter(f.ledger.index.snapshot()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unfinished, _ := f.choose(Filter{})
+	most := uint64(len(unfinished)/i.part + 1)
+	if got := info.State.Subjects[f.ledger.index.snapshot()]; got == 0 || got > most {
+		t.Errorf("%d messages hold the snapshot, want at most %d", got, most)
+	}
+}
+
+func TestIndexHoldsNoMoreThanItNeeds(t *testing.T) {
+	t.Parallel()
+	r, err := newRow(7, []byte(`{"job_id":"a","params":{"token":"sha256:canary"},"detail":"canary","events":[{"id":"e"}],"reason":"canary"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := encodeRows([]row{r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(data), "canary") {
+		t.Error("the index holds what no filter asks for")
+	}
+	if _, err := decodeRows(data[:len(data)-1]); err == nil {
+		t.Error("half a part was read")
+	}
+	if _, err := newRow(7, []byte("{")); err == nil || !strings.Contains(err.Error(), "revision 7") {
+		t.Errorf("a record that is no JSON: %v", err)
+	}
+}
+
+func TestBloom(t *testing.T) {
+	t.Parallel()
+	set := map[uint64]struct{}{}
+	for i := range 5000 {
+		set[hash(fmt.Sprint("in", i))] = struct{}{}
+	}
+	b := newBloom(set)
+	for h := range set {
+		if !b.mayHold(h) {
+			t.Fatal("the set lost something")
+		}
+	}
+	wrong := 0
+	for i := range 5000 {
+		if b.mayHold(hash(fmt.Sprint("out", i))) {
+			wrong++
+		}
+	}
+	if wrong > 250 {
+		t.Errorf("%d of 5000 are taken for members", wrong)
+	}
+	if !bloom(nil).mayHold(1) {
+		t.Error("an empty filter says no")
+	}
+}
+
+func TestNanosSortLikeTime(t *testing.T) {
+	t.Parallel()
+	last := nanos(time.Time{})
+	for _, at := range []string{"1000-01-01", "1700-01-01", "1970-01-01", "1970-01-02", "2026-11-26", "2261-01-01", "2262-06-01", "9999-01-01"} {
+		when, err := time.Parse(time.DateOnly, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := nanos(when); n < last {
+			t.Errorf("%s comes before the moment before it", at)
+		} else {
+			last = n
+		}
+	}
+}

@@ -1,0 +1,265 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+)
+
+// How the index follows the ledger. A list reads what the index does not cover from the
+// ledger itself, so that the index need not be close behind; the further it is, the fewer
+// revisions of one job it meets.
+const (
+	indexEvery     = 2 * time.Second // How often the worker looks.
+	indexBehind    = 4096            // Revisions that the ledger must be ahead.
+	partRows       = 2000
+	snapshotAfter  = 20_000 // Rows in parts since the last snapshot, and
+	snapshotFactor = 2      // so many times as many as the snapshot has.
+)
+
+// Indexer writes the index behind the ledger. Any number of workers may do it at once: who
+// finds that another was faster goes on from there.
+type Indexer struct {
+	ledger *Ledger
+	log    *zap.Logger
+	// As the constants above; tests have smaller ones.
+	every    time.Duration
+	behind   uint64
+	part     int
+	snapshot int
+
+	through uint64 // As far as this worker knows the index.
+	checked bool   // The index was found to be whole.
+}
+
+// Indexer returns the writer of the ledger's index.
+func (l *Ledger) Indexer(log *zap.Logger) *Indexer {
+	return &Indexer{
+		ledger: l, log: log.Named("index"), every: indexEvery, behind: indexBehind, part: partRows, snapshot: snapshotAfter,
+	}
+}
+
+// Run keeps the index behind the ledger until ctx ends.
+func (i *Indexer) Run(ctx context.Context) error {
+	for {
+		err := i.advance(ctx)
+		if err != nil && !errors.Is(err, jobs.ErrConflict) && ctx.Err() == nil {
+			i.log.Warn("the index of the ledger is not up to date; lists take longer", zap.Error(err))
+		}
+		// Workers that were started together look one after the other.
+		if wait(ctx, i.every/2+rand.N(i.every)) != nil { //nolint:gosec // Jitter needs no secrecy.
+			return nil //nolint:nilerr // The end of ctx is how it ends.
+		}
+	}
+}
+
+// advance brings the index up to the ledger when it is far enough behind.
+func (i *Indexer) advance(ctx context.Context) error {
+	at, err := standing(ctx, i.ledger.js, i.ledger.stream)
+	if err != nil || at.last < i.through+i.behind && at.last >= i.through {
+		return err
+	}
+	last, err := i.open(ctx, at)
+	for err == nil && at.last >= last.Through+i.behind && ctx.Err() == nil {
+		before := last.Through
+		if last, err = i.addPart(ctx, last, at); err == nil && last.Since > max(i.snapshot, snapshotFactor*last.SnapshotRows) {
+			last, err = i.addSnapshot(ctx, last, at)
+		}
+		if last.Through == before {
+			break // Nothing is there to read.
+		}
+	}
+	i.through = last.Through
+	return err
+}
+
+// open returns the summary of the latest part, or one before the first part when there is
+// no index that can be used. It creates the stream where it is missing.
+func (i *Indexer) open(ctx context.Context, at position) (summary, error) {
+	x := i.ledger.index
+	stream, err := x.js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: x.stream, Description: "Where the ledger's records are found. It can be deleted: the worker makes it anew.",
+		Subjects: []string{x.prefix + ">"}, MaxAge: Keep, Storage: jetstream.FileStorage, Replicas: x.replicas,
+		Discard: jetstream.DiscardNew, AllowDirect: true,
+	})
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		stream, err = x.js.Stream(ctx, x.stream)
+	}
+	if err != nil {
+		return summary{}, fmt.Errorf("creating stream %s: %w", x.stream, err)
+	}
+	end := stream.CachedInfo().State.LastSeq
+	last, err := i.latest(ctx, stream, at)
+	if errors.Is(err, errNoIndex) {
+		last, err = summary{Ledger: at.created, Snapshot: end + 1}, nil
+	}
+	// Rows that a lost worker has left without a summary may stand behind the summary.
+	last.seq = max(last.seq, end)
+	return last, err
+}
+
+// latest returns the latest summary, or errNoIndex. The first time it looks at all of them.
+func (i *Indexer) latest(ctx context.Context, stream jetstream.Stream, at position) (summary, error) {
+	if !i.checked {
+		parts, err := i.ledger.index.load(ctx, at)
+		if err != nil {
+			return summary{}, err
+		}
+		i.checked = true
+		return parts[len(parts)-1], nil
+	}
+	msg, err := stream.GetLastMsgForSubject(ctx, i.ledger.index.summaries())
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return summary{}, errNoIndex
+	}
+	if err != nil {
+		return summary{}, fmt.Errorf("reading the index: %w", err)
+	}
+	last, err := decodeSummary(msg.Sequence, msg.Data)
+	if err == nil && !last.fits(at) {
+		err = errNoIndex
+	}
+	return last, err
+}
+
+// errEnough ends a sweep.
+var errEnough = errors.New("enough")
+
+// addPart writes the next part and returns its summary.
+func (i *Indexer) addPart(ctx context.Context, last summary, at position) (summary, error) {
+	x, next := i.ledger.index, last
+	next.From, next.Body = last.Through, 0
+	rows, through, err := i.read(ctx, last.Through, at)
+	if err != nil || through == last.Through {
+		return last, err
+	}
+	next.Through = through
+	next.summarize(rows)
+	next.Since += len(rows)
+	if len(rows) > 0 {
+		if next.seq, err = i.publishRows(ctx, x.rows(), rows, last.seq); err != nil {
+			return last, err
+		}
+		next.Body = next.seq
+	}
+	if err := i.publishSummary(ctx, &next); err != nil {
+		return last, err
+	}
+	if next.From == 0 { // What stands before belongs to an index that is no more.
+		return next, i.drop(ctx, ">", next.Snapshot)
+	}
+	return next, nil
+}
+
+// read returns rows of the ledger's revisions after from, and through which one they go.
+func (i *Indexer) read(ctx context.Context, from uint64, at position) ([]row, uint64, error) {
+	rows, through := make([]row, 0, i.part), from
+	_, err := sweep(ctx, i.ledger.js.Conn(), i.ledger.stream, "", from+1, at.reached(), func(m stored) error {
+		through = m.seq
+		if m.header.Get("KV-Operation") == "" {
+			r, err := newRow(m.seq, m.data)
+			if err != nil {
+				i.log.Warn("a record of the ledger cannot be read and is in no list", zap.Error(err))
+				return nil
+			}
+			rows = append(rows, r)
+		}
+		if len(rows) >= i.part {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return rows, through, err
+}
+
+// drop deletes messages below a sequence.
+func (i *Indexer) drop(ctx context.Context, subject string, below uint64) error {
+	stream, err := i.ledger.js.Stream(ctx, i.ledger.index.stream)
+	if err == nil {
+		err = stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(below))
+	}
+	if err != nil {
+		return fmt.Errorf("dropping what is old in the index: %w", err)
+	}
+	return nil
+}
+
+func (i *Indexer) publishRows(ctx context.Context, subject string, rows []row, after uint64) (uint64, error) {
+	data, err := encodeRows(rows)
+	if err != nil {
+		return 0, err
+	}
+	return i.ledger.index.publish(ctx, subject, data, after)
+}
+
+func (i *Indexer) publishSummary(ctx context.Context, s *summary) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encoding a summary of the index: %w", err)
+	}
+	s.seq, err = i.ledger.index.publish(ctx, i.ledger.index.summaries(), data, s.seq)
+	return err
+}
+
+// addSnapshot writes the rows of all unfinished jobs anew, so that a list of these need not
+// read what was before, and drops the snapshot before.
+func (i *Indexer) addSnapshot(ctx context.Context, last summary, at position) (summary, error) {
+	x := i.ledger.index
+	live := map[string]uint64{} // The latest revision of every unfinished job.
+	err := x.unfinished(ctx, &last, func(r row) error {
+		if r.State == jobs.StateDone || r.Revision < at.first { // What has expired has no end.
+			delete(live, r.ID)
+		} else {
+			live[r.ID] = r.Revision
+		}
+		return nil
+	})
+	if err != nil {
+		return last, err
+	}
+	next := summary{
+		Ledger: last.Ledger, From: last.Through, Through: last.Through,
+		Snapshot: last.seq + 1, SnapshotRows: len(live), seq: last.seq,
+	}
+	rows := make([]row, 0, i.part)
+	flush := func() error {
+		if len(rows) == 0 {
+			return nil
+		}
+		var err error
+		next.seq, err = i.publishRows(ctx, x.snapshot(), rows, next.seq)
+		rows = rows[:0]
+		return err
+	}
+	err = x.unfinished(ctx, &last, func(r row) error {
+		if live[r.ID] != r.Revision {
+			return nil
+		}
+		delete(live, r.ID)
+		if rows = append(rows, r); len(rows) == i.part {
+			return flush()
+		}
+		return nil
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err == nil {
+		err = i.publishSummary(ctx, &next)
+	}
+	if err != nil {
+		return last, err
+	}
+	return next, i.drop(ctx, x.snapshot(), next.Snapshot)
+}

@@ -1,0 +1,297 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"rekey/internal/jobs"
+)
+
+// Page is one part of a list, the latest accepted first.
+type Page struct {
+	Records []jobs.Record
+	// More says that the filter chooses more records than its limit lets through.
+	More bool
+	// Revision is up to which of its revisions the ledger was read: Follow goes on from there.
+	Revision uint64
+}
+
+// Follow calls found for every record that is written after a revision, until ctx ends.
+func (l *Ledger) Follow(ctx context.Context, revision uint64, found func(jobs.Record)) error {
+	return l.records.Follow(ctx, revision, func(_ string, r jobs.Record) { found(r.Public()) })
+}
+
+// maxRounds bounds how often a list is begun again because the index was replaced.
+const maxRounds = 4
+
+// List returns the records that the filter chooses, the latest accepted first. It misses
+// none: not one that is changed meanwhile, and not one that is not in the index yet. It
+// returns jobs.ErrNotFound when there is no job Filter.After.
+func (l *Ledger) List(ctx context.Context, f Filter) (Page, error) {
+	q, err := l.newQuery(ctx, f)
+	if err != nil {
+		return Page{}, err
+	}
+	for range maxRounds {
+		page, err := l.list(ctx, q, true)
+		if !errors.Is(err, errMoved) {
+			return page, err
+		}
+		if err := wait(ctx, replicaPause); err != nil {
+			return Page{}, err
+		}
+	}
+	return l.list(ctx, q, false)
+}
+
+// query is a filter as the index understands it.
+type query struct {
+	filter Filter
+	since  int64
+	after  place    // Of the job Filter.After.
+	events []uint64 // Of which a record has one.
+	marks  []uint64 // Of the target, which has them all.
+}
+
+func (l *Ledger) newQuery(ctx context.Context, f Filter) (*query, error) {
+	q := &query{filter: f, since: nanos(f.Since), marks: marks(f.Target)}
+	if f.Event != "" {
+		q.events = []uint64{hash(f.Event), hash("id:" + f.Event)}
+	}
+	if f.After != "" {
+		last, err := l.Find(ctx, f.After)
+		if err != nil {
+			return nil, fmt.Errorf("looking up job %s: %w", f.After, err)
+		}
+		q.after = place{nanos(last.AcceptedAt), last.JobID}
+	}
+	return q, nil
+}
+
+// isUnfinished reports whether the query asks for jobs that have no outcome.
+func (q *query) isUnfinished() bool { return q.filter.State != "" && q.filter.State != jobs.StateDone }
+
+// Above this many records it is quicker to read the whole ledger than one record after the
+// other, when those are more than one in readAllShare.
+const (
+	readAllAbove = 2000
+	readAllShare = 4
+)
+
+// isBroad reports whether the query is answered quicker without the index.
+func (q *query) isBroad(parts []summary, ledger position) bool {
+	count := 0
+	for i := range parts {
+		count += q.mayHold(&parts[i])
+	}
+	if f := q.filter; f.Limit > 0 {
+		count = min(count, f.Limit)
+	}
+	return count > readAllAbove && uint64(count)*readAllShare > ledger.messages
+}
+
+func (l *Ledger) list(ctx context.Context, q *query, indexed bool) (Page, error) {
+	at, err := standing(ctx, l.js, l.stream)
+	if err != nil {
+		return Page{}, err
+	}
+	s := search{ledger: l, query: q, seen: map[string]bool{}}
+	covered := uint64(0)
+	if indexed {
+		parts, err := l.index.load(ctx, at)
+		if err != nil && !errors.Is(err, errNoIndex) {
+			return Page{}, err
+		}
+		if len(parts) > 0 && !q.isBroad(parts, at) {
+			covered = parts[len(parts)-1].Through
+			s.parts = parts
+		}
+	}
+	revision, err := s.readLedger(ctx, covered, at)
+	if err != nil {
+		return Page{}, err
+	}
+	if err := s.readIndex(ctx); err != nil {
+		return Page{}, err
+	}
+	s.sort()
+	page, err := s.collect(ctx)
+	page.Revision = revision
+	return page, err
+}
+
+// search is one list in the making.
+type search struct {
+	ledger *Ledger
+	query  *query
+	parts  []summary       // That may hold something and are not open yet, the latest accepted first.
+	found  []candidate     // The latest accepted last, once they are sorted.
+	seen   map[string]bool // Jobs that are decided.
+}
+
+// candidate is a job that the query may choose.
+type candidate struct {
+	place
+	data []byte // Its record, where it was read from the ledger itself; else it is to be loaded.
+}
+
+// readLedger takes what the index does not cover from the ledger itself.
+func (s *search) readLedger(ctx context.Context, covered uint64, at position) (uint64, error) {
+	latest := map[string]candidate{} // A record that is changed while it is read comes twice.
+	prefix := "$KV." + strings.TrimPrefix(s.ledger.stream, "KV_") + "."
+	last, err := sweep(ctx, s.ledger.js.Conn(), s.ledger.stream, "", covered+1, at.reached(), func(m stored) error {
+		id := strings.TrimPrefix(m.subject, prefix)
+		s.seen[id] = true
+		delete(latest, id)
+		if m.header.Get("KV-Operation") != "" { // It was deleted.
+			return nil
+		}
+		r, err := newRow(m.seq, m.data)
+		if err != nil {
+			return err
+		}
+		if s.query.mayChoose(&r) {
+			latest[id] = candidate{place: r.place(), data: m.data}
+		}
+		return nil
+	})
+	for _, c := range latest {
+		s.found = append(s.found, c)
+	}
+	return last, err
+}
+
+// readIndex prepares the parts of the index for reading. Unfinished jobs are read at once:
+// they are few, and only their latest rows count.
+func (s *search) readIndex(ctx context.Context) error {
+	if len(s.parts) == 0 {
+		return nil
+	}
+	end := s.parts[len(s.parts)-1]
+	if !s.query.isUnfinished() {
+		s.parts = slices.DeleteFunc(s.parts, func(p summary) bool { return s.query.mayHold(&p) == 0 })
+		slices.SortStableFunc(s.parts, func(a, b summary) int { return place{accepted: a.Newest}.compare(place{accepted: b.Newest}) })
+		return nil
+	}
+	s.parts = nil
+	latest := map[string]row{}
+	err := s.ledger.index.unfinished(ctx, &end, func(r row) error {
+		latest[r.ID] = r
+		return nil
+	})
+	for _, r := range latest {
+		s.consider(&r)
+	}
+	return err
+}
+
+func (s *search) consider(r *row) {
+	if !s.seen[r.ID] && s.query.mayChoose(r) {
+		s.found = append(s.found, candidate{place: r.place()})
+	}
+}
+
+// next returns the candidate that was accepted last of those that are left. A part is
+// opened when it may hold a later one.
+func (s *search) next(ctx context.Context) (candidate, bool, error) {
+	for len(s.parts) > 0 && (len(s.found) == 0 || s.parts[0].Newest >= s.found[len(s.found)-1].accepted) {
+		rows, err := s.ledger.index.part(ctx, &s.parts[0])
+		if err != nil {
+			return candidate{}, false, err
+		}
+		s.parts = s.parts[1:]
+		for i := range rows {
+			s.consider(&rows[i])
+		}
+		s.sort()
+	}
+	if len(s.found) == 0 {
+		return candidate{}, false, nil
+	}
+	last := len(s.found) - 1
+	c := s.found[last]
+	s.found = s.found[:last]
+	return c, true, nil
+}
+
+func (s *search) sort() {
+	slices.SortFunc(s.found, func(a, b candidate) int { return b.compare(a.place) })
+}
+
+// loadAtOnce is how many records are loaded at once.
+const loadAtOnce = 32
+
+// collect loads candidates, the latest accepted first, until the page is full.
+func (s *search) collect(ctx context.Context) (Page, error) {
+	var page Page
+	limit := s.query.filter.Limit
+	for {
+		batch, err := s.nextBatch(ctx)
+		if err != nil || len(batch) == 0 {
+			return page, err
+		}
+		records, err := s.load(ctx, batch)
+		if err != nil {
+			return page, err
+		}
+		for _, r := range records {
+			if r == nil || !s.query.filter.Chooses(r) {
+				continue
+			}
+			if limit > 0 && len(page.Records) == limit {
+				page.More = true
+				return page, nil
+			}
+			page.Records = append(page.Records, *r)
+		}
+	}
+}
+
+func (s *search) nextBatch(ctx context.Context) ([]candidate, error) {
+	var batch []candidate
+	for len(batch) < loadAtOnce {
+		c, ok, err := s.next(ctx)
+		if err != nil || !ok {
+			return batch, err
+		}
+		if c.data == nil && s.seen[c.id] {
+			continue // Another row of the same job was before it.
+		}
+		s.seen[c.id] = true
+		batch = append(batch, c)
+	}
+	return batch, nil
+}
+
+// load returns the records of the candidates as they are shown, nil for one that is gone.
+func (s *search) load(ctx context.Context, batch []candidate) ([]*jobs.Record, error) {
+	records, errs := make([]*jobs.Record, len(batch)), make([]error, len(batch))
+	var loading sync.WaitGroup
+	for i, c := range batch {
+		loading.Go(func() { records[i], errs[i] = s.loadOne(ctx, c) })
+	}
+	loading.Wait()
+	return records, errors.Join(errs...)
+}
+
+func (s *search) loadOne(ctx context.Context, c candidate) (*jobs.Record, error) {
+	if c.data != nil {
+		var r jobs.Record
+		if err := json.Unmarshal(c.data, &r); err != nil {
+			return nil, fmt.Errorf("decoding job %s: %w", c.id, err)
+		}
+		r = r.Public()
+		return &r, nil
+	}
+	entry, err := s.ledger.Load(ctx, c.id)
+	if errors.Is(err, jobs.ErrNotFound) {
+		return nil, nil //nolint:nilnil // Nothing is there any more, and that is no error.
+	}
+	r := entry.Record.Public()
+	return &r, err
+}
