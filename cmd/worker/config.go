@@ -31,6 +31,7 @@ type checked struct {
 }
 
 type problem struct {
+	File    string `json:"file,omitempty"` // Where it is not the configuration file itself.
 	Line    int    `json:"line"`
 	Column  int    `json:"column"`
 	Path    string `json:"path"`
@@ -46,7 +47,7 @@ func (c *cli) checkConfig(file string) error {
 	result := checked{File: file, OK: err == nil, Problems: []problem{}}
 	if invalid != nil {
 		for _, p := range invalid.Problems {
-			result.Problems = append(result.Problems, problem{p.Line, p.Column, p.Path, p.Message})
+			result.Problems = append(result.Problems, problem{p.File, p.Line, p.Column, p.Path, p.Message})
 		}
 	}
 	printErr := c.print(result, func(t *tabwriter.Writer) {

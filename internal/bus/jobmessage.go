@@ -25,6 +25,8 @@ type jobMessage struct {
 	Origin      string            `json:"origin"`
 	Reason      string            `json:"reason,omitempty"`
 	RequestedBy string            `json:"requested_by,omitempty"`
+	Policy      string            `json:"policy,omitempty"`
+	DryRun      bool              `json:"dry_run,omitempty"`
 	Event       jobs.EventRef     `json:"event"`
 	AcceptedAt  time.Time         `json:"accepted_at"`
 	ExpiresAt   time.Time         `json:"expires_at,omitzero"`
@@ -35,7 +37,7 @@ type jobMessage struct {
 func newJobMessage(j jobs.Job, params map[string]string) jobMessage {
 	return jobMessage{
 		JobID: j.ID, Kind: string(j.Kind), Account: j.Account, Params: params, Lane: string(j.Lane),
-		Origin: string(j.Origin), Reason: j.Reason, RequestedBy: j.RequestedBy, Event: j.Event,
+		Origin: string(j.Origin), Reason: j.Reason, RequestedBy: j.RequestedBy, Policy: j.Policy, DryRun: j.DryRun, Event: j.Event,
 		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt, Round: j.Round, Wake: j.Wake,
 	}
 }
@@ -59,7 +61,7 @@ func decodeJob(data []byte) (jobs.Job, error) {
 	}
 	j := jobs.Job{
 		ID: m.JobID, Kind: kind, Account: m.Account, Params: params, Lane: lane, Origin: jobs.Origin(m.Origin),
-		Reason: m.Reason, RequestedBy: m.RequestedBy, Event: m.Event, AcceptedAt: m.AcceptedAt, ExpiresAt: m.ExpiresAt,
+		Reason: m.Reason, RequestedBy: m.RequestedBy, Policy: m.Policy, DryRun: m.DryRun, Event: m.Event, AcceptedAt: m.AcceptedAt, ExpiresAt: m.ExpiresAt,
 		Round: m.Round, Wake: m.Wake,
 	}
 	if j.ID == "" {

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"maps"
 	"mime"
@@ -34,14 +33,24 @@ type incoming struct {
 	redelivered bool
 }
 
-// decodeEvent reads an event: a CloudEvent 1.0 in structured or binary mode, or plain
-// JSON with a kind. The reference is as complete as could be read, also with an error,
-// which joins one *jobs.Malformed per mistake.
-// See https://github.com/cloudevents/spec (JSON format and NATS protocol binding, 1.0.2).
+// decodeEvent reads a direct request, as readEvent does. What is none is an error.
 func (n Names) decodeEvent(m incoming) (jobs.Event, error) {
+	e, err := n.readEvent(m)
+	if err == nil && !e.Asks {
+		err = e.Unclear
+	}
+	return e, err
+}
+
+// readEvent reads an event: a CloudEvent 1.0 in structured or binary mode, or plain JSON.
+// The reference is as complete as could be read, also with an error, which joins one
+// *jobs.Malformed per mistake. A direct request that has mistakes is an error, too.
+// See https://github.com/cloudevents/spec (JSON format and NATS protocol binding, 1.0.2).
+func (n Names) readEvent(m incoming) (jobs.Event, error) {
 	e := jobs.Event{Class: n.eventClass(m.subject)}
 	e.Subject, e.Seq, e.At = m.subject, m.seq, m.at
 	e.Source, e.ID = n.plainIdentity(m)
+	e.Envelope = jobs.Envelope{Time: m.at, Headers: ownHeaders(m.header)}
 	if len(m.data) > jobs.MaxEventBytes {
 		return e, &jobs.Malformed{Detail: fmt.Sprintf("the payload has %d bytes; the limit is %d", len(m.data), jobs.MaxEventBytes)}
 	}
@@ -67,8 +76,26 @@ func decodeBody(e *jobs.Event, m incoming) error {
 	if detail := checkIdentity(e.ID); detail != "" {
 		return &jobs.Malformed{Field: nats.MsgIdHdr, Detail: detail}
 	}
-	e.Request, err = jobs.ParseRequest(doc)
+	e.Envelope.Data = doc.Fields
+	request, err := jobs.ParseRequest(doc)
+	if err != nil && !meant(doc) {
+		e.Unclear = err
+		return nil
+	}
+	e.Asks, e.Request = err == nil, request
 	return err
+}
+
+// meant reports whether plain JSON is meant as a direct request, if maybe a mistyped one: a
+// tool's own JSON may well have a member kind, but not with one of our kinds, or parameters.
+func meant(doc jobs.Document) bool {
+	kind, ok := doc.Fields["kind"].(string)
+	if !ok {
+		return false
+	}
+	_, hasParams := doc.Fields["params"].(map[string]any)
+	_, err := jobs.ParseKind(kind)
+	return err == nil || hasParams
 }
 
 // isStructured recognises the content type of a CloudEvent in structured mode.
@@ -122,7 +149,7 @@ func binaryAttributes(h nats.Header) map[string]string {
 }
 
 func decodeBinary(e *jobs.Event, attributes map[string]string, m incoming) error {
-	if err := checkEnvelope(e, func(name string) (any, bool) {
+	if err := checkEnvelope(e, slices.Collect(maps.Keys(attributes)), func(name string) (any, bool) {
 		value, ok := attributes[name]
 		return value, ok
 	}); err != nil {
@@ -135,7 +162,7 @@ func decodeBinary(e *jobs.Event, attributes map[string]string, m incoming) error
 }
 
 func decodeStructured(e *jobs.Event, doc jobs.Document) error {
-	err := checkEnvelope(e, func(name string) (any, bool) {
+	err := checkEnvelope(e, slices.Collect(maps.Keys(doc.Fields)), func(name string) (any, bool) {
 		value, ok := doc.Fields[name]
 		return value, ok
 	})
@@ -155,60 +182,39 @@ func decodeStructured(e *jobs.Event, doc jobs.Document) error {
 		return decodeData(e, data)
 	}
 	if _, ok := doc.Fields["data"]; !ok {
+		if e.Envelope.Type != TypeRequested {
+			return request(e, jobs.Document{})
+		}
 		return &jobs.Malformed{Field: "data", Detail: "is required by " + TypeRequested}
 	}
 	data, err := doc.Within("data")
 	if err != nil {
 		return err
 	}
-	e.Request, err = jobs.ParseRequest(data)
-	return err
+	return request(e, data)
 }
 
 func decodeData(e *jobs.Event, data []byte) error {
+	if len(data) == 0 && e.Envelope.Type != TypeRequested {
+		return request(e, jobs.Document{})
+	}
 	doc, err := jobs.ParseDocument(data)
 	if err != nil {
 		return err
 	}
-	e.Request, err = jobs.ParseRequest(doc)
-	return err
+	return request(e, doc)
 }
 
-// checkEnvelope checks the context attributes that CloudEvents 1.0 requires and takes the
-// event's identity from them.
-func checkEnvelope(e *jobs.Event, attribute func(string) (any, bool)) error {
-	var problems []error
-	reject := func(field, detail string) {
-		problems = append(problems, &jobs.Malformed{Field: field, Detail: detail})
+// request takes the data of a CloudEvent: its type says whether it is a direct request.
+func request(e *jobs.Event, data jobs.Document) (err error) {
+	e.Envelope.Data = data.Fields
+	if e.Envelope.Type != TypeRequested {
+		e.Unclear = &jobs.Malformed{Field: "type", Detail: "no rule for this type; a direct request has the type " + TypeRequested}
+		return nil
 	}
-	values := map[string]string{}
-	for _, name := range []string{"specversion", "id", "source", "type"} {
-		raw, present := attribute(name)
-		value, isText := raw.(string)
-		switch {
-		case !present || isText && value == "":
-			reject(name, "is required by CloudEvents 1.0")
-		case !isText:
-			reject(name, "must be a string")
-		case checkIdentity(value) != "":
-			reject(name, checkIdentity(value))
-		}
-		values[name] = value
-	}
-	if v := values["specversion"]; v != "" && v != "1.0" {
-		reject("specversion", "only 1.0 is understood")
-	}
-	if t := values["type"]; t != "" && t != TypeRequested {
-		reject("type", "no rule for this type; a direct request has the type "+TypeRequested)
-	}
-	if _, err := url.Parse(values["source"]); err != nil {
-		reject("source", "must be a URI reference")
-	}
-	if len(problems) > 0 {
-		return errors.Join(problems...)
-	}
-	e.Source, e.ID = values["source"], values["id"]
-	return nil
+	e.Request, err = jobs.ParseRequest(data)
+	e.Asks = err == nil
+	return err
 }
 
 // checkContentType accepts JSON and says nothing of an event that names no type.
@@ -231,4 +237,18 @@ func headerValue(h nats.Header, name string) string {
 		}
 	}
 	return ""
+}
+
+// Message is a message of the stream of events.
+type Message struct {
+	Subject string
+	Header  nats.Header
+	Data    []byte
+	Seq     uint64
+	At      time.Time // When NATS accepted it.
+}
+
+// ReadEvent reads an event as intake does. The error joins one *jobs.Malformed per mistake.
+func (n Names) ReadEvent(m Message) (jobs.Event, error) {
+	return n.readEvent(incoming{subject: m.Subject, header: m.Header, data: m.Data, seq: m.Seq, at: m.At})
 }

@@ -23,6 +23,7 @@ func (c *checker) check() {
 	c.nats()
 	c.atlas()
 	c.intake()
+	c.policies()
 	c.limits()
 	c.schedules()
 	if c.cfg.HTTP.Listen != "" {

@@ -18,6 +18,7 @@ type Config struct {
 	Atlas     Atlas      `yaml:"atlas"`
 	Intake    Intake     `yaml:"intake"`
 	Seal      Seal       `yaml:"seal"`
+	Policies  Policies   `yaml:"policies"` // Default none.
 	Worker    Worker     `yaml:"worker"`
 	Retry     Retry      `yaml:"retry"`
 	Schedules []Schedule `yaml:"schedules"` // Default none.
@@ -129,6 +130,8 @@ type Worker struct {
 	// DrainTimeout is how long calls in flight may take to finish after a signal to stop, up
 	// to 1h. Default 30s; zero cuts them off at once.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	// DryRun lets this worker do everything but the calls that change something. Default false.
+	DryRun bool `yaml:"dry_run"`
 }
 
 // Retry is when a failed job is attempted again, and when it is given up.
@@ -231,7 +234,7 @@ func Default() *Config {
 			Embedded:  Embedded{Listen: "127.0.0.1:4222", StoreDir: "./data", MaxPayloadMiB: 8},
 		},
 		Atlas:  Atlas{BaseURL: "https://cloud.mongodb.com", Timeout: 30 * time.Second, X509API: X509APIv2},
-		Intake: Intake{Plaintext: jobs.PlaintextSeal},
+		Intake: defaultIntake(),
 		Worker: Worker{Concurrency: 16, DrainTimeout: 30 * time.Second},
 		Retry: Retry{
 			Base: time.Second, Cap: 5 * time.Minute, MaxAttempts: 12, MaxAge: 24 * time.Hour,
@@ -256,6 +259,7 @@ func (c *Config) fillEmpty() {
 	c.Atlas.BaseURL = cmp.Or(c.Atlas.BaseURL, d.Atlas.BaseURL)
 	c.Atlas.X509API = cmp.Or(c.Atlas.X509API, d.Atlas.X509API)
 	c.Intake.Plaintext = cmp.Or(c.Intake.Plaintext, d.Intake.Plaintext)
+	c.Intake.Unmatched = cmp.Or(c.Intake.Unmatched, d.Intake.Unmatched)
 	c.Log.Level = cmp.Or(c.Log.Level, d.Log.Level)
 	c.Log.Format = cmp.Or(c.Log.Format, d.Log.Format)
 	var defaults Schedule

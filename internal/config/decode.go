@@ -36,6 +36,8 @@ func (d *decoder) value(path string, node *yaml.Node, out reflect.Value) {
 	case isNull(node):
 	case out.Type() == durationType:
 		d.duration(path, node, out)
+	case out.Type() == policiesType:
+		d.policies(path, node, out)
 	case out.Kind() == reflect.Struct:
 		d.mapping(path, node, out)
 	case out.Kind() == reflect.Slice:
@@ -44,6 +46,8 @@ func (d *decoder) value(path string, node *yaml.Node, out reflect.Value) {
 		d.texts(path, node, out)
 	case out.Kind() == reflect.Int:
 		d.number(path, node, out)
+	case out.Kind() == reflect.Bool:
+		d.boolean(path, node, out)
 	default:
 		d.text(path, node, out)
 	}
@@ -138,17 +142,17 @@ func (d *decoder) list(path string, node *yaml.Node, out reflect.Value) {
 
 // texts decodes a mapping of texts with free keys.
 func (d *decoder) texts(path string, node *yaml.Node, out reflect.Value) {
-	texts := map[string]string{}
+	texts := reflect.MakeMap(out.Type())
 	d.pairs(path, node, func(key string, value *yaml.Node) {
-		var text string
+		text := reflect.New(out.Type().Elem()).Elem()
 		keyPath := join(path, showKey(key))
 		if isNull(value) {
 			d.add(keyPath, "must be a string, not %s", describe(value))
 		}
-		d.value(keyPath, value, reflect.ValueOf(&text).Elem())
-		texts[key] = text
+		d.value(keyPath, value, text)
+		texts.SetMapIndex(reflect.ValueOf(key), text)
 	})
-	out.Set(reflect.ValueOf(texts))
+	out.Set(texts)
 }
 
 func (d *decoder) number(path string, node *yaml.Node, out reflect.Value) {
@@ -185,6 +189,8 @@ func (d *decoder) text(path string, node *yaml.Node, out reflect.Value) {
 		d.add(path, "must be a string, not %s", describe(node))
 	case node.ShortTag() != "!!str" && (node.ShortTag() != "!!timestamp" || out.Type() != momentType):
 		d.add(path, "must be a string, not %s: put it in quotes", describe(node))
+	case out.Type() == exprType: // May have several lines.
+		out.SetString(node.Value)
 	case strings.ContainsFunc(node.Value, unicode.IsControl):
 		d.add(path, "must be one line without control characters")
 	default:

@@ -20,12 +20,14 @@ func TestWorkerYAMLShowsDefaults(t *testing.T) {
 	}
 	// An empty list that is written out is the same to its readers as none.
 	want := Default()
-	want.Atlas.Accounts, want.Schedules, want.Seal.Keys = cfg.Atlas.Accounts, cfg.Schedules, cfg.Seal.Keys
+	want.Seal.Keys = cfg.Seal.Keys
+	want.Atlas.Accounts, want.Schedules, want.Policies = cfg.Atlas.Accounts, cfg.Schedules, cfg.Policies
+	want.Intake.Limits.Allow, want.Intake.Limits.Deny = cfg.Intake.Limits.Allow, cfg.Intake.Limits.Deny
 	if diff := cmp.Diff(want, cfg); diff != "" {
 		t.Errorf("configs/worker.yaml does not show the defaults (-default +file):\n%s", diff)
 	}
-	if len(cfg.Atlas.Accounts)+len(cfg.Schedules) > 0 {
-		t.Error("configs/worker.yaml has accounts or schedules that are not its user's")
+	if len(cfg.Atlas.Accounts)+len(cfg.Schedules)+len(cfg.Policies.List) > 0 {
+		t.Error("configs/worker.yaml has accounts, schedules or policies that are not its user's")
 	}
 }
 
@@ -37,7 +39,7 @@ func uncommented(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := regexp.MustCompile(`(?m)^ *(accounts|schedules|keys): \[\]\n`).ReplaceAllString(string(data), "")
+	text := regexp.MustCompile(`(?m)^ {0,2}(accounts|schedules|policies|keys): \[\]\n`).ReplaceAllString(string(data), "")
 	setting := regexp.MustCompile(`(?m)^( *)#((?: {2,})?(?:- )?[a-z0-9_]+:(?: |$)| {2,}#)`)
 	for before := ""; before != text; {
 		before = text

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"time"
+
 	"rekey/internal/jobs"
 	"rekey/internal/secret"
 )
@@ -10,7 +12,22 @@ type Intake struct {
 	// Plaintext is what becomes of secrets that stand in an event in the clear: seal (default and
 	// empty), refuse or allow.
 	Plaintext jobs.Plaintext `yaml:"plaintext"`
+	// Unmatched is what becomes of an event that is no direct request and that no policy matches: keep
+	// (default and empty: it stays in the stream of events, and is counted) or dead_letter.
+	Unmatched string `yaml:"unmatched"`
+	// MaxEventAge is the age, by the event's own time, beyond which nothing is done. Up to 720h. Default and zero: any.
+	MaxEventAge time.Duration `yaml:"max_event_age"`
+	// MaxClockSkew is how far in the future an event's time may be, 1s to 24h. Default 10m.
+	MaxClockSkew time.Duration `yaml:"max_clock_skew"`
+	// Limits bound all events together, direct requests and schedules included.
+	Limits jobs.Limits `yaml:"limits"`
 }
+
+// The choices of Intake.Unmatched.
+const (
+	UnmatchedKeep       = "keep"
+	UnmatchedDeadLetter = "dead_letter"
+)
 
 // Seal holds the keys that open sealed values.
 type Seal struct {
@@ -26,8 +43,21 @@ type SealKey struct {
 	Seed secret.Ref `yaml:"seed"`
 }
 
+// defaultIntake is the intake of an empty file.
+func defaultIntake() Intake {
+	return Intake{
+		Plaintext: jobs.PlaintextSeal, Unmatched: UnmatchedKeep, MaxClockSkew: 10 * time.Minute,
+		Limits: jobs.Limits{MaxJobsPerEvent: 100},
+	}
+}
+
 func (c *checker) intake() {
-	c.oneOf("intake.plaintext", string(c.cfg.Intake.Plaintext), jobs.Names(jobs.Plaintexts())...)
+	in := c.cfg.Intake
+	c.oneOf("intake.plaintext", string(in.Plaintext), jobs.Names(jobs.Plaintexts())...)
+	c.oneOf("intake.unmatched", in.Unmatched, UnmatchedKeep, UnmatchedDeadLetter)
+	c.duration("intake.max_event_age", in.MaxEventAge, 0, 30*24*time.Hour)
+	c.duration("intake.max_clock_skew", in.MaxClockSkew, time.Second, 24*time.Hour)
+	c.limitsOf("intake.limits", in.Limits)
 	for i, key := range c.cfg.Seal.Keys {
 		path := item("seal.keys", i)
 		if seed := join(path, "seed"); !c.spoilt[path] && !c.given(seed, key.Seed) {

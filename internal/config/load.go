@@ -12,23 +12,36 @@ import (
 // what is larger is some other file.
 const maxFileBytes = 1 << 20
 
-// Load reads and validates the configuration file at path. The error is *Invalid when the
-// file has mistakes; it then holds all of them. No secret is read: the result says where they are.
-func Load(path string) (cfg *Config, err error) {
+// Load reads and validates the configuration file at path, and the folder of policies that it
+// names. The error is *Invalid when the file, or one of the folder, has mistakes; it then holds all
+// of them. No secret is read: the result says where they are.
+func Load(path string) (*Config, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	cfg, err := Parse(path, data)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.readPolicies(path); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// readFile reads one byte more than is allowed, so that too much can be told.
+func readFile(path string) (data []byte, err error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	data, err := io.ReadAll(io.LimitReader(file, maxFileBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
-	}
-	return Parse(path, data)
+	return io.ReadAll(io.LimitReader(file, maxFileBytes+1))
 }
 
 // Parse validates the text of a configuration file; name is what errors call it. An empty
-// file is legal and gives Default. The error is *Invalid and holds all mistakes.
+// file is legal and gives Default. A folder of policies is not read. The error is *Invalid and holds all mistakes.
 func Parse(name string, data []byte) (*Config, error) {
 	r := newReport()
 	cfg := Default()

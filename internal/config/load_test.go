@@ -13,6 +13,7 @@ import (
 
 	"rekey/internal/config"
 	"rekey/internal/jobs"
+	"rekey/internal/policy"
 	"rekey/internal/schedule"
 	"rekey/internal/secret"
 )
@@ -83,9 +84,35 @@ atlas:
   accounts:
     - {name: security, client_id: mdb_sa_id_0123456789abcdefABCDEF01, client_secret_file: /run/security}
     - {name: legacy, public_key: abcdefgh, private_key_env: LEGACY}
-intake: {plaintext: refuse}
 seal: {keys: [{seed_file: /run/seal}, {seed_env: OLD}]}
-worker: {concurrency: 4, drain_timeout: 0}
+intake:
+  plaintext: refuse
+  unmatched: dead_letter
+  max_event_age: 24h
+  max_clock_skew: 1m
+  limits:
+    max_jobs_per_event: 5
+    max_jobs_per_hour: 50
+    allow: {accounts: [security], kinds: [jwks.revoke, token.revoke]}
+    deny: {organizations: [0123456789abcdef01234567], projects: ["012345678901234567890123"], federations: [0123456789abcdef01234567]}
+policies:
+  - name: leak
+    on: {subjects: [blue.v1.event.>], types: [com.example.*], sources: ["*"]}
+    when: |
+      event.data.severity == "high" &&
+        has(event.data.secret)
+    jobs:
+      - kind: token.revoke
+        for_each: event.data.list
+        params: {token: item.secret}
+        account: '"security"'
+        lane: '"bulk"'
+        reason: event.id
+        requested_by: event.source
+        expires_at: now + duration("1h")
+    dry_run: true
+    limits: {max_jobs_per_hour: 7}
+worker: {concurrency: 4, drain_timeout: 0, dry_run: true}
 retry: {base: 10ms, cap: 1s, max_attempts: 3, max_age: 1h, retry_after_cap: 10m}
 schedules:
   - name: weekly
@@ -129,9 +156,28 @@ func wantEverything() *config.Config {
 				{Name: "legacy", PublicKey: "abcdefgh", PrivateKey: secret.Ref{Env: "LEGACY"}},
 			},
 		},
-		Intake: config.Intake{Plaintext: jobs.PlaintextRefuse},
-		Seal:   config.Seal{Keys: []config.SealKey{{Seed: secret.Ref{File: "/run/seal"}}, {Seed: secret.Ref{Env: "OLD"}}}},
-		Worker: config.Worker{Concurrency: 4},
+		Seal: config.Seal{Keys: []config.SealKey{{Seed: secret.Ref{File: "/run/seal"}}, {Seed: secret.Ref{Env: "OLD"}}}},
+		Intake: config.Intake{
+			Plaintext: jobs.PlaintextRefuse, Unmatched: config.UnmatchedDeadLetter, MaxEventAge: 24 * time.Hour, MaxClockSkew: time.Minute,
+			Limits: jobs.Limits{
+				MaxJobsPerEvent: 5, MaxJobsPerHour: 50,
+				Allow: jobs.Bounds{Accounts: []string{"security"}, Kinds: []string{"jwks.revoke", "token.revoke"}},
+				Deny: jobs.Bounds{
+					Organizations: []string{id}, Projects: []string{"012345678901234567890123"}, Federations: []string{id},
+				},
+			},
+		},
+		Policies: config.Policies{List: []policy.Rule{{
+			Name: "leak", On: policy.On{Subjects: []string{"blue.v1.event.>"}, Types: []string{"com.example.*"}, Sources: []string{"*"}},
+			When: "event.data.severity == \"high\" &&\n  has(event.data.secret)\n",
+			Jobs: []policy.Job{{
+				Kind: "token.revoke", ForEach: "event.data.list", Params: map[string]policy.Expr{"token": "item.secret"},
+				Account: `"security"`, Lane: `"bulk"`, Reason: "event.id", RequestedBy: "event.source",
+				ExpiresAt: `now + duration("1h")`,
+			}},
+			DryRun: true, Limits: jobs.Limits{MaxJobsPerHour: 7},
+		}}},
+		Worker: config.Worker{Concurrency: 4, DryRun: true},
 		Retry: config.Retry{
 			Base: 10 * time.Millisecond, Cap: time.Second, MaxAttempts: 3, MaxAge: time.Hour, RetryAfterCap: 10 * time.Minute,
 		},

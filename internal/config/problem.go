@@ -10,8 +10,9 @@ import (
 // Problem is one mistake in a configuration file. Its text never repeats a value that could
 // be a secret.
 type Problem struct {
-	Line   int // From 1.
-	Column int // From 1, in characters.
+	File   string // Where it is, if in another file than Invalid names.
+	Line   int    // From 1.
+	Column int    // From 1, in characters.
 	// Path is the key, like atlas.accounts[0].name; empty when the mistake is in the file as a whole or its syntax.
 	Path    string
 	Message string
@@ -35,7 +36,7 @@ type Invalid struct {
 func (i *Invalid) Error() string {
 	lines := make([]string, len(i.Problems))
 	for n, problem := range i.Problems {
-		lines[n] = i.File + ":" + problem.String()
+		lines[n] = cmp.Or(problem.File, i.File) + ":" + problem.String()
 	}
 	return strings.Join(lines, "\n")
 }

@@ -10,8 +10,13 @@ import (
 type Event struct {
 	EventRef
 	// Class is the last token of its subject.
-	Class   string
+	Class    string
+	Envelope Envelope
+	// Asks says that it is a direct request, which Request is.
+	Asks    bool
 	Request Request
+	// Unclear is, for an event that is no direct request, why it is none: *Malformed, joined.
+	Unclear error
 }
 
 // EventRef names an event for ever: in the ledger, in results, in dead letters.
@@ -44,4 +49,10 @@ func ID(source, id string, kind Kind, p Params) string {
 		h.Write(sum[:])
 	}
 	return idEncoding.EncodeToString(h.Sum(nil)[:16])
+}
+
+// dryID is the id of a job as a dry run.
+func dryID(id string) string {
+	sum := sha256.Sum256([]byte(id + "\x00dry run"))
+	return idEncoding.EncodeToString(sum[:16])
 }

@@ -16,9 +16,13 @@ type Job struct {
 	Origin      Origin
 	Reason      string // Free text of the request.
 	RequestedBy string
-	Event       EventRef  // The event that made it.
-	AcceptedAt  time.Time // When NATS accepted that event.
-	ExpiresAt   time.Time // Zero: never.
+	Policy      string // The policy that asked; "" for a direct request.
+	// DryRun stops the job before the call that would change something. It has an id and a target of its
+	// own: nothing that is meant must ever be taken for a duplicate of it.
+	DryRun     bool
+	Event      EventRef  // The event that made it.
+	AcceptedAt time.Time // When NATS accepted that event.
+	ExpiresAt  time.Time // Zero: never.
 	// Round counts how often an operator has put the job back to work.
 	Round int
 	// Message names the message that brought the job from the queue; zero on its way there.
@@ -40,7 +44,11 @@ func (j Job) TargetKey() string {
 	key := targetKey(j.Kind, j.Params)
 	if j.Kind == TokenRevoke {
 		sum := sha256.Sum256([]byte(key + "\x00" + j.Account))
-		return hex.EncodeToString(sum[:16])
+		key = hex.EncodeToString(sum[:16])
+	}
+	if j.DryRun {
+		sum := sha256.Sum256([]byte(key + "\x00dry run"))
+		key = hex.EncodeToString(sum[:16])
 	}
 	return key
 }
@@ -51,8 +59,12 @@ func newJob(e Event, account string) Job {
 	if lane == "" {
 		lane = DefaultLane(e.Class)
 	}
+	id := ID(e.Source, e.ID, e.Request.Kind, e.Request.Params)
+	if e.Request.DryRun {
+		id = dryID(id)
+	}
 	return Job{
-		ID:          ID(e.Source, e.ID, e.Request.Kind, e.Request.Params),
+		ID:          id,
 		Kind:        e.Request.Kind,
 		Account:     account,
 		Params:      e.Request.Params,
@@ -60,6 +72,8 @@ func newJob(e Event, account string) Job {
 		Origin:      OriginOf(e.Class),
 		Reason:      e.Request.Reason,
 		RequestedBy: e.Request.RequestedBy,
+		Policy:      e.Request.Policy,
+		DryRun:      e.Request.DryRun,
 		Event:       e.EventRef,
 		AcceptedAt:  e.At,
 		ExpiresAt:   e.Request.ExpiresAt,

@@ -24,6 +24,9 @@ const maxFilePathBytes = 4096
 // hex24 is how Atlas writes its ids.
 var hex24 = regexp.MustCompile(`^[a-f0-9]{24}$`)
 
+// IsID reports whether a text is an id as Atlas writes them.
+func IsID(text string) bool { return hex24.MatchString(text) }
+
 // Params are the validated parameters of a job. Secret ones are held apart, so that no
 // encoder, log line or error meets them by accident: Params marshal with fingerprints.
 type Params struct {

@@ -30,6 +30,8 @@ type Record struct {
 	Origin      Origin            `json:"origin"`
 	Reason      string            `json:"reason,omitempty"` // Free text of the request.
 	RequestedBy string            `json:"requested_by,omitempty"`
+	Policy      string            `json:"policy,omitempty"`  // The policy that asked; empty for a direct request.
+	DryRun      bool              `json:"dry_run,omitempty"` // The job stops before the call that would change something.
 
 	State   State   `json:"state"`
 	Outcome Outcome `json:"outcome,omitempty"`
@@ -114,7 +116,7 @@ func NewRecord(j Job) Record {
 	r := Record{
 		JobID: j.ID, Kind: j.Kind, Account: j.Account, Target: j.Target(), Params: j.Params.Shown(),
 		Sealed: j.Params.SealedForms(), Lane: j.Lane,
-		Origin: j.Origin, Reason: j.Reason, RequestedBy: j.RequestedBy, State: StateQueued,
+		Origin: j.Origin, Reason: j.Reason, RequestedBy: j.RequestedBy, Policy: j.Policy, DryRun: j.DryRun, State: StateQueued,
 		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt,
 		Events: []EventRef{j.Event}, EventCount: 1, Attempts: []Attempt{},
 	}
@@ -153,7 +155,8 @@ func (r *Record) join(e EventRef, expiresAt time.Time) {
 func (r *Record) job(p Params) Job {
 	return Job{
 		ID: r.JobID, Kind: r.Kind, Account: r.Account, Params: p, Lane: r.Lane, Origin: r.Origin, Reason: r.Reason,
-		RequestedBy: r.RequestedBy, Event: r.Events[0], AcceptedAt: r.AcceptedAt, ExpiresAt: r.ExpiresAt, Round: r.Round,
+		RequestedBy: r.RequestedBy, Policy: r.Policy, DryRun: r.DryRun, Event: r.Events[0],
+		AcceptedAt: r.AcceptedAt, ExpiresAt: r.ExpiresAt, Round: r.Round,
 	}
 }
 

@@ -24,6 +24,8 @@ type Request struct {
 	RequestedBy string    // Free text, shown in results.
 	ExpiresAt   time.Time // After it the job is not attempted; zero means never.
 	Separate    bool      // coalesce: false asks for a job of its own.
+	Policy      string    // The policy that asks; "" for a direct request.
+	DryRun      bool      // Everything but the call that changes something.
 }
 
 // requestFields are the members of a request, for messages.

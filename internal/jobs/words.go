@@ -81,6 +81,8 @@ const (
 	KnownAccepted Known = "accepted"
 	// KnownAlreadyGone says that the target is not there any more, and why that is no typing mistake.
 	KnownAlreadyGone Known = "already_gone"
+	// KnownDryRun says that nothing has changed: the call was not made. It comes with OutcomeCancelled.
+	KnownDryRun Known = "dry_run"
 )
 
 // Origin is what asked for a job.
@@ -131,10 +133,16 @@ const (
 	IntakeAccepted  Intake = "accepted"  // It made a job.
 	IntakeDuplicate Intake = "duplicate" // The ledger has its job, or an unfinished job has its target.
 	IntakeMalformed Intake = "malformed" // It cannot be understood and is in the dead letters.
+	// Of the next two something may have been done all the same; the dead letter says what was not.
+	IntakeRefused     Intake = "refused"      // A limit forbids it, or a part of it, which is in the dead letters.
+	IntakePolicyError Intake = "policy_error" // A policy erred on it; it is in the dead letters.
+	IntakeUnmatched   Intake = "unmatched"    // It asks for nothing: no policy matches, and it is no direct request.
 )
 
 // Intakes lists all that can become of an event.
-func Intakes() []Intake { return []Intake{IntakeAccepted, IntakeDuplicate, IntakeMalformed} }
+func Intakes() []Intake {
+	return []Intake{IntakeAccepted, IntakeDuplicate, IntakeMalformed, IntakeRefused, IntakePolicyError, IntakeUnmatched}
+}
 
 // Names returns the members of a closed set as plain strings, for labels and messages.
 func Names[T ~string](set []T) []string {

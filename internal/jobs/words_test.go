@@ -21,12 +21,12 @@ func TestClosedSets(t *testing.T) {
 		{name: "states", got: Names(States()), want: "queued running waiting done"},
 		{name: "outcomes", got: Names(Outcomes()), want: "revoked already_gone refused exhausted cancelled"},
 		{name: "origins", got: Names(Origins()), want: "event schedule operator"},
-		{name: "intakes", got: Names(Intakes()), want: "accepted duplicate malformed"},
+		{name: "intakes", got: Names(Intakes()), want: "accepted duplicate malformed refused policy_error unmatched"},
 		{
 			name: "reasons", got: Names(Reasons()),
 			want: "none rate_limited unavailable unauthorized forbidden not_found conflict invalid protocol config interrupted",
 		},
-		{name: "known", got: Names([]Known{KnownRevoked, KnownAccepted, KnownAlreadyGone}), want: "revoked accepted already_gone"},
+		{name: "known", got: Names([]Known{KnownRevoked, KnownAccepted, KnownAlreadyGone, KnownDryRun}), want: "revoked accepted already_gone dry_run"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rekey/internal/app"
+	"rekey/internal/jobs"
+)
+
+// sampleFlags say how the events of files would have come.
+type sampleFlags struct {
+	class, at, expect string
+}
+
+func (f *sampleFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.class, "class", jobs.ClassIncident, "`CLASS` of the events: the last part of their subject")
+	cmd.Flags().StringVar(&f.at, "at", "", "`TIME` (RFC 3339) at which the events come in (default: now)")
+	cmd.Flags().StringVar(&f.expect, "expect", "", "`FILE` with the output of an earlier '-o json'; exit 1 when anything differs")
+}
+
+func (c *cli) policyCommand() *cobra.Command {
+	var f sampleFlags
+	test := c.withOutput(c.withConfig(&cobra.Command{
+		Use:   "test -c FILE EVENT.json…",
+		Short: "Show what a configuration makes of events in files",
+		Long: `Show what a configuration makes of events: which policies match, why the others do not, and
+the jobs with their parameters (secrets as fingerprints). Nothing is contacted. The limits per
+hour, which depend on what was before, are left out. Exit 1 says that an event has a problem, or
+with --expect that anything differs.`,
+		Example: `  worker policy test -c worker.yaml alert.json
+  worker policy test -c worker.yaml alerts/*.json -o json > expected.json
+  worker policy test -c worker.yaml alerts/*.json --expect expected.json`,
+		Args: wantFirst("EVENT.json"),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			if c.configName() == "" {
+				return usagef("no configuration is given: -c FILE or $%s", envConfig)
+			}
+			cfg, err := c.config()
+			if err != nil {
+				return err
+			}
+			judge, err := app.NewJudge(cfg)
+			if err != nil {
+				return err
+			}
+			return c.judge(cmd.Context(), judge, files, f)
+		},
+	}))
+	f.register(test)
+	return noun("policy", "Work with policies", test)
+}
+
+// judge shows what becomes of the events in files.
+func (c *cli) judge(ctx context.Context, judge *app.Judge, files []string, f sampleFlags) error {
+	at := time.Now().UTC()
+	if f.at != "" {
+		var err error
+		if at, err = time.Parse(time.RFC3339, f.at); err != nil {
+			return usagef("--at must be a time like 2026-11-24T03:00:00Z")
+		}
+	}
+	judgements := []app.Judgement{}
+	for _, file := range files {
+		data, err := c.read(file)
+		if err != nil {
+			return err
+		}
+		judgements = append(judgements, judge.Sample(ctx, app.Sample{Name: filepath.Base(file), Class: f.class, Data: data, At: at}))
+	}
+	if f.expect != "" {
+		return c.compare(judgements, f.expect)
+	}
+	if err := c.print(judgements, func(t *tabwriter.Writer) {
+		for _, j := range judgements {
+			tableOf(t, j)
+		}
+	}); err != nil {
+		return err
+	}
+	for _, j := range judgements {
+		if len(j.Problems) > 0 {
+			return errReported
+		}
+	}
+	return nil
+}
+
+// tableOf shows what becomes of one event.
+func tableOf(t *tabwriter.Writer, j app.Judgement) {
+	_, _ = fmt.Fprintf(t, "%s: %s, %s\n", printable(j.Event), j.Result, plural(len(j.Jobs), "job"))
+	if len(j.Policies) > 0 {
+		row(t, "  POLICY", "MATCHES", "WHY")
+	}
+	for _, p := range j.Policies {
+		matches := "no"
+		if p.Matches {
+			matches = "yes"
+		}
+		row(t, "  "+p.Policy, matches, p.Why)
+	}
+	if len(j.Jobs) > 0 {
+		row(t, "  KIND", "TARGET", "ACCOUNT", "LANE", "POLICY", "PARAMS", "REASON")
+	}
+	for _, job := range j.Jobs {
+		kind := string(job.Kind)
+		if job.DryRun {
+			kind += " (dry run)"
+		}
+		row(t, "  "+kind, shortTarget(job.Target), job.Account, job.Lane, job.Policy, pairs(job.Params), short(job.Reason, 60))
+	}
+	for _, problem := range j.Problems {
+		_, _ = fmt.Fprintf(t, "  dead letter: %s\n", strings.ReplaceAll(printableLines(problem), "\n", "; "))
+	}
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// pairs shows parameters on one line.
+func pairs(params map[string]string) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		list = append(list, name+"="+params[name])
+	}
+	return strings.Join(list, " ")
+}
+
+// compare shows the lines in which what becomes of events differs from what is expected.
+func (c *cli) compare(judgements []app.Judgement, file string) error {
+	data, err := c.read(file)
+	if err != nil {
+		return err
+	}
+	var expected []app.Judgement
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&expected); err != nil {
+		return fmt.Errorf("%s is not the output of 'worker policy test -o json': %w", file, err)
+	}
+	differ := false
+	for i := range max(len(expected), len(judgements)) {
+		want, err := linesAt(expected, i)
+		if err != nil {
+			return err
+		}
+		got, err := linesAt(judgements, i)
+		if err != nil {
+			return err
+		}
+		if slices.Equal(want, got) {
+			continue
+		}
+		differ = true
+		_, _ = fmt.Fprintln(c.stdout, strings.Join(difference(want, got), "\n"))
+	}
+	if differ {
+		return errReported
+	}
+	_, _ = fmt.Fprintf(c.stdout, "%s: as expected\n", plural(len(judgements), "event"))
+	return nil
+}
+
+// linesAt is one judgement as lines of JSON, or none where there is none.
+func linesAt(list []app.Judgement, i int) ([]string, error) {
+	if i >= len(list) {
+		return nil, nil
+	}
+	return linesOf(list[i])
+}
+
+// linesOf is a value as lines of JSON.
+func linesOf(value any) ([]string, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n"), nil
+}

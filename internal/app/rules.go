@@ -1,0 +1,128 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"rekey/internal/atlas"
+	"rekey/internal/bus"
+	"rekey/internal/config"
+	"rekey/internal/jobs"
+	"rekey/internal/metrics"
+	"rekey/internal/policy"
+)
+
+// newRules makes the rules of intake from a configuration.
+func newRules(c *config.Config, accounts jobs.Accounts) (*jobs.Rules, error) {
+	rules := &jobs.Rules{
+		Accounts: accounts, Limits: c.Intake.Limits, MaxAge: c.Intake.MaxEventAge, MaxSkew: c.Intake.MaxClockSkew,
+		BuryUnmatched: c.Intake.Unmatched == config.UnmatchedDeadLetter, DryRun: c.Worker.DryRun,
+	}
+	if len(c.Policies.List) == 0 {
+		return rules, nil
+	}
+	engine, err := policy.New(c.NATS.Namespace, c.PolicyAccounts(), c.Policies.List)
+	if err != nil {
+		return nil, err
+	}
+	rules.Decider = engine
+	return rules, nil
+}
+
+// Judge says what a configuration makes of events, without making any job.
+type Judge struct {
+	rules *jobs.Rules
+	names bus.Names
+}
+
+// NewJudge returns the Judge of a configuration.
+func NewJudge(c *config.Config) (*Judge, error) {
+	cfg := atlasConfig(c, func(string) (string, bool) { return "", false })
+	cfg.Recorder = metrics.Discard()
+	accounts, err := atlas.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := newRules(c, accounts)
+	if err != nil {
+		return nil, err
+	}
+	return &Judge{rules: rules, names: bus.NewNames(c.NATS.Namespace)}, nil
+}
+
+// Judgement is what a configuration makes of one event, fit to be shown.
+type Judgement struct {
+	Event    string           `json:"event"`  // How the event is called.
+	Result   jobs.Intake      `json:"result"` // As in the metrics; accepted where nothing is wrong.
+	Policies []PolicyDecision `json:"policies"`
+	Jobs     []JudgedJob      `json:"jobs"`
+	Problems []string         `json:"problems,omitempty"` // What goes to the dead letters, and why.
+}
+
+// PolicyDecision is what one policy makes of the event.
+type PolicyDecision struct {
+	Policy  string `json:"policy"`
+	Matches bool   `json:"matches"`
+	Why     string `json:"why,omitempty"` // Why it does not match, or what erred.
+}
+
+// JudgedJob is a job that the event would make.
+type JudgedJob struct {
+	Policy      string            `json:"policy,omitempty"` // Empty: a direct request.
+	Kind        jobs.Kind         `json:"kind"`
+	Account     string            `json:"account"`
+	Target      string            `json:"target"`
+	Params      map[string]string `json:"params"` // Secrets as fingerprints.
+	Lane        jobs.Lane         `json:"lane"`
+	Reason      string            `json:"reason,omitempty"`
+	RequestedBy string            `json:"requested_by,omitempty"`
+	ExpiresAt   time.Time         `json:"expires_at,omitzero"`
+	DryRun      bool              `json:"dry_run,omitempty"`
+}
+
+// Sample is a payload that was not published.
+type Sample struct {
+	Name  string    // How it is called.
+	Class string    // The last part of the subject.
+	Data  []byte    // Plain JSON, or a CloudEvent in JSON.
+	At    time.Time // When it would have been accepted.
+}
+
+// Sample judges a payload.
+func (j *Judge) Sample(ctx context.Context, s Sample) Judgement {
+	return j.judge(ctx, s.Name, bus.Message{
+		Subject: j.names.Event(s.Class), Header: nats.Header{nats.MsgIdHdr: {s.Name}}, Data: s.Data, Seq: 1, At: s.At,
+	})
+}
+
+func (j *Judge) judge(ctx context.Context, name string, m bus.Message) Judgement {
+	out := Judgement{Event: name, Policies: []PolicyDecision{}, Jobs: []JudgedJob{}}
+	event, err := j.names.ReadEvent(m)
+	var plan jobs.Plan
+	if err != nil {
+		plan.Problems = []error{err}
+	} else {
+		plan = j.rules.Plan(ctx, event, m.At)
+	}
+	out.Result = plan.Result()
+	for _, d := range plan.Decisions {
+		shown := PolicyDecision{Policy: d.Policy, Matches: d.Matched, Why: d.Why}
+		if d.Held != nil {
+			shown.Why = d.Held.Field + ": " + d.Held.Detail
+		}
+		out.Policies = append(out.Policies, shown)
+	}
+	for _, one := range plan.Jobs {
+		job := one.Job
+		out.Jobs = append(out.Jobs, JudgedJob{
+			Policy: job.Policy, Kind: job.Kind, Account: job.Account, Target: job.Target(), Params: job.Params.Shown(), Lane: job.Lane,
+			Reason: job.Reason, RequestedBy: job.RequestedBy, ExpiresAt: job.ExpiresAt, DryRun: job.DryRun,
+		})
+	}
+	for _, problem := range plan.Problems {
+		out.Problems = append(out.Problems, problem.Error())
+	}
+	return out
+}

@@ -1,0 +1,116 @@
+package bus
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"rekey/internal/jobs"
+)
+
+// checkEnvelope checks the context attributes that CloudEvents 1.0 requires and takes the
+// event's identity from them, and what policies may want to see.
+func checkEnvelope(e *jobs.Event, names []string, attribute func(string) (any, bool)) error {
+	var problems []error
+	reject := func(field, detail string) {
+		problems = append(problems, &jobs.Malformed{Field: field, Detail: detail})
+	}
+	values := map[string]string{}
+	for _, name := range []string{"specversion", "id", "source", "type"} {
+		raw, present := attribute(name)
+		value, isText := raw.(string)
+		switch {
+		case !present || isText && value == "":
+			reject(name, "is required by CloudEvents 1.0")
+		case !isText:
+			reject(name, "must be a string")
+		case checkIdentity(value) != "":
+			reject(name, checkIdentity(value))
+		}
+		values[name] = value
+	}
+	if v := values["specversion"]; v != "" && v != "1.0" {
+		reject("specversion", "only 1.0 is understood")
+	}
+	if _, err := url.Parse(values["source"]); err != nil {
+		reject("source", "must be a URI reference")
+	}
+	if detail := happened(e, attribute); detail != "" {
+		reject("time", detail)
+	}
+	if len(problems) > 0 {
+		return errors.Join(problems...)
+	}
+	e.Source, e.ID, e.Envelope.Type = values["source"], values["id"], values["type"]
+	if topic, ok := attribute("subject"); ok {
+		e.Envelope.Topic = attributeText(topic)
+	}
+	e.Envelope.Extensions = extensions(names, attribute)
+	return nil
+}
+
+// happened takes over when an event happened, if it says so, or says what is wrong with it.
+func happened(e *jobs.Event, attribute func(string) (any, bool)) string {
+	raw, ok := attribute("time")
+	if !ok || raw == nil {
+		return ""
+	}
+	text, _ := raw.(string) //nolint:errcheck // What is no text is no time either.
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return "must be a time like 2026-11-24T03:00:00Z (RFC 3339)"
+	}
+	e.Envelope.Time = at.UTC()
+	return ""
+}
+
+// notExtensions are the attributes and members that CloudEvents 1.0 itself names.
+var notExtensions = []string{
+	"specversion", "id", "source", "type", "subject", "time", "data", "data_base64", "datacontenttype", "dataschema",
+}
+
+// extensions are the other attributes: strings, numbers and booleans, as texts.
+func extensions(names []string, attribute func(string) (any, bool)) map[string]string {
+	found := map[string]string{}
+	for _, name := range names {
+		value, _ := attribute(name)
+		if text := attributeText(value); text != "" && !slices.Contains(notExtensions, name) {
+			found[name] = text
+		}
+	}
+	return found
+}
+
+func attributeText(value any) string {
+	switch v := value.(type) {
+	case string:
+		return v
+	case json.Number:
+		return v.String()
+	case bool:
+		return strconv.FormatBool(v)
+	}
+	return ""
+}
+
+// ownHeaders are the headers that the sender has made up, under names in lower case.
+func ownHeaders(h nats.Header) map[string]string {
+	own := map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(h)) {
+		name := strings.ToLower(key)
+		if len(h[key]) == 0 || strings.HasPrefix(name, "nats-") || strings.HasPrefix(name, "rekey-") || strings.HasPrefix(name, "ce-") {
+			continue
+		}
+		if _, twice := own[name]; !twice {
+			own[name] = h[key][0]
+		}
+	}
+	return own
+}

@@ -1,0 +1,210 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"rekey/internal/jobs"
+	"rekey/internal/policy"
+)
+
+// maxPolicyFiles is how many files of policies are read from a folder.
+const maxPolicyFiles = 1000
+
+// Policies are the rules that turn events into jobs. In the file they are a list, or a
+// mapping with a folder, a list or both.
+type Policies struct {
+	// Dir is a folder whose files *.yaml and *.yml hold further policies under the key policies. They are
+	// read in the order of their names and follow those of List. Empty: none.
+	Dir string `yaml:"dir"`
+	// List are the policies, those of the folder included. Default none.
+	List []policy.Rule `yaml:"list"`
+}
+
+var (
+	policiesType = reflect.TypeFor[Policies]()
+	exprType     = reflect.TypeFor[policy.Expr]()
+)
+
+// policies decodes the section, of which a list is the short form.
+func (d *decoder) policies(path string, node *yaml.Node, out reflect.Value) {
+	if node.Kind == yaml.SequenceNode {
+		d.list(path, node, out.FieldByName("List"))
+		return
+	}
+	d.mapping(path, node, out)
+}
+
+// boolean decodes true or false.
+func (d *decoder) boolean(path string, node *yaml.Node, out reflect.Value) {
+	var value bool
+	if node.Kind != yaml.ScalarNode || node.ShortTag() != "!!bool" || node.Decode(&value) != nil {
+		d.add(path, "must be true or false, not %s", describe(node))
+		return
+	}
+	out.SetBool(value)
+}
+
+// policyFile is what a file of the folder may hold.
+type policyFile struct {
+	Policies []policy.Rule `yaml:"policies"`
+}
+
+// policies checks the rules of the file, under the path that they have there.
+func (c *checker) policies() {
+	path := "policies.list"
+	if c.has(item("policies", 0)) {
+		path = "policies"
+	}
+	c.policiesOf(path, c.cfg.Policies.List, map[string]int{})
+}
+
+// policiesOf checks the rules under a path; taken says which names are used, and where.
+func (c *checker) policiesOf(path string, rules []policy.Rule, taken map[string]int) {
+	if len(rules) == 0 {
+		return
+	}
+	compiler, err := policy.NewCompiler(c.cfg.NATS.Namespace, c.cfg.PolicyAccounts())
+	if err != nil {
+		c.add(path, "%s", err)
+		return
+	}
+	for i, rule := range rules {
+		at := item(path, i)
+		if c.spoilt[at] {
+			continue
+		}
+		c.name(at, rule.Name, taken)
+		for _, p := range compiler.Check(rule) {
+			if !c.unsure(join(at, p.Path)) {
+				c.add(join(at, p.Path), "%s", p.Detail)
+			}
+		}
+		c.limitsOf(join(at, "limits"), rule.Limits)
+	}
+}
+
+// PolicyAccounts are the accounts as policies can find them.
+func (c *Config) PolicyAccounts() []policy.Account {
+	var accounts []policy.Account
+	for _, a := range c.Atlas.Accounts {
+		accounts = append(accounts, policy.Account{Name: a.Name, ClientID: a.ClientID})
+	}
+	return accounts
+}
+
+// limitsOf checks limits: a misspelt id in a deny list would protect nothing.
+func (c *checker) limitsOf(path string, l jobs.Limits) {
+	c.number(join(path, "max_jobs_per_event"), l.MaxJobsPerEvent, 0, jobs.MaxJobsPerEvent)
+	c.number(join(path, "max_jobs_per_hour"), l.MaxJobsPerHour, 0, 1_000_000)
+	for side, b := range map[string]jobs.Bounds{"allow": l.Allow, "deny": l.Deny} {
+		side = join(path, side)
+		for _, ids := range []struct {
+			key  string
+			list []string
+		}{{"organizations", b.Organizations}, {"projects", b.Projects}, {"federations", b.Federations}} {
+			for i, id := range ids.list {
+				if !jobs.IsID(id) {
+					c.add(item(join(side, ids.key), i), "must be 24 lower-case hexadecimal digits")
+				}
+			}
+		}
+		for i, kind := range b.Kinds {
+			if _, err := jobs.ParseKind(kind); err != nil {
+				c.add(item(join(side, "kinds"), i), "%s", err)
+			}
+		}
+		for i, name := range b.Accounts {
+			c.account(item(join(side, "accounts"), i), name)
+		}
+	}
+}
+
+// readPolicies adds the policies of the folder to those of the file called name. The error is
+// *Invalid when their files have mistakes.
+func (c *Config) readPolicies(name string) error {
+	if c.Policies.Dir == "" {
+		return nil
+	}
+	files, err := policyFiles(c.Policies.Dir)
+	if err != nil {
+		return fmt.Errorf("reading policies.dir: %w", err)
+	}
+	taken := map[string]string{}
+	for _, rule := range c.Policies.List {
+		taken[rule.Name] = name
+	}
+	invalid := &Invalid{File: name}
+	for _, file := range files {
+		rules, problems, err := c.readPolicyFile(file, taken)
+		if err != nil {
+			return fmt.Errorf("reading policies: %w", err)
+		}
+		c.Policies.List = append(c.Policies.List, rules...)
+		for _, p := range problems {
+			p.File = file
+			invalid.Problems = append(invalid.Problems, p)
+		}
+	}
+	if len(invalid.Problems) > 0 {
+		return invalid
+	}
+	return nil
+}
+
+// policyFiles lists the files of a folder. Hidden ones are not meant: a ConfigMap that is
+// mounted has its versions there.
+func policyFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, entry := range entries {
+		ext := filepath.Ext(entry.Name())
+		if ext != ".yaml" && ext != ".yml" || strings.HasPrefix(entry.Name(), ".") || entry.IsDir() {
+			continue
+		}
+		names = append(names, filepath.Join(dir, entry.Name()))
+	}
+	if len(names) > maxPolicyFiles {
+		return nil, fmt.Errorf("there are %d files; the limit is %d", len(names), maxPolicyFiles)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// readPolicyFile reads and checks one file. taken says which names are used, and by which file.
+func (c *Config) readPolicyFile(name string, taken map[string]string) ([]policy.Rule, []Problem, error) {
+	// Opening a named pipe would wait for somebody to write.
+	if info, err := os.Stat(name); err != nil {
+		return nil, nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	data, err := readFile(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := newReport()
+	var file policyFile
+	if root := parseYAML(r, data); root != nil {
+		d := decoder{report: r}
+		d.value("", root, reflect.ValueOf(&file).Elem())
+	}
+	checker := checker{report: r, cfg: c}
+	checker.policiesOf("policies", file.Policies, map[string]int{})
+	for i, rule := range file.Policies {
+		if other, twice := taken[rule.Name]; twice && other != name && rule.Name != "" {
+			r.add(join(item("policies", i), "name"), "is taken by a policy in %s", other)
+		}
+		taken[rule.Name] = name
+	}
+	return file.Policies, r.sorted(), nil
+}

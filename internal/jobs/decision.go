@@ -1,0 +1,56 @@
+package jobs
+
+import (
+	"errors"
+	"slices"
+	"strings"
+)
+
+// MaxJobsPerEvent is how many jobs one event makes at most, whatever the limits say.
+const MaxJobsPerEvent = 10_000
+
+// Decision is what one policy makes of an event.
+type Decision struct {
+	Policy string
+	// Matched says that the policy is about this event. It is false when the policy erred before
+	// that was clear.
+	Matched bool
+	// Why tells a person why the policy does not match.
+	Why string
+	// Requests are what it asks for. None when it erred.
+	Requests []Request
+	// Held is why the policy asks for nothing although it should; nil when nothing is wrong.
+	Held   *Held
+	DryRun bool
+	Limits Limits
+}
+
+// Mistakes takes an error apart into the mistakes that it joins.
+func Mistakes(err error) []*Malformed {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []*Malformed
+		for _, one := range joined.Unwrap() {
+			all = append(all, Mistakes(one)...)
+		}
+		return all
+	}
+	if m, ok := errors.AsType[*Malformed](err); ok {
+		return []*Malformed{m}
+	}
+	return nil
+}
+
+// CheckParamNames returns the mistakes in a set of names of parameters: those that the kind
+// does not take, and those that are missing.
+func CheckParamNames(kind Kind, names []string) []*Malformed {
+	raw := map[string]any{}
+	for _, name := range names {
+		raw[name] = nil
+	}
+	_, err := NewParams(kind, raw)
+	return slices.DeleteFunc(Mistakes(err), func(m *Malformed) bool {
+		// What is wrong with a known parameter is that it has no value here.
+		name, _ := strings.CutPrefix(m.Field, "params.")
+		return slices.Contains(names, name) && slices.Contains(kind.ParamNames(), name)
+	})
+}

@@ -1,0 +1,23 @@
+package jobs
+
+import "time"
+
+// Envelope is what an event says about itself and what it carries, whatever its form: a
+// CloudEvent in either mode, or plain JSON.
+type Envelope struct {
+	// Type is the CloudEvents type; empty for plain JSON.
+	Type string
+	// Topic is the CloudEvents subject; empty where there is none, and for plain JSON. The subject on
+	// which the event came is EventRef.Subject.
+	Topic string
+	// Time is when it happened: the CloudEvents time, else when NATS accepted it.
+	Time time.Time
+	// Extensions are the other CloudEvents attributes, as texts. Empty for plain JSON.
+	Extensions map[string]string
+	// Headers are the message's NATS headers under names in lower case, the first value of each, but
+	// those of CloudEvents, of NATS itself and of Rekey, which are not the sender's or stand elsewhere.
+	Headers map[string]string
+	// Data is the payload: the CloudEvent's data, or the whole document. Its numbers are json.Number.
+	// It is nil for a CloudEvent without data. It may hold secrets and is never shown.
+	Data map[string]any
+}

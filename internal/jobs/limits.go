@@ -1,0 +1,96 @@
+package jobs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Limits bound what one policy, or all intake, may ask for: a net under a mistaken rule or a
+// forged event.
+type Limits struct {
+	// MaxJobsPerEvent is how many jobs one event may make. Zero: no limit of its own.
+	MaxJobsPerEvent int `yaml:"max_jobs_per_event" json:"max_jobs_per_event,omitempty"`
+	// MaxJobsPerHour is how many jobs all workers together may take in within an hour. Zero: no limit.
+	MaxJobsPerHour int `yaml:"max_jobs_per_hour" json:"max_jobs_per_hour,omitempty"`
+	// Allow, where a list is not empty, is all that is permitted.
+	Allow Bounds `yaml:"allow" json:"allow,omitzero"`
+	// Deny is never permitted, whatever Allow says.
+	Deny Bounds `yaml:"deny" json:"deny,omitzero"`
+}
+
+// Bounds are lists of what jobs act with and on. A list concerns the jobs that name such a
+// thing: a token names no project.
+type Bounds struct {
+	Accounts      []string `yaml:"accounts" json:"accounts,omitempty"`
+	Organizations []string `yaml:"organizations" json:"organizations,omitempty"`
+	Projects      []string `yaml:"projects" json:"projects,omitempty"`
+	Federations   []string `yaml:"federations" json:"federations,omitempty"`
+	Kinds         []string `yaml:"kinds" json:"kinds,omitempty"`
+}
+
+// bound is one list of Bounds with the value of a job that it is about.
+type bound struct {
+	name  string
+	list  []string
+	value string
+}
+
+// of pairs the lists with the values of a job. A job that has no such value is left out.
+func (b Bounds) of(j Job) []bound {
+	all := []bound{
+		{"accounts", b.Accounts, j.Account},
+		{"organizations", b.Organizations, j.Params.Get(ParamOrgID)},
+		{"projects", b.Projects, j.Params.Get(ParamProjectID)},
+		{"federations", b.Federations, j.Params.Get(ParamFederationID)},
+		{"kinds", b.Kinds, string(j.Kind)},
+	}
+	return slices.DeleteFunc(all, func(one bound) bool { return one.value == "" || len(one.list) == 0 })
+}
+
+// forbids says which list of the limits a job offends, or nothing. It names lists, and
+// values that the configuration or the job's target shows anyway.
+func (l Limits) forbids(j Job) string {
+	for _, b := range l.Deny.of(j) {
+		if slices.Contains(b.list, b.value) {
+			return fmt.Sprintf("deny.%s has %s", b.name, b.value)
+		}
+	}
+	for _, b := range l.Allow.of(j) {
+		if !slices.Contains(b.list, b.value) {
+			return fmt.Sprintf("allow.%s does not have %s", b.name, b.value)
+		}
+	}
+	return ""
+}
+
+// HeldCode is why an event, or a part of what it asks for, lies among the dead letters
+// although it could be read. The set is closed.
+type HeldCode string
+
+// The codes of what is held.
+const (
+	HeldPolicy    HeldCode = "policy"    // An expression of a policy erred, or what it made is no job.
+	HeldLimit     HeldCode = "limit"     // It exceeds a limit, or is too old, or comes from the future.
+	HeldUnmatched HeldCode = "unmatched" // No policy and no direct request; by choice.
+)
+
+// Held is one reason for which an event is held. It never repeats a secret.
+type Held struct {
+	Code   HeldCode
+	Policy string // The policy that it is about; empty for what concerns the event.
+	Field  string // The field of the policy or of the event.
+	Detail string
+}
+
+// Error names policy, field and cause.
+func (h *Held) Error() string {
+	var parts []string
+	if h.Policy != "" {
+		parts = append(parts, "policy "+h.Policy)
+	}
+	if h.Field != "" {
+		parts = append(parts, h.Field)
+	}
+	return strings.Join(append(parts, h.Detail), ": ")
+}

@@ -1,0 +1,237 @@
+package jobs
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// decider makes the decisions of the test.
+type decider []Decision
+
+func (d decider) Decide(context.Context, Event) []Decision { return slices.Clone(d) }
+
+// only knows some accounts.
+type only []string
+
+func (o only) Resolve(_ Kind, name string) (string, error) {
+	if name == "" {
+		return o[0], nil
+	}
+	if !slices.Contains(o, name) {
+		return "", &Malformed{Field: "account", Detail: "is not configured"}
+	}
+	return name, nil
+}
+
+// asks is a policy that asks for these.
+func asks(name string, requests ...Request) Decision {
+	for i := range requests {
+		requests[i].Policy = name
+	}
+	return Decision{Policy: name, Matched: true, Requests: requests}
+}
+
+// disableOf is the request to disable X.509 in a project.
+func disableOf(t *testing.T, project string, change ...func(*Request)) Request {
+	t.Helper()
+	params, err := NewParams(X509Disable, map[string]any{ParamProjectID: project})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Request{Kind: X509Disable, Params: params}
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
+func onLane(l Lane) func(*Request) { return func(r *Request) { r.Lane = l } }
+
+func dry(r *Request) { r.DryRun = true }
+
+// projectOf makes ids of projects.
+func projectOf(n int) string {
+	return strings.Repeat("0", 22) + string(rune('a'+n/6)) + string(rune('a'+n%6))
+}
+
+func TestPlan(t *testing.T) {
+	one, two, three := disableOf(t, projectOf(1)), disableOf(t, projectOf(2)), disableOf(t, projectOf(3))
+	direct := func(e *Event) { e.Asks, e.Request = true, one }
+	tests := []struct {
+		name         string
+		rules        Rules
+		decisions    decider
+		event        func(*Event)
+		wantJobs     []string // Kind's project, policy, lane, and "dry".
+		wantProblems []string
+		wantResult   Intake
+	}{
+		{name: "direct", event: direct, wantJobs: []string{"1 - urgent"}, wantResult: IntakeAccepted},
+		{name: "policy", decisions: decider{asks("a", one, two)}, wantJobs: []string{"1 a urgent", "2 a urgent"}, wantResult: IntakeAccepted},
+		{name: "several policies and a direct request", event: direct, decisions: decider{asks("a", two), {Policy: "no", Why: "x"}, asks("b", three)}, wantJobs: []string{"1 - urgent", "2 a urgent", "3 b urgent"}, wantResult: IntakeAccepted},
+		{name: "the same act once", event: direct, decisions: decider{asks("a", one, two, two), asks("b", two)}, wantJobs: []string{"1 - urgent", "2 a urgent"}, wantResult: IntakeAccepted},
+		{name: "the more urgent lane counts", decisions: decider{asks("a", disableOf(t, projectOf(1), onLane(LaneBulk))), asks("b", disableOf(t, projectOf(1), onLane(LaneNormal)))}, wantJobs: []string{"1 a normal"}, wantResult: IntakeAccepted},
+		{name: "a dry run gives way", decisions: decider{asks("a", disableOf(t, projectOf(1), dry, onLane(LaneUrgent))), asks("b", disableOf(t, projectOf(1), onLane(LaneBulk)))}, wantJobs: []string{"1 b urgent"}, wantResult: IntakeAccepted},
+		{name: "and does not come back", decisions: decider{asks("a", one), asks("b", disableOf(t, projectOf(1), dry))}, wantJobs: []string{"1 a urgent"}, wantResult: IntakeAccepted},
+		{name: "a dry run", decisions: decider{asks("a", disableOf(t, projectOf(1), dry))}, wantJobs: []string{"1 a urgent dry"}, wantResult: IntakeAccepted},
+		{name: "everything is a dry run", rules: Rules{DryRun: true}, event: direct, wantJobs: []string{"1 - urgent dry"}, wantResult: IntakeAccepted},
+
+		{name: "no policy matches", decisions: decider{{Policy: "no", Why: "x"}}, wantResult: IntakeUnmatched},
+		{name: "no policy matches and that is buried", rules: Rules{BuryUnmatched: true}, decisions: decider{{Policy: "no"}}, wantProblems: []string{"no policy matches, and it is no direct request"}, wantResult: IntakeUnmatched},
+		{name: "a policy that asks for nothing matches", rules: Rules{BuryUnmatched: true}, decisions: decider{asks("a")}, wantResult: IntakeAccepted},
+		{name: "no policies", event: func(e *Event) { e.Unclear = &Malformed{Field: "kind", Detail: "is required"} }, wantProblems: []string{"kind: is required"}, wantResult: IntakeMalformed},
+		{name: "policies do not see schedules", event: func(e *Event) { direct(e); e.Class = ClassSchedule }, decisions: decider{asks("a", two)}, wantJobs: []string{"1 - normal"}, wantResult: IntakeAccepted},
+		{name: "nor operators", event: func(e *Event) { direct(e); e.Class = ClassOperator }, decisions: decider{asks("a", two)}, wantJobs: []string{"1 - normal"}, wantResult: IntakeAccepted},
+
+		{name: "a policy errs", event: direct, decisions: decider{{Policy: "a", Held: &Held{Code: HeldPolicy, Policy: "a", Field: "when", Detail: "x"}}, asks("b", two)}, wantJobs: []string{"1 - urgent", "2 b urgent"}, wantProblems: []string{"policy a: when: x"}, wantResult: IntakePolicyError},
+		{name: "a policy names no account", decisions: decider{asks("a", two, disableOf(t, projectOf(1), func(r *Request) { r.Account = "x" })), asks("b", three)}, wantJobs: []string{"3 b urgent"}, wantProblems: []string{"policy a: account: is not configured"}, wantResult: IntakePolicyError},
+		{name: "a direct request names no account", event: func(e *Event) { direct(e); e.Request.Account = "x" }, decisions: decider{asks("b", two)}, wantJobs: []string{"2 b urgent"}, wantProblems: []string{"account: is not configured"}, wantResult: IntakeMalformed},
+
+		{name: "too many of a policy", decisions: decider{limited(asks("a", one, two), Limits{MaxJobsPerEvent: 1}), asks("b", three)}, wantJobs: []string{"3 b urgent"}, wantProblems: []string{"policy a: limits.max_jobs_per_event: the event asks for 2 jobs; the limit is 1"}, wantResult: IntakeRefused},
+		{name: "copies do not count", decisions: decider{limited(asks("a", one, one), Limits{MaxJobsPerEvent: 1})}, wantJobs: []string{"1 a urgent"}, wantResult: IntakeAccepted},
+		{name: "too many in all", rules: Rules{Limits: Limits{MaxJobsPerEvent: 2}}, event: direct, decisions: decider{asks("a", two, three)}, wantProblems: []string{"intake.limits.max_jobs_per_event: the event asks for 3 jobs; the limit is 2"}, wantResult: IntakeRefused},
+		{name: "forbidden to a policy", decisions: decider{limited(asks("a", one, two), Limits{Deny: Bounds{Projects: []string{projectOf(1)}}})}, wantJobs: []string{"2 a urgent"}, wantProblems: []string{"policy a: limits: x509.disable of project/" + projectOf(1) + ": deny.projects has " + projectOf(1)}, wantResult: IntakeRefused},
+		{name: "forbidden to all", rules: Rules{Limits: Limits{Allow: Bounds{Kinds: []string{"jwks.revoke"}}}}, event: direct, wantProblems: []string{"intake.limits: x509.disable of project/" + projectOf(1) + ": allow.kinds does not have x509.disable"}, wantResult: IntakeRefused},
+		{name: "an error outweighs a limit", rules: Rules{Limits: Limits{Deny: Bounds{Kinds: []string{"x509.disable"}}}}, event: direct, decisions: decider{{Policy: "a", Held: &Held{Code: HeldPolicy, Policy: "a", Detail: "x"}}}, wantProblems: []string{"policy a: x", "intake.limits: x509.disable of project/" + projectOf(1) + ": deny.kinds has x509.disable"}, wantResult: IntakePolicyError},
+
+		{name: "old, but of any age", event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(-1000 * time.Hour) }, wantJobs: []string{"1 - urgent"}, wantResult: IntakeAccepted},
+		{name: "just in time", rules: Rules{MaxAge: time.Hour}, event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(-time.Hour) }, wantJobs: []string{"1 - urgent"}, wantResult: IntakeAccepted},
+		{name: "too old", rules: Rules{MaxAge: time.Hour}, event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(-2 * time.Hour) }, wantProblems: []string{"time: 2026-11-24T01:00:00Z is 2h0m0s ago; intake.max_event_age is 1h0m0s"}, wantResult: IntakeRefused},
+		{name: "clocks differ", rules: Rules{MaxSkew: time.Minute}, event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(time.Minute) }, wantJobs: []string{"1 - urgent"}, wantResult: IntakeAccepted},
+		{name: "from the future", rules: Rules{MaxSkew: time.Minute}, event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(time.Hour) }, wantProblems: []string{"time: 2026-11-24T04:00:00Z is 1h0m0s in the future; intake.max_clock_skew is 1m0s"}, wantResult: IntakeRefused},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			rules := tt.rules
+			rules.Accounts = only{"security", "legacy"}
+			if tt.decisions != nil {
+				rules.Decider = tt.decisions
+			}
+			e := Event{Class: ClassIncident}
+			e.Source, e.ID = "/soar", "1"
+			if tt.event != nil {
+				tt.event(&e)
+			}
+			plan := rules.Plan(t.Context(), e, planTime)
+			var got, problems []string
+			for _, one := range plan.Jobs {
+				got = append(got, planned(one))
+			}
+			for _, p := range plan.Problems {
+				problems = append(problems, p.Error())
+			}
+			if diff := cmp.Diff(tt.wantJobs, got); diff != "" {
+				t.Errorf("jobs (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.wantProblems, problems); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+			if plan.Result() != tt.wantResult {
+				t.Errorf("result %s, want %s", plan.Result(), tt.wantResult)
+			}
+		})
+	}
+}
+
+var planTime = time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
+
+func limited(d Decision, l Limits) Decision {
+	d.Limits = l
+	return d
+}
+
+// planned shows a job of the table: its project, policy, lane and whether it is a dry run.
+func planned(one PlannedJob) string {
+	project := one.Job.Params.Get(ParamProjectID)
+	n := 0
+	for projectOf(n) != project {
+		n++
+	}
+	text := string(rune('0'+n)) + " "
+	if one.Job.Policy == "" {
+		text += "-"
+	}
+	text += one.Job.Policy + " " + string(one.Job.Lane)
+	if one.Job.DryRun && one.Request.DryRun {
+		text += " dry"
+	}
+	return text
+}
+
+// TestDryRunStandsAside: what is meant is never taken for a copy of a dry run.
+func TestDryRunStandsAside(t *testing.T) {
+	e := Event{Class: ClassIncident, Request: disableOf(t, projectOf(1))}
+	meantJob := newJob(e, "security")
+	e.Request.DryRun = true
+	dryJob := newJob(e, "security")
+	if meantJob.ID == dryJob.ID || meantJob.TargetKey() == dryJob.TargetKey() {
+		t.Errorf("a dry run has the id %s and the target key %s of what is meant", dryJob.ID, dryJob.TargetKey())
+	}
+	if !NewRecord(dryJob).DryRun || NewRecord(meantJob).DryRun {
+		t.Error("the record does not say what is a dry run")
+	}
+}
+
+func TestBounds(t *testing.T) {
+	params := func(kind Kind, raw map[string]any) Params {
+		p, err := NewParams(kind, raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	mapping := Job{Kind: RoleMappingDelete, Account: "security", Params: params(RoleMappingDelete, map[string]any{
+		ParamFederationID: idA, ParamOrgID: idB, ParamRoleMappingID: idA,
+	})}
+	token := Job{Kind: TokenRevoke, Account: "security", Params: params(TokenRevoke, map[string]any{ParamToken: canary})}
+	tests := []struct {
+		name   string
+		limits Limits
+		job    Job
+		want   string
+	}{
+		{name: "no limits", job: mapping},
+		{name: "allowed", limits: Limits{Allow: Bounds{Accounts: []string{"security"}, Organizations: []string{idB}, Federations: []string{idA}, Kinds: []string{"role_mapping.delete"}}}, job: mapping},
+		{name: "other account", limits: Limits{Allow: Bounds{Accounts: []string{"legacy"}}}, job: mapping, want: "allow.accounts does not have security"},
+		{name: "other organization", limits: Limits{Allow: Bounds{Organizations: []string{idA}}}, job: mapping, want: "allow.organizations does not have " + idB},
+		{name: "a token has no organization", limits: Limits{Allow: Bounds{Organizations: []string{idA}, Projects: []string{idA}}}, job: token},
+		{name: "denied federation", limits: Limits{Deny: Bounds{Federations: []string{idB, idA}}}, job: mapping, want: "deny.federations has " + idA},
+		{name: "deny outweighs allow", limits: Limits{Allow: Bounds{Kinds: []string{"token.revoke"}}, Deny: Bounds{Kinds: []string{"token.revoke"}}}, job: token, want: "deny.kinds has token.revoke"},
+		{name: "denied others", limits: Limits{Deny: Bounds{Organizations: []string{idA}, Projects: []string{idB}, Accounts: []string{"legacy"}}}, job: mapping},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.limits.forbids(tt.job); got != tt.want {
+				t.Errorf("forbids: %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestCheckParamNames(t *testing.T) {
+	tests := []struct {
+		kind  Kind
+		names []string
+		want  []string
+	}{
+		{kind: TokenRevoke, names: []string{ParamToken}},
+		{kind: TokenRevoke, names: []string{ParamTokenFile}},
+		{kind: TokenRevoke, want: []string{"params"}},
+		{kind: TokenRevoke, names: []string{ParamToken, ParamTokenFile}, want: []string{"params"}},
+		{kind: JWKSRevoke, names: []string{"federation", ParamIdentityProviderID}, want: []string{"params.federation", "params.federation_id"}},
+	}
+	for _, tt := range tests {
+		var got []string
+		for _, m := range CheckParamNames(tt.kind, tt.names) {
+			got = append(got, m.Field)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s %v (-want +got):\n%s", tt.kind, tt.names, diff)
+		}
+	}
+}
