@@ -55,7 +55,7 @@ func closedSets() map[string][]string {
 			"paused", "overlap", "blackout", // Of skipped ticks.
 		},
 		"origin":    {"event", "schedule", "operator"},
-		"result":    {"accepted", "duplicate", "malformed"},
+		"result":    {"accepted", "duplicate", "malformed", "refused", "policy_error", "unmatched"},
 		"operation": append([]string{"token"}, kinds...),
 		"schedule":  {"nightly"},
 		"bucket":    {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project"},

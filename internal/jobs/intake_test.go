@@ -166,8 +166,12 @@ func TestAcceptCopiesInParallel(t *testing.T) {
 	}
 	all.Wait()
 	made := slices.DeleteFunc(slices.Clone(results), func(a Accepted) bool { return a.Result == IntakeDuplicate })
-	if len(made) != 1 || len(p.jobIDs()) != 1 || len(p.queue) != 1 {
-		t.Errorf("%d events accepted, jobs %v, %d queued", len(made), p.jobIDs(), len(p.queue))
+	if len(made) != 1 || len(p.jobIDs()) != 1 {
+		t.Fatalf("%d events accepted, jobs %v", len(made), p.jobIDs())
+	}
+	// Two copies at the same step may both queue the job: its message id makes them one.
+	if n := len(p.queued(p.jobIDs()[0])); n == 0 || n != len(p.queue) {
+		t.Errorf("queued %d times, other jobs %d times", n, len(p.queue)-n)
 	}
 	for _, got := range results {
 		if got.JobID != p.jobIDs()[0] {
