@@ -204,9 +204,10 @@ func (d *demo) options(cfg *config.Config, verbose bool, ready func(app.Addresse
 		cfg.Log.Level = "info"
 	}
 	release, revision := buildVersion()
+	log, _ := d.logger(cfg.Log)
 	return app.Options{
 		Config: cfg, Name: "demo", Version: release, Revision: revision, LookupEnv: d.secrets,
-		Logger: d.logger(cfg.Log), OnReady: ready,
+		Logger: log, OnReady: ready,
 	}
 }
 

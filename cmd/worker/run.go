@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,7 +45,10 @@ func (c *cli) runCommand() *cobra.Command {
 		Use:   "run -c FILE",
 		Short: "Run the worker",
 		Long: `Run the worker until SIGTERM or SIGINT: it then takes no new work, lets calls in flight
-finish within worker.drain_timeout and puts the rest back. A second signal ends it at once.`,
+finish within worker.drain_timeout and puts the rest back. A second signal ends it at once.
+
+SIGHUP, or a change of FILE, makes it take over schedules, atlas.accounts, retry and log.level; the
+log names the keys that need a restart. A file with mistakes leaves everything as it is.`,
 		Example: "  worker run -c configs/worker.yaml",
 		Args:    want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -60,8 +65,12 @@ finish within worker.drain_timeout and puts the rest back. A second signal ends 
 }
 
 func (c *cli) runWorker(ctx context.Context, cfg *config.Config) error {
-	log := c.logger(cfg.Log)
+	log, level := c.logger(cfg.Log)
 	defer log.Sync() //nolint:errcheck // A terminal cannot be synced and says so.
+	// From here on, SIGHUP asks for a reload. Several that come at once are one.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	host, err := os.Hostname()
 	if err != nil {
 		host = "worker"
@@ -70,15 +79,17 @@ func (c *cli) runWorker(ctx context.Context, cfg *config.Config) error {
 	return app.Run(ctx, app.Options{
 		Config: cfg, Name: app.WorkerName(host, os.Getpid(), time.Now()), Version: release, Revision: revision,
 		LookupEnv: c.lookupEnv, Logger: log,
+		Reload: app.Reload{File: c.configName(), Asked: hangups, Level: level},
 	})
 }
 
-// logger writes to standard error in the form and from the level that the configuration says.
-func (c *cli) logger(cfg config.Log) *zap.Logger {
-	level, err := zapcore.ParseLevel(cfg.Level)
+// logger writes to standard error in the form and from the level that the configuration says. The level can be changed.
+func (c *cli) logger(cfg config.Log) (*zap.Logger, zap.AtomicLevel) {
+	parsed, err := zapcore.ParseLevel(cfg.Level)
 	if err != nil {
-		level = zapcore.InfoLevel // The configuration is validated; this is for an empty one.
+		parsed = zapcore.InfoLevel // The configuration is validated; this is for an empty one.
 	}
+	level := zap.NewAtomicLevelAt(parsed)
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	encoding.EncodeDuration = zapcore.StringDurationEncoder
@@ -86,7 +97,7 @@ func (c *cli) logger(cfg config.Log) *zap.Logger {
 	if cfg.Format == "console" {
 		encoder = zapcore.NewConsoleEncoder(encoding)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(c.stderr)), level))
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(c.stderr)), level)), level
 }
 
 func (c *cli) versionCommand() *cobra.Command {

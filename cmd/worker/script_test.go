@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -46,7 +47,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": reserveAddress, "answers": waitForAnswer, "appears": waitForFile, "empty": checkEmpty,
-			"exits": checkExit, "expand": expandFile, "field": keepField, "keys": checkKeys, "term": terminate, "until": waitForOutput,
+			"exits": checkExit, "expand": expandFile, "field": keepField, "hup": hangUp, "keys": checkKeys, "shows": waitForPage, "term": terminate, "until": waitForOutput,
 		},
 	})
 }
@@ -114,6 +115,25 @@ func waitForAnswer(ts *testscript.TestScript, _ bool, args []string) {
 			return fmt.Errorf("%s answers %s", args[0], answer.Status)
 		}
 		return nil
+	})
+}
+
+// shows PATTERN URL waits until the page matches.
+func waitForPage(ts *testscript.TestScript, _ bool, args []string) {
+	pattern, err := regexp.Compile(args[0])
+	ts.Check(err)
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	await(ts, 50*time.Millisecond, func() error {
+		answer, err := client.Get(args[1])
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		page, err := io.ReadAll(answer.Body)
+		if err == nil && !pattern.Match(page) {
+			err = fmt.Errorf("%s does not show %s", args[1], pattern)
+		}
+		return err
 	})
 }
 
@@ -218,12 +238,17 @@ func keepField(ts *testscript.TestScript, _ bool, args []string) {
 
 // term VERB… sends SIGTERM to the `worker VERB…` in the background, which a shell may have started; testscript's kill
 // cannot.
-func terminate(ts *testscript.TestScript, _ bool, args []string) {
+func terminate(ts *testscript.TestScript, _ bool, args []string) { signalTo(ts, args, syscall.SIGTERM) }
+
+// hup VERB… sends SIGHUP to it.
+func hangUp(ts *testscript.TestScript, _ bool, args []string) { signalTo(ts, args, syscall.SIGHUP) }
+
+func signalTo(ts *testscript.TestScript, verb []string, sig syscall.Signal) {
 	for _, cmd := range ts.BackgroundCmds() {
-		if strings.Contains(strings.Join(cmd.Args, " "), "worker "+strings.Join(args, " ")) {
-			ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+		if strings.Contains(strings.Join(cmd.Args, " "), "worker "+strings.Join(verb, " ")) {
+			ts.Check(cmd.Process.Signal(sig))
 			return
 		}
 	}
-	ts.Fatalf("no worker %s runs in the background", strings.Join(args, " "))
+	ts.Fatalf("no worker %s runs in the background", strings.Join(verb, " "))
 }

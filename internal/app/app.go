@@ -36,6 +36,8 @@ type Options struct {
 	Revision  string
 	LookupEnv func(string) (string, bool) // Where secrets in environment variables are looked up.
 	Logger    *zap.Logger
+	// Reload says what makes the worker take over another configuration. Zero: nothing does.
+	Reload Reload
 	// OnReady, when set, is told once where the worker can be reached, when it takes events.
 	OnReady func(Addresses)
 }
@@ -62,14 +64,18 @@ type worker struct {
 	prepared atomic.Bool // Streams and buckets are there.
 	stack    stack
 
+	// What a reload swaps.
+	runner    *liveRunner
 	scheduler *schedule.Scheduler
 	firer     *firer
+	running   atomic.Pointer[config.Config] // The configuration that is in force.
 }
 
 // Run builds a worker and runs it until ctx ends; then it stops in order: schedules,
 // consumers (draining what is in flight), HTTP, NATS last.
 func Run(ctx context.Context, opts Options) error {
 	w := &worker{Options: opts, log: opts.Logger.Named("app"), names: bus.NewNames(opts.Config.NATS.Namespace)}
+	w.running.Store(opts.Config)
 	// Parts outlive ctx: they are stopped one by one.
 	err := w.start(ctx)
 	if err == nil {
@@ -109,6 +115,7 @@ func (w *worker) start(ctx context.Context) error {
 	if err := w.startSchedules(stores); err != nil { //nolint:contextcheck // As the other parts.
 		return err
 	}
+	w.startReload(stores) //nolint:contextcheck // As the other parts.
 	w.announce()
 	return nil
 }

@@ -25,8 +25,8 @@ const storeKey = "seal.key"
 //   - with an external one, keys derived from the secrets of the accounts, which all workers of a
 //     fleet share anyway, so that each of them opens what another has sealed.
 //
-// With an error, the keyring has no key yet and looks again when one is asked for.
-func keysOf(c *config.Config, env lookup) (*seal.Keyring, error) {
+// The accounts may change while the keyring is in use. With an error, the keyring has no key yet and looks again when one is asked for.
+func keysOf(c *config.Config, accounts func() []config.Account, env lookup) (*seal.Keyring, error) {
 	switch {
 	case len(c.Seal.Keys) > 0:
 		return seal.NewKeyring(func() ([]*seal.Key, error) { return configuredKeys(c.Seal.Keys, env) })
@@ -34,7 +34,7 @@ func keysOf(c *config.Config, env lookup) (*seal.Keyring, error) {
 		file := filepath.Join(c.NATS.Embedded.StoreDir, storeKey)
 		return seal.NewKeyring(func() ([]*seal.Key, error) { return keyFile(file, env) })
 	}
-	return seal.NewKeyring(func() ([]*seal.Key, error) { return derivedKeys(c.Atlas.Accounts, env) })
+	return seal.NewKeyring(func() ([]*seal.Key, error) { return derivedKeys(accounts(), env) })
 }
 
 // knownKeys are the keys of the fleet that a command talks to, or nil when they are not known:
@@ -44,7 +44,7 @@ func knownKeys(c *config.Config, server string, env lookup) *seal.Keyring {
 	if server != "" && c.NATS.IsEmbedded() && len(c.Seal.Keys) == 0 {
 		return nil
 	}
-	keys, err := keysOf(c, env)
+	keys, err := keysOf(c, func() []config.Account { return c.Atlas.Accounts }, env)
 	if err != nil || keys.ID() == "" {
 		return nil
 	}
@@ -53,7 +53,7 @@ func knownKeys(c *config.Config, server string, env lookup) *seal.Keyring {
 
 // SealingKey is the public key that a configuration's secrets are sealed to.
 func SealingKey(c *config.Config, env func(string) (string, bool)) (string, error) {
-	keys, err := keysOf(c, env)
+	keys, err := keysOf(c, func() []config.Account { return c.Atlas.Accounts }, env)
 	switch {
 	case err != nil:
 		return "", err
@@ -130,7 +130,7 @@ func (w *worker) startKeys() error {
 			return err
 		}
 	}
-	keys, err := keysOf(w.Config, w.LookupEnv)
+	keys, err := keysOf(w.Config, w.accounts, w.LookupEnv)
 	if err != nil && (!external || len(w.Config.Seal.Keys) > 0) {
 		return fmt.Errorf("reading the keys of sealed values: %w", err)
 	}

@@ -15,18 +15,15 @@ import (
 // startJobs starts what takes events in and runs jobs.
 func (w *worker) startJobs(s stores) error {
 	queue := bus.NewQueue(w.conn, w.names)
-	runner, err := jobs.NewRunner(jobs.RunnerConfig{
-		Worker: w.Name, CallTimeout: w.Config.Atlas.Timeout,
-		Retry: jobs.RetryPolicy{
-			Base: w.Config.Retry.Base, Cap: w.Config.Retry.Cap,
-			MaxAttempts: w.Config.Retry.MaxAttempts, MaxAge: w.Config.Retry.MaxAge,
-		},
+	runner, err := newLiveRunner(jobs.RunnerConfig{
+		Worker: w.Name, CallTimeout: w.Config.Atlas.Timeout, Retry: retryPolicy(w.Config),
 		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.atlas, Pacer: w.atlas,
 		Announcer: bus.NewAnnouncer(w.conn, w.names), Recorder: w.metrics, Logger: w.Logger,
 	})
 	if err != nil {
 		return err
 	}
+	w.runner = runner
 	workers := &bus.Workers{
 		Conn: w.conn, Names: w.names, Runner: runner, Concurrency: w.Config.Worker.Concurrency,
 		Sealer: sealer{w.keys}, Logger: w.Logger,

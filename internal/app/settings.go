@@ -11,6 +11,7 @@ import (
 	"rekey/internal/atlas"
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/jobs"
 	"rekey/internal/secret"
 )
 
@@ -109,10 +110,22 @@ func atlasConfig(c *config.Config, env lookup) atlas.Config {
 		BaseURL: c.Atlas.BaseURL, Timeout: c.Atlas.Timeout, X509API: c.Atlas.X509API, CAFile: c.Atlas.CAFile,
 		MaxRetryAfter: c.Retry.RetryAfterCap, Concurrency: c.Worker.Concurrency, LookupEnv: env,
 	}
+	cfg.Accounts = atlasAccounts(c)
+	return cfg
+}
+
+func atlasAccounts(c *config.Config) []atlas.Account {
+	list := make([]atlas.Account, 0, len(c.Atlas.Accounts))
 	for _, a := range c.Atlas.Accounts {
-		cfg.Accounts = append(cfg.Accounts, atlas.Account{
+		list = append(list, atlas.Account{
 			Name: a.Name, ClientID: a.ClientID, ClientSecret: a.ClientSecret, PublicKey: a.PublicKey, PrivateKey: a.PrivateKey,
 		})
 	}
-	return cfg
+	return list
+}
+
+func retryPolicy(c *config.Config) jobs.RetryPolicy {
+	return jobs.RetryPolicy{
+		Base: c.Retry.Base, Cap: c.Retry.Cap, MaxAttempts: c.Retry.MaxAttempts, MaxAge: c.Retry.MaxAge,
+	}
 }

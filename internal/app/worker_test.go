@@ -44,6 +44,7 @@ type rig struct {
 	privateKey   string
 	logs         *observer.ObservedLogs
 	log          *zap.Logger
+	reload       app.Reload
 }
 
 // newRig is a worker with an embedded server and both accounts, against the API at url.
@@ -79,6 +80,7 @@ func (r *rig) configure(dir, url string) {
 func (r *rig) options(ready func(app.Addresses)) app.Options {
 	return app.Options{
 		Config: r.cfg, Name: r.name, Version: "1.2.3", Revision: "abcdef", LookupEnv: r.lookupEnv, Logger: r.log, OnReady: ready,
+		Reload: r.reload,
 	}
 }
 

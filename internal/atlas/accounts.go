@@ -61,11 +61,12 @@ func (a *account) refusal() error {
 // request, so an account that was never used is taken to be good.
 func (c *Client) CheckAccounts(ctx context.Context) error {
 	var problems []error
-	for _, name := range c.names {
+	roster := c.roster.Load()
+	for _, name := range roster.names {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("checking the accounts: %w", context.Cause(ctx))
 		}
-		a := c.accounts[name]
+		a := roster.accounts[name]
 		if _, err := a.secret().Read(c.lookupEnv); err != nil {
 			problems = append(problems, fmt.Errorf("account %s: %w", name, err))
 		} else if err := a.refusal(); err != nil {
@@ -81,17 +82,18 @@ func (c *Client) Resolve(kind jobs.Kind, name string) (string, error) {
 	malformed := func(format string, args ...any) (string, error) {
 		return "", &jobs.Malformed{Field: "account", Detail: fmt.Sprintf(format, args...)}
 	}
-	known := strings.Join(c.names, ", ")
-	if len(c.names) == 0 {
+	roster := c.roster.Load()
+	known := strings.Join(roster.names, ", ")
+	if len(roster.names) == 0 {
 		return malformed("no account is configured")
 	}
 	if name == "" {
-		if len(c.names) > 1 {
+		if len(roster.names) > 1 {
 			return malformed("is required, as there are several accounts: %s", known)
 		}
-		name = c.names[0]
+		name = roster.names[0]
 	}
-	a, ok := c.accounts[name]
+	a, ok := roster.accounts[name]
 	if !ok {
 		return malformed("is not the name of an account; there is %s", known)
 	}

@@ -42,7 +42,7 @@ func (c *Client) Revoke(ctx context.Context, job jobs.Job) (jobs.Answer, error) 
 }
 
 func (c *Client) newCall(job jobs.Job) (*call, *jobs.Failure) {
-	a, ok := c.accounts[job.Account]
+	a, ok := c.account(job.Account)
 	if !ok {
 		return nil, misconfigured(fmt.Errorf("account %q is not configured", job.Account))
 	}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -105,8 +106,7 @@ type Client struct {
 	transport  http.RoundTripper
 	lookupEnv  func(string) (string, bool)
 	operations map[jobs.Kind]operation
-	accounts   map[string]*account
-	names      []string // Of the accounts, as configured.
+	roster     atomic.Pointer[roster] // Who may call. SetAccounts changes it.
 	pacer      *pacer
 	recorder   Recorder
 	log        *zap.Logger
@@ -142,15 +142,11 @@ func New(cfg Config) (*Client, error) {
 		transport:  transport,
 		lookupEnv:  cfg.LookupEnv,
 		operations: newOperations(cfg.X509API),
-		accounts:   map[string]*account{},
 		recorder:   cfg.Recorder,
 		log:        cfg.Logger.Named("atlas"),
 	}
 	c.pacer = newPacer(cfg.Pauses, cfg.MaxRetryAfter, cfg.Recorder, c.log)
-	for _, a := range cfg.Accounts {
-		c.accounts[a.Name] = c.newAccount(a)
-		c.names = append(c.names, a.Name)
-	}
+	c.roster.Store(c.newRoster(cfg.Accounts))
 	return c, nil
 }
 
@@ -179,15 +175,7 @@ func (cfg Config) validate() error {
 	if cfg.Recorder == nil {
 		problems = append(problems, errors.New("a recorder is required"))
 	}
-	seen := map[string]bool{}
-	for _, a := range cfg.Accounts {
-		if seen[a.Name] {
-			problems = append(problems, fmt.Errorf("account %q is there twice", a.Name))
-		}
-		seen[a.Name] = true
-		problems = append(problems, a.validate())
-	}
-	return errors.Join(problems...)
+	return errors.Join(append(problems, validateAccounts(cfg.Accounts))...)
 }
 
 // validateBaseURL does not repeat the URL, in which somebody may have put a password.

@@ -205,7 +205,7 @@ func (p *pacer) observe(b bucket, header http.Header) {
 // Until returns the moment before which the API does not want the job's call, or one that has
 // passed or is zero: then it may be made now.
 func (c *Client) Until(job jobs.Job) time.Time {
-	a, ok := c.accounts[job.Account]
+	a, ok := c.account(job.Account)
 	op, known := c.operations[job.Kind]
 	if !ok || !known {
 		return time.Time{} // Revoke says what is wrong.

@@ -16,9 +16,9 @@ const maxFileBytes = 1 << 20
 // names. The error is *Invalid when the file, or one of the folder, has mistakes; it then holds all
 // of them. No secret is read: the result says where they are.
 func Load(path string) (*Config, error) {
-	data, err := readFile(path)
+	data, err := Read(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
+		return nil, err
 	}
 	cfg, err := Parse(path, data)
 	if err != nil {
@@ -28,6 +28,15 @@ func Load(path string) (*Config, error) {
 		return nil, err
 	}
 	return cfg, nil
+}
+
+// Read returns what stands in a configuration file, without the folder of policies.
+func Read(path string) ([]byte, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	return data, nil
 }
 
 // readFile reads one byte more than is allowed, so that too much can be told.

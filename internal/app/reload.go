@@ -1,0 +1,241 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"rekey/internal/config"
+	"rekey/internal/jobs"
+	"rekey/internal/schedule"
+)
+
+// Reload says what makes a worker take over another configuration while it runs.
+type Reload struct {
+	// File is the configuration file. It is read every two seconds, and taken over when it has changed and is the same
+	// twice: an editor may be in the middle of writing it. What the path leads to may change as well, as when Kubernetes
+	// swaps the symbolic links of a ConfigMap. Empty: there is none.
+	File string
+	// Asked asks for a reload although nothing has changed, at a SIGHUP. Nil: nobody does.
+	Asked <-chan os.Signal
+	// Level is the level of the Logger. The zero level cannot be set, and a change of log.level needs a restart.
+	Level zap.AtomicLevel
+}
+
+const (
+	// lookEvery is how often the file is looked at.
+	lookEvery = 2 * time.Second
+	// retryReload is how long after a reload that failed for something outside of the file it is attempted again: the
+	// secret of a new account may be mounted later than the file.
+	retryReload = 15 * time.Second
+)
+
+// reloadable are the keys that a reload changes, and those below them. All others need a restart.
+func reloadable() []string {
+	return []string{"schedules", "atlas.accounts", "retry.base", "retry.cap", "retry.max_attempts", "retry.max_age", "log.level"}
+}
+
+// reloader takes over configurations.
+type reloader struct {
+	*worker
+	store *scheduleStore
+
+	tried  [sha256.Size]byte // Of the file as it was last taken over, or could not be.
+	seen   [sha256.Size]byte // Of the file as it was when it was last looked at.
+	failed error             // Why the last reload failed.
+	again  time.Time         // When a failed one is attempted again. Zero: when the file changes.
+}
+
+// startReload starts looking for another configuration.
+func (w *worker) startReload(s stores) {
+	if w.Reload.File == "" {
+		return
+	}
+	r := &reloader{worker: w, store: s.schedules}
+	// The file may have changed since it was read for the start.
+	if data, err := config.Read(w.Reload.File); err == nil {
+		if now, err := config.Load(w.Reload.File); err == nil && len(config.Changes(w.Config, now)) == 0 {
+			r.tried = sha256.Sum256(data)
+		}
+	}
+	w.background("configuration", r.run)
+}
+
+// run looks at the file, and takes it over when it has changed or somebody asks for it, until ctx ends.
+func (r *reloader) run(ctx context.Context) error {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.Reload.Asked:
+			r.attempt(ctx, true)
+		case <-ticker.C:
+			r.attempt(ctx, false)
+		}
+	}
+}
+
+// attempt takes the file over if that is due. One that cannot be read counts as changed: it is told once, and the old
+// configuration runs on.
+func (r *reloader) attempt(ctx context.Context, asked bool) {
+	data, err := config.Read(r.Reload.File)
+	sum := sha256.Sum256(data)
+	if err != nil {
+		sum = sha256.Sum256([]byte(err.Error()))
+	}
+	settled := sum == r.seen
+	r.seen = sum
+	now := time.Now()
+	retry := !r.again.IsZero() && !now.Before(r.again)
+	if !asked && (!settled || sum == r.tried && !retry) {
+		return
+	}
+	r.tried, r.again = sum, time.Time{}
+	if err == nil {
+		err = r.load(ctx)
+	}
+	r.metrics.Reloaded(err == nil, now)
+	if _, mistakes := errors.AsType[*config.Invalid](err); err != nil && !mistakes {
+		r.again = now.Add(retryReload)
+	}
+	// The same failure of a repeated attempt is not told again.
+	if err != nil && (asked || r.failed == nil || r.failed.Error() != err.Error()) {
+		r.log.Error("the configuration is not reloaded; the old one runs on", zap.String("file", r.Reload.File), zap.Error(err))
+	}
+	r.failed = err
+}
+
+// load takes over a configuration: everything that can fail is checked first, then everything is swapped.
+func (r *reloader) load(ctx context.Context) error {
+	next, err := config.Load(r.Reload.File)
+	if err != nil {
+		return err
+	}
+	p, err := r.prepareSwap(ctx, next)
+	if err != nil {
+		return err
+	}
+	if err := r.swap(ctx, p); err != nil {
+		return err
+	}
+	before := r.running.Swap(next)
+	changed := slices.DeleteFunc(config.Changes(before, next), isRestart)
+	r.log.Info("configuration reloaded", zap.Strings("changed", changed),
+		zap.Int("accounts", len(next.Atlas.Accounts)), zap.Int("schedules", len(next.Schedules)))
+	if waiting := slices.DeleteFunc(config.Changes(r.Config, next), func(key string) bool { return !isRestart(key) }); len(waiting) > 0 {
+		r.log.Warn("these keys have changed and need a restart; until then they stay as they were", zap.Strings("keys", waiting))
+	}
+	return nil
+}
+
+// isRestart reports whether a change of the key needs a restart.
+func isRestart(key string) bool {
+	return !slices.ContainsFunc(reloadable(), func(root string) bool { return key == root || strings.HasPrefix(key, root+".") })
+}
+
+// swapped is what takes the place of what runs.
+type swapped struct {
+	config   *config.Config
+	level    zapcore.Level
+	specs    []schedule.Spec
+	names    []string
+	requests requests
+	runner   *jobs.Runner
+}
+
+// prepareSwap builds and checks all that is to be swapped, and changes nothing.
+func (r *reloader) prepareSwap(ctx context.Context, next *config.Config) (p swapped, err error) {
+	p.config = next
+	var problems []error
+	note := func(err error) { problems = append(problems, err) }
+	p.level, err = zapcore.ParseLevel(next.Log.Level)
+	note(err)
+	p.specs, err = Specs(next.Schedules)
+	note(err)
+	note(schedule.Check(p.specs))
+	p.requests, err = newRequests(next.Schedules)
+	note(err)
+	p.runner, err = r.runner.with(retryPolicy(next))
+	note(err)
+	note(r.atlas.CheckNewAccounts(ctx, atlasAccounts(next)))
+	for _, s := range next.Schedules {
+		p.names = append(p.names, s.Name)
+	}
+	return p, errors.Join(problems...)
+}
+
+// swap puts what was prepared into force. What it calls was checked, so that an error is one of the worker's end.
+func (r *reloader) swap(ctx context.Context, p swapped) error {
+	if r.Reload.Level != (zap.AtomicLevel{}) {
+		r.Reload.Level.SetLevel(p.level)
+	}
+	if err := r.atlas.SetAccounts(atlasAccounts(p.config)); err != nil {
+		return err
+	}
+	r.runner.current.Store(p.runner)
+	// Both old and new schedules have their requests and series while the scheduler changes over.
+	both := requests{}
+	names := slices.Clone(p.names)
+	for name, request := range *r.firer.requests.Load() {
+		both[name] = request
+		if _, stays := p.requests[name]; !stays {
+			names = append(names, name)
+		}
+	}
+	maps.Copy(both, p.requests)
+	r.firer.requests.Store(&both)
+	if err := r.metrics.SetSchedules(names); err != nil {
+		return err
+	}
+	if err := r.scheduler.Replace(ctx, p.specs); err != nil {
+		return fmt.Errorf("changing the schedules: %w", err)
+	}
+	r.firer.requests.Store(&p.requests)
+	if err := r.metrics.SetSchedules(p.names); err != nil {
+		return err
+	}
+	if err := r.store.markRemoved(ctx, p.requests, time.Now().UTC()); err != nil && ctx.Err() == nil {
+		r.log.Warn("noting which schedules were removed; it is done within a minute", zap.Error(err))
+	}
+	return nil
+}
+
+// accounts are those that are configured now.
+func (w *worker) accounts() []config.Account { return w.running.Load().Atlas.Accounts }
+
+// liveRunner is a jobs.Runner that can be swapped for one with other settings. Runs that have begun end with the old ones.
+type liveRunner struct {
+	cfg     jobs.RunnerConfig
+	current atomic.Pointer[jobs.Runner]
+}
+
+func newLiveRunner(cfg jobs.RunnerConfig) (*liveRunner, error) {
+	l := &liveRunner{cfg: cfg}
+	runner, err := jobs.NewRunner(cfg)
+	l.current.Store(runner)
+	return l, err
+}
+
+// with returns a runner with another retry policy, for current.
+func (l *liveRunner) with(retry jobs.RetryPolicy) (*jobs.Runner, error) {
+	cfg := l.cfg
+	cfg.Retry = retry
+	return jobs.NewRunner(cfg)
+}
+
+// Run takes a delivered job one step further.
+func (l *liveRunner) Run(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+	return l.current.Load().Run(ctx, d)
+}

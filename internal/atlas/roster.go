@@ -1,0 +1,79 @@
+package atlas
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// roster is a set of accounts. It does not change; another one takes its place.
+type roster struct {
+	accounts map[string]*account
+	names    []string // As configured.
+}
+
+// newRoster keeps what is known about an account that was there before just as it is: its bearer token, its nonces,
+// whether it was refused.
+func (c *Client) newRoster(list []Account) *roster {
+	before := c.roster.Load()
+	r := &roster{accounts: map[string]*account{}}
+	for _, cfg := range list {
+		a := c.newAccount(cfg)
+		if before != nil && before.accounts[cfg.Name] != nil && before.accounts[cfg.Name].Account == cfg {
+			a = before.accounts[cfg.Name]
+		}
+		r.accounts[cfg.Name] = a
+		r.names = append(r.names, cfg.Name)
+	}
+	return r
+}
+
+func (c *Client) account(name string) (*account, bool) {
+	a, ok := c.roster.Load().accounts[name]
+	return a, ok
+}
+
+// CheckNewAccounts joins what keeps the accounts from taking the place of those that there are: mistakes in them, and
+// secrets that cannot be read now, of those that are new or have changed.
+func (c *Client) CheckNewAccounts(ctx context.Context, list []Account) error {
+	if err := validateAccounts(list); err != nil {
+		return err
+	}
+	var problems []error
+	for _, cfg := range list {
+		if before, ok := c.account(cfg.Name); ok && before.Account == cfg {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("checking the accounts: %w", context.Cause(ctx))
+		}
+		a := account{Account: cfg}
+		if _, err := a.secret().Read(c.lookupEnv); err != nil {
+			problems = append(problems, fmt.Errorf("account %s: %w", cfg.Name, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// SetAccounts makes these the accounts that may call. Attempts that are under way end as they began; a later attempt at a
+// job of an account that is gone fails with jobs.ReasonConfig. The error joins all mistakes, and then nothing has changed.
+func (c *Client) SetAccounts(list []Account) error {
+	if err := validateAccounts(list); err != nil {
+		return fmt.Errorf("changing the accounts: %w", err)
+	}
+	c.roster.Store(c.newRoster(list))
+	return nil
+}
+
+func validateAccounts(list []Account) error {
+	var problems []error
+	seen := map[string]bool{}
+	for _, a := range list {
+		if seen[a.Name] {
+			problems = append(problems, fmt.Errorf("account %q is there twice", a.Name))
+		}
+		seen[a.Name] = true
+		problems = append(problems, a.validate())
+	}
+	return errors.Join(problems...)
+}
