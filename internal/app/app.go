@@ -57,7 +57,7 @@ type worker struct {
 	embedded *bus.Embedded
 	conn     *bus.Conn
 	names    bus.Names
-	pauses   *bus.Pauses
+	pace     *bus.Pace
 	atlas    *atlas.Client
 	keys     *seal.Keyring
 	http     *httpserver.Server
@@ -167,9 +167,9 @@ func (w *worker) startNATS() error {
 }
 
 func (w *worker) startAtlas() error {
-	w.pauses = bus.NewPauses(w.conn, w.names, w.Config.NATS.Replicas)
+	w.pace = bus.NewPace(w.conn, w.names, w.Config.NATS.Replicas)
 	cfg := atlasConfig(w.Config, w.LookupEnv)
-	cfg.Version, cfg.Recorder, cfg.Logger, cfg.Pauses = w.Version, w.metrics, w.Logger, w.pauses
+	cfg.Version, cfg.Recorder, cfg.Logger, cfg.Pace = w.Version, w.metrics, w.Logger, w.pace
 	client, err := atlas.New(cfg)
 	if err != nil {
 		return err
@@ -257,7 +257,7 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 	if err != nil {
 		return s, err
 	}
-	if err := w.pauses.Open(ctx); err != nil {
+	if err := w.pace.Open(ctx); err != nil {
 		return s, err
 	}
 	s.schedules, err = openScheduleStore(ctx, w.conn, w.names, w.Config.NATS.Replicas)

@@ -26,6 +26,10 @@ func designed() map[string][]string {
 		"rekey_atlas_request_duration_seconds":               {"operation"},
 		"rekey_atlas_retry_after_seconds":                    {"operation"},
 		"rekey_atlas_bucket_tokens":                          {"bucket"},
+		"rekey_atlas_paused_seconds_total":                   {"bucket"},
+		"rekey_atlas_calls_delayed_total":                    {"bucket", "lane"},
+		"rekey_atlas_rate_limited_total":                     {"bucket", "foreseeable"},
+		"rekey_atlas_pace_shared":                            nil,
 		"rekey_queue_pending":                                {"lane"},
 		"rekey_queue_waiting":                                nil,
 		"rekey_queue_oldest_seconds":                         {"lane"},
@@ -54,13 +58,14 @@ func closedSets() map[string][]string {
 			"protocol", "config", "interrupted",
 			"paused", "overlap", "blackout", // Of skipped ticks.
 		},
-		"origin":    {"event", "schedule", "operator"},
-		"result":    {"accepted", "duplicate", "malformed", "refused", "policy_error", "unmatched"},
-		"operation": append([]string{"token"}, kinds...),
-		"schedule":  {"nightly"},
-		"bucket":    {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project"},
-		"version":   {"1.2.3"},
-		"revision":  {"abcdef"},
+		"origin":      {"event", "schedule", "operator"},
+		"result":      {"accepted", "duplicate", "malformed", "refused", "policy_error", "unmatched"},
+		"operation":   append([]string{"token", "rate_limits"}, kinds...),
+		"schedule":    {"nightly"},
+		"bucket":      {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project", "rate_limits"},
+		"foreseeable": {"true", "false"},
+		"version":     {"1.2.3"},
+		"revision":    {"abcdef"},
 	}
 }
 

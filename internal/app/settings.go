@@ -12,6 +12,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
+	"rekey/internal/pace"
 	"rekey/internal/secret"
 )
 
@@ -105,10 +106,21 @@ func optional(ref secret.Ref, env lookup) (secret.Value, error) {
 	return ref.Read(env)
 }
 
+// refusalPatience is the least wait after the second 429 in a row, in first backoffs: 10 s by
+// default, as the vendor advises.
+const refusalPatience = 10
+
 func atlasConfig(c *config.Config, env lookup) atlas.Config {
 	cfg := atlas.Config{
 		BaseURL: c.Atlas.BaseURL, Timeout: c.Atlas.Timeout, X509API: c.Atlas.X509API, CAFile: c.Atlas.CAFile,
 		MaxRetryAfter: c.Retry.RetryAfterCap, Concurrency: c.Worker.Concurrency, LookupEnv: env,
+		UrgentShare: float64(c.Atlas.RateLimits.UrgentShare) / 100, RefusalPatience: refusalPatience * c.Retry.Base,
+		RateLimits: map[string]atlas.RateLimit{},
+	}
+	for name, l := range c.Atlas.RateLimits.Sets() {
+		cfg.RateLimits[name] = atlas.RateLimit{
+			Limit: pace.Limit{Capacity: l.Capacity, Refill: l.Refill, Every: l.Every}, Scope: atlas.Scope(l.Scope),
+		}
 	}
 	cfg.Accounts = atlasAccounts(c)
 	return cfg

@@ -36,7 +36,7 @@ func (k *call) basic(ctx context.Context) (exchange, *jobs.Failure) {
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	// RFC 6749 section 2.3.1 has both halves form-encoded, as the vendor's own SDK does.
 	req.SetBasicAuth(url.QueryEscape(k.account.ClientID), url.QueryEscape(own.Reveal()))
-	return k.client.send(ctx, k.to, req), nil
+	return k.exchange(ctx, req), nil
 }
 
 // tokenToRevoke returns the token of the job, from its parameter or from a file that is read now.

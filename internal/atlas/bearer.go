@@ -55,8 +55,8 @@ func (k *call) withToken(ctx context.Context) (exchange, secret.Value, *jobs.Fai
 }
 
 // tokenEndpoint is what requests for the account's bearer tokens are made for.
-func tokenEndpoint(a *account) endpoint {
-	return endpoint{operation: OperationToken, bucket: bucket{set: setOAuthToken, entity: a.identity()}}
+func (c *Client) tokenEndpoint(a *account) endpoint {
+	return endpoint{operation: OperationToken, bucket: c.bucket(setOAuthToken, a, jobs.Job{})}
 }
 
 // fetchToken asks for a new bearer token (RFC 6749 section 4.4).
@@ -65,7 +65,7 @@ func (c *Client) fetchToken(ctx context.Context, a *account) (bearer, *jobs.Fail
 	if err != nil {
 		return bearer{}, misconfigured(fmt.Errorf("account %s: %w", a.Name, err))
 	}
-	transport := &tokenTransport{client: c, to: tokenEndpoint(a)}
+	transport := &tokenTransport{client: c, to: c.tokenEndpoint(a)}
 	library := clientcredentials.Config{
 		ClientID:     a.ClientID,
 		ClientSecret: clientSecret.Reveal(),

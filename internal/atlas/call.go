@@ -18,6 +18,9 @@ type call struct {
 	account *account
 	op      operation
 	to      endpoint
+	// unused says that the leave to call was not used: no request was made, or only one that asked
+	// who calls.
+	unused bool
 	// hidden are the secrets that this call has used. What the API says is scrubbed of them.
 	hidden []secret.Value
 }
@@ -30,6 +33,7 @@ func (c *Client) Revoke(ctx context.Context, job jobs.Job) (jobs.Answer, error) 
 	if failure != nil {
 		return jobs.Answer{}, failure
 	}
+	defer k.giveBack()
 	ex, failure := k.request(ctx)
 	if failure != nil {
 		return jobs.Answer{}, failure
@@ -50,8 +54,8 @@ func (c *Client) newCall(job jobs.Job) (*call, *jobs.Failure) {
 	if !ok {
 		return nil, misconfigured(fmt.Errorf("there is no call for jobs of kind %q", job.Kind))
 	}
-	k := &call{client: c, job: job, account: a, op: op}
-	k.to = endpoint{operation: string(job.Kind), bucket: op.bucket(a, job)}
+	k := &call{client: c, job: job, account: a, op: op, unused: true}
+	k.to = endpoint{operation: string(job.Kind), bucket: c.bucket(op.set, a, job), rank: rankOf(job.Lane)}
 	return k, nil
 }
 
@@ -88,7 +92,21 @@ func (k *call) send(ctx context.Context, authorization string) (exchange, *jobs.
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
-	return k.client.send(ctx, k.to, req), nil
+	return k.exchange(ctx, req), nil
+}
+
+// exchange makes the request, for which a leave is used.
+func (k *call) exchange(ctx context.Context, req *http.Request) exchange {
+	ex := k.client.send(ctx, k.to, req)
+	k.unused = ex.asksWho(k.to)
+	return ex
+}
+
+// giveBack ends a leave that was not used.
+func (k *call) giveBack() {
+	if k.unused {
+		k.client.pacer.drop(k.to.bucket)
+	}
 }
 
 // ownSecret reads the account's secret.

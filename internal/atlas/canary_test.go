@@ -89,13 +89,16 @@ func TestCanary(t *testing.T) {
 		for _, kind := range jobs.Kinds() {
 			for _, account := range []string{"service", "key"} {
 				core, logs := observer.New(zapcore.DebugLevel)
-				rec, shared := newRecorder(), &store{broken: errors.New("no KV")}
+				rec, shared := newRecorder(), newStore()
+				shared.mend(errors.New("no KV"))
 				cfg := config(p)
-				cfg.Logger, cfg.Recorder, cfg.Pauses = zap.New(core), rec, shared
+				cfg.Logger, cfg.Recorder, cfg.Pace = zap.New(core), rec, shared
 				c := newClient(t, cfg)
+				stop := runs(t, c)
 				answer, err := c.Revoke(t.Context(), job(t, kind, account))
 				f, _ := errors.AsType[*jobs.Failure](err)
-				seen := fmt.Sprintf("%+v\n%v\n%+v\n%#v\n%v\n%v\n%v\n%+v", answer, err, err, f, rec.requests, rec.waits, c.CheckAccounts(t.Context()), c.Until(job(t, kind, account)))
+				seen := fmt.Sprintf("%+v\n%v\n%+v\n%#v\n%v\n%v\n%v\n%+v", answer, err, err, f, rec.requests, rec.waits, c.CheckAccounts(t.Context()), c.Turn(t.Context(), job(t, kind, account)))
+				stop()
 				for _, line := range logs.All() {
 					seen += fmt.Sprintf("\n%s %v", line.Message, line.ContextMap())
 				}

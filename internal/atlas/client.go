@@ -28,6 +28,8 @@ const (
 	DefaultMaxRetryAfter = 6 * time.Hour
 	// DefaultConcurrency is how many connections are kept open.
 	DefaultConcurrency = 16
+	// DefaultRefusalPatience is the vendor's advice for the second 429 in a row.
+	DefaultRefusalPatience = 10 * time.Second
 )
 
 // Values of Config.X509API.
@@ -42,8 +44,21 @@ type Recorder interface {
 	Request(operation, code string, d time.Duration)
 	// RetryAfter records a wait that the API asked for.
 	RetryAfter(operation string, d time.Duration)
-	// BucketTokens records how many requests a rate bucket has left. The bucket is one of Buckets.
+	PaceRecorder
+}
+
+// PaceRecorder shows what the pacer does. A bucket is one of Buckets.
+type PaceRecorder interface {
+	// BucketTokens records how many requests a rate bucket has left.
 	BucketTokens(bucket string, n float64)
+	// CallDelayed counts a job that was sent away because its bucket had no token for it.
+	CallDelayed(bucket, lane string)
+	// RateLimited counts a rate limit, and whether the bucket's limit was known before the call.
+	RateLimited(bucket string, foreseeable bool)
+	// Paused counts how long a bucket is closed.
+	Paused(bucket string, d time.Duration)
+	// PaceShared says whether the buckets are shared with the other workers.
+	PaceShared(shared bool)
 }
 
 // Config says where the API is and who calls it.
@@ -76,9 +91,17 @@ type Config struct {
 	// Transport makes the HTTP requests. Nil means a transport of its own, with the proxy of the
 	// environment, the CAFile and limits on every wait. It is for tests.
 	Transport http.RoundTripper
-	// Pauses shares the pauses of rate buckets with the other workers. Nil means that each
-	// worker has to find out for itself.
-	Pauses PauseStore
+	// Pace shares the states of rate buckets with the other workers. Nil means that each worker
+	// goes by its own estimate.
+	Pace PaceStore
+	// RateLimits is what the operator knows of endpoint sets, by the names of Buckets.
+	RateLimits map[string]RateLimit
+	// UrgentShare is the part of each bucket that is kept for urgent jobs, 0 to 0.9; if not 0, it
+	// is at least one call.
+	UrgentShare float64
+	// RefusalPatience is the least wait after the second 429 in a row. It doubles with each further
+	// one. Zero means ten seconds, as the vendor advises.
+	RefusalPatience time.Duration
 }
 
 // Account is an identity at the API: a service account (ClientID and ClientSecret) or an API
@@ -107,6 +130,7 @@ type Client struct {
 	lookupEnv  func(string) (string, bool)
 	operations map[jobs.Kind]operation
 	roster     atomic.Pointer[roster] // Who may call. SetAccounts changes it.
+	rules      map[endpointSet]setRule
 	pacer      *pacer
 	recorder   Recorder
 	log        *zap.Logger
@@ -145,7 +169,8 @@ func New(cfg Config) (*Client, error) {
 		recorder:   cfg.Recorder,
 		log:        cfg.Logger.Named("atlas"),
 	}
-	c.pacer = newPacer(cfg.Pauses, cfg.MaxRetryAfter, cfg.Recorder, c.log)
+	c.rules = cfg.applied()
+	c.pacer = newPacer(cfg, c.rules, c.log)
 	c.roster.Store(c.newRoster(cfg.Accounts))
 	return c, nil
 }
@@ -156,6 +181,7 @@ func withDefaults(cfg Config) Config {
 	cfg.X509API = cmp.Or(cfg.X509API, X509APIv2)
 	cfg.MaxRetryAfter = cmp.Or(cfg.MaxRetryAfter, DefaultMaxRetryAfter)
 	cfg.Concurrency = cmp.Or(cfg.Concurrency, DefaultConcurrency)
+	cfg.RefusalPatience = cmp.Or(cfg.RefusalPatience, DefaultRefusalPatience)
 	cfg.Version = cmp.Or(cfg.Version, "unknown")
 	cfg.Logger = cmp.Or(cfg.Logger, zap.NewNop())
 	if cfg.LookupEnv == nil {
@@ -165,7 +191,7 @@ func withDefaults(cfg Config) Config {
 }
 
 func (cfg Config) validate() error {
-	problems := []error{validateBaseURL(cfg.BaseURL)}
+	problems := []error{validateBaseURL(cfg.BaseURL), cfg.validateRateLimits()}
 	if !slices.Contains([]string{X509APIv2, X509APIv10}, cfg.X509API) {
 		problems = append(problems, fmt.Errorf("X.509 API must be %s or %s", X509APIv2, X509APIv10))
 	}
@@ -205,8 +231,8 @@ func (a Account) validate() error {
 	return nil
 }
 
-// Run applies the pauses that other workers announce until ctx ends, which is no error. It
-// must run once while the Client is used; without a PauseStore it only waits.
+// Run takes over what other workers know of rate buckets until ctx ends, which is no error. It
+// must run once while the Client is used; without a PaceStore it only waits.
 func (c *Client) Run(ctx context.Context) error { return c.pacer.run(ctx) }
 
 // Close closes the idle connections. Requests that are under way go on.

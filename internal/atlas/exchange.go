@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"rekey/internal/pace"
 )
 
 // maxBody is how much of an answer's body is read, in bytes. The API's answers are far smaller.
@@ -26,6 +28,7 @@ var (
 type endpoint struct {
 	operation string // One of Operations.
 	bucket    bucket
+	rank      pace.Rank // How urgent it is.
 }
 
 // exchange is one HTTP request and what came of it.
@@ -40,20 +43,23 @@ type exchange struct {
 	err error
 	// ended says that err is the end of a context: ours after the timeout, or the caller's.
 	ended bool
-	// heldUntil is when the rate bucket opens, if the request was not made because it is paused.
+	// heldUntil is when the rate bucket has a token, if the request was not made for want of one.
 	heldUntil time.Time
+	visit     visit // Of a request that was made.
 }
 
-// send makes one request, unless its rate bucket is paused, and reads the answer.
+// send makes one request, unless its rate bucket has no token for it, and reads the answer.
 func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) exchange {
+	gate, heldUntil := c.pacer.enter(ctx, to.bucket, to.rank)
 	start := time.Now()
-	if until := c.pacer.until(to.bucket, start); until.After(start) {
-		return exchange{at: start, heldUntil: until}
+	if !heldUntil.IsZero() {
+		return exchange{at: start, heldUntil: heldUntil}
 	}
 	// A process that was paused goes on before its timers do: by now the job may be another's.
 	if end, ok := ctx.Deadline(); ok && !start.Before(end) {
 		return exchange{at: start, ended: true, err: context.DeadlineExceeded}
 	}
+	v := c.pacer.visit(gate, start)
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, c.errTimeout)
 	defer cancel()
 	var written atomic.Bool
@@ -67,7 +73,8 @@ func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) excha
 	ex := c.roundTrip(ctx, req)
 	ex.sent = ex.status != 0 || written.Load()
 	c.recorder.Request(to.operation, ex.code(), time.Since(start))
-	c.pacer.observe(to.bucket, ex.header)
+	ex.visit = v
+	c.pacer.answered(ctx, v, ex, ex.asksWho(to))
 	return ex
 }
 
@@ -90,6 +97,12 @@ func (c *Client) roundTrip(ctx context.Context, req *http.Request) exchange {
 		ex.body, ex.err = ex.body[:maxBody], errTooLong
 	}
 	return ex
+}
+
+// asksWho reports whether the answer is only about who calls, after which another request may
+// follow. The Admin API asks first and counts then; the OAuth endpoints count everything.
+func (ex exchange) asksWho(to endpoint) bool {
+	return ex.status == http.StatusUnauthorized && to.bucket.set != setOAuthToken && to.bucket.set != setOAuthRevoke
 }
 
 // code is the status as a label.

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"go.uber.org/zap"
-
 	"rekey/internal/jobs"
 	"rekey/internal/secret"
 )
@@ -119,7 +117,7 @@ func maybeEffective(ex exchange, reason jobs.Reason) bool {
 func describe(ex exchange, said problem, to endpoint, hidden []secret.Value) error {
 	switch {
 	case !ex.heldUntil.IsZero():
-		return fmt.Errorf("rate bucket %s is paused until %s; no request was made",
+		return fmt.Errorf("rate bucket %s takes no call until %s; no request was made",
 			to.bucket.key(), ex.heldUntil.UTC().Format(time.RFC3339))
 	case ex.status == 0 && ex.ended:
 		return fmt.Errorf("no answer: %w", ex.err) // The causes are ours, and callers look for them.
@@ -152,24 +150,4 @@ func elaborate(ex exchange, said problem, to endpoint, hidden []secret.Value) st
 		return ", which is no answer to " + to.operation
 	}
 	return " without an error document"
-}
-
-// obey takes over how long the API wants to be left alone, and pauses the bucket. A rate
-// limit that says nothing of it pauses the bucket for a moment all the same.
-func (c *Client) obey(ctx context.Context, to endpoint, ex exchange, said problem, f *jobs.Failure) {
-	at, ok := retryAt(ex, said)
-	if !ok {
-		if f.Reason == jobs.ReasonRateLimited {
-			c.pacer.pause(ctx, to.bucket, ex.at.Add(silentPause))
-		}
-		return
-	}
-	if latest := ex.at.Add(c.maxWait); at.After(latest) {
-		c.log.Warn("the API asks for a longer wait than is believed", zap.String("operation", to.operation),
-			zap.Duration("asked", at.Sub(ex.at)), zap.Time("retry_at", latest))
-		at, f.RetryAfterCapped = latest, true
-	}
-	f.RetryAt = at
-	c.recorder.RetryAfter(to.operation, at.Sub(ex.at))
-	c.pacer.pause(ctx, to.bucket, at)
 }

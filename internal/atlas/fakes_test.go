@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +19,7 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/pace"
 	"rekey/internal/secret"
 )
 
@@ -87,10 +90,17 @@ type recorder struct {
 	requests []string // "operation code".
 	waits    map[string]time.Duration
 	tokens   map[string]float64
+	limited  map[string]int // By "bucket foreseeable".
+	delayed  map[string]int // By "bucket lane".
+	paused   map[string]time.Duration
+	shared   bool
 }
 
 func newRecorder() *recorder {
-	return &recorder{waits: map[string]time.Duration{}, tokens: map[string]float64{}}
+	return &recorder{
+		waits: map[string]time.Duration{}, tokens: map[string]float64{}, limited: map[string]int{},
+		delayed: map[string]int{}, paused: map[string]time.Duration{},
+	}
 }
 
 func (r *recorder) Request(operation, code string, _ time.Duration) {
@@ -109,6 +119,30 @@ func (r *recorder) BucketTokens(bucket string, n float64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tokens[bucket] = n
+}
+
+func (r *recorder) RateLimited(bucket string, foreseeable bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.limited[fmt.Sprint(bucket, " ", foreseeable)]++
+}
+
+func (r *recorder) CallDelayed(bucket, lane string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.delayed[bucket+" "+lane]++
+}
+
+func (r *recorder) Paused(bucket string, d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.paused[bucket] += d
+}
+
+func (r *recorder) PaceShared(shared bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shared = shared
 }
 
 func (r *recorder) seen() []string {
@@ -185,6 +219,16 @@ func failureOf(t *testing.T, answer jobs.Answer, err error) *jobs.Failure {
 }
 
 // revoke makes an attempt that must fail.
+// turn is when the job may call: the zero time for now.
+func turn(t *testing.T, c *atlas.Client, j jobs.Job) time.Time {
+	t.Helper()
+	at := c.Turn(t.Context(), j).At
+	if !at.After(time.Now()) {
+		return time.Time{}
+	}
+	return at
+}
+
 func revokeFails(t *testing.T, c *atlas.Client, j jobs.Job) *jobs.Failure {
 	t.Helper()
 	answer, err := c.Revoke(t.Context(), j)
@@ -201,46 +245,90 @@ func revokeWorks(t *testing.T, c *atlas.Client, j jobs.Job) jobs.Answer {
 	return answer
 }
 
-// store is an atlas.PauseStore that lets clients hear each other at once.
+// store is an atlas.PaceStore that lets clients hear each other at once.
 type store struct {
 	mu        sync.Mutex
-	announced []string
-	listeners []func(string, time.Time)
+	states    map[string]pace.State
+	revisions map[string]uint64
+	listeners []func(string, pace.State, uint64)
+	saves     int
+	loads     int
 	broken    error
+	// How far the workers' clocks are behind the shared one. Set before the store is used.
+	least, most time.Duration
 }
 
-func (s *store) Announce(ctx context.Context, bucket string, until time.Time) error {
+func newStore() *store {
+	return &store{states: map[string]pace.State{}, revisions: map[string]uint64{}}
+}
+
+func (s *store) Load(_ context.Context, key string) (pace.State, uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if s.broken != nil {
-		return s.broken
-	}
-	s.announced = append(s.announced, bucket)
-	for _, apply := range s.listeners {
-		apply(bucket, until)
-	}
-	return nil
+	s.loads++
+	return s.states[key].Clone(), s.revisions[key], s.broken
 }
 
-func (s *store) Watch(ctx context.Context, apply func(string, time.Time)) error {
+func (s *store) Save(ctx context.Context, key string, state pace.State, revision uint64) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := errors.Join(ctx.Err(), s.broken); err != nil {
+		return 0, err
+	}
+	if s.revisions[key] != revision {
+		return 0, nil
+	}
+	s.saves++
+	s.states[key], s.revisions[key] = state.Clone(), revision+1
+	for _, changed := range s.listeners {
+		changed(key, state.Clone(), revision+1)
+	}
+	return revision + 1, nil
+}
+
+func (s *store) Watch(ctx context.Context, changed func(string, pace.State, uint64), known func()) error {
 	s.mu.Lock()
 	if s.broken != nil {
 		defer s.mu.Unlock()
 		return s.broken
 	}
-	s.listeners = append(s.listeners, apply)
+	for key, state := range s.states {
+		changed(key, state.Clone(), s.revisions[key])
+	}
+	s.listeners = append(s.listeners, changed)
 	s.mu.Unlock()
+	known()
 	<-ctx.Done()
 	return ctx.Err()
 }
+
+func (s *store) Clock() (least, most time.Duration) { return s.least, s.most }
 
 func (s *store) mend(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken = err
+}
+
+// keys are the buckets that have a state.
+func (s *store) keys() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.states))
+}
+
+// runs lets the client listen to the store, until the test is over or the function is called.
+func runs(t *testing.T, c *atlas.Client) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	return sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run() = %v", err)
+		}
+	})
 }
 
 // pass lets time pass in a bubble.

@@ -33,9 +33,8 @@ type operation struct {
 	accept string
 	// success is what each good status proves. Every other status is a failure.
 	success map[int]jobs.Known
-	// set and scope say which rate bucket the operation draws on.
-	set   endpointSet
-	scope scope
+	// set is the endpoint set whose rate buckets the operation draws on.
+	set endpointSet
 }
 
 // newOperations is the table of the API's calls, with the versions that the vendor's
@@ -48,7 +47,7 @@ func newOperations(x509API string) map[jobs.Kind]operation {
 		success: map[int]jobs.Known{
 			http.StatusAccepted: jobs.KnownAccepted, http.StatusOK: jobs.KnownRevoked, http.StatusNoContent: jobs.KnownRevoked,
 		},
-		set: setX509, scope: byParam(jobs.ParamProjectID),
+		set: setX509,
 	}
 	if x509API == X509APIv10 {
 		x509.path, x509.accept = pathX509v10, "application/json"
@@ -56,19 +55,19 @@ func newOperations(x509API string) map[jobs.Kind]operation {
 	return map[jobs.Kind]operation{
 		jobs.TokenRevoke: {
 			method: http.MethodPost, path: pathRevoke, accept: "application/json",
-			success: revoked(http.StatusOK), set: setOAuthRevoke, scope: byAccount,
+			success: revoked(http.StatusOK), set: setOAuthRevoke,
 		},
 		jobs.JWKSRevoke: {
 			method: http.MethodDelete, path: pathIDP + "/jwks", accept: "application/vnd.atlas.2025-02-19+json",
-			success: revoked(http.StatusNoContent), set: setFederation, scope: byAccount,
+			success: revoked(http.StatusNoContent), set: setFederation,
 		},
 		jobs.IDPDelete: {
 			method: http.MethodDelete, path: pathIDP, accept: "application/vnd.atlas.2025-03-12+json",
-			success: revoked(http.StatusNoContent), set: setFederation, scope: byAccount,
+			success: revoked(http.StatusNoContent), set: setFederation,
 		},
 		jobs.RoleMappingDelete: {
 			method: http.MethodDelete, path: pathRoleMapping, accept: "application/vnd.atlas.2024-10-23+json",
-			success: revoked(http.StatusNoContent), set: setFederationOrg, scope: byParam(jobs.ParamOrgID),
+			success: revoked(http.StatusNoContent), set: setFederationOrg,
 		},
 		jobs.X509Disable: x509,
 	}
@@ -81,9 +80,4 @@ func (o operation) url(baseURL string, job jobs.Job) string {
 		path = strings.ReplaceAll(path, "{"+name+"}", url.PathEscape(job.Params.Get(name)))
 	}
 	return baseURL + path
-}
-
-// bucket returns the rate bucket that the job draws on.
-func (o operation) bucket(a *account, job jobs.Job) bucket {
-	return bucket{set: o.set, entity: o.scope(a, job)}
 }

@@ -3,39 +3,13 @@ package atlas
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"strconv"
+	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"go.uber.org/zap"
-
 	"rekey/internal/jobs"
+	"rekey/internal/pace"
 )
-
-const (
-	// silentPause is how long a bucket is paused by a rate limit that does not say how long:
-	// as long as the first backoff of a job.
-	silentPause = time.Second
-	// announceTimeout bounds telling the other workers of a pause. The attempt waits for it.
-	announceTimeout = 2 * time.Second
-	// watchPause is how long to wait before watching again when the store has let go of us.
-	watchPause = time.Second
-	// maxBucketKey bounds the keys that are believed of others, in bytes.
-	maxBucketKey = 256
-)
-
-// PauseStore shares the pauses of rate buckets between workers.
-type PauseStore interface {
-	// Announce tells the other workers that a bucket is paused. The bucket is made of letters,
-	// digits and -_./= and names no secret.
-	Announce(ctx context.Context, bucket string, until time.Time) error
-	// Watch hands over the pauses that are known and those that are announced, until ctx ends.
-	// It may hand over those of this worker, and any of them several times.
-	Watch(ctx context.Context, apply func(bucket string, until time.Time)) error
-}
 
 // endpointSet is a set of endpoints that share rate buckets. With the scope, it is what the
 // vendor calls an endpoint set id.
@@ -49,24 +23,101 @@ const (
 	setFederation    endpointSet = "federation_account"
 	setFederationOrg endpointSet = "federation_org"
 	setX509          endpointSet = "x509_project"
+	setRateLimits    endpointSet = "rate_limits"
 )
 
-// Buckets lists the names under which the Recorder hears of rate buckets. They name sets of
-// buckets, not single ones: ids would have no end.
+// Buckets lists the names under which the Recorder hears of rate buckets, and Config.RateLimits
+// knows them. They name sets of buckets, not single ones: ids would have no end.
 func Buckets() []string {
-	return jobs.Names([]endpointSet{setOAuthToken, setOAuthRevoke, setFederation, setFederationOrg, setX509})
+	return jobs.Names([]endpointSet{setOAuthToken, setOAuthRevoke, setFederation, setFederationOrg, setX509, setRateLimits})
 }
 
-// scope tells whose bucket of an endpoint set a job draws on.
-type scope func(a *account, job jobs.Job) string
+// Scope says whose buckets an endpoint set has.
+type Scope string
 
-// byAccount is the scope of the caller. It also stands for that of an organization which the
-// job does not name.
-func byAccount(a *account, _ jobs.Job) string { return a.identity() }
+// The scopes.
+const (
+	ScopeAccount      Scope = "account"      // One bucket for each client id or public key.
+	ScopeOrganization Scope = "organization" // One for each organization that jobs name.
+	ScopeProject      Scope = "project"      // One for each project that jobs name.
+	ScopeAddress      Scope = "address"      // One for the address from which the whole fleet calls.
+)
 
-// byParam is the scope of the project or organization that a parameter names.
-func byParam(name string) scope {
-	return func(_ *account, job jobs.Job) string { return job.Params.Get(name) }
+// RateLimit is what the operator knows of an endpoint set.
+type RateLimit struct {
+	// Limit is that of each bucket. The zero Limit leaves it to the API to say.
+	Limit pace.Limit
+	// Scope is whose buckets they are. Empty means the documented one.
+	Scope Scope
+}
+
+// oauthLimit is what the vendor publishes for its OAuth endpoints.
+var oauthLimit = pace.Limit{Capacity: 10, Refill: 10, Every: time.Minute}
+
+// setRule is the documented nature of an endpoint set.
+type setRule struct {
+	scope Scope
+	// limit is what the vendor publishes for everybody, at its own hosts; zero where accounts differ.
+	limit pace.Limit
+}
+
+// rules is the one table of the endpoint sets.
+func rules() map[endpointSet]setRule {
+	return map[endpointSet]setRule{
+		setOAuthToken:    {scope: ScopeAccount, limit: oauthLimit},
+		setOAuthRevoke:   {scope: ScopeAccount, limit: oauthLimit},
+		setFederation:    {scope: ScopeAccount},
+		setFederationOrg: {scope: ScopeOrganization},
+		setX509:          {scope: ScopeProject},
+		setRateLimits:    {scope: ScopeAccount},
+	}
+}
+
+// applied are the rules with what the configuration says instead.
+func (cfg Config) applied() map[endpointSet]setRule {
+	table := rules()
+	for set, rule := range table {
+		if !isVendor(cfg.BaseURL) {
+			rule.limit = pace.Limit{}
+		}
+		if own, ok := cfg.RateLimits[string(set)]; ok && own.Scope != "" {
+			rule.scope = own.Scope
+		}
+		table[set] = rule
+	}
+	return table
+}
+
+// isVendor reports whether the API is the vendor's own, not a stand-in or a gateway.
+func isVendor(baseURL string) bool {
+	for _, host := range []string{".mongodb.com", ".mongodbgov.com"} {
+		if strings.HasSuffix(strings.TrimSuffix(baseURL, "/"), host) {
+			return true
+		}
+	}
+	return false
+}
+
+func (cfg Config) validateRateLimits() error {
+	for name, own := range cfg.RateLimits {
+		if !slices.Contains(Buckets(), name) {
+			return fmt.Errorf("rate limit %q: the endpoint sets are %s", name, strings.Join(Buckets(), ", "))
+		}
+		if own.Limit != (pace.Limit{}) {
+			if err := own.Limit.Validate(); err != nil {
+				return fmt.Errorf("rate limit %s: %w", name, err)
+			}
+		}
+		switch own.Scope {
+		case "", ScopeAccount, ScopeOrganization, ScopeProject, ScopeAddress:
+		default:
+			return fmt.Errorf("rate limit %s: the scope must be account, organization, project or address", name)
+		}
+	}
+	if cfg.UrgentShare < 0 || cfg.UrgentShare > 0.9 {
+		return fmt.Errorf("the urgent share must be from 0 to 0.9")
+	}
+	return nil
 }
 
 // bucket is one rate bucket of the API.
@@ -81,7 +132,7 @@ func (b bucket) key() string {
 		if isKeyRune(r) {
 			return r
 		}
-		return '_' // Two that become one share their pauses, which is safe.
+		return '_' // Two that become one share their calls, which is safe.
 	}, b.entity)
 	return string(b.set) + "/" + entity
 }
@@ -90,133 +141,51 @@ func isKeyRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.=", r)
 }
 
-// pacer knows when each bucket may be drawn on, from what this worker and the others were told.
-type pacer struct {
-	store    PauseStore // Nil: this worker is alone.
-	maxPause time.Duration
-	recorder Recorder
-	log      *zap.Logger
-	// silenced says that the log already has that the store fails.
-	silenced atomic.Bool
-
-	mu     sync.Mutex // Guards pauses.
-	pauses map[string]time.Time
+// bucket returns the rate bucket of an endpoint set that a call draws on. An organization or
+// project that the job does not name is stood for by its account.
+func (c *Client) bucket(set endpointSet, a *account, job jobs.Job) bucket {
+	b := bucket{set: set}
+	switch c.rules[set].scope {
+	case ScopeOrganization:
+		b.entity = job.Params.Get(jobs.ParamOrgID)
+	case ScopeProject:
+		b.entity = job.Params.Get(jobs.ParamProjectID)
+	case ScopeAddress:
+		b.entity = string(ScopeAddress)
+	case ScopeAccount:
+	}
+	if b.entity == "" {
+		b.entity = a.identity()
+	}
+	return b
 }
 
-func newPacer(store PauseStore, maxPause time.Duration, recorder Recorder, log *zap.Logger) *pacer {
-	return &pacer{store: store, maxPause: maxPause, recorder: recorder, log: log, pauses: map[string]time.Time{}}
+// rankOf is how urgent the job's lane makes its calls.
+func rankOf(l jobs.Lane) pace.Rank {
+	if at := slices.Index(jobs.Lanes(), l); at >= 0 {
+		return pace.Rank(at)
+	}
+	return 0 // What has no lane, a token or a list, is what others wait for.
 }
 
-// until returns the end of the bucket's pause, or the zero time when it is not paused.
-func (p *pacer) until(b bucket, now time.Time) time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if until := p.pauses[b.key()]; until.After(now) {
-		return until
-	}
-	return time.Time{}
-}
-
-// pause keeps this worker off the bucket at once, and then the others.
-func (p *pacer) pause(ctx context.Context, b bucket, until time.Time) {
-	key := b.key()
-	if !p.lengthen(key, until) || p.store == nil {
-		return
-	}
-	// What the API said holds for all, although this attempt may be over.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), announceTimeout)
-	defer cancel()
-	if err := p.store.Announce(ctx, key, until); err != nil {
-		p.complain("announcing a pause to the other workers", err)
-		return
-	}
-	p.silenced.Store(false)
-}
-
-// lengthen notes a pause, unless a longer one is known or it is over already. It forgets
-// those that are over.
-func (p *pacer) lengthen(key string, until time.Time) bool {
-	now := time.Now()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for key, end := range p.pauses {
-		if !end.After(now) {
-			delete(p.pauses, key)
-		}
-	}
-	if !until.After(now) || !until.After(p.pauses[key]) {
-		return false
-	}
-	p.pauses[key] = until
-	return true
-}
-
-// heard notes a pause that another worker announced. Its clock may be wrong, so that no
-// pause is believed to be longer than what we believe of the API.
-func (p *pacer) heard(key string, until time.Time) {
-	bad := func(r rune) bool { return !isKeyRune(r) && r != '/' }
-	if key == "" || len(key) > maxBucketKey || strings.ContainsFunc(key, bad) {
-		return
-	}
-	if latest := time.Now().Add(p.maxPause); until.After(latest) {
-		until = latest
-	}
-	p.lengthen(key, until)
-}
-
-// run listens to the other workers until ctx ends. While the store cannot be reached, this
-// worker goes by what it is told itself.
-func (p *pacer) run(ctx context.Context) error {
-	if p.store == nil {
-		<-ctx.Done()
-		return nil
-	}
-	for {
-		err := p.store.Watch(ctx, p.heard)
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // The end of ctx is the end of the job, whatever Watch says to it.
-		}
-		if err != nil {
-			p.complain("listening to the other workers' pauses", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(watchPause):
-		}
-	}
-}
-
-// complain logs that the store fails, once until a pause was announced again.
-func (p *pacer) complain(doing string, err error) {
-	if !p.silenced.Swap(true) {
-		p.log.Warn("pauses of rate buckets are not shared; each worker obeys its own", zap.Error(fmt.Errorf("%s: %w", doing, err)))
-	}
-}
-
-// observe shows what the API says is left in the bucket.
-func (p *pacer) observe(b bucket, header http.Header) {
-	left, err := strconv.ParseUint(strings.TrimSpace(header.Get("RateLimit-Remaining")), 10, 32)
-	if err == nil {
-		p.recorder.BucketTokens(string(b.set), float64(left))
-	}
-}
-
-// Until returns the moment before which the API does not want the job's call, or one that has
-// passed or is zero: then it may be made now.
-func (c *Client) Until(job jobs.Job) time.Time {
+// Turn gives leave to make the job's call now, or says when the job is to ask again. The call
+// of a leave is counted: it is to be made at once.
+func (c *Client) Turn(ctx context.Context, job jobs.Job) jobs.Turn {
 	a, ok := c.account(job.Account)
 	op, known := c.operations[job.Kind]
 	if !ok || !known {
-		return time.Time{} // Revoke says what is wrong.
+		return jobs.Turn{} // Revoke says what is wrong.
 	}
-	now := time.Now()
-	until := c.pacer.until(op.bucket(a, job), now)
 	// The request for a token draws on another bucket, but only a call without one has to wait for it.
-	if a.isService() && job.Kind != jobs.TokenRevoke && a.tokens.empty(now) {
-		if first := c.pacer.until(tokenEndpoint(a).bucket, now); first.After(until) {
-			until = first
+	if a.isService() && job.Kind != jobs.TokenRevoke && a.tokens.empty(time.Now()) {
+		if turn := c.pacer.peek(ctx, c.tokenEndpoint(a).bucket); turn.At.After(time.Now()) {
+			return turn
 		}
 	}
-	return until
+	b := c.bucket(op.set, a, job)
+	turn := c.pacer.take(ctx, b, rankOf(job.Lane))
+	if turn.At.After(time.Now()) {
+		c.recorder.CallDelayed(string(b.set), string(job.Lane))
+	}
+	return turn
 }

@@ -3,9 +3,7 @@ package atlas_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -14,8 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
@@ -91,7 +87,7 @@ func TestPause(t *testing.T) {
 				revokeFails(t, c, all(t)[tt.job])
 				var held []string
 				for name, j := range all(t) {
-					if until := c.Until(j); until.Equal(start.Add(time.Minute)) {
+					if until := c.Turn(t.Context(), j).NotBefore; until.Equal(start.Add(time.Minute)) {
 						held = append(held, name)
 					} else if !until.IsZero() {
 						t.Errorf("%s is held until %s from now", name, time.Until(until))
@@ -110,7 +106,7 @@ func TestPause(t *testing.T) {
 					t.Errorf("during the pause: %+v (%v) after %d calls", f, f, api.calls-calls)
 				}
 				pass(1)
-				if until := c.Until(all(t)[tt.job]); until.After(time.Now()) {
+				if until := turn(t, c, all(t)[tt.job]); !until.IsZero() {
 					t.Errorf("held until %s after the pause", until)
 				}
 				revokeWorks(t, c, all(t)[tt.job])
@@ -129,7 +125,7 @@ func TestPausedTokenBucket(t *testing.T) {
 		api.limit("/token")
 		pass(56 * time.Minute) // The renewal is refused and pauses the bucket.
 		revokeWorks(t, c, j)
-		if until := c.Until(j); !until.IsZero() {
+		if until := turn(t, c, j); !until.IsZero() {
 			t.Errorf("held for %s although there is a token", time.Until(until))
 		}
 		calls := api.calls
@@ -141,129 +137,10 @@ func TestPausedTokenBucket(t *testing.T) {
 		pass(3*time.Minute + 28*time.Second)
 		revokeWorks(t, c, j) // Refused again, a second before the token ends.
 		pass(2 * time.Second)
-		if got := time.Until(c.Until(j)); got != 58*time.Second {
-			t.Errorf("held for %s without a token, want 58s", got)
+		if got := time.Until(c.Turn(t.Context(), j).NotBefore); got != time.Minute+58*time.Second {
+			t.Errorf("held for %s without a token, want 1m58s: it was the second refusal in a row", got)
 		}
 	})
-}
-
-func TestPausesAreShared(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		shared := &store{}
-		api := &limitedAPI{limited: "/jwks"}
-		cfg := config(api)
-		cfg.Pauses = shared
-		first, second := newClient(t, cfg), newClient(t, cfg)
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		for _, c := range []*atlas.Client{first, second} {
-			wg.Go(func() {
-				if err := c.Run(ctx); err != nil {
-					t.Errorf("Run() = %v", err)
-				}
-			})
-		}
-		synctest.Wait()
-		j := job(t, jobs.JWKSRevoke, "key")
-		revokeFails(t, first, j)
-		if got := time.Until(second.Until(j)); got != time.Minute {
-			t.Errorf("the other worker is held for %s, want 1m", got)
-		}
-		for _, bucket := range shared.announced {
-			if !regexp.MustCompile(`^[A-Za-z0-9._/=-]+$`).MatchString(bucket) {
-				t.Errorf("bucket %q", bucket)
-			}
-		}
-		if diff := cmp.Diff([]string{"federation_account/abcdefgh"}, shared.announced); diff != "" {
-			t.Errorf("announced (-want +got):\n%s", diff)
-		}
-
-		// A pause only grows, is bounded, and foreign keys are left alone.
-		hear := func(bucket string, until time.Time) {
-			for _, apply := range shared.listeners {
-				apply(bucket, until)
-			}
-		}
-		hear("federation_account/abcdefgh", time.Now().Add(time.Second))
-		if got := time.Until(second.Until(j)); got != time.Minute {
-			t.Errorf("after a shorter pause: held for %s, want 1m", got)
-		}
-		hear("federation_account/abcdefgh", time.Now().Add(1000*time.Hour))
-		if got := time.Until(second.Until(j)); got != 6*time.Hour {
-			t.Errorf("after an absurd pause: held for %s, want 6h", got)
-		}
-		hear("no key\n", time.Now().Add(time.Hour))
-		hear(strings.Repeat("x", 300), time.Now().Add(time.Hour))
-		pass(6 * time.Hour)
-		if until := second.Until(j); until.After(time.Now()) {
-			t.Errorf("held until %s after the pause", until)
-		}
-		hear("federation_account/abcdefgh", time.Now())
-		if until := second.Until(j); !until.IsZero() {
-			t.Errorf("held until %s by a pause that is over", until)
-		}
-		cancel()
-		wg.Wait()
-	})
-}
-
-// TestPauseStoreFails: the local pause holds, and the log says it once.
-func TestPauseStoreFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		shared := &store{broken: errors.New("no KV")}
-		core, logs := observer.New(zap.WarnLevel)
-		cfg := config(&limitedAPI{limited: "/jwks"})
-		cfg.Pauses, cfg.Logger = shared, zap.New(core)
-		c := newClient(t, cfg)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- c.Run(ctx) }()
-		j := job(t, jobs.JWKSRevoke, "key")
-		for range 3 {
-			revokeFails(t, c, j)
-			if got := time.Until(c.Until(j)); got != time.Minute {
-				t.Errorf("held for %s, want 1m", got)
-			}
-			pass(time.Minute)
-		}
-		if n := logs.Len(); n != 1 || !strings.Contains(fmt.Sprint(logs.All()[0].ContextMap()["error"]), "no KV") {
-			t.Errorf("%d lines in the log: %v", n, logs.All())
-		}
-		shared.mend(nil)
-		revokeFails(t, c, j)
-		pass(2 * time.Second) // Run has found the store again.
-		shared.mu.Lock()
-		if len(shared.announced) != 1 || len(shared.listeners) != 1 {
-			t.Errorf("%d announced, %d listeners after the store came back", len(shared.announced), len(shared.listeners))
-		}
-		shared.mu.Unlock()
-		shared.mend(errors.New("no KV again"))
-		pass(time.Minute)
-		revokeFails(t, c, j)
-		if n := logs.Len(); n != 2 {
-			t.Errorf("%d lines in the log after the second breakdown, want 2", n)
-		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run() = %v", err)
-		}
-	})
-}
-
-// TestAnnounceAfterTheEnd: what the API said holds for all, although the attempt was cut off.
-func TestAnnounceAfterTheEnd(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	shared := &store{}
-	cfg := config(transportFunc(func(*http.Request) (*http.Response, error) {
-		cancel()
-		return reply(429, "", "Retry-After", "60"), nil
-	}))
-	cfg.Pauses = shared
-	answer, err := newClient(t, cfg).Revoke(ctx, job(t, jobs.JWKSRevoke, "key"))
-	failureOf(t, answer, err)
-	if len(shared.announced) != 1 {
-		t.Errorf("%d pauses announced, want 1", len(shared.announced))
-	}
 }
 
 func TestRunAlone(t *testing.T) {
@@ -303,16 +180,16 @@ func TestRecorder(t *testing.T) {
 	if diff := cmp.Diff([]string{"token", "token.revoke", "jwks.revoke", "x509.disable", "idp.delete", "role_mapping.delete"}, atlas.Operations()); diff != "" {
 		t.Errorf("Operations() (-want +got):\n%s", diff)
 	}
-	if !slices.Contains(atlas.Buckets(), "x509_project") || len(atlas.Buckets()) != 5 {
+	if !slices.Contains(atlas.Buckets(), "x509_project") || len(atlas.Buckets()) != 6 {
 		t.Errorf("Buckets() = %v", atlas.Buckets())
 	}
 }
 
-func TestUntilOfUnknown(t *testing.T) {
+func TestTurnOfUnknown(t *testing.T) {
 	c := newClient(t, config(&limitedAPI{}))
 	for _, j := range []jobs.Job{{Kind: jobs.JWKSRevoke, Account: "nobody"}, {Kind: "x", Account: "key"}} {
-		if until := c.Until(j); !until.IsZero() {
-			t.Errorf("Until(%v) = %s", j, until)
+		if until := turn(t, c, j); !until.IsZero() {
+			t.Errorf("%v is held until %s", j, until)
 		}
 	}
 }

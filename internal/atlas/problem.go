@@ -8,6 +8,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
+
+	"rekey/internal/pace"
 )
 
 // problem is the error document of an answer, of the Admin API
@@ -23,6 +26,8 @@ type problem struct {
 	// wait is how many seconds the text or the parameters of a rate limit ask to wait, as
 	// decimal digits; empty when they do not say.
 	wait string
+	// limit is what a rate limit says of its bucket; zero when it does not say.
+	limit pace.Limit
 }
 
 // retryAfterText is how the API says in prose how long to wait.
@@ -55,7 +60,56 @@ func parseProblem(body []byte) (problem, bool) {
 		}
 	}
 	p.wait = waitOf(p, fields["parameters"])
+	p.limit = limitOf(p, fields["parameters"])
 	return p, true
+}
+
+// The ways in which the API tells a limit in prose: the Admin API's and OAuth's.
+var (
+	adminLimitText = regexp.MustCompile(`(?i)\bcapacity: (\d+)\. refill rate: (\d+) per (\d+) (second|minute)s?\b`)
+	oauthLimitText = regexp.MustCompile(`(?i)\blimited to (\d+) requests every (\d+) (second|minute)s?\b`)
+)
+
+// limitOf returns the bucket of a rate limit: the parameters of RATE_LIMITED_TOKEN_BUCKET
+// (path, seconds to wait, capacity, refill rate, refill seconds), else what the text says.
+func limitOf(p problem, raw json.RawMessage) pace.Limit {
+	if !p.rateLimited() {
+		return pace.Limit{}
+	}
+	var parameters []json.RawMessage
+	if json.Unmarshal(raw, &parameters) == nil && len(parameters) >= 5 {
+		var counts [3]int
+		complete := true
+		for i := range counts {
+			n, ok := number(parameters[2+i])
+			complete = complete && ok && n >= 1 && n <= maxLeft && n == math.Trunc(n)
+			counts[i] = int(n)
+		}
+		if complete {
+			return pace.Limit{Capacity: counts[0], Refill: counts[1], Every: time.Duration(counts[2]) * time.Second}
+		}
+	}
+	if found := adminLimitText.FindStringSubmatch(p.detail); found != nil {
+		return textLimit(found[1], found[2], found[3], found[4])
+	}
+	if found := oauthLimitText.FindStringSubmatch(p.detail); found != nil {
+		return textLimit(found[1], found[1], found[2], found[3])
+	}
+	return pace.Limit{}
+}
+
+func textLimit(capacity, refill, every, unit string) pace.Limit {
+	period := time.Second
+	if strings.EqualFold(unit, "minute") {
+		period = time.Minute
+	}
+	count := func(text string) int {
+		if n, err := strconv.Atoi(text); err == nil && n <= maxLeft {
+			return n
+		}
+		return 0 // No limit then.
+	}
+	return pace.Limit{Capacity: count(capacity), Refill: count(refill), Every: time.Duration(count(every)) * period}
 }
 
 // waitOf returns the seconds that a rate limit asks to wait: the second parameter of

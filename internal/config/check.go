@@ -24,6 +24,7 @@ func (c *checker) check() {
 	c.atlas()
 	c.intake()
 	c.policies()
+	c.rateLimits()
 	c.limits()
 	c.schedules()
 	if c.cfg.HTTP.Listen != "" {

@@ -99,6 +99,8 @@ type Atlas struct {
 	CAFile string `yaml:"ca_file"`
 	// Accounts are the identities that jobs name. Default none: then no job can run.
 	Accounts []Account `yaml:"accounts"`
+	// RateLimits says how fast the API may be called, as far as the API does not say so itself.
+	RateLimits RateLimits `yaml:"rate_limits"`
 }
 
 // The paths under which the API disables customer-managed X.509.
@@ -233,7 +235,10 @@ func Default() *Config {
 			Replicas:  1,
 			Embedded:  Embedded{Listen: "127.0.0.1:4222", StoreDir: "./data", MaxPayloadMiB: 8},
 		},
-		Atlas:  Atlas{BaseURL: "https://cloud.mongodb.com", Timeout: 30 * time.Second, X509API: X509APIv2},
+		Atlas: Atlas{
+			BaseURL: "https://cloud.mongodb.com", Timeout: 30 * time.Second, X509API: X509APIv2,
+			RateLimits: RateLimits{Read: ReadAuto, UrgentShare: 20},
+		},
 		Intake: defaultIntake(),
 		Worker: Worker{Concurrency: 16, DrainTimeout: 30 * time.Second},
 		Retry: Retry{
@@ -260,6 +265,7 @@ func (c *Config) fillEmpty() {
 	c.Atlas.X509API = cmp.Or(c.Atlas.X509API, d.Atlas.X509API)
 	c.Intake.Plaintext = cmp.Or(c.Intake.Plaintext, d.Intake.Plaintext)
 	c.Intake.Unmatched = cmp.Or(c.Intake.Unmatched, d.Intake.Unmatched)
+	c.Atlas.RateLimits.Read = cmp.Or(c.Atlas.RateLimits.Read, d.Atlas.RateLimits.Read)
 	c.Log.Level = cmp.Or(c.Log.Level, d.Log.Level)
 	c.Log.Format = cmp.Or(c.Log.Format, d.Log.Format)
 	var defaults Schedule

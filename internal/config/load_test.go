@@ -84,6 +84,14 @@ atlas:
   accounts:
     - {name: security, client_id: mdb_sa_id_0123456789abcdefABCDEF01, client_secret_file: /run/security}
     - {name: legacy, public_key: abcdefgh, private_key_env: LEGACY}
+  rate_limits:
+    read: never
+    urgent_share: 0
+    oauth_token: {capacity: 1, refill: 2, every: 3m}
+    oauth_revoke: {capacity: 4, refill: 5, every: 6s, scope: address}
+    federation_account: {scope: organization}
+    federation_org: {scope: account}
+    x509_project: {capacity: 20, refill: 1, every: 20ms, scope: project}
 seal: {keys: [{seed_file: /run/seal}, {seed_env: OLD}]}
 intake:
   plaintext: refuse
@@ -154,6 +162,14 @@ func wantEverything() *config.Config {
 			Accounts: []config.Account{
 				{Name: "security", ClientID: "mdb_sa_id_0123456789abcdefABCDEF01", ClientSecret: secret.Ref{File: "/run/security"}},
 				{Name: "legacy", PublicKey: "abcdefgh", PrivateKey: secret.Ref{Env: "LEGACY"}},
+			},
+			RateLimits: config.RateLimits{
+				Read:              config.ReadNever,
+				OAuthToken:        config.RateLimit{Capacity: 1, Refill: 2, Every: 3 * time.Minute},
+				OAuthRevoke:       config.RateLimit{Capacity: 4, Refill: 5, Every: 6 * time.Second, Scope: "address"},
+				FederationAccount: config.RateLimit{Scope: "organization"},
+				FederationOrg:     config.RateLimit{Scope: "account"},
+				X509Project:       config.RateLimit{Capacity: 20, Refill: 1, Every: 20 * time.Millisecond, Scope: "project"},
 			},
 		},
 		Seal: config.Seal{Keys: []config.SealKey{{Seed: secret.Ref{File: "/run/seal"}}, {Seed: secret.Ref{Env: "OLD"}}}},

@@ -142,7 +142,7 @@ func TestKeyProblems(t *testing.T) {
 		{name: "misspelt section", text: "schedule: []\n", want: []string{"1: schedule: unknown key; did you mean schedules?"}},
 		{name: "swapped letters", text: "wokrer: {}\n", want: []string{"1: wokrer: unknown key; did you mean worker?"}},
 		{name: "camel case", text: "retry:\n  maxAttempts: 3\n", want: []string{"2: retry.maxAttempts: unknown key; did you mean max_attempts?"}},
-		{name: "part of the key", text: "atlas: {url: x}\n", want: []string{"1: atlas.url: unknown key; the keys here are base_url, timeout, x509_api, ca_file, accounts"}},
+		{name: "part of the key", text: "atlas: {url: x}\n", want: []string{"1: atlas.url: unknown key; the keys here are base_url, timeout, x509_api, ca_file, accounts, rate_limits"}},
 		{name: "longer part of the key", text: "worker:\n  drain: 3s\n", want: []string{"2: worker.drain: unknown key; did you mean drain_timeout?"}},
 		{name: "set twice", text: "log:\n  level: info\n  format: json\n  level: loud\n", want: []string{"4: log.level: is set twice, first on line 2"}},
 		{name: "section set three times", text: "log: {}\nlog: {}\nlog: {}\n", want: []string{"2: log: is set twice, first on line 1", "3: log: is set twice, first on line 1"}},

@@ -337,6 +337,15 @@ func takes(d time.Duration, then func(context.Context, Job) (Answer, error)) fun
 }
 
 // paused is a Pacer that allows no call before a moment.
-type paused struct{ until time.Time }
+type paused struct {
+	until    time.Time
+	estimate bool // The API has said nothing; it is only a plan.
+}
 
-func (p *paused) Until(Job) time.Time { return p.until }
+func (p *paused) Turn(context.Context, Job) Turn {
+	turn := Turn{At: p.until}
+	if !p.estimate {
+		turn.NotBefore = p.until
+	}
+	return turn
+}

@@ -44,6 +44,8 @@ type Record struct {
 	ExpiresAt  time.Time `json:"expires_at,omitzero"`
 	RetryAt    time.Time `json:"retry_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
+	// Paced says that RetryAt is an estimate: the job waits for its turn at the API's rate limit.
+	Paced bool `json:"paced,omitempty"`
 
 	// Events are the event that made the job and those that joined it while it was
 	// unfinished, the first 256 of EventCount.
@@ -164,7 +166,7 @@ func (r *Record) job(p Params) Job {
 func (r *Record) begin(now time.Time, worker string, lease time.Duration) {
 	r.closeLost(now)
 	r.State = StateRunning
-	r.RetryAt = time.Time{}
+	r.RetryAt, r.Paced = time.Time{}, false
 	r.Claim = newClaim(worker, now, lease)
 	r.AttemptCount++
 	r.Attempts = append(r.Attempts, Attempt{Attempt: r.AttemptCount, Worker: worker, StartedAt: now})
@@ -216,13 +218,19 @@ func (r *Record) end(now time.Time, answer Answer, failure *Failure) {
 // wait puts the job off until a moment.
 func (r *Record) wait(until time.Time) {
 	r.State = StateWaiting
-	r.RetryAt = until
+	r.RetryAt, r.Paced = until, false
+}
+
+// await puts the job off until about a moment.
+func (r *Record) await(turn time.Time) {
+	r.wait(turn)
+	r.Paced = true
 }
 
 // requeue puts an interrupted job back as it was.
 func (r *Record) requeue() {
 	r.State = StateQueued
-	r.RetryAt = time.Time{}
+	r.RetryAt, r.Paced = time.Time{}, false
 }
 
 // finish gives the job its outcome, on behalf of a message.
@@ -230,7 +238,7 @@ func (r *Record) finish(now time.Time, message uint64, outcome Outcome, known Kn
 	r.State, r.FinishedBy = StateDone, message
 	r.Outcome, r.Known, r.Detail = outcome, known, clip(detail)
 	r.FinishedAt = now
-	r.RetryAt = time.Time{}
+	r.RetryAt, r.Paced = time.Time{}, false
 	r.Claim = Claim{}
 	if outcome.Success() {
 		r.Sealed = nil // Nobody needs it any more.

@@ -173,7 +173,7 @@ func TestRunPaused(t *testing.T) {
 			t.Errorf("verdict %+v, want %+v", got, want)
 		}
 		rec := p.record(t, job.ID)
-		if rec.State != StateWaiting || !rec.RetryAt.Equal(p.pacer.until) || rec.AttemptCount != 0 || rec.AttemptsSpent != 0 {
+		if rec.State != StateWaiting || !rec.Paced || !rec.RetryAt.Equal(p.pacer.until) || rec.AttemptCount != 0 || rec.AttemptsSpent != 0 {
 			t.Errorf("record %+v", rec)
 		}
 		pass(time.Minute)

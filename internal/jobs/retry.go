@@ -56,14 +56,28 @@ func (p RetryPolicy) tooLate(at time.Time, r *Record) error {
 	if !r.ExpiresAt.IsZero() && !at.Before(r.ExpiresAt) {
 		return fmt.Errorf("the request expires at %s and could not be attempted before", stamp(r.ExpiresAt))
 	}
+	if !at.Before(p.ends(r)) {
+		return fmt.Errorf("the job would be older than %s", p.MaxAge)
+	}
+	return nil
+}
+
+// last is the moment from which on the job may not be attempted any more.
+func (p RetryPolicy) last(r *Record) time.Time {
+	limit := p.ends(r)
+	if !r.ExpiresAt.IsZero() && r.ExpiresAt.Before(limit) {
+		return r.ExpiresAt
+	}
+	return limit
+}
+
+// ends is when the job becomes too old.
+func (p RetryPolicy) ends(r *Record) time.Time {
 	since := r.AcceptedAt
 	if r.ReopenedAt.After(since) {
 		since = r.ReopenedAt
 	}
-	if limit := since.Add(p.MaxAge); !at.Before(limit) {
-		return fmt.Errorf("the job would be older than %s", p.MaxAge)
-	}
-	return nil
+	return since.Add(p.MaxAge)
 }
 
 // Validate reports settings that cannot work.

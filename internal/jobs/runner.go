@@ -15,10 +15,18 @@ type Revoker interface {
 	Revoke(ctx context.Context, j Job) (Answer, error)
 }
 
-// Pacer says when the API may be called for a job: a moment in the future, or one that
-// has passed (or zero) when it may be called now.
+// Pacer gives leave to call the API for a job, as fast as its rate limits allow, or says
+// when the job is to ask again. A job that was given leave calls at once.
 type Pacer interface {
-	Until(j Job) time.Time
+	Turn(ctx context.Context, j Job) Turn
+}
+
+// Turn is when a job may call. The zero Turn is now.
+type Turn struct {
+	// At is when the job is to ask again: an estimate of when its call can be made.
+	At time.Time
+	// NotBefore is the moment before which the API wants no call at all; zero when it said nothing.
+	NotBefore time.Time
 }
 
 // Announcer tells the world that a job is done: its result, and its dead letter where the
@@ -151,11 +159,11 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, er
 		rec.closeLost(now)
 		return r.giveUp(ctx, d.Job, entry, err)
 	}
-	if rec.RetryAt.After(now) {
+	if rec.RetryAt.After(now) && !rec.Paced {
 		return putBack(now, rec.RetryAt), nil
 	}
-	if until := r.cfg.Pacer.Until(d.Job); until.After(now) {
-		return r.hold(ctx, d.Job, entry, until)
+	if turn := r.cfg.Pacer.Turn(ctx, d.Job); turn.At.After(now) {
+		return r.hold(ctx, d.Job, entry, turn)
 	}
 	return r.attempt(ctx, d.Job, entry)
 }
@@ -198,16 +206,29 @@ func (r *Runner) doneBefore(ctx context.Context, d Delivery, rec Record) (Verdic
 	return done(), nil
 }
 
-// hold puts a job off because its rate bucket is paused. It spends nothing.
-func (r *Runner) hold(ctx context.Context, job Job, entry Entry, until time.Time) (Verdict, error) {
-	if err := r.cfg.Retry.tooLate(until, &entry.Record); err != nil {
+// worthNoting is how long a job must wait for its turn, and by how much an estimate must be
+// off, for the record to tell of it. Each such write costs as much as a step of the job.
+const worthNoting = 5 * time.Second
+
+// hold puts a job off until its turn comes. It spends nothing. A job whose turn would come
+// after its last permitted moment comes back at that moment: estimates change.
+func (r *Runner) hold(ctx context.Context, job Job, entry Entry, turn Turn) (Verdict, error) {
+	rec, now := &entry.Record, time.Now()
+	if err := r.cfg.Retry.tooLate(turn.NotBefore, rec); err != nil {
 		return r.giveUp(ctx, job, entry, fmt.Errorf("the API's rate limit: %w", err))
 	}
-	entry.Record.wait(until)
-	if _, err := r.cfg.Ledger.Update(ctx, entry); err != nil {
-		return Verdict{}, r.raced(fmt.Errorf("holding job %s: %w", entry.Record.JobID, err))
+	at := turn.At
+	if last := r.cfg.Retry.last(rec); at.After(last) {
+		at = last
 	}
-	return putBack(time.Now(), until), nil
+	if known := rec.RetryAt; at.Sub(now) < worthNoting || rec.Paced && at.Sub(known).Abs() < worthNoting {
+		return putBack(now, at), nil
+	}
+	rec.await(at)
+	if _, err := r.cfg.Ledger.Update(ctx, entry); err != nil {
+		return Verdict{}, r.raced(fmt.Errorf("holding job %s: %w", rec.JobID, err))
+	}
+	return putBack(time.Now(), at), nil
 }
 
 // giveUp ends a job that nobody has claimed and that may not be attempted any more.

@@ -132,6 +132,19 @@ func isConflict(err error) bool {
 // that stand there, then live until ctx ends. known, when not nil, is called once between
 // the two. A value that cannot be decoded ends the watch.
 func (b *Bucket[T]) Watch(ctx context.Context, pattern string, found func(key string, value T), known func()) error {
+	return b.watch(ctx, pattern, func(e Entry[T]) { found(e.Key, e.Value) }, known, jetstream.IgnoreDeletes())
+}
+
+// Entry is a value as it stands in the bucket.
+type Entry[T any] struct {
+	Key      string
+	Value    T
+	Revision uint64
+	Stored   time.Time // When it was, on the server's clock.
+}
+
+// WatchEntries is Watch with all that is known of each value.
+func (b *Bucket[T]) WatchEntries(ctx context.Context, pattern string, found func(Entry[T]), known func()) error {
 	return b.watch(ctx, pattern, found, known, jetstream.IgnoreDeletes())
 }
 
@@ -139,11 +152,11 @@ func (b *Bucket[T]) Watch(ctx context.Context, pattern string, found func(key st
 // ends. What was written over meanwhile is passed over. A value that cannot be decoded ends
 // it.
 func (b *Bucket[T]) Follow(ctx context.Context, revision uint64, found func(key string, value T)) error {
-	return b.watch(ctx, ">", found, nil, jetstream.IgnoreDeletes(), jetstream.ResumeFromRevision(revision+1))
+	return b.watch(ctx, ">", func(e Entry[T]) { found(e.Key, e.Value) }, nil, jetstream.IgnoreDeletes(), jetstream.ResumeFromRevision(revision+1))
 }
 
 func (b *Bucket[T]) watch(
-	ctx context.Context, pattern string, found func(key string, value T), known func(), opts ...jetstream.WatchOpt,
+	ctx context.Context, pattern string, found func(Entry[T]), known func(), opts ...jetstream.WatchOpt,
 ) error {
 	watcher, err := b.kv.Watch(ctx, pattern, opts...)
 	if err != nil {
@@ -171,7 +184,7 @@ func (b *Bucket[T]) watch(
 			if err := json.Unmarshal(entry.Value(), &value); err != nil {
 				return fmt.Errorf("decoding key %s of %s: %w", entry.Key(), b.kv.Bucket(), err)
 			}
-			found(entry.Key(), value)
+			found(Entry[T]{Key: entry.Key(), Value: value, Revision: entry.Revision(), Stored: entry.Created()})
 		}
 	}
 }

@@ -67,6 +67,22 @@ func (m *Metrics) buildAtlas(f promauto.Factory) {
 	m.AtlasBucketTokens = f.NewGaugeVec(gauge("atlas_bucket_tokens", tokens,
 		"Requests that a rate bucket of the Atlas API has left, in tokens, as far as this worker knows."),
 		[]string{"bucket"})
+	m.buildPace(f)
+}
+
+// buildPace makes what shows how calls are paced.
+func (m *Metrics) buildPace(f promauto.Factory) {
+	m.AtlasPaused = f.NewCounterVec(counter("atlas_paused_seconds_total",
+		"Time for which rate buckets were closed because the Atlas API asked for it, in seconds; the worker that was asked counts."),
+		[]string{"bucket"})
+	m.AtlasCallsDelayed = f.NewCounterVec(counter("atlas_calls_delayed_total",
+		"Times that a job was sent away because its rate bucket had no token for it."),
+		[]string{"bucket", "lane"})
+	m.AtlasRateLimited = f.NewCounterVec(counter("atlas_rate_limited_total",
+		"Calls that the Atlas API refused because of a rate limit; foreseeable are those whose limit was known."),
+		[]string{"bucket", "foreseeable"})
+	m.AtlasPaceShared = f.NewGauge(gauge("atlas_pace_shared", "",
+		"Whether this worker shares its rate buckets with the others: 1 if it does, 0 if it goes by its own estimate."))
 }
 
 // buildQueues makes what shows the work that lies in NATS.
@@ -149,6 +165,13 @@ func (m *Metrics) createSeries() {
 	}
 	for _, bucket := range l.buckets.start() {
 		m.AtlasBucketTokens.WithLabelValues(bucket)
+		m.AtlasPaused.WithLabelValues(bucket)
+		for _, foreseeable := range []string{"true", "false"} {
+			m.AtlasRateLimited.WithLabelValues(bucket, foreseeable)
+		}
+		for _, lane := range l.lanes.start() {
+			m.AtlasCallsDelayed.WithLabelValues(bucket, lane)
+		}
 	}
 	for _, schedule := range l.schedules.start() {
 		m.createSchedule(schedule)

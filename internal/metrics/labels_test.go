@@ -28,6 +28,10 @@ func designed() map[string]shape {
 		"rekey_atlas_request_duration_seconds":               {histogram, []string{"operation"}},
 		"rekey_atlas_retry_after_seconds":                    {histogram, []string{"operation"}},
 		"rekey_atlas_bucket_tokens":                          {gauge, []string{"bucket"}},
+		"rekey_atlas_paused_seconds_total":                   {counter, []string{"bucket"}},
+		"rekey_atlas_calls_delayed_total":                    {counter, []string{"bucket", "lane"}},
+		"rekey_atlas_rate_limited_total":                     {counter, []string{"bucket", "foreseeable"}},
+		"rekey_atlas_pace_shared":                            {gauge, nil},
 		"rekey_queue_pending":                                {gauge, []string{"lane"}},
 		"rekey_queue_waiting":                                {gauge, nil},
 		"rekey_queue_oldest_seconds":                         {gauge, []string{"lane"}},
@@ -136,6 +140,9 @@ func TestForeignLabels(t *testing.T) {
 		m.Request(x, x, time.Second)
 		m.RetryAfter(x, time.Second)
 		m.BucketTokens(x, flood)
+		m.CallDelayed(x, x)
+		m.RateLimited(x, true)
+		m.Paused(x, time.Second)
 		m.SetQueue(x, flood, flood*time.Second)
 		m.ScheduleFired(x, time.Unix(flood, 0))
 		m.ScheduleNext(x, time.Unix(flood, 0))
@@ -162,6 +169,9 @@ func TestForeignLabels(t *testing.T) {
 			all := map[string]string{}
 			for _, label := range s.Labels {
 				all[label] = "other"
+				if label == "foreseeable" { // A bool has no other values.
+					all[label] = "true"
+				}
 			}
 			if got := value(findMetric(t, reg, name, all)); got != want {
 				t.Errorf("other = %v, want %v", got, want)

@@ -87,6 +87,14 @@ type Metrics struct {
 	AtlasRetryAfter *prometheus.HistogramVec
 	// AtlasBucketTokens is rekey_atlas_bucket_tokens{bucket}.
 	AtlasBucketTokens *prometheus.GaugeVec
+	// AtlasPaused is rekey_atlas_paused_seconds_total{bucket}.
+	AtlasPaused *prometheus.CounterVec
+	// AtlasCallsDelayed is rekey_atlas_calls_delayed_total{bucket,lane}.
+	AtlasCallsDelayed *prometheus.CounterVec
+	// AtlasRateLimited is rekey_atlas_rate_limited_total{bucket,foreseeable}.
+	AtlasRateLimited *prometheus.CounterVec
+	// AtlasPaceShared is rekey_atlas_pace_shared.
+	AtlasPaceShared prometheus.Gauge
 
 	// QueuePending is rekey_queue_pending{lane}.
 	QueuePending *prometheus.GaugeVec

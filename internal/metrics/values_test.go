@@ -72,6 +72,27 @@ rekey_atlas_request_duration_seconds_count{operation="revoke_jwks"} 1
 # TYPE rekey_atlas_bucket_tokens gauge
 rekey_atlas_bucket_tokens{bucket="admin"} 9.5
 `},
+		{"rekey_atlas_paused_seconds_total", `
+# HELP rekey_atlas_paused_seconds_total Time for which rate buckets were closed because the Atlas API asked for it, in seconds; the worker that was asked counts.
+# TYPE rekey_atlas_paused_seconds_total counter
+rekey_atlas_paused_seconds_total{bucket="admin"} 55
+`},
+		{"rekey_atlas_calls_delayed_total", `
+# HELP rekey_atlas_calls_delayed_total Times that a job was sent away because its rate bucket had no token for it.
+# TYPE rekey_atlas_calls_delayed_total counter
+rekey_atlas_calls_delayed_total{bucket="admin",lane="urgent"} 1
+`},
+		{"rekey_atlas_rate_limited_total", `
+# HELP rekey_atlas_rate_limited_total Calls that the Atlas API refused because of a rate limit; foreseeable are those whose limit was known.
+# TYPE rekey_atlas_rate_limited_total counter
+rekey_atlas_rate_limited_total{bucket="admin",foreseeable="false"} 1
+rekey_atlas_rate_limited_total{bucket="admin",foreseeable="true"} 0
+`},
+		{"rekey_atlas_pace_shared", `
+# HELP rekey_atlas_pace_shared Whether this worker shares its rate buckets with the others: 1 if it does, 0 if it goes by its own estimate.
+# TYPE rekey_atlas_pace_shared gauge
+rekey_atlas_pace_shared 1
+`},
 		{"rekey_queue_pending", `
 # HELP rekey_queue_pending Jobs that lie in the queue and that no worker has taken.
 # TYPE rekey_queue_pending gauge

@@ -1,0 +1,214 @@
+package atlas
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"rekey/internal/pace"
+)
+
+// leaveLife is how long a leave to call is good: a job that was given one claims its record
+// first, and may lose the claim.
+const leaveLife = 10 * time.Second
+
+// gate is one rate bucket as this worker knows it.
+type gate struct {
+	bucket bucket
+
+	// turn is held by whoever changes the shared state. It is taken before mu.
+	turn sync.Mutex
+
+	mu       sync.Mutex // Guards everything below.
+	state    pace.State
+	revision uint64 // Of the shared state; 0 when there is none, as far as is known.
+	probe    pace.Probe
+	leaves   []time.Time // When the leaves end that were given and not used.
+	changes  []*change   // What waits for the one who holds turn.
+	used     time.Time
+}
+
+// change is something that is to be done to a bucket's state. apply may be called several
+// times, each time for a newer state; the last time counts. It reports whether it changed anything.
+type change struct {
+	rank  pace.Rank
+	apply func(s *pace.State, now time.Time) bool
+	done  bool // Guarded by turn.
+}
+
+// known reports whether the gate has a limit to go by.
+func (g *gate) known() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state.Limit.Known()
+}
+
+// snapshot returns the state as it is known now, to be changed.
+func (g *gate) snapshot() (pace.State, uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state.Clone(), g.revision
+}
+
+// adopt takes over a state that is newer than ours. A revision of 0 is an estimate of our own.
+func (g *gate) adopt(s pace.State, revision uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if revision == 0 || revision > g.revision {
+		g.state = s
+	}
+	g.revision = max(g.revision, revision)
+}
+
+// gave notes a leave.
+func (g *gate) gave(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.leaves = append(g.leaves, now.Add(leaveLife))
+}
+
+// spend uses up a leave, and reports whether there was one.
+func (g *gate) spend(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	before := len(g.leaves)
+	g.leaves = slices.DeleteFunc(g.leaves, func(end time.Time) bool { return !end.After(now) })
+	for range before - len(g.leaves) {
+		g.probe.Drop()
+	}
+	if len(g.leaves) == 0 {
+		return false
+	}
+	g.leaves = g.leaves[1:]
+	return true
+}
+
+// drop ends a leave that is not used.
+func (p *pacer) drop(b bucket) {
+	g := p.gate(b)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.leaves) > 0 {
+		g.leaves = g.leaves[1:]
+		g.probe.Drop()
+	}
+}
+
+// idle reports whether forgetting the gate loses nothing.
+func (g *gate) idle(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	waiting, _ := g.state.Waiting(now)
+	return now.Sub(g.used) > gateLife && len(g.leaves)+waiting == 0 && g.state.Paused(now).IsZero() && len(g.state.Debts) == 0
+}
+
+// enqueue hands a change to whoever changes the state next.
+func (g *gate) enqueue(c *change) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.changes = append(g.changes, c)
+}
+
+// take takes over all changes that wait, the most urgent first.
+func (g *gate) take() []*change {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	batch := g.changes
+	g.changes = nil
+	slices.SortStableFunc(batch, func(a, b *change) int { return int(a.rank - b.rank) })
+	return batch
+}
+
+// change does something to the shared state. Whoever comes while another one waits for the
+// store is served together with all others that came meanwhile, by one write.
+func (p *pacer) change(ctx context.Context, g *gate, c *change) {
+	g.enqueue(c)
+	g.turn.Lock()
+	defer g.turn.Unlock()
+	if c.done {
+		return
+	}
+	batch := g.take()
+	p.commit(ctx, g, batch)
+	for _, served := range batch {
+		served.done = true
+	}
+}
+
+// commit writes a batch of changes over the latest state. When the store does not do its part,
+// the changes are made to our own estimate.
+func (p *pacer) commit(ctx context.Context, g *gate, batch []*change) {
+	// Others wait for this, whatever becomes of the one that asked.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	for range maxRaces {
+		next, revision := g.snapshot()
+		changed := p.prepare(g, &next)
+		for _, c := range batch {
+			changed = c.apply(&next, p.shared(time.Now())) || changed
+		}
+		if !changed {
+			return
+		}
+		if p.store == nil || p.isAlone() {
+			g.adopt(next, 0)
+			return
+		}
+		revision, err := p.store.Save(ctx, g.bucket.key(), next, revision)
+		if err == nil && revision != 0 {
+			g.adopt(next, revision)
+			p.together()
+			return
+		}
+		if err == nil { // Another worker was faster.
+			err = p.reload(ctx, g)
+		}
+		if err != nil {
+			p.leftAlone("changing the state of a rate bucket", err)
+			g.adopt(next, 0)
+			return
+		}
+	}
+	// So many conflicts in a row mean that the fleet is at this bucket all at once. The estimate
+	// is as good as the state that it was made from, and a moment later we are in time again.
+	next, _ := g.snapshot()
+	for _, c := range batch {
+		c.apply(&next, p.shared(time.Now()))
+	}
+	g.adopt(next, 0)
+}
+
+func (p *pacer) reload(ctx context.Context, g *gate) error {
+	s, revision, err := p.store.Load(ctx, g.bucket.key())
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	// Also an older one: the bucket may have been made anew.
+	g.state, g.revision = s, revision
+	return nil
+}
+
+// prepare brings what this worker knows of the bucket's limit into its state, and reports
+// whether that changed anything. What was sent before the limit was known counts.
+func (p *pacer) prepare(g *gate, s *pace.State) bool {
+	var changed bool
+	was := s.Limit.Known()
+	if own := p.configured[g.bucket.set]; own.Known() {
+		changed = s.Learn(own, pace.SourceConfig)
+	} else {
+		changed = s.Forget()
+		if listed, ok := p.listedLimit(g.bucket.set); ok && (!s.Limit.Known() || s.Source == pace.SourceDefault) {
+			changed = s.Learn(listed, pace.SourceRateLimits) || changed
+		}
+		changed = s.Learn(p.rules[g.bucket.set].limit, pace.SourceDefault) || changed
+	}
+	if !was && s.Limit.Known() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		s.Owe(p.shared(time.Now()), g.probe.Sent())
+	}
+	return changed
+}

@@ -1,0 +1,171 @@
+package atlas
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+	"rekey/internal/pace"
+)
+
+// maxLeft bounds what an answer says of how many calls are left.
+const maxLeft = 1_000_000
+
+// visit is one request at a rate bucket.
+type visit struct {
+	gate *gate
+	sent time.Time
+	// known says that the bucket's limit was known: a rate limit should not have come.
+	known bool
+	// tokens is how many calls we thought the bucket had left.
+	tokens int
+}
+
+func (p *pacer) visit(g *gate, sent time.Time) visit {
+	s, _ := g.snapshot()
+	return visit{gate: g, sent: sent, known: s.Limit.Known(), tokens: s.Tokens(p.shared(sent))}
+}
+
+// answered learns from the end of a request, whatever it was. With free set, it spent nothing,
+// and its leave is good for another one.
+func (p *pacer) answered(ctx context.Context, v visit, ex exchange, free bool) {
+	g, now := v.gate, time.Now()
+	if free {
+		g.gave(now)
+		return
+	}
+	capacity, left := headerCount(ex.header, "RateLimit-Limit"), headerCount(ex.header, "RateLimit-Remaining")
+	g.mu.Lock()
+	g.probe.Answered(now.Sub(v.sent), left)
+	g.mu.Unlock()
+	p.compare(ctx, v, ex, capacity, left)
+	switch s, _ := g.snapshot(); {
+	case s.Limit.Known():
+		p.showTokens(g)
+	case left >= 0:
+		p.recorder.BucketTokens(string(g.bucket.set), float64(left))
+	}
+}
+
+// compare takes over what an answer says of the bucket where it is not what we thought.
+func (p *pacer) compare(ctx context.Context, v visit, ex exchange, capacity, left int) {
+	s, _ := v.gate.snapshot()
+	through := ex.status != 0 && ex.status != http.StatusTooManyRequests && ex.status != http.StatusServiceUnavailable
+	limit := s.Limit
+	if limit.Known() && s.Source != pace.SourceConfig && capacity > 0 {
+		limit.Capacity = capacity
+	}
+	// Calls that others have drawn tokens for may not have come in yet, so that more may be left
+	// than we think. Less means that somebody besides us draws on the bucket.
+	least := min(v.tokens, s.Tokens(p.shared(time.Now())))
+	foreign := through && v.known && left >= 0 && left+1+s.Limit.Keep(p.share) < least
+	if limit == s.Limit && !foreign && (!through || s.Refusals == 0) {
+		return
+	}
+	p.change(ctx, v.gate, &change{apply: func(s *pace.State, now time.Time) bool {
+		changed := s.Learn(limit, pace.SourceAnswer)
+		if foreign {
+			changed = s.Owe(now, s.Limit.Capacity-left) || changed
+		}
+		if through {
+			changed = s.Accepted(p.shared(v.sent)) || changed
+		}
+		return changed
+	}})
+}
+
+// headerCount is a header that is a count, or -1.
+func headerCount(header http.Header, name string) int {
+	n, err := strconv.Atoi(strings.TrimSpace(header.Get(name)))
+	if err != nil || n < 0 || n > maxLeft {
+		return -1
+	}
+	return n
+}
+
+// refused pauses the bucket of a request that met a rate limit, for all workers, and returns
+// until when. wait is how long the API wants to be left alone.
+func (p *pacer) refused(ctx context.Context, v visit, at, until time.Time, told pace.Limit) time.Time {
+	set := string(v.gate.bucket.set)
+	p.recorder.RateLimited(set, v.known)
+	var paused time.Time
+	var before, after pace.State
+	p.change(ctx, v.gate, &change{apply: func(s *pace.State, _ time.Time) bool {
+		before = s.Clone()
+		s.Learn(told, pace.SourceAnswer)
+		paused = s.Refuse(pace.Refusal{
+			Sent: p.shared(v.sent), At: p.binding(at), Until: p.binding(until), Patience: p.patience, Longest: p.maxPause,
+		})
+		after = s.Clone()
+		return true
+	}})
+	p.sayRefused(v, &before, &after, told)
+	return p.notePause(v, &before, paused)
+}
+
+// sayRefused tells of a rate limit that should not have come, or that contradicts the operator.
+func (p *pacer) sayRefused(v visit, before, after *pace.State, told pace.Limit) {
+	fields := []zap.Field{
+		zap.String("bucket", v.gate.bucket.key()), zap.Stringer("limit", after.Limit), zap.String("source", string(after.Source)),
+	}
+	switch {
+	case told.Known() && after.Limit != told:
+		p.log.Warn("the API says that a rate bucket is not as it is configured", append(fields, zap.Stringer("told", told))...)
+	case v.known && before.Limit != after.Limit:
+		p.log.Warn("the API has changed a rate bucket", append(fields, zap.Stringer("was", before.Limit))...)
+	case v.known:
+		p.log.Info("a rate bucket was empty earlier than known; somebody else may use it", fields...)
+	}
+}
+
+// closed pauses the bucket without a word about its tokens: the API is out of order for a while.
+func (p *pacer) closed(ctx context.Context, v visit, until time.Time) time.Time {
+	var before pace.State
+	p.change(ctx, v.gate, &change{apply: func(s *pace.State, _ time.Time) bool {
+		before = s.Clone()
+		return s.Close(p.binding(until))
+	}})
+	return p.notePause(v, &before, p.binding(until))
+}
+
+// notePause counts by how much a pause was lengthened, and returns its end.
+func (p *pacer) notePause(v visit, before *pace.State, until time.Time) time.Time {
+	now := p.shared(time.Now())
+	from := now
+	if paused := before.Paused(now); paused.After(now) {
+		from = paused
+	}
+	if until.After(from) {
+		p.recorder.Paused(string(v.gate.bucket.set), until.Sub(from))
+	}
+	return p.own(until)
+}
+
+// obey takes over how long the API wants to be left alone, and pauses the bucket. A rate
+// limit that says nothing of it pauses the bucket for a moment all the same.
+func (c *Client) obey(ctx context.Context, to endpoint, ex exchange, said problem, f *jobs.Failure) {
+	limited := f.Reason == jobs.ReasonRateLimited
+	at, ok := retryAt(ex, said)
+	if !ok {
+		if limited {
+			c.pacer.refused(ctx, ex.visit, ex.at, ex.at.Add(silentPause), said.limit)
+		}
+		return
+	}
+	if latest := ex.at.Add(c.maxWait); at.After(latest) {
+		c.log.Warn("the API asks for a longer wait than is believed", zap.String("operation", to.operation),
+			zap.Duration("asked", at.Sub(ex.at)), zap.Time("retry_at", latest))
+		at, f.RetryAfterCapped = latest, true
+	}
+	c.recorder.RetryAfter(to.operation, at.Sub(ex.at))
+	if limited {
+		f.RetryAt = c.pacer.refused(ctx, ex.visit, ex.at, at, said.limit)
+	} else {
+		f.RetryAt = c.pacer.closed(ctx, ex.visit, at)
+	}
+}

@@ -1,0 +1,333 @@
+package atlas
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+	"rekey/internal/pace"
+)
+
+const (
+	// silentPause is how long a bucket is paused by a rate limit that does not say how long:
+	// as long as the first backoff of a job.
+	silentPause = time.Second
+	// storeTimeout bounds one change of the shared state. Attempts wait for it.
+	storeTimeout = 2 * time.Second
+	// alonePause is how long a worker goes by its own estimate before it turns to the store again.
+	alonePause = time.Second
+	// watchPause is how long to wait before watching again when the store has let go of us.
+	watchPause = time.Second
+	// knownTimeout bounds the wait of the first calls for what the other workers know.
+	knownTimeout = 2 * time.Second
+	// maxBucketKey bounds the keys that are believed of others, in bytes.
+	maxBucketKey = 256
+	// maxRaces bounds how often a change of the shared state is begun anew.
+	maxRaces = 32
+	// maxGates and gateLife say when buckets are forgotten that nobody uses.
+	maxGates = 4096
+	gateLife = 10 * time.Minute
+)
+
+// PaceStore shares the states of rate buckets between workers. A key is made of letters, digits
+// and -_./= and names no secret.
+type PaceStore interface {
+	// Load returns a state and its revision; the zero State and 0 when there is none.
+	Load(ctx context.Context, key string) (pace.State, uint64, error)
+	// Save replaces the state of that revision (0: there is none) and returns the new revision,
+	// or 0 when the state is not of that revision any more.
+	Save(ctx context.Context, key string, s pace.State, revision uint64) (uint64, error)
+	// Watch hands over the states that there are, calls known once, and then hands over what
+	// changes, until ctx ends. It may hand over changes of this worker.
+	Watch(ctx context.Context, changed func(key string, s pace.State, revision uint64), known func()) error
+	// Clock says what must be added to this worker's clock to get the one that the workers
+	// share: something between the two.
+	Clock() (least, most time.Duration)
+}
+
+// pacer knows when each bucket may be drawn on. The moments in a state are on the shared clock;
+// those that go in and out here are on our own.
+type pacer struct {
+	store      PaceStore // Nil: this worker is alone.
+	rules      map[endpointSet]setRule
+	configured map[endpointSet]pace.Limit
+	share      float64
+	patience   time.Duration
+	maxPause   time.Duration
+	recorder   Recorder
+	log        *zap.Logger
+
+	known     chan struct{} // Closed when the store's states are known, or it failed.
+	knownOnce sync.Once
+	alone     atomic.Int64 // Until when we go by our own estimate, in Unix nanoseconds.
+	silenced  atomic.Bool  // The log already has that the store fails.
+
+	mu     sync.Mutex // Guards what follows.
+	gates  map[string]*gate
+	listed map[endpointSet]pace.Limit // What GET rateLimits said.
+}
+
+func newPacer(cfg Config, rules map[endpointSet]setRule, log *zap.Logger) *pacer {
+	p := &pacer{
+		store: cfg.Pace, rules: rules, configured: map[endpointSet]pace.Limit{}, share: cfg.UrgentShare,
+		patience: cfg.RefusalPatience, maxPause: cfg.MaxRetryAfter, recorder: cfg.Recorder, log: log,
+		known: make(chan struct{}), gates: map[string]*gate{}, listed: map[endpointSet]pace.Limit{},
+	}
+	for name, own := range cfg.RateLimits {
+		p.configured[endpointSet(name)] = own.Limit
+	}
+	if p.store == nil {
+		p.isKnown()
+	}
+	cfg.Recorder.PaceShared(p.store != nil)
+	return p
+}
+
+func (p *pacer) isKnown() { p.knownOnce.Do(func() { close(p.known) }) }
+
+// awaitKnown waits until it is known what the other workers know: a pause from before a restart
+// holds for the first call.
+func (p *pacer) awaitKnown(ctx context.Context) {
+	select {
+	case <-p.known:
+		return
+	default:
+	}
+	timer := time.NewTimer(knownTimeout)
+	defer timer.Stop()
+	select {
+	case <-p.known:
+	case <-ctx.Done():
+	case <-timer.C:
+		p.isKnown()
+		p.leftAlone("reading the states of the rate buckets", fmt.Errorf("no answer within %s", knownTimeout))
+	}
+}
+
+// clock returns the bounds of what must be added to our clock.
+func (p *pacer) clock() (least, most time.Duration) {
+	if p.store == nil {
+		return 0, 0
+	}
+	return p.store.Clock()
+}
+
+// shared is a moment of ours on the shared clock, and never ahead of it: what may be done from
+// a moment on is not done early.
+func (p *pacer) shared(own time.Time) time.Time {
+	least, _ := p.clock()
+	return own.Add(least)
+}
+
+// binding is a moment of ours on the shared clock, and never behind it: before it nobody calls.
+func (p *pacer) binding(own time.Time) time.Time {
+	_, most := p.clock()
+	return own.Add(most)
+}
+
+// own is a moment on the shared clock on ours, the zero time for none.
+func (p *pacer) own(shared time.Time) time.Time {
+	if shared.IsZero() {
+		return shared
+	}
+	least, _ := p.clock()
+	return shared.Add(-least)
+}
+
+// gate returns the gate of a bucket.
+func (p *pacer) gate(b bucket) *gate {
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := b.key()
+	g, ok := p.gates[key]
+	if !ok {
+		if len(p.gates) >= maxGates {
+			p.forgetIdle(now)
+		}
+		g = &gate{bucket: b}
+		p.gates[key] = g
+	}
+	g.mu.Lock()
+	g.used = now
+	g.mu.Unlock()
+	return g
+}
+
+// forgetIdle forgets the gates that nobody needs. The lock is held.
+func (p *pacer) forgetIdle(now time.Time) {
+	for key, g := range p.gates {
+		if g.idle(now) {
+			delete(p.gates, key)
+		}
+	}
+}
+
+// take gives leave to call, or says when to ask again.
+func (p *pacer) take(ctx context.Context, b bucket, rank pace.Rank) jobs.Turn {
+	p.awaitKnown(ctx)
+	g := p.gate(b)
+	if turn, probed := p.probe(g); probed {
+		return turn
+	}
+	var granted bool
+	var slot, paused time.Time
+	p.change(ctx, g, &change{rank: rank, apply: func(s *pace.State, now time.Time) bool {
+		if granted = s.Take(now, rank, p.share); granted {
+			return s.Limit.Known()
+		}
+		slot, paused = s.Plan(now, rank, p.share), s.Paused(now)
+		return true
+	}})
+	p.showTokens(g)
+	if granted {
+		g.gave(time.Now())
+		return jobs.Turn{}
+	}
+	return jobs.Turn{At: p.own(slot), NotBefore: p.own(paused)}
+}
+
+// probe is take for a bucket of which nothing is known, about which there is nothing to share.
+// It reports whether the bucket is one.
+func (p *pacer) probe(g *gate) (jobs.Turn, bool) {
+	if !p.unknown(g) {
+		return jobs.Turn{}, false
+	}
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	paused := p.own(g.state.Paused(p.shared(now)))
+	if paused.IsZero() && g.probe.Take(now) {
+		g.leaves = append(g.leaves, now.Add(leaveLife))
+		return jobs.Turn{}, true
+	}
+	from := now
+	if paused.After(now) {
+		from = paused
+	}
+	return jobs.Turn{At: g.probe.Plan(now, from), NotBefore: paused}, true
+}
+
+// unknown reports whether nobody has told us the limit of the bucket.
+func (p *pacer) unknown(g *gate) bool {
+	_, listed := p.listedLimit(g.bucket.set)
+	return !listed && !p.configured[g.bucket.set].Known() && !p.rules[g.bucket.set].limit.Known() && !g.known()
+}
+
+func (p *pacer) listedLimit(set endpointSet) (pace.Limit, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l, ok := p.listed[set]
+	return l, ok
+}
+
+// peek says when a bucket has a token for an urgent call, without taking it.
+func (p *pacer) peek(ctx context.Context, b bucket) jobs.Turn {
+	p.awaitKnown(ctx)
+	g := p.gate(b)
+	s, _ := g.snapshot()
+	now := p.shared(time.Now())
+	free := s.Free(now)
+	if !free.After(now) {
+		return jobs.Turn{}
+	}
+	return jobs.Turn{At: p.own(free), NotBefore: p.own(s.Paused(now))}
+}
+
+// enter is asked before each request. It uses up the leave that a job was given for it; a
+// request for which nobody has asked takes its token here. heldUntil is
+// when the bucket takes it, or zero when it does so now.
+func (p *pacer) enter(ctx context.Context, b bucket, rank pace.Rank) (g *gate, heldUntil time.Time) {
+	p.awaitKnown(ctx)
+	g = p.gate(b)
+	now := time.Now()
+	s, _ := g.snapshot()
+	if paused := p.own(s.Paused(p.shared(now))); paused.After(now) {
+		return g, paused
+	}
+	if g.spend(now) {
+		return g, time.Time{}
+	}
+	if p.unknown(g) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.probe.Count(now)
+		return g, time.Time{}
+	}
+	if turn := p.take(ctx, b, rank); turn.At.After(now) {
+		return g, turn.At
+	}
+	g.spend(now)
+	return g, time.Time{}
+}
+
+// run listens to the other workers until ctx ends. While the store cannot be reached, this
+// worker goes by what it is told itself.
+func (p *pacer) run(ctx context.Context) error {
+	if p.store == nil {
+		<-ctx.Done()
+		return nil
+	}
+	for {
+		err := p.store.Watch(ctx, p.heard, p.isKnown)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // The end of ctx is the end of the job, whatever Watch says to it.
+		}
+		p.isKnown()
+		if err != nil {
+			p.leftAlone("listening to the other workers", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchPause):
+		}
+	}
+}
+
+// heard takes over the state of a bucket that a worker has changed. Its clock may be wrong, so
+// that no pause is believed to be longer than what we believe of the API.
+func (p *pacer) heard(key string, s pace.State, revision uint64) {
+	bad := func(r rune) bool { return !isKeyRune(r) && r != '/' }
+	set, entity, ok := strings.Cut(key, "/")
+	if _, known := p.rules[endpointSet(set)]; !ok || !known || len(key) > maxBucketKey || strings.ContainsFunc(key, bad) {
+		return
+	}
+	s.Bound(p.shared(time.Now()), p.maxPause)
+	p.gate(bucket{set: endpointSet(set), entity: entity}).adopt(s, revision)
+}
+
+// isAlone reports whether we go by our own estimate.
+func (p *pacer) isAlone() bool { return time.Now().UnixNano() < p.alone.Load() }
+
+// leftAlone notes that the store fails, and logs it once until it works again.
+func (p *pacer) leftAlone(doing string, err error) {
+	p.alone.Store(time.Now().Add(alonePause).UnixNano())
+	p.recorder.PaceShared(false)
+	if !p.silenced.Swap(true) {
+		p.log.Warn("rate buckets are not shared with the other workers; each goes by its own estimate and obeys Retry-After",
+			zap.Error(fmt.Errorf("%s: %w", doing, err)))
+	}
+}
+
+// together notes that the store works.
+func (p *pacer) together() {
+	if p.silenced.Swap(false) {
+		p.recorder.PaceShared(true)
+		p.log.Info("rate buckets are shared with the other workers again")
+	}
+}
+
+// showTokens shows how many calls the bucket has left.
+func (p *pacer) showTokens(g *gate) {
+	s, _ := g.snapshot()
+	if s.Limit.Known() {
+		p.recorder.BucketTokens(string(g.bucket.set), float64(s.Tokens(p.shared(time.Now()))))
+	}
+}

@@ -1,0 +1,164 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/pace"
+)
+
+// pace opens the shared state of a rig.
+func (r *rig) pace(t *testing.T) *Pace {
+	t.Helper()
+	p := NewPace(r.conn, r.names, 1)
+	if err := p.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func loadPace(t *testing.T, p *Pace, key string) (pace.State, uint64) {
+	t.Helper()
+	state, revision, err := p.Load(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state, revision
+}
+
+func TestPaceBeforeItIsOpen(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	p := NewPace(r.conn, r.names, 1)
+	if _, _, err := p.Load(t.Context(), "b"); !errors.Is(err, errNotOpen) {
+		t.Errorf("loading: %v", err)
+	}
+	if _, err := p.Save(t.Context(), "b", pace.State{}, 0); !errors.Is(err, errNotOpen) {
+		t.Errorf("saving: %v", err)
+	}
+	if err := p.Watch(t.Context(), nil, nil); !errors.Is(err, errNotOpen) {
+		t.Errorf("watching: %v", err)
+	}
+	if _, err := p.All(t.Context()); !errors.Is(err, errNotOpen) {
+		t.Errorf("listing: %v", err)
+	}
+	p = NewPace(r.conn, r.names, 3) // More copies than there are servers.
+	if err := p.Open(t.Context()); err == nil {
+		t.Error("a bucket with three copies was made on one server")
+	}
+}
+
+// TestPaceOfManyWorkersAtOnce: what is taken by compare-and-set is taken once.
+func TestPaceOfManyWorkersAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const workers, each, bucket = 6, 5, "x509_project/0123"
+	limit := pace.Limit{Capacity: 100, Refill: 1, Every: time.Hour}
+	var all sync.WaitGroup
+	for range workers {
+		p := r.pace(t)
+		all.Go(func() {
+			for taken := 0; taken < each; {
+				state, revision, err := p.Load(t.Context(), bucket)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				state.Learn(limit, pace.SourceConfig)
+				state.Take(moment, 0, 0)
+				saved, err := p.Save(t.Context(), bucket, state, revision)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if saved != 0 {
+					taken++
+				}
+			}
+		})
+	}
+	all.Wait()
+	state, _ := loadPace(t, r.pace(t), bucket)
+	if got := limit.Capacity - state.Tokens(moment); got != workers*each {
+		t.Errorf("%d tokens are out, want %d", got, workers*each)
+	}
+}
+
+func TestPaceWatch(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	p := r.pace(t)
+	var before pace.State
+	before.Close(moment)
+	if _, err := p.Save(t.Context(), "x509_project/a", before, 0); err != nil {
+		t.Fatal(err)
+	}
+	type change struct {
+		key      string
+		paused   int64
+		revision uint64
+	}
+	seen, known := make(chan change, 10), make(chan struct{}, 1)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- p.Watch(ctx, func(key string, s pace.State, revision uint64) {
+			seen <- change{key, s.PausedUntil, revision}
+		}, func() { known <- struct{}{} })
+	}()
+	if got := receive(t, "the state from before", seen); got != (change{"x509_project/a", before.PausedUntil, 1}) {
+		t.Errorf("saw %+v", got)
+	}
+	receive(t, "the end of what was there", known)
+	var after pace.State
+	after.Close(moment.Add(time.Hour))
+	revision, err := r.pace(t).Save(t.Context(), "oauth_token/b", after, 0) // Another worker's.
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := receive(t, "the change", seen); got != (change{"oauth_token/b", after.PausedUntil, revision}) {
+		t.Errorf("saw %+v", got)
+	}
+	// Of our own writes we learn how the server's clock stands; here it is the same.
+	if revision, err = p.Save(t.Context(), "oauth_token/b", before, revision); err != nil || revision == 0 {
+		t.Fatalf("revision %d, error %v", revision, err)
+	}
+	receive(t, "our own change", seen)
+	if least, most := p.Clock(); least > 0 || most < 0 || most == least {
+		t.Errorf("the server's clock is between %s and %s from ours, which is the same", least, most)
+	}
+	stopping := errors.New("stopping")
+	cancel(stopping)
+	if err := receive(t, "the end", ended); !errors.Is(err, stopping) {
+		t.Errorf("the watch ended with: %v", err)
+	}
+}
+
+func TestPaceSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	until := moment.Add(123456 * time.Microsecond)
+	for round := range 2 {
+		server := startServer(t, EmbeddedConfig{StoreDir: dir})
+		r := &rig{conn: dial(t, ConnectConfig{Embedded: server}), names: NewNames("rekey"), log: zap.NewNop()}
+		p := r.pace(t)
+		if round == 0 {
+			var state pace.State
+			state.Close(until)
+			if revision, err := p.Save(t.Context(), "b", state, 0); err != nil || revision == 0 {
+				t.Fatalf("revision %d, error %v", revision, err)
+			}
+		}
+		state, _ := loadPace(t, p, "b")
+		if got := state.Paused(moment); !got.Equal(until) {
+			t.Errorf("round %d: paused until %s, want %s", round, got, until)
+		}
+		r.conn.Close()
+		server.Stop()
+	}
+}

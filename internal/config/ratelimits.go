@@ -1,0 +1,81 @@
+package config
+
+import (
+	"time"
+)
+
+// RateLimits is what the operator knows of the API's rate buckets, and how they are shared out.
+type RateLimits struct {
+	// Read says whether the worker asks the API for its limits: ReadAuto (default and empty),
+	// ReadAlways or ReadNever.
+	Read string `yaml:"read"`
+	// UrgentShare is the part of each bucket, in percent, that is kept for urgent jobs: 0 to 90,
+	// and if it is not 0 at least one call. Default 20.
+	UrgentShare int `yaml:"urgent_share"`
+	// The endpoint sets. One that is left out is known from the API's answers.
+	OAuthToken        RateLimit `yaml:"oauth_token"`
+	OAuthRevoke       RateLimit `yaml:"oauth_revoke"`
+	FederationAccount RateLimit `yaml:"federation_account"`
+	FederationOrg     RateLimit `yaml:"federation_org"`
+	X509Project       RateLimit `yaml:"x509_project"`
+}
+
+// When the API's limits are read.
+const (
+	// ReadAuto reads them at the start from the vendor's own hosts, and from others when an
+	// answer shows that there are limits.
+	ReadAuto   = "auto"
+	ReadAlways = "always"
+	ReadNever  = "never"
+)
+
+// RateLimit is one endpoint set: a bucket for each member of the scope, which holds Capacity
+// calls and gets Refill of them every Every. All three are set, or none.
+type RateLimit struct {
+	Capacity int           `yaml:"capacity"`
+	Refill   int           `yaml:"refill"`
+	Every    time.Duration `yaml:"every"`
+	// Scope is account, organization, project or address. Empty: as the vendor documents it.
+	Scope string `yaml:"scope"`
+}
+
+// IsSet reports whether it says how large the bucket is.
+func (l RateLimit) IsSet() bool { return l.Capacity != 0 || l.Refill != 0 || l.Every != 0 }
+
+// Sets are the endpoint sets by their names.
+func (r RateLimits) Sets() map[string]RateLimit {
+	return map[string]RateLimit{
+		"oauth_token": r.OAuthToken, "oauth_revoke": r.OAuthRevoke, "federation_account": r.FederationAccount,
+		"federation_org": r.FederationOrg, "x509_project": r.X509Project,
+	}
+}
+
+// rateLimits checks what is known of rate buckets.
+func (c *checker) rateLimits() {
+	const path = "atlas.rate_limits"
+	limits := c.cfg.Atlas.RateLimits
+	c.oneOf(join(path, "read"), limits.Read, ReadAuto, ReadAlways, ReadNever)
+	c.number(join(path, "urgent_share"), limits.UrgentShare, 0, 90)
+	for name, limit := range limits.Sets() {
+		c.rateLimit(join(path, name), limit)
+	}
+}
+
+func (c *checker) rateLimit(path string, l RateLimit) {
+	if l.Scope != "" {
+		c.oneOf(join(path, "scope"), l.Scope, "account", "organization", "project", "address")
+	}
+	capacity, refill, every := join(path, "capacity"), join(path, "refill"), join(path, "every")
+	if !l.IsSet() && !c.anySpoilt(capacity, refill, every) && !c.has(capacity) && !c.has(refill) && !c.has(every) {
+		return
+	}
+	for _, key := range []string{capacity, refill, every} {
+		if !c.has(key) {
+			c.add(key, "is required: a bucket is capacity, refill and every")
+		}
+	}
+	const most = 1_000_000
+	c.number(capacity, l.Capacity, 1, most)
+	c.number(refill, l.Refill, 1, most)
+	c.duration(every, l.Every, time.Millisecond, 24*time.Hour)
+}

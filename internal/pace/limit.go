@@ -1,0 +1,124 @@
+// Package pace is the arithmetic of rate buckets: when a fleet may make its next call, from
+// what is known of a bucket and what was taken from it.
+//
+// It is pure: it reads no clock, keeps no goroutine and knows neither HTTP nor NATS. A State
+// is a value that somebody stores and replaces by compare-and-set. docs/pacing.md tells why
+// the law is as it is.
+package pace
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// Source is where the knowledge of a limit comes from. The set is closed.
+type Source string
+
+// The sources of a limit, the most trusted first.
+const (
+	SourceConfig     Source = "config"      // The operator's configuration.
+	SourceRateLimits Source = "rate_limits" // GET /api/atlas/v2/rateLimits.
+	SourceAnswer     Source = "answer"      // The headers of an answer, or the document of a 429.
+	SourceDefault    Source = "default"     // What the vendor publishes for everybody.
+	SourceNone       Source = ""            // Nothing is known.
+)
+
+// Limit is a token bucket: it holds at most Capacity, and each period of length Every brings
+// Refill of them. The zero Limit is one of which nothing is known.
+type Limit struct {
+	Capacity int           `json:"capacity,omitempty"`
+	Refill   int           `json:"refill,omitempty"`
+	Every    time.Duration `json:"every_ns,omitempty"`
+}
+
+// Bounds of a limit that is believed.
+const (
+	maxCount = 1_000_000
+	maxEvery = 24 * time.Hour
+)
+
+// Known reports whether the limit says enough to pace by.
+func (l Limit) Known() bool { return l.Capacity > 0 && l.Refill > 0 && l.Every > 0 }
+
+// Validate reports, as an error, numbers that cannot be those of a bucket.
+func (l Limit) Validate() error {
+	if l.Capacity < 1 || l.Refill < 1 || l.Capacity > maxCount || l.Refill > maxCount || l.Every < time.Millisecond || l.Every > maxEvery {
+		return errors.New("capacity and refill must be from 1 to 1000000, and the period from 1ms to 24h")
+	}
+	return nil
+}
+
+// Spacing is the time from one call to the next at the bucket's rate, in whole microseconds,
+// rounded up so that many calls do not add up to one too many. It is 0 when nothing is known.
+func (l Limit) Spacing() time.Duration {
+	if !l.Known() {
+		return 0
+	}
+	least := time.Duration(l.Refill) * time.Microsecond
+	return (l.Every + least - 1) / least * time.Microsecond
+}
+
+// String is the limit in a few words: "20, then 50 per 1s".
+func (l Limit) String() string {
+	if !l.Known() {
+		return "unknown"
+	}
+	return fmt.Sprintf("%d, then %d per %s", l.Capacity, l.Refill, l.Every)
+}
+
+// Keep is how many tokens are kept for urgent calls: the share of the capacity, rounded up, but
+// at least one, and never the last one, which everybody may have. A share of 0 keeps nothing.
+func (l Limit) Keep(share float64) int {
+	if share <= 0 || l.Capacity < 2 {
+		return 0
+	}
+	return min(max(int(math.Ceil(float64(l.Capacity)*share)), 1), l.Capacity-1)
+}
+
+// longestUnderway bounds how long a call may be under way.
+const longestUnderway = 500 * time.Millisecond
+
+// underway is how long after its token was taken a call may come in, in microseconds: the job
+// is claimed, a bearer token fetched, a connection made. One that takes longer may take the
+// place of another one. It costs a part of the time in which the bucket fills, once; where a
+// refill fills more than half of the bucket, it costs as much in each period, and is less.
+func (l Limit) underway() int64 {
+	refill, every := l.step()
+	most := min(int64(l.Capacity)*l.Spacing().Microseconds()/8, longestUnderway.Microseconds())
+	if l.Capacity < 2*refill {
+		return min(most, every/100)
+	}
+	return most
+}
+
+// least is what a share keeps at least, although calls at the pace of the bucket could use it:
+// as much as costs them nothing, and one. A bucket that a refill fills to the brim has no room
+// to keep more for long: what is not used when the refill comes is lost.
+func (l Limit) least(share float64) int {
+	refill, _ := l.step()
+	return min(l.Keep(share), max(l.Capacity-refill, 1))
+}
+
+// pace is the time between two calls of a rank in the long run, in microseconds.
+func (l Limit) pace(rank Rank, share float64) int64 {
+	if rank == 0 || !l.Known() {
+		return l.Spacing().Microseconds()
+	}
+	refill, every := l.step()
+	usable := int64(min(refill, l.Capacity-l.least(share)))
+	if l.Capacity < 2*refill {
+		every += l.underway()
+	}
+	return (every + usable - 1) / usable
+}
+
+// step is how the bucket fills as far as we may rely on it. A refill beyond the capacity would
+// be lost if it came at once, so a bucket that has one fills token by token.
+func (l Limit) step() (refill int, every int64) {
+	if l.Refill > l.Capacity {
+		return 1, l.Spacing().Microseconds()
+	}
+	return l.Refill, l.Every.Microseconds()
+}

@@ -1,0 +1,309 @@
+package pace
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func at(d time.Duration) time.Time { return epoch.Add(d) }
+
+const ms = time.Millisecond
+
+func TestLimit(t *testing.T) {
+	tests := []struct {
+		limit   Limit
+		known   bool
+		spacing time.Duration
+		keep    int // Of a share of 0.2.
+		bad     bool
+	}{
+		{limit: Limit{}, bad: true},
+		{limit: Limit{Capacity: 10}, keep: 2, bad: true},
+		{limit: Limit{Capacity: 1, Refill: 1, Every: time.Second}, known: true, spacing: time.Second},
+		{limit: Limit{Capacity: 2, Refill: 1, Every: time.Second}, known: true, spacing: time.Second, keep: 1},
+		{limit: Limit{Capacity: 10, Refill: 5, Every: time.Minute}, known: true, spacing: 12 * time.Second, keep: 2},
+		{limit: Limit{Capacity: 11, Refill: 300, Every: time.Second}, known: true, spacing: 3334 * time.Microsecond, keep: 3},
+		{limit: Limit{Capacity: 1, Refill: 1, Every: time.Microsecond}, known: true, spacing: time.Microsecond, bad: true},
+		{limit: Limit{Capacity: maxCount + 1, Refill: 1, Every: time.Second}, known: true, spacing: time.Second, keep: 200_001, bad: true},
+	}
+	for _, tt := range tests {
+		if got := tt.limit.Known(); got != tt.known {
+			t.Errorf("%v: known is %t", tt.limit, got)
+		}
+		if got := tt.limit.Spacing(); got != tt.spacing {
+			t.Errorf("%v: spacing is %s, want %s", tt.limit, got, tt.spacing)
+		}
+		if got := tt.limit.Keep(0.2); got != tt.keep {
+			t.Errorf("%v: keeps %d, want %d", tt.limit, got, tt.keep)
+		}
+		if err := tt.limit.Validate(); (err != nil) != tt.bad {
+			t.Errorf("%v: %v", tt.limit, err)
+		}
+	}
+	if got := (Limit{Capacity: 20, Refill: 1, Every: time.Second}).Keep(0); got != 0 {
+		t.Errorf("a share of 0 keeps %d", got)
+	}
+}
+
+// TestUrgentShare drains a bucket with bulk calls; what is kept is there for urgent ones.
+func TestUrgentShare(t *testing.T) {
+	s := State{Limit: Limit{Capacity: 20, Refill: 1, Every: 20 * ms}}
+	take := func(rank Rank) (n int) {
+		for s.Take(epoch, rank, 0.2) {
+			n++
+		}
+		return n
+	}
+	if bulk, urgent := take(2), take(0); bulk != 16 || urgent != 4 {
+		t.Errorf("%d bulk and %d urgent calls, want 16 and 4", bulk, urgent)
+	}
+	if got := s.Tokens(at(91 * ms)); got != 2 {
+		t.Errorf("%d tokens after two refills, want 2", got)
+	}
+}
+
+// TestPlan sends jobs of all ranks away; the plans are spread, and less urgent ones are behind.
+func TestPlan(t *testing.T) {
+	limit := Limit{Capacity: 4, Refill: 1, Every: 20 * ms}
+	s := State{Limit: limit}
+	for s.Take(epoch, 0, 0.25) {
+	}
+	var got []time.Duration
+	plan := func(rank Rank) { got = append(got, s.Plan(epoch, rank, 0.25).Sub(epoch)) }
+	plan(2) // One token is kept: the second one that comes is the first for others.
+	plan(2)
+	plan(0)
+	plan(0)
+	plan(1)
+	plan(2)
+	plan(0)
+	// Each token comes 10 ms later than it could: a call may be under way that long.
+	want := []time.Duration{50 * ms, 70 * ms, 30 * ms, 50 * ms, 70 * ms, 90 * ms, 70 * ms}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("plans (-want +got):\n%s", diff)
+	}
+	if n, last := s.Waiting(epoch); n != 5 || !last.Equal(at(90*ms)) {
+		t.Errorf("%d wait until %s", n, last.Sub(epoch))
+	}
+	if n, last := s.Waiting(at(91 * ms)); n != 0 || !last.IsZero() {
+		t.Errorf("afterwards %d wait until %s", n, last)
+	}
+}
+
+// TestWhoComesAtItsPlanFindsAToken drains a crowd: each job that finds no token comes back when
+// it was told, and then there is one.
+func TestWhoComesAtItsPlanFindsAToken(t *testing.T) {
+	for _, limit := range limits {
+		t.Run(limit.String(), func(t *testing.T) {
+			const crowd = 500
+			s := State{Limit: limit}
+			due := make([]time.Time, crowd)
+			sent := 0
+			for i := range due {
+				if !s.Take(epoch, 2, 0.2) {
+					due[i], sent = s.Plan(epoch, 2, 0.2), sent+1
+				}
+			}
+			if want := crowd - limit.Capacity + limit.Keep(0.2); sent != max(want, 0) {
+				t.Fatalf("%d of %d jobs were sent away, want %d", sent, crowd, want)
+			}
+			for i, moment := range due {
+				if !moment.IsZero() && !s.Take(moment, 2, 0.2) {
+					t.Fatalf("job %d came as planned after %s and found no token", i, moment.Sub(epoch))
+				}
+			}
+		})
+	}
+}
+
+// TestRefusal: the pause, how the bucket fills after it, and that a row of them waits longer.
+func TestRefusal(t *testing.T) {
+	limit := Limit{Capacity: 20, Refill: 1, Every: 20 * ms}
+	s := State{Limit: limit}
+	refuse := func(sent, answered time.Duration, wait time.Duration) time.Duration {
+		return s.Refuse(Refusal{
+			Sent: at(sent), At: at(answered), Until: at(answered + wait), Patience: 10 * time.Second, Longest: 35 * time.Second,
+		}).Sub(epoch)
+	}
+	steps := []struct {
+		name                 string
+		sent, answered, wait time.Duration
+		want                 time.Duration
+	}{
+		{name: "the first", answered: time.Second, wait: 2 * time.Second, want: 3 * time.Second},
+		{name: "sent with the first", answered: 1100 * ms, wait: 2 * time.Second, want: 3100 * ms},
+		{name: "the second in a row", sent: 3100 * ms, answered: 3200 * ms, wait: 2 * time.Second, want: 13200 * ms},
+		{name: "the third", sent: 14 * time.Second, answered: 14 * time.Second, wait: 2 * time.Second, want: 34 * time.Second},
+		{name: "the fourth, cut", sent: 34 * time.Second, answered: 34 * time.Second, wait: 2 * time.Second, want: 69 * time.Second},
+		{name: "one that asks for more than the longest", sent: 69 * time.Second, answered: 69 * time.Second, wait: time.Minute, want: 129 * time.Second},
+	}
+	for _, step := range steps {
+		if got := refuse(step.sent, step.answered, step.wait); got != step.want {
+			t.Errorf("%s: paused until %s, want %s", step.name, got, step.want)
+		}
+		if s.Take(at(step.want-1), 0, 0.2) || s.Tokens(at(step.want-1)) != 0 {
+			t.Errorf("%s: a call was allowed during the pause", step.name)
+		}
+	}
+	opened := 129 * time.Second
+	if s.Accepted(at(opened - 1)) {
+		t.Error("a call that was sent before the pause ended the row")
+	}
+	if s.Tokens(at(opened)) != 1 || !s.Take(at(opened), 2, 0.2) || s.Take(at(opened+19*ms), 2, 0.2) {
+		t.Error("after the pause the tokens do not come one by one")
+	}
+	if !s.Accepted(at(opened)) || s.Accepted(at(opened)) || s.Refusals != 0 {
+		t.Error("a call that got through did not end the row")
+	}
+	// Of the tokens that come, every fifth is kept until the share is whole again.
+	taken := 0
+	for i := 1; i < 40; i++ {
+		if s.Take(at(opened+time.Duration(i)*20*ms), 2, 0.2) {
+			taken++
+		}
+	}
+	if taken != 35 || s.Tokens(at(opened+39*20*ms)) != 4 {
+		t.Errorf("%d calls and %d tokens left, want 35 and 4", taken, s.Tokens(at(opened+39*20*ms)))
+	}
+}
+
+func TestRefusalOfAnUnknownBucket(t *testing.T) {
+	var s State
+	if !s.Take(epoch, 2, 0.2) {
+		t.Error("a bucket that is not known took no call")
+	}
+	s.Refuse(Refusal{Sent: epoch, At: epoch, Until: at(time.Minute)})
+	if s.Take(at(time.Minute-1), 0, 0.2) || !s.Take(at(time.Minute), 2, 0.2) {
+		t.Error("the pause is not what it should be")
+	}
+	if got := s.Plan(epoch, 2, 0.2); !got.Equal(at(time.Minute)) {
+		t.Errorf("planned for %s", got)
+	}
+	if n, last := s.Waiting(epoch); n != 1 || !last.Equal(at(time.Minute)) {
+		t.Errorf("%d wait until %s", n, last)
+	}
+}
+
+func TestLearn(t *testing.T) {
+	a, b := Limit{Capacity: 1, Refill: 1, Every: time.Second}, Limit{Capacity: 2, Refill: 2, Every: time.Second}
+	steps := []struct {
+		name    string
+		limit   Limit
+		from    Source
+		changed bool
+		want    Source
+	}{
+		{name: "less than a limit", limit: Limit{Capacity: 3}, from: SourceAnswer},
+		{name: "nonsense", limit: Limit{Capacity: 3, Refill: 1, Every: 1}, from: SourceAnswer},
+		{name: "the default", limit: a, from: SourceDefault, changed: true, want: SourceDefault},
+		{name: "an answer", limit: b, from: SourceAnswer, changed: true, want: SourceAnswer},
+		{name: "the same again", limit: b, from: SourceAnswer, want: SourceAnswer},
+		{name: "the default again", limit: a, from: SourceDefault, want: SourceAnswer},
+		{name: "the list", limit: a, from: SourceRateLimits, changed: true, want: SourceRateLimits},
+		{name: "a vendor who changed it", limit: b, from: SourceAnswer, changed: true, want: SourceAnswer},
+		{name: "the operator", limit: a, from: SourceConfig, changed: true, want: SourceConfig},
+		{name: "an answer against the operator", limit: b, from: SourceAnswer, want: SourceConfig},
+	}
+	var s State
+	for _, step := range steps {
+		if got := s.Learn(step.limit, step.from); got != step.changed || s.Source != step.want {
+			t.Errorf("%s: changed %t, source %q", step.name, got, s.Source)
+		}
+	}
+	if !s.Forget() || s.Forget() || s.Limit.Known() || s.Source != SourceNone {
+		t.Error("a configured limit was not forgotten")
+	}
+}
+
+func TestOwe(t *testing.T) {
+	s := State{}
+	if s.Owe(epoch, 3) {
+		t.Error("a bucket that is not known owes")
+	}
+	s.Learn(Limit{Capacity: 20, Refill: 1, Every: 20 * ms}, SourceAnswer)
+	if !s.Owe(epoch, 15) || s.Owe(epoch, 10) || s.Tokens(epoch) != 5 {
+		t.Errorf("%d tokens, want 5", s.Tokens(epoch))
+	}
+	if s.Owe(epoch, 100); s.Tokens(epoch) != 0 {
+		t.Errorf("%d tokens, want 0", s.Tokens(epoch))
+	}
+}
+
+// TestStored: a state survives its storage, and a copy is one.
+func TestStored(t *testing.T) {
+	s := State{Limit: Limit{Capacity: 9, Refill: 3, Every: time.Second}, Source: SourceAnswer}
+	for range 9 {
+		s.Take(epoch, 0, 0)
+	}
+	s.Plan(epoch, 1, 0.2)
+	s.Refuse(Refusal{Sent: epoch, At: epoch, Until: at(time.Second)})
+	data, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again State
+	if err := json.Unmarshal(data, &again); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(s, again); diff != "" {
+		t.Errorf("stored and read (-want +got):\n%s", diff)
+	}
+	other := s.Clone()
+	other.Take(at(time.Hour), 0, 0)
+	if diff := cmp.Diff(again, s); diff != "" {
+		t.Errorf("a change of the copy changed the original:\n%s", diff)
+	}
+}
+
+// takes takes as many calls as may be under way at once.
+func takes(p *Probe) (n int) {
+	for n < 100 && p.Take(epoch) {
+		n++
+	}
+	return n
+}
+
+func TestProbe(t *testing.T) {
+	var p Probe
+	if !p.Take(epoch) || p.Take(epoch) {
+		t.Error("not one call at a time")
+	}
+	first, second := p.Plan(epoch, epoch), p.Plan(epoch, epoch)
+	if first.Sub(epoch) != 10*ms || second.Sub(first) != 10*ms {
+		t.Errorf("planned after %s and %s", first.Sub(epoch), second.Sub(epoch))
+	}
+	p.Answered(100*ms, -1)
+	if got := p.Plan(epoch, epoch).Sub(epoch); got != 70*ms {
+		t.Errorf("planned after %s, want 70ms: half the time of a call after the one before", got)
+	}
+	for range 2*answersPerCall - 1 {
+		if !p.Take(epoch) {
+			t.Fatal("no call although none is under way")
+		}
+		p.Answered(ms, -1)
+	}
+	if n := takes(&p); n != 3 {
+		t.Error("after 64 answers without a limit there are not three calls at a time")
+	}
+	for range 3 {
+		p.Answered(ms, 2)
+	}
+	if n := takes(&p); n != 2 {
+		t.Error("more calls than the answer said are left")
+	}
+	p.Answered(ms, 0)
+	p.Answered(ms, 0)
+	if !p.Take(epoch) || p.Take(epoch) || p.Sent() != 2*answersPerCall+6 {
+		t.Errorf("with nothing left not one at a time; %d sent", p.Sent())
+	}
+	if late := at(answerPatience); p.Take(late.Add(-1)) || !p.Take(late) || p.Take(late) {
+		t.Error("a call that is not answered holds up the others, or holds up none")
+	}
+	// It is 300 ms late with its answer: it may take as long again.
+	if got := p.Plan(at(answerPatience+300*ms), at(answerPatience+300*ms)).Sub(at(answerPatience)); got != 450*ms {
+		t.Errorf("planned after %s, want 450ms with two calls under way", got)
+	}
+}
