@@ -2,9 +2,13 @@ package app_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +17,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"rekey/internal/bus"
+	"rekey/internal/jobs"
 )
 
 // canaries are the secrets of a test, by what they are.
@@ -41,8 +46,9 @@ func (c canaries) search(t *testing.T, where, text string) {
 	}
 }
 
-// searchEverything looks for canaries in all that a worker leaves behind. Only the streams of
-// events and jobs carry a token in the clear.
+// searchEverything looks for canaries in all that a worker leaves behind: log, metrics, streams,
+// buckets, what the commands show, and every file of its store. Only where it is allowed the
+// streams of events and jobs carry a token in the clear.
 func (c canaries) searchEverything(t *testing.T, w *worker) {
 	t.Helper()
 	encoder := zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "message", NameKey: "logger", StacktraceKey: "stack"})
@@ -59,11 +65,12 @@ func (c canaries) searchEverything(t *testing.T, w *worker) {
 			c.search(t, path, body)
 		}
 	}
+	allowed := w.rig.cfg.Intake.Plaintext == jobs.PlaintextAllow
 	streams := w.js.StreamNames(t.Context())
 	seen := map[string]bool{}
 	for stream := range streams.Name() {
 		seen[stream] = true
-		if stream == "REKEY_EVENTS" || stream == "REKEY_JOBS" {
+		if allowed && (stream == "REKEY_EVENTS" || stream == "REKEY_JOBS") {
 			continue
 		}
 		for _, msg := range w.messages(stream) {
@@ -76,6 +83,33 @@ func (c canaries) searchEverything(t *testing.T, w *worker) {
 		}
 	}
 	c.searchCommands(t, w)
+	if !allowed {
+		c.searchFiles(t, w.rig.cfg.NATS.Embedded.StoreDir)
+	}
+}
+
+// searchFiles looks into every file below a folder.
+func (c canaries) searchFiles(t *testing.T, dir string) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // The server has compacted it meanwhile.
+		}
+		files++
+		c.search(t, "the file "+strings.TrimPrefix(path, dir), string(content))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files == 0 {
+		t.Errorf("there is no file in %s to look into", dir)
+	}
 }
 
 func headerLines(header nats.Header) string {

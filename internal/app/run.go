@@ -28,10 +28,10 @@ func (w *worker) startJobs(s stores) error {
 		Conn: w.conn, Names: w.names, Runner: runner, Concurrency: w.Config.Worker.Concurrency,
 		Sealer: sealer{w.keys}, Logger: w.Logger,
 	}
+	secrets := jobs.Secrets{Sealer: sealer{w.keys}, Plaintext: w.Config.Intake.Plaintext}
 	intake := bus.Intake{
-		Conn: w.conn, Names: w.names, Recorder: w.metrics, Logger: w.Logger,
-		Desk: jobs.NewDesk(s.ledger, s.ledger.Targets(), queue, w.atlas, w.metrics,
-			jobs.Secrets{Sealer: sealer{w.keys}, Plaintext: w.Config.Intake.Plaintext}),
+		Conn: w.conn, Names: w.names, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger,
+		Desk: jobs.NewDesk(s.ledger, s.ledger.Targets(), queue, w.atlas, w.metrics, secrets),
 	}
 	stats := bus.Stats{Conn: w.conn, Names: w.names, Running: workers.Running, Recorder: w.metrics, Logger: w.Logger}
 	w.background("shared pauses", w.atlas.Run)

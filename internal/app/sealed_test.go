@@ -120,6 +120,7 @@ func TestUnknownKeyIsADeadLetterThatCanBeReplayed(t *testing.T) {
 	token := "canary" + rand.Text()
 	sealed := sealTo(t, key.ID(), token)
 	w.publish("incident", sealedRevoke(sealed).String())
+	w.letters(1)
 	w.publish("incident", sealedRevoke(sealed[:len(sealed)-3]).String())
 	letters := w.letters(2)
 	reason := letters[0].Header.Get("Rekey-Reason")

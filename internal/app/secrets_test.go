@@ -234,12 +234,6 @@ func TestSecretsDoNotLeakFromEventsThatNobodyUnderstands(t *testing.T) {
 	}
 	w.settled()
 	secrets.searchEverything(t, w)
-	for _, msg := range w.messages("REKEY_EVENTS") {
-		if strings.Contains(string(msg.Data), token) {
-			return
-		}
-	}
-	t.Error("the search finds no token where one is")
 }
 
 func TestSecretsDoNotLeakIntoTheLedgerOfJobs(t *testing.T) {

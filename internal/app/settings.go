@@ -27,6 +27,9 @@ func embeddedConfig(c config.Embedded, env lookup, log *zap.Logger) (bus.Embedde
 	cfg := bus.EmbeddedConfig{
 		Listen: c.Listen, StoreDir: c.StoreDir, Token: token, MaxPayload: c.MaxPayloadMiB << 20, Logger: log,
 	}
+	if cfg.Encryption, err = optional(secret.Ref{File: c.EncryptionKeyFile}, env); err != nil {
+		return cfg, fmt.Errorf("nats.embedded.encryption_key_file: %w", err)
+	}
 	if c.TLS.CertFile == "" {
 		return cfg, nil
 	}

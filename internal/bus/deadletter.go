@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/secret"
 )
 
 // Limits of the copy that a dead letter carries.
@@ -28,11 +29,16 @@ const (
 )
 
 // deadEvent makes the dead letter of an event that nobody can understand: the original
-// message without its secrets, and why. limit is the largest payload that is carried whole.
+// message without its secrets, and sealed where it has some, and why. limit is the largest
+// payload that is carried whole.
 func (n Names) deadEvent(m incoming, e jobs.Event, why error, limit int) *nats.Msg {
 	msg := &nats.Msg{Subject: n.DeadEvent(), Header: nats.Header{}}
 	copyHeaders(msg.Header, m.header)
-	msg.Data = copyPayload(msg.Header, m.data, limit)
+	if m.sealed != "" && len(m.sealed) <= limit {
+		msg.Header.Set(HeaderSealedEvent, m.sealed)
+		limit -= len(m.sealed)
+	}
+	msg.Data = copyPayload(msg.Header, m.data, limit, m.secrets...)
 	msg.Header.Set(HeaderReason, headerText(why.Error()))
 	msg.Header.Set(HeaderCode, codeMalformed)
 	if e.Request.Kind != "" {
@@ -44,13 +50,13 @@ func (n Names) deadEvent(m incoming, e jobs.Event, why error, limit int) *nats.M
 
 // copyPayload returns the payload for a dead letter: without secrets, and cut when it is
 // larger than limit. The headers say so.
-func copyPayload(h nats.Header, data []byte, limit int) []byte {
+func copyPayload(h nats.Header, data []byte, limit int, known ...secret.Value) []byte {
 	size := strconv.Itoa(len(data))
 	if len(data) > limit {
 		h.Set(HeaderTruncated, size)
 		data = data[:min(limit, cutPayload)]
 	}
-	clean, redacted := redact(data)
+	clean, redacted := redact(data, known...)
 	if redacted {
 		h.Set(HeaderRedacted, "true")
 	}
@@ -88,7 +94,7 @@ func copyHeader(key, value string) string {
 	if secretNames.MatchString(key) && value != "" {
 		return mark(value)
 	}
-	return string(redactShapes([]byte(value)))
+	return string(secret.ReplaceShapes([]byte(value)))
 }
 
 func setReference(h nats.Header, e jobs.EventRef) {
@@ -102,7 +108,7 @@ func setReference(h nats.Header, e jobs.EventRef) {
 // headerText makes a text fit for one header line.
 func headerText(text string) string {
 	const most = 2048
-	clean := redactShapes([]byte(strings.ToValidUTF8(text, "?")))
+	clean := secret.ReplaceShapes([]byte(strings.ToValidUTF8(text, "?")))
 	line := strings.Join(strings.FieldsFunc(string(clean), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 	if len(line) > most {
 		line = strings.ToValidUTF8(line[:most], "") + "…"

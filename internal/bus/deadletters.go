@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/jobs"
@@ -138,6 +139,9 @@ func (d *DeadLetters) Delete(ctx context.Context, number uint64) error {
 	}
 	return fmt.Errorf("deleting dead letter %d: %w", number, err)
 }
+
+// sealedEvent is the whole event, sealed, or "". The letter must come from Show.
+func (d DeadLetter) sealedEvent() string { return nats.Header(d.Header).Get(HeaderSealedEvent) }
 
 func newDeadLetter(msg *jetstream.RawStreamMsg) DeadLetter {
 	seq, err := strconv.ParseUint(msg.Header.Get(HeaderEventSeq), 10, 64)

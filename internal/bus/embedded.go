@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,7 @@ type EmbeddedConfig struct {
 	StoreDir   string       // Folder of the JetStream files. Required.
 	Token      secret.Value // Clients must show it, when set.
 	TLS        *tls.Config  // For clients, when set.
+	Encryption secret.Value // The key by which the files are encrypted, when set.
 	MaxPayload int          // Largest message in bytes; default 8 MiB.
 	Logger     *zap.Logger
 }
@@ -72,6 +74,7 @@ func (cfg EmbeddedConfig) options() (*server.Options, error) {
 		JetStream: true, StoreDir: cfg.StoreDir, SyncAlways: true,
 		MaxPayload: int32(defaultMaxPayload), DisableJetStreamBanner: true,
 	}
+	opts.JetStreamKey = cfg.Encryption.Reveal()
 	if cfg.MaxPayload > 0 {
 		opts.MaxPayload = int32(min(cfg.MaxPayload, 64<<20))
 	}
@@ -144,8 +147,15 @@ type serverLog struct {
 // Noticef logs at debug level.
 func (l *serverLog) Noticef(format string, v ...any) { l.log.Debugf(format, v...) }
 
-// Warnf logs a warning.
-func (l *serverLog) Warnf(format string, v ...any) { l.log.Warnf(format, v...) }
+// Warnf logs a warning. The server goes on without a stream that it cannot decrypt; we must not,
+// for it would be made anew.
+func (l *serverLog) Warnf(format string, v ...any) {
+	if strings.Contains(format, "Error decrypting our stream") {
+		l.last.set("the store is encrypted, and nats.embedded.encryption_key_file does not hold its key")
+		l.fatal.Store(true)
+	}
+	l.log.Warnf(format, v...)
+}
 
 // Errorf logs an error and keeps it, to explain a server that does not start.
 func (l *serverLog) Errorf(format string, v ...any) {

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -31,6 +32,7 @@ type Intake struct {
 	Conn     *Conn
 	Names    Names
 	Desk     Desk
+	Secrets  jobs.Secrets // Zero: secrets in the clear are allowed.
 	Recorder IntakeRecorder
 	Logger   *zap.Logger
 }
@@ -77,15 +79,7 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
 		subject: h.Subject(), header: h.Headers(), data: h.Data(),
 		seq: h.meta.Sequence.Stream, at: h.meta.Timestamp, redelivered: h.redelivered(),
 	}
-	event, err := in.Names.decodeEvent(m)
-	var accepted jobs.Accepted
-	if err == nil {
-		accepted, err = in.Desk.Accept(ctx, event)
-	}
-	if _, malformed := errors.AsType[*jobs.Malformed](err); malformed {
-		accepted.Result = jobs.IntakeMalformed
-		err = in.Conn.buryEvent(ctx, in.Names, m, event, err)
-	}
+	event, accepted, err := in.take(ctx, m)
 	log := in.Logger.Named("intake").With(zap.Uint64("event_seq", m.seq), zap.String("event_id", event.ID))
 	if err != nil {
 		delay := again(h.meta.NumDelivered)
@@ -95,6 +89,43 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
 	in.Recorder.EventReceived(string(accepted.Result))
 	log.Debug("event taken in", zap.String("result", string(accepted.Result)), zap.String("job_id", accepted.JobID))
 	return jobs.Verdict{Done: true}
+}
+
+// take hands the event to the desk. In the end it is a job or a dead letter, and a message that
+// held secrets in the clear is erased.
+func (in Intake) take(ctx context.Context, m incoming) (jobs.Event, jobs.Accepted, error) {
+	m, openErr := in.open(m)
+	event, err := in.Names.decodeEvent(m)
+	m.secrets = append(event.Request.Params.InClear(), secretHeaders(m.header)...)
+	if err = cmp.Or(openErr, in.refuse(m), err); err != nil {
+		accepted, err := in.bury(ctx, m, event, err)
+		return event, accepted, err
+	}
+	accepted, err := in.Desk.Accept(ctx, event)
+	if err != nil {
+		accepted, err := in.bury(ctx, m, event, err)
+		return event, accepted, err
+	}
+	if in.erases(m, &event) {
+		err = in.erase(ctx, m)
+	}
+	return event, accepted, err
+}
+
+// bury puts what cannot be understood among the dead letters; any other error is passed on.
+func (in Intake) bury(ctx context.Context, m incoming, e jobs.Event, why error) (jobs.Accepted, error) {
+	if _, malformed := errors.AsType[*jobs.Malformed](why); !malformed {
+		return jobs.Accepted{}, why
+	}
+	m, dirty := in.seal(m)
+	if err := in.Conn.buryEvent(ctx, in.Names, m, e, why); err != nil {
+		return jobs.Accepted{}, err
+	}
+	var err error
+	if dirty {
+		err = in.erase(ctx, m)
+	}
+	return jobs.Accepted{Result: jobs.IntakeMalformed}, err
 }
 
 // again is the wait before a message is handed over once more because NATS or the ledger

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/secret"
 )
 
 // TypeRequested is the CloudEvents type of a direct request.
@@ -31,6 +32,10 @@ type incoming struct {
 	seq         uint64
 	at          time.Time // When NATS accepted it.
 	redelivered bool
+	// sealed is the whole event as its dead letter may carry it; empty where it holds no secrets.
+	sealed string
+	// secrets are what is known to be secret in it.
+	secrets []secret.Value
 }
 
 // decodeEvent reads a direct request, as readEvent does. What is none is an error.
@@ -111,6 +116,8 @@ func checkIdentity(value string) string {
 		return fmt.Sprintf("has more than %d bytes", maxIdentityBytes)
 	case !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
 		return "must not contain control characters"
+	case secret.HasShape([]byte(value)):
+		return "must not hold a credential: it is kept and shown"
 	}
 	return ""
 }

@@ -29,6 +29,10 @@ const (
 	HeaderReplayID     = "Rekey-Replay-Id"
 )
 
+// HeaderSealedEvent carries a whole event, sealed: in the dead letter of an event that held
+// secrets in the clear, and in the event that is published from it again.
+const HeaderSealedEvent = "Rekey-Sealed-Event"
+
 // Names are the names of one namespace's streams and subjects.
 type Names struct {
 	namespace string

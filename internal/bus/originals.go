@@ -35,17 +35,24 @@ func (o *Originals) Params(ctx context.Context, e jobs.EventRef) (jobs.Params, e
 	return event.Request.Params, nil
 }
 
-// Replay publishes an event once more, under the identity that it had, so that a job that
-// came of it meanwhile is found. It returns the new sequence, or jobs.ErrNotFound.
-func (o *Originals) Replay(ctx context.Context, e jobs.EventRef) (uint64, error) {
-	original, err := o.message(ctx, e)
-	if err != nil {
-		return 0, err
-	}
-	msg := &nats.Msg{Subject: original.Subject, Data: original.Data, Header: nats.Header{}}
-	for key, values := range original.Header {
-		if key != nats.MsgIdHdr { // The stream would take it for a copy.
-			msg.Header[key] = values
+// Replay publishes the event of a dead letter once more, under the identity that it had, so
+// that a job that came of it meanwhile is found. It returns the new sequence, or
+// jobs.ErrNotFound.
+func (o *Originals) Replay(ctx context.Context, letter DeadLetter) (uint64, error) {
+	e := letter.Event
+	msg := &nats.Msg{Subject: e.Subject, Header: nats.Header{}}
+	if sealed := letter.sealedEvent(); sealed != "" { // Its original is erased.
+		msg.Header.Set(HeaderSealedEvent, sealed)
+	} else {
+		original, err := o.message(ctx, e)
+		if err != nil {
+			return 0, err
+		}
+		msg.Data = original.Data
+		for key, values := range original.Header {
+			if key != nats.MsgIdHdr { // The stream would take it for a copy.
+				msg.Header[key] = values
+			}
 		}
 	}
 	msg.Header.Set(HeaderReplaySource, e.Source)

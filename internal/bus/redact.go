@@ -12,10 +12,6 @@ import (
 	"rekey/internal/secret"
 )
 
-// secretShapes are credentials that can be told by their look: secrets of Atlas service
-// accounts and JSON Web Tokens.
-var secretShapes = regexp.MustCompile(`mdb_sa_sk_[A-Za-z0-9_-]+|eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*)?`)
-
 // secretNames tells from the name of a member that its value is a credential.
 var secretNames = regexp.MustCompile(`(?i)token|secret|passw|private[_-]?key|api[_-]?key|authorization|credential`)
 
@@ -57,11 +53,15 @@ const redactedText = "[redacted]"
 
 // redact takes everything that is or may be a credential out of a payload, and reports
 // whether there was any. A payload without one comes back unchanged, byte for byte. The
-// result, redacted again, stays as it is.
-func redact(data []byte) ([]byte, bool) {
+// result, redacted again, stays as it is. What is known to be a secret is taken out wherever
+// it stands.
+func redact(data []byte, known ...secret.Value) ([]byte, bool) {
 	clean := data
 	for range redactRounds {
 		r := &redactor{found: map[string]bool{}}
+		for _, value := range known {
+			r.remember(value.Reveal())
+		}
 		next := r.payload(clean, 0)
 		if len(r.found) > redactMost {
 			break
@@ -74,13 +74,8 @@ func redact(data []byte) ([]byte, bool) {
 	return []byte(`"` + redactedText + `"`), true
 }
 
-// redactShapes takes out what has the look of a credential.
-func redactShapes(data []byte) []byte {
-	return secretShapes.ReplaceAllFunc(data, func(found []byte) []byte { return []byte(mark(string(found))) })
-}
-
 // mark stands for a credential and lets people recognise it.
-func mark(value string) string { return "[redacted " + secret.New(value).Fingerprint() + "]" }
+func mark(value string) string { return secret.Mark(secret.New(value)) }
 
 // redactor takes credentials out and remembers those that are long enough to be looked for
 // in the rest of the payload.
@@ -125,7 +120,7 @@ func isFile(name, value string) bool {
 
 // spread takes out what has the look of a credential, and what was found elsewhere.
 func (r *redactor) spread(data []byte) []byte {
-	clean := redactShapes(data)
+	clean := secret.ReplaceShapes(data)
 	if len(r.found) == 0 || len(r.found) > redactMost {
 		return clean
 	}

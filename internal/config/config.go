@@ -73,6 +73,9 @@ type Embedded struct {
 	// unless TLS client certificates are required.
 	Token secret.Ref `yaml:"token"`
 	TLS   ServerTLS  `yaml:"tls"`
+	// EncryptionKeyFile is a file with the key by which the server encrypts its files. Empty: they
+	// are not encrypted. A store keeps the key that it was made with.
+	EncryptionKeyFile string `yaml:"encryption_key_file"`
 	// MaxPayloadMiB is the largest message in MiB, 1 to 64. Default 8.
 	MaxPayloadMiB int `yaml:"max_payload_mib"`
 }

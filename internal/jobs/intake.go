@@ -111,7 +111,7 @@ func (d *Desk) Accept(ctx context.Context, e Event) (Accepted, error) {
 	if err != nil {
 		return Accepted{}, err
 	}
-	if e.Request.Params, err = d.secrets.secure(e.Request.Params); err != nil {
+	if e.Request, err = d.secrets.secure(e.Request); err != nil {
 		return Accepted{}, err
 	}
 	job := newJob(e, account)

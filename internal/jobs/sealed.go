@@ -45,9 +45,20 @@ type Secrets struct {
 	Plaintext Plaintext
 }
 
-// secure returns the parameters as a job may be stored with them: opened, so that its target is
-// known, and with a sealed form for every secret unless the clear is allowed.
-func (s Secrets) secure(p Params) (Params, error) {
+// secure returns a request as its job may be stored: its parameters opened, so that its target is
+// known, and with a sealed form for every secret unless the clear is allowed; its free texts, which
+// everybody sees, without any secret.
+func (s Secrets) secure(r Request) (Request, error) {
+	params, err := s.params(r.Params)
+	if err != nil {
+		return r, err
+	}
+	known := slices.Collect(maps.Values(params.secrets))
+	r.Params, r.Reason, r.RequestedBy = params, secret.Scrub(r.Reason, known...), secret.Scrub(r.RequestedBy, known...)
+	return r, nil
+}
+
+func (s Secrets) params(p Params) (Params, error) {
 	opened, err := p.Open(s.Sealer)
 	if err != nil {
 		return p, err
@@ -132,6 +143,15 @@ func (p Params) Seal(s Sealer) (Params, error) {
 // Plain lists the secret parameters that have no sealed form.
 func (p Params) Plain() []string {
 	return slices.DeleteFunc(p.secretNames(), func(name string) bool { return p.sealed[name] != "" })
+}
+
+// InClear returns the secrets that have no sealed form.
+func (p Params) InClear() []secret.Value {
+	var values []secret.Value
+	for _, name := range p.Plain() {
+		values = append(values, p.secrets[name])
+	}
+	return values
 }
 
 // Sealed returns the sealed form of a secret parameter, or "".
