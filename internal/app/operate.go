@@ -80,7 +80,7 @@ func (c *Client) putBack(ctx context.Context, letter bus.DeadLetter, op jobs.Ope
 	case letter.Subject != c.Names.DeadEvent():
 		return done, ErrNotReplayable
 	}
-	seq, err := bus.NewOriginals(c.Conn, c.Names).Replay(ctx, letter)
+	seq, err := bus.NewOriginals(c.Conn, c.Names).ReplayLetter(ctx, letter)
 	if errors.Is(err, jobs.ErrNotFound) {
 		return done, fmt.Errorf("the event is not kept any more: %w", ErrNotReplayable)
 	}

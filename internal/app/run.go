@@ -36,7 +36,7 @@ func (w *worker) startJobs(s stores) error {
 	stats := bus.Stats{Conn: w.conn, Names: w.names, Running: workers.Running, Recorder: w.metrics, Logger: w.Logger}
 	w.background("shared pauses", w.atlas.Run)
 	w.background("queue statistics", stats.Run)
-	w.background("stalled messages", bus.Stalled{Conn: w.conn, Names: w.names, Recorder: w.metrics, Logger: w.Logger}.Run)
+	w.background("stalled messages", bus.Stalled{Conn: w.conn, Names: w.names, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger}.Run)
 	w.background("ledger index", s.ledger.Indexer(w.Logger).Run)
 	stopTaking := w.drained("workers", workers.Run)
 	w.background("intake", intake.Run)

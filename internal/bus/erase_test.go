@@ -88,10 +88,10 @@ func TestSealedTokenIsNoEvent(t *testing.T) {
 
 func TestIntakeErases(t *testing.T) {
 	t.Parallel()
-	plain := request("token.revoke", `{"token":"`+canary+`"}`)
-	file := request("token.revoke", `{"token_file":"/run/t"}`)
-	sealed := request("token.revoke", `{"token_sealed":"rekey-seal.v1.X`+strings.Repeat("A", 55)+`.`+hex.EncodeToString([]byte(turned(canary)))+`"}`)
-	other := request("x509.disable", `{"project_id":"`+hexA+`"}`)
+	plain := asks("token.revoke", `{"token":"`+canary+`"}`)
+	file := asks("token.revoke", `{"token_file":"/run/t"}`)
+	sealed := asks("token.revoke", `{"token_sealed":"rekey-seal.v1.X`+strings.Repeat("A", 55)+`.`+hex.EncodeToString([]byte(turned(canary)))+`"}`)
+	other := asks("x509.disable", `{"project_id":"`+hexA+`"}`)
 	tests := []struct {
 		name, data string
 		header     nats.Header
@@ -152,7 +152,7 @@ func TestIntakeErases(t *testing.T) {
 func TestErasedEventIsReplayedFromItsDeadLetter(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	data := request("token.revoke", `{"token":"`+canary+`"}`)
+	data := asks("token.revoke", `{"token":"`+canary+`"}`)
 	hopeless := true
 	d := &desk{}
 	d.accept = func(context.Context, jobs.Event) (jobs.Accepted, error) {
@@ -172,7 +172,7 @@ func TestErasedEventIsReplayedFromItsDeadLetter(t *testing.T) {
 		letters := r.deadLetters(t)
 		hopeless = n == 1
 		stop = background(t, in.Run)
-		if _, err := NewOriginals(r.conn, r.names).Replay(t.Context(), letters[len(letters)-1]); err != nil {
+		if _, err := NewOriginals(r.conn, r.names).ReplayLetter(t.Context(), letters[len(letters)-1]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -190,5 +190,5 @@ func TestErasedEventIsReplayedFromItsDeadLetter(t *testing.T) {
 	}
 }
 
-// request is a direct request in plain JSON.
-func request(kind, params string) string { return `{"kind":"` + kind + `","params":` + params + `}` }
+// asks is a direct request in plain JSON.
+func asks(kind, params string) string { return `{"kind":"` + kind + `","params":` + params + `}` }

@@ -35,26 +35,36 @@ func (o *Originals) Params(ctx context.Context, e jobs.EventRef) (jobs.Params, e
 	return event.Request.Params, nil
 }
 
-// Replay publishes the event of a dead letter once more, under the identity that it had, so
-// that a job that came of it meanwhile is found. It returns the new sequence, or
-// jobs.ErrNotFound.
-func (o *Originals) Replay(ctx context.Context, letter DeadLetter) (uint64, error) {
-	e := letter.Event
-	msg := &nats.Msg{Subject: e.Subject, Header: nats.Header{}}
-	if sealed := letter.sealedEvent(); sealed != "" { // Its original is erased.
-		msg.Header.Set(HeaderSealedEvent, sealed)
-	} else {
-		original, err := o.message(ctx, e)
-		if err != nil {
-			return 0, err
-		}
-		msg.Data = original.Data
-		for key, values := range original.Header {
-			if key != nats.MsgIdHdr { // The stream would take it for a copy.
-				msg.Header[key] = values
-			}
+// ReplayLetter publishes the event of a dead letter once more: from its original, or from its
+// sealed form where the original was erased. The letter must come from Show.
+func (o *Originals) ReplayLetter(ctx context.Context, letter DeadLetter) (uint64, error) {
+	sealed := letter.sealedEvent()
+	if sealed == "" {
+		return o.Replay(ctx, letter.Event)
+	}
+	msg := &nats.Msg{Subject: letter.Event.Subject, Header: nats.Header{}}
+	msg.Header.Set(HeaderSealedEvent, sealed)
+	return o.publish(ctx, msg, letter.Event)
+}
+
+// Replay publishes an event once more. It returns the new sequence, or jobs.ErrNotFound.
+func (o *Originals) Replay(ctx context.Context, e jobs.EventRef) (uint64, error) {
+	original, err := o.message(ctx, e)
+	if err != nil {
+		return 0, err
+	}
+	msg := &nats.Msg{Subject: original.Subject, Data: original.Data, Header: nats.Header{}}
+	for key, values := range original.Header {
+		if key != nats.MsgIdHdr { // The stream would take it for a copy.
+			msg.Header[key] = values
 		}
 	}
+	return o.publish(ctx, msg, e)
+}
+
+// publish publishes an event under the identity that it had, so that a job that came of it
+// meanwhile is found.
+func (o *Originals) publish(ctx context.Context, msg *nats.Msg, e jobs.EventRef) (uint64, error) {
 	msg.Header.Set(HeaderReplaySource, e.Source)
 	msg.Header.Set(HeaderReplayID, e.ID)
 	ack, err := o.conn.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(o.names.Events()))

@@ -32,6 +32,7 @@ type StalledRecorder interface {
 type Stalled struct {
 	Conn     *Conn
 	Names    Names
+	Secrets  jobs.Secrets // As of the intake.
 	Recorder StalledRecorder
 	Logger   *zap.Logger
 }
@@ -118,12 +119,18 @@ func (s Stalled) rescue(ctx context.Context, a advisory) error {
 // again publishes an event under the identity that it has.
 func (s Stalled) again(ctx context.Context, old *jetstream.RawStreamMsg) error {
 	// What cannot be understood has an identity as well, and ends in the dead letters this time.
-	event, err := s.Names.decodeEvent(incoming{
-		subject: old.Subject, header: old.Header, data: old.Data, seq: old.Sequence, at: old.Time,
-	})
+	m := incoming{subject: old.Subject, header: old.Header, data: old.Data, seq: old.Sequence, at: old.Time}
+	event, err := s.Names.decodeEvent(m)
 	if _, malformed := errors.AsType[*jobs.Malformed](err); err != nil && !malformed {
 		return err
 	}
-	_, err = NewOriginals(s.Conn, s.Names).Replay(ctx, event.EventRef)
-	return err
+	if _, err = NewOriginals(s.Conn, s.Names).Replay(ctx, event.EventRef); err != nil {
+		return err
+	}
+	// Nobody takes the old one in any more, who would erase it.
+	in := Intake{Conn: s.Conn, Names: s.Names, Secrets: s.Secrets, Logger: s.Logger}
+	if in.allows() || !m.dirty() {
+		return nil
+	}
+	return in.erase(ctx, m)
 }
