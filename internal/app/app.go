@@ -218,6 +218,7 @@ func (w *worker) ready() error {
 
 // stores are what lives in JetStream.
 type stores struct {
+	chains    *bus.Chains
 	ledger    *ledger.Ledger
 	schedules *scheduleStore
 }
@@ -262,6 +263,9 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 	}
 	s.schedules, err = openScheduleStore(ctx, w.conn, w.names, w.Config.NATS.Replicas)
 	if err != nil {
+		return s, err
+	}
+	if s.chains, err = bus.OpenChains(ctx, w.conn, w.names, w.Config.NATS.Replicas, w.Logger); err != nil {
 		return s, err
 	}
 	if !w.Config.NATS.IsEmbedded() && w.Config.NATS.Replicas == 1 {

@@ -8,17 +8,19 @@ import (
 
 	"go.uber.org/zap"
 
+	"rekey/internal/audit"
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
 )
 
 // startJobs starts what takes events in and runs jobs.
 func (w *worker) startJobs(s stores) error {
+	chain := audit.NewChain(w.Name, time.Now())
 	queue := bus.NewQueue(w.conn, w.names)
 	runner, err := newLiveRunner(jobs.RunnerConfig{
-		Worker: w.Name, CallTimeout: w.Config.Atlas.Timeout, Retry: retryPolicy(w.Config),
+		Worker: w.Name, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: retryPolicy(w.Config),
 		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.atlas, Pacer: w.atlas,
-		Announcer: bus.NewAnnouncer(w.conn, w.names), Recorder: w.metrics, Logger: w.Logger,
+		Announcer: bus.NewAnnouncer(w.conn, w.names, chain), Recorder: w.metrics, Logger: w.Logger,
 	})
 	if err != nil {
 		return err
@@ -38,6 +40,7 @@ func (w *worker) startJobs(s stores) error {
 	w.background("queue statistics", stats.Run)
 	w.background("stalled messages", bus.Stalled{Conn: w.conn, Names: w.names, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger}.Run)
 	w.background("ledger index", s.ledger.Indexer(w.Logger).Run)
+	w.background("chain of results", func(ctx context.Context) error { return s.chains.Keep(ctx, chain) })
 	stopTaking := w.drained("workers", workers.Run)
 	w.background("intake", intake.Run)
 	if w.http != nil {

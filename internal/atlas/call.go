@@ -125,7 +125,9 @@ func (k *call) hide(value secret.Value) { k.hidden = append(k.hidden, value) }
 func (k *call) conclude(ctx context.Context, ex exchange) (jobs.Answer, *jobs.Failure) {
 	if known, ok := k.op.success[ex.status]; ok && ex.err == nil && goodBody(ex) {
 		k.account.admit()
-		return jobs.Answer{Status: ex.status, RequestID: requestID(ex.header, k.hidden), Known: known}, nil
+		answer := ex.answer(k.hidden)
+		answer.Known = known
+		return answer, nil
 	}
 	// A bearer call has not read the account's secret, which an answer could repeat all the
 	// same. If it cannot be read now there is nothing to look for.

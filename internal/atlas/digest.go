@@ -68,7 +68,7 @@ func (k *call) digest(ctx context.Context) (exchange, *jobs.Failure) {
 		case !ok || fresh && definite && !challenge.Stale:
 			return ex, nil // There is nothing to answer, or the answer was wrong.
 		case challenges == maxChallenges && challenge.Stale:
-			return exchange{}, &jobs.Failure{Reason: jobs.ReasonProtocol, Answer: jobs.Answer{Status: ex.status}, Err: errStale}
+			return exchange{}, &jobs.Failure{Reason: jobs.ReasonProtocol, Answer: ex.answer(nil), Err: errStale}
 		case challenges == maxChallenges:
 			return ex, nil
 		}

@@ -12,7 +12,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rekey/internal/jobs"
 	"rekey/internal/pace"
+	"rekey/internal/secret"
 )
 
 // maxBody is how much of an answer's body is read, in bytes. The API's answers are far smaller.
@@ -33,6 +35,8 @@ type endpoint struct {
 
 // exchange is one HTTP request and what came of it.
 type exchange struct {
+	method, path string // What was asked; empty when nothing was sent.
+
 	status int // 0 when no answer came.
 	header http.Header
 	body   []byte    // At most maxBody.
@@ -71,6 +75,7 @@ func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) excha
 	}))
 	req.Header.Set("User-Agent", c.userAgent)
 	ex := c.roundTrip(ctx, req)
+	ex.method, ex.path = req.Method, req.URL.Path
 	ex.sent = ex.status != 0 || written.Load()
 	c.recorder.Request(to.operation, ex.code(), time.Since(start))
 	ex.visit = v
@@ -103,6 +108,11 @@ func (c *Client) roundTrip(ctx context.Context, req *http.Request) exchange {
 // follow. The Admin API asks first and counts then; the OAuth endpoints count everything.
 func (ex exchange) asksWho(to endpoint) bool {
 	return ex.status == http.StatusUnauthorized && to.bucket.set != setOAuthToken && to.bucket.set != setOAuthRevoke
+}
+
+// answer is what is kept of the exchange, without the API's secrets.
+func (ex exchange) answer(hidden []secret.Value) jobs.Answer {
+	return jobs.Answer{Method: ex.method, Path: ex.path, Status: ex.status, RequestID: requestID(ex.header, hidden)}
 }
 
 // code is the status as a label.

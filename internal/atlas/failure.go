@@ -18,11 +18,8 @@ import (
 // The texts of the API are scrubbed of the hidden secrets.
 func (c *Client) failureFrom(ctx context.Context, to endpoint, ex exchange, hidden []secret.Value) *jobs.Failure {
 	said, _ := parseProblem(ex.body)
-	f := &jobs.Failure{
-		Reason: classify(ex, said),
-		Answer: jobs.Answer{Status: ex.status, Code: safeCode(said.code, hidden), RequestID: requestID(ex.header, hidden)},
-		Err:    describe(ex, said, to, hidden),
-	}
+	f := &jobs.Failure{Reason: classify(ex, said), Answer: ex.answer(hidden), Err: describe(ex, said, to, hidden)}
+	f.Answer.Code = safeCode(said.code, hidden)
 	f.MaybeEffective = maybeEffective(ex, f.Reason)
 	f.Unproven = f.Reason == jobs.ReasonNotFound && !said.admin
 	if !ex.heldUntil.IsZero() {

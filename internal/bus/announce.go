@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"rekey/internal/audit"
 	"rekey/internal/jobs"
 )
 
@@ -35,10 +36,14 @@ type Result struct {
 type Announcer struct {
 	conn  *Conn
 	names Names
+	chain *audit.Chain
 }
 
-// NewAnnouncer returns the announcer of a namespace.
-func NewAnnouncer(c *Conn, names Names) *Announcer { return &Announcer{conn: c, names: names} }
+// NewAnnouncer returns the announcer of a namespace, which ties the results that it
+// publishes into the chain.
+func NewAnnouncer(c *Conn, names Names, chain *audit.Chain) *Announcer {
+	return &Announcer{conn: c, names: names, chain: chain}
+}
 
 // Announce publishes the dead letter, where the outcome asks for one, and then the
 // result. With again set it looks first whether that was done before: since the job was
@@ -58,7 +63,21 @@ func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, aga
 	if err != nil {
 		return err
 	}
-	return a.conn.publishOnce(ctx, a.names.Results(), msg, roundID(r.JobID+".result", r.Round), again, r.AcceptedAt)
+	id := roundID(r.JobID+".result", r.Round)
+	return a.conn.once(ctx, a.names.Results(), msg, id, again, r.AcceptedAt, func(ctx context.Context) error { return a.tie(ctx, msg, id) })
+}
+
+// tie publishes a result as the next one in the worker's chain.
+func (a *Announcer) tie(ctx context.Context, msg *nats.Msg, id string) error {
+	return a.chain.Tie(ctx, id, msg.Subject, msg.Data, func(link audit.Link) (bool, error) {
+		text, err := link.Encode()
+		if err != nil {
+			return false, err
+		}
+		msg.Header.Set(audit.Header, text)
+		ack, err := a.conn.send(ctx, msg, id)
+		return err == nil && !ack.Duplicate, err
+	})
 }
 
 func (a *Announcer) result(r jobs.Record) (*nats.Msg, error) {
@@ -90,10 +109,17 @@ func (a *Announcer) deadJob(j jobs.Job, r jobs.Record) (*nats.Msg, error) {
 	return msg, nil
 }
 
-// publishOnce publishes a message that must stand in the stream once. The stream itself
-// drops a copy within its window of two minutes; with again set, the stream is searched
-// from the moment on at which the message may have been published first.
+// publishOnce publishes a message that must stand in the stream once.
 func (c *Conn) publishOnce(ctx context.Context, stream string, msg *nats.Msg, id string, again bool, since time.Time) error {
+	return c.once(ctx, stream, msg, id, again, since, func(ctx context.Context) error { return c.publish(ctx, msg, id) })
+}
+
+// once sends a message that must stand in the stream once. The stream itself drops a copy
+// within its window of two minutes; with again set, the stream is searched from the moment
+// on at which the message may have been published first.
+func (c *Conn) once(
+	ctx context.Context, stream string, msg *nats.Msg, id string, again bool, since time.Time, send func(context.Context) error,
+) error {
 	// What the search found must still be true when the message is sent, or the stream must
 	// know the message of somebody who was faster.
 	ctx, cancel := context.WithTimeout(ctx, onceTimeout)
@@ -104,11 +130,7 @@ func (c *Conn) publishOnce(ctx context.Context, stream string, msg *nats.Msg, id
 			return err
 		}
 	}
-	// A process that was paused goes on before its timers do.
-	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
-		return context.DeadlineExceeded
-	}
-	return c.publish(ctx, msg, id)
+	return send(ctx)
 }
 
 // onceTimeout bounds a search and the publication after it, together well below the window

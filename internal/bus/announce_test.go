@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"rekey/internal/audit"
 	"rekey/internal/jobs"
 )
 
@@ -49,7 +50,7 @@ func TestAnnounce(t *testing.T) {
 			record := jobs.NewRecord(job)
 			record.State, record.Outcome, record.Detail, record.FinishedAt = jobs.StateDone, tt.outcome, "because", moment
 			for _, again := range []bool{false, true, true} {
-				if err := NewAnnouncer(r.conn, r.names).Announce(t.Context(), job, record, again); err != nil {
+				if err := NewAnnouncer(r.conn, r.names, audit.NewChain("w", time.Now())).Announce(t.Context(), job, record, again); err != nil {
 					t.Fatal(err)
 				}
 			}

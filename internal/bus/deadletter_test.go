@@ -170,7 +170,7 @@ func TestDeadJob(t *testing.T) {
 	job := newTokenJob(t, "job1", canary)
 	record := jobs.NewRecord(job)
 	record.State, record.Outcome, record.Detail = jobs.StateDone, jobs.OutcomeRefused, "forbidden: no\nrole"
-	msg, err := NewAnnouncer(nil, NewNames("rekey")).deadJob(job, record)
+	msg, err := NewAnnouncer(nil, NewNames("rekey"), nil).deadJob(job, record)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -127,14 +127,25 @@ func roundID(id string, round int) string {
 // publish stores a message and waits for the stream's acknowledgement. id, when not empty,
 // is its Nats-Msg-Id.
 func (c *Conn) publish(ctx context.Context, msg *nats.Msg, id string) error {
+	_, err := c.send(ctx, msg, id)
+	return err
+}
+
+// send is publish with the answer.
+func (c *Conn) send(ctx context.Context, msg *nats.Msg, id string) (*jetstream.PubAck, error) {
+	// A process that was paused goes on before its timers do.
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+		return nil, context.DeadlineExceeded
+	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var opts []jetstream.PublishOpt
 	if id != "" {
 		opts = append(opts, jetstream.WithMsgID(id))
 	}
-	if _, err := c.js.PublishMsg(ctx, msg, opts...); err != nil {
-		return fmt.Errorf("publishing on %s: %w", msg.Subject, err)
+	ack, err := c.js.PublishMsg(ctx, msg, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
 	}
-	return nil
+	return ack, nil
 }

@@ -58,6 +58,9 @@ func (n Names) DeadLetters() string { return n.stream("DLQ") }
 // Schedules is the bucket with the state of every schedule.
 func (n Names) Schedules() string { return n.stream("SCHEDULES") }
 
+// Audit is the bucket with the latest result of every worker's chain.
+func (n Names) Audit() string { return n.stream("AUDIT") }
+
 // Pace is the bucket with the state of every rate bucket.
 func (n Names) Pace() string { return n.stream("PACE") }
 

@@ -35,6 +35,7 @@ func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Verdict, er
 	now := time.Now()
 	first := entry.Record.AttemptCount == 0
 	entry.Record.begin(now, r.cfg.Worker, r.cfg.CallTimeout+leaseMargin)
+	entry.Record.lastAttempt().Version = r.cfg.Version
 	entry, err := r.claim(ctx, entry)
 	if err != nil {
 		return Verdict{}, err

@@ -79,8 +79,11 @@ func (f *Failure) Error() string { return fmt.Sprintf("%s: %v", f.Reason, f.Err)
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
-// Answer is what is kept of an API's answer.
+// Answer is what is kept of a call and of the API's answer.
 type Answer struct {
+	// Method and Path are what was sent, last if it took several requests; empty when nothing
+	// was. No path of the API holds a secret.
+	Method, Path string
 	// Status is the HTTP status, 0 when no answer came.
 	Status int
 	// Code is the API's errorCode, or OAuth's error; empty on success.

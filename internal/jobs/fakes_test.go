@@ -68,6 +68,13 @@ func (m *memory) failStep(n int, kind faultKind) {
 	}
 }
 
+// failNext plans one fault for the step that comes next.
+func (m *memory) failNext(kind faultKind) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failStep(len(m.steps), kind)
+}
+
 // do makes a step with its effect, unless a fault is planned for it.
 func (m *memory) do(ctx context.Context, step string, effect func() error) error {
 	if err := context.Cause(ctx); err != nil {

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -203,10 +204,9 @@ func TestIntakeOvertaken(t *testing.T) {
 					p.memory.steps = nil
 					// The other intake goes on when this one stands before its n-th step.
 					reached, resume := make(chan struct{}), make(chan struct{})
-					held := false
+					var held atomic.Bool // An intake makes two of its steps at once.
 					p.memory.before = func(at int) {
-						if at == n && !held {
-							held = true
+						if at == n && held.CompareAndSwap(false, true) {
 							close(reached)
 							<-resume
 						}

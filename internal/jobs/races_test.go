@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,10 +12,9 @@ import (
 
 // meanwhile plans what somebody else does right before the n-th step.
 func (m *memory) meanwhile(n int, act func()) {
-	done := false
+	var done atomic.Bool // Its own steps come here as well.
 	m.before = func(at int) {
-		if at == n && !done {
-			done = true // Its own steps come here as well.
+		if at == n && done.CompareAndSwap(false, true) {
 			act()
 		}
 	}
@@ -47,7 +47,7 @@ func TestRunMeetsIntake(t *testing.T) {
 						var joined Accepted
 						p.meanwhile(n, func() {
 							joined = p.accept(t, jwksEvent(t, 2))
-							p.failStep(len(p.steps), kind)
+							p.failNext(kind)
 						})
 						deliverUntilDone(t, p.runner(t, "w1"), job)
 						r := p.record(t, job.ID)
@@ -190,7 +190,7 @@ func TestIntakeOvertakenByCopy(t *testing.T) {
 						var copied Accepted
 						p.meanwhile(n, func() {
 							copied = p.accept(t, scene.copied(t, 99))
-							p.failStep(len(p.steps), kind)
+							p.failNext(kind)
 						})
 						got := scene.deliver(t, p, 0)
 						scene.check(t, p, got)

@@ -100,6 +100,9 @@ type Attempt struct {
 	StartedAt  time.Time `json:"started_at"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
 	DurationMS float64   `json:"duration_ms"`
+	Version    string    `json:"version,omitempty"` // The worker's release.
+	Method     string    `json:"method,omitempty"`  // What was sent: the HTTP method and the path below the base URL.
+	Path       string    `json:"path,omitempty"`
 	Status     int       `json:"status,omitempty"` // HTTP status; 0 when no answer came.
 	ErrorCode  string    `json:"error_code,omitempty"`
 	// Reason is "none" for an attempt that worked and empty for one that is under way.
@@ -208,6 +211,7 @@ func (r *Record) end(now time.Time, answer Answer, failure *Failure) {
 	} else {
 		r.AttemptsSpent++
 	}
+	last.Method, last.Path = answer.Method, answer.Path
 	last.Status, last.ErrorCode, last.RequestID = answer.Status, answer.Code, answer.RequestID
 	if last.MaybeEffective {
 		r.AttemptsMaybeEffective++

@@ -53,6 +53,7 @@ var errClaimRace = errors.New("the record changed before it was claimed")
 // RunnerConfig are the parts and settings of a Runner. All are required but Random.
 type RunnerConfig struct {
 	Worker      string        // Name of this worker, unique in the fleet.
+	Version     string        // Its release, for the record; empty is not recorded.
 	CallTimeout time.Duration // Longest attempt. The lease is 10 s longer.
 	Retry       RetryPolicy
 	Ledger      Ledger

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"rekey/internal/app"
+	"rekey/internal/audit"
+	"rekey/internal/bus"
+)
+
+// auditTimeout bounds the reading of all results, of which there may be a million.
+const auditTimeout = 10 * time.Minute
+
+func (c *cli) auditCommand() *cobra.Command {
+	var format, from string
+	export := c.withServer(&cobra.Command{
+		Use:   "export",
+		Short: "Write results as auditors read them",
+		Long: `Write results, the oldest first: who asked and why, by which event, policy, schedule or
+operator, what was sent and what the API said, when, and by which worker and version.
+jsonl has the results as they were announced, ocsf events of the class API Activity of the
+Open Cybersecurity Schema Framework, and csv a line for each.`,
+		Example: "  worker audit export --since 720h --format csv > results.csv\n  worker audit export --format ocsf",
+		Args:    want(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.exportResults(cmd.Context(), format, from) },
+	})
+	export.Flags().StringVar(&format, "format", "jsonl", "`FORMAT`: "+strings.Join(audit.Formats(), ", "))
+	export.Flags().StringVar(&from, "since", "", "only results since then: a `TIME` (RFC 3339) or an age like 24h (default: all)")
+	verify := c.withOutput(c.withServer(&cobra.Command{
+		Use:   "verify",
+		Short: "Find results that were changed or taken away",
+		Long: `Walk the chain in which each worker ties its results: every result holds the hash of the one
+before it, and the latest of each chain is noted apart from them. Exit code 1 when a result
+was changed, doubled, or taken out.`,
+		Example: "  worker audit verify\n  worker audit verify -o json",
+		Args:    want(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.verifyResults(cmd.Context()) },
+	}))
+	return noun("audit", "Export and verify what was done", export, verify)
+}
+
+func (c *cli) exportResults(ctx context.Context, format, from string) error {
+	begin, err := since(from, time.Now())
+	if err != nil {
+		return usage(err)
+	}
+	out := bufio.NewWriter(c.stdout)
+	exporter, err := audit.NewExporter(format, out)
+	if err != nil {
+		return usage(fmt.Errorf("--format: %w", err))
+	}
+	return c.askLong(ctx, func(ctx context.Context, client *app.Client) error {
+		_, err := client.Conn.EachResult(ctx, client.Names, begin, exporter.Write)
+		return errors.Join(err, exporter.Flush(), out.Flush())
+	})
+}
+
+// askLong is ask for what reads a whole stream.
+func (c *cli) askLong(ctx context.Context, question func(context.Context, *app.Client) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, auditTimeout, fmt.Errorf("reading took longer than %s", auditTimeout))
+	defer cancel()
+	client, err := c.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return question(ctx, client)
+}
+
+func (c *cli) verifyResults(ctx context.Context) error {
+	var report audit.Report
+	err := c.askLong(ctx, func(ctx context.Context, client *app.Client) error {
+		chains, err := bus.OpenChains(ctx, client.Conn, client.Names, 1, zap.NewNop())
+		if err != nil {
+			return err
+		}
+		heads, err := chains.Heads(ctx) // Before the results: they only grow.
+		if err != nil {
+			return err
+		}
+		verifier := audit.NewVerifier()
+		keep, err := client.Conn.EachResult(ctx, client.Names, time.Time{}, func(r audit.Result) error { verifier.Add(r); return nil })
+		report = verifier.Finish(heads, time.Now(), keep)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.printReport(report); err != nil {
+		return err
+	}
+	if len(report.Problems) > 0 {
+		return errReported
+	}
+	return nil
+}
+
+func (c *cli) printReport(report audit.Report) error {
+	return c.print(report, func(t *tabwriter.Writer) {
+		row(t, "RESULTS", "CHAINS", "UNTIED", "EXPIRED", "PROBLEMS")
+		row(t, report.Results, report.Chains, report.Untied, report.Expired, len(report.Problems))
+		for _, p := range report.Problems {
+			row(t, p.Code, p.Chain, p.N, p.Detail)
+		}
+	})
+}

@@ -1,0 +1,125 @@
+package audit_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"rekey/internal/audit"
+	"rekey/internal/jobs"
+)
+
+// result is a refused job with everything that an auditor may ask for.
+func result(t *testing.T, change func(*jobs.Record)) audit.Result {
+	t.Helper()
+	at := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
+	record := jobs.Record{
+		JobID: "j1", Kind: jobs.IDPDelete, Account: "security", Target: "federation/f/idp/i", Lane: jobs.LaneUrgent, Origin: jobs.OriginEvent,
+		Reason: "IR-4711", RequestedBy: "=cmd()", State: jobs.StateDone, Outcome: jobs.OutcomeRefused, Detail: "forbidden: HTTP 403",
+		AcceptedAt: at, FinishedAt: at.Add(2 * time.Second), EventCount: 1, AttemptCount: 1,
+		Events: []jobs.EventRef{{Source: "/siem", ID: "e1"}},
+		Attempts: []jobs.Attempt{{
+			Attempt: 1, Worker: "w1", Version: "1.2.3", Method: "DELETE", Path: "/api/x", Status: 403, ErrorCode: "FORBIDDEN", RequestID: "r1",
+		}},
+		Operations: []jobs.Operation{{At: at, Action: jobs.ActionRetry, By: "ops", Reason: "again"}},
+	}
+	if change != nil {
+		change(&record)
+	}
+	payload, err := json.Marshal(map[string]any{"specversion": "1.0", "id": "j1", "time": record.FinishedAt, "data": record})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return audit.Result{Seq: 7, At: record.FinishedAt, Subject: "rekey.v1.result.idp-delete.refused", Payload: payload, Link: `{"chain":"w1/1","n":1}`}
+}
+
+func export(t *testing.T, format string, list ...audit.Result) string {
+	t.Helper()
+	var out strings.Builder
+	exporter, err := audit.NewExporter(format, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range list {
+		if err := exporter.Write(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := exporter.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestExportCSV(t *testing.T) {
+	got := export(t, "csv", result(t, nil))
+	want := "seq,finished_at,job_id,kind,target,account,outcome,known,detail,origin,requested_by,policy,reason,event_source,event_id,events,accepted_at," +
+		"attempts,method,path,status,error_code,request_id,worker,version,operations\n" +
+		"7,2026-11-24T03:00:02Z,j1,idp.delete,federation/f/idp/i,security,refused,,forbidden: HTTP 403,event,'=cmd(),,IR-4711,/siem,e1,1," +
+		"2026-11-24T03:00:00Z,1,DELETE,/api/x,403,FORBIDDEN,r1,w1,1.2.3,2026-11-24T03:00:00Z retry by ops: again\n"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestExportJSONL(t *testing.T) {
+	r := result(t, nil)
+	want := `{"seq":7,"at":"2026-11-24T03:00:02Z","subject":"rekey.v1.result.idp-delete.refused","chain":{"chain":"w1/1","n":1},"result":` + string(r.Payload) + "}\n"
+	if diff := cmp.Diff(want, export(t, "jsonl", r)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestExportOCSF(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*jobs.Record)
+		want   map[string]any // Some of the members.
+	}{
+		{name: "refused", want: map[string]any{"type_uid": 600304.0, "status_id": 2.0, "severity_id": 4.0, "status_code": "refused", "message": "IR-4711"}},
+		{
+			name: "X.509 revoked, without a reason and an attempt",
+			change: func(r *jobs.Record) {
+				r.Kind, r.Outcome, r.Reason, r.Attempts = jobs.X509Disable, jobs.OutcomeRevoked, "", nil
+			},
+			want: map[string]any{"type_uid": 600303.0, "status_id": 1.0, "severity_id": 1.0, "message": "x509.disable of federation/f/idp/i"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got map[string]any
+			if err := json.Unmarshal([]byte(export(t, "ocsf", result(t, tt.change))), &got); err != nil {
+				t.Fatal(err)
+			}
+			for member, want := range tt.want {
+				if diff := cmp.Diff(want, got[member]); diff != "" {
+					t.Errorf("%s:\n%s", member, diff)
+				}
+			}
+			// What the class requires (OCSF 1.5).
+			for _, member := range []string{"activity_id", "actor", "api", "category_uid", "class_uid", "metadata", "severity_id", "src_endpoint", "time", "type_uid"} {
+				if got[member] == nil {
+					t.Errorf("%s is missing", member)
+				}
+			}
+		})
+	}
+}
+
+func TestExportRejects(t *testing.T) {
+	if _, err := audit.NewExporter("xml", nil); err == nil || err.Error() != "unknown format; the formats are jsonl, ocsf, csv" {
+		t.Errorf("the error is %v", err)
+	}
+	for _, format := range audit.Formats() {
+		exporter, err := audit.NewExporter(format, &strings.Builder{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := exporter.Write(audit.Result{Seq: 3, Payload: []byte("x")}); err == nil || !strings.HasPrefix(err.Error(), "decoding result 3: ") {
+			t.Errorf("%s: the error is %v", format, err)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package audit
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Result is one message of the stream of results.
+type Result struct {
+	Seq     uint64 // In the stream.
+	At      time.Time
+	Subject string
+	Payload []byte
+	Link    string // The value of Header; empty when there is none.
+}
+
+// Problem is one thing that is wrong with the stream.
+type Problem struct {
+	// Code is changed, unreadable, doubled, broken, missing or cut.
+	Code  string `json:"code"`
+	Chain string `json:"chain,omitempty"`
+	N     uint64 `json:"n,omitempty"`   // Of the link in question.
+	Seq   uint64 `json:"seq,omitempty"` // Of the message that tells.
+	// Detail tells a person.
+	Detail string `json:"detail"`
+}
+
+// Report is what Verify found.
+type Report struct {
+	Results  int       `json:"results"`
+	Chains   int       `json:"chains"`
+	Untied   int       `json:"untied"`  // Results without a link, from before there were chains or from elsewhere.
+	Expired  int       `json:"expired"` // Links whose predecessor is older than the stream keeps.
+	Problems []Problem `json:"problems"`
+}
+
+// Verifier checks the results one after the other, and then what they are as a whole.
+type Verifier struct {
+	report Report
+	chains map[string]map[uint64]tied
+}
+
+// tied is what is kept of a link while the stream is read.
+type tied struct {
+	link Link
+	seq  uint64
+}
+
+// NewVerifier returns a Verifier that has seen nothing.
+func NewVerifier() *Verifier {
+	return &Verifier{chains: map[string]map[uint64]tied{}, report: Report{Problems: []Problem{}}}
+}
+
+// Add checks one result by itself.
+func (v *Verifier) Add(r Result) {
+	v.report.Results++
+	if r.Link == "" {
+		v.report.Untied++
+		return
+	}
+	link, err := DecodeLink(r.Link)
+	if err != nil {
+		v.problem("unreadable", Link{}, r.Seq, "the link of message %d cannot be read", r.Seq)
+		return
+	}
+	if link.sum(r.Subject, r.Payload) != link.Hash {
+		v.problem("changed", link, r.Seq, "message %d is not what its worker announced", r.Seq)
+	}
+	chain := v.chains[link.Chain]
+	if chain == nil {
+		chain = map[uint64]tied{}
+		v.chains[link.Chain] = chain
+	}
+	if other, twice := chain[link.N]; twice {
+		v.problem("doubled", link, r.Seq, "message %d stands where message %d stands", r.Seq, other.seq)
+		return
+	}
+	chain[link.N] = tied{link, r.Seq}
+}
+
+// Finish checks the chains. heads are the latest link of each, kept apart; keep is how long
+// the stream keeps a result, 0 for ever.
+func (v *Verifier) Finish(heads map[string]Head, now time.Time, keep time.Duration) Report {
+	for _, name := range slices.Sorted(maps.Keys(v.chains)) {
+		v.report.Chains++
+		v.check(v.chains[name], now, keep)
+	}
+	for _, name := range slices.Sorted(maps.Keys(heads)) {
+		v.checkEnd(name, heads[name], now, keep)
+	}
+	slices.SortStableFunc(v.report.Problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Chain, b.Chain), cmp.Compare(a.N, b.N))
+	})
+	return v.report
+}
+
+// check looks for the link that each link of a chain names as the one before it.
+func (v *Verifier) check(chain map[uint64]tied, now time.Time, keep time.Duration) {
+	for _, n := range slices.Sorted(maps.Keys(chain)) {
+		at := chain[n]
+		prev := at.link.Prev
+		before, known := chain[prev.N]
+		switch {
+		case prev.N == 0:
+		case known && before.link.Hash != prev.Hash:
+			v.problem("broken", at.link, at.seq, "message %d does not follow message %d", at.seq, before.seq)
+		case known:
+		case expired(prev.At, now, keep):
+			v.report.Expired++
+		default:
+			v.problem("missing", at.link, at.seq, "before message %d stood %s, of %s", at.seq, prev.ID, prev.At.Format(time.RFC3339))
+		}
+	}
+}
+
+// checkEnd finds a chain that was cut off at its end. The head is kept with a delay, so that
+// a chain may be longer than its head says.
+func (v *Verifier) checkEnd(name string, head Head, now time.Time, keep time.Duration) {
+	at, known := v.chains[name][head.N]
+	link := Link{Chain: name, N: head.N}
+	switch {
+	case head.N == 0:
+	case known && at.link.Hash != head.Hash:
+		v.problem("broken", link, at.seq, "message %d is not the one that its worker has noted", at.seq)
+	case !known && !expired(head.At, now, keep):
+		v.problem("cut", link, 0, "%s, of %s, is not there, and the worker has noted it", head.ID, head.At.Format(time.RFC3339))
+	}
+}
+
+// expired reports whether a result that was tied then may have been dropped by its age.
+func expired(at, now time.Time, keep time.Duration) bool {
+	return keep > 0 && now.Sub(at) >= keep
+}
+
+func (v *Verifier) problem(code string, l Link, seq uint64, format string, args ...any) {
+	v.report.Problems = append(v.report.Problems, Problem{Code: code, Chain: l.Chain, N: l.N, Seq: seq, Detail: fmt.Sprintf(format, args...)})
+}

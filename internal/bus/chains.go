@@ -1,0 +1,88 @@
+package bus
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/audit"
+	"rekey/internal/kv"
+)
+
+// headEvery is how often the head of a chain is noted, when it has moved. It is not done for
+// each result, which would cost a synced write each.
+const headEvery = 10 * time.Second
+
+// headTimeout bounds the noting of a head.
+const headTimeout = 5 * time.Second
+
+// chainHead is what a key of the bucket <NAMESPACE>_AUDIT holds.
+type chainHead struct {
+	Chain string     `json:"chain"`
+	Head  audit.Head `json:"head"`
+}
+
+// Chains keeps the heads of the chains of results apart from the results themselves.
+type Chains struct {
+	bucket *kv.Bucket[chainHead]
+	log    *zap.Logger
+}
+
+// OpenChains opens the bucket of the heads and creates it when it is missing.
+func OpenChains(ctx context.Context, c *Conn, names Names, replicas int, logger *zap.Logger) (*Chains, error) {
+	bucket, err := kv.Open[chainHead](ctx, c.js, kv.Config{
+		Bucket: names.Audit(), Description: "The latest result of each worker's chain.", TTL: keepResults, Replicas: replicas,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Chains{bucket: bucket, log: logger.Named("audit")}, nil
+}
+
+// Keep notes the head of a chain whenever it has moved, until ctx ends, and then once more.
+func (c *Chains) Keep(ctx context.Context, chain *audit.Chain) error {
+	ticker := time.NewTicker(headEvery)
+	defer ticker.Stop()
+	noted := uint64(0)
+	for ended := false; !ended; {
+		select {
+		case <-ctx.Done():
+			ended = true
+		case <-ticker.C:
+		}
+		head := chain.Head()
+		if head.N == noted {
+			continue
+		}
+		if err := c.note(ctx, chainHead{Chain: chain.Name(), Head: head}); err != nil {
+			c.log.Warn("noting the head of the chain of results", zap.Error(err))
+			continue
+		}
+		noted = head.N
+	}
+	return nil
+}
+
+func (c *Chains) note(ctx context.Context, head chainHead) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), headTimeout)
+	defer cancel()
+	// A worker may be called anything; a key may not.
+	sum := sha256.Sum256([]byte(head.Chain))
+	return c.bucket.Put(ctx, hex.EncodeToString(sum[:16]), head)
+}
+
+// Heads returns the noted heads by the names of their chains.
+func (c *Chains) Heads(ctx context.Context) (map[string]audit.Head, error) {
+	all, err := c.bucket.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	heads := make(map[string]audit.Head, len(all))
+	for _, head := range all {
+		heads[head.Chain] = head.Head
+	}
+	return heads, nil
+}
