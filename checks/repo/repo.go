@@ -64,11 +64,12 @@ func Helm(ctx context.Context, args ...string) ([]byte, error) {
 	return run(ctx, root, path, args...)
 }
 
-// Worker builds the worker's binary and returns its path. The binary goes when the test ends.
+// Worker builds the worker's binary, as a release is built, and returns its path. The binary goes when the test ends.
 func Worker(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "worker")
-	if _, err := run(t.Context(), Path(t, "."), "go", "build", "-buildvcs=false", "-o", path, "./cmd/worker"); err != nil {
+	t.Setenv("CGO_ENABLED", "0")
+	if _, err := run(t.Context(), Path(t, "."), "go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/worker"); err != nil {
 		t.Fatal(err)
 	}
 	return path

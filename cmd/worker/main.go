@@ -8,6 +8,8 @@ import (
 	"os/signal"
 	"syscall"
 	_ "time/tzdata" // Schedules have time zones; an image from scratch has none.
+
+	_ "golang.org/x/crypto/x509roots/fallback" // Nor has it authorities; those of a system go before these.
 )
 
 func main() { os.Exit(run()) }

@@ -1,0 +1,249 @@
+package nats_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/checks/repo"
+)
+
+// event asks for a job that ends soon: nobody is where the worker looks for the API, and it attempts only once.
+const event = `{"kind":"x509.disable","account":"legacy","params":{"project_id":"0123456789abcdef01234567"}}`
+
+// The whole of deploy/nats, for real: three servers, a worker on them, a leaf, and what each role may and may not do.
+func TestCluster(t *testing.T) {
+	p := newPlace(t)
+	var servers []*server.Server
+	for i := range 3 {
+		servers = append(servers, p.start(t, fmt.Sprintf("nats-%d.conf", i+1)))
+	}
+	operator := p.connect(t, "OPERATOR_KEY", p.clients[:]...)
+	js, err := jetstream.New(operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := makeStreams(t, js)
+	worker := p.startWorker(t, repo.Worker(t))
+	eventually(t, "the worker to be ready", func() bool { return worker.wrote(`"msg":"ready"`) })
+	t.Run("workers use the streams of NACK without a word", func(t *testing.T) {
+		if worker.wrote("used as it stands") {
+			t.Errorf("log of the worker:\n%s", worker)
+		}
+	})
+	t.Run("every write is synced", func(t *testing.T) {
+		for _, s := range servers {
+			if !s.JetStreamConfig().SyncAlways {
+				t.Errorf("%s does not sync always", s.Name())
+			}
+		}
+	})
+	t.Run("a publisher publishes, and sees nothing", func(t *testing.T) {
+		publisher := p.connect(t, "PUBLISHER_KEY", p.clients[:]...)
+		publish(t, publisher)
+		refuses(t, publisher, "rekey.v1.job.urgent.x509-disable")
+		refuses(t, publisher, "$JS.API.STREAM.MSG.GET.REKEY_EVENTS")
+		refuses(t, publisher, "$JS.API.DIRECT.GET.KV_REKEY_LEDGER")
+		deaf(t, publisher, "rekey.v1.result.>")
+	})
+	t.Run("a reader reads results, and nothing else", func(t *testing.T) {
+		reader := p.connect(t, "READER_KEY", p.clients[:]...)
+		if got := firstResult(t, reader); got != "rekey.v1.result.x509-disable.exhausted" {
+			t.Errorf("the result is %s", got)
+		}
+		refuses(t, reader, "rekey.v1.event.incident")
+		refuses(t, reader, "$JS.API.STREAM.MSG.GET.REKEY_EVENTS")
+		deaf(t, reader, "rekey.v1.event.>")
+	})
+	t.Run("a leaf hands events over, and nothing else", func(t *testing.T) {
+		p.start(t, "leaf.conf")
+		publisher := p.connect(t, "PUBLISHER_KEY", p.leaf)
+		publish(t, publisher)
+		refuses(t, publisher, "rekey.v1.job.urgent.x509-disable")
+	})
+	t.Run("two servers of three go on", func(t *testing.T) {
+		servers[2].Shutdown()
+		publish(t, p.connect(t, "PUBLISHER_KEY", p.clients[0], p.clients[1]))
+	})
+	t.Run("workers make the streams of NACK", func(t *testing.T) {
+		worker.stop(t)
+		for name := range made {
+			eventually(t, name+" to be deleted", func() bool { return js.DeleteStream(t.Context(), name) == nil })
+		}
+		p.startWorker(t, worker.binary)
+		var own map[string]jetstream.StreamConfig
+		eventually(t, "the worker's streams", func() bool { own = configs(t.Context(), js, nackStreams(t)); return own != nil })
+		if diff := cmp.Diff(made, own); diff != "" {
+			t.Errorf("nack.yaml is not what the workers make (-nack +workers)\n%s", diff)
+		}
+	})
+}
+
+// makeStreams does what NACK would do, and returns what the servers made of it.
+func makeStreams(t *testing.T, js jetstream.JetStream) map[string]jetstream.StreamConfig {
+	t.Helper()
+	want := nackStreams(t)
+	for _, stream := range want {
+		var err error
+		eventually(t, "stream "+stream.Name, func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			_, err = js.CreateOrUpdateStream(ctx, stream)
+			return err == nil
+		})
+	}
+	return configs(t.Context(), js, want)
+}
+
+// publish publishes an event and waits until the stream has it.
+func publish(t *testing.T, conn *nats.Conn) {
+	t.Helper()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the event to be taken", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		ack, err := js.Publish(ctx, "rekey.v1.event.incident", []byte(event))
+		if err == nil && ack.Stream != "REKEY_EVENTS" {
+			t.Errorf("the event is in %s", ack.Stream)
+		}
+		return err == nil
+	})
+}
+
+// refuses makes sure that the server does not take a message.
+func refuses(t *testing.T, conn *nats.Conn, subject string) {
+	t.Helper()
+	denied := violations(conn)
+	if answer, err := conn.Request(subject, []byte(event), 500*time.Millisecond); err == nil {
+		t.Errorf("%s was answered: %s", subject, answer.Data)
+	}
+	wantViolation(t, denied, subject)
+}
+
+// deaf makes sure that the server refuses a subscription.
+func deaf(t *testing.T, conn *nats.Conn, subject string) {
+	t.Helper()
+	denied := violations(conn)
+	if _, err := conn.SubscribeSync(subject); err != nil {
+		t.Fatal(err)
+	}
+	wantViolation(t, denied, subject)
+}
+
+// violations are what the server says of a connection from now on.
+func violations(conn *nats.Conn) <-chan error {
+	denied := make(chan error, 1)
+	conn.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		select {
+		case denied <- err:
+		default:
+		}
+	})
+	return denied
+}
+
+func wantViolation(t *testing.T, denied <-chan error, subject string) {
+	t.Helper()
+	select {
+	case err := <-denied:
+		if text := strings.ToLower(err.Error()); !strings.Contains(text, "permissions violation") || !strings.Contains(text, strings.ToLower(subject)) {
+			t.Errorf("%s: %v", subject, err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Errorf("%s was not refused", subject)
+	}
+}
+
+// firstResult is the subject of the first result.
+func firstResult(t *testing.T, conn *nats.Conn) string {
+	t.Helper()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := js.OrderedConsumer(t.Context(), "REKEY_RESULTS", jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	message, err := consumer.Next(jetstream.FetchMaxWait(60 * time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return message.Subject()
+}
+
+// process is a worker that runs, and its log.
+type process struct {
+	binary string
+	cmd    *exec.Cmd
+	mu     sync.Mutex // Guards log.
+	log    bytes.Buffer
+}
+
+func (p place) startWorker(t *testing.T, binary string) *process {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "worker.yaml")
+	text := fmt.Sprintf("nats:\n  url: tls://%s\n  replicas: 3\n  nkey_file: %s\n  tls: {ca_file: %s}\nhttp: {listen: \"\"}\n"+
+		"atlas: {base_url: http://127.0.0.1:9, accounts: [{name: legacy, public_key: abcdefgh, private_key_env: REKEY_KEY}]}\nretry: {max_attempts: 1}\n",
+		strings.Join(p.clients[:], ",tls://"), filepath.Join(p.dir, "WORKER_KEY.nk"), filepath.Join(p.dir, "ca.crt"))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := &process{binary: binary, cmd: exec.CommandContext(context.WithoutCancel(t.Context()), binary, "run", "-c", config)}
+	w.cmd.Stderr, w.cmd.Env = w, append(os.Environ(), "REKEY_KEY=0a1b2c")
+	if err := w.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		w.stop(t)
+		if t.Failed() {
+			t.Logf("log of the worker:\n%s", w)
+		}
+	})
+	return w
+}
+
+// stop ends the worker as an operator would; a second time it does nothing.
+func (w *process) stop(t *testing.T) {
+	t.Helper()
+	if w.cmd.ProcessState != nil {
+		return
+	}
+	if err := w.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.cmd.Wait(); err != nil {
+		t.Errorf("the worker: %v", err)
+	}
+}
+
+// Write takes what the worker writes.
+func (w *process) Write(text []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(text)
+}
+
+// String is the log so far.
+func (w *process) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.String()
+}
+
+func (w *process) wrote(text string) bool { return strings.Contains(w.String(), text) }
