@@ -59,7 +59,7 @@ log names the keys that need a restart. A file with mistakes leaves everything a
 			if err != nil {
 				return err
 			}
-			return c.runWorker(cmd.Context(), cfg)
+			return c.withMemoryLimit(cmd.Context(), func() error { return c.runWorker(cmd.Context(), cfg) })
 		},
 	})
 }

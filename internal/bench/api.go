@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ type api struct {
 	mu    sync.Mutex // Guards all below.
 	delay time.Duration
 	gate  chan struct{} // Closed when held calls may be answered; nil when none are held.
+	later time.Duration // Calls are refused and may come again after it; zero: they are accepted.
 	calls map[string]time.Time
 	count int
 }
@@ -48,7 +50,12 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(`{"access_token":"bench","token_type":"Bearer","expires_in":3600}`))
 		return
 	}
-	delay, gate := a.called(r.URL.Path, time.Now())
+	delay, gate, later := a.called(r.URL.Path, time.Now())
+	if later > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(later.Seconds())))
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	if gate != nil {
 		select {
 		case <-gate:
@@ -63,14 +70,21 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-func (a *api) called(path string, at time.Time) (time.Duration, <-chan struct{}) {
+func (a *api) called(path string, at time.Time) (delay time.Duration, gate <-chan struct{}, later time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.count++
 	if _, twice := a.calls[path]; !twice {
 		a.calls[path] = at
 	}
-	return a.delay, a.gate
+	return a.delay, a.gate, a.later
+}
+
+// refuse answers all calls from now on with 503 and Retry-After.
+func (a *api) refuse(later time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.later = later
 }
 
 // hold keeps all calls from now on without an answer until release.

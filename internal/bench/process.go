@@ -123,13 +123,16 @@ func (p *process) ready(ctx context.Context) bool {
 }
 
 // rss is the memory of the process in bytes, or 0 where the system does not tell.
-func (p *process) rss() int64 {
+func (p *process) rss() int64 { return p.status("VmRSS") }
+
+// status is a figure of the process in bytes, or 0 where the system does not tell.
+func (p *process) status(name string) int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, name+":"); ok {
 			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
 			if err == nil {
 				return kib << 10

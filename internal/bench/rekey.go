@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -112,11 +113,12 @@ func (p *process) takenIn(ctx context.Context) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
+		// A worker that has just begun may not have its consumers yet.
 		cons, err := p.js.Consumer(ctx, "REKEY-BENCH_EVENTS", "intake")
-		if err != nil {
+		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 			return err
 		}
-		if info := cons.CachedInfo(); info.NumPending == 0 && info.NumAckPending == 0 {
+		if err == nil && cons.CachedInfo().NumPending == 0 && cons.CachedInfo().NumAckPending == 0 {
 			return nil
 		}
 		select {
