@@ -49,11 +49,16 @@ func (l *Ledger) Indexer(log *zap.Logger) *Indexer {
 
 // Run keeps the index behind the ledger until ctx ends.
 func (i *Indexer) Run(ctx context.Context) error {
+	failing := false
 	for {
 		err := i.advance(ctx)
-		if err != nil && !errors.Is(err, jobs.ErrConflict) && ctx.Err() == nil {
-			i.log.Warn("the index of the ledger is not up to date; lists take longer", zap.Error(err))
+		if errors.Is(err, jobs.ErrConflict) { // Another worker was faster.
+			err = nil
 		}
+		if err != nil && !failing && ctx.Err() == nil { // Once: a full store stays full for a while.
+			i.log.Warn("the index of the ledger falls behind; lists take longer", zap.Error(err))
+		}
+		failing = err != nil
 		// Workers that were started together look one after the other.
 		if wait(ctx, i.every/2+rand.N(i.every)) != nil { //nolint:gosec // Jitter needs no secrecy.
 			return nil //nolint:nilerr // The end of ctx is how it ends.
