@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -197,5 +198,29 @@ func TestNanosSortLikeTime(t *testing.T) {
 		} else {
 			last = n
 		}
+	}
+}
+
+// Whatever part of a target is asked for, the target has its marks: else it would be missed.
+func TestMarksOfAPartAreMarksOfTheWhole(t *testing.T) {
+	t.Parallel()
+	const id = "0123456789abcdef01234567"
+	for _, target := range []string{
+		"project/" + id, "federation/" + id + "/idp/" + id, "file:/run/" + id + "89ab/token", "sha256:0123456789ab",
+		"file:/sha256:0123456789abcdef/x", "sha256:sha256:0123456789abcd",
+	} {
+		whole := marks(target)
+		for from := range target {
+			for to := from; to <= len(target); to++ {
+				for _, mark := range marks(target[from:to]) {
+					if !slices.Contains(whole, mark) {
+						t.Errorf("%s has not the marks of its part %s", target, target[from:to])
+					}
+				}
+			}
+		}
+	}
+	if len(marks("project/"+id)) == 0 || len(marks("sha256:0123456789ab")) == 0 {
+		t.Error("an id and a fingerprint have no marks")
 	}
 }
