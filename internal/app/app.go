@@ -170,6 +170,11 @@ func (w *worker) startAtlas() error {
 	w.pace = bus.NewPace(w.conn, w.names, w.Config.NATS.Replicas)
 	cfg := atlasConfig(w.Config, w.LookupEnv)
 	cfg.Version, cfg.Recorder, cfg.Logger, cfg.Pace = w.Version, w.metrics, w.Logger, w.pace
+	cfg.TokenFiles = func(path string) error { return mayRead(w.running.Load(), path) }
+	var err error
+	if cfg.Stores, err = secretStores(w.Config.Vault, w.LookupEnv); err != nil {
+		return err
+	}
 	client, err := atlas.New(cfg)
 	if err != nil {
 		return err

@@ -20,7 +20,10 @@ const maxTokenFile = 16 << 10
 // basic revokes a bearer token (RFC 7009 section 2.1) with the id and secret of the account
 // that it belongs to.
 func (k *call) basic(ctx context.Context) (exchange, *jobs.Failure) {
-	token, err := k.tokenToRevoke()
+	token, err := k.tokenToRevoke(ctx)
+	if forbidden, ok := errors.AsType[*notAllowedError](err); ok {
+		return exchange{}, &jobs.Failure{Reason: jobs.ReasonForbidden, Err: forbidden}
+	}
 	if err != nil {
 		return exchange{}, misconfigured(err)
 	}
@@ -39,18 +42,26 @@ func (k *call) basic(ctx context.Context) (exchange, *jobs.Failure) {
 	return k.exchange(ctx, req), nil
 }
 
-// tokenToRevoke returns the token of the job, from its parameter or from a file that is read now.
-func (k *call) tokenToRevoke() (secret.Value, error) {
+// tokenToRevoke returns the token of the job: from its parameter, or from a file or a store that
+// is read now.
+func (k *call) tokenToRevoke(ctx context.Context) (secret.Value, error) {
 	if err := k.job.Params.NotOpened(jobs.ParamToken); err != nil {
 		return secret.Value{}, err
 	}
 	token := k.job.Params.Secret(jobs.ParamToken)
 	if path := k.job.Params.Get(jobs.ParamTokenFile); path != "" {
-		text, err := readTokenFile(path)
+		text, err := k.client.readTokenFile(path)
 		if err != nil {
 			return secret.Value{}, fmt.Errorf("reading the token from file %s: %w", path, err)
 		}
 		token = secret.New(text)
+	}
+	if ref := k.job.Params.Get(jobs.ParamTokenRef); ref != "" {
+		stored, err := k.client.readReference(ctx, ref)
+		if err != nil {
+			return secret.Value{}, err
+		}
+		token = stored
 	}
 	if token.IsZero() {
 		return secret.Value{}, errors.New("the job holds no token")
@@ -61,7 +72,11 @@ func (k *call) tokenToRevoke() (secret.Value, error) {
 
 // readTokenFile returns what is in the file, without the white space around it. Its errors
 // name neither the path, which the caller does, nor anything that was found.
-func readTokenFile(path string) (text string, err error) {
+func (c *Client) readTokenFile(path string) (text string, err error) {
+	path, err = c.resolve(path)
+	if err != nil {
+		return "", withoutPath(err)
+	}
 	// Opening a named pipe would wait for somebody to write, beyond the reach of any context.
 	if info, err := os.Stat(path); err != nil {
 		return "", withoutPath(err)

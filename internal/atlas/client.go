@@ -79,6 +79,11 @@ type Config struct {
 	LookupEnv func(string) (string, bool)
 	// MaxRetryAfter is the longest Retry-After that is believed. Zero means DefaultMaxRetryAfter.
 	MaxRetryAfter time.Duration
+	// TokenFiles says, as an error, that token_file may not name a path, which is free of symbolic
+	// links. Nil allows all.
+	TokenFiles func(path string) error
+	// Stores are where token_ref may lead, by the scheme of the reference. Nil: nowhere.
+	Stores map[string]SecretStore
 	// Concurrency is how many jobs are attempted at once; that many idle connections are kept.
 	// Zero means DefaultConcurrency.
 	Concurrency int
@@ -131,6 +136,8 @@ type Client struct {
 	operations map[jobs.Kind]operation
 	roster     atomic.Pointer[roster] // Who may call. SetAccounts changes it.
 	rules      map[endpointSet]setRule
+	tokenFiles func(path string) error
+	stores     map[string]SecretStore
 	pacer      *pacer
 	recorder   Recorder
 	log        *zap.Logger
@@ -165,6 +172,8 @@ func New(cfg Config) (*Client, error) {
 		userAgent:  "rekey/" + cfg.Version,
 		transport:  transport,
 		lookupEnv:  cfg.LookupEnv,
+		tokenFiles: cfg.TokenFiles,
+		stores:     cfg.Stores,
 		operations: newOperations(cfg.X509API),
 		recorder:   cfg.Recorder,
 		log:        cfg.Logger.Named("atlas"),

@@ -61,7 +61,7 @@ func TestDecodeJobRejects(t *testing.T) {
 		{"unknown kind", job("token.revoke", canary), "unknown kind"},
 		{"unknown lane", job("urgent", canary), "unknown lane"},
 		{"unknown parameter", job(`"token":`, `"tokn":`), "params.tokn: unknown parameter"},
-		{"missing parameter", job(`"token":"`+canary+`"`, ""), "exactly one of token, token_file, token_sealed"},
+		{"missing parameter", job(`"token":"`+canary+`"`, ""), "exactly one of token, token_file, token_sealed, token_ref"},
 		{"malformed parameter", job(canary, canary+" x"), "must not contain spaces"},
 		{"number for a token", job(`"`+canary+`"`, "1234567890"), "params has the wrong type"},
 		{"text for a time", job("2026-01-01T00:00:00Z", canary), "it is no JSON of a job"},

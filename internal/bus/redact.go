@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"rekey/internal/jobs"
 	"rekey/internal/secret"
 )
 
@@ -113,9 +114,10 @@ func isMark(value string) bool {
 	return placeholder.MatchString(value) || strings.HasPrefix(value, strings.TrimSuffix(redactedText, "]"))
 }
 
-// isFile reports whether a member names a file that holds a credential.
+// isFile reports whether a member names a file, or an entry of a store, that holds a credential.
 func isFile(name, value string) bool {
-	return strings.HasSuffix(strings.ToLower(name), "_file") && filepath.IsAbs(value)
+	name = strings.ToLower(name)
+	return strings.HasSuffix(name, "_file") && filepath.IsAbs(value) || strings.HasSuffix(name, "_ref") && jobs.IsReference(value)
 }
 
 // spread takes out what has the look of a credential, and what was found elsewhere.

@@ -23,6 +23,8 @@ func (c *checker) check() {
 	c.nats()
 	c.atlas()
 	c.intake()
+	c.tokenFiles()
+	c.vault()
 	c.policies()
 	c.rateLimits()
 	c.limits()

@@ -18,6 +18,7 @@ type Config struct {
 	Atlas     Atlas      `yaml:"atlas"`
 	Intake    Intake     `yaml:"intake"`
 	Seal      Seal       `yaml:"seal"`
+	Vault     Vault      `yaml:"vault"`
 	Policies  Policies   `yaml:"policies"` // Default none.
 	Worker    Worker     `yaml:"worker"`
 	Retry     Retry      `yaml:"retry"`
@@ -243,6 +244,7 @@ func Default() *Config {
 			RateLimits: RateLimits{Read: ReadAuto, UrgentShare: 20},
 		},
 		Intake: defaultIntake(),
+		Vault:  Vault{Mount: "secret", Timeout: 10 * time.Second},
 		Worker: Worker{Concurrency: 16, DrainTimeout: 30 * time.Second},
 		Retry: Retry{
 			Base: time.Second, Cap: 5 * time.Minute, MaxAttempts: 12, MaxAge: 24 * time.Hour,
@@ -269,6 +271,7 @@ func (c *Config) fillEmpty() {
 	c.Intake.Plaintext = cmp.Or(c.Intake.Plaintext, d.Intake.Plaintext)
 	c.Intake.Unmatched = cmp.Or(c.Intake.Unmatched, d.Intake.Unmatched)
 	c.Atlas.RateLimits.Read = cmp.Or(c.Atlas.RateLimits.Read, d.Atlas.RateLimits.Read)
+	c.Vault.Mount = cmp.Or(c.Vault.Mount, d.Vault.Mount)
 	c.Log.Level = cmp.Or(c.Log.Level, d.Log.Level)
 	c.Log.Format = cmp.Or(c.Log.Format, d.Log.Format)
 	var defaults Schedule

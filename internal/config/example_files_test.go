@@ -39,7 +39,7 @@ func uncommented(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := regexp.MustCompile(`(?m)^ {0,2}(accounts|schedules|policies|keys): \[\]\n`).ReplaceAllString(string(data), "")
+	text := regexp.MustCompile(`(?m)^ {0,2}(accounts|token_files|paths|schedules|policies|keys): \[\]\n`).ReplaceAllString(string(data), "")
 	setting := regexp.MustCompile(`(?m)^( *)#((?: {2,})?(?:- )?[a-z0-9_]+:(?: |$)| {2,}#)`)
 	for before := ""; before != text; {
 		before = text
@@ -103,6 +103,7 @@ func TestWorkerYAMLExamplesAreValid(t *testing.T) {
 		text = regexp.MustCompile(`(?m)^ *`+key+`:.*\n`).ReplaceAllString(text, "")
 	}
 	text = strings.Replace(text, `url: ""`, "url: nats://a.example.com:4222", 1)
+	text = strings.Replace(text, `address: ""`, "address: https://vault.example.com:8200", 1)
 	if _, err := Parse("worker.yaml", []byte(text)); err != nil {
 		t.Error(err)
 	}

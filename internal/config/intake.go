@@ -12,6 +12,9 @@ type Intake struct {
 	// Plaintext is what becomes of secrets that stand in an event in the clear: seal (default and
 	// empty), refuse or allow.
 	Plaintext jobs.Plaintext `yaml:"plaintext"`
+	// TokenFiles are the folders (or files) that token_file may name, as absolute paths. Default and
+	// empty: any file but the worker's own secrets and store.
+	TokenFiles []string `yaml:"token_files"`
 	// Unmatched is what becomes of an event that is no direct request and that no policy matches: keep
 	// (default and empty: it stays in the stream of events, and is counted) or dead_letter.
 	Unmatched string `yaml:"unmatched"`

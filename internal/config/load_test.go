@@ -93,6 +93,7 @@ atlas:
     federation_org: {scope: account}
     x509_project: {capacity: 20, refill: 1, every: 20ms, scope: project}
 seal: {keys: [{seed_file: /run/seal}, {seed_env: OLD}]}
+vault: {address: "https://vault:8200", token_env: VT, namespace: ns, mount: kv, ca_file: vca.pem, timeout: 3s, paths: [a/b]}
 intake:
   plaintext: refuse
   unmatched: dead_letter
@@ -173,6 +174,10 @@ func wantEverything() *config.Config {
 			},
 		},
 		Seal: config.Seal{Keys: []config.SealKey{{Seed: secret.Ref{File: "/run/seal"}}, {Seed: secret.Ref{Env: "OLD"}}}},
+		Vault: config.Vault{
+			Address: "https://vault:8200", Token: secret.Ref{Env: "VT"}, Namespace: "ns", Mount: "kv", CAFile: "vca.pem",
+			Timeout: 3 * time.Second, Paths: []string{"a/b"},
+		},
 		Intake: config.Intake{
 			Plaintext: jobs.PlaintextRefuse, Unmatched: config.UnmatchedDeadLetter, MaxEventAge: 24 * time.Hour, MaxClockSkew: time.Minute,
 			Limits: jobs.Limits{

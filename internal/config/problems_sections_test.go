@@ -228,7 +228,7 @@ func TestScheduledJobProblems(t *testing.T) {
 		{name: "misspelt token file", job: "kind: token.revoke, account: a, params: {tokenfile: /t}", want: "params.tokenfile: unknown parameter; did you mean token_file?"},
 		{name: "other param", job: "kind: x509.disable, account: a, params: {project_id: 0123456789abcdef01234567, zzz: x}", want: "params.zzz: unknown parameter; x509.disable takes project_id"},
 		{name: "inline token", job: "kind: token.revoke, account: a, params: {token: " + canary + "}", want: "params.token: secrets are never written here: use token_file"},
-		{name: "no token", job: "kind: token.revoke, account: a, params: {}", want: "params: token.revoke needs exactly one of token, token_file, token_sealed"},
+		{name: "no token", job: "kind: token.revoke, account: a, params: {}", want: "params: token.revoke needs exactly one of token, token_file, token_sealed, token_ref"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -262,6 +262,23 @@ func TestSealProblems(t *testing.T) {
 		}},
 		{name: "seed as file", text: "seal: {keys: [{seed_file: SX" + strings.Repeat("A", 56) + "}]}\n", want: []string{
 			"1: seal.keys[0].seed_file: looks like the secret itself: it must be the path of a file that holds it",
+		}},
+	})
+}
+
+func TestStoreProblems(t *testing.T) {
+	runProblemTests(t, []problemTest{
+		{name: "no token", text: "vault: {address: 'https://v'}\n", want: []string{"1: vault.address: needs token_file or token_env as well"}},
+		{name: "no address", text: "vault: {token_file: /t}\n", want: []string{"1: vault.token_file: needs vault.address as well"}},
+		{name: "no TLS", text: "vault: {address: 'http://v', token_file: /t}\n", want: []string{
+			"1: vault.address: must begin with https://; http:// is for 127.0.0.1, ::1 and localhost only",
+		}},
+		{name: "a password", text: "vault: {address: 'https://u:" + canary + "@v', token_file: /t}\n", want: []string{
+			"1: vault.address: must be a URL such as https://vault.example.com:8200",
+		}},
+		{name: "timeout", text: "vault: {timeout: 1h}\n", want: []string{"1: vault.timeout: must be from 100ms to 1m, not 1h"}},
+		{name: "token files", text: "intake: {token_files: [/run/a, run/b, /run/../etc]}\n", want: []string{
+			"1: intake.token_files[1]: must be an absolute path", "1: intake.token_files[2]: must be an absolute path",
 		}},
 	})
 }

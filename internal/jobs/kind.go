@@ -25,6 +25,7 @@ const (
 	ParamToken              = "token"
 	ParamTokenFile          = "token_file"
 	ParamTokenSealed        = "token_sealed"
+	ParamTokenRef           = "token_ref"
 	ParamFederationID       = "federation_id"
 	ParamIdentityProviderID = "identity_provider_id"
 	ParamProjectID          = "project_id"
@@ -58,7 +59,9 @@ func (k Kind) ParamNames() []string {
 }
 
 // tokenParams are the ways to hand a token over. Exactly one is used.
-func tokenParams() []string { return []string{ParamToken, ParamTokenFile, ParamTokenSealed} }
+func tokenParams() []string {
+	return []string{ParamToken, ParamTokenFile, ParamTokenSealed, ParamTokenRef}
+}
 
 // idParams are the parameters of the kinds whose target is named by ids. All are required.
 var idParams = map[Kind][]string{
@@ -78,6 +81,9 @@ func Target(kind Kind, p Params) string {
 	case TokenRevoke:
 		if file := p.Get(ParamTokenFile); file != "" {
 			return "file:" + file
+		}
+		if ref := p.Get(ParamTokenRef); ref != "" {
+			return ref
 		}
 		return p.shownSecret(ParamToken)
 	case JWKSRevoke, IDPDelete:

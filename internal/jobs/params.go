@@ -117,6 +117,10 @@ func checkParam(name, value string) string {
 	switch name {
 	case ParamTokenSealed:
 		return checkSealed(value)
+	case ParamTokenRef:
+		if !IsReference(value) {
+			return "must name a secret in a store, as in vault:PATH#FIELD"
+		}
 	case ParamToken:
 		if IsSealed(value) {
 			return checkSealed(value)
@@ -139,6 +143,12 @@ func checkParam(name, value string) string {
 	}
 	return ""
 }
+
+// reference is how a secret in a store is named.
+var reference = regexp.MustCompile(`^vault:[A-Za-z0-9_-][A-Za-z0-9_. -]*(/[A-Za-z0-9_-][A-Za-z0-9_. -]*)*#[A-Za-z0-9_.-]{1,128}$`)
+
+// IsReference reports whether a text names a secret in a store, and is none itself: vault:PATH#FIELD.
+func IsReference(text string) bool { return len(text) <= 1024 && reference.MatchString(text) }
 
 // checkToken says what is wrong with a token, or nothing.
 func checkToken(value string) string {

@@ -81,7 +81,7 @@ func mistakes() []mistake {
 		badID    = ": must be 24 lower-case hexadecimal digits"
 		badToken = "params.token: must not contain spaces or control characters"
 		badFile  = "params.token_file: must be an absolute path on the worker"
-		oneToken = "params: token.revoke needs exactly one of token, token_file, token_sealed"
+		oneToken = "params: token.revoke needs exactly one of token, token_file, token_sealed, token_ref"
 	)
 	token := func(v any) map[string]any { return map[string]any{"token": v} }
 	file := func(v any) map[string]any { return map[string]any{"token_file": v} }
@@ -154,7 +154,7 @@ func mistakes() []mistake {
 		},
 		{
 			name: "token as a name", kind: TokenRevoke, raw: map[string]any{"token": "x", strings.Repeat(canary, 2): ""},
-			want: "params.(a name of 64 bytes): unknown parameter; token.revoke takes token, token_file, token_sealed",
+			want: "params.(a name of 64 bytes): unknown parameter; token.revoke takes token, token_file, token_sealed, token_ref",
 		},
 		{
 			name: "name with a newline", kind: X509Disable, raw: map[string]any{"project_id": idA, "a\nb": ""},

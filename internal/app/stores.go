@@ -1,0 +1,22 @@
+package app
+
+import (
+	"rekey/internal/atlas"
+	"rekey/internal/config"
+	"rekey/internal/vault"
+)
+
+// secretStores are where token_ref may lead.
+func secretStores(c config.Vault, env lookup) (map[string]atlas.SecretStore, error) {
+	if c.Address == "" {
+		return nil, nil //nolint:nilnil // No store is configured.
+	}
+	client, err := vault.New(vault.Config{
+		Address: c.Address, Token: c.Token, Namespace: c.Namespace, Mount: c.Mount, CAFile: c.CAFile,
+		Timeout: c.Timeout, Paths: c.Paths, LookupEnv: env,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]atlas.SecretStore{vault.Scheme: client}, nil
+}

@@ -1,0 +1,59 @@
+package atlas
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"rekey/internal/secret"
+)
+
+// SecretStore is where secrets are kept. Read returns the one that a reference names, without its
+// scheme. An error that has the method Forbidden says that the configuration does not allow it.
+type SecretStore interface {
+	Read(ctx context.Context, ref string) (secret.Value, error)
+}
+
+// notAllowedError says that the configuration does not allow a job to read what it names.
+// Another attempt cannot help.
+type notAllowedError struct{ err error }
+
+// Error names what may not be read.
+func (e *notAllowedError) Error() string { return e.err.Error() }
+
+// Unwrap returns why.
+func (e *notAllowedError) Unwrap() error { return e.err }
+
+// resolve returns the path without symbolic links, if a job may read there.
+func (c *Client) resolve(path string) (string, error) {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil || c.tokenFiles == nil {
+		return path, err
+	}
+	if err := c.tokenFiles(path); err != nil {
+		return "", &notAllowedError{err}
+	}
+	return path, nil
+}
+
+// readReference returns the token that stands in a secret store.
+func (c *Client) readReference(ctx context.Context, ref string) (secret.Value, error) {
+	scheme, rest, _ := strings.Cut(ref, ":")
+	store, ok := c.stores[scheme]
+	if !ok {
+		return secret.Value{}, fmt.Errorf("params.token_ref: no store for %s: is configured", scheme)
+	}
+	value, err := store.Read(ctx, rest)
+	if forbidden, ok := err.(interface{ Forbidden() bool }); ok && forbidden.Forbidden() {
+		return secret.Value{}, &notAllowedError{fmt.Errorf("params.token_ref: %w", err)}
+	}
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("params.token_ref: %w", err)
+	}
+	text := strings.TrimSpace(value.Reveal())
+	if !isToken(text) {
+		return secret.Value{}, fmt.Errorf("params.token_ref: %s does not hold one token and nothing else", ref)
+	}
+	return secret.New(text), nil
+}

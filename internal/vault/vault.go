@@ -1,0 +1,140 @@
+// Package vault reads secrets from the KV secrets engine, version 2, of HashiCorp Vault (and of
+// OpenBao, which has the same API).
+package vault
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"rekey/internal/secret"
+)
+
+// Scheme begins the references that belong here: vault:PATH#FIELD.
+const Scheme = "vault"
+
+// Defaults of Config.
+const (
+	DefaultMount   = "secret"
+	DefaultTimeout = 10 * time.Second
+)
+
+// Config says where Vault is and who asks.
+type Config struct {
+	// Address is the server's URL. Required.
+	Address string
+	// Token is where the token is; it is read anew for every request, as an agent renews it.
+	Token secret.Ref
+	// Namespace is that of Vault Enterprise. Empty: none.
+	Namespace string
+	// Mount is where the KV engine is mounted. Empty means DefaultMount.
+	Mount string
+	// CAFile is a PEM file with the authorities that may sign the server's certificate. Empty: those of the system.
+	CAFile string
+	// Timeout bounds one request. Zero means DefaultTimeout.
+	Timeout time.Duration
+	// Paths are the paths below the mount that may be read, each with all that is below it. Empty: all
+	// that the token may read.
+	Paths []string
+	// LookupEnv finds a token that is in an environment variable.
+	LookupEnv func(string) (string, bool)
+}
+
+// Client reads secrets. It may be used by several goroutines at once.
+type Client struct {
+	cfg  Config
+	base *api.Client
+}
+
+// New returns a client. It makes no request and reads no token.
+func New(cfg Config) (*Client, error) {
+	cfg.Mount, cfg.Timeout = cmp.Or(cfg.Mount, DefaultMount), cmp.Or(cfg.Timeout, DefaultTimeout)
+	if cfg.Address == "" || cfg.Token.IsZero() {
+		return nil, errors.New("vault: address and token are required")
+	}
+	// No retries of its own: the job is attempted again.
+	settings := &api.Config{Address: cfg.Address, Timeout: cfg.Timeout, HttpClient: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}} //nolint:errcheck,forcetypeassert // The default transport is one.
+	if err := settings.ConfigureTLS(&api.TLSConfig{CACert: cfg.CAFile}); err != nil {
+		return nil, fmt.Errorf("vault: reading the certificates: %w", err)
+	}
+	base, err := api.NewClient(settings)
+	if err != nil {
+		return nil, fmt.Errorf("vault: %w", err)
+	}
+	// The library takes both from the environment of the process; ours come from the configuration.
+	base.ClearToken()
+	base.ClearNamespace()
+	if cfg.Namespace != "" {
+		base.SetNamespace(cfg.Namespace)
+	}
+	return &Client{cfg: cfg, base: base}, nil
+}
+
+// ForbiddenError says that a reference may not be read, whatever Vault thinks of it.
+type ForbiddenError struct{ Path string }
+
+// Forbidden says that another attempt cannot help.
+func (e *ForbiddenError) Forbidden() bool { return true }
+
+// Error names the path.
+func (e *ForbiddenError) Error() string {
+	return fmt.Sprintf("%s is not below one of vault.paths", e.Path)
+}
+
+// Read returns the secret that a reference names: PATH#FIELD, without the scheme. The error is a
+// *ForbiddenError when the configuration does not allow it. No error holds a secret.
+func (c *Client) Read(ctx context.Context, ref string) (secret.Value, error) {
+	path, field, _ := strings.Cut(ref, "#")
+	if !c.allowed(path) {
+		return secret.Value{}, &ForbiddenError{Path: path}
+	}
+	token, err := c.cfg.Token.Read(c.cfg.LookupEnv)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("vault.token: %w", err)
+	}
+	asking, err := c.base.CloneWithHeaders()
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("asking Vault: %w", err)
+	}
+	asking.SetToken(token.Reveal())
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	found, err := asking.KVv2(c.cfg.Mount).Get(ctx, path)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("asking Vault for %s: %w", path, plain(err))
+	}
+	value, ok := found.Data[field].(string)
+	if !ok || value == "" {
+		return secret.Value{}, fmt.Errorf("what Vault has at %s has no text in the field %s", path, field)
+	}
+	return secret.New(value), nil
+}
+
+// allowed reports whether a path is one of the configured ones, or below one.
+func (c *Client) allowed(path string) bool {
+	return len(c.cfg.Paths) == 0 || slices.ContainsFunc(c.cfg.Paths, func(root string) bool {
+		root = strings.Trim(root, "/")
+		return path == root || strings.HasPrefix(path, root+"/")
+	})
+}
+
+// plain is an error of the library in one line, without the body of an answer that is not Vault's.
+func plain(err error) error {
+	answer, ok := errors.AsType[*api.ResponseError](err)
+	switch {
+	case ok && answer.RawError:
+		return fmt.Errorf("HTTP %d, with an answer that is not Vault's", answer.StatusCode)
+	case ok:
+		return fmt.Errorf("HTTP %d: %s", answer.StatusCode, strings.Join(answer.Errors, "; "))
+	case errors.Is(err, api.ErrSecretNotFound):
+		return errors.New("there is nothing")
+	}
+	return err
+}
