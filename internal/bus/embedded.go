@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -41,6 +42,7 @@ const defaultMaxPayload = 8 << 20
 // disk before it is acknowledged.
 type Embedded struct {
 	server *server.Server
+	store  *os.File // Holds the lock on the store.
 	token  secret.Value
 }
 
@@ -50,6 +52,19 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 	if err != nil {
 		return nil, err
 	}
+	store, err := lockStore(cfg.StoreDir)
+	if err != nil {
+		return nil, err
+	}
+	srv, err := cfg.start(opts)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return &Embedded{server: srv, store: store, token: cfg.Token}, nil
+}
+
+// start returns when the server takes connections.
+func (cfg EmbeddedConfig) start(opts *server.Options) (*server.Server, error) {
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("creating the embedded NATS server: %w", err)
@@ -62,7 +77,7 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 		srv.WaitForShutdown()
 		return nil, log.explain(fmt.Errorf("starting the embedded NATS server on %q with store %s", cfg.Listen, cfg.StoreDir))
 	}
-	return &Embedded{server: srv, token: cfg.Token}, nil
+	return srv, nil
 }
 
 func (cfg EmbeddedConfig) options() (*server.Options, error) {
@@ -135,6 +150,7 @@ func (e *Embedded) URL() string {
 func (e *Embedded) Stop() {
 	e.server.Shutdown()
 	e.server.WaitForShutdown()
+	_ = e.store.Close() // Nothing was written to it, and a second Stop finds it closed.
 }
 
 // serverLog hands the server's log lines to zap. Its information is ours at debug level.

@@ -214,3 +214,20 @@ func TestEmbeddedLogs(t *testing.T) {
 		t.Errorf("the log is incomplete:\n%s", text)
 	}
 }
+
+// Two servers on the same files would destroy them. A server that listens nowhere stands in
+// nobody's way but there.
+func TestEmbeddedHasItsStoreForItself(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := startServer(t, EmbeddedConfig{StoreDir: dir})
+	second, err := StartEmbedded(EmbeddedConfig{StoreDir: dir, Logger: zap.NewNop()})
+	if err == nil {
+		second.Stop()
+	}
+	if err == nil || !strings.Contains(err.Error(), "store_dir "+dir+" is in use by another worker") {
+		t.Errorf("a second server on the same files: %v", err)
+	}
+	first.Stop()
+	startServer(t, EmbeddedConfig{StoreDir: dir})
+}

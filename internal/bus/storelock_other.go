@@ -1,0 +1,11 @@
+//go:build !unix || solaris || illumos || aix
+
+package bus
+
+import (
+	"errors"
+	"os"
+)
+
+// lock knows no way to lock a file here.
+func lock(*os.File) error { return errors.ErrUnsupported }
