@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,7 +117,7 @@ func (w *worker) start(ctx context.Context) error {
 		return err
 	}
 	w.startReload(stores) //nolint:contextcheck // As the other parts.
-	w.announce()
+	w.announce(ctx)
 	return nil
 }
 
@@ -279,7 +280,8 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 	return s, layout.Inspect(ctx, w.conn)
 }
 
-func (w *worker) announce() {
+// announce says where the worker is and whether it is ready, as /readyz does.
+func (w *worker) announce(ctx context.Context) {
 	var addresses Addresses
 	if w.embedded != nil {
 		addresses.NATS = w.embedded.URL()
@@ -287,7 +289,14 @@ func (w *worker) announce() {
 	if w.http != nil {
 		addresses.HTTP = w.http.Addr()
 	}
-	w.log.Info("ready", zap.String("worker", w.Name), zap.String("version", w.Version), zap.String("nats", addresses.NATS),
+	state := "ready"
+	if err := w.atlas.CheckAccounts(ctx); err != nil {
+		state = "started, but not ready"
+		w.log.Warn("an account cannot be used", zap.Error(err))
+	}
+	// The configuration allows no credentials in a URL.
+	nats := cmp.Or(addresses.NATS, w.Config.NATS.URL, "inside this process")
+	w.log.Info(state, zap.String("worker", w.Name), zap.String("version", w.Version), zap.String("nats", nats),
 		zap.String("http", addresses.HTTP), zap.Int("concurrency", w.Config.Worker.Concurrency),
 		zap.String("seal_key", w.keys.ID()), zap.Int("accounts", len(w.Config.Atlas.Accounts)), zap.Int("schedules", len(w.Config.Schedules)))
 	if w.OnReady != nil {

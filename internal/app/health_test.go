@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -35,6 +36,11 @@ func TestNotReadyWithoutAnAccountsSecret(t *testing.T) {
 	if strings.Contains(body, "account "+security) {
 		t.Errorf("/readyz names an account that is well: %s", body)
 	}
+	eventually(t, "the log to say that it is not ready, and why", func() bool {
+		unusable := rig.logs.FilterMessage("an account cannot be used").All()
+		return len(unusable) == 1 && strings.Contains(fmt.Sprint(unusable[0].ContextMap()), path) &&
+			rig.logs.FilterMessage("started, but not ready").Len() == 1 && rig.logs.FilterMessage("ready").Len() == 0
+	})
 	if status, _, _ := w.get("/healthz", ""); status != http.StatusOK {
 		t.Errorf("/healthz is %d, want 200: a restart would mend nothing", status)
 	}

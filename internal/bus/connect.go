@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -56,13 +57,16 @@ type ConnectConfig struct {
 
 // Conn is a connection to NATS that reconnects for ever.
 type Conn struct {
-	nc *nats.Conn
-	js jetstream.JetStream
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	where   string
+	failure *lastLine // Why the last attempt to connect failed; empty once one worked.
 }
 
 // Connect connects to NATS.
 func Connect(cfg ConnectConfig) (*Conn, error) {
-	opts, err := cfg.options()
+	failure := &lastLine{}
+	opts, err := cfg.options(failure)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +79,7 @@ func Connect(cfg ConnectConfig) (*Conn, error) {
 		nc.Close()
 		return nil, fmt.Errorf("opening JetStream: %w", err)
 	}
-	return &Conn{nc: nc, js: js}, nil
+	return &Conn{nc: nc, js: js, where: cfg.where(), failure: failure}, nil
 }
 
 func (cfg ConnectConfig) where() string {
@@ -97,9 +101,10 @@ func withoutURL(err error) error {
 	return err
 }
 
-func (cfg ConnectConfig) options() ([]nats.Option, error) {
+func (cfg ConnectConfig) options(failure *lastLine) ([]nats.Option, error) {
 	log := cfg.Logger.Named("nats")
 	state := func(connected bool) {
+		failure.set("")
 		if cfg.OnState != nil {
 			cfg.OnState(connected)
 		}
@@ -118,6 +123,12 @@ func (cfg ConnectConfig) options() ([]nats.Option, error) {
 			state(false)
 			if err != nil {
 				log.Warn("connection lost", zap.Error(err))
+			}
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			if line := err.Error(); failure.get() != line { // The same one is not told again and again.
+				failure.set(line)
+				log.Warn("cannot connect", zap.String("server", cfg.where()), zap.Error(err))
 			}
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
@@ -176,10 +187,14 @@ func (c *Conn) JetStream() jetstream.JetStream { return c.js }
 
 // Ready reports, as an error, that there is no connection.
 func (c *Conn) Ready() error {
-	if !c.nc.IsConnected() {
-		return fmt.Errorf("not connected to NATS (%s)", c.nc.Status())
+	if c.nc.IsConnected() {
+		return nil
 	}
-	return nil
+	why := c.failure.get()
+	if err := c.nc.LastError(); err != nil { // A refused login on a later attempt stands here.
+		why = err.Error()
+	}
+	return fmt.Errorf("not connected to NATS at %s: %s", c.where, cmp.Or(why, "no attempt to connect has ended yet"))
 }
 
 // Close sends what is buffered and closes the connection.

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -45,6 +46,15 @@ func freePort(t *testing.T) string {
 	return address
 }
 
+// notReady waits until the connection says that it is not there, and why.
+func notReady(t *testing.T, conn *Conn, want ...string) {
+	t.Helper()
+	eventually(t, "it says why it is not ready: "+strings.Join(want, ", "), func() bool {
+		err := conn.Ready()
+		return err != nil && !slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(err.Error(), w) })
+	})
+}
+
 func TestConnectBeforeTheServerIsUp(t *testing.T) {
 	t.Parallel()
 	address := freePort(t)
@@ -53,9 +63,7 @@ func TestConnectBeforeTheServerIsUp(t *testing.T) {
 	}
 	var seen states
 	conn := dial(t, ConnectConfig{URL: "nats://" + address, Wait: true, OnState: seen.on})
-	if err := conn.Ready(); err == nil || !strings.Contains(err.Error(), "not connected to NATS") {
-		t.Errorf("before the start it is ready: %v", err)
-	}
+	notReady(t, conn, "not connected to NATS at nats://"+address, "connection refused")
 	startServer(t, EmbeddedConfig{StoreDir: t.TempDir(), Listen: address})
 	eventually(t, "it is connected", func() bool { return conn.Ready() == nil })
 	works(t, conn)
@@ -73,12 +81,14 @@ func TestConnectWaitsForItsCredential(t *testing.T) {
 	address := strings.TrimPrefix(server.URL(), "nats://")
 	log, logged := newLogs()
 	conn := dial(t, ConnectConfig{URL: "nats://" + address, Wait: true, Token: secret.New(canary), Logger: log})
-	if conn.Ready() == nil {
-		t.Error("it is ready with a wrong token")
-	}
+	notReady(t, conn, "Authorization Violation")
+	eventually(t, "the log says why", func() bool { return logged.FilterMessage("cannot connect").Len() > 0 })
 	server.Stop()
-	startServer(t, EmbeddedConfig{StoreDir: dir, Listen: address, Token: secret.New(canary)})
+	server = startServer(t, EmbeddedConfig{StoreDir: dir, Listen: address, Token: secret.New(canary)})
 	eventually(t, "it is connected", func() bool { return conn.Ready() == nil })
+	server.Stop()
+	startServer(t, EmbeddedConfig{StoreDir: dir, Listen: address, Token: secret.New("a third one")})
+	notReady(t, conn, "Authorization Violation")
 	if strings.Contains(logged.text(), canary) {
 		t.Errorf("the log has the token:\n%s", logged.text())
 	}
