@@ -133,7 +133,7 @@ func (c *cli) config() (*config.Config, error) {
 	}
 	cfg, err := config.Load(file)
 	if invalid, ok := errors.AsType[*config.Invalid](err); ok {
-		return nil, fmt.Errorf("%d mistakes in the configuration:\n%w", len(invalid.Problems), err)
+		return nil, fmt.Errorf("%s in the configuration:\n%w", plural(len(invalid.Problems), "mistake"), err)
 	}
 	return cfg, err
 }

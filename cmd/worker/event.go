@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rekey/internal/app"
+	"rekey/internal/bus"
 )
 
 // maxEventFile bounds what is read as an event.
@@ -27,6 +28,9 @@ the worker says what it makes of it.`,
     worker event publish incident -`,
 		Args: want("CLASS", "FILE"),
 		RunE: func(cmd *cobra.Command, list []string) error {
+			if err := bus.CheckClass(list[0]); err != nil {
+				return usage(err)
+			}
 			data, err := c.read(list[1])
 			if err != nil {
 				return err

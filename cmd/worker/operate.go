@@ -66,12 +66,16 @@ func (c *cli) cancelCommand() *cobra.Command {
 		Use:   "cancel ID",
 		Short: "End a job before its next attempt",
 		Long: `Ask a job to end before its next attempt. A worker ends one that is queued or waits at once,
-and one that runs after its call, unless that succeeds.`,
+and one that runs after its call, unless that succeeds. When it has succeeded already, it is too late:
+exit code 1.`,
 		Example: "  worker job cancel 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'false alarm'",
 		Args:    want("ID"),
 		RunE: func(cmd *cobra.Command, list []string) error {
 			return c.ask(cmd.Context(), func(ctx context.Context, client *app.Client) error {
 				record, err := client.Cancel(ctx, list[0], f.operation(jobs.ActionCancel))
+				if errors.Is(err, jobs.ErrEnded) && record.Outcome.Success() {
+					return fmt.Errorf("job %s: it is too late: %w: %s", short(list[0], 64), err, record.Outcome)
+				}
 				return c.operated(list[0], record, err)
 			})
 		},

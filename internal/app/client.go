@@ -70,6 +70,9 @@ func reachable(c config.NATS, server string) (config.NATS, error) {
 			host = "127.0.0.1"
 		}
 		c.URL, c.Token = "nats://"+net.JoinHostPort(host, port), c.Embedded.Token
+		if c.Embedded.TLS.CertFile == "" {
+			c.TLS = config.ClientTLS{} // It speaks none.
+		}
 	}
 	return c, nil
 }

@@ -23,7 +23,7 @@ const cloudEventsJSON = "application/cloudevents+json"
 // Result is a job's result: a CloudEvent 1.0 whose data is the ledger's record.
 type Result struct {
 	SpecVersion     string      `json:"specversion"`
-	ID              string      `json:"id"` // The job's id.
+	ID              string      `json:"id"` // The job's id, with a number behind it for a job that was retried: each result has its own.
 	Source          string      `json:"source"`
 	Type            string      `json:"type"`
 	Subject         string      `json:"subject"` // The target.
@@ -82,7 +82,7 @@ func (a *Announcer) tie(ctx context.Context, msg *nats.Msg, id string) error {
 
 func (a *Announcer) result(r jobs.Record) (*nats.Msg, error) {
 	data, err := json.Marshal(Result{
-		SpecVersion: "1.0", ID: r.JobID, Source: a.names.namespace, Type: TypeFinished, Subject: r.Target,
+		SpecVersion: "1.0", ID: roundID(r.JobID, r.Round), Source: a.names.namespace, Type: TypeFinished, Subject: r.Target,
 		Time: r.FinishedAt, DataContentType: "application/json", Data: r.Public(),
 	})
 	if err != nil {

@@ -82,6 +82,28 @@ func TestAnnounce(t *testing.T) {
 	}
 }
 
+// Whoever reads results drops those whose source and id he has seen, by the rules of CloudEvents.
+func TestResultOfARetriedJobHasItsOwnID(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	job := newTokenJob(t, "job1", canary)
+	announcer := NewAnnouncer(r.conn, r.names, audit.NewChain("w", time.Now()))
+	for round, want := range []string{"job1", "job1.1", "job1.2"} {
+		record := jobs.NewRecord(job)
+		record.State, record.Outcome, record.FinishedAt, record.Round = jobs.StateDone, jobs.OutcomeExhausted, moment, round
+		if err := announcer.Announce(t.Context(), job, record, false); err != nil {
+			t.Fatal(err)
+		}
+		var got Result
+		if err := json.Unmarshal(r.last(t, r.names.Results(), "rekey.v1.result.token-revoke.exhausted").Data, &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.ID != want || got.Data.JobID != "job1" {
+			t.Errorf("round %d: the result has the id %q for job %q, want %q for job1", round, got.ID, got.Data.JobID, want)
+		}
+	}
+}
+
 // withoutWindow makes the stream forget message ids at once, as it does after two minutes.
 func (r *rig) withoutWindow(t *testing.T, stream string) {
 	t.Helper()

@@ -121,11 +121,13 @@ func (in Intake) bury(ctx context.Context, m incoming, e jobs.Event, why error) 
 	if err := in.Conn.buryEvent(ctx, in.Names, m, e, why); err != nil {
 		return jobs.Accepted{}, err
 	}
-	var err error
 	if dirty {
-		err = in.erase(ctx, m)
+		if err := in.erase(ctx, m); err != nil {
+			return jobs.Accepted{}, err
+		}
 	}
-	return jobs.Accepted{Result: jobs.IntakeMalformed}, err
+	in.Logger.Named("intake").Warn("event is no request, and a dead letter now", zap.Uint64("event_seq", m.seq), zap.String("reason", headerText(why.Error())))
+	return jobs.Accepted{Result: jobs.IntakeMalformed}, nil
 }
 
 // again is the wait before a message is handed over once more because NATS or the ledger

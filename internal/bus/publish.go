@@ -14,11 +14,19 @@ import (
 // classToken is what may stand as the class in a subject.
 var classToken = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}$`)
 
+// CheckClass reports, as an error, that no event can have the class.
+func CheckClass(class string) error {
+	if !classToken.MatchString(class) {
+		return fmt.Errorf("class %q must be made of letters, digits, - and _", class)
+	}
+	return nil
+}
+
 // PublishRaw stores a payload as an event of a class and returns its sequence. id, when
 // not empty, is its Nats-Msg-Id.
 func (c *Conn) PublishRaw(ctx context.Context, n Names, class string, data []byte, id string) (uint64, error) {
-	if !classToken.MatchString(class) {
-		return 0, fmt.Errorf("class %q must be made of letters, digits, - and _", class)
+	if err := CheckClass(class); err != nil {
+		return 0, err
 	}
 	var opts []jetstream.PublishOpt
 	if id != "" {
