@@ -12,7 +12,8 @@ import (
 // How much memory the worker's heap may fill before the garbage collector works harder than
 // it would by itself. The collector lets a heap grow to twice of what is in use, which is
 // much when a flood has left 100,000 jobs behind; so it is held below memoryBase, or below
-// half more than what is in use where that is more: near the limit it would work all the time.
+// a quarter more than what is in use where that is more: near the limit it would work all the
+// time.
 const (
 	memoryBase  = 136 << 20
 	memoryEvery = time.Second
@@ -40,7 +41,7 @@ func (c *cli) limitMemory(ctx context.Context, set func(bytes int64)) {
 }
 
 // memoryLimit is the limit of a heap of which so many bytes are in use.
-func memoryLimit(live uint64) int64 { return int64(max(memoryBase, live+live/2)) }
+func memoryLimit(live uint64) int64 { return int64(max(memoryBase, live+live/4)) }
 
 // withMemoryLimit runs the worker with the limit, also while it drains.
 func (c *cli) withMemoryLimit(ctx context.Context, run func() error) error {

@@ -15,7 +15,7 @@ func TestMemoryLimit(t *testing.T) {
 		{"nothing in use", 0, memoryBase},
 		{"little in use", 40 << 20, memoryBase},
 		{"100,000 jobs", 75 << 20, memoryBase},
-		{"more than fits", 200 << 20, 300 << 20},
+		{"more than fits", 200 << 20, 250 << 20},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

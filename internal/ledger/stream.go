@@ -105,7 +105,9 @@ func sweepBatch(ctx context.Context, nc *nats.Conn, stream, subject string, last
 	ctx, cancel := context.WithTimeoutCause(ctx, readTimeout, errNoAnswer)
 	defer cancel()
 	inbox := nc.NewInbox()
-	sub, err := nc.SubscribeSync(inbox)
+	// As long as a batch: what SubscribeSync makes is a hundred times as long.
+	messages := make(chan *nats.Msg, readBatch+1)
+	sub, err := nc.ChanSubscribe(inbox, messages)
 	if err != nil {
 		return false, err
 	}
@@ -114,14 +116,11 @@ func sweepBatch(ctx context.Context, nc *nats.Conn, stream, subject string, last
 		return false, err
 	}
 	for {
-		msg, err := sub.NextMsgWithContext(ctx)
-		switch {
-		case errors.Is(err, nats.ErrNoResponders):
-			return false, errNotDirect
-		case ctx.Err() != nil:
+		var msg *nats.Msg
+		select {
+		case msg = <-messages:
+		case <-ctx.Done():
 			return false, context.Cause(ctx)
-		case err != nil:
-			return false, err
 		}
 		if status := msg.Header.Get("Status"); status != "" {
 			return batchEnd(status, msg.Header)
@@ -144,6 +143,8 @@ func batchEnd(status string, h nats.Header) (bool, error) {
 		return h.Get("Nats-Num-Pending") != "0", nil
 	case "404":
 		return false, nil
+	case "503": // Nobody has answered.
+		return false, errNotDirect
 	}
 	return false, fmt.Errorf("the server says %s %s", status, h.Get("Description"))
 }
