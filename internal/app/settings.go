@@ -53,7 +53,7 @@ func connectConfig(c config.NATS, env lookup) (bus.ConnectConfig, error) {
 	if c.IsEmbedded() {
 		return cfg, nil
 	}
-	cfg.CredentialsFile, cfg.User = c.CredentialsFile, c.User
+	cfg.CredentialsFile, cfg.User, cfg.InboxPrefix = c.CredentialsFile, c.User, c.InboxPrefix
 	var err error
 	if cfg.Password, err = optional(c.Password, env); err != nil {
 		return cfg, fmt.Errorf("nats.password: %w", err)

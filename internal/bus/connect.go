@@ -50,6 +50,7 @@ type ConnectConfig struct {
 	Password        secret.Value
 	Token           secret.Value
 	TLS             *tls.Config
+	InboxPrefix     string     // Begins the subjects of answers; empty is _INBOX.
 	Wait            bool       // Go on without a server and connect when it comes up.
 	OnState         func(bool) // Told when the connection is made or lost; may be nil.
 	Logger          *zap.Logger
@@ -137,6 +138,9 @@ func (cfg ConnectConfig) options(failure *lastLine) ([]nats.Option, error) {
 	}
 	if cfg.TLS != nil {
 		opts = append(opts, nats.Secure(cfg.TLS))
+	}
+	if cfg.InboxPrefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(cfg.InboxPrefix))
 	}
 	if cfg.Embedded != nil {
 		opts = append(opts, nats.InProcessServer(cfg.Embedded.server))

@@ -10,6 +10,9 @@ import (
 // properNamespace is what both NATS subjects and the names of streams and buckets allow.
 var properNamespace = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
+// properInbox is a subject without wildcards.
+var properInbox = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}$`)
+
 func (c *checker) nats() {
 	n := c.cfg.NATS
 	if !properNamespace.MatchString(n.Namespace) {
@@ -17,6 +20,9 @@ func (c *checker) nats() {
 	}
 	if n.Replicas != 1 && n.Replicas != 3 && n.Replicas != 5 {
 		c.add("nats.replicas", "must be 1, 3 or 5, not %d", n.Replicas)
+	}
+	if n.InboxPrefix != "" && !properInbox.MatchString(n.InboxPrefix) {
+		c.add("nats.inbox_prefix", "must be letters, digits, - and _, in parts with dots between them, such as _INBOX_READER")
 	}
 	c.natsURL(n.URL)
 	c.natsAuth()

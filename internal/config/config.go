@@ -47,6 +47,9 @@ type NATS struct {
 	Password secret.Ref `yaml:"password"`
 	// Token is the server's authentication token. Zero: not used.
 	Token secret.Ref `yaml:"token"`
+	// InboxPrefix begins the subjects on which answers come back, where a server gives each role
+	// inboxes of its own. Default and empty: _INBOX.
+	InboxPrefix string `yaml:"inbox_prefix"`
 	// TLS is for connections to an external server, and of commands to an embedded server that has TLS.
 	TLS      ClientTLS `yaml:"tls"`
 	Embedded Embedded  `yaml:"embedded"`

@@ -282,3 +282,10 @@ func TestStoreProblems(t *testing.T) {
 		}},
 	})
 }
+
+func TestInboxPrefixProblems(t *testing.T) {
+	const want = "1: nats.inbox_prefix: must be letters, digits, - and _, in parts with dots between them, such as _INBOX_READER"
+	for _, bad := range []string{"_INBOX.>", "a..b", "a b", "*"} {
+		runProblemTests(t, []problemTest{{name: bad, text: "nats: {inbox_prefix: '" + bad + "'}\n", want: []string{want}}})
+	}
+}
