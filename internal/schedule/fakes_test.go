@@ -102,6 +102,9 @@ type notebook struct {
 	// unfinished, if set, says which jobs have no outcome yet.
 	unfinished func(id string) (bool, error)
 
+	// job, if set, names the job of a tick.
+	job func(tick Tick) string
+
 	// mu guards the rest.
 	mu sync.Mutex
 	// attempts and fired have lines "schedule tick @ time of the call".
@@ -134,7 +137,12 @@ func (n *notebook) Fire(ctx context.Context, tick Tick) error {
 	return nil
 }
 
-func (n *notebook) Job(tick Tick) string { return tick.Schedule + " " + tick.At.Format("15:04") }
+func (n *notebook) Job(tick Tick) string {
+	if n.job != nil {
+		return n.job(tick)
+	}
+	return tick.Schedule + " " + tick.At.Format("15:04")
+}
 
 func (n *notebook) Unfinished(_ context.Context, id string, _ time.Time) (bool, error) {
 	if n.unfinished == nil {
