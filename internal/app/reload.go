@@ -42,7 +42,7 @@ const (
 
 // reloadable are the keys that a reload changes, and those below them. All others need a restart.
 func reloadable() []string {
-	return []string{"schedules", "atlas.accounts", "retry.base", "retry.cap", "retry.max_attempts", "retry.max_age", "log.level"}
+	return []string{"schedules", "atlas.accounts", "retry", "log.level"}
 }
 
 // reloader takes over configurations.
@@ -184,6 +184,7 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 	if err := r.atlas.SetAccounts(atlasAccounts(p.config)); err != nil {
 		return err
 	}
+	r.atlas.SetMaxRetryAfter(p.config.Retry.RetryAfterCap)
 	r.runner.current.Store(p.runner)
 	// Both old and new schedules have their requests and series while the scheduler changes over.
 	both := requests{}

@@ -129,7 +129,6 @@ type Client struct {
 	baseURL    string
 	timeout    time.Duration
 	errTimeout error
-	maxWait    time.Duration
 	userAgent  string
 	transport  http.RoundTripper
 	lookupEnv  func(string) (string, bool)
@@ -168,7 +167,6 @@ func New(cfg Config) (*Client, error) {
 		baseURL:    strings.TrimSuffix(cfg.BaseURL, "/"),
 		timeout:    cfg.Timeout,
 		errTimeout: fmt.Errorf("the request took longer than %s", cfg.Timeout),
-		maxWait:    cfg.MaxRetryAfter,
 		userAgent:  "rekey/" + cfg.Version,
 		transport:  transport,
 		lookupEnv:  cfg.LookupEnv,

@@ -99,7 +99,7 @@ func (p *pacer) refused(ctx context.Context, v visit, at, until time.Time, told 
 		before = s.Clone()
 		s.Learn(told, pace.SourceAnswer)
 		paused = s.Refuse(pace.Refusal{
-			Sent: p.shared(v.sent), At: p.binding(at), Until: p.binding(until), Patience: p.patience, Longest: p.maxPause,
+			Sent: p.shared(v.sent), At: p.binding(at), Until: p.binding(until), Patience: p.patience, Longest: p.longest(),
 		})
 		after = s.Clone()
 		return true
@@ -157,7 +157,7 @@ func (c *Client) obey(ctx context.Context, to endpoint, ex exchange, said proble
 		}
 		return
 	}
-	if latest := ex.at.Add(c.maxWait); at.After(latest) {
+	if latest := ex.at.Add(c.pacer.longest()); at.After(latest) {
 		c.log.Warn("the API asks for a longer wait than is believed", zap.String("operation", to.operation),
 			zap.Duration("asked", at.Sub(ex.at)), zap.Time("retry_at", latest))
 		at, f.RetryAfterCapped = latest, true

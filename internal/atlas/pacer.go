@@ -59,7 +59,7 @@ type pacer struct {
 	configured map[endpointSet]pace.Limit
 	share      float64
 	patience   time.Duration
-	maxPause   time.Duration
+	maxPause   atomic.Int64 // The longest wait that is believed, in nanoseconds. SetMaxRetryAfter changes it.
 	recorder   Recorder
 	log        *zap.Logger
 
@@ -76,9 +76,10 @@ type pacer struct {
 func newPacer(cfg Config, rules map[endpointSet]setRule, log *zap.Logger) *pacer {
 	p := &pacer{
 		store: cfg.Pace, rules: rules, configured: map[endpointSet]pace.Limit{}, share: cfg.UrgentShare,
-		patience: cfg.RefusalPatience, maxPause: cfg.MaxRetryAfter, recorder: cfg.Recorder, log: log,
+		patience: cfg.RefusalPatience, recorder: cfg.Recorder, log: log,
 		known: make(chan struct{}), gates: map[string]*gate{}, listed: map[endpointSet]pace.Limit{},
 	}
+	p.maxPause.Store(int64(cfg.MaxRetryAfter))
 	for name, own := range cfg.RateLimits {
 		p.configured[endpointSet(name)] = own.Limit
 	}
@@ -88,6 +89,9 @@ func newPacer(cfg Config, rules map[endpointSet]setRule, log *zap.Logger) *pacer
 	cfg.Recorder.PaceShared(p.store != nil)
 	return p
 }
+
+// longest is the longest wait that is believed.
+func (p *pacer) longest() time.Duration { return time.Duration(p.maxPause.Load()) }
 
 func (p *pacer) isKnown() { p.knownOnce.Do(func() { close(p.known) }) }
 
@@ -299,7 +303,7 @@ func (p *pacer) heard(key string, s pace.State, revision uint64) {
 	if _, known := p.rules[endpointSet(set)]; !ok || !known || len(key) > maxBucketKey || strings.ContainsFunc(key, bad) {
 		return
 	}
-	s.Bound(p.shared(time.Now()), p.maxPause)
+	s.Bound(p.shared(time.Now()), p.longest())
 	p.gate(bucket{set: endpointSet(set), entity: entity}).adopt(s, revision)
 }
 

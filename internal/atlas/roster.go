@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // roster is a set of accounts. It does not change; another one takes its place.
@@ -64,6 +65,9 @@ func (c *Client) SetAccounts(list []Account) error {
 	c.roster.Store(c.newRoster(list))
 	return nil
 }
+
+// SetMaxRetryAfter changes the longest Retry-After that is believed, from the next answer on. It must be positive.
+func (c *Client) SetMaxRetryAfter(d time.Duration) { c.pacer.maxPause.Store(int64(d)) }
 
 func validateAccounts(list []Account) error {
 	var problems []error

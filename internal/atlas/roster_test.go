@@ -1,8 +1,10 @@
 package atlas_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
@@ -75,5 +77,18 @@ func TestNewAccountsAreChecked(t *testing.T) {
 				t.Errorf("the old account is resolved with %v", err)
 			}
 		})
+	}
+}
+
+func TestSetMaxRetryAfter(t *testing.T) {
+	cfg := config(transportFunc(func(*http.Request) (*http.Response, error) { return reply(429, "", "Retry-After", "3600"), nil }))
+	c := newClient(t, cfg)
+	if revokeFails(t, c, job(t, jobs.X509Disable, "key")).RetryAfterCapped {
+		t.Error("an hour is cut although six hours are believed")
+	}
+	c.SetMaxRetryAfter(time.Minute)
+	f := revokeFails(t, c, job(t, jobs.JWKSRevoke, "key")) // Of another bucket: the first one is paused.
+	if !f.RetryAfterCapped || time.Until(f.RetryAt) > time.Minute {
+		t.Errorf("RetryAt is %s, capped %v", f.RetryAt, f.RetryAfterCapped)
 	}
 }
