@@ -123,15 +123,17 @@ func (s *Scheduler) replace(ctx context.Context, current []running, specs []Spec
 
 // NextFire returns the nominal time of the first tick of spec after from that fires: one that no window leaves out. It is
 // zero where there is none among the next thousand ticks.
-func NextFire(spec Spec, from time.Time) time.Time {
+func NextFire(spec Spec, from time.Time) time.Time { return nextFire(spec, from).At }
+
+func nextFire(spec Spec, from time.Time) Tick {
 	const sight = 1000
 	for range sight {
 		if from = spec.Expr.Next(from); from.IsZero() {
 			break
 		}
-		if !spec.tick(from).Skip {
-			return from
+		if tick := spec.tick(from); !tick.Skip {
+			return tick
 		}
 	}
-	return time.Time{}
+	return Tick{}
 }

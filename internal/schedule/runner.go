@@ -50,9 +50,10 @@ type runner struct {
 	unsaved []Tick
 
 	// mu guards last, next and paused, which Status reads.
-	mu         sync.Mutex
-	last, next time.Time
-	paused     bool
+	mu     sync.Mutex
+	last   time.Time
+	next   Tick
+	paused bool
 }
 
 // run fires the ticks of the schedule until ctx is done.
@@ -261,9 +262,9 @@ func (r *runner) complain(attempt int, what string, err error) {
 func (r *runner) show(next Tick) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.next = next.At
+	r.next = next
 	if next.Skip {
-		r.next = NextFire(r.spec, next.At)
+		r.next = nextFire(r.spec, next.At)
 	}
 	r.tellNext()
 }
@@ -282,11 +283,11 @@ func (r *runner) observe(s *State) {
 
 // tellNext sets the metric. The lock is held.
 func (r *runner) tellNext() {
-	next := r.next
+	due := r.next.Due
 	if r.paused {
-		next = time.Time{}
+		due = time.Time{}
 	}
-	r.metrics.ScheduleNext(r.spec.Name, next)
+	r.metrics.ScheduleNext(r.spec.Name, due)
 }
 
 // status returns what show and observe have published, or what is known before the first time.
@@ -294,7 +295,7 @@ func (r *runner) status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := Status{
-		Name: r.spec.Name, Expr: r.spec.Expr.String(), Zone: r.spec.Expr.Zone(), Last: r.last, Next: r.next, Paused: r.paused,
+		Name: r.spec.Name, Expr: r.spec.Expr.String(), Zone: r.spec.Expr.Zone(), Last: r.last, Next: r.next.At, Paused: r.paused,
 	}
 	if s.Next.IsZero() {
 		s.Next = NextFire(r.spec, r.now())

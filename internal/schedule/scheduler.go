@@ -32,7 +32,8 @@ type Jobs interface {
 type Recorder interface {
 	// ScheduleFired says that the tick of the nominal time at has fired, now or before, on any worker.
 	ScheduleFired(name string, at time.Time)
-	// ScheduleNext says that the tick of the nominal time at is the next one to fire. Zero: none is.
+	// ScheduleNext says that the next tick is to fire at a moment, with its jitter, or at the end of the window that it is
+	// moved to. Zero: none is.
 	ScheduleNext(name string, at time.Time)
 	// ScheduleMissed says that n ticks more were missed and not made up for. Of all workers, one counts a tick.
 	ScheduleMissed(name string, n int)

@@ -232,3 +232,30 @@ func TestLateTickStaysOutOfAWindow(t *testing.T) {
 		})
 	}
 }
+
+// TestNextFireAroundAWindow shows when something fires next, not when a tick is that does not: alerts go by it.
+func TestNextFireAroundAWindow(t *testing.T) {
+	end := midnight().Add(90 * time.Minute)
+	tests := []struct {
+		name string
+		expr string
+		move bool
+		want time.Time
+	}{
+		{"moved", "0 1 * * *", true, end},
+		{"left out", "0 1 * * *", false, midnight().Add(25 * time.Hour)},
+		{"left out for a later one", "0 * * * *", false, midnight().Add(2 * time.Hour)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				notes := &notebook{}
+				spec := Spec{Name: "a", Expr: mustParse(t, tt.expr, ""), NotDuring: []Window{{From: midnight(), Until: end, Move: tt.move}}}
+				runFor(t, time.Minute, build(t, &memoryStore{}, notes, spec))
+				if !notes.next["a"].Equal(tt.want) {
+					t.Errorf("the next one is due at %s, want %s", notes.next["a"], tt.want)
+				}
+			})
+		})
+	}
+}

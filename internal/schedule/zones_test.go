@@ -1,7 +1,6 @@
 package schedule
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -10,13 +9,6 @@ import (
 	"time"
 	_ "time/tzdata" // So that the tests know all zones wherever they run.
 )
-
-// full makes the tests of this file go through every zone, change of the clock and expression, which takes minutes:
-//
-//	go test ./internal/schedule -run 'EveryZone|Independent' -timeout 1h -args -full
-//
-// Without it they take a part of them, always the same.
-var full = flag.Bool("full", false, "test every zone with every change of the clock and every expression")
 
 // The years whose changes of the clock are tested.
 const firstYear, lastYear = 2020, 2035
@@ -102,8 +94,11 @@ func zoneExprs() []string {
 	return valid
 }
 
-// cases calls test for the combinations of a zone's changes and expressions that are to be tested: all, or so many changes
-// of each zone with so many expressions each.
+// cases calls test for the combinations of a zone's changes and expressions that are to be tested: so many changes of each
+// zone with so many expressions each, always the same ones, or with the build tag "full" all, which takes a quarter of an
+// hour:
+//
+//	go test ./internal/schedule -tags full -run 'EveryZone|Independent' -timeout 1h
 func cases(t *testing.T, changes, exprs int, test func(t *testing.T, z zoneChanges, at time.Time, exprs []string)) {
 	t.Helper()
 	all := zoneExprs()
@@ -113,7 +108,7 @@ func cases(t *testing.T, changes, exprs int, test func(t *testing.T, z zoneChang
 	rng := rand.New(rand.NewPCG(5, 6))
 	for _, z := range changingZones(t) {
 		some, chosen := z.changes, all
-		if !*full {
+		if !full {
 			some = nil
 			for range changes {
 				some = append(some, z.changes[rng.IntN(len(z.changes))])
@@ -121,7 +116,7 @@ func cases(t *testing.T, changes, exprs int, test func(t *testing.T, z zoneChang
 		}
 		t.Run(z.name, func(t *testing.T) {
 			for _, at := range some {
-				if !*full {
+				if !full {
 					chosen = nil
 					for range exprs {
 						chosen = append(chosen, all[rng.IntN(len(all))])

@@ -1,0 +1,6 @@
+//go:build full
+
+package schedule
+
+// full says that every zone is tested with every change of the clock and every expression.
+const full = true
