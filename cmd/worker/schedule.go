@@ -65,6 +65,9 @@ type scheduleRow struct {
 }
 
 func (c *cli) listSchedules(ctx context.Context) error {
+	if c.configName() == "" {
+		return usagef("no configuration is given, and it is what names the schedules: -c FILE or $%s", envConfig)
+	}
 	cfg, err := c.config()
 	if err != nil {
 		return err
