@@ -21,6 +21,7 @@ import (
 	"rekey/internal/metrics"
 	"rekey/internal/schedule"
 	"rekey/internal/seal"
+	"rekey/internal/tracing"
 )
 
 // stopGrace is how long, beyond the drain, a worker may take to record what it cut off.
@@ -57,6 +58,7 @@ type worker struct {
 	gatherer prometheus.Gatherer
 	embedded *bus.Embedded
 	conn     *bus.Conn
+	tracer   *tracing.Tracer
 	names    bus.Names
 	pace     *bus.Pace
 	atlas    *atlas.Client
@@ -92,6 +94,9 @@ func Run(ctx context.Context, opts Options) error {
 // start builds everything in the order in which one part needs the other.
 func (w *worker) start(ctx context.Context) error {
 	if err := w.startMetrics(); err != nil {
+		return err
+	}
+	if err := w.startTracing(ctx); err != nil {
 		return err
 	}
 	if err := w.startNATS(); err != nil {
@@ -176,6 +181,7 @@ func (w *worker) startAtlas() error {
 	if cfg.Stores, err = secretStores(w.Config.Vault, w.LookupEnv); err != nil {
 		return err
 	}
+	cfg.Middleware = w.tracer.Transport
 	client, err := atlas.New(cfg)
 	if err != nil {
 		return err

@@ -16,11 +16,12 @@ import (
 // startJobs starts what takes events in and runs jobs.
 func (w *worker) startJobs(s stores) error {
 	chain := audit.NewChain(w.Name, time.Now())
+	announcer := bus.NewAnnouncer(w.conn, w.names, chain)
 	queue := bus.NewQueue(w.conn, w.names)
 	runner, err := newLiveRunner(jobs.RunnerConfig{
 		Worker: w.Name, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: retryPolicy(w.Config),
-		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.atlas, Pacer: w.atlas,
-		Announcer: bus.NewAnnouncer(w.conn, w.names, chain), Recorder: w.metrics, Logger: w.Logger,
+		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.tracedRevoker(w.atlas), Pacer: w.atlas,
+		Announcer: w.tracedAnnouncer(announcer), Recorder: w.metrics, Logger: w.Logger,
 	})
 	if err != nil {
 		return err
@@ -33,7 +34,7 @@ func (w *worker) startJobs(s stores) error {
 	secrets := jobs.Secrets{Sealer: sealer{w.keys}, Plaintext: w.Config.Intake.Plaintext}
 	intake := bus.Intake{
 		Conn: w.conn, Names: w.names, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger,
-		Desk: jobs.NewDesk(s.ledger, s.ledger.Targets(), queue, w.atlas, w.metrics, secrets),
+		Desk: w.tracedDesk(jobs.NewDesk(s.ledger, s.ledger.Targets(), queue, w.atlas, w.metrics, secrets)),
 	}
 	stats := bus.Stats{Conn: w.conn, Names: w.names, Running: workers.Running, Recorder: w.metrics, Logger: w.Logger}
 	w.background("shared pauses", w.atlas.Run)

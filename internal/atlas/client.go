@@ -96,6 +96,8 @@ type Config struct {
 	// Transport makes the HTTP requests. Nil means a transport of its own, with the proxy of the
 	// environment, the CAFile and limits on every wait. It is for tests.
 	Transport http.RoundTripper
+	// Middleware, when set, is put around the transport.
+	Middleware func(http.RoundTripper) http.RoundTripper
 	// Pace shares the states of rate buckets with the other workers. Nil means that each worker
 	// goes by its own estimate.
 	Pace PaceStore
@@ -162,6 +164,9 @@ func New(cfg Config) (*Client, error) {
 			return nil, fmt.Errorf("building the Atlas client: %w", err)
 		}
 		transport = own
+	}
+	if cfg.Middleware != nil {
+		transport = cfg.Middleware(transport)
 	}
 	c := &Client{
 		baseURL:    strings.TrimSuffix(cfg.BaseURL, "/"),

@@ -29,6 +29,7 @@ type Result struct {
 	Subject         string      `json:"subject"` // The target.
 	Time            time.Time   `json:"time"`
 	DataContentType string      `json:"datacontenttype"`
+	Trace           string      `json:"traceparent,omitempty"` // Distributed tracing extension.
 	Data            jobs.Record `json:"data"`
 }
 
@@ -83,15 +84,19 @@ func (a *Announcer) tie(ctx context.Context, msg *nats.Msg, id string) error {
 func (a *Announcer) result(r jobs.Record) (*nats.Msg, error) {
 	data, err := json.Marshal(Result{
 		SpecVersion: "1.0", ID: roundID(r.JobID, r.Round), Source: a.names.namespace, Type: TypeFinished, Subject: r.Target,
-		Time: r.FinishedAt, DataContentType: "application/json", Data: r.Public(),
+		Time: r.FinishedAt, DataContentType: "application/json", Trace: r.Trace, Data: r.Public(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the result of job %s: %w", r.JobID, err)
 	}
-	return &nats.Msg{
+	msg := &nats.Msg{
 		Subject: a.names.Result(r.Kind, r.Outcome), Data: data,
 		Header: nats.Header{"Content-Type": []string{cloudEventsJSON}},
-	}, nil
+	}
+	if r.Trace != "" {
+		msg.Header.Set(headerTrace, r.Trace)
+	}
+	return msg, nil
 }
 
 // deadJob is the job's message as it was, with fingerprints for secrets, and their sealed forms.

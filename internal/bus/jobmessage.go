@@ -32,13 +32,14 @@ type jobMessage struct {
 	ExpiresAt   time.Time         `json:"expires_at,omitzero"`
 	Round       int               `json:"round,omitempty"`
 	Wake        bool              `json:"wake,omitempty"`
+	Trace       string            `json:"traceparent,omitempty"`
 }
 
 func newJobMessage(j jobs.Job, params map[string]string) jobMessage {
 	return jobMessage{
 		JobID: j.ID, Kind: string(j.Kind), Account: j.Account, Params: params, Lane: string(j.Lane),
 		Origin: string(j.Origin), Reason: j.Reason, RequestedBy: j.RequestedBy, Policy: j.Policy, DryRun: j.DryRun, Event: j.Event,
-		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt, Round: j.Round, Wake: j.Wake,
+		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt, Round: j.Round, Wake: j.Wake, Trace: j.Trace,
 	}
 }
 
@@ -62,7 +63,7 @@ func decodeJob(data []byte) (jobs.Job, error) {
 	j := jobs.Job{
 		ID: m.JobID, Kind: kind, Account: m.Account, Params: params, Lane: lane, Origin: jobs.Origin(m.Origin),
 		Reason: m.Reason, RequestedBy: m.RequestedBy, Policy: m.Policy, DryRun: m.DryRun, Event: m.Event, AcceptedAt: m.AcceptedAt, ExpiresAt: m.ExpiresAt,
-		Round: m.Round, Wake: m.Wake,
+		Round: m.Round, Wake: m.Wake, Trace: m.Trace,
 	}
 	if j.ID == "" {
 		return jobs.Job{}, errors.New("decoding a job: it has no id")

@@ -1,11 +1,13 @@
 package bus
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"maps"
 	"mime"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -47,6 +49,22 @@ func (n Names) decodeEvent(m incoming) (jobs.Event, error) {
 	return e, err
 }
 
+// headerTrace is the header, and the CloudEvents extension, that names a trace
+// (https://www.w3.org/TR/trace-context/, cloudevents/extensions/distributed-tracing.md).
+const headerTrace = "traceparent"
+
+// traceOf is the trace that an event belongs to: its extension's, which is about the event, else
+// its header's. What is no traceparent is none.
+func traceOf(e *jobs.Event, h nats.Header) string {
+	trace := cmp.Or(e.Envelope.Extensions[headerTrace], headerValue(h, headerTrace))
+	if !traceparent.MatchString(trace) {
+		return ""
+	}
+	return trace
+}
+
+var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+
 // readEvent reads an event: a CloudEvent 1.0 in structured or binary mode, or plain JSON.
 // The reference is as complete as could be read, also with an error, which joins one
 // *jobs.Malformed per mistake. A direct request that has mistakes is an error, too.
@@ -60,6 +78,7 @@ func (n Names) readEvent(m incoming) (jobs.Event, error) {
 		return e, &jobs.Malformed{Detail: fmt.Sprintf("the payload has %d bytes; the limit is %d", len(m.data), jobs.MaxEventBytes)}
 	}
 	err := decodeBody(&e, m)
+	e.Trace = traceOf(&e, m.header)
 	return e, err
 }
 

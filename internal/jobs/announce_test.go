@@ -14,8 +14,8 @@ type pausing struct {
 	act func()
 }
 
-func (p pausing) JobFinished(kind, outcome string, d time.Duration) {
-	p.counts.JobFinished(kind, outcome, d)
+func (p pausing) JobFinished(kind, outcome string, d time.Duration, trace string) {
+	p.counts.JobFinished(kind, outcome, d, trace)
 	p.act()
 }
 

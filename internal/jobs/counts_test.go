@@ -35,6 +35,6 @@ func (c *counts) FirstAttemptDelay(lane string, d time.Duration) {
 
 func (c *counts) Attempt(kind, reason string) { c.count("attempt "+kind+" "+reason, 0) }
 
-func (c *counts) JobFinished(kind, outcome string, d time.Duration) {
+func (c *counts) JobFinished(kind, outcome string, d time.Duration, _ string) {
 	c.count("finished "+kind+" "+outcome, d)
 }

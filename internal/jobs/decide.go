@@ -123,7 +123,7 @@ func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outco
 	}
 	rec := &entry.Record
 	took := now.Sub(rec.AcceptedAt)
-	r.cfg.Recorder.JobFinished(string(rec.Kind), string(outcome), took)
+	r.cfg.Recorder.JobFinished(string(rec.Kind), string(outcome), took, rec.Trace)
 	r.log.Info("job finished", append(fields(rec),
 		zap.String("outcome", string(outcome)), zap.String("known", string(known)),
 		zap.Int("attempt", rec.AttemptCount), zap.Duration("duration", took), zap.String("detail", detail))...)

@@ -10,7 +10,9 @@ import (
 type Event struct {
 	EventRef
 	// Class is the last token of its subject.
-	Class    string
+	Class string
+	// Trace is the traceparent that the event came with (W3C Trace Context), "" when there is none.
+	Trace    string
 	Envelope Envelope
 	// Asks says that it is a direct request, which Request is.
 	Asks    bool

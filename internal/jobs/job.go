@@ -25,6 +25,8 @@ type Job struct {
 	ExpiresAt  time.Time // Zero: never.
 	// Round counts how often an operator has put the job back to work.
 	Round int
+	// Trace is the traceparent that the job belongs to, "" when there is none.
+	Trace string
 	// Message names the message that brought the job from the queue; zero on its way there.
 	Message uint64
 	// Wake marks a message that carries no parameters: it only asks to look at the record.
@@ -77,5 +79,6 @@ func newJob(e Event, account string) Job {
 		Event:       e.EventRef,
 		AcceptedAt:  e.At,
 		ExpiresAt:   e.Request.ExpiresAt,
+		Trace:       e.Trace,
 	}
 }

@@ -33,6 +33,9 @@ type Record struct {
 	Policy      string            `json:"policy,omitempty"`  // The policy that asked; empty for a direct request.
 	DryRun      bool              `json:"dry_run,omitempty"` // The job stops before the call that would change something.
 
+	// Trace is the traceparent that the job belongs to (W3C Trace Context).
+	Trace string `json:"traceparent,omitempty"`
+
 	State   State   `json:"state"`
 	Outcome Outcome `json:"outcome,omitempty"`
 	// Known is what a successful outcome proves.
@@ -121,7 +124,7 @@ func NewRecord(j Job) Record {
 	r := Record{
 		JobID: j.ID, Kind: j.Kind, Account: j.Account, Target: j.Target(), Params: j.Params.Shown(),
 		Sealed: j.Params.SealedForms(), Lane: j.Lane,
-		Origin: j.Origin, Reason: j.Reason, RequestedBy: j.RequestedBy, Policy: j.Policy, DryRun: j.DryRun, State: StateQueued,
+		Origin: j.Origin, Reason: j.Reason, RequestedBy: j.RequestedBy, Policy: j.Policy, DryRun: j.DryRun, Trace: j.Trace, State: StateQueued,
 		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt,
 		Events: []EventRef{j.Event}, EventCount: 1, Attempts: []Attempt{},
 	}
@@ -160,7 +163,7 @@ func (r *Record) join(e EventRef, expiresAt time.Time) {
 func (r *Record) job(p Params) Job {
 	return Job{
 		ID: r.JobID, Kind: r.Kind, Account: r.Account, Params: p, Lane: r.Lane, Origin: r.Origin, Reason: r.Reason,
-		RequestedBy: r.RequestedBy, Policy: r.Policy, DryRun: r.DryRun, Event: r.Events[0],
+		RequestedBy: r.RequestedBy, Policy: r.Policy, DryRun: r.DryRun, Trace: r.Trace, Event: r.Events[0],
 		AcceptedAt: r.AcceptedAt, ExpiresAt: r.ExpiresAt, Round: r.Round,
 	}
 }

@@ -40,7 +40,8 @@ type Announcer interface {
 type RunRecorder interface {
 	FirstAttemptDelay(lane string, d time.Duration)
 	Attempt(kind, reason string)
-	JobFinished(kind, outcome string, d time.Duration)
+	// JobFinished counts a job; trace is the traceparent that it belongs to.
+	JobFinished(kind, outcome string, d time.Duration, trace string)
 }
 
 // ErrStopping is the cause with which the context of a run is cancelled when the worker

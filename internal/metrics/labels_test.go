@@ -134,7 +134,7 @@ func TestForeignLabels(t *testing.T) {
 		x := fmt.Sprintf("foreign\xff%d", i)
 		m.EventReceived(x)
 		m.Enqueued(x, x, x)
-		m.JobFinished(x, x, time.Second)
+		m.JobFinished(x, x, time.Second, x)
 		m.Attempt(x, x)
 		m.FirstAttemptDelay(x, time.Second)
 		m.Request(x, x, time.Second)

@@ -53,7 +53,7 @@ func newSmall(t *testing.T) (*metrics.Metrics, *prometheus.Registry) {
 func useAll(m *metrics.Metrics) {
 	m.EventReceived("malformed")
 	m.Enqueued("jwks.revoke", "urgent", "event")
-	m.JobFinished("jwks.revoke", "revoked", 2*time.Second)
+	m.JobFinished("jwks.revoke", "revoked", 2*time.Second, "")
 	m.Attempt("jwks.revoke", "none")
 	m.FirstAttemptDelay("urgent", 3*time.Millisecond)
 	m.Request("revoke_jwks", "204", 300*time.Millisecond)
@@ -175,7 +175,7 @@ func TestOpenMetrics(t *testing.T) {
 func TestNegativeAndZero(t *testing.T) {
 	m, reg := newSmall(t)
 	useAll(m)
-	m.JobFinished("jwks.revoke", "refused", -time.Hour)
+	m.JobFinished("jwks.revoke", "refused", -time.Hour, "")
 	m.SetQueue("urgent", 0, -time.Second)
 	m.ScheduleFired("weekly", time.Time{})
 	m.ScheduleNext("weekly", time.Time{})

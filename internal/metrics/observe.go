@@ -2,7 +2,9 @@ package metrics
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,14 +27,30 @@ func (m *Metrics) Enqueued(kind, lane, origin string) {
 	m.JobsEnqueued.WithLabelValues(l.kinds.bound(kind), l.lanes.bound(lane), l.origins.bound(origin)).Inc()
 }
 
-// JobFinished counts one job that reached its outcome, d after it was accepted.
-func (m *Metrics) JobFinished(kind, outcome string, d time.Duration) {
+// JobFinished counts one job that reached its outcome, d after it was accepted. trace is the
+// traceparent that it belongs to; when it is sampled, it becomes an exemplar of the duration.
+func (m *Metrics) JobFinished(kind, outcome string, d time.Duration, trace string) {
 	if m == nil {
 		return
 	}
 	kind, outcome = m.labels.kinds.bound(kind), m.labels.outcomes.bound(outcome)
 	m.JobsFinished.WithLabelValues(kind, outcome).Inc()
-	m.JobDuration.WithLabelValues(kind, outcome).Observe(elapsed(d))
+	observe(m.JobDuration.WithLabelValues(kind, outcome), elapsed(d), trace)
+}
+
+// traceparent is the form of W3C Trace Context: version, trace id, parent id, flags.
+var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]([0-9a-f])$`)
+
+// observe adds a value with the id of its trace, if that is sampled, so that a dashboard leads
+// from a slow job to what it did.
+func observe(o prometheus.Observer, value float64, trace string) {
+	parts := traceparent.FindStringSubmatch(trace)
+	with, ok := o.(prometheus.ExemplarObserver)
+	if !ok || parts == nil || !strings.ContainsAny(parts[2], "13579bdf") {
+		o.Observe(value)
+		return
+	}
+	with.ObserveWithExemplar(value, prometheus.Labels{"trace_id": parts[1]})
 }
 
 // Attempt counts one attempt by the reason why it failed. The reason is "none" if it worked.

@@ -1,0 +1,120 @@
+package app_test
+
+import (
+	"encoding/hex"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// receiver is an OTLP receiver that keeps the spans of one trace.
+type receiver struct {
+	url string
+
+	mu    sync.Mutex // Guards spans.
+	spans map[string]span
+}
+
+// span is what is looked at of a span.
+type span struct {
+	parent     string // Name of the span above it, "" for one that is not ours.
+	attributes map[string]string
+}
+
+func newReceiver(t *testing.T, trace string) *receiver {
+	t.Helper()
+	r := &receiver{spans: map[string]span{}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		var sent collector.ExportTraceServiceRequest
+		if err == nil {
+			err = proto.Unmarshal(body, &sent)
+		}
+		if err != nil || req.URL.Path != "/v1/traces" {
+			t.Errorf("%s: %v", req.URL.Path, err)
+		}
+		r.keep(&sent, trace)
+	}))
+	t.Cleanup(server.Close)
+	r.url = server.URL
+	return r
+}
+
+func (r *receiver) keep(sent *collector.ExportTraceServiceRequest, trace string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	names, parents := map[string]string{}, map[string]string{}
+	for _, resource := range sent.GetResourceSpans() {
+		for _, scope := range resource.GetScopeSpans() {
+			for _, s := range scope.GetSpans() {
+				if hexOf(s.GetTraceId()) != trace {
+					continue
+				}
+				attributes := map[string]string{}
+				for _, pair := range s.GetAttributes() {
+					attributes[pair.GetKey()] = pair.GetValue().GetStringValue()
+				}
+				names[hexOf(s.GetSpanId())] = s.GetName()
+				parents[s.GetName()] = hexOf(s.GetParentSpanId())
+				r.spans[s.GetName()] = span{attributes: attributes}
+			}
+		}
+	}
+	for name, parent := range parents {
+		s := r.spans[name]
+		s.parent = names[parent]
+		r.spans[name] = s
+	}
+}
+
+// TestTraces follows an event's trace from its header to the result, as a receiver sees it.
+func TestTraces(t *testing.T) {
+	const trace = "0af7651916cd43dd8448eb211c80319c"
+	r := newReceiver(t, trace)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", r.url) // The SDK reads the process's environment.
+	atlas := newStandIn(t)
+	rig := newRig(t, atlas.url)
+	rig.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = r.url
+	w := rig.start(t)
+	_, err := w.js.PublishMsg(t.Context(), &nats.Msg{
+		Subject: "rekey.v1.event.incident", Data: []byte(x509Disable(hexID(1)).String()),
+		Header: nats.Header{"traceparent": {"00-" + trace + "-b7ad6b7169203331-01"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := w.resultOf(hexID(1))
+	if !strings.HasPrefix(record.Trace, "00-"+trace+"-") {
+		t.Errorf("the result's traceparent is %q", record.Trace)
+	}
+	_, _, body := w.get("/metrics", "application/openmetrics-text; version=1.0.0")
+	if !strings.Contains(body, `# {trace_id="`+trace+`"}`) {
+		t.Error("the duration has no exemplar")
+	}
+	for _, call := range atlas.requests(hexID(1)) {
+		if !strings.HasPrefix(call.header.Get("Traceparent"), "00-"+trace+"-") {
+			t.Errorf("the request's traceparent is %q", call.header.Get("Traceparent"))
+		}
+	}
+	w.stop() // Which sends what is left.
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, parent := range map[string]string{"intake": "", "attempt": "intake", "HTTP DELETE": "attempt", "job": "intake", "result": "intake"} {
+		s, ok := r.spans[name]
+		if !ok || s.parent != parent {
+			t.Errorf("span %q is there: %v, below %q, want below %q", name, ok, s.parent, parent)
+		}
+	}
+	if got := r.spans["result"].attributes["rekey.outcome"]; got != "revoked" {
+		t.Errorf("the outcome in the span is %q", got)
+	}
+}
+
+func hexOf(id []byte) string { return hex.EncodeToString(id) }
