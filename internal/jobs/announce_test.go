@@ -1,6 +1,8 @@
 package jobs
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -87,12 +89,51 @@ func TestOneMessageAnswersForTheResult(t *testing.T) {
 	}
 }
 
-// TestWakeWithoutRecord: a message that only wakes is forgotten when there is nobody to wake.
+// TestWakeWithoutRecord: a message that only wakes is forgotten when there is nobody to wake, and
+// not at the first look: a replica may lag.
 func TestWakeWithoutRecord(t *testing.T) {
-	p := newPlant(works)
-	job := newJob(jwksEvent(t, 1), "security")
-	job.Wake, job.Params = true, Params{}
-	if v := run(t, p.runner(t, "w1"), Delivery{Job: job}); !v.Done || len(p.jobIDs()) != 0 {
-		t.Errorf("verdict %+v, jobs %v", v, p.jobIDs())
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		job := newJob(jwksEvent(t, 1), "security")
+		job.Wake, job.Params = true, Params{}
+		r := p.runner(t, "w1")
+		if v, err := r.Run(t.Context(), Delivery{Job: job, Count: 1}); v.Done || !errors.Is(err, ErrNotFound) {
+			t.Errorf("at first: verdict %+v, error %v", v, err)
+		}
+		if v := run(t, r, Delivery{Job: job, Count: wakeLooks + 1}); !v.Done || len(p.jobIDs()) != 0 {
+			t.Errorf("at last: verdict %+v, jobs %v", v, p.jobIDs())
+		}
+	})
+}
+
+// lagging is a ledger whose reads come from a replica that has nothing yet, for so many times.
+type lagging struct {
+	Ledger
+	left int
+}
+
+func (l *lagging) Load(ctx context.Context, id string) (Entry, error) {
+	if l.left > 0 {
+		l.left--
+		return Entry{}, ErrNotFound
+	}
+	return l.Ledger.Load(ctx, id)
+}
+
+// TestReadsThatLag: a record that one replica does not have yet is no missing record. Nothing is
+// settled for it, and the job runs once.
+func TestReadsThatLag(t *testing.T) {
+	for left := range 6 {
+		t.Run(fmt.Sprint(left, " reads"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPlant(works)
+				job := p.acceptJob(t, jwksEvent(t, 1))
+				lag := &lagging{Ledger: memoryLedger{p.memory}, left: left}
+				deliverUntilDone(t, p.runner(t, "w1", func(c *RunnerConfig) { c.Ledger = lag }), job)
+				if r := p.record(t, job.ID); r.Outcome != OutcomeRevoked || p.api.made() != 1 || len(p.results) != 1 {
+					t.Errorf("%s %s, %d calls, %d results", r.State, r.Outcome, p.api.made(), len(p.results))
+				}
+			})
+		})
 	}
 }

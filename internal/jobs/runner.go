@@ -114,9 +114,9 @@ func putBack(now, at time.Time) Verdict { return Verdict{Delay: max(at.Sub(now),
 // do their part and nothing is known to be settled; the delivery must come again.
 func (r *Runner) Run(ctx context.Context, d Delivery) (Verdict, error) {
 	for range maxRaces {
-		entry, err := r.load(ctx, d.Job)
-		if errors.Is(err, ErrNotFound) {
-			return done(), nil // It only wakes, and there is nobody to wake.
+		entry, err := r.load(ctx, d)
+		if errors.Is(err, errNobody) {
+			return done(), nil
 		}
 		if err != nil {
 			return Verdict{}, err
@@ -182,8 +182,21 @@ func (r *Runner) leaseLeft(ctx context.Context, entry Entry) (time.Duration, err
 	return entry.Record.Claim.lease() - age, nil
 }
 
-func (r *Runner) load(ctx context.Context, job Job) (Entry, error) {
+// errNobody says that a message is about no job: there is none to be woken.
+var errNobody = errors.New("there is no such job")
+
+// wakeLooks is how often a message that only wakes is handed over until its job counts as
+// missing. A ledger with replicas may not have it everywhere yet.
+const wakeLooks = 8
+
+// load returns the record of the job, and makes it when it is not there. That it is not there is
+// never taken for certain: a ledger with replicas may answer from one that lags.
+func (r *Runner) load(ctx context.Context, d Delivery) (Entry, error) {
+	job := d.Job
 	entry, err := r.cfg.Ledger.Load(ctx, job.ID)
+	if errors.Is(err, ErrNotFound) && job.Wake && d.Count > wakeLooks {
+		return Entry{}, errNobody
+	}
 	if errors.Is(err, ErrNotFound) && !job.Wake {
 		entry, err = r.cfg.Ledger.Create(ctx, NewRecord(job))
 	}
