@@ -1,5 +1,5 @@
-// The program generate writes the files below deploy that are made from others: the chart's copies of the alert
-// rules and the dashboard, and the plain manifests. Run it as "make generate"; its test fails while they are not current.
+// The program generate writes the files that are made from others: the chart's copies of the alert rules and the
+// dashboard, the dashboard itself, the plain manifests, and the documents and schemas of the configuration and of events. Run it as "make generate"; its test fails while they are not current.
 package main
 
 import (
@@ -23,8 +23,8 @@ func generate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The manifests are rendered from the chart, which has the copies in it.
-	for _, produce := range []func(context.Context, string) (map[string][]byte, error){copies, manifests} {
+	// The manifests are rendered from the chart, which has copies in it, one of them of the dashboard.
+	for _, produce := range []func(context.Context, string) (map[string][]byte, error){dashboard, schemas, configDocs, copies, manifests} {
 		files, err := produce(ctx, root)
 		if err != nil {
 			return err
@@ -43,6 +43,7 @@ func copies(_ context.Context, root string) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	for from, to := range map[string]string{
 		"deploy/prometheus/rekey.rules.yml": repo.Chart + "/files/rekey.rules.yml",
+		dashboardFile:                       repo.Chart + "/files/rekey.json",
 	} {
 		content, err := os.ReadFile(filepath.Join(root, from))
 		if err != nil {

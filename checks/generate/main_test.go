@@ -22,6 +22,9 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 		name string
 		make func(context.Context, string) (map[string][]byte, error)
 	}{
+		{"the dashboard", dashboard},
+		{"schemas", schemas},
+		{"the page about the configuration", configDocs},
 		{"the chart's copies", copies},
 		{"plain manifests", manifests},
 	} {

@@ -145,6 +145,7 @@ func (w *worker) startMetrics() error {
 	}
 	w.metrics, w.gatherer = m, registry
 	m.Reloaded(true, time.Now())
+	m.SetSecretExpiries(secretExpiries(w.Config))
 	return nil
 }
 

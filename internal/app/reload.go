@@ -185,6 +185,7 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 		return err
 	}
 	r.atlas.SetMaxRetryAfter(p.config.Retry.RetryAfterCap)
+	r.metrics.SetSecretExpiries(secretExpiries(p.config))
 	r.runner.current.Store(p.runner)
 	// Both old and new schedules have their requests and series while the scheduler changes over.
 	both := requests{}

@@ -27,6 +27,9 @@ func (c *checker) atlas() {
 		}
 		c.name(path, account.Name, taken)
 		c.credentials(path, account)
+		if _, err := account.SecretExpiry(); err != nil {
+			c.add(join(path, "secret_expires_at"), "%v", err)
+		}
 	}
 }
 

@@ -43,7 +43,8 @@ type NATS struct {
 	// NKeyFile is the path of a file with a user's nkey seed. Empty: not used.
 	NKeyFile string `yaml:"nkey_file"`
 	// User is a user name; it needs a Password. Empty: not used.
-	User     string     `yaml:"user"`
+	User string `yaml:"user"`
+	// Password is that of User.
 	Password secret.Ref `yaml:"password"`
 	// Token is the server's authentication token. Zero: not used.
 	Token secret.Ref `yaml:"token"`
@@ -127,10 +128,21 @@ type Account struct {
 	// PublicKey is the public half of an API key. Empty: it is a service account.
 	PublicKey  string     `yaml:"public_key"`
 	PrivateKey secret.Ref `yaml:"private_key"`
+	// SecretExpiresAt is when the secret expires, as the API says when it is made: a date (in UTC) or RFC 3339. It
+	// is shown as a metric, for an alert beforehand. Empty: not known.
+	SecretExpiresAt Moment `yaml:"secret_expires_at"`
 }
 
 // IsServiceAccount tells a service account from an API key.
 func (a Account) IsServiceAccount() bool { return a.ClientID != "" }
+
+// SecretExpiry is the time of SecretExpiresAt; the zero time when it is not known.
+func (a Account) SecretExpiry() (time.Time, error) {
+	if a.SecretExpiresAt == "" {
+		return time.Time{}, nil
+	}
+	return parseMoment(a.SecretExpiresAt, "UTC")
+}
 
 // Worker is how much is done at once.
 type Worker struct {

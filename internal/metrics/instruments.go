@@ -23,6 +23,9 @@ func (m *Metrics) build(f promauto.Factory) {
 	m.buildSchedules(f)
 	m.buildReload(f)
 	m.buildNATS(f)
+	m.AccountSecretExpires = f.NewGaugeVec(gauge("account_secret_expires_timestamp_seconds", seconds,
+		"Unix time at which the secret of an account expires, as the configuration says, in seconds; 0 means that it does not say."),
+		[]string{"account"})
 	m.PartFailures = f.NewCounterVec(counter("part_failures_total",
 		"Times that a part of the worker failed and was started again."),
 		[]string{"part"})

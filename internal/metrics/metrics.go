@@ -121,6 +121,9 @@ type Metrics struct {
 	// ReloadSuccessTime is rekey_config_last_reload_success_timestamp_seconds.
 	ReloadSuccessTime prometheus.Gauge
 
+	// AccountSecretExpires is rekey_account_secret_expires_timestamp_seconds{account}.
+	AccountSecretExpires *prometheus.GaugeVec
+
 	// NATSConnected is rekey_nats_connected.
 	NATSConnected prometheus.Gauge
 	// NATSReconnects is rekey_nats_reconnects_total.

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+const dashboardFile = "deploy/grafana/rekey.json"
+
+// panel is one picture of the dashboard.
+type panel struct {
+	title, about string
+	stat         bool // One number instead of a graph.
+	unit         string
+	width        int // Of 24.
+	stack        bool
+	warn         float64 // A stat is yellow from here on; 0 is never.
+	queries      []query
+}
+
+// query is an expression of PromQL and the name of each series, with labels in double braces.
+type query struct{ expr, legend string }
+
+type row struct {
+	title  string
+	panels []panel
+}
+
+// $job, $__range and $__rate_interval are Grafana's. Every worker shows the queues, dead letters and schedules of the
+// whole fleet, so these are the highest of all; what workers count themselves is added up.
+const (
+	of  = `{job=~"$job"}`
+	all = `job=~"$job"`
+)
+
+func dashboardRows() []row {
+	return []row{
+		{"Is all well?", summary()},
+		{"Time to revoke", timeToRevoke()},
+		{"Lanes", lanes()},
+		{"Attempts and the API", attempts()},
+		{"Pacing", pacing()},
+		{"Schedules", schedules()},
+		{"Dead letters and events", deadLetters()},
+		{"Workers", workers()},
+	}
+}
+
+func summary() []panel {
+	one := func(title, about, unit string, warn float64, expr string) panel {
+		return panel{title: title, about: about, stat: true, unit: unit, width: 4, warn: warn, queries: []query{{expr, title}}}
+	}
+	return []panel{
+		one("Workers connected to NATS", "", "none", 0, `sum(rekey_nats_connected`+of+`)`),
+		one("Revoked", "In the time that is shown.", "none", 0,
+			`sum(increase(rekey_jobs_finished_total{`+all+`, outcome=~"revoked|already_gone"}[$__range]))`),
+		one("Refused or given up", "In the time that is shown.", "none", 1,
+			`sum(increase(rekey_jobs_finished_total{`+all+`, outcome=~"refused|exhausted"}[$__range]))`),
+		one("Dead letters", "Nobody has replayed or dropped them.", "none", 1, `max(rekey_dead_letters`+of+`)`),
+		one("Oldest urgent job", "0 s: there is none.", "s", 60, `max(rekey_queue_oldest_seconds{`+all+`, lane="urgent"})`),
+		one("Old configuration", "Workers that could not take a changed file over.", "none", 1,
+			`sum(1 - rekey_config_last_reload_successful`+of+`)`),
+	}
+}
+
+func timeToRevoke() []panel {
+	quantile := func(q, metric, by, filter string) string {
+		return fmt.Sprintf(`histogram_quantile(%s, sum by (le%s) (rate(%s_bucket{%s%s}[$__rate_interval])))`, q, by, metric, all, filter)
+	}
+	revoked := `, outcome="revoked"`
+	return []panel{
+		{title: "From accepted to revoked", about: "Waits and retries included.", unit: "s", width: 8, queries: []query{
+			{quantile("0.5", "rekey_job_duration_seconds", "", revoked), "half"},
+			{quantile("0.95", "rekey_job_duration_seconds", "", revoked), "95 %"},
+			{quantile("0.99", "rekey_job_duration_seconds", "", revoked), "99 %"},
+		}},
+		{title: "Until the first attempt, 95 %", about: "Above 1 s jobs wait for a slot or for a paused bucket.", unit: "s", width: 8, queries: []query{
+			{quantile("0.95", "rekey_job_first_attempt_delay_seconds", ", lane", ""), "{{lane}}"},
+		}},
+		{title: "Jobs finished", unit: "ops", width: 8, stack: true, queries: []query{
+			{`sum by (outcome) (rate(rekey_jobs_finished_total` + of + `[$__rate_interval]))`, "{{outcome}}"},
+		}},
+	}
+}
+
+func lanes() []panel {
+	return []panel{
+		{title: "Jobs that no worker has taken", unit: "none", width: 8, queries: []query{
+			{`max by (lane) (rekey_queue_pending` + of + `)`, "{{lane}}"},
+		}},
+		{title: "Jobs that wait for their next attempt", unit: "none", width: 8, queries: []query{
+			{`max(rekey_queue_waiting` + of + `)`, "waiting"},
+		}},
+		{title: "Age of the oldest unfinished job", unit: "s", width: 8, queries: []query{
+			{`max by (lane) (rekey_queue_oldest_seconds` + of + `)`, "{{lane}}"},
+		}},
+	}
+}
+
+func attempts() []panel {
+	return []panel{
+		{title: "Attempts by reason", about: "none: it worked.", unit: "ops", width: 8, stack: true, queries: []query{
+			{`sum by (reason) (rate(rekey_job_attempts_total` + of + `[$__rate_interval])) > 0`, "{{reason}}"},
+		}},
+		{title: "Calls by status", unit: "ops", width: 8, stack: true, queries: []query{
+			{`sum by (code) (rate(rekey_atlas_requests_total` + of + `[$__rate_interval])) > 0`, "{{code}}"},
+		}},
+		{title: "Duration of a call, 95 %", unit: "s", width: 8, queries: []query{
+			{`histogram_quantile(0.95, sum by (le, operation) (rate(rekey_atlas_request_duration_seconds_bucket` + of + `[$__rate_interval])))`, "{{operation}}"},
+		}},
+	}
+}
+
+func pacing() []panel {
+	return []panel{
+		{title: "Requests left", about: "Tokens of each rate bucket, as far as the workers know.", unit: "none", width: 6, queries: []query{
+			{`min by (bucket) (rekey_atlas_bucket_tokens` + of + `)`, "{{bucket}}"},
+		}},
+		{title: "Answers of 429", about: "foreseeable: the limit was known, so that somebody else uses it too.", unit: "ops", width: 6, queries: []query{
+			{`sum by (bucket) (rate(rekey_atlas_rate_limited_total{` + all + `, foreseeable="true"}[$__rate_interval]))`, "{{bucket}}, foreseeable"},
+			{`sum by (bucket) (rate(rekey_atlas_rate_limited_total{` + all + `, foreseeable="false"}[$__rate_interval]))`, "{{bucket}}"},
+		}},
+		{title: "Closed by the API", about: "For how long it asked not to be called, at the time when it did.", unit: "s", width: 6, queries: []query{
+			{`sum by (bucket) (increase(rekey_atlas_paused_seconds_total` + of + `[$__rate_interval]))`, "{{bucket}}"},
+		}},
+		{title: "Jobs sent away for want of a token", unit: "ops", width: 6, queries: []query{
+			{`sum by (lane) (rate(rekey_atlas_calls_delayed_total` + of + `[$__rate_interval]))`, "{{lane}}"},
+		}},
+	}
+}
+
+func schedules() []panel {
+	return []panel{
+		{title: "Since the last fire", unit: "s", width: 8, queries: []query{
+			{`time() - max by (schedule) (rekey_schedule_last_fire_timestamp_seconds` + of + ` > 0)`, "{{schedule}}"},
+		}},
+		{title: "Until the next fire", about: "Below zero it is overdue.", unit: "s", width: 8, queries: []query{
+			{`max by (schedule) (rekey_schedule_next_fire_timestamp_seconds` + of + ` > 0) - time()`, "{{schedule}}"},
+		}},
+		{title: "Ticks that made no job", unit: "none", width: 8, queries: []query{
+			{`sum by (schedule) (increase(rekey_schedule_missed_total` + of + `[$__rate_interval]))`, "{{schedule}} missed"},
+			{`sum by (schedule, reason) (increase(rekey_schedule_skipped_total` + of + `[$__rate_interval]))`, "{{schedule}} {{reason}}"},
+		}},
+	}
+}
+
+func deadLetters() []panel {
+	return []panel{
+		{title: "Dead letters", unit: "none", width: 8, queries: []query{{`max(rekey_dead_letters` + of + `)`, "dead letters"}}},
+		{title: "Events by what became of them", unit: "ops", width: 8, stack: true, queries: []query{
+			{`sum by (result) (rate(rekey_events_received_total` + of + `[$__rate_interval]))`, "{{result}}"},
+		}},
+		{title: "Jobs by what asked for them", unit: "ops", width: 8, stack: true, queries: []query{
+			{`sum by (origin) (rate(rekey_jobs_enqueued_total` + of + `[$__rate_interval]))`, "{{origin}}"},
+		}},
+	}
+}
+
+func workers() []panel {
+	return []panel{
+		{title: "Connected to NATS", unit: "none", width: 6, queries: []query{{`rekey_nats_connected` + of, "{{instance}}"}}},
+		{title: "Refused by a stream", unit: "ops", width: 6, queries: []query{
+			{`sum by (stream) (rate(rekey_nats_publish_refused_total` + of + `[$__rate_interval]))`, "{{stream}}"},
+		}},
+		{title: "Memory", unit: "bytes", width: 6, queries: []query{{`process_resident_memory_bytes` + of, "{{instance}}"}}},
+		{title: "CPU", unit: "percentunit", width: 6, queries: []query{
+			{`rate(process_cpu_seconds_total` + of + `[$__rate_interval])`, "{{instance}}"},
+		}},
+	}
+}
+
+// dashboard is the dashboard in Grafana's JSON.
+func dashboard(context.Context, string) (map[string][]byte, error) {
+	content, err := encodeJSON(dashboardJSON())
+	return map[string][]byte{dashboardFile: content}, err
+}
+
+// encodeJSON writes JSON as people read it.
+func encodeJSON(o object) ([]byte, error) {
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", " ")
+	err := encoder.Encode(o)
+	return buffer.Bytes(), err
+}
