@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -103,6 +104,10 @@ func (r *reloader) attempt(ctx context.Context, asked bool) {
 		return
 	}
 	r.tried, r.again = sum, time.Time{}
+	if err == nil && len(bytes.TrimSpace(data)) == 0 {
+		// At the start it would mean all defaults. Here somebody is about to write it.
+		err = errors.New("the file is empty")
+	}
 	if err == nil {
 		err = r.load(ctx)
 	}

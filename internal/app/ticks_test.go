@@ -3,6 +3,7 @@ package app_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,23 +12,32 @@ import (
 	"rekey/internal/schedule"
 )
 
-// eachSecond checks that the results are those of a schedule that ticks every second: one job for each tick, none lost.
-func eachSecond(t *testing.T, results []result) {
-	t.Helper()
+// eachSecond checks that a schedule that ticks every second has made one event for each tick and lost none, and that no
+// two jobs are of the same one. The jobs of the latest ticks may be under way.
+func (w *worker) eachSecond(name string) {
+	w.t.Helper()
+	prefix := "rekey/schedule/" + name + "/"
 	var ticks []time.Time
-	for _, r := range results {
-		for _, e := range r.record.Events {
-			at, err := time.Parse(time.RFC3339, e.ID)
-			if err != nil || e.Source != "rekey/schedule/nightly" {
-				t.Fatalf("an event is called %s of %s", e.ID, e.Source)
-			}
-			ticks = append(ticks, at)
+	for _, msg := range w.messages("REKEY_EVENTS") {
+		at, err := time.Parse(time.RFC3339, strings.TrimPrefix(msg.Header.Get("Nats-Msg-Id"), prefix))
+		if err != nil {
+			w.t.Fatalf("an event is called %s", msg.Header.Get("Nats-Msg-Id"))
 		}
+		ticks = append(ticks, at)
 	}
 	slices.SortFunc(ticks, time.Time.Compare)
 	for i := 1; i < len(ticks); i++ {
 		if got := ticks[i].Sub(ticks[i-1]); got != time.Second {
-			t.Errorf("after the tick of %s comes that of %s", ticks[i-1], ticks[i])
+			w.t.Errorf("after the tick of %s comes that of %s", ticks[i-1], ticks[i])
+		}
+	}
+	jobOf := map[string]string{}
+	for _, r := range w.results(1) {
+		for _, e := range r.record.Events {
+			if other := jobOf[e.ID]; other != "" {
+				w.t.Errorf("the tick of %s has the jobs %s and %s", e.ID, other, r.record.JobID)
+			}
+			jobOf[e.ID] = r.record.JobID
 		}
 	}
 }
@@ -53,7 +63,7 @@ func TestEachTickIsOneJob(t *testing.T) {
 	}
 	w.stop()
 	results := w.results(8)
-	eachSecond(t, results)
+	w.eachSecond("nightly")
 	if !slices.ContainsFunc(results, func(r result) bool { return r.record.Outcome == jobs.OutcomeRefused }) {
 		t.Error("no job has failed")
 	}
@@ -75,5 +85,6 @@ func TestTicksOfAnAbsence(t *testing.T) {
 	again := rig.beside("worker-2").launch(t)
 	again.awaitReady()
 	again.connected(t)
-	eachSecond(t, again.results(6))
+	again.results(6)
+	again.eachSecond("nightly")
 }
