@@ -27,6 +27,10 @@ import (
 // stopGrace is how long, beyond the drain, a worker may take to record what it cut off.
 const stopGrace = 15 * time.Second
 
+// openTimeout bounds one attempt to prepare JetStream. The next one finds what was made, and asks
+// again where an answer was lost.
+const openTimeout = 10 * time.Second
+
 // httpGrace is how long a scrape in flight may take when the worker stops.
 const httpGrace = 3 * time.Second
 
@@ -99,7 +103,7 @@ func (w *worker) start(ctx context.Context) error {
 	if err := w.startTracing(ctx); err != nil {
 		return err
 	}
-	if err := w.startNATS(); err != nil {
+	if err := w.startNATS(); err != nil { //nolint:contextcheck // As the other parts.
 		return err
 	}
 	if err := w.startKeys(); err != nil {
@@ -137,8 +141,8 @@ func (w *worker) startMetrics() error {
 		Registerer: registry, Kinds: jobs.Names(jobs.Kinds()), Lanes: jobs.Names(jobs.Lanes()),
 		Outcomes: jobs.Names(jobs.Outcomes()), Reasons: jobs.Names(jobs.Reasons()), Origins: jobs.Names(jobs.Origins()),
 		EventResults: jobs.Names(jobs.Intakes()), Operations: atlas.Operations(), Schedules: schedules,
-		Skips:   jobs.Names(schedule.Skips()),
-		Buckets: atlas.Buckets(), Version: w.Version, Revision: w.Revision,
+		Skips: jobs.Names(schedule.Skips()), Buckets: atlas.Buckets(), Streams: w.streams(), Parts: parts(),
+		Version: w.Version, Revision: w.Revision,
 	})
 	if err != nil {
 		return fmt.Errorf("building the metrics: %w", err)
@@ -155,17 +159,19 @@ func (w *worker) startNATS() error {
 		if err != nil {
 			return err
 		}
+		cfg.OnFailure = func() { w.metrics.PartFailed(partServer) }
 		if w.embedded, err = bus.StartEmbedded(cfg); err != nil {
 			return err
 		}
-		w.stack.push("embedded NATS server", func(context.Context) error { w.embedded.Stop(); return nil })
+		w.stack.push(partServer, func(context.Context) error { w.embedded.Stop(); return nil })
+		w.background(partStore, w.embedded.Run)
 	}
 	cfg, err := connectConfig(w.Config.NATS, w.LookupEnv)
 	if err != nil {
 		return err
 	}
 	cfg.Embedded, cfg.Name, cfg.Logger = w.embedded, "rekey/"+w.Version+" "+w.Name, w.Logger
-	cfg.Wait, cfg.OnState = true, w.metrics.SetNATSConnected
+	cfg.Wait, cfg.Recorder = true, w.metrics
 	if w.conn, err = bus.Connect(cfg); err != nil {
 		return err
 	}
@@ -204,6 +210,7 @@ func (w *worker) startHTTP() error {
 		Checks: []httpserver.Check{
 			{Name: "nats", Func: func(context.Context) error { return w.conn.Ready() }},
 			{Name: "streams", Func: func(context.Context) error { return w.ready() }},
+			{Name: "storage", Func: func(context.Context) error { return w.storage() }},
 			{Name: "accounts", Func: w.atlas.CheckAccounts},
 		},
 	})
@@ -220,6 +227,16 @@ func (w *worker) startHTTP() error {
 		return server.Stop(ctx)
 	})
 	return nil
+}
+
+// storage reports, as an error, that something cannot be stored.
+func (w *worker) storage() error {
+	if w.embedded != nil {
+		if err := w.embedded.Ready(); err != nil {
+			return err
+		}
+	}
+	return w.conn.Room()
 }
 
 func (w *worker) ready() error {
@@ -258,7 +275,7 @@ func (w *worker) prepare(ctx context.Context) (stores, error) {
 }
 
 func (w *worker) open(ctx context.Context) (s stores, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if err := w.conn.Ready(); err != nil {
 		return s, err

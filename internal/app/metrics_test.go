@@ -42,6 +42,9 @@ func designed() map[string][]string {
 		"rekey_config_last_reload_successful":                nil,
 		"rekey_config_last_reload_success_timestamp_seconds": nil,
 		"rekey_nats_connected":                               nil,
+		"rekey_nats_reconnects_total":                        nil,
+		"rekey_nats_publish_refused_total":                   {"stream"},
+		"rekey_part_failures_total":                          {"part"},
 		"rekey_build_info":                                   {"goversion", "revision", "version"},
 	}
 }
@@ -64,8 +67,13 @@ func closedSets() map[string][]string {
 		"schedule":    {"nightly"},
 		"bucket":      {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project", "rate_limits"},
 		"foreseeable": {"true", "false"},
-		"version":     {"1.2.3"},
-		"revision":    {"abcdef"},
+		"stream": {
+			"REKEY_EVENTS", "REKEY_JOBS", "REKEY_RESULTS", "REKEY_DLQ", "REKEY_INDEX", "REKEY_SCHEDULES", "REKEY_PACE", "REKEY_LEDGER",
+			"REKEY_TARGETS", "REKEY_AUDIT",
+		},
+		"part":     {"embedded NATS server", "store watch", "shared pauses", "queue statistics", "stalled messages", "ledger index", "workers", "intake", "schedules", "removed schedules", "configuration", "chain of results"},
+		"version":  {"1.2.3"},
+		"revision": {"abcdef"},
 	}
 }
 

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -79,8 +80,8 @@ func TestNATSRestartsInTheMiddle(t *testing.T) {
 	eventually(t, "the events to be taken in", w.taken)
 	stopNATS(nats)
 	eventually(t, "the worker to see that NATS is away", func() bool {
-		status, _, _ := w.get("/readyz", "")
-		return status == 503 && w.metrics()["rekey_nats_connected"] == 0
+		status, _, body := w.get("/readyz", "")
+		return status == 503 && strings.Contains(body, "not connected to NATS at ") && w.metrics()["rekey_nats_connected"] == 0
 	})
 	close(release) // The answer comes while nothing can be recorded.
 	startNATS(t, options)
@@ -89,6 +90,9 @@ func TestNATSRestartsInTheMiddle(t *testing.T) {
 		return status == 200
 	})
 	eventually(t, "the stranger to be back", w.nc.IsConnected)
+	if got := w.metrics()["rekey_nats_reconnects_total"]; got != 1 {
+		t.Errorf("%v reconnections are counted, want 1", got)
+	}
 	for n := range each {
 		w.publish("incident", x509Disable(hexID(each+n)).String())
 	}

@@ -69,7 +69,7 @@ func (w *worker) startReload(s stores) {
 			r.tried = sha256.Sum256(data)
 		}
 	}
-	w.background("configuration", r.run)
+	w.background(partConfig, r.run)
 }
 
 // run looks at the file, and takes it over when it has changed or somebody asks for it, until ctx ends.

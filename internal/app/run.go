@@ -11,7 +11,40 @@ import (
 	"rekey/internal/audit"
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
+	"rekey/internal/ledger"
 )
+
+// The parts of a worker that are started again when they fail. A new one is listed in parts.
+const (
+	partServer    = "embedded NATS server"
+	partStore     = "store watch"
+	partPauses    = "shared pauses"
+	partStats     = "queue statistics"
+	partStalled   = "stalled messages"
+	partIndex     = "ledger index"
+	partWorkers   = "workers"
+	partIntake    = "intake"
+	partSchedules = "schedules"
+	partRemoved   = "removed schedules"
+	partConfig    = "configuration"
+	partChain     = "chain of results"
+)
+
+func parts() []string {
+	return []string{
+		partServer, partStore, partPauses, partStats, partStalled, partIndex, partWorkers, partIntake, partSchedules, partRemoved,
+		partConfig, partChain,
+	}
+}
+
+// streams are the streams and buckets that a worker writes to.
+func (w *worker) streams() []string {
+	n := w.names
+	return []string{
+		n.Events(), n.Jobs(), n.Results(), n.DeadLetters(), n.Index(), n.Schedules(), n.Pace(), n.Audit(),
+		ledger.RecordsBucket(w.Config.NATS.Namespace), ledger.TargetsBucket(w.Config.NATS.Namespace),
+	}
+}
 
 // startJobs starts what takes events in and runs jobs.
 func (w *worker) startJobs(s stores) error {
@@ -37,13 +70,13 @@ func (w *worker) startJobs(s stores) error {
 		Desk: w.tracedDesk(jobs.NewDesk(s.ledger, s.ledger.Targets(), queue, w.atlas, w.metrics, secrets)),
 	}
 	stats := bus.Stats{Conn: w.conn, Names: w.names, Running: workers.Running, Recorder: w.metrics, Logger: w.Logger}
-	w.background("shared pauses", w.atlas.Run)
-	w.background("queue statistics", stats.Run)
-	w.background("stalled messages", bus.Stalled{Conn: w.conn, Names: w.names, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger}.Run)
-	w.background("ledger index", s.ledger.Indexer(w.Logger).Run)
-	w.background("chain of results", func(ctx context.Context) error { return s.chains.Keep(ctx, chain) })
-	stopTaking := w.drained("workers", workers.Run)
-	w.background("intake", intake.Run)
+	w.background(partPauses, w.atlas.Run)
+	w.background(partStats, stats.Run)
+	w.background(partStalled, bus.Stalled{Conn: w.conn, Names: w.names, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger}.Run)
+	w.background(partIndex, s.ledger.Indexer(w.Logger).Run)
+	w.background(partChain, func(ctx context.Context) error { return s.chains.Keep(ctx, chain) })
+	stopTaking := w.drained(partWorkers, workers.Run)
+	w.background(partIntake, intake.Run)
 	if w.http != nil {
 		w.stack.push("readiness", func(context.Context) error { w.http.Drain(); return nil })
 	}
@@ -101,6 +134,7 @@ func (w *worker) keep(ctx context.Context, name string, run func(context.Context
 		if ctx.Err() != nil {
 			return
 		}
+		w.metrics.PartFailed(name)
 		w.log.Error("a part failed and is started again", zap.String("part", name), zap.Error(err))
 		within(ctx.Done(), pause)
 	}

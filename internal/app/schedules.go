@@ -40,8 +40,8 @@ func (w *worker) startSchedules(s stores) error {
 	if err != nil {
 		return err
 	}
-	w.background("schedules", w.scheduler.Run)
-	w.background("removed schedules", func(ctx context.Context) error { return w.markRemoved(ctx, s.schedules) })
+	w.background(partSchedules, w.scheduler.Run)
+	w.background(partRemoved, func(ctx context.Context) error { return w.markRemoved(ctx, s.schedules) })
 	return nil
 }
 

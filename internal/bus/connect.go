@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -50,24 +51,53 @@ type ConnectConfig struct {
 	Password        secret.Value
 	Token           secret.Value
 	TLS             *tls.Config
-	InboxPrefix     string     // Begins the subjects of answers; empty is _INBOX.
-	Wait            bool       // Go on without a server and connect when it comes up.
-	OnState         func(bool) // Told when the connection is made or lost; may be nil.
+	InboxPrefix     string       // Begins the subjects of answers; empty is _INBOX.
+	Wait            bool         // Go on without a server and connect when it comes up.
+	Recorder        ConnRecorder // Optional.
 	Logger          *zap.Logger
 }
+
+// ConnRecorder shows how the connection is.
+type ConnRecorder interface {
+	// SetNATSConnected is told when the connection is made or lost.
+	SetNATSConnected(connected bool)
+	// NATSReconnected counts a lost connection that was made again.
+	NATSReconnected()
+	// PublishRefused counts a message that a stream or bucket had no room for.
+	PublishRefused(stream string)
+}
+
+// noRecorder is for connections that nobody watches.
+type noRecorder struct{}
+
+// SetNATSConnected does nothing.
+func (noRecorder) SetNATSConnected(bool) {}
+
+// NATSReconnected does nothing.
+func (noRecorder) NATSReconnected() {}
+
+// PublishRefused does nothing.
+func (noRecorder) PublishRefused(string) {}
 
 // Conn is a connection to NATS that reconnects for ever.
 type Conn struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
+	room    *room
 	where   string
-	failure *lastLine // Why the last attempt to connect failed; empty once one worked.
+	failure *lastLine                  // Why the last attempt to connect failed; empty once one worked.
+	lostAt  *atomic.Pointer[time.Time] // Since when there is no connection; nil while there is one.
 }
 
 // Connect connects to NATS.
 func Connect(cfg ConnectConfig) (*Conn, error) {
+	if cfg.Recorder == nil {
+		cfg.Recorder = noRecorder{}
+	}
+	begun, lostAt := time.Now(), &atomic.Pointer[time.Time]{}
+	lostAt.Store(&begun)
 	failure := &lastLine{}
-	opts, err := cfg.options(failure)
+	opts, err := cfg.options(failure, lostAt)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +110,11 @@ func Connect(cfg ConnectConfig) (*Conn, error) {
 		nc.Close()
 		return nil, fmt.Errorf("opening JetStream: %w", err)
 	}
-	return &Conn{nc: nc, js: js, where: cfg.where(), failure: failure}, nil
+	if nc.IsConnected() {
+		lostAt.Store(nil)
+	}
+	room := newRoom(cfg.Recorder, cfg.Logger)
+	return &Conn{nc: nc, js: watched{JetStream: js, room: room}, room: room, where: cfg.where(), failure: failure, lostAt: lostAt}, nil
 }
 
 func (cfg ConnectConfig) where() string {
@@ -102,13 +136,16 @@ func withoutURL(err error) error {
 	return err
 }
 
-func (cfg ConnectConfig) options(failure *lastLine) ([]nats.Option, error) {
+func (cfg ConnectConfig) options(failure *lastLine, lostAt *atomic.Pointer[time.Time]) ([]nats.Option, error) {
 	log := cfg.Logger.Named("nats")
 	state := func(connected bool) {
 		failure.set("")
-		if cfg.OnState != nil {
-			cfg.OnState(connected)
+		var since *time.Time
+		if now := time.Now(); !connected {
+			since = &now
 		}
+		lostAt.Store(since)
+		cfg.Recorder.SetNATSConnected(connected)
 	}
 	opts := []nats.Option{
 		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(cfg.Wait),
@@ -118,6 +155,7 @@ func (cfg ConnectConfig) options(failure *lastLine) ([]nats.Option, error) {
 		nats.ConnectHandler(func(*nats.Conn) { state(true) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			state(true)
+			cfg.Recorder.NATSReconnected()
 			log.Info("connected again", zap.String("server", nc.ConnectedServerName()))
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -143,8 +181,8 @@ func (cfg ConnectConfig) options(failure *lastLine) ([]nats.Option, error) {
 		opts = append(opts, nats.CustomInboxPrefix(cfg.InboxPrefix))
 	}
 	if cfg.Embedded != nil {
-		opts = append(opts, nats.InProcessServer(cfg.Embedded.server))
-		cfg.Token = cfg.Embedded.token
+		opts = append(opts, nats.InProcessServer(cfg.Embedded))
+		cfg.Token = cfg.Embedded.cfg.Token
 	}
 	auth, err := cfg.auth()
 	return append(opts, auth...), err
@@ -189,7 +227,7 @@ func reconnectDelay(attempts int) time.Duration {
 // JetStream returns the JetStream context, for the other adapters on the same connection.
 func (c *Conn) JetStream() jetstream.JetStream { return c.js }
 
-// Ready reports, as an error, that there is no connection.
+// Ready reports, as an error, that there is no connection, and since when.
 func (c *Conn) Ready() error {
 	if c.nc.IsConnected() {
 		return nil
@@ -198,8 +236,16 @@ func (c *Conn) Ready() error {
 	if err := c.nc.LastError(); err != nil { // A refused login on a later attempt stands here.
 		why = err.Error()
 	}
-	return fmt.Errorf("not connected to NATS at %s: %s", c.where, cmp.Or(why, "no attempt to connect has ended yet"))
+	lost := time.Duration(0)
+	if since := c.lostAt.Load(); since != nil {
+		lost = time.Since(*since).Round(time.Second)
+	}
+	return fmt.Errorf("%w at %s for %s: %s", errOffline, c.where, lost, cmp.Or(why, "no attempt to connect has ended yet"))
 }
+
+// Room reports, as an error, which streams and buckets have refused a message for want of
+// room within the last minute.
+func (c *Conn) Room() error { return c.room.left() }
 
 // Close sends what is buffered and closes the connection.
 func (c *Conn) Close() {

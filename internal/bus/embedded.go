@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,8 +32,13 @@ type EmbeddedConfig struct {
 	TLS        *tls.Config  // For clients, when set.
 	Encryption secret.Value // The key by which the files are encrypted, when set.
 	MaxPayload int          // Largest message in bytes; default 8 MiB.
+	OnFailure  func()       // Told when the server cannot write to its store any more; may be nil.
 	Logger     *zap.Logger
 }
+
+// maxStore is the limit of the server's own for its store: none. By default it would be three
+// quarters of what is free at the start, which is nothing when the store has used the rest.
+const maxStore = 1 << 60
 
 // defaultMaxPayload lets an event that is too large for us arrive, so that it ends in the
 // dead letters with a reason and not as a publisher's riddle.
@@ -41,33 +47,80 @@ const defaultMaxPayload = 8 << 20
 // Embedded is a NATS server with JetStream inside the process. Every write is synced to
 // disk before it is acknowledged.
 type Embedded struct {
+	cfg EmbeddedConfig
+
+	mu     sync.Mutex // Guards all below.
 	server *server.Server
-	store  *os.File // Holds the lock on the store.
-	token  secret.Value
+	store  *os.File   // Holds the lock on the store.
+	log    *serverLog // Of the server.
+	failed error      // Why the server cannot write, or was not started.
 }
 
-// StartEmbedded starts the server and returns when it takes connections.
+// StartEmbedded starts the server and returns when it takes connections. A full disk is no
+// error: Run starts the server when there is room.
 func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
-	opts, err := cfg.options()
-	if err != nil {
-		return nil, err
+	e := &Embedded{cfg: cfg, log: &serverLog{}}
+	err := e.start()
+	if err != nil && isFull(err) {
+		e.failed = err
+		return e, nil
 	}
-	store, err := lockStore(cfg.StoreDir)
-	if err != nil {
-		return nil, err
-	}
-	srv, err := cfg.start(opts)
-	if err != nil {
-		return nil, errors.Join(err, store.Close())
-	}
-	return &Embedded{server: srv, store: store, token: cfg.Token}, nil
+	return e, err
 }
 
-// start returns when the server takes connections.
-func (cfg EmbeddedConfig) start(opts *server.Options) (*server.Server, error) {
+// start starts the server, on the port that it had before.
+func (e *Embedded) start() error {
+	opts, err := e.cfg.options()
+	if err != nil {
+		return err
+	}
+	if err := e.lock(); err != nil {
+		return err
+	}
+	srv, log, err := e.cfg.serve(opts)
+	if err != nil {
+		e.unlock()
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.server, e.log, e.failed = srv, log, nil
+	if address := srv.Addr(); address != nil {
+		e.cfg.Listen = address.String()
+	}
+	return nil
+}
+
+// lock takes the lock on the store, unless it is held from an earlier start.
+func (e *Embedded) lock() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.store != nil {
+		return nil
+	}
+	store, err := lockStore(e.cfg.StoreDir)
+	if err != nil {
+		return err
+	}
+	e.store = store
+	return nil
+}
+
+// unlock gives the store free.
+func (e *Embedded) unlock() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.store != nil {
+		_ = e.store.Close() // Nothing was written to it.
+		e.store = nil
+	}
+}
+
+// serve returns when the server takes connections.
+func (cfg EmbeddedConfig) serve(opts *server.Options) (*server.Server, *serverLog, error) {
 	srv, err := server.NewServer(opts)
 	if err != nil {
-		return nil, fmt.Errorf("creating the embedded NATS server: %w", err)
+		return nil, nil, fmt.Errorf("creating the embedded NATS server: %w", err)
 	}
 	log := &serverLog{log: cfg.Logger.Named("nats-server").WithOptions(zap.AddCallerSkip(1)).Sugar()}
 	srv.SetLoggerV2(log, false, false, false)
@@ -75,9 +128,19 @@ func (cfg EmbeddedConfig) start(opts *server.Options) (*server.Server, error) {
 	if !log.started(srv) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
-		return nil, log.explain(fmt.Errorf("starting the embedded NATS server on %q with store %s", cfg.Listen, cfg.StoreDir))
+		return nil, nil, log.explain(fmt.Errorf("starting the embedded NATS server on %q with store %s", cfg.Listen, cfg.StoreDir))
 	}
-	return srv, nil
+	return srv, log, nil
+}
+
+// InProcessConn opens a connection inside the process.
+func (e *Embedded) InProcessConn() (net.Conn, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.server == nil {
+		return nil, errNoServer
+	}
+	return e.server.InProcessConn()
 }
 
 func (cfg EmbeddedConfig) options() (*server.Options, error) {
@@ -86,7 +149,7 @@ func (cfg EmbeddedConfig) options() (*server.Options, error) {
 	}
 	opts := &server.Options{
 		ServerName: "rekey-embedded", Host: "127.0.0.1", NoSigs: true, DontListen: true,
-		JetStream: true, StoreDir: cfg.StoreDir, SyncAlways: true,
+		JetStream: true, StoreDir: cfg.StoreDir, JetStreamMaxStore: maxStore, SyncAlways: true,
 		MaxPayload: int32(defaultMaxPayload), DisableJetStreamBanner: true,
 	}
 	opts.JetStreamKey = cfg.Encryption.Reveal()
@@ -140,17 +203,30 @@ func isLoopback(host string) bool {
 
 // URL is where clients reach the server, or "" when it is kept inside the process.
 func (e *Embedded) URL() string {
-	if e.server.Addr() == nil {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.server == nil || e.server.Addr() == nil {
 		return ""
 	}
 	return "nats://" + e.server.Addr().String()
 }
 
-// Stop ends the server and returns when its files are closed.
+// Stop ends the server, if it runs, and returns when its files are closed.
 func (e *Embedded) Stop() {
-	e.server.Shutdown()
-	e.server.WaitForShutdown()
-	_ = e.store.Close() // Nothing was written to it, and a second Stop finds it closed.
+	e.stopServer()
+	e.unlock()
+}
+
+// stopServer ends the server, if it runs, and keeps the lock on its store.
+func (e *Embedded) stopServer() {
+	e.mu.Lock()
+	srv := e.server
+	e.server = nil
+	e.mu.Unlock()
+	if srv != nil {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}
 }
 
 // serverLog hands the server's log lines to zap. Its information is ours at debug level.
@@ -158,6 +234,8 @@ type serverLog struct {
 	log   *zap.SugaredLogger
 	last  lastLine
 	fatal atomic.Bool // The server has given up.
+	// unwritable is the latest line about a store that the server does not write to any more.
+	unwritable lastLine
 }
 
 // Noticef logs at debug level.
@@ -170,13 +248,22 @@ func (l *serverLog) Warnf(format string, v ...any) {
 		l.last.set("the store is encrypted, and nats.embedded.encryption_key_file does not hold its key")
 		l.fatal.Store(true)
 	}
+	l.look(fmt.Sprintf(format, v...))
 	l.log.Warnf(format, v...)
 }
 
 // Errorf logs an error and keeps it, to explain a server that does not start.
 func (l *serverLog) Errorf(format string, v ...any) {
 	l.last.set(fmt.Sprintf(format, v...))
+	l.look(l.last.get())
 	l.log.Errorf(format, v...)
+}
+
+// look keeps a line that says that the store cannot be written to.
+func (l *serverLog) look(line string) {
+	if isWriteError(line) {
+		l.unwritable.set(line)
+	}
 }
 
 // Fatalf logs an error and keeps it. The server counts on it to end the process; we end

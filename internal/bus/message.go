@@ -70,7 +70,7 @@ var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-
 // *jobs.Malformed per mistake. A direct request that has mistakes is an error, too.
 // See https://github.com/cloudevents/spec (JSON format and NATS protocol binding, 1.0.2).
 func (n Names) readEvent(m incoming) (jobs.Event, error) {
-	e := jobs.Event{Class: n.eventClass(m.subject)}
+	e := jobs.Event{Class: n.eventClass(m.subject), Replayed: m.header.Get(HeaderReplayID) != ""}
 	e.Subject, e.Seq, e.At = m.subject, m.seq, m.at
 	e.Source, e.ID = n.plainIdentity(m)
 	e.Envelope = jobs.Envelope{Time: m.at, Headers: ownHeaders(m.header)}

@@ -33,6 +33,10 @@ const (
 // secrets in the clear, and in the event that is published from it again.
 const HeaderSealedEvent = "Rekey-Sealed-Event"
 
+// HeaderMessage is the sequence that a job's message had before it was put to the end of its
+// queue: it answers for what it did under that.
+const HeaderMessage = "Rekey-Message"
+
 // Names are the names of one namespace's streams and subjects.
 type Names struct {
 	namespace string
@@ -54,6 +58,9 @@ func (n Names) Results() string { return n.stream("RESULTS") }
 
 // DeadLetters is the stream of dead letters.
 func (n Names) DeadLetters() string { return n.stream("DLQ") }
+
+// Index is the stream of the ledger's index.
+func (n Names) Index() string { return n.stream("INDEX") }
 
 // Schedules is the bucket with the state of every schedule.
 func (n Names) Schedules() string { return n.stream("SCHEDULES") }

@@ -14,16 +14,42 @@ import (
 	"rekey/internal/secret"
 )
 
-// states records what OnState is told.
+// states records what a ConnRecorder is told.
 type states struct {
-	mu   sync.Mutex // Guards list.
-	list []bool
+	mu      sync.Mutex // Guards all below.
+	list    []bool
+	again   int
+	refused []string
 }
 
-func (s *states) on(connected bool) {
+func (s *states) SetNATSConnected(connected bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.list = append(s.list, connected)
+}
+
+func (s *states) NATSReconnected() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.again++
+}
+
+func (s *states) PublishRefused(stream string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = append(s.refused, stream)
+}
+
+func (s *states) reconnected() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.again
+}
+
+func (s *states) refusals() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.refused...)
 }
 
 func (s *states) get() []bool {
@@ -62,7 +88,7 @@ func TestConnectBeforeTheServerIsUp(t *testing.T) {
 		t.Fatal("without Wait there must be a server")
 	}
 	var seen states
-	conn := dial(t, ConnectConfig{URL: "nats://" + address, Wait: true, OnState: seen.on})
+	conn := dial(t, ConnectConfig{URL: "nats://" + address, Wait: true, Recorder: &seen})
 	notReady(t, conn, "not connected to NATS at nats://"+address, "connection refused")
 	startServer(t, EmbeddedConfig{StoreDir: t.TempDir(), Listen: address})
 	eventually(t, "it is connected", func() bool { return conn.Ready() == nil })
@@ -102,7 +128,7 @@ func TestReconnectAfterARestart(t *testing.T) {
 	log, logged := newLogs()
 	var seen states
 	r := &rig{names: NewNames("rekey"), log: log, logs: logged}
-	r.conn = dial(t, ConnectConfig{URL: "nats://" + address, Token: token, Wait: true, OnState: seen.on, Logger: log})
+	r.conn = dial(t, ConnectConfig{URL: "nats://" + address, Token: token, Wait: true, Recorder: &seen, Logger: log})
 	works(t, r.conn)
 	var d desk
 	var c counter
@@ -125,6 +151,9 @@ func TestReconnectAfterARestart(t *testing.T) {
 	eventually(t, "all states were told", func() bool { return len(seen.get()) == 3 })
 	if diff := cmp.Diff([]bool{true, false, true}, seen.get()); diff != "" {
 		t.Error(diff)
+	}
+	if got := seen.reconnected(); got != 1 {
+		t.Errorf("%d reconnections are counted, want 1", got)
 	}
 	if logged.FilterMessage("connected again").Len() != 1 || strings.Contains(logged.text(), canary) {
 		t.Errorf("the log is:\n%s", logged.text())

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,7 +31,11 @@ func settle(ctx context.Context, nc *nats.Conn, msg jetstream.Msg, v jobs.Verdic
 	// A settlement goes out although the worker is stopping.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	if _, err := nc.RequestWithContext(ctx, msg.Reply(), answer); err != nil {
+	_, err := nc.RequestWithContext(ctx, msg.Reply(), answer)
+	if errors.Is(err, nats.ErrReconnectBufExceeded) {
+		err = errOffline
+	}
+	if err != nil {
 		return fmt.Errorf("settling message %s: %w", msg.Subject(), err)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -108,12 +109,20 @@ func (s Stalled) rescue(ctx context.Context, a advisory) error {
 	if a.Stream == s.Names.Events() {
 		return s.again(ctx, old)
 	}
-	copied := &nats.Msg{Subject: old.Subject, Data: old.Data, Header: old.Header}
-	copied.Header.Del(nats.MsgIdHdr) // The stream would take it for a copy, which it is.
+	copied := &nats.Msg{Subject: old.Subject, Data: old.Data, Header: nats.Header{}}
+	copied.Header.Set(HeaderMessage, strconv.FormatUint(messageOf(old.Header, old.Sequence), 10))
 	if _, err := s.Conn.js.PublishMsg(ctx, copied, jetstream.WithExpectStream(a.Stream)); err != nil {
 		return err
 	}
 	return stream.DeleteMsg(ctx, a.Seq)
+}
+
+// messageOf names a job's message for good.
+func messageOf(h nats.Header, seq uint64) uint64 {
+	if first, err := strconv.ParseUint(h.Get(HeaderMessage), 10, 64); err == nil {
+		return first
+	}
+	return seq
 }
 
 // again publishes an event under the identity that it has.

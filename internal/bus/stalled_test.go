@@ -103,6 +103,10 @@ func TestStalledMessagesComeBack(t *testing.T) {
 	if got, err := decodeJob(storedAt(t, r, r.names.Jobs(), 2).Data); err != nil || got.ID != job.ID {
 		t.Errorf("what was put back is %v, %v", got, err)
 	}
+	copied := storedAt(t, r, r.names.Jobs(), 2)
+	if got := messageOf(copied.Header, copied.Sequence); got != 1 {
+		t.Errorf("it answers for message %d, want 1", got)
+	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)

@@ -161,7 +161,7 @@ func (w *Workers) handle(ctx context.Context, h *held) {
 		verdict.Done = err == nil
 	} else {
 		log = log.With(zap.String("job_id", job.ID))
-		job.Message = h.meta.Sequence.Stream
+		job.Message = messageOf(h.Headers(), h.meta.Sequence.Stream)
 		// A job that cannot be opened here runs all the same: its attempt says so and comes again,
 		// maybe to a worker that has the key.
 		if job.Params, err = job.Params.Open(w.Sealer); err != nil {

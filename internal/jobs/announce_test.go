@@ -89,6 +89,47 @@ func TestOneMessageAnswersForTheResult(t *testing.T) {
 	}
 }
 
+// TestMessageOfAJoinedEvent: a job that was queued, and whose intake was cut off before its
+// record, is not run when its event joined another job since.
+func TestMessageOfAJoinedEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		lost := jwksEvent(t, 1)
+		p.failNamed("ledger.create", lostRequest)
+		if _, err := p.desk.Accept(t.Context(), lost); err == nil {
+			t.Fatal("the intake was not cut off")
+		}
+		p.failing = nil
+		pass(openingGrace)
+		other := p.accept(t, jwksEvent(t, 2))
+		if got := p.accept(t, lost); got.JobID != other.JobID {
+			t.Fatalf("the event came to %+v", got)
+		}
+		p.drain(t, p.runner(t, "w1"), 0)
+		if p.api.made() != 1 || len(p.results) != 1 || len(p.jobIDs()) != 1 {
+			t.Errorf("%d calls, %d results, jobs %v", p.api.made(), len(p.results), p.jobIDs())
+		}
+	})
+}
+
+// TestReplayedEventQueuesItsJob: an event that the server gave up between the job's record and
+// its message comes in another message, and that one queues the job.
+func TestReplayedEventQueuesItsJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		p.failNamed("queue.enqueue", lostRequest)
+		if _, err := p.desk.Accept(t.Context(), jwksEvent(t, 1)); err == nil {
+			t.Fatal("the intake was not cut off")
+		}
+		p.failing = nil
+		p.accept(t, jwksEvent(t, 1, func(e *Event) { e.Seq, e.Replayed = 99, true }))
+		p.drain(t, p.runner(t, "w1"), 0)
+		if p.api.made() != 1 || len(p.results) != 1 {
+			t.Errorf("%d calls, %d results", p.api.made(), len(p.results))
+		}
+	})
+}
+
 // TestWakeWithoutRecord: a message that only wakes is forgotten when there is nobody to wake, and
 // not at the first look: a replica may lag.
 func TestWakeWithoutRecord(t *testing.T) {

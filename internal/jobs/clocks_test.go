@@ -65,13 +65,7 @@ func TestHolderUnderSkewedClocks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPlant(works)
-				// An intake is cut off after it took the target. It makes its other steps at once.
-				p.failing = func(_ int, step string) faultKind {
-					if step == "ledger.create" || step == "queue.enqueue" {
-						return lostRequest
-					}
-					return ""
-				}
+				p.failNamed("ledger.create", lostRequest)
 				lost := jwksEvent(t, 1)
 				if _, err := p.desk.Accept(t.Context(), lost); err == nil {
 					t.Fatal("the intake was not cut off")

@@ -11,6 +11,9 @@ type Event struct {
 	EventRef
 	// Class is the last token of its subject.
 	Class string
+	// Replayed says that it was published once more under the identity that it had: its intake
+	// may have been cut off, in a message that does not come any more.
+	Replayed bool
 	// Trace is the traceparent that the event came with (W3C Trace Context), "" when there is none.
 	Trace    string
 	Envelope Envelope

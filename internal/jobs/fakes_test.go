@@ -75,6 +75,19 @@ func (m *memory) failNext(kind faultKind) {
 	m.failStep(len(m.steps), kind)
 }
 
+// failNamed plans one fault for the next step of that name. The number of a step does not tell
+// which one it is where two are taken at once.
+func (m *memory) failNamed(name string, kind faultKind) {
+	failed := false
+	m.failing = func(_ int, step string) faultKind {
+		if step != name || failed {
+			return ""
+		}
+		failed = true
+		return kind
+	}
+}
+
 // do makes a step with its effect, unless a fault is planned for it.
 func (m *memory) do(ctx context.Context, step string, effect func() error) error {
 	if err := context.Cause(ctx); err != nil {
@@ -292,67 +305,4 @@ func (m *memory) queued(id string) []Job {
 		}
 	}
 	return found
-}
-
-// api is a Revoker whose answers are a script. It says what it was asked and when.
-type api struct {
-	mu      sync.Mutex // Guards calls.
-	calls   []time.Time
-	answers []func(ctx context.Context, j Job) (Answer, error) // The last one is given again.
-}
-
-func (a *api) Revoke(ctx context.Context, j Job) (Answer, error) {
-	a.mu.Lock()
-	n := len(a.calls)
-	a.calls = append(a.calls, time.Now())
-	a.mu.Unlock()
-	return a.answers[min(n, len(a.answers)-1)](ctx, j)
-}
-
-func (a *api) made() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.calls)
-}
-
-// works is an answer that confirms the revocation.
-func works(context.Context, Job) (Answer, error) {
-	return Answer{Status: 204, RequestID: "req-1", Known: KnownRevoked}, nil
-}
-
-// fails is an answer with a failure.
-func fails(f Failure) func(context.Context, Job) (Answer, error) {
-	return func(context.Context, Job) (Answer, error) {
-		own := f
-		if own.Err == nil {
-			own.Err = errors.New("the API said no")
-		}
-		return Answer{}, &own
-	}
-}
-
-// takes is an answer that comes after a while, or the context's end.
-func takes(d time.Duration, then func(context.Context, Job) (Answer, error)) func(context.Context, Job) (Answer, error) {
-	return func(ctx context.Context, j Job) (Answer, error) {
-		select {
-		case <-ctx.Done():
-			return Answer{}, &Failure{Reason: ReasonUnavailable, MaybeEffective: true, Err: context.Cause(ctx)}
-		case <-time.After(d):
-			return then(ctx, j)
-		}
-	}
-}
-
-// paused is a Pacer that allows no call before a moment.
-type paused struct {
-	until    time.Time
-	estimate bool // The API has said nothing; it is only a plan.
-}
-
-func (p *paused) Turn(context.Context, Job) Turn {
-	turn := Turn{At: p.until}
-	if !p.estimate {
-		turn.NotBefore = p.until
-	}
-	return turn
 }

@@ -166,7 +166,7 @@ func (d *Desk) expired(ctx context.Context, job Job) (Accepted, error) {
 // and was cut off before the job was queued, the queue gets it now. That it was delivered
 // before is told by the record alone: a server that crashes forgets its latest deliveries.
 func (d *Desk) known(ctx context.Context, e Event, job Job, r Record) (Accepted, error) {
-	ours := len(r.Events) > 0 && r.Events[0].Seq == e.Seq
+	ours := e.Replayed || len(r.Events) > 0 && r.Events[0].Seq == e.Seq
 	if !ours {
 		return Accepted{Result: IntakeDuplicate, JobID: job.ID}, nil
 	}

@@ -216,13 +216,13 @@ func TestAcceptEventsInParallel(t *testing.T) {
 
 // TestAcceptStoreErrors: what the stores cannot do is no mistake of the event.
 func TestAcceptStoreErrors(t *testing.T) {
-	want := []string{
-		"looking up job", "looking up target", "taking target", "recording job", "queueing job",
-	}
-	for n, wrap := range want {
+	for step, wrap := range map[string]string{
+		"ledger.load": "looking up job", "targets.load": "looking up target", "targets.save": "taking target",
+		"ledger.create": "recording job", "queue.enqueue": "queueing job",
+	} {
 		t.Run(wrap, func(t *testing.T) {
 			p := newPlant(works)
-			p.failStep(n, lostRequest)
+			p.failNamed(step, lostRequest)
 			accepted, err := p.desk.Accept(t.Context(), jwksEvent(t, 1))
 			if !errors.Is(err, errLost) || accepted != (Accepted{}) {
 				t.Errorf("Accept = %v, %v", accepted, err)

@@ -76,12 +76,7 @@ func TestJoinHalfDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(works)
 		first := p.accept(t, jwksEvent(t, 1))
-		p.failing = func(_ int, step string) faultKind {
-			if step == "targets.join" {
-				return lostRequest
-			}
-			return ""
-		}
+		p.failNamed("targets.join", lostRequest)
 		if _, err := p.desk.Accept(t.Context(), jwksEvent(t, 2)); err == nil {
 			t.Fatal("the intake was not cut off")
 		}
@@ -254,7 +249,7 @@ func TestJoinAccounts(t *testing.T) {
 func TestHolderWithoutRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(works)
-		p.failStep(3, lostRequest) // The record.
+		p.failNamed("ledger.create", lostRequest)
 		lost := jwksEvent(t, 1)
 		if _, err := p.desk.Accept(t.Context(), lost); err == nil {
 			t.Fatal("the intake was not cut off")
@@ -283,7 +278,7 @@ func TestHolderWithoutRecord(t *testing.T) {
 func TestHolderIsTakenAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(works)
-		p.failStep(3, lostRequest) // The record.
+		p.failNamed("ledger.create", lostRequest)
 		if _, err := p.desk.Accept(t.Context(), jwksEvent(t, 1)); err == nil {
 			t.Fatal("the intake was not cut off")
 		}
@@ -303,12 +298,7 @@ func TestJoinHalfDoneExpires(t *testing.T) {
 		first := p.accept(t, jwksEvent(t, 1))
 		expires := time.Now().Add(time.Minute)
 		second := func() Event { return jwksEvent(t, 2, func(e *Event) { e.Request.ExpiresAt = expires }) }
-		p.failing = func(_ int, step string) faultKind {
-			if step == "targets.join" {
-				return lostRequest
-			}
-			return ""
-		}
+		p.failNamed("targets.join", lostRequest)
 		if _, err := p.desk.Accept(t.Context(), second()); err == nil {
 			t.Fatal("the intake was not cut off")
 		}

@@ -182,7 +182,8 @@ func (r *Runner) leaseLeft(ctx context.Context, entry Entry) (time.Duration, err
 	return entry.Record.Claim.lease() - age, nil
 }
 
-// errNobody says that a message is about no job: there is none to be woken.
+// errNobody says that a message is about no job: there is none to be woken, or another one does
+// what it asks for.
 var errNobody = errors.New("there is no such job")
 
 // wakeLooks is how often a message that only wakes is handed over until its job counts as
@@ -194,19 +195,32 @@ const wakeLooks = 8
 func (r *Runner) load(ctx context.Context, d Delivery) (Entry, error) {
 	job := d.Job
 	entry, err := r.cfg.Ledger.Load(ctx, job.ID)
+	if errors.Is(err, ErrNotFound) && !job.Wake {
+		entry, err = r.create(ctx, job)
+	}
 	if errors.Is(err, ErrNotFound) && job.Wake && d.Count > wakeLooks {
 		return Entry{}, errNobody
 	}
-	if errors.Is(err, ErrNotFound) && !job.Wake {
-		entry, err = r.cfg.Ledger.Create(ctx, NewRecord(job))
-	}
-	if errors.Is(err, ErrConflict) { // A copy of the message was faster.
+	if errors.Is(err, ErrConflict) { // Intake, or a copy of the message was faster.
 		entry, err = r.cfg.Ledger.Load(ctx, job.ID)
 	}
 	if err != nil {
 		return Entry{}, fmt.Errorf("loading job %s: %w", job.ID, err)
 	}
 	return entry, nil
+}
+
+// create makes the record of a job that came before its intake made it. errNobody says that
+// there is to be none: the intake was cut off there, and its event joined another job since.
+func (r *Runner) create(ctx context.Context, job Job) (Entry, error) {
+	_, err := r.cfg.Targets.Joined(ctx, job.ID)
+	if err == nil {
+		return Entry{}, errNobody
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return Entry{}, fmt.Errorf("looking up what it joined: %w", err)
+	}
+	return r.cfg.Ledger.Create(ctx, NewRecord(job))
 }
 
 // doneBefore settles a message of a finished job. When it is the one that ended the job, its

@@ -42,26 +42,31 @@ type targetValue struct {
 	Operation *jobs.Operation `json:"operation,omitempty"`
 }
 
+// RecordsBucket is the name of a namespace's bucket of records.
+func RecordsBucket(namespace string) string { return strings.ToUpper(namespace) + "_LEDGER" }
+
+// TargetsBucket is the name of a namespace's bucket of targets.
+func TargetsBucket(namespace string) string { return strings.ToUpper(namespace) + "_TARGETS" }
+
 // Open returns the ledger on JetStream and creates its buckets where they are missing:
 // <NAMESPACE>_LEDGER with one key per job and <NAMESPACE>_TARGETS.
 func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Ledger, error) {
-	prefix := strings.ToUpper(cfg.Namespace)
 	records, err := kv.Open[jobs.Record](ctx, js, kv.Config{
-		Bucket: prefix + "_LEDGER", Description: "What was asked, tried and done, one key per job.",
+		Bucket: RecordsBucket(cfg.Namespace), Description: "What was asked, tried and done, one key per job.",
 		TTL: Keep, Replicas: cfg.Replicas,
 	})
 	if err != nil {
 		return nil, err
 	}
 	targets, err := kv.Open[targetValue](ctx, js, kv.Config{
-		Bucket: prefix + "_TARGETS", Description: "Which job has which target.",
+		Bucket: TargetsBucket(cfg.Namespace), Description: "Which job has which target.",
 		TTL: Keep, Replicas: cfg.Replicas,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &Ledger{
-		js: js, stream: "KV_" + prefix + "_LEDGER", records: records, targets: targets, index: newIndex(js, cfg),
+		js: js, stream: "KV_" + RecordsBucket(cfg.Namespace), records: records, targets: targets, index: newIndex(js, cfg),
 	}, nil
 }
 

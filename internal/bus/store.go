@@ -1,0 +1,112 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// roomToStart is how many bytes must fit into the store before a server whose disk was full is
+// started again: some hundred jobs.
+const roomToStart = 1 << 20
+
+// Pauses of Embedded.Run.
+const (
+	storeLook    = time.Second     // Between two looks at whether the server can write.
+	restartPause = 5 * time.Second // Between two starts of a server that cannot write.
+)
+
+// errNoServer says that the server does not run.
+var errNoServer = errors.New("the embedded NATS server is not running")
+
+// Run watches whether the server can write to its store, until ctx ends. A server that failed
+// to write once does not write any more until it is started again, whatever becomes of the
+// disk. So it is stopped, which tells publishers at once, and started again when there is room.
+func (e *Embedded) Run(ctx context.Context) error {
+	ticker := time.NewTicker(storeLook)
+	defer ticker.Stop()
+	for {
+		if err := e.Ready(); err != nil {
+			e.restart(ctx, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// Ready reports, as an error, that the server cannot write to its store, and why.
+func (e *Embedded) Ready() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.failed == nil && e.log.unwritable.get() != "" {
+		e.failed = errors.New(e.log.unwritable.get())
+	}
+	if e.failed == nil {
+		return nil
+	}
+	return fmt.Errorf("the embedded NATS server cannot write to %s: %w", e.cfg.StoreDir, e.failed)
+}
+
+// restart stops a server that cannot write and starts it again as soon as its store takes
+// something. It returns when that is done or ctx ends.
+func (e *Embedded) restart(ctx context.Context, why error) {
+	log := e.cfg.Logger.Named("nats-server")
+	log.Error("the embedded NATS server is stopped; it is started again when it can write", zap.Error(why))
+	if e.cfg.OnFailure != nil {
+		e.cfg.OnFailure()
+	}
+	e.stopServer()
+	for {
+		pause(ctx, restartPause)
+		if ctx.Err() != nil {
+			return
+		}
+		if err := probe(e.cfg.StoreDir); err != nil {
+			log.Debug("the store takes nothing yet", zap.Error(err))
+			continue
+		}
+		if err := e.start(); err != nil {
+			log.Warn("starting the embedded NATS server again", zap.Error(err))
+			continue
+		}
+		log.Info("the embedded NATS server is started again")
+		return
+	}
+}
+
+// probe writes and syncs a file in dir and takes it away again.
+func probe(dir string) (err error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(dir, "room-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
+	if _, err := file.Write(bytes.Repeat([]byte{'.'}, roomToStart)); err != nil {
+		return err
+	}
+	return file.Sync()
+}
+
+// isFull recognises a start that failed because the disk is full.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error())
+}
+
+// isWriteError recognises the server's lines about a store that it will not write to any more.
+func isWriteError(line string) bool {
+	return strings.Contains(line, "ritical write error") || strings.Contains(line, syscall.ENOSPC.Error()) ||
+		strings.Contains(line, "DISABLED") || strings.Contains(line, "disabling JetStream")
+}
