@@ -189,14 +189,15 @@ func TestNoTokenStaysAfterAnAbruptEnd(t *testing.T) {
 	rig.cfg.Atlas.Timeout = crashTimeout
 	tokens := canaries{"token": canary(), "misunderstood token": canary()}
 	atlas.script(revokePath, holding(make(chan struct{})))
-	victim, kill := startToKill(t, rig)
+	process, url := rig.startToKill(t)
+	victim := dialNATS(t, url)
 	victim.publish("incident", tokenRevoke(tokens["misunderstood token"]).with("prio", 1).String())
 	victim.letters(1)
 	victim.publish("incident", tokenRevoke(tokens["token"]).String())
 	atlas.await(t, revokePath, 1)
 	// The call may begin before the event's message is settled, but not the next event's intake.
 	eventually(t, "the events to be erased", func() bool { return victim.count("REKEY_EVENTS") == 0 })
-	kill()
+	process.kill()
 	victim.nc.Close()
 	tokens.searchFiles(t, rig.cfg.NATS.Embedded.StoreDir)
 	w := rig.beside("worker-2").start(t)

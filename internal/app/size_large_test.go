@@ -1,0 +1,5 @@
+//go:build large
+
+package app_test
+
+const large = true
