@@ -46,7 +46,7 @@ are noisy: use --runs 5, and read medians and ratios.`,
 	cmd.Flags().IntVar(&cfg.Backlog, "backlog", 0, "`N` bulk jobs that urgent ones overtake (default: as --jobs)")
 	cmd.Flags().IntVar(&cfg.Runs, "runs", 1, "`N` runs, to print the medians of")
 	cmd.Flags().IntSliceVar(&cfg.Concurrency, "concurrency", []int{1, 16, 64}, "`LIST` of jobs at once")
-	cmd.AddCommand(c.benchMemoryCommand(), c.benchReadCommand())
+	cmd.AddCommand(c.benchMemoryCommand(), c.benchReadCommand(), c.benchPaceCommand())
 	return cmd
 }
 

@@ -28,6 +28,9 @@ func standing(r jobs.Record, now time.Time) string {
 	case jobs.StateDone:
 		return string(r.Outcome)
 	case jobs.StateWaiting:
+		if r.Paced {
+			return "waiting, its turn is about " + clock(r.RetryAt, now)
+		}
 		return "waiting until " + clock(r.RetryAt, now)
 	case jobs.StateQueued, jobs.StateRunning:
 	}
@@ -53,7 +56,11 @@ func (c *cli) printJob(r jobs.Record) error {
 		field(t, "accepted", r.AcceptedAt)
 		field(t, "expires", r.ExpiresAt)
 		field(t, "state", r.State)
-		field(t, "retry at", r.RetryAt)
+		if r.Paced {
+			field(t, "turn about", r.RetryAt)
+		} else {
+			field(t, "retry at", r.RetryAt)
+		}
 		if r.Done() {
 			field(t, "outcome", r.Outcome)
 			field(t, "known", r.Known)

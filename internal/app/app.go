@@ -65,6 +65,7 @@ type worker struct {
 	tracer   *tracing.Tracer
 	names    bus.Names
 	pace     *bus.Pace
+	tokens   *bus.Tokens // Nil with an embedded server: there is nobody to share with.
 	atlas    *atlas.Client
 	keys     *seal.Keyring
 	http     *httpserver.Server
@@ -189,6 +190,10 @@ func (w *worker) startAtlas() error {
 		return err
 	}
 	cfg.Middleware = w.tracer.Transport
+	if !w.Config.NATS.IsEmbedded() {
+		w.tokens = bus.NewTokens(w.conn, w.names, w.Config.NATS.Replicas)
+		cfg.Tokens = tokenStore{shared: w.tokens, keys: w.keys}
+	}
 	client, err := atlas.New(cfg)
 	if err != nil {
 		return err
@@ -290,6 +295,11 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 	}
 	if err := w.pace.Open(ctx); err != nil {
 		return s, err
+	}
+	if w.tokens != nil {
+		if err := w.tokens.Open(ctx); err != nil {
+			return s, err
+		}
 	}
 	s.schedules, err = openScheduleStore(ctx, w.conn, w.names, w.Config.NATS.Replicas)
 	if err != nil {

@@ -23,7 +23,9 @@ type account struct {
 
 func (c *Client) newAccount(cfg Account) *account {
 	a := &account{Account: cfg}
-	a.tokens = newTokenCache(func(ctx context.Context) (bearer, *jobs.Failure) { return c.fetchToken(ctx, a) })
+	a.tokens = newTokenCache(func(ctx context.Context, refused secret.Value) (bearer, *jobs.Failure) {
+		return c.sharedToken(ctx, a, refused)
+	})
 	return a
 }
 

@@ -101,6 +101,8 @@ type Config struct {
 	// Pace shares the states of rate buckets with the other workers. Nil means that each worker
 	// goes by its own estimate.
 	Pace PaceStore
+	// Tokens shares bearer tokens with the other workers. Nil means that each worker fetches its own.
+	Tokens TokenStore
 	// RateLimits is what the operator knows of endpoint sets, by the names of Buckets.
 	RateLimits map[string]RateLimit
 	// UrgentShare is the part of each bucket that is kept for urgent jobs, 0 to 0.9; if not 0, it
@@ -136,6 +138,7 @@ type Client struct {
 	lookupEnv  func(string) (string, bool)
 	operations map[jobs.Kind]operation
 	roster     atomic.Pointer[roster] // Who may call. SetAccounts changes it.
+	tokens     TokenStore             // Nil: tokens are not shared.
 	rules      map[endpointSet]setRule
 	tokenFiles func(path string) error
 	stores     map[string]SecretStore
@@ -181,7 +184,7 @@ func New(cfg Config) (*Client, error) {
 		recorder:   cfg.Recorder,
 		log:        cfg.Logger.Named("atlas"),
 	}
-	c.rules = cfg.applied()
+	c.rules, c.tokens = cfg.applied(), cfg.Tokens
 	c.pacer = newPacer(cfg, c.rules, c.log)
 	c.roster.Store(c.newRoster(cfg.Accounts))
 	return c, nil

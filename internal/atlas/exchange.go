@@ -115,6 +115,12 @@ func (ex exchange) answer(hidden []secret.Value) jobs.Answer {
 	return jobs.Answer{Method: ex.method, Path: ex.path, Status: ex.status, RequestID: requestID(ex.header, hidden)}
 }
 
+// limited reports whether the answer is that of a rate limit.
+func (ex exchange) limited() bool {
+	said, _ := parseProblem(ex.body)
+	return ex.status == http.StatusTooManyRequests || said.rateLimited()
+}
+
 // code is the status as a label.
 func (ex exchange) code() string {
 	if ex.status == 0 {

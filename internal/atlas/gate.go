@@ -24,7 +24,7 @@ type gate struct {
 	state    pace.State
 	revision uint64 // Of the shared state; 0 when there is none, as far as is known.
 	probe    pace.Probe
-	leaves   []time.Time // When the leaves end that were given and not used.
+	leaves   []time.Time // When the leaves were given that are not used yet.
 	changes  []*change   // What waits for the one who holds turn.
 	used     time.Time
 }
@@ -65,23 +65,33 @@ func (g *gate) adopt(s pace.State, revision uint64) {
 func (g *gate) gave(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.leaves = append(g.leaves, now.Add(leaveLife))
+	g.leaves = append(g.leaves, now)
 }
 
-// spend uses up a leave, and reports whether there was one.
-func (g *gate) spend(now time.Time) bool {
+// spend uses up the latest leave, and reports whether there was one. late says that it was given
+// too long ago to count on its token.
+func (g *gate) spend(now time.Time) (ok, late bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before := len(g.leaves)
-	g.leaves = slices.DeleteFunc(g.leaves, func(end time.Time) bool { return !end.After(now) })
+	g.leaves = slices.DeleteFunc(g.leaves, func(given time.Time) bool { return now.Sub(given) >= leaveLife })
 	for range before - len(g.leaves) {
 		g.probe.Drop()
 	}
 	if len(g.leaves) == 0 {
-		return false
+		return false, false
 	}
-	g.leaves = g.leaves[1:]
-	return true
+	last := len(g.leaves) - 1
+	late = g.state.Limit.Known() && now.Sub(g.leaves[last]) > g.state.Limit.Underway()
+	g.leaves = g.leaves[:last]
+	return true, late
+}
+
+// answered notes the end of a call that took so long and said how many are left, -1 for nothing.
+func (g *gate) answered(took time.Duration, left int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.probe.Answered(took, left)
 }
 
 // drop ends a leave that is not used.

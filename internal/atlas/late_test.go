@@ -1,38 +1,43 @@
 package atlas_test
 
 import (
-	"context"
-	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/pace"
 )
 
-// overdue is a context whose deadline has passed and whose timer has not fired yet, as that of
-// a process which goes on after it stood still.
-type overdue struct{ context.Context } //nolint:containedctx // It is one.
-
-func (overdue) Deadline() (time.Time, bool) { return time.Now().Add(-time.Second), true }
-
-// TestOverdueAttemptMakesNoCall: by then the job may be another worker's.
-func TestOverdueAttemptMakesNoCall(t *testing.T) {
-	t.Parallel()
-	for _, kind := range []jobs.Kind{jobs.TokenRevoke, jobs.JWKSRevoke} {
-		t.Run(string(kind), func(t *testing.T) {
-			t.Parallel()
-			client := newClient(t, config(transportFunc(func(req *http.Request) (*http.Response, error) {
-				if isTokenRequest(req) { // Which is for all jobs.
-					return issue("token", 3600), nil
-				}
-				t.Error("a request was made")
-				return nil, context.DeadlineExceeded
-			})))
-			answer, err := client.Revoke(overdue{t.Context()}, job(t, kind, "service"))
-			failure := failureOf(t, answer, err)
-			if failure.Reason != jobs.ReasonUnavailable || failure.MaybeEffective {
-				t.Errorf("the failure is %+v", failure)
-			}
-		})
-	}
+// TestLateLeave: a leave that is used long after it was given does not count on its token. The
+// call takes another one, also one that is kept for urgent jobs, and waits when there is none.
+func TestLateLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &limitedAPI{}
+		cfg := config(api)
+		cfg.UrgentShare = 0.5
+		cfg.RateLimits = map[string]atlas.RateLimit{"federation_account": {Limit: pace.Limit{Capacity: 3, Refill: 1, Every: time.Hour}}}
+		c := newClient(t, cfg)
+		j := job(t, jobs.JWKSRevoke, "key")
+		j.Lane = jobs.LaneBulk
+		if at := turn(t, c, j); !at.IsZero() {
+			t.Fatalf("held until %s", at)
+		}
+		pass(5 * time.Second)
+		revokeWorks(t, c, j) // With a kept token.
+		if at := turn(t, c, j); at.IsZero() {
+			t.Error("a bulk job was given the last kept token")
+		}
+		j.Lane = jobs.LaneUrgent
+		if at := turn(t, c, j); !at.IsZero() {
+			t.Fatalf("held until %s", at)
+		}
+		pass(5 * time.Second)
+		calls := api.calls
+		f := revokeFails(t, c, j)
+		if f.Reason != jobs.ReasonRateLimited || !f.RetryAt.After(time.Now().Add(50*time.Minute)) || api.calls != calls {
+			t.Errorf("%v, to be attempted again in %s, after %d calls", f, time.Until(f.RetryAt), api.calls-calls)
+		}
+	})
 }

@@ -40,9 +40,9 @@ func (p *pacer) answered(ctx context.Context, v visit, ex exchange, free bool) {
 		return
 	}
 	capacity, left := headerCount(ex.header, "RateLimit-Limit"), headerCount(ex.header, "RateLimit-Remaining")
-	g.mu.Lock()
-	g.probe.Answered(now.Sub(v.sent), left)
-	g.mu.Unlock()
+	if !ex.limited() { // Of a refusal, the next call must wait until it is taken to heart.
+		g.answered(now.Sub(v.sent), left)
+	}
 	p.compare(ctx, v, ex, capacity, left)
 	switch s, _ := g.snapshot(); {
 	case s.Limit.Known():
@@ -55,7 +55,7 @@ func (p *pacer) answered(ctx context.Context, v visit, ex exchange, free bool) {
 // compare takes over what an answer says of the bucket where it is not what we thought.
 func (p *pacer) compare(ctx context.Context, v visit, ex exchange, capacity, left int) {
 	s, _ := v.gate.snapshot()
-	through := ex.status != 0 && ex.status != http.StatusTooManyRequests && ex.status != http.StatusServiceUnavailable
+	through := ex.status != 0 && ex.status != http.StatusServiceUnavailable && !ex.limited()
 	limit := s.Limit
 	if limit.Known() && s.Source != pace.SourceConfig && capacity > 0 {
 		limit.Capacity = capacity
@@ -104,6 +104,7 @@ func (p *pacer) refused(ctx context.Context, v visit, at, until time.Time, told 
 		after = s.Clone()
 		return true
 	}})
+	v.gate.answered(at.Sub(v.sent), -1)
 	p.sayRefused(v, &before, &after, told)
 	return p.notePause(v, &before, paused)
 }

@@ -208,7 +208,7 @@ func (p *pacer) probe(g *gate) (jobs.Turn, bool) {
 	defer g.mu.Unlock()
 	paused := p.own(g.state.Paused(p.shared(now)))
 	if paused.IsZero() && g.probe.Take(now) {
-		g.leaves = append(g.leaves, now.Add(leaveLife))
+		g.leaves = append(g.leaves, now)
 		return jobs.Turn{}, true
 	}
 	from := now
@@ -255,8 +255,12 @@ func (p *pacer) enter(ctx context.Context, b bucket, rank pace.Rank) (g *gate, h
 	if paused := p.own(s.Paused(p.shared(now))); paused.After(now) {
 		return g, paused
 	}
-	if g.spend(now) {
+	// A leave that is used late is no good, for others may have taken the token that has come
+	// since. The job is on its way, so it may have one that is kept for urgent ones.
+	if ok, late := g.spend(now); ok && !late {
 		return g, time.Time{}
+	} else if late {
+		rank = 0
 	}
 	if p.unknown(g) {
 		g.mu.Lock()

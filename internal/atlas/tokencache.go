@@ -25,11 +25,13 @@ func (b bearer) live(now time.Time) bool { return now.Before(b.expires) }
 // tokenCache holds the one bearer token of an account and sees to it that at most one
 // request for the next one is under way.
 type tokenCache struct {
-	fetch func(context.Context) (bearer, *jobs.Failure)
+	// fetch gets the next token, which is not the one that was refused.
+	fetch func(ctx context.Context, refused secret.Value) (bearer, *jobs.Failure)
 
-	mu      sync.Mutex // Guards current, flight and the flight's waiting.
+	mu      sync.Mutex // Guards current, refused, flight and the flight's waiting.
 	current bearer
-	flight  *flight // Nil when no request is under way.
+	refused secret.Value // The latest token that the API did not accept.
+	flight  *flight      // Nil when no request is under way.
 }
 
 // flight is one request for a token, made for all who wait for it.
@@ -42,7 +44,7 @@ type flight struct {
 	failure *jobs.Failure
 }
 
-func newTokenCache(fetch func(context.Context) (bearer, *jobs.Failure)) *tokenCache {
+func newTokenCache(fetch func(ctx context.Context, refused secret.Value) (bearer, *jobs.Failure)) *tokenCache {
 	return &tokenCache{fetch: fetch}
 }
 
@@ -77,11 +79,11 @@ func (t *tokenCache) get(ctx context.Context) (secret.Value, *jobs.Failure) {
 func (t *tokenCache) join(ctx context.Context) *flight {
 	if t.flight == nil {
 		flightCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		f := &flight{cancel: cancel, done: make(chan struct{})}
+		f, refused := &flight{cancel: cancel, done: make(chan struct{})}, t.refused
 		t.flight = f
 		go func() {
 			defer cancel()
-			token, failure := t.fetch(flightCtx)
+			token, failure := t.fetch(flightCtx, refused)
 			t.land(f, token, failure)
 		}()
 	}
@@ -130,7 +132,7 @@ func (t *tokenCache) invalidate(value secret.Value) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.current.value.Equal(value) {
-		t.current = bearer{}
+		t.current, t.refused = bearer{}, value
 	}
 }
 

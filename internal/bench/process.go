@@ -38,6 +38,7 @@ atlas:
   base_url: %s
   timeout: 5m
   accounts: [{name: bench, client_id: mdb_sa_id_be4c00000000000000000001, client_secret_file: %q}]
+  %s
 worker: {concurrency: %d}
 http: {listen: "%s"}
 log: {level: warn}
@@ -49,11 +50,12 @@ const namespace = "rekey-bench"
 // startWorker starts `BINARY run` in a folder, with an embedded server or, when url is not
 // empty, with an external one, and waits until it is ready.
 func startWorker(ctx context.Context, binary, dir, url, api string, concurrency int) (*process, error) {
-	natsAddress, err := freePort(ctx)
-	if err != nil {
-		return nil, err
-	}
-	httpAddress, err := freePort(ctx)
+	return startLimited(ctx, binary, dir, url, api, "", concurrency)
+}
+
+// startLimited is startWorker with a further line of the section atlas.
+func startLimited(ctx context.Context, binary, dir, url, api, limits string, concurrency int) (*process, error) {
+	natsAddress, httpAddress, err := freePorts(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +64,7 @@ func startWorker(ctx context.Context, binary, dir, url, api string, concurrency 
 	if err := os.WriteFile(secretFile, []byte("bench"), 0o600); err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf(workerConfig, url, namespace, natsAddress, filepath.Join(dir, "store"), api, secretFile, concurrency, httpAddress)
+	text := fmt.Sprintf(workerConfig, url, namespace, natsAddress, filepath.Join(dir, "store"), api, secretFile, limits, concurrency, httpAddress)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -156,12 +158,17 @@ func (p *process) stop() error {
 	return nil
 }
 
-// freePort returns an address on the loopback interface that nobody listens on now.
-func freePort(ctx context.Context) (string, error) {
+// freePorts returns two addresses on the loopback interface that nobody listens on now. Both
+// are held until both are known: asked one after the other, they may be the same.
+func freePorts(ctx context.Context) (first, second string, err error) {
 	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	one, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
+		return "", "", fmt.Errorf("looking for a free port: %w", err)
 	}
-	return listener.Addr().String(), listener.Close()
+	two, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", "", errors.Join(fmt.Errorf("looking for a free port: %w", err), one.Close())
+	}
+	return one.Addr().String(), two.Addr().String(), errors.Join(one.Close(), two.Close())
 }

@@ -68,6 +68,9 @@ func (n Names) Schedules() string { return n.stream("SCHEDULES") }
 // Audit is the bucket with the latest result of every worker's chain.
 func (n Names) Audit() string { return n.stream("AUDIT") }
 
+// Tokens is the bucket of shared bearer tokens.
+func (n Names) Tokens() string { return n.stream("TOKENS") }
+
 // Pace is the bucket with the state of every rate bucket.
 func (n Names) Pace() string { return n.stream("PACE") }
 

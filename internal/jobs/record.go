@@ -47,6 +47,9 @@ type Record struct {
 	ExpiresAt  time.Time `json:"expires_at,omitzero"`
 	RetryAt    time.Time `json:"retry_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
+	// Deliveries is how often the queue had handed the job over when its latest attempt began; 1 is
+	// the first time. What is above the attempts are the times that it was sent away until its turn.
+	Deliveries uint64 `json:"deliveries,omitempty"`
 	// Paced says that RetryAt is an estimate: the job waits for its turn at the API's rate limit.
 	Paced bool `json:"paced,omitempty"`
 

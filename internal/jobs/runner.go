@@ -167,6 +167,7 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, er
 	if turn := r.cfg.Pacer.Turn(ctx, d.Job); turn.At.After(now) {
 		return r.hold(ctx, d.Job, entry, turn)
 	}
+	rec.Deliveries = d.Count
 	return r.attempt(ctx, d.Job, entry)
 }
 

@@ -20,6 +20,8 @@ type Config struct {
 	Description string
 	TTL         time.Duration // How long a value is kept after its last write; zero is for ever.
 	Replicas    int           // Default 1.
+	// Memory keeps the values in memory only: they are never on a disk, and gone with the server.
+	Memory bool
 }
 
 // Bucket is a bucket whose values are JSON of a T.
@@ -32,9 +34,13 @@ type Bucket[T any] struct {
 func Open[T any](ctx context.Context, js jetstream.JetStream, cfg Config) (*Bucket[T], error) {
 	kv, err := js.KeyValue(ctx, cfg.Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		storage := jetstream.FileStorage
+		if cfg.Memory {
+			storage = jetstream.MemoryStorage
+		}
 		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket: cfg.Bucket, Description: cfg.Description, TTL: cfg.TTL, Replicas: max(cfg.Replicas, 1),
-			History: 1, Storage: jetstream.FileStorage,
+			History: 1, Storage: storage,
 		})
 		if errors.Is(err, jetstream.ErrBucketExists) { // Another worker was faster.
 			kv, err = js.KeyValue(ctx, cfg.Bucket)

@@ -80,6 +80,14 @@ func (l Limit) Keep(share float64) int {
 // longestUnderway bounds how long a call may be under way.
 const longestUnderway = 500 * time.Millisecond
 
+// Underway is how long after its token was taken a call may come in and still be counted on.
+func (l Limit) Underway() time.Duration {
+	if !l.Known() {
+		return longestUnderway
+	}
+	return time.Duration(l.underway()) * time.Microsecond
+}
+
 // underway is how long after its token was taken a call may come in, in microseconds: the job
 // is claimed, a bearer token fetched, a connection made. One that takes longer may take the
 // place of another one. It costs a part of the time in which the bucket fills, once; where a

@@ -33,6 +33,8 @@ type State struct {
 	Opened int64 `json:"opened,omitempty"`
 	// Refusals counts the refusals in a row.
 	Refusals int `json:"refusals,omitempty"`
+	// Scout is the end of the pause for which a job was told to come back at its very end.
+	Scout int64 `json:"scout,omitempty"`
 }
 
 // Clone returns a copy that shares nothing with the state.
@@ -140,9 +142,15 @@ func (s *State) next(now int64, rank Rank, share float64) int64 {
 
 // Plan gives a job that found no token a moment at which to come back: behind the jobs of its
 // rank and of the more urgent ones that were sent away before, at the pace of the bucket. The
-// moment is a plan, not a token: whoever comes takes what is there.
+// moment is a plan, not a token: whoever comes takes what is there. During a pause one job is
+// told to come back at its very end, so that the first call after it is not late.
 func (s *State) Plan(now time.Time, rank Rank, share float64) time.Time {
 	at := micros(now)
+	ahead := slices.ContainsFunc(s.Planned[:rank], func(planned int64) bool { return planned >= s.PausedUntil })
+	if s.PausedUntil > at && s.Scout != s.PausedUntil && !ahead {
+		s.Scout = s.PausedUntil
+		return moment(s.Scout)
+	}
 	s.Debts = s.Debts.settle(at)
 	slot := s.next(at, rank, share)
 	spacing := s.Limit.pace(rank, share)
@@ -158,7 +166,7 @@ func (s *State) Plan(now time.Time, rank Rank, share float64) time.Time {
 // Waiting is about how many jobs were sent away and have not come back, and when the last of
 // them will; zero when none is.
 func (s *State) Waiting(now time.Time) (n int, last time.Time) {
-	end := slices.Max(s.Planned[:])
+	end := max(slices.Max(s.Planned[:]), s.Scout)
 	from := max(micros(now), s.PausedUntil)
 	if end <= micros(now) {
 		return 0, time.Time{}
@@ -186,7 +194,7 @@ func (s *State) Free(now time.Time) time.Time {
 // clock that is wrong.
 func (s *State) Bound(now time.Time, longest time.Duration) {
 	latest := micros(now.Add(longest))
-	s.PausedUntil, s.Opened = min(s.PausedUntil, latest), min(s.Opened, latest)
+	s.PausedUntil, s.Opened, s.Scout = min(s.PausedUntil, latest), min(s.Opened, latest), min(s.Scout, latest)
 }
 
 // Close allows no call before a moment. A pause only grows. It reports whether it did.

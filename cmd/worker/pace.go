@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rekey/internal/app"
+	"rekey/internal/pace"
+)
+
+func (c *cli) paceCommand() *cobra.Command {
+	ls := c.withOutput(c.withServer(&cobra.Command{
+		Use:   "ls",
+		Short: "List the API's rate buckets and the jobs that wait for them",
+		Long: `List the rate buckets of the API that the fleet has used within the last day: what is known of
+each and from where (config, rate_limits, answer, default), how many calls it would take now,
+until when the API wants none, about how many jobs wait for their turn, and when the last of
+them will have it at this rate. docs/pacing.md tells how jobs are paced.`,
+		Example: "  worker pace ls\n  worker pace ls -o json",
+		Args:    want(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listBuckets(cmd.Context()) },
+	}))
+	return noun("pace", "Work with the API's rate limits", ls)
+}
+
+func (c *cli) listBuckets(ctx context.Context) error {
+	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
+		buckets, err := client.Buckets(ctx)
+		if err != nil {
+			return err
+		}
+		return c.printBuckets(buckets)
+	})
+}
+
+func (c *cli) printBuckets(buckets []app.Bucket) error {
+	return c.print(buckets, func(t *tabwriter.Writer) {
+		now := time.Now()
+		row(t, "BUCKET", "LIMIT", "KNOWN FROM", "TOKENS", "PAUSED UNTIL", "WAITING", "LAST TURN")
+		for _, b := range buckets {
+			row(t, b.Bucket, bucketLimit(b), b.Source, bucketTokens(b), near(b.PausedUntil, now), b.Waiting, near(b.LastTurnAt, now))
+		}
+	})
+}
+
+func bucketLimit(b app.Bucket) string {
+	return pace.Limit{Capacity: b.Capacity, Refill: b.Refill, Every: time.Duration(b.EveryMS * float64(time.Millisecond))}.String()
+}
+
+func bucketTokens(b app.Bucket) string {
+	if b.Capacity == 0 {
+		return none
+	}
+	return fmt.Sprint(b.Tokens)
+}
+
+// near is a moment as clock shows it, and nothing for none.
+func near(at, now time.Time) string {
+	if at.IsZero() {
+		return none
+	}
+	return clock(at, now)
+}

@@ -1,0 +1,105 @@
+package atlas
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+	"rekey/internal/secret"
+)
+
+const (
+	// fetchClaim bounds how long the other workers wait for one that fetches a token.
+	fetchClaim = 10 * time.Second
+	// fetchLook is how often they look whether it has come.
+	fetchLook = 50 * time.Millisecond
+)
+
+// SharedToken is the bearer token of an account as the workers share it.
+type SharedToken struct {
+	Value   secret.Value // Zero: there is none.
+	Expires time.Time
+	Renew   time.Time // When to get the next one, before this one expires.
+	// FetchedUntil says that a worker fetches the next one, and that it has failed by then; zero
+	// when none does.
+	FetchedUntil time.Time
+}
+
+// TokenStore shares the bearer tokens of accounts between workers, so that a fleet needs one
+// where each worker would need its own. It must not store them in the clear.
+type TokenStore interface {
+	// Load returns the token of an account, by its identity at the API, and its revision; the
+	// zero SharedToken when there is none.
+	Load(ctx context.Context, identity string) (SharedToken, uint64, error)
+	// Save replaces the token of that revision (0: there is none) and returns the new revision,
+	// or 0 when it is not of that revision any more.
+	Save(ctx context.Context, identity string, t SharedToken, revision uint64) (uint64, error)
+}
+
+// sharedToken returns the token that the fleet has, or fetches the next one for all. A token
+// that was refused is not taken again. Where the store fails, the worker fetches its own.
+func (c *Client) sharedToken(ctx context.Context, a *account, refused secret.Value) (bearer, *jobs.Failure) {
+	if c.tokens == nil {
+		return c.fetchToken(ctx, a)
+	}
+	for {
+		have, revision, err := c.tokens.Load(ctx, a.identity())
+		if err != nil {
+			c.log.Debug("a bearer token is not shared", zap.String("account", a.Name), zap.Error(err))
+			return c.fetchToken(ctx, a)
+		}
+		now := time.Now()
+		good := !have.Value.IsZero() && !have.Value.Equal(refused) && now.Before(have.Expires)
+		if good && now.Before(have.Renew) {
+			return bearer{value: have.Value, expires: have.Expires, renew: have.Renew}, nil
+		}
+		if now.Before(have.FetchedUntil) && have.FetchedUntil.Before(now.Add(2*fetchClaim)) {
+			if good {
+				return bearer{value: have.Value, expires: have.Expires, renew: now.Add(fetchClaim)}, nil
+			}
+			if failure := pauseFor(ctx, fetchLook); failure != nil {
+				return bearer{}, failure
+			}
+			continue
+		}
+		have.FetchedUntil = now.Add(min(c.timeout, fetchClaim))
+		claimed, err := c.tokens.Save(ctx, a.identity(), have, revision)
+		if err == nil && claimed == 0 {
+			continue // Another worker was faster.
+		}
+		token, failure := c.fetchToken(ctx, a)
+		if err == nil {
+			c.publishToken(ctx, a, have, token, failure, claimed)
+		}
+		return token, failure
+	}
+}
+
+// publishToken hands the others what came of the fetch: the token, or that somebody else is to try.
+func (c *Client) publishToken(ctx context.Context, a *account, have SharedToken, token bearer, failure *jobs.Failure, claimed uint64) {
+	next := SharedToken{Value: token.value, Expires: token.expires, Renew: token.renew}
+	if failure != nil {
+		next = have
+		next.FetchedUntil = time.Time{}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	// A claim that was overtaken ends here, too: the other one's token is as good.
+	if _, err := c.tokens.Save(ctx, a.identity(), next, claimed); err != nil {
+		c.log.Debug("a bearer token is not shared", zap.String("account", a.Name), zap.Error(err))
+	}
+}
+
+// pauseFor waits, or fails with the end of ctx.
+func pauseFor(ctx context.Context, d time.Duration) *jobs.Failure {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return &jobs.Failure{Reason: jobs.ReasonUnavailable, Err: context.Cause(ctx)}
+	}
+}
