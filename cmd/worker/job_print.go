@@ -47,6 +47,10 @@ func (c *cli) printJob(r jobs.Record) error {
 		field(t, "origin", r.Origin)
 		field(t, "reason", r.Reason)
 		field(t, "requested by", r.RequestedBy)
+		field(t, "policy", r.Policy)
+		if r.DryRun {
+			field(t, "dry run", "the call that would change something is not made")
+		}
 		for _, e := range r.Events {
 			field(t, "event", eventName(e))
 		}

@@ -68,6 +68,7 @@ type worker struct {
 	tokens   *bus.Tokens // Nil with an embedded server: there is nobody to share with.
 	atlas    *atlas.Client
 	keys     *seal.Keyring
+	fanout   *jobs.Fanout
 	http     *httpserver.Server
 	prepared atomic.Bool // Streams and buckets are there.
 	stack    stack
@@ -144,6 +145,7 @@ func (w *worker) startMetrics() error {
 		EventResults: jobs.Names(jobs.Intakes()), Operations: atlas.Operations(), Schedules: schedules,
 		Skips: jobs.Names(schedule.Skips()), Buckets: atlas.Buckets(), Streams: w.streams(), Parts: parts(),
 		Version: w.Version, Revision: w.Revision,
+		Policies: policyNames(w.Config), Decisions: jobs.Decisions(),
 	})
 	if err != nil {
 		return fmt.Errorf("building the metrics: %w", err)

@@ -34,6 +34,7 @@ func designed() map[string][]string {
 		"rekey_queue_waiting":                                nil,
 		"rekey_queue_oldest_seconds":                         {"lane"},
 		"rekey_dead_letters":                                 nil,
+		"rekey_policy_decisions_total":                       {"decision", "policy"},
 		"rekey_schedule_last_fire_timestamp_seconds":         {"schedule"},
 		"rekey_schedule_next_fire_timestamp_seconds":         {"schedule"},
 		"rekey_schedule_missed_total":                        {"schedule"},
@@ -63,7 +64,7 @@ func closedSets() map[string][]string {
 		},
 		"origin":      {"event", "schedule", "operator"},
 		"result":      {"accepted", "duplicate", "malformed", "refused", "policy_error", "unmatched"},
-		"operation":   append([]string{"token", "rate_limits"}, kinds...),
+		"operation":   append([]string{"token", "read", "rate_limits"}, kinds...),
 		"schedule":    {"nightly"},
 		"bucket":      {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project", "rate_limits"},
 		"foreseeable": {"true", "false"},
@@ -74,6 +75,8 @@ func closedSets() map[string][]string {
 		"part":     {"embedded NATS server", "store watch", "shared pauses", "queue statistics", "stalled messages", "ledger index", "workers", "intake", "schedules", "removed schedules", "configuration", "chain of results"},
 		"version":  {"1.2.3"},
 		"revision": {"abcdef"},
+		"decision": {"matched", "not_matched", "error", "limited"},
+		"policy":   {""},
 	}
 }
 

@@ -43,7 +43,10 @@ const (
 
 // reloadable are the keys that a reload changes, and those below them. All others need a restart.
 func reloadable() []string {
-	return []string{"schedules", "atlas.accounts", "retry", "log.level"}
+	return []string{
+		"policies", "intake.unmatched", "intake.max_event_age", "intake.max_clock_skew", "intake.limits", "schedules",
+		"atlas.accounts", "retry", "log.level",
+	}
 }
 
 // reloader takes over configurations.
@@ -138,7 +141,7 @@ func (r *reloader) load(ctx context.Context) error {
 	before := r.running.Swap(next)
 	changed := slices.DeleteFunc(config.Changes(before, next), isRestart)
 	r.log.Info("configuration reloaded", zap.Strings("changed", changed),
-		zap.Int("accounts", len(next.Atlas.Accounts)), zap.Int("schedules", len(next.Schedules)))
+		zap.Int("accounts", len(next.Atlas.Accounts)), zap.Int("schedules", len(next.Schedules)), zap.Int("policies", len(next.Policies.List)))
 	if waiting := slices.DeleteFunc(config.Changes(r.Config, next), func(key string) bool { return !isRestart(key) }); len(waiting) > 0 {
 		r.log.Warn("these keys have changed and need a restart; until then they stay as they were", zap.Strings("keys", waiting))
 	}
@@ -158,6 +161,7 @@ type swapped struct {
 	names    []string
 	requests requests
 	runner   *jobs.Runner
+	rules    *jobs.Rules
 }
 
 // prepareSwap builds and checks all that is to be swapped, and changes nothing.
@@ -174,6 +178,11 @@ func (r *reloader) prepareSwap(ctx context.Context, next *config.Config) (p swap
 	note(err)
 	p.runner, err = r.runner.with(retryPolicy(next))
 	note(err)
+	p.rules, err = newRules(next, r.atlas)
+	note(err)
+	if err == nil {
+		p.rules.DryRun = r.Config.Worker.DryRun // Of the whole worker, which needs a restart.
+	}
 	note(r.atlas.CheckNewAccounts(ctx, atlasAccounts(next)))
 	for _, s := range next.Schedules {
 		p.names = append(p.names, s.Name)
@@ -192,6 +201,10 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 	r.atlas.SetMaxRetryAfter(p.config.Retry.RetryAfterCap)
 	r.metrics.SetSecretExpiries(secretExpiries(p.config))
 	r.runner.current.Store(p.runner)
+	r.fanout.Use(p.rules)
+	if err := r.metrics.SetPolicies(policyNames(p.config)); err != nil {
+		return err
+	}
 	// Both old and new schedules have their requests and series while the scheduler changes over.
 	both := requests{}
 	names := slices.Clone(p.names)

@@ -314,3 +314,40 @@ func TestReloadLosesNoTick(t *testing.T) {
 	r.results(5)
 	r.eachSecond("busy")
 }
+
+// TestReloadOfPolicies: a changed file of the folder is taken over as it is, and one with a
+// mistake leaves the old policies running.
+func TestReloadOfPolicies(t *testing.T) {
+	t.Parallel()
+	s := newStandIn(t)
+	dir := t.TempDir()
+	write := func(when string) {
+		t.Helper()
+		text := "policies:\n  - name: disable\n    when: " + when + "\n    jobs: [{kind: x509.disable, params: {project_id: event.data.project}}]\n"
+		if err := os.WriteFile(filepath.Join(dir, "disable.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("event.data.level == 1")
+	r := startFromFile(t, s.url, "policies: {dir: "+dir+"}\n")
+	alert := func(level, project int) {
+		r.publish("siem", encoded(map[string]any{"level": level, "project": hexID(project)}))
+	}
+	alert(1, 1)
+	s.await(t, hexID(1), 1)
+	write("event.data.level ==")
+	r.reloaded()
+	if r.successful() != 0 {
+		t.Error("a policy with a mistake was taken over")
+	}
+	alert(1, 2)
+	s.await(t, hexID(2), 1)
+	write("event.data.level == 2")
+	eventually(t, "the change is seen", func() bool { return r.successful() == 1 })
+	alert(1, 3)
+	alert(2, 4)
+	s.await(t, hexID(4), 1)
+	if got := s.requests(hexID(3)); len(got) > 0 {
+		t.Errorf("the old policy made %d calls", len(got))
+	}
+}

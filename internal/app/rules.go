@@ -31,6 +31,25 @@ func newRules(c *config.Config, accounts jobs.Accounts) (*jobs.Rules, error) {
 	return rules, nil
 }
 
+// policyNames are the names of the configured policies.
+func policyNames(c *config.Config) []string {
+	names := make([]string, len(c.Policies.List))
+	for i, rule := range c.Policies.List {
+		names[i] = rule.Name
+	}
+	return names
+}
+
+// startPolicies makes what turns events into jobs by the rules of the configuration.
+func (w *worker) startPolicies(desk *jobs.Desk) error {
+	rules, err := newRules(w.Config, w.atlas)
+	if err != nil {
+		return err
+	}
+	w.fanout = jobs.NewFanout(desk, bus.NewBudget(w.conn, w.names, w.Config.NATS.Replicas), w.metrics, rules)
+	return nil
+}
+
 // Judge says what a configuration makes of events, without making any job.
 type Judge struct {
 	rules *jobs.Rules

@@ -65,10 +65,11 @@ func (w *worker) startJobs(s stores) error {
 		Sealer: sealer{w.keys}, Logger: w.Logger,
 	}
 	secrets := jobs.Secrets{Sealer: sealer{w.keys}, Plaintext: w.Config.Intake.Plaintext}
-	intake := bus.Intake{
-		Conn: w.conn, Names: w.names, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger,
-		Desk: w.tracedDesk(jobs.NewDesk(s.ledger, s.ledger.Targets(), queue, w.atlas, w.metrics, secrets)),
+	desk := jobs.NewDesk(s.ledger, s.ledger.Targets(), queue, w.atlas, w.metrics, secrets)
+	if err := w.startPolicies(desk); err != nil {
+		return err
 	}
+	intake := bus.Intake{Conn: w.conn, Names: w.names, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger, Desk: w.tracedDesk(w.fanout)}
 	stats := bus.Stats{Conn: w.conn, Names: w.names, Running: workers.Running, Recorder: w.metrics, Logger: w.Logger}
 	w.background(partPauses, w.atlas.Run)
 	w.background(partStats, stats.Run)

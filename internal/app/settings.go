@@ -116,7 +116,7 @@ const refusalPatience = 10
 func atlasConfig(c *config.Config, env lookup) atlas.Config {
 	cfg := atlas.Config{
 		BaseURL: c.Atlas.BaseURL, Timeout: c.Atlas.Timeout, X509API: c.Atlas.X509API, CAFile: c.Atlas.CAFile,
-		MaxRetryAfter: c.Retry.RetryAfterCap, Concurrency: c.Worker.Concurrency, LookupEnv: env,
+		DryRun: c.Worker.DryRun, MaxRetryAfter: c.Retry.RetryAfterCap, Concurrency: c.Worker.Concurrency, LookupEnv: env,
 		UrgentShare: float64(c.Atlas.RateLimits.UrgentShare) / 100, RefusalPatience: refusalPatience * c.Retry.Base,
 		RateLimits: map[string]atlas.RateLimit{},
 	}

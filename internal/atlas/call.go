@@ -34,15 +34,23 @@ func (c *Client) Revoke(ctx context.Context, job jobs.Job) (jobs.Answer, error) 
 		return jobs.Answer{}, failure
 	}
 	defer k.giveBack()
-	ex, failure := k.request(ctx)
-	if failure != nil {
-		return jobs.Answer{}, failure
-	}
-	answer, failure := k.conclude(ctx, ex)
+	answer, failure := k.run(ctx)
 	if failure != nil {
 		return jobs.Answer{}, failure
 	}
 	return answer, nil
+}
+
+// run makes the request and concludes from its answer, or stops short of it.
+func (k *call) run(ctx context.Context) (jobs.Answer, *jobs.Failure) {
+	if k.to.rehearsal {
+		return k.rehearse(ctx)
+	}
+	ex, failure := k.request(ctx)
+	if failure != nil {
+		return jobs.Answer{}, failure
+	}
+	return k.conclude(ctx, ex)
 }
 
 func (c *Client) newCall(job jobs.Job) (*call, *jobs.Failure) {
@@ -55,7 +63,7 @@ func (c *Client) newCall(job jobs.Job) (*call, *jobs.Failure) {
 		return nil, misconfigured(fmt.Errorf("there is no call for jobs of kind %q", job.Kind))
 	}
 	k := &call{client: c, job: job, account: a, op: op, unused: true}
-	k.to = endpoint{operation: string(job.Kind), bucket: c.bucket(op.set, a, job), rank: rankOf(job.Lane)}
+	k.to = endpoint{operation: string(job.Kind), bucket: c.bucket(op.set, a, job), rank: rankOf(job.Lane), rehearsal: c.dryRun || job.DryRun}
 	return k, nil
 }
 

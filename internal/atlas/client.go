@@ -89,6 +89,8 @@ type Config struct {
 	Concurrency int
 	// Version is the version of Rekey for the header User-Agent. Empty means "unknown".
 	Version string
+	// DryRun stops every job before the request that would change something. Default false.
+	DryRun bool
 	// Recorder is required.
 	Recorder Recorder
 	// Logger takes what has no job to be told with. Nil logs nothing.
@@ -134,6 +136,7 @@ type Client struct {
 	timeout    time.Duration
 	errTimeout error
 	userAgent  string
+	dryRun     bool
 	transport  http.RoundTripper
 	lookupEnv  func(string) (string, bool)
 	operations map[jobs.Kind]operation
@@ -176,6 +179,7 @@ func New(cfg Config) (*Client, error) {
 		timeout:    cfg.Timeout,
 		errTimeout: fmt.Errorf("the request took longer than %s", cfg.Timeout),
 		userAgent:  "rekey/" + cfg.Version,
+		dryRun:     cfg.DryRun,
 		transport:  transport,
 		lookupEnv:  cfg.LookupEnv,
 		tokenFiles: cfg.TokenFiles,

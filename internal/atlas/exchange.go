@@ -31,6 +31,7 @@ type endpoint struct {
 	operation string // One of Operations.
 	bucket    bucket
 	rank      pace.Rank // How urgent it is.
+	rehearsal bool      // Requests that would change something are stopped.
 }
 
 // exchange is one HTTP request and what came of it.
@@ -50,10 +51,15 @@ type exchange struct {
 	// heldUntil is when the rate bucket has a token, if the request was not made for want of one.
 	heldUntil time.Time
 	visit     visit // Of a request that was made.
+	// stopped says that the request was not made because it would have changed something.
+	stopped bool
 }
 
 // send makes one request, unless its rate bucket has no token for it, and reads the answer.
 func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) exchange {
+	if to.rehearsal && changes(req) {
+		return exchange{at: time.Now(), stopped: true}
+	}
 	gate, heldUntil := c.pacer.enter(ctx, to.bucket, to.rank)
 	start := time.Now()
 	if !heldUntil.IsZero() {

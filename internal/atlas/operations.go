@@ -9,11 +9,13 @@ import (
 )
 
 // OperationToken is the operation of fetching a bearer token, in metrics. The other
-// operations have the names of the kinds.
+// operations, but OperationRead, have the names of the kinds.
 const OperationToken = "token"
 
 // Operations lists all operations, as the Recorder hears of them.
-func Operations() []string { return append([]string{OperationToken}, jobs.Names(jobs.Kinds())...) }
+func Operations() []string {
+	return append([]string{OperationToken, OperationRead}, jobs.Names(jobs.Kinds())...)
+}
 
 // Paths of the API. A parameter in braces is one of the job.
 const (

@@ -22,15 +22,12 @@ const (
 	cutHeaders   = 32 << 10 // What is kept of the original's headers.
 )
 
-// Codes of dead letters that are no outcomes of jobs.
-const (
-	codeMalformed   = "malformed"
-	codeUndecodable = "undecodable"
-)
+// codeUndecodable is the code of dead letters that are neither events nor jobs.
+const codeUndecodable = "undecodable"
 
-// deadEvent makes the dead letter of an event that nobody can understand: the original
-// message without its secrets, and sealed where it has some, and why. limit is the largest
-// payload that is carried whole.
+// deadEvent makes the dead letter of an event that nobody can understand, or that is held: the
+// original message without its secrets, and sealed where it has some, and why. limit is the
+// largest payload that is carried whole.
 func (n Names) deadEvent(m incoming, e jobs.Event, why error, limit int) *nats.Msg {
 	msg := &nats.Msg{Subject: n.DeadEvent(), Header: nats.Header{}}
 	copyHeaders(msg.Header, m.header)
@@ -40,7 +37,10 @@ func (n Names) deadEvent(m incoming, e jobs.Event, why error, limit int) *nats.M
 	}
 	msg.Data = copyPayload(msg.Header, m.data, limit, m.secrets...)
 	msg.Header.Set(HeaderReason, headerText(why.Error()))
-	msg.Header.Set(HeaderCode, codeMalformed)
+	msg.Header.Set(HeaderCode, jobs.CodeOf(why))
+	if policies := jobs.PoliciesOf(why); len(policies) > 0 {
+		msg.Header.Set(HeaderPolicy, strings.Join(policies, ","))
+	}
 	if e.Request.Kind != "" {
 		msg.Header.Set(HeaderKind, string(e.Request.Kind))
 	}

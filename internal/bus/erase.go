@@ -127,12 +127,22 @@ func (in Intake) allows() bool {
 }
 
 // refuse says, as an error, that a message holds a secret in the clear and must not.
-func (in Intake) refuse(m incoming) error {
-	if in.Secrets.Plaintext != jobs.PlaintextRefuse || m.sealed != "" || !m.dirty() {
+func (in Intake) refuse(m incoming, e *jobs.Event) error {
+	if in.Secrets.Plaintext != jobs.PlaintextRefuse || m.sealed != "" || !m.holds(e) {
 		return nil
 	}
 	return &jobs.Malformed{Detail: "the event holds a secret in the clear, which intake.plaintext refuses: " +
 		"seal it (worker seal) or name a file"}
+}
+
+// holds reports whether the message of an event holds a credential. What another tool says in
+// its own words has many a member called token: there, only what looks like a credential counts,
+// and what a policy took for one. A direct request may have one under a mistyped name.
+func (m incoming) holds(e *jobs.Event) bool {
+	if e.Unclear != nil {
+		return len(m.secrets) > 0 || secret.HasShape(m.data)
+	}
+	return m.dirty()
 }
 
 // dirty reports whether the message holds something that is or may be a credential.
@@ -163,7 +173,7 @@ func (in Intake) erases(m incoming, e *jobs.Event) bool {
 		// Nothing but the fields of a request, as they were written, and no parameter is a secret.
 		return secret.HasShape(m.data)
 	}
-	return m.dirty()
+	return m.holds(e)
 }
 
 // seal prepares a message for the dead letters and reports whether it is to be erased after

@@ -16,7 +16,8 @@ import (
 // synced writes, which share their syncs.
 const intakeWorkers = 16
 
-// Desk turns an event into jobs.
+// Desk turns an event into jobs. Its error is of *jobs.Malformed and *jobs.Held, joined, for
+// what of the event is not done and goes to the dead letters; after another one the event comes again.
 type Desk interface {
 	Accept(ctx context.Context, e jobs.Event) (jobs.Accepted, error)
 }
@@ -73,7 +74,7 @@ func (in Intake) handle(ctx context.Context, h *held, isOthers bool) {
 	}
 }
 
-// accept hands the event to the desk; what cannot be understood goes to the dead letters.
+// accept hands the event to the desk; what cannot be understood, or is held, goes to the dead letters.
 func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
 	m := incoming{
 		subject: h.Subject(), header: h.Headers(), data: h.Data(),
@@ -95,13 +96,14 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
 // held secrets in the clear is erased.
 func (in Intake) take(ctx context.Context, m incoming) (jobs.Event, jobs.Accepted, error) {
 	m, openErr := in.open(m)
-	event, err := in.Names.decodeEvent(m)
+	event, err := in.Names.readEvent(m)
 	m.secrets = append(event.Request.Params.InClear(), secretHeaders(m.header)...)
-	if err = cmp.Or(openErr, in.refuse(m), err); err != nil {
+	if err = cmp.Or(openErr, in.refuse(m, &event), err); err != nil {
 		accepted, err := in.bury(ctx, m, event, err)
 		return event, accepted, err
 	}
 	accepted, err := in.Desk.Accept(ctx, event)
+	m.secrets = append(m.secrets, accepted.InClear()...)
 	if err != nil {
 		accepted, err := in.bury(ctx, m, event, err)
 		return event, accepted, err
@@ -112,9 +114,9 @@ func (in Intake) take(ctx context.Context, m incoming) (jobs.Event, jobs.Accepte
 	return event, accepted, err
 }
 
-// bury puts what cannot be understood among the dead letters; any other error is passed on.
+// bury puts what cannot be understood, or is held, among the dead letters; any other error is passed on.
 func (in Intake) bury(ctx context.Context, m incoming, e jobs.Event, why error) (jobs.Accepted, error) {
-	if _, malformed := errors.AsType[*jobs.Malformed](why); !malformed {
+	if !settled(why) {
 		return jobs.Accepted{}, why
 	}
 	m, dirty := in.seal(m)
@@ -126,8 +128,17 @@ func (in Intake) bury(ctx context.Context, m incoming, e jobs.Event, why error) 
 			return jobs.Accepted{}, err
 		}
 	}
-	in.Logger.Named("intake").Warn("event is no request, and a dead letter now", zap.Uint64("event_seq", m.seq), zap.String("reason", headerText(why.Error())))
-	return jobs.Accepted{Result: jobs.IntakeMalformed}, nil
+	in.Logger.Named("intake").Warn("event is not done, or not all of it, and a dead letter now", zap.Uint64("event_seq", m.seq),
+		zap.String("code", jobs.CodeOf(why)), zap.String("reason", headerText(why.Error())))
+	return jobs.Accepted{Result: jobs.ResultOf(why)}, nil
+}
+
+// settled reports whether an error is about the event, which then goes to the dead letters;
+// after any other one it comes again.
+func settled(err error) bool {
+	_, malformed := errors.AsType[*jobs.Malformed](err)
+	_, held := errors.AsType[*jobs.Held](err)
+	return malformed || held
 }
 
 // again is the wait before a message is handed over once more because NATS or the ledger

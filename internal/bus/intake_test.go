@@ -28,6 +28,9 @@ func (d *desk) Accept(ctx context.Context, e jobs.Event) (jobs.Accepted, error) 
 	d.mu.Lock()
 	d.events = append(d.events, e)
 	d.mu.Unlock()
+	if d.accept == nil && !e.Asks { // As without policies.
+		return jobs.Accepted{}, e.Unclear
+	}
 	if d.accept == nil {
 		return jobs.Accepted{Result: jobs.IntakeAccepted, JobID: "job"}, nil
 	}

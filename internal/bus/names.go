@@ -10,7 +10,8 @@ import (
 // Headers of dead letters.
 const (
 	HeaderReason       = "Rekey-Reason"        // Why it is here, for people.
-	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, refused, exhausted, undecodable.
+	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, policy, limit, unmatched, refused, exhausted, undecodable.
+	HeaderPolicy       = "Rekey-Policy"        // The policies that it is about, with commas.
 	HeaderJobID        = "Rekey-Job-Id"        // The job, where there is one.
 	HeaderKind         = "Rekey-Kind"          // The job's kind.
 	HeaderEventID      = "Rekey-Event-Id"      // The event's own id, where it has one.
@@ -73,6 +74,9 @@ func (n Names) Tokens() string { return n.stream("TOKENS") }
 
 // Pace is the bucket with the state of every rate bucket.
 func (n Names) Pace() string { return n.stream("PACE") }
+
+// Limits is the bucket that counts jobs by the hour.
+func (n Names) Limits() string { return n.stream("LIMITS") }
 
 func (n Names) subject(rest string) string { return n.namespace + ".v1." + rest }
 

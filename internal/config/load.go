@@ -16,9 +16,9 @@ const maxFileBytes = 1 << 20
 // names. The error is *Invalid when the file, or one of the folder, has mistakes; it then holds all
 // of them. No secret is read: the result says where they are.
 func Load(path string) (*Config, error) {
-	data, err := Read(path)
+	data, err := readFile(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	cfg, err := Parse(path, data)
 	if err != nil {
@@ -30,11 +30,27 @@ func Load(path string) (*Config, error) {
 	return cfg, nil
 }
 
-// Read returns what stands in a configuration file, without the folder of policies.
+// Read returns what stands in a configuration file and behind it what stands in the files of its
+// folder of policies, so that a change of any of them can be told.
 func Read(path string) ([]byte, error) {
 	data, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	dir := policyDir(data)
+	if dir == "" {
+		return data, nil
+	}
+	files, err := policyFiles(dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading policies.dir: %w", err)
+	}
+	for _, name := range files {
+		more, err := readPolicies(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading policies: %w", err)
+		}
+		data = append(append(data, "\x00"+name+"\x00"...), more...)
 	}
 	return data, nil
 }

@@ -182,13 +182,7 @@ func policyFiles(dir string) ([]string, error) {
 
 // readPolicyFile reads and checks one file. taken says which names are used, and by which file.
 func (c *Config) readPolicyFile(name string, taken map[string]string) ([]policy.Rule, []Problem, error) {
-	// Opening a named pipe would wait for somebody to write.
-	if info, err := os.Stat(name); err != nil {
-		return nil, nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s is not a regular file", name)
-	}
-	data, err := readFile(name)
+	data, err := readPolicies(name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -207,4 +201,40 @@ func (c *Config) readPolicyFile(name string, taken map[string]string) ([]policy.
 		taken[rule.Name] = name
 	}
 	return file.Policies, r.sorted(), nil
+}
+
+// readPolicies reads a file of the folder.
+func readPolicies(name string) ([]byte, error) {
+	// Opening a named pipe would wait for somebody to write.
+	if info, err := os.Stat(name); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	return readFile(name)
+}
+
+// policyDir is the folder of policies that a configuration names, as far as it can be read.
+func policyDir(data []byte) string {
+	root := parseYAML(newReport(), data)
+	for _, key := range []string{"policies", "dir"} {
+		root = member(root, key)
+	}
+	if root == nil || root.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return root.Value
+}
+
+// member is the value of a key of a mapping, or nil.
+func member(node *yaml.Node, key string) *yaml.Node {
+	if node == nil || node.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		if node.Content[i].Value == key {
+			return node.Content[i+1]
+		}
+	}
+	return nil
 }

@@ -14,6 +14,9 @@ import (
 func (r *Runner) decide(ctx context.Context, job Job, entry Entry, answer Answer, failure *Failure) (Verdict, error) {
 	if failure == nil {
 		r.cfg.Recorder.Attempt(string(job.Kind), string(ReasonNone))
+		if answer.Known == KnownDryRun {
+			return r.finish(ctx, job, entry, OutcomeCancelled, KnownDryRun, answer.Detail)
+		}
 		return r.finish(ctx, job, entry, OutcomeRevoked, cmp.Or(answer.Known, KnownRevoked), "")
 	}
 	r.cfg.Recorder.Attempt(string(job.Kind), string(failure.Reason))

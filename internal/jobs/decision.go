@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"rekey/internal/secret"
 )
 
 // MaxJobsPerEvent is how many jobs one event makes at most, whatever the limits say.
@@ -20,24 +22,22 @@ type Decision struct {
 	// Requests are what it asks for. None when it erred.
 	Requests []Request
 	// Held is why the policy asks for nothing although it should; nil when nothing is wrong.
-	Held   *Held
-	DryRun bool
-	Limits Limits
+	Held *Held
+	// InClear are the secrets that its expressions found in the event, also when it erred.
+	InClear []secret.Value
+	DryRun  bool
+	Limits  Limits
 }
 
 // Mistakes takes an error apart into the mistakes that it joins.
 func Mistakes(err error) []*Malformed {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var all []*Malformed
-		for _, one := range joined.Unwrap() {
-			all = append(all, Mistakes(one)...)
+	var all []*Malformed
+	walk(err, func(one error) {
+		if m, ok := errors.AsType[*Malformed](one); ok {
+			all = append(all, m)
 		}
-		return all
-	}
-	if m, ok := errors.AsType[*Malformed](err); ok {
-		return []*Malformed{m}
-	}
-	return nil
+	})
+	return all
 }
 
 // CheckParamNames returns the mistakes in a set of names of parameters: those that the kind
@@ -53,4 +53,16 @@ func CheckParamNames(kind Kind, names []string) []*Malformed {
 		name, _ := strings.CutPrefix(m.Field, "params.")
 		return slices.Contains(names, name) && slices.Contains(kind.ParamNames(), name)
 	})
+}
+
+// SecretsIn are the secrets in the clear among raw parameters, whatever else is wrong with them.
+func SecretsIn(kind Kind, raw map[string]any) []secret.Value {
+	var found []secret.Value
+	for name, value := range raw {
+		text, ok := value.(string)
+		if ok && kind == TokenRevoke && name == ParamToken && text != "" && !IsSealed(text) {
+			found = append(found, secret.New(text))
+		}
+	}
+	return found
 }

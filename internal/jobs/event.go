@@ -56,8 +56,8 @@ func ID(source, id string, kind Kind, p Params) string {
 	return idEncoding.EncodeToString(h.Sum(nil)[:16])
 }
 
-// dryID is the id of a job as a dry run.
-func dryID(id string) string {
+// DryID is the id that a job has as a dry run.
+func DryID(id string) string {
 	sum := sha256.Sum256([]byte(id + "\x00dry run"))
 	return idEncoding.EncodeToString(sum[:16])
 }

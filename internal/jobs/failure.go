@@ -92,6 +92,8 @@ type Answer struct {
 	RequestID string
 	// Known is what a successful answer proves.
 	Known Known
+	// Detail tells a person more of it; of a dry run, what was not done.
+	Detail string
 }
 
 // Malformed is one mistake in an event. It names the field, and the line of the payload

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"rekey/internal/secret"
 )
 
 // Errors of the stores that callers branch on.
@@ -99,7 +101,20 @@ func NewDesk(l Ledger, t Targets, q Queue, a Accounts, r IntakeRecorder, s Secre
 // Accepted is what became of an event.
 type Accepted struct {
 	Result Intake
-	JobID  string // The job that does what the event asks for.
+	JobID  string // The job that does what the event asks for; the first, if there are several.
+	// Found are the secrets that policies found in the event; nil when there are none.
+	Found *Found
+}
+
+// Found are secrets that stand in an event in the clear.
+type Found struct{ secrets []secret.Value }
+
+// InClear returns the secrets that policies found in the event in the clear.
+func (a Accepted) InClear() []secret.Value {
+	if a.Found == nil {
+		return nil
+	}
+	return a.Found.secrets
 }
 
 // Accept makes the job that an event asks for, or finds the one that does it already. It

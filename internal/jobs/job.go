@@ -63,7 +63,7 @@ func newJob(e Event, account string) Job {
 	}
 	id := ID(e.Source, e.ID, e.Request.Kind, e.Request.Params)
 	if e.Request.DryRun {
-		id = dryID(id)
+		id = DryID(id)
 	}
 	return Job{
 		ID:          id,

@@ -36,7 +36,8 @@ type Plan struct {
 	Jobs []PlannedJob
 	// Problems are *Malformed and *Held: what of the event is not done, and why.
 	Problems []error
-	// Unmatched says that no policy and no direct request asks for anything.
+	// Unmatched says that no policy and no direct request asks for anything: none matches, or
+	// the list of one that does is empty.
 	Unmatched bool
 }
 
@@ -204,8 +205,7 @@ func (p *planner) conclude() {
 			"the event asks for %d jobs; the limit is %d", n, most)})
 		p.plan.Jobs = nil
 	}
-	matched := slices.ContainsFunc(p.plan.Decisions, func(d Decision) bool { return d.Matched })
-	if p.event.Asks || matched || len(p.plan.Problems) > 0 {
+	if p.event.Asks || len(p.plan.Jobs) > 0 || len(p.plan.Problems) > 0 {
 		return
 	}
 	if p.rules.Decider == nil && p.event.Unclear != nil {
@@ -214,7 +214,45 @@ func (p *planner) conclude() {
 	}
 	p.plan.Unmatched = true
 	if p.rules.BuryUnmatched {
-		p.problem(&Held{Code: HeldUnmatched, Detail: "no policy matches, and it is no direct request"})
+		p.problem(&Held{Code: HeldUnmatched, Detail: "no policy asks for a job, and it is no direct request"})
+	}
+}
+
+// CodeOf is the code under which an event with these problems lies among the dead letters.
+func CodeOf(err error) string {
+	switch ResultOf(err) {
+	case IntakePolicyError:
+		return string(HeldPolicy)
+	case IntakeRefused:
+		return string(HeldLimit)
+	case IntakeUnmatched:
+		return string(HeldUnmatched)
+	default:
+		return string(IntakeMalformed)
+	}
+}
+
+// PoliciesOf are the policies that the problems of an event are about.
+func PoliciesOf(err error) []string {
+	var names []string
+	walk(err, func(one error) {
+		if held, ok := errors.AsType[*Held](one); ok && held.Policy != "" && !slices.Contains(names, held.Policy) {
+			names = append(names, held.Policy)
+		}
+	})
+	return names
+}
+
+// walk calls yield for each error that is joined in err.
+func walk(err error, yield func(error)) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range joined.Unwrap() {
+			walk(one, yield)
+		}
+		return
+	}
+	if err != nil {
+		yield(err)
 	}
 }
 
@@ -235,21 +273,13 @@ func (p Plan) Result() Intake {
 // ResultOf is what becomes of an event with these problems, the worst of them first.
 func ResultOf(err error) Intake {
 	codes := map[HeldCode]bool{}
-	var walk func(error)
-	walk = func(err error) {
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
-			for _, one := range joined.Unwrap() {
-				walk(one)
-			}
-			return
-		}
-		if held, ok := errors.AsType[*Held](err); ok {
+	walk(err, func(one error) {
+		if held, ok := errors.AsType[*Held](one); ok {
 			codes[held.Code] = true
 		}
-	}
-	walk(err)
+	})
 	switch {
-	case len(Mistakes(err)) > 0:
+	case len(Mistakes(err)) > 0 || len(codes) == 0:
 		return IntakeMalformed
 	case codes[HeldPolicy]:
 		return IntakePolicyError

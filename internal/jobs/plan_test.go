@@ -82,8 +82,8 @@ func TestPlan(t *testing.T) {
 		{name: "everything is a dry run", rules: Rules{DryRun: true}, event: direct, wantJobs: []string{"1 - urgent dry"}, wantResult: IntakeAccepted},
 
 		{name: "no policy matches", decisions: decider{{Policy: "no", Why: "x"}}, wantResult: IntakeUnmatched},
-		{name: "no policy matches and that is buried", rules: Rules{BuryUnmatched: true}, decisions: decider{{Policy: "no"}}, wantProblems: []string{"no policy matches, and it is no direct request"}, wantResult: IntakeUnmatched},
-		{name: "a policy that asks for nothing matches", rules: Rules{BuryUnmatched: true}, decisions: decider{asks("a")}, wantResult: IntakeAccepted},
+		{name: "no policy matches and that is buried", rules: Rules{BuryUnmatched: true}, decisions: decider{{Policy: "no"}}, wantProblems: []string{"no policy asks for a job, and it is no direct request"}, wantResult: IntakeUnmatched},
+		{name: "the list of a policy is empty", decisions: decider{asks("a")}, wantResult: IntakeUnmatched},
 		{name: "no policies", event: func(e *Event) { e.Unclear = &Malformed{Field: "kind", Detail: "is required"} }, wantProblems: []string{"kind: is required"}, wantResult: IntakeMalformed},
 		{name: "policies do not see schedules", event: func(e *Event) { direct(e); e.Class = ClassSchedule }, decisions: decider{asks("a", two)}, wantJobs: []string{"1 - normal"}, wantResult: IntakeAccepted},
 		{name: "nor operators", event: func(e *Event) { direct(e); e.Class = ClassOperator }, decisions: decider{asks("a", two)}, wantJobs: []string{"1 - normal"}, wantResult: IntakeAccepted},

@@ -204,7 +204,7 @@ func (r *Record) end(now time.Time, answer Answer, failure *Failure) {
 	last.FinishedAt = now
 	last.DurationMS = float64(now.Sub(last.StartedAt).Microseconds()) / 1000
 	last.Reason = ReasonNone
-	last.MaybeEffective = failure == nil
+	last.MaybeEffective = failure == nil && answer.Known != KnownDryRun
 	if failure != nil {
 		answer = failure.Answer
 		last.Reason = failure.Reason

@@ -251,3 +251,27 @@ func TestInfoLine(t *testing.T) {
 		}
 	})
 }
+
+// TestDryRunProvesNothing: its job ends without a success, is no evidence of one, and what is
+// meant is done beside it.
+func TestDryRunProvesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dryRun := func(context.Context, Job) (Answer, error) {
+			return Answer{Known: KnownDryRun, Detail: "dry run: DELETE was not sent"}, nil
+		}
+		p := newPlant(dryRun, works)
+		r := p.runner(t, "w1")
+		rehearsed := p.acceptJob(t, jwksEvent(t, 1, func(e *Event) { e.Request.DryRun = true }))
+		meant := p.acceptJob(t, jwksEvent(t, 1)) // The same event without it, while the dry run is unfinished.
+		run(t, r, Delivery{Job: rehearsed})
+		run(t, r, Delivery{Job: meant})
+		rec := p.record(t, rehearsed.ID)
+		if rec.Outcome != OutcomeCancelled || rec.Known != KnownDryRun || !rec.DryRun || rec.Detail != "dry run: DELETE was not sent" ||
+			rec.AttemptsMaybeEffective != 0 || rec.Outcome.Success() {
+			t.Errorf("the dry run is %+v", rec)
+		}
+		if rec := p.record(t, meant.ID); rec.Outcome != OutcomeRevoked || rec.DryRun {
+			t.Errorf("what is meant is %+v", rec)
+		}
+	})
+}

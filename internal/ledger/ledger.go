@@ -98,9 +98,17 @@ func (l *Ledger) Age(ctx context.Context, e jobs.Entry) (time.Duration, error) {
 	return l.records.Age(ctx, e.Record.JobID, e.Revision)
 }
 
-// Find returns the record of a job, or of the job that it was joined into, or
-// jobs.ErrNotFound.
+// Find returns the record of a job, or of the job that it was joined into, or of the dry run
+// that it became, or jobs.ErrNotFound.
 func (l *Ledger) Find(ctx context.Context, id string) (jobs.Record, error) {
+	record, err := l.find(ctx, id)
+	if errors.Is(err, jobs.ErrNotFound) {
+		return l.find(ctx, jobs.DryID(id))
+	}
+	return record, err
+}
+
+func (l *Ledger) find(ctx context.Context, id string) (jobs.Record, error) {
 	entry, err := l.Load(ctx, id)
 	if errors.Is(err, jobs.ErrNotFound) {
 		into, joinedErr := l.Targets().Joined(ctx, id)

@@ -20,6 +20,7 @@ func (m *Metrics) build(f promauto.Factory) {
 	m.buildJobs(f)
 	m.buildAtlas(f)
 	m.buildQueues(f)
+	m.buildPolicies(f)
 	m.buildSchedules(f)
 	m.buildReload(f)
 	m.buildNATS(f)
@@ -175,6 +176,9 @@ func (m *Metrics) createSeries() {
 		for _, lane := range l.lanes.start() {
 			m.AtlasCallsDelayed.WithLabelValues(bucket, lane)
 		}
+	}
+	for _, policy := range l.policies.start() {
+		m.createPolicy(policy)
 	}
 	for _, schedule := range l.schedules.start() {
 		m.createSchedule(schedule)

@@ -55,6 +55,7 @@ func (s set) start() []string {
 
 // labels are the closed sets of all labels.
 type labels struct {
+	policies, decisions                                    set
 	kinds, lanes, outcomes, reasons, origins, eventResults set
 	operations, schedules, skips, buckets, streams, parts  set
 }
@@ -81,6 +82,8 @@ func newLabels(cfg Config) (labels, error) {
 		{"origin", cfg.Origins, &l.origins},
 		{"result", cfg.EventResults, &l.eventResults},
 		{"operation", cfg.Operations, &l.operations},
+		{"policy", cfg.Policies, &l.policies},
+		{"decision", cfg.Decisions, &l.decisions},
 		{"schedule", cfg.Schedules, &l.schedules},
 		{"reason", cfg.Skips, &l.skips},
 		{"bucket", cfg.Buckets, &l.buckets},

@@ -48,6 +48,7 @@ func designed() map[string]shape {
 		"rekey_nats_stalled_total":                           {counter, []string{"stream"}},
 		"rekey_nats_publish_refused_total":                   {counter, []string{"stream"}},
 		"rekey_part_failures_total":                          {counter, []string{"part"}},
+		"rekey_policy_decisions_total":                       {counter, []string{"decision", "policy"}},
 		"rekey_build_info":                                   {gauge, []string{"goversion", "revision", "version"}},
 	}
 }
@@ -148,6 +149,7 @@ func TestForeignLabels(t *testing.T) {
 		m.ScheduleNext(x, time.Unix(flood, 0))
 		m.ScheduleMissed(x, 1)
 		m.ScheduleSkipped(x, x)
+		m.PolicyDecided(x, x)
 		m.SchedulePaused(x, true)
 		m.PublishRefused(x)
 		m.DeliveryStalled(x)

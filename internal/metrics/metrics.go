@@ -46,6 +46,10 @@ type Config struct {
 	EventResults []string
 	// Operations are the calls to the Atlas API.
 	Operations []string
+	// Policies are the configured names of the policies. SetPolicies changes them.
+	Policies []string
+	// Decisions are what a policy can decide about an event, such as "matched".
+	Decisions []string
 	// Schedules are the configured names of the schedules. SetSchedules changes them.
 	Schedules []string
 	// Skips are the reasons for which a tick of a schedule is left out on purpose, such as "paused".
@@ -105,6 +109,9 @@ type Metrics struct {
 	// DeadLetters is rekey_dead_letters.
 	DeadLetters prometheus.Gauge
 
+	// PolicyDecisions is rekey_policy_decisions_total{policy,decision}.
+	PolicyDecisions *prometheus.CounterVec
+
 	// ScheduleLastFire is rekey_schedule_last_fire_timestamp_seconds{schedule}.
 	ScheduleLastFire *prometheus.GaugeVec
 	// ScheduleNextFire is rekey_schedule_next_fire_timestamp_seconds{schedule}.
@@ -138,6 +145,8 @@ type Metrics struct {
 	BuildInfo *prometheus.GaugeVec
 
 	labels labels
+	// policies is the closed set of the label policy, which a reload changes.
+	policies atomic.Pointer[set]
 	// schedules is the closed set of the label schedule, which a reload changes.
 	schedules atomic.Pointer[set]
 }
@@ -156,6 +165,7 @@ func New(cfg Config) (*Metrics, error) {
 	reg := &registrar{Registerer: cfg.Registerer}
 	m := &Metrics{labels: closed}
 	m.schedules.Store(&closed.schedules)
+	m.policies.Store(&closed.policies)
 	m.build(promauto.With(reg))
 	if err := reg.settle(); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)

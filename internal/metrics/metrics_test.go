@@ -28,6 +28,8 @@ func smallConfig(reg prometheus.Registerer) metrics.Config {
 		Origins:      []string{"event"},
 		EventResults: []string{"accepted", "malformed"},
 		Operations:   []string{"revoke_jwks"},
+		Policies:     []string{"leak"},
+		Decisions:    []string{"matched"},
 		Schedules:    []string{"weekly"},
 		Skips:        []string{"overlap", "paused"},
 		Buckets:      []string{"admin"},
@@ -70,6 +72,7 @@ func useAll(m *metrics.Metrics) {
 	m.ScheduleNext("weekly", time.Unix(1_700_604_800, 0))
 	m.ScheduleMissed("weekly", 2)
 	m.ScheduleSkipped("weekly", "paused")
+	m.PolicyDecided("leak", "matched")
 	m.SchedulePaused("weekly", true)
 	m.Reloaded(true, time.Unix(1_700_000_000, 0))
 	m.Reloaded(false, time.Unix(1_700_000_001, 0))

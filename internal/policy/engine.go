@@ -153,7 +153,7 @@ func (r *rule) decide(ctx context.Context, v *view) jobs.Decision {
 	}
 	d.Matched = true
 	for i, j := range r.jobs {
-		requests, held := r.requests(ctx, v, i, j)
+		requests, held := r.requests(ctx, v, i, j, &d)
 		if held != nil {
 			d.Requests, d.Held = nil, held
 			return d
@@ -164,10 +164,10 @@ func (r *rule) decide(ctx context.Context, v *view) jobs.Decision {
 }
 
 // requests are what one entry of jobs asks for.
-func (r *rule) requests(ctx context.Context, v *view, index int, j job) ([]jobs.Request, *jobs.Held) {
+func (r *rule) requests(ctx context.Context, v *view, index int, j job, d *jobs.Decision) ([]jobs.Request, *jobs.Held) {
 	path := fmt.Sprintf("jobs[%d]", index)
 	if j.forEach == nil {
-		request, held := r.request(ctx, v, path, j, v.variables())
+		request, held := r.request(ctx, v, path, j, v.variables(), d)
 		return []jobs.Request{request}, held
 	}
 	items, err := j.forEach.list(ctx, v.variables())
@@ -182,7 +182,7 @@ func (r *rule) requests(ctx context.Context, v *view, index int, j job) ([]jobs.
 	}
 	requests := make([]jobs.Request, 0, len(items))
 	for i, item := range items {
-		request, held := r.request(ctx, v, path, j, v.withItem(item))
+		request, held := r.request(ctx, v, path, j, v.withItem(item), d)
 		if held != nil {
 			held.Detail = fmt.Sprintf("%s (element %d)", held.Detail, i)
 			return nil, held
@@ -192,9 +192,11 @@ func (r *rule) requests(ctx context.Context, v *view, index int, j job) ([]jobs.
 	return requests, nil
 }
 
-// request makes one request and validates it as that of an event.
-func (r *rule) request(ctx context.Context, v *view, path string, j job, vars map[string]any) (jobs.Request, *jobs.Held) {
+// request makes one request and validates it as that of an event. The decision learns what
+// secrets it found.
+func (r *rule) request(ctx context.Context, v *view, path string, j job, vars map[string]any, d *jobs.Decision) (jobs.Request, *jobs.Held) {
 	params := map[string]any{}
+	defer func() { d.InClear = append(d.InClear, jobs.SecretsIn(j.kind, params)...) }()
 	fields := map[string]any{"kind": string(j.kind), "params": params}
 	for _, f := range j.fields {
 		value, err := f.run.string(ctx, vars)

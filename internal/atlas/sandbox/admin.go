@@ -164,23 +164,33 @@ func (s *Sandbox) deleteIdentityProvider(c *call) answer {
 
 // deleteRoleMapping answers DELETE …/connectedOrgConfigs/{orgId}/roleMappings/{id}.
 func (s *Sandbox) deleteRoleMapping(c *call) answer {
+	org, refusal, ok := s.roleMapping(c)
+	if !ok {
+		return refusal
+	}
+	delete(org.mappings, c.params[paramRoleMapping])
+	return c.empty(http.StatusNoContent)
+}
+
+// roleMapping returns the organization of the role mapping that the path names, when it is there
+// and the caller owns the organization.
+func (s *Sandbox) roleMapping(c *call) (*connectedOrg, answer, bool) {
 	federationID, orgID, id := c.params[paramFederation], c.params[paramOrg], c.params[paramRoleMapping]
 	f := s.world.federations[federationID]
 	if f == nil {
-		return c.missing("federation settings", federationID)
+		return nil, c.missing("federation settings", federationID), false
 	}
 	org := f.orgs[orgID]
 	if org == nil {
-		return c.missing("connected organization", orgID)
+		return nil, c.missing("connected organization", orgID), false
 	}
 	if !c.account.ownsOrg(orgID) {
-		return c.unauthorized()
+		return nil, c.unauthorized(), false
 	}
 	if _, there := org.mappings[id]; !there {
-		return c.missing("role mapping", id)
+		return nil, c.missing("role mapping", id), false
 	}
-	delete(org.mappings, id)
-	return c.empty(http.StatusNoContent)
+	return org, answer{}, true
 }
 
 // userSecurity is Atlas's user-security document after customer-managed X.509 was disabled.

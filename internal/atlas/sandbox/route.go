@@ -65,7 +65,7 @@ func (s *Sandbox) newRoutes() []route {
 	named := func(param string) func(*call) string {
 		return func(c *call) string { return boundedID(c.params[param]) }
 	}
-	return []route{
+	return append(s.readRoutes(always, caller, named), []route{
 		{operation: OperationToken, method: http.MethodPost, path: "/api/oauth/token", oauth: true, act: s.issueToken},
 		{operation: OperationTokenRevoke, method: http.MethodPost, path: "/api/oauth/revoke", oauth: true, act: s.revokeToken},
 		{
@@ -89,14 +89,14 @@ func (s *Sandbox) newRoutes() []route {
 			operation: OperationRateLimits, method: http.MethodGet, path: pathRateLimits,
 			versions: []string{"2025-03-12"}, bucket: rateLimitsBucket, entity: rateLimitsEntity, act: s.listRateLimits,
 		},
-	}
+	}...)
 }
 
 // operations lists what a fault can be for.
 func operations() []string {
 	return []string{
 		OperationToken, OperationTokenRevoke, OperationJWKSRevoke, OperationIDPDelete,
-		OperationRoleMappingDelete, OperationX509Disable, OperationRateLimits, OperationAny,
+		OperationRoleMappingDelete, OperationX509Disable, OperationRead, OperationRateLimits, OperationAny,
 	}
 }
 

@@ -1,0 +1,95 @@
+package atlas
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"rekey/internal/jobs"
+)
+
+// OperationRead is the operation of looking at a target without changing it, in metrics.
+const OperationRead = "read"
+
+// pathUserSecurity is where the X.509 settings of a project can be read.
+const (
+	pathUserSecurity    = "/api/atlas/v2/groups/{project_id}/userSecurity"
+	pathUserSecurityV10 = "/api/atlas/v1.0/groups/{project_id}/userSecurity"
+)
+
+// reading is the operation that looks at the target of a kind.
+func (c *Client) reading(kind jobs.Kind) operation {
+	op := c.operations[kind]
+	op.method, op.success = http.MethodGet, nil
+	switch kind {
+	case jobs.JWKSRevoke, jobs.IDPDelete:
+		op.path, op.accept = pathIDP, c.operations[jobs.IDPDelete].accept
+	case jobs.X509Disable:
+		if op.path == pathX509v10 {
+			op.path = pathUserSecurityV10
+		} else {
+			op.path = pathUserSecurity
+		}
+	case jobs.RoleMappingDelete, jobs.TokenRevoke: // The same path; of a token nothing can be read.
+	}
+	return op
+}
+
+// rehearse does everything that the job asks for but the request that would change something:
+// it authenticates, looks at the target, and lets the request come as far as the transport,
+// which stops it.
+func (k *call) rehearse(ctx context.Context) (jobs.Answer, *jobs.Failure) {
+	seen, failure := k.look(ctx)
+	if failure != nil {
+		return jobs.Answer{}, failure
+	}
+	unused := k.unused // Looking may have used the leave to call; what is stopped does not.
+	ex, failure := k.request(ctx)
+	k.unused = unused
+	switch {
+	case failure != nil:
+		return jobs.Answer{}, failure
+	case !ex.stopped:
+		return jobs.Answer{}, k.client.failureFrom(ctx, k.to, ex, k.hidden)
+	}
+	return jobs.Answer{Known: jobs.KnownDryRun, Detail: fmt.Sprintf("dry run: %s %s was not sent; %s", k.op.method, k.op.path, seen)}, nil
+}
+
+// look authenticates as the job's account and says what can be seen of the target.
+func (k *call) look(ctx context.Context) (string, *jobs.Failure) {
+	if k.job.Kind == jobs.TokenRevoke {
+		if !k.account.isService() {
+			return "", nil // The request itself says that this cannot be.
+		}
+		if _, failure := k.account.tokens.get(ctx); failure != nil {
+			return "", failure
+		}
+		return "the account's credentials are good", nil
+	}
+	reader := *k
+	reader.op, reader.to.operation = k.client.reading(k.job.Kind), OperationRead
+	ex, failure := reader.request(ctx)
+	k.unused = reader.unused
+	if failure != nil {
+		return "", failure
+	}
+	if ex.status/100 == 2 && ex.err == nil {
+		k.account.admit()
+		return fmt.Sprintf("the target is there (HTTP %d)", ex.status), nil
+	}
+	failure = k.client.failureFrom(ctx, reader.to, ex, reader.hidden)
+	failure.MaybeEffective = false
+	k.noteAuthentication(failure)
+	switch {
+	case failure.Reason == jobs.ReasonNotFound:
+		return fmt.Sprintf("the target was not found (HTTP %d)", ex.status), nil
+	case failure.Reason == jobs.ReasonInvalid, ex.status == http.StatusNotImplemented:
+		return fmt.Sprintf("the target could not be read (HTTP %d)", ex.status), nil
+	}
+	return "", failure
+}
+
+// changes reports whether a request would change something at the API.
+func changes(req *http.Request) bool {
+	return req.Method != http.MethodGet && req.Method != http.MethodHead
+}

@@ -1,0 +1,71 @@
+package sandbox
+
+import "net/http"
+
+// OperationRead looks at what the other operations change.
+const OperationRead = "read"
+
+// Path templates of what can only be read.
+const (
+	pathUserSecurity   = "/api/atlas/v2/groups/{groupId}/userSecurity"
+	pathUserSecurityV1 = "/api/atlas/v1.0/groups/{groupId}/userSecurity"
+)
+
+// readRoutes returns the table of what can be read, which draws on the buckets of what changes it.
+func (s *Sandbox) readRoutes(always func(string) func(*call) string, caller func(*call) string, named func(string) func(*call) string) []route {
+	return []route{
+		{
+			operation: OperationRead, method: http.MethodGet, path: pathIDP,
+			versions: []string{"2023-11-15", "2025-03-12"}, bucket: always(BucketFederationUser), entity: caller, act: s.readIdentityProvider,
+		},
+		{
+			operation: OperationRead, method: http.MethodGet, path: pathRoleMapping,
+			versions: []string{"2023-01-01", "2024-10-23"}, bucket: always(BucketFederationOrg), entity: named(paramOrg), act: s.readRoleMapping,
+		},
+		{
+			operation: OperationRead, method: http.MethodGet, path: pathUserSecurity,
+			versions: []string{"2023-01-01"}, bucket: always(BucketX509), entity: named(paramProject), act: s.readUserSecurity,
+		},
+		{operation: OperationRead, method: http.MethodGet, path: pathUserSecurityV1, act: s.readUserSecurity},
+	}
+}
+
+// named is a document that says no more than which object it is.
+type named struct {
+	ID string `json:"id"`
+}
+
+// readIdentityProvider answers GET …/identityProviders/{identityProviderId}.
+func (s *Sandbox) readIdentityProvider(c *call) answer {
+	f, refusal, ok := s.federation(c)
+	if !ok {
+		return refusal
+	}
+	id := c.params[paramIDP]
+	if f.idps[id] == nil {
+		return c.missing("identity provider", id)
+	}
+	return c.document(http.StatusOK, named{ID: id})
+}
+
+// readRoleMapping answers GET …/roleMappings/{id}.
+func (s *Sandbox) readRoleMapping(c *call) answer {
+	_, refusal, ok := s.roleMapping(c)
+	if !ok {
+		return refusal
+	}
+	return c.document(http.StatusOK, named{ID: c.params[paramRoleMapping]})
+}
+
+// readUserSecurity answers GET …/userSecurity.
+func (s *Sandbox) readUserSecurity(c *call) answer {
+	id := c.params[paramProject]
+	p := s.world.projects[id]
+	switch {
+	case p == nil:
+		return c.missingProject(id)
+	case !c.account.ownsProject(id, p):
+		return c.unauthorized()
+	}
+	return c.document(http.StatusOK, userSecurity{})
+}

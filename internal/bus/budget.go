@@ -1,0 +1,121 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"time"
+
+	"rekey/internal/jobs"
+	"rekey/internal/kv"
+)
+
+// budgetSpan is what the budget looks back on, minute by minute.
+const budgetSpan = time.Hour
+
+// Budget counts jobs by the hour for all workers, in the bucket <NAMESPACE>_LIMITS, which it
+// makes when something is counted. It implements jobs.Budget.
+type Budget struct {
+	conn     *Conn
+	names    Names
+	replicas int
+
+	mu     sync.Mutex // Guards bucket, and keeps this worker from racing with itself.
+	bucket *kv.Bucket[budgetValue]
+}
+
+// budgetValue is what a scope has taken, by the minute since 1970. The count of a minute may
+// be negative: what is returned is taken off the present one.
+type budgetValue struct {
+	Minutes map[string]int `json:"minutes"`
+}
+
+// NewBudget returns the budget of a namespace.
+func NewBudget(c *Conn, names Names, replicas int) *Budget {
+	return &Budget{conn: c, names: names, replicas: replicas}
+}
+
+// Take counts up to n jobs more in a scope, as far as limit allows, and returns how many.
+func (b *Budget) Take(ctx context.Context, scope string, n, limit int) (int, error) {
+	got := 0
+	err := b.change(ctx, scope, func(v *budgetValue, minute string) bool {
+		got = max(min(n, limit-v.sum()), 0)
+		v.Minutes[minute] += got
+		return got > 0
+	})
+	return got, err
+}
+
+// Return takes back what was counted and not used.
+func (b *Budget) Return(ctx context.Context, scope string, n int) error {
+	return b.change(ctx, scope, func(v *budgetValue, minute string) bool {
+		v.Minutes[minute] -= min(n, v.sum())
+		return true
+	})
+}
+
+// change changes the count of a scope, again when another worker was faster, unless there is
+// nothing to change.
+func (b *Budget) change(ctx context.Context, scope string, change func(v *budgetValue, minute string) bool) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.open(ctx); err != nil {
+		return err
+	}
+	for {
+		value, revision, err := b.bucket.Load(ctx, scope)
+		if err != nil && !errors.Is(err, jobs.ErrNotFound) {
+			return err
+		}
+		now := time.Now()
+		value.forget(now.Add(-budgetSpan))
+		if !change(&value, strconv.FormatInt(minuteOf(now), 10)) {
+			return nil
+		}
+		_, err = b.bucket.Save(ctx, scope, value, revision)
+		if !errors.Is(err, jobs.ErrConflict) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (b *Budget) open(ctx context.Context) error {
+	if b.bucket != nil {
+		return nil
+	}
+	bucket, err := kv.Open[budgetValue](ctx, b.conn.js, kv.Config{
+		Bucket: b.names.Limits(), Description: "How many jobs were taken in, by the minute.", TTL: 2 * budgetSpan, Replicas: b.replicas,
+	})
+	if err == nil {
+		b.bucket = bucket
+	}
+	return err
+}
+
+func minuteOf(at time.Time) int64 { return at.Unix() / 60 }
+
+// forget drops what was counted before a moment.
+func (v *budgetValue) forget(before time.Time) {
+	if v.Minutes == nil {
+		v.Minutes = map[string]int{}
+	}
+	for text := range v.Minutes {
+		minute, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || minute <= minuteOf(before) {
+			delete(v.Minutes, text)
+		}
+	}
+}
+
+// sum is what was counted, never less than nothing.
+func (v *budgetValue) sum() int {
+	total := 0
+	for _, n := range v.Minutes {
+		total += n
+	}
+	return max(total, 0)
+}

@@ -1,0 +1,286 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"rekey/internal/secret"
+)
+
+// Budget counts, for the whole fleet, how many jobs were taken in within the last hour.
+type Budget interface {
+	// Take counts up to n jobs more in a scope, as far as limit allows, and returns how many.
+	Take(ctx context.Context, scope string, n, limit int) (int, error)
+	// Return takes back what was counted and not used.
+	Return(ctx context.Context, scope string, n int) error
+}
+
+// FanoutRecorder counts what policies decide.
+type FanoutRecorder interface {
+	PolicyDecided(policy, decision string)
+}
+
+// What a policy can decide about an event, for the FanoutRecorder.
+const (
+	DecisionMatched = "matched"
+	DecisionPassed  = "not_matched"
+	DecisionErred   = "error"
+	DecisionLimited = "limited" // It matched, and a limit held some or all of its jobs.
+)
+
+// Decisions lists all that a policy can decide.
+func Decisions() []string {
+	return []string{DecisionMatched, DecisionPassed, DecisionErred, DecisionLimited}
+}
+
+// Fanout turns an event into all of its jobs: those of a direct request and those that
+// policies ask for. Each job is made, or found, on its own, so that an event that was cut
+// off half-way adds what is missing when it comes again.
+type Fanout struct {
+	desk     *Desk
+	budget   Budget
+	recorder FanoutRecorder
+	rules    atomic.Pointer[Rules]
+}
+
+// NewFanout returns a Fanout that goes by these rules.
+func NewFanout(d *Desk, b Budget, r FanoutRecorder, rules *Rules) *Fanout {
+	f := &Fanout{desk: d, budget: b, recorder: r}
+	f.Use(rules)
+	return f
+}
+
+// Use replaces the rules. Events that are being taken in keep those that they began with.
+func (f *Fanout) Use(rules *Rules) { f.rules.Store(rules) }
+
+// Accept makes the jobs that an event asks for, or finds those that exist. It can be
+// repeated after a crash at any step. The error is either of *Malformed and *Held, joined:
+// then what they are about is not done, and everything else is; or it is another one, and
+// the event must come again.
+func (f *Fanout) Accept(ctx context.Context, e Event) (Accepted, error) {
+	rules := f.rules.Load()
+	plan := rules.Plan(ctx, e, time.Now())
+	granted, err := f.grant(ctx, rules, &plan)
+	if err != nil {
+		return Accepted{}, err
+	}
+	accepted, err := f.fulfil(ctx, e, &plan, granted)
+	if refund := f.refund(ctx, granted); err == nil {
+		err = refund
+	}
+	if err != nil {
+		return Accepted{}, err
+	}
+	f.record(&plan)
+	if plan.Unmatched {
+		accepted.Result = IntakeUnmatched
+	}
+	accepted.Found = plan.found()
+	return accepted, plan.Err()
+}
+
+// found are the secrets that the policies found in the event.
+func (p *Plan) found() *Found {
+	var all []secret.Value
+	for _, d := range p.Decisions {
+		all = append(all, d.InClear...)
+	}
+	if all == nil {
+		return nil
+	}
+	return &Found{secrets: all}
+}
+
+// grantedJob is a planned job with the scopes in which it was counted.
+type grantedJob struct {
+	PlannedJob
+	counted []string
+	used    bool // It made a job.
+}
+
+// fulfil makes the jobs. What one of them is refused for becomes a problem of the plan.
+func (f *Fanout) fulfil(ctx context.Context, e Event, plan *Plan, granted []*grantedJob) (Accepted, error) {
+	var all Accepted
+	for _, one := range granted {
+		e.Request = one.Request
+		accepted, err := f.desk.Accept(ctx, e)
+		if len(Mistakes(err)) > 0 {
+			if one.Request.Policy != "" {
+				err = heldBy(one.Request.Policy, err)
+			}
+			plan.Problems = append(plan.Problems, err)
+			continue
+		}
+		if err != nil {
+			return Accepted{}, err
+		}
+		one.used = accepted.Result == IntakeAccepted
+		all.JobID = cmp.Or(all.JobID, accepted.JobID)
+		if all.Result == "" || one.used {
+			all.Result = accepted.Result
+		}
+	}
+	return all, nil
+}
+
+// scope is what counts jobs by the hour.
+type scope struct {
+	key    string
+	policy string // Empty for all intake.
+	field  string
+	limit  int
+}
+
+// scopes are those in which a job counts, its policy's first.
+func (r *Rules) scopes(plan *Plan, one PlannedJob) []scope {
+	var list []scope
+	for _, d := range plan.Decisions {
+		if d.Policy == one.Request.Policy && d.Limits.MaxJobsPerHour > 0 {
+			list = append(list, scope{"policy." + d.Policy, d.Policy, "limits.max_jobs_per_hour", d.Limits.MaxJobsPerHour})
+		}
+	}
+	if r.Limits.MaxJobsPerHour > 0 {
+		list = append(list, scope{"all", "", "intake.limits.max_jobs_per_hour", r.Limits.MaxJobsPerHour})
+	}
+	return list
+}
+
+// grant counts the jobs of the plan that do not exist yet by the hour. What a limit has no
+// room for becomes a problem of the plan.
+func (f *Fanout) grant(ctx context.Context, rules *Rules, plan *Plan) ([]*grantedJob, error) {
+	granted := make([]*grantedJob, 0, len(plan.Jobs))
+	for _, one := range plan.Jobs {
+		granted = append(granted, &grantedJob{PlannedJob: one})
+	}
+	wants, err := f.wants(ctx, rules, plan, granted)
+	if err != nil {
+		return nil, err
+	}
+	refused := map[*grantedJob]bool{}
+	for _, w := range wants {
+		s := w.scope
+		wanting := slices.DeleteFunc(w.jobs, func(g *grantedJob) bool { return refused[g] })
+		got, err := f.budget.Take(ctx, s.key, len(wanting), s.limit)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("counting jobs by the hour: %w", err), f.refund(ctx, granted))
+		}
+		for i, g := range wanting {
+			if i < got {
+				g.counted = append(g.counted, s.key)
+			} else {
+				refused[g] = true
+			}
+		}
+		if over := len(wanting) - got; over > 0 {
+			plan.Problems = append(plan.Problems, &Held{Code: HeldLimit, Policy: s.policy, Field: s.field, Detail: fmt.Sprintf(
+				"%d of the event's jobs exceed the limit of %d in an hour", over, s.limit)})
+		}
+	}
+	var passed []*grantedJob
+	for _, g := range granted {
+		if !refused[g] {
+			passed = append(passed, g)
+		} else if err := f.giveBack(ctx, g); err != nil {
+			return nil, err
+		}
+	}
+	return passed, nil
+}
+
+// want are jobs that are to be counted in a scope.
+type want struct {
+	scope scope
+	jobs  []*grantedJob
+}
+
+// wants sorts the jobs that do not exist yet by the scopes in which they count. The scope of all
+// intake comes last: it counts what those of the policies have let through.
+func (f *Fanout) wants(ctx context.Context, rules *Rules, plan *Plan, granted []*grantedJob) ([]want, error) {
+	var wants []want
+	for _, g := range granted {
+		scopes := rules.scopes(plan, g.PlannedJob)
+		if len(scopes) == 0 {
+			continue
+		}
+		known, err := f.desk.knows(ctx, g.Job.ID)
+		if err != nil {
+			return nil, err
+		}
+		if known {
+			continue
+		}
+		for _, s := range scopes {
+			at := slices.IndexFunc(wants, func(w want) bool { return w.scope == s })
+			if at < 0 {
+				at, wants = len(wants), append(wants, want{scope: s})
+			}
+			wants[at].jobs = append(wants[at].jobs, g)
+		}
+	}
+	slices.SortStableFunc(wants, func(a, b want) int { return cmp.Compare(b.scope.policy, a.scope.policy) })
+	return wants, nil
+}
+
+// refund takes back what was counted for jobs that were not made: they existed, or joined
+// another, or the event comes again.
+func (f *Fanout) refund(ctx context.Context, granted []*grantedJob) error {
+	var failed []error
+	for _, g := range granted {
+		if !g.used {
+			failed = append(failed, f.giveBack(ctx, g))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (f *Fanout) giveBack(ctx context.Context, g *grantedJob) error {
+	for _, key := range g.counted {
+		if err := f.budget.Return(ctx, key, 1); err != nil {
+			return fmt.Errorf("counting jobs by the hour: %w", err)
+		}
+	}
+	g.counted = nil
+	return nil
+}
+
+// record counts what the policies have decided.
+func (f *Fanout) record(plan *Plan) {
+	held := map[string]HeldCode{}
+	for _, problem := range plan.Problems {
+		if h, ok := errors.AsType[*Held](problem); ok && held[h.Policy] != HeldPolicy {
+			held[h.Policy] = h.Code
+		}
+	}
+	for _, d := range plan.Decisions {
+		decision := DecisionPassed
+		switch code, has := held[d.Policy]; {
+		case has && code == HeldPolicy:
+			decision = DecisionErred
+		case has:
+			decision = DecisionLimited
+		case d.Matched:
+			decision = DecisionMatched
+		}
+		f.recorder.PolicyDecided(d.Policy, decision)
+	}
+}
+
+// knows reports whether a job exists, or has joined another.
+func (d *Desk) knows(ctx context.Context, id string) (bool, error) {
+	_, err := d.ledger.Load(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		_, err = d.targets.Joined(ctx, id)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking up job %s: %w", id, err)
+	}
+	return true, nil
+}
