@@ -217,3 +217,53 @@ func TestADryRunStopsBeforeTheCall(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatAPolicyTakesForASecretStaysInNoStream: under whatever name it came, also when the
+// policy erred on the event; what no policy takes an interest in stays as it is.
+func TestWhatAPolicyTakesForASecretStaysInNoStream(t *testing.T) {
+	t.Parallel()
+	const canary = "canary-of-an-odd-name"
+	rig, atlas := standInRig(t)
+	rule := leakPolicy()
+	rule.When, rule.Jobs[0].Params = "has(event.data.found)", map[string]policy.Expr{"token": "item.seen"}
+	rig.cfg.Policies.List = []policy.Rule{rule}
+	w := rig.start(t)
+	found := func(seen ...string) string {
+		var list []any
+		for _, one := range seen {
+			list = append(list, map[string]string{"seen": one, "owner": clientID})
+		}
+		return encoded(map[string]any{"id": 1, "found": list})
+	}
+	w.publish("siem", found(canary))
+	w.publish("siem", found(canary+"-2", "no token at all"))
+	kept := encoded(map[string]any{"token_count": 7, "secretary": "jo"})
+	w.publish("siem", kept)
+	w.results(1)
+	letter := w.letters(1)[0]
+	checkHeaders(t, letter, map[string]string{"Rekey-Code": "policy", "Rekey-Redacted": "true"})
+	eventually(t, "only what asks for nothing is left", func() bool { return w.count("REKEY_EVENTS") == 1 && w.taken() })
+	if got := string(w.messages("REKEY_EVENTS")[0].Data); got != kept {
+		t.Errorf("what is left is %s", got)
+	}
+	if text := string(letter.Data) + encoded(letter.Header); strings.Contains(text, canary) {
+		t.Errorf("the dead letter shows the secret: %s", text)
+	}
+	if body := atlas.await(t, revokePath, 1)[0].body; !strings.Contains(body, canary) {
+		t.Errorf("revoked %s", body)
+	}
+	// The dead letter still holds the event, sealed: with a policy that copes, its replay does the rest.
+	w.stop()
+	rule.Jobs[0].ForEach = `event.data.found.filter(f, !f.seen.contains(" "))`
+	rig.cfg.Policies.List = []policy.Rule{rule}
+	w = rig.start(t)
+	client := w.operator()
+	defer client.Close()
+	if _, err := client.Replay(t.Context(), 1, jobs.Operation{By: "jo", Action: jobs.ActionReplay}); err != nil {
+		t.Fatal(err)
+	}
+	w.results(2)
+	if calls := atlas.await(t, revokePath, 2); !strings.Contains(calls[1].body, canary+"-2") {
+		t.Errorf("revoked %s", calls[1].body)
+	}
+}
