@@ -56,7 +56,7 @@ func (p project) write(t *testing.T, name, file string) string {
 
 func TestTheWorkerTakesItsConfiguration(t *testing.T) {
 	path := load(t).write(t, "worker", "worker.yaml")
-	if out, err := exec.CommandContext(t.Context(), repo.Worker(t), "config", "check", path).CombinedOutput(); err != nil { //nolint:gosec // Our binary.
+	if out, err := exec.CommandContext(t.Context(), repo.Worker(t), "config", "check", path).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -33,7 +33,7 @@ func TestCommandsAndFlagsExist(t *testing.T) {
 	helps := map[string]string{}
 	help := func(words string) string {
 		if _, ok := helps[words]; !ok {
-			out, err := exec.CommandContext(t.Context(), binary, append(strings.Fields(words), "--help")...).CombinedOutput() //nolint:gosec // Our binary.
+			out, err := exec.CommandContext(t.Context(), binary, append(strings.Fields(words), "--help")...).CombinedOutput()
 			if err != nil || strings.Contains(string(out), "unknown command") {
 				out = nil
 			}
