@@ -152,6 +152,11 @@ func (c *child) kill() {
 func (c *child) pause() (resume func()) {
 	c.t.Helper()
 	c.signal(syscall.SIGSTOP)
+	// Its threads stop one after the other: until the last one has, it may still do something.
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(c.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		c.t.Fatalf("the process does not stop: %v, status %v", err, status)
+	}
 	return func() { c.signal(syscall.SIGCONT) }
 }
 
