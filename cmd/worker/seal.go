@@ -8,24 +8,31 @@ import (
 	"github.com/spf13/cobra"
 
 	"rekey/internal/app"
+	"rekey/internal/bus"
 	"rekey/internal/seal"
 	"rekey/internal/secret"
 )
 
 func (c *cli) keygenCommand() *cobra.Command {
-	return c.withOutput(&cobra.Command{
+	var signing bool
+	cmd := c.withOutput(&cobra.Command{
 		Use:   "keygen FILE|-",
-		Short: "Make a key pair for sealed values",
+		Short: "Make a key pair for sealed values, or for signed events",
 		Long: `Make an X25519 key pair (a NATS curve key, "xkey") for sealed values. The private key, a seed, goes
 into a new file that only you can read, or to standard output for "-"; name the file in seal.keys of
 the workers' configuration. The public key, which is no secret, is shown: give it to whoever seals.
 
 To rotate, put the new key before the old one in seal.keys, and take the old one out when nothing
-is sealed to it any more.`,
-		Example: "  worker keygen /etc/rekey/seal.key\n  worker keygen - > seal.key",
+is sealed to it any more.
+
+With --signing it is an Ed25519 pair (a NATS user's nkey) for signed events: the private key is for
+whoever publishes (intake.signing_seed_file), the public one for intake.signers of the workers.`,
+		Example: "  worker keygen /etc/rekey/seal.key\n  worker keygen - > seal.key\n  worker keygen --signing producer.nk",
 		Args:    want("FILE"),
-		RunE:    func(_ *cobra.Command, list []string) error { return c.keygen(list[0]) },
+		RunE:    func(_ *cobra.Command, list []string) error { return c.keygen(list[0], signing) },
 	})
+	cmd.Flags().BoolVar(&signing, "signing", false, "make a key that signs events")
+	return cmd
 }
 
 // generated is what `keygen -o json` shows.
@@ -34,23 +41,36 @@ type generated struct {
 	File      string `json:"file,omitempty"`
 }
 
-func (c *cli) keygen(file string) error {
-	key, err := seal.Generate()
+func (c *cli) keygen(file string, signing bool) error {
+	seed, public, err := newPair(signing)
 	if err != nil {
 		return err
 	}
 	if file == "-" {
-		fmt.Fprintf(c.stderr, "public key: %s\n", key.ID())
-		fmt.Fprintln(c.stdout, key.Seed().Reveal())
+		fmt.Fprintf(c.stderr, "public key: %s\n", public)
+		fmt.Fprintln(c.stdout, seed.Reveal())
 		return nil
 	}
-	if err := app.WriteSeed(file, key.Seed()); err != nil {
+	if err := app.WriteSeed(file, seed); err != nil {
 		return fmt.Errorf("writing the private key: %w", err)
 	}
-	return c.print(generated{PublicKey: key.ID(), File: file}, func(t *tabwriter.Writer) {
-		row(t, "public key", key.ID())
+	return c.print(generated{PublicKey: public, File: file}, func(t *tabwriter.Writer) {
+		row(t, "public key", public)
 		row(t, "private key", file)
 	})
+}
+
+// newPair makes a key pair for sealed values, or for signed events.
+func newPair(signing bool) (seed secret.Value, public string, err error) {
+	if signing {
+		key, public, err := bus.GenerateSigningKey()
+		return key.Seed(), public, err
+	}
+	key, err := seal.Generate()
+	if err != nil {
+		return secret.Value{}, "", err
+	}
+	return key.Seed(), key.ID(), nil
 }
 
 func (c *cli) sealCommand() *cobra.Command {

@@ -73,6 +73,8 @@ type worker struct {
 	prepared atomic.Bool // Streams and buckets are there.
 	stack    stack
 
+	signatures bus.Signatures
+
 	// What a reload swaps.
 	runner    *liveRunner
 	scheduler *schedule.Scheduler
@@ -171,6 +173,9 @@ func (w *worker) startNATS() error {
 	}
 	cfg, err := connectConfig(w.Config.NATS, w.LookupEnv)
 	if err != nil {
+		return err
+	}
+	if cfg.Sign, w.signatures, err = signatures(w.Config.Intake, w.LookupEnv); err != nil {
 		return err
 	}
 	cfg.Embedded, cfg.Name, cfg.Logger = w.embedded, "rekey/"+w.Version+" "+w.Name, w.Logger

@@ -38,6 +38,9 @@ func Dial(ctx context.Context, c *config.Config, server string, env lookup) (*Cl
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Sign, _, err = signatures(c.Intake, env); err != nil {
+		return nil, err
+	}
 	cfg.Name, cfg.Logger = "rekey command line", zap.NewNop()
 	conn, err := bus.Connect(cfg)
 	if err != nil {

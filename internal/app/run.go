@@ -69,7 +69,10 @@ func (w *worker) startJobs(s stores) error {
 	if err := w.startPolicies(desk); err != nil {
 		return err
 	}
-	intake := bus.Intake{Conn: w.conn, Names: w.names, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger, Desk: w.tracedDesk(w.fanout)}
+	intake := bus.Intake{
+		Conn: w.conn, Names: w.names, Secrets: secrets, Signatures: w.signatures, Recorder: w.metrics, Logger: w.Logger,
+		Desk: w.tracedDesk(w.fanout),
+	}
 	stats := bus.Stats{Conn: w.conn, Names: w.names, Running: workers.Running, Recorder: w.metrics, Logger: w.Logger}
 	w.background(partPauses, w.atlas.Run)
 	w.background(partStats, stats.Run)

@@ -51,6 +51,7 @@ type ConnectConfig struct {
 	Password        secret.Value
 	Token           secret.Value
 	TLS             *tls.Config
+	Sign            SigningKey   // Signs what is published on this connection as an event.
 	InboxPrefix     string       // Begins the subjects of answers; empty is _INBOX.
 	Wait            bool         // Go on without a server and connect when it comes up.
 	Recorder        ConnRecorder // Optional.
@@ -87,6 +88,7 @@ type Conn struct {
 	where   string
 	failure *lastLine                  // Why the last attempt to connect failed; empty once one worked.
 	lostAt  *atomic.Pointer[time.Time] // Since when there is no connection; nil while there is one.
+	sign    SigningKey
 }
 
 // Connect connects to NATS.
@@ -114,7 +116,10 @@ func Connect(cfg ConnectConfig) (*Conn, error) {
 		lostAt.Store(nil)
 	}
 	room := newRoom(cfg.Recorder, cfg.Logger)
-	return &Conn{nc: nc, js: watched{JetStream: js, room: room}, room: room, where: cfg.where(), failure: failure, lostAt: lostAt}, nil
+	return &Conn{
+		nc: nc, js: watched{JetStream: js, room: room}, room: room, where: cfg.where(), failure: failure, lostAt: lostAt,
+		sign: cfg.Sign,
+	}, nil
 }
 
 func (cfg ConnectConfig) where() string {

@@ -30,12 +30,14 @@ type IntakeRecorder interface {
 // Intake reads the stream of events and hands them to the desk. Incidents have a consumer
 // of their own, so that a flood of other events delays none of them.
 type Intake struct {
-	Conn     *Conn
-	Names    Names
-	Desk     Desk
-	Secrets  jobs.Secrets // Zero: secrets in the clear are allowed.
-	Recorder IntakeRecorder
-	Logger   *zap.Logger
+	Conn    *Conn
+	Names   Names
+	Desk    Desk
+	Secrets jobs.Secrets // Zero: secrets in the clear are allowed.
+	// Signatures says whose events are taken in. Zero: everybody's.
+	Signatures Signatures
+	Recorder   IntakeRecorder
+	Logger     *zap.Logger
 }
 
 // Run takes events in until ctx ends and then returns when those in hand are settled.
@@ -95,10 +97,11 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
 // take hands the event to the desk. In the end it is a job or a dead letter, and a message that
 // held secrets in the clear is erased.
 func (in Intake) take(ctx context.Context, m incoming) (jobs.Event, jobs.Accepted, error) {
+	signErr := in.Signatures.check(m)
 	m, openErr := in.open(m)
 	event, err := in.Names.readEvent(m)
 	m.secrets = append(event.Request.Params.InClear(), secretHeaders(m.header)...)
-	if err = cmp.Or(openErr, in.refuse(m, &event), err); err != nil {
+	if err = cmp.Or(signErr, openErr, in.refuse(m, &event), err); err != nil {
 		accepted, err := in.bury(ctx, m, event, err)
 		return event, accepted, err
 	}

@@ -67,6 +67,13 @@ func (o *Originals) Replay(ctx context.Context, e jobs.EventRef) (uint64, error)
 func (o *Originals) publish(ctx context.Context, msg *nats.Msg, e jobs.EventRef) (uint64, error) {
 	msg.Header.Set(HeaderReplaySource, e.Source)
 	msg.Header.Set(HeaderReplayID, e.ID)
+	signature, err := o.conn.sign.Sign(replayBytes(msg.Subject, msg.Header, msg.Data))
+	if err != nil {
+		return 0, fmt.Errorf("publishing event %d again: %w", e.Seq, err)
+	}
+	if signature != "" {
+		msg.Header.Set(HeaderReplaySignature, signature)
+	}
 	ack, err := o.conn.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(o.names.Events()))
 	if err != nil {
 		return 0, fmt.Errorf("publishing event %d again: %w", e.Seq, err)

@@ -33,6 +33,13 @@ func (c *Conn) PublishRaw(ctx context.Context, n Names, class string, data []byt
 		opts = append(opts, jetstream.WithMsgID(id))
 	}
 	msg := &nats.Msg{Subject: n.Event(class), Data: data}
+	signature, err := c.sign.Sign(data)
+	if err != nil {
+		return 0, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
+	}
+	if signature != "" {
+		msg.Header = nats.Header{HeaderSignature: []string{signature}}
+	}
 	ack, err := c.js.PublishMsg(ctx, msg, append(opts, jetstream.WithExpectStream(n.Events()))...)
 	if err != nil {
 		return 0, fmt.Errorf("publishing on %s: %w", msg.Subject, err)

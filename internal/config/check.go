@@ -24,6 +24,7 @@ func (c *checker) check() {
 	c.atlas()
 	c.intake()
 	c.tokenFiles()
+	c.signatures()
 	c.vault()
 	c.policies()
 	c.rateLimits()

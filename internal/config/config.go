@@ -286,6 +286,7 @@ func (c *Config) fillEmpty() {
 	c.Intake.Plaintext = cmp.Or(c.Intake.Plaintext, d.Intake.Plaintext)
 	c.Intake.Unmatched = cmp.Or(c.Intake.Unmatched, d.Intake.Unmatched)
 	c.Atlas.RateLimits.Read = cmp.Or(c.Atlas.RateLimits.Read, d.Atlas.RateLimits.Read)
+	c.Intake.Signatures = cmp.Or(c.Intake.Signatures, d.Intake.Signatures)
 	c.Vault.Mount = cmp.Or(c.Vault.Mount, d.Vault.Mount)
 	c.Log.Level = cmp.Or(c.Log.Level, d.Log.Level)
 	c.Log.Format = cmp.Or(c.Log.Format, d.Log.Format)

@@ -15,6 +15,15 @@ type Intake struct {
 	// TokenFiles are the folders (or files) that token_file may name, as absolute paths. Default and
 	// empty: any file but the worker's own secrets and store.
 	TokenFiles []string `yaml:"token_files"`
+	// Signatures is off (default and empty), or required: then only signed events are taken in.
+	Signatures string `yaml:"signatures"`
+	// Signers are whose signatures count, for which sources.
+	Signers []EventSigner `yaml:"signers"`
+	// ReplayWindow is how far a signed event's time may be from when NATS accepted it: 1s to 24h. Default 10m.
+	ReplayWindow time.Duration `yaml:"replay_window"`
+	// SigningSeed is a user's nkey seed, by which a worker signs what its schedules publish, and the
+	// commands what they do. Zero: nothing is signed.
+	SigningSeed secret.Ref `yaml:"signing_seed"`
 	// Unmatched is what becomes of an event that is no direct request and that no policy matches: keep
 	// (default and empty: it stays in the stream of events, and is counted) or dead_letter.
 	Unmatched string `yaml:"unmatched"`
@@ -25,6 +34,20 @@ type Intake struct {
 	// Limits bound all events together, direct requests and schedules included.
 	Limits jobs.Limits `yaml:"limits"`
 }
+
+// EventSigner is whose signatures count for a source.
+type EventSigner struct {
+	// Source is a CloudEvents source, or the beginning of several with a * at its end. Required.
+	Source string `yaml:"source"`
+	// PublicKeys are users' public nkeys (U…). Required.
+	PublicKeys []string `yaml:"public_keys"`
+}
+
+// The choices of Intake.Signatures.
+const (
+	SignaturesOff      = "off"
+	SignaturesRequired = "required"
+)
 
 // The choices of Intake.Unmatched.
 const (
@@ -49,7 +72,7 @@ type SealKey struct {
 // defaultIntake is the intake of an empty file.
 func defaultIntake() Intake {
 	return Intake{
-		Plaintext: jobs.PlaintextSeal, Unmatched: UnmatchedKeep, MaxClockSkew: 10 * time.Minute,
+		Plaintext: jobs.PlaintextSeal, Signatures: SignaturesOff, ReplayWindow: 10 * time.Minute, Unmatched: UnmatchedKeep, MaxClockSkew: 10 * time.Minute,
 		Limits: jobs.Limits{MaxJobsPerEvent: 100},
 	}
 }

@@ -96,6 +96,11 @@ seal: {keys: [{seed_file: /run/seal}, {seed_env: OLD}]}
 vault: {address: "https://vault:8200", token_env: VT, namespace: ns, mount: kv, ca_file: vca.pem, timeout: 3s, paths: [a/b]}
 intake:
   plaintext: refuse
+  token_files: [/run/leaked]
+  signatures: required
+  signers: [{source: "urn:*", public_keys: [UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4]}]
+  replay_window: 1m
+  signing_seed_env: SIGN
   unmatched: dead_letter
   max_event_age: 24h
   max_clock_skew: 1m
@@ -179,7 +184,12 @@ func wantEverything() *config.Config {
 			Timeout: 3 * time.Second, Paths: []string{"a/b"},
 		},
 		Intake: config.Intake{
-			Plaintext: jobs.PlaintextRefuse, Unmatched: config.UnmatchedDeadLetter, MaxEventAge: 24 * time.Hour, MaxClockSkew: time.Minute,
+			TokenFiles: []string{"/run/leaked"}, Signatures: config.SignaturesRequired, ReplayWindow: time.Minute,
+			Signers: []config.EventSigner{
+				{Source: "urn:*", PublicKeys: []string{"UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"}},
+			},
+			SigningSeed: secret.Ref{Env: "SIGN"},
+			Plaintext:   jobs.PlaintextRefuse, Unmatched: config.UnmatchedDeadLetter, MaxEventAge: 24 * time.Hour, MaxClockSkew: time.Minute,
 			Limits: jobs.Limits{
 				MaxJobsPerEvent: 5, MaxJobsPerHour: 50,
 				Allow: jobs.Bounds{Accounts: []string{"security"}, Kinds: []string{"jwks.revoke", "token.revoke"}},

@@ -289,3 +289,27 @@ func TestInboxPrefixProblems(t *testing.T) {
 		runProblemTests(t, []problemTest{{name: bad, text: "nats: {inbox_prefix: '" + bad + "'}\n", want: []string{want}}})
 	}
 }
+
+func TestSignatureProblems(t *testing.T) {
+	if _, got := parse(t, "intake: {signatures: off}\n"); got != "" {
+		t.Errorf("without quotes, off is no word: %s", got)
+	}
+	runProblemTests(t, []problemTest{
+		{name: "another word", text: "intake: {signatures: yes please}\n", want: []string{"1: intake.signatures: must be one of off, required"}},
+		{name: "window", text: "intake: {replay_window: 48h}\n", want: []string{"1: intake.replay_window: must be from 1s to 24h, not 48h"}},
+		{name: "no source", text: "intake:\n  signers:\n    - {public_keys: [U" + strings.Repeat("A", 55) + "]}\n", want: []string{
+			"3: intake.signers[0].source: is required: a CloudEvents source, or the beginning of several and a *",
+		}},
+		{name: "no key", text: "intake:\n  signers:\n    - {source: a}\n", want: []string{
+			"3: intake.signers[0].public_keys: is required: users' public nkeys, such as nk -gen user -pubout makes",
+		}},
+		{name: "a seed for a key", text: "intake:\n  signers:\n    - {source: a, public_keys: [SU" + canary + "]}\n", want: []string{
+			"3: intake.signers[0].public_keys[0]: must be a user's public nkey: U and 55 characters",
+		}},
+		{
+			name: "schedules", text: "intake: {signatures: required}\natlas: {accounts: [{name: a, public_key: k, private_key_env: K}]}\n" +
+				"schedules: [{name: s, cron: '@daily', job: {kind: x509.disable, params: {project_id: \"012345678901234567890123\"}}}]\n",
+			want: []string{"1: intake.signatures: needs signing_seed_file or signing_seed_env as well: schedules publish events, too"},
+		},
+	})
+}

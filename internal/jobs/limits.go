@@ -72,6 +72,7 @@ type HeldCode string
 const (
 	HeldPolicy    HeldCode = "policy"    // An expression of a policy erred, or what it made is no job.
 	HeldLimit     HeldCode = "limit"     // It exceeds a limit, or is too old, or comes from the future.
+	HeldSignature HeldCode = "signature" // Its signature is missing or wrong, or too old.
 	HeldUnmatched HeldCode = "unmatched" // No policy and no direct request; by choice.
 )
 

@@ -220,6 +220,9 @@ func (p *planner) conclude() {
 
 // CodeOf is the code under which an event with these problems lies among the dead letters.
 func CodeOf(err error) string {
+	if held, ok := errors.AsType[*Held](err); ok && held.Code == HeldSignature {
+		return string(HeldSignature) // It comes alone: nothing else of the event is looked at.
+	}
 	switch ResultOf(err) {
 	case IntakePolicyError:
 		return string(HeldPolicy)
@@ -283,7 +286,7 @@ func ResultOf(err error) Intake {
 		return IntakeMalformed
 	case codes[HeldPolicy]:
 		return IntakePolicyError
-	case codes[HeldLimit]:
+	case codes[HeldLimit] || codes[HeldSignature]:
 		return IntakeRefused
 	}
 	return IntakeUnmatched

@@ -1,0 +1,131 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"rekey/internal/jobs"
+)
+
+func newSigner(t *testing.T) (SigningKey, string) {
+	t.Helper()
+	key, public, err := GenerateSigningKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, public
+}
+
+func TestSignatures(t *testing.T) {
+	t.Parallel()
+	siem, siemKey := newSigner(t)
+	operator, operatorKey := newSigner(t)
+	stranger, _ := newSigner(t)
+	s := Signatures{Required: true, Window: time.Minute, Signers: []Signer{
+		{Source: "urn:siem:*", PublicKeys: []string{"UAAA", siemKey}}, {Source: "rekey/operator", PublicKeys: []string{operatorKey}},
+	}}
+	event := func(source string, at time.Time) string {
+		return fmt.Sprintf(`{"specversion":"1.0","source":%q,"id":"1","type":"t","time":%q,"data":{}}`, source, at.Format(time.RFC3339Nano))
+	}
+	good := event("urn:siem:eu", moment)
+	tests := []struct {
+		name, data, want string
+		key              SigningKey
+		header           nats.Header // Instead of a signature.
+		signed           string      // What is signed, where that is not the data.
+	}{
+		{name: "good", data: good, key: siem},
+		{name: "at the edge of the window", data: event("urn:siem:eu", moment.Add(-time.Minute)), key: siem},
+		{name: "missing", data: good, want: "Rekey-Signature: is missing"},
+		{name: "no signature", data: good, header: nats.Header{HeaderSignature: {"yes"}}, want: "must be a user's public key"},
+		{name: "no user's key", data: good, header: nats.Header{HeaderSignature: {"UAAA.AAAA"}}, want: "must be a user's public key"},
+		{name: "changed", data: good, signed: good + " ", key: siem, want: "is not that of these bytes"},
+		{name: "a stranger", data: good, key: stranger, want: "is none of its source in intake.signers"},
+		{name: "another source", data: event("urn:other", moment), key: siem, want: "is none of its source"},
+		{name: "an operator for the SIEM", data: good, key: operator, want: "is none of its source"},
+		{name: "too old", data: event("urn:siem:eu", moment.Add(-time.Minute-time.Second)), key: siem, want: "time: is 1m1s from"},
+		{name: "from the future", data: event("urn:siem:eu", moment.Add(2*time.Minute)), key: siem, want: "time: is 2m0s from"},
+		{name: "no time", data: `{"specversion":"1.0","source":"urn:siem:eu","id":"1","type":"t","data":{}}`, key: siem, want: "time: is required"},
+		{name: "plain JSON", data: plain, key: siem, want: "only a CloudEvent in structured mode"},
+		{name: "no JSON", data: "x", key: siem, want: "only a CloudEvent in structured mode"},
+		{name: "a forged replay", data: good, key: siem, header: nats.Header{HeaderReplayID: {"1"}}, want: "Rekey-Replay-Signature: is missing"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := incoming{subject: "rekey.v1.event.incident", data: []byte(tt.data), at: moment, header: tt.header}
+			if m.header == nil {
+				m.header = nats.Header{}
+			}
+			signed := tt.data
+			if tt.signed != "" {
+				signed = tt.signed
+			}
+			signature, err := tt.key.Sign([]byte(signed))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if signature != "" {
+				m.header.Set(HeaderSignature, signature)
+			}
+			err = s.check(m)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("the error is %v, want %q", err, tt.want)
+			}
+			if held, ok := errors.AsType[*jobs.Held](err); err != nil && (!ok || held.Code != jobs.HeldSignature) {
+				t.Errorf("the error is a %T", err)
+			}
+			if err := (Signatures{}).check(m); err != nil {
+				t.Errorf("where none is required: %v", err)
+			}
+		})
+	}
+}
+
+// TestSignedReplays: what an operator replays is taken in long after the window of the original,
+// and nobody else can pass anything off as a replay.
+func TestSignedReplays(t *testing.T) {
+	t.Parallel()
+	operator, operatorKey := newSigner(t)
+	siem, siemKey := newSigner(t)
+	s := Signatures{Required: true, Window: time.Minute, Signers: []Signer{
+		{Source: "rekey/operator", PublicKeys: []string{operatorKey}}, {Source: "urn:siem", PublicKeys: []string{siemKey}},
+	}}
+	replay := func(key SigningKey, change func(*incoming)) error {
+		m := incoming{
+			subject: "rekey.v1.event.incident", data: []byte("{}"), at: moment,
+			header: nats.Header{HeaderReplaySource: {"urn:siem"}, HeaderReplayID: {"7"}, HeaderSealedEvent: {"rekey-seal.v1.x"}},
+		}
+		signature, err := key.Sign(replayBytes(m.subject, m.header, m.data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.header.Set(HeaderReplaySignature, signature)
+		if change != nil {
+			change(&m)
+		}
+		return s.check(m)
+	}
+	if err := replay(operator, nil); err != nil {
+		t.Errorf("an operator's replay: %v", err)
+	}
+	if err := replay(siem, nil); err == nil {
+		t.Error("a producer may replay")
+	}
+	for what, change := range map[string]func(*incoming){
+		"another identity": func(m *incoming) { m.header.Set(HeaderReplayID, "8") },
+		"another source":   func(m *incoming) { m.header.Set(HeaderReplaySource, "urn:other") },
+		"another class":    func(m *incoming) { m.subject = "rekey.v1.event.rotation" },
+		"another payload":  func(m *incoming) { m.data = []byte(plain) },
+		"another event":    func(m *incoming) { m.header.Set(HeaderSealedEvent, "rekey-seal.v1.y") },
+	} {
+		if err := replay(operator, change); err == nil {
+			t.Errorf("%s passes with the signature of the first", what)
+		}
+	}
+}
