@@ -83,11 +83,11 @@ func (l Layout) Ensure(ctx context.Context, c *Conn) error {
 }
 
 // Inspect warns where the buckets of the namespace keep a promise less well than those that
-// we would have made.
+// we would have made. That of the bearer tokens promises nothing: it is to forget them.
 func (l Layout) Inspect(ctx context.Context, c *Conn) error {
 	buckets := c.js.ListStreams(ctx)
 	for info := range buckets.Info() {
-		if name := info.Config.Name; strings.HasPrefix(name, "KV_"+l.Names.stream("")) {
+		if name := info.Config.Name; strings.HasPrefix(name, "KV_"+l.Names.stream("")) && name != "KV_"+l.Names.Tokens() {
 			l.warn("bucket is used as it stands", name, weaknesses(info.Config, max(l.Replicas, 1)))
 		}
 	}

@@ -112,7 +112,7 @@ func TestEnsureUsesWhatExists(t *testing.T) {
 func TestInspectWarnsOfWeakBuckets(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	for bucket, storage := range map[string]jetstream.StorageType{"REKEY_LEDGER": jetstream.MemoryStorage, "REKEY_PACE": jetstream.FileStorage, "OTHER": jetstream.MemoryStorage} {
+	for bucket, storage := range map[string]jetstream.StorageType{"REKEY_LEDGER": jetstream.MemoryStorage, "REKEY_PACE": jetstream.FileStorage, "REKEY_TOKENS": jetstream.MemoryStorage, "OTHER": jetstream.MemoryStorage} {
 		if _, err := r.conn.js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: bucket, Storage: storage}); err != nil {
 			t.Fatal(err)
 		}
