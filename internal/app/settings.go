@@ -118,7 +118,7 @@ func atlasConfig(c *config.Config, env lookup) atlas.Config {
 		BaseURL: c.Atlas.BaseURL, Timeout: c.Atlas.Timeout, X509API: c.Atlas.X509API, CAFile: c.Atlas.CAFile,
 		DryRun: c.Worker.DryRun, MaxRetryAfter: c.Retry.RetryAfterCap, Concurrency: c.Worker.Concurrency, LookupEnv: env,
 		UrgentShare: float64(c.Atlas.RateLimits.UrgentShare) / 100, RefusalPatience: refusalPatience * c.Retry.Base,
-		RateLimits: map[string]atlas.RateLimit{},
+		ReadRateLimits: c.Atlas.RateLimits.Read, RateLimits: map[string]atlas.RateLimit{},
 	}
 	for name, l := range c.Atlas.RateLimits.Sets() {
 		cfg.RateLimits[name] = atlas.RateLimit{

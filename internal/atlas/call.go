@@ -137,14 +137,19 @@ func (k *call) conclude(ctx context.Context, ex exchange) (jobs.Answer, *jobs.Fa
 		answer.Known = known
 		return answer, nil
 	}
+	failure := k.failure(ctx, ex)
+	k.noteAuthentication(failure)
+	return jobs.Answer{}, failure
+}
+
+// failure turns the answer into a failure, without any secret that it may repeat.
+func (k *call) failure(ctx context.Context, ex exchange) *jobs.Failure {
 	// A bearer call has not read the account's secret, which an answer could repeat all the
 	// same. If it cannot be read now there is nothing to look for.
 	if own, err := k.account.secret().Read(k.client.lookupEnv); err == nil {
 		k.hide(own)
 	}
-	failure := k.client.failureFrom(ctx, k.to, ex, k.hidden)
-	k.noteAuthentication(failure)
-	return jobs.Answer{}, failure
+	return k.client.failureFrom(ctx, k.to, ex, k.hidden)
 }
 
 // goodBody reports whether a body can be that of a success: not a page of HTML, and no error

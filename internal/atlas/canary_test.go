@@ -96,9 +96,9 @@ func TestCanary(t *testing.T) {
 				c := newClient(t, cfg)
 				stop := runs(t, c)
 				answer, err := c.Revoke(t.Context(), job(t, kind, account))
+				stop()
 				f, _ := errors.AsType[*jobs.Failure](err)
 				seen := fmt.Sprintf("%+v\n%v\n%+v\n%#v\n%v\n%v\n%v\n%+v", answer, err, err, f, rec.requests, rec.waits, c.CheckAccounts(t.Context()), c.Turn(t.Context(), job(t, kind, account)))
-				stop()
 				for _, line := range logs.All() {
 					seen += fmt.Sprintf("\n%s %v", line.Message, line.ContextMap())
 				}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -107,6 +108,10 @@ type Config struct {
 	Tokens TokenStore
 	// RateLimits is what the operator knows of endpoint sets, by the names of Buckets.
 	RateLimits map[string]RateLimit
+	// ReadRateLimits says whether the API is asked for its limits: ReadAuto (also when empty), at the
+	// start from the vendor's own hosts and from others when an answer shows that there are limits;
+	// ReadAlways, at the start; or ReadNever.
+	ReadRateLimits string
 	// UrgentShare is the part of each bucket that is kept for urgent jobs, 0 to 0.9; if not 0, it
 	// is at least one call.
 	UrgentShare float64
@@ -142,6 +147,7 @@ type Client struct {
 	operations map[jobs.Kind]operation
 	roster     atomic.Pointer[roster] // Who may call. SetAccounts changes it.
 	tokens     TokenStore             // Nil: tokens are not shared.
+	readMode   string
 	rules      map[endpointSet]setRule
 	tokenFiles func(path string) error
 	stores     map[string]SecretStore
@@ -188,7 +194,7 @@ func New(cfg Config) (*Client, error) {
 		recorder:   cfg.Recorder,
 		log:        cfg.Logger.Named("atlas"),
 	}
-	c.rules, c.tokens = cfg.applied(), cfg.Tokens
+	c.rules, c.tokens, c.readMode = cfg.applied(), cfg.Tokens, cfg.ReadRateLimits
 	c.pacer = newPacer(cfg, c.rules, c.log)
 	c.roster.Store(c.newRoster(cfg.Accounts))
 	return c, nil
@@ -200,6 +206,7 @@ func withDefaults(cfg Config) Config {
 	cfg.X509API = cmp.Or(cfg.X509API, X509APIv2)
 	cfg.MaxRetryAfter = cmp.Or(cfg.MaxRetryAfter, DefaultMaxRetryAfter)
 	cfg.Concurrency = cmp.Or(cfg.Concurrency, DefaultConcurrency)
+	cfg.ReadRateLimits = cmp.Or(cfg.ReadRateLimits, ReadAuto)
 	cfg.RefusalPatience = cmp.Or(cfg.RefusalPatience, DefaultRefusalPatience)
 	cfg.Version = cmp.Or(cfg.Version, "unknown")
 	cfg.Logger = cmp.Or(cfg.Logger, zap.NewNop())
@@ -250,9 +257,16 @@ func (a Account) validate() error {
 	return nil
 }
 
-// Run takes over what other workers know of rate buckets until ctx ends, which is no error. It
-// must run once while the Client is used; without a PaceStore it only waits.
-func (c *Client) Run(ctx context.Context) error { return c.pacer.run(ctx) }
+// Run takes over what other workers and the API know of rate buckets until ctx ends, which is no
+// error. It must run once while the Client is used.
+func (c *Client) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	defer cancel()
+	reading.Go(func() { c.readLimits(ctx) })
+	return c.pacer.run(ctx)
+}
 
 // Close closes the idle connections. Requests that are under way go on.
 func (c *Client) Close() {

@@ -18,7 +18,8 @@ type gate struct {
 	bucket bucket
 
 	// turn is held by whoever changes the shared state. It is taken before mu.
-	turn sync.Mutex
+	turn    sync.Mutex
+	reading int // The latest list of limits that was taken over. Guarded by turn.
 
 	mu       sync.Mutex // Guards everything below.
 	state    pace.State
@@ -140,7 +141,9 @@ func (p *pacer) change(ctx context.Context, g *gate, c *change) {
 		return
 	}
 	batch := g.take()
+	_, reading := p.listedLimit(g.bucket.set) // Before it is used: one that comes meanwhile is used next.
 	p.commit(ctx, g, batch)
+	g.reading = reading
 	for _, served := range batch {
 		served.done = true
 	}
@@ -210,7 +213,8 @@ func (p *pacer) prepare(g *gate, s *pace.State) bool {
 		changed = s.Learn(own, pace.SourceConfig)
 	} else {
 		changed = s.Forget()
-		if listed, ok := p.listedLimit(g.bucket.set); ok && (!s.Limit.Known() || s.Source == pace.SourceDefault) {
+		// A list counts when it was read. What answers say afterwards is newer.
+		if listed, reading := p.listedLimit(g.bucket.set); reading != g.reading || !s.Limit.Known() {
 			changed = s.Learn(listed, pace.SourceRateLimits) || changed
 		}
 		changed = s.Learn(p.rules[g.bucket.set].limit, pace.SourceDefault) || changed

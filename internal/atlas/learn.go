@@ -55,6 +55,9 @@ func (p *pacer) answered(ctx context.Context, v visit, ex exchange, free bool) {
 // compare takes over what an answer says of the bucket where it is not what we thought.
 func (p *pacer) compare(ctx context.Context, v visit, ex exchange, capacity, left int) {
 	s, _ := v.gate.snapshot()
+	if capacity > 0 && !s.Limit.Known() && v.gate.bucket.set != setRateLimits {
+		p.wonder()
+	}
 	through := ex.status != 0 && ex.status != http.StatusServiceUnavailable && !ex.limited()
 	limit := s.Limit
 	if limit.Known() && s.Source != pace.SourceConfig && capacity > 0 {
@@ -105,6 +108,9 @@ func (p *pacer) refused(ctx context.Context, v visit, at, until time.Time, told 
 		return true
 	}})
 	v.gate.answered(at.Sub(v.sent), -1)
+	if !after.Limit.Known() {
+		p.wonder()
+	}
 	p.sayRefused(v, &before, &after, told)
 	return p.notePause(v, &before, paused)
 }

@@ -14,7 +14,7 @@ const OperationToken = "token"
 
 // Operations lists all operations, as the Recorder hears of them.
 func Operations() []string {
-	return append([]string{OperationToken, OperationRead}, jobs.Names(jobs.Kinds())...)
+	return append([]string{OperationToken, OperationRead, OperationRateLimits}, jobs.Names(jobs.Kinds())...)
 }
 
 // Paths of the API. A parameter in braces is one of the job.

@@ -68,16 +68,19 @@ type pacer struct {
 	alone     atomic.Int64 // Until when we go by our own estimate, in Unix nanoseconds.
 	silenced  atomic.Bool  // The log already has that the store fails.
 
-	mu     sync.Mutex // Guards what follows.
-	gates  map[string]*gate
-	listed map[endpointSet]pace.Limit // What GET rateLimits said.
+	curious chan struct{} // Holds a token when the API is to be asked for its limits.
+
+	mu       sync.Mutex // Guards what follows.
+	gates    map[string]*gate
+	listed   map[endpointSet]pace.Limit // What GET rateLimits said.
+	readings int                        // How often it was read.
 }
 
 func newPacer(cfg Config, rules map[endpointSet]setRule, log *zap.Logger) *pacer {
 	p := &pacer{
 		store: cfg.Pace, rules: rules, configured: map[endpointSet]pace.Limit{}, share: cfg.UrgentShare,
 		patience: cfg.RefusalPatience, recorder: cfg.Recorder, log: log,
-		known: make(chan struct{}), gates: map[string]*gate{}, listed: map[endpointSet]pace.Limit{},
+		known: make(chan struct{}), curious: make(chan struct{}, 1), gates: map[string]*gate{}, listed: map[endpointSet]pace.Limit{},
 	}
 	p.maxPause.Store(int64(cfg.MaxRetryAfter))
 	for name, own := range cfg.RateLimits {
@@ -220,15 +223,15 @@ func (p *pacer) probe(g *gate) (jobs.Turn, bool) {
 
 // unknown reports whether nobody has told us the limit of the bucket.
 func (p *pacer) unknown(g *gate) bool {
-	_, listed := p.listedLimit(g.bucket.set)
-	return !listed && !p.configured[g.bucket.set].Known() && !p.rules[g.bucket.set].limit.Known() && !g.known()
+	listed, _ := p.listedLimit(g.bucket.set)
+	return !listed.Known() && !p.configured[g.bucket.set].Known() && !p.rules[g.bucket.set].limit.Known() && !g.known()
 }
 
-func (p *pacer) listedLimit(set endpointSet) (pace.Limit, bool) {
+// listedLimit is what the API listed of a set, the zero Limit when nothing, and in which reading.
+func (p *pacer) listedLimit(set endpointSet) (limit pace.Limit, reading int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l, ok := p.listed[set]
-	return l, ok
+	return p.listed[set], p.readings
 }
 
 // peek says when a bucket has a token for an urgent call, without taking it.
@@ -282,6 +285,7 @@ func (p *pacer) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
+	defer p.isKnown() // Nobody will tell any more.
 	for {
 		err := p.store.Watch(ctx, p.heard, p.isKnown)
 		if ctx.Err() != nil {

@@ -114,6 +114,9 @@ func (cfg Config) validateRateLimits() error {
 			return fmt.Errorf("rate limit %s: the scope must be account, organization, project or address", name)
 		}
 	}
+	if !slices.Contains([]string{ReadAuto, ReadAlways, ReadNever}, cfg.ReadRateLimits) {
+		return fmt.Errorf("reading of rate limits must be %s, %s or %s", ReadAuto, ReadAlways, ReadNever)
+	}
 	if cfg.UrgentShare < 0 || cfg.UrgentShare > 0.9 {
 		return fmt.Errorf("the urgent share must be from 0 to 0.9")
 	}

@@ -1,0 +1,207 @@
+package atlas
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+	"rekey/internal/pace"
+)
+
+// OperationRateLimits is the operation of reading the API's rate limits, in metrics.
+const OperationRateLimits = "rate_limits"
+
+// Values of Config.ReadRateLimits.
+const (
+	ReadAuto   = "auto"
+	ReadAlways = "always"
+	ReadNever  = "never"
+)
+
+// Times between two readings of the limits, the second after one that failed.
+const (
+	readEvery = 12 * time.Hour
+	readAgain = time.Hour
+)
+
+// pathRateLimits lists the limits of all endpoint sets. It is documented with the scope and the
+// endpoints of each.
+const pathRateLimits = "/api/atlas/v2/rateLimits"
+
+// scopeNames are the scopes as the API calls them.
+func scopeNames() map[Scope]string {
+	return map[Scope]string{ScopeAccount: "USER", ScopeOrganization: "ORGANIZATION", ScopeProject: "GROUP", ScopeAddress: "IP"}
+}
+
+// readLimits asks the API for its limits until ctx ends: at the start where that is wanted, when
+// an answer shows that there are limits which nobody has told, and now and then.
+func (c *Client) readLimits(ctx context.Context) {
+	if c.readMode == ReadNever {
+		return
+	}
+	wait := time.Duration(0)
+	if c.readMode == ReadAuto && !isVendor(c.baseURL) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.pacer.curious:
+		}
+	}
+	for {
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		wait = readEvery
+		if !c.readAll(ctx) {
+			wait = readAgain
+		}
+	}
+}
+
+// readAll asks on behalf of every account, and reports whether each was told. Where accounts are
+// told different limits of one set, the slower one counts: headers tell who may do more.
+func (c *Client) readAll(ctx context.Context) bool {
+	limits, all := map[endpointSet]pace.Limit{}, true
+	for _, name := range c.roster.Load().names {
+		a, ok := c.account(name)
+		if !ok {
+			continue
+		}
+		told, err := c.readRateLimits(ctx, a)
+		if err != nil {
+			all = false
+			c.log.Debug("the rate limits cannot be read", zap.String("account", name), zap.Error(err))
+		}
+		for set, limit := range told {
+			if have, ok := limits[set]; !ok || limit.Spacing() > have.Spacing() {
+				limits[set] = limit
+			}
+		}
+	}
+	c.pacer.list(limits)
+	return all
+}
+
+// readRateLimits returns what the API tells an account of the endpoint sets.
+func (c *Client) readRateLimits(ctx context.Context, a *account) (map[endpointSet]pace.Limit, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*c.timeout)
+	defer cancel()
+	k := &call{client: c, account: a, unused: true, op: operation{
+		method: http.MethodGet, path: pathRateLimits, accept: "application/vnd.atlas.2025-03-12+json",
+		success: map[int]jobs.Known{http.StatusOK: ""}, set: setRateLimits,
+	}}
+	k.to = endpoint{operation: OperationRateLimits, bucket: c.bucket(setRateLimits, a, jobs.Job{})}
+	defer k.giveBack()
+	ex, failure := k.request(ctx)
+	if failure != nil {
+		return nil, failure
+	}
+	if ex.status != http.StatusOK || ex.err != nil {
+		return nil, k.failure(ctx, ex) // It does not count against the account: many may not read this.
+	}
+	return c.parseRateLimits(ex.body)
+}
+
+// listed is an endpoint set as the API lists it.
+type listed struct {
+	Scope     string `json:"scope"`
+	Endpoints []struct {
+		Method string `json:"method"`
+		Path   string `json:"path"`
+	} `json:"endpoints"`
+	Capacity count `json:"capacity"`
+	Refill   count `json:"refillRate"`
+	Seconds  count `json:"refillDurationSeconds"`
+}
+
+// count is a number, or an object with the value that applies and the default.
+type count int
+
+// UnmarshalJSON reads either form.
+func (n *count) UnmarshalJSON(data []byte) error {
+	var plain int
+	if json.Unmarshal(data, &plain) == nil {
+		*n = count(plain)
+		return nil
+	}
+	var applied struct {
+		Value *int `json:"value"`
+	}
+	if err := json.Unmarshal(data, &applied); err != nil || applied.Value == nil {
+		return errors.New("it is neither a number nor has a value")
+	}
+	*n = count(*applied.Value)
+	return nil
+}
+
+// parameter is what stands for an id in a path: it has other names there than here.
+var parameter = regexp.MustCompile(`\{[^}]*\}`)
+
+// parseRateLimits finds our endpoint sets in the list, by their calls. A set whose scope is not
+// the one that its buckets are kept by says nothing of them.
+func (c *Client) parseRateLimits(body []byte) (map[endpointSet]pace.Limit, error) {
+	var document struct {
+		Results []listed `json:"results"`
+	}
+	if err := json.Unmarshal(body, &document); err != nil {
+		return nil, fmt.Errorf("the list of rate limits cannot be read: %s", jsonMistake(err))
+	}
+	limits := map[endpointSet]pace.Limit{}
+	for _, kind := range slices.Sorted(maps.Keys(c.operations)) {
+		op := c.operations[kind]
+		for _, l := range document.Results {
+			limit := pace.Limit{Capacity: int(l.Capacity), Refill: int(l.Refill), Every: time.Duration(l.Seconds) * time.Second}
+			if l.covers(op) && l.Scope == scopeNames()[c.rules[op.set].scope] && limit.Validate() == nil {
+				limits[op.set] = limit
+			}
+		}
+	}
+	return limits, nil
+}
+
+// covers reports whether the operation is one of the set's endpoints.
+func (l listed) covers(op operation) bool {
+	for _, e := range l.Endpoints {
+		if e.Method == op.method && parameter.ReplaceAllString(e.Path, "{}") == parameter.ReplaceAllString(op.path, "{}") {
+			return true
+		}
+	}
+	return false
+}
+
+// jsonMistake tells a mistake without what was there.
+func jsonMistake(err error) string {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
+		return wrong.Field + " has the wrong type"
+	}
+	return "it is no JSON of the documented form"
+}
+
+// list takes over what the API says of its endpoint sets.
+func (p *pacer) list(limits map[endpointSet]pace.Limit) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.readings++
+	maps.Copy(p.listed, limits)
+}
+
+// wonder asks for a reading of the limits: there are some which nobody has told.
+func (p *pacer) wonder() {
+	select {
+	case p.curious <- struct{}{}:
+	default: // Somebody has asked already.
+	}
+}
