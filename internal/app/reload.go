@@ -178,7 +178,7 @@ func (r *reloader) prepareSwap(ctx context.Context, next *config.Config) (p swap
 	note(err)
 	p.runner, err = r.runner.with(retryPolicy(next))
 	note(err)
-	p.rules, err = newRules(next, r.atlas)
+	p.rules, err = newRules(next, r.atlas, sealer{r.keys})
 	note(err)
 	if err == nil {
 		p.rules.DryRun = r.Config.Worker.DryRun // Of the whole worker, which needs a restart.

@@ -15,9 +15,9 @@ import (
 )
 
 // newRules makes the rules of intake from a configuration.
-func newRules(c *config.Config, accounts jobs.Accounts) (*jobs.Rules, error) {
+func newRules(c *config.Config, accounts jobs.Accounts, s jobs.Sealer) (*jobs.Rules, error) {
 	rules := &jobs.Rules{
-		Accounts: accounts, Limits: c.Intake.Limits, MaxAge: c.Intake.MaxEventAge, MaxSkew: c.Intake.MaxClockSkew,
+		Accounts: accounts, Sealer: s, Limits: c.Intake.Limits, MaxAge: c.Intake.MaxEventAge, MaxSkew: c.Intake.MaxClockSkew,
 		BuryUnmatched: c.Intake.Unmatched == config.UnmatchedDeadLetter, DryRun: c.Worker.DryRun,
 	}
 	if len(c.Policies.List) == 0 {
@@ -42,7 +42,7 @@ func policyNames(c *config.Config) []string {
 
 // startPolicies makes what turns events into jobs by the rules of the configuration.
 func (w *worker) startPolicies(desk *jobs.Desk) error {
-	rules, err := newRules(w.Config, w.atlas)
+	rules, err := newRules(w.Config, w.atlas, sealer{w.keys})
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func NewJudge(c *config.Config) (*Judge, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := newRules(c, accounts)
+	rules, err := newRules(c, accounts, nil)
 	if err != nil {
 		return nil, err
 	}

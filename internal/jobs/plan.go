@@ -18,7 +18,9 @@ type Decider interface {
 type Rules struct {
 	Decider  Decider // Nil: there are no policies.
 	Accounts Accounts
-	Limits   Limits // Of all events together.
+	// Sealer opens what requests hold sealed, so that their targets are known. Nil: they stay sealed.
+	Sealer Sealer
+	Limits Limits // Of all events together.
 	// MaxAge is the age of an event beyond which nothing is done. Zero: any age.
 	MaxAge time.Duration
 	// MaxSkew is how far in the future an event's time may be. Zero: not at all.
@@ -153,6 +155,13 @@ func (p *planner) job(request Request) (PlannedJob, error) {
 		return PlannedJob{}, err
 	}
 	request.DryRun = request.DryRun || p.rules.DryRun
+	if p.rules.Sealer != nil {
+		opened, err := request.Params.Open(p.rules.Sealer)
+		if len(Mistakes(err)) > 0 {
+			return PlannedJob{}, err
+		}
+		request.Params = opened // With any other error they are as they were: the desk meets it again.
+	}
 	e := p.event
 	e.Request = request
 	return PlannedJob{Job: newJob(e, account), Request: request}, nil

@@ -1,11 +1,13 @@
 package jobs
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -270,3 +272,35 @@ func TestRetryOfASealedJob(t *testing.T) {
 }
 
 type noOriginals struct{ Originals }
+
+// TestPlanKnowsSealedTargets: in one event, the same token sealed twice and in the clear is one job.
+func TestPlanKnowsSealedTargets(t *testing.T) {
+	t.Parallel()
+	sealer := newSealer()
+	request := func(raw map[string]any) Request {
+		return Request{Kind: TokenRevoke, Account: "security", Params: mustParams(t, TokenRevoke, raw)}
+	}
+	decision := Decision{Policy: "leak", Matched: true, Requests: []Request{
+		request(map[string]any{ParamToken: mustSealText(t, sealer, canary)}),
+		request(map[string]any{ParamTokenSealed: mustSealText(t, sealer, canary)}),
+		request(map[string]any{ParamToken: canary}),
+	}}
+	rules := &Rules{Decider: fixedDecisions{decision}, Accounts: configured{"security"}, Sealer: sealer}
+	plan := rules.Plan(t.Context(), jwksEvent(t, 1, func(e *Event) { e.Class, e.Asks = "other", false }), time.Now())
+	if err := plan.Err(); err != nil || len(plan.Jobs) != 1 {
+		t.Errorf("the plan has %d jobs and the problems %v, want one job", len(plan.Jobs), err)
+	}
+	foreign := newSealer()
+	foreign.key = "X" + strings.Repeat("B", 55)
+	decision.Requests = []Request{request(map[string]any{ParamToken: mustSealText(t, foreign, canary)})}
+	rules.Decider = fixedDecisions{decision}
+	plan = rules.Plan(t.Context(), jwksEvent(t, 2, func(e *Event) { e.Class, e.Asks = "other", false }), time.Now())
+	if err := plan.Err(); err == nil || !strings.Contains(err.Error(), "is sealed to another key") {
+		t.Errorf("the problems are %v, want that the key is another one", err)
+	}
+}
+
+// fixedDecisions is a Decider that has decided.
+type fixedDecisions []Decision
+
+func (d fixedDecisions) Decide(context.Context, Event) []Decision { return d }
