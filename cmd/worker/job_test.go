@@ -21,6 +21,8 @@ func TestSince(t *testing.T) {
 	}{
 		{"nothing", "", time.Time{}, false},
 		{"age", "24h", now.Add(-24 * time.Hour), false},
+		{"days", "30d", now.AddDate(0, 0, -30), false},
+		{"days in the future", "-3d", time.Time{}, true},
 		{"time", "2026-11-23T12:00:00Z", time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), false},
 		{"time in a zone", "2026-11-23T12:00:00+01:00", time.Date(2026, 11, 23, 11, 0, 0, 0, time.UTC), false},
 		{"the future", "-1h", time.Time{}, true},

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rekey/internal/app"
+	"rekey/internal/config"
 	"rekey/internal/jobs"
 )
 
@@ -58,7 +59,131 @@ with --expect that anything differs.`,
 		},
 	}))
 	f.register(test)
-	return noun("policy", "Work with policies", test)
+	return noun("policy", "Work with policies", test, c.backtestCommand())
+}
+
+func (c *cli) planCommand() *cobra.Command {
+	var f sampleFlags
+	plan := c.withOutput(c.withServer(&cobra.Command{
+		Use:   "plan EVENT.json…",
+		Short: "Show what the running fleet would make of events in files",
+		Long: `Show what the running fleet would make of events, as 'worker policy test' does for a configuration
+file: by the policies and limits that a worker has loaded last. The events stay here, and no job is
+made. The limits per hour are left out.`,
+		Example: "  worker plan alert.json\n  worker plan alert.json --class rotation -o json",
+		Args:    wantFirst("EVENT.json"),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			return c.ask(cmd.Context(), func(ctx context.Context, client *app.Client) error {
+				judge, rules, err := client.FleetJudge(ctx)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(c.stderr, "by the rules that %s loaded at %s\n", rules.Worker, text(rules.LoadedAt))
+				return c.judge(ctx, judge, files, f)
+			})
+		},
+	}))
+	f.register(plan)
+	return plan
+}
+
+func (c *cli) backtestCommand() *cobra.Command {
+	var from, against string
+	cmd := c.withOutput(c.withServer(&cobra.Command{
+		Use:   "backtest -c FILE --since AGE",
+		Short: "Show which stored events a changed configuration would decide differently",
+		Long: `Judge the events that the stream still keeps twice: by the running fleet's rules (or those of a file,
+with --against), and by the changed configuration of -c. Only the decisions that differ are shown:
+"-" is before, "+" is after. No job is made. Events that held secrets are erased once their jobs
+are stored, and cannot be judged again.`,
+		Example: "  worker policy backtest -c changed.yaml --since 30d\n  worker policy backtest -c changed.yaml --against worker.yaml --since 24h -o json",
+		Args:    want(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if c.configName() == "" {
+				return usagef("no configuration is given: -c FILE or $%s", envConfig)
+			}
+			begin, err := since(from, time.Now())
+			if err != nil {
+				return usage(err)
+			}
+			return c.backtest(cmd.Context(), begin, against)
+		},
+	}))
+	cmd.Flags().StringVar(&from, "since", "30d", "only events since then: a `TIME` (RFC 3339) or an age like 24h or 30d")
+	cmd.Flags().StringVar(&against, "against", "", "configuration `FILE` to compare with (default: the running fleet's rules)")
+	return cmd
+}
+
+// backtested is what `policy backtest -o json` shows.
+type backtested struct {
+	Events  int           `json:"events"`
+	Changed []app.Changed `json:"changed"`
+}
+
+func (c *cli) backtest(ctx context.Context, begin time.Time, against string) error {
+	after, err := c.judgeOf(c.configName())
+	if err != nil {
+		return err
+	}
+	client, err := c.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var before *app.Judge
+	if against != "" {
+		before, err = c.judgeOf(against)
+	} else {
+		before, _, err = client.FleetJudge(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	result := backtested{Changed: []app.Changed{}}
+	result.Events, err = client.Backtest(ctx, begin, before, after, func(one app.Changed) { result.Changed = append(result.Changed, one) })
+	if err != nil {
+		return err
+	}
+	return c.print(result, func(t *tabwriter.Writer) {
+		for _, one := range result.Changed {
+			_, _ = fmt.Fprintf(t, "event %d of %s on %s:\n", one.Seq, text(one.At), one.Subject)
+			for _, line := range difference(shownLines(one.Before), shownLines(one.After)) {
+				_, _ = fmt.Fprintln(t, "  "+line)
+			}
+		}
+		_, _ = fmt.Fprintf(t, "%s, %d decided differently\n", plural(result.Events, "event"), len(result.Changed))
+	})
+}
+
+// judgeOf is the Judge of a configuration file.
+func (c *cli) judgeOf(file string) (*app.Judge, error) {
+	cfg, err := config.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	return app.NewJudge(cfg)
+}
+
+// shownLines are the decisions about one event, one to a line.
+func shownLines(j app.Judgement) []string {
+	lines := []string{string(j.Result)}
+	for _, p := range j.Policies {
+		lines = append(lines, "policy "+p.Policy+" matches")
+	}
+	for _, job := range j.Jobs {
+		line := fmt.Sprintf("%s of %s with account %s in lane %s", job.Kind, job.Target, job.Account, job.Lane)
+		if job.DryRun {
+			line += ", dry run"
+		}
+		if job.Reason != "" {
+			line += ": " + job.Reason
+		}
+		lines = append(lines, printable(line))
+	}
+	for _, problem := range j.Problems {
+		lines = append(lines, "dead letter: "+printable(problem))
+	}
+	return lines
 }
 
 // judge shows what becomes of the events in files.

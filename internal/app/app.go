@@ -129,6 +129,7 @@ func (w *worker) start(ctx context.Context) error {
 	if err := w.startSchedules(stores); err != nil { //nolint:contextcheck // As the other parts.
 		return err
 	}
+	w.showRules(ctx, w.Config)
 	w.startReload(stores) //nolint:contextcheck // As the other parts.
 	w.announce(ctx)
 	return nil

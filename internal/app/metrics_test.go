@@ -70,7 +70,7 @@ func closedSets() map[string][]string {
 		"foreseeable": {"true", "false"},
 		"stream": {
 			"REKEY_EVENTS", "REKEY_JOBS", "REKEY_RESULTS", "REKEY_DLQ", "REKEY_INDEX", "REKEY_SCHEDULES", "REKEY_PACE", "REKEY_LEDGER",
-			"REKEY_TARGETS", "REKEY_AUDIT",
+			"REKEY_TARGETS", "REKEY_AUDIT", "REKEY_RULES", "REKEY_LIMITS",
 		},
 		"part":     {"embedded NATS server", "store watch", "shared pauses", "queue statistics", "stalled messages", "ledger index", "workers", "intake", "schedules", "removed schedules", "configuration", "chain of results"},
 		"version":  {"1.2.3"},

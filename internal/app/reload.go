@@ -140,6 +140,7 @@ func (r *reloader) load(ctx context.Context) error {
 	}
 	before := r.running.Swap(next)
 	changed := slices.DeleteFunc(config.Changes(before, next), isRestart)
+	r.showRules(ctx, next)
 	r.log.Info("configuration reloaded", zap.Strings("changed", changed),
 		zap.Int("accounts", len(next.Atlas.Accounts)), zap.Int("schedules", len(next.Schedules)), zap.Int("policies", len(next.Policies.List)))
 	if waiting := slices.DeleteFunc(config.Changes(r.Config, next), func(key string) bool { return !isRestart(key) }); len(waiting) > 0 {

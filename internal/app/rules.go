@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -145,3 +146,6 @@ func (j *Judge) judge(ctx context.Context, name string, m bus.Message) Judgement
 	}
 	return out
 }
+
+// same reports whether two judgements of an event are the same.
+func (j Judgement) same(other Judgement) bool { return reflect.DeepEqual(j, other) }

@@ -41,7 +41,7 @@ func parts() []string {
 func (w *worker) streams() []string {
 	n := w.names
 	return []string{
-		n.Events(), n.Jobs(), n.Results(), n.DeadLetters(), n.Index(), n.Schedules(), n.Pace(), n.Audit(),
+		n.Events(), n.Jobs(), n.Results(), n.DeadLetters(), n.Index(), n.Schedules(), n.Pace(), n.Audit(), n.Rules(), n.Limits(),
 		ledger.RecordsBucket(w.Config.NATS.Namespace), ledger.TargetsBucket(w.Config.NATS.Namespace),
 	}
 }

@@ -75,6 +75,9 @@ func (n Names) Tokens() string { return n.stream("TOKENS") }
 // Pace is the bucket with the state of every rate bucket.
 func (n Names) Pace() string { return n.stream("PACE") }
 
+// Rules is the bucket with the rules of intake that the fleet goes by.
+func (n Names) Rules() string { return n.stream("RULES") }
+
 // Limits is the bucket that counts jobs by the hour.
 func (n Names) Limits() string { return n.stream("LIMITS") }
 

@@ -83,6 +83,8 @@ func TestWhen(t *testing.T) {
 		{name: "envelope", when: `event.id == "alert-7" && event.type == "com.example.alert" && event.subject == "host-1" && event.class == "incident" && event.source.endsWith(".com")`},
 		{name: "headers and extensions", when: `event.headers["x-tenant"] == "blue" && event.extensions.severity == "high"`},
 		{name: "sets, lists, base64", when: `sets.contains(event.data.tags, ["a"]) && event.data.tags.slice(0, 1) == ["a"] && base64.decode("YQ==") == b"a"`},
+		{name: "JSON in a text", when: `json.object('{"a": {"b": [1, 2]}}').a.b[1] == 2`},
+		{name: "no JSON in a text", when: `json.object(event.data.severity).a == 1`, wantHeld: "json.object: line 1: is no JSON (byte 0)"},
 		{name: "account", when: `accounts.by_client_id("MDB_SA_ID_0123456789abcdef01234567") == "security"`},
 		{name: "false", when: `event.data.id == 1`, wantWhy: "when: false is event.data.id == 1"},
 		{name: "false in part", when: `event.data.id == 4711 && (event.data.severity == "low" || event.class == "x") && true`, wantWhy: `when: false is event.data.severity == "low" || event.class == "x"`},

@@ -9,9 +9,12 @@ import (
 	"time"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
+
+	"rekey/internal/jobs"
 )
 
 // Limits of expressions. An event comes from outside: whatever it holds, a rule costs
@@ -32,6 +35,7 @@ const (
 	varItem     = "item"
 	varNow      = "now"
 	funcAccount = "accounts.by_client_id"
+	funcJSON    = "json.object"
 )
 
 // celEvent is an event as expressions see it.
@@ -51,15 +55,34 @@ type celEvent struct {
 var baseEnv = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(
 		cel.OptionalTypes(), cel.EnableMacroCallTracking(),
-		ext.Strings(), ext.Lists(ext.ListsMaxRangeSize(maxRange)), ext.Sets(), ext.Math(), ext.Regex(), ext.Encoders(),
+		ext.Strings(), ext.Lists(ext.ListsMaxRangeSize(maxRange)), ext.Sets(), ext.Math(), ext.Regex(),
+		ext.Encoders(ext.EncodersVersion(0)), // Later ones parse JSON and YAML at a cost without bound.
 		ext.Bindings(), ext.TwoVarComprehensions(),
 		cel.Types(cel.NativeTypeFor[celEvent](cel.NativeTypeAlias("rekey.Event"), types.ParseStructTags(true))),
 		cel.Variable(varEvent, cel.ObjectType("rekey.Event")),
 		cel.Variable(varNow, cel.TimestampType),
+		cel.Function(funcJSON, cel.Overload("json_object_string", []*cel.Type{cel.StringType},
+			cel.MapType(cel.StringType, cel.DynType), cel.UnaryBinding(parseObject))),
+		cel.CostModel(cost.Overload("json_object_string",
+			cost.EvalCost(cost.Sum(cost.Const(cost.CallCost), cost.StringScan(cost.Length(cost.Arg(0))))))),
 		cel.ParserExpressionSizeLimit(maxExprBytes), cel.RegexProgramSizeLimit(maxRegexSize),
 		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals()),
 	)
 })
+
+// parseObject reads a JSON object that an event carries inside a string, as some tools do. It is
+// held to the limits of an event, and its errors quote nothing.
+func parseObject(text ref.Val) ref.Val {
+	s, ok := text.Value().(string)
+	if !ok {
+		return types.MaybeNoSuchOverloadErr(text)
+	}
+	doc, err := jobs.ParseDocument([]byte(s))
+	if err != nil {
+		return types.WrapErr(fmt.Errorf("%s: %w", funcJSON, err))
+	}
+	return types.DefaultTypeAdapter.NativeToValue(celValue(doc.Fields))
+}
 
 // env is where the expressions of one configuration are compiled.
 type env struct {

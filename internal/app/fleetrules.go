@@ -1,0 +1,139 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/bus"
+	"rekey/internal/config"
+	"rekey/internal/jobs"
+	"rekey/internal/kv"
+	"rekey/internal/policy"
+	"rekey/internal/secret"
+)
+
+// rulesKey is where the rules of the fleet stand in their bucket.
+const rulesKey = "intake"
+
+// FleetRules are the rules of intake as a worker has loaded them last. They hold no secret:
+// expressions, and what accounts are called.
+type FleetRules struct {
+	Worker   string           `json:"worker"`
+	LoadedAt time.Time        `json:"loaded_at"`
+	Accounts []policy.Account `json:"accounts"`
+	Policies []policy.Rule    `json:"policies"`
+	Intake   fleetIntake      `json:"intake"`
+	DryRun   bool             `json:"dry_run,omitempty"`
+}
+
+// fleetIntake is what of the configuration's intake decides about events.
+type fleetIntake struct {
+	Unmatched    string        `json:"unmatched"`
+	MaxEventAge  time.Duration `json:"max_event_age,omitempty"`
+	MaxClockSkew time.Duration `json:"max_clock_skew"`
+	Limits       jobs.Limits   `json:"limits,omitzero"`
+}
+
+func newFleetRules(c *config.Config, worker string, now time.Time) FleetRules {
+	return FleetRules{
+		Worker: worker, LoadedAt: now.UTC(), Accounts: c.PolicyAccounts(), Policies: c.Policies.List, DryRun: c.Worker.DryRun,
+		Intake: fleetIntake{
+			Unmatched: c.Intake.Unmatched, MaxEventAge: c.Intake.MaxEventAge, MaxClockSkew: c.Intake.MaxClockSkew, Limits: c.Intake.Limits,
+		},
+	}
+}
+
+// config makes a configuration of the rules, as far as they go.
+func (f FleetRules) config(namespace string) *config.Config {
+	c := config.Default()
+	c.NATS.Namespace = namespace
+	c.Policies.List, c.Worker.DryRun = f.Policies, f.DryRun
+	c.Intake.Unmatched, c.Intake.MaxEventAge, c.Intake.MaxClockSkew = f.Intake.Unmatched, f.Intake.MaxEventAge, f.Intake.MaxClockSkew
+	c.Intake.Limits = f.Intake.Limits
+	for _, a := range f.Accounts {
+		// Nobody is called: what the accounts authenticate with is not needed, only of which sort they are.
+		account := config.Account{Name: a.Name, ClientID: a.ClientID, ClientSecret: secret.Ref{Env: "-"}}
+		if a.ClientID == "" {
+			account = config.Account{Name: a.Name, PublicKey: "-", PrivateKey: secret.Ref{Env: "-"}}
+		}
+		c.Atlas.Accounts = append(c.Atlas.Accounts, account)
+	}
+	return c
+}
+
+func openRules(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*kv.Bucket[FleetRules], error) {
+	return kv.Open[FleetRules](ctx, c.JetStream(), kv.Config{
+		Bucket: n.Rules(), Description: "The rules of intake that a worker has loaded last.", Replicas: replicas,
+	})
+}
+
+// showRules lets the commands see by which rules this worker goes. It works without.
+func (w *worker) showRules(ctx context.Context, c *config.Config) {
+	const patience = 10 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	bucket, err := openRules(ctx, w.conn, w.names, w.Config.NATS.Replicas)
+	if err == nil {
+		err = bucket.Put(ctx, rulesKey, newFleetRules(c, w.Name, time.Now()))
+	}
+	if err != nil {
+		w.log.Warn("the rules of intake are not shown: worker plan and worker policy backtest know those of before", zap.Error(err))
+	}
+}
+
+// FleetJudge returns the Judge of the running fleet's rules, and those rules.
+func (c *Client) FleetJudge(ctx context.Context) (*Judge, FleetRules, error) {
+	bucket, err := openRules(ctx, c.Conn, c.Names, c.config.NATS.Replicas)
+	if err != nil {
+		return nil, FleetRules{}, err
+	}
+	rules, _, err := bucket.Load(ctx, rulesKey)
+	if err != nil {
+		return nil, rules, fmt.Errorf("reading by which rules the fleet goes: %w", err)
+	}
+	judge, err := NewJudge(rules.config(c.config.NATS.Namespace))
+	return judge, rules, err
+}
+
+// Changed is an event about which two configurations decide differently.
+type Changed struct {
+	Seq     uint64    `json:"seq"` // Its sequence in the stream of events.
+	At      time.Time `json:"at"`
+	Subject string    `json:"subject"`
+	Before  Judgement `json:"before"`
+	After   Judgement `json:"after"`
+}
+
+// Backtest judges every event that is kept since a moment twice, calls found for those about
+// which the judges differ, and returns how many events there were.
+func (c *Client) Backtest(ctx context.Context, since time.Time, before, after *Judge, found func(Changed)) (int, error) {
+	events := 0
+	err := c.Conn.EachEvent(ctx, c.Names, since, func(m bus.Message) error {
+		events++
+		name := fmt.Sprintf("event %d", m.Seq)
+		one := Changed{
+			Seq: m.Seq, At: m.At, Subject: m.Subject,
+			Before: before.judge(ctx, name, m).decisive(), After: after.judge(ctx, name, m).decisive(),
+		}
+		if !one.Before.same(one.After) {
+			found(one)
+		}
+		return context.Cause(ctx)
+	})
+	return events, err
+}
+
+// decisive is a judgement without the policies that have nothing to do with the event.
+func (j Judgement) decisive() Judgement {
+	policies := []PolicyDecision{}
+	for _, p := range j.Policies {
+		if p.Matches {
+			policies = append(policies, p)
+		}
+	}
+	j.Policies = policies
+	return j
+}
