@@ -289,7 +289,7 @@ func (p *pacer) run(ctx context.Context) error {
 	for {
 		err := p.store.Watch(ctx, p.heard, p.isKnown)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // The end of ctx is the end of the job, whatever Watch says to it.
+			return nil
 		}
 		p.isKnown()
 		if err != nil {

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"rekey/internal/app"
+	"rekey/internal/jobs"
+	"rekey/internal/pace"
+)
+
+// table is what a command prints, with one space between cells.
+func table(t *testing.T, show func(*cli) error) []string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := show(&cli{stdout: &out, output: outputTable}); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(out.String()) {
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
+	}
+	return lines
+}
+
+func TestPrintBuckets(t *testing.T) {
+	t.Parallel()
+	later := time.Now().Add(48 * time.Hour)
+	got := table(t, func(c *cli) error {
+		return c.printBuckets([]app.Bucket{
+			{
+				Bucket: "oauth_revoke/mdb_sa_id_1", Source: pace.SourceDefault, Capacity: 10, Refill: 10, EveryMS: 60_000, Tokens: 2,
+				Waiting: 480, LastTurnAt: later,
+			},
+			{Bucket: "x509_project/a", PausedUntil: later},
+		})
+	})
+	moment := later.Local().Format(timeLayout)
+	want := []string{
+		"BUCKET LIMIT KNOWN FROM TOKENS PAUSED UNTIL WAITING LAST TURN",
+		"oauth_revoke/mdb_sa_id_1 10, then 10 per 1m0s default 2 - 480 " + moment,
+		"x509_project/a unknown - - " + moment + " 0 -",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("buckets (-want +got):\n%s", diff)
+	}
+}
+
+// TestPrintTurn: a job that waits for its turn is told apart from one that waits for a moment.
+func TestPrintTurn(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	r := jobs.Record{JobID: "j", State: jobs.StateWaiting, RetryAt: now.Add(48 * time.Hour)}
+	moment := r.RetryAt.Local().Format(timeLayout)
+	for _, tt := range []struct {
+		paced         bool
+		standing, row string
+	}{
+		{standing: "waiting until " + moment, row: "retry at " + moment},
+		{paced: true, standing: "waiting, its turn is about " + moment, row: "turn about " + moment},
+	} {
+		r.Paced = tt.paced
+		if got := standing(r, now); got != tt.standing {
+			t.Errorf("paced %t: it stands as %q", tt.paced, got)
+		}
+		shown := table(t, func(c *cli) error { return c.printJob(r) })
+		if all := strings.Join(shown, "\n"); !strings.Contains(all, tt.row) {
+			t.Errorf("paced %t: it is shown without %q:\n%s", tt.paced, tt.row, all)
+		}
+	}
+}
