@@ -72,6 +72,7 @@ type pacer struct {
 
 	mu       sync.Mutex // Guards what follows.
 	gates    map[string]*gate
+	sweep    int                        // How many gates there may be before the idle ones are forgotten.
 	listed   map[endpointSet]pace.Limit // What GET rateLimits said.
 	readings int                        // How often it was read.
 }
@@ -155,8 +156,9 @@ func (p *pacer) gate(b bucket) *gate {
 	key := b.key()
 	g, ok := p.gates[key]
 	if !ok {
-		if len(p.gates) >= maxGates {
+		if len(p.gates) >= max(p.sweep, maxGates) {
 			p.forgetIdle(now)
+			p.sweep = 2 * len(p.gates) // A walk over all gates is paid for by as many new ones.
 		}
 		g = &gate{bucket: b}
 		p.gates[key] = g
