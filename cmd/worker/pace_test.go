@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"rekey/internal/app"
+	"rekey/internal/atlas/sandbox"
 	"rekey/internal/jobs"
 	"rekey/internal/pace"
 )
@@ -70,6 +71,28 @@ func TestPrintTurn(t *testing.T) {
 		shown := table(t, func(c *cli) error { return c.printJob(r) })
 		if all := strings.Join(shown, "\n"); !strings.Contains(all, tt.row) {
 			t.Errorf("paced %t: it is shown without %q:\n%s", tt.paced, tt.row, all)
+		}
+	}
+}
+
+func TestParseBuckets(t *testing.T) {
+	t.Parallel()
+	const shape = "--bucket: oauth_revoke must be CAPACITY/REFILL/PERIOD, such as 10/5/1m"
+	tests := []struct{ name, text, wantErr string }{
+		{name: "good", text: "oauth_revoke=10/5/1m"},
+		{name: "no such set", text: "oauth=10/5/1m", wantErr: `--bucket: there is no endpoint set "oauth"`},
+		{name: "two numbers", text: "oauth_revoke=10/5", wantErr: shape},
+		{name: "no number", text: "oauth_revoke=ten/5/1m", wantErr: shape},
+		{name: "no unit", text: "oauth_revoke=10/5/60", wantErr: shape},
+		{name: "nothing at all", text: "oauth_revoke=0/5/1m", wantErr: shape},
+	}
+	for _, tt := range tests {
+		got, err := parseBuckets([]string{tt.text})
+		if errorText(err) != tt.wantErr {
+			t.Errorf("%s: error %q, want %q", tt.name, errorText(err), tt.wantErr)
+		}
+		if want := (sandbox.Bucket{Capacity: 10, Refill: 5, Every: time.Minute}); tt.wantErr == "" && got["oauth_revoke"] != want {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, want)
 		}
 	}
 }

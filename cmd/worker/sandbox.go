@@ -7,6 +7,9 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +24,7 @@ const (
 
 func (c *cli) sandboxCommand() *cobra.Command {
 	var listen string
-	var faults []string
+	var faults, buckets []string
 	cmd := &cobra.Command{
 		Use:   "sandbox",
 		Short: "Serve a stand-in for the Atlas API",
@@ -33,23 +36,34 @@ Faults make it misbehave: OPERATION:KIND and fields. OPERATION is token, a kind 
 KIND is a status, reset, reset_after, slow, html, cut, endless or redirect; the fields are
 retry_after, delay, times, status and error_code. They can also be set while it runs:
 POST /sandbox/faults, DELETE /sandbox/faults; GET /sandbox/requests and /sandbox/state show
-what came and what is left.`,
+what came and what is left.
+
+Its rate limits are those that the vendor publishes. A bucket, NAME=CAPACITY/REFILL/PERIOD, is
+another one for an endpoint set: ` + strings.Join(slices.Sorted(maps.Keys(sandbox.DefaultBuckets())), ", ") + `.`,
 		Example: `  worker sandbox --listen 127.0.0.1:8474
+  worker sandbox --bucket x509Authentication_group=10/5/1m
   worker sandbox --fault jwks.revoke:429:retry_after=2:times=1 --fault any:slow:delay=1s`,
 		Args: want(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.serveSandbox(cmd.Context(), listen, faults) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.serveSandbox(cmd.Context(), listen, faults, buckets)
+		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8474", "`ADDRESS` to listen on")
 	cmd.Flags().StringArrayVar(&faults, "fault", nil, "`FAULT` to begin with; may be repeated")
+	cmd.Flags().StringArrayVar(&buckets, "bucket", nil, "`BUCKET` of an endpoint set; may be repeated")
 	return cmd
 }
 
-func (c *cli) serveSandbox(ctx context.Context, listen string, texts []string) error {
+func (c *cli) serveSandbox(ctx context.Context, listen string, texts, bucketTexts []string) error {
 	faults, err := parseFaults(texts)
 	if err != nil {
 		return usage(err)
 	}
-	box, made, err := c.newSandbox()
+	buckets, err := parseBuckets(bucketTexts)
+	if err != nil {
+		return usage(err)
+	}
+	box, made, err := c.newSandbox(buckets)
 	if err != nil {
 		return err
 	}
@@ -80,8 +94,31 @@ func parseFaults(texts []string) ([]sandbox.Fault, error) {
 	return faults, nil
 }
 
-// newSandbox builds a sandbox. made are the variables whose secrets it had to make up.
-func (c *cli) newSandbox() (box *sandbox.Sandbox, made map[string]string, err error) {
+// parseBuckets reads buckets as --bucket takes them.
+func parseBuckets(texts []string) (map[string]sandbox.Bucket, error) {
+	buckets := map[string]sandbox.Bucket{}
+	for _, text := range texts {
+		name, numbers, _ := strings.Cut(text, "=")
+		if _, known := sandbox.DefaultBuckets()[name]; !known {
+			return nil, fmt.Errorf("--bucket: there is no endpoint set %.40q", name)
+		}
+		parts := strings.Split(numbers, "/")
+		if len(parts) != 3 {
+			return nil, fmt.Errorf("--bucket: %s must be CAPACITY/REFILL/PERIOD, such as 10/5/1m", name)
+		}
+		capacity, capacityErr := strconv.Atoi(parts[0])
+		refill, refillErr := strconv.Atoi(parts[1])
+		every, everyErr := time.ParseDuration(parts[2])
+		if capacityErr != nil || refillErr != nil || everyErr != nil || capacity < 1 || refill < 1 || every <= 0 {
+			return nil, fmt.Errorf("--bucket: %s must be CAPACITY/REFILL/PERIOD, such as 10/5/1m", name)
+		}
+		buckets[name] = sandbox.Bucket{Capacity: capacity, Refill: refill, Every: every}
+	}
+	return buckets, nil
+}
+
+// newSandbox builds a sandbox, with other buckets than the usual ones where some are given. made are the variables whose secrets it had to make up.
+func (c *cli) newSandbox(buckets map[string]sandbox.Bucket) (box *sandbox.Sandbox, made map[string]string, err error) {
 	secrets, made := map[string]string{}, map[string]string{}
 	for variable, id := range sandboxAccounts() {
 		if value, _ := c.lookupEnv(variable); value != "" {
@@ -90,7 +127,7 @@ func (c *cli) newSandbox() (box *sandbox.Sandbox, made map[string]string, err er
 			made[variable] = id
 		}
 	}
-	box, err = sandbox.New(sandbox.Config{Secrets: secrets})
+	box, err = sandbox.New(sandbox.Config{Secrets: secrets, Buckets: buckets})
 	return box, made, err
 }
 

@@ -67,11 +67,12 @@ func (p *pacer) compare(ctx context.Context, v visit, ex exchange, capacity, lef
 	// than we think. Less means that somebody besides us draws on the bucket.
 	least := min(v.tokens, s.Tokens(p.shared(time.Now())))
 	foreign := through && v.known && left >= 0 && left+1+s.Limit.Keep(p.share) < least
-	if limit == s.Limit && !foreign && (!through || s.Refusals == 0) {
+	news := limit != s.Limit
+	if !news && !foreign && (!through || s.Refusals == 0) {
 		return
 	}
 	p.change(ctx, v.gate, &change{apply: func(s *pace.State, now time.Time) bool {
-		changed := s.Learn(limit, pace.SourceAnswer)
+		changed := news && s.Learn(limit, pace.SourceAnswer)
 		if foreign {
 			changed = s.Owe(now, s.Limit.Capacity-left) || changed
 		}
@@ -100,7 +101,9 @@ func (p *pacer) refused(ctx context.Context, v visit, at, until time.Time, told 
 	var before, after pace.State
 	p.change(ctx, v.gate, &change{apply: func(s *pace.State, _ time.Time) bool {
 		before = s.Clone()
-		s.Learn(told, pace.SourceAnswer)
+		if !s.Limit.Same(told) { // Else the better source stays.
+			s.Learn(told, pace.SourceAnswer)
+		}
 		paused = s.Refuse(pace.Refusal{
 			Sent: p.shared(v.sent), At: p.binding(at), Until: p.binding(until), Patience: p.patience, Longest: p.longest(),
 		})
@@ -121,9 +124,9 @@ func (p *pacer) sayRefused(v visit, before, after *pace.State, told pace.Limit) 
 		zap.String("bucket", v.gate.bucket.key()), zap.Stringer("limit", after.Limit), zap.String("source", string(after.Source)),
 	}
 	switch {
-	case told.Known() && after.Limit != told:
+	case told.Known() && !after.Limit.Same(told):
 		p.log.Warn("the API says that a rate bucket is not as it is configured", append(fields, zap.Stringer("told", told))...)
-	case v.known && before.Limit != after.Limit:
+	case v.known && !before.Limit.Same(after.Limit):
 		p.log.Warn("the API has changed a rate bucket", append(fields, zap.Stringer("was", before.Limit))...)
 	case v.known:
 		p.log.Info("a rate bucket was empty earlier than known; somebody else may use it", fields...)

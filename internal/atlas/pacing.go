@@ -181,7 +181,7 @@ func (c *Client) Turn(ctx context.Context, job jobs.Job) jobs.Turn {
 	}
 	// The request for a token draws on another bucket, but only a call without one has to wait for it.
 	if a.isService() && job.Kind != jobs.TokenRevoke && a.tokens.empty(time.Now()) {
-		if turn := c.pacer.peek(ctx, c.tokenEndpoint(a).bucket); turn.At.After(time.Now()) {
+		if turn := c.pacer.peek(ctx, c.tokenEndpoint(a).bucket); turn.At.After(time.Now()) && !c.tokenIsShared(ctx, a) {
 			return turn
 		}
 	}

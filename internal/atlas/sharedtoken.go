@@ -77,6 +77,15 @@ func (c *Client) sharedToken(ctx context.Context, a *account, refused secret.Val
 	}
 }
 
+// tokenIsShared reports whether another worker has a token of the account that lives.
+func (c *Client) tokenIsShared(ctx context.Context, a *account) bool {
+	if c.tokens == nil {
+		return false
+	}
+	have, _, err := c.tokens.Load(ctx, a.identity())
+	return err == nil && !have.Value.IsZero() && time.Now().Before(have.Expires)
+}
+
 // publishToken hands the others what came of the fetch: the token, or that somebody else is to try.
 func (c *Client) publishToken(ctx context.Context, a *account, have SharedToken, token bearer, failure *jobs.Failure, claimed uint64) {
 	next := SharedToken{Value: token.value, Expires: token.expires, Renew: token.renew}

@@ -12,6 +12,7 @@ import (
 	"rekey/internal/atlas/sandbox"
 	"rekey/internal/jobs"
 	"rekey/internal/pace"
+	"rekey/internal/secret"
 )
 
 // tokens is an atlas.TokenStore in memory, whose every access takes a millisecond.
@@ -138,5 +139,32 @@ func TestSharedTokenIsRefused(t *testing.T) {
 		if issued, _ := f.tokenRequests(); issued != 4 || time.Since(start) < 10*time.Second || time.Since(start) > 11*time.Second {
 			t.Errorf("%d tokens issued after %s, want 4 after 10s: whoever fetched it was lost", issued, time.Since(start))
 		}
+	})
+}
+
+// TestTokenEndpointIsClosed: a worker without a token waits for the endpoint, unless another one
+// has a token.
+func TestTokenEndpointIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &tokens{held: map[string]atlas.SharedToken{}, revision: map[string]uint64{}}
+		f := newFleet(t, 2, sandbox.Bucket{Capacity: 1000, Refill: 1000, Every: time.Second}, func(cfg *atlas.Config) { cfg.Tokens = store })
+		defer f.stop()
+		fault := sandbox.Fault{Operation: sandbox.OperationToken, Kind: "429", RetryAfter: "60", Times: 1}
+		if err := f.box.Inject(fault); err != nil {
+			t.Fatal(err)
+		}
+		j := sandboxJob(t, jobs.X509Disable, "service", "")
+		revokeFails(t, f.clients[0], j)
+		synctest.Wait()
+		if got := time.Until(f.clients[1].Turn(t.Context(), j).NotBefore); got < 59*time.Second {
+			t.Errorf("held for %s, want a minute", got)
+		}
+		store.held[sandbox.ClientID] = atlas.SharedToken{
+			Value: secret.New(f.box.MintToken(sandbox.ClientID)), Expires: time.Now().Add(time.Hour), Renew: time.Now().Add(time.Hour),
+		}
+		if at := turn(t, f.clients[1], j); !at.IsZero() {
+			t.Errorf("held for %s although there is a token", time.Until(at))
+		}
+		revokeWorks(t, f.clients[1], j)
 	})
 }

@@ -60,6 +60,17 @@ func (l Limit) Spacing() time.Duration {
 	return (l.Every + least - 1) / least * time.Microsecond
 }
 
+// Same reports whether both say the same of a bucket: 50 per second is one per 20 ms, where so
+// many do not fit in at once.
+func (l Limit) Same(other Limit) bool {
+	if !l.Known() || !other.Known() {
+		return l == other
+	}
+	refill, every := l.step()
+	otherRefill, otherEvery := other.step()
+	return l.Capacity == other.Capacity && refill == otherRefill && every == otherEvery
+}
+
 // String is the limit in a few words: "20, then 50 per 1s".
 func (l Limit) String() string {
 	if !l.Known() {

@@ -2,6 +2,7 @@ package pace
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -45,6 +46,49 @@ func TestLimit(t *testing.T) {
 	}
 	if got := (Limit{Capacity: 20, Refill: 1, Every: time.Second}).Keep(0); got != 0 {
 		t.Errorf("a share of 0 keeps %d", got)
+	}
+}
+
+// TestShareOfABucketThatIsFilledToTheBrim: two of ten are kept, and at the bucket's own pace other
+// calls may use all but one of them.
+func TestShareOfABucketThatIsFilledToTheBrim(t *testing.T) {
+	s := State{Limit: Limit{Capacity: 10, Refill: 10, Every: time.Minute}}
+	calls := func(now time.Time, rank Rank) (n int) {
+		for s.Take(now, rank, 0.2) {
+			n++
+		}
+		return n
+	}
+	var got []int
+	for _, after := range []time.Duration{0, 5 * time.Second, 6 * time.Second, 12 * time.Second, 18 * time.Second} {
+		got = append(got, calls(at(after), 2))
+	}
+	if want := []int{8, 0, 1, 0, 0}; !slices.Equal(got, want) {
+		t.Errorf("bulk calls after 0, 5, 6, 12 and 18 s: %v, want %v", got, want)
+	}
+	if n := calls(at(18*time.Second), 0); n != 1 {
+		t.Errorf("%d urgent calls, want the one that is kept", n)
+	}
+}
+
+func TestSameLimit(t *testing.T) {
+	smooth := Limit{Capacity: 20, Refill: 1, Every: 20 * ms}
+	for _, tt := range []struct {
+		other Limit
+		want  bool
+	}{
+		{other: smooth, want: true},
+		{other: Limit{Capacity: 20, Refill: 50, Every: time.Second}, want: true},
+		{other: Limit{Capacity: 21, Refill: 1, Every: 20 * ms}},
+		{other: Limit{Capacity: 20, Refill: 10, Every: 200 * ms}}, // It may come all at once.
+		{other: Limit{}},
+	} {
+		if got := smooth.Same(tt.other); got != tt.want || tt.other.Same(smooth) != tt.want {
+			t.Errorf("%v and %v: %t", smooth, tt.other, got)
+		}
+	}
+	if !(Limit{}).Same(Limit{}) {
+		t.Error("what is not known is not the same as itself")
 	}
 }
 
