@@ -27,12 +27,10 @@ are noisy: use --runs 5, and read medians and ratios.`,
 		Example: "  worker bench\n  worker bench --server nats://127.0.0.1:4222 --concurrency 16 --jobs 10000",
 		Args:    want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			binary, err := os.Executable()
-			if err != nil {
-				return fmt.Errorf("finding the worker's own binary: %w", err)
+			var err error
+			if cfg.Binary, cfg.Progress, err = c.measured(); err != nil {
+				return err
 			}
-			cfg.Binary = binary
-			cfg.Progress = func(line string) { fmt.Fprintln(c.stderr, line) }
 			rows, err := bench.Run(cmd.Context(), cfg)
 			if err != nil {
 				return err
@@ -48,6 +46,14 @@ are noisy: use --runs 5, and read medians and ratios.`,
 	cmd.Flags().IntSliceVar(&cfg.Concurrency, "concurrency", []int{1, 16, 64}, "`LIST` of jobs at once")
 	cmd.AddCommand(c.benchMemoryCommand(), c.benchReadCommand(), c.benchPaceCommand())
 	return cmd
+}
+
+// measured is what every measurement needs: the worker's own binary, and who hears of its progress.
+func (c *cli) measured() (binary string, progress func(string), err error) {
+	if binary, err = os.Executable(); err != nil {
+		return "", nil, fmt.Errorf("finding the worker's own binary: %w", err)
+	}
+	return binary, func(line string) { fmt.Fprintln(c.stderr, line) }, nil
 }
 
 func (c *cli) printBench(rows []bench.Row) error {

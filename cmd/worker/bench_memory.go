@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"text/tabwriter"
 	"time"
 
@@ -22,12 +21,10 @@ what it has when it has come to rest, PEAK the most that it had while the jobs c
 		Example: "  worker bench memory\n  worker bench memory --jobs 10000,200000 -o json",
 		Args:    want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			binary, err := os.Executable()
-			if err != nil {
-				return fmt.Errorf("finding the worker's own binary: %w", err)
+			var err error
+			if cfg.Binary, cfg.Progress, err = c.measured(); err != nil {
+				return err
 			}
-			cfg.Binary = binary
-			cfg.Progress = func(line string) { fmt.Fprintln(c.stderr, line) }
 			rows, err := bench.Memory(cmd.Context(), cfg)
 			if err != nil {
 				return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -28,12 +27,10 @@ buckets' shared state. Figures of a shared machine are noisy: use --runs 5.`,
 		Example: "  worker bench pace --jobs 500\n  worker bench pace --runs 5 -o json",
 		Args:    want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			binary, err := os.Executable()
-			if err != nil {
-				return fmt.Errorf("finding the worker's own binary: %w", err)
+			var err error
+			if cfg.Binary, cfg.Progress, err = c.measured(); err != nil {
+				return err
 			}
-			cfg.Binary = binary
-			cfg.Progress = func(line string) { fmt.Fprintln(c.stderr, line) }
 			rows, err := bench.RunPace(cmd.Context(), cfg)
 			if err != nil {
 				return err

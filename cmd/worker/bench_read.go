@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -20,12 +19,10 @@ and 'dlq ls' take, from the start of the command to its end: medians of --runs, 
 		Example: "  worker bench read\n  worker bench read --records 1000000 --runs 3",
 		Args:    want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			binary, err := os.Executable()
-			if err != nil {
-				return fmt.Errorf("finding the worker's own binary: %w", err)
+			var err error
+			if cfg.Binary, cfg.Progress, err = c.measured(); err != nil {
+				return err
 			}
-			cfg.Binary = binary
-			cfg.Progress = func(line string) { fmt.Fprintln(c.stderr, line) }
 			rows, err := bench.Read(cmd.Context(), cfg)
 			if err != nil {
 				return err
