@@ -30,8 +30,8 @@ func TestCluster(t *testing.T) {
 	for i := range 3 {
 		servers = append(servers, p.start(t, fmt.Sprintf("nats-%d.conf", i+1)))
 	}
-	operator := p.connect(t, "OPERATOR_KEY", p.clients[:]...)
-	js, err := jetstream.New(operator)
+	admin := p.connect(t, "REKEY_ADMIN_NKEY", p.clients[:]...)
+	js, err := jetstream.New(admin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,32 +50,40 @@ func TestCluster(t *testing.T) {
 			}
 		}
 	})
-	t.Run("a publisher publishes, and sees nothing", func(t *testing.T) {
-		publisher := p.connect(t, "PUBLISHER_KEY", p.clients[:]...)
+	t.Run("a producer publishes, and sees nothing", func(t *testing.T) {
+		publisher := p.connect(t, "REKEY_PRODUCER_NKEY", p.clients[:]...)
 		publish(t, publisher)
 		refuses(t, publisher, "rekey.v1.job.urgent.x509-disable")
 		refuses(t, publisher, "$JS.API.STREAM.MSG.GET.REKEY_EVENTS")
 		refuses(t, publisher, "$JS.API.DIRECT.GET.KV_REKEY_LEDGER")
+		refuses(t, publisher, "rekey.v1.event.operator")
 		deaf(t, publisher, "rekey.v1.result.>")
+		silent(t, publisher, func() {
+			if _, err := js.Stream(t.Context(), "REKEY_RESULTS"); err != nil {
+				t.Error(err)
+			}
+		})
 	})
 	t.Run("a reader reads results, and nothing else", func(t *testing.T) {
-		reader := p.connect(t, "READER_KEY", p.clients[:]...)
+		reader := p.connect(t, "REKEY_READER_NKEY", p.clients[:]...)
 		if got := firstResult(t, reader); got != "rekey.v1.result.x509-disable.exhausted" {
 			t.Errorf("the result is %s", got)
 		}
 		refuses(t, reader, "rekey.v1.event.incident")
 		refuses(t, reader, "$JS.API.STREAM.MSG.GET.REKEY_EVENTS")
 		deaf(t, reader, "rekey.v1.event.>")
+		deaf(t, reader, "_INBOX.>")
 	})
 	t.Run("a leaf hands events over, and nothing else", func(t *testing.T) {
 		p.start(t, "leaf.conf")
-		publisher := p.connect(t, "PUBLISHER_KEY", p.leaf)
+		publisher := p.connect(t, "REKEY_PRODUCER_NKEY", p.leaf)
 		publish(t, publisher)
 		refuses(t, publisher, "rekey.v1.job.urgent.x509-disable")
+		refuses(t, publisher, "rekey.v1.event.schedule")
 	})
 	t.Run("two servers of three go on", func(t *testing.T) {
 		servers[2].Shutdown()
-		publish(t, p.connect(t, "PUBLISHER_KEY", p.clients[0], p.clients[1]))
+		publish(t, p.connect(t, "REKEY_PRODUCER_NKEY", p.clients[0], p.clients[1]))
 	})
 	t.Run("workers make the streams of NACK", func(t *testing.T) {
 		worker.stop(t)
@@ -145,6 +153,25 @@ func deaf(t *testing.T, conn *nats.Conn, subject string) {
 	wantViolation(t, denied, subject)
 }
 
+// silent makes sure that somebody who is subscribed to every inbox gets no answer of what others ask.
+func silent(t *testing.T, conn *nats.Conn, others func()) {
+	t.Helper()
+	inboxes, err := conn.SubscribeSync("_INBOX.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	others()
+	if msg, err := inboxes.NextMsg(500 * time.Millisecond); err == nil {
+		t.Errorf("an answer to somebody else: %s", msg.Data)
+	}
+	if err := inboxes.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // violations are what the server says of a connection from now on.
 func violations(conn *nats.Conn) <-chan error {
 	denied := make(chan error, 1)
@@ -200,7 +227,7 @@ func (p place) startWorker(t *testing.T, binary string) *process {
 	config := filepath.Join(t.TempDir(), "worker.yaml")
 	text := fmt.Sprintf("nats:\n  url: tls://%s\n  replicas: 3\n  nkey_file: %s\n  tls: {ca_file: %s}\nhttp: {listen: \"\"}\n"+
 		"atlas: {base_url: http://127.0.0.1:9, accounts: [{name: legacy, public_key: abcdefgh, private_key_env: REKEY_KEY}]}\nretry: {max_attempts: 1}\n",
-		strings.Join(p.clients[:], ",tls://"), filepath.Join(p.dir, "WORKER_KEY.nk"), filepath.Join(p.dir, "ca.crt"))
+		strings.Join(p.clients[:], ",tls://"), filepath.Join(p.dir, "REKEY_WORKER_NKEY.nk"), filepath.Join(p.dir, "ca.crt"))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -30,7 +31,7 @@ const folder = "deploy/nats"
 // its own in place of those of the example, and otherwise as they stand.
 type place struct {
 	dir     string
-	seeds   map[string][]byte // By the name of the key in accounts.conf.
+	seeds   map[string][]byte // By the name of the key in permissions.conf.
 	clients [3]string         // host:port of the three servers for clients.
 	leaf    string            // host:port of the leaf for clients.
 }
@@ -48,7 +49,7 @@ func newPlace(t *testing.T) place {
 		"nats-1.example.com:7422", addresses[6], "nats-2.example.com:7422", addresses[7], "nats-3.example.com:7422", addresses[8],
 	}
 	common = append(common, p.keys(t)...)
-	t.Setenv("REKEY_LEAF_SEED", string(p.seeds["LEAF_KEY"]))
+	t.Setenv("REKEY_LEAF_SEED", string(p.seeds["REKEY_LEAF_NKEY"]))
 	for i := range 3 {
 		own := strings.NewReplacer("$CLIENTS", addresses[i], "$ROUTES", addresses[3+i], "$LEAVES", addresses[6+i],
 			"$STORE", filepath.Join(p.dir, fmt.Sprintf("store-%d", i+1)), `"server.conf"`, fmt.Sprintf(`"server-%d.conf"`, i+1))
@@ -56,7 +57,7 @@ func newPlace(t *testing.T) place {
 		p.copy(t, "server.conf", fmt.Sprintf("server-%d.conf", i+1), change)
 		p.copy(t, fmt.Sprintf("nats-%d.conf", i+1), fmt.Sprintf("nats-%d.conf", i+1), change)
 	}
-	p.copy(t, "accounts.conf", "accounts.conf", strings.NewReplacer(common...).Replace)
+	p.copy(t, "permissions.conf", "permissions.conf", strings.NewReplacer(common...).Replace)
 	p.copy(t, "leaf.conf", "leaf.conf", strings.NewReplacer(common...).Replace)
 	return p
 }
@@ -85,9 +86,9 @@ func (p place) copy(t *testing.T, from, to string, change func(string) string) {
 func (p place) keys(t *testing.T) []string {
 	t.Helper()
 	var replaced []string
-	for line := range strings.Lines(string(repo.Read(t, folder+"/accounts.conf"))) {
+	for line := range strings.Lines(string(repo.Read(t, folder+"/permissions.conf"))) {
 		name, old, ok := strings.Cut(strings.TrimSpace(line), ": ")
-		if !ok || !strings.HasSuffix(name, "_KEY") || !nkeys.IsValidPublicUserKey(old) {
+		if !ok || !strings.HasSuffix(name, "_NKEY") || !nkeys.IsValidPublicUserKey(old) {
 			continue
 		}
 		pair, err := nkeys.CreateUser()
@@ -125,6 +126,9 @@ func (p place) start(t *testing.T, file string) *server.Server {
 	return s
 }
 
+// inboxes are the prefixes of those who share the workers' account, see docs/security.md.
+var inboxes = map[string]string{"REKEY_READER_NKEY": "_INBOX_READER", "REKEY_OPERATOR_NKEY": "_INBOX_OPERATOR"}
+
 // connect connects as a role to the servers, or to the leaf.
 func (p place) connect(t *testing.T, key string, addresses ...string) *nats.Conn {
 	t.Helper()
@@ -132,9 +136,10 @@ func (p place) connect(t *testing.T, key string, addresses ...string) *nats.Conn
 	if err != nil {
 		t.Fatal(err)
 	}
-	scheme, options := "tls://", []nats.Option{option, nats.MaxReconnects(-1), nats.RootCAs(filepath.Join(p.dir, "ca.crt"))}
+	inbox := nats.CustomInboxPrefix(cmp.Or(inboxes[key], "_INBOX"))
+	scheme, options := "tls://", []nats.Option{option, inbox, nats.MaxReconnects(-1), nats.RootCAs(filepath.Join(p.dir, "ca.crt"))}
 	if addresses[0] == p.leaf { // On its own machine it speaks without TLS.
-		scheme, options = "nats://", options[:2]
+		scheme, options = "nats://", options[:3]
 	}
 	var conn *nats.Conn
 	eventually(t, "a connection as "+key, func() bool {

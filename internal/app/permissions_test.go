@@ -35,7 +35,7 @@ func startGuarded(t *testing.T) guarded {
 	g := guarded{seeds: map[string]string{}}
 	dir := t.TempDir()
 	conf := fmt.Sprintf("listen: 127.0.0.1:-1\njetstream {store_dir: %q}\n", filepath.Join(dir, "store"))
-	for _, role := range []string{"worker", "operator", "reader", "producer", "system"} {
+	for _, role := range []string{"admin", "worker", "operator", "reader", "producer", "leaf", "system"} {
 		pair, err := nkeys.CreateUser()
 		if err != nil {
 			t.Fatal(err)
