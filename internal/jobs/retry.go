@@ -36,10 +36,15 @@ func WithJitter(delay time.Duration, random float64) time.Duration {
 }
 
 // next says when a job whose latest attempt failed may be attempted again: the later of
-// the backoff's end and what the API asked for. The error says why there is no next time.
+// the backoff's end and what the API asked for. A rate limit that says how long needs no
+// jitter: the turns of its bucket keep the jobs apart, and the first of them should not be
+// late. The error says why there is no next time.
 func (p RetryPolicy) next(now time.Time, r *Record, f *Failure, random float64) (time.Time, error) {
 	if !f.Reason.Free() && r.AttemptsSpent >= p.MaxAttempts {
 		return time.Time{}, fmt.Errorf("all %d attempts are spent; the last one: %w", p.MaxAttempts, f)
+	}
+	if f.Reason == ReasonRateLimited && f.RetryAt.After(now) {
+		random = 0
 	}
 	at := now.Add(WithJitter(p.Backoff(max(r.failuresInRow(), 1)), random))
 	if f.RetryAt.After(at) {

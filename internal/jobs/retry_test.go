@@ -110,6 +110,18 @@ func TestNextRetry(t *testing.T) {
 			failure: Failure{Reason: ReasonRateLimited, RetryAt: in(2 * time.Second)}, want: in(16 * time.Second),
 		},
 		{
+			name: "no jitter behind a Retry-After", record: Record{Attempts: unavailable(1), AttemptsSpent: 1},
+			failure: Failure{Reason: ReasonRateLimited, RetryAt: in(time.Second)}, random: 0.5, want: in(time.Second),
+		},
+		{
+			name: "jitter behind a Retry-After of no bucket", record: Record{Attempts: unavailable(1), AttemptsSpent: 1},
+			failure: Failure{Reason: ReasonUnavailable, RetryAt: in(time.Second)}, random: 0.4, want: in(1100 * time.Millisecond),
+		},
+		{
+			name: "jitter behind a silent rate limit", record: Record{Attempts: unavailable(1), AttemptsSpent: 1},
+			failure: Failure{Reason: ReasonRateLimited}, random: 0.4, want: in(1100 * time.Millisecond),
+		},
+		{
 			name: "Retry-After is in the past", record: Record{Attempts: unavailable(1), AttemptsSpent: 1},
 			failure: Failure{Reason: ReasonRateLimited, RetryAt: in(-time.Hour)}, want: in(time.Second),
 		},

@@ -5,7 +5,7 @@ import "time"
 // Calls that may be under way at once to a bucket of which nothing is known: one, and one more
 // for each so many answers that said nothing of a limit. A bucket that is small teaches its limit
 // by one refusal then, and one that seems to have no limit is used ever more freely.
-const answersPerCall = 32
+const answersPerCall = 128
 
 // firstGuess is how long a call is thought to take before one was answered.
 const firstGuess = 20 * time.Millisecond

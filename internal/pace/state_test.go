@@ -360,7 +360,7 @@ func TestProbe(t *testing.T) {
 		p.Answered(ms, -1)
 	}
 	if n := takes(&p); n != 3 {
-		t.Error("after 64 answers without a limit there are not three calls at a time")
+		t.Error("after twice as many answers without a limit there are not three calls at a time")
 	}
 	for range 3 {
 		p.Answered(ms, 2)
