@@ -16,6 +16,7 @@ type panel struct {
 	unit         string
 	width        int // Of 24.
 	stack        bool
+	traces       bool    // Its metric has exemplars.
 	warn         float64 // A stat is yellow from here on; 0 is never.
 	queries      []query
 }
@@ -71,7 +72,7 @@ func timeToRevoke() []panel {
 	}
 	revoked := `, outcome="revoked"`
 	return []panel{
-		{title: "From accepted to revoked", about: "Waits and retries included.", unit: "s", width: 8, queries: []query{
+		{title: "From accepted to revoked", about: "Waits and retries included.", unit: "s", width: 8, traces: true, queries: []query{
 			{quantile("0.5", "rekey_job_duration_seconds", "", revoked), "half"},
 			{quantile("0.95", "rekey_job_duration_seconds", "", revoked), "95 %"},
 			{quantile("0.99", "rekey_job_duration_seconds", "", revoked), "99 %"},
@@ -107,7 +108,7 @@ func attempts() []panel {
 		{title: "Calls by status", unit: "ops", width: 8, stack: true, queries: []query{
 			{`sum by (code) (rate(rekey_atlas_requests_total` + of + `[$__rate_interval])) > 0`, "{{code}}"},
 		}},
-		{title: "Duration of a call, 95 %", unit: "s", width: 8, queries: []query{
+		{title: "Duration of a call, 95 %", unit: "s", width: 8, traces: true, queries: []query{
 			{`histogram_quantile(0.95, sum by (le, operation) (rate(rekey_atlas_request_duration_seconds_bucket` + of + `[$__rate_interval])))`, "{{operation}}"},
 		}},
 	}

@@ -54,9 +54,13 @@ func variables() []object {
 func (p panel) json(id int, place object) object {
 	var targets []object
 	for i, q := range p.queries {
-		targets = append(targets, object{
+		target := object{
 			"refId": string(rune('A' + i)), "datasource": datasource(), "expr": q.expr, "legendFormat": q.legend, "instant": p.stat, "range": !p.stat,
-		})
+		}
+		if p.traces && i == len(p.queries)-1 { // All would show the same.
+			target["exemplar"] = true
+		}
+		targets = append(targets, target)
 	}
 	o := object{
 		"id": id, "title": p.title, "description": p.about, "gridPos": place, "datasource": datasource(), "targets": targets,

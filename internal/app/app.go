@@ -197,7 +197,7 @@ func (w *worker) startAtlas() error {
 	if cfg.Stores, err = secretStores(w.Config.Vault, w.LookupEnv); err != nil {
 		return err
 	}
-	cfg.Middleware = w.tracer.Transport
+	cfg.Middleware, cfg.Trace = w.tracer.Transport, tracing.Parent
 	if !w.Config.NATS.IsEmbedded() {
 		w.tokens = bus.NewTokens(w.conn, w.names, w.Config.NATS.Replicas)
 		cfg.Tokens = tokenStore{shared: w.tokens, keys: w.keys}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -95,8 +96,10 @@ func TestTraces(t *testing.T) {
 		t.Errorf("the result's traceparent is %q", record.Trace)
 	}
 	_, _, body := w.get("/metrics", "application/openmetrics-text; version=1.0.0")
-	if !strings.Contains(body, `# {trace_id="`+trace+`"}`) {
-		t.Error("the duration has no exemplar")
+	for _, name := range []string{"rekey_job_duration_seconds", "rekey_atlas_request_duration_seconds"} {
+		if !regexp.MustCompile(`(?m)^` + name + `_bucket\{.* # \{trace_id="` + trace + `"\}`).MatchString(body) {
+			t.Errorf("%s has no exemplar", name)
+		}
 	}
 	for _, call := range atlas.requests(hexID(1)) {
 		if !strings.HasPrefix(call.header.Get("Traceparent"), "00-"+trace+"-") {
@@ -114,6 +117,19 @@ func TestTraces(t *testing.T) {
 	}
 	if got := r.spans["result"].attributes["rekey.outcome"]; got != "revoked" {
 		t.Errorf("the outcome in the span is %q", got)
+	}
+}
+
+// TestNoExemplarWithoutTracing: a request of a worker that sends no traces leads nowhere.
+func TestNoExemplarWithoutTracing(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	w := rig.start(t)
+	w.publish("incident", x509Disable(hexID(1)).String(), "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	w.resultOf(hexID(1))
+	_, _, body := w.get("/metrics", "application/openmetrics-text; version=1.0.0")
+	if regexp.MustCompile(`(?m)^rekey_atlas_request_duration_seconds_bucket.*trace_id`).MatchString(body) {
+		t.Error("the request has an exemplar, and no trace")
 	}
 }
 

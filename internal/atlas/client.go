@@ -41,8 +41,9 @@ const (
 
 // Recorder counts requests and shows what the API says about its rate limits.
 type Recorder interface {
-	// Request counts one HTTP request. The code is its status, or "error" when no answer came.
-	Request(operation, code string, d time.Duration)
+	// Request counts one HTTP request. The code is its status, or "error" when no answer came;
+	// trace is the traceparent that it was made under, "" when there is none.
+	Request(operation, code string, d time.Duration, trace string)
 	// RetryAfter records a wait that the API asked for.
 	RetryAfter(operation string, d time.Duration)
 	PaceRecorder
@@ -101,6 +102,8 @@ type Config struct {
 	Transport http.RoundTripper
 	// Middleware, when set, is put around the transport.
 	Middleware func(http.RoundTripper) http.RoundTripper
+	// Trace returns the traceparent of a request's context. Nil means that nothing is traced.
+	Trace func(context.Context) string
 	// Pace shares the states of rate buckets with the other workers. Nil means that each worker
 	// goes by its own estimate.
 	Pace PaceStore
@@ -153,6 +156,7 @@ type Client struct {
 	stores     map[string]SecretStore
 	pacer      *pacer
 	recorder   Recorder
+	trace      func(context.Context) string
 	log        *zap.Logger
 }
 
@@ -192,6 +196,7 @@ func New(cfg Config) (*Client, error) {
 		stores:     cfg.Stores,
 		operations: newOperations(cfg.X509API),
 		recorder:   cfg.Recorder,
+		trace:      cfg.Trace,
 		log:        cfg.Logger.Named("atlas"),
 	}
 	c.rules, c.tokens, c.readMode = cfg.applied(), cfg.Tokens, cfg.ReadRateLimits
@@ -212,6 +217,9 @@ func withDefaults(cfg Config) Config {
 	cfg.Logger = cmp.Or(cfg.Logger, zap.NewNop())
 	if cfg.LookupEnv == nil {
 		cfg.LookupEnv = func(string) (string, bool) { return "", false }
+	}
+	if cfg.Trace == nil {
+		cfg.Trace = func(context.Context) string { return "" }
 	}
 	return cfg
 }

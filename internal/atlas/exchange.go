@@ -83,7 +83,7 @@ func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) excha
 	ex := c.roundTrip(ctx, req)
 	ex.method, ex.path = req.Method, req.URL.Path
 	ex.sent = ex.status != 0 || written.Load()
-	c.recorder.Request(to.operation, ex.code(), time.Since(start))
+	c.recorder.Request(to.operation, ex.code(), time.Since(start), c.trace(ctx))
 	ex.visit = v
 	c.pacer.answered(ctx, v, ex, ex.asksWho(to))
 	return ex

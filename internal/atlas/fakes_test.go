@@ -103,7 +103,7 @@ func newRecorder() *recorder {
 	}
 }
 
-func (r *recorder) Request(operation, code string, _ time.Duration) {
+func (r *recorder) Request(operation, code string, _ time.Duration, _ string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.requests = append(r.requests, operation+" "+code)

@@ -138,7 +138,7 @@ func TestForeignLabels(t *testing.T) {
 		m.JobFinished(x, x, time.Second, x)
 		m.Attempt(x, x)
 		m.FirstAttemptDelay(x, time.Second)
-		m.Request(x, x, time.Second)
+		m.Request(x, x, time.Second, x)
 		m.RetryAfter(x, time.Second)
 		m.BucketTokens(x, flood)
 		m.CallDelayed(x, x)
@@ -206,7 +206,7 @@ func TestCodes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			m, reg := newSmall(t)
-			m.Request("revoke_jwks", tt.code, time.Second)
+			m.Request("revoke_jwks", tt.code, time.Second, "")
 			labels := map[string]string{"operation": "revoke_jwks", "code": tt.want}
 			if got := value(findMetric(t, reg, "rekey_atlas_requests_total", labels)); got != 1 {
 				t.Errorf("code %q: %q counts %v, want 1", tt.code, tt.want, got)

@@ -58,7 +58,7 @@ func useAll(m *metrics.Metrics) {
 	m.JobFinished("jwks.revoke", "revoked", 2*time.Second, "")
 	m.Attempt("jwks.revoke", "none")
 	m.FirstAttemptDelay("urgent", 3*time.Millisecond)
-	m.Request("revoke_jwks", "204", 300*time.Millisecond)
+	m.Request("revoke_jwks", "204", 300*time.Millisecond, "")
 	m.RetryAfter("revoke_jwks", 55*time.Second)
 	m.BucketTokens("admin", 9.5)
 	m.CallDelayed("admin", "urgent")

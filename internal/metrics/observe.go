@@ -70,14 +70,14 @@ func (m *Metrics) FirstAttemptDelay(lane string, d time.Duration) {
 }
 
 // Request counts one request to the Atlas API that took d. The code is the HTTP status in three
-// digits, or "error" if no answer came.
-func (m *Metrics) Request(operation, code string, d time.Duration) {
+// digits, or "error" if no answer came. trace is as that of JobFinished.
+func (m *Metrics) Request(operation, code string, d time.Duration, trace string) {
 	if m == nil {
 		return
 	}
 	operation = m.labels.operations.bound(operation)
 	m.AtlasRequests.WithLabelValues(operation, boundCode(code)).Inc()
-	m.AtlasRequestDuration.WithLabelValues(operation).Observe(elapsed(d))
+	observe(m.AtlasRequestDuration.WithLabelValues(operation), elapsed(d), trace)
 }
 
 // RetryAfter records a wait that the Atlas API demanded.
