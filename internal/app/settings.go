@@ -47,23 +47,15 @@ func embeddedConfig(c config.Embedded, env lookup, log *zap.Logger) (bus.Embedde
 	return cfg, nil
 }
 
-// connectConfig reads the credentials for NATS. For an embedded server they are its own.
+// connectConfig says how to log in to NATS. For an embedded server that needs nothing.
 func connectConfig(c config.NATS, env lookup) (bus.ConnectConfig, error) {
 	cfg := bus.ConnectConfig{URL: c.URL}
 	if c.IsEmbedded() {
 		return cfg, nil
 	}
 	cfg.CredentialsFile, cfg.User, cfg.InboxPrefix = c.CredentialsFile, c.User, c.InboxPrefix
+	cfg.Password, cfg.Token, cfg.NKeySeed = read(c.Password, env), read(c.Token, env), read(secret.Ref{File: c.NKeyFile}, env)
 	var err error
-	if cfg.Password, err = optional(c.Password, env); err != nil {
-		return cfg, fmt.Errorf("nats.password: %w", err)
-	}
-	if cfg.Token, err = optional(c.Token, env); err != nil {
-		return cfg, fmt.Errorf("nats.token: %w", err)
-	}
-	if cfg.NKeySeed, err = optional(secret.Ref{File: c.NKeyFile}, env); err != nil {
-		return cfg, fmt.Errorf("nats.nkey_file: %w", err)
-	}
 	cfg.TLS, err = clientTLS(c.TLS)
 	return cfg, err
 }
@@ -81,13 +73,28 @@ func clientTLS(c config.ClientTLS) (*tls.Config, error) {
 		cfg.RootCAs = roots
 	}
 	if c.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("nats.tls: %w", err)
+		certificate := func() (*tls.Certificate, error) {
+			cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+			if err != nil {
+				return nil, fmt.Errorf("nats.tls: %w", err)
+			}
+			return &cert, nil
 		}
-		cfg.Certificates = []tls.Certificate{cert}
+		if _, err := certificate(); err != nil {
+			return nil, err
+		}
+		// It is read for each connection: certificates are renewed while a worker runs.
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate() }
 	}
 	return cfg, nil
+}
+
+// read reads a secret anew whenever it is asked for; nil when there is none.
+func read(ref secret.Ref, env lookup) bus.Secret {
+	if ref.IsZero() {
+		return nil
+	}
+	return func() (secret.Value, error) { return ref.Read(env) }
 }
 
 func pool(file string) (*x509.CertPool, error) {

@@ -13,10 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nkeys"
 	"go.uber.org/zap"
-
-	"rekey/internal/secret"
 )
 
 // Delays between two attempts to connect: they double, with jitter.
@@ -46,10 +43,10 @@ type ConnectConfig struct {
 	Embedded        *Embedded // Instead of URL.
 	Name            string    // Shown by the server, for operators.
 	CredentialsFile string    // JWT and nkey seed, as made by nsc.
-	NKeySeed        secret.Value
+	NKeySeed        Secret
 	User            string
-	Password        secret.Value
-	Token           secret.Value
+	Password        Secret
+	Token           Secret
 	TLS             *tls.Config
 	Sign            SigningKey   // Signs what is published on this connection as an event.
 	InboxPrefix     string       // Begins the subjects of answers; empty is _INBOX.
@@ -99,14 +96,15 @@ func Connect(cfg ConnectConfig) (*Conn, error) {
 	begun, lostAt := time.Now(), &atomic.Pointer[time.Time]{}
 	lostAt.Store(&begun)
 	failure := &lastLine{}
-	opts, err := cfg.options(failure, lostAt)
+	login, auth, err := cfg.login()
 	if err != nil {
 		return nil, err
 	}
-	nc, err := nats.Connect(cfg.URL, opts...)
+	nc, err := nats.Connect(cfg.URL, append(cfg.options(failure, lostAt), auth...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to NATS at %s: %w", cfg.where(), withoutURL(err))
 	}
+	login.conn.Store(nc)
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
 	if err != nil {
 		nc.Close()
@@ -141,7 +139,7 @@ func withoutURL(err error) error {
 	return err
 }
 
-func (cfg ConnectConfig) options(failure *lastLine, lostAt *atomic.Pointer[time.Time]) ([]nats.Option, error) {
+func (cfg ConnectConfig) options(failure *lastLine, lostAt *atomic.Pointer[time.Time]) []nats.Option {
 	log := cfg.Logger.Named("nats")
 	state := func(connected bool) {
 		failure.set("")
@@ -187,36 +185,11 @@ func (cfg ConnectConfig) options(failure *lastLine, lostAt *atomic.Pointer[time.
 	}
 	if cfg.Embedded != nil {
 		opts = append(opts, nats.InProcessServer(cfg.Embedded))
-		cfg.Token = cfg.Embedded.cfg.Token
+		if token := cfg.Embedded.cfg.Token; !token.IsZero() { // It has the one that it started with.
+			opts = append(opts, nats.Token(token.Reveal()))
+		}
 	}
-	auth, err := cfg.auth()
-	return append(opts, auth...), err
-}
-
-func (cfg ConnectConfig) auth() ([]nats.Option, error) {
-	switch {
-	case cfg.CredentialsFile != "":
-		return []nats.Option{nats.UserCredentials(cfg.CredentialsFile)}, nil
-	case !cfg.NKeySeed.IsZero():
-		return nkeyOption(cfg.NKeySeed)
-	case cfg.User != "":
-		return []nats.Option{nats.UserInfo(cfg.User, cfg.Password.Reveal())}, nil
-	case !cfg.Token.IsZero():
-		return []nats.Option{nats.Token(cfg.Token.Reveal())}, nil
-	}
-	return nil, nil
-}
-
-func nkeyOption(seed secret.Value) ([]nats.Option, error) {
-	pair, err := nkeys.FromSeed([]byte(seed.Reveal()))
-	if err != nil {
-		return nil, errors.New("nats.nkey_file: holds no nkey seed")
-	}
-	public, err := pair.PublicKey()
-	if err != nil {
-		return nil, fmt.Errorf("nats.nkey_file: %w", err)
-	}
-	return []nats.Option{nats.Nkey(public, pair.Sign)}, nil
+	return opts
 }
 
 // reconnectDelay grows from a quarter of a second to 15 s, with jitter, so that a fleet

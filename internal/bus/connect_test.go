@@ -91,16 +91,16 @@ func refused(t *testing.T, cfg ConnectConfig, secrets ...string) {
 func TestConnectWithToken(t *testing.T) {
 	t.Parallel()
 	srv := external(t, func(o *server.Options) { o.Authorization = canary })
-	works(t, dial(t, ConnectConfig{URL: srv.ClientURL(), Token: secret.New(canary)}))
-	refused(t, ConnectConfig{URL: srv.ClientURL(), Token: secret.New("no" + canary)}, canary)
+	works(t, dial(t, ConnectConfig{URL: srv.ClientURL(), Token: always(secret.New(canary))}))
+	refused(t, ConnectConfig{URL: srv.ClientURL(), Token: always(secret.New("no" + canary))}, canary)
 	refused(t, ConnectConfig{URL: srv.ClientURL()})
 }
 
 func TestConnectWithPassword(t *testing.T) {
 	t.Parallel()
 	srv := external(t, func(o *server.Options) { o.Username, o.Password = "rekey", canary })
-	works(t, dial(t, ConnectConfig{URL: srv.ClientURL(), User: "rekey", Password: secret.New(canary)}))
-	refused(t, ConnectConfig{URL: srv.ClientURL(), User: "rekey", Password: secret.New("no" + canary)}, canary)
+	works(t, dial(t, ConnectConfig{URL: srv.ClientURL(), User: "rekey", Password: always(secret.New(canary))}))
+	refused(t, ConnectConfig{URL: srv.ClientURL(), User: "rekey", Password: always(secret.New("no" + canary))}, canary)
 }
 
 func TestConnectWithNKey(t *testing.T) {
@@ -108,10 +108,10 @@ func TestConnectWithNKey(t *testing.T) {
 	_, public, seed := keyPair(t, nkeys.CreateUser)
 	_, _, other := keyPair(t, nkeys.CreateUser)
 	srv := external(t, func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} })
-	works(t, dial(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: secret.New(string(seed))}))
-	refused(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: secret.New(string(other))}, string(other))
-	refused(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: secret.New(canary)}, canary)
-	refused(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: secret.New(public)})
+	works(t, dial(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: always(secret.New(string(seed)))}))
+	refused(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: always(secret.New(string(other)))}, string(other))
+	refused(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: always(secret.New(canary))}, canary)
+	refused(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: always(secret.New(public))})
 }
 
 func TestConnectWithCredentialsFile(t *testing.T) {
@@ -189,7 +189,7 @@ func TestConnectToEmbedded(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
 	token := secret.New(canary)
-	withToken := func(cfg ConnectConfig) ConnectConfig { cfg.Token = token; return cfg }
+	withToken := func(cfg ConnectConfig) ConnectConfig { cfg.Token = always(token); return cfg }
 	tests := []struct {
 		name   string
 		cfg    EmbeddedConfig

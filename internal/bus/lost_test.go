@@ -46,7 +46,7 @@ func TestNothingIsSentLater(t *testing.T) {
 	server := startServer(t, EmbeddedConfig{StoreDir: dir, Listen: "127.0.0.1:0", Token: token})
 	address := strings.TrimPrefix(server.URL(), "nats://")
 	r := &rig{names: NewNames("rekey")}
-	r.conn = dial(t, ConnectConfig{URL: "nats://" + address, Token: token, Wait: true})
+	r.conn = dial(t, ConnectConfig{URL: "nats://" + address, Token: always(token), Wait: true})
 	works(t, r.conn)
 	server.Stop()
 	eventually(t, "the loss is noticed", func() bool { return r.conn.Ready() != nil })

@@ -106,7 +106,7 @@ func TestConnectWaitsForItsCredential(t *testing.T) {
 	server := startServer(t, EmbeddedConfig{StoreDir: dir, Listen: "127.0.0.1:0", Token: secret.New("the old one")})
 	address := strings.TrimPrefix(server.URL(), "nats://")
 	log, logged := newLogs()
-	conn := dial(t, ConnectConfig{URL: "nats://" + address, Wait: true, Token: secret.New(canary), Logger: log})
+	conn := dial(t, ConnectConfig{URL: "nats://" + address, Wait: true, Token: always(secret.New(canary)), Logger: log})
 	notReady(t, conn, "Authorization Violation")
 	eventually(t, "the log says why", func() bool { return logged.FilterMessage("cannot connect").Len() > 0 })
 	server.Stop()
@@ -128,7 +128,7 @@ func TestReconnectAfterARestart(t *testing.T) {
 	log, logged := newLogs()
 	var seen states
 	r := &rig{names: NewNames("rekey"), log: log, logs: logged}
-	r.conn = dial(t, ConnectConfig{URL: "nats://" + address, Token: token, Wait: true, Recorder: &seen, Logger: log})
+	r.conn = dial(t, ConnectConfig{URL: "nats://" + address, Token: always(token), Wait: true, Recorder: &seen, Logger: log})
 	works(t, r.conn)
 	var d desk
 	var c counter

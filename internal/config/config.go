@@ -38,7 +38,8 @@ type NATS struct {
 	Namespace string `yaml:"namespace"`
 	// Replicas is how many servers keep a copy of each stream: 1 (default), 3 or 5; 1 with the embedded server.
 	Replicas int `yaml:"replicas"`
-	// CredentialsFile is the path of a .creds file (user JWT and seed). Empty: not used.
+	// CredentialsFile is the path of a .creds file (user JWT and seed). Empty: not used. This and the
+	// secrets below are read for each connection.
 	CredentialsFile string `yaml:"credentials_file"`
 	// NKeyFile is the path of a file with a user's nkey seed. Empty: not used.
 	NKeyFile string `yaml:"nkey_file"`
@@ -63,7 +64,8 @@ func (n NATS) IsEmbedded() bool { return n.URL == "" }
 type ClientTLS struct {
 	// CAFile is a PEM file with the authorities that may sign the server's certificate. Empty: those of the system.
 	CAFile string `yaml:"ca_file"`
-	// CertFile and KeyFile are PEM files with our certificate and its key. Both or neither (the default) are set.
+	// CertFile and KeyFile are PEM files with our certificate and its key, read for each connection. Both or neither
+	// (the default) are set.
 	CertFile string `yaml:"cert_file"`
 	KeyFile  string `yaml:"key_file"`
 }
