@@ -60,7 +60,8 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.New("vault: address and token are required")
 	}
 	// No retries of its own: the job is attempted again.
-	settings := &api.Config{Address: cfg.Address, Timeout: cfg.Timeout, HttpClient: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}} //nolint:errcheck,forcetypeassert // The default transport is one.
+	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // The default transport is one.
+	settings := &api.Config{Address: cfg.Address, Timeout: cfg.Timeout, HttpClient: &http.Client{Transport: transport, CheckRedirect: leaveToLibrary}}
 	if err := settings.ConfigureTLS(&api.TLSConfig{CACert: cfg.CAFile}); err != nil {
 		return nil, fmt.Errorf("vault: reading the certificates: %w", err)
 	}
@@ -76,6 +77,11 @@ func New(cfg Config) (*Client, error) {
 	}
 	return &Client{cfg: cfg, base: base}, nil
 }
+
+// leaveToLibrary has net/http follow no redirect: it would take the header with the token along to
+// any host, and from TLS to none. The library itself follows one, as a standby of Vault may send
+// it to the active node, and none to a lesser protocol.
+func leaveToLibrary(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // ForbiddenError says that a reference may not be read, whatever Vault thinks of it.
 type ForbiddenError struct{ Path string }
