@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -127,6 +128,14 @@ func (s Signatures) check(m incoming) error {
 	if err != nil {
 		return unsigned(HeaderSignature, err.Error())
 	}
+	// What is signed must be what is taken in: these headers would put another event, or another
+	// identity, in the place of the payload.
+	if m.header.Get(HeaderSealedEvent) != "" {
+		return unsigned(HeaderSealedEvent, "is not what the sender has signed; only a replay may hold one")
+	}
+	if len(binaryAttributes(m.header)) > 0 && !isStructured(m.header) {
+		return unsigned(HeaderSignature, "only a CloudEvent in structured mode can be signed, and this one has attributes in headers")
+	}
 	doc, err := jobs.ParseDocument(m.data)
 	if err != nil {
 		return unsigned(HeaderSignature, "only a CloudEvent in structured mode can be signed")
@@ -159,11 +168,19 @@ func (s Signatures) checkReplay(m incoming) error {
 	return nil
 }
 
-// replayBytes are what the signature of a replay covers.
+// replayBytes are what the signature of a replay covers: subject, payload, and all headers but
+// itself and those of NATS. A header of NATS has no line breaks.
 func replayBytes(subject string, h nats.Header, data []byte) []byte {
-	return []byte(strings.Join([]string{
-		"rekey-replay.v1", subject, h.Get(HeaderReplaySource), h.Get(HeaderReplayID), h.Get(HeaderSealedEvent), string(data),
-	}, "\n"))
+	lines := []string{"rekey-replay.v1", subject}
+	for _, key := range slices.Sorted(maps.Keys(h)) {
+		if key == HeaderReplaySignature || strings.HasPrefix(strings.ToLower(key), "nats-") {
+			continue
+		}
+		for _, value := range h[key] {
+			lines = append(lines, key+": "+value)
+		}
+	}
+	return []byte(strings.Join(append(lines, "", string(data)), "\n"))
 }
 
 // trusts reports whether a key may sign for a source.

@@ -53,6 +53,9 @@ func TestSignatures(t *testing.T) {
 		{name: "no time", data: `{"specversion":"1.0","source":"urn:siem:eu","id":"1","type":"t","data":{}}`, key: siem, want: "time: is required"},
 		{name: "plain JSON", data: plain, key: siem, want: "only a CloudEvent in structured mode"},
 		{name: "no JSON", data: "x", key: siem, want: "only a CloudEvent in structured mode"},
+		{name: "another event in a header", data: good, key: siem, header: nats.Header{HeaderSealedEvent: {"rekey-seal.v1.x"}}, want: "Rekey-Sealed-Event: is not what the sender has signed"},
+		{name: "another identity in headers", data: good, key: siem, header: nats.Header{"Ce-Id": {"2"}}, want: "this one has attributes in headers"},
+		{name: "headers beside the structured mode", data: good, key: siem, header: nats.Header{"ce-id": {"2"}, "Content-Type": {"application/cloudevents+json"}}},
 		{name: "a forged replay", data: good, key: siem, header: nats.Header{HeaderReplayID: {"1"}}, want: "Rekey-Replay-Signature: is missing"},
 	}
 	for _, tt := range tests {
@@ -114,6 +117,9 @@ func TestSignedReplays(t *testing.T) {
 	if err := replay(operator, nil); err != nil {
 		t.Errorf("an operator's replay: %v", err)
 	}
+	if err := replay(operator, func(m *incoming) { m.header.Set("Nats-Expected-Stream", "REKEY_EVENTS") }); err != nil {
+		t.Errorf("with a header of NATS: %v", err)
+	}
 	if err := replay(siem, nil); err == nil {
 		t.Error("a producer may replay")
 	}
@@ -123,6 +129,7 @@ func TestSignedReplays(t *testing.T) {
 		"another class":    func(m *incoming) { m.subject = "rekey.v1.event.rotation" },
 		"another payload":  func(m *incoming) { m.data = []byte(plain) },
 		"another event":    func(m *incoming) { m.header.Set(HeaderSealedEvent, "rekey-seal.v1.y") },
+		"another mode":     func(m *incoming) { m.header.Set("ce-id", "8") },
 	} {
 		if err := replay(operator, change); err == nil {
 			t.Errorf("%s passes with the signature of the first", what)
