@@ -34,7 +34,7 @@ func ownFiles(c *config.Config) []string {
 	n, e := c.NATS, c.NATS.Embedded
 	own := []string{
 		n.CredentialsFile, n.NKeyFile, n.Password.File, n.Token.File, n.TLS.KeyFile,
-		e.Token.File, e.TLS.KeyFile, e.EncryptionKeyFile, c.Vault.Token.File,
+		e.Token.File, e.TLS.KeyFile, e.EncryptionKeyFile, c.Vault.Token.File, c.Intake.SigningSeed.File,
 	}
 	for _, a := range c.Atlas.Accounts {
 		own = append(own, a.ClientSecret.File, a.PrivateKey.File)

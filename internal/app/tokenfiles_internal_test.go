@@ -1,0 +1,47 @@
+package app
+
+import (
+	"reflect"
+	"testing"
+
+	"rekey/internal/config"
+	"rekey/internal/secret"
+)
+
+// Every secret that the configuration can name by a file is one that no event may have read, those
+// that are added to it one day included.
+func TestNoOwnSecretIsReadAsAToken(t *testing.T) {
+	t.Parallel()
+	c := config.Default()
+	c.Atlas.Accounts, c.Seal.Keys = make([]config.Account, 1), make([]config.SealKey, 1)
+	n := 0
+	eachSecret("", reflect.ValueOf(c).Elem(), func(path string, ref *secret.Ref) {
+		n++
+		*ref = secret.Ref{File: "/run/secrets/own"}
+		if mayRead(c, ref.File) == nil {
+			t.Errorf("%s: an event may have its file read", path)
+		}
+		*ref = secret.Ref{}
+	})
+	if n < 8 {
+		t.Errorf("%d secrets were found in the configuration, want all of them", n)
+	}
+}
+
+// eachSecret calls yield with every secret.Ref below a value.
+func eachSecret(path string, v reflect.Value, yield func(string, *secret.Ref)) {
+	if ref, ok := reflect.TypeAssert[*secret.Ref](v.Addr()); ok {
+		yield(path, ref)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			eachSecret(path+"."+v.Type().Field(i).Name, v.Field(i), yield)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			eachSecret(path, v.Index(i), yield)
+		}
+	}
+}
