@@ -276,6 +276,10 @@ func TestStoreProblems(t *testing.T) {
 		{name: "a password", text: "vault: {address: 'https://u:" + canary + "@v', token_file: /t}\n", want: []string{
 			"1: vault.address: must be a URL such as https://vault.example.com:8200",
 		}},
+		{name: "path", text: "vault: {paths: [/, a/*]}\n", want: []string{
+			"1: vault.paths[0]: must be a path below the mount, such as rekey/leaked; no list at all allows every path",
+			"1: vault.paths[1]: must be a path below the mount, such as rekey/leaked; no list at all allows every path",
+		}},
 		{name: "timeout", text: "vault: {timeout: 1h}\n", want: []string{"1: vault.timeout: must be from 100ms to 1m, not 1h"}},
 		{name: "token files", text: "intake: {token_files: [/run/a, run/b, /run/../etc]}\n", want: []string{
 			"1: intake.token_files[1]: must be an absolute path", "1: intake.token_files[2]: must be an absolute path",
@@ -295,6 +299,7 @@ func TestSignatureProblems(t *testing.T) {
 		t.Errorf("without quotes, off is no word: %s", got)
 	}
 	runProblemTests(t, []problemTest{
+		{name: "nobody's", text: "intake: {signatures: required}\n", want: []string{"1: intake.signatures: needs signers as well: without them no event is taken in"}},
 		{name: "another word", text: "intake: {signatures: yes please}\n", want: []string{"1: intake.signatures: must be one of off, required"}},
 		{name: "window", text: "intake: {replay_window: 48h}\n", want: []string{"1: intake.replay_window: must be from 1s to 24h, not 48h"}},
 		{name: "no source", text: "intake:\n  signers:\n    - {public_keys: [U" + strings.Repeat("A", 55) + "]}\n", want: []string{
@@ -307,7 +312,7 @@ func TestSignatureProblems(t *testing.T) {
 			"3: intake.signers[0].public_keys[0]: must be a user's public nkey: U and 55 characters",
 		}},
 		{
-			name: "schedules", text: "intake: {signatures: required}\natlas: {accounts: [{name: a, public_key: k, private_key_env: K}]}\n" +
+			name: "schedules", text: "intake: {signatures: required, signers: [{source: x, public_keys: [UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4]}]}\natlas: {accounts: [{name: a, public_key: k, private_key_env: K}]}\n" +
 				"schedules: [{name: s, cron: '@daily', job: {kind: x509.disable, params: {project_id: \"012345678901234567890123\"}}}]\n",
 			want: []string{"1: intake.signatures: needs signing_seed_file or signing_seed_env as well: schedules publish events, too"},
 		},

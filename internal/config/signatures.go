@@ -36,7 +36,13 @@ func (c *checker) signatures() {
 			}
 		}
 	}
-	if in.Signatures == SignaturesRequired && len(c.cfg.Schedules) > 0 && !c.given("intake.signing_seed", in.SigningSeed) {
+	if in.Signatures != SignaturesRequired || c.given("intake.signing_seed", in.SigningSeed) {
+		return
+	}
+	if len(in.Signers) == 0 && !c.unsure("intake.signers") {
+		c.add("intake.signatures", "needs signers as well: without them no event is taken in")
+	}
+	if len(c.cfg.Schedules) > 0 {
 		c.add("intake.signatures", "needs signing_seed_file or signing_seed_env as well: schedules publish events, too")
 	}
 }

@@ -30,6 +30,11 @@ type Vault struct {
 func (c *checker) vault() {
 	v := c.cfg.Vault
 	c.duration("vault.timeout", v.Timeout, 100*time.Millisecond, time.Minute)
+	for i, path := range v.Paths {
+		if strings.Trim(path, "/") == "" || strings.ContainsAny(path, "#*") {
+			c.add(item("vault.paths", i), "must be a path below the mount, such as rekey/leaked; no list at all allows every path")
+		}
+	}
 	if v.Address == "" {
 		if !v.Token.IsZero() && !c.unsure("vault.address") {
 			c.add(refPath("vault.token", v.Token), "needs vault.address as well")
