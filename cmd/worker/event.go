@@ -23,7 +23,8 @@ func (c *cli) eventCommand() *cobra.Command {
 		Short: "Publish an event from a file or standard input",
 		Long: `Publish an event: plain JSON with a kind, or a CloudEvent 1.0 in JSON. The class becomes
 the last part of the subject, as in rekey.v1.event.incident. The payload goes out as it is;
-the worker says what it makes of it.`,
+the worker says what it makes of it. An id that was published within the last two minutes is a
+duplicate: nothing is stored, whatever is in the file (exit 0). Later the ledger knows it.`,
 		Example: `  echo '{"kind":"x509.disable","params":{"project_id":"5ec0000000000000000000d1"}}' |
     worker event publish incident -`,
 		Args: want("CLASS", "FILE"),
@@ -48,15 +49,21 @@ the worker says what it makes of it.`,
 type published struct {
 	Subject string `json:"subject"`
 	Seq     uint64 `json:"seq"`
+	// Duplicate says that nothing was stored: Seq is that of an event which had the same id just before.
+	Duplicate bool `json:"duplicate,omitempty"`
 }
 
 func (c *cli) publishEvent(ctx context.Context, client *app.Client, class string, data []byte, id string) error {
-	seq, err := client.Conn.PublishRaw(ctx, client.Names, class, data, id)
+	stored, err := client.Conn.PublishRaw(ctx, client.Names, class, data, id)
 	if err != nil {
 		return err
 	}
-	result := published{Subject: client.Names.Event(class), Seq: seq}
+	result := published{Subject: client.Names.Event(class), Seq: stored.Seq, Duplicate: stored.Duplicate}
 	return c.print(result, func(t *tabwriter.Writer) {
+		if result.Duplicate {
+			_, _ = fmt.Fprintf(t, "duplicate: an event with the id %s was published just before, sequence %d; nothing is stored\n", printable(id), result.Seq)
+			return
+		}
 		_, _ = fmt.Fprintf(t, "published on %s, sequence %d\n", result.Subject, result.Seq)
 	})
 }

@@ -170,7 +170,12 @@ func userName() string {
 type submitted struct {
 	JobID   string `json:"job_id,omitempty"` // Empty when it depends on a secret that is sealed to somebody else.
 	EventID string `json:"event_id"`
+	// Duplicate says that nothing was stored: a request with the same id was there just before.
+	Duplicate bool `json:"duplicate,omitempty"`
 }
+
+// duplicateOf tells what it means that a request is a duplicate.
+const duplicateOf = "a request with the id %s was made just before, and this one is not stored; if it asked for something else, give it another --id"
 
 // operatorSource is the CloudEvents source of requests from the command line.
 const operatorSource = "rekey/operator"
@@ -185,19 +190,22 @@ func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags
 		return err
 	}
 	defer client.Close()
-	jobID, err := client.Submit(ctx, operatorSource, id, request)
+	done, err := client.Submit(ctx, operatorSource, id, request)
 	if err != nil {
 		return err
 	}
 	if !f.wait {
-		return c.printSubmitted(submitted{JobID: jobID, EventID: id})
+		return c.printSubmitted(submitted{JobID: done.JobID, EventID: id, Duplicate: done.Duplicate})
+	}
+	if done.Duplicate {
+		c.say(duplicateOf, id)
 	}
 	if f.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.timeout)
 		defer cancel()
 	}
-	return c.await(ctx, client, jobID, id)
+	return c.await(ctx, client, done.JobID, id)
 }
 
 // await shows how the job goes until it has its outcome.
@@ -256,5 +264,8 @@ func (c *cli) printSubmitted(s submitted) error {
 	return c.print(s, func(t *tabwriter.Writer) {
 		field(t, "job", s.JobID)
 		row(t, "event", s.EventID)
+		if s.Duplicate {
+			row(t, "duplicate", fmt.Sprintf(duplicateOf, printable(s.EventID)))
+		}
 	})
 }

@@ -83,28 +83,37 @@ func reachable(c config.NATS, server string) (config.NATS, error) {
 // Close closes the connection.
 func (c *Client) Close() { c.Conn.Close() }
 
-// Submit publishes a request for a job and returns the id of the job that it makes, or "" when
-// its secret is sealed and cannot be opened here. source and id are the event's identity. A secret
-// in the clear is sealed first where the configuration says with which key.
-func (c *Client) Submit(ctx context.Context, source, id string, request map[string]any) (string, error) {
+// Submitted is what became of a request for a job.
+type Submitted struct {
+	JobID string // The job that it makes; "" when its secret is sealed and cannot be opened here.
+	// Duplicate says that the stream had an event of the same identity just before, and stored nothing. If that asked for
+	// something else, there is no such job.
+	Duplicate bool
+}
+
+// Submit publishes a request for a job. source and id are the event's identity. A secret in the
+// clear is sealed first where the configuration says with which key.
+func (c *Client) Submit(ctx context.Context, source, id string, request map[string]any) (Submitted, error) {
 	doc := jobs.Document{Fields: request}
 	req, err := jobs.ParseRequest(doc)
 	if err != nil {
-		return "", err
+		return Submitted{}, err
 	}
 	params, err := c.secure(req.Params)
 	if err != nil {
-		return "", err
+		return Submitted{}, err
 	}
 	request = maps.Clone(request)
 	request["params"] = params.Carried()
-	if _, err := c.Conn.PublishRequest(ctx, c.Names, jobs.ClassOperator, source, id, request); err != nil {
-		return "", err
+	stored, err := c.Conn.PublishRequest(ctx, c.Names, jobs.ClassOperator, source, id, request)
+	if err != nil {
+		return Submitted{}, err
 	}
-	if !params.Known() {
-		return "", nil
+	done := Submitted{Duplicate: stored.Duplicate}
+	if params.Known() {
+		done.JobID = jobs.ID(source, id, req.Kind, params)
 	}
-	return jobs.ID(source, id, req.Kind, params), nil
+	return done, nil
 }
 
 // secure opens and seals parameters as far as there are keys here. Where there are none, the

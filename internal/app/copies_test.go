@@ -109,11 +109,11 @@ func TestEveryJoinedSenderFindsTheResult(t *testing.T) {
 	for n := range senders {
 		all.Go(func() {
 			lane := jobs.Names(jobs.Lanes())[n%3]
-			id, err := client.Submit(t.Context(), "urn:siem", hexID(n), x509Disable(project).with("lane", lane))
+			done, err := client.Submit(t.Context(), "urn:siem", hexID(n), x509Disable(project).with("lane", lane))
 			if err != nil {
 				t.Error(err) // Not Fatal: this is another goroutine.
 			}
-			ids <- id
+			ids <- done.JobID
 		})
 	}
 	all.Wait()

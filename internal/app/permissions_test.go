@@ -187,11 +187,11 @@ func TestProducersSeeNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	id, err := client.Submit(t.Context(), "test", "1", x509Disable(hexID(2)))
+	made, err := client.Submit(t.Context(), "test", "1", x509Disable(hexID(2)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if record, err := client.Await(t.Context(), id, "1", func(jobs.Record) {}); err != nil || record.Outcome != jobs.OutcomeRevoked {
+	if record, err := client.Await(t.Context(), made.JobID, "1", func(jobs.Record) {}); err != nil || record.Outcome != jobs.OutcomeRevoked {
 		t.Errorf("the operator's job ended as %s, %v", record.Outcome, err)
 	}
 	for {

@@ -80,11 +80,11 @@ func TestSignedEvents(t *testing.T) {
 	if _, err := client.Replay(t.Context(), w.letterOf("4"), replaying); err != nil {
 		t.Fatal(err)
 	}
-	id, err := client.Submit(t.Context(), "rekey/operator", "5", x509Disable(hexID(5)))
+	made, err := client.Submit(t.Context(), "rekey/operator", "5", x509Disable(hexID(5)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if record, err := client.Await(t.Context(), id, "5", func(jobs.Record) {}); err != nil || record.Outcome != jobs.OutcomeRevoked {
+	if record, err := client.Await(t.Context(), made.JobID, "5", func(jobs.Record) {}); err != nil || record.Outcome != jobs.OutcomeRevoked {
 		t.Errorf("the operator's job ended as %s, %v", record.Outcome, err)
 	}
 	if got := w.resultOf(fingerprint(token)); got.Outcome != jobs.OutcomeRevoked {

@@ -135,20 +135,21 @@ func TestEnqueueTellsWhatFailed(t *testing.T) {
 func TestPublishRaw(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	publish := func(class, id string) (uint64, error) {
+	publish := func(class, id string) (Stored, error) {
 		return r.conn.PublishRaw(t.Context(), r.names, class, []byte(plain), id)
 	}
 	for _, step := range []struct {
 		name, class, id string
-		want            uint64
+		want            Stored
 	}{
-		{"first", "incident", "", 1},
-		{"the same without an id", "incident", "", 2},
-		{"with an id", "siem.alert-2", "a", 3},
-		{"with the same id", "siem.alert-2", "a", 3},
+		{"first", "incident", "", Stored{Seq: 1}},
+		{"the same without an id", "incident", "", Stored{Seq: 2}},
+		{"with an id", "siem.alert-2", "a", Stored{Seq: 3}},
+		{"with the same id", "siem.alert-2", "a", Stored{Seq: 3, Duplicate: true}},
+		{"with the same id in another class", "incident", "a", Stored{Seq: 3, Duplicate: true}},
 	} {
-		if seq, err := publish(step.class, step.id); err != nil || seq != step.want {
-			t.Errorf("%s: sequence %d, error %v, want %d", step.name, seq, err, step.want)
+		if got, err := publish(step.class, step.id); err != nil || got != step.want {
+			t.Errorf("%s: %+v, error %v, want %+v", step.name, got, err, step.want)
 		}
 	}
 	for _, class := range []string{"", "a b", "*", ">", "a.>", ".", "a..b", "é", strings.Repeat("x", 65), "a.b.c.d.e"} {
@@ -165,10 +166,10 @@ func TestPublishRequest(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	request := map[string]any{"kind": "x509.disable", "params": map[string]any{"project_id": hexA}, "reason": "IR-4711"}
-	for range 2 {
-		seq, err := r.conn.PublishRequest(t.Context(), r.names, jobs.ClassOperator, "/cli", "tick 1", request)
-		if err != nil || seq != 1 {
-			t.Fatalf("sequence %d, error %v", seq, err)
+	for _, again := range []bool{false, true} {
+		got, err := r.conn.PublishRequest(t.Context(), r.names, jobs.ClassOperator, "/cli", "tick 1", request)
+		if want := (Stored{Seq: 1, Duplicate: again}); err != nil || got != want {
+			t.Fatalf("%+v, error %v, want %+v", got, err, want)
 		}
 	}
 	stream, err := r.conn.js.Stream(t.Context(), r.names.Events())

@@ -22,11 +22,18 @@ func CheckClass(class string) error {
 	return nil
 }
 
-// PublishRaw stores a payload as an event of a class and returns its sequence. id, when
-// not empty, is its Nats-Msg-Id.
-func (c *Conn) PublishRaw(ctx context.Context, n Names, class string, data []byte, id string) (uint64, error) {
+// Stored is where an event stands in its stream.
+type Stored struct {
+	Seq uint64 // Its sequence.
+	// Duplicate says that nothing was stored, because an event with the same Nats-Msg-Id had been within the stream's
+	// window (2 minutes by default). Seq is that of the other one, whatever its class and content.
+	Duplicate bool
+}
+
+// PublishRaw stores a payload as an event of a class. id, when not empty, is its Nats-Msg-Id.
+func (c *Conn) PublishRaw(ctx context.Context, n Names, class string, data []byte, id string) (Stored, error) {
 	if err := CheckClass(class); err != nil {
-		return 0, err
+		return Stored{}, err
 	}
 	var opts []jetstream.PublishOpt
 	if id != "" {
@@ -35,16 +42,16 @@ func (c *Conn) PublishRaw(ctx context.Context, n Names, class string, data []byt
 	msg := &nats.Msg{Subject: n.Event(class), Data: data}
 	signature, err := c.sign.Sign(data)
 	if err != nil {
-		return 0, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
+		return Stored{}, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
 	}
 	if signature != "" {
 		msg.Header = nats.Header{HeaderSignature: []string{signature}}
 	}
 	ack, err := c.js.PublishMsg(ctx, msg, append(opts, jetstream.WithExpectStream(n.Events()))...)
 	if err != nil {
-		return 0, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
+		return Stored{}, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
 	}
-	return ack.Sequence, nil
+	return Stored{Seq: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }
 
 // Requested is a direct request as a CloudEvent. Data is the request object.
@@ -59,14 +66,14 @@ type Requested struct {
 }
 
 // PublishRequest stores a direct request under the identity of source and id, so that the
-// same request twice is one job. It returns the sequence of its event.
-func (c *Conn) PublishRequest(ctx context.Context, n Names, class, source, id string, request map[string]any) (uint64, error) {
+// same request twice is one job.
+func (c *Conn) PublishRequest(ctx context.Context, n Names, class, source, id string, request map[string]any) (Stored, error) {
 	data, err := json.Marshal(Requested{
 		SpecVersion: "1.0", ID: id, Source: source, Type: TypeRequested, Time: time.Now().UTC(),
 		DataContentType: "application/json", Data: request,
 	})
 	if err != nil {
-		return 0, fmt.Errorf("encoding the request %s: %w", id, err)
+		return Stored{}, fmt.Errorf("encoding the request %s: %w", id, err)
 	}
 	return c.PublishRaw(ctx, n, class, data, source+"/"+id)
 }

@@ -76,8 +76,10 @@ func TestStalledMessagesComeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	giveUp(t, r, r.names.Events(), r.names.Event(">"))
-	eventually(t, "the event is put back", func() bool { return caught.count(r.names.Events()) == 1 && lastSeq(t, r, r.names.Events()) == event+1 })
-	again := storedAt(t, r, r.names.Events(), event+1)
+	eventually(t, "the event is put back", func() bool {
+		return caught.count(r.names.Events()) == 1 && lastSeq(t, r, r.names.Events()) == event.Seq+1
+	})
+	again := storedAt(t, r, r.names.Events(), event.Seq+1)
 	if got := again.Header.Get(HeaderReplayID); got != "id:IR-1" {
 		t.Errorf("the event comes back as %q", got)
 	}
