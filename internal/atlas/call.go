@@ -1,7 +1,9 @@
 package atlas
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -131,7 +133,7 @@ func (k *call) hide(value secret.Value) { k.hidden = append(k.hidden, value) }
 
 // conclude turns the answer into what it proves, or into a failure.
 func (k *call) conclude(ctx context.Context, ex exchange) (jobs.Answer, *jobs.Failure) {
-	if known, ok := k.op.success[ex.status]; ok && ex.err == nil && goodBody(ex) {
+	if known, ok := k.op.success[ex.status]; ok && ex.err == nil && k.op.goodBody(ex) {
 		k.account.admit()
 		answer := ex.answer(k.hidden)
 		answer.Known = known
@@ -152,10 +154,12 @@ func (k *call) failure(ctx context.Context, ex exchange) *jobs.Failure {
 	return k.client.failureFrom(ctx, k.to, ex, k.hidden)
 }
 
-// goodBody reports whether a body can be that of a success: not a page of HTML, and no error
-// document. RFC 7009 section 2.2 has clients ignore what else there is.
-func goodBody(ex exchange) bool {
-	if isHTML(ex) {
+// goodBody reports whether a body can be that of a success: not a page of HTML, no error document,
+// and a document where the operation has one. RFC 7009 section 2.2 has clients ignore what else
+// there is.
+func (o operation) goodBody(ex exchange) bool {
+	body := bytes.TrimSpace(ex.body)
+	if isHTML(ex) || o.document && len(body) > 0 && (body[0] != '{' || !json.Valid(body)) {
 		return false
 	}
 	_, isError := parseProblem(ex.body)

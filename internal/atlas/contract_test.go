@@ -28,7 +28,7 @@ var good = map[jobs.Kind]map[int]jobs.Known{
 	jobs.JWKSRevoke:        {204: jobs.KnownRevoked},
 	jobs.IDPDelete:         {204: jobs.KnownRevoked},
 	jobs.RoleMappingDelete: {204: jobs.KnownRevoked},
-	jobs.X509Disable:       {202: jobs.KnownAccepted, 200: jobs.KnownRevoked, 204: jobs.KnownRevoked},
+	jobs.X509Disable:       {202: jobs.KnownAccepted, 200: jobs.KnownAccepted, 204: jobs.KnownAccepted},
 }
 
 // endless never ends; cut ends in an error.
@@ -256,6 +256,10 @@ func TestCodes(t *testing.T) {
 		{name: "404 without a body is nobody's word", kind: jobs.IDPDelete, status: 404, wantReason: jobs.ReasonNotFound, wantUnproven: true},
 		{name: "array with 404", kind: jobs.IDPDelete, status: 404, body: `[{"error":404}]`, wantReason: jobs.ReasonProtocol},
 		{name: "code that is no code", kind: jobs.IDPDelete, status: 409, body: adminProblem(409, "a b\nc", "x"), wantReason: jobs.ReasonConflict},
+		{name: "prose with 202", kind: jobs.X509Disable, status: 202, body: "queued by the gateway", wantReason: jobs.ReasonProtocol, wantEffective: true},
+		{name: "prose with 200", kind: jobs.X509Disable, status: 200, body: "OK", wantReason: jobs.ReasonProtocol, wantEffective: true},
+		{name: "half a document with 202", kind: jobs.X509Disable, status: 202, body: `{"customerX509":`, wantReason: jobs.ReasonProtocol, wantEffective: true},
+		{name: "an array with 202", kind: jobs.X509Disable, status: 202, body: `[]`, wantReason: jobs.ReasonProtocol, wantEffective: true},
 		{name: "error document with 202", kind: jobs.X509Disable, status: 202, body: adminProblem(409, "CONFLICT", "x"), wantReason: jobs.ReasonProtocol, wantCode: "CONFLICT", wantEffective: true},
 	}
 	for _, tt := range tests {

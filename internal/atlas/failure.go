@@ -53,7 +53,7 @@ func (c *Client) failureFrom(ctx context.Context, to endpoint, ex exchange, hidd
 //	invalid       any other 4xx
 //	unavailable   OAuth's server_error and temporarily_unavailable with status 200
 //	protocol      everything else: a success that the operation does not have, or one whose
-//	              body is HTML, an error, longer than 1 MiB or cut off
+//	              body is HTML, an error, longer than 1 MiB, cut off, or not the document that it should be
 func classify(ex exchange, said problem) jobs.Reason {
 	switch {
 	case !ex.heldUntil.IsZero(), ex.status == http.StatusTooManyRequests, said.rateLimited():

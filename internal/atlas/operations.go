@@ -35,6 +35,8 @@ type operation struct {
 	accept string
 	// success is what each good status proves. Every other status is a failure.
 	success map[int]jobs.Known
+	// document says that a success comes with a JSON document, if with anything: other text is not the API's.
+	document bool
 	// set is the endpoint set whose rate buckets the operation draws on.
 	set endpointSet
 }
@@ -45,11 +47,12 @@ func newOperations(x509API string) map[jobs.Kind]operation {
 	revoked := func(status int) map[int]jobs.Known { return map[int]jobs.Known{status: jobs.KnownRevoked} }
 	x509 := operation{
 		method: http.MethodDelete, path: pathX509, accept: "application/vnd.atlas.2023-01-01+json",
-		// 202 starts a rolling restart. The other two would mean that there is nothing left to do.
+		// 202 starts a rolling restart. The other two are not documented, and do not say that it is over.
 		success: map[int]jobs.Known{
-			http.StatusAccepted: jobs.KnownAccepted, http.StatusOK: jobs.KnownRevoked, http.StatusNoContent: jobs.KnownRevoked,
+			http.StatusAccepted: jobs.KnownAccepted, http.StatusOK: jobs.KnownAccepted, http.StatusNoContent: jobs.KnownAccepted,
 		},
-		set: setX509,
+		document: true,
+		set:      setX509,
 	}
 	if x509API == X509APIv10 {
 		x509.path, x509.accept = pathX509v10, "application/json"
