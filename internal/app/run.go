@@ -39,10 +39,18 @@ func parts() []string {
 
 // streams are the streams and buckets that a worker writes to.
 func (w *worker) streams() []string {
-	n := w.names
+	return append(streamNames(w.names), bucketNames(w.names, w.Config.NATS.Namespace)...)
+}
+
+// streamNames are a worker's streams.
+func streamNames(n bus.Names) []string {
+	return []string{n.Events(), n.Jobs(), n.Results(), n.DeadLetters(), n.Index()}
+}
+
+// bucketNames are a worker's buckets, but that of the bearer tokens, which only a fleet has.
+func bucketNames(n bus.Names, namespace string) []string {
 	return []string{
-		n.Events(), n.Jobs(), n.Results(), n.DeadLetters(), n.Index(), n.Schedules(), n.Pace(), n.Audit(), n.Rules(), n.Limits(),
-		ledger.RecordsBucket(w.Config.NATS.Namespace), ledger.TargetsBucket(w.Config.NATS.Namespace),
+		n.Schedules(), n.Pace(), n.Audit(), n.Rules(), n.Limits(), ledger.RecordsBucket(namespace), ledger.TargetsBucket(namespace),
 	}
 }
 

@@ -66,27 +66,36 @@ func (k *call) look(ctx context.Context) (string, *jobs.Failure) {
 		}
 		return "the account's credentials are good", nil
 	}
-	reader := *k
-	reader.op, reader.to.operation = k.client.reading(k.job.Kind), OperationRead
-	ex, failure := reader.request(ctx)
-	k.unused = reader.unused
-	if failure != nil {
-		return "", failure
-	}
-	if ex.status/100 == 2 && ex.err == nil {
-		k.account.admit()
-		return fmt.Sprintf("the target is there (HTTP %d)", ex.status), nil
-	}
-	failure = k.client.failureFrom(ctx, reader.to, ex, reader.hidden)
-	failure.MaybeEffective = false
-	k.noteAuthentication(failure)
+	ex, failure := k.read(ctx)
 	switch {
+	case failure == nil:
+		return fmt.Sprintf("the target is there (HTTP %d)", ex.status), nil
+	case ex.status == 0: // There was no answer.
 	case failure.Reason == jobs.ReasonNotFound:
 		return fmt.Sprintf("the target was not found (HTTP %d)", ex.status), nil
 	case failure.Reason == jobs.ReasonInvalid, ex.status == http.StatusNotImplemented:
 		return fmt.Sprintf("the target could not be read (HTTP %d)", ex.status), nil
 	}
 	return "", failure
+}
+
+// read makes the request that looks at the job's target, and changes nothing.
+func (k *call) read(ctx context.Context) (exchange, *jobs.Failure) {
+	reader := *k
+	reader.op, reader.to.operation = k.client.reading(k.job.Kind), OperationRead
+	ex, failure := reader.request(ctx)
+	k.unused = reader.unused
+	if failure != nil {
+		return exchange{}, failure
+	}
+	if ex.status/100 == 2 && ex.err == nil {
+		k.account.admit()
+		return ex, nil
+	}
+	failure = k.client.failureFrom(ctx, reader.to, ex, reader.hidden)
+	failure.MaybeEffective = false
+	k.noteAuthentication(failure)
+	return ex, failure
 }
 
 // changes reports whether a request would change something at the API.

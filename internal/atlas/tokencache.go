@@ -142,3 +142,10 @@ func (t *tokenCache) empty(now time.Time) bool {
 	defer t.mu.Unlock()
 	return !t.current.live(now)
 }
+
+// expires is when the token ends; the zero time when there is none.
+func (t *tokenCache) expires() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.current.expires
+}

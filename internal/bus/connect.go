@@ -53,6 +53,8 @@ type ConnectConfig struct {
 	Wait            bool         // Go on without a server and connect when it comes up.
 	Recorder        ConnRecorder // Optional.
 	Logger          *zap.Logger
+
+	onError func(error) // Hears what the server says besides answers. Optional.
 }
 
 // ConnRecorder shows how the connection is.
@@ -175,6 +177,9 @@ func (cfg ConnectConfig) options(failure *lastLine, lostAt *atomic.Pointer[time.
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			log.Warn("asynchronous error", zap.Error(err))
+			if cfg.onError != nil {
+				cfg.onError(err)
+			}
 		}),
 	}
 	if cfg.TLS != nil {

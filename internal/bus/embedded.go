@@ -36,6 +36,9 @@ type EmbeddedConfig struct {
 	Logger     *zap.Logger
 }
 
+// EmbeddedName is how the server inside a worker calls itself.
+const EmbeddedName = "rekey-embedded"
+
 // maxStore is the limit of the server's own for its store: none. By default it would be three
 // quarters of what is free at the start, which is nothing when the store has used the rest.
 const maxStore = 1 << 60
@@ -148,7 +151,7 @@ func (cfg EmbeddedConfig) options() (*server.Options, error) {
 		return nil, errors.New("embedded NATS: store_dir is required")
 	}
 	opts := &server.Options{
-		ServerName: "rekey-embedded", Host: "127.0.0.1", NoSigs: true, DontListen: true,
+		ServerName: EmbeddedName, Host: "127.0.0.1", NoSigs: true, DontListen: true,
 		JetStream: true, StoreDir: cfg.StoreDir, JetStreamMaxStore: maxStore, SyncAlways: true,
 		MaxPayload: int32(defaultMaxPayload), DisableJetStreamBanner: true,
 	}

@@ -114,3 +114,17 @@ func (n Names) DeadEvent() string { return n.subject("dlq.event") }
 
 // DeadJob is the subject of jobs that were refused or exhausted.
 func (n Names) DeadJob(kind jobs.Kind) string { return n.subject("dlq.job." + kind.SubjectToken()) }
+
+// Consumer is a durable consumer that all workers share.
+type Consumer struct{ Stream, Name, Filter string }
+
+// Consumers are those that workers take events and jobs from.
+func (n Names) Consumers() []Consumer {
+	list := []Consumer{
+		{n.Events(), consumerIncidents, n.Event(jobs.ClassIncident)}, {n.Events(), consumerEvents, n.Event(">")},
+	}
+	for _, lane := range jobs.Lanes() {
+		list = append(list, Consumer{n.Jobs(), consumerOf(lane), n.lane(lane)})
+	}
+	return list
+}

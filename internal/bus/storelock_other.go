@@ -9,3 +9,6 @@ import (
 
 // lock knows no way to lock a file here.
 func lock(*os.File) error { return errors.ErrUnsupported }
+
+// lockShared knows no way either.
+func lockShared(*os.File) error { return errors.ErrUnsupported }

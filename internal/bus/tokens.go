@@ -47,6 +47,16 @@ func (t *Tokens) Open(ctx context.Context) error {
 	return nil
 }
 
+// Find opens the bucket if it is there, and returns jobs.ErrNotFound if not. It makes none.
+func (t *Tokens) Find(ctx context.Context) error {
+	bucket, err := kv.Find[SealedToken](ctx, t.conn.js, t.names.Tokens())
+	if err != nil {
+		return err
+	}
+	t.bucket.Store(bucket)
+	return nil
+}
+
 // Load returns the token of a key and its revision; the zero SealedToken and 0 when there is none.
 func (t *Tokens) Load(ctx context.Context, key string) (SealedToken, uint64, error) {
 	bucket := t.bucket.Load()

@@ -52,6 +52,18 @@ func Open[T any](ctx context.Context, js jetstream.JetStream, cfg Config) (*Buck
 	return &Bucket[T]{kv: kv}, nil
 }
 
+// Find returns the bucket, or jobs.ErrNotFound when it is missing. It makes none.
+func Find[T any](ctx context.Context, js jetstream.JetStream, name string) (*Bucket[T], error) {
+	kv, err := js.KeyValue(ctx, name)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, jobs.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the bucket %s: %w", name, err)
+	}
+	return &Bucket[T]{kv: kv}, nil
+}
+
 // Load returns the value of key and its revision, or jobs.ErrNotFound.
 func (b *Bucket[T]) Load(ctx context.Context, key string) (T, uint64, error) {
 	var value T

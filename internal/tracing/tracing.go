@@ -95,6 +95,20 @@ func wanted(lookup func(string) (string, bool)) (bool, error) {
 	}
 }
 
+// Endpoint is where spans are sent, as the environment says: a URL, or "" when none are made.
+func Endpoint(lookup func(string) (string, bool)) (string, error) {
+	on, err := wanted(lookup)
+	if err != nil || !on {
+		return "", err
+	}
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
+		if value, _ := lookup(name); strings.TrimSpace(value) != "" {
+			return strings.TrimSpace(value), nil
+		}
+	}
+	return "http://localhost:4318", nil
+}
+
 // On reports whether spans are made.
 func (t *Tracer) On() bool { return t != nil && t.tracer != nil }
 

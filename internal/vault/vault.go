@@ -123,6 +123,48 @@ func (c *Client) Read(ctx context.Context, ref string) (secret.Value, error) {
 	return secret.New(value), nil
 }
 
+// Standing is how the worker stands with Vault.
+type Standing struct {
+	Version string
+	Sealed  bool
+	// Expires is when the token ends; the zero time when it does not.
+	Expires   time.Time
+	Renewable bool
+}
+
+// Standing asks whether Vault is there and takes the token. It reads no secret.
+func (c *Client) Standing(ctx context.Context) (Standing, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	health, err := c.base.Sys().HealthWithContext(ctx)
+	if err != nil {
+		return Standing{}, fmt.Errorf("asking Vault how it is: %w", plain(err))
+	}
+	s := Standing{Version: health.Version, Sealed: health.Sealed}
+	if s.Sealed {
+		return s, nil
+	}
+	token, err := c.cfg.Token.Read(c.cfg.LookupEnv)
+	if err != nil {
+		return s, fmt.Errorf("vault.token: %w", err)
+	}
+	asking, err := c.base.CloneWithHeaders()
+	if err != nil {
+		return s, fmt.Errorf("asking Vault: %w", err)
+	}
+	asking.SetToken(token.Reveal())
+	about, err := asking.Auth().Token().LookupSelfWithContext(ctx)
+	if err != nil {
+		return s, fmt.Errorf("asking Vault about the token: %w", plain(err))
+	}
+	left, err := about.TokenTTL()
+	if err == nil && left > 0 {
+		s.Expires = time.Now().Add(left)
+	}
+	s.Renewable, err = about.TokenIsRenewable()
+	return s, err
+}
+
 // allowed reports whether a path is one of the configured ones, or below one.
 func (c *Client) allowed(path string) bool {
 	return len(c.cfg.Paths) == 0 || slices.ContainsFunc(c.cfg.Paths, func(root string) bool {

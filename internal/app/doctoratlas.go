@@ -1,0 +1,349 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"rekey/internal/atlas"
+	"rekey/internal/bus"
+	"rekey/internal/config"
+	"rekey/internal/doctor"
+	"rekey/internal/jobs"
+	"rekey/internal/metrics"
+)
+
+const (
+	// apiTimeout bounds one call of the doctor, where atlas.timeout is not shorter.
+	apiTimeout = 10 * time.Second
+	// apiSkew is from where on our clock is too far from the API's: what expires, and Retry-After as a date, go by it.
+	apiSkew = 30 * time.Second
+	// accountsAtOnce is how many accounts are examined at a time.
+	accountsAtOnce = 8
+)
+
+// errReadOnly keeps the doctor from changing what the fleet shares.
+var errReadOnly = errors.New("a doctor changes nothing")
+
+// readTokens are the fleet's bearer tokens for who must not change them.
+type readTokens struct{ tokenStore }
+
+// Save refuses.
+func (readTokens) Save(context.Context, string, atlas.SharedToken, uint64) (uint64, error) {
+	return 0, errReadOnly
+}
+
+// accounts examines all accounts, and our clock.
+func (p *patient) accounts(ctx context.Context) []doctor.Finding {
+	dates := &dateReader{}
+	client, err := p.atlasClient(ctx, dates)
+	if err != nil {
+		return []doctor.Finding{{What: "api", Status: doctor.Failed, Found: err.Error(), Do: "correct the section atlas"}}
+	}
+	defer client.Close()
+	targets, list := p.targets(client)
+	found := make([][]doctor.Finding, len(p.cfg.Atlas.Accounts))
+	slots := make(chan struct{}, accountsAtOnce)
+	var running sync.WaitGroup
+	for i, a := range p.cfg.Atlas.Accounts {
+		running.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			e := &examination{patient: p, client: client, account: a}
+			found[i] = e.all(ctx, targets[a.Name])
+		})
+	}
+	running.Wait()
+	for _, part := range found {
+		list = append(list, part...)
+	}
+	return append(list, dates.judge())
+}
+
+// atlasClient is a client that reads only: what would change something is stopped on the way to the network.
+func (p *patient) atlasClient(ctx context.Context, dates *dateReader) (*atlas.Client, error) {
+	cfg := atlasConfig(p.cfg, p.LookupEnv)
+	cfg.DryRun, cfg.Recorder, cfg.Version = true, metrics.Discard(), p.Version
+	cfg.Timeout = min(cfg.Timeout, apiTimeout)
+	cfg.Middleware = func(next http.RoundTripper) http.RoundTripper {
+		dates.next = next
+		return dates
+	}
+	if p.survey != nil && !p.cfg.NATS.IsEmbedded() && !p.Fresh {
+		cfg.Tokens = p.fleetTokens(ctx)
+	}
+	return atlas.New(cfg)
+}
+
+// fleetTokens are the bearer tokens that the fleet shares, or nil when there are none to be had.
+func (p *patient) fleetTokens(ctx context.Context) atlas.TokenStore {
+	keys, err := keysOf(p.cfg, func() []config.Account { return p.cfg.Atlas.Accounts }, p.LookupEnv)
+	if err != nil || keys.ID() == "" {
+		return nil // They could not be opened.
+	}
+	ctx, cancel := context.WithTimeout(ctx, portTimeout)
+	defer cancel()
+	shared := bus.NewTokens(p.survey.Conn(), p.names, p.cfg.NATS.Replicas)
+	if err := shared.Find(ctx); err != nil {
+		return nil
+	}
+	return readTokens{tokenStore{shared: shared, keys: keys}}
+}
+
+// targets are the jobs of the schedules, which are all the targets that a configuration names, by the account that has to
+// do them; and what is wrong with them.
+func (p *patient) targets(client *atlas.Client) (map[string][]jobs.Job, []doctor.Finding) {
+	targets, list := map[string][]jobs.Job{}, []doctor.Finding(nil)
+	for _, s := range p.cfg.Schedules {
+		r, err := newRequest(s)
+		var account string
+		if err == nil {
+			account, err = client.Resolve(r.parsed.Kind, r.parsed.Account)
+		}
+		if err != nil {
+			list = append(list, doctor.Finding{What: "schedule " + s.Name, Status: doctor.Failed, Found: err.Error(), Do: "correct the schedule's job"})
+			continue
+		}
+		job := jobs.Job{Kind: r.parsed.Kind, Account: account, Params: r.parsed.Params, DryRun: true}
+		known := func(other jobs.Job) bool { return other.TargetKey() == job.TargetKey() }
+		if !slices.ContainsFunc(targets[account], known) {
+			targets[account] = append(targets[account], job)
+		}
+	}
+	return targets, list
+}
+
+// examination is that of one account.
+type examination struct {
+	*patient
+	client  *atlas.Client
+	account config.Account
+}
+
+// all makes the calls of an account, none of which changes anything.
+func (e *examination) all(ctx context.Context, targets []jobs.Job) []doctor.Finding {
+	var list []doctor.Finding
+	if e.account.IsServiceAccount() {
+		f, ok := e.token(ctx)
+		list = append(list, f)
+		if !ok {
+			return append(list, e.finding("roles", doctor.Skipped, "not without a token", ""))
+		}
+	}
+	told, err := e.client.ReadRateLimits(ctx, e.account.Name)
+	failure, _ := errors.AsType[*jobs.Failure](err)
+	if f, ok := e.authenticated(failure); !ok {
+		return append(list, f, e.finding("roles", doctor.Skipped, "not while the account is not let in", ""))
+	} else if !e.account.IsServiceAccount() {
+		list = append(list, f)
+	}
+	list = append(list, e.rateLimits(told, err))
+	return append(list, e.roles(ctx, targets)...)
+}
+
+func (e *examination) finding(what string, status doctor.Status, found, do string) doctor.Finding {
+	return doctor.Finding{What: e.account.Name + ": " + what, Status: status, Found: found, Do: do}
+}
+
+// token gets the bearer token of a service account.
+func (e *examination) token(ctx context.Context) (doctor.Finding, bool) {
+	token, failure := e.client.Token(ctx, e.account.Name)
+	if failure != nil {
+		status, do := e.explainToken(failure)
+		return e.finding("token", status, failure.Err.Error(), do), false
+	}
+	until := token.Expires.UTC().Format("15:04:05 MST")
+	if token.Shared {
+		return e.finding("token", doctor.OK, "the fleet's, good until "+until+"; the client secret was not used (--fresh uses it)", ""), true
+	}
+	return e.finding("token", doctor.OK, "obtained, good until "+until, ""), true
+}
+
+// place is where the account's secret is.
+func (e *examination) place() string {
+	if e.account.IsServiceAccount() {
+		return e.account.ClientSecret.String()
+	}
+	return e.account.PrivateKey.String()
+}
+
+// explainToken says what a failure to get a token is about.
+func (e *examination) explainToken(f *jobs.Failure) (doctor.Status, string) {
+	switch {
+	case f.Reason == jobs.ReasonUnauthorized:
+		return doctor.Failed, "client_id or secret is wrong, or the secret has expired or was deleted: make one in Atlas (Organization Access, " +
+			"Applications, Service Accounts) and put it in the " + e.place()
+	case f.Reason == jobs.ReasonForbidden:
+		return doctor.Failed, "add this machine's address to the service account's API access list in Atlas; " +
+			"if it is there, the account has 100 live tokens: wait until some have expired"
+	}
+	return e.explain(f)
+}
+
+// explain says what a failure is about that has nothing to do with what was asked for.
+func (e *examination) explain(f *jobs.Failure) (doctor.Status, string) {
+	switch {
+	case f.Reason == jobs.ReasonRateLimited:
+		return doctor.Skipped, "the API takes no call now; wait a minute and look again"
+	case f.Reason == jobs.ReasonUnavailable:
+		return doctor.Failed, "nobody answers at " + e.cfg.Atlas.BaseURL + ": see atlas.base_url, atlas.ca_file, HTTPS_PROXY, the firewall, and the API's status page"
+	case f.Reason == jobs.ReasonConfig:
+		return doctor.Failed, "see secrets above"
+	}
+	return doctor.Failed, "this is no answer of the API: see atlas.base_url, and proxies in between"
+}
+
+// authenticated says whether the API has accepted who we are, given the failure of a call, or nil.
+func (e *examination) authenticated(f *jobs.Failure) (doctor.Finding, bool) {
+	what := "token"
+	if !e.account.IsServiceAccount() {
+		what = "key"
+	}
+	switch {
+	case f == nil:
+		return e.finding(what, doctor.OK, "accepted", ""), true
+	case f.Reason == jobs.ReasonUnauthorized && e.account.IsServiceAccount():
+		return e.finding(what, doctor.Failed, f.Err.Error(), "the API does not take its own token: is atlas.base_url that of the account's cloud?"), false
+	case f.Reason == jobs.ReasonUnauthorized:
+		return e.finding(what, doctor.Failed, f.Err.Error(), "public_key or private key is wrong, or the key was deleted: make one in Atlas and put it in the "+e.place()), false
+	case strings.Contains(f.Answer.Code, "ACCESS_LIST"):
+		return e.finding(what, doctor.Failed, f.Err.Error(), "add this machine's address to the API access list of the account in Atlas"), false
+	case f.Answer.Status >= 400 && f.Answer.Status < 500 && f.Reason != jobs.ReasonRateLimited:
+		return e.finding(what, doctor.OK, "accepted", ""), true // It was let in, and asked for something else.
+	}
+	status, do := e.explain(f)
+	return e.finding(what, status, f.Err.Error(), do), false
+}
+
+// rateLimits says whether the account may read the API's limits, which many may not.
+func (e *examination) rateLimits(told int, err error) doctor.Finding {
+	if err == nil {
+		return e.finding("rate limits", doctor.OK, fmt.Sprintf("readable, for %d of our endpoint sets", told), "")
+	}
+	text := err.Error()
+	if failure, ok := errors.AsType[*jobs.Failure](err); ok {
+		text = failure.Err.Error()
+	}
+	return e.finding("rate limits", doctor.Skipped, "not readable, so they are learned from answers: "+text, "")
+}
+
+// roles reads what the configuration wants to change. Reading takes the same role as changing does.
+func (e *examination) roles(ctx context.Context, targets []jobs.Job) []doctor.Finding {
+	var list []doctor.Finding
+	seen := map[jobs.Kind]bool{}
+	for _, job := range targets {
+		seen[job.Kind] = true
+		list = append(list, e.target(ctx, job))
+	}
+	unseen := map[string][]string{}
+	for _, kind := range e.kinds() {
+		if !seen[kind] {
+			unseen[roleFor(kind)] = append(unseen[roleFor(kind)], string(kind))
+		}
+	}
+	for _, role := range slices.Sorted(maps.Keys(unseen)) {
+		found := role + " for " + strings.Join(unseen[role], ", ") + ": no schedule names a target, so the first job shows it"
+		list = append(list, e.finding("roles", doctor.Skipped, found, ""))
+	}
+	return list
+}
+
+// kinds are those that events may ask of the account.
+func (e *examination) kinds() []jobs.Kind {
+	l := e.cfg.Intake.Limits
+	return slices.DeleteFunc(jobs.Kinds(), func(kind jobs.Kind) bool {
+		// A token is revoked with the account's own secret, which takes no role.
+		return kind == jobs.TokenRevoke || slices.Contains(l.Deny.Kinds, string(kind)) ||
+			len(l.Allow.Kinds) > 0 && !slices.Contains(l.Allow.Kinds, string(kind))
+	})
+}
+
+// roleFor is the role that a kind takes, as the vendor calls it.
+func roleFor(kind jobs.Kind) string {
+	switch kind {
+	case jobs.X509Disable:
+		return "Project Owner"
+	case jobs.JWKSRevoke, jobs.IDPDelete, jobs.RoleMappingDelete:
+		return "Organization Owner in a connected organization"
+	case jobs.TokenRevoke:
+	}
+	return "none"
+}
+
+// target reads one target.
+func (e *examination) target(ctx context.Context, job jobs.Job) doctor.Finding {
+	what, target := string(job.Kind), job.Target()+": "
+	if job.Kind == jobs.TokenRevoke {
+		if file := job.Params.Get(jobs.ParamTokenFile); file != "" {
+			if err := mayRead(e.cfg, file); err != nil {
+				return e.finding(what, doctor.Failed, target+err.Error(), "see intake.token_files")
+			}
+		}
+		return e.finding(what, doctor.Skipped, target+"a token cannot be read; to revoke it takes no role", "")
+	}
+	failure := e.client.Look(ctx, job)
+	if failure == nil {
+		return e.finding(what, doctor.OK, target+"readable, which takes the same role: "+roleFor(job.Kind), "")
+	}
+	found := target + failure.Err.Error()
+	switch {
+	case failure.Reason == jobs.ReasonForbidden:
+		return e.finding(what, doctor.Failed, found, "give the account the role "+roleFor(job.Kind)+" in Atlas")
+	case failure.Reason == jobs.ReasonNotFound:
+		do := "correct the ids in the schedule's job.params, or give the account the role " + roleFor(job.Kind) + ": the API may hide what it may not see"
+		if job.Kind == jobs.IDPDelete || job.Kind == jobs.RoleMappingDelete {
+			return e.finding(what, doctor.Warning, found, "it is deleted already, or: "+do)
+		}
+		return e.finding(what, doctor.Failed, found, do)
+	case failure.Reason == jobs.ReasonInvalid:
+		return e.finding(what, doctor.Skipped, found+"; it cannot be read here", "")
+	}
+	status, do := e.explain(failure)
+	return e.finding(what, status, found, do)
+}
+
+// dateReader is a transport that reads the API's clock off its answers.
+type dateReader struct {
+	next http.RoundTripper
+
+	mu   sync.Mutex // Guards skew.
+	skew doctor.Skew
+}
+
+// RoundTrip implements http.RoundTripper.
+func (d *dateReader) RoundTrip(req *http.Request) (*http.Response, error) {
+	sent := time.Now()
+	resp, err := d.next.RoundTrip(req)
+	if err != nil {
+		return resp, err
+	}
+	if there, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.skew = doctor.Skew{Sent: sent, Got: time.Now(), There: there, Step: time.Second}
+	}
+	return resp, nil
+}
+
+// CloseIdleConnections passes on the end of the client.
+func (d *dateReader) CloseIdleConnections() {
+	if t, ok := d.next.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
+
+// judge compares the clocks.
+func (d *dateReader) judge() doctor.Finding {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.skew.Got.IsZero() {
+		return doctor.Finding{What: "clock", Status: doctor.Skipped, Found: "no answer of the API has shown its clock"}
+	}
+	return d.skew.Judge("the API's", apiSkew, "Retry-After as a date and the expiry of requests and tokens go by it")
+}

@@ -1,0 +1,99 @@
+package app_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"rekey/internal/app"
+	"rekey/internal/doctor"
+)
+
+// TestDoctorReadsTheAPI: answers of the API that the sandbox does not give.
+func TestDoctorReadsTheAPI(t *testing.T) {
+	t.Parallel()
+	userSecurity := "/userSecurity"
+	tests := []struct {
+		name   string
+		script func(s *standIn)
+		what   string
+		status doctor.Status
+		want   string
+	}{
+		{
+			name:   "role is missing",
+			script: func(s *standIn) { s.script(userSecurity, problem(http.StatusForbidden, "USER_UNAUTHORIZED").always()) },
+			what:   "security: x509.disable", status: doctor.Failed, want: `403.*→ give the account the role Project Owner`,
+		},
+		{
+			name: "address is not on the access list",
+			script: func(s *standIn) {
+				s.script("/rateLimits", problem(http.StatusForbidden, "IP_ADDRESS_NOT_ON_ACCESS_LIST").always())
+			},
+			what: "legacy: key", status: doctor.Failed, want: `ACCESS_LIST.*→ add this machine's address`,
+		},
+		{
+			name: "tokens are used up",
+			script: func(s *standIn) {
+				s.script(tokenPath, jsonReply(http.StatusTooManyRequests, `{"error":"rate_limited"}`).after("55"))
+			},
+			what: "security: token", status: doctor.Skipped, want: `429.*→ the API takes no call now`,
+		},
+		{
+			name: "clock is off",
+			script: func(s *standIn) {
+				late := jsonReply(http.StatusOK, `{"results":[]}`)
+				late.header = http.Header{"Date": {time.Now().Add(2 * time.Minute).UTC().Format(http.TimeFormat)}}
+				for _, path := range []string{"/rateLimits", "/userSecurity", "/identityProviders"} {
+					s.script(path, late.always())
+				}
+			},
+			what: "clock", status: doctor.Warning, want: `behind the API's → synchronise the clock`,
+		},
+		{
+			name: "page of a proxy",
+			script: func(s *standIn) {
+				s.script(tokenPath, reply{status: http.StatusNotFound, header: http.Header{"Content-Type": {"text/html"}}, body: "<html>"})
+			},
+			what: "security: token", status: doctor.Failed, want: `HTML → this is no answer of the API: see atlas.base_url`,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r, s := standInRig(t)
+			tt.script(s)
+			found := examine(t, r, plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: \"\"}}", t.TempDir()), schedules))
+			mustFind(t, found, "accounts", tt.what, tt.status, tt.want)
+			for _, c := range s.requests("/api/") {
+				if c.method != http.MethodGet && c.uri != tokenPath {
+					t.Errorf("the API was asked for %s %s", c.method, c.uri)
+				}
+			}
+		})
+	}
+}
+
+// TestDoctorUsesTheFleetsToken: it does not use up the requests for tokens that a fleet has.
+func TestDoctorUsesTheFleetsToken(t *testing.T) {
+	t.Parallel()
+	r, s := standInRig(t)
+	srv := startNATS(t, nil)
+	r.cfg.NATS.URL = srv.ClientURL()
+	w := r.launch(t)
+	w.awaitReady()
+	w.connected(t)
+	w.publish("incident", x509Disable(hexID(1)).String())
+	s.await(t, "customerX509", 1)
+	eventually(t, "the token to be shared", func() bool { return w.count("KV_REKEY_TOKENS") > 0 })
+	text := plain(r, fmt.Sprintf("{url: %q}", srv.ClientURL()), "")
+	mustFind(t, examine(t, r, text), "accounts", "security: token", doctor.OK, `the fleet's`)
+	if n := len(s.requests(tokenPath)); n != 1 {
+		t.Errorf("%d tokens were asked for, want the worker's alone", n)
+	}
+	mustFind(t, examineWith(t, r, text, app.Doctor{Fresh: true}), "accounts", "security: token", doctor.OK, `obtained`)
+	if n := len(s.requests(tokenPath)); n != 2 {
+		t.Errorf("%d tokens were asked for, want one more", n)
+	}
+}

@@ -1,0 +1,198 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"rekey/internal/config"
+	"rekey/internal/doctor"
+	"rekey/internal/schedule"
+	"rekey/internal/secret"
+)
+
+// configuration looks at what the file alone can tell.
+func (p *patient) configuration(context.Context) []doctor.Finding {
+	c := p.cfg
+	list := []doctor.Finding{{
+		What: "file", Status: doctor.OK,
+		Found: fmt.Sprintf("%s: accounts %d, policies %d, schedules %d", p.File, len(c.Atlas.Accounts), len(c.Policies.List), len(c.Schedules)),
+	}}
+	if isRoot() {
+		list = append(list, doctor.Finding{
+			What: "user", Status: doctor.Warning, Found: "root, who may read and write everything",
+			Do: "run this as the worker's own user: kubectl exec, or setpriv --reuid; only then files and folders are judged rightly",
+		})
+	}
+	if len(c.Atlas.Accounts) == 0 {
+		list = append(list, doctor.Finding{
+			What: "accounts", Status: doctor.Failed, Found: "none: every request will be refused", Do: "add one under atlas.accounts",
+		})
+	}
+	if c.Worker.DryRun {
+		list = append(list, doctor.Finding{
+			What: "dry run", Status: doctor.Warning, Found: "worker.dry_run is on: no credential is revoked", Do: "set worker.dry_run: false",
+		})
+	}
+	list = append(list, p.policies()...)
+	for i := range c.Schedules {
+		list = append(list, p.schedule(&c.Schedules[i]))
+	}
+	return list
+}
+
+// policies were compiled when the configuration was loaded; their mistakes would have ended that.
+func (p *patient) policies() []doctor.Finding {
+	if len(p.cfg.Policies.List) == 0 {
+		return []doctor.Finding{{What: "policies", Status: doctor.Skipped, Found: "none: only direct requests and schedules make jobs"}}
+	}
+	var dry []string
+	for _, rule := range p.cfg.Policies.List {
+		if rule.DryRun {
+			dry = append(dry, rule.Name)
+		}
+	}
+	list := []doctor.Finding{{What: "policies", Status: doctor.OK, Found: "compile: " + strings.Join(policyNames(p.cfg), ", ")}}
+	if len(dry) > 0 {
+		list = append(list, doctor.Finding{
+			What: "policies", Status: doctor.Warning, Found: "dry run, revoking nothing: " + strings.Join(dry, ", "),
+			Do: "take dry_run out of a policy when its jobs are as they should be (worker job ls)",
+		})
+	}
+	return list
+}
+
+// schedule says when a schedule fires next, by its own clock.
+func (p *patient) schedule(s *config.Schedule) doctor.Finding {
+	f := doctor.Finding{What: "schedule " + s.Name, Status: doctor.Failed}
+	spec, err := s.Spec()
+	if err != nil {
+		f.Found, f.Do = err.Error(), "correct schedules: cron and time_zone (an IANA name such as Europe/Berlin)"
+		return f
+	}
+	next := schedule.NextFire(spec, p.now)
+	if next.IsZero() {
+		f.Found, f.Do = "never fires", "correct its cron, or its not_during: 'worker schedule next "+s.Name+"' shows the ticks"
+		return f
+	}
+	zone, err := time.LoadLocation(s.TimeZone)
+	if err != nil {
+		f.Found, f.Do = err.Error(), "correct time_zone: an IANA name such as Europe/Berlin"
+		return f
+	}
+	f.Status, f.Found = doctor.OK, fmt.Sprintf("%s fires next on %s (%s)", s.Job.Kind, next.In(zone).Format("2006-01-02 15:04:05 MST"), s.TimeZone)
+	return f
+}
+
+// named is a place of a secret with the key of the configuration that names it.
+type named struct {
+	key string
+	ref secret.Ref
+}
+
+// secretRefs are the places of all secrets that the configuration names.
+func secretRefs(c *config.Config) []named {
+	n, e := c.NATS, c.NATS.Embedded
+	var list []named
+	add := func(key string, ref secret.Ref) {
+		switch {
+		case ref.File != "":
+			list = append(list, named{key + "_file", ref})
+		case ref.Env != "":
+			list = append(list, named{key + "_env", ref})
+		}
+	}
+	for i, a := range c.Atlas.Accounts {
+		at := fmt.Sprintf("atlas.accounts[%d].", i)
+		add(at+"client_secret", a.ClientSecret)
+		add(at+"private_key", a.PrivateKey)
+	}
+	if n.IsEmbedded() {
+		add("nats.embedded.token", e.Token)
+		add("nats.embedded.encryption_key", secret.Ref{File: e.EncryptionKeyFile})
+		add("nats.embedded.tls.key", secret.Ref{File: e.TLS.KeyFile})
+	} else {
+		add("nats.credentials", secret.Ref{File: n.CredentialsFile})
+		add("nats.nkey", secret.Ref{File: n.NKeyFile})
+		add("nats.password", n.Password)
+		add("nats.token", n.Token)
+	}
+	add("nats.tls.key", secret.Ref{File: n.TLS.KeyFile})
+	for i, k := range c.Seal.Keys {
+		add(fmt.Sprintf("seal.keys[%d].seed", i), k.Seed)
+	}
+	add("vault.token", c.Vault.Token)
+	add("intake.signing_seed", c.Intake.SigningSeed)
+	return list
+}
+
+// secrets looks at the places of all secrets, and when they end.
+func (p *patient) secrets(context.Context) []doctor.Finding {
+	var list []doctor.Finding
+	for _, s := range secretRefs(p.cfg) {
+		list = append(list, doctor.Secret(s.key, s.ref, p.LookupEnv))
+	}
+	for _, a := range p.cfg.Atlas.Accounts {
+		at, err := a.SecretExpiry()
+		if err == nil && !at.IsZero() {
+			renew := "make a new secret in Atlas, put it in the place of the old one, and correct secret_expires_at"
+			list = append(list, doctor.Expiry("account "+a.Name+" expires", at, p.now, renew))
+		}
+	}
+	list = append(list, p.certificate("nats.tls.cert_file", p.cfg.NATS.TLS.CertFile, p.cfg.NATS.TLS.KeyFile)...)
+	if e := p.cfg.NATS.Embedded.TLS; p.cfg.NATS.IsEmbedded() {
+		list = append(list, p.certificate("nats.embedded.tls.cert_file", e.CertFile, e.KeyFile)...)
+	}
+	return append(list, p.sealing(), p.signing())
+}
+
+// certificate looks at a certificate and its key.
+func (p *patient) certificate(key, cert, private string) []doctor.Finding {
+	if cert == "" {
+		return nil
+	}
+	pair, err := tls.LoadX509KeyPair(cert, private)
+	if err != nil {
+		return []doctor.Finding{{What: key, Status: doctor.Failed, Found: err.Error(), Do: "name a PEM certificate and its own key"}}
+	}
+	return []doctor.Finding{doctor.Expiry(key, pair.Leaf.NotAfter, p.now, "renew the certificate "+cert)}
+}
+
+// sealing looks at the keys of sealed values.
+func (p *patient) sealing() doctor.Finding {
+	f := doctor.Finding{What: "sealing keys", Status: doctor.OK}
+	keys, err := keysOf(p.cfg, func() []config.Account { return p.cfg.Atlas.Accounts }, p.LookupEnv)
+	store := filepath.Join(p.cfg.NATS.Embedded.StoreDir, storeKey)
+	_, statErr := os.Stat(store)
+	switch {
+	case err == nil && keys.ID() != "":
+		f.Found = "values are sealed to " + keys.ID()
+	case len(p.cfg.Seal.Keys) == 0 && p.cfg.NATS.IsEmbedded() && os.IsNotExist(statErr):
+		f.Found = store + " will be made at the start"
+	case len(p.cfg.Seal.Keys) == 0 && !p.cfg.NATS.IsEmbedded():
+		f.Status, f.Found = doctor.Warning, "none yet: no secret of an account can be read, from which they are derived"
+		f.Do = "configure seal.keys ('worker keygen' makes one; all workers of a fleet share it)"
+	default:
+		f.Status, f.Found = doctor.Failed, fmt.Sprint(err)
+		f.Do = "put a key there that 'worker keygen' has made, the same one for all workers"
+	}
+	return f
+}
+
+// signing looks at what is demanded of events' signatures, and at our own.
+func (p *patient) signing() doctor.Finding {
+	f := doctor.Finding{What: "event signatures", Status: doctor.Skipped, Found: "off: whoever may publish in NATS may ask"}
+	_, rules, err := signatures(p.cfg.Intake, p.LookupEnv)
+	switch {
+	case err != nil:
+		f.Status, f.Found = doctor.Failed, err.Error()
+		f.Do = "put a user's nkey seed there ('worker keygen --signing' makes one)"
+	case rules.Required:
+		f.Status, f.Found = doctor.OK, fmt.Sprintf("required; signers: %d", len(rules.Signers))
+	}
+	return f
+}

@@ -1,0 +1,337 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/bus"
+	"rekey/internal/doctor"
+)
+
+// What a NATS server must know: batches of direct reads (ADR-31) came with 2.11.
+const (
+	natsMajor = 2
+	natsMinor = 11
+)
+
+// Free room on the disk of an embedded server's store.
+const (
+	roomNone = 16 << 20
+	roomLow  = 1 << 30
+)
+
+// connect connects to NATS as a worker would; to an embedded server as a command would.
+func (p *patient) connect() {
+	server, err := reachable(p.cfg.NATS, "")
+	if err == nil && p.cfg.NATS.IsEmbedded() && !bus.LookAtStore(p.cfg.NATS.Embedded.StoreDir).InUse {
+		err = errors.New("no worker runs on this store; its server starts with it")
+	}
+	if err != nil {
+		p.away = err
+		return
+	}
+	cfg, err := connectConfig(server, p.LookupEnv)
+	if err != nil {
+		p.away = err
+		return
+	}
+	cfg.Name = "rekey doctor"
+	p.survey, p.away = bus.OpenSurvey(cfg)
+}
+
+// nats looks at the server, at who we are there and what we may do.
+func (p *patient) nats(ctx context.Context) []doctor.Finding {
+	var list []doctor.Finding
+	if p.cfg.NATS.IsEmbedded() {
+		list = append(list, p.store())
+	}
+	if p.survey == nil {
+		return append(list, p.noServer(ctx))
+	}
+	list = append(list, p.server())
+	list = append(list, p.user(ctx)...)
+	list = append(list, p.jetStream(ctx))
+	if clock := p.survey.Clock(); !clock.Got.IsZero() {
+		skew := doctor.Skew{Sent: clock.Sent, Got: clock.Got, There: clock.There}
+		list = append(list, skew.Judge("the server's", time.Second, "schedules and pauses go by it"))
+	}
+	return list
+}
+
+// store looks at the folder of an embedded server.
+func (p *patient) store() doctor.Finding {
+	dir := p.cfg.NATS.Embedded.StoreDir
+	look := bus.LookAtStore(dir)
+	f := doctor.Finding{What: "store", Status: doctor.OK, Found: dir + ": ready for a worker"}
+	switch {
+	case look.Err != nil:
+		f.Status, f.Found = doctor.Failed, fmt.Sprintf("%s: %v", dir, look.Err)
+		f.Do = "give the worker's user a folder of its own with nats.embedded.store_dir"
+		return f
+	case look.InUse:
+		f.Found = dir + ": in use by a running worker; a second one needs a store of its own"
+	case look.Missing:
+		f.Found = dir + ": will be made at the start"
+	}
+	if look.Free > 0 {
+		f.Found += fmt.Sprintf("; %d MiB are free", look.Free>>20)
+	}
+	if look.Free > 0 && look.Free < roomLow {
+		f.Status, f.Do = doctor.Warning, "make room on the disk of "+dir+": a full one refuses new events"
+	}
+	if look.Free > 0 && look.Free < roomNone {
+		f.Status = doctor.Failed
+	}
+	return f
+}
+
+// noServer says why NATS cannot be asked.
+func (p *patient) noServer(ctx context.Context) doctor.Finding {
+	f := doctor.Finding{What: "server", Status: doctor.Failed, Found: p.away.Error()}
+	n := p.cfg.NATS
+	inUse := n.IsEmbedded() && bus.LookAtStore(n.Embedded.StoreDir).InUse
+	switch {
+	case n.IsEmbedded() && (n.Embedded.Listen == "" || !inUse):
+		f.Status = doctor.Skipped
+	case n.IsEmbedded():
+		f.Do = "compare nats.embedded with what the running worker was started with: a change of it needs a restart"
+	case errors.Is(p.away, nats.ErrAuthorization), errors.Is(p.away, nats.ErrAuthExpired), errors.Is(p.away, nats.ErrAuthRevoked):
+		f.Do = "the server does not know these credentials: compare nats.credentials_file, nkey_file, user or token with its users (docs/security.md)"
+	case errors.Is(p.away, nats.ErrNoServers):
+		f.Found += p.unreachable(ctx)
+		f.Do = "start the server, or correct nats.url; a firewall or NetworkPolicy may be in between"
+	case strings.Contains(p.away.Error(), "tls:"), strings.Contains(p.away.Error(), "x509:"), errors.Is(p.away, nats.ErrSecureConnRequired):
+		f.Do = "compare nats.url (tls://) and nats.tls.ca_file, cert_file and key_file with the server's tls block"
+	default:
+		f.Do = "see secrets above, nats.url and the server's log"
+	}
+	return f
+}
+
+// unreachable says of each address why nobody answers there, which the client does not tell.
+func (p *patient) unreachable(ctx context.Context) string {
+	var text strings.Builder
+	for address := range strings.SplitSeq(p.cfg.NATS.URL, ",") {
+		u, err := url.Parse(strings.TrimSpace(address))
+		if err != nil {
+			continue // The configuration allows none such.
+		}
+		host := u.Host
+		if u.Port() == "" {
+			host = net.JoinHostPort(u.Hostname(), "4222")
+		}
+		ctx, cancel := context.WithTimeout(ctx, portTimeout)
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)
+		cancel()
+		if err == nil {
+			_ = conn.Close() // Nothing was written.
+			err = errors.New(host + " is open, and does not speak NATS")
+		}
+		text.WriteString("; " + err.Error())
+	}
+	return text.String()
+}
+
+// server says which server it is.
+func (p *patient) server() doctor.Finding {
+	version := p.survey.Version()
+	f := doctor.Finding{What: "server", Status: doctor.OK, Found: "NATS " + version + " at " + p.survey.Where()}
+	switch {
+	case !atLeast(version, natsMajor, natsMinor):
+		f.Status = doctor.Failed
+		f.Do = fmt.Sprintf("use NATS %d.%d or later: the index of the ledger reads in batches, which older servers do not know", natsMajor, natsMinor)
+	case p.survey.Encrypted():
+		f.Found += ", encrypted"
+	case !p.onLoopback():
+		f.Status, f.Do = doctor.Warning, "use tls:// in nats.url: events and tokens pass the network in the clear"
+	}
+	return f
+}
+
+// onLoopback reports whether all of the server's addresses are on this machine.
+func (p *patient) onLoopback() bool {
+	if p.cfg.NATS.IsEmbedded() {
+		return true
+	}
+	for address := range strings.SplitSeq(p.cfg.NATS.URL, ",") {
+		u, err := url.Parse(strings.TrimSpace(address))
+		if err != nil {
+			return false
+		}
+		if ip := net.ParseIP(u.Hostname()); u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return false
+		}
+	}
+	return true
+}
+
+// atLeast compares versions such as 2.12.1-RC.1. One that cannot be read is taken to be new enough.
+func atLeast(version string, major, minor int) bool {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return true
+	}
+	a, errA := strconv.Atoi(parts[0])
+	b, errB := strconv.Atoi(parts[1])
+	return errA != nil || errB != nil || a > major || a == major && b >= minor
+}
+
+// user says who we are for the server, and which permissions a worker lacks.
+func (p *patient) user(ctx context.Context) []doctor.Finding {
+	user, err := p.survey.User(ctx)
+	if err != nil {
+		return []doctor.Finding{unknownUser(err)}
+	}
+	list := []doctor.Finding{{What: "user", Status: doctor.OK, Found: fmt.Sprintf("%q in the account %q", user.Name, user.Account)}}
+	if user.Expires > 0 {
+		list = append(list, doctor.Expiry("credentials expire", p.now.Add(user.Expires), p.now, "make new credentials for nats.credentials_file"))
+	}
+	if user.Permissions == nil {
+		return append(list, doctor.Finding{
+			What: "permissions", Status: doctor.OK, Found: "everything is allowed; deploy/nats/permissions.conf has what a worker needs",
+		})
+	}
+	granted := doctor.Permissions{Publish: doctor.Rules(user.Permissions.Publish), Subscribe: doctor.Rules(user.Permissions.Subscribe)}
+	lacking := granted.Missing(p.needs(ctx).list())
+	for _, m := range lacking {
+		f := doctor.Finding{
+			What: "permissions", Status: doctor.Failed, Found: fmt.Sprintf("may not %s %s, for %s", m.Verb(), m.Grant, m.For),
+			Do: fmt.Sprintf("add %q to %s.allow of this user (deploy/nats/permissions.conf, docs/security.md)", m.Grant, m.Verb()),
+		}
+		if m.Denied != "" {
+			f.Do = fmt.Sprintf("take %q out of %s.deny of this user, as far as it takes in %s", m.Denied, m.Verb(), m.Subject)
+		}
+		list = append(list, f)
+	}
+	if len(lacking) == 0 {
+		list = append(list, doctor.Finding{What: "permissions", Status: doctor.OK, Found: "all that a worker needs"})
+	}
+	return list
+}
+
+// unknownUser is what is found where the server does not say who we are.
+func unknownUser(err error) doctor.Finding {
+	f := doctor.Finding{What: "permissions", Status: doctor.Warning, Found: "the server does not say what this user may do: " + err.Error()}
+	forbidden, ok := errors.AsType[*bus.ForbiddenError](err)
+	switch {
+	case ok && forbidden.Subscribe:
+		f.Status, f.Found = doctor.Failed, "no answer can be heard: "+err.Error()
+		f.Do = "set nats.inbox_prefix to the inboxes that the server gives this user, or allow it to subscribe to them"
+	case ok:
+		f.Do = fmt.Sprintf("add %q to publish.allow of this user, which reads only: then each missing permission is named; here only what can be read was tried", forbidden.Subject)
+	case errors.Is(err, nats.ErrNoResponders):
+		f.Status, f.Found = doctor.Skipped, "the server does not say what this user may do (it has no system account)"
+	}
+	return f
+}
+
+// needs are those of this configuration's worker.
+func (p *patient) needs(ctx context.Context) natsNeeds {
+	n := natsNeeds{names: p.names, namespace: p.cfg.NATS.Namespace, inbox: p.cfg.NATS.InboxPrefix, buckets: p.buckets(), missing: map[string]bool{}}
+	for _, r := range p.survey.Streams(ctx, p.layout(), n.buckets) {
+		n.missing[r.Name] = r.Missing || r.Err != nil
+	}
+	return n
+}
+
+// jetStream looks at the account's limits.
+func (p *patient) jetStream(ctx context.Context) doctor.Finding {
+	f := doctor.Finding{What: "jetstream", Status: doctor.OK}
+	info, err := p.survey.JetStream(ctx)
+	api, isAPI := errors.AsType[*jetstream.APIError](err)
+	forbidden, isForbidden := errors.AsType[*bus.ForbiddenError](err)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders), isAPI && api.ErrorCode == jetstream.JSErrCodeJetStreamNotEnabledForAccount, isAPI && api.ErrorCode == jetstream.JSErrCodeJetStreamNotEnabled:
+		f.Status, f.Found = doctor.Failed, "is off, for the server or for this account"
+		f.Do = "turn it on: jetstream {store_dir: …} in the server's configuration, and jetstream: enabled in the account's"
+		return f
+	case isForbidden && !forbidden.Subscribe:
+		f.Status, f.Found, f.Do = doctor.Skipped, "its limits may not be read", fmt.Sprintf("add %q to publish.allow of this user to see them", forbidden.Subject)
+		return f
+	case err != nil:
+		f.Status, f.Found, f.Do = doctor.Failed, err.Error(), "ask the cluster: nats server report jetstream; without a leader it does not answer"
+		return f
+	}
+	limits := info.Limits
+	f.Found = fmt.Sprintf("on; %d streams, %d MiB are used", info.Streams, info.Store>>20)
+	if limits.MaxStore > 0 {
+		f.Found += fmt.Sprintf(" of %d MiB", limits.MaxStore>>20)
+		if float64(info.Store) > 0.8*float64(limits.MaxStore) {
+			f.Status, f.Do = doctor.Warning, "raise the account's max_store: a full one refuses new events"
+		}
+	}
+	if need := len(p.buckets()) + len(streamNames(p.names)); limits.MaxStreams > 0 && limits.MaxStreams < need {
+		f.Status, f.Found = doctor.Failed, fmt.Sprintf("the account may have %d streams, a worker needs %d", limits.MaxStreams, need)
+		f.Do = "raise the account's max_streams"
+	}
+	return f
+}
+
+// layout is that of the worker.
+func (p *patient) layout() bus.Layout {
+	return bus.Layout{Names: p.names, Replicas: p.cfg.NATS.Replicas}
+}
+
+// buckets are those that a worker has.
+func (p *patient) buckets() []string {
+	list := bucketNames(p.names, p.cfg.NATS.Namespace)
+	if !p.cfg.NATS.IsEmbedded() {
+		list = append(list, p.names.Tokens())
+	}
+	return list
+}
+
+// streams looks at the streams and buckets, and at where they would break a promise.
+func (p *patient) streams(ctx context.Context) []doctor.Finding {
+	if p.survey == nil {
+		return []doctor.Finding{{What: "streams", Status: doctor.Skipped, Found: "NATS cannot be asked"}}
+	}
+	var list []doctor.Finding
+	var good, missing []string
+	for _, r := range p.survey.Streams(ctx, p.layout(), p.buckets()) {
+		switch {
+		case r.Err != nil:
+			list = append(list, unseen(r))
+		case r.Missing:
+			missing = append(missing, r.Name)
+		case len(r.Weak) == 0:
+			good = append(good, r.Name)
+		}
+		for _, weak := range r.Weak {
+			list = append(list, doctor.Finding{
+				What: r.Name, Status: doctor.Warning, Found: weak, Do: "change it with 'nats stream edit', or what made it (deploy/nats/nack.yaml has the definitions)",
+			})
+		}
+	}
+	if len(good) > 0 {
+		list = append(list, doctor.Finding{What: "existing", Status: doctor.OK, Found: "as a worker makes them: " + strings.Join(good, ", ")})
+	}
+	if len(missing) > 0 {
+		list = append(list, doctor.Finding{What: "missing", Status: doctor.OK, Found: "a worker makes them: " + strings.Join(missing, ", ")})
+	}
+	if !p.cfg.NATS.IsEmbedded() && p.cfg.NATS.Replicas == 1 {
+		list = append(list, doctor.Finding{
+			What: "copies", Status: doctor.Warning, Found: "each stream has one copy: a lost server is lost data",
+			Do: "set nats.replicas: 3 in a cluster of three servers or more",
+		})
+	}
+	return list
+}
+
+// unseen is what is found where a stream may not be looked at, or the server does not answer.
+func unseen(r bus.StreamReport) doctor.Finding {
+	f := doctor.Finding{What: r.Name, Status: doctor.Failed, Found: r.Err.Error(), Do: "ask the cluster: nats stream info " + r.Name}
+	if forbidden, ok := errors.AsType[*bus.ForbiddenError](r.Err); ok && !forbidden.Subscribe {
+		f.Do = fmt.Sprintf("add %q to publish.allow of this user (deploy/nats/permissions.conf)", forbidden.Subject)
+	}
+	return f
+}

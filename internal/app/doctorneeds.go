@@ -1,0 +1,148 @@
+package app
+
+import (
+	"cmp"
+	"strings"
+
+	"rekey/internal/bus"
+	"rekey/internal/doctor"
+	"rekey/internal/jobs"
+	"rekey/internal/ledger"
+)
+
+// anything stands in a subject where a worker has all kinds of tokens.
+const anything = "x"
+
+// natsNeeds are what a worker does in NATS, which a server's permissions must allow.
+type natsNeeds struct {
+	names     bus.Names
+	namespace string
+	inbox     string // Prefix of inboxes.
+	buckets   []string
+	missing   map[string]bool // Buckets that the worker has to make.
+}
+
+// NATSNeeds are the permissions that a worker of a namespace needs in NATS, its first one included, which makes everything.
+func NATSNeeds(namespace string) []doctor.Need {
+	names := bus.NewNames(namespace)
+	n := natsNeeds{names: names, namespace: namespace, buckets: append(bucketNames(names, namespace), names.Tokens()), missing: map[string]bool{}}
+	for _, bucket := range n.buckets {
+		n.missing[bucket] = true
+	}
+	return n.list()
+}
+
+// list returns all needs, with the names that the worker uses.
+func (n natsNeeds) list() []doctor.Need {
+	needs := n.messages()
+	needs = append(needs, n.streamNeeds()...)
+	for _, bucket := range n.buckets {
+		needs = append(needs, n.bucket(bucket)...)
+	}
+	for _, c := range n.names.Consumers() {
+		api := "." + c.Stream + "." + c.Name
+		needs = append(needs,
+			publish("taking from "+c.Stream, "$JS.API.CONSUMER.CREATE"+api+".>", "$JS.API.CONSUMER.CREATE"+api+"."+sample(c.Filter)),
+			publish("taking from "+c.Stream, "$JS.API.CONSUMER.INFO"+api),
+			publish("taking from "+c.Stream, "$JS.API.CONSUMER.MSG.NEXT"+api),
+			publish("settling what was taken from "+c.Stream, "$JS.ACK."+c.Stream+".>", "$JS.ACK."+c.Stream+"."+c.Name+".1.1.1.1.1"),
+		)
+	}
+	for _, stream := range []string{n.names.Jobs(), n.names.Events()} {
+		needs = append(needs, subscribe("finding stalled messages", "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."+stream+".*"))
+	}
+	return append(needs, subscribe("all answers", cmp.Or(n.inbox, "_INBOX")+".>"))
+}
+
+// messages are the subjects of events, jobs, results and dead letters.
+func (n natsNeeds) messages() []doctor.Need {
+	events := []string{n.names.Event(jobs.ClassSchedule), n.names.Event(jobs.ClassIncident), n.names.Event(anything)}
+	letters, lanes, results := []string{n.names.DeadEvent()}, []string{}, []string{}
+	for _, kind := range jobs.Kinds() {
+		letters = append(letters, n.names.DeadJob(kind))
+		for _, lane := range jobs.Lanes() {
+			lanes = append(lanes, n.names.Job(lane, kind))
+		}
+		for _, outcome := range jobs.Outcomes() {
+			results = append(results, n.names.Result(kind, outcome))
+		}
+	}
+	prefix := strings.TrimSuffix(n.names.Event(">"), "event.>")
+	index := strings.ToLower(n.namespace) + ".v1.index."
+	return []doctor.Need{
+		publish("schedules, and events that are published again", prefix+"event.>", events...),
+		publish("making jobs of events", prefix+"job.>", lanes...),
+		publish("results", prefix+"result.>", results...),
+		publish("dead letters", prefix+"dlq.>", letters...),
+		publish("the index of the ledger", index+">", index+anything),
+	}
+}
+
+// streamNeeds are about the streams as such.
+func (n natsNeeds) streamNeeds() []doctor.Need {
+	index := n.names.Index()
+	needs := []doctor.Need{
+		publish("making buckets, as this server knows how", "$JS.API.INFO"),
+		publish("comparing buckets with what they should be", "$JS.API.STREAM.LIST"),
+		publish("making the index of the ledger anew", "$JS.API.STREAM.PURGE."+index),
+		publish("reading the index", "$JS.API.DIRECT.GET."+index),
+		publish("reading the ledger", "$JS.API.DIRECT.GET.KV_"+ledger.RecordsBucket(n.namespace)),
+		publish("erasing secrets from events", "$JS.API.STREAM.MSG.DELETE."+n.names.Events()),
+		publish("putting stalled jobs back", "$JS.API.STREAM.MSG.DELETE."+n.names.Jobs()),
+		publish("reading events again", "$JS.API.DIRECT.GET."+n.names.Events()),
+		publish("the age of the oldest job", "$JS.API.DIRECT.GET."+n.names.Jobs()),
+	}
+	for _, stream := range streamNames(n.names) {
+		needs = append(needs,
+			publish("the stream", "$JS.API.STREAM.CREATE."+stream), publish("the stream", "$JS.API.STREAM.INFO."+stream))
+	}
+	// After a lost answer the stream is searched for what may stand there already.
+	for _, stream := range []string{n.names.Results(), n.names.DeadLetters()} {
+		at := "." + stream + "."
+		needs = append(needs,
+			publish("looking for results and dead letters that are there already", "$JS.API.CONSUMER.CREATE"+at+">", "$JS.API.CONSUMER.CREATE"+at+anything+"."+anything),
+			publish("looking for results and dead letters that are there already", "$JS.API.CONSUMER.MSG.NEXT"+at+">", "$JS.API.CONSUMER.MSG.NEXT"+at+anything),
+			publish("looking for results and dead letters that are there already", "$JS.API.CONSUMER.DELETE"+at+">", "$JS.API.CONSUMER.DELETE"+at+anything),
+		)
+	}
+	return needs
+}
+
+// bucket are the needs of one key-value bucket.
+func (n natsNeeds) bucket(bucket string) []doctor.Need {
+	stream, what := "KV_"+bucket, "the bucket "+bucket
+	key := "$KV." + bucket + "."
+	needs := []doctor.Need{
+		publish(what, "$JS.API.STREAM.INFO."+stream),
+		publish(what, "$JS.API.DIRECT.GET."+stream+".>", "$JS.API.DIRECT.GET."+stream+"."+key+anything),
+		publish(what, key+">", key+anything),
+	}
+	if bucket == n.names.Pace() || bucket == n.names.Schedules() { // They are read as a whole, and one of them is followed.
+		at := stream + "."
+		needs = append(needs,
+			publish("following "+bucket, "$JS.API.CONSUMER.CREATE."+at+">", "$JS.API.CONSUMER.CREATE."+at+anything+"."+key+">"),
+			publish("following "+bucket, "$JS.API.CONSUMER.DELETE."+at+">", "$JS.API.CONSUMER.DELETE."+at+anything),
+			publish("following "+bucket, "$JS.FC."+at+">", "$JS.FC."+at+anything+"."+anything),
+		)
+	}
+	if n.missing[bucket] {
+		needs = append(needs, publish("making the bucket "+bucket, "$JS.API.STREAM.CREATE."+stream))
+	}
+	return needs
+}
+
+// sample is a subject that a pattern takes in.
+func sample(pattern string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(pattern, "*", anything), ">", anything)
+}
+
+func publish(what, grant string, subjects ...string) doctor.Need {
+	if len(subjects) == 0 {
+		subjects = []string{grant}
+	}
+	return doctor.Need{Grant: grant, Subjects: subjects, For: what}
+}
+
+func subscribe(what, grant string) doctor.Need {
+	return doctor.Need{Subscribe: true, Grant: grant, Subjects: []string{grant}, For: what}
+}

@@ -1,0 +1,101 @@
+package app
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"time"
+
+	"rekey/internal/bus"
+	"rekey/internal/doctor"
+	"rekey/internal/tracing"
+	"rekey/internal/vault"
+)
+
+// ports looks at where the worker listens.
+func (p *patient) ports(ctx context.Context) []doctor.Finding {
+	var list []doctor.Finding
+	look := func(l doctor.Listener) {
+		if l.Address == "" {
+			list = append(list, doctor.Finding{What: l.Key, Status: doctor.Skipped, Found: "empty: nothing listens"})
+			return
+		}
+		l.Root = isRoot()
+		list = append(list, l.Look(ctx))
+	}
+	look(doctor.Listener{Key: "http.listen", Address: p.cfg.HTTP.Listen, Ask: doctor.AskHTTP})
+	if p.cfg.NATS.IsEmbedded() {
+		look(doctor.Listener{Key: "nats.embedded.listen", Address: p.cfg.NATS.Embedded.Listen, Ask: doctor.AskNATS(bus.EmbeddedName)})
+	}
+	return list
+}
+
+// services looks at what else the worker talks to.
+func (p *patient) services(ctx context.Context) []doctor.Finding {
+	return []doctor.Finding{p.vault(ctx), p.traces(ctx)}
+}
+
+// vault looks whether Vault is there and takes our token.
+func (p *patient) vault(ctx context.Context) doctor.Finding {
+	f := doctor.Finding{What: "vault", Status: doctor.Failed}
+	c := p.cfg.Vault
+	if c.Address == "" {
+		f.Status, f.Found = doctor.Skipped, "not configured"
+		return f
+	}
+	client, err := vault.New(vault.Config{
+		Address: c.Address, Token: c.Token, Namespace: c.Namespace, Mount: c.Mount, CAFile: c.CAFile,
+		Timeout: min(c.Timeout, apiTimeout), LookupEnv: p.LookupEnv,
+	})
+	if err != nil {
+		f.Found, f.Do = err.Error(), "correct the section vault"
+		return f
+	}
+	standing, err := client.Standing(ctx)
+	switch {
+	case err != nil:
+		f.Found, f.Do = err.Error(), "see vault.address, vault.ca_file and vault.token: the worker's token may have ended"
+	case standing.Sealed:
+		f.Found, f.Do = "Vault "+standing.Version+" is sealed", "unseal it: vault operator unseal"
+	default:
+		f.Status, f.Found = doctor.OK, "Vault "+standing.Version+" at "+c.Address+" takes the token"
+		if standing.Expires.IsZero() {
+			return f
+		}
+		f.Found += ", which ends on " + standing.Expires.UTC().Format("2006-01-02 15:04 MST")
+		if !standing.Renewable && time.Until(standing.Expires) < 24*time.Hour {
+			f.Status, f.Do = doctor.Warning, "make a new token, or let an agent renew vault.token_file"
+		}
+	}
+	return f
+}
+
+// traces looks whether somebody listens where spans are sent.
+func (p *patient) traces(ctx context.Context) doctor.Finding {
+	f := doctor.Finding{What: "traces", Status: doctor.Skipped, Found: "off: no OTEL_EXPORTER_OTLP_ENDPOINT"}
+	endpoint, err := tracing.Endpoint(p.LookupEnv)
+	if err != nil {
+		f.Status, f.Found, f.Do = doctor.Failed, err.Error(), "correct the variable in the worker's environment: it does not start with this one"
+		return f
+	}
+	if endpoint == "" {
+		return f
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" {
+		f.Status, f.Found, f.Do = doctor.Failed, "the OTLP endpoint is no URL", "set OTEL_EXPORTER_OTLP_ENDPOINT to a URL such as http://localhost:4318"
+		return f
+	}
+	host := u.Host
+	if u.Port() == "" {
+		host = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	}
+	conn, err := (&net.Dialer{Timeout: portTimeout}).DialContext(ctx, "tcp", host)
+	if err != nil {
+		f.Status, f.Found, f.Do = doctor.Warning, "nobody answers: "+err.Error(), "start the receiver, or correct OTEL_EXPORTER_OTLP_ENDPOINT; jobs run without it"
+		return f
+	}
+	_ = conn.Close() // Nothing was written.
+	f.Status, f.Found = doctor.OK, host+" is open"
+	return f
+}

@@ -1,0 +1,40 @@
+package doctor
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"rekey/internal/secret"
+)
+
+// everybody are the permission bits of a file that let everybody read or change it.
+const everybody fs.FileMode = 0o006
+
+// Secret looks at the place of a secret: it must be there, hold something, and not be open to everybody. key is the one of
+// the configuration that names the place.
+func Secret(key string, ref secret.Ref, lookupEnv func(string) (string, bool)) Finding {
+	f := Finding{What: key, Status: OK, Found: ref.String()}
+	if _, err := ref.Read(lookupEnv); err != nil {
+		f.Status, f.Found = Failed, err.Error()
+		f.Do = "put the secret there, readable by the worker's user alone, and nothing else"
+		if ref.Env != "" {
+			f.Do = "set " + ref.Env + " in the worker's environment, or name a file with " + strings.TrimSuffix(key, "_env") + "_file"
+		}
+		return f
+	}
+	if ref.File == "" {
+		return f
+	}
+	info, err := os.Stat(ref.File)
+	if err != nil { // It could be read a moment ago.
+		f.Status, f.Found = Failed, err.Error()
+		return f
+	}
+	if info.Mode().Perm()&everybody != 0 {
+		f.Status, f.Found = Warning, fmt.Sprintf("%s is open to every user of the machine (mode %04o)", ref, info.Mode().Perm())
+		f.Do = "chmod o-rwx " + ref.File + " (in Kubernetes: defaultMode: 0440 of the volume)"
+	}
+	return f
+}
