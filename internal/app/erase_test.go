@@ -12,6 +12,7 @@ import (
 	"rekey/internal/app"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
+	"rekey/internal/policy"
 )
 
 var replaying = jobs.Operation{Action: jobs.ActionReplay, By: "somebody", Reason: "mended"}
@@ -180,6 +181,52 @@ func TestAllowingSecretsInTheClear(t *testing.T) {
 	})
 	if err != nil || !found {
 		t.Errorf("the token is in no file (%v): this search could not find it elsewhere either", err)
+	}
+}
+
+// TestRetryOfAPolicysTokenInTheClear: only the event has the token, and only the policy knows where.
+func TestRetryOfAPolicysTokenInTheClear(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	rig.cfg.Intake.Plaintext, rig.cfg.Policies.List = jobs.PlaintextAllow, []policy.Rule{leakPolicy()}
+	atlas.script(revokePath, jsonReply(http.StatusForbidden, `{"error":"access_denied"}`), jsonReply(http.StatusForbidden, `{"error":"access_denied"}`))
+	w := rig.start(t)
+	tokens := []string{canary(), canary()}
+	w.publish("siem", leak(tokens...))
+	w.results(2)
+	w.settled()
+	client := w.operator()
+	defer client.Close()
+	for _, token := range tokens {
+		refused := w.resultOf(fingerprint(token))
+		if _, err := client.Retry(t.Context(), refused.JobID, replaying); err != nil {
+			t.Fatal(err)
+		}
+		record, err := client.Await(t.Context(), refused.JobID, "", func(jobs.Record) {})
+		if err != nil || record.Outcome != jobs.OutcomeRevoked || atlas.revoked(token) == 0 {
+			t.Errorf("the retried job is %s, %v, want revoked with its own token", encoded(record), err)
+		}
+	}
+}
+
+// TestRetryOfAPolicyThatIsGone says what to do instead.
+func TestRetryOfAPolicyThatIsGone(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	rig.cfg.Intake.Plaintext, rig.cfg.Policies.List = jobs.PlaintextAllow, []policy.Rule{leakPolicy()}
+	atlas.script(revokePath, jsonReply(http.StatusForbidden, `{"error":"access_denied"}`))
+	w := rig.start(t)
+	w.publish("siem", leak(canary()))
+	refused := w.results(1)[0].record
+	w.settled()
+	w.stop()
+	rig.cfg.Policies.List = []policy.Rule{disablePolicy()}
+	w = rig.beside("worker-2").start(t)
+	client := w.operator()
+	defer client.Close()
+	_, err := client.Retry(t.Context(), refused.JobID, replaying)
+	if err == nil || !strings.Contains(err.Error(), "policy leak does not find its token in event 1 any more; submit the token again") {
+		t.Errorf("the error is %v", err)
 	}
 }
 

@@ -40,7 +40,7 @@ func (c *Client) Cancel(ctx context.Context, id string, op jobs.Operation) (jobs
 }
 
 func (c *Client) operator() *jobs.Operator {
-	return jobs.NewOperator(c.Ledger, c.Ledger.Targets(), bus.NewQueue(c.Conn, c.Names), bus.NewOriginals(c.Conn, c.Names))
+	return jobs.NewOperator(c.Ledger, c.Ledger.Targets(), bus.NewQueue(c.Conn, c.Names), originals{c})
 }
 
 // Replay puts what a dead letter is about back to work and takes the letter out of the

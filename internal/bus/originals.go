@@ -11,8 +11,7 @@ import (
 	"rekey/internal/jobs"
 )
 
-// Originals gives back events as they came in, for as long as their stream keeps them. It
-// implements jobs.Originals.
+// Originals gives back events as they came in, for as long as their stream keeps them.
 type Originals struct {
 	conn  *Conn
 	names Names
@@ -21,18 +20,17 @@ type Originals struct {
 // NewOriginals returns the events of a namespace.
 func NewOriginals(c *Conn, n Names) *Originals { return &Originals{conn: c, names: n} }
 
-// Params returns the parameters that an event asked with, or jobs.ErrNotFound when the
-// event is not kept any more.
-func (o *Originals) Params(ctx context.Context, e jobs.EventRef) (jobs.Params, error) {
+// Event returns an event as intake reads it, or jobs.ErrNotFound when it is not kept any more.
+func (o *Originals) Event(ctx context.Context, e jobs.EventRef) (jobs.Event, error) {
 	msg, err := o.message(ctx, e)
 	if err != nil {
-		return jobs.Params{}, err
+		return jobs.Event{}, err
 	}
-	event, err := o.names.decodeEvent(incoming{subject: msg.Subject, header: msg.Header, data: msg.Data, seq: msg.Sequence, at: msg.Time})
+	event, err := o.names.ReadEvent(Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Seq: msg.Sequence, At: msg.Time})
 	if err != nil {
-		return jobs.Params{}, fmt.Errorf("decoding event %d: %w", e.Seq, err)
+		return event, fmt.Errorf("decoding event %d: %w", e.Seq, err)
 	}
-	return event.Request.Params, nil
+	return event, nil
 }
 
 // ReplayLetter publishes the event of a dead letter once more: from its original, or from its

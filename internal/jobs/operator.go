@@ -40,10 +40,10 @@ var (
 	ErrRunning = errors.New("the job is running")
 )
 
-// Originals gives back the parameters that an event came with, secrets included, or
-// ErrNotFound when the event is not kept any more.
+// Originals gives back the parameters that a job's first event asked for it with, secrets
+// included, or ErrNotFound when the event is not kept any more.
 type Originals interface {
-	Params(ctx context.Context, e EventRef) (Params, error)
+	Params(ctx context.Context, rec *Record) (Params, error)
 }
 
 // Operator does to jobs what people ask for. Every operation is recorded on the job.
@@ -173,7 +173,7 @@ func (o *Operator) params(ctx context.Context, rec *Record) (Params, error) {
 		params.target, params.key = rec.Target, rec.TargetKey
 		return params, err
 	}
-	params, err := o.originals.Params(ctx, rec.Events[0])
+	params, err := o.originals.Params(ctx, rec)
 	if errors.Is(err, ErrNotFound) {
 		return Params{}, fmt.Errorf("the event with the token of job %s is not kept any more; submit the token again", rec.JobID)
 	}

@@ -13,8 +13,8 @@ import (
 // originals are the events that a stream keeps, by their sequence.
 type originals map[uint64]Params
 
-func (o originals) Params(_ context.Context, e EventRef) (Params, error) {
-	p, ok := o[e.Seq]
+func (o originals) Params(_ context.Context, rec *Record) (Params, error) {
+	p, ok := o[rec.Events[0].Seq]
 	if !ok {
 		return Params{}, ErrNotFound
 	}
