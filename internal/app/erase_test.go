@@ -130,12 +130,18 @@ func TestRefusingSecretsInTheClear(t *testing.T) {
 		if reason := letter.Header.Get("Rekey-Reason"); !strings.Contains(reason, "intake.plaintext refuses") || !strings.Contains(string(letter.Data), "redacted") {
 			t.Errorf("the letter says %q of %s, want that the clear is refused and no value", reason, letter.Data)
 		}
+		if code := letter.Header.Get("Rekey-Code"); code != "plaintext" {
+			t.Errorf("the code is %q, want plaintext", code)
+		}
 		if strings.Contains(headerLines(letter.Header), "rekey-seal") {
 			t.Error("the letter holds the value, if sealed")
 		}
 	}
 	w.settled()
 	canaries{"token": token, "sealed token": sealed}.searchEverything(t, w)
+	if _, _, metrics := w.get("/metrics", ""); !strings.Contains(metrics, `rekey_events_received_total{result="refused"} 2`) {
+		t.Error("the events are not counted as refused")
+	}
 	if got := len(w.messages("REKEY_EVENTS")); got != 2 {
 		t.Errorf("%d events are left, want the two without a secret in the clear", got)
 	}

@@ -131,7 +131,7 @@ func (in Intake) refuse(m incoming, e *jobs.Event) error {
 	if in.Secrets.Plaintext != jobs.PlaintextRefuse || m.sealed != "" || !m.holds(e) {
 		return nil
 	}
-	return &jobs.Malformed{Detail: "the event holds a secret in the clear, which intake.plaintext refuses: " +
+	return &jobs.Held{Code: jobs.HeldPlaintext, Detail: "the event holds a secret in the clear, which intake.plaintext refuses: " +
 		"seal it (worker seal) or name a file"}
 }
 

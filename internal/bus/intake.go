@@ -101,7 +101,7 @@ func (in Intake) take(ctx context.Context, m incoming) (jobs.Event, jobs.Accepte
 	m, openErr := in.open(m)
 	event, err := in.Names.readEvent(m)
 	m.secrets = append(event.Request.Params.InClear(), secretHeaders(m.header)...)
-	if err = cmp.Or(signErr, openErr, in.refuse(m, &event), err); err != nil {
+	if err = cmp.Or(signErr, openErr, errors.Join(in.refuse(m, &event), err)); err != nil {
 		accepted, err := in.bury(ctx, m, event, err)
 		return event, accepted, err
 	}

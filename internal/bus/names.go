@@ -10,7 +10,7 @@ import (
 // Headers of dead letters.
 const (
 	HeaderReason       = "Rekey-Reason"        // Why it is here, for people.
-	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, policy, limit, unmatched, refused, exhausted, undecodable.
+	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, policy, limit, signature, plaintext, unmatched, refused, exhausted, undecodable.
 	HeaderPolicy       = "Rekey-Policy"        // The policies that it is about, with commas.
 	HeaderJobID        = "Rekey-Job-Id"        // The job, where there is one.
 	HeaderKind         = "Rekey-Kind"          // The job's kind.

@@ -109,7 +109,7 @@ func (f *Fanout) fulfil(ctx context.Context, e Event, plan *Plan, granted []*gra
 	for _, one := range granted {
 		e.Request = one.Request
 		accepted, err := f.desk.Accept(ctx, e)
-		if len(Mistakes(err)) > 0 {
+		if len(Mistakes(err)) > 0 || len(codesOf(err)) > 0 {
 			if one.Request.Policy != "" {
 				err = heldBy(one.Request.Policy, err)
 			}

@@ -138,6 +138,11 @@ func (p *planner) decided(d *Decision) {
 
 // heldBy is a mistake that a policy made.
 func heldBy(policy string, err error) *Held {
+	if held, ok := errors.AsType[*Held](err); ok {
+		named := *held
+		named.Policy = policy
+		return &named
+	}
 	held := &Held{Code: HeldPolicy, Policy: policy, Detail: err.Error()}
 	if mistakes := Mistakes(err); len(mistakes) > 0 {
 		held.Field, held.Detail = mistakes[0].Field, mistakes[0].Detail
@@ -236,12 +241,26 @@ func CodeOf(err error) string {
 	case IntakePolicyError:
 		return string(HeldPolicy)
 	case IntakeRefused:
+		if !codesOf(err)[HeldLimit] {
+			return string(HeldPlaintext)
+		}
 		return string(HeldLimit)
 	case IntakeUnmatched:
 		return string(HeldUnmatched)
 	default:
 		return string(IntakeMalformed)
 	}
+}
+
+// codesOf are the codes of what is held.
+func codesOf(err error) map[HeldCode]bool {
+	codes := map[HeldCode]bool{}
+	walk(err, func(one error) {
+		if held, ok := errors.AsType[*Held](one); ok {
+			codes[held.Code] = true
+		}
+	})
+	return codes
 }
 
 // PoliciesOf are the policies that the problems of an event are about.
@@ -284,18 +303,13 @@ func (p Plan) Result() Intake {
 
 // ResultOf is what becomes of an event with these problems, the worst of them first.
 func ResultOf(err error) Intake {
-	codes := map[HeldCode]bool{}
-	walk(err, func(one error) {
-		if held, ok := errors.AsType[*Held](one); ok {
-			codes[held.Code] = true
-		}
-	})
+	codes := codesOf(err)
 	switch {
 	case len(Mistakes(err)) > 0 || len(codes) == 0:
 		return IntakeMalformed
 	case codes[HeldPolicy]:
 		return IntakePolicyError
-	case codes[HeldLimit] || codes[HeldSignature]:
+	case codes[HeldLimit] || codes[HeldSignature] || codes[HeldPlaintext]:
 		return IntakeRefused
 	}
 	return IntakeUnmatched

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -233,5 +234,31 @@ func TestCheckParamNames(t *testing.T) {
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s %v (-want +got):\n%s", tt.kind, tt.names, diff)
 		}
+	}
+}
+
+// TestCodeOf: which of several problems names the dead letter, and counts.
+func TestCodeOf(t *testing.T) {
+	t.Parallel()
+	plain := &Held{Code: HeldPlaintext, Field: "params.token", Detail: "stands in the clear"}
+	limit := &Held{Code: HeldLimit, Detail: "too many"}
+	for _, tt := range []struct {
+		name, want string
+		err        error
+		result     Intake
+	}{
+		{name: "in the clear", err: plain, want: "plaintext", result: IntakeRefused},
+		{name: "in the clear, by a policy", err: heldBy("leak", plain), want: "plaintext", result: IntakeRefused},
+		{name: "in the clear, and too many", err: errors.Join(plain, limit), want: "limit", result: IntakeRefused},
+		{name: "in the clear, and not understood", err: errors.Join(plain, &Malformed{Detail: "?"}), want: "malformed", result: IntakeMalformed},
+		{name: "signature", err: &Held{Code: HeldSignature}, want: "signature", result: IntakeRefused},
+		{name: "unmatched", err: &Held{Code: HeldUnmatched}, want: "unmatched", result: IntakeUnmatched},
+	} {
+		if got := CodeOf(tt.err); got != tt.want || ResultOf(tt.err) != tt.result {
+			t.Errorf("%s: code %s, result %s, want %s, %s", tt.name, got, ResultOf(tt.err), tt.want, tt.result)
+		}
+	}
+	if got := heldBy("leak", plain); got.Policy != "leak" || plain.Policy != "" {
+		t.Errorf("of policy %q, the original of %q", got.Policy, plain.Policy)
 	}
 }

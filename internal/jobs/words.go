@@ -134,7 +134,7 @@ const (
 	IntakeDuplicate Intake = "duplicate" // The ledger has its job, or an unfinished job has its target.
 	IntakeMalformed Intake = "malformed" // It cannot be understood and is in the dead letters.
 	// Of the next two something may have been done all the same; the dead letter says what was not.
-	IntakeRefused     Intake = "refused"      // A limit forbids it, or a part of it, which is in the dead letters.
+	IntakeRefused     Intake = "refused"      // A limit, intake.plaintext or the want of a signature forbids it, or a part of it, which is in the dead letters.
 	IntakePolicyError Intake = "policy_error" // A policy erred on it; it is in the dead letters.
 	IntakeUnmatched   Intake = "unmatched"    // It asks for nothing: no policy matches, and it is no direct request.
 )
