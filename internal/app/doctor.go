@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"rekey/internal/bus"
@@ -50,6 +51,9 @@ type patient struct {
 	now    time.Time
 	survey *bus.Survey // Nil: NATS cannot be reached, for the reason that follows.
 	away   error
+
+	looked sync.Once // At what is in seen.
+	seen   []bus.StreamReport
 }
 
 // Examine looks whether a worker would work with the configuration, in this place and now, and what to do where it would

@@ -37,8 +37,8 @@ func examineWith(t *testing.T, r *rig, text string, d app.Doctor) []doctor.Findi
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, value := range r.env {
-		if strings.Contains(string(shown), value) {
+	for name, value := range r.env {
+		if !strings.HasPrefix(name, "OTEL_") && strings.Contains(string(shown), value) {
 			t.Errorf("a secret is shown: %s", shown)
 		}
 	}

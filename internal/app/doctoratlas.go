@@ -84,8 +84,8 @@ func (p *patient) atlasClient(ctx context.Context, dates *dateReader) (*atlas.Cl
 // fleetTokens are the bearer tokens that the fleet shares, or nil when there are none to be had.
 func (p *patient) fleetTokens(ctx context.Context) atlas.TokenStore {
 	keys, err := keysOf(p.cfg, func() []config.Account { return p.cfg.Atlas.Accounts }, p.LookupEnv)
-	if err != nil || keys.ID() == "" {
-		return nil // They could not be opened.
+	if err != nil || keys.ID() == "" || !p.has(ctx, p.names.Tokens()) {
+		return nil // They could not be opened, or there are none.
 	}
 	ctx, cancel := context.WithTimeout(ctx, portTimeout)
 	defer cancel()

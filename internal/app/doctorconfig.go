@@ -25,7 +25,7 @@ func (p *patient) configuration(context.Context) []doctor.Finding {
 	if isRoot() {
 		list = append(list, doctor.Finding{
 			What: "user", Status: doctor.Warning, Found: "root, who may read and write everything",
-			Do: "run this as the worker's own user: kubectl exec, or setpriv --reuid; only then files and folders are judged rightly",
+			Do: "run this as the worker's own user (kubectl exec, setpriv --reuid): files and folders are judged by what we may do",
 		})
 	}
 	if len(c.Atlas.Accounts) == 0 {
@@ -176,6 +176,9 @@ func (p *patient) sealing() doctor.Finding {
 	case len(p.cfg.Seal.Keys) == 0 && !p.cfg.NATS.IsEmbedded():
 		f.Status, f.Found = doctor.Warning, "none yet: no secret of an account can be read, from which they are derived"
 		f.Do = "configure seal.keys ('worker keygen' makes one; all workers of a fleet share it)"
+	case len(p.cfg.Seal.Keys) == 0:
+		f.Status, f.Found = doctor.Failed, fmt.Sprint(err)
+		f.Do = "give nats.embedded.store_dir and what is in it to the worker's user; a worker has made the key there"
 	default:
 		f.Status, f.Found = doctor.Failed, fmt.Sprint(err)
 		f.Do = "put a key there that 'worker keygen' has made, the same one for all workers"

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/bus"
 	"rekey/internal/doctor"
@@ -75,7 +74,7 @@ func (p *patient) store() doctor.Finding {
 	switch {
 	case look.Err != nil:
 		f.Status, f.Found = doctor.Failed, fmt.Sprintf("%s: %v", dir, look.Err)
-		f.Do = "give the worker's user a folder of its own with nats.embedded.store_dir"
+		f.Do = "let nats.embedded.store_dir be a folder that belongs to the worker's user"
 		return f
 	case look.InUse:
 		f.Found = dir + ": in use by a running worker; a second one needs a store of its own"
@@ -109,12 +108,22 @@ func (p *patient) noServer(ctx context.Context) doctor.Finding {
 	case errors.Is(p.away, nats.ErrNoServers):
 		f.Found += p.unreachable(ctx)
 		f.Do = "start the server, or correct nats.url; a firewall or NetworkPolicy may be in between"
+	case isNetwork(p.away):
+		f.Do = "correct nats.url, or see what is in between: name service, firewall, NetworkPolicy"
 	case strings.Contains(p.away.Error(), "tls:"), strings.Contains(p.away.Error(), "x509:"), errors.Is(p.away, nats.ErrSecureConnRequired):
 		f.Do = "compare nats.url (tls://) and nats.tls.ca_file, cert_file and key_file with the server's tls block"
 	default:
-		f.Do = "see secrets above, nats.url and the server's log"
+		f.Do = "see secrets above, whether a NATS server is at nats.url, and its log"
 	}
 	return f
+}
+
+// isNetwork reports whether an error is one of the way to a server.
+func isNetwork(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Op == "dial"
+	}
+	return false
 }
 
 // unreachable says of each address why nobody answers there, which the client does not tell.
@@ -237,101 +246,8 @@ func unknownUser(err error) doctor.Finding {
 // needs are those of this configuration's worker.
 func (p *patient) needs(ctx context.Context) natsNeeds {
 	n := natsNeeds{names: p.names, namespace: p.cfg.NATS.Namespace, inbox: p.cfg.NATS.InboxPrefix, buckets: p.buckets(), missing: map[string]bool{}}
-	for _, r := range p.survey.Streams(ctx, p.layout(), n.buckets) {
+	for _, r := range p.reports(ctx) {
 		n.missing[r.Name] = r.Missing || r.Err != nil
 	}
 	return n
-}
-
-// jetStream looks at the account's limits.
-func (p *patient) jetStream(ctx context.Context) doctor.Finding {
-	f := doctor.Finding{What: "jetstream", Status: doctor.OK}
-	info, err := p.survey.JetStream(ctx)
-	api, isAPI := errors.AsType[*jetstream.APIError](err)
-	forbidden, isForbidden := errors.AsType[*bus.ForbiddenError](err)
-	switch {
-	case errors.Is(err, nats.ErrNoResponders), isAPI && api.ErrorCode == jetstream.JSErrCodeJetStreamNotEnabledForAccount, isAPI && api.ErrorCode == jetstream.JSErrCodeJetStreamNotEnabled:
-		f.Status, f.Found = doctor.Failed, "is off, for the server or for this account"
-		f.Do = "turn it on: jetstream {store_dir: …} in the server's configuration, and jetstream: enabled in the account's"
-		return f
-	case isForbidden && !forbidden.Subscribe:
-		f.Status, f.Found, f.Do = doctor.Skipped, "its limits may not be read", fmt.Sprintf("add %q to publish.allow of this user to see them", forbidden.Subject)
-		return f
-	case err != nil:
-		f.Status, f.Found, f.Do = doctor.Failed, err.Error(), "ask the cluster: nats server report jetstream; without a leader it does not answer"
-		return f
-	}
-	limits := info.Limits
-	f.Found = fmt.Sprintf("on; %d streams, %d MiB are used", info.Streams, info.Store>>20)
-	if limits.MaxStore > 0 {
-		f.Found += fmt.Sprintf(" of %d MiB", limits.MaxStore>>20)
-		if float64(info.Store) > 0.8*float64(limits.MaxStore) {
-			f.Status, f.Do = doctor.Warning, "raise the account's max_store: a full one refuses new events"
-		}
-	}
-	if need := len(p.buckets()) + len(streamNames(p.names)); limits.MaxStreams > 0 && limits.MaxStreams < need {
-		f.Status, f.Found = doctor.Failed, fmt.Sprintf("the account may have %d streams, a worker needs %d", limits.MaxStreams, need)
-		f.Do = "raise the account's max_streams"
-	}
-	return f
-}
-
-// layout is that of the worker.
-func (p *patient) layout() bus.Layout {
-	return bus.Layout{Names: p.names, Replicas: p.cfg.NATS.Replicas}
-}
-
-// buckets are those that a worker has.
-func (p *patient) buckets() []string {
-	list := bucketNames(p.names, p.cfg.NATS.Namespace)
-	if !p.cfg.NATS.IsEmbedded() {
-		list = append(list, p.names.Tokens())
-	}
-	return list
-}
-
-// streams looks at the streams and buckets, and at where they would break a promise.
-func (p *patient) streams(ctx context.Context) []doctor.Finding {
-	if p.survey == nil {
-		return []doctor.Finding{{What: "streams", Status: doctor.Skipped, Found: "NATS cannot be asked"}}
-	}
-	var list []doctor.Finding
-	var good, missing []string
-	for _, r := range p.survey.Streams(ctx, p.layout(), p.buckets()) {
-		switch {
-		case r.Err != nil:
-			list = append(list, unseen(r))
-		case r.Missing:
-			missing = append(missing, r.Name)
-		case len(r.Weak) == 0:
-			good = append(good, r.Name)
-		}
-		for _, weak := range r.Weak {
-			list = append(list, doctor.Finding{
-				What: r.Name, Status: doctor.Warning, Found: weak, Do: "change it with 'nats stream edit', or what made it (deploy/nats/nack.yaml has the definitions)",
-			})
-		}
-	}
-	if len(good) > 0 {
-		list = append(list, doctor.Finding{What: "existing", Status: doctor.OK, Found: "as a worker makes them: " + strings.Join(good, ", ")})
-	}
-	if len(missing) > 0 {
-		list = append(list, doctor.Finding{What: "missing", Status: doctor.OK, Found: "a worker makes them: " + strings.Join(missing, ", ")})
-	}
-	if !p.cfg.NATS.IsEmbedded() && p.cfg.NATS.Replicas == 1 {
-		list = append(list, doctor.Finding{
-			What: "copies", Status: doctor.Warning, Found: "each stream has one copy: a lost server is lost data",
-			Do: "set nats.replicas: 3 in a cluster of three servers or more",
-		})
-	}
-	return list
-}
-
-// unseen is what is found where a stream may not be looked at, or the server does not answer.
-func unseen(r bus.StreamReport) doctor.Finding {
-	f := doctor.Finding{What: r.Name, Status: doctor.Failed, Found: r.Err.Error(), Do: "ask the cluster: nats stream info " + r.Name}
-	if forbidden, ok := errors.AsType[*bus.ForbiddenError](r.Err); ok && !forbidden.Subscribe {
-		f.Do = fmt.Sprintf("add %q to publish.allow of this user (deploy/nats/permissions.conf)", forbidden.Subject)
-	}
-	return f
 }

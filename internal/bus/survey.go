@@ -72,6 +72,9 @@ func (s *Survey) Where() string { return s.conn.where }
 // Version is that of the server.
 func (s *Survey) Version() string { return s.conn.nc.ConnectedServerVersion() }
 
+// Cluster is the name of the cluster that the server is in, "" when it is in none.
+func (s *Survey) Cluster() string { return s.conn.nc.ConnectedClusterName() }
+
 // Encrypted reports whether the connection has TLS.
 func (s *Survey) Encrypted() bool {
 	_, err := s.conn.nc.TLSConnectionState()
@@ -201,10 +204,8 @@ func (s *Survey) JetStream(ctx context.Context) (jetstream.AccountInfo, error) {
 
 // StreamReport is what was seen of a stream, or of the stream of a bucket.
 type StreamReport struct {
-	Name     string
-	Bucket   bool
-	Missing  bool
-	Messages uint64
+	Name    string // Of the stream or the bucket.
+	Missing bool
 	// Weak says where it keeps a promise less well than what a worker would make.
 	Weak []string
 	// Err says why it could not be looked at.
@@ -213,33 +214,37 @@ type StreamReport struct {
 
 // Streams looks at the layout's streams, the index of the ledger and the buckets with these names.
 func (s *Survey) Streams(ctx context.Context, l Layout, buckets []string) []StreamReport {
-	var list []StreamReport
-	for _, want := range l.streams() {
-		r, have := s.stream(ctx, want.Name)
-		if have != nil {
-			r.Weak = differences(want, *have)
+	wanted := l.streams()
+	list := make([]StreamReport, len(wanted)+1+len(buckets))
+	var asking sync.WaitGroup
+	look := func(i int, name, stream string, weak func(have jetstream.StreamConfig) []string) {
+		asking.Go(func() {
+			r, have := s.stream(ctx, stream)
+			r.Name = name
+			if have != nil {
+				r.Weak = weak(*have)
+			}
+			list[i] = r
+		})
+	}
+	kept := func(have jetstream.StreamConfig) []string { return weaknesses(have, max(l.Replicas, 1)) }
+	for i, want := range wanted {
+		look(i, want.Name, want.Name, func(have jetstream.StreamConfig) []string { return differences(want, have) })
+	}
+	look(len(wanted), l.Names.Index(), l.Names.Index(), kept)
+	for i, bucket := range buckets {
+		weak := kept
+		if bucket == l.Names.Tokens() { // It promises nothing.
+			weak = func(jetstream.StreamConfig) []string { return nil }
 		}
-		list = append(list, r)
+		look(len(wanted)+1+i, bucket, "KV_"+bucket, weak)
 	}
-	index, have := s.stream(ctx, l.Names.Index())
-	if have != nil {
-		index.Weak = weaknesses(*have, max(l.Replicas, 1))
-	}
-	list = append(list, index)
-	for _, bucket := range buckets {
-		r, have := s.stream(ctx, "KV_"+bucket)
-		r.Name, r.Bucket = bucket, true
-		// That of the bearer tokens promises nothing.
-		if have != nil && bucket != l.Names.Tokens() {
-			r.Weak = weaknesses(*have, max(l.Replicas, 1))
-		}
-		list = append(list, r)
-	}
+	asking.Wait()
 	return list
 }
 
 func (s *Survey) stream(ctx context.Context, name string) (StreamReport, *jetstream.StreamConfig) {
-	r := StreamReport{Name: name}
+	var r StreamReport
 	var answer struct {
 		jetstream.StreamInfo
 		Error *jetstream.APIError `json:"error"`
@@ -257,6 +262,5 @@ func (s *Survey) stream(ctx context.Context, name string) (StreamReport, *jetstr
 		return r, nil
 	}
 	s.note(sent, got, answer.TimeStamp)
-	r.Messages = answer.State.Msgs
 	return r, &answer.Config
 }

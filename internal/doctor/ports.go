@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -37,33 +37,6 @@ func (l Listener) Look(ctx context.Context) Finding {
 		f.Found = l.Address + ": any free port"
 		return f
 	}
-	ctx, cancel := context.WithTimeout(ctx, portWait)
-	defer cancel()
-	dialable := net.JoinHostPort(loopbackOf(host), port)
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", dialable)
-	if err != nil {
-		return l.free(ctx, host, port, err)
-	}
-	_ = conn.Close() // Nothing was written.
-	who, ours, err := l.Ask(ctx, dialable)
-	if ours {
-		f.Found = l.Address + ": " + who
-		return f
-	}
-	f.Status, f.Found = Failed, l.Address+": taken by another program"
-	if err == nil && who != "" {
-		f.Found = l.Address + ": taken by " + who
-	}
-	f.Do = fmt.Sprintf("set %s to a free port, or end that program (ss -ltnp 'sport = :%s' names it)", l.Key, port)
-	return f
-}
-
-// free judges an address on which nobody answers.
-func (l Listener) free(ctx context.Context, host, port string, why error) Finding {
-	f := Finding{What: l.Key, Status: OK, Found: l.Address + ": free"}
-	if !errors.Is(why, syscall.ECONNREFUSED) {
-		f.Found = l.Address + ": nobody answers"
-	}
 	// Another port of the same host shows that the address is one of this machine, and takes nothing away from a worker
 	// that starts just now.
 	probe, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
@@ -73,9 +46,39 @@ func (l Listener) free(ctx context.Context, host, port string, why error) Findin
 		return f
 	}
 	_ = probe.Close() // Nobody has connected.
+	ctx, cancel := context.WithTimeout(ctx, portWait)
+	defer cancel()
+	dialable := net.JoinHostPort(loopbackOf(host), port)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", dialable)
+	if err != nil {
+		return l.free(port)
+	}
+	_ = conn.Close() // Nothing was written.
+	return l.taken(ctx, dialable, port)
+}
+
+// free judges an address on which nobody answers.
+func (l Listener) free(port string) Finding {
+	f := Finding{What: l.Key, Status: OK, Found: l.Address + ": free"}
 	if number, err := strconv.Atoi(port); err == nil && number < firstFree && !l.Root {
 		f.Status, f.Found = Warning, l.Address+": free, but ports below 1024 often need CAP_NET_BIND_SERVICE"
 		f.Do = "set " + l.Key + " to a port from 1024 on"
+	}
+	return f
+}
+
+// taken finds out who answers on an address.
+func (l Listener) taken(ctx context.Context, dialable, port string) Finding {
+	f := Finding{What: l.Key, Status: OK}
+	who, ours, err := l.Ask(ctx, dialable)
+	if ours && err == nil {
+		f.Found = l.Address + ": " + who
+		return f
+	}
+	f.Status, f.Found = Failed, l.Address+": taken by "+cmp.Or(who, "another program")
+	f.Do = fmt.Sprintf("set %s to a free port, or end that program (ss -ltnp 'sport = :%s' names it)", l.Key, port)
+	if ours {
+		f.Found += ", which does not say how it is: " + plain(err)
 	}
 	return f
 }
@@ -96,7 +99,7 @@ func AskHTTP(ctx context.Context, address string) (who string, ours bool, err er
 	}
 	state, code, err := get(ctx, "http://"+address+"/readyz")
 	if err != nil {
-		return "", true, err
+		return "a worker", true, err
 	}
 	if code == http.StatusOK {
 		return "held by a running worker, which is ready", true, nil

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -19,7 +20,10 @@ func Secret(key string, ref secret.Ref, lookupEnv func(string) (string, bool)) F
 	if _, err := ref.Read(lookupEnv); err != nil {
 		f.Status, f.Found = Failed, err.Error()
 		f.Do = "put the secret there, readable by the worker's user alone, and nothing else"
-		if ref.Env != "" {
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			f.Do = "give " + ref.File + " to the worker's user (chown; in Kubernetes fsGroup and defaultMode: 0440)"
+		case ref.Env != "":
 			f.Do = "set " + ref.Env + " in the worker's environment, or name a file with " + strings.TrimSuffix(key, "_env") + "_file"
 		}
 		return f

@@ -1,0 +1,153 @@
+package app_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"rekey/internal/doctor"
+	"rekey/internal/schedule"
+)
+
+// vaultStandIn answers what the doctor asks of Vault (developer.hashicorp.com/vault/api-docs: sys/health, auth/token).
+func vaultStandIn(t *testing.T, token string, sealed bool) string {
+	t.Helper()
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method != http.MethodGet:
+			t.Errorf("Vault was asked for %s %s", r.Method, r.URL.Path)
+		case r.URL.Path == "/v1/sys/health":
+			fmt.Fprintf(w, `{"initialized":true,"sealed":%v,"version":"1.20.0"}`, sealed)
+		case r.Header.Get("X-Vault-Token") != token:
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"errors":["permission denied"]}`)
+		default:
+			fmt.Fprint(w, `{"data":{"ttl":3600,"renewable":false}}`)
+		}
+	}))
+	t.Cleanup(web.Close)
+	return web.URL
+}
+
+func TestDoctorLooksAtServices(t *testing.T) {
+	t.Parallel()
+	const vault = "vault: {address: %q, token_env: VAULT_TOKEN}"
+	closed := "http://" + freeAddress(t)
+	open := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(open.Close)
+	tests := []struct {
+		name   string
+		config string
+		env    map[string]string
+		what   string
+		status doctor.Status
+		want   string
+	}{
+		{name: "no Vault", what: "vault", status: doctor.Skipped, want: `not configured`},
+		{
+			name: "a token that ends soon", config: fmt.Sprintf(vault, vaultStandIn(t, "hvs.right", false)), env: map[string]string{"VAULT_TOKEN": "hvs.right"},
+			what: "vault", status: doctor.Warning, want: `Vault 1.20.0 .* takes the token, which ends on .*→ make a new token`,
+		},
+		{
+			name: "a token that is refused", config: fmt.Sprintf(vault, vaultStandIn(t, "hvs.right", false)), env: map[string]string{"VAULT_TOKEN": "hvs.wrong"},
+			what: "vault", status: doctor.Failed, want: `403: permission denied → see vault.address`,
+		},
+		{
+			name: "sealed", config: fmt.Sprintf(vault, vaultStandIn(t, "hvs.right", true)), env: map[string]string{"VAULT_TOKEN": "hvs.right"},
+			what: "vault", status: doctor.Failed, want: `sealed → unseal it`,
+		},
+		{
+			name: "nobody there", config: fmt.Sprintf(vault, closed), env: map[string]string{"VAULT_TOKEN": "hvs.right"},
+			what: "vault", status: doctor.Failed, want: `connection refused`,
+		},
+		{name: "no traces", what: "traces", status: doctor.Skipped, want: `off`},
+		{name: "a receiver", env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": open.URL}, what: "traces", status: doctor.OK, want: `is open`},
+		{name: "no receiver", env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": closed}, what: "traces", status: doctor.Warning, want: `connection refused.*jobs run without it`},
+		{name: "another protocol", env: map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, what: "traces", status: doctor.Failed, want: `OTEL_TRACES_EXPORTER.*does not start`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r, _ := standInRig(t)
+			maps.Copy(r.env, tt.env)
+			text := plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: \"\"}}", t.TempDir()), tt.config)
+			mustFind(t, examine(t, r, text), "services", tt.what, tt.status, tt.want)
+		})
+	}
+}
+
+func TestDoctorWithoutJetStreamAndWithoutACluster(t *testing.T) {
+	t.Parallel()
+	r, _ := standInRig(t)
+	off := startNATS(t, func(o *server.Options) { o.JetStream = false })
+	found := examine(t, r, plain(r, fmt.Sprintf("{url: %q}", off.ClientURL()), ""))
+	mustFind(t, found, "nats", "jetstream", doctor.Failed, `is off.*→ turn it on`)
+	mustFind(t, found, "streams", "REKEY_EVENTS and 12 more", doctor.Skipped, `no responders`)
+	on := startNATS(t, nil)
+	found = examine(t, r, plain(r, fmt.Sprintf("{url: %q, replicas: 3}", on.ClientURL()), ""))
+	mustFind(t, found, "streams", "copies", doctor.Failed, `in no cluster.*→ set nats.replicas: 1`)
+}
+
+func TestDoctorChecksCertificates(t *testing.T) {
+	t.Parallel()
+	r, _ := standInRig(t)
+	login := loginWithCertificate(t)
+	srv := startNATS(t, login.server)
+	r.cfg.NATS.URL = srv.ClientURL()
+	login.worker(&r.cfg.NATS)
+	tls := r.cfg.NATS.TLS
+	nats := func(ca string) string {
+		return fmt.Sprintf("{url: %q, tls: {ca_file: %s, cert_file: %s, key_file: %s}}", srv.ClientURL(), ca, tls.CertFile, tls.KeyFile)
+	}
+	found := examine(t, r, plain(r, nats(tls.CAFile), ""))
+	mustFind(t, found, "nats", "server", doctor.OK, `encrypted`)
+	mustFind(t, found, "secrets", "nats.tls.cert_file", doctor.Warning, `in 0 days → renew the certificate`)
+	found = examine(t, r, plain(r, nats(newAuthority(t).file), ""))
+	mustFind(t, found, "nats", "server", doctor.Failed, `x509.*→ compare nats.url`)
+}
+
+func TestDoctorTellsOfAPausedSchedule(t *testing.T) {
+	t.Parallel()
+	r, _ := standInRig(t)
+	srv := startNATS(t, nil)
+	r.cfg.NATS.URL = srv.ClientURL()
+	w := r.launch(t)
+	w.awaitReady()
+	client := w.operator()
+	defer client.Close()
+	op := schedule.Operation{At: time.Now().UTC(), Action: schedule.ActionPause, By: "jo", Reason: "holidays"}
+	if _, err := client.PauseSchedule(t.Context(), "keys", op); err != nil {
+		t.Fatal(err)
+	}
+	found := examine(t, r, plain(r, fmt.Sprintf("{url: %q}", srv.ClientURL()), schedules))
+	mustFind(t, found, "streams", "schedule keys", doctor.Warning, `paused since .* by jo: holidays → worker schedule resume keys`)
+}
+
+func TestDoctorLooksAtTheStore(t *testing.T) {
+	t.Parallel()
+	r, _ := standInRig(t)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found := examine(t, r, plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: \"\"}}", file), ""))
+	mustFind(t, found, "nats", "store", doctor.Failed, `it is not a folder → let nats.embedded.store_dir`)
+	// A worker whose server listens nowhere is recognised by its lock.
+	r.cfg.NATS.Embedded.Listen = ""
+	w := r.launch(t)
+	w.awaitReady()
+	found = examine(t, r, plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: \"\"}}", r.cfg.NATS.Embedded.StoreDir), ""))
+	mustFind(t, found, "nats", "store", doctor.OK, `in use by a running worker`)
+	mustFind(t, found, "nats", "server", doctor.Skipped, `kept inside its process`)
+	if strings.Contains(fmt.Sprint(found), "no worker runs") {
+		t.Error("the doctor says that no worker runs")
+	}
+}

@@ -1,0 +1,187 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/bus"
+	"rekey/internal/doctor"
+	"rekey/internal/jobs"
+	"rekey/internal/kv"
+	"rekey/internal/schedule"
+)
+
+// jetStream looks at the account's limits.
+func (p *patient) jetStream(ctx context.Context) doctor.Finding {
+	f := doctor.Finding{What: "jetstream", Status: doctor.OK}
+	info, err := p.survey.JetStream(ctx)
+	api, isAPI := errors.AsType[*jetstream.APIError](err)
+	forbidden, isForbidden := errors.AsType[*bus.ForbiddenError](err)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders), isAPI && api.ErrorCode == jetstream.JSErrCodeJetStreamNotEnabledForAccount, isAPI && api.ErrorCode == jetstream.JSErrCodeJetStreamNotEnabled:
+		f.Status, f.Found = doctor.Failed, "is off, for the server or for this account"
+		f.Do = "turn it on: jetstream {store_dir: …} in the server's configuration, and jetstream: enabled in the account's"
+		return f
+	case isForbidden && !forbidden.Subscribe:
+		f.Status, f.Found, f.Do = doctor.Skipped, "its limits may not be read", fmt.Sprintf("add %q to publish.allow of this user to see them", forbidden.Subject)
+		return f
+	case err != nil:
+		f.Status, f.Found, f.Do = doctor.Failed, err.Error(), "ask the cluster: nats server report jetstream; without a leader it does not answer"
+		return f
+	}
+	limits := info.Limits
+	f.Found = fmt.Sprintf("on; %d streams, %d MiB are used", info.Streams, info.Store>>20)
+	if limits.MaxStore > 0 {
+		f.Found += fmt.Sprintf(" of %d MiB", limits.MaxStore>>20)
+		if float64(info.Store) > 0.8*float64(limits.MaxStore) {
+			f.Status, f.Do = doctor.Warning, "raise the account's max_store: a full one refuses new events"
+		}
+	}
+	if need := len(p.buckets()) + len(streamNames(p.names)); limits.MaxStreams > 0 && limits.MaxStreams < need {
+		f.Status, f.Found = doctor.Failed, fmt.Sprintf("the account may have %d streams, a worker needs %d", limits.MaxStreams, need)
+		f.Do = "raise the account's max_streams"
+	}
+	return f
+}
+
+// layout is that of the worker.
+func (p *patient) layout() bus.Layout {
+	return bus.Layout{Names: p.names, Replicas: p.cfg.NATS.Replicas}
+}
+
+// buckets are those that a worker has.
+func (p *patient) buckets() []string {
+	list := bucketNames(p.names, p.cfg.NATS.Namespace)
+	if !p.cfg.NATS.IsEmbedded() {
+		list = append(list, p.names.Tokens())
+	}
+	return list
+}
+
+// streams looks at the streams and buckets, and at where they would break a promise.
+func (p *patient) streams(ctx context.Context) []doctor.Finding {
+	if p.survey == nil {
+		return []doctor.Finding{{What: "streams", Status: doctor.Skipped, Found: "NATS cannot be asked"}}
+	}
+	var list []doctor.Finding
+	var good, missing []string
+	reports := p.reports(ctx)
+	list = append(list, unseen(reports)...)
+	for _, r := range reports {
+		switch {
+		case r.Err != nil:
+		case r.Missing:
+			missing = append(missing, r.Name)
+		case len(r.Weak) == 0:
+			good = append(good, r.Name)
+		}
+		for _, weak := range r.Weak {
+			list = append(list, doctor.Finding{
+				What: r.Name, Status: doctor.Warning, Found: weak, Do: "change it with 'nats stream edit', or what made it (deploy/nats/nack.yaml has the definitions)",
+			})
+		}
+	}
+	if len(good) > 0 {
+		list = append(list, doctor.Finding{What: "existing", Status: doctor.OK, Found: "as a worker makes them: " + strings.Join(good, ", ")})
+	}
+	if len(missing) > 0 {
+		list = append(list, doctor.Finding{What: "missing", Status: doctor.OK, Found: "a worker makes them: " + strings.Join(missing, ", ")})
+	}
+	return append(append(list, p.copies()...), p.paused(ctx)...)
+}
+
+// copies says how many there are to be of each stream, where that cannot be or is few.
+func (p *patient) copies() []doctor.Finding {
+	replicas := p.cfg.NATS.Replicas
+	switch {
+	case p.cfg.NATS.IsEmbedded():
+		return nil
+	case replicas > 1 && p.survey.Cluster() == "":
+		return []doctor.Finding{{
+			What: "copies", Status: doctor.Failed, Found: fmt.Sprintf("%d are configured, and the server is in no cluster: it makes no stream", replicas),
+			Do: "set nats.replicas: 1, or use a cluster (deploy/nats)",
+		}}
+	case replicas == 1:
+		return []doctor.Finding{{
+			What: "copies", Status: doctor.Warning, Found: "each stream has one copy: a lost server is lost data",
+			Do: "set nats.replicas: 3 in a cluster of three servers or more",
+		}}
+	}
+	return nil
+}
+
+// unseen are the findings about what may not be looked at, or where the server does not answer: one for each reason.
+func unseen(reports []bus.StreamReport) []doctor.Finding {
+	var list []doctor.Finding
+	names := map[string][]string{}
+	for _, r := range reports {
+		if r.Err == nil {
+			continue
+		}
+		why := r.Err.Error()
+		if names[why] = append(names[why], r.Name); len(names[why]) > 1 {
+			continue
+		}
+		f := doctor.Finding{What: r.Name, Status: doctor.Failed, Found: why, Do: "ask the cluster: nats stream info " + r.Name}
+		forbidden, ok := errors.AsType[*bus.ForbiddenError](r.Err)
+		switch {
+		case ok && !forbidden.Subscribe:
+			f.Do = fmt.Sprintf("add %q to publish.allow of this user (deploy/nats/permissions.conf)", forbidden.Subject)
+		case ok, errors.Is(r.Err, nats.ErrNoResponders):
+			f.Status, f.Do = doctor.Skipped, "" // The area nats says so.
+		}
+		list = append(list, f)
+	}
+	for i := range list {
+		if also := names[list[i].Found]; len(also) > 1 {
+			list[i].What = fmt.Sprintf("%s and %d more", also[0], len(also)-1)
+		}
+	}
+	return list
+}
+
+// reports looks at all streams and buckets, once.
+func (p *patient) reports(ctx context.Context) []bus.StreamReport {
+	p.looked.Do(func() { p.seen = p.survey.Streams(ctx, p.layout(), p.buckets()) })
+	return p.seen
+}
+
+// has reports whether there is a stream or bucket that can be read.
+func (p *patient) has(ctx context.Context, name string) bool {
+	return slices.ContainsFunc(p.reports(ctx), func(r bus.StreamReport) bool { return r.Name == name && !r.Missing && r.Err == nil })
+}
+
+// paused are the findings about schedules that an operator has paused for the whole fleet.
+func (p *patient) paused(ctx context.Context) []doctor.Finding {
+	if len(p.cfg.Schedules) == 0 || !p.has(ctx, p.names.Schedules()) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, portTimeout)
+	defer cancel()
+	bucket, err := kv.Find[schedule.State](ctx, p.survey.Conn().JetStream(), p.names.Schedules())
+	if err != nil {
+		return []doctor.Finding{{What: "schedules", Status: doctor.Skipped, Found: "whether one is paused is not known: " + err.Error()}}
+	}
+	var list []doctor.Finding
+	for _, s := range p.cfg.Schedules {
+		state, _, err := bucket.Load(ctx, s.Name)
+		switch {
+		case errors.Is(err, jobs.ErrNotFound):
+		case err != nil:
+			list = append(list, doctor.Finding{What: "schedule " + s.Name, Status: doctor.Skipped, Found: "whether it is paused is not known: " + err.Error()})
+		case state.IsPaused():
+			list = append(list, doctor.Finding{
+				What: "schedule " + s.Name, Status: doctor.Warning,
+				Found: fmt.Sprintf("paused since %s by %s: %s", state.Pause.At.UTC().Format("2006-01-02 15:04 MST"), state.Pause.By, state.Pause.Reason),
+				Do:    "worker schedule resume " + s.Name + " --reason …, when it is to fire again",
+			})
+		}
+	}
+	return list
+}
