@@ -224,7 +224,7 @@ func TestMetricsOfQueuesAndDeadLetters(t *testing.T) {
 	}
 	eventually(t, "the gauges to show the queue", func() bool {
 		m := w.metrics()
-		behind := m[`rekey_queue_pending{lane="normal"}`] + m["rekey_queue_waiting"]
-		return behind == waiting && m[`rekey_queue_oldest_seconds{lane="normal"}`] > 0 && m["rekey_dead_letters"] == 1
+		// Those that this worker has pulled wait for nothing but a slot.
+		return m[`rekey_queue_pending{lane="normal"}`] == waiting && m["rekey_queue_waiting"] == 0 && m[`rekey_queue_oldest_seconds{lane="normal"}`] > 0 && m["rekey_dead_letters"] == 1
 	})
 }

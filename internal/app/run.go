@@ -81,7 +81,7 @@ func (w *worker) startJobs(s stores) error {
 		Conn: w.conn, Names: w.names, Secrets: secrets, Signatures: w.signatures, Recorder: w.metrics, Logger: w.Logger,
 		Desk: w.tracedDesk(w.fanout),
 	}
-	stats := bus.Stats{Conn: w.conn, Names: w.names, Running: workers.Running, Recorder: w.metrics, Logger: w.Logger}
+	stats := bus.Stats{Conn: w.conn, Names: w.names, Running: workers.Running, Ahead: workers.Ahead, Recorder: w.metrics, Logger: w.Logger}
 	w.background(partPauses, w.atlas.Run)
 	w.background(partStats, stats.Run)
 	w.background(partStalled, bus.Stalled{Conn: w.conn, Names: w.names, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger}.Run)
