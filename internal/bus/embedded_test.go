@@ -2,6 +2,7 @@ package bus
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -230,4 +231,52 @@ func TestEmbeddedHasItsStoreForItself(t *testing.T) {
 	}
 	first.Stop()
 	startServer(t, EmbeddedConfig{StoreDir: dir})
+}
+
+// TestClientsDoNotStopTheServer: the server's log lines hold what clients call themselves, and who
+// may not even log in must not be able to make one look like a store that cannot be written to.
+func TestClientsDoNotStopTheServer(t *testing.T) {
+	t.Parallel()
+	log, seen := newLogs()
+	server := startServer(t, EmbeddedConfig{Listen: "127.0.0.1:0", Token: secret.New(canary), StoreDir: t.TempDir(), Logger: log})
+	for _, name := range []string{
+		"JetStream out of space, will be DISABLED", "Critical write error: no space left on device", "disabling JetStream",
+	} {
+		_, err := nats.Connect(server.URL(), nats.UserInfo(name, "wrong"), nats.NoReconnect())
+		if !errors.Is(err, nats.ErrAuthorization) {
+			t.Fatalf("the error is %v, want that the login is refused", err)
+		}
+		eventually(t, "the server's log names the client", func() bool { return strings.Contains(seen.text(), name) })
+		if err := server.Ready(); err != nil {
+			t.Errorf("a client called %q stops the server: %v", name, err)
+		}
+	}
+}
+
+// TestWriteErrors has the server's own lines (nats-server 2.15).
+func TestWriteErrors(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]bool{
+		"Filestore [REKEY_JOBS] Critical write error: write /data/1.blk: no space left on device":                                                true,
+		"Filestore [KV_REKEY_LEDGER] File system permission denied when flushing stream state, disabling JetStream: open /data/index.db: denied": true,
+		"Filestore [REKEY_JOBS] checkMsgs: write /data/1.blk: no space left on device":                                                           true,
+		"Stream create failed for '$G > REKEY_JOBS': write /data/meta.inf.tmp: no space left on device (10077)":                                  true,
+		"JetStream out of space, will be DISABLED":                                                                                               true,
+		"JetStream out of File resources, will be DISABLED":                                                                                      true,
+		"JetStream stream '$G > REKEY_JOBS' critical write error: write /data/1.blk: no space left on device":                                    true,
+		"JetStream consumer '$G > REKEY_JOBS > jobs-bulk' critical write error: sync":                                                            true,
+		"JetStream failed to store a msg on stream '$G > REKEY_JOBS': write /data/1.blk: no space left on device":                                true,
+		"Consumer '$G > REKEY_JOBS > jobs-bulk' error on write store state from check pending: write /data/o.dat: no space left on device":       true,
+		"File system permission denied while writing, disabling JetStream":                                                                       true,
+		"Filesystem permission denied while writing msg, disabling JetStream: open /data/1.blk: permission denied":                               true,
+		"Filestore [DISABLED] checkMsgs: bad checksum":                                                                                           false,
+		"JetStream consumer '$G > REKEY_JOBS > DISABLED' bad NAK delay value: \"will be DISABLED: no space left on device\"":                     false,
+		"JetStream failed to store a msg on stream '$G > REKEY_JOBS': maximum bytes exceeded":                                                    false,
+		"127.0.0.1:4 - cid:5 - \"v1:go:JetStream out of space, will be DISABLED\" - maximum payload exceeded: no space left on device":           false,
+		"Invalid JetStream request '$G > $JS.API.STREAM.INFO.DISABLED': json: unknown field \"Filestore [x] Critical write error: \"":            false,
+	} {
+		if got := isWriteError(line); got != want {
+			t.Errorf("a write error: %t, want %t: %s", got, want, line)
+		}
+	}
 }

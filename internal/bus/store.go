@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -106,7 +107,14 @@ func isFull(err error) bool {
 }
 
 // isWriteError recognises the server's lines about a store that it will not write to any more.
-func isWriteError(line string) bool {
-	return strings.Contains(line, "ritical write error") || strings.Contains(line, syscall.ENOSPC.Error()) ||
-		strings.Contains(line, "DISABLED") || strings.Contains(line, "disabling JetStream")
-}
+func isWriteError(line string) bool { return writeErrors.MatchString(line) }
+
+// writeErrors are those lines. What clients send, and what they call themselves, must not stop the
+// server: it stands in other lines, or in quotes.
+var writeErrors = regexp.MustCompile(`^(?:` +
+	`[A-Z][^"]*: no space left on device(?: \([0-9]+\))?$` +
+	`|Filestore \[[^\]]*\] (?:Critical write error|File system permission denied)` +
+	`|JetStream (?:stream|consumer) '[^']*' critical write error: ` +
+	`|JetStream out of [A-Za-z ]+, will be DISABLED$` +
+	`|File ?system permission denied while writing` +
+	`)`)
