@@ -182,32 +182,3 @@ func search(ctx context.Context, cons jetstream.Consumer, id string) (bool, erro
 	}
 	return false, err
 }
-
-// each calls do for every message that was pending for the consumer when it was made, until
-// do returns an error.
-func each(ctx context.Context, cons jetstream.Consumer, do func(jetstream.Msg) error) error {
-	for left := cons.CachedInfo().NumPending; left > 0; {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		batch, err := cons.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(requestTimeout))
-		if err != nil {
-			return err
-		}
-		got := uint64(0)
-		for msg := range batch.Messages() {
-			got++
-			if err := do(msg); err != nil {
-				return err
-			}
-		}
-		if err := batch.Error(); err != nil {
-			return err
-		}
-		if got == 0 {
-			return fmt.Errorf("%d messages did not come", left)
-		}
-		left -= min(got, left)
-	}
-	return nil
-}
