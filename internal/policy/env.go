@@ -159,7 +159,7 @@ func compile(in *cel.Env, text Expr, want want) (*program, string) {
 		}
 		return nil, detail
 	}
-	run, err := in.Program(ast, cel.CostLimit(costLimit),
+	run, err := in.Program(ast, cel.CostLimit(costLimit), boundSteep(in),
 		cel.InterruptCheckFrequency(interruptEvery), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
 		return nil, "cannot be used: " + err.Error()
