@@ -100,6 +100,9 @@ func (s *source) typeWord(kind typeOf, path string) string {
 		if kind.of.name == "struct" {
 			return "list of mappings, see " + path + "[]"
 		}
+		if len(kind.of.values) > 0 {
+			return "list of " + s.typeWord(*kind.of, path)
+		}
 		return "list of " + s.typeWord(*kind.of, path) + "s"
 	case "map":
 		return "mapping to " + s.typeWord(*kind.of, path) + "s"

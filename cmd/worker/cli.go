@@ -90,7 +90,7 @@ mappings in MongoDB Atlas, and says what it did in results and metrics.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(
 		c.runCommand(), c.demoCommand(), c.configCommand(), c.eventCommand(), c.jobCommand(),
-		c.dlqCommand(), c.policyCommand(), c.planCommand(), c.scheduleCommand(), c.auditCommand(), c.paceCommand(), c.sandboxCommand(), c.benchCommand(), c.versionCommand(),
+		c.dlqCommand(), c.policyCommand(), c.planCommand(), c.scheduleCommand(), c.notifyCommand(), c.auditCommand(), c.paceCommand(), c.sandboxCommand(), c.benchCommand(), c.versionCommand(),
 		c.keygenCommand(), c.sealCommand(), c.doctorCommand(),
 	)
 	withCompletion(root)

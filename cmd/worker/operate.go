@@ -103,7 +103,8 @@ func (c *cli) replayCommand() *cobra.Command {
 		Use:   "replay N | --all",
 		Short: "Put dead letters back to work",
 		Long: `Put dead letters back to work and take them out of the stream: a job is retried, an event is
-published once more under its identity. What has succeeded meanwhile is not done again.
+published once more under its identity, a notification is sent to its target again. What has
+succeeded meanwhile is not done again.
 Exit code 4 says that some could not be replayed.`,
 		Example: "  worker dlq replay 1 --reason 'account configured'\n  worker dlq replay --all",
 		Args: func(_ *cobra.Command, list []string) error {
@@ -196,6 +197,8 @@ func (c *cli) printReplayed(results []app.Replayed) error {
 				result = "failed"
 			case r.Nothing:
 				result = "has succeeded"
+			case r.Target != "":
+				result = "sent again to " + r.Target
 			}
 			event := ""
 			if r.EventSeq != 0 {

@@ -19,6 +19,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 	"rekey/internal/metrics"
+	"rekey/internal/notify"
 	"rekey/internal/schedule"
 	"rekey/internal/seal"
 	"rekey/internal/tracing"
@@ -69,6 +70,7 @@ type worker struct {
 	atlas    *atlas.Client
 	keys     *seal.Keyring
 	fanout   *jobs.Fanout
+	notifier *notifier
 	http     *httpserver.Server
 	prepared atomic.Bool // Streams and buckets are there.
 	stack    stack
@@ -123,6 +125,7 @@ func (w *worker) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.startNotify(stores)                       //nolint:contextcheck // As the other parts.
 	if err := w.startJobs(stores); err != nil { //nolint:contextcheck // As the other parts.
 		return err
 	}
@@ -149,6 +152,7 @@ func (w *worker) startMetrics() error {
 		Skips: jobs.Names(schedule.Skips()), Buckets: atlas.Buckets(), Streams: w.streams(), Parts: parts(),
 		Version: w.Version, Revision: w.Revision,
 		Policies: policyNames(w.Config), Decisions: jobs.Decisions(),
+		Targets: targetNames(notifyTargets(w.Config)), NotificationResults: notify.Results(),
 	})
 	if err != nil {
 		return fmt.Errorf("building the metrics: %w", err)
@@ -264,6 +268,7 @@ type stores struct {
 	chains    *bus.Chains
 	ledger    *ledger.Ledger
 	schedules *scheduleStore
+	notify    *notifyStore
 }
 
 // prepare creates what is missing in JetStream. NATS may come up later than the worker,
@@ -311,6 +316,9 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 	}
 	s.schedules, err = openScheduleStore(ctx, w.conn, w.names, w.Config.NATS.Replicas)
 	if err != nil {
+		return s, err
+	}
+	if s.notify, err = w.openNotify(ctx); err != nil {
 		return s, err
 	}
 	if s.chains, err = bus.OpenChains(ctx, w.conn, w.names, w.Config.NATS.Replicas, w.Logger); err != nil {

@@ -77,7 +77,7 @@ func (c canaries) searchEverything(t *testing.T, w *worker) {
 			c.search(t, fmt.Sprintf("message %d of %s", msg.Sequence, stream), msg.Subject+"\n"+headerLines(msg.Header)+string(msg.Data))
 		}
 	}
-	for _, stream := range []string{"REKEY_RESULTS", "REKEY_DLQ", "KV_REKEY_LEDGER", "KV_REKEY_TARGETS", "KV_REKEY_PACE", "KV_REKEY_SCHEDULES"} {
+	for _, stream := range []string{"REKEY_RESULTS", "REKEY_DLQ", "KV_REKEY_LEDGER", "KV_REKEY_TARGETS", "KV_REKEY_PACE", "KV_REKEY_SCHEDULES", "KV_REKEY_NOTIFY"} {
 		if !seen[stream] {
 			t.Errorf("there is no stream %s to look into", stream)
 		}

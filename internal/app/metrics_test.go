@@ -35,6 +35,8 @@ func designed() map[string][]string {
 		"rekey_queue_oldest_seconds":                         {"lane"},
 		"rekey_dead_letters":                                 nil,
 		"rekey_policy_decisions_total":                       {"decision", "policy"},
+		"rekey_notifications_total":                          {"result", "target"},
+		"rekey_notifications_pending":                        {"target"},
 		"rekey_schedule_last_fire_timestamp_seconds":         {"schedule"},
 		"rekey_schedule_next_fire_timestamp_seconds":         {"schedule"},
 		"rekey_schedule_missed_total":                        {"schedule"},
@@ -63,20 +65,21 @@ func closedSets() map[string][]string {
 			"paused", "overlap", "blackout", // Of skipped ticks.
 		},
 		"origin":      {"event", "schedule", "operator"},
-		"result":      {"accepted", "duplicate", "malformed", "refused", "policy_error", "unmatched"},
+		"result":      {"accepted", "duplicate", "malformed", "refused", "policy_error", "unmatched", "delivered", "failed", "given_up"},
 		"operation":   append([]string{"token", "read", "rate_limits"}, kinds...),
 		"schedule":    {"nightly"},
 		"bucket":      {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project", "rate_limits"},
 		"foreseeable": {"true", "false"},
 		"stream": {
 			"REKEY_EVENTS", "REKEY_JOBS", "REKEY_RESULTS", "REKEY_DLQ", "REKEY_INDEX", "REKEY_SCHEDULES", "REKEY_PACE", "REKEY_LEDGER",
-			"REKEY_TARGETS", "REKEY_AUDIT", "REKEY_RULES", "REKEY_LIMITS",
+			"REKEY_TARGETS", "REKEY_AUDIT", "REKEY_RULES", "REKEY_LIMITS", "REKEY_NOTIFY",
 		},
-		"part":     {"embedded NATS server", "store watch", "shared pauses", "queue statistics", "stalled messages", "ledger index", "workers", "intake", "schedules", "removed schedules", "configuration", "chain of results"},
+		"part":     {"embedded NATS server", "store watch", "shared pauses", "queue statistics", "stalled messages", "ledger index", "workers", "intake", "schedules", "removed schedules", "configuration", "chain of results", "notifications"},
 		"version":  {"1.2.3"},
 		"revision": {"abcdef"},
 		"decision": {"matched", "not_matched", "error", "limited"},
 		"policy":   {""},
+		"target":   {""},
 	}
 }
 

@@ -17,6 +17,7 @@ type Replayed struct {
 	Number   uint64 `json:"number"`
 	JobID    string `json:"job_id,omitempty"`    // The job that is back at work, or that has succeeded.
 	EventSeq uint64 `json:"event_seq,omitempty"` // Where the event stands now.
+	Target   string `json:"target,omitempty"`    // The target that the notification is sent to again.
 	Nothing  bool   `json:"nothing,omitempty"`   // The job had succeeded meanwhile: no call is made.
 	Error    string `json:"error,omitempty"`
 }
@@ -44,8 +45,8 @@ func (c *Client) operator() *jobs.Operator {
 }
 
 // Replay puts what a dead letter is about back to work and takes the letter out of the
-// stream: a job is retried, an event is published once more under its identity. What has
-// succeeded meanwhile is not done again.
+// stream: a job is retried, an event is published once more under its identity, a notification is
+// sent again. What has succeeded meanwhile is not done again.
 func (c *Client) Replay(ctx context.Context, number uint64, op jobs.Operation) (Replayed, error) {
 	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
 	if err != nil {
@@ -70,6 +71,13 @@ func (c *Client) Replay(ctx context.Context, number uint64, op jobs.Operation) (
 func (c *Client) putBack(ctx context.Context, letter bus.DeadLetter, op jobs.Operation) (Replayed, error) {
 	done := Replayed{Number: letter.Number, JobID: letter.JobID}
 	switch {
+	case letter.Subject == c.Names.DeadNotification():
+		done.Target = letter.Target
+		err := c.Conn.Renotify(ctx, c.Names, letter)
+		if errors.Is(err, bus.ErrNoTarget) || errors.Is(err, bus.ErrNotWhole) {
+			return done, fmt.Errorf("%w: %w", err, ErrNotReplayable)
+		}
+		return done, err
 	case letter.JobID != "":
 		_, err := c.operator().Retry(ctx, letter.JobID, op)
 		done.Nothing = errors.Is(err, jobs.ErrSucceeded)
@@ -101,7 +109,7 @@ func (c *Client) Drop(ctx context.Context, number uint64, op jobs.Operation) err
 	if err != nil {
 		return fmt.Errorf("dead letter %d: %w", number, err)
 	}
-	if letter.JobID != "" {
+	if letter.JobID != "" && letter.Subject != c.Names.DeadNotification() {
 		err = c.operator().Note(ctx, letter.JobID, op)
 	} else {
 		err = c.Ledger.Note(ctx, letterKey(letter), op)

@@ -45,7 +45,7 @@ const (
 func reloadable() []string {
 	return []string{
 		"policies", "intake.unmatched", "intake.max_event_age", "intake.max_clock_skew", "intake.limits", "schedules",
-		"atlas.accounts", "retry", "log.level",
+		"atlas.accounts", "retry", "notify", "log.level",
 	}
 }
 
@@ -203,6 +203,7 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 	r.metrics.SetSecretExpiries(secretExpiries(p.config))
 	r.runner.current.Store(p.runner)
 	r.fanout.Use(p.rules)
+	r.notifier.use(notifyTargets(p.config))
 	if err := r.metrics.SetPolicies(policyNames(p.config)); err != nil {
 		return err
 	}

@@ -28,12 +28,13 @@ const (
 	partRemoved   = "removed schedules"
 	partConfig    = "configuration"
 	partChain     = "chain of results"
+	partNotify    = "notifications"
 )
 
 func parts() []string {
 	return []string{
 		partServer, partStore, partPauses, partStats, partStalled, partIndex, partWorkers, partIntake, partSchedules, partRemoved,
-		partConfig, partChain,
+		partConfig, partChain, partNotify,
 	}
 }
 
@@ -50,7 +51,7 @@ func streamNames(n bus.Names) []string {
 // bucketNames are a worker's buckets, but that of the bearer tokens, which only a fleet has.
 func bucketNames(n bus.Names, namespace string) []string {
 	return []string{
-		n.Schedules(), n.Pace(), n.Audit(), n.Rules(), n.Limits(), ledger.RecordsBucket(namespace), ledger.TargetsBucket(namespace),
+		n.Schedules(), n.Pace(), n.Audit(), n.Rules(), n.Limits(), n.Notify(), ledger.RecordsBucket(namespace), ledger.TargetsBucket(namespace),
 	}
 }
 

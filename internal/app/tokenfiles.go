@@ -42,6 +42,9 @@ func ownFiles(c *config.Config) []string {
 	for _, k := range c.Seal.Keys {
 		own = append(own, k.Seed.File)
 	}
+	for _, t := range c.Notify {
+		own = append(own, t.URL.File, t.SigningSecret.File)
+	}
 	if n.IsEmbedded() {
 		own = append(own, filepath.Join(e.StoreDir, storeKey), filepath.Join(e.StoreDir, "jetstream"))
 	}

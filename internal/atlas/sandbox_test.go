@@ -18,6 +18,9 @@ import (
 	"rekey/internal/secret"
 )
 
+// noon is a moment between two seconds.
+func noon() time.Time { return time.Date(2026, 11, 24, 12, 0, 0, 250_000_000, time.UTC) }
+
 // sandboxClient is a client of a fresh sandbox, with the accounts "service" and "key".
 func sandboxClient(t *testing.T, cfg sandbox.Config) (*sandbox.Sandbox, *atlas.Client) {
 	t.Helper()

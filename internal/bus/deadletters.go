@@ -23,6 +23,7 @@ type DeadLetter struct {
 	Reason  string              `json:"reason"`
 	JobID   string              `json:"job_id,omitempty"`
 	Kind    string              `json:"kind,omitempty"`
+	Target  string              `json:"target,omitempty"` // Of a notification: whom it was for.
 	Event   jobs.EventRef       `json:"event"`
 	Header  map[string][]string `json:"header,omitempty"`
 	Payload string              `json:"payload,omitempty"`
@@ -156,6 +157,7 @@ func newDeadLetter(msg *jetstream.RawStreamMsg) DeadLetter {
 		Number: msg.Sequence, At: msg.Time, Subject: msg.Subject,
 		Code: msg.Header.Get(HeaderCode), Reason: msg.Header.Get(HeaderReason),
 		JobID: msg.Header.Get(HeaderJobID), Kind: msg.Header.Get(HeaderKind),
+		Target: msg.Header.Get(HeaderTarget),
 		Event: jobs.EventRef{
 			Source: msg.Header.Get(HeaderEventSource), ID: msg.Header.Get(HeaderEventID),
 			Subject: msg.Header.Get(HeaderEventSubject), Seq: seq, At: at,

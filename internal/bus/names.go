@@ -10,7 +10,7 @@ import (
 // Headers of dead letters.
 const (
 	HeaderReason       = "Rekey-Reason"        // Why it is here, for people.
-	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, policy, limit, signature, plaintext, unmatched, refused, exhausted, undecodable.
+	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, policy, limit, signature, plaintext, unmatched, refused, exhausted, undecodable, gone.
 	HeaderPolicy       = "Rekey-Policy"        // The policies that it is about, with commas.
 	HeaderJobID        = "Rekey-Job-Id"        // The job, where there is one.
 	HeaderKind         = "Rekey-Kind"          // The job's kind.
@@ -77,6 +77,9 @@ func (n Names) Pace() string { return n.stream("PACE") }
 
 // Rules is the bucket with the rules of intake that the fleet goes by.
 func (n Names) Rules() string { return n.stream("RULES") }
+
+// Notify is the bucket with what is remembered of the targets of notifications.
+func (n Names) Notify() string { return n.stream("NOTIFY") }
 
 // Limits is the bucket that counts jobs by the hour.
 func (n Names) Limits() string { return n.stream("LIMITS") }

@@ -30,6 +30,7 @@ func (c *checker) check() {
 	c.rateLimits()
 	c.limits()
 	c.schedules()
+	c.notify()
 	if c.cfg.HTTP.Listen != "" {
 		c.listenAddress("http.listen", c.cfg.HTTP.Listen)
 	}
@@ -39,21 +40,27 @@ func (c *checker) check() {
 
 // limits checks the plain numbers and durations.
 func (c *checker) limits() {
-	w, r := c.cfg.Worker, c.cfg.Retry
+	w := c.cfg.Worker
 	c.number("worker.concurrency", w.Concurrency, 1, 1024)
 	c.duration("worker.drain_timeout", w.DrainTimeout, 0, time.Hour)
-	c.duration("retry.base", r.Base, time.Millisecond, time.Hour)
-	c.duration("retry.cap", r.Cap, time.Millisecond, 24*time.Hour)
-	c.number("retry.max_attempts", r.MaxAttempts, 1, 1000)
-	c.duration("retry.max_age", r.MaxAge, time.Millisecond, 30*24*time.Hour)
-	c.duration("retry.retry_after_cap", r.RetryAfterCap, time.Millisecond, 7*24*time.Hour)
-	if r.Cap >= r.Base || c.anySpoilt("retry.base", "retry.cap") {
+	c.retry("retry", c.cfg.Retry)
+}
+
+// retry checks the section at a path.
+func (c *checker) retry(path string, r Retry) {
+	base, longest := join(path, "base"), join(path, "cap")
+	c.duration(base, r.Base, time.Millisecond, time.Hour)
+	c.duration(longest, r.Cap, time.Millisecond, 24*time.Hour)
+	c.number(join(path, "max_attempts"), r.MaxAttempts, 1, 1000)
+	c.duration(join(path, "max_age"), r.MaxAge, time.Millisecond, 30*24*time.Hour)
+	c.duration(join(path, "retry_after_cap"), r.RetryAfterCap, time.Millisecond, 7*24*time.Hour)
+	if r.Cap >= r.Base || c.anySpoilt(base, longest) {
 		return
 	}
-	if c.has("retry.cap") {
-		c.add("retry.cap", "must not be shorter than retry.base, which is %s", short(r.Base))
+	if c.has(longest) {
+		c.add(longest, "must not be shorter than %s, which is %s", base, short(r.Base))
 	} else {
-		c.add("retry.base", "must not be longer than retry.cap, which is %s", short(r.Cap))
+		c.add(base, "must not be longer than %s, which is %s", longest, short(r.Cap))
 	}
 }
 

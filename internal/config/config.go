@@ -23,8 +23,10 @@ type Config struct {
 	Worker    Worker     `yaml:"worker"`
 	Retry     Retry      `yaml:"retry"`
 	Schedules []Schedule `yaml:"schedules"` // Default none.
-	HTTP      HTTP       `yaml:"http"`
-	Log       Log        `yaml:"log"`
+	// Notify are the targets that are told how jobs ended. Default none.
+	Notify []Notify `yaml:"notify"`
+	HTTP   HTTP     `yaml:"http"`
+	Log    Log      `yaml:"log"`
 }
 
 // NATS says which server holds the streams, and how to log in to it. At most one of

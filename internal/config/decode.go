@@ -191,6 +191,9 @@ func (d *decoder) text(path string, node *yaml.Node, out reflect.Value) {
 		d.add(path, "must be a string, not %s: put it in quotes", describe(node))
 	case out.Type() == exprType: // May have several lines.
 		out.SetString(node.Value)
+	case out.Type() == templateType: // The same.
+		d.templateText(path, node)
+		out.SetString(node.Value)
 	case strings.ContainsFunc(node.Value, unicode.IsControl):
 		d.add(path, "must be one line without control characters")
 	default:
@@ -218,8 +221,8 @@ func (d *decoder) secretPlace(path, value string) {
 }
 
 // secretShapes are the forms of the secrets that Rekey meets: Atlas client secrets and private
-// keys, JSON Web Tokens, nkey seeds, PEM files.
-var secretShapes = regexp.MustCompile(`(?i:mdb_sa_sk_)|^eyJ[A-Za-z0-9_-]{8}|^S[ACNOUX][A-Z2-7]{56}$|-----BEGIN|` +
+// keys, JSON Web Tokens, nkey seeds, PEM files, signing secrets and addresses of webhooks.
+var secretShapes = regexp.MustCompile(`(?i:mdb_sa_sk_)|^whsec_|^https?://|^eyJ[A-Za-z0-9_-]{8}|^S[ACNOUX][A-Z2-7]{56}$|-----BEGIN|` +
 	`^[a-fA-F0-9]{8}-[a-fA-F0-9]{4}-[a-fA-F0-9]{4}-[a-fA-F0-9]{4}-[a-fA-F0-9]{12}$`)
 
 func looksSecret(text string) bool { return secretShapes.MatchString(text) }

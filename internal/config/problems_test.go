@@ -136,7 +136,7 @@ func TestAliasBomb(t *testing.T) {
 }
 
 func TestKeyProblems(t *testing.T) {
-	const rootKeys = "nats, atlas, intake, seal, vault, policies, worker, retry, schedules, http, log"
+	const rootKeys = "nats, atlas, intake, seal, vault, policies, worker, retry, schedules, notify, http, log"
 	runProblemTests(t, []problemTest{
 		{name: "unknown section", text: "\nmetrics: {}\n", want: []string{"2: metrics: unknown key; the keys here are " + rootKeys}},
 		{name: "misspelt section", text: "schedule: []\n", want: []string{"1: schedule: unknown key; did you mean schedules?"}},

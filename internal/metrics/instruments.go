@@ -21,6 +21,7 @@ func (m *Metrics) build(f promauto.Factory) {
 	m.buildAtlas(f)
 	m.buildQueues(f)
 	m.buildPolicies(f)
+	m.buildNotifications(f)
 	m.buildSchedules(f)
 	m.buildReload(f)
 	m.buildNATS(f)
@@ -179,6 +180,9 @@ func (m *Metrics) createSeries() {
 	}
 	for _, policy := range l.policies.start() {
 		m.createPolicy(policy)
+	}
+	for _, target := range l.targets.start() {
+		m.createTarget(target)
 	}
 	for _, schedule := range l.schedules.start() {
 		m.createSchedule(schedule)

@@ -55,6 +55,7 @@ func (s set) start() []string {
 
 // labels are the closed sets of all labels.
 type labels struct {
+	targets, notificationResults                           set
 	policies, decisions                                    set
 	kinds, lanes, outcomes, reasons, origins, eventResults set
 	operations, schedules, skips, buckets, streams, parts  set
@@ -84,6 +85,8 @@ func newLabels(cfg Config) (labels, error) {
 		{"operation", cfg.Operations, &l.operations},
 		{"policy", cfg.Policies, &l.policies},
 		{"decision", cfg.Decisions, &l.decisions},
+		{"target", cfg.Targets, &l.targets},
+		{"result", cfg.NotificationResults, &l.notificationResults},
 		{"schedule", cfg.Schedules, &l.schedules},
 		{"reason", cfg.Skips, &l.skips},
 		{"bucket", cfg.Buckets, &l.buckets},

@@ -48,6 +48,8 @@ func designed() map[string]shape {
 		"rekey_nats_stalled_total":                           {counter, []string{"stream"}},
 		"rekey_nats_publish_refused_total":                   {counter, []string{"stream"}},
 		"rekey_part_failures_total":                          {counter, []string{"part"}},
+		"rekey_notifications_total":                          {counter, []string{"result", "target"}},
+		"rekey_notifications_pending":                        {gauge, []string{"target"}},
 		"rekey_policy_decisions_total":                       {counter, []string{"decision", "policy"}},
 		"rekey_build_info":                                   {gauge, []string{"goversion", "revision", "version"}},
 	}
@@ -150,6 +152,8 @@ func TestForeignLabels(t *testing.T) {
 		m.ScheduleMissed(x, 1)
 		m.ScheduleSkipped(x, x)
 		m.PolicyDecided(x, x)
+		m.Notified(x, x)
+		m.SetNotificationsPending(x, flood)
 		m.SchedulePaused(x, true)
 		m.PublishRefused(x)
 		m.DeliveryStalled(x)

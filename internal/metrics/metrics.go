@@ -50,6 +50,10 @@ type Config struct {
 	Policies []string
 	// Decisions are what a policy can decide about an event, such as "matched".
 	Decisions []string
+	// Targets are the configured names of the targets of notifications. SetTargets changes them.
+	Targets []string
+	// NotificationResults say what became of a notification, such as "delivered".
+	NotificationResults []string
 	// Schedules are the configured names of the schedules. SetSchedules changes them.
 	Schedules []string
 	// Skips are the reasons for which a tick of a schedule is left out on purpose, such as "paused".
@@ -112,6 +116,11 @@ type Metrics struct {
 	// PolicyDecisions is rekey_policy_decisions_total{policy,decision}.
 	PolicyDecisions *prometheus.CounterVec
 
+	// Notifications is rekey_notifications_total{target,result}.
+	Notifications *prometheus.CounterVec
+	// NotificationsPending is rekey_notifications_pending{target}.
+	NotificationsPending *prometheus.GaugeVec
+
 	// ScheduleLastFire is rekey_schedule_last_fire_timestamp_seconds{schedule}.
 	ScheduleLastFire *prometheus.GaugeVec
 	// ScheduleNextFire is rekey_schedule_next_fire_timestamp_seconds{schedule}.
@@ -147,6 +156,8 @@ type Metrics struct {
 	labels labels
 	// policies is the closed set of the label policy, which a reload changes.
 	policies atomic.Pointer[set]
+	// targets is the closed set of the label target, which a reload changes.
+	targets atomic.Pointer[set]
 	// schedules is the closed set of the label schedule, which a reload changes.
 	schedules atomic.Pointer[set]
 }
@@ -166,6 +177,7 @@ func New(cfg Config) (*Metrics, error) {
 	m := &Metrics{labels: closed}
 	m.schedules.Store(&closed.schedules)
 	m.policies.Store(&closed.policies)
+	m.targets.Store(&closed.targets)
 	m.build(promauto.With(reg))
 	if err := reg.settle(); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)

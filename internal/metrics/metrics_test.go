@@ -20,23 +20,25 @@ import (
 // smallConfig has one or two values in each set, so that expectations stay readable.
 func smallConfig(reg prometheus.Registerer) metrics.Config {
 	return metrics.Config{
-		Registerer:   reg,
-		Kinds:        []string{"jwks.revoke"},
-		Lanes:        []string{"urgent"},
-		Outcomes:     []string{"revoked", "refused"},
-		Reasons:      []string{"rate_limited"},
-		Origins:      []string{"event"},
-		EventResults: []string{"accepted", "malformed"},
-		Operations:   []string{"revoke_jwks"},
-		Policies:     []string{"leak"},
-		Decisions:    []string{"matched"},
-		Schedules:    []string{"weekly"},
-		Skips:        []string{"overlap", "paused"},
-		Buckets:      []string{"admin"},
-		Streams:      []string{"JOBS", "RESULTS"},
-		Parts:        []string{"intake"},
-		Version:      "1.2.3",
-		Revision:     "abc",
+		Registerer:          reg,
+		Kinds:               []string{"jwks.revoke"},
+		Lanes:               []string{"urgent"},
+		Outcomes:            []string{"revoked", "refused"},
+		Reasons:             []string{"rate_limited"},
+		Origins:             []string{"event"},
+		EventResults:        []string{"accepted", "malformed"},
+		Operations:          []string{"revoke_jwks"},
+		Policies:            []string{"leak"},
+		Decisions:           []string{"matched"},
+		Targets:             []string{"siem"},
+		Schedules:           []string{"weekly"},
+		Skips:               []string{"overlap", "paused"},
+		NotificationResults: []string{"delivered", "given_up"},
+		Buckets:             []string{"admin"},
+		Streams:             []string{"JOBS", "RESULTS"},
+		Parts:               []string{"intake"},
+		Version:             "1.2.3",
+		Revision:            "abc",
 	}
 }
 
@@ -73,6 +75,8 @@ func useAll(m *metrics.Metrics) {
 	m.ScheduleMissed("weekly", 2)
 	m.ScheduleSkipped("weekly", "paused")
 	m.PolicyDecided("leak", "matched")
+	m.Notified("siem", "delivered")
+	m.SetNotificationsPending("siem", 3)
 	m.SchedulePaused("weekly", true)
 	m.Reloaded(true, time.Unix(1_700_000_000, 0))
 	m.Reloaded(false, time.Unix(1_700_000_001, 0))

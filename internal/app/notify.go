@@ -1,0 +1,194 @@
+package app
+
+import (
+	"context"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/bus"
+	"rekey/internal/config"
+	"rekey/internal/jobs"
+	"rekey/internal/notify"
+)
+
+// notifyTargets are the targets of a configuration.
+func notifyTargets(c *config.Config) []notify.Target {
+	list := make([]notify.Target, len(c.Notify))
+	for i := range c.Notify {
+		list[i] = c.Notify[i].Target()
+	}
+	return list
+}
+
+func targetNames(targets []notify.Target) []string {
+	names := make([]string, len(targets))
+	for i := range targets {
+		names[i] = targets[i].Name
+	}
+	return names
+}
+
+func inboxOf(t *notify.Target) bus.Inbox {
+	return bus.Inbox{
+		Target: t.Name, Kinds: t.Filter.Kinds, Outcomes: t.Filter.Outcomes, Timeout: t.Timeout, MaxAge: t.Retry.MaxAge,
+	}
+}
+
+// notifier runs the targets of the configuration that is in force.
+type notifier struct {
+	*worker
+	store   *notifyStore
+	sender  *notify.Sender
+	wanted  atomic.Pointer[[]notify.Target]
+	changed chan struct{} // Holds a token after wanted was changed.
+}
+
+// startNotify starts telling the targets. They are told of what the jobs do that start after it.
+func (w *worker) startNotify(s stores) {
+	n := &notifier{
+		worker: w, store: s.notify, sender: notify.NewSender(w.Version, w.LookupEnv), changed: make(chan struct{}, 1),
+	}
+	w.notifier = n
+	n.use(notifyTargets(w.Config))
+	w.stack.push("connections to targets", func(context.Context) error { n.sender.Close(); return nil })
+	w.background(partNotify, n.run)
+}
+
+// use makes these the targets, once those under way are settled.
+func (n *notifier) use(targets []notify.Target) {
+	n.wanted.Store(&targets)
+	select {
+	case n.changed <- struct{}{}:
+	default: // It is to look already.
+	}
+}
+
+// served is a target that runs.
+type served struct {
+	target notify.Target
+	stop   func() // Waits for its end.
+}
+
+// run keeps the wanted targets running until ctx ends.
+func (n *notifier) run(ctx context.Context) error {
+	running := map[string]served{}
+	defer func() {
+		var stopping sync.WaitGroup
+		for _, s := range running {
+			stopping.Go(s.stop)
+		}
+		stopping.Wait()
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.changed:
+		}
+		if err := n.change(ctx, running); err != nil {
+			return err
+		}
+	}
+}
+
+// change stops the targets that are not wanted any more, or otherwise, and starts those that do not run.
+func (n *notifier) change(ctx context.Context, running map[string]served) error {
+	wanted := *n.wanted.Load()
+	names := map[string]notify.Target{}
+	for _, t := range wanted {
+		names[t.Name] = t
+	}
+	for name, s := range running {
+		target, stays := names[name]
+		if stays && reflect.DeepEqual(target, s.target) {
+			continue
+		}
+		s.stop()
+		delete(running, name)
+		if !stays {
+			n.remove(ctx, name)
+		} else if err := n.store.wake(ctx, name); err != nil {
+			n.log.Warn("a target that was changed waits as it did", zap.String("target", name), zap.Error(err))
+		}
+	}
+	if err := n.metrics.SetTargets(targetNames(wanted)); err != nil {
+		return err
+	}
+	for _, t := range wanted {
+		if _, runs := running[t.Name]; runs {
+			continue
+		}
+		s, err := n.serve(ctx, t)
+		if err != nil {
+			return err
+		}
+		running[t.Name] = s
+	}
+	return nil
+}
+
+// serve starts one target. What is wrong with its secrets keeps its own notifications waiting.
+func (n *notifier) serve(ctx context.Context, t notify.Target) (served, error) {
+	if err := n.sender.Check(&t); err != nil {
+		n.log.Error("a target of notifications cannot be told yet", zap.String("target", t.Name), zap.Error(err))
+	}
+	courier, err := notify.NewCourier(notify.Config{
+		Target: t, Sender: n.sender, Store: n.store, Letters: noticeLetters{n.conn, n.names}, Recorder: n.metrics, Logger: n.Logger,
+	})
+	if err != nil {
+		return served{}, err
+	}
+	notices := &bus.Notices{
+		Conn: n.conn, Names: n.names, Inbox: inboxOf(&t), Courier: noticeCourier{courier}, Recorder: n.metrics, Logger: n.Logger,
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var part sync.WaitGroup
+	part.Go(func() { n.keep(ctx, partNotify, notices.Run) })
+	return served{target: t, stop: func() { cancel(jobs.ErrStopping); part.Wait() }}, nil
+}
+
+// remove takes a target's place in the results away, unless another worker of the fleet serves it.
+// Our own last request for results may be open a moment longer.
+func (n *notifier) remove(ctx context.Context, name string) {
+	const attempts = 3
+	log := n.log.With(zap.String("target", name))
+	for range attempts {
+		left, removed, err := n.conn.RemoveInbox(ctx, n.names, name)
+		switch {
+		case err != nil:
+			log.Warn("removing a target of notifications; NATS does it when nobody has asked for it for a week", zap.Error(err))
+			return
+		case removed:
+			log.Info("a target of notifications is removed", zap.Int("results_not_told", left))
+			return
+		}
+		within(ctx.Done(), time.Second)
+	}
+	log.Info("a target of notifications is not served here any more; another worker serves it")
+}
+
+// noticeCourier lets the bus hand notices to a Courier.
+type noticeCourier struct{ *notify.Courier }
+
+// Deliver takes a notice a step further.
+func (c noticeCourier) Deliver(ctx context.Context, n bus.Notice) (jobs.Verdict, error) {
+	return c.Courier.Deliver(ctx, notify.Delivery(n))
+}
+
+// noticeLetters puts notifications among the dead letters.
+type noticeLetters struct {
+	conn  *bus.Conn
+	names bus.Names
+}
+
+// Bury stores the dead letter of a notification.
+func (l noticeLetters) Bury(ctx context.Context, letter notify.Letter) error {
+	return l.conn.BuryNotice(ctx, l.names, bus.NoticeLetter{
+		Notice: bus.Notice(letter.Delivery), Target: letter.Target, Code: letter.Code, Reason: letter.Reason,
+		JobID: letter.JobID, Kind: letter.Kind,
+	})
+}

@@ -1,0 +1,421 @@
+package app_test
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"rekey/internal/app"
+	"rekey/internal/bus"
+	"rekey/internal/config"
+	"rekey/internal/jobs"
+	"rekey/internal/notify"
+	"rekey/internal/secret"
+)
+
+// told is a request that reached a receiver.
+type told struct {
+	header http.Header
+	body   string
+	at     time.Time
+}
+
+func (o *told) id() string { return o.header.Get("webhook-id") }
+
+// hook is a server that is told of results.
+type hook struct {
+	url    string
+	mu     sync.Mutex // Guards what follows.
+	got    []told     // All requests.
+	taken  []told     // Those that were answered with 2xx.
+	answer func(n int, w http.ResponseWriter) int
+}
+
+// newHook answers the n-th request, from 1, as answer does, which returns the status; nil takes all.
+func newHook(t *testing.T, answer func(n int, w http.ResponseWriter) int) *hook {
+	t.Helper()
+	r := &hook{answer: answer}
+	server := httptest.NewServer(r)
+	t.Cleanup(server.Close)
+	r.url = server.URL
+	return r
+}
+
+// ServeHTTP keeps a request and answers it.
+func (r *hook) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	one := told{header: req.Header.Clone(), body: string(body), at: time.Now()}
+	r.got = append(r.got, one)
+	status := http.StatusNoContent
+	if r.answer != nil {
+		status = r.answer(len(r.got), w)
+	}
+	if status < 300 {
+		r.taken = append(r.taken, one)
+	}
+	w.WriteHeader(status)
+}
+
+// switchTo makes the receiver answer with a status.
+func (r *hook) switchTo(status int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer = func(int, http.ResponseWriter) int { return status }
+}
+
+func (r *hook) requests() []told {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.got)
+}
+
+// await waits until n different notifications were taken and returns all that were.
+func (r *hook) await(t *testing.T, n int) []told {
+	t.Helper()
+	var list []told
+	eventually(t, "notifications", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		list = slices.Clone(r.taken)
+		return len(ids(list)) >= n
+	})
+	return list
+}
+
+// ids are the ids of notifications, each once, sorted.
+func ids(list []told) []string {
+	var all []string
+	for _, one := range list {
+		all = append(all, one.id())
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// target is a webhook of a rig. Its URL holds a token.
+func (r *rig) target(name string, h *hook) config.Notify {
+	key := "HOOK_" + strings.ToUpper(name)
+	r.env[key] = h.url + "/" + canary() + "?token=" + canary()
+	return config.Notify{
+		Name: name, Type: notify.TypeWebhook, URL: secret.Ref{Env: key}, Timeout: 5 * time.Second,
+		Retry: config.Retry{Base: 20 * time.Millisecond, Cap: 100 * time.Millisecond, MaxAttempts: 3, MaxAge: time.Hour, RetryAfterCap: time.Hour},
+	}
+}
+
+func signingSecret() string {
+	key := make([]byte, 32)
+	rand.Read(key) //nolint:errcheck // It never fails.
+	return "whsec_" + base64.StdEncoding.EncodeToString(key)
+}
+
+func TestATargetThatIsDownDelaysNothing(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	down, up := newHook(t, nil), newHook(t, nil)
+	down.switchTo(http.StatusServiceUnavailable)
+	rig.cfg.Notify = []config.Notify{rig.target("down", down), rig.target("up", up)}
+	w := rig.start(t)
+	const n = 6
+	for i := range n {
+		w.publish("incident", x509Disable(hexID(i)).String())
+	}
+	w.results(n)
+	up.await(t, n)
+	eventually(t, "the failures to be counted", func() bool {
+		m := w.metrics()
+		return m[`rekey_notifications_total{result="failed",target="down"}`] > 1 && m[`rekey_notifications_pending{target="down"}`] == n &&
+			m[`rekey_notifications_pending{target="up"}`] == 0 && m[`rekey_notifications_total{result="delivered",target="up"}`] == n
+	})
+	down.switchTo(http.StatusOK)
+	list := down.await(t, n)
+	if len(list) != n {
+		t.Errorf("%d notifications came %d times", n, len(list))
+	}
+	if len(rig.logs.FilterMessage("the target takes no notifications; they wait for it").All()) == 0 {
+		t.Error("nothing is logged of the target that was down")
+	}
+}
+
+func TestARestartKeepsTheNotifications(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	const wait = 3 * time.Second
+	hook := newHook(t, func(n int, w http.ResponseWriter) int {
+		if n == 1 {
+			w.Header().Set("Retry-After", "3")
+			return http.StatusTooManyRequests
+		}
+		return http.StatusOK
+	})
+	rig.cfg.Notify = []config.Notify{rig.target("hook", hook)}
+	w := rig.start(t)
+	for i := range 3 {
+		w.publish("incident", x509Disable(hexID(i)).String())
+	}
+	w.results(3)
+	eventually(t, "the first request", func() bool { return len(hook.requests()) > 0 })
+	w.settled()
+	w.stop()
+	rig.start(t)
+	hook.await(t, 3)
+	requests := hook.requests()
+	// Those that were under way beside the first one may have been taken.
+	var later []told
+	for _, one := range requests[1:] {
+		if one.id() == requests[0].id() {
+			later = append(later, one)
+		}
+	}
+	if len(later) != 1 || later[0].at.Sub(requests[0].at) < wait {
+		t.Errorf("the refused notification came again %d times, want once after %s", len(later), wait)
+	}
+}
+
+func TestNotificationsAreSignedAndHoldTheResult(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	hook := newHook(t, nil)
+	target := rig.target("hook", hook)
+	old, fresh := signingSecret(), signingSecret()
+	target.SigningSecret = secret.Ref{Env: "SIGNING"}
+	rig.env["SIGNING"] = fresh + " " + old
+	rig.cfg.Notify = []config.Notify{target}
+	w := rig.start(t)
+	w.publish("incident", x509Disable(hexID(1)).with("reason", "IR-4711").String())
+	got := hook.await(t, 1)[0]
+	for _, key := range []string{old, fresh} {
+		verifier, err := standardwebhooks.NewWebhook(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := verifier.Verify([]byte(got.body), got.header); err != nil {
+			t.Errorf("the signature is not accepted: %v", err)
+		}
+	}
+	var body struct {
+		Type      string
+		Timestamp time.Time
+		Data      jobs.Record
+	}
+	if err := json.Unmarshal([]byte(got.body), &body); err != nil {
+		t.Fatal(err)
+	}
+	if body.Type != bus.TypeFinished || body.Data.Outcome != jobs.OutcomeRevoked || body.Data.Reason != "IR-4711" || !body.Timestamp.Equal(body.Data.FinishedAt) {
+		t.Errorf("the notification is %s", got.body)
+	}
+}
+
+func TestFiltersOfNotifications(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	all, some := newHook(t, nil), newHook(t, nil)
+	target := rig.target("some", some)
+	target.Outcomes, target.Kinds = []jobs.Outcome{jobs.OutcomeRevoked}, []jobs.Kind{jobs.X509Disable, jobs.JWKSRevoke}
+	target.Lanes, target.Accounts = []jobs.Lane{jobs.LaneUrgent}, []string{security}
+	rig.cfg.Notify = []config.Notify{rig.target("all", all), target}
+	w := rig.start(t)
+	w.publish("rotation", x509Disable(hexID(1)).String())                           // Another lane.
+	w.publish("incident", x509Disable(hexID(2)).with("account", legacy).String())   // Another account.
+	w.publish("incident", idpDelete(hexID(3)).String())                             // Another kind.
+	w.publish("incident", x509Disable(hexID(4)).with("account", "nobody").String()) // Another outcome.
+	w.publish("incident", jwksRevoke(hexID(5)).String())
+	all.await(t, len(w.results(4)))
+	got := some.await(t, 1)
+	eventually(t, "nothing to be pending", func() bool { return w.metrics()[`rekey_notifications_pending{target="some"}`] == 0 })
+	if requests := some.requests(); len(requests) != 1 || !strings.Contains(got[0].body, hexID(5)) {
+		t.Errorf("%d notifications passed the filter; the first one is %s", len(requests), got[0].body)
+	}
+}
+
+func TestANotificationThatIsGivenUpCanBeReplayed(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	hook := newHook(t, nil)
+	hook.switchTo(http.StatusForbidden)
+	rig.cfg.Notify = []config.Notify{rig.target("hook", hook)}
+	w := rig.start(t)
+	w.publish("incident", x509Disable(hexID(1)).String())
+	letter := w.letters(1)[0]
+	checkHeaders(t, letter, map[string]string{"Rekey-Target": "hook", "Rekey-Code": notify.CodeRefused})
+	if n := len(hook.requests()); n != 3 || letter.Subject != "rekey.v1.dlq.notification" {
+		t.Errorf("%d requests were made; the letter is on %s", n, letter.Subject)
+	}
+	hook.switchTo(http.StatusOK)
+	client := w.operator()
+	defer client.Close()
+	done, err := client.Replay(t.Context(), letter.Sequence, jobs.Operation{At: time.Now(), Action: jobs.ActionReplay, By: "test"})
+	if err != nil || done.Target != "hook" {
+		t.Fatalf("Replay is %+v, %v", done, err)
+	}
+	again := hook.await(t, 1)[0]
+	if first := hook.requests()[0]; again.id() != first.id() || again.body != first.body {
+		t.Errorf("the replayed notification is %s: %s, the first one %s: %s", again.id(), again.body, first.id(), first.body)
+	}
+	if w.count("REKEY_DLQ") != 0 {
+		t.Error("the dead letter is still there")
+	}
+}
+
+func TestATargetThatIsGoneIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	hook := newHook(t, nil)
+	hook.switchTo(http.StatusGone)
+	rig.cfg.Notify = []config.Notify{rig.target("hook", hook)}
+	rig.cfg.Worker.Concurrency = 1
+	w := rig.start(t)
+	w.publish("incident", x509Disable(hexID(1)).String())
+	checkHeaders(t, w.letters(1)[0], map[string]string{"Rekey-Target": "hook", "Rekey-Code": notify.CodeGone})
+	w.publish("incident", x509Disable(hexID(2)).String())
+	w.results(2)
+	eventually(t, "the second one to be pending", func() bool { return w.metrics()[`rekey_notifications_pending{target="hook"}`] == 1 })
+	if n := len(hook.requests()); n != 1 {
+		t.Errorf("%d requests were made", n)
+	}
+}
+
+func TestReloadOfNotifications(t *testing.T) {
+	t.Parallel()
+	s := newStandIn(t)
+	first, second := newHook(t, nil), newHook(t, nil)
+	first.switchTo(http.StatusServiceUnavailable)
+	urls := func(r *rig) { r.env["FIRST"], r.env["SECOND"] = first.url, second.url }
+	target := func(name, key string) string {
+		return "  - {name: " + name + ", type: webhook, url_env: " + key + ", retry: {base: 20ms, cap: 100ms}}\n"
+	}
+	r := startFromFile(t, s.url, "notify:\n"+target("stays", "FIRST")+target("goes", "FIRST"), urls)
+	w := r.worker
+	w.publish("incident", x509Disable(hexID(1)).String())
+	eventually(t, "the target to fail", func() bool { return w.metrics()[`rekey_notifications_total{result="failed",target="stays"}`] > 0 })
+	r.write("notify:\n" + target("stays", "SECOND") + target("comes", "SECOND"))
+	r.reloaded()
+	if requests := second.await(t, 1); len(ids(requests)) != 1 {
+		t.Errorf("the target under its new address got %d", len(requests))
+	}
+	eventually(t, "the consumer of the removed target to go", func() bool {
+		state, err := stateOf(w, "goes")
+		return err == nil && !state.Known
+	})
+	eventually(t, "the new target to be there", func() bool {
+		state, err := stateOf(w, "comes")
+		return err == nil && state.Known
+	})
+	w.publish("incident", x509Disable(hexID(2)).String())
+	eventually(t, "both targets to be told", func() bool {
+		m := w.metrics()
+		return m[`rekey_notifications_total{result="delivered",target="stays"}`] == 2 && m[`rekey_notifications_total{result="delivered",target="comes"}`] == 1
+	})
+	if _, still := w.metrics()[`rekey_notifications_pending{target="goes"}`]; still {
+		t.Error("the series of the removed target are still there")
+	}
+}
+
+func stateOf(w *worker, target string) (bus.InboxState, error) {
+	client, err := app.Dial(w.t.Context(), w.rig.cfg, w.NATS, w.rig.lookupEnv)
+	if err != nil {
+		return bus.InboxState{}, err
+	}
+	defer client.Close()
+	return client.Conn.InboxState(w.t.Context(), client.Names, target)
+}
+
+func TestNotificationsOfAFleet(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	hook := newHook(t, nil)
+	rig.cfg.Notify = []config.Notify{rig.target("hook", hook)}
+	first, _ := twoWorkers(t, rig)
+	const n = 20
+	for i := range n {
+		first.publish("incident", x509Disable(hexID(i)).String())
+	}
+	hook.await(t, n)
+	first.settled()
+	if got := hook.requests(); len(got) != n {
+		t.Errorf("%d notifications came %d times", n, len(got))
+	}
+}
+
+func TestSecretsOfTargetsDoNotLeak(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	secrets := canaries{"token of the path": "path-" + canary(), "token of the query": "query-" + canary(), "password": "user-" + canary()}
+	hooks := map[string]*hook{
+		"ok": newHook(t, nil), "refuses": newHook(t, nil), "fails": newHook(t, nil), "gone": newHook(t, nil), "redirects": newHook(t, nil),
+	}
+	hooks["refuses"].switchTo(http.StatusNotFound)
+	hooks["fails"].switchTo(http.StatusBadGateway)
+	hooks["gone"].switchTo(http.StatusGone)
+	hooks["redirects"].answer = func(_ int, w http.ResponseWriter) int {
+		w.Header().Set("Location", hooks["ok"].url+"/"+secrets["token of the path"])
+		return http.StatusFound
+	}
+	hooks["unreachable"] = &hook{url: "http://" + freeAddress(t)}
+	hooks["no_host"] = &hook{url: "https://" + "nobody.invalid"}
+	hooks["no_url"] = &hook{url: "://"}
+	for name, hook := range hooks {
+		target := rig.target(name, hook)
+		address := strings.Replace(hook.url, "//", "//user:"+secrets["password"]+"@", 1)
+		rig.env[target.URL.Env] = address + "/" + secrets["token of the path"] + "?token=" + secrets["token of the query"]
+		target.SigningSecret = secret.Ref{Env: "SIGN_" + name}
+		rig.env[target.SigningSecret.Env] = signingSecret()
+		secrets["signing secret of "+name] = strings.TrimPrefix(rig.env[target.SigningSecret.Env], "whsec_")
+		rig.cfg.Notify = append(rig.cfg.Notify, target)
+	}
+	bad := rig.target("bad_secret", hooks["ok"])
+	bad.SigningSecret = secret.Ref{Env: "SIGN_BAD"}
+	rig.env["SIGN_BAD"] = "whsec_" + canary()
+	secrets["bad signing secret"] = strings.TrimPrefix(rig.env["SIGN_BAD"], "whsec_")
+	rig.cfg.Notify = append(rig.cfg.Notify, bad)
+	w := rig.start(t)
+	w.publish("incident", x509Disable(hexID(1)).String())
+	hooks["ok"].await(t, 1)
+	w.letters(3) // Of those that refuse, redirect or are gone.
+	eventually(t, "all others to fail", func() bool {
+		m := w.metrics()
+		return !slices.ContainsFunc([]string{"fails", "unreachable", "no_host", "no_url", "bad_secret"}, func(name string) bool {
+			return m[`rekey_notifications_total{result="failed",target="`+name+`"}`] == 0
+		})
+	})
+	if got := hooks["ok"].requests(); len(got) != 1 {
+		t.Errorf("a redirect was followed: %d requests", len(got))
+	}
+	secrets.searchEverything(t, w)
+}
+
+var errNoReplay = errors.New("no")
+
+func TestReplayForATargetThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	w := rig.start(t)
+	client := w.operator()
+	defer client.Close()
+	err := client.Conn.BuryNotice(t.Context(), client.Names, bus.NoticeLetter{Notice: bus.Notice{Key: "1", Count: 1}, Target: "nobody", Code: "gone", Reason: errNoReplay.Error()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	letter := w.letters(1)[0]
+	if _, err := client.Replay(t.Context(), letter.Sequence, jobs.Operation{}); !errors.Is(err, app.ErrNotReplayable) || !errors.Is(err, bus.ErrNoTarget) {
+		t.Errorf("Replay is %v", err)
+	}
+	if err := client.Drop(t.Context(), letter.Sequence, jobs.Operation{At: time.Now(), Action: jobs.ActionDrop, By: "test", Reason: "nobody"}); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,69 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"rekey/internal/bus"
+	"rekey/internal/jobs"
+	"rekey/internal/kv"
+	"rekey/internal/notify"
+)
+
+// keepNotify is how long what is known of a target or a notification is kept: longer than any
+// notification is attempted.
+const keepNotify = 31 * 24 * time.Hour
+
+// notifyStore keeps in JetStream how targets and the notifications that they refused stand.
+type notifyStore struct {
+	bucket *kv.Bucket[notify.State]
+}
+
+func openNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*notifyStore, error) {
+	bucket, err := kv.Open[notify.State](ctx, c.JetStream(), kv.Config{
+		Bucket: n.Notify(), Description: "How the targets of notifications stand.", TTL: keepNotify, Replicas: replicas,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &notifyStore{bucket: bucket}, nil
+}
+
+// Load returns a state, or a zero one.
+func (s *notifyStore) Load(ctx context.Context, key string) (notify.State, error) {
+	state, _, err := s.bucket.Load(ctx, key)
+	if errors.Is(err, jobs.ErrNotFound) {
+		return notify.State{}, nil
+	}
+	return state, err
+}
+
+// Save writes a state.
+func (s *notifyStore) Save(ctx context.Context, key string, state notify.State) error {
+	return s.bucket.Put(ctx, key, state)
+}
+
+// openNotify opens the store, and gives every target its place in the results before any job can end.
+func (w *worker) openNotify(ctx context.Context) (*notifyStore, error) {
+	store, err := openNotifyStore(ctx, w.conn, w.names, w.Config.NATS.Replicas)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range notifyTargets(w.Config) {
+		if _, _, err := w.conn.OpenInbox(ctx, w.names, inboxOf(&t)); err != nil {
+			return nil, err
+		}
+	}
+	return store, nil
+}
+
+// wake lets a target that waits be looked at anew: it was changed, maybe for what it failed for.
+func (s *notifyStore) wake(ctx context.Context, name string) error {
+	state, err := s.Load(ctx, notify.TargetKey(name))
+	if err != nil || state.RetryAt.IsZero() {
+		return err
+	}
+	state.RetryAt = time.Time{}
+	return s.Save(ctx, notify.TargetKey(name), state)
+}

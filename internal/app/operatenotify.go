@@ -1,0 +1,94 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"rekey/internal/config"
+	"rekey/internal/jobs"
+	"rekey/internal/notify"
+)
+
+// TargetStanding is how a target of notifications stands, fit to be shown.
+type TargetStanding struct {
+	Name        string      `json:"name"`
+	Type        notify.Type `json:"type"`
+	Served      bool        `json:"served"`  // A worker has begun to serve it.
+	Pending     int         `json:"pending"` // Results that it has not been told of.
+	RetryAt     time.Time   `json:"retry_at,omitzero"`
+	DeliveredAt time.Time   `json:"delivered_at,omitzero"`
+	FailedAt    time.Time   `json:"failed_at,omitzero"`
+	Failures    int         `json:"failures,omitempty"` // In a row.
+	Error       string      `json:"error,omitempty"`    // What the latest failure was.
+}
+
+// Targets says how the configured targets of notifications stand.
+func (c *Client) Targets(ctx context.Context) ([]TargetStanding, error) {
+	list := []TargetStanding{}
+	store, err := openNotifyStore(ctx, c.Conn, c.Names, c.config.NATS.Replicas)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range notifyTargets(c.config) {
+		inbox, err := c.Conn.InboxState(ctx, c.Names, t.Name)
+		if err != nil {
+			return nil, err
+		}
+		state, err := store.Load(ctx, notify.TargetKey(t.Name))
+		if err != nil {
+			return nil, fmt.Errorf("reading how target %s stands: %w", t.Name, err)
+		}
+		list = append(list, TargetStanding{
+			Name: t.Name, Type: t.Type, Served: inbox.Known, Pending: inbox.Pending, RetryAt: state.RetryAt,
+			DeliveredAt: state.DeliveredAt, FailedAt: state.FailedAt, Failures: state.Failures, Error: state.Error,
+		})
+	}
+	return list, nil
+}
+
+// Tried is what became of a sample that was sent to a target.
+type Tried struct {
+	Target     string  `json:"target"`
+	ID         string  `json:"webhook_id"`
+	Status     int     `json:"status,omitempty"` // HTTP status; 0 where no answer came.
+	Error      string  `json:"error,omitempty"`
+	DurationMS float64 `json:"duration_ms"`
+}
+
+// TryTarget sends a sample to a target of a configuration, once, from here. It returns
+// jobs.ErrNotFound when there is no such target; that the sample was not taken is in the result.
+func TryTarget(ctx context.Context, c *config.Config, name, version string, env func(string) (string, bool)) (Tried, error) {
+	for _, t := range notifyTargets(c) {
+		if t.Name != name {
+			continue
+		}
+		composer, err := notify.NewComposer(t.Type, t.Template)
+		if err != nil {
+			return Tried{}, err
+		}
+		sample, err := notify.Sample(c.NATS.Namespace, "worker notify test", time.Now().UTC())
+		if err != nil {
+			return Tried{}, err
+		}
+		message, err := composer.Compose(&sample)
+		if err != nil {
+			return Tried{}, err
+		}
+		return send(ctx, &t, message, notify.NewSender(version, env))
+	}
+	return Tried{}, fmt.Errorf("target %s: %w", name, jobs.ErrNotFound)
+}
+
+func send(ctx context.Context, t *notify.Target, m notify.Message, s *notify.Sender) (Tried, error) {
+	defer s.Close()
+	begun := time.Now()
+	status, err := s.Send(ctx, t, m)
+	tried := Tried{Target: t.Name, ID: m.ID, Status: status, DurationMS: float64(time.Since(begun).Microseconds()) / 1000}
+	if failure, ok := errors.AsType[*notify.Failure](err); ok {
+		tried.Error = failure.Error()
+		err = nil
+	}
+	return tried, err
+}

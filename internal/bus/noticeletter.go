@@ -1,0 +1,81 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/jobs"
+)
+
+// HeaderTarget names, in the dead letter of a notification, whom it was for.
+const HeaderTarget = "Rekey-Target"
+
+// DeadNotification is the subject of notifications that were given up.
+func (n Names) DeadNotification() string { return n.subject("dlq.notification") }
+
+// Renotify is the subject on which results are sent to a target once more.
+func (n Names) Renotify(target string) string { return n.subject("job.notify." + target) }
+
+// Errors of Renotify that callers branch on.
+var (
+	// ErrNoTarget says that no worker serves the target.
+	ErrNoTarget = errors.New("no worker has this target of notifications")
+	// ErrNotWhole says that a dead letter does not carry the whole result.
+	ErrNotWhole = errors.New("the result was too large for its dead letter")
+)
+
+// NoticeLetter is a notification that was given up.
+type NoticeLetter struct {
+	Notice
+	Target string
+	Code   string // Why, of a closed set.
+	Reason string // Why, for people.
+	JobID  string
+	Kind   jobs.Kind
+}
+
+// BuryNotice stores the dead letter of a notification. It carries the result as it was published,
+// which holds no secrets.
+func (c *Conn) BuryNotice(ctx context.Context, n Names, l NoticeLetter) error {
+	msg := &nats.Msg{Subject: n.DeadNotification(), Header: nats.Header{}, Data: l.Data}
+	if limit := c.carries(); len(l.Data) > limit {
+		msg.Header.Set(HeaderTruncated, strconv.Itoa(len(l.Data)))
+		msg.Data = l.Data[:min(limit, cutPayload)]
+	}
+	msg.Header.Set(HeaderTarget, l.Target)
+	msg.Header.Set(HeaderCode, l.Code)
+	msg.Header.Set(HeaderReason, headerText(l.Reason))
+	msg.Header.Set(HeaderJobID, l.JobID)
+	msg.Header.Set(HeaderKind, string(l.Kind))
+	id := fmt.Sprintf("notify.%s.%s.%d.dead", l.Target, l.Key, l.Since.UnixNano())
+	if err := c.publishOnce(ctx, n.DeadLetters(), msg, id, l.Count > 1, l.Since); err != nil {
+		return fmt.Errorf("putting a notification among the dead letters: %w", err)
+	}
+	return nil
+}
+
+// Renotify sends the result of a dead letter to its target once more. The letter must come from
+// Show. Its notification has the id that it had, so that a receiver who has it drops it.
+func (c *Conn) Renotify(ctx context.Context, n Names, letter DeadLetter) error {
+	if nats.Header(letter.Header).Get(HeaderTruncated) != "" {
+		return ErrNotWhole
+	}
+	_, err := c.js.Consumer(ctx, n.Jobs(), consumerOfTarget(letter.Target))
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("%w: %s", ErrNoTarget, letter.Target)
+	}
+	if err != nil {
+		return fmt.Errorf("looking for the target %s: %w", letter.Target, err)
+	}
+	msg := &nats.Msg{Subject: n.Renotify(letter.Target), Data: []byte(letter.Payload), Header: nats.Header{}}
+	id := fmt.Sprintf("renotify.%d.%d", letter.Number, letter.At.UnixNano())
+	if _, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(n.Jobs())); err != nil {
+		return fmt.Errorf("sending the notification again: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,291 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+)
+
+const (
+	// noticesOut is how many results may be handed over and not settled for one target: those that
+	// it refused wait for their next attempt.
+	noticesOut = 1000
+	// noticesIdle is how long a target's place in the results is kept while no worker asks for it,
+	// beyond the age at which its notifications are given up.
+	noticesIdle = 7 * 24 * time.Hour
+	// noticesMargin is what a worker may take, beyond the request, to note what came of it.
+	noticesMargin = 30 * time.Second
+	// noticesGrace is how long a request that is under way may take when the worker stops.
+	noticesGrace = 5 * time.Second
+	// noticesLook is the longest time for which a target that waits is not looked at: another
+	// worker may have found that it is back.
+	noticesLook = time.Second
+)
+
+// errCutOff ends requests that are still under way some time after a stop.
+var errCutOff = fmt.Errorf("cut off: %w", jobs.ErrStopping)
+
+// Notice is a result that a target is to be told of.
+type Notice struct {
+	Data  []byte
+	Key   string    // Names it among those of the target.
+	Since time.Time // When it was stored.
+	Count uint64    // How often it was handed over.
+}
+
+// Courier takes notices to a target.
+type Courier interface {
+	// Room says how many may be taken now, and if none, how long to wait.
+	Room(ctx context.Context) (room int, wait time.Duration, err error)
+	// Deliver takes one a step further. With an error it comes again.
+	Deliver(ctx context.Context, n Notice) (jobs.Verdict, error)
+}
+
+// NoticesRecorder shows how many notices a target has before it.
+type NoticesRecorder interface {
+	SetNotificationsPending(target string, n float64)
+}
+
+// Inbox is what a target has in NATS: a place in the stream of results, and a queue for what is
+// sent again by an operator.
+type Inbox struct {
+	Target   string         // Its name.
+	Kinds    []jobs.Kind    // Empty: all.
+	Outcomes []jobs.Outcome // Empty: all.
+	Timeout  time.Duration  // Of one request.
+	MaxAge   time.Duration  // At which a notice is given up.
+}
+
+func consumerOfTarget(target string) string { return "notify-" + target }
+
+// subjects are those of the results that may concern the target.
+func (i Inbox) subjects(n Names) []string {
+	kinds, outcomes := []string{"*"}, []string{"*"}
+	if len(i.Kinds) > 0 {
+		kinds = nil
+		for _, kind := range i.Kinds {
+			kinds = append(kinds, kind.SubjectToken())
+		}
+	}
+	if len(i.Outcomes) > 0 {
+		outcomes = jobs.Names(i.Outcomes)
+	}
+	var list []string
+	for _, kind := range kinds {
+		for _, outcome := range outcomes {
+			list = append(list, n.subject("result."+kind+"."+outcome))
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// Notices reads what one target is to be told of. All workers share it.
+type Notices struct {
+	Conn     *Conn
+	Names    Names
+	Inbox    Inbox
+	Courier  Courier
+	Recorder NoticesRecorder
+	Logger   *zap.Logger
+
+	again, results jetstream.Consumer
+	reported       time.Time
+}
+
+// OpenInbox makes the target's consumers where they are missing. One that is new begins with the
+// next result: nobody is told of what was before.
+func (c *Conn) OpenInbox(ctx context.Context, n Names, i Inbox) (results, again jetstream.Consumer, err error) {
+	name := consumerOfTarget(i.Target)
+	cfg := jetstream.ConsumerConfig{
+		Durable: name, Description: "Notifications of target " + i.Target + ".", FilterSubjects: i.subjects(n),
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: i.Timeout + noticesMargin, MaxDeliver: -1, MaxAckPending: noticesOut,
+		DeliverPolicy: jetstream.DeliverNewPolicy, InactiveThreshold: i.MaxAge + noticesIdle,
+	}
+	if results, err = c.js.CreateOrUpdateConsumer(ctx, n.Results(), cfg); err != nil {
+		return nil, nil, fmt.Errorf("creating consumer %s of stream %s: %w", name, n.Results(), err)
+	}
+	cfg.FilterSubjects, cfg.DeliverPolicy, cfg.InactiveThreshold = []string{n.Renotify(i.Target)}, jetstream.DeliverAllPolicy, 0
+	if again, err = c.js.CreateOrUpdateConsumer(ctx, n.Jobs(), cfg); err != nil {
+		return nil, nil, fmt.Errorf("creating consumer %s of stream %s: %w", name, n.Jobs(), err)
+	}
+	return results, again, nil
+}
+
+// Run takes notices to the target until ctx ends, and returns when those under way are settled.
+func (n *Notices) Run(ctx context.Context) (err error) {
+	if n.results, n.again, err = n.Conn.OpenInbox(ctx, n.Names, n.Inbox); err != nil {
+		return err
+	}
+	under, release := lingering(ctx, noticesGrace)
+	defer release()
+	for ctx.Err() == nil {
+		if err := n.report(ctx); err != nil {
+			return err
+		}
+		room, wait, err := n.Courier.Room(ctx)
+		if err != nil {
+			return err
+		}
+		if room == 0 {
+			pause(ctx, min(wait, noticesLook))
+			continue
+		}
+		if err := n.turn(ctx, under, room); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// turn takes some notices to the target: first what is sent again, if there is any.
+func (n *Notices) turn(ctx, under context.Context, room int) error {
+	batch, err := n.again.FetchNoWait(room)
+	if err != nil {
+		return fmt.Errorf("pulling what is sent again: %w", err)
+	}
+	took, err := n.serve(ctx, under, batch, n.again)
+	if err != nil || took > 0 {
+		return err
+	}
+	if batch, err = n.results.Fetch(room, jetstream.FetchMaxWait(fetchWait)); err != nil {
+		return fmt.Errorf("pulling results: %w", err)
+	}
+	_, err = n.serve(ctx, under, batch, n.results)
+	return err
+}
+
+// serve handles a batch and returns how many there were.
+func (n *Notices) serve(ctx, under context.Context, batch jetstream.MessageBatch, from jetstream.Consumer) (took int, err error) {
+	var running sync.WaitGroup
+	for msg := range batch.Messages() {
+		took++
+		running.Go(func() { n.handle(ctx, under, msg, from == n.again) })
+	}
+	running.Wait()
+	return took, batch.Error()
+}
+
+// handle takes one notice a step further and settles its message.
+func (n *Notices) handle(ctx, under context.Context, msg jetstream.Msg, isAgain bool) {
+	log := n.Logger.Named("notices").With(zap.String("target", n.Inbox.Target))
+	verdict, err := jobs.Verdict{}, error(nil)
+	if ctx.Err() == nil {
+		verdict, err = n.deliver(under, msg, isAgain)
+	}
+	if err != nil {
+		verdict = jobs.Verdict{Delay: again(1)}
+		log.Warn("notification is not settled and comes again", zap.Duration("delay", verdict.Delay), zap.Error(err))
+	}
+	if err := settle(ctx, n.Conn.nc, msg, verdict); err != nil {
+		log.Warn("the server did not confirm the settlement; the notification comes again", zap.Error(err))
+	}
+}
+
+func (n *Notices) deliver(ctx context.Context, msg jetstream.Msg, isAgain bool) (jobs.Verdict, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return jobs.Verdict{}, err
+	}
+	notice := Notice{Data: msg.Data(), Key: fmt.Sprint(meta.Sequence.Stream), Since: meta.Timestamp, Count: meta.NumDelivered}
+	if isAgain {
+		notice.Key = "again-" + notice.Key
+	}
+	return n.Courier.Deliver(ctx, notice)
+}
+
+// report shows, once in a while, what the target has before it.
+func (n *Notices) report(ctx context.Context) error {
+	if time.Since(n.reported) < statsEvery {
+		return nil
+	}
+	pending := 0.0
+	for _, cons := range []jetstream.Consumer{n.results, n.again} {
+		info, err := cons.Info(ctx)
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("reading the state of consumer %s: %w", consumerOfTarget(n.Inbox.Target), err)
+		}
+		if err == nil {
+			pending += float64(before(info))
+		}
+	}
+	n.Recorder.SetNotificationsPending(n.Inbox.Target, pending)
+	n.reported = time.Now()
+	return nil
+}
+
+func before(info *jetstream.ConsumerInfo) int { return int(info.NumPending) + info.NumAckPending }
+
+// lingering is ctx, but goes on for a while when ctx ends.
+func lingering(ctx context.Context, grace time.Duration) (out context.Context, release func()) {
+	out, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		pause(out, grace)
+		cancel(errCutOff)
+	})
+	return out, func() { stop(); cancel(nil) }
+}
+
+// InboxState is what a target has in NATS now.
+type InboxState struct {
+	Known   bool // Some worker has begun to serve it.
+	Pending int  // Notices that it has before it.
+}
+
+// InboxState reads what a target has in NATS.
+func (c *Conn) InboxState(ctx context.Context, n Names, target string) (InboxState, error) {
+	var state InboxState
+	for _, stream := range []string{n.Results(), n.Jobs()} {
+		cons, err := c.js.Consumer(ctx, stream, consumerOfTarget(target))
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			continue
+		}
+		if err != nil {
+			return state, fmt.Errorf("reading consumer %s of stream %s: %w", consumerOfTarget(target), stream, err)
+		}
+		state.Known, state.Pending = true, state.Pending+before(cons.CachedInfo())
+	}
+	return state, nil
+}
+
+// RemoveInbox deletes what a target has in NATS, unless another worker serves it, and returns how
+// many results it was not told of. What an operator has sent again stays until it is delivered.
+func (c *Conn) RemoveInbox(ctx context.Context, n Names, target string) (left int, removed bool, err error) {
+	left, removed, err = c.removeConsumer(ctx, n.Results(), target, func(info *jetstream.ConsumerInfo) bool { return info.NumWaiting == 0 })
+	if err != nil || !removed {
+		return left, removed, err
+	}
+	_, _, err = c.removeConsumer(ctx, n.Jobs(), target, func(info *jetstream.ConsumerInfo) bool { return before(info) == 0 })
+	return left, true, err
+}
+
+// removeConsumer deletes a target's consumer where that may be done. One that is not there counts
+// as removed.
+func (c *Conn) removeConsumer(
+	ctx context.Context, stream, target string, may func(*jetstream.ConsumerInfo) bool,
+) (left int, removed bool, err error) {
+	name := consumerOfTarget(target)
+	cons, err := c.js.Consumer(ctx, stream, name)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 0, true, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("reading consumer %s of stream %s: %w", name, stream, err)
+	}
+	info := cons.CachedInfo()
+	if !may(info) {
+		return before(info), false, nil
+	}
+	if err := c.js.DeleteConsumer(ctx, stream, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return before(info), false, fmt.Errorf("deleting consumer %s of stream %s: %w", name, stream, err)
+	}
+	return before(info), true, nil
+}

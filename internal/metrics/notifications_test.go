@@ -1,0 +1,45 @@
+package metrics_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+func TestTargets(t *testing.T) {
+	const name = "rekey_notifications_total"
+	const head = `
+# HELP rekey_notifications_total Notifications to a target: delivered, failed (an attempt that did not work; another one follows) or given_up (a dead letter now).
+# TYPE rekey_notifications_total counter
+`
+	m, registry := newSmall(t)
+	check := func(want string) {
+		t.Helper()
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(head+want), name); err != nil {
+			t.Error(err)
+		}
+	}
+	m.Notified("siem", "delivered")
+	check(`rekey_notifications_total{result="delivered",target="siem"} 1
+rekey_notifications_total{result="given_up",target="siem"} 0
+`)
+	if err := m.SetTargets([]string{"siem", "chat"}); err != nil {
+		t.Fatal(err)
+	}
+	m.Notified("chat", "given_up")
+	check(`rekey_notifications_total{result="delivered",target="chat"} 0
+rekey_notifications_total{result="delivered",target="siem"} 1
+rekey_notifications_total{result="given_up",target="chat"} 1
+rekey_notifications_total{result="given_up",target="siem"} 0
+`)
+	if err := m.SetTargets([]string{"chat"}); err != nil {
+		t.Fatal(err)
+	}
+	check(`rekey_notifications_total{result="delivered",target="chat"} 0
+rekey_notifications_total{result="given_up",target="chat"} 1
+`)
+	if err := m.SetTargets([]string{"a", "a"}); err == nil {
+		t.Error("a name may stand there twice")
+	}
+}

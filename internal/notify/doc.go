@@ -1,0 +1,2 @@
+// Package notify tells webhooks and chats how jobs ended.
+package notify

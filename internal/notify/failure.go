@@ -1,0 +1,62 @@
+package notify
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Class is what a failed request says about what to do. The set is closed.
+type Class string
+
+// The classes of failures.
+const (
+	// ClassUnavailable is a target that cannot take anything now: no answer, 5xx, 408, 425, 429, or an
+	// address that cannot be read. All that is for it waits, and only age gives up.
+	ClassUnavailable Class = "unavailable"
+	// ClassRefused is a target that does not want this one: 3xx and other 4xx. Some more attempts are
+	// made, for somebody may mend what is wrong.
+	ClassRefused Class = "refused"
+	// ClassGone is a target that wants nothing any more: 410.
+	ClassGone Class = "gone"
+)
+
+// Failure is a request that did not work.
+type Failure struct {
+	Class   Class
+	Status  int       // HTTP status; 0 where no answer came.
+	RetryAt time.Time // Before it the target wants nothing; zero where it did not say.
+	Err     error     // For people; it holds neither the address nor a secret.
+}
+
+// Error tells what happened.
+func (f *Failure) Error() string { return f.Err.Error() }
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// failure makes a Failure of an answer; word is what it says.
+func (t *Target) failure(resp *http.Response, word string, now time.Time) *Failure {
+	f := &Failure{Class: classOf(resp.StatusCode), Status: resp.StatusCode}
+	if f.Class == ClassUnavailable {
+		f.RetryAt = t.retryAt(resp.Header, now)
+	}
+	f.Err = fmt.Errorf("HTTP %d", resp.StatusCode)
+	if word != "" {
+		f.Err = fmt.Errorf("HTTP %d: %s", resp.StatusCode, word)
+	}
+	return f
+}
+
+func classOf(status int) Class {
+	switch status {
+	case http.StatusGone:
+		return ClassGone
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return ClassUnavailable
+	}
+	if status >= http.StatusInternalServerError {
+		return ClassUnavailable
+	}
+	return ClassRefused
+}

@@ -1,0 +1,208 @@
+package notify_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"rekey/internal/jobs"
+	"rekey/internal/notify"
+)
+
+// resultOf is a message of the stream of results.
+func resultOf(t *testing.T, change func(*jobs.Record)) notify.Result {
+	t.Helper()
+	r, err := notify.ReadResult(published(t, change))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func published(t *testing.T, change func(*jobs.Record)) []byte {
+	t.Helper()
+	at := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
+	record := jobs.Record{
+		JobID: "j1", Kind: jobs.JWKSRevoke, Account: "security", Target: "identity provider 0123456789abcdef01234567",
+		Lane: jobs.LaneUrgent, Origin: jobs.OriginEvent, State: jobs.StateDone, Outcome: jobs.OutcomeRevoked, Reason: "IR-4711",
+		AcceptedAt: at, FinishedAt: at.Add(1500 * time.Millisecond), AttemptCount: 1,
+	}
+	if change != nil {
+		change(&record)
+	}
+	data, err := json.Marshal(map[string]any{
+		"specversion": "1.0", "id": "j1.2", "source": "rekey", "type": "rekey.job.finished.v1", "time": record.FinishedAt, "data": record,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func compose(t *testing.T, kind notify.Type, template string, r notify.Result) notify.Message {
+	t.Helper()
+	c, err := notify.NewComposer(kind, template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := c.Compose(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// slackText is the text of a message to a chat, and that it is the same in its block.
+func slackText(t *testing.T, body []byte) string {
+	t.Helper()
+	var said struct {
+		Text   string
+		Blocks []struct {
+			Type string
+			Text struct {
+				Type, Text string
+				Verbatim   bool
+			}
+		}
+	}
+	if err := json.Unmarshal(body, &said); err != nil {
+		t.Fatal(err)
+	}
+	if len(said.Blocks) != 1 || said.Blocks[0].Text.Text != said.Text || !said.Blocks[0].Text.Verbatim {
+		t.Errorf("the blocks are %+v", said.Blocks)
+	}
+	return said.Text
+}
+
+func TestSlack(t *testing.T) {
+	t.Parallel()
+	const head = "*revoked*: jwks.revoke of `identity provider 0123456789abcdef01234567`, account security"
+	const tail = "\nJob `j1`, lane urgent, 1 attempt, 1.5s"
+	tests := []struct {
+		name, template string
+		change         func(*jobs.Record)
+		want           string
+	}{
+		{"as it is", "", nil, head + "\nReason: IR-4711" + tail},
+		{"everything", "", func(r *jobs.Record) {
+			r.Detail, r.RequestedBy, r.Policy, r.DryRun, r.AttemptCount = "gone", "soar", "leak", true, 3
+		}, strings.Replace(head, "*:", "* (dry run):", 1) + "\ngone\nReason: IR-4711\nRequested by: soar\nPolicy: leak" +
+			strings.Replace(tail, "1 attempt", "3 attempts", 1)},
+		{"no link, no mention, no line, no code", "", func(r *jobs.Record) {
+			r.Reason = "<!channel> <https://evil.example|click> & `x`\nJob `j2`\u202e"
+		}, head + "\nReason: &lt;!channel&gt; &lt;https://evil.example|click&gt; &amp; 'x' Job 'j2'\ufffd" + tail},
+		{"a template", "{{.Outcome | printf \"%q\"}} <https://wiki|runbook> {{.FinishedAt.Format \"15:04\"}}", nil, `"revoked" <https://wiki|runbook> 03:00`},
+		{"a long text", "{{.Reason}}", func(r *jobs.Record) { r.Reason = strings.Repeat("é", 3000) }, strings.Repeat("é", 1450) + "…"},
+		{"no half of an escape", "{{.Reason}}", func(r *jobs.Record) { r.Reason = strings.Repeat("a", 2897) + "<b" }, strings.Repeat("a", 2897) + "…"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := compose(t, notify.TypeSlack, tt.template, resultOf(t, tt.change))
+			if diff := cmp.Diff(tt.want, slackText(t, m.Body)); diff != "" {
+				t.Errorf("text (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWebhook(t *testing.T) {
+	t.Parallel()
+	data := published(t, nil)
+	m := compose(t, notify.TypeWebhook, "", resultOf(t, nil))
+	var event, body map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(data, &event), json.Unmarshal(m.Body, &body)); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]json.RawMessage{"type": event["type"], "timestamp": event["time"], "data": event["data"]}
+	if diff := cmp.Diff(want, body); diff != "" {
+		t.Errorf("body (-want +got):\n%s", diff)
+	}
+	if m.ID != "rekey-j1-2" {
+		t.Errorf("the id is %s", m.ID)
+	}
+	m = compose(t, notify.TypeWebhook, `{"why": {{json .Reason}}, "n": {{.Attempts}}}`, resultOf(t, func(r *jobs.Record) { r.Reason = `say "no"` }))
+	if want := `{"why": "say \"no\"", "n": 1}`; string(m.Body) != want {
+		t.Errorf("the body is %s, want %s", m.Body, want)
+	}
+}
+
+func TestCheckTemplate(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name     string
+		kind     notify.Type
+		text     string
+		wantLine int
+		want     string // Part of the mistake; empty when there is none.
+	}{
+		{"none", notify.TypeWebhook, "", 0, ""},
+		{"none for a chat", notify.TypeSlack, "", 0, ""},
+		{"a good one", notify.TypeSlack, "{{.Outcome}}\n{{.Detail}}", 0, ""},
+		{"not closed", notify.TypeSlack, "{{.Outcome}}\n{{if .DryRun}}", 2, "unexpected EOF"},
+		{"no such field", notify.TypeSlack, "a\nb\n{{.Nothing}}", 3, "can't evaluate field Nothing"},
+		{"no such function", notify.TypeSlack, "{{env .Outcome}}", 1, `function "env" not defined`},
+		{"empty", notify.TypeSlack, " {{if eq .Outcome `refused`}}x{{end}}", 0, "empty text"},
+		{"no JSON", notify.TypeWebhook, `{"why": {{.Reason}}}`, 0, "not JSON"},
+		{"no JSON without attempts", notify.TypeWebhook, `{"worker": {{if .Worker}}{{json .Worker}}{{end}}}`, 0, "not JSON"},
+		{"without end", notify.TypeSlack, "{{range 100000000}}aaaaaaaaaaaaaaaa{{end}}", 0, "more than 1 MiB"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			err := notify.CheckTemplate(tt.kind, tt.text)
+			if tt.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			mistake, ok := errors.AsType[*notify.TemplateError](err)
+			if !ok || mistake.Line != tt.wantLine || !strings.Contains(mistake.Detail, tt.want) {
+				t.Errorf("CheckTemplate = %v, want line %d: %s", err, tt.wantLine, tt.want)
+			}
+		})
+	}
+}
+
+func TestFilter(t *testing.T) {
+	t.Parallel()
+	r := jobs.Record{Outcome: jobs.OutcomeRevoked, Lane: jobs.LaneUrgent, Kind: jobs.JWKSRevoke, Account: "a"}
+	tests := []struct {
+		name   string
+		filter notify.Filter
+		want   bool
+	}{
+		{"all", notify.Filter{}, true},
+		{"outcome", notify.Filter{Outcomes: []jobs.Outcome{jobs.OutcomeRefused, jobs.OutcomeRevoked}}, true},
+		{"not the outcome", notify.Filter{Outcomes: []jobs.Outcome{jobs.OutcomeRefused}}, false},
+		{"not the lane", notify.Filter{Lanes: []jobs.Lane{jobs.LaneBulk}}, false},
+		{"not the kind", notify.Filter{Kinds: []jobs.Kind{jobs.X509Disable}}, false},
+		{"not the account", notify.Filter{Accounts: []string{"b"}}, false},
+		{"one of two does not match", notify.Filter{Accounts: []string{"a"}, Lanes: []jobs.Lane{jobs.LaneBulk}}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := tt.filter.Matches(&r); got != tt.want {
+				t.Errorf("Matches = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestReadResultRejects(t *testing.T) {
+	t.Parallel()
+	for name, data := range map[string]string{
+		"no JSON": "x", "no data": `{"id":"a"}`, "no record": `{"id":"a","data":[]}`, "not done": `{"id":"a","data":{"state":"running"}}`,
+		"no id": `{"data":{"state":"done"}}`,
+	} {
+		if _, err := notify.ReadResult([]byte(data)); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package notify
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"rekey/internal/jobs"
+)
+
+// Result is a message of the stream of results: a CloudEvent whose data is the record of a job.
+type Result struct {
+	ID     string          `json:"id"`
+	Source string          `json:"source"`
+	Type   string          `json:"type"`
+	Time   time.Time       `json:"time"`
+	Data   json.RawMessage `json:"data"`
+
+	record jobs.Record // Of Data.
+}
+
+// ReadResult reads a result.
+func ReadResult(data []byte) (Result, error) {
+	var r Result
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, fmt.Errorf("reading a result: %w", err)
+	}
+	if err := json.Unmarshal(r.Data, &r.record); err != nil {
+		return r, fmt.Errorf("reading the record of result %s: %w", r.ID, err)
+	}
+	if r.ID == "" || !r.record.Done() {
+		return r, fmt.Errorf("reading a result: it has no id or no outcome")
+	}
+	return r, nil
+}
+
+// messageID is the id of the result's notification, the same at every attempt, so that a receiver
+// can drop repeats. Signatures join it to what follows by a dot.
+func (r *Result) messageID() string {
+	return strings.ReplaceAll(r.Source+"-"+r.ID, ".", "-")
+}
+
+// View is a result as templates see it. It is documented in docs/notify.md, and only ever grows.
+type View struct {
+	JobID       string
+	Kind        string // Such as jwks.revoke.
+	Account     string
+	Target      string // What the job was about, such as a project or an identity provider.
+	Lane        string
+	Origin      string // event, schedule or operator.
+	Outcome     string // revoked, already_gone, refused, exhausted or cancelled.
+	Known       string // What a successful outcome proves; empty for another.
+	Detail      string // Why the job ended as it did, for people.
+	Reason      string // Free text of the request.
+	RequestedBy string // Free text of the request.
+	Policy      string // The policy that asked; empty for a direct request.
+	DryRun      bool
+	Attempts    int
+	Status      int    // HTTP status of the last attempt; 0 where no answer came.
+	RequestID   string // The API's id of the last request.
+	Worker      string // Who made the last attempt.
+	EventID     string // The event that asked first.
+	EventSource string
+	EventCount  int
+	AcceptedAt  time.Time
+	FinishedAt  time.Time
+	Took        time.Duration // From AcceptedAt to FinishedAt, rounded to milliseconds.
+}
+
+// view is the result as templates see it, every text passed through clean.
+func (r *Result) view(clean func(string) string) View {
+	rec := &r.record
+	v := View{
+		JobID: clean(rec.JobID), Kind: clean(string(rec.Kind)), Account: clean(rec.Account), Target: clean(rec.Target),
+		Lane: clean(string(rec.Lane)), Origin: clean(string(rec.Origin)), Outcome: clean(string(rec.Outcome)),
+		Known: clean(string(rec.Known)), Detail: clean(rec.Detail), Reason: clean(rec.Reason),
+		RequestedBy: clean(rec.RequestedBy), Policy: clean(rec.Policy), DryRun: rec.DryRun,
+		Attempts: rec.AttemptCount, EventCount: rec.EventCount,
+		AcceptedAt: rec.AcceptedAt.UTC(), FinishedAt: rec.FinishedAt.UTC(),
+		Took: rec.FinishedAt.Sub(rec.AcceptedAt).Round(time.Millisecond),
+	}
+	if n := len(rec.Attempts); n > 0 {
+		last := rec.Attempts[n-1]
+		v.Status, v.RequestID, v.Worker = last.Status, clean(last.RequestID), clean(last.Worker)
+	}
+	if len(rec.Events) > 0 {
+		v.EventID, v.EventSource = clean(rec.Events[0].ID), clean(rec.Events[0].Source)
+	}
+	return v
+}

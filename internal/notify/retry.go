@@ -1,0 +1,65 @@
+package notify
+
+import (
+	"fmt"
+	"time"
+
+	"rekey/internal/jobs"
+)
+
+// step is what becomes of a notification after an attempt that failed.
+type step struct {
+	target, message State
+	at              time.Time // Of the next attempt.
+	code            string    // Why it is given up; empty when it is not.
+	why             error
+}
+
+// next decides what becomes of a notification that was stored since a moment, after an attempt that
+// failed. It is a pure function; random is in [0, 1). The wait is that of jobs: the longer of the
+// backoff and what the target asked for.
+func next(p jobs.RetryPolicy, now, since time.Time, target, message State, f *Failure, random float64) step {
+	target.FailedAt, target.Error = now.UTC(), f.Error()
+	s := step{target: target, message: message}
+	wait := func(failures int) time.Time {
+		return later(now.Add(jobs.WithJitter(p.Backoff(failures), random)), f.RetryAt).UTC()
+	}
+	switch f.Class {
+	case ClassGone:
+		s.at = now.Add(goneFor).UTC()
+		s.target.Failures, s.target.RetryAt = target.Failures+1, s.at
+		s.code, s.why = CodeGone, fmt.Errorf("the target says that it is gone: %w", f)
+		return s
+	case ClassRefused:
+		s.target.Failures, s.target.RetryAt = 0, time.Time{} // It is there, and says no to this one.
+		s.message.Failures, s.message.FailedAt, s.message.Error = message.Failures+1, now.UTC(), f.Error()
+		s.at = wait(s.message.Failures)
+		s.message.RetryAt = s.at
+		if s.message.Failures >= p.MaxAttempts {
+			s.code, s.why = CodeRefused, fmt.Errorf("all attempts (%d) were refused; the last answer: %w", s.message.Failures, f)
+			return s
+		}
+	case ClassUnavailable:
+		s.at = wait(target.Failures + 1)
+		s.target.Failures, s.target.RetryAt = target.Failures+1, s.at
+	}
+	if !s.at.Before(since.Add(p.MaxAge)) {
+		s.code, s.why = CodeExhausted, tooOld(p.MaxAge, f.Error())
+	}
+	return s
+}
+
+// tooOld says why a notification is given up for its age; failure is what happened last.
+func tooOld(age time.Duration, failure string) error {
+	if failure == "" {
+		return fmt.Errorf("it could not be delivered within %s", age)
+	}
+	return fmt.Errorf("it could not be delivered within %s; the last failure: %s", age, failure)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,31 @@
+package notify
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"rekey/internal/jobs"
+)
+
+// Sample is a result that nobody asked for, by which templates are checked and targets are tried.
+func Sample(namespace, worker string, now time.Time) (Result, error) {
+	record := jobs.Record{
+		JobID: "sample", Kind: jobs.JWKSRevoke, Account: "sample", Target: "identity provider 0123456789abcdef01234567",
+		Params: map[string]string{}, Lane: jobs.LaneUrgent, Origin: jobs.OriginOperator, State: jobs.StateDone, Outcome: jobs.OutcomeRevoked,
+		Reason: "a sample from worker notify test: nothing was revoked", RequestedBy: "worker notify test", DryRun: true,
+		AcceptedAt: now.Add(-time.Second), FinishedAt: now,
+		Events: []jobs.EventRef{{Source: "rekey/operator", ID: "sample", At: now.Add(-time.Second)}}, EventCount: 1,
+		Attempts: []jobs.Attempt{{
+			Attempt: 1, Worker: worker, StartedAt: now.Add(-time.Second), FinishedAt: now, Status: 204, Reason: jobs.ReasonNone,
+		}},
+		AttemptCount: 1,
+	}
+	data, err := json.Marshal(record)
+	if err != nil {
+		return Result{}, fmt.Errorf("encoding a sample: %w", err)
+	}
+	return Result{
+		ID: fmt.Sprintf("sample-%d", now.UnixNano()), Source: namespace, Type: "rekey.notify.test.v1", Time: now, Data: data, record: record,
+	}, nil
+}

@@ -1,0 +1,184 @@
+package notify
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"rekey/internal/retryafter"
+	"rekey/internal/secret"
+)
+
+// Limits of the transport. The timeout of a request bounds all of them together.
+const (
+	maxAnswerBytes = 4 << 10
+	maxHeaderBytes = 64 << 10
+	idleTimeout    = 90 * time.Second
+	idleConns      = 4 // To each host.
+)
+
+// Sender makes the requests. It may be used by several goroutines at once.
+type Sender struct {
+	client    *http.Client
+	lookupEnv func(string) (string, bool)
+	version   string
+}
+
+// NewSender returns a Sender of a release. It follows no redirect: a body and its signature are for
+// the configured address alone.
+func NewSender(version string, lookupEnv func(string) (string, bool)) *Sender {
+	return &Sender{
+		version: version, lookupEnv: lookupEnv,
+		client: &http.Client{
+			Transport: &http.Transport{
+				Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{}).DialContext, ForceAttemptHTTP2: true,
+				TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, IdleConnTimeout: idleTimeout,
+				MaxIdleConnsPerHost: idleConns, MaxResponseHeaderBytes: maxHeaderBytes, DisableCompression: true,
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// Close closes the connections that are open to no purpose.
+func (s *Sender) Close() { s.client.CloseIdleConnections() }
+
+// Check reports, as an error, that the address or the signing secret of a target cannot be used.
+// It makes no request.
+func (s *Sender) Check(t *Target) error {
+	_, urlErr := s.address(t)
+	_, keysErr := s.keys(t)
+	return errors.Join(urlErr, keysErr)
+}
+
+// Send makes one request and returns the HTTP status of its answer, 0 where none came. The error is
+// of *Failure. It shows neither the address, which may hold a token, nor what was answered.
+func (s *Sender) Send(ctx context.Context, t *Target, m Message) (int, error) {
+	req, err := s.request(ctx, t, m)
+	if err != nil {
+		return 0, &Failure{Class: ClassUnavailable, Err: err}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, t.Timeout, fmt.Errorf("no answer within %s", t.Timeout))
+	defer cancel()
+	resp, err := s.client.Do(req.WithContext(ctx))
+	if err != nil {
+		return 0, &Failure{Class: ClassUnavailable, Err: withoutURL(ctx, err)}
+	}
+	defer resp.Body.Close()
+	// What does not come, or does not end, is no part of the answer: its status is.
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes)) //nolint:errcheck // See above.
+	if resp.StatusCode >= http.StatusOK && resp.StatusCode < http.StatusMultipleChoices {
+		return resp.StatusCode, nil
+	}
+	return resp.StatusCode, t.failure(resp, word(body, req.URL), time.Now())
+}
+
+func (s *Sender) request(ctx context.Context, t *Target, m Message) (*http.Request, error) {
+	address, err := s.address(t)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.keys(t)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address.String(), bytes.NewReader(m.Body))
+	if err != nil {
+		return nil, errors.New("the address cannot be used")
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "rekey/"+s.version)
+	if t.Type == TypeWebhook {
+		sign(req.Header, m, time.Now(), keys)
+	}
+	return req, nil
+}
+
+// address reads where the target is. The error does not show it.
+func (s *Sender) address(t *Target) (*url.URL, error) {
+	value, err := t.URL.Read(s.lookupEnv)
+	if err != nil {
+		return nil, fmt.Errorf("url: %w", err)
+	}
+	u, err := url.Parse(value.Reveal())
+	switch {
+	case err != nil || u.Hostname() == "" || u.Opaque != "":
+		return nil, fmt.Errorf("url: what is in %s is no URL", t.URL)
+	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+		return u, nil
+	}
+	return nil, fmt.Errorf("url: what is in %s must begin with https://; http:// is for 127.0.0.1, ::1 and localhost only", t.URL)
+}
+
+func (s *Sender) keys(t *Target) ([][]byte, error) {
+	if t.SigningSecret.IsZero() {
+		return nil, nil
+	}
+	var value secret.Value
+	value, err := t.SigningSecret.Read(s.lookupEnv)
+	if err != nil {
+		return nil, fmt.Errorf("signing_secret: %w", err)
+	}
+	keys, err := signingKeys(value)
+	if err != nil {
+		return nil, fmt.Errorf("signing_secret: in %s: %w", t.SigningSecret, err)
+	}
+	return keys, nil
+}
+
+// withoutURL is why a request failed, without the address.
+func withoutURL(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err
+	}
+	return err
+}
+
+// wordShape is how Slack and its kind say what is wrong, such as invalid_payload.
+var wordShape = regexp.MustCompile(`^[a-z]+(_[a-z]+){0,5}$`)
+
+// word is what an answer says in a word, or "". What is a part of the address is none.
+func word(body []byte, u *url.URL) string {
+	const most = 40
+	text := strings.TrimSpace(string(body))
+	if len(text) > most || !wordShape.MatchString(text) || strings.Contains(u.String(), text) {
+		return ""
+	}
+	return text
+}
+
+// isLoopback reports whether a host is this machine only.
+func isLoopback(host string) bool {
+	if address, err := netip.ParseAddr(host); err == nil {
+		return address.Unmap().IsLoopback()
+	}
+	return strings.EqualFold(host, "localhost")
+}
+
+// retryAt is the moment before which the target wants no further request, the latest if there are
+// several, and at most MaxRetryAfter from now.
+func (t *Target) retryAt(h http.Header, now time.Time) time.Time {
+	var latest time.Time
+	for _, value := range h.Values("Retry-After") {
+		if at, ok := retryafter.Parse(value, h.Get("Date"), now); ok && at.After(latest) {
+			latest = at
+		}
+	}
+	if limit := now.Add(t.MaxRetryAfter); latest.After(limit) {
+		return limit
+	}
+	return latest
+}

@@ -1,0 +1,69 @@
+package notify
+
+import (
+	"slices"
+	"time"
+
+	"rekey/internal/jobs"
+	"rekey/internal/secret"
+)
+
+// Type is what a target understands. The set is closed.
+type Type string
+
+// The types of targets.
+const (
+	TypeSlack   Type = "slack"   // Slack's incoming webhooks, and what is compatible with them.
+	TypeWebhook Type = "webhook" // Any HTTP server; requests are as the Standard Webhooks have them.
+)
+
+// Types lists all types.
+func Types() []Type { return []Type{TypeSlack, TypeWebhook} }
+
+// Target is somebody who is told of results.
+type Target struct {
+	// Name is unique: lower-case letters, digits, - and _.
+	Name string
+	Type Type
+	// URL is where the address is kept, which may hold a token. It is read anew for every request.
+	URL secret.Ref
+	// SigningSecret is where the secrets of the signatures are kept. Zero: requests are not signed.
+	SigningSecret secret.Ref
+	Filter        Filter
+	// Template makes the text for a chat, or the whole body for a webhook. Empty: as documented.
+	Template string
+	// Timeout bounds one request, from the connection to the end of the answer.
+	Timeout time.Duration
+	// Retry says when a request that failed is made again, and when a notification is given up.
+	Retry jobs.RetryPolicy
+	// MaxRetryAfter is the longest Retry-After that is believed.
+	MaxRetryAfter time.Duration
+}
+
+// parallel is how many notifications are under way to the target at once. A chat gets them in
+// their order, and allows one a second anyway.
+func (t Target) parallel() int {
+	const webhooks = 4
+	if t.Type == TypeSlack {
+		return 1
+	}
+	return webhooks
+}
+
+// Filter says which results a target is told of. Of each list that is not empty, the result must
+// be in one.
+type Filter struct {
+	Outcomes []jobs.Outcome
+	Lanes    []jobs.Lane
+	Kinds    []jobs.Kind
+	Accounts []string
+}
+
+// Matches reports whether the filter lets a result through.
+func (f Filter) Matches(r *jobs.Record) bool {
+	return among(f.Outcomes, r.Outcome) && among(f.Lanes, r.Lane) && among(f.Kinds, r.Kind) && among(f.Accounts, r.Account)
+}
+
+func among[T comparable](list []T, value T) bool {
+	return len(list) == 0 || slices.Contains(list, value)
+}
