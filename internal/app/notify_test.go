@@ -399,15 +399,13 @@ func TestSecretsOfTargetsDoNotLeak(t *testing.T) {
 	secrets.searchEverything(t, w)
 }
 
-var errNoReplay = errors.New("no")
-
 func TestReplayForATargetThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	rig, _ := standInRig(t)
 	w := rig.start(t)
 	client := w.operator()
 	defer client.Close()
-	err := client.Conn.BuryNotice(t.Context(), client.Names, bus.NoticeLetter{Notice: bus.Notice{Key: "1", Count: 1}, Target: "nobody", Code: "gone", Reason: errNoReplay.Error()})
+	err := client.Conn.BuryNotice(t.Context(), client.Names, bus.NoticeLetter{Notice: bus.Notice{Key: "1", Count: 1}, Target: "nobody", Code: "gone", Reason: "no"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -417,5 +415,59 @@ func TestReplayForATargetThatIsNotThere(t *testing.T) {
 	}
 	if err := client.Drop(t.Context(), letter.Sequence, jobs.Operation{At: time.Now(), Action: jobs.ActionDrop, By: "test", Reason: "nobody"}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestANewTargetBeginsWithTheNextResult(t *testing.T) {
+	t.Parallel()
+	rig, _ := standInRig(t)
+	w := rig.start(t)
+	w.publish("incident", x509Disable(hexID(1)).String())
+	w.results(1)
+	w.settled()
+	w.stop()
+	hook := newHook(t, nil)
+	rig.cfg.Notify = []config.Notify{rig.target("hook", hook)}
+	w = rig.start(t)
+	w.publish("incident", x509Disable(hexID(2)).String())
+	if got := hook.await(t, 1); len(got) != 1 || !strings.Contains(got[0].body, hexID(2)) {
+		t.Errorf("%d notifications came; the first one is %s", len(got), got[0].body)
+	}
+}
+
+func TestPermissionsSufficeForNotifications(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(t)
+	rig, _ := standInRig(t)
+	hook := newHook(t, nil)
+	hook.switchTo(http.StatusForbidden)
+	rig.cfg.NATS.URL, rig.cfg.NATS.NKeyFile = g.url, inFile(t, g.seeds["worker"])
+	rig.cfg.Notify = []config.Notify{rig.target("hook", hook)}
+	w := rig.launch(t)
+	w.awaitReady()
+	producer, _ := g.dial(t, "producer")
+	producer.publish("incident", x509Disable(hexID(1)).String())
+	operator := rig.beside("operator")
+	operator.cfg.NATS.NKeyFile, operator.cfg.NATS.InboxPrefix = inFile(t, g.seeds["operator"]), "_INBOX_OPERATOR"
+	client, err := app.Dial(t.Context(), operator.cfg, "", operator.lookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	eventually(t, "the dead letter", func() bool {
+		letters, err := bus.OpenDeadLetters(t.Context(), client.Conn, client.Names)
+		if err != nil {
+			return false
+		}
+		list, err := letters.List(t.Context(), 1)
+		return err == nil && len(list) == 1
+	})
+	hook.switchTo(http.StatusOK)
+	if _, err := client.Replay(t.Context(), 1, jobs.Operation{At: time.Now(), Action: jobs.ActionReplay, By: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	hook.await(t, 1)
+	if list, err := client.Targets(t.Context()); err != nil || len(list) != 1 || !list[0].Served {
+		t.Errorf("Targets = %+v, %v", list, err)
 	}
 }

@@ -30,18 +30,19 @@ func openNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int
 	return &notifyStore{bucket: bucket}, nil
 }
 
-// Load returns a state, or a zero one.
-func (s *notifyStore) Load(ctx context.Context, key string) (notify.State, error) {
-	state, _, err := s.bucket.Load(ctx, key)
+// Load returns a state and its revision, or a zero one.
+func (s *notifyStore) Load(ctx context.Context, key string) (notify.State, uint64, error) {
+	state, revision, err := s.bucket.Load(ctx, key)
 	if errors.Is(err, jobs.ErrNotFound) {
-		return notify.State{}, nil
+		return notify.State{}, 0, nil
 	}
-	return state, err
+	return state, revision, err
 }
 
-// Save writes a state.
-func (s *notifyStore) Save(ctx context.Context, key string, state notify.State) error {
-	return s.bucket.Put(ctx, key, state)
+// Save writes a state over its revision, or returns jobs.ErrConflict.
+func (s *notifyStore) Save(ctx context.Context, key string, state notify.State, revision uint64) error {
+	_, err := s.bucket.Save(ctx, key, state, revision)
+	return err
 }
 
 // openNotify opens the store, and gives every target its place in the results before any job can end.
@@ -59,11 +60,16 @@ func (w *worker) openNotify(ctx context.Context) (*notifyStore, error) {
 }
 
 // wake lets a target that waits be looked at anew: it was changed, maybe for what it failed for.
+// One that fails in this moment, at another worker, waits on.
 func (s *notifyStore) wake(ctx context.Context, name string) error {
-	state, err := s.Load(ctx, notify.TargetKey(name))
+	state, revision, err := s.Load(ctx, notify.TargetKey(name))
 	if err != nil || state.RetryAt.IsZero() {
 		return err
 	}
 	state.RetryAt = time.Time{}
-	return s.Save(ctx, notify.TargetKey(name), state)
+	err = s.Save(ctx, notify.TargetKey(name), state, revision)
+	if errors.Is(err, jobs.ErrConflict) {
+		return nil
+	}
+	return err
 }

@@ -36,7 +36,7 @@ func (c *Client) Targets(ctx context.Context) ([]TargetStanding, error) {
 		if err != nil {
 			return nil, err
 		}
-		state, err := store.Load(ctx, notify.TargetKey(t.Name))
+		state, _, err := store.Load(ctx, notify.TargetKey(t.Name))
 		if err != nil {
 			return nil, fmt.Errorf("reading how target %s stands: %w", t.Name, err)
 		}

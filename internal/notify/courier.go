@@ -25,10 +25,10 @@ type State struct {
 
 // Store keeps states over restarts, for all workers. The bus implements it.
 type Store interface {
-	// Load returns the state under a key, or a zero one.
-	Load(ctx context.Context, key string) (State, error)
-	// Save writes it, whatever stands there.
-	Save(ctx context.Context, key string, s State) error
+	// Load returns the state under a key and its revision, or a zero one.
+	Load(ctx context.Context, key string) (State, uint64, error)
+	// Save writes a state over its revision, or returns jobs.ErrConflict.
+	Save(ctx context.Context, key string, s State, revision uint64) error
 }
 
 // Letters takes what is given up.
@@ -83,6 +83,9 @@ const goneFor = time.Hour
 // noteDelivery is how old the moment of the last delivery may get in the store.
 const noteDelivery = 10 * time.Second
 
+// maxRaces is how often a write is attempted that others are faster with.
+const maxRaces = 10
+
 // Config is what a Courier is made of.
 type Config struct {
 	Target   Target
@@ -121,7 +124,7 @@ func (c *Courier) messageKey(d *Delivery) string { return "message." + c.Target.
 // Room says how many notifications may be taken now, and if none, how long to wait. After a failure
 // one alone finds out whether the target is back.
 func (c *Courier) Room(ctx context.Context) (room int, wait time.Duration, err error) {
-	state, err := c.Store.Load(ctx, TargetKey(c.Target.Name))
+	state, _, err := c.Store.Load(ctx, TargetKey(c.Target.Name))
 	switch wait := time.Until(state.RetryAt); {
 	case err != nil:
 		return 0, 0, err
@@ -142,7 +145,7 @@ func (c *Courier) Deliver(ctx context.Context, d Delivery) (jobs.Verdict, error)
 	if !c.Target.Filter.Matches(&result.record) {
 		return jobs.Verdict{Done: true}, nil
 	}
-	target, message, err := c.states(ctx, &d)
+	target, message, err := c.standings(ctx, &d)
 	if err != nil {
 		return jobs.Verdict{}, err
 	}
@@ -165,19 +168,31 @@ func (c *Courier) Deliver(ctx context.Context, d Delivery) (jobs.Verdict, error)
 	return jobs.Verdict{Done: true}, nil
 }
 
-// states loads what is known of the target and of the notification.
-func (c *Courier) states(ctx context.Context, d *Delivery) (target, message State, err error) {
-	if target, err = c.Store.Load(ctx, TargetKey(c.Target.Name)); err != nil {
+// standing is a state as it stands in the store.
+type standing struct {
+	State
+	revision uint64
+}
+
+// standings loads what is known of the target and of the notification.
+func (c *Courier) standings(ctx context.Context, d *Delivery) (target, message standing, err error) {
+	if target, err = c.load(ctx, TargetKey(c.Target.Name)); err != nil {
 		return target, message, err
 	}
 	if d.Count > 1 { // Of one that comes for the first time nothing is known.
-		message, err = c.Store.Load(ctx, c.messageKey(d))
+		message, err = c.load(ctx, c.messageKey(d))
 	}
 	return target, message, err
 }
 
-// delivered notes that a notification arrived. It is not sent again because that cannot be noted.
-func (c *Courier) delivered(ctx context.Context, r *Result, target State) {
+func (c *Courier) load(ctx context.Context, key string) (standing, error) {
+	state, revision, err := c.Store.Load(ctx, key)
+	return standing{State: state, revision: revision}, err
+}
+
+// delivered notes that a notification arrived. It is not sent again because that cannot be noted,
+// and what was noted meanwhile about another one, such as a wait, stays.
+func (c *Courier) delivered(ctx context.Context, r *Result, target standing) {
 	c.Recorder.Notified(c.Target.Name, ResultDelivered)
 	c.log.Debug("notification delivered", zap.String("job_id", r.record.JobID))
 	now := time.Now()
@@ -187,20 +202,21 @@ func (c *Courier) delivered(ctx context.Context, r *Result, target State) {
 		return
 	}
 	target.Failures, target.RetryAt, target.DeliveredAt = 0, time.Time{}, now.UTC()
-	if err := c.Store.Save(ctx, TargetKey(c.Target.Name), target); err != nil {
+	err := c.Store.Save(ctx, TargetKey(c.Target.Name), target.State, target.revision)
+	if err != nil && !errors.Is(err, jobs.ErrConflict) {
 		c.log.Warn("noting that the target takes notifications", zap.Error(err))
 	}
 }
 
 // failed decides what becomes of a notification after an attempt that did not work.
-func (c *Courier) failed(ctx context.Context, d Delivery, r *Result, target, message State, f *Failure) (jobs.Verdict, error) {
+func (c *Courier) failed(ctx context.Context, d Delivery, r *Result, target, message standing, f *Failure) (jobs.Verdict, error) {
 	if ctx.Err() != nil {
 		return jobs.Verdict{}, nil //nolint:nilerr // We were stopped; that says nothing of the target.
 	}
 	now := time.Now()
-	s := next(c.Target.Retry, now, d.Since, target, message, f, rand.Float64()) //nolint:gosec // The jitter of a delay needs no cryptographic randomness.
-	c.tell(r, target, f, s)
-	if err := c.Store.Save(ctx, TargetKey(c.Target.Name), s.target); err != nil {
+	s := next(c.Target.Retry, now, d.Since, target.State, message.State, f, rand.Float64()) //nolint:gosec // The jitter of a delay needs no cryptographic randomness.
+	c.tell(r, target.State, f, s)
+	if err := c.noteFailure(ctx, s.target, target.revision, f.Class); err != nil {
 		return jobs.Verdict{}, err
 	}
 	if s.code != "" {
@@ -208,11 +224,33 @@ func (c *Courier) failed(ctx context.Context, d Delivery, r *Result, target, mes
 	}
 	c.Recorder.Notified(c.Target.Name, ResultFailed)
 	if f.Class == ClassRefused {
-		if err := c.Store.Save(ctx, c.messageKey(&d), s.message); err != nil {
+		if err := c.Store.Save(ctx, c.messageKey(&d), s.message, message.revision); err != nil {
 			return jobs.Verdict{}, err
 		}
 	}
 	return jobs.Verdict{Delay: s.at.Sub(now)}, nil
+}
+
+// noteFailure writes how a target stands after a failure. What others found out meanwhile is joined
+// to it: the longest wait counts.
+func (c *Courier) noteFailure(ctx context.Context, state State, revision uint64, class Class) error {
+	key := TargetKey(c.Target.Name)
+	for range maxRaces {
+		err := c.Store.Save(ctx, key, state, revision)
+		if !errors.Is(err, jobs.ErrConflict) {
+			return err
+		}
+		if class == ClassRefused {
+			return nil // That says little of the target.
+		}
+		fresh, err := c.load(ctx, key)
+		if err != nil {
+			return err
+		}
+		state.Failures, state.RetryAt = max(state.Failures, fresh.Failures), later(state.RetryAt, fresh.RetryAt)
+		state.DeliveredAt, revision = later(state.DeliveredAt, fresh.DeliveredAt), fresh.revision
+	}
+	return fmt.Errorf("noting that the target fails: %w", jobs.ErrConflict)
 }
 
 // tell logs a failure: loudly when it is news.

@@ -47,11 +47,14 @@ func serve(t *testing.T, handler http.HandlerFunc) env {
 
 func TestSendSigns(t *testing.T) {
 	t.Parallel()
-	var header http.Header
-	var body []byte
+	type request struct {
+		header http.Header
+		body   []byte
+	}
+	came := make(chan request, 1)
 	vars := serve(t, func(_ http.ResponseWriter, r *http.Request) {
-		header = r.Header
-		body, _ = io.ReadAll(r.Body) //nolint:errcheck // Then it is not what was sent.
+		body, _ := io.ReadAll(r.Body) //nolint:errcheck // Then it is not what was sent.
+		came <- request{r.Header, body}
 	})
 	hook := target(notify.TypeWebhook)
 	hook.SigningSecret = secret.Ref{Env: "SIGNING"}
@@ -60,6 +63,8 @@ func TestSendSigns(t *testing.T) {
 	if err != nil || status != http.StatusOK {
 		t.Fatalf("Send = %d, %v", status, err)
 	}
+	got := <-came
+	header, body := got.header, got.body
 	verifier, err := standardwebhooks.NewWebhook(signingSecret)
 	if err != nil {
 		t.Fatal(err)
