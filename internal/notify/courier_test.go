@@ -229,7 +229,7 @@ func TestWaitsOutliveDeliveriesUnderWay(t *testing.T) {
 			}
 			w.WriteHeader(status)
 		}))
-		defer server.Close()
+		t.Cleanup(server.Close)
 		c, err := notify.NewCourier(notify.Config{
 			Target: *target(notify.TypeWebhook), Sender: notify.NewSender("1", env{"URL": server.URL}.lookup),
 			Store: m, Letters: m, Recorder: m, Logger: zap.NewNop(),

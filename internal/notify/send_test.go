@@ -86,7 +86,9 @@ func TestSendFails(t *testing.T) {
 				w.Header().Add(header[i], header[i+1])
 			}
 			w.WriteHeader(status)
-			_, _ = io.WriteString(w, body)
+			if _, err := io.WriteString(w, body); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 	tests := []struct {
