@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"rekey/internal/jobs"
 )
@@ -133,10 +134,10 @@ func (t table) Flush() error {
 	return t.csv.Error()
 }
 
-// harmless keeps a text from being taken for a formula by a spreadsheet: it may have come
-// with an event (OWASP, "CSV Injection").
+// harmless keeps a text from being taken for a formula by a spreadsheet, also one in signs of full
+// width: it may have come with an event (OWASP, "CSV Injection").
 func harmless(text string) string {
-	if text != "" && strings.ContainsRune("=+-@\t\r", rune(text[0])) {
+	if first, _ := utf8.DecodeRuneInString(text); text != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
 		return "'" + text
 	}
 	return text

@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"encoding/csv"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -120,6 +121,21 @@ func TestExportRejects(t *testing.T) {
 		}
 		if err := exporter.Write(audit.Result{Seq: 3, Payload: []byte("x")}); err == nil || !strings.HasPrefix(err.Error(), "decoding result 3: ") {
 			t.Errorf("%s: the error is %v", format, err)
+		}
+	}
+}
+
+// Texts of events must stay texts in a spreadsheet, in signs of full width, too.
+func TestNoTextIsAFormula(t *testing.T) {
+	for text, want := range map[string]string{
+		"=1+1": "'=1+1", "＝1+1": "'＝1+1", "＠SUM(A1)": "'＠SUM(A1)", "-1": "'-1", "\n=1": "'\n=1", "\t=1": "'\t=1", "IR-4711 = x": "IR-4711 = x", "ä": "ä",
+	} {
+		rows, err := csv.NewReader(strings.NewReader(export(t, "csv", result(t, func(r *jobs.Record) { r.Reason = text })))).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := rows[1][12]; got != want {
+			t.Errorf("the reason %q is written as %q, want %q", text, got, want)
 		}
 	}
 }
