@@ -104,6 +104,7 @@ func TestDoctorBeforeTheFirstWorker(t *testing.T) {
 	mustFind(t, found, "accounts", "security: x509.disable", doctor.OK, `readable.*Project Owner`)
 	mustFind(t, found, "accounts", "legacy: key", doctor.OK, `accepted`)
 	mustFind(t, found, "accounts", "legacy: jwks.revoke", doctor.OK, `readable.*Organization Owner`)
+	mustFind(t, found, "accounts", "security: roles", doctor.OK, `Organization Owner of 5ec0000000000000000000b1: .*in federation 5ec0000000000000000000c1`)
 	mustFind(t, found, "accounts", "clock", doctor.OK, `agrees`)
 	if n := doctor.Count(found, doctor.Failed); n != 0 {
 		t.Errorf("%d findings have failed, want none", n)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -206,7 +205,7 @@ func (e *examination) authenticated(f *jobs.Failure) (doctor.Finding, bool) {
 		what = "key"
 	}
 	switch {
-	case f == nil:
+	case f == nil, atlas.LacksRole(f):
 		return e.finding(what, doctor.OK, "accepted", ""), true
 	case f.Reason == jobs.ReasonUnauthorized && e.account.IsServiceAccount():
 		return e.finding(what, doctor.Failed, f.Err.Error(), "the API does not take its own token: is atlas.base_url that of the account's cloud?"), false
@@ -231,81 +230,6 @@ func (e *examination) rateLimits(told int, err error) doctor.Finding {
 		text = failure.Err.Error()
 	}
 	return e.finding("rate limits", doctor.Skipped, "not readable, so they are learned from answers: "+text, "")
-}
-
-// roles reads what the configuration wants to change. Reading takes the same role as changing does.
-func (e *examination) roles(ctx context.Context, targets []jobs.Job) []doctor.Finding {
-	var list []doctor.Finding
-	seen := map[jobs.Kind]bool{}
-	for _, job := range targets {
-		seen[job.Kind] = true
-		list = append(list, e.target(ctx, job))
-	}
-	unseen := map[string][]string{}
-	for _, kind := range e.kinds() {
-		if !seen[kind] {
-			unseen[roleFor(kind)] = append(unseen[roleFor(kind)], string(kind))
-		}
-	}
-	for _, role := range slices.Sorted(maps.Keys(unseen)) {
-		found := role + " for " + strings.Join(unseen[role], ", ") + ": no schedule names a target, so the first job shows it"
-		list = append(list, e.finding("roles", doctor.Skipped, found, ""))
-	}
-	return list
-}
-
-// kinds are those that events may ask of the account.
-func (e *examination) kinds() []jobs.Kind {
-	l := e.cfg.Intake.Limits
-	return slices.DeleteFunc(jobs.Kinds(), func(kind jobs.Kind) bool {
-		// A token is revoked with the account's own secret, which takes no role.
-		return kind == jobs.TokenRevoke || slices.Contains(l.Deny.Kinds, string(kind)) ||
-			len(l.Allow.Kinds) > 0 && !slices.Contains(l.Allow.Kinds, string(kind))
-	})
-}
-
-// roleFor is the role that a kind takes, as the vendor calls it.
-func roleFor(kind jobs.Kind) string {
-	switch kind {
-	case jobs.X509Disable:
-		return "Project Owner"
-	case jobs.JWKSRevoke, jobs.IDPDelete, jobs.RoleMappingDelete:
-		return "Organization Owner in a connected organization"
-	case jobs.TokenRevoke:
-	}
-	return "none"
-}
-
-// target reads one target.
-func (e *examination) target(ctx context.Context, job jobs.Job) doctor.Finding {
-	what, target := string(job.Kind), job.Target()+": "
-	if job.Kind == jobs.TokenRevoke {
-		if file := job.Params.Get(jobs.ParamTokenFile); file != "" {
-			if err := mayRead(e.cfg, file); err != nil {
-				return e.finding(what, doctor.Failed, target+err.Error(), "see intake.token_files")
-			}
-		}
-		return e.finding(what, doctor.Skipped, target+"a token cannot be read; to revoke it takes no role", "")
-	}
-	failure := e.client.Look(ctx, job)
-	if failure == nil {
-		return e.finding(what, doctor.OK, target+"readable, which takes the same role: "+roleFor(job.Kind), "")
-	}
-	found := target + failure.Err.Error()
-	switch {
-	case failure.Reason == jobs.ReasonForbidden:
-		return e.finding(what, doctor.Failed, found, "give the account the role "+roleFor(job.Kind)+" in Atlas")
-	case failure.Reason == jobs.ReasonNotFound:
-		do := "correct the ids in the schedule's job.params, or give the account the role " + roleFor(job.Kind) + ": the API may hide what it may not see"
-		if job.Kind == jobs.IDPDelete || job.Kind == jobs.RoleMappingDelete {
-			return e.finding(what, doctor.Warning, found, "it is deleted already, or: "+do)
-		}
-		return e.finding(what, doctor.Failed, found, do)
-	case failure.Reason == jobs.ReasonInvalid:
-		return e.finding(what, doctor.Skipped, found+"; it cannot be read here", "")
-	}
-	status, do := e.explain(failure)
-	return e.finding(what, status, found, do)
 }
 
 // dateReader is a transport that reads the API's clock off its answers.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rekey/internal/app"
+	"rekey/internal/atlas/sandbox"
 	"rekey/internal/doctor"
 )
 
@@ -45,7 +46,7 @@ func TestDoctorReadsTheAPI(t *testing.T) {
 			script: func(s *standIn) {
 				late := jsonReply(http.StatusOK, `{"results":[]}`)
 				late.header = http.Header{"Date": {time.Now().Add(2 * time.Minute).UTC().Format(http.TimeFormat)}}
-				for _, path := range []string{"/rateLimits", "/userSecurity", "/identityProviders"} {
+				for _, path := range []string{"/rateLimits", "/userSecurity", "/identityProviders", "/orgs"} {
 					s.script(path, late.always())
 				}
 			},
@@ -95,5 +96,39 @@ func TestDoctorUsesTheFleetsToken(t *testing.T) {
 	mustFind(t, examineWith(t, r, text, app.Doctor{Fresh: true}), "accounts", "security: token", doctor.OK, `obtained`)
 	if n := len(s.requests(tokenPath)); n != 2 {
 		t.Errorf("%d tokens were asked for, want one more", n)
+	}
+}
+
+// TestDoctorSeesAMissingRole: the API says 401 to who lacks a role, as to who is not known.
+func TestDoctorSeesAMissingRole(t *testing.T) {
+	t.Parallel()
+	box, url := startSandbox(t)
+	r := sandboxRig(t, box, url)
+	value, ok := box.Secret(sandbox.ReadOnlyClientID)
+	if !ok {
+		t.Fatal("the sandbox has no such account")
+	}
+	r.env["SECURITY_SECRET"], r.cfg.Atlas.Accounts[0].ClientID = value, sandbox.ReadOnlyClientID
+	dir := t.TempDir()
+	text := plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: \"\"}}", dir), schedules)
+	found := examine(t, r, text)
+	mustFind(t, found, "accounts", "security: token", doctor.OK, `obtained`)
+	mustFind(t, found, "accounts", "security: x509.disable", doctor.Failed, `USER_UNAUTHORIZED.*→ give the account the role Project Owner`)
+	mustFind(t, found, "accounts", "security: roles", doctor.Warning, `member.*of 5ec0000000000000000000b1: jwks.revoke, idp.delete, role_mapping.delete will be refused`)
+	tokens := 0
+	for _, c := range box.Requests() {
+		if c.Path == tokenPath {
+			tokens++
+		}
+	}
+	if tokens != 1 {
+		t.Errorf("%d tokens were asked for, want 1", tokens)
+	}
+	// What is not allowed anyway needs no role.
+	found = examine(t, r, text+"\nintake: {limits: {allow: {kinds: [token.revoke]}}}\n")
+	for _, f := range found {
+		if f.What == "security: roles" {
+			t.Errorf("found %+v, although no kind needs a role", f)
+		}
 	}
 }

@@ -35,7 +35,7 @@ var errAnswered = errors.New("the answer is no token")
 // the token was revoked or has just expired, it makes it once more with a fresh one.
 func (k *call) bearer(ctx context.Context) (exchange, *jobs.Failure) {
 	ex, token, failure := k.withToken(ctx)
-	if failure != nil || ex.status != http.StatusUnauthorized {
+	if failure != nil || ex.status != http.StatusUnauthorized || k.once {
 		return ex, failure
 	}
 	// Exactly this token: another job may have fetched a fresh one since.

@@ -2,7 +2,12 @@ package atlas
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"rekey/internal/jobs"
@@ -28,16 +33,100 @@ func (c *Client) Token(ctx context.Context, name string) (Token, *jobs.Failure) 
 	return Token{Shared: shared, Expires: a.tokens.expires()}, nil
 }
 
+// codeNoRole is the errorCode of a 401 that is about a role: the API knows who calls.
+const codeNoRole = "USER_UNAUTHORIZED"
+
+// LacksRole reports whether a failure says that the account was let in and lacks a role.
+func LacksRole(f *jobs.Failure) bool {
+	return f.Answer.Code == codeNoRole ||
+		f.Reason == jobs.ReasonForbidden && !strings.Contains(f.Answer.Code, "ACCESS_LIST")
+}
+
 // Look reads the target of a job as the job's account, and changes nothing. It returns nil when the target is there. Of a
-// token nothing can be read.
+// token nothing can be read. The account's token is known to be good: a 401 does not renew it.
 func (c *Client) Look(ctx context.Context, job jobs.Job) *jobs.Failure {
 	k, failure := c.newCall(job)
 	if failure != nil {
 		return failure
 	}
 	defer k.giveBack()
+	k.once = true
 	_, failure = k.read(ctx)
 	return failure
+}
+
+// Paths that show in which organizations an account has which role.
+const (
+	pathOrgs       = "/api/atlas/v2/orgs"
+	pathFederation = "/api/atlas/v2/orgs/%s/federationSettings"
+	acceptFirst    = "application/vnd.atlas.2023-01-01+json"
+)
+
+// maxOrgs is in how many organizations an account's role is looked at.
+const maxOrgs = 20
+
+// Organization is one that an account belongs to.
+type Organization struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// Owner says that the account is an Organization Owner there: it could read what only an owner may.
+	Owner bool `json:"-"`
+	// Federation is the one that the organization is connected to; empty when there is none, or it is not known.
+	Federation string `json:"-"`
+	// Failure says why the role is not known; nil when it is.
+	Failure *jobs.Failure `json:"-"`
+}
+
+// Organizations returns the organizations of an account, at most 20, with the account's role there. It is known from
+// reading the federation settings, which takes the role Organization Owner, as changing them does.
+func (c *Client) Organizations(ctx context.Context, name string) ([]Organization, *jobs.Failure) {
+	a, ok := c.account(name)
+	if !ok {
+		return nil, misconfigured(fmt.Errorf("account %q is not configured", name))
+	}
+	var page struct {
+		Results []Organization `json:"results"`
+	}
+	if failure := c.get(ctx, a, pathOrgs, &page); failure != nil {
+		return nil, failure
+	}
+	list := slices.DeleteFunc(page.Results, func(o Organization) bool { return !jobs.IsID(o.ID) })
+	list = list[:min(len(list), maxOrgs)]
+	for i := range list {
+		var federation struct {
+			ID string `json:"id"`
+		}
+		failure := c.get(ctx, a, fmt.Sprintf(pathFederation, list[i].ID), &federation)
+		switch {
+		case failure == nil:
+			list[i].Owner, list[i].Federation = true, federation.ID
+		case failure.Reason == jobs.ReasonNotFound: // It may see that there is none.
+			list[i].Owner = true
+		case !LacksRole(failure):
+			list[i].Failure = failure
+		}
+	}
+	return list, nil
+}
+
+// get reads a document of the API as an account whose token is good.
+func (c *Client) get(ctx context.Context, a *account, path string, document any) *jobs.Failure {
+	k := &call{client: c, account: a, unused: true, once: true, op: operation{
+		method: http.MethodGet, path: path, accept: acceptFirst, set: setFederation,
+	}}
+	k.to = endpoint{operation: OperationRead, bucket: c.bucket(setFederation, a, jobs.Job{})}
+	defer k.giveBack()
+	ex, failure := k.request(ctx)
+	if failure != nil {
+		return failure
+	}
+	if ex.status != http.StatusOK || ex.err != nil {
+		return k.failure(ctx, ex)
+	}
+	if err := json.Unmarshal(ex.body, document); err != nil {
+		return &jobs.Failure{Reason: jobs.ReasonProtocol, Err: errors.New("the document cannot be read: " + jsonMistake(err))}
+	}
+	return nil
 }
 
 // ReadRateLimits asks the API for its rate limits as an account, and returns of how many endpoint sets it told.

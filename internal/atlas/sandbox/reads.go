@@ -1,6 +1,10 @@
 package sandbox
 
-import "net/http"
+import (
+	"maps"
+	"net/http"
+	"slices"
+)
 
 // OperationRead looks at what the other operations change.
 const OperationRead = "read"
@@ -9,6 +13,8 @@ const OperationRead = "read"
 const (
 	pathUserSecurity   = "/api/atlas/v2/groups/{groupId}/userSecurity"
 	pathUserSecurityV1 = "/api/atlas/v1.0/groups/{groupId}/userSecurity"
+	pathOrgs           = "/api/atlas/v2/orgs"
+	pathOrgFederation  = "/api/atlas/v2/orgs/{orgId}/federationSettings"
 )
 
 // readRoutes returns the table of what can be read, which draws on the buckets of what changes it.
@@ -27,6 +33,11 @@ func (s *Sandbox) readRoutes(always func(string) func(*call) string, caller func
 			versions: []string{"2023-01-01"}, bucket: always(BucketX509), entity: named(paramProject), act: s.readUserSecurity,
 		},
 		{operation: OperationRead, method: http.MethodGet, path: pathUserSecurityV1, act: s.readUserSecurity},
+		{operation: OperationRead, method: http.MethodGet, path: pathOrgs, versions: []string{"2023-01-01"}, act: s.listOrgs},
+		{
+			operation: OperationRead, method: http.MethodGet, path: pathOrgFederation,
+			versions: []string{"2023-01-01"}, bucket: always(BucketFederationOrg), entity: named(paramOrg), act: s.readOrgFederation,
+		},
 	}
 }
 
@@ -55,6 +66,34 @@ func (s *Sandbox) readRoleMapping(c *call) answer {
 		return refusal
 	}
 	return c.document(http.StatusOK, named{ID: c.params[paramRoleMapping]})
+}
+
+// listOrgs answers GET /api/atlas/v2/orgs with the organizations in which the caller has any role.
+func (s *Sandbox) listOrgs(c *call) answer {
+	list := []named{}
+	for _, role := range c.account.roles {
+		if org := (named{ID: role.OrgID}); role.OrgID != "" && !slices.Contains(list, org) {
+			list = append(list, org)
+		}
+	}
+	return c.document(http.StatusOK, struct {
+		Results    []named `json:"results"`
+		TotalCount int     `json:"totalCount"`
+	}{list, len(list)})
+}
+
+// readOrgFederation answers GET …/orgs/{orgId}/federationSettings, which is for owners.
+func (s *Sandbox) readOrgFederation(c *call) answer {
+	id := c.params[paramOrg]
+	if !c.account.ownsOrg(id) {
+		return c.unauthorized()
+	}
+	for _, federationID := range slices.Sorted(maps.Keys(s.world.federations)) {
+		if s.world.federations[federationID].orgs[id] != nil {
+			return c.document(http.StatusOK, named{ID: federationID})
+		}
+	}
+	return c.missing("federation settings of organization", id)
 }
 
 // readUserSecurity answers GET …/userSecurity.
