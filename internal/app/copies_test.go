@@ -52,6 +52,20 @@ func (s *stranger) copies(n int, payload, id string) (stored int) {
 	return stored
 }
 
+// didOnce checks that there is one job, of which one call and one result came.
+func (w *worker) didOnce(t *testing.T, atlas *standIn, part string) {
+	t.Helper()
+	if got := len(w.results(1)); got != 1 {
+		t.Errorf("got %d results, want 1", got)
+	}
+	if got := len(atlas.requests(part)); got != 1 {
+		t.Errorf("got %d calls, want 1", got)
+	}
+	if got := len(w.records("")); got != 1 {
+		t.Errorf("the ledger has %d jobs, want 1", got)
+	}
+}
+
 // TestAThousandCopiesOverTwoWorkers publishes one event a thousand times, in parallel, over two
 // workers: within the window in which NATS drops copies itself, after it, and past it. It is one
 // job with one call.
@@ -79,15 +93,7 @@ func TestAThousandCopiesOverTwoWorkers(t *testing.T) {
 				t.Errorf("after the window NATS took %d copies", got)
 			}
 			w.settled()
-			if got := len(w.results(1)); got != 1 {
-				t.Errorf("got %d results, want 1", got)
-			}
-			if got := len(atlas.requests("/jwks")); got != 1 {
-				t.Errorf("got %d calls, want 1", got)
-			}
-			if got := len(w.records("")); got != 1 {
-				t.Errorf("the ledger has %d jobs, want 1", got)
-			}
+			w.didOnce(t, atlas, "/jwks")
 		})
 	}
 }

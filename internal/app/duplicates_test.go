@@ -2,10 +2,7 @@ package app_test
 
 import (
 	"fmt"
-	"sync"
 	"testing"
-
-	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
 )
@@ -15,31 +12,11 @@ func TestTheSameCloudEvent200TimesIsOneJobAndOneCall(t *testing.T) {
 	rig, atlas := standInRig(t)
 	w := rig.start(t)
 	const copies = 200
-	payload := []byte(jwksRevoke(hexID(1)).cloudEvent("urn:siem", "alert-1"))
-	var publishers sync.WaitGroup
-	failures := make(chan error, copies)
-	for range copies {
-		publishers.Go(func() {
-			_, err := w.js.PublishMsg(t.Context(), &nats.Msg{Subject: "rekey.v1.event.incident", Data: payload})
-			failures <- err
-		})
-	}
-	publishers.Wait()
-	for range copies {
-		if err := <-failures; err != nil {
-			t.Fatal(err)
-		}
+	if got := w.copies(copies, jwksRevoke(hexID(1)).cloudEvent("urn:siem", "alert-1"), ""); got != copies {
+		t.Fatalf("NATS took %d copies, want %d", got, copies)
 	}
 	w.settled()
-	if got := len(w.results(1)); got != 1 {
-		t.Errorf("got %d results, want 1", got)
-	}
-	if got := len(atlas.requests("/jwks")); got != 1 {
-		t.Errorf("got %d calls, want 1", got)
-	}
-	if got := len(w.records("")); got != 1 {
-		t.Errorf("the ledger has %d jobs, want 1", got)
-	}
+	w.didOnce(t, atlas, "/jwks")
 	samples := w.metrics()
 	for sample, want := range map[string]float64{
 		`rekey_events_received_total{result="accepted"}`:                             1,
@@ -122,15 +99,21 @@ func TestOtherEventsForTheTargetOfAWaitingJobJoinIt(t *testing.T) {
 	}
 }
 
-func TestOtherEventsForTheTargetOfARunningJobJoinIt(t *testing.T) {
-	t.Parallel()
+// runningJob is a job on a project whose call is not answered until release is closed.
+func runningJob(t *testing.T) (w *worker, atlas *standIn, project string, release chan struct{}) {
+	t.Helper()
 	rig, atlas := standInRig(t)
-	project := hexID(1)
-	release := make(chan struct{})
+	project, release = hexID(1), make(chan struct{})
 	atlas.script(project, holding(release))
-	w := rig.start(t)
+	w = rig.start(t)
 	w.publish("rotation", x509Disable(project).String())
 	atlas.await(t, project, 1)
+	return w, atlas, project, release
+}
+
+func TestOtherEventsForTheTargetOfARunningJobJoinIt(t *testing.T) {
+	t.Parallel()
+	w, atlas, project, release := runningJob(t)
 	const others = 20
 	for n := range others {
 		w.publish("rotation", x509Disable(project).cloudEvent("urn:siem", fmt.Sprint("alert-", n)))
@@ -150,13 +133,7 @@ func TestOtherEventsForTheTargetOfARunningJobJoinIt(t *testing.T) {
 
 func TestCoalesceFalseIsAJobOfItsOwn(t *testing.T) {
 	t.Parallel()
-	rig, atlas := standInRig(t)
-	project := hexID(1)
-	release := make(chan struct{})
-	atlas.script(project, holding(release))
-	w := rig.start(t)
-	w.publish("rotation", x509Disable(project).String())
-	atlas.await(t, project, 1)
+	w, atlas, project, release := runningJob(t)
 	w.publish("rotation", x509Disable(project).with("coalesce", false).String())
 	own := w.results(1)[0].record
 	if own.Outcome != jobs.OutcomeRevoked || own.EventCount != 1 {

@@ -128,16 +128,26 @@ func (s *Sandbox) federation(c *call) (*federation, answer, bool) {
 	return f, answer{}, true
 }
 
-// revokeJWKS answers DELETE …/identityProviders/{identityProviderId}/jwks.
-func (s *Sandbox) revokeJWKS(c *call) answer {
+// identityProvider returns the identity provider that the path names, with its federation, when
+// both are there and the caller may see them.
+func (s *Sandbox) identityProvider(c *call) (*federation, *identityProvider, answer, bool) {
 	f, refusal, ok := s.federation(c)
 	if !ok {
-		return refusal
+		return nil, nil, refusal, false
 	}
 	id := c.params[paramIDP]
 	p := f.idps[id]
 	if p == nil {
-		return c.missing("identity provider", id)
+		return nil, nil, c.missing("identity provider", id), false
+	}
+	return f, p, answer{}, true
+}
+
+// revokeJWKS answers DELETE …/identityProviders/{identityProviderId}/jwks.
+func (s *Sandbox) revokeJWKS(c *call) answer {
+	_, p, refusal, ok := s.identityProvider(c)
+	if !ok {
+		return refusal
 	}
 	p.revocations++
 	p.revokedAt = c.at
@@ -146,14 +156,11 @@ func (s *Sandbox) revokeJWKS(c *call) answer {
 
 // deleteIdentityProvider answers DELETE …/identityProviders/{identityProviderId}.
 func (s *Sandbox) deleteIdentityProvider(c *call) answer {
-	f, refusal, ok := s.federation(c)
+	f, _, refusal, ok := s.identityProvider(c)
 	if !ok {
 		return refusal
 	}
 	id := c.params[paramIDP]
-	if f.idps[id] == nil {
-		return c.missing("identity provider", id)
-	}
 	if users := f.users(id); len(users) > 0 {
 		return c.refuse(http.StatusConflict, "IDENTITY_PROVIDER_HAS_CONNECTED_ORGS",
 			fmt.Sprintf("Identity provider %s has %d connected organizations and cannot be deleted.", id, len(users)), id)
@@ -204,16 +211,26 @@ type userSecurity struct {
 
 // disableX509 answers DELETE …/groups/{groupId}/userSecurity/customerX509 on either path.
 func (s *Sandbox) disableX509(c *call) answer {
-	id := c.params[paramProject]
-	p := s.world.projects[id]
-	switch {
-	case p == nil:
-		return c.missingProject(id)
-	case !c.account.ownsProject(id, p):
-		return c.unauthorized()
-	case p.customerX509:
+	p, refusal, ok := s.project(c)
+	if !ok {
+		return refusal
+	}
+	if p.customerX509 {
 		p.customerX509 = false
 		p.restarts++
 	}
 	return c.document(http.StatusAccepted, userSecurity{})
+}
+
+// project returns the project that the path names, when it is there and the caller owns it.
+func (s *Sandbox) project(c *call) (*project, answer, bool) {
+	id := c.params[paramProject]
+	p := s.world.projects[id]
+	switch {
+	case p == nil:
+		return nil, c.missingProject(id), false
+	case !c.account.ownsProject(id, p):
+		return nil, c.unauthorized(), false
+	}
+	return p, answer{}, true
 }

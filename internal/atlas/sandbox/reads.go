@@ -48,21 +48,15 @@ type named struct {
 
 // readIdentityProvider answers GET …/identityProviders/{identityProviderId}.
 func (s *Sandbox) readIdentityProvider(c *call) answer {
-	f, refusal, ok := s.federation(c)
-	if !ok {
+	if _, _, refusal, ok := s.identityProvider(c); !ok {
 		return refusal
 	}
-	id := c.params[paramIDP]
-	if f.idps[id] == nil {
-		return c.missing("identity provider", id)
-	}
-	return c.document(http.StatusOK, named{ID: id})
+	return c.document(http.StatusOK, named{ID: c.params[paramIDP]})
 }
 
 // readRoleMapping answers GET …/roleMappings/{id}.
 func (s *Sandbox) readRoleMapping(c *call) answer {
-	_, refusal, ok := s.roleMapping(c)
-	if !ok {
+	if _, refusal, ok := s.roleMapping(c); !ok {
 		return refusal
 	}
 	return c.document(http.StatusOK, named{ID: c.params[paramRoleMapping]})
@@ -98,13 +92,8 @@ func (s *Sandbox) readOrgFederation(c *call) answer {
 
 // readUserSecurity answers GET …/userSecurity.
 func (s *Sandbox) readUserSecurity(c *call) answer {
-	id := c.params[paramProject]
-	p := s.world.projects[id]
-	switch {
-	case p == nil:
-		return c.missingProject(id)
-	case !c.account.ownsProject(id, p):
-		return c.unauthorized()
+	if _, refusal, ok := s.project(c); !ok {
+		return refusal
 	}
 	return c.document(http.StatusOK, userSecurity{})
 }
