@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/pprof"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -112,11 +114,29 @@ type cloudEvent struct {
 	Data            json.RawMessage `json:"data"`
 }
 
+// allResults is how long results may take all together.
+const allResults = 4 * patience
+
+// goroutines is where all goroutines stand.
+func goroutines(t *testing.T) string {
+	t.Helper()
+	var stacks strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 1); err != nil {
+		t.Error(err)
+	}
+	return stacks.String()
+}
+
 // results waits until there are n results, and returns all there are.
 func (s *stranger) results(n int) []result {
 	s.t.Helper()
-	// The patience is for each result: many of them may take their time on a busy machine.
+	// The patience is for each result: many of them may take their time on a busy machine. Results that come so slowly that
+	// it looks as if nothing went on are told, too, with what everybody is at.
+	slow := time.Now().Add(allResults)
 	for have := s.count("REKEY_RESULTS"); have < n; {
+		if time.Now().After(slow) {
+			s.t.Fatalf("%d of %d results after %s\n%s", have, n, allResults, goroutines(s.t))
+		}
 		eventually(s.t, fmt.Sprintf("%d results, having %d", n, have), func() bool {
 			before := have
 			have = s.count("REKEY_RESULTS")
