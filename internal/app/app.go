@@ -125,7 +125,7 @@ func (w *worker) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.startNotify(stores)                       //nolint:contextcheck // As the other parts.
+	w.startNotify(ctx, stores)
 	if err := w.startJobs(stores); err != nil { //nolint:contextcheck // As the other parts.
 		return err
 	}
@@ -318,7 +318,7 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 	if err != nil {
 		return s, err
 	}
-	if s.notify, err = w.openNotify(ctx); err != nil {
+	if s.notify, err = openNotifyStore(ctx, w.conn, w.names, w.Config.NATS.Replicas); err != nil {
 		return s, err
 	}
 	if s.chains, err = bus.OpenChains(ctx, w.conn, w.names, w.Config.NATS.Replicas, w.Logger); err != nil {

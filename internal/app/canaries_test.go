@@ -126,6 +126,11 @@ func (c canaries) searchCommands(t *testing.T, w *worker) {
 	c.search(t, "job ls", encoded(w.records("")))
 	client := w.operator()
 	defer client.Close()
+	targets, err := client.Targets(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.search(t, "notify ls", encoded(targets))
 	letters, err := bus.OpenDeadLetters(t.Context(), client.Conn, client.Names)
 	if err != nil {
 		t.Fatal(err)

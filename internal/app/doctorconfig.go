@@ -11,6 +11,7 @@ import (
 
 	"rekey/internal/config"
 	"rekey/internal/doctor"
+	"rekey/internal/notify"
 	"rekey/internal/schedule"
 	"rekey/internal/secret"
 )
@@ -125,8 +126,28 @@ func secretRefs(c *config.Config) []named {
 	for i, k := range c.Seal.Keys {
 		add(fmt.Sprintf("seal.keys[%d].seed", i), k.Seed)
 	}
+	for i, t := range c.Notify {
+		at := fmt.Sprintf("notify[%d].", i)
+		add(at+"url", t.URL)
+		add(at+"signing_secret", t.SigningSecret)
+	}
 	add("vault.token", c.Vault.Token)
 	add("intake.signing_seed", c.Intake.SigningSeed)
+	return list
+}
+
+// notifyTargets says whether notifications can be sent as far as addresses and signing secrets go. Nothing is sent.
+func (p *patient) notifyTargets() []doctor.Finding {
+	var list []doctor.Finding
+	sender := notify.NewSender(p.Version, p.LookupEnv)
+	for _, t := range notifyTargets(p.cfg) {
+		f := doctor.Finding{What: "notify " + t.Name, Status: doctor.OK, Found: fmt.Sprintf("%s: its address and signing secret can be used", t.Type)}
+		if err := sender.Check(&t); err != nil {
+			f.Status, f.Found = doctor.Failed, strings.ReplaceAll(err.Error(), "\n", "; ")
+			f.Do = "correct the file or variable; no job waits for it. Then: worker notify test " + t.Name
+		}
+		list = append(list, f)
+	}
 	return list
 }
 
@@ -136,6 +157,7 @@ func (p *patient) secrets(context.Context) []doctor.Finding {
 	for _, s := range secretRefs(p.cfg) {
 		list = append(list, doctor.Secret(s.key, s.ref, p.LookupEnv))
 	}
+	list = append(list, p.notifyTargets()...)
 	for _, a := range p.cfg.Atlas.Accounts {
 		at, err := a.SecretExpiry()
 		if err == nil && !at.IsZero() {

@@ -245,7 +245,10 @@ func unknownUser(err error) doctor.Finding {
 
 // needs are those of this configuration's worker.
 func (p *patient) needs(ctx context.Context) natsNeeds {
-	n := natsNeeds{names: p.names, namespace: p.cfg.NATS.Namespace, inbox: p.cfg.NATS.InboxPrefix, buckets: p.buckets(), missing: map[string]bool{}}
+	n := natsNeeds{
+		names: p.names, namespace: p.cfg.NATS.Namespace, inbox: p.cfg.NATS.InboxPrefix, buckets: p.buckets(), missing: map[string]bool{},
+		targets: targetNames(notifyTargets(p.cfg)),
+	}
 	for _, r := range p.reports(ctx) {
 		n.missing[r.Name] = r.Missing || r.Err != nil
 	}

@@ -20,12 +20,16 @@ type natsNeeds struct {
 	inbox     string // Prefix of inboxes.
 	buckets   []string
 	missing   map[string]bool // Buckets that the worker has to make.
+	targets   []string        // Of notifications.
 }
 
 // NATSNeeds are the permissions that a worker of a namespace needs in NATS, its first one included, which makes everything.
 func NATSNeeds(namespace string) []doctor.Need {
 	names := bus.NewNames(namespace)
-	n := natsNeeds{names: names, namespace: namespace, buckets: append(bucketNames(names, namespace), names.Tokens()), missing: map[string]bool{}}
+	n := natsNeeds{
+		names: names, namespace: namespace, buckets: append(bucketNames(names, namespace), names.Tokens()), missing: map[string]bool{},
+		targets: []string{anything},
+	}
 	for _, bucket := range n.buckets {
 		n.missing[bucket] = true
 	}
@@ -48,6 +52,9 @@ func (n natsNeeds) list() []doctor.Need {
 			publish("settling what was taken from "+c.Stream, "$JS.ACK."+c.Stream+".>", "$JS.ACK."+c.Stream+"."+c.Name+".1.1.1.1.1"),
 		)
 	}
+	for _, target := range n.targets {
+		needs = append(needs, n.target(target)...)
+	}
 	for _, stream := range []string{n.names.Jobs(), n.names.Events()} {
 		needs = append(needs, subscribe("finding stalled messages", "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."+stream+".*"))
 	}
@@ -57,7 +64,7 @@ func (n natsNeeds) list() []doctor.Need {
 // messages are the subjects of events, jobs, results and dead letters.
 func (n natsNeeds) messages() []doctor.Need {
 	events := []string{n.names.Event(jobs.ClassSchedule), n.names.Event(jobs.ClassIncident), n.names.Event(anything)}
-	letters, lanes, results := []string{n.names.DeadEvent()}, []string{}, []string{}
+	letters, lanes, results := []string{n.names.DeadEvent(), n.names.DeadNotification()}, []string{}, []string{}
 	for _, kind := range jobs.Kinds() {
 		letters = append(letters, n.names.DeadJob(kind))
 		for _, lane := range jobs.Lanes() {
@@ -127,6 +134,19 @@ func (n natsNeeds) bucket(bucket string) []doctor.Need {
 	}
 	if n.missing[bucket] {
 		needs = append(needs, publish("making the bucket "+bucket, "$JS.API.STREAM.CREATE."+stream))
+	}
+	return needs
+}
+
+// target are the needs of a target of notifications: its consumers are made, read, and deleted when it is removed.
+func (n natsNeeds) target(name string) []doctor.Need {
+	var needs []doctor.Need
+	what, consumer := "notifications of target "+name, bus.ConsumerOfTarget(name)
+	for _, stream := range []string{n.names.Results(), n.names.Jobs()} {
+		for _, ask := range []string{"CREATE", "INFO", "MSG.NEXT", "DELETE"} {
+			needs = append(needs, publish(what, "$JS.API.CONSUMER."+ask+"."+stream+"."+consumer))
+		}
+		needs = append(needs, publish(what, "$JS.ACK."+stream+".>", "$JS.ACK."+stream+"."+consumer+".1.1.1.1.1"))
 	}
 	return needs
 }

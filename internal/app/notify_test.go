@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -14,11 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"go.uber.org/zap"
 
 	"rekey/internal/app"
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/doctor"
 	"rekey/internal/jobs"
 	"rekey/internal/notify"
 	"rekey/internal/secret"
@@ -470,4 +474,41 @@ func TestPermissionsSufficeForNotifications(t *testing.T) {
 	if list, err := client.Targets(t.Context()); err != nil || len(list) != 1 || !list[0].Served {
 		t.Errorf("Targets = %+v, %v", list, err)
 	}
+}
+
+// The permissions that the doctor knows suffice for a target, here one called x, and a target for which there are none
+// holds nothing up.
+func TestATargetWithoutPermissionsDelaysNothing(t *testing.T) {
+	t.Parallel()
+	srv := startAllowing(t, needed())
+	rig, _ := standInRig(t)
+	rig.env["NATS_PASSWORD"] = "secret-of-worker"
+	rig.cfg.NATS.URL, rig.cfg.NATS.User, rig.cfg.NATS.Password = srv.ClientURL(), "worker", secret.Ref{Env: "NATS_PASSWORD"}
+	allowed := newHook(t, nil)
+	rig.cfg.Notify = []config.Notify{rig.target("forbidden", newHook(t, nil)), rig.target("x", allowed)}
+	w := rig.launch(t)
+	w.awaitReady()
+	w.stranger = dialNATS(t, srv.ClientURL(), nats.UserInfo("all", "secret-of-all"))
+	w.publish("incident", x509Disable(hexID(1)).String())
+	w.results(1)
+	allowed.await(t, 1)
+	eventually(t, "the log to name the target", func() bool {
+		return len(rig.logs.FilterMessage("the target is not served at the moment").FilterField(zap.String("target", "forbidden")).All()) == 1
+	})
+}
+
+func TestDoctorLooksAtTargets(t *testing.T) {
+	t.Parallel()
+	r, _ := standInRig(t)
+	r.env["GOOD"], r.env["BAD"], r.env["SIGN"] = "https://hooks.example.com/"+canary(), "http://hooks.example.com/"+canary(), "secret-"+canary()
+	text := plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: \"\"}}", t.TempDir()), `notify:
+  - {name: good, type: slack, url_env: GOOD}
+  - {name: bad, type: webhook, url_env: BAD, signing_secret_env: SIGN}
+  - {name: none, type: webhook, url_env: NOWHERE}
+`)
+	found := examine(t, r, text)
+	mustFind(t, found, "secrets", "notify good", doctor.OK, `slack: its address and signing secret can be used`)
+	mustFind(t, found, "secrets", "notify bad", doctor.Failed, `must begin with https://.*must begin with whsec_.*worker notify test bad`)
+	mustFind(t, found, "secrets", "notify none", doctor.Failed, `it is not set`)
+	canaries{"address": r.env["GOOD"], "bad address": r.env["BAD"], "signing secret": r.env["SIGN"]}.search(t, "the doctor", encoded(found))
 }

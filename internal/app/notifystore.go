@@ -45,20 +45,6 @@ func (s *notifyStore) Save(ctx context.Context, key string, state notify.State, 
 	return err
 }
 
-// openNotify opens the store, and gives every target its place in the results before any job can end.
-func (w *worker) openNotify(ctx context.Context) (*notifyStore, error) {
-	store, err := openNotifyStore(ctx, w.conn, w.names, w.Config.NATS.Replicas)
-	if err != nil {
-		return nil, err
-	}
-	for _, t := range notifyTargets(w.Config) {
-		if _, _, err := w.conn.OpenInbox(ctx, w.names, inboxOf(&t)); err != nil {
-			return nil, err
-		}
-	}
-	return store, nil
-}
-
 // wake lets a target that waits be looked at anew: it was changed, maybe for what it failed for.
 // One that fails in this moment, at another worker, waits on.
 func (s *notifyStore) wake(ctx context.Context, name string) error {

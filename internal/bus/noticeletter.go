@@ -65,7 +65,7 @@ func (c *Conn) Renotify(ctx context.Context, n Names, letter DeadLetter) error {
 	if nats.Header(letter.Header).Get(HeaderTruncated) != "" {
 		return ErrNotWhole
 	}
-	_, err := c.js.Consumer(ctx, n.Jobs(), consumerOfTarget(letter.Target))
+	_, err := c.js.Consumer(ctx, n.Jobs(), ConsumerOfTarget(letter.Target))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return fmt.Errorf("%w: %s", ErrNoTarget, letter.Target)
 	}

@@ -64,7 +64,8 @@ type Inbox struct {
 	MaxAge   time.Duration  // At which a notice is given up.
 }
 
-func consumerOfTarget(target string) string { return "notify-" + target }
+// ConsumerOfTarget is what the consumers of a target are called.
+func ConsumerOfTarget(target string) string { return "notify-" + target }
 
 // subjects are those of the results that may concern the target.
 func (i Inbox) subjects(n Names) []string {
@@ -97,14 +98,14 @@ type Notices struct {
 	Recorder NoticesRecorder
 	Logger   *zap.Logger
 
-	again, results jetstream.Consumer
+	again, results jetstream.Consumer // Nil until they are opened.
 	reported       time.Time
 }
 
 // OpenInbox makes the target's consumers where they are missing. One that is new begins with the
 // next result: nobody is told of what was before.
 func (c *Conn) OpenInbox(ctx context.Context, n Names, i Inbox) (results, again jetstream.Consumer, err error) {
-	name := consumerOfTarget(i.Target)
+	name := ConsumerOfTarget(i.Target)
 	cfg := jetstream.ConsumerConfig{
 		Durable: name, Description: "Notifications of target " + i.Target + ".", FilterSubjects: i.subjects(n),
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: i.Timeout + noticesMargin, MaxDeliver: -1, MaxAckPending: noticesOut,
@@ -121,29 +122,47 @@ func (c *Conn) OpenInbox(ctx context.Context, n Names, i Inbox) (results, again 
 }
 
 // Run takes notices to the target until ctx ends, and returns when those under way are settled.
-func (n *Notices) Run(ctx context.Context) (err error) {
-	if n.results, n.again, err = n.Conn.OpenInbox(ctx, n.Names, n.Inbox); err != nil {
-		return err
-	}
+// What NATS does not do is attempted again, and told once.
+func (n *Notices) Run(ctx context.Context) error {
 	under, release := lingering(ctx, noticesGrace)
 	defer release()
+	told := ""
 	for ctx.Err() == nil {
-		if err := n.report(ctx); err != nil {
-			return err
-		}
-		room, wait, err := n.Courier.Room(ctx)
-		if err != nil {
-			return err
-		}
-		if room == 0 {
-			pause(ctx, min(wait, noticesLook))
+		err := n.step(ctx, under)
+		if err == nil {
+			told = ""
 			continue
 		}
-		if err := n.turn(ctx, under, room); err != nil {
+		n.results = nil // It may be gone.
+		if ctx.Err() == nil && err.Error() != told {
+			told = err.Error()
+			n.Logger.Named("notices").Warn("the target is not served at the moment", zap.String("target", n.Inbox.Target), zap.Error(err))
+		}
+		pause(ctx, noticesLook)
+	}
+	return nil
+}
+
+// step takes as many notices to the target as may be, or waits for a while.
+func (n *Notices) step(ctx, under context.Context) (err error) {
+	if n.results == nil {
+		if n.results, n.again, err = n.Conn.OpenInbox(ctx, n.Names, n.Inbox); err != nil {
+			n.results = nil
 			return err
 		}
 	}
-	return nil
+	if err := n.report(ctx); err != nil {
+		return err
+	}
+	room, wait, err := n.Courier.Room(ctx)
+	if err != nil {
+		return err
+	}
+	if room == 0 {
+		pause(ctx, min(wait, noticesLook))
+		return nil
+	}
+	return n.turn(ctx, under, room)
 }
 
 // turn takes some notices to the target: first what is sent again, if there is any.
@@ -211,7 +230,7 @@ func (n *Notices) report(ctx context.Context) error {
 	for _, cons := range []jetstream.Consumer{n.results, n.again} {
 		info, err := cons.Info(ctx)
 		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("reading the state of consumer %s: %w", consumerOfTarget(n.Inbox.Target), err)
+			return fmt.Errorf("reading the state of consumer %s: %w", ConsumerOfTarget(n.Inbox.Target), err)
 		}
 		if err == nil {
 			pending += float64(before(info))
@@ -244,12 +263,12 @@ type InboxState struct {
 func (c *Conn) InboxState(ctx context.Context, n Names, target string) (InboxState, error) {
 	var state InboxState
 	for _, stream := range []string{n.Results(), n.Jobs()} {
-		cons, err := c.js.Consumer(ctx, stream, consumerOfTarget(target))
+		cons, err := c.js.Consumer(ctx, stream, ConsumerOfTarget(target))
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
 			continue
 		}
 		if err != nil {
-			return state, fmt.Errorf("reading consumer %s of stream %s: %w", consumerOfTarget(target), stream, err)
+			return state, fmt.Errorf("reading consumer %s of stream %s: %w", ConsumerOfTarget(target), stream, err)
 		}
 		state.Known, state.Pending = true, state.Pending+before(cons.CachedInfo())
 	}
@@ -272,7 +291,7 @@ func (c *Conn) RemoveInbox(ctx context.Context, n Names, target string) (left in
 func (c *Conn) removeConsumer(
 	ctx context.Context, stream, target string, may func(*jetstream.ConsumerInfo) bool,
 ) (left int, removed bool, err error) {
-	name := consumerOfTarget(target)
+	name := ConsumerOfTarget(target)
 	cons, err := c.js.Consumer(ctx, stream, name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return 0, true, nil
