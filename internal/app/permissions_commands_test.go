@@ -43,6 +43,7 @@ func guardedFleet(t *testing.T) (guarded, *rig) {
 	atlas.script(hexID(1), problem(http.StatusNotFound, "RESOURCE_NOT_FOUND"))
 	rig.cfg.NATS.URL, rig.cfg.NATS.NKeyFile = g.url, inFile(t, g.seeds["worker"])
 	rig.cfg.Policies.List = []policy.Rule{disablePolicy()}
+	rig.cfg.Notify = []config.Notify{rig.target("hook", newHook(t, nil))}
 	yearly := everySecond("yearly", hexID(9))
 	yearly.Cron = "0 3 1 1 *"
 	rig.cfg.Schedules = []config.Schedule{yearly}
@@ -69,6 +70,13 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 		"plan":  func(ctx context.Context, c *app.Client) error { _, _, err := c.FleetJudge(ctx); return err },
 		"pace":  func(ctx context.Context, c *app.Client) error { _, err := c.Buckets(ctx); return err },
 		"audit": readAudit,
+		"notify ls": func(ctx context.Context, c *app.Client) error {
+			targets, err := c.Targets(ctx)
+			if err == nil && (len(targets) != 1 || !targets[0].Served) {
+				return fmt.Errorf("the targets are %+v", targets)
+			}
+			return err
+		},
 		"schedule ls": func(ctx context.Context, c *app.Client) error {
 			_, err := c.ScheduleStandings(ctx, []string{"yearly"})
 			return err
@@ -178,7 +186,7 @@ func TestPermissionsOfAnOperator(t *testing.T) {
 	worker, noWorker := g.dial(t, "worker")
 	for _, stream := range []string{
 		"REKEY_EVENTS", "REKEY_JOBS", "REKEY_RESULTS", "REKEY_DLQ", "KV_REKEY_LEDGER", "KV_REKEY_TARGETS", "KV_REKEY_SCHEDULES",
-		"KV_REKEY_AUDIT", "KV_REKEY_RULES", "KV_REKEY_LIMITS", "KV_REKEY_PACE", "KV_REKEY_TOKENS",
+		"KV_REKEY_AUDIT", "KV_REKEY_RULES", "KV_REKEY_LIMITS", "KV_REKEY_PACE", "KV_REKEY_TOKENS", "KV_REKEY_NOTIFY",
 	} {
 		for _, verb := range []string{"PURGE", "DELETE", "UPDATE"} {
 			subject := "$JS.API.STREAM." + verb + "." + stream
