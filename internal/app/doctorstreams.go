@@ -140,7 +140,7 @@ func unseen(reports []bus.StreamReport) []doctor.Finding {
 	}
 	for i := range list {
 		if also := names[list[i].Found]; len(also) > 1 {
-			list[i].What = fmt.Sprintf("%s and %d more", also[0], len(also)-1)
+			list[i].What, list[i].Found = also[0]+" and others", fmt.Sprintf("%s (%d streams and buckets)", list[i].Found, len(also))
 		}
 	}
 	return list
