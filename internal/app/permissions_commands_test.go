@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"go.uber.org/zap"
 
 	"rekey/internal/app"
 	"rekey/internal/audit"
@@ -108,7 +107,7 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 
 // readAudit does what audit verify does.
 func readAudit(ctx context.Context, c *app.Client) error {
-	chains, err := bus.OpenChains(ctx, c.Conn, c.Names, 1, zap.NewNop())
+	chains, err := bus.FindChains(ctx, c.Conn, c.Names)
 	if err != nil {
 		return err
 	}

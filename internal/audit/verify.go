@@ -81,12 +81,15 @@ func (v *Verifier) Add(r Result) {
 	chain[link.N] = tied{link, r.Seq}
 }
 
-// Finish checks the chains. heads are the latest link of each, kept apart; keep is how long
-// the stream keeps a result, 0 for ever.
+// Finish checks the chains. heads are the latest link of each, kept apart; nil says that nothing is
+// kept of them, which no worker leaves behind. keep is how long the stream keeps a result, 0 for ever.
 func (v *Verifier) Finish(heads map[string]Head, now time.Time, keep time.Duration) Report {
 	for _, name := range slices.Sorted(maps.Keys(v.chains)) {
 		v.report.Chains++
 		v.check(v.chains[name], now, keep)
+	}
+	if heads == nil && v.report.Chains > 0 {
+		v.problem("cut", Link{}, 0, "what workers note of the ends of their chains is not there: results may have been taken out at the ends")
 	}
 	for _, name := range slices.Sorted(maps.Keys(heads)) {
 		v.checkEnd(name, heads[name], now, keep)

@@ -122,3 +122,18 @@ func TestVerify(t *testing.T) {
 		})
 	}
 }
+
+// A bucket of heads that is gone must not look like chains that nobody has cut.
+func TestVerifyWithoutHeads(t *testing.T) {
+	list, _, _ := stream(t)
+	for want, results := range map[int][]audit.Result{1: list, 0: nil} {
+		v := audit.NewVerifier()
+		for _, r := range results {
+			v.Add(r)
+		}
+		report := v.Finish(nil, time.Now(), time.Hour)
+		if len(report.Problems) != want || want > 0 && report.Problems[0].Code != "cut" {
+			t.Errorf("of %d results: %+v, want %d problems", len(results), report.Problems, want)
+		}
+	}
+}
