@@ -32,10 +32,11 @@ const (
 var errAnswered = errors.New("the answer is no token")
 
 // bearer makes the request with the account's bearer token. After a 401, which can mean that
-// the token was revoked or has just expired, it makes it once more with a fresh one.
+// the token was revoked or has just expired, it makes it once more with a fresh one; not after one
+// that says that a role is missing, or each such job would cost the fleet its good token.
 func (k *call) bearer(ctx context.Context) (exchange, *jobs.Failure) {
 	ex, token, failure := k.withToken(ctx)
-	if failure != nil || ex.status != http.StatusUnauthorized || k.once {
+	if failure != nil || ex.status != http.StatusUnauthorized || ex.lacksRole() || k.once {
 		return ex, failure
 	}
 	// Exactly this token: another job may have fetched a fresh one since.

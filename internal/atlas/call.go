@@ -171,6 +171,8 @@ func (o operation) goodBody(ex exchange) bool {
 // noteAuthentication remembers what the failure says about the account's credentials.
 func (k *call) noteAuthentication(failure *jobs.Failure) {
 	switch {
+	case failure.Answer.Code == codeNoRole: // The credentials are good.
+		k.account.admit()
 	case failure.Reason == jobs.ReasonUnauthorized:
 		k.account.refuse(failure.Err)
 	case failure.Reason == jobs.ReasonForbidden:

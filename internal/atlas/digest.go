@@ -59,8 +59,9 @@ func (k *call) digest(ctx context.Context) (exchange, *jobs.Failure) {
 		if failure != nil {
 			return exchange{}, failure
 		}
-		definite := k.account.nonces.settle(n, ex.status != 0 && ex.status != http.StatusUnauthorized)
-		if ex.status != http.StatusUnauthorized {
+		refused := ex.status == http.StatusUnauthorized && !ex.lacksRole()
+		definite := k.account.nonces.settle(n, ex.status != 0 && !refused)
+		if !refused {
 			return ex, nil
 		}
 		challenge, ok := findChallenge(ex.header)

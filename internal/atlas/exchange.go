@@ -113,7 +113,13 @@ func (c *Client) roundTrip(ctx context.Context, req *http.Request) exchange {
 // asksWho reports whether the answer is only about who calls, after which another request may
 // follow. The Admin API asks first and counts then; the OAuth endpoints count everything.
 func (ex exchange) asksWho(to endpoint) bool {
-	return ex.status == http.StatusUnauthorized && to.bucket.set != setOAuthToken && to.bucket.set != setOAuthRevoke
+	return ex.status == http.StatusUnauthorized && !ex.lacksRole() && to.bucket.set != setOAuthToken && to.bucket.set != setOAuthRevoke
+}
+
+// lacksRole reports whether the API knows who calls, and says with a 401 that a role is missing.
+func (ex exchange) lacksRole() bool {
+	said, _ := parseProblem(ex.body)
+	return ex.status == http.StatusUnauthorized && said.code == codeNoRole
 }
 
 // answer is what is kept of the exchange, without the API's secrets.
