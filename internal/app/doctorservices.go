@@ -4,10 +4,12 @@ import (
 	"context"
 	"net"
 	"net/url"
+	"sync"
 	"time"
 
 	"rekey/internal/bus"
 	"rekey/internal/doctor"
+	"rekey/internal/notify"
 	"rekey/internal/tracing"
 	"rekey/internal/vault"
 )
@@ -32,7 +34,33 @@ func (p *patient) ports(ctx context.Context) []doctor.Finding {
 
 // services looks at what else the worker talks to.
 func (p *patient) services(ctx context.Context) []doctor.Finding {
-	return []doctor.Finding{p.vault(ctx), p.traces(ctx)}
+	list := make([]doctor.Finding, len(p.cfg.Notify)+2)
+	sender := notify.NewSender(p.Version, p.LookupEnv)
+	defer sender.Close()
+	var running sync.WaitGroup
+	for i := range p.cfg.Notify {
+		running.Go(func() { list[i] = reach(ctx, sender, p.cfg.Notify[i].Target()) })
+	}
+	running.Go(func() { list[len(p.cfg.Notify)] = p.vault(ctx) })
+	running.Go(func() { list[len(p.cfg.Notify)+1] = p.traces(ctx) })
+	running.Wait()
+	return list
+}
+
+// reach looks whether a target of notifications can be reached. It is told nothing.
+func reach(ctx context.Context, sender *notify.Sender, t notify.Target) doctor.Finding {
+	f := doctor.Finding{What: "notify " + t.Name, Status: doctor.OK, Found: "can be reached; nothing was sent"}
+	ctx, cancel := context.WithTimeout(ctx, min(t.Timeout, portTimeout))
+	defer cancel()
+	if sender.Check(&t) != nil {
+		f.Status, f.Found = doctor.Skipped, "not with what is among the secrets above"
+		return f
+	}
+	if err := sender.Reach(ctx, &t); err != nil {
+		f.Status, f.Found = doctor.Warning, "cannot be reached: "+err.Error()
+		f.Do = "correct what is in the " + t.URL.String() + ", or see what is in between; notifications wait, and no job waits for them"
+	}
+	return f
 }
 
 // vault looks whether Vault is there and takes our token.

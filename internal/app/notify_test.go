@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -22,7 +21,6 @@ import (
 	"rekey/internal/app"
 	"rekey/internal/bus"
 	"rekey/internal/config"
-	"rekey/internal/doctor"
 	"rekey/internal/jobs"
 	"rekey/internal/notify"
 	"rekey/internal/secret"
@@ -495,20 +493,4 @@ func TestATargetWithoutPermissionsDelaysNothing(t *testing.T) {
 	eventually(t, "the log to name the target", func() bool {
 		return len(rig.logs.FilterMessage("the target is not served at the moment").FilterField(zap.String("target", "forbidden")).All()) == 1
 	})
-}
-
-func TestDoctorLooksAtTargets(t *testing.T) {
-	t.Parallel()
-	r, _ := standInRig(t)
-	r.env["GOOD"], r.env["BAD"], r.env["SIGN"] = "https://hooks.example.com/"+canary(), "http://hooks.example.com/"+canary(), "secret-"+canary()
-	text := plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: \"\"}}", t.TempDir()), `notify:
-  - {name: good, type: slack, url_env: GOOD}
-  - {name: bad, type: webhook, url_env: BAD, signing_secret_env: SIGN}
-  - {name: none, type: webhook, url_env: NOWHERE}
-`)
-	found := examine(t, r, text)
-	mustFind(t, found, "secrets", "notify good", doctor.OK, `slack: its address and signing secret can be used`)
-	mustFind(t, found, "secrets", "notify bad", doctor.Failed, `must begin with https://.*must begin with whsec_.*worker notify test bad`)
-	mustFind(t, found, "secrets", "notify none", doctor.Failed, `it is not set`)
-	canaries{"address": r.env["GOOD"], "bad address": r.env["BAD"], "signing secret": r.env["SIGN"]}.search(t, "the doctor", encoded(found))
 }

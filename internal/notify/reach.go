@@ -1,0 +1,52 @@
+package notify
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+)
+
+// Reach looks whether somebody answers where a target is, and with https whether the certificate is good. It sends nothing
+// and makes no request: nobody is told anything. Where a proxy stands in between, it is that one that is reached. The
+// error does not show the address beyond its host.
+func (s *Sender) Reach(ctx context.Context, t *Target) error {
+	u, err := s.address(t)
+	if err != nil {
+		return err
+	}
+	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
+	if err != nil {
+		return errors.New("the proxy of the environment cannot be used")
+	}
+	if proxy != nil {
+		return dial(ctx, proxy, false)
+	}
+	return dial(ctx, u, u.Scheme == "https")
+}
+
+// dial opens a connection and closes it.
+func dial(ctx context.Context, u *url.URL, encrypted bool) error {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	address := net.JoinHostPort(u.Hostname(), port)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	if !encrypted {
+		return conn.Close()
+	}
+	secure := tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname()})
+	err = secure.HandshakeContext(ctx)
+	_ = secure.Close() // Nothing was sent.
+	if err != nil {
+		return fmt.Errorf("TLS: %w", err)
+	}
+	return nil
+}
