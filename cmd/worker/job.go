@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"rekey/internal/app"
@@ -29,8 +28,8 @@ func (c *cli) jobCommand() *cobra.Command {
 func (c *cli) showJob(ctx context.Context, id string) error {
 	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
 		record, err := client.Ledger.Find(ctx, id)
-		if errors.Is(err, jobs.ErrNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
-			return fmt.Errorf("job %s: %w", short(printable(id), 64), jobs.ErrNotFound)
+		if errors.Is(err, jobs.ErrNotFound) {
+			return fmt.Errorf("job %s: %w", short(printable(id), 64), err)
 		}
 		if err != nil {
 			return err

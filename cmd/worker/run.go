@@ -47,8 +47,9 @@ func (c *cli) runCommand() *cobra.Command {
 		Long: `Run the worker until SIGTERM or SIGINT: it then takes no new work, lets calls in flight
 finish within worker.drain_timeout and puts the rest back. A second signal ends it at once.
 
-SIGHUP, or a change of FILE, makes it take over schedules, atlas.accounts, retry and log.level; the
-log names the keys that need a restart. A file with mistakes leaves everything as it is.`,
+SIGHUP, or a change of FILE, makes it take over policies, the limits of intake, schedules,
+atlas.accounts, retry and log.level; the log names the keys that need a restart. A file with mistakes
+leaves everything as it is.`,
 		Example: "  worker run -c configs/worker.yaml",
 		Args:    want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {

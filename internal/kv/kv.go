@@ -64,11 +64,11 @@ func Find[T any](ctx context.Context, js jetstream.JetStream, name string) (*Buc
 	return &Bucket[T]{kv: kv}, nil
 }
 
-// Load returns the value of key and its revision, or jobs.ErrNotFound.
+// Load returns the value of key and its revision, or jobs.ErrNotFound, also for what no key can be.
 func (b *Bucket[T]) Load(ctx context.Context, key string) (T, uint64, error) {
 	var value T
 	entry, err := b.kv.Get(ctx, key)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
+	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
 		return value, 0, jobs.ErrNotFound
 	}
 	if err != nil {

@@ -148,6 +148,9 @@ func TestLoadAndSave(t *testing.T) {
 	if _, revision, err := b.Load(t.Context(), "a"); !errors.Is(err, jobs.ErrNotFound) || revision != 0 {
 		t.Errorf("an empty bucket has revision %d, error %v", revision, err)
 	}
+	if _, _, err := b.Load(t.Context(), "no key"); !errors.Is(err, jobs.ErrNotFound) {
+		t.Errorf("what can be no key: the error is %v", err)
+	}
 	at := time.Date(2026, 3, 1, 3, 4, 5, 123456789, time.UTC)
 	first, err := b.Save(t.Context(), "a", value{Name: "1", At: at}, 0)
 	if err != nil {
