@@ -100,6 +100,9 @@ func decodeBody(e *jobs.Event, m incoming) error {
 	if detail := checkIdentity(e.ID); detail != "" {
 		return &jobs.Malformed{Field: nats.MsgIdHdr, Detail: detail}
 	}
+	if detail := checkIdentity(e.Source); detail != "" { // Of a replay: its header says it.
+		return &jobs.Malformed{Field: HeaderReplaySource, Detail: detail}
+	}
 	e.Envelope.Data = doc.Fields
 	request, err := jobs.ParseRequest(doc)
 	if err != nil && !meant(doc) {

@@ -155,6 +155,10 @@ func TestDecodeEventRejects(t *testing.T) {
 			want: []string{"lane: unknown lane", "params.project: unknown parameter", "params.project_id: required"},
 		},
 		{name: "long message id", data: plain, header: nats.Header{nats.MsgIdHdr: {strings.Repeat("i", 600)}}, want: []string{"more than 512 bytes"}, wantID: "id:" + strings.Repeat("i", 600)},
+		{
+			name: "long source of a replay", data: plain, header: nats.Header{HeaderReplaySource: {strings.Repeat("s", 600)}, HeaderReplayID: {"7"}},
+			want: []string{"Rekey-Replay-Source: has more than 512 bytes"}, wantID: "7",
+		},
 		{name: "message id of bytes", data: plain, header: nats.Header{nats.MsgIdHdr: {"a\xffb"}}, want: []string{"Nats-Msg-Id: must not contain control"}, wantID: "id:a\xffb"},
 
 		{name: "structured: nothing but a version", data: `{"specversion":"1.0"}`, want: []string{"id: is required", "source: is required", "type: is required"}},

@@ -9,7 +9,7 @@ import (
 // Event is something that arrived and asks for a job.
 type Event struct {
 	EventRef
-	// Class is the last token of its subject.
+	// Class is what its subject has behind "event.", one token or several.
 	Class string
 	// Replayed says that it was published once more under the identity that it had: its intake
 	// may have been cut off, in a message that does not come any more.
@@ -39,6 +39,9 @@ type EventRef struct {
 
 // Same reports whether both name the same event.
 func (e EventRef) Same(other EventRef) bool { return e.Source == other.Source && e.ID == other.ID }
+
+// size is how many bytes its names have.
+func (e EventRef) size() int { return len(e.Source) + len(e.ID) + len(e.Subject) }
 
 // idEncoding writes job ids: lower-case letters and digits, fit for subjects, keys and
 // double clicks.

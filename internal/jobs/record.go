@@ -9,6 +9,7 @@ import (
 // Limits of a record, so that it stays far below NATS's largest message.
 const (
 	maxListedEvents   = 256
+	maxEventsBytes    = 64 << 10 // Of the names of the listed events; JSON can write a byte as six.
 	maxListedAttempts = 128
 	maxErrorBytes     = 512 // Of the error of an attempt and of the detail of an outcome.
 )
@@ -54,7 +55,7 @@ type Record struct {
 	Paced bool `json:"paced,omitempty"`
 
 	// Events are the event that made the job and those that joined it while it was
-	// unfinished, the first 256 of EventCount.
+	// unfinished, the first 256 of EventCount, or fewer where their names are very long.
 	Events     []EventRef `json:"events"`
 	EventCount int        `json:"event_count"`
 
@@ -154,12 +155,22 @@ func (r *Record) HasEvent(e EventRef) bool {
 // when the last of its events does: one that may wait longer must not end with another's.
 func (r *Record) join(e EventRef, expiresAt time.Time) {
 	r.EventCount++
-	if len(r.Events) < maxListedEvents {
+	if r.hasRoom(e) {
 		r.Events = append(r.Events, e)
 	}
 	if expiresAt.IsZero() || !r.ExpiresAt.IsZero() && expiresAt.After(r.ExpiresAt) {
 		r.ExpiresAt = expiresAt
 	}
+}
+
+// hasRoom reports whether one more event can be listed. Whoever may publish must not be able to
+// make the record of a job too large to be written.
+func (r *Record) hasRoom(e EventRef) bool {
+	size := e.size()
+	for _, have := range r.Events {
+		size += have.size()
+	}
+	return len(r.Events) < maxListedEvents && size <= maxEventsBytes
 }
 
 // job is the recorded job as the queue needs it, with parameters of the same target.

@@ -100,6 +100,20 @@ func TestEventsAreBounded(t *testing.T) {
 	}
 }
 
+// TestJoinKeepsTheRecordSmall: events with the longest names that are taken in, in characters that
+// JSON writes as six bytes, do not make a record that NATS refuses (1 MiB by default).
+func TestJoinKeepsTheRecordSmall(t *testing.T) {
+	r := newTestRecord(t)
+	for n := range 300 {
+		name := fmt.Sprintf("%0512d", n)
+		r.join(EventRef{Source: strings.Repeat("<", 512), ID: strings.ReplaceAll(name, "0", ">"), Subject: strings.Repeat("&", 4000)}, time.Time{})
+	}
+	data, err := json.Marshal(r)
+	if err != nil || len(data) > 512<<10 || r.EventCount != 301 || len(r.Events) < 2 {
+		t.Errorf("a record of %d bytes with %d of %d events: %v", len(data), len(r.Events), r.EventCount, err)
+	}
+}
+
 // TestLongestRecord fills a record as far as it goes: it has to fit into a NATS message of 1 MiB.
 func TestLongestRecord(t *testing.T) {
 	r := newTestRecord(t)
