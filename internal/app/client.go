@@ -165,14 +165,13 @@ func (c *Client) Await(ctx context.Context, jobID, eventID string, progress func
 
 // awaitRecord waits until the job, or the one that it was joined into, has a record.
 func (c *Client) awaitRecord(ctx context.Context, jobID, eventID string) (jobs.Record, error) {
-	const lookEvery = 100 * time.Millisecond
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
+	// A fleet that does not run is not asked many times a second.
+	const first, longest = 100 * time.Millisecond, 2 * time.Second
 	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
 	if err != nil {
 		return jobs.Record{}, err
 	}
-	for {
+	for pause := first; ; pause = min(2*pause, longest) {
 		record, err := c.find(ctx, jobID, eventID)
 		if !errors.Is(err, jobs.ErrNotFound) {
 			return record, err
@@ -189,7 +188,7 @@ func (c *Client) awaitRecord(ctx context.Context, jobID, eventID string) (jobs.R
 		select {
 		case <-ctx.Done():
 			return jobs.Record{}, context.Cause(ctx)
-		case <-ticker.C:
+		case <-time.After(pause):
 		}
 	}
 }

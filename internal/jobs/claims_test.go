@@ -135,6 +135,43 @@ func TestLostWorkerTooLate(t *testing.T) {
 	})
 }
 
+// TestLostWorkerIsTold: whatever becomes of a job whose worker was lost, its record says that the
+// attempt may have worked, and not that it is under way.
+func TestLostWorkerIsTold(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		cancelled   bool
+		turn, pause time.Duration // From the end of the lease on.
+		wantState   State
+		wantOutcome Outcome
+	}{
+		{name: "it waits for its turn", turn: time.Minute, wantState: StateWaiting},
+		{name: "the API is paused for too long", pause: 2 * time.Hour, wantState: StateDone, wantOutcome: OutcomeExhausted},
+		{name: "it was cancelled", cancelled: true, wantState: StateDone, wantOutcome: OutcomeCancelled},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPlant(works)
+				job := p.acceptJob(t, jwksEvent(t, 1, func(e *Event) { e.Request.ExpiresAt = time.Now().Add(time.Hour) }))
+				lost := p.record(t, job.ID)
+				lost.begin(time.Now(), "w1", 40*time.Second)
+				lost.CancelAsked = tt.cancelled
+				p.put(t, lost)
+				pass(40 * time.Second)
+				p.pacer.estimate, p.pacer.until = tt.turn > 0, time.Now().Add(tt.turn+tt.pause)
+				run(t, p.runner(t, "w2"), Delivery{Job: job})
+				r := p.record(t, job.ID)
+				if r.State != tt.wantState || r.Outcome != tt.wantOutcome || p.api.made() != 0 {
+					t.Errorf("it is %s, %q, after %d calls", r.State, r.Outcome, p.api.made())
+				}
+				if r.Attempts[0].Reason != ReasonInterrupted || r.AttemptsMaybeEffective != 1 || r.Claim != (Claim{}) {
+					t.Errorf("attempt %+v, %d maybe effective, claim %+v", r.Attempts[0], r.AttemptsMaybeEffective, r.Claim)
+				}
+			})
+		})
+	}
+}
+
 // TestLostWorkerGone: a delete that finds nothing after a lost attempt is a success.
 func TestLostWorkerGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

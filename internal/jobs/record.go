@@ -207,6 +207,7 @@ func (r *Record) closeLost(now time.Time) {
 	last.FinishedAt = now
 	last.MaybeEffective = true
 	r.AttemptsMaybeEffective++
+	r.Claim = Claim{}
 }
 
 // end closes the open attempt with what came back; failure is nil when it worked.

@@ -154,11 +154,11 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, er
 			return Verdict{Delay: min(left, claimLook)}, nil
 		}
 	}
+	rec.closeLost(now) // Nobody runs it: whatever is written next says so.
 	if rec.CancelAsked {
 		return r.cancel(ctx, d.Job, entry)
 	}
 	if err := r.cfg.Retry.tooLate(now, rec); err != nil {
-		rec.closeLost(now)
 		return r.giveUp(ctx, d.Job, entry, err)
 	}
 	if rec.RetryAt.After(now) && !rec.Paced {
@@ -269,9 +269,7 @@ func (r *Runner) giveUp(ctx context.Context, job Job, entry Entry, why error) (V
 
 // cancel ends a job that nobody runs, as an operator asked.
 func (r *Runner) cancel(ctx context.Context, job Job, entry Entry) (Verdict, error) {
-	rec := &entry.Record
-	rec.closeLost(time.Now())
-	verdict, err := r.finish(ctx, job, entry, OutcomeCancelled, "", rec.cancelDetail())
+	verdict, err := r.finish(ctx, job, entry, OutcomeCancelled, "", entry.Record.cancelDetail())
 	return verdict, r.raced(err)
 }
 
