@@ -135,9 +135,10 @@ func TestAttemptsAreTrimmed(t *testing.T) {
 
 func TestFailuresInRow(t *testing.T) {
 	tests := []struct {
-		name    string
-		reasons []Reason
-		want    int
+		name     string
+		reasons  []Reason // Of attempts a second apart.
+		reopened time.Time
+		want     int
 	}{
 		{name: "none"},
 		{name: "one", reasons: []Reason{ReasonUnavailable}, want: 1},
@@ -145,12 +146,14 @@ func TestFailuresInRow(t *testing.T) {
 		{name: "interrupted ones are passed over", reasons: []Reason{ReasonUnavailable, ReasonInterrupted, ReasonUnavailable, ReasonInterrupted}, want: 2},
 		{name: "since one that worked", reasons: []Reason{ReasonUnavailable, ReasonNone, ReasonUnavailable}, want: 1},
 		{name: "one under way", reasons: []Reason{ReasonUnavailable, ""}, want: 0},
+		{name: "since an operator put it back", reasons: []Reason{ReasonUnavailable, ReasonConflict, ReasonUnavailable}, reopened: after(2), want: 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newTestRecord(t)
-			for _, reason := range tt.reasons {
-				r.Attempts = append(r.Attempts, Attempt{Reason: reason})
+			r.ReopenedAt = tt.reopened
+			for i, reason := range tt.reasons {
+				r.Attempts = append(r.Attempts, Attempt{Reason: reason, StartedAt: after(i)})
 			}
 			if got := r.failuresInRow(); got != tt.want {
 				t.Errorf("failuresInRow = %d, want %d", got, tt.want)
