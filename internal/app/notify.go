@@ -57,7 +57,7 @@ func (w *worker) startNotify(ctx context.Context, s stores) {
 	n.openInboxes(ctx)
 	n.use(notifyTargets(w.Config))
 	w.stack.push("connections to targets", func(context.Context) error { n.sender.Close(); return nil })
-	w.background(partNotify, n.run)
+	w.background(partNotify, n.run) //nolint:contextcheck // As the other parts.
 }
 
 // openInboxes gives every target its place in the results.
