@@ -24,7 +24,7 @@ RATIO is the time from the first to the last call to what the bucket allows at b
 counts calls before an announced Retry-After, LATE is the time from its end to the next call,
 REDELIVERIES are the times that a job was sent away, and KV/JOB counts writes and reads of the
 buckets' shared state. Figures of a shared machine are noisy: use --runs 5.`,
-		Example: "  worker bench pace --jobs 500\n  worker bench pace --runs 5 -o json",
+		Example: "  worker bench pace --jobs 500\n  worker bench pace --jobs 10000 --workers 1 --alone\n  worker bench pace --runs 5 -o json",
 		Args:    want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
@@ -42,6 +42,7 @@ buckets' shared state. Figures of a shared machine are noisy: use --runs 5.`,
 	cmd.Flags().IntSliceVar(&cfg.Workers, "workers", []int{1, 4}, "`LIST` of workers in a fleet")
 	cmd.Flags().IntVar(&cfg.Concurrency, "concurrency", 16, "`N` jobs at once in each worker")
 	cmd.Flags().IntVar(&cfg.Runs, "runs", 1, "`N` runs, to print the medians of")
+	cmd.Flags().BoolVar(&cfg.Alone, "alone", false, "leave out the ways that Rekey is compared with")
 	return cmd
 }
 

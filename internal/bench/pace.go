@@ -17,6 +17,7 @@ type PaceConfig struct {
 	Workers     []int  // Default 1 and 4.
 	Concurrency int    // Jobs at once in each worker; default 16.
 	Runs        int    // Runs, of which the medians are returned; default 1.
+	Alone       bool   // Leave out the ways that Rekey is compared with.
 	// Progress is told what is measured next; may be nil.
 	Progress func(string)
 }
@@ -74,6 +75,9 @@ func RunPace(ctx context.Context, cfg PaceConfig) (rows []PaceRow, err error) {
 	defer func() { err = errors.Join(err, a.stop()) }()
 	for _, workers := range cfg.Workers {
 		for _, w := range ways() {
+			if cfg.Alone && w.plain != nil {
+				continue
+			}
 			var runs []PaceRow
 			for run := range cfg.Runs {
 				cfg.Progress(fmt.Sprintf("%s, %d workers, run %d of %d", w.name, workers, run+1, cfg.Runs))
