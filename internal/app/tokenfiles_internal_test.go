@@ -13,7 +13,6 @@ import (
 func TestNoOwnSecretIsReadAsAToken(t *testing.T) {
 	t.Parallel()
 	c := config.Default()
-	c.Atlas.Accounts, c.Seal.Keys = make([]config.Account, 1), make([]config.SealKey, 1)
 	n := 0
 	eachSecret("", reflect.ValueOf(c).Elem(), func(path string, ref *secret.Ref) {
 		n++
@@ -28,7 +27,7 @@ func TestNoOwnSecretIsReadAsAToken(t *testing.T) {
 	}
 }
 
-// eachSecret calls yield with every secret.Ref below a value.
+// eachSecret calls yield with every secret.Ref below a value, and gives each list an element for it.
 func eachSecret(path string, v reflect.Value, yield func(string, *secret.Ref)) {
 	if ref, ok := reflect.TypeAssert[*secret.Ref](v.Addr()); ok {
 		yield(path, ref)
@@ -40,6 +39,9 @@ func eachSecret(path string, v reflect.Value, yield func(string, *secret.Ref)) {
 			eachSecret(path+"."+v.Type().Field(i).Name, v.Field(i), yield)
 		}
 	case reflect.Slice:
+		if v.Len() == 0 {
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		}
 		for i := range v.Len() {
 			eachSecret(path, v.Index(i), yield)
 		}

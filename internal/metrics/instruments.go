@@ -160,6 +160,28 @@ func (m *Metrics) createSeries() {
 		m.QueuePending.WithLabelValues(lane)
 		m.QueueOldest.WithLabelValues(lane)
 	}
+	m.createAtlas()
+	for _, policy := range l.policies.start() {
+		m.createPolicy(policy)
+	}
+	for _, target := range l.targets.start() {
+		m.createTarget(target)
+	}
+	for _, schedule := range l.schedules.start() {
+		m.createSchedule(schedule)
+	}
+	for _, stream := range l.streams.start() {
+		m.NATSPublishRefused.WithLabelValues(stream)
+		m.NATSStalled.WithLabelValues(stream)
+	}
+	for _, part := range l.parts.start() {
+		m.PartFailures.WithLabelValues(part)
+	}
+}
+
+// createAtlas brings the series about the API to life.
+func (m *Metrics) createAtlas() {
+	l := m.labels
 	for _, operation := range l.operations.start() {
 		// The codes that alerts ask for; five hundred series an operation would be too many.
 		for _, code := range []string{"401", "429", "500", "503", noAnswer} {
@@ -177,22 +199,6 @@ func (m *Metrics) createSeries() {
 		for _, lane := range l.lanes.start() {
 			m.AtlasCallsDelayed.WithLabelValues(bucket, lane)
 		}
-	}
-	for _, policy := range l.policies.start() {
-		m.createPolicy(policy)
-	}
-	for _, target := range l.targets.start() {
-		m.createTarget(target)
-	}
-	for _, schedule := range l.schedules.start() {
-		m.createSchedule(schedule)
-	}
-	for _, stream := range l.streams.start() {
-		m.NATSPublishRefused.WithLabelValues(stream)
-		m.NATSStalled.WithLabelValues(stream)
-	}
-	for _, part := range l.parts.start() {
-		m.PartFailures.WithLabelValues(part)
 	}
 }
 
