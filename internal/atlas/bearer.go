@@ -36,7 +36,7 @@ var errAnswered = errors.New("the answer is no token")
 // that says that a role is missing, or each such job would cost the fleet its good token.
 func (k *call) bearer(ctx context.Context) (exchange, *jobs.Failure) {
 	ex, token, failure := k.withToken(ctx)
-	if failure != nil || ex.status != http.StatusUnauthorized || ex.lacksRole() || k.once {
+	if failure != nil || ex.status != http.StatusUnauthorized || ex.lacksRole() {
 		return ex, failure
 	}
 	// Exactly this token: another job may have fetched a fresh one since.

@@ -23,8 +23,6 @@ type call struct {
 	// unused says that the leave to call was not used: no request was made, or only one that asked
 	// who calls.
 	unused bool
-	// once says that a 401 is the answer: the token was good a moment ago, and a role is missing.
-	once bool
 	// hidden are the secrets that this call has used. What the API says is scrubbed of them.
 	hidden []secret.Value
 }

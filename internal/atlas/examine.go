@@ -43,14 +43,13 @@ func LacksRole(f *jobs.Failure) bool {
 }
 
 // Look reads the target of a job as the job's account, and changes nothing. It returns nil when the target is there. Of a
-// token nothing can be read. The account's token is known to be good: a 401 does not renew it.
+// token nothing can be read.
 func (c *Client) Look(ctx context.Context, job jobs.Job) *jobs.Failure {
 	k, failure := c.newCall(job)
 	if failure != nil {
 		return failure
 	}
 	defer k.giveBack()
-	k.once = true
 	_, failure = k.read(ctx)
 	return failure
 }
@@ -109,9 +108,9 @@ func (c *Client) Organizations(ctx context.Context, name string) ([]Organization
 	return list, nil
 }
 
-// get reads a document of the API as an account whose token is good.
+// get reads a document of the API as an account.
 func (c *Client) get(ctx context.Context, a *account, path string, document any) *jobs.Failure {
-	k := &call{client: c, account: a, unused: true, once: true, op: operation{
+	k := &call{client: c, account: a, unused: true, op: operation{
 		method: http.MethodGet, path: path, accept: acceptFirst, set: setFederation,
 	}}
 	k.to = endpoint{operation: OperationRead, bucket: c.bucket(setFederation, a, jobs.Job{})}
