@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"rekey/internal/jobs"
 )
 
@@ -246,4 +248,34 @@ func TestSecretsDoNotLeakIntoTheLedgerOfJobs(t *testing.T) {
 		t.Errorf("the record is %s, want revoked and the fingerprint", encoded(got))
 	}
 	canaries{"token": token}.searchEverything(t, w)
+}
+
+// TestSecretsDoNotLeakAsTheNamesOfTheirEvents: who wants no job twice may take the token itself for
+// the id of the event. Ids are kept and shown.
+func TestSecretsDoNotLeakAsTheNamesOfTheirEvents(t *testing.T) {
+	t.Parallel()
+	rig, atlas := standInRig(t)
+	w := rig.start(t)
+	tokens := canaries{"message id": canary(), "id": canary(), "source": canary()}
+	w.publish("incident", tokenRevoke(tokens["message id"]).String(), nats.MsgIdHdr, tokens["message id"])
+	for _, name := range []string{"id", "source"} {
+		event := map[string]any{
+			"specversion": "1.0", "type": "rekey.job.requested.v1", "id": "1", "source": "urn:siem",
+			"data": json.RawMessage(tokenRevoke(tokens[name]).String()),
+		}
+		event[name] = "urn:" + tokens[name]
+		w.publish("incident", encoded(event))
+	}
+	for _, letter := range w.letters(3) {
+		if reason := letter.Header.Get("Rekey-Reason"); !strings.Contains(reason, "id: must not hold a credential") {
+			t.Errorf("the reason is %q", reason)
+		}
+	}
+	w.settled()
+	tokens.searchEverything(t, w)
+	for name, token := range tokens {
+		if atlas.revoked(token) != 0 {
+			t.Errorf("the token that is the %s was revoked, and is a dead letter, too", name)
+		}
+	}
 }

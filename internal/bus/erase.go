@@ -121,6 +121,18 @@ func isOwn(key string) bool {
 	return strings.HasPrefix(name, "nats-") || strings.HasPrefix(name, "rekey-")
 }
 
+// exposed says, as an error, that an event is called like a secret that it holds, and calls it
+// something else: what it is called is kept and shown, and cannot be sealed.
+func exposed(e *jobs.Event) error {
+	known := e.Request.Params.InClear()
+	source, id := secret.Scrub(e.Source, known...), secret.Scrub(e.ID, known...)
+	if source == e.Source && id == e.ID {
+		return nil
+	}
+	e.Source, e.ID = source, id
+	return &jobs.Malformed{Field: "id", Detail: "must not hold a credential, in the source neither: it is kept and shown"}
+}
+
 // allows says that secrets in the clear may stay where they are.
 func (in Intake) allows() bool {
 	return in.Secrets.Plaintext == "" || in.Secrets.Plaintext == jobs.PlaintextAllow

@@ -100,6 +100,9 @@ func (in Intake) take(ctx context.Context, m incoming) (jobs.Event, jobs.Accepte
 	signErr := in.Signatures.check(m)
 	m, openErr := in.open(m)
 	event, err := in.Names.readEvent(m)
+	if err == nil {
+		err = exposed(&event)
+	}
 	m.secrets = append(event.Request.Params.InClear(), secretHeaders(m.header)...)
 	if err = cmp.Or(signErr, openErr, errors.Join(in.refuse(m, &event), err)); err != nil {
 		accepted, err := in.bury(ctx, m, event, err)
