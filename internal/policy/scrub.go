@@ -17,6 +17,10 @@ const (
 // quotedText is what an error of a conversion quotes.
 var quotedText = regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.)*\"?|`[^`]*`?")
 
+// missingKey begins what an error says of a key that a map does not have: the key itself, which an
+// expression may have made of a secret, or taken from a header.
+const missingKey = "no such key: "
+
 // cause is the text of an error of an expression without what it quotes of the event, which
 // may be a secret. The name of a missing member stays, for it stands in the expression.
 func cause(err error, text string, data any) string {
@@ -25,6 +29,9 @@ func cause(err error, text string, data any) string {
 	}
 	detail := strings.ReplaceAll(err.Error(), "\n", " ")
 	detail = quotedText.ReplaceAllString(detail, "…")
+	if before, key, ok := strings.Cut(detail, missingKey); ok && !strings.Contains(text, key) {
+		detail = before + missingKey + "…"
+	}
 	for _, value := range values(data) {
 		if !strings.Contains(text, value) {
 			detail = strings.ReplaceAll(detail, value, "…")
