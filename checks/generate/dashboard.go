@@ -45,6 +45,7 @@ func dashboardRows() []row {
 		{"Pacing", pacing()},
 		{"Schedules", schedules()},
 		{"Dead letters and events", deadLetters()},
+		{"Notifications", notifications()},
 		{"Workers", workers()},
 	}
 }
@@ -155,6 +156,20 @@ func deadLetters() []panel {
 		}},
 		{title: "Jobs by what asked for them", unit: "ops", width: 8, stack: true, queries: []query{
 			{`sum by (origin) (rate(rekey_jobs_enqueued_total` + of + `[$__rate_interval]))`, "{{origin}}"},
+		}},
+	}
+}
+
+func notifications() []panel {
+	by := func(result, legend string) query {
+		return query{`sum by (target) (rate(rekey_notifications_total{` + all + `, result="` + result + `"}[$__rate_interval]))`, "{{target}} " + legend}
+	}
+	return []panel{
+		{title: "Notifications", about: "Failed ones are attempts that come again; what is given up is a dead letter.", unit: "ops", width: 12, queries: []query{
+			by("delivered", "delivered"), by("failed", "failed"), by("given_up", "given up"),
+		}},
+		{title: "Results that a target has not been told of", unit: "none", width: 12, queries: []query{
+			{`max by (target) (rekey_notifications_pending` + of + `)`, "{{target}}"},
 		}},
 	}
 }
