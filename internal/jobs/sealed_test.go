@@ -124,6 +124,26 @@ func TestParamsCarryTheSealedForm(t *testing.T) {
 	}
 }
 
+// TestTextsHoldNoToken: who asks for a token's end may name it in the reason as well.
+func TestTextsHoldNoToken(t *testing.T) {
+	t.Parallel()
+	for _, plaintext := range Plaintexts() {
+		p := newPlant(works)
+		p.desk.secrets = Secrets{Sealer: newSealer(), Plaintext: plaintext}
+		form := ParamToken
+		value := canary
+		if plaintext == PlaintextRefuse {
+			form, value = ParamTokenSealed, mustSealText(t, p.desk.secrets.Sealer, canary)
+		}
+		e := revokeEvent(t, 1, map[string]any{form: value})
+		e.Request.Reason, e.Request.RequestedBy = "found "+canary+" in a log", "who has "+canary
+		r := p.record(t, p.accept(t, e).JobID)
+		if text := r.Reason + r.RequestedBy; strings.Contains(text, canary) || !strings.HasPrefix(text, "found [redacted ") {
+			t.Errorf("%s: the record has %q", plaintext, text)
+		}
+	}
+}
+
 func TestSealedMistakes(t *testing.T) {
 	t.Parallel()
 	sealer := newSealer()

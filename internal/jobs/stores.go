@@ -1,0 +1,65 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors of the stores that callers branch on.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrConflict = errors.New("changed by somebody else in between")
+)
+
+// Entry is a record with the revision under which the ledger holds it.
+type Entry struct {
+	Record   Record
+	Revision uint64
+}
+
+// Ledger keeps one record for each job. Load returns ErrNotFound; Create and Update
+// return ErrConflict when somebody else was faster. Age tells by the ledger's own clock
+// how long ago the entry was written, or returns ErrConflict when it is not the latest: the
+// clocks of two workers may differ by more than a lease is long.
+type Ledger interface {
+	Load(ctx context.Context, id string) (Entry, error)
+	Create(ctx context.Context, r Record) (Entry, error)
+	Update(ctx context.Context, e Entry) (Entry, error)
+	Age(ctx context.Context, e Entry) (time.Duration, error)
+}
+
+// Holder is which job has a target.
+type Holder struct {
+	JobID string    `json:"job_id"`
+	At    time.Time `json:"at"` // When the job took it, by its worker's clock.
+	// Revoked is an earlier job on this target that ended as revoked, if there is one.
+	Revoked string `json:"revoked,omitempty"`
+	// Beside is a job on this target that was unfinished when JobID, which asked for a job
+	// of its own, took over.
+	Beside string `json:"beside,omitempty"`
+
+	Revision uint64 `json:"-"`
+}
+
+// Targets keeps which job has which target, and which events' jobs were joined into
+// another. Load and Joined return ErrNotFound; Save returns ErrConflict when the entry's
+// revision is not the latest (0: when there is an entry). Age is as that of a Ledger.
+type Targets interface {
+	Load(ctx context.Context, key string) (Holder, error)
+	Save(ctx context.Context, key string, h Holder) error
+	Age(ctx context.Context, key string, h Holder) (time.Duration, error)
+	Joined(ctx context.Context, jobID string) (string, error)
+	Join(ctx context.Context, jobID, into string) error
+}
+
+// Queue takes jobs for the workers. Putting the same job twice is harmless.
+type Queue interface {
+	Enqueue(ctx context.Context, j Job) error
+}
+
+// Accounts knows the configured accounts.
+type Accounts interface {
+	// Resolve returns the account for a request that names one or none, or a *Malformed.
+	Resolve(kind Kind, name string) (string, error)
+}
