@@ -57,8 +57,8 @@ func (c *cli) execute(ctx context.Context, args []string) int {
 		return exitDone
 	}
 	if !errors.Is(err, errReported) {
-		// All mistakes of one configuration are one error with many lines.
-		fmt.Fprintln(c.stderr, "worker: "+strings.ReplaceAll(err.Error(), "\n", "\n  "))
+		// All mistakes of one configuration are one error with many lines. Some repeat what came from outside.
+		fmt.Fprintln(c.stderr, "worker: "+strings.ReplaceAll(printableLines(err.Error()), "\n", "\n  "))
 	}
 	return c.exitCode(called, err)
 }

@@ -78,7 +78,7 @@ made. The limits per hour are left out.`,
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(c.stderr, "by the rules that %s loaded at %s\n", rules.Worker, text(rules.LoadedAt))
+				fmt.Fprintf(c.stderr, "by the rules that %s loaded at %s\n", printable(rules.Worker), text(rules.LoadedAt))
 				return c.judge(ctx, judge, files, f)
 			})
 		},
@@ -146,7 +146,7 @@ func (c *cli) backtest(ctx context.Context, begin time.Time, against string) err
 	}
 	return c.print(result, func(t *tabwriter.Writer) {
 		for _, one := range result.Changed {
-			_, _ = fmt.Fprintf(t, "event %d of %s on %s:\n", one.Seq, text(one.At), one.Subject)
+			_, _ = fmt.Fprintf(t, "event %d of %s on %s:\n", one.Seq, text(one.At), printable(one.Subject))
 			for _, line := range difference(shownLines(one.Before), shownLines(one.After)) {
 				_, _ = fmt.Fprintln(t, "  "+line)
 			}

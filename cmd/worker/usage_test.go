@@ -41,6 +41,19 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
+// TestErrorsDoNotSteerTheTerminal: an error can repeat what somebody else has written.
+func TestErrorsDoNotSteerTheTerminal(t *testing.T) {
+	t.Parallel()
+	var stderr bytes.Buffer
+	c := &cli{stderr: &stderr, stdout: &stderr, lookupEnv: func(string) (string, bool) { return "", false }}
+	if got := c.execute(t.Context(), []string{"config", "check", "no\x1b[2Jfile"}); got != exitFailed {
+		t.Errorf("the exit code is %d, want %d", got, exitFailed)
+	}
+	if got := stderr.String(); strings.Contains(got, "\x1b") || !strings.Contains(got, "[2Jfile") {
+		t.Errorf("it says %q", got)
+	}
+}
+
 // TestEveryCommandHasAnExample walks the whole tree, so that a new command is not forgotten.
 func TestEveryCommandHasAnExample(t *testing.T) {
 	t.Parallel()
