@@ -142,6 +142,29 @@ func withoutURL(err error) error {
 }
 
 func (cfg ConnectConfig) options(failure *lastLine, lostAt *atomic.Pointer[time.Time]) []nats.Option {
+	opts := append(cfg.handlers(failure, lostAt),
+		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(cfg.Wait),
+		nats.IgnoreAuthErrorAbort(), // A rotated credential must not end the worker.
+		nats.CustomReconnectDelay(reconnectDelay), nats.ReconnectBufSize(noBuffer),
+		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(pingsOut),
+	)
+	if cfg.TLS != nil {
+		opts = append(opts, nats.Secure(cfg.TLS))
+	}
+	if cfg.InboxPrefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(cfg.InboxPrefix))
+	}
+	if cfg.Embedded != nil {
+		opts = append(opts, nats.InProcessServer(cfg.Embedded))
+		if token := cfg.Embedded.cfg.Token; !token.IsZero() { // It has the one that it started with.
+			opts = append(opts, nats.Token(token.Reveal()))
+		}
+	}
+	return opts
+}
+
+// handlers tell the log and the metrics how the connection is.
+func (cfg ConnectConfig) handlers(failure *lastLine, lostAt *atomic.Pointer[time.Time]) []nats.Option {
 	log := cfg.Logger.Named("nats")
 	state := func(connected bool) {
 		failure.set("")
@@ -152,11 +175,7 @@ func (cfg ConnectConfig) options(failure *lastLine, lostAt *atomic.Pointer[time.
 		lostAt.Store(since)
 		cfg.Recorder.SetNATSConnected(connected)
 	}
-	opts := []nats.Option{
-		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(cfg.Wait),
-		nats.IgnoreAuthErrorAbort(), // A rotated credential must not end the worker.
-		nats.CustomReconnectDelay(reconnectDelay), nats.ReconnectBufSize(noBuffer),
-		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(pingsOut),
+	return []nats.Option{
 		nats.ConnectHandler(func(*nats.Conn) { state(true) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			state(true)
@@ -182,19 +201,6 @@ func (cfg ConnectConfig) options(failure *lastLine, lostAt *atomic.Pointer[time.
 			}
 		}),
 	}
-	if cfg.TLS != nil {
-		opts = append(opts, nats.Secure(cfg.TLS))
-	}
-	if cfg.InboxPrefix != "" {
-		opts = append(opts, nats.CustomInboxPrefix(cfg.InboxPrefix))
-	}
-	if cfg.Embedded != nil {
-		opts = append(opts, nats.InProcessServer(cfg.Embedded))
-		if token := cfg.Embedded.cfg.Token; !token.IsZero() { // It has the one that it started with.
-			opts = append(opts, nats.Token(token.Reveal()))
-		}
-	}
-	return opts
 }
 
 // reconnectDelay grows from a quarter of a second to 15 s, with jitter, so that a fleet

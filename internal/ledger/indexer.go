@@ -220,9 +220,8 @@ func (i *Indexer) publishSummary(ctx context.Context, s *summary) error {
 // addSnapshot writes the rows of all unfinished jobs anew, so that a list of these need not
 // read what was before, and drops the snapshot before.
 func (i *Indexer) addSnapshot(ctx context.Context, last summary, at position) (summary, error) {
-	x := i.ledger.index
 	live := map[string]uint64{} // The latest revision of every unfinished job.
-	err := x.unfinished(ctx, &last, func(r row) error {
+	err := i.ledger.index.unfinished(ctx, &last, func(r row) error {
 		if r.State == jobs.StateDone || r.Revision < at.first { // What has expired has no end.
 			delete(live, r.ID)
 		} else {
@@ -237,17 +236,28 @@ func (i *Indexer) addSnapshot(ctx context.Context, last summary, at position) (s
 		Ledger: last.Ledger, From: last.Through, Through: last.Through,
 		Snapshot: last.seq + 1, SnapshotRows: len(live), seq: last.seq,
 	}
+	if next.seq, err = i.publishLive(ctx, &last, live); err != nil {
+		return last, err
+	}
+	if err := i.publishSummary(ctx, &next); err != nil {
+		return last, err
+	}
+	return next, i.drop(ctx, i.ledger.index.snapshot(), next.Snapshot)
+}
+
+// publishLive writes the rows of these revisions, in parts, and returns the sequence of the
+// last one.
+func (i *Indexer) publishLive(ctx context.Context, last *summary, live map[string]uint64) (uint64, error) {
+	x, seq := i.ledger.index, last.seq
 	rows := make([]row, 0, i.part)
-	flush := func() error {
-		if len(rows) == 0 {
-			return nil
+	flush := func() (err error) {
+		if len(rows) > 0 {
+			seq, err = i.publishRows(ctx, x.snapshot(), rows, seq)
+			rows = rows[:0]
 		}
-		var err error
-		next.seq, err = i.publishRows(ctx, x.snapshot(), rows, next.seq)
-		rows = rows[:0]
 		return err
 	}
-	err = x.unfinished(ctx, &last, func(r row) error {
+	err := x.unfinished(ctx, last, func(r row) error {
 		if live[r.ID] != r.Revision {
 			return nil
 		}
@@ -260,11 +270,5 @@ func (i *Indexer) addSnapshot(ctx context.Context, last summary, at position) (s
 	if err == nil {
 		err = flush()
 	}
-	if err == nil {
-		err = i.publishSummary(ctx, &next)
-	}
-	if err != nil {
-		return last, err
-	}
-	return next, i.drop(ctx, x.snapshot(), next.Snapshot)
+	return seq, err
 }
