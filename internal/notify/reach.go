@@ -3,7 +3,6 @@ package notify
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -18,9 +17,9 @@ func (s *Sender) Reach(ctx context.Context, t *Target) error {
 	if err != nil {
 		return err
 	}
-	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
+	proxy, err := proxyOf(&http.Request{URL: u})
 	if err != nil {
-		return errors.New("the proxy of the environment cannot be used")
+		return err
 	}
 	if proxy != nil {
 		return dial(ctx, proxy, false)

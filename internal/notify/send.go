@@ -29,29 +29,27 @@ const (
 
 // Sender makes the requests. It may be used by several goroutines at once.
 type Sender struct {
-	client    *http.Client
+	transport *http.Transport
 	lookupEnv func(string) (string, bool)
 	version   string
 }
 
-// NewSender returns a Sender of a release. It follows no redirect: a body and its signature are for
-// the configured address alone.
+// NewSender returns a Sender of a release. There is no client of package http around the transport:
+// it would look where a redirect leads, which is not followed. A body and its signature are for the
+// configured address alone.
 func NewSender(version string, lookupEnv func(string) (string, bool)) *Sender {
 	return &Sender{
 		version: version, lookupEnv: lookupEnv,
-		client: &http.Client{
-			Transport: &http.Transport{
-				Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{}).DialContext, ForceAttemptHTTP2: true,
-				TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, IdleConnTimeout: idleTimeout,
-				MaxIdleConnsPerHost: idleConns, MaxResponseHeaderBytes: maxHeaderBytes, DisableCompression: true,
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		transport: &http.Transport{
+			Proxy: proxyOf, DialContext: (&net.Dialer{}).DialContext, ForceAttemptHTTP2: true,
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, IdleConnTimeout: idleTimeout,
+			MaxIdleConnsPerHost: idleConns, MaxResponseHeaderBytes: maxHeaderBytes, DisableCompression: true,
 		},
 	}
 }
 
 // Close closes the connections that are open to no purpose.
-func (s *Sender) Close() { s.client.CloseIdleConnections() }
+func (s *Sender) Close() { s.transport.CloseIdleConnections() }
 
 // Check reports, as an error, that the address or the signing secret of a target cannot be used.
 // It makes no request.
@@ -70,9 +68,9 @@ func (s *Sender) Send(ctx context.Context, t *Target, m Message) (int, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.Timeout, fmt.Errorf("no answer within %s", t.Timeout))
 	defer cancel()
-	resp, err := s.client.Do(req.WithContext(ctx))
+	resp, err := s.transport.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		return 0, &Failure{Class: ClassUnavailable, Err: withoutURL(ctx, err)}
+		return 0, &Failure{Class: ClassUnavailable, Err: unanswered(ctx, err)}
 	}
 	defer resp.Body.Close()
 	// What does not come, or does not end, is no part of the answer: its status is.
@@ -98,6 +96,10 @@ func (s *Sender) request(ctx context.Context, t *Target, m Message) (*http.Reque
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "rekey/"+s.version)
+	if user := address.User; user != nil {
+		password, _ := user.Password()
+		req.SetBasicAuth(user.Username(), password)
+	}
 	if t.Type == TypeWebhook {
 		sign(req.Header, m, time.Now(), keys)
 	}
@@ -134,17 +136,6 @@ func (s *Sender) keys(t *Target) ([][]byte, error) {
 		return nil, fmt.Errorf("signing_secret: in %s: %w", t.SigningSecret, err)
 	}
 	return keys, nil
-}
-
-// withoutURL is why a request failed, without the address.
-func withoutURL(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		err = wrapped.Err
-	}
-	return err
 }
 
 // wordShape is how Slack and its kind say what is wrong, such as invalid_payload.

@@ -56,6 +56,7 @@ func TestSendSigns(t *testing.T) {
 		body, _ := io.ReadAll(r.Body) //nolint:errcheck // Then it is not what was sent.
 		came <- request{r.Header, body}
 	})
+	vars["URL"] = strings.Replace(vars["URL"], "//", "//user:password@", 1)
 	hook := target(notify.TypeWebhook)
 	hook.SigningSecret = secret.Ref{Env: "SIGNING"}
 	message := notify.Message{ID: "rekey-j1", Body: []byte(`{"a":1}`)}
@@ -73,7 +74,7 @@ func TestSendSigns(t *testing.T) {
 		t.Error(err)
 	}
 	if string(body) != string(message.Body) || header.Get("Webhook-Id") != message.ID || header.Get("Content-Type") != "application/json" ||
-		header.Get("User-Agent") != "rekey/1.2.3" {
+		header.Get("User-Agent") != "rekey/1.2.3" || header.Get("Authorization") != "Basic dXNlcjpwYXNzd29yZA==" {
 		t.Errorf("%s came with %v", body, header)
 	}
 }
@@ -108,6 +109,20 @@ func TestSendFails(t *testing.T) {
 		{name: "gone", answer: answer(410, "channel_is_archived"), wantClass: notify.ClassGone, wantStatus: 410, want: "HTTP 410: channel_is_archived"},
 		{name: "redirect", answer: answer(302, "", "Location", "/elsewhere"), wantClass: notify.ClassRefused, wantStatus: 302, want: "HTTP 302"},
 		{name: "an answer that repeats the address", answer: answer(400, canary), wantClass: notify.ClassRefused, wantStatus: 400, want: "HTTP 400"},
+		{name: "a redirect to no address, which repeats ours", answer: func(w http.ResponseWriter, r *http.Request) {
+			answer(302, "", "Location", r.URL.Path+"/%zz")(w, r)
+		}, wantClass: notify.ClassRefused, wantStatus: 302, want: "HTTP 302"},
+		{name: "no HTTP, which repeats the address", answer: func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, "echo "+r.URL.Path+"\r\n\r\n"); err != nil {
+				t.Error(err)
+			}
+		}, wantClass: notify.ClassUnavailable, want: "what came is no answer of HTTP, or a proxy in between refused"},
 		{name: "an answer without end", answer: func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusBadRequest)
 			for range 1000 {
