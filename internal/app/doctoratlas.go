@@ -213,8 +213,9 @@ func (e *examination) authenticated(f *jobs.Failure) (doctor.Finding, bool) {
 		return e.finding(what, doctor.Failed, f.Err.Error(), "public_key or private key is wrong, or the key was deleted: make one in Atlas and put it in the "+e.place()), false
 	case strings.Contains(f.Answer.Code, "ACCESS_LIST"):
 		return e.finding(what, doctor.Failed, f.Err.Error(), "add this machine's address to the API access list of the account in Atlas"), false
-	case f.Answer.Status >= 400 && f.Answer.Status < 500 && f.Reason != jobs.ReasonRateLimited:
-		return e.finding(what, doctor.OK, "accepted", ""), true // It was let in, and asked for something else.
+	case f.Answer.Code != "" && f.Answer.Status >= 400 && f.Answer.Status < 500 && f.Reason != jobs.ReasonRateLimited:
+		// It was let in, and asked for something else. A page without a code of the API is somebody else's.
+		return e.finding(what, doctor.OK, "accepted", ""), true
 	}
 	status, do := e.explain(f)
 	return e.finding(what, status, f.Err.Error(), do), false

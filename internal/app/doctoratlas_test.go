@@ -59,6 +59,14 @@ func TestDoctorReadsTheAPI(t *testing.T) {
 			},
 			what: "security: token", status: doctor.Failed, want: `HTML → this is no answer of the API: see atlas.base_url`,
 		},
+		{
+			name: "page of a proxy instead of a key",
+			script: func(s *standIn) {
+				page := reply{status: http.StatusForbidden, header: http.Header{"Content-Type": {"text/html"}}, body: "<html>"}
+				s.script("/rateLimits", page.always())
+			},
+			what: "legacy: key", status: doctor.Failed, want: `403.*→ this is no answer of the API: see atlas.base_url`,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -36,10 +36,11 @@ func (c *Client) Token(ctx context.Context, name string) (Token, *jobs.Failure) 
 // codeNoRole is the errorCode of a 401 that is about a role: the API knows who calls.
 const codeNoRole = "USER_UNAUTHORIZED"
 
-// LacksRole reports whether a failure says that the account was let in and lacks a role.
+// LacksRole reports whether a failure says that the account was let in and lacks a role. A 403 without an errorCode is
+// not the API's, but that of a proxy in between.
 func LacksRole(f *jobs.Failure) bool {
 	return f.Answer.Code == codeNoRole ||
-		f.Reason == jobs.ReasonForbidden && !strings.Contains(f.Answer.Code, "ACCESS_LIST")
+		f.Reason == jobs.ReasonForbidden && f.Answer.Code != "" && !strings.Contains(f.Answer.Code, "ACCESS_LIST")
 }
 
 // Look reads the target of a job as the job's account, and changes nothing. It returns nil when the target is there. Of a
