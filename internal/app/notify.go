@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -45,6 +44,8 @@ type notifier struct {
 	sender  *notify.Sender
 	wanted  atomic.Pointer[[]notify.Target]
 	changed chan struct{} // Holds a token after wanted was changed.
+
+	removing sync.WaitGroup // Of targets' places.
 }
 
 // startNotify starts telling the targets. Each has its place in the results before any job can end, or, where that
@@ -95,15 +96,17 @@ func (n *notifier) run(ctx context.Context) error {
 			stopping.Go(s.stop)
 		}
 		stopping.Wait()
+		n.removing.Wait()
 	}()
 	for {
+		// After a failure this begins anew, and whether anything was changed since does not matter.
+		if err := n.change(ctx, running); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-n.changed:
-		}
-		if err := n.change(ctx, running); err != nil {
-			return err
 		}
 	}
 }
@@ -123,7 +126,7 @@ func (n *notifier) change(ctx context.Context, running map[string]served) error 
 		s.stop()
 		delete(running, name)
 		if !stays {
-			n.remove(ctx, name)
+			n.removing.Go(func() { n.remove(ctx, name) })
 		} else if err := n.store.wake(ctx, name); err != nil {
 			n.log.Warn("a target that was changed waits as it did", zap.String("target", name), zap.Error(err))
 		}
@@ -161,27 +164,8 @@ func (n *notifier) serve(ctx context.Context, t notify.Target) (served, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var part sync.WaitGroup
 	part.Go(func() { n.keep(ctx, partNotify, notices.Run) })
+	part.Go(func() { n.showServed(ctx, t.Name) })
 	return served{target: t, stop: func() { cancel(jobs.ErrStopping); part.Wait() }}, nil
-}
-
-// remove takes a target's place in the results away, unless another worker of the fleet serves it.
-// Our own last request for results may be open a moment longer.
-func (n *notifier) remove(ctx context.Context, name string) {
-	const attempts = 3
-	log := n.log.With(zap.String("target", name))
-	for range attempts {
-		left, removed, err := n.conn.RemoveInbox(ctx, n.names, name)
-		switch {
-		case err != nil:
-			log.Warn("removing a target of notifications; NATS does it when nobody has asked for it for a week", zap.Error(err))
-			return
-		case removed:
-			log.Info("a target of notifications is removed", zap.Int("results_not_told", left))
-			return
-		}
-		within(ctx.Done(), time.Second)
-	}
-	log.Info("a target of notifications is not served here any more; another worker serves it")
 }
 
 // noticeCourier lets the bus hand notices to a Courier.

@@ -9,9 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
-	"go.uber.org/zap"
 
 	"rekey/internal/app"
 	"rekey/internal/bus"
@@ -187,51 +185,6 @@ func TestATargetThatIsGoneIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestReloadOfNotifications(t *testing.T) {
-	t.Parallel()
-	s := newStandIn(t)
-	first, second := newHook(t, nil), newHook(t, nil)
-	first.switchTo(http.StatusServiceUnavailable)
-	urls := func(r *rig) { r.env["FIRST"], r.env["SECOND"] = first.url, second.url }
-	target := func(name, key string) string {
-		return "  - {name: " + name + ", type: webhook, url_env: " + key + ", retry: {base: 20ms, cap: 100ms}}\n"
-	}
-	r := startFromFile(t, s.url, "notify:\n"+target("stays", "FIRST")+target("goes", "FIRST"), urls)
-	w := r.worker
-	w.publish("incident", x509Disable(hexID(1)).String())
-	eventually(t, "the target to fail", func() bool { return w.metrics()[`rekey_notifications_total{result="failed",target="stays"}`] > 0 })
-	r.write("notify:\n" + target("stays", "SECOND") + target("comes", "SECOND"))
-	r.reloaded()
-	if requests := second.await(t, 1); len(ids(requests)) != 1 {
-		t.Errorf("the target under its new address got %d", len(requests))
-	}
-	eventually(t, "the consumer of the removed target to go", func() bool {
-		state, err := stateOf(w, "goes")
-		return err == nil && !state.Known
-	})
-	eventually(t, "the new target to be there", func() bool {
-		state, err := stateOf(w, "comes")
-		return err == nil && state.Known
-	})
-	w.publish("incident", x509Disable(hexID(2)).String())
-	eventually(t, "both targets to be told", func() bool {
-		m := w.metrics()
-		return m[`rekey_notifications_total{result="delivered",target="stays"}`] == 2 && m[`rekey_notifications_total{result="delivered",target="comes"}`] == 1
-	})
-	if _, still := w.metrics()[`rekey_notifications_pending{target="goes"}`]; still {
-		t.Error("the series of the removed target are still there")
-	}
-}
-
-func stateOf(w *worker, target string) (bus.InboxState, error) {
-	client, err := app.Dial(w.t.Context(), w.rig.cfg, w.NATS, w.rig.lookupEnv)
-	if err != nil {
-		return bus.InboxState{}, err
-	}
-	defer client.Close()
-	return client.Conn.InboxState(w.t.Context(), client.Names, target)
-}
-
 func TestNotificationsOfAFleet(t *testing.T) {
 	t.Parallel()
 	rig, _ := standInRig(t)
@@ -330,62 +283,4 @@ func TestANewTargetBeginsWithTheNextResult(t *testing.T) {
 	if got := hook.await(t, 1); len(got) != 1 || !strings.Contains(got[0].body, hexID(2)) {
 		t.Errorf("%d notifications came; the first one is %s", len(got), got[0].body)
 	}
-}
-
-func TestPermissionsSufficeForNotifications(t *testing.T) {
-	t.Parallel()
-	g := startGuarded(t)
-	rig, _ := standInRig(t)
-	hook := newHook(t, nil)
-	hook.switchTo(http.StatusForbidden)
-	rig.cfg.NATS.URL, rig.cfg.NATS.NKeyFile = g.url, inFile(t, g.seeds["worker"])
-	rig.cfg.Notify = []config.Notify{rig.target("hook", hook)}
-	w := rig.launch(t)
-	w.awaitReady()
-	producer, _ := g.dial(t, "producer")
-	producer.publish("incident", x509Disable(hexID(1)).String())
-	operator := rig.beside("operator")
-	operator.cfg.NATS.NKeyFile, operator.cfg.NATS.InboxPrefix = inFile(t, g.seeds["operator"]), "_INBOX_OPERATOR"
-	client, err := app.Dial(t.Context(), operator.cfg, "", operator.lookupEnv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	eventually(t, "the dead letter", func() bool {
-		letters, err := bus.OpenDeadLetters(t.Context(), client.Conn, client.Names)
-		if err != nil {
-			return false
-		}
-		list, err := letters.List(t.Context(), 1)
-		return err == nil && len(list) == 1
-	})
-	hook.switchTo(http.StatusOK)
-	if _, err := client.Replay(t.Context(), 1, jobs.Operation{At: time.Now(), Action: jobs.ActionReplay, By: "test"}); err != nil {
-		t.Fatal(err)
-	}
-	hook.await(t, 1)
-	if list, err := client.Targets(t.Context()); err != nil || len(list) != 1 || !list[0].Served {
-		t.Errorf("Targets = %+v, %v", list, err)
-	}
-}
-
-// The permissions that the doctor knows suffice for a target, here one called x, and a target for which there are none
-// holds nothing up.
-func TestATargetWithoutPermissionsDelaysNothing(t *testing.T) {
-	t.Parallel()
-	srv := startAllowing(t, needed())
-	rig, _ := standInRig(t)
-	rig.env["NATS_PASSWORD"] = "secret-of-worker"
-	rig.cfg.NATS.URL, rig.cfg.NATS.User, rig.cfg.NATS.Password = srv.ClientURL(), "worker", secret.Ref{Env: "NATS_PASSWORD"}
-	allowed := newHook(t, nil)
-	rig.cfg.Notify = []config.Notify{rig.target("forbidden", newHook(t, nil)), rig.target("x", allowed)}
-	w := rig.launch(t)
-	w.awaitReady()
-	w.stranger = dialNATS(t, srv.ClientURL(), nats.UserInfo("all", "secret-of-all"))
-	w.publish("incident", x509Disable(hexID(1)).String())
-	w.results(1)
-	allowed.await(t, 1)
-	eventually(t, "the log to name the target", func() bool {
-		return len(rig.logs.FilterMessage("the target is not served at the moment").FilterField(zap.String("target", "forbidden")).All()) == 1
-	})
 }

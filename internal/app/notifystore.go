@@ -15,10 +15,19 @@ import (
 // notification is attempted.
 const keepNotify = 31 * 24 * time.Hour
 
-// notifyStore keeps in JetStream how targets and the notifications that they refused stand.
+// notifyStore keeps in JetStream how targets and the notifications that they refused stand, and which targets are served.
 type notifyStore struct {
-	bucket *kv.Bucket[notify.State]
+	bucket *kv.Bucket[notify.State] // Nil: there is none, and nothing is known.
+	served *kv.Bucket[sign]         // In the same bucket.
 }
+
+// sign is the sign of life of those who serve a target.
+type sign struct {
+	Worker string `json:"worker"` // Who gave it last.
+}
+
+// signKey is where the sign of a target stands in the store.
+func signKey(target string) string { return "served." + target }
 
 func openNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*notifyStore, error) {
 	bucket, err := kv.Open[notify.State](ctx, c.JetStream(), kv.Config{
@@ -27,11 +36,50 @@ func openNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int
 	if err != nil {
 		return nil, err
 	}
+	served, err := kv.Find[sign](ctx, c.JetStream(), n.Notify())
+	if err != nil {
+		return nil, err
+	}
+	return &notifyStore{bucket: bucket, served: served}, nil
+}
+
+// findNotifyStore returns the store for who only reads. It makes none where no worker has made it yet.
+func findNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names) (*notifyStore, error) {
+	bucket, err := kv.Find[notify.State](ctx, c.JetStream(), n.Notify())
+	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
+		return nil, err
+	}
 	return &notifyStore{bucket: bucket}, nil
+}
+
+// sign gives a sign that a target is served, unless somebody gave one after the one that was seen last; zero: whatever
+// was given. It returns the latest one.
+func (s *notifyStore) sign(ctx context.Context, target, worker string, seen uint64) (latest uint64, err error) {
+	latest, err = s.signOf(ctx, target)
+	if err != nil || seen != 0 && latest != seen {
+		return latest, err
+	}
+	given, err := s.served.Save(ctx, signKey(target), sign{Worker: worker}, latest)
+	if errors.Is(err, jobs.ErrConflict) {
+		return latest, nil // Somebody was faster.
+	}
+	return given, err
+}
+
+// signOf returns which sign of a target was given last, zero when none was.
+func (s *notifyStore) signOf(ctx context.Context, target string) (uint64, error) {
+	_, latest, err := s.served.Load(ctx, signKey(target))
+	if errors.Is(err, jobs.ErrNotFound) {
+		return 0, nil
+	}
+	return latest, err
 }
 
 // Load returns a state and its revision, or a zero one.
 func (s *notifyStore) Load(ctx context.Context, key string) (notify.State, uint64, error) {
+	if s.bucket == nil {
+		return notify.State{}, 0, nil
+	}
 	state, revision, err := s.bucket.Load(ctx, key)
 	if errors.Is(err, jobs.ErrNotFound) {
 		return notify.State{}, 0, nil
@@ -43,6 +91,11 @@ func (s *notifyStore) Load(ctx context.Context, key string) (notify.State, uint6
 func (s *notifyStore) Save(ctx context.Context, key string, state notify.State, revision uint64) error {
 	_, err := s.bucket.Save(ctx, key, state, revision)
 	return err
+}
+
+// forget drops what is known of a target: under the same name another one may come.
+func (s *notifyStore) forget(ctx context.Context, name string) error {
+	return s.bucket.Put(ctx, notify.TargetKey(name), notify.State{})
 }
 
 // wake lets a target that waits be looked at anew: it was changed, maybe for what it failed for.

@@ -114,7 +114,8 @@ func (c *Conn) OpenInbox(ctx context.Context, n Names, i Inbox) (results, again 
 	if results, err = c.js.CreateOrUpdateConsumer(ctx, n.Results(), cfg); err != nil {
 		return nil, nil, fmt.Errorf("creating consumer %s of stream %s: %w", name, n.Results(), err)
 	}
-	cfg.FilterSubjects, cfg.DeliverPolicy, cfg.InactiveThreshold = []string{n.Renotify(i.Target)}, jetstream.DeliverAllPolicy, 0
+	// The stream of jobs keeps what is sent again without a consumer, too, but a target that nobody has any more takes nothing.
+	cfg.FilterSubjects, cfg.DeliverPolicy = []string{n.Renotify(i.Target)}, jetstream.DeliverAllPolicy
 	if again, err = c.js.CreateOrUpdateConsumer(ctx, n.Jobs(), cfg); err != nil {
 		return nil, nil, fmt.Errorf("creating consumer %s of stream %s: %w", name, n.Jobs(), err)
 	}
@@ -263,48 +264,53 @@ type InboxState struct {
 func (c *Conn) InboxState(ctx context.Context, n Names, target string) (InboxState, error) {
 	var state InboxState
 	for _, stream := range []string{n.Results(), n.Jobs()} {
-		cons, err := c.js.Consumer(ctx, stream, ConsumerOfTarget(target))
-		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			continue
-		}
+		info, err := c.inbox(ctx, stream, target)
 		if err != nil {
-			return state, fmt.Errorf("reading consumer %s of stream %s: %w", ConsumerOfTarget(target), stream, err)
+			return state, err
 		}
-		state.Known, state.Pending = true, state.Pending+before(cons.CachedInfo())
+		if info != nil {
+			state.Known, state.Pending = true, state.Pending+before(info)
+		}
 	}
 	return state, nil
 }
 
-// RemoveInbox deletes what a target has in NATS, unless another worker serves it, and returns how
-// many results it was not told of. What an operator has sent again stays until it is delivered.
-func (c *Conn) RemoveInbox(ctx context.Context, n Names, target string) (left int, removed bool, err error) {
-	left, removed, err = c.removeConsumer(ctx, n.Results(), target, func(info *jetstream.ConsumerInfo) bool { return info.NumWaiting == 0 })
-	if err != nil || !removed {
-		return left, removed, err
+// RemoveInbox deletes what a target has in NATS, which nobody must be serving, and returns how many results it was not
+// told of. What an operator has sent again stays until it is delivered.
+func (c *Conn) RemoveInbox(ctx context.Context, n Names, target string) (left int, err error) {
+	info, err := c.inbox(ctx, n.Results(), target)
+	if err != nil {
+		return 0, err
 	}
-	_, _, err = c.removeConsumer(ctx, n.Jobs(), target, func(info *jetstream.ConsumerInfo) bool { return before(info) == 0 })
-	return left, true, err
+	if info != nil {
+		left = before(info)
+		if err := c.removeConsumer(ctx, n.Results(), target); err != nil {
+			return left, err
+		}
+	}
+	info, err = c.inbox(ctx, n.Jobs(), target)
+	if err != nil || info == nil || before(info) > 0 {
+		return left, err
+	}
+	return left, c.removeConsumer(ctx, n.Jobs(), target)
 }
 
-// removeConsumer deletes a target's consumer where that may be done. One that is not there counts
-// as removed.
-func (c *Conn) removeConsumer(
-	ctx context.Context, stream, target string, may func(*jetstream.ConsumerInfo) bool,
-) (left int, removed bool, err error) {
-	name := ConsumerOfTarget(target)
-	cons, err := c.js.Consumer(ctx, stream, name)
+// inbox returns how a target's consumer stands, or nil when there is none.
+func (c *Conn) inbox(ctx context.Context, stream, target string) (*jetstream.ConsumerInfo, error) {
+	cons, err := c.js.Consumer(ctx, stream, ConsumerOfTarget(target))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return 0, true, nil
+		return nil, nil //nolint:nilnil // It is as documented.
 	}
 	if err != nil {
-		return 0, false, fmt.Errorf("reading consumer %s of stream %s: %w", name, stream, err)
+		return nil, fmt.Errorf("reading consumer %s of stream %s: %w", ConsumerOfTarget(target), stream, err)
 	}
-	info := cons.CachedInfo()
-	if !may(info) {
-		return before(info), false, nil
+	return cons.CachedInfo(), nil
+}
+
+func (c *Conn) removeConsumer(ctx context.Context, stream, target string) error {
+	err := c.js.DeleteConsumer(ctx, stream, ConsumerOfTarget(target))
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("deleting consumer %s of stream %s: %w", ConsumerOfTarget(target), stream, err)
 	}
-	if err := c.js.DeleteConsumer(ctx, stream, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return before(info), false, fmt.Errorf("deleting consumer %s of stream %s: %w", name, stream, err)
-	}
-	return before(info), true, nil
+	return nil
 }

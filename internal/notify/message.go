@@ -201,13 +201,13 @@ func slackEscape(text string) string {
 	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)
 }
 
-// clip keeps the head of a text, and of an escape in it all or nothing.
+// clip keeps the head of a text, and of an escape at its end all or nothing.
 func clip(text string, most int) string {
 	if len(text) <= most {
 		return text
 	}
 	text = strings.ToValidUTF8(text[:most], "")
-	if at := strings.LastIndexByte(text, '&'); at >= 0 && !strings.ContainsRune(text[at:], ';') {
+	if at := strings.LastIndexByte(text, '&'); at > len(text)-len("&amp;") && !strings.ContainsRune(text[at:], ';') {
 		text = text[:at]
 	}
 	return text + "…"

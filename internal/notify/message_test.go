@@ -97,6 +97,7 @@ func TestSlack(t *testing.T) {
 		}, head + "\nReason: &lt;!channel&gt; &lt;https://evil.example|click&gt; &amp; 'x' Job 'j2'\ufffd" + tail},
 		{"a template", "{{.Outcome | printf \"%q\"}} <https://wiki|runbook> {{.FinishedAt.Format \"15:04\"}}", nil, `"revoked" <https://wiki|runbook> 03:00`},
 		{"a long text", "{{.Reason}}", func(r *jobs.Record) { r.Reason = strings.Repeat("é", 3000) }, strings.Repeat("é", 1450) + "…"},
+		{"a long text below an & of the template", "R&D {{.Reason}}", func(r *jobs.Record) { r.Reason = strings.Repeat("a", 3000) }, "R&D " + strings.Repeat("a", 2896) + "…"},
 		{"no half of an escape", "{{.Reason}}", func(r *jobs.Record) { r.Reason = strings.Repeat("a", 2897) + "<b" }, strings.Repeat("a", 2897) + "…"},
 	}
 	for _, tt := range tests {

@@ -1,0 +1,74 @@
+package app_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"rekey/internal/app"
+	"rekey/internal/bus"
+	"rekey/internal/config"
+	"rekey/internal/jobs"
+	"rekey/internal/secret"
+)
+
+func TestPermissionsSufficeForNotifications(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(t)
+	rig, _ := standInRig(t)
+	hook := newHook(t, nil)
+	hook.switchTo(http.StatusForbidden)
+	rig.cfg.NATS.URL, rig.cfg.NATS.NKeyFile = g.url, inFile(t, g.seeds["worker"])
+	rig.cfg.Notify = []config.Notify{rig.target("hook", hook)}
+	w := rig.launch(t)
+	w.awaitReady()
+	producer, _ := g.dial(t, "producer")
+	producer.publish("incident", x509Disable(hexID(1)).String())
+	operator := rig.beside("operator")
+	operator.cfg.NATS.NKeyFile, operator.cfg.NATS.InboxPrefix = inFile(t, g.seeds["operator"]), "_INBOX_OPERATOR"
+	client, err := app.Dial(t.Context(), operator.cfg, "", operator.lookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	eventually(t, "the dead letter", func() bool {
+		letters, err := bus.OpenDeadLetters(t.Context(), client.Conn, client.Names)
+		if err != nil {
+			return false
+		}
+		list, err := letters.List(t.Context(), 1)
+		return err == nil && len(list) == 1
+	})
+	hook.switchTo(http.StatusOK)
+	if _, err := client.Replay(t.Context(), 1, jobs.Operation{At: time.Now(), Action: jobs.ActionReplay, By: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	hook.await(t, 1)
+	if list, err := client.Targets(t.Context()); err != nil || len(list) != 1 || !list[0].Served {
+		t.Errorf("Targets = %+v, %v", list, err)
+	}
+}
+
+// The permissions that the doctor knows suffice for a target, here one called x, and a target for which there are none
+// holds nothing up.
+func TestATargetWithoutPermissionsDelaysNothing(t *testing.T) {
+	t.Parallel()
+	srv := startAllowing(t, needed())
+	rig, _ := standInRig(t)
+	rig.env["NATS_PASSWORD"] = "secret-of-worker"
+	rig.cfg.NATS.URL, rig.cfg.NATS.User, rig.cfg.NATS.Password = srv.ClientURL(), "worker", secret.Ref{Env: "NATS_PASSWORD"}
+	allowed := newHook(t, nil)
+	rig.cfg.Notify = []config.Notify{rig.target("forbidden", newHook(t, nil)), rig.target("x", allowed)}
+	w := rig.launch(t)
+	w.awaitReady()
+	w.stranger = dialNATS(t, srv.ClientURL(), nats.UserInfo("all", "secret-of-all"))
+	w.publish("incident", x509Disable(hexID(1)).String())
+	w.results(1)
+	allowed.await(t, 1)
+	eventually(t, "the log to name the target", func() bool {
+		return len(rig.logs.FilterMessage("the target is not served at the moment").FilterField(zap.String("target", "forbidden")).All()) == 1
+	})
+}
