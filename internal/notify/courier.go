@@ -214,7 +214,7 @@ func (c *Courier) failed(ctx context.Context, d Delivery, r *Result, target, mes
 		return jobs.Verdict{}, nil //nolint:nilerr // We were stopped; that says nothing of the target.
 	}
 	now := time.Now()
-	s := next(c.Target.Retry, now, d.Since, target.State, message.State, f, rand.Float64()) //nolint:gosec // The jitter of a delay needs no cryptographic randomness.
+	s := next(c.Target.Retry, now, d, target.State, message.State, f, rand.Float64()) //nolint:gosec // The jitter of a delay needs no cryptographic randomness.
 	c.tell(r, target.State, f, s)
 	if err := c.noteFailure(ctx, s.target, target.revision, f.Class); err != nil {
 		return jobs.Verdict{}, err

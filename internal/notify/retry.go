@@ -15,10 +15,17 @@ type step struct {
 	why             error
 }
 
-// next decides what becomes of a notification that was stored since a moment, after an attempt that
-// failed. It is a pure function; random is in [0, 1). The wait is that of jobs: the longer of the
-// backoff and what the target asked for.
-func next(p jobs.RetryPolicy, now, since time.Time, target, message State, f *Failure, random float64) step {
+// maxBackoffs is after how many failures a backoff is at its longest, however short it begins.
+const maxBackoffs = 64
+
+// giveWay is how long a notification, on which a target has failed, comes after the target's wait is
+// over: another one is to find out whether the target is back, for it may fail on this one alone.
+const giveWay = 250 * time.Millisecond
+
+// next decides what becomes of a notification after an attempt that failed. It is a pure function;
+// random is in [0, 1). The wait is that of jobs: the longer of the backoff and what the target asked
+// for.
+func next(p jobs.RetryPolicy, now time.Time, d Delivery, target, message State, f *Failure, random float64) step {
 	target.FailedAt, target.Error = now.UTC(), f.Error()
 	s := step{target: target, message: message}
 	wait := func(failures int) time.Time {
@@ -40,10 +47,14 @@ func next(p jobs.RetryPolicy, now, since time.Time, target, message State, f *Fa
 			return s
 		}
 	case ClassUnavailable:
-		s.at = wait(target.Failures + 1)
-		s.target.Failures, s.target.RetryAt = target.Failures+1, s.at
+		s.target.Failures, s.target.RetryAt = target.Failures+1, wait(target.Failures+1)
+		s.at = s.target.RetryAt.Add(giveWay)
+		if target.Failures == 0 && f.RetryAt.IsZero() && d.Count > 1 {
+			// It took others since: what it fails on is this one, which is not to make all others wait ever again.
+			s.at = later(s.at, wait(int(min(d.Count, maxBackoffs)))) //nolint:gosec // It is small.
+		}
 	}
-	if !s.at.Before(since.Add(p.MaxAge)) {
+	if !s.at.Before(d.Since.Add(p.MaxAge)) {
 		s.code, s.why = CodeExhausted, tooOld(p.MaxAge, f.Error())
 	}
 	return s

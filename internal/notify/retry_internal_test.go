@@ -15,6 +15,7 @@ func TestNext(t *testing.T) {
 	tests := []struct {
 		name            string
 		since           time.Duration // How old it is.
+		count           uint64        // How often it was handed over. Default 1.
 		target, message int           // Failures before this one.
 		class           Class
 		retryAfter      time.Duration
@@ -25,13 +26,17 @@ func TestNext(t *testing.T) {
 		wantPause       time.Duration // Of the target.
 		wantMessage     int           // Failures.
 	}{
-		{name: "down", class: ClassUnavailable, wantDelay: time.Second, wantTarget: 1, wantPause: time.Second},
-		{name: "down again", class: ClassUnavailable, target: 3, wantDelay: 8 * time.Second, wantTarget: 4, wantPause: 8 * time.Second},
-		{name: "down for long", class: ClassUnavailable, target: 100, wantDelay: 5 * time.Minute, wantTarget: 101, wantPause: 5 * time.Minute},
-		{name: "jitter", class: ClassUnavailable, random: 0.8, wantDelay: 1200 * time.Millisecond, wantTarget: 1, wantPause: 1200 * time.Millisecond},
-		{name: "it says when", class: ClassUnavailable, retryAfter: time.Minute, wantDelay: time.Minute, wantTarget: 1, wantPause: time.Minute},
-		{name: "it says too soon", class: ClassUnavailable, target: 3, retryAfter: time.Second, wantDelay: 8 * time.Second, wantTarget: 4, wantPause: 8 * time.Second},
-		{name: "too old next time", class: ClassUnavailable, since: time.Hour - time.Second, wantDelay: time.Second, wantCode: CodeExhausted, wantTarget: 1, wantPause: time.Second},
+		{name: "down", class: ClassUnavailable, wantDelay: time.Second + giveWay, wantTarget: 1, wantPause: time.Second},
+		{name: "down again", class: ClassUnavailable, target: 3, wantDelay: 8*time.Second + giveWay, wantTarget: 4, wantPause: 8 * time.Second},
+		{name: "down for long", class: ClassUnavailable, target: 100, wantDelay: 5*time.Minute + giveWay, wantTarget: 101, wantPause: 5 * time.Minute},
+		{name: "jitter", class: ClassUnavailable, random: 0.8, wantDelay: 1200*time.Millisecond + giveWay, wantTarget: 1, wantPause: 1200 * time.Millisecond},
+		{name: "it says when", class: ClassUnavailable, retryAfter: time.Minute, wantDelay: time.Minute + giveWay, wantTarget: 1, wantPause: time.Minute},
+		{name: "it says too soon", class: ClassUnavailable, target: 3, retryAfter: time.Second, wantDelay: 8*time.Second + giveWay, wantTarget: 4, wantPause: 8 * time.Second},
+		{name: "too old next time", class: ClassUnavailable, since: time.Hour - time.Second, wantDelay: time.Second + giveWay, wantCode: CodeExhausted, wantTarget: 1, wantPause: time.Second},
+		{name: "down, at one that had its turn before", class: ClassUnavailable, count: 5, target: 2, wantDelay: 4*time.Second + giveWay, wantTarget: 3, wantPause: 4 * time.Second},
+		{name: "fails on this one", class: ClassUnavailable, count: 5, wantDelay: 16 * time.Second, wantTarget: 1, wantPause: time.Second},
+		{name: "fails on this one for ever", class: ClassUnavailable, count: 1 << 63, wantDelay: 5 * time.Minute, wantTarget: 1, wantPause: time.Second},
+		{name: "limited at this one", class: ClassUnavailable, count: 5, retryAfter: time.Second, wantDelay: time.Second + giveWay, wantTarget: 1, wantPause: time.Second},
 		{name: "refused", class: ClassRefused, wantDelay: time.Second, wantMessage: 1},
 		{name: "refused again, after the target was down", class: ClassRefused, target: 4, message: 1, wantDelay: 2 * time.Second, wantMessage: 2},
 		{name: "refused too often", class: ClassRefused, message: 2, wantDelay: 4 * time.Second, wantCode: CodeRefused, wantMessage: 3},
@@ -44,7 +49,8 @@ func TestNext(t *testing.T) {
 			if tt.retryAfter > 0 {
 				f.RetryAt = now.Add(tt.retryAfter)
 			}
-			got := next(policy, now, now.Add(-tt.since), State{Failures: tt.target}, State{Failures: tt.message}, f, tt.random)
+			d := Delivery{Since: now.Add(-tt.since), Count: max(tt.count, 1)}
+			got := next(policy, now, d, State{Failures: tt.target}, State{Failures: tt.message}, f, tt.random)
 			if got.at.Sub(now) != tt.wantDelay || got.code != tt.wantCode || got.target.Failures != tt.wantTarget || got.message.Failures != tt.wantMessage {
 				t.Errorf("next = %+v in %s", got, got.at.Sub(now))
 			}

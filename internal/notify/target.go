@@ -41,7 +41,7 @@ type Target struct {
 }
 
 // parallel is how many notifications are under way to the target at once. A chat gets them in
-// their order, and allows one a second anyway.
+// their order while none fails, and allows one a second anyway.
 func (t Target) parallel() int {
 	const webhooks = 4
 	if t.Type == TypeSlack {
