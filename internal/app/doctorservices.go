@@ -56,9 +56,16 @@ func reach(ctx context.Context, sender *notify.Sender, t notify.Target) doctor.F
 		f.Status, f.Found = doctor.Skipped, "not with what is among the secrets above"
 		return f
 	}
-	if err := sender.Reach(ctx, &t); err != nil {
+	proxied, err := sender.Reach(ctx, &t)
+	switch {
+	case err != nil && proxied:
+		f.Status, f.Found = doctor.Warning, "its proxy cannot be reached: "+err.Error()
+		f.Do = "correct HTTPS_PROXY, or NO_PROXY, in the worker's environment; notifications wait, and no job waits for them"
+	case err != nil:
 		f.Status, f.Found = doctor.Warning, "cannot be reached: "+err.Error()
 		f.Do = "correct what is in the " + t.URL.String() + ", or see what is in between; notifications wait, and no job waits for them"
+	case proxied:
+		f.Status, f.Found = doctor.Skipped, "its proxy can be reached; what is behind shows with 'worker notify test "+t.Name+"'"
 	}
 	return f
 }

@@ -33,7 +33,6 @@ type hook struct {
 	got    []told     // All requests.
 	taken  []told     // Those that were answered with 2xx.
 	answer func(n int, w http.ResponseWriter) int
-	fails  string // What has it in it is answered with 500. Empty: nothing.
 }
 
 // newHook answers the n-th request, from 1, as answer does, which returns the status; nil takes all.
@@ -59,9 +58,6 @@ func (r *hook) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	status := http.StatusNoContent
 	if r.answer != nil {
 		status = r.answer(len(r.got), w)
-	}
-	if r.fails != "" && strings.Contains(one.body, r.fails) {
-		status = http.StatusInternalServerError
 	}
 	if status < 300 {
 		r.taken = append(r.taken, one)

@@ -47,23 +47,6 @@ func TestATargetThatIsDownDelaysNothing(t *testing.T) {
 	}
 }
 
-// What a target fails on, such as a record that its parser does not take, makes the others wait for moments, not for ever.
-func TestATargetThatFailsOnOneResultGetsTheOthers(t *testing.T) {
-	t.Parallel()
-	rig, _ := standInRig(t)
-	hook := newHook(t, nil)
-	hook.fails = hexID(0)
-	target := rig.target("hook", hook)
-	target.Retry.Base, target.Retry.Cap = time.Second, time.Hour
-	rig.cfg.Notify = []config.Notify{target}
-	w := rig.start(t)
-	const n = 30
-	for i := range n {
-		w.publish("incident", x509Disable(hexID(i)).String())
-	}
-	hook.await(t, n-1)
-}
-
 func TestARestartKeepsTheNotifications(t *testing.T) {
 	t.Parallel()
 	rig, _ := standInRig(t)

@@ -10,21 +10,21 @@ import (
 )
 
 // Reach looks whether somebody answers where a target is, and with https whether the certificate is good. It sends nothing
-// and makes no request: nobody is told anything. Where a proxy stands in between, it is that one that is reached. The
-// error does not show the address beyond its host.
-func (s *Sender) Reach(ctx context.Context, t *Target) error {
+// and makes no request: nobody is told anything. Where a proxy stands in between, it is that one that is looked at, and
+// proxied says so. The error does not show the address beyond its host.
+func (s *Sender) Reach(ctx context.Context, t *Target) (proxied bool, err error) {
 	u, err := s.address(t)
 	if err != nil {
-		return err
+		return false, err
 	}
-	proxy, err := proxyOf(&http.Request{URL: u})
-	if err != nil {
-		return err
+	proxy, err := s.transport.Proxy(&http.Request{URL: u})
+	switch {
+	case err != nil:
+		return true, err
+	case proxy != nil:
+		return true, dial(ctx, proxy, false)
 	}
-	if proxy != nil {
-		return dial(ctx, proxy, false)
-	}
-	return dial(ctx, u, u.Scheme == "https")
+	return false, dial(ctx, u, u.Scheme == "https")
 }
 
 // dial opens a connection and closes it.
