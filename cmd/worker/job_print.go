@@ -39,44 +39,54 @@ func standing(r jobs.Record, now time.Time) string {
 
 func (c *cli) printJob(r jobs.Record) error {
 	return c.print(r, func(t *tabwriter.Writer) {
-		field(t, "job", r.JobID)
-		field(t, "kind", r.Kind)
-		field(t, "target", r.Target)
-		field(t, "account", r.Account)
-		field(t, "lane", r.Lane)
-		field(t, "origin", r.Origin)
-		field(t, "reason", r.Reason)
-		field(t, "requested by", r.RequestedBy)
-		field(t, "policy", r.Policy)
-		if r.DryRun {
-			field(t, "dry run", "the call that would change something is not made")
-		}
-		for _, e := range r.Events {
-			field(t, "event", eventName(e))
-		}
-		for _, op := range r.Operations {
-			field(t, string(op.Action), op.At.Local().Format(time.DateTime)+" by "+op.By+" "+op.Reason)
-		}
-		field(t, "accepted", r.AcceptedAt)
-		field(t, "expires", r.ExpiresAt)
-		field(t, "state", r.State)
-		if r.Paced {
-			field(t, "turn about", r.RetryAt)
-		} else {
-			field(t, "retry at", r.RetryAt)
-		}
-		if r.Done() {
-			field(t, "outcome", r.Outcome)
-			field(t, "known", r.Known)
-			field(t, "detail", r.Detail)
-			field(t, "finished", r.FinishedAt)
-			field(t, "took", r.FinishedAt.Sub(r.AcceptedAt))
-		}
+		askedFields(t, &r)
+		standingFields(t, &r)
 		field(t, "attempts", fmt.Sprintf("%d, %d spent", r.AttemptCount, r.AttemptsSpent))
 		for _, a := range r.Attempts {
 			field(t, fmt.Sprintf("  %d", a.Attempt), attemptLine(a))
 		}
 	})
+}
+
+// askedFields show what was asked for, and by whom.
+func askedFields(t *tabwriter.Writer, r *jobs.Record) {
+	field(t, "job", r.JobID)
+	field(t, "kind", r.Kind)
+	field(t, "target", r.Target)
+	field(t, "account", r.Account)
+	field(t, "lane", r.Lane)
+	field(t, "origin", r.Origin)
+	field(t, "reason", r.Reason)
+	field(t, "requested by", r.RequestedBy)
+	field(t, "policy", r.Policy)
+	if r.DryRun {
+		field(t, "dry run", "the call that would change something is not made")
+	}
+	for _, e := range r.Events {
+		field(t, "event", eventName(e))
+	}
+	for _, op := range r.Operations {
+		field(t, string(op.Action), op.At.Local().Format(time.DateTime)+" by "+op.By+" "+op.Reason)
+	}
+}
+
+// standingFields show how the job stands, and how it ended.
+func standingFields(t *tabwriter.Writer, r *jobs.Record) {
+	field(t, "accepted", r.AcceptedAt)
+	field(t, "expires", r.ExpiresAt)
+	field(t, "state", r.State)
+	if r.Paced {
+		field(t, "turn about", r.RetryAt)
+	} else {
+		field(t, "retry at", r.RetryAt)
+	}
+	if r.Done() {
+		field(t, "outcome", r.Outcome)
+		field(t, "known", r.Known)
+		field(t, "detail", r.Detail)
+		field(t, "finished", r.FinishedAt)
+		field(t, "took", r.FinishedAt.Sub(r.AcceptedAt))
+	}
 }
 
 // eventName is how an event is called: by CloudEvents source and id, as far as it has them.

@@ -17,7 +17,6 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/httpserver"
 	"rekey/internal/jobs"
-	"rekey/internal/ledger"
 	"rekey/internal/metrics"
 	"rekey/internal/notify"
 	"rekey/internal/schedule"
@@ -27,10 +26,6 @@ import (
 
 // stopGrace is how long, beyond the drain, a worker may take to record what it cut off.
 const stopGrace = 15 * time.Second
-
-// openTimeout bounds one attempt to prepare JetStream. The next one finds what was made, and asks
-// again where an answer was lost.
-const openTimeout = 10 * time.Second
 
 // httpGrace is how long a scrape in flight may take when the worker stops.
 const httpGrace = 3 * time.Second
@@ -261,73 +256,6 @@ func (w *worker) ready() error {
 		return errors.New("streams and buckets are not prepared yet")
 	}
 	return nil
-}
-
-// stores are what lives in JetStream.
-type stores struct {
-	chains    *bus.Chains
-	ledger    *ledger.Ledger
-	schedules *scheduleStore
-	notify    *notifyStore
-}
-
-// prepare creates what is missing in JetStream. NATS may come up later than the worker,
-// so it is attempted until it works or ctx ends.
-func (w *worker) prepare(ctx context.Context) (stores, error) {
-	const longest = 15 * time.Second
-	for delay := 250 * time.Millisecond; ; delay = min(2*delay, longest) {
-		s, err := w.open(ctx)
-		if err == nil {
-			w.prepared.Store(true)
-			return s, nil
-		}
-		w.log.Warn("JetStream is not ready", zap.Duration("delay", delay), zap.Error(err))
-		timer := time.NewTimer(delay)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return stores{}, context.Cause(ctx)
-		case <-timer.C:
-		}
-	}
-}
-
-func (w *worker) open(ctx context.Context) (s stores, err error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	if err := w.conn.Ready(); err != nil {
-		return s, err
-	}
-	layout := bus.Layout{Names: w.names, Replicas: w.Config.NATS.Replicas, Logger: w.Logger}
-	if err := layout.Ensure(ctx, w.conn); err != nil {
-		return s, err
-	}
-	s.ledger, err = ledger.Open(ctx, w.conn.JetStream(), ledger.Config{Namespace: w.Config.NATS.Namespace, Replicas: w.Config.NATS.Replicas})
-	if err != nil {
-		return s, err
-	}
-	if err := w.pace.Open(ctx); err != nil {
-		return s, err
-	}
-	if w.tokens != nil {
-		if err := w.tokens.Open(ctx); err != nil {
-			return s, err
-		}
-	}
-	s.schedules, err = openScheduleStore(ctx, w.conn, w.names, w.Config.NATS.Replicas)
-	if err != nil {
-		return s, err
-	}
-	if s.notify, err = openNotifyStore(ctx, w.conn, w.names, w.Config.NATS.Replicas); err != nil {
-		return s, err
-	}
-	if s.chains, err = bus.OpenChains(ctx, w.conn, w.names, w.Config.NATS.Replicas, w.Logger); err != nil {
-		return s, err
-	}
-	if !w.Config.NATS.IsEmbedded() && w.Config.NATS.Replicas == 1 {
-		w.log.Warn("each stream has one copy: a lost server is lost data; nats.replicas says how many there are to be")
-	}
-	return s, layout.Inspect(ctx, w.conn)
 }
 
 // announce says where the worker is and whether it is ready, as /readyz does.

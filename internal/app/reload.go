@@ -207,6 +207,11 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 	if err := r.metrics.SetPolicies(policyNames(p.config)); err != nil {
 		return err
 	}
+	return r.swapSchedules(ctx, p)
+}
+
+// swapSchedules puts other schedules into force.
+func (r *reloader) swapSchedules(ctx context.Context, p swapped) error {
 	// Both old and new schedules have their requests and series while the scheduler changes over.
 	both := requests{}
 	names := slices.Clone(p.names)

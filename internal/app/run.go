@@ -58,13 +58,7 @@ func bucketNames(n bus.Names, namespace string) []string {
 // startJobs starts what takes events in and runs jobs.
 func (w *worker) startJobs(s stores) error {
 	chain := audit.NewChain(w.Name, time.Now())
-	announcer := bus.NewAnnouncer(w.conn, w.names, chain)
-	queue := bus.NewQueue(w.conn, w.names)
-	runner, err := newLiveRunner(jobs.RunnerConfig{
-		Worker: w.Name, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: retryPolicy(w.Config),
-		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.tracedRevoker(w.atlas), Pacer: w.atlas,
-		Announcer: w.tracedAnnouncer(announcer), Recorder: w.metrics, Logger: w.Logger,
-	})
+	runner, err := w.newRunner(s, chain)
 	if err != nil {
 		return err
 	}
@@ -74,7 +68,7 @@ func (w *worker) startJobs(s stores) error {
 		Sealer: sealer{w.keys}, Logger: w.Logger,
 	}
 	secrets := jobs.Secrets{Sealer: sealer{w.keys}, Plaintext: w.Config.Intake.Plaintext}
-	desk := jobs.NewDesk(s.ledger, s.ledger.Targets(), queue, w.atlas, w.metrics, secrets)
+	desk := jobs.NewDesk(s.ledger, s.ledger.Targets(), bus.NewQueue(w.conn, w.names), w.atlas, w.metrics, secrets)
 	if err := w.startPolicies(desk); err != nil {
 		return err
 	}
@@ -96,6 +90,16 @@ func (w *worker) startJobs(s stores) error {
 	// While the parts above the workers end, which takes its time, no new call is made.
 	w.stack.push("taking of jobs", func(context.Context) error { stopTaking(); return nil })
 	return nil
+}
+
+// newRunner returns what takes a job one step further and announces how it ended.
+func (w *worker) newRunner(s stores, chain *audit.Chain) (*liveRunner, error) {
+	announcer := bus.NewAnnouncer(w.conn, w.names, chain)
+	return newLiveRunner(jobs.RunnerConfig{
+		Worker: w.Name, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: retryPolicy(w.Config),
+		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.tracedRevoker(w.atlas), Pacer: w.atlas,
+		Announcer: w.tracedAnnouncer(announcer), Recorder: w.metrics, Logger: w.Logger,
+	})
 }
 
 // background runs a part until it is stopped, and starts it again when it fails.
