@@ -39,6 +39,7 @@ type Notice struct {
 	Key   string    // Names it among those of the target.
 	Since time.Time // When it was stored.
 	Count uint64    // How often it was handed over.
+	Again bool      // An operator has it sent once more.
 }
 
 // Courier takes notices to a target.
@@ -215,7 +216,9 @@ func (n *Notices) deliver(ctx context.Context, msg jetstream.Msg, isAgain bool) 
 	if err != nil {
 		return jobs.Verdict{}, err
 	}
-	notice := Notice{Data: msg.Data(), Key: fmt.Sprint(meta.Sequence.Stream), Since: meta.Timestamp, Count: meta.NumDelivered}
+	notice := Notice{
+		Data: msg.Data(), Key: fmt.Sprint(meta.Sequence.Stream), Since: meta.Timestamp, Count: meta.NumDelivered, Again: isAgain,
+	}
 	if isAgain {
 		notice.Key = "again-" + notice.Key
 	}

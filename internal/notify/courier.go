@@ -75,6 +75,7 @@ type Delivery struct {
 	Key   string    // Names the delivery among those of its target, the same each time.
 	Since time.Time // When it was stored; its age counts from there.
 	Count uint64    // How often it was handed over; 1 is the first time.
+	Again bool      // An operator has it sent once more, whatever the filter says by now.
 }
 
 // goneFor is how long nothing is sent to a target that has said that it is gone.
@@ -142,7 +143,7 @@ func (c *Courier) Deliver(ctx context.Context, d Delivery) (jobs.Verdict, error)
 	if err != nil {
 		return c.giveUp(ctx, d, &result, CodeMalformed, err)
 	}
-	if !c.Target.Filter.Matches(&result.record) {
+	if !d.Again && !c.Target.Filter.Matches(&result.record) {
 		return jobs.Verdict{Done: true}, nil
 	}
 	target, message, err := c.standings(ctx, &d)

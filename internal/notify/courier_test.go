@@ -100,6 +100,7 @@ func TestDeliver(t *testing.T) {
 		data      []byte // Default: a result.
 		age       time.Duration
 		count     uint64 // Default 1.
+		again     bool
 		wantDone  bool
 		wantAsked int64
 		wantCode  string
@@ -124,6 +125,10 @@ func TestDeliver(t *testing.T) {
 		{
 			name: "another one's", status: 204, change: func(t *notify.Target) { t.Filter.Accounts = []string{"other"} }, wantDone: true,
 		},
+		{
+			name: "another one's by now", status: 204, change: func(t *notify.Target) { t.Filter.Accounts = []string{"other"} }, again: true,
+			wantDone: true, wantAsked: 1, want: map[string]int{"hook delivered": 1},
+		},
 		{name: "no result", status: 204, data: []byte("{}"), wantDone: true, wantCode: notify.CodeMalformed, want: map[string]int{"hook given_up": 1}},
 		{
 			name: "a template that fails", status: 204, change: func(t *notify.Target) { t.Template = `{{if eq .Outcome "revoked"}}x{{end}}` },
@@ -136,7 +141,7 @@ func TestDeliver(t *testing.T) {
 			m := newMemory()
 			maps.Copy(m.states, tt.states)
 			c, asked := courier(t, m, tt.status, tt.change)
-			d := notify.Delivery{Data: tt.data, Key: "7", Since: time.Now().Add(-tt.age), Count: max(tt.count, 1)}
+			d := notify.Delivery{Data: tt.data, Key: "7", Since: time.Now().Add(-tt.age), Count: max(tt.count, 1), Again: tt.again}
 			if d.Data == nil {
 				d.Data = published(t, nil)
 			}
