@@ -148,7 +148,7 @@ func TestPermissions(t *testing.T) {
 	for _, subject := range []string{"rekey.v1.job.urgent.x509-disable", "rekey.v1.event.operator", "rekey.v1.event.schedule", "rekey.v1.result.x.y", "$KV.REKEY_LEDGER.x", "$JS.API.STREAM.INFO.REKEY_RESULTS"} {
 		mustForbid(t, "a producer's publication on "+subject, producer, noProducer, func(nc *nats.Conn) error { return nc.Publish(subject, []byte("{}")) })
 	}
-	for _, subject := range []string{"rekey.v1.event.incident", "rekey.v1.job.urgent.x", "$JS.API.STREAM.MSG.GET.REKEY_EVENTS", "$JS.API.DIRECT.GET.REKEY_EVENTS", "$JS.API.CONSUMER.CREATE.REKEY_DLQ.x", "$JS.API.STREAM.DELETE.REKEY_RESULTS"} {
+	for _, subject := range []string{"rekey.v1.event.incident", "rekey.v1.job.urgent.x", "$JS.API.STREAM.MSG.GET.REKEY_EVENTS", "$JS.API.DIRECT.GET.REKEY_EVENTS", "$JS.API.CONSUMER.CREATE.REKEY_DLQ.x", "$JS.API.STREAM.DELETE.REKEY_RESULTS", "$JS.API.CONSUMER.PAUSE.REKEY_RESULTS.notify-x"} {
 		mustForbid(t, "a reader's publication on "+subject, reader, noReader, func(nc *nats.Conn) error { return nc.Publish(subject, []byte("{}")) })
 	}
 	for who, c := range map[string]struct {
