@@ -11,6 +11,8 @@ import (
 	"text/template"
 	"time"
 	"unicode"
+
+	"rekey/internal/jobs"
 )
 
 // Limits of what is sent.
@@ -86,7 +88,7 @@ func NewComposer(kind Type, text string) (*Composer, error) {
 }
 
 // CheckTemplate reports, as a *TemplateError, what is wrong with a template: whether it can be
-// parsed, and makes of a sample what the type of target takes.
+// parsed, and makes of samples what the type of target takes, whatever others wrote into them.
 func CheckTemplate(kind Type, text string) error {
 	c, err := NewComposer(kind, text)
 	if err != nil {
@@ -96,14 +98,23 @@ func CheckTemplate(kind Type, text string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.Compose(&result); err != nil {
-		return err
-	}
+	// The texts of a requester, who could otherwise write more into the body than a text.
+	quoted := result
+	rec := &quoted.record
+	rec.DryRun, rec.Reason, rec.RequestedBy, rec.Detail = false, sampleText, sampleText, sampleText
+	rec.Events = []jobs.EventRef{{Source: sampleText, ID: sampleText}}
 	bare := Result{record: result.record}
 	bare.record.Attempts, bare.record.Events = nil, nil
-	_, err = c.Compose(&bare)
-	return err
+	for _, sample := range []*Result{&result, &quoted, &bare} {
+		if _, err := c.Compose(sample); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// sampleText is a text that is no part of JSON without json.
+const sampleText = "a \"quoted\" \\text\nof two lines"
 
 // Compose makes the message of a result. The error is *TemplateError when the template fails.
 func (c *Composer) Compose(r *Result) (Message, error) {

@@ -149,6 +149,10 @@ func TestCheckTemplate(t *testing.T) {
 		{"no such function", notify.TypeSlack, "{{env .Outcome}}", 1, `function "env" not defined`},
 		{"empty", notify.TypeSlack, " {{if eq .Outcome `refused`}}x{{end}}", 0, "empty text"},
 		{"no JSON", notify.TypeWebhook, `{"why": {{.Reason}}}`, 0, "not JSON"},
+		{"no JSON of a reason with quotes", notify.TypeWebhook, `{"why": "{{.Reason}}"}`, 0, "{{json .Reason}} writes a text with its quotes"},
+		{"no JSON of an event's id with quotes", notify.TypeWebhook, `{"event": "{{.EventID}}"}`, 0, "not JSON"},
+		{"JSON of a closed set", notify.TypeWebhook, `{"outcome": "{{.Outcome}}", "why": {{json .Reason}}}`, 0, ""},
+		{"no JSON unless it is a dry run", notify.TypeWebhook, `{"dry": {{if .DryRun}}true{{end}}}`, 0, "not JSON"},
 		{"no JSON without attempts", notify.TypeWebhook, `{"worker": {{if .Worker}}{{json .Worker}}{{end}}}`, 0, "not JSON"},
 		{"without end", notify.TypeSlack, "{{range 100000000}}aaaaaaaaaaaaaaaa{{end}}", 0, "more than 1 MiB"},
 	}
