@@ -13,7 +13,7 @@ import (
 // Reasons without an answer that are said in words of our own.
 var (
 	errProxy    = errors.New("the proxy of the environment cannot be used")
-	errNoAnswer = errors.New("what came is no answer of HTTP, or a proxy in between refused")
+	errNoAnswer = errors.New("no answer of HTTP came: the connection ended, something else came, or a proxy refused")
 )
 
 // proxyOf is the proxy of the environment for a request, nil when there is none. The error does not
