@@ -51,7 +51,7 @@ func next(p jobs.RetryPolicy, now time.Time, d Delivery, target, message State, 
 		s.at = s.target.RetryAt.Add(giveWay)
 		if target.Failures == 0 && f.RetryAt.IsZero() && d.Count > 1 {
 			// It took others since: what it fails on is this one, which is not to make all others wait ever again.
-			s.at = later(s.at, wait(int(min(d.Count, maxBackoffs)))) //nolint:gosec // It is small.
+			s.at = later(s.at, wait(int(min(d.Count, maxBackoffs))))
 		}
 	}
 	if !s.at.Before(d.Since.Add(p.MaxAge)) {
