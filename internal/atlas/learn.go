@@ -179,3 +179,24 @@ func (c *Client) obey(ctx context.Context, to endpoint, ex exchange, said proble
 		f.RetryAt = c.pacer.closed(ctx, ex.visit, at)
 	}
 }
+
+// showFull shows the buckets whose limit is known before the first call: nobody has drawn on them.
+func (p *pacer) showFull() {
+	for set, rule := range p.rules {
+		limit := p.configured[set]
+		if !limit.Known() {
+			limit = rule.limit
+		}
+		if limit.Known() {
+			p.recorder.BucketTokens(string(set), float64(limit.Capacity))
+		}
+	}
+}
+
+// showTokens shows how many calls the bucket has left.
+func (p *pacer) showTokens(g *gate) {
+	s, _ := g.snapshot()
+	if s.Limit.Known() {
+		p.recorder.BucketTokens(string(g.bucket.set), float64(s.Tokens(p.shared(time.Now()))))
+	}
+}

@@ -91,6 +91,7 @@ func newPacer(cfg Config, rules map[endpointSet]setRule, log *zap.Logger) *pacer
 		p.isKnown()
 	}
 	cfg.Recorder.PaceShared(p.store != nil)
+	p.showFull()
 	return p
 }
 
@@ -335,13 +336,5 @@ func (p *pacer) together() {
 	if p.silenced.Swap(false) {
 		p.recorder.PaceShared(true)
 		p.log.Info("rate buckets are shared with the other workers again")
-	}
-}
-
-// showTokens shows how many calls the bucket has left.
-func (p *pacer) showTokens(g *gate) {
-	s, _ := g.snapshot()
-	if s.Limit.Known() {
-		p.recorder.BucketTokens(string(g.bucket.set), float64(s.Tokens(p.shared(time.Now()))))
 	}
 }

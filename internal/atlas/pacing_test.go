@@ -15,6 +15,7 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/pace"
 )
 
 // limitedAPI answers 429 to the paths that end so, and everything else well.
@@ -182,6 +183,22 @@ func TestRecorder(t *testing.T) {
 	}
 	if !slices.Contains(atlas.Buckets(), "x509_project") || len(atlas.Buckets()) != 6 {
 		t.Errorf("Buckets() = %v", atlas.Buckets())
+	}
+}
+
+// TestFullBuckets: a bucket whose limit is known is shown as full before anybody has drawn on it.
+func TestFullBuckets(t *testing.T) {
+	rec := newRecorder()
+	cfg := config(&limitedAPI{})
+	cfg.BaseURL, cfg.Recorder = "https://cloud.mongodb.com", rec
+	cfg.RateLimits = map[string]atlas.RateLimit{
+		"x509_project": {Limit: pace.Limit{Capacity: 20, Refill: 5, Every: time.Minute}},
+		"oauth_token":  {Limit: pace.Limit{Capacity: 4, Refill: 4, Every: time.Minute}},
+	}
+	newClient(t, cfg)
+	want := map[string]float64{"x509_project": 20, "oauth_token": 4, "oauth_revoke": 10}
+	if diff := cmp.Diff(want, rec.tokens); diff != "" {
+		t.Errorf("tokens (-want +got):\n%s", diff)
 	}
 }
 

@@ -108,7 +108,7 @@ func (f *fleet) stop() error {
 func (f *fleet) publish(ctx context.Context, n int) error {
 	for i := range n {
 		event := fmt.Appendf(nil, `{"kind":"role_mapping.delete","lane":"bulk","params":{"federation_id":"%024x","org_id":"%024x","role_mapping_id":"%024x"}}`, 1, 1, i)
-		if _, err := f.js.PublishAsync(eventSubject, event); err != nil {
+		if _, err := f.js.PublishAsync(eventSubject, event, jetstream.WithStallWait(stallWait)); err != nil {
 			return fmt.Errorf("publishing events: %w", err)
 		}
 	}
