@@ -135,7 +135,8 @@ func TestReconnectAfterARestart(t *testing.T) {
 	run := &runner{}
 	stopIntake := background(t, r.intake(&d, &c).Run)
 	stopPulling, _, ended := start(t, r.workers(run, 2))
-	eventually(t, "an event is taken in", func() bool { return c.get()["accepted"] == 1 })
+	r.fill(t, jobs.LaneNormal, 1) // A worker that has not opened its consumers yet would end with the server.
+	eventually(t, "intake and workers run", func() bool { return c.get()["accepted"] == 1 && len(run.ids()) >= 1 })
 
 	server.Stop()
 	eventually(t, "the loss is noticed", func() bool { return r.conn.Ready() != nil })
@@ -143,7 +144,7 @@ func TestReconnectAfterARestart(t *testing.T) {
 	eventually(t, "it is connected again", func() bool { return r.conn.Ready() == nil })
 	r.publish(t, jobs.ClassIncident, plain, nil)
 	r.fill(t, jobs.LaneUrgent, 1)
-	eventually(t, "intake and workers go on", func() bool { return c.get()["accepted"] >= 2 && len(run.ids()) >= 1 })
+	eventually(t, "intake and workers go on", func() bool { return c.get()["accepted"] >= 2 && slices.Contains(run.ids(), "urgent-0") })
 	stopIntake()
 	stopPulling()
 	receive(t, "the end of the workers", ended)
