@@ -34,7 +34,7 @@ what it has when it has come to rest, PEAK the most that it had while the jobs c
 	})
 	cmd.Flags().StringVar(&cfg.Server, "server", "", "`URL` of an external NATS server (default: embedded)")
 	cmd.Flags().IntSliceVar(&cfg.Jobs, "jobs", []int{10_000, 50_000, 100_000}, "`LIST` of numbers of jobs")
-	cmd.Flags().DurationVar(&cfg.Rest, "rest", 10*time.Second, "`TIME` that the worker is left alone before it is measured")
+	cmd.Flags().DurationVar(&cfg.Rest, "rest", 30*time.Second, "`TIME` that the worker is left alone before it is measured")
 	return cmd
 }
 

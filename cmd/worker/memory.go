@@ -19,6 +19,32 @@ const (
 	memoryEvery = time.Second
 )
 
+// After a flood the collector has nothing to do for minutes, and what the flood needed stays.
+// So it is collected and given back to the system once calmAfter seconds in a row have
+// allocated less than calmBytes each: the server lets go of its buffers after ten seconds.
+const (
+	calmAfter = 15
+	calmBytes = 2 << 20
+)
+
+// calm tells when a flood is over.
+type calm struct {
+	allocated uint64 // Bytes, since the process began.
+	seconds   int    // In a row that were calm.
+}
+
+// over is told each second how many bytes were allocated since the process began, and
+// reports, once after each flood, that it is over.
+func (c *calm) over(allocated uint64) bool {
+	if allocated-c.allocated > calmBytes {
+		c.seconds = 0
+	} else if c.seconds <= calmAfter {
+		c.seconds++
+	}
+	c.allocated = allocated
+	return c.seconds == calmAfter
+}
+
 // limitMemory sets the limit, over and over, until ctx ends. It does nothing when the
 // operator has set GOMEMLIMIT or GOGC.
 func (c *cli) limitMemory(ctx context.Context, set func(bytes int64)) {
@@ -29,10 +55,14 @@ func (c *cli) limitMemory(ctx context.Context, set func(bytes int64)) {
 	}
 	ticker := time.NewTicker(memoryEvery)
 	defer ticker.Stop()
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	heap := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+	var flood calm
 	for ctx.Err() == nil {
-		metrics.Read(live)
-		set(memoryLimit(live[0].Value.Uint64()))
+		metrics.Read(heap)
+		set(memoryLimit(heap[0].Value.Uint64()))
+		if flood.over(heap[1].Value.Uint64()) {
+			debug.FreeOSMemory()
+		}
 		select {
 		case <-ctx.Done():
 		case <-ticker.C:

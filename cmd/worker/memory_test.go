@@ -27,6 +27,39 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
+func TestCalm(t *testing.T) {
+	t.Parallel()
+	var flood calm
+	var allocated uint64
+	overs := func(seconds int, each uint64) (n int) {
+		for range seconds {
+			allocated += each
+			if flood.over(allocated) {
+				n++
+			}
+		}
+		return n
+	}
+	steps := []struct {
+		name    string
+		seconds int
+		each    uint64
+		want    int
+	}{
+		{"a flood", 100, calmBytes + 1, 0},
+		{"not calm for long enough", calmAfter - 1, calmBytes, 0},
+		{"a moment of work", 1, 2 * calmBytes, 0},
+		{"calm for a long time", 1000, calmBytes, 1},
+		{"the next flood", 5, calmBytes + 1, 0},
+		{"calm again", calmAfter, 0, 1},
+	}
+	for _, s := range steps {
+		if got := overs(s.seconds, s.each); got != s.want {
+			t.Errorf("%s: over %d times, want %d", s.name, got, s.want)
+		}
+	}
+}
+
 // The limit is the process's own, and so is this test's.
 func TestLimitMemory(t *testing.T) { //nolint:paralleltest // As the comment says.
 	tests := []struct {
