@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,9 @@ func (p place) start(t *testing.T, file string) *server.Server {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(time.Minute) {
+		t.Fatalf("the server of %s does not listen", file)
+	}
 	return s
 }
 
@@ -165,23 +169,32 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// freeAddresses returns addresses of which nobody makes use, all different.
+// freeAddresses returns addresses of which nobody makes use, all different. They are below those that systems give to
+// whoever asks for any: until a server listens there, somebody else's connection may be given one of these.
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
+	const lowest, highest = 12000, 32000
 	var addresses []string
-	var listeners []net.Listener
-	for range n {
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	for try := 0; len(addresses) < n; try++ {
+		if try > 100*n {
+			t.Fatalf("of %d addresses only %d are free", try, len(addresses))
+		}
+		port, err := rand.Int(rand.Reader, big.NewInt(highest-lowest))
 		if err != nil {
 			t.Fatal(err)
 		}
-		listeners = append(listeners, l)
-		addresses = append(addresses, l.Addr().String())
-	}
-	for _, l := range listeners {
+		address := fmt.Sprintf("127.0.0.1:%d", lowest+port.Int64())
+		if slices.Contains(addresses, address) {
+			continue
+		}
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
+		if err != nil {
+			continue // Somebody has it.
+		}
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
+		addresses = append(addresses, address)
 	}
 	return addresses
 }
