@@ -8,7 +8,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
-	"rekey/internal/app"
 	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
@@ -27,13 +26,7 @@ func TestPermissionsSufficeForNotifications(t *testing.T) {
 	w.awaitReady()
 	producer, _ := g.dial(t, "producer")
 	producer.publish("incident", x509Disable(hexID(1)).String())
-	operator := rig.beside("operator")
-	operator.cfg.NATS.NKeyFile, operator.cfg.NATS.InboxPrefix = inFile(t, g.seeds["operator"]), "_INBOX_OPERATOR"
-	client, err := app.Dial(t.Context(), operator.cfg, "", operator.lookupEnv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	client := g.as(t, rig, "operator", "_INBOX_OPERATOR")
 	eventually(t, "the dead letter", func() bool {
 		letters, err := bus.OpenDeadLetters(t.Context(), client.Conn, client.Names)
 		if err != nil {

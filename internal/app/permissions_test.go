@@ -180,13 +180,7 @@ func TestProducersSeeNobody(t *testing.T) {
 	w.awaitReady()
 	other, _ := g.dial(t, "producer")
 	other.publish("incident", x509Disable(hexID(1)).String())
-	operator := rig.beside("operator")
-	operator.cfg.NATS.NKeyFile, operator.cfg.NATS.InboxPrefix = inFile(t, g.seeds["operator"]), "_INBOX_OPERATOR"
-	client, err := app.Dial(t.Context(), operator.cfg, "", rig.lookupEnv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	client := g.as(t, rig, "operator", "_INBOX_OPERATOR")
 	made, err := client.Submit(t.Context(), "test", "1", x509Disable(hexID(2)))
 	if err != nil {
 		t.Fatal(err)
