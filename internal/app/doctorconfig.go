@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,51 +90,18 @@ func (p *patient) schedule(s *config.Schedule) doctor.Finding {
 	return f
 }
 
-// named is a place of a secret with the key of the configuration that names it.
-type named struct {
-	key string
-	ref secret.Ref
-}
-
-// secretRefs are the places of all secrets that the configuration names.
-func secretRefs(c *config.Config) []named {
-	n, e := c.NATS, c.NATS.Embedded
-	var list []named
-	add := func(key string, ref secret.Ref) {
+// places are those of the secrets that a worker with this configuration uses.
+func (p *patient) places() []secret.Place {
+	const nats, embedded, tls = "nats.", "nats.embedded.", "nats.tls."
+	return slices.DeleteFunc(p.cfg.Secrets(), func(place secret.Place) bool {
 		switch {
-		case ref.File != "":
-			list = append(list, named{key + "_file", ref})
-		case ref.Env != "":
-			list = append(list, named{key + "_env", ref})
+		case strings.HasPrefix(place.Key, embedded):
+			return !p.cfg.NATS.IsEmbedded()
+		case strings.HasPrefix(place.Key, nats) && !strings.HasPrefix(place.Key, tls):
+			return p.cfg.NATS.IsEmbedded()
 		}
-	}
-	for i, a := range c.Atlas.Accounts {
-		at := fmt.Sprintf("atlas.accounts[%d].", i)
-		add(at+"client_secret", a.ClientSecret)
-		add(at+"private_key", a.PrivateKey)
-	}
-	if n.IsEmbedded() {
-		add("nats.embedded.token", e.Token)
-		add("nats.embedded.encryption_key", secret.Ref{File: e.EncryptionKeyFile})
-		add("nats.embedded.tls.key", secret.Ref{File: e.TLS.KeyFile})
-	} else {
-		add("nats.credentials", secret.Ref{File: n.CredentialsFile})
-		add("nats.nkey", secret.Ref{File: n.NKeyFile})
-		add("nats.password", n.Password)
-		add("nats.token", n.Token)
-	}
-	add("nats.tls.key", secret.Ref{File: n.TLS.KeyFile})
-	for i, k := range c.Seal.Keys {
-		add(fmt.Sprintf("seal.keys[%d].seed", i), k.Seed)
-	}
-	for i, t := range c.Notify {
-		at := fmt.Sprintf("notify[%d].", i)
-		add(at+"url", t.URL)
-		add(at+"signing_secret", t.SigningSecret)
-	}
-	add("vault.token", c.Vault.Token)
-	add("intake.signing_seed", c.Intake.SigningSeed)
-	return list
+		return false
+	})
 }
 
 // notifyTargets says whether notifications can be sent as far as addresses and signing secrets go. Nothing is sent.
@@ -154,8 +122,8 @@ func (p *patient) notifyTargets() []doctor.Finding {
 // secrets looks at the places of all secrets, and when they end.
 func (p *patient) secrets(context.Context) []doctor.Finding {
 	var list []doctor.Finding
-	for _, s := range secretRefs(p.cfg) {
-		list = append(list, doctor.Secret(s.key, s.ref, p.LookupEnv))
+	for _, place := range p.places() {
+		list = append(list, doctor.Secret(place, p.LookupEnv))
 	}
 	list = append(list, p.notifyTargets()...)
 	for _, a := range p.cfg.Atlas.Accounts {

@@ -31,22 +31,12 @@ func mayRead(c *config.Config, path string) error {
 
 // ownFiles are the files that hold the worker's own secrets, and its store.
 func ownFiles(c *config.Config) []string {
-	n, e := c.NATS, c.NATS.Embedded
-	own := []string{
-		n.CredentialsFile, n.NKeyFile, n.Password.File, n.Token.File, n.TLS.KeyFile,
-		e.Token.File, e.TLS.KeyFile, e.EncryptionKeyFile, c.Vault.Token.File, c.Intake.SigningSeed.File,
+	var own []string
+	for _, place := range c.Secrets() {
+		own = append(own, place.Ref.File)
 	}
-	for _, a := range c.Atlas.Accounts {
-		own = append(own, a.ClientSecret.File, a.PrivateKey.File)
-	}
-	for _, k := range c.Seal.Keys {
-		own = append(own, k.Seed.File)
-	}
-	for _, t := range c.Notify {
-		own = append(own, t.URL.File, t.SigningSecret.File)
-	}
-	if n.IsEmbedded() {
-		own = append(own, filepath.Join(e.StoreDir, storeKey), filepath.Join(e.StoreDir, "jetstream"))
+	if dir := c.NATS.Embedded.StoreDir; c.NATS.IsEmbedded() {
+		own = append(own, filepath.Join(dir, storeKey), filepath.Join(dir, "jetstream"))
 	}
 	return own
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
+	"rekey/internal/credential"
 	"rekey/internal/jobs"
 	"rekey/internal/secret"
 )
@@ -105,7 +106,7 @@ func checkToken(token *oauth2.Token) error {
 	if !strings.EqualFold(token.Type(), "Bearer") {
 		return errors.New("the token is not of type Bearer")
 	}
-	if !isToken(token.AccessToken) {
+	if len(token.AccessToken) > credential.MaxTokenBytes || credential.CheckVisible(token.AccessToken) != "" {
 		return errors.New("the token cannot stand in a header")
 	}
 	return nil

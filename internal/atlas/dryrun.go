@@ -61,6 +61,9 @@ func (k *call) look(ctx context.Context) (string, *jobs.Failure) {
 		if !k.account.isService() {
 			return "", nil // The request itself says that this cannot be.
 		}
+		if _, failure := k.tokenToRevoke(ctx); failure != nil { // Before anything is asked.
+			return "", failure
+		}
 		if _, failure := k.account.tokens.get(ctx); failure != nil {
 			return "", failure
 		}

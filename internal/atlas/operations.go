@@ -60,7 +60,8 @@ func newOperations(x509API string) map[jobs.Kind]operation {
 	return map[jobs.Kind]operation{
 		jobs.TokenRevoke: {
 			method: http.MethodPost, path: pathRevoke, accept: "application/json",
-			success: revoked(http.StatusOK), set: setOAuthRevoke,
+			// It is the answer for a token that the API does not know, too (RFC 7009 section 2.2).
+			success: map[int]jobs.Known{http.StatusOK: jobs.KnownAccepted}, set: setOAuthRevoke,
 		},
 		jobs.JWKSRevoke: {
 			method: http.MethodDelete, path: pathIDP + "/jwks", accept: "application/vnd.atlas.2025-02-19+json",

@@ -51,9 +51,5 @@ func (c *Client) readReference(ctx context.Context, ref string) (secret.Value, e
 	if err != nil {
 		return secret.Value{}, fmt.Errorf("params.token_ref: %w", err)
 	}
-	text := strings.TrimSpace(value.Reveal())
-	if !isToken(text) {
-		return secret.Value{}, fmt.Errorf("params.token_ref: %s does not hold one token and nothing else", ref)
-	}
-	return secret.New(text), nil
+	return secret.New(strings.TrimSpace(value.Reveal())), nil
 }

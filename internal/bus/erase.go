@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"rekey/internal/credential"
 	"rekey/internal/jobs"
 	"rekey/internal/secret"
 )
@@ -152,10 +153,13 @@ func (in Intake) refuse(m incoming, e *jobs.Event) error {
 // and what a policy took for one. A direct request may have one under a mistyped name.
 func (m incoming) holds(e *jobs.Event) bool {
 	if e.Unclear != nil {
-		return len(m.secrets) > 0 || secret.HasShape(m.data)
+		return len(m.secrets) > 0 || credential.Certain(string(m.data))
 	}
 	return m.dirty()
 }
+
+// looksSecret reports whether something in a text looks like a credential.
+func looksSecret(data []byte) bool { return len(credential.Find(string(data))) > 0 }
 
 // dirty reports whether the message holds something that is or may be a credential.
 func (m incoming) dirty() bool {
@@ -168,7 +172,7 @@ func (m incoming) dirty() bool {
 	}
 	if len(m.data) > jobs.MaxEventBytes { // Too large to be understood, and to be looked through.
 		_, found := redact(m.data[:cutPayload], m.secrets...)
-		return found || secret.HasShape(m.data)
+		return found || looksSecret(m.data)
 	}
 	_, found := redact(m.data, m.secrets...)
 	return found
@@ -181,9 +185,10 @@ func (in Intake) erases(m incoming, e *jobs.Event) bool {
 		return false
 	case len(m.secrets) > 0:
 		return true
-	case e.Request.Kind != "" && len(m.header) == 0 && !bytes.ContainsAny(m.data, `\`) && !bytes.Contains(m.data, []byte(`"specversion"`)):
-		// Nothing but the fields of a request, as they were written, and no parameter is a secret.
-		return secret.HasShape(m.data)
+	case e.Unclear != nil, // Of what only may be a secret, nothing is lost: the event is taken in.
+		e.Request.Kind != "" && len(m.header) == 0 && !bytes.ContainsAny(m.data, `\`) && !bytes.Contains(m.data, []byte(`"specversion"`)):
+		// Or nothing but the fields of a request, as they were written, and no parameter is a secret.
+		return looksSecret(m.data)
 	}
 	return m.holds(e)
 }

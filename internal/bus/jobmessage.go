@@ -80,7 +80,7 @@ func (m jobMessage) params(kind jobs.Kind) (jobs.Params, error) {
 	for name, value := range m.Params {
 		raw[name] = value
 	}
-	return jobs.NewParams(kind, raw)
+	return jobs.CarriedParams(kind, raw)
 }
 
 // unquoting is an error of the decoder without what it quotes: that can be a secret.

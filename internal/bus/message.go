@@ -16,6 +16,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"rekey/internal/credential"
 	"rekey/internal/jobs"
 	"rekey/internal/secret"
 )
@@ -138,7 +139,7 @@ func checkIdentity(value string) string {
 		return fmt.Sprintf("has more than %d bytes", maxIdentityBytes)
 	case !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
 		return "must not contain control characters"
-	case secret.HasShape([]byte(value)):
+	case credential.Certain(value):
 		return "must not hold a credential: it is kept and shown"
 	}
 	return ""

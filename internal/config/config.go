@@ -12,7 +12,8 @@ import (
 
 // Config is a whole configuration: plain data, validated, with all defaults filled in. A
 // secret.Ref field with the tag x is written as two keys, x_file and x_env, of which at most
-// one may be set; secrets themselves never stand in the file.
+// one may be set; secrets themselves never stand in the file. A string that is the path of a
+// secret has the tag secret:"file", or secret:"lines" where the file may have several lines: see Secrets.
 type Config struct {
 	NATS      NATS       `yaml:"nats"`
 	Atlas     Atlas      `yaml:"atlas"`
@@ -42,9 +43,9 @@ type NATS struct {
 	Replicas int `yaml:"replicas"`
 	// CredentialsFile is the path of a .creds file (user JWT and seed). Empty: not used. This and the
 	// secrets below are read for each connection.
-	CredentialsFile string `yaml:"credentials_file"`
+	CredentialsFile string `yaml:"credentials_file" secret:"lines"`
 	// NKeyFile is the path of a file with a user's nkey seed. Empty: not used.
-	NKeyFile string `yaml:"nkey_file"`
+	NKeyFile string `yaml:"nkey_file" secret:"file"`
 	// User is a user name; it needs a Password. Empty: not used.
 	User string `yaml:"user"`
 	// Password is that of User.
@@ -69,7 +70,7 @@ type ClientTLS struct {
 	// CertFile and KeyFile are PEM files with our certificate and its key, read for each connection. Both or neither
 	// (the default) are set.
 	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file"`
+	KeyFile  string `yaml:"key_file" secret:"lines"`
 }
 
 // Embedded is the NATS server inside the worker, used when NATS.URL is empty.
@@ -84,7 +85,7 @@ type Embedded struct {
 	TLS   ServerTLS  `yaml:"tls"`
 	// EncryptionKeyFile is a file with the key by which the server encrypts its files. Empty: they
 	// are not encrypted. A store keeps the key that it was made with.
-	EncryptionKeyFile string `yaml:"encryption_key_file"`
+	EncryptionKeyFile string `yaml:"encryption_key_file" secret:"file"`
 	// MaxPayloadMiB is the largest message in MiB, 1 to 64. Default 8.
 	MaxPayloadMiB int `yaml:"max_payload_mib"`
 }
@@ -93,7 +94,7 @@ type Embedded struct {
 type ServerTLS struct {
 	// CertFile and KeyFile are PEM files. Both or neither are set; neither (the default) means no TLS.
 	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file"`
+	KeyFile  string `yaml:"key_file" secret:"lines"`
 	// ClientCAFile is a PEM file with the authorities whose client certificates are required. Empty: none is asked for.
 	ClientCAFile string `yaml:"client_ca_file"`
 }

@@ -24,7 +24,7 @@ type Notify struct {
 	URL secret.Ref `yaml:"url"`
 	// SigningSecret signs the requests to a webhook: whsec_ and base64, or several with white space between them while
 	// one takes the place of another. Zero: they are not signed.
-	SigningSecret secret.Ref `yaml:"signing_secret"`
+	SigningSecret secret.Ref `yaml:"signing_secret" secret:"lines"`
 	// Outcomes are those that it is told of. Default and empty: all.
 	Outcomes []jobs.Outcome `yaml:"outcomes"`
 	// Lanes are those that it is told of. Default and empty: all.

@@ -13,11 +13,11 @@ import (
 // everybody are the permission bits of a file that let everybody read or change it.
 const everybody fs.FileMode = 0o006
 
-// Secret looks at the place of a secret: it must be there, hold something, and not be open to everybody. key is the one of
-// the configuration that names the place.
-func Secret(key string, ref secret.Ref, lookupEnv func(string) (string, bool)) Finding {
+// Secret looks at the place of a secret: it must be there, hold something, and not be open to everybody.
+func Secret(place secret.Place, lookupEnv func(string) (string, bool)) Finding {
+	key, ref := place.Key, place.Ref
 	f := Finding{What: key, Status: OK, Found: ref.String()}
-	if _, err := ref.Read(lookupEnv); err != nil {
+	if _, err := place.Read(lookupEnv); err != nil {
 		f.Status, f.Found = Failed, err.Error()
 		f.Do = "put the secret there, readable by the worker's user alone, and nothing else"
 		switch {

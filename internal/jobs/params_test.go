@@ -79,7 +79,7 @@ type mistake struct {
 func mistakes() []mistake {
 	const (
 		badID    = ": must be 24 lower-case hexadecimal digits"
-		badToken = "params.token: must not contain spaces or control characters"
+		badToken = "params.token: must be visible ASCII: character 33 is "
 		badFile  = "params.token_file: must be an absolute path on the worker"
 		oneToken = "params: token.revoke needs exactly one of token, token_file, token_sealed, token_ref"
 	)
@@ -94,13 +94,22 @@ func mistakes() []mistake {
 			name: "token of 17 KiB", kind: TokenRevoke, raw: token(strings.Repeat("x", 17<<10)),
 			want: "params.token: must have 1 to 16384 bytes",
 		},
-		{name: "token with a space", kind: TokenRevoke, raw: token(canary + " x"), want: badToken},
-		{name: "token with a newline", kind: TokenRevoke, raw: token(canary + "\n"), want: badToken},
-		{name: "token with NUL", kind: TokenRevoke, raw: token(canary + "\x00"), want: badToken},
-		{name: "token with DEL", kind: TokenRevoke, raw: token(canary + "\x7f"), want: badToken},
-		{name: "token with a C1 control", kind: TokenRevoke, raw: token(canary + "\u009b"), want: badToken},
-		{name: "token with a no-break space", kind: TokenRevoke, raw: token(canary + "\u00a0"), want: badToken},
-		{name: "token in invalid UTF-8", kind: TokenRevoke, raw: token(canary + "\xff"), want: badToken},
+		{name: "token with a space", kind: TokenRevoke, raw: token(canary + " x"), want: badToken + "U+0020, a space"},
+		{name: "token with a newline", kind: TokenRevoke, raw: token(canary + "\n"), want: badToken + "U+000A, a line feed"},
+		{name: "token with NUL", kind: TokenRevoke, raw: token(canary + "\x00"), want: badToken + "U+0000, a NUL"},
+		{name: "token with DEL", kind: TokenRevoke, raw: token(canary + "\x7f"), want: badToken + "U+007F, a delete"},
+		{name: "token with a C1 control", kind: TokenRevoke, raw: token(canary + "\u009b"), want: badToken + "U+009B"},
+		{name: "token with a no-break space", kind: TokenRevoke, raw: token(canary + "\u00a0"), want: badToken + "U+00A0, a no-break space"},
+		{name: "token in invalid UTF-8", kind: TokenRevoke, raw: token(canary + "\xff"), want: badToken + "the byte 0xFF, which is no UTF-8"},
+		{
+			name: "client secret for a token", kind: TokenRevoke, raw: token("mdb_sa_sk_" + canary),
+			want: "params.token: is the secret of a service account (mdb_sa_sk_…), and no bearer token: " +
+				"delete the secret at its service account in Atlas; that also ends the tokens that were made with it",
+		},
+		{
+			name: "placeholder for a token", kind: TokenRevoke, raw: token("REDACTED"),
+			want: "params.token: is a placeholder, which stands where a secret was taken out or is to be put in, and no bearer token: hand over the access token alone",
+		},
 		{name: "token as number", kind: TokenRevoke, raw: token(json.Number("17")), want: "params.token: must be a string, not a number"},
 		{name: "token as float", kind: TokenRevoke, raw: token(1.5), want: "params.token: must be a string, not a number"},
 		{name: "token as integer", kind: TokenRevoke, raw: token(17), want: "params.token: must be a string, not a number"},
@@ -153,7 +162,7 @@ func mistakes() []mistake {
 			want: "params.token: unknown parameter; x509.disable takes project_id",
 		},
 		{
-			name: "token as a name", kind: TokenRevoke, raw: map[string]any{"token": "x", strings.Repeat(canary, 2): ""},
+			name: "token as a name", kind: TokenRevoke, raw: map[string]any{"token": canary, strings.Repeat(canary, 2): ""},
 			want: "params.(a name of 64 bytes): unknown parameter; token.revoke takes token, token_file, token_sealed, token_ref",
 		},
 		{

@@ -95,7 +95,7 @@ func checkSealed(value string) string {
 
 // Open returns the parameters with what is sealed opened, so that their target is that of the
 // same secret in the clear. The error is a *Malformed when it can never be opened by who has
-// these keys.
+// these keys. What is in it is looked at where it is used: its job then ends with a result.
 func (p Params) Open(s Sealer) (Params, error) {
 	opened := maps.Clone(p.secrets)
 	for _, name := range slices.Sorted(maps.Keys(p.sealed)) {
@@ -105,13 +105,15 @@ func (p Params) Open(s Sealer) (Params, error) {
 		field := "params." + name + "_sealed"
 		value, err := s.Open(p.sealed[name])
 		if hopeless, ok := errors.AsType[*Malformed](err); ok {
-			return p, &Malformed{Field: field, Detail: hopeless.Detail}
+			p.flaw = &Malformed{Field: field, Detail: hopeless.Detail}
+			return p, p.flaw
 		}
 		if err != nil {
 			return p, fmt.Errorf("opening %s: %w", field, err)
 		}
-		if detail := checkToken(value.Reveal()); detail != "" {
-			return p, &Malformed{Field: field, Detail: "what is sealed in it " + detail}
+		if value.IsZero() {
+			p.flaw = &Malformed{Field: field, Detail: "has nothing sealed in it"}
+			return p, p.flaw
 		}
 		if opened == nil {
 			opened = map[string]secret.Value{}
@@ -229,11 +231,14 @@ func (p Params) Known() bool {
 }
 
 // NotOpened says, as an error, that a secret parameter is sealed and was not opened; it is nil
-// for one that was, or that is not there.
+// for one that was, or that is not there. It is a *Malformed when it can never be opened.
 func (p Params) NotOpened(name string) error {
 	text := p.sealed[name]
 	if value := p.secrets[name]; text == "" || !value.IsZero() {
 		return nil
+	}
+	if p.flaw != nil {
+		return p.flaw
 	}
 	id := "(none)"
 	if parts := strings.SplitN(text, ".", 4); len(parts) == 4 && keyID.MatchString(parts[2]) {

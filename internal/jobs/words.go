@@ -76,8 +76,9 @@ type Known string
 const (
 	// KnownRevoked says that the API confirmed the change as made.
 	KnownRevoked Known = "revoked"
-	// KnownAccepted says that the API took the request and finishes it in its own time
-	// (202: disabling X.509 starts a rolling restart).
+	// KnownAccepted says that only the API's answer speaks for it: the API took the request and finishes it in
+	// its own time (202: disabling X.509 starts a rolling restart), or it gives the same answer to everything
+	// (200: revoking a token, RFC 7009 section 2.2).
 	KnownAccepted Known = "accepted"
 	// KnownAlreadyGone says that the target is not there any more, and why that is no typing mistake.
 	KnownAlreadyGone Known = "already_gone"

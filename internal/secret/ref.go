@@ -3,9 +3,6 @@ package secret
 import (
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"strings"
 	"unicode"
 )
@@ -39,17 +36,31 @@ func (r Ref) String() string {
 	return "nowhere"
 }
 
-// Read returns the secret. White space at its end, such as the newline that editors and echo
-// add, does not belong to it. It is an error when the file cannot be read, is larger than
-// 64 KiB, when the variable is not set, when nothing is in either, and when the Ref names
+// Read returns the secret, which is one line of text. White space at its end, such as the newline that editors and echo
+// add, does not belong to it, nor do empty lines. It is an error when the file cannot be read, is larger than 64 KiB or
+// no text in UTF-8, when the variable is not set, when nothing is in either, or a second line, and when the Ref names
 // none or two places. Errors name the place and never anything that was found there.
 // The environment is asked through lookupEnv, which is os.LookupEnv outside tests.
 func (r Ref) Read(lookupEnv func(string) (string, bool)) (Value, error) {
+	return r.value(lookupEnv, OneLine)
+}
+
+// ReadLines is Read for a secret that may have several lines, such as a PEM file.
+func (r Ref) ReadLines(lookupEnv func(string) (string, bool)) (Value, error) {
+	return r.value(lookupEnv, func(text string) (string, error) { return strings.TrimRightFunc(text, unicode.IsSpace), nil })
+}
+
+func (r Ref) value(lookupEnv func(string) (string, bool), clean func(string) (string, error)) (Value, error) {
 	text, err := r.read(lookupEnv)
+	if err == nil {
+		text, err = Text([]byte(text))
+	}
+	if err == nil {
+		text, err = clean(text)
+	}
 	if err != nil {
 		return Value{}, fmt.Errorf("reading a secret from %s: %w", r, err)
 	}
-	text = strings.TrimRightFunc(text, unicode.IsSpace)
 	if text == "" {
 		return Value{}, fmt.Errorf("reading a secret from %s: it is empty", r)
 	}
@@ -61,7 +72,8 @@ func (r Ref) read(lookupEnv func(string) (string, bool)) (string, error) {
 	case r.File != "" && r.Env != "":
 		return "", errors.New("only one of them may be set")
 	case r.File != "":
-		return readFile(r.File)
+		content, err := readFile(r.File, maxFileBytes)
+		return string(content), err
 	case r.Env != "":
 		text, ok := lookupEnv(r.Env)
 		if !ok {
@@ -70,28 +82,4 @@ func (r Ref) read(lookupEnv func(string) (string, bool)) (string, error) {
 		return text, nil
 	}
 	return "", errors.New("neither a file nor an environment variable is named")
-}
-
-func readFile(path string) (text string, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", withoutPath(err)
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	content, err := io.ReadAll(io.LimitReader(file, maxFileBytes+1))
-	if err != nil {
-		return "", withoutPath(err)
-	}
-	if len(content) > maxFileBytes {
-		return "", fmt.Errorf("it is larger than %d KiB", maxFileBytes>>10)
-	}
-	return string(content), nil
-}
-
-// withoutPath takes the path out of an error of package os: the caller names it already.
-func withoutPath(err error) error {
-	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathErr.Err
-	}
-	return err
 }

@@ -31,6 +31,30 @@ func TestRefRead(t *testing.T) {
 		{name: "file", content: new("s3cret"), want: "s3cret"},
 		{name: "file with newline", content: new("s3cret\n"), want: "s3cret"},
 		{name: "file with Windows newline and spaces", content: new(" s3 cret \t\r\n\n"), want: " s3 cret"},
+		{name: "file with a byte order mark", content: new("\ufeffs3cret\r\n"), want: "s3cret"},
+		{name: "file with empty lines", content: new("\n\r\n  \ns3cret\n\n\t\n"), want: "s3cret"},
+		{
+			name: "file with a second line", content: new("s3cret\nxxx\n"),
+			wantErr: "reading a secret from file FILE: line 2 holds something as well: it must be one line, the secret and nothing else",
+		},
+		{
+			name: "file with a later line", content: new("\n\ns3cret\r\n\r\n# xxx"),
+			wantErr: "reading a secret from file FILE: line 5 holds something as well: it must be one line, the secret and nothing else",
+		},
+		{
+			name: "file with a line of an old Mac", content: new("s3cret\rxxx"),
+			wantErr: "reading a secret from file FILE: line 2 holds something as well: it must be one line, the secret and nothing else",
+		},
+		{name: "file in UTF-16", content: new("\xff\xfes\x003\x00\r\x00\n\x00"), wantErr: "reading a secret from file FILE: it is UTF-16: save it as UTF-8"},
+		{name: "file in UTF-16, big endian", content: new("\xfe\xff\x00s\x003"), wantErr: "reading a secret from file FILE: it is UTF-16: save it as UTF-8"},
+		{name: "file in UTF-16 without a mark", content: new("s\x003\x00c\x00"), wantErr: "reading a secret from file FILE: it is UTF-16: save it as UTF-8"},
+		{name: "file with a NUL", content: new("s3c\x00ret"), wantErr: "reading a secret from file FILE: it is no text: byte 4 is zero"},
+		{name: "file of a mark alone", content: new("\ufeff\n"), wantErr: "reading a secret from file FILE: it is empty"},
+		{name: "variable with a byte order mark", env: "X", vars: map[string]string{"X": "\ufeffs3cret"}, want: "s3cret"},
+		{
+			name: "variable with a second line", env: "X", vars: map[string]string{"X": "s3cret\nxxx"},
+			wantErr: "reading a secret from environment variable X: line 2 holds something as well: it must be one line, the secret and nothing else",
+		},
 		{name: "file at the limit", content: new(strings.Repeat("x", 64<<10)), want: strings.Repeat("x", 64<<10)},
 		{
 			name: "file over the limit", content: new(strings.Repeat("x", 64<<10+1)),
@@ -70,6 +94,20 @@ func TestRefRead(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Some secrets have several lines; the rest of the rule is the same.
+func TestRefReadLines(t *testing.T) {
+	const pem = "-----BEGIN X-----\nAA\n-----END X-----"
+	lookup := environment(map[string]string{"X": "\ufeff" + pem + "\n", "WIDE": "\xff\xfea\x00", "NONE": "\n"})
+	got, err := secret.Ref{Env: "X"}.ReadLines(lookup)
+	if err != nil || got.Reveal() != pem {
+		t.Errorf("read %d bytes, %v", len(got.Reveal()), err)
+	}
+	_, err = secret.Ref{Env: "WIDE"}.ReadLines(lookup)
+	checkError(t, err, "reading a secret from environment variable WIDE: it is UTF-16: save it as UTF-8")
+	_, err = secret.Ref{Env: "NONE"}.ReadLines(lookup)
+	checkError(t, err, "reading a secret from environment variable NONE: it is empty")
 }
 
 func TestRefReadNoFile(t *testing.T) {

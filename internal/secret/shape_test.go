@@ -1,20 +1,28 @@
 package secret_test
 
 import (
+	"encoding/base64"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"rekey/internal/secret"
 )
 
-func TestShapes(t *testing.T) {
+func mark(text string) string { return secret.Mark(secret.New(text)) }
+
+func TestReplaceShapes(t *testing.T) {
 	t.Parallel()
 	const jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2ln"
-	mark := func(text string) string { return secret.Mark(secret.New(text)) }
 	tests := []struct{ name, text, want string }{
 		{"nothing", "IR-4711, see mdb_sa_id_5ec0000000000000000000a1", "IR-4711, see mdb_sa_id_5ec0000000000000000000a1"},
 		{"a client secret", "found mdb_sa_sk_Ab-_9 there", "found " + mark("mdb_sa_sk_Ab-_9") + " there"},
-		{"a JWT", "(" + jwt + ")", "(" + mark(jwt) + ")"},
 		{"two", jwt + " " + jwt, mark(jwt) + " " + mark(jwt)},
+		{"a password", "mongodb://u:p4ss@h/", "mongodb://u:" + mark("p4ss") + "@h/"},
 		{"a sealed value", "rekey-seal.v1.XAFC.WEJJSDRFRzRJ", "rekey-seal.v1.XAFC.WEJJSDRFRzRJ"},
 	}
 	for _, tt := range tests {
@@ -23,18 +31,103 @@ func TestShapes(t *testing.T) {
 			if got := string(secret.ReplaceShapes([]byte(tt.text))); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
-			if got, want := secret.HasShape([]byte(tt.text)), tt.want != tt.text; got != want {
-				t.Errorf("HasShape is %v, want %v", got, want)
-			}
 		})
 	}
 }
 
+// A known secret is found in each form in which it may be repeated, and where it was cut.
 func TestScrub(t *testing.T) {
 	t.Parallel()
-	long, short := secret.New("s3cr3t-of-somebody"), secret.New("abc")
-	got := secret.Scrub("abc s3cr3t-of-somebody mdb_sa_sk_x", long, short)
-	if want := "abc " + secret.Mark(long) + " " + secret.Mark(secret.New("mdb_sa_sk_x")); got != want {
-		t.Errorf("got %s, want %s", got, want)
+	const plain, short = `s3cr3t/of+so"me`, "abc"
+	long := secret.New(plain)
+	basic := base64.StdEncoding.EncodeToString([]byte("mdb_sa_id_1:" + plain))
+	tests := []struct{ name, text, want string }{
+		{"as it is", "a " + plain + " b", "a " + secret.Mark(long) + " b"},
+		{"twice", plain + plain, secret.Mark(long) + secret.Mark(long)},
+		{"in a query", "a=" + url.QueryEscape(plain) + "&b", "a=" + secret.Mark(long) + "&b"},
+		{"in JSON", `{"a":"s3cr3t/of+so\"me"}`, `{"a":"` + secret.Mark(long) + `"}`},
+		{"cut", "a " + plain[:9] + "… b", "a " + secret.Mark(long) + "… b"},
+		{"too little of it", "a s3cr3t. b", "a s3cr3t. b"},
+		{"a short one", "abc", "abc"},
+		{"beside a shape", "mdb_sa_sk_x " + plain, mark("mdb_sa_sk_x") + " " + secret.Mark(long)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := secret.Scrub(tt.text, long, secret.New(short)); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+	// In base64, whatever stands before it.
+	for _, before := range []string{"", "a", "ab", "mdb_sa_id_1:"} {
+		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
+			text := encoding.EncodeToString([]byte(before + plain + ":x"))
+			if got := secret.Scrub("sent "+text, long); !strings.Contains(got, secret.Mark(long)) || len(got) > len("sent ")+len(secret.Mark(long))+24 {
+				t.Errorf("of %s is left %s", text, got)
+			}
+		}
+	}
+	if got := secret.Scrub("header "+basic, long); strings.Contains(got, basic[20:30]) {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Of what has several lines, each is secret; of a URL, what follows its host.
+func TestSetParts(t *testing.T) {
+	t.Parallel()
+	const pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\nq1w2e3r4t5z6u7i8o9p0\n-----END PRIVATE KEY-----"
+	set := secret.NewSet(secret.New(pem), secret.New("https://me:hunter22@hooks.example.com/services/T0AB1CD2EF3G/x?key=k1k2k3k4k5k6"))
+	tests := []struct{ text, want string }{
+		{"the line q1w2e3r4t5z6u7i8o9p0.", "the line [secret]."},
+		{"-----BEGIN CERTIFICATE-----", "-----BEGIN CERTIFICATE-----"},
+		{"POST /services/T0AB1CD2EF3G/x?key=k1k2k3k4k5k6 failed", "POST [secret] failed"},
+		{"hunter22", "[secret]"},
+		{"unknown hook T0AB1CD2EF3G", "unknown hook [secret]"},
+		{"see https://docs.example.com/serviceAccounts", "see https://docs.example.com/serviceAccounts"},
+	}
+	for _, tt := range tests {
+		if got := set.Replace(tt.text, secret.Value.String); got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
+		}
+	}
+	var none *secret.Set
+	if got := none.Replace("hunter22", secret.Value.String); got != "hunter22" {
+		t.Errorf("without any: %s", got)
+	}
+}
+
+func TestKnown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "key")
+		write := func(text string) {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("first-s3cret\n")
+		places := []secret.Place{{Key: "a", Ref: secret.Ref{File: file}}, {Key: "b", Ref: secret.Ref{Env: "ABSENT"}}}
+		known := secret.NewKnown(environment(map[string]string{"LATER": "later-s3cret"}))
+		known.Use(places)
+		check := func(text, want string) {
+			t.Helper()
+			if got := known.Hide(text); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+		check("first-s3cret is wrong", "[secret] is wrong")
+		write("second-s3cret\n")
+		check("second-s3cret", "second-s3cret") // It is not looked for with each text.
+		<-time.After(5 * time.Second)
+		check("second-s3cret, before: first-s3cret", "[secret], before: [secret]")
+		known.Use(append(places, secret.Place{Key: "c", Ref: secret.Ref{Env: "LATER"}}))
+		check("later-s3cret", "[secret]")
+		known.Use(nil)
+		check("first-s3cret", "[secret]")
+	})
+	var none *secret.Known
+	if got := none.Hide("x-s3cret"); got != "x-s3cret" {
+		t.Errorf("without any: %s", got)
 	}
 }

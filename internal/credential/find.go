@@ -1,0 +1,157 @@
+package credential
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Span is a part of a text, in bytes.
+type Span struct{ From, To int }
+
+// shape is the look of a credential inside of other text.
+type shape struct {
+	// hints are texts of which one is there wherever the shape is. They keep most texts from being looked through.
+	// They are in lower case where folded is set, and the text is too when it is compared.
+	hints  []string
+	folded bool
+	// sure says that nothing else looks like this. Of the others, some are ids.
+	sure bool
+	find func(text string) []Span
+}
+
+// boundary is what stands before a credential that begins like a word. In JSON, that may be an escape.
+const boundary = `(?:\b|\\[nrtbf])`
+
+// harmless are what is left where a credential was taken out, and sealed values: nothing is found inside of them.
+var harmless = regexp.MustCompile(`\[redacted(?: sha256:[0-9a-f]{12})?\]|\[secret\]|rekey-seal\.v[0-9]{1,3}\.X[A-Z2-7]{55}\.[A-Za-z0-9_-]+`)
+
+// harmlessHints are those of harmless.
+var harmlessHints = []string{"[redacted", "[secret]", "rekey-seal."}
+
+// shapes are all looks of credentials inside of other text.
+var shapes = slices.Concat([]shape{
+	{hints: []string{"mdb_sa_sk_"}, folded: true, sure: true, find: submatches(`((?i:mdb_sa_sk_)[\w~+/=-]+(?:\.[\w~+/=-]+)*)`, nil)},
+	{hints: []string{"eyJ"}, sure: true, find: submatches(`(eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)`, nil)},
+	{hints: []string{"-----BEGIN "}, sure: true, find: submatches(`(-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----(?:[^-"]|-[^-"])*(?:-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----)?)`, nil)},
+	{hints: []string{"basic", "bearer"}, folded: true, sure: true, find: submatches(`(?i:`+boundary+`(?:basic|bearer)(?:[ :]|%20)+)(([\w.~+/=%-]{20,}))`, looksRandom)},
+	{hints: []string{"authorization"}, folded: true, sure: true, find: submatches(`(?i:authorization\\?["']?\s*[:=]\s*\\?["']?(?:basic|bearer|token|apikey)[ :]+)([\w.~+/=%-]{6,})`, nil)},
+	{hints: []string{"://", `:\/\/`}, sure: true, find: urlSecrets},
+	{hints: []string{"%3a%2f%2f"}, folded: true, sure: true, find: submatches(`(?i:%3a%2f%2f(?:[\w.~-]|%[0-9a-f]{2})*?%3a)((?:[\w.~-]|%[0-9a-f]{2})+?)(?i:%40)`, nil)},
+	{hints: []string{"hooks.slack.com/"}, folded: true, sure: true, find: submatches(`(?i:hooks\.slack\.com/(?:services|workflows|triggers)/)([\w/-]{16,})`, nil)},
+	{hints: []string{"/api/webhooks/", "/webhookb2/"}, folded: true, sure: true, find: submatches(`(?i:discord(?:app)?\.com/api/webhooks/|/webhookb2/)([\w/@-]{16,})`, nil)},
+	{hints: []string{"token=", "secret=", "password=", "passwd=", "pwd=", "passphrase=", "key="}, folded: true, find: submatches(assignments, notPlace)},
+	{hints: []string{"-u ", "--user"}, find: submatches(`(?:^|\s)(?:-u|--user)[ =]["']?[^\s:"'@/]+:(([^\s"']+))`, notPlace)},
+	{hints: []string{"akia", "asia"}, folded: true, find: submatches(`\b(?:AKIA|ASIA)[A-Z0-9]{16}\b[^A-Za-z0-9+]{1,12}(?:[A-Za-z_]{1,40}[^A-Za-z0-9+]{1,6})?(([A-Za-z0-9/+]{40}))\b`, looksRandom)},
+	{hints: []string{"-"}, find: keyPairs},
+}, foreignShapes())
+
+// assignments are names of secrets with their values, as in a query or a shell.
+const assignments = `(?i:(?:^|[^\w-]|\\[nrt])(?:access_?token|refresh_?token|id_?token|auth_?token|token|client_?secret|secret|secret_?key|password|passwd|pwd|passphrase|api_?key|private_?key))=["']?(([^\s&"'` + "`" + `<>\\,;=(){}\[\]|]{6,}))`
+
+// notPlace reports whether a value is not the name of a place, of a variable, or a fingerprint.
+func notPlace(value string) bool {
+	for _, prefix := range []string{"sha256:", "sealed:", "/", "./", "~", "@", "$", "%", "vault:", "file:", "rekey-seal.", "item.", "event."} {
+		if strings.HasPrefix(value, prefix) {
+			return false
+		}
+	}
+	return true
+}
+
+// submatches finds the first group of an expression, where its second, if there is one, passes.
+func submatches(expression string, passes func(string) bool) func(string) []Span {
+	compiled := regexp.MustCompile(expression)
+	return func(text string) []Span {
+		var spans []Span
+		for _, at := range compiled.FindAllStringSubmatchIndex(text, -1) {
+			if passes == nil || passes(text[at[4]:at[5]]) {
+				spans = append(spans, Span{at[2], at[3]})
+			}
+		}
+		return spans
+	}
+}
+
+// shortest is the length of the shortest text in which something can be found.
+const shortest = 8
+
+// Find returns the parts of a text that look like a credential, in order and apart from one another.
+func Find(text string) []Span { return find(text, false) }
+
+// Certain reports whether something in a text can be nothing but a credential. Find also finds what some ids look like.
+func Certain(text string) bool { return len(find(text, true)) > 0 }
+
+func find(text string, sure bool) []Span {
+	if len(text) < shortest {
+		return nil
+	}
+	var spans []Span
+	folded := "" // Made when it is needed.
+	for _, s := range shapes {
+		in := text
+		if s.folded {
+			if folded == "" {
+				folded = strings.ToLower(text)
+			}
+			in = folded
+		}
+		if (s.sure || !sure) && contains(in, s.hints) {
+			spans = append(spans, s.find(text)...)
+		}
+	}
+	if len(spans) == 0 {
+		return nil
+	}
+	return merge(spans, leftAlone(text))
+}
+
+// leftAlone are the parts of a text in which nothing is found.
+func leftAlone(text string) []Span {
+	if !contains(text, harmlessHints) {
+		return nil
+	}
+	var spans []Span
+	for _, at := range harmless.FindAllStringIndex(text, -1) {
+		spans = append(spans, Span{at[0], at[1]})
+	}
+	return spans
+}
+
+// merge puts spans in order, joins those that overlap, and leaves out those that reach into what is left alone, which is
+// in order.
+func merge(spans, alone []Span) []Span {
+	slices.SortFunc(spans, func(a, b Span) int { return a.From - b.From })
+	var merged []Span
+	for _, s := range spans {
+		for len(alone) > 0 && alone[0].To <= s.From {
+			alone = alone[1:]
+		}
+		if len(alone) > 0 && alone[0].From < s.To {
+			continue
+		}
+		if last := len(merged) - 1; last >= 0 && s.From < merged[last].To {
+			merged[last].To = max(merged[last].To, s.To)
+			continue
+		}
+		merged = append(merged, s)
+	}
+	return merged
+}
+
+// Replace returns a text with something else in the place of everything that looks like a credential.
+func Replace(text string, by func(found string) string) string {
+	spans := Find(text)
+	if len(spans) == 0 {
+		return text
+	}
+	var b strings.Builder
+	at := 0
+	for _, s := range spans {
+		b.WriteString(text[at:s.From])
+		b.WriteString(by(text[s.From:s.To]))
+		at = s.To
+	}
+	b.WriteString(text[at:])
+	return b.String()
+}

@@ -1,0 +1,74 @@
+package credential
+
+import (
+	"slices"
+	"strings"
+)
+
+// vendor is a credential that is known by how it begins.
+type vendor struct {
+	name   string // With its article.
+	prefix string // An expression for the beginning, enough to tell what a whole text is.
+	rest   string // What follows it where it is found inside of other text.
+	hints  []string
+}
+
+// vendors are the well-known prefixes. What is found by them is taken out of texts that are shown.
+var vendors = []vendor{
+	{"a GitHub token", `gh[pousr]_`, `[A-Za-z0-9]{20,}`, []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_"}},
+	{"a GitHub token", `github_pat_`, `[A-Za-z0-9_]{20,}`, []string{"github_pat_"}},
+	{"a GitLab token", `(?:glpat|gldt|glrt|glcbt|glptt|glft|glimt|glagent|glsoat|gloas)-`, `[A-Za-z0-9_.-]{15,}`, []string{"glpat-", "gldt-", "glrt-", "glcbt-", "glptt-", "glft-", "glimt-", "glagent-", "glsoat-", "gloas-"}},
+	{"a Slack token", `xox[a-z](?:\.xox[a-z])?-`, `[A-Za-z0-9-]{10,}`, []string{"xox"}},
+	{"a Slack token", `xapp-`, `[A-Za-z0-9-]{10,}`, []string{"xapp-"}},
+	{"a Stripe key", `[srp]k_(?:live|test)_`, `[A-Za-z0-9]{10,}`, []string{"k_live_", "k_test_"}},
+	{"an API key of an AI vendor", `sk-`, `(?:[A-Za-z]{2,8}[0-9]{0,2}-)*[A-Za-z0-9_]{20,}(?:-[A-Za-z0-9_]+)*`, []string{"sk-"}},
+	{"a Vault token", `hv[sbr]\.`, `[A-Za-z0-9_-]{20,}`, []string{"hvs.", "hvb.", "hvr."}},
+	{"a Google API key", `AIza`, `[A-Za-z0-9_-]{30,}`, []string{"AIza"}},
+	{"a Google access token", `ya29\.`, `[A-Za-z0-9_-]{20,}`, []string{"ya29."}},
+	{"an npm token", `npm_`, `[A-Za-z0-9]{30,}`, []string{"npm_"}},
+	{"a PyPI token", `pypi-`, `[A-Za-z0-9_-]{20,}`, []string{"pypi-"}},
+	{"a DigitalOcean token", `do[opr]_v1_`, `[0-9a-f]{32,}`, []string{"_v1_"}},
+	{"a SendGrid key", `SG\.`, `[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`, []string{"SG."}},
+	{"a Shopify token", `shp(?:at|ca|pa|ss)_`, `[0-9a-f]{32}`, []string{"shpat_", "shpca_", "shppa_", "shpss_"}},
+	{"a signing secret of a webhook", `whsec_`, `[A-Za-z0-9+/_-]{20,}={0,2}`, []string{"whsec_"}},
+	{"a Hugging Face token", `hf_`, `[A-Za-z0-9]{30,}`, []string{"hf_"}},
+	{"a Databricks token", `dapi[0-9a-f]{8}`, `[0-9a-f]{24}`, []string{"dapi"}},
+	{"an age key", `AGE-SECRET-KEY-1`, `[A-Z0-9]{50,}`, []string{"AGE-SECRET-KEY-1"}},
+	{"the seed of an nkey", `S[ACNOUX][A-Z2-7]{50}`, `[A-Z2-7]{6}`, []string{"SA", "SC", "SN", "SO", "SU", "SX"}},
+}
+
+// foreignForms are the vendors' credentials as whole texts. An access key id of AWS is no secret, and known here only.
+func foreignForms() []form {
+	const advice = "revoke it there; the Atlas API does not know it"
+	forms := []form{{
+		Foreign, pattern(`^(?:AKIA|ASIA)[A-Z0-9]{12,}`), "an access key id of AWS", advice,
+	}}
+	for _, v := range vendors {
+		forms = append(forms, form{Foreign, pattern(`^` + v.prefix), v.name + ", by how it begins", advice})
+	}
+	return forms
+}
+
+// foreignShapes are the vendors' credentials inside of other text.
+func foreignShapes() []shape {
+	shapes := make([]shape, 0, len(vendors))
+	for _, v := range vendors {
+		shapes = append(shapes, shape{
+			hints: v.hints, sure: true,
+			find: submatches(boundary+`(`+v.prefix+`(`+v.rest+`))`, looksRandom),
+		})
+	}
+	return shapes
+}
+
+// looksRandom tells a credential from words with hyphens: it has a digit, or letters of both cases.
+func looksRandom(text string) bool {
+	hasUpper := strings.ContainsFunc(text, func(r rune) bool { return r >= 'A' && r <= 'Z' })
+	hasLower := strings.ContainsFunc(text, func(r rune) bool { return r >= 'a' && r <= 'z' })
+	return hasUpper && hasLower || strings.ContainsAny(text, "0123456789")
+}
+
+// contains reports whether one of the hints is in the text.
+func contains(text string, hints []string) bool {
+	return slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(text, hint) })
+}

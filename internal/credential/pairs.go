@@ -1,0 +1,161 @@
+package credential
+
+import (
+	"regexp"
+	"strings"
+)
+
+// hasPassword reports whether a text is a URL with a password.
+func hasPassword(text string) bool {
+	return strings.Contains(text, "://") && !strings.ContainsAny(text, " \t\n") && len(urlSecrets(text)) > 0
+}
+
+// urlSecrets finds the passwords in URLs, scheme://user:password@host, whatever the scheme, and what stands there alone
+// and is no name, as the token of a server does. The slashes may be escaped, as in JSON.
+func urlSecrets(text string) []Span {
+	var spans []Span
+	for at := 0; ; {
+		from, after := nextAuthority(text, at)
+		if from < 0 {
+			return spans
+		}
+		at = after
+		if secret, ok := userSecret(text, from); ok {
+			spans = append(spans, secret)
+		}
+	}
+}
+
+// nextAuthority returns where the next URL's authority begins, from at on, and where to go on; -1 when there is none.
+func nextAuthority(text string, at int) (from, after int) {
+	for at < len(text) {
+		colon := strings.Index(text[at:], ":")
+		if colon < 0 {
+			break
+		}
+		colon += at
+		at = colon + 1
+		for _, slashes := range []string{"//", `\/\/`} {
+			if strings.HasPrefix(text[at:], slashes) && colon > 0 && isAlphanumeric(text[colon-1]) {
+				return at + len(slashes), at + len(slashes)
+			}
+		}
+	}
+	return -1, at
+}
+
+// longestURL bounds how far the end of a URL's user information is looked for, in bytes.
+const longestURL = 512
+
+// userSecret returns the secret in the user information of a URL whose authority begins there.
+func userSecret(text string, from int) (Span, bool) {
+	run := text[from:min(len(text), from+longestURL)]
+	if !strings.Contains(run, "@") {
+		return Span{}, false
+	}
+	if end := strings.IndexFunc(run, endsURL); end >= 0 {
+		run = run[:end]
+	}
+	authority := run
+	if end := strings.IndexAny(run, `/?#\`); end >= 0 {
+		authority = run[:end]
+	}
+	at, colon := strings.LastIndex(authority, "@"), strings.Index(authority, ":")
+	if host := authority[at+1:]; !strings.HasPrefix(host, "[") && !endsInPort(host) {
+		at = strings.LastIndex(run, "@") // The password holds a slash, if by mistake.
+	}
+	switch {
+	case at < 0:
+		return Span{}, false
+	case colon >= 0 && colon < at:
+		return Span{from + colon + 1, from + at}, colon+1 < at
+	}
+	const longName = 20 // A longer one with digits is no name of a user.
+	alone := run[:at]
+	return Span{from, from + at}, len(alone) >= longName && looksRandom(alone) && !strings.Contains(alone, "@")
+}
+
+// endsURL reports whether a character can stand in no URL, or only around one.
+func endsURL(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("\"'<>`", r) }
+
+// endsInPort reports whether what follows the last colon of a host, or of a list of them, is a port.
+func endsInPort(host string) bool {
+	colon := strings.LastIndex(host, ":")
+	return colon < 0 || strings.Trim(host[colon+1:], "0123456789") == ""
+}
+
+func isAlphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+var (
+	// namesKey is how people name an API key or a half of it before or behind its value.
+	namesKey = regexp.MustCompile(`(?i)(?:(?:public|private|programmatic)[ _-]?(?:api[ _-]?)?|\bapi[ _-]?)keys?(?:\b|\\)`)
+	// publicBefore is a public key right before its private half.
+	publicBefore = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])([a-z]{8})\\?["']?\s{0,2}[:,;/|]\s{0,2}\\?["']?$`)
+)
+
+// words have eight letters, as a public key has, and stand before UUIDs that are ids.
+const words = " incident instance resource location customer document employee activity workflow campaign endpoint database artifact " +
+	"identity operator delivery function approval schedule snapshot sentinel workload template relation response category " +
+	"playbook revision detector platform security personal external internal original previous provider receiver producer " +
+	"consumer business contract question occurred referred observed alerting defender pipeline registry assigned reserved " +
+	"computer username argument variable hardware software firewall services settings paloalto finished accepted detected " +
+	"reported affected "
+
+// How far a name may be from its value, in bytes.
+const (
+	nameBefore = 60
+	nameBehind = 30
+)
+
+// keyPairs finds the private halves of Atlas' API keys: UUIDs beside a public key, or beside their name. Other UUIDs
+// are ids, which people need.
+func keyPairs(text string) []Span {
+	var spans []Span
+	var names [][]int // Found when there is a UUID; those that are too far before the next one are dropped.
+	looked := false
+	for _, at := range findUUIDs(text) {
+		if !looked {
+			names, looked = namesKey.FindAllStringIndex(text, -1), true
+		}
+		for len(names) > 0 && names[0][1]+nameBefore < at.From {
+			names = names[1:]
+		}
+		named := len(names) > 0 && names[0][0] <= at.To+nameBehind
+		if named || hasPublic(text[max(0, at.From-16):at.From]) {
+			spans = append(spans, at)
+		}
+	}
+	return spans
+}
+
+// findUUIDs finds UUIDs by their hyphens.
+func findUUIDs(text string) []Span {
+	const length = 36
+	var spans []Span
+	for at := 8; at+length-8 <= len(text); at++ {
+		next := strings.IndexByte(text[at:], '-')
+		if next < 0 {
+			break
+		}
+		at += next
+		from := at - 8
+		if from+length > len(text) || text[at+5] != '-' || text[at+10] != '-' || text[at+15] != '-' || !isUUID(text[from:from+length]) {
+			continue
+		}
+		if (from == 0 || !isAlphanumeric(text[from-1])) && (from+length == len(text) || !isAlphanumeric(text[from+length])) {
+			spans = append(spans, Span{from, from + length})
+			at = from + length - 1
+		}
+	}
+	return spans
+}
+
+var isUUID = pattern(`^` + uuid + `$`)
+
+// hasPublic reports whether a text ends with a public key.
+func hasPublic(before string) bool {
+	found := publicBefore.FindStringSubmatch(before)
+	return found != nil && !strings.Contains(words, " "+found[1]+" ")
+}

@@ -1,0 +1,105 @@
+package secret
+
+import (
+	"crypto/sha256"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// lookEvery is how often the places of known secrets are looked at, at most: they are rotated.
+	lookEvery = 2 * time.Second
+	// mostKnown bounds how many secrets are remembered, those that were replaced included.
+	mostKnown = 1 << 16
+)
+
+// Place is where a configuration keeps a secret.
+type Place struct {
+	// Key is the key of the configuration, such as atlas.accounts[0].client_secret_file.
+	Key string
+	Ref Ref
+	// Lines says that the secret may have several lines, as PEM files have.
+	Lines bool
+}
+
+// Read returns the secret.
+func (p Place) Read(lookupEnv func(string) (string, bool)) (Value, error) {
+	if p.Lines {
+		return p.Ref.ReadLines(lookupEnv)
+	}
+	return p.Ref.Read(lookupEnv)
+}
+
+// Known are all secrets that the process has been given, so that none of them is shown, whoever repeats it. It may be
+// used by several goroutines at once. Nil knows none.
+type Known struct {
+	lookupEnv func(string) (string, bool)
+	set       atomic.Pointer[Set] // It is replaced, never changed.
+
+	mu     sync.Mutex // Guards what follows.
+	places []Place
+	looked time.Time
+	seen   map[[sha256.Size]byte]bool // Those that the set has.
+}
+
+// NewKnown returns a Known that knows nothing yet: see Use.
+func NewKnown(lookupEnv func(string) (string, bool)) *Known {
+	k := &Known{lookupEnv: lookupEnv, seen: map[[sha256.Size]byte]bool{}}
+	k.set.Store(&Set{})
+	return k
+}
+
+// Use takes in the secrets in these places, which are looked at from then on. What was known stays known.
+func (k *Known) Use(places []Place) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.places = places
+	k.look()
+}
+
+// Hide returns a text with "[secret]" in the place of every known secret. It looks into the places, unless that was done
+// just now.
+func (k *Known) Hide(text string) string {
+	if k == nil {
+		return text
+	}
+	k.mu.Lock()
+	if time.Since(k.looked) >= lookEvery {
+		k.look()
+	}
+	k.mu.Unlock()
+	return k.HideSeen(text)
+}
+
+// HideSeen is Hide without looking anywhere: it never waits.
+func (k *Known) HideSeen(text string) string {
+	if k == nil {
+		return text
+	}
+	return k.set.Load().Replace(text, Value.String)
+}
+
+// look reads what is in the places. What cannot be read is used by nobody, and who needs it says so. The lock is held.
+func (k *Known) look() {
+	k.looked = time.Now()
+	var fresh []Value
+	for _, place := range k.places {
+		value, err := place.Read(k.lookupEnv)
+		if err != nil {
+			continue
+		}
+		if sum := sha256.Sum256([]byte(value.Reveal())); !k.seen[sum] && len(k.seen) < mostKnown {
+			k.seen[sum] = true
+			fresh = append(fresh, value)
+		}
+	}
+	if len(fresh) == 0 {
+		return
+	}
+	next := k.set.Load().clone()
+	for _, value := range fresh {
+		next.Add(value)
+	}
+	k.set.Store(next)
+}
