@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"rekey/internal/credential"
 	"rekey/internal/jobs"
 	"rekey/internal/secret"
 )
@@ -42,6 +43,19 @@ func (a *account) secret() secret.Ref {
 	return a.PrivateKey
 }
 
+// readSecret reads the account's secret: ASCII (RFC 6749 appendix A.2). Any other one would come back as a refusal, which
+// does not say why.
+func (a *account) readSecret(lookupEnv func(string) (string, bool)) (secret.Value, error) {
+	value, err := a.secret().Read(lookupEnv)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("account %s: %w", a.Name, err)
+	}
+	if detail := credential.CheckVisible(strings.ReplaceAll(value.Reveal(), " ", "_")); detail != "" {
+		return secret.Value{}, fmt.Errorf("account %s: what is in %s %s", a.Name, a.secret(), detail)
+	}
+	return value, nil
+}
+
 // refuse notes that the API did not accept the account's credentials.
 func (a *account) refuse(err error) {
 	a.mu.Lock()
@@ -69,8 +83,8 @@ func (c *Client) CheckAccounts(ctx context.Context) error {
 			return fmt.Errorf("checking the accounts: %w", context.Cause(ctx))
 		}
 		a := roster.accounts[name]
-		if _, err := a.secret().Read(c.lookupEnv); err != nil {
-			problems = append(problems, fmt.Errorf("account %s: %w", name, err))
+		if _, err := a.readSecret(c.lookupEnv); err != nil {
+			problems = append(problems, err)
 		} else if err := a.refusal(); err != nil {
 			problems = append(problems, fmt.Errorf("account %s: its last authentication was refused: %w", name, err))
 		}

@@ -1,7 +1,9 @@
 package atlas_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -129,13 +131,13 @@ func TestConfigFailures(t *testing.T) {
 		{name: "no client secret", kind: jobs.JWKSRevoke, account: "lost", want: "account lost: reading a secret from environment variable LOST: it is not set"},
 		{name: "no client secret for Basic", kind: jobs.TokenRevoke, account: "lost", raw: map[string]any{"token": revokedToken}, want: "account lost: reading a secret from environment variable LOST: it is not set"},
 		{name: "no private key", kind: jobs.JWKSRevoke, account: "lost key", want: "account lost key: reading a secret from environment variable LOST: it is not set"},
+		{name: "client secret with a zero-width space", kind: jobs.JWKSRevoke, account: "odd", want: "account odd: what is in environment variable ODD must be visible ASCII: character 7 is U+200B, a zero-width space"},
+		{name: "private key in curly quotes", kind: jobs.JWKSRevoke, account: "odd key", want: "account odd key: what is in environment variable CURLY must be visible ASCII: character 1 is U+201C, a curly quote"},
+		{name: "two client secrets", kind: jobs.JWKSRevoke, account: "two", want: "account two: reading a secret from environment variable TWO: line 2 holds something as well: it must be one line, the secret and nothing else"},
 		{name: "token by key", kind: jobs.TokenRevoke, account: "key", want: "token.revoke needs a service account; key is an API key"},
-		{name: "no token", kind: jobs.TokenRevoke, account: "service", want: "the job holds no token"},
 		{name: "no token file", kind: jobs.TokenRevoke, account: "service", raw: tokenFile("/absent/x"), want: "reading the token from file /absent/x: no such file or directory"},
 		{name: "directory", kind: jobs.TokenRevoke, account: "service", raw: tokenFile(dir), want: "reading the token from file " + dir + ": it is not a regular file"},
-		{name: "empty", kind: jobs.TokenRevoke, account: "service", raw: tokenFile(file("empty", " \n")), want: "reading the token from file " + dir + "/empty: it does not hold one token and nothing else"},
-		{name: "two tokens", kind: jobs.TokenRevoke, account: "service", raw: tokenFile(file("two", "canary\ncanary\n")), want: "reading the token from file " + dir + "/two: it does not hold one token and nothing else"},
-		{name: "too long", kind: jobs.TokenRevoke, account: "service", raw: tokenFile(file("long", strings.Repeat("x", 16<<10+1))), want: "reading the token from file " + dir + "/long: it is larger than 16 KiB"},
+		{name: "empty", kind: jobs.TokenRevoke, account: "service", raw: tokenFile(file("empty", " \n")), want: "reading the token from file " + dir + "/empty: it is empty"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -145,7 +147,17 @@ func TestConfigFailures(t *testing.T) {
 			}))
 			lost := secret.Ref{Env: "LOST"}
 			cfg.Accounts = append(cfg.Accounts,
-				atlas.Account{Name: "lost", ClientID: clientID, ClientSecret: lost}, atlas.Account{Name: "lost key", PublicKey: "p", PrivateKey: lost})
+				atlas.Account{Name: "lost", ClientID: clientID, ClientSecret: lost}, atlas.Account{Name: "lost key", PublicKey: "p", PrivateKey: lost},
+				atlas.Account{Name: "odd", ClientID: clientID, ClientSecret: secret.Ref{Env: "ODD"}},
+				atlas.Account{Name: "odd key", PublicKey: "p", PrivateKey: secret.Ref{Env: "CURLY"}},
+				atlas.Account{Name: "two", ClientID: clientID, ClientSecret: secret.Ref{Env: "TWO"}})
+			cfg.LookupEnv = func(name string) (string, bool) {
+				odd := map[string]string{"ODD": "canary\u200bcanary", "CURLY": "\u201ccanary\u201d", "TWO": "canary\ncanary"}[name]
+				if odd != "" {
+					return odd, true
+				}
+				return environment(name)
+			}
 			j := jobs.Job{Kind: tt.kind, Account: tt.account}
 			if tt.raw != nil {
 				j = jobWith(t, tt.kind, tt.account, tt.raw)
@@ -170,13 +182,114 @@ func TestTokenFile(t *testing.T) {
 		return reply(200, ""), nil
 	})))
 	j := jobWith(t, jobs.TokenRevoke, "service", map[string]any{"token_file": path})
-	for _, token := range []string{"first", "second"} {
+	for _, token := range []string{"first-token", "second-token"} {
 		if err := os.WriteFile(path, []byte("\n "+token+" \r\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if revokeWorks(t, c, j); got != token {
 			t.Errorf("token %q, want %q", got, token)
 		}
+	}
+}
+
+// TestNoToken: whatever is no bearer token is refused before any call, whichever way it comes. The API would say 200.
+func TestNoToken(t *testing.T) {
+	dir := t.TempDir()
+	const jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2ln"
+	tests := []struct {
+		name, text, want string
+		file             string // What is said of a file, where that is something else; "-" for nothing: there it is a token.
+	}{
+		{name: "client secret", text: "mdb_sa_sk_canary1", want: "is the secret of a service account (mdb_sa_sk_…), and no bearer token: "},
+		{name: "client id", text: clientID, want: "is the id of a service account"},
+		{name: "private key", text: "0f1e2d3c-4b5a-4678-9abc-def012345678", want: "is a UUID"},
+		{name: "connection string", text: "mongodb+srv://u:canary@cluster0.example.net", want: "is a connection string with a password"},
+		{name: "placeholder", text: "REDACTED", want: "is a placeholder"},
+		{name: "fragment", text: jwt[:30], want: "is a part of a token: it was cut off"},
+		{name: "short", text: "canary", want: "has 6 characters, which is too short"},
+		{name: "header", text: "Bearer " + jwt, want: "is a header Authorization with its scheme"},
+		{name: "JSON", text: `{"access_token":"` + jwt + `"}`, want: "is a JSON document"},
+		{name: "another vendor's", text: "ghp_canarycanarycanarycanarycanarycanary", want: "is a GitHub token"},
+		{name: "zero-width space", text: "canary\u200bcanary", want: "must be visible ASCII: character 7 is U+200B, a zero-width space"},
+		{name: "byte order mark", text: "\ufeffcanary-canary", want: "must be visible ASCII: character 1 is U+FEFF, a byte order mark", file: "-"},
+		{name: "two lines", text: "canary-canary\ncanary", want: "must be visible ASCII: character 14 is U+000A, a line feed", file: "is no token: line 2 holds something as well: it must be one line, the secret and nothing else"},
+		{name: "PEM", text: "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----", want: "is a PEM block", file: "is no token: line 2 holds something as well: it must be one line, the secret and nothing else"},
+		{name: "UTF-16", text: "\xff\xfec\x00a\x00n\x00a\x00r\x00y\x00", want: "must be visible ASCII: character 1 is the byte 0xFF, which is no UTF-8", file: "is no token: it is UTF-16: save it as UTF-8"},
+		{name: "too long", text: strings.Repeat("canary", 3000), want: "must have 1 to 16384 bytes", file: "is no token: it is larger than 17 KiB"},
+	}
+	for _, tt := range tests {
+		path := filepath.Join(dir, "token")
+		if err := os.WriteFile(path, []byte(tt.text+"\r\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		inFile := "params.token_file: what is in " + path + " "
+		ways := map[string]struct {
+			raw  map[string]any
+			want string
+		}{
+			"token":        {map[string]any{"token": tt.text}, "params.token: " + tt.want},
+			"token_sealed": {map[string]any{"token_sealed": "rekey-seal.v1.X." + tt.text}, "params.token_sealed: what is sealed in it " + tt.want},
+			"token_ref":    {map[string]any{"token_ref": "vault:leak#token"}, "params.token_ref: what is in vault:leak#token " + tt.want},
+			"token_file":   {map[string]any{"token_file": path}, inFile + tt.want},
+		}
+		if way := ways["token_file"]; tt.file != "" {
+			way.want = inFile + tt.file
+			ways["token_file"] = way
+		}
+		for name, way := range ways {
+			for _, dry := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/%v", tt.name, name, dry), func(t *testing.T) {
+					checkNoToken(t, tt.text, way.raw, way.want, dry, name == "token_file" && tt.file == "-")
+				})
+			}
+		}
+	}
+}
+
+// opened is a Sealer and a store that give back the same text.
+type opened string
+
+func (o opened) Seal(secret.Value) (string, error) { return "", nil }
+func (o opened) Open(string) (secret.Value, error) { return secret.New(string(o)), nil }
+func (o opened) Read(context.Context, string) (secret.Value, error) {
+	return secret.New(string(o)), nil
+}
+
+func checkNoToken(t *testing.T, text string, raw map[string]any, want string, dry, good bool) {
+	t.Helper()
+	calls := 0
+	cfg := config(transportFunc(func(req *http.Request) (*http.Response, error) {
+		calls++
+		if isTokenRequest(req) {
+			return issue(bearerToken, 3600), nil
+		}
+		return reply(200, ""), nil
+	}))
+	cfg.Stores = map[string]atlas.SecretStore{"vault": opened(text)}
+	params, err := jobs.CarriedParams(jobs.TokenRevoke, raw)
+	if raw["token_sealed"] != nil {
+		params, err = jobs.CarriedParams(jobs.TokenRevoke, map[string]any{"token_sealed": "rekey-seal.v1.X.y"})
+	}
+	if err == nil {
+		params, err = params.Open(opened(text))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, cfg)
+	answer, err := c.Revoke(t.Context(), jobs.Job{ID: "j", Kind: jobs.TokenRevoke, Account: "service", Params: params, DryRun: dry})
+	if good {
+		if err != nil || calls != 1 {
+			t.Errorf("%v after %d calls, want that it is revoked", err, calls)
+		}
+		return
+	}
+	f := failureOf(t, answer, err)
+	if f.Reason != jobs.ReasonInvalid || f.MaybeEffective || calls != 0 || !strings.HasPrefix(f.Err.Error(), want) || strings.Contains(f.Err.Error(), "canary") {
+		t.Errorf("got %v after %d calls, want %s and none", f, calls, want)
+	}
+	if err := c.CheckAccounts(t.Context()); err != nil {
+		t.Errorf("the account: %v", err)
 	}
 }
 
@@ -219,8 +332,8 @@ func TestCheckAccounts(t *testing.T) {
 		want   string
 	}{
 		{name: "good", status: 200},
-		{name: "refused", status: 401, want: "account key: its last authentication was refused: HTTP 401: No."},
-		{name: "unavailable proves nothing", status: 503, want: "account key: its last authentication was refused: HTTP 401: No."},
+		{name: "refused", status: 401, want: "account key: its last authentication was refused: HTTP 401: No. (the key was not looked at: the server names no way to authenticate)"},
+		{name: "unavailable proves nothing", status: 503, want: "account key: its last authentication was refused: HTTP 401: No. (the key was not looked at: the server names no way to authenticate)"},
 		{name: "not found proves the key", status: 404, code: "X_NOT_FOUND"},
 		{name: "forbidden is about the resource", status: 403, code: "USER_UNAUTHORIZED"},
 		{name: "address", status: 403, code: "IP_ADDRESS_NOT_ON_ACCESS_LIST", want: "account key: its last authentication was refused: HTTP 403 IP_ADDRESS_NOT_ON_ACCESS_LIST: No."},

@@ -3,10 +3,13 @@ package atlas
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,9 +66,9 @@ func (c *Client) tokenEndpoint(a *account) endpoint {
 
 // fetchToken asks for a new bearer token (RFC 6749 section 4.4).
 func (c *Client) fetchToken(ctx context.Context, a *account) (bearer, *jobs.Failure) {
-	clientSecret, err := a.ClientSecret.Read(c.lookupEnv)
+	clientSecret, err := a.readSecret(c.lookupEnv)
 	if err != nil {
-		return bearer{}, misconfigured(fmt.Errorf("account %s: %w", a.Name, err))
+		return bearer{}, misconfigured(err)
 	}
 	transport := &tokenTransport{client: c, to: c.tokenEndpoint(a)}
 	library := clientcredentials.Config{
@@ -81,6 +84,9 @@ func (c *Client) fetchToken(ctx context.Context, a *account) (bearer, *jobs.Fail
 	}
 	if err != nil {
 		failure := c.failureFrom(ctx, transport.to, transport.last, []secret.Value{clientSecret})
+		if detail := tokenFault(transport.last); detail != "" && failure.Reason == jobs.ReasonProtocol {
+			failure.Err = fmt.Errorf("%w: %s", failure.Err, detail)
+		}
 		return bearer{}, a.tokenFailure(failure)
 	}
 	a.admit()
@@ -104,12 +110,65 @@ func (a *account) tokenFailure(f *jobs.Failure) *jobs.Failure {
 // checkToken reports what makes a token useless. The library has made sure that there is one.
 func checkToken(token *oauth2.Token) error {
 	if !strings.EqualFold(token.Type(), "Bearer") {
-		return errors.New("the token is not of type Bearer")
+		return errors.New("its token_type is not Bearer")
 	}
-	if len(token.AccessToken) > credential.MaxTokenBytes || credential.CheckVisible(token.AccessToken) != "" {
-		return errors.New("the token cannot stand in a header")
+	if len(token.AccessToken) > credential.MaxTokenBytes {
+		return fmt.Errorf("its access_token has more than %d bytes", credential.MaxTokenBytes)
+	}
+	if detail := credential.CheckVisible(token.AccessToken); detail != "" {
+		return fmt.Errorf("its access_token %s", detail)
 	}
 	return nil
+}
+
+// tokenFault says what is wrong with an answer that has the status of a success and is no token, without repeating it;
+// nothing where another answer came.
+func tokenFault(ex exchange) string {
+	if ex.status/100 != 2 || ex.err != nil {
+		return ""
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(ex.body, &fields) != nil {
+		return "it is no JSON object"
+	}
+	token, _ := text(fields["access_token"])
+	kind, _ := text(fields["token_type"])
+	if token == "" {
+		return "it has no access_token"
+	}
+	if err := checkToken(&oauth2.Token{AccessToken: token, TokenType: kind}); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// wholeLifetime returns an answer with a whole number in expires_in, as RFC 6749 section 5.1 has it. A fraction or a number
+// in quotes means one thing only; of what means nothing, nothing is left, and the lifetime counts as not known. The library
+// would take the whole answer for unreadable.
+func wholeLifetime(body []byte) []byte {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil || fields["expires_in"] == nil {
+		return body
+	}
+	number := string(fields["expires_in"])
+	if quoted, ok := text(fields["expires_in"]); ok {
+		number = strings.TrimSpace(quoted)
+	}
+	seconds, err := strconv.ParseFloat(number, 64)
+	if errors.Is(err, strconv.ErrRange) && seconds > 0 {
+		seconds, err = maxLifetime.Seconds(), nil
+	}
+	if err != nil || math.IsNaN(seconds) {
+		delete(fields, "expires_in")
+	} else {
+		whole := max(0, min(math.Floor(seconds), maxLifetime.Seconds()))
+		fields["expires_in"] = json.RawMessage(strconv.FormatFloat(whole, 'f', 0, 64))
+	}
+	plain, err := json.Marshal(fields)
+	if err != nil {
+		return body
+	}
+	return plain
 }
 
 // newBearer counts the token's lifetime from when it was asked for, so that it never ends
@@ -149,7 +208,7 @@ func (t *tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		StatusCode: t.last.status,
 		// Of other types the library would make what it can.
 		Header:  http.Header{"Content-Type": {"application/json"}},
-		Body:    io.NopCloser(bytes.NewReader(t.last.body)),
+		Body:    io.NopCloser(bytes.NewReader(wholeLifetime(t.last.body))),
 		Request: req,
 	}, nil
 }

@@ -23,7 +23,7 @@ type call struct {
 	// unused says that the leave to call was not used: no request was made, or only one that asked
 	// who calls.
 	unused bool
-	// hidden are the secrets that this call has used. What the API says is scrubbed of them.
+	// hidden are the secrets that this call has used. What the API says is scrubbed of them, and of all that are configured.
 	hidden []secret.Value
 }
 
@@ -38,9 +38,31 @@ func (c *Client) Revoke(ctx context.Context, job jobs.Job) (jobs.Answer, error) 
 	defer k.giveBack()
 	answer, failure := k.run(ctx)
 	if failure != nil {
+		failure.Err = c.discreet(failure.Err)
 		return jobs.Answer{}, failure
 	}
 	return answer, nil
+}
+
+// discreetError is an error whose text is free of secrets.
+type discreetError struct {
+	error
+	text string
+}
+
+// Error is the text without secrets.
+func (e discreetError) Error() string { return e.text }
+
+// Unwrap returns the error as it was, for callers who look for its kind.
+func (e discreetError) Unwrap() error { return e.error }
+
+// discreet is an error without the secrets that are configured, wherever its text comes from.
+func (c *Client) discreet(err error) error {
+	text := err.Error()
+	if clean := c.scrubber().scrub(text); clean != text {
+		return discreetError{err, clean}
+	}
+	return err
 }
 
 // run makes the request and concludes from its answer, or stops short of it.
@@ -121,9 +143,9 @@ func (k *call) giveBack() {
 
 // ownSecret reads the account's secret.
 func (k *call) ownSecret() (secret.Value, *jobs.Failure) {
-	value, err := k.account.secret().Read(k.client.lookupEnv)
+	value, err := k.account.readSecret(k.client.lookupEnv)
 	if err != nil {
-		return secret.Value{}, misconfigured(fmt.Errorf("account %s: %w", k.account.Name, err))
+		return secret.Value{}, misconfigured(err)
 	}
 	k.hide(value)
 	return value, nil
@@ -135,7 +157,7 @@ func (k *call) hide(value secret.Value) { k.hidden = append(k.hidden, value) }
 func (k *call) conclude(ctx context.Context, ex exchange) (jobs.Answer, *jobs.Failure) {
 	if known, ok := k.op.success[ex.status]; ok && ex.err == nil && k.op.goodBody(ex) {
 		k.account.admit()
-		answer := ex.answer(k.hidden)
+		answer := ex.answer(k.client.scrubber(k.hidden...))
 		answer.Known = known
 		return answer, nil
 	}
@@ -146,11 +168,6 @@ func (k *call) conclude(ctx context.Context, ex exchange) (jobs.Answer, *jobs.Fa
 
 // failure turns the answer into a failure, without any secret that it may repeat.
 func (k *call) failure(ctx context.Context, ex exchange) *jobs.Failure {
-	// A bearer call has not read the account's secret, which an answer could repeat all the
-	// same. If it cannot be read now there is nothing to look for.
-	if own, err := k.account.secret().Read(k.client.lookupEnv); err == nil {
-		k.hide(own)
-	}
 	return k.client.failureFrom(ctx, k.to, ex, k.hidden)
 }
 

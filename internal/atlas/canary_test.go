@@ -1,6 +1,7 @@
 package atlas_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/secret"
 )
 
 // parrot is an API that repeats all that it was sent and knows of the caller, wherever it can.
@@ -120,6 +122,63 @@ func checkCanary(t *testing.T, name, seen string) {
 	}
 }
 
+// TestEverySecretIsHidden: an answer may repeat what it was never given: the secret of another account, or of another part of
+// the configuration. Ids that people need stay.
+func TestEverySecretIsHidden(t *testing.T) {
+	const vaultToken, natsPassword, other = "hvs-like-canary-7", "canary?nats&pw", "canary-of-another-account"
+	vars := map[string]string{"SECRET": clientSecret, "KEY": privateKey, "VAULT": vaultToken, "NATS": natsPassword, "OTHER": other}
+	lookup := func(name string) (string, bool) { value, ok := vars[name]; return value, ok }
+	secrets := map[string]string{"own": clientSecret, "another account's": privateKey, "Vault": vaultToken, "NATS": natsPassword, "third account's": other, "the job's": revokedToken}
+	for name, plain := range secrets {
+		forms := map[string]string{
+			"plain": plain, "query": url.QueryEscape(plain), "path": url.PathEscape(plain), "base64": base64.StdEncoding.EncodeToString([]byte(plain)),
+			"Basic": base64.StdEncoding.EncodeToString([]byte(clientID + ":" + plain)), "cut": plain[:12],
+		}
+		for form, text := range forms {
+			t.Run(name+"/"+form, func(t *testing.T) {
+				const ids = " of project 5ec0000000000000000000f1 for " + clientID
+				cfg := config(transportFunc(func(*http.Request) (*http.Response, error) {
+					return reply(409, adminProblem(409, "SOME_CODE", "found "+text+ids), "X-Request-Id", "id-"+plain), nil
+				}))
+				cfg.LookupEnv = lookup
+				cfg.Accounts = append(cfg.Accounts, atlas.Account{Name: "third", ClientID: clientID, ClientSecret: secret.Ref{Env: "OTHER"}})
+				cfg.Known = secret.NewKnown(lookup)
+				var places []secret.Place
+				for env := range vars {
+					places = append(places, secret.Place{Key: env, Ref: secret.Ref{Env: env}})
+				}
+				cfg.Known.Use(places)
+				f := revokeFails(t, newClient(t, cfg), job(t, jobs.TokenRevoke, "service"))
+				said := f.Err.Error()
+				if !strings.HasSuffix(said, ids) || strings.Contains(said, text[len(text)-8:]) || f.Answer.RequestID != "" {
+					t.Errorf("%s, request id %q", said, f.Answer.RequestID)
+				}
+			})
+		}
+	}
+}
+
+// TestErrorsOfAStoreAreHidden: what a store says may repeat a secret as well.
+func TestErrorsOfAStoreAreHidden(t *testing.T) {
+	cfg := config(transportFunc(func(*http.Request) (*http.Response, error) { return reply(200, ""), nil }))
+	cfg.Stores = map[string]atlas.SecretStore{"vault": brokenStore{}}
+	f := revokeFails(t, newClient(t, cfg), jobWith(t, jobs.TokenRevoke, "service", map[string]any{"token_ref": "vault:leak#token"}))
+	if want := "params.token_ref: permission denied for [secret] and mongodb://u:[secret]@h"; f.Err.Error() != want {
+		t.Errorf("error %q, want %q", f.Err, want)
+	}
+	if !errors.Is(f.Err, errBrokenStore) {
+		t.Error("its cause is lost")
+	}
+}
+
+var errBrokenStore = errors.New("permission denied for " + privateKey + " and mongodb://u:canary@h")
+
+type brokenStore struct{}
+
+func (brokenStore) Read(context.Context, string) (secret.Value, error) {
+	return secret.Value{}, errBrokenStore
+}
+
 // TestPrintClient: a client that is printed by mistake shows no secret.
 func TestPrintClient(t *testing.T) {
 	c := newClient(t, config(parrot{tokens: true, status: 204}))
@@ -144,7 +203,7 @@ func TestErrorText(t *testing.T) {
 		{name: "behind the cut", detail: strings.Repeat("x", 290) + " " + revokedToken, want: strings.Repeat("x", 290) + " [secret]"},
 		{name: "foreign client secret", detail: "mdb_sa_sk_AbC-1_2 is bad", want: "[secret] is bad"},
 		{name: "foreign JWT", detail: "eyJhbGciOiJFUzUxMiJ9.eyJpc3MiOi.c2ln is bad", want: "[secret] is bad"},
-		{name: "foreign header", detail: "Authorization: Basic bWRiX3NhX2lkXzAxMjM6c2VjcmV0", want: "Authorization: [secret]"},
+		{name: "foreign header", detail: "Authorization: Basic bWRiX3NhX2lkXzAxMjM6c2VjcmV0", want: "Authorization: Basic [secret]"},
 		{name: "not a secret", detail: "Bearer authentication is required, basic is not", want: "Bearer authentication is required, basic is not"},
 	}
 	for _, tt := range tests {

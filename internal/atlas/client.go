@@ -93,6 +93,9 @@ type Config struct {
 	Version string
 	// DryRun stops every job before the request that would change something. Default false.
 	DryRun bool
+	// Known are the secrets that no text may show that comes from here, whatever the API or a store repeats. Those of the
+	// accounts are not shown without it. Nil: only those.
+	Known *secret.Known
 	// Recorder is required.
 	Recorder Recorder
 	// Logger takes what has no job to be told with. Nil logs nothing.
@@ -157,7 +160,11 @@ type Client struct {
 	pacer      *pacer
 	recorder   Recorder
 	trace      func(context.Context) string
-	log        *zap.Logger
+	known      *secret.Known
+	// knowsAccounts says that known is our own, and holds the secrets of the accounts.
+	knowsAccounts bool
+	oddNoted      atomic.Bool // A Retry-After that makes no sense was logged.
+	log           *zap.Logger
 }
 
 var (
@@ -166,7 +173,7 @@ var (
 	_ jobs.Accounts = (*Client)(nil)
 )
 
-// New returns a Client. It makes no request and reads no secret; the error joins all mistakes
+// New returns a Client. It makes no request; the error joins all mistakes
 // in the Config.
 func New(cfg Config) (*Client, error) {
 	cfg = withDefaults(cfg)
@@ -197,11 +204,15 @@ func New(cfg Config) (*Client, error) {
 		operations: newOperations(cfg.X509API),
 		recorder:   cfg.Recorder,
 		trace:      cfg.Trace,
+		known:      cfg.Known,
 		log:        cfg.Logger.Named("atlas"),
 	}
 	c.rules, c.tokens, c.readMode = cfg.applied(), cfg.Tokens, cfg.ReadRateLimits
 	c.pacer = newPacer(cfg, c.rules, c.log)
-	c.roster.Store(c.newRoster(cfg.Accounts))
+	if c.known == nil {
+		c.known, c.knowsAccounts = secret.NewKnown(cfg.LookupEnv), true
+	}
+	c.useAccounts(cfg.Accounts)
 	return c, nil
 }
 

@@ -24,7 +24,7 @@ var accept = map[jobs.Kind]string{
 
 // good are the statuses that are a success, and what they prove.
 var good = map[jobs.Kind]map[int]jobs.Known{
-	jobs.TokenRevoke:       {200: jobs.KnownRevoked},
+	jobs.TokenRevoke:       {200: jobs.KnownAccepted},
 	jobs.JWKSRevoke:        {204: jobs.KnownRevoked},
 	jobs.IDPDelete:         {204: jobs.KnownRevoked},
 	jobs.RoleMappingDelete: {204: jobs.KnownRevoked},
@@ -287,9 +287,9 @@ func TestSuccessBodies(t *testing.T) {
 		want       jobs.Known
 	}{
 		{name: "user security document", kind: jobs.X509Disable, status: 202, body: `{"customerX509":{"cas":""},"ldap":{}}`, want: jobs.KnownAccepted},
-		{name: "no error in JSON", kind: jobs.TokenRevoke, status: 200, body: `{}`, want: jobs.KnownRevoked},
-		{name: "null error", kind: jobs.TokenRevoke, status: 200, body: `{"error":null}`, want: jobs.KnownRevoked},
-		{name: "some text", kind: jobs.TokenRevoke, status: 200, body: `OK`, want: jobs.KnownRevoked},
+		{name: "no error in JSON", kind: jobs.TokenRevoke, status: 200, body: `{}`, want: jobs.KnownAccepted},
+		{name: "null error", kind: jobs.TokenRevoke, status: 200, body: `{"error":null}`, want: jobs.KnownAccepted},
+		{name: "some text", kind: jobs.TokenRevoke, status: 200, body: `OK`, want: jobs.KnownAccepted},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,8 +3,8 @@ package atlas
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/icholy/digest"
@@ -40,6 +40,7 @@ type nonces struct {
 // nonce is a challenge and how often it was answered.
 type nonce struct {
 	challenge *digest.Challenge
+	cnonce    string // Of its session, for the algorithms that have one.
 	uses      int
 }
 
@@ -64,30 +65,19 @@ func (k *call) digest(ctx context.Context) (exchange, *jobs.Failure) {
 		if !refused {
 			return ex, nil
 		}
-		challenge, ok := findChallenge(ex.header)
+		challenge, why := findChallenge(ex.header)
 		switch {
-		case !ok || fresh && definite && !challenge.Stale:
+		case challenge == nil && (n == nil || why != "" && !(fresh && definite)):
+			return exchange{}, k.unanswerable(ctx, ex, why)
+		case challenge == nil || fresh && definite && !challenge.Stale:
 			return ex, nil // There is nothing to answer, or the answer was wrong.
 		case challenges == maxChallenges && challenge.Stale:
-			return exchange{}, &jobs.Failure{Reason: jobs.ReasonProtocol, Answer: ex.answer(nil), Err: errStale}
+			return exchange{}, &jobs.Failure{Reason: jobs.ReasonProtocol, Answer: ex.answer(k.client.scrubber(k.hidden...)), Err: errStale}
 		case challenges == maxChallenges:
 			return ex, nil
 		}
 		n, fresh = k.account.nonces.learn(challenge), true
 	}
-}
-
-// findChallenge returns the challenge of a refusal, and false when there is none that can be
-// answered.
-func findChallenge(header http.Header) (*digest.Challenge, bool) {
-	challenge, err := digest.FindChallenge(header)
-	if err != nil || challenge.Nonce == "" {
-		return nil, false
-	}
-	for i, qop := range challenge.QOP {
-		challenge.QOP[i] = strings.TrimSpace(qop) // The library splits "auth, auth-int" at the comma only.
-	}
-	return challenge, true
 }
 
 // answerChallenge returns the header Authorization, or "" without a nonce: the server then
@@ -100,18 +90,26 @@ func (k *call) answerChallenge(ctx context.Context, n *nonce, key secret.Value) 
 	if failure != nil {
 		return "", failure
 	}
-	credentials, err := digest.Digest(n.challenge, digest.Options{
-		Method:   req.Method,
-		URI:      req.URL.RequestURI(),
-		Count:    k.account.nonces.count(n),
-		Username: k.account.PublicKey,
-		Password: key.Reveal(),
-	})
+	authorization, err := n.answer(req, k.account.PublicKey, key, k.account.nonces.count(n))
 	if err != nil {
-		// FindChallenge returns only challenges that can be answered.
+		// findChallenge returns only challenges that can be answered.
 		return "", &jobs.Failure{Reason: jobs.ReasonProtocol, Err: err}
 	}
-	return credentials.String(), nil
+	return authorization, nil
+}
+
+// unanswerable is the failure of a call that was refused before its key could be looked at. That says nothing of the key,
+// if something else is offered: who does that is not the API.
+func (k *call) unanswerable(ctx context.Context, ex exchange, why string) *jobs.Failure {
+	failure := k.failure(ctx, ex)
+	if why == "" {
+		failure.Err = fmt.Errorf("%w (the key was not looked at: the server names no way to authenticate)", failure.Err)
+		k.noteAuthentication(failure)
+		return failure
+	}
+	failure.Reason = jobs.ReasonProtocol
+	failure.Err = fmt.Errorf("%w (the key was not looked at: %s)", failure.Err, k.client.scrubber(k.hidden...).text(why))
+	return failure
 }
 
 func (s *nonces) current() *nonce {
@@ -133,7 +131,7 @@ func (s *nonces) learn(challenge *digest.Challenge) *nonce {
 	if s.fresh == nil {
 		s.fresh = map[string]*nonce{}
 	}
-	n := &nonce{challenge: challenge}
+	n := newNonce(challenge)
 	s.fresh[challenge.Nonce] = n
 	return n
 }

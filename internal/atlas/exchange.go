@@ -14,7 +14,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/pace"
-	"rekey/internal/secret"
+	"rekey/internal/proxy"
 )
 
 // maxBody is how much of an answer's body is read, in bytes. The API's answers are far smaller.
@@ -94,6 +94,9 @@ func (c *Client) roundTrip(ctx context.Context, req *http.Request) exchange {
 	ex := exchange{at: time.Now()}
 	if err != nil {
 		ex.ended, ex.err = cause(ctx, err)
+		if via := proxy.Of(req); via != "" && !ex.ended {
+			ex.err = fmt.Errorf("through the proxy %s: %w", via, ex.err)
+		}
 		return ex
 	}
 	defer resp.Body.Close()
@@ -123,8 +126,8 @@ func (ex exchange) lacksRole() bool {
 }
 
 // answer is what is kept of the exchange, without the API's secrets.
-func (ex exchange) answer(hidden []secret.Value) jobs.Answer {
-	return jobs.Answer{Method: ex.method, Path: ex.path, Status: ex.status, RequestID: requestID(ex.header, hidden)}
+func (ex exchange) answer(s scrubber) jobs.Answer {
+	return jobs.Answer{Method: ex.method, Path: ex.path, Status: ex.status, RequestID: s.requestID(ex.header)}
 }
 
 // limited reports whether the answer is that of a rate limit.

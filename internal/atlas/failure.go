@@ -10,16 +10,18 @@ import (
 	"time"
 
 	"rekey/internal/jobs"
+	"rekey/internal/proxy"
 	"rekey/internal/secret"
 )
 
 // failureFrom is the one place where an answer that is no success, or the lack of one,
 // becomes a jobs.Failure. A rate limit also pauses the bucket that the request drew on.
-// The texts of the API are scrubbed of the hidden secrets.
+// The texts of the API are scrubbed of the hidden secrets, and of all that are configured.
 func (c *Client) failureFrom(ctx context.Context, to endpoint, ex exchange, hidden []secret.Value) *jobs.Failure {
 	said, _ := parseProblem(ex.body)
-	f := &jobs.Failure{Reason: classify(ex, said), Answer: ex.answer(hidden), Err: describe(ex, said, to, hidden)}
-	f.Answer.Code = safeCode(said.code, hidden)
+	s := c.scrubber(hidden...)
+	f := &jobs.Failure{Reason: classify(ex, said), Answer: ex.answer(s), Err: describe(ex, said, to, s)}
+	f.Answer.Code = s.code(said.code)
 	f.MaybeEffective = maybeEffective(ex, f.Reason)
 	f.Unproven = f.Reason == jobs.ReasonNotFound && !said.admin
 	if !ex.heldUntil.IsZero() {
@@ -34,6 +36,7 @@ func (c *Client) failureFrom(ctx context.Context, to endpoint, ex exchange, hidd
 
 // classify says what an answer means. The first line that fits counts:
 //
+//	config        a proxy that did not let us through (3xx or 4xx to CONNECT): the API was not asked
 //	rate_limited  429; an errorCode with RATE_LIMITED or OAuth's rate_limited, whatever the
 //	              status (seen with 400); a request that was not made because of a pause
 //	unavailable   no answer; the end of the context or the timeout before the end of the
@@ -55,7 +58,10 @@ func (c *Client) failureFrom(ctx context.Context, to endpoint, ex exchange, hidd
 //	protocol      everything else: a success that the operation does not have, or one whose
 //	              body is HTML, an error, longer than 1 MiB, cut off, or not the document that it should be
 func classify(ex exchange, said problem) jobs.Reason {
+	refused, proxied := errors.AsType[*proxy.RefusedError](ex.err)
 	switch {
+	case proxied && refused.Configured():
+		return jobs.ReasonConfig
 	case !ex.heldUntil.IsZero(), ex.status == http.StatusTooManyRequests, said.rateLimited():
 		return jobs.ReasonRateLimited
 	case ex.status == 0, ex.ended && ex.status < 400, ex.status >= 500 && ex.status <= 599,
@@ -111,7 +117,7 @@ func maybeEffective(ex exchange, reason jobs.Reason) bool {
 }
 
 // describe tells a person what happened, without secrets and without URLs.
-func describe(ex exchange, said problem, to endpoint, hidden []secret.Value) error {
+func describe(ex exchange, said problem, to endpoint, s scrubber) error {
 	switch {
 	case !ex.heldUntil.IsZero():
 		return fmt.Errorf("rate bucket %s takes no call until %s; no request was made",
@@ -119,13 +125,16 @@ func describe(ex exchange, said problem, to endpoint, hidden []secret.Value) err
 	case ex.status == 0 && ex.ended:
 		return fmt.Errorf("no answer: %w", ex.err) // The causes are ours, and callers look for them.
 	case ex.status == 0:
-		return errors.New("no answer: " + safeText(fmt.Sprint(ex.err), hidden))
+		if refused, ok := errors.AsType[*proxy.RefusedError](ex.err); ok {
+			return fmt.Errorf("the API was not asked: %w", refused)
+		}
+		return errors.New("no answer: " + s.text(fmt.Sprint(ex.err)))
 	}
 	text := fmt.Sprintf("HTTP %d", ex.status)
-	if code := safeCode(said.code, hidden); code != "" {
+	if code := s.code(said.code); code != "" {
 		text += " " + code
 	}
-	text += elaborate(ex, said, to, hidden)
+	text += elaborate(ex, said, to, s)
 	if ex.err != nil {
 		return fmt.Errorf("%s (%w)", text, ex.err)
 	}
@@ -133,14 +142,16 @@ func describe(ex exchange, said problem, to endpoint, hidden []secret.Value) err
 }
 
 // elaborate says what is known beyond status and errorCode.
-func elaborate(ex exchange, said problem, to endpoint, hidden []secret.Value) string {
+func elaborate(ex exchange, said problem, to endpoint, s scrubber) string {
 	switch {
 	case said.detail != "":
-		return ": " + safeText(said.detail, hidden)
+		return ": " + s.text(said.detail)
 	case said.admin || said.code != "":
 		return ""
 	case ex.status >= 300 && ex.status <= 399:
 		return ": redirects are not followed"
+	case ex.status == http.StatusProxyAuthRequired:
+		return ": a proxy in between wants a user and password in HTTPS_PROXY"
 	case isHTML(ex):
 		return " with a page of HTML"
 	case ex.status < 300:

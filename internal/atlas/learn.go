@@ -160,7 +160,8 @@ func (p *pacer) notePause(v visit, before *pace.State, until time.Time) time.Tim
 // limit that says nothing of it pauses the bucket for a moment all the same.
 func (c *Client) obey(ctx context.Context, to endpoint, ex exchange, said problem, f *jobs.Failure) {
 	limited := f.Reason == jobs.ReasonRateLimited
-	at, ok := retryAt(ex, said)
+	at, ok, odd := retryAt(ex, said)
+	c.noteOdd(to, odd)
 	if !ok {
 		if limited {
 			c.pacer.refused(ctx, ex.visit, ex.at, ex.at.Add(silentPause), said.limit)

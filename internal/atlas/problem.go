@@ -23,15 +23,15 @@ type problem struct {
 	admin bool
 	// detail is what the document says to people.
 	detail string
-	// wait is how many seconds the text or the parameters of a rate limit ask to wait, as
-	// decimal digits; empty when they do not say.
+	// wait is how many seconds the text or the parameters of a rate limit ask to wait, as a
+	// decimal number; empty when they do not say.
 	wait string
 	// limit is what a rate limit says of its bucket; zero when it does not say.
 	limit pace.Limit
 }
 
 // retryAfterText is how the API says in prose how long to wait.
-var retryAfterText = regexp.MustCompile(`(?i)\bretry after (\d+) seconds?\b`)
+var retryAfterText = regexp.MustCompile(`(?i)\bretry after (\d+(?:\.\d+)?) seconds?\b`)
 
 // parseProblem reads an error document, and reports whether the body is one.
 func parseProblem(body []byte) (problem, bool) {

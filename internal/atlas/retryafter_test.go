@@ -12,6 +12,27 @@ import (
 	"rekey/internal/jobs"
 )
 
+// TestOddRetryAfter: a header that makes no sense is ignored, and said once.
+func TestOddRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.WarnLevel)
+		cfg := config(transportFunc(func(*http.Request) (*http.Response, error) {
+			return reply(503, "", "Retry-After", "soon, "+clientSecret), nil
+		}))
+		cfg.Logger = zap.New(core)
+		c := newClient(t, cfg)
+		for range 3 {
+			if f := revokeFails(t, c, job(t, jobs.TokenRevoke, "service")); !f.RetryAt.IsZero() {
+				t.Errorf("RetryAt is %s", f.RetryAt)
+			}
+		}
+		lines := logs.All()
+		if len(lines) != 1 || lines[0].ContextMap()["value"] != "soon, [secret]" || lines[0].ContextMap()["operation"] != "token.revoke" {
+			t.Errorf("logged %v, want one line with the value", lines)
+		}
+	})
+}
+
 // TestRetryAfter is how long failures ask to wait, and what that does to the bucket.
 func TestRetryAfter(t *testing.T) {
 	const limited = "RATE_LIMITED_TOKEN_BUCKET"
@@ -32,6 +53,11 @@ func TestRetryAfter(t *testing.T) {
 		{name: "500 is not obeyed", status: 500, headers: []string{"Retry-After", "3"}},
 		{name: "409 is not obeyed", status: 409, headers: []string{"Retry-After", "3"}},
 		{name: "429 date", status: 429, headers: []string{"Retry-After", "Sat, 01 Jan 2000 00:01:00 GMT"}, want: time.Minute, wantPause: time.Minute},
+		{name: "429 decimals", status: 429, headers: []string{"Retry-After", "2.1"}, want: 3 * time.Second, wantPause: 3 * time.Second},
+		{name: "429 date in UTC", status: 429, headers: []string{"Retry-After", "Sat, 01 Jan 2000 00:01:00 UTC"}, want: time.Minute, wantPause: time.Minute},
+		{name: "503 date with +0000", status: 503, headers: []string{"Retry-After", "Sat, 01 Jan 2000 00:01:00 +0000"}, want: time.Minute, wantPause: time.Minute},
+		{name: "429 obsolete date", status: 429, headers: []string{"Retry-After", "Saturday, 01-Jan-00 00:01:00 GMT"}, want: time.Minute, wantPause: time.Minute},
+		{name: "429 decimals in the text", status: 429, body: adminProblem(429, limited, "Please retry after 2.5 seconds."), want: 3 * time.Second, wantPause: 3 * time.Second},
 		{name: "429 several", status: 429, headers: []string{"Retry-After", "3", "Retry-After", "x", "Retry-After", "9", "Retry-After", "4"}, want: 9 * time.Second, wantPause: 9 * time.Second},
 		{name: "429 zero", status: 429, headers: []string{"Retry-After", "0"}},
 		{name: "429 past", status: 429, headers: []string{"Retry-After", "Sat, 01 Jan 1999 00:01:00 GMT"}},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"rekey/internal/secret"
 )
 
 // roster is a set of accounts. It does not change; another one takes its place.
@@ -49,8 +51,8 @@ func (c *Client) CheckNewAccounts(ctx context.Context, list []Account) error {
 			return fmt.Errorf("checking the accounts: %w", context.Cause(ctx))
 		}
 		a := account{Account: cfg}
-		if _, err := a.secret().Read(c.lookupEnv); err != nil {
-			problems = append(problems, fmt.Errorf("account %s: %w", cfg.Name, err))
+		if _, err := a.readSecret(c.lookupEnv); err != nil {
+			problems = append(problems, err)
 		}
 	}
 	return errors.Join(problems...)
@@ -62,8 +64,21 @@ func (c *Client) SetAccounts(list []Account) error {
 	if err := validateAccounts(list); err != nil {
 		return fmt.Errorf("changing the accounts: %w", err)
 	}
-	c.roster.Store(c.newRoster(list))
+	c.useAccounts(list)
 	return nil
+}
+
+func (c *Client) useAccounts(list []Account) {
+	c.roster.Store(c.newRoster(list))
+	if !c.knowsAccounts {
+		return
+	}
+	var places []secret.Place
+	for _, cfg := range list {
+		a := account{Account: cfg}
+		places = append(places, secret.Place{Key: cfg.Name, Ref: a.secret()})
+	}
+	c.known.Use(places)
 }
 
 // SetMaxRetryAfter changes the longest Retry-After that is believed, from the next answer on. It must be positive.

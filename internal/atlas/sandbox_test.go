@@ -77,7 +77,7 @@ func TestSandbox(t *testing.T) {
 				}
 			}
 			want := []string{
-				"token.revoke 200 revoked", "token.revoke 200 revoked",
+				"token.revoke 200 accepted", "token.revoke 200 accepted",
 				"jwks.revoke 204 revoked", "jwks.revoke 204 revoked",
 				"idp.delete 204 revoked", "idp.delete 404 not_found RESOURCE_NOT_FOUND",
 				"role_mapping.delete 204 revoked", "role_mapping.delete 404 not_found RESOURCE_NOT_FOUND",

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"time"
+
+	"rekey/internal/proxy"
+	"rekey/internal/secret"
 )
 
 // Limits of the transport. The timeout of a request bounds all of them together.
@@ -17,6 +19,7 @@ const (
 	keepAlive        = 30 * time.Second
 	idleTimeout      = 90 * time.Second
 	maxHeaderBytes   = 256 << 10
+	maxCAFile        = 4 << 20
 )
 
 // newTransport returns a transport for many requests to one host. Being used directly, and
@@ -27,8 +30,7 @@ func newTransport(cfg Config) (*http.Transport, error) {
 		return nil, err
 	}
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
+	transport := &http.Transport{
 		DialContext:            dialer.DialContext,
 		ForceAttemptHTTP2:      true, // A DialContext or TLS settings of our own would turn it off.
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
@@ -38,7 +40,9 @@ func newTransport(cfg Config) (*http.Transport, error) {
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		DisableCompression:     true, // Answers are small, and the limit on them is to be that of what is read.
-	}, nil
+	}
+	proxy.Use(transport)
+	return transport, nil
 }
 
 // trustedRoots returns the system's authorities and those of the file, or nil, which means
@@ -47,15 +51,15 @@ func trustedRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(file)
+	pem, err := secret.ReadFile(file, maxCAFile)
 	if err != nil {
-		return nil, fmt.Errorf("reading the CA file %s: %w", file, withoutPath(err))
+		return nil, fmt.Errorf("reading the CA file %s: %w", file, err)
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		return nil, fmt.Errorf("reading the system's certificate authorities: %w", err)
 	}
-	if !roots.AppendCertsFromPEM(pem) {
+	if !roots.AppendCertsFromPEM([]byte(pem)) {
 		return nil, fmt.Errorf("reading the CA file %s: there is no certificate in it", file)
 	}
 	return roots, nil

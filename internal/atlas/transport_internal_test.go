@@ -2,9 +2,10 @@ package atlas
 
 import (
 	"crypto/tls"
-	"net/http"
 	"reflect"
 	"testing"
+
+	"rekey/internal/proxy"
 )
 
 // TestNewTransport looks at what cannot be tried without a proxy, an old server or a fleet.
@@ -13,8 +14,8 @@ func TestNewTransport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if reflect.ValueOf(tr.Proxy).Pointer() != reflect.ValueOf(http.ProxyFromEnvironment).Pointer() {
-		t.Error("the proxy is not that of the environment")
+	if reflect.ValueOf(tr.Proxy).Pointer() != reflect.ValueOf(proxy.FromEnvironment).Pointer() || tr.OnProxyConnectResponse == nil {
+		t.Error("the proxy is not that of the environment, or its refusal is not looked at")
 	}
 	if tr.TLSClientConfig.MinVersion != tls.VersionTLS12 || tr.TLSClientConfig.InsecureSkipVerify {
 		t.Error("TLS is too old, or not verified")

@@ -66,7 +66,7 @@ func submatches(expression string, passes func(string) bool) func(string) []Span
 		var spans []Span
 		for _, at := range compiled.FindAllStringSubmatchIndex(text, -1) {
 			if passes == nil || passes(text[at[4]:at[5]]) {
-				spans = append(spans, Span{at[2], at[3]})
+				spans = append(spans, Span{at[2], at[2] + len(strings.TrimRight(text[at[2]:at[3]], `\`))})
 			}
 		}
 		return spans
@@ -103,7 +103,8 @@ func find(text string, sure bool) []Span {
 	if len(spans) == 0 {
 		return nil
 	}
-	return merge(spans, leftAlone(text))
+	slices.SortFunc(spans, func(a, b Span) int { return a.From - b.From })
+	return Merge(without(spans, leftAlone(text)))
 }
 
 // leftAlone are the parts of a text in which nothing is found.
@@ -118,18 +119,21 @@ func leftAlone(text string) []Span {
 	return spans
 }
 
-// merge puts spans in order, joins those that overlap, and leaves out those that reach into what is left alone, which is
-// in order.
-func merge(spans, alone []Span) []Span {
-	slices.SortFunc(spans, func(a, b Span) int { return a.From - b.From })
-	var merged []Span
-	for _, s := range spans {
+// without leaves out the spans that reach into what is left alone. Both are in order.
+func without(spans, alone []Span) []Span {
+	return slices.DeleteFunc(spans, func(s Span) bool {
 		for len(alone) > 0 && alone[0].To <= s.From {
 			alone = alone[1:]
 		}
-		if len(alone) > 0 && alone[0].From < s.To {
-			continue
-		}
+		return len(alone) > 0 && alone[0].From < s.To
+	})
+}
+
+// Merge puts spans in order, and makes one of those that overlap.
+func Merge(spans []Span) []Span {
+	slices.SortFunc(spans, func(a, b Span) int { return a.From - b.From })
+	var merged []Span
+	for _, s := range spans {
 		if last := len(merged) - 1; last >= 0 && s.From < merged[last].To {
 			merged[last].To = max(merged[last].To, s.To)
 			continue

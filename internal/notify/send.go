@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"rekey/internal/proxy"
 	"rekey/internal/retryafter"
 	"rekey/internal/secret"
 )
@@ -38,14 +39,13 @@ type Sender struct {
 // it would look where a redirect leads, which is not followed. A body and its signature are for the
 // configured address alone.
 func NewSender(version string, lookupEnv func(string) (string, bool)) *Sender {
-	return &Sender{
-		version: version, lookupEnv: lookupEnv,
-		transport: &http.Transport{
-			Proxy: proxyOf, DialContext: (&net.Dialer{}).DialContext, ForceAttemptHTTP2: true,
-			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, IdleConnTimeout: idleTimeout,
-			MaxIdleConnsPerHost: idleConns, MaxResponseHeaderBytes: maxHeaderBytes, DisableCompression: true,
-		},
+	transport := &http.Transport{
+		DialContext: (&net.Dialer{}).DialContext, ForceAttemptHTTP2: true,
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, IdleConnTimeout: idleTimeout,
+		MaxIdleConnsPerHost: idleConns, MaxResponseHeaderBytes: maxHeaderBytes, DisableCompression: true,
 	}
+	proxy.Use(transport)
+	return &Sender{version: version, lookupEnv: lookupEnv, transport: transport}
 }
 
 // Close closes the connections that are open to no purpose.
@@ -127,7 +127,7 @@ func (s *Sender) keys(t *Target) ([][]byte, error) {
 		return nil, nil
 	}
 	var value secret.Value
-	value, err := t.SigningSecret.Read(s.lookupEnv)
+	value, err := t.SigningSecret.ReadLines(s.lookupEnv)
 	if err != nil {
 		return nil, fmt.Errorf("signing_secret: %w", err)
 	}

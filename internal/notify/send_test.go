@@ -122,7 +122,7 @@ func TestSendFails(t *testing.T) {
 			if _, err := io.WriteString(conn, "echo "+r.URL.Path+"\r\n\r\n"); err != nil {
 				t.Error(err)
 			}
-		}, wantClass: notify.ClassUnavailable, want: "no answer of HTTP came: the connection ended, something else came, or a proxy refused"},
+		}, wantClass: notify.ClassUnavailable, want: "no answer of HTTP came: the connection ended, or something else came"},
 		{name: "an answer without end", answer: func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusBadRequest)
 			for range 1000 {

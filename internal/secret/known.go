@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"rekey/internal/credential"
 )
 
 const (
@@ -32,7 +34,7 @@ func (p Place) Read(lookupEnv func(string) (string, bool)) (Value, error) {
 }
 
 // Known are all secrets that the process has been given, so that none of them is shown, whoever repeats it. It may be
-// used by several goroutines at once. Nil knows none.
+// used by several goroutines at once. Nil knows none, and hides what has the look of one.
 type Known struct {
 	lookupEnv func(string) (string, bool)
 	set       atomic.Pointer[Set] // It is replaced, never changed.
@@ -58,26 +60,25 @@ func (k *Known) Use(places []Place) {
 	k.look()
 }
 
-// Hide returns a text with "[secret]" in the place of every known secret. It looks into the places, unless that was done
-// just now.
-func (k *Known) Hide(text string) string {
-	if k == nil {
-		return text
+// Hide returns a text with "[secret]" in the place of every known secret, of what is in other sets, and of what has the
+// look of a credential. It looks into the places, unless that was done just now.
+func (k *Known) Hide(text string, others ...*Set) string {
+	if k != nil {
+		k.mu.Lock()
+		if time.Since(k.looked) >= lookEvery {
+			k.look()
+		}
+		k.mu.Unlock()
 	}
-	k.mu.Lock()
-	if time.Since(k.looked) >= lookEvery {
-		k.look()
-	}
-	k.mu.Unlock()
-	return k.HideSeen(text)
+	return k.HideSeen(text, others...)
 }
 
 // HideSeen is Hide without looking anywhere: it never waits.
-func (k *Known) HideSeen(text string) string {
-	if k == nil {
-		return text
+func (k *Known) HideSeen(text string, others ...*Set) string {
+	if k != nil {
+		others = append([]*Set{k.set.Load()}, others...)
 	}
-	return k.set.Load().Replace(text, Value.String)
+	return hide(text, Value.String, credential.Find(text), others...)
 }
 
 // look reads what is in the places. What cannot be read is used by nobody, and who needs it says so. The lock is held.

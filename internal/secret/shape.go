@@ -3,6 +3,8 @@ package secret
 import (
 	"encoding/base64"
 	"encoding/json"
+	"iter"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -15,22 +17,57 @@ func Mark(v Value) string { return "[redacted " + v.Fingerprint() + "]" }
 
 // Scrub returns a text that may be shown: without the known secrets, and without what has the look of one.
 func Scrub(text string, known ...Value) string {
-	return string(ReplaceShapes([]byte(NewSet(known...).Replace(text, Mark))))
+	return hide(text, Mark, credential.Find(text), NewSet(known...))
 }
 
 // ReplaceShapes returns the text with a mark instead of everything with the look of a credential.
 func ReplaceShapes(text []byte) []byte {
-	return []byte(credential.Replace(string(text), func(found string) string { return Mark(New(found)) }))
+	spans := credential.Find(string(text))
+	if len(spans) == 0 {
+		return text
+	}
+	return []byte(hide(string(text), Mark, spans))
+}
+
+// hide replaces spans of a text, and what is in the sets. What overlaps is one secret: each alone could leave a part of it.
+func hide(text string, by func(Value) string, spans []credential.Span, sets ...*Set) string {
+	values := map[credential.Span]Value{}
+	for _, s := range sets {
+		for span, value := range s.find(text) {
+			spans = append(spans, span)
+			values[span] = value
+		}
+	}
+	spans = credential.Merge(spans)
+	if len(spans) == 0 {
+		return text
+	}
+	var b strings.Builder
+	at := 0
+	for _, span := range spans {
+		value, known := values[span]
+		if !known {
+			value = New(text[span.From:span.To])
+		}
+		b.WriteString(text[at:span.From])
+		b.WriteString(by(value))
+		at = span.To
+	}
+	b.WriteString(text[at:])
+	return b.String()
 }
 
 const (
 	// shortestKnown is the length in bytes from which a known secret is looked for in a text: a shorter one would be
 	// found everywhere.
 	shortestKnown = 6
-	// telling is how many bytes at the beginning of a secret are enough to recognise it: who repeats a long one may
-	// have cut it.
+	// telling is how many bytes at the beginning of a secret are enough to recognise it, behind what all of its kind begin
+	// with: who repeats a long one may have cut it.
 	telling = 8
 )
+
+// leads are what secrets of a kind begin with.
+var leads = []string{"mdb_sa_sk_", "whsec_", "hvs.", "hvb."}
 
 // Set are known secrets, in all forms in which they may be repeated: as they are, as in a URL, as in JSON, and inside
 // of something in base64, such as a header Authorization. The zero Set is empty. It must not change while it is used.
@@ -42,8 +79,8 @@ type Set struct {
 // known is a form of a secret.
 type known struct {
 	form  string
+	least int // So much of its beginning tells it.
 	value Value
-	whole bool // Its beginning alone tells nothing.
 }
 
 // NewSet returns the set of these secrets.
@@ -92,8 +129,11 @@ func (s *Set) add(text string, v Value, whole bool) {
 	if len(text) < shortestKnown {
 		return
 	}
-	for _, form := range formsOf(text) {
-		k := known{form: form, value: v, whole: whole}
+	for form, least := range formsOf(text) {
+		k := known{form: form, least: min(least, len(form)), value: v}
+		if whole {
+			k.least = len(form)
+		}
 		if len(form) < telling {
 			s.short = append(s.short, k)
 			continue
@@ -101,25 +141,29 @@ func (s *Set) add(text string, v Value, whole bool) {
 		if s.starts == nil {
 			s.starts = map[string][]known{}
 		}
-		list := append(s.starts[form[:telling]], k)
-		slices.SortStableFunc(list, func(a, b known) int { return len(b.form) - len(a.form) })
-		s.starts[form[:telling]] = list
+		s.starts[form[:telling]] = append(s.starts[form[:telling]], k)
 	}
 }
 
-// formsOf are the ways in which a secret may be written, each once.
-func formsOf(text string) []string {
-	forms := []string{text, url.QueryEscape(text), url.PathEscape(text)}
+// formsOf are the ways in which a secret may be written, each with how much of its beginning tells it.
+func formsOf(text string) map[string]int {
+	least := telling
+	for _, lead := range leads {
+		if strings.HasPrefix(text, lead) {
+			least += len(lead)
+		}
+	}
+	forms := map[string]int{text: least, url.QueryEscape(text): least, url.PathEscape(text): least}
 	if quoted, err := json.Marshal(text); err == nil {
-		forms = append(forms, string(quoted[1:len(quoted)-1]))
+		forms[string(quoted[1:len(quoted)-1])] = least
 	}
 	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for before := range 3 {
-			forms = append(forms, within(encoding, text, before))
+			forms[within(encoding, text, before)] = telling + (least-telling)*4/3
 		}
 	}
-	slices.Sort(forms)
-	return slices.DeleteFunc(slices.Compact(forms), func(form string) bool { return len(form) < shortestKnown })
+	maps.DeleteFunc(forms, func(form string, _ int) bool { return len(form) < shortestKnown })
+	return forms
 }
 
 // within is the part of an encoding that is the same whatever stands before and behind the text: before is how many
@@ -132,41 +176,36 @@ func within(encoding *base64.Encoding, text string, before int) string {
 }
 
 // Replace returns a text with something else in the place of each known secret, also where only its beginning is left.
-func (s *Set) Replace(text string, by func(Value) string) string {
-	if s == nil {
-		return text
-	}
-	for _, k := range s.short {
-		if strings.Contains(text, k.form) {
-			text = strings.ReplaceAll(text, k.form, by(k.value))
+func (s *Set) Replace(text string, by func(Value) string) string { return hide(text, by, nil, s) }
+
+// find yields where known secrets are in a text.
+func (s *Set) find(text string) iter.Seq2[credential.Span, Value] {
+	return func(yield func(credential.Span, Value) bool) {
+		if s == nil {
+			return
+		}
+		for _, k := range s.short {
+			for at := 0; ; at += len(k.form) {
+				next := strings.Index(text[at:], k.form)
+				if next < 0 {
+					break
+				}
+				if at += next; !yield(credential.Span{From: at, To: at + len(k.form)}, k.value) {
+					return
+				}
+			}
+		}
+		for at := 0; at+telling <= len(text) && len(s.starts) > 0; at++ {
+			same, value := longest(s.starts[text[at:at+telling]], text[at:])
+			if same == 0 {
+				continue
+			}
+			if !yield(credential.Span{From: at, To: at + same}, value) {
+				return
+			}
+			at += same - 1
 		}
 	}
-	if len(s.starts) == 0 {
-		return text
-	}
-	var b strings.Builder
-	from := 0
-	for at := 0; at+telling <= len(text); {
-		list, found := s.starts[text[at:at+telling]]
-		if !found {
-			at++
-			continue
-		}
-		same, value := longest(list, text[at:])
-		if same == 0 {
-			at++
-			continue
-		}
-		b.WriteString(text[from:at])
-		b.WriteString(by(value))
-		at += same
-		from = at
-	}
-	if from == 0 {
-		return text
-	}
-	b.WriteString(text[from:])
-	return b.String()
 }
 
 // longest returns how much of the beginning of a text is that of one of the secrets, at most, and which.
@@ -176,7 +215,7 @@ func longest(list []known, text string) (same int, value Value) {
 		for n < min(len(k.form), len(text)) && k.form[n] == text[n] {
 			n++
 		}
-		if n > same && (n == len(k.form) || !k.whole) {
+		if n > same && n >= k.least {
 			same, value = n, k.value
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"rekey/internal/proxy"
 	"rekey/internal/secret"
 )
 
@@ -59,12 +60,23 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Address == "" || cfg.Token.IsZero() {
 		return nil, errors.New("vault: address and token are required")
 	}
-	// No retries of its own: the job is attempted again.
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // The default transport is one.
-	settings := &api.Config{Address: cfg.Address, Timeout: cfg.Timeout, HttpClient: &http.Client{Transport: transport, CheckRedirect: leaveToLibrary}}
-	if err := settings.ConfigureTLS(&api.TLSConfig{CACert: cfg.CAFile}); err != nil {
+	proxy.Use(transport)
+	// No retries of its own: the job is attempted again.
+	settings := &api.Config{Address: cfg.Address, Timeout: cfg.Timeout, HttpClient: &http.Client{Transport: transport}}
+	tls := &api.TLSConfig{}
+	if cfg.CAFile != "" {
+		pem, err := secret.ReadFile(cfg.CAFile, maxCAFile)
+		if err != nil {
+			return nil, fmt.Errorf("vault: reading the CA file %s: %w", cfg.CAFile, err)
+		}
+		tls.CACertBytes = []byte(pem)
+	}
+	if err := settings.ConfigureTLS(tls); err != nil {
 		return nil, fmt.Errorf("vault: reading the certificates: %w", err)
 	}
+	// The library wants to see a plain transport up to here.
+	settings.HttpClient.Transport = staysHere{transport}
 	base, err := api.NewClient(settings)
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
@@ -78,10 +90,46 @@ func New(cfg Config) (*Client, error) {
 	return &Client{cfg: cfg, base: base}, nil
 }
 
-// leaveToLibrary has net/http follow no redirect: it would take the header with the token along to
-// any host, and from TLS to none. The library itself follows one, as a standby of Vault may send
-// it to the active node, and none to a lesser protocol.
-func leaveToLibrary(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+// maxCAFile bounds the file with authorities, in bytes.
+const maxCAFile = 4 << 20
+
+// staysHere is a transport that makes an error of every redirect. Both net/http and the library would follow one, with
+// the header that has the token, to any host.
+type staysHere struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t staysHere) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.RoundTripper.RoundTrip(req)
+	if err != nil || resp.StatusCode < 300 || resp.StatusCode > 399 {
+		return resp, err
+	}
+	_ = resp.Body.Close() // Nothing of it is wanted.
+	return nil, &redirectError{status: resp.StatusCode, to: hostOf(resp)}
+}
+
+// redirectError says where a redirect leads that is not followed.
+type redirectError struct {
+	status int
+	to     string // A host, "" when it names none.
+}
+
+// Error says what to do instead.
+func (e *redirectError) Error() string {
+	text := fmt.Sprintf("HTTP %d: a redirect", e.status)
+	if e.to != "" {
+		text += " to " + e.to
+	}
+	return text + ", which is not followed, so that the token goes nowhere else: vault.address must be that of the active node, or of a load balancer in front of it"
+}
+
+// hostOf is the host that a redirect names, "" when it names none.
+func hostOf(resp *http.Response) string {
+	to, err := resp.Location()
+	if err != nil {
+		return ""
+	}
+	return to.Host
+}
 
 // ForbiddenError says that a reference may not be read, whatever Vault thinks of it.
 type ForbiddenError struct{ Path string }
@@ -175,6 +223,12 @@ func (c *Client) allowed(path string) bool {
 
 // plain is an error of the library in one line, without the body of an answer that is not Vault's.
 func plain(err error) error {
+	if redirect, ok := errors.AsType[*redirectError](err); ok {
+		return redirect
+	}
+	if refused, ok := errors.AsType[*proxy.RefusedError](err); ok {
+		return refused
+	}
 	answer, ok := errors.AsType[*api.ResponseError](err)
 	switch {
 	case ok && answer.RawError:
