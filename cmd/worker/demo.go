@@ -204,10 +204,11 @@ func (d *demo) options(cfg *config.Config, verbose bool, ready func(app.Addresse
 		cfg.Log.Level = "info"
 	}
 	release, revision := buildVersion()
-	log, _ := d.logger(cfg.Log)
+	known := app.KnownSecrets(cfg, d.secrets)
+	log, _ := d.logger(cfg.Log, known)
 	return app.Options{
 		Config: cfg, Name: "demo", Version: release, Revision: revision, LookupEnv: d.secrets,
-		Logger: log, OnReady: ready,
+		Logger: log, Known: known, OnReady: ready,
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -14,6 +15,7 @@ import (
 
 	"rekey/internal/app"
 	"rekey/internal/config"
+	"rekey/internal/secret"
 )
 
 // version is the release; the Makefile and the release build set it.
@@ -66,7 +68,8 @@ leaves everything as it is.`,
 }
 
 func (c *cli) runWorker(ctx context.Context, cfg *config.Config) error {
-	log, level := c.logger(cfg.Log)
+	known := app.KnownSecrets(cfg, c.lookupEnv)
+	log, level := c.logger(cfg.Log, known)
 	defer log.Sync() //nolint:errcheck // A terminal cannot be synced and says so.
 	// From here on, SIGHUP asks for a reload. Several that come at once are one.
 	hangups := make(chan os.Signal, 1)
@@ -79,13 +82,28 @@ func (c *cli) runWorker(ctx context.Context, cfg *config.Config) error {
 	release, revision := buildVersion()
 	return app.Run(ctx, app.Options{
 		Config: cfg, Name: app.WorkerName(host, os.Getpid(), time.Now()), Version: release, Revision: revision,
-		LookupEnv: c.lookupEnv, Logger: log,
+		LookupEnv: c.lookupEnv, Logger: log, Known: known,
 		Reload: app.Reload{File: c.configName(), Asked: hangups, Level: level},
 	})
 }
 
-// logger writes to standard error in the form and from the level that the configuration says. The level can be changed.
-func (c *cli) logger(cfg config.Log) (*zap.Logger, zap.AtomicLevel) {
+// discreetWriter takes secrets out of each line on its way.
+type discreetWriter struct {
+	to    io.Writer
+	known *secret.Known
+}
+
+// Write writes one line of the log. What is put in the place of a secret can stand in JSON.
+func (w discreetWriter) Write(line []byte) (int, error) {
+	if _, err := io.WriteString(w.to, w.known.HideSeen(string(line))); err != nil {
+		return 0, err
+	}
+	return len(line), nil
+}
+
+// logger writes to standard error in the form and from the level that the configuration says. The level can be changed. None
+// of the known secrets is written, nor what has the look of one.
+func (c *cli) logger(cfg config.Log, known *secret.Known) (*zap.Logger, zap.AtomicLevel) {
 	parsed, err := zapcore.ParseLevel(cfg.Level)
 	if err != nil {
 		parsed = zapcore.InfoLevel // The configuration is validated; this is for an empty one.
@@ -98,7 +116,7 @@ func (c *cli) logger(cfg config.Log) (*zap.Logger, zap.AtomicLevel) {
 	if cfg.Format == "console" {
 		encoder = zapcore.NewConsoleEncoder(encoding)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(c.stderr)), level)), level
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(discreetWriter{c.stderr, known})), level)), level
 }
 
 func (c *cli) versionCommand() *cobra.Command {

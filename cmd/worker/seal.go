@@ -1,14 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"rekey/internal/app"
 	"rekey/internal/bus"
+	"rekey/internal/credential"
 	"rekey/internal/seal"
 	"rekey/internal/secret"
 )
@@ -77,9 +78,11 @@ func (c *cli) sealCommand() *cobra.Command {
 	var key string
 	cmd := c.withOutput(c.withConfig(&cobra.Command{
 		Use:   "seal [FILE|-]",
-		Short: "Seal a secret to the workers' key",
-		Long: `Seal a secret from a file or standard input, so that only the workers can open it. What comes out
-goes into an event as params.token_sealed. White space at the end of the secret is left out.
+		Short: "Seal a token to the workers' key",
+		Long: `Seal a bearer token from a file or standard input, so that only the workers can open it. What comes
+out goes into an event as params.token_sealed. White space around the token and a byte order mark are
+left out. What is known to be no bearer token, such as a client secret, a connection string or a
+placeholder, is refused here, and would be by the worker: the API says 200 to anything.
 
 The key is --key, a public key as 'worker keygen' shows it and a worker logs it when it is ready
 (seal_key). Without it, the key is that of the configuration, where its secrets can be read.`,
@@ -111,13 +114,15 @@ func (c *cli) seal(file, key string) error {
 	if err != nil {
 		return err
 	}
-	data, err := c.read(file)
+	value, err := c.readSecret(file)
 	if err != nil {
 		return err
 	}
-	value := secret.New(string(bytes.TrimSpace(data)))
 	if value.IsZero() {
 		return fmt.Errorf("%s holds nothing to seal", file)
+	}
+	if detail := credential.CheckToken(value.Reveal()); detail != "" {
+		return usagef("what is in %s %s", file, detail)
 	}
 	text, err := seal.Seal(key, value)
 	if err != nil {
@@ -125,6 +130,26 @@ func (c *cli) seal(file, key string) error {
 	}
 	result := sealedValue{Sealed: text, KeyID: key, Fingerprint: value.Fingerprint()}
 	return c.print(result, func(t *tabwriter.Writer) { _, _ = fmt.Fprintln(t, text) })
+}
+
+// readSecret reads a secret from a file or, for "-", from standard input, as secrets' files are read: one line of text.
+func (c *cli) readSecret(file string) (secret.Value, error) {
+	data, err := c.read(file)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	text, err := secret.Text(data)
+	line := text
+	if err == nil {
+		line, err = secret.OneLine(text)
+	}
+	switch {
+	case err == nil:
+		return secret.New(strings.TrimSpace(line)), nil
+	case credential.Identify(text).What != "": // Which says more than that it has several lines.
+		return secret.New(strings.TrimSpace(text)), nil
+	}
+	return secret.Value{}, usagef("%s: %w", file, err)
 }
 
 func (c *cli) sealingKey(key string) (string, error) {

@@ -146,11 +146,11 @@ func (c *cli) params(pairs []string) (map[string]any, error) {
 			return nil, usagef("a parameter is given twice")
 		}
 		if file, ok := strings.CutPrefix(value, "@"); ok {
-			data, err := c.read(file)
+			found, err := c.readSecret(file)
 			if err != nil {
 				return nil, err
 			}
-			value = strings.TrimSpace(string(data))
+			value = found.Reveal()
 		}
 		params[name] = value
 	}
@@ -191,6 +191,9 @@ func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags
 	}
 	defer client.Close()
 	done, err := client.Submit(ctx, operatorSource, id, request)
+	if _, mistaken := errors.AsType[*jobs.Malformed](err); mistaken {
+		return usage(err)
+	}
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"rekey/internal/notify"
 	"rekey/internal/schedule"
 	"rekey/internal/seal"
+	"rekey/internal/secret"
 	"rekey/internal/tracing"
 )
 
@@ -38,6 +39,9 @@ type Options struct {
 	Revision  string
 	LookupEnv func(string) (string, bool) // Where secrets in environment variables are looked up.
 	Logger    *zap.Logger
+	// Known are the configuration's secrets, as KnownSecrets finds them: the Logger's sink may have to know them as well.
+	// Nil: they are found.
+	Known *secret.Known
 	// Reload says what makes the worker take over another configuration. Zero: nothing does.
 	Reload Reload
 	// OnReady, when set, is told once where the worker can be reached, when it takes events.
@@ -82,6 +86,9 @@ type worker struct {
 // Run builds a worker and runs it until ctx ends; then it stops in order: schedules,
 // consumers (draining what is in flight), HTTP, NATS last.
 func Run(ctx context.Context, opts Options) error {
+	if opts.Known == nil {
+		opts.Known = KnownSecrets(opts.Config, opts.LookupEnv)
+	}
 	w := &worker{Options: opts, log: opts.Logger.Named("app"), names: bus.NewNames(opts.Config.NATS.Namespace)}
 	w.running.Store(opts.Config)
 	// Parts outlive ctx: they are stopped one by one.
@@ -191,6 +198,7 @@ func (w *worker) startAtlas() error {
 	w.pace = bus.NewPace(w.conn, w.names, w.Config.NATS.Replicas)
 	cfg := atlasConfig(w.Config, w.LookupEnv)
 	cfg.Version, cfg.Recorder, cfg.Logger, cfg.Pace = w.Version, w.metrics, w.Logger, w.pace
+	cfg.Known = w.Known
 	cfg.TokenFiles = func(path string) error { return mayRead(w.running.Load(), path) }
 	var err error
 	if cfg.Stores, err = secretStores(w.Config.Vault, w.LookupEnv); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/credential"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 	"rekey/internal/seal"
@@ -125,6 +126,11 @@ func (c *Client) secure(p jobs.Params) (jobs.Params, error) {
 	opened, err := p.Open(sealer{c.keys})
 	if err != nil {
 		return p, nil //nolint:nilerr // The worker may have the key, and says so if not.
+	}
+	if token := opened.Secret(jobs.ParamToken); !token.IsZero() && p.Sealed(jobs.ParamToken) != "" {
+		if detail := credential.CheckToken(token.Reveal()); detail != "" {
+			return p, &jobs.Malformed{Field: "params." + jobs.ParamTokenSealed, Detail: "what is sealed in it " + detail}
+		}
 	}
 	if c.config.Intake.Plaintext == jobs.PlaintextAllow {
 		return opened, nil

@@ -12,6 +12,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/doctor"
+	"rekey/internal/secret"
 )
 
 // The areas of what a doctor finds, in the order in which they are shown.
@@ -47,6 +48,7 @@ type Doctor struct {
 type patient struct {
 	Doctor
 	cfg    *config.Config
+	known  *secret.Known
 	names  bus.Names
 	now    time.Time
 	survey *bus.Survey // Nil: NATS cannot be reached, for the reason that follows.
@@ -63,12 +65,16 @@ func (d Doctor) Examine(ctx context.Context) []doctor.Finding {
 	if err != nil {
 		return unreadable(err)
 	}
-	p := &patient{Doctor: d, cfg: cfg, names: bus.NewNames(cfg.NATS.Namespace), now: time.Now()}
+	p := &patient{Doctor: d, cfg: cfg, known: KnownSecrets(cfg, d.LookupEnv), names: bus.NewNames(cfg.NATS.Namespace), now: time.Now()}
 	p.connect()
 	if p.survey != nil {
 		defer p.survey.Close()
 	}
-	return doctor.Run(ctx, p.checks())
+	list := doctor.Run(ctx, p.checks())
+	for i := range list { // What services answer may repeat a secret.
+		list[i].Found = p.known.Hide(list[i].Found)
+	}
+	return list
 }
 
 // checks are all checks, in the order in which their findings are shown. A new one is added here.

@@ -16,6 +16,8 @@ import (
 	"rekey/internal/doctor"
 	"rekey/internal/jobs"
 	"rekey/internal/metrics"
+	"rekey/internal/proxy"
+	"rekey/internal/retryafter"
 )
 
 const (
@@ -69,7 +71,7 @@ func (p *patient) accounts(ctx context.Context) []doctor.Finding {
 func (p *patient) atlasClient(ctx context.Context, dates *dateReader) (*atlas.Client, error) {
 	cfg := atlasConfig(p.cfg, p.LookupEnv)
 	cfg.DryRun, cfg.Recorder, cfg.Version = true, metrics.Discard(), p.Version
-	cfg.Timeout = min(cfg.Timeout, apiTimeout)
+	cfg.Timeout, cfg.Known = min(cfg.Timeout, apiTimeout), p.known
 	cfg.Middleware = func(next http.RoundTripper) http.RoundTripper {
 		dates.next = next
 		return dates
@@ -187,7 +189,10 @@ func (e *examination) explainToken(f *jobs.Failure) (doctor.Status, string) {
 
 // explain says what a failure is about that has nothing to do with what was asked for.
 func (e *examination) explain(f *jobs.Failure) (doctor.Status, string) {
+	refused, proxied := errors.AsType[*proxy.RefusedError](f.Err)
 	switch {
+	case proxied:
+		return doctor.Failed, "correct HTTPS_PROXY in the worker's environment, let the proxy " + refused.Proxy + " allow " + refused.Server + ", or name that host in NO_PROXY"
 	case f.Reason == jobs.ReasonRateLimited:
 		return doctor.Skipped, "the API takes no call now; wait a minute and look again"
 	case f.Reason == jobs.ReasonUnavailable:
@@ -248,7 +253,7 @@ func (d *dateReader) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return resp, err
 	}
-	if there, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+	if there, ok := retryafter.ParseDate(resp.Header.Get("Date")); ok {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.skew = doctor.Skew{Sent: sent, Got: time.Now(), There: there, Step: time.Second}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -145,7 +144,7 @@ func (p *patient) certificate(key, cert, private string) []doctor.Finding {
 	if cert == "" {
 		return nil
 	}
-	pair, err := tls.LoadX509KeyPair(cert, private)
+	pair, err := keyPair(cert, private)
 	if err != nil {
 		return []doctor.Finding{{What: key, Status: doctor.Failed, Found: err.Error(), Do: "name a PEM certificate and its own key"}}
 	}

@@ -130,6 +130,7 @@ func (w *worker) startKeys() error {
 			return err
 		}
 	}
+	w.Known.Use(secretPlaces(w.Config)) // With the key that may just have been made.
 	keys, err := keysOf(w.Config, w.accounts, w.LookupEnv)
 	if err != nil && (!external || len(w.Config.Seal.Keys) > 0) {
 		return fmt.Errorf("reading the keys of sealed values: %w", err)

@@ -50,7 +50,7 @@ func kindRows() []kindRow {
 	return []kindRow{
 		{
 			name: "token.revoke", request: tokenRevoke(leakedToken), account: security, wantMethod: http.MethodPost,
-			wantURI: revokePath, wantScheme: "Basic", wantKnown: jobs.KnownRevoked,
+			wantURI: revokePath, wantScheme: "Basic", wantKnown: jobs.KnownAccepted,
 		},
 		revoked("jwks.revoke by bearer", jwksRevoke(hexID(1)), security, idp(1)+"/jwks", "2025-02-19", "Bearer"),
 		revoked("jwks.revoke by digest", jwksRevoke(hexID(2)), legacy, idp(2)+"/jwks", "2025-02-19", "Digest"),

@@ -12,6 +12,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/notify"
+	"rekey/internal/secret"
 )
 
 // notifyTargets are the targets of a configuration.
@@ -153,7 +154,7 @@ func (n *notifier) serve(ctx context.Context, t notify.Target) (served, error) {
 		n.log.Error("a target of notifications cannot be told yet", zap.String("target", t.Name), zap.Error(err))
 	}
 	courier, err := notify.NewCourier(notify.Config{
-		Target: t, Sender: n.sender, Store: n.store, Letters: noticeLetters{n.conn, n.names}, Recorder: n.metrics, Logger: n.Logger,
+		Target: t, Sender: n.sender, Store: n.store, Letters: noticeLetters{n.conn, n.names, n.Known}, Recorder: n.metrics, Logger: n.Logger,
 	})
 	if err != nil {
 		return served{}, err
@@ -180,12 +181,13 @@ func (c noticeCourier) Deliver(ctx context.Context, n bus.Notice) (jobs.Verdict,
 type noticeLetters struct {
 	conn  *bus.Conn
 	names bus.Names
+	known *secret.Known
 }
 
 // Bury stores the dead letter of a notification.
 func (l noticeLetters) Bury(ctx context.Context, letter notify.Letter) error {
 	return l.conn.BuryNotice(ctx, l.names, bus.NoticeLetter{
-		Notice: bus.Notice(letter.Delivery), Target: letter.Target, Code: letter.Code, Reason: letter.Reason,
+		Notice: bus.Notice(letter.Delivery), Target: letter.Target, Code: letter.Code, Reason: l.known.Hide(letter.Reason),
 		JobID: letter.JobID, Kind: letter.Kind,
 	})
 }

@@ -86,6 +86,7 @@ func (r *reloader) run(ctx context.Context) error {
 		case <-r.Reload.Asked:
 			r.attempt(ctx, true)
 		case <-ticker.C:
+			r.Known.Look() // A secret may be rotated without a change of the file.
 			r.attempt(ctx, false)
 		}
 	}
@@ -196,6 +197,7 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 	if r.Reload.Level != (zap.AtomicLevel{}) {
 		r.Reload.Level.SetLevel(p.level)
 	}
+	r.Known.Use(secretPlaces(p.config))
 	if err := r.atlas.SetAccounts(atlasAccounts(p.config)); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"os"
 
 	"go.uber.org/zap"
 
@@ -33,7 +32,7 @@ func embeddedConfig(c config.Embedded, env lookup, log *zap.Logger) (bus.Embedde
 	if c.TLS.CertFile == "" {
 		return cfg, nil
 	}
-	cert, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+	cert, err := keyPair(c.TLS.CertFile, c.TLS.KeyFile)
 	if err != nil {
 		return cfg, fmt.Errorf("nats.embedded.tls: %w", err)
 	}
@@ -74,7 +73,7 @@ func clientTLS(c config.ClientTLS) (*tls.Config, error) {
 	}
 	if c.CertFile != "" {
 		certificate := func() (*tls.Certificate, error) {
-			cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+			cert, err := keyPair(c.CertFile, c.KeyFile)
 			if err != nil {
 				return nil, fmt.Errorf("nats.tls: %w", err)
 			}
@@ -97,13 +96,29 @@ func read(ref secret.Ref, env lookup) bus.Secret {
 	return func() (secret.Value, error) { return ref.Read(env) }
 }
 
-func pool(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
+// maxPEM bounds a PEM file, in bytes.
+const maxPEM = 4 << 20
+
+// keyPair reads a certificate and its key. Editors' byte order marks are no part of them.
+func keyPair(certFile, keyFile string) (tls.Certificate, error) {
+	cert, err := secret.ReadFile(certFile, maxPEM)
 	if err != nil {
-		return nil, err
+		return tls.Certificate{}, fmt.Errorf("reading %s: %w", certFile, err)
+	}
+	key, err := secret.ReadFile(keyFile, maxPEM)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("reading %s: %w", keyFile, err)
+	}
+	return tls.X509KeyPair([]byte(cert), []byte(key))
+}
+
+func pool(file string) (*x509.CertPool, error) {
+	pem, err := secret.ReadFile(file, maxPEM)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", file, err)
 	}
 	certs := x509.NewCertPool()
-	if !certs.AppendCertsFromPEM(pem) {
+	if !certs.AppendCertsFromPEM([]byte(pem)) {
 		return nil, fmt.Errorf("%s holds no PEM certificate", file)
 	}
 	return certs, nil

@@ -213,7 +213,7 @@ func TestNoToken(t *testing.T) {
 		{name: "zero-width space", text: "canary\u200bcanary", want: "must be visible ASCII: character 7 is U+200B, a zero-width space"},
 		{name: "byte order mark", text: "\ufeffcanary-canary", want: "must be visible ASCII: character 1 is U+FEFF, a byte order mark", file: "-"},
 		{name: "two lines", text: "canary-canary\ncanary", want: "must be visible ASCII: character 14 is U+000A, a line feed", file: "is no token: line 2 holds something as well: it must be one line, the secret and nothing else"},
-		{name: "PEM", text: "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----", want: "is a PEM block", file: "is no token: line 2 holds something as well: it must be one line, the secret and nothing else"},
+		{name: "PEM", text: "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----", want: "is a PEM block"},
 		{name: "UTF-16", text: "\xff\xfec\x00a\x00n\x00a\x00r\x00y\x00", want: "must be visible ASCII: character 1 is the byte 0xFF, which is no UTF-8", file: "is no token: it is UTF-16: save it as UTF-8"},
 		{name: "too long", text: strings.Repeat("canary", 3000), want: "must have 1 to 16384 bytes", file: "is no token: it is larger than 17 KiB"},
 	}

@@ -93,7 +93,8 @@ func (c *Client) readTokenFile(path string) (secret.Value, error) {
 	if err == nil {
 		text, err = readRegular(resolved)
 	}
-	if err == nil {
+	// What it is says more than that it has several lines.
+	if err == nil && credential.Identify(text).What == "" {
 		text, err = secret.OneLine(text)
 	}
 	if content, ok := errors.AsType[secret.ContentError](err); ok {

@@ -13,6 +13,9 @@ import (
 	"rekey/internal/secret"
 )
 
+// maxCredentials bounds a .creds file, in bytes.
+const maxCredentials = 64 << 10
+
 // Secret reads a secret where it is kept. It is asked for each connection anew, so that one that was rotated is used from
 // then on. Nil means that there is none.
 type Secret func() (secret.Value, error)
@@ -49,6 +52,12 @@ func (cfg ConnectConfig) login() (*login, []nats.Option, error) {
 	opts := []nats.Option{nats.SetCustomDialer(l)}
 	switch {
 	case cfg.CredentialsFile != "":
+		// The library does not say why it finds nothing in such a file.
+		if _, err := secret.ReadFile(cfg.CredentialsFile, maxCredentials); err != nil {
+			if _, content := errors.AsType[secret.ContentError](err); content {
+				return nil, nil, fmt.Errorf("nats.credentials_file: %s: %w", cfg.CredentialsFile, err)
+			}
+		}
 		return l, []nats.Option{nats.UserCredentials(cfg.CredentialsFile)}, nil // Which is read for each connection.
 	case cfg.NKeySeed != nil:
 		return l, append(opts, nats.Nkey(read.public, l.sign)), nil

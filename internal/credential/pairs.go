@@ -2,6 +2,7 @@ package credential
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -91,6 +92,8 @@ func isAlphanumeric(c byte) bool {
 var (
 	// namesKey is how people name an API key or a half of it before or behind its value.
 	namesKey = regexp.MustCompile(`(?i)(?:(?:public|private|programmatic)[ _-]?(?:api[ _-]?)?|\bapi[ _-]?)keys?(?:\b|\\)`)
+	// namesID is how an id is named right before it.
+	namesID = regexp.MustCompile(`(?i)(?:id|uuid|guid|incident|event|trace|span|request|alert|case|ticket|correlation|session|run|job|finding|detection)\\?["']?[\s:=#/]{1,3}\\?["']?$`)
 	// publicBefore is a public key right before its private half.
 	publicBefore = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])([a-z]{8})\\?["']?\s{0,2}[:,;/|]\s{0,2}\\?["']?$`)
 )
@@ -105,9 +108,12 @@ const words = " incident instance resource location customer document employee a
 
 // How far a name may be from its value, in bytes.
 const (
-	nameBefore = 60
+	nameBefore = 40
 	nameBehind = 30
 )
+
+// beforeUUID is how much of the text before a UUID is looked at for what it is.
+const beforeUUID = 24
 
 // keyPairs finds the private halves of Atlas' API keys: UUIDs beside a public key, or beside their name. Other UUIDs
 // are ids, which people need.
@@ -117,17 +123,25 @@ func keyPairs(text string) []Span {
 	looked := false
 	for _, at := range findUUIDs(text) {
 		if !looked {
-			names, looked = namesKey.FindAllStringIndex(text, -1), true
+			names, looked = keyNames(text), true
 		}
 		for len(names) > 0 && names[0][1]+nameBefore < at.From {
 			names = names[1:]
 		}
+		before := text[max(0, at.From-beforeUUID):at.From]
 		named := len(names) > 0 && names[0][0] <= at.To+nameBehind
-		if named || hasPublic(text[max(0, at.From-16):at.From]) {
+		if (named || hasPublic(before)) && !namesID.MatchString(before) {
 			spans = append(spans, at)
 		}
 	}
 	return spans
+}
+
+// keyNames finds names of keys, but for those in the lines around a PEM block.
+func keyNames(text string) [][]int {
+	return slices.DeleteFunc(namesKey.FindAllStringIndex(text, -1), func(at []int) bool {
+		return strings.HasPrefix(text[at[1]:], "-----")
+	})
 }
 
 // findUUIDs finds UUIDs by their hyphens.

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -38,13 +39,17 @@ func (f *Failure) Unwrap() error { return f.Err }
 // failure makes a Failure of an answer; word is what it says.
 func (t *Target) failure(resp *http.Response, word string, now time.Time) *Failure {
 	f := &Failure{Class: classOf(resp.StatusCode), Status: resp.StatusCode}
-	if f.Class == ClassUnavailable {
-		f.RetryAt = t.retryAt(resp.Header, now)
-	}
-	f.Err = fmt.Errorf("HTTP %d", resp.StatusCode)
+	text := fmt.Sprintf("HTTP %d", resp.StatusCode)
 	if word != "" {
-		f.Err = fmt.Errorf("HTTP %d: %s", resp.StatusCode, word)
+		text += ": " + word
 	}
+	if f.Class == ClassUnavailable {
+		var odd bool
+		if f.RetryAt, odd = t.retryAt(resp.Header, now); odd {
+			text += " (its Retry-After is neither seconds nor a date)"
+		}
+	}
+	f.Err = errors.New(text)
 	return f
 }
 

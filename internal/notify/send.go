@@ -160,16 +160,17 @@ func isLoopback(host string) bool {
 }
 
 // retryAt is the moment before which the target wants no further request, the latest if there are
-// several, and at most MaxRetryAfter from now.
-func (t *Target) retryAt(h http.Header, now time.Time) time.Time {
-	var latest time.Time
+// several, and at most MaxRetryAfter from now; odd says that one of them makes no sense.
+func (t *Target) retryAt(h http.Header, now time.Time) (latest time.Time, odd bool) {
 	for _, value := range h.Values("Retry-After") {
-		if at, ok := retryafter.Parse(value, h.Get("Date"), now); ok && at.After(latest) {
+		at, ok := retryafter.Parse(value, h.Get("Date"), now)
+		if ok && at.After(latest) {
 			latest = at
 		}
+		odd = odd || !ok
 	}
 	if limit := now.Add(t.MaxRetryAfter); latest.After(limit) {
-		return limit
+		latest = limit
 	}
-	return latest
+	return latest, odd
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -104,6 +105,8 @@ func TestSendFails(t *testing.T) {
 		{name: "down", answer: answer(503, "<html>"), wantClass: notify.ClassUnavailable, wantStatus: 503, want: "HTTP 503"},
 		{name: "limited", answer: answer(429, "rate_limited", "Retry-After", "30"), wantClass: notify.ClassUnavailable, wantStatus: 429, wantRetry: 30 * time.Second, want: "HTTP 429: rate_limited"},
 		{name: "limited for too long", answer: answer(429, "", "Retry-After", "999999"), wantClass: notify.ClassUnavailable, wantStatus: 429, wantRetry: time.Hour, want: "HTTP 429"},
+		{name: "limited with a fraction", answer: answer(429, "", "Retry-After", "29.2"), wantClass: notify.ClassUnavailable, wantStatus: 429, wantRetry: 30 * time.Second, want: "HTTP 429"},
+		{name: "limited, and no sense", answer: answer(429, "", "Retry-After", canary), wantClass: notify.ClassUnavailable, wantStatus: 429, want: "HTTP 429 (its Retry-After is neither seconds nor a date)"},
 		{name: "several waits", answer: answer(503, "", "Retry-After", "5", "Retry-After", "50"), wantClass: notify.ClassUnavailable, wantStatus: 503, wantRetry: 50 * time.Second, want: "HTTP 503"},
 		{name: "not found", answer: answer(404, "no_service"), wantClass: notify.ClassRefused, wantStatus: 404, want: "HTTP 404: no_service"},
 		{name: "gone", answer: answer(410, "channel_is_archived"), wantClass: notify.ClassGone, wantStatus: 410, want: "HTTP 410: channel_is_archived"},
@@ -157,6 +160,26 @@ func TestSendFails(t *testing.T) {
 				t.Errorf("the error shows the address: %v", err)
 			}
 		})
+	}
+}
+
+// A body, its signature and the password of the address are for the configured address alone.
+func TestNoRedirectIsFollowed(t *testing.T) {
+	t.Parallel()
+	var there atomic.Int32
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { there.Add(1) }))
+	defer other.Close()
+	for _, code := range []int{301, 302, 303, 307, 308} {
+		vars := serve(t, http.RedirectHandler(other.URL, code).ServeHTTP)
+		vars["SIGNING"] = signingSecret
+		hook := target(notify.TypeWebhook)
+		hook.SigningSecret = secret.Ref{Env: "SIGNING"}
+		if status, err := notify.NewSender("1", vars.lookup).Send(t.Context(), hook, notify.Message{ID: "a", Body: []byte("{}")}); status != code || err == nil {
+			t.Errorf("Send = %d, %v", status, err)
+		}
+	}
+	if there.Load() > 0 {
+		t.Errorf("where the redirects lead, %d requests came", there.Load())
 	}
 }
 

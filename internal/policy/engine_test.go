@@ -157,8 +157,8 @@ func TestRequests(t *testing.T) {
 		{Kind: jobs.X509Disable, Params: map[string]Expr{"project_id": "event.data.project"}},
 	}}
 	e := event(t, `{"id": 7, "project": "`+idA+`", "occurrences": [
-		{"live": true, "secret": "t1", "client": "`+clientID+`", "prod": true}, {"live": false},
-		{"live": true, "secret": "t2", "client": "`+clientID+`", "prod": false}]}`)
+		{"live": true, "secret": "leaked-token-1", "client": "`+clientID+`", "prod": true}, {"live": false},
+		{"live": true, "secret": "leaked-token-2", "client": "`+clientID+`", "prod": false}]}`)
 	d := engine(t, rule).Decide(t.Context(), e)[0]
 	if d.Held != nil {
 		t.Fatal(d.Held)
@@ -174,8 +174,8 @@ func TestRequests(t *testing.T) {
 		got = append(got, flat{r.Kind, r.Params.Carried(), r.Account, r.Reason, r.RequestedBy, r.Policy, string(r.Lane), r.DryRun})
 	}
 	want := []flat{
-		{jobs.TokenRevoke, map[string]string{"token": "t1"}, "security", "alert 7", "https://siem.example.com", "leaks", "urgent", true},
-		{jobs.TokenRevoke, map[string]string{"token": "t2"}, "security", "alert 7", "https://siem.example.com", "leaks", "bulk", true},
+		{jobs.TokenRevoke, map[string]string{"token": "leaked-token-1"}, "security", "alert 7", "https://siem.example.com", "leaks", "urgent", true},
+		{jobs.TokenRevoke, map[string]string{"token": "leaked-token-2"}, "security", "alert 7", "https://siem.example.com", "leaks", "bulk", true},
 		{jobs.X509Disable, map[string]string{"project_id": idA}, "", "", "", "leaks", "", true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

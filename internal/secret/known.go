@@ -2,6 +2,7 @@ package secret
 
 import (
 	"crypto/sha256"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,15 +61,27 @@ func (k *Known) Use(places []Place) {
 	k.look()
 }
 
+// Add takes in secrets that stand in no place.
+func (k *Known) Add(values ...Value) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.learn(values)
+}
+
+// Look takes in what has changed in the places, unless that was done just now.
+func (k *Known) Look() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if time.Since(k.looked) >= lookEvery {
+		k.look()
+	}
+}
+
 // Hide returns a text with "[secret]" in the place of every known secret, of what is in other sets, and of what has the
 // look of a credential. It looks into the places, unless that was done just now.
 func (k *Known) Hide(text string, others ...*Set) string {
 	if k != nil {
-		k.mu.Lock()
-		if time.Since(k.looked) >= lookEvery {
-			k.look()
-		}
-		k.mu.Unlock()
+		k.Look()
 	}
 	return k.HideSeen(text, others...)
 }
@@ -84,23 +97,27 @@ func (k *Known) HideSeen(text string, others ...*Set) string {
 // look reads what is in the places. What cannot be read is used by nobody, and who needs it says so. The lock is held.
 func (k *Known) look() {
 	k.looked = time.Now()
-	var fresh []Value
+	var found []Value
 	for _, place := range k.places {
-		value, err := place.Read(k.lookupEnv)
-		if err != nil {
-			continue
-		}
-		if sum := sha256.Sum256([]byte(value.Reveal())); !k.seen[sum] && len(k.seen) < mostKnown {
-			k.seen[sum] = true
-			fresh = append(fresh, value)
+		if value, err := place.Read(k.lookupEnv); err == nil {
+			found = append(found, value)
 		}
 	}
-	if len(fresh) == 0 {
+	k.learn(found)
+}
+
+// learn takes in what is new. The lock is held.
+func (k *Known) learn(found []Value) {
+	found = slices.DeleteFunc(found, func(v Value) bool { return k.seen[sha256.Sum256([]byte(v.Reveal()))] })
+	if len(found) == 0 {
 		return
 	}
 	next := k.set.Load().clone()
-	for _, value := range fresh {
-		next.Add(value)
+	for _, value := range found {
+		if sum := sha256.Sum256([]byte(value.Reveal())); !k.seen[sum] && len(k.seen) < mostKnown {
+			k.seen[sum] = true
+			next.Add(value)
+		}
 	}
 	k.set.Store(next)
 }

@@ -4,8 +4,10 @@ package tracing
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -52,7 +54,7 @@ func New(ctx context.Context, cfg Config) (*Tracer, error) {
 		return &Tracer{}, err
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(cfg.OnError)) // The SDK has one for the whole process.
-	exporter, err := otlptracehttp.New(ctx)
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithProxy(proxyUnlessRedirected))
 	if err != nil {
 		return nil, fmt.Errorf("making the exporter of traces: %w", err)
 	}
@@ -68,6 +70,19 @@ func New(ctx context.Context, cfg Config) (*Tracer, error) {
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
 	return &Tracer{provider: provider, tracer: provider.Tracer(scope, trace.WithInstrumentationVersion(cfg.Version))}, nil
+}
+
+// errRedirected ends a request that follows a redirect.
+var errRedirected = errors.New("the receiver of traces answered with a redirect, which is not followed: OTEL_EXPORTER_OTLP_ENDPOINT must name where it leads")
+
+// proxyUnlessRedirected is the proxy of the environment. It is asked before each request, the one that follows a redirect
+// included, and has that fail: the headers of OTEL_EXPORTER_OTLP_HEADERS would go along to any host. The exporter has no
+// other place for this that leaves the rest of its environment in force.
+func proxyUnlessRedirected(req *http.Request) (*url.URL, error) {
+	if req.Response != nil {
+		return nil, errRedirected
+	}
+	return http.ProxyFromEnvironment(req)
 }
 
 // wanted reports whether the environment asks for traces.

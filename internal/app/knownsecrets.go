@@ -1,0 +1,53 @@
+package app
+
+import (
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"rekey/internal/config"
+	"rekey/internal/secret"
+)
+
+// KnownSecrets are the secrets that a worker with this configuration has been given. None of them is shown by it, whoever
+// repeats it: in no answer, error or line of the log.
+func KnownSecrets(c *config.Config, env func(string) (string, bool)) *secret.Known {
+	known := secret.NewKnown(env)
+	known.Use(secretPlaces(c))
+	known.Add(environmentSecrets(env)...)
+	return known
+}
+
+// secretPlaces are those of the configuration, and the one where an embedded server's worker keeps its key.
+func secretPlaces(c *config.Config) []secret.Place {
+	places := c.Secrets()
+	if c.NATS.IsEmbedded() {
+		file := filepath.Join(c.NATS.Embedded.StoreDir, storeKey)
+		places = append(places, secret.Place{Key: storeKey, Ref: secret.Ref{File: file}})
+	}
+	return places
+}
+
+// environmentSecrets are what the environment gives libraries: the passwords of proxies, and what a receiver of traces is
+// shown.
+func environmentSecrets(env func(string) (string, bool)) []secret.Value {
+	var values []secret.Value
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"} {
+		text, _ := env(name)
+		if u, err := url.Parse(text); err == nil && u.User != nil {
+			password, _ := u.User.Password()
+			values = append(values, secret.New(password))
+		}
+	}
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"} {
+		text, _ := env(name)
+		for pair := range strings.SplitSeq(text, ",") {
+			_, value, _ := strings.Cut(pair, "=")
+			if plain, err := url.PathUnescape(strings.TrimSpace(value)); err == nil {
+				value = plain
+			}
+			values = append(values, secret.New(value))
+		}
+	}
+	return values
+}
