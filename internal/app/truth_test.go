@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -106,7 +107,7 @@ func TestEverybodysSecretsAreHidden(t *testing.T) {
 	}
 	const kept = "project 5ec0000000000000000000f1, incident:550e8400-e29b-41d4-a716-446655440000"
 	// The detail is cut somewhere, so that each secret comes in one of its own.
-	said := append(texts, rig.privateKey, rig.env["VAULT"])
+	said := slices.Concat(texts, []string{rig.privateKey, rig.env["VAULT"]})
 	asked := 0
 	atlas.script(adminPath, reply{forever: true, write: func(*call) *reply {
 		asked++

@@ -305,25 +305,27 @@ func TestProxyRefuses(t *testing.T) {
 	for status, want := range map[int]jobs.Reason{
 		407: jobs.ReasonConfig, 403: jobs.ReasonConfig, 400: jobs.ReasonConfig, 502: jobs.ReasonUnavailable, 503: jobs.ReasonUnavailable, 504: jobs.ReasonUnavailable,
 	} {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Retry-After", "600")
-			w.WriteHeader(status)
-		}))
-		defer server.Close()
-		address := strings.TrimPrefix(server.URL, "http://")
-		transport := &http.Transport{}
-		proxy.Use(transport)
-		transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: address, User: url.UserPassword("me", "canary")})
-		c := newClient(t, config(transport))
 		for _, account := range []string{"service", "key"} {
-			f := revokeFails(t, c, job(t, jobs.JWKSRevoke, account))
-			said := fmt.Sprintf("the API was not asked: the proxy %s refused to connect to atlas.test:443 with HTTP %d", address, status)
-			if f.Reason != want || f.MaybeEffective || !f.RetryAt.IsZero() || !strings.Contains(f.Err.Error(), said) || strings.Contains(f.Err.Error(), "canary") {
-				t.Errorf("HTTP %d: got %+v, want %s: %s", status, f, want, said)
-			}
-		}
-		if err := c.CheckAccounts(t.Context()); err != nil {
-			t.Errorf("HTTP %d: the accounts: %v", status, err)
+			t.Run(fmt.Sprint(status, " ", account), func(t *testing.T) {
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Retry-After", "600")
+					w.WriteHeader(status)
+				}))
+				defer server.Close()
+				address := strings.TrimPrefix(server.URL, "http://")
+				transport := &http.Transport{}
+				proxy.Use(transport)
+				transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: address, User: url.UserPassword("me", "canary")})
+				c := newClient(t, config(transport))
+				f := revokeFails(t, c, job(t, jobs.JWKSRevoke, account))
+				said := fmt.Sprintf("the API was not asked: the proxy %s refused to connect to atlas.test:443 with HTTP %d", address, status)
+				if f.Reason != want || f.MaybeEffective || !f.RetryAt.IsZero() || !strings.Contains(f.Err.Error(), said) || strings.Contains(f.Err.Error(), "canary") {
+					t.Errorf("got %+v, want %s: %s", f, want, said)
+				}
+				if err := c.CheckAccounts(t.Context()); err != nil {
+					t.Errorf("the accounts: %v", err)
+				}
+			})
 		}
 	}
 }

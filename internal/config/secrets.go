@@ -20,7 +20,7 @@ func placesIn(path string, v reflect.Value, tag string, list []secret.Place) []s
 	if ref, ok := reflect.TypeAssert[secret.Ref](v); ok {
 		return placeOf(path, ref, tag, list)
 	}
-	switch v.Kind() { //nolint:exhaustive // Nothing else holds others.
+	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if f := v.Type().Field(i); f.IsExported() {

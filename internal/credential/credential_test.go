@@ -9,7 +9,9 @@ import (
 )
 
 const (
-	jwt    = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJtZGJfc2FfaWQifQ.c2lnbmF0dXJl"
+	header = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9"
+	claims = ".eyJzdWIiOiJtZGJfc2FfaWQifQ"
+	jwt    = header + claims + ".c2lnbmF0dXJl"
 	opaque = "f4k3-0paque.t0ken_of~a+length/that=fits"
 	pair   = "3f2a1b4c-5d6e-4f70-8a9b-0c1d2e3f4a5b"
 	pem    = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----"
@@ -101,11 +103,11 @@ func TestCheckToken(t *testing.T) {
 		{"your-token-here", "your-token-here", credential.Placeholder, "is a placeholder"},
 		{"YOUR_API_TOKEN", "YOUR_API_TOKEN", credential.Placeholder, "is a placeholder"},
 
-		{"JWT without a signature", jwt[:strings.LastIndex(jwt, ".")], credential.Fragment, "was cut off"},
-		{"JWT with an empty signature", jwt[:strings.LastIndex(jwt, ".")+1], credential.Fragment, "was cut off"},
-		{"header of a JWT", jwt[:strings.Index(jwt, ".")], credential.Fragment, "was cut off"},
+		{"JWT without a signature", header + claims, credential.Fragment, "was cut off"},
+		{"JWT with an empty signature", header + claims + ".", credential.Fragment, "was cut off"},
+		{"header of a JWT", header, credential.Fragment, "was cut off"},
 		{"beginning of a JWT", jwt[:12], credential.Fragment, "was cut off"},
-		{"JWT without its header", jwt[strings.Index(jwt, "."):], credential.Fragment, "was cut off"},
+		{"JWT without its header", strings.TrimPrefix(jwt, header), credential.Fragment, "was cut off"},
 		{"JWT whose header was damaged", "eyJhbGciOi" + jwt[12:], credential.Fragment, "was cut off"},
 		{"cut off with an ellipsis", "f4k3-0paque.t0ken…", credential.Fragment, "was cut off"},
 		{"cut off with dots", "eyJhbGciOiJ...nJl", credential.Fragment, "was cut off"},
@@ -164,7 +166,7 @@ func TestFind(t *testing.T) {
 		{name: "client secret in JSON", text: `{"a":"x\n«mdb_sa_sk_Ab9»"}`},
 		{name: "JWT", text: "(«" + jwt + "»)"},
 		{name: "JWT at the end of a sentence", text: "it is «" + jwt + "»."},
-		{name: "part of a JWT", text: "it is «" + jwt[:strings.LastIndex(jwt, ".")] + "»..."},
+		{name: "part of a JWT", text: "it is «" + header + claims + "»..."},
 		{name: "header", text: "curl -H 'Authorization: Bearer «f4k3-0paque.t0ken_9»'"},
 		{name: "short header", text: `"Authorization": "Basic «dTpwYXNz»"`},
 		{name: "Basic", text: "sent Basic «bWRiX3NhX2lkXzAxMjM6c2VjcmV0» to it"},

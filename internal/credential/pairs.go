@@ -171,5 +171,5 @@ var isUUID = pattern(`^` + uuid + `$`)
 // hasPublic reports whether a text ends with a public key.
 func hasPublic(before string) bool {
 	found := publicBefore.FindStringSubmatch(before)
-	return found != nil && !strings.Contains(words, " "+found[1]+" ")
+	return len(found) > 1 && !strings.Contains(words, " "+found[1]+" ")
 }

@@ -167,6 +167,7 @@ func (p *planner) job(request Request) (PlannedJob, error) {
 		}
 		request.Params = opened // With any other error they are as they were: the desk meets it again.
 	}
+	request = request.discreet()
 	e := p.event
 	e.Request = request
 	return PlannedJob{Job: newJob(e, account), Request: request}, nil

@@ -53,9 +53,16 @@ func (s Secrets) secure(r Request) (Request, error) {
 	if err != nil {
 		return r, err
 	}
-	known := slices.Collect(maps.Values(params.secrets))
-	r.Params, r.Reason, r.RequestedBy = params, secret.Scrub(r.Reason, known...), secret.Scrub(r.RequestedBy, known...)
-	return r, nil
+	r.Params = params
+	return r.discreet(), nil
+}
+
+// discreet returns a request whose free texts, which everybody sees, hold no secret: none of its own, and nothing that
+// looks like one.
+func (r Request) discreet() Request {
+	known := slices.Collect(maps.Values(r.Params.secrets))
+	r.Reason, r.RequestedBy = secret.Scrub(r.Reason, known...), secret.Scrub(r.RequestedBy, known...)
+	return r
 }
 
 func (s Secrets) params(p Params) (Params, error) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"rekey/internal/secret"
 )
 
 // Action is what an operator did to a schedule. The set is closed.
@@ -61,6 +63,7 @@ func Operate(ctx context.Context, store Store, name string, op Operation) (State
 }
 
 func (s *State) operate(op Operation) error {
+	op.By, op.Reason = secret.Scrub(op.By), secret.Scrub(op.Reason) // Everybody sees them.
 	paused := s.IsPaused()
 	switch op.Action {
 	case ActionPause:

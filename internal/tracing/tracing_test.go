@@ -3,7 +3,7 @@ package tracing_test
 import (
 	"net/http"
 	"net/http/httptest"
-	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -55,35 +55,43 @@ func TestNewIsOffUnlessTheEnvironmentAsks(t *testing.T) {
 // The headers of OTEL_EXPORTER_OTLP_HEADERS are for the configured receiver alone: it may send spans on to another host,
 // and they are not sent there.
 func TestNoRedirectIsFollowed(t *testing.T) {
+	var there atomic.Int32
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		there.Add(1)
+		t.Errorf("the other host was given %v", r.Header)
+	}))
+	defer other.Close()
 	for _, code := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
-		var here, there atomic.Int32
-		other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			there.Add(1)
-			t.Errorf("HTTP %d: the other host was given %v", code, r.Header)
-		}))
-		defer other.Close()
-		receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			here.Add(1)
-			if r.Header.Get("Api-Key") != "canary" {
-				t.Errorf("the receiver was given %v", r.Header)
+		t.Run(strconv.Itoa(code), func(t *testing.T) {
+			var here atomic.Int32
+			receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				here.Add(1)
+				if r.Header.Get("Api-Key") != "canary" {
+					t.Errorf("the receiver was given %v", r.Header)
+				}
+				http.Redirect(w, r, other.URL+r.URL.Path, code)
+			}))
+			defer receiver.Close()
+			// The exporter reads them itself.
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.URL)
+			t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=canary")
+			on := func(name string) (string, bool) {
+				value, ok := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.URL}[name]
+				return value, ok
 			}
-			http.Redirect(w, r, other.URL+r.URL.Path, code)
-		}))
-		defer receiver.Close()
-		t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.URL)
-		t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=canary")
-		tracer, err := tracing.New(t.Context(), tracing.Config{LookupEnv: os.LookupEnv, OnError: func(error) {}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, span := tracer.Start(t.Context(), "attempt", "", tracing.Internal, nil)
-		span.End("")
-		if err := tracer.Stop(t.Context()); err != nil && strings.Contains(err.Error(), "canary") {
-			t.Errorf("the error shows the header: %v", err)
-		}
-		if here.Load() != 1 || there.Load() != 0 {
-			t.Errorf("HTTP %d: %d requests to the receiver, %d to where it leads", code, here.Load(), there.Load())
-		}
+			tracer, err := tracing.New(t.Context(), tracing.Config{LookupEnv: on, OnError: func(error) {}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, span := tracer.Start(t.Context(), "attempt", "", tracing.Internal, nil)
+			span.End("")
+			if err := tracer.Stop(t.Context()); err != nil && strings.Contains(err.Error(), "canary") {
+				t.Errorf("the error shows the header: %v", err)
+			}
+			if here.Load() != 1 || there.Load() != 0 {
+				t.Errorf("%d requests to the receiver, %d to where it leads", here.Load(), there.Load())
+			}
+		})
 	}
 }
 
