@@ -150,7 +150,7 @@ func (c *cli) printSandbox(box *sandbox.Sandbox, made map[string]string) error {
 	row(t, "idp.delete, refused", "federation_id="+sandbox.FederationID+" identity_provider_id="+sandbox.LockedIdentityProviderID)
 	row(t, "role_mapping.delete", "federation_id="+sandbox.FederationID+" org_id="+sandbox.OrgID+" role_mapping_id="+sandbox.RoleMappingID)
 	row(t, "x509.disable", "project_id="+sandbox.ProjectID)
-	row(t, "token.revoke", "token=… from POST /api/oauth/token, or any text: an unknown token is revoked, too (RFC 7009)")
+	row(t, "token.revoke", "token=… from POST /api/oauth/token, or any text that can be a token: 200 to each, known or not (RFC 7009)")
 	return t.Flush()
 }
 

@@ -9,8 +9,8 @@ import (
 	"rekey/internal/secret"
 )
 
-// KnownSecrets are the secrets that a worker with this configuration has been given. None of them is shown by it, whoever
-// repeats it: in no answer, error or line of the log.
+// KnownSecrets are the secrets that a worker with this configuration has been given. None of them is shown by it,
+// in no answer, error or line of the log.
 func KnownSecrets(c *config.Config, env func(string) (string, bool)) *secret.Known {
 	known := secret.NewKnown(env)
 	known.Use(secretPlaces(c))

@@ -85,9 +85,9 @@ func TestNothingElseIsRevoked(t *testing.T) {
 	planted.searchEverything(t, w)
 }
 
-// TestEverybodysSecretsAreHidden plants secrets of every sort in what people write and in what the API answers, and looks
+// TestEverySecretIsHidden plants secrets of every sort in what people write and in what the API answers, and looks
 // for them in all that is left behind. What people need of it is still there.
-func TestEverybodysSecretsAreHidden(t *testing.T) {
+func TestEverySecretIsHidden(t *testing.T) {
 	t.Parallel()
 	rig, atlas := standInRig(t)
 	rig.cfg.Retry.MaxAttempts = 1

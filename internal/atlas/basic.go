@@ -109,7 +109,7 @@ func (c *Client) readTokenFile(path string) (secret.Value, error) {
 	return secret.New(text), nil
 }
 
-// readRegular returns what a file holds. Opening a named pipe would wait for somebody to write, beyond the reach of any context.
+// readRegular returns what a file holds. Opening a named pipe would wait for a writer, beyond the reach of any context.
 func readRegular(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -32,7 +32,7 @@ type floor struct {
 
 func newFloor(js jetstream.JetStream, a *api, connections int) *floor {
 	transport := &http.Transport{MaxIdleConns: connections, MaxIdleConnsPerHost: connections}
-	return &floor{js: js, api: a, client: &http.Client{Transport: transport, Timeout: 30 * time.Second}}
+	return &floor{js: js, api: a, client: &http.Client{Transport: transport, Timeout: 30 * time.Second, CheckRedirect: stay}}
 }
 
 // throughput returns jobs per second for n queued messages and so many workers.
@@ -181,3 +181,6 @@ func awaitCall(ctx context.Context, a *api, target string) (time.Time, error) {
 		}
 	}
 }
+
+// stay has a client follow no redirect.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -100,7 +100,7 @@ func (cfg PaceConfig) measure(ctx context.Context, a *ratedAPI, w way, workers i
 	if w.plain != nil {
 		transport := &http.Transport{MaxIdleConnsPerHost: workers * cfg.Concurrency}
 		defer transport.CloseIdleConnections()
-		do := w.plain(&http.Client{Transport: transport, Timeout: time.Minute}, a.url+"/")
+		do := w.plain(&http.Client{Transport: transport, Timeout: time.Minute, CheckRedirect: stay}, a.url+"/")
 		err = inSlots(ctx, cfg.Jobs, workers*cfg.Concurrency, do)
 	} else {
 		err = cfg.rekey(ctx, a, w, &row)

@@ -68,7 +68,7 @@ func startLimited(ctx context.Context, binary, dir, url, api, limits string, con
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	p := &process{http: httpAddress, log: filepath.Join(dir, "worker.log"), client: &http.Client{Timeout: 5 * time.Second}}
+	p := &process{http: httpAddress, log: filepath.Join(dir, "worker.log"), client: &http.Client{Timeout: 5 * time.Second, CheckRedirect: stay}}
 	log, err := os.Create(p.log)
 	if err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 const tagLines = "lines"
 
 // Secrets are the places of all secrets that the configuration names, in its order. None of them is to be shown, nor
-// read for anybody else.
+// read as the token of a job.
 func (c *Config) Secrets() []secret.Place {
 	return placesIn("", reflect.ValueOf(c).Elem(), "", nil)
 }

@@ -9,7 +9,7 @@ import (
 // Span is a part of a text, in bytes.
 type Span struct{ From, To int }
 
-// shape is the look of a credential inside of other text.
+// shape is how a credential looks inside of other text.
 type shape struct {
 	// hints are texts of which one is there wherever the shape is. They keep most texts from being looked through.
 	// They are in lower case where folded is set, and the text is too when it is compared.

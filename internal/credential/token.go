@@ -15,7 +15,7 @@ const (
 
 // CheckToken says what keeps a text from being a bearer token that can be revoked, or returns "". It is the one rule
 // for all ways in which a token comes: visible ASCII (RFC 6749 appendix A.12), and nothing that is known to be something
-// else. The API answers 200 to any text (RFC 7009 section 2.2), so that nobody else would say it. What it says begins
+// else. The API answers 200 to any text (RFC 7009 section 2.2), so no later check could find it. What it says begins
 // with a verb, and repeats nothing of the text but the code point of one character that cannot be in a token.
 func CheckToken(text string) string {
 	if text == "" || len(text) > MaxTokenBytes {

@@ -232,7 +232,7 @@ func (r *Record) reopen(op Operation) {
 
 // note lists an operation.
 func (r *Record) note(op Operation) {
-	op.By, op.Reason = secret.Scrub(op.By), secret.Scrub(op.Reason) // Everybody sees them.
+	op.By, op.Reason = secret.Scrub(op.By), secret.Scrub(op.Reason) // Results show them.
 	r.Operations = append(r.Operations, op)
 	if len(r.Operations) > maxOperations {
 		r.Operations = r.Operations[len(r.Operations)-maxOperations:]

@@ -57,7 +57,7 @@ func (s Secrets) secure(r Request) (Request, error) {
 	return r.discreet(), nil
 }
 
-// discreet returns a request whose free texts, which everybody sees, hold no secret: none of its own, and nothing that
+// discreet returns a request whose free texts, which results show, hold no secret: none of its own, and nothing that
 // looks like one.
 func (r Request) discreet() Request {
 	known := slices.Collect(maps.Values(r.Params.secrets))

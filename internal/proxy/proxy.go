@@ -44,7 +44,7 @@ func (e *RefusedError) Error() string {
 	return text
 }
 
-// Configured reports whether the refusal is one for somebody to mend, and not one that passes.
+// Configured reports whether the refusal is about the configuration, of the proxy or of the worker, and does not pass.
 func (e *RefusedError) Configured() bool { return e.Status >= 300 && e.Status <= 499 }
 
 // Use lets a transport go through the proxy of the environment, and say when that refuses. What the proxy answers is not

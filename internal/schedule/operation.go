@@ -63,7 +63,7 @@ func Operate(ctx context.Context, store Store, name string, op Operation) (State
 }
 
 func (s *State) operate(op Operation) error {
-	op.By, op.Reason = secret.Scrub(op.By), secret.Scrub(op.Reason) // Everybody sees them.
+	op.By, op.Reason = secret.Scrub(op.By), secret.Scrub(op.Reason) // Listings show them.
 	paused := s.IsPaused()
 	switch op.Action {
 	case ActionPause:

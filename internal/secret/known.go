@@ -34,8 +34,8 @@ func (p Place) Read(lookupEnv func(string) (string, bool)) (Value, error) {
 	return p.Ref.Read(lookupEnv)
 }
 
-// Known are all secrets that the process has been given, so that none of them is shown, whoever repeats it. It may be
-// used by several goroutines at once. Nil knows none, and hides what has the look of one.
+// Known are all secrets that the process has been given, so that no text shows one. It may be
+// used by several goroutines at once. Nil knows none, and hides what looks like one.
 type Known struct {
 	lookupEnv func(string) (string, bool)
 	set       atomic.Pointer[Set] // It is replaced, never changed.
@@ -77,8 +77,8 @@ func (k *Known) Look() {
 	}
 }
 
-// Hide returns a text with "[secret]" in the place of every known secret, of what is in other sets, and of what has the
-// look of a credential. It looks into the places, unless that was done just now.
+// Hide returns a text with "[secret]" in the place of every known secret, of what is in other sets, and of what
+// looks like a credential. It looks into the places, unless that was done just now.
 func (k *Known) Hide(text string, others ...*Set) string {
 	if k != nil {
 		k.Look()
@@ -94,7 +94,7 @@ func (k *Known) HideSeen(text string, others ...*Set) string {
 	return hide(text, Value.String, credential.Find(text), others...)
 }
 
-// look reads what is in the places. What cannot be read is used by nobody, and who needs it says so. The lock is held.
+// look reads what is in the places. What cannot be read is not in use either; its user reports it. The lock is held.
 func (k *Known) look() {
 	k.looked = time.Now()
 	var found []Value

@@ -15,12 +15,12 @@ import (
 // Mark stands for a credential in a text that may be shown, and lets people recognise it.
 func Mark(v Value) string { return "[redacted " + v.Fingerprint() + "]" }
 
-// Scrub returns a text that may be shown: without the known secrets, and without what has the look of one.
+// Scrub returns a text that may be shown: without the known secrets, and without anything that looks like one.
 func Scrub(text string, known ...Value) string {
 	return hide(text, Mark, credential.Find(text), NewSet(known...))
 }
 
-// ReplaceShapes returns the text with a mark instead of everything with the look of a credential.
+// ReplaceShapes returns the text with a mark instead of everything that looks like a credential.
 func ReplaceShapes(text []byte) []byte {
 	spans := credential.Find(string(text))
 	if len(spans) == 0 {
@@ -92,8 +92,8 @@ func NewSet(values ...Value) *Set {
 	return s
 }
 
-// Add takes in a secret. Of one with several lines each line counts, and of a URL what is secret in it: its host is known
-// to everybody.
+// Add takes in a secret. Of one with several lines each line counts, and of a URL what is secret in it, which its
+// host is not.
 func (s *Set) Add(v Value) {
 	text := v.Reveal()
 	if u, err := url.Parse(text); err == nil && u.Host != "" {

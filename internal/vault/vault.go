@@ -63,7 +63,7 @@ func New(cfg Config) (*Client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // The default transport is one.
 	proxy.Use(transport)
 	// No retries of its own: the job is attempted again.
-	settings := &api.Config{Address: cfg.Address, Timeout: cfg.Timeout, HttpClient: &http.Client{Transport: transport}}
+	settings := &api.Config{Address: cfg.Address, Timeout: cfg.Timeout, HttpClient: &http.Client{Transport: transport, CheckRedirect: leaveToTransport}}
 	tls := &api.TLSConfig{}
 	if cfg.CAFile != "" {
 		pem, err := secret.ReadFile(cfg.CAFile, maxCAFile)
@@ -89,6 +89,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	return &Client{cfg: cfg, base: base}, nil
 }
+
+// leaveToTransport has net/http follow no redirect: see staysHere.
+func leaveToTransport(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // maxCAFile bounds the file with authorities, in bytes.
 const maxCAFile = 4 << 20
