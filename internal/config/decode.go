@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"rekey/internal/credential"
 	"rekey/internal/secret"
 )
 
@@ -220,12 +221,17 @@ func (d *decoder) secretPlace(path, value string) {
 	}
 }
 
-// secretShapes are the forms of the secrets that Rekey meets: Atlas client secrets and private
-// keys, JSON Web Tokens, nkey seeds, PEM files, signing secrets and addresses of webhooks.
-var secretShapes = regexp.MustCompile(`(?i:mdb_sa_sk_)|^whsec_|^https?://|^eyJ[A-Za-z0-9_-]{8}|^S[ACNOUX][A-Z2-7]{56}$|-----BEGIN|` +
-	`^[a-fA-F0-9]{8}-[a-fA-F0-9]{4}-[a-fA-F0-9]{4}-[a-fA-F0-9]{4}-[a-fA-F0-9]{12}$`)
-
-func looksSecret(text string) bool { return secretShapes.MatchString(text) }
+// looksSecret reports whether a text is, or holds, a secret or the address of a webhook, and no name or path.
+func looksSecret(text string) bool {
+	switch credential.Identify(text).Kind { //nolint:exhaustive // The rest is no secret, or may be the name of one.
+	case credential.ServiceAccountSecret, credential.APIKey, credential.APIPrivateKey, credential.JWT, credential.PEM,
+		credential.Header, credential.ConnectionString, credential.URL:
+		return true
+	case credential.Fragment:
+		return strings.HasPrefix(text, "eyJ")
+	}
+	return strings.HasPrefix(text, "whsec_") || credential.Certain(text)
+}
 
 func isNull(node *yaml.Node) bool { return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null" }
 

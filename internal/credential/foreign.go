@@ -11,30 +11,31 @@ type vendor struct {
 	prefix string // An expression for the beginning, enough to tell what a whole text is.
 	rest   string // What follows it where it is found inside of other text.
 	hints  []string
+	words  bool // The rest could be words with hyphens: it must not look like some.
 }
 
 // vendors are the well-known prefixes. What is found by them is taken out of texts that are shown.
 var vendors = []vendor{
-	{"a GitHub token", `gh[pousr]_`, `[A-Za-z0-9]{20,}`, []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_"}},
-	{"a GitHub token", `github_pat_`, `[A-Za-z0-9_]{20,}`, []string{"github_pat_"}},
-	{"a GitLab token", `(?:glpat|gldt|glrt|glcbt|glptt|glft|glimt|glagent|glsoat|gloas)-`, `[A-Za-z0-9_.-]{15,}`, []string{"glpat-", "gldt-", "glrt-", "glcbt-", "glptt-", "glft-", "glimt-", "glagent-", "glsoat-", "gloas-"}},
-	{"a Slack token", `xox[a-z](?:\.xox[a-z])?-`, `[A-Za-z0-9-]{10,}`, []string{"xox"}},
-	{"a Slack token", `xapp-`, `[A-Za-z0-9-]{10,}`, []string{"xapp-"}},
-	{"a Stripe key", `[srp]k_(?:live|test)_`, `[A-Za-z0-9]{10,}`, []string{"k_live_", "k_test_"}},
-	{"an API key of an AI vendor", `sk-`, `(?:[A-Za-z]{2,8}[0-9]{0,2}-)*[A-Za-z0-9_]{20,}(?:-[A-Za-z0-9_]+)*`, []string{"sk-"}},
-	{"a Vault token", `hv[sbr]\.`, `[A-Za-z0-9_-]{20,}`, []string{"hvs.", "hvb.", "hvr."}},
-	{"a Google API key", `AIza`, `[A-Za-z0-9_-]{30,}`, []string{"AIza"}},
-	{"a Google access token", `ya29\.`, `[A-Za-z0-9_-]{20,}`, []string{"ya29."}},
-	{"an npm token", `npm_`, `[A-Za-z0-9]{30,}`, []string{"npm_"}},
-	{"a PyPI token", `pypi-`, `[A-Za-z0-9_-]{20,}`, []string{"pypi-"}},
-	{"a DigitalOcean token", `do[opr]_v1_`, `[0-9a-f]{32,}`, []string{"_v1_"}},
-	{"a SendGrid key", `SG\.`, `[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`, []string{"SG."}},
-	{"a Shopify token", `shp(?:at|ca|pa|ss)_`, `[0-9a-f]{32}`, []string{"shpat_", "shpca_", "shppa_", "shpss_"}},
-	{"a signing secret of a webhook", `whsec_`, `[A-Za-z0-9+/_-]{20,}={0,2}`, []string{"whsec_"}},
-	{"a Hugging Face token", `hf_`, `[A-Za-z0-9]{30,}`, []string{"hf_"}},
-	{"a Databricks token", `dapi[0-9a-f]{8}`, `[0-9a-f]{24}`, []string{"dapi"}},
-	{"an age key", `AGE-SECRET-KEY-1`, `[A-Z0-9]{50,}`, []string{"AGE-SECRET-KEY-1"}},
-	{"the seed of an nkey", `S[ACNOUX][A-Z2-7]{50}`, `[A-Z2-7]{6}`, []string{"SA", "SC", "SN", "SO", "SU", "SX"}},
+	{"a GitHub token", `gh[pousr]_`, `[A-Za-z0-9]{20,}`, []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_"}, false},
+	{"a GitHub token", `github_pat_`, `[A-Za-z0-9_]{20,}`, []string{"github_pat_"}, false},
+	{"a GitLab token", `(?:glpat|gldt|glrt|glcbt|glptt|glft|glimt|glagent|glsoat|gloas)-`, `[A-Za-z0-9_.-]{15,}`, []string{"glpat-", "gldt-", "glrt-", "glcbt-", "glptt-", "glft-", "glimt-", "glagent-", "glsoat-", "gloas-"}, true},
+	{"a Slack token", `xox[a-z](?:\.xox[a-z])?-`, `[A-Za-z0-9-]{10,}`, []string{"xox"}, true},
+	{"a Slack token", `xapp-`, `[A-Za-z0-9-]{10,}`, []string{"xapp-"}, true},
+	{"a Stripe key", `[srp]k_(?:live|test)_`, `[A-Za-z0-9]{10,}`, []string{"k_live_", "k_test_"}, false},
+	{"an API key of an AI vendor", `sk-`, `(?:[A-Za-z]{2,8}[0-9]{0,2}-)*[A-Za-z0-9_]{20,}(?:-[A-Za-z0-9_]+)*`, []string{"sk-"}, true},
+	{"a Vault token", `hv[sbr]\.`, `[A-Za-z0-9_-]{20,}`, []string{"hvs.", "hvb.", "hvr."}, false},
+	{"a Google API key", `AIza`, `[A-Za-z0-9_-]{30,}`, []string{"AIza"}, false},
+	{"a Google access token", `ya29\.`, `[A-Za-z0-9_-]{20,}`, []string{"ya29."}, false},
+	{"an npm token", `npm_`, `[A-Za-z0-9]{30,}`, []string{"npm_"}, false},
+	{"a PyPI token", `pypi-`, `[A-Za-z0-9_-]{20,}`, []string{"pypi-"}, true},
+	{"a DigitalOcean token", `do[opr]_v1_`, `[0-9a-f]{32,}`, []string{"_v1_"}, false},
+	{"a SendGrid key", `SG\.`, `[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`, []string{"SG."}, false},
+	{"a Shopify token", `shp(?:at|ca|pa|ss)_`, `[0-9a-f]{32}`, []string{"shpat_", "shpca_", "shppa_", "shpss_"}, false},
+	{"a signing secret of a webhook", `whsec_`, `[A-Za-z0-9+/_-]{20,}={0,2}`, []string{"whsec_"}, false},
+	{"a Hugging Face token", `hf_`, `[A-Za-z0-9]{30,}`, []string{"hf_"}, false},
+	{"a Databricks token", `dapi[0-9a-f]{8}`, `[0-9a-f]{24}`, []string{"dapi"}, false},
+	{"an age key", `AGE-SECRET-KEY-1`, `[A-Z0-9]{50,}`, []string{"AGE-SECRET-KEY-1"}, false},
+	{"the seed of an nkey", `S[ACNOUX][A-Z2-7]{50}`, `[A-Z2-7]{6}`, []string{"SA", "SC", "SN", "SO", "SU", "SX"}, false},
 }
 
 // foreignForms are the vendors' credentials as whole texts. An access key id of AWS is no secret, and known here only.
@@ -53,10 +54,11 @@ func foreignForms() []form {
 func foreignShapes() []shape {
 	shapes := make([]shape, 0, len(vendors))
 	for _, v := range vendors {
-		shapes = append(shapes, shape{
-			hints: v.hints, sure: true,
-			find: submatches(boundary+`(`+v.prefix+`(`+v.rest+`))`, looksRandom),
-		})
+		var passes func(string) bool
+		if v.words {
+			passes = looksRandom
+		}
+		shapes = append(shapes, shape{hints: v.hints, sure: true, find: submatches(boundary+`(`+v.prefix+`(`+v.rest+`))`, passes)})
 	}
 	return shapes
 }
