@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -33,11 +34,11 @@ var requestIDHeaders = []string{"X-Request-Id", "X-Envoy-Request-Id", "X-MongoDB
 // scrubber takes secrets out of what the API says: all that are configured, those of one call, and what looks like one.
 type scrubber struct {
 	known *secret.Known
-	own   *secret.Set
+	own   func() *secret.Set // Made when there is a text.
 }
 
 func (c *Client) scrubber(own ...secret.Value) scrubber {
-	return scrubber{known: c.known, own: secret.NewSet(own...)}
+	return scrubber{known: c.known, own: sync.OnceValue(func() *secret.Set { return secret.NewSet(own...) })}
 }
 
 // text makes what the API says fit for logs and records: printable, without secrets, and
@@ -58,7 +59,7 @@ func (s scrubber) text(text string) string {
 
 // scrub replaces the secrets and everything that looks like one.
 func (s scrubber) scrub(text string) string {
-	return cutToken.ReplaceAllString(s.known.Hide(text, s.own), scrubbed)
+	return cutToken.ReplaceAllString(s.known.Hide(text, s.own()), scrubbed)
 }
 
 // shorten cuts the text to at most n runes, the last of which then is an ellipsis.
