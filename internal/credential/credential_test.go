@@ -28,6 +28,7 @@ func TestCheckToken(t *testing.T) {
 	}{
 		{"JWT", jwt, credential.JWT, ""},
 		{"encrypted JWT", "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..aXY.Y2lwaGVy.dGFn", credential.JWT, ""},
+		{"three parts with another header", "eyJhbGciOi" + jwt[12:], credential.Opaque, ""},
 		{"opaque", opaque, credential.Opaque, ""},
 		{"opaque, short", "tok-000123", credential.Opaque, ""},
 		{"hexadecimal", strings.Repeat("0f1e2d3c", 8), credential.Opaque, ""},
@@ -108,7 +109,8 @@ func TestCheckToken(t *testing.T) {
 		{"header of a JWT", header, credential.Fragment, "was cut off"},
 		{"beginning of a JWT", jwt[:12], credential.Fragment, "was cut off"},
 		{"JWT without its header", strings.TrimPrefix(jwt, header), credential.Fragment, "was cut off"},
-		{"JWT whose header was damaged", "eyJhbGciOi" + jwt[12:], credential.Fragment, "was cut off"},
+		{"JWT of which a part is missing", header + ".." + "c2lnbmF0dXJl", credential.Fragment, "was cut off"},
+		{"JWT with a part too many", jwt + ".x", credential.Fragment, "was cut off"},
 		{"cut off with an ellipsis", "f4k3-0paque.t0ken…", credential.Fragment, "was cut off"},
 		{"cut off with dots", "eyJhbGciOiJ...nJl", credential.Fragment, "was cut off"},
 		{"short", "f4k3", credential.Opaque, "has 4 characters"},

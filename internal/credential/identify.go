@@ -115,36 +115,35 @@ func Identify(text string) Identity {
 // base64url is a part of a JWT (RFC 7515 section 2).
 var base64url = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// isJWT reports whether a text is a JSON Web Token, signed (RFC 7515 section 3.1) or encrypted (RFC 7516 section 3.1):
-// parts of base64url, the first of them a header that names its algorithm.
+// isJWT reports whether a text is a JSON Web Token: it has the parts of one, the first of them a header that names its
+// algorithm.
 func isJWT(text string) bool {
-	parts := strings.Split(text, ".")
-	switch len(parts) {
-	case 3:
-		if !base64url.MatchString(parts[1]) || !base64url.MatchString(parts[2]) {
-			return false
-		}
-	case 5: // The encrypted key may be empty.
-		if !base64url.MatchString(parts[2]) || !base64url.MatchString(parts[3]) || !base64url.MatchString(parts[4]) {
-			return false
-		}
-	default:
-		return false
-	}
-	header, err := base64.RawURLEncoding.DecodeString(parts[0])
+	first, _, _ := strings.Cut(text, ".")
+	header, err := base64.RawURLEncoding.DecodeString(first)
 	var names struct {
 		Algorithm string `json:"alg"`
 	}
-	return err == nil && json.Unmarshal(header, &names) == nil && names.Algorithm != ""
+	return err == nil && json.Unmarshal(header, &names) == nil && names.Algorithm != "" && hasAllParts(text)
 }
 
-// isFragment reports whether a text was cut off: with an ellipsis, or a JWT that is not whole.
+// hasAllParts reports whether a text has the three parts of a signed JWT (RFC 7515 section 3.1), or the five of an
+// encrypted one, of which the key may be empty (RFC 7516 section 3.1).
+func hasAllParts(text string) bool {
+	parts := strings.Split(text, ".")
+	if len(parts) == 5 {
+		parts = slices.Delete(parts, 1, 2)
+	}
+	whole := !slices.ContainsFunc(parts, func(part string) bool { return !base64url.MatchString(part) })
+	return whole && (strings.Count(text, ".") == 2 || strings.Count(text, ".") == 4)
+}
+
+// isFragment reports whether a text was cut off: with an ellipsis, or a JWT that has not all parts.
 func isFragment(text string) bool {
 	if strings.Contains(text, "...") || strings.Contains(text, "…") {
 		return true
 	}
 	// Of one with a character that cannot be in a token, that is what is wrong.
-	return (strings.HasPrefix(text, "eyJ") || strings.HasPrefix(text, ".eyJ")) && CheckVisible(text) == ""
+	return (strings.HasPrefix(text, "eyJ") && !hasAllParts(text) || strings.HasPrefix(text, ".eyJ")) && CheckVisible(text) == ""
 }
 
 // isJSON reports whether a text is, or begins as, an object of JSON, or is a list of it.
