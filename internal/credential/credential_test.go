@@ -257,7 +257,7 @@ func TestFindLeavesAlone(t *testing.T) {
 // A text can be made to be dear to look through. The limits are far above what is needed, and far below what a square costs.
 func TestFindIsBounded(t *testing.T) {
 	t.Parallel()
-	const size = 1 << 20
+	const size = 200_000 // Less than an event may have, for the sake of the race detector.
 	for _, part := range []string{
 		"a://b:c/", "a://b:c@", "a://", "a:", pair + " ", "private key " + pair + " ", "yhltsukm:" + pair + " ", "[secret]", "rekey-seal.",
 		"eyJaaaaa.", "-----BEGIN PRIVATE KEY-----", "bearer ", "%3a%2f%2f%3a", "password=", "mdb_sa_sk_", "AKIAIOSFODNN7EXAMPLE ", "\\n",
@@ -266,7 +266,7 @@ func TestFindIsBounded(t *testing.T) {
 		begun := time.Now()
 		credential.Find(text)
 		if took := time.Since(begun); took > 10*time.Second {
-			t.Errorf("%q: %s for 1 MiB", part, took)
+			t.Errorf("%q: %s for 200 kB", part, took)
 		}
 	}
 }

@@ -104,7 +104,7 @@ func find(text string, sure bool) []Span {
 		return nil
 	}
 	slices.SortFunc(spans, func(a, b Span) int { return a.From - b.From })
-	return Merge(without(spans, leftAlone(text)))
+	return Merge(text, without(spans, leftAlone(text)))
 }
 
 // leftAlone are the parts of a text in which nothing is found.
@@ -129,8 +129,15 @@ func without(spans, alone []Span) []Span {
 	})
 }
 
-// Merge puts spans in order, and makes one of those that overlap.
-func Merge(spans []Span) []Span {
+// Merge puts spans of a text in order, and makes one of those that overlap. One that would begin inside of an escape, as
+// JSON has them, begins with it: what is left around it stays what it was.
+func Merge(text string, spans []Span) []Span {
+	for i := range spans {
+		before := text[:spans[i].From]
+		if (len(before)-len(strings.TrimRight(before, `\`)))%2 == 1 {
+			spans[i].From--
+		}
+	}
 	slices.SortFunc(spans, func(a, b Span) int { return a.From - b.From })
 	var merged []Span
 	for _, s := range spans {

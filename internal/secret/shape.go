@@ -38,7 +38,7 @@ func hide(text string, by func(Value) string, spans []credential.Span, sets ...*
 			values[span] = value
 		}
 	}
-	spans = credential.Merge(spans)
+	spans = credential.Merge(text, spans)
 	if len(spans) == 0 {
 		return text
 	}
