@@ -23,14 +23,19 @@ func (c *cli) eventCommand() *cobra.Command {
 		Short: "Publish an event from a file or standard input",
 		Long: `Publish an event: plain JSON with a kind, or a CloudEvent 1.0 in JSON. The class becomes
 the last part of the subject, as in rekey.v1.event.incident. The payload goes out as it is;
-the worker says what it makes of it. An id that was published within the last two minutes is a
-duplicate: nothing is stored, whatever is in the file (exit 0). Later the ledger knows it.`,
+the worker says what it makes of it. The last token of a class counts: siem.incident is as urgent
+as incident. An --id that was published just before (within the stream's duplicate window, 100 ms
+unless the stream was made otherwise) is a duplicate: nothing is stored, whatever is in the file
+(exit 0). Later the ledger knows it.`,
 		Example: `  echo '{"kind":"x509.disable","params":{"project_id":"5ec0000000000000000000d1"}}' |
     worker event publish incident -`,
 		Args: want("CLASS", "FILE"),
 		RunE: func(cmd *cobra.Command, list []string) error {
 			if err := bus.CheckClass(list[0]); err != nil {
 				return usage(err)
+			}
+			if meant := meantClass(list[0]); meant != "" {
+				fmt.Fprintf(c.stderr, "warning: the class %s is not %s, which may be meant; the last token of a class decides about its lane\n", list[0], meant)
 			}
 			data, err := c.read(list[1])
 			if err != nil {

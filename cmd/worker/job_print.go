@@ -62,8 +62,11 @@ func askedFields(t *tabwriter.Writer, r *jobs.Record) {
 	if r.DryRun {
 		field(t, "dry run", "the call that would change something is not made")
 	}
-	for _, e := range r.Events {
-		field(t, "event", eventName(e))
+	for i, e := range r.Events {
+		field(t, "event", eventLine(e, i > 0))
+	}
+	if more := r.EventCount - len(r.Events); more > 0 {
+		field(t, "event", fmt.Sprintf("and %d more", more))
 	}
 	for _, op := range r.Operations {
 		field(t, string(op.Action), op.At.Local().Format(time.DateTime)+" by "+op.By+" "+op.Reason)
@@ -87,6 +90,21 @@ func standingFields(t *tabwriter.Writer, r *jobs.Record) {
 		field(t, "finished", r.FinishedAt)
 		field(t, "took", r.FinishedAt.Sub(r.AcceptedAt))
 	}
+}
+
+// eventLine tells of an event on a job's record. What the first one says for itself stands on the job.
+func eventLine(e jobs.RecordedEvent, later bool) string {
+	line := eventName(e.EventRef)
+	if later && e.RequestedBy != "" {
+		line += ", requested by " + e.RequestedBy
+	}
+	if later && e.Reason != "" {
+		line += ", reason: " + e.Reason
+	}
+	if e.Duplicate {
+		line += " (duplicate: the job had failed, and nothing was done for this event)"
+	}
+	return line
 }
 
 // eventName is how an event is called: by CloudEvents source and id, as far as it has them.

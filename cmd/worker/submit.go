@@ -168,14 +168,14 @@ func userName() string {
 
 // submitted is what `job submit -o json` shows without --wait.
 type submitted struct {
-	JobID   string `json:"job_id,omitempty"` // Empty when it depends on a secret that is sealed to somebody else.
+	JobID   string `json:"job_id,omitempty"`
 	EventID string `json:"event_id"`
-	// Duplicate says that nothing was stored: a request with the same id was there just before.
+	// Duplicate says that a request with the same id has made the job before.
 	Duplicate bool `json:"duplicate,omitempty"`
 }
 
 // duplicateOf tells what it means that a request is a duplicate.
-const duplicateOf = "a request with the id %s was made just before, and this one is not stored; if it asked for something else, give it another --id"
+const duplicateOf = "a request with the id %s was made before: this one is a duplicate of it and makes no second job"
 
 // operatorSource is the CloudEvents source of requests from the command line.
 const operatorSource = "rekey/operator"

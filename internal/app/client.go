@@ -86,10 +86,20 @@ func (c *Client) Close() { c.Conn.Close() }
 
 // Submitted is what became of a request for a job.
 type Submitted struct {
-	JobID string // The job that it makes; "" when its secret is sealed and cannot be opened here.
-	// Duplicate says that the stream had an event of the same identity just before, and stored nothing. If that asked for
-	// something else, there is no such job.
+	JobID string // The job that it makes, or that a request of the same identity has made before.
+	// Duplicate says that there is one already. It does what this request asks for.
 	Duplicate bool
+}
+
+// ErrOtherRequest says that the identity of a request is that of a job that does something else.
+var ErrOtherRequest = errors.New("a request with this id was made before and asks for something else; give this one another id")
+
+// sameRequest reports, as ErrOtherRequest, that a job does something else than a request asks for.
+func sameRequest(r jobs.Record, req jobs.Request, p jobs.Params) error {
+	if r.Kind != req.Kind || p.Known() && r.Target != jobs.Target(req.Kind, p) || req.Account != "" && r.Account != req.Account {
+		return fmt.Errorf("job %s: %w", r.JobID, ErrOtherRequest)
+	}
+	return nil
 }
 
 // Submit publishes a request for a job. source and id are the event's identity. A secret in the
@@ -106,15 +116,16 @@ func (c *Client) Submit(ctx context.Context, source, id string, request map[stri
 	}
 	request = maps.Clone(request)
 	request["params"] = params.Carried()
-	stored, err := c.Conn.PublishRequest(ctx, c.Names, jobs.ClassOperator, source, id, request)
-	if err != nil {
+	done := Submitted{JobID: jobs.ID(source, id)}
+	earlier, err := c.Ledger.Find(ctx, done.JobID)
+	if done.Duplicate = err == nil; done.Duplicate {
+		err = sameRequest(earlier, req, params)
+	}
+	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 		return Submitted{}, err
 	}
-	done := Submitted{Duplicate: stored.Duplicate}
-	if params.Known() {
-		done.JobID = jobs.ID(source, id, req.Kind, params)
-	}
-	return done, nil
+	_, err = c.Conn.PublishRequest(ctx, c.Names, jobs.ClassOperator, source, id, request)
+	return done, err
 }
 
 // secure opens and seals parameters as far as there are keys here. Where there are none, the

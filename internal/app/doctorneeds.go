@@ -46,7 +46,7 @@ func (n natsNeeds) list() []doctor.Need {
 	for _, c := range n.names.Consumers() {
 		api := "." + c.Stream + "." + c.Name
 		needs = append(needs,
-			publish("taking from "+c.Stream, "$JS.API.CONSUMER.CREATE"+api+".>", "$JS.API.CONSUMER.CREATE"+api+"."+sample(c.Filter)),
+			createConsumer(c),
 			publish("taking from "+c.Stream, "$JS.API.CONSUMER.INFO"+api),
 			publish("taking from "+c.Stream, "$JS.API.CONSUMER.MSG.NEXT"+api),
 			publish("settling what was taken from "+c.Stream, "$JS.ACK."+c.Stream+".>", "$JS.ACK."+c.Stream+"."+c.Name+".1.1.1.1.1"),
@@ -61,9 +61,19 @@ func (n natsNeeds) list() []doctor.Need {
 	return append(needs, subscribe("all answers", cmp.Or(n.inbox, "_INBOX")+".>"))
 }
 
+// createConsumer is the need to create a consumer: one filter is a part of the subject on which NATS is
+// asked for it, several are not.
+func createConsumer(c bus.Consumer) doctor.Need {
+	what, subject := "taking from "+c.Stream, "$JS.API.CONSUMER.CREATE."+c.Stream+"."+c.Name
+	if len(c.Filters) == 1 {
+		return publish(what, subject+".>", subject+"."+sample(c.Filters[0]))
+	}
+	return publish(what, subject)
+}
+
 // messages are the subjects of events, jobs, results and dead letters.
 func (n natsNeeds) messages() []doctor.Need {
-	events := []string{n.names.Event(jobs.ClassSchedule), n.names.Event(jobs.ClassIncident), n.names.Event(anything)}
+	events := []string{n.names.Event(jobs.ClassSchedule), n.names.Event(jobs.ClassOperator)}
 	letters, lanes, results := []string{n.names.DeadEvent(), n.names.DeadNotification()}, []string{}, []string{}
 	for _, kind := range jobs.Kinds() {
 		letters = append(letters, n.names.DeadJob(kind))

@@ -98,7 +98,7 @@ func (c *Client) RunSchedule(ctx context.Context, s config.Schedule, op schedule
 	if _, err := c.Conn.PublishRequest(ctx, c.Names, jobs.ClassSchedule, source, id, r.fields); err != nil {
 		return "", "", err
 	}
-	op.Action, op.JobID = schedule.ActionRun, r.jobID(source, id)
+	op.Action, op.JobID = schedule.ActionRun, jobs.ID(source, id)
 	if _, err := schedule.Operate(ctx, store, s.Name, op); err != nil {
 		return op.JobID, id, fmt.Errorf("job %s is asked for, but that is not recorded on the schedule: %w", op.JobID, err)
 	}

@@ -16,7 +16,7 @@ type originals struct{ client *Client }
 // goes by now are asked for once more.
 func (o originals) Params(ctx context.Context, rec *jobs.Record) (jobs.Params, error) {
 	c := o.client
-	event, err := bus.NewOriginals(c.Conn, c.Names).Event(ctx, rec.Events[0])
+	event, err := bus.NewOriginals(c.Conn, c.Names).Event(ctx, rec.Events[0].EventRef)
 	if err != nil {
 		return jobs.Params{}, err
 	}
@@ -31,7 +31,7 @@ func (o originals) Params(ctx context.Context, rec *jobs.Record) (jobs.Params, e
 		return jobs.Params{}, err
 	}
 	for _, planned := range judge.rules.Plan(ctx, event, event.At).Jobs {
-		if planned.Job.Kind == rec.Kind && planned.Job.Target() == rec.Target {
+		if planned.Job.Kind == rec.Kind && planned.Job.Account == rec.Account && planned.Job.Target() == rec.Target {
 			return planned.Job.Params, nil
 		}
 	}

@@ -106,15 +106,6 @@ func newRequest(s config.Schedule) (request, error) {
 	return request{fields: fields, parsed: parsed}, nil
 }
 
-// jobID is the id of the job that an event with this identity makes, or "" when it hangs on a sealed token, which only
-// intake opens. Then the schedule knows of no last job.
-func (r request) jobID(source, id string) string {
-	if !r.parsed.Params.Known() {
-		return ""
-	}
-	return jobs.ID(source, id, r.parsed.Kind, r.parsed.Params)
-}
-
 // requests are those of all schedules, by name.
 type requests map[string]request
 
@@ -136,8 +127,8 @@ func scheduleSource(name string) string { return "rekey/schedule/" + name }
 // tickID is the CloudEvents id of a tick's event.
 func tickID(tick schedule.Tick) string { return tick.At.UTC().Format(time.RFC3339) }
 
-// firer turns a tick into an event. Its identity is the schedule and the tick's time, so
-// that any number of workers make one job of it; its path is that of all events.
+// firer turns a tick into an event. Its identity is the schedule and the tick's time, by which the ledger
+// makes one job of it however many workers fire it; its path is that of all events.
 type firer struct {
 	conn     *bus.Conn
 	names    bus.Names
@@ -146,7 +137,7 @@ type firer struct {
 
 // Job is the id of the job that the tick's event makes.
 func (f *firer) Job(tick schedule.Tick) string {
-	return (*f.requests.Load())[tick.Schedule].jobID(scheduleSource(tick.Schedule), tickID(tick))
+	return jobs.ID(scheduleSource(tick.Schedule), tickID(tick))
 }
 
 // Fire publishes the tick's event.

@@ -105,7 +105,7 @@ func newTable(out io.Writer) (table, error) {
 	return t, t.csv.Write([]string{
 		"seq", "finished_at", "job_id", "kind", "target", "account", "outcome", "known", "detail", "origin", "requested_by", "policy",
 		"reason", "event_source", "event_id", "events", "accepted_at", "attempts", "method", "path", "status", "error_code",
-		"request_id", "worker", "version", "operations",
+		"request_id", "worker", "version", "operations", "joined",
 	})
 }
 
@@ -120,7 +120,7 @@ func (t table) Write(r Result) error {
 		strconv.FormatUint(r.Seq, 10), stamp(d.FinishedAt), d.JobID, string(d.Kind), d.Target, d.Account, string(d.Outcome), string(d.Known),
 		d.Detail, string(d.Origin), d.RequestedBy, d.Policy, d.Reason, d.Events[0].Source, d.Events[0].ID, strconv.Itoa(d.EventCount),
 		stamp(d.AcceptedAt), strconv.Itoa(d.AttemptCount), last.Method, last.Path, strconv.Itoa(last.Status), last.ErrorCode,
-		last.RequestID, last.Worker, last.Version, operations(d.Operations),
+		last.RequestID, last.Worker, last.Version, operations(d.Operations), joined(d.Events),
 	}
 	for i := range row {
 		row[i] = harmless(row[i])
@@ -147,6 +147,15 @@ func operations(list []jobs.Operation) string {
 	texts := make([]string, len(list))
 	for i, op := range list {
 		texts[i] = fmt.Sprintf("%s %s by %s: %s", stamp(op.At), op.Action, op.By, op.Reason)
+	}
+	return strings.Join(texts, "; ")
+}
+
+// joined tells of the events behind the first one.
+func joined(list []jobs.RecordedEvent) string {
+	var texts []string
+	for _, e := range list[1:] {
+		texts = append(texts, fmt.Sprintf("%s %s by %s: %s", e.Source, e.ID, e.RequestedBy, e.Reason))
 	}
 	return strings.Join(texts, "; ")
 }

@@ -21,7 +21,10 @@ func result(t *testing.T, change func(*jobs.Record)) audit.Result {
 		JobID: "j1", Kind: jobs.IDPDelete, Account: "security", Target: "federation/f/idp/i", Lane: jobs.LaneUrgent, Origin: jobs.OriginEvent,
 		Reason: "IR-4711", RequestedBy: "=cmd()", State: jobs.StateDone, Outcome: jobs.OutcomeRefused, Detail: "forbidden: HTTP 403",
 		AcceptedAt: at, FinishedAt: at.Add(2 * time.Second), EventCount: 1, AttemptCount: 1,
-		Events: []jobs.EventRef{{Source: "/siem", ID: "e1"}},
+		Events: []jobs.RecordedEvent{
+			{EventRef: jobs.EventRef{Source: "/siem", ID: "e1"}},
+			{EventRef: jobs.EventRef{Source: "/soar", ID: "e2"}, Reason: "seen again", RequestedBy: "night shift"},
+		},
 		Attempts: []jobs.Attempt{{
 			Attempt: 1, Worker: "w1", Version: "1.2.3", Method: "DELETE", Path: "/api/x", Status: 403, ErrorCode: "FORBIDDEN", RequestID: "r1",
 		}},
@@ -58,9 +61,9 @@ func export(t *testing.T, format string, list ...audit.Result) string {
 func TestExportCSV(t *testing.T) {
 	got := export(t, "csv", result(t, nil))
 	want := "seq,finished_at,job_id,kind,target,account,outcome,known,detail,origin,requested_by,policy,reason,event_source,event_id,events,accepted_at," +
-		"attempts,method,path,status,error_code,request_id,worker,version,operations\n" +
+		"attempts,method,path,status,error_code,request_id,worker,version,operations,joined\n" +
 		"7,2026-11-24T03:00:02Z,j1,idp.delete,federation/f/idp/i,security,refused,,forbidden: HTTP 403,event,'=cmd(),,IR-4711,/siem,e1,1," +
-		"2026-11-24T03:00:00Z,1,DELETE,/api/x,403,FORBIDDEN,r1,w1,1.2.3,2026-11-24T03:00:00Z retry by ops: again\n"
+		"2026-11-24T03:00:00Z,1,DELETE,/api/x,403,FORBIDDEN,r1,w1,1.2.3,2026-11-24T03:00:00Z retry by ops: again,/soar e2 by night shift: seen again\n"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

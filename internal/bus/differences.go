@@ -26,6 +26,10 @@ func differences(want, have jetstream.StreamConfig) []string {
 	if want.MaxAge != have.MaxAge {
 		differ("max age", want.MaxAge, have.MaxAge, "messages are dropped at another age, worked or not")
 	}
+	if want.Duplicates == shortestWindow && have.Duplicates > want.Duplicates {
+		differ("duplicate window", want.Duplicates, have.Duplicates,
+			"within it, an event is dropped whose Nats-Msg-Id another one had, whoever published that")
+	}
 	if have.MaxMsgs > 0 || have.MaxBytes > 0 || have.MaxMsgSize > 0 {
 		differ("limit (messages, bytes, bytes of one)", "none", []int64{have.MaxMsgs, have.MaxBytes, int64(have.MaxMsgSize)},
 			"publishers are refused beyond it")

@@ -3,14 +3,10 @@ package bus
 import (
 	"encoding/json"
 	"errors"
-	"maps"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
 )
@@ -39,6 +35,9 @@ func checkEnvelope(e *jobs.Event, names []string, attribute func(string) (any, b
 	if v := values["specversion"]; v != "" && v != "1.0" {
 		reject("specversion", "only 1.0 is understood")
 	}
+	if held := reserved(e.Class, values["source"]); held != nil {
+		return held
+	}
 	if _, err := url.Parse(values["source"]); err != nil {
 		reject("source", "must be a URI reference")
 	}
@@ -56,6 +55,29 @@ func checkEnvelope(e *jobs.Event, names []string, attribute func(string) (any, b
 	return nil
 }
 
+// reserved says, as a *jobs.Held, that an event uses a source of Rekey's own on a class that others may
+// publish. Who may use which class is a matter of NATS permissions; see docs/security.md.
+func reserved(class, source string) error {
+	owner := ""
+	switch {
+	case strings.HasPrefix(source, sourceOfSchedules):
+		owner = jobs.ClassSchedule
+	case source == "rekey" || strings.HasPrefix(source, "rekey/") || strings.HasPrefix(source, sourceOfStream):
+		owner = jobs.ClassOperator
+	}
+	if owner == "" || class == owner {
+		return nil
+	}
+	return &jobs.Held{Code: jobs.HeldIdentity, Field: "source", Detail: "is one of Rekey's own, which is accepted on the class " + owner + " only"}
+}
+
+// Sources of events that Rekey names itself begin so: those of schedules, and those of events that
+// have no CloudEvents source.
+const (
+	sourceOfSchedules = "rekey/schedule/"
+	sourceOfStream    = "nats:"
+)
+
 // happened takes over when an event happened, if it says so, or says what is wrong with it.
 func happened(e *jobs.Event, attribute func(string) (any, bool)) string {
 	raw, ok := attribute("time")
@@ -63,7 +85,7 @@ func happened(e *jobs.Event, attribute func(string) (any, bool)) string {
 		return ""
 	}
 	text, _ := raw.(string) //nolint:errcheck // What is no text is no time either.
-	at, err := time.Parse(time.RFC3339, text)
+	at, err := jobs.ParseTime(text)
 	if err != nil {
 		return "must be a time like 2026-11-24T03:00:00Z (RFC 3339)"
 	}
@@ -98,19 +120,4 @@ func attributeText(value any) string {
 		return strconv.FormatBool(v)
 	}
 	return ""
-}
-
-// ownHeaders are the headers that the sender has made up, under names in lower case.
-func ownHeaders(h nats.Header) map[string]string {
-	own := map[string]string{}
-	for _, key := range slices.Sorted(maps.Keys(h)) {
-		name := strings.ToLower(key)
-		if len(h[key]) == 0 || strings.HasPrefix(name, "nats-") || strings.HasPrefix(name, "rekey-") || strings.HasPrefix(name, "ce-") {
-			continue
-		}
-		if _, twice := own[name]; !twice {
-			own[name] = h[key][0]
-		}
-	}
-	return own
 }

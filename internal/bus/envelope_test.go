@@ -2,6 +2,8 @@ package bus
 
 import (
 	"encoding/json"
+	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,8 +28,8 @@ func TestReadEventKeepsWhatPoliciesSee(t *testing.T) {
 		wantID string
 	}{
 		{
-			name: "plain JSON", data: alert, header: nats.Header{"X-Tenant": {"blue", "red"}, "Nats-Msg-Id": {"7"}, "Rekey-Replay-Id": {""}},
-			want: jobs.Envelope{Time: at, Headers: map[string]string{"x-tenant": "blue"}, Data: data}, wantID: "id:7",
+			name: "plain JSON", data: alert, header: nats.Header{"X-Tenant": {"blue", "red"}, "x-Tenant": {"green"}, "Nats-Msg-Id": {"7"}, "Rekey-Reason": {""}},
+			want: jobs.Envelope{Time: at, Headers: map[string]string{"x-tenant": "blue, red, green"}, Data: data}, wantID: "id:7",
 		},
 		{
 			name: "structured", data: `{"specversion": "1.0", "id": "a", "source": "/s", "type": "com.example.alert", "subject": "host-1",
@@ -57,6 +59,44 @@ func TestReadEventKeepsWhatPoliciesSee(t *testing.T) {
 			want: jobs.Envelope{Type: "x", Time: at, Headers: map[string]string{}, Extensions: map[string]string{}}, wantID: "a",
 		},
 	}
+	// Content of any other type is for policies, too.
+	foreign := with(binary("a", "/s"), "ce-type", "x")
+	typed := func(contentType string) nats.Header { return with(maps.Clone(foreign), "content-type", contentType) }
+	ce := func(members string) string {
+		return `{"specversion": "1.0", "id": "a", "source": "/s", "type": "x", ` + members + `}`
+	}
+	for _, other := range []struct {
+		name, data string
+		header     nats.Header
+		want       any
+	}{
+		{name: "plain array", data: `[{"n": 7}, "a"]`, want: []any{map[string]any{"n": json.Number("7")}, "a"}},
+		{name: "data is an array", data: ce(`"data": [1, "a"]`), want: []any{json.Number("1"), "a"}},
+		{name: "data is a text", data: ce(`"data": "a"`), want: "a"},
+		{name: "data is a number", data: ce(`"data": 1.5`), want: json.Number("1.5")},
+		{name: "data is true", data: ce(`"data": true`), want: true},
+		{name: "data is null", data: ce(`"data": null`)},
+		{name: "data is XML", data: ce(`"datacontenttype": "application/xml", "data": "<a/>"`), want: "<a/>"},
+		{name: "data_base64 is XML", data: ce(`"datacontenttype": "application/xml", "data_base64": "PGEvPg=="`), want: "<a/>"},
+		{name: "data_base64 is bytes", data: ce(`"datacontenttype": "application/octet-stream", "data_base64": "/w=="`)},
+		{name: "data_base64 is JSON", data: ce(`"data_base64": "WzFd"`), want: []any{json.Number("1")}},
+		{name: "data_base64 is empty", data: ce(`"data_base64": ""`)},
+		{name: "binary array", data: `[1]`, header: typed("application/json"), want: []any{json.Number("1")}},
+		{name: "binary text", data: "hello", header: typed("text/plain; charset=utf-8"), want: "hello"},
+		{name: "binary JSON that is called a text", data: `{"a": 1}`, header: typed("text/plain"), want: `{"a": 1}`},
+		{name: "binary bytes", data: "\xff", header: typed("application/octet-stream")},
+		{name: "binary content type that is none", data: "hello", header: typed(";"), want: "hello"},
+		{name: "binary text without a type", data: "hello", header: foreign, want: "hello"},
+		{name: "binary JSON without a type", data: `{"a": 1}`, header: foreign, want: map[string]any{"a": json.Number("1")}},
+	} {
+		t.Run(other.name, func(t *testing.T) {
+			t.Parallel()
+			e, err := NewNames("rekey").decodeForeign(message(other.data, other.header))
+			if diff := cmp.Diff(other.want, e.Envelope.Data); diff != "" || err != nil || e.Asks || e.Unclear == nil {
+				t.Errorf("error %v, asks %v, unclear %v, data (-want +got):\n%s", err, e.Asks, e.Unclear, diff)
+			}
+		})
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -72,6 +112,33 @@ func TestReadEventKeepsWhatPoliciesSee(t *testing.T) {
 				t.Errorf("asks %v, unclear %v, id %q", e.Asks, e.Unclear, e.ID)
 			}
 		})
+	}
+}
+
+// decodeForeign reads an event of any origin.
+func (n Names) decodeForeign(m incoming) (jobs.Event, error) { return n.readEvent(n.receive(m)) }
+
+// TestTimeHasNoNone: no moment that a sender can write stands for none.
+func TestTimeHasNoNone(t *testing.T) {
+	t.Parallel()
+	rules := jobs.Rules{MaxAge: time.Hour, MaxSkew: time.Minute}
+	for text, want := range map[string]string{
+		"0001-01-01T00:00:00Z": "time: 0001-01-01T00:00:00Z is ", "0001-01-01t00:00:00z": "time: 0001-01-01T00:00:00Z is ",
+		"1969-12-31T23:59:59Z": "time: 1969-12-31T23:59:59Z is ", "1970-01-01T00:00:00Z": "time: 1970-01-01T00:00:00Z is ",
+		"9999-12-31T23:59:59Z": "in the future",
+	} {
+		for what, m := range map[string]incoming{
+			"structured": message(structured(append(envelope("1", "/s"), `"time":"`+text+`"`, `"data":`+plain)...), nil),
+			"binary":     message(plain, with(binary("1", "/s"), "ce-time", text)),
+		} {
+			e, err := NewNames("rekey").decodeForeign(m)
+			if err != nil {
+				t.Fatalf("%s, %s: %v", text, what, err)
+			}
+			if err := rules.Plan(t.Context(), e, moment).Err(); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s, %s: %v", text, what, err)
+			}
+		}
 	}
 }
 
@@ -95,7 +162,7 @@ func TestReadEventTellsRequestsFromOthers(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e, err := NewNames("rekey").readEvent(message(tt.data, nil))
+			e, err := NewNames("rekey").decodeForeign(message(tt.data, nil))
 			if (err != nil) != tt.wantMalformed || e.Asks != tt.wantAsks {
 				t.Errorf("asks %v, error %v", e.Asks, err)
 			}

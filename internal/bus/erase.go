@@ -77,7 +77,9 @@ func openEvent(s jobs.Sealer, text string) (original, error) {
 // open returns a message as it came in first: one that was published from its dead letter
 // carries the original sealed. Its identity is what its own headers say.
 func (in Intake) open(m incoming) (incoming, error) {
-	m.sealed = m.header.Get(HeaderSealedEvent)
+	if m.replay {
+		m.sealed = m.header.Get(HeaderSealedEvent)
+	}
 	if m.sealed == "" {
 		return m, nil
 	}
@@ -100,7 +102,7 @@ func (in Intake) open(m incoming) (incoming, error) {
 		}
 	}
 	m.header, m.data = header, o.Data
-	return m, nil
+	return in.Names.receive(m), nil
 }
 
 // secretHeaders are the values of headers whose names say that they are credentials.
@@ -120,18 +122,6 @@ func secretHeaders(h nats.Header) []secret.Value {
 func isOwn(key string) bool {
 	name := strings.ToLower(key)
 	return strings.HasPrefix(name, "nats-") || strings.HasPrefix(name, "rekey-")
-}
-
-// exposed says, as an error, that an event is called like a secret that it holds, and calls it
-// something else: what it is called is kept and shown, and cannot be sealed.
-func exposed(e *jobs.Event) error {
-	known := e.Request.Params.InClear()
-	source, id := secret.Scrub(e.Source, known...), secret.Scrub(e.ID, known...)
-	if source == e.Source && id == e.ID {
-		return nil
-	}
-	e.Source, e.ID = source, id
-	return &jobs.Malformed{Field: "id", Detail: "must not hold a credential, in the source neither: it is kept and shown"}
 }
 
 // allows says that secrets in the clear may stay where they are.
@@ -163,6 +153,9 @@ func looksSecret(data []byte) bool { return len(credential.Find(string(data))) >
 
 // dirty reports whether the message holds something that is or may be a credential.
 func (m incoming) dirty() bool {
+	if secret.Exposed(m.subject, m.secrets...) {
+		return true
+	}
 	for key, values := range m.header {
 		for _, value := range values {
 			if !isOwn(key) && copyHeader(key, value) != value {

@@ -53,14 +53,17 @@ func TestSealedEventRoundTrip(t *testing.T) {
 		t.Errorf("%s is no header that hides the event", text)
 	}
 	in := Intake{Secrets: sealing(jobs.PlaintextSeal)}
-	replayed := incoming{header: nats.Header{HeaderSealedEvent: {text}, HeaderReplayID: {"7"}, HeaderReplaySource: {"urn:siem"}, "X-Forged": {"y"}}}
+	in.Names = NewNames("rekey")
+	replayed := in.Names.receive(incoming{subject: in.Names.Event(jobs.ClassOperator), header: nats.Header{
+		HeaderSealedEvent: {text}, HeaderReplayID: {"7"}, HeaderReplaySource: {"urn:siem"}, HeaderReplaySubject: {"rekey.v1.event.x"}, "X-Forged": {"y"},
+	}})
 	got, err := in.open(replayed)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := nats.Header{
 		"X-Token": {canary}, "Content-Type": {"application/json"},
-		HeaderSealedEvent: {text}, HeaderReplayID: {"7"}, HeaderReplaySource: {"urn:siem"},
+		HeaderSealedEvent: {text}, HeaderReplayID: {"7"}, HeaderReplaySource: {"urn:siem"}, HeaderReplaySubject: {"rekey.v1.event.x"},
 	}
 	if diff := cmp.Diff(want, got.header); diff != "" || string(got.data) != string(m.data) {
 		t.Errorf("opened %s with the headers (-want +got):\n%s", got.data, diff)
@@ -79,7 +82,7 @@ func TestSealedTokenIsNoEvent(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := Intake{Secrets: sealing(jobs.PlaintextSeal)}
-		m, err := in.open(incoming{header: nats.Header{HeaderSealedEvent: {text}}})
+		m, err := in.open(incoming{replay: true, header: nats.Header{HeaderSealedEvent: {text}}})
 		if _, malformed := errors.AsType[*jobs.Malformed](err); !malformed || len(m.data) > 0 || strings.Contains(err.Error(), canary) {
 			t.Errorf("opened %q with %v, want an error that shows nothing", m.data, err)
 		}

@@ -44,17 +44,17 @@ type Intake struct {
 // Events that were pulled and not begun go back to the server.
 func (in Intake) Run(ctx context.Context) error {
 	log := in.Logger.Named("intake")
-	incidents, err := in.Conn.consumer(ctx, in.Names.Events(), consumerIncidents, in.Names.Event(jobs.ClassIncident))
-	if err != nil {
-		return err
-	}
-	others, err := in.Conn.consumer(ctx, in.Names.Events(), consumerEvents, in.Names.Event(">"))
-	if err != nil {
-		return err
+	feeds := map[string]*feed{}
+	for _, want := range in.Names.intakeConsumers() {
+		cons, err := in.Conn.consumer(ctx, want)
+		if err != nil {
+			return err
+		}
+		feeds[want.Name] = newFeed(cons, 2*intakeWorkers, log)
 	}
 	var running sync.WaitGroup
-	for _, f := range []*feed{newFeed(incidents, 2*intakeWorkers, log), newFeed(others, 2*intakeWorkers, log)} {
-		isOthers := f.cons == others
+	for name, f := range feeds {
+		isOthers := name == consumerEvents
 		running.Go(func() { f.serve(ctx, intakeWorkers, func(h *held) { in.handle(ctx, h, isOthers) }) })
 	}
 	running.Wait()
@@ -64,9 +64,9 @@ func (in Intake) Run(ctx context.Context) error {
 // handle takes one event in and settles its message.
 func (in Intake) handle(ctx context.Context, h *held, isOthers bool) {
 	verdict := jobs.Verdict{}
-	switch class := in.Names.eventClass(h.Subject()); {
-	case isOthers && class == jobs.ClassIncident:
-		verdict.Done = true // The incidents' own consumer has it.
+	switch {
+	case isOthers && in.Names.incident(h.Subject()):
+		verdict.Done = true // One of the incidents' own consumers has it.
 	case ctx.Err() == nil:
 		verdict = in.accept(context.WithoutCancel(ctx), h)
 	}
@@ -78,10 +78,10 @@ func (in Intake) handle(ctx context.Context, h *held, isOthers bool) {
 
 // accept hands the event to the desk; what cannot be understood, or is held, goes to the dead letters.
 func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
-	m := incoming{
+	m := in.Names.receive(incoming{
 		subject: h.Subject(), header: h.Headers(), data: h.Data(),
 		seq: h.meta.Sequence.Stream, at: h.meta.Timestamp, redelivered: h.redelivered(),
-	}
+	})
 	event, accepted, err := in.take(ctx, m)
 	log := in.Logger.Named("intake").With(zap.Uint64("event_seq", m.seq), zap.String("event_id", event.ID))
 	if err != nil {
@@ -90,6 +90,10 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
 		return jobs.Verdict{Delay: delay}
 	}
 	in.Recorder.EventReceived(string(accepted.Result))
+	if accepted.Ended != "" {
+		log.Warn("event asks once more for what a job of the same source and id has failed to do: duplicate, nothing is done",
+			zap.String("job_id", accepted.JobID), zap.String("outcome", string(accepted.Ended)))
+	}
 	log.Debug("event taken in", zap.String("result", string(accepted.Result)), zap.String("job_id", accepted.JobID))
 	return jobs.Verdict{Done: true}
 }
@@ -97,21 +101,18 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
 // take hands the event to the desk. In the end it is a job or a dead letter, and a message that
 // held secrets in the clear is erased.
 func (in Intake) take(ctx context.Context, m incoming) (jobs.Event, jobs.Accepted, error) {
-	signErr := in.Signatures.check(m)
+	flaw, signErr := m.flaw, in.Signatures.check(m)
 	m, openErr := in.open(m)
 	event, err := in.Names.readEvent(m)
-	if err == nil {
-		err = exposed(&event)
-	}
 	m.secrets = append(event.Request.Params.InClear(), secretHeaders(m.header)...)
-	if err = cmp.Or(signErr, openErr, errors.Join(in.refuse(m, &event), err)); err != nil {
-		accepted, err := in.bury(ctx, m, event, err)
+	if err = cmp.Or(flaw, signErr, openErr, errors.Join(in.refuse(m, &event), err)); err != nil {
+		accepted, err := in.bury(ctx, m, &event, err)
 		return event, accepted, err
 	}
 	accepted, err := in.Desk.Accept(ctx, event)
 	m.secrets = append(m.secrets, accepted.InClear()...)
 	if err != nil {
-		accepted, err := in.bury(ctx, m, event, err)
+		accepted, err := in.bury(ctx, m, &event, err)
 		return event, accepted, err
 	}
 	if in.erases(m, &event) {
@@ -121,12 +122,14 @@ func (in Intake) take(ctx context.Context, m incoming) (jobs.Event, jobs.Accepte
 }
 
 // bury puts what cannot be understood, or is held, among the dead letters; any other error is passed on.
-func (in Intake) bury(ctx context.Context, m incoming, e jobs.Event, why error) (jobs.Accepted, error) {
+func (in Intake) bury(ctx context.Context, m incoming, e *jobs.Event, why error) (jobs.Accepted, error) {
+	// The dead letter and the log show what the event is called. What was wrong with that, the reason says.
+	_ = e.Scrub(m.secrets...)
 	if !settled(why) {
 		return jobs.Accepted{}, why
 	}
 	m, dirty := in.seal(m)
-	if err := in.Conn.buryEvent(ctx, in.Names, m, e, why); err != nil {
+	if err := in.Conn.buryEvent(ctx, in.Names, m, *e, why); err != nil {
 		return jobs.Accepted{}, err
 	}
 	if dirty {

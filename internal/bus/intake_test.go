@@ -73,10 +73,10 @@ func (r *rig) intake(d *desk, c *counter) Intake {
 	return Intake{Conn: r.conn, Names: r.names, Desk: d, Recorder: c, Logger: r.log}
 }
 
-// settled reports whether both consumers of events have nothing left.
+// settled reports whether the consumers of events have nothing left.
 func (r *rig) settled(t *testing.T) bool {
 	t.Helper()
-	for _, name := range []string{consumerIncidents, consumerEvents} {
+	for _, name := range []string{consumerIncidents, consumerIncidentsBelow, consumerEvents} {
 		cons, err := r.conn.js.Consumer(t.Context(), r.names.Events(), name)
 		if err != nil {
 			return false
@@ -138,16 +138,21 @@ func TestIntakePassesOnWhatTheMessageSays(t *testing.T) {
 	}
 }
 
+// blockingOthers lets nothing but incidents through until release is closed.
+func blockingOthers(release <-chan struct{}) func(context.Context, jobs.Event) (jobs.Accepted, error) {
+	return func(_ context.Context, e jobs.Event) (jobs.Accepted, error) {
+		if !NewNames("rekey").incident(e.Subject) {
+			<-release
+		}
+		return jobs.Accepted{Result: jobs.IntakeDuplicate}, nil
+	}
+}
+
 func TestIntakeOfABlockedClassDelaysNoIncident(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	release := make(chan struct{})
-	d := desk{accept: func(_ context.Context, e jobs.Event) (jobs.Accepted, error) {
-		if e.Class != jobs.ClassIncident {
-			<-release
-		}
-		return jobs.Accepted{Result: jobs.IntakeDuplicate}, nil
-	}}
+	d := desk{accept: blockingOthers(release)}
 	var c counter
 	stop := background(t, r.intake(&d, &c).Run)
 	const flood = 5 * intakeWorkers

@@ -21,6 +21,7 @@ type jobMessage struct {
 	Kind        string            `json:"kind"`
 	Account     string            `json:"account"`
 	Params      map[string]string `json:"params"`
+	Digest      string            `json:"request_digest,omitempty"`
 	Lane        string            `json:"lane"`
 	Origin      string            `json:"origin"`
 	Reason      string            `json:"reason,omitempty"`
@@ -37,7 +38,7 @@ type jobMessage struct {
 
 func newJobMessage(j jobs.Job, params map[string]string) jobMessage {
 	return jobMessage{
-		JobID: j.ID, Kind: string(j.Kind), Account: j.Account, Params: params, Lane: string(j.Lane),
+		JobID: j.ID, Kind: string(j.Kind), Account: j.Account, Params: params, Digest: j.Digest, Lane: string(j.Lane),
 		Origin: string(j.Origin), Reason: j.Reason, RequestedBy: j.RequestedBy, Policy: j.Policy, DryRun: j.DryRun, Event: j.Event,
 		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt, Round: j.Round, Wake: j.Wake, Trace: j.Trace,
 	}
@@ -61,7 +62,7 @@ func decodeJob(data []byte) (jobs.Job, error) {
 		return jobs.Job{}, fmt.Errorf("decoding a job: %w", err)
 	}
 	j := jobs.Job{
-		ID: m.JobID, Kind: kind, Account: m.Account, Params: params, Lane: lane, Origin: jobs.Origin(m.Origin),
+		ID: m.JobID, Kind: kind, Account: m.Account, Params: params, Digest: m.Digest, Lane: lane, Origin: jobs.Origin(m.Origin),
 		Reason: m.Reason, RequestedBy: m.RequestedBy, Policy: m.Policy, DryRun: m.DryRun, Event: m.Event, AcceptedAt: m.AcceptedAt, ExpiresAt: m.ExpiresAt,
 		Round: m.Round, Wake: m.Wake, Trace: m.Trace,
 	}
@@ -101,7 +102,8 @@ type Queue struct {
 func NewQueue(c *Conn, names Names) *Queue { return &Queue{conn: c, names: names} }
 
 // Enqueue publishes the job on its lane's subject. The message id lets the stream drop a
-// copy that follows within its window; a later copy is harmless, for the ledger decides.
+// copy that follows within its window; a later copy is harmless, for the ledger decides. What the job
+// does is a part of it: two events of one identity that are taken in at once are no copies.
 // What an operator asks for is never dropped: a message that only wakes may come after its
 // job looked, and one for another round after its forerunner was forgotten for want of a record.
 func (q *Queue) Enqueue(ctx context.Context, j jobs.Job) error {
@@ -110,12 +112,15 @@ func (q *Queue) Enqueue(ctx context.Context, j jobs.Job) error {
 		return fmt.Errorf("encoding job %s: %w", j.ID, err)
 	}
 	msg := &nats.Msg{Subject: q.names.Job(j.Lane, j.Kind), Data: data}
-	id := j.ID + "." + string(j.Lane)
+	id := j.ID + "." + short(j.Digest) + "." + string(j.Lane)
 	if j.Wake || j.Round > 0 {
 		id = ""
 	}
 	return q.conn.publish(ctx, msg, id)
 }
+
+// short is as much of a digest as tells requests of one identity apart.
+func short(digest string) string { return digest[:min(len(digest), 16)] }
 
 // roundID is the message id of what a job does once per round.
 func roundID(id string, round int) string {

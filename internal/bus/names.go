@@ -10,7 +10,7 @@ import (
 // Headers of dead letters.
 const (
 	HeaderReason       = "Rekey-Reason"        // Why it is here, for people.
-	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, policy, limit, signature, plaintext, unmatched, refused, exhausted, undecodable, gone.
+	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, policy, limit, identity, conflict, signature, plaintext, unmatched, refused, exhausted, undecodable, gone.
 	HeaderPolicy       = "Rekey-Policy"        // The policies that it is about, with commas.
 	HeaderJobID        = "Rekey-Job-Id"        // The job, where there is one.
 	HeaderKind         = "Rekey-Kind"          // The job's kind.
@@ -23,11 +23,13 @@ const (
 	HeaderTruncated    = "Rekey-Truncated"     // The size of the original when the copy is shorter.
 )
 
-// Headers of an event that is published once more from its dead letter: the identity that
-// it had, so that a job that came of it meanwhile is found.
+// Headers of an event that Rekey publishes once more, on the class of operators: the identity that
+// it had, so that a job that came of it meanwhile is found, and its subject, which decides about
+// class and lane.
 const (
-	HeaderReplaySource = "Rekey-Replay-Source"
-	HeaderReplayID     = "Rekey-Replay-Id"
+	HeaderReplaySource  = "Rekey-Replay-Source"
+	HeaderReplayID      = "Rekey-Replay-Id"
+	HeaderReplaySubject = "Rekey-Replay-Subject"
 )
 
 // HeaderSealedEvent carries a whole event, sealed: in the dead letter of an event that held
@@ -118,16 +120,42 @@ func (n Names) DeadEvent() string { return n.subject("dlq.event") }
 // DeadJob is the subject of jobs that were refused or exhausted.
 func (n Names) DeadJob(kind jobs.Kind) string { return n.subject("dlq.job." + kind.SubjectToken()) }
 
+// incident reports whether an event on a subject is taken in by the incidents' own consumers.
+func (n Names) incident(subject string) bool {
+	class := n.eventClass(subject)
+	return jobs.LastToken(class) == jobs.ClassIncident && strings.Count(class, ".") < maxClassTokens
+}
+
 // Consumer is a durable consumer that all workers share.
-type Consumer struct{ Stream, Name, Filter string }
+type Consumer struct {
+	Stream, Name string
+	Filters      []string // No two of them match the same subject.
+}
+
+// intakeConsumers are those that workers take events from. Incidents have consumers of their own: one
+// for the plain class, which is as old as Rekey, and one for those below another class, so that neither
+// ever changes its filter. A consumer that does passes over what it would have had to deliver before.
+func (n Names) intakeConsumers() []Consumer {
+	var below []string
+	for class := "*." + jobs.ClassIncident; strings.Count(class, ".") < maxClassTokens; class = "*." + class {
+		below = append(below, n.Event(class))
+	}
+	return []Consumer{
+		{n.Events(), consumerIncidents, []string{n.Event(jobs.ClassIncident)}},
+		{n.Events(), consumerIncidentsBelow, below},
+		{n.Events(), consumerEvents, []string{n.Event(">")}},
+	}
+}
 
 // Consumers are those that workers take events and jobs from.
 func (n Names) Consumers() []Consumer {
-	list := []Consumer{
-		{n.Events(), consumerIncidents, n.Event(jobs.ClassIncident)}, {n.Events(), consumerEvents, n.Event(">")},
-	}
+	list := n.intakeConsumers()
 	for _, lane := range jobs.Lanes() {
-		list = append(list, Consumer{n.Jobs(), consumerOf(lane), n.lane(lane)})
+		list = append(list, n.laneConsumer(lane))
 	}
 	return list
+}
+
+func (n Names) laneConsumer(lane jobs.Lane) Consumer {
+	return Consumer{n.Jobs(), consumerOf(lane), []string{n.lane(lane)}}
 }

@@ -40,9 +40,7 @@ func (o *Originals) ReplayLetter(ctx context.Context, letter DeadLetter) (uint64
 	if sealed == "" {
 		return o.Replay(ctx, letter.Event)
 	}
-	msg := &nats.Msg{Subject: letter.Event.Subject, Header: nats.Header{}}
-	msg.Header.Set(HeaderSealedEvent, sealed)
-	return o.publish(ctx, msg, letter.Event)
+	return o.publish(ctx, letter.Event, nats.Header{HeaderSealedEvent: {sealed}}, nil)
 }
 
 // Replay publishes an event once more. It returns the new sequence, or jobs.ErrNotFound.
@@ -51,20 +49,25 @@ func (o *Originals) Replay(ctx context.Context, e jobs.EventRef) (uint64, error)
 	if err != nil {
 		return 0, err
 	}
-	msg := &nats.Msg{Subject: original.Subject, Data: original.Data, Header: nats.Header{}}
+	header := nats.Header{}
 	for key, values := range original.Header {
-		if key != nats.MsgIdHdr { // The stream would take it for a copy.
-			msg.Header[key] = values
+		// What is Rekey's own in it says something of the first publication. Only another replay had the
+		// right to a sealed event.
+		if !isOwn(key) || key == HeaderSealedEvent && original.Subject == o.names.Event(jobs.ClassOperator) {
+			header[key] = values
 		}
 	}
-	return o.publish(ctx, msg, e)
+	return o.publish(ctx, e, header, original.Data)
 }
 
 // publish publishes an event under the identity that it had, so that a job that came of it
-// meanwhile is found.
-func (o *Originals) publish(ctx context.Context, msg *nats.Msg, e jobs.EventRef) (uint64, error) {
+// meanwhile is found. Its subject is that of operators, which producers may not use; the one that it
+// had is in a header.
+func (o *Originals) publish(ctx context.Context, e jobs.EventRef, header nats.Header, data []byte) (uint64, error) {
+	msg := &nats.Msg{Subject: o.names.Event(jobs.ClassOperator), Header: header, Data: data}
 	msg.Header.Set(HeaderReplaySource, e.Source)
 	msg.Header.Set(HeaderReplayID, e.ID)
+	msg.Header.Set(HeaderReplaySubject, e.Subject)
 	signature, err := o.conn.sign.Sign(replayBytes(msg.Subject, msg.Header, msg.Data))
 	if err != nil {
 		return 0, fmt.Errorf("publishing event %d again: %w", e.Seq, err)
@@ -72,11 +75,11 @@ func (o *Originals) publish(ctx context.Context, msg *nats.Msg, e jobs.EventRef)
 	if signature != "" {
 		msg.Header.Set(HeaderReplaySignature, signature)
 	}
-	ack, err := o.conn.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(o.names.Events()))
+	seq, err := o.conn.store(ctx, msg, o.names.Events())
 	if err != nil {
 		return 0, fmt.Errorf("publishing event %d again: %w", e.Seq, err)
 	}
-	return ack.Sequence, nil
+	return seq, nil
 }
 
 // message reads an event from its stream. One that stands at the same sequence of a

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"time"
@@ -10,6 +11,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
+
+// maxClassTokens is how many tokens a class may have.
+const maxClassTokens = 4
 
 // classToken is what may stand as the class in a subject.
 var classToken = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}$`)
@@ -26,18 +30,30 @@ func CheckClass(class string) error {
 type Stored struct {
 	Seq uint64 // Its sequence.
 	// Duplicate says that nothing was stored, because an event with the same Nats-Msg-Id had been within the stream's
-	// window (2 minutes by default). Seq is that of the other one, whatever its class and content.
+	// window (100 ms, where Rekey has made the stream). Seq is that of the other one, whatever its class and content.
 	Duplicate bool
+}
+
+// errNotStored says that a stream took a message that has no id of its own for a copy.
+var errNotStored = errors.New("the stream took the message for a copy of another one, and did not store it")
+
+// store publishes a message of Rekey's own. It has no Nats-Msg-Id: one that others can guess would let
+// them have it dropped. What is the same event or job the ledger knows.
+func (c *Conn) store(ctx context.Context, msg *nats.Msg, stream string) (uint64, error) {
+	ack, err := c.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(stream))
+	if err == nil && ack.Duplicate {
+		err = errNotStored
+	}
+	if err != nil {
+		return 0, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
+	}
+	return ack.Sequence, nil
 }
 
 // PublishRaw stores a payload as an event of a class. id, when not empty, is its Nats-Msg-Id.
 func (c *Conn) PublishRaw(ctx context.Context, n Names, class string, data []byte, id string) (Stored, error) {
 	if err := CheckClass(class); err != nil {
 		return Stored{}, err
-	}
-	var opts []jetstream.PublishOpt
-	if id != "" {
-		opts = append(opts, jetstream.WithMsgID(id))
 	}
 	msg := &nats.Msg{Subject: n.Event(class), Data: data}
 	signature, err := c.sign.Sign(data)
@@ -47,7 +63,11 @@ func (c *Conn) PublishRaw(ctx context.Context, n Names, class string, data []byt
 	if signature != "" {
 		msg.Header = nats.Header{HeaderSignature: []string{signature}}
 	}
-	ack, err := c.js.PublishMsg(ctx, msg, append(opts, jetstream.WithExpectStream(n.Events()))...)
+	if id == "" {
+		seq, err := c.store(ctx, msg, n.Events())
+		return Stored{Seq: seq}, err
+	}
+	ack, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(n.Events()))
 	if err != nil {
 		return Stored{}, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
 	}
@@ -65,15 +85,16 @@ type Requested struct {
 	Data            map[string]any `json:"data"`
 }
 
-// PublishRequest stores a direct request under the identity of source and id, so that the
-// same request twice is one job.
-func (c *Conn) PublishRequest(ctx context.Context, n Names, class, source, id string, request map[string]any) (Stored, error) {
+// PublishRequest stores a direct request under the identity of source and id, by which the ledger
+// knows that the same request twice is one job. It returns the event's sequence.
+func (c *Conn) PublishRequest(ctx context.Context, n Names, class, source, id string, request map[string]any) (uint64, error) {
 	data, err := json.Marshal(Requested{
 		SpecVersion: "1.0", ID: id, Source: source, Type: TypeRequested, Time: time.Now().UTC(),
 		DataContentType: "application/json", Data: request,
 	})
 	if err != nil {
-		return Stored{}, fmt.Errorf("encoding the request %s: %w", id, err)
+		return 0, fmt.Errorf("encoding the request %s: %w", id, err)
 	}
-	return c.PublishRaw(ctx, n, class, data, source+"/"+id)
+	stored, err := c.PublishRaw(ctx, n, class, data, "")
+	return stored.Seq, err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/jobs"
+	"rekey/internal/secret"
 )
 
 // settleTimeout bounds the server's confirmation of one settled message.
@@ -36,7 +37,7 @@ func settle(ctx context.Context, nc *nats.Conn, msg jetstream.Msg, v jobs.Verdic
 		err = errOffline
 	}
 	if err != nil {
-		return fmt.Errorf("settling message %s: %w", msg.Subject(), err)
+		return fmt.Errorf("settling message %s: %w", secret.Scrub(msg.Subject()), err)
 	}
 	return nil
 }

@@ -121,7 +121,7 @@ func (s Signatures) check(m incoming) error {
 	if !s.Required {
 		return nil
 	}
-	if m.header.Get(HeaderReplayID) != "" {
+	if m.replay {
 		return s.checkReplay(m)
 	}
 	public, err := verify(m.header.Get(HeaderSignature), m.data)
@@ -130,10 +130,7 @@ func (s Signatures) check(m incoming) error {
 	}
 	// What is signed must be what is taken in: these headers would put another event, or another
 	// identity, in the place of the payload.
-	if m.header.Get(HeaderSealedEvent) != "" {
-		return unsigned(HeaderSealedEvent, "is not what the sender has signed; only a replay may hold one")
-	}
-	if len(binaryAttributes(m.header)) > 0 && !isStructured(m.header) {
+	if structured, err := isStructured(m.header); len(binaryAttributes(m.header)) > 0 && !structured || err != nil {
 		return unsigned(HeaderSignature, "only a CloudEvent in structured mode can be signed, and this one has attributes in headers")
 	}
 	doc, err := jobs.ParseDocument(m.data)
@@ -141,7 +138,7 @@ func (s Signatures) check(m incoming) error {
 		return unsigned(HeaderSignature, "only a CloudEvent in structured mode can be signed")
 	}
 	source, isText := doc.Fields["source"].(string)
-	at, timeErr := time.Parse(time.RFC3339, fmt.Sprint(doc.Fields["time"]))
+	at, timeErr := jobs.ParseTime(fmt.Sprint(doc.Fields["time"]))
 	switch {
 	case doc.Fields["specversion"] != "1.0" || !isText || source == "":
 		return unsigned(HeaderSignature, "only a CloudEvent in structured mode can be signed")

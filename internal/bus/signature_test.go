@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -53,10 +54,8 @@ func TestSignatures(t *testing.T) {
 		{name: "no time", data: `{"specversion":"1.0","source":"urn:siem:eu","id":"1","type":"t","data":{}}`, key: siem, want: "time: is required"},
 		{name: "plain JSON", data: plain, key: siem, want: "only a CloudEvent in structured mode"},
 		{name: "no JSON", data: "x", key: siem, want: "only a CloudEvent in structured mode"},
-		{name: "another event in a header", data: good, key: siem, header: nats.Header{HeaderSealedEvent: {"rekey-seal.v1.x"}}, want: "Rekey-Sealed-Event: is not what the sender has signed"},
 		{name: "another identity in headers", data: good, key: siem, header: nats.Header{"Ce-Id": {"2"}}, want: "this one has attributes in headers"},
 		{name: "headers beside the structured mode", data: good, key: siem, header: nats.Header{"ce-id": {"2"}, "Content-Type": {"application/cloudevents+json"}}},
-		{name: "a forged replay", data: good, key: siem, header: nats.Header{HeaderReplayID: {"1"}}, want: "Rekey-Replay-Signature: is missing"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,8 +100,11 @@ func TestSignedReplays(t *testing.T) {
 	}}
 	replay := func(key SigningKey, change func(*incoming)) error {
 		m := incoming{
-			subject: "rekey.v1.event.incident", data: []byte("{}"), at: moment,
-			header: nats.Header{HeaderReplaySource: {"urn:siem"}, HeaderReplayID: {"7"}, HeaderSealedEvent: {"rekey-seal.v1.x"}},
+			subject: "rekey.v1.event.operator", data: []byte("{}"), at: moment,
+			header: nats.Header{
+				HeaderReplaySource: {"urn:siem"}, HeaderReplayID: {"7"}, HeaderSealedEvent: {"rekey-seal.v1.x"},
+				HeaderReplaySubject: {"rekey.v1.event.incident"},
+			},
 		}
 		signature, err := key.Sign(replayBytes(m.subject, m.header, m.data))
 		if err != nil {
@@ -112,7 +114,8 @@ func TestSignedReplays(t *testing.T) {
 		if change != nil {
 			change(&m)
 		}
-		return s.check(m)
+		m = NewNames("rekey").receive(m)
+		return cmp.Or(m.flaw, s.check(m))
 	}
 	if err := replay(operator, nil); err != nil {
 		t.Errorf("an operator's replay: %v", err)
@@ -126,7 +129,9 @@ func TestSignedReplays(t *testing.T) {
 	for what, change := range map[string]func(*incoming){
 		"another identity": func(m *incoming) { m.header.Set(HeaderReplayID, "8") },
 		"another source":   func(m *incoming) { m.header.Set(HeaderReplaySource, "urn:other") },
-		"another class":    func(m *incoming) { m.subject = "rekey.v1.event.rotation" },
+		"another class":    func(m *incoming) { m.header.Set(HeaderReplaySubject, "rekey.v1.event.rotation") },
+		"another subject":  func(m *incoming) { m.subject = "rekey.v1.event.incident" },
+		"no replay":        func(m *incoming) { m.header = nats.Header{HeaderReplaySignature: m.header[HeaderReplaySignature]} },
 		"another payload":  func(m *incoming) { m.data = []byte(plain) },
 		"another event":    func(m *incoming) { m.header.Set(HeaderSealedEvent, "rekey-seal.v1.y") },
 		"another mode":     func(m *incoming) { m.header.Set("ce-id", "8") },

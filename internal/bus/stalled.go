@@ -111,7 +111,7 @@ func (s Stalled) rescue(ctx context.Context, a advisory) error {
 	}
 	copied := &nats.Msg{Subject: old.Subject, Data: old.Data, Header: nats.Header{}}
 	copied.Header.Set(HeaderMessage, strconv.FormatUint(messageOf(old.Header, old.Sequence), 10))
-	if _, err := s.Conn.js.PublishMsg(ctx, copied, jetstream.WithExpectStream(a.Stream)); err != nil {
+	if _, err := s.Conn.store(ctx, copied, a.Stream); err != nil {
 		return err
 	}
 	return stream.DeleteMsg(ctx, a.Seq)
@@ -128,9 +128,9 @@ func messageOf(h nats.Header, seq uint64) uint64 {
 // again publishes an event under the identity that it has.
 func (s Stalled) again(ctx context.Context, old *jetstream.RawStreamMsg) error {
 	// What cannot be understood has an identity as well, and ends in the dead letters this time.
-	m := incoming{subject: old.Subject, header: old.Header, data: old.Data, seq: old.Sequence, at: old.Time}
-	event, err := s.Names.decodeEvent(m)
-	if _, malformed := errors.AsType[*jobs.Malformed](err); err != nil && !malformed {
+	m := s.Names.receive(incoming{subject: old.Subject, header: old.Header, data: old.Data, seq: old.Sequence, at: old.Time})
+	event, err := s.Names.readEvent(m)
+	if err != nil && !settled(err) {
 		return err
 	}
 	if _, err = NewOriginals(s.Conn, s.Names).Replay(ctx, event.EventRef); err != nil {

@@ -24,14 +24,20 @@ const (
 // which forgets that it handed it over, has its dead letter already.
 const dropCopies = 24 * time.Hour
 
+// shortestWindow is the least time for which a stream remembers the ids of its messages: the server takes
+// no less than 100 ms, and 0 stands for two minutes. Producers share the ids of the stream of events with
+// each other, so that one could have another's event dropped; what is the same event the ledger knows.
+const shortestWindow = 100 * time.Millisecond
+
 // ackWait is how long a message may be held without a sign of life before the server
 // hands it to another worker. The server is told of held messages three times as often.
 const ackWait = 15 * time.Second
 
 // Durable consumers, shared by all workers.
 const (
-	consumerIncidents = "intake-incident"
-	consumerEvents    = "intake"
+	consumerIncidents      = "intake-incident"
+	consumerIncidentsBelow = "intake-incident-below"
+	consumerEvents         = "intake"
 )
 
 func consumerOf(lane jobs.Lane) string { return "jobs-" + string(lane) }
@@ -54,12 +60,14 @@ func (l Layout) streams() []jetstream.StreamConfig {
 			Discard: jetstream.DiscardNew, AllowDirect: true,
 		}
 	}
+	events := limits(n.Events(), n.subject("event.>"), "Events that came in.", keepEvents)
+	events.Duplicates = shortestWindow
 	work := limits(n.Jobs(), n.subject("job.>"), "Jobs that wait for a worker.", 0)
 	work.Retention = jetstream.WorkQueuePolicy
 	dead := limits(n.DeadLetters(), n.subject("dlq.>"), "What was refused or given up, until it is replayed or dropped.", 0)
 	dead.Duplicates = dropCopies
 	return []jetstream.StreamConfig{
-		limits(n.Events(), n.subject("event.>"), "Events that came in.", keepEvents),
+		events,
 		work,
 		limits(n.Results(), n.subject("result.>"), "How jobs ended.", keepResults),
 		dead,
@@ -104,14 +112,20 @@ func (l Layout) warn(message, stream string, differences []string) {
 }
 
 // consumer returns the durable pull consumer of that name, which all workers share.
-func (c *Conn) consumer(ctx context.Context, stream, name, filter string) (jetstream.Consumer, error) {
-	cons, err := c.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Durable: name, FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
+func (c *Conn) consumer(ctx context.Context, want Consumer) (jetstream.Consumer, error) {
+	cfg := jetstream.ConsumerConfig{
+		Durable: want.Name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
 		// We count attempts ourselves, and waiting jobs are unacknowledged ones: no limits here.
 		MaxDeliver: -1, MaxAckPending: -1,
-	})
+	}
+	if len(want.Filters) == 1 {
+		cfg.FilterSubject = want.Filters[0]
+	} else {
+		cfg.FilterSubjects = want.Filters
+	}
+	cons, err := c.js.CreateOrUpdateConsumer(ctx, want.Stream, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("creating consumer %s of stream %s: %w", name, stream, err)
+		return nil, fmt.Errorf("creating consumer %s of stream %s: %w", want.Name, want.Stream, err)
 	}
 	return cons, nil
 }

@@ -60,7 +60,10 @@ func TestEnsureUsesWhatExists(t *testing.T) {
 		want   []string // The differences that are logged.
 	}{
 		{name: "only another description", change: func(c *jetstream.StreamConfig) { c.Description = "Ours." }},
-		{name: "longer window for copies", change: func(c *jetstream.StreamConfig) { c.Duplicates = 10 * time.Minute }},
+		{
+			name: "longer window for copies", change: func(c *jetstream.StreamConfig) { c.Duplicates = 10 * time.Minute },
+			want: []string{"duplicate window is 10m0s instead of 100ms: within it, an event is dropped whose Nats-Msg-Id another one had, whoever published that"},
+		},
 		{name: "age", change: func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, want: []string{"max age is 1h0m0s instead of 720h0m0s: messages are dropped at another age, worked or not"}},
 		{name: "storage", change: func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, want: []string{"storage is Memory instead of File: a restart of the server loses what it acknowledged"}},
 		{name: "retention", change: func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy }, want: []string{"retention is Interest instead of Limits: messages may be dropped before they are worked, or stay behind"}},
@@ -156,7 +159,7 @@ func TestConsumers(t *testing.T) {
 	r := newRig(t)
 	for range 2 { // Every worker does it.
 		for _, lane := range jobs.Lanes() {
-			if _, err := r.conn.consumer(t.Context(), r.names.Jobs(), consumerOf(lane), r.names.lane(lane)); err != nil {
+			if _, err := r.conn.consumer(t.Context(), r.names.laneConsumer(lane)); err != nil {
 				t.Fatal(err)
 			}
 		}

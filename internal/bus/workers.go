@@ -68,7 +68,7 @@ func (w *Workers) Run(ctx, pull context.Context) error {
 func (w *Workers) open(ctx context.Context) error {
 	feeds := map[jobs.Lane]*feed{}
 	for _, lane := range jobs.Lanes() {
-		cons, err := w.Conn.consumer(ctx, w.Names.Jobs(), consumerOf(lane), w.Names.lane(lane))
+		cons, err := w.Conn.consumer(ctx, w.Names.laneConsumer(lane))
 		if err != nil {
 			return err
 		}

@@ -86,13 +86,16 @@ func (r *Runner) proofOfRevocation(ctx context.Context, job Job, rec *Record) (s
 	if holder.Revoked != "" {
 		return "not found, and job " + holder.Revoked + " revoked it before", nil
 	}
-	for _, id := range []string{holder.JobID, holder.Beside} {
-		if id == "" || id == rec.JobID {
+	for _, id := range holder.jobs() {
+		if id == rec.JobID {
 			continue
 		}
 		other, err := r.cfg.Ledger.Load(ctx, id)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return "", fmt.Errorf("looking up job %s: %w", id, err)
+		}
+		if !other.Record.actsOn(job) {
+			continue
 		}
 		if other.Record.Outcome == OutcomeRevoked {
 			return "not found, and job " + id + " revoked it before", nil

@@ -25,26 +25,57 @@ const (
 // untracked stands for a path whose lines are not remembered.
 const untracked = "\x00"
 
-// Document is a decoded JSON object that remembers on which line each of its members
+// Document is decoded JSON that remembers on which line each of its members
 // stands, so that a mistake can be shown where it was made.
 type Document struct {
-	Fields map[string]any
+	Value  any            // What was decoded.
+	Fields map[string]any // The same where it is an object, else nil.
+	start  int            // The line on which it begins.
 	lines  map[string]int
 }
 
-// ParseDocument decodes one JSON object strictly: valid UTF-8, no member twice, bounded
-// size and depth, nothing behind it. The error is a *Malformed with the line.
+// Byte order marks. That of UTF-8 says nothing and is passed over.
+const (
+	markUTF8    = "\xef\xbb\xbf"
+	markUTF16BE = "\xfe\xff"
+	markUTF16LE = "\xff\xfe"
+)
+
+// ParseDocument decodes one JSON object, as ParseJSON does.
 func ParseDocument(data []byte) (Document, error) {
+	doc, err := ParseJSON(data)
+	if err == nil {
+		err = doc.Object("")
+	}
+	return doc, err
+}
+
+// Object reports, as a *Malformed of a field ("" for the whole payload), that the document is no object.
+func (d Document) Object(field string) error {
+	if d.Fields == nil {
+		return &Malformed{Field: field, Line: d.start, Detail: "must be a JSON object, not " + jsonType(d.Value)}
+	}
+	return nil
+}
+
+// ParseJSON decodes one JSON value strictly: valid UTF-8, no member twice, bounded size and depth,
+// nothing behind it. The error is a *Malformed with the line.
+func ParseJSON(data []byte) (Document, error) {
 	if len(data) > MaxEventBytes {
 		return Document{}, &Malformed{Detail: fmt.Sprintf("the payload has %d bytes; the limit is %d", len(data), MaxEventBytes)}
+	}
+	if bytes.HasPrefix(data, []byte(markUTF16BE)) || bytes.HasPrefix(data, []byte(markUTF16LE)) {
+		return Document{}, &Malformed{Line: 1, Detail: "is UTF-16; JSON must be UTF-8"}
 	}
 	if at := invalidUTF8(data); at >= 0 {
 		return Document{}, &Malformed{Line: lineAt(data, at), Detail: fmt.Sprintf("invalid UTF-8 at byte %d", at)}
 	}
+	whole := len(data)
+	data = bytes.TrimPrefix(data, []byte(markUTF8))
 	if len(bytes.TrimSpace(data)) == 0 {
 		return Document{}, &Malformed{Detail: "the payload is empty"}
 	}
-	r := &documentReader{data: data, decoder: json.NewDecoder(bytes.NewReader(data)), lines: map[string]int{}}
+	r := &documentReader{data: data, skipped: whole - len(data), decoder: json.NewDecoder(bytes.NewReader(data)), lines: map[string]int{}}
 	r.decoder.UseNumber()
 	value, err := r.value("", 0)
 	if err != nil {
@@ -53,30 +84,25 @@ func ParseDocument(data []byte) (Document, error) {
 	if _, err := r.decoder.Token(); !errors.Is(err, io.EOF) {
 		return Document{}, &Malformed{Line: r.line(), Detail: "something stands behind the JSON object"}
 	}
-	fields, ok := value.(map[string]any)
-	if !ok {
-		start := bytes.IndexFunc(data, func(r rune) bool { return !unicode.IsSpace(r) })
-		return Document{}, &Malformed{Line: lineAt(data, start), Detail: "must be a JSON object, not " + jsonType(value)}
-	}
-	return Document{Fields: fields, lines: r.lines}, nil
+	start := bytes.IndexFunc(data, func(r rune) bool { return !unicode.IsSpace(r) })
+	doc := Document{Value: value, start: lineAt(data, start), lines: r.lines}
+	doc.Fields, _ = value.(map[string]any) //nolint:errcheck // Nil for what is no object.
+	return doc, nil
 }
 
 // Line returns the line, from 1, on which the member with this path (a.b.c) stands, or 0.
 func (d Document) Line(path string) int { return d.lines[path] }
 
-// Within returns the object below member name as a Document whose paths start anew.
-func (d Document) Within(name string) (Document, error) {
-	fields, ok := d.Fields[name].(map[string]any)
-	if !ok {
-		return Document{}, &Malformed{Field: name, Line: d.Line(name), Detail: "must be an object, not " + jsonType(d.Fields[name])}
-	}
-	inner := Document{Fields: fields, lines: map[string]int{}}
+// Member returns what is below member name as a Document whose paths start anew.
+func (d Document) Member(name string) Document {
+	inner := Document{Value: d.Fields[name], start: d.Line(name), lines: map[string]int{}}
+	inner.Fields, _ = inner.Value.(map[string]any) //nolint:errcheck // Nil for what is no object.
 	for path, line := range d.lines {
 		if rest, ok := strings.CutPrefix(path, name+"."); ok {
 			inner.lines[rest] = line
 		}
 	}
-	return inner, nil
+	return inner
 }
 
 // locate gives every *Malformed in err the line of its field, or of the object that the
@@ -107,6 +133,7 @@ func (d Document) nearest(path string) int {
 
 type documentReader struct {
 	data    []byte
+	skipped int // Bytes before data.
 	decoder *json.Decoder
 	lines   map[string]int
 
@@ -201,7 +228,7 @@ func (r *documentReader) explain(err error) error {
 	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
 		at = max(int(s.Offset)-1, at)
 	}
-	return &Malformed{Line: lineAt(r.data, at), Detail: fmt.Sprintf("is no JSON (byte %d)", at)}
+	return &Malformed{Line: lineAt(r.data, at), Detail: fmt.Sprintf("is no JSON (byte %d)", at+r.skipped)}
 }
 
 func lineAt(data []byte, offset int) int {

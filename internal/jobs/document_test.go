@@ -61,7 +61,11 @@ func TestParseDocumentMistakes(t *testing.T) {
 		{name: "half a rune at the end", data: "{}\n\xc3", want: "line 2: invalid UTF-8 at byte 3"},
 		{name: "surrogate in UTF-8", data: "{\"a\":\"\xed\xa0\x80\"}", want: "line 1: invalid UTF-8 at byte 6"},
 		{name: "UTF-16", data: "{\x00}\x00\xff\xfe", want: "line 1: invalid UTF-8 at byte 4"},
-		{name: "byte order mark", data: "\ufeff{}", want: "line 1: is no JSON (byte 0)"},
+		{name: "UTF-16 with a byte order mark", data: "\xff\xfe{\x00}\x00", want: "line 1: is UTF-16; JSON must be UTF-8"},
+		{name: "UTF-16, the other way round", data: "\xfe\xff\x00{\x00}", want: "line 1: is UTF-16; JSON must be UTF-8"},
+		{name: "behind a byte order mark", data: "\ufeff{x}", want: "line 1: is no JSON (byte 4)"},
+		{name: "two byte order marks", data: "\ufeff\ufeff{}", want: "line 1: is no JSON (byte 3)"},
+		{name: "nothing but a byte order mark", data: "\ufeff\n", want: "the payload is empty"},
 		{name: "shell quotes", data: "'{}'", want: "line 1: is no JSON (byte 0)"},
 		{name: "text", data: canary, want: "line 1: is no JSON (byte 0)"},
 		{name: "array", data: "\n\n[1,\n2]", want: "line 3: must be a JSON object, not an array"},
@@ -142,13 +146,13 @@ func TestDocumentLine(t *testing.T) {
 	}
 }
 
-func TestDocumentWithin(t *testing.T) {
+func TestDocumentMember(t *testing.T) {
 	doc, err := ParseDocument([]byte("{\"data\":\n{\"kind\": \"x\",\n\"params\": {\n\"a\": 1}},\n\"datax\": {\"b\": 1}, \"text\": \"" + canary + "\"}"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := doc.Within("data")
-	if err != nil {
+	data := doc.Member("data")
+	if err := data.Object("data"); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := [3]int{data.Line("kind"), data.Line("params.a"), data.Line("data")}, [3]int{2, 4, 0}; got != want {
@@ -159,10 +163,10 @@ func TestDocumentWithin(t *testing.T) {
 		t.Errorf("fields (-want +got):\n%s", diff)
 	}
 	for name, want := range map[string]string{
-		"text": "line 5: text: must be an object, not a string", "absent": "absent: must be an object, not null",
+		"text": "line 5: text: must be a JSON object, not a string", "absent": "absent: must be a JSON object, not null",
 	} {
-		if _, err := doc.Within(name); err == nil || err.Error() != want {
-			t.Errorf("Within(%q): error %v, want %s", name, err, want)
+		if err := doc.Member(name).Object(name); err == nil || err.Error() != want {
+			t.Errorf("Member(%q): error %v, want %s", name, err, want)
 		}
 	}
 }

@@ -10,14 +10,16 @@ type Envelope struct {
 	// Topic is the CloudEvents subject; empty where there is none, and for plain JSON. The subject on
 	// which the event came is EventRef.Subject.
 	Topic string
-	// Time is when it happened: the CloudEvents time, else when NATS accepted it.
+	// Time is when it happened: the CloudEvents time, else when NATS accepted it. No value of it
+	// stands for none.
 	Time time.Time
 	// Extensions are the other CloudEvents attributes, as texts. Empty for plain JSON.
 	Extensions map[string]string
-	// Headers are the message's NATS headers under names in lower case, the first value of each, but
-	// those of CloudEvents, of NATS itself and of Rekey, which are not the sender's or stand elsewhere.
+	// Headers are the message's NATS headers under names in lower case, the values of each joined by
+	// ", ", but those of CloudEvents, of NATS itself and of Rekey, which are not the sender's or stand elsewhere.
 	Headers map[string]string
-	// Data is the payload: the CloudEvent's data, or the whole document. Its numbers are json.Number.
-	// It is nil for a CloudEvent without data. It may hold secrets and is never shown.
-	Data map[string]any
+	// Data is the payload: the CloudEvent's data, or the whole document: any JSON, whose numbers are
+	// json.Number, or a text where the data is of another type. It is nil for a CloudEvent without
+	// data, or with bytes that are no text. It may hold secrets and is never shown.
+	Data any
 }

@@ -1,15 +1,17 @@
 package jobs
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
+	"errors"
 	"time"
+
+	"rekey/internal/secret"
 )
 
 // Event is something that arrived and asks for a job.
 type Event struct {
 	EventRef
-	// Class is what its subject has behind "event.", one token or several.
+	// Class is what its subject has behind "event.", one token or several. Of a replay: what the
+	// subject of its first publication had.
 	Class string
 	// Replayed says that it was published once more under the identity that it had: its intake
 	// may have been cut off, in a message that does not come any more.
@@ -43,24 +45,43 @@ func (e EventRef) Same(other EventRef) bool { return e.Source == other.Source &&
 // size is how many bytes its names have.
 func (e EventRef) size() int { return len(e.Source) + len(e.ID) + len(e.Subject) }
 
-// idEncoding writes job ids: lower-case letters and digits, fit for subjects, keys and
-// double clicks.
-var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
-
-// ID returns the id of the job that an event with this identity asks for. The same event
-// asking for the same action on the same target is always the same job; an event that
-// asks for several gets several.
-func ID(source, id string, kind Kind, p Params) string {
-	h := sha256.New()
-	for _, part := range []string{source, id, targetKey(kind, p)} {
-		sum := sha256.Sum256([]byte(part))
-		h.Write(sum[:])
-	}
-	return idEncoding.EncodeToString(h.Sum(nil)[:16])
+// shownText is a text of an event that is kept and shown: in the ledger, results, dead letters and logs.
+type shownText struct {
+	field string
+	text  *string
+	// free says that the text is for people: it is kept without its credentials. Any other one is a
+	// name, and an event with a credential in a name is refused.
+	free bool
 }
 
-// DryID is the id that a job has as a dry run.
-func DryID(id string) string {
-	sum := sha256.Sum256([]byte(id + "\x00dry run"))
-	return idEncoding.EncodeToString(sum[:16])
+// shown lists them all.
+func (e *Event) shown() []shownText {
+	return []shownText{
+		{"source", &e.Source, false},
+		{"id", &e.ID, false},
+		{"NATS subject", &e.Subject, false},
+		{"type", &e.Envelope.Type, false},
+		{"subject", &e.Envelope.Topic, false},
+		{"reason", &e.Request.Reason, true},
+		{"requested_by", &e.Request.RequestedBy, true},
+	}
+}
+
+// Scrub takes the known secrets, and everything that looks like a credential, out of what of the event
+// is kept and shown. A name that only may show one stays as it is. The error joins one *Malformed for
+// each name that shows one.
+func (e *Event) Scrub(known ...secret.Value) error {
+	var problems []error
+	for _, one := range e.shown() {
+		clean := secret.Scrub(*one.text, known...)
+		switch {
+		case clean == *one.text:
+		case one.free:
+			*one.text = clean
+		case secret.Exposed(*one.text, known...):
+			*one.text = clean
+			problems = append(problems, &Malformed{Field: one.field, Detail: "must not hold a credential: it is kept and shown"})
+		}
+	}
+	return errors.Join(problems...)
 }

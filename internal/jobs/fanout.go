@@ -80,20 +80,17 @@ func (f *Fanout) Accept(ctx context.Context, e Event) (Accepted, error) {
 	if plan.Unmatched {
 		accepted.Result = IntakeUnmatched
 	}
-	accepted.Found = plan.found()
+	accepted.Found = found(append(plan.secrets(), accepted.InClear()...))
 	return accepted, plan.Err()
 }
 
-// found are the secrets that the policies found in the event.
-func (p *Plan) found() *Found {
+// secrets are those that the policies found in the event.
+func (p *Plan) secrets() []secret.Value {
 	var all []secret.Value
 	for _, d := range p.Decisions {
 		all = append(all, d.InClear...)
 	}
-	if all == nil {
-		return nil
-	}
-	return &Found{secrets: all}
+	return all
 }
 
 // grantedJob is a planned job with the scopes in which it was counted.
@@ -106,9 +103,11 @@ type grantedJob struct {
 // fulfil makes the jobs. What one of them is refused for becomes a problem of the plan.
 func (f *Fanout) fulfil(ctx context.Context, e Event, plan *Plan, granted []*grantedJob) (Accepted, error) {
 	var all Accepted
+	var exposed []secret.Value
 	for _, one := range granted {
 		e.Request = one.Request
 		accepted, err := f.desk.Accept(ctx, e)
+		exposed = append(exposed, accepted.InClear()...)
 		if len(Mistakes(err)) > 0 || len(codesOf(err)) > 0 {
 			if one.Request.Policy != "" {
 				err = heldBy(one.Request.Policy, err)
@@ -120,11 +119,12 @@ func (f *Fanout) fulfil(ctx context.Context, e Event, plan *Plan, granted []*gra
 			return Accepted{}, err
 		}
 		one.used = accepted.Result == IntakeAccepted
-		all.JobID = cmp.Or(all.JobID, accepted.JobID)
+		all.JobID, all.Ended = cmp.Or(all.JobID, accepted.JobID), cmp.Or(all.Ended, accepted.Ended)
 		if all.Result == "" || one.used {
 			all.Result = accepted.Result
 		}
 	}
+	all.Found = found(exposed)
 	return all, nil
 }
 
@@ -207,7 +207,7 @@ func (f *Fanout) wants(ctx context.Context, rules *Rules, plan *Plan, granted []
 		if len(scopes) == 0 {
 			continue
 		}
-		known, err := f.desk.knows(ctx, g.Job.ID)
+		known, err := f.desk.knows(ctx, g.Job)
 		if err != nil {
 			return nil, err
 		}
@@ -270,17 +270,19 @@ func (f *Fanout) record(plan *Plan) {
 	}
 }
 
-// knows reports whether a job exists, or has joined another.
-func (d *Desk) knows(ctx context.Context, id string) (bool, error) {
-	_, err := d.ledger.Load(ctx, id)
-	if errors.Is(err, ErrNotFound) {
-		_, err = d.targets.Joined(ctx, id)
+// knows reports whether a job exists, or has joined another. One of the same identity that does
+// something else is not it.
+func (d *Desk) knows(ctx context.Context, job Job) (bool, error) {
+	entry, known, err := d.lookUp(ctx, job.ID)
+	if err != nil || known {
+		return known && entry.Record.does(job), err
 	}
+	_, err = d.targets.Joined(ctx, job.ID)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking up job %s: %w", id, err)
+		return false, fmt.Errorf("looking up what job %s joined: %w", job.ID, err)
 	}
 	return true, nil
 }

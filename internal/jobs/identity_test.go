@@ -11,21 +11,33 @@ import (
 // TestIDIsStable holds the ids of jobs over upgrades: an event that was taken in by one
 // version and comes again under another is still the same job.
 func TestIDIsStable(t *testing.T) {
+	const direct = "3144nzxbpej5tjhhvyta6edxt0"
 	want := map[string]string{
-		"token":        "2tt8mxsgst0zqtgqtx6t9ambvg",
-		"token file":   "8jwjptazprxb4za94gwz1bkngm",
-		"jwks":         "41z6e8chymjkmb24tz46y4ecz8",
-		"x509":         "db605amgr9cg6cmm9wracbdf10",
-		"idp":          "nn0zz0gr7f6r1v4t4atytw5mxg",
-		"role mapping": "0wsyj2rqsj85swvyzcaqxrc53w",
+		"token":        "exw8zkx3rkq1vfqkp6pnp7xnp4",
+		"token file":   "qbencq16hwz5x089qkngcckweg",
+		"jwks":         "hv0qyq0h9e6hg4sssvff2vjxwg",
+		"x509":         "kcwsb2rpv7tj3cstghck4g0s4c",
+		"idp":          "p42c58nbwxh76p669xjzef3tg4",
+		"role mapping": "tq40jr8jzzxrpghbt33jf765mc",
+	}
+	if got := ID("siem", "IR-4711"); got != direct {
+		t.Errorf("the id of a direct request is %s, want %s", got, direct)
 	}
 	got := map[string]string{}
 	for _, tt := range goodParams() {
-		got[tt.name] = ID("siem", "IR-4711", tt.kind, mustParams(t, tt.kind, tt.raw))
+		got[tt.name] = policyJob(t, "siem", "IR-4711", tt.kind, tt.raw).ID
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ids changed (-want +got):\n%s", diff)
 	}
+}
+
+// policyJob is a job that a policy makes of an event.
+func policyJob(t *testing.T, source, id string, kind Kind, raw map[string]any) Job {
+	t.Helper()
+	e := Event{Request: Request{Kind: kind, Params: mustParams(t, kind, raw), Policy: "p"}}
+	e.Source, e.ID = source, id
+	return newJob(e, "security")
 }
 
 // TestTargetKeyIsStable holds the keys under which the ledger keeps who has a target.
@@ -49,7 +61,7 @@ func TestTargetKeyIsStable(t *testing.T) {
 
 func TestIDIsFitForSubjectsAndKeys(t *testing.T) {
 	for _, tt := range goodParams() {
-		id := ID("a source with spaces.>*", "\x00\n", tt.kind, mustParams(t, tt.kind, tt.raw))
+		id := policyJob(t, "a source with spaces.>*", "\x00\n", tt.kind, tt.raw).ID
 		if len(id) != 26 || strings.Trim(id, "0123456789abcdefghjkmnpqrstvwxyz") != "" {
 			t.Errorf("id %q", id)
 		}
@@ -86,7 +98,7 @@ func TestIDTellsApart(t *testing.T) {
 	}
 	seen := map[string]string{}
 	for _, tt := range tests {
-		id := ID(tt.source, tt.id, tt.kind, mustParams(t, tt.kind, tt.raw))
+		id := policyJob(t, tt.source, tt.id, tt.kind, tt.raw).ID
 		if other, ok := seen[id]; ok {
 			t.Errorf("%q and %q are the same job %s", tt.name, other, id)
 		}
@@ -134,7 +146,7 @@ func TestNewJob(t *testing.T) {
 	at := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
 	e := jwksEvent(t, 7, func(e *Event) { e.At, e.Request.ExpiresAt = at, at.Add(time.Hour) })
 	want := Job{
-		ID: ID("siem", "event-7", JWKSRevoke, e.Request.Params), Kind: JWKSRevoke, Account: "security", Lane: LaneUrgent,
+		ID: ID("siem", "event-7"), Digest: "54041e69669355154115c71527f7e250", Kind: JWKSRevoke, Account: "security", Lane: LaneUrgent,
 		Origin: OriginEvent, Reason: "IR-4711", RequestedBy: "soar", Event: e.EventRef, AcceptedAt: at, ExpiresAt: at.Add(time.Hour),
 	}
 	got := newJob(e, "security")

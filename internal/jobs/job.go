@@ -12,6 +12,7 @@ type Job struct {
 	Kind        Kind
 	Account     string
 	Params      Params
+	Digest      string // What it does: see Record.RequestDigest.
 	Lane        Lane
 	Origin      Origin
 	Reason      string // Free text of the request.
@@ -61,12 +62,7 @@ func newJob(e Event, account string) Job {
 	if lane == "" {
 		lane = DefaultLane(e.Class)
 	}
-	id := ID(e.Source, e.ID, e.Request.Kind, e.Request.Params)
-	if e.Request.DryRun {
-		id = DryID(id)
-	}
-	return Job{
-		ID:          id,
+	j := Job{
 		Kind:        e.Request.Kind,
 		Account:     account,
 		Params:      e.Request.Params,
@@ -81,4 +77,6 @@ func newJob(e Event, account string) Job {
 		ExpiresAt:   e.Request.ExpiresAt,
 		Trace:       e.Trace,
 	}
+	j.ID, j.Digest = j.id(), j.digest()
+	return j
 }

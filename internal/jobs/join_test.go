@@ -45,7 +45,7 @@ func TestJoin(t *testing.T) {
 				}
 			}
 			want := r
-			want.Events, want.EventCount = append(want.Events, second.EventRef), 2
+			want.Events, want.EventCount = append(want.Events, newJob(second, "security").recorded()), 2
 			if diff := cmp.Diff(want, p.record(t, first.JobID), cmp.Comparer(time.Time.Equal)); diff != "" {
 				t.Errorf("record (-want +got):\n%s", diff)
 			}
@@ -155,7 +155,7 @@ func TestNoJoin(t *testing.T) {
 	}{
 		{name: "another target", change: project},
 		{name: "another kind on the same target", change: deletes},
-		{name: "coalesce: false", change: separately, wantHolder: Holder{Beside: "first"}},
+		{name: "coalesce: false", change: separately, wantHolder: Holder{Others: []string{"first"}}},
 		{name: "revoked before", outcome: OutcomeRevoked, change: func(*Event) {}, wantHolder: Holder{Revoked: "first"}},
 		{name: "revoked before, coalesce: false", outcome: OutcomeRevoked, change: separately, wantHolder: Holder{Revoked: "first"}},
 		{name: "refused before", outcome: OutcomeRefused, change: func(*Event) {}},
@@ -179,9 +179,12 @@ func TestNoJoin(t *testing.T) {
 				t.Errorf("jobs %v, %d queued", p.jobIDs(), len(p.queued(job.ID)))
 			}
 			got := p.holder(t, job)
-			for _, id := range []*string{&got.Revoked, &got.Beside} {
-				if *id == first.JobID {
-					*id = "first"
+			if got.Revoked == first.JobID {
+				got.Revoked = "first"
+			}
+			for i, id := range got.Others {
+				if id == first.JobID {
+					got.Others[i] = "first"
 				}
 			}
 			tt.wantHolder.JobID, tt.wantHolder.At = job.ID, got.At
@@ -202,7 +205,7 @@ func TestRevokedIsRemembered(t *testing.T) {
 	p.end(t, second.ID, OutcomeAlreadyGone)
 	for seq := uint64(3); seq < 6; seq++ {
 		next := p.acceptJob(t, jwksEvent(t, seq))
-		if got := p.holder(t, next); got.Revoked != first.ID || got.Beside != "" {
+		if got := p.holder(t, next); got.Revoked != first.ID || got.Others != nil {
 			t.Errorf("after event %d the holder is %+v", seq, got)
 		}
 		p.end(t, next.ID, OutcomeAlreadyGone)
@@ -219,7 +222,7 @@ func TestJoinBeside(t *testing.T) {
 		t.Errorf("event 3 joined %s, want %s", got.JobID, second.ID)
 	}
 	third := p.acceptJob(t, jwksEvent(t, 5, separately))
-	if got := p.holder(t, third); got.Beside != second.ID {
+	if got := p.holder(t, third); len(got.Others) != 2 || got.Others[0] != second.ID {
 		t.Errorf("holder %+v, want %s beside", got, second.ID)
 	}
 	p.end(t, third.ID, OutcomeRefused)
@@ -239,8 +242,14 @@ func TestJoinAccounts(t *testing.T) {
 		t.Errorf("a token's job of another account: %+v", got)
 	}
 	third := p.accept(t, jwksEvent(t, 3))
-	if got := p.accept(t, jwksEvent(t, 4, ofAccount("legacy"))); got.JobID != third.JobID || got.Result != IntakeDuplicate {
-		t.Errorf("a JWKS's job of another account: %+v", got)
+	fourth := p.accept(t, jwksEvent(t, 4, ofAccount("legacy")))
+	if fourth.JobID == third.JobID || fourth.Result != IntakeAccepted {
+		t.Errorf("a JWKS's job of another account: %+v", fourth)
+	}
+	for seq, tt := range map[uint64]struct{ account, want string }{5: {"security", third.JobID}, 6: {"legacy", fourth.JobID}} {
+		if got := p.accept(t, jwksEvent(t, seq, ofAccount(tt.account))); got.JobID != tt.want || got.Result != IntakeDuplicate {
+			t.Errorf("an event of %s came to %+v, want %s", tt.account, got, tt.want)
+		}
 	}
 }
 

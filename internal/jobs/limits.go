@@ -73,6 +73,8 @@ const (
 	HeldPolicy    HeldCode = "policy"    // An expression of a policy erred, or what it made is no job.
 	HeldLimit     HeldCode = "limit"     // It exceeds a limit, or is too old, or comes from the future.
 	HeldSignature HeldCode = "signature" // Its signature is missing or wrong, or too old.
+	HeldIdentity  HeldCode = "identity"  // It uses a name of Rekey's own on a subject that may not.
+	HeldConflict  HeldCode = "conflict"  // A job that does something else has its source and id.
 	HeldPlaintext HeldCode = "plaintext" // It holds a secret in the clear, which intake.plaintext refuses.
 	HeldUnmatched HeldCode = "unmatched" // No policy and no direct request; by choice.
 )

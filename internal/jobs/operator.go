@@ -185,16 +185,18 @@ func (o *Operator) params(ctx context.Context, rec *Record) (Params, error) {
 	return params, nil
 }
 
-// takeTarget makes the job the holder of its target again, unless another job is at work
-// on it.
+// takeTarget makes the job the holder of its target again, unless another job that does the same is
+// at work.
 func (o *Operator) takeTarget(ctx context.Context, job Job) error {
 	key := job.TargetKey()
 	holder, err := o.targets.Load(ctx, key)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("looking up target %s: %w", job.Target(), err)
 	}
-	for _, id := range []string{holder.JobID, holder.Beside} {
-		if id == "" || id == job.ID {
+	candidates := holder.jobs()
+	holder.Others = nil
+	for _, id := range candidates {
+		if id == job.ID {
 			continue
 		}
 		other, err := o.ledger.Load(ctx, id)
@@ -204,15 +206,15 @@ func (o *Operator) takeTarget(ctx context.Context, job Job) error {
 		if err != nil {
 			return fmt.Errorf("looking up job %s: %w", id, err)
 		}
-		if !other.Record.Done() {
+		if !other.Record.Done() && other.Record.does(job) {
 			return fmt.Errorf("job %s on the same target is at work", id)
 		}
-		holder.follow(&other.Record)
+		holder.follow(&other.Record, job)
 	}
 	if holder.JobID == job.ID {
 		return nil
 	}
-	holder.JobID, holder.At, holder.Beside = job.ID, time.Now(), ""
+	holder.JobID, holder.At = job.ID, time.Now()
 	if err := o.targets.Save(ctx, key, holder); err != nil {
 		return fmt.Errorf("taking target %s: %w", job.Target(), err)
 	}

@@ -55,7 +55,7 @@ func (r *Rules) Plan(ctx context.Context, e Event, now time.Time) Plan {
 	if held := r.untimely(&e, now); held != nil {
 		return Plan{Problems: []error{held}}
 	}
-	p := planner{rules: r, event: e}
+	p := planner{rules: r, event: e, acts: map[string]int{}}
 	if r.Decider != nil && OriginOf(e.Class) == OriginEvent {
 		p.plan.Decisions = r.Decider.Decide(ctx, e)
 	}
@@ -72,9 +72,6 @@ func (r *Rules) Plan(ctx context.Context, e Event, now time.Time) Plan {
 // untimely says why an event comes too late, or too early.
 func (r *Rules) untimely(e *Event, now time.Time) *Held {
 	at := e.Envelope.Time
-	if at.IsZero() {
-		return nil
-	}
 	if ahead := at.Sub(now); ahead > r.MaxSkew {
 		return &Held{Code: HeldLimit, Field: "time", Detail: fmt.Sprintf(
 			"%s is %s in the future; intake.max_clock_skew is %s", stamp(at), ahead.Round(time.Second), r.MaxSkew)}
@@ -90,6 +87,7 @@ type planner struct {
 	rules *Rules
 	event Event
 	plan  Plan
+	acts  map[string]int // Where in plan.Jobs the job with an act is.
 }
 
 func (p *planner) problem(err error) { p.plan.Problems = append(p.plan.Problems, err) }
@@ -173,14 +171,12 @@ func (p *planner) job(request Request) (PlannedJob, error) {
 	return PlannedJob{Job: newJob(e, account), Request: request}, nil
 }
 
-// add puts a job into the plan unless the same action on the same target is there already.
-// Of the two the more urgent lane counts, and a dry run gives way to what is meant.
+// add puts a job into the plan unless one that does the same is there already. Of the two the
+// more urgent lane counts, and a dry run gives way to what is meant.
 func (p *planner) add(one PlannedJob) {
-	for i := range p.plan.Jobs {
-		have := &p.plan.Jobs[i]
-		if !have.Job.sameAct(one.Job) {
-			continue
-		}
+	act := one.Job.act()
+	if at, there := p.acts[act]; there {
+		have := &p.plan.Jobs[at]
 		lane := have.Job.Lane
 		if one.Job.Lane.MoreUrgentThan(lane) {
 			lane = one.Job.Lane
@@ -191,14 +187,8 @@ func (p *planner) add(one PlannedJob) {
 		have.Job.Lane, have.Request.Lane = lane, lane
 		return
 	}
+	p.acts[act] = len(p.plan.Jobs)
 	p.plan.Jobs = append(p.plan.Jobs, one)
-}
-
-// sameAct reports whether two jobs of one event do the same, be it as a dry run.
-func (j Job) sameAct(other Job) bool {
-	a, b := j, other
-	a.DryRun, b.DryRun = false, false
-	return j.Kind == other.Kind && a.TargetKey() == b.TargetKey()
 }
 
 // conclude applies the limits of all intake, and says when nothing is asked for at all.
@@ -235,17 +225,20 @@ func (p *planner) conclude() {
 
 // CodeOf is the code under which an event with these problems lies among the dead letters.
 func CodeOf(err error) string {
-	if held, ok := errors.AsType[*Held](err); ok && held.Code == HeldSignature {
-		return string(HeldSignature) // It comes alone: nothing else of the event is looked at.
+	if held, ok := errors.AsType[*Held](err); ok && (held.Code == HeldSignature || held.Code == HeldIdentity) {
+		return string(held.Code) // It comes alone: nothing else of the event is looked at.
 	}
 	switch ResultOf(err) {
 	case IntakePolicyError:
 		return string(HeldPolicy)
 	case IntakeRefused:
-		if !codesOf(err)[HeldLimit] {
-			return string(HeldPlaintext)
+		codes := codesOf(err)
+		for _, code := range []HeldCode{HeldConflict, HeldLimit} {
+			if codes[code] {
+				return string(code)
+			}
 		}
-		return string(HeldLimit)
+		return string(HeldPlaintext)
 	case IntakeUnmatched:
 		return string(HeldUnmatched)
 	default:
@@ -310,8 +303,8 @@ func ResultOf(err error) Intake {
 		return IntakeMalformed
 	case codes[HeldPolicy]:
 		return IntakePolicyError
-	case codes[HeldLimit] || codes[HeldSignature] || codes[HeldPlaintext]:
-		return IntakeRefused
+	case len(codes) == 1 && codes[HeldUnmatched]:
+		return IntakeUnmatched
 	}
-	return IntakeUnmatched
+	return IntakeRefused
 }

@@ -34,6 +34,10 @@ type Record struct {
 	Policy      string            `json:"policy,omitempty"`  // The policy that asked; empty for a direct request.
 	DryRun      bool              `json:"dry_run,omitempty"` // The job stops before the call that would change something.
 
+	// RequestDigest is a hash of kind, account, parameters and dry run: what the job does. Events that
+	// ask for the same have the same one.
+	RequestDigest string `json:"request_digest,omitempty"`
+
 	// Trace is the traceparent that the job belongs to (W3C Trace Context).
 	Trace string `json:"traceparent,omitempty"`
 
@@ -54,10 +58,11 @@ type Record struct {
 	// Paced says that RetryAt is an estimate: the job waits for its turn at the API's rate limit.
 	Paced bool `json:"paced,omitempty"`
 
-	// Events are the event that made the job and those that joined it while it was
-	// unfinished, the first 256 of EventCount, or fewer where their names are very long.
-	Events     []EventRef `json:"events"`
-	EventCount int        `json:"event_count"`
+	// Events are the event that made the job, those that joined it while it was unfinished, and
+	// those that asked for the same again after it had failed: the first 256 of EventCount, or fewer
+	// where their texts are very long.
+	Events     []RecordedEvent `json:"events"`
+	EventCount int             `json:"event_count"`
 
 	// Attempts are the first attempt and the latest ones, 128 in all, of AttemptCount.
 	Attempts     []Attempt `json:"attempts"`
@@ -82,6 +87,24 @@ type Record struct {
 	// the result is out, and it alone answers for that.
 	FinishedBy uint64 `json:"finished_by,omitempty"`
 }
+
+// RecordedEvent is an event on the record of a job, with what it says for itself.
+type RecordedEvent struct {
+	EventRef
+	Reason      string `json:"reason,omitempty"` // Free texts of its own request.
+	RequestedBy string `json:"requested_by,omitempty"`
+	// Duplicate says that the job had failed when the event asked for the same under the same
+	// identity: nothing was done for it.
+	Duplicate bool `json:"duplicate,omitempty"`
+}
+
+// recorded is the event that asks for a job.
+func (j Job) recorded() RecordedEvent {
+	return RecordedEvent{EventRef: j.Event, Reason: j.Reason, RequestedBy: j.RequestedBy}
+}
+
+// size is how many bytes its texts have.
+func (e RecordedEvent) size() int { return e.EventRef.size() + len(e.Reason) + len(e.RequestedBy) }
 
 // Claim is one worker's right to run a job until its lease ends. Both moments are by the
 // worker's own clock; the lease, which is the time between them, counts from when the
@@ -128,9 +151,10 @@ func NewRecord(j Job) Record {
 	r := Record{
 		JobID: j.ID, Kind: j.Kind, Account: j.Account, Target: j.Target(), Params: j.Params.Shown(),
 		Sealed: j.Params.SealedForms(), Lane: j.Lane,
-		Origin: j.Origin, Reason: j.Reason, RequestedBy: j.RequestedBy, Policy: j.Policy, DryRun: j.DryRun, Trace: j.Trace, State: StateQueued,
+		Origin: j.Origin, Reason: j.Reason, RequestedBy: j.RequestedBy, Policy: j.Policy, DryRun: j.DryRun,
+		RequestDigest: j.Digest, Trace: j.Trace, State: StateQueued,
 		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt,
-		Events: []EventRef{j.Event}, EventCount: 1, Attempts: []Attempt{},
+		Events: []RecordedEvent{j.recorded()}, EventCount: 1, Attempts: []Attempt{},
 	}
 	if r.Sealed != nil {
 		r.TargetKey = j.TargetKey()
@@ -143,29 +167,39 @@ func (r *Record) Done() bool { return r.State == StateDone }
 
 // HasEvent reports whether the event made or joined this job.
 func (r *Record) HasEvent(e EventRef) bool {
-	for _, have := range r.Events {
-		if have.Same(e) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.Events, func(have RecordedEvent) bool { return have.Same(e) })
+}
+
+// lists reports whether this very message is listed.
+func (r *Record) lists(e EventRef) bool {
+	return slices.ContainsFunc(r.Events, func(have RecordedEvent) bool { return have.Same(e) && have.Seq == e.Seq })
 }
 
 // join adds an event that asks for what this unfinished job does already. The job expires
 // when the last of its events does: one that may wait longer must not end with another's.
-func (r *Record) join(e EventRef, expiresAt time.Time) {
+func (r *Record) join(e RecordedEvent, expiresAt time.Time) {
 	r.EventCount++
 	if r.hasRoom(e) {
 		r.Events = append(r.Events, e)
 	}
-	if expiresAt.IsZero() || !r.ExpiresAt.IsZero() && expiresAt.After(r.ExpiresAt) {
+	if outlasts(expiresAt, r.ExpiresAt) {
 		r.ExpiresAt = expiresAt
 	}
 }
 
-// hasRoom reports whether one more event can be listed. Whoever may publish must not be able to
+// joinedBy reports whether the event has joined this job, which another one made.
+func (r *Record) joinedBy(j Job) bool {
+	return r.does(j) && r.HasEvent(j.Event) && !r.Events[0].Same(j.Event)
+}
+
+// joinable reports whether an event may join this job: it will do what is asked, in time.
+func (r *Record) joinable(j Job) bool {
+	return !r.Done() && r.does(j) && !r.CancelAsked && (j.ExpiresAt.IsZero() || r.RetryAt.Before(j.ExpiresAt))
+}
+
+// hasRoom reports whether one more event can be listed. Those who publish must not be able to
 // make the record of a job too large to be written.
-func (r *Record) hasRoom(e EventRef) bool {
+func (r *Record) hasRoom(e RecordedEvent) bool {
 	size := e.size()
 	for _, have := range r.Events {
 		size += have.size()
@@ -176,8 +210,8 @@ func (r *Record) hasRoom(e EventRef) bool {
 // job is the recorded job as the queue needs it, with parameters of the same target.
 func (r *Record) job(p Params) Job {
 	return Job{
-		ID: r.JobID, Kind: r.Kind, Account: r.Account, Params: p, Lane: r.Lane, Origin: r.Origin, Reason: r.Reason,
-		RequestedBy: r.RequestedBy, Policy: r.Policy, DryRun: r.DryRun, Trace: r.Trace, Event: r.Events[0],
+		ID: r.JobID, Kind: r.Kind, Account: r.Account, Params: p, Digest: r.RequestDigest, Lane: r.Lane, Origin: r.Origin, Reason: r.Reason,
+		RequestedBy: r.RequestedBy, Policy: r.Policy, DryRun: r.DryRun, Trace: r.Trace, Event: r.Events[0].EventRef,
 		AcceptedAt: r.AcceptedAt, ExpiresAt: r.ExpiresAt, Round: r.Round,
 	}
 }

@@ -29,7 +29,7 @@ func TestNewRecord(t *testing.T) {
 		JobID: "?", Kind: JWKSRevoke, Account: "security", Target: "federation/" + idA + "/idp/" + idB,
 		Params: map[string]string{"federation_id": idA, "identity_provider_id": idB}, Lane: LaneUrgent, Origin: OriginEvent,
 		Reason: "IR-4711", RequestedBy: "soar", State: StateQueued, AcceptedAt: noon(), ExpiresAt: after(60),
-		Events: []EventRef{e.EventRef}, EventCount: 1, Attempts: []Attempt{},
+		RequestDigest: newJob(e, "security").Digest, Events: []RecordedEvent{{EventRef: e.EventRef, Reason: "IR-4711", RequestedBy: "soar"}}, EventCount: 1, Attempts: []Attempt{},
 	}
 	job := newJob(e, "security")
 	want.JobID = job.ID
@@ -44,8 +44,8 @@ func TestRecordJSON(t *testing.T) {
 	r.JobID = "j"
 	checkJSON(t, r, `{"job_id":"j","kind":"jwks.revoke","account":"security","target":"federation/`+idA+`/idp/`+idB+`",`+
 		`"params":{"federation_id":"`+idA+`","identity_provider_id":"`+idB+`"},"lane":"urgent","origin":"event","reason":"IR-4711",`+
-		`"requested_by":"soar","state":"queued","accepted_at":"2026-11-24T12:00:00Z","events":[{"source":"siem","id":"event-1",`+
-		`"subject":"rekey.v1.event.incident","seq":1,"at":"2026-11-24T12:00:00Z"}],"event_count":1,"attempts":[],"attempt_count":0,`+
+		`"requested_by":"soar","request_digest":"54041e69669355154115c71527f7e250","state":"queued","accepted_at":"2026-11-24T12:00:00Z","events":[{"source":"siem","id":"event-1",`+
+		`"subject":"rekey.v1.event.incident","seq":1,"at":"2026-11-24T12:00:00Z","reason":"IR-4711","requested_by":"soar"}],"event_count":1,"attempts":[],"attempt_count":0,`+
 		`"attempts_spent":0,"attempts_maybe_effective":0}`)
 	checkJSON(t, Attempt{
 		Attempt: 1, Worker: "w1", StartedAt: noon(), FinishedAt: after(1), DurationMS: 1000, Status: 429, ErrorCode: "RATE_LIMITED",
@@ -53,8 +53,8 @@ func TestRecordJSON(t *testing.T) {
 	}, `{"attempt":1,"worker":"w1","started_at":"2026-11-24T12:00:00Z","finished_at":"2026-11-24T12:00:01Z","duration_ms":1000,`+
 		`"status":429,"error_code":"RATE_LIMITED","reason":"rate_limited","error":"slow down","retry_at":"2026-11-24T12:01:00Z",`+
 		`"request_id":"q","maybe_effective":true,"retry_after_capped":true}`)
-	checkJSON(t, Holder{JobID: "j", At: noon(), Revoked: "i", Beside: "k", Revision: 9},
-		`{"job_id":"j","at":"2026-11-24T12:00:00Z","revoked":"i","beside":"k"}`)
+	checkJSON(t, Holder{JobID: "j", At: noon(), Revoked: "i", Others: []string{"k"}, Revision: 9},
+		`{"job_id":"j","at":"2026-11-24T12:00:00Z","revoked":"i","others":["k"]}`)
 }
 
 func checkJSON(t *testing.T, value any, want string) {
@@ -90,7 +90,7 @@ func TestWaitRequeueFinish(t *testing.T) {
 func TestEventsAreBounded(t *testing.T) {
 	r := newTestRecord(t)
 	for seq := uint64(2); seq <= 300; seq++ {
-		r.join(jwksEvent(t, seq).EventRef, time.Time{})
+		r.join(RecordedEvent{EventRef: jwksEvent(t, seq).EventRef}, time.Time{})
 	}
 	if len(r.Events) != 256 || r.EventCount != 300 {
 		t.Errorf("%d events listed, %d counted", len(r.Events), r.EventCount)
@@ -106,7 +106,10 @@ func TestJoinKeepsTheRecordSmall(t *testing.T) {
 	r := newTestRecord(t)
 	for n := range 300 {
 		name := fmt.Sprintf("%0512d", n)
-		r.join(EventRef{Source: strings.Repeat("<", 512), ID: strings.ReplaceAll(name, "0", ">"), Subject: strings.Repeat("&", 4000)}, time.Time{})
+		r.join(RecordedEvent{
+			EventRef: EventRef{Source: strings.Repeat("<", 512), ID: strings.ReplaceAll(name, "0", ">"), Subject: strings.Repeat("&", 4000)},
+			Reason:   strings.Repeat("<", maxTextBytes), RequestedBy: strings.Repeat("&", maxTextBytes),
+		}, time.Time{})
 	}
 	data, err := json.Marshal(r)
 	if err != nil || len(data) > 512<<10 || r.EventCount != 301 || len(r.Events) < 2 {
@@ -120,7 +123,7 @@ func TestLongestRecord(t *testing.T) {
 	for seq := range uint64(300) {
 		e := jwksEvent(t, seq).EventRef
 		e.Source, e.ID = strings.Repeat("s", 512), fmt.Sprintf("%0512d", seq)
-		r.join(e, time.Time{})
+		r.join(RecordedEvent{EventRef: e}, time.Time{})
 	}
 	for i := range 300 {
 		r.begin(after(i), strings.Repeat("w", 64), time.Minute)
@@ -169,7 +172,7 @@ func TestJoinExpiry(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newTestRecord(t)
 			r.ExpiresAt = tt.have
-			r.join(jwksEvent(t, 2).EventRef, tt.add)
+			r.join(RecordedEvent{EventRef: jwksEvent(t, 2).EventRef}, tt.add)
 			if !r.ExpiresAt.Equal(tt.want) || r.EventCount != 2 || len(r.Events) != 2 {
 				t.Errorf("expires at %s, want %s; %d events", r.ExpiresAt, tt.want, r.EventCount)
 			}
@@ -182,7 +185,7 @@ func TestAdopt(t *testing.T) {
 	mine.State, mine.Attempts = StateRunning, []Attempt{{Attempt: 1}}
 	fresh.Lane, fresh.Reason = LaneUrgent, "of nobody's concern"
 	mine.ExpiresAt, fresh.ExpiresAt = after(30), after(30)
-	fresh.join(jwksEvent(t, 2).EventRef, after(60))
+	fresh.join(RecordedEvent{EventRef: jwksEvent(t, 2).EventRef}, after(60))
 	want := mine
 	want.Lane, want.Events, want.EventCount, want.ExpiresAt = fresh.Lane, fresh.Events, fresh.EventCount, fresh.ExpiresAt
 	mine.adopt(&fresh)
@@ -198,7 +201,7 @@ func TestSameStep(t *testing.T) {
 		want   bool
 	}{
 		{name: "nothing", change: func(*Record) {}, want: true},
-		{name: "an event joined", change: func(r *Record) { r.join(EventRef{ID: "2"}, time.Time{}) }, want: true},
+		{name: "an event joined", change: func(r *Record) { r.join(RecordedEvent{EventRef: EventRef{ID: "2"}}, time.Time{}) }, want: true},
 		{name: "lifted", change: func(r *Record) { r.Lane = LaneBulk }, want: true},
 		{name: "same moment elsewhere", change: func(r *Record) { r.Claim.Until = r.Claim.Until.In(time.FixedZone("x", 3600)) }, want: true},
 		{name: "renewed", change: func(r *Record) { r.Claim.Until = after(61) }},

@@ -125,12 +125,17 @@ func (p *requestParser) time(name string) time.Time {
 	if value == "" {
 		return time.Time{}
 	}
-	at, err := time.Parse(time.RFC3339, value)
+	at, err := ParseTime(value)
 	// Year 1 is the zero time, which would mean never; a year beyond 9999 has no JSON form.
 	if year := at.UTC().Year(); err != nil || year < 1970 || year > 9999 {
 		p.reject(name, "must be a time like 2026-11-24T03:00:00Z (RFC 3339)")
 	}
 	return at.UTC()
+}
+
+// ParseTime reads a moment as RFC 3339 writes it, whose letters may be small ones, too.
+func ParseTime(text string) (time.Time, error) {
+	return time.Parse(time.RFC3339, strings.ToUpper(text))
 }
 
 func (p *requestParser) separate() bool {

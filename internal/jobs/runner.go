@@ -184,7 +184,7 @@ func (r *Runner) leaseLeft(ctx context.Context, entry Entry) (time.Duration, err
 }
 
 // errNobody says that a message is about no job: there is none to be woken, or another one does
-// what it asks for.
+// what it asks for, or the record of its id is that of another request.
 var errNobody = errors.New("there is no such job")
 
 // wakeLooks is how often a message that only wakes is handed over until its job counts as
@@ -208,17 +208,26 @@ func (r *Runner) load(ctx context.Context, d Delivery) (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("loading job %s: %w", job.ID, err)
 	}
+	if !entry.Record.does(job) {
+		// Two events of one identity were taken in at once, and the other one made the record. The
+		// intake of this one finds it, and says that they are in conflict.
+		return Entry{}, errNobody
+	}
 	return entry, nil
 }
 
 // create makes the record of a job that came before its intake made it. errNobody says that
 // there is to be none: the intake was cut off there, and its event joined another job since.
 func (r *Runner) create(ctx context.Context, job Job) (Entry, error) {
-	_, err := r.cfg.Targets.Joined(ctx, job.ID)
+	into, err := r.cfg.Targets.Joined(ctx, job.ID)
 	if err == nil {
-		return Entry{}, errNobody
+		var other Entry
+		other, err = r.cfg.Ledger.Load(ctx, into)
+		if err == nil && other.Record.does(job) {
+			return Entry{}, errNobody
+		}
 	}
-	if !errors.Is(err, ErrNotFound) {
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Entry{}, fmt.Errorf("looking up what it joined: %w", err)
 	}
 	return r.cfg.Ledger.Create(ctx, NewRecord(job))

@@ -45,16 +45,20 @@ type Secrets struct {
 	Plaintext Plaintext
 }
 
-// secure returns a request as its job may be stored: its parameters opened, so that its target is
-// known, and with a sealed form for every secret unless the clear is allowed; its free texts, which
-// everybody sees, without any secret.
-func (s Secrets) secure(r Request) (Request, error) {
-	params, err := s.params(r.Params)
+// secure makes an event fit to be stored: the parameters of its request opened, so that its target is
+// known, and with a sealed form for every secret unless the clear is allowed; the texts that are shown
+// without any secret. The secrets are returned, too, where a name of the event held one, which is an error.
+func (s Secrets) secure(e *Event) ([]secret.Value, error) {
+	params, err := s.params(e.Request.Params)
 	if err != nil {
-		return r, err
+		return nil, err
 	}
-	r.Params = params
-	return r.discreet(), nil
+	e.Request.Params = params
+	known := slices.Collect(maps.Values(params.secrets))
+	if err := e.Scrub(known...); err != nil {
+		return known, err
+	}
+	return nil, nil
 }
 
 // discreet returns a request whose free texts, which results show, hold no secret: none of its own, and nothing that

@@ -35,11 +35,23 @@ type Holder struct {
 	At    time.Time `json:"at"` // When the job took it, by its worker's clock.
 	// Revoked is an earlier job on this target that ended as revoked, if there is one.
 	Revoked string `json:"revoked,omitempty"`
-	// Beside is a job on this target that was unfinished when JobID, which asked for a job
-	// of its own, took over.
-	Beside string `json:"beside,omitempty"`
+	// Others are jobs on this target that were unfinished when JobID, which could not join them,
+	// took over: the latest ones, at most maxOthers.
+	Others []string `json:"others,omitempty"`
 
 	Revision uint64 `json:"-"`
+}
+
+// maxOthers bounds the other jobs that a Holder remembers. An event finds no older one to join, and
+// has a job of its own.
+const maxOthers = 8
+
+// jobs are all jobs that it names, the holder first.
+func (h *Holder) jobs() []string {
+	if h.JobID == "" {
+		return nil
+	}
+	return append([]string{h.JobID}, h.Others...)
 }
 
 // Targets keeps which job has which target, and which events' jobs were joined into

@@ -118,13 +118,17 @@ func OriginOf(class string) Origin {
 	return OriginEvent
 }
 
-// DefaultLane is the lane of a job whose request names none.
+// DefaultLane is the lane of a job whose request names none. The last token of a class decides:
+// siem.incident is as urgent as incident.
 func DefaultLane(class string) Lane {
-	if class == ClassIncident {
+	if LastToken(class) == ClassIncident {
 		return LaneUrgent
 	}
 	return LaneNormal
 }
+
+// LastToken is the last token of a class, which says what sort of event it is.
+func LastToken(class string) string { return class[strings.LastIndexByte(class, '.')+1:] }
 
 // Intake is what became of one received event.
 type Intake string
@@ -135,7 +139,7 @@ const (
 	IntakeDuplicate Intake = "duplicate" // The ledger has its job, or an unfinished job has its target.
 	IntakeMalformed Intake = "malformed" // It cannot be understood and is in the dead letters.
 	// Of the next two something may have been done all the same; the dead letter says what was not.
-	IntakeRefused     Intake = "refused"      // A limit, intake.plaintext or the want of a signature forbids it, or a part of it, which is in the dead letters.
+	IntakeRefused     Intake = "refused"      // A limit, its identity, intake.plaintext or the want of a signature forbids it, or a part of it, which is in the dead letters.
 	IntakePolicyError Intake = "policy_error" // A policy erred on it; it is in the dead letters.
 	IntakeUnmatched   Intake = "unmatched"    // It asks for nothing: no policy matches, and it is no direct request.
 )

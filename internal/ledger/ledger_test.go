@@ -63,7 +63,7 @@ func record(id string) jobs.Record {
 	return jobs.Record{
 		JobID: id, Kind: jobs.X509Disable, Account: "security", Target: "project/" + id, Params: map[string]string{"project_id": id},
 		Lane: jobs.LaneUrgent, Origin: jobs.OriginEvent, State: jobs.StateQueued, AcceptedAt: moment,
-		Events: []jobs.EventRef{{Source: "/s", ID: "e-" + id, Subject: "rekey.v1.event.incident", Seq: 7, At: moment}}, EventCount: 1,
+		Events: []jobs.RecordedEvent{{EventRef: jobs.EventRef{Source: "/s", ID: "e-" + id, Subject: "rekey.v1.event.incident", Seq: 7, At: moment}}}, EventCount: 1,
 		Attempts: []jobs.Attempt{{Attempt: 1, Worker: "w", StartedAt: moment, DurationMS: 1.5}}, AttemptCount: 1,
 		Claim: jobs.Claim{Worker: "w", Until: moment.Add(time.Minute)},
 	}
@@ -174,7 +174,7 @@ func TestTargets(t *testing.T) {
 	if _, err := targets.Joined(t.Context(), "key"); !errors.Is(err, jobs.ErrNotFound) {
 		t.Errorf("a job that joined nothing: %v", err)
 	}
-	want := jobs.Holder{JobID: "a", At: moment, Revoked: "b", Beside: "c"}
+	want := jobs.Holder{JobID: "a", At: moment, Revoked: "b", Others: []string{"c", "d"}}
 	if err := targets.Save(t.Context(), "key", want); err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestList(t *testing.T) {
 	add("a", time.Minute, func(r *jobs.Record) { r.State = jobs.StateRunning })
 	add("new", 0, func(r *jobs.Record) {
 		r.State, r.Outcome = jobs.StateDone, jobs.OutcomeRefused
-		r.Events = append(r.Events, jobs.EventRef{Source: "/t", ID: "second"})
+		r.Events = append(r.Events, jobs.RecordedEvent{EventRef: jobs.EventRef{Source: "/t", ID: "second"}})
 	})
 	tests := []struct {
 		name   string

@@ -46,10 +46,15 @@ func (f *fleet) create() {
 	r := jobs.Record{
 		JobID: id, Kind: pick(f, jobs.Kinds()...), Target: f.target(), State: jobs.StateQueued,
 		AcceptedAt: moment.Add(time.Duration(len(f.ids)+f.rand.IntN(30)) * time.Second),
-		Events:     []jobs.EventRef{{Source: "/s", ID: pick(f, "", "id:") + fmt.Sprintf("e%d", f.rand.IntN(100))}},
+		Events:     []jobs.RecordedEvent{f.event()},
 	}
 	f.ids = append(f.ids, id)
 	f.want[id] = create(f.t, f.ledger, r)
+}
+
+// event is one with some id: of a CloudEvent, or a Nats-Msg-Id.
+func (f *fleet) event() jobs.RecordedEvent {
+	return jobs.RecordedEvent{EventRef: jobs.EventRef{Source: "/s", ID: pick(f, "", "id:") + fmt.Sprintf("e%d", f.rand.IntN(100))}}
 }
 
 // change moves a job to some state, or has an event join it.
@@ -63,7 +68,7 @@ func (f *fleet) change() {
 	r := &entry.Record
 	switch state := pick(f, append(jobs.States(), jobs.StateDone)...); f.rand.IntN(12) {
 	case 0:
-		r.Events = append(slices.Clone(r.Events), jobs.EventRef{Source: "/s", ID: fmt.Sprintf("e%d", f.rand.IntN(100))})
+		r.Events = append(slices.Clone(r.Events), f.event())
 	case 1:
 		if err := f.remove(id); err != nil {
 			f.t.Fatal(err)

@@ -121,7 +121,7 @@ func (f *Filter) Chooses(r *jobs.Record) bool {
 		(f.Outcome == "" || r.Outcome == f.Outcome) &&
 		strings.Contains(r.Target, f.Target) &&
 		!r.AcceptedAt.Before(f.Since) &&
-		(f.Event == "" || slices.ContainsFunc(r.Events, func(e jobs.EventRef) bool { return e.ID == f.Event || e.ID == "id:"+f.Event }))
+		(f.Event == "" || slices.ContainsFunc(r.Events, func(e jobs.RecordedEvent) bool { return e.ID == f.Event || e.ID == "id:"+f.Event }))
 }
 
 // mayChoose reports whether the filter may choose the record of a row. It never says no to

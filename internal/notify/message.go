@@ -102,7 +102,7 @@ func CheckTemplate(kind Type, text string) error {
 	quoted := result
 	rec := &quoted.record
 	rec.DryRun, rec.Reason, rec.RequestedBy, rec.Detail = false, sampleText, sampleText, sampleText
-	rec.Events = []jobs.EventRef{{Source: sampleText, ID: sampleText}}
+	rec.Events = []jobs.RecordedEvent{{EventRef: jobs.EventRef{Source: sampleText, ID: sampleText}}}
 	bare := Result{record: result.record}
 	bare.record.Attempts, bare.record.Events = nil, nil
 	for _, sample := range []*Result{&result, &quoted, &bare} {

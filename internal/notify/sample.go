@@ -15,7 +15,7 @@ func Sample(namespace, worker string, now time.Time) (Result, error) {
 		Params: map[string]string{}, Lane: jobs.LaneUrgent, Origin: jobs.OriginOperator, State: jobs.StateDone, Outcome: jobs.OutcomeRevoked,
 		Reason: "a sample from worker notify test: nothing was revoked", RequestedBy: "worker notify test", DryRun: true,
 		AcceptedAt: now.Add(-time.Second), FinishedAt: now,
-		Events: []jobs.EventRef{{Source: "rekey/operator", ID: "sample", At: now.Add(-time.Second)}}, EventCount: 1,
+		Events: []jobs.RecordedEvent{{EventRef: jobs.EventRef{Source: "rekey/operator", ID: "sample", At: now.Add(-time.Second)}}}, EventCount: 1,
 		Attempts: []jobs.Attempt{{
 			Attempt: 1, Worker: worker, StartedAt: now.Add(-time.Second), FinishedAt: now, Status: 204, Reason: jobs.ReasonNone,
 		}},

@@ -20,6 +20,11 @@ func Scrub(text string, known ...Value) string {
 	return hide(text, Mark, credential.Find(text), NewSet(known...))
 }
 
+// Exposed reports whether a text shows a credential for certain: one of these secrets, or what nothing else looks like.
+func Exposed(text string, known ...Value) bool {
+	return credential.Certain(text) || hide(text, Mark, nil, NewSet(known...)) != text
+}
+
 // ReplaceShapes returns the text with a mark instead of everything that looks like a credential.
 func ReplaceShapes(text []byte) []byte {
 	spans := credential.Find(string(text))

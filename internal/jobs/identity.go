@@ -1,0 +1,141 @@
+package jobs
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// idEncoding writes job ids: lower-case letters and digits, fit for subjects, keys and
+// double clicks.
+var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// hashOf hashes a list of texts. Two lists that differ in where one text ends and the next
+// begins have different hashes.
+func hashOf(parts ...string) []byte {
+	h := sha256.New()
+	for _, part := range parts {
+		sum := sha256.Sum256([]byte(part))
+		h.Write(sum[:])
+	}
+	return h.Sum(nil)[:16]
+}
+
+func newID(parts ...string) string { return idEncoding.EncodeToString(hashOf(parts...)) }
+
+// ID is the id of the job that a direct request with this identity makes. What it asks for is no
+// part of it: the record's digest tells two requests of one identity apart.
+func ID(source, id string) string { return newID("direct", source, id) }
+
+// DryID is the id that a job has as a dry run: what is meant must never be taken for a duplicate
+// of it.
+func DryID(id string) string { return newID(id, "dry run") }
+
+// id is the job's id by its event and what it does. An event makes one job by a direct request and
+// may make several by policies, so that everything that tells these apart is in their ids: another
+// sender who uses the same identity cannot take their place.
+func (j Job) id() string {
+	id := ID(j.Event.Source, j.Event.ID)
+	if j.Policy != "" {
+		id = newID("policy", j.Event.Source, j.Event.ID, j.act())
+	}
+	if j.DryRun {
+		id = DryID(id)
+	}
+	return id
+}
+
+// act identifies what a job does: kind, account and parameters, secrets by their whole hash. Jobs
+// with the same act are the same job; this is the one place that says so.
+func (j Job) act() string {
+	parts := []string{string(j.Kind), j.Account}
+	for _, name := range slices.Sorted(maps.Keys(j.Params.plain)) {
+		parts = append(parts, name, j.Params.plain[name])
+	}
+	for _, name := range j.Params.secretNames() {
+		value := j.Params.shownSecret(name)
+		if whole := j.Params.secrets[name]; !whole.IsZero() {
+			sum := sha256.Sum256([]byte(whole.Reveal()))
+			value = hex.EncodeToString(sum[:])
+		}
+		parts = append(parts, name, value)
+	}
+	return hex.EncodeToString(hashOf(parts...))
+}
+
+// digest is the job's act and whether it is meant: what its record carries, so that an event of the
+// same identity that asks for something else is recognised.
+func (j Job) digest() string {
+	if j.DryRun {
+		return hex.EncodeToString(hashOf(j.act(), "dry run"))
+	}
+	return j.act()
+}
+
+// does reports whether the recorded job does what another one would.
+func (r *Record) does(j Job) bool { return r.RequestDigest == j.Digest }
+
+// failed reports whether the job has ended without what it was asked for.
+func (r *Record) failed() bool {
+	return r.Done() && !r.Outcome.Success() && r.Known != KnownDryRun
+}
+
+// beyond says what an event asks for that the job of its identity did not do, or "": another
+// request, or one that may wait longer than the job, which ran out of time.
+func (j Job) beyond(r *Record) string {
+	switch {
+	case !r.does(j):
+		return j.Digest
+	case r.Outcome == OutcomeExhausted && outlasts(j.ExpiresAt, r.ExpiresAt):
+		return j.Digest + " until " + j.ExpiresAt.UTC().Format(time.RFC3339Nano)
+	}
+	return ""
+}
+
+// outlasts reports whether a request may wait longer than another. The zero time is for ever.
+func outlasts(expiresAt, other time.Time) bool {
+	return !other.IsZero() && (expiresAt.IsZero() || expiresAt.After(other))
+}
+
+// conflict reports, as a *Held, that an event has the identity of a job that does something else.
+// Where that job has ended without success, the event may ask anew.
+func (j Job) conflict(r *Record) error {
+	if r.failed() {
+		return nil
+	}
+	state := "is " + string(r.State)
+	if r.Done() {
+		state = "ended as " + string(r.Outcome)
+	}
+	return &Held{Code: HeldConflict, Field: "id", Detail: fmt.Sprintf(
+		"job %s has the same source and id, %s and asks for something else: %s differ; give the event an id of its own",
+		r.JobID, state, strings.Join(j.differences(r), ", "))}
+}
+
+// differences names the fields in which two requests differ. Values could be secrets.
+func (j Job) differences(r *Record) []string {
+	var list []string
+	if j.Kind != r.Kind {
+		list = append(list, "kind")
+	}
+	if j.Account != r.Account {
+		list = append(list, "account")
+	}
+	shown := j.Params.Shown()
+	all := maps.Clone(shown)
+	maps.Copy(all, r.Params)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if shown[name] != r.Params[name] {
+			list = append(list, "params."+name)
+		}
+	}
+	if list == nil { // Two secrets with one fingerprint.
+		list = []string{"params"}
+	}
+	return list
+}

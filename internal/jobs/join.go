@@ -1,0 +1,175 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// open takes the target for the job, or joins the unfinished job that does the same. ErrConflict
+// asks for another round.
+func (d *Desk) open(ctx context.Context, job Job, separate bool) (Accepted, error) {
+	key := job.TargetKey()
+	holder, err := d.targets.Load(ctx, key)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		holder = Holder{}
+	case err != nil:
+		return Accepted{}, fmt.Errorf("looking up target %s: %w", job.Target(), err)
+	case holder.JobID == job.ID:
+		age, err := d.heldFor(ctx, job, holder)
+		if err != nil {
+			return Accepted{}, err
+		}
+		if age < openingGrace/2 { // Ours from before a crash, or a copy of the event is as far as we are.
+			return d.create(ctx, job)
+		} // Ours from long before: taken anew, for others may take it over by now.
+	default:
+		accepted, err := d.joinAny(ctx, job, &holder, separate)
+		if err != nil || accepted.JobID != "" {
+			return accepted, err
+		}
+	}
+	holder.JobID, holder.At = job.ID, time.Now()
+	if err := d.targets.Save(ctx, key, holder); err != nil {
+		return Accepted{}, fmt.Errorf("taking target %s: %w", job.Target(), err)
+	}
+	return d.create(ctx, job)
+}
+
+// heldFor is how long ago the target was taken by its holder.
+func (d *Desk) heldFor(ctx context.Context, job Job, h Holder) (time.Duration, error) {
+	age, err := d.targets.Age(ctx, job.TargetKey(), h)
+	if err != nil {
+		return 0, fmt.Errorf("looking up when target %s was taken: %w", job.Target(), err)
+	}
+	return age, nil
+}
+
+// joined handles an event whose identity has joined a job before; the zero Accepted says that it has
+// not. Where it did so with another request, that is a conflict.
+func (d *Desk) joined(ctx context.Context, job Job) (Accepted, error) {
+	into, err := d.targets.Joined(ctx, job.ID)
+	if errors.Is(err, ErrNotFound) {
+		return Accepted{}, nil
+	}
+	if err != nil {
+		return Accepted{}, fmt.Errorf("looking up what job %s joined: %w", job.ID, err)
+	}
+	other, known, err := d.lookUp(ctx, into)
+	switch {
+	case err != nil:
+		return Accepted{}, err
+	case !known:
+		return Accepted{Result: IntakeDuplicate, JobID: into}, nil
+	case !other.Record.does(job):
+		return Accepted{}, job.conflict(&other.Record)
+	}
+	return d.duplicate(ctx, job, other)
+}
+
+// joinAny joins an unfinished job on the target that does what the job would do. The zero Accepted says
+// that the target is to be taken over: then holder remembers what the jobs that it named did and may
+// still do.
+func (d *Desk) joinAny(ctx context.Context, job Job, holder *Holder, separate bool) (Accepted, error) {
+	accepted, err := d.joined(ctx, job)
+	if err != nil || accepted.JobID != "" {
+		return accepted, err
+	}
+	candidates := holder.jobs()
+	holder.Others = nil
+	for _, id := range candidates {
+		other, known, err := d.lookUp(ctx, id)
+		if err == nil && !known && id == holder.JobID {
+			err = d.abandoned(ctx, job, *holder)
+		}
+		if err != nil {
+			return Accepted{}, err
+		}
+		rec := &other.Record
+		if known && (rec.joinedBy(job) || !separate && rec.joinable(job)) {
+			return Accepted{Result: IntakeDuplicate, JobID: id}, d.join(ctx, job, other)
+		}
+		holder.follow(rec, job)
+	}
+	return Accepted{}, nil
+}
+
+// abandoned reports, as an error, that the holder of a target, which has no record, may
+// still get one.
+func (d *Desk) abandoned(ctx context.Context, job Job, h Holder) error {
+	age, err := d.heldFor(ctx, job, h)
+	if err == nil && age < openingGrace {
+		err = fmt.Errorf("job %s on the same target is just being made", h.JobID)
+	}
+	return err
+}
+
+// follow remembers a job that had the target of another one before.
+func (h *Holder) follow(r *Record, job Job) {
+	if !r.actsOn(job) {
+		return
+	}
+	if r.Outcome == OutcomeRevoked {
+		h.Revoked = r.JobID
+	}
+	if !r.Done() && len(h.Others) < maxOthers {
+		h.Others = append(h.Others, r.JobID)
+	}
+}
+
+// actsOn reports whether the recorded job has the target of another one. An intake that lost a race
+// may have left its job as the holder of a target under an id whose record says something else.
+func (r *Record) actsOn(j Job) bool {
+	return r.Kind == j.Kind && r.Target == j.Target() && r.DryRun == j.DryRun && (r.Kind != TokenRevoke || r.Account == j.Account)
+}
+
+// join records the event on the job that does what it asks for, and on its own identity.
+func (d *Desk) join(ctx context.Context, job Job, other Entry) error {
+	if err := d.lift(ctx, job, other); err != nil {
+		return err
+	}
+	return d.note(ctx, job.ID, other.Record.JobID)
+}
+
+// lift records an event on an unfinished job. A more urgent one lifts it into its lane; the queue gets
+// it there first, so that a crash in between leaves one message too many, which is harmless, and
+// never one too few.
+func (d *Desk) lift(ctx context.Context, job Job, other Entry) error {
+	into := &other.Record
+	wanted := into.wants(job)
+	if !into.Done() && job.Lane.MoreUrgentThan(into.Lane) {
+		into.Lane = job.Lane
+		if err := d.queue.Enqueue(ctx, into.job(job.Params)); err != nil {
+			return fmt.Errorf("lifting job %s into lane %s: %w", into.JobID, job.Lane, err)
+		}
+	}
+	if !wanted {
+		return nil
+	}
+	into.join(job.recorded(), job.ExpiresAt)
+	if _, err := d.ledger.Update(ctx, other); err != nil {
+		return fmt.Errorf("joining job %s: %w", into.JobID, err)
+	}
+	return nil
+}
+
+// wants reports whether an event is to be written on the record: it is not there yet, or asks for
+// more than the unfinished job was asked for.
+func (r *Record) wants(j Job) bool {
+	return !r.HasEvent(j.Event) || r.short(j)
+}
+
+// short reports whether an event asks an unfinished job for more: a more urgent lane, or more time.
+func (r *Record) short(j Job) bool {
+	return !r.Done() && (j.Lane.MoreUrgentThan(r.Lane) || outlasts(j.ExpiresAt, r.ExpiresAt))
+}
+
+// note keeps which job does what the given one was asked for.
+func (d *Desk) note(ctx context.Context, jobID, into string) error {
+	if err := d.targets.Join(ctx, jobID, into); err != nil {
+		return fmt.Errorf("noting that job %s joined %s: %w", jobID, into, err)
+	}
+	return nil
+}
