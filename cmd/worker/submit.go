@@ -191,7 +191,7 @@ func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags
 	}
 	defer client.Close()
 	done, err := client.Submit(ctx, operatorSource, id, request)
-	if _, mistaken := errors.AsType[*jobs.Malformed](err); mistaken {
+	if _, mistaken := errors.AsType[*jobs.Malformed](err); mistaken || errors.Is(err, app.ErrOtherRequest) {
 		return usage(err)
 	}
 	if err != nil {

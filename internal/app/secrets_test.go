@@ -256,9 +256,10 @@ func TestSecretsDoNotLeakAsTheNamesOfTheirEvents(t *testing.T) {
 	t.Parallel()
 	rig, atlas := standInRig(t)
 	w := rig.start(t)
-	tokens := canaries{"message id": canary(), "id": canary(), "source": canary()}
+	tokens := canaries{"message id": canary(), "id": canary(), "source": canary(), "type": canary(), "subject": canary(), "class": canary()}
 	w.publish("incident", tokenRevoke(tokens["message id"]).String(), nats.MsgIdHdr, tokens["message id"])
-	for _, name := range []string{"id", "source"} {
+	w.publish("siem."+tokens["class"], tokenRevoke(tokens["class"]).String())
+	for _, name := range []string{"id", "source", "subject"} {
 		event := map[string]any{
 			"specversion": "1.0", "type": "rekey.job.requested.v1", "id": "1", "source": "urn:siem",
 			"data": json.RawMessage(tokenRevoke(tokens[name]).String()),
@@ -266,9 +267,16 @@ func TestSecretsDoNotLeakAsTheNamesOfTheirEvents(t *testing.T) {
 		event[name] = "urn:" + tokens[name]
 		w.publish("incident", encoded(event))
 	}
-	for _, letter := range w.letters(3) {
-		if reason := letter.Header.Get("Rekey-Reason"); !strings.Contains(reason, "id: must not hold a credential") {
-			t.Errorf("the reason is %q", reason)
+	w.publish("incident", encoded(map[string]any{
+		"specversion": "1.0", "type": "of the kind mdb_sa_sk_" + tokens["type"], "id": "1", "source": "urn:siem",
+	}))
+	reasons := ""
+	for _, letter := range w.letters(6) {
+		reasons += letter.Header.Get("Rekey-Reason") + "\n"
+	}
+	for _, field := range []string{"id", "source", "type", "subject", "NATS subject"} {
+		if !strings.Contains("\n"+reasons, "\n"+field+": must not hold a credential") {
+			t.Errorf("no reason names %s:\n%s", field, reasons)
 		}
 	}
 	w.settled()

@@ -78,7 +78,7 @@ func (r *runner) decide(ctx context.Context, tick Tick) (verdict Verdict, delay 
 		if verdict, delay, detail, failure = r.judge(ctx, tick, s); failure != nil || verdict == verdictWait {
 			return false
 		}
-		decided = true
+		decided, r.firing = true, tick.At
 		s.decide(tick, verdict, r.fire.Job(tick), r.now())
 		r.observe(s)
 		return true
@@ -92,6 +92,11 @@ func (r *runner) decide(ctx context.Context, tick Tick) (verdict Verdict, delay 
 		// A store that takes no writes must not keep the schedule from firing. The worst that comes of it is that
 		// another worker leaves the tick out.
 		r.complainOfStore(err)
+	case verdict == VerdictFiring && !decided && !tick.At.Equal(r.firing):
+		// Another worker is firing it, or was lost while it did.
+		if wait := tick.Due.Add(othersTurn).Sub(r.now()); wait > 0 {
+			return verdictWait, wait, nil
+		}
 	case decided && verdict != VerdictFiring && verdict != VerdictFired:
 		r.metrics.ScheduleSkipped(r.spec.Name, string(verdict))
 		r.log.Info("tick skipped", zap.Time("tick", tick.At), zap.String("reason", string(verdict)), zap.String("detail", detail))

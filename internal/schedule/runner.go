@@ -46,6 +46,8 @@ type runner struct {
 	// cursor is the nominal time up to which this worker has dealt with the ticks. It is set by open, or by the runner
 	// before this one when the schedule was changed in small ways while it ran.
 	cursor time.Time
+	// firing is the tick about which this worker, and no other, was the first to decide.
+	firing time.Time
 	// unsaved are ticks that have fired and that the store does not know of yet.
 	unsaved []Tick
 
