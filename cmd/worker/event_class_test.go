@@ -23,7 +23,13 @@ func TestEditDistance(t *testing.T) {
 		a, b string
 		want int
 	}{
-		{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"ab", "ba", 1}, {"abc", "abc", 0}, {"abc", "axc", 1}, {"abcd", "acbd", 1},
+		{"", "", 0},
+		{"a", "", 1},
+		{"", "ab", 2},
+		{"ab", "ba", 1},
+		{"abc", "abc", 0},
+		{"abc", "axc", 1},
+		{"abcd", "acbd", 1},
 		{"abc", "cab", 2},
 	} {
 		if got := editDistance(tt.a, tt.b); got != tt.want {

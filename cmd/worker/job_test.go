@@ -163,3 +163,25 @@ func TestAttemptLine(t *testing.T) {
 		})
 	}
 }
+
+// TestEventLine: each event on a job's record is shown with what it says for itself.
+func TestEventLine(t *testing.T) {
+	t.Parallel()
+	e := jobs.RecordedEvent{EventRef: jobs.EventRef{Source: "urn:siem", ID: "7"}, Reason: "seen again", RequestedBy: "night shift"}
+	failed := e
+	failed.Duplicate = true
+	for _, tt := range []struct {
+		event jobs.RecordedEvent
+		later bool
+		want  string
+	}{
+		{e, false, "urn:siem 7"},
+		{e, true, "urn:siem 7, requested by night shift, reason: seen again"},
+		{jobs.RecordedEvent{EventRef: e.EventRef}, true, "urn:siem 7"},
+		{failed, true, "urn:siem 7, requested by night shift, reason: seen again (duplicate: the job had failed, and nothing was done for this event)"},
+	} {
+		if got := eventLine(tt.event, tt.later); got != tt.want {
+			t.Errorf("shown as %q, want %q", got, tt.want)
+		}
+	}
+}

@@ -28,7 +28,7 @@ func differences(want, have jetstream.StreamConfig) []string {
 	}
 	if want.Duplicates == shortestWindow && have.Duplicates > want.Duplicates {
 		differ("duplicate window", want.Duplicates, have.Duplicates,
-			"within it, an event is dropped whose Nats-Msg-Id another one had, whoever published that")
+			"within it, the stream drops an event whose Nats-Msg-Id an earlier one had, from any publisher")
 	}
 	if have.MaxMsgs > 0 || have.MaxBytes > 0 || have.MaxMsgSize > 0 {
 		differ("limit (messages, bytes, bytes of one)", "none", []int64{have.MaxMsgs, have.MaxBytes, int64(have.MaxMsgSize)},

@@ -62,7 +62,7 @@ func TestEnsureUsesWhatExists(t *testing.T) {
 		{name: "only another description", change: func(c *jetstream.StreamConfig) { c.Description = "Ours." }},
 		{
 			name: "longer window for copies", change: func(c *jetstream.StreamConfig) { c.Duplicates = 10 * time.Minute },
-			want: []string{"duplicate window is 10m0s instead of 100ms: within it, an event is dropped whose Nats-Msg-Id another one had, whoever published that"},
+			want: []string{"duplicate window is 10m0s instead of 100ms: within it, the stream drops an event whose Nats-Msg-Id an earlier one had, from any publisher"},
 		},
 		{name: "age", change: func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, want: []string{"max age is 1h0m0s instead of 720h0m0s: messages are dropped at another age, worked or not"}},
 		{name: "storage", change: func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, want: []string{"storage is Memory instead of File: a restart of the server loses what it acknowledged"}},

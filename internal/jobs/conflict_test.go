@@ -91,8 +91,8 @@ func TestSameIdentityAnotherRequest(t *testing.T) {
 			// Once: a copy of it finds it, and so does the message itself.
 			for _, seq := range []uint64{99, 100} {
 				again := jwksEvent(t, 2, copied(tt.change), func(e *Event) { e.Seq = seq })
-				if copy := p.accept(t, again); copy.JobID != got.JobID || len(p.jobIDs()) != 2 {
-					t.Errorf("message %d came to %+v; jobs %v", seq, copy, p.jobIDs())
+				if other := p.accept(t, again); other.JobID != got.JobID || len(p.jobIDs()) != 2 {
+					t.Errorf("message %d came to %+v; jobs %v", seq, other, p.jobIDs())
 				}
 			}
 		})
@@ -178,14 +178,14 @@ func TestDuplicateThatMayWaitLonger(t *testing.T) {
 		if got := p.record(t, second.ID).Outcome; got != OutcomeExhausted {
 			t.Fatalf("the job ended as %s", got)
 		}
-		copy := func(seq uint64) Event {
+		third := func(seq uint64) Event {
 			return jwksEvent(t, 3, onTarget(idC), func(e *Event) { e.Seq = seq })
 		}
-		got := p.accept(t, copy(98))
+		got := p.accept(t, third(98))
 		if got.Result != IntakeAccepted || got.JobID == second.ID {
 			t.Errorf("one that may wait came to %+v", got)
 		}
-		if again := p.accept(t, copy(99)); again.JobID != got.JobID || again.Result != IntakeDuplicate {
+		if again := p.accept(t, third(99)); again.JobID != got.JobID || again.Result != IntakeDuplicate {
 			t.Errorf("a copy of it came to %+v", again)
 		}
 	})

@@ -97,7 +97,7 @@ func (j Job) beyond(r *Record) string {
 	return ""
 }
 
-// outlasts reports whether a request may wait longer than another. The zero time is for ever.
+// outlasts reports whether a request may wait longer than another. The zero time has no end.
 func outlasts(expiresAt, other time.Time) bool {
 	return !other.IsZero() && (expiresAt.IsZero() || expiresAt.After(other))
 }

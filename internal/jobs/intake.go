@@ -224,7 +224,7 @@ func (d *Desk) create(ctx context.Context, job Job) (Accepted, error) {
 // errCopy says that a copy of the event has made the job.
 var errCopy = errors.New("a copy of the event was faster")
 
-// made reports that the record of a job stands there for another message than this: as errCopy, or as
+// made reports that another message than this has made the record of a job: as errCopy, or as
 // ErrConflict where that message asks for something else.
 func (d *Desk) made(ctx context.Context, job Job) error {
 	entry, err := d.ledger.Load(ctx, job.ID)
