@@ -95,13 +95,16 @@ func (m *memory) do(ctx context.Context, step string, effect func() error) error
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.before != nil {
-		n := len(m.steps)
+	n := len(m.steps)
+	for m.before != nil {
 		m.mu.Unlock()
 		m.before(n)
 		m.mu.Lock()
+		if n == len(m.steps) {
+			break
+		}
+		n = len(m.steps) // Another step was taken meanwhile: this one has the next number, whose turn it is.
 	}
-	n := len(m.steps)
 	m.steps = append(m.steps, step)
 	var fault faultKind
 	if m.failing != nil {
