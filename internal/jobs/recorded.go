@@ -1,0 +1,66 @@
+package jobs
+
+import (
+	"slices"
+	"time"
+)
+
+// RecordedEvent is an event on the record of a job, with what it says for itself.
+type RecordedEvent struct {
+	EventRef
+	Reason      string `json:"reason,omitempty"` // Free texts of its own request.
+	RequestedBy string `json:"requested_by,omitempty"`
+	// Duplicate says that the job had failed when the event asked for the same under the same
+	// identity: nothing was done for it.
+	Duplicate bool `json:"duplicate,omitempty"`
+}
+
+// recorded is the event that asks for a job.
+func (j Job) recorded() RecordedEvent {
+	return RecordedEvent{EventRef: j.Event, Reason: j.Reason, RequestedBy: j.RequestedBy}
+}
+
+// size is how many bytes its texts have.
+func (e RecordedEvent) size() int { return e.EventRef.size() + len(e.Reason) + len(e.RequestedBy) }
+
+// HasEvent reports whether the event made or joined this job.
+func (r *Record) HasEvent(e EventRef) bool {
+	return slices.ContainsFunc(r.Events, func(have RecordedEvent) bool { return have.Same(e) })
+}
+
+// lists reports whether this very message is listed.
+func (r *Record) lists(e EventRef) bool {
+	return slices.ContainsFunc(r.Events, func(have RecordedEvent) bool { return have.Same(e) && have.Seq == e.Seq })
+}
+
+// join adds an event that asks for what this unfinished job does already. The job expires
+// when the last of its events does: one that may wait longer must not end with another's.
+func (r *Record) join(e RecordedEvent, expiresAt time.Time) {
+	r.EventCount++
+	if r.hasRoom(e) {
+		r.Events = append(r.Events, e)
+	}
+	if outlasts(expiresAt, r.ExpiresAt) {
+		r.ExpiresAt = expiresAt
+	}
+}
+
+// joinedBy reports whether the event has joined this job, which another one made.
+func (r *Record) joinedBy(j Job) bool {
+	return r.does(j) && r.HasEvent(j.Event) && !r.Events[0].Same(j.Event)
+}
+
+// joinable reports whether an event may join this job: it will do what is asked, in time.
+func (r *Record) joinable(j Job) bool {
+	return !r.Done() && r.does(j) && !r.CancelAsked && (j.ExpiresAt.IsZero() || r.RetryAt.Before(j.ExpiresAt))
+}
+
+// hasRoom reports whether one more event can be listed. Those who publish must not be able to
+// make the record of a job too large to be written.
+func (r *Record) hasRoom(e RecordedEvent) bool {
+	size := e.size()
+	for _, have := range r.Events {
+		size += have.size()
+	}
+	return len(r.Events) < maxListedEvents && size <= maxEventsBytes
+}
