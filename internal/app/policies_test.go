@@ -207,7 +207,8 @@ func TestADryRunStopsBeforeTheCall(t *testing.T) {
 			w.stop()
 			rig.cfg.Policies.List, rig.cfg.Worker.DryRun = []policy.Rule{disablePolicy()}, false
 			w = rig.start(t)
-			w.publish("siem", projects(hexID(1)), "Rekey-Replay-Source", "nats:REKEY_EVENTS", "Rekey-Replay-Id", "id:alert-1")
+			w.publish("operator", projects(hexID(1)), "Rekey-Replay-Source", "nats:REKEY_EVENTS", "Rekey-Replay-Id", "id:alert-1",
+				"Rekey-Replay-Subject", "rekey.v1.event.siem")
 			if r := w.results(2)[1].record; r.Outcome != jobs.OutcomeRevoked || r.DryRun {
 				t.Errorf("what was meant is %+v", r)
 			}

@@ -110,17 +110,18 @@ func decodeData(e *jobs.Event, contentType, field string, data []byte) error {
 	if len(data) == 0 {
 		return noData(e, field)
 	}
-	foreign := e.Envelope.Type != TypeRequested
 	var doc jobs.Document
-	var err error
-	if !foreign || contentType == "" || isJSON(contentType) {
-		doc, err = jobs.ParseJSON(data)
-		if err != nil && (!foreign || contentType != "") {
+	if contentType == "" || isJSON(contentType) {
+		parsed, err := jobs.ParseJSON(data)
+		if err == nil {
+			return request(e, contentType, field, parsed)
+		}
+		if e.Envelope.Type == TypeRequested || contentType != "" {
 			return inField(err, field)
 		}
 	}
-	if foreign && (err != nil || contentType != "" && !isJSON(contentType)) && utf8.Valid(data) {
-		doc = jobs.Document{Value: string(data)}
+	if utf8.Valid(data) {
+		doc.Value = string(data)
 	}
 	return request(e, contentType, field, doc)
 }
