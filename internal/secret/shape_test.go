@@ -131,3 +131,18 @@ func TestKnown(t *testing.T) {
 		t.Errorf("without any: %s", got)
 	}
 }
+
+// A name is refused only where it certainly shows a credential: an id may look like half of a key.
+func TestExposed(t *testing.T) {
+	t.Parallel()
+	known := secret.New("f4k3-0paque.t0ken")
+	for text, want := range map[string]bool{
+		"": false, "alert-1": false, "urn:siem": false, "privateKey 3f2a1b4c-5d6e-4f70-8a9b-0c1d2e3f4a5b": false,
+		"mdb_sa_sk_Ab-_9": true, "rekey.v1.event.eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2ln": true, "https://u:p4ss@host": true,
+		"x-f4k3-0paque.t0ken": true, "f4k3-0paque": true, "f4k3": false,
+	} {
+		if got := secret.Exposed(text, known); got != want {
+			t.Errorf("%q is exposed: %v, want %v", text, got, want)
+		}
+	}
+}
