@@ -149,6 +149,11 @@ func (c *checker) unsure(path string) bool {
 	return c.spoilt[""]
 }
 
+// written reports whether one of the two keys of a secret.Ref is in the file, be it right or wrong.
+func (c *checker) written(base string, ref secret.Ref) bool {
+	return !ref.IsZero() || c.anySpoilt(base+string(partFile), base+string(partEnv))
+}
+
 // given reports whether a secret.Ref is set, or was meant to be.
 func (c *checker) given(base string, ref secret.Ref) bool {
 	return !ref.IsZero() || c.unsure(base+string(partFile)) || c.spoilt[base+string(partEnv)]

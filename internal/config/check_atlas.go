@@ -55,7 +55,8 @@ func (c *checker) credentials(path string, a Account) {
 	hasID, hasKey := a.ClientID != "" || c.spoilt[id], a.PublicKey != "" || c.spoilt[key]
 	secretBase, privateBase := join(path, "client_secret"), join(path, "private_key")
 	hasSecret, hasPrivate := c.given(secretBase, a.ClientSecret), c.given(privateBase, a.PrivateKey)
-	switch service, api := hasID || hasSecret, hasKey || hasPrivate; {
+	// Which of the two it is, only what is written says: what may be in a part that is not understood accuses no account.
+	switch service, api := hasID || c.written(secretBase, a.ClientSecret), hasKey || c.written(privateBase, a.PrivateKey); {
 	case service && api:
 		c.add(path, "is either a service account (client_id, client_secret_file or client_secret_env) "+
 			"or an API key (public_key, private_key_file or private_key_env), not both")

@@ -195,6 +195,8 @@ func (d *decoder) text(path string, node *yaml.Node, out reflect.Value) {
 	case out.Type() == templateType: // The same.
 		d.templateText(path, node)
 		out.SetString(node.Value)
+	case strings.HasSuffix(path, ".cron"): // Tabs and line ends part its fields as blanks do.
+		out.SetString(strings.Join(strings.Fields(node.Value), " "))
 	case strings.ContainsFunc(node.Value, unicode.IsControl):
 		d.add(path, "must be one line without control characters")
 	default:

@@ -195,7 +195,7 @@ func TestScheduleNamesAndExpressions(t *testing.T) {
 		"6: schedules[0].cron: the expression has 3 of 5 fields",
 		"6: schedules[0].time_zone: must be a time zone",
 		"7: schedules[1].name: is taken: the same name is on line 6",
-		"7: schedules[1].cron: minute: ",
+		"7: schedules[1].cron: minute (field 1): ",
 	}
 	if len(lines) != len(want) {
 		t.Fatalf("got %d problems, want %d:\n%s", len(lines), len(want), got)

@@ -72,7 +72,23 @@ worker:
 	}
 }
 
+// TestEmptyDocuments: what has nothing in it is no second document.
+func TestEmptyDocuments(t *testing.T) {
+	for _, text := range []string{
+		"---\nlog: {level: info}\n", "log: {level: info}\n---\n", "log: {level: info}\n---\n# nothing\n", "log: {level: info}\n...\n",
+		"log: {level: info}\n---\n---\n", "\ufefflog: {level: info}\n",
+	} {
+		if _, problems := parse(t, text); problems != "" {
+			t.Errorf("%q: %s", text, problems)
+		}
+	}
+}
+
 func TestSyntaxProblems(t *testing.T) {
+	const secondDocument = "this line begins a second document, and a configuration is one: nothing from here on is read; " +
+		"take the line --- out, or move what follows into a file of its own"
+	const account = "atlas:\n  accounts:\n    - name: security\n      client_id: mdb_sa_id_0123456789abcdef01234567\n      client_secret_env: S\n"
+	const schedules = "schedules:\n  - {name: s, cron: '@daily', job: {kind: token.revoke, account: security, params: {token_file: /t}}}\n"
 	const wantFlow = "while parsing a flow mapping: did not find expected ',' or '}'"
 	runProblemTests(t, []problemTest{
 		{name: "not UTF-8", text: "http:\n  listen: \"\xff\"\n", want: []string{"2: is not valid UTF-8"}},
@@ -89,6 +105,14 @@ func TestSyntaxProblems(t *testing.T) {
 			name: "tab", text: "worker:\n\tconcurrency: 1\n",
 			want: []string{"2: while scanning for the next token: found character that cannot start any token " +
 				"(tabs do not indent; quote a value that begins with @, % or a backquote)"},
+		},
+		{
+			name: "star without quotes", text: "schedules:\n  - cron: */5 * * * *\n",
+			want: []string{`2: while scanning an alias: did not find expected alphabetic or numeric character (quote a value that begins with * or &, as in "*/5 * * * *")`},
+		},
+		{
+			name: "question mark without quotes", text: "schedules:\n  - cron: ? 3 * * FRI\n",
+			want: []string{"2: mapping keys are not allowed in this context (check the indentation, and quote a value that begins with ?)"},
 		},
 		{
 			name: "open quote", text: "log:\n  level: \"info\n  format: json\n",
@@ -110,9 +134,22 @@ func TestSyntaxProblems(t *testing.T) {
 		{name: "line that is no key", text: "log: {level: info}\ngarbage\nhttp: {listen: ''}\n", want: []string{"2: must be written as key: value"}},
 		{
 			name: "several documents", text: "log: {level: loud}\n---\nlog: {level: info}\n",
-			want: []string{"1: log.level: must be one of debug, info, warn, error", "2: a second YAML document begins here; only one is read"},
+			want: []string{"1: log.level: must be one of debug, info, warn, error", "2: " + secondDocument},
 		},
-		{name: "broken second document", text: "log: {level: info}\n---\nhttp: [\n", want: []string{"2: a second YAML document begins here; only one is read", "3: while parsing a flow node: did not find expected node content"}},
+		{name: "second document after an account", text: account + "---\nlog: {level: info}\n", want: []string{"6: " + secondDocument}},
+		{name: "second document with the accounts", text: schedules + "---\n" + account, want: []string{"3: " + secondDocument}},
+		{name: "second document behind an end mark", text: account + "...\nlog: {level: info}\n", want: []string{"7: " + secondDocument}},
+		{name: "second document in one line", text: account + "--- {log: {level: info}}\n", want: []string{"6: " + secondDocument}},
+		{name: "second document that is a list", text: account + "---\n- a\n", want: []string{"6: " + secondDocument}},
+		{name: "the same document twice", text: account + "---\n" + account, want: []string{"6: " + secondDocument}},
+		{name: "two documents behind an empty one", text: "log: {level: info}\n---\n---\nhttp: {listen: ''}\n", want: []string{"3: " + secondDocument}},
+		{name: "account with both secrets beside a broken section", text: "http: {\n" + account + "      private_key_env: P\n", want: []string{
+			"1: while parsing a flow node: did not find expected node content",
+			"4: atlas.accounts[0]: is either a service account (client_id, client_secret_file or client_secret_env) " +
+				"or an API key (public_key, private_key_file or private_key_env), not both",
+		}},
+		{name: "UTF-16", text: "\xff\xfel\x00o\x00g\x00", want: []string{"1: is UTF-16 text: save the file as UTF-8"}},
+		{name: "broken second document", text: "log: {level: info}\n---\nhttp: [\n", want: []string{"2: " + secondDocument, "3: while parsing a flow node: did not find expected node content"}},
 		{name: "alias", text: "log: &l {level: info}\nhttp: *l\n", want: []string{"2: http: aliases (*name) are not supported: write the value out"}},
 		{name: "unknown alias", text: "http: *" + canary + "\n", want: []string{"1: aliases (*name) are not supported: write the value out"}},
 		{name: "merge key", text: "log: &l {level: info}\nhttp: {<<: *l}\n", want: []string{"2: http: merge keys (<<) are not supported: write the keys out"}},

@@ -23,6 +23,23 @@ schedules:
       - ` + window + "\n"
 }
 
+// TestCronIsReadLeniently: blanks of all sorts part the fields, wherever an expression stands.
+func TestCronIsReadLeniently(t *testing.T) {
+	for _, cron := range []string{
+		"'0\t3 * * SUN'", "0\t 3  *\t* SUN", `"0\t3 * * SUN"`, "|\n      0 3 * * SUN", ">-\n      0 3\n      * * SUN", "' 0 3 * * SUN '",
+	} {
+		text := strings.Replace(withWindow("{cron: '0 8 * * FRI-SUN', for: 10h}"), `"@daily"`, cron, 1)
+		cfg, problems := parse(t, text)
+		if problems != "" {
+			t.Errorf("%s: %s", cron, problems)
+			continue
+		}
+		if got := cfg.Schedules[0].Cron; got != "0 3 * * SUN" {
+			t.Errorf("%s: read as %q", cron, got)
+		}
+	}
+}
+
 func TestWindows(t *testing.T) {
 	tests := []struct{ name, window, wantFrom, wantUntil string }{
 		{"dates", "{from: 2026-12-18, until: 2027-01-04}", "2026-12-17T23:00:00Z", "2027-01-03T23:00:00Z"},

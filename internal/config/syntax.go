@@ -46,6 +46,9 @@ func parseYAML(r *report, data []byte) *yaml.Node {
 
 // checkText finds what is not UTF-8 text. The YAML parser finds it too, but does not know the line.
 func checkText(data []byte) *Problem {
+	if utf16 := bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")); utf16 {
+		return &Problem{Line: 1, Column: 1, Message: "is UTF-16 text: save the file as UTF-8"}
+	}
 	line, start := 1, 0
 	for i := 0; i < len(data); {
 		char, size := utf8.DecodeRune(data[i:])
@@ -71,7 +74,7 @@ func checkText(data []byte) *Problem {
 
 // document parses a text and returns the root of its first YAML document, nil when it has
 // none or its syntax is broken. Nodes keep their lines; nothing is decoded yet. A second
-// document is a problem.
+// document is a problem, unless there is nothing in it.
 func document(data []byte) (*yaml.Node, *Problem) {
 	loader, err := yaml.NewLoader(bytes.NewReader(data))
 	if err != nil {
@@ -83,14 +86,22 @@ func document(data []byte) (*yaml.Node, *Problem) {
 	} else if err != nil {
 		return nil, syntaxProblem(err, data)
 	}
-	switch err := loader.Load(&second); {
-	case err == nil:
-		return first.Content[0], &Problem{Line: second.Line, Column: second.Column, Message: "a second YAML document begins here; only one is read"}
-	case !errors.Is(err, io.EOF):
-		return nil, syntaxProblem(err, data)
+	for {
+		switch err := loader.Load(&second); {
+		case errors.Is(err, io.EOF):
+			return first.Content[0], nil
+		case err != nil:
+			return nil, syntaxProblem(err, data)
+		case !isNull(second.Content[0]):
+			return first.Content[0], &Problem{Line: second.Line, Column: second.Column, Message: secondDocument}
+		}
 	}
-	return first.Content[0], nil
 }
+
+// secondDocument is what is wrong with the line on which a second YAML document begins. What seems to be missing in the
+// first one may be in it.
+const secondDocument = "this line begins a second document, and a configuration is one: nothing from here on is read; " +
+	"take the line --- out, or move what follows into a file of its own"
 
 // salvage takes a text with broken syntax apart into its top-level sections, so that a mistake
 // in one of them hides no mistakes in the others. It returns a root of the sections that can
@@ -110,6 +121,9 @@ func salvage(r *report, data []byte) *yaml.Node {
 		if problem == nil && section != nil && section.Kind != yaml.MappingNode && !isNull(section) {
 			problem = &Problem{Line: section.Line, Column: section.Column, Message: "must be written as key: value"}
 		}
+		if ends := documentEnd(lines[start:end]); problem == nil && section != nil && ends > 0 && n+1 < len(starts) {
+			r.problems = append(r.problems, Problem{Line: start + ends + 1, Column: 1, Message: secondDocument})
+		}
 		switch {
 		case problem != nil:
 			problem.Line += start
@@ -122,6 +136,16 @@ func salvage(r *report, data []byte) *yaml.Node {
 		}
 	}
 	return root
+}
+
+// documentEnd is at which line (from 0) of a section, below its first, a document marker ends it, or 0.
+func documentEnd(lines [][]byte) int {
+	for n, line := range lines[1:] {
+		if bytes.HasPrefix(line, []byte("---")) || bytes.HasPrefix(line, []byte("...")) {
+			return n + 1
+		}
+	}
+	return 0
 }
 
 // sections splits a text into lines, and says at which of them (from 0) a section begins: those
@@ -149,6 +173,8 @@ func moveDown(node *yaml.Node, lines int) {
 var hints = map[string]string{
 	"mapping values are not allowed in this context":         "check the indentation, and quote a value that has a colon",
 	"found character that cannot start any token":            "tabs do not indent; quote a value that begins with @, % or a backquote",
+	"did not find expected alphabetic or numeric character":  `quote a value that begins with * or &, as in "*/5 * * * *"`,
+	"mapping keys are not allowed in this context":           "check the indentation, and quote a value that begins with ?",
 	"did not find expected key":                              "check the indentation and the quotes",
 	"could not find expected ':'":                            "write key: value",
 	"block sequence entries are not allowed in this context": "begin a list on a line of its own",

@@ -22,8 +22,11 @@ type field struct {
 // starBit is what robfig/cron's SpecSchedule looks for in the day fields to tell "any day" from a list of all days.
 const starBit = 1 << 63
 
-// sundayBit is where day 7 lands before it is folded onto day 0.
-const sundayBit = 1 << 7
+// Day 7 is Sunday, which is day 0 as well: sundayBit is where it lands before it is folded onto that.
+const (
+	sunday    = 7
+	sundayBit = 1 << sunday
+)
 
 // crontabFields returns the columns in their order. Days of the week reach to 7, which is Sunday again.
 func crontabFields() []field {
@@ -36,13 +39,13 @@ func crontabFields() []field {
 			names: []string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"},
 		},
 		{
-			name: "day of week", min: 0, max: 7, day: true,
+			name: "day of week", min: 0, max: sunday, day: true,
 			names: []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"},
 		},
 	}
 }
 
-// parse turns the text of the field, in lower case, into a mask with bit n set for the value n.
+// parse turns the text of the field into a mask with bit n set for the value n.
 func (f field) parse(text string) (uint64, error) {
 	var mask uint64
 	for element := range strings.SplitSeq(text, ",") {
@@ -52,7 +55,7 @@ func (f field) parse(text string) (uint64, error) {
 		}
 		mask |= part
 	}
-	if f.max == 7 && mask&sundayBit != 0 {
+	if f.max == sunday && mask&sundayBit != 0 {
 		mask = mask&^sundayBit | 1
 	}
 	// As in crontab(5), "*/2" counts as a star too: "0 0 */2 * 1" means the Mondays among the odd days.
@@ -65,9 +68,12 @@ func (f field) parse(text string) (uint64, error) {
 // parseElement reads one element of a list: a value, a range or a star, each with or without a step.
 func (f field) parseElement(text string) (uint64, error) {
 	if text == "" {
-		return 0, errors.New("an element is empty")
+		return 0, errors.New("an element of the list is empty: no comma at the begin, at the end or before another one")
 	}
 	span, stepText, hasStep := strings.Cut(text, "/")
+	if err := f.dialect(span); err != nil {
+		return 0, err
+	}
 	low, high, err := f.parseSpan(span, hasStep)
 	if err != nil {
 		return 0, err
@@ -99,20 +105,49 @@ func (f field) parseSpan(text string, open bool) (low, high int, err error) {
 		if high, err = f.parseValue(highText, text); err != nil {
 			return 0, 0, err
 		}
+		low, high = f.throughSunday(low, high)
 	case open:
 		high = max(low, f.last())
 	default:
 		high = low
 	}
 	if low > high {
-		return 0, 0, fmt.Errorf("the range %s runs backwards", text)
+		return 0, 0, fmt.Errorf("the range %s runs backwards: write %s", text, f.forwards(lowText, highText))
 	}
 	return low, high, nil
 }
 
+// throughSunday takes Sunday for the last day of a range that ends with it and for the first of one that begins with it:
+// FRI-SUN and 5-0 are 5-7, 7-1 is 0-1.
+func (f field) throughSunday(low, high int) (first, last int) {
+	switch {
+	case f.max != sunday:
+	case high == 0 && low > 0:
+		high = sunday
+	case low == sunday && high < sunday:
+		low = 0
+	}
+	return low, high
+}
+
+// forwards is a range that runs backwards, written as two that do not: 22-3 as 22-23,0-3.
+func (f field) forwards(low, high string) string {
+	top, bottom := strconv.Itoa(f.last()), strconv.Itoa(f.min)
+	if len(f.names) > 0 && strings.Trim(low, "0123456789") != "" {
+		top, bottom = strings.ToUpper(f.names[len(f.names)-1]), strings.ToUpper(f.names[0])
+	}
+	span := func(from, to string) string {
+		if strings.EqualFold(from, to) {
+			return from
+		}
+		return from + "-" + to
+	}
+	return span(low, top) + "," + span(bottom, high)
+}
+
 // parseValue reads a number or a name; whole is what it is a part of, for the error.
 func (f field) parseValue(text, whole string) (int, error) {
-	if i := slices.Index(f.names, text); i >= 0 {
+	if i := slices.Index(f.names, strings.ToLower(text)); i >= 0 {
 		return f.min + i, nil
 	}
 	n, ok := parseNumber(text)
@@ -152,8 +187,8 @@ func (f field) isStar(text string) bool {
 
 // last returns the highest value that is not another name for a lower one.
 func (f field) last() int {
-	if f.max == 7 {
-		return 6
+	if f.max == sunday {
+		return sunday - 1
 	}
 	return f.max
 }

@@ -13,15 +13,16 @@ import (
 //
 // An expression is one of
 //   - five fields, "minute hour day-of-month month day-of-week", as crontab(5) has them: numbers, names of months
-//     and days (three letters, any case), "*", ranges "a-b", steps "/n" and lists with commas. Sunday is 0 or 7,
-//     and "?" is "*" in the two fields for days. Where both of these begin with something else than "*" or "?", a
+//     and days (three letters, any case), "*", ranges "a-b", steps "/n" and lists with commas. Sunday is 0 or 7, also
+//     by its name (FRI-SUN), and "?" is "*" in the two fields for days. Blanks and tabs part the fields. Where both of these begin with something else than "*" or "?", a
 //     day matches that fits either of them, otherwise a day must fit both;
 //   - @yearly or @annually, @monthly, @weekly, @daily or @midnight, @hourly;
 //   - "@every D" with a Go duration D of whole seconds, for which the zone does not matter: see [Expr.Next].
 //
 // It refuses what robfig/cron lets pass: empty list elements, steps that are longer than their field, expressions
 // that can never fire (31 February), zones inside the expression (TZ=, which would contradict zone), and the zone
-// "Local", which is another one on each machine. The errors name the field.
+// "Local", which is another one on each machine. The errors name the field and its number, and say what to write instead
+// of the notations of other schedulers (L, W, #, H).
 func Parse(expr, zone string) (Expr, error) {
 	if zone == "Local" {
 		return Expr{}, errors.New("time zone Local differs between machines: name one, such as Europe/Berlin")
@@ -37,10 +38,10 @@ func Parse(expr, zone string) (Expr, error) {
 		return Expr{}, errors.New("the expression is empty")
 	case hasZonePrefix(words[0]):
 		return Expr{}, fmt.Errorf("%s: the time zone does not belong inside the expression", words[0])
-	case words[0] == "@every":
+	case strings.EqualFold(words[0], "@every"):
 		e.every, err = parseEvery(words[1:])
 	case strings.HasPrefix(e.text, "@"):
-		if words, err = expandMacro(e.text); err == nil {
+		if words, err = expandMacro(strings.ToLower(e.text)); err == nil {
 			e.fields, err = parseFields(words)
 		}
 	default:
@@ -97,16 +98,16 @@ func expandMacro(text string) ([]string, error) {
 
 // parseFields reads the five fields into robfig/cron's masks. The masks are in UTC on purpose: see [Expr.Next].
 func parseFields(words []string) (*cron.SpecSchedule, error) {
-	if len(words) != 5 {
-		return nil, fmt.Errorf("the expression has %d of 5 fields: minute, hour, day of month, month, day of week", len(words))
+	if err := countFields(words); err != nil {
+		return nil, err
 	}
 	spec := &cron.SpecSchedule{Second: 1 << 0, Location: time.UTC}
 	masks := []*uint64{&spec.Minute, &spec.Hour, &spec.Dom, &spec.Month, &spec.Dow}
 	var errs []error
 	for i, f := range crontabFields() {
-		mask, err := f.parse(strings.ToLower(words[i]))
+		mask, err := f.parse(words[i])
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", f.name, err))
+			errs = append(errs, fmt.Errorf("%s (field %d): %w", f.name, i+1, err))
 		}
 		*masks[i] = mask
 	}
@@ -115,7 +116,24 @@ func parseFields(words []string) (*cron.SpecSchedule, error) {
 	}
 	// Any year would do to begin with: the search covers every combination of leap year and weekday.
 	if nextWall(spec, time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
-		return nil, fmt.Errorf("day of month: %s never comes in month %s, so this can never fire", words[2], words[3])
+		return nil, fmt.Errorf("day of month (field 3): %s never comes in month %s, so this can never fire", words[2], words[3])
 	}
 	return spec, nil
+}
+
+// countFields reports, as an error, that there are not five fields, and what may be the reason.
+func countFields(words []string) error {
+	if len(words) == 5 {
+		return nil
+	}
+	why := ""
+	for _, word := range words {
+		if strings.HasPrefix(word, ",") || strings.HasSuffix(word, ",") {
+			why = "; a list has no blanks: write 1,2"
+		}
+	}
+	if why == "" && len(words) > 5 {
+		why = "; there is none for seconds (first) or years (last)"
+	}
+	return fmt.Errorf("the expression has %d of 5 fields: minute, hour, day of month, month, day of week%s", len(words), why)
 }
