@@ -210,7 +210,11 @@ func (p *patient) user(ctx context.Context) []doctor.Finding {
 		})
 	}
 	granted := doctor.Permissions{Publish: doctor.Rules(user.Permissions.Publish), Subscribe: doctor.Rules(user.Permissions.Subscribe)}
-	lacking := granted.Missing(p.needs(ctx).list())
+	needs := p.needs(ctx)
+	if user.Domain == needs.domain {
+		needs.domain = "" // A server of the domain itself takes the prefix off before it looks at permissions.
+	}
+	lacking := granted.Missing(needs.list())
 	for _, m := range lacking {
 		f := doctor.Finding{
 			What: "permissions", Status: doctor.Failed, Found: fmt.Sprintf("may not %s %s, for %s", m.Verb(), m.Grant, m.For),
@@ -246,7 +250,7 @@ func unknownUser(err error) doctor.Finding {
 // needs are those of this configuration's worker.
 func (p *patient) needs(ctx context.Context) natsNeeds {
 	n := natsNeeds{
-		names: p.names, namespace: p.cfg.NATS.Namespace, inbox: p.cfg.NATS.InboxPrefix, buckets: p.buckets(), missing: map[string]bool{},
+		names: p.names, namespace: p.cfg.NATS.Namespace, inbox: p.cfg.NATS.InboxPrefix, domain: p.cfg.NATS.Domain, buckets: p.buckets(), missing: map[string]bool{},
 		targets: targetNames(notifyTargets(p.cfg)),
 	}
 	for _, r := range p.reports(ctx) {

@@ -18,6 +18,7 @@ type natsNeeds struct {
 	names     bus.Names
 	namespace string
 	inbox     string // Prefix of inboxes.
+	domain    string // Of JetStream.
 	buckets   []string
 	missing   map[string]bool // Buckets that the worker has to make.
 	targets   []string        // Of notifications.
@@ -38,6 +39,18 @@ func NATSNeeds(namespace string) []doctor.Need {
 
 // list returns all needs, with the names that the worker uses.
 func (n natsNeeds) list() []doctor.Need {
+	needs := n.anywhere()
+	for i, need := range needs {
+		needs[i].Grant = bus.InDomain(n.domain, need.Grant)
+		for j, subject := range need.Subjects {
+			need.Subjects[j] = bus.InDomain(n.domain, subject)
+		}
+	}
+	return needs
+}
+
+// anywhere are the needs without a JetStream domain.
+func (n natsNeeds) anywhere() []doctor.Need {
 	needs := n.messages()
 	needs = append(needs, n.streamNeeds()...)
 	for _, bucket := range n.buckets {

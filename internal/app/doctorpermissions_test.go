@@ -132,11 +132,7 @@ func TestDoctorAsksForEnough(t *testing.T) {
 	w.results(2)
 	w.letters(1)
 	w.stop()
-	for _, entry := range r.logs.All() {
-		if text := fmt.Sprint(entry.Message, entry.ContextMap()); strings.Contains(text, "ermissions") {
-			t.Errorf("the server refuses something: %s", text)
-		}
-	}
+	mustRefuseNothing(t, r)
 }
 
 // TestShippedPermissionsAreEnough: the doctor finds that the file for the servers has all that a worker needs.

@@ -26,7 +26,12 @@ func (p *patient) jetStream(ctx context.Context) doctor.Finding {
 	switch {
 	case errors.Is(err, nats.ErrNoResponders), isAPI && api.ErrorCode == jetstream.JSErrCodeJetStreamNotEnabledForAccount, isAPI && api.ErrorCode == jetstream.JSErrCodeJetStreamNotEnabled:
 		f.Status, f.Found = doctor.Failed, "is off, for the server or for this account"
-		f.Do = "turn it on: jetstream {store_dir: …} in the server's configuration, and jetstream: enabled in the account's"
+		f.Do = "turn it on: jetstream {store_dir: …} in the server's configuration, and jetstream: enabled in the account's; " +
+			"or, where the server is a leaf node, set nats.domain to the domain of the server that has the streams"
+		if domain := p.cfg.NATS.Domain; domain != "" {
+			f.Found = "no JetStream answers in the domain " + domain
+			f.Do = "compare nats.domain with jetstream {domain: …} of the server that has the streams, and see whether the leaf node is connected to it"
+		}
 		return f
 	case isForbidden && !forbidden.Subscribe:
 		f.Status, f.Found, f.Do = doctor.Skipped, "its limits may not be read", fmt.Sprintf("add %q to publish.allow of this user to see them", forbidden.Subject)
@@ -36,7 +41,7 @@ func (p *patient) jetStream(ctx context.Context) doctor.Finding {
 		return f
 	}
 	limits := info.Limits
-	f.Found = fmt.Sprintf("on; %d streams, %d MiB are used", info.Streams, info.Store>>20)
+	f.Found = fmt.Sprintf("on%s; %d streams, %d MiB are used", inDomainOf(info.Domain), info.Streams, info.Store>>20)
 	if limits.MaxStore > 0 {
 		f.Found += fmt.Sprintf(" of %d MiB", limits.MaxStore>>20)
 		if float64(info.Store) > 0.8*float64(limits.MaxStore) {
@@ -48,6 +53,13 @@ func (p *patient) jetStream(ctx context.Context) doctor.Finding {
 		f.Do = "raise the account's max_streams"
 	}
 	return f
+}
+
+func inDomainOf(domain string) string {
+	if domain == "" {
+		return ""
+	}
+	return ", in the domain " + domain
 }
 
 // layout is that of the worker.

@@ -32,7 +32,7 @@ func (w *worker) prepare(ctx context.Context) (stores, error) {
 			w.prepared.Store(true)
 			return s, nil
 		}
-		w.log.Warn("JetStream is not ready", zap.Duration("delay", delay), zap.Error(err))
+		w.log.Warn("JetStream is not ready", zap.Duration("delay", delay), zap.Error(w.conn.Explain(err)))
 		timer := time.NewTimer(delay)
 		select {
 		case <-ctx.Done():

@@ -53,6 +53,7 @@ func connectConfig(c config.NATS, env lookup) (bus.ConnectConfig, error) {
 		return cfg, nil
 	}
 	cfg.CredentialsFile, cfg.User, cfg.InboxPrefix = c.CredentialsFile, c.User, c.InboxPrefix
+	cfg.Domain = c.Domain
 	cfg.Password, cfg.Token, cfg.NKeySeed = read(c.Password, env), read(c.Token, env), read(secret.Ref{File: c.NKeyFile}, env)
 	var err error
 	cfg.TLS, err = clientTLS(c.TLS)

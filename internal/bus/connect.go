@@ -50,6 +50,7 @@ type ConnectConfig struct {
 	TLS             *tls.Config
 	Sign            SigningKey   // Signs what is published on this connection as an event.
 	InboxPrefix     string       // Begins the subjects of answers; empty is _INBOX.
+	Domain          string       // JetStream domain that has the streams; empty is that of the server.
 	Wait            bool         // Go on without a server and connect when it comes up.
 	Recorder        ConnRecorder // Optional.
 	Logger          *zap.Logger
@@ -88,6 +89,7 @@ type Conn struct {
 	failure *lastLine                  // Why the last attempt to connect failed; empty once one worked.
 	lostAt  *atomic.Pointer[time.Time] // Since when there is no connection; nil while there is one.
 	sign    SigningKey
+	domain  string // Of JetStream.
 }
 
 // Connect connects to NATS.
@@ -107,7 +109,7 @@ func Connect(cfg ConnectConfig) (*Conn, error) {
 		return nil, fmt.Errorf("connecting to NATS at %s: %w", cfg.where(), withoutURL(err))
 	}
 	login.conn.Store(nc)
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
+	js, err := openJetStream(nc, cfg.Domain)
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("opening JetStream: %w", err)
@@ -118,7 +120,7 @@ func Connect(cfg ConnectConfig) (*Conn, error) {
 	room := newRoom(cfg.Recorder, cfg.Logger)
 	return &Conn{
 		nc: nc, js: watched{JetStream: js, room: room}, room: room, where: cfg.where(), failure: failure, lostAt: lostAt,
-		sign: cfg.Sign,
+		sign: cfg.Sign, domain: cfg.Domain,
 	}, nil
 }
 

@@ -113,6 +113,7 @@ func (s *Survey) hear(err error) {
 func (s *Survey) ask(ctx context.Context, subject string, answer any) (sent, got time.Time, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, surveyTimeout, fmt.Errorf("no answer within %s", surveyTimeout))
 	defer cancel()
+	subject = InDomain(s.conn.domain, subject)
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	if err := s.expect(subject, end); err != nil {
@@ -169,13 +170,16 @@ type User struct {
 	} `json:"permissions"` // Nil: everything is allowed.
 	// Expires is how long the credentials are good; zero when they do not expire.
 	Expires time.Duration `json:"expires"`
+	// Domain is the JetStream domain of the server that we are connected to; "" when it has none.
+	Domain string `json:"-"`
 }
 
 // User asks the server who we are. The error is a *ForbiddenError where we may not ask.
 func (s *Survey) User(ctx context.Context) (User, error) {
 	var answer struct {
 		Server struct {
-			Time time.Time `json:"time"`
+			Time   time.Time `json:"time"`
+			Domain string    `json:"domain"`
 		} `json:"server"`
 		Data User `json:"data"`
 	}
@@ -184,6 +188,7 @@ func (s *Survey) User(ctx context.Context) (User, error) {
 		return User{}, err
 	}
 	s.note(sent, got, answer.Server.Time)
+	answer.Data.Domain = answer.Server.Domain
 	return answer.Data, nil
 }
 

@@ -13,6 +13,9 @@ var properNamespace = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 // properInbox is a subject without wildcards.
 var properInbox = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}$`)
 
+// properDomain is one token of a subject, as a server's jetstream block names its domain.
+var properDomain = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
 func (c *checker) nats() {
 	n := c.cfg.NATS
 	if !properNamespace.MatchString(n.Namespace) {
@@ -23,6 +26,9 @@ func (c *checker) nats() {
 	}
 	if n.InboxPrefix != "" && !properInbox.MatchString(n.InboxPrefix) {
 		c.add("nats.inbox_prefix", "must be letters, digits, - and _, in parts with dots between them, such as _INBOX_READER")
+	}
+	if n.Domain != "" && !properDomain.MatchString(n.Domain) {
+		c.add("nats.domain", "must be the name of a JetStream domain, one word without dots, such as hub")
 	}
 	c.natsURL(n.URL)
 	c.natsAuth()
@@ -108,6 +114,9 @@ func (c *checker) embeddedInUse() {
 	n := c.cfg.NATS
 	if n.Replicas > 1 {
 		c.add("nats.replicas", "must be 1 with the embedded server: there is nothing to copy to; set nats.url for a cluster")
+	}
+	if n.Domain != "" {
+		c.add("nats.domain", "is for an external server and needs nats.url")
 	}
 	// Somebody who sets one of these without a URL may believe that it protects the embedded
 	// server. Not so with tls: commands use it to talk to an embedded server that has TLS.

@@ -55,6 +55,9 @@ type NATS struct {
 	// InboxPrefix begins the subjects on which answers come back, where a server gives each role
 	// inboxes of its own. Default and empty: _INBOX.
 	InboxPrefix string `yaml:"inbox_prefix"`
+	// Domain is the JetStream domain that has the streams, where the server is a leaf node of another one or has a domain
+	// of its own. Default and empty: the JetStream of the server itself.
+	Domain string `yaml:"domain"`
 	// TLS is for connections to an external server, and of commands to an embedded server that has TLS.
 	TLS      ClientTLS `yaml:"tls"`
 	Embedded Embedded  `yaml:"embedded"`

@@ -287,6 +287,17 @@ func TestStoreProblems(t *testing.T) {
 	})
 }
 
+func TestDomainProblems(t *testing.T) {
+	const want = "1: nats.domain: must be the name of a JetStream domain, one word without dots, such as hub"
+	for _, bad := range []string{"a.b", "$JS.hub.API", "h*", "two words", "hub."} {
+		runProblemTests(t, []problemTest{{name: bad, text: "nats: {url: nats://h, domain: '" + bad + "'}\n", want: []string{want}}})
+	}
+	runProblemTests(t, []problemTest{{
+		name: "embedded", text: "nats: {domain: hub}\n",
+		want: []string{"1: nats.domain: is for an external server and needs nats.url"},
+	}})
+}
+
 func TestInboxPrefixProblems(t *testing.T) {
 	const want = "1: nats.inbox_prefix: must be letters, digits, - and _, in parts with dots between them, such as _INBOX_READER"
 	for _, bad := range []string{"_INBOX.>", "a..b", "a b", "*"} {

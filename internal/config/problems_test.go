@@ -186,7 +186,7 @@ func TestKeyProblems(t *testing.T) {
 		{name: "complex key", text: "log:\n  ? {a: b}\n  : c\n", want: []string{"2: log: a key must be a plain word"}},
 		{name: "secret as key", text: "nats: {mdb_sa_sk_" + canary + ": x}\n", want: []string{
 			"1: nats.(a key of 17 bytes): unknown key; the keys here are url, namespace, replicas, credentials_file, nkey_file, user, " +
-				"password_file, password_env, token_file, token_env, inbox_prefix, tls, embedded",
+				"password_file, password_env, token_file, token_env, inbox_prefix, domain, tls, embedded",
 		}},
 		{name: "misspelt key and right key", text: "nats: {urll: x, url: " + canary + "}\n", want: []string{
 			"1: nats.urll: unknown key; did you mean url?",

@@ -130,7 +130,7 @@ func (x index) load(ctx context.Context, ledger position) ([]summary, error) {
 	}
 	var list []summary
 	whole := true
-	_, err := sweep(ctx, x.js.Conn(), x.stream, x.summaries(), 1, 0, func(m stored) error {
+	_, err := sweep(ctx, x.js, x.stream, x.summaries(), 1, 0, func(m stored) error {
 		s, err := decodeSummary(m.seq, m.data)
 		switch {
 		case err != nil:
@@ -191,7 +191,7 @@ var errMoved = errors.New("the index has changed meanwhile")
 // at the index's end is among them. errMoved asks to load the summaries anew.
 func (x index) unfinished(ctx context.Context, end *summary, do func(row) error) error {
 	snapshot, since := 0, 0
-	_, err := sweep(ctx, x.js.Conn(), x.stream, "", end.Snapshot, 0, func(m stored) error {
+	_, err := sweep(ctx, x.js, x.stream, "", end.Snapshot, 0, func(m stored) error {
 		if m.seq > end.seq {
 			return errEnough
 		}

@@ -167,7 +167,7 @@ func (i *Indexer) addPart(ctx context.Context, last summary, at position) (summa
 // read returns rows of the ledger's revisions after from, and through which one they go.
 func (i *Indexer) read(ctx context.Context, from uint64, at position) ([]row, uint64, error) {
 	rows, through := make([]row, 0, i.part), from
-	_, err := sweep(ctx, i.ledger.js.Conn(), i.ledger.stream, "", from+1, at.reached(), func(m stored) error {
+	_, err := sweep(ctx, i.ledger.js, i.ledger.stream, "", from+1, at.reached(), func(m stored) error {
 		through = m.seq
 		if m.header.Get("KV-Operation") == "" {
 			r, err := newRow(m.seq, m.data)

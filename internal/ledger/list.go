@@ -144,7 +144,7 @@ type candidate struct {
 func (s *search) readLedger(ctx context.Context, covered uint64, at position) (uint64, error) {
 	latest := map[string]candidate{} // A record that is changed while it is read comes twice.
 	prefix := "$KV." + strings.TrimPrefix(s.ledger.stream, "KV_") + "."
-	last, err := sweep(ctx, s.ledger.js.Conn(), s.ledger.stream, "", covered+1, at.reached(), func(m stored) error {
+	last, err := sweep(ctx, s.ledger.js, s.ledger.stream, "", covered+1, at.reached(), func(m stored) error {
 		id := strings.TrimPrefix(m.subject, prefix)
 		s.seen[id] = true
 		delete(latest, id)

@@ -72,13 +72,13 @@ func standing(ctx context.Context, js jetstream.JetStream, stream string) (posit
 // until none is left, and returns the sequence of the last one (from-1 when there is none).
 // A message that is written over while the sweep goes on is met at its new place. With
 // until, which a leader has named, a replica that has not got so far yet is waited for.
-func sweep(ctx context.Context, nc *nats.Conn, stream, subject string, from, until uint64, do func(stored) error) (uint64, error) {
+func sweep(ctx context.Context, js jetstream.JetStream, stream, subject string, from, until uint64, do func(stored) error) (uint64, error) {
 	if subject == "" {
 		subject = ">"
 	}
 	last := from - 1
 	for waitEnd := time.Now().Add(replicaPatience); ; {
-		more, err := sweepBatch(ctx, nc, stream, subject, &last, do)
+		more, err := sweepBatch(ctx, js, stream, subject, &last, do)
 		switch {
 		case err != nil:
 			return last, fmt.Errorf("reading stream %s: %w", stream, err)
@@ -95,7 +95,7 @@ func sweep(ctx context.Context, nc *nats.Conn, stream, subject string, from, unt
 
 // sweepBatch reads one batch of what follows last, moves last on, and reports whether
 // there is more.
-func sweepBatch(ctx context.Context, nc *nats.Conn, stream, subject string, last *uint64, do func(stored) error) (bool, error) {
+func sweepBatch(ctx context.Context, js jetstream.JetStream, stream, subject string, last *uint64, do func(stored) error) (bool, error) {
 	request, err := json.Marshal(map[string]any{
 		"seq": *last + 1, "next_by_subj": subject, "batch": readBatch, "max_bytes": readBytes,
 	})
@@ -104,6 +104,7 @@ func sweepBatch(ctx context.Context, nc *nats.Conn, stream, subject string, last
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, readTimeout, errNoAnswer)
 	defer cancel()
+	nc := js.Conn()
 	inbox := nc.NewInbox()
 	// As long as a batch: what SubscribeSync makes is a hundred times as long.
 	messages := make(chan *nats.Msg, readBatch+1)
@@ -112,7 +113,7 @@ func sweepBatch(ctx context.Context, nc *nats.Conn, stream, subject string, last
 		return false, err
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // It fails when the connection is gone, and with it the subscription.
-	if err := nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, request); err != nil {
+	if err := nc.PublishRequest(apiPrefix(js)+"DIRECT.GET."+stream, inbox, request); err != nil {
 		return false, err
 	}
 	for {
@@ -134,6 +135,14 @@ func sweepBatch(ctx context.Context, nc *nats.Conn, stream, subject string, last
 			return false, err
 		}
 	}
+}
+
+// apiPrefix begins the subjects of JetStream's API.
+func apiPrefix(js jetstream.JetStream) string {
+	if domain := js.Options().Domain; domain != "" {
+		return "$JS." + domain + ".API."
+	}
+	return jetstream.DefaultAPIPrefix
 }
 
 // batchEnd reads what the server says at the end of a batch: whether there is more.

@@ -52,7 +52,7 @@ func TestSweep(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var seen []uint64
-			last, err := sweep(t.Context(), js.Conn(), "S", tt.subject, tt.from, 0, func(m stored) error {
+			last, err := sweep(t.Context(), js, "S", tt.subject, tt.from, 0, func(m stored) error {
 				seen = append(seen, m.seq)
 				return nil
 			})
@@ -72,7 +72,7 @@ func TestSweepWaitsForAReplica(t *testing.T) {
 	js, _ := newJetStream(t, t.TempDir())
 	newStream(t, js, 2, true)
 	var seen []uint64
-	_, err := sweep(t.Context(), js.Conn(), "S", "", 1, 3, func(m stored) error {
+	_, err := sweep(t.Context(), js, "S", "", 1, 3, func(m stored) error {
 		seen = append(seen, m.seq)
 		if m.seq == 2 { // All that is there at first.
 			if _, err := js.Publish(t.Context(), "s.0", nil); err != nil {
@@ -97,13 +97,13 @@ func TestSweepSaysWhatIsWrong(t *testing.T) {
 	js, _ := newJetStream(t, t.TempDir())
 	newStream(t, js, 2, false)
 	nothing := func(stored) error { return nil }
-	if _, err := sweep(t.Context(), js.Conn(), "S", "", 1, 0, nothing); !errors.Is(err, errNotDirect) {
+	if _, err := sweep(t.Context(), js, "S", "", 1, 0, nothing); !errors.Is(err, errNotDirect) {
 		t.Errorf("a stream without direct reads: %v", err)
 	}
 	cause := errors.New("stopping")
 	ended, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
-	if _, err := sweep(ended, js.Conn(), "S", "", 1, 0, nothing); !errors.Is(err, cause) {
+	if _, err := sweep(ended, js, "S", "", 1, 0, nothing); !errors.Is(err, cause) {
 		t.Errorf("an ended context: %v", err)
 	}
 	if _, err := standing(t.Context(), js, "NONE"); err == nil {

@@ -1,0 +1,133 @@
+package app_test
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/bus"
+	"rekey/internal/doctor"
+	"rekey/internal/jobs"
+)
+
+// startHub runs a server whose JetStream is the domain hub, and that takes leaf nodes on a port. Its user "worker" may do
+// what a worker needs, and "all" everything. It looks at permissions after it has taken the domain out of a subject.
+func startHub(t *testing.T) (hub *server.Server, leaves int) {
+	t.Helper()
+	leaves = freePorts(t, 1)[0]
+	return startNATS(t, func(o *server.Options) {
+		o.ServerName, o.JetStreamDomain, o.Users = "hub", "hub", domainUsers("")
+		o.LeafNode.Host, o.LeafNode.Port = "127.0.0.1", leaves
+	}), leaves
+}
+
+// domainUsers are the users of a server that sees the domain in subjects; "" is none.
+func domainUsers(domain string) []*server.User {
+	p := needed()
+	for i, subject := range p.Publish.Allow {
+		p.Publish.Allow[i] = bus.InDomain(domain, subject)
+	}
+	return []*server.User{{Username: "worker", Password: "secret-of-worker", Permissions: p}, {Username: "all", Password: "secret-of-all"}}
+}
+
+// startLeaf runs a leaf node of a hub.
+func startLeaf(t *testing.T, leaves int, change func(*server.Options)) *server.Server {
+	t.Helper()
+	leaf := startNATS(t, func(o *server.Options) {
+		o.ServerName, o.Users = "leaf", domainUsers("hub")
+		remote := url.URL{Scheme: "nats", Host: localhost(leaves), User: url.UserPassword("all", "secret-of-all")}
+		o.LeafNode.Remotes = []*server.RemoteLeafOpts{{URLs: []*url.URL{&remote}}}
+		change(o)
+	})
+	eventually(t, "the leaf node to be connected", func() bool { return leaf.NumLeafNodes() == 1 })
+	return leaf
+}
+
+// TestJetStreamDomain: a worker that has exactly the permissions that the doctor asks for does everything in the domain of
+// its configuration, on that server and on its leaf nodes.
+func TestJetStreamDomain(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		leaf  bool
+		leafs func(*server.Options)
+	}{
+		{name: "the server itself"},
+		{name: "a leaf node without JetStream", leaf: true, leafs: func(o *server.Options) { o.JetStream = false }},
+		{name: "a leaf node with a domain of its own", leaf: true, leafs: func(o *server.Options) { o.JetStreamDomain = "leaf" }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			srv, leaves := startHub(t)
+			hub := srv.ClientURL()
+			if tt.leaf {
+				srv = startLeaf(t, leaves, tt.leafs)
+			}
+			r, s := standInRig(t)
+			r.cfg.NATS.URL, r.cfg.NATS.User, r.cfg.NATS.Password.Env = srv.ClientURL(), "worker", "NATS_PASSWORD"
+			r.cfg.NATS.Domain, r.env["NATS_PASSWORD"] = "hub", "secret-of-worker"
+			w := r.launch(t)
+			w.awaitReady()
+			w.connected(t, nats.UserInfo("all", "secret-of-all"))
+			var err error
+			if w.js, err = jetstream.NewWithDomain(w.nc, "hub"); err != nil {
+				t.Fatal(err)
+			}
+			s.script(hexID(2), problem(404, "RESOURCE_NOT_FOUND"))
+			w.publish("incident", x509Disable(hexID(1)).String())
+			w.publish("incident", x509Disable(hexID(2)).String())
+			w.publish("rotation", "nonsense")
+			w.results(2)
+			w.letters(2)
+			if got := w.records(hexID(1)); len(got) != 1 || got[0].Outcome != jobs.OutcomeRevoked {
+				t.Errorf("the commands see %+v, want one job that is revoked", got)
+			}
+			found := examine(t, r, plain(r, fmt.Sprintf("{url: %q, user: worker, password_env: NATS_PASSWORD, domain: hub}", srv.ClientURL()), ""))
+			mustFind(t, found, "nats", "permissions", doctor.OK, `all that a worker needs`)
+			mustFind(t, found, "nats", "jetstream", doctor.OK, `^on, in the domain hub;`)
+			mustFind(t, found, "streams", "existing", doctor.OK, `REKEY_EVENTS.*REKEY_LEDGER`)
+			w.stop()
+			mustRefuseNothing(t, r)
+			direct := dialNATS(t, hub, nats.UserInfo("all", "secret-of-all"))
+			if _, err := direct.js.Stream(t.Context(), "REKEY_RESULTS"); err != nil {
+				t.Errorf("the stream is not on the hub: %v", err)
+			}
+		})
+	}
+}
+
+// mustRefuseNothing checks that a server has refused a worker nothing.
+func mustRefuseNothing(t *testing.T, r *rig) {
+	t.Helper()
+	for _, entry := range r.logs.All() {
+		if text := fmt.Sprint(entry.Message, entry.ContextMap()); strings.Contains(text, "ermissions") {
+			t.Errorf("the server refuses something: %s", text)
+		}
+	}
+}
+
+// TestDomainThatIsNot: the doctor and the worker name the setting where no JetStream answers.
+func TestDomainThatIsNot(t *testing.T) {
+	t.Parallel()
+	srv, _ := startHub(t)
+	r, _ := standInRig(t)
+	r.env["NATS_PASSWORD"] = "secret-of-all"
+	found := examine(t, r, plain(r, fmt.Sprintf("{url: %q, user: all, password_env: NATS_PASSWORD, domain: hup}", srv.ClientURL()), ""))
+	mustFind(t, found, "nats", "jetstream", doctor.Failed, `no JetStream answers in the domain hup → .*nats\.domain`)
+	r.cfg.NATS.URL, r.cfg.NATS.User, r.cfg.NATS.Password.Env, r.cfg.NATS.Domain = srv.ClientURL(), "all", "NATS_PASSWORD", "hup"
+	r.launch(t)
+	eventually(t, "the worker to name the domain", func() bool {
+		for _, entry := range r.logs.FilterMessage(notReady).All() {
+			if strings.Contains(fmt.Sprint(entry.ContextMap()["error"]), "no JetStream answers in the domain hup (nats.domain)") {
+				return true
+			}
+		}
+		return false
+	})
+}
