@@ -111,9 +111,10 @@ func (c *cli) logger(cfg config.Log, known *secret.Known) (*zap.Logger, zap.Atom
 	level := zap.NewAtomicLevelAt(parsed)
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
-	encoding.EncodeDuration = zapcore.StringDurationEncoder
+	encoding.EncodeDuration = zapcore.SecondsDurationEncoder // Numbers, so that they can be compared.
 	encoder := zapcore.NewJSONEncoder(encoding)
 	if cfg.Format == "console" {
+		encoding.EncodeDuration = zapcore.StringDurationEncoder
 		encoder = zapcore.NewConsoleEncoder(encoding)
 	}
 	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(discreetWriter{c.stderr, known})), level)), level

@@ -71,6 +71,7 @@ type worker struct {
 	fanout   *jobs.Fanout
 	notifier *notifier
 	http     *httpserver.Server
+	workers  *bus.Workers // Nil until jobs are taken.
 	prepared atomic.Bool // Streams and buckets are there.
 	stack    stack
 
@@ -100,7 +101,29 @@ func Run(ctx context.Context, opts Options) error {
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = nil // Stopped before it was ready.
 	}
-	return errors.Join(err, w.stack.stop(w.log)) //nolint:contextcheck // Stopping outlasts ctx.
+	begun := time.Now()
+	err = errors.Join(err, w.stack.stop(w.log)) //nolint:contextcheck // Stopping outlasts ctx.
+	w.stopped(time.Since(begun), err)
+	return err
+}
+
+// stopped writes the last line of a worker: what became of the jobs that it had when it began to stop.
+func (w *worker) stopped(took time.Duration, err error) {
+	var d bus.Drained
+	if w.workers != nil {
+		d = w.workers.Drained()
+	}
+	line := []zap.Field{
+		zap.Int("jobs_finished", d.Finished), zap.Int("jobs_put_back", d.PutBack), zap.Int("jobs_cut_off", d.CutOff), zap.Duration("duration", took),
+	}
+	if d.Unconfirmed > 0 {
+		line = append(line, zap.Int("jobs_not_confirmed", d.Unconfirmed))
+	}
+	if err != nil {
+		w.log.Error("stopped", append(line, zap.Error(err))...)
+		return
+	}
+	w.log.Info("stopped", line...)
 }
 
 // start builds everything in the order in which one part needs the other.

@@ -63,7 +63,7 @@ func (w *worker) startJobs(s stores) error {
 		return err
 	}
 	w.runner = runner
-	workers := &bus.Workers{
+	w.workers = &bus.Workers{
 		Conn: w.conn, Names: w.names, Runner: runner, Concurrency: w.Config.Worker.Concurrency,
 		Sealer: sealer{w.keys}, Logger: w.Logger,
 	}
@@ -76,13 +76,13 @@ func (w *worker) startJobs(s stores) error {
 		Conn: w.conn, Names: w.names, Secrets: secrets, Signatures: w.signatures, Recorder: w.metrics, Logger: w.Logger,
 		Desk: w.tracedDesk(w.fanout),
 	}
-	stats := bus.Stats{Conn: w.conn, Names: w.names, Running: workers.Running, Ahead: workers.Ahead, Recorder: w.metrics, Logger: w.Logger}
+	stats := bus.Stats{Conn: w.conn, Names: w.names, Running: w.workers.Running, Ahead: w.workers.Ahead, Recorder: w.metrics, Logger: w.Logger}
 	w.background(partPauses, w.atlas.Run)
 	w.background(partStats, stats.Run)
 	w.background(partStalled, bus.Stalled{Conn: w.conn, Names: w.names, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger}.Run)
 	w.background(partIndex, s.ledger.Indexer(w.Logger).Run)
 	w.background(partChain, func(ctx context.Context) error { return s.chains.Keep(ctx, chain) })
-	stopTaking := w.drained(partWorkers, workers.Run)
+	stopTaking := w.drained(partWorkers, w.workers.Run)
 	w.background(partIntake, intake.Run)
 	if w.http != nil {
 		w.stack.push("readiness", func(context.Context) error { w.http.Drain(); return nil })

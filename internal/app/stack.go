@@ -36,7 +36,7 @@ func (s *stack) stop(log *zap.Logger) error {
 		if err := top.stop(context.Background()); err != nil {
 			problems = append(problems, fmt.Errorf("stopping the %s: %w", top.name, err))
 		}
-		log.Debug("stopped", zap.String("part", top.name), zap.Duration("duration", time.Since(begun)))
+		log.Debug("part stopped", zap.String("part", top.name), zap.Duration("duration", time.Since(begun)))
 	}
 	return errors.Join(problems...)
 }

@@ -8,6 +8,23 @@ import (
 	"rekey/internal/jobs"
 )
 
+// mustEndWith checks the last line of a worker's log: what became of the jobs that it had, and how long the stop took.
+func mustEndWith(t *testing.T, r *rig, want map[string]int64) map[string]any {
+	t.Helper()
+	lines := r.logs.All()
+	last := lines[len(lines)-1]
+	got := last.ContextMap()
+	if took, ok := got["duration"].(time.Duration); last.Message != "stopped" || !ok || took <= 0 {
+		t.Fatalf("the last line is %q %v, want stopped with its duration", last.Message, got)
+	}
+	for key, n := range want {
+		if got[key] != n {
+			t.Errorf("the last line has %s %v, want %d", key, got[key], n)
+		}
+	}
+	return got
+}
+
 func TestStopLetsTheCallInFlightFinish(t *testing.T) {
 	t.Parallel()
 	rig, atlas := standInRig(t)
@@ -26,6 +43,7 @@ func TestStopLetsTheCallInFlightFinish(t *testing.T) {
 	}
 	close(release)
 	w.stop()
+	mustEndWith(t, rig, map[string]int64{"jobs_finished": 1, "jobs_put_back": 0, "jobs_cut_off": 0})
 	next := rig.start(t)
 	record := next.resultOf(project)
 	next.settled()
@@ -48,6 +66,7 @@ func TestStopCutsOffACallThatTakesTooLong(t *testing.T) {
 	w.publish("incident", x509Disable(project).String())
 	atlas.await(t, project, 1)
 	w.stop()
+	mustEndWith(t, rig, map[string]int64{"jobs_finished": 0, "jobs_put_back": 0, "jobs_cut_off": 1})
 	next := rig.start(t)
 	record := next.resultOf(project)
 	if record.Outcome != jobs.OutcomeRevoked || record.AttemptCount != 2 || record.AttemptsSpent != 1 {
@@ -82,6 +101,10 @@ func TestQueuedJobsAreRunByTheNextWorker(t *testing.T) {
 	})
 	close(release)
 	w.stop()
+	last := mustEndWith(t, rig, map[string]int64{"jobs_finished": 1, "jobs_cut_off": 0})
+	if back, _ := last["jobs_put_back"].(int64); back < 1 || back > 2 { // It pulls up to twice as many jobs ahead as it has slots.
+		t.Errorf("the last line says that %d jobs were put back, want 1 or 2", back)
+	}
 	if got := len(atlas.requests(adminPath)); got != 1 {
 		t.Errorf("the worker made %d calls after it was told to stop, want none", got-1)
 	}

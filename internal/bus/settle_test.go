@@ -137,7 +137,7 @@ func TestNoSignOfLifeAfterPutBack(t *testing.T) {
 		if h.meta.NumDelivered != round+1 {
 			t.Errorf("delivery %d, want %d", h.meta.NumDelivered, round+1)
 		}
-		w.handle(t.Context(), h)
+		w.handle(t.Context(), t.Context(), h)
 	}
 	next(t, cons)
 	cancel()

@@ -37,6 +37,7 @@ type Workers struct {
 	feeds   map[jobs.Lane]*feed
 	turns   atomic.Uint64
 	running atomic.Int64
+	drain   drain
 }
 
 // Run takes jobs until pull ends, lets the running ones come to their end, and returns.
@@ -104,7 +105,7 @@ func (w *Workers) slot(ctx, pull context.Context) {
 			w.putBack(ctx, h)
 			return
 		}
-		w.handle(ctx, h)
+		w.handle(ctx, pull, h)
 	}
 }
 
@@ -150,7 +151,7 @@ func order(turn uint64) []jobs.Lane {
 }
 
 // handle runs one job and settles its message.
-func (w *Workers) handle(ctx context.Context, h *held) {
+func (w *Workers) handle(ctx, pull context.Context, h *held) {
 	w.running.Add(1)
 	defer w.running.Add(-1)
 	log := w.Logger.Named("workers").With(zap.Uint64("job_seq", h.meta.Sequence.Stream))
@@ -171,15 +172,17 @@ func (w *Workers) handle(ctx context.Context, h *held) {
 	}
 	if err != nil {
 		verdict = jobs.Verdict{Delay: again(h.meta.NumDelivered)}
-		log.Warn("job is not settled and comes again", zap.Duration("delay", verdict.Delay), zap.Error(err))
+		log.Warn("the job is not settled; it is redelivered", zap.Duration("delay", verdict.Delay), zap.Error(err))
 	}
 	h.drop()
 	if verdict.Leave {
 		return
 	}
-	if err := settle(ctx, w.Conn.nc, h.Msg, verdict); err != nil {
-		log.Warn("the server did not confirm the settlement; the job comes again", zap.Error(err))
+	err = settle(ctx, w.Conn.nc, h.Msg, verdict)
+	if err != nil {
+		log.Warn("the server did not confirm the settlement; the job is redelivered", zap.Error(err))
 	}
+	w.drain.job(ctx, pull, verdict, err == nil)
 }
 
 func (w *Workers) bury(ctx context.Context, h *held, why error) error {
@@ -194,6 +197,8 @@ func (w *Workers) giveBack(ctx context.Context) {
 		for h := range f.out {
 			if answers {
 				answers = w.putBack(ctx, h)
+			} else {
+				w.drain.back(false)
 			}
 			h.drop()
 		}
@@ -207,5 +212,6 @@ func (w *Workers) putBack(ctx context.Context, h *held) bool {
 	if err != nil {
 		w.Logger.Named("workers").Debug("giving a job back", zap.Error(err))
 	}
+	w.drain.back(err == nil)
 	return err == nil
 }

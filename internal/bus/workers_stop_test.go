@@ -112,7 +112,7 @@ func TestWorkersPutBackWhatFailed(t *testing.T) {
 	if waited := -(<-at).Sub(<-at); waited < again(1) {
 		t.Errorf("it came again after %s", waited)
 	}
-	if got := r.logs.FilterMessage("job is not settled and comes again").Len(); got != 1 {
+	if got := r.logs.FilterMessage("the job is not settled; it is redelivered").Len(); got != 1 {
 		t.Errorf("%d warnings", got)
 	}
 }

@@ -33,6 +33,7 @@ func (r *Runner) decide(ctx context.Context, job Job, entry Entry, answer Answer
 		}
 	}
 	if !failure.Reason.Retryable() {
+		r.attempts.failed(&entry.Record)
 		return r.finish(ctx, job, entry, OutcomeRefused, "", failure.Error())
 	}
 	return r.again(ctx, job, entry, failure)
@@ -47,6 +48,7 @@ func (r *Runner) again(ctx context.Context, job Job, entry Entry, failure *Failu
 	} else {
 		at, err := r.cfg.Retry.next(now, rec, failure, r.cfg.Random())
 		if err != nil {
+			r.attempts.failed(rec)
 			return r.finish(ctx, job, entry, OutcomeExhausted, "", err.Error())
 		}
 		retryAt = at
@@ -60,9 +62,7 @@ func (r *Runner) again(ctx context.Context, job Job, entry Entry, failure *Failu
 	if saved.Record.CancelAsked {
 		return r.cancel(ctx, job, saved)
 	}
-	r.log.Debug("attempt failed", append(fields(rec),
-		zap.Int("attempt", rec.AttemptCount), zap.String("reason", string(failure.Reason)),
-		zap.Time("retry_at", retryAt), zap.Error(failure.Err))...)
+	r.attempts.failed(rec)
 	if failure.Reason == ReasonInterrupted {
 		return Verdict{}, nil
 	}
@@ -130,18 +130,14 @@ func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outco
 	rec := &entry.Record
 	took := now.Sub(rec.AcceptedAt)
 	r.cfg.Recorder.JobFinished(string(rec.Kind), string(outcome), took, rec.Trace)
-	r.log.Info("job finished", append(fields(rec),
-		zap.String("outcome", string(outcome)), zap.String("known", string(known)),
-		zap.Int("attempt", rec.AttemptCount), zap.Duration("duration", took), zap.String("detail", detail))...)
+	line := append(fields(rec), zap.String("outcome", string(outcome)), zap.String("known", string(known)),
+		zap.Int("attempt", rec.AttemptCount), zap.Duration("duration", took), zap.String("detail", detail))
+	if !outcome.Success() {
+		line = append(line, failureFields(rec)...)
+	}
+	r.log.Info("job finished", line...)
 	if err := r.cfg.Announcer.Announce(ctx, job, *rec, passed(now) > announceFresh); err != nil {
 		return Verdict{}, fmt.Errorf("announcing job %s: %w", rec.JobID, err)
 	}
 	return done(), nil
-}
-
-func fields(rec *Record) []zap.Field {
-	return []zap.Field{
-		zap.String("job_id", rec.JobID), zap.String("event_id", rec.Events[0].ID), zap.String("kind", string(rec.Kind)),
-		zap.String("target", rec.Target), zap.String("account", rec.Account), zap.String("lane", string(rec.Lane)),
-	}
 }

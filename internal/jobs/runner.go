@@ -69,8 +69,9 @@ type RunnerConfig struct {
 
 // Runner takes a delivered job one step further: to its outcome or to its next attempt.
 type Runner struct {
-	cfg RunnerConfig
-	log *zap.Logger
+	cfg      RunnerConfig
+	log      *zap.Logger
+	attempts *attemptLog
 }
 
 // NewRunner returns a Runner.
@@ -84,7 +85,8 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	if cfg.Random == nil {
 		cfg.Random = rand.Float64
 	}
-	return &Runner{cfg: cfg, log: cfg.Logger.Named("jobs")}, nil
+	log := cfg.Logger.Named("jobs")
+	return &Runner{cfg: cfg, log: log, attempts: newAttemptLog(log)}, nil
 }
 
 // Delivery is a job as the queue handed it over.

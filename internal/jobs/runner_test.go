@@ -241,13 +241,13 @@ func TestInfoLine(t *testing.T) {
 		want := map[string]any{
 			"job_id": job.ID, "event_id": "event-1", "kind": "jwks.revoke", "target": "federation/" + idA + "/idp/" + idB,
 			"account": "security", "lane": "urgent", "outcome": "refused", "known": "", "attempt": int64(2),
-			"duration": 3 * time.Second, "detail": "forbidden: the API said no",
+			"duration": 3 * time.Second, "detail": "forbidden: the API said no", "reason": "forbidden",
 		}
 		if diff := cmp.Diff(want, lines[0].ContextMap()); diff != "" {
 			t.Errorf("fields (-want +got):\n%s", diff)
 		}
-		if got := p.logs.FilterLevelExact(zapcore.DebugLevel).Len(); got != 1 || p.logs.Len() != 2 {
-			t.Errorf("%d debug lines of %d", got, p.logs.Len())
+		if got := p.logs.FilterLevelExact(zapcore.WarnLevel).Len(); got != 1 || p.logs.Len() != 2 {
+			t.Errorf("%d warnings of %d lines", got, p.logs.Len())
 		}
 	})
 }
