@@ -68,7 +68,7 @@ func (c *cli) exportResults(ctx context.Context, format, from string) error {
 func (c *cli) askLong(ctx context.Context, question func(context.Context, *app.Client) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, auditTimeout, fmt.Errorf("reading took longer than %s", auditTimeout))
 	defer cancel()
-	client, err := c.dial(ctx)
+	ctx, client, err := c.dial(ctx)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rekey/internal/app"
+	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 )
@@ -23,9 +24,11 @@ const (
 	exitUsage    = 2
 	exitNotFound = 3
 	exitPartly   = 4
+	exitUnknown  = 5 // Of what waits for a job: there is no outcome yet.
+	exitRefused  = 6 // The same: the job was refused, or its request was not accepted.
 )
 
-// askTimeout bounds a question to the fleet, from the connection to the last answer.
+// askTimeout bounds the connection to NATS, and then a question to the fleet up to its last answer.
 const askTimeout = 10 * time.Second
 
 // envConfig names the configuration file where -c does not.
@@ -43,6 +46,8 @@ type cli struct {
 	configFile string
 	server     string
 	output     string
+
+	guarded context.Context //nolint:containedctx // Of the connection: it tells why NATS has ended a command.
 }
 
 // execute runs one command line and returns the exit code.
@@ -53,6 +58,7 @@ func (c *cli) execute(ctx context.Context, args []string) int {
 	root.SetOut(c.stdout)
 	root.SetErr(c.stderr)
 	called, err := root.ExecuteContextC(ctx)
+	err = c.forbidden(err)
 	if err == nil {
 		return exitDone
 	}
@@ -71,10 +77,45 @@ func (c *cli) exitCode(called *cobra.Command, err error) int {
 	if _, ok := errors.AsType[*partlyError](err); ok {
 		return exitPartly
 	}
+	if coded, ok := errors.AsType[*codeError](err); ok {
+		return coded.code
+	}
 	if errors.Is(err, jobs.ErrNotFound) {
 		return exitNotFound
 	}
 	return exitFailed
+}
+
+// codeError is an error with an exit code of its own.
+type codeError struct {
+	code int
+	err  error
+}
+
+// Error is what happened.
+func (e *codeError) Error() string { return e.err.Error() }
+
+// Unwrap is what happened.
+func (e *codeError) Unwrap() error { return e.err }
+
+// forbidden puts what NATS does not allow in the place of what came of it, which is a question without an answer: NATS
+// refuses beside all answers.
+func (c *cli) forbidden(err error) error {
+	forbidden, ok := errors.AsType[*bus.ForbiddenError](err)
+	if !ok && c.guarded != nil {
+		forbidden = app.Forbidden(c.guarded)
+	}
+	if forbidden == nil {
+		return err
+	}
+	if coded, ok := errors.AsType[*codeError](err); ok && !errors.Is(err, errReported) { // A wait that had begun.
+		return &codeError{coded.code, fmt.Errorf("%w: %w", err, forbidden)}
+	}
+	advice := "'worker doctor' and docs/security.md say what each role needs"
+	if forbidden.Subscribe {
+		advice = "nats.inbox_prefix names the inboxes that the server gives this user"
+	}
+	return fmt.Errorf("the permissions of this NATS user do not allow it: %w; %s", forbidden, advice)
 }
 
 func (c *cli) root() *cobra.Command {
@@ -83,7 +124,10 @@ func (c *cli) root() *cobra.Command {
 		Short: "Rekey takes credentials away, fast and provably",
 		Long: `Rekey hears of incidents and rotations on NATS JetStream and wakes on cron schedules;
 then it revokes tokens and JWKS, disables X.509 and deletes identity providers and role
-mappings in MongoDB Atlas, and says what it did in results and metrics.`,
+mappings in MongoDB Atlas, and says what it did in results and metrics.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 partly. Of what waits for a job also: 5 there is
+no outcome yet, 6 the job was refused, or its request was not accepted.`,
 		Example:       "  worker demo\n  worker run -c configs/worker.yaml",
 		SilenceErrors: true, SilenceUsage: true,
 	})
@@ -147,29 +191,37 @@ func (c *cli) configName() string {
 	return file
 }
 
-// dial connects to NATS as the flags and the configuration say.
-func (c *cli) dial(ctx context.Context) (*app.Client, error) {
+// dial connects to NATS as the flags and the configuration say. The context that it returns ends when NATS does not allow
+// what is asked on the connection.
+func (c *cli) dial(ctx context.Context) (context.Context, *app.Client, error) {
 	cfg, err := c.config()
 	if err != nil {
-		return nil, err
+		return ctx, nil, err
 	}
-	client, err := app.Dial(ctx, cfg, c.server, c.lookupEnv)
+	limited, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	client, err := app.Dial(limited, cfg, c.server, c.lookupEnv)
 	if errors.Is(err, nats.ErrNoServers) {
-		return nil, fmt.Errorf("%w; is the worker running? --server URL or -c FILE names another server", err)
+		err = fmt.Errorf("%w; is the worker running? --server URL or -c FILE names another server", err)
 	}
-	return client, err
+	if err != nil {
+		return ctx, nil, unanswered(ctx, limited, err)
+	}
+	ctx = client.Guard(ctx)
+	c.guarded = ctx
+	return ctx, client, nil
 }
 
 // ask runs one question to the fleet on a connection of its own.
 func (c *cli) ask(ctx context.Context, question func(context.Context, *app.Client) error) error {
-	limited, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	client, err := c.dial(limited)
+	ctx, client, err := c.dial(ctx)
 	if err != nil {
-		return unanswered(ctx, limited, err)
+		return err
 	}
 	defer client.Close()
-	return unanswered(ctx, limited, question(limited, client))
+	limited, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return unanswered(ctx, limited, client.Conn.Explain(question(limited, client)))
 }
 
 // unanswered tells an interruption and a server that does not answer from other errors.

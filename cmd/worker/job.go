@@ -18,24 +18,38 @@ func (c *cli) jobCommand() *cobra.Command {
 	show := c.withOutput(c.withServer(&cobra.Command{
 		Use:     "show ID",
 		Short:   "Show one job with all its attempts",
+		Long:    "Show one job with all its attempts, or the dead letter of the request that asked for it and was not accepted.",
 		Example: "  worker job show 3f9k2c8w5m1x7q0z4r6t8v2y9a -o json",
 		Args:    want("ID"),
 		RunE:    func(cmd *cobra.Command, list []string) error { return c.showJob(cmd.Context(), list[0]) },
 	}))
-	return noun("job", "Work with jobs", c.submitCommand(), c.jobListCommand(), show, c.retryCommand(), c.cancelCommand())
+	return noun("job", "Work with jobs", c.submitCommand(), c.jobListCommand(), show, c.waitCommand(), c.retryCommand(), c.cancelCommand())
 }
 
 func (c *cli) showJob(ctx context.Context, id string) error {
 	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
 		record, err := client.Ledger.Find(ctx, id)
 		if errors.Is(err, jobs.ErrNotFound) {
-			return fmt.Errorf("job %s: %w", short(printable(id), 64), err)
+			return c.showRequest(ctx, client, id)
 		}
 		if err != nil {
 			return err
 		}
 		return c.printJob(record)
 	})
+}
+
+// showRequest shows the dead letter of the request for a job that was never made.
+func (c *cli) showRequest(ctx context.Context, client *app.Client, id string) error {
+	letter, err := client.RequestLetter(ctx, id)
+	if errors.Is(err, jobs.ErrNotFound) {
+		return fmt.Errorf("job %s: %w", short(printable(id), 64), err)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.stderr, "There is no such job: its request was not accepted, and is dead letter %d.\n", letter.Number)
+	return c.printDeadLetter(letter)
 }
 
 func notNegative(flag string, n int) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rekey/internal/app"
+	"rekey/internal/bus"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 )
@@ -20,7 +21,8 @@ func (c *cli) jobListCommand() *cobra.Command {
 		Use:   "ls",
 		Short: "List jobs, the latest first",
 		Long: `List jobs, the one whose event was accepted last first. The filters can be combined. When there
-are more jobs than --limit lets through, the command says so and how to go on.
+are more jobs than --limit lets through, the command says so and how to go on. Where no worker is
+connected, or events wait to be taken in, it says that, too.
 
 With --watch it then prints a line for every job that changes and that the filters choose, and for
 one that they do not choose any more, until it is interrupted: in a table, or as lines of JSON.`,
@@ -41,7 +43,11 @@ one that they do not choose any more, until it is interrupted: in a table, or as
 				if err != nil {
 					return err
 				}
-				return c.printPage(page)
+				if err := c.printPage(page); err != nil {
+					return err
+				}
+				c.tellFleet(ctx, client)
+				return nil
 			})
 		},
 	}))
@@ -107,4 +113,35 @@ func (c *cli) printPage(page ledger.Page) error {
 		fmt.Fprintf(c.stderr, "There are more jobs: --after %s goes on behind these, --limit shows more at once.\n", last.JobID)
 	}
 	return c.printJobs(page.Records)
+}
+
+// oldEvent is for how long an event may wait before a list tells of it: a running worker takes it in within milliseconds.
+const oldEvent = 10 * time.Second
+
+// tellFleet says on standard error, away from a list, that no worker is connected and what waits for one. What may not be
+// seen is not said.
+func (c *cli) tellFleet(ctx context.Context, client *app.Client) {
+	fleet, err := client.Fleet(ctx)
+	if err != nil {
+		return
+	}
+	if line := fleetLine(fleet); line != "" {
+		fmt.Fprintln(c.stderr, line)
+	}
+}
+
+// fleetLine is what there is to say of the workers; "" where all is well.
+func fleetLine(f bus.Fleet) string {
+	var parts []string
+	if f.Attendance == bus.Unattended {
+		parts = append(parts, "No worker is connected.")
+	}
+	if f.Events > 0 && (f.Attendance == bus.Unattended || f.Oldest > oldEvent) {
+		line := plural(f.Events, "event") + " not taken in"
+		if f.Oldest > 0 {
+			line += ", the oldest waits for " + took(f.Oldest)
+		}
+		parts = append(parts, line+".")
+	}
+	return strings.Join(parts, " ")
 }

@@ -15,7 +15,7 @@ import (
 // watchJobs prints the jobs that the filter chooses and then a line for every change, until
 // ctx ends. That is how a watch is meant to end.
 func (c *cli) watchJobs(ctx context.Context, filter ledger.Filter) error {
-	client, page, err := c.beginWatch(ctx, filter)
+	ctx, client, page, err := c.beginWatch(ctx, filter)
 	if err != nil {
 		return err
 	}
@@ -26,25 +26,25 @@ func (c *cli) watchJobs(ctx context.Context, filter ledger.Filter) error {
 		w.show(r)
 	}
 	err = client.Ledger.Follow(ctx, page.Revision, w.changed)
-	if ctx.Err() != nil {
-		return nil // Somebody has seen enough.
+	if ctx.Err() != nil { // The operator has seen enough.
+		return nil
 	}
 	return err
 }
 
 // beginWatch reads the list. It is bounded as every question; what follows is not.
-func (c *cli) beginWatch(ctx context.Context, filter ledger.Filter) (*app.Client, ledger.Page, error) {
+func (c *cli) beginWatch(ctx context.Context, filter ledger.Filter) (context.Context, *app.Client, ledger.Page, error) {
+	ctx, client, err := c.dial(ctx)
+	if err != nil {
+		return ctx, nil, ledger.Page{}, err
+	}
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	client, err := c.dial(limited)
-	if err != nil {
-		return nil, ledger.Page{}, unanswered(ctx, limited, err)
-	}
 	page, err := client.Ledger.List(limited, filter)
 	if err != nil {
 		client.Close()
 	}
-	return client, page, unanswered(ctx, limited, err)
+	return ctx, client, page, unanswered(ctx, limited, err)
 }
 
 // jobWatch prints jobs as they change.

@@ -52,7 +52,7 @@ succeeded is left alone.`,
 		RunE: func(cmd *cobra.Command, list []string) error {
 			return c.ask(cmd.Context(), func(ctx context.Context, client *app.Client) error {
 				record, err := client.Retry(ctx, list[0], f.operation(jobs.ActionRetry))
-				return c.operated(list[0], record, err)
+				return c.operated(list[0], record, orLetter(ctx, client, list[0], err))
 			})
 		},
 	}))
@@ -76,12 +76,23 @@ exit code 1.`,
 				if errors.Is(err, jobs.ErrEnded) && record.Outcome.Success() {
 					return fmt.Errorf("job %s: it is too late: %w: %s", short(list[0], 64), err, record.Outcome)
 				}
-				return c.operated(list[0], record, err)
+				return c.operated(list[0], record, orLetter(ctx, client, list[0], err))
 			})
 		},
 	}))
 	f.register(cmd)
 	return cmd
+}
+
+// orLetter names, where there is no such job, the dead letter of the request for it.
+func orLetter(ctx context.Context, client *app.Client, id string, err error) error {
+	if !errors.Is(err, jobs.ErrNotFound) {
+		return err
+	}
+	if letter, letterErr := client.RequestLetter(ctx, id); letterErr == nil {
+		return fmt.Errorf("%w: its request was not accepted, and is dead letter %d; 'worker dlq replay %d' takes it in again", err, letter.Number, letter.Number)
+	}
+	return err
 }
 
 // operated shows a job after an operation. That there was nothing to do is no failure.
@@ -124,7 +135,7 @@ Exit code 4 says that some could not be replayed.`,
 
 // replay replays the named dead letter, or all when none is named.
 func (c *cli) replay(ctx context.Context, list []string, op jobs.Operation) error {
-	client, err := c.dial(ctx)
+	ctx, client, err := c.dial(ctx)
 	if err != nil {
 		return err
 	}

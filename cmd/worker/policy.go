@@ -125,7 +125,7 @@ func (c *cli) backtest(ctx context.Context, begin time.Time, against string) err
 	if err != nil {
 		return err
 	}
-	client, err := c.dial(ctx)
+	ctx, client, err := c.dial(ctx)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,9 @@ func (c *cli) scheduleRunCommand() *cobra.Command {
 		Use:   "run NAME --reason TEXT",
 		Short: "Make the job of a schedule now, once",
 		Long: `Make the job of a schedule now, once, beside its ticks: also while the schedule is paused, its
-last job is not done, or a window of not_during is open. Who did it and why is recorded.`,
+last job is not done, or a window of not_during is open. Who did it and why is recorded.
+
+` + waitCodes,
 		Example: "  worker schedule run weekly-jwks --reason 'key found in a log' --wait",
 		Args:    want("NAME"),
 		RunE:    func(cmd *cobra.Command, list []string) error { return c.runSchedule(cmd.Context(), list[0], &f) },
@@ -58,7 +60,7 @@ func (c *cli) runSchedule(ctx context.Context, name string, f *scheduleFlags) er
 	if err != nil {
 		return err
 	}
-	client, err := c.dial(ctx)
+	ctx, client, err := c.dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -68,12 +70,17 @@ func (c *cli) runSchedule(ctx context.Context, name string, f *scheduleFlags) er
 	}
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
+	after, err := client.LastLetter(limited)
+	if err != nil {
+		return unanswered(ctx, limited, err)
+	}
 	jobID, eventID, err := client.RunSchedule(limited, s, op)
 	if err != nil {
 		return unanswered(ctx, limited, err)
 	}
 	if f.wait {
-		return c.await(ctx, client, jobID, eventID)
+		c.say(submittedLine, jobID)
+		return c.await(ctx, client, app.Wait{JobID: jobID, Stored: true, After: after}, 0)
 	}
 	return c.printSubmitted(submitted{JobID: jobID, EventID: eventID})
 }

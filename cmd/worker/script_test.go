@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": reserveAddress, "answers": waitForAnswer, "appears": waitForFile, "empty": checkEmpty,
-			"exits": checkExit, "expand": expandFile, "field": keepField, "hook": startHook, "hup": hangUp, "keys": checkKeys, "shows": waitForPage, "term": terminate, "until": waitForOutput,
+			"exits": checkExit, "expand": expandFile, "field": keepField, "hook": startHook, "hup": hangUp, "keys": checkKeys, "nats": startServer, "within": endsWithin, "shows": waitForPage, "term": terminate, "until": waitForOutput,
 		},
 	})
 }

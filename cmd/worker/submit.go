@@ -31,7 +31,10 @@ func (c *cli) submitCommand() *cobra.Command {
 		Short: "Ask for a job",
 		Long: `Ask for a job: the request is published as an event, and the worker does the rest. A value
 can be read from a file with name=@FILE or from standard input with name=@-, so that a token
-does not stand in the shell's history.
+does not stand in the shell's history. What no worker would accept, such as an account that is not
+configured, is refused at once. Without --wait, 'worker job wait ID' waits later.
+
+` + waitCodes + `
 
 The kinds and their parameters:
 ` + kindHelp(),
@@ -62,7 +65,7 @@ func (f *submitFlags) register(cmd *cobra.Command) {
 	flags.DurationVar(&f.expiresIn, "expires-in", 0, "`DURATION` after which the job is not attempted any more")
 	flags.BoolVar(&f.separate, "separate", false, "make a job of its own even if an unfinished one has the same target")
 	flags.BoolVar(&f.wait, "wait", false, "show progress until the outcome; exit 0 only when the credential is dead")
-	flags.DurationVar(&f.timeout, "timeout", 0, "`DURATION` to --wait at most; 0 is for ever")
+	flags.DurationVar(&f.timeout, "timeout", 0, "`DURATION` to --wait at most; 0 is without an end")
 	complete(cmd, "lane", jobs.Names(jobs.Lanes()))
 }
 
@@ -181,15 +184,21 @@ const duplicateOf = "a request with the id %s was made before: this one is a dup
 const operatorSource = "rekey/operator"
 
 func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags) error {
-	id := f.id
-	if id == "" {
-		id = nuid.Next()
-	}
-	client, err := c.dial(ctx)
+	id := cmp.Or(f.id, nuid.Next())
+	ctx, client, err := c.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	if err := client.CheckRequest(ctx, request); err != nil {
+		return usage(err)
+	}
+	w := app.Wait{Stored: true}
+	if f.wait {
+		if w.After, err = client.LastLetter(ctx); err != nil {
+			return err
+		}
+	}
 	done, err := client.Submit(ctx, operatorSource, id, request)
 	if _, mistaken := errors.AsType[*jobs.Malformed](err); mistaken || errors.Is(err, app.ErrOtherRequest) {
 		return usage(err)
@@ -200,67 +209,12 @@ func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags
 	if !f.wait {
 		return c.printSubmitted(submitted{JobID: done.JobID, EventID: id, Duplicate: done.Duplicate})
 	}
+	w.JobID = done.JobID
 	if done.Duplicate {
 		c.say(duplicateOf, id)
 	}
-	if f.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, f.timeout)
-		defer cancel()
-	}
-	return c.await(ctx, client, done.JobID, id)
-}
-
-// await shows how the job goes until it has its outcome.
-func (c *cli) await(ctx context.Context, client *app.Client, jobID, eventID string) error {
-	c.say("job %s is submitted", cmp.Or(jobID, "of event "+eventID))
-	last := ""
-	record, err := client.Await(ctx, jobID, eventID, func(r jobs.Record) {
-		if line := progress(r, time.Now()); line != last {
-			c.say("%s", line)
-			last = line
-		}
-	})
-	if ctx.Err() != nil && jobID == "" {
-		return fmt.Errorf("the job of event %s has no outcome yet; look with: worker job ls --event %s", eventID, eventID)
-	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("job %s has no outcome yet; look with: worker job show %s", jobID, jobID)
-	}
-	if err != nil {
-		return err
-	}
-	if err := c.printJob(record); err != nil {
-		return err
-	}
-	if !record.Outcome.Success() {
-		return errReported
-	}
-	return nil
-}
-
-// say shows a line of progress on standard error, where it does not mix with the result.
-func (c *cli) say(format string, values ...any) {
-	fmt.Fprintf(c.stderr, "%s %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, values...))
-}
-
-// progress tells in one line how a job stands.
-func progress(r jobs.Record, now time.Time) string {
-	switch r.State {
-	case jobs.StateQueued:
-		return "queued in lane " + string(r.Lane)
-	case jobs.StateRunning:
-		return fmt.Sprintf("attempt %d is under way", r.AttemptCount)
-	case jobs.StateWaiting:
-		line := "waiting until " + clock(r.RetryAt, now)
-		if n := len(r.Attempts); n > 0 {
-			line += fmt.Sprintf(" after attempt %d: %s", r.Attempts[n-1].Attempt, r.Attempts[n-1].Reason)
-		}
-		return line
-	case jobs.StateDone:
-		return "done: " + string(r.Outcome)
-	}
-	return string(r.State)
+	c.say(submittedLine, done.JobID)
+	return c.await(ctx, client, w, f.timeout)
 }
 
 func (c *cli) printSubmitted(s submitted) error {

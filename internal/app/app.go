@@ -72,7 +72,7 @@ type worker struct {
 	notifier *notifier
 	http     *httpserver.Server
 	workers  *bus.Workers // Nil until jobs are taken.
-	prepared atomic.Bool // Streams and buckets are there.
+	prepared atomic.Bool  // Streams and buckets are there.
 	stack    stack
 
 	signatures bus.Signatures

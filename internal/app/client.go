@@ -26,6 +26,9 @@ type Client struct {
 	Ledger *ledger.Ledger
 	config *config.Config
 	keys   *seal.Keyring // Nil when the fleet's keys are not known here.
+
+	refusals refusals
+	closing  []func() // Ends what Guard has begun.
 }
 
 // Dial connects to the NATS server of the configuration (for an embedded one: where it
@@ -42,16 +45,20 @@ func Dial(ctx context.Context, c *config.Config, server string, env lookup) (*Cl
 	if cfg.Sign, _, err = signatures(c.Intake, env); err != nil {
 		return nil, err
 	}
-	cfg.Name, cfg.Logger = "rekey command line", zap.NewNop()
-	conn, err := bus.Connect(cfg)
-	if err != nil {
+	client := &Client{Names: bus.NewNames(c.NATS.Namespace), config: c, keys: knownKeys(c, server, env)}
+	cfg.Name, cfg.Logger, cfg.OnForbidden = "rekey command line", zap.NewNop(), client.refusals.hear
+	if client.Conn, err = bus.Connect(cfg); err != nil {
 		return nil, err
 	}
-	client := &Client{Conn: conn, Names: bus.NewNames(c.NATS.Namespace), config: c, keys: knownKeys(c, server, env)}
-	client.Ledger, err = ledger.Open(ctx, conn.JetStream(), ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas})
+	ctx, stop := client.refusals.guard(ctx, 0)
+	defer stop()
+	client.Ledger, err = ledger.Open(ctx, client.Conn.JetStream(), ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas})
+	if forbidden := Forbidden(ctx); forbidden != nil {
+		err = forbidden
+	}
 	if err != nil {
-		conn.Close()
-		return nil, err
+		client.Close()
+		return nil, client.Conn.Explain(err)
 	}
 	return client, nil
 }
@@ -82,7 +89,12 @@ func reachable(c config.NATS, server string) (config.NATS, error) {
 }
 
 // Close closes the connection.
-func (c *Client) Close() { c.Conn.Close() }
+func (c *Client) Close() {
+	for _, end := range c.closing {
+		end()
+	}
+	c.Conn.Close()
+}
 
 // Submitted is what became of a request for a job.
 type Submitted struct {
@@ -154,73 +166,4 @@ func (c *Client) secure(p jobs.Params) (jobs.Params, error) {
 func WorkerName(host string, pid int, now time.Time) string {
 	host = strings.ToLower(strings.SplitN(host, ".", 2)[0])
 	return fmt.Sprintf("%s-%d-%x", host, pid, now.UnixMilli()&0xffffff)
-}
-
-// Await calls progress for every change of a job until it is done, and returns its record.
-// When the job's event ends in the dead letters, it returns why, as an error.
-func (c *Client) Await(ctx context.Context, jobID, eventID string, progress func(jobs.Record)) (jobs.Record, error) {
-	known, err := c.awaitRecord(ctx, jobID, eventID)
-	if err != nil {
-		return jobs.Record{}, err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	complete := errors.New("complete")
-	var last jobs.Record
-	err = c.Ledger.Watch(ctx, known.JobID, func(r jobs.Record) {
-		last = r
-		progress(r)
-		if r.Done() {
-			cancel(complete)
-		}
-	})
-	if errors.Is(err, complete) {
-		return last, nil
-	}
-	return last, err
-}
-
-// awaitRecord waits until the job, or the one that it was joined into, has a record.
-func (c *Client) awaitRecord(ctx context.Context, jobID, eventID string) (jobs.Record, error) {
-	// A fleet that does not run is not asked many times a second.
-	const first, longest = 100 * time.Millisecond, 2 * time.Second
-	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
-	if err != nil {
-		return jobs.Record{}, err
-	}
-	for pause := first; ; pause = min(2*pause, longest) {
-		record, err := c.find(ctx, jobID, eventID)
-		if !errors.Is(err, jobs.ErrNotFound) {
-			return record, err
-		}
-		latest, err := letters.List(ctx, 10)
-		if err != nil {
-			return jobs.Record{}, err
-		}
-		for _, letter := range latest {
-			if letter.Event.ID == eventID {
-				return jobs.Record{}, fmt.Errorf("the request was not accepted: %s", letter.Reason)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return jobs.Record{}, context.Cause(ctx)
-		case <-time.After(pause):
-		}
-	}
-}
-
-// find returns the record of a job by its id, or by its event's id where it is not known.
-func (c *Client) find(ctx context.Context, jobID, eventID string) (jobs.Record, error) {
-	if jobID != "" {
-		return c.Ledger.Find(ctx, jobID)
-	}
-	page, err := c.Ledger.List(ctx, ledger.Filter{Event: eventID, Limit: 1})
-	if err != nil {
-		return jobs.Record{}, err
-	}
-	if len(page.Records) == 0 {
-		return jobs.Record{}, jobs.ErrNotFound
-	}
-	return page.Records[0], nil
 }

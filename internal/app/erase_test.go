@@ -208,7 +208,7 @@ func TestRetryOfAPolicysTokenInTheClear(t *testing.T) {
 		if _, err := client.Retry(t.Context(), refused.JobID, replaying); err != nil {
 			t.Fatal(err)
 		}
-		record, err := client.Await(t.Context(), refused.JobID, "", func(jobs.Record) {})
+		record, err := client.Await(t.Context(), app.Wait{JobID: refused.JobID})
 		if err != nil || record.Outcome != jobs.OutcomeRevoked || atlas.revoked(token) == 0 {
 			t.Errorf("the retried job is %s, %v, want revoked with its own token", encoded(record), err)
 		}

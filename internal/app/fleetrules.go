@@ -86,16 +86,72 @@ func (w *worker) showRules(ctx context.Context, c *config.Config) {
 
 // FleetJudge returns the Judge of the running fleet's rules, and those rules.
 func (c *Client) FleetJudge(ctx context.Context) (*Judge, FleetRules, error) {
-	bucket, err := openRules(ctx, c.Conn, c.Names, c.config.NATS.Replicas)
+	rules, err := c.fleetRules(ctx)
 	if err != nil {
-		return nil, FleetRules{}, err
-	}
-	rules, _, err := bucket.Load(ctx, rulesKey)
-	if err != nil {
-		return nil, rules, fmt.Errorf("reading by which rules the fleet goes: %w", err)
+		return nil, rules, err
 	}
 	judge, err := NewJudge(rules.config(c.config.NATS.Namespace))
 	return judge, rules, err
+}
+
+// fleetRules are the rules that a worker has loaded last, or jobs.ErrNotFound.
+func (c *Client) fleetRules(ctx context.Context) (rules FleetRules, err error) {
+	bucket, err := kv.Find[FleetRules](ctx, c.Conn.JetStream(), c.Names.Rules())
+	if err == nil {
+		rules, _, err = bucket.Load(ctx, rulesKey)
+	}
+	if err != nil {
+		return rules, fmt.Errorf("reading by which rules the fleet goes: %w", err)
+	}
+	return rules, nil
+}
+
+// rulesTimeout bounds the look at the fleet's rules before something is asked for.
+const rulesTimeout = 2 * time.Second
+
+// CheckRequest reports, as *jobs.Malformed and *jobs.Held, joined, why no worker would accept a request: an account that is
+// not configured, or a list of the limits. It goes by the rules that a worker has loaded last, and by the configuration
+// where that has accounts; what one of them accepts may be accepted. Where neither is known, nothing is reported.
+func (c *Client) CheckRequest(ctx context.Context, request map[string]any) error {
+	var known []*config.Config
+	// Without these rules the request goes out all the same: the worker says what it makes of it.
+	_ = c.attempt(ctx, rulesTimeout, func(ctx context.Context) error {
+		rules, err := c.fleetRules(ctx)
+		if err == nil {
+			known = append(known, rules.config(c.config.NATS.Namespace))
+		}
+		return err
+	})
+	if len(c.config.Atlas.Accounts) > 0 {
+		known = append(known, c.config)
+	}
+	var first error
+	for i, rules := range known {
+		err := refusedBy(ctx, rules, request)
+		if err == nil {
+			return nil
+		}
+		if i == 0 {
+			first = err
+		}
+	}
+	return first
+}
+
+// refusedBy is why a configuration refuses a request.
+func refusedBy(ctx context.Context, c *config.Config, request map[string]any) error {
+	req, err := jobs.ParseRequest(jobs.Document{Fields: request})
+	if err != nil {
+		return err
+	}
+	own := *c
+	own.Policies = config.Policies{} // No policy is asked about an operator's request.
+	judge, err := NewJudge(&own)
+	if err != nil {
+		return err
+	}
+	plan := judge.rules.Plan(ctx, jobs.Event{Class: jobs.ClassOperator, Asks: true, Request: req}, time.Now())
+	return plan.Err()
 }
 
 // Changed is an event about which two configurations decide differently.

@@ -78,7 +78,7 @@ func (c *Client) putBack(ctx context.Context, letter bus.DeadLetter, op jobs.Ope
 			return done, fmt.Errorf("%w: %w", err, ErrNotReplayable)
 		}
 		return done, err
-	case letter.JobID != "":
+	case letter.JobID != "" && letter.Subject != c.Names.DeadEvent(): // That of an event names a job that was not made.
 		_, err := c.operator().Retry(ctx, letter.JobID, op)
 		done.Nothing = errors.Is(err, jobs.ErrSucceeded)
 		if done.Nothing || errors.Is(err, jobs.ErrRunning) {
@@ -109,7 +109,7 @@ func (c *Client) Drop(ctx context.Context, number uint64, op jobs.Operation) err
 	if err != nil {
 		return fmt.Errorf("dead letter %d: %w", number, err)
 	}
-	if letter.JobID != "" && letter.Subject != c.Names.DeadNotification() {
+	if letter.JobID != "" && letter.Subject != c.Names.DeadNotification() && letter.Subject != c.Names.DeadEvent() {
 		err = c.operator().Note(ctx, letter.JobID, op)
 	} else {
 		err = c.Ledger.Note(ctx, letterKey(letter), op)

@@ -185,7 +185,7 @@ func TestProducersSeeNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if record, err := client.Await(t.Context(), made.JobID, "1", func(jobs.Record) {}); err != nil || record.Outcome != jobs.OutcomeRevoked {
+	if record, err := client.Await(t.Context(), app.Wait{JobID: made.JobID}); err != nil || record.Outcome != jobs.OutcomeRevoked {
 		t.Errorf("the operator's job ended as %s, %v", record.Outcome, err)
 	}
 	for {

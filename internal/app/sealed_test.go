@@ -213,7 +213,7 @@ func TestSubmitSealsAndTellsTheJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{plain.JobID, sealed.JobID} {
-		record, err := client.Await(t.Context(), id, "", func(jobs.Record) {})
+		record, err := client.Await(t.Context(), app.Wait{JobID: id})
 		if err != nil || record.Outcome != jobs.OutcomeRevoked {
 			t.Errorf("job %q is %s, %v, want revoked", id, record.Outcome, err)
 		}
@@ -230,7 +230,7 @@ func TestSubmitSealsAndTellsTheJob(t *testing.T) {
 	if err != nil || made.JobID == "" {
 		t.Errorf("the job's id is %q, %v, want one: it does not depend on what is sealed", made.JobID, err)
 	}
-	record, err := stranger.Await(t.Context(), made.JobID, "3", func(jobs.Record) {})
+	record, err := stranger.Await(t.Context(), app.Wait{JobID: made.JobID, Stored: true})
 	if err != nil || record.Outcome != jobs.OutcomeRevoked {
 		t.Errorf("the stranger's job is %s, %v, want revoked", record.Outcome, err)
 	}

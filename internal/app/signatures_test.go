@@ -84,7 +84,7 @@ func TestSignedEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if record, err := client.Await(t.Context(), made.JobID, "5", func(jobs.Record) {}); err != nil || record.Outcome != jobs.OutcomeRevoked {
+	if record, err := client.Await(t.Context(), app.Wait{JobID: made.JobID}); err != nil || record.Outcome != jobs.OutcomeRevoked {
 		t.Errorf("the operator's job ended as %s, %v", record.Outcome, err)
 	}
 	if got := w.resultOf(fingerprint(token)); got.Outcome != jobs.OutcomeRevoked {

@@ -54,8 +54,7 @@ type ConnectConfig struct {
 	Wait            bool         // Go on without a server and connect when it comes up.
 	Recorder        ConnRecorder // Optional.
 	Logger          *zap.Logger
-
-	onError func(error) // Hears what the server says besides answers. Optional.
+	OnForbidden     func(*ForbiddenError) // Hears what the server forbids. Optional.
 }
 
 // ConnRecorder shows how the connection is.
@@ -198,8 +197,8 @@ func (cfg ConnectConfig) handlers(failure *lastLine, lostAt *atomic.Pointer[time
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			log.Warn("asynchronous error", zap.Error(err))
-			if cfg.onError != nil {
-				cfg.onError(err)
+			if forbidden, ok := forbiddenBy(err); ok && cfg.OnForbidden != nil {
+				cfg.OnForbidden(forbidden)
 			}
 		}),
 	}

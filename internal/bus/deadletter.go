@@ -44,8 +44,20 @@ func (n Names) deadEvent(m incoming, e jobs.Event, why error, limit int) *nats.M
 	if e.Request.Kind != "" {
 		msg.Header.Set(HeaderKind, string(e.Request.Kind))
 	}
+	if id := askedJob(&e, why); id != "" {
+		msg.Header.Set(HeaderJobID, id)
+	}
 	setReference(msg.Header, e.EventRef)
 	return msg
+}
+
+// askedJob is the id of the job that a direct request asks for, whether there is such a job or not; "" where the event is none,
+// or has no right to the identity that it uses.
+func askedJob(e *jobs.Event, why error) string {
+	if direct := e.Asks || e.Envelope.Type == TypeRequested; !direct || jobs.CodeOf(why) == string(jobs.HeldIdentity) {
+		return ""
+	}
+	return jobs.ID(e.Source, e.ID)
 }
 
 // copyPayload returns the payload for a dead letter: without secrets, and cut when it is

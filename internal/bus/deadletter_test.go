@@ -106,6 +106,75 @@ func TestDeadEventNamesTheKind(t *testing.T) {
 	}
 }
 
+// TestDeadEventNamesTheJobOfARequest: who asked for it knows that id, and finds the dead letter by it.
+func TestDeadEventNamesTheJobOfARequest(t *testing.T) {
+	t.Parallel()
+	refused, malformed := errors.New("unknown account"), &jobs.Malformed{Field: "kind", Detail: "is required"}
+	requested := jobs.Event{Envelope: jobs.Envelope{Type: TypeRequested}}
+	for _, tt := range []struct {
+		name  string
+		event jobs.Event
+		why   error
+		named bool
+	}{
+		{name: "a request", event: jobs.Event{Asks: true}, why: refused, named: true},
+		{name: "one with a mistake", event: requested, why: malformed, named: true},
+		{name: "one that uses a name of others", event: requested, why: &jobs.Held{Code: jobs.HeldIdentity, Field: "source"}},
+		{name: "an event for policies", event: jobs.Event{Unclear: malformed}, why: refused},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.event.EventRef = jobs.EventRef{Source: "rekey/operator", ID: "1"}
+			want := ""
+			if tt.named {
+				want = jobs.ID("rekey/operator", "1")
+			}
+			msg := NewNames("rekey").deadEvent(incoming{}, tt.event, tt.why, 100)
+			if got := msg.Header.Get(HeaderJobID); got != want {
+				t.Errorf("the job is %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// TestSearchOfDeadLetters finds the latest one that matches, behind a number.
+func TestSearchOfDeadLetters(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	letters, err := OpenDeadLetters(t.Context(), r.conn, r.names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	search := func(after uint64, jobID string) (uint64, uint64) {
+		t.Helper()
+		found, end, err := letters.Search(t.Context(), after, func(d DeadLetter) bool { return d.JobID == jobID })
+		if err != nil && !errors.Is(err, jobs.ErrNotFound) {
+			t.Fatal(err)
+		}
+		return found.Number, end
+	}
+	if found, end := search(0, "a"); found != 0 || end != 0 {
+		t.Errorf("%d of %d letters found, want none", found, end)
+	}
+	for _, id := range []string{"a", "b", "a", "b", "c"} {
+		msg := &nats.Msg{Subject: r.names.DeadEvent(), Header: nats.Header{HeaderJobID: {id}}}
+		if _, err := r.conn.js.PublishMsg(t.Context(), msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := letters.Delete(t.Context(), 5); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		after uint64
+		jobID string
+		want  uint64
+	}{{0, "a", 3}, {2, "a", 3}, {3, "a", 0}, {3, "b", 4}, {4, "b", 0}, {5, "b", 0}, {9, "b", 0}, {0, "c", 0}, {0, "", 0}} {
+		if found, end := search(tt.after, tt.jobID); found != tt.want || end != 5 {
+			t.Errorf("behind %d there is %s in letter %d of %d, want %d of 5", tt.after, tt.jobID, found, end, tt.want)
+		}
+	}
+}
+
 func TestHeaderText(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, text, want string }{

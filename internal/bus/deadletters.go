@@ -37,6 +37,9 @@ type DeadLetters struct {
 // OpenDeadLetters returns the dead letters of a namespace.
 func OpenDeadLetters(ctx context.Context, c *Conn, n Names) (*DeadLetters, error) {
 	stream, err := c.js.Stream(ctx, n.DeadLetters())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("the stream %s does not exist yet: the first worker makes it: %w", n.DeadLetters(), err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the dead letters: %w", err)
 	}
@@ -70,20 +73,67 @@ func (d *DeadLetters) List(ctx context.Context, limit int) ([]DeadLetter, error)
 	defer d.forget(ctx, cons)
 	var list []DeadLetter
 	err = each(ctx, cons, func(msg jetstream.Msg) error {
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
-		list = append(list, newDeadLetter(&jetstream.RawStreamMsg{
-			Subject: msg.Subject(), Sequence: meta.Sequence.Stream, Header: msg.Headers(), Time: meta.Timestamp,
-		}))
-		return nil
+		letter, err := headOf(msg)
+		list = append(list, letter)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the dead letters: %w", err)
 	}
 	slices.Reverse(list)
 	return list[:min(limit, len(list))], nil
+}
+
+// Last is the number of the last dead letter that there was.
+func (d *DeadLetters) Last(ctx context.Context) (uint64, error) {
+	info, err := d.stream.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("reading the dead letters: %w", err)
+	}
+	return info.State.LastSeq, nil
+}
+
+// Search returns the latest dead letter behind a number ("after"; 0 is all) that matches, without headers and payload, or
+// jobs.ErrNotFound. end is the number of the last letter that there is.
+func (d *DeadLetters) Search(ctx context.Context, after uint64, match func(DeadLetter) bool) (found DeadLetter, end uint64, err error) {
+	info, err := d.stream.Info(ctx)
+	if err != nil {
+		return found, after, fmt.Errorf("reading the dead letters: %w", err)
+	}
+	end = info.State.LastSeq
+	if end <= after || info.State.Msgs == 0 {
+		return found, end, jobs.ErrNotFound
+	}
+	cons, err := d.from(ctx, after+1)
+	if err != nil {
+		return found, after, fmt.Errorf("reading the dead letters: %w", err)
+	}
+	defer d.forget(ctx, cons)
+	err = each(ctx, cons, func(msg jetstream.Msg) error {
+		letter, err := headOf(msg)
+		if err == nil && match(letter) {
+			found = letter
+		}
+		return err
+	})
+	if err != nil {
+		return found, after, fmt.Errorf("reading the dead letters: %w", err)
+	}
+	if found.Number == 0 {
+		return found, end, jobs.ErrNotFound
+	}
+	return found, end, nil
+}
+
+// headOf is a dead letter without its headers and payload.
+func headOf(msg jetstream.Msg) (DeadLetter, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return DeadLetter{}, err
+	}
+	return newDeadLetter(&jetstream.RawStreamMsg{
+		Subject: msg.Subject(), Sequence: meta.Sequence.Stream, Header: msg.Headers(), Time: meta.Timestamp,
+	}), nil
 }
 
 // latest returns a consumer that delivers at least the latest limit letters, or all when

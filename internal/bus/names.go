@@ -12,7 +12,7 @@ const (
 	HeaderReason       = "Rekey-Reason"        // Why it is here, for people.
 	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, policy, limit, identity, conflict, signature, plaintext, unmatched, refused, exhausted, undecodable, gone.
 	HeaderPolicy       = "Rekey-Policy"        // The policies that it is about, with commas.
-	HeaderJobID        = "Rekey-Job-Id"        // The job, where there is one.
+	HeaderJobID        = "Rekey-Job-Id"        // The job, where there is one; of a request, the job that it asked for.
 	HeaderKind         = "Rekey-Kind"          // The job's kind.
 	HeaderEventID      = "Rekey-Event-Id"      // The event's own id, where it has one.
 	HeaderEventSource  = "Rekey-Event-Source"  // The event's source, where it has one.

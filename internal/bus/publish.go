@@ -45,9 +45,17 @@ func (c *Conn) store(ctx context.Context, msg *nats.Msg, stream string) (uint64,
 		err = errNotStored
 	}
 	if err != nil {
-		return 0, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
+		return 0, unpublished(msg.Subject, stream, err)
 	}
 	return ack.Sequence, nil
+}
+
+// unpublished says what was not published, and why no stream took it.
+func unpublished(subject, stream string, err error) error {
+	if errors.Is(err, jetstream.ErrNoStreamResponse) {
+		return fmt.Errorf("publishing on %s: no stream of this NATS takes it; the first worker makes the stream %s: %w", subject, stream, err)
+	}
+	return fmt.Errorf("publishing on %s: %w", subject, err)
 }
 
 // PublishRaw stores a payload as an event of a class. id, when not empty, is its Nats-Msg-Id.
@@ -69,7 +77,7 @@ func (c *Conn) PublishRaw(ctx context.Context, n Names, class string, data []byt
 	}
 	ack, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(n.Events()))
 	if err != nil {
-		return Stored{}, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
+		return Stored{}, unpublished(msg.Subject, n.Events(), err)
 	}
 	return Stored{Seq: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }

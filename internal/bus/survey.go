@@ -3,13 +3,10 @@ package bus
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 )
@@ -34,24 +31,10 @@ type Survey struct {
 // ServerClock is when the server was asked, when it answered, and what its clock said in between.
 type ServerClock struct{ Sent, There, Got time.Time }
 
-// ForbiddenError says that the server does not let us publish or subscribe to a subject.
-type ForbiddenError struct {
-	Subject   string
-	Subscribe bool
-}
-
-// Error names the subject.
-func (e *ForbiddenError) Error() string {
-	if e.Subscribe {
-		return e.Subject + " may not be subscribed to"
-	}
-	return e.Subject + " may not be published to"
-}
-
 // OpenSurvey connects to a server. It does not wait for one that is not there.
 func OpenSurvey(cfg ConnectConfig) (*Survey, error) {
 	s := &Survey{asking: map[string]context.CancelCauseFunc{}}
-	cfg.Wait, cfg.Logger, cfg.onError = false, zap.NewNop(), s.hear
+	cfg.Wait, cfg.Logger, cfg.OnForbidden = false, zap.NewNop(), s.hear
 	conn, err := Connect(cfg)
 	if err != nil {
 		return nil, err
@@ -90,15 +73,9 @@ func (s *Survey) Clock() ServerClock {
 
 // hear ends the question that the server does not allow, which has no answer. What is said of a subscription is about the
 // inbox, on which all answers come.
-func (s *Survey) hear(err error) {
-	if !errors.Is(err, nats.ErrPermissionViolation) {
-		return
-	}
+func (s *Survey) hear(forbidden *ForbiddenError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, rest, _ := strings.Cut(err.Error(), `"`)
-	forbidden := &ForbiddenError{Subscribe: strings.Contains(err.Error(), "Subscription")}
-	forbidden.Subject, _, _ = strings.Cut(rest, `"`)
 	if forbidden.Subscribe { // The inbox is subscribed to once, for all answers.
 		s.deaf = forbidden
 	}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rekey/internal/app"
+	"rekey/internal/bus"
+	"rekey/internal/jobs"
+)
+
+// waitCodes explains the exit codes of what waits for a job.
+const waitCodes = `Exit codes: 0 the credential is dead (revoked, already_gone), 1 it is not, or not known to be (exhausted,
+cancelled, a dry run), 2 usage, 3 there is no such job, 5 there is no outcome yet (--timeout, an interruption), 6 the job was
+refused, or its request was not accepted.`
+
+func (c *cli) waitCommand() *cobra.Command {
+	var timeout time.Duration
+	cmd := c.withOutput(c.withServer(&cobra.Command{
+		Use:   "wait ID",
+		Short: "Wait for the outcome of a job",
+		Long: `Wait for the outcome of a job, with its progress on standard error and the job on standard output.
+A job whose event no worker has taken in yet is waited for.
+
+` + waitCodes,
+		Example: "  worker job wait 3f9k2c8w5m1x7q0z4r6t8v2y9a --timeout 10m",
+		Args:    want("ID"),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			if timeout < 0 {
+				return usagef("--timeout must not be negative")
+			}
+			ctx, client, err := c.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			return c.await(ctx, client, app.Wait{JobID: list[0]}, timeout)
+		},
+	}))
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "`DURATION` to wait at most; 0 is without an end")
+	return cmd
+}
+
+// await shows how a job goes until it has its outcome.
+func (c *cli) await(ctx context.Context, client *app.Client, w app.Wait, timeout time.Duration) error {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("--timeout of %s", timeout))
+		defer cancel()
+	}
+	last := ""
+	w.Progress = func(r jobs.Record) {
+		if line := progress(r, time.Now()); line != last {
+			c.say("%s", line)
+			last = line
+		}
+	}
+	w.Unattended = func(f bus.Fleet, taken bool) { c.say("%s", unattended(f, taken)) }
+	record, err := client.Await(ctx, w)
+	if err != nil {
+		return c.notAwaited(ctx, w, err)
+	}
+	if err := c.printJob(record); err != nil {
+		return err
+	}
+	switch {
+	case record.Outcome.Success():
+		return nil
+	case record.Outcome == jobs.OutcomeRefused:
+		return &codeError{exitRefused, errReported}
+	}
+	return errReported
+}
+
+// notAwaited is the error of a wait that saw no outcome.
+func (c *cli) notAwaited(ctx context.Context, w app.Wait, err error) error {
+	if _, ok := errors.AsType[*app.NotAcceptedError](err); ok {
+		return &codeError{exitRefused, err}
+	}
+	name, look := "job "+short(printable(w.JobID), 64), "worker job show "+printable(w.JobID)
+	if errors.Is(err, jobs.ErrNotFound) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return &codeError{exitUnknown, fmt.Errorf("%s has no outcome yet; look with: %s (%w)", name, look, err)}
+}
+
+// unattended says that no worker has taken what is waited for, and what can be seen of the workers.
+func unattended(f bus.Fleet, taken bool) string {
+	what, waiting := "event", f.Events
+	if taken {
+		what, waiting = "job", f.Jobs
+	}
+	line := "no worker has taken the " + what + " yet"
+	switch f.Attendance {
+	case bus.Unattended:
+		return line + ": no worker is connected to this NATS"
+	case bus.Attended:
+		line += ", but one is connected"
+	case bus.AttendanceUnknown:
+	}
+	if waiting > 1 {
+		line += "; " + plural(waiting, what) + " wait"
+	}
+	return line
+}
+
+// say shows a line of progress on standard error, where it does not mix with the result.
+func (c *cli) say(format string, values ...any) {
+	fmt.Fprintf(c.stderr, "%s %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, values...))
+}
+
+// progress tells in one line how a job stands.
+func progress(r jobs.Record, now time.Time) string {
+	switch r.State {
+	case jobs.StateQueued:
+		return "queued in lane " + string(r.Lane)
+	case jobs.StateRunning:
+		return fmt.Sprintf("attempt %d is under way", r.AttemptCount)
+	case jobs.StateWaiting:
+		line := "waiting until " + clock(r.RetryAt, now)
+		if n := len(r.Attempts); n > 0 {
+			line += fmt.Sprintf(" after attempt %d: %s", r.Attempts[n-1].Attempt, r.Attempts[n-1].Reason)
+		}
+		return line
+	case jobs.StateDone:
+		return "done: " + string(r.Outcome)
+	}
+	return string(r.State)
+}
+
+// submittedLine says that a job was asked for.
+const submittedLine = "job %s is submitted"

@@ -1,0 +1,188 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rekey/internal/bus"
+	"rekey/internal/jobs"
+)
+
+// Times of a Wait.
+const (
+	// unattendedAfter is how long no worker may have taken what is waited for before that is said, and unattendedEvery
+	// how often it is said again.
+	unattendedAfter = 5 * time.Second
+	unattendedEvery = time.Minute
+	// A fleet that does not run is not asked many times a second.
+	waitPauseFirst, waitPauseMost = 100 * time.Millisecond, 2 * time.Second
+	// fleetTimeout bounds the look at the fleet.
+	fleetTimeout = 2 * time.Second
+)
+
+// NotAcceptedError says that a request became no job: it is among the dead letters.
+type NotAcceptedError struct {
+	Letter bus.DeadLetter
+}
+
+// Error says why, and which dead letter it is.
+func (e *NotAcceptedError) Error() string {
+	return fmt.Sprintf("the request was not accepted: %s (dead letter %d)", e.Letter.Reason, e.Letter.Number)
+}
+
+// Wait is what is waited for: a job, which may not exist yet.
+type Wait struct {
+	JobID string
+	// Stored says that the event is in the stream: a job or a dead letter comes of it.
+	Stored bool
+	// After is the last dead letter that there was before the event, as LastLetter has it: what those before it say is about
+	// earlier requests. 0 looks at all.
+	After uint64
+	// Progress is called for every change of the job. Optional.
+	Progress func(jobs.Record)
+	// Unattended is called when no worker has taken the event or, with taken, the job for a while. Optional.
+	Unattended func(f bus.Fleet, taken bool)
+}
+
+// LastLetter is the number of the last dead letter, for Wait.After.
+func (c *Client) LastLetter(ctx context.Context) (uint64, error) {
+	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
+	if err != nil {
+		return 0, err
+	}
+	return letters.Last(ctx)
+}
+
+// Fleet is what can be seen of the workers. The error says that it may not be seen, or is not known.
+func (c *Client) Fleet(ctx context.Context) (fleet bus.Fleet, err error) {
+	err = c.attempt(ctx, fleetTimeout, func(ctx context.Context) error {
+		fleet, err = c.Conn.Fleet(ctx, c.Names)
+		return err
+	})
+	return fleet, err
+}
+
+// Await waits until a job has its outcome, and returns its record. The error is a *NotAcceptedError when its request ended
+// in the dead letters, and jobs.ErrNotFound when there is no such job and none can come any more.
+func (c *Client) Await(ctx context.Context, w Wait) (jobs.Record, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var reminder sync.WaitGroup
+	defer reminder.Wait()
+	defer cancel(nil)
+	var stage atomic.Int32
+	if w.Unattended != nil {
+		reminder.Go(func() { c.remind(ctx, &w, &stage) })
+	}
+	known, err := c.awaitRecord(ctx, &w)
+	if err != nil {
+		return jobs.Record{}, err
+	}
+	stage.Store(stageQueued)
+	complete := errors.New("complete")
+	var last jobs.Record
+	err = c.Ledger.Watch(ctx, known.JobID, func(r jobs.Record) {
+		if last = r; r.State != jobs.StateQueued || r.AttemptCount > 0 {
+			stage.Store(stageAttended)
+		}
+		if w.Progress != nil {
+			w.Progress(r)
+		}
+		if r.Done() {
+			cancel(complete)
+		}
+	})
+	if errors.Is(err, complete) {
+		return last, nil
+	}
+	return last, err
+}
+
+// How far a worker has come with what is waited for.
+const (
+	stagePublished int32 = iota // The event is not taken in.
+	stageQueued                 // The job exists, and is not begun.
+	stageAttended               // A worker has the job, or had it.
+)
+
+// remind says again and again that no worker has taken what is waited for, until one has.
+func (c *Client) remind(ctx context.Context, w *Wait, stage *atomic.Int32) {
+	timer := time.NewTimer(unattendedAfter)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		// What is not known is not said.
+		if fleet, err := c.Fleet(ctx); stage.Load() != stageAttended && ctx.Err() == nil {
+			if err != nil {
+				fleet = bus.Fleet{}
+			}
+			w.Unattended(fleet, stage.Load() == stageQueued)
+		}
+		timer.Reset(unattendedEvery)
+	}
+}
+
+// awaitRecord waits until the job, or the one that it was joined into, has a record.
+func (c *Client) awaitRecord(ctx context.Context, w *Wait) (jobs.Record, error) {
+	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
+	if err != nil {
+		return jobs.Record{}, err
+	}
+	begun := time.Now()
+	for pause := waitPauseFirst; ; pause = min(2*pause, waitPauseMost) {
+		record, err := c.Ledger.Find(ctx, w.JobID)
+		if !errors.Is(err, jobs.ErrNotFound) {
+			return record, err
+		}
+		var letter bus.DeadLetter
+		letter, w.After, err = letters.Search(ctx, w.After, c.requestOf(w.JobID))
+		if err == nil {
+			return jobs.Record{}, &NotAcceptedError{Letter: letter}
+		}
+		if !errors.Is(err, jobs.ErrNotFound) {
+			return jobs.Record{}, err
+		}
+		if !w.Stored && c.nothingComes(ctx, time.Since(begun)) {
+			return c.Ledger.Find(ctx, w.JobID) // It may have come between the two looks.
+		}
+		select {
+		case <-ctx.Done():
+			return jobs.Record{}, context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// nothingComes reports whether no event is left from which a job may come. Where that may not be seen, it is given a while.
+func (c *Client) nothingComes(ctx context.Context, waited time.Duration) bool {
+	fleet, err := c.Fleet(ctx)
+	if err != nil {
+		return waited > unattendedAfter
+	}
+	return fleet.Events == 0
+}
+
+// requestOf matches the dead letter of the request for a job.
+func (c *Client) requestOf(jobID string) func(bus.DeadLetter) bool {
+	return func(letter bus.DeadLetter) bool { return letter.Subject == c.Names.DeadEvent() && letter.JobID == jobID }
+}
+
+// RequestLetter is the dead letter of the request for a job that was never made, or jobs.ErrNotFound.
+func (c *Client) RequestLetter(ctx context.Context, jobID string) (bus.DeadLetter, error) {
+	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
+	if err != nil {
+		return bus.DeadLetter{}, err
+	}
+	letter, _, err := letters.Search(ctx, 0, c.requestOf(jobID))
+	if err != nil {
+		return letter, err
+	}
+	return letters.Show(ctx, letter.Number)
+}
