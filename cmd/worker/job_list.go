@@ -38,21 +38,25 @@ one that they do not choose any more, until it is interrupted: in a table, or as
 			if f.watch {
 				return c.watchJobs(cmd.Context(), filter)
 			}
-			return c.ask(cmd.Context(), func(ctx context.Context, client *app.Client) error {
-				page, err := client.Ledger.List(ctx, filter)
-				if err != nil {
-					return err
-				}
-				if err := c.printPage(page); err != nil {
-					return err
-				}
-				c.tellFleet(ctx, client)
-				return nil
-			})
+			return c.listJobs(cmd.Context(), filter)
 		},
 	}))
 	f.register(cmd)
 	return cmd
+}
+
+func (c *cli) listJobs(ctx context.Context, filter ledger.Filter) error {
+	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
+		page, err := client.Ledger.List(ctx, filter)
+		if err != nil {
+			return err
+		}
+		if err := c.printPage(page); err != nil {
+			return err
+		}
+		c.tellFleet(ctx, client)
+		return nil
+	})
 }
 
 // listFlags choose the jobs that `job ls` shows.

@@ -22,11 +22,13 @@ import (
 // sampleFlags say how the events of files would have come.
 type sampleFlags struct {
 	class, at, expect string
+	headers           []string
 }
 
 func (f *sampleFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.class, "class", jobs.ClassIncident, "`CLASS` of the events: the last part of their subject")
 	cmd.Flags().StringVar(&f.at, "at", "", "`TIME` (RFC 3339) at which the events come in (default: now)")
+	cmd.Flags().StringArrayVar(&f.headers, "header", nil, "`'NAME: VALUE'` of the messages, as policies see it; may be given several times")
 	cmd.Flags().StringVar(&f.expect, "expect", "", "`FILE` with the output of an earlier '-o json'; exit 1 when anything differs")
 }
 
@@ -195,13 +197,21 @@ func (c *cli) judge(ctx context.Context, judge *app.Judge, files []string, f sam
 			return usagef("--at must be a time like 2026-11-24T03:00:00Z")
 		}
 	}
+	headers := map[string]string{}
+	for _, line := range f.headers {
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			return usagef("--header must look like 'Name: value'")
+		}
+		headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
 	judgements := []app.Judgement{}
 	for _, file := range files {
 		data, err := c.read(file)
 		if err != nil {
 			return err
 		}
-		judgements = append(judgements, judge.Sample(ctx, app.Sample{Name: filepath.Base(file), Class: f.class, Data: data, At: at}))
+		judgements = append(judgements, judge.Sample(ctx, app.Sample{Name: filepath.Base(file), Class: f.class, Data: data, Headers: headers, At: at}))
 	}
 	if f.expect != "" {
 		return c.compare(judgements, f.expect)

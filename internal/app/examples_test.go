@@ -49,12 +49,12 @@ func TestReadyPolicies(t *testing.T) {
 	}{
 		{event: "gitguardian", class: "incident", policy: "gitguardian-leaked-token", want: []string{"token.revoke " + leak + " urgent"}, wantReason: "GitGuardian incident 4711"},
 		{event: "github-secret-scanning", class: "incident", policy: "github-secret-scanning", want: []string{"token.revoke " + leak + " urgent"}, wantReason: "GitHub secret scanning alert 42 in octo-org/octo-repo"},
-		{event: "splunk", class: "incident", policy: "splunk-forged-logins", want: []string{"jwks.revoke " + idp + " urgent"}, wantReason: "Splunk alert scheduler_admin_search_W2_at_14232356_132"},
+		{event: "splunk", class: "incident", policy: "splunk-forged-logins", want: []string{"jwks.revoke " + idp + " urgent dry"}, wantReason: "Splunk alert scheduler_admin_search_W2_at_14232356_132"},
 		{event: "elastic", class: "incident", policy: "elastic-stolen-certificates", want: []string{"x509.disable " + d1 + " urgent dry"}, wantReason: "Elastic: Atlas client certificate read by another process on db-client-1"},
-		{event: "sentinel", class: "incident", policy: "sentinel-rogue-role-mapping", want: []string{"role_mapping.delete federation/0123456789abcdef01234567/org/5ec0000000000000000000c1/role_mapping/89abcdef0123456789abcdef urgent"}, wantReason: "Sentinel incident 3177"},
-		{event: "falco", class: "falco", policy: "falco-certificate-read", want: []string{"x509.disable " + d1 + " urgent"}, wantReason: "Falco: Atlas client key read by an unexpected process in api-6d4b"},
+		{event: "sentinel", class: "incident", policy: "sentinel-rogue-role-mapping", want: []string{"role_mapping.delete federation/0123456789abcdef01234567/org/5ec0000000000000000000c1/role_mapping/89abcdef0123456789abcdef urgent dry"}, wantReason: "Sentinel incident 3177"},
+		{event: "falco", class: "falco", policy: "falco-certificate-read", want: []string{"x509.disable " + d1 + " urgent dry"}, wantReason: "Falco: Atlas client key read by an unexpected process in api-6d4b"},
 		{event: "ocsf", class: "incident", policy: "ocsf-detection-finding", want: []string{"x509.disable " + d1 + " urgent dry", "x509.disable " + d2 + " urgent dry"}, wantReason: "Copied client certificates"},
-		{event: "caep-credential-change", class: "incident", policy: "caep-credential-change", want: []string{"jwks.revoke " + idp + " urgent"}, wantReason: "CAEP credential-change 07efd930f0977e4fcc1149a733ce7f78"},
+		{event: "caep-credential-change", class: "incident", policy: "caep-credential-change", want: []string{"jwks.revoke " + idp + " urgent dry"}, wantReason: "CAEP credential-change 07efd930f0977e4fcc1149a733ce7f78"},
 		{event: "atlas-alert", class: "rotation", policy: "atlas-secret-expiring", want: []string{"token.revoke file:/run/rekey/tokens/5ec0000000000000000000c1 bulk"}, wantReason: "Atlas alert 5ec0000000000000000000b7: service account secrets are about to expire"},
 		{event: "generic", class: "siem", policy: "generic-leaked-tokens", want: []string{"token.revoke " + leak + " urgent", "token.revoke " + leak + " urgent"}, wantReason: "case case-1234"},
 	}

@@ -108,13 +108,17 @@ type Sample struct {
 	Class string    // The last part of the subject.
 	Data  []byte    // Plain JSON, or a CloudEvent in JSON.
 	At    time.Time // When it would have been accepted.
+	// Headers are those of its message. Default none.
+	Headers map[string]string
 }
 
 // Sample judges a payload.
 func (j *Judge) Sample(ctx context.Context, s Sample) Judgement {
-	return j.judge(ctx, s.Name, bus.Message{
-		Subject: j.names.Event(s.Class), Header: nats.Header{nats.MsgIdHdr: {s.Name}}, Data: s.Data, Seq: 1, At: s.At,
-	})
+	header := nats.Header{nats.MsgIdHdr: {s.Name}}
+	for name, value := range s.Headers {
+		header.Add(name, value)
+	}
+	return j.judge(ctx, s.Name, bus.Message{Subject: j.names.Event(s.Class), Header: header, Data: s.Data, Seq: 1, At: s.At})
 }
 
 func (j *Judge) judge(ctx context.Context, name string, m bus.Message) Judgement {

@@ -238,6 +238,9 @@ func repeatsSecret(request jobs.Request) error {
 
 // held is why a rule asks for nothing: an expression erred.
 func (r *rule) held(field, text string, err error, v *view) *jobs.Held {
+	if why := refusal(err); why != "" {
+		return &jobs.Held{Code: jobs.HeldPolicy, Policy: r.Name, Field: field, Detail: why}
+	}
 	return &jobs.Held{
 		Code: jobs.HeldPolicy, Policy: r.Name, Field: field,
 		Detail: shortText(text) + ": " + cause(err, text, v.event.Envelope.Data),

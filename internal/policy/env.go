@@ -53,7 +53,7 @@ type celEvent struct {
 
 // baseEnv is the environment that all rules share, made when the first rule needs it.
 var baseEnv = sync.OnceValues(func() (*cel.Env, error) {
-	return cel.NewEnv(
+	return cel.NewEnv(append(failFunctions(),
 		cel.OptionalTypes(), cel.EnableMacroCallTracking(),
 		ext.Strings(), ext.Lists(ext.ListsMaxRangeSize(maxRange)), ext.Sets(), ext.Math(), ext.Regex(),
 		ext.Encoders(ext.EncodersVersion(0)), // Later ones parse JSON and YAML at a cost without bound.
@@ -66,8 +66,8 @@ var baseEnv = sync.OnceValues(func() (*cel.Env, error) {
 		cel.CostModel(cost.Overload("json_object_string",
 			cost.EvalCost(cost.Sum(cost.Const(cost.CallCost), cost.StringScan(cost.Length(cost.Arg(0))))))),
 		cel.ParserExpressionSizeLimit(maxExprBytes), cel.RegexProgramSizeLimit(maxRegexSize),
-		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals()),
-	)
+		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals(), literalFail{}),
+	)...)
 })
 
 // parseObject reads a JSON object that an event carries inside a string, as some tools do. It is
