@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"rekey/internal/app"
@@ -201,7 +200,7 @@ func (c *cli) dial(ctx context.Context) (context.Context, *app.Client, error) {
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	client, err := app.Dial(limited, cfg, c.server, c.lookupEnv)
-	if errors.Is(err, nats.ErrNoServers) {
+	if _, ok := errors.AsType[*app.UnreachableError](err); ok {
 		err = fmt.Errorf("%w; is the worker running? --server URL or -c FILE names another server", err)
 	}
 	if err != nil {

@@ -85,7 +85,10 @@ func (c *cli) notAwaited(ctx context.Context, w app.Wait, err error) error {
 	if errors.Is(err, jobs.ErrNotFound) {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	if cause := context.Cause(ctx); cause != nil {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, context.Canceled):
+		err = errors.New("interrupted")
+	case cause != nil:
 		err = cause
 	}
 	return &codeError{exitUnknown, fmt.Errorf("%s has no outcome yet; look with: %s (%w)", name, look, err)}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	natsgo "github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
 	"rekey/internal/bus"
@@ -48,7 +49,7 @@ func Dial(ctx context.Context, c *config.Config, server string, env lookup) (*Cl
 	client := &Client{Names: bus.NewNames(c.NATS.Namespace), config: c, keys: knownKeys(c, server, env)}
 	cfg.Name, cfg.Logger, cfg.OnForbidden = "rekey command line", zap.NewNop(), client.refusals.hear
 	if client.Conn, err = bus.Connect(cfg); err != nil {
-		return nil, err
+		return nil, unconnected(ctx, cfg.URL, err)
 	}
 	ctx, stop := client.refusals.guard(ctx, 0)
 	defer stop()
@@ -61,6 +62,24 @@ func Dial(ctx context.Context, c *config.Config, server string, env lookup) (*Cl
 		return nil, client.Conn.Explain(err)
 	}
 	return client, nil
+}
+
+// UnreachableError says that no NATS server answers.
+type UnreachableError struct{ err error }
+
+// Error says at which address, and what is there instead.
+func (e *UnreachableError) Error() string { return e.err.Error() }
+
+// Unwrap is what the client says.
+func (e *UnreachableError) Unwrap() error { return e.err }
+
+// unconnected says why no server answers, where the client does not: it went to all addresses, or one said nothing.
+func unconnected(ctx context.Context, addresses string, err error) error {
+	silent, ok := errors.AsType[*net.OpError](err)
+	if ok = ok && silent.Op == "read" && silent.Timeout(); ok || errors.Is(err, natsgo.ErrNoServers) {
+		return &UnreachableError{fmt.Errorf("%w%s", err, unreachable(ctx, addresses))}
+	}
+	return err
 }
 
 // reachable is how the server of the configuration is reached from another process.

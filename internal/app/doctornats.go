@@ -106,7 +106,7 @@ func (p *patient) noServer(ctx context.Context) doctor.Finding {
 	case errors.Is(p.away, nats.ErrAuthorization), errors.Is(p.away, nats.ErrAuthExpired), errors.Is(p.away, nats.ErrAuthRevoked):
 		f.Do = "the server does not know these credentials: compare nats.credentials_file, nkey_file, user or token with its users (docs/security.md)"
 	case errors.Is(p.away, nats.ErrNoServers):
-		f.Found += p.unreachable(ctx)
+		f.Found += unreachable(ctx, p.cfg.NATS.URL)
 		f.Do = "start the server, or correct nats.url; a firewall or NetworkPolicy may be in between"
 	case isNetwork(p.away):
 		f.Do = "correct nats.url, or see what is in between: name service, firewall, NetworkPolicy"
@@ -126,13 +126,16 @@ func isNetwork(err error) bool {
 	return false
 }
 
-// unreachable says of each address why nobody answers there, which the client does not tell.
-func (p *patient) unreachable(ctx context.Context) string {
+// unreachable says of each address why no server answers there, which the client does not tell.
+func unreachable(ctx context.Context, addresses string) string {
 	var text strings.Builder
-	for address := range strings.SplitSeq(p.cfg.NATS.URL, ",") {
-		u, err := url.Parse(strings.TrimSpace(address))
-		if err != nil {
-			continue // The configuration allows none such.
+	for address := range strings.SplitSeq(addresses, ",") {
+		if address = strings.TrimSpace(address); !strings.Contains(address, "://") {
+			address = "nats://" + address // As the client has it.
+		}
+		u, err := url.Parse(address)
+		if err != nil || u.Hostname() == "" {
+			continue // It has been said.
 		}
 		host := u.Host
 		if u.Port() == "" {
