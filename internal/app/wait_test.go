@@ -35,7 +35,7 @@ func TestCheckRequest(t *testing.T) {
 		}
 		return request
 	}
-	token := map[string]any{"kind": "token.revoke", "account": legacy, "params": map[string]any{"token": "abc.def"}}
+	token := map[string]any{"kind": "token.revoke", "account": legacy, "params": map[string]any{"token": "canary-token.long-enough-to-be-one"}}
 	idp := map[string]any{"kind": "idp.delete", "account": legacy, "params": map[string]any{"federation_id": hexID(1), "identity_provider_id": hexID(2)}}
 	tests := []struct {
 		name    string

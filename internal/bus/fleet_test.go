@@ -30,6 +30,7 @@ func TestFleet(t *testing.T) {
 	r.fill(t, jobs.LaneBulk, 3)
 	stop, _, ended := start(t, r.workers(&runner{}, 1))
 	eventually(t, "the worker is seen", func() bool { f := see(); return f.Attendance == Attended && f.Jobs == 0 })
+	eventually(t, "all are settled", r.drained(t)) // What is put back keeps the fleet in doubt for a while.
 	stop()
 	receive(t, "the end", ended)
 	for _, class := range []string{"incident", "siem", "siem.incident"} {
