@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rekey/internal/app"
+	"rekey/internal/jobs"
 	"rekey/internal/schedule"
 )
 
@@ -75,6 +76,9 @@ func (c *cli) runSchedule(ctx context.Context, name string, f *scheduleFlags) er
 		return unanswered(ctx, limited, err)
 	}
 	jobID, eventID, err := client.RunSchedule(limited, s, op)
+	if len(jobs.Mistakes(err)) > 0 {
+		return usage(err)
+	}
 	if err != nil {
 		return unanswered(ctx, limited, err)
 	}

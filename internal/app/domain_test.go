@@ -5,11 +5,13 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"rekey/internal/app"
 	"rekey/internal/bus"
 	"rekey/internal/doctor"
 	"rekey/internal/jobs"
@@ -88,6 +90,7 @@ func TestJetStreamDomain(t *testing.T) {
 			if got := w.records(hexID(1)); len(got) != 1 || got[0].Outcome != jobs.OutcomeRevoked {
 				t.Errorf("the commands see %+v, want one job that is revoked", got)
 			}
+			mustOperate(t, w)
 			found := examine(t, r, plain(r, fmt.Sprintf("{url: %q, user: worker, password_env: NATS_PASSWORD, domain: hub}", srv.ClientURL()), ""))
 			mustFind(t, found, "nats", "permissions", doctor.OK, `all that a worker needs`)
 			mustFind(t, found, "nats", "jetstream", doctor.OK, `^on, in the domain hub;`)
@@ -99,6 +102,39 @@ func TestJetStreamDomain(t *testing.T) {
 				t.Errorf("the stream is not on the hub: %v", err)
 			}
 		})
+	}
+}
+
+// mustOperate checks that an operator sees and does everything in the domain.
+func mustOperate(t *testing.T, w *worker) {
+	t.Helper()
+	r := *w.rig
+	cfg := *r.cfg
+	cfg.NATS.User, cfg.NATS.Password.Env = "all", "NATS_PASSWORD_OF_ALL"
+	r.env["NATS_PASSWORD_OF_ALL"] = "secret-of-all"
+	client, err := app.Dial(t.Context(), &cfg, w.NATS, r.lookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	request := map[string]any{"kind": "x509.disable", "account": security, "params": map[string]any{"project_id": hexID(3)}}
+	if err := client.CheckRequest(t.Context(), request); err != nil {
+		t.Errorf("the fleet's rules: %v", err)
+	}
+	done, err := client.Submit(t.Context(), "rekey/operator", "3", request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := client.Await(t.Context(), app.Wait{JobID: done.JobID, Stored: true})
+	if err != nil || record.Outcome != jobs.OutcomeRevoked {
+		t.Errorf("the job that is waited for: %s, %v", record.Outcome, err)
+	}
+	if fleet, err := client.Fleet(t.Context()); err != nil || fleet.Attendance != bus.Attended {
+		t.Errorf("the fleet: %+v, %v, want a worker", fleet, err)
+	}
+	op := jobs.Operation{By: "ops", At: time.Now(), Reason: "tried again"}
+	if replayed, err := client.Replay(t.Context(), 1, op); err != nil || replayed.JobID == "" && replayed.EventSeq == 0 {
+		t.Errorf("the replay of a dead letter: %+v, %v", replayed, err)
 	}
 }
 

@@ -90,6 +90,9 @@ func (c *Client) RunSchedule(ctx context.Context, s config.Schedule, op schedule
 	if _, err := jobs.ParseRequest(jobs.Document{Fields: r.fields}); err != nil {
 		return "", "", err
 	}
+	if err := c.CheckRequest(ctx, r.fields); err != nil {
+		return "", "", err
+	}
 	source, id := scheduleSource(s.Name), "run-"+op.At.UTC().Format(time.RFC3339Nano)
 	store, err := c.schedules(ctx)
 	if err != nil {

@@ -127,7 +127,7 @@ func isNotAccepted(err error, reason string) bool {
 	return ok && strings.Contains(refused.Letter.Reason, reason)
 }
 
-// TestUnattendedJob: a job that no worker takes is told as well as an event.
+// TestUnattendedJob: a job that no worker takes is reported as well as an event.
 func TestUnattendedJob(t *testing.T) {
 	t.Parallel()
 	srv := startNATS(t, nil)

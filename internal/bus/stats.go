@@ -39,9 +39,15 @@ func (s Stats) Run(ctx context.Context) error {
 	log := s.Logger.Named("stats")
 	ticker := time.NewTicker(statsEvery)
 	defer ticker.Stop()
+	failing := false
 	for {
-		if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
-			log.Debug("reading the queue's state", zap.Error(err))
+		err := s.refresh(ctx)
+		if ctx.Err() == nil && (err != nil) != failing {
+			if failing = err != nil; failing { // Once, until it works again.
+				log.Warn("the queue's state cannot be read: the metrics of queues and dead letters stay as they were", zap.Error(err))
+			} else {
+				log.Info("the queue's state can be read again")
+			}
 		}
 		select {
 		case <-ctx.Done():

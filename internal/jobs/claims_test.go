@@ -115,6 +115,9 @@ func TestLostWorker(t *testing.T) {
 			t.Errorf("%d maybe effective, %d spent, %d attempts", r.AttemptsMaybeEffective, r.AttemptsSpent, r.AttemptCount)
 		}
 		checkCount(t, p, "first attempt urgent", 0) // The lost worker had it.
+		if lines := p.logs.FilterMessage("attempt failed").All(); len(lines) != 1 || lines[0].ContextMap()["reason"] != "interrupted" {
+			t.Errorf("the log says %+v, want the attempt of the lost worker", lines)
+		}
 	})
 }
 

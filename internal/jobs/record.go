@@ -169,12 +169,12 @@ func (r *Record) begin(now time.Time, worker string, lease time.Duration) {
 	}
 }
 
-// closeLost ends an attempt whose worker never came back: nobody knows what became of
-// its call.
-func (r *Record) closeLost(now time.Time) {
+// closeLost ends an attempt whose worker never came back, and reports whether there was one: what
+// became of its call is not known.
+func (r *Record) closeLost(now time.Time) bool {
 	last := r.lastAttempt()
 	if last == nil || !last.FinishedAt.IsZero() {
-		return
+		return false
 	}
 	last.Reason = ReasonInterrupted
 	last.Error = "the worker was lost during the call; whether it took effect is not known"
@@ -182,6 +182,7 @@ func (r *Record) closeLost(now time.Time) {
 	last.MaybeEffective = true
 	r.AttemptsMaybeEffective++
 	r.Claim = Claim{}
+	return true
 }
 
 // end closes the open attempt with what came back; failure is nil when it worked.

@@ -156,7 +156,9 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, er
 			return Verdict{Delay: min(left, claimLook)}, nil
 		}
 	}
-	rec.closeLost(now) // Nobody runs it: whatever is written next says so.
+	if rec.closeLost(now) { // No worker runs it: what is written next says so.
+		r.attempts.failed(rec)
+	}
 	if rec.CancelAsked {
 		return r.cancel(ctx, d.Job, entry)
 	}
