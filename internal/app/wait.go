@@ -171,7 +171,9 @@ func (c *Client) nothingComes(ctx context.Context, waited time.Duration) bool {
 
 // requestOf matches the dead letter of the request for a job.
 func (c *Client) requestOf(jobID string) func(bus.DeadLetter) bool {
-	return func(letter bus.DeadLetter) bool { return letter.Subject == c.Names.DeadEvent() && letter.JobID == jobID }
+	return func(letter bus.DeadLetter) bool {
+		return letter.Subject == c.Names.DeadEvent() && letter.JobID == jobID
+	}
 }
 
 // RequestLetter is the dead letter of the request for a job that was never made, or jobs.ErrNotFound.
