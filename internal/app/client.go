@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -28,8 +29,9 @@ type Client struct {
 	config *config.Config
 	keys   *seal.Keyring // Nil when the fleet's keys are not known here.
 
-	refusals refusals
-	closing  []func() // Ends what Guard has begun.
+	refusals   refusals
+	attempting sync.Mutex // Held while attempt asks.
+	closing    []func()   // Ends what Guard has begun.
 }
 
 // Dial connects to the NATS server of the configuration (for an embedded one: where it

@@ -66,9 +66,16 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 			_, err := c.Ledger.List(ctx, ledger.Filter{})
 			return err
 		},
-		"plan":  func(ctx context.Context, c *app.Client) error { _, _, err := c.FleetJudge(ctx); return err },
-		"pace":  func(ctx context.Context, c *app.Client) error { _, err := c.Buckets(ctx); return err },
-		"audit": readAudit,
+		"job show": func(ctx context.Context, c *app.Client) error {
+			if _, err := c.RequestLetter(c.Guard(ctx), "unknown"); !errors.Is(err, jobs.ErrNotFound) {
+				return fmt.Errorf("what is shown of a job that is not known: %w", err)
+			}
+			return nil
+		},
+		"job wait": waitForJobs,
+		"plan":     func(ctx context.Context, c *app.Client) error { _, _, err := c.FleetJudge(ctx); return err },
+		"pace":     func(ctx context.Context, c *app.Client) error { _, err := c.Buckets(ctx); return err },
+		"audit":    readAudit,
 		"notify ls": func(ctx context.Context, c *app.Client) error {
 			targets, err := c.Targets(ctx)
 			if err == nil && (len(targets) != 1 || !targets[0].Served) {
@@ -103,6 +110,22 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 	operator := g.as(t, rig, "operator", "_INBOX_OPERATOR")
 	check(operator, "operator", reading)
 	check(operator, "operator", writing)
+}
+
+// waitForJobs does what job wait does, for a job that has ended and for one that is not known.
+func waitForJobs(ctx context.Context, c *app.Client) error {
+	ctx = c.Guard(ctx)
+	page, err := c.Ledger.List(ctx, ledger.Filter{})
+	if err != nil || len(page.Records) == 0 {
+		return fmt.Errorf("there is no job: %w", err)
+	}
+	if record, err := c.Await(ctx, app.Wait{JobID: page.Records[0].JobID}); err != nil || !record.Done() {
+		return fmt.Errorf("the job is %s: %w", record.State, err)
+	}
+	if _, err := c.Await(ctx, app.Wait{JobID: "unknown"}); !errors.Is(err, jobs.ErrNotFound) {
+		return fmt.Errorf("what is waited for where no job is known: %w", err)
+	}
+	return nil
 }
 
 // readAudit does what audit verify does.

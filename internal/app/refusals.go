@@ -72,11 +72,18 @@ func (c *Client) Guard(ctx context.Context) context.Context {
 	return ctx
 }
 
-// attempt asks something that a command can do without, within a time limit.
+// attempt asks something that a command can do without, within a time limit. The error is a *bus.ForbiddenError when the
+// server refuses it.
 func (c *Client) attempt(ctx context.Context, limit time.Duration, ask func(context.Context) error) error {
+	c.attempting.Lock() // A refusal is about the one that is under way.
+	defer c.attempting.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ctx, stop := c.refusals.guard(ctx, 0)
 	defer stop()
-	return ask(ctx)
+	err := ask(ctx)
+	if forbidden := Forbidden(ctx); err != nil && forbidden != nil {
+		return forbidden
+	}
+	return err
 }

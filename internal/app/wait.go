@@ -20,8 +20,8 @@ const (
 	unattendedEvery = time.Minute
 	// A fleet that does not run is not asked many times a second.
 	waitPauseFirst, waitPauseMost = 100 * time.Millisecond, 2 * time.Second
-	// fleetTimeout bounds the look at the fleet.
-	fleetTimeout = 2 * time.Second
+	// fleetTimeout bounds the look at the fleet, and lettersTimeout that at the dead letters, which may be many.
+	fleetTimeout, lettersTimeout = 2 * time.Second, 10 * time.Second
 )
 
 // NotAcceptedError says that a request became no job: it is among the dead letters.
@@ -48,13 +48,32 @@ type Wait struct {
 	Unattended func(f bus.Fleet, taken bool)
 }
 
-// LastLetter is the number of the last dead letter, for Wait.After.
-func (c *Client) LastLetter(ctx context.Context) (uint64, error) {
-	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
-	if err != nil {
-		return 0, err
+// LastLetter is the number of the last dead letter, for Wait.After; 0 where they may not be read.
+func (c *Client) LastLetter(ctx context.Context) (last uint64, err error) {
+	err = c.lookAtLetters(ctx, func(ctx context.Context, letters *bus.DeadLetters) error {
+		last, err = letters.Last(ctx)
+		return err
+	})
+	if isForbidden(err) {
+		return 0, nil
 	}
-	return letters.Last(ctx)
+	return last, err
+}
+
+// lookAtLetters opens the dead letters. The error is a *bus.ForbiddenError where they may not be read.
+func (c *Client) lookAtLetters(ctx context.Context, look func(context.Context, *bus.DeadLetters) error) error {
+	return c.attempt(ctx, lettersTimeout, func(ctx context.Context) error {
+		letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
+		if err != nil {
+			return err
+		}
+		return look(ctx, letters)
+	})
+}
+
+func isForbidden(err error) bool {
+	_, ok := errors.AsType[*bus.ForbiddenError](err)
+	return ok
 }
 
 // Fleet is what can be seen of the workers. The error says that it may not be seen, or is not known.
@@ -131,23 +150,21 @@ func (c *Client) remind(ctx context.Context, w *Wait, stage *atomic.Int32) {
 
 // awaitRecord waits until the job, or the one that it was joined into, has a record.
 func (c *Client) awaitRecord(ctx context.Context, w *Wait) (jobs.Record, error) {
-	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
-	if err != nil {
-		return jobs.Record{}, err
-	}
-	begun := time.Now()
+	begun, blind := time.Now(), false
 	for pause := waitPauseFirst; ; pause = min(2*pause, waitPauseMost) {
 		record, err := c.Ledger.Find(ctx, w.JobID)
 		if !errors.Is(err, jobs.ErrNotFound) {
 			return record, err
 		}
-		var letter bus.DeadLetter
-		letter, w.After, err = letters.Search(ctx, w.After, c.requestOf(w.JobID))
-		if err == nil {
-			return jobs.Record{}, &NotAcceptedError{Letter: letter}
-		}
-		if !errors.Is(err, jobs.ErrNotFound) {
-			return jobs.Record{}, err
+		if !blind {
+			var letter bus.DeadLetter
+			letter, w.After, err = c.requestLetter(ctx, w.JobID, w.After)
+			if err == nil {
+				return jobs.Record{}, &NotAcceptedError{Letter: letter}
+			}
+			if blind = isForbidden(err); !blind && !errors.Is(err, jobs.ErrNotFound) {
+				return jobs.Record{}, err
+			}
 		}
 		if !w.Stored && c.nothingComes(ctx, time.Since(begun)) {
 			return c.Ledger.Find(ctx, w.JobID) // It may have come between the two looks.
@@ -169,20 +186,27 @@ func (c *Client) nothingComes(ctx context.Context, waited time.Duration) bool {
 	return fleet.Events == 0
 }
 
-// requestOf matches the dead letter of the request for a job.
-func (c *Client) requestOf(jobID string) func(bus.DeadLetter) bool {
-	return func(letter bus.DeadLetter) bool {
-		return letter.Subject == c.Names.DeadEvent() && letter.JobID == jobID
-	}
+// requestLetter is the latest dead letter behind a number of the request for a job, without headers and payload, or
+// jobs.ErrNotFound. end is the last one that there is.
+func (c *Client) requestLetter(ctx context.Context, jobID string, after uint64) (letter bus.DeadLetter, end uint64, err error) {
+	err = c.lookAtLetters(ctx, func(ctx context.Context, letters *bus.DeadLetters) error {
+		letter, end, err = letters.Search(ctx, after, func(d bus.DeadLetter) bool { return d.Subject == c.Names.DeadEvent() && d.JobID == jobID })
+		return err
+	})
+	return letter, end, err
 }
 
-// RequestLetter is the dead letter of the request for a job that was never made, or jobs.ErrNotFound.
+// RequestLetter is the dead letter of the request for a job that was never made, or jobs.ErrNotFound, also where the dead
+// letters may not be read.
 func (c *Client) RequestLetter(ctx context.Context, jobID string) (bus.DeadLetter, error) {
-	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
-	if err != nil {
-		return bus.DeadLetter{}, err
+	letter, _, err := c.requestLetter(ctx, jobID, 0)
+	if isForbidden(err) {
+		return letter, fmt.Errorf("%w; whether its request is a dead letter is not known: %s", jobs.ErrNotFound, err.Error())
 	}
-	letter, _, err := letters.Search(ctx, 0, c.requestOf(jobID))
+	if err != nil {
+		return letter, err
+	}
+	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
 	if err != nil {
 		return letter, err
 	}
