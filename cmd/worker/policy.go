@@ -39,7 +39,8 @@ func (c *cli) policyCommand() *cobra.Command {
 		Short: "Show what a configuration makes of events in files",
 		Long: `Show what a configuration makes of events: which policies match, why the others do not, and
 the jobs with their parameters (secrets as fingerprints). Nothing is contacted. The limits per
-hour, which depend on what was before, are left out. Exit 1 says that an event has a problem, or
+hour, which depend on what was before, are left out. COST is what the event takes of the 2,000,000
+steps that it may cost a policy; it is not compared. Exit 1 says that an event has a problem, or
 with --expect that anything differs.`,
 		Example: `  worker policy test -c worker.yaml alert.json
   worker policy test -c worker.yaml alerts/*.json -o json > expected.json
@@ -235,14 +236,14 @@ func (c *cli) judge(ctx context.Context, judge *app.Judge, files []string, f sam
 func tableOf(t *tabwriter.Writer, j app.Judgement) {
 	_, _ = fmt.Fprintf(t, "%s: %s, %s\n", printable(j.Event), j.Result, plural(len(j.Jobs), "job"))
 	if len(j.Policies) > 0 {
-		row(t, "  POLICY", "MATCHES", "WHY")
+		row(t, "  POLICY", "MATCHES", "COST", "WHY")
 	}
 	for _, p := range j.Policies {
 		matches := "no"
 		if p.Matches {
 			matches = "yes"
 		}
-		row(t, "  "+p.Policy, matches, p.Why)
+		row(t, "  "+p.Policy, matches, p.Cost, p.Why)
 	}
 	if len(j.Jobs) > 0 {
 		row(t, "  KIND", "TARGET", "ACCOUNT", "LANE", "POLICY", "PARAMS", "REASON")
@@ -315,7 +316,7 @@ func linesAt(list []app.Judgement, i int) ([]string, error) {
 	if i >= len(list) {
 		return nil, nil
 	}
-	return linesOf(list[i])
+	return linesOf(list[i].Decided())
 }
 
 // linesOf is a value as lines of JSON.

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -86,6 +87,9 @@ type PolicyDecision struct {
 	Policy  string `json:"policy"`
 	Matches bool   `json:"matches"`
 	Why     string `json:"why,omitempty"` // Why it does not match, or what erred.
+	// Cost is how many steps of CEL the event has taken of what it may cost a policy. It may differ
+	// between releases.
+	Cost uint64 `json:"cost,omitempty"`
 }
 
 // JudgedJob is a job that the event would make.
@@ -132,7 +136,7 @@ func (j *Judge) judge(ctx context.Context, name string, m bus.Message) Judgement
 	}
 	out.Result = plan.Result()
 	for _, d := range plan.Decisions {
-		shown := PolicyDecision{Policy: d.Policy, Matches: d.Matched, Why: d.Why}
+		shown := PolicyDecision{Policy: d.Policy, Matches: d.Matched, Why: d.Why, Cost: d.Cost}
 		if d.Held != nil {
 			shown.Why = d.Held.Field + ": " + d.Held.Detail
 		}
@@ -151,5 +155,14 @@ func (j *Judge) judge(ctx context.Context, name string, m bus.Message) Judgement
 	return out
 }
 
+// Decided is the judgement without what it has cost: what two configurations are compared by.
+func (j Judgement) Decided() Judgement {
+	j.Policies = slices.Clone(j.Policies)
+	for i := range j.Policies {
+		j.Policies[i].Cost = 0
+	}
+	return j
+}
+
 // same reports whether two judgements of an event are the same.
-func (j Judgement) same(other Judgement) bool { return reflect.DeepEqual(j, other) }
+func (j Judgement) same(other Judgement) bool { return reflect.DeepEqual(j.Decided(), other.Decided()) }

@@ -12,6 +12,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
+	"rekey/internal/pace"
 )
 
 // The parts of a worker that are started again when they fail. A new one is listed in parts.
@@ -65,6 +66,7 @@ func (w *worker) startJobs(s stores) error {
 	w.runner = runner
 	w.workers = &bus.Workers{
 		Conn: w.conn, Names: w.names, Runner: runner, Concurrency: w.Config.Worker.Concurrency,
+		Kept:   pace.Kept(w.Config.Worker.Concurrency, urgentShare(w.Config)),
 		Sealer: sealer{w.keys}, Logger: w.Logger,
 	}
 	secrets := jobs.Secrets{Sealer: sealer{w.keys}, Plaintext: w.Config.Intake.Plaintext}

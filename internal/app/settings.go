@@ -136,11 +136,14 @@ func optional(ref secret.Ref, env lookup) (secret.Value, error) {
 // default, as the vendor advises.
 const refusalPatience = 10
 
+// urgentShare is the part of each rate bucket and of the slots that is kept for urgent jobs.
+func urgentShare(c *config.Config) float64 { return float64(c.Atlas.RateLimits.UrgentShare) / 100 }
+
 func atlasConfig(c *config.Config, env lookup) atlas.Config {
 	cfg := atlas.Config{
 		BaseURL: c.Atlas.BaseURL, Timeout: c.Atlas.Timeout, X509API: c.Atlas.X509API, CAFile: c.Atlas.CAFile,
 		DryRun: c.Worker.DryRun, MaxRetryAfter: c.Retry.RetryAfterCap, Concurrency: c.Worker.Concurrency, LookupEnv: env,
-		UrgentShare: float64(c.Atlas.RateLimits.UrgentShare) / 100, RefusalPatience: refusalPatience * c.Retry.Base,
+		UrgentShare: urgentShare(c), RefusalPatience: refusalPatience * c.Retry.Base,
 		ReadRateLimits: c.Atlas.RateLimits.Read, RateLimits: map[string]atlas.RateLimit{},
 	}
 	for name, l := range c.Atlas.RateLimits.Sets() {

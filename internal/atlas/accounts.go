@@ -17,6 +17,7 @@ type account struct {
 	Account
 	tokens *tokenCache // Of a service account.
 	nonces nonces      // Of an API key.
+	slots  accountSlots
 
 	mu      sync.Mutex // Guards refused.
 	refused error      // Why its last authentication was refused; nil when it worked or none was made.

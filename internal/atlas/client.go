@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/pace"
 	"rekey/internal/secret"
 )
 
@@ -158,6 +159,7 @@ type Client struct {
 	tokenFiles func(path string) error
 	stores     map[string]SecretStore
 	pacer      *pacer
+	slots      pace.Slots
 	recorder   Recorder
 	trace      func(context.Context) string
 	known      *secret.Known
@@ -209,6 +211,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.rules, c.tokens, c.readMode = cfg.applied(), cfg.Tokens, cfg.ReadRateLimits
 	c.pacer = newPacer(cfg, c.rules, c.log)
+	c.slots = pace.Slots{All: cfg.Concurrency, Kept: pace.Kept(cfg.Concurrency, cfg.UrgentShare)}
 	if c.known == nil {
 		c.known, c.knowsAccounts = secret.NewKnown(cfg.LookupEnv), true
 	}

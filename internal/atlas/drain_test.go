@@ -57,7 +57,7 @@ func newFleet(t *testing.T, workers int, bucket sandbox.Bucket, change func(*atl
 				{Name: "service", ClientID: sandbox.ClientID, ClientSecret: secret.Ref{Env: sandbox.ClientID}},
 				{Name: "key", PublicKey: sandbox.PublicKey, PrivateKey: secret.Ref{Env: sandbox.PublicKey}},
 			},
-			Pace: shared, UrgentShare: 0.2,
+			Pace: shared, UrgentShare: 0.2, Concurrency: 1000, // The jobs of a drain hold no slots.
 		}
 		if change != nil {
 			change(&cfg)

@@ -60,16 +60,17 @@ func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) excha
 	if to.rehearsal && changes(req) {
 		return exchange{at: time.Now(), stopped: true}
 	}
-	gate, heldUntil := c.pacer.enter(ctx, to.bucket, to.rank)
+	in := c.pacer.enter(ctx, to.bucket, to.rank)
 	start := time.Now()
-	if !heldUntil.IsZero() {
-		return exchange{at: start, heldUntil: heldUntil}
+	if !in.heldUntil.IsZero() {
+		return exchange{at: start, heldUntil: in.heldUntil}
 	}
 	// A process that was paused goes on before its timers do: by now the job may be another's.
 	if end, ok := ctx.Deadline(); ok && !start.Before(end) {
+		in.gate.unsent(in.rank)
 		return exchange{at: start, ended: true, err: context.DeadlineExceeded}
 	}
-	v := c.pacer.visit(gate, start)
+	v := c.pacer.visit(in, start)
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, c.errTimeout)
 	defer cancel()
 	var written atomic.Bool

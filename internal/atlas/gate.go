@@ -19,15 +19,24 @@ type gate struct {
 
 	// turn is held by whoever changes the shared state. It is taken before mu.
 	turn    sync.Mutex
-	reading int // The latest list of limits that was taken over. Guarded by turn.
+	reading int  // The latest list of limits that was taken over. Guarded by turn.
+	counted bool // What was sent before the limit was known counts. Guarded by turn.
 
 	mu       sync.Mutex // Guards everything below.
 	state    pace.State
 	revision uint64 // Of the shared state; 0 when there is none, as far as is known.
 	probe    pace.Probe
-	leaves   []time.Time // When the leaves were given that are not used yet.
-	changes  []*change   // What waits for the one who holds turn.
+	leaves   []leave       // Those that are not used yet.
+	ended    chan struct{} // Closed when a call has ended; nil when no job waits for that.
+	changes  []*change     // What waits for the one who holds turn.
 	used     time.Time
+}
+
+// leave lets a job make one call.
+type leave struct {
+	given time.Time
+	rank  pace.Rank
+	drawn bool // It has a token of the bucket; without one it is good only while no limit is known.
 }
 
 // change is something that is to be done to a bucket's state. apply may be called several
@@ -38,8 +47,16 @@ type change struct {
 	done  bool // Guarded by turn.
 }
 
-// known reports whether the gate has a limit to go by.
-func (g *gate) known() bool {
+// shares reports whether the workers share what they do at the bucket: its limit is known, or the
+// latest call met a refusal that did not tell it.
+func (g *gate) shares() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state.Limit.Known() || g.state.Refusals > 0
+}
+
+// limitKnown reports whether the bucket's limit is known.
+func (g *gate) limitKnown() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.state.Limit.Known()
@@ -60,49 +77,108 @@ func (g *gate) adopt(s pace.State, revision uint64) {
 		g.state = s
 	}
 	g.revision = max(g.revision, revision)
+	g.wake()
 }
 
 // gave notes a leave.
-func (g *gate) gave(now time.Time) {
+func (g *gate) gave(now time.Time, rank pace.Rank) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.leaves = append(g.leaves, now)
+	g.leaves = append(g.leaves, leave{given: now, rank: rank, drawn: true})
+	g.probe.Give(rank)
 }
 
-// spend uses up the latest leave, and reports whether there was one. late says that it was given
-// too long ago to count on its token.
-func (g *gate) spend(now time.Time) (ok, late bool) {
+// spend uses up the latest leave of a rank for a call, and reports whether it has a token. late says
+// that it had one, and was given too long ago to count on it.
+func (g *gate) spend(now time.Time, rank pace.Rank) (ok, late bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	before := len(g.leaves)
-	g.leaves = slices.DeleteFunc(g.leaves, func(given time.Time) bool { return now.Sub(given) >= leaveLife })
-	for range before - len(g.leaves) {
-		g.probe.Drop()
-	}
-	if len(g.leaves) == 0 {
+	g.expire(now)
+	at := g.leaveOf(rank)
+	if at < 0 {
 		return false, false
 	}
-	last := len(g.leaves) - 1
-	late = g.state.Limit.Known() && now.Sub(g.leaves[last]) > g.state.Limit.Underway()
-	g.leaves = g.leaves[:last]
-	return true, late
+	l := g.leaves[at]
+	late = l.drawn && g.state.Limit.Known() && now.Sub(l.given) > g.state.Limit.Underway()
+	g.leaves = slices.Delete(g.leaves, at, at+1)
+	g.probe.Drop(rank)
+	if ok = l.drawn && !late; ok {
+		g.probe.Count(now, rank)
+	}
+	return ok, late
+}
+
+// expire ends the leaves of jobs that lost their claims. The lock is held.
+func (g *gate) expire(now time.Time) {
+	g.leaves = slices.DeleteFunc(g.leaves, func(l leave) bool {
+		old := now.Sub(l.given) >= leaveLife
+		if old {
+			g.probe.Drop(l.rank)
+		}
+		return old
+	})
+}
+
+// leaveOf finds the latest leave of a rank; -1 when there is none. The lock is held.
+func (g *gate) leaveOf(rank pace.Rank) int {
+	for i, l := range slices.Backward(g.leaves) {
+		if l.rank == rank {
+			return i
+		}
+	}
+	return -1
 }
 
 // answered notes the end of a call that took so long and said how many are left, -1 for nothing.
-func (g *gate) answered(took time.Duration, left int) {
+func (g *gate) answered(v visit, took time.Duration, left int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.probe.Answered(took, left)
+	g.probe.Answered(v.rank, took, left)
+	g.wake()
+}
+
+// refused notes the end of a call that met a rate limit.
+func (g *gate) refused(v visit) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.probe.Refused(v.rank)
+	g.wake()
+}
+
+// free gives the job whose call spent nothing leave for another one.
+func (g *gate) free(v visit, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.leaves = append(g.leaves, leave{given: now, rank: v.rank, drawn: v.known})
+	g.probe.Again(v.rank)
+	g.wake()
+}
+
+// unsent takes back a call that was counted and not made.
+func (g *gate) unsent(rank pace.Rank) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.probe.Unsent(rank)
+	g.wake()
 }
 
 // drop ends a leave that is not used.
-func (p *pacer) drop(b bucket) {
+func (p *pacer) drop(b bucket, rank pace.Rank) {
 	g := p.gate(b)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.leaves) > 0 {
-		g.leaves = g.leaves[1:]
-		g.probe.Drop()
+	if at := g.leaveOf(rank); at >= 0 {
+		g.leaves = slices.Delete(g.leaves, at, at+1)
+		g.probe.Drop(rank)
+		g.wake()
+	}
+}
+
+// wake wakes the jobs that wait for the end of a call. The lock is held.
+func (g *gate) wake() {
+	if g.ended != nil {
+		close(g.ended)
+		g.ended = nil
 	}
 }
 
@@ -143,7 +219,7 @@ func (p *pacer) change(ctx context.Context, g *gate, c *change) {
 	batch := g.take()
 	_, reading := p.listedLimit(g.bucket.set) // Before it is used: one that comes meanwhile is used next.
 	p.commit(ctx, g, batch)
-	g.reading = reading
+	g.reading, g.counted = reading, g.limitKnown()
 	for _, served := range batch {
 		served.done = true
 	}
@@ -208,7 +284,6 @@ func (p *pacer) reload(ctx context.Context, g *gate) error {
 // whether that changed anything. What was sent before the limit was known counts.
 func (p *pacer) prepare(g *gate, s *pace.State) bool {
 	var changed bool
-	was := s.Limit.Known()
 	if own := p.configured[g.bucket.set]; own.Known() {
 		changed = s.Learn(own, pace.SourceConfig)
 	} else {
@@ -219,10 +294,10 @@ func (p *pacer) prepare(g *gate, s *pace.State) bool {
 		}
 		changed = s.Learn(p.rules[g.bucket.set].limit, pace.SourceDefault) || changed
 	}
-	if !was && s.Limit.Known() {
+	if !g.counted && s.Limit.Known() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		s.Owe(p.shared(time.Now()), g.probe.Sent())
+		changed = g.probe.Settle(p.shared(time.Now()), s) || changed
 	}
 	return changed
 }

@@ -19,6 +19,7 @@ const maxLeft = 1_000_000
 // visit is one request at a rate bucket.
 type visit struct {
 	gate *gate
+	rank pace.Rank
 	sent time.Time
 	// known says that the bucket's limit was known: a rate limit should not have come.
 	known bool
@@ -26,9 +27,9 @@ type visit struct {
 	tokens int
 }
 
-func (p *pacer) visit(g *gate, sent time.Time) visit {
-	s, _ := g.snapshot()
-	return visit{gate: g, sent: sent, known: s.Limit.Known(), tokens: s.Tokens(p.shared(sent))}
+func (p *pacer) visit(in entry, sent time.Time) visit {
+	s, _ := in.gate.snapshot()
+	return visit{gate: in.gate, rank: in.rank, sent: sent, known: s.Limit.Known(), tokens: s.Tokens(p.shared(sent))}
 }
 
 // answered learns from the end of a request, whatever it was. With free set, it spent nothing,
@@ -36,12 +37,12 @@ func (p *pacer) visit(g *gate, sent time.Time) visit {
 func (p *pacer) answered(ctx context.Context, v visit, ex exchange, free bool) {
 	g, now := v.gate, time.Now()
 	if free {
-		g.gave(now)
+		g.free(v, now)
 		return
 	}
 	capacity, left := headerCount(ex.header, "RateLimit-Limit"), headerCount(ex.header, "RateLimit-Remaining")
 	if !ex.limited() { // Of a refusal, the next call must wait until it is taken to heart.
-		g.answered(now.Sub(v.sent), left)
+		g.answered(v, now.Sub(v.sent), left)
 	}
 	p.compare(ctx, v, ex, capacity, left)
 	switch s, _ := g.snapshot(); {
@@ -110,7 +111,7 @@ func (p *pacer) refused(ctx context.Context, v visit, at, until time.Time, told 
 		after = s.Clone()
 		return true
 	}})
-	v.gate.answered(at.Sub(v.sent), -1)
+	v.gate.refused(v)
 	if !after.Limit.Known() {
 		p.wonder()
 	}

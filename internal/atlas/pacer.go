@@ -183,51 +183,31 @@ func (p *pacer) forgetIdle(now time.Time) {
 func (p *pacer) take(ctx context.Context, b bucket, rank pace.Rank) jobs.Turn {
 	p.awaitKnown(ctx)
 	g := p.gate(b)
-	if turn, probed := p.probe(g); probed {
+	if turn, probed := p.probe(g, rank); probed {
 		return turn
 	}
 	var granted bool
 	var slot, paused time.Time
 	p.change(ctx, g, &change{rank: rank, apply: func(s *pace.State, now time.Time) bool {
 		if granted = s.Take(now, rank, p.share); granted {
-			return s.Limit.Known()
+			return s.Limit.Known() || s.Refusals > 0
 		}
 		slot, paused = s.Plan(now, rank, p.share), s.Paused(now)
 		return true
 	}})
 	p.showTokens(g)
 	if granted {
-		g.gave(time.Now())
+		g.gave(time.Now(), rank)
 		return jobs.Turn{}
 	}
 	return jobs.Turn{At: p.own(slot), NotBefore: p.own(paused)}
 }
 
-// probe is take for a bucket of which nothing is known, about which there is nothing to share.
-// It reports whether the bucket is one.
-func (p *pacer) probe(g *gate) (jobs.Turn, bool) {
-	if !p.unknown(g) {
-		return jobs.Turn{}, false
-	}
-	now := time.Now()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	paused := p.own(g.state.Paused(p.shared(now)))
-	if paused.IsZero() && g.probe.Take(now) {
-		g.leaves = append(g.leaves, now)
-		return jobs.Turn{}, true
-	}
-	from := now
-	if paused.After(now) {
-		from = paused
-	}
-	return jobs.Turn{At: g.probe.Plan(now, from), NotBefore: paused}, true
-}
-
-// unknown reports whether nobody has told us the limit of the bucket.
+// unknown reports whether the API has told nothing of the bucket's limit, in no way, and has not
+// refused the latest call either: about such a bucket there is nothing to share.
 func (p *pacer) unknown(g *gate) bool {
 	listed, _ := p.listedLimit(g.bucket.set)
-	return !listed.Known() && !p.configured[g.bucket.set].Known() && !p.rules[g.bucket.set].limit.Known() && !g.known()
+	return !listed.Known() && !p.configured[g.bucket.set].Known() && !p.rules[g.bucket.set].limit.Known() && !g.shares()
 }
 
 // listedLimit is what the API listed of a set, the zero Limit when nothing, and in which reading.
@@ -250,35 +230,51 @@ func (p *pacer) peek(ctx context.Context, b bucket) jobs.Turn {
 	return jobs.Turn{At: p.own(free), NotBefore: p.own(s.Paused(now))}
 }
 
+// entry is a request at its bucket: as urgent as it is there, or until when it is held.
+type entry struct {
+	gate      *gate
+	rank      pace.Rank
+	heldUntil time.Time
+}
+
 // enter is asked before each request. It uses up the leave that a job was given for it; a
-// request for which nobody has asked takes its token here. heldUntil is
-// when the bucket takes it, or zero when it does so now.
-func (p *pacer) enter(ctx context.Context, b bucket, rank pace.Rank) (g *gate, heldUntil time.Time) {
+// request without one takes its token here.
+func (p *pacer) enter(ctx context.Context, b bucket, rank pace.Rank) entry {
 	p.awaitKnown(ctx)
-	g = p.gate(b)
-	now := time.Now()
-	s, _ := g.snapshot()
-	if paused := p.own(s.Paused(p.shared(now))); paused.After(now) {
-		return g, paused
+	g := p.gate(b)
+	for {
+		now := time.Now()
+		s, _ := g.snapshot()
+		if paused := p.own(s.Paused(p.shared(now))); paused.After(now) {
+			return entry{gate: g, heldUntil: paused}
+		}
+		if !p.unknown(g) {
+			return p.draw(ctx, g, rank, now)
+		}
+		ended := g.send(now, rank, ctx.Err() != nil)
+		if ended == nil {
+			return entry{gate: g, rank: rank}
+		}
+		await(ctx, ended)
 	}
+}
+
+// draw is enter at a bucket of which something is known.
+func (p *pacer) draw(ctx context.Context, g *gate, rank pace.Rank, now time.Time) entry {
 	// A leave that is used late is no good, for others may have taken the token that has come
 	// since. The job is on its way, so it may have one that is kept for urgent ones.
-	if ok, late := g.spend(now); ok && !late {
-		return g, time.Time{}
-	} else if late {
+	ok, late := g.spend(now, rank)
+	switch {
+	case ok:
+		return entry{gate: g, rank: rank}
+	case late:
 		rank = 0
 	}
-	if p.unknown(g) {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.probe.Count(now)
-		return g, time.Time{}
+	if turn := p.take(ctx, g.bucket, rank); turn.At.After(now) {
+		return entry{gate: g, heldUntil: turn.At}
 	}
-	if turn := p.take(ctx, b, rank); turn.At.After(now) {
-		return g, turn.At
-	}
-	g.spend(now)
-	return g, time.Time{}
+	g.spend(now, rank)
+	return entry{gate: g, rank: rank}
 }
 
 // run listens to the other workers until ctx ends. While the store cannot be reached, this

@@ -186,9 +186,24 @@ func (c *Client) Turn(ctx context.Context, job jobs.Job) jobs.Turn {
 		}
 	}
 	b := c.bucket(op.set, a, job)
-	turn := c.pacer.take(ctx, b, rankOf(job.Lane))
+	turn := c.turn(ctx, a, b, rankOf(job.Lane))
 	if turn.At.After(time.Now()) {
 		c.recorder.CallDelayed(string(b.set), string(job.Lane))
+	}
+	return turn
+}
+
+// turn takes a slot for the account where there are others, and then a token of the bucket.
+func (c *Client) turn(ctx context.Context, a *account, b bucket, rank pace.Rank) jobs.Turn {
+	if len(c.roster.Load().names) < 2 {
+		return c.pacer.take(ctx, b, rank)
+	}
+	if turn := a.slots.take(rank, c.slots); !turn.At.IsZero() {
+		return turn
+	}
+	turn := c.pacer.take(ctx, b, rank)
+	if !turn.At.IsZero() {
+		a.slots.drop()
 	}
 	return turn
 }

@@ -16,6 +16,13 @@ import (
 // synced writes, which share their syncs.
 const intakeWorkers = 16
 
+// A costly event is put back while enough others are worked on: for 1 s first, for 8 s at most. It was
+// read for nothing then, so that it must not come too soon.
+const (
+	crowdDelay     = time.Second
+	crowdDoublings = 3
+)
+
 // Desk turns an event into jobs. Its error is of *jobs.Malformed and *jobs.Held, joined, for
 // what of the event is not done and goes to the dead letters; after another one the event comes again.
 type Desk interface {
@@ -84,6 +91,9 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
 	})
 	event, accepted, err := in.take(ctx, m)
 	log := in.Logger.Named("intake").With(zap.Uint64("event_seq", m.seq), zap.String("event_id", event.ID))
+	if errors.Is(err, jobs.ErrCrowded) {
+		return jobs.Verdict{Delay: crowdDelay << min(h.meta.NumDelivered-1, crowdDoublings)}
+	}
 	if err != nil {
 		delay := again(h.meta.NumDelivered)
 		log.Warn("event is not taken in yet", zap.Duration("delay", delay), zap.Error(err))

@@ -116,6 +116,37 @@ func TestIntakeHandlesEachEventOnce(t *testing.T) {
 	}
 }
 
+// TestCostlyEventsWait: an event for which there is no place is put back without a word, and holds up no other.
+func TestCostlyEventsWait(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const costly = 3 * intakeWorkers
+	for range costly {
+		r.publish(t, jobs.ClassIncident, plain, nil)
+	}
+	last := r.publish(t, jobs.ClassIncident, plain, nil)
+	room := make(chan struct{})
+	d := desk{accept: func(_ context.Context, e jobs.Event) (jobs.Accepted, error) {
+		select {
+		case <-room:
+		default:
+			if e.Seq != last {
+				return jobs.Accepted{}, jobs.ErrCrowded
+			}
+		}
+		return jobs.Accepted{Result: jobs.IntakeAccepted, JobID: "job"}, nil
+	}}
+	var c counter
+	stop := background(t, r.intake(&d, &c).Run)
+	eventually(t, "the other one is taken in", func() bool { return c.get()["accepted"] == 1 })
+	close(room)
+	eventually(t, "all are taken in", func() bool { return c.get()["accepted"] == costly+1 })
+	stop()
+	if text := r.logs.text(); strings.Contains(text, "not taken in") {
+		t.Errorf("the log complains: %s", text)
+	}
+}
+
 func TestIntakePassesOnWhatTheMessageSays(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -10,14 +10,6 @@ import (
 	"rekey/internal/jobs"
 )
 
-// The share of turns that a less urgent lane gets although a more urgent one has work, so
-// that steady urgent work starves nobody: one turn in 8 looks at normal first, one in 16 at
-// bulk first.
-const (
-	normalTurn = 8
-	bulkTurn   = 16
-)
-
 // Runner takes a delivered job one step further.
 type Runner interface {
 	Run(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error)
@@ -29,13 +21,16 @@ type Workers struct {
 	Conn        *Conn
 	Names       Names
 	Runner      Runner
-	Concurrency int         // Jobs that run at once.
-	Sealer      jobs.Sealer // Opens what jobs hold sealed.
-	Logger      *zap.Logger
+	Concurrency int // Jobs that run at once.
+	// Kept is how many of the slots run urgent jobs only, so that calls of others that hang do not
+	// hold up all. Less than Concurrency; zero keeps none.
+	Kept   int
+	Sealer jobs.Sealer // Opens what jobs hold sealed.
+	Logger *zap.Logger
 
 	mu      sync.Mutex // Guards the assignment of feeds.
 	feeds   map[jobs.Lane]*feed
-	turns   atomic.Uint64
+	rota    rota
 	running atomic.Int64
 	drain   drain
 }
@@ -54,8 +49,8 @@ func (w *Workers) Run(ctx, pull context.Context) error {
 		keepers.Go(func() { f.keepAlive(alive) })
 		pullers.Go(func() { f.run(pull) })
 	}
-	for range w.Concurrency {
-		slots.Go(func() { w.slot(ctx, pull) })
+	for i := range w.Concurrency {
+		slots.Go(func() { w.slot(ctx, pull, i < w.Kept) })
 	}
 	pullers.Wait()
 	w.giveBack(ctx) // Before the running jobs end: other workers have slots for these.
@@ -95,9 +90,9 @@ func (w *Workers) Ahead(lane jobs.Lane) int {
 }
 
 // slot runs one job after the other.
-func (w *Workers) slot(ctx, pull context.Context) {
+func (w *Workers) slot(ctx, pull context.Context, urgentOnly bool) {
 	for {
-		h, ok := w.next(pull)
+		h, ok := w.next(pull, urgentOnly)
 		if !ok {
 			return
 		}
@@ -110,11 +105,12 @@ func (w *Workers) slot(ctx, pull context.Context) {
 }
 
 // next takes a message from the most urgent lane that has one, and waits when none has.
-func (w *Workers) next(pull context.Context) (*held, bool) {
+func (w *Workers) next(pull context.Context, urgentOnly bool) (*held, bool) {
 	if pull.Err() != nil {
 		return nil, false
 	}
-	for _, lane := range order(w.turns.Add(1)) {
+	lanes := w.rota.order(urgentOnly)
+	for _, lane := range lanes {
 		select {
 		case h, ok := <-w.feeds[lane].out:
 			if ok {
@@ -124,30 +120,24 @@ func (w *Workers) next(pull context.Context) (*held, bool) {
 		default:
 		}
 	}
+	// A channel that is nil never delivers.
+	var normal, bulk <-chan *held
+	if !urgentOnly {
+		normal, bulk = w.feeds[jobs.LaneNormal].out, w.feeds[jobs.LaneBulk].out
+	}
 	var h *held
 	var ok bool
 	select {
 	case <-pull.Done():
 		return nil, false
 	case h, ok = <-w.feeds[jobs.LaneUrgent].out:
-	case h, ok = <-w.feeds[jobs.LaneNormal].out:
-	case h, ok = <-w.feeds[jobs.LaneBulk].out:
+	case h, ok = <-normal:
+	case h, ok = <-bulk:
 	}
 	if ok {
 		h.feed.took()
 	}
 	return h, ok
-}
-
-// order is in which order the lanes are looked at on a turn.
-func order(turn uint64) []jobs.Lane {
-	switch {
-	case turn%bulkTurn == normalTurn/2: // Between two turns of normal.
-		return []jobs.Lane{jobs.LaneBulk, jobs.LaneUrgent, jobs.LaneNormal}
-	case turn%normalTurn == 0:
-		return []jobs.Lane{jobs.LaneNormal, jobs.LaneUrgent, jobs.LaneBulk}
-	}
-	return jobs.Lanes()
 }
 
 // handle runs one job and settles its message.

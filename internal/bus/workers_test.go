@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"rekey/internal/jobs"
 )
 
@@ -70,37 +68,6 @@ func start(t *testing.T, w *Workers) (stopPulling func(), cut context.CancelCaus
 
 func (r *rig) drained(t *testing.T) func() bool {
 	return func() bool { return r.stored(t, r.names.Jobs()) == 0 }
-}
-
-func TestOrderOfLanes(t *testing.T) {
-	t.Parallel()
-	first := map[jobs.Lane]int{}
-	for turn := range uint64(16 * bulkTurn) {
-		lanes := order(turn)
-		first[lanes[0]]++
-		slices.Sort(lanes)
-		if diff := cmp.Diff([]jobs.Lane{jobs.LaneBulk, jobs.LaneNormal, jobs.LaneUrgent}, lanes); diff != "" {
-			t.Errorf("turn %d: %s", turn, diff)
-		}
-	}
-	// Of 256 turns one in 8 is normal's and one in 16 is bulk's.
-	want := map[jobs.Lane]int{jobs.LaneUrgent: 208, jobs.LaneNormal: 32, jobs.LaneBulk: 16}
-	if diff := cmp.Diff(want, first); diff != "" {
-		t.Error(diff)
-	}
-	tests := []struct {
-		turn uint64
-		want []jobs.Lane
-	}{
-		{1, []jobs.Lane{jobs.LaneUrgent, jobs.LaneNormal, jobs.LaneBulk}},
-		{bulkTurn / 4, []jobs.Lane{jobs.LaneBulk, jobs.LaneUrgent, jobs.LaneNormal}},
-		{normalTurn, []jobs.Lane{jobs.LaneNormal, jobs.LaneUrgent, jobs.LaneBulk}},
-	}
-	for _, tt := range tests {
-		if diff := cmp.Diff(tt.want, order(tt.turn)); diff != "" {
-			t.Errorf("turn %d: %s", tt.turn, diff)
-		}
-	}
 }
 
 func TestWorkersHandOverTheJob(t *testing.T) {
@@ -199,6 +166,46 @@ func TestUrgentOvertakesBulk(t *testing.T) {
 	}
 	if at := slices.Index(after, "normal-0"); at < 0 || at > 3 {
 		t.Errorf("normal came as number %d of %v", at, after)
+	}
+	close(release)
+	eventually(t, "all are done", r.drained(t))
+	stop()
+	if err := receive(t, "the end", ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSlotsKeptForUrgentJobs: jobs of other lanes that hang leave the kept slots to urgent ones, and
+// urgent ones may have all slots.
+func TestSlotsKeptForUrgentJobs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	started, release := make(chan string, 100), make(chan struct{})
+	run := &runner{run: func(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+		started <- d.Job.ID
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return jobs.Verdict{Done: true}, nil
+	}}
+	w := r.workers(run, 4)
+	w.Kept = 2
+	stop, _, ended := start(t, w)
+	r.fill(t, jobs.LaneBulk, 4)
+	r.fill(t, jobs.LaneNormal, 4)
+	for range 2 {
+		receive(t, "a job of another lane", started)
+	}
+	eventually(t, "more is pulled", func() bool { return w.Ahead(jobs.LaneBulk)+w.Ahead(jobs.LaneNormal) == 6 })
+	r.fill(t, jobs.LaneUrgent, 3)
+	for range 2 {
+		if id := receive(t, "an urgent job", started); !strings.HasPrefix(id, "urgent") {
+			t.Errorf("%s runs in a slot that is kept", id)
+		}
+	}
+	if got := w.Running(); got != 4 {
+		t.Errorf("%d jobs run, want 4", got)
 	}
 	close(release)
 	eventually(t, "all are done", r.drained(t))

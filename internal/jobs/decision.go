@@ -19,14 +19,15 @@ type Decision struct {
 	Matched bool
 	// Why tells a person why the policy does not match.
 	Why string
-	// Requests are what it asks for. None when it erred.
-	Requests []Request
 	// Held is why the policy asks for nothing although it should; nil when nothing is wrong.
 	Held *Held
-	// InClear are the secrets that its expressions found in the event, also when it erred.
+	// InClear are the secrets that its expressions found in the event. Where it ended before it had
+	// looked at all of the event, they are what could be one.
 	InClear []secret.Value
-	DryRun  bool
-	Limits  Limits
+	// Cost is how much of its budget the event took, in steps of CEL.
+	Cost   uint64
+	DryRun bool
+	Limits Limits
 }
 
 // Mistakes takes an error apart into the mistakes that it joins.

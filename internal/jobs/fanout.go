@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -45,12 +46,13 @@ type Fanout struct {
 	desk     *Desk
 	budget   Budget
 	recorder FanoutRecorder
+	costly   *crowd
 	rules    atomic.Pointer[Rules]
 }
 
 // NewFanout returns a Fanout that goes by these rules.
 func NewFanout(d *Desk, b Budget, r FanoutRecorder, rules *Rules) *Fanout {
-	f := &Fanout{desk: d, budget: b, recorder: r}
+	f := &Fanout{desk: d, budget: b, recorder: r, costly: newCrowd()}
 	f.Use(rules)
 	return f
 }
@@ -64,7 +66,11 @@ func (f *Fanout) Use(rules *Rules) { f.rules.Store(rules) }
 // the event must come again.
 func (f *Fanout) Accept(ctx context.Context, e Event) (Accepted, error) {
 	rules := f.rules.Load()
-	plan := rules.Plan(ctx, e, time.Now())
+	plan := rules.plan(ctx, e, time.Now(), f.costly)
+	defer plan.place.leave()
+	if plan.crowded(ctx) {
+		return Accepted{}, ErrCrowded
+	}
 	granted, err := f.grant(ctx, rules, &plan)
 	if err != nil {
 		return Accepted{}, err
@@ -82,6 +88,14 @@ func (f *Fanout) Accept(ctx context.Context, e Event) (Accepted, error) {
 	}
 	accepted.Found = found(append(plan.secrets(), accepted.InClear()...))
 	return accepted, plan.Err()
+}
+
+// crowded reports whether the event is costly, and there is no place for it now.
+func (p *Plan) crowded(ctx context.Context) bool {
+	if len(p.Jobs) > manyJobs {
+		p.place.take(ctx)
+	}
+	return p.place.full
 }
 
 // secrets are those that the policies found in the event.
@@ -136,18 +150,24 @@ type scope struct {
 	limit  int
 }
 
-// scopes are those in which a job counts, its policy's first.
-func (r *Rules) scopes(plan *Plan, one PlannedJob) []scope {
-	var list []scope
+// scopesOf returns the scopes in which jobs count, by their policy; the policy's comes first.
+func (r *Rules) scopesOf(plan *Plan) func(policy string) []scope {
+	var all []scope
+	if r.Limits.MaxJobsPerHour > 0 {
+		all = []scope{{"all", "", "intake.limits.max_jobs_per_hour", r.Limits.MaxJobsPerHour}}
+	}
+	own := map[string][]scope{}
 	for _, d := range plan.Decisions {
-		if d.Policy == one.Request.Policy && d.Limits.MaxJobsPerHour > 0 {
-			list = append(list, scope{"policy." + d.Policy, d.Policy, "limits.max_jobs_per_hour", d.Limits.MaxJobsPerHour})
+		if d.Limits.MaxJobsPerHour > 0 {
+			own[d.Policy] = append([]scope{{"policy." + d.Policy, d.Policy, "limits.max_jobs_per_hour", d.Limits.MaxJobsPerHour}}, all...)
 		}
 	}
-	if r.Limits.MaxJobsPerHour > 0 {
-		list = append(list, scope{"all", "", "intake.limits.max_jobs_per_hour", r.Limits.MaxJobsPerHour})
+	return func(policy string) []scope {
+		if scopes, has := own[policy]; has {
+			return scopes
+		}
+		return all
 	}
-	return list
 }
 
 // grant counts the jobs of the plan that do not exist yet by the hour. What a limit has no
@@ -181,13 +201,16 @@ func (f *Fanout) grant(ctx context.Context, rules *Rules, plan *Plan) ([]*grante
 				"%d of the event's jobs exceed the limit of %d in an hour", over, s.limit)})
 		}
 	}
-	var passed []*grantedJob
+	var passed, stopped []*grantedJob
 	for _, g := range granted {
-		if !refused[g] {
+		if refused[g] {
+			stopped = append(stopped, g)
+		} else {
 			passed = append(passed, g)
-		} else if err := f.giveBack(ctx, g); err != nil {
-			return nil, err
 		}
+	}
+	if err := f.refund(ctx, stopped); err != nil {
+		return nil, errors.Join(err, f.refund(ctx, passed))
 	}
 	return passed, nil
 }
@@ -200,10 +223,12 @@ type want struct {
 
 // wants sorts the jobs that do not exist yet by the scopes in which they count. The scope of all
 // intake comes last: it counts what those of the policies have let through.
-func (f *Fanout) wants(ctx context.Context, rules *Rules, plan *Plan, granted []*grantedJob) ([]want, error) {
-	var wants []want
+func (f *Fanout) wants(ctx context.Context, rules *Rules, plan *Plan, granted []*grantedJob) ([]*want, error) {
+	var wants []*want
+	in := map[scope]*want{}
+	scopesOf := rules.scopesOf(plan)
 	for _, g := range granted {
-		scopes := rules.scopes(plan, g.PlannedJob)
+		scopes := scopesOf(g.Request.Policy)
 		if len(scopes) == 0 {
 			continue
 		}
@@ -215,37 +240,37 @@ func (f *Fanout) wants(ctx context.Context, rules *Rules, plan *Plan, granted []
 			continue
 		}
 		for _, s := range scopes {
-			at := slices.IndexFunc(wants, func(w want) bool { return w.scope == s })
-			if at < 0 {
-				at, wants = len(wants), append(wants, want{scope: s})
+			if in[s] == nil {
+				in[s] = &want{scope: s}
+				wants = append(wants, in[s])
 			}
-			wants[at].jobs = append(wants[at].jobs, g)
+			in[s].jobs = append(in[s].jobs, g)
 		}
 	}
-	slices.SortStableFunc(wants, func(a, b want) int { return cmp.Compare(b.scope.policy, a.scope.policy) })
+	slices.SortStableFunc(wants, func(a, b *want) int { return cmp.Compare(b.scope.policy, a.scope.policy) })
 	return wants, nil
 }
 
 // refund takes back what was counted for jobs that were not made: they existed, or joined
 // another, or the event comes again.
 func (f *Fanout) refund(ctx context.Context, granted []*grantedJob) error {
-	var failed []error
+	unused := map[string]int{}
 	for _, g := range granted {
-		if !g.used {
-			failed = append(failed, f.giveBack(ctx, g))
+		if g.used {
+			continue
+		}
+		for _, key := range g.counted {
+			unused[key]++
+		}
+		g.counted = nil
+	}
+	var failed []error
+	for _, key := range slices.Sorted(maps.Keys(unused)) {
+		if err := f.budget.Return(ctx, key, unused[key]); err != nil {
+			failed = append(failed, fmt.Errorf("counting jobs by the hour: %w", err))
 		}
 	}
 	return errors.Join(failed...)
-}
-
-func (f *Fanout) giveBack(ctx context.Context, g *grantedJob) error {
-	for _, key := range g.counted {
-		if err := f.budget.Return(ctx, key, 1); err != nil {
-			return fmt.Errorf("counting jobs by the hour: %w", err)
-		}
-	}
-	g.counted = nil
-	return nil
 }
 
 // record counts what the policies have decided.

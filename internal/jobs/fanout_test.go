@@ -66,8 +66,8 @@ func alert(t *testing.T, seq uint64) Event {
 func TestFanout(t *testing.T) {
 	s := newSpread(Rules{Decider: decider{
 		asks("leak", disableOf(t, projectOf(1)), disableOf(t, projectOf(2))),
-		{Policy: "other", Why: "x"},
-		{Policy: "broken", Held: &Held{Code: HeldPolicy, Policy: "broken", Detail: "x"}},
+		{Decision: Decision{Policy: "other", Why: "x"}},
+		{Decision: Decision{Policy: "broken", Held: &Held{Code: HeldPolicy, Policy: "broken", Detail: "x"}}},
 	}})
 	e := jwksEvent(t, 1, func(e *Event) { e.Asks = true })
 	got, err := s.fanout.Accept(t.Context(), e)
@@ -146,7 +146,7 @@ func TestFanoutAddsWhatIsMissing(t *testing.T) {
 }
 
 func TestFanoutOfNothing(t *testing.T) {
-	s := newSpread(Rules{Decider: decider{{Policy: "a", Why: "x"}}})
+	s := newSpread(Rules{Decider: decider{{Decision: Decision{Policy: "a", Why: "x"}}}})
 	got, err := s.fanout.Accept(t.Context(), alert(t, 1))
 	if err != nil || got != (Accepted{Result: IntakeUnmatched}) || len(s.jobIDs()) > 0 {
 		t.Errorf("Accept = %+v, %v", got, err)

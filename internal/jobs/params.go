@@ -62,6 +62,10 @@ func newParams(kind Kind, raw map[string]any, check func(name, value string) str
 	p := Params{plain: map[string]string{}, secrets: map[string]secret.Value{}, sealed: map[string]string{}}
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
+		if len(problems) == mostMistakes {
+			problems = append(problems, &Malformed{Field: "params", Detail: "has more mistakes than these"})
+			break
+		}
 		if err := p.set(kind, name, raw[name], check); err != nil {
 			problems = append(problems, err)
 		}

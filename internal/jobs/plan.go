@@ -8,9 +8,18 @@ import (
 	"time"
 )
 
-// Decider decides what policies make of an event: one Decision for each policy.
+// Decider decides what policies make of an event: one Decision for each policy. It hands every
+// request to the planner as it makes it, so that none is made for nothing.
 type Decider interface {
-	Decide(ctx context.Context, e Event) []Decision
+	Decide(ctx context.Context, e Event, p Planner) []Decision
+}
+
+// Planner plans the jobs that policies ask for.
+type Planner interface {
+	// Take plans the job of a request, and reports whether the policy may ask for more.
+	Take(d *Decision, r Request) bool
+	// Costly is asked before the policies spend much on an event, and reports whether they may.
+	Costly(ctx context.Context) bool
 }
 
 // Rules are what intake goes by. They belong to one configuration and never change; a new
@@ -41,6 +50,8 @@ type Plan struct {
 	// Unmatched says that no policy and no direct request asks for anything: none matches, or
 	// the list of one that does is empty.
 	Unmatched bool
+
+	place *place // Of a costly event.
 }
 
 // PlannedJob is a job that does not exist yet, with the request that asks for it.
@@ -52,12 +63,18 @@ type PlannedJob struct {
 // Plan says what is to become of an event at a moment, but for the limits per hour. It is
 // the same for the same event, whatever became of earlier deliveries.
 func (r *Rules) Plan(ctx context.Context, e Event, now time.Time) Plan {
+	return r.plan(ctx, e, now, nil)
+}
+
+func (r *Rules) plan(ctx context.Context, e Event, now time.Time, among *crowd) Plan {
+	p := planner{rules: r, event: e, asked: map[string]*asked{}, acts: map[string]int{}}
+	p.plan.place = &place{crowd: among}
 	if held := r.untimely(&e, now); held != nil {
-		return Plan{Problems: []error{held}}
+		p.problem(held)
+		return p.plan
 	}
-	p := planner{rules: r, event: e, acts: map[string]int{}}
 	if r.Decider != nil && OriginOf(e.Class) == OriginEvent {
-		p.plan.Decisions = r.Decider.Decide(ctx, e)
+		p.plan.Decisions = r.Decider.Decide(ctx, e, &p)
 	}
 	if e.Asks {
 		p.direct()
@@ -81,146 +98,6 @@ func (r *Rules) untimely(e *Event, now time.Time) *Held {
 			"%s is %s ago; intake.max_event_age is %s", stamp(at), age.Round(time.Second), r.MaxAge)}
 	}
 	return nil
-}
-
-type planner struct {
-	rules *Rules
-	event Event
-	plan  Plan
-	acts  map[string]int // Where in plan.Jobs the job with an act is.
-}
-
-func (p *planner) problem(err error) { p.plan.Problems = append(p.plan.Problems, err) }
-
-// direct plans the job of a direct request.
-func (p *planner) direct() {
-	planned, err := p.job(p.event.Request)
-	if err != nil {
-		p.problem(err)
-		return
-	}
-	p.add(planned)
-}
-
-// decided plans the jobs of one policy: all of them, or none when one of them is no job. What
-// only a list of the limits forbids is left out alone.
-func (p *planner) decided(d *Decision) {
-	if d.Held != nil {
-		p.problem(d.Held)
-		return
-	}
-	var planned []PlannedJob
-	for _, request := range d.Requests {
-		one, err := p.job(request)
-		if err != nil {
-			p.problem(heldBy(d.Policy, err))
-			return
-		}
-		if !slices.ContainsFunc(planned, func(have PlannedJob) bool { return have.Job.ID == one.Job.ID }) {
-			planned = append(planned, one)
-		}
-	}
-	if most := d.Limits.MaxJobsPerEvent; most > 0 && len(planned) > most {
-		p.problem(&Held{Code: HeldLimit, Policy: d.Policy, Field: "limits.max_jobs_per_event", Detail: fmt.Sprintf(
-			"the event asks for %d jobs; the limit is %d", len(planned), most)})
-		return
-	}
-	for _, one := range planned {
-		if detail := d.Limits.forbids(one.Job); detail != "" {
-			p.problem(heldJob(d.Policy, "limits", one.Job, detail))
-			continue
-		}
-		p.add(one)
-	}
-}
-
-// heldBy is a mistake that a policy made.
-func heldBy(policy string, err error) *Held {
-	if held, ok := errors.AsType[*Held](err); ok {
-		named := *held
-		named.Policy = policy
-		return &named
-	}
-	held := &Held{Code: HeldPolicy, Policy: policy, Detail: err.Error()}
-	if mistakes := Mistakes(err); len(mistakes) > 0 {
-		held.Field, held.Detail = mistakes[0].Field, mistakes[0].Detail
-	}
-	return held
-}
-
-func heldJob(policy, field string, j Job, detail string) *Held {
-	return &Held{Code: HeldLimit, Policy: policy, Field: field, Detail: fmt.Sprintf("%s of %s: %s", j.Kind, j.Target(), detail)}
-}
-
-func (p *planner) job(request Request) (PlannedJob, error) {
-	account, err := p.rules.Accounts.Resolve(request.Kind, request.Account)
-	if err != nil {
-		return PlannedJob{}, err
-	}
-	request.DryRun = request.DryRun || p.rules.DryRun
-	if p.rules.Sealer != nil {
-		opened, err := request.Params.Open(p.rules.Sealer)
-		if len(Mistakes(err)) > 0 {
-			return PlannedJob{}, err
-		}
-		request.Params = opened // With any other error they are as they were: the desk meets it again.
-	}
-	request = request.discreet()
-	e := p.event
-	e.Request = request
-	return PlannedJob{Job: newJob(e, account), Request: request}, nil
-}
-
-// add puts a job into the plan unless one that does the same is there already. Of the two the
-// more urgent lane counts, and a dry run gives way to what is meant.
-func (p *planner) add(one PlannedJob) {
-	act := one.Job.act()
-	if at, there := p.acts[act]; there {
-		have := &p.plan.Jobs[at]
-		lane := have.Job.Lane
-		if one.Job.Lane.MoreUrgentThan(lane) {
-			lane = one.Job.Lane
-		}
-		if have.Job.DryRun && !one.Job.DryRun {
-			*have = one
-		}
-		have.Job.Lane, have.Request.Lane = lane, lane
-		return
-	}
-	p.acts[act] = len(p.plan.Jobs)
-	p.plan.Jobs = append(p.plan.Jobs, one)
-}
-
-// conclude applies the limits of all intake, and says when nothing is asked for at all.
-func (p *planner) conclude() {
-	l := p.rules.Limits
-	p.plan.Jobs = slices.DeleteFunc(p.plan.Jobs, func(one PlannedJob) bool {
-		detail := l.forbids(one.Job)
-		if detail != "" {
-			p.problem(heldJob(one.Job.Policy, "intake.limits", one.Job, detail))
-		}
-		return detail != ""
-	})
-	most := MaxJobsPerEvent
-	if l.MaxJobsPerEvent > 0 {
-		most = l.MaxJobsPerEvent
-	}
-	if n := len(p.plan.Jobs); n > most {
-		p.problem(&Held{Code: HeldLimit, Field: "intake.limits.max_jobs_per_event", Detail: fmt.Sprintf(
-			"the event asks for %d jobs; the limit is %d", n, most)})
-		p.plan.Jobs = nil
-	}
-	if p.event.Asks || len(p.plan.Jobs) > 0 || len(p.plan.Problems) > 0 {
-		return
-	}
-	if p.rules.Decider == nil && p.event.Unclear != nil {
-		p.problem(p.event.Unclear) // Without policies, only a direct request can be meant.
-		return
-	}
-	p.plan.Unmatched = true
-	if p.rules.BuryUnmatched {
-		p.problem(&Held{Code: HeldUnmatched, Detail: "no policy asks for a job, and it is no direct request"})
-	}
 }
 
 // CodeOf is the code under which an event with these problems lies among the dead letters.

@@ -12,9 +12,26 @@ import (
 )
 
 // decider makes the decisions of the test.
-type decider []Decision
+type decider []ruled
 
-func (d decider) Decide(context.Context, Event) []Decision { return slices.Clone(d) }
+func (d decider) Decide(_ context.Context, _ Event, p Planner) []Decision {
+	all := make([]Decision, len(d))
+	for i, one := range d {
+		all[i] = one.Decision
+		for _, r := range one.requests {
+			if !p.Take(&all[i], r) {
+				break
+			}
+		}
+	}
+	return all
+}
+
+// ruled is a decision with what the policy asks for.
+type ruled struct {
+	Decision
+	requests []Request
+}
 
 // only knows some accounts.
 type only []string
@@ -30,11 +47,11 @@ func (o only) Resolve(_ Kind, name string) (string, error) {
 }
 
 // asks is a policy that asks for these.
-func asks(name string, requests ...Request) Decision {
+func asks(name string, requests ...Request) ruled {
 	for i := range requests {
 		requests[i].Policy = name
 	}
-	return Decision{Policy: name, Matched: true, Requests: requests}
+	return ruled{Decision{Policy: name, Matched: true}, requests}
 }
 
 // disableOf is the request to disable X.509 in a project.
@@ -74,7 +91,7 @@ func TestPlan(t *testing.T) {
 	}{
 		{name: "direct", event: direct, wantJobs: []string{"1 - urgent"}, wantResult: IntakeAccepted},
 		{name: "policy", decisions: decider{asks("a", one, two)}, wantJobs: []string{"1 a urgent", "2 a urgent"}, wantResult: IntakeAccepted},
-		{name: "several policies and a direct request", event: direct, decisions: decider{asks("a", two), {Policy: "no", Why: "x"}, asks("b", three)}, wantJobs: []string{"1 - urgent", "2 a urgent", "3 b urgent"}, wantResult: IntakeAccepted},
+		{name: "several policies and a direct request", event: direct, decisions: decider{asks("a", two), {Decision: Decision{Policy: "no", Why: "x"}}, asks("b", three)}, wantJobs: []string{"1 - urgent", "2 a urgent", "3 b urgent"}, wantResult: IntakeAccepted},
 		{name: "the same act once", event: direct, decisions: decider{asks("a", one, two, two), asks("b", two)}, wantJobs: []string{"1 - urgent", "2 a urgent"}, wantResult: IntakeAccepted},
 		{name: "the more urgent lane counts", decisions: decider{asks("a", disableOf(t, projectOf(1), onLane(LaneBulk))), asks("b", disableOf(t, projectOf(1), onLane(LaneNormal)))}, wantJobs: []string{"1 a normal"}, wantResult: IntakeAccepted},
 		{name: "a dry run gives way", decisions: decider{asks("a", disableOf(t, projectOf(1), dry, onLane(LaneUrgent))), asks("b", disableOf(t, projectOf(1), onLane(LaneBulk)))}, wantJobs: []string{"1 b urgent"}, wantResult: IntakeAccepted},
@@ -82,23 +99,23 @@ func TestPlan(t *testing.T) {
 		{name: "a dry run", decisions: decider{asks("a", disableOf(t, projectOf(1), dry))}, wantJobs: []string{"1 a urgent dry"}, wantResult: IntakeAccepted},
 		{name: "everything is a dry run", rules: Rules{DryRun: true}, event: direct, wantJobs: []string{"1 - urgent dry"}, wantResult: IntakeAccepted},
 
-		{name: "no policy matches", decisions: decider{{Policy: "no", Why: "x"}}, wantResult: IntakeUnmatched},
-		{name: "no policy matches and that is buried", rules: Rules{BuryUnmatched: true}, decisions: decider{{Policy: "no"}}, wantProblems: []string{"no policy asks for a job, and it is no direct request"}, wantResult: IntakeUnmatched},
+		{name: "no policy matches", decisions: decider{{Decision: Decision{Policy: "no", Why: "x"}}}, wantResult: IntakeUnmatched},
+		{name: "no policy matches and that is buried", rules: Rules{BuryUnmatched: true}, decisions: decider{{Decision: Decision{Policy: "no"}}}, wantProblems: []string{"no policy asks for a job, and it is no direct request"}, wantResult: IntakeUnmatched},
 		{name: "the list of a policy is empty", decisions: decider{asks("a")}, wantResult: IntakeUnmatched},
 		{name: "no policies", event: func(e *Event) { e.Unclear = &Malformed{Field: "kind", Detail: "is required"} }, wantProblems: []string{"kind: is required"}, wantResult: IntakeMalformed},
 		{name: "policies do not see schedules", event: func(e *Event) { direct(e); e.Class = ClassSchedule }, decisions: decider{asks("a", two)}, wantJobs: []string{"1 - normal"}, wantResult: IntakeAccepted},
 		{name: "nor operators", event: func(e *Event) { direct(e); e.Class = ClassOperator }, decisions: decider{asks("a", two)}, wantJobs: []string{"1 - normal"}, wantResult: IntakeAccepted},
 
-		{name: "a policy errs", event: direct, decisions: decider{{Policy: "a", Held: &Held{Code: HeldPolicy, Policy: "a", Field: "when", Detail: "x"}}, asks("b", two)}, wantJobs: []string{"1 - urgent", "2 b urgent"}, wantProblems: []string{"policy a: when: x"}, wantResult: IntakePolicyError},
+		{name: "a policy errs", event: direct, decisions: decider{{Decision: Decision{Policy: "a", Held: &Held{Code: HeldPolicy, Policy: "a", Field: "when", Detail: "x"}}}, asks("b", two)}, wantJobs: []string{"1 - urgent", "2 b urgent"}, wantProblems: []string{"policy a: when: x"}, wantResult: IntakePolicyError},
 		{name: "a policy names no account", decisions: decider{asks("a", two, disableOf(t, projectOf(1), func(r *Request) { r.Account = "x" })), asks("b", three)}, wantJobs: []string{"3 b urgent"}, wantProblems: []string{"policy a: account: is not configured"}, wantResult: IntakePolicyError},
 		{name: "a direct request names no account", event: func(e *Event) { direct(e); e.Request.Account = "x" }, decisions: decider{asks("b", two)}, wantJobs: []string{"2 b urgent"}, wantProblems: []string{"account: is not configured"}, wantResult: IntakeMalformed},
 
-		{name: "too many of a policy", decisions: decider{limited(asks("a", one, two), Limits{MaxJobsPerEvent: 1}), asks("b", three)}, wantJobs: []string{"3 b urgent"}, wantProblems: []string{"policy a: limits.max_jobs_per_event: the event asks for 2 jobs; the limit is 1"}, wantResult: IntakeRefused},
+		{name: "too many of a policy", decisions: decider{limited(asks("a", one, two), Limits{MaxJobsPerEvent: 1}), asks("b", three)}, wantJobs: []string{"3 b urgent"}, wantProblems: []string{"policy a: limits.max_jobs_per_event: the event asks for more jobs than the limit of 1"}, wantResult: IntakeRefused},
 		{name: "copies do not count", decisions: decider{limited(asks("a", one, one), Limits{MaxJobsPerEvent: 1})}, wantJobs: []string{"1 a urgent"}, wantResult: IntakeAccepted},
-		{name: "too many in all", rules: Rules{Limits: Limits{MaxJobsPerEvent: 2}}, event: direct, decisions: decider{asks("a", two, three)}, wantProblems: []string{"intake.limits.max_jobs_per_event: the event asks for 3 jobs; the limit is 2"}, wantResult: IntakeRefused},
+		{name: "too many in all", rules: Rules{Limits: Limits{MaxJobsPerEvent: 2}}, event: direct, decisions: decider{asks("a", two, three)}, wantProblems: []string{"intake.limits.max_jobs_per_event: the event asks for more jobs than the limit of 2"}, wantResult: IntakeRefused},
 		{name: "forbidden to a policy", decisions: decider{limited(asks("a", one, two), Limits{Deny: Bounds{Projects: []string{projectOf(1)}}})}, wantJobs: []string{"2 a urgent"}, wantProblems: []string{"policy a: limits: x509.disable of project/" + projectOf(1) + ": deny.projects has " + projectOf(1)}, wantResult: IntakeRefused},
 		{name: "forbidden to all", rules: Rules{Limits: Limits{Allow: Bounds{Kinds: []string{"jwks.revoke"}}}}, event: direct, wantProblems: []string{"intake.limits: x509.disable of project/" + projectOf(1) + ": allow.kinds does not have x509.disable"}, wantResult: IntakeRefused},
-		{name: "an error outweighs a limit", rules: Rules{Limits: Limits{Deny: Bounds{Kinds: []string{"x509.disable"}}}}, event: direct, decisions: decider{{Policy: "a", Held: &Held{Code: HeldPolicy, Policy: "a", Detail: "x"}}}, wantProblems: []string{"policy a: x", "intake.limits: x509.disable of project/" + projectOf(1) + ": deny.kinds has x509.disable"}, wantResult: IntakePolicyError},
+		{name: "an error outweighs a limit", rules: Rules{Limits: Limits{Deny: Bounds{Kinds: []string{"x509.disable"}}}}, event: direct, decisions: decider{{Decision: Decision{Policy: "a", Held: &Held{Code: HeldPolicy, Policy: "a", Detail: "x"}}}}, wantProblems: []string{"policy a: x", "intake.limits: x509.disable of project/" + projectOf(1) + ": deny.kinds has x509.disable"}, wantResult: IntakePolicyError},
 
 		{name: "old, but of any age", event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(-1000 * time.Hour) }, wantJobs: []string{"1 - urgent"}, wantResult: IntakeAccepted},
 		{name: "just in time", rules: Rules{MaxAge: time.Hour}, event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(-time.Hour) }, wantJobs: []string{"1 - urgent"}, wantResult: IntakeAccepted},
@@ -141,7 +158,7 @@ func TestPlan(t *testing.T) {
 
 var planTime = time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
 
-func limited(d Decision, l Limits) Decision {
+func limited(d ruled, l Limits) ruled {
 	d.Limits = l
 	return d
 }

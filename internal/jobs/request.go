@@ -14,6 +14,10 @@ import (
 // maxTextBytes bounds the free texts of a request.
 const maxTextBytes = 1024
 
+// mostMistakes bounds how many mistakes of one sort are listed: an event may have a hundred thousand
+// members.
+const mostMistakes = 20
+
 // Request is what an event asks for, validated.
 type Request struct {
 	Kind        Kind
@@ -50,13 +54,20 @@ type requestParser struct {
 }
 
 func (p *requestParser) parse() Request {
+	unknown := 0
 	for _, name := range slices.Sorted(maps.Keys(p.fields)) {
-		if !slices.Contains(requestFields, name) {
+		if slices.Contains(requestFields, name) {
+			continue
+		}
+		if unknown++; unknown <= mostMistakes {
 			p.problems = append(p.problems, &Malformed{
 				Field: safeName(name), Line: p.doc.Line(name),
 				Detail: "unknown field; the fields are " + strings.Join(requestFields, ", "),
 			})
 		}
+	}
+	if more := unknown - mostMistakes; more > 0 {
+		p.problems = append(p.problems, &Malformed{Detail: fmt.Sprintf("%d more fields are unknown", more)})
 	}
 	req := Request{
 		Account: p.text("account"), Reason: p.text("reason"), RequestedBy: p.text("requested_by"),

@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -317,27 +316,20 @@ func TestPlanKnowsSealedTargets(t *testing.T) {
 	request := func(raw map[string]any) Request {
 		return Request{Kind: TokenRevoke, Account: "security", Params: mustParams(t, TokenRevoke, raw)}
 	}
-	decision := Decision{Policy: "leak", Matched: true, Requests: []Request{
+	rules := &Rules{Decider: decider{asks("leak",
 		request(map[string]any{ParamToken: mustSealText(t, sealer, canary)}),
 		request(map[string]any{ParamTokenSealed: mustSealText(t, sealer, canary)}),
 		request(map[string]any{ParamToken: canary}),
-	}}
-	rules := &Rules{Decider: fixedDecisions{decision}, Accounts: configured{"security"}, Sealer: sealer}
+	)}, Accounts: configured{"security"}, Sealer: sealer}
 	plan := rules.Plan(t.Context(), jwksEvent(t, 1, func(e *Event) { e.Class, e.Asks = "other", false }), time.Now())
 	if err := plan.Err(); err != nil || len(plan.Jobs) != 1 {
 		t.Errorf("the plan has %d jobs and the problems %v, want one job", len(plan.Jobs), err)
 	}
 	foreign := newSealer()
 	foreign.key = "X" + strings.Repeat("B", 55)
-	decision.Requests = []Request{request(map[string]any{ParamToken: mustSealText(t, foreign, canary)})}
-	rules.Decider = fixedDecisions{decision}
+	rules.Decider = decider{asks("leak", request(map[string]any{ParamToken: mustSealText(t, foreign, canary)}))}
 	plan = rules.Plan(t.Context(), jwksEvent(t, 2, func(e *Event) { e.Class, e.Asks = "other", false }), time.Now())
 	if err := plan.Err(); err == nil || !strings.Contains(err.Error(), "is sealed to another key") {
 		t.Errorf("the problems are %v, want that the key is another one", err)
 	}
 }
-
-// fixedDecisions is a Decider that has decided.
-type fixedDecisions []Decision
-
-func (d fixedDecisions) Decide(context.Context, Event) []Decision { return d }

@@ -79,13 +79,16 @@ func (l Limit) String() string {
 	return fmt.Sprintf("%d, then %d per %s", l.Capacity, l.Refill, l.Every)
 }
 
-// Keep is how many tokens are kept for urgent calls: the share of the capacity, rounded up, but
-// at least one, and never the last one, which everybody may have. A share of 0 keeps nothing.
-func (l Limit) Keep(share float64) int {
-	if share <= 0 || l.Capacity < 2 {
+// Keep is how many tokens are kept for urgent calls. A share of 0 keeps nothing.
+func (l Limit) Keep(share float64) int { return Kept(l.Capacity, share) }
+
+// Kept is how many of n things are kept for urgent jobs: the share, rounded up, but at least one,
+// and never the last one, which all may have. A share of 0 keeps nothing.
+func Kept(n int, share float64) int {
+	if share <= 0 || n < 2 {
 		return 0
 	}
-	return min(max(int(math.Ceil(float64(l.Capacity)*share)), 1), l.Capacity-1)
+	return min(max(int(math.Ceil(float64(n)*share)), 1), n-1)
 }
 
 // longestUnderway bounds how long a call may be under way.

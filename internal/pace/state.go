@@ -15,6 +15,9 @@ const Ranks = 3
 // a 64th of the period, so that a State stays small.
 const coarse = 64
 
+// unknownSpacing is how far apart jobs come back to a bucket whose refusal said nothing of its limit.
+const unknownSpacing = 10 * time.Millisecond
+
 // maxDoublings bounds how often a wait is doubled. The longest wait cuts it long before.
 const maxDoublings = 8
 
@@ -35,6 +38,8 @@ type State struct {
 	Refusals int `json:"refusals,omitempty"`
 	// Scout is the end of the pause for which a job was told to come back at its very end.
 	Scout int64 `json:"scout,omitempty"`
+	// Tried is when the latest call was made after a refusal that said nothing of the limit.
+	Tried int64 `json:"tried,omitempty"`
 }
 
 // Clone returns a copy that shares nothing with the state.
@@ -61,15 +66,15 @@ func (s *State) Tokens(now time.Time) int {
 
 // Take takes a token for a call that is made now, and reports whether there was one. share is
 // the part of the capacity that is kept for rank 0. Of a bucket that is not known and not
-// paused everybody may take.
+// paused everybody may take; after a refusal one call of the fleet goes ahead of all others.
 func (s *State) Take(now time.Time, rank Rank, share float64) bool {
 	if !s.Paused(now).IsZero() {
 		return false
 	}
-	if !s.Limit.Known() {
-		return true
-	}
 	at := now.UnixMicro() // Rounded down: no token is back too early.
+	if !s.Limit.Known() {
+		return s.try(at)
+	}
 	s.Debts = s.Debts.settle(at)
 	keep := s.keep(at, rank, share)
 	if rank > 0 && at >= s.paced() {
@@ -79,6 +84,19 @@ func (s *State) Take(now time.Time, rank Rank, share float64) bool {
 		return false
 	}
 	s.lend(micros(now))
+	return true
+}
+
+// try lets one call at a time through after a refusal, until one is accepted. A call that is not
+// answered for long holds up no other.
+func (s *State) try(at int64) bool {
+	if s.Refusals == 0 {
+		return true
+	}
+	if s.Tried >= s.PausedUntil && at < s.Tried+answerPatience.Microseconds() {
+		return false
+	}
+	s.Tried = at
 	return true
 }
 
@@ -154,6 +172,10 @@ func (s *State) Plan(now time.Time, rank Rank, share float64) time.Time {
 	s.Debts = s.Debts.settle(at)
 	slot := s.next(at, rank, share)
 	spacing := s.Limit.pace(rank, share)
+	if !s.Limit.Known() {
+		spacing = unknownSpacing.Microseconds()
+		slot = max(slot, s.Tried+spacing)
+	}
 	for _, planned := range s.Planned[:rank+1] {
 		if planned > 0 {
 			slot = max(slot, planned+spacing)
@@ -194,7 +216,9 @@ func (s *State) Free(now time.Time) time.Time {
 // clock that is wrong.
 func (s *State) Bound(now time.Time, longest time.Duration) {
 	latest := micros(now.Add(longest))
-	s.PausedUntil, s.Opened, s.Scout = min(s.PausedUntil, latest), min(s.Opened, latest), min(s.Scout, latest)
+	for _, at := range []*int64{&s.PausedUntil, &s.Opened, &s.Scout, &s.Tried} {
+		*at = min(*at, latest)
+	}
 }
 
 // Close allows no call before a moment. A pause only grows. It reports whether it did.

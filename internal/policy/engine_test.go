@@ -21,7 +21,7 @@ const (
 var accounts = []Account{{Name: "security", ClientID: clientID}, {Name: "legacy"}}
 
 // event is an event with this payload, as the bus hands it over.
-func event(t *testing.T, payload string, change ...func(*jobs.Event)) jobs.Event {
+func event(t testing.TB, payload string, change ...func(*jobs.Event)) jobs.Event {
 	t.Helper()
 	doc, err := jobs.ParseDocument([]byte(payload))
 	if err != nil {
@@ -55,10 +55,10 @@ func engine(t *testing.T, rules ...Rule) *Engine {
 }
 
 // decide is what one rule makes of an event.
-func decide(t *testing.T, r Rule, e jobs.Event) jobs.Decision {
+func decide(t *testing.T, r Rule, e jobs.Event) decided {
 	t.Helper()
 	r.Name = "rule"
-	return engine(t, r).Decide(t.Context(), e)[0]
+	return decideAll(t, engine(t, r), e)[0]
 }
 
 func TestWhen(t *testing.T) {
@@ -159,7 +159,7 @@ func TestRequests(t *testing.T) {
 	e := event(t, `{"id": 7, "project": "`+idA+`", "occurrences": [
 		{"live": true, "secret": "leaked-token-1", "client": "`+clientID+`", "prod": true}, {"live": false},
 		{"live": true, "secret": "leaked-token-2", "client": "`+clientID+`", "prod": false}]}`)
-	d := engine(t, rule).Decide(t.Context(), e)[0]
+	d := decideAll(t, engine(t, rule), e)[0]
 	if d.Held != nil {
 		t.Fatal(d.Held)
 	}
@@ -241,7 +241,7 @@ func TestForEachIsBounded(t *testing.T) {
 }
 
 func TestNoRulesDecideNothing(t *testing.T) {
-	if got := engine(t).Decide(t.Context(), event(t, `{}`)); got != nil {
+	if got := engine(t).Decide(t.Context(), event(t, `{}`), &listener{}); got != nil {
 		t.Errorf("decisions %v", got)
 	}
 }

@@ -21,10 +21,9 @@ import (
 // little time, and memory in proportion.
 const (
 	maxExprBytes = 8 << 10
-	costLimit    = 1_000_000   // In CEL's units; about as many steps. Real rules cost a few hundred.
-	maxRange     = 10_000      // Elements that lists.range may make.
-	maxRegexSize = 2_000       // Instructions of a regular expression.
-	exprTimeout  = time.Minute // The last net under the others; a busy machine must not come near it.
+	costLimit    = 1_000_000 // In CEL's units; about as many steps. Real rules cost a few hundred.
+	maxRange     = 10_000    // Elements that lists.range may make.
+	maxRegexSize = 2_000     // Instructions of a regular expression.
 	// interruptEvery is after how many steps of a comprehension the timeout is looked at.
 	interruptEvery = 1_000
 )
@@ -159,12 +158,15 @@ func compile(in *cel.Env, text Expr, want want) (*program, string) {
 		}
 		return nil, detail
 	}
-	run, err := in.Program(ast, cel.CostLimit(costLimit), boundSteep(in),
-		cel.InterruptCheckFrequency(interruptEvery), cel.EvalOptions(cel.OptOptimize))
-	if err != nil {
-		return nil, "cannot be used: " + err.Error()
+	p := &program{text: string(text), want: want, ast: ast}
+	var err error
+	for run, limit := range map[*cel.Program]uint64{&p.whole: costLimit, &p.begun: costly} {
+		if *run, err = in.Program(ast, cel.CostLimit(limit), boundSteep(in),
+			cel.InterruptCheckFrequency(interruptEvery), cel.EvalOptions(cel.OptOptimize)); err != nil {
+			return nil, "cannot be used: " + err.Error()
+		}
 	}
-	return &program{text: string(text), want: want, ast: ast, run: run}, ""
+	return p, ""
 }
 
 // explain makes one line of all that the compiler says, without the drawing below each message.

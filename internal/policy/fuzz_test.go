@@ -44,13 +44,13 @@ func FuzzDecide(f *testing.F) {
 		if name != "secret" {
 			doc.Fields[name] = canary
 		}
-		for _, d := range engine.Decide(t.Context(), e) {
+		for _, d := range decideAll(t, engine, e) {
 			checkDecision(t, d)
 		}
 	})
 }
 
-func checkDecision(t *testing.T, d jobs.Decision) {
+func checkDecision(t *testing.T, d decided) {
 	t.Helper()
 	text := d.Why
 	if d.Held != nil {

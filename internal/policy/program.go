@@ -17,28 +17,23 @@ type program struct {
 	text string
 	want want
 	ast  *cel.Ast
-	run  cel.Program
+	// whole may cost as much as one expression may. begun is the same until it costs more than costly.
+	whole, begun cel.Program
 }
 
-// eval runs the expression. Its errors may quote the event.
-func (p *program) eval(ctx context.Context, vars map[string]any) (ref.Val, error) {
-	ctx, cancel := context.WithTimeout(ctx, exprTimeout)
-	defer cancel()
-	value, _, err := p.run.ContextEval(ctx, vars)
-	if err != nil {
-		return nil, err
+// eval runs the expression in one of its two forms, and says what that has cost. Its errors may quote the event.
+func (p *program) eval(ctx context.Context, run cel.Program, vars map[string]any) (value ref.Val, cost uint64, err error) {
+	value, details, err := run.ContextEval(ctx, vars)
+	if details != nil && details.ActualCost() != nil {
+		cost = *details.ActualCost()
 	}
-	if types.IsUnknown(value) {
-		return nil, errors.New("the value is not known")
+	if err == nil && types.IsUnknown(value) {
+		err = errors.New("the value is not known")
 	}
-	return value, nil
+	return value, cost, err
 }
 
-func (p *program) bool(ctx context.Context, vars map[string]any) (bool, error) {
-	value, err := p.eval(ctx, vars)
-	if err != nil {
-		return false, err
-	}
+func (p *program) bool(value ref.Val) (bool, error) {
 	is, ok := value.Value().(bool)
 	if !ok {
 		return false, p.mistyped(value)
@@ -47,11 +42,7 @@ func (p *program) bool(ctx context.Context, vars map[string]any) (bool, error) {
 }
 
 // string returns a text; a timestamp becomes one.
-func (p *program) string(ctx context.Context, vars map[string]any) (string, error) {
-	value, err := p.eval(ctx, vars)
-	if err != nil {
-		return "", err
-	}
+func (p *program) string(value ref.Val) (string, error) {
 	switch v := value.(type) {
 	case types.String:
 		return string(v), nil
@@ -63,11 +54,8 @@ func (p *program) string(ctx context.Context, vars map[string]any) (string, erro
 	return "", p.mistyped(value)
 }
 
-func (p *program) list(ctx context.Context, vars map[string]any) ([]ref.Val, error) {
-	value, err := p.eval(ctx, vars)
-	if err != nil {
-		return nil, err
-	}
+// list returns the elements of a list.
+func (p *program) list(value ref.Val) ([]ref.Val, error) {
 	list, ok := value.(traits.Lister)
 	if !ok {
 		return nil, p.mistyped(value)
@@ -79,12 +67,12 @@ func (p *program) list(ctx context.Context, vars map[string]any) ([]ref.Val, err
 	return items, nil
 }
 
-// mistyped is an error that quotes nothing of an event.
-type mistyped string
+// safeError is an error that quotes nothing of an event.
+type safeError string
 
-// Error names the types.
-func (m mistyped) Error() string { return string(m) }
+// Error is the text.
+func (e safeError) Error() string { return string(e) }
 
 func (p *program) mistyped(value ref.Val) error {
-	return mistyped(fmt.Sprintf("gives a value of type %s, but must give %s", value.Type().TypeName(), p.want.name))
+	return safeError(fmt.Sprintf("gives a value of type %s, but must give %s", value.Type().TypeName(), p.want.name))
 }

@@ -6,12 +6,15 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"rekey/internal/jobs"
 )
 
 // Limits of what is said of an error.
 const (
 	maxCauseBytes = 300
-	shortestValue = 4 // Shorter values of an event would hit words of the message.
+	maxErrorBytes = 4 << 10 // No error of an expression has as many, but for what it quotes.
+	shortestValue = 4       // Shorter values of an event would hit words of the message.
 )
 
 // quotedText is what an error of a conversion quotes.
@@ -24,7 +27,7 @@ const missingKey = "no such key: "
 // cause is the text of an error of an expression without what it quotes of the event, which
 // may be a secret. The name of a missing member stays, for it stands in the expression.
 func cause(err error, text string, data any) string {
-	if m, ok := errors.AsType[mistyped](err); ok {
+	if m, ok := errors.AsType[safeError](err); ok {
 		return m.Error()
 	}
 	detail := strings.ReplaceAll(err.Error(), "\n", " ")
@@ -32,10 +35,11 @@ func cause(err error, text string, data any) string {
 	if before, key, ok := strings.Cut(detail, missingKey); ok && !strings.Contains(text, key) {
 		detail = before + missingKey + "…"
 	}
-	for _, value := range values(data) {
-		if !strings.Contains(text, value) {
-			detail = strings.ReplaceAll(detail, value, "…")
-		}
+	if len(detail) > maxErrorBytes {
+		return "the error is too long to be shown"
+	}
+	for _, value := range values(data, func(value string) bool { return strings.Contains(detail, value) && !strings.Contains(text, value) }) {
+		detail = strings.ReplaceAll(detail, value, "…")
 	}
 	if len(detail) > maxCauseBytes {
 		detail = strings.ToValidUTF8(detail[:maxCauseBytes], "") + "…"
@@ -43,29 +47,16 @@ func cause(err error, text string, data any) string {
 	return detail
 }
 
-// values are all texts of an event that could be a secret, the longest first: one may be a
-// part of another.
-func values(data any) []string {
+// values are those texts of an event that could be a secret and are wanted, the longest first: one may
+// be a part of another.
+func values(data any, wanted func(string) bool) []string {
 	var all []string
-	var walk func(any)
-	walk = func(value any) {
-		switch v := value.(type) {
-		case string:
-			if len(v) >= shortestValue {
-				all = append(all, v)
-			}
-		case []any:
-			for _, one := range v {
-				walk(one)
-			}
-		case map[string]any:
-			for name, one := range v {
-				walk(name)
-				walk(one)
-			}
+	jobs.EachText(data, func(text string) bool {
+		if len(text) >= shortestValue && wanted(text) {
+			all = append(all, text)
 		}
-	}
-	walk(data)
+		return true
+	})
 	slices.SortFunc(all, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
 	return slices.Compact(all)
 }

@@ -56,7 +56,7 @@ func TestSteepFunctions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := engine.Decide(t.Context(), jobs.Event{Envelope: jobs.Envelope{Data: data}})[0]
+	d := decideAll(t, engine, jobs.Event{Envelope: jobs.Envelope{Data: data}})[0]
 	if d.Held == nil || !strings.Contains(d.Held.Detail, "join: what it is given is too large") {
 		t.Errorf("the policy's decision is %+v, want that it is held", d)
 	}

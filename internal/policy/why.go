@@ -12,9 +12,9 @@ import (
 const literalKind = ast.LiteralKind
 
 // whyNot says which part of an expression that is false as a whole makes it so.
-func (r *rule) whyNot(ctx context.Context, v *view) string {
-	for _, part := range r.parts {
-		matches, err := part.bool(ctx, v.variables())
+func (h *hearing) whyNot(ctx context.Context) string {
+	for _, part := range h.parts {
+		matches, err := h.bool(ctx, part, h.view.variables())
 		if err == nil && !matches {
 			return "when: false is " + shortText(part.text)
 		}

@@ -1,0 +1,211 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// mostProblems bounds how many jobs of one policy are told of one by one as forbidden.
+const mostProblems = 100
+
+// planner makes a Plan. What it does for one more job does not depend on how many there are.
+type planner struct {
+	rules *Rules
+	event Event
+	plan  Plan
+	asked map[string]*asked // By policy.
+	acts  map[string]int    // Where in plan.Jobs the job with an act is.
+	over  bool              // A policy alone asks for more than all intake may.
+}
+
+// asked is what a policy asks for.
+type asked struct {
+	jobs      []PlannedJob
+	ids       map[string]bool
+	held      *Held // Why it gets nothing.
+	forbidden []error
+	more      int // Forbidden jobs that are not told of one by one.
+	passing   int // Jobs that the lists of all intake let pass.
+}
+
+func (p *planner) problem(err error) { p.plan.Problems = append(p.plan.Problems, err) }
+
+// Costly reports whether the policies may spend much on the event.
+func (p *planner) Costly(ctx context.Context) bool { return p.plan.place.take(ctx) }
+
+// direct plans the job of a direct request.
+func (p *planner) direct() {
+	planned, err := p.job(p.event.Request)
+	if err != nil {
+		p.problem(err)
+		return
+	}
+	p.add(planned)
+}
+
+// Take plans one more job of a policy. One that exceeds a limit ends it there and then: the policy
+// gets nothing, or the event does.
+func (p *planner) Take(d *Decision, r Request) bool {
+	a := p.asked[d.Policy]
+	if a == nil {
+		a = &asked{ids: map[string]bool{}}
+		p.asked[d.Policy] = a
+	}
+	one, err := p.job(r)
+	if err != nil {
+		a.held = heldBy(d.Policy, err)
+		return false
+	}
+	if a.ids[one.Job.ID] {
+		return true
+	}
+	a.ids[one.Job.ID] = true
+	if most := d.Limits.MaxJobsPerEvent; most > 0 && len(a.ids) > most {
+		a.held = &Held{Code: HeldLimit, Policy: d.Policy, Field: "limits.max_jobs_per_event", Detail: tooMany(most)}
+		return false
+	}
+	if detail := d.Limits.forbids(one.Job); detail != "" {
+		a.forbid(heldJob(d.Policy, "limits", one.Job, detail))
+		return true
+	}
+	a.jobs = append(a.jobs, one)
+	if p.rules.Limits.forbids(one.Job) == "" {
+		a.passing++
+	}
+	p.over = p.over || a.passing > p.most()
+	return !p.over
+}
+
+func (a *asked) forbid(h *Held) {
+	if len(a.forbidden) < mostProblems {
+		a.forbidden = append(a.forbidden, h)
+	} else {
+		a.more++
+	}
+}
+
+// most is how many jobs one event may make.
+func (p *planner) most() int {
+	if most := p.rules.Limits.MaxJobsPerEvent; most > 0 {
+		return most
+	}
+	return MaxJobsPerEvent
+}
+
+func tooMany(most int) string {
+	return fmt.Sprintf("the event asks for more jobs than the limit of %d", most)
+}
+
+// decided adds the jobs of one policy: all of them, or none when one of them is no job. What
+// only a list of the limits forbids is left out alone.
+func (p *planner) decided(d *Decision) {
+	a := p.asked[d.Policy]
+	switch {
+	case d.Held != nil:
+		p.problem(d.Held)
+		return
+	case a == nil:
+		return
+	case a.held != nil:
+		p.problem(a.held)
+		return
+	}
+	p.plan.Problems = append(p.plan.Problems, a.forbidden...)
+	if a.more > 0 {
+		p.problem(&Held{Code: HeldLimit, Policy: d.Policy, Field: "limits", Detail: fmt.Sprintf("%d more jobs are forbidden", a.more)})
+	}
+	for _, one := range a.jobs {
+		p.add(one)
+	}
+}
+
+// heldBy is a mistake that a policy made.
+func heldBy(policy string, err error) *Held {
+	if held, ok := errors.AsType[*Held](err); ok {
+		named := *held
+		named.Policy = policy
+		return &named
+	}
+	held := &Held{Code: HeldPolicy, Policy: policy, Detail: err.Error()}
+	if mistakes := Mistakes(err); len(mistakes) > 0 {
+		held.Field, held.Detail = mistakes[0].Field, mistakes[0].Detail
+	}
+	return held
+}
+
+func heldJob(policy, field string, j Job, detail string) *Held {
+	return &Held{Code: HeldLimit, Policy: policy, Field: field, Detail: fmt.Sprintf("%s of %s: %s", j.Kind, j.Target(), detail)}
+}
+
+func (p *planner) job(request Request) (PlannedJob, error) {
+	account, err := p.rules.Accounts.Resolve(request.Kind, request.Account)
+	if err != nil {
+		return PlannedJob{}, err
+	}
+	request.DryRun = request.DryRun || p.rules.DryRun
+	if p.rules.Sealer != nil {
+		opened, err := request.Params.Open(p.rules.Sealer)
+		if len(Mistakes(err)) > 0 {
+			return PlannedJob{}, err
+		}
+		request.Params = opened // With any other error they are as they were: the desk meets it again.
+	}
+	request = request.discreet()
+	e := p.event
+	e.Request = request
+	return PlannedJob{Job: newJob(e, account), Request: request}, nil
+}
+
+// add puts a job into the plan unless the same action on the same target is there already.
+// Of the two the more urgent lane counts, and a dry run gives way to what is meant.
+func (p *planner) add(one PlannedJob) {
+	act := one.Job.act()
+	at, there := p.acts[act]
+	if !there {
+		p.acts[act] = len(p.plan.Jobs)
+		p.plan.Jobs = append(p.plan.Jobs, one)
+		return
+	}
+	have := &p.plan.Jobs[at]
+	lane := have.Job.Lane
+	if one.Job.Lane.MoreUrgentThan(lane) {
+		lane = one.Job.Lane
+	}
+	if have.Job.DryRun && !one.Job.DryRun {
+		*have = one
+	}
+	have.Job.Lane, have.Request.Lane = lane, lane
+}
+
+// conclude applies the limits of all intake, and says when nothing is asked for at all.
+func (p *planner) conclude() {
+	var all asked
+	p.plan.Jobs = slices.DeleteFunc(p.plan.Jobs, func(one PlannedJob) bool {
+		detail := p.rules.Limits.forbids(one.Job)
+		if detail != "" {
+			all.forbid(heldJob(one.Job.Policy, "intake.limits", one.Job, detail))
+		}
+		return detail != ""
+	})
+	p.plan.Problems = append(p.plan.Problems, all.forbidden...)
+	if all.more > 0 {
+		p.problem(&Held{Code: HeldLimit, Field: "intake.limits", Detail: fmt.Sprintf("%d more jobs are forbidden", all.more)})
+	}
+	if most := p.most(); p.over || len(p.plan.Jobs) > most {
+		p.problem(&Held{Code: HeldLimit, Field: "intake.limits.max_jobs_per_event", Detail: tooMany(most)})
+		p.plan.Jobs = nil
+	}
+	if p.event.Asks || len(p.plan.Jobs) > 0 || len(p.plan.Problems) > 0 {
+		return
+	}
+	if p.rules.Decider == nil && p.event.Unclear != nil {
+		p.problem(p.event.Unclear) // Without policies, only a direct request can be meant.
+		return
+	}
+	p.plan.Unmatched = true
+	if p.rules.BuryUnmatched {
+		p.problem(&Held{Code: HeldUnmatched, Detail: "no policy asks for a job, and it is no direct request"})
+	}
+}
