@@ -17,6 +17,7 @@ import (
 	"rekey/internal/app"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
+	"rekey/internal/policy"
 )
 
 // sampleFlags say how the events of files would have come.
@@ -39,8 +40,8 @@ func (c *cli) policyCommand() *cobra.Command {
 		Short: "Show what a configuration makes of events in files",
 		Long: `Show what a configuration makes of events: which policies match, why the others do not, and
 the jobs with their parameters (secrets as fingerprints). Nothing is contacted. The limits per
-hour, which depend on what was before, are left out. COST is what the event takes of the 2,000,000
-steps that it may cost a policy; it is not compared. Exit 1 says that an event has a problem, or
+hour, which depend on what was before, are left out. The cost is what the event takes of the steps that
+it may cost each policy; it is not compared. Exit 1 says that an event has a problem, or
 with --expect that anything differs.`,
 		Example: `  worker policy test -c worker.yaml alert.json
   worker policy test -c worker.yaml alerts/*.json -o json > expected.json
@@ -236,14 +237,21 @@ func (c *cli) judge(ctx context.Context, judge *app.Judge, files []string, f sam
 func tableOf(t *tabwriter.Writer, j app.Judgement) {
 	_, _ = fmt.Fprintf(t, "%s: %s, %s\n", printable(j.Event), j.Result, plural(len(j.Jobs), "job"))
 	if len(j.Policies) > 0 {
-		row(t, "  POLICY", "MATCHES", "COST", "WHY")
+		row(t, "  POLICY", "MATCHES", "WHY")
 	}
+	var costs []string
 	for _, p := range j.Policies {
 		matches := "no"
 		if p.Matches {
 			matches = "yes"
 		}
-		row(t, "  "+p.Policy, matches, p.Cost, p.Why)
+		row(t, "  "+p.Policy, matches, p.Why)
+		if p.Cost > 0 {
+			costs = append(costs, fmt.Sprintf("%s %d", p.Policy, p.Cost))
+		}
+	}
+	if len(costs) > 0 {
+		_, _ = fmt.Fprintf(t, "  cost in steps, of %d for each policy: %s\n", policy.Budget, strings.Join(costs, ", "))
 	}
 	if len(j.Jobs) > 0 {
 		row(t, "  KIND", "TARGET", "ACCOUNT", "LANE", "POLICY", "PARAMS", "REASON")

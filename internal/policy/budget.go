@@ -13,8 +13,8 @@ import (
 // What one event may cost, however many elements it has. All are bounds of what comes from outside:
 // a rule costs a few hundred steps for each element.
 const (
-	// budget is how many steps of CEL one event may cost one rule; about a tenth of a second.
-	budget = 2_000_000
+	// Budget is how many steps of CEL one event may cost one rule; about a tenth of a second.
+	Budget = 2_000_000
 	// costly is how many steps an event may cost all rules until the planner is asked whether they
 	// may go on now; a few milliseconds.
 	costly = 50_000
@@ -25,7 +25,7 @@ const (
 
 // Why an event costs too much. They quote nothing of it.
 var (
-	errBudget  = safeError(fmt.Sprintf("the event has cost this policy the %d steps that it may; what it lists is too much for the policy", budget))
+	errBudget  = safeError(fmt.Sprintf("the event has cost this policy the %d steps that it may; what it lists is too much for the policy", Budget))
 	errTooLong = safeError(fmt.Sprintf("the event takes this policy more than %s", decideTimeout))
 	errLater   = safeError("enough costly events are worked on at the same time")
 )
@@ -37,7 +37,7 @@ func (h *hearing) eval(ctx context.Context, p *program, vars map[string]any) (re
 		run = p.begun
 	}
 	switch {
-	case h.d.Cost >= budget:
+	case h.d.Cost >= Budget:
 		return nil, errBudget
 	case h.took >= decideTimeout:
 		return nil, errTooLong
@@ -51,7 +51,7 @@ func (h *hearing) eval(ctx context.Context, p *program, vars map[string]any) (re
 			return h.eval(ctx, p, vars)
 		}
 	}
-	if h.d.Cost += cost; h.d.Cost > budget {
+	if h.d.Cost += cost; h.d.Cost > Budget {
 		return nil, errBudget
 	}
 	return value, err

@@ -49,7 +49,7 @@ func TestBudget(t *testing.T) {
 			case tt.field != "" && (d.Held == nil || !strings.HasPrefix(d.Held.Field, tt.field) || !strings.Contains(d.Held.Detail, tt.want) || d.Held.Code != jobs.HeldPolicy):
 				t.Errorf("held %v, want %s: %s", d.Held, tt.field, tt.want)
 			}
-			if d.Cost == 0 || d.Cost > budget+costLimit+1 {
+			if d.Cost == 0 || d.Cost > Budget+costLimit+1 {
 				t.Errorf("the event cost %d steps", d.Cost)
 			}
 		})
