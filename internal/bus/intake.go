@@ -16,6 +16,12 @@ import (
 // synced writes, which share their syncs.
 const intakeWorkers = 16
 
+// Large events, by their bytes, and how many of a consumer's are taken in at once; as many more wait.
+const (
+	largeEvent  = 64 << 10
+	largeAtOnce = 4
+)
+
 // A costly event is put back while enough others are worked on: for 1 s first, for 8 s at most. It was
 // read for nothing then, so that it must not come too soon.
 const (
@@ -61,26 +67,43 @@ func (in Intake) Run(ctx context.Context) error {
 	}
 	var running sync.WaitGroup
 	for name, f := range feeds {
-		isOthers := name == consumerEvents
-		running.Go(func() { f.serve(ctx, intakeWorkers, func(h *held) { in.handle(ctx, h, isOthers) }) })
+		isOthers, large := name == consumerEvents, jobs.NewCrowd(largeAtOnce, largeAtOnce)
+		running.Go(func() { f.serve(ctx, intakeWorkers, func(h *held) { in.handle(ctx, h, isOthers, large) }) })
 	}
 	running.Wait()
 	return nil
 }
 
 // handle takes one event in and settles its message.
-func (in Intake) handle(ctx context.Context, h *held, isOthers bool) {
+func (in Intake) handle(ctx context.Context, h *held, isOthers bool, large *jobs.Crowd) {
 	verdict := jobs.Verdict{}
 	switch {
 	case isOthers && in.Names.incident(h.Subject()):
 		verdict.Done = true // One of the incidents' own consumers has it.
 	case ctx.Err() == nil:
-		verdict = in.accept(context.WithoutCancel(ctx), h)
+		verdict = in.inTurn(context.WithoutCancel(ctx), h, large)
 	}
 	h.drop()
 	if err := settle(ctx, in.Conn.nc, h.Msg, verdict); err != nil {
 		in.Logger.Named("intake").Warn("event is not settled and comes again", zap.Uint64("event_seq", h.meta.Sequence.Stream), zap.Error(err))
 	}
+}
+
+// inTurn accepts the event, or puts it back while enough others are worked on that are large, too: to
+// look through such a one takes as long as to take in a hundred others.
+func (in Intake) inTurn(ctx context.Context, h *held, large *jobs.Crowd) jobs.Verdict {
+	if len(h.Data()) > largeEvent {
+		if !large.Enter(ctx) {
+			return crowded(h)
+		}
+		defer large.Leave()
+	}
+	return in.accept(ctx, h)
+}
+
+// crowded puts an event back.
+func crowded(h *held) jobs.Verdict {
+	return jobs.Verdict{Delay: crowdDelay << min(h.meta.NumDelivered-1, crowdDoublings)}
 }
 
 // accept hands the event to the desk; what cannot be understood, or is held, goes to the dead letters.
@@ -92,7 +115,7 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
 	event, accepted, err := in.take(ctx, m)
 	log := in.Logger.Named("intake").With(zap.Uint64("event_seq", m.seq), zap.String("event_id", event.ID))
 	if errors.Is(err, jobs.ErrCrowded) {
-		return jobs.Verdict{Delay: crowdDelay << min(h.meta.NumDelivered-1, crowdDoublings)}
+		return crowded(h)
 	}
 	if err != nil {
 		delay := again(h.meta.NumDelivered)

@@ -147,6 +147,30 @@ func TestCostlyEventsWait(t *testing.T) {
 	}
 }
 
+// TestLargeEventsLeaveRoom: however many large events there are, the small ones behind them are taken in.
+func TestLargeEventsLeaveRoom(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const large = 3 * intakeWorkers
+	for range large {
+		r.publish(t, jobs.ClassIncident, plain+strings.Repeat(" ", largeEvent), nil)
+	}
+	last := r.publish(t, jobs.ClassIncident, plain, nil)
+	release := make(chan struct{})
+	var c counter
+	d := desk{accept: func(_ context.Context, e jobs.Event) (jobs.Accepted, error) {
+		if e.Seq != last {
+			<-release
+		}
+		return jobs.Accepted{Result: jobs.IntakeAccepted, JobID: "job"}, nil
+	}}
+	stop := background(t, r.intake(&d, &c).Run)
+	eventually(t, "the small one is taken in", func() bool { return c.get()["accepted"] == 1 })
+	close(release)
+	eventually(t, "all are taken in", func() bool { return c.get()["accepted"] == large+1 })
+	stop()
+}
+
 func TestIntakePassesOnWhatTheMessageSays(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

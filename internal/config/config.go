@@ -154,7 +154,8 @@ func (a Account) SecretExpiry() (time.Time, error) {
 
 // Worker is how much is done at once.
 type Worker struct {
-	// Concurrency is how many jobs are attempted at once, 1 to 1024. Default 16.
+	// Concurrency is how many jobs are attempted at once, 1 to 1024. A share of these slots is for
+	// urgent jobs only: atlas.rate_limits.urgent_share. Default 16.
 	Concurrency int `yaml:"concurrency"`
 	// DrainTimeout is how long calls in flight may take to finish after a signal to stop, up
 	// to 1h. Default 30s; zero cuts them off at once.

@@ -9,8 +9,8 @@ type RateLimits struct {
 	// Read says whether the worker asks the API for its limits: ReadAuto (default and empty),
 	// ReadAlways or ReadNever.
 	Read string `yaml:"read"`
-	// UrgentShare is the part of each bucket, in percent, that is kept for urgent jobs: 0 to 90,
-	// and if it is not 0 at least one call. Default 20.
+	// UrgentShare is the part of each bucket, and of the worker's slots, in percent, that is kept for
+	// urgent jobs: 0 to 90, and if it is not 0 at least one call and one slot. Default 20.
 	UrgentShare int `yaml:"urgent_share"`
 	// The endpoint sets. One that is left out is known from the API's answers.
 	OAuthToken        RateLimit `yaml:"oauth_token"`

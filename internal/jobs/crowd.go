@@ -13,23 +13,23 @@ var ErrCrowded = errors.New("enough costly events are worked on at the same time
 // manyJobs is how many jobs make an event a costly one.
 const manyJobs = 100
 
-// crowd is the costly events that are worked on: what takes the processor, or makes many jobs, must
-// not take all of the intake. Nil has no bound.
-type crowd struct {
+// Crowd bounds how many events are worked on at once that take the processor, or make many jobs: they
+// must not take all of the intake.
+type Crowd struct {
 	places chan struct{}
 	line   chan struct{} // Those that wait for a place.
 }
 
-// lineMost is how many events of all that are taken in at once may wait for a place.
-const lineMost = 4
-
-// newCrowd leaves half of the processors to other events.
-func newCrowd() *crowd {
-	return &crowd{places: make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 2)), line: make(chan struct{}, lineMost)}
+// NewCrowd returns a Crowd of so many events, for which so many more may wait.
+func NewCrowd(places, line int) *Crowd {
+	return &Crowd{places: make(chan struct{}, places), line: make(chan struct{}, line)}
 }
 
-// enter takes a place, and reports whether there was one, at once or after a wait in the line.
-func (c *crowd) enter(ctx context.Context) bool {
+// newCostly leaves half of the processors to other events.
+func newCostly() *Crowd { return NewCrowd(max(runtime.GOMAXPROCS(0)/2, 2), 4) }
+
+// Enter takes a place, and reports whether there was one, at once or after a wait in the line.
+func (c *Crowd) Enter(ctx context.Context) bool {
 	select {
 	case c.places <- struct{}{}:
 		return true
@@ -49,9 +49,12 @@ func (c *crowd) enter(ctx context.Context) bool {
 	}
 }
 
-// place is the place of one event in the crowd, if it needs one.
+// Leave gives a place back.
+func (c *Crowd) Leave() { <-c.places }
+
+// place is the place of one event in a crowd, if it needs one. A nil crowd has no bound.
 type place struct {
-	crowd *crowd
+	crowd *Crowd
 	has   bool
 	full  bool // There was none.
 }
@@ -61,7 +64,7 @@ func (p *place) take(ctx context.Context) bool {
 	if p.has || p.crowd == nil {
 		return true
 	}
-	p.has = p.crowd.enter(ctx)
+	p.has = p.crowd.Enter(ctx)
 	p.full = !p.has
 	return p.has
 }
@@ -69,7 +72,7 @@ func (p *place) take(ctx context.Context) bool {
 // leave gives the place back.
 func (p *place) leave() {
 	if p.has {
-		<-p.crowd.places
+		p.crowd.Leave()
 		p.has = false
 	}
 }

@@ -84,7 +84,7 @@ func TestCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSpread(Rules{Decider: hungry{took: time.Second}, Accounts: configured{"security"}})
 		event := func(n uint64) Event { return jwksEvent(t, n, func(e *Event) { e.Asks = false }) }
-		places := cap(s.fanout.costly.places)
+		places, line := cap(s.fanout.costly.places), cap(s.fanout.costly.line)
 		results := make(chan error, 100)
 		const all = 20
 		for n := range uint64(all) {
@@ -94,10 +94,10 @@ func TestCrowd(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		if n := len(results); n != all-places-lineMost {
-			t.Errorf("%d events are to come later, want %d", n, all-places-lineMost)
+		if n := len(results); n != all-places-line {
+			t.Errorf("%d events are to come later, want %d", n, all-places-line)
 		}
-		for range all - places - lineMost {
+		for range all - places - line {
 			if err := <-results; !errors.Is(err, ErrCrowded) {
 				t.Errorf("got %v, want that it is crowded", err)
 			}
@@ -107,7 +107,7 @@ func TestCrowd(t *testing.T) {
 		if _, err := s.fanout.Accept(t.Context(), event(50)); err != nil || time.Since(begun) > 0 {
 			t.Errorf("an event that costs little took %s: %v", time.Since(begun), err)
 		}
-		for range places + lineMost {
+		for range places + line {
 			if err := <-results; err != nil {
 				t.Error(err)
 			}

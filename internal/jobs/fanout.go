@@ -46,13 +46,13 @@ type Fanout struct {
 	desk     *Desk
 	budget   Budget
 	recorder FanoutRecorder
-	costly   *crowd
+	costly   *Crowd
 	rules    atomic.Pointer[Rules]
 }
 
 // NewFanout returns a Fanout that goes by these rules.
 func NewFanout(d *Desk, b Budget, r FanoutRecorder, rules *Rules) *Fanout {
-	f := &Fanout{desk: d, budget: b, recorder: r, costly: newCrowd()}
+	f := &Fanout{desk: d, budget: b, recorder: r, costly: newCostly()}
 	f.Use(rules)
 	return f
 }

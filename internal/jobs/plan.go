@@ -66,7 +66,7 @@ func (r *Rules) Plan(ctx context.Context, e Event, now time.Time) Plan {
 	return r.plan(ctx, e, now, nil)
 }
 
-func (r *Rules) plan(ctx context.Context, e Event, now time.Time, among *crowd) Plan {
+func (r *Rules) plan(ctx context.Context, e Event, now time.Time, among *Crowd) Plan {
 	p := planner{rules: r, event: e, asked: map[string]*asked{}, acts: map[string]int{}}
 	p.plan.place = &place{crowd: among}
 	if held := r.untimely(&e, now); held != nil {
