@@ -85,7 +85,7 @@ func (g *gate) gave(now time.Time, rank pace.Rank) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.leaves = append(g.leaves, leave{given: now, rank: rank, drawn: true})
-	g.probe.Give(rank)
+	g.probe.Give(now, rank)
 }
 
 // spend uses up the latest leave of a rank for a call, and reports whether it has a token. late says
@@ -150,7 +150,7 @@ func (g *gate) free(v visit, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.leaves = append(g.leaves, leave{given: now, rank: v.rank, drawn: v.known})
-	g.probe.Again(v.rank)
+	g.probe.Again(now, v.rank)
 	g.wake()
 }
 

@@ -9,8 +9,8 @@ const (
 	mostStep  = 50 * time.Millisecond
 )
 
-// Line plans in one worker when jobs that were sent away come back: it has, for each rank, when the
-// last one does. The zero Line is empty.
+// Line has a moment for each rank: when the last job that was sent away comes back, in one worker. The
+// zero Line is empty.
 type Line [Ranks]time.Time
 
 // Plan gives a job a moment at which to come back: one step behind the jobs of its rank and of the
@@ -20,7 +20,7 @@ func (l *Line) Plan(from time.Time, rank Rank, step time.Duration) time.Time {
 	return l[rank]
 }
 
-// last is when the last job comes back that goes before one of this rank, not before from.
+// last is the latest moment of this rank and the more urgent ones, not before from.
 func (l *Line) last(rank Rank, from time.Time) time.Time {
 	for _, planned := range l[:rank+1] {
 		if planned.After(from) {

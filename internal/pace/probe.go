@@ -42,7 +42,8 @@ const (
 type Probe struct {
 	ready    [Ranks]int       // Jobs that have leave and have not called.
 	underway [Ranks]int       // Calls that are not answered.
-	latest   [Ranks]time.Time // When the latest call of a rank was sent.
+	latest   Line             // When the latest call of a rank was sent,
+	given    Line             // and the latest job was given leave.
 	line     Line
 	sent     int
 	answered int  // Since the latest refusal.
@@ -51,14 +52,15 @@ type Probe struct {
 	took     time.Duration
 }
 
-// Take reports whether a job of a rank may make itself ready to call now, and counts it as ready.
+// Take reports whether a job of a rank may make itself ready to call now, and counts it as ready. One
+// that has lost its claim, or a call that is not answered for long, holds up no other.
 func (p *Probe) Take(now time.Time, rank Rank) bool {
 	calls, ready, latest := p.ahead(rank)
-	late := ready == 0 && now.Sub(latest) >= answerPatience
+	late := now.Sub(p.given.last(rank, latest)) >= answerPatience
 	if calls+ready >= p.most(now, rank)+p.readyMost(now, calls, latest) && !late {
 		return false
 	}
-	p.Give(rank)
+	p.Give(now, rank)
 	return true
 }
 
@@ -83,7 +85,10 @@ func (p *Probe) time(now time.Time, calls int, latest time.Time) time.Duration {
 }
 
 // Give counts a job as ready that has leave in another way.
-func (p *Probe) Give(rank Rank) { p.ready[rank]++ }
+func (p *Probe) Give(now time.Time, rank Rank) {
+	p.ready[rank]++
+	p.given[rank] = now
+}
 
 // Send reports whether a job that is ready may call now, and counts its call. A call that is not
 // answered for long holds up no other.
@@ -101,11 +106,8 @@ func (p *Probe) Send(now time.Time, rank Rank) bool {
 func (p *Probe) ahead(rank Rank) (calls, ready int, latest time.Time) {
 	for r := range rank + 1 {
 		calls, ready = calls+p.underway[r], ready+p.ready[r]
-		if p.latest[r].After(latest) {
-			latest = p.latest[r]
-		}
 	}
-	return calls, ready, latest
+	return calls, ready, p.latest.last(rank, time.Time{})
 }
 
 // most is how many calls of the rank, and of the more urgent ones, may be under way at once.
@@ -141,9 +143,9 @@ func (p *Probe) Count(now time.Time, rank Rank) {
 func (p *Probe) Drop(rank Rank) { p.ready[rank] = max(p.ready[rank]-1, 0) }
 
 // Again gives a job whose call spent nothing another one.
-func (p *Probe) Again(rank Rank) {
+func (p *Probe) Again(now time.Time, rank Rank) {
 	p.Unsent(rank)
-	p.Give(rank)
+	p.Give(now, rank)
 }
 
 // Unsent takes back a call that was counted and not made.

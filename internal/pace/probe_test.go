@@ -10,10 +10,10 @@ const urgent, normal, bulk Rank = 0, 1, 2
 
 // calls makes as many calls of a rank as may be under way at once.
 func calls(p *Probe, now time.Time, rank Rank) (n int) {
-	p.Give(rank)
+	p.Give(now, rank)
 	for n < 100 && p.Send(now, rank) {
 		n++
-		p.Give(rank)
+		p.Give(now, rank)
 	}
 	p.Drop(rank)
 	return n
@@ -116,6 +116,9 @@ func TestProbeReady(t *testing.T) {
 	}
 	if late := at(answerPatience); !p.Take(late, bulk) || p.Take(late, bulk) {
 		t.Error("behind a call that is not answered, not one at a time")
+	}
+	if later := at(2 * answerPatience); !p.Take(later, bulk) {
+		t.Error("a job that lost its claim holds up all others")
 	}
 }
 
