@@ -40,10 +40,10 @@ const (
 // tells its limit. A call waits for those that are as urgent or more, and for no others. The zero
 // Probe has seen nothing.
 type Probe struct {
-	ready    [Ranks]int       // Jobs that have leave and have not called.
-	underway [Ranks]int       // Calls that are not answered.
-	latest   Line             // When the latest call of a rank was sent,
-	given    Line             // and the latest job was given leave.
+	ready    [Ranks]int // Jobs that have leave and have not called.
+	underway [Ranks]int // Calls that are not answered.
+	latest   Line       // When the latest call of a rank was sent,
+	given    Line       // and the latest job was given leave.
 	line     Line
 	sent     int
 	answered int  // Since the latest refusal.
