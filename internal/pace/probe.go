@@ -24,7 +24,7 @@ const (
 // Jobs that have leave and make themselves ready while the calls before them are under way: where
 // calls are answered at once, it is this that takes time.
 const (
-	readyMost = 3
+	readyMost = 4
 	readyWait = 50 * time.Millisecond // None that would wait for longer than about this.
 )
 

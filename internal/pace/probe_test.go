@@ -104,7 +104,7 @@ func TestProbeReady(t *testing.T) {
 	for _, took := range []time.Duration{0, ms, 20 * ms, 50 * ms, 51 * ms} {
 		got = append(got, ready(took))
 	}
-	if want := []int{0, 3, 2, 1, 0}; !slices.Equal(got, want) {
+	if want := []int{0, 4, 2, 1, 0}; !slices.Equal(got, want) {
 		t.Errorf("jobs ready behind a call, with nothing answered and with calls of 1, 20, 50 and 51 ms: %v, want %v", got, want)
 	}
 	// While a call hangs, no slot is held for it by others.
