@@ -7,7 +7,7 @@ import (
 )
 
 // The share of turns that a less urgent lane gets although a more urgent one has work, so
-// that steady urgent work starves nobody: one turn in 8 looks at normal first, one in 16 at
+// that steady urgent work does not starve them: one turn in 8 looks at normal first, one in 16 at
 // bulk first.
 const (
 	normalTurn = 8

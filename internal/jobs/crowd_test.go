@@ -54,7 +54,7 @@ func TestLimitsStopPolicies(t *testing.T) {
 	}
 }
 
-// TestProblemsAreBounded: what lists forbid is told of one by one, up to a bound.
+// TestProblemsAreBounded: what lists forbid is reported one by one, up to a bound.
 func TestProblemsAreBounded(t *testing.T) {
 	d := &endless{t: t, most: 5000}
 	rules := Rules{Decider: d, Accounts: configured{"security"}, Limits: Limits{Deny: Bounds{Kinds: []string{"x509.disable"}}}}

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// mostProblems bounds how many jobs of one policy are told of one by one as forbidden.
+// mostProblems bounds how many forbidden jobs of one policy are reported one by one.
 const mostProblems = 100
 
 // planner makes a Plan. What it does for one more job does not depend on how many there are.
@@ -26,7 +26,7 @@ type asked struct {
 	ids       map[string]bool
 	held      *Held // Why it gets nothing.
 	forbidden []error
-	more      int // Forbidden jobs that are not told of one by one.
+	more      int // Forbidden jobs that are not reported one by one.
 	passing   int // Jobs that the lists of all intake let pass.
 }
 
