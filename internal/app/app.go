@@ -230,7 +230,7 @@ func (w *worker) startAtlas() error {
 	cfg.Middleware, cfg.Trace = w.tracer.Transport, tracing.Parent
 	if !w.Config.NATS.IsEmbedded() {
 		w.tokens = bus.NewTokens(w.conn, w.names, w.Config.NATS.Replicas)
-		cfg.Tokens = tokenStore{shared: w.tokens, keys: w.keys}
+		cfg.Tokens = tokenStore{shared: w.tokens, keys: w.keys, clock: w.conn.Clock()}
 	}
 	client, err := atlas.New(cfg)
 	if err != nil {

@@ -94,7 +94,7 @@ func (p *patient) fleetTokens(ctx context.Context) atlas.TokenStore {
 	if err := shared.Find(ctx); err != nil {
 		return nil
 	}
-	return readTokens{tokenStore{shared: shared, keys: keys}}
+	return readTokens{tokenStore{shared: shared, keys: keys, clock: p.survey.Conn().Clock()}}
 }
 
 // targets are the jobs of the schedules, which are all the targets that a configuration names, by the account that has to

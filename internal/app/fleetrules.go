@@ -77,7 +77,7 @@ func (w *worker) showRules(ctx context.Context, c *config.Config) {
 	defer cancel()
 	bucket, err := openRules(ctx, w.conn, w.names, w.Config.NATS.Replicas)
 	if err == nil {
-		err = bucket.Put(ctx, rulesKey, newFleetRules(c, w.Name, time.Now()))
+		err = bucket.Put(ctx, rulesKey, newFleetRules(c, w.Name, w.conn.Clock().Now()))
 	}
 	if err != nil {
 		w.log.Warn("the rules of intake are not shown: worker plan and worker policy backtest know those of before", zap.Error(err))

@@ -155,6 +155,7 @@ func (n *notifier) serve(ctx context.Context, t notify.Target) (served, error) {
 	}
 	courier, err := notify.NewCourier(notify.Config{
 		Target: t, Sender: n.sender, Store: n.store, Letters: noticeLetters{n.conn, n.names, n.Known}, Recorder: n.metrics, Logger: n.Logger,
+		Now: n.conn.Clock().Now,
 	})
 	if err != nil {
 		return served{}, err

@@ -41,7 +41,7 @@ func (c *Client) Cancel(ctx context.Context, id string, op jobs.Operation) (jobs
 }
 
 func (c *Client) operator() *jobs.Operator {
-	return jobs.NewOperator(c.Ledger, c.Ledger.Targets(), bus.NewQueue(c.Conn, c.Names), originals{c})
+	return jobs.NewOperator(c.Ledger, c.Ledger.Targets(), bus.NewQueue(c.Conn, c.Names), originals{c}, c.Conn.Clock().Now)
 }
 
 // Replay puts what a dead letter is about back to work and takes the letter out of the

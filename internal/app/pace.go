@@ -41,7 +41,7 @@ func (c *Client) Buckets(ctx context.Context) ([]Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now := c.Conn.Clock().Now()
 	list := make([]Bucket, 0, len(states))
 	for _, key := range slices.Sorted(maps.Keys(states)) {
 		list = append(list, newBucket(key, states[key], now))

@@ -78,5 +78,8 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 	if !w.Config.NATS.IsEmbedded() && w.Config.NATS.Replicas == 1 {
 		w.log.Warn("each stream has one copy: a lost server is lost data; nats.replicas says how many there are to be")
 	}
+	if err := w.conn.AskTime(ctx, w.names); err != nil { // Before anything is compared with it.
+		return s, err
+	}
 	return s, layout.Inspect(ctx, w.conn)
 }

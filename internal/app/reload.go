@@ -235,7 +235,7 @@ func (r *reloader) swapSchedules(ctx context.Context, p swapped) error {
 	if err := r.metrics.SetSchedules(p.names); err != nil {
 		return err
 	}
-	if err := r.store.markRemoved(ctx, p.requests, time.Now().UTC()); err != nil && ctx.Err() == nil {
+	if err := r.store.markRemoved(ctx, p.requests, r.conn.Clock().Now().UTC()); err != nil && ctx.Err() == nil {
 		r.log.Warn("noting which schedules were removed; it is done within a minute", zap.Error(err))
 	}
 	return nil

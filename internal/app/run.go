@@ -58,7 +58,7 @@ func bucketNames(n bus.Names, namespace string) []string {
 
 // startJobs starts what takes events in and runs jobs.
 func (w *worker) startJobs(s stores) error {
-	chain := audit.NewChain(w.Name, time.Now())
+	chain := audit.NewChain(w.Name, w.conn.Clock().Now)
 	runner, err := w.newRunner(s, chain)
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (w *worker) startJobs(s stores) error {
 		Sealer: sealer{w.keys}, Logger: w.Logger,
 	}
 	secrets := jobs.Secrets{Sealer: sealer{w.keys}, Plaintext: w.Config.Intake.Plaintext}
-	desk := jobs.NewDesk(s.ledger, s.ledger.Targets(), bus.NewQueue(w.conn, w.names), w.atlas, w.metrics, secrets)
+	desk := jobs.NewDesk(s.ledger, s.ledger.Targets(), bus.NewQueue(w.conn, w.names), w.atlas, w.metrics, secrets, w.conn.Clock().Now)
 	if err := w.startPolicies(desk); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (w *worker) newRunner(s stores, chain *audit.Chain) (*liveRunner, error) {
 	return newLiveRunner(jobs.RunnerConfig{
 		Worker: w.Name, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: retryPolicy(w.Config),
 		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.tracedRevoker(w.atlas), Pacer: w.atlas,
-		Announcer: w.tracedAnnouncer(announcer), Recorder: w.metrics, Logger: w.Logger,
+		Announcer: w.tracedAnnouncer(announcer), Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
 	})
 }
 

@@ -35,7 +35,8 @@ func (w *worker) startSchedules(s stores) error {
 	w.firer = &firer{conn: w.conn, names: w.names}
 	w.firer.requests.Store(&requests)
 	w.scheduler, err = schedule.New(schedule.Config{
-		Schedules: specs, Fire: w.firer, Store: s.schedules, Jobs: unfinished{s.ledger}, Metrics: w.metrics, Logger: w.Logger,
+		Schedules: specs, Fire: w.firer, Store: s.schedules, Jobs: unfinished{s.ledger, w.conn.Clock().Now}, Metrics: w.metrics, Logger: w.Logger,
+		Now: w.conn.Clock().Now,
 	})
 	if err != nil {
 		return err
@@ -51,7 +52,7 @@ func (w *worker) markRemoved(ctx context.Context, store *scheduleStore) error {
 	ticker := time.NewTicker(removedEvery)
 	defer ticker.Stop()
 	for {
-		if err := store.markRemoved(ctx, *w.firer.requests.Load(), time.Now().UTC()); err != nil && ctx.Err() == nil {
+		if err := store.markRemoved(ctx, *w.firer.requests.Load(), w.conn.Clock().Now().UTC()); err != nil && ctx.Err() == nil {
 			w.log.Warn("looking for removed schedules", zap.Error(err))
 		}
 		select {
@@ -156,13 +157,16 @@ type finder interface {
 }
 
 // unfinished knows what became of the jobs of schedules.
-type unfinished struct{ ledger finder }
+type unfinished struct {
+	ledger finder
+	now    func() time.Time
+}
 
 // Unfinished reports whether a job that was asked for at a moment has no outcome yet.
 func (u unfinished) Unfinished(ctx context.Context, id string, since time.Time) (bool, error) {
 	record, err := u.ledger.Find(ctx, id)
 	if errors.Is(err, jobs.ErrNotFound) {
-		return time.Since(since) < intakeGrace, nil
+		return u.now().Sub(since) < intakeGrace, nil
 	}
 	return err == nil && !record.Done(), err
 }

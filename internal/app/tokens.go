@@ -6,14 +6,17 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/bus"
+	"rekey/internal/clock"
 	"rekey/internal/seal"
 )
 
 // tokenStore seals the bearer tokens that workers share. Whoever can open them has the fleet's
 // keys, with which it could open the tokens in events as well.
+// Their moments are on the time that all workers share there, and on this machine's clock here.
 type tokenStore struct {
 	shared *bus.Tokens
 	keys   *seal.Keyring
+	clock  *clock.Clock
 }
 
 var _ atlas.TokenStore = tokenStore{}
@@ -25,7 +28,7 @@ func (s tokenStore) Load(ctx context.Context, identity string) (atlas.SharedToke
 	if err != nil {
 		return atlas.SharedToken{}, 0, err
 	}
-	token := atlas.SharedToken{FetchedUntil: have.FetchedUntil}
+	token := atlas.SharedToken{FetchedUntil: s.clock.Local(have.FetchedUntil)}
 	if have.Sealed == "" {
 		return token, revision, nil
 	}
@@ -33,13 +36,15 @@ func (s tokenStore) Load(ctx context.Context, identity string) (atlas.SharedToke
 	if err != nil {
 		return atlas.SharedToken{}, 0, fmt.Errorf("opening a shared bearer token: %w", err)
 	}
-	token.Expires, token.Renew = have.Expires, have.Renew
+	token.Expires, token.Renew = s.clock.Local(have.Expires), s.clock.Local(have.Renew)
 	return token, revision, nil
 }
 
 // Save seals the token of an account.
 func (s tokenStore) Save(ctx context.Context, identity string, token atlas.SharedToken, revision uint64) (uint64, error) {
-	sealed := bus.SealedToken{Expires: token.Expires, Renew: token.Renew, FetchedUntil: token.FetchedUntil}
+	sealed := bus.SealedToken{
+		Expires: s.clock.Shared(token.Expires), Renew: s.clock.Shared(token.Renew), FetchedUntil: s.clock.Shared(token.FetchedUntil),
+	}
 	if !token.Value.IsZero() {
 		text, err := s.keys.Seal(token.Value)
 		if err != nil {

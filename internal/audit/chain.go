@@ -33,12 +33,13 @@ type Head struct {
 	N    uint64    `json:"n"`
 	Hash string    `json:"hash"`
 	ID   string    `json:"id"` // The message id of the result.
-	At   time.Time `json:"at"` // When it was tied, by the worker's clock.
+	At   time.Time `json:"at"` // When it was tied, by the time that all workers share.
 }
 
 // Chain ties results, one after the other. It may be used by several goroutines at once.
 type Chain struct {
 	name string
+	now  func() time.Time
 	turn chan struct{} // Holds a token while nobody ties.
 
 	mu   sync.Mutex // Guards the two below.
@@ -46,9 +47,9 @@ type Chain struct {
 	head Head
 }
 
-// NewChain begins the chain of a worker's process.
-func NewChain(worker string, started time.Time) *Chain {
-	c := &Chain{name: fmt.Sprintf("%s/%d", worker, started.UnixNano()), turn: make(chan struct{}, 1)}
+// NewChain begins the chain of a worker's process. now is the time that all workers share, see internal/clock.
+func NewChain(worker string, now func() time.Time) *Chain {
+	c := &Chain{name: fmt.Sprintf("%s/%d", worker, now().UnixNano()), now: now, turn: make(chan struct{}, 1)}
 	c.turn <- struct{}{}
 	return c
 }
@@ -74,7 +75,7 @@ func (c *Chain) Tie(ctx context.Context, id, subject string, payload []byte, sto
 	}
 	defer func() { c.turn <- struct{}{} }()
 	link := c.next(subject, payload)
-	at := time.Now().UTC().Truncate(time.Millisecond)
+	at := c.now().UTC().Truncate(time.Millisecond)
 	stored, err := store(link)
 	if stored && err == nil {
 		c.mu.Lock()

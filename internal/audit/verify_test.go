@@ -16,7 +16,7 @@ import (
 // the stream had it, and the fourth was stored although nobody heard so.
 func stream(t *testing.T) (list []audit.Result, head audit.Head, chain string) {
 	t.Helper()
-	c := audit.NewChain("w1", time.Unix(1, 0))
+	c := audit.NewChain("w1", startedAt(time.Unix(1, 0)))
 	lost := errors.New("no answer")
 	for i, id := range []string{"a", "b", "b", "c", "d"} {
 		subject, payload := "rekey.v1.result.x."+id, fmt.Appendf(nil, `{"id":%q}`, id)
@@ -39,6 +39,18 @@ func stream(t *testing.T) (list []audit.Result, head audit.Head, chain string) {
 		}
 	}
 	return list, c.Head(), c.Name()
+}
+
+// startedAt is the clock of a worker that has started at a moment.
+func startedAt(at time.Time) func() time.Time {
+	began := false
+	return func() time.Time {
+		if began {
+			return time.Now()
+		}
+		began = true
+		return at
+	}
 }
 
 func TestVerify(t *testing.T) {
@@ -89,7 +101,7 @@ func TestVerify(t *testing.T) {
 		{name: "all expired", change: func([]audit.Result) []audit.Result { return nil }, later: 2 * time.Hour},
 		{name: "one twice", change: func(l []audit.Result) []audit.Result { return append(l, l[0]) }, want: []string{"doubled 1"}},
 		{name: "another history", change: func(l []audit.Result) []audit.Result {
-			other, payload := audit.NewChain("w1", time.Unix(1, 0)), []byte(`{"id":"A"}`)
+			other, payload := audit.NewChain("w1", startedAt(time.Unix(1, 0))), []byte(`{"id":"A"}`)
 			err := other.Tie(t.Context(), "a", l[0].Subject, payload, func(link audit.Link) (_ bool, err error) {
 				l[0].Payload = payload
 				l[0].Link, err = link.Encode()

@@ -68,7 +68,7 @@ func (b *Budget) change(ctx context.Context, scope string, change func(v *budget
 		if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 			return err
 		}
-		now := time.Now()
+		now := b.conn.clock.Now()
 		value.forget(now.Add(-budgetSpan))
 		if !change(&value, strconv.FormatInt(minuteOf(now), 10)) {
 			return nil

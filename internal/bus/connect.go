@@ -2,6 +2,7 @@ package bus
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"rekey/internal/clock"
 )
 
 // Delays between two attempts to connect: they double, with jitter.
@@ -89,6 +92,7 @@ type Conn struct {
 	lostAt  *atomic.Pointer[time.Time] // Since when there is no connection; nil while there is one.
 	sign    SigningKey
 	domain  string // Of JetStream.
+	clock   *clock.Clock
 }
 
 // Connect connects to NATS.
@@ -119,8 +123,37 @@ func Connect(cfg ConnectConfig) (*Conn, error) {
 	room := newRoom(cfg.Recorder, cfg.Logger)
 	return &Conn{
 		nc: nc, js: watched{JetStream: js, room: room}, room: room, where: cfg.where(), failure: failure, lostAt: lostAt,
-		sign: cfg.Sign, domain: cfg.Domain,
+		sign: cfg.Sign, domain: cfg.Domain, clock: cfg.clock(),
 	}, nil
+}
+
+// clock is that of the server, which inside this process is our own.
+func (cfg ConnectConfig) clock() *clock.Clock {
+	if cfg.Embedded != nil {
+		return clock.Own()
+	}
+	return clock.New()
+}
+
+// Clock is the time of the server.
+func (c *Conn) Clock() *clock.Clock { return c.clock }
+
+// AskTime asks the server for its time. Where the bucket is missing that tells it, it stays unknown.
+func (c *Conn) AskTime(ctx context.Context, n Names) error {
+	if c.clock == nil {
+		return nil
+	}
+	err := c.clock.Ask(func() (time.Time, error) {
+		stream, err := c.js.Stream(ctx, "KV_"+n.Pace())
+		if err != nil {
+			return time.Time{}, err
+		}
+		return stream.CachedInfo().TimeStamp, nil
+	})
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("asking NATS for the time: %w", err)
+	}
+	return nil
 }
 
 func (cfg ConnectConfig) where() string {

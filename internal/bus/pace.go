@@ -15,13 +15,12 @@ import (
 const keepPace = 24 * time.Hour
 
 // Pace shares the states of the API's rate buckets between all workers, in the bucket
-// <NAMESPACE>_PACE, and finds out how the workers' clocks stand to the server's.
+// <NAMESPACE>_PACE. What it writes and sees tells the connection's clock the server's time.
 type Pace struct {
 	conn     *Conn
 	names    Names
 	replicas int
 	bucket   atomic.Pointer[kv.Bucket[pace.State]]
-	clock    clock
 }
 
 // errNotOpen says that the shared state was used before Open.
@@ -65,13 +64,13 @@ func (p *Pace) Save(ctx context.Context, key string, s pace.State, revision uint
 	if bucket == nil {
 		return 0, errNotOpen
 	}
-	sent := time.Now()
+	wrote := p.conn.clock.Begin()
 	saved, err := bucket.Save(ctx, key, s, revision)
 	if errors.Is(err, jobs.ErrConflict) {
 		return 0, nil
 	}
 	if err == nil {
-		p.clock.sent(saved, sent)
+		wrote(saved)
 	}
 	return saved, err
 }
@@ -84,7 +83,7 @@ func (p *Pace) Watch(ctx context.Context, changed func(key string, s pace.State,
 		return errNotOpen
 	}
 	return bucket.WatchEntries(ctx, ">", func(e kv.Entry[pace.State]) {
-		p.clock.seen(e.Revision, e.Stored, time.Now())
+		p.conn.clock.Saw(e.Revision, e.Stored)
 		changed(e.Key, e.Value, e.Revision)
 	}, known)
 }
@@ -100,4 +99,4 @@ func (p *Pace) All(ctx context.Context) (map[string]pace.State, error) {
 
 // Clock says what must be added to this machine's clock to get the server's, on which the
 // workers agree: something between the two.
-func (p *Pace) Clock() (least, most time.Duration) { return p.clock.bounds() }
+func (p *Pace) Clock() (least, most time.Duration) { return p.conn.clock.Bounds() }

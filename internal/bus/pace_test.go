@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"rekey/internal/clock"
 	"rekey/internal/pace"
 )
 
@@ -92,6 +93,7 @@ func TestPaceOfManyWorkersAtOnce(t *testing.T) {
 func TestPaceWatch(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	r.conn.clock = clock.New() // As of a server that is not in this process.
 	p := r.pace(t)
 	var before pace.State
 	before.Close(moment)

@@ -97,7 +97,7 @@ type Requested struct {
 // knows that the same request twice is one job. It returns the event's sequence.
 func (c *Conn) PublishRequest(ctx context.Context, n Names, class, source, id string, request map[string]any) (uint64, error) {
 	data, err := json.Marshal(Requested{
-		SpecVersion: "1.0", ID: id, Source: source, Type: TypeRequested, Time: time.Now().UTC(),
+		SpecVersion: "1.0", ID: id, Source: source, Type: TypeRequested, Time: c.clock.Now().UTC(),
 		DataContentType: "application/json", Data: request,
 	})
 	if err != nil {

@@ -108,5 +108,5 @@ func (s Stats) oldest(ctx context.Context, stream jetstream.Stream, lane jobs.La
 	if err != nil {
 		return 0, fmt.Errorf("reading the oldest job of lane %s: %w", lane, err)
 	}
-	return max(time.Since(msg.Time), 0), nil
+	return max(s.Conn.clock.Now().Sub(msg.Time), 0), nil
 }

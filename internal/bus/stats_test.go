@@ -135,7 +135,7 @@ func TestStatsOldestAfterTheFirstIsDone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	oldest, err := (Stats{Names: r.names}).oldest(t.Context(), stream, jobs.LaneUrgent)
+	oldest, err := (Stats{Conn: r.conn, Names: r.names}).oldest(t.Context(), stream, jobs.LaneUrgent)
 	if err != nil || oldest <= 0 || oldest > time.Since(between)+50*time.Millisecond {
 		t.Errorf("the oldest job is %s old, error %v", oldest, err)
 	}

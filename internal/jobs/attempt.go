@@ -32,7 +32,7 @@ const claimLook = 5 * time.Second
 
 // attempt claims the job, makes the call and records what came of it.
 func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Verdict, error) {
-	now := time.Now()
+	begun, now := time.Now(), r.cfg.Now()
 	first := entry.Record.AttemptCount == 0
 	entry.Record.begin(now, r.cfg.Worker, r.cfg.CallTimeout+leaseMargin)
 	entry.Record.lastAttempt().Version = r.cfg.Version
@@ -50,7 +50,7 @@ func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Verdict, er
 	// What the API has answered is recorded although the worker may be stopping.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settlePatience)
 	defer cancel()
-	entry.Record.end(time.Now(), answer, failure)
+	entry.Record.end(now.Add(time.Since(begun)), answer, failure)
 	return r.decide(ctx, job, entry, answer, failure)
 }
 
@@ -108,6 +108,7 @@ func (r *Runner) call(ctx context.Context, job Job, entry Entry) (Answer, *Failu
 	if !ok {
 		failure = &Failure{Reason: ReasonProtocol, MaybeEffective: true, Err: err}
 	}
+	failure.RetryAt = r.shared(failure.RetryAt)
 	if failure.Err == nil {
 		failure.Err = errors.New("no details are known")
 	}
@@ -135,8 +136,8 @@ func (r *Runner) keepLease(ctx context.Context, entry Entry, cancel context.Canc
 			select {
 			case <-ctx.Done():
 				return
-			case now := <-ticker.C:
-				entry.Record.Claim = newClaim(r.cfg.Worker, now, lease)
+			case <-ticker.C:
+				entry.Record.Claim = newClaim(r.cfg.Worker, r.cfg.Now(), lease)
 				renewed, err := r.write(ctx, entry)
 				if errors.Is(err, errLeaseLost) {
 					cancel(errLeaseLost)

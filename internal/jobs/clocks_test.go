@@ -8,7 +8,9 @@ import (
 
 // skews are by how much the clock of another worker is off.
 func skews() map[string]time.Duration {
-	return map[string]time.Duration{"right": 0, "an hour ahead": time.Hour, "an hour behind": -time.Hour}
+	return map[string]time.Duration{
+		"right": 0, "an hour ahead": time.Hour, "an hour behind": -time.Hour, "25 hours ahead": 25 * time.Hour, "25 hours behind": -25 * time.Hour,
+	}
 }
 
 // TestClaimUnderSkewedClocks: how long a claim holds is told by the ledger's clock alone. A
@@ -56,6 +58,60 @@ func TestRenewalUnderSkewedClocks(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+}
+
+// TestJobUnderSkewedClocks: the life of a job goes by the time that all workers share. Whatever this machine's clock
+// shows, nothing is exhausted or refused too early, waits too long or is attempted after its end.
+func TestJobUnderSkewedClocks(t *testing.T) {
+	for name, skew := range skews() {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				shared := func() time.Time { return time.Now().Add(-skew) }
+				p := newPlant(fails(Failure{Reason: ReasonRateLimited, RetryAt: time.Now().Add(30 * time.Second)}), fails(Failure{Reason: ReasonUnavailable}))
+				p.desk.now = shared
+				job := p.acceptJob(t, jwksEvent(t, 1, func(e *Event) {
+					e.At, e.Request.ExpiresAt = shared(), shared().Add(33*time.Second)
+				}))
+				r := p.runner(t, "w1", func(c *RunnerConfig) { c.Now = shared })
+				for i, want := range []time.Duration{30 * time.Second, 2 * time.Second} {
+					if v := run(t, r, Delivery{Job: job}); v != (Verdict{Delay: want}) {
+						t.Fatalf("attempt %d: verdict %+v, want a delay of %s", i+1, v, want)
+					}
+					rec := p.record(t, job.ID)
+					if got := rec.RetryAt.Sub(shared()); got != want {
+						t.Errorf("attempt %d: retry_at is in %s for the other workers, want %s", i+1, got, want)
+					}
+					if v := run(t, r, Delivery{Job: job}); v != (Verdict{Delay: want}) {
+						t.Errorf("attempt %d: handed over early: verdict %+v", i+1, v)
+					}
+					pass(want)
+				}
+				if v := run(t, r, Delivery{Job: job}); !v.Done || p.record(t, job.ID).Outcome != OutcomeExhausted || p.api.made() != 3 {
+					t.Errorf("after its end: verdict %+v, outcome %s, %d calls", v, p.record(t, job.ID).Outcome, p.api.made())
+				}
+			})
+		})
+	}
+}
+
+// TestRetryUnderSkewedClocks: an operator's machine may show any time; what is retried has all of its age before it.
+func TestRetryUnderSkewedClocks(t *testing.T) {
+	for name, skew := range skews() {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPlant(fails(Failure{Reason: ReasonForbidden}), works)
+				job := p.acceptJob(t, jwksEvent(t, 1))
+				run(t, p.runner(t, "w1"), Delivery{Job: job})
+				pass(policy().MaxAge)
+				if _, err := p.operator(nil).Retry(t.Context(), job.ID, Operation{At: time.Now().Add(skew), Action: ActionRetry}); err != nil {
+					t.Fatal(err)
+				}
+				if v := run(t, p.runner(t, "w1"), Delivery{Job: p.queued(job.ID)[1]}); !v.Done || p.record(t, job.ID).Outcome != OutcomeRevoked {
+					t.Errorf("verdict %+v, record %+v", v, p.record(t, job.ID))
+				}
+			})
+		})
+	}
 }
 
 // TestHolderUnderSkewedClocks: how long a target may be held without a record is told by the

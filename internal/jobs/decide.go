@@ -41,7 +41,7 @@ func (r *Runner) decide(ctx context.Context, job Job, entry Entry, answer Answer
 
 // again schedules the next attempt, or gives up.
 func (r *Runner) again(ctx context.Context, job Job, entry Entry, failure *Failure) (Verdict, error) {
-	rec, now := &entry.Record, time.Now()
+	rec, now := &entry.Record, r.cfg.Now()
 	var retryAt time.Time
 	if failure.Reason == ReasonInterrupted {
 		rec.requeue()
@@ -66,7 +66,7 @@ func (r *Runner) again(ctx context.Context, job Job, entry Entry, failure *Failu
 	if failure.Reason == ReasonInterrupted {
 		return Verdict{}, nil
 	}
-	return putBack(time.Now(), retryAt), nil
+	return putBack(r.cfg.Now(), retryAt), nil
 }
 
 // proofOfRevocation says why a target that the API does not find was revoked before, or
@@ -121,7 +121,7 @@ func passed(since time.Time) time.Duration {
 
 // finish records the outcome, then announces it.
 func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outcome, known Known, detail string) (Verdict, error) {
-	now := time.Now()
+	begun, now := time.Now(), r.cfg.Now()
 	entry.Record.finish(now, job.Message, outcome, known, detail)
 	entry, err := r.save(ctx, entry)
 	if err != nil {
@@ -136,7 +136,7 @@ func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outco
 		line = append(line, failureFields(rec)...)
 	}
 	r.log.Info("job finished", line...)
-	if err := r.cfg.Announcer.Announce(ctx, job, *rec, passed(now) > announceFresh); err != nil {
+	if err := r.cfg.Announcer.Announce(ctx, job, *rec, passed(begun) > announceFresh); err != nil {
 		return Verdict{}, fmt.Errorf("announcing job %s: %w", rec.JobID, err)
 	}
 	return done(), nil

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"rekey/internal/secret"
 )
@@ -66,7 +65,7 @@ func (f *Fanout) Use(rules *Rules) { f.rules.Store(rules) }
 // the event must come again.
 func (f *Fanout) Accept(ctx context.Context, e Event) (Accepted, error) {
 	rules := f.rules.Load()
-	plan := rules.plan(ctx, e, time.Now(), f.costly)
+	plan := rules.plan(ctx, e, f.desk.now(), f.costly)
 	defer plan.place.leave()
 	if plan.crowded(ctx) {
 		return Accepted{}, ErrCrowded

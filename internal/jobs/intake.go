@@ -28,6 +28,7 @@ type Desk struct {
 	accounts Accounts
 	recorder IntakeRecorder
 	secrets  Secrets
+	now      func() time.Time
 }
 
 // IntakeRecorder counts the jobs that intake makes.
@@ -35,9 +36,9 @@ type IntakeRecorder interface {
 	Enqueued(kind, lane, origin string)
 }
 
-// NewDesk returns the intake on these parts.
-func NewDesk(l Ledger, t Targets, q Queue, a Accounts, r IntakeRecorder, s Secrets) *Desk {
-	return &Desk{ledger: l, targets: t, queue: q, accounts: a, recorder: r, secrets: s}
+// NewDesk returns the intake on these parts. now is the time that all workers share, see internal/clock.
+func NewDesk(l Ledger, t Targets, q Queue, a Accounts, r IntakeRecorder, s Secrets, now func() time.Time) *Desk {
+	return &Desk{ledger: l, targets: t, queue: q, accounts: a, recorder: r, secrets: s, now: now}
 }
 
 // Accepted is what became of an event.
@@ -112,7 +113,7 @@ func (d *Desk) take(ctx context.Context, e Event, job Job) (Accepted, error) {
 	if known {
 		return d.known(ctx, e, job, entry)
 	}
-	if at := job.ExpiresAt; !at.IsZero() && !at.After(time.Now()) {
+	if at := job.ExpiresAt; !at.IsZero() && !at.After(d.now()) {
 		return d.expired(ctx, job)
 	}
 	return d.open(ctx, job, e.Request.Separate)

@@ -31,7 +31,7 @@ func (d *Desk) open(ctx context.Context, job Job, separate bool) (Accepted, erro
 			return accepted, err
 		}
 	}
-	holder.JobID, holder.At = job.ID, time.Now()
+	holder.JobID, holder.At = job.ID, d.now()
 	if err := d.targets.Save(ctx, key, holder); err != nil {
 		return Accepted{}, fmt.Errorf("taking target %s: %w", job.Target(), err)
 	}

@@ -54,11 +54,13 @@ type Operator struct {
 	targets   Targets
 	queue     Queue
 	originals Originals
+	now       func() time.Time
 }
 
-// NewOperator returns an Operator on these parts.
-func NewOperator(l Ledger, t Targets, q Queue, o Originals) *Operator {
-	return &Operator{ledger: l, targets: t, queue: q, originals: o}
+// NewOperator returns an Operator on these parts. now is the time that all workers share, see internal/clock: it says when
+// an operation was done, for a job's age may count from there.
+func NewOperator(l Ledger, t Targets, q Queue, o Originals, now func() time.Time) *Operator {
+	return &Operator{ledger: l, targets: t, queue: q, originals: o, now: now}
 }
 
 // Retry puts a job back to work: one that was refused, exhausted or cancelled begins
@@ -86,6 +88,7 @@ func (o *Operator) Retry(ctx context.Context, id string, op Operation) (Record, 
 		if err := o.queue.Enqueue(ctx, job); err != nil {
 			return rec, fmt.Errorf("queueing job %s: %w", id, err)
 		}
+		op.At = o.now().UTC()
 		rec.reopen(op)
 		entry.Record = rec
 		if _, err := o.ledger.Update(ctx, entry); err != nil {
@@ -124,6 +127,7 @@ func (o *Operator) Cancel(ctx context.Context, id string, op Operation) (Record,
 			return rec, ErrEnded
 		}
 		rec.CancelAsked = true
+		op.At = o.now().UTC()
 		rec.note(op)
 		entry.Record = rec
 		if _, err := o.ledger.Update(ctx, entry); err != nil {
@@ -138,6 +142,7 @@ func (o *Operator) Cancel(ctx context.Context, id string, op Operation) (Record,
 // Note records an operation that does not change the job.
 func (o *Operator) Note(ctx context.Context, id string, op Operation) error {
 	_, err := o.change(ctx, id, func(entry Entry) (Record, error) {
+		op.At = o.now().UTC()
 		entry.Record.note(op)
 		_, err := o.ledger.Update(ctx, entry)
 		return entry.Record, err
@@ -214,7 +219,7 @@ func (o *Operator) takeTarget(ctx context.Context, job Job) error {
 	if holder.JobID == job.ID {
 		return nil
 	}
-	holder.JobID, holder.At = job.ID, time.Now()
+	holder.JobID, holder.At = job.ID, o.now()
 	if err := o.targets.Save(ctx, key, holder); err != nil {
 		return fmt.Errorf("taking target %s: %w", job.Target(), err)
 	}

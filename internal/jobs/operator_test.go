@@ -22,7 +22,7 @@ func (o originals) Params(_ context.Context, rec *Record) (Params, error) {
 }
 
 func (p *plant) operator(o originals) *Operator {
-	return NewOperator(memoryLedger{p.memory}, memoryTargets{p.memory}, p.memory, o)
+	return NewOperator(memoryLedger{p.memory}, memoryTargets{p.memory}, p.memory, o, time.Now)
 }
 
 func tokenEvent(t *testing.T, seq uint64) Event {

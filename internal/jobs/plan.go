@@ -89,6 +89,9 @@ func (r *Rules) plan(ctx context.Context, e Event, now time.Time, among *Crowd) 
 // untimely says why an event comes too late, or too early.
 func (r *Rules) untimely(e *Event, now time.Time) *Held {
 	at := e.Envelope.Time
+	if e.At.After(now) { // NATS accepted it by its own clock, of which a worker learns a moment later that it was set.
+		now = e.At
+	}
 	if ahead := at.Sub(now); ahead > r.MaxSkew {
 		return &Held{Code: HeldLimit, Field: "time", Detail: fmt.Sprintf(
 			"%s is %s in the future; intake.max_clock_skew is %s", stamp(at), ahead.Round(time.Second), r.MaxSkew)}

@@ -48,7 +48,7 @@ func newPlant(answers ...func(context.Context, Job) (Answer, error)) *plant {
 	core, logs := observer.New(zap.DebugLevel)
 	text := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(p.logText)), zap.DebugLevel)
 	p.logs, p.logger = logs, zap.New(zapcore.NewTee(core, text))
-	p.desk = NewDesk(memoryLedger{p.memory}, memoryTargets{p.memory}, p.memory, configured{"security", "legacy"}, p.recorder, Secrets{Plaintext: PlaintextAllow})
+	p.desk = NewDesk(memoryLedger{p.memory}, memoryTargets{p.memory}, p.memory, configured{"security", "legacy"}, p.recorder, Secrets{Plaintext: PlaintextAllow}, time.Now)
 	return p
 }
 

@@ -88,9 +88,9 @@ type Record struct {
 	FinishedBy uint64 `json:"finished_by,omitempty"`
 }
 
-// Claim is one worker's right to run a job until its lease ends. Both moments are by the
-// worker's own clock; the lease, which is the time between them, counts from when the
-// ledger took the claim, by the ledger's clock.
+// Claim is one worker's right to run a job until its lease ends. The lease, which is the
+// time between the two moments, counts from when the ledger took the claim, by the ledger's
+// own clock.
 type Claim struct {
 	Worker string    `json:"worker"`
 	Since  time.Time `json:"since"` // When it was claimed, or the claim last renewed.

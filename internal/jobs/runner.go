@@ -21,7 +21,7 @@ type Pacer interface {
 	Turn(ctx context.Context, j Job) Turn
 }
 
-// Turn is when a job may call. The zero Turn is now.
+// Turn is when a job may call, by this machine's clock. The zero Turn is now.
 type Turn struct {
 	// At is when the job is to ask again: an estimate of when its call can be made.
 	At time.Time
@@ -51,7 +51,7 @@ var ErrStopping = errors.New("the worker is stopping")
 // errClaimRace says that the record changed between reading and claiming it.
 var errClaimRace = errors.New("the record changed before it was claimed")
 
-// RunnerConfig are the parts and settings of a Runner. All are required but Random.
+// RunnerConfig are the parts and settings of a Runner. All are required but Now and Random.
 type RunnerConfig struct {
 	Worker      string        // Name of this worker, unique in the fleet.
 	Version     string        // Its release, for the record; empty is not recorded.
@@ -64,7 +64,8 @@ type RunnerConfig struct {
 	Announcer   Announcer
 	Recorder    RunRecorder
 	Logger      *zap.Logger
-	Random      func() float64 // In [0, 1), for the jitter; default math/rand.
+	Now         func() time.Time // The time that all workers share, see internal/clock; default time.Now.
+	Random      func() float64   // In [0, 1), for the jitter; default math/rand.
 }
 
 // Runner takes a delivered job one step further: to its outcome or to its next attempt.
@@ -81,6 +82,9 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	}
 	if err := cfg.Retry.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	if cfg.Random == nil {
 		cfg.Random = rand.Float64
@@ -137,7 +141,7 @@ func (r *Runner) Run(ctx context.Context, d Delivery) (Verdict, error) {
 
 // step decides what a job in this state needs. errClaimRace asks to look at it again.
 func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, error) {
-	rec, now := &entry.Record, time.Now()
+	rec, now := &entry.Record, r.cfg.Now()
 	if d.Job.Round > rec.Round && d.Count <= openingLooks {
 		return Verdict{Delay: openingGrace / openingLooks}, nil // An operator is between queueing and recording it.
 	}
@@ -168,11 +172,20 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, er
 	if rec.RetryAt.After(now) && !rec.Paced {
 		return putBack(now, rec.RetryAt), nil
 	}
-	if turn := r.cfg.Pacer.Turn(ctx, d.Job); turn.At.After(now) {
-		return r.hold(ctx, d.Job, entry, turn)
+	asked := time.Now()
+	if turn := r.cfg.Pacer.Turn(ctx, d.Job); turn.At.After(asked) {
+		return r.hold(ctx, d.Job, entry, Turn{At: r.shared(turn.At), NotBefore: r.shared(turn.NotBefore)})
 	}
 	rec.Deliveries = d.Count
 	return r.attempt(ctx, d.Job, entry)
+}
+
+// shared converts a moment of this machine's clock into one of the time that all workers share. The zero time stays zero.
+func (r *Runner) shared(at time.Time) time.Time {
+	if at.IsZero() {
+		return at
+	}
+	return r.cfg.Now().Add(time.Until(at))
 }
 
 // leaseLeft is how long the claim on a running job still holds, by the ledger's clock.
@@ -256,7 +269,7 @@ const worthNoting = 5 * time.Second
 // hold puts a job off until its turn comes. It spends nothing. A job whose turn would come
 // after its last permitted moment comes back at that moment: estimates change.
 func (r *Runner) hold(ctx context.Context, job Job, entry Entry, turn Turn) (Verdict, error) {
-	rec, now := &entry.Record, time.Now()
+	rec, now := &entry.Record, r.cfg.Now()
 	if err := r.cfg.Retry.tooLate(turn.NotBefore, rec); err != nil {
 		return r.giveUp(ctx, job, entry, fmt.Errorf("the API's rate limit: %w", err))
 	}
@@ -271,7 +284,7 @@ func (r *Runner) hold(ctx context.Context, job Job, entry Entry, turn Turn) (Ver
 	if _, err := r.cfg.Ledger.Update(ctx, entry); err != nil {
 		return Verdict{}, r.raced(fmt.Errorf("holding job %s: %w", rec.JobID, err))
 	}
-	return putBack(time.Now(), at), nil
+	return putBack(r.cfg.Now(), at), nil
 }
 
 // giveUp ends a job that nobody has claimed and that may not be attempted any more.

@@ -286,7 +286,7 @@ func TestRetryOfASealedJob(t *testing.T) {
 	}
 	job := p.queued(accepted.JobID)[0]
 	deliverUntilDone(t, p.runner(t, "w1"), job)
-	operator := NewOperator(memoryLedger{p.memory}, memoryTargets{p.memory}, p.memory, noOriginals{})
+	operator := NewOperator(memoryLedger{p.memory}, memoryTargets{p.memory}, p.memory, noOriginals{}, time.Now)
 	if _, err := operator.Retry(t.Context(), job.ID, Operation{Action: ActionRetry, By: "me"}); err != nil {
 		t.Fatalf("retrying: %v", err)
 	}

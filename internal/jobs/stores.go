@@ -32,7 +32,7 @@ type Ledger interface {
 // Holder is which job has a target.
 type Holder struct {
 	JobID string    `json:"job_id"`
-	At    time.Time `json:"at"` // When the job took it, by its worker's clock.
+	At    time.Time `json:"at"` // When the job took it.
 	// Revoked is an earlier job on this target that ended as revoked, if there is one.
 	Revoked string `json:"revoked,omitempty"`
 	// Others are jobs on this target that were unfinished when JobID, which could not join them,

@@ -95,6 +95,7 @@ type Config struct {
 	Letters  Letters
 	Recorder Recorder
 	Logger   *zap.Logger
+	Now      func() time.Time // The time that all workers share, see internal/clock; default time.Now.
 }
 
 // Courier takes notifications to one target. What it knows is in the store: any number of them, in
@@ -107,6 +108,9 @@ type Courier struct {
 
 // NewCourier returns the Courier of a target.
 func NewCourier(cfg Config) (*Courier, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	composer, err := NewComposer(cfg.Target.Type, cfg.Target.Template)
 	if err != nil {
 		return nil, fmt.Errorf("target %s: %w", cfg.Target.Name, err)
@@ -126,7 +130,7 @@ func (c *Courier) messageKey(d *Delivery) string { return "message." + c.Target.
 // one alone finds out whether the target is back.
 func (c *Courier) Room(ctx context.Context) (room int, wait time.Duration, err error) {
 	state, _, err := c.Store.Load(ctx, TargetKey(c.Target.Name))
-	switch wait := time.Until(state.RetryAt); {
+	switch wait := state.RetryAt.Sub(c.Now()); {
 	case err != nil:
 		return 0, 0, err
 	case wait > 0:
@@ -150,7 +154,7 @@ func (c *Courier) Deliver(ctx context.Context, d Delivery) (jobs.Verdict, error)
 	if err != nil {
 		return jobs.Verdict{}, err
 	}
-	now := time.Now()
+	now := c.Now()
 	if due := later(target.RetryAt, message.RetryAt); now.Before(due) {
 		return jobs.Verdict{Delay: due.Sub(now)}, nil // It came early.
 	}
@@ -196,7 +200,7 @@ func (c *Courier) load(ctx context.Context, key string) (standing, error) {
 func (c *Courier) delivered(ctx context.Context, r *Result, target standing) {
 	c.Recorder.Notified(c.Target.Name, ResultDelivered)
 	c.log.Debug("notification delivered", zap.String("job_id", r.record.JobID))
-	now := time.Now()
+	now := c.Now()
 	if target.Failures > 0 {
 		c.log.Info("the target takes notifications again", zap.Int("failures", target.Failures))
 	} else if now.Sub(target.DeliveredAt) < noteDelivery {
@@ -214,7 +218,10 @@ func (c *Courier) failed(ctx context.Context, d Delivery, r *Result, target, mes
 	if ctx.Err() != nil {
 		return jobs.Verdict{}, nil //nolint:nilerr // We were stopped; that says nothing of the target.
 	}
-	now := time.Now()
+	now := c.Now()
+	if !f.RetryAt.IsZero() {
+		f.RetryAt = now.Add(time.Until(f.RetryAt))
+	}
 	s := next(c.Target.Retry, now, d, target.State, message.State, f, rand.Float64()) //nolint:gosec // The jitter of a delay needs no cryptographic randomness.
 	c.tell(r, target.State, f, s)
 	if err := c.noteFailure(ctx, s.target, target.revision, f.Class); err != nil {

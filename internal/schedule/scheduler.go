@@ -54,6 +54,8 @@ type Config struct {
 	Metrics Recorder
 	// Logger may be nil: no logs.
 	Logger *zap.Logger
+	// Now is the time that all workers share, see internal/clock. Default time.Now.
+	Now func() time.Time
 }
 
 // Scheduler waits for the ticks of some schedules and fires them.
@@ -92,6 +94,9 @@ func New(cfg Config) (*Scheduler, error) {
 	}
 	s := &Scheduler{
 		cfg: cfg, log: cmp.Or(cfg.Logger, zap.NewNop()).Named("schedule"), now: wallClock, changes: make(chan change),
+	}
+	if cfg.Now != nil {
+		s.now = func() time.Time { return cfg.Now().Round(0).UTC() }
 	}
 	if err := Check(cfg.Schedules); err != nil {
 		return nil, fmt.Errorf("building the scheduler: %w", err)
