@@ -66,13 +66,52 @@ func TestCluster(t *testing.T) {
 	})
 	t.Run("a reader reads results, and nothing else", func(t *testing.T) {
 		reader := p.connect(t, "REKEY_READER_NKEY", p.clients[:]...)
-		if got := firstResult(t, reader); got != "rekey.v1.result.x509-disable.exhausted" {
-			t.Errorf("the result is %s", got)
+		results, err := reader.SubscribeSync("rekey.v1.result.>")
+		if err != nil || reader.Flush() != nil {
+			t.Fatal(err, reader.LastError())
+		}
+		publish(t, p.connect(t, "REKEY_PRODUCER_NKEY", p.clients[:]...))
+		if got, err := results.NextMsg(60 * time.Second); err != nil || got.Subject != "rekey.v1.result.x509-disable.exhausted" {
+			t.Errorf("the result is %+v, %v", got, err)
 		}
 		refuses(t, reader, "rekey.v1.event.incident")
 		refuses(t, reader, "$JS.API.STREAM.MSG.GET.REKEY_EVENTS")
+		refuses(t, reader, "$JS.API.CONSUMER.CREATE.REKEY_RESULTS")
 		deaf(t, reader, "rekey.v1.event.>")
 		deaf(t, reader, "_INBOX.>")
+	})
+	t.Run("the commands work as the roles that may", func(t *testing.T) {
+		config := p.workerConfig(t, "REKEY_READER_NKEY", "_INBOX_READER")
+		for _, command := range []string{"job ls", "audit verify", "schedule ls", "pace ls", "notify ls"} {
+			p.run(t, worker.binary, config, command)
+		}
+		if out := p.run(t, worker.binary, config, "audit export"); !strings.Contains(out, "x509") {
+			t.Errorf("the results are %q", out)
+		}
+		config = p.workerConfig(t, "REKEY_OPERATOR_NKEY", "_INBOX_OPERATOR")
+		for _, command := range []string{"job ls", "audit verify", "dlq ls", "dlq drop 1 --reason test", "dlq replay 2 --reason test"} {
+			p.run(t, worker.binary, config, command)
+		}
+		if out := p.run(t, worker.binary, config, "job ls --outcome exhausted"); !strings.Contains(out, "exhausted") {
+			t.Errorf("the jobs are %q", out)
+		}
+	})
+	t.Run("answers go to who has asked", func(t *testing.T) {
+		stream, err := js.Stream(t.Context(), "REKEY_RESULTS")
+		if err != nil {
+			t.Fatal(err)
+		}
+		reader := p.connect(t, "REKEY_READER_NKEY", p.clients[:]...)
+		if err := reader.PublishRequest("$JS.API.DIRECT.GET.REKEY_RESULTS", "rekey.v1.result.token-revoke.revoked", []byte(`{"seq":1}`)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := reader.Request("$JS.API.STREAM.INFO.REKEY_RESULTS", nil, 30*time.Second); err != nil { // After that one.
+			t.Fatal(err)
+		}
+		info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter("rekey.v1.result.token-revoke.>"))
+		if err != nil || len(info.State.Subjects) != 0 {
+			t.Errorf("a reader has stored a result: %v, %v", info.State.Subjects, err)
+		}
 	})
 	t.Run("a leaf hands events over, and nothing else", func(t *testing.T) {
 		p.start(t, "leaf.conf")
@@ -196,24 +235,6 @@ func wantViolation(t *testing.T, denied <-chan error, subject string) {
 	}
 }
 
-// firstResult is the subject of the first result.
-func firstResult(t *testing.T, conn *nats.Conn) string {
-	t.Helper()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	consumer, err := js.OrderedConsumer(t.Context(), "REKEY_RESULTS", jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	message, err := consumer.Next(jetstream.FetchMaxWait(60 * time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return message.Subject()
-}
-
 // process is a worker that runs, and its log.
 type process struct {
 	binary string
@@ -222,15 +243,35 @@ type process struct {
 	log    bytes.Buffer
 }
 
-func (p place) startWorker(t *testing.T, binary string) *process {
+// workerConfig writes the configuration of who shows a key.
+func (p place) workerConfig(t *testing.T, key, inbox string) string {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "worker.yaml")
-	text := fmt.Sprintf("nats:\n  url: tls://%s\n  replicas: 3\n  nkey_file: %s\n  tls: {ca_file: %s}\nhttp: {listen: \"\"}\n"+
-		"atlas: {base_url: http://127.0.0.1:9, accounts: [{name: legacy, public_key: abcdefgh, private_key_env: REKEY_KEY}]}\nretry: {max_attempts: 1}\n",
-		strings.Join(p.clients[:], ",tls://"), filepath.Join(p.dir, "REKEY_WORKER_NKEY.nk"), filepath.Join(p.dir, "ca.crt"))
+	text := fmt.Sprintf("nats:\n  url: tls://%s\n  replicas: 3\n  nkey_file: %s\n  inbox_prefix: %s\n  tls: {ca_file: %s}\nhttp: {listen: \"\"}\n"+
+		"atlas: {base_url: http://127.0.0.1:9, accounts: [{name: legacy, public_key: abcdefgh, private_key_env: REKEY_KEY}]}\nretry: {max_attempts: 1}\n"+
+		"worker: {name: w1}\n",
+		strings.Join(p.clients[:], ",tls://"), filepath.Join(p.dir, key+".nk"), inbox, filepath.Join(p.dir, "ca.crt"))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return config
+}
+
+// run runs a command, which must work, and returns what it prints.
+func (p place) run(t *testing.T, binary, config, command string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary, append(strings.Fields(command), "-c", config)...)
+	cmd.Env = append(os.Environ(), "REKEY_KEY=0a1b2c")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%s: %v\n%s", command, err, out)
+	}
+	return string(out)
+}
+
+func (p place) startWorker(t *testing.T, binary string) *process {
+	t.Helper()
+	config := p.workerConfig(t, "REKEY_WORKER_NKEY", "_INBOX")
 	w := &process{binary: binary, cmd: exec.CommandContext(context.WithoutCancel(t.Context()), binary, "run", "-c", config)}
 	w.cmd.Stderr, w.cmd.Env = w, append(os.Environ(), "REKEY_KEY=0a1b2c")
 	if err := w.cmd.Start(); err != nil {

@@ -79,13 +79,13 @@ func (c *cli) askLong(ctx context.Context, question func(context.Context, *app.C
 func (c *cli) verifyResults(ctx context.Context) error {
 	var report audit.Report
 	err := c.askLong(ctx, func(ctx context.Context, client *app.Client) error {
-		heads, err := noted(ctx, client) // Before the results: they only grow.
+		ends, err := noted(ctx, client) // Before the results: they only grow.
 		if err != nil {
 			return err
 		}
 		verifier := audit.NewVerifier()
 		keep, err := client.Conn.EachResult(ctx, client.Names, time.Time{}, func(r audit.Result) error { verifier.Add(r); return nil })
-		report = verifier.Finish(heads, time.Now(), keep)
+		report = verifier.Finish(ends, client.Conn.Clock().Now(), keep)
 		return err
 	})
 	if err != nil {
@@ -100,16 +100,16 @@ func (c *cli) verifyResults(ctx context.Context) error {
 	return nil
 }
 
-// noted are the heads of the chains, or nil when there is no bucket of them.
-func noted(ctx context.Context, client *app.Client) (map[string]audit.Head, error) {
+// noted is what workers have noted of the ends of their chains; nothing when there is no bucket of it.
+func noted(ctx context.Context, client *app.Client) (audit.Ends, error) {
 	chains, err := bus.FindChains(ctx, client.Conn, client.Names)
 	if errors.Is(err, jobs.ErrNotFound) {
-		return nil, nil
+		return audit.Ends{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return audit.Ends{}, err
 	}
-	return chains.Heads(ctx)
+	return chains.Ends(ctx)
 }
 
 func (c *cli) printReport(report audit.Report) error {

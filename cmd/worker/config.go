@@ -15,7 +15,8 @@ func (c *cli) configCommand() *cobra.Command {
 		Use:   "check FILE",
 		Short: "Check a configuration file and report all its mistakes at once",
 		Long: `Check a configuration file: syntax, unknown keys, types, and what cannot work. Every
-mistake is reported with its line. Nothing is contacted and no secret is read.`,
+mistake is reported with its line. A warning, on standard error, is about what is no mistake and
+keeps a worker from its work. Nothing is contacted and no secret is read.`,
 		Example: "  worker config check configs/worker.yaml",
 		Args:    want("FILE"),
 		RunE:    func(_ *cobra.Command, list []string) error { return c.checkConfig(list[0]) },
@@ -39,10 +40,15 @@ type problem struct {
 }
 
 func (c *cli) checkConfig(file string) error {
-	_, err := config.Load(file)
+	cfg, err := config.Load(file)
 	invalid, ok := errors.AsType[*config.Invalid](err)
 	if err != nil && !ok {
 		return err
+	}
+	if cfg != nil {
+		for _, warning := range cfg.Warnings() {
+			fmt.Fprintf(c.stderr, "%s: warning: %s\n", file, warning)
+		}
 	}
 	result := checked{File: file, OK: err == nil, Problems: []problem{}}
 	if invalid != nil {

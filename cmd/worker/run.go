@@ -81,7 +81,7 @@ func (c *cli) runWorker(ctx context.Context, cfg *config.Config) error {
 	}
 	release, revision := buildVersion()
 	return app.Run(ctx, app.Options{
-		Config: cfg, Name: app.WorkerName(host, os.Getpid(), time.Now()), Version: release, Revision: revision,
+		Config: cfg, Name: app.WorkerName(cfg, host, os.Getpid(), time.Now()), Version: release, Revision: revision,
 		LookupEnv: c.lookupEnv, Logger: log, Known: known,
 		Reload: app.Reload{File: c.configName(), Asked: hangups, Level: level},
 	})

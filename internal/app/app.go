@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
@@ -72,7 +73,11 @@ type worker struct {
 	notifier *notifier
 	http     *httpserver.Server
 	workers  *bus.Workers // Nil until jobs are taken.
-	prepared atomic.Bool  // Streams and buckets are there.
+	self     *identity
+	lost     chan struct{} // Holds a token after the messages of jobs were lost.
+	upkeep   *bus.Upkeep
+	prepared preparation
+	parts    supervision
 	stack    stack
 
 	signatures bus.Signatures
@@ -90,7 +95,10 @@ func Run(ctx context.Context, opts Options) error {
 	if opts.Known == nil {
 		opts.Known = KnownSecrets(opts.Config, opts.LookupEnv)
 	}
-	w := &worker{Options: opts, log: opts.Logger.Named("app"), names: bus.NewNames(opts.Config.NATS.Namespace)}
+	w := &worker{
+		Options: opts, log: opts.Logger.Named("app"), names: bus.NewNames(opts.Config.NATS.Namespace),
+		self: &identity{worker: opts.Name, instance: nuid.Next()}, lost: make(chan struct{}, 1),
+	}
 	w.running.Store(opts.Config)
 	// Parts outlive ctx: they are stopped one by one.
 	err := w.start(ctx)
@@ -150,7 +158,8 @@ func (w *worker) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.startNotify(ctx, stores)
+	w.startNotify(stores) //nolint:contextcheck // As the other parts.
+	w.startRecovery(ctx, stores)
 	if err := w.startJobs(stores); err != nil { //nolint:contextcheck // As the other parts.
 		return err
 	}
@@ -230,7 +239,7 @@ func (w *worker) startAtlas() error {
 	cfg.Middleware, cfg.Trace = w.tracer.Transport, tracing.Parent
 	if !w.Config.NATS.IsEmbedded() {
 		w.tokens = bus.NewTokens(w.conn, w.names, w.Config.NATS.Replicas)
-		cfg.Tokens = tokenStore{shared: w.tokens, keys: w.keys, clock: w.conn.Clock()}
+		cfg.Tokens = tokenStore{shared: w.tokens, keys: w.keys, clock: w.conn.Clock(), self: w.self}
 	}
 	client, err := atlas.New(cfg)
 	if err != nil {
@@ -238,9 +247,6 @@ func (w *worker) startAtlas() error {
 	}
 	w.atlas = client
 	w.stack.push("API connections", func(context.Context) error { client.Close(); return nil })
-	if len(w.Config.Atlas.Accounts) == 0 {
-		w.log.Warn("no account is configured: every request will be refused")
-	}
 	return nil
 }
 
@@ -252,9 +258,11 @@ func (w *worker) startHTTP() error {
 		Listen: w.Config.HTTP.Listen, Gatherer: w.gatherer, Logger: w.Logger,
 		Checks: []httpserver.Check{
 			{Name: "nats", Func: func(context.Context) error { return w.conn.Ready() }},
-			{Name: "streams", Func: func(context.Context) error { return w.ready() }},
+			{Name: "streams", Func: func(context.Context) error { return w.streamsReady() }},
 			{Name: "storage", Func: func(context.Context) error { return w.storage() }},
-			{Name: "accounts", Func: w.atlas.CheckAccounts},
+			{Name: "clock", Func: func(context.Context) error { return w.conn.Clock().Check() }},
+			{Name: "parts", Func: func(context.Context) error { return w.parts.check() }},
+			{Name: "accounts", Func: w.accountsReady},
 		},
 	})
 	if err != nil {
@@ -282,11 +290,23 @@ func (w *worker) storage() error {
 	return w.conn.Room()
 }
 
-func (w *worker) ready() error {
-	if !w.prepared.Load() {
-		return errors.New("streams and buckets are not prepared yet")
+// errNoAccount says that the worker can do nothing of what it is asked for.
+var errNoAccount = errors.New("no account is configured (atlas.accounts): every request will be refused")
+
+// accountsReady reports, as an error, that there is no account, or which one the API refuses.
+func (w *worker) accountsReady(ctx context.Context) error {
+	if len(w.accounts()) == 0 {
+		return errNoAccount
 	}
-	return nil
+	return w.atlas.CheckAccounts(ctx)
+}
+
+// streamsReady reports, as an error, what is wrong with the streams, buckets and consumers.
+func (w *worker) streamsReady() error {
+	if err := w.prepared.check(); err != nil {
+		return err
+	}
+	return w.upkeep.Check()
 }
 
 // announce says where the worker is and whether it is ready, as /readyz does.
@@ -299,9 +319,14 @@ func (w *worker) announce(ctx context.Context) {
 		addresses.HTTP = w.http.Addr()
 	}
 	state := "ready"
-	if err := w.atlas.CheckAccounts(ctx); err != nil {
-		state = "started, but not ready"
-		w.log.Warn("an account cannot be used", zap.Error(err))
+	for what, err := range map[string]error{
+		"an account cannot be used": w.accountsReady(ctx), "NATS does not have what workers need": w.streamsReady(),
+		"the clocks differ": w.conn.Clock().Check(),
+	} {
+		if err != nil {
+			state = "started, but not ready"
+			w.log.Warn(what, zap.Error(err))
+		}
 	}
 	// The configuration allows no credentials in a URL.
 	nats := cmp.Or(addresses.NATS, w.Config.NATS.URL, "inside this process")

@@ -55,7 +55,7 @@ type patient struct {
 	away   error
 
 	looked sync.Once // At what is in seen.
-	seen   []bus.StreamReport
+	seen   bus.Sight
 }
 
 // Examine looks whether a worker would work with the configuration, in this place and now, and what to do where it would

@@ -281,3 +281,29 @@ func TestDoctorSeesWeakStreams(t *testing.T) {
 	mustFind(t, found, "streams", "REKEY_EVENTS", doctor.Warning, `storage is Memory.*→ change it`)
 	mustFind(t, found, "streams", "REKEY_EVENTS", doctor.Warning, `discard policy`)
 }
+
+// TestDoctorSeesWhatTakesNothingIn: settings under which no event comes in, by the names of who is in the way.
+func TestDoctorSeesWhatTakesNothingIn(t *testing.T) {
+	t.Parallel()
+	r, _ := standInRig(t)
+	srv := startNATS(t, nil)
+	s := dialNATS(t, srv.ClientURL())
+	for _, cfg := range []jetstream.StreamConfig{
+		{Name: "SIEM", Subjects: []string{"rekey.v1.event.incident"}},
+		{Name: "REKEY_JOBS", Subjects: []string{"rekey.v1.job.>"}, Retention: jetstream.WorkQueuePolicy, AllowDirect: true, NoAck: true},
+	} {
+		if _, err := s.js.CreateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := s.js.CreateConsumer(t.Context(), "REKEY_JOBS", jetstream.ConsumerConfig{
+		Durable: "jobs-urgent", FilterSubject: "rekey.v1.job.other.>", AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: 3,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := examine(t, r, plain(r, fmt.Sprintf("{url: %q}", srv.ClientURL()), ""))
+	mustFind(t, found, "streams", "REKEY_EVENTS", doctor.Failed, `the stream SIEM has its subjects → take the subjects out of the stream SIEM`)
+	mustFind(t, found, "streams", "REKEY_JOBS", doctor.Failed, `no_ack is true`)
+	mustFind(t, found, "streams", "REKEY_JOBS jobs-urgent", doctor.Warning, `filter is rekey.v1.job.other.> instead of rekey.v1.job.urgent.>.*max_deliver is 3 instead of -1`)
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -59,9 +60,15 @@ func (p *patient) nats(ctx context.Context) []doctor.Finding {
 	list = append(list, p.server())
 	list = append(list, p.user(ctx)...)
 	list = append(list, p.jetStream(ctx))
-	if clock := p.survey.Clock(); !clock.Got.IsZero() {
-		skew := doctor.Skew{Sent: clock.Sent, Got: clock.Got, There: clock.There}
-		list = append(list, skew.Judge("the server's", time.Second, "schedules and pauses go by it"))
+	p.sight(ctx) // What the streams say of the server's clock counts, too.
+	if clock := p.survey.Conn().Clock(); clock.Known() {
+		least, most := clock.Bounds()
+		skew := doctor.Skew{Sent: p.now, Got: p.now.Add(most - least), There: p.now.Add(most)}
+		f := skew.Judge("the server's", time.Second, "what is between the clocks is taken into account; certificates and expiry dates go by this machine's")
+		if err := clock.Check(); err != nil {
+			f.Status, f.Found = doctor.Failed, err.Error()
+		}
+		list = append(list, f)
 	}
 	return list
 }
@@ -213,7 +220,7 @@ func (p *patient) user(ctx context.Context) []doctor.Finding {
 		})
 	}
 	granted := doctor.Permissions{Publish: doctor.Rules(user.Permissions.Publish), Subscribe: doctor.Rules(user.Permissions.Subscribe)}
-	needs := p.needs(ctx)
+	needs := p.needs()
 	if user.Domain == needs.domain {
 		needs.domain = "" // A server of the domain itself takes the prefix off before it looks at permissions.
 	}
@@ -251,13 +258,17 @@ func unknownUser(err error) doctor.Finding {
 }
 
 // needs are those of this configuration's worker.
-func (p *patient) needs(ctx context.Context) natsNeeds {
+func (p *patient) needs() natsNeeds {
 	n := natsNeeds{
-		names: p.names, namespace: p.cfg.NATS.Namespace, inbox: p.cfg.NATS.InboxPrefix, domain: p.cfg.NATS.Domain, buckets: p.buckets(), missing: map[string]bool{},
+		names: p.names, namespace: p.cfg.NATS.Namespace, inbox: p.cfg.NATS.InboxPrefix, domain: p.cfg.NATS.Domain, buckets: p.buckets(),
 		targets: targetNames(notifyTargets(p.cfg)),
 	}
-	for _, r := range p.reports(ctx) {
-		n.missing[r.Name] = r.Missing || r.Err != nil
+	if p.cfg.Worker.Name != "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = anything
+		}
+		n.worker = WorkerName(p.cfg, host, 0, p.now)
 	}
 	return n
 }

@@ -20,19 +20,16 @@ type natsNeeds struct {
 	inbox     string // Prefix of inboxes.
 	domain    string // Of JetStream.
 	buckets   []string
-	missing   map[string]bool // Buckets that the worker has to make.
-	targets   []string        // Of notifications.
+	targets   []string // Of notifications.
+	worker    string   // Its name; empty: it was given none.
 }
 
 // NATSNeeds are the permissions that a worker of a namespace needs in NATS, its first one included, which makes everything.
 func NATSNeeds(namespace string) []doctor.Need {
 	names := bus.NewNames(namespace)
 	n := natsNeeds{
-		names: names, namespace: namespace, buckets: append(bucketNames(names, namespace), names.Tokens()), missing: map[string]bool{},
-		targets: []string{anything},
-	}
-	for _, bucket := range n.buckets {
-		n.missing[bucket] = true
+		names: names, namespace: namespace, buckets: append(bucketNames(names, namespace), names.Tokens()),
+		targets: []string{anything}, worker: anything,
 	}
 	return n.list()
 }
@@ -57,12 +54,14 @@ func (n natsNeeds) anywhere() []doctor.Need {
 		needs = append(needs, n.bucket(bucket)...)
 	}
 	for _, c := range n.names.Consumers() {
-		api := "." + c.Stream + "." + c.Name
+		api := "." + c.Stream + "." + c.Durable
 		needs = append(needs,
 			createConsumer(c),
 			publish("taking from "+c.Stream, "$JS.API.CONSUMER.INFO"+api),
 			publish("taking from "+c.Stream, "$JS.API.CONSUMER.MSG.NEXT"+api),
-			publish("settling what was taken from "+c.Stream, "$JS.ACK."+c.Stream+".>", "$JS.ACK."+c.Stream+"."+c.Name+".1.1.1.1.1"),
+			publish("setting back a consumer of "+c.Stream+" that was altered", "$JS.API.CONSUMER.DELETE"+api),
+			publish("setting back a consumer of "+c.Stream+" that was paused", "$JS.API.CONSUMER.PAUSE"+api),
+			publish("settling what was taken from "+c.Stream, "$JS.ACK."+c.Stream+".>", "$JS.ACK."+c.Stream+"."+c.Durable+".1.1.1.1.1"),
 		)
 	}
 	for _, target := range n.targets {
@@ -71,15 +70,20 @@ func (n natsNeeds) anywhere() []doctor.Need {
 	for _, stream := range []string{n.names.Jobs(), n.names.Events()} {
 		needs = append(needs, subscribe("finding stalled messages", "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."+stream+".*"))
 	}
+	if n.worker != "" {
+		const what = "finding out whether another worker has its worker.name"
+		name := n.names.Worker(n.worker)
+		needs = append(needs, publish(what, name, name), publish(what, name+".>", name+"."+anything), subscribe(what, name), subscribe(what, name+".*"))
+	}
 	return append(needs, subscribe("all answers", cmp.Or(n.inbox, "_INBOX")+".>"))
 }
 
 // createConsumer is the need to create a consumer: one filter is a part of the subject on which NATS is
 // asked for it, several are not.
 func createConsumer(c bus.Consumer) doctor.Need {
-	what, subject := "taking from "+c.Stream, "$JS.API.CONSUMER.CREATE."+c.Stream+"."+c.Name
-	if len(c.Filters) == 1 {
-		return publish(what, subject+".>", subject+"."+sample(c.Filters[0]))
+	what, subject := "taking from "+c.Stream, "$JS.API.CONSUMER.CREATE."+c.Stream+"."+c.Durable
+	if c.FilterSubject != "" {
+		return publish(what, subject+".>", subject+"."+sample(c.FilterSubject))
 	}
 	return publish(what, subject)
 }
@@ -112,8 +116,8 @@ func (n natsNeeds) messages() []doctor.Need {
 func (n natsNeeds) streamNeeds() []doctor.Need {
 	index := n.names.Index()
 	needs := []doctor.Need{
-		publish("making buckets, as this server knows how", "$JS.API.INFO"),
-		publish("comparing buckets with what they should be", "$JS.API.STREAM.LIST"),
+		publish("finding another stream on a worker's subjects", "$JS.API.STREAM.NAMES"),
+		publish("finding another consumer of the jobs", "$JS.API.CONSUMER.NAMES."+n.names.Jobs()),
 		publish("making the index of the ledger anew", "$JS.API.STREAM.PURGE."+index),
 		publish("reading the index", "$JS.API.DIRECT.GET."+index),
 		publish("reading the ledger", "$JS.API.DIRECT.GET.KV_"+ledger.RecordsBucket(n.namespace)),
@@ -128,12 +132,7 @@ func (n natsNeeds) streamNeeds() []doctor.Need {
 	}
 	// After a lost answer the stream is searched for what may stand there already.
 	for _, stream := range []string{n.names.Results(), n.names.DeadLetters()} {
-		at := "." + stream + "."
-		needs = append(needs,
-			publish("looking for results and dead letters that are there already", "$JS.API.CONSUMER.CREATE"+at+">", "$JS.API.CONSUMER.CREATE"+at+anything+"."+anything),
-			publish("looking for results and dead letters that are there already", "$JS.API.CONSUMER.MSG.NEXT"+at+">", "$JS.API.CONSUMER.MSG.NEXT"+at+anything),
-			publish("looking for results and dead letters that are there already", "$JS.API.CONSUMER.DELETE"+at+">", "$JS.API.CONSUMER.DELETE"+at+anything),
-		)
+		needs = append(needs, publish("looking for results and dead letters that are there already", "$JS.API.DIRECT.GET."+stream))
 	}
 	return needs
 }
@@ -143,20 +142,20 @@ func (n natsNeeds) bucket(bucket string) []doctor.Need {
 	stream, what := "KV_"+bucket, "the bucket "+bucket
 	key := "$KV." + bucket + "."
 	needs := []doctor.Need{
-		publish(what, "$JS.API.STREAM.INFO."+stream),
+		publish(what, "$JS.API.STREAM.CREATE."+stream), publish(what, "$JS.API.STREAM.INFO."+stream),
 		publish(what, "$JS.API.DIRECT.GET."+stream+".>", "$JS.API.DIRECT.GET."+stream+"."+key+anything),
 		publish(what, key+">", key+anything),
 	}
-	if bucket == n.names.Pace() || bucket == n.names.Schedules() { // They are read as a whole, and one of them is followed.
+	if bucket == n.names.Schedules() { // It is read as a whole.
+		needs = append(needs, publish(what, "$JS.API.DIRECT.GET."+stream))
+	}
+	if bucket == n.names.Pace() { // It is followed.
 		at := stream + "."
 		needs = append(needs,
 			publish("following "+bucket, "$JS.API.CONSUMER.CREATE."+at+">", "$JS.API.CONSUMER.CREATE."+at+anything+"."+key+">"),
 			publish("following "+bucket, "$JS.API.CONSUMER.DELETE."+at+">", "$JS.API.CONSUMER.DELETE."+at+anything),
 			publish("following "+bucket, "$JS.FC."+at+">", "$JS.FC."+at+anything+"."+anything),
 		)
-	}
-	if n.missing[bucket] {
-		needs = append(needs, publish("making the bucket "+bucket, "$JS.API.STREAM.CREATE."+stream))
 	}
 	return needs
 }
@@ -166,7 +165,7 @@ func (n natsNeeds) target(name string) []doctor.Need {
 	var needs []doctor.Need
 	what, consumer := "notifications of target "+name, bus.ConsumerOfTarget(name)
 	for _, stream := range []string{n.names.Results(), n.names.Jobs()} {
-		for _, ask := range []string{"CREATE", "INFO", "MSG.NEXT", "DELETE"} {
+		for _, ask := range []string{"CREATE", "INFO", "MSG.NEXT", "DELETE", "PAUSE"} {
 			needs = append(needs, publish(what, "$JS.API.CONSUMER."+ask+"."+stream+"."+consumer))
 		}
 		needs = append(needs, publish(what, "$JS.ACK."+stream+".>", "$JS.ACK."+stream+"."+consumer+".1.1.1.1.1"))

@@ -48,7 +48,7 @@ func (p *patient) jetStream(ctx context.Context) doctor.Finding {
 			f.Status, f.Do = doctor.Warning, "raise the account's max_store: a full one refuses new events"
 		}
 	}
-	if need := len(p.buckets()) + len(streamNames(p.names)); limits.MaxStreams > 0 && limits.MaxStreams < need {
+	if need := len(p.sight(ctx).Streams); limits.MaxStreams > 0 && limits.MaxStreams < need {
 		f.Status, f.Found = doctor.Failed, fmt.Sprintf("the account may have %d streams, a worker needs %d", limits.MaxStreams, need)
 		f.Do = "raise the account's max_streams"
 	}
@@ -62,11 +62,6 @@ func inDomainOf(domain string) string {
 	return ", in the domain " + domain
 }
 
-// layout is that of the worker.
-func (p *patient) layout() bus.Layout {
-	return bus.Layout{Names: p.names, Replicas: p.cfg.NATS.Replicas}
-}
-
 // buckets are those that a worker has.
 func (p *patient) buckets() []string {
 	list := bucketNames(p.names, p.cfg.NATS.Namespace)
@@ -76,27 +71,22 @@ func (p *patient) buckets() []string {
 	return list
 }
 
-// streams looks at the streams and buckets, and at where they would break a promise.
+// streams looks at the streams, buckets and consumers, and at where they would break a promise.
 func (p *patient) streams(ctx context.Context) []doctor.Finding {
 	if p.survey == nil {
 		return []doctor.Finding{{What: "streams", Status: doctor.Skipped, Found: "NATS cannot be asked"}}
 	}
-	var list []doctor.Finding
+	sight := p.sight(ctx)
 	var good, missing []string
-	reports := p.reports(ctx)
-	list = append(list, unseen(reports)...)
-	for _, r := range reports {
+	list := unseen(sight.Streams)
+	for _, s := range sight.Streams {
+		list = append(list, judgeStream(s)...)
 		switch {
-		case r.Err != nil:
-		case r.Missing:
-			missing = append(missing, r.Name)
-		case len(r.Weak) == 0:
-			good = append(good, r.Name)
-		}
-		for _, weak := range r.Weak {
-			list = append(list, doctor.Finding{
-				What: r.Name, Status: doctor.Warning, Found: weak, Do: "change it with 'nats stream edit', or what made it (deploy/nats/nack.yaml has the definitions)",
-			})
+		case s.Err != nil || s.Owner != "":
+		case s.Missing:
+			missing = append(missing, s.Name)
+		case len(s.Weak)+len(s.Wrong) == 0:
+			good = append(good, s.Name)
 		}
 	}
 	if len(good) > 0 {
@@ -105,7 +95,53 @@ func (p *patient) streams(ctx context.Context) []doctor.Finding {
 	if len(missing) > 0 {
 		list = append(list, doctor.Finding{What: "missing", Status: doctor.OK, Found: "a worker makes them: " + strings.Join(missing, ", ")})
 	}
+	list = append(list, judgeConsumers(sight.Consumers)...)
 	return append(append(list, p.copies()...), p.paused(ctx)...)
+}
+
+// judgeStream says where a stream breaks a promise, or keeps it less well.
+func judgeStream(s bus.StreamSight) []doctor.Finding {
+	const change = "change it with 'nats stream edit', or what made it (deploy/nats/nack.yaml has the definitions)"
+	var list []doctor.Finding
+	for _, wrong := range s.Wrong {
+		list = append(list, doctor.Finding{What: s.Name, Status: doctor.Failed, Found: wrong, Do: change})
+	}
+	for _, weak := range s.Weak {
+		list = append(list, doctor.Finding{What: s.Name, Status: doctor.Warning, Found: weak, Do: change})
+	}
+	if s.Owner != "" {
+		for i := range list {
+			list[i].Do = fmt.Sprintf("take the subjects out of the stream %s (nats stream edit %s --subjects …), or set another nats.namespace", s.Owner, s.Owner)
+		}
+	}
+	return list
+}
+
+// judgeConsumers says which consumers are not what they must be. Those that are missing a worker makes.
+func judgeConsumers(consumers []bus.ConsumerSight) []doctor.Finding {
+	var list []doctor.Finding
+	for _, c := range consumers {
+		what := c.Stream + " " + c.Name
+		forbidden, isForbidden := errors.AsType[*bus.ForbiddenError](c.Err)
+		switch {
+		case isForbidden && forbidden.Subscribe, errors.Is(c.Err, nats.ErrNoResponders): // The area nats says so.
+		case isForbidden:
+			list = append(list, doctor.Finding{
+				What: what, Status: doctor.Failed, Found: c.Err.Error(),
+				Do: fmt.Sprintf("add %q to publish.allow of this user (deploy/nats/permissions.conf)", forbidden.Subject),
+			})
+		case c.Err != nil:
+			list = append(list, doctor.Finding{
+				What: what, Status: doctor.Failed, Found: c.Err.Error(), Do: fmt.Sprintf("ask the cluster: nats consumer info %s %s", c.Stream, c.Name),
+			})
+		case len(c.Wrong) > 0:
+			list = append(list, doctor.Finding{
+				What: what, Status: doctor.Warning, Found: strings.Join(c.Wrong, "; "),
+				Do: "find out what has changed it: a worker that runs sets it back within seconds",
+			})
+		}
+	}
+	return list
 }
 
 // copies says how many there are to be of each stream, where that cannot be or is few.
@@ -129,7 +165,7 @@ func (p *patient) copies() []doctor.Finding {
 }
 
 // unseen are the findings about what may not be looked at, or where the server does not answer: one for each reason.
-func unseen(reports []bus.StreamReport) []doctor.Finding {
+func unseen(reports []bus.StreamSight) []doctor.Finding {
 	var list []doctor.Finding
 	names := map[string][]string{}
 	for _, r := range reports {
@@ -158,15 +194,15 @@ func unseen(reports []bus.StreamReport) []doctor.Finding {
 	return list
 }
 
-// reports looks at all streams and buckets, once.
-func (p *patient) reports(ctx context.Context) []bus.StreamReport {
-	p.looked.Do(func() { p.seen = p.survey.Streams(ctx, p.layout(), p.buckets()) })
+// sight is what is seen of all streams, buckets and consumers, once.
+func (p *patient) sight(ctx context.Context) bus.Sight {
+	p.looked.Do(func() { p.seen = p.survey.Look(ctx, layout(p.cfg)) })
 	return p.seen
 }
 
 // has reports whether there is a stream or bucket that can be read.
 func (p *patient) has(ctx context.Context, name string) bool {
-	return slices.ContainsFunc(p.reports(ctx), func(r bus.StreamReport) bool { return r.Name == name && !r.Missing && r.Err == nil })
+	return slices.ContainsFunc(p.sight(ctx).Streams, func(s bus.StreamSight) bool { return s.Name == name && !s.Missing && s.Err == nil })
 }
 
 // paused are the findings about schedules that an operator has paused for the whole fleet.

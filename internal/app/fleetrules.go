@@ -65,9 +65,7 @@ func (f FleetRules) config(namespace string) *config.Config {
 }
 
 func openRules(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*kv.Bucket[FleetRules], error) {
-	return kv.Open[FleetRules](ctx, c.JetStream(), kv.Config{
-		Bucket: n.Rules(), Description: "The rules of intake that a worker has loaded last.", Replicas: replicas,
-	})
+	return kv.Open[FleetRules](ctx, c.JetStream(), n.Bucket(n.Rules(), replicas))
 }
 
 // showRules lets the commands see by which rules this worker goes. It works without.

@@ -49,28 +49,16 @@ type notifier struct {
 	removing sync.WaitGroup // Of targets' places.
 }
 
-// startNotify starts telling the targets. Each has its place in the results before any job can end, or, where that
-// fails, as soon as it works: no job waits for it.
-func (w *worker) startNotify(ctx context.Context, s stores) {
+// startNotify starts telling the targets. Each has its place in the results before any job can end, for which the upkeep
+// sees, or, where that fails, as soon as it works: no job waits for it.
+func (w *worker) startNotify(s stores) {
 	n := &notifier{
 		worker: w, store: s.notify, sender: notify.NewSender(w.Version, w.LookupEnv), changed: make(chan struct{}, 1),
 	}
 	w.notifier = n
-	n.openInboxes(ctx)
 	n.use(notifyTargets(w.Config))
 	w.stack.push("connections to targets", func(context.Context) error { n.sender.Close(); return nil })
-	w.background(partNotify, n.run) //nolint:contextcheck // As the other parts.
-}
-
-// openInboxes gives every target its place in the results.
-func (n *notifier) openInboxes(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	for _, t := range notifyTargets(n.Config) {
-		if _, _, err := n.conn.OpenInbox(ctx, n.names, inboxOf(&t)); err != nil {
-			n.log.Warn("a target of notifications has no place in the results yet", zap.String("target", t.Name), zap.Error(err))
-		}
-	}
+	w.background(partNotify, n.run)
 }
 
 // use makes these the targets, once those under way are settled.

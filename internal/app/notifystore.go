@@ -11,10 +11,6 @@ import (
 	"rekey/internal/notify"
 )
 
-// keepNotify is how long what is known of a target or a notification is kept: longer than any
-// notification is attempted.
-const keepNotify = 31 * 24 * time.Hour
-
 // notifyStore keeps in JetStream how targets and the notifications that they refused stand, and which targets are served.
 type notifyStore struct {
 	bucket *kv.Bucket[notify.State] // Nil: there is none, and nothing is known.
@@ -30,9 +26,7 @@ type sign struct {
 func signKey(target string) string { return "served." + target }
 
 func openNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*notifyStore, error) {
-	bucket, err := kv.Open[notify.State](ctx, c.JetStream(), kv.Config{
-		Bucket: n.Notify(), Description: "How the targets of notifications stand.", TTL: keepNotify, Replicas: replicas,
-	})
+	bucket, err := kv.Open[notify.State](ctx, c.JetStream(), n.Bucket(n.Notify(), replicas))
 	if err != nil {
 		return nil, err
 	}

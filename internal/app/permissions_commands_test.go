@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -134,7 +135,7 @@ func readAudit(ctx context.Context, c *app.Client) error {
 	if err != nil {
 		return err
 	}
-	_, headsErr := chains.Heads(ctx)
+	_, headsErr := chains.Ends(ctx)
 	_, err = c.Conn.EachResult(ctx, c.Names, time.Time{}, func(audit.Result) error { return nil })
 	return errors.Join(headsErr, err)
 }
@@ -187,33 +188,127 @@ func replayAndDrop(ctx context.Context, c *app.Client) error {
 	}
 }
 
-// TestPermissionsOfAnOperator: it has the commands, and not what proves what was done, nor what the workers hold.
-func TestPermissionsOfAnOperator(t *testing.T) {
+// consumerOperations are all ways in which a consumer is made, altered, read and removed: its name stands in the subject, in
+// a subject that is out of date, or in the body alone.
+func consumerOperations(stream, name, filter string) []string {
+	var list []string
+	list = append(list, "$JS.API.CONSUMER.CREATE."+stream, "$JS.API.CONSUMER.CREATE."+stream+"."+name+"."+filter)
+	for _, operation := range []string{"CREATE", "DURABLE.CREATE", "DELETE", "PAUSE", "MSG.NEXT", "RESET", "UNPIN", "LEADER.STEPDOWN"} {
+		list = append(list, "$JS.API.CONSUMER."+operation+"."+stream+"."+name)
+	}
+	return list
+}
+
+// closed is what neither an operator nor a reader may ask for.
+func closed() []string {
+	list := []string{
+		"rekey.v1.result.token-revoke.revoked", "rekey.v1.dlq.event", "rekey.v1.worker.w1", "$KV.REKEY_AUDIT.x", "$KV.REKEY_RULES.intake",
+		"$KV.REKEY_TOKENS.x", "$KV.REKEY_LIMITS.x", "$KV.REKEY_PACE.x", "$KV.REKEY_NOTIFY.x",
+		"$JS.API.DIRECT.GET.KV_REKEY_TOKENS", "$JS.API.DIRECT.GET.KV_REKEY_TOKENS.$KV.REKEY_TOKENS.x", "$JS.API.STREAM.MSG.GET.KV_REKEY_TOKENS",
+		"$JS.API.STREAM.INFO.KV_REKEY_TOKENS", "$JS.API.STREAM.MSG.GET.REKEY_RESULTS", "$JS.API.STREAM.MSG.DELETE.REKEY_RESULTS",
+		"$JS.API.DIRECT.GET.REKEY_JOBS", "$JS.API.STREAM.CREATE.SPY", "$JS.API.STREAM.TEMPLATE.CREATE.SPY",
+		"$JS.ACK.REKEY_JOBS.jobs-urgent.1.1.1.1.1", "$JS.ACK.REKEY_EVENTS.intake.1.1.1.1.1", "$JS.ACK.REKEY_RESULTS.notify-hook.1.1.1.1.1",
+		"$JS.FC.REKEY_RESULTS.x.y", "$SYS.REQ.USER.INFO",
+	}
+	for _, stream := range []string{"REKEY_EVENTS", "REKEY_JOBS", "REKEY_RESULTS", "REKEY_DLQ", "KV_REKEY_LEDGER", "KV_REKEY_TOKENS"} {
+		for _, operation := range []string{"UPDATE", "PURGE", "DELETE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN", "PEER.REMOVE"} {
+			list = append(list, "$JS.API.STREAM."+operation+"."+stream)
+		}
+	}
+	list = append(list, consumerOperations("REKEY_EVENTS", "intake", "rekey.v1.event.other")...)
+	list = append(list, consumerOperations("REKEY_EVENTS", "intake-incident", "rekey.v1.event.other")...)
+	list = append(list, consumerOperations("REKEY_EVENTS", "intake-incident-below", "rekey.v1.event.other")...)
+	list = append(list, consumerOperations("REKEY_JOBS", "jobs-urgent", "rekey.v1.job.other")...)
+	list = append(list, consumerOperations("REKEY_RESULTS", "notify-hook", "rekey.v1.result.>")...)
+	list = append(list, consumerOperations("REKEY_RESULTS", "spy", "rekey.v1.result.>")...)
+	list = append(list, consumerOperations("REKEY_DLQ", "spy", "rekey.v1.dlq.>")...)
+	return append(list, consumerOperations("KV_REKEY_TOKENS", "spy", "$KV.REKEY_TOKENS.>")...)
+}
+
+// TestPermissionsOfTheOthers: operators and readers have the commands, and not what proves what was done, nor what the
+// workers hold, by whatever name they ask for it.
+func TestPermissionsOfTheOthers(t *testing.T) {
 	t.Parallel()
 	g, _ := guardedFleet(t)
-	operator, noOperator := g.dial(t, "operator", nats.CustomInboxPrefix("_INBOX_OPERATOR"))
-	for _, subject := range []string{
-		"rekey.v1.result.x.y", "rekey.v1.dlq.event", "$KV.REKEY_AUDIT.x", "$KV.REKEY_RULES.intake", "$KV.REKEY_TOKENS.x", "$KV.REKEY_LIMITS.x",
-		"$JS.API.CONSUMER.MSG.NEXT.REKEY_JOBS.jobs-urgent", "$JS.API.CONSUMER.MSG.NEXT.REKEY_EVENTS.intake",
-		"$JS.API.CONSUMER.MSG.NEXT.REKEY_EVENTS.intake-incident", "$JS.API.CONSUMER.MSG.NEXT.REKEY_EVENTS.intake-incident-below",
-		"$JS.API.CONSUMER.CREATE.REKEY_EVENTS.intake-incident-below", "$JS.API.CONSUMER.DELETE.REKEY_EVENTS.intake",
-		"$JS.API.CONSUMER.CREATE.REKEY_EVENTS.intake", "$JS.API.CONSUMER.PAUSE.REKEY_JOBS.jobs-urgent", "$JS.ACK.REKEY_JOBS.x",
-		"$JS.API.DIRECT.GET.KV_REKEY_TOKENS.x", "$JS.API.STREAM.MSG.GET.KV_REKEY_TOKENS", "$JS.API.STREAM.UPDATE.REKEY_RESULTS",
-		"$JS.API.STREAM.PURGE.REKEY_RESULTS", "$JS.API.STREAM.DELETE.REKEY_EVENTS", "$JS.API.STREAM.MSG.DELETE.REKEY_RESULTS",
+	for role, further := range map[string][]string{
+		"operator": nil,
+		"reader": {
+			"rekey.v1.event.incident", "rekey.v1.event.operator", "rekey.v1.job.urgent.x509-disable", "$KV.REKEY_LEDGER.x", "$KV.REKEY_TARGETS.x",
+			"$KV.REKEY_SCHEDULES.x", "$JS.API.DIRECT.GET.REKEY_EVENTS", "$JS.API.DIRECT.GET.REKEY_DLQ", "$JS.API.STREAM.MSG.DELETE.REKEY_DLQ",
+		},
 	} {
-		mustForbid(t, "an operator's publication on "+subject, operator, noOperator, func(nc *nats.Conn) error { return nc.Publish(subject, nil) })
+		s, forbidden := g.dial(t, role, nats.CustomInboxPrefix("_INBOX_"+strings.ToUpper(role)))
+		for _, subject := range append(closed(), further...) {
+			mustForbid(t, "a publication of the "+role+" on "+subject, s, forbidden, func(nc *nats.Conn) error { return nc.Publish(subject, []byte("{}")) })
+		}
+		for _, subject := range []string{"_INBOX.>", "rekey.v1.event.>", "rekey.v1.job.>", "rekey.v1.dlq.>", "$KV.>", "$JS.>", ">"} {
+			mustForbid(t, "a subscription of the "+role+" to "+subject, s, forbidden, func(nc *nats.Conn) error { _, err := nc.SubscribeSync(subject); return err })
+		}
 	}
-	for _, subject := range []string{"_INBOX.>", "rekey.v1.event.>", "rekey.v1.job.>", "$KV.>"} {
-		mustForbid(t, "an operator's subscription to "+subject, operator, noOperator, func(nc *nats.Conn) error { _, err := nc.SubscribeSync(subject); return err })
+}
+
+// TestAnswersGoNowhereElse: who asks may name any subject for the answer; what comes there is not stored.
+func TestAnswersGoNowhereElse(t *testing.T) {
+	t.Parallel()
+	g, _ := guardedFleet(t)
+	admin, _ := g.dial(t, "admin")
+	count := func() (all string) {
+		for _, stream := range []string{"REKEY_RESULTS", "REKEY_JOBS", "REKEY_DLQ", "KV_REKEY_AUDIT", "KV_REKEY_RULES", "KV_REKEY_TOKENS"} {
+			st, err := admin.js.Stream(t.Context(), stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all += fmt.Sprint(stream, " ", st.CachedInfo().State.LastSeq, " ")
+		}
+		return all
 	}
+	before := count()
+	for _, role := range []string{"operator", "reader", "producer"} {
+		s, _ := g.dial(t, role, nats.CustomInboxPrefix("_INBOX_"+strings.ToUpper(role)))
+		for _, target := range []string{"rekey.v1.result.token-revoke.revoked", "rekey.v1.job.urgent.x509-disable", "rekey.v1.dlq.event", "$KV.REKEY_AUDIT.x", "$KV.REKEY_RULES.intake", "$KV.REKEY_TOKENS.x"} {
+			for question, body := range map[string]string{
+				"$JS.API.INFO": "", "$JS.API.STREAM.INFO.REKEY_RESULTS": "", "$JS.API.DIRECT.GET.REKEY_RESULTS": `{"next_by_subj":">","batch":10}`,
+				"$JS.API.DIRECT.GET.KV_REKEY_LEDGER": `{"next_by_subj":">","batch":10}`, "$JS.API.DIRECT.GET.REKEY_DLQ": `{"seq":1}`,
+				"$JS.API.CONSUMER.INFO.REKEY_JOBS.jobs-urgent": "", "rekey.v1.event.incident": "nonsense",
+			} {
+				if role == "operator" && question == "rekey.v1.event.incident" && target != "rekey.v1.result.token-revoke.revoked" {
+					continue // Each is a dead letter of its own.
+				}
+				if role == "producer" && question == "rekey.v1.event.incident" {
+					continue
+				}
+				if err := s.nc.PublishRequest(question, target, []byte(body)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := s.nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The operator's event is a dead letter when all that was asked before it is answered.
+	want := strings.Replace(before, "REKEY_DLQ 2 ", "REKEY_DLQ 3 ", 1)
+	eventually(t, "the dead letter of the event", func() bool { return strings.Contains(count(), "REKEY_DLQ 3 ") })
+	if after := count(); after != want {
+		t.Errorf("the streams were at\n%s and are at\n%s", want, after)
+	}
+}
+
+// TestPermissionsOfAWorker: it cannot throw away what it has written.
+func TestPermissionsOfAWorker(t *testing.T) {
+	t.Parallel()
+	g, _ := guardedFleet(t)
 	worker, noWorker := g.dial(t, "worker")
 	for _, stream := range []string{
 		"REKEY_EVENTS", "REKEY_JOBS", "REKEY_RESULTS", "REKEY_DLQ", "KV_REKEY_LEDGER", "KV_REKEY_TARGETS", "KV_REKEY_SCHEDULES",
 		"KV_REKEY_AUDIT", "KV_REKEY_RULES", "KV_REKEY_LIMITS", "KV_REKEY_PACE", "KV_REKEY_TOKENS", "KV_REKEY_NOTIFY",
 	} {
-		for _, verb := range []string{"PURGE", "DELETE", "UPDATE"} {
+		for _, verb := range []string{"PURGE", "DELETE", "UPDATE", "SNAPSHOT", "RESTORE"} {
 			subject := "$JS.API.STREAM." + verb + "." + stream
 			mustForbid(t, "a worker's publication on "+subject, worker, noWorker, func(nc *nats.Conn) error { return nc.Publish(subject, nil) })
 		}
+	}
+	for _, subject := range []string{"$JS.API.STREAM.CREATE.OTHER", "$JS.API.CONSUMER.CREATE.KV_REKEY_TOKENS.x", "$JS.API.STREAM.MSG.DELETE.REKEY_RESULTS", "other.subject"} {
+		mustForbid(t, "a worker's publication on "+subject, worker, noWorker, func(nc *nats.Conn) error { return nc.Publish(subject, nil) })
 	}
 }

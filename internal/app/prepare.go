@@ -2,12 +2,16 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"rekey/internal/bus"
 	"rekey/internal/ledger"
+	"rekey/internal/quiet"
 )
 
 // openTimeout bounds one attempt to prepare JetStream. The next one finds what was made, and asks
@@ -22,17 +26,60 @@ type stores struct {
 	notify    *notifyStore
 }
 
+// preparation is how far a worker is with what it needs in JetStream.
+type preparation struct {
+	mu   sync.Mutex // Guards what follows.
+	done bool
+	err  error // Why the last attempt failed.
+}
+
+func (p *preparation) set(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done, p.err = err == nil, err
+}
+
+// check reports, as an error, that something is missing yet, and why.
+func (p *preparation) check() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.done:
+		return nil
+	case p.err != nil:
+		return fmt.Errorf("streams and buckets are not prepared yet: %w", p.err)
+	}
+	return errors.New("streams and buckets are not prepared yet")
+}
+
 // prepare creates what is missing in JetStream. NATS may come up later than the worker,
 // so it is attempted until it works or ctx ends.
 func (w *worker) prepare(ctx context.Context) (stores, error) {
 	const longest = 15 * time.Second
+	w.upkeep = &bus.Upkeep{
+		Conn: w.conn, Layout: func() bus.Layout { return layout(w.running.Load()) }, Recorder: w.metrics, Logger: w.Logger,
+		Made: func(stream string) {
+			if stream != w.names.Jobs() {
+				return
+			}
+			select {
+			case w.lost <- struct{}{}:
+			default: // It is to look already.
+			}
+		},
+	}
+	var failures quiet.Failures
 	for delay := 250 * time.Millisecond; ; delay = min(2*delay, longest) {
 		s, err := w.open(ctx)
+		w.prepared.set(w.conn.Explain(err))
 		if err == nil {
-			w.prepared.Store(true)
+			w.background(partUpkeep, w.upkeep.Run) //nolint:contextcheck // As the other parts.
 			return s, nil
 		}
-		w.log.Warn("JetStream is not ready", zap.Duration("delay", delay), zap.Error(w.conn.Explain(err)))
+		err = w.conn.Explain(err)
+		if repeated, news := failures.News("prepare", err); news {
+			w.log.Warn("JetStream is not ready", zap.Duration("delay", delay), zap.Error(err), repeated)
+		}
 		timer := time.NewTimer(delay)
 		select {
 		case <-ctx.Done():
@@ -49,8 +96,7 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 	if err := w.conn.Ready(); err != nil {
 		return s, err
 	}
-	layout := bus.Layout{Names: w.names, Replicas: w.Config.NATS.Replicas, Logger: w.Logger}
-	if err := layout.Ensure(ctx, w.conn); err != nil {
+	if err := w.upkeep.Look(ctx); err != nil {
 		return s, err
 	}
 	s.ledger, err = ledger.Open(ctx, w.conn.JetStream(), ledger.Config{Namespace: w.Config.NATS.Namespace, Replicas: w.Config.NATS.Replicas})
@@ -78,8 +124,5 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 	if !w.Config.NATS.IsEmbedded() && w.Config.NATS.Replicas == 1 {
 		w.log.Warn("each stream has one copy: a lost server is lost data; nats.replicas says how many there are to be")
 	}
-	if err := w.conn.AskTime(ctx, w.names); err != nil { // Before anything is compared with it.
-		return s, err
-	}
-	return s, layout.Inspect(ctx, w.conn)
+	return s, w.conn.AskTime(ctx, w.names) // Before anything is compared with it.
 }

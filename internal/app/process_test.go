@@ -59,6 +59,7 @@ func must(err error) {
 // workerSettings are what a worker in a process of its own is told.
 type workerSettings struct {
 	Name             string
+	Named            bool   // Its name is given by the configuration.
 	URL              string // Of an external server; empty for an embedded one.
 	Replicas         int
 	Listen, StoreDir string // Of an embedded server.
@@ -76,6 +77,9 @@ func runWorkerToKill(settings string) error {
 	}
 	r := &rig{name: s.Name, log: zap.NewNop(), clientSecret: s.Secret}
 	r.configure(s.StoreDir, s.API)
+	if s.Named {
+		r.cfg.Worker.Name = s.Name
+	}
 	r.cfg.NATS.URL, r.cfg.NATS.Replicas, r.cfg.NATS.Embedded.Listen = s.URL, s.Replicas, s.Listen
 	r.cfg.Atlas.Timeout, r.cfg.Worker.Concurrency = s.Timeout, s.Concurrency
 	// The parent must not read a half-written address.
@@ -173,7 +177,7 @@ func (r *rig) startToKill(t *testing.T) (c *child, url string) {
 	t.Helper()
 	ready := filepath.Join(t.TempDir(), "ready")
 	c = startChild(t, workerToKill, workerSettings{
-		Name: r.name, URL: r.cfg.NATS.URL, Replicas: r.cfg.NATS.Replicas, Listen: r.cfg.NATS.Embedded.Listen,
+		Name: r.name, Named: r.cfg.Worker.Name != "", URL: r.cfg.NATS.URL, Replicas: r.cfg.NATS.Replicas, Listen: r.cfg.NATS.Embedded.Listen,
 		StoreDir: r.cfg.NATS.Embedded.StoreDir, API: r.cfg.Atlas.BaseURL, Secret: r.clientSecret,
 		Timeout: r.cfg.Atlas.Timeout, Concurrency: r.cfg.Worker.Concurrency, Ready: ready,
 	})

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -23,7 +22,7 @@ import (
 
 // Reload says what makes a worker take over another configuration while it runs.
 type Reload struct {
-	// File is the configuration file. It is read every two seconds, and taken over when it has changed and is the same
+	// File is the configuration file. It is looked at every two seconds, and taken over when it has changed and is the same
 	// twice: an editor may be in the middle of writing it. What the path leads to may change as well, as when Kubernetes
 	// swaps the symbolic links of a ConfigMap. Empty: there is none.
 	File string
@@ -53,6 +52,7 @@ func reloadable() []string {
 type reloader struct {
 	*worker
 	store *scheduleStore
+	files *config.Files
 
 	tried  [sha256.Size]byte // Of the file as it was last taken over, or could not be.
 	seen   [sha256.Size]byte // Of the file as it was when it was last looked at.
@@ -65,12 +65,11 @@ func (w *worker) startReload(s stores) {
 	if w.Reload.File == "" {
 		return
 	}
-	r := &reloader{worker: w, store: s.schedules}
+	r := &reloader{worker: w, store: s.schedules, files: config.NewFiles(w.Reload.File)}
 	// The file may have changed since it was read for the start.
-	if data, err := config.Read(w.Reload.File); err == nil {
-		if now, err := config.Load(w.Reload.File); err == nil && len(config.Changes(w.Config, now)) == 0 {
-			r.tried = sha256.Sum256(data)
-		}
+	sum := r.files.Sum()
+	if now, err := config.Load(w.Reload.File); err == nil && len(config.Changes(w.Config, now)) == 0 {
+		r.tried = sum
 	}
 	w.background(partConfig, r.run)
 }
@@ -95,11 +94,7 @@ func (r *reloader) run(ctx context.Context) error {
 // attempt takes the file over if that is due. One that cannot be read counts as changed: it is told once, and the old
 // configuration runs on.
 func (r *reloader) attempt(ctx context.Context, asked bool) {
-	data, err := config.Read(r.Reload.File)
-	sum := sha256.Sum256(data)
-	if err != nil {
-		sum = sha256.Sum256([]byte(err.Error()))
-	}
+	sum := r.files.Sum()
 	settled := sum == r.seen
 	r.seen = sum
 	now := time.Now()
@@ -108,13 +103,7 @@ func (r *reloader) attempt(ctx context.Context, asked bool) {
 		return
 	}
 	r.tried, r.again = sum, time.Time{}
-	if err == nil && len(bytes.TrimSpace(data)) == 0 {
-		// At the start it would mean all defaults. Here somebody is about to write it.
-		err = errors.New("the file is empty")
-	}
-	if err == nil {
-		err = r.load(ctx)
-	}
+	err := r.load(ctx)
 	r.metrics.Reloaded(err == nil, now)
 	if _, mistakes := errors.AsType[*config.Invalid](err); err != nil && !mistakes {
 		r.again = now.Add(retryReload)
@@ -128,6 +117,9 @@ func (r *reloader) attempt(ctx context.Context, asked bool) {
 
 // load takes over a configuration: everything that can fail is checked first, then everything is swapped.
 func (r *reloader) load(ctx context.Context) error {
+	if r.files.IsEmpty() {
+		return errors.New("the file is empty") // At the start it would mean all defaults. Here it is about to be written.
+	}
 	next, err := config.Load(r.Reload.File)
 	if err != nil {
 		return err
@@ -235,7 +227,7 @@ func (r *reloader) swapSchedules(ctx context.Context, p swapped) error {
 	if err := r.metrics.SetSchedules(p.names); err != nil {
 		return err
 	}
-	if err := r.store.markRemoved(ctx, p.requests, r.conn.Clock().Now().UTC()); err != nil && ctx.Err() == nil {
+	if err := r.store.markRemoved(ctx, p.requests, r.keeper(), r.conn.Clock().Now().UTC()); err != nil && ctx.Err() == nil {
 		r.log.Warn("noting which schedules were removed; it is done within a minute", zap.Error(err))
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"rekey/internal/audit"
 	"rekey/internal/bus"
+	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 	"rekey/internal/pace"
@@ -19,6 +20,8 @@ import (
 const (
 	partServer    = "embedded NATS server"
 	partStore     = "store watch"
+	partUpkeep    = "streams and consumers"
+	partRecovery  = "unfinished jobs"
 	partPauses    = "shared pauses"
 	partStats     = "queue statistics"
 	partStalled   = "stalled messages"
@@ -34,9 +37,21 @@ const (
 
 func parts() []string {
 	return []string{
-		partServer, partStore, partPauses, partStats, partStalled, partIndex, partWorkers, partIntake, partSchedules, partRemoved,
+		partServer, partStore, partUpkeep, partRecovery, partPauses, partStats, partStalled, partIndex, partWorkers, partIntake, partSchedules, partRemoved,
 		partConfig, partChain, partNotify,
 	}
+}
+
+// layout is what a worker of a configuration has in NATS.
+func layout(c *config.Config) bus.Layout {
+	l := bus.Layout{
+		Names: bus.NewNames(c.NATS.Namespace), Replicas: c.NATS.Replicas, Shared: !c.NATS.IsEmbedded(),
+		Ledger: ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas}.Streams(),
+	}
+	for _, t := range notifyTargets(c) {
+		l.Inboxes = append(l.Inboxes, inboxOf(&t))
+	}
+	return l
 }
 
 // streams are the streams and buckets that a worker writes to.
@@ -98,7 +113,7 @@ func (w *worker) startJobs(s stores) error {
 func (w *worker) newRunner(s stores, chain *audit.Chain) (*liveRunner, error) {
 	announcer := bus.NewAnnouncer(w.conn, w.names, chain)
 	return newLiveRunner(jobs.RunnerConfig{
-		Worker: w.Name, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: retryPolicy(w.Config),
+		Worker: w.Name, Instance: w.self.instance, Embedded: w.embedded != nil, Gone: w.isGone, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: retryPolicy(w.Config),
 		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.tracedRevoker(w.atlas), Pacer: w.atlas,
 		Announcer: w.tracedAnnouncer(announcer), Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
 	})
@@ -142,21 +157,6 @@ func (w *worker) drained(name string, run func(ctx, pull context.Context) error)
 		return nil
 	})
 	return stopTaking
-}
-
-// keep runs a part until ctx ends. A part that fails is started again: nothing stops
-// silently, and nothing stops for good.
-func (w *worker) keep(ctx context.Context, name string, run func(context.Context) error) {
-	const pause = time.Second
-	for ctx.Err() == nil {
-		err := run(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		w.metrics.PartFailed(name)
-		w.log.Error("a part failed and is started again", zap.String("part", name), zap.Error(err))
-		within(ctx.Done(), pause)
-	}
 }
 
 // within waits for done, at most for d, and reports whether it came.

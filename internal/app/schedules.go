@@ -36,7 +36,7 @@ func (w *worker) startSchedules(s stores) error {
 	w.firer.requests.Store(&requests)
 	w.scheduler, err = schedule.New(schedule.Config{
 		Schedules: specs, Fire: w.firer, Store: s.schedules, Jobs: unfinished{s.ledger, w.conn.Clock().Now}, Metrics: w.metrics, Logger: w.Logger,
-		Now: w.conn.Clock().Now,
+		Worker: w.keeper(), Now: w.conn.Clock().Now,
 	})
 	if err != nil {
 		return err
@@ -46,13 +46,22 @@ func (w *worker) startSchedules(s stores) error {
 	return nil
 }
 
-// markRemoved notes which schedules are not configured any more, now and every minute until ctx ends. Where one is
-// configured again later, it starts afresh.
+// keeper is what this worker is called in the states of schedules. Whatever process runs an embedded server is the same
+// worker.
+func (w *worker) keeper() string {
+	if w.embedded != nil {
+		return "embedded"
+	}
+	return w.Name
+}
+
+// markRemoved notes which schedules this worker does not have any more, now and every minute until ctx ends. Where one that
+// no worker had is configured again later, it starts afresh.
 func (w *worker) markRemoved(ctx context.Context, store *scheduleStore) error {
 	ticker := time.NewTicker(removedEvery)
 	defer ticker.Stop()
 	for {
-		if err := store.markRemoved(ctx, *w.firer.requests.Load(), w.conn.Clock().Now().UTC()); err != nil && ctx.Err() == nil {
+		if err := store.markRemoved(ctx, *w.firer.requests.Load(), w.keeper(), w.conn.Clock().Now().UTC()); err != nil && ctx.Err() == nil {
 			w.log.Warn("looking for removed schedules", zap.Error(err))
 		}
 		select {

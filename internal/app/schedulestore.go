@@ -17,9 +17,7 @@ type scheduleStore struct {
 }
 
 func openScheduleStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*scheduleStore, error) {
-	bucket, err := kv.Open[schedule.State](ctx, c.JetStream(), kv.Config{
-		Bucket: n.Schedules(), Description: "The last fire of every schedule.", Replicas: replicas,
-	})
+	bucket, err := kv.Open[schedule.State](ctx, c.JetStream(), n.Bucket(n.Schedules(), replicas))
 	if err != nil {
 		return nil, err
 	}
@@ -44,22 +42,26 @@ func (s *scheduleStore) Save(ctx context.Context, name string, state schedule.St
 	return revision, err
 }
 
-// markRemoved notes in the state of every schedule that is not configured any more that it was removed.
-func (s *scheduleStore) markRemoved(ctx context.Context, configured requests, now time.Time) error {
+// markRemoved notes in the states that this worker does not have those schedules that are not among its own. One that no
+// other worker has either counts as removed.
+func (s *scheduleStore) markRemoved(ctx context.Context, configured requests, keeper string, now time.Time) error {
 	all, err := s.bucket.All(ctx)
 	if err != nil {
 		return err
 	}
 	for name, state := range all {
-		if _, ok := configured[name]; ok || state.Since.IsZero() || !state.Removed.IsZero() {
+		if _, ok := configured[name]; ok {
+			continue
+		}
+		if _, changes := state.Leave(keeper, now); !changes {
 			continue
 		}
 		state, revision, err := s.Load(ctx, name)
 		if err != nil {
 			return err
 		}
-		state.Removed = now
-		// With a conflict, a worker that still runs the schedule was faster. It comes up again.
+		state, _ = state.Leave(keeper, now)
+		// With a conflict, a worker that runs the schedule was faster. It is looked at again in a minute.
 		if _, err := s.Save(ctx, name, state, revision); err != nil && !errors.Is(err, schedule.ErrConflict) {
 			return err
 		}

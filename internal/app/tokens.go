@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"rekey/internal/atlas"
 	"rekey/internal/bus"
@@ -17,6 +18,7 @@ type tokenStore struct {
 	shared *bus.Tokens
 	keys   *seal.Keyring
 	clock  *clock.Clock
+	self   *identity // Nil: nothing is written.
 }
 
 var _ atlas.TokenStore = tokenStore{}
@@ -29,6 +31,9 @@ func (s tokenStore) Load(ctx context.Context, identity string) (atlas.SharedToke
 		return atlas.SharedToken{}, 0, err
 	}
 	token := atlas.SharedToken{FetchedUntil: s.clock.Local(have.FetchedUntil)}
+	if !have.FetchedUntil.IsZero() && s.self.isGone(ctx, have.FetchedBy, have.Instance) {
+		token.FetchedUntil = time.Time{} // It will not come.
+	}
 	if have.Sealed == "" {
 		return token, revision, nil
 	}
@@ -44,6 +49,9 @@ func (s tokenStore) Load(ctx context.Context, identity string) (atlas.SharedToke
 func (s tokenStore) Save(ctx context.Context, identity string, token atlas.SharedToken, revision uint64) (uint64, error) {
 	sealed := bus.SealedToken{
 		Expires: s.clock.Shared(token.Expires), Renew: s.clock.Shared(token.Renew), FetchedUntil: s.clock.Shared(token.FetchedUntil),
+	}
+	if !token.FetchedUntil.IsZero() && s.self != nil {
+		sealed.FetchedBy, sealed.Instance = s.self.worker, s.self.instance
 	}
 	if !token.Value.IsZero() {
 		text, err := s.keys.Seal(token.Value)

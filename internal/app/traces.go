@@ -5,18 +5,18 @@ import (
 	"context"
 	"strconv"
 
-	"go.uber.org/zap"
-
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
+	"rekey/internal/quiet"
 	"rekey/internal/tracing"
 )
 
 // startTracing makes the tracer, as the environment says.
 func (w *worker) startTracing(ctx context.Context) error {
+	var failures quiet.Failures
 	tracer, err := tracing.New(ctx, tracing.Config{
 		LookupEnv: w.LookupEnv, Worker: w.Name, Version: w.Version,
-		OnError: func(err error) { w.Logger.Named("tracing").Warn("sending traces", zap.Error(err)) },
+		OnError: func(err error) { failures.Warn(w.Logger.Named("tracing"), "sending traces", err) },
 	})
 	if err != nil {
 		return err

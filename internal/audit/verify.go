@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,11 +17,12 @@ type Result struct {
 	Subject string
 	Payload []byte
 	Link    string // The value of Header; empty when there is none.
+	Foreign bool   // Its subject is not that of a result.
 }
 
 // Problem is one thing that is wrong with the stream.
 type Problem struct {
-	// Code is changed, unreadable, doubled, broken, missing or cut.
+	// Code is changed, unreadable, doubled, broken, missing, cut, untied or foreign.
 	Code  string `json:"code"`
 	Chain string `json:"chain,omitempty"`
 	N     uint64 `json:"n,omitempty"`   // Of the link in question.
@@ -32,7 +35,7 @@ type Problem struct {
 type Report struct {
 	Results  int       `json:"results"`
 	Chains   int       `json:"chains"`
-	Untied   int       `json:"untied"`  // Results without a link, from before there were chains or from elsewhere.
+	Untied   int       `json:"untied"`  // Results without a link: from before there were chains, or a problem each.
 	Expired  int       `json:"expired"` // Links whose predecessor is older than the stream keeps.
 	Problems []Problem `json:"problems"`
 }
@@ -41,6 +44,9 @@ type Report struct {
 type Verifier struct {
 	report Report
 	chains map[string]map[uint64]tied
+	first  uint64    // The sequence of the first message with a link; 0 before it.
+	since  time.Time // When that was stored.
+	untied []Result  // Without their payloads.
 }
 
 // tied is what is kept of a link while the stream is read.
@@ -57,9 +63,16 @@ func NewVerifier() *Verifier {
 // Add checks one result by itself.
 func (v *Verifier) Add(r Result) {
 	v.report.Results++
+	if r.Foreign {
+		v.problem("foreign", Link{}, r.Seq, "message %d is on the subject %s, which is not that of a result", r.Seq, r.Subject)
+	}
 	if r.Link == "" {
 		v.report.Untied++
+		v.untied = append(v.untied, Result{Seq: r.Seq, At: r.At, Subject: r.Subject})
 		return
+	}
+	if v.first == 0 {
+		v.first, v.since = r.Seq, r.At
 	}
 	link, err := DecodeLink(r.Link)
 	if err != nil {
@@ -81,15 +94,27 @@ func (v *Verifier) Add(r Result) {
 	chain[link.N] = tied{link, r.Seq}
 }
 
-// Finish checks the chains. heads are the latest link of each, kept apart; nil says that nothing is
-// kept of them, which no worker leaves behind. keep is how long the stream keeps a result, 0 for ever.
-func (v *Verifier) Finish(heads map[string]Head, now time.Time, keep time.Duration) Report {
+// Ends is what is kept apart of the ends of chains.
+type Ends struct {
+	Heads map[string]Head // The latest link of each chain. Nil: nothing is kept, which no worker leaves behind.
+	Since time.Time       // When the place was made in which they are kept. Zero: not known.
+}
+
+// Finish checks the chains, against what is kept apart of their ends. keep is how long the stream keeps a result, 0 for
+// ever.
+func (v *Verifier) Finish(ends Ends, now time.Time, keep time.Duration) Report {
+	heads := ends.Heads
 	for _, name := range slices.Sorted(maps.Keys(v.chains)) {
 		v.report.Chains++
 		v.check(v.chains[name], now, keep)
 	}
-	if heads == nil && v.report.Chains > 0 {
+	v.checkUntied(heads)
+	switch {
+	case heads == nil && v.report.Chains > 0:
 		v.problem("cut", Link{}, 0, "what workers note of the ends of their chains is not there: results may have been taken out at the ends")
+	case v.first > 0 && v.since.Before(ends.Since):
+		v.problem("cut", Link{}, v.first, "what workers note of the ends of their chains was made anew at %s, after results from %s on: before, some may have "+
+			"been taken out at the ends", ends.Since.Format(time.RFC3339), v.since.Format(time.RFC3339))
 	}
 	for _, name := range slices.Sorted(maps.Keys(heads)) {
 		v.checkEnd(name, heads[name], now, keep)
@@ -98,6 +123,30 @@ func (v *Verifier) Finish(heads map[string]Head, now time.Time, keep time.Durati
 		return cmp.Or(cmp.Compare(a.Chain, b.Chain), cmp.Compare(a.N, b.N))
 	})
 	return v.report
+}
+
+// checkUntied finds messages that no worker has announced: since the first chain began, each result has its link.
+func (v *Verifier) checkUntied(heads map[string]Head) {
+	var began time.Time
+	for _, name := range slices.AppendSeq(slices.Collect(maps.Keys(v.chains)), maps.Keys(heads)) {
+		if at := startOf(name); began.IsZero() || at.Before(began) {
+			began = at
+		}
+	}
+	for _, r := range v.untied {
+		if v.first > 0 && r.Seq > v.first || !began.IsZero() && r.At.After(began) {
+			v.problem("untied", Link{}, r.Seq, "message %d, on %s, has no link: no worker has announced it", r.Seq, r.Subject)
+		}
+	}
+}
+
+// startOf is when the process of a chain began, which its name says.
+func startOf(chain string) time.Time {
+	nanos, err := strconv.ParseInt(chain[strings.LastIndex(chain, "/")+1:], 10, 64)
+	if err != nil {
+		return time.Now() // It is no chain of a worker; then the order of the messages decides alone.
+	}
+	return time.Unix(0, nanos)
 }
 
 // check looks for the link that each link of a chain names as the one before it.

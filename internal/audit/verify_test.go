@@ -88,7 +88,19 @@ func TestVerify(t *testing.T) {
 		{name: "link taken away", change: func(l []audit.Result) []audit.Result {
 			l[1].Link = ""
 			return l
-		}, want: []string{"missing 4", "missing 5"}},
+		}, want: []string{"untied 0", "missing 4", "missing 5"}},
+		{name: "one of no worker's", change: func(l []audit.Result) []audit.Result {
+			return append(l, audit.Result{Seq: 9, At: time.Now(), Subject: "rekey.v1.result.x.d", Payload: []byte("{}")})
+		}, want: []string{"untied 0"}},
+		{name: "one of no worker's before the first result", change: func(l []audit.Result) []audit.Result {
+			return append([]audit.Result{{At: time.Unix(2, 0), Subject: "rekey.v1.result.x.d"}}, l...)
+		}, want: []string{"untied 0"}},
+		{name: "from before there were chains", change: func(l []audit.Result) []audit.Result {
+			return append([]audit.Result{{At: time.Unix(0, 5), Subject: "rekey.v1.result.x.d"}}, l...)
+		}},
+		{name: "on a subject that is no result's", change: func(l []audit.Result) []audit.Result {
+			return append(l, audit.Result{Seq: 9, At: time.Now(), Subject: "rekey.v1.result.x", Foreign: true})
+		}, want: []string{"foreign 0", "untied 0"}},
 		{name: "link unreadable", change: func(l []audit.Result) []audit.Result {
 			l[0].Link = "x"
 			return l
@@ -123,7 +135,7 @@ func TestVerify(t *testing.T) {
 			for _, r := range list {
 				v.Add(r)
 			}
-			report := v.Finish(map[string]audit.Head{chain: head}, time.Now().Add(tt.later), time.Hour)
+			report := v.Finish(audit.Ends{Heads: map[string]audit.Head{chain: head}}, time.Now().Add(tt.later), time.Hour)
 			var got []string
 			for _, p := range report.Problems {
 				got = append(got, fmt.Sprint(p.Code, " ", p.N))
@@ -143,9 +155,25 @@ func TestVerifyWithoutHeads(t *testing.T) {
 		for _, r := range results {
 			v.Add(r)
 		}
-		report := v.Finish(nil, time.Now(), time.Hour)
+		report := v.Finish(audit.Ends{}, time.Now(), time.Hour)
 		if len(report.Problems) != want || want > 0 && report.Problems[0].Code != "cut" {
 			t.Errorf("of %d results: %+v, want %d problems", len(results), report.Problems, want)
+		}
+	}
+}
+
+// A bucket that was made anew knows nothing of the chains from before.
+func TestVerifyWithNewHeads(t *testing.T) {
+	list, head, chain := stream(t)
+	for after, want := range map[time.Duration]int{-time.Second: 0, time.Second: 1} {
+		v := audit.NewVerifier()
+		for _, r := range list {
+			r.At = time.Unix(2, 0)
+			v.Add(r)
+		}
+		report := v.Finish(audit.Ends{Heads: map[string]audit.Head{chain: head}, Since: time.Unix(2, 0).Add(after)}, time.Now(), time.Hour)
+		if len(report.Problems) != want || want > 0 && report.Problems[0].Code != "cut" {
+			t.Errorf("made %s after the first result: %+v", after, report.Problems)
 		}
 	}
 }

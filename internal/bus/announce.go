@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/audit"
+	"rekey/internal/direct"
 	"rekey/internal/jobs"
 )
 
@@ -145,34 +145,16 @@ const onceTimeout = time.Minute
 // clockMargin allows for the clocks of the servers of a cluster.
 const clockMargin = time.Minute
 
-// searchIdle ends, at the server, a search whose worker was lost.
-const searchIdle = 30 * time.Second
-
-// published searches the stream for a message by its id. It reads headers only, and only
-// those of one subject since a moment.
+// published searches the stream for a message by its id, among those of one subject since a moment.
 func (c *Conn) published(ctx context.Context, stream, subject, id string, since time.Time) (bool, error) {
-	start := since.Add(-clockMargin)
-	cons, err := c.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		FilterSubject: subject, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &start, HeadersOnly: true,
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: searchIdle,
-	})
+	at, err := direct.Standing(ctx, c.js, stream)
 	if err != nil {
 		return false, fmt.Errorf("searching %s: %w", stream, err)
 	}
-	found, err := search(ctx, cons, id)
-	if err != nil {
-		return false, fmt.Errorf("searching %s: %w", stream, err)
-	}
-	// The server deletes it by itself, too, only later.
-	_ = c.js.DeleteConsumer(ctx, stream, cons.CachedInfo().Name)
-	return found, nil
-}
-
-// search reads what is pending for the consumer until a message has the id.
-func search(ctx context.Context, cons jetstream.Consumer, id string) (bool, error) {
 	found := errors.New("found")
-	err := each(ctx, cons, func(msg jetstream.Msg) error {
-		if msg.Headers().Get(nats.MsgIdHdr) == id {
+	query := direct.Query{Stream: stream, Subject: subject, Since: since.Add(-clockMargin), Until: at.Reached()}
+	_, err = direct.Read(ctx, c.js, query, func(m direct.Message) error {
+		if m.Header.Get(nats.MsgIdHdr) == id {
 			return found
 		}
 		return nil
@@ -180,5 +162,8 @@ func search(ctx context.Context, cons jetstream.Consumer, id string) (bool, erro
 	if errors.Is(err, found) {
 		return true, nil
 	}
-	return false, err
+	if err != nil {
+		return false, fmt.Errorf("searching %s: %w", stream, err)
+	}
+	return false, nil
 }

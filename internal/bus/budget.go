@@ -87,9 +87,7 @@ func (b *Budget) open(ctx context.Context) error {
 	if b.bucket != nil {
 		return nil
 	}
-	bucket, err := kv.Open[budgetValue](ctx, b.conn.js, kv.Config{
-		Bucket: b.names.Limits(), Description: "How many jobs were taken in, by the minute.", TTL: 2 * budgetSpan, Replicas: b.replicas,
-	})
+	bucket, err := kv.Open[budgetValue](ctx, b.conn.js, b.names.Bucket(b.names.Limits(), b.replicas))
 	if err == nil {
 		b.bucket = bucket
 	}

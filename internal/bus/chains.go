@@ -6,10 +6,13 @@ import (
 	"encoding/hex"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"rekey/internal/audit"
+	"rekey/internal/direct"
 	"rekey/internal/kv"
+	"rekey/internal/quiet"
 )
 
 // headEvery is how often the head of a chain is noted, when it has moved. It is not done for
@@ -27,19 +30,19 @@ type chainHead struct {
 
 // Chains keeps the heads of the chains of results apart from the results themselves.
 type Chains struct {
+	js     jetstream.JetStream
+	names  Names
 	bucket *kv.Bucket[chainHead]
 	log    *zap.Logger
 }
 
 // OpenChains opens the bucket of the heads and creates it when it is missing.
 func OpenChains(ctx context.Context, c *Conn, names Names, replicas int, logger *zap.Logger) (*Chains, error) {
-	bucket, err := kv.Open[chainHead](ctx, c.js, kv.Config{
-		Bucket: names.Audit(), Description: "The latest result of each worker's chain.", TTL: keepResults, Replicas: replicas,
-	})
+	bucket, err := kv.Open[chainHead](ctx, c.js, names.Bucket(names.Audit(), replicas))
 	if err != nil {
 		return nil, err
 	}
-	return &Chains{bucket: bucket, log: logger.Named("audit")}, nil
+	return &Chains{js: c.js, names: names, bucket: bucket, log: logger.Named("audit")}, nil
 }
 
 // FindChains opens the bucket of the heads, or returns jobs.ErrNotFound when it is missing. It makes
@@ -49,14 +52,14 @@ func FindChains(ctx context.Context, c *Conn, names Names) (*Chains, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Chains{bucket: bucket, log: zap.NewNop()}, nil
+	return &Chains{js: c.js, names: names, bucket: bucket, log: zap.NewNop()}, nil
 }
 
 // Keep notes the head of a chain whenever it has moved, until ctx ends, and then once more.
 func (c *Chains) Keep(ctx context.Context, chain *audit.Chain) error {
 	ticker := time.NewTicker(headEvery)
 	defer ticker.Stop()
-	noted := uint64(0)
+	noted, failures := uint64(0), quiet.Failures{}
 	for ended := false; !ended; {
 		select {
 		case <-ctx.Done():
@@ -68,7 +71,7 @@ func (c *Chains) Keep(ctx context.Context, chain *audit.Chain) error {
 			continue
 		}
 		if err := c.note(ctx, chainHead{Chain: chain.Name(), Head: head}); err != nil {
-			c.log.Warn("noting the head of the chain of results", zap.Error(err))
+			failures.Warn(c.log, "noting the head of the chain of results", err)
 			continue
 		}
 		noted = head.N
@@ -84,15 +87,19 @@ func (c *Chains) note(ctx context.Context, head chainHead) error {
 	return c.bucket.Put(ctx, hex.EncodeToString(sum[:16]), head)
 }
 
-// Heads returns the noted heads by the names of their chains.
-func (c *Chains) Heads(ctx context.Context) (map[string]audit.Head, error) {
+// Ends returns what was noted of the chains, by their names.
+func (c *Chains) Ends(ctx context.Context) (audit.Ends, error) {
+	at, err := direct.Standing(ctx, c.js, "KV_"+c.names.Audit())
+	if err != nil {
+		return audit.Ends{}, err
+	}
 	all, err := c.bucket.All(ctx)
 	if err != nil {
-		return nil, err
+		return audit.Ends{}, err
 	}
-	heads := make(map[string]audit.Head, len(all))
+	ends := audit.Ends{Heads: make(map[string]audit.Head, len(all)), Since: at.Created}
 	for _, head := range all {
-		heads[head.Chain] = head.Head
+		ends.Heads[head.Chain] = head.Head
 	}
-	return heads, nil
+	return ends, nil
 }

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/clock"
+	"rekey/internal/quiet"
 )
 
 // Delays between two attempts to connect: they double, with jitter.
@@ -93,6 +94,8 @@ type Conn struct {
 	sign    SigningKey
 	domain  string // Of JetStream.
 	clock   *clock.Clock
+	places  places
+	trouble chan struct{} // Holds a token after a consumer gave nothing out, which may be gone.
 }
 
 // Connect connects to NATS.
@@ -123,7 +126,7 @@ func Connect(cfg ConnectConfig) (*Conn, error) {
 	room := newRoom(cfg.Recorder, cfg.Logger)
 	return &Conn{
 		nc: nc, js: watched{JetStream: js, room: room}, room: room, where: cfg.where(), failure: failure, lostAt: lostAt,
-		sign: cfg.Sign, domain: cfg.Domain, clock: cfg.clock(),
+		sign: cfg.Sign, domain: cfg.Domain, clock: cfg.clock(), trouble: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -135,6 +138,14 @@ func (cfg ConnectConfig) clock() *clock.Clock {
 	return clock.New()
 }
 
+// suspect has the upkeep look at once.
+func (c *Conn) suspect() {
+	select {
+	case c.trouble <- struct{}{}:
+	default: // It is to look already.
+	}
+}
+
 // Clock is the time of the server.
 func (c *Conn) Clock() *clock.Clock { return c.clock }
 
@@ -143,17 +154,17 @@ func (c *Conn) AskTime(ctx context.Context, n Names) error {
 	if c.clock == nil {
 		return nil
 	}
-	err := c.clock.Ask(func() (time.Time, error) {
-		stream, err := c.js.Stream(ctx, "KV_"+n.Pace())
-		if err != nil {
-			return time.Time{}, err
-		}
-		return stream.CachedInfo().TimeStamp, nil
-	})
-	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+	if err := askTime(ctx, c, c.clock, n); err != nil && !hasCode(err, jetstream.JSErrCodeStreamNotFound) {
 		return fmt.Errorf("asking NATS for the time: %w", err)
 	}
 	return nil
+}
+
+func askTime(ctx context.Context, a asker, c *clock.Clock, n Names) error {
+	return c.Ask(func() (time.Time, error) {
+		stream, err := ask[jetstream.StreamInfo](ctx, a, "STREAM.INFO.KV_"+n.Pace(), nil)
+		return stream.TimeStamp, err
+	})
 }
 
 func (cfg ConnectConfig) where() string {
@@ -197,9 +208,10 @@ func (cfg ConnectConfig) options(failure *lastLine, lostAt *atomic.Pointer[time.
 	return opts
 }
 
-// handlers tell the log and the metrics how the connection is.
+// handlers tell the log and the metrics how the connection is. A server that is away or refuses the login is asked several
+// times a second, and says the same each time.
 func (cfg ConnectConfig) handlers(failure *lastLine, lostAt *atomic.Pointer[time.Time]) []nats.Option {
-	log := cfg.Logger.Named("nats")
+	log, failures := cfg.Logger.Named("nats"), &quiet.Failures{}
 	state := func(connected bool) {
 		failure.set("")
 		var since *time.Time
@@ -213,29 +225,34 @@ func (cfg ConnectConfig) handlers(failure *lastLine, lostAt *atomic.Pointer[time
 		nats.ConnectHandler(func(*nats.Conn) { state(true) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			state(true)
+			failures.Over(connectFailed)
 			cfg.Recorder.NATSReconnected()
-			log.Info("connected again", zap.String("server", nc.ConnectedServerName()))
+			// A server may take a connection and end it, again and again.
+			if repeated, news := failures.News("connected again", errors.New(nc.ConnectedServerName())); news {
+				log.Info("connected again", zap.String("server", nc.ConnectedServerName()), repeated)
+			}
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			state(false)
 			if err != nil {
-				log.Warn("connection lost", zap.Error(err))
+				failures.Warn(log, "connection lost", err)
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
-			if line := err.Error(); failure.get() != line { // The same one is not told again and again.
-				failure.set(line)
-				log.Warn("cannot connect", zap.String("server", cfg.where()), zap.Error(err))
-			}
+			failure.set(err.Error())
+			failures.Warn(log, connectFailed, err, zap.String("server", cfg.where()))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			log.Warn("asynchronous error", zap.Error(err))
+			failures.Warn(log, "asynchronous error", err)
 			if forbidden, ok := forbiddenBy(err); ok && cfg.OnForbidden != nil {
 				cfg.OnForbidden(forbidden)
 			}
 		}),
 	}
 }
+
+// connectFailed is what is logged when an attempt to connect fails.
+const connectFailed = "cannot connect"
 
 // reconnectDelay grows from a quarter of a second to 15 s, with jitter, so that a fleet
 // does not come back as a herd.

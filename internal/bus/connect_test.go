@@ -62,7 +62,7 @@ func works(t *testing.T, conn *Conn) {
 		t.Fatal(err)
 	}
 	names := NewNames("rekey")
-	if err := (Layout{Names: names, Logger: zap.NewNop()}).Ensure(t.Context(), conn); err != nil {
+	if err := (Layout{Names: names}).Ensure(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := conn.PublishRaw(t.Context(), names, "incident", []byte(plain), ""); err != nil {

@@ -165,7 +165,7 @@ func TestDeadLettersAlwaysFit(t *testing.T) {
 	server := startServer(t, EmbeddedConfig{StoreDir: t.TempDir(), MaxPayload: maxPayload, Logger: log})
 	conn := dial(t, ConnectConfig{Embedded: server, Logger: log})
 	r := &rig{server: server, conn: conn, names: NewNames("rekey"), log: log}
-	if err := (Layout{Names: r.names, Logger: log}).Ensure(t.Context(), conn); err != nil {
+	if err := (Layout{Names: r.names}).Ensure(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
 	room := maxPayload - 100

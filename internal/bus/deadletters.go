@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"rekey/internal/direct"
 	"rekey/internal/jobs"
 )
 
@@ -31,6 +32,7 @@ type DeadLetter struct {
 
 // DeadLetters reads the stream of dead letters.
 type DeadLetters struct {
+	conn   *Conn
 	stream jetstream.Stream
 }
 
@@ -43,7 +45,7 @@ func OpenDeadLetters(ctx context.Context, c *Conn, n Names) (*DeadLetters, error
 	if err != nil {
 		return nil, fmt.Errorf("opening the dead letters: %w", err)
 	}
-	return &DeadLetters{stream: stream}, nil
+	return &DeadLetters{conn: c, stream: stream}, nil
 }
 
 // Show returns one dead letter, or jobs.ErrNotFound.
@@ -63,22 +65,25 @@ func (d *DeadLetters) Show(ctx context.Context, number uint64) (DeadLetter, erro
 // List returns the latest dead letters, at most limit, newest first, without headers and
 // payloads.
 func (d *DeadLetters) List(ctx context.Context, limit int) ([]DeadLetter, error) {
-	cons, err := d.latest(ctx, limit)
-	if err != nil {
-		return nil, fmt.Errorf("reading the dead letters: %w", err)
+	at, err := direct.Standing(ctx, d.conn.js, d.name())
+	if err != nil || at.Messages == 0 || limit <= 0 {
+		return nil, err
 	}
-	if cons == nil {
-		return nil, nil
-	}
-	defer d.forget(ctx, cons)
+	want := min(uint64(limit), at.Messages)
 	var list []DeadLetter
-	err = each(ctx, cons, func(msg jetstream.Msg) error {
-		letter, err := headOf(msg)
-		list = append(list, letter)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading the dead letters: %w", err)
+	// Letters that were replayed or dropped leave gaps: the span that is read doubles until it has enough of them.
+	for span := want; ; span *= 2 {
+		from := max(at.First, 1)
+		if span < at.Last-from {
+			from = at.Last + 1 - span
+		}
+		list = nil
+		if err = d.each(ctx, from, at, func(letter DeadLetter) { list = append(list, letter) }); err != nil {
+			return nil, err
+		}
+		if uint64(len(list)) >= want || from <= max(at.First, 1) {
+			break
+		}
 	}
 	slices.Reverse(list)
 	return list[:min(limit, len(list))], nil
@@ -86,96 +91,46 @@ func (d *DeadLetters) List(ctx context.Context, limit int) ([]DeadLetter, error)
 
 // Last is the number of the last dead letter that there was.
 func (d *DeadLetters) Last(ctx context.Context) (uint64, error) {
-	info, err := d.stream.Info(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("reading the dead letters: %w", err)
-	}
-	return info.State.LastSeq, nil
+	at, err := direct.Standing(ctx, d.conn.js, d.name())
+	return at.Last, err
 }
 
 // Search returns the latest dead letter behind a number ("after"; 0 is all) that matches, without headers and payload, or
 // jobs.ErrNotFound. end is the number of the last letter that there is.
 func (d *DeadLetters) Search(ctx context.Context, after uint64, match func(DeadLetter) bool) (found DeadLetter, end uint64, err error) {
-	info, err := d.stream.Info(ctx)
+	at, err := direct.Standing(ctx, d.conn.js, d.name())
 	if err != nil {
-		return found, after, fmt.Errorf("reading the dead letters: %w", err)
+		return found, after, err
 	}
-	end = info.State.LastSeq
-	if end <= after || info.State.Msgs == 0 {
-		return found, end, jobs.ErrNotFound
+	if at.Last <= after || at.Messages == 0 {
+		return found, at.Last, jobs.ErrNotFound
 	}
-	cons, err := d.from(ctx, after+1)
-	if err != nil {
-		return found, after, fmt.Errorf("reading the dead letters: %w", err)
-	}
-	defer d.forget(ctx, cons)
-	err = each(ctx, cons, func(msg jetstream.Msg) error {
-		letter, err := headOf(msg)
-		if err == nil && match(letter) {
+	err = d.each(ctx, after+1, at, func(letter DeadLetter) {
+		if match(letter) {
 			found = letter
 		}
-		return err
+	})
+	switch {
+	case err != nil:
+		return found, after, err
+	case found.Number == 0:
+		return found, at.Last, jobs.ErrNotFound
+	}
+	return found, at.Last, nil
+}
+
+func (d *DeadLetters) name() string { return d.stream.CachedInfo().Config.Name }
+
+// each calls do for the letters from a number on, without headers and payloads.
+func (d *DeadLetters) each(ctx context.Context, number uint64, at direct.Position, do func(DeadLetter)) error {
+	_, err := direct.Read(ctx, d.conn.js, direct.Query{Stream: d.name(), From: number, Until: at.Reached()}, func(m direct.Message) error {
+		do(newDeadLetter(&jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Seq, Header: m.Header, Time: m.At}))
+		return nil
 	})
 	if err != nil {
-		return found, after, fmt.Errorf("reading the dead letters: %w", err)
+		return fmt.Errorf("reading the dead letters: %w", err)
 	}
-	if found.Number == 0 {
-		return found, end, jobs.ErrNotFound
-	}
-	return found, end, nil
-}
-
-// headOf is a dead letter without its headers and payload.
-func headOf(msg jetstream.Msg) (DeadLetter, error) {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return DeadLetter{}, err
-	}
-	return newDeadLetter(&jetstream.RawStreamMsg{
-		Subject: msg.Subject(), Sequence: meta.Sequence.Stream, Header: msg.Headers(), Time: meta.Timestamp,
-	}), nil
-}
-
-// latest returns a consumer that delivers at least the latest limit letters, or all when
-// there are no more, and not many more than that; nil when there is none. Letters that were
-// replayed or dropped leave gaps, so that the place to begin at is searched for.
-func (d *DeadLetters) latest(ctx context.Context, limit int) (jetstream.Consumer, error) {
-	const enough = 4 // So many times the limit is quicker read than searched.
-	info, err := d.stream.Info(ctx)
-	if err != nil || info.State.Msgs == 0 || limit <= 0 {
-		return nil, err
-	}
-	want := min(uint64(limit), info.State.Msgs)
-	low, high := max(info.State.FirstSeq, 1), info.State.LastSeq+1
-	for at := max(low, high-min(want, high)); ; at = low + (high-low)/2 { // Without gaps it begins at the right place.
-		cons, err := d.from(ctx, at)
-		if err != nil {
-			return nil, err
-		}
-		pending := cons.CachedInfo().NumPending
-		if pending >= want && pending <= enough*want || high-low <= 1 {
-			return cons, nil
-		}
-		if pending >= want {
-			low = at
-		} else {
-			high = at
-		}
-		d.forget(ctx, cons)
-	}
-}
-
-// from returns a consumer that delivers the headers of the letters from a number on.
-func (d *DeadLetters) from(ctx context.Context, number uint64) (jetstream.Consumer, error) {
-	return d.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: number, HeadersOnly: true,
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: searchIdle,
-	})
-}
-
-// forget deletes a consumer. The server does it by itself, too, only later.
-func (d *DeadLetters) forget(ctx context.Context, cons jetstream.Consumer) {
-	_ = d.stream.DeleteConsumer(ctx, cons.CachedInfo().Name)
+	return nil
 }
 
 // Delete takes a dead letter out of the stream, or returns jobs.ErrNotFound.

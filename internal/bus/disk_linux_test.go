@@ -60,7 +60,7 @@ func TestEmbeddedOnAFullDisk(t *testing.T) {
 	r := &rig{names: NewNames("rekey"), log: log, logs: logged, server: startServer(t, cfg)}
 	background(t, r.server.Run)
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Wait: true, Logger: log})
-	if err := (Layout{Names: r.names, Logger: log}).Ensure(t.Context(), r.conn); err != nil {
+	if err := (Layout{Names: r.names}).Ensure(t.Context(), r.conn); err != nil {
 		t.Fatal(err)
 	}
 	address, acknowledged := r.server.URL(), []uint64{}
@@ -116,7 +116,7 @@ func TestEmbeddedStartsOnAFullDisk(t *testing.T) {
 	r := &rig{names: NewNames("rekey"), log: zap.NewNop(), server: server}
 	background(t, r.server.Run)
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Wait: true})
-	layout := Layout{Names: r.names, Logger: r.log}
+	layout := Layout{Names: r.names}
 	if err := layout.Ensure(t.Context(), r.conn); err == nil {
 		t.Error("streams are made on a full disk")
 	}

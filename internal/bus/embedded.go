@@ -55,6 +55,7 @@ type Embedded struct {
 	mu     sync.Mutex // Guards all below.
 	server *server.Server
 	store  *os.File   // Holds the lock on the store.
+	locked bool       // Its file system knows locks.
 	log    *serverLog // Of the server.
 	failed error      // Why the server cannot write, or was not started.
 }
@@ -101,12 +102,19 @@ func (e *Embedded) lock() error {
 	if e.store != nil {
 		return nil
 	}
-	store, err := lockStore(e.cfg.StoreDir)
+	store, locked, err := lockStore(e.cfg.StoreDir)
 	if err != nil {
 		return err
 	}
-	e.store = store
+	e.store, e.locked = store, locked
 	return nil
+}
+
+// IsLocked reports whether it is certain that no other process uses the store.
+func (e *Embedded) IsLocked() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.store != nil && e.locked
 }
 
 // unlock gives the store free.

@@ -165,7 +165,7 @@ func TestEmbeddedRestartKeepsWhatWaits(t *testing.T) {
 	for round := range 2 {
 		r := &rig{server: startServer(t, EmbeddedConfig{StoreDir: dir}), names: NewNames("rekey"), log: zap.NewNop()}
 		r.conn = dial(t, ConnectConfig{Embedded: r.server})
-		if err := (Layout{Names: r.names, Logger: r.log}).Ensure(t.Context(), r.conn); err != nil {
+		if err := (Layout{Names: r.names}).Ensure(t.Context(), r.conn); err != nil {
 			t.Fatal(err)
 		}
 		cons := r.consumer(t, jobs.LaneUrgent, ackWait)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"rekey/internal/quiet"
 )
 
 // fetchWait is how long one pull request stays open. It is never cut short: what the server
@@ -16,6 +18,7 @@ const fetchWait = 500 * time.Millisecond
 // feed pulls messages of one consumer ahead of their handling, as many as depth, and keeps
 // all that are held (ahead or in hand) alive at the server.
 type feed struct {
+	conn  *Conn
 	cons  jetstream.Consumer
 	depth int
 	out   chan *held
@@ -34,8 +37,9 @@ type held struct {
 	meta *jetstream.MsgMetadata
 }
 
-func newFeed(cons jetstream.Consumer, depth int, log *zap.Logger) *feed {
+func newFeed(c *Conn, cons jetstream.Consumer, depth int, log *zap.Logger) *feed {
 	return &feed{
+		conn: c,
 		cons: cons, depth: depth, out: make(chan *held, depth), taken: make(chan struct{}, 1),
 		renew: cons.CachedInfo().Config.AckWait / 3, log: log, hold: map[*held]struct{}{},
 	}
@@ -44,6 +48,8 @@ func newFeed(cons jetstream.Consumer, depth int, log *zap.Logger) *feed {
 // run pulls until ctx ends; then it closes out. What is left in out is not handled.
 func (f *feed) run(ctx context.Context) {
 	defer close(f.out)
+	const pulling = "pulling messages"
+	var failures quiet.Failures
 	for ctx.Err() == nil {
 		if len(f.out) > f.depth/2 {
 			select {
@@ -52,10 +58,16 @@ func (f *feed) run(ctx context.Context) {
 			}
 			continue
 		}
-		if err := f.pull(f.depth - len(f.out)); err != nil && ctx.Err() == nil {
-			f.log.Warn("pulling messages", zap.String("consumer", f.cons.CachedInfo().Name), zap.Error(err))
-			pause(ctx, time.Second)
+		err := f.pull(f.depth - len(f.out))
+		if err == nil {
+			failures.Over(pulling)
+			continue
 		}
+		if ctx.Err() == nil && f.conn.nc.IsConnected() { // Else the connection says why.
+			failures.Warn(f.log, pulling, err, zap.String("consumer", f.cons.CachedInfo().Name))
+		}
+		f.conn.suspect()
+		pause(ctx, time.Second)
 	}
 }
 

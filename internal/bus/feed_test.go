@@ -25,7 +25,7 @@ func TestFeedKeepsMessagesAlive(t *testing.T) {
 	r := newRig(t)
 	r.fill(t, jobs.LaneBulk, 3)
 	const ackWait = 2 * time.Second
-	f := newFeed(r.consumer(t, jobs.LaneBulk, ackWait), 8, zap.NewNop())
+	f := newFeed(r.conn, r.consumer(t, jobs.LaneBulk, ackWait), 8, zap.NewNop())
 	if f.renew != ackWait/3 {
 		t.Errorf("renews every %s", f.renew)
 	}
@@ -66,7 +66,7 @@ func TestFeedPullsNoMoreThanItsDepth(t *testing.T) {
 	r := newRig(t)
 	r.fill(t, jobs.LaneBulk, 40)
 	const depth = 4
-	f := newFeed(r.consumer(t, jobs.LaneBulk, time.Hour), depth, zap.NewNop())
+	f := newFeed(r.conn, r.consumer(t, jobs.LaneBulk, time.Hour), depth, zap.NewNop())
 	ctx, cancel := context.WithCancel(t.Context())
 	var puller sync.WaitGroup
 	puller.Go(func() { f.run(ctx) })
@@ -111,7 +111,7 @@ func TestFeedLosesNothingWhenItStops(t *testing.T) {
 	})
 	seen := 0
 	for round := range 3 {
-		f := newFeed(cons, 16, zap.NewNop())
+		f := newFeed(r.conn, cons, 16, zap.NewNop())
 		ctx, cancel := context.WithCancel(t.Context())
 		inRound := 0
 		f.serve(ctx, 1, func(h *held) {
@@ -136,7 +136,7 @@ func TestFeedGoesOnAfterAnError(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	cons := r.consumer(t, jobs.LaneBulk, time.Hour)
-	f := newFeed(cons, 4, r.log)
+	f := newFeed(r.conn, cons, 4, r.log)
 	ctx, cancel := context.WithCancel(t.Context())
 	var puller sync.WaitGroup
 	puller.Go(func() { f.run(ctx) })

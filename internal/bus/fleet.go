@@ -38,12 +38,12 @@ type Fleet struct {
 func (c *Conn) Fleet(ctx context.Context, n Names) (Fleet, error) {
 	fleet := Fleet{Attendance: Unattended}
 	for _, shared := range n.Consumers() {
-		cons, err := c.js.Consumer(ctx, shared.Stream, shared.Name)
+		cons, err := c.js.Consumer(ctx, shared.Stream, shared.Durable)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) { // No worker has been here yet.
 			continue
 		}
 		if err != nil {
-			return Fleet{}, fmt.Errorf("reading consumer %s of stream %s: %w", shared.Name, shared.Stream, err)
+			return Fleet{}, fmt.Errorf("reading consumer %s of stream %s: %w", shared.Durable, shared.Stream, err)
 		}
 		info := cons.CachedInfo()
 		fleet.see(info)
@@ -53,7 +53,7 @@ func (c *Conn) Fleet(ctx context.Context, n Names) (Fleet, error) {
 		}
 		// The consumers of events overlap: what the one of incidents has left out is in that of all.
 		fleet.Events = max(fleet.Events, int(info.NumPending)+info.NumAckPending)
-		fleet.Oldest = max(fleet.Oldest, c.waited(ctx, info, shared.Filters))
+		fleet.Oldest = max(fleet.Oldest, c.waited(ctx, info, filters(shared.ConsumerConfig)))
 	}
 	return fleet, nil
 }

@@ -61,7 +61,7 @@ func newRig(t *testing.T) *rig {
 	r := &rig{names: NewNames("rekey"), log: log, logs: seen}
 	r.server = startServer(t, EmbeddedConfig{StoreDir: t.TempDir(), Logger: log})
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Logger: log})
-	if err := (Layout{Names: r.names, Logger: log}).Ensure(t.Context(), r.conn); err != nil {
+	if err := (Layout{Names: r.names}).Ensure(t.Context(), r.conn); err != nil {
 		t.Fatal(err)
 	}
 	return r

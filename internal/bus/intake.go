@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/quiet"
 )
 
 // intakeWorkers is how many events of a consumer are taken in at once. An intake is a few
@@ -51,19 +52,22 @@ type Intake struct {
 	Signatures Signatures
 	Recorder   IntakeRecorder
 	Logger     *zap.Logger
+
+	failures *quiet.Failures // Made by Run.
 }
 
 // Run takes events in until ctx ends and then returns when those in hand are settled.
 // Events that were pulled and not begun go back to the server.
 func (in Intake) Run(ctx context.Context) error {
 	log := in.Logger.Named("intake")
+	in.failures = &quiet.Failures{}
 	feeds := map[string]*feed{}
 	for _, want := range in.Names.intakeConsumers() {
 		cons, err := in.Conn.consumer(ctx, want)
 		if err != nil {
 			return err
 		}
-		feeds[want.Name] = newFeed(cons, 2*intakeWorkers, log)
+		feeds[want.Durable] = newFeed(in.Conn, cons, 2*intakeWorkers, log)
 	}
 	var running sync.WaitGroup
 	for name, f := range feeds {
@@ -85,7 +89,7 @@ func (in Intake) handle(ctx context.Context, h *held, isOthers bool, large *jobs
 	}
 	h.drop()
 	if err := settle(ctx, in.Conn.nc, h.Msg, verdict); err != nil {
-		in.Logger.Named("intake").Warn("event is not settled and comes again", zap.Uint64("event_seq", h.meta.Sequence.Stream), zap.Error(err))
+		in.failures.Warn(in.Logger.Named("intake"), "event is not settled and comes again", err, zap.Uint64("event_seq", h.meta.Sequence.Stream))
 	}
 }
 
@@ -119,7 +123,7 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
 	}
 	if err != nil {
 		delay := again(h.meta.NumDelivered)
-		log.Warn("event is not taken in yet", zap.Duration("delay", delay), zap.Error(err))
+		in.failures.Warn(log, "event is not taken in yet", err, zap.Duration("delay", delay))
 		return jobs.Verdict{Delay: delay}
 	}
 	in.Recorder.EventReceived(string(accepted.Result))

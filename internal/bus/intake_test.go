@@ -379,7 +379,7 @@ func TestIntakeNeedsItsStream(t *testing.T) {
 	r := newRig(t)
 	in := r.intake(&desk{}, &counter{})
 	in.Names = NewNames("other")
-	if err := in.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "creating consumer intake-incident of stream OTHER_EVENTS") {
+	if err := in.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "looking at consumer intake-incident of stream OTHER_EVENTS") {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
+	"go.uber.org/zap/zapcore"
 
 	"rekey/internal/secret"
 )
@@ -109,4 +110,39 @@ func serveAt(t *testing.T, address string, change func(*server.Options)) *server
 func stop(s *server.Server) {
 	s.Shutdown()
 	s.WaitForShutdown()
+}
+
+// TestRefusedLoginIsNotRepeatedInTheLog: a server that refuses the login is asked several times a second, and says the same
+// each time.
+func TestRefusedLoginIsNotRepeatedInTheLog(t *testing.T) {
+	t.Parallel()
+	address := freePort(t)
+	right := func(o *server.Options) { o.Username, o.Password = "rekey", "right" }
+	for name, begin := range map[string]func() *server.Server{
+		"from the start": func() *server.Server { return nil },
+		"later": func() *server.Server {
+			return serveAt(t, address, func(o *server.Options) { o.Username, o.Password = "rekey", "wrong" })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first := begin()
+			if first == nil {
+				first = serveAt(t, address, right)
+			}
+			var dialled atomic.Int64
+			password := func() (secret.Value, error) { dialled.Add(1); return secret.New("wrong"), nil }
+			log, logged := newLogs()
+			dial(t, ConnectConfig{URL: "nats://" + address, Logger: log, Wait: true, User: "rekey", Password: password})
+			if name == "later" {
+				stop(first)
+				first = serveAt(t, address, right)
+			}
+			eventually(t, "many attempts", func() bool { return dialled.Load() > 4 })
+			stop(first)
+			lines := logged.FilterLevelExact(zapcore.WarnLevel).FilterLoggerName("nats").Len()
+			if lines == 0 || lines > 6 { // Each of what it says, once: lost, refused by the server, cannot connect for several reasons.
+				t.Errorf("%d lines:\n%s", lines, logged.text())
+			}
+		})
+	}
 }

@@ -109,6 +109,18 @@ func (n Names) Result(kind jobs.Kind, outcome jobs.Outcome) string {
 	return n.subject("result." + kind.SubjectToken() + "." + string(outcome))
 }
 
+// isResult reports whether a subject is that of a result.
+func (n Names) isResult(subject string) bool {
+	for _, kind := range jobs.Kinds() {
+		for _, outcome := range jobs.Outcomes() {
+			if subject == n.Result(kind, outcome) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // ResultsOf is the subject filter of all results of a kind.
 func (n Names) ResultsOf(kind jobs.Kind) string {
 	return n.subject("result." + kind.SubjectToken() + ".>")
@@ -124,38 +136,4 @@ func (n Names) DeadJob(kind jobs.Kind) string { return n.subject("dlq.job." + ki
 func (n Names) incident(subject string) bool {
 	class := n.eventClass(subject)
 	return jobs.LastToken(class) == jobs.ClassIncident && strings.Count(class, ".") < maxClassTokens
-}
-
-// Consumer is a durable consumer that all workers share.
-type Consumer struct {
-	Stream, Name string
-	Filters      []string // No two of them match the same subject.
-}
-
-// intakeConsumers are those that workers take events from. Incidents have consumers of their own: one
-// for the plain class, which is as old as Rekey, and one for those below another class, so that neither
-// ever changes its filter. A consumer that does passes over what it would have had to deliver before.
-func (n Names) intakeConsumers() []Consumer {
-	var below []string
-	for class := "*." + jobs.ClassIncident; strings.Count(class, ".") < maxClassTokens; class = "*." + class {
-		below = append(below, n.Event(class))
-	}
-	return []Consumer{
-		{n.Events(), consumerIncidents, []string{n.Event(jobs.ClassIncident)}},
-		{n.Events(), consumerIncidentsBelow, below},
-		{n.Events(), consumerEvents, []string{n.Event(">")}},
-	}
-}
-
-// Consumers are those that workers take events and jobs from.
-func (n Names) Consumers() []Consumer {
-	list := n.intakeConsumers()
-	for _, lane := range jobs.Lanes() {
-		list = append(list, n.laneConsumer(lane))
-	}
-	return list
-}
-
-func (n Names) laneConsumer(lane jobs.Lane) Consumer {
-	return Consumer{n.Jobs(), consumerOf(lane), []string{n.lane(lane)}}
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/quiet"
 )
 
 const (
@@ -101,26 +102,34 @@ type Notices struct {
 
 	again, results jetstream.Consumer // Nil until they are opened.
 	reported       time.Time
+	failures       quiet.Failures
 }
 
-// OpenInbox makes the target's consumers where they are missing. One that is new begins with the
-// next result: nobody is told of what was before.
-func (c *Conn) OpenInbox(ctx context.Context, n Names, i Inbox) (results, again jetstream.Consumer, err error) {
-	name := ConsumerOfTarget(i.Target)
-	cfg := jetstream.ConsumerConfig{
-		Durable: name, Description: "Notifications of target " + i.Target + ".", FilterSubjects: i.subjects(n),
+// results declares the consumer of the results that concern the target. One that is new begins with the next result:
+// a target is not told of what was before.
+func (i Inbox) results(n Names) Consumer {
+	return Consumer{n.Results(), jetstream.ConsumerConfig{
+		Durable: ConsumerOfTarget(i.Target), Description: "Notifications of target " + i.Target + ".", FilterSubjects: i.subjects(n),
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: i.Timeout + noticesMargin, MaxDeliver: -1, MaxAckPending: noticesOut,
 		DeliverPolicy: jetstream.DeliverNewPolicy, InactiveThreshold: i.MaxAge + noticesIdle,
+	}}
+}
+
+// again declares the consumer of what is sent again. The stream of jobs keeps that without a consumer, too, but a target
+// that no worker has any more takes nothing.
+func (i Inbox) again(n Names) Consumer {
+	c := i.results(n)
+	c.Stream, c.FilterSubjects, c.DeliverPolicy = n.Jobs(), []string{n.Renotify(i.Target)}, jetstream.DeliverAllPolicy
+	return c
+}
+
+// OpenInbox makes the target's consumers where they are missing.
+func (c *Conn) OpenInbox(ctx context.Context, n Names, i Inbox) (results, again jetstream.Consumer, err error) {
+	if results, err = c.consumer(ctx, i.results(n)); err != nil {
+		return nil, nil, err
 	}
-	if results, err = c.js.CreateOrUpdateConsumer(ctx, n.Results(), cfg); err != nil {
-		return nil, nil, fmt.Errorf("creating consumer %s of stream %s: %w", name, n.Results(), err)
-	}
-	// The stream of jobs keeps what is sent again without a consumer, too, but a target that nobody has any more takes nothing.
-	cfg.FilterSubjects, cfg.DeliverPolicy = []string{n.Renotify(i.Target)}, jetstream.DeliverAllPolicy
-	if again, err = c.js.CreateOrUpdateConsumer(ctx, n.Jobs(), cfg); err != nil {
-		return nil, nil, fmt.Errorf("creating consumer %s of stream %s: %w", name, n.Jobs(), err)
-	}
-	return results, again, nil
+	again, err = c.consumer(ctx, i.again(n))
+	return results, again, err
 }
 
 // Run takes notices to the target until ctx ends, and returns when those under way are settled.
@@ -128,17 +137,16 @@ func (c *Conn) OpenInbox(ctx context.Context, n Names, i Inbox) (results, again 
 func (n *Notices) Run(ctx context.Context) error {
 	under, release := lingering(ctx, noticesGrace)
 	defer release()
-	told := ""
+	const notServed = "the target is not served at the moment"
 	for ctx.Err() == nil {
 		err := n.step(ctx, under)
 		if err == nil {
-			told = ""
+			n.failures.Over(notServed)
 			continue
 		}
 		n.results = nil // It may be gone.
-		if ctx.Err() == nil && err.Error() != told {
-			told = err.Error()
-			n.Logger.Named("notices").Warn("the target is not served at the moment", zap.String("target", n.Inbox.Target), zap.Error(err))
+		if ctx.Err() == nil {
+			n.failures.Warn(n.Logger.Named("notices"), notServed, err, zap.String("target", n.Inbox.Target))
 		}
 		pause(ctx, noticesLook)
 	}
@@ -204,10 +212,10 @@ func (n *Notices) handle(ctx, under context.Context, msg jetstream.Msg, isAgain 
 	}
 	if err != nil {
 		verdict = jobs.Verdict{Delay: again(1)}
-		log.Warn("notification is not settled and comes again", zap.Duration("delay", verdict.Delay), zap.Error(err))
+		n.failures.Warn(log, "notification is not settled and comes again", err, zap.Duration("delay", verdict.Delay))
 	}
 	if err := settle(ctx, n.Conn.nc, msg, verdict); err != nil {
-		log.Warn("the server did not confirm the settlement; the notification comes again", zap.Error(err))
+		n.failures.Warn(log, "the server did not confirm the settlement; the notification comes again", err)
 	}
 }
 

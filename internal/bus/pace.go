@@ -11,9 +11,6 @@ import (
 	"rekey/internal/pace"
 )
 
-// keepPace is how long the state of a rate bucket is kept.
-const keepPace = 24 * time.Hour
-
 // Pace shares the states of the API's rate buckets between all workers, in the bucket
 // <NAMESPACE>_PACE. What it writes and sees tells the connection's clock the server's time.
 type Pace struct {
@@ -33,10 +30,7 @@ func NewPace(c *Conn, names Names, replicas int) *Pace {
 
 // Open opens the bucket and creates it when it is missing.
 func (p *Pace) Open(ctx context.Context) error {
-	bucket, err := kv.Open[pace.State](ctx, p.conn.js, kv.Config{
-		Bucket: p.names.Pace(), Description: "What was taken from the API's rate buckets, and until when they are closed.",
-		TTL: keepPace, Replicas: p.replicas,
-	})
+	bucket, err := kv.Open[pace.State](ctx, p.conn.js, p.names.Bucket(p.names.Pace(), p.replicas))
 	if err != nil {
 		return err
 	}
@@ -82,7 +76,7 @@ func (p *Pace) Watch(ctx context.Context, changed func(key string, s pace.State,
 	if bucket == nil {
 		return errNotOpen
 	}
-	return bucket.WatchEntries(ctx, ">", func(e kv.Entry[pace.State]) {
+	return bucket.Watch(ctx, func(e kv.Entry[pace.State]) {
 		p.conn.clock.Saw(e.Revision, e.Stored)
 		changed(e.Key, e.Value, e.Revision)
 	}, known)

@@ -48,7 +48,7 @@ func TestPaceBeforeItIsOpen(t *testing.T) {
 	if _, err := p.All(t.Context()); !errors.Is(err, errNotOpen) {
 		t.Errorf("listing: %v", err)
 	}
-	p = NewPace(r.conn, r.names, 3) // More copies than there are servers.
+	p = NewPace(r.conn, NewNames("other"), 3) // More copies than there are servers.
 	if err := p.Open(t.Context()); err == nil {
 		t.Error("a bucket with three copies was made on one server")
 	}

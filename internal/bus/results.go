@@ -9,30 +9,29 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/audit"
+	"rekey/internal/direct"
 	"rekey/internal/jobs"
 )
 
 // EachResult calls do for every result since a moment (the zero time: all), the oldest
 // first, and returns how long the stream keeps them, 0 for ever.
 func (c *Conn) EachResult(ctx context.Context, n Names, since time.Time, do func(audit.Result) error) (time.Duration, error) {
-	stream, err := c.eachSince(ctx, n.Results(), since, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	keep, err := c.eachSince(ctx, n.Results(), since, func(m direct.Message) error {
 		return do(audit.Result{
-			Seq: meta.Sequence.Stream, At: meta.Timestamp, Subject: msg.Subject(), Payload: msg.Data(), Link: msg.Headers().Get(audit.Header),
+			Seq: m.Seq, At: m.At, Subject: m.Subject, Payload: m.Data, Link: m.Header.Get(audit.Header), Foreign: !n.isResult(m.Subject),
 		})
 	})
 	if err != nil {
 		return 0, fmt.Errorf("reading the results: %w", err)
 	}
-	return stream.CachedInfo().Config.MaxAge, nil
+	return keep, nil
 }
 
 // EachEvent calls do for every event that is kept since a moment (the zero time: all), the
 // oldest first. Events that held secrets may be erased.
 func (c *Conn) EachEvent(ctx context.Context, n Names, since time.Time, do func(Message) error) error {
-	_, err := c.eachSince(ctx, n.Events(), since, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		return do(Message{
-			Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Seq: meta.Sequence.Stream, At: meta.Timestamp,
-		})
+	_, err := c.eachSince(ctx, n.Events(), since, func(m direct.Message) error {
+		return do(Message{Subject: m.Subject, Header: m.Header, Data: m.Data, Seq: m.Seq, At: m.At})
 	})
 	if err != nil {
 		return fmt.Errorf("reading the events: %w", err)
@@ -41,34 +40,15 @@ func (c *Conn) EachEvent(ctx context.Context, n Names, since time.Time, do func(
 }
 
 // eachSince calls do for every message of a stream since a moment (the zero time: all), or
-// returns jobs.ErrNotFound when there is no such stream.
-func (c *Conn) eachSince(ctx context.Context, name string, since time.Time, do func(jetstream.Msg, *jetstream.MsgMetadata) error) (jetstream.Stream, error) {
-	stream, err := c.js.Stream(ctx, name)
+// returns jobs.ErrNotFound when there is no such stream. It returns how long the stream keeps them.
+func (c *Conn) eachSince(ctx context.Context, name string, since time.Time, do func(direct.Message) error) (time.Duration, error) {
+	at, err := direct.Standing(ctx, c.js, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, jobs.ErrNotFound
+		return 0, jobs.ErrNotFound
 	}
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	cfg := jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: searchIdle}
-	if !since.IsZero() {
-		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
-	}
-	cons, err := stream.CreateConsumer(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	err = each(ctx, cons, func(msg jetstream.Msg) error {
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
-		return do(msg, meta)
-	})
-	if err != nil {
-		return nil, err
-	}
-	// The server deletes it by itself, too, only later.
-	_ = c.js.DeleteConsumer(ctx, name, cons.CachedInfo().Name)
-	return stream, nil
+	_, err = direct.Read(ctx, c.js, direct.Query{Stream: name, Since: since, Until: at.Reached()}, do)
+	return at.MaxAge, err
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"rekey/internal/quiet"
 )
 
 // roomToStart is how many bytes must fit into the store before a server whose disk was full is
@@ -67,6 +69,7 @@ func (e *Embedded) restart(ctx context.Context, why error) {
 		e.cfg.OnFailure()
 	}
 	e.stopServer()
+	var failures quiet.Failures
 	for {
 		pause(ctx, restartPause)
 		if ctx.Err() != nil {
@@ -77,7 +80,7 @@ func (e *Embedded) restart(ctx context.Context, why error) {
 			continue
 		}
 		if err := e.start(); err != nil {
-			log.Warn("starting the embedded NATS server again", zap.Error(err))
+			failures.Warn(log, "starting the embedded NATS server again", err)
 			continue
 		}
 		log.Info("the embedded NATS server is started again")

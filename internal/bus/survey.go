@@ -25,11 +25,7 @@ type Survey struct {
 	mu     sync.Mutex // Guards what follows.
 	asking map[string]context.CancelCauseFunc
 	deaf   error // Why no answer can come; nil when one may.
-	clock  ServerClock
 }
-
-// ServerClock is when the server was asked, when it answered, and what its clock said in between.
-type ServerClock struct{ Sent, There, Got time.Time }
 
 // OpenSurvey connects to a server. It does not wait for one that is not there.
 func OpenSurvey(cfg ConnectConfig) (*Survey, error) {
@@ -64,13 +60,6 @@ func (s *Survey) Encrypted() bool {
 	return err == nil
 }
 
-// Clock is the latest thing that is known of the server's clock; zero when nothing is.
-func (s *Survey) Clock() ServerClock {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.clock
-}
-
 // hear ends the question that the server does not allow, which has no answer. What is said of a subscription is about the
 // inbox, on which all answers come.
 func (s *Survey) hear(forbidden *ForbiddenError) {
@@ -86,27 +75,25 @@ func (s *Survey) hear(forbidden *ForbiddenError) {
 	}
 }
 
-// ask sends a question and decodes the answer. The error is a *ForbiddenError when we may not ask, or not hear the answer.
-func (s *Survey) ask(ctx context.Context, subject string, answer any) (sent, got time.Time, err error) {
+// request implements asker. The error is a *ForbiddenError when we may not ask, or not hear the answer.
+func (s *Survey) request(ctx context.Context, subject string, data []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, surveyTimeout, fmt.Errorf("no answer within %s", surveyTimeout))
 	defer cancel()
 	subject = InDomain(s.conn.domain, subject)
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	if err := s.expect(subject, end); err != nil {
-		return sent, got, err
+		return nil, err
 	}
 	defer s.expect(subject, nil) //nolint:errcheck // It is over.
-	sent = time.Now()
-	msg, err := s.conn.nc.RequestWithContext(ctx, subject, nil)
-	got = time.Now()
+	msg, err := s.conn.nc.RequestWithContext(ctx, subject, data)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return sent, got, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	case err != nil:
-		return sent, got, err
+		return nil, err
 	}
-	return sent, got, json.Unmarshal(msg.Data, answer)
+	return msg.Data, nil
 }
 
 // expect notes how to end a question, or with nil that it has ended. The error says that no answer can come.
@@ -119,16 +106,6 @@ func (s *Survey) expect(subject string, end context.CancelCauseFunc) error {
 	}
 	s.asking[subject] = end
 	return s.deaf
-}
-
-// note keeps what an answer says of the server's clock.
-func (s *Survey) note(sent, got, there time.Time) {
-	if there.IsZero() {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.clock = ServerClock{Sent: sent, There: there, Got: got}
 }
 
 // Subjects are those that a user may use, and those of them that it may not.
@@ -160,89 +137,33 @@ func (s *Survey) User(ctx context.Context) (User, error) {
 		} `json:"server"`
 		Data User `json:"data"`
 	}
-	sent, got, err := s.ask(ctx, subjectUserInfo, &answer)
-	if err != nil {
-		return User{}, err
-	}
-	s.note(sent, got, answer.Server.Time)
+	err := s.conn.clock.Ask(func() (time.Time, error) {
+		data, err := s.request(ctx, subjectUserInfo, nil)
+		if err == nil {
+			err = json.Unmarshal(data, &answer)
+		}
+		return answer.Server.Time, err
+	})
 	answer.Data.Domain = answer.Server.Domain
-	return answer.Data, nil
+	return answer.Data, err
 }
 
 // JetStream asks for the account's limits and what it uses.
 func (s *Survey) JetStream(ctx context.Context) (jetstream.AccountInfo, error) {
-	var answer struct {
-		jetstream.AccountInfo
-		Error *jetstream.APIError `json:"error"`
-	}
-	if _, _, err := s.ask(ctx, "$JS.API.INFO", &answer); err != nil {
-		return jetstream.AccountInfo{}, err
-	}
-	if answer.Error != nil {
-		return jetstream.AccountInfo{}, answer.Error
-	}
-	return answer.AccountInfo, nil
+	return ask[jetstream.AccountInfo](ctx, s, "INFO", nil)
 }
 
-// StreamReport is what was seen of a stream, or of the stream of a bucket.
-type StreamReport struct {
-	Name    string // Of the stream or the bucket.
-	Missing bool
-	// Weak says where it keeps a promise less well than what a worker would make.
-	Weak []string
-	// Err says why it could not be looked at.
-	Err error
-}
-
-// Streams looks at the layout's streams, the index of the ledger and the buckets with these names.
-func (s *Survey) Streams(ctx context.Context, l Layout, buckets []string) []StreamReport {
-	wanted := l.streams()
-	list := make([]StreamReport, len(wanted)+1+len(buckets))
-	var asking sync.WaitGroup
-	look := func(i int, name, stream string, weak func(have jetstream.StreamConfig) []string) {
-		asking.Go(func() {
-			r, have := s.stream(ctx, stream)
-			r.Name = name
-			if have != nil {
-				r.Weak = weak(*have)
-			}
-			list[i] = r
-		})
-	}
-	kept := func(have jetstream.StreamConfig) []string { return weaknesses(have, max(l.Replicas, 1)) }
-	for i, want := range wanted {
-		look(i, want.Name, want.Name, func(have jetstream.StreamConfig) []string { return differences(want, have) })
-	}
-	look(len(wanted), l.Names.Index(), l.Names.Index(), kept)
-	for i, bucket := range buckets {
-		weak := kept
-		if bucket == l.Names.Tokens() { // It promises nothing.
-			weak = func(jetstream.StreamConfig) []string { return nil }
+// Look looks at the layout's streams, buckets and consumers.
+func (s *Survey) Look(ctx context.Context, l Layout) Sight {
+	sight := look(ctx, s, l)
+	for i := range sight.Streams {
+		if sight.Streams[i].Missing { // A worker will make it, if nothing is in its way.
+			sight.Streams[i].lookForOwner(ctx, s)
 		}
-		look(len(wanted)+1+i, bucket, "KV_"+bucket, weak)
 	}
-	asking.Wait()
-	return list
-}
-
-func (s *Survey) stream(ctx context.Context, name string) (StreamReport, *jetstream.StreamConfig) {
-	var r StreamReport
-	var answer struct {
-		jetstream.StreamInfo
-		Error *jetstream.APIError `json:"error"`
+	if s.conn.clock.Known() {
+		return sight
 	}
-	sent, got, err := s.ask(ctx, "$JS.API.STREAM.INFO."+name, &answer)
-	switch {
-	case err != nil:
-		r.Err = err
-		return r, nil
-	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeStreamNotFound:
-		r.Missing = true
-		return r, nil
-	case answer.Error != nil:
-		r.Err = answer.Error
-		return r, nil
-	}
-	s.note(sent, got, answer.TimeStamp)
-	return r, &answer.Config
+	_ = askTime(ctx, s, s.conn.clock, l.Names) // Then the time stays unknown, which a doctor says.
+	return sight
 }

@@ -10,9 +10,6 @@ import (
 	"rekey/internal/kv"
 )
 
-// keepTokens is how long a bearer token is kept, which is longer than it lives.
-const keepTokens = 24 * time.Hour
-
 // Tokens shares sealed bearer tokens between all workers, in the bucket <NAMESPACE>_TOKENS,
 // which is in memory only.
 type Tokens struct {
@@ -28,6 +25,9 @@ type SealedToken struct {
 	Expires      time.Time `json:"expires,omitzero"`
 	Renew        time.Time `json:"renew,omitzero"`
 	FetchedUntil time.Time `json:"fetched_until,omitzero"`
+	// FetchedBy and Instance are the worker that fetches it, and its process.
+	FetchedBy string `json:"fetched_by,omitempty"`
+	Instance  string `json:"instance,omitempty"`
 }
 
 // NewTokens returns the shared tokens, which are of use after Open.
@@ -37,9 +37,7 @@ func NewTokens(c *Conn, names Names, replicas int) *Tokens {
 
 // Open opens the bucket and creates it when it is missing.
 func (t *Tokens) Open(ctx context.Context) error {
-	bucket, err := kv.Open[SealedToken](ctx, t.conn.js, kv.Config{
-		Bucket: t.names.Tokens(), Description: "Bearer tokens of accounts, sealed.", TTL: keepTokens, Replicas: t.replicas, Memory: true,
-	})
+	bucket, err := kv.Open[SealedToken](ctx, t.conn.js, t.names.Bucket(t.names.Tokens(), t.replicas))
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/quiet"
 )
 
 // Runner takes a delivered job one step further.
@@ -33,6 +34,8 @@ type Workers struct {
 	rota    rota
 	running atomic.Int64
 	drain   drain
+
+	failures quiet.Failures
 }
 
 // Run takes jobs until pull ends, lets the running ones come to their end, and returns.
@@ -68,7 +71,7 @@ func (w *Workers) open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		feeds[lane] = newFeed(cons, 2*w.Concurrency, w.Logger.Named("workers"))
+		feeds[lane] = newFeed(w.Conn, cons, 2*w.Concurrency, w.Logger.Named("workers"))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -156,13 +159,13 @@ func (w *Workers) handle(ctx, pull context.Context, h *held) {
 		// A job that cannot be opened here runs all the same: its attempt says so and comes again,
 		// maybe to a worker that has the key.
 		if job.Params, err = job.Params.Open(w.Sealer); err != nil {
-			log.Warn("a secret of the job cannot be opened here", zap.Error(err))
+			w.failures.Warn(log, "a secret of the job cannot be opened here", err)
 		}
 		verdict, err = w.Runner.Run(ctx, jobs.Delivery{Job: job, Count: h.meta.NumDelivered})
 	}
 	if err != nil {
 		verdict = jobs.Verdict{Delay: again(h.meta.NumDelivered)}
-		log.Warn("the job is not settled; it is redelivered", zap.Duration("delay", verdict.Delay), zap.Error(err))
+		w.failures.Warn(log, "the job is not settled; it is redelivered", err, zap.Duration("delay", verdict.Delay))
 	}
 	h.drop()
 	if verdict.Leave {
@@ -170,7 +173,7 @@ func (w *Workers) handle(ctx, pull context.Context, h *held) {
 	}
 	err = settle(ctx, w.Conn.nc, h.Msg, verdict)
 	if err != nil {
-		log.Warn("the server did not confirm the settlement; the job is redelivered", zap.Error(err))
+		w.failures.Warn(log, "the server did not confirm the settlement; the job is redelivered", err)
 	}
 	w.drain.job(ctx, pull, verdict, err == nil)
 }

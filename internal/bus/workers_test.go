@@ -293,7 +293,7 @@ func TestWorkersNeedTheirStream(t *testing.T) {
 	r := newRig(t)
 	w := r.workers(&runner{}, 1)
 	w.Names = NewNames("other")
-	if err := w.Run(t.Context(), t.Context()); err == nil || !strings.Contains(err.Error(), "creating consumer jobs-urgent of stream OTHER_JOBS") {
+	if err := w.Run(t.Context(), t.Context()); err == nil || !strings.Contains(err.Error(), "looking at consumer jobs-urgent of stream OTHER_JOBS") {
 		t.Errorf("the error is %v", err)
 	}
 	if w.Ahead(jobs.LaneUrgent) != 0 || w.Running() != 0 {

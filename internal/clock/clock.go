@@ -64,6 +64,15 @@ func (c *Clock) Now() time.Time {
 	return least.Add(most.Sub(least)/2 + mono)
 }
 
+// Known reports whether anything is known of the server's clock.
+func (c *Clock) Known() bool {
+	if c == nil {
+		return true
+	}
+	_, _, known := c.bounds()
+	return known
+}
+
 // Shared converts a moment of this machine's clock, such as time.Now().Add(delay), into one of the server's. The zero
 // time stays zero.
 func (c *Clock) Shared(at time.Time) time.Time {

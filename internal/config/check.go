@@ -19,6 +19,15 @@ type checker struct {
 	cfg *Config
 }
 
+// Warnings are what is no mistake and keeps a worker from its work all the same.
+func (c *Config) Warnings() []string {
+	list := []string{}
+	if len(c.Atlas.Accounts) == 0 {
+		list = append(list, "atlas.accounts: no account is configured: a worker is not ready, and refuses every request")
+	}
+	return list
+}
+
 func (c *checker) check() {
 	c.nats()
 	c.atlas()
@@ -38,9 +47,18 @@ func (c *checker) check() {
 	c.oneOf("log.format", c.cfg.Log.Format, "json", "console")
 }
 
+// HostInName stands in worker.name for the name of the host.
+const HostInName = "{host}"
+
+// workerName is what a worker may be called.
+var workerName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
 // limits checks the plain numbers and durations.
 func (c *checker) limits() {
 	w := c.cfg.Worker
+	if w.Name != "" && !workerName.MatchString(strings.ReplaceAll(w.Name, HostInName, "host")) {
+		c.add("worker.name", "must be 1 to 64 letters, digits, -, _ and dots; %s stands for the name of the host", HostInName)
+	}
 	c.number("worker.concurrency", w.Concurrency, 1, 1024)
 	c.duration("worker.drain_timeout", w.DrainTimeout, 0, time.Hour)
 	c.retry("retry", c.cfg.Retry)

@@ -154,6 +154,11 @@ func (a Account) SecretExpiry() (time.Time, error) {
 
 // Worker is how much is done at once.
 type Worker struct {
+	// Name is unique in the fleet: letters, digits, -, _ and dots, at most 64; {host} in it stands for the name of the
+	// host. A worker that starts under the name of one that was killed goes on with its jobs at once. Default empty:
+	// made of host, process and moment.
+	Name string `yaml:"name"`
+
 	// Concurrency is how many jobs are attempted at once, 1 to 1024. A share of these slots is for
 	// urgent jobs only: atlas.rate_limits.urgent_share. Default 16.
 	Concurrency int `yaml:"concurrency"`

@@ -30,14 +30,8 @@ func Load(path string) (*Config, error) {
 	return cfg, nil
 }
 
-// Read returns what stands in a configuration file and behind it what stands in the files of its
-// folder of policies, so that a change of any of them can be told.
-func Read(path string) ([]byte, error) {
-	data, err := readFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
-	}
-	dir := policyDir(data)
+// appendPolicies appends what stands in the files of a folder of policies; "" is none.
+func appendPolicies(data []byte, dir string) ([]byte, error) {
 	if dir == "" {
 		return data, nil
 	}

@@ -35,6 +35,7 @@ func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Verdict, er
 	begun, now := time.Now(), r.cfg.Now()
 	first := entry.Record.AttemptCount == 0
 	entry.Record.begin(now, r.cfg.Worker, r.cfg.CallTimeout+leaseMargin)
+	entry.Record.Claim.Instance, entry.Record.Claim.Embedded = r.cfg.Instance, r.cfg.Embedded
 	entry.Record.lastAttempt().Version = r.cfg.Version
 	entry, err := r.claim(ctx, entry)
 	if err != nil {
@@ -137,7 +138,7 @@ func (r *Runner) keepLease(ctx context.Context, entry Entry, cancel context.Canc
 			case <-ctx.Done():
 				return
 			case <-ticker.C:
-				entry.Record.Claim = newClaim(r.cfg.Worker, r.cfg.Now(), lease)
+				entry.Record.Claim = entry.Record.Claim.renewed(r.cfg.Now(), lease)
 				renewed, err := r.write(ctx, entry)
 				if errors.Is(err, errLeaseLost) {
 					cancel(errLeaseLost)
@@ -192,7 +193,7 @@ func (r *Runner) write(ctx context.Context, entry Entry) (Entry, error) {
 		if fresh.Record.sameStep(&entry.Record) {
 			return fresh, nil
 		}
-		if fresh.Record.Claim.Worker != r.cfg.Worker || fresh.Record.AttemptCount != entry.Record.AttemptCount {
+		if !fresh.Record.Claim.sameHolder(Claim{Worker: r.cfg.Worker, Instance: r.cfg.Instance}) || fresh.Record.AttemptCount != entry.Record.AttemptCount {
 			return Entry{}, fmt.Errorf("recording job %s: %w", entry.Record.JobID, errLeaseLost)
 		}
 		entry.Record.adopt(&fresh.Record)

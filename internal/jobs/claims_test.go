@@ -121,6 +121,84 @@ func TestLostWorker(t *testing.T) {
 	})
 }
 
+// TestGoneWorker: where it is certain that the holder of a claim lives no more, its lease is not waited for. All else is as
+// with a lost worker; another process of the same name is not the holder, and loses nothing.
+func TestGoneWorker(t *testing.T) {
+	for name, release := range map[string]bool{"seen by the runner": false, "released": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPlant(works)
+				gone := func(c Claim) bool { return c.Instance == "killed" }
+				for seq, instance := range []string{"killed", "alive"} {
+					job := p.acceptJob(t, jwksEvent(t, uint64(seq+1), func(e *Event) { e.Request.Separate = true }))
+					claimed := p.record(t, job.ID)
+					claimed.begin(time.Now(), "w1", 40*time.Second)
+					claimed.Claim.Instance = instance
+					p.put(t, claimed)
+					r := p.runner(t, "w1", func(c *RunnerConfig) { c.Instance, c.Gone = "new", gone })
+					if release {
+						r = p.runner(t, "w2")
+						if released, err := p.operator(nil).Release(t.Context(), job.ID, gone); err != nil || released != (instance == "killed") {
+							t.Fatalf("released %v, %v", released, err)
+						}
+					}
+					v, rec := run(t, r, Delivery{Job: job}), p.record(t, job.ID)
+					if instance == "alive" {
+						if v != (Verdict{Delay: claimLook}) || rec.State != StateRunning || rec.Claim.Instance != "alive" {
+							t.Errorf("a living worker's job: verdict %+v, record %+v", v, rec)
+						}
+						continue
+					}
+					if !v.Done || rec.Outcome != OutcomeRevoked || rec.Attempts[0].Reason != ReasonInterrupted || rec.AttemptsMaybeEffective != 2 {
+						t.Errorf("verdict %+v, record %+v", v, rec)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestNamesake: of two processes with one name, the one that was taken for gone and comes back records nothing.
+func TestNamesake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(takes(time.Minute, works), works)
+		job := p.acceptJob(t, jwksEvent(t, 1))
+		paused := deliverInBackground(t.Context(), p.runner(t, "w1", func(c *RunnerConfig) { c.Instance, c.CallTimeout = "paused", time.Hour }), Delivery{Job: job})
+		pass(time.Second)
+		if released, err := p.operator(nil).Release(t.Context(), job.ID, func(Claim) bool { return true }); err != nil || !released {
+			t.Fatal(released, err)
+		}
+		if v := run(t, p.runner(t, "w1", func(c *RunnerConfig) { c.Instance = "new" }), Delivery{Job: job}); !v.Done {
+			t.Errorf("verdict %+v", v)
+		}
+		if got := <-paused; got.err != nil || got.verdict != (Verdict{Leave: true}) {
+			t.Errorf("the one that was paused: %+v", got)
+		}
+		if r := p.record(t, job.ID); r.Outcome != OutcomeRevoked || len(p.announce) != 1 {
+			t.Errorf("record %+v, %d announcements", r, len(p.announce))
+		}
+	})
+}
+
+// TestRequeue: a job whose message was lost is queued as it stands, with its parameters, and one that is done is not.
+func TestRequeue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		job := p.acceptJob(t, jwksEvent(t, 1))
+		if err := p.operator(nil).Requeue(t.Context(), job.ID); err != nil {
+			t.Fatal(err)
+		}
+		again := p.queued(job.ID)
+		if len(again) != 2 || again[1].Params.Get(ParamFederationID) != idA || again[1].Round != 0 {
+			t.Fatalf("queued %+v", again)
+		}
+		run(t, p.runner(t, "w1"), Delivery{Job: again[1]})
+		if err := p.operator(nil).Requeue(t.Context(), job.ID); err != nil || len(p.queued(job.ID)) != 2 {
+			t.Errorf("a job that is done is queued again (%v)", err)
+		}
+	})
+}
+
 // TestLostWorkerTooLate: a job that is too old when its worker is lost says so, and that
 // its attempt may have worked.
 func TestLostWorkerTooLate(t *testing.T) {

@@ -150,6 +150,38 @@ func (o *Operator) Note(ctx context.Context, id string, op Operation) error {
 	return err
 }
 
+// Release takes the claim of a worker that is gone off a job, which is due at once then, and reports whether it did. What
+// became of the call that was under way is not known: its attempt is closed as that of a lost worker, without waiting for
+// the end of the lease.
+func (o *Operator) Release(ctx context.Context, id string, gone func(Claim) bool) (released bool, err error) {
+	_, err = o.change(ctx, id, func(entry Entry) (Record, error) {
+		rec := entry.Record
+		if released = rec.State == StateRunning && gone(rec.Claim); !released {
+			return rec, nil
+		}
+		rec.closeLost(o.now())
+		rec.requeue()
+		entry.Record = rec
+		_, err := o.ledger.Update(ctx, entry)
+		return rec, err
+	})
+	return released && err == nil, err
+}
+
+// Requeue puts a job that has no outcome into the queue once more, as it stands, for its message was lost. A message too
+// many is harmless.
+func (o *Operator) Requeue(ctx context.Context, id string) error {
+	entry, err := o.ledger.Load(ctx, id)
+	if err != nil || entry.Record.Done() {
+		return err
+	}
+	params, err := o.params(ctx, &entry.Record)
+	if err != nil {
+		return err
+	}
+	return o.queue.Enqueue(ctx, entry.Record.job(params))
+}
+
 // change loads a record and changes it, again when somebody else was faster.
 func (o *Operator) change(ctx context.Context, id string, change func(Entry) (Record, error)) (Record, error) {
 	for range maxRaces {

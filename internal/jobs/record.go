@@ -92,14 +92,24 @@ type Record struct {
 // time between the two moments, counts from when the ledger took the claim, by the ledger's
 // own clock.
 type Claim struct {
-	Worker string    `json:"worker"`
-	Since  time.Time `json:"since"` // When it was claimed, or the claim last renewed.
-	Until  time.Time `json:"until"`
+	Worker string `json:"worker"`
+	// Instance tells a worker's process from another one of the same name.
+	Instance string `json:"instance,omitempty"`
+	// Embedded says that the ledger's server runs inside the worker: it is gone when another one runs it.
+	Embedded bool      `json:"embedded,omitempty"`
+	Since    time.Time `json:"since"` // When it was claimed, or the claim last renewed.
+	Until    time.Time `json:"until"`
 }
 
-// newClaim is a claim from now on.
-func newClaim(worker string, now time.Time, lease time.Duration) Claim {
-	return Claim{Worker: worker, Since: now, Until: now.Add(lease)}
+// renewed is the claim from now on.
+func (c Claim) renewed(now time.Time, lease time.Duration) Claim {
+	c.Since, c.Until = now, now.Add(lease)
+	return c
+}
+
+// sameHolder reports whether both are claims of the same process.
+func (c Claim) sameHolder(other Claim) bool {
+	return c.Worker == other.Worker && c.Instance == other.Instance
 }
 
 // lease is how long the claim holds.
@@ -161,7 +171,7 @@ func (r *Record) begin(now time.Time, worker string, lease time.Duration) {
 	r.closeLost(now)
 	r.State = StateRunning
 	r.RetryAt, r.Paced = time.Time{}, false
-	r.Claim = newClaim(worker, now, lease)
+	r.Claim = Claim{Worker: worker}.renewed(now, lease)
 	r.AttemptCount++
 	r.Attempts = append(r.Attempts, Attempt{Attempt: r.AttemptCount, Worker: worker, StartedAt: now})
 	if len(r.Attempts) > maxListedAttempts {
@@ -261,7 +271,7 @@ func (r *Record) sameStep(other *Record) bool {
 	sameAttempt := a == b || a != nil && b != nil && a.StartedAt.Equal(b.StartedAt) && a.FinishedAt.Equal(b.FinishedAt)
 	return sameAttempt && r.State == other.State && r.AttemptCount == other.AttemptCount &&
 		r.RetryAt.Equal(other.RetryAt) && r.FinishedAt.Equal(other.FinishedAt) &&
-		r.Claim.Worker == other.Claim.Worker && r.Claim.Until.Equal(other.Claim.Until)
+		r.Claim.sameHolder(other.Claim) && r.Claim.Until.Equal(other.Claim.Until)
 }
 
 func (r *Record) lastAttempt() *Attempt {

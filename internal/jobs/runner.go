@@ -51,11 +51,14 @@ var ErrStopping = errors.New("the worker is stopping")
 // errClaimRace says that the record changed between reading and claiming it.
 var errClaimRace = errors.New("the record changed before it was claimed")
 
-// RunnerConfig are the parts and settings of a Runner. All are required but Now and Random.
+// RunnerConfig are the parts and settings of a Runner. All are required but Instance, Gone, Now and Random.
 type RunnerConfig struct {
-	Worker      string        // Name of this worker, unique in the fleet.
-	Version     string        // Its release, for the record; empty is not recorded.
-	CallTimeout time.Duration // Longest attempt. The lease is 10 s longer.
+	Worker      string           // Name of this worker, unique in the fleet.
+	Instance    string           // Names this process among all that have had the worker's name.
+	Embedded    bool             // The server of the ledger runs inside this process.
+	Gone        func(Claim) bool // Reports that it is certain that the holder of a claim lives no more. Nil: it never is.
+	Version     string           // Its release, for the record; empty is not recorded.
+	CallTimeout time.Duration    // Longest attempt. The lease is 10 s longer.
 	Retry       RetryPolicy
 	Ledger      Ledger
 	Targets     Targets
@@ -82,6 +85,9 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	}
 	if err := cfg.Retry.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.Gone == nil {
+		cfg.Gone = func(Claim) bool { return false }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -151,7 +157,7 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, er
 	if d.Job.Wake && !rec.CancelAsked {
 		return done(), nil // What it was to tell is dealt with.
 	}
-	if rec.State == StateRunning {
+	if rec.State == StateRunning && !r.cfg.Gone(rec.Claim) {
 		left, err := r.leaseLeft(ctx, entry)
 		if err != nil {
 			return Verdict{}, err

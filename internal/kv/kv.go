@@ -3,14 +3,17 @@
 package kv
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"rekey/internal/direct"
 	"rekey/internal/jobs"
 )
 
@@ -27,6 +30,29 @@ type Config struct {
 // Bucket is a bucket whose values are JSON of a T.
 type Bucket[T any] struct {
 	kv jetstream.KeyValue
+	js jetstream.JetStream
+}
+
+// duplicateWindow is that of a bucket's stream; revisions tell copies apart there.
+const duplicateWindow = 2 * time.Minute
+
+// Stream is the stream that keeps the bucket, as every client of NATS makes it but for one thing: it takes no roll-ups.
+// A client that may write one key could remove all others with a header.
+func (c Config) Stream() jetstream.StreamConfig {
+	storage := jetstream.FileStorage
+	if c.Memory {
+		storage = jetstream.MemoryStorage
+	}
+	window := duplicateWindow
+	if c.TTL > 0 {
+		window = min(window, c.TTL)
+	}
+	return jetstream.StreamConfig{
+		Name: "KV_" + c.Bucket, Description: c.Description, Subjects: []string{"$KV." + c.Bucket + ".>"}, MaxAge: c.TTL,
+		Storage: storage, Replicas: max(c.Replicas, 1), Discard: jetstream.DiscardNew, Duplicates: window,
+		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxConsumers: -1,
+		DenyDelete: true, AllowDirect: true,
+	}
 }
 
 // Open returns the bucket and creates it when it is missing. One that exists with other
@@ -34,22 +60,15 @@ type Bucket[T any] struct {
 func Open[T any](ctx context.Context, js jetstream.JetStream, cfg Config) (*Bucket[T], error) {
 	kv, err := js.KeyValue(ctx, cfg.Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		storage := jetstream.FileStorage
-		if cfg.Memory {
-			storage = jetstream.MemoryStorage
-		}
-		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: cfg.Bucket, Description: cfg.Description, TTL: cfg.TTL, Replicas: max(cfg.Replicas, 1),
-			History: 1, Storage: storage,
-		})
-		if errors.Is(err, jetstream.ErrBucketExists) { // Another worker was faster.
+		_, err = js.CreateStream(ctx, cfg.Stream())
+		if err == nil || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // Another worker was faster.
 			kv, err = js.KeyValue(ctx, cfg.Bucket)
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the bucket %s: %w", cfg.Bucket, err)
 	}
-	return &Bucket[T]{kv: kv}, nil
+	return &Bucket[T]{kv: kv, js: js}, nil
 }
 
 // Find returns the bucket, or jobs.ErrNotFound when it is missing. It makes none.
@@ -61,7 +80,7 @@ func Find[T any](ctx context.Context, js jetstream.JetStream, name string) (*Buc
 	if err != nil {
 		return nil, fmt.Errorf("opening the bucket %s: %w", name, err)
 	}
-	return &Bucket[T]{kv: kv}, nil
+	return &Bucket[T]{kv: kv, js: js}, nil
 }
 
 // Load returns the value of key and its revision, or jobs.ErrNotFound, also for what no key can be.
@@ -146,13 +165,6 @@ func isConflict(err error) bool {
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// Watch calls found for every key below the pattern (">" for all): first for the values
-// that stand there, then live until ctx ends. known, when not nil, is called once between
-// the two. A value that cannot be decoded ends the watch.
-func (b *Bucket[T]) Watch(ctx context.Context, pattern string, found func(key string, value T), known func()) error {
-	return b.watch(ctx, pattern, func(e Entry[T]) { found(e.Key, e.Value) }, known, jetstream.IgnoreDeletes())
-}
-
 // Entry is a value as it stands in the bucket.
 type Entry[T any] struct {
 	Key      string
@@ -161,22 +173,11 @@ type Entry[T any] struct {
 	Stored   time.Time // When it was, on the server's clock.
 }
 
-// WatchEntries is Watch with all that is known of each value.
-func (b *Bucket[T]) WatchEntries(ctx context.Context, pattern string, found func(Entry[T]), known func()) error {
-	return b.watch(ctx, pattern, found, known, jetstream.IgnoreDeletes())
-}
-
-// Follow calls found for every key that is written after a revision, in order, until ctx
-// ends. What was written over meanwhile is passed over. A value that cannot be decoded ends
-// it.
-func (b *Bucket[T]) Follow(ctx context.Context, revision uint64, found func(key string, value T)) error {
-	return b.watch(ctx, ">", func(e Entry[T]) { found(e.Key, e.Value) }, nil, jetstream.IgnoreDeletes(), jetstream.ResumeFromRevision(revision+1))
-}
-
-func (b *Bucket[T]) watch(
-	ctx context.Context, pattern string, found func(Entry[T]), known func(), opts ...jetstream.WatchOpt,
-) error {
-	watcher, err := b.kv.Watch(ctx, pattern, opts...)
+// Watch calls found for every key: first for the values that stand there, then live until ctx ends. known is called once
+// between the two. A value that cannot be decoded ends the watch. It makes a consumer, for which only workers have the
+// permission; others Follow.
+func (b *Bucket[T]) Watch(ctx context.Context, found func(Entry[T]), known func()) error {
+	watcher, err := b.kv.WatchAll(ctx, jetstream.IgnoreDeletes())
 	if err != nil {
 		return fmt.Errorf("watching %s: %w", b.kv.Bucket(), err)
 	}
@@ -193,9 +194,7 @@ func (b *Bucket[T]) watch(
 				return fmt.Errorf("watching %s: the watch ended", b.kv.Bucket())
 			}
 			if entry == nil {
-				if known != nil {
-					known()
-				}
+				known()
 				continue
 			}
 			var value T
@@ -207,14 +206,73 @@ func (b *Bucket[T]) watch(
 	}
 }
 
+// read calls found for the values of a key ("" for all) that were written after a revision, as they stand now, in order.
+// A replica that has not got to the revision until yet is waited for.
+func (b *Bucket[T]) read(ctx context.Context, key string, after, until uint64, found func(Entry[T]) error) error {
+	prefix := "$KV." + b.kv.Bucket() + "."
+	query := direct.Query{Stream: "KV_" + b.kv.Bucket(), Subject: prefix + cmp.Or(key, ">"), From: after + 1, Until: until}
+	_, err := direct.Read(ctx, b.js, query, func(m direct.Message) error {
+		if m.Header.Get("KV-Operation") != "" {
+			return nil // It was deleted.
+		}
+		entry := Entry[T]{Key: strings.TrimPrefix(m.Subject, prefix), Revision: m.Seq, Stored: m.At}
+		if err := json.Unmarshal(m.Data, &entry.Value); err != nil {
+			return &undecodableError{fmt.Errorf("decoding key %s of %s: %w", entry.Key, b.kv.Bucket(), err)}
+		}
+		return found(entry)
+	})
+	return err
+}
+
+// undecodableError says that a value is not what it should be.
+type undecodableError struct{ error }
+
+// How a bucket is followed.
+const (
+	followEvery    = 250 * time.Millisecond // Between two looks.
+	followPatience = 30 * time.Second       // So long it may fail: servers restart.
+)
+
+// Follow calls found for every value of a key ("" for all) that is written after a revision, in order, until ctx ends.
+// What was written over between two looks is passed over. A value that cannot be decoded ends it.
+func (b *Bucket[T]) Follow(ctx context.Context, key string, after uint64, found func(Entry[T])) error {
+	for well := time.Now(); ; {
+		err := b.read(ctx, key, after, 0, func(e Entry[T]) error {
+			found(e)
+			after = e.Revision
+			return nil
+		})
+		_, undecodable := errors.AsType[*undecodableError](err)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil:
+			well = time.Now()
+		case undecodable, time.Since(well) > followPatience:
+			return fmt.Errorf("following %s: %w", b.kv.Bucket(), err)
+		}
+		timer := time.NewTimer(followEvery)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		case <-timer.C:
+		}
+	}
+}
+
 // All returns every value.
 func (b *Bucket[T]) All(ctx context.Context) (map[string]T, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	at, err := direct.Standing(ctx, b.js, "KV_"+b.kv.Bucket())
+	if err != nil {
+		return nil, err
+	}
 	all := map[string]T{}
-	complete := errors.New("complete")
-	err := b.Watch(ctx, ">", func(key string, value T) { all[key] = value }, func() { cancel(complete) })
-	if !errors.Is(err, complete) {
+	err = b.read(ctx, "", 0, at.Reached(), func(e Entry[T]) error {
+		all[e.Key] = e.Value
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	return all, nil

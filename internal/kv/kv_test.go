@@ -312,7 +312,7 @@ func TestErrorsNameTheKey(t *testing.T) {
 		{"saving what is no JSON", func() error { _, err := unfit.Save(t.Context(), "a", bad, 0); return err }, "encoding key a"},
 		{"putting what is no JSON", func() error { return unfit.Put(t.Context(), "a", bad) }, "encoding key a"},
 		{"all", func() error { _, err := b.All(t.Context()); return err }, "decoding key odd of TEST"},
-		{"watching", func() error { return b.Watch(t.Context(), "a b", nil, nil) }, "watching TEST"},
+		{"following", func() error { return b.Follow(t.Context(), "", 0, nil) }, "following TEST: reading stream KV_TEST: decoding key odd of TEST"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

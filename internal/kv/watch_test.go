@@ -44,36 +44,69 @@ func TestAll(t *testing.T) {
 	}
 }
 
-func TestWatch(t *testing.T) {
+// TestWatchAndFollow: both hand over what stands there, or came after a revision, and then what changes.
+func TestWatchAndFollow(t *testing.T) {
+	t.Parallel()
+	for name, watches := range map[string]bool{"watch": true, "follow": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := open(t, newJetStream(t))
+			save(t, b, "a", "first", 0)
+			revision := save(t, b, "b", "before", 0)
+			seen := make(chan string, 10)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			ended := make(chan error, 1)
+			found := func(e Entry[value]) { seen <- e.Key + "=" + e.Value.Name }
+			go func() {
+				if watches {
+					ended <- b.Watch(ctx, found, func() { seen <- "known" })
+				} else {
+					ended <- b.Follow(ctx, "", 1, found)
+				}
+			}()
+			expect := func(want string) {
+				t.Helper()
+				if got := receive(t, want, seen); got != want {
+					t.Errorf("saw %q, want %q", got, want)
+				}
+			}
+			if watches {
+				expect("a=first")
+			}
+			expect("b=before")
+			if watches {
+				expect("known")
+			}
+			save(t, b, "b", "changed", revision)
+			expect("b=changed")
+			if err := b.kv.Delete(t.Context(), "a"); err != nil { // That is passed over.
+				t.Fatal(err)
+			}
+			save(t, b, "c", "new", 0)
+			expect("c=new")
+			cause := errors.New("stopping")
+			cancel(cause)
+			if err := receive(t, "the end", ended); !errors.Is(err, cause) {
+				t.Errorf("it ended with: %v", err)
+			}
+		})
+	}
+}
+
+// TestFollowOneKey: other keys are passed over.
+func TestFollowOneKey(t *testing.T) {
 	t.Parallel()
 	b := open(t, newJetStream(t))
-	revision := save(t, b, "a.1", "before", 0)
-	save(t, b, "b.1", "elsewhere", 0)
-	seen := make(chan string, 10)
-	ctx, cancel := context.WithCancelCause(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- b.Watch(ctx, "a.>", func(key string, v value) { seen <- key + "=" + v.Name }, func() { seen <- "known" })
-	}()
-	expect := func(want string) {
-		t.Helper()
-		if got := receive(t, want, seen); got != want {
-			t.Errorf("saw %q, want %q", got, want)
-		}
+	revision := save(t, b, "a", "first", 0)
+	save(t, b, "ab", "other", 0)
+	seen := make(chan Entry[value], 10)
+	go b.Follow(t.Context(), "a", 0, func(e Entry[value]) { seen <- e }) //nolint:errcheck // It ends with the test.
+	if e := receive(t, "the value", seen); e.Value.Name != "first" || e.Revision != revision {
+		t.Errorf("saw %+v", e)
 	}
-	expect("a.1=before")
-	expect("known")
-	save(t, b, "b.2", "elsewhere", 0)
-	save(t, b, "a.1", "changed", revision)
-	expect("a.1=changed")
-	if err := b.kv.Delete(t.Context(), "a.1"); err != nil { // Nobody is told.
-		t.Fatal(err)
-	}
-	save(t, b, "a.2", "new", 0)
-	expect("a.2=new")
-	cause := errors.New("stopping")
-	cancel(cause)
-	if err := receive(t, "the end", ended); !errors.Is(err, cause) {
-		t.Errorf("the watch ended with: %v", err)
+	save(t, b, "ab", "more", 2)
+	save(t, b, "a", "second", revision)
+	if e := receive(t, "the change", seen); e.Key != "a" || e.Value.Name != "second" {
+		t.Errorf("saw %+v", e)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"rekey/internal/direct"
 	"rekey/internal/jobs"
 )
 
@@ -36,6 +37,15 @@ func newIndex(js jetstream.JetStream, cfg Config) index {
 	return index{
 		js: js, stream: strings.ToUpper(cfg.Namespace) + "_INDEX",
 		prefix: strings.ToLower(cfg.Namespace) + ".v1.index.", replicas: max(cfg.Replicas, 1),
+	}
+}
+
+// config declares the stream.
+func (x index) config() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: x.stream, Description: "Where the ledger's records are found. It can be deleted: the worker makes it anew.",
+		Subjects: []string{x.prefix + ">"}, MaxAge: Keep, Storage: jetstream.FileStorage, Replicas: x.replicas,
+		Discard: jetstream.DiscardNew, AllowDirect: true,
 	}
 }
 
@@ -121,7 +131,7 @@ var errNoIndex = errors.New("there is no index of the ledger")
 
 // load returns the summaries of all parts, the oldest first, or errNoIndex when the index
 // is missing, has a gap or belongs to a ledger that is no more.
-func (x index) load(ctx context.Context, ledger position) ([]summary, error) {
+func (x index) load(ctx context.Context, ledger direct.Position) ([]summary, error) {
 	if _, err := x.js.Stream(ctx, x.stream); err != nil {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return nil, errNoIndex
@@ -130,8 +140,8 @@ func (x index) load(ctx context.Context, ledger position) ([]summary, error) {
 	}
 	var list []summary
 	whole := true
-	_, err := sweep(ctx, x.js, x.stream, x.summaries(), 1, 0, func(m stored) error {
-		s, err := decodeSummary(m.seq, m.data)
+	_, err := direct.Read(ctx, x.js, direct.Query{Stream: x.stream, Subject: x.summaries()}, func(m direct.Message) error {
+		s, err := decodeSummary(m.Seq, m.Data)
 		switch {
 		case err != nil:
 			whole = false
@@ -151,8 +161,8 @@ func (x index) load(ctx context.Context, ledger position) ([]summary, error) {
 }
 
 // fits reports whether the summary is one of this ledger.
-func (s *summary) fits(ledger position) bool {
-	return s.Ledger.Equal(ledger.created) && s.Through <= ledger.last
+func (s *summary) fits(ledger direct.Position) bool {
+	return s.Ledger.Equal(ledger.Created) && s.Through <= ledger.Last
 }
 
 func decodeSummary(seq uint64, data []byte) (summary, error) {
@@ -191,18 +201,18 @@ var errMoved = errors.New("the index has changed meanwhile")
 // at the index's end is among them. errMoved asks to load the summaries anew.
 func (x index) unfinished(ctx context.Context, end *summary, do func(row) error) error {
 	snapshot, since := 0, 0
-	_, err := sweep(ctx, x.js, x.stream, "", end.Snapshot, 0, func(m stored) error {
-		if m.seq > end.seq {
+	_, err := direct.Read(ctx, x.js, direct.Query{Stream: x.stream, From: end.Snapshot}, func(m direct.Message) error {
+		if m.Seq > end.seq {
 			return errEnough
 		}
-		if m.subject == x.summaries() {
+		if m.Subject == x.summaries() {
 			return nil
 		}
-		rows, err := decodeRows(m.data)
+		rows, err := decodeRows(m.Data)
 		if err != nil {
 			return err
 		}
-		if m.subject == x.snapshot() {
+		if m.Subject == x.snapshot() {
 			snapshot += len(rows)
 		} else {
 			since += len(rows)

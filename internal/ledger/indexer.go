@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"rekey/internal/direct"
 	"rekey/internal/jobs"
 )
 
@@ -68,12 +69,12 @@ func (i *Indexer) Run(ctx context.Context) error {
 
 // advance brings the index up to the ledger when it is far enough behind.
 func (i *Indexer) advance(ctx context.Context) error {
-	at, err := standing(ctx, i.ledger.js, i.ledger.stream)
-	if err != nil || at.last < i.through+i.behind && at.last >= i.through {
+	at, err := direct.Standing(ctx, i.ledger.js, i.ledger.stream)
+	if err != nil || at.Last < i.through+i.behind && at.Last >= i.through {
 		return err
 	}
 	last, err := i.open(ctx, at)
-	for err == nil && at.last >= last.Through+i.behind && ctx.Err() == nil {
+	for err == nil && at.Last >= last.Through+i.behind && ctx.Err() == nil {
 		before := last.Through
 		if last, err = i.addPart(ctx, last, at); err == nil && last.Since > max(i.snapshot, snapshotFactor*last.SnapshotRows) {
 			last, err = i.addSnapshot(ctx, last, at)
@@ -88,13 +89,9 @@ func (i *Indexer) advance(ctx context.Context) error {
 
 // open returns the summary of the latest part, or one before the first part when there is
 // no index that can be used. It creates the stream where it is missing.
-func (i *Indexer) open(ctx context.Context, at position) (summary, error) {
+func (i *Indexer) open(ctx context.Context, at direct.Position) (summary, error) {
 	x := i.ledger.index
-	stream, err := x.js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: x.stream, Description: "Where the ledger's records are found. It can be deleted: the worker makes it anew.",
-		Subjects: []string{x.prefix + ">"}, MaxAge: Keep, Storage: jetstream.FileStorage, Replicas: x.replicas,
-		Discard: jetstream.DiscardNew, AllowDirect: true,
-	})
+	stream, err := x.js.CreateStream(ctx, x.config())
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		stream, err = x.js.Stream(ctx, x.stream)
 	}
@@ -104,7 +101,7 @@ func (i *Indexer) open(ctx context.Context, at position) (summary, error) {
 	end := stream.CachedInfo().State.LastSeq
 	last, err := i.latest(ctx, stream, at)
 	if errors.Is(err, errNoIndex) {
-		last, err = summary{Ledger: at.created, Snapshot: end + 1}, nil
+		last, err = summary{Ledger: at.Created, Snapshot: end + 1}, nil
 	}
 	// Rows that a lost worker has left without a summary may stand behind the summary.
 	last.seq = max(last.seq, end)
@@ -112,7 +109,7 @@ func (i *Indexer) open(ctx context.Context, at position) (summary, error) {
 }
 
 // latest returns the latest summary, or errNoIndex. The first time it looks at all of them.
-func (i *Indexer) latest(ctx context.Context, stream jetstream.Stream, at position) (summary, error) {
+func (i *Indexer) latest(ctx context.Context, stream jetstream.Stream, at direct.Position) (summary, error) {
 	if !i.checked {
 		parts, err := i.ledger.index.load(ctx, at)
 		if err != nil {
@@ -139,7 +136,7 @@ func (i *Indexer) latest(ctx context.Context, stream jetstream.Stream, at positi
 var errEnough = errors.New("enough")
 
 // addPart writes the next part and returns its summary.
-func (i *Indexer) addPart(ctx context.Context, last summary, at position) (summary, error) {
+func (i *Indexer) addPart(ctx context.Context, last summary, at direct.Position) (summary, error) {
 	x, next := i.ledger.index, last
 	next.From, next.Body = last.Through, 0
 	rows, through, err := i.read(ctx, last.Through, at)
@@ -165,12 +162,12 @@ func (i *Indexer) addPart(ctx context.Context, last summary, at position) (summa
 }
 
 // read returns rows of the ledger's revisions after from, and through which one they go.
-func (i *Indexer) read(ctx context.Context, from uint64, at position) ([]row, uint64, error) {
+func (i *Indexer) read(ctx context.Context, from uint64, at direct.Position) ([]row, uint64, error) {
 	rows, through := make([]row, 0, i.part), from
-	_, err := sweep(ctx, i.ledger.js, i.ledger.stream, "", from+1, at.reached(), func(m stored) error {
-		through = m.seq
-		if m.header.Get("KV-Operation") == "" {
-			r, err := newRow(m.seq, m.data)
+	_, err := direct.Read(ctx, i.ledger.js, direct.Query{Stream: i.ledger.stream, From: from + 1, Until: at.Reached()}, func(m direct.Message) error {
+		through = m.Seq
+		if m.Header.Get("KV-Operation") == "" {
+			r, err := newRow(m.Seq, m.Data)
 			if err != nil {
 				i.log.Warn("a record of the ledger cannot be read and is in no list", zap.Error(err))
 				return nil
@@ -219,10 +216,10 @@ func (i *Indexer) publishSummary(ctx context.Context, s *summary) error {
 
 // addSnapshot writes the rows of all unfinished jobs anew, so that a list of these need not
 // read what was before, and drops the snapshot before.
-func (i *Indexer) addSnapshot(ctx context.Context, last summary, at position) (summary, error) {
+func (i *Indexer) addSnapshot(ctx context.Context, last summary, at direct.Position) (summary, error) {
 	live := map[string]uint64{} // The latest revision of every unfinished job.
 	err := i.ledger.index.unfinished(ctx, &last, func(r row) error {
-		if r.State == jobs.StateDone || r.Revision < at.first { // What has expired has no end.
+		if r.State == jobs.StateDone || r.Revision < at.First { // What has expired has no end.
 			delete(live, r.ID)
 		} else {
 			live[r.ID] = r.Revision

@@ -48,20 +48,31 @@ func RecordsBucket(namespace string) string { return strings.ToUpper(namespace) 
 // TargetsBucket is the name of a namespace's bucket of targets.
 func TargetsBucket(namespace string) string { return strings.ToUpper(namespace) + "_TARGETS" }
 
+// recordsConfig declares the bucket of records.
+func (c Config) recordsConfig() kv.Config {
+	return kv.Config{
+		Bucket: RecordsBucket(c.Namespace), Description: "What was asked, tried and done, one key per job.", TTL: Keep, Replicas: c.Replicas,
+	}
+}
+
+// targetsConfig declares the bucket of targets.
+func (c Config) targetsConfig() kv.Config {
+	return kv.Config{Bucket: TargetsBucket(c.Namespace), Description: "Which job has which target.", TTL: Keep, Replicas: c.Replicas}
+}
+
+// Streams are those that the ledger is kept in: its buckets and its index.
+func (c Config) Streams() []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{c.recordsConfig().Stream(), c.targetsConfig().Stream(), newIndex(nil, c).config()}
+}
+
 // Open returns the ledger on JetStream and creates its buckets where they are missing:
 // <NAMESPACE>_LEDGER with one key per job and <NAMESPACE>_TARGETS.
 func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Ledger, error) {
-	records, err := kv.Open[jobs.Record](ctx, js, kv.Config{
-		Bucket: RecordsBucket(cfg.Namespace), Description: "What was asked, tried and done, one key per job.",
-		TTL: Keep, Replicas: cfg.Replicas,
-	})
+	records, err := kv.Open[jobs.Record](ctx, js, cfg.recordsConfig())
 	if err != nil {
 		return nil, err
 	}
-	targets, err := kv.Open[targetValue](ctx, js, kv.Config{
-		Bucket: TargetsBucket(cfg.Namespace), Description: "Which job has which target.",
-		TTL: Keep, Replicas: cfg.Replicas,
-	})
+	targets, err := kv.Open[targetValue](ctx, js, cfg.targetsConfig())
 	if err != nil {
 		return nil, err
 	}
@@ -120,9 +131,21 @@ func (l *Ledger) find(ctx context.Context, id string) (jobs.Record, error) {
 	return entry.Record.Public(), err
 }
 
-// Watch calls found for the record of one job, now and after every change, until ctx ends.
+// Watch calls found for the record of one job, now and when it has changed, until ctx ends.
 func (l *Ledger) Watch(ctx context.Context, id string, found func(jobs.Record)) error {
-	return l.records.Watch(ctx, id, func(_ string, r jobs.Record) { found(r.Public()) }, nil)
+	return l.records.Follow(ctx, id, 0, func(e kv.Entry[jobs.Record]) { found(e.Value.Public()) })
+}
+
+// wait waits for d or until ctx ends, which is an error.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
 }
 
 // Note records what an operator did to a dead letter that belongs to no job.

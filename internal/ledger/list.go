@@ -8,8 +8,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"rekey/internal/direct"
 	"rekey/internal/jobs"
+	"rekey/internal/kv"
 )
 
 // Page is one part of a list, the latest accepted first.
@@ -23,11 +26,14 @@ type Page struct {
 
 // Follow calls found for every record that is written after a revision, until ctx ends.
 func (l *Ledger) Follow(ctx context.Context, revision uint64, found func(jobs.Record)) error {
-	return l.records.Follow(ctx, revision, func(_ string, r jobs.Record) { found(r.Public()) })
+	return l.records.Follow(ctx, "", revision, func(e kv.Entry[jobs.Record]) { found(e.Value.Public()) })
 }
 
 // maxRounds bounds how often a list is begun again because the index was replaced.
 const maxRounds = 4
+
+// roundPause is how long to wait before that.
+const roundPause = 50 * time.Millisecond
 
 // List returns the records that the filter chooses, the latest accepted first. It misses
 // none: not one that is changed meanwhile, and not one that is not in the index yet. It
@@ -42,7 +48,7 @@ func (l *Ledger) List(ctx context.Context, f Filter) (Page, error) {
 		if !errors.Is(err, errMoved) {
 			return page, err
 		}
-		if err := wait(ctx, replicaPause); err != nil {
+		if err := wait(ctx, roundPause); err != nil {
 			return Page{}, err
 		}
 	}
@@ -84,7 +90,7 @@ const (
 )
 
 // isBroad reports whether the query is answered quicker without the index.
-func (q *query) isBroad(parts []summary, ledger position) bool {
+func (q *query) isBroad(parts []summary, ledger direct.Position) bool {
 	count := 0
 	for i := range parts {
 		count += q.mayHold(&parts[i])
@@ -92,11 +98,11 @@ func (q *query) isBroad(parts []summary, ledger position) bool {
 	if f := q.filter; f.Limit > 0 {
 		count = min(count, f.Limit)
 	}
-	return count > readAllAbove && uint64(count)*readAllShare > ledger.messages
+	return count > readAllAbove && uint64(count)*readAllShare > ledger.Messages
 }
 
 func (l *Ledger) list(ctx context.Context, q *query, indexed bool) (Page, error) {
-	at, err := standing(ctx, l.js, l.stream)
+	at, err := direct.Standing(ctx, l.js, l.stream)
 	if err != nil {
 		return Page{}, err
 	}
@@ -141,22 +147,22 @@ type candidate struct {
 }
 
 // readLedger takes what the index does not cover from the ledger itself.
-func (s *search) readLedger(ctx context.Context, covered uint64, at position) (uint64, error) {
+func (s *search) readLedger(ctx context.Context, covered uint64, at direct.Position) (uint64, error) {
 	latest := map[string]candidate{} // A record that is changed while it is read comes twice.
 	prefix := "$KV." + strings.TrimPrefix(s.ledger.stream, "KV_") + "."
-	last, err := sweep(ctx, s.ledger.js, s.ledger.stream, "", covered+1, at.reached(), func(m stored) error {
-		id := strings.TrimPrefix(m.subject, prefix)
+	last, err := direct.Read(ctx, s.ledger.js, direct.Query{Stream: s.ledger.stream, From: covered + 1, Until: at.Reached()}, func(m direct.Message) error {
+		id := strings.TrimPrefix(m.Subject, prefix)
 		s.seen[id] = true
 		delete(latest, id)
-		if m.header.Get("KV-Operation") != "" { // It was deleted.
+		if m.Header.Get("KV-Operation") != "" { // It was deleted.
 			return nil
 		}
-		r, err := newRow(m.seq, m.data)
+		r, err := newRow(m.Seq, m.Data)
 		if err != nil {
 			return err
 		}
 		if s.query.mayChoose(&r) {
-			latest[id] = candidate{place: r.place(), data: m.data}
+			latest[id] = candidate{place: r.place(), data: m.Data}
 		}
 		return nil
 	})

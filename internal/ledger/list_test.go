@@ -13,6 +13,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 
+	"rekey/internal/direct"
 	"rekey/internal/jobs"
 )
 
@@ -210,7 +211,7 @@ func TestListIsExact(t *testing.T) {
 // tests would test little.
 func (f *fleet) checkIndex() {
 	f.t.Helper()
-	at, err := standing(f.t.Context(), f.ledger.js, f.ledger.stream)
+	at, err := direct.Standing(f.t.Context(), f.ledger.js, f.ledger.stream)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -218,8 +219,8 @@ func (f *fleet) checkIndex() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if end := parts[len(parts)-1]; end.Through != at.last || end.SnapshotRows == 0 || len(parts) < 4 {
-		f.t.Errorf("the index has %d parts, covers %d of %d revisions and %d unfinished jobs", len(parts), end.Through, at.last, end.SnapshotRows)
+	if end := parts[len(parts)-1]; end.Through != at.Last || end.SnapshotRows == 0 || len(parts) < 4 {
+		f.t.Errorf("the index has %d parts, covers %d of %d revisions and %d unfinished jobs", len(parts), end.Through, at.Last, end.SnapshotRows)
 	}
 }
 

@@ -135,6 +135,10 @@ func (m *Metrics) buildReload(f promauto.Factory) {
 func (m *Metrics) buildNATS(f promauto.Factory) {
 	m.NATSConnected = f.NewGauge(gauge("nats_connected", "",
 		"Whether the worker is connected to NATS: 1 if it is, 0 if not."))
+	m.NATSProblems = f.NewGauge(gauge("nats_problems", "",
+		"Streams, buckets and consumers that are missing or under whose settings nothing, or not all, can be taken in and kept."))
+	m.ClockOffset = f.NewGauge(gauge("clock_offset_seconds", seconds,
+		"How far this machine's clock is ahead of the NATS server's, in seconds; negative when it is behind."))
 	m.NATSReconnects = f.NewCounter(counter("nats_reconnects_total",
 		"Times that a lost connection to NATS was made again."))
 	m.NATSStalled = f.NewCounterVec(counter("nats_stalled_total",

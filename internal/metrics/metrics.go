@@ -142,6 +142,10 @@ type Metrics struct {
 
 	// NATSConnected is rekey_nats_connected.
 	NATSConnected prometheus.Gauge
+	// NATSProblems is rekey_nats_problems.
+	NATSProblems prometheus.Gauge
+	// ClockOffset is rekey_clock_offset_seconds.
+	ClockOffset prometheus.Gauge
 	// NATSReconnects is rekey_nats_reconnects_total.
 	NATSReconnects prometheus.Counter
 	// NATSStalled is rekey_nats_stalled_total{stream}.

@@ -167,7 +167,7 @@ func TestOpenMetrics(t *testing.T) {
 		"rekey_atlas_bucket_tokens tokens",
 		"rekey_atlas_request_duration_seconds seconds",
 		"rekey_atlas_retry_after_seconds seconds",
-		"rekey_config_last_reload_success_timestamp_seconds seconds",
+		"rekey_clock_offset_seconds seconds", "rekey_config_last_reload_success_timestamp_seconds seconds",
 		"rekey_job_duration_seconds seconds",
 		"rekey_job_first_attempt_delay_seconds seconds",
 		"rekey_queue_oldest_seconds seconds",

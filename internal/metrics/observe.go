@@ -210,6 +210,22 @@ func (m *Metrics) SetNATSConnected(connected bool) {
 	m.NATSConnected.Set(boolean(connected))
 }
 
+// SetNATSProblems says how many streams, buckets and consumers are missing or wrong.
+func (m *Metrics) SetNATSProblems(n float64) {
+	if m == nil {
+		return
+	}
+	m.NATSProblems.Set(n)
+}
+
+// SetClockOffset says how far this machine's clock is ahead of the NATS server's.
+func (m *Metrics) SetClockOffset(ahead time.Duration) {
+	if m == nil {
+		return
+	}
+	m.ClockOffset.Set(ahead.Seconds())
+}
+
 // NATSReconnected counts one lost connection to NATS that was made again.
 func (m *Metrics) NATSReconnected() {
 	if m == nil {

@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,4 +150,67 @@ func TestRemovalThatIsNotTrue(t *testing.T) {
 			t.Errorf("the state is %+v", got)
 		}
 	})
+}
+
+// TestScheduleThatOnlyOneWorkerHas: another worker, which does not have the schedule, must not make it lose the ticks that
+// came while the only worker that has it was away.
+func TestScheduleThatOnlyOneWorkerHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, notes := &memoryStore{}, &notebook{}
+		spec := Spec{Name: "a", Expr: mustParse(t, "*/10 * * * *", ""), Missed: MissedAll, MaxLate: time.Hour}
+		worker := func() *Scheduler {
+			s := build(t, store, notes, spec)
+			for _, r := range s.runners {
+				r.keeper = "w1"
+			}
+			return s
+		}
+		leave := func(keeper string) {
+			t.Helper()
+			state, revision, err := store.Load(t.Context(), "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if state, changed := state.Leave(keeper, time.Now()); changed {
+				if _, err := store.Save(t.Context(), "a", state, revision); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		runFor(t, 11*time.Minute, worker())
+		for range 30 { // It is away, and the other one looks every minute.
+			wait(t, time.Minute)
+			leave("w2")
+		}
+		runFor(t, time.Minute, worker())
+		if got := len(notes.fired); got != 4 { // 00:10, and 00:20 to 00:40 when it is back.
+			t.Errorf("fired %q", notes.fired)
+		}
+		leave("w1") // It was started without the schedule.
+		if store.state(t, "a").Removed.IsZero() {
+			t.Error("a schedule that no worker has is not removed")
+		}
+	})
+}
+
+// TestKeepers: a worker that has been away for longer than it could make up for anything is not waited for.
+func TestKeepers(t *testing.T) {
+	t.Parallel()
+	now := midnight()
+	s := State{Since: now}
+	if !s.keep("w1", time.Hour, now) || s.keep("w1", time.Hour, now.Add(29*time.Minute)) || !s.keep("w1", time.Hour, now.Add(31*time.Minute)) {
+		t.Error("it is not written once in half the time")
+	}
+	if got, changed := s.Leave("w2", now.Add(90*time.Minute)); changed || !got.Removed.IsZero() {
+		t.Error("it is not waited for")
+	}
+	if got, changed := s.Leave("w2", now.Add(92*time.Minute)); !changed || got.Removed.IsZero() {
+		t.Error("it is waited for longer than it could make up for a tick")
+	}
+	for i := range 100 {
+		s.keep(fmt.Sprint("pod-", i), time.Hour, now.Add(time.Hour))
+	}
+	if len(s.Keepers) != maxKeepers || s.Keepers["pod-99"].IsZero() {
+		t.Errorf("there are %d keepers", len(s.Keepers))
+	}
 }

@@ -150,7 +150,8 @@ func (r *runner) judge(ctx context.Context, tick Tick, s *State) (v Verdict, del
 func (r *runner) save(ctx context.Context) {
 	// What has fired is to be on record even if the worker was told to stop meanwhile.
 	err := r.change(context.WithoutCancel(ctx), func(s *State, _ bool) bool {
-		changed := len(r.unsaved) == 0 // Then all that is to be saved is that the schedule is not removed.
+		s.keep(r.keeper, r.spec.MaxLate, r.now())
+		changed := len(r.unsaved) == 0 // Then all that is to be saved is that the schedule is not removed, and who has it.
 		for _, tick := range r.unsaved {
 			if s.verdict(tick.At) != VerdictFired {
 				s.decide(tick, VerdictFired, "", r.now())
@@ -191,7 +192,7 @@ func (r *runner) refresh(ctx context.Context) {
 		return
 	}
 	r.observe(&state)
-	if !stored.Removed.IsZero() {
+	if !stored.Removed.IsZero() || state.keep(r.keeper, r.spec.MaxLate, r.now()) {
 		r.save(ctx)
 	}
 }

@@ -40,6 +40,7 @@ type runner struct {
 	metrics Recorder
 	log     *zap.Logger
 	now     func() time.Time
+	keeper  string // Who has the schedule, in its state.
 
 	// since is when the schedule was first seen as it is, by any worker.
 	since time.Time
@@ -95,7 +96,7 @@ func (r *runner) open(ctx context.Context, started time.Time) error {
 			if fresh {
 				r.log.Info("schedule begins", zap.String("cron", r.spec.Expr.String()), zap.String("time_zone", r.spec.Expr.Zone()))
 			}
-			return fresh
+			return s.keep(r.keeper, r.spec.MaxLate, r.now()) || fresh
 		})
 		if err != nil && !errors.Is(err, errUnread) && !errors.Is(err, ErrConflict) {
 			r.complainOfStore(err)

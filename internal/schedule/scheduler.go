@@ -54,6 +54,9 @@ type Config struct {
 	Metrics Recorder
 	// Logger may be nil: no logs.
 	Logger *zap.Logger
+	// Worker is what this worker is called in the states of its schedules, the same after a restart where that is
+	// possible. Empty: as soon as another worker finds that it does not have a schedule, it counts as removed.
+	Worker string
 	// Now is the time that all workers share, see internal/clock. Default time.Now.
 	Now func() time.Time
 }
@@ -128,7 +131,7 @@ func (s *Scheduler) newRunner(spec Spec) *runner {
 	spec.MaxLate = cmp.Or(spec.MaxLate, 24*time.Hour)
 	spec.Overlap = cmp.Or(spec.Overlap, OverlapAllow)
 	return &runner{
-		spec: spec, fire: s.cfg.Fire, store: s.cfg.Store, jobs: s.cfg.Jobs, metrics: s.cfg.Metrics, now: s.now,
+		spec: spec, fire: s.cfg.Fire, store: s.cfg.Store, jobs: s.cfg.Jobs, metrics: s.cfg.Metrics, now: s.now, keeper: s.cfg.Worker,
 		log: s.log.With(zap.String("schedule", spec.Name)),
 	}
 }

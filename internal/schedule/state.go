@@ -3,6 +3,8 @@ package schedule
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -32,8 +34,11 @@ type State struct {
 	Since time.Time `json:"since"`
 	// Fingerprint identifies the expression and zone that this state belongs to: a changed schedule starts afresh.
 	Fingerprint string `json:"fingerprint"`
-	// Removed is when a worker found that the schedule is not configured any more. Where it is again, it starts afresh.
+	// Removed is when it was found that no worker has the schedule any more. Where one has it again, it starts afresh.
 	Removed time.Time `json:"removed,omitzero"`
+	// Keepers are the workers that have the schedule, each with the moment until which it is waited for when it is away:
+	// as long as it may make up for a tick. See keep and Leave.
+	Keepers map[string]time.Time `json:"keepers,omitempty"`
 
 	// Missed counts the ticks since Since that were not run, because no worker was there or none could fire them in
 	// time, and LastMissed is the latest of them.
@@ -184,9 +189,53 @@ func (s State) notAhead(now time.Time) State {
 	return s
 }
 
-// afresh returns the state of a schedule that begins at now, with what operators have said about it.
+// afresh returns the state of a schedule that begins at now, with what operators have said about it and who has it.
 func (s State) afresh(fingerprint string, since, settled time.Time) State {
-	return State{Settled: settled, Since: since, Fingerprint: fingerprint, Pause: s.Pause, Operations: s.Operations}
+	return State{Settled: settled, Since: since, Fingerprint: fingerprint, Pause: s.Pause, Operations: s.Operations, Keepers: s.Keepers}
+}
+
+const (
+	// leastKept is how long a worker that has a schedule is waited for at least.
+	leastKept = 10 * time.Minute
+	// maxKeepers bounds how many are listed. Workers that have a new name after each start leave one behind each time.
+	maxKeepers = 32
+)
+
+// keep notes that a worker has the schedule, and reports whether that changed the state: it does so once in half the time
+// for which the worker is waited for.
+func (s *State) keep(keeper string, maxLate time.Duration, now time.Time) bool {
+	span := max(maxLate, leastKept)
+	if keeper == "" || s.Keepers[keeper].Sub(now) > span/2 {
+		return false
+	}
+	keepers := map[string]time.Time{keeper: now.Add(span)}
+	for _, name := range slices.SortedFunc(maps.Keys(s.Keepers), func(a, b string) int { return s.Keepers[b].Compare(s.Keepers[a]) }) {
+		if until := s.Keepers[name]; name != keeper && until.After(now) && len(keepers) < maxKeepers {
+			keepers[name] = until
+		}
+	}
+	s.Keepers = keepers
+	return true
+}
+
+// Leave returns the state after a worker has found that it does not have the schedule: it is removed unless another one
+// has it, be that one away at the moment. It reports whether that changed the state.
+func (s State) Leave(keeper string, now time.Time) (State, bool) {
+	if s.Since.IsZero() || !s.Removed.IsZero() {
+		return s, false // It was never there, or is removed already.
+	}
+	keepers := map[string]time.Time{}
+	for name, until := range s.Keepers {
+		if name != keeper && until.After(now) {
+			keepers[name] = until
+		}
+	}
+	if len(keepers) == 0 {
+		s.Removed = now
+	}
+	changed := len(keepers) == 0 || len(keepers) != len(s.Keepers)
+	s.Keepers = keepers
+	return s, changed
 }
 
 // earlier returns the earlier one of two times.

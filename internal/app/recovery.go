@@ -1,0 +1,173 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/bus"
+	"rekey/internal/jobs"
+	"rekey/internal/ledger"
+)
+
+const (
+	// heldByNone is for how long a message must be held by a worker that is gone. Where this process runs the only server,
+	// no worker is there yet.
+	heldByNone = 10 * time.Millisecond
+	// heldByOthers is the same where others work on: it is longer than most of what they do.
+	heldByOthers = time.Second
+	// recoveryPage is how many records are read at once.
+	recoveryPage = 500
+)
+
+// identity is which worker a process is, among all that have or had its name.
+type identity struct {
+	worker, instance string
+
+	mu       sync.Mutex    // Guards what follows.
+	presence *bus.Presence // Nil unless it is certain that the name is this worker's alone.
+	gone     map[string]bool
+}
+
+// ownsName notes that the name is this worker's alone.
+func (i *identity) ownsName(p bus.Presence) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.presence, i.gone = &p, map[string]bool{}
+}
+
+// isGone reports whether it is certain that another process, which had this worker's name, lives no more.
+func (i *identity) isGone(ctx context.Context, worker, instance string) bool {
+	if i == nil || worker != i.worker || instance == "" || instance == i.instance {
+		return false
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.presence == nil {
+		return false
+	}
+	if _, asked := i.gone[instance]; !asked {
+		lives, err := i.presence.Lives(ctx, instance)
+		if err != nil {
+			return false
+		}
+		i.gone[instance] = !lives
+	}
+	return i.gone[instance]
+}
+
+// recovery takes up what was left behind: at the start what a predecessor held that was killed, and later the jobs whose
+// messages were lost with their stream.
+type recovery struct {
+	*worker
+	ledger   *ledger.Ledger
+	operator *jobs.Operator
+	named    bool // The name was given to this worker, and no other process that lives has it.
+}
+
+// startRecovery takes up what a killed predecessor held, before this worker takes anything. That it is gone is certain in
+// two cases: this process holds the lock on the store of the server, or nothing answers any more under the predecessor's
+// instance of this worker's own name. All other claims keep their lease.
+func (w *worker) startRecovery(ctx context.Context, s stores) {
+	client := &Client{Conn: w.conn, Names: w.names, Ledger: s.ledger, config: w.Config, keys: w.keys}
+	r := &recovery{worker: w, ledger: s.ledger, operator: client.operator()}
+	switch {
+	case w.embedded == nil && w.Config.Worker.Name != "":
+		r.named = r.appear(ctx)
+	case w.embedded != nil && w.embedded.IsLocked():
+		if err := w.conn.HandOverAgain(ctx, w.names, heldByNone); err != nil && ctx.Err() == nil {
+			w.log.Warn("what a killed worker held comes when its time is over", zap.Error(err))
+		}
+	}
+	w.background(partRecovery, r.run) //nolint:contextcheck // As the other parts.
+}
+
+// appear shows that this worker lives, and reports whether it is certain that no other process has its name.
+func (r *recovery) appear(ctx context.Context) bool {
+	presence := bus.Presence{Conn: r.conn, Names: r.names, Worker: r.Name, Instance: r.self.instance}
+	namesake, err := presence.Appear(ctx)
+	if err != nil && ctx.Err() == nil {
+		r.log.Warn("whether another process has this worker's name is not known; claims keep their lease", zap.String("worker", r.Name), zap.Error(err))
+	}
+	if namesake != "" {
+		r.log.Error("another process that runs has the same worker.name: give each worker a name of its own; until then claims keep their lease",
+			zap.String("worker", r.Name), zap.String("instance", namesake))
+	}
+	if err != nil || namesake != "" {
+		return false
+	}
+	r.self.ownsName(presence)
+	return true
+}
+
+// isGone reports whether a claim is one of a process that ran the embedded server before this one.
+func (w *worker) isGone(c jobs.Claim) bool {
+	return w.embedded != nil && w.embedded.IsLocked() && c.Embedded && c.Instance != w.self.instance
+}
+
+func (r *recovery) run(ctx context.Context) error {
+	if r.named {
+		r.takeUp(ctx)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.lost:
+		}
+		n, err := r.each(ctx, jobs.States(), func(rec jobs.Record) (bool, error) { return true, r.operator.Requeue(ctx, rec.JobID) })
+		if n > 0 {
+			r.log.Warn("jobs whose messages were lost with their stream are queued again", zap.Int("jobs", n))
+		}
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("queueing unfinished jobs again: %w", err)
+		}
+	}
+}
+
+// takeUp releases what a predecessor of this worker's name had claimed, and has handed over again what it held. What fails
+// is not lost: it comes when its lease is over.
+func (r *recovery) takeUp(ctx context.Context) {
+	isGone := func(c jobs.Claim) bool { return r.self.isGone(ctx, c.Worker, c.Instance) }
+	n, err := r.each(ctx, []jobs.State{jobs.StateRunning}, func(rec jobs.Record) (bool, error) { return r.operator.Release(ctx, rec.JobID, isGone) })
+	if n > 0 {
+		r.log.Warn("jobs that a killed worker of the same name had claimed are due at once", zap.String("worker", r.Name), zap.Int("jobs", n))
+	}
+	err = errors.Join(err, r.conn.HandOverAgain(ctx, r.names, heldByOthers))
+	if err != nil && ctx.Err() == nil {
+		r.log.Warn("what a killed worker held comes when its time is over", zap.Error(err))
+	}
+}
+
+// each calls do for the records of unfinished jobs in some states, and returns for how many it did something. One that
+// cannot be done is logged, and does not hold up the others.
+func (r *recovery) each(ctx context.Context, states []jobs.State, do func(jobs.Record) (bool, error)) (done int, err error) {
+	for _, state := range states {
+		if state == jobs.StateDone {
+			continue
+		}
+		filter := ledger.Filter{State: state, Limit: recoveryPage}
+		for more := true; more && ctx.Err() == nil; {
+			page, err := r.ledger.List(ctx, filter)
+			if err != nil {
+				return done, err
+			}
+			for _, rec := range page.Records {
+				did, err := do(rec)
+				if err != nil && ctx.Err() == nil {
+					r.log.Warn("a job cannot be taken up", zap.String("job_id", rec.JobID), zap.Error(err))
+				}
+				if did && err == nil {
+					done++
+				}
+				filter.After = rec.JobID
+			}
+			more = page.More && len(page.Records) > 0
+		}
+	}
+	return done, nil
+}

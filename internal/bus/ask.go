@@ -1,0 +1,60 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// asker asks the JetStream API. The error is a *ForbiddenError where that is not allowed, as far as this is known.
+type asker interface {
+	request(ctx context.Context, subject string, data []byte) ([]byte, error)
+}
+
+// ask asks the JetStream API, whose operation is the rest of a subject, and decodes the answer. An error of the server's
+// is a *jetstream.APIError.
+func ask[T any](ctx context.Context, a asker, operation string, question any) (answer T, err error) {
+	var data []byte
+	if question != nil {
+		if data, err = json.Marshal(question); err != nil {
+			return answer, err
+		}
+	}
+	if data, err = a.request(ctx, jetstream.DefaultAPIPrefix+operation, data); err != nil {
+		return answer, err
+	}
+	var refusal struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(data, &refusal); err != nil {
+		return answer, fmt.Errorf("reading the answer to %s: %w", operation, err)
+	}
+	if refusal.Error != nil {
+		return answer, refusal.Error
+	}
+	err = json.Unmarshal(data, &answer)
+	return answer, err
+}
+
+// request implements asker.
+func (c *Conn) request(ctx context.Context, subject string, data []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, surveyTimeout, fmt.Errorf("no answer to %s within %s", subject, surveyTimeout))
+	defer cancel()
+	msg, err := c.nc.RequestWithContext(ctx, InDomain(c.domain, subject), data)
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", subject, err)
+	}
+	return msg.Data, nil
+}
+
+// hasCode reports whether an error is one of the server's with this code.
+func hasCode(err error, code jetstream.ErrorCode) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == code
+}

@@ -1,0 +1,213 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/jobs"
+	"rekey/internal/kv"
+)
+
+// How long the streams and buckets keep what they hold.
+const (
+	keepEvents  = 30 * 24 * time.Hour
+	keepResults = 400 * 24 * time.Hour
+	keepPace    = 24 * time.Hour      // Of the state of a rate bucket.
+	keepTokens  = 24 * time.Hour      // Of a bearer token, which is longer than it lives.
+	keepNotify  = 31 * 24 * time.Hour // Of how a target of notifications stands: longer than any notification is attempted.
+)
+
+// dropCopies is how long the stream of dead letters remembers the ids of its messages. They
+// are few, so it can be long: an event that is refused again after a crash of the server,
+// which forgets that it handed it over, has its dead letter already.
+const dropCopies = 24 * time.Hour
+
+// shortestWindow is the least time for which a stream remembers the ids of its messages: the server takes
+// no less than 100 ms, and 0 stands for two minutes. Producers share the ids of the stream of events with
+// each other, so that one could have another's event dropped; what is the same event the ledger knows.
+const shortestWindow = 100 * time.Millisecond
+
+// ackWait is how long a message may be held without a sign of life before the server
+// hands it to another worker. The server is told of held messages three times as often.
+const ackWait = 15 * time.Second
+
+// Durable consumers, shared by all workers.
+const (
+	consumerIncidents      = "intake-incident"
+	consumerIncidentsBelow = "intake-incident-below"
+	consumerEvents         = "intake"
+)
+
+func consumerOf(lane jobs.Lane) string { return "jobs-" + string(lane) }
+
+// Layout declares the streams, buckets and consumers of a namespace: what workers make where it is missing, what their
+// upkeep looks for while they run, and what a doctor compares.
+type Layout struct {
+	Names    Names
+	Replicas int // 1, 3 or 5; default 1.
+	// Shared says that the workers share bearer tokens, as all do whose server is not inside them.
+	Shared bool
+	// Ledger are the streams that the ledger is kept in.
+	Ledger []jetstream.StreamConfig
+	// Inboxes are those of the targets of notifications.
+	Inboxes []Inbox
+}
+
+// Bucket declares a bucket of the namespace by its name.
+func (n Names) Bucket(name string, replicas int) kv.Config {
+	cfg := kv.Config{Bucket: name, Replicas: replicas}
+	switch name {
+	case n.Schedules():
+		cfg.Description = "The last fire of every schedule."
+	case n.Pace():
+		cfg.Description, cfg.TTL = "What was taken from the API's rate buckets, and until when they are closed.", keepPace
+	case n.Audit():
+		cfg.Description, cfg.TTL = "The latest result of each worker's chain.", keepResults
+	case n.Rules():
+		cfg.Description = "The rules of intake that a worker has loaded last."
+	case n.Limits():
+		cfg.Description, cfg.TTL = "How many jobs were taken in, by the minute.", 2*budgetSpan
+	case n.Notify():
+		cfg.Description, cfg.TTL = "How the targets of notifications stand.", keepNotify
+	case n.Tokens():
+		cfg.Description, cfg.TTL, cfg.Memory = "Bearer tokens of accounts, sealed.", keepTokens, true
+	}
+	return cfg
+}
+
+// streams are all streams, those of buckets last.
+func (l Layout) streams() []jetstream.StreamConfig {
+	n := l.Names
+	limits := func(name, subject, description string, age time.Duration) jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Name: name, Description: description, Subjects: []string{subject}, MaxAge: age,
+			Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Replicas: max(l.Replicas, 1),
+			// A full stream refuses what is new; it never drops what was accepted.
+			Discard: jetstream.DiscardNew, AllowDirect: true,
+		}
+	}
+	events := limits(n.Events(), n.subject("event.>"), "Events that came in.", keepEvents)
+	events.Duplicates = shortestWindow
+	work := limits(n.Jobs(), n.subject("job.>"), "Jobs that wait for a worker.", 0)
+	work.Retention = jetstream.WorkQueuePolicy
+	dead := limits(n.DeadLetters(), n.subject("dlq.>"), "What was refused or given up, until it is replayed or dropped.", 0)
+	dead.Duplicates = dropCopies
+	list := []jetstream.StreamConfig{
+		events,
+		work,
+		limits(n.Results(), n.subject("result.>"), "How jobs ended.", keepResults),
+		dead,
+	}
+	buckets := []string{n.Schedules(), n.Pace(), n.Audit(), n.Rules(), n.Limits(), n.Notify()}
+	if l.Shared {
+		buckets = append(buckets, n.Tokens())
+	}
+	list = append(list, l.Ledger...)
+	for _, name := range buckets {
+		list = append(list, n.Bucket(name, l.Replicas).Stream())
+	}
+	return list
+}
+
+// Consumer is a durable consumer that all workers share.
+type Consumer struct {
+	Stream string
+	jetstream.ConsumerConfig
+}
+
+// consumer declares one that takes what one of its filters matches; no two of them match the same subject.
+func (n Names) consumer(stream, name string, filters ...string) Consumer {
+	cfg := jetstream.ConsumerConfig{
+		Durable: name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
+		// We count attempts ourselves, and waiting jobs are unacknowledged ones: no limits here.
+		MaxDeliver: -1, MaxAckPending: -1,
+	}
+	if len(filters) == 1 {
+		cfg.FilterSubject = filters[0]
+	} else {
+		cfg.FilterSubjects = filters
+	}
+	return Consumer{stream, cfg}
+}
+
+// intakeConsumers are those that workers take events from. Incidents have consumers of their own: one
+// for the plain class, which is as old as Rekey, and one for those below another class, so that neither
+// ever changes its filter. A consumer that does passes over what it would have had to deliver before.
+func (n Names) intakeConsumers() []Consumer {
+	var below []string
+	for class := "*." + jobs.ClassIncident; strings.Count(class, ".") < maxClassTokens; class = "*." + class {
+		below = append(below, n.Event(class))
+	}
+	return []Consumer{
+		n.consumer(n.Events(), consumerIncidents, n.Event(jobs.ClassIncident)),
+		n.consumer(n.Events(), consumerIncidentsBelow, below...),
+		n.consumer(n.Events(), consumerEvents, n.Event(">")),
+	}
+}
+
+// laneConsumer is what the jobs of a lane are taken from.
+func (n Names) laneConsumer(lane jobs.Lane) Consumer {
+	return n.consumer(n.Jobs(), consumerOf(lane), n.lane(lane))
+}
+
+// Consumers are those that workers take events and jobs from.
+func (n Names) Consumers() []Consumer {
+	list := n.intakeConsumers()
+	for _, lane := range jobs.Lanes() {
+		list = append(list, n.laneConsumer(lane))
+	}
+	return list
+}
+
+// consumers are all consumers.
+func (l Layout) consumers() []Consumer {
+	list := l.Names.Consumers()
+	for _, inbox := range l.Inboxes {
+		list = append(list, inbox.results(l.Names), inbox.again(l.Names))
+	}
+	return list
+}
+
+// Ensure creates the streams and buckets that are missing. Those that exist are used as they stand.
+func (l Layout) Ensure(ctx context.Context, c *Conn) error {
+	for _, want := range l.streams() {
+		if err := c.makeStream(ctx, want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeStream creates a stream where it is missing. The error names the other stream that has its subjects, if one has.
+func (c *Conn) makeStream(ctx context.Context, want jetstream.StreamConfig) error {
+	_, err := c.js.CreateStream(ctx, want)
+	if err == nil || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return nil
+	}
+	if owner, ownerErr := foreignOwner(ctx, c, want); ownerErr == nil && owner != "" {
+		err = fmt.Errorf("the stream %s has its subjects: %w", owner, err)
+	}
+	return fmt.Errorf("creating stream %s: %w", want.Name, err)
+}
+
+// foreignOwner is another stream that takes what is published on the subjects of a declared one, or "".
+func foreignOwner(ctx context.Context, a asker, want jetstream.StreamConfig) (string, error) {
+	for _, subject := range want.Subjects {
+		names, err := ask[struct {
+			Streams []string `json:"streams"`
+		}](ctx, a, "STREAM.NAMES", map[string]string{"subject": subject})
+		if err != nil {
+			return "", err
+		}
+		if i := slices.IndexFunc(names.Streams, func(name string) bool { return name != want.Name }); i >= 0 {
+			return names.Streams[i], nil
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,200 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/quiet"
+)
+
+const (
+	// upkeepEvery is how often the streams, buckets and consumers are looked at: one small request for each.
+	upkeepEvery = 5 * time.Second
+	// upkeepTimeout bounds one look with what has to be done after it.
+	upkeepTimeout = 10 * time.Second
+	// upkeepStale is how old the latest look may be.
+	upkeepStale = 4 * upkeepEvery
+	// sequenceGap is by how much a stream that is made anew counts on from where the one before it was seen: what workers
+	// still settle of that one must not be about its messages.
+	sequenceGap = 1_000_000
+)
+
+// UpkeepRecorder shows what is wrong in NATS.
+type UpkeepRecorder interface {
+	SetNATSProblems(n float64)
+	SetClockOffset(ahead time.Duration)
+}
+
+// Upkeep keeps the streams, buckets and consumers as workers need them while they run: what is missing is made again, a
+// consumer that was altered is set back, and what cannot be mended is what the worker is not ready for.
+type Upkeep struct {
+	Conn     *Conn
+	Layout   func() Layout // As of now: the targets of notifications change.
+	Recorder UpkeepRecorder
+	Logger   *zap.Logger
+	// Made is told of a stream that was missing and is there now, empty. Optional.
+	Made func(stream string)
+
+	mu     sync.Mutex // Guards what follows.
+	looked time.Time
+	wrong  []error
+	last   map[string]uint64 // The latest sequence of each stream, as it was seen last.
+	weak   map[string]bool   // Differences that were logged.
+
+	failures quiet.Failures
+}
+
+// Run looks regularly until ctx ends.
+func (u *Upkeep) Run(ctx context.Context) error {
+	ticker := time.NewTicker(upkeepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		case <-u.Conn.trouble:
+		}
+		if u.Conn.Ready() == nil { // Else there is nothing to see, and the check of the connection says so.
+			_ = u.Look(ctx) // Check says it.
+		}
+	}
+}
+
+// Check reports, as an error, what was wrong at the latest look.
+func (u *Upkeep) Check() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if age := time.Since(u.looked); age > upkeepStale {
+		return fmt.Errorf("the streams were looked at %s ago", age.Round(time.Second))
+	}
+	return errors.Join(u.wrong...)
+}
+
+// Look looks once, mends what can be mended, and returns what is missing still.
+func (u *Upkeep) Look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, upkeepTimeout)
+	defer cancel()
+	layout := u.Layout()
+	if err := u.Conn.AskTime(ctx, layout.Names); err != nil && ctx.Err() == nil {
+		u.Logger.Named("upkeep").Debug("the server's time is not known", zap.Error(err))
+	}
+	u.Recorder.SetClockOffset(u.Conn.clock.Ahead())
+	sight := look(ctx, u.Conn, layout)
+	var wrong, missing []error
+	known := map[string]bool{} // Streams of which the cause of all else is told already.
+	for _, s := range sight.Streams {
+		if s.Missing {
+			if err := u.remake(ctx, s); err != nil {
+				missing, known[s.want.Name] = append(missing, err), true
+				continue
+			}
+			s.Wrong = nil
+		} else if s.info != nil {
+			u.seen(s.want.Name, s.info.State.LastSeq)
+		}
+		u.tellWeak(s)
+		if err := s.problems(); err != nil {
+			wrong, known[s.want.Name] = append(wrong, fmt.Errorf("%s: %w", s.Name, err)), true
+		}
+	}
+	for i, want := range layout.consumers() {
+		if err := u.keep(ctx, want, sight.Consumers[i]); err != nil && !known[want.Stream] {
+			wrong = append(wrong, err)
+		}
+	}
+	wrong = append(missing, wrong...)
+	u.conclude(ctx, wrong)
+	return errors.Join(missing...)
+}
+
+// remake makes a stream again that is not there.
+func (u *Upkeep) remake(ctx context.Context, s StreamSight) error {
+	u.mu.Lock()
+	last, seen := u.last[s.want.Name]
+	u.mu.Unlock()
+	if seen {
+		s.want.FirstSeq = last + sequenceGap
+	}
+	if err := u.Conn.makeStream(ctx, s.want); err != nil {
+		return err
+	}
+	u.seen(s.want.Name, s.want.FirstSeq)
+	if u.Made != nil {
+		u.Made(s.want.Name)
+	}
+	if seen { // Else it is the first one that this worker sees.
+		u.Conn.places.forget(s.want.Name)
+		u.Logger.Named("upkeep").Error("a stream was deleted; it is made again, and what it held is lost", zap.String("stream", s.want.Name))
+	}
+	return nil
+}
+
+// seen remembers how far a stream is.
+func (u *Upkeep) seen(stream string, last uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.last == nil {
+		u.last = map[string]uint64{}
+	}
+	u.last[stream] = last
+}
+
+// tellWeak logs, once, where a stream keeps a promise less well.
+func (u *Upkeep) tellWeak(s StreamSight) {
+	message := "stream is used as it stands"
+	if s.Name != s.want.Name {
+		message = "bucket is used as it stands"
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.weak == nil {
+		u.weak = map[string]bool{}
+	}
+	for _, difference := range s.Weak {
+		if key := s.want.Name + ": " + difference; !u.weak[key] {
+			u.weak[key] = true
+			u.Logger.Named("bus").Warn(message, zap.String("stream", s.want.Name), zap.String("difference", difference))
+		}
+	}
+}
+
+// keep mends a consumer that is missing or differs.
+func (u *Upkeep) keep(ctx context.Context, want Consumer, seen ConsumerSight) error {
+	if seen.info != nil && len(seen.Wrong) == 0 {
+		u.Conn.places.note(seen.info)
+		return nil
+	}
+	done, err := u.Conn.ensureConsumer(ctx, want)
+	if err != nil || done == "" {
+		return err
+	}
+	if repeated, news := u.failures.News("mended "+want.Stream+" "+want.Durable, errors.New(string(done))); news {
+		u.Logger.Named("upkeep").Error("a consumer is set back to what it must be", zap.String("stream", want.Stream),
+			zap.String("consumer", want.Durable), zap.String("difference", string(done)), repeated)
+	}
+	return nil
+}
+
+// conclude keeps what is wrong, and logs what is news of it.
+func (u *Upkeep) conclude(ctx context.Context, wrong []error) {
+	if errors.Is(context.Cause(ctx), context.Canceled) || len(wrong) > 0 && u.Conn.Ready() != nil {
+		return // The worker stops, or the connection was lost meanwhile, which says so itself.
+	}
+	u.Recorder.SetNATSProblems(float64(len(wrong)))
+	if err := errors.Join(wrong...); err == nil {
+		if u.failures.Over("look") {
+			u.Logger.Named("upkeep").Info("NATS has what workers need again")
+		}
+	} else if repeated, news := u.failures.News("look", err); news {
+		u.Logger.Named("upkeep").Error("not ready: NATS does not have what workers need", zap.Error(err), repeated)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.looked, u.wrong = time.Now(), wrong
+}
