@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,9 +59,9 @@ func (w *worker) prepare(ctx context.Context) (stores, error) {
 	const longest = 15 * time.Second
 	w.upkeep = &bus.Upkeep{
 		Conn: w.conn, Layout: func() bus.Layout { return layout(w.running.Load()) }, Recorder: w.metrics, Logger: w.Logger,
-		Made: func(stream string) {
-			if stream != w.names.Jobs() {
-				return
+		Made: func(streams []string) {
+			if !slices.Contains(streams, w.names.Jobs()) || slices.Contains(streams, "KV_"+ledger.RecordsBucket(w.Config.NATS.Namespace)) {
+				return // No message was lost of a job that the ledger knows.
 			}
 			select {
 			case w.lost <- struct{}{}:

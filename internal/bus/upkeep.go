@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,8 +39,8 @@ type Upkeep struct {
 	Layout   func() Layout // As of now: the targets of notifications change.
 	Recorder UpkeepRecorder
 	Logger   *zap.Logger
-	// Made is told of a stream that was missing and is there now, empty. Optional.
-	Made func(stream string)
+	// Made is called with the streams that were missing and are there now, empty. Optional.
+	Made func(streams []string)
 
 	mu     sync.Mutex // Guards what follows.
 	looked time.Time
@@ -86,31 +88,51 @@ func (u *Upkeep) Look(ctx context.Context) error {
 	}
 	u.Recorder.SetClockOffset(u.Conn.clock.Ahead())
 	sight := look(ctx, u.Conn, layout)
-	var wrong, missing []error
-	known := map[string]bool{} // Streams of which the cause of all else is told already.
-	for _, s := range sight.Streams {
-		if s.Missing {
+	missing, wrong := u.streams(ctx, sight.Streams)
+	all := append(inOrder(missing), inOrder(wrong)...)
+	for i, want := range layout.consumers() {
+		err := u.keep(ctx, want, sight.Consumers[i])
+		if missing[want.Stream] == nil && wrong[want.Stream] == nil && err != nil { // Else the stream is the cause.
+			all = append(all, err)
+		}
+	}
+	u.conclude(ctx, all)
+	return errors.Join(inOrder(missing)...)
+}
+
+// inOrder returns the errors of streams by the streams' names, so that the same errors read the same.
+func inOrder(byStream map[string]error) (list []error) {
+	for _, name := range slices.Sorted(maps.Keys(byStream)) {
+		list = append(list, byStream[name])
+	}
+	return list
+}
+
+// streams makes what is missing, and returns, by the stream, what cannot be made and what is wrong.
+func (u *Upkeep) streams(ctx context.Context, list []StreamSight) (missing, wrong map[string]error) {
+	missing, wrong = map[string]error{}, map[string]error{}
+	var made []string
+	for _, s := range list {
+		name := s.want.Name
+		switch {
+		case s.Missing:
 			if err := u.remake(ctx, s); err != nil {
-				missing, known[s.want.Name] = append(missing, err), true
+				missing[name] = err
 				continue
 			}
-			s.Wrong = nil
-		} else if s.info != nil {
-			u.seen(s.want.Name, s.info.State.LastSeq)
+			made, s.Wrong = append(made, name), nil
+		case s.info != nil:
+			u.seen(name, s.info.State.LastSeq)
 		}
 		u.tellWeak(s)
 		if err := s.problems(); err != nil {
-			wrong, known[s.want.Name] = append(wrong, fmt.Errorf("%s: %w", s.Name, err)), true
+			wrong[name] = fmt.Errorf("%s: %w", s.Name, err)
 		}
 	}
-	for i, want := range layout.consumers() {
-		if err := u.keep(ctx, want, sight.Consumers[i]); err != nil && !known[want.Stream] {
-			wrong = append(wrong, err)
-		}
+	if len(made) > 0 && u.Made != nil {
+		u.Made(made)
 	}
-	wrong = append(missing, wrong...)
-	u.conclude(ctx, wrong)
-	return errors.Join(missing...)
+	return missing, wrong
 }
 
 // remake makes a stream again that is not there.
@@ -125,9 +147,6 @@ func (u *Upkeep) remake(ctx context.Context, s StreamSight) error {
 		return err
 	}
 	u.seen(s.want.Name, s.want.FirstSeq)
-	if u.Made != nil {
-		u.Made(s.want.Name)
-	}
 	if seen { // Else it is the first one that this worker sees.
 		u.Conn.places.forget(s.want.Name)
 		u.Logger.Named("upkeep").Error("a stream was deleted; it is made again, and what it held is lost", zap.String("stream", s.want.Name))

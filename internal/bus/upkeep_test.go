@@ -24,7 +24,7 @@ func (r *rig) upkeep(t *testing.T, made *[]string) (*Upkeep, *shown) {
 	s := &shown{}
 	u := &Upkeep{
 		Conn: r.conn, Layout: func() Layout { return Layout{Names: r.names, Inboxes: []Inbox{{Target: "soar"}}} }, Recorder: s, Logger: r.log,
-		Made: func(stream string) { *made = append(*made, stream) },
+		Made: func(streams []string) { *made = append(*made, streams...) },
 	}
 	if err := u.Look(t.Context()); err != nil || u.Check() != nil {
 		t.Fatalf("at the start: %v, %v", err, u.Check())
