@@ -49,7 +49,7 @@ was changed, doubled, or taken out.`,
 }
 
 func (c *cli) exportResults(ctx context.Context, format, from string) error {
-	begin, err := since(from, time.Now())
+	begin, err := since(from)
 	if err != nil {
 		return usage(err)
 	}
@@ -59,7 +59,7 @@ func (c *cli) exportResults(ctx context.Context, format, from string) error {
 		return usage(fmt.Errorf("--format: %w", err))
 	}
 	return c.askLong(ctx, func(ctx context.Context, client *app.Client) error {
-		_, err := client.Conn.EachResult(ctx, client.Names, begin, exporter.Write)
+		_, err := client.Conn.EachResult(ctx, client.Names, begin(c.now()), exporter.Write)
 		return errors.Join(err, exporter.Flush(), out.Flush())
 	})
 }

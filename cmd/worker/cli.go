@@ -46,7 +46,16 @@ type cli struct {
 	server     string
 	output     string
 
-	guarded context.Context //nolint:containedctx // Of the connection: it tells why NATS has ended a command.
+	guarded   context.Context  //nolint:containedctx // Of the connection: it tells why NATS has ended a command.
+	serverNow func() time.Time // The time of the NATS server, once there is a connection to it.
+}
+
+// now is the time of the NATS server, which the moments in records are of, and without a connection that of this machine.
+func (c *cli) now() time.Time {
+	if c.serverNow == nil {
+		return time.Now()
+	}
+	return c.serverNow()
 }
 
 // execute runs one command line and returns the exit code.
@@ -207,7 +216,7 @@ func (c *cli) dial(ctx context.Context) (context.Context, *app.Client, error) {
 		return ctx, nil, unanswered(ctx, limited, err)
 	}
 	ctx = client.Guard(ctx)
-	c.guarded = ctx
+	c.guarded, c.serverNow = ctx, client.Conn.Clock().Now
 	return ctx, client, nil
 }
 

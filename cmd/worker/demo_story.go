@@ -129,7 +129,7 @@ func (d *demo) jobsTable(list []jobs.Record) error {
 		if r.Done() {
 			spent = r.FinishedAt.Sub(r.AcceptedAt)
 		}
-		row(t, r.JobID, r.Kind, shortTarget(r.Target), r.AttemptCount, standing(r, time.Now()), spent)
+		row(t, r.JobID, r.Kind, shortTarget(r.Target), r.AttemptCount, standing(r, d.now()), spent)
 	}
 	return t.Flush()
 }

@@ -72,20 +72,23 @@ func member[T ~string](flag, value string, set []T) (T, error) {
 	return "", fmt.Errorf("%s must be one of %s", flag, strings.Join(jobs.Names(set), ", "))
 }
 
-// since is the moment that a time or an age names, or the zero time for an empty text.
-func since(text string, now time.Time) (time.Time, error) {
+// moment is a time, or an age: then it depends on what time it is now.
+type moment func(now time.Time) time.Time
+
+// since is the moment that a text names, and the zero time for an empty one.
+func since(text string) (moment, error) {
 	if text == "" {
-		return time.Time{}, nil
+		return func(time.Time) time.Time { return time.Time{} }, nil
 	}
 	if age, err := time.ParseDuration(text); err == nil && age >= 0 {
-		return now.Add(-age), nil
+		return func(now time.Time) time.Time { return now.Add(-age) }, nil
 	}
 	if days, err := strconv.Atoi(strings.TrimSuffix(text, "d")); err == nil && days >= 0 && strings.HasSuffix(text, "d") {
-		return now.AddDate(0, 0, -days), nil
+		return func(now time.Time) time.Time { return now.AddDate(0, 0, -days) }, nil
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return time.Time{}, errors.New("--since must be an age like 24h or a time like 2026-11-24T03:00:00Z")
+		return nil, errors.New("--since must be an age like 24h or a time like 2026-11-24T03:00:00Z")
 	}
-	return at, nil
+	return func(time.Time) time.Time { return at }, nil
 }

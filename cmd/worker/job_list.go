@@ -31,22 +31,23 @@ one that they do not choose any more, until it is interrupted: in a table, or as
   worker job ls --target 5ec0000000000000000000c1 --watch`,
 		Args: want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, err := f.filter(time.Now())
+			filter, begin, err := f.filter()
 			if err != nil {
 				return usage(err)
 			}
 			if f.watch {
-				return c.watchJobs(cmd.Context(), filter)
+				return c.watchJobs(cmd.Context(), filter, begin)
 			}
-			return c.listJobs(cmd.Context(), filter)
+			return c.listJobs(cmd.Context(), filter, begin)
 		},
 	}))
 	f.register(cmd)
 	return cmd
 }
 
-func (c *cli) listJobs(ctx context.Context, filter ledger.Filter) error {
+func (c *cli) listJobs(ctx context.Context, filter ledger.Filter, begin moment) error {
 	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
+		filter.Since = begin(c.now())
 		page, err := client.Ledger.List(ctx, filter)
 		if err != nil {
 			return err
@@ -89,25 +90,26 @@ func complete(cmd *cobra.Command, flag string, set []string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(set, cobra.ShellCompDirectiveNoFileComp))
 }
 
-func (f *listFlags) filter(now time.Time) (ledger.Filter, error) {
+// filter is what the flags choose, but for the moment since which they do.
+func (f *listFlags) filter() (ledger.Filter, moment, error) {
 	filter := ledger.Filter{Target: f.target, Event: f.event, After: f.after, Limit: f.limit}
-	var err error
+	begin, err := since(f.since)
+	if err != nil {
+		return filter, nil, err
+	}
 	if f.watch && f.after != "" {
-		return filter, errors.New("--watch begins with the latest jobs; it cannot go with --after")
+		return filter, nil, errors.New("--watch begins with the latest jobs; it cannot go with --after")
 	}
 	if filter.State, err = member("--state", f.state, jobs.States()); err != nil {
-		return filter, err
+		return filter, nil, err
 	}
 	if filter.Kind, err = member("--kind", f.kind, jobs.Kinds()); err != nil {
-		return filter, err
+		return filter, nil, err
 	}
 	if filter.Outcome, err = member("--outcome", f.outcome, jobs.Outcomes()); err != nil {
-		return filter, err
+		return filter, nil, err
 	}
-	if filter.Since, err = since(f.since, now); err != nil {
-		return filter, err
-	}
-	return filter, notNegative("--limit", f.limit)
+	return filter, begin, notNegative("--limit", f.limit)
 }
 
 // printPage prints a list, and on standard error, away from it, whether there is more.

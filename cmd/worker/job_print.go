@@ -14,7 +14,7 @@ func (c *cli) printJobs(list []jobs.Record) error {
 		list = []jobs.Record{}
 	}
 	return c.print(list, func(t *tabwriter.Writer) {
-		now := time.Now()
+		now := c.now()
 		row(t, "JOB", "KIND", "TARGET", "LANE", "STATE", "ATTEMPTS", "ACCEPTED")
 		for _, r := range list {
 			row(t, r.JobID, r.Kind, shortTarget(r.Target), r.Lane, standing(r, now), r.AttemptCount, r.AcceptedAt)

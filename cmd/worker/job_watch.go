@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"rekey/internal/app"
 	"rekey/internal/jobs"
@@ -14,8 +13,8 @@ import (
 
 // watchJobs prints the jobs that the filter chooses and then a line for every change, until
 // ctx ends. That is how a watch is meant to end.
-func (c *cli) watchJobs(ctx context.Context, filter ledger.Filter) error {
-	ctx, client, page, err := c.beginWatch(ctx, filter)
+func (c *cli) watchJobs(ctx context.Context, filter ledger.Filter, begin moment) error {
+	ctx, client, page, err := c.beginWatch(ctx, &filter, begin)
 	if err != nil {
 		return err
 	}
@@ -32,15 +31,16 @@ func (c *cli) watchJobs(ctx context.Context, filter ledger.Filter) error {
 	return err
 }
 
-// beginWatch reads the list. It is bounded as every question; what follows is not.
-func (c *cli) beginWatch(ctx context.Context, filter ledger.Filter) (context.Context, *app.Client, ledger.Page, error) {
+// beginWatch reads the list, which begins on the clock of the server. It is bounded as every question; what follows is not.
+func (c *cli) beginWatch(ctx context.Context, filter *ledger.Filter, begin moment) (context.Context, *app.Client, ledger.Page, error) {
 	ctx, client, err := c.dial(ctx)
 	if err != nil {
 		return ctx, nil, ledger.Page{}, err
 	}
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	page, err := client.Ledger.List(limited, filter)
+	filter.Since = begin(c.now())
+	page, err := client.Ledger.List(limited, *filter)
 	if err != nil {
 		client.Close()
 	}
@@ -78,7 +78,7 @@ func (w *jobWatch) changed(r jobs.Record) {
 func (w *jobWatch) show(r jobs.Record) {
 	w.shown[r.JobID] = true
 	if w.cli.output != outputJSON {
-		w.line(r.JobID, r.Kind, shortTarget(r.Target), r.Lane, standing(r, time.Now()), r.AttemptCount, r.AcceptedAt)
+		w.line(r.JobID, r.Kind, shortTarget(r.Target), r.Lane, standing(r, w.cli.now()), r.AttemptCount, r.AcceptedAt)
 		return
 	}
 	encoder := json.NewEncoder(w.cli.stdout)

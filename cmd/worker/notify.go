@@ -42,7 +42,7 @@ func (c *cli) listTargets(ctx context.Context) error {
 			return err
 		}
 		return c.print(targets, func(t *tabwriter.Writer) {
-			now := time.Now()
+			now := c.now()
 			row(t, "NAME", "TYPE", "PENDING", "STATE", "LAST DELIVERY", "LAST FAILURE", "ERROR")
 			for _, s := range targets {
 				row(t, s.Name, s.Type, s.Pending, targetState(s, now), near(s.DeliveredAt, now), near(s.FailedAt, now), short(s.Error, 60))

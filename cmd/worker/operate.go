@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -36,7 +35,7 @@ func (f *operateFlags) operation(action jobs.Action) jobs.Operation {
 			by = u.Username
 		}
 	}
-	return jobs.Operation{At: time.Now().UTC(), Action: action, By: by, Reason: f.reason}
+	return jobs.Operation{Action: action, By: by, Reason: f.reason}
 }
 
 func (c *cli) retryCommand() *cobra.Command {

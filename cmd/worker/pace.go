@@ -39,7 +39,7 @@ func (c *cli) listBuckets(ctx context.Context) error {
 
 func (c *cli) printBuckets(buckets []app.Bucket) error {
 	return c.print(buckets, func(t *tabwriter.Writer) {
-		now := time.Now()
+		now := c.now()
 		row(t, "BUCKET", "LIMIT", "KNOWN FROM", "TOKENS", "PAUSED UNTIL", "WAITING", "LAST TURN")
 		for _, b := range buckets {
 			row(t, b.Bucket, bucketLimit(b), b.Source, bucketTokens(b), near(b.PausedUntil, now), b.Waiting, near(b.LastTurnAt, now))

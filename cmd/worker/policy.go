@@ -106,7 +106,7 @@ are stored, and cannot be judged again.`,
 			if c.configName() == "" {
 				return usagef("no configuration is given: -c FILE or $%s", envConfig)
 			}
-			begin, err := since(from, time.Now())
+			begin, err := since(from)
 			if err != nil {
 				return usage(err)
 			}
@@ -124,7 +124,7 @@ type backtested struct {
 	Changed []app.Changed `json:"changed"`
 }
 
-func (c *cli) backtest(ctx context.Context, begin time.Time, against string) error {
+func (c *cli) backtest(ctx context.Context, begin moment, against string) error {
 	after, err := c.judgeOf(c.configName())
 	if err != nil {
 		return err
@@ -144,7 +144,7 @@ func (c *cli) backtest(ctx context.Context, begin time.Time, against string) err
 		return err
 	}
 	result := backtested{Changed: []app.Changed{}}
-	result.Events, err = client.Backtest(ctx, begin, before, after, func(one app.Changed) { result.Changed = append(result.Changed, one) })
+	result.Events, err = client.Backtest(ctx, begin(c.now()), before, after, func(one app.Changed) { result.Changed = append(result.Changed, one) })
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func (c *cli) listSchedules(ctx context.Context) error {
 		}
 		rows := []scheduleRow{}
 		for i, s := range cfg.Schedules {
-			r, err := newScheduleRow(s, specs[i], standings[s.Name], time.Now())
+			r, err := newScheduleRow(s, specs[i], standings[s.Name], c.now())
 			if err != nil {
 				return err
 			}

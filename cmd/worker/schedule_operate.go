@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,7 +31,7 @@ func (f *scheduleFlags) operation(action schedule.Action) (schedule.Operation, e
 		return schedule.Operation{}, usagef("--reason is required: it is recorded with the schedule")
 	}
 	by := cmp.Or(f.by, userName(), "unknown")
-	return schedule.Operation{At: time.Now().UTC(), Action: action, By: by, Reason: f.reason}, nil
+	return schedule.Operation{Action: action, By: by, Reason: f.reason}, nil
 }
 
 func (c *cli) scheduleRunCommand() *cobra.Command {
@@ -138,7 +137,7 @@ func (c *cli) operateSchedule(ctx context.Context, name string, op schedule.Oper
 		if err != nil {
 			return err
 		}
-		r, err := newScheduleRow(s, spec, app.ScheduleStanding{State: state}, time.Now())
+		r, err := newScheduleRow(s, spec, app.ScheduleStanding{State: state}, c.now())
 		if err != nil {
 			return err
 		}

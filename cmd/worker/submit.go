@@ -44,7 +44,7 @@ The kinds and their parameters:
 		Args:              wantFirst("KIND"),
 		ValidArgsFunction: completeRequest,
 		RunE: func(cmd *cobra.Command, list []string) error {
-			request, err := c.request(list[0], list[1:], &f, time.Now())
+			request, err := c.request(list[0], list[1:], &f)
 			if err != nil {
 				return err
 			}
@@ -97,7 +97,7 @@ func completeRequest(_ *cobra.Command, have []string, _ string) ([]string, cobra
 }
 
 // request makes the request object of a command line, and validates it as the worker will.
-func (c *cli) request(kind string, pairs []string, f *submitFlags, now time.Time) (map[string]any, error) {
+func (c *cli) request(kind string, pairs []string, f *submitFlags) (map[string]any, error) {
 	if err := f.validate(); err != nil {
 		return nil, usage(err)
 	}
@@ -112,9 +112,6 @@ func (c *cli) request(kind string, pairs []string, f *submitFlags, now time.Time
 		if value != "" {
 			request[name] = value
 		}
-	}
-	if f.expiresIn != 0 {
-		request["expires_at"] = now.Add(f.expiresIn).UTC().Format(time.RFC3339Nano)
 	}
 	if f.separate {
 		request["coalesce"] = false
@@ -190,6 +187,9 @@ func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags
 		return err
 	}
 	defer client.Close()
+	if f.expiresIn != 0 {
+		request["expires_at"] = c.now().Add(f.expiresIn).UTC().Format(time.RFC3339Nano)
+	}
 	if err := client.CheckRequest(ctx, request); err != nil {
 		return usage(err)
 	}

@@ -48,17 +48,16 @@ func TestProgress(t *testing.T) {
 
 func TestRequest(t *testing.T) {
 	t.Parallel()
-	now := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
 	flags := submitFlags{
-		account: "security", lane: "bulk", reason: "IR-4711", requestedBy: "me", expiresIn: 90 * time.Second, separate: true,
+		account: "security", lane: "bulk", reason: "IR-4711", requestedBy: "me", separate: true,
 	}
-	got, err := (&cli{}).request("x509.disable", []string{"project_id=5ec0000000000000000000f1"}, &flags, now)
+	got, err := (&cli{}).request("x509.disable", []string{"project_id=5ec0000000000000000000f1"}, &flags)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]any{
 		"kind": "x509.disable", "params": map[string]any{"project_id": "5ec0000000000000000000f1"}, "account": "security",
-		"lane": "bulk", "reason": "IR-4711", "requested_by": "me", "expires_at": "2026-11-24T03:01:30Z", "coalesce": false,
+		"lane": "bulk", "reason": "IR-4711", "requested_by": "me", "coalesce": false,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("request (-want +got):\n%s", diff)

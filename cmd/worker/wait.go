@@ -54,7 +54,7 @@ func (c *cli) await(ctx context.Context, client *app.Client, w app.Wait, timeout
 	}
 	last := ""
 	w.Progress = func(r jobs.Record) {
-		if line := progress(r, time.Now()); line != last {
+		if line := progress(r, c.now()); line != last {
 			c.say("%s", line)
 			last = line
 		}

@@ -34,6 +34,9 @@ type Client struct {
 	closing    []func()   // Ends what Guard has begun.
 }
 
+// timeTimeout bounds how long a command waits for the server's time.
+const timeTimeout = time.Second
+
 // Dial connects to the NATS server of the configuration (for an embedded one: where it
 // listens), or to server when that is not empty.
 func Dial(ctx context.Context, c *config.Config, server string, env lookup) (*Client, error) {
@@ -63,6 +66,8 @@ func Dial(ctx context.Context, c *config.Config, server string, env lookup) (*Cl
 		client.Close()
 		return nil, client.Conn.Explain(err)
 	}
+	// A user that may not ask for the time goes by the clock of this machine.
+	_ = client.attempt(ctx, timeTimeout, func(ctx context.Context) error { return client.Conn.AskTime(ctx, client.Names) })
 	return client, nil
 }
 

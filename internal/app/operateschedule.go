@@ -73,12 +73,14 @@ func (c *Client) PauseSchedule(ctx context.Context, name string, op schedule.Ope
 	if err != nil {
 		return schedule.State{}, err
 	}
+	op.At = c.Conn.Clock().Now().UTC()
 	return schedule.Operate(ctx, store, name, op)
 }
 
 // RunSchedule makes a job of a schedule now, beside its ticks, and records who wanted it and why. It returns the id of
 // the job, also when the job is asked for and only the record of it failed.
 func (c *Client) RunSchedule(ctx context.Context, s config.Schedule, op schedule.Operation) (jobID, eventID string, err error) {
+	op.At = c.Conn.Clock().Now().UTC()
 	r, err := newRequest(s)
 	if err != nil {
 		return "", "", err
