@@ -319,14 +319,12 @@ func (w *worker) announce(ctx context.Context) {
 		addresses.HTTP = w.http.Addr()
 	}
 	state := "ready"
-	for what, err := range map[string]error{
-		"an account cannot be used": w.accountsReady(ctx), "NATS does not have what workers need": w.streamsReady(),
-		"the clocks differ": w.conn.Clock().Check(),
-	} {
-		if err != nil {
-			state = "started, but not ready"
-			w.log.Warn(what, zap.Error(err))
-		}
+	accounts := w.accountsReady(ctx)
+	if accounts != nil {
+		w.log.Warn("an account cannot be used", zap.Error(accounts))
+	}
+	if cmp.Or(accounts, w.streamsReady(), w.conn.Clock().Check()) != nil { // The upkeep has logged the others.
+		state = "started, but not ready"
 	}
 	// The configuration allows no credentials in a URL.
 	nats := cmp.Or(addresses.NATS, w.Config.NATS.URL, "inside this process")

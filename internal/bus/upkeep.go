@@ -83,10 +83,7 @@ func (u *Upkeep) Look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, upkeepTimeout)
 	defer cancel()
 	layout := u.Layout()
-	if err := u.Conn.AskTime(ctx, layout.Names); err != nil && ctx.Err() == nil {
-		u.Logger.Named("upkeep").Debug("the server's time is not known", zap.Error(err))
-	}
-	u.Recorder.SetClockOffset(u.Conn.clock.Ahead())
+	u.compareClocks(ctx, layout.Names)
 	sight := look(ctx, u.Conn, layout)
 	missing, wrong := u.streams(ctx, sight.Streams)
 	all := append(inOrder(missing), inOrder(wrong)...)
@@ -106,6 +103,21 @@ func inOrder(byStream map[string]error) (list []error) {
 		list = append(list, byStream[name])
 	}
 	return list
+}
+
+// compareClocks asks for the server's time, and shows how far this machine's is from it.
+func (u *Upkeep) compareClocks(ctx context.Context, names Names) {
+	log := u.Logger.Named("upkeep")
+	if err := u.Conn.AskTime(ctx, names); err != nil && ctx.Err() == nil {
+		log.Debug("the server's time is not known", zap.Error(err))
+	}
+	u.Recorder.SetClockOffset(u.Conn.clock.Ahead())
+	const differ = "not ready: the clocks differ"
+	if err := u.Conn.clock.Check(); err != nil {
+		u.failures.Warn(log, differ, err)
+	} else if u.failures.Over(differ) {
+		log.Info("the clocks agree again")
+	}
 }
 
 // streams makes what is missing, and returns, by the stream, what cannot be made and what is wrong.
