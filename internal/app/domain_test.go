@@ -31,6 +31,7 @@ func startHub(t *testing.T) (hub *server.Server, leaves int) {
 // domainUsers are the users of a server that sees the domain in subjects; "" is none.
 func domainUsers(domain string) []*server.User {
 	p := needed()
+	p.Publish.Allow = append(p.Publish.Allow, "$JS.API.INFO") // For the doctor alone.
 	for i, subject := range p.Publish.Allow {
 		p.Publish.Allow[i] = bus.InDomain(domain, subject)
 	}

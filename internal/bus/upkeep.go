@@ -93,6 +93,9 @@ func (u *Upkeep) Look(ctx context.Context) error {
 			all = append(all, err)
 		}
 	}
+	for i, err := range all {
+		all[i] = u.Conn.Explain(err)
+	}
 	u.conclude(ctx, all)
 	return errors.Join(inOrder(missing)...)
 }
