@@ -78,7 +78,7 @@ func (d *DeadLetters) List(ctx context.Context, limit int) ([]DeadLetter, error)
 			from = at.Last + 1 - span
 		}
 		list = nil
-		if err = d.each(ctx, from, at, func(letter DeadLetter) { list = append(list, letter) }); err != nil {
+		if err := d.each(ctx, from, at, func(letter DeadLetter) { list = append(list, letter) }); err != nil {
 			return nil, err
 		}
 		if uint64(len(list)) >= want || from <= max(at.First, 1) {
