@@ -89,7 +89,7 @@ func (in Intake) handle(ctx context.Context, h *held, isOthers bool, large *jobs
 	}
 	h.drop()
 	if err := settle(ctx, in.Conn.nc, h.Msg, verdict); err != nil {
-		in.failures.Warn(in.Logger.Named("intake"), "event is not settled and comes again", err, zap.Uint64("event_seq", h.meta.Sequence.Stream))
+		in.failures.Warn(in.Logger.Named("intake"), "event is not settled; it is redelivered", err, zap.Uint64("event_seq", h.meta.Sequence.Stream))
 	}
 }
 

@@ -212,10 +212,10 @@ func (n *Notices) handle(ctx, under context.Context, msg jetstream.Msg, isAgain 
 	}
 	if err != nil {
 		verdict = jobs.Verdict{Delay: again(1)}
-		n.failures.Warn(log, "notification is not settled and comes again", err, zap.Duration("delay", verdict.Delay))
+		n.failures.Warn(log, "notification is not settled; it is redelivered", err, zap.Duration("delay", verdict.Delay))
 	}
 	if err := settle(ctx, n.Conn.nc, msg, verdict); err != nil {
-		n.failures.Warn(log, "the server did not confirm the settlement; the notification comes again", err)
+		n.failures.Warn(log, "the server did not confirm the settlement; the notification is redelivered", err)
 	}
 }
 

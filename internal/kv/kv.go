@@ -173,7 +173,7 @@ type Entry[T any] struct {
 	Stored   time.Time // When it was, on the server's clock.
 }
 
-// Watch calls found for every key: first for the values that stand there, then live until ctx ends. known is called once
+// Watch calls found for every key: first for the values that are there, then live until ctx ends. known is called once
 // between the two. A value that cannot be decoded ends the watch. It makes a consumer, for which only workers have the
 // permission; others Follow.
 func (b *Bucket[T]) Watch(ctx context.Context, found func(Entry[T]), known func()) error {
