@@ -44,7 +44,7 @@ func TestAll(t *testing.T) {
 	}
 }
 
-// TestWatchAndFollow: both hand over what stands there, or came after a revision, and then what changes.
+// TestWatchAndFollow: both hand over what is there, or came after a revision, and then what changes.
 func TestWatchAndFollow(t *testing.T) {
 	t.Parallel()
 	for name, watches := range map[string]bool{"watch": true, "follow": false} {
