@@ -79,7 +79,10 @@ func badEvents() []badEvent {
 		},
 		{name: "2 MB", payload: good.with("reason", strings.Repeat("x", 2_000_000)).String(), wantReason: []string{"bytes; the limit is"}, wantCut: true},
 		{name: "another CloudEvents version", payload: cloud("0.3", "1", "urn:siem", direct), wantReason: []string{"specversion", "1.0"}},
-		{name: "another CloudEvents type", payload: cloud("1.0", "2", "urn:siem", "com.example.alert"), wantReason: []string{"type", direct}},
+		{
+			name: "CloudEvent that asks for an unknown kind", payload: strings.Replace(cloud("1.0", "5", "urn:siem", direct), "x509.disable", "x509.disabel", 1),
+			wantReason: []string{"kind", "unknown kind"},
+		},
 		{name: "CloudEvent without an id", payload: cloud("1.0", "", "urn:siem", direct), wantReason: []string{"id", "required"}},
 		{
 			name: "binary CloudEvent without a source", payload: good.String(),

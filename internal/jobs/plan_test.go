@@ -105,7 +105,7 @@ func TestPlan(t *testing.T) {
 		{name: "no policies", event: func(e *Event) { e.Unclear = &Malformed{Field: "kind", Detail: "is required"} }, wantProblems: []string{"kind: is required"}, wantResult: IntakeMalformed},
 		{name: "no policies, a foreign CloudEvent", event: func(e *Event) {
 			e.Envelope.Type, e.Unclear = "com.example.alert", &Malformed{Field: "type", Detail: "is another"}
-		}, wantProblems: []string{"type: no policy is configured, and the event is no direct request: those have another type"}, wantResult: IntakeUnmatched},
+		}, wantProblems: []string{"type: is another"}, wantResult: IntakeUnmatched},
 		{name: "policies do not see schedules", event: func(e *Event) { direct(e); e.Class = ClassSchedule }, decisions: decider{asks("a", two)}, wantJobs: []string{"1 - normal"}, wantResult: IntakeAccepted},
 		{name: "nor operators", event: func(e *Event) { direct(e); e.Class = ClassOperator }, decisions: decider{asks("a", two)}, wantJobs: []string{"1 - normal"}, wantResult: IntakeAccepted},
 

@@ -200,15 +200,16 @@ func (p *planner) conclude() {
 	if p.event.Asks || len(p.plan.Jobs) > 0 || len(p.plan.Problems) > 0 {
 		return
 	}
+	noPolicies := p.rules.Decider == nil && p.event.Unclear != nil
 	foreign := p.event.Envelope.Type != ""
-	if p.rules.Decider == nil && p.event.Unclear != nil && !foreign {
+	if noPolicies && !foreign {
 		p.problem(p.event.Unclear) // Without policies, plain JSON can only be meant as a direct request.
 		return
 	}
 	p.plan.Unmatched = true
 	switch {
-	case p.rules.Decider == nil && foreign: // A worker without policies can do nothing with it: that is said, not only counted.
-		p.problem(&Held{Code: HeldUnmatched, Field: "type", Detail: "no policy is configured, and the event is no direct request: those have another type"})
+	case noPolicies: // A worker without policies can do nothing with a foreign CloudEvent: a dead letter says so.
+		p.problem(&Held{Code: HeldUnmatched, Detail: p.event.Unclear.Error()})
 	case p.rules.BuryUnmatched:
 		p.problem(&Held{Code: HeldUnmatched, Detail: "no policy asks for a job, and it is no direct request"})
 	}
