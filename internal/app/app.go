@@ -19,6 +19,7 @@ import (
 	"rekey/internal/httpserver"
 	"rekey/internal/jobs"
 	"rekey/internal/metrics"
+	"rekey/internal/natsserver"
 	"rekey/internal/notify"
 	"rekey/internal/schedule"
 	"rekey/internal/seal"
@@ -61,7 +62,7 @@ type worker struct {
 	log      *zap.Logger
 	metrics  *metrics.Metrics
 	gatherer prometheus.Gatherer
-	embedded *bus.Embedded
+	embedded *natsserver.Server
 	conn     *bus.Conn
 	tracer   *tracing.Tracer
 	names    bus.Names
@@ -204,7 +205,7 @@ func (w *worker) startNATS() error {
 			return err
 		}
 		cfg.OnFailure = func() { w.metrics.PartFailed(partServer) }
-		if w.embedded, err = bus.StartEmbedded(cfg); err != nil {
+		if w.embedded, err = natsserver.Start(cfg); err != nil {
 			return err
 		}
 		w.stack.push(partServer, func(context.Context) error { w.embedded.Stop(); return nil })

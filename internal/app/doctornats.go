@@ -15,6 +15,7 @@ import (
 
 	"rekey/internal/bus"
 	"rekey/internal/doctor"
+	"rekey/internal/natsserver"
 )
 
 // What a NATS server must know: batches of direct reads (ADR-31) came with 2.11.
@@ -32,7 +33,7 @@ const (
 // connect connects to NATS as a worker would; to an embedded server as a command would.
 func (p *patient) connect() {
 	server, err := reachable(p.cfg.NATS, "")
-	if err == nil && p.cfg.NATS.IsEmbedded() && !bus.LookAtStore(p.cfg.NATS.Embedded.StoreDir).InUse {
+	if err == nil && p.cfg.NATS.IsEmbedded() && !natsserver.LookAtStore(p.cfg.NATS.Embedded.StoreDir).InUse {
 		err = errors.New("no worker runs on this store; its server starts with it")
 	}
 	if err != nil {
@@ -76,7 +77,7 @@ func (p *patient) nats(ctx context.Context) []doctor.Finding {
 // store looks at the folder of an embedded server.
 func (p *patient) store() doctor.Finding {
 	dir := p.cfg.NATS.Embedded.StoreDir
-	look := bus.LookAtStore(dir)
+	look := natsserver.LookAtStore(dir)
 	f := doctor.Finding{What: "store", Status: doctor.OK, Found: dir + ": ready for a worker"}
 	switch {
 	case look.Err != nil:
@@ -104,7 +105,7 @@ func (p *patient) store() doctor.Finding {
 func (p *patient) noServer(ctx context.Context) doctor.Finding {
 	f := doctor.Finding{What: "server", Status: doctor.Failed, Found: p.away.Error()}
 	n := p.cfg.NATS
-	inUse := n.IsEmbedded() && bus.LookAtStore(n.Embedded.StoreDir).InUse
+	inUse := n.IsEmbedded() && natsserver.LookAtStore(n.Embedded.StoreDir).InUse
 	switch {
 	case n.IsEmbedded() && (n.Embedded.Listen == "" || !inUse):
 		f.Status = doctor.Skipped

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"rekey/internal/bus"
 	"rekey/internal/doctor"
+	"rekey/internal/natsserver"
 	"rekey/internal/notify"
 	"rekey/internal/tracing"
 	"rekey/internal/vault"
@@ -27,7 +27,7 @@ func (p *patient) ports(ctx context.Context) []doctor.Finding {
 	}
 	look(doctor.Listener{Key: "http.listen", Address: p.cfg.HTTP.Listen, Ask: doctor.AskHTTP})
 	if p.cfg.NATS.IsEmbedded() {
-		look(doctor.Listener{Key: "nats.embedded.listen", Address: p.cfg.NATS.Embedded.Listen, Ask: doctor.AskNATS(bus.EmbeddedName)})
+		look(doctor.Listener{Key: "nats.embedded.listen", Address: p.cfg.NATS.Embedded.Listen, Ask: doctor.AskNATS(natsserver.Name)})
 	}
 	return list
 }

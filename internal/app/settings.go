@@ -11,6 +11,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
+	"rekey/internal/natsserver"
 	"rekey/internal/pace"
 	"rekey/internal/secret"
 )
@@ -18,12 +19,12 @@ import (
 // lookup finds environment variables.
 type lookup = func(string) (string, bool)
 
-func embeddedConfig(c config.Embedded, env lookup, log *zap.Logger) (bus.EmbeddedConfig, error) {
+func embeddedConfig(c config.Embedded, env lookup, log *zap.Logger) (natsserver.Config, error) {
 	token, err := optional(c.Token, env)
 	if err != nil {
-		return bus.EmbeddedConfig{}, fmt.Errorf("nats.embedded.token: %w", err)
+		return natsserver.Config{}, fmt.Errorf("nats.embedded.token: %w", err)
 	}
-	cfg := bus.EmbeddedConfig{
+	cfg := natsserver.Config{
 		Listen: c.Listen, StoreDir: c.StoreDir, Token: token, MaxPayload: c.MaxPayloadMiB << 20, Logger: log,
 	}
 	if cfg.Encryption, err = optional(secret.Ref{File: c.EncryptionKeyFile}, env); err != nil {

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/bus"
+	"rekey/internal/natsserver"
 )
 
 // Config says what is measured.
@@ -142,7 +143,7 @@ func (cfg Config) floorServer() (jetstream.JetStream, func() error, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		server, err := bus.StartEmbedded(bus.EmbeddedConfig{StoreDir: dir, Logger: zap.NewNop()})
+		server, err := natsserver.Start(natsserver.Config{StoreDir: dir, Logger: zap.NewNop()})
 		if err != nil {
 			return nil, nil, errors.Join(err, os.RemoveAll(dir))
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"rekey/internal/natsserver"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -14,8 +15,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
-
-	"rekey/internal/bus"
 )
 
 // What is measured of the shared state: writes and reads, also those that came too late.
@@ -60,7 +59,7 @@ func (f *fleet) start(ctx context.Context, cfg PaceConfig, api, limits string, w
 		return err
 	}
 	f.stops = append(f.stops, func() error { return os.RemoveAll(dir) })
-	server, err := bus.StartEmbedded(bus.EmbeddedConfig{Listen: "127.0.0.1:0", StoreDir: filepath.Join(dir, "nats"), Logger: zap.NewNop()})
+	server, err := natsserver.Start(natsserver.Config{Listen: "127.0.0.1:0", StoreDir: filepath.Join(dir, "nats"), Logger: zap.NewNop()})
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/clock"
+	"rekey/internal/natsserver"
 	"rekey/internal/quiet"
 )
 
@@ -43,10 +44,10 @@ const requestTimeout = 5 * time.Second
 // ConnectConfig says where NATS is and how to authenticate. At most one way is set; a
 // client certificate in TLS may come with any.
 type ConnectConfig struct {
-	URL             string    // Comma list of nats://, tls://, ws:// or wss://.
-	Embedded        *Embedded // Instead of URL.
-	Name            string    // Shown by the server, for operators.
-	CredentialsFile string    // JWT and nkey seed, as made by nsc.
+	URL             string             // Comma list of nats://, tls://, ws:// or wss://.
+	Embedded        *natsserver.Server // Instead of URL.
+	Name            string             // Shown by the server, for operators.
+	CredentialsFile string             // JWT and nkey seed, as made by nsc.
 	NKeySeed        Secret
 	User            string
 	Password        Secret
@@ -89,7 +90,7 @@ type Conn struct {
 	js      jetstream.JetStream
 	room    *room
 	where   string
-	failure *lastLine                  // Why the last attempt to connect failed; empty once one worked.
+	failure *atomic.Pointer[string]    // Why the last attempt to connect failed; empty once one worked.
 	lostAt  *atomic.Pointer[time.Time] // Since when there is no connection; nil while there is one.
 	sign    SigningKey
 	domain  string // Of JetStream.
@@ -105,7 +106,8 @@ func Connect(cfg ConnectConfig) (*Conn, error) {
 	}
 	begun, lostAt := time.Now(), &atomic.Pointer[time.Time]{}
 	lostAt.Store(&begun)
-	failure := &lastLine{}
+	failure := &atomic.Pointer[string]{}
+	failure.Store(new(string))
 	login, auth, err := cfg.login()
 	if err != nil {
 		return nil, err
@@ -186,7 +188,7 @@ func withoutURL(err error) error {
 	return err
 }
 
-func (cfg ConnectConfig) options(failure *lastLine, lostAt *atomic.Pointer[time.Time]) []nats.Option {
+func (cfg ConnectConfig) options(failure *atomic.Pointer[string], lostAt *atomic.Pointer[time.Time]) []nats.Option {
 	opts := append(cfg.handlers(failure, lostAt),
 		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(cfg.Wait),
 		nats.IgnoreAuthErrorAbort(), // A rotated credential must not end the worker.
@@ -201,7 +203,7 @@ func (cfg ConnectConfig) options(failure *lastLine, lostAt *atomic.Pointer[time.
 	}
 	if cfg.Embedded != nil {
 		opts = append(opts, nats.InProcessServer(cfg.Embedded))
-		if token := cfg.Embedded.cfg.Token; !token.IsZero() { // It has the one that it started with.
+		if token := cfg.Embedded.Token(); !token.IsZero() { // It has the one that it started with.
 			opts = append(opts, nats.Token(token.Reveal()))
 		}
 	}
@@ -210,10 +212,10 @@ func (cfg ConnectConfig) options(failure *lastLine, lostAt *atomic.Pointer[time.
 
 // handlers tell the log and the metrics how the connection is. A server that is away or refuses the login is asked several
 // times a second, and says the same each time.
-func (cfg ConnectConfig) handlers(failure *lastLine, lostAt *atomic.Pointer[time.Time]) []nats.Option {
+func (cfg ConnectConfig) handlers(failure *atomic.Pointer[string], lostAt *atomic.Pointer[time.Time]) []nats.Option {
 	log, failures := cfg.Logger.Named("nats"), &quiet.Failures{}
 	state := func(connected bool) {
-		failure.set("")
+		failure.Store(new(string))
 		var since *time.Time
 		if now := time.Now(); !connected {
 			since = &now
@@ -239,7 +241,7 @@ func (cfg ConnectConfig) handlers(failure *lastLine, lostAt *atomic.Pointer[time
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
-			failure.set(err.Error())
+			failure.Store(new(err.Error()))
 			failures.Warn(log, connectFailed, err, zap.String("server", cfg.where()))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
@@ -272,7 +274,7 @@ func (c *Conn) Ready() error {
 	if c.nc.IsConnected() {
 		return nil
 	}
-	why := c.failure.get()
+	why := *c.failure.Load()
 	if err := c.nc.LastError(); err != nil { // A refused login on a later attempt stands here.
 		why = err.Error()
 	}

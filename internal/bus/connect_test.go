@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nkeys"
 	"go.uber.org/zap"
 
+	"rekey/internal/natsserver"
 	"rekey/internal/secret"
 )
 
@@ -192,18 +193,18 @@ func TestConnectToEmbedded(t *testing.T) {
 	withToken := func(cfg ConnectConfig) ConnectConfig { cfg.Token = always(token); return cfg }
 	tests := []struct {
 		name   string
-		cfg    EmbeddedConfig
+		cfg    natsserver.Config
 		client ConnectConfig // One from outside that is let in.
 		wrong  []ConnectConfig
 	}{
-		{name: "open", cfg: EmbeddedConfig{}},
-		{name: "token", cfg: EmbeddedConfig{Token: token}, client: withToken(ConnectConfig{}), wrong: []ConnectConfig{{}}},
+		{name: "open", cfg: natsserver.Config{}},
+		{name: "token", cfg: natsserver.Config{Token: token}, client: withToken(ConnectConfig{}), wrong: []ConnectConfig{{}}},
 		{
-			name: "TLS and client certificates", cfg: EmbeddedConfig{TLS: ca.server(t)},
+			name: "TLS and client certificates", cfg: natsserver.Config{TLS: ca.server(t)},
 			client: ConnectConfig{TLS: ca.client(t, ca)}, wrong: []ConnectConfig{{}, {TLS: ca.client(t, nil)}},
 		},
 		{
-			name: "TLS, client certificates and token", cfg: EmbeddedConfig{TLS: ca.server(t), Token: token},
+			name: "TLS, client certificates and token", cfg: natsserver.Config{TLS: ca.server(t), Token: token},
 			client: withToken(ConnectConfig{TLS: ca.client(t, ca)}),
 			wrong:  []ConnectConfig{withToken(ConnectConfig{}), {TLS: ca.client(t, ca)}},
 		},
@@ -226,7 +227,7 @@ func TestConnectToEmbedded(t *testing.T) {
 	}
 	t.Run("token without listening", func(t *testing.T) {
 		t.Parallel()
-		srv := startServer(t, EmbeddedConfig{StoreDir: t.TempDir(), Token: token})
+		srv := startServer(t, natsserver.Config{StoreDir: t.TempDir(), Token: token})
 		works(t, dial(t, ConnectConfig{Embedded: srv}))
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/natsserver"
 )
 
 func TestDeadEvent(t *testing.T) {
@@ -162,7 +163,7 @@ func TestDeadLettersAlwaysFit(t *testing.T) {
 	t.Parallel()
 	log, _ := newLogs()
 	const maxPayload = 128 << 10
-	server := startServer(t, EmbeddedConfig{StoreDir: t.TempDir(), MaxPayload: maxPayload, Logger: log})
+	server := startServer(t, natsserver.Config{StoreDir: t.TempDir(), MaxPayload: maxPayload, Logger: log})
 	conn := dial(t, ConnectConfig{Embedded: server, Logger: log})
 	r := &rig{server: server, conn: conn, names: NewNames("rekey"), log: log}
 	if err := (Layout{Names: r.names}).Ensure(t.Context(), conn); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"rekey/internal/natsserver"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,7 +54,7 @@ func TestEmbeddedOnAFullDisk(t *testing.T) {
 	dir := smallDisk(t, 16)
 	log, logged := newLogs()
 	failures := make(chan struct{}, 10)
-	cfg := EmbeddedConfig{
+	cfg := natsserver.Config{
 		StoreDir: filepath.Join(dir, "store"), Listen: "127.0.0.1:0", Logger: log,
 		OnFailure: func() { failures <- struct{}{} },
 	}
@@ -108,7 +109,7 @@ func TestEmbeddedStartsOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := smallDisk(t, 8)
 	free := fillDisk(t, dir)
-	server, err := StartEmbedded(EmbeddedConfig{StoreDir: filepath.Join(dir, "store"), Listen: "127.0.0.1:0", Logger: zap.NewNop()})
+	server, err := natsserver.Start(natsserver.Config{StoreDir: filepath.Join(dir, "store"), Listen: "127.0.0.1:0", Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatalf("a full disk is an error: %v", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"rekey/internal/jobs"
+	"rekey/internal/natsserver"
 	"rekey/internal/secret"
 )
 
@@ -47,7 +48,7 @@ func (l logs) text() string {
 
 // rig is a server with its streams and a connection to it.
 type rig struct {
-	server *Embedded
+	server *natsserver.Server
 	conn   *Conn
 	names  Names
 	log    *zap.Logger
@@ -59,7 +60,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	log, seen := newLogs()
 	r := &rig{names: NewNames("rekey"), log: log, logs: seen}
-	r.server = startServer(t, EmbeddedConfig{StoreDir: t.TempDir(), Logger: log})
+	r.server = startServer(t, natsserver.Config{StoreDir: t.TempDir(), Logger: log})
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Logger: log})
 	if err := (Layout{Names: r.names}).Ensure(t.Context(), r.conn); err != nil {
 		t.Fatal(err)
@@ -67,12 +68,12 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-func startServer(t *testing.T, cfg EmbeddedConfig) *Embedded {
+func startServer(t *testing.T, cfg natsserver.Config) *natsserver.Server {
 	t.Helper()
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	server, err := StartEmbedded(cfg)
+	server, err := natsserver.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
+	"rekey/internal/natsserver"
 )
 
 func TestEnsureCreates(t *testing.T) {
@@ -163,7 +164,7 @@ func TestEnsureReplicas(t *testing.T) {
 			}
 		}
 	}
-	conn := dial(t, ConnectConfig{Embedded: startServer(t, EmbeddedConfig{StoreDir: t.TempDir()})})
+	conn := dial(t, ConnectConfig{Embedded: startServer(t, natsserver.Config{StoreDir: t.TempDir()})})
 	three := Layout{Names: NewNames("rekey"), Replicas: 3}
 	// One server cannot hold three copies, and says so.
 	if err := three.Ensure(t.Context(), conn); err == nil || !strings.Contains(err.Error(), "creating stream REKEY_EVENTS: ") {

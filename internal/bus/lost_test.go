@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/natsserver"
 	"rekey/internal/secret"
 )
 
@@ -43,7 +44,7 @@ func TestWorkersLeaveWhatIsAnothers(t *testing.T) {
 func TestNothingIsSentLater(t *testing.T) {
 	t.Parallel()
 	dir, token := t.TempDir(), secret.New(canary)
-	server := startServer(t, EmbeddedConfig{StoreDir: dir, Listen: "127.0.0.1:0", Token: token})
+	server := startServer(t, natsserver.Config{StoreDir: dir, Listen: "127.0.0.1:0", Token: token})
 	address := strings.TrimPrefix(server.URL(), "nats://")
 	r := &rig{names: NewNames("rekey")}
 	r.conn = dial(t, ConnectConfig{URL: "nats://" + address, Token: always(token), Wait: true})
@@ -54,7 +55,7 @@ func TestNothingIsSentLater(t *testing.T) {
 	if err := r.conn.publish(t.Context(), &nats.Msg{Subject: subject}, "a"); err == nil {
 		t.Error("it was published without a connection")
 	}
-	startServer(t, EmbeddedConfig{StoreDir: dir, Listen: address, Token: token})
+	startServer(t, natsserver.Config{StoreDir: dir, Listen: address, Token: token})
 	eventually(t, "it is connected again", func() bool { return r.conn.Ready() == nil })
 	// Behind whatever the connection sent first.
 	eventually(t, "the stream takes messages", func() bool {

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/clock"
+	"rekey/internal/natsserver"
 	"rekey/internal/pace"
 )
 
@@ -146,7 +147,7 @@ func TestPaceSurvivesARestart(t *testing.T) {
 	dir := t.TempDir()
 	until := moment.Add(123456 * time.Microsecond)
 	for round := range 2 {
-		server := startServer(t, EmbeddedConfig{StoreDir: dir})
+		server := startServer(t, natsserver.Config{StoreDir: dir})
 		r := &rig{conn: dial(t, ConnectConfig{Embedded: server}), names: NewNames("rekey"), log: zap.NewNop()}
 		p := r.pace(t)
 		if round == 0 {

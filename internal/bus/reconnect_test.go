@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/natsserver"
 	"rekey/internal/secret"
 )
 
@@ -90,7 +91,7 @@ func TestConnectBeforeTheServerIsUp(t *testing.T) {
 	var seen states
 	conn := dial(t, ConnectConfig{URL: "nats://" + address, Wait: true, Recorder: &seen})
 	notReady(t, conn, "not connected to NATS at nats://"+address, "connection refused")
-	startServer(t, EmbeddedConfig{StoreDir: t.TempDir(), Listen: address})
+	startServer(t, natsserver.Config{StoreDir: t.TempDir(), Listen: address})
 	eventually(t, "it is connected", func() bool { return conn.Ready() == nil })
 	works(t, conn)
 	eventually(t, "somebody was told", func() bool {
@@ -103,17 +104,17 @@ func TestConnectBeforeTheServerIsUp(t *testing.T) {
 func TestConnectWaitsForItsCredential(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	server := startServer(t, EmbeddedConfig{StoreDir: dir, Listen: "127.0.0.1:0", Token: secret.New("the old one")})
+	server := startServer(t, natsserver.Config{StoreDir: dir, Listen: "127.0.0.1:0", Token: secret.New("the old one")})
 	address := strings.TrimPrefix(server.URL(), "nats://")
 	log, logged := newLogs()
 	conn := dial(t, ConnectConfig{URL: "nats://" + address, Wait: true, Token: always(secret.New(canary)), Logger: log})
 	notReady(t, conn, "Authorization Violation")
 	eventually(t, "the log says why", func() bool { return logged.FilterMessage("cannot connect").Len() > 0 })
 	server.Stop()
-	server = startServer(t, EmbeddedConfig{StoreDir: dir, Listen: address, Token: secret.New(canary)})
+	server = startServer(t, natsserver.Config{StoreDir: dir, Listen: address, Token: secret.New(canary)})
 	eventually(t, "it is connected", func() bool { return conn.Ready() == nil })
 	server.Stop()
-	startServer(t, EmbeddedConfig{StoreDir: dir, Listen: address, Token: secret.New("a third one")})
+	startServer(t, natsserver.Config{StoreDir: dir, Listen: address, Token: secret.New("a third one")})
 	notReady(t, conn, "Authorization Violation")
 	if strings.Contains(logged.text(), canary) {
 		t.Errorf("the log has the token:\n%s", logged.text())
@@ -123,7 +124,7 @@ func TestConnectWaitsForItsCredential(t *testing.T) {
 func TestReconnectAfterARestart(t *testing.T) {
 	t.Parallel()
 	dir, token := t.TempDir(), secret.New(canary)
-	server := startServer(t, EmbeddedConfig{StoreDir: dir, Listen: "127.0.0.1:0", Token: token})
+	server := startServer(t, natsserver.Config{StoreDir: dir, Listen: "127.0.0.1:0", Token: token})
 	address := strings.TrimPrefix(server.URL(), "nats://")
 	log, logged := newLogs()
 	var seen states
@@ -140,7 +141,7 @@ func TestReconnectAfterARestart(t *testing.T) {
 
 	server.Stop()
 	eventually(t, "the loss is noticed", func() bool { return r.conn.Ready() != nil })
-	startServer(t, EmbeddedConfig{StoreDir: dir, Listen: address, Token: token})
+	startServer(t, natsserver.Config{StoreDir: dir, Listen: address, Token: token})
 	eventually(t, "it is connected again", func() bool { return r.conn.Ready() == nil })
 	r.publish(t, jobs.ClassIncident, plain, nil)
 	r.fill(t, jobs.LaneUrgent, 1)

@@ -1,4 +1,5 @@
-package bus
+// Package natsserver runs a NATS server with JetStream inside the process and watches over its store.
+package natsserver
 
 import (
 	"crypto/tls"
@@ -24,8 +25,8 @@ const startTimeout = 60 * time.Second
 // startPoll is how often a starting server is asked whether it has given up.
 const startPoll = 50 * time.Millisecond
 
-// EmbeddedConfig describes the NATS server inside the process.
-type EmbeddedConfig struct {
+// Config describes the NATS server inside the process.
+type Config struct {
 	Listen     string       // host:port; empty keeps it inside the process; port 0 picks a free one.
 	StoreDir   string       // Folder of the JetStream files. Required.
 	Token      secret.Value // Clients must show it, when set.
@@ -36,8 +37,8 @@ type EmbeddedConfig struct {
 	Logger     *zap.Logger
 }
 
-// EmbeddedName is how the server inside a worker calls itself.
-const EmbeddedName = "rekey-embedded"
+// Name is how the server inside a worker calls itself.
+const Name = "rekey-embedded"
 
 // maxStore is the limit of the server's own for its store: none. By default it would be three
 // quarters of what is free at the start, which is nothing when the store has used the rest.
@@ -47,10 +48,10 @@ const maxStore = 1 << 60
 // dead letters with a reason and not as a publisher's riddle.
 const defaultMaxPayload = 8 << 20
 
-// Embedded is a NATS server with JetStream inside the process. Every write is synced to
+// Server is a NATS server with JetStream inside the process. Every write is synced to
 // disk before it is acknowledged.
-type Embedded struct {
-	cfg EmbeddedConfig
+type Server struct {
+	cfg Config
 
 	mu     sync.Mutex // Guards all below.
 	server *server.Server
@@ -60,75 +61,75 @@ type Embedded struct {
 	failed error      // Why the server cannot write, or was not started.
 }
 
-// StartEmbedded starts the server and returns when it takes connections. A full disk is no
+// Start starts the server and returns when it takes connections. A full disk is no
 // error: Run starts the server when there is room.
-func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
-	e := &Embedded{cfg: cfg, log: &serverLog{}}
-	err := e.start()
+func Start(cfg Config) (*Server, error) {
+	s := &Server{cfg: cfg, log: &serverLog{}}
+	err := s.start()
 	if err != nil && isFull(err) {
-		e.failed = err
-		return e, nil
+		s.failed = err
+		return s, nil
 	}
-	return e, err
+	return s, err
 }
 
 // start starts the server, on the port that it had before.
-func (e *Embedded) start() error {
-	opts, err := e.cfg.options()
+func (s *Server) start() error {
+	opts, err := s.cfg.options()
 	if err != nil {
 		return err
 	}
-	if err := e.lock(); err != nil {
+	if err := s.lock(); err != nil {
 		return err
 	}
-	srv, log, err := e.cfg.serve(opts)
+	srv, log, err := s.cfg.serve(opts)
 	if err != nil {
-		e.unlock()
+		s.unlock()
 		return err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.server, e.log, e.failed = srv, log, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.server, s.log, s.failed = srv, log, nil
 	if address := srv.Addr(); address != nil {
-		e.cfg.Listen = address.String()
+		s.cfg.Listen = address.String()
 	}
 	return nil
 }
 
 // lock takes the lock on the store, unless it is held from an earlier start.
-func (e *Embedded) lock() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.store != nil {
+func (s *Server) lock() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.store != nil {
 		return nil
 	}
-	store, locked, err := lockStore(e.cfg.StoreDir)
+	store, locked, err := lockStore(s.cfg.StoreDir)
 	if err != nil {
 		return err
 	}
-	e.store, e.locked = store, locked
+	s.store, s.locked = store, locked
 	return nil
 }
 
 // IsLocked reports whether it is certain that no other process uses the store.
-func (e *Embedded) IsLocked() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.store != nil && e.locked
+func (s *Server) IsLocked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.store != nil && s.locked
 }
 
 // unlock gives the store free.
-func (e *Embedded) unlock() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.store != nil {
-		_ = e.store.Close() // Nothing was written to it.
-		e.store = nil
+func (s *Server) unlock() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.store != nil {
+		_ = s.store.Close() // Nothing was written to it.
+		s.store = nil
 	}
 }
 
 // serve returns when the server takes connections.
-func (cfg EmbeddedConfig) serve(opts *server.Options) (*server.Server, *serverLog, error) {
+func (cfg Config) serve(opts *server.Options) (*server.Server, *serverLog, error) {
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		return nil, nil, fmt.Errorf("creating the embedded NATS server: %w", err)
@@ -145,21 +146,21 @@ func (cfg EmbeddedConfig) serve(opts *server.Options) (*server.Server, *serverLo
 }
 
 // InProcessConn opens a connection inside the process.
-func (e *Embedded) InProcessConn() (net.Conn, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.server == nil {
+func (s *Server) InProcessConn() (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server == nil {
 		return nil, errNoServer
 	}
-	return e.server.InProcessConn()
+	return s.server.InProcessConn()
 }
 
-func (cfg EmbeddedConfig) options() (*server.Options, error) {
+func (cfg Config) options() (*server.Options, error) {
 	if cfg.StoreDir == "" {
 		return nil, errors.New("embedded NATS: store_dir is required")
 	}
 	opts := &server.Options{
-		ServerName: EmbeddedName, Host: "127.0.0.1", NoSigs: true, DontListen: true,
+		ServerName: Name, Host: "127.0.0.1", NoSigs: true, DontListen: true,
 		JetStream: true, StoreDir: cfg.StoreDir, JetStreamMaxStore: maxStore, SyncAlways: true,
 		MaxPayload: int32(defaultMaxPayload), DisableJetStreamBanner: true,
 	}
@@ -213,27 +214,30 @@ func isLoopback(host string) bool {
 }
 
 // URL is where clients reach the server, or "" when it is kept inside the process.
-func (e *Embedded) URL() string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.server == nil || e.server.Addr() == nil {
+func (s *Server) URL() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server == nil || s.server.Addr() == nil {
 		return ""
 	}
-	return "nats://" + e.server.Addr().String()
+	return "nats://" + s.server.Addr().String()
 }
 
+// Token is what clients must show; zero when they need none.
+func (s *Server) Token() secret.Value { return s.cfg.Token }
+
 // Stop ends the server, if it runs, and returns when its files are closed.
-func (e *Embedded) Stop() {
-	e.stopServer()
-	e.unlock()
+func (s *Server) Stop() {
+	s.stopServer()
+	s.unlock()
 }
 
 // stopServer ends the server, if it runs, and keeps the lock on its store.
-func (e *Embedded) stopServer() {
-	e.mu.Lock()
-	srv := e.server
-	e.server = nil
-	e.mu.Unlock()
+func (s *Server) stopServer() {
+	s.mu.Lock()
+	srv := s.server
+	s.server = nil
+	s.mu.Unlock()
 	if srv != nil {
 		srv.Shutdown()
 		srv.WaitForShutdown()

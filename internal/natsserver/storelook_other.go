@@ -1,6 +1,6 @@
 //go:build !linux
 
-package bus
+package natsserver
 
 // writable knows no way to ask without writing here.
 func writable(string) error { return nil }

@@ -1,4 +1,4 @@
-package bus
+package natsserver
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ import (
 // started again: some hundred jobs.
 const roomToStart = 1 << 20
 
-// Pauses of Embedded.Run.
+// Pauses of Server.Run.
 const (
 	storeLook    = time.Second     // Between two looks at whether the server can write.
 	restartPause = 5 * time.Second // Between two starts of a server that cannot write.
@@ -32,12 +32,12 @@ var errNoServer = errors.New("the embedded NATS server is not running")
 // Run watches whether the server can write to its store, until ctx ends. A server that failed
 // to write once does not write any more until it is started again, whatever becomes of the
 // disk. So it is stopped, which tells publishers at once, and started again when there is room.
-func (e *Embedded) Run(ctx context.Context) error {
+func (s *Server) Run(ctx context.Context) error {
 	ticker := time.NewTicker(storeLook)
 	defer ticker.Stop()
 	for {
-		if err := e.Ready(); err != nil {
-			e.restart(ctx, err)
+		if err := s.Ready(); err != nil {
+			s.restart(ctx, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -48,38 +48,38 @@ func (e *Embedded) Run(ctx context.Context) error {
 }
 
 // Ready reports, as an error, that the server cannot write to its store, and why.
-func (e *Embedded) Ready() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.failed == nil && e.log.unwritable.get() != "" {
-		e.failed = errors.New(e.log.unwritable.get())
+func (s *Server) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil && s.log.unwritable.get() != "" {
+		s.failed = errors.New(s.log.unwritable.get())
 	}
-	if e.failed == nil {
+	if s.failed == nil {
 		return nil
 	}
-	return fmt.Errorf("the embedded NATS server cannot write to %s: %w", e.cfg.StoreDir, e.failed)
+	return fmt.Errorf("the embedded NATS server cannot write to %s: %w", s.cfg.StoreDir, s.failed)
 }
 
 // restart stops a server that cannot write and starts it again as soon as its store takes
 // something. It returns when that is done or ctx ends.
-func (e *Embedded) restart(ctx context.Context, why error) {
-	log := e.cfg.Logger.Named("nats-server")
+func (s *Server) restart(ctx context.Context, why error) {
+	log := s.cfg.Logger.Named("nats-server")
 	log.Error("the embedded NATS server is stopped; it is started again when it can write", zap.Error(why))
-	if e.cfg.OnFailure != nil {
-		e.cfg.OnFailure()
+	if s.cfg.OnFailure != nil {
+		s.cfg.OnFailure()
 	}
-	e.stopServer()
+	s.stopServer()
 	var failures quiet.Failures
 	for {
 		pause(ctx, restartPause)
 		if ctx.Err() != nil {
 			return
 		}
-		if err := probe(e.cfg.StoreDir); err != nil {
+		if err := probe(s.cfg.StoreDir); err != nil {
 			log.Debug("the store takes nothing yet", zap.Error(err))
 			continue
 		}
-		if err := e.start(); err != nil {
+		if err := s.start(); err != nil {
 			failures.Warn(log, "starting the embedded NATS server again", err)
 			continue
 		}
@@ -121,3 +121,13 @@ var writeErrors = regexp.MustCompile(`^(?:` +
 	`|JetStream out of [A-Za-z ]+, will be DISABLED$` +
 	`|File ?system permission denied while writing` +
 	`)`)
+
+// pause waits for d or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,6 +1,6 @@
 //go:build unix && !solaris && !illumos && !aix
 
-package bus
+package natsserver
 
 import (
 	"errors"
