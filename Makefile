@@ -1,8 +1,9 @@
 # The everyday commands. What a change must pass is in .ci/run; most targets here are steps of it.
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fmt generate fuzz demo run ci clean
+.PHONY: help build test race lint fmt generate fuzz demo bench run ci clean
 
 CONFIG ?= configs/worker.yaml
+BENCH ?=
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +31,10 @@ fuzz: ## Fuzz every target for FUZZTIME (10s).
 
 demo: ## Watch the whole way on embedded parts.
 	go run ./cmd/worker demo
+
+bench: build ## Measure the worker; BENCH holds the arguments, --help among them.
+	go -C bench build -trimpath -o ../bin/bench .
+	./bin/bench $(BENCH)
 
 run: build ## Run the worker with CONFIG (configs/worker.yaml).
 	./bin/worker run -c $(CONFIG)

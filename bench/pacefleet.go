@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"rekey/internal/natsserver"
 	"slices"
 	"strconv"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/zap"
 )
 
 // What is measured of the shared state: writes and reads, also those that came too late.
@@ -59,23 +57,23 @@ func (f *fleet) start(ctx context.Context, cfg PaceConfig, api, limits string, w
 		return err
 	}
 	f.stops = append(f.stops, func() error { return os.RemoveAll(dir) })
-	server, err := natsserver.Start(natsserver.Config{Listen: "127.0.0.1:0", StoreDir: filepath.Join(dir, "nats"), Logger: zap.NewNop()})
+	srv, err := startServer(filepath.Join(dir, "nats"))
 	if err != nil {
 		return err
 	}
-	f.stops = append(f.stops, func() error { server.Stop(); return nil })
+	f.stops = append(f.stops, func() error { stopServer(srv); return nil })
 	for i := range workers {
 		own := filepath.Join(dir, strconv.Itoa(i))
 		if err := os.Mkdir(own, 0o700); err != nil {
 			return err
 		}
-		p, err := startLimited(ctx, cfg.Binary, own, server.URL(), api, limits, cfg.Concurrency)
+		p, err := startLimited(ctx, cfg.Binary, own, srv.ClientURL(), api, limits, cfg.Concurrency)
 		if err != nil {
 			return err
 		}
 		f.stops = append(f.stops, p.stop)
 	}
-	return f.connect(server.URL())
+	return f.connect(srv.ClientURL())
 }
 
 func (f *fleet) connect(url string) error {

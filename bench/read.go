@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"cmp"
@@ -18,7 +18,7 @@ import (
 
 // ReadConfig says what is read.
 type ReadConfig struct {
-	Binary  string // The worker's own binary. Required.
+	Binary  string // The worker that is measured. Required.
 	Server  string // URL of an external NATS server; empty: embedded.
 	Records int    // Records in the ledger, and a tenth of it dead letters; default 100,000.
 	Runs    int    // How often each list is asked for; default 5. The medians are returned.
@@ -101,7 +101,7 @@ func (cfg ReadConfig) read(ctx context.Context, config string, list []string) (R
 	var took []time.Duration
 	for range cfg.Runs {
 		begun := time.Now()
-		cmd := exec.CommandContext(ctx, cfg.Binary, append(slices.Clone(list), "-c", config)...) //nolint:gosec // Our own binary.
+		cmd := exec.CommandContext(ctx, cfg.Binary, append(slices.Clone(list), "-c", config)...) //nolint:gosec // The worker that is measured.
 		out, err := cmd.Output()
 		if err != nil {
 			return row, fmt.Errorf("worker %s: %w", row.Command, err)

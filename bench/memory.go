@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 // MemoryConfig says for what the memory is measured.
 type MemoryConfig struct {
-	Binary string   // The worker's own binary. Required.
+	Binary string   // The worker that is measured. Required.
 	Server string   // URL of an external NATS server; empty: embedded.
 	States []string // Default both: "queued" and "waiting".
 	Jobs   []int    // How many jobs stand there; default 10,000, 50,000 and 100,000.

@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"cmp"
@@ -12,7 +12,7 @@ import (
 
 // PaceConfig says how the keeping of rate limits is measured.
 type PaceConfig struct {
-	Binary      string // The worker's own binary. Required.
+	Binary      string // The worker that is measured. Required.
 	Jobs        int    // In each list; default 2000.
 	Workers     []int  // Default 1 and 4.
 	Concurrency int    // Jobs at once in each worker; default 16.

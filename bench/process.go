@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -74,7 +74,7 @@ func startLimited(ctx context.Context, binary, dir, url, api, limits string, con
 		return nil, err
 	}
 	defer log.Close()                                           //nolint:errcheck // The child has its own handle.
-	p.cmd = exec.CommandContext(ctx, binary, "run", "-c", file) //nolint:gosec // Our own binary.
+	p.cmd = exec.CommandContext(ctx, binary, "run", "-c", file) //nolint:gosec // The worker that is measured.
 	p.cmd.Stderr = log
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the worker: %w", err)

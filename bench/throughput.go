@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"cmp"
@@ -12,15 +12,11 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/zap"
-
-	"rekey/internal/bus"
-	"rekey/internal/natsserver"
 )
 
 // Config says what is measured.
 type Config struct {
-	Binary      string // The worker's own binary. Required.
+	Binary      string // The worker that is measured. Required.
 	Server      string // URL of an external NATS server; empty: embedded, every write synced.
 	Jobs        int    // Jobs per throughput measurement; default 3000.
 	Singles     int    // Events per latency measurement; default 300.
@@ -136,25 +132,24 @@ func (cfg Config) measureFloor(ctx context.Context, a *api, row *Row) (err error
 
 // floorServer is a server with the same durability as the worker's.
 func (cfg Config) floorServer() (jetstream.JetStream, func() error, error) {
-	connect := bus.ConnectConfig{URL: cfg.Server, Name: "rekey bench", Logger: zap.NewNop()}
-	clean := func() error { return nil }
-	if cfg.Server == "" {
+	url, stop := cfg.Server, func() error { return nil }
+	if url == "" {
 		dir, err := os.MkdirTemp("", "rekey-bench-")
 		if err != nil {
 			return nil, nil, err
 		}
-		server, err := natsserver.Start(natsserver.Config{StoreDir: dir, Logger: zap.NewNop()})
+		srv, err := startServer(dir)
 		if err != nil {
 			return nil, nil, errors.Join(err, os.RemoveAll(dir))
 		}
-		connect.Embedded = server
-		clean = func() error { server.Stop(); return os.RemoveAll(dir) }
+		url, stop = srv.ClientURL(), func() error { stopServer(srv); return os.RemoveAll(dir) }
 	}
-	conn, err := bus.Connect(connect)
+	nc, err := nats.Connect(url)
 	if err != nil {
-		return nil, nil, errors.Join(err, clean())
+		return nil, nil, errors.Join(fmt.Errorf("connecting to the floor's NATS: %w", err), stop())
 	}
-	return conn.JetStream(), func() error { conn.Close(); return clean() }, nil
+	js, err := jetstream.New(nc)
+	return js, func() error { nc.Close(); return stop() }, err
 }
 
 func (cfg Config) measureRekey(ctx context.Context, a *api, row *Row) (err error) {

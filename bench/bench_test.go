@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+)
+
+// TestCommands builds the worker and runs each measurement on a few jobs. The figures are for people.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	worker := filepath.Join(t.TempDir(), "worker")
+	if said, err := exec.CommandContext(t.Context(), "go", "-C", "..", "build", "-o", worker, "./cmd/worker").CombinedOutput(); err != nil {
+		t.Fatalf("building the worker: %v\n%s", err, said)
+	}
+	tests := []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"throughput", []string{"--jobs", "20", "--singles", "5", "--concurrency", "4"}, []string{`^CONCURRENCY +FLOOR JOBS/S`, `\n4 +\d+ +\d+ +\d+ %`}},
+		{"memory", []string{"memory", "--jobs", "20", "--rest", "0s"}, []string{
+			`^STATE +JOBS +RSS MIB +PEAK MIB +BYTES PER JOB\n`, `\nqueued +0 +\d+ +\d+ +-\n`, `\nqueued +20 +\d+ +\d+ +-?\d+\n`, `\nwaiting +20 +\d+ +\d+ +-?\d+\n`,
+		}},
+		{"read", []string{"read", "--records", "600", "--runs", "1"}, []string{
+			`\njob ls +50 +\d+ +\d+\n`, `\njob ls --state waiting +30 `, `\njob ls --event bench-200 +1 `, `\njob ls --outcome exhausted +1 `, `\ndlq ls +50 `,
+		}},
+		{"pace", []string{"pace", "--jobs", "30", "--workers", "1", "--alone"}, []string{`^WAY +WORKERS +RATIO +429S`, `\nRekey, bucket known +1 +[0-9.]+ +\d+ +\d+ `}},
+		{"pace as JSON", []string{"pace", "--jobs", "21", "--workers", "1", "--alone", "-o", "json"}, []string{`"kv_operations_per_job": `}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var out, progress bytes.Buffer
+			b := &bench{stdout: &out, stderr: &progress}
+			if err := b.execute(t.Context(), append(tt.args, "--worker", worker)); err != nil {
+				t.Fatalf("%v\n%s", err, progress.String())
+			}
+			for _, want := range tt.want {
+				if !regexp.MustCompile(want).Match(out.Bytes()) {
+					t.Errorf("no %s in:\n%s", want, out.String())
+				}
+			}
+		})
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	t.Parallel()
+	itself, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"no such worker", []string{"pace", "--worker", "/nowhere/worker"}, "--worker: "},
+		{"no such form", []string{"pace", "-o", "yaml"}, "--output must be"},
+		{"an argument too many", []string{"pace", "extra", "--worker", itself}, "unknown command"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := &bench{stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}}
+			err := b.execute(t.Context(), tt.args)
+			if !regexp.MustCompile(tt.want).MatchString(fmt.Sprint(err)) {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
