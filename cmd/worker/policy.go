@@ -55,7 +55,7 @@ with --expect that anything differs.`,
 			if err != nil {
 				return err
 			}
-			judge, err := app.NewJudge(cfg)
+			judge, err := app.NewEvaluator(cfg)
 			if err != nil {
 				return err
 			}
@@ -78,7 +78,7 @@ made. The limits per hour are left out.`,
 		Args:    wantFirst("EVENT.json"),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			return c.ask(cmd.Context(), func(ctx context.Context, client *app.Client) error {
-				judge, rules, err := client.FleetJudge(ctx)
+				judge, rules, err := client.FleetEvaluator(ctx)
 				if err != nil {
 					return err
 				}
@@ -134,11 +134,11 @@ func (c *cli) backtest(ctx context.Context, begin moment, against string) error 
 		return err
 	}
 	defer client.Close()
-	var before *app.Judge
+	var before *app.Evaluator
 	if against != "" {
 		before, err = c.judgeOf(against)
 	} else {
-		before, _, err = client.FleetJudge(ctx)
+		before, _, err = client.FleetEvaluator(ctx)
 	}
 	if err != nil {
 		return err
@@ -160,16 +160,16 @@ func (c *cli) backtest(ctx context.Context, begin moment, against string) error 
 }
 
 // judgeOf is the Judge of a configuration file.
-func (c *cli) judgeOf(file string) (*app.Judge, error) {
+func (c *cli) judgeOf(file string) (*app.Evaluator, error) {
 	cfg, err := config.Load(file)
 	if err != nil {
 		return nil, err
 	}
-	return app.NewJudge(cfg)
+	return app.NewEvaluator(cfg)
 }
 
 // shownLines are the decisions about one event, one to a line.
-func shownLines(j app.Judgement) []string {
+func shownLines(j app.Evaluation) []string {
 	lines := []string{string(j.Result)}
 	for _, p := range j.Policies {
 		lines = append(lines, "policy "+p.Policy+" matches")
@@ -191,7 +191,7 @@ func shownLines(j app.Judgement) []string {
 }
 
 // judge shows what becomes of the events in files.
-func (c *cli) judge(ctx context.Context, judge *app.Judge, files []string, f sampleFlags) error {
+func (c *cli) judge(ctx context.Context, judge *app.Evaluator, files []string, f sampleFlags) error {
 	at := time.Now().UTC()
 	if f.at != "" {
 		var err error
@@ -207,7 +207,7 @@ func (c *cli) judge(ctx context.Context, judge *app.Judge, files []string, f sam
 		}
 		headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
 	}
-	judgements := []app.Judgement{}
+	judgements := []app.Evaluation{}
 	for _, file := range files {
 		data, err := c.read(file)
 		if err != nil {
@@ -234,7 +234,7 @@ func (c *cli) judge(ctx context.Context, judge *app.Judge, files []string, f sam
 }
 
 // tableOf shows what becomes of one event.
-func tableOf(t *tabwriter.Writer, j app.Judgement) {
+func tableOf(t *tabwriter.Writer, j app.Evaluation) {
 	_, _ = fmt.Fprintf(t, "%s: %s, %s\n", printable(j.Event), j.Result, plural(len(j.Jobs), "job"))
 	if len(j.Policies) > 0 {
 		row(t, "  POLICY", "MATCHES", "WHY")
@@ -285,12 +285,12 @@ func pairs(params map[string]string) string {
 }
 
 // compare shows the lines in which what becomes of events differs from what is expected.
-func (c *cli) compare(judgements []app.Judgement, file string) error {
+func (c *cli) compare(judgements []app.Evaluation, file string) error {
 	data, err := c.read(file)
 	if err != nil {
 		return err
 	}
-	var expected []app.Judgement
+	var expected []app.Evaluation
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&expected); err != nil {
@@ -320,7 +320,7 @@ func (c *cli) compare(judgements []app.Judgement, file string) error {
 }
 
 // linesAt is one judgement as lines of JSON, or none where there is none.
-func linesAt(list []app.Judgement, i int) ([]string, error) {
+func linesAt(list []app.Evaluation, i int) ([]string, error) {
 	if i >= len(list) {
 		return nil, nil
 	}

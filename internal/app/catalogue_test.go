@@ -56,7 +56,7 @@ func patch(target any, change map[string]any) map[string]any {
 func TestCatalogues(t *testing.T) {
 	t.Parallel()
 	cfg := loadExamples(t)
-	judge, err := app.NewJudge(cfg)
+	evaluator, err := app.NewEvaluator(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestCatalogues(t *testing.T) {
 			}
 			if c.Policy == policy.Name {
 				found = true
-				t.Run(c.Event, func(t *testing.T) { c.check(t, judge) })
+				t.Run(c.Event, func(t *testing.T) { c.check(t, evaluator) })
 			}
 		}
 		if !found {
@@ -86,7 +86,7 @@ func TestCatalogues(t *testing.T) {
 	}
 }
 
-func (c *catalogue) check(t *testing.T, judge *app.Judge) {
+func (c *catalogue) check(t *testing.T, evaluator *app.Evaluator) {
 	t.Helper()
 	if len(c.Sources) == 0 {
 		t.Error("the catalogue names no source")
@@ -109,7 +109,7 @@ func (c *catalogue) check(t *testing.T, judge *app.Judge) {
 			if class == "" {
 				class = "incident"
 			}
-			got := judge.Sample(t.Context(), app.Sample{
+			got := evaluator.Sample(t.Context(), app.Sample{
 				Name: c.Event, Class: class, Data: data, Headers: row.Headers, At: time.Date(2026, 11, 24, 4, 0, 0, 0, time.UTC),
 			})
 			seen[row.Want]++
@@ -124,10 +124,10 @@ func (c *catalogue) check(t *testing.T, judge *app.Judge) {
 }
 
 // mustDecide checks what was made of an event by a policy; no other one may have to do with it.
-func mustDecide(t *testing.T, got app.Judgement, policy, want, reason string) {
+func mustDecide(t *testing.T, got app.Evaluation, policy, want, reason string) {
 	t.Helper()
 	problems := strings.Join(got.Problems, "; ")
-	result := map[string]jobs.Intake{"acts": jobs.IntakeAccepted, "passes": jobs.IntakeUnmatched, "errs": jobs.IntakePolicyError}[want]
+	result := map[string]jobs.EventResult{"acts": jobs.EventAccepted, "passes": jobs.EventUnmatched, "errs": jobs.EventPolicyError}[want]
 	if got.Result != result || (len(got.Jobs) > 0) != (want == "acts") || !strings.Contains(problems, reason) {
 		t.Errorf("%s with %d jobs, want %s %q: %s", got.Result, len(got.Jobs), want, reason, problems)
 	}

@@ -62,7 +62,7 @@ func TestReadyPolicies(t *testing.T) {
 	if len(cfg.Policies.List) != len(tests) {
 		t.Errorf("there are %d policies and %d tests", len(cfg.Policies.List), len(tests))
 	}
-	judge, err := app.NewJudge(cfg)
+	evaluator, err := app.NewEvaluator(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,8 +73,8 @@ func TestReadyPolicies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := judge.Sample(t.Context(), app.Sample{Name: tt.event, Class: tt.class, Data: data, At: at})
-			if got.Result != jobs.IntakeAccepted || len(got.Problems) > 0 {
+			got := evaluator.Sample(t.Context(), app.Sample{Name: tt.event, Class: tt.class, Data: data, At: at})
+			if got.Result != jobs.EventAccepted || len(got.Problems) > 0 {
 				t.Fatalf("%s: %v", got.Result, got.Problems)
 			}
 			for _, p := range got.Policies {
@@ -97,7 +97,7 @@ func TestReadyPolicies(t *testing.T) {
 }
 
 // flatJob is a job as one line. A fingerprint is cut to its beginning.
-func flatJob(job app.JudgedJob, fingerprint string) string {
+func flatJob(job app.EvaluatedJob, fingerprint string) string {
 	target := job.Target
 	if strings.HasPrefix(target, fingerprint) {
 		target = fingerprint

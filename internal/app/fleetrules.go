@@ -82,14 +82,14 @@ func (w *worker) showRules(ctx context.Context, c *config.Config) {
 	}
 }
 
-// FleetJudge returns the Judge of the running fleet's rules, and those rules.
-func (c *Client) FleetJudge(ctx context.Context) (*Judge, FleetRules, error) {
+// FleetEvaluator returns the Evaluator of the running fleet's rules, and those rules.
+func (c *Client) FleetEvaluator(ctx context.Context) (*Evaluator, FleetRules, error) {
 	rules, err := c.fleetRules(ctx)
 	if err != nil {
 		return nil, rules, err
 	}
-	judge, err := NewJudge(rules.config(c.config.NATS.Namespace))
-	return judge, rules, err
+	evaluator, err := NewEvaluator(rules.config(c.config.NATS.Namespace))
+	return evaluator, rules, err
 }
 
 // fleetRules are the rules that a worker has loaded last, or jobs.ErrNotFound.
@@ -144,33 +144,33 @@ func refusedBy(ctx context.Context, c *config.Config, request map[string]any) er
 	}
 	own := *c
 	own.Policies = config.Policies{} // No policy is asked about an operator's request.
-	judge, err := NewJudge(&own)
+	evaluator, err := NewEvaluator(&own)
 	if err != nil {
 		return err
 	}
-	plan := judge.rules.Plan(ctx, jobs.Event{Class: jobs.ClassOperator, Asks: true, Request: req}, time.Now())
+	plan := evaluator.rules.Plan(ctx, jobs.Event{Class: jobs.ClassOperator, Direct: true, Request: req}, time.Now())
 	return plan.Err()
 }
 
 // Changed is an event about which two configurations decide differently.
 type Changed struct {
-	Seq     uint64    `json:"seq"` // Its sequence in the stream of events.
-	At      time.Time `json:"at"`
-	Subject string    `json:"subject"`
-	Before  Judgement `json:"before"`
-	After   Judgement `json:"after"`
+	Seq     uint64     `json:"seq"` // Its sequence in the stream of events.
+	At      time.Time  `json:"at"`
+	Subject string     `json:"subject"`
+	Before  Evaluation `json:"before"`
+	After   Evaluation `json:"after"`
 }
 
-// Backtest judges every event that is kept since a moment twice, calls found for those about
-// which the judges differ, and returns how many events there were.
-func (c *Client) Backtest(ctx context.Context, since time.Time, before, after *Judge, found func(Changed)) (int, error) {
+// Backtest evaluates every event that is kept since a moment twice, calls found for those about
+// which the evaluations differ, and returns how many events there were.
+func (c *Client) Backtest(ctx context.Context, since time.Time, before, after *Evaluator, found func(Changed)) (int, error) {
 	events := 0
 	err := c.Conn.EachEvent(ctx, c.Names, since, func(m bus.Message) error {
 		events++
 		name := fmt.Sprintf("event %d", m.Seq)
 		one := Changed{
 			Seq: m.Seq, At: m.At, Subject: m.Subject,
-			Before: before.judge(ctx, name, m).decisive(), After: after.judge(ctx, name, m).decisive(),
+			Before: before.evaluate(ctx, name, m).decisive(), After: after.evaluate(ctx, name, m).decisive(),
 		}
 		if !one.Before.same(one.After) {
 			found(one)
@@ -181,7 +181,7 @@ func (c *Client) Backtest(ctx context.Context, since time.Time, before, after *J
 }
 
 // decisive is a judgement without the policies that have nothing to do with the event.
-func (j Judgement) decisive() Judgement {
+func (j Evaluation) decisive() Evaluation {
 	policies := []PolicyDecision{}
 	for _, p := range j.Policies {
 		if p.Matches {

@@ -162,7 +162,7 @@ func (n *notifier) serve(ctx context.Context, t notify.Target) (served, error) {
 type noticeCourier struct{ *notify.Courier }
 
 // Deliver takes a notice a step further.
-func (c noticeCourier) Deliver(ctx context.Context, n bus.Notice) (jobs.Verdict, error) {
+func (c noticeCourier) Deliver(ctx context.Context, n bus.Notice) (jobs.Settlement, error) {
 	return c.Courier.Deliver(ctx, notify.Delivery(n))
 }
 

@@ -23,14 +23,14 @@ func (o originals) Params(ctx context.Context, rec *jobs.Record) (jobs.Params, e
 	if rec.Policy == "" {
 		return event.Request.Params, nil
 	}
-	judge, _, err := c.FleetJudge(ctx)
+	evaluator, _, err := c.FleetEvaluator(ctx)
 	if errors.Is(err, jobs.ErrNotFound) {
 		return jobs.Params{}, errors.New("no worker has shown its policies yet")
 	}
 	if err != nil {
 		return jobs.Params{}, err
 	}
-	for _, planned := range judge.rules.Plan(ctx, event, event.At).Jobs {
+	for _, planned := range evaluator.rules.Plan(ctx, event, event.At).Jobs {
 		if planned.Job.Kind == rec.Kind && planned.Job.Account == rec.Account && planned.Job.Target() == rec.Target {
 			return planned.Job.Params, nil
 		}

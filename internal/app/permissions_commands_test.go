@@ -74,7 +74,7 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 			return nil
 		},
 		"job wait": waitForJobs,
-		"plan":     func(ctx context.Context, c *app.Client) error { _, _, err := c.FleetJudge(ctx); return err },
+		"plan":     func(ctx context.Context, c *app.Client) error { _, _, err := c.FleetEvaluator(ctx); return err },
 		"pace":     func(ctx context.Context, c *app.Client) error { _, err := c.Buckets(ctx); return err },
 		"audit":    readAudit,
 		"notify ls": func(ctx context.Context, c *app.Client) error {
@@ -142,13 +142,13 @@ func readAudit(ctx context.Context, c *app.Client) error {
 
 // backtest does what policy backtest does.
 func backtest(ctx context.Context, c *app.Client) error {
-	judge, _, err := c.FleetJudge(ctx)
+	evaluator, _, err := c.FleetEvaluator(ctx)
 	if err != nil {
 		return err
 	}
-	events, err := c.Backtest(ctx, time.Time{}, judge, judge, func(app.Changed) {})
+	events, err := c.Backtest(ctx, time.Time{}, evaluator, evaluator, func(app.Changed) {})
 	if err == nil && events < 2 {
-		return fmt.Errorf("%d events were judged, want those that there are", events)
+		return fmt.Errorf("%d events were evaluated, want those that there are", events)
 	}
 	return err
 }

@@ -257,6 +257,6 @@ func (l *liveRunner) with(retry jobs.RetryPolicy) (*jobs.Runner, error) {
 }
 
 // Run takes a delivered job one step further.
-func (l *liveRunner) Run(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+func (l *liveRunner) Run(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error) {
 	return l.current.Load().Run(ctx, d)
 }

@@ -43,7 +43,7 @@ func policyNames(c *config.Config) []string {
 }
 
 // startPolicies makes what turns events into jobs by the rules of the configuration.
-func (w *worker) startPolicies(desk *jobs.Desk) error {
+func (w *worker) startPolicies(desk *jobs.Intake) error {
 	rules, err := newRules(w.Config, w.atlas, sealer{w.keys})
 	if err != nil {
 		return err
@@ -52,14 +52,14 @@ func (w *worker) startPolicies(desk *jobs.Desk) error {
 	return nil
 }
 
-// Judge says what a configuration makes of events, without making any job.
-type Judge struct {
+// Evaluator says what a configuration makes of events, without making any job.
+type Evaluator struct {
 	rules *jobs.Rules
 	names bus.Names
 }
 
-// NewJudge returns the Judge of a configuration.
-func NewJudge(c *config.Config) (*Judge, error) {
+// NewEvaluator returns the Evaluator of a configuration.
+func NewEvaluator(c *config.Config) (*Evaluator, error) {
 	cfg := atlasConfig(c, func(string) (string, bool) { return "", false })
 	cfg.Recorder = metrics.Discard()
 	accounts, err := atlas.New(cfg)
@@ -70,15 +70,15 @@ func NewJudge(c *config.Config) (*Judge, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Judge{rules: rules, names: bus.NewNames(c.NATS.Namespace)}, nil
+	return &Evaluator{rules: rules, names: bus.NewNames(c.NATS.Namespace)}, nil
 }
 
-// Judgement is what a configuration makes of one event, fit to be shown.
-type Judgement struct {
+// Evaluation is what a configuration makes of one event, fit to be shown.
+type Evaluation struct {
 	Event    string           `json:"event"`  // How the event is called.
-	Result   jobs.Intake      `json:"result"` // As in the metrics; accepted where nothing is wrong.
+	Result   jobs.EventResult `json:"result"` // As in the metrics; accepted where nothing is wrong.
 	Policies []PolicyDecision `json:"policies"`
-	Jobs     []JudgedJob      `json:"jobs"`
+	Jobs     []EvaluatedJob   `json:"jobs"`
 	Problems []string         `json:"problems,omitempty"` // What goes to the dead letters, and why.
 }
 
@@ -92,8 +92,8 @@ type PolicyDecision struct {
 	Cost uint64 `json:"cost,omitempty"`
 }
 
-// JudgedJob is a job that the event would make.
-type JudgedJob struct {
+// EvaluatedJob is a job that the event would make.
+type EvaluatedJob struct {
 	Policy      string            `json:"policy,omitempty"` // Empty: a direct request.
 	Kind        jobs.Kind         `json:"kind"`
 	Account     string            `json:"account"`
@@ -116,35 +116,35 @@ type Sample struct {
 	Headers map[string]string
 }
 
-// Sample judges a payload.
-func (j *Judge) Sample(ctx context.Context, s Sample) Judgement {
+// Sample evaluates a payload.
+func (e *Evaluator) Sample(ctx context.Context, s Sample) Evaluation {
 	header := nats.Header{nats.MsgIdHdr: {s.Name}}
 	for name, value := range s.Headers {
 		header.Add(name, value)
 	}
-	return j.judge(ctx, s.Name, bus.Message{Subject: j.names.Event(s.Class), Header: header, Data: s.Data, Seq: 1, At: s.At})
+	return e.evaluate(ctx, s.Name, bus.Message{Subject: e.names.Event(s.Class), Header: header, Data: s.Data, Seq: 1, At: s.At})
 }
 
-func (j *Judge) judge(ctx context.Context, name string, m bus.Message) Judgement {
-	out := Judgement{Event: name, Policies: []PolicyDecision{}, Jobs: []JudgedJob{}}
-	event, err := j.names.ReadEvent(m)
+func (e *Evaluator) evaluate(ctx context.Context, name string, m bus.Message) Evaluation {
+	out := Evaluation{Event: name, Policies: []PolicyDecision{}, Jobs: []EvaluatedJob{}}
+	event, err := e.names.ReadEvent(m)
 	var plan jobs.Plan
 	if err != nil {
 		plan.Problems = []error{err}
 	} else {
-		plan = j.rules.Plan(ctx, event, m.At)
+		plan = e.rules.Plan(ctx, event, m.At)
 	}
 	out.Result = plan.Result()
 	for _, d := range plan.Decisions {
 		shown := PolicyDecision{Policy: d.Policy, Matches: d.Matched, Why: d.Why, Cost: d.Cost}
-		if d.Held != nil {
-			shown.Why = d.Held.Field + ": " + d.Held.Detail
+		if d.Rejection != nil {
+			shown.Why = d.Rejection.Field + ": " + d.Rejection.Detail
 		}
 		out.Policies = append(out.Policies, shown)
 	}
 	for _, one := range plan.Jobs {
 		job := one.Job
-		out.Jobs = append(out.Jobs, JudgedJob{
+		out.Jobs = append(out.Jobs, EvaluatedJob{
 			Policy: job.Policy, Kind: job.Kind, Account: job.Account, Target: job.Target(), Params: job.Params.Shown(), Lane: job.Lane,
 			Reason: job.Reason, RequestedBy: job.RequestedBy, ExpiresAt: job.ExpiresAt, DryRun: job.DryRun,
 		})
@@ -155,14 +155,16 @@ func (j *Judge) judge(ctx context.Context, name string, m bus.Message) Judgement
 	return out
 }
 
-// Decided is the judgement without what it has cost: what two configurations are compared by.
-func (j Judgement) Decided() Judgement {
-	j.Policies = slices.Clone(j.Policies)
-	for i := range j.Policies {
-		j.Policies[i].Cost = 0
+// Decided is the evaluation without what it has cost: what two configurations are compared by.
+func (e Evaluation) Decided() Evaluation {
+	e.Policies = slices.Clone(e.Policies)
+	for i := range e.Policies {
+		e.Policies[i].Cost = 0
 	}
-	return j
+	return e
 }
 
-// same reports whether two judgements of an event are the same.
-func (j Judgement) same(other Judgement) bool { return reflect.DeepEqual(j.Decided(), other.Decided()) }
+// same reports whether two evaluations of an event are the same.
+func (e Evaluation) same(other Evaluation) bool {
+	return reflect.DeepEqual(e.Decided(), other.Decided())
+}

@@ -85,7 +85,7 @@ func (w *worker) startJobs(s stores) error {
 		Sealer: sealer{w.keys}, Logger: w.Logger,
 	}
 	secrets := jobs.Secrets{Sealer: sealer{w.keys}, Plaintext: w.Config.Intake.Plaintext}
-	desk := jobs.NewDesk(s.ledger, s.ledger.Targets(), bus.NewQueue(w.conn, w.names), w.atlas, w.metrics, secrets, w.conn.Clock().Now)
+	desk := jobs.NewIntake(s.ledger, s.ledger.Targets(), bus.NewQueue(w.conn, w.names), w.atlas, w.metrics, secrets, w.conn.Clock().Now)
 	if err := w.startPolicies(desk); err != nil {
 		return err
 	}

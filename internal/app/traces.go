@@ -94,17 +94,17 @@ type tracedAnnouncer struct {
 }
 
 // Announce implements jobs.Announcer.
-func (a tracedAnnouncer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, again bool) error {
+func (a tracedAnnouncer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, maybeSent bool) error {
 	attributes := tracing.Attributes{
 		"job_id": r.JobID, "kind": string(r.Kind), "target": r.Target, "outcome": string(r.Outcome), "known": string(r.Known),
 		"attempts": strconv.Itoa(r.AttemptCount), "policy": r.Policy,
 	}
-	if !again {
+	if !maybeSent {
 		a.tracer.Since(r.AcceptedAt, "job", r.Trace, attributes)
 	}
 	ctx, span := a.tracer.Start(ctx, "result", r.Trace, tracing.Producer, attributes)
 	r.Trace = cmp.Or(tracing.Parent(ctx), r.Trace)
-	err := a.Announcer.Announce(ctx, j, r, again)
+	err := a.Announcer.Announce(ctx, j, r, maybeSent)
 	span.End(problem(err))
 	return err
 }

@@ -68,8 +68,8 @@ func (c *Client) discreet(err error) error {
 
 // run makes the request and concludes from its answer, or stops short of it.
 func (k *call) run(ctx context.Context) (jobs.Answer, *jobs.Failure) {
-	if k.to.rehearsal {
-		return k.rehearse(ctx)
+	if k.to.dryRun {
+		return k.dryRun(ctx)
 	}
 	ex, failure := k.request(ctx)
 	if failure != nil {
@@ -88,7 +88,7 @@ func (c *Client) newCall(job jobs.Job) (*call, *jobs.Failure) {
 		return nil, misconfigured(fmt.Errorf("there is no call for jobs of kind %q", job.Kind))
 	}
 	k := &call{client: c, job: job, account: a, op: op, unused: true}
-	k.to = endpoint{operation: string(job.Kind), bucket: c.bucket(op.set, a, job), rank: rankOf(job.Lane), rehearsal: c.dryRun || job.DryRun}
+	k.to = endpoint{operation: string(job.Kind), bucket: c.bucket(op.set, a, job), rank: rankOf(job.Lane), dryRun: c.dryRun || job.DryRun}
 	return k, nil
 }
 

@@ -100,7 +100,7 @@ func TestCanary(t *testing.T) {
 				answer, err := c.Revoke(t.Context(), job(t, kind, account))
 				stop()
 				f, _ := errors.AsType[*jobs.Failure](err)
-				seen := fmt.Sprintf("%+v\n%v\n%+v\n%#v\n%v\n%v\n%v\n%+v", answer, err, err, f, rec.requests, rec.waits, c.CheckAccounts(t.Context()), c.Turn(t.Context(), job(t, kind, account)))
+				seen := fmt.Sprintf("%+v\n%v\n%+v\n%#v\n%v\n%v\n%v\n%+v", answer, err, err, f, rec.requests, rec.waits, c.CheckAccounts(t.Context()), c.Permit(t.Context(), job(t, kind, account)))
 				for _, line := range logs.All() {
 					seen += fmt.Sprintf("\n%s %v", line.Message, line.ContextMap())
 				}

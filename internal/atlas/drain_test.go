@@ -88,7 +88,7 @@ func (f *fleet) drain(t *testing.T, n int, lane jobs.Lane) []int {
 				c := f.clients[(i+sent[i])%len(f.clients)]
 				j := sandboxJob(t, jobs.X509Disable, "service", "")
 				j.Lane = lane
-				at := c.Turn(t.Context(), j).At
+				at := c.Permit(t.Context(), j).At
 				if !at.After(time.Now()) {
 					_, err := c.Revoke(context.WithoutCancel(t.Context()), j)
 					if err == nil {

@@ -38,7 +38,7 @@ func (c *Client) reading(kind jobs.Kind) operation {
 // rehearse does everything that the job asks for but the request that would change something:
 // it authenticates, looks at the target, and lets the request come as far as the transport,
 // which stops it.
-func (k *call) rehearse(ctx context.Context) (jobs.Answer, *jobs.Failure) {
+func (k *call) dryRun(ctx context.Context) (jobs.Answer, *jobs.Failure) {
 	seen, failure := k.look(ctx)
 	if failure != nil {
 		return jobs.Answer{}, failure

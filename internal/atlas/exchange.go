@@ -31,7 +31,7 @@ type endpoint struct {
 	operation string // One of Operations.
 	bucket    bucket
 	rank      pace.Rank // How urgent it is.
-	rehearsal bool      // Requests that would change something are stopped.
+	dryRun    bool      // Requests that would change something are stopped.
 }
 
 // exchange is one HTTP request and what came of it.
@@ -57,7 +57,7 @@ type exchange struct {
 
 // send makes one request, unless its rate bucket has no token for it, and reads the answer.
 func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) exchange {
-	if to.rehearsal && changes(req) {
+	if to.dryRun && changes(req) {
 		return exchange{at: time.Now(), stopped: true}
 	}
 	in := c.pacer.enter(ctx, to.bucket, to.rank)

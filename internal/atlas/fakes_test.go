@@ -222,7 +222,7 @@ func failureOf(t *testing.T, answer jobs.Answer, err error) *jobs.Failure {
 // turn is when the job may call: the zero time for now.
 func turn(t *testing.T, c *atlas.Client, j jobs.Job) time.Time {
 	t.Helper()
-	at := c.Turn(t.Context(), j).At
+	at := c.Permit(t.Context(), j).At
 	if !at.After(time.Now()) {
 		return time.Time{}
 	}

@@ -180,7 +180,7 @@ func (p *pacer) forgetIdle(now time.Time) {
 }
 
 // take gives leave to call, or says when to ask again.
-func (p *pacer) take(ctx context.Context, b bucket, rank pace.Rank) jobs.Turn {
+func (p *pacer) take(ctx context.Context, b bucket, rank pace.Rank) jobs.Permit {
 	p.awaitKnown(ctx)
 	g := p.gate(b)
 	if turn, probed := p.probe(g, rank); probed {
@@ -198,9 +198,9 @@ func (p *pacer) take(ctx context.Context, b bucket, rank pace.Rank) jobs.Turn {
 	p.showTokens(g)
 	if granted {
 		g.gave(time.Now(), rank)
-		return jobs.Turn{}
+		return jobs.Permit{}
 	}
-	return jobs.Turn{At: p.own(slot), NotBefore: p.own(paused)}
+	return jobs.Permit{At: p.own(slot), NotBefore: p.own(paused)}
 }
 
 // unknown reports whether the API has told nothing of the bucket's limit, in no way, and has not
@@ -218,16 +218,16 @@ func (p *pacer) listedLimit(set endpointSet) (limit pace.Limit, reading int) {
 }
 
 // peek says when a bucket has a token for an urgent call, without taking it.
-func (p *pacer) peek(ctx context.Context, b bucket) jobs.Turn {
+func (p *pacer) peek(ctx context.Context, b bucket) jobs.Permit {
 	p.awaitKnown(ctx)
 	g := p.gate(b)
 	s, _ := g.snapshot()
 	now := p.shared(time.Now())
 	free := s.Free(now)
 	if !free.After(now) {
-		return jobs.Turn{}
+		return jobs.Permit{}
 	}
-	return jobs.Turn{At: p.own(free), NotBefore: p.own(s.Paused(now))}
+	return jobs.Permit{At: p.own(free), NotBefore: p.own(s.Paused(now))}
 }
 
 // entry is a request at its bucket: as urgent as it is there, or until when it is held.

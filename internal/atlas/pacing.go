@@ -171,39 +171,39 @@ func rankOf(l jobs.Lane) pace.Rank {
 	return 0 // What has no lane, a token or a list, is what others wait for.
 }
 
-// Turn gives leave to make the job's call now, or says when the job is to ask again. The call
+// Permit gives leave to make the job's call now, or says when the job is to ask again. The call
 // of a leave is counted: it is to be made at once.
-func (c *Client) Turn(ctx context.Context, job jobs.Job) jobs.Turn {
+func (c *Client) Permit(ctx context.Context, job jobs.Job) jobs.Permit {
 	a, ok := c.account(job.Account)
 	op, known := c.operations[job.Kind]
 	if !ok || !known {
-		return jobs.Turn{} // Revoke says what is wrong.
+		return jobs.Permit{} // Revoke says what is wrong.
 	}
 	// The request for a token draws on another bucket, but only a call without one has to wait for it.
 	if a.isService() && job.Kind != jobs.TokenRevoke && a.tokens.empty(time.Now()) {
-		if turn := c.pacer.peek(ctx, c.tokenEndpoint(a).bucket); turn.At.After(time.Now()) && !c.tokenIsShared(ctx, a) {
-			return turn
+		if permit := c.pacer.peek(ctx, c.tokenEndpoint(a).bucket); permit.At.After(time.Now()) && !c.tokenIsShared(ctx, a) {
+			return permit
 		}
 	}
 	b := c.bucket(op.set, a, job)
-	turn := c.turn(ctx, a, b, rankOf(job.Lane))
-	if turn.At.After(time.Now()) {
+	permit := c.permit(ctx, a, b, rankOf(job.Lane))
+	if permit.At.After(time.Now()) {
 		c.recorder.CallDelayed(string(b.set), string(job.Lane))
 	}
-	return turn
+	return permit
 }
 
-// turn takes a slot for the account where there are others, and then a token of the bucket.
-func (c *Client) turn(ctx context.Context, a *account, b bucket, rank pace.Rank) jobs.Turn {
+// permit takes a slot for the account where there are others, and then a token of the bucket.
+func (c *Client) permit(ctx context.Context, a *account, b bucket, rank pace.Rank) jobs.Permit {
 	if len(c.roster.Load().names) < 2 {
 		return c.pacer.take(ctx, b, rank)
 	}
-	if turn := a.slots.take(rank, c.slots); !turn.At.IsZero() {
-		return turn
+	if permit := a.slots.take(rank, c.slots); !permit.At.IsZero() {
+		return permit
 	}
-	turn := c.pacer.take(ctx, b, rank)
-	if !turn.At.IsZero() {
+	permit := c.pacer.take(ctx, b, rank)
+	if !permit.At.IsZero() {
 		a.slots.drop()
 	}
-	return turn
+	return permit
 }

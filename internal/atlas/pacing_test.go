@@ -88,7 +88,7 @@ func TestPause(t *testing.T) {
 				revokeFails(t, c, all(t)[tt.job])
 				var held []string
 				for name, j := range all(t) {
-					if until := c.Turn(t.Context(), j).NotBefore; until.Equal(start.Add(time.Minute)) {
+					if until := c.Permit(t.Context(), j).NotBefore; until.Equal(start.Add(time.Minute)) {
 						held = append(held, name)
 					} else if !until.IsZero() {
 						t.Errorf("%s is held until %s from now", name, time.Until(until))
@@ -138,7 +138,7 @@ func TestPausedTokenBucket(t *testing.T) {
 		pass(3*time.Minute + 28*time.Second)
 		revokeWorks(t, c, j) // Refused again, a second before the token ends.
 		pass(2 * time.Second)
-		if got := time.Until(c.Turn(t.Context(), j).NotBefore); got != time.Minute+58*time.Second {
+		if got := time.Until(c.Permit(t.Context(), j).NotBefore); got != time.Minute+58*time.Second {
 			t.Errorf("held for %s without a token, want 1m58s: it was the second refusal in a row", got)
 		}
 	})

@@ -14,9 +14,9 @@ const sendLook = 200 * time.Millisecond
 
 // probe is take for a bucket of which nothing is known, about which there is nothing to share.
 // It reports whether the bucket is one.
-func (p *pacer) probe(g *gate, rank pace.Rank) (jobs.Turn, bool) {
+func (p *pacer) probe(g *gate, rank pace.Rank) (jobs.Permit, bool) {
 	if !p.unknown(g) {
-		return jobs.Turn{}, false
+		return jobs.Permit{}, false
 	}
 	now := time.Now()
 	g.mu.Lock()
@@ -25,13 +25,13 @@ func (p *pacer) probe(g *gate, rank pace.Rank) (jobs.Turn, bool) {
 	g.expire(now)
 	if paused.IsZero() && g.probe.Take(now, rank) {
 		g.leaves = append(g.leaves, leave{given: now, rank: rank})
-		return jobs.Turn{}, true
+		return jobs.Permit{}, true
 	}
 	from := now
 	if paused.After(now) {
 		from = paused
 	}
-	return jobs.Turn{At: g.probe.Plan(now, from, rank), NotBefore: paused}, true
+	return jobs.Permit{At: g.probe.Plan(now, from, rank), NotBefore: paused}, true
 }
 
 // send counts the call of a job that has leave for a bucket of which nothing is known, or of a

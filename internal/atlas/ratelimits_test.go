@@ -145,7 +145,7 @@ func TestSandboxTellsItsLimits(t *testing.T) {
 			t.Errorf("%d calls were refused", refused)
 		}
 		j := sandboxJob(t, jobs.X509Disable, "key", "")
-		if at := f.clients[0].Turn(t.Context(), j).At; time.Until(at) < 59*time.Second {
+		if at := f.clients[0].Permit(t.Context(), j).At; time.Until(at) < 59*time.Second {
 			t.Errorf("the eighth call may be made in %s, want a minute", time.Until(at))
 		}
 	})

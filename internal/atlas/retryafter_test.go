@@ -96,7 +96,7 @@ func TestRetryAfter(t *testing.T) {
 				if got := max(0, time.Until(f.RetryAt)); got != tt.want || f.RetryAfterCapped != tt.wantCapped {
 					t.Errorf("RetryAt is %s from now, capped %v, want %s, %v", got, f.RetryAfterCapped, tt.want, tt.wantCapped)
 				}
-				if got := max(0, time.Until(c.Turn(t.Context(), j).NotBefore)); got != tt.wantPause {
+				if got := max(0, time.Until(c.Permit(t.Context(), j).NotBefore)); got != tt.wantPause {
 					t.Errorf("the bucket is paused for %s, want %s", got, tt.wantPause)
 				}
 				if got := rec.waits[string(tt.kind)]; got != tt.want {

@@ -33,7 +33,7 @@ func TestPausesAreShared(t *testing.T) {
 		synctest.Wait()
 		j := job(t, jobs.JWKSRevoke, "key")
 		revokeFails(t, first, j)
-		if got := time.Until(second.Turn(t.Context(), j).NotBefore); got != time.Minute {
+		if got := time.Until(second.Permit(t.Context(), j).NotBefore); got != time.Minute {
 			t.Errorf("the other worker is held for %s, want 1m", got)
 		}
 		if diff := cmp.Diff([]string{keyBucket}, shared.keys()); diff != "" {
@@ -47,11 +47,11 @@ func TestPausesAreShared(t *testing.T) {
 			}
 		}
 		hear(keyBucket, time.Now().Add(1000*time.Hour), 9)
-		if got := time.Until(second.Turn(t.Context(), j).NotBefore); got != 6*time.Hour {
+		if got := time.Until(second.Permit(t.Context(), j).NotBefore); got != 6*time.Hour {
 			t.Errorf("after an absurd pause: held for %s, want 6h", got)
 		}
 		hear(keyBucket, time.Now().Add(-time.Hour), 8)
-		if got := time.Until(second.Turn(t.Context(), j).NotBefore); got != 6*time.Hour {
+		if got := time.Until(second.Permit(t.Context(), j).NotBefore); got != 6*time.Hour {
 			t.Errorf("after an older state: held for %s, want 6h", got)
 		}
 		for _, key := range []string{"no key\n", "", "no_set/abcdefgh", "x509_project/" + strings.Repeat("x", 300)} {
@@ -78,8 +78,8 @@ func TestPauseFromBefore(t *testing.T) {
 		cfg := config(api)
 		cfg.Pace = shared
 		c := newClient(t, cfg)
-		asked := make(chan jobs.Turn)
-		go func() { asked <- c.Turn(t.Context(), job(t, jobs.JWKSRevoke, "key")) }()
+		asked := make(chan jobs.Permit)
+		go func() { asked <- c.Permit(t.Context(), job(t, jobs.JWKSRevoke, "key")) }()
 		synctest.Wait() // It waits for what the others know.
 		start := time.Now()
 		defer runs(t, c)()
@@ -108,7 +108,7 @@ func TestClocks(t *testing.T) {
 		if got := s.Paused(start).Sub(start); got != time.Minute+shared.most {
 			t.Errorf("on the shared clock the bucket is closed for %s", got)
 		}
-		if got := c.Turn(t.Context(), j).NotBefore.Sub(start); got != time.Minute+10*time.Millisecond {
+		if got := c.Permit(t.Context(), j).NotBefore.Sub(start); got != time.Minute+10*time.Millisecond {
 			t.Errorf("on ours it is closed for %s", got)
 		}
 	})
@@ -128,7 +128,7 @@ func TestStoreFails(t *testing.T) {
 		j := job(t, jobs.JWKSRevoke, "key")
 		for range 3 {
 			revokeFails(t, c, j)
-			if got := time.Until(c.Turn(t.Context(), j).NotBefore); got < time.Minute {
+			if got := time.Until(c.Permit(t.Context(), j).NotBefore); got < time.Minute {
 				t.Errorf("held for %s, want at least 1m", got)
 			}
 			pass(10 * time.Minute)

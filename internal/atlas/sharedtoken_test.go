@@ -61,7 +61,7 @@ func (f *fleet) all(t *testing.T) {
 	for _, c := range f.clients {
 		all.Go(func() {
 			j := sandboxJob(t, jobs.X509Disable, "service", "")
-			for at := c.Turn(t.Context(), j).At; at.After(time.Now()); at = c.Turn(t.Context(), j).At {
+			for at := c.Permit(t.Context(), j).At; at.After(time.Now()); at = c.Permit(t.Context(), j).At {
 				pass(time.Until(at))
 			}
 			for {
@@ -156,7 +156,7 @@ func TestTokenEndpointIsClosed(t *testing.T) {
 		j := sandboxJob(t, jobs.X509Disable, "service", "")
 		revokeFails(t, f.clients[0], j)
 		synctest.Wait()
-		if got := time.Until(f.clients[1].Turn(t.Context(), j).NotBefore); got < 59*time.Second {
+		if got := time.Until(f.clients[1].Permit(t.Context(), j).NotBefore); got < 59*time.Second {
 			t.Errorf("held for %s, want a minute", got)
 		}
 		store.held[sandbox.ClientID] = atlas.SharedToken{

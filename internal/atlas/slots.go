@@ -18,7 +18,7 @@ type accountSlots struct {
 }
 
 // take takes a slot, or says when to ask again.
-func (a *accountSlots) take(rank pace.Rank, slots pace.Slots) jobs.Turn {
+func (a *accountSlots) take(rank pace.Rank, slots pace.Slots) jobs.Permit {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -30,10 +30,10 @@ func (a *accountSlots) take(rank pace.Rank, slots pace.Slots) jobs.Turn {
 		return lost
 	})
 	if !a.holding.Take(rank, slots) {
-		return jobs.Turn{At: a.holding.Plan(now, rank, slots)}
+		return jobs.Permit{At: a.holding.Plan(now, rank, slots)}
 	}
 	a.leaves = append(a.leaves, leave{given: now, rank: rank})
-	return jobs.Turn{}
+	return jobs.Permit{}
 }
 
 // drop gives the slot back of a job that does not call.

@@ -110,7 +110,7 @@ func (c *crowd) run(t *testing.T, n int, lane jobs.Lane) time.Time {
 		if lane != jobs.LaneUrgent { // Which has slots of its own.
 			c.slots[worker] <- struct{}{}
 		}
-		at := c.clients[worker].Turn(t.Context(), j).At
+		at := c.clients[worker].Permit(t.Context(), j).At
 		if !at.After(time.Now()) {
 			pass(2 * time.Millisecond) // The claim.
 			if _, err := c.clients[worker].Revoke(context.WithoutCancel(t.Context()), j); err != nil {
@@ -245,7 +245,7 @@ func TestOnlyRefusals(t *testing.T) {
 			all.Go(func() {
 				j := job(t, jobs.X509Disable, "service")
 				for client := c.clients[i%workers]; time.Now().Before(end); {
-					if at := client.Turn(t.Context(), j).At; at.After(time.Now()) {
+					if at := client.Permit(t.Context(), j).At; at.After(time.Now()) {
 						pass(time.Until(at))
 						continue
 					}

@@ -50,13 +50,13 @@ func NewAnnouncer(c *Conn, names Names, chain *audit.Chain) *Announcer {
 // result. With again set it looks first whether that was done before: since the job was
 // accepted, which is a moment by the server's clock. When it finished is one by a worker's,
 // which may be ahead.
-func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, again bool) error {
+func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, maybeSent bool) error {
 	if r.Outcome.DeadLetter() {
 		msg, err := a.deadJob(j, r)
 		if err != nil {
 			return err
 		}
-		if err := a.conn.publishOnce(ctx, a.names.DeadLetters(), msg, roundID(r.JobID+".dead", r.Round), again, r.AcceptedAt); err != nil {
+		if err := a.conn.publishOnce(ctx, a.names.DeadLetters(), msg, roundID(r.JobID+".dead", r.Round), maybeSent, r.AcceptedAt); err != nil {
 			return err
 		}
 	}
@@ -65,7 +65,7 @@ func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, aga
 		return err
 	}
 	id := roundID(r.JobID+".result", r.Round)
-	return a.conn.once(ctx, a.names.Results(), msg, id, again, r.AcceptedAt, func(ctx context.Context) error { return a.tie(ctx, msg, id) })
+	return a.conn.once(ctx, a.names.Results(), msg, id, maybeSent, r.AcceptedAt, func(ctx context.Context) error { return a.tie(ctx, msg, id) })
 }
 
 // tie publishes a result as the next one in the worker's chain.
@@ -115,21 +115,21 @@ func (a *Announcer) deadJob(j jobs.Job, r jobs.Record) (*nats.Msg, error) {
 }
 
 // publishOnce publishes a message that must stand in the stream once.
-func (c *Conn) publishOnce(ctx context.Context, stream string, msg *nats.Msg, id string, again bool, since time.Time) error {
-	return c.once(ctx, stream, msg, id, again, since, func(ctx context.Context) error { return c.publish(ctx, msg, id) })
+func (c *Conn) publishOnce(ctx context.Context, stream string, msg *nats.Msg, id string, maybeSent bool, since time.Time) error {
+	return c.once(ctx, stream, msg, id, maybeSent, since, func(ctx context.Context) error { return c.publish(ctx, msg, id) })
 }
 
 // once sends a message that must stand in the stream once. The stream itself drops a copy
 // within its window of two minutes; with again set, the stream is searched from the moment
 // on at which the message may have been published first.
 func (c *Conn) once(
-	ctx context.Context, stream string, msg *nats.Msg, id string, again bool, since time.Time, send func(context.Context) error,
+	ctx context.Context, stream string, msg *nats.Msg, id string, maybeSent bool, since time.Time, send func(context.Context) error,
 ) error {
 	// What the search found must still be true when the message is sent, or the stream must
 	// know the message of somebody who was faster.
 	ctx, cancel := context.WithTimeout(ctx, onceTimeout)
 	defer cancel()
-	if again {
+	if maybeSent {
 		found, err := c.published(ctx, stream, msg.Subject, id, since)
 		if err != nil || found {
 			return err

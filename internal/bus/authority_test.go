@@ -49,8 +49,8 @@ func TestReservedNames(t *testing.T) {
 			} {
 				m.subject = "rekey.v1.event." + class
 				e, err := NewNames("rekey").decodeForeign(m)
-				held, isHeld := errors.AsType[*jobs.Held](err)
-				if allowed := owner == "" || owner == class; allowed != (err == nil) || !allowed && (!isHeld || held.Code != jobs.HeldIdentity || held.Field != "source") {
+				held, isHeld := errors.AsType[*jobs.Rejection](err)
+				if allowed := owner == "" || owner == class; allowed != (err == nil) || !allowed && (!isHeld || held.Code != jobs.RejectIdentity || held.Field != "source") {
 					t.Errorf("%s, %s, on class %s: %v", source, form, class, err)
 				}
 				// The dead letter must not be found under the name that was forged.

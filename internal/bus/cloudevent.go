@@ -148,7 +148,7 @@ func noData(e *jobs.Event, field string) error {
 func request(e *jobs.Event, contentType, field string, data jobs.Document) error {
 	e.Envelope.Data = data.Value
 	if e.Envelope.Type != TypeRequested {
-		e.Unclear = &jobs.Malformed{Field: "type", Detail: "no rule for this type; a direct request has the type " + TypeRequested}
+		e.NotDirect = &jobs.Malformed{Field: "type", Detail: "no rule for this type; a direct request has the type " + TypeRequested}
 		return nil
 	}
 	if contentType != "" && !isJSON(contentType) {
@@ -158,7 +158,7 @@ func request(e *jobs.Event, contentType, field string, data jobs.Document) error
 		return err
 	}
 	parsed, err := jobs.ParseRequest(data)
-	e.Asks, e.Request = err == nil, parsed
+	e.Direct, e.Request = err == nil, parsed
 	return err
 }
 

@@ -54,7 +54,7 @@ func (n Names) deadEvent(m incoming, e jobs.Event, why error, limit int) *nats.M
 // askedJob is the id of the job that a direct request asks for, whether there is such a job or not; "" where the event is none,
 // or has no right to the identity that it uses.
 func askedJob(e *jobs.Event, why error) string {
-	if direct := e.Asks || e.Envelope.Type == TypeRequested; !direct || jobs.CodeOf(why) == string(jobs.HeldIdentity) {
+	if direct := e.Direct || e.Envelope.Type == TypeRequested; !direct || jobs.CodeOf(why) == string(jobs.RejectIdentity) {
 		return ""
 	}
 	return jobs.ID(e.Source, e.ID)

@@ -116,10 +116,10 @@ func TestDeadEventNamesTheJobOfARequest(t *testing.T) {
 		why   error
 		named bool
 	}{
-		{name: "a request", event: jobs.Event{Asks: true}, why: refused, named: true},
+		{name: "a request", event: jobs.Event{Direct: true}, why: refused, named: true},
 		{name: "one with a mistake", event: requested, why: malformed, named: true},
-		{name: "one that uses a name of others", event: requested, why: &jobs.Held{Code: jobs.HeldIdentity, Field: "source"}},
-		{name: "an event for policies", event: jobs.Event{Unclear: malformed}, why: refused},
+		{name: "one that uses a name of others", event: requested, why: &jobs.Rejection{Code: jobs.RejectIdentity, Field: "source"}},
+		{name: "an event for policies", event: jobs.Event{NotDirect: malformed}, why: refused},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.event.EventRef = jobs.EventRef{Source: "rekey/operator", ID: "1"}

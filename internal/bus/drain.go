@@ -20,7 +20,7 @@ type Drained struct {
 type drain struct{ finished, putBack, cutOff, unconfirmed atomic.Int64 }
 
 // job counts a job that was run. pull has ended when the worker stops, and ctx when it cuts off what still runs.
-func (d *drain) job(ctx, pull context.Context, v jobs.Verdict, confirmed bool) {
+func (d *drain) job(ctx, pull context.Context, v jobs.Settlement, confirmed bool) {
 	switch {
 	case pull.Err() == nil || v.Leave:
 	case v.Done:

@@ -48,7 +48,7 @@ func TestEmbeddedRestartKeepsWhatWaits(t *testing.T) {
 		if got := r.stored(t, r.names.Events()); got != 1 {
 			t.Errorf("round %d: %d events are stored", round, got)
 		}
-		if err := settle(t.Context(), r.conn.nc, msg, jobs.Verdict{Delay: delay}); err != nil {
+		if err := settle(t.Context(), r.conn.nc, msg, jobs.Settlement{Delay: delay}); err != nil {
 			t.Fatal(err)
 		}
 		r.conn.Close()

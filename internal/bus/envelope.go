@@ -68,7 +68,7 @@ func reserved(class, source string) error {
 	if owner == "" || class == owner {
 		return nil
 	}
-	return &jobs.Held{Code: jobs.HeldIdentity, Field: "source", Detail: "is one of Rekey's own, which is accepted on the class " + owner + " only"}
+	return &jobs.Rejection{Code: jobs.RejectIdentity, Field: "source", Detail: "is one of Rekey's own, which is accepted on the class " + owner + " only"}
 }
 
 // Sources of events that Rekey names itself begin so: those of schedules, and those of events that

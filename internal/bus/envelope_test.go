@@ -92,8 +92,8 @@ func TestReadEventKeepsWhatPoliciesSee(t *testing.T) {
 		t.Run(other.name, func(t *testing.T) {
 			t.Parallel()
 			e, err := NewNames("rekey").decodeForeign(message(other.data, other.header))
-			if diff := cmp.Diff(other.want, e.Envelope.Data); diff != "" || err != nil || e.Asks || e.Unclear == nil {
-				t.Errorf("error %v, asks %v, unclear %v, data (-want +got):\n%s", err, e.Asks, e.Unclear, diff)
+			if diff := cmp.Diff(other.want, e.Envelope.Data); diff != "" || err != nil || e.Direct || e.NotDirect == nil {
+				t.Errorf("error %v, asks %v, unclear %v, data (-want +got):\n%s", err, e.Direct, e.NotDirect, diff)
 			}
 		})
 	}
@@ -108,8 +108,8 @@ func TestReadEventKeepsWhatPoliciesSee(t *testing.T) {
 			if diff := cmp.Diff(tt.want, e.Envelope); diff != "" {
 				t.Errorf("envelope (-want +got):\n%s", diff)
 			}
-			if e.Asks || e.Unclear == nil || e.ID != tt.wantID {
-				t.Errorf("asks %v, unclear %v, id %q", e.Asks, e.Unclear, e.ID)
+			if e.Direct || e.NotDirect == nil || e.ID != tt.wantID {
+				t.Errorf("asks %v, unclear %v, id %q", e.Direct, e.NotDirect, e.ID)
 			}
 		})
 	}
@@ -163,8 +163,8 @@ func TestReadEventTellsRequestsFromOthers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			e, err := NewNames("rekey").decodeForeign(message(tt.data, nil))
-			if (err != nil) != tt.wantMalformed || e.Asks != tt.wantAsks {
-				t.Errorf("asks %v, error %v", e.Asks, err)
+			if (err != nil) != tt.wantMalformed || e.Direct != tt.wantAsks {
+				t.Errorf("asks %v, error %v", e.Direct, err)
 			}
 		})
 	}

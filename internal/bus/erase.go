@@ -134,7 +134,7 @@ func (in Intake) refuse(m incoming, e *jobs.Event) error {
 	if in.Secrets.Plaintext != jobs.PlaintextRefuse || m.sealed != "" || !m.holds(e) {
 		return nil
 	}
-	return &jobs.Held{Code: jobs.HeldPlaintext, Detail: "the event holds a secret in the clear, which intake.plaintext refuses: " +
+	return &jobs.Rejection{Code: jobs.RejectPlaintext, Detail: "the event holds a secret in the clear, which intake.plaintext refuses: " +
 		"seal it (worker seal) or name a file"}
 }
 
@@ -142,7 +142,7 @@ func (in Intake) refuse(m incoming, e *jobs.Event) error {
 // its own words has many a member called token: there, only what looks like a credential counts,
 // and what a policy took for one. A direct request may have one under a mistyped name.
 func (m incoming) holds(e *jobs.Event) bool {
-	if e.Unclear != nil {
+	if e.NotDirect != nil {
 		return len(m.secrets) > 0 || credential.Certain(string(m.data))
 	}
 	return m.dirty()
@@ -178,7 +178,7 @@ func (in Intake) erases(m incoming, e *jobs.Event) bool {
 		return false
 	case len(m.secrets) > 0:
 		return true
-	case e.Unclear != nil, // Of what only may be a secret, nothing is lost: the event is taken in.
+	case e.NotDirect != nil, // Of what only may be a secret, nothing is lost: the event is taken in.
 		e.Request.Kind != "" && len(m.header) == 0 && !bytes.ContainsAny(m.data, `\`) && !bytes.Contains(m.data, []byte(`"specversion"`)):
 		// Or nothing but the fields of a request, as they were written, and no parameter is a secret.
 		return looksSecret(m.data)

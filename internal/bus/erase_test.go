@@ -162,7 +162,7 @@ func TestErasedEventIsReplayedFromItsDeadLetter(t *testing.T) {
 		if hopeless {
 			return jobs.Accepted{}, &jobs.Malformed{Field: "account", Detail: "is not configured"}
 		}
-		return jobs.Accepted{Result: jobs.IntakeAccepted}, nil
+		return jobs.Accepted{Result: jobs.EventAccepted}, nil
 	}
 	c := &counter{}
 	in := r.intake(d, c)

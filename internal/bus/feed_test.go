@@ -37,7 +37,7 @@ func TestFeedKeepsMessagesAlive(t *testing.T) {
 			handled <- h
 			<-release
 			h.drop()
-			if err := settle(ctx, r.conn.nc, h.Msg, jobs.Verdict{Done: true}); err != nil {
+			if err := settle(ctx, r.conn.nc, h.Msg, jobs.Settlement{Done: true}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -119,7 +119,7 @@ func TestFeedLosesNothingWhenItStops(t *testing.T) {
 				cancel()
 			}
 			h.drop()
-			if err := settle(ctx, r.conn.nc, h.Msg, jobs.Verdict{Delay: time.Hour}); err != nil {
+			if err := settle(ctx, r.conn.nc, h.Msg, jobs.Settlement{Delay: time.Hour}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -65,7 +65,7 @@ func (n Names) receive(m incoming) incoming {
 	switch {
 	case m.flaw != nil || claims == nil:
 	case n.eventClass(m.subject) != jobs.ClassOperator:
-		m.flaw = &jobs.Held{Code: jobs.HeldIdentity, Field: claims[0], Detail: "marks what Rekey publishes once more, " +
+		m.flaw = &jobs.Rejection{Code: jobs.RejectIdentity, Field: claims[0], Detail: "marks what Rekey publishes once more, " +
 			"and is accepted on " + n.Event(jobs.ClassOperator) + " only"}
 	default:
 		if m.flaw = n.checkReplay(m.header); m.flaw == nil {

@@ -80,7 +80,7 @@ func (in Intake) Run(ctx context.Context) error {
 
 // handle takes one event in and settles its message.
 func (in Intake) handle(ctx context.Context, h *held, isOthers bool, large *jobs.Crowd) {
-	verdict := jobs.Verdict{}
+	verdict := jobs.Settlement{}
 	switch {
 	case isOthers && in.Names.incident(h.Subject()):
 		verdict.Done = true // One of the incidents' own consumers has it.
@@ -95,7 +95,7 @@ func (in Intake) handle(ctx context.Context, h *held, isOthers bool, large *jobs
 
 // inTurn accepts the event, or puts it back while enough others are worked on that are large, too: to
 // look through such a one takes as long as to take in a hundred others.
-func (in Intake) inTurn(ctx context.Context, h *held, large *jobs.Crowd) jobs.Verdict {
+func (in Intake) inTurn(ctx context.Context, h *held, large *jobs.Crowd) jobs.Settlement {
 	if len(h.Data()) > largeEvent {
 		if !large.Enter(ctx) {
 			return crowded(h)
@@ -106,12 +106,12 @@ func (in Intake) inTurn(ctx context.Context, h *held, large *jobs.Crowd) jobs.Ve
 }
 
 // crowded puts an event back.
-func crowded(h *held) jobs.Verdict {
-	return jobs.Verdict{Delay: crowdDelay << min(h.meta.NumDelivered-1, crowdDoublings)}
+func crowded(h *held) jobs.Settlement {
+	return jobs.Settlement{Delay: crowdDelay << min(h.meta.NumDelivered-1, crowdDoublings)}
 }
 
 // accept hands the event to the desk; what cannot be understood, or is held, goes to the dead letters.
-func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
+func (in Intake) accept(ctx context.Context, h *held) jobs.Settlement {
 	m := in.Names.receive(incoming{
 		subject: h.Subject(), header: h.Headers(), data: h.Data(),
 		seq: h.meta.Sequence.Stream, at: h.meta.Timestamp, redelivered: h.redelivered(),
@@ -124,7 +124,7 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
 	if err != nil {
 		delay := again(h.meta.NumDelivered)
 		in.failures.Warn(log, "event is not taken in yet", err, zap.Duration("delay", delay))
-		return jobs.Verdict{Delay: delay}
+		return jobs.Settlement{Delay: delay}
 	}
 	in.Recorder.EventReceived(string(accepted.Result))
 	if accepted.Ended != "" {
@@ -132,7 +132,7 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Verdict {
 			zap.String("job_id", accepted.JobID), zap.String("outcome", string(accepted.Ended)))
 	}
 	log.Debug("event taken in", zap.String("result", string(accepted.Result)), zap.String("job_id", accepted.JobID))
-	return jobs.Verdict{Done: true}
+	return jobs.Settlement{Done: true}
 }
 
 // take hands the event to the desk. In the end it is a job or a dead letter, and a message that
@@ -183,7 +183,7 @@ func (in Intake) bury(ctx context.Context, m incoming, e *jobs.Event, why error)
 // after any other one it comes again.
 func settled(err error) bool {
 	_, malformed := errors.AsType[*jobs.Malformed](err)
-	_, held := errors.AsType[*jobs.Held](err)
+	_, held := errors.AsType[*jobs.Rejection](err)
 	return malformed || held
 }
 

@@ -28,11 +28,11 @@ func (d *desk) Accept(ctx context.Context, e jobs.Event) (jobs.Accepted, error) 
 	d.mu.Lock()
 	d.events = append(d.events, e)
 	d.mu.Unlock()
-	if d.accept == nil && !e.Asks { // As without policies.
-		return jobs.Accepted{}, e.Unclear
+	if d.accept == nil && !e.Direct { // As without policies.
+		return jobs.Accepted{}, e.NotDirect
 	}
 	if d.accept == nil {
-		return jobs.Accepted{Result: jobs.IntakeAccepted, JobID: "job"}, nil
+		return jobs.Accepted{Result: jobs.EventAccepted, JobID: "job"}, nil
 	}
 	return d.accept(ctx, e)
 }
@@ -134,7 +134,7 @@ func TestCostlyEventsWait(t *testing.T) {
 				return jobs.Accepted{}, jobs.ErrCrowded
 			}
 		}
-		return jobs.Accepted{Result: jobs.IntakeAccepted, JobID: "job"}, nil
+		return jobs.Accepted{Result: jobs.EventAccepted, JobID: "job"}, nil
 	}}
 	var c counter
 	stop := background(t, r.intake(&d, &c).Run)
@@ -162,7 +162,7 @@ func TestLargeEventsLeaveRoom(t *testing.T) {
 		if e.Seq != last {
 			<-release
 		}
-		return jobs.Accepted{Result: jobs.IntakeAccepted, JobID: "job"}, nil
+		return jobs.Accepted{Result: jobs.EventAccepted, JobID: "job"}, nil
 	}}
 	stop := background(t, r.intake(&d, &c).Run)
 	eventually(t, "the small one is taken in", func() bool { return c.get()["accepted"] == 1 })
@@ -199,7 +199,7 @@ func blockingOthers(release <-chan struct{}) func(context.Context, jobs.Event) (
 		if !NewNames("rekey").incident(e.Subject) {
 			<-release
 		}
-		return jobs.Accepted{Result: jobs.IntakeDuplicate}, nil
+		return jobs.Accepted{Result: jobs.EventDuplicate}, nil
 	}
 }
 
@@ -230,7 +230,7 @@ func TestIntakeBuriesWhatNobodyUnderstands(t *testing.T) {
 		if e.Class == "unknown" {
 			return jobs.Accepted{}, unknown
 		}
-		return jobs.Accepted{Result: jobs.IntakeAccepted}, nil
+		return jobs.Accepted{Result: jobs.EventAccepted}, nil
 	}}
 	var c counter
 	stop := background(t, r.intake(&d, &c).Run)
@@ -297,7 +297,7 @@ func TestIntakeTriesAgainWhatCouldNotBeDone(t *testing.T) {
 		if len(calls) < 2 {
 			return jobs.Accepted{}, errors.New("the ledger is away")
 		}
-		return jobs.Accepted{Result: jobs.IntakeAccepted}, nil
+		return jobs.Accepted{Result: jobs.EventAccepted}, nil
 	}}
 	var c counter
 	stop := background(t, r.intake(&d, &c).Run)
@@ -335,7 +335,7 @@ func TestIntakeStopsWithNothingHalfDone(t *testing.T) {
 	d := desk{accept: func(ctx context.Context, e jobs.Event) (jobs.Accepted, error) {
 		begun <- e.Seq
 		<-release
-		return jobs.Accepted{Result: jobs.IntakeAccepted}, ctx.Err() // What has begun is not cut off.
+		return jobs.Accepted{Result: jobs.EventAccepted}, ctx.Err() // What has begun is not cut off.
 	}}
 	var c counter
 	const events = 4 * intakeWorkers

@@ -23,9 +23,9 @@ func TestWorkersLeaveWhatIsAnothers(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := make(chan struct{})
-	run := &runner{run: func(context.Context, jobs.Delivery) (jobs.Verdict, error) {
+	run := &runner{run: func(context.Context, jobs.Delivery) (jobs.Settlement, error) {
 		defer close(left)
-		return jobs.Verdict{Leave: true}, nil
+		return jobs.Settlement{Leave: true}, nil
 	}}
 	stop, _, ended := start(t, r.workers(run, 1))
 	receive(t, "the job", left)

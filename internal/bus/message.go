@@ -111,15 +111,15 @@ func decodePlain(e *jobs.Event, doc jobs.Document) error {
 		if !isList || anyMeant(list) {
 			return err
 		}
-		e.Unclear = err
+		e.NotDirect = err
 		return nil
 	}
 	request, err := jobs.ParseRequest(doc)
 	if err != nil && !meant(doc.Fields) {
-		e.Unclear = err
+		e.NotDirect = err
 		return nil
 	}
-	e.Asks, e.Request = err == nil, request
+	e.Direct, e.Request = err == nil, request
 	return err
 }
 

@@ -41,8 +41,8 @@ func message(data string, h nats.Header) incoming {
 // decodeEvent reads a direct request. What is none is an error.
 func (n Names) decodeEvent(m incoming) (jobs.Event, error) {
 	e, err := n.readEvent(n.receive(m))
-	if err == nil && !e.Asks {
-		err = e.Unclear
+	if err == nil && !e.Direct {
+		err = e.NotDirect
 	}
 	return e, err
 }
@@ -312,7 +312,7 @@ func FuzzDecodeEvent(f *testing.F) {
 			}
 			return
 		}
-		if held, ok := errors.AsType[*jobs.Held](err); !onlyMalformed(err) && (!ok || held.Code != jobs.HeldIdentity) {
+		if held, ok := errors.AsType[*jobs.Rejection](err); !onlyMalformed(err) && (!ok || held.Code != jobs.RejectIdentity) {
 			t.Errorf("the error is %T: %v", err, err)
 		}
 		if text := err.Error() + headerText(err.Error()); strings.Contains(text, canary) && !namesCanary(data) {

@@ -48,7 +48,7 @@ type Courier interface {
 	// Room says how many may be taken now, and if none, how long to wait.
 	Room(ctx context.Context) (room int, wait time.Duration, err error)
 	// Deliver takes one a step further. With an error it comes again.
-	Deliver(ctx context.Context, n Notice) (jobs.Verdict, error)
+	Deliver(ctx context.Context, n Notice) (jobs.Settlement, error)
 }
 
 // NoticesRecorder shows how many notices a target has before it.
@@ -206,12 +206,12 @@ func (n *Notices) serve(ctx, under context.Context, batch jetstream.MessageBatch
 // handle takes one notice a step further and settles its message.
 func (n *Notices) handle(ctx, under context.Context, msg jetstream.Msg, isAgain bool) {
 	log := n.Logger.Named("notices").With(zap.String("target", n.Inbox.Target))
-	verdict, err := jobs.Verdict{}, error(nil)
+	verdict, err := jobs.Settlement{}, error(nil)
 	if ctx.Err() == nil {
 		verdict, err = n.deliver(under, msg, isAgain)
 	}
 	if err != nil {
-		verdict = jobs.Verdict{Delay: again(1)}
+		verdict = jobs.Settlement{Delay: again(1)}
 		n.failures.Warn(log, "notification is not settled; it is redelivered", err, zap.Duration("delay", verdict.Delay))
 	}
 	if err := settle(ctx, n.Conn.nc, msg, verdict); err != nil {
@@ -219,10 +219,10 @@ func (n *Notices) handle(ctx, under context.Context, msg jetstream.Msg, isAgain 
 	}
 }
 
-func (n *Notices) deliver(ctx context.Context, msg jetstream.Msg, isAgain bool) (jobs.Verdict, error) {
+func (n *Notices) deliver(ctx context.Context, msg jetstream.Msg, isAgain bool) (jobs.Settlement, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
-		return jobs.Verdict{}, err
+		return jobs.Settlement{}, err
 	}
 	notice := Notice{
 		Data: msg.Data(), Key: fmt.Sprint(meta.Sequence.Stream), Since: meta.Timestamp, Count: meta.NumDelivered, Again: isAgain,

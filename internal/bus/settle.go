@@ -20,7 +20,7 @@ const settleTimeout = 5 * time.Second
 // settle is the one place that tells the server what became of a message, and waits for
 // its confirmation. Without one the server hands the message over again after ackWait,
 // and the ledger says what was done already.
-func settle(ctx context.Context, nc *nats.Conn, msg jetstream.Msg, v jobs.Verdict) error {
+func settle(ctx context.Context, nc *nats.Conn, msg jetstream.Msg, v jobs.Settlement) error {
 	answer := []byte("+ACK")
 	if !v.Done {
 		delay, err := json.Marshal(map[string]int64{"delay": max(v.Delay, time.Millisecond).Nanoseconds()})

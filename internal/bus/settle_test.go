@@ -52,7 +52,7 @@ func TestSettleDone(t *testing.T) {
 	msg := next(t, cons)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel() // A worker that stops settles all the same.
-	if err := settle(ended, r.conn.nc, msg, jobs.Verdict{Done: true, Delay: time.Hour}); err != nil {
+	if err := settle(ended, r.conn.nc, msg, jobs.Settlement{Done: true, Delay: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	// The server has confirmed it: there is nothing to wait for.
@@ -83,7 +83,7 @@ func TestSettlePutBack(t *testing.T) {
 			cons := r.consumer(t, jobs.LaneUrgent, 500*time.Millisecond)
 			msg := next(t, cons)
 			settled := time.Now()
-			if err := settle(t.Context(), r.conn.nc, msg, jobs.Verdict{Delay: tt.delay}); err != nil {
+			if err := settle(t.Context(), r.conn.nc, msg, jobs.Settlement{Delay: tt.delay}); err != nil {
 				t.Fatal(err)
 			}
 			again := next(t, cons)
@@ -108,7 +108,7 @@ func TestSettleWithoutConfirmation(t *testing.T) {
 	if err := r.conn.js.DeleteStream(t.Context(), r.names.Jobs()); err != nil {
 		t.Fatal(err)
 	}
-	err := settle(t.Context(), r.conn.nc, msg, jobs.Verdict{Done: true})
+	err := settle(t.Context(), r.conn.nc, msg, jobs.Settlement{Done: true})
 	if err == nil || !strings.Contains(err.Error(), "settling message rekey.v1.job.urgent.x509-disable") {
 		t.Errorf("the error is %v", err)
 	}
@@ -126,8 +126,8 @@ func TestNoSignOfLifeAfterPutBack(t *testing.T) {
 	alive, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); f.keepAlive(alive) }()
-	w := r.workers(&runner{run: func(context.Context, jobs.Delivery) (jobs.Verdict, error) {
-		return jobs.Verdict{Delay: 10 * time.Millisecond}, nil
+	w := r.workers(&runner{run: func(context.Context, jobs.Delivery) (jobs.Settlement, error) {
+		return jobs.Settlement{Delay: 10 * time.Millisecond}, nil
 	}}, 1)
 	for round := range uint64(20) {
 		h, err := f.take(next(t, cons))

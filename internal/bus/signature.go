@@ -189,7 +189,7 @@ func (s Signatures) trusts(source, public string) bool {
 }
 
 func unsigned(field, detail string) error {
-	return &jobs.Held{Code: jobs.HeldSignature, Field: field, Detail: detail}
+	return &jobs.Rejection{Code: jobs.RejectSignature, Field: field, Detail: detail}
 }
 
 // GenerateSigningKey makes a new key and returns it with its public half.

@@ -79,7 +79,7 @@ func TestSignatures(t *testing.T) {
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("the error is %v, want %q", err, tt.want)
 			}
-			if held, ok := errors.AsType[*jobs.Held](err); err != nil && (!ok || held.Code != jobs.HeldSignature) {
+			if held, ok := errors.AsType[*jobs.Rejection](err); err != nil && (!ok || held.Code != jobs.RejectSignature) {
 				t.Errorf("the error is a %T", err)
 			}
 			if err := (Signatures{}).check(m); err != nil {

@@ -100,7 +100,7 @@ func TestStats(t *testing.T) {
 	for i := range 3 {
 		msg := next(t, cons)
 		if i == 0 {
-			if err := settle(t.Context(), r.conn.nc, msg, jobs.Verdict{Delay: time.Hour}); err != nil {
+			if err := settle(t.Context(), r.conn.nc, msg, jobs.Settlement{Delay: time.Hour}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -128,7 +128,7 @@ func TestStatsOldestAfterTheFirstIsDone(t *testing.T) {
 	between := time.Now()
 	r.fill(t, jobs.LaneBulk, 1)
 	r.enqueue(t, newJob(t, "second", jobs.LaneUrgent))
-	if err := settle(t.Context(), r.conn.nc, next(t, cons), jobs.Verdict{Done: true}); err != nil {
+	if err := settle(t.Context(), r.conn.nc, next(t, cons), jobs.Settlement{Done: true}); err != nil {
 		t.Fatal(err)
 	}
 	stream, err := r.conn.js.Stream(t.Context(), r.names.Jobs())

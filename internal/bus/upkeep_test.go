@@ -72,7 +72,7 @@ func TestUpkeepOfConsumers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := settle(t.Context(), r.conn.nc, next(t, cons), jobs.Verdict{Done: true}); err != nil {
+			if err := settle(t.Context(), r.conn.nc, next(t, cons), jobs.Settlement{Done: true}); err != nil {
 				t.Fatal(err)
 			}
 			if err := u.Look(t.Context()); err != nil { // Which notes how far it is.
@@ -157,11 +157,11 @@ func TestUpkeepOfStreams(t *testing.T) {
 	}
 	r.enqueue(t, newJob(t, "second", jobs.LaneNormal))
 	second := next(t, cons)
-	_ = settle(t.Context(), r.conn.nc, inHand, jobs.Verdict{Done: true}) // Whether the server says anything to it or not:
+	_ = settle(t.Context(), r.conn.nc, inHand, jobs.Settlement{Done: true}) // Whether the server says anything to it or not:
 	if info, err := cons.Info(t.Context()); err != nil || info.NumAckPending != 1 {
 		t.Errorf("settling the message of a stream that is gone has settled another: %+v, %v", info, err)
 	}
-	if err := settle(t.Context(), r.conn.nc, second, jobs.Verdict{Done: true}); err != nil {
+	if err := settle(t.Context(), r.conn.nc, second, jobs.Settlement{Done: true}); err != nil {
 		t.Error(err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 // Runner takes a delivered job one step further.
 type Runner interface {
-	Run(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error)
+	Run(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error)
 }
 
 // Workers run jobs from all lanes in a fixed number of slots. A job that waits for its
@@ -149,7 +149,7 @@ func (w *Workers) handle(ctx, pull context.Context, h *held) {
 	defer w.running.Add(-1)
 	log := w.Logger.Named("workers").With(zap.Uint64("job_seq", h.meta.Sequence.Stream))
 	job, err := decodeJob(h.Data())
-	var verdict jobs.Verdict
+	var verdict jobs.Settlement
 	if err != nil {
 		err = w.bury(ctx, h, err)
 		verdict.Done = err == nil
@@ -164,7 +164,7 @@ func (w *Workers) handle(ctx, pull context.Context, h *held) {
 		verdict, err = w.Runner.Run(ctx, jobs.Delivery{Job: job, Count: h.meta.NumDelivered})
 	}
 	if err != nil {
-		verdict = jobs.Verdict{Delay: again(h.meta.NumDelivered)}
+		verdict = jobs.Settlement{Delay: again(h.meta.NumDelivered)}
 		w.failures.Warn(log, "the job is not settled; it is redelivered", err, zap.Duration("delay", verdict.Delay))
 	}
 	h.drop()
@@ -201,7 +201,7 @@ func (w *Workers) giveBack(ctx context.Context) {
 // putBack returns one job that was not begun and reports whether the server confirmed it.
 func (w *Workers) putBack(ctx context.Context, h *held) bool {
 	h.drop()
-	err := settle(ctx, w.Conn.nc, h.Msg, jobs.Verdict{})
+	err := settle(ctx, w.Conn.nc, h.Msg, jobs.Settlement{})
 	if err != nil {
 		w.Logger.Named("workers").Debug("giving a job back", zap.Error(err))
 	}

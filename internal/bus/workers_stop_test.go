@@ -19,14 +19,14 @@ func TestStopGivesTheRestBackAtOnce(t *testing.T) {
 	const total, slots = 30, 2
 	r.fill(t, jobs.LaneBulk, total)
 	started, release := make(chan string, 100), make(chan struct{})
-	run := &runner{run: func(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+	run := &runner{run: func(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error) {
 		started <- d.Job.ID
 		select {
 		case <-release:
 		case <-ctx.Done():
 			t.Error("a running job was cut off although only pulling ended")
 		}
-		return jobs.Verdict{Done: true}, nil
+		return jobs.Settlement{Done: true}, nil
 	}}
 	w := r.workers(run, slots)
 	stop, _, ended := start(t, w)
@@ -67,11 +67,11 @@ func TestCuttingOffReachesTheRunner(t *testing.T) {
 	r := newRig(t)
 	r.fill(t, jobs.LaneNormal, 3)
 	started, causes := make(chan string, 10), make(chan error, 10)
-	run := &runner{run: func(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+	run := &runner{run: func(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error) {
 		started <- d.Job.ID
 		<-ctx.Done()
 		causes <- context.Cause(ctx)
-		return jobs.Verdict{}, nil // Unspent, and back in the queue.
+		return jobs.Settlement{}, nil // Unspent, and back in the queue.
 	}}
 	stop, cut, ended := start(t, r.workers(run, 1))
 	receive(t, "a job", started)
@@ -98,12 +98,12 @@ func TestWorkersPutBackWhatFailed(t *testing.T) {
 	r := newRig(t)
 	r.fill(t, jobs.LaneUrgent, 1)
 	at := make(chan time.Time, 10)
-	run := &runner{run: func(_ context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+	run := &runner{run: func(_ context.Context, d jobs.Delivery) (jobs.Settlement, error) {
 		at <- time.Now()
 		if d.Count == 1 {
-			return jobs.Verdict{Done: true}, errors.New("the ledger is away") // The error counts.
+			return jobs.Settlement{Done: true}, errors.New("the ledger is away") // The error counts.
 		}
-		return jobs.Verdict{Done: true}, nil
+		return jobs.Settlement{Done: true}, nil
 	}}
 	stop, _, ended := start(t, r.workers(run, 1))
 	eventually(t, "it is settled", r.drained(t))
@@ -157,11 +157,11 @@ func TestWaitingJobsHoldNoSlot(t *testing.T) {
 	r := newRig(t)
 	r.fill(t, jobs.LaneUrgent, 10)
 	r.fill(t, jobs.LaneBulk, 5)
-	run := &runner{run: func(_ context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+	run := &runner{run: func(_ context.Context, d jobs.Delivery) (jobs.Settlement, error) {
 		if d.Job.Lane == jobs.LaneUrgent {
-			return jobs.Verdict{Delay: time.Hour}, nil
+			return jobs.Settlement{Delay: time.Hour}, nil
 		}
-		return jobs.Verdict{Done: true}, nil
+		return jobs.Settlement{Done: true}, nil
 	}}
 	stop, _, ended := start(t, r.workers(run, 1))
 	eventually(t, "only waiting jobs are left", func() bool { return r.stored(t, r.names.Jobs()) == 10 && len(run.ids()) == 15 })

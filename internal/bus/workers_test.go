@@ -15,7 +15,7 @@ import (
 
 // runner records what it is handed and answers as the test says.
 type runner struct {
-	run func(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error)
+	run func(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error)
 
 	mu   sync.Mutex // Guards runs, now and most.
 	runs []jobs.Delivery
@@ -23,7 +23,7 @@ type runner struct {
 	most int // Jobs that ran at once.
 }
 
-func (r *runner) Run(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+func (r *runner) Run(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error) {
 	r.mu.Lock()
 	r.runs = append(r.runs, d)
 	r.now++
@@ -35,7 +35,7 @@ func (r *runner) Run(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error)
 		r.mu.Unlock()
 	}()
 	if r.run == nil {
-		return jobs.Verdict{Done: true}, nil
+		return jobs.Settlement{Done: true}, nil
 	}
 	return r.run(ctx, d)
 }
@@ -76,9 +76,9 @@ func TestWorkersHandOverTheJob(t *testing.T) {
 	job := newTokenJob(t, "job1", canary)
 	r.enqueue(t, job)
 	deliveries := make(chan jobs.Delivery, 10)
-	run := &runner{run: func(_ context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+	run := &runner{run: func(_ context.Context, d jobs.Delivery) (jobs.Settlement, error) {
 		deliveries <- d
-		return jobs.Verdict{Done: d.Count > 1}, nil
+		return jobs.Settlement{Done: d.Count > 1}, nil
 	}}
 	stop, _, ended := start(t, r.workers(run, 2))
 	for _, count := range []uint64{1, 2} {
@@ -106,7 +106,7 @@ func TestWorkersBoundConcurrency(t *testing.T) {
 	const slots = 3
 	full := make(chan struct{})
 	run := &runner{}
-	run.run = func(ctx context.Context, _ jobs.Delivery) (jobs.Verdict, error) {
+	run.run = func(ctx context.Context, _ jobs.Delivery) (jobs.Settlement, error) {
 		run.mu.Lock()
 		if run.now == slots && len(run.runs) == slots {
 			close(full) // All slots are used.
@@ -116,7 +116,7 @@ func TestWorkersBoundConcurrency(t *testing.T) {
 		case <-full:
 		case <-ctx.Done():
 		}
-		return jobs.Verdict{Done: true}, nil
+		return jobs.Settlement{Done: true}, nil
 	}
 	w := r.workers(run, slots)
 	stop, _, ended := start(t, w)
@@ -138,10 +138,10 @@ func TestUrgentOvertakesBulk(t *testing.T) {
 	r := newRig(t)
 	r.fill(t, jobs.LaneBulk, 20)
 	started, release := make(chan string, 100), make(chan struct{}, 100)
-	run := &runner{run: func(_ context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+	run := &runner{run: func(_ context.Context, d jobs.Delivery) (jobs.Settlement, error) {
 		started <- d.Job.ID
 		<-release
-		return jobs.Verdict{Done: true}, nil
+		return jobs.Settlement{Done: true}, nil
 	}}
 	const slots = 2
 	w := r.workers(run, slots)
@@ -181,13 +181,13 @@ func TestSlotsKeptForUrgentJobs(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	started, release := make(chan string, 100), make(chan struct{})
-	run := &runner{run: func(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+	run := &runner{run: func(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error) {
 		started <- d.Job.ID
 		select {
 		case <-release:
 		case <-ctx.Done():
 		}
-		return jobs.Verdict{Done: true}, nil
+		return jobs.Settlement{Done: true}, nil
 	}}
 	w := r.workers(run, 4)
 	w.Kept = 2
@@ -223,13 +223,13 @@ func TestBulkGetsItsShareUnderUrgentLoad(t *testing.T) {
 	r.fill(t, jobs.LaneBulk, 30)
 	run := &runner{}
 	w := r.workers(run, 1)
-	run.run = func(ctx context.Context, d jobs.Delivery) (jobs.Verdict, error) {
+	run.run = func(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error) {
 		for _, lane := range jobs.Lanes() { // Steady load: there is always more of each.
 			for w.Ahead(lane) == 0 && ctx.Err() == nil && len(run.ids()) < 160 {
 				pause(ctx, time.Millisecond)
 			}
 		}
-		return jobs.Verdict{Done: true}, nil
+		return jobs.Settlement{Done: true}, nil
 	}
 	stop, _, ended := start(t, w)
 	eventually(t, "160 jobs have run", func() bool { return len(run.ids()) >= 160 })
@@ -255,7 +255,7 @@ func TestTwoWorkersShareTheWork(t *testing.T) {
 	both := make(chan struct{})
 	var once sync.Once
 	newRunner := func(own, other *runner) {
-		own.run = func(ctx context.Context, _ jobs.Delivery) (jobs.Verdict, error) {
+		own.run = func(ctx context.Context, _ jobs.Delivery) (jobs.Settlement, error) {
 			if len(other.ids()) > 0 {
 				once.Do(func() { close(both) })
 			}
@@ -263,7 +263,7 @@ func TestTwoWorkersShareTheWork(t *testing.T) {
 			case <-both:
 			case <-ctx.Done():
 			}
-			return jobs.Verdict{Done: true}, nil
+			return jobs.Settlement{Done: true}, nil
 		}
 	}
 	var a, b runner

@@ -96,11 +96,11 @@ func TestMessageOfAJoinedEvent(t *testing.T) {
 		p := newPlant(works)
 		lost := jwksEvent(t, 1)
 		p.failNamed("ledger.create", lostRequest)
-		if _, err := p.desk.Accept(t.Context(), lost); err == nil {
+		if _, err := p.intake.Accept(t.Context(), lost); err == nil {
 			t.Fatal("the intake was not cut off")
 		}
 		p.failing = nil
-		pass(openingGrace)
+		pass(creationTimeout)
 		other := p.accept(t, jwksEvent(t, 2))
 		if got := p.accept(t, lost); got.JobID != other.JobID {
 			t.Fatalf("the event came to %+v", got)
@@ -118,7 +118,7 @@ func TestReplayedEventQueuesItsJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(works)
 		p.failNamed("queue.enqueue", lostRequest)
-		if _, err := p.desk.Accept(t.Context(), jwksEvent(t, 1)); err == nil {
+		if _, err := p.intake.Accept(t.Context(), jwksEvent(t, 1)); err == nil {
 			t.Fatal("the intake was not cut off")
 		}
 		p.failing = nil
@@ -139,10 +139,10 @@ func TestWakeWithoutRecord(t *testing.T) {
 		job.Wake, job.Params = true, Params{}
 		r := p.runner(t, "w1")
 		if v, err := r.Run(t.Context(), Delivery{Job: job, Count: 1}); v.Done || !errors.Is(err, ErrNotFound) {
-			t.Errorf("at first: verdict %+v, error %v", v, err)
+			t.Errorf("at first: settlement %+v, error %v", v, err)
 		}
-		if v := run(t, r, Delivery{Job: job, Count: wakeLooks + 1}); !v.Done || len(p.jobIDs()) != 0 {
-			t.Errorf("at last: verdict %+v, jobs %v", v, p.jobIDs())
+		if v := run(t, r, Delivery{Job: job, Count: wakePolls + 1}); !v.Done || len(p.jobIDs()) != 0 {
+			t.Errorf("at last: settlement %+v, jobs %v", v, p.jobIDs())
 		}
 	})
 }

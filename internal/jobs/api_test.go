@@ -62,8 +62,8 @@ type paused struct {
 	estimate bool // The API has said nothing; it is only a plan.
 }
 
-func (p *paused) Turn(context.Context, Job) Turn {
-	turn := Turn{At: p.until}
+func (p *paused) Permit(context.Context, Job) Permit {
+	turn := Permit{At: p.until}
 	if !p.estimate {
 		turn.NotBefore = p.until
 	}

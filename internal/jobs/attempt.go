@@ -26,12 +26,12 @@ const (
 	storePauseMost = time.Second
 )
 
-// claimLook is how often another message of a job that runs looks at it again: a lift into
+// claimPoll is how often another message of a job that runs looks at it again: a lift into
 // a more urgent lane must not wait for the end of a lease when the attempt ends before.
-const claimLook = 5 * time.Second
+const claimPoll = 5 * time.Second
 
 // attempt claims the job, makes the call and records what came of it.
-func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Verdict, error) {
+func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Settlement, error) {
 	begun, now := time.Now(), r.cfg.Now()
 	first := entry.Record.AttemptCount == 0
 	entry.Record.begin(now, r.cfg.Worker, r.cfg.CallTimeout+leaseMargin)
@@ -39,14 +39,14 @@ func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Verdict, er
 	entry.Record.lastAttempt().Version = r.cfg.Version
 	entry, err := r.claim(ctx, entry)
 	if err != nil {
-		return Verdict{}, err
+		return Settlement{}, err
 	}
 	if first {
 		r.cfg.Recorder.FirstAttemptDelay(string(job.Lane), now.Sub(job.AcceptedAt))
 	}
 	answer, failure, entry := r.call(ctx, job, entry)
 	if failure != nil && errors.Is(failure.Err, errLeaseLost) {
-		return Verdict{}, fmt.Errorf("running job %s: %w", job.ID, errLeaseLost)
+		return Settlement{}, fmt.Errorf("running job %s: %w", job.ID, errLeaseLost)
 	}
 	// What the API has answered is recorded although the worker may be stopping.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settlePatience)

@@ -33,7 +33,7 @@ func TestLeaseIsRenewed(t *testing.T) {
 				t.Errorf("after %s the claim is %s's until %s, want %s", row.at, got.Worker, got.Until.Sub(start), row.until)
 			}
 		}
-		if got := <-done; got.err != nil || !got.verdict.Done {
+		if got := <-done; got.err != nil || !got.settlement.Done {
 			t.Errorf("%+v", got)
 		}
 		if rec := p.record(t, job.ID); rec.Outcome != OutcomeRevoked || rec.Claim != (Claim{}) || rec.AttemptCount != 1 {
@@ -49,7 +49,7 @@ func TestLeaseLost(t *testing.T) {
 		name         string
 		answer       func(context.Context, Job) (Answer, error)
 		other        string        // The worker that takes the job.
-		after        time.Duration // From the start to the verdict.
+		after        time.Duration // From the start to the settlement.
 		wantAttempts int           // In the metrics: a call that was cut off came to nothing.
 	}{
 		{name: "noticed by the renewal", answer: takes(29*time.Second, works), other: "w2", after: 40 * time.Second / 3},
@@ -72,7 +72,7 @@ func TestLeaseLost(t *testing.T) {
 				other.begin(time.Now(), tt.other, 40*time.Second)
 				p.put(t, other)
 				got := <-done
-				if got != (result{verdict: Verdict{Leave: true}}) || time.Since(start) != tt.after {
+				if got != (result{settlement: Settlement{Leave: true}}) || time.Since(start) != tt.after {
 					t.Errorf("%+v after %s", got, time.Since(start))
 				}
 				if diff := cmp.Diff(other, p.record(t, job.ID), cmp.Comparer(time.Time.Equal)); diff != "" {
@@ -122,8 +122,8 @@ func TestCallTimeout(t *testing.T) {
 				p := newPlant(tt.answer)
 				start := time.Now()
 				job := p.acceptJob(t, jwksEvent(t, 1))
-				if got, want := run(t, p.runner(t, "w1"), Delivery{Job: job}), (Verdict{Delay: time.Second}); got != want {
-					t.Errorf("verdict %+v, want %+v", got, want)
+				if got, want := run(t, p.runner(t, "w1"), Delivery{Job: job}), (Settlement{Delay: time.Second}); got != want {
+					t.Errorf("settlement %+v, want %+v", got, want)
 				}
 				r := p.record(t, job.ID)
 				if a := r.Attempts[0]; a.Reason != ReasonUnavailable || a.Error != tt.want || !a.MaybeEffective || a.DurationMS != 30_000 {
@@ -178,8 +178,8 @@ func TestStoppingWhileClaiming(t *testing.T) {
 		p.failStep(1, lostAnswer)
 		p.meanwhile(1, func() { stop(ErrStopping) })
 		v, err := p.runner(t, "w1").Run(ctx, Delivery{Job: job})
-		if r := p.record(t, job.ID); v != (Verdict{}) || err != nil || r.State != StateQueued || r.AttemptsSpent != 0 || r.Claim != (Claim{}) {
-			t.Errorf("verdict %+v, error %v, record %+v", v, err, r)
+		if r := p.record(t, job.ID); v != (Settlement{}) || err != nil || r.State != StateQueued || r.AttemptsSpent != 0 || r.Claim != (Claim{}) {
+			t.Errorf("settlement %+v, error %v, record %+v", v, err, r)
 		}
 	})
 }
@@ -205,7 +205,7 @@ func TestStoppingKeepsAnswers(t *testing.T) {
 				job := p.acceptJob(t, jwksEvent(t, 1))
 				v, err := p.runner(t, "w1").Run(ctx, Delivery{Job: job})
 				if r := p.record(t, job.ID); err != nil || !v.Done || r.Outcome != tt.want || len(p.results) != 1 {
-					t.Errorf("verdict %+v, error %v, outcome %s", v, err, r.Outcome)
+					t.Errorf("settlement %+v, error %v, outcome %s", v, err, r.Outcome)
 				}
 			})
 		})
@@ -235,7 +235,7 @@ func TestJoinInFlight(t *testing.T) {
 						t.Errorf("event came to %+v", got)
 					}
 				}
-				if got := <-done; got.err != nil || !got.verdict.Done {
+				if got := <-done; got.err != nil || !got.settlement.Done {
 					t.Errorf("%+v", got)
 				}
 				r := p.record(t, job.ID)

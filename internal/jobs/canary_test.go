@@ -47,7 +47,7 @@ func TestCanaryInErrors(t *testing.T) {
 				p := newPlant(fails(Failure{Reason: ReasonNotFound}))
 				p.failing = dieAt(n, kind)
 				e := jwksEvent(t, 1, token)
-				_, intakeErr := p.desk.Accept(t.Context(), e)
+				_, intakeErr := p.intake.Accept(t.Context(), e)
 				_, runErr := p.runner(t, "w1").Run(t.Context(), Delivery{Job: newJob(e, "security")})
 				if intakeErr == nil && runErr == nil && n < len(p.steps) {
 					t.Errorf("step %d: no error", n)

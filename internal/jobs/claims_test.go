@@ -23,8 +23,8 @@ func deliverInBackground(ctx context.Context, r *Runner, d Delivery) <-chan resu
 
 // result is what a run came to.
 type result struct {
-	verdict Verdict
-	err     error
+	settlement Settlement
+	err        error
 }
 
 // TestClaimedElsewhere: a job that another worker has is put back, and looked at now and then.
@@ -34,13 +34,13 @@ func TestClaimedElsewhere(t *testing.T) {
 		job := p.acceptJob(t, jwksEvent(t, 1))
 		first := deliverInBackground(t.Context(), p.runner(t, "w1"), Delivery{Job: job})
 		pass(5 * time.Second)
-		if got, want := run(t, p.runner(t, "w2"), Delivery{Job: job}), (Verdict{Delay: claimLook}); got != want {
+		if got, want := run(t, p.runner(t, "w2"), Delivery{Job: job}), (Settlement{Delay: claimPoll}); got != want {
 			t.Errorf("another worker: %+v, want %+v", got, want)
 		}
-		if got := run(t, p.runner(t, "w1"), Delivery{Job: job}); got.Done || got.Delay != claimLook {
+		if got := run(t, p.runner(t, "w1"), Delivery{Job: job}); got.Done || got.Delay != claimPoll {
 			t.Errorf("another message in the same worker: %+v", got)
 		}
-		if got := <-first; got.err != nil || !got.verdict.Done || p.api.made() != 1 {
+		if got := <-first; got.err != nil || !got.settlement.Done || p.api.made() != 1 {
 			t.Errorf("the first worker: %+v, %d calls", got, p.api.made())
 		}
 	})
@@ -74,10 +74,10 @@ func TestClaimRaceInOneWorker(t *testing.T) {
 		p.steps = nil
 		var other <-chan result
 		p.meanwhile(1, func() { other = deliverInBackground(t.Context(), r, Delivery{Job: job}) })
-		if got, want := run(t, r, Delivery{Job: job}), (Verdict{Delay: claimLook}); got != want {
-			t.Errorf("verdict %+v, want %+v", got, want)
+		if got, want := run(t, r, Delivery{Job: job}), (Settlement{Delay: claimPoll}); got != want {
+			t.Errorf("settlement %+v, want %+v", got, want)
 		}
-		if got := <-other; got.err != nil || !got.verdict.Done || p.api.made() != 1 {
+		if got := <-other; got.err != nil || !got.settlement.Done || p.api.made() != 1 {
 			t.Errorf("the other message: %+v, %d calls", got, p.api.made())
 		}
 	})
@@ -94,7 +94,7 @@ func TestLostWorker(t *testing.T) {
 		lost.begin(start, "w1", 40*time.Second)
 		p.put(t, lost)
 		pass(10 * time.Second)
-		if n := deliverUntilDone(t, p.runner(t, "w2"), job); n != int(30*time.Second/claimLook)+1 {
+		if n := deliverUntilDone(t, p.runner(t, "w2"), job); n != int(30*time.Second/claimPoll)+1 {
 			t.Errorf("%d deliveries", n)
 		}
 		r := p.record(t, job.ID)
@@ -144,13 +144,13 @@ func TestGoneWorker(t *testing.T) {
 					}
 					v, rec := run(t, r, Delivery{Job: job}), p.record(t, job.ID)
 					if instance == "alive" {
-						if v != (Verdict{Delay: claimLook}) || rec.State != StateRunning || rec.Claim.Instance != "alive" {
-							t.Errorf("a living worker's job: verdict %+v, record %+v", v, rec)
+						if v != (Settlement{Delay: claimPoll}) || rec.State != StateRunning || rec.Claim.Instance != "alive" {
+							t.Errorf("a living worker's job: settlement %+v, record %+v", v, rec)
 						}
 						continue
 					}
 					if !v.Done || rec.Outcome != OutcomeRevoked || rec.Attempts[0].Reason != ReasonInterrupted || rec.AttemptsMaybeEffective != 2 {
-						t.Errorf("verdict %+v, record %+v", v, rec)
+						t.Errorf("settlement %+v, record %+v", v, rec)
 					}
 				}
 			})
@@ -169,9 +169,9 @@ func TestNamesake(t *testing.T) {
 			t.Fatal(released, err)
 		}
 		if v := run(t, p.runner(t, "w1", func(c *RunnerConfig) { c.Instance = "new" }), Delivery{Job: job}); !v.Done {
-			t.Errorf("verdict %+v", v)
+			t.Errorf("settlement %+v", v)
 		}
-		if got := <-paused; got.err != nil || got.verdict != (Verdict{Leave: true}) {
+		if got := <-paused; got.err != nil || got.settlement != (Settlement{Leave: true}) {
 			t.Errorf("the one that was paused: %+v", got)
 		}
 		if r := p.record(t, job.ID); r.Outcome != OutcomeRevoked || len(p.announce) != 1 {

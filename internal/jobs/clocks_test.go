@@ -27,12 +27,12 @@ func TestClaimUnderSkewedClocks(t *testing.T) {
 				p.put(t, claimed)
 				r := p.runner(t, "w2")
 				pass(40*time.Second - 1)
-				if v := run(t, r, Delivery{Job: job}); v != (Verdict{Delay: 1}) || p.api.made() != 0 {
-					t.Fatalf("while the lease holds: verdict %+v, %d calls", v, p.api.made())
+				if v := run(t, r, Delivery{Job: job}); v != (Settlement{Delay: 1}) || p.api.made() != 0 {
+					t.Fatalf("while the lease holds: settlement %+v, %d calls", v, p.api.made())
 				}
 				pass(1)
 				if v := run(t, r, Delivery{Job: job}); !v.Done || p.api.made() != 1 {
-					t.Errorf("when it has ended: verdict %+v, %d calls", v, p.api.made())
+					t.Errorf("when it has ended: settlement %+v, %d calls", v, p.api.made())
 				}
 			})
 		})
@@ -54,7 +54,7 @@ func TestRenewalUnderSkewedClocks(t *testing.T) {
 		if want := 80*time.Second*2/3 + 40*time.Second/3 - 28*time.Second; err != nil || left.Round(time.Millisecond) != want.Round(time.Millisecond) {
 			t.Errorf("%s are left (%v), want %s", left, err, want)
 		}
-		if got := <-first; got.err != nil || !got.verdict.Done {
+		if got := <-first; got.err != nil || !got.settlement.Done {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -68,26 +68,26 @@ func TestJobUnderSkewedClocks(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				shared := func() time.Time { return time.Now().Add(-skew) }
 				p := newPlant(fails(Failure{Reason: ReasonRateLimited, RetryAt: time.Now().Add(30 * time.Second)}), fails(Failure{Reason: ReasonUnavailable}))
-				p.desk.now = shared
+				p.intake.now = shared
 				job := p.acceptJob(t, jwksEvent(t, 1, func(e *Event) {
 					e.At, e.Request.ExpiresAt = shared(), shared().Add(33*time.Second)
 				}))
 				r := p.runner(t, "w1", func(c *RunnerConfig) { c.Now = shared })
 				for i, want := range []time.Duration{30 * time.Second, 2 * time.Second} {
-					if v := run(t, r, Delivery{Job: job}); v != (Verdict{Delay: want}) {
-						t.Fatalf("attempt %d: verdict %+v, want a delay of %s", i+1, v, want)
+					if v := run(t, r, Delivery{Job: job}); v != (Settlement{Delay: want}) {
+						t.Fatalf("attempt %d: settlement %+v, want a delay of %s", i+1, v, want)
 					}
 					rec := p.record(t, job.ID)
 					if got := rec.RetryAt.Sub(shared()); got != want {
 						t.Errorf("attempt %d: retry_at is in %s for the other workers, want %s", i+1, got, want)
 					}
-					if v := run(t, r, Delivery{Job: job}); v != (Verdict{Delay: want}) {
-						t.Errorf("attempt %d: handed over early: verdict %+v", i+1, v)
+					if v := run(t, r, Delivery{Job: job}); v != (Settlement{Delay: want}) {
+						t.Errorf("attempt %d: handed over early: settlement %+v", i+1, v)
 					}
 					pass(want)
 				}
 				if v := run(t, r, Delivery{Job: job}); !v.Done || p.record(t, job.ID).Outcome != OutcomeExhausted || p.api.made() != 3 {
-					t.Errorf("after its end: verdict %+v, outcome %s, %d calls", v, p.record(t, job.ID).Outcome, p.api.made())
+					t.Errorf("after its end: settlement %+v, outcome %s, %d calls", v, p.record(t, job.ID).Outcome, p.api.made())
 				}
 			})
 		})
@@ -107,7 +107,7 @@ func TestRetryUnderSkewedClocks(t *testing.T) {
 					t.Fatal(err)
 				}
 				if v := run(t, p.runner(t, "w1"), Delivery{Job: p.queued(job.ID)[1]}); !v.Done || p.record(t, job.ID).Outcome != OutcomeRevoked {
-					t.Errorf("verdict %+v, record %+v", v, p.record(t, job.ID))
+					t.Errorf("settlement %+v, record %+v", v, p.record(t, job.ID))
 				}
 			})
 		})
@@ -123,7 +123,7 @@ func TestHolderUnderSkewedClocks(t *testing.T) {
 				p := newPlant(works)
 				p.failNamed("ledger.create", lostRequest)
 				lost := jwksEvent(t, 1)
-				if _, err := p.desk.Accept(t.Context(), lost); err == nil {
+				if _, err := p.intake.Accept(t.Context(), lost); err == nil {
 					t.Fatal("the intake was not cut off")
 				}
 				p.failing = nil
@@ -136,12 +136,12 @@ func TestHolderUnderSkewedClocks(t *testing.T) {
 				if err := targets.Save(t.Context(), key, held); err != nil {
 					t.Fatal(err)
 				}
-				pass(openingGrace - 1)
-				if _, err := p.desk.Accept(t.Context(), jwksEvent(t, 2)); err == nil {
+				pass(creationTimeout - 1)
+				if _, err := p.intake.Accept(t.Context(), jwksEvent(t, 2)); err == nil {
 					t.Error("the target was taken over while its holder may be at work")
 				}
 				pass(1)
-				if got := p.accept(t, jwksEvent(t, 2)); got.Result != IntakeAccepted {
+				if got := p.accept(t, jwksEvent(t, 2)); got.Result != EventAccepted {
 					t.Errorf("when its holder is lost: %+v", got)
 				}
 			})
@@ -163,7 +163,7 @@ func TestAgeRaces(t *testing.T) {
 			p.put(t, claimed)
 		})
 		if v := run(t, p.runner(t, "w2"), Delivery{Job: job}); !v.Done || p.api.made() != 1 {
-			t.Errorf("verdict %+v, %d calls", v, p.api.made())
+			t.Errorf("settlement %+v, %d calls", v, p.api.made())
 		}
 	})
 }

@@ -28,12 +28,12 @@ func onTarget(federation string) func(*Event) {
 	}
 }
 
-// heldAs returns the code and text of an error that must be a *Held.
-func heldAs(t *testing.T, err error) (HeldCode, string) {
+// heldAs returns the code and text of an error that must be a *Rejection.
+func heldAs(t *testing.T, err error) (RejectCode, string) {
 	t.Helper()
-	held, ok := errors.AsType[*Held](err)
+	held, ok := errors.AsType[*Rejection](err)
 	if !ok {
-		t.Fatalf("the error is %v, want a *Held", err)
+		t.Fatalf("the error is %v, want a *Rejection", err)
 	}
 	return held.Code, held.Error()
 }
@@ -66,15 +66,15 @@ func TestSameIdentityAnotherRequest(t *testing.T) {
 				p.end(t, first.ID, tt.outcome)
 			}
 			other := jwksEvent(t, 2, copied(tt.change))
-			got, err := p.desk.Accept(t.Context(), other)
+			got, err := p.intake.Accept(t.Context(), other)
 			if tt.want != "" {
 				code, text := heldAs(t, err)
-				if code != HeldConflict || !strings.Contains(text, "id: job "+first.ID+" has the same source and id, "+tt.want) || len(p.jobIDs()) != 1 {
+				if code != RejectConflict || !strings.Contains(text, "id: job "+first.ID+" has the same source and id, "+tt.want) || len(p.jobIDs()) != 1 {
 					t.Errorf("%s: %s; jobs %v", code, text, p.jobIDs())
 				}
 				return
 			}
-			if err != nil || got.Result != IntakeAccepted || got.JobID == first.ID {
+			if err != nil || got.Result != EventAccepted || got.JobID == first.ID {
 				t.Fatalf("accepted %+v: %v", got, err)
 			}
 			account := "security"
@@ -108,7 +108,7 @@ func TestConflictShowsNoSecret(t *testing.T) {
 	}
 	p := newPlant(works)
 	p.accept(t, jwksEvent(t, 1, token(canary)))
-	_, err := p.desk.Accept(t.Context(), jwksEvent(t, 2, copied(token("another-"+canary))))
+	_, err := p.intake.Accept(t.Context(), jwksEvent(t, 2, copied(token("another-"+canary))))
 	if _, text := heldAs(t, err); !strings.Contains(text, "params.token differ") {
 		t.Error(text)
 	}
@@ -123,7 +123,7 @@ func TestDuplicateOfAFailedJob(t *testing.T) {
 	texts := func(e *Event) { e.Request.Reason, e.Request.RequestedBy = "still alive", "night shift" }
 	for _, want := range []Outcome{OutcomeRefused, ""} { // The second delivery of the same message says nothing new.
 		got := p.accept(t, jwksEvent(t, 2, copied(texts)))
-		if diff := cmp.Diff(Accepted{Result: IntakeDuplicate, JobID: first.ID, Ended: want}, got); diff != "" {
+		if diff := cmp.Diff(Accepted{Result: EventDuplicate, JobID: first.ID, Ended: want}, got); diff != "" {
 			t.Errorf("accepted (-want +got):\n%s", diff)
 		}
 	}
@@ -143,17 +143,17 @@ func TestDuplicateOfAJoinedEvent(t *testing.T) {
 	p.accept(t, jwksEvent(t, 2))
 	p.end(t, first.ID, OutcomeRefused)
 	got := p.accept(t, jwksEvent(t, 2, func(e *Event) { e.Seq = 99 }))
-	if diff := cmp.Diff(Accepted{Result: IntakeDuplicate, JobID: first.ID, Ended: OutcomeRefused}, got); diff != "" {
+	if diff := cmp.Diff(Accepted{Result: EventDuplicate, JobID: first.ID, Ended: OutcomeRefused}, got); diff != "" {
 		t.Errorf("accepted (-want +got):\n%s", diff)
 	}
 	// Another request under the identity that joined is not done in silence either.
-	_, err := p.desk.Accept(t.Context(), jwksEvent(t, 2, ofAccount("legacy"), func(e *Event) { e.Seq = 100 }))
+	_, err := p.intake.Accept(t.Context(), jwksEvent(t, 2, ofAccount("legacy"), func(e *Event) { e.Seq = 100 }))
 	if err != nil {
 		t.Fatalf("the job that it joined has failed, and it is refused: %v", err)
 	}
 	third := p.acceptJob(t, jwksEvent(t, 3))
 	p.accept(t, jwksEvent(t, 4))
-	if _, err := p.desk.Accept(t.Context(), jwksEvent(t, 4, ofAccount("legacy"), func(e *Event) { e.Seq = 101 })); err == nil {
+	if _, err := p.intake.Accept(t.Context(), jwksEvent(t, 4, ofAccount("legacy"), func(e *Event) { e.Seq = 101 })); err == nil {
 		t.Errorf("another request under the identity of an event that joined %s is no conflict", third.ID)
 	}
 }
@@ -165,7 +165,7 @@ func TestDuplicateThatMayWaitLonger(t *testing.T) {
 		p := newPlant(works)
 		soon := func(e *Event) { e.Request.ExpiresAt, e.Request.Lane = time.Now().Add(time.Minute), LaneBulk }
 		first := p.acceptJob(t, jwksEvent(t, 1, soon))
-		if got := p.accept(t, jwksEvent(t, 2, copied())); got.JobID != first.ID || got.Result != IntakeDuplicate {
+		if got := p.accept(t, jwksEvent(t, 2, copied())); got.JobID != first.ID || got.Result != EventDuplicate {
 			t.Fatalf("accepted %+v", got)
 		}
 		if r := p.record(t, first.ID); !r.ExpiresAt.IsZero() || r.Lane != LaneUrgent || r.EventCount != 2 || len(p.queued(first.ID)) != 2 {
@@ -182,10 +182,10 @@ func TestDuplicateThatMayWaitLonger(t *testing.T) {
 			return jwksEvent(t, 3, onTarget(idC), func(e *Event) { e.Seq = seq })
 		}
 		got := p.accept(t, third(98))
-		if got.Result != IntakeAccepted || got.JobID == second.ID {
+		if got.Result != EventAccepted || got.JobID == second.ID {
 			t.Errorf("one that may wait came to %+v", got)
 		}
-		if again := p.accept(t, third(99)); again.JobID != got.JobID || again.Result != IntakeDuplicate {
+		if again := p.accept(t, third(99)); again.JobID != got.JobID || again.Result != EventDuplicate {
 			t.Errorf("a copy of it came to %+v", again)
 		}
 	})
@@ -201,11 +201,11 @@ func TestPolicyJobsOfOneIdentity(t *testing.T) {
 		"another target":   onTarget(idC),
 		"a direct request": by(""),
 	} {
-		if got := p.accept(t, jwksEvent(t, 2, copied(by("p"), ofAccount("legacy"), change), separately)); got.JobID == first.JobID || got.Result != IntakeAccepted {
+		if got := p.accept(t, jwksEvent(t, 2, copied(by("p"), ofAccount("legacy"), change), separately)); got.JobID == first.JobID || got.Result != EventAccepted {
 			t.Errorf("%s came to %+v", name, got)
 		}
 	}
-	if got := p.accept(t, jwksEvent(t, 2, copied(by("q"), ofAccount("legacy")))); got.JobID != first.JobID || got.Result != IntakeDuplicate {
+	if got := p.accept(t, jwksEvent(t, 2, copied(by("q"), ofAccount("legacy")))); got.JobID != first.JobID || got.Result != EventDuplicate {
 		t.Errorf("the same by another policy came to %+v", got)
 	}
 }
@@ -247,13 +247,13 @@ func TestConflictAtOnce(t *testing.T) {
 				accounts := map[string]bool{}
 				var otherErr error
 				p.meanwhile(n, func() {
-					_, otherErr = p.desk.Accept(t.Context(), jwksEvent(t, 2, copied(onTarget(idC), ofAccount("legacy"))))
+					_, otherErr = p.intake.Accept(t.Context(), jwksEvent(t, 2, copied(onTarget(idC), ofAccount("legacy"))))
 				})
-				_, err := p.desk.Accept(t.Context(), jwksEvent(t, 1))
+				_, err := p.intake.Accept(t.Context(), jwksEvent(t, 1))
 				ran := p.steps
 				for _, one := range []error{err, otherErr} {
 					if one != nil {
-						if code, text := heldAs(t, one); code != HeldConflict {
+						if code, text := heldAs(t, one); code != RejectConflict {
 							t.Errorf("%s: %s", code, text)
 						}
 					}
@@ -300,10 +300,10 @@ func TestNamesHoldNoCredential(t *testing.T) {
 			t.Run(tt.field+", "+what, func(t *testing.T) {
 				p := newPlant(works)
 				sealer := newSealer()
-				p.desk.secrets = Secrets{Sealer: sealer, Plaintext: PlaintextSeal}
+				p.intake.secrets = Secrets{Sealer: sealer, Plaintext: PlaintextSeal}
 				e := revokeEvent(t, 1, map[string]any{ParamTokenSealed: mustSealText(t, sealer, canary)})
 				tt.set(&e, text)
-				got, err := p.desk.Accept(t.Context(), e)
+				got, err := p.intake.Accept(t.Context(), e)
 				problems := malformed(t, err)
 				if len(problems) != 1 || problems[0].Field != tt.field || len(p.values)+len(p.queue) > 0 {
 					t.Errorf("problems %v, stored %v", problems, p.values)

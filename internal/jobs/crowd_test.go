@@ -46,7 +46,7 @@ func TestLimitsStopPolicies(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := &endless{t: t, same: tt.same, most: 1000}
-			plan := (&Rules{Decider: d, Accounts: configured{"security"}, Limits: Limits{MaxJobsPerEvent: tt.limit}}).Plan(t.Context(), jwksEvent(t, 1, func(e *Event) { e.Asks = false }), time.Now())
+			plan := (&Rules{Decider: d, Accounts: configured{"security"}, Limits: Limits{MaxJobsPerEvent: tt.limit}}).Plan(t.Context(), jwksEvent(t, 1, func(e *Event) { e.Direct = false }), time.Now())
 			if d.asked != tt.asked || len(plan.Jobs) != tt.jobs || fmt.Sprint(plan.Err()) != tt.problems && (tt.problems != "" || plan.Err() != nil) {
 				t.Errorf("asked %d times, %d jobs, problems %v", d.asked, len(plan.Jobs), plan.Err())
 			}
@@ -58,8 +58,8 @@ func TestLimitsStopPolicies(t *testing.T) {
 func TestProblemsAreBounded(t *testing.T) {
 	d := &endless{t: t, most: 5000}
 	rules := Rules{Decider: d, Accounts: configured{"security"}, Limits: Limits{Deny: Bounds{Kinds: []string{"x509.disable"}}}}
-	plan := rules.Plan(t.Context(), jwksEvent(t, 1, func(e *Event) { e.Asks = false }), time.Now())
-	if n := len(plan.Problems); n != mostProblems+2 || plan.Result() != IntakeRefused || len(plan.Jobs) > 0 {
+	plan := rules.Plan(t.Context(), jwksEvent(t, 1, func(e *Event) { e.Direct = false }), time.Now())
+	if n := len(plan.Problems); n != mostProblems+2 || plan.Result() != EventRefused || len(plan.Jobs) > 0 {
 		t.Errorf("%d problems, %d jobs, %s", n, len(plan.Jobs), plan.Result())
 	}
 	last := plan.Problems[len(plan.Problems)-1].Error()
@@ -89,7 +89,7 @@ func TestCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSpread(Rules{Decider: hungry{took: time.Second}, Accounts: configured{"security"}})
 		s.fanout.recorder = deaf{} // The other one is for one goroutine.
-		event := func(n uint64) Event { return jwksEvent(t, n, func(e *Event) { e.Asks = false }) }
+		event := func(n uint64) Event { return jwksEvent(t, n, func(e *Event) { e.Direct = false }) }
 		places, line := cap(s.fanout.costly.places), cap(s.fanout.costly.line)
 		results := make(chan error, 100)
 		const all = 20

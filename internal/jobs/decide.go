@@ -11,7 +11,7 @@ import (
 )
 
 // decide turns what came back into an outcome or another attempt.
-func (r *Runner) decide(ctx context.Context, job Job, entry Entry, answer Answer, failure *Failure) (Verdict, error) {
+func (r *Runner) decide(ctx context.Context, job Job, entry Entry, answer Answer, failure *Failure) (Settlement, error) {
 	if failure == nil {
 		r.cfg.Recorder.Attempt(string(job.Kind), string(ReasonNone))
 		if answer.Known == KnownDryRun {
@@ -26,7 +26,7 @@ func (r *Runner) decide(ctx context.Context, job Job, entry Entry, answer Answer
 			// The attempt must not stay open: it would count as evidence itself.
 			failure.Err = fmt.Errorf("%w; %w", failure.Err, err)
 			entry.Record.lastAttempt().Error = clip(failure.Err.Error())
-			return r.again(ctx, job, entry, failure)
+			return r.retry(ctx, job, entry, failure)
 		}
 		if proof != "" {
 			return r.finish(ctx, job, entry, OutcomeAlreadyGone, KnownAlreadyGone, proof)
@@ -36,11 +36,11 @@ func (r *Runner) decide(ctx context.Context, job Job, entry Entry, answer Answer
 		r.attempts.failed(&entry.Record)
 		return r.finish(ctx, job, entry, OutcomeRefused, "", failure.Error())
 	}
-	return r.again(ctx, job, entry, failure)
+	return r.retry(ctx, job, entry, failure)
 }
 
 // again schedules the next attempt, or gives up.
-func (r *Runner) again(ctx context.Context, job Job, entry Entry, failure *Failure) (Verdict, error) {
+func (r *Runner) retry(ctx context.Context, job Job, entry Entry, failure *Failure) (Settlement, error) {
 	rec, now := &entry.Record, r.cfg.Now()
 	var retryAt time.Time
 	if failure.Reason == ReasonInterrupted {
@@ -57,14 +57,14 @@ func (r *Runner) again(ctx context.Context, job Job, entry Entry, failure *Failu
 	}
 	saved, err := r.save(ctx, entry)
 	if err != nil {
-		return Verdict{}, err
+		return Settlement{}, err
 	}
 	if saved.Record.CancelAsked {
 		return r.cancel(ctx, job, saved)
 	}
 	r.attempts.failed(rec)
 	if failure.Reason == ReasonInterrupted {
-		return Verdict{}, nil
+		return Settlement{}, nil
 	}
 	return putBack(r.cfg.Now(), retryAt), nil
 }
@@ -120,12 +120,12 @@ func passed(since time.Time) time.Duration {
 }
 
 // finish records the outcome, then announces it.
-func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outcome, known Known, detail string) (Verdict, error) {
+func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outcome, known Known, detail string) (Settlement, error) {
 	begun, now := time.Now(), r.cfg.Now()
 	entry.Record.finish(now, job.Message, outcome, known, detail)
 	entry, err := r.save(ctx, entry)
 	if err != nil {
-		return Verdict{}, err
+		return Settlement{}, err
 	}
 	rec := &entry.Record
 	took := now.Sub(rec.AcceptedAt)
@@ -137,7 +137,7 @@ func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outco
 	}
 	r.log.Info("job finished", line...)
 	if err := r.cfg.Announcer.Announce(ctx, job, *rec, passed(begun) > announceFresh); err != nil {
-		return Verdict{}, fmt.Errorf("announcing job %s: %w", rec.JobID, err)
+		return Settlement{}, fmt.Errorf("announcing job %s: %w", rec.JobID, err)
 	}
 	return done(), nil
 }

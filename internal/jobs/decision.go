@@ -19,8 +19,8 @@ type Decision struct {
 	Matched bool
 	// Why tells a person why the policy does not match.
 	Why string
-	// Held is why the policy asks for nothing although it should; nil when nothing is wrong.
-	Held *Held
+	// Rejection is why the policy asks for nothing although it should; nil when nothing is wrong.
+	Rejection *Rejection
 	// InClear are the secrets that its expressions found in the event. Where it ended before it had
 	// looked at all of the event, they are what could be one.
 	InClear []secret.Value

@@ -20,10 +20,10 @@ type Event struct {
 	Trace    string
 	Envelope Envelope
 	// Asks says that it is a direct request, which Request is.
-	Asks    bool
+	Direct  bool
 	Request Request
 	// Unclear is, for an event that is no direct request, why it is none: *Malformed, joined.
-	Unclear error
+	NotDirect error
 }
 
 // EventRef names an event for ever: in the ledger, in results, in dead letters.

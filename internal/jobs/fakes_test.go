@@ -239,10 +239,10 @@ func (m *memory) Enqueue(ctx context.Context, j Job) error {
 }
 
 // Announce makes memory an Announcer: with again set it looks first, as the streams do.
-func (m *memory) Announce(ctx context.Context, _ Job, r Record, again bool) error {
+func (m *memory) Announce(ctx context.Context, _ Job, r Record, maybeSent bool) error {
 	return m.do(ctx, "announce", func() error {
-		m.announce = append(m.announce, announcement{JobID: r.JobID, Outcome: r.Outcome, Again: again})
-		if again && slices.ContainsFunc(m.results, func(have Record) bool { return have.JobID == r.JobID }) {
+		m.announce = append(m.announce, announcement{JobID: r.JobID, Outcome: r.Outcome, Again: maybeSent})
+		if maybeSent && slices.ContainsFunc(m.results, func(have Record) bool { return have.JobID == r.JobID }) {
 			return nil
 		}
 		m.results = append(m.results, r)

@@ -42,7 +42,7 @@ func Decisions() []string {
 // policies ask for. Each job is made, or found, on its own, so that an event that was cut
 // off half-way adds what is missing when it comes again.
 type Fanout struct {
-	desk     *Desk
+	intake   *Intake
 	budget   Budget
 	recorder FanoutRecorder
 	costly   *Crowd
@@ -50,8 +50,8 @@ type Fanout struct {
 }
 
 // NewFanout returns a Fanout that goes by these rules.
-func NewFanout(d *Desk, b Budget, r FanoutRecorder, rules *Rules) *Fanout {
-	f := &Fanout{desk: d, budget: b, recorder: r, costly: newCostly()}
+func NewFanout(d *Intake, b Budget, r FanoutRecorder, rules *Rules) *Fanout {
+	f := &Fanout{intake: d, budget: b, recorder: r, costly: newCostly()}
 	f.Use(rules)
 	return f
 }
@@ -60,12 +60,12 @@ func NewFanout(d *Desk, b Budget, r FanoutRecorder, rules *Rules) *Fanout {
 func (f *Fanout) Use(rules *Rules) { f.rules.Store(rules) }
 
 // Accept makes the jobs that an event asks for, or finds those that exist. It can be
-// repeated after a crash at any step. The error is either of *Malformed and *Held, joined:
+// repeated after a crash at any step. The error is either of *Malformed and *Rejection, joined:
 // then what they are about is not done, and everything else is; or it is another one, and
 // the event must come again.
 func (f *Fanout) Accept(ctx context.Context, e Event) (Accepted, error) {
 	rules := f.rules.Load()
-	plan := rules.plan(ctx, e, f.desk.now(), f.costly)
+	plan := rules.plan(ctx, e, f.intake.now(), f.costly)
 	defer plan.place.leave()
 	if plan.crowded(ctx) {
 		return Accepted{}, ErrCrowded
@@ -83,7 +83,7 @@ func (f *Fanout) Accept(ctx context.Context, e Event) (Accepted, error) {
 	}
 	f.record(&plan)
 	if plan.Unmatched {
-		accepted.Result = IntakeUnmatched
+		accepted.Result = EventUnmatched
 	}
 	accepted.Found = found(append(plan.secrets(), accepted.InClear()...))
 	return accepted, plan.Err()
@@ -119,11 +119,11 @@ func (f *Fanout) fulfil(ctx context.Context, e Event, plan *Plan, granted []*gra
 	var exposed []secret.Value
 	for _, one := range granted {
 		e.Request = one.Request
-		accepted, err := f.desk.Accept(ctx, e)
+		accepted, err := f.intake.Accept(ctx, e)
 		exposed = append(exposed, accepted.InClear()...)
 		if len(Mistakes(err)) > 0 || len(codesOf(err)) > 0 {
 			if one.Request.Policy != "" {
-				err = heldBy(one.Request.Policy, err)
+				err = rejectedBy(one.Request.Policy, err)
 			}
 			plan.Problems = append(plan.Problems, err)
 			continue
@@ -131,7 +131,7 @@ func (f *Fanout) fulfil(ctx context.Context, e Event, plan *Plan, granted []*gra
 		if err != nil {
 			return Accepted{}, err
 		}
-		one.used = accepted.Result == IntakeAccepted
+		one.used = accepted.Result == EventAccepted
 		all.JobID, all.Ended = cmp.Or(all.JobID, accepted.JobID), cmp.Or(all.Ended, accepted.Ended)
 		if all.Result == "" || one.used {
 			all.Result = accepted.Result
@@ -196,7 +196,7 @@ func (f *Fanout) grant(ctx context.Context, rules *Rules, plan *Plan) ([]*grante
 			}
 		}
 		if over := len(wanting) - got; over > 0 {
-			plan.Problems = append(plan.Problems, &Held{Code: HeldLimit, Policy: s.policy, Field: s.field, Detail: fmt.Sprintf(
+			plan.Problems = append(plan.Problems, &Rejection{Code: RejectLimit, Policy: s.policy, Field: s.field, Detail: fmt.Sprintf(
 				"%d of the event's jobs exceed the limit of %d in an hour", over, s.limit)})
 		}
 	}
@@ -231,7 +231,7 @@ func (f *Fanout) wants(ctx context.Context, rules *Rules, plan *Plan, granted []
 		if len(scopes) == 0 {
 			continue
 		}
-		known, err := f.desk.knows(ctx, g.Job)
+		known, err := f.intake.knows(ctx, g.Job)
 		if err != nil {
 			return nil, err
 		}
@@ -274,16 +274,16 @@ func (f *Fanout) refund(ctx context.Context, granted []*grantedJob) error {
 
 // record counts what the policies have decided.
 func (f *Fanout) record(plan *Plan) {
-	held := map[string]HeldCode{}
+	codes := map[string]RejectCode{}
 	for _, problem := range plan.Problems {
-		if h, ok := errors.AsType[*Held](problem); ok && held[h.Policy] != HeldPolicy {
-			held[h.Policy] = h.Code
+		if h, ok := errors.AsType[*Rejection](problem); ok && codes[h.Policy] != RejectPolicy {
+			codes[h.Policy] = h.Code
 		}
 	}
 	for _, d := range plan.Decisions {
 		decision := DecisionPassed
-		switch code, has := held[d.Policy]; {
-		case has && code == HeldPolicy:
+		switch code, has := codes[d.Policy]; {
+		case has && code == RejectPolicy:
 			decision = DecisionErred
 		case has:
 			decision = DecisionLimited
@@ -296,7 +296,7 @@ func (f *Fanout) record(plan *Plan) {
 
 // knows reports whether a job exists, or has joined another. One of the same identity that does
 // something else is not it.
-func (d *Desk) knows(ctx context.Context, job Job) (bool, error) {
+func (d *Intake) knows(ctx context.Context, job Job) (bool, error) {
 	entry, known, err := d.lookUp(ctx, job.ID)
 	if err != nil || known {
 		return known && entry.Record.does(job), err

@@ -53,7 +53,7 @@ type spread struct {
 func newSpread(rules Rules) *spread {
 	s := &spread{plant: newPlant(works), purse: &purse{taken: map[string]int{}}, decided: decided{}}
 	rules.Accounts = configured{"security", "legacy"}
-	s.fanout = NewFanout(s.desk, s.purse, s.decided, &rules)
+	s.fanout = NewFanout(s.intake, s.purse, s.decided, &rules)
 	return s
 }
 
@@ -67,11 +67,11 @@ func TestFanout(t *testing.T) {
 	s := newSpread(Rules{Decider: decider{
 		asks("leak", disableOf(t, projectOf(1)), disableOf(t, projectOf(2))),
 		{Decision: Decision{Policy: "other", Why: "x"}},
-		{Decision: Decision{Policy: "broken", Held: &Held{Code: HeldPolicy, Policy: "broken", Detail: "x"}}},
+		{Decision: Decision{Policy: "broken", Rejection: &Rejection{Code: RejectPolicy, Policy: "broken", Detail: "x"}}},
 	}})
-	e := jwksEvent(t, 1, func(e *Event) { e.Asks = true })
+	e := jwksEvent(t, 1, func(e *Event) { e.Direct = true })
 	got, err := s.fanout.Accept(t.Context(), e)
-	if errorText(err) != "policy broken: x" || got.Result != IntakeAccepted || got.JobID != newJob(e, "security").ID {
+	if errorText(err) != "policy broken: x" || got.Result != EventAccepted || got.JobID != newJob(e, "security").ID {
 		t.Errorf("Accept = %+v, %v", got, err)
 	}
 	var policies []string
@@ -93,10 +93,10 @@ func TestFanout(t *testing.T) {
 		asks("leak", disableOf(t, projectOf(1)), disableOf(t, projectOf(2))), asks("broken", disableOf(t, projectOf(3))),
 	}})
 	e.Seq = 2 // A replay stands elsewhere.
-	if got, err := s.fanout.Accept(t.Context(), e); err != nil || got.Result != IntakeAccepted || len(s.jobIDs()) != 4 {
+	if got, err := s.fanout.Accept(t.Context(), e); err != nil || got.Result != EventAccepted || len(s.jobIDs()) != 4 {
 		t.Errorf("the replay: %+v, %v, jobs %v", got, err, s.jobIDs())
 	}
-	if got, err := s.fanout.Accept(t.Context(), e); err != nil || got.Result != IntakeDuplicate && got.Result != IntakeAccepted || len(s.jobIDs()) != 4 {
+	if got, err := s.fanout.Accept(t.Context(), e); err != nil || got.Result != EventDuplicate && got.Result != EventAccepted || len(s.jobIDs()) != 4 {
 		t.Errorf("the replay once more: %+v, %v, jobs %v", got, err, s.jobIDs())
 	}
 }
@@ -129,7 +129,7 @@ func TestFanoutAddsWhatIsMissing(t *testing.T) {
 				}
 				s.failing = nil
 				accepted, err := s.fanout.Accept(t.Context(), alert(t, 1))
-				if err != nil || accepted.Result != IntakeAccepted {
+				if err != nil || accepted.Result != EventAccepted {
 					t.Fatalf("the second delivery: %+v, %v", accepted, err)
 				}
 				if diff := cmp.Diff(whole.jobIDs(), s.jobIDs()); diff != "" {
@@ -148,22 +148,22 @@ func TestFanoutAddsWhatIsMissing(t *testing.T) {
 func TestFanoutOfNothing(t *testing.T) {
 	s := newSpread(Rules{Decider: decider{{Decision: Decision{Policy: "a", Why: "x"}}}})
 	got, err := s.fanout.Accept(t.Context(), alert(t, 1))
-	if err != nil || got != (Accepted{Result: IntakeUnmatched}) || len(s.jobIDs()) > 0 {
+	if err != nil || got != (Accepted{Result: EventUnmatched}) || len(s.jobIDs()) > 0 {
 		t.Errorf("Accept = %+v, %v", got, err)
 	}
 	s.fanout.Use(&Rules{Decider: decider{}, BuryUnmatched: true})
 	_, err = s.fanout.Accept(t.Context(), alert(t, 1))
-	if held, ok := errors.AsType[*Held](err); !ok || held.Code != HeldUnmatched || CodeOf(err) != "unmatched" {
+	if held, ok := errors.AsType[*Rejection](err); !ok || held.Code != RejectUnmatched || CodeOf(err) != "unmatched" {
 		t.Errorf("error %v", err)
 	}
 }
 
-// TestFanoutExpired: what the desk refuses is a mistake of the policy that asked for it.
+// TestFanoutExpired: what the intake refuses is a mistake of the policy that asked for it.
 func TestFanoutExpired(t *testing.T) {
 	late := disableOf(t, projectOf(1), func(r *Request) { r.ExpiresAt = planTime.AddDate(-50, 0, 0) })
 	s := newSpread(Rules{Decider: decider{asks("late", late), asks("b", disableOf(t, projectOf(2)))}})
 	got, err := s.fanout.Accept(t.Context(), alert(t, 1))
-	if !strings.HasPrefix(errorText(err), "policy late: expires_at: the request expired at ") || got.Result != IntakeAccepted || len(s.jobIDs()) != 1 {
+	if !strings.HasPrefix(errorText(err), "policy late: expires_at: the request expired at ") || got.Result != EventAccepted || len(s.jobIDs()) != 1 {
 		t.Errorf("Accept = %+v, %v, jobs %v", got, err, s.jobIDs())
 	}
 	if CodeOf(err) != "policy" || !cmp.Equal(PoliciesOf(err), []string{"late"}) {
@@ -259,7 +259,7 @@ func TestFanoutWithoutItsBudget(t *testing.T) {
 	s := newSpread(Rules{Limits: Limits{MaxJobsPerHour: 2}, Decider: decider{asks("a", disableOf(t, projectOf(1)))}})
 	s.purse.err = errLost
 	_, err := s.fanout.Accept(t.Context(), alert(t, 1))
-	if _, held := errors.AsType[*Held](err); !errors.Is(err, errLost) || held || len(s.jobIDs()) > 0 {
+	if _, held := errors.AsType[*Rejection](err); !errors.Is(err, errLost) || held || len(s.jobIDs()) > 0 {
 		t.Errorf("error %v, jobs %v", err, s.jobIDs())
 	}
 }
@@ -267,7 +267,7 @@ func TestFanoutWithoutItsBudget(t *testing.T) {
 func TestFanoutSaysWhatIsLimited(t *testing.T) {
 	s := newSpread(Rules{Decider: decider{limited(asks("a", disableOf(t, projectOf(1)), disableOf(t, projectOf(2))), Limits{Deny: Bounds{Projects: []string{projectOf(2)}}})}})
 	_, err := s.fanout.Accept(t.Context(), alert(t, 1))
-	if CodeOf(err) != "limit" || ResultOf(err) != IntakeRefused || len(s.jobIDs()) != 1 || s.decided["a limited"] != 1 {
+	if CodeOf(err) != "limit" || ResultOf(err) != EventRefused || len(s.jobIDs()) != 1 || s.decided["a limited"] != 1 {
 		t.Errorf("error %v (%s), jobs %v, decisions %v", err, CodeOf(err), s.jobIDs(), s.decided)
 	}
 }

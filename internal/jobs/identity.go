@@ -102,7 +102,7 @@ func outlasts(expiresAt, other time.Time) bool {
 	return !other.IsZero() && (expiresAt.IsZero() || expiresAt.After(other))
 }
 
-// conflict reports, as a *Held, that an event has the identity of a job that does something else.
+// conflict reports, as a *Rejection, that an event has the identity of a job that does something else.
 // Where that job has ended without success, the event may ask anew.
 func (j Job) conflict(r *Record) error {
 	if r.failed() {
@@ -112,7 +112,7 @@ func (j Job) conflict(r *Record) error {
 	if r.Done() {
 		state = "ended as " + string(r.Outcome)
 	}
-	return &Held{Code: HeldConflict, Field: "id", Detail: fmt.Sprintf(
+	return &Rejection{Code: RejectConflict, Field: "id", Detail: fmt.Sprintf(
 		"job %s has the same source and id, %s and asks for something else: %s differ; give the event an id of its own",
 		r.JobID, state, strings.Join(j.differences(r), ", "))}
 }

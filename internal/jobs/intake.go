@@ -9,19 +9,19 @@ import (
 	"rekey/internal/secret"
 )
 
-// openingGrace is how long the holder of a target may be without a record: its intake is
+// creationTimeout is how long the holder of a target may be without a record: its intake is
 // between two writes. After it, the intake was lost and the target is free.
-const openingGrace = 30 * time.Second
+const creationTimeout = 30 * time.Second
 
 // openingLooks is into how many looks that time is divided for a message that is ahead of
 // its record.
-const openingLooks = 300
+const creationPolls = 300
 
 // maxRaces bounds how often an intake starts over because somebody else was faster.
 const maxRaces = 16
 
-// Desk turns events into jobs: one event, one job for each action and target.
-type Desk struct {
+// Intake turns events into jobs: one event, one job for each action and target.
+type Intake struct {
 	ledger   Ledger
 	targets  Targets
 	queue    Queue
@@ -37,13 +37,13 @@ type IntakeRecorder interface {
 }
 
 // NewDesk returns the intake on these parts. now is the time that all workers share, see internal/clock.
-func NewDesk(l Ledger, t Targets, q Queue, a Accounts, r IntakeRecorder, s Secrets, now func() time.Time) *Desk {
-	return &Desk{ledger: l, targets: t, queue: q, accounts: a, recorder: r, secrets: s, now: now}
+func NewIntake(l Ledger, t Targets, q Queue, a Accounts, r IntakeRecorder, s Secrets, now func() time.Time) *Intake {
+	return &Intake{ledger: l, targets: t, queue: q, accounts: a, recorder: r, secrets: s, now: now}
 }
 
 // Accepted is what became of an event.
 type Accepted struct {
-	Result Intake
+	Result EventResult
 	JobID  string // The job that does what the event asks for; the first, if there are several.
 	// Ended is how that job had ended, where it had failed when the event asked for the same again.
 	Ended Outcome
@@ -73,9 +73,9 @@ func (a Accepted) InClear() []secret.Value {
 
 // Accept makes the job that an event asks for, or finds the one that does it already. It
 // can be repeated after a crash at any step: each step is looked up before it is done.
-// The error joins one *Malformed for each mistake in the event, or is a *Held; any other error means
+// The error joins one *Malformed for each mistake in the event, or is a *Rejection; any other error means
 // that nothing is decided yet.
-func (d *Desk) Accept(ctx context.Context, e Event) (Accepted, error) {
+func (d *Intake) Accept(ctx context.Context, e Event) (Accepted, error) {
 	account, err := d.accounts.Resolve(e.Request.Kind, e.Request.Account)
 	if err != nil {
 		return Accepted{}, err
@@ -94,7 +94,7 @@ func (d *Desk) Accept(ctx context.Context, e Event) (Accepted, error) {
 }
 
 // take finds the job of the event's identity, or opens one. ErrConflict asks for another round.
-func (d *Desk) take(ctx context.Context, e Event, job Job) (Accepted, error) {
+func (d *Intake) take(ctx context.Context, e Event, job Job) (Accepted, error) {
 	entry, known, err := d.lookUp(ctx, job.ID)
 	if err != nil {
 		return Accepted{}, err
@@ -120,7 +120,7 @@ func (d *Desk) take(ctx context.Context, e Event, job Job) (Accepted, error) {
 }
 
 // lookUp returns the record of a job, and whether there is one.
-func (d *Desk) lookUp(ctx context.Context, id string) (Entry, bool, error) {
+func (d *Intake) lookUp(ctx context.Context, id string) (Entry, bool, error) {
 	entry, err := d.ledger.Load(ctx, id)
 	if errors.Is(err, ErrNotFound) {
 		return Entry{}, false, nil
@@ -132,7 +132,7 @@ func (d *Desk) lookUp(ctx context.Context, id string) (Entry, bool, error) {
 }
 
 // expired refuses an event that came too late, unless it joined a job while there was time.
-func (d *Desk) expired(ctx context.Context, job Job) (Accepted, error) {
+func (d *Intake) expired(ctx context.Context, job Job) (Accepted, error) {
 	accepted, err := d.joined(ctx, job)
 	if err != nil || accepted.JobID != "" {
 		return accepted, err
@@ -148,7 +148,7 @@ func (d *Desk) expired(ctx context.Context, job Job) (Accepted, error) {
 			return Accepted{}, err
 		}
 		if other.Record.joinedBy(job) {
-			return Accepted{Result: IntakeDuplicate, JobID: id}, d.note(ctx, job.ID, id)
+			return Accepted{Result: EventDuplicate, JobID: id}, d.note(ctx, job.ID, id)
 		}
 	}
 	return Accepted{}, &Malformed{Field: "expires_at", Detail: "the request expired at " + stamp(job.ExpiresAt)}
@@ -157,7 +157,7 @@ func (d *Desk) expired(ctx context.Context, job Job) (Accepted, error) {
 // known handles an event whose job the ledger has. When this very message made the job
 // and was cut off before the job was queued, the queue gets it now. That it was delivered
 // before is told by the record alone: a server that crashes forgets its latest deliveries.
-func (d *Desk) known(ctx context.Context, e Event, job Job, entry Entry) (Accepted, error) {
+func (d *Intake) known(ctx context.Context, e Event, job Job, entry Entry) (Accepted, error) {
 	rec := &entry.Record
 	if e.Replayed || len(rec.Events) > 0 && rec.Events[0].Seq == e.Seq {
 		if rec.State == StateQueued && rec.AttemptCount == 0 {
@@ -165,16 +165,16 @@ func (d *Desk) known(ctx context.Context, e Event, job Job, entry Entry) (Accept
 				return Accepted{}, err
 			}
 		}
-		return Accepted{Result: IntakeAccepted, JobID: job.ID}, nil
+		return Accepted{Result: EventAccepted, JobID: job.ID}, nil
 	}
 	return d.duplicate(ctx, job, entry)
 }
 
 // duplicate handles a copy of an event whose job exists. It is worth a word where it asks for more time
 // or a more urgent lane, and where the job has failed meanwhile.
-func (d *Desk) duplicate(ctx context.Context, job Job, entry Entry) (Accepted, error) {
+func (d *Intake) duplicate(ctx context.Context, job Job, entry Entry) (Accepted, error) {
 	rec := &entry.Record
-	accepted := Accepted{Result: IntakeDuplicate, JobID: rec.JobID}
+	accepted := Accepted{Result: EventDuplicate, JobID: rec.JobID}
 	switch {
 	case rec.short(job):
 		return accepted, d.lift(ctx, job, entry)
@@ -186,7 +186,7 @@ func (d *Desk) duplicate(ctx context.Context, job Job, entry Entry) (Accepted, e
 }
 
 // repeat records, on a job that has failed, an event that asks for the same once more.
-func (d *Desk) repeat(ctx context.Context, job Job, entry Entry) error {
+func (d *Intake) repeat(ctx context.Context, job Job, entry Entry) error {
 	rec, e := &entry.Record, job.recorded()
 	e.Duplicate = true
 	if !rec.hasRoom(e) {
@@ -202,7 +202,7 @@ func (d *Desk) repeat(ctx context.Context, job Job, entry Entry) error {
 // create writes the record and puts the job into its lane, both at once: each waits for the
 // disk. A worker that is handed the job before its record stands there makes the record
 // itself, and of two messages of one job the second finds nothing to do.
-func (d *Desk) create(ctx context.Context, job Job) (Accepted, error) {
+func (d *Intake) create(ctx context.Context, job Job) (Accepted, error) {
 	queued := make(chan error, 1)
 	go func() { queued <- d.queue.Enqueue(ctx, job) }()
 	_, err := d.ledger.Create(ctx, NewRecord(job))
@@ -212,14 +212,14 @@ func (d *Desk) create(ctx context.Context, job Job) (Accepted, error) {
 	}
 	switch {
 	case errors.Is(err, errCopy):
-		return Accepted{Result: IntakeDuplicate, JobID: job.ID}, nil
+		return Accepted{Result: EventDuplicate, JobID: job.ID}, nil
 	case err != nil:
 		return Accepted{}, fmt.Errorf("recording job %s: %w", job.ID, err)
 	case queueErr != nil:
 		return Accepted{}, fmt.Errorf("queueing job %s: %w", job.ID, queueErr)
 	}
 	d.recorder.Enqueued(string(job.Kind), string(job.Lane), string(job.Origin))
-	return Accepted{Result: IntakeAccepted, JobID: job.ID}, nil
+	return Accepted{Result: EventAccepted, JobID: job.ID}, nil
 }
 
 // errCopy says that a copy of the event has made the job.
@@ -227,7 +227,7 @@ var errCopy = errors.New("a copy of the event was faster")
 
 // made reports that another message than this has made the record of a job: as errCopy, or as
 // ErrConflict where that message asks for something else.
-func (d *Desk) made(ctx context.Context, job Job) error {
+func (d *Intake) made(ctx context.Context, job Job) error {
 	entry, err := d.ledger.Load(ctx, job.ID)
 	switch {
 	case err != nil:
@@ -240,7 +240,7 @@ func (d *Desk) made(ctx context.Context, job Job) error {
 	return nil
 }
 
-func (d *Desk) enqueue(ctx context.Context, job Job) error {
+func (d *Intake) enqueue(ctx context.Context, job Job) error {
 	if err := d.queue.Enqueue(ctx, job); err != nil {
 		return fmt.Errorf("queueing job %s: %w", job.ID, err)
 	}

@@ -52,7 +52,7 @@ func intakeScenes() []intakeScene {
 func (s intakeScene) deliver(t *testing.T, p *plant, deliveries int) Accepted {
 	t.Helper()
 	for ; deliveries < 100; deliveries++ {
-		if accepted, err := p.desk.Accept(t.Context(), s.nine(t)); err == nil {
+		if accepted, err := p.intake.Accept(t.Context(), s.nine(t)); err == nil {
 			return accepted
 		}
 		pass(time.Second)
@@ -99,7 +99,7 @@ func (s intakeScene) check(t *testing.T, p *plant, got Accepted) {
 	if len(queued) == 0 || queued[len(queued)-1].Lane != s.wantQueued || r.Lane != s.wantQueued {
 		t.Errorf("lane %s, queue %+v, want %s", r.Lane, queued, s.wantQueued)
 	}
-	if got := p.accept(t, s.copied(t, 100)); got.Result != IntakeDuplicate || got.JobID != r.JobID {
+	if got := p.accept(t, s.copied(t, 100)); got.Result != EventDuplicate || got.JobID != r.JobID {
 		t.Errorf("a copy afterwards: %+v", got)
 	}
 }
@@ -126,7 +126,7 @@ func TestIntakeSurvives(t *testing.T) {
 						scene.prepare(t, p)
 						p.memory.steps = nil
 						p.failStep(n, kind)
-						if _, err := p.desk.Accept(t.Context(), scene.nine(t)); err == nil {
+						if _, err := p.intake.Accept(t.Context(), scene.nine(t)); err == nil {
 							t.Fatal("the fault was not noticed")
 						}
 						scene.check(t, p, scene.deliver(t, p, 1))
@@ -151,7 +151,7 @@ func TestIntakeSurvivesTwice(t *testing.T) {
 							p.memory.steps = nil
 							p.failStep(at, kind)
 							// The second delivery may have fewer steps left and come through.
-							if _, err := p.desk.Accept(t.Context(), scene.nine(t)); err != nil {
+							if _, err := p.intake.Accept(t.Context(), scene.nine(t)); err != nil {
 								pass(time.Second)
 							}
 						}
@@ -176,13 +176,13 @@ func TestIntakeSurvivesWithCopies(t *testing.T) {
 						scene.prepare(t, p)
 						p.memory.steps = nil
 						p.failStep(n, kind)
-						if _, err := p.desk.Accept(t.Context(), scene.nine(t)); err == nil {
+						if _, err := p.intake.Accept(t.Context(), scene.nine(t)); err == nil {
 							t.Fatal("the fault was not noticed")
 						}
 						p.accept(t, scene.copied(t, 99))
 						scene.check(t, p, scene.deliver(t, p, 1))
 						other := p.accept(t, jwksEvent(t, 10))
-						if other.Result != IntakeDuplicate || len(p.jobIDs()) != scene.wantJobs {
+						if other.Result != EventDuplicate || len(p.jobIDs()) != scene.wantJobs {
 							t.Errorf("another event made job %+v", other)
 						}
 					})
@@ -218,7 +218,7 @@ func TestIntakeOvertaken(t *testing.T) {
 						nine = scene.deliver(t, p, 0)
 					}()
 					<-reached
-					ten, err := p.desk.Accept(t.Context(), jwksEvent(t, 10))
+					ten, err := p.intake.Accept(t.Context(), jwksEvent(t, 10))
 					close(resume)
 					<-finished
 					if err != nil {

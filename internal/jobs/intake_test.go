@@ -17,7 +17,7 @@ func TestAccept(t *testing.T) {
 		e := jwksEvent(t, 1)
 		job := newJob(e, "security")
 		got := p.accept(t, e)
-		if diff := cmp.Diff(Accepted{Result: IntakeAccepted, JobID: job.ID}, got); diff != "" {
+		if diff := cmp.Diff(Accepted{Result: EventAccepted, JobID: job.ID}, got); diff != "" {
 			t.Errorf("accepted (-want +got):\n%s", diff)
 		}
 		if diff := cmp.Diff(NewRecord(job), p.record(t, job.ID)); diff != "" {
@@ -54,7 +54,7 @@ func TestAcceptAccount(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newPlant(works)
-			accepted, err := p.desk.Accept(t.Context(), jwksEvent(t, 1, func(e *Event) { e.Request.Account = tt.account }))
+			accepted, err := p.intake.Accept(t.Context(), jwksEvent(t, 1, func(e *Event) { e.Request.Account = tt.account }))
 			if got := errorText(err); got != tt.wantErr {
 				t.Fatalf("error %q, want %q", got, tt.wantErr)
 			}
@@ -79,29 +79,29 @@ func TestAcceptSeenBefore(t *testing.T) {
 		name       string
 		change     func(*Event)  // Of the second delivery.
 		record     func(*Record) // What became of the job meanwhile.
-		wantResult Intake
+		wantResult EventResult
 		wantQueued int
 	}{
-		{name: "published twice", change: copied, wantResult: IntakeDuplicate, wantQueued: 1},
-		{name: "published twice on another subject", change: func(e *Event) { copied(e); e.Class = ClassRotation }, wantResult: IntakeDuplicate, wantQueued: 1},
-		{name: "redelivered", change: redelivered, wantResult: IntakeAccepted, wantQueued: 2},
+		{name: "published twice", change: copied, wantResult: EventDuplicate, wantQueued: 1},
+		{name: "published twice on another subject", change: func(e *Event) { copied(e); e.Class = ClassRotation }, wantResult: EventDuplicate, wantQueued: 1},
+		{name: "redelivered", change: redelivered, wantResult: EventAccepted, wantQueued: 2},
 		{
 			name: "redelivered while it runs", change: redelivered, record: func(r *Record) { r.begin(time.Now(), "w1", time.Minute) },
-			wantResult: IntakeAccepted, wantQueued: 1,
+			wantResult: EventAccepted, wantQueued: 1,
 		},
 		{
 			name: "redelivered while it is held by a pause", change: redelivered, record: func(r *Record) { r.wait(time.Now().Add(time.Minute)) },
-			wantResult: IntakeAccepted, wantQueued: 1,
+			wantResult: EventAccepted, wantQueued: 1,
 		},
 		{
 			name: "redelivered when it was put back", change: redelivered,
 			record:     func(r *Record) { r.begin(time.Now(), "w1", time.Minute); r.requeue() },
-			wantResult: IntakeAccepted, wantQueued: 1,
+			wantResult: EventAccepted, wantQueued: 1,
 		},
 		{
 			name: "published again when it is done", change: copied,
 			record:     func(r *Record) { r.finish(time.Now(), 0, OutcomeRevoked, KnownRevoked, "") },
-			wantResult: IntakeDuplicate, wantQueued: 1,
+			wantResult: EventDuplicate, wantQueued: 1,
 		},
 	}
 	for _, tt := range tests {
@@ -131,7 +131,7 @@ func TestAcceptExpired(t *testing.T) {
 		p := newPlant(works)
 		at := time.Now()
 		expires := func(d time.Duration) func(*Event) { return func(e *Event) { e.Request.ExpiresAt = at.Add(d) } }
-		_, err := p.desk.Accept(t.Context(), jwksEvent(t, 1, expires(0)))
+		_, err := p.intake.Accept(t.Context(), jwksEvent(t, 1, expires(0)))
 		if want := "expires_at: the request expired at 2000-01-01T00:00:00Z"; errorText(err) != want {
 			t.Errorf("error %v, want %s", err, want)
 		}
@@ -143,7 +143,7 @@ func TestAcceptExpired(t *testing.T) {
 		pass(time.Minute)
 		for seq, what := range map[uint64]string{2: "made a job", 3: "joined one"} {
 			got := p.accept(t, jwksEvent(t, seq, expires(time.Second), func(e *Event) { e.Seq = 99 }))
-			if got.Result != IntakeDuplicate || got.JobID == "" {
+			if got.Result != EventDuplicate || got.JobID == "" {
 				t.Errorf("a copy of an event that %s and has expired since: %+v", what, got)
 			}
 		}
@@ -157,7 +157,7 @@ func TestAcceptCopiesInParallel(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range results {
 		all.Go(func() {
-			accepted, err := p.desk.Accept(t.Context(), jwksEvent(t, 1, func(e *Event) { e.Seq = uint64(i) }))
+			accepted, err := p.intake.Accept(t.Context(), jwksEvent(t, 1, func(e *Event) { e.Seq = uint64(i) }))
 			if err != nil {
 				t.Errorf("Accept: %v", err)
 			}
@@ -165,7 +165,7 @@ func TestAcceptCopiesInParallel(t *testing.T) {
 		})
 	}
 	all.Wait()
-	made := slices.DeleteFunc(slices.Clone(results), func(a Accepted) bool { return a.Result == IntakeDuplicate })
+	made := slices.DeleteFunc(slices.Clone(results), func(a Accepted) bool { return a.Result == EventDuplicate })
 	if len(made) != 1 || len(p.jobIDs()) != 1 {
 		t.Fatalf("%d events accepted, jobs %v", len(made), p.jobIDs())
 	}
@@ -189,7 +189,7 @@ func TestAcceptEventsInParallel(t *testing.T) {
 		for i := range 100 {
 			all.Go(func() {
 				for range 100 {
-					if _, err := p.desk.Accept(t.Context(), jwksEvent(t, uint64(i))); err == nil {
+					if _, err := p.intake.Accept(t.Context(), jwksEvent(t, uint64(i))); err == nil {
 						return
 					}
 					pass(time.Second)
@@ -223,7 +223,7 @@ func TestAcceptStoreErrors(t *testing.T) {
 		t.Run(wrap, func(t *testing.T) {
 			p := newPlant(works)
 			p.failNamed(step, lostRequest)
-			accepted, err := p.desk.Accept(t.Context(), jwksEvent(t, 1))
+			accepted, err := p.intake.Accept(t.Context(), jwksEvent(t, 1))
 			if !errors.Is(err, errLost) || accepted != (Accepted{}) {
 				t.Errorf("Accept = %v, %v", accepted, err)
 			}

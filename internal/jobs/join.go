@@ -9,7 +9,7 @@ import (
 
 // open takes the target for the job, or joins the unfinished job that does the same. ErrConflict
 // asks for another round.
-func (d *Desk) open(ctx context.Context, job Job, separate bool) (Accepted, error) {
+func (d *Intake) open(ctx context.Context, job Job, separate bool) (Accepted, error) {
 	key := job.TargetKey()
 	holder, err := d.targets.Load(ctx, key)
 	switch {
@@ -18,11 +18,11 @@ func (d *Desk) open(ctx context.Context, job Job, separate bool) (Accepted, erro
 	case err != nil:
 		return Accepted{}, fmt.Errorf("looking up target %s: %w", job.Target(), err)
 	case holder.JobID == job.ID:
-		age, err := d.heldFor(ctx, job, holder)
+		age, err := d.holdAge(ctx, job, holder)
 		if err != nil {
 			return Accepted{}, err
 		}
-		if age < openingGrace/2 { // Ours from before a crash, or a copy of the event is as far as we are.
+		if age < creationTimeout/2 { // Ours from before a crash, or a copy of the event is as far as we are.
 			return d.create(ctx, job)
 		} // Ours from long before: taken anew, for others may take it over by now.
 	default:
@@ -39,7 +39,7 @@ func (d *Desk) open(ctx context.Context, job Job, separate bool) (Accepted, erro
 }
 
 // heldFor is how long ago the target was taken by its holder.
-func (d *Desk) heldFor(ctx context.Context, job Job, h Holder) (time.Duration, error) {
+func (d *Intake) holdAge(ctx context.Context, job Job, h Holder) (time.Duration, error) {
 	age, err := d.targets.Age(ctx, job.TargetKey(), h)
 	if err != nil {
 		return 0, fmt.Errorf("looking up when target %s was taken: %w", job.Target(), err)
@@ -49,7 +49,7 @@ func (d *Desk) heldFor(ctx context.Context, job Job, h Holder) (time.Duration, e
 
 // joined handles an event whose identity has joined a job before; the zero Accepted says that it has
 // not. Where it did so with another request, that is a conflict.
-func (d *Desk) joined(ctx context.Context, job Job) (Accepted, error) {
+func (d *Intake) joined(ctx context.Context, job Job) (Accepted, error) {
 	into, err := d.targets.Joined(ctx, job.ID)
 	if errors.Is(err, ErrNotFound) {
 		return Accepted{}, nil
@@ -62,7 +62,7 @@ func (d *Desk) joined(ctx context.Context, job Job) (Accepted, error) {
 	case err != nil:
 		return Accepted{}, err
 	case !known:
-		return Accepted{Result: IntakeDuplicate, JobID: into}, nil
+		return Accepted{Result: EventDuplicate, JobID: into}, nil
 	case !other.Record.does(job):
 		return Accepted{}, job.conflict(&other.Record)
 	}
@@ -72,7 +72,7 @@ func (d *Desk) joined(ctx context.Context, job Job) (Accepted, error) {
 // joinAny joins an unfinished job on the target that does what the job would do. The zero Accepted says
 // that the target is to be taken over: then holder remembers what the jobs that it named did and may
 // still do.
-func (d *Desk) joinAny(ctx context.Context, job Job, holder *Holder, separate bool) (Accepted, error) {
+func (d *Intake) joinAny(ctx context.Context, job Job, holder *Holder, separate bool) (Accepted, error) {
 	accepted, err := d.joined(ctx, job)
 	if err != nil || accepted.JobID != "" {
 		return accepted, err
@@ -89,7 +89,7 @@ func (d *Desk) joinAny(ctx context.Context, job Job, holder *Holder, separate bo
 		}
 		rec := &other.Record
 		if known && (rec.joinedBy(job) || !separate && rec.joinable(job)) {
-			return Accepted{Result: IntakeDuplicate, JobID: id}, d.join(ctx, job, other)
+			return Accepted{Result: EventDuplicate, JobID: id}, d.join(ctx, job, other)
 		}
 		holder.follow(rec, job)
 	}
@@ -98,9 +98,9 @@ func (d *Desk) joinAny(ctx context.Context, job Job, holder *Holder, separate bo
 
 // abandoned reports, as an error, that the holder of a target, which has no record, may
 // still get one.
-func (d *Desk) abandoned(ctx context.Context, job Job, h Holder) error {
-	age, err := d.heldFor(ctx, job, h)
-	if err == nil && age < openingGrace {
+func (d *Intake) abandoned(ctx context.Context, job Job, h Holder) error {
+	age, err := d.holdAge(ctx, job, h)
+	if err == nil && age < creationTimeout {
 		err = fmt.Errorf("job %s on the same target is just being made", h.JobID)
 	}
 	return err
@@ -126,7 +126,7 @@ func (r *Record) actsOn(j Job) bool {
 }
 
 // join records the event on the job that does what it asks for, and on its own identity.
-func (d *Desk) join(ctx context.Context, job Job, other Entry) error {
+func (d *Intake) join(ctx context.Context, job Job, other Entry) error {
 	if err := d.lift(ctx, job, other); err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (d *Desk) join(ctx context.Context, job Job, other Entry) error {
 // lift records an event on an unfinished job. A more urgent one lifts it into its lane; the queue gets
 // it there first, so that a crash in between leaves one message too many, which is harmless, and
 // never one too few.
-func (d *Desk) lift(ctx context.Context, job Job, other Entry) error {
+func (d *Intake) lift(ctx context.Context, job Job, other Entry) error {
 	into := &other.Record
 	wanted := into.wants(job)
 	if !into.Done() && job.Lane.MoreUrgentThan(into.Lane) {
@@ -167,7 +167,7 @@ func (r *Record) short(j Job) bool {
 }
 
 // note keeps which job does what the given one was asked for.
-func (d *Desk) note(ctx context.Context, jobID, into string) error {
+func (d *Intake) note(ctx context.Context, jobID, into string) error {
 	if err := d.targets.Join(ctx, jobID, into); err != nil {
 		return fmt.Errorf("noting that job %s joined %s: %w", jobID, into, err)
 	}

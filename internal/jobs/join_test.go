@@ -40,7 +40,7 @@ func TestJoin(t *testing.T) {
 			p.put(t, r)
 			second := jwksEvent(t, 2)
 			for _, e := range []Event{second, jwksEvent(t, 2), jwksEvent(t, 2, func(e *Event) { e.Seq = 99 })} {
-				if diff := cmp.Diff(Accepted{Result: IntakeDuplicate, JobID: first.JobID}, p.accept(t, e)); diff != "" {
+				if diff := cmp.Diff(Accepted{Result: EventDuplicate, JobID: first.JobID}, p.accept(t, e)); diff != "" {
 					t.Errorf("accepted (-want +got):\n%s", diff)
 				}
 			}
@@ -65,7 +65,7 @@ func TestJoinedEventStaysJoined(t *testing.T) {
 	p.end(t, first.JobID, OutcomeRevoked)
 	p.accept(t, jwksEvent(t, 3))
 	got := p.accept(t, jwksEvent(t, 2, func(e *Event) { e.Seq = 99 }))
-	if diff := cmp.Diff(Accepted{Result: IntakeDuplicate, JobID: first.JobID}, got); diff != "" || len(p.jobIDs()) != 2 {
+	if diff := cmp.Diff(Accepted{Result: EventDuplicate, JobID: first.JobID}, got); diff != "" || len(p.jobIDs()) != 2 {
 		t.Errorf("jobs %v; accepted (-want +got):\n%s", p.jobIDs(), diff)
 	}
 }
@@ -77,13 +77,13 @@ func TestJoinHalfDone(t *testing.T) {
 		p := newPlant(works)
 		first := p.accept(t, jwksEvent(t, 1))
 		p.failNamed("targets.join", lostRequest)
-		if _, err := p.desk.Accept(t.Context(), jwksEvent(t, 2)); err == nil {
+		if _, err := p.intake.Accept(t.Context(), jwksEvent(t, 2)); err == nil {
 			t.Fatal("the intake was not cut off")
 		}
 		p.failing = nil
 		p.end(t, first.JobID, OutcomeRevoked)
 		got := p.accept(t, jwksEvent(t, 2))
-		if got.JobID != first.JobID || got.Result != IntakeDuplicate || p.record(t, first.JobID).EventCount != 2 {
+		if got.JobID != first.JobID || got.Result != EventDuplicate || p.record(t, first.JobID).EventCount != 2 {
 			t.Errorf("accepted %+v", got)
 		}
 	})
@@ -172,7 +172,7 @@ func TestNoJoin(t *testing.T) {
 			}
 			second := jwksEvent(t, 2, tt.change)
 			job := newJob(second, "security")
-			if diff := cmp.Diff(Accepted{Result: IntakeAccepted, JobID: job.ID}, p.accept(t, second)); diff != "" {
+			if diff := cmp.Diff(Accepted{Result: EventAccepted, JobID: job.ID}, p.accept(t, second)); diff != "" {
 				t.Errorf("accepted (-want +got):\n%s", diff)
 			}
 			if len(p.jobIDs()) != 2 || len(p.queued(job.ID)) != 1 || p.record(t, first.JobID).EventCount != 1 {
@@ -226,7 +226,7 @@ func TestJoinBeside(t *testing.T) {
 		t.Errorf("holder %+v, want %s beside", got, second.ID)
 	}
 	p.end(t, third.ID, OutcomeRefused)
-	if got := p.accept(t, jwksEvent(t, 4)); got.JobID != second.ID || got.Result != IntakeDuplicate {
+	if got := p.accept(t, jwksEvent(t, 4)); got.JobID != second.ID || got.Result != EventDuplicate {
 		t.Errorf("event 4 came to %+v, want %s", got, second.ID)
 	}
 }
@@ -238,16 +238,16 @@ func TestJoinAccounts(t *testing.T) {
 	}
 	p := newPlant(works)
 	first := p.accept(t, jwksEvent(t, 1, token))
-	if got := p.accept(t, jwksEvent(t, 2, token, ofAccount("legacy"))); got.JobID == first.JobID || got.Result != IntakeAccepted {
+	if got := p.accept(t, jwksEvent(t, 2, token, ofAccount("legacy"))); got.JobID == first.JobID || got.Result != EventAccepted {
 		t.Errorf("a token's job of another account: %+v", got)
 	}
 	third := p.accept(t, jwksEvent(t, 3))
 	fourth := p.accept(t, jwksEvent(t, 4, ofAccount("legacy")))
-	if fourth.JobID == third.JobID || fourth.Result != IntakeAccepted {
+	if fourth.JobID == third.JobID || fourth.Result != EventAccepted {
 		t.Errorf("a JWKS's job of another account: %+v", fourth)
 	}
 	for seq, tt := range map[uint64]struct{ account, want string }{5: {"security", third.JobID}, 6: {"legacy", fourth.JobID}} {
-		if got := p.accept(t, jwksEvent(t, seq, ofAccount(tt.account))); got.JobID != tt.want || got.Result != IntakeDuplicate {
+		if got := p.accept(t, jwksEvent(t, seq, ofAccount(tt.account))); got.JobID != tt.want || got.Result != EventDuplicate {
 			t.Errorf("an event of %s came to %+v, want %s", tt.account, got, tt.want)
 		}
 	}
@@ -260,20 +260,20 @@ func TestHolderWithoutRecord(t *testing.T) {
 		p := newPlant(works)
 		p.failNamed("ledger.create", lostRequest)
 		lost := jwksEvent(t, 1)
-		if _, err := p.desk.Accept(t.Context(), lost); err == nil {
+		if _, err := p.intake.Accept(t.Context(), lost); err == nil {
 			t.Fatal("the intake was not cut off")
 		}
-		pass(openingGrace - 1)
-		if _, err := p.desk.Accept(t.Context(), jwksEvent(t, 2)); err == nil || len(p.jobIDs()) != 0 {
+		pass(creationTimeout - 1)
+		if _, err := p.intake.Accept(t.Context(), jwksEvent(t, 2)); err == nil || len(p.jobIDs()) != 0 {
 			t.Errorf("within the grace: error %v, jobs %v", err, p.jobIDs())
 		}
 		pass(1)
 		second := p.accept(t, jwksEvent(t, 2))
-		if second.Result != IntakeAccepted {
+		if second.Result != EventAccepted {
 			t.Errorf("after the grace: %+v", second)
 		}
 		late := jwksEvent(t, 1)
-		if diff := cmp.Diff(Accepted{Result: IntakeDuplicate, JobID: second.JobID}, p.accept(t, late)); diff != "" {
+		if diff := cmp.Diff(Accepted{Result: EventDuplicate, JobID: second.JobID}, p.accept(t, late)); diff != "" {
 			t.Errorf("the lost event (-want +got):\n%s", diff)
 		}
 		if r := p.record(t, second.JobID); len(p.jobIDs()) != 1 || !r.HasEvent(lost.EventRef) {
@@ -288,7 +288,7 @@ func TestHolderIsTakenAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(works)
 		p.failNamed("ledger.create", lostRequest)
-		if _, err := p.desk.Accept(t.Context(), jwksEvent(t, 1)); err == nil {
+		if _, err := p.intake.Accept(t.Context(), jwksEvent(t, 1)); err == nil {
 			t.Fatal("the intake was not cut off")
 		}
 		pass(time.Minute)
@@ -308,13 +308,13 @@ func TestJoinHalfDoneExpires(t *testing.T) {
 		expires := time.Now().Add(time.Minute)
 		second := func() Event { return jwksEvent(t, 2, func(e *Event) { e.Request.ExpiresAt = expires }) }
 		p.failNamed("targets.join", lostRequest)
-		if _, err := p.desk.Accept(t.Context(), second()); err == nil {
+		if _, err := p.intake.Accept(t.Context(), second()); err == nil {
 			t.Fatal("the intake was not cut off")
 		}
 		p.failing = nil
 		pass(time.Hour)
 		for range 2 { // The second time it is noted.
-			if diff := cmp.Diff(Accepted{Result: IntakeDuplicate, JobID: first.JobID}, p.accept(t, second())); diff != "" {
+			if diff := cmp.Diff(Accepted{Result: EventDuplicate, JobID: first.JobID}, p.accept(t, second())); diff != "" {
 				t.Errorf("accepted (-want +got):\n%s", diff)
 			}
 		}

@@ -38,7 +38,7 @@ func TestNoJoinOfWhatWillNotDoIt(t *testing.T) {
 					change = func(*Event) {}
 				}
 				got := p.accept(t, jwksEvent(t, 2, change))
-				if joined := got.JobID == first.ID; joined != tt.joins || joined != (got.Result == IntakeDuplicate) {
+				if joined := got.JobID == first.ID; joined != tt.joins || joined != (got.Result == EventDuplicate) {
 					t.Errorf("accepted %+v, want joined %v", got, tt.joins)
 				}
 				if tt.joins {
@@ -69,7 +69,7 @@ func TestHolderIsBounded(t *testing.T) {
 // TestJoinedEventsKeepTheirTexts: who asked and why is on the record and in the result for each event.
 func TestJoinedEventsKeepTheirTexts(t *testing.T) {
 	p := newPlant(works)
-	p.desk.secrets = Secrets{Sealer: newSealer(), Plaintext: PlaintextSeal}
+	p.intake.secrets = Secrets{Sealer: newSealer(), Plaintext: PlaintextSeal}
 	texts := func(reason, by string) func(*Event) {
 		return func(e *Event) { e.Request.Reason, e.Request.RequestedBy = reason, by }
 	}

@@ -66,29 +66,29 @@ func (l Limits) forbids(j Job) string {
 
 // HeldCode is why an event, or a part of what it asks for, lies among the dead letters
 // although it could be read. The set is closed.
-type HeldCode string
+type RejectCode string
 
-// The codes of what is held.
+// The reject codes.
 const (
-	HeldPolicy    HeldCode = "policy"    // An expression of a policy erred, or what it made is no job.
-	HeldLimit     HeldCode = "limit"     // It exceeds a limit, or is too old, or comes from the future.
-	HeldSignature HeldCode = "signature" // Its signature is missing or wrong, or too old.
-	HeldIdentity  HeldCode = "identity"  // It uses a name of Rekey's own on a subject that may not.
-	HeldConflict  HeldCode = "conflict"  // A job that does something else has its source and id.
-	HeldPlaintext HeldCode = "plaintext" // It holds a secret in the clear, which intake.plaintext refuses.
-	HeldUnmatched HeldCode = "unmatched" // No policy and no direct request; by choice.
+	RejectPolicy    RejectCode = "policy"    // An expression of a policy erred, or what it made is no job.
+	RejectLimit     RejectCode = "limit"     // It exceeds a limit, or is too old, or comes from the future.
+	RejectSignature RejectCode = "signature" // Its signature is missing or wrong, or too old.
+	RejectIdentity  RejectCode = "identity"  // It uses a name of Rekey's own on a subject that may not.
+	RejectConflict  RejectCode = "conflict"  // A job that does something else has its source and id.
+	RejectPlaintext RejectCode = "plaintext" // It holds a secret in the clear, which intake.plaintext refuses.
+	RejectUnmatched RejectCode = "unmatched" // No policy and no direct request; by choice.
 )
 
-// Held is one reason for which an event is held. It never repeats a secret.
-type Held struct {
-	Code   HeldCode
+// Rejection is one reason for which an event, or a part of it, is rejected. It never repeats a secret.
+type Rejection struct {
+	Code   RejectCode
 	Policy string // The policy that it is about; empty for what concerns the event.
 	Field  string // The field of the policy or of the event.
 	Detail string
 }
 
 // Error names policy, field and cause.
-func (h *Held) Error() string {
+func (h *Rejection) Error() string {
 	var parts []string
 	if h.Policy != "" {
 		parts = append(parts, "policy "+h.Policy)

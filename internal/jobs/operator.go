@@ -94,7 +94,7 @@ func (o *Operator) Retry(ctx context.Context, id string, op Operation) (Record, 
 		if _, err := o.ledger.Update(ctx, entry); err != nil {
 			return rec, fmt.Errorf("recording the operation on job %s: %w", id, err)
 		}
-		if passed(begun) < openingGrace/2 {
+		if passed(begun) < creationTimeout/2 {
 			return rec, nil
 		}
 		// That took so long that the message may have been forgotten for want of the record.

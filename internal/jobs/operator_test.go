@@ -157,8 +157,8 @@ func TestRetryAheadOfRecord(t *testing.T) {
 			}
 			pass(v.Delay)
 		}
-		if took := time.Since(begun); took != openingGrace {
-			t.Errorf("it was forgotten after %s, want %s", took, openingGrace)
+		if took := time.Since(begun); took != creationTimeout {
+			t.Errorf("it was forgotten after %s, want %s", took, creationTimeout)
 		}
 	})
 }

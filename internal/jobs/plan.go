@@ -45,7 +45,7 @@ type Plan struct {
 	Decisions []Decision
 	// Jobs are what it asks for, each action on each target once.
 	Jobs []PlannedJob
-	// Problems are *Malformed and *Held: what of the event is not done, and why.
+	// Problems are *Malformed and *Rejection: what of the event is not done, and why.
 	Problems []error
 	// Unmatched says that no policy and no direct request asks for anything: none matches, or
 	// the list of one that does is empty.
@@ -69,14 +69,14 @@ func (r *Rules) Plan(ctx context.Context, e Event, now time.Time) Plan {
 func (r *Rules) plan(ctx context.Context, e Event, now time.Time, among *Crowd) Plan {
 	p := planner{rules: r, event: e, asked: map[string]*asked{}, acts: map[string]int{}}
 	p.plan.place = &place{crowd: among}
-	if held := r.untimely(&e, now); held != nil {
-		p.problem(held)
+	if rejection := r.untimely(&e, now); rejection != nil {
+		p.problem(rejection)
 		return p.plan
 	}
 	if r.Decider != nil && OriginOf(e.Class) == OriginEvent {
 		p.plan.Decisions = r.Decider.Decide(ctx, e, &p)
 	}
-	if e.Asks {
+	if e.Direct {
 		p.direct()
 	}
 	for i := range p.plan.Decisions {
@@ -87,17 +87,17 @@ func (r *Rules) plan(ctx context.Context, e Event, now time.Time, among *Crowd) 
 }
 
 // untimely says why an event comes too late, or too early.
-func (r *Rules) untimely(e *Event, now time.Time) *Held {
+func (r *Rules) untimely(e *Event, now time.Time) *Rejection {
 	at := e.Envelope.Time
 	if e.At.After(now) { // NATS accepted it by its own clock, of which a worker learns a moment later that it was set.
 		now = e.At
 	}
 	if ahead := at.Sub(now); ahead > r.MaxSkew {
-		return &Held{Code: HeldLimit, Field: "time", Detail: fmt.Sprintf(
+		return &Rejection{Code: RejectLimit, Field: "time", Detail: fmt.Sprintf(
 			"%s is %s in the future; intake.max_clock_skew is %s", stamp(at), ahead.Round(time.Second), r.MaxSkew)}
 	}
 	if age := now.Sub(at); r.MaxAge > 0 && age > r.MaxAge {
-		return &Held{Code: HeldLimit, Field: "time", Detail: fmt.Sprintf(
+		return &Rejection{Code: RejectLimit, Field: "time", Detail: fmt.Sprintf(
 			"%s is %s ago; intake.max_event_age is %s", stamp(at), age.Round(time.Second), r.MaxAge)}
 	}
 	return nil
@@ -105,33 +105,33 @@ func (r *Rules) untimely(e *Event, now time.Time) *Held {
 
 // CodeOf is the code under which an event with these problems lies among the dead letters.
 func CodeOf(err error) string {
-	if held, ok := errors.AsType[*Held](err); ok && (held.Code == HeldSignature || held.Code == HeldIdentity) {
-		return string(held.Code) // It comes alone: nothing else of the event is looked at.
+	if rejection, ok := errors.AsType[*Rejection](err); ok && (rejection.Code == RejectSignature || rejection.Code == RejectIdentity) {
+		return string(rejection.Code) // It comes alone: nothing else of the event is looked at.
 	}
 	switch ResultOf(err) {
-	case IntakePolicyError:
-		return string(HeldPolicy)
-	case IntakeRefused:
+	case EventPolicyError:
+		return string(RejectPolicy)
+	case EventRefused:
 		codes := codesOf(err)
-		for _, code := range []HeldCode{HeldConflict, HeldLimit} {
+		for _, code := range []RejectCode{RejectConflict, RejectLimit} {
 			if codes[code] {
 				return string(code)
 			}
 		}
-		return string(HeldPlaintext)
-	case IntakeUnmatched:
-		return string(HeldUnmatched)
+		return string(RejectPlaintext)
+	case EventUnmatched:
+		return string(RejectUnmatched)
 	default:
-		return string(IntakeMalformed)
+		return string(EventMalformed)
 	}
 }
 
-// codesOf are the codes of what is held.
-func codesOf(err error) map[HeldCode]bool {
-	codes := map[HeldCode]bool{}
+// codesOf are the codes of what is rejection.
+func codesOf(err error) map[RejectCode]bool {
+	codes := map[RejectCode]bool{}
 	walk(err, func(one error) {
-		if held, ok := errors.AsType[*Held](one); ok {
-			codes[held.Code] = true
+		if rejection, ok := errors.AsType[*Rejection](one); ok {
+			codes[rejection.Code] = true
 		}
 	})
 	return codes
@@ -141,8 +141,8 @@ func codesOf(err error) map[HeldCode]bool {
 func PoliciesOf(err error) []string {
 	var names []string
 	walk(err, func(one error) {
-		if held, ok := errors.AsType[*Held](one); ok && held.Policy != "" && !slices.Contains(names, held.Policy) {
-			names = append(names, held.Policy)
+		if rejection, ok := errors.AsType[*Rejection](one); ok && rejection.Policy != "" && !slices.Contains(names, rejection.Policy) {
+			names = append(names, rejection.Policy)
 		}
 	})
 	return names
@@ -165,26 +165,26 @@ func walk(err error, yield func(error)) {
 func (p Plan) Err() error { return errors.Join(p.Problems...) }
 
 // Result is what the plan makes of the event, if nothing of it was done before.
-func (p Plan) Result() Intake {
+func (p Plan) Result() EventResult {
 	switch err := p.Err(); {
 	case err != nil:
 		return ResultOf(err)
 	case p.Unmatched:
-		return IntakeUnmatched
+		return EventUnmatched
 	}
-	return IntakeAccepted
+	return EventAccepted
 }
 
 // ResultOf is what becomes of an event with these problems, the worst of them first.
-func ResultOf(err error) Intake {
+func ResultOf(err error) EventResult {
 	codes := codesOf(err)
 	switch {
 	case len(Mistakes(err)) > 0 || len(codes) == 0:
-		return IntakeMalformed
-	case codes[HeldPolicy]:
-		return IntakePolicyError
-	case len(codes) == 1 && codes[HeldUnmatched]:
-		return IntakeUnmatched
+		return EventMalformed
+	case codes[RejectPolicy]:
+		return EventPolicyError
+	case len(codes) == 1 && codes[RejectUnmatched]:
+		return EventUnmatched
 	}
-	return IntakeRefused
+	return EventRefused
 }

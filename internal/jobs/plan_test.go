@@ -79,7 +79,7 @@ func projectOf(n int) string {
 
 func TestPlan(t *testing.T) {
 	one, two, three := disableOf(t, projectOf(1)), disableOf(t, projectOf(2)), disableOf(t, projectOf(3))
-	direct := func(e *Event) { e.Asks, e.Request = true, one }
+	direct := func(e *Event) { e.Direct, e.Request = true, one }
 	tests := []struct {
 		name         string
 		rules        Rules
@@ -87,44 +87,44 @@ func TestPlan(t *testing.T) {
 		event        func(*Event)
 		wantJobs     []string // Kind's project, policy, lane, and "dry".
 		wantProblems []string
-		wantResult   Intake
+		wantResult   EventResult
 	}{
-		{name: "direct", event: direct, wantJobs: []string{"1 - urgent"}, wantResult: IntakeAccepted},
-		{name: "policy", decisions: decider{asks("a", one, two)}, wantJobs: []string{"1 a urgent", "2 a urgent"}, wantResult: IntakeAccepted},
-		{name: "several policies and a direct request", event: direct, decisions: decider{asks("a", two), {Decision: Decision{Policy: "no", Why: "x"}}, asks("b", three)}, wantJobs: []string{"1 - urgent", "2 a urgent", "3 b urgent"}, wantResult: IntakeAccepted},
-		{name: "the same act once", event: direct, decisions: decider{asks("a", one, two, two), asks("b", two)}, wantJobs: []string{"1 - urgent", "2 a urgent"}, wantResult: IntakeAccepted},
-		{name: "the more urgent lane counts", decisions: decider{asks("a", disableOf(t, projectOf(1), onLane(LaneBulk))), asks("b", disableOf(t, projectOf(1), onLane(LaneNormal)))}, wantJobs: []string{"1 a normal"}, wantResult: IntakeAccepted},
-		{name: "a dry run gives way", decisions: decider{asks("a", disableOf(t, projectOf(1), dry, onLane(LaneUrgent))), asks("b", disableOf(t, projectOf(1), onLane(LaneBulk)))}, wantJobs: []string{"1 b urgent"}, wantResult: IntakeAccepted},
-		{name: "and does not come back", decisions: decider{asks("a", one), asks("b", disableOf(t, projectOf(1), dry))}, wantJobs: []string{"1 a urgent"}, wantResult: IntakeAccepted},
-		{name: "a dry run", decisions: decider{asks("a", disableOf(t, projectOf(1), dry))}, wantJobs: []string{"1 a urgent dry"}, wantResult: IntakeAccepted},
-		{name: "everything is a dry run", rules: Rules{DryRun: true}, event: direct, wantJobs: []string{"1 - urgent dry"}, wantResult: IntakeAccepted},
+		{name: "direct", event: direct, wantJobs: []string{"1 - urgent"}, wantResult: EventAccepted},
+		{name: "policy", decisions: decider{asks("a", one, two)}, wantJobs: []string{"1 a urgent", "2 a urgent"}, wantResult: EventAccepted},
+		{name: "several policies and a direct request", event: direct, decisions: decider{asks("a", two), {Decision: Decision{Policy: "no", Why: "x"}}, asks("b", three)}, wantJobs: []string{"1 - urgent", "2 a urgent", "3 b urgent"}, wantResult: EventAccepted},
+		{name: "the same act once", event: direct, decisions: decider{asks("a", one, two, two), asks("b", two)}, wantJobs: []string{"1 - urgent", "2 a urgent"}, wantResult: EventAccepted},
+		{name: "the more urgent lane counts", decisions: decider{asks("a", disableOf(t, projectOf(1), onLane(LaneBulk))), asks("b", disableOf(t, projectOf(1), onLane(LaneNormal)))}, wantJobs: []string{"1 a normal"}, wantResult: EventAccepted},
+		{name: "a dry run gives way", decisions: decider{asks("a", disableOf(t, projectOf(1), dry, onLane(LaneUrgent))), asks("b", disableOf(t, projectOf(1), onLane(LaneBulk)))}, wantJobs: []string{"1 b urgent"}, wantResult: EventAccepted},
+		{name: "and does not come back", decisions: decider{asks("a", one), asks("b", disableOf(t, projectOf(1), dry))}, wantJobs: []string{"1 a urgent"}, wantResult: EventAccepted},
+		{name: "a dry run", decisions: decider{asks("a", disableOf(t, projectOf(1), dry))}, wantJobs: []string{"1 a urgent dry"}, wantResult: EventAccepted},
+		{name: "everything is a dry run", rules: Rules{DryRun: true}, event: direct, wantJobs: []string{"1 - urgent dry"}, wantResult: EventAccepted},
 
-		{name: "no policy matches", decisions: decider{{Decision: Decision{Policy: "no", Why: "x"}}}, wantResult: IntakeUnmatched},
-		{name: "no policy matches and that is buried", rules: Rules{BuryUnmatched: true}, decisions: decider{{Decision: Decision{Policy: "no"}}}, wantProblems: []string{"no policy asks for a job, and it is no direct request"}, wantResult: IntakeUnmatched},
-		{name: "the list of a policy is empty", decisions: decider{asks("a")}, wantResult: IntakeUnmatched},
-		{name: "no policies", event: func(e *Event) { e.Unclear = &Malformed{Field: "kind", Detail: "is required"} }, wantProblems: []string{"kind: is required"}, wantResult: IntakeMalformed},
+		{name: "no policy matches", decisions: decider{{Decision: Decision{Policy: "no", Why: "x"}}}, wantResult: EventUnmatched},
+		{name: "no policy matches and that is buried", rules: Rules{BuryUnmatched: true}, decisions: decider{{Decision: Decision{Policy: "no"}}}, wantProblems: []string{"no policy asks for a job, and it is no direct request"}, wantResult: EventUnmatched},
+		{name: "the list of a policy is empty", decisions: decider{asks("a")}, wantResult: EventUnmatched},
+		{name: "no policies", event: func(e *Event) { e.NotDirect = &Malformed{Field: "kind", Detail: "is required"} }, wantProblems: []string{"kind: is required"}, wantResult: EventMalformed},
 		{name: "no policies, a foreign CloudEvent", event: func(e *Event) {
-			e.Envelope.Type, e.Unclear = "com.example.alert", &Malformed{Field: "type", Detail: "is another"}
-		}, wantProblems: []string{"type: is another"}, wantResult: IntakeUnmatched},
-		{name: "policies do not see schedules", event: func(e *Event) { direct(e); e.Class = ClassSchedule }, decisions: decider{asks("a", two)}, wantJobs: []string{"1 - normal"}, wantResult: IntakeAccepted},
-		{name: "nor operators", event: func(e *Event) { direct(e); e.Class = ClassOperator }, decisions: decider{asks("a", two)}, wantJobs: []string{"1 - normal"}, wantResult: IntakeAccepted},
+			e.Envelope.Type, e.NotDirect = "com.example.alert", &Malformed{Field: "type", Detail: "is another"}
+		}, wantProblems: []string{"type: is another"}, wantResult: EventUnmatched},
+		{name: "policies do not see schedules", event: func(e *Event) { direct(e); e.Class = ClassSchedule }, decisions: decider{asks("a", two)}, wantJobs: []string{"1 - normal"}, wantResult: EventAccepted},
+		{name: "nor operators", event: func(e *Event) { direct(e); e.Class = ClassOperator }, decisions: decider{asks("a", two)}, wantJobs: []string{"1 - normal"}, wantResult: EventAccepted},
 
-		{name: "a policy errs", event: direct, decisions: decider{{Decision: Decision{Policy: "a", Held: &Held{Code: HeldPolicy, Policy: "a", Field: "when", Detail: "x"}}}, asks("b", two)}, wantJobs: []string{"1 - urgent", "2 b urgent"}, wantProblems: []string{"policy a: when: x"}, wantResult: IntakePolicyError},
-		{name: "a policy names no account", decisions: decider{asks("a", two, disableOf(t, projectOf(1), func(r *Request) { r.Account = "x" })), asks("b", three)}, wantJobs: []string{"3 b urgent"}, wantProblems: []string{"policy a: account: is not configured"}, wantResult: IntakePolicyError},
-		{name: "a direct request names no account", event: func(e *Event) { direct(e); e.Request.Account = "x" }, decisions: decider{asks("b", two)}, wantJobs: []string{"2 b urgent"}, wantProblems: []string{"account: is not configured"}, wantResult: IntakeMalformed},
+		{name: "a policy errs", event: direct, decisions: decider{{Decision: Decision{Policy: "a", Rejection: &Rejection{Code: RejectPolicy, Policy: "a", Field: "when", Detail: "x"}}}, asks("b", two)}, wantJobs: []string{"1 - urgent", "2 b urgent"}, wantProblems: []string{"policy a: when: x"}, wantResult: EventPolicyError},
+		{name: "a policy names no account", decisions: decider{asks("a", two, disableOf(t, projectOf(1), func(r *Request) { r.Account = "x" })), asks("b", three)}, wantJobs: []string{"3 b urgent"}, wantProblems: []string{"policy a: account: is not configured"}, wantResult: EventPolicyError},
+		{name: "a direct request names no account", event: func(e *Event) { direct(e); e.Request.Account = "x" }, decisions: decider{asks("b", two)}, wantJobs: []string{"2 b urgent"}, wantProblems: []string{"account: is not configured"}, wantResult: EventMalformed},
 
-		{name: "too many of a policy", decisions: decider{limited(asks("a", one, two), Limits{MaxJobsPerEvent: 1}), asks("b", three)}, wantJobs: []string{"3 b urgent"}, wantProblems: []string{"policy a: limits.max_jobs_per_event: the event asks for more jobs than the limit of 1"}, wantResult: IntakeRefused},
-		{name: "copies do not count", decisions: decider{limited(asks("a", one, one), Limits{MaxJobsPerEvent: 1})}, wantJobs: []string{"1 a urgent"}, wantResult: IntakeAccepted},
-		{name: "too many in all", rules: Rules{Limits: Limits{MaxJobsPerEvent: 2}}, event: direct, decisions: decider{asks("a", two, three)}, wantProblems: []string{"intake.limits.max_jobs_per_event: the event asks for more jobs than the limit of 2"}, wantResult: IntakeRefused},
-		{name: "forbidden to a policy", decisions: decider{limited(asks("a", one, two), Limits{Deny: Bounds{Projects: []string{projectOf(1)}}})}, wantJobs: []string{"2 a urgent"}, wantProblems: []string{"policy a: limits: x509.disable of project/" + projectOf(1) + ": deny.projects has " + projectOf(1)}, wantResult: IntakeRefused},
-		{name: "forbidden to all", rules: Rules{Limits: Limits{Allow: Bounds{Kinds: []string{"jwks.revoke"}}}}, event: direct, wantProblems: []string{"intake.limits: x509.disable of project/" + projectOf(1) + ": allow.kinds does not have x509.disable"}, wantResult: IntakeRefused},
-		{name: "an error outweighs a limit", rules: Rules{Limits: Limits{Deny: Bounds{Kinds: []string{"x509.disable"}}}}, event: direct, decisions: decider{{Decision: Decision{Policy: "a", Held: &Held{Code: HeldPolicy, Policy: "a", Detail: "x"}}}}, wantProblems: []string{"policy a: x", "intake.limits: x509.disable of project/" + projectOf(1) + ": deny.kinds has x509.disable"}, wantResult: IntakePolicyError},
+		{name: "too many of a policy", decisions: decider{limited(asks("a", one, two), Limits{MaxJobsPerEvent: 1}), asks("b", three)}, wantJobs: []string{"3 b urgent"}, wantProblems: []string{"policy a: limits.max_jobs_per_event: the event asks for more jobs than the limit of 1"}, wantResult: EventRefused},
+		{name: "copies do not count", decisions: decider{limited(asks("a", one, one), Limits{MaxJobsPerEvent: 1})}, wantJobs: []string{"1 a urgent"}, wantResult: EventAccepted},
+		{name: "too many in all", rules: Rules{Limits: Limits{MaxJobsPerEvent: 2}}, event: direct, decisions: decider{asks("a", two, three)}, wantProblems: []string{"intake.limits.max_jobs_per_event: the event asks for more jobs than the limit of 2"}, wantResult: EventRefused},
+		{name: "forbidden to a policy", decisions: decider{limited(asks("a", one, two), Limits{Deny: Bounds{Projects: []string{projectOf(1)}}})}, wantJobs: []string{"2 a urgent"}, wantProblems: []string{"policy a: limits: x509.disable of project/" + projectOf(1) + ": deny.projects has " + projectOf(1)}, wantResult: EventRefused},
+		{name: "forbidden to all", rules: Rules{Limits: Limits{Allow: Bounds{Kinds: []string{"jwks.revoke"}}}}, event: direct, wantProblems: []string{"intake.limits: x509.disable of project/" + projectOf(1) + ": allow.kinds does not have x509.disable"}, wantResult: EventRefused},
+		{name: "an error outweighs a limit", rules: Rules{Limits: Limits{Deny: Bounds{Kinds: []string{"x509.disable"}}}}, event: direct, decisions: decider{{Decision: Decision{Policy: "a", Rejection: &Rejection{Code: RejectPolicy, Policy: "a", Detail: "x"}}}}, wantProblems: []string{"policy a: x", "intake.limits: x509.disable of project/" + projectOf(1) + ": deny.kinds has x509.disable"}, wantResult: EventPolicyError},
 
-		{name: "old, but of any age", event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(-1000 * time.Hour) }, wantJobs: []string{"1 - urgent"}, wantResult: IntakeAccepted},
-		{name: "just in time", rules: Rules{MaxAge: time.Hour}, event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(-time.Hour) }, wantJobs: []string{"1 - urgent"}, wantResult: IntakeAccepted},
-		{name: "too old", rules: Rules{MaxAge: time.Hour}, event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(-2 * time.Hour) }, wantProblems: []string{"time: 2026-11-24T01:00:00Z is 2h0m0s ago; intake.max_event_age is 1h0m0s"}, wantResult: IntakeRefused},
-		{name: "clocks differ", rules: Rules{MaxSkew: time.Minute}, event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(time.Minute) }, wantJobs: []string{"1 - urgent"}, wantResult: IntakeAccepted},
-		{name: "from the future", rules: Rules{MaxSkew: time.Minute}, event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(time.Hour) }, wantProblems: []string{"time: 2026-11-24T04:00:00Z is 1h0m0s in the future; intake.max_clock_skew is 1m0s"}, wantResult: IntakeRefused},
+		{name: "old, but of any age", event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(-1000 * time.Hour) }, wantJobs: []string{"1 - urgent"}, wantResult: EventAccepted},
+		{name: "just in time", rules: Rules{MaxAge: time.Hour}, event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(-time.Hour) }, wantJobs: []string{"1 - urgent"}, wantResult: EventAccepted},
+		{name: "too old", rules: Rules{MaxAge: time.Hour}, event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(-2 * time.Hour) }, wantProblems: []string{"time: 2026-11-24T01:00:00Z is 2h0m0s ago; intake.max_event_age is 1h0m0s"}, wantResult: EventRefused},
+		{name: "clocks differ", rules: Rules{MaxSkew: time.Minute}, event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(time.Minute) }, wantJobs: []string{"1 - urgent"}, wantResult: EventAccepted},
+		{name: "from the future", rules: Rules{MaxSkew: time.Minute}, event: func(e *Event) { direct(e); e.Envelope.Time = planTime.Add(time.Hour) }, wantProblems: []string{"time: 2026-11-24T04:00:00Z is 1h0m0s in the future; intake.max_clock_skew is 1m0s"}, wantResult: EventRefused},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -260,25 +260,25 @@ func TestCheckParamNames(t *testing.T) {
 // TestCodeOf: which of several problems names the dead letter, and counts.
 func TestCodeOf(t *testing.T) {
 	t.Parallel()
-	plain := &Held{Code: HeldPlaintext, Field: "params.token", Detail: "stands in the clear"}
-	limit := &Held{Code: HeldLimit, Detail: "too many"}
+	plain := &Rejection{Code: RejectPlaintext, Field: "params.token", Detail: "stands in the clear"}
+	limit := &Rejection{Code: RejectLimit, Detail: "too many"}
 	for _, tt := range []struct {
 		name, want string
 		err        error
-		result     Intake
+		result     EventResult
 	}{
-		{name: "in the clear", err: plain, want: "plaintext", result: IntakeRefused},
-		{name: "in the clear, by a policy", err: heldBy("leak", plain), want: "plaintext", result: IntakeRefused},
-		{name: "in the clear, and too many", err: errors.Join(plain, limit), want: "limit", result: IntakeRefused},
-		{name: "in the clear, and not understood", err: errors.Join(plain, &Malformed{Detail: "?"}), want: "malformed", result: IntakeMalformed},
-		{name: "signature", err: &Held{Code: HeldSignature}, want: "signature", result: IntakeRefused},
-		{name: "unmatched", err: &Held{Code: HeldUnmatched}, want: "unmatched", result: IntakeUnmatched},
+		{name: "in the clear", err: plain, want: "plaintext", result: EventRefused},
+		{name: "in the clear, by a policy", err: rejectedBy("leak", plain), want: "plaintext", result: EventRefused},
+		{name: "in the clear, and too many", err: errors.Join(plain, limit), want: "limit", result: EventRefused},
+		{name: "in the clear, and not understood", err: errors.Join(plain, &Malformed{Detail: "?"}), want: "malformed", result: EventMalformed},
+		{name: "signature", err: &Rejection{Code: RejectSignature}, want: "signature", result: EventRefused},
+		{name: "unmatched", err: &Rejection{Code: RejectUnmatched}, want: "unmatched", result: EventUnmatched},
 	} {
 		if got := CodeOf(tt.err); got != tt.want || ResultOf(tt.err) != tt.result {
 			t.Errorf("%s: code %s, result %s, want %s, %s", tt.name, got, ResultOf(tt.err), tt.want, tt.result)
 		}
 	}
-	if got := heldBy("leak", plain); got.Policy != "leak" || plain.Policy != "" {
+	if got := rejectedBy("leak", plain); got.Policy != "leak" || plain.Policy != "" {
 		t.Errorf("of policy %q, the original of %q", got.Policy, plain.Policy)
 	}
 }

@@ -24,7 +24,7 @@ type planner struct {
 type asked struct {
 	jobs      []PlannedJob
 	ids       map[string]bool
-	held      *Held // Why it gets nothing.
+	rejection *Rejection // Why it gets nothing.
 	forbidden []error
 	more      int // Forbidden jobs that are not reported one by one.
 	passing   int // Jobs that the lists of all intake let pass.
@@ -55,7 +55,7 @@ func (p *planner) Take(d *Decision, r Request) bool {
 	}
 	one, err := p.job(r)
 	if err != nil {
-		a.held = heldBy(d.Policy, err)
+		a.rejection = rejectedBy(d.Policy, err)
 		return false
 	}
 	if a.ids[one.Job.ID] {
@@ -63,11 +63,11 @@ func (p *planner) Take(d *Decision, r Request) bool {
 	}
 	a.ids[one.Job.ID] = true
 	if most := d.Limits.MaxJobsPerEvent; most > 0 && len(a.ids) > most {
-		a.held = &Held{Code: HeldLimit, Policy: d.Policy, Field: "limits.max_jobs_per_event", Detail: tooMany(most)}
+		a.rejection = &Rejection{Code: RejectLimit, Policy: d.Policy, Field: "limits.max_jobs_per_event", Detail: tooMany(most)}
 		return false
 	}
 	if detail := d.Limits.forbids(one.Job); detail != "" {
-		a.forbid(heldJob(d.Policy, "limits", one.Job, detail))
+		a.forbid(rejectedJob(d.Policy, "limits", one.Job, detail))
 		return true
 	}
 	a.jobs = append(a.jobs, one)
@@ -78,7 +78,7 @@ func (p *planner) Take(d *Decision, r Request) bool {
 	return !p.over
 }
 
-func (a *asked) forbid(h *Held) {
+func (a *asked) forbid(h *Rejection) {
 	if len(a.forbidden) < mostProblems {
 		a.forbidden = append(a.forbidden, h)
 	} else {
@@ -103,18 +103,18 @@ func tooMany(most int) string {
 func (p *planner) decided(d *Decision) {
 	a := p.asked[d.Policy]
 	switch {
-	case d.Held != nil:
-		p.problem(d.Held)
+	case d.Rejection != nil:
+		p.problem(d.Rejection)
 		return
 	case a == nil:
 		return
-	case a.held != nil:
-		p.problem(a.held)
+	case a.rejection != nil:
+		p.problem(a.rejection)
 		return
 	}
 	p.plan.Problems = append(p.plan.Problems, a.forbidden...)
 	if a.more > 0 {
-		p.problem(&Held{Code: HeldLimit, Policy: d.Policy, Field: "limits", Detail: fmt.Sprintf("%d more jobs are forbidden", a.more)})
+		p.problem(&Rejection{Code: RejectLimit, Policy: d.Policy, Field: "limits", Detail: fmt.Sprintf("%d more jobs are forbidden", a.more)})
 	}
 	for _, one := range a.jobs {
 		p.add(one)
@@ -122,21 +122,21 @@ func (p *planner) decided(d *Decision) {
 }
 
 // heldBy is a mistake that a policy made.
-func heldBy(policy string, err error) *Held {
-	if held, ok := errors.AsType[*Held](err); ok {
-		named := *held
+func rejectedBy(policy string, err error) *Rejection {
+	if rejection, ok := errors.AsType[*Rejection](err); ok {
+		named := *rejection
 		named.Policy = policy
 		return &named
 	}
-	held := &Held{Code: HeldPolicy, Policy: policy, Detail: err.Error()}
+	rejection := &Rejection{Code: RejectPolicy, Policy: policy, Detail: err.Error()}
 	if mistakes := Mistakes(err); len(mistakes) > 0 {
-		held.Field, held.Detail = mistakes[0].Field, mistakes[0].Detail
+		rejection.Field, rejection.Detail = mistakes[0].Field, mistakes[0].Detail
 	}
-	return held
+	return rejection
 }
 
-func heldJob(policy, field string, j Job, detail string) *Held {
-	return &Held{Code: HeldLimit, Policy: policy, Field: field, Detail: fmt.Sprintf("%s of %s: %s", j.Kind, j.Target(), detail)}
+func rejectedJob(policy, field string, j Job, detail string) *Rejection {
+	return &Rejection{Code: RejectLimit, Policy: policy, Field: field, Detail: fmt.Sprintf("%s of %s: %s", j.Kind, j.Target(), detail)}
 }
 
 func (p *planner) job(request Request) (PlannedJob, error) {
@@ -150,7 +150,7 @@ func (p *planner) job(request Request) (PlannedJob, error) {
 		if len(Mistakes(err)) > 0 {
 			return PlannedJob{}, err
 		}
-		request.Params = opened // With any other error they are as they were: the desk meets it again.
+		request.Params = opened // With any other error they are as they were: the intake meets it again.
 	}
 	request = request.discreet()
 	e := p.event
@@ -185,32 +185,32 @@ func (p *planner) conclude() {
 	p.plan.Jobs = slices.DeleteFunc(p.plan.Jobs, func(one PlannedJob) bool {
 		detail := p.rules.Limits.forbids(one.Job)
 		if detail != "" {
-			all.forbid(heldJob(one.Job.Policy, "intake.limits", one.Job, detail))
+			all.forbid(rejectedJob(one.Job.Policy, "intake.limits", one.Job, detail))
 		}
 		return detail != ""
 	})
 	p.plan.Problems = append(p.plan.Problems, all.forbidden...)
 	if all.more > 0 {
-		p.problem(&Held{Code: HeldLimit, Field: "intake.limits", Detail: fmt.Sprintf("%d more jobs are forbidden", all.more)})
+		p.problem(&Rejection{Code: RejectLimit, Field: "intake.limits", Detail: fmt.Sprintf("%d more jobs are forbidden", all.more)})
 	}
 	if most := p.most(); p.over || len(p.plan.Jobs) > most {
-		p.problem(&Held{Code: HeldLimit, Field: "intake.limits.max_jobs_per_event", Detail: tooMany(most)})
+		p.problem(&Rejection{Code: RejectLimit, Field: "intake.limits.max_jobs_per_event", Detail: tooMany(most)})
 		p.plan.Jobs = nil
 	}
-	if p.event.Asks || len(p.plan.Jobs) > 0 || len(p.plan.Problems) > 0 {
+	if p.event.Direct || len(p.plan.Jobs) > 0 || len(p.plan.Problems) > 0 {
 		return
 	}
-	noPolicies := p.rules.Decider == nil && p.event.Unclear != nil
+	noPolicies := p.rules.Decider == nil && p.event.NotDirect != nil
 	foreign := p.event.Envelope.Type != ""
 	if noPolicies && !foreign {
-		p.problem(p.event.Unclear) // Without policies, plain JSON can only be meant as a direct request.
+		p.problem(p.event.NotDirect) // Without policies, plain JSON can only be meant as a direct request.
 		return
 	}
 	p.plan.Unmatched = true
 	switch {
 	case noPolicies: // A worker without policies can do nothing with a foreign CloudEvent: a dead letter says so.
-		p.problem(&Held{Code: HeldUnmatched, Detail: p.event.Unclear.Error()})
+		p.problem(&Rejection{Code: RejectUnmatched, Detail: p.event.NotDirect.Error()})
 	case p.rules.BuryUnmatched:
-		p.problem(&Held{Code: HeldUnmatched, Detail: "no policy asks for a job, and it is no direct request"})
+		p.problem(&Rejection{Code: RejectUnmatched, Detail: "no policy asks for a job, and it is no direct request"})
 	}
 }

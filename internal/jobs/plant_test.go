@@ -30,7 +30,7 @@ type plant struct {
 	api      *api
 	pacer    *paused
 	recorder *counts
-	desk     *Desk
+	intake   *Intake
 	logger   *zap.Logger
 	logs     *observer.ObservedLogs
 	logText  *bytes.Buffer
@@ -48,7 +48,7 @@ func newPlant(answers ...func(context.Context, Job) (Answer, error)) *plant {
 	core, logs := observer.New(zap.DebugLevel)
 	text := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(p.logText)), zap.DebugLevel)
 	p.logs, p.logger = logs, zap.New(zapcore.NewTee(core, text))
-	p.desk = NewDesk(memoryLedger{p.memory}, memoryTargets{p.memory}, p.memory, configured{"security", "legacy"}, p.recorder, Secrets{Plaintext: PlaintextAllow}, time.Now)
+	p.intake = NewIntake(memoryLedger{p.memory}, memoryTargets{p.memory}, p.memory, configured{"security", "legacy"}, p.recorder, Secrets{Plaintext: PlaintextAllow}, time.Now)
 	return p
 }
 
@@ -95,17 +95,17 @@ func mustParams(t *testing.T, kind Kind, raw map[string]any) Params {
 	return p
 }
 
-// accept hands an event to the desk, which must take it.
+// accept hands an event to the intake, which must take it.
 func (p *plant) accept(t *testing.T, e Event) Accepted {
 	t.Helper()
-	accepted, err := p.desk.Accept(t.Context(), e)
+	accepted, err := p.intake.Accept(t.Context(), e)
 	if err != nil {
 		t.Fatalf("Accept: %v", err)
 	}
 	return accepted
 }
 
-// acceptJob hands an event to the desk and returns the job that it put into the queue.
+// acceptJob hands an event to the intake and returns the job that it put into the queue.
 func (p *plant) acceptJob(t *testing.T, e Event) Job {
 	t.Helper()
 	accepted := p.accept(t, e)
@@ -117,7 +117,7 @@ func (p *plant) acceptJob(t *testing.T, e Event) Job {
 }
 
 // run takes a job one step further, which must work.
-func run(t *testing.T, r *Runner, d Delivery) Verdict {
+func run(t *testing.T, r *Runner, d Delivery) Settlement {
 	t.Helper()
 	v, err := r.Run(t.Context(), d)
 	if err != nil {

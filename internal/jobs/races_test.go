@@ -77,7 +77,7 @@ func TestRunMeetsLaterExpiry(t *testing.T) {
 		p.steps = nil
 		p.meanwhile(1, func() { p.accept(t, jwksEvent(t, 2)) }) // The record of the end.
 		if v := run(t, p.runner(t, "w1"), Delivery{Job: job}); !v.Done {
-			t.Errorf("verdict %+v", v)
+			t.Errorf("settlement %+v", v)
 		}
 		if r := p.record(t, job.ID); r.Outcome != OutcomeRevoked || r.EventCount != 2 || p.api.made() != 1 {
 			t.Errorf("outcome %s, %d calls", r.Outcome, p.api.made())
@@ -94,8 +94,8 @@ func TestHoldMeetsIntake(t *testing.T) {
 		p.pacer.until = time.Now().Add(time.Minute)
 		p.steps = nil
 		p.meanwhile(1, func() { p.accept(t, jwksEvent(t, 2)) })
-		if got, want := run(t, p.runner(t, "w1"), Delivery{Job: job}), (Verdict{Delay: time.Minute}); got != want {
-			t.Errorf("verdict %+v, want %+v", got, want)
+		if got, want := run(t, p.runner(t, "w1"), Delivery{Job: job}), (Settlement{Delay: time.Minute}); got != want {
+			t.Errorf("settlement %+v, want %+v", got, want)
 		}
 		if r := p.record(t, job.ID); r.State != StateWaiting || r.EventCount != 2 || r.AttemptCount != 0 {
 			t.Errorf("record %+v", r)
@@ -112,8 +112,8 @@ func TestHoldFails(t *testing.T) {
 		p.steps = nil
 		p.failStep(1, lostRequest)
 		v, err := p.runner(t, "w1").Run(t.Context(), Delivery{Job: job})
-		if want := "holding job " + job.ID + ": ledger.update: no answer came"; v != (Verdict{}) || errorText(err) != want {
-			t.Errorf("verdict %+v, error %v", v, err)
+		if want := "holding job " + job.ID + ": ledger.update: no answer came"; v != (Settlement{}) || errorText(err) != want {
+			t.Errorf("settlement %+v, error %v", v, err)
 		}
 	})
 }
@@ -130,8 +130,8 @@ func TestClaimOvertaken(t *testing.T) {
 			other.begin(time.Now(), "w2", time.Minute)
 			p.put(t, other)
 		})
-		if got := run(t, p.runner(t, "w1"), Delivery{Job: job}); got.Done || got.Delay != claimLook {
-			t.Errorf("verdict %+v", got)
+		if got := run(t, p.runner(t, "w1"), Delivery{Job: job}); got.Done || got.Delay != claimPoll {
+			t.Errorf("settlement %+v", got)
 		}
 		if r := p.record(t, job.ID); r.Claim.Worker != "w2" || r.AttemptCount != 1 || p.api.made() != 0 {
 			t.Errorf("claim %+v, %d calls", r.Claim, p.api.made())
@@ -145,8 +145,8 @@ func TestRunNeverInPeace(t *testing.T) {
 		p := newPlant(works)
 		job := p.acceptJob(t, jwksEvent(t, 1))
 		p.disturbed(job.ID)
-		if got, want := run(t, p.runner(t, "w1"), Delivery{Job: job}), (Verdict{Delay: time.Second}); got != want || p.api.made() != 0 {
-			t.Errorf("verdict %+v, want %+v; %d calls", got, want, p.api.made())
+		if got, want := run(t, p.runner(t, "w1"), Delivery{Job: job}), (Settlement{Delay: time.Second}); got != want || p.api.made() != 0 {
+			t.Errorf("settlement %+v, want %+v; %d calls", got, want, p.api.made())
 		}
 	})
 }
@@ -157,7 +157,7 @@ func TestAcceptNeverInPeace(t *testing.T) {
 	p := newPlant(works)
 	first := p.accept(t, jwksEvent(t, 1))
 	p.disturbed(first.JobID)
-	_, err := p.desk.Accept(t.Context(), jwksEvent(t, 2))
+	_, err := p.intake.Accept(t.Context(), jwksEvent(t, 2))
 	want := "opening job " + newJob(jwksEvent(t, 2), "security").ID + ": changed by somebody else in between"
 	if errorText(err) != want {
 		t.Errorf("error %v, want %s", err, want)
@@ -171,7 +171,7 @@ func TestRunCreatesOnce(t *testing.T) {
 		job := newJob(jwksEvent(t, 1), "security")
 		p.meanwhile(1, func() { run(t, p.runner(t, "w2"), Delivery{Job: job}) })
 		if v := run(t, p.runner(t, "w1"), Delivery{Job: job}); !v.Done || p.api.made() != 1 || len(p.results) != 1 {
-			t.Errorf("verdict %+v, %d calls, %d results", v, p.api.made(), len(p.results))
+			t.Errorf("settlement %+v, %d calls, %d results", v, p.api.made(), len(p.results))
 		}
 	})
 }

@@ -146,9 +146,9 @@ func TestRunEarly(t *testing.T) {
 		before := p.record(t, job.ID)
 		for _, early := range []time.Duration{0, 10 * time.Second, 50*time.Second - 1} {
 			pass(early)
-			want := Verdict{Delay: time.Until(before.RetryAt)}
+			want := Settlement{Delay: time.Until(before.RetryAt)}
 			if got := run(t, r, Delivery{Job: job}); got != want || want.Delay <= 0 {
-				t.Errorf("verdict %+v, want %+v", got, want)
+				t.Errorf("settlement %+v, want %+v", got, want)
 			}
 		}
 		if diff := cmp.Diff(before, p.record(t, job.ID)); diff != "" || p.api.made() != 1 {
@@ -169,8 +169,8 @@ func TestRunPaused(t *testing.T) {
 		job := p.acceptJob(t, jwksEvent(t, 1))
 		p.pacer.until = start.Add(time.Minute)
 		r := p.runner(t, "w1")
-		if got, want := run(t, r, Delivery{Job: job}), (Verdict{Delay: time.Minute}); got != want {
-			t.Errorf("verdict %+v, want %+v", got, want)
+		if got, want := run(t, r, Delivery{Job: job}), (Settlement{Delay: time.Minute}); got != want {
+			t.Errorf("settlement %+v, want %+v", got, want)
 		}
 		rec := p.record(t, job.ID)
 		if rec.State != StateWaiting || !rec.Paced || !rec.RetryAt.Equal(p.pacer.until) || rec.AttemptCount != 0 || rec.AttemptsSpent != 0 {
@@ -218,8 +218,8 @@ func TestRunTooLate(t *testing.T) {
 				}))
 				p.pacer.until = time.Now().Add(tt.pause)
 				pass(tt.waits)
-				if v := run(t, p.runner(t, "w1"), Delivery{Job: job}); v != (Verdict{Done: true}) {
-					t.Errorf("verdict %+v", v)
+				if v := run(t, p.runner(t, "w1"), Delivery{Job: job}); v != (Settlement{Done: true}) {
+					t.Errorf("settlement %+v", v)
 				}
 				r := p.record(t, job.ID)
 				if r.Outcome != OutcomeExhausted || r.Detail != tt.want || r.AttemptCount != 0 || p.api.made() != 0 {

@@ -18,11 +18,11 @@ type Revoker interface {
 // Pacer gives leave to call the API for a job, as fast as its rate limits allow, or says
 // when the job is to ask again. A job that was given leave calls at once.
 type Pacer interface {
-	Turn(ctx context.Context, j Job) Turn
+	Permit(ctx context.Context, j Job) Permit
 }
 
-// Turn is when a job may call, by this machine's clock. The zero Turn is now.
-type Turn struct {
+// Permit is when a job may call, by this machine's clock. The zero Permit is now.
+type Permit struct {
 	// At is when the job is to ask again: an estimate of when its call can be made.
 	At time.Time
 	// NotBefore is the moment before which the API wants no call at all; zero when it said nothing.
@@ -30,10 +30,10 @@ type Turn struct {
 }
 
 // Announcer tells the world that a job is done: its result, and its dead letter where the
-// outcome asks for one. With again set, somebody may have done so before: what was already
+// outcome asks for one. With maybeSent set, an earlier run may have done so: what was already
 // announced is not announced twice.
 type Announcer interface {
-	Announce(ctx context.Context, j Job, r Record, again bool) error
+	Announce(ctx context.Context, j Job, r Record, maybeSent bool) error
 }
 
 // RunRecorder counts what the runner does.
@@ -107,8 +107,8 @@ type Delivery struct {
 	Count uint64
 }
 
-// Verdict is what is to become of a delivery. Only the queue's settle acts on it.
-type Verdict struct {
+// Settlement is what is to become of a delivery. Only the queue's settle acts on it.
+type Settlement struct {
 	// Done says that the queue can forget the job; else it hands it over again after Delay.
 	Done  bool
 	Delay time.Duration
@@ -117,39 +117,39 @@ type Verdict struct {
 	Leave bool
 }
 
-func done() Verdict { return Verdict{Done: true} }
+func done() Settlement { return Settlement{Done: true} }
 
 // putBack asks for the job again at a moment.
-func putBack(now, at time.Time) Verdict { return Verdict{Delay: max(at.Sub(now), 0)} }
+func putBack(now, at time.Time) Settlement { return Settlement{Delay: max(at.Sub(now), 0)} }
 
 // Run takes the job one step further. An error means that the ledger or the bus did not
 // do their part and nothing is known to be settled; the delivery must come again.
-func (r *Runner) Run(ctx context.Context, d Delivery) (Verdict, error) {
+func (r *Runner) Run(ctx context.Context, d Delivery) (Settlement, error) {
 	for range maxRaces {
 		entry, err := r.load(ctx, d)
-		if errors.Is(err, errNobody) {
+		if errors.Is(err, errNoJob) {
 			return done(), nil
 		}
 		if err != nil {
-			return Verdict{}, err
+			return Settlement{}, err
 		}
-		verdict, err := r.step(ctx, d, entry)
+		settlement, err := r.step(ctx, d, entry)
 		if errors.Is(err, errLeaseLost) {
 			r.log.Warn("another worker has the job", append(fields(&entry.Record), zap.Error(err))...)
-			return Verdict{Leave: true}, nil
+			return Settlement{Leave: true}, nil
 		}
 		if !errors.Is(err, errClaimRace) {
-			return verdict, err
+			return settlement, err
 		}
 	}
-	return Verdict{Delay: time.Second}, nil
+	return Settlement{Delay: time.Second}, nil
 }
 
 // step decides what a job in this state needs. errClaimRace asks to look at it again.
-func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, error) {
+func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Settlement, error) {
 	rec, now := &entry.Record, r.cfg.Now()
-	if d.Job.Round > rec.Round && d.Count <= openingLooks {
-		return Verdict{Delay: openingGrace / openingLooks}, nil // An operator is between queueing and recording it.
+	if d.Job.Round > rec.Round && d.Count <= creationPolls {
+		return Settlement{Delay: creationTimeout / creationPolls}, nil // An operator is between queueing and recording it.
 	}
 	if rec.Done() {
 		return r.doneBefore(ctx, d, *rec)
@@ -160,10 +160,10 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, er
 	if rec.State == StateRunning && !r.cfg.Gone(rec.Claim) {
 		left, err := r.leaseLeft(ctx, entry)
 		if err != nil {
-			return Verdict{}, err
+			return Settlement{}, err
 		}
 		if left > 0 { // Another worker has it, or had it and was lost.
-			return Verdict{Delay: min(left, claimLook)}, nil
+			return Settlement{Delay: min(left, claimPoll)}, nil
 		}
 	}
 	if rec.closeLost(now) { // No worker runs it: what is written next says so.
@@ -179,8 +179,8 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Verdict, er
 		return putBack(now, rec.RetryAt), nil
 	}
 	asked := time.Now()
-	if turn := r.cfg.Pacer.Turn(ctx, d.Job); turn.At.After(asked) {
-		return r.hold(ctx, d.Job, entry, Turn{At: r.shared(turn.At), NotBefore: r.shared(turn.NotBefore)})
+	if permit := r.cfg.Pacer.Permit(ctx, d.Job); permit.At.After(asked) {
+		return r.hold(ctx, d.Job, entry, Permit{At: r.shared(permit.At), NotBefore: r.shared(permit.NotBefore)})
 	}
 	rec.Deliveries = d.Count
 	return r.attempt(ctx, d.Job, entry)
@@ -206,13 +206,13 @@ func (r *Runner) leaseLeft(ctx context.Context, entry Entry) (time.Duration, err
 	return entry.Record.Claim.lease() - age, nil
 }
 
-// errNobody says that a message is about no job: there is none to be woken, or another one does
+// errNoJob says that a message is about no job: there is none to be woken, or another one does
 // what it asks for, or the record of its id is that of another request.
-var errNobody = errors.New("there is no such job")
+var errNoJob = errors.New("there is no such job")
 
 // wakeLooks is how often a message that only wakes is handed over until its job counts as
 // missing. A ledger with replicas may not have it everywhere yet.
-const wakeLooks = 8
+const wakePolls = 8
 
 // load returns the record of the job, and makes it when it is not there. That it is not there is
 // never taken for certain: a ledger with replicas may answer from one that lags.
@@ -222,8 +222,8 @@ func (r *Runner) load(ctx context.Context, d Delivery) (Entry, error) {
 	if errors.Is(err, ErrNotFound) && !job.Wake {
 		entry, err = r.create(ctx, job)
 	}
-	if errors.Is(err, ErrNotFound) && job.Wake && d.Count > wakeLooks {
-		return Entry{}, errNobody
+	if errors.Is(err, ErrNotFound) && job.Wake && d.Count > wakePolls {
+		return Entry{}, errNoJob
 	}
 	if errors.Is(err, ErrConflict) { // Intake, or a copy of the message was faster.
 		entry, err = r.cfg.Ledger.Load(ctx, job.ID)
@@ -234,12 +234,12 @@ func (r *Runner) load(ctx context.Context, d Delivery) (Entry, error) {
 	if !entry.Record.does(job) {
 		// Two events of one identity were taken in at once, and the other one made the record. The
 		// intake of this one finds it, and says that they are in conflict.
-		return Entry{}, errNobody
+		return Entry{}, errNoJob
 	}
 	return entry, nil
 }
 
-// create makes the record of a job that came before its intake made it. errNobody says that
+// create makes the record of a job that came before its intake made it. errNoJob says that
 // there is to be none: the intake was cut off there, and its event joined another job since.
 func (r *Runner) create(ctx context.Context, job Job) (Entry, error) {
 	into, err := r.cfg.Targets.Joined(ctx, job.ID)
@@ -247,7 +247,7 @@ func (r *Runner) create(ctx context.Context, job Job) (Entry, error) {
 		var other Entry
 		other, err = r.cfg.Ledger.Load(ctx, into)
 		if err == nil && other.Record.does(job) {
-			return Entry{}, errNobody
+			return Entry{}, errNoJob
 		}
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -259,27 +259,27 @@ func (r *Runner) create(ctx context.Context, job Job) (Entry, error) {
 // doneBefore settles a message of a finished job. When it is the one that ended the job, its
 // worker may have been lost between the record and the announcement. Other messages of the
 // job leave that to it: the queue has it until the result is out.
-func (r *Runner) doneBefore(ctx context.Context, d Delivery, rec Record) (Verdict, error) {
+func (r *Runner) doneBefore(ctx context.Context, d Delivery, rec Record) (Settlement, error) {
 	if d.Job.Message == rec.FinishedBy {
 		if err := r.cfg.Announcer.Announce(ctx, d.Job, rec, true); err != nil {
-			return Verdict{}, fmt.Errorf("announcing job %s: %w", rec.JobID, err)
+			return Settlement{}, fmt.Errorf("announcing job %s: %w", rec.JobID, err)
 		}
 	}
 	return done(), nil
 }
 
-// worthNoting is how long a job must wait for its turn, and by how much an estimate must be
+// worthNoting is how long a job must wait for its permit, and by how much an estimate must be
 // off, for the record to tell of it. Each such write costs as much as a step of the job.
 const worthNoting = 5 * time.Second
 
-// hold puts a job off until its turn comes. It spends nothing. A job whose turn would come
+// hold puts a job off until its permit comes. It spends nothing. A job whose permit would come
 // after its last permitted moment comes back at that moment: estimates change.
-func (r *Runner) hold(ctx context.Context, job Job, entry Entry, turn Turn) (Verdict, error) {
+func (r *Runner) hold(ctx context.Context, job Job, entry Entry, permit Permit) (Settlement, error) {
 	rec, now := &entry.Record, r.cfg.Now()
-	if err := r.cfg.Retry.tooLate(turn.NotBefore, rec); err != nil {
+	if err := r.cfg.Retry.tooLate(permit.NotBefore, rec); err != nil {
 		return r.giveUp(ctx, job, entry, fmt.Errorf("the API's rate limit: %w", err))
 	}
-	at := turn.At
+	at := permit.At
 	if last := r.cfg.Retry.last(rec); at.After(last) {
 		at = last
 	}
@@ -288,21 +288,21 @@ func (r *Runner) hold(ctx context.Context, job Job, entry Entry, turn Turn) (Ver
 	}
 	rec.await(at)
 	if _, err := r.cfg.Ledger.Update(ctx, entry); err != nil {
-		return Verdict{}, r.raced(fmt.Errorf("holding job %s: %w", rec.JobID, err))
+		return Settlement{}, r.raced(fmt.Errorf("holding job %s: %w", rec.JobID, err))
 	}
 	return putBack(r.cfg.Now(), at), nil
 }
 
 // giveUp ends a job that nobody has claimed and that may not be attempted any more.
-func (r *Runner) giveUp(ctx context.Context, job Job, entry Entry, why error) (Verdict, error) {
-	verdict, err := r.finish(ctx, job, entry, OutcomeExhausted, "", why.Error())
-	return verdict, r.raced(err)
+func (r *Runner) giveUp(ctx context.Context, job Job, entry Entry, why error) (Settlement, error) {
+	settlement, err := r.finish(ctx, job, entry, OutcomeExhausted, "", why.Error())
+	return settlement, r.raced(err)
 }
 
 // cancel ends a job that nobody runs, as an operator asked.
-func (r *Runner) cancel(ctx context.Context, job Job, entry Entry) (Verdict, error) {
-	verdict, err := r.finish(ctx, job, entry, OutcomeCancelled, "", entry.Record.cancelDetail())
-	return verdict, r.raced(err)
+func (r *Runner) cancel(ctx context.Context, job Job, entry Entry) (Settlement, error) {
+	settlement, err := r.finish(ctx, job, entry, OutcomeCancelled, "", entry.Record.cancelDetail())
+	return settlement, r.raced(err)
 }
 
 // raced turns a conflict on a record that nobody had claimed into another look at it.

@@ -241,10 +241,10 @@ func TestAnnounceFails(t *testing.T) {
 				r := p.runner(t, "w1")
 				want := "announcing job " + job.ID + ": announce: no answer came"
 				if v, err := r.Run(t.Context(), Delivery{Job: job}); v.Done || errorText(err) != want {
-					t.Errorf("verdict %+v, error %v", v, err)
+					t.Errorf("settlement %+v, error %v", v, err)
 				}
 				if v := run(t, r, Delivery{Job: job}); !v.Done {
-					t.Errorf("verdict %+v", v)
+					t.Errorf("settlement %+v", v)
 				}
 				if last := p.announce[len(p.announce)-1]; !last.Again || len(p.results) != 1 || p.api.made() != 1 {
 					t.Errorf("announced %+v, %d results, %d calls", p.announce, len(p.results), p.api.made())
@@ -279,8 +279,8 @@ func TestRunGivesUpOnLedger(t *testing.T) {
 				p.failing = dieAt(tt.from, lostRequest)
 				start := time.Now()
 				v, err := p.runner(t, "w1").Run(t.Context(), Delivery{Job: job})
-				if got := errorText(err); v != (Verdict{}) || len(got) < len(tt.err) || got[:len(tt.err)] != tt.err {
-					t.Errorf("verdict %+v, error %q, want %q…", v, got, tt.err)
+				if got := errorText(err); v != (Settlement{}) || len(got) < len(tt.err) || got[:len(tt.err)] != tt.err {
+					t.Errorf("settlement %+v, error %q, want %q…", v, got, tt.err)
 				}
 				if took := time.Since(start); took != tt.want {
 					t.Errorf("gave up after %s, want %s", took, tt.want)

@@ -108,9 +108,9 @@ func TestRunAnswers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPlant(tt.answer)
 				job := p.acceptJob(t, jwksEvent(t, 1))
-				verdict := run(t, p.runner(t, "w1"), Delivery{Job: job})
-				if want := (Verdict{Done: tt.wantState == StateDone, Delay: tt.wantDelay}); verdict != want {
-					t.Errorf("verdict %+v, want %+v", verdict, want)
+				settlement := run(t, p.runner(t, "w1"), Delivery{Job: job})
+				if want := (Settlement{Done: tt.wantState == StateDone, Delay: tt.wantDelay}); settlement != want {
+					t.Errorf("settlement %+v, want %+v", settlement, want)
 				}
 				r := p.record(t, job.ID)
 				if r.State != tt.wantState || r.Outcome != tt.wantOutcome || r.Known != tt.wantKnown || r.Detail != tt.wantDetail {
@@ -192,7 +192,7 @@ func TestRunWithoutRecord(t *testing.T) {
 		p := newPlant(works)
 		job := newJob(jwksEvent(t, 1), "security")
 		if v := run(t, p.runner(t, "w1"), Delivery{Job: job}); !v.Done {
-			t.Errorf("verdict %+v", v)
+			t.Errorf("settlement %+v", v)
 		}
 		if r := p.record(t, job.ID); r.Outcome != OutcomeRevoked || r.EventCount != 1 {
 			t.Errorf("record %+v", r)
@@ -209,8 +209,8 @@ func TestRunDoneBefore(t *testing.T) {
 		r := p.runner(t, "w1")
 		for _, message := range []uint64{7, 8, 7} {
 			job.Message = message
-			if v := run(t, r, Delivery{Job: job}); v != (Verdict{Done: true}) {
-				t.Errorf("verdict %+v", v)
+			if v := run(t, r, Delivery{Job: job}); v != (Settlement{Done: true}) {
+				t.Errorf("settlement %+v", v)
 			}
 		}
 		want := []announcement{{JobID: job.ID, Outcome: OutcomeRevoked}, {JobID: job.ID, Outcome: OutcomeRevoked, Again: true}}

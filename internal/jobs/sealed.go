@@ -79,8 +79,8 @@ func (s Secrets) params(p Params) (Params, error) {
 	case len(plain) == 0 || s.Plaintext == PlaintextAllow:
 		return opened, nil
 	case s.Plaintext == PlaintextRefuse:
-		return p, &Held{
-			Code: HeldPlaintext, Field: "params." + plain[0],
+		return p, &Rejection{
+			Code: RejectPlaintext, Field: "params." + plain[0],
 			Detail: "stands in the clear, which intake.plaintext refuses: seal it (worker seal) or name a file",
 		}
 	}

@@ -128,11 +128,11 @@ func TestTextsHoldNoToken(t *testing.T) {
 	t.Parallel()
 	for _, plaintext := range Plaintexts() {
 		p := newPlant(works)
-		p.desk.secrets = Secrets{Sealer: newSealer(), Plaintext: plaintext}
+		p.intake.secrets = Secrets{Sealer: newSealer(), Plaintext: plaintext}
 		form := ParamToken
 		value := canary
 		if plaintext == PlaintextRefuse {
-			form, value = ParamTokenSealed, mustSealText(t, p.desk.secrets.Sealer, canary)
+			form, value = ParamTokenSealed, mustSealText(t, p.intake.secrets.Sealer, canary)
 		}
 		e := revokeEvent(t, 1, map[string]any{form: value})
 		e.Request.Reason, e.Request.RequestedBy = "found "+canary+" in a log", "who has "+canary
@@ -212,12 +212,12 @@ func TestPlaintext(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newPlant(works)
 			sealer := newSealer()
-			p.desk.secrets = Secrets{Sealer: sealer, Plaintext: tt.plaintext}
+			p.intake.secrets = Secrets{Sealer: sealer, Plaintext: tt.plaintext}
 			params := map[string]any{ParamToken: canary}
 			if tt.sealed {
 				params = map[string]any{ParamTokenSealed: mustSealText(t, sealer, canary)}
 			}
-			accepted, err := p.desk.Accept(t.Context(), revokeEvent(t, 1, params))
+			accepted, err := p.intake.Accept(t.Context(), revokeEvent(t, 1, params))
 			if tt.wantError != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.wantError) || len(p.queue) > 0 {
 					t.Errorf("the error is %v with %d jobs, want %q and none", err, len(p.queue), tt.wantError)
@@ -243,16 +243,16 @@ func TestSealedAndPlainJoin(t *testing.T) {
 	t.Parallel()
 	p := newPlant(works)
 	sealer := newSealer()
-	p.desk.secrets = Secrets{Sealer: sealer, Plaintext: PlaintextSeal}
-	first, err := p.desk.Accept(t.Context(), revokeEvent(t, 1, map[string]any{ParamToken: canary}))
+	p.intake.secrets = Secrets{Sealer: sealer, Plaintext: PlaintextSeal}
+	first, err := p.intake.Accept(t.Context(), revokeEvent(t, 1, map[string]any{ParamToken: canary}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := p.desk.Accept(t.Context(), revokeEvent(t, 2, map[string]any{ParamTokenSealed: mustSealText(t, sealer, canary)}))
+	second, err := p.intake.Accept(t.Context(), revokeEvent(t, 2, map[string]any{ParamTokenSealed: mustSealText(t, sealer, canary)}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if second.Result != IntakeDuplicate || second.JobID != first.JobID {
+	if second.Result != EventDuplicate || second.JobID != first.JobID {
 		t.Errorf("the sealed token made %v, want that it joined %s", second, first.JobID)
 	}
 }
@@ -262,9 +262,9 @@ func TestIntakeWaitsForAKey(t *testing.T) {
 	p := newPlant(works)
 	sealer := newSealer()
 	sealer.fault = errors.New("the key is not mounted")
-	p.desk.secrets = Secrets{Sealer: sealer, Plaintext: PlaintextSeal}
+	p.intake.secrets = Secrets{Sealer: sealer, Plaintext: PlaintextSeal}
 	for _, params := range []map[string]any{{ParamToken: canary}, {ParamTokenSealed: mustSealText(t, newSealer(), canary)}} {
-		_, err := p.desk.Accept(t.Context(), revokeEvent(t, 1, params))
+		_, err := p.intake.Accept(t.Context(), revokeEvent(t, 1, params))
 		if _, malformed := errors.AsType[*Malformed](err); malformed || !errors.Is(err, sealer.fault) {
 			t.Errorf("the error is %v, want one that leaves the event to come again", err)
 		}
@@ -279,8 +279,8 @@ func TestRetryOfASealedJob(t *testing.T) {
 	t.Parallel()
 	p := newPlant(fails(Failure{Reason: ReasonForbidden}), works)
 	sealer := newSealer()
-	p.desk.secrets = Secrets{Sealer: sealer, Plaintext: PlaintextSeal}
-	accepted, err := p.desk.Accept(t.Context(), revokeEvent(t, 1, map[string]any{ParamToken: canary}))
+	p.intake.secrets = Secrets{Sealer: sealer, Plaintext: PlaintextSeal}
+	accepted, err := p.intake.Accept(t.Context(), revokeEvent(t, 1, map[string]any{ParamToken: canary}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,14 +321,14 @@ func TestPlanKnowsSealedTargets(t *testing.T) {
 		request(map[string]any{ParamTokenSealed: mustSealText(t, sealer, canary)}),
 		request(map[string]any{ParamToken: canary}),
 	)}, Accounts: configured{"security"}, Sealer: sealer}
-	plan := rules.Plan(t.Context(), jwksEvent(t, 1, func(e *Event) { e.Class, e.Asks = "other", false }), time.Now())
+	plan := rules.Plan(t.Context(), jwksEvent(t, 1, func(e *Event) { e.Class, e.Direct = "other", false }), time.Now())
 	if err := plan.Err(); err != nil || len(plan.Jobs) != 1 {
 		t.Errorf("the plan has %d jobs and the problems %v, want one job", len(plan.Jobs), err)
 	}
 	foreign := newSealer()
 	foreign.key = "X" + strings.Repeat("B", 55)
 	rules.Decider = decider{asks("leak", request(map[string]any{ParamToken: mustSealText(t, foreign, canary)}))}
-	plan = rules.Plan(t.Context(), jwksEvent(t, 2, func(e *Event) { e.Class, e.Asks = "other", false }), time.Now())
+	plan = rules.Plan(t.Context(), jwksEvent(t, 2, func(e *Event) { e.Class, e.Direct = "other", false }), time.Now())
 	if err := plan.Err(); err == nil || !strings.Contains(err.Error(), "is sealed to another key") {
 		t.Errorf("the problems are %v, want that the key is another one", err)
 	}

@@ -28,23 +28,23 @@ func TestTurnIsAnEstimate(t *testing.T) {
 				job := p.acceptJob(t, jwksEvent(t, 1))
 				p.pacer.estimate, p.pacer.until = true, time.Now().Add(tt.wait)
 				r := p.runner(t, "w1")
-				if got := run(t, r, Delivery{Job: job}); got != (Verdict{Delay: tt.wait}) {
-					t.Errorf("verdict %+v, want a delay of %s", got, tt.wait)
+				if got := run(t, r, Delivery{Job: job}); got != (Settlement{Delay: tt.wait}) {
+					t.Errorf("settlement %+v, want a delay of %s", got, tt.wait)
 				}
 				first := p.record(t, job.ID)
 				if first.Paced != tt.noted || (first.State == StateWaiting) != tt.noted {
 					t.Errorf("record %+v", first)
 				}
 				p.pacer.until = time.Now().Add(tt.again)
-				if got := run(t, r, Delivery{Job: job}); got != (Verdict{Delay: tt.again}) {
-					t.Errorf("the second verdict is %+v, want a delay of %s", got, tt.again)
+				if got := run(t, r, Delivery{Job: job}); got != (Settlement{Delay: tt.again}) {
+					t.Errorf("the second settlement is %+v, want a delay of %s", got, tt.again)
 				}
 				if second := p.record(t, job.ID); second.RetryAt.Equal(first.RetryAt) == tt.changed {
 					t.Errorf("the record's estimate went from %s to %s", first.RetryAt, second.RetryAt)
 				}
 				p.pacer.until = time.Time{}
 				if got := run(t, r, Delivery{Job: job}); !got.Done {
-					t.Errorf("with its turn the verdict is %+v", got)
+					t.Errorf("with its turn the settlement is %+v", got)
 				}
 				if done := p.record(t, job.ID); done.Paced || !done.RetryAt.IsZero() {
 					t.Errorf("record %+v", done)
@@ -61,8 +61,8 @@ func TestTurnBeyondTheEnd(t *testing.T) {
 		job := p.acceptJob(t, jwksEvent(t, 1, func(e *Event) { e.Request.ExpiresAt = time.Now().Add(time.Minute) }))
 		p.pacer.estimate, p.pacer.until = true, time.Now().Add(time.Hour)
 		r := p.runner(t, "w1")
-		if got := run(t, r, Delivery{Job: job}); got != (Verdict{Delay: time.Minute}) {
-			t.Errorf("verdict %+v, want a delay until it expires", got)
+		if got := run(t, r, Delivery{Job: job}); got != (Settlement{Delay: time.Minute}) {
+			t.Errorf("settlement %+v, want a delay until it expires", got)
 		}
 		pass(time.Minute)
 		run(t, r, Delivery{Job: job})

@@ -130,23 +130,23 @@ func DefaultLane(class string) Lane {
 // LastToken is the last token of a class, which says what sort of event it is.
 func LastToken(class string) string { return class[strings.LastIndexByte(class, '.')+1:] }
 
-// Intake is what became of one received event.
-type Intake string
+// EventResult is what became of one received event.
+type EventResult string
 
 // What can become of an event.
 const (
-	IntakeAccepted  Intake = "accepted"  // It made a job.
-	IntakeDuplicate Intake = "duplicate" // The ledger has its job, or an unfinished job has its target.
-	IntakeMalformed Intake = "malformed" // It cannot be understood and is in the dead letters.
+	EventAccepted  EventResult = "accepted"  // It made a job.
+	EventDuplicate EventResult = "duplicate" // The ledger has its job, or an unfinished job has its target.
+	EventMalformed EventResult = "malformed" // It cannot be understood and is in the dead letters.
 	// Of the next two something may have been done all the same; the dead letter says what was not.
-	IntakeRefused     Intake = "refused"      // A limit, its identity, intake.plaintext or the want of a signature forbids it, or a part of it, which is in the dead letters.
-	IntakePolicyError Intake = "policy_error" // A policy erred on it; it is in the dead letters.
-	IntakeUnmatched   Intake = "unmatched"    // It asks for nothing: no policy matches, and it is no direct request.
+	EventRefused     EventResult = "refused"      // A limit, its identity, intake.plaintext or the want of a signature forbids it, or a part of it, which is in the dead letters.
+	EventPolicyError EventResult = "policy_error" // A policy erred on it; it is in the dead letters.
+	EventUnmatched   EventResult = "unmatched"    // It asks for nothing: no policy matches, and it is no direct request.
 )
 
 // Intakes lists all that can become of an event.
-func Intakes() []Intake {
-	return []Intake{IntakeAccepted, IntakeDuplicate, IntakeMalformed, IntakeRefused, IntakePolicyError, IntakeUnmatched}
+func EventResults() []EventResult {
+	return []EventResult{EventAccepted, EventDuplicate, EventMalformed, EventRefused, EventPolicyError, EventUnmatched}
 }
 
 // Names returns the members of a closed set as plain strings, for labels and messages.

@@ -21,7 +21,7 @@ func TestClosedSets(t *testing.T) {
 		{name: "states", got: Names(States()), want: "queued running waiting done"},
 		{name: "outcomes", got: Names(Outcomes()), want: "revoked already_gone refused exhausted cancelled"},
 		{name: "origins", got: Names(Origins()), want: "event schedule operator"},
-		{name: "intakes", got: Names(Intakes()), want: "accepted duplicate malformed refused policy_error unmatched"},
+		{name: "intakes", got: Names(EventResults()), want: "accepted duplicate malformed refused policy_error unmatched"},
 		{
 			name: "reasons", got: Names(Reasons()),
 			want: "none rate_limited unavailable unauthorized forbidden not_found conflict invalid protocol config interrupted",

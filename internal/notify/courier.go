@@ -142,21 +142,21 @@ func (c *Courier) Room(ctx context.Context) (room int, wait time.Duration, err e
 }
 
 // Deliver takes one notification a step further. With an error it comes again.
-func (c *Courier) Deliver(ctx context.Context, d Delivery) (jobs.Verdict, error) {
+func (c *Courier) Deliver(ctx context.Context, d Delivery) (jobs.Settlement, error) {
 	result, err := ReadResult(d.Data)
 	if err != nil {
 		return c.giveUp(ctx, d, &result, CodeMalformed, err)
 	}
 	if !d.Again && !c.Target.Filter.Matches(&result.record) {
-		return jobs.Verdict{Done: true}, nil
+		return jobs.Settlement{Done: true}, nil
 	}
 	target, message, err := c.standings(ctx, &d)
 	if err != nil {
-		return jobs.Verdict{}, err
+		return jobs.Settlement{}, err
 	}
 	now := c.Now()
 	if due := later(target.RetryAt, message.RetryAt); now.Before(due) {
-		return jobs.Verdict{Delay: due.Sub(now)}, nil // It came early.
+		return jobs.Settlement{Delay: due.Sub(now)}, nil // It came early.
 	}
 	if !now.Before(d.Since.Add(c.Target.Retry.MaxAge)) {
 		return c.giveUp(ctx, d, &result, CodeExhausted, tooOld(c.Target.Retry.MaxAge, cmp.Or(message.Error, target.Error)))
@@ -170,7 +170,7 @@ func (c *Courier) Deliver(ctx context.Context, d Delivery) (jobs.Verdict, error)
 		return c.failed(ctx, d, &result, target, message, failure)
 	}
 	c.delivered(ctx, &result, target)
-	return jobs.Verdict{Done: true}, nil
+	return jobs.Settlement{Done: true}, nil
 }
 
 // standing is a state as it stands in the store.
@@ -214,9 +214,9 @@ func (c *Courier) delivered(ctx context.Context, r *Result, target standing) {
 }
 
 // failed decides what becomes of a notification after an attempt that did not work.
-func (c *Courier) failed(ctx context.Context, d Delivery, r *Result, target, message standing, f *Failure) (jobs.Verdict, error) {
+func (c *Courier) failed(ctx context.Context, d Delivery, r *Result, target, message standing, f *Failure) (jobs.Settlement, error) {
 	if ctx.Err() != nil {
-		return jobs.Verdict{}, nil //nolint:nilerr // We were stopped; that says nothing of the target.
+		return jobs.Settlement{}, nil //nolint:nilerr // We were stopped; that says nothing of the target.
 	}
 	now := c.Now()
 	if !f.RetryAt.IsZero() {
@@ -225,7 +225,7 @@ func (c *Courier) failed(ctx context.Context, d Delivery, r *Result, target, mes
 	s := next(c.Target.Retry, now, d, target.State, message.State, f, rand.Float64()) //nolint:gosec // The jitter of a delay needs no cryptographic randomness.
 	c.tell(r, target.State, f, s)
 	if err := c.noteFailure(ctx, s.target, target.revision, f.Class); err != nil {
-		return jobs.Verdict{}, err
+		return jobs.Settlement{}, err
 	}
 	if s.code != "" {
 		return c.giveUp(ctx, d, r, s.code, s.why)
@@ -233,10 +233,10 @@ func (c *Courier) failed(ctx context.Context, d Delivery, r *Result, target, mes
 	c.Recorder.Notified(c.Target.Name, ResultFailed)
 	if f.Class == ClassRefused {
 		if err := c.Store.Save(ctx, c.messageKey(&d), s.message, message.revision); err != nil {
-			return jobs.Verdict{}, err
+			return jobs.Settlement{}, err
 		}
 	}
-	return jobs.Verdict{Delay: s.at.Sub(now)}, nil
+	return jobs.Settlement{Delay: s.at.Sub(now)}, nil
 }
 
 // noteFailure writes how a target stands after a failure. What others found out meanwhile is joined
@@ -275,15 +275,15 @@ func (c *Courier) tell(r *Result, target State, f *Failure, s step) {
 }
 
 // giveUp makes a dead letter of a notification.
-func (c *Courier) giveUp(ctx context.Context, d Delivery, r *Result, code string, why error) (jobs.Verdict, error) {
+func (c *Courier) giveUp(ctx context.Context, d Delivery, r *Result, code string, why error) (jobs.Settlement, error) {
 	err := c.Letters.Bury(ctx, Letter{
 		Delivery: d, Target: c.Target.Name, Code: code, Reason: why.Error(), JobID: r.record.JobID, Kind: r.record.Kind,
 	})
 	if err != nil {
-		return jobs.Verdict{}, err
+		return jobs.Settlement{}, err
 	}
 	c.Recorder.Notified(c.Target.Name, ResultGivenUp)
 	c.log.Error("notification given up: it is among the dead letters",
 		zap.String("job_id", r.record.JobID), zap.String("code", code), zap.Error(why))
-	return jobs.Verdict{Done: true}, nil
+	return jobs.Settlement{Done: true}, nil
 }

@@ -185,7 +185,7 @@ func TestDeliverWhileStopping(t *testing.T) {
 	ctx, stop := context.WithCancelCause(t.Context())
 	stop(jobs.ErrStopping)
 	verdict, err := c.Deliver(ctx, notify.Delivery{Data: published(t, nil), Key: "7", Since: time.Now(), Count: 1})
-	if err != nil || verdict != (jobs.Verdict{}) || len(m.states) > 0 || len(m.counted) > 0 {
+	if err != nil || verdict != (jobs.Settlement{}) || len(m.states) > 0 || len(m.counted) > 0 {
 		t.Errorf("Deliver = %+v, %v; it left %v and %v", verdict, err, m.states, m.counted)
 	}
 }

@@ -31,62 +31,62 @@ var (
 )
 
 // eval runs an expression at the expense of the event. Its errors may quote the event.
-func (h *hearing) eval(ctx context.Context, p *program, vars map[string]any) (ref.Val, error) {
+func (e *evaluation) eval(ctx context.Context, p *program, vars map[string]any) (ref.Val, error) {
 	run := p.whole
-	if !h.view.costly {
+	if !e.view.costly {
 		run = p.begun
 	}
 	switch {
-	case h.d.Cost >= Budget:
+	case e.d.Cost >= Budget:
 		return nil, errBudget
-	case h.took >= decideTimeout:
+	case e.took >= decideTimeout:
 		return nil, errTooLong
 	}
-	value, cost, err := h.run(ctx, p, run, vars)
-	if h.view.spent += cost; h.view.spent > costly && !h.view.costly {
-		if h.view.costly = h.planner.Costly(ctx); !h.view.costly {
+	value, cost, err := e.run(ctx, p, run, vars)
+	if e.view.spent += cost; e.view.spent > costly && !e.view.costly {
+		if e.view.costly = e.planner.Costly(ctx); !e.view.costly {
 			return nil, errLater
 		}
 		if cost > costly { // It was cut off.
-			return h.eval(ctx, p, vars)
+			return e.eval(ctx, p, vars)
 		}
 	}
-	if h.d.Cost += cost; h.d.Cost > Budget {
+	if e.d.Cost += cost; e.d.Cost > Budget {
 		return nil, errBudget
 	}
 	return value, err
 }
 
 // run runs an expression for as long as the event has time.
-func (h *hearing) run(ctx context.Context, p *program, run cel.Program, vars map[string]any) (ref.Val, uint64, error) {
+func (e *evaluation) run(ctx context.Context, p *program, run cel.Program, vars map[string]any) (ref.Val, uint64, error) {
 	begun := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, decideTimeout-h.took)
+	ctx, cancel := context.WithTimeout(ctx, decideTimeout-e.took)
 	defer cancel()
 	value, cost, err := p.eval(ctx, run, vars)
-	if h.took += time.Since(begun); err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if e.took += time.Since(begun); err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = errTooLong
 	}
 	return value, cost, err
 }
 
-func (h *hearing) bool(ctx context.Context, p *program, vars map[string]any) (bool, error) {
-	value, err := h.eval(ctx, p, vars)
+func (e *evaluation) bool(ctx context.Context, p *program, vars map[string]any) (bool, error) {
+	value, err := e.eval(ctx, p, vars)
 	if err != nil {
 		return false, err
 	}
 	return p.bool(value)
 }
 
-func (h *hearing) string(ctx context.Context, p *program, vars map[string]any) (string, error) {
-	value, err := h.eval(ctx, p, vars)
+func (e *evaluation) string(ctx context.Context, p *program, vars map[string]any) (string, error) {
+	value, err := e.eval(ctx, p, vars)
 	if err != nil {
 		return "", err
 	}
 	return p.string(value)
 }
 
-func (h *hearing) list(ctx context.Context, p *program, vars map[string]any) ([]ref.Val, error) {
-	value, err := h.eval(ctx, p, vars)
+func (e *evaluation) list(ctx context.Context, p *program, vars map[string]any) ([]ref.Val, error) {
+	value, err := e.eval(ctx, p, vars)
 	if err != nil {
 		return nil, err
 	}

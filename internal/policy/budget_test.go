@@ -44,10 +44,10 @@ func TestBudget(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			d := decide(t, tt.rule, e)
 			switch {
-			case tt.field == "" && (d.Held != nil || len(d.Requests) != jobs.MaxJobsPerEvent):
-				t.Errorf("held %v with %d requests", d.Held, len(d.Requests))
-			case tt.field != "" && (d.Held == nil || !strings.HasPrefix(d.Held.Field, tt.field) || !strings.Contains(d.Held.Detail, tt.want) || d.Held.Code != jobs.HeldPolicy):
-				t.Errorf("held %v, want %s: %s", d.Held, tt.field, tt.want)
+			case tt.field == "" && (d.Rejection != nil || len(d.Requests) != jobs.MaxJobsPerEvent):
+				t.Errorf("held %v with %d requests", d.Rejection, len(d.Requests))
+			case tt.field != "" && (d.Rejection == nil || !strings.HasPrefix(d.Rejection.Field, tt.field) || !strings.Contains(d.Rejection.Detail, tt.want) || d.Rejection.Code != jobs.RejectPolicy):
+				t.Errorf("held %v, want %s: %s", d.Rejection, tt.field, tt.want)
 			}
 			if d.Cost == 0 || d.Cost > Budget+costLimit+1 {
 				t.Errorf("the event cost %d steps", d.Cost)
@@ -81,7 +81,7 @@ func TestCostlyEventsAsk(t *testing.T) {
 		e, l := projects(t, tt.elements, tt.elements), listener{busy: tt.busy}
 		broken := false
 		for _, d := range engine(t, rules...).Decide(t.Context(), e, &l) {
-			broken = broken || d.Held != nil
+			broken = broken || d.Rejection != nil
 		}
 		if l.asked > tt.asked || tt.asked > 0 && l.asked == 0 || broken != tt.wantBroken {
 			t.Errorf("%+v: asked %d times, broken %t", tt, l.asked, broken)
@@ -100,8 +100,8 @@ func TestStoppedEarly(t *testing.T) {
 	rule := Rule{Name: "a", Jobs: []Job{{Kind: jobs.TokenRevoke, ForEach: "event.data.l", Account: `"security"`, Params: map[string]Expr{"token": "item.s"}}}}
 	l := listener{most: 3}
 	d := engine(t, rule).Decide(t.Context(), e, &l)[0]
-	if len(l.taken["a"]) != 3 || d.Held != nil || !d.Matched {
-		t.Errorf("%d requests were made, held %v", len(l.taken["a"]), d.Held)
+	if len(l.taken["a"]) != 3 || d.Rejection != nil || !d.Matched {
+		t.Errorf("%d requests were made, held %v", len(l.taken["a"]), d.Rejection)
 	}
 	distinct := map[string]bool{}
 	for _, value := range d.InClear {
@@ -117,12 +117,12 @@ func TestStoppedEarly(t *testing.T) {
 	for _, value := range d.InClear {
 		found = found || value.Reveal() == canary+"-2"
 	}
-	if d.Held == nil || !found {
-		t.Errorf("held %v; the secret behind the error is known: %t", d.Held, found)
+	if d.Rejection == nil || !found {
+		t.Errorf("held %v; the secret behind the error is known: %t", d.Rejection, found)
 	}
 	// Where the policy takes no secrets, there are none.
-	if d := decide(t, disableEach(0), event(t, `{"projects":["x"]}`)); d.Held == nil || len(d.InClear) > 0 {
-		t.Errorf("held %v with %d secrets", d.Held, len(d.InClear))
+	if d := decide(t, disableEach(0), event(t, `{"projects":["x"]}`)); d.Rejection == nil || len(d.InClear) > 0 {
+		t.Errorf("held %v with %d secrets", d.Rejection, len(d.InClear))
 	}
 }
 

@@ -62,8 +62,8 @@ func (e *Engine) Decide(ctx context.Context, event jobs.Event, p jobs.Planner) [
 	v := newView(event)
 	decisions := make([]jobs.Decision, len(e.rules))
 	for i, r := range e.rules {
-		hearing := hearing{rule: r, view: v, planner: p, d: &decisions[i]}
-		hearing.decide(ctx)
+		one := evaluation{rule: r, view: v, planner: p, d: &decisions[i]}
+		one.decide(ctx)
 	}
 	return decisions
 }

@@ -97,8 +97,8 @@ func TestWhen(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			d := decide(t, Rule{When: tt.when, Jobs: disable()}, event(t, payload))
 			held := ""
-			if d.Held != nil {
-				held = d.Held.Error()
+			if d.Rejection != nil {
+				held = d.Rejection.Error()
 			}
 			if !strings.Contains(held, tt.wantHeld) || tt.wantHeld == "" && held != "" || d.Why != tt.wantWhy {
 				t.Errorf("held %q, why %q", held, d.Why)
@@ -160,8 +160,8 @@ func TestRequests(t *testing.T) {
 		{"live": true, "secret": "leaked-token-1", "client": "`+clientID+`", "prod": true}, {"live": false},
 		{"live": true, "secret": "leaked-token-2", "client": "`+clientID+`", "prod": false}]}`)
 	d := decideAll(t, engine(t, rule), e)[0]
-	if d.Held != nil {
-		t.Fatal(d.Held)
+	if d.Rejection != nil {
+		t.Fatal(d.Rejection)
 	}
 	type flat struct {
 		Kind                              jobs.Kind
@@ -218,14 +218,14 @@ func TestFailsClosed(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			d := decide(t, Rule{Jobs: append(disable(), tt.job)}, event(t, payload))
-			if d.Held == nil || len(d.Requests) > 0 {
-				t.Fatalf("held %v, requests %v", d.Held, d.Requests)
+			if d.Rejection == nil || len(d.Requests) > 0 {
+				t.Fatalf("held %v, requests %v", d.Rejection, d.Requests)
 			}
-			if d.Held.Field != tt.wantField || !strings.Contains(d.Held.Detail, tt.want) || d.Held.Code != jobs.HeldPolicy || d.Held.Policy != "rule" {
-				t.Errorf("held %+v, want %s: %s", *d.Held, tt.wantField, tt.want)
+			if d.Rejection.Field != tt.wantField || !strings.Contains(d.Rejection.Detail, tt.want) || d.Rejection.Code != jobs.RejectPolicy || d.Rejection.Policy != "rule" {
+				t.Errorf("held %+v, want %s: %s", *d.Rejection, tt.wantField, tt.want)
 			}
-			shown, err := json.Marshal(d.Held)
-			if err != nil || strings.Contains(string(shown)+d.Held.Error(), canary) {
+			shown, err := json.Marshal(d.Rejection)
+			if err != nil || strings.Contains(string(shown)+d.Rejection.Error(), canary) {
 				t.Errorf("a secret is shown: %s (%v)", shown, err)
 			}
 		})
@@ -235,8 +235,8 @@ func TestFailsClosed(t *testing.T) {
 func TestForEachIsBounded(t *testing.T) {
 	d := decide(t, Rule{Jobs: []Job{{Kind: jobs.X509Disable, ForEach: "event.data.l", Params: map[string]Expr{"project_id": "item"}}}},
 		event(t, `{"l": [`+strings.Repeat("1,", jobs.MaxJobsPerEvent)+`1]}`))
-	if d.Held == nil || d.Held.Code != jobs.HeldLimit || d.Held.Detail != "the list has 10001 elements; no event makes more than 10000 jobs" {
-		t.Errorf("held %+v", d.Held)
+	if d.Rejection == nil || d.Rejection.Code != jobs.RejectLimit || d.Rejection.Detail != "the list has 10001 elements; no event makes more than 10000 jobs" {
+		t.Errorf("held %+v", d.Rejection)
 	}
 }
 

@@ -23,8 +23,8 @@ func TestFail(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			d := decide(t, Rule{When: Expr(tt.when), Jobs: disable()}, event(t, `{"kind": "leak", "token": "`+canary+`"}`))
 			held := ""
-			if d.Held != nil {
-				held = d.Held.Field + ": " + d.Held.Detail
+			if d.Rejection != nil {
+				held = d.Rejection.Field + ": " + d.Rejection.Detail
 			}
 			if held != tt.wantHeld || d.Why != tt.wantWhy {
 				t.Errorf("held %q, why %q; want %q, %q", held, d.Why, tt.wantHeld, tt.wantWhy)
@@ -54,8 +54,8 @@ func TestUnfilled(t *testing.T) {
 		"none": true, "go": true, "js": true, "object": true, "null": false, "text": false, "number": false, "list": false, "id": false,
 	} {
 		d := decide(t, Rule{When: Expr(`unfilled(event.data["` + name + `"])`), Jobs: disable()}, event(t, payload))
-		if d.Held != nil || d.Matched != want {
-			t.Errorf("%s: %t, %v, want %t", name, d.Matched, d.Held, want)
+		if d.Rejection != nil || d.Matched != want {
+			t.Errorf("%s: %t, %v, want %t", name, d.Matched, d.Rejection, want)
 		}
 	}
 }

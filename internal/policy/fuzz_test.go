@@ -53,13 +53,13 @@ func FuzzDecide(f *testing.F) {
 func checkDecision(t *testing.T, d decided) {
 	t.Helper()
 	text := d.Why
-	if d.Held != nil {
-		text += d.Held.Error()
+	if d.Rejection != nil {
+		text += d.Rejection.Error()
 	}
 	if strings.Contains(text, canary) || !utf8.ValidString(text) || len(text) > 4096 {
 		t.Errorf("policy %s says %q", d.Policy, text)
 	}
-	if d.Held != nil && len(d.Requests) > 0 || d.Why != "" && d.Matched {
+	if d.Rejection != nil && len(d.Requests) > 0 || d.Why != "" && d.Matched {
 		t.Errorf("policy %s both does and does not: %+v", d.Policy, d)
 	}
 	for _, r := range d.Requests {

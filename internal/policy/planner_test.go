@@ -42,7 +42,7 @@ func decideAll(t testing.TB, e *Engine, event jobs.Event) []decided {
 	var all []decided
 	for _, d := range e.Decide(t.Context(), event, &l) {
 		one := decided{Decision: d}
-		if d.Held == nil {
+		if d.Rejection == nil {
 			one.Requests = l.taken[d.Policy]
 		}
 		all = append(all, one)

@@ -24,7 +24,7 @@ func TestMissingKeysAreNotShown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		held := decideAll(t, engine, event)[0].Held
+		held := decideAll(t, engine, event)[0].Rejection
 		if held == nil || !strings.HasSuffix(held.Detail, want) || strings.Contains(strings.ToLower(held.Detail), "s3cr3") {
 			t.Errorf("%s is held as %+v, want %q", when, held, want)
 		}

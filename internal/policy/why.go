@@ -12,9 +12,9 @@ import (
 const literalKind = ast.LiteralKind
 
 // whyNot says which part of an expression that is false as a whole makes it so.
-func (h *hearing) whyNot(ctx context.Context) string {
-	for _, part := range h.parts {
-		matches, err := h.bool(ctx, part, h.view.variables())
+func (e *evaluation) whyNot(ctx context.Context) string {
+	for _, part := range e.parts {
+		matches, err := e.bool(ctx, part, e.view.variables())
 		if err == nil && !matches {
 			return "when: false is " + shortText(part.text)
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 // CEL counts what a call costs when it is over, and no timeout reaches into it. A call of most
-// functions is soon over, whatever an event holds. Those of steepness would compare each element of
+// functions is soon over, whatever an event holds. Those of costlyFunctions would compare each element of
 // a list with each other one, or fill the memory, before it is found that they cost too much.
 
 // maxGrowth is how many bytes one call may make. More than a sixth of it costs too much anyway.
@@ -23,8 +23,8 @@ const maxGrowth = 64 << 20
 // maxScan is how many comparisons of a byte a search may take: about a second.
 const maxScan = 1 << 30
 
-// steepness returns, of each such function, what a call will take and how much it may.
-func steepness() map[string]func(args []ref.Val) (takes, most int) {
+// costlyFunctions returns, of each such function, what a call will take and how much it may.
+func costlyFunctions() map[string]func(args []ref.Val) (takes, most int) {
 	pairs := func(args []ref.Val) (int, int) { return size(args[0]) * size(args[len(args)-1]), costLimit }
 	search := func(args []ref.Val) (int, int) { return len(text(args[0])) * len(text(args[1])), maxScan }
 	growth := func(args []ref.Val) (int, int) { return len(text(args[0])) * len(text(args[2])), maxGrowth }
@@ -66,12 +66,12 @@ func text(value ref.Val) string {
 	return string(s)
 }
 
-// boundSteep makes calls of steep functions fail that would take too much, before they begin.
+// boundSteep makes calls of costly functions fail that would take too much, before they begin.
 func boundSteep(in *cel.Env) cel.ProgramOption {
-	steep := steepness()
+	costly := costlyFunctions()
 	return cel.CustomDecoratorV2(func(node interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
 		call, ok := node.(interpreter.InterpretableCall)
-		if !ok || steep[call.Function()] == nil {
+		if !ok || costly[call.Function()] == nil {
 			return node, nil
 		}
 		run, err := implementation(in, call)
@@ -79,7 +79,7 @@ func boundSteep(in *cel.Env) cel.ProgramOption {
 			return nil, err
 		}
 		return interpreter.NewCall(call.ID(), call.Function(), call.OverloadID(), call.Args(), func(args ...ref.Val) ref.Val {
-			if takes, most := steep[call.Function()](args); takes > most {
+			if takes, most := costly[call.Function()](args); takes > most {
 				return types.NewErr("%s: what it is given is too large", call.Function())
 			}
 			return run(args...)

@@ -22,7 +22,7 @@ func TestSteepFunctions(t *testing.T) {
 		"many": many, "few": []any{"b", "a", "b"}, "short": "a b a", "sep": ", ",
 		"long": strings.Repeat("a", 20_000), "vast": strings.Repeat("a", 100_000),
 	}
-	tests := []struct{ good, steep string }{
+	tests := []struct{ good, costly string }{
 		{`event.data.few.distinct() == ["b", "a"]`, `event.data.many.distinct().size() > 0`},
 		{`[1, 1].distinct() == [1]`, `event.data.many.map(m, m + "!").distinct().size() > 0`},
 		{`sets.contains(event.data.few, ["a"])`, `sets.contains(event.data.many, event.data.many)`},
@@ -48,8 +48,8 @@ func TestSteepFunctions(t *testing.T) {
 		if got, err := uncounted(t, env.plain, tt.good, data); err != nil || got != true {
 			t.Errorf("%s gives %v, %v, want true", tt.good, got, err)
 		}
-		if _, err := uncounted(t, env.plain, tt.steep, data); err == nil || !strings.Contains(err.Error(), "what it is given is too large") {
-			t.Errorf("%s gives %v, want that it is too large", tt.steep, err)
+		if _, err := uncounted(t, env.plain, tt.costly, data); err == nil || !strings.Contains(err.Error(), "what it is given is too large") {
+			t.Errorf("%s gives %v, want that it is too large", tt.costly, err)
 		}
 	}
 	engine, err := New("", nil, []Rule{{Name: "a", When: `event.data.many.join(event.data.long) == ""`, Jobs: disable()}})
@@ -57,7 +57,7 @@ func TestSteepFunctions(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := decideAll(t, engine, jobs.Event{Envelope: jobs.Envelope{Data: data}})[0]
-	if d.Held == nil || !strings.Contains(d.Held.Detail, "join: what it is given is too large") {
+	if d.Rejection == nil || !strings.Contains(d.Rejection.Detail, "join: what it is given is too large") {
 		t.Errorf("the policy's decision is %+v, want that it is held", d)
 	}
 }
