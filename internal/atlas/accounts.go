@@ -78,7 +78,7 @@ func (a *account) refusal() error {
 // request, so an account that was never used is taken to be good.
 func (c *Client) CheckAccounts(ctx context.Context) error {
 	var problems []error
-	roster := c.roster.Load()
+	roster := c.accounts.Load()
 	for _, name := range roster.names {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("checking the accounts: %w", context.Cause(ctx))
@@ -99,7 +99,7 @@ func (c *Client) Resolve(kind jobs.Kind, name string) (string, error) {
 	malformed := func(format string, args ...any) (string, error) {
 		return "", &jobs.Malformed{Field: "account", Detail: fmt.Sprintf(format, args...)}
 	}
-	roster := c.roster.Load()
+	roster := c.accounts.Load()
 	known := strings.Join(roster.names, ", ")
 	if len(roster.names) == 0 {
 		return malformed("no account is configured")

@@ -36,7 +36,7 @@ func (c *Client) Revoke(ctx context.Context, job jobs.Job) (jobs.Answer, error) 
 		return jobs.Answer{}, failure
 	}
 	defer k.account.slots.use()()
-	defer k.giveBack()
+	defer k.dropPermit()
 	answer, failure := k.run(ctx)
 	if failure != nil {
 		failure.Err = c.discreet(failure.Err)
@@ -136,7 +136,7 @@ func (k *call) exchange(ctx context.Context, req *http.Request) exchange {
 }
 
 // giveBack ends a leave that was not used.
-func (k *call) giveBack() {
+func (k *call) dropPermit() {
 	if k.unused {
 		k.client.pacer.drop(k.to.bucket, k.to.rank)
 	}

@@ -152,13 +152,13 @@ type Client struct {
 	transport  http.RoundTripper
 	lookupEnv  func(string) (string, bool)
 	operations map[jobs.Kind]operation
-	roster     atomic.Pointer[roster] // Who may call. SetAccounts changes it.
-	tokens     TokenStore             // Nil: tokens are not shared.
+	accounts   atomic.Pointer[accountSet] // Who may call. SetAccounts changes it.
+	tokens     TokenStore                 // Nil: tokens are not shared.
 	readMode   string
 	rules      map[endpointSet]setRule
 	tokenFiles func(path string) error
 	stores     map[string]SecretStore
-	pacer      *pacer
+	pacer      *limiter
 	slots      pace.Slots
 	recorder   Recorder
 	trace      func(context.Context) string
@@ -210,7 +210,7 @@ func New(cfg Config) (*Client, error) {
 		log:        cfg.Logger.Named("atlas"),
 	}
 	c.rules, c.tokens, c.readMode = cfg.applied(), cfg.Tokens, cfg.ReadRateLimits
-	c.pacer = newPacer(cfg, c.rules, c.log)
+	c.pacer = newLimiter(cfg, c.rules, c.log)
 	c.slots = pace.Slots{All: cfg.Concurrency, Kept: pace.Kept(cfg.Concurrency, cfg.UrgentShare)}
 	if c.known == nil {
 		c.known, c.knowsAccounts = secret.NewKnown(cfg.LookupEnv), true

@@ -50,7 +50,7 @@ func (c *Client) Look(ctx context.Context, job jobs.Job) *jobs.Failure {
 	if failure != nil {
 		return failure
 	}
-	defer k.giveBack()
+	defer k.dropPermit()
 	_, failure = k.read(ctx)
 	return failure
 }
@@ -115,7 +115,7 @@ func (c *Client) get(ctx context.Context, a *account, path string, document any)
 		method: http.MethodGet, path: path, accept: acceptFirst, set: setFederation,
 	}}
 	k.to = endpoint{operation: OperationRead, bucket: c.bucket(setFederation, a, jobs.Job{})}
-	defer k.giveBack()
+	defer k.dropPermit()
 	ex, failure := k.request(ctx)
 	if failure != nil {
 		return failure

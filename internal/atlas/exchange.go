@@ -50,7 +50,7 @@ type exchange struct {
 	ended bool
 	// heldUntil is when the rate bucket has a token, if the request was not made for want of one.
 	heldUntil time.Time
-	visit     visit // Of a request that was made.
+	sample    sample // Of a request that was made.
 	// stopped says that the request was not made because it would have changed something.
 	stopped bool
 }
@@ -67,10 +67,10 @@ func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) excha
 	}
 	// A process that was paused goes on before its timers do: by now the job may be another's.
 	if end, ok := ctx.Deadline(); ok && !start.Before(end) {
-		in.gate.unsent(in.rank)
+		in.bucket.unsent(in.rank)
 		return exchange{at: start, ended: true, err: context.DeadlineExceeded}
 	}
-	v := c.pacer.visit(in, start)
+	v := c.pacer.sample(in, start)
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, c.errTimeout)
 	defer cancel()
 	var written atomic.Bool
@@ -85,7 +85,7 @@ func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) excha
 	ex.method, ex.path = req.Method, req.URL.Path
 	ex.sent = ex.status != 0 || written.Load()
 	c.recorder.Request(to.operation, ex.code(), time.Since(start), c.trace(ctx))
-	ex.visit = v
+	ex.sample = v
 	c.pacer.answered(ctx, v, ex, ex.asksWho(to))
 	return ex
 }

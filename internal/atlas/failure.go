@@ -29,7 +29,7 @@ func (c *Client) failureFrom(ctx context.Context, to endpoint, ex exchange, hidd
 		return f
 	}
 	if f.Reason == jobs.ReasonRateLimited || ex.status == http.StatusServiceUnavailable {
-		c.obey(ctx, to, ex, said, f)
+		c.applyRetryAfter(ctx, to, ex, said, f)
 	}
 	return f
 }

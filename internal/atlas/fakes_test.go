@@ -219,8 +219,8 @@ func failureOf(t *testing.T, answer jobs.Answer, err error) *jobs.Failure {
 }
 
 // revoke makes an attempt that must fail.
-// turn is when the job may call: the zero time for now.
-func turn(t *testing.T, c *atlas.Client, j jobs.Job) time.Time {
+// permit is when the job may call: the zero time for now.
+func permit(t *testing.T, c *atlas.Client, j jobs.Job) time.Time {
 	t.Helper()
 	at := c.Permit(t.Context(), j).At
 	if !at.After(time.Now()) {

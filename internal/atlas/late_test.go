@@ -21,16 +21,16 @@ func TestLateLeave(t *testing.T) {
 		c := newClient(t, cfg)
 		j := job(t, jobs.JWKSRevoke, "key")
 		j.Lane = jobs.LaneBulk
-		if at := turn(t, c, j); !at.IsZero() {
+		if at := permit(t, c, j); !at.IsZero() {
 			t.Fatalf("held until %s", at)
 		}
 		pass(5 * time.Second)
 		revokeWorks(t, c, j) // With a kept token.
-		if at := turn(t, c, j); at.IsZero() {
+		if at := permit(t, c, j); at.IsZero() {
 			t.Error("a bulk job was given the last kept token")
 		}
 		j.Lane = jobs.LaneUrgent
-		if at := turn(t, c, j); !at.IsZero() {
+		if at := permit(t, c, j); !at.IsZero() {
 			t.Fatalf("held until %s", at)
 		}
 		pass(5 * time.Second)

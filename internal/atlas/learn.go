@@ -17,25 +17,25 @@ import (
 const maxLeft = 1_000_000
 
 // visit is one request at a rate bucket.
-type visit struct {
-	gate *gate
-	rank pace.Rank
-	sent time.Time
+type sample struct {
+	bucket *localBucket
+	rank   pace.Rank
+	sent   time.Time
 	// known says that the bucket's limit was known: a rate limit should not have come.
-	known bool
+	limitKnown bool
 	// tokens is how many calls we thought the bucket had left.
 	tokens int
 }
 
-func (p *pacer) visit(in entry, sent time.Time) visit {
-	s, _ := in.gate.snapshot()
-	return visit{gate: in.gate, rank: in.rank, sent: sent, known: s.Limit.Known(), tokens: s.Tokens(p.shared(sent))}
+func (p *limiter) sample(in entry, sent time.Time) sample {
+	s, _ := in.bucket.snapshot()
+	return sample{bucket: in.bucket, rank: in.rank, sent: sent, limitKnown: s.Limit.Known(), tokens: s.Tokens(p.sharedEarliest(sent))}
 }
 
 // answered learns from the end of a request, whatever it was. With free set, it spent nothing,
 // and its leave is good for another one.
-func (p *pacer) answered(ctx context.Context, v visit, ex exchange, free bool) {
-	g, now := v.gate, time.Now()
+func (p *limiter) answered(ctx context.Context, v sample, ex exchange, free bool) {
+	g, now := v.bucket, time.Now()
 	if free {
 		g.free(v, now)
 		return
@@ -54,10 +54,10 @@ func (p *pacer) answered(ctx context.Context, v visit, ex exchange, free bool) {
 }
 
 // compare takes over what an answer says of the bucket where it is not what we thought.
-func (p *pacer) compare(ctx context.Context, v visit, ex exchange, capacity, left int) {
-	s, _ := v.gate.snapshot()
-	if capacity > 0 && !s.Limit.Known() && v.gate.bucket.set != setRateLimits {
-		p.wonder()
+func (p *limiter) compare(ctx context.Context, v sample, ex exchange, capacity, left int) {
+	s, _ := v.bucket.snapshot()
+	if capacity > 0 && !s.Limit.Known() && v.bucket.bucket.set != setRateLimits {
+		p.requestRefresh()
 	}
 	through := ex.status != 0 && ex.status != http.StatusServiceUnavailable && !ex.limited()
 	limit := s.Limit
@@ -66,19 +66,19 @@ func (p *pacer) compare(ctx context.Context, v visit, ex exchange, capacity, lef
 	}
 	// Calls that others have drawn tokens for may not have come in yet, so that more may be left
 	// than we think. Less means that somebody besides us draws on the bucket.
-	least := min(v.tokens, s.Tokens(p.shared(time.Now())))
-	foreign := through && v.known && left >= 0 && left+1+s.Limit.Keep(p.share) < least
+	least := min(v.tokens, s.Tokens(p.sharedEarliest(time.Now())))
+	foreign := through && v.limitKnown && left >= 0 && left+1+s.Limit.Keep(p.share) < least
 	news := limit != s.Limit
 	if !news && !foreign && (!through || s.Refusals == 0) {
 		return
 	}
-	p.change(ctx, v.gate, &change{apply: func(s *pace.State, now time.Time) bool {
+	p.change(ctx, v.bucket, &change{apply: func(s *pace.State, now time.Time) bool {
 		changed := news && s.Learn(limit, pace.SourceAnswer)
 		if foreign {
 			changed = s.Owe(now, s.Limit.Capacity-left) || changed
 		}
 		if through {
-			changed = s.Accepted(p.shared(v.sent)) || changed
+			changed = s.Accepted(p.sharedEarliest(v.sent)) || changed
 		}
 		return changed
 	}})
@@ -95,77 +95,77 @@ func headerCount(header http.Header, name string) int {
 
 // refused pauses the bucket of a request that met a rate limit, for all workers, and returns
 // until when. wait is how long the API wants to be left alone.
-func (p *pacer) refused(ctx context.Context, v visit, at, until time.Time, told pace.Limit) time.Time {
-	set := string(v.gate.bucket.set)
-	p.recorder.RateLimited(set, v.known)
+func (p *limiter) refused(ctx context.Context, v sample, at, until time.Time, told pace.Limit) time.Time {
+	set := string(v.bucket.bucket.set)
+	p.recorder.RateLimited(set, v.limitKnown)
 	var paused time.Time
 	var before, after pace.State
-	p.change(ctx, v.gate, &change{apply: func(s *pace.State, _ time.Time) bool {
+	p.change(ctx, v.bucket, &change{apply: func(s *pace.State, _ time.Time) bool {
 		before = s.Clone()
 		if !s.Limit.Same(told) { // Else the better source stays.
 			s.Learn(told, pace.SourceAnswer)
 		}
 		paused = s.Refuse(pace.Refusal{
-			Sent: p.shared(v.sent), At: p.binding(at), Until: p.binding(until), Patience: p.patience, Longest: p.longest(),
+			Sent: p.sharedEarliest(v.sent), At: p.sharedLatest(at), Until: p.sharedLatest(until), Patience: p.patience, Longest: p.longest(),
 		})
 		after = s.Clone()
 		return true
 	}})
-	v.gate.refused(v)
+	v.bucket.refused(v)
 	if !after.Limit.Known() {
-		p.wonder()
+		p.requestRefresh()
 	}
-	p.sayRefused(v, &before, &after, told)
+	p.logRefused(v, &before, &after, told)
 	return p.notePause(v, &before, paused)
 }
 
 // sayRefused tells of a rate limit that should not have come, or that contradicts the operator.
-func (p *pacer) sayRefused(v visit, before, after *pace.State, told pace.Limit) {
+func (p *limiter) logRefused(v sample, before, after *pace.State, told pace.Limit) {
 	fields := []zap.Field{
-		zap.String("bucket", v.gate.bucket.key()), zap.Stringer("limit", after.Limit), zap.String("source", string(after.Source)),
+		zap.String("bucket", v.bucket.bucket.key()), zap.Stringer("limit", after.Limit), zap.String("source", string(after.Source)),
 	}
 	switch {
 	case told.Known() && !after.Limit.Same(told):
 		p.log.Warn("the API says that a rate bucket is not as it is configured", append(fields, zap.Stringer("told", told))...)
-	case v.known && !before.Limit.Same(after.Limit):
+	case v.limitKnown && !before.Limit.Same(after.Limit):
 		p.log.Warn("the API has changed a rate bucket", append(fields, zap.Stringer("was", before.Limit))...)
-	case v.known:
+	case v.limitKnown:
 		p.log.Info("a rate bucket was empty earlier than known; somebody else may use it", fields...)
 	}
 }
 
 // closed pauses the bucket without a word about its tokens: the API is out of order for a while.
-func (p *pacer) closed(ctx context.Context, v visit, until time.Time) time.Time {
+func (p *limiter) closed(ctx context.Context, v sample, until time.Time) time.Time {
 	var before pace.State
-	p.change(ctx, v.gate, &change{apply: func(s *pace.State, _ time.Time) bool {
+	p.change(ctx, v.bucket, &change{apply: func(s *pace.State, _ time.Time) bool {
 		before = s.Clone()
-		return s.Close(p.binding(until))
+		return s.Close(p.sharedLatest(until))
 	}})
-	return p.notePause(v, &before, p.binding(until))
+	return p.notePause(v, &before, p.sharedLatest(until))
 }
 
 // notePause counts by how much a pause was lengthened, and returns its end.
-func (p *pacer) notePause(v visit, before *pace.State, until time.Time) time.Time {
-	now := p.shared(time.Now())
+func (p *limiter) notePause(v sample, before *pace.State, until time.Time) time.Time {
+	now := p.sharedEarliest(time.Now())
 	from := now
 	if paused := before.Paused(now); paused.After(now) {
 		from = paused
 	}
 	if until.After(from) {
-		p.recorder.Paused(string(v.gate.bucket.set), until.Sub(from))
+		p.recorder.Paused(string(v.bucket.bucket.set), until.Sub(from))
 	}
 	return p.own(until)
 }
 
 // obey takes over how long the API wants to be left alone, and pauses the bucket. A rate
 // limit that says nothing of it pauses the bucket for a moment all the same.
-func (c *Client) obey(ctx context.Context, to endpoint, ex exchange, said problem, f *jobs.Failure) {
+func (c *Client) applyRetryAfter(ctx context.Context, to endpoint, ex exchange, said problem, f *jobs.Failure) {
 	limited := f.Reason == jobs.ReasonRateLimited
 	at, ok, odd := retryAt(ex, said)
 	c.noteOdd(to, odd)
 	if !ok {
 		if limited {
-			c.pacer.refused(ctx, ex.visit, ex.at, ex.at.Add(silentPause), said.limit)
+			c.pacer.refused(ctx, ex.sample, ex.at, ex.at.Add(silentPause), said.limit)
 		}
 		return
 	}
@@ -176,14 +176,14 @@ func (c *Client) obey(ctx context.Context, to endpoint, ex exchange, said proble
 	}
 	c.recorder.RetryAfter(to.operation, at.Sub(ex.at))
 	if limited {
-		f.RetryAt = c.pacer.refused(ctx, ex.visit, ex.at, at, said.limit)
+		f.RetryAt = c.pacer.refused(ctx, ex.sample, ex.at, at, said.limit)
 	} else {
-		f.RetryAt = c.pacer.closed(ctx, ex.visit, at)
+		f.RetryAt = c.pacer.closed(ctx, ex.sample, at)
 	}
 }
 
 // showFull shows the buckets whose limit is known before the first call: nobody has drawn on them.
-func (p *pacer) showFull() {
+func (p *limiter) showFull() {
 	for set, rule := range p.rules {
 		limit := p.configured[set]
 		if !limit.Known() {
@@ -196,9 +196,9 @@ func (p *pacer) showFull() {
 }
 
 // showTokens shows how many calls the bucket has left.
-func (p *pacer) showTokens(g *gate) {
+func (p *limiter) showTokens(g *localBucket) {
 	s, _ := g.snapshot()
 	if s.Limit.Known() {
-		p.recorder.BucketTokens(string(g.bucket.set), float64(s.Tokens(p.shared(time.Now()))))
+		p.recorder.BucketTokens(string(g.bucket.set), float64(s.Tokens(p.sharedEarliest(time.Now()))))
 	}
 }

@@ -107,7 +107,7 @@ func TestPause(t *testing.T) {
 					t.Errorf("during the pause: %+v (%v) after %d calls", f, f, api.calls-calls)
 				}
 				pass(1)
-				if until := turn(t, c, all(t)[tt.job]); !until.IsZero() {
+				if until := permit(t, c, all(t)[tt.job]); !until.IsZero() {
 					t.Errorf("held until %s after the pause", until)
 				}
 				revokeWorks(t, c, all(t)[tt.job])
@@ -126,7 +126,7 @@ func TestPausedTokenBucket(t *testing.T) {
 		api.limit("/token")
 		pass(56 * time.Minute) // The renewal is refused and pauses the bucket.
 		revokeWorks(t, c, j)
-		if until := turn(t, c, j); !until.IsZero() {
+		if until := permit(t, c, j); !until.IsZero() {
 			t.Errorf("held for %s although there is a token", time.Until(until))
 		}
 		calls := api.calls
@@ -205,7 +205,7 @@ func TestFullBuckets(t *testing.T) {
 func TestTurnOfUnknown(t *testing.T) {
 	c := newClient(t, config(&limitedAPI{}))
 	for _, j := range []jobs.Job{{Kind: jobs.JWKSRevoke, Account: "nobody"}, {Kind: "x", Account: "key"}} {
-		if until := turn(t, c, j); !until.IsZero() {
+		if until := permit(t, c, j); !until.IsZero() {
 			t.Errorf("%v is held until %s", j, until)
 		}
 	}

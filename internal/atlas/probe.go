@@ -14,17 +14,17 @@ const sendLook = 200 * time.Millisecond
 
 // probe is take for a bucket of which nothing is known, about which there is nothing to share.
 // It reports whether the bucket is one.
-func (p *pacer) probe(g *gate, rank pace.Rank) (jobs.Permit, bool) {
+func (p *limiter) probe(g *localBucket, rank pace.Rank) (jobs.Permit, bool) {
 	if !p.unknown(g) {
 		return jobs.Permit{}, false
 	}
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	paused := p.own(g.state.Paused(p.shared(now)))
+	paused := p.own(g.state.Paused(p.sharedEarliest(now)))
 	g.expire(now)
 	if paused.IsZero() && g.probe.Take(now, rank) {
-		g.leaves = append(g.leaves, leave{given: now, rank: rank})
+		g.permits = append(g.permits, permit{granted: now, rank: rank})
 		return jobs.Permit{}, true
 	}
 	from := now
@@ -37,10 +37,10 @@ func (p *pacer) probe(g *gate, rank pace.Rank) (jobs.Permit, bool) {
 // send counts the call of a job that has leave for a bucket of which nothing is known, or of a
 // request that needs none. Where enough calls are under way, it returns what the job must wait for;
 // force makes it call all the same.
-func (g *gate) send(now time.Time, rank pace.Rank, force bool) <-chan struct{} {
+func (g *localBucket) send(now time.Time, rank pace.Rank, force bool) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	at := g.leaveOf(rank)
+	at := g.permitOf(rank)
 	switch {
 	case at < 0:
 		g.probe.Count(now, rank)
@@ -54,12 +54,12 @@ func (g *gate) send(now time.Time, rank pace.Rank, force bool) <-chan struct{} {
 		}
 		return g.ended
 	}
-	g.leaves = slices.Delete(g.leaves, at, at+1)
+	g.permits = slices.Delete(g.permits, at, at+1)
 	return nil
 }
 
 // await waits for the end of a call, or until it is time to look whether it takes too long.
-func await(ctx context.Context, ended <-chan struct{}) {
+func awaitCall(ctx context.Context, ended <-chan struct{}) {
 	timer := time.NewTimer(sendLook)
 	defer timer.Stop()
 	select {

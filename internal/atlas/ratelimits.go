@@ -30,7 +30,7 @@ const (
 // Times between two readings of the limits, the second after one that failed.
 const (
 	readEvery = 12 * time.Hour
-	readAgain = time.Hour
+	readRetry = time.Hour
 )
 
 // pathRateLimits lists the limits of all endpoint sets. It is documented with the scope and the
@@ -53,7 +53,7 @@ func (c *Client) readLimits(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-c.pacer.curious:
+		case <-c.pacer.refresh:
 		}
 	}
 	for {
@@ -66,7 +66,7 @@ func (c *Client) readLimits(ctx context.Context) {
 		}
 		wait = readEvery
 		if !c.readAll(ctx) {
-			wait = readAgain
+			wait = readRetry
 		}
 	}
 }
@@ -75,7 +75,7 @@ func (c *Client) readLimits(ctx context.Context) {
 // told different limits of one set, the slower one counts: headers tell who may do more.
 func (c *Client) readAll(ctx context.Context) bool {
 	limits, all := map[endpointSet]pace.Limit{}, true
-	for _, name := range c.roster.Load().names {
+	for _, name := range c.accounts.Load().names {
 		a, ok := c.account(name)
 		if !ok {
 			continue
@@ -104,7 +104,7 @@ func (c *Client) readRateLimits(ctx context.Context, a *account) (map[endpointSe
 		success: map[int]jobs.Known{http.StatusOK: ""}, set: setRateLimits,
 	}}
 	k.to = endpoint{operation: OperationRateLimits, bucket: c.bucket(setRateLimits, a, jobs.Job{})}
-	defer k.giveBack()
+	defer k.dropPermit()
 	ex, failure := k.request(ctx)
 	if failure != nil {
 		return nil, failure
@@ -191,7 +191,7 @@ func jsonMistake(err error) string {
 }
 
 // list takes over what the API says of its endpoint sets.
-func (p *pacer) list(limits map[endpointSet]pace.Limit) {
+func (p *limiter) list(limits map[endpointSet]pace.Limit) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.readings++
@@ -199,9 +199,9 @@ func (p *pacer) list(limits map[endpointSet]pace.Limit) {
 }
 
 // wonder asks for a reading of the limits: there are some which nobody has told.
-func (p *pacer) wonder() {
+func (p *limiter) requestRefresh() {
 	select {
-	case p.curious <- struct{}{}:
+	case p.refresh <- struct{}{}:
 	default: // Somebody has asked already.
 	}
 }

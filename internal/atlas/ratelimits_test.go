@@ -91,7 +91,7 @@ func TestRateLimitsAreRead(t *testing.T) {
 					t.Errorf("the API was asked %d times, want %d", asked, tt.asked)
 				}
 				takes := 0
-				for takes < 99 && turn(t, c, j).IsZero() {
+				for takes < 99 && permit(t, c, j).IsZero() {
 					takes++
 					revokeWorks(t, c, j)
 				}
@@ -162,7 +162,7 @@ func TestConfiguredLimitCountsMore(t *testing.T) {
 		defer runs(t, c)()
 		synctest.Wait()
 		takes := 0
-		for turn(t, c, job(t, jobs.X509Disable, "key")).IsZero() {
+		for permit(t, c, job(t, jobs.X509Disable, "key")).IsZero() {
 			takes++
 		}
 		if takes != 2 {

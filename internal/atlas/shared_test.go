@@ -58,7 +58,7 @@ func TestPausesAreShared(t *testing.T) {
 			hear(key, time.Now().Add(time.Hour), 1)
 		}
 		pass(6 * time.Hour)
-		if at := turn(t, second, j); !at.IsZero() {
+		if at := permit(t, second, j); !at.IsZero() {
 			t.Errorf("held until %s after the pause", at)
 		}
 	})
@@ -134,7 +134,7 @@ func TestStoreFails(t *testing.T) {
 			pass(10 * time.Minute)
 		}
 		x509, calls := job(t, jobs.X509Disable, "key"), 0
-		for turn(t, c, x509).IsZero() {
+		for permit(t, c, x509).IsZero() {
 			calls++
 		}
 		if calls != 3 {
@@ -145,12 +145,12 @@ func TestStoreFails(t *testing.T) {
 		}
 		shared.mend(nil)
 		pass(time.Hour + time.Second) // A second, for the calls may have been under way.
-		if at := turn(t, c, x509); !at.IsZero() || logs.Len() != 2 || !rec.shared || shared.saves == 0 {
+		if at := permit(t, c, x509); !at.IsZero() || logs.Len() != 2 || !rec.shared || shared.saves == 0 {
 			t.Errorf("after the store came back: held until %s, %d lines in the log, shared is %t", at, logs.Len(), rec.shared)
 		}
 		shared.mend(errors.New("no KV again"))
 		pass(time.Hour)
-		turn(t, c, x509)
+		permit(t, c, x509)
 		if n := logs.Len(); n != 3 {
 			t.Errorf("%d lines in the log after the second breakdown, want 3", n)
 		}

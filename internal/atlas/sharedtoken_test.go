@@ -162,7 +162,7 @@ func TestTokenEndpointIsClosed(t *testing.T) {
 		store.held[sandbox.ClientID] = atlas.SharedToken{
 			Value: secret.New(f.box.MintToken(sandbox.ClientID)), Expires: time.Now().Add(time.Hour), Renew: time.Now().Add(time.Hour),
 		}
-		if at := turn(t, f.clients[1], j); !at.IsZero() {
+		if at := permit(t, f.clients[1], j); !at.IsZero() {
 			t.Errorf("held for %s although there is a token", time.Until(at))
 		}
 		revokeWorks(t, f.clients[1], j)

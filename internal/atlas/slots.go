@@ -14,7 +14,7 @@ import (
 type accountSlots struct {
 	mu      sync.Mutex // Guards what follows.
 	holding pace.Holding
-	leaves  []leave // Of jobs that hold a slot and have not begun to call.
+	permits []permit // Of jobs that hold a slot and have not begun to call.
 }
 
 // take takes a slot, or says when to ask again.
@@ -22,8 +22,8 @@ func (a *accountSlots) take(rank pace.Rank, slots pace.Slots) jobs.Permit {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.leaves = slices.DeleteFunc(a.leaves, func(l leave) bool {
-		lost := now.Sub(l.given) >= leaveLife // With the claim of its job.
+	a.permits = slices.DeleteFunc(a.permits, func(l permit) bool {
+		lost := now.Sub(l.granted) >= permitLife // With the claim of its job.
 		if lost {
 			a.holding.Drop()
 		}
@@ -32,7 +32,7 @@ func (a *accountSlots) take(rank pace.Rank, slots pace.Slots) jobs.Permit {
 	if !a.holding.Take(rank, slots) {
 		return jobs.Permit{At: a.holding.Plan(now, rank, slots)}
 	}
-	a.leaves = append(a.leaves, leave{given: now, rank: rank})
+	a.permits = append(a.permits, permit{granted: now, rank: rank})
 	return jobs.Permit{}
 }
 
@@ -40,8 +40,8 @@ func (a *accountSlots) take(rank pace.Rank, slots pace.Slots) jobs.Permit {
 func (a *accountSlots) drop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if n := len(a.leaves); n > 0 {
-		a.leaves = a.leaves[:n-1]
+	if n := len(a.permits); n > 0 {
+		a.permits = a.permits[:n-1]
 		a.holding.Drop()
 	}
 }
@@ -51,10 +51,10 @@ func (a *accountSlots) use() (done func()) {
 	begun := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.leaves) == 0 {
+	if len(a.permits) == 0 {
 		return func() {}
 	}
-	a.leaves = a.leaves[1:]
+	a.permits = a.permits[1:]
 	return func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()

@@ -63,9 +63,9 @@ type paused struct {
 }
 
 func (p *paused) Permit(context.Context, Job) Permit {
-	turn := Permit{At: p.until}
+	permit := Permit{At: p.until}
 	if !p.estimate {
-		turn.NotBefore = p.until
+		permit.NotBefore = p.until
 	}
-	return turn
+	return permit
 }

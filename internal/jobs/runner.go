@@ -272,7 +272,7 @@ func (r *Runner) doneBefore(ctx context.Context, d Delivery, rec Record) (Settle
 // off, for the record to tell of it. Each such write costs as much as a step of the job.
 const worthNoting = 5 * time.Second
 
-// hold puts a job off until its permit comes. It spends nothing. A job whose permit would come
+// hold puts a job off until its turn comes. It spends nothing. A job whose turn would come
 // after its last permitted moment comes back at that moment: estimates change.
 func (r *Runner) hold(ctx context.Context, job Job, entry Entry, permit Permit) (Settlement, error) {
 	rec, now := &entry.Record, r.cfg.Now()

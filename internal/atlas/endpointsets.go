@@ -195,7 +195,7 @@ func (c *Client) Permit(ctx context.Context, job jobs.Job) jobs.Permit {
 
 // permit takes a slot for the account where there are others, and then a token of the bucket.
 func (c *Client) permit(ctx context.Context, a *account, b bucket, rank pace.Rank) jobs.Permit {
-	if len(c.roster.Load().names) < 2 {
+	if len(c.accounts.Load().names) < 2 {
 		return c.pacer.take(ctx, b, rank)
 	}
 	if permit := a.slots.take(rank, c.slots); !permit.At.IsZero() {

@@ -10,16 +10,16 @@ import (
 )
 
 // roster is a set of accounts. It does not change; another one takes its place.
-type roster struct {
+type accountSet struct {
 	accounts map[string]*account
 	names    []string // As configured.
 }
 
 // newRoster keeps what is known about an account that was there before just as it is: its bearer token, its nonces,
 // whether it was refused.
-func (c *Client) newRoster(list []Account) *roster {
-	before := c.roster.Load()
-	r := &roster{accounts: map[string]*account{}}
+func (c *Client) newAccountSet(list []Account) *accountSet {
+	before := c.accounts.Load()
+	r := &accountSet{accounts: map[string]*account{}}
 	for _, cfg := range list {
 		a := c.newAccount(cfg)
 		if before != nil && before.accounts[cfg.Name] != nil && before.accounts[cfg.Name].Account == cfg {
@@ -32,7 +32,7 @@ func (c *Client) newRoster(list []Account) *roster {
 }
 
 func (c *Client) account(name string) (*account, bool) {
-	a, ok := c.roster.Load().accounts[name]
+	a, ok := c.accounts.Load().accounts[name]
 	return a, ok
 }
 
@@ -69,7 +69,7 @@ func (c *Client) SetAccounts(list []Account) error {
 }
 
 func (c *Client) useAccounts(list []Account) {
-	c.roster.Store(c.newRoster(list))
+	c.accounts.Store(c.newAccountSet(list))
 	if !c.knowsAccounts {
 		return
 	}

@@ -21,18 +21,18 @@ const (
 	// storeTimeout bounds one change of the shared state. Attempts wait for it.
 	storeTimeout = 2 * time.Second
 	// alonePause is how long a worker goes by its own estimate before it turns to the store again.
-	alonePause = time.Second
+	downPause = time.Second
 	// watchPause is how long to wait before watching again when the store has let go of us.
 	watchPause = time.Second
 	// knownTimeout bounds the wait of the first calls for what the other workers know.
-	knownTimeout = 2 * time.Second
+	readyTimeout = 2 * time.Second
 	// maxBucketKey bounds the keys that are believed of others, in bytes.
 	maxBucketKey = 256
 	// maxRaces bounds how often a change of the shared state is begun anew.
 	maxRaces = 32
 	// maxGates and gateLife say when buckets are forgotten that nobody uses.
-	maxGates = 4096
-	gateLife = 10 * time.Minute
+	maxBuckets = 4096
+	bucketLife = 10 * time.Minute
 )
 
 // PaceStore shares the states of rate buckets between workers. A key is made of letters, digits
@@ -53,7 +53,7 @@ type PaceStore interface {
 
 // pacer knows when each bucket may be drawn on. The moments in a state are on the shared clock;
 // those that go in and out here are on our own.
-type pacer struct {
+type limiter struct {
 	store      PaceStore // Nil: this worker is alone.
 	rules      map[endpointSet]setRule
 	configured map[endpointSet]pace.Limit
@@ -63,32 +63,32 @@ type pacer struct {
 	recorder   Recorder
 	log        *zap.Logger
 
-	known     chan struct{} // Closed when the store's states are known, or it failed.
-	knownOnce sync.Once
-	alone     atomic.Int64 // Until when we go by our own estimate, in Unix nanoseconds.
-	silenced  atomic.Bool  // The log already has that the store fails.
+	ready      chan struct{} // Closed when the store's states are known, or it failed.
+	readyOnce  sync.Once
+	downUntil  atomic.Int64 // Until when we go by our own estimate, in Unix nanoseconds.
+	downLogged atomic.Bool  // The log already has that the store fails.
 
-	curious chan struct{} // Holds a token when the API is to be asked for its limits.
+	refresh chan struct{} // Holds a token when the API is to be asked for its limits.
 
 	mu       sync.Mutex // Guards what follows.
-	gates    map[string]*gate
+	buckets  map[string]*localBucket
 	sweep    int                        // How many gates there may be before the idle ones are forgotten.
 	listed   map[endpointSet]pace.Limit // What GET rateLimits said.
 	readings int                        // How often it was read.
 }
 
-func newPacer(cfg Config, rules map[endpointSet]setRule, log *zap.Logger) *pacer {
-	p := &pacer{
+func newLimiter(cfg Config, rules map[endpointSet]setRule, log *zap.Logger) *limiter {
+	p := &limiter{
 		store: cfg.Pace, rules: rules, configured: map[endpointSet]pace.Limit{}, share: cfg.UrgentShare,
 		patience: cfg.RefusalPatience, recorder: cfg.Recorder, log: log,
-		known: make(chan struct{}), curious: make(chan struct{}, 1), gates: map[string]*gate{}, listed: map[endpointSet]pace.Limit{},
+		ready: make(chan struct{}), refresh: make(chan struct{}, 1), buckets: map[string]*localBucket{}, listed: map[endpointSet]pace.Limit{},
 	}
 	p.maxPause.Store(int64(cfg.MaxRetryAfter))
 	for name, own := range cfg.RateLimits {
 		p.configured[endpointSet(name)] = own.Limit
 	}
 	if p.store == nil {
-		p.isKnown()
+		p.setReady()
 	}
 	cfg.Recorder.PaceShared(p.store != nil)
 	p.showFull()
@@ -96,31 +96,31 @@ func newPacer(cfg Config, rules map[endpointSet]setRule, log *zap.Logger) *pacer
 }
 
 // longest is the longest wait that is believed.
-func (p *pacer) longest() time.Duration { return time.Duration(p.maxPause.Load()) }
+func (p *limiter) longest() time.Duration { return time.Duration(p.maxPause.Load()) }
 
-func (p *pacer) isKnown() { p.knownOnce.Do(func() { close(p.known) }) }
+func (p *limiter) setReady() { p.readyOnce.Do(func() { close(p.ready) }) }
 
 // awaitKnown waits until it is known what the other workers know: a pause from before a restart
 // holds for the first call.
-func (p *pacer) awaitKnown(ctx context.Context) {
+func (p *limiter) awaitReady(ctx context.Context) {
 	select {
-	case <-p.known:
+	case <-p.ready:
 		return
 	default:
 	}
-	timer := time.NewTimer(knownTimeout)
+	timer := time.NewTimer(readyTimeout)
 	defer timer.Stop()
 	select {
-	case <-p.known:
+	case <-p.ready:
 	case <-ctx.Done():
 	case <-timer.C:
-		p.isKnown()
-		p.leftAlone("reading the states of the rate buckets", fmt.Errorf("no answer within %s", knownTimeout))
+		p.setReady()
+		p.storeDown("reading the states of the rate buckets", fmt.Errorf("no answer within %s", readyTimeout))
 	}
 }
 
 // clock returns the bounds of what must be added to our clock.
-func (p *pacer) clock() (least, most time.Duration) {
+func (p *limiter) clock() (least, most time.Duration) {
 	if p.store == nil {
 		return 0, 0
 	}
@@ -129,19 +129,19 @@ func (p *pacer) clock() (least, most time.Duration) {
 
 // shared is a moment of ours on the shared clock, and never ahead of it: what may be done from
 // a moment on is not done early.
-func (p *pacer) shared(own time.Time) time.Time {
+func (p *limiter) sharedEarliest(own time.Time) time.Time {
 	least, _ := p.clock()
 	return own.Add(least)
 }
 
 // binding is a moment of ours on the shared clock, and never behind it: before it nobody calls.
-func (p *pacer) binding(own time.Time) time.Time {
+func (p *limiter) sharedLatest(own time.Time) time.Time {
 	_, most := p.clock()
 	return own.Add(most)
 }
 
 // own is a moment on the shared clock on ours, the zero time for none.
-func (p *pacer) own(shared time.Time) time.Time {
+func (p *limiter) own(shared time.Time) time.Time {
 	if shared.IsZero() {
 		return shared
 	}
@@ -150,19 +150,19 @@ func (p *pacer) own(shared time.Time) time.Time {
 }
 
 // gate returns the gate of a bucket.
-func (p *pacer) gate(b bucket) *gate {
+func (p *limiter) local(b bucket) *localBucket {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := b.key()
-	g, ok := p.gates[key]
+	g, ok := p.buckets[key]
 	if !ok {
-		if len(p.gates) >= max(p.sweep, maxGates) {
+		if len(p.buckets) >= max(p.sweep, maxBuckets) {
 			p.forgetIdle(now)
-			p.sweep = 2 * len(p.gates) // A walk over all gates is paid for by as many new ones.
+			p.sweep = 2 * len(p.buckets) // A walk over all gates is paid for by as many new ones.
 		}
-		g = &gate{bucket: b}
-		p.gates[key] = g
+		g = &localBucket{bucket: b}
+		p.buckets[key] = g
 	}
 	g.mu.Lock()
 	g.used = now
@@ -171,20 +171,20 @@ func (p *pacer) gate(b bucket) *gate {
 }
 
 // forgetIdle forgets the gates that nobody needs. The lock is held.
-func (p *pacer) forgetIdle(now time.Time) {
-	for key, g := range p.gates {
+func (p *limiter) forgetIdle(now time.Time) {
+	for key, g := range p.buckets {
 		if g.idle(now) {
-			delete(p.gates, key)
+			delete(p.buckets, key)
 		}
 	}
 }
 
 // take gives leave to call, or says when to ask again.
-func (p *pacer) take(ctx context.Context, b bucket, rank pace.Rank) jobs.Permit {
-	p.awaitKnown(ctx)
-	g := p.gate(b)
-	if turn, probed := p.probe(g, rank); probed {
-		return turn
+func (p *limiter) take(ctx context.Context, b bucket, rank pace.Rank) jobs.Permit {
+	p.awaitReady(ctx)
+	g := p.local(b)
+	if permit, probed := p.probe(g, rank); probed {
+		return permit
 	}
 	var granted bool
 	var slot, paused time.Time
@@ -197,7 +197,7 @@ func (p *pacer) take(ctx context.Context, b bucket, rank pace.Rank) jobs.Permit 
 	}})
 	p.showTokens(g)
 	if granted {
-		g.gave(time.Now(), rank)
+		g.grant(time.Now(), rank)
 		return jobs.Permit{}
 	}
 	return jobs.Permit{At: p.own(slot), NotBefore: p.own(paused)}
@@ -205,24 +205,24 @@ func (p *pacer) take(ctx context.Context, b bucket, rank pace.Rank) jobs.Permit 
 
 // unknown reports whether the API has told nothing of the bucket's limit, in no way, and has not
 // refused the latest call either: about such a bucket there is nothing to share.
-func (p *pacer) unknown(g *gate) bool {
+func (p *limiter) unknown(g *localBucket) bool {
 	listed, _ := p.listedLimit(g.bucket.set)
 	return !listed.Known() && !p.configured[g.bucket.set].Known() && !p.rules[g.bucket.set].limit.Known() && !g.shares()
 }
 
 // listedLimit is what the API listed of a set, the zero Limit when nothing, and in which reading.
-func (p *pacer) listedLimit(set endpointSet) (limit pace.Limit, reading int) {
+func (p *limiter) listedLimit(set endpointSet) (limit pace.Limit, reading int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.listed[set], p.readings
 }
 
 // peek says when a bucket has a token for an urgent call, without taking it.
-func (p *pacer) peek(ctx context.Context, b bucket) jobs.Permit {
-	p.awaitKnown(ctx)
-	g := p.gate(b)
+func (p *limiter) peek(ctx context.Context, b bucket) jobs.Permit {
+	p.awaitReady(ctx)
+	g := p.local(b)
 	s, _ := g.snapshot()
-	now := p.shared(time.Now())
+	now := p.sharedEarliest(time.Now())
 	free := s.Free(now)
 	if !free.After(now) {
 		return jobs.Permit{}
@@ -232,67 +232,67 @@ func (p *pacer) peek(ctx context.Context, b bucket) jobs.Permit {
 
 // entry is a request at its bucket: as urgent as it is there, or until when it is held.
 type entry struct {
-	gate      *gate
+	bucket    *localBucket
 	rank      pace.Rank
 	heldUntil time.Time
 }
 
 // enter is asked before each request. It uses up the leave that a job was given for it; a
 // request without one takes its token here.
-func (p *pacer) enter(ctx context.Context, b bucket, rank pace.Rank) entry {
-	p.awaitKnown(ctx)
-	g := p.gate(b)
+func (p *limiter) enter(ctx context.Context, b bucket, rank pace.Rank) entry {
+	p.awaitReady(ctx)
+	g := p.local(b)
 	for {
 		now := time.Now()
 		s, _ := g.snapshot()
-		if paused := p.own(s.Paused(p.shared(now))); paused.After(now) {
-			return entry{gate: g, heldUntil: paused}
+		if paused := p.own(s.Paused(p.sharedEarliest(now))); paused.After(now) {
+			return entry{bucket: g, heldUntil: paused}
 		}
 		if !p.unknown(g) {
 			return p.draw(ctx, g, rank, now)
 		}
 		ended := g.send(now, rank, ctx.Err() != nil)
 		if ended == nil {
-			return entry{gate: g, rank: rank}
+			return entry{bucket: g, rank: rank}
 		}
-		await(ctx, ended)
+		awaitCall(ctx, ended)
 	}
 }
 
 // draw is enter at a bucket of which something is known.
-func (p *pacer) draw(ctx context.Context, g *gate, rank pace.Rank, now time.Time) entry {
+func (p *limiter) draw(ctx context.Context, g *localBucket, rank pace.Rank, now time.Time) entry {
 	// A leave that is used late is no good, for others may have taken the token that has come
 	// since. The job is on its way, so it may have one that is kept for urgent ones.
-	ok, late := g.spend(now, rank)
+	ok, late := g.use(now, rank)
 	switch {
 	case ok:
-		return entry{gate: g, rank: rank}
+		return entry{bucket: g, rank: rank}
 	case late:
 		rank = 0
 	}
-	if turn := p.take(ctx, g.bucket, rank); turn.At.After(now) {
-		return entry{gate: g, heldUntil: turn.At}
+	if permit := p.take(ctx, g.bucket, rank); permit.At.After(now) {
+		return entry{bucket: g, heldUntil: permit.At}
 	}
-	g.spend(now, rank)
-	return entry{gate: g, rank: rank}
+	g.use(now, rank)
+	return entry{bucket: g, rank: rank}
 }
 
 // run listens to the other workers until ctx ends. While the store cannot be reached, this
 // worker goes by what it is told itself.
-func (p *pacer) run(ctx context.Context) error {
+func (p *limiter) run(ctx context.Context) error {
 	if p.store == nil {
 		<-ctx.Done()
 		return nil
 	}
-	defer p.isKnown() // Nobody will tell any more.
+	defer p.setReady() // Nobody will tell any more.
 	for {
-		err := p.store.Watch(ctx, p.heard, p.isKnown)
+		err := p.store.Watch(ctx, p.observe, p.setReady)
 		if ctx.Err() != nil {
 			return nil
 		}
-		p.isKnown()
+		p.setReady()
 		if err != nil {
-			p.leftAlone("listening to the other workers", err)
+			p.storeDown("listening to the other workers", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -304,32 +304,32 @@ func (p *pacer) run(ctx context.Context) error {
 
 // heard takes over the state of a bucket that a worker has changed. Its clock may be wrong, so
 // that no pause is believed to be longer than what we believe of the API.
-func (p *pacer) heard(key string, s pace.State, revision uint64) {
+func (p *limiter) observe(key string, s pace.State, revision uint64) {
 	bad := func(r rune) bool { return !isKeyRune(r) && r != '/' }
 	set, entity, ok := strings.Cut(key, "/")
 	if _, known := p.rules[endpointSet(set)]; !ok || !known || len(key) > maxBucketKey || strings.ContainsFunc(key, bad) {
 		return
 	}
-	s.Bound(p.shared(time.Now()), p.longest())
-	p.gate(bucket{set: endpointSet(set), entity: entity}).adopt(s, revision)
+	s.Bound(p.sharedEarliest(time.Now()), p.longest())
+	p.local(bucket{set: endpointSet(set), entity: entity}).adopt(s, revision)
 }
 
 // isAlone reports whether we go by our own estimate.
-func (p *pacer) isAlone() bool { return time.Now().UnixNano() < p.alone.Load() }
+func (p *limiter) storeIsDown() bool { return time.Now().UnixNano() < p.downUntil.Load() }
 
 // leftAlone notes that the store fails, and logs it once until it works again.
-func (p *pacer) leftAlone(doing string, err error) {
-	p.alone.Store(time.Now().Add(alonePause).UnixNano())
+func (p *limiter) storeDown(doing string, err error) {
+	p.downUntil.Store(time.Now().Add(downPause).UnixNano())
 	p.recorder.PaceShared(false)
-	if !p.silenced.Swap(true) {
+	if !p.downLogged.Swap(true) {
 		p.log.Warn("rate buckets are not shared with the other workers; each goes by its own estimate and obeys Retry-After",
 			zap.Error(fmt.Errorf("%s: %w", doing, err)))
 	}
 }
 
 // together notes that the store works.
-func (p *pacer) together() {
-	if p.silenced.Swap(false) {
+func (p *limiter) storeUp() {
+	if p.downLogged.Swap(false) {
 		p.recorder.PaceShared(true)
 		p.log.Info("rate buckets are shared with the other workers again")
 	}
