@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
@@ -89,31 +88,6 @@ func unconnected(ctx context.Context, addresses string, err error) error {
 	return err
 }
 
-// reachable is how the server of the configuration is reached from another process.
-func reachable(c config.NATS, server string) (config.NATS, error) {
-	switch {
-	case server != "" && !c.IsEmbedded():
-		c.URL = server
-	case server != "":
-		c.URL, c.Token = server, c.Embedded.Token
-	case c.IsEmbedded() && c.Embedded.Listen == "":
-		return c, fmt.Errorf("the configured embedded server is kept inside its process (nats.embedded.listen is empty)")
-	case c.IsEmbedded():
-		host, port, err := net.SplitHostPort(c.Embedded.Listen)
-		if err != nil {
-			return c, fmt.Errorf("nats.embedded.listen: %w", err)
-		}
-		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-			host = "127.0.0.1"
-		}
-		c.URL, c.Token = "nats://"+net.JoinHostPort(host, port), c.Embedded.Token
-		if c.Embedded.TLS.CertFile == "" {
-			c.TLS = config.ClientTLS{} // It speaks none.
-		}
-	}
-	return c, nil
-}
-
 // Close closes the connection.
 func (c *Client) Close() {
 	for _, end := range c.closing {
@@ -185,14 +159,4 @@ func (c *Client) secure(p jobs.Params) (jobs.Params, error) {
 		return opened, nil
 	}
 	return opened.Seal(sealer{c.keys})
-}
-
-// WorkerName is what a worker is called: as the configuration says, or by a name that no other in the fleet has, of the
-// host, the process and the moment.
-func WorkerName(c *config.Config, host string, pid int, now time.Time) string {
-	host = strings.ToLower(strings.SplitN(host, ".", 2)[0])
-	if c.Worker.Name != "" {
-		return strings.ReplaceAll(c.Worker.Name, config.HostInName, host)
-	}
-	return fmt.Sprintf("%s-%d-%x", host, pid, now.UnixMilli()&0xffffff)
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.uber.org/zap"
-
 	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
@@ -66,20 +64,6 @@ func (f FleetRules) config(namespace string) *config.Config {
 
 func openRules(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*kv.Bucket[FleetRules], error) {
 	return kv.Open[FleetRules](ctx, c.JetStream(), n.Bucket(n.Rules(), replicas))
-}
-
-// showRules lets the commands see by which rules this worker goes. It works without.
-func (w *worker) showRules(ctx context.Context, c *config.Config) {
-	const patience = 10 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	bucket, err := openRules(ctx, w.conn, w.names, w.Config.NATS.Replicas)
-	if err == nil {
-		err = bucket.Put(ctx, rulesKey, newFleetRules(c, w.Name, w.conn.Clock().Now()))
-	}
-	if err != nil {
-		w.log.Warn("the rules of intake are not shown: worker plan and worker policy backtest know those of before", zap.Error(err))
-	}
 }
 
 // FleetEvaluator returns the Evaluator of the running fleet's rules, and those rules.
@@ -150,44 +134,4 @@ func refusedBy(ctx context.Context, c *config.Config, request map[string]any) er
 	}
 	plan := evaluator.rules.Plan(ctx, jobs.Event{Class: jobs.ClassOperator, Direct: true, Request: req}, time.Now())
 	return plan.Err()
-}
-
-// Changed is an event about which two configurations decide differently.
-type Changed struct {
-	Seq     uint64     `json:"seq"` // Its sequence in the stream of events.
-	At      time.Time  `json:"at"`
-	Subject string     `json:"subject"`
-	Before  Evaluation `json:"before"`
-	After   Evaluation `json:"after"`
-}
-
-// Backtest evaluates every event that is kept since a moment twice, calls found for those about
-// which the evaluations differ, and returns how many events there were.
-func (c *Client) Backtest(ctx context.Context, since time.Time, before, after *Evaluator, found func(Changed)) (int, error) {
-	events := 0
-	err := c.Conn.EachEvent(ctx, c.Names, since, func(m bus.Message) error {
-		events++
-		name := fmt.Sprintf("event %d", m.Seq)
-		one := Changed{
-			Seq: m.Seq, At: m.At, Subject: m.Subject,
-			Before: before.evaluate(ctx, name, m).decisive(), After: after.evaluate(ctx, name, m).decisive(),
-		}
-		if !one.Before.same(one.After) {
-			found(one)
-		}
-		return context.Cause(ctx)
-	})
-	return events, err
-}
-
-// decisive is a judgement without the policies that have nothing to do with the event.
-func (j Evaluation) decisive() Evaluation {
-	policies := []PolicyDecision{}
-	for _, p := range j.Policies {
-		if p.Matches {
-			policies = append(policies, p)
-		}
-	}
-	j.Policies = policies
-	return j
 }

@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"go.uber.org/zap"
-
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/seal"
@@ -119,27 +117,6 @@ func derivedKeys(accounts []config.Account, env lookup) ([]*seal.Key, error) {
 		return nil, errors.Join(problems...)
 	}
 	return keys, nil
-}
-
-// startKeys reads the keys. Configured ones must be there; derived ones may come late, as their
-// accounts' secrets may.
-func (w *worker) startKeys() error {
-	external := !w.Config.NATS.IsEmbedded()
-	if !external && len(w.Config.Seal.Keys) == 0 {
-		if err := makeStoreKey(filepath.Join(w.Config.NATS.Embedded.StoreDir, storeKey)); err != nil {
-			return err
-		}
-	}
-	w.Known.Use(secretPlaces(w.Config)) // With the key that may just have been made.
-	keys, err := keysOf(w.Config, w.accounts, w.LookupEnv)
-	if err != nil && (!external || len(w.Config.Seal.Keys) > 0) {
-		return fmt.Errorf("reading the keys of sealed values: %w", err)
-	}
-	if keys.ID() == "" {
-		w.log.Warn("there is no key yet to seal secrets with: configure seal.keys", zap.Error(err))
-	}
-	w.keys = keys
-	return nil
 }
 
 // makeStoreKey makes the key of an embedded server's store, unless it is there.

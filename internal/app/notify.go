@@ -9,34 +9,10 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/bus"
-	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/notify"
 	"rekey/internal/secret"
 )
-
-// notifyTargets are the targets of a configuration.
-func notifyTargets(c *config.Config) []notify.Target {
-	list := make([]notify.Target, len(c.Notify))
-	for i := range c.Notify {
-		list[i] = c.Notify[i].Target()
-	}
-	return list
-}
-
-func targetNames(targets []notify.Target) []string {
-	names := make([]string, len(targets))
-	for i := range targets {
-		names[i] = targets[i].Name
-	}
-	return names
-}
-
-func inboxOf(t *notify.Target) bus.Inbox {
-	return bus.Inbox{
-		Target: t.Name, Kinds: t.Filter.Kinds, Outcomes: t.Filter.Outcomes, Timeout: t.Timeout, MaxAge: t.Retry.MaxAge,
-	}
-}
 
 // notifier runs the targets of the configuration that is in force.
 type notifier struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -126,4 +127,25 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 		w.log.Warn("each stream has one copy: a lost server is lost data; nats.replicas says how many there are to be")
 	}
 	return s, w.conn.AskTime(ctx, w.names) // Before anything is compared with it.
+}
+
+// startKeys reads the keys. Configured ones must be there; derived ones may come late, as their
+// accounts' secrets may.
+func (w *worker) startKeys() error {
+	external := !w.Config.NATS.IsEmbedded()
+	if !external && len(w.Config.Seal.Keys) == 0 {
+		if err := makeStoreKey(filepath.Join(w.Config.NATS.Embedded.StoreDir, storeKey)); err != nil {
+			return err
+		}
+	}
+	w.Known.Use(secretPlaces(w.Config)) // With the key that may just have been made.
+	keys, err := keysOf(w.Config, w.accounts, w.LookupEnv)
+	if err != nil && (!external || len(w.Config.Seal.Keys) > 0) {
+		return fmt.Errorf("reading the keys of sealed values: %w", err)
+	}
+	if keys.ID() == "" {
+		w.log.Warn("there is no key yet to seal secrets with: configure seal.keys", zap.Error(err))
+	}
+	w.keys = keys
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,42 +22,6 @@ const (
 	// recoveryPage is how many records are read at once.
 	recoveryPage = 500
 )
-
-// identity is which worker a process is, among all that have or had its name.
-type identity struct {
-	worker, instance string
-
-	mu       sync.Mutex    // Guards what follows.
-	presence *bus.Presence // Nil unless it is certain that the name is this worker's alone.
-	gone     map[string]bool
-}
-
-// ownsName notes that the name is this worker's alone.
-func (i *identity) ownsName(p bus.Presence) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.presence, i.gone = &p, map[string]bool{}
-}
-
-// isGone reports whether it is certain that another process, which had this worker's name, lives no more.
-func (i *identity) isGone(ctx context.Context, worker, instance string) bool {
-	if i == nil || worker != i.worker || instance == "" || instance == i.instance {
-		return false
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.presence == nil {
-		return false
-	}
-	if _, asked := i.gone[instance]; !asked {
-		lives, err := i.presence.Lives(ctx, instance)
-		if err != nil {
-			return false
-		}
-		i.gone[instance] = !lives
-	}
-	return i.gone[instance]
-}
 
 // recovery takes up what was left behind: at the start what a predecessor held that was killed, and later the jobs whose
 // messages were lost with their stream.

@@ -260,3 +260,17 @@ func (l *liveRunner) with(retry jobs.RetryPolicy) (*jobs.Runner, error) {
 func (l *liveRunner) Run(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error) {
 	return l.current.Load().Run(ctx, d)
 }
+
+// showRules lets the commands see by which rules this worker goes. It works without.
+func (w *worker) showRules(ctx context.Context, c *config.Config) {
+	const patience = 10 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	bucket, err := openRules(ctx, w.conn, w.names, w.Config.NATS.Replicas)
+	if err == nil {
+		err = bucket.Put(ctx, rulesKey, newFleetRules(c, w.Name, w.conn.Clock().Now()))
+	}
+	if err != nil {
+		w.log.Warn("the rules of intake are not shown: worker plan and worker policy backtest know those of before", zap.Error(err))
+	}
+}

@@ -10,9 +10,7 @@ import (
 
 	"rekey/internal/audit"
 	"rekey/internal/bus"
-	"rekey/internal/config"
 	"rekey/internal/jobs"
-	"rekey/internal/ledger"
 	"rekey/internal/pace"
 )
 
@@ -42,33 +40,9 @@ func parts() []string {
 	}
 }
 
-// layout is what a worker of a configuration has in NATS.
-func layout(c *config.Config) bus.Layout {
-	l := bus.Layout{
-		Names: bus.NewNames(c.NATS.Namespace), Replicas: c.NATS.Replicas, Shared: !c.NATS.IsEmbedded(),
-		Ledger: ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas}.Streams(),
-	}
-	for _, t := range notifyTargets(c) {
-		l.Inboxes = append(l.Inboxes, inboxOf(&t))
-	}
-	return l
-}
-
 // streams are the streams and buckets that a worker writes to.
 func (w *worker) streams() []string {
 	return append(streamNames(w.names), bucketNames(w.names, w.Config.NATS.Namespace)...)
-}
-
-// streamNames are a worker's streams.
-func streamNames(n bus.Names) []string {
-	return []string{n.Events(), n.Jobs(), n.Results(), n.DeadLetters(), n.Index()}
-}
-
-// bucketNames are a worker's buckets, but that of the bearer tokens, which only a fleet has.
-func bucketNames(n bus.Names, namespace string) []string {
-	return []string{
-		n.Schedules(), n.Pace(), n.Audit(), n.Rules(), n.Limits(), n.Notify(), ledger.RecordsBucket(namespace), ledger.TargetsBucket(namespace),
-	}
 }
 
 // startJobs starts what takes events in and runs jobs.
@@ -169,4 +143,14 @@ func within(done <-chan struct{}, d time.Duration) bool {
 	case <-timer.C:
 		return false
 	}
+}
+
+// startPolicies makes what turns events into jobs by the rules of the configuration.
+func (w *worker) startPolicies(desk *jobs.Intake) error {
+	rules, err := newRules(w.Config, w.atlas, sealer{w.keys})
+	if err != nil {
+		return err
+	}
+	w.fanout = jobs.NewFanout(desk, bus.NewBudget(w.conn, w.names, w.Config.NATS.Replicas), w.metrics, rules)
+	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/bus"
-	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
 )
@@ -71,71 +70,6 @@ func (w *worker) markRemoved(ctx context.Context, store *scheduleStore) error {
 		}
 	}
 }
-
-// Specs turns configured schedules into those that the scheduler runs.
-func Specs(list []config.Schedule) ([]schedule.Spec, error) {
-	specs := make([]schedule.Spec, 0, len(list))
-	for _, s := range list {
-		spec, err := s.Spec()
-		if err != nil {
-			return nil, err
-		}
-		specs = append(specs, spec)
-	}
-	return specs, nil
-}
-
-// request is what the events of a schedule ask for.
-type request struct {
-	fields map[string]any
-	parsed jobs.Request
-}
-
-// newRequest makes the request of a schedule. Where jobs of the schedule may overlap, each tick has a job of its own;
-// elsewhere a tick may join a job of somebody else that has the same target.
-func newRequest(s config.Schedule) (request, error) {
-	params := map[string]any{}
-	for name, value := range s.Job.Params {
-		params[name] = value
-	}
-	fields := map[string]any{"kind": string(s.Job.Kind), "params": params, "requested_by": "schedule " + s.Name}
-	for name, value := range map[string]string{
-		"account": s.Job.Account, "lane": string(s.Job.Lane), "reason": s.Job.Reason, "requested_by": s.Job.RequestedBy,
-	} {
-		if value != "" {
-			fields[name] = value
-		}
-	}
-	if s.Overlap == schedule.OverlapAllow || s.Overlap == "" {
-		fields["coalesce"] = false
-	}
-	parsed, err := jobs.ParseRequest(jobs.Document{Fields: fields})
-	if err != nil {
-		return request{}, fmt.Errorf("schedule %s: job: %w", s.Name, err)
-	}
-	return request{fields: fields, parsed: parsed}, nil
-}
-
-// requests are those of all schedules, by name.
-type requests map[string]request
-
-func newRequests(list []config.Schedule) (requests, error) {
-	all := requests{}
-	for _, s := range list {
-		r, err := newRequest(s)
-		if err != nil {
-			return nil, err
-		}
-		all[s.Name] = r
-	}
-	return all, nil
-}
-
-// scheduleSource is the CloudEvents source of a schedule's events.
-func scheduleSource(name string) string { return "rekey/schedule/" + name }
-
-// tickID is the CloudEvents id of a tick's event.
-func tickID(tick schedule.Tick) string { return tick.At.UTC().Format(time.RFC3339) }
 
 // firer turns a tick into an event. Its identity is the schedule and the tick's time, by which the ledger
 // makes one job of it however many workers fire it; its path is that of all events.

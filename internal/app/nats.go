@@ -134,33 +134,6 @@ func isNetwork(err error) bool {
 	return false
 }
 
-// unreachable says of each address why no server answers there, which the client does not tell.
-func unreachable(ctx context.Context, addresses string) string {
-	var text strings.Builder
-	for address := range strings.SplitSeq(addresses, ",") {
-		if address = strings.TrimSpace(address); !strings.Contains(address, "://") {
-			address = "nats://" + address // As the client has it.
-		}
-		u, err := url.Parse(address)
-		if err != nil || u.Hostname() == "" {
-			continue // It has been said.
-		}
-		host := u.Host
-		if u.Port() == "" {
-			host = net.JoinHostPort(u.Hostname(), "4222")
-		}
-		ctx, cancel := context.WithTimeout(ctx, portTimeout)
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)
-		cancel()
-		if err == nil {
-			_ = conn.Close() // Nothing was written.
-			err = errors.New(host + " is open, and does not speak NATS")
-		}
-		text.WriteString("; " + err.Error())
-	}
-	return text.String()
-}
-
 // server says which server it is.
 func (p *patient) server() doctor.Finding {
 	version := p.survey.Version()

@@ -42,16 +42,6 @@ func policyNames(c *config.Config) []string {
 	return names
 }
 
-// startPolicies makes what turns events into jobs by the rules of the configuration.
-func (w *worker) startPolicies(desk *jobs.Intake) error {
-	rules, err := newRules(w.Config, w.atlas, sealer{w.keys})
-	if err != nil {
-		return err
-	}
-	w.fanout = jobs.NewFanout(desk, bus.NewBudget(w.conn, w.names, w.Config.NATS.Replicas), w.metrics, rules)
-	return nil
-}
-
 // Evaluator says what a configuration makes of events, without making any job.
 type Evaluator struct {
 	rules *jobs.Rules
@@ -167,4 +157,16 @@ func (e Evaluation) Decided() Evaluation {
 // same reports whether two evaluations of an event are the same.
 func (e Evaluation) same(other Evaluation) bool {
 	return reflect.DeepEqual(e.Decided(), other.Decided())
+}
+
+// decisive is a judgement without the policies that have nothing to do with the event.
+func (j Evaluation) decisive() Evaluation {
+	policies := []PolicyDecision{}
+	for _, p := range j.Policies {
+		if p.Matches {
+			policies = append(policies, p)
+		}
+	}
+	j.Policies = policies
+	return j
 }
