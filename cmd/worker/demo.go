@@ -18,6 +18,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
+	"rekey/internal/wire"
 )
 
 // demoTimeout bounds the demo from its start to the end of the story; it needs about 3 s.
@@ -204,7 +205,7 @@ func (d *demo) options(cfg *config.Config, verbose bool, ready func(app.Addresse
 		cfg.Log.Level = "info"
 	}
 	release, revision := buildVersion()
-	known := app.KnownSecrets(cfg, d.secrets)
+	known := wire.KnownSecrets(cfg, d.secrets)
 	log, _ := d.logger(cfg.Log, known)
 	return app.Options{
 		Config: cfg, Name: "demo", Version: release, Revision: revision, LookupEnv: d.secrets,

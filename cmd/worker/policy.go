@@ -18,6 +18,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/policy"
+	"rekey/internal/wire"
 )
 
 // sampleFlags say how the events of files would have come.
@@ -55,7 +56,7 @@ with --expect that anything differs.`,
 			if err != nil {
 				return err
 			}
-			judge, err := app.NewEvaluator(cfg)
+			judge, err := wire.NewEvaluator(cfg)
 			if err != nil {
 				return err
 			}
@@ -134,7 +135,7 @@ func (c *cli) backtest(ctx context.Context, begin moment, against string) error 
 		return err
 	}
 	defer client.Close()
-	var before *app.Evaluator
+	var before *wire.Evaluator
 	if against != "" {
 		before, err = c.judgeOf(against)
 	} else {
@@ -160,16 +161,16 @@ func (c *cli) backtest(ctx context.Context, begin moment, against string) error 
 }
 
 // judgeOf is the Judge of a configuration file.
-func (c *cli) judgeOf(file string) (*app.Evaluator, error) {
+func (c *cli) judgeOf(file string) (*wire.Evaluator, error) {
 	cfg, err := config.Load(file)
 	if err != nil {
 		return nil, err
 	}
-	return app.NewEvaluator(cfg)
+	return wire.NewEvaluator(cfg)
 }
 
 // shownLines are the decisions about one event, one to a line.
-func shownLines(j app.Evaluation) []string {
+func shownLines(j wire.Evaluation) []string {
 	lines := []string{string(j.Result)}
 	for _, p := range j.Policies {
 		lines = append(lines, "policy "+p.Policy+" matches")
@@ -191,7 +192,7 @@ func shownLines(j app.Evaluation) []string {
 }
 
 // judge shows what becomes of the events in files.
-func (c *cli) judge(ctx context.Context, judge *app.Evaluator, files []string, f sampleFlags) error {
+func (c *cli) judge(ctx context.Context, judge *wire.Evaluator, files []string, f sampleFlags) error {
 	at := time.Now().UTC()
 	if f.at != "" {
 		var err error
@@ -207,13 +208,13 @@ func (c *cli) judge(ctx context.Context, judge *app.Evaluator, files []string, f
 		}
 		headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
 	}
-	judgements := []app.Evaluation{}
+	judgements := []wire.Evaluation{}
 	for _, file := range files {
 		data, err := c.read(file)
 		if err != nil {
 			return err
 		}
-		judgements = append(judgements, judge.Sample(ctx, app.Sample{Name: filepath.Base(file), Class: f.class, Data: data, Headers: headers, At: at}))
+		judgements = append(judgements, judge.Sample(ctx, wire.Sample{Name: filepath.Base(file), Class: f.class, Data: data, Headers: headers, At: at}))
 	}
 	if f.expect != "" {
 		return c.compare(judgements, f.expect)
@@ -234,7 +235,7 @@ func (c *cli) judge(ctx context.Context, judge *app.Evaluator, files []string, f
 }
 
 // tableOf shows what becomes of one event.
-func tableOf(t *tabwriter.Writer, j app.Evaluation) {
+func tableOf(t *tabwriter.Writer, j wire.Evaluation) {
 	_, _ = fmt.Fprintf(t, "%s: %s, %s\n", printable(j.Event), j.Result, plural(len(j.Jobs), "job"))
 	if len(j.Policies) > 0 {
 		row(t, "  POLICY", "MATCHES", "WHY")
@@ -285,12 +286,12 @@ func pairs(params map[string]string) string {
 }
 
 // compare shows the lines in which what becomes of events differs from what is expected.
-func (c *cli) compare(judgements []app.Evaluation, file string) error {
+func (c *cli) compare(judgements []wire.Evaluation, file string) error {
 	data, err := c.read(file)
 	if err != nil {
 		return err
 	}
-	var expected []app.Evaluation
+	var expected []wire.Evaluation
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&expected); err != nil {
@@ -320,7 +321,7 @@ func (c *cli) compare(judgements []app.Evaluation, file string) error {
 }
 
 // linesAt is one judgement as lines of JSON, or none where there is none.
-func linesAt(list []app.Evaluation, i int) ([]string, error) {
+func linesAt(list []wire.Evaluation, i int) ([]string, error) {
 	if i >= len(list) {
 		return nil, nil
 	}

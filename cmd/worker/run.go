@@ -16,6 +16,7 @@ import (
 	"rekey/internal/app"
 	"rekey/internal/config"
 	"rekey/internal/secret"
+	"rekey/internal/wire"
 )
 
 // version is the release; the Makefile and the release build set it.
@@ -68,7 +69,7 @@ leaves everything as it is.`,
 }
 
 func (c *cli) runWorker(ctx context.Context, cfg *config.Config) error {
-	known := app.KnownSecrets(cfg, c.lookupEnv)
+	known := wire.KnownSecrets(cfg, c.lookupEnv)
 	log, level := c.logger(cfg.Log, known)
 	defer log.Sync() //nolint:errcheck // A terminal cannot be synced and says so.
 	// From here on, SIGHUP asks for a reload. Several that come at once are one.
@@ -81,7 +82,7 @@ func (c *cli) runWorker(ctx context.Context, cfg *config.Config) error {
 	}
 	release, revision := buildVersion()
 	return app.Run(ctx, app.Options{
-		Config: cfg, Name: app.WorkerName(cfg, host, os.Getpid(), time.Now()), Version: release, Revision: revision,
+		Config: cfg, Name: wire.WorkerName(cfg, host, os.Getpid(), time.Now()), Version: release, Revision: revision,
 		LookupEnv: c.lookupEnv, Logger: log, Known: known,
 		Reload: app.Reload{File: c.configName(), Asked: hangups, Level: level},
 	})

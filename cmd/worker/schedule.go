@@ -14,6 +14,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
+	"rekey/internal/wire"
 )
 
 func (c *cli) scheduleCommand() *cobra.Command {
@@ -72,7 +73,7 @@ func (c *cli) listSchedules(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	specs, err := app.Specs(cfg.Schedules)
+	specs, err := wire.Specs(cfg.Schedules)
 	if err != nil {
 		return err
 	}

@@ -7,11 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
 	"rekey/internal/bus"
 	"rekey/internal/credential"
 	"rekey/internal/seal"
 	"rekey/internal/secret"
+	"rekey/internal/wire"
 )
 
 func (c *cli) keygenCommand() *cobra.Command {
@@ -52,7 +52,7 @@ func (c *cli) keygen(file string, signing bool) error {
 		fmt.Fprintln(c.stdout, seed.Reveal())
 		return nil
 	}
-	if err := app.WriteSeed(file, seed); err != nil {
+	if err := wire.WriteSeed(file, seed); err != nil {
 		return fmt.Errorf("writing the private key: %w", err)
 	}
 	return c.print(generated{PublicKey: public, File: file}, func(t *tabwriter.Writer) {
@@ -163,7 +163,7 @@ func (c *cli) sealingKey(key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	key, err = app.SealingKey(cfg, c.lookupEnv)
+	key, err = wire.SealingKey(cfg, c.lookupEnv)
 	if err != nil {
 		return "", fmt.Errorf("finding the key to seal to (--key names one): %w", err)
 	}

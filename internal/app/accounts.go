@@ -18,6 +18,7 @@ import (
 	"rekey/internal/metrics"
 	"rekey/internal/proxy"
 	"rekey/internal/retryafter"
+	"rekey/internal/wire"
 )
 
 const (
@@ -33,7 +34,7 @@ const (
 var errReadOnly = errors.New("a doctor changes nothing")
 
 // readTokens are the fleet's bearer tokens for who must not change them.
-type readTokens struct{ tokenStore }
+type readTokens struct{ wire.TokenStore }
 
 // Save refuses.
 func (readTokens) Save(context.Context, string, atlas.SharedToken, uint64) (uint64, error) {
@@ -69,7 +70,7 @@ func (p *patient) accounts(ctx context.Context) []doctor.Finding {
 
 // atlasClient is a client that reads only: what would change something is stopped on the way to the network.
 func (p *patient) atlasClient(ctx context.Context, dates *dateReader) (*atlas.Client, error) {
-	cfg := atlasConfig(p.cfg, p.LookupEnv)
+	cfg := wire.AtlasConfig(p.cfg, p.LookupEnv)
 	cfg.DryRun, cfg.Recorder, cfg.Version = true, metrics.Discard(), p.Version
 	cfg.Timeout, cfg.Known = min(cfg.Timeout, apiTimeout), p.known
 	cfg.Middleware = func(next http.RoundTripper) http.RoundTripper {
@@ -84,7 +85,7 @@ func (p *patient) atlasClient(ctx context.Context, dates *dateReader) (*atlas.Cl
 
 // fleetTokens are the bearer tokens that the fleet shares, or nil when there are none to be had.
 func (p *patient) fleetTokens(ctx context.Context) atlas.TokenStore {
-	keys, err := keysOf(p.cfg, func() []config.Account { return p.cfg.Atlas.Accounts }, p.LookupEnv)
+	keys, err := wire.KeysOf(p.cfg, func() []config.Account { return p.cfg.Atlas.Accounts }, p.LookupEnv)
 	if err != nil || keys.ID() == "" || !p.has(ctx, p.names.Tokens()) {
 		return nil // They could not be opened, or there are none.
 	}
@@ -94,7 +95,7 @@ func (p *patient) fleetTokens(ctx context.Context) atlas.TokenStore {
 	if err := shared.Find(ctx); err != nil {
 		return nil
 	}
-	return readTokens{tokenStore{shared: shared, keys: keys, clock: p.survey.Conn().Clock()}}
+	return readTokens{wire.TokenStore{Shared: shared, Keys: keys, Clock: p.survey.Conn().Clock()}}
 }
 
 // targets are the jobs of the schedules, which are all the targets that a configuration names, by the account that has to
@@ -102,16 +103,16 @@ func (p *patient) fleetTokens(ctx context.Context) atlas.TokenStore {
 func (p *patient) targets(client *atlas.Client) (map[string][]jobs.Job, []doctor.Finding) {
 	targets, list := map[string][]jobs.Job{}, []doctor.Finding(nil)
 	for _, s := range p.cfg.Schedules {
-		r, err := newRequest(s)
+		r, err := wire.NewRequest(s)
 		var account string
 		if err == nil {
-			account, err = client.Resolve(r.parsed.Kind, r.parsed.Account)
+			account, err = client.Resolve(r.Parsed.Kind, r.Parsed.Account)
 		}
 		if err != nil {
 			list = append(list, doctor.Finding{What: "schedule " + s.Name, Status: doctor.Failed, Found: err.Error(), Do: "correct the schedule's job"})
 			continue
 		}
-		job := jobs.Job{Kind: r.parsed.Kind, Account: account, Params: r.parsed.Params, DryRun: true}
+		job := jobs.Job{Kind: r.Parsed.Kind, Account: account, Params: r.Parsed.Params, DryRun: true}
 		known := func(other jobs.Job) bool { return other.TargetKey() == job.TargetKey() }
 		if !slices.ContainsFunc(targets[account], known) {
 			targets[account] = append(targets[account], job)

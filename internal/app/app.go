@@ -25,6 +25,7 @@ import (
 	"rekey/internal/seal"
 	"rekey/internal/secret"
 	"rekey/internal/tracing"
+	"rekey/internal/wire"
 )
 
 // stopGrace is how long, beyond the drain, a worker may take to record what it cut off.
@@ -74,7 +75,7 @@ type worker struct {
 	notifier *notifier
 	http     *httpserver.Server
 	workers  *bus.Workers // Nil until jobs are taken.
-	self     *identity
+	self     *wire.Identity
 	lost     chan struct{} // Holds a token after the messages of jobs were lost.
 	upkeep   *bus.Upkeep
 	prepared preparation
@@ -94,11 +95,11 @@ type worker struct {
 // consumers (draining what is in flight), HTTP, NATS last.
 func Run(ctx context.Context, opts Options) error {
 	if opts.Known == nil {
-		opts.Known = KnownSecrets(opts.Config, opts.LookupEnv)
+		opts.Known = wire.KnownSecrets(opts.Config, opts.LookupEnv)
 	}
 	w := &worker{
 		Options: opts, log: opts.Logger.Named("app"), names: bus.NewNames(opts.Config.NATS.Namespace),
-		self: &identity{worker: opts.Name, instance: nuid.Next()}, lost: make(chan struct{}, 1),
+		self: &wire.Identity{Worker: opts.Name, Instance: nuid.Next()}, lost: make(chan struct{}, 1),
 	}
 	w.running.Store(opts.Config)
 	// Parts outlive ctx: they are stopped one by one.
@@ -186,21 +187,21 @@ func (w *worker) startMetrics() error {
 		EventResults: jobs.Names(jobs.EventResults()), Operations: atlas.Operations(), Schedules: schedules,
 		Skips: jobs.Names(schedule.Skips()), Buckets: atlas.Buckets(), Streams: w.streams(), Parts: parts(),
 		Version: w.Version, Revision: w.Revision,
-		Policies: policyNames(w.Config), Decisions: jobs.Decisions(),
-		Targets: targetNames(notifyTargets(w.Config)), NotificationResults: notify.Results(),
+		Policies: wire.PolicyNames(w.Config), Decisions: jobs.Decisions(),
+		Targets: wire.TargetNames(wire.NotifyTargets(w.Config)), NotificationResults: notify.Results(),
 	})
 	if err != nil {
 		return fmt.Errorf("building the metrics: %w", err)
 	}
 	w.metrics, w.gatherer = m, registry
 	m.Reloaded(true, time.Now())
-	m.SetSecretExpiries(secretExpiries(w.Config))
+	m.SetSecretExpiries(wire.SecretExpiries(w.Config))
 	return nil
 }
 
 func (w *worker) startNATS() error {
 	if w.Config.NATS.IsEmbedded() {
-		cfg, err := embeddedConfig(w.Config.NATS.Embedded, w.LookupEnv, w.Logger)
+		cfg, err := wire.EmbeddedConfig(w.Config.NATS.Embedded, w.LookupEnv, w.Logger)
 		if err != nil {
 			return err
 		}
@@ -211,11 +212,11 @@ func (w *worker) startNATS() error {
 		w.stack.push(partServer, func(context.Context) error { w.embedded.Stop(); return nil })
 		w.background(partStore, w.embedded.Run)
 	}
-	cfg, err := connectConfig(w.Config.NATS, w.LookupEnv)
+	cfg, err := wire.ConnectConfig(w.Config.NATS, w.LookupEnv)
 	if err != nil {
 		return err
 	}
-	if cfg.Sign, w.signatures, err = signatures(w.Config.Intake, w.LookupEnv); err != nil {
+	if cfg.Sign, w.signatures, err = wire.Signatures(w.Config.Intake, w.LookupEnv); err != nil {
 		return err
 	}
 	cfg.Embedded, cfg.Name, cfg.Logger = w.embedded, "rekey/"+w.Version+" "+w.Name, w.Logger
@@ -229,18 +230,18 @@ func (w *worker) startNATS() error {
 
 func (w *worker) startAtlas() error {
 	w.pace = bus.NewPace(w.conn, w.names, w.Config.NATS.Replicas)
-	cfg := atlasConfig(w.Config, w.LookupEnv)
+	cfg := wire.AtlasConfig(w.Config, w.LookupEnv)
 	cfg.Version, cfg.Recorder, cfg.Logger, cfg.Pace = w.Version, w.metrics, w.Logger, w.pace
 	cfg.Known = w.Known
-	cfg.TokenFiles = func(path string) error { return mayRead(w.running.Load(), path) }
+	cfg.TokenFiles = func(path string) error { return wire.MayRead(w.running.Load(), path) }
 	var err error
-	if cfg.Stores, err = secretStores(w.Config.Vault, w.LookupEnv); err != nil {
+	if cfg.Stores, err = wire.SecretStores(w.Config.Vault, w.LookupEnv); err != nil {
 		return err
 	}
 	cfg.Middleware, cfg.Trace = w.tracer.Transport, tracing.Parent
 	if !w.Config.NATS.IsEmbedded() {
 		w.tokens = bus.NewTokens(w.conn, w.names, w.Config.NATS.Replicas)
-		cfg.Tokens = tokenStore{shared: w.tokens, keys: w.keys, clock: w.conn.Clock(), self: w.self}
+		cfg.Tokens = wire.TokenStore{Shared: w.tokens, Keys: w.keys, Clock: w.conn.Clock(), Self: w.self}
 	}
 	client, err := atlas.New(cfg)
 	if err != nil {

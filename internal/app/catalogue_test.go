@@ -10,8 +10,8 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"rekey/internal/app"
 	"rekey/internal/jobs"
+	"rekey/internal/wire"
 )
 
 // catalogue is what a vendor documents of its events, and what a ready policy makes of each.
@@ -56,7 +56,7 @@ func patch(target any, change map[string]any) map[string]any {
 func TestCatalogues(t *testing.T) {
 	t.Parallel()
 	cfg := loadExamples(t)
-	evaluator, err := app.NewEvaluator(cfg)
+	evaluator, err := wire.NewEvaluator(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestCatalogues(t *testing.T) {
 	}
 }
 
-func (c *catalogue) check(t *testing.T, evaluator *app.Evaluator) {
+func (c *catalogue) check(t *testing.T, evaluator *wire.Evaluator) {
 	t.Helper()
 	if len(c.Sources) == 0 {
 		t.Error("the catalogue names no source")
@@ -109,7 +109,7 @@ func (c *catalogue) check(t *testing.T, evaluator *app.Evaluator) {
 			if class == "" {
 				class = "incident"
 			}
-			got := evaluator.Sample(t.Context(), app.Sample{
+			got := evaluator.Sample(t.Context(), wire.Sample{
 				Name: c.Event, Class: class, Data: data, Headers: row.Headers, At: time.Date(2026, 11, 24, 4, 0, 0, 0, time.UTC),
 			})
 			seen[row.Want]++
@@ -124,7 +124,7 @@ func (c *catalogue) check(t *testing.T, evaluator *app.Evaluator) {
 }
 
 // mustDecide checks what was made of an event by a policy; no other one may have to do with it.
-func mustDecide(t *testing.T, got app.Evaluation, policy, want, reason string) {
+func mustDecide(t *testing.T, got wire.Evaluation, policy, want, reason string) {
 	t.Helper()
 	problems := strings.Join(got.Problems, "; ")
 	result := map[string]jobs.EventResult{"acts": jobs.EventAccepted, "passes": jobs.EventUnmatched, "errs": jobs.EventPolicyError}[want]

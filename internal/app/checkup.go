@@ -13,6 +13,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/doctor"
 	"rekey/internal/secret"
+	"rekey/internal/wire"
 )
 
 // The areas of what a doctor finds, in the order in which they are shown.
@@ -65,7 +66,7 @@ func (d Doctor) Examine(ctx context.Context) []doctor.Finding {
 	if err != nil {
 		return unreadable(err)
 	}
-	p := &patient{Doctor: d, cfg: cfg, known: KnownSecrets(cfg, d.LookupEnv), names: bus.NewNames(cfg.NATS.Namespace), now: time.Now()}
+	p := &patient{Doctor: d, cfg: cfg, known: wire.KnownSecrets(cfg, d.LookupEnv), names: bus.NewNames(cfg.NATS.Namespace), now: time.Now()}
 	p.connect()
 	if p.survey != nil {
 		defer p.survey.Close()

@@ -18,6 +18,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 	"rekey/internal/seal"
+	"rekey/internal/wire"
 )
 
 // Client is what the commands use to talk to a running fleet.
@@ -38,19 +39,19 @@ const timeTimeout = time.Second
 
 // Dial connects to the NATS server of the configuration (for an embedded one: where it
 // listens), or to server when that is not empty.
-func Dial(ctx context.Context, c *config.Config, server string, env lookup) (*Client, error) {
+func Dial(ctx context.Context, c *config.Config, server string, env wire.Lookup) (*Client, error) {
 	nats, err := reachable(c.NATS, server)
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := connectConfig(nats, env)
+	cfg, err := wire.ConnectConfig(nats, env)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Sign, _, err = signatures(c.Intake, env); err != nil {
+	if cfg.Sign, _, err = wire.Signatures(c.Intake, env); err != nil {
 		return nil, err
 	}
-	client := &Client{Names: bus.NewNames(c.NATS.Namespace), config: c, keys: knownKeys(c, server, env)}
+	client := &Client{Names: bus.NewNames(c.NATS.Namespace), config: c, keys: wire.KnownKeys(c, server, env)}
 	cfg.Name, cfg.Logger, cfg.OnForbidden = "rekey command line", zap.NewNop(), client.refusals.hear
 	if client.Conn, err = bus.Connect(cfg); err != nil {
 		return nil, unconnected(ctx, cfg.URL, err)
@@ -146,7 +147,7 @@ func (c *Client) secure(p jobs.Params) (jobs.Params, error) {
 	if c.keys == nil {
 		return p, nil
 	}
-	opened, err := p.Open(sealer{c.keys})
+	opened, err := p.Open(wire.Sealer{Keyring: c.keys})
 	if err != nil {
 		return p, nil //nolint:nilerr // The worker may have the key, and says so if not.
 	}
@@ -158,5 +159,5 @@ func (c *Client) secure(p jobs.Params) (jobs.Params, error) {
 	if c.config.Intake.Plaintext == jobs.PlaintextAllow {
 		return opened, nil
 	}
-	return opened.Seal(sealer{c.keys})
+	return opened.Seal(wire.Sealer{Keyring: c.keys})
 }

@@ -14,6 +14,7 @@ import (
 	"rekey/internal/notify"
 	"rekey/internal/schedule"
 	"rekey/internal/secret"
+	"rekey/internal/wire"
 )
 
 // configuration looks at what the file alone can tell.
@@ -57,7 +58,7 @@ func (p *patient) policies() []doctor.Finding {
 			dry = append(dry, rule.Name)
 		}
 	}
-	list := []doctor.Finding{{What: "policies", Status: doctor.OK, Found: "compile: " + strings.Join(policyNames(p.cfg), ", ")}}
+	list := []doctor.Finding{{What: "policies", Status: doctor.OK, Found: "compile: " + strings.Join(wire.PolicyNames(p.cfg), ", ")}}
 	if len(dry) > 0 {
 		list = append(list, doctor.Finding{
 			What: "policies", Status: doctor.Warning, Found: "dry run, revoking nothing: " + strings.Join(dry, ", "),
@@ -107,7 +108,7 @@ func (p *patient) places() []secret.Place {
 func (p *patient) notifyTargets() []doctor.Finding {
 	var list []doctor.Finding
 	sender := notify.NewSender(p.Version, p.LookupEnv)
-	for _, t := range notifyTargets(p.cfg) {
+	for _, t := range wire.NotifyTargets(p.cfg) {
 		f := doctor.Finding{What: "notify " + t.Name, Status: doctor.OK, Found: fmt.Sprintf("%s: its address and signing secret can be used", t.Type)}
 		if err := sender.Check(&t); err != nil {
 			f.Status, f.Found = doctor.Failed, strings.ReplaceAll(err.Error(), "\n", "; ")
@@ -144,7 +145,7 @@ func (p *patient) certificate(key, cert, private string) []doctor.Finding {
 	if cert == "" {
 		return nil
 	}
-	pair, err := keyPair(cert, private)
+	pair, err := wire.KeyPair(cert, private)
 	if err != nil {
 		return []doctor.Finding{{What: key, Status: doctor.Failed, Found: err.Error(), Do: "name a PEM certificate and its own key"}}
 	}
@@ -154,8 +155,8 @@ func (p *patient) certificate(key, cert, private string) []doctor.Finding {
 // sealing looks at the keys of sealed values.
 func (p *patient) sealing() doctor.Finding {
 	f := doctor.Finding{What: "sealing keys", Status: doctor.OK}
-	keys, err := keysOf(p.cfg, func() []config.Account { return p.cfg.Atlas.Accounts }, p.LookupEnv)
-	store := filepath.Join(p.cfg.NATS.Embedded.StoreDir, storeKey)
+	keys, err := wire.KeysOf(p.cfg, func() []config.Account { return p.cfg.Atlas.Accounts }, p.LookupEnv)
+	store := filepath.Join(p.cfg.NATS.Embedded.StoreDir, wire.StoreKey)
 	_, statErr := os.Stat(store)
 	switch {
 	case err == nil && keys.ID() != "":
@@ -178,7 +179,7 @@ func (p *patient) sealing() doctor.Finding {
 // signing looks at what is demanded of events' signatures, and at our own.
 func (p *patient) signing() doctor.Finding {
 	f := doctor.Finding{What: "event signatures", Status: doctor.Skipped, Found: "off: whoever may publish in NATS may ask"}
-	_, rules, err := signatures(p.cfg.Intake, p.LookupEnv)
+	_, rules, err := wire.Signatures(p.cfg.Intake, p.LookupEnv)
 	switch {
 	case err != nil:
 		f.Status, f.Found = doctor.Failed, err.Error()

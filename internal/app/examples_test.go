@@ -9,9 +9,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"rekey/internal/app"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
+	"rekey/internal/wire"
 )
 
 // examples is the folder of ready policies.
@@ -62,7 +62,7 @@ func TestReadyPolicies(t *testing.T) {
 	if len(cfg.Policies.List) != len(tests) {
 		t.Errorf("there are %d policies and %d tests", len(cfg.Policies.List), len(tests))
 	}
-	evaluator, err := app.NewEvaluator(cfg)
+	evaluator, err := wire.NewEvaluator(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestReadyPolicies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := evaluator.Sample(t.Context(), app.Sample{Name: tt.event, Class: tt.class, Data: data, At: at})
+			got := evaluator.Sample(t.Context(), wire.Sample{Name: tt.event, Class: tt.class, Data: data, At: at})
 			if got.Result != jobs.EventAccepted || len(got.Problems) > 0 {
 				t.Fatalf("%s: %v", got.Result, got.Problems)
 			}
@@ -97,7 +97,7 @@ func TestReadyPolicies(t *testing.T) {
 }
 
 // flatJob is a job as one line. A fingerprint is cut to its beginning.
-func flatJob(job app.EvaluatedJob, fingerprint string) string {
+func flatJob(job wire.EvaluatedJob, fingerprint string) string {
 	target := job.Target
 	if strings.HasPrefix(target, fingerprint) {
 		target = fingerprint

@@ -11,6 +11,7 @@ import (
 	"rekey/internal/kv"
 	"rekey/internal/policy"
 	"rekey/internal/secret"
+	"rekey/internal/wire"
 )
 
 // rulesKey is where the rules of the fleet stand in their bucket.
@@ -67,12 +68,12 @@ func openRules(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*kv
 }
 
 // FleetEvaluator returns the Evaluator of the running fleet's rules, and those rules.
-func (c *Client) FleetEvaluator(ctx context.Context) (*Evaluator, FleetRules, error) {
+func (c *Client) FleetEvaluator(ctx context.Context) (*wire.Evaluator, FleetRules, error) {
 	rules, err := c.fleetRules(ctx)
 	if err != nil {
 		return nil, rules, err
 	}
-	evaluator, err := NewEvaluator(rules.config(c.config.NATS.Namespace))
+	evaluator, err := wire.NewEvaluator(rules.config(c.config.NATS.Namespace))
 	return evaluator, rules, err
 }
 
@@ -128,10 +129,10 @@ func refusedBy(ctx context.Context, c *config.Config, request map[string]any) er
 	}
 	own := *c
 	own.Policies = config.Policies{} // No policy is asked about an operator's request.
-	evaluator, err := NewEvaluator(&own)
+	evaluator, err := wire.NewEvaluator(&own)
 	if err != nil {
 		return err
 	}
-	plan := evaluator.rules.Plan(ctx, jobs.Event{Class: jobs.ClassOperator, Direct: true, Request: req}, time.Now())
+	plan := evaluator.Rules.Plan(ctx, jobs.Event{Class: jobs.ClassOperator, Direct: true, Request: req}, time.Now())
 	return plan.Err()
 }

@@ -16,6 +16,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/doctor"
 	"rekey/internal/natsserver"
+	"rekey/internal/wire"
 )
 
 // What a NATS server must know: batches of direct reads (ADR-31) came with 2.11.
@@ -40,7 +41,7 @@ func (p *patient) connect() {
 		p.away = err
 		return
 	}
-	cfg, err := connectConfig(server, p.LookupEnv)
+	cfg, err := wire.ConnectConfig(server, p.LookupEnv)
 	if err != nil {
 		p.away = err
 		return
@@ -235,14 +236,14 @@ func unknownUser(err error) doctor.Finding {
 func (p *patient) needs() natsNeeds {
 	n := natsNeeds{
 		names: p.names, namespace: p.cfg.NATS.Namespace, inbox: p.cfg.NATS.InboxPrefix, domain: p.cfg.NATS.Domain, buckets: p.buckets(),
-		targets: targetNames(notifyTargets(p.cfg)),
+		targets: wire.TargetNames(wire.NotifyTargets(p.cfg)),
 	}
 	if p.cfg.Worker.Name != "" {
 		host, err := os.Hostname()
 		if err != nil {
 			host = anything
 		}
-		n.worker = WorkerName(p.cfg, host, 0, p.now)
+		n.worker = wire.WorkerName(p.cfg, host, 0, p.now)
 	}
 	return n
 }

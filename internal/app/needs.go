@@ -8,6 +8,7 @@ import (
 	"rekey/internal/doctor"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
+	"rekey/internal/wire"
 )
 
 // anything stands in a subject where a worker has all kinds of tokens.
@@ -28,7 +29,7 @@ type natsNeeds struct {
 func NATSNeeds(namespace string) []doctor.Need {
 	names := bus.NewNames(namespace)
 	n := natsNeeds{
-		names: names, namespace: namespace, buckets: append(bucketNames(names, namespace), names.Tokens()),
+		names: names, namespace: namespace, buckets: append(wire.BucketNames(names, namespace), names.Tokens()),
 		targets: []string{anything}, worker: anything,
 	}
 	return n.list()
@@ -126,7 +127,7 @@ func (n natsNeeds) streamNeeds() []doctor.Need {
 		publish("reading events again", "$JS.API.DIRECT.GET."+n.names.Events()),
 		publish("the age of the oldest job", "$JS.API.DIRECT.GET."+n.names.Jobs()),
 	}
-	for _, stream := range streamNames(n.names) {
+	for _, stream := range wire.StreamNames(n.names) {
 		needs = append(needs,
 			publish("the stream", "$JS.API.STREAM.CREATE."+stream), publish("the stream", "$JS.API.STREAM.INFO."+stream))
 	}

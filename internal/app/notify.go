@@ -12,6 +12,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/notify"
 	"rekey/internal/secret"
+	"rekey/internal/wire"
 )
 
 // notifier runs the targets of the configuration that is in force.
@@ -32,7 +33,7 @@ func (w *worker) startNotify(s stores) {
 		worker: w, store: s.notify, sender: notify.NewSender(w.Version, w.LookupEnv), changed: make(chan struct{}, 1),
 	}
 	w.notifier = n
-	n.use(notifyTargets(w.Config))
+	n.use(wire.NotifyTargets(w.Config))
 	w.stack.push("connections to targets", func(context.Context) error { n.sender.Close(); return nil })
 	w.background(partNotify, n.run)
 }
@@ -96,7 +97,7 @@ func (n *notifier) change(ctx context.Context, running map[string]served) error 
 			n.log.Warn("a target that was changed waits as it did", zap.String("target", name), zap.Error(err))
 		}
 	}
-	if err := n.metrics.SetTargets(targetNames(wanted)); err != nil {
+	if err := n.metrics.SetTargets(wire.TargetNames(wanted)); err != nil {
 		return err
 	}
 	for _, t := range wanted {
@@ -125,7 +126,7 @@ func (n *notifier) serve(ctx context.Context, t notify.Target) (served, error) {
 		return served{}, err
 	}
 	notices := &bus.Notices{
-		Conn: n.conn, Names: n.names, Inbox: inboxOf(&t), Courier: noticeCourier{courier}, Recorder: n.metrics, Logger: n.Logger,
+		Conn: n.conn, Names: n.names, Inbox: wire.InboxOf(&t), Courier: noticeCourier{courier}, Recorder: n.metrics, Logger: n.Logger,
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var part sync.WaitGroup

@@ -9,6 +9,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/notify"
+	"rekey/internal/wire"
 )
 
 // TargetStanding is how a target of notifications stands, fit to be shown.
@@ -31,7 +32,7 @@ func (c *Client) Targets(ctx context.Context) ([]TargetStanding, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range notifyTargets(c.config) {
+	for _, t := range wire.NotifyTargets(c.config) {
 		inbox, err := c.Conn.InboxState(ctx, c.Names, t.Name)
 		if err != nil {
 			return nil, err
@@ -60,7 +61,7 @@ type Tried struct {
 // TryTarget sends a sample to a target of a configuration, once, from here. It returns
 // jobs.ErrNotFound when there is no such target; that the sample was not taken is in the result.
 func TryTarget(ctx context.Context, c *config.Config, name, version string, env func(string) (string, bool)) (Tried, error) {
-	for _, t := range notifyTargets(c) {
+	for _, t := range wire.NotifyTargets(c) {
 		if t.Name != name {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
+	"rekey/internal/wire"
 )
 
 // ScheduleStanding is how a schedule stands in the whole fleet.
@@ -81,26 +82,26 @@ func (c *Client) PauseSchedule(ctx context.Context, name string, op schedule.Ope
 // the job, also when the job is asked for and only the record of it failed.
 func (c *Client) RunSchedule(ctx context.Context, s config.Schedule, op schedule.Operation) (jobID, eventID string, err error) {
 	op.At = c.Conn.Clock().Now().UTC()
-	r, err := newRequest(s)
+	r, err := wire.NewRequest(s)
 	if err != nil {
 		return "", "", err
 	}
-	r.fields["requested_by"] = op.By + " (schedule " + s.Name + ")"
+	r.Fields["requested_by"] = op.By + " (schedule " + s.Name + ")"
 	if op.Reason != "" {
-		r.fields["reason"] = op.Reason
+		r.Fields["reason"] = op.Reason
 	}
-	if _, err := jobs.ParseRequest(jobs.Document{Fields: r.fields}); err != nil {
+	if _, err := jobs.ParseRequest(jobs.Document{Fields: r.Fields}); err != nil {
 		return "", "", err
 	}
-	if err := c.CheckRequest(ctx, r.fields); err != nil {
+	if err := c.CheckRequest(ctx, r.Fields); err != nil {
 		return "", "", err
 	}
-	source, id := scheduleSource(s.Name), "run-"+op.At.UTC().Format(time.RFC3339Nano)
+	source, id := wire.ScheduleSource(s.Name), "run-"+op.At.UTC().Format(time.RFC3339Nano)
 	store, err := c.schedules(ctx)
 	if err != nil {
 		return "", "", err
 	}
-	if _, err := c.Conn.PublishRequest(ctx, c.Names, jobs.ClassSchedule, source, id, r.fields); err != nil {
+	if _, err := c.Conn.PublishRequest(ctx, c.Names, jobs.ClassSchedule, source, id, r.Fields); err != nil {
 		return "", "", err
 	}
 	op.Action, op.JobID = schedule.ActionRun, jobs.ID(source, id)

@@ -30,7 +30,7 @@ func (o originals) Params(ctx context.Context, rec *jobs.Record) (jobs.Params, e
 	if err != nil {
 		return jobs.Params{}, err
 	}
-	for _, planned := range evaluator.rules.Plan(ctx, event, event.At).Jobs {
+	for _, planned := range evaluator.Rules.Plan(ctx, event, event.At).Jobs {
 		if planned.Job.Kind == rec.Kind && planned.Job.Account == rec.Account && planned.Job.Target() == rec.Target {
 			return planned.Job.Params, nil
 		}

@@ -14,6 +14,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/ledger"
 	"rekey/internal/quiet"
+	"rekey/internal/wire"
 )
 
 // openTimeout bounds one attempt to prepare JetStream. The next one finds what was made, and asks
@@ -59,7 +60,7 @@ func (p *preparation) check() error {
 func (w *worker) prepare(ctx context.Context) (stores, error) {
 	const longest = 15 * time.Second
 	w.upkeep = &bus.Upkeep{
-		Conn: w.conn, Layout: func() bus.Layout { return layout(w.running.Load()) }, Recorder: w.metrics, Logger: w.Logger,
+		Conn: w.conn, Layout: func() bus.Layout { return wire.Layout(w.running.Load()) }, Recorder: w.metrics, Logger: w.Logger,
 		Made: func(streams []string) {
 			if !slices.Contains(streams, w.names.Jobs()) || slices.Contains(streams, "KV_"+ledger.RecordsBucket(w.Config.NATS.Namespace)) {
 				return // No message was lost of a job that the ledger knows.
@@ -134,12 +135,12 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 func (w *worker) startKeys() error {
 	external := !w.Config.NATS.IsEmbedded()
 	if !external && len(w.Config.Seal.Keys) == 0 {
-		if err := makeStoreKey(filepath.Join(w.Config.NATS.Embedded.StoreDir, storeKey)); err != nil {
+		if err := wire.MakeStoreKey(filepath.Join(w.Config.NATS.Embedded.StoreDir, wire.StoreKey)); err != nil {
 			return err
 		}
 	}
-	w.Known.Use(secretPlaces(w.Config)) // With the key that may just have been made.
-	keys, err := keysOf(w.Config, w.accounts, w.LookupEnv)
+	w.Known.Use(wire.SecretPlaces(w.Config)) // With the key that may just have been made.
+	keys, err := wire.KeysOf(w.Config, w.accounts, w.LookupEnv)
 	if err != nil && (!external || len(w.Config.Seal.Keys) > 0) {
 		return fmt.Errorf("reading the keys of sealed values: %w", err)
 	}

@@ -51,7 +51,7 @@ func (w *worker) startRecovery(ctx context.Context, s stores) {
 
 // appear shows that this worker lives, and reports whether it is certain that no other process has its name.
 func (r *recovery) appear(ctx context.Context) bool {
-	presence := bus.Presence{Conn: r.conn, Names: r.names, Worker: r.Name, Instance: r.self.instance}
+	presence := bus.Presence{Conn: r.conn, Names: r.names, Worker: r.Name, Instance: r.self.Instance}
 	namesake, err := presence.Appear(ctx)
 	if err != nil && ctx.Err() == nil {
 		r.log.Warn("whether another process has this worker's name is not known; claims keep their lease", zap.String("worker", r.Name), zap.Error(err))
@@ -63,13 +63,13 @@ func (r *recovery) appear(ctx context.Context) bool {
 	if err != nil || namesake != "" {
 		return false
 	}
-	r.self.ownsName(presence)
+	r.self.OwnsName(presence)
 	return true
 }
 
 // isGone reports whether a claim is one of a process that ran the embedded server before this one.
 func (w *worker) isGone(c jobs.Claim) bool {
-	return w.embedded != nil && w.embedded.IsLocked() && c.Embedded && c.Instance != w.self.instance
+	return w.embedded != nil && w.embedded.IsLocked() && c.Embedded && c.Instance != w.self.Instance
 }
 
 func (r *recovery) run(ctx context.Context) error {
@@ -95,7 +95,7 @@ func (r *recovery) run(ctx context.Context) error {
 // takeUp releases what a predecessor of this worker's name had claimed, and has handed over again what it held. What fails
 // is not lost: it comes when its lease is over.
 func (r *recovery) takeUp(ctx context.Context) {
-	isGone := func(c jobs.Claim) bool { return r.self.isGone(ctx, c.Worker, c.Instance) }
+	isGone := func(c jobs.Claim) bool { return r.self.IsGone(ctx, c.Worker, c.Instance) }
 	n, err := r.each(ctx, []jobs.State{jobs.StateRunning}, func(rec jobs.Record) (bool, error) { return r.operator.Release(ctx, rec.JobID, isGone) })
 	if n > 0 {
 		r.log.Warn("jobs that a killed worker of the same name had claimed are due at once", zap.String("worker", r.Name), zap.Int("jobs", n))

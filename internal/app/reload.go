@@ -18,6 +18,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
+	"rekey/internal/wire"
 )
 
 // Reload says what makes a worker take over another configuration while it runs.
@@ -153,7 +154,7 @@ type swapped struct {
 	level    zapcore.Level
 	specs    []schedule.Spec
 	names    []string
-	requests requests
+	requests wire.Requests
 	runner   *jobs.Runner
 	rules    *jobs.Rules
 }
@@ -165,19 +166,19 @@ func (r *reloader) prepareSwap(ctx context.Context, next *config.Config) (p swap
 	note := func(err error) { problems = append(problems, err) }
 	p.level, err = zapcore.ParseLevel(next.Log.Level)
 	note(err)
-	p.specs, err = Specs(next.Schedules)
+	p.specs, err = wire.Specs(next.Schedules)
 	note(err)
 	note(schedule.Check(p.specs))
-	p.requests, err = newRequests(next.Schedules)
+	p.requests, err = wire.NewRequests(next.Schedules)
 	note(err)
-	p.runner, err = r.runner.with(retryPolicy(next))
+	p.runner, err = r.runner.with(wire.RetryPolicy(next))
 	note(err)
-	p.rules, err = newRules(next, r.atlas, sealer{r.keys})
+	p.rules, err = wire.NewRules(next, r.atlas, wire.Sealer{Keyring: r.keys})
 	note(err)
 	if err == nil {
 		p.rules.DryRun = r.Config.Worker.DryRun // Of the whole worker, which needs a restart.
 	}
-	note(r.atlas.CheckNewAccounts(ctx, atlasAccounts(next)))
+	note(r.atlas.CheckNewAccounts(ctx, wire.AtlasAccounts(next)))
 	for _, s := range next.Schedules {
 		p.names = append(p.names, s.Name)
 	}
@@ -189,16 +190,16 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 	if r.Reload.Level != (zap.AtomicLevel{}) {
 		r.Reload.Level.SetLevel(p.level)
 	}
-	r.Known.Use(secretPlaces(p.config))
-	if err := r.atlas.SetAccounts(atlasAccounts(p.config)); err != nil {
+	r.Known.Use(wire.SecretPlaces(p.config))
+	if err := r.atlas.SetAccounts(wire.AtlasAccounts(p.config)); err != nil {
 		return err
 	}
 	r.atlas.SetMaxRetryAfter(p.config.Retry.RetryAfterCap)
-	r.metrics.SetSecretExpiries(secretExpiries(p.config))
+	r.metrics.SetSecretExpiries(wire.SecretExpiries(p.config))
 	r.runner.current.Store(p.runner)
 	r.fanout.Use(p.rules)
-	r.notifier.use(notifyTargets(p.config))
-	if err := r.metrics.SetPolicies(policyNames(p.config)); err != nil {
+	r.notifier.use(wire.NotifyTargets(p.config))
+	if err := r.metrics.SetPolicies(wire.PolicyNames(p.config)); err != nil {
 		return err
 	}
 	return r.swapSchedules(ctx, p)
@@ -207,7 +208,7 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 // swapSchedules puts other schedules into force.
 func (r *reloader) swapSchedules(ctx context.Context, p swapped) error {
 	// Both old and new schedules have their requests and series while the scheduler changes over.
-	both := requests{}
+	both := wire.Requests{}
 	names := slices.Clone(p.names)
 	for name, request := range *r.firer.requests.Load() {
 		both[name] = request

@@ -9,6 +9,7 @@ import (
 	"rekey/internal/atlas"
 	"rekey/internal/doctor"
 	"rekey/internal/jobs"
+	"rekey/internal/wire"
 )
 
 // roles reads what the configuration wants to change, and in which organizations the account is an owner. Reading takes
@@ -108,7 +109,7 @@ func (e *examination) target(ctx context.Context, job jobs.Job) doctor.Finding {
 	what, target := string(job.Kind), job.Target()+": "
 	if job.Kind == jobs.TokenRevoke {
 		if file := job.Params.Get(jobs.ParamTokenFile); file != "" {
-			if err := mayRead(e.cfg, file); err != nil {
+			if err := wire.MayRead(e.cfg, file); err != nil {
 				return e.finding(what, doctor.Failed, target+err.Error(), "see intake.token_files")
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
 	"rekey/internal/pace"
+	"rekey/internal/wire"
 )
 
 // The parts of a worker that are started again when they fail. A new one is listed in parts.
@@ -42,7 +43,7 @@ func parts() []string {
 
 // streams are the streams and buckets that a worker writes to.
 func (w *worker) streams() []string {
-	return append(streamNames(w.names), bucketNames(w.names, w.Config.NATS.Namespace)...)
+	return append(wire.StreamNames(w.names), wire.BucketNames(w.names, w.Config.NATS.Namespace)...)
 }
 
 // startJobs starts what takes events in and runs jobs.
@@ -55,10 +56,10 @@ func (w *worker) startJobs(s stores) error {
 	w.runner = runner
 	w.workers = &bus.Workers{
 		Conn: w.conn, Names: w.names, Runner: runner, Concurrency: w.Config.Worker.Concurrency,
-		Kept:   pace.Kept(w.Config.Worker.Concurrency, urgentShare(w.Config)),
-		Sealer: sealer{w.keys}, Logger: w.Logger,
+		Kept:   pace.Kept(w.Config.Worker.Concurrency, wire.UrgentShare(w.Config)),
+		Sealer: wire.Sealer{Keyring: w.keys}, Logger: w.Logger,
 	}
-	secrets := jobs.Secrets{Sealer: sealer{w.keys}, Plaintext: w.Config.Intake.Plaintext}
+	secrets := jobs.Secrets{Sealer: wire.Sealer{Keyring: w.keys}, Plaintext: w.Config.Intake.Plaintext}
 	desk := jobs.NewIntake(s.ledger, s.ledger.Targets(), bus.NewQueue(w.conn, w.names), w.atlas, w.metrics, secrets, w.conn.Clock().Now)
 	if err := w.startPolicies(desk); err != nil {
 		return err
@@ -87,7 +88,7 @@ func (w *worker) startJobs(s stores) error {
 func (w *worker) newRunner(s stores, chain *audit.Chain) (*liveRunner, error) {
 	announcer := bus.NewAnnouncer(w.conn, w.names, chain)
 	return newLiveRunner(jobs.RunnerConfig{
-		Worker: w.Name, Instance: w.self.instance, Embedded: w.embedded != nil, Gone: w.isGone, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: retryPolicy(w.Config),
+		Worker: w.Name, Instance: w.self.Instance, Embedded: w.embedded != nil, Gone: w.isGone, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: wire.RetryPolicy(w.Config),
 		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.tracedRevoker(w.atlas), Pacer: w.atlas,
 		Announcer: w.tracedAnnouncer(announcer), Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
 	})
@@ -147,7 +148,7 @@ func within(done <-chan struct{}, d time.Duration) bool {
 
 // startPolicies makes what turns events into jobs by the rules of the configuration.
 func (w *worker) startPolicies(desk *jobs.Intake) error {
-	rules, err := newRules(w.Config, w.atlas, sealer{w.keys})
+	rules, err := wire.NewRules(w.Config, w.atlas, wire.Sealer{Keyring: w.keys})
 	if err != nil {
 		return err
 	}

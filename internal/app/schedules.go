@@ -12,6 +12,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
+	"rekey/internal/wire"
 )
 
 // intakeGrace is how long a job that a schedule asked for may be without a record and still count as unfinished: its
@@ -23,11 +24,11 @@ const removedEvery = time.Minute
 
 // startSchedules starts what wakes on cron. It runs without any schedule, too: a reload may bring some.
 func (w *worker) startSchedules(s stores) error {
-	specs, err := Specs(w.Config.Schedules)
+	specs, err := wire.Specs(w.Config.Schedules)
 	if err != nil {
 		return err
 	}
-	requests, err := newRequests(w.Config.Schedules)
+	requests, err := wire.NewRequests(w.Config.Schedules)
 	if err != nil {
 		return err
 	}
@@ -76,12 +77,12 @@ func (w *worker) markRemoved(ctx context.Context, store *scheduleStore) error {
 type firer struct {
 	conn     *bus.Conn
 	names    bus.Names
-	requests atomic.Pointer[requests] // A reload changes them.
+	requests atomic.Pointer[wire.Requests] // A reload changes them.
 }
 
 // Job is the id of the job that the tick's event makes.
 func (f *firer) Job(tick schedule.Tick) string {
-	return jobs.ID(scheduleSource(tick.Schedule), tickID(tick))
+	return jobs.ID(wire.ScheduleSource(tick.Schedule), wire.TickID(tick))
 }
 
 // Fire publishes the tick's event.
@@ -90,7 +91,7 @@ func (f *firer) Fire(ctx context.Context, tick schedule.Tick) error {
 	if !ok {
 		return fmt.Errorf("schedule %s is not configured any more", tick.Schedule)
 	}
-	_, err := f.conn.PublishRequest(ctx, f.names, jobs.ClassSchedule, scheduleSource(tick.Schedule), tickID(tick), r.fields)
+	_, err := f.conn.PublishRequest(ctx, f.names, jobs.ClassSchedule, wire.ScheduleSource(tick.Schedule), wire.TickID(tick), r.Fields)
 	return err
 }
 

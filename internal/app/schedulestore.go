@@ -9,6 +9,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
 	"rekey/internal/schedule"
+	"rekey/internal/wire"
 )
 
 // scheduleStore keeps the state of every schedule in JetStream.
@@ -44,7 +45,7 @@ func (s *scheduleStore) Save(ctx context.Context, name string, state schedule.St
 
 // markRemoved notes in the states that this worker does not have those schedules that are not among its own. One that no
 // other worker has either counts as removed.
-func (s *scheduleStore) markRemoved(ctx context.Context, configured requests, keeper string, now time.Time) error {
+func (s *scheduleStore) markRemoved(ctx context.Context, configured wire.Requests, keeper string, now time.Time) error {
 	all, err := s.bucket.All(ctx)
 	if err != nil {
 		return err

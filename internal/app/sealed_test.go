@@ -11,6 +11,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/seal"
 	"rekey/internal/secret"
+	"rekey/internal/wire"
 )
 
 // sealedRevoke asks for the revocation of a sealed token.
@@ -31,7 +32,7 @@ func sealTo(t *testing.T, key, token string) string {
 // sealingKey is what the worker's secrets are sealed to.
 func (r *rig) sealingKey(t *testing.T) string {
 	t.Helper()
-	key, err := app.SealingKey(r.cfg, r.lookupEnv)
+	key, err := wire.SealingKey(r.cfg, r.lookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
 	"rekey/internal/schedule"
+	"rekey/internal/wire"
 )
 
 // jetStream looks at the account's limits.
@@ -64,7 +65,7 @@ func inDomainOf(domain string) string {
 
 // buckets are those that a worker has.
 func (p *patient) buckets() []string {
-	list := bucketNames(p.names, p.cfg.NATS.Namespace)
+	list := wire.BucketNames(p.names, p.cfg.NATS.Namespace)
 	if !p.cfg.NATS.IsEmbedded() {
 		list = append(list, p.names.Tokens())
 	}
@@ -196,7 +197,7 @@ func unseen(reports []bus.StreamSight) []doctor.Finding {
 
 // sight is what is seen of all streams, buckets and consumers, once.
 func (p *patient) sight(ctx context.Context) bus.Sight {
-	p.looked.Do(func() { p.seen = p.survey.Look(ctx, layout(p.cfg)) })
+	p.looked.Do(func() { p.seen = p.survey.Look(ctx, wire.Layout(p.cfg)) })
 	return p.seen
 }
 

@@ -1,4 +1,4 @@
-package app
+package wire
 
 import (
 	"rekey/internal/bus"
@@ -6,25 +6,25 @@ import (
 	"rekey/internal/ledger"
 )
 
-// layout is what a worker of a configuration has in NATS.
-func layout(c *config.Config) bus.Layout {
+// Layout is what a worker of a configuration has in NATS.
+func Layout(c *config.Config) bus.Layout {
 	l := bus.Layout{
 		Names: bus.NewNames(c.NATS.Namespace), Replicas: c.NATS.Replicas, Shared: !c.NATS.IsEmbedded(),
 		Ledger: ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas}.Streams(),
 	}
-	for _, t := range notifyTargets(c) {
-		l.Inboxes = append(l.Inboxes, inboxOf(&t))
+	for _, t := range NotifyTargets(c) {
+		l.Inboxes = append(l.Inboxes, InboxOf(&t))
 	}
 	return l
 }
 
-// streamNames are a worker's streams.
-func streamNames(n bus.Names) []string {
+// StreamNames are a worker's streams.
+func StreamNames(n bus.Names) []string {
 	return []string{n.Events(), n.Jobs(), n.Results(), n.DeadLetters(), n.Index()}
 }
 
-// bucketNames are a worker's buckets, but that of the bearer tokens, which only a fleet has.
-func bucketNames(n bus.Names, namespace string) []string {
+// BucketNames are a worker's buckets, but that of the bearer tokens, which only a fleet has.
+func BucketNames(n bus.Names, namespace string) []string {
 	return []string{
 		n.Schedules(), n.Pace(), n.Audit(), n.Rules(), n.Limits(), n.Notify(), ledger.RecordsBucket(namespace), ledger.TargetsBucket(namespace),
 	}

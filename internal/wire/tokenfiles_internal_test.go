@@ -1,4 +1,4 @@
-package app
+package wire
 
 import (
 	"reflect"
@@ -17,7 +17,7 @@ func TestNoOwnSecretIsReadAsAToken(t *testing.T) {
 	eachSecret("", reflect.ValueOf(c).Elem(), func(path string, ref *secret.Ref) {
 		n++
 		*ref = secret.Ref{File: "/run/secrets/own"}
-		if mayRead(c, ref.File) == nil {
+		if MayRead(c, ref.File) == nil {
 			t.Errorf("%s: an event may have its file read", path)
 		}
 		*ref = secret.Ref{}

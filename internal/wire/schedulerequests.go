@@ -1,4 +1,4 @@
-package app
+package wire
 
 import (
 	"fmt"
@@ -24,13 +24,13 @@ func Specs(list []config.Schedule) ([]schedule.Spec, error) {
 
 // request is what the events of a schedule ask for.
 type request struct {
-	fields map[string]any
-	parsed jobs.Request
+	Fields map[string]any
+	Parsed jobs.Request
 }
 
-// newRequest makes the request of a schedule. Where jobs of the schedule may overlap, each tick has a job of its own;
+// NewRequest makes the request of a schedule. Where jobs of the schedule may overlap, each tick has a job of its own;
 // elsewhere a tick may join a job of somebody else that has the same target.
-func newRequest(s config.Schedule) (request, error) {
+func NewRequest(s config.Schedule) (request, error) {
 	params := map[string]any{}
 	for name, value := range s.Job.Params {
 		params[name] = value
@@ -50,16 +50,16 @@ func newRequest(s config.Schedule) (request, error) {
 	if err != nil {
 		return request{}, fmt.Errorf("schedule %s: job: %w", s.Name, err)
 	}
-	return request{fields: fields, parsed: parsed}, nil
+	return request{Fields: fields, Parsed: parsed}, nil
 }
 
-// requests are those of all schedules, by name.
-type requests map[string]request
+// Requests are those of all schedules, by name.
+type Requests map[string]request
 
-func newRequests(list []config.Schedule) (requests, error) {
-	all := requests{}
+func NewRequests(list []config.Schedule) (Requests, error) {
+	all := Requests{}
 	for _, s := range list {
-		r, err := newRequest(s)
+		r, err := NewRequest(s)
 		if err != nil {
 			return nil, err
 		}
@@ -68,8 +68,8 @@ func newRequests(list []config.Schedule) (requests, error) {
 	return all, nil
 }
 
-// scheduleSource is the CloudEvents source of a schedule's events.
-func scheduleSource(name string) string { return "rekey/schedule/" + name }
+// ScheduleSource is the CloudEvents source of a schedule's events.
+func ScheduleSource(name string) string { return "rekey/schedule/" + name }
 
-// tickID is the CloudEvents id of a tick's event.
-func tickID(tick schedule.Tick) string { return tick.At.UTC().Format(time.RFC3339) }
+// TickID is the CloudEvents id of a tick's event.
+func TickID(tick schedule.Tick) string { return tick.At.UTC().Format(time.RFC3339) }

@@ -1,4 +1,4 @@
-package app
+package wire
 
 import (
 	"context"
@@ -16,8 +16,8 @@ import (
 	"rekey/internal/policy"
 )
 
-// newRules makes the rules of intake from a configuration.
-func newRules(c *config.Config, accounts jobs.Accounts, s jobs.Sealer) (*jobs.Rules, error) {
+// NewRules makes the rules of intake from a configuration.
+func NewRules(c *config.Config, accounts jobs.Accounts, s jobs.Sealer) (*jobs.Rules, error) {
 	rules := &jobs.Rules{
 		Accounts: accounts, Sealer: s, Limits: c.Intake.Limits, MaxAge: c.Intake.MaxEventAge, MaxSkew: c.Intake.MaxClockSkew,
 		BuryUnmatched: c.Intake.Unmatched == config.UnmatchedDeadLetter, DryRun: c.Worker.DryRun,
@@ -33,8 +33,8 @@ func newRules(c *config.Config, accounts jobs.Accounts, s jobs.Sealer) (*jobs.Ru
 	return rules, nil
 }
 
-// policyNames are the names of the configured policies.
-func policyNames(c *config.Config) []string {
+// PolicyNames are the names of the configured policies.
+func PolicyNames(c *config.Config) []string {
 	names := make([]string, len(c.Policies.List))
 	for i, rule := range c.Policies.List {
 		names[i] = rule.Name
@@ -44,23 +44,23 @@ func policyNames(c *config.Config) []string {
 
 // Evaluator says what a configuration makes of events, without making any job.
 type Evaluator struct {
-	rules *jobs.Rules
+	Rules *jobs.Rules
 	names bus.Names
 }
 
 // NewEvaluator returns the Evaluator of a configuration.
 func NewEvaluator(c *config.Config) (*Evaluator, error) {
-	cfg := atlasConfig(c, func(string) (string, bool) { return "", false })
+	cfg := AtlasConfig(c, func(string) (string, bool) { return "", false })
 	cfg.Recorder = metrics.Discard()
 	accounts, err := atlas.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := newRules(c, accounts, nil)
+	rules, err := NewRules(c, accounts, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &Evaluator{rules: rules, names: bus.NewNames(c.NATS.Namespace)}, nil
+	return &Evaluator{Rules: rules, names: bus.NewNames(c.NATS.Namespace)}, nil
 }
 
 // Evaluation is what a configuration makes of one event, fit to be shown.
@@ -112,17 +112,17 @@ func (e *Evaluator) Sample(ctx context.Context, s Sample) Evaluation {
 	for name, value := range s.Headers {
 		header.Add(name, value)
 	}
-	return e.evaluate(ctx, s.Name, bus.Message{Subject: e.names.Event(s.Class), Header: header, Data: s.Data, Seq: 1, At: s.At})
+	return e.Evaluate(ctx, s.Name, bus.Message{Subject: e.names.Event(s.Class), Header: header, Data: s.Data, Seq: 1, At: s.At})
 }
 
-func (e *Evaluator) evaluate(ctx context.Context, name string, m bus.Message) Evaluation {
+func (e *Evaluator) Evaluate(ctx context.Context, name string, m bus.Message) Evaluation {
 	out := Evaluation{Event: name, Policies: []PolicyDecision{}, Jobs: []EvaluatedJob{}}
 	event, err := e.names.ReadEvent(m)
 	var plan jobs.Plan
 	if err != nil {
 		plan.Problems = []error{err}
 	} else {
-		plan = e.rules.Plan(ctx, event, m.At)
+		plan = e.Rules.Plan(ctx, event, m.At)
 	}
 	out.Result = plan.Result()
 	for _, d := range plan.Decisions {
@@ -154,13 +154,13 @@ func (e Evaluation) Decided() Evaluation {
 	return e
 }
 
-// same reports whether two evaluations of an event are the same.
-func (e Evaluation) same(other Evaluation) bool {
+// Same reports whether two evaluations of an event are the same.
+func (e Evaluation) Same(other Evaluation) bool {
 	return reflect.DeepEqual(e.Decided(), other.Decided())
 }
 
-// decisive is a judgement without the policies that have nothing to do with the event.
-func (j Evaluation) decisive() Evaluation {
+// Decisive is a judgement without the policies that have nothing to do with the event.
+func (j Evaluation) Decisive() Evaluation {
 	policies := []PolicyDecision{}
 	for _, p := range j.Policies {
 		if p.Matches {

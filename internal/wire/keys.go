@@ -1,4 +1,4 @@
-package app
+package wire
 
 import (
 	"errors"
@@ -12,11 +12,11 @@ import (
 	"rekey/internal/secret"
 )
 
-// storeKey is the file in an embedded server's store_dir that holds its key, where none is
+// StoreKey is the file in an embedded server's store_dir that holds its key, where none is
 // configured.
-const storeKey = "seal.key"
+const StoreKey = "seal.key"
 
-// keysOf returns the keyring of a configuration:
+// KeysOf returns the keyring of a configuration:
 //
 //   - the configured keys, if there are any;
 //   - with an embedded server, the key in its store_dir;
@@ -24,25 +24,25 @@ const storeKey = "seal.key"
 //     fleet share anyway, so that each of them opens what another has sealed.
 //
 // The accounts may change while the keyring is in use. With an error, the keyring has no key yet and looks again when one is asked for.
-func keysOf(c *config.Config, accounts func() []config.Account, env lookup) (*seal.Keyring, error) {
+func KeysOf(c *config.Config, accounts func() []config.Account, env Lookup) (*seal.Keyring, error) {
 	switch {
 	case len(c.Seal.Keys) > 0:
 		return seal.NewKeyring(func() ([]*seal.Key, error) { return configuredKeys(c.Seal.Keys, env) })
 	case c.NATS.IsEmbedded():
-		file := filepath.Join(c.NATS.Embedded.StoreDir, storeKey)
+		file := filepath.Join(c.NATS.Embedded.StoreDir, StoreKey)
 		return seal.NewKeyring(func() ([]*seal.Key, error) { return keyFile(file, env) })
 	}
 	return seal.NewKeyring(func() ([]*seal.Key, error) { return derivedKeys(accounts(), env) })
 }
 
-// knownKeys are the keys of the fleet that a command talks to, or nil when they are not known:
+// KnownKeys are the keys of the fleet that a command talks to, or nil when they are not known:
 // whoever runs the commands need not have the worker's secrets, and the store of an embedded
 // server here may not be that of the server that was named.
-func knownKeys(c *config.Config, server string, env lookup) *seal.Keyring {
+func KnownKeys(c *config.Config, server string, env Lookup) *seal.Keyring {
 	if server != "" && c.NATS.IsEmbedded() && len(c.Seal.Keys) == 0 {
 		return nil
 	}
-	keys, err := keysOf(c, func() []config.Account { return c.Atlas.Accounts }, env)
+	keys, err := KeysOf(c, func() []config.Account { return c.Atlas.Accounts }, env)
 	if err != nil || keys.ID() == "" {
 		return nil
 	}
@@ -51,7 +51,7 @@ func knownKeys(c *config.Config, server string, env lookup) *seal.Keyring {
 
 // SealingKey is the public key that a configuration's secrets are sealed to.
 func SealingKey(c *config.Config, env func(string) (string, bool)) (string, error) {
-	keys, err := keysOf(c, func() []config.Account { return c.Atlas.Accounts }, env)
+	keys, err := KeysOf(c, func() []config.Account { return c.Atlas.Accounts }, env)
 	switch {
 	case err != nil:
 		return "", err
@@ -61,7 +61,7 @@ func SealingKey(c *config.Config, env func(string) (string, bool)) (string, erro
 	return keys.ID(), nil
 }
 
-func configuredKeys(list []config.SealKey, env lookup) ([]*seal.Key, error) {
+func configuredKeys(list []config.SealKey, env Lookup) ([]*seal.Key, error) {
 	keys := make([]*seal.Key, 0, len(list))
 	for i, k := range list {
 		key, err := readKey(k.Seed, env)
@@ -73,7 +73,7 @@ func configuredKeys(list []config.SealKey, env lookup) ([]*seal.Key, error) {
 	return keys, nil
 }
 
-func readKey(ref secret.Ref, env lookup) (*seal.Key, error) {
+func readKey(ref secret.Ref, env Lookup) (*seal.Key, error) {
 	seed, err := ref.Read(env)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func readKey(ref secret.Ref, env lookup) (*seal.Key, error) {
 	return key, nil
 }
 
-func keyFile(file string, env lookup) ([]*seal.Key, error) {
+func keyFile(file string, env Lookup) ([]*seal.Key, error) {
 	key, err := readKey(secret.Ref{File: file}, env)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func keyFile(file string, env lookup) ([]*seal.Key, error) {
 }
 
 // derivedKeys are the keys that belong to the accounts' secrets, as far as those can be read.
-func derivedKeys(accounts []config.Account, env lookup) ([]*seal.Key, error) {
+func derivedKeys(accounts []config.Account, env Lookup) ([]*seal.Key, error) {
 	var keys []*seal.Key
 	var problems []error
 	for _, a := range accounts {
@@ -119,8 +119,8 @@ func derivedKeys(accounts []config.Account, env lookup) ([]*seal.Key, error) {
 	return keys, nil
 }
 
-// makeStoreKey makes the key of an embedded server's store, unless it is there.
-func makeStoreKey(file string) error {
+// MakeStoreKey makes the key of an embedded server's store, unless it is there.
+func MakeStoreKey(file string) error {
 	if _, err := os.Stat(file); err == nil || !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -166,11 +166,11 @@ func WriteSeed(path string, seed secret.Value) (err error) {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-// sealer is the keyring as the domain sees it.
-type sealer struct{ *seal.Keyring }
+// Sealer is the keyring as the domain sees it.
+type Sealer struct{ *seal.Keyring }
 
 // Open opens a sealed value.
-func (s sealer) Open(text string) (secret.Value, error) {
+func (s Sealer) Open(text string) (secret.Value, error) {
 	value, err := s.Keyring.Open(text)
 	if err != nil && !errors.Is(err, seal.ErrReading) {
 		return value, &jobs.Malformed{Detail: err.Error()}

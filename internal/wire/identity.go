@@ -1,4 +1,4 @@
-package app
+package wire
 
 import (
 	"context"
@@ -7,25 +7,25 @@ import (
 	"rekey/internal/bus"
 )
 
-// identity is which worker a process is, among all that have or had its name.
-type identity struct {
-	worker, instance string
+// Identity is which worker a process is, among all that have or had its name.
+type Identity struct {
+	Worker, Instance string
 
 	mu       sync.Mutex    // Guards what follows.
 	presence *bus.Presence // Nil unless it is certain that the name is this worker's alone.
 	gone     map[string]bool
 }
 
-// ownsName notes that the name is this worker's alone.
-func (i *identity) ownsName(p bus.Presence) {
+// OwnsName notes that the name is this worker's alone.
+func (i *Identity) OwnsName(p bus.Presence) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.presence, i.gone = &p, map[string]bool{}
 }
 
-// isGone reports whether it is certain that another process, which had this worker's name, lives no more.
-func (i *identity) isGone(ctx context.Context, worker, instance string) bool {
-	if i == nil || worker != i.worker || instance == "" || instance == i.instance {
+// IsGone reports whether it is certain that another process, which had this worker's name, lives no more.
+func (i *Identity) IsGone(ctx context.Context, worker, instance string) bool {
+	if i == nil || worker != i.Worker || instance == "" || instance == i.Instance {
 		return false
 	}
 	i.mu.Lock()

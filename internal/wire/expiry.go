@@ -1,4 +1,4 @@
-package app
+package wire
 
 import (
 	"time"
@@ -6,8 +6,8 @@ import (
 	"rekey/internal/config"
 )
 
-// secretExpiries says when the secrets of the accounts expire, as far as the configuration does.
-func secretExpiries(c *config.Config) map[string]time.Time {
+// SecretExpiries says when the secrets of the accounts expire, as far as the configuration does.
+func SecretExpiries(c *config.Config) map[string]time.Time {
 	expiries := make(map[string]time.Time, len(c.Atlas.Accounts))
 	for _, account := range c.Atlas.Accounts {
 		at, err := account.SecretExpiry()

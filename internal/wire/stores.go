@@ -1,4 +1,4 @@
-package app
+package wire
 
 import (
 	"rekey/internal/atlas"
@@ -6,8 +6,8 @@ import (
 	"rekey/internal/vault"
 )
 
-// secretStores are where token_ref may lead.
-func secretStores(c config.Vault, env lookup) (map[string]atlas.SecretStore, error) {
+// SecretStores are where token_ref may lead.
+func SecretStores(c config.Vault, env Lookup) (map[string]atlas.SecretStore, error) {
 	if c.Address == "" {
 		return nil, nil //nolint:nilnil // No store is configured.
 	}

@@ -1,4 +1,4 @@
-package app
+package wire
 
 import (
 	"rekey/internal/bus"
@@ -6,8 +6,8 @@ import (
 	"rekey/internal/notify"
 )
 
-// notifyTargets are the targets of a configuration.
-func notifyTargets(c *config.Config) []notify.Target {
+// NotifyTargets are the targets of a configuration.
+func NotifyTargets(c *config.Config) []notify.Target {
 	list := make([]notify.Target, len(c.Notify))
 	for i := range c.Notify {
 		list[i] = c.Notify[i].Target()
@@ -15,7 +15,7 @@ func notifyTargets(c *config.Config) []notify.Target {
 	return list
 }
 
-func targetNames(targets []notify.Target) []string {
+func TargetNames(targets []notify.Target) []string {
 	names := make([]string, len(targets))
 	for i := range targets {
 		names[i] = targets[i].Name
@@ -23,7 +23,7 @@ func targetNames(targets []notify.Target) []string {
 	return names
 }
 
-func inboxOf(t *notify.Target) bus.Inbox {
+func InboxOf(t *notify.Target) bus.Inbox {
 	return bus.Inbox{
 		Target: t.Name, Kinds: t.Filter.Kinds, Outcomes: t.Filter.Outcomes, Timeout: t.Timeout, MaxAge: t.Retry.MaxAge,
 	}

@@ -1,4 +1,4 @@
-package app
+package wire
 
 import (
 	"fmt"
@@ -10,9 +10,9 @@ import (
 // ownSources are the sources of what Rekey itself publishes.
 const ownSources = "rekey/*"
 
-// signatures returns the key that signs what this process publishes, and whose events are taken
+// Signatures returns the key that signs what this process publishes, and whose events are taken
 // in: its own among them.
-func signatures(c config.Intake, env lookup) (bus.SigningKey, bus.Signatures, error) {
+func Signatures(c config.Intake, env Lookup) (bus.SigningKey, bus.Signatures, error) {
 	rules := bus.Signatures{Required: c.Signatures == config.SignaturesRequired, Window: c.ReplayWindow}
 	for _, s := range c.Signers {
 		rules.Signers = append(rules.Signers, bus.Signer{Source: s.Source, PublicKeys: s.PublicKeys})

@@ -1,4 +1,4 @@
-package app
+package wire
 
 import (
 	"errors"
@@ -9,10 +9,10 @@ import (
 	"rekey/internal/config"
 )
 
-// mayRead says, as an error, that a job may not have a file read as its token. An event can name
+// MayRead says, as an error, that a job may not have a file read as its token. An event can name
 // any path: the worker's own secrets and store are never given to the API, and where
 // intake.token_files lists folders, nothing outside of them is. The path has no symbolic links.
-func mayRead(c *config.Config, path string) error {
+func MayRead(c *config.Config, path string) error {
 	for _, own := range ownFiles(c) {
 		if own != "" && isWithin(path, own) {
 			return errors.New("it is one of the worker's own secrets, or in its store")
@@ -36,7 +36,7 @@ func ownFiles(c *config.Config) []string {
 		own = append(own, place.Ref.File)
 	}
 	if dir := c.NATS.Embedded.StoreDir; c.NATS.IsEmbedded() {
-		own = append(own, filepath.Join(dir, storeKey), filepath.Join(dir, "jetstream"))
+		own = append(own, filepath.Join(dir, StoreKey), filepath.Join(dir, "jetstream"))
 	}
 	return own
 }

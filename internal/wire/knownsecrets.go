@@ -1,4 +1,4 @@
-package app
+package wire
 
 import (
 	"net/url"
@@ -13,17 +13,17 @@ import (
 // in no answer, error or line of the log.
 func KnownSecrets(c *config.Config, env func(string) (string, bool)) *secret.Known {
 	known := secret.NewKnown(env)
-	known.Use(secretPlaces(c))
+	known.Use(SecretPlaces(c))
 	known.Add(environmentSecrets(env)...)
 	return known
 }
 
-// secretPlaces are those of the configuration, and the one where an embedded server's worker keeps its key.
-func secretPlaces(c *config.Config) []secret.Place {
+// SecretPlaces are those of the configuration, and the one where an embedded server's worker keeps its key.
+func SecretPlaces(c *config.Config) []secret.Place {
 	places := c.Secrets()
 	if c.NATS.IsEmbedded() {
-		file := filepath.Join(c.NATS.Embedded.StoreDir, storeKey)
-		places = append(places, secret.Place{Key: storeKey, Ref: secret.Ref{File: file}})
+		file := filepath.Join(c.NATS.Embedded.StoreDir, StoreKey)
+		places = append(places, secret.Place{Key: StoreKey, Ref: secret.Ref{File: file}})
 	}
 	return places
 }

@@ -1,4 +1,4 @@
-package app
+package wire
 
 import (
 	"crypto/tls"
@@ -16,10 +16,10 @@ import (
 	"rekey/internal/secret"
 )
 
-// lookup finds environment variables.
-type lookup = func(string) (string, bool)
+// Lookup finds environment variables.
+type Lookup = func(string) (string, bool)
 
-func embeddedConfig(c config.Embedded, env lookup, log *zap.Logger) (natsserver.Config, error) {
+func EmbeddedConfig(c config.Embedded, env Lookup, log *zap.Logger) (natsserver.Config, error) {
 	token, err := optional(c.Token, env)
 	if err != nil {
 		return natsserver.Config{}, fmt.Errorf("nats.embedded.token: %w", err)
@@ -33,7 +33,7 @@ func embeddedConfig(c config.Embedded, env lookup, log *zap.Logger) (natsserver.
 	if c.TLS.CertFile == "" {
 		return cfg, nil
 	}
-	cert, err := keyPair(c.TLS.CertFile, c.TLS.KeyFile)
+	cert, err := KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
 	if err != nil {
 		return cfg, fmt.Errorf("nats.embedded.tls: %w", err)
 	}
@@ -47,8 +47,8 @@ func embeddedConfig(c config.Embedded, env lookup, log *zap.Logger) (natsserver.
 	return cfg, nil
 }
 
-// connectConfig says how to log in to NATS. For an embedded server that needs nothing.
-func connectConfig(c config.NATS, env lookup) (bus.ConnectConfig, error) {
+// ConnectConfig says how to log in to NATS. For an embedded server that needs nothing.
+func ConnectConfig(c config.NATS, env Lookup) (bus.ConnectConfig, error) {
 	cfg := bus.ConnectConfig{URL: c.URL}
 	if c.IsEmbedded() {
 		return cfg, nil
@@ -75,7 +75,7 @@ func clientTLS(c config.ClientTLS) (*tls.Config, error) {
 	}
 	if c.CertFile != "" {
 		certificate := func() (*tls.Certificate, error) {
-			cert, err := keyPair(c.CertFile, c.KeyFile)
+			cert, err := KeyPair(c.CertFile, c.KeyFile)
 			if err != nil {
 				return nil, fmt.Errorf("nats.tls: %w", err)
 			}
@@ -91,7 +91,7 @@ func clientTLS(c config.ClientTLS) (*tls.Config, error) {
 }
 
 // read reads a secret anew whenever it is asked for; nil when there is none.
-func read(ref secret.Ref, env lookup) bus.Secret {
+func read(ref secret.Ref, env Lookup) bus.Secret {
 	if ref.IsZero() {
 		return nil
 	}
@@ -101,8 +101,8 @@ func read(ref secret.Ref, env lookup) bus.Secret {
 // maxPEM bounds a PEM file, in bytes.
 const maxPEM = 4 << 20
 
-// keyPair reads a certificate and its key. Editors' byte order marks are no part of them.
-func keyPair(certFile, keyFile string) (tls.Certificate, error) {
+// KeyPair reads a certificate and its key. Editors' byte order marks are no part of them.
+func KeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	cert, err := secret.ReadFile(certFile, maxPEM)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("reading %s: %w", certFile, err)
@@ -126,7 +126,7 @@ func pool(file string) (*x509.CertPool, error) {
 	return certs, nil
 }
 
-func optional(ref secret.Ref, env lookup) (secret.Value, error) {
+func optional(ref secret.Ref, env Lookup) (secret.Value, error) {
 	if ref.IsZero() {
 		return secret.Value{}, nil
 	}
@@ -137,14 +137,14 @@ func optional(ref secret.Ref, env lookup) (secret.Value, error) {
 // default, as the vendor advises.
 const refusalPatience = 10
 
-// urgentShare is the part of each rate bucket and of the slots that is kept for urgent jobs.
-func urgentShare(c *config.Config) float64 { return float64(c.Atlas.RateLimits.UrgentShare) / 100 }
+// UrgentShare is the part of each rate bucket and of the slots that is kept for urgent jobs.
+func UrgentShare(c *config.Config) float64 { return float64(c.Atlas.RateLimits.UrgentShare) / 100 }
 
-func atlasConfig(c *config.Config, env lookup) atlas.Config {
+func AtlasConfig(c *config.Config, env Lookup) atlas.Config {
 	cfg := atlas.Config{
 		BaseURL: c.Atlas.BaseURL, Timeout: c.Atlas.Timeout, X509API: c.Atlas.X509API, CAFile: c.Atlas.CAFile,
 		DryRun: c.Worker.DryRun, MaxRetryAfter: c.Retry.RetryAfterCap, Concurrency: c.Worker.Concurrency, LookupEnv: env,
-		UrgentShare: urgentShare(c), RefusalPatience: refusalPatience * c.Retry.Base,
+		UrgentShare: UrgentShare(c), RefusalPatience: refusalPatience * c.Retry.Base,
 		ReadRateLimits: c.Atlas.RateLimits.Read, RateLimits: map[string]atlas.RateLimit{},
 	}
 	for name, l := range c.Atlas.RateLimits.Sets() {
@@ -152,11 +152,11 @@ func atlasConfig(c *config.Config, env lookup) atlas.Config {
 			Limit: pace.Limit{Capacity: l.Capacity, Refill: l.Refill, Every: l.Every}, Scope: atlas.Scope(l.Scope),
 		}
 	}
-	cfg.Accounts = atlasAccounts(c)
+	cfg.Accounts = AtlasAccounts(c)
 	return cfg
 }
 
-func atlasAccounts(c *config.Config) []atlas.Account {
+func AtlasAccounts(c *config.Config) []atlas.Account {
 	list := make([]atlas.Account, 0, len(c.Atlas.Accounts))
 	for _, a := range c.Atlas.Accounts {
 		list = append(list, atlas.Account{
@@ -166,7 +166,7 @@ func atlasAccounts(c *config.Config) []atlas.Account {
 	return list
 }
 
-func retryPolicy(c *config.Config) jobs.RetryPolicy {
+func RetryPolicy(c *config.Config) jobs.RetryPolicy {
 	return jobs.RetryPolicy{
 		Base: c.Retry.Base, Cap: c.Retry.Cap, MaxAttempts: c.Retry.MaxAttempts, MaxAge: c.Retry.MaxAge,
 	}
