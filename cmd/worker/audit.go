@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
 	"rekey/internal/audit"
 	"rekey/internal/bus"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 )
 
@@ -58,14 +58,14 @@ func (c *cli) exportResults(ctx context.Context, format, from string) error {
 	if err != nil {
 		return usage(fmt.Errorf("--format: %w", err))
 	}
-	return c.askLong(ctx, func(ctx context.Context, client *app.Client) error {
+	return c.askLong(ctx, func(ctx context.Context, client *fleet.Client) error {
 		_, err := client.Conn.EachResult(ctx, client.Names, begin(c.now()), exporter.Write)
 		return errors.Join(err, exporter.Flush(), out.Flush())
 	})
 }
 
 // askLong is ask for what reads a whole stream.
-func (c *cli) askLong(ctx context.Context, question func(context.Context, *app.Client) error) error {
+func (c *cli) askLong(ctx context.Context, question func(context.Context, *fleet.Client) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, auditTimeout, fmt.Errorf("reading took longer than %s", auditTimeout))
 	defer cancel()
 	ctx, client, err := c.dial(ctx)
@@ -78,7 +78,7 @@ func (c *cli) askLong(ctx context.Context, question func(context.Context, *app.C
 
 func (c *cli) verifyResults(ctx context.Context) error {
 	var report audit.Report
-	err := c.askLong(ctx, func(ctx context.Context, client *app.Client) error {
+	err := c.askLong(ctx, func(ctx context.Context, client *fleet.Client) error {
 		ends, err := noted(ctx, client) // Before the results: they only grow.
 		if err != nil {
 			return err
@@ -101,7 +101,7 @@ func (c *cli) verifyResults(ctx context.Context) error {
 }
 
 // noted is what workers have noted of the ends of their chains; nothing when there is no bucket of it.
-func noted(ctx context.Context, client *app.Client) (audit.Ends, error) {
+func noted(ctx context.Context, client *fleet.Client) (audit.Ends, error) {
 	chains, err := bus.FindChains(ctx, client.Conn, client.Names)
 	if errors.Is(err, jobs.ErrNotFound) {
 		return audit.Ends{}, nil

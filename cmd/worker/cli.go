@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 )
 
@@ -111,7 +111,7 @@ func (e *codeError) Unwrap() error { return e.err }
 func (c *cli) forbidden(err error) error {
 	forbidden, ok := errors.AsType[*bus.ForbiddenError](err)
 	if !ok && c.guarded != nil {
-		forbidden = app.Forbidden(c.guarded)
+		forbidden = fleet.Forbidden(c.guarded)
 	}
 	if forbidden == nil {
 		return err
@@ -201,15 +201,15 @@ func (c *cli) configName() string {
 
 // dial connects to NATS as the flags and the configuration say. The context that it returns ends when NATS does not allow
 // what is asked on the connection.
-func (c *cli) dial(ctx context.Context) (context.Context, *app.Client, error) {
+func (c *cli) dial(ctx context.Context) (context.Context, *fleet.Client, error) {
 	cfg, err := c.config()
 	if err != nil {
 		return ctx, nil, err
 	}
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	client, err := app.Dial(limited, cfg, c.server, c.lookupEnv)
-	if _, ok := errors.AsType[*app.UnreachableError](err); ok {
+	client, err := fleet.Dial(limited, cfg, c.server, c.lookupEnv)
+	if _, ok := errors.AsType[*fleet.UnreachableError](err); ok {
 		err = fmt.Errorf("%w; is the worker running? --server URL or -c FILE names another server", err)
 	}
 	if err != nil {
@@ -221,7 +221,7 @@ func (c *cli) dial(ctx context.Context) (context.Context, *app.Client, error) {
 }
 
 // ask runs one question to the fleet on a connection of its own.
-func (c *cli) ask(ctx context.Context, question func(context.Context, *app.Client) error) error {
+func (c *cli) ask(ctx context.Context, question func(context.Context, *fleet.Client) error) error {
 	ctx, client, err := c.dial(ctx)
 	if err != nil {
 		return err

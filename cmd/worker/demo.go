@@ -16,6 +16,7 @@ import (
 	"rekey/internal/app"
 	"rekey/internal/atlas/sandbox"
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
 	"rekey/internal/wire"
@@ -53,7 +54,7 @@ type demo struct {
 	*cli
 	box       *sandbox.Sandbox
 	addresses app.Addresses
-	client    *app.Client
+	client    *fleet.Client
 	token     string // A live bearer token that is to be revoked.
 	cleanups  []func() error
 }
@@ -120,7 +121,7 @@ func (d *demo) start(ctx context.Context, died context.CancelCauseFunc, dir stri
 	if err := d.startWorker(ctx, died, cfg, verbose); err != nil {
 		return err
 	}
-	if d.client, err = app.Dial(ctx, cfg, d.addresses.NATS, d.lookupEnv); err != nil {
+	if d.client, err = fleet.Dial(ctx, cfg, d.addresses.NATS, d.lookupEnv); err != nil {
 		return err
 	}
 	d.cleanups = append(d.cleanups, func() error { d.client.Close(); return nil })

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
 	"rekey/internal/bus"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 )
 
@@ -72,7 +72,7 @@ func (c *cli) showDeadLetter(ctx context.Context, text string) error {
 }
 
 func (c *cli) askDeadLetters(ctx context.Context, question func(context.Context, *bus.DeadLetters) error) error {
-	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
+	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
 		letters, err := bus.OpenDeadLetters(ctx, client.Conn, client.Names)
 		if err != nil {
 			return err

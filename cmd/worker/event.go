@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
 	"rekey/internal/bus"
+	"rekey/internal/fleet"
 )
 
 // maxEventFile bounds what is read as an event.
@@ -41,7 +41,7 @@ unless the stream was made otherwise) is a duplicate: nothing is stored, whateve
 			if err != nil {
 				return err
 			}
-			return c.ask(cmd.Context(), func(ctx context.Context, client *app.Client) error {
+			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
 				return c.publishEvent(ctx, client, list[0], data, id)
 			})
 		},
@@ -58,7 +58,7 @@ type published struct {
 	Duplicate bool `json:"duplicate,omitempty"`
 }
 
-func (c *cli) publishEvent(ctx context.Context, client *app.Client, class string, data []byte, id string) error {
+func (c *cli) publishEvent(ctx context.Context, client *fleet.Client, class string, data []byte, id string) error {
 	stored, err := client.Conn.PublishRaw(ctx, client.Names, class, data, id)
 	if err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 )
 
@@ -27,7 +27,7 @@ func (c *cli) jobCommand() *cobra.Command {
 }
 
 func (c *cli) showJob(ctx context.Context, id string) error {
-	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
+	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
 		record, err := client.Ledger.Find(ctx, id)
 		if errors.Is(err, jobs.ErrNotFound) {
 			return c.showRequest(ctx, client, id)
@@ -40,7 +40,7 @@ func (c *cli) showJob(ctx context.Context, id string) error {
 }
 
 // showRequest shows the dead letter of the request for a job that was never made.
-func (c *cli) showRequest(ctx context.Context, client *app.Client, id string) error {
+func (c *cli) showRequest(ctx context.Context, client *fleet.Client, id string) error {
 	letter, err := client.RequestLetter(ctx, id)
 	if errors.Is(err, jobs.ErrNotFound) {
 		return fmt.Errorf("job %s: %w", short(printable(id), 64), err)

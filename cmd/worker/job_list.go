@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
 	"rekey/internal/bus"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 )
@@ -46,7 +46,7 @@ one that they do not choose any more, until it is interrupted: in a table, or as
 }
 
 func (c *cli) listJobs(ctx context.Context, filter ledger.Filter, begin moment) error {
-	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
+	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
 		filter.Since = begin(c.now())
 		page, err := client.Ledger.List(ctx, filter)
 		if err != nil {
@@ -126,7 +126,7 @@ const oldEvent = 10 * time.Second
 
 // tellFleet says on standard error, away from a list, that no worker is connected and what waits for one. What may not be
 // seen is not said.
-func (c *cli) tellFleet(ctx context.Context, client *app.Client) {
+func (c *cli) tellFleet(ctx context.Context, client *fleet.Client) {
 	fleet, err := client.Fleet(ctx)
 	if err != nil {
 		return

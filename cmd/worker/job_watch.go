@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"rekey/internal/app"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 )
@@ -32,7 +32,7 @@ func (c *cli) watchJobs(ctx context.Context, filter ledger.Filter, begin moment)
 }
 
 // beginWatch reads the list, which begins on the clock of the server. It is bounded as every question; what follows is not.
-func (c *cli) beginWatch(ctx context.Context, filter *ledger.Filter, begin moment) (context.Context, *app.Client, ledger.Page, error) {
+func (c *cli) beginWatch(ctx context.Context, filter *ledger.Filter, begin moment) (context.Context, *fleet.Client, ledger.Page, error) {
 	ctx, client, err := c.dial(ctx)
 	if err != nil {
 		return ctx, nil, ledger.Page{}, err

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
+	"rekey/internal/fleet"
 )
 
 func (c *cli) notifyCommand() *cobra.Command {
@@ -36,7 +36,7 @@ target did not take it.`,
 }
 
 func (c *cli) listTargets(ctx context.Context) error {
-	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
+	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
 		targets, err := client.Targets(ctx)
 		if err != nil {
 			return err
@@ -51,7 +51,7 @@ func (c *cli) listTargets(ctx context.Context) error {
 	})
 }
 
-func targetState(s app.TargetStanding, now time.Time) string {
+func targetState(s fleet.TargetStanding, now time.Time) string {
 	switch {
 	case !s.Served:
 		return "not served yet"
@@ -69,7 +69,7 @@ func (c *cli) tryTarget(ctx context.Context, name string) error {
 		return err
 	}
 	release, _ := buildVersion()
-	tried, err := app.TryTarget(ctx, cfg, name, release, c.lookupEnv)
+	tried, err := fleet.TryTarget(ctx, cfg, name, release, c.lookupEnv)
 	if err != nil {
 		return err
 	}

@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
 	"rekey/internal/bus"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 )
 
@@ -49,7 +49,7 @@ succeeded is left alone.`,
 		Example: "  worker job retry 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'role granted'",
 		Args:    want("ID"),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return c.ask(cmd.Context(), func(ctx context.Context, client *app.Client) error {
+			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
 				record, err := client.Retry(ctx, list[0], f.operation(jobs.ActionRetry))
 				return c.operated(list[0], record, orLetter(ctx, client, list[0], err))
 			})
@@ -70,7 +70,7 @@ exit code 1.`,
 		Example: "  worker job cancel 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'false alarm'",
 		Args:    want("ID"),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return c.ask(cmd.Context(), func(ctx context.Context, client *app.Client) error {
+			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
 				record, err := client.Cancel(ctx, list[0], f.operation(jobs.ActionCancel))
 				if errors.Is(err, jobs.ErrEnded) && record.Outcome.Success() {
 					return fmt.Errorf("job %s: it is too late: %w: %s", short(list[0], 64), err, record.Outcome)
@@ -84,7 +84,7 @@ exit code 1.`,
 }
 
 // orLetter names, where there is no such job, the dead letter of the request for it.
-func orLetter(ctx context.Context, client *app.Client, id string, err error) error {
+func orLetter(ctx context.Context, client *fleet.Client, id string, err error) error {
 	if !errors.Is(err, jobs.ErrNotFound) {
 		return err
 	}
@@ -143,7 +143,7 @@ func (c *cli) replay(ctx context.Context, list []string, op jobs.Operation) erro
 	if err != nil {
 		return err
 	}
-	var results []app.Replayed
+	var results []fleet.Replayed
 	var failed []error
 	for _, number := range numbers {
 		result, err := client.Replay(ctx, number, op)
@@ -166,7 +166,7 @@ func (c *cli) replay(ctx context.Context, list []string, op jobs.Operation) erro
 }
 
 // letters are the numbers of the dead letters to replay, the oldest first.
-func (c *cli) letters(ctx context.Context, client *app.Client, list []string) ([]uint64, error) {
+func (c *cli) letters(ctx context.Context, client *fleet.Client, list []string) ([]uint64, error) {
 	if len(list) == 1 {
 		number, err := letterNumber(list[0])
 		return []uint64{number}, err
@@ -194,9 +194,9 @@ func letterNumber(text string) (uint64, error) {
 	return number, nil
 }
 
-func (c *cli) printReplayed(results []app.Replayed) error {
+func (c *cli) printReplayed(results []fleet.Replayed) error {
 	if results == nil {
-		results = []app.Replayed{}
+		results = []fleet.Replayed{}
 	}
 	return c.print(results, func(t *tabwriter.Writer) {
 		row(t, "N", "RESULT", "JOB", "EVENT")
@@ -234,7 +234,7 @@ func (c *cli) dropCommand() *cobra.Command {
 			if f.reason == "" {
 				return usagef("--reason is required: it is what remains of the dead letter")
 			}
-			return c.ask(cmd.Context(), func(ctx context.Context, client *app.Client) error {
+			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
 				return client.Drop(ctx, number, f.operation(jobs.ActionDrop))
 			})
 		},

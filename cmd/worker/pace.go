@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
+	"rekey/internal/fleet"
 	"rekey/internal/pace"
 )
 
@@ -28,7 +28,7 @@ them will have it at this rate. docs/pacing.md tells how jobs are paced.`,
 }
 
 func (c *cli) listBuckets(ctx context.Context) error {
-	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
+	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
 		buckets, err := client.Buckets(ctx)
 		if err != nil {
 			return err
@@ -37,7 +37,7 @@ func (c *cli) listBuckets(ctx context.Context) error {
 	})
 }
 
-func (c *cli) printBuckets(buckets []app.Bucket) error {
+func (c *cli) printBuckets(buckets []fleet.Bucket) error {
 	return c.print(buckets, func(t *tabwriter.Writer) {
 		now := c.now()
 		row(t, "BUCKET", "LIMIT", "KNOWN FROM", "TOKENS", "PAUSED UNTIL", "WAITING", "LAST TURN")
@@ -47,11 +47,11 @@ func (c *cli) printBuckets(buckets []app.Bucket) error {
 	})
 }
 
-func bucketLimit(b app.Bucket) string {
+func bucketLimit(b fleet.Bucket) string {
 	return pace.Limit{Capacity: b.Capacity, Refill: b.Refill, Every: time.Duration(b.EveryMS * float64(time.Millisecond))}.String()
 }
 
-func bucketTokens(b app.Bucket) string {
+func bucketTokens(b fleet.Bucket) string {
 	if b.Capacity == 0 {
 		return none
 	}

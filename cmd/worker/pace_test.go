@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"rekey/internal/app"
 	"rekey/internal/atlas/sandbox"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/pace"
 )
@@ -32,7 +32,7 @@ func TestPrintBuckets(t *testing.T) {
 	t.Parallel()
 	later := time.Now().Add(48 * time.Hour)
 	got := table(t, func(c *cli) error {
-		return c.printBuckets([]app.Bucket{
+		return c.printBuckets([]fleet.Bucket{
 			{
 				Bucket: "oauth_revoke/mdb_sa_id_1", Source: pace.SourceDefault, Capacity: 10, Refill: 10, EveryMS: 60_000, Tokens: 2,
 				Waiting: 480, LastTurnAt: later,

@@ -14,8 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/policy"
 	"rekey/internal/wire"
@@ -78,7 +78,7 @@ made. The limits per hour are left out.`,
 		Example: "  worker plan alert.json\n  worker plan alert.json --class rotation -o json",
 		Args:    wantFirst("EVENT.json"),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			return c.ask(cmd.Context(), func(ctx context.Context, client *app.Client) error {
+			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
 				judge, rules, err := client.FleetEvaluator(ctx)
 				if err != nil {
 					return err
@@ -121,8 +121,8 @@ are stored, and cannot be judged again.`,
 
 // backtested is what `policy backtest -o json` shows.
 type backtested struct {
-	Events  int           `json:"events"`
-	Changed []app.Changed `json:"changed"`
+	Events  int             `json:"events"`
+	Changed []fleet.Changed `json:"changed"`
 }
 
 func (c *cli) backtest(ctx context.Context, begin moment, against string) error {
@@ -144,8 +144,8 @@ func (c *cli) backtest(ctx context.Context, begin moment, against string) error 
 	if err != nil {
 		return err
 	}
-	result := backtested{Changed: []app.Changed{}}
-	result.Events, err = client.Backtest(ctx, begin(c.now()), before, after, func(one app.Changed) { result.Changed = append(result.Changed, one) })
+	result := backtested{Changed: []fleet.Changed{}}
+	result.Events, err = client.Backtest(ctx, begin(c.now()), before, after, func(one fleet.Changed) { result.Changed = append(result.Changed, one) })
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
 	"rekey/internal/wire"
@@ -81,7 +81,7 @@ func (c *cli) listSchedules(ctx context.Context) error {
 	for i, spec := range specs {
 		names[i] = spec.Name
 	}
-	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
+	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
 		standings, err := client.ScheduleStandings(ctx, names)
 		if err != nil {
 			return err
@@ -99,7 +99,7 @@ func (c *cli) listSchedules(ctx context.Context) error {
 }
 
 // newScheduleRow has its moments on the clock that the schedule goes by.
-func newScheduleRow(s config.Schedule, spec schedule.Spec, standing app.ScheduleStanding, now time.Time) (scheduleRow, error) {
+func newScheduleRow(s config.Schedule, spec schedule.Spec, standing fleet.ScheduleStanding, now time.Time) (scheduleRow, error) {
 	zone, err := time.LoadLocation(spec.Expr.Zone())
 	if err != nil {
 		return scheduleRow{}, err

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
 )
@@ -83,7 +83,7 @@ func (c *cli) runSchedule(ctx context.Context, name string, f *scheduleFlags) er
 	}
 	if f.wait {
 		c.say(submittedLine, jobID)
-		return c.await(ctx, client, app.Wait{JobID: jobID, Stored: true, After: after}, 0)
+		return c.await(ctx, client, fleet.Wait{JobID: jobID, Stored: true, After: after}, 0)
 	}
 	return c.printSubmitted(submitted{JobID: jobID, EventID: eventID})
 }
@@ -128,7 +128,7 @@ func (c *cli) operateSchedule(ctx context.Context, name string, op schedule.Oper
 	if err != nil {
 		return err
 	}
-	return c.ask(ctx, func(ctx context.Context, client *app.Client) error {
+	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
 		state, err := client.PauseSchedule(ctx, name, op)
 		if errors.Is(err, schedule.ErrPaused) || errors.Is(err, schedule.ErrNotPaused) {
 			fmt.Fprintf(c.stderr, "%s\n", err)
@@ -137,7 +137,7 @@ func (c *cli) operateSchedule(ctx context.Context, name string, op schedule.Oper
 		if err != nil {
 			return err
 		}
-		r, err := newScheduleRow(s, spec, app.ScheduleStanding{State: state}, c.now())
+		r, err := newScheduleRow(s, spec, fleet.ScheduleStanding{State: state}, c.now())
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nuid"
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 )
 
@@ -193,14 +193,14 @@ func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags
 	if err := client.CheckRequest(ctx, request); err != nil {
 		return usage(err)
 	}
-	w := app.Wait{Stored: true}
+	w := fleet.Wait{Stored: true}
 	if f.wait {
 		if w.After, err = client.LastLetter(ctx); err != nil {
 			return err
 		}
 	}
 	done, err := client.Submit(ctx, operatorSource, id, request)
-	if _, mistaken := errors.AsType[*jobs.Malformed](err); mistaken || errors.Is(err, app.ErrOtherRequest) {
+	if _, mistaken := errors.AsType[*jobs.Malformed](err); mistaken || errors.Is(err, fleet.ErrOtherRequest) {
 		return usage(err)
 	}
 	if err != nil {

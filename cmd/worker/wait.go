@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
 	"rekey/internal/bus"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 )
 
@@ -38,7 +38,7 @@ A job whose event no worker has taken in yet is waited for.
 				return err
 			}
 			defer client.Close()
-			return c.await(ctx, client, app.Wait{JobID: list[0]}, timeout)
+			return c.await(ctx, client, fleet.Wait{JobID: list[0]}, timeout)
 		},
 	}))
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "`DURATION` to wait at most; 0 is without an end")
@@ -46,7 +46,7 @@ A job whose event no worker has taken in yet is waited for.
 }
 
 // await shows how a job goes until it has its outcome.
-func (c *cli) await(ctx context.Context, client *app.Client, w app.Wait, timeout time.Duration) error {
+func (c *cli) await(ctx context.Context, client *fleet.Client, w fleet.Wait, timeout time.Duration) error {
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("--timeout of %s", timeout))
@@ -77,8 +77,8 @@ func (c *cli) await(ctx context.Context, client *app.Client, w app.Wait, timeout
 }
 
 // notAwaited is the error of a wait that saw no outcome.
-func (c *cli) notAwaited(ctx context.Context, w app.Wait, err error) error {
-	if _, ok := errors.AsType[*app.NotAcceptedError](err); ok {
+func (c *cli) notAwaited(ctx context.Context, w fleet.Wait, err error) error {
+	if _, ok := errors.AsType[*fleet.NotAcceptedError](err); ok {
 		return &codeError{exitRefused, err}
 	}
 	name, look := "job "+short(printable(w.JobID), 64), "worker job show "+printable(w.JobID)

@@ -11,9 +11,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"rekey/internal/app"
 	"rekey/internal/bus"
 	"rekey/internal/doctor"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 )
 
@@ -113,7 +113,7 @@ func mustOperate(t *testing.T, w *worker) {
 	cfg := *r.cfg
 	cfg.NATS.User, cfg.NATS.Password.Env = "all", "NATS_PASSWORD_OF_ALL"
 	r.env["NATS_PASSWORD_OF_ALL"] = "secret-of-all"
-	client, err := app.Dial(t.Context(), &cfg, w.NATS, r.lookupEnv)
+	client, err := fleet.Dial(t.Context(), &cfg, w.NATS, r.lookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func mustOperate(t *testing.T, w *worker) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, err := client.Await(t.Context(), app.Wait{JobID: done.JobID, Stored: true})
+	record, err := client.Await(t.Context(), fleet.Wait{JobID: done.JobID, Stored: true})
 	if err != nil || record.Outcome != jobs.OutcomeRevoked {
 		t.Errorf("the job that is waited for: %s, %v", record.Outcome, err)
 	}

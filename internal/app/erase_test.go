@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"rekey/internal/app"
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/policy"
 )
@@ -150,7 +150,7 @@ func TestRefusingSecretsInTheClear(t *testing.T) {
 	}
 	client := w.operator()
 	defer client.Close()
-	if _, err := client.Replay(t.Context(), letters[0].Sequence, replaying); err == nil || !strings.Contains(err.Error(), app.ErrNotReplayable.Error()) {
+	if _, err := client.Replay(t.Context(), letters[0].Sequence, replaying); err == nil || !strings.Contains(err.Error(), fleet.ErrNotReplayable.Error()) {
 		t.Errorf("replaying what was removed: %v, want that it cannot be", err)
 	}
 }
@@ -208,7 +208,7 @@ func TestRetryOfAPolicysTokenInTheClear(t *testing.T) {
 		if _, err := client.Retry(t.Context(), refused.JobID, replaying); err != nil {
 			t.Fatal(err)
 		}
-		record, err := client.Await(t.Context(), app.Wait{JobID: refused.JobID})
+		record, err := client.Await(t.Context(), fleet.Wait{JobID: refused.JobID})
 		if err != nil || record.Outcome != jobs.OutcomeRevoked || atlas.revoked(token) == 0 {
 			t.Errorf("the retried job is %s, %v, want revoked with its own token", encoded(record), err)
 		}

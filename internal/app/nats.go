@@ -15,6 +15,7 @@ import (
 
 	"rekey/internal/bus"
 	"rekey/internal/doctor"
+	"rekey/internal/fleet"
 	"rekey/internal/natsserver"
 	"rekey/internal/wire"
 )
@@ -33,7 +34,7 @@ const (
 
 // connect connects to NATS as a worker would; to an embedded server as a command would.
 func (p *patient) connect() {
-	server, err := reachable(p.cfg.NATS, "")
+	server, err := fleet.Reachable(p.cfg.NATS, "")
 	if err == nil && p.cfg.NATS.IsEmbedded() && !natsserver.LookAtStore(p.cfg.NATS.Embedded.StoreDir).InUse {
 		err = errors.New("no worker runs on this store; its server starts with it")
 	}
@@ -115,7 +116,7 @@ func (p *patient) noServer(ctx context.Context) doctor.Finding {
 	case errors.Is(p.away, nats.ErrAuthorization), errors.Is(p.away, nats.ErrAuthExpired), errors.Is(p.away, nats.ErrAuthRevoked):
 		f.Do = "the server does not know these credentials: compare nats.credentials_file, nkey_file, user or token with its users (docs/security.md)"
 	case errors.Is(p.away, nats.ErrNoServers):
-		f.Found += unreachable(ctx, p.cfg.NATS.URL)
+		f.Found += fleet.Unreachable(ctx, p.cfg.NATS.URL)
 		f.Do = "start the server, or correct nats.url; a firewall or NetworkPolicy may be in between"
 	case isNetwork(p.away):
 		f.Do = "correct nats.url, or see what is in between: name service, firewall, NetworkPolicy"

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/bus"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/notify"
 	"rekey/internal/secret"
@@ -18,7 +19,7 @@ import (
 // notifier runs the targets of the configuration that is in force.
 type notifier struct {
 	*worker
-	store   *notifyStore
+	store   *fleet.NotifyStore
 	sender  *notify.Sender
 	wanted  atomic.Pointer[[]notify.Target]
 	changed chan struct{} // Holds a token after wanted was changed.
@@ -93,7 +94,7 @@ func (n *notifier) change(ctx context.Context, running map[string]served) error 
 		delete(running, name)
 		if !stays {
 			n.removing.Go(func() { n.remove(ctx, name) })
-		} else if err := n.store.wake(ctx, name); err != nil {
+		} else if err := n.store.Wake(ctx, name); err != nil {
 			n.log.Warn("a target that was changed waits as it did", zap.String("target", name), zap.Error(err))
 		}
 	}

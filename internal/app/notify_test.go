@@ -11,9 +11,9 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
-	"rekey/internal/app"
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/notify"
 	"rekey/internal/secret"
@@ -260,7 +260,7 @@ func TestReplayForATargetThatIsNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	letter := w.letters(1)[0]
-	if _, err := client.Replay(t.Context(), letter.Sequence, jobs.Operation{}); !errors.Is(err, app.ErrNotReplayable) || !errors.Is(err, bus.ErrNoTarget) {
+	if _, err := client.Replay(t.Context(), letter.Sequence, jobs.Operation{}); !errors.Is(err, fleet.ErrNotReplayable) || !errors.Is(err, bus.ErrNoTarget) {
 		t.Errorf("Replay is %v", err)
 	}
 	if err := client.Drop(t.Context(), letter.Sequence, jobs.Operation{At: time.Now(), Action: jobs.ActionDrop, By: "test", Reason: "nobody"}); err != nil {

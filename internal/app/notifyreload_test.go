@@ -11,6 +11,7 @@ import (
 	"rekey/internal/app"
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 )
 
 func TestReloadOfNotifications(t *testing.T) {
@@ -52,7 +53,7 @@ func TestReloadOfNotifications(t *testing.T) {
 	client := w.operator()
 	defer client.Close()
 	list, err := client.Targets(t.Context())
-	if at := slices.IndexFunc(list, func(s app.TargetStanding) bool { return s.Name == "goes" }); err != nil || at < 0 || list[at].Failures != 0 {
+	if at := slices.IndexFunc(list, func(s fleet.TargetStanding) bool { return s.Name == "goes" }); err != nil || at < 0 || list[at].Failures != 0 {
 		t.Errorf("a target under the name of a removed one begins with %+v, %v", list, err)
 	}
 	for _, stream := range []string{client.Names.Results(), client.Names.Jobs()} {
@@ -64,7 +65,7 @@ func TestReloadOfNotifications(t *testing.T) {
 }
 
 func stateOf(w *worker, target string) (bus.InboxState, error) {
-	client, err := app.Dial(w.t.Context(), w.rig.cfg, w.NATS, w.rig.lookupEnv)
+	client, err := fleet.Dial(w.t.Context(), w.rig.cfg, w.NATS, w.rig.lookupEnv)
 	if err != nil {
 		return bus.InboxState{}, err
 	}

@@ -20,7 +20,7 @@ const (
 func (n *notifier) showServed(ctx context.Context, target string) {
 	var seen uint64
 	for ctx.Err() == nil {
-		latest, err := n.store.sign(ctx, target, n.Name, seen)
+		latest, err := n.store.Sign(ctx, target, n.Name, seen)
 		if err == nil {
 			seen = latest
 		} else if ctx.Err() == nil {
@@ -48,7 +48,7 @@ func (n *notifier) remove(ctx context.Context, target string) {
 		left, err = n.conn.RemoveInbox(ctx, n.names, target)
 	}
 	if err == nil {
-		err = n.store.forget(ctx, target)
+		err = n.store.Forget(ctx, target)
 	}
 	if err != nil {
 		log.Warn("removing a target of notifications; NATS does it when nobody has asked for it for a week", zap.Error(err))
@@ -60,11 +60,11 @@ func (n *notifier) remove(ctx context.Context, target string) {
 // isServed reports whether somebody gives signs that a target is served.
 func (n *notifier) isServed(ctx context.Context, target string) (bool, error) {
 	const look = time.Second
-	before, err := n.store.signOf(ctx, target)
+	before, err := n.store.SignOf(ctx, target)
 	for end := time.Now().Add(signsGone); err == nil && ctx.Err() == nil && time.Now().Before(end); {
 		within(ctx.Done(), look)
 		var latest uint64
-		if latest, err = n.store.signOf(ctx, target); err == nil && latest != before {
+		if latest, err = n.store.SignOf(ctx, target); err == nil && latest != before {
 			return true, nil
 		}
 	}

@@ -11,10 +11,10 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"rekey/internal/app"
 	"rekey/internal/audit"
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 	"rekey/internal/policy"
@@ -22,11 +22,11 @@ import (
 )
 
 // as connects with what the commands use, as a role that has inboxes of its own.
-func (g guarded) as(t *testing.T, rig *rig, role, inbox string) *app.Client {
+func (g guarded) as(t *testing.T, rig *rig, role, inbox string) *fleet.Client {
 	t.Helper()
 	own := rig.beside(role)
 	own.cfg.NATS.NKeyFile, own.cfg.NATS.InboxPrefix = inFile(t, g.seeds[role]), inbox
-	client, err := app.Dial(t.Context(), own.cfg, "", rig.lookupEnv)
+	client, err := fleet.Dial(t.Context(), own.cfg, "", rig.lookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,43 +62,43 @@ func guardedFleet(t *testing.T) (guarded, *rig) {
 func TestPermissionsOfTheCommands(t *testing.T) {
 	t.Parallel()
 	g, rig := guardedFleet(t)
-	reading := map[string]func(context.Context, *app.Client) error{
-		"job ls": func(ctx context.Context, c *app.Client) error {
+	reading := map[string]func(context.Context, *fleet.Client) error{
+		"job ls": func(ctx context.Context, c *fleet.Client) error {
 			_, err := c.Ledger.List(ctx, ledger.Filter{})
 			return err
 		},
-		"job show": func(ctx context.Context, c *app.Client) error {
+		"job show": func(ctx context.Context, c *fleet.Client) error {
 			if _, err := c.RequestLetter(c.Guard(ctx), "unknown"); !errors.Is(err, jobs.ErrNotFound) {
 				return fmt.Errorf("what is shown of a job that is not known: %w", err)
 			}
 			return nil
 		},
 		"job wait": waitForJobs,
-		"plan":     func(ctx context.Context, c *app.Client) error { _, _, err := c.FleetEvaluator(ctx); return err },
-		"pace":     func(ctx context.Context, c *app.Client) error { _, err := c.Buckets(ctx); return err },
+		"plan":     func(ctx context.Context, c *fleet.Client) error { _, _, err := c.FleetEvaluator(ctx); return err },
+		"pace":     func(ctx context.Context, c *fleet.Client) error { _, err := c.Buckets(ctx); return err },
 		"audit":    readAudit,
-		"notify ls": func(ctx context.Context, c *app.Client) error {
+		"notify ls": func(ctx context.Context, c *fleet.Client) error {
 			targets, err := c.Targets(ctx)
 			if err == nil && (len(targets) != 1 || !targets[0].Served) {
 				return fmt.Errorf("the targets are %+v", targets)
 			}
 			return err
 		},
-		"schedule ls": func(ctx context.Context, c *app.Client) error {
+		"schedule ls": func(ctx context.Context, c *fleet.Client) error {
 			_, err := c.ScheduleStandings(ctx, []string{"yearly"})
 			return err
 		},
 	}
-	writing := map[string]func(context.Context, *app.Client) error{
+	writing := map[string]func(context.Context, *fleet.Client) error{
 		"policy backtest":     backtest,
 		"job retry":           retryTheJob,
 		"dlq replay and drop": replayAndDrop,
-		"schedule pause": func(ctx context.Context, c *app.Client) error {
+		"schedule pause": func(ctx context.Context, c *fleet.Client) error {
 			_, err := c.PauseSchedule(ctx, "yearly", schedule.Operation{At: time.Now(), Action: schedule.ActionPause, By: "test"})
 			return err
 		},
 	}
-	check := func(client *app.Client, role string, commands map[string]func(context.Context, *app.Client) error) {
+	check := func(client *fleet.Client, role string, commands map[string]func(context.Context, *fleet.Client) error) {
 		for name, do := range commands {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			if err := do(ctx, client); err != nil {
@@ -114,23 +114,23 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 }
 
 // waitForJobs does what job wait does, for a job that has ended and for one that is not known.
-func waitForJobs(ctx context.Context, c *app.Client) error {
+func waitForJobs(ctx context.Context, c *fleet.Client) error {
 	ctx = c.Guard(ctx)
 	page, err := c.Ledger.List(ctx, ledger.Filter{})
 	if err != nil || len(page.Records) == 0 {
 		return fmt.Errorf("there is no job: %w", err)
 	}
-	if record, err := c.Await(ctx, app.Wait{JobID: page.Records[0].JobID}); err != nil || !record.Done() {
+	if record, err := c.Await(ctx, fleet.Wait{JobID: page.Records[0].JobID}); err != nil || !record.Done() {
 		return fmt.Errorf("the job is %s: %w", record.State, err)
 	}
-	if _, err := c.Await(ctx, app.Wait{JobID: "unknown"}); !errors.Is(err, jobs.ErrNotFound) {
+	if _, err := c.Await(ctx, fleet.Wait{JobID: "unknown"}); !errors.Is(err, jobs.ErrNotFound) {
 		return fmt.Errorf("what is waited for where no job is known: %w", err)
 	}
 	return nil
 }
 
 // readAudit does what audit verify does.
-func readAudit(ctx context.Context, c *app.Client) error {
+func readAudit(ctx context.Context, c *fleet.Client) error {
 	chains, err := bus.FindChains(ctx, c.Conn, c.Names)
 	if err != nil {
 		return err
@@ -141,12 +141,12 @@ func readAudit(ctx context.Context, c *app.Client) error {
 }
 
 // backtest does what policy backtest does.
-func backtest(ctx context.Context, c *app.Client) error {
+func backtest(ctx context.Context, c *fleet.Client) error {
 	evaluator, _, err := c.FleetEvaluator(ctx)
 	if err != nil {
 		return err
 	}
-	events, err := c.Backtest(ctx, time.Time{}, evaluator, evaluator, func(app.Changed) {})
+	events, err := c.Backtest(ctx, time.Time{}, evaluator, evaluator, func(fleet.Changed) {})
 	if err == nil && events < 2 {
 		return fmt.Errorf("%d events were evaluated, want those that there are", events)
 	}
@@ -154,7 +154,7 @@ func backtest(ctx context.Context, c *app.Client) error {
 }
 
 // retryTheJob puts the job back to work, or finds that it was from its dead letter.
-func retryTheJob(ctx context.Context, c *app.Client) error {
+func retryTheJob(ctx context.Context, c *fleet.Client) error {
 	page, err := c.Ledger.List(ctx, ledger.Filter{})
 	if err != nil || len(page.Records) == 0 {
 		return fmt.Errorf("there is no job: %w", err)
@@ -167,7 +167,7 @@ func retryTheJob(ctx context.Context, c *app.Client) error {
 }
 
 // replayAndDrop replays the dead letters and drops what comes of it.
-func replayAndDrop(ctx context.Context, c *app.Client) error {
+func replayAndDrop(ctx context.Context, c *fleet.Client) error {
 	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
 	if err != nil {
 		return err

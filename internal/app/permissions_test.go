@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
-	"rekey/internal/app"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 )
@@ -137,7 +137,7 @@ func TestPermissions(t *testing.T) {
 	if got := reader.results(1); len(got) != 1 {
 		t.Errorf("the reader finds %d stored results, want 1", len(got))
 	}
-	client, err := app.Dial(t.Context(), auditor.cfg, "", rig.lookupEnv)
+	client, err := fleet.Dial(t.Context(), auditor.cfg, "", rig.lookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestProducersSeeNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if record, err := client.Await(t.Context(), app.Wait{JobID: made.JobID}); err != nil || record.Outcome != jobs.OutcomeRevoked {
+	if record, err := client.Await(t.Context(), fleet.Wait{JobID: made.JobID}); err != nil || record.Outcome != jobs.OutcomeRevoked {
 		t.Errorf("the operator's job ended as %s, %v", record.Outcome, err)
 	}
 	for {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/bus"
+	"rekey/internal/fleet"
 	"rekey/internal/ledger"
 	"rekey/internal/quiet"
 	"rekey/internal/wire"
@@ -25,8 +26,8 @@ const openTimeout = 10 * time.Second
 type stores struct {
 	chains    *bus.Chains
 	ledger    *ledger.Ledger
-	schedules *scheduleStore
-	notify    *notifyStore
+	schedules *fleet.ScheduleStore
+	notify    *fleet.NotifyStore
 }
 
 // preparation is how far a worker is with what it needs in JetStream.
@@ -114,11 +115,11 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 			return s, err
 		}
 	}
-	s.schedules, err = openScheduleStore(ctx, w.conn, w.names, w.Config.NATS.Replicas)
+	s.schedules, err = fleet.OpenScheduleStore(ctx, w.conn, w.names, w.Config.NATS.Replicas)
 	if err != nil {
 		return s, err
 	}
-	if s.notify, err = openNotifyStore(ctx, w.conn, w.names, w.Config.NATS.Replicas); err != nil {
+	if s.notify, err = fleet.OpenNotifyStore(ctx, w.conn, w.names, w.Config.NATS.Replicas); err != nil {
 		return s, err
 	}
 	if s.chains, err = bus.OpenChains(ctx, w.conn, w.names, w.Config.NATS.Replicas, w.Logger); err != nil {

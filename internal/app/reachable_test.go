@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 )
 
 // nats.tls is for commands that reach an embedded server with TLS; without, it would keep
@@ -22,7 +23,7 @@ func TestReachableSpeaksTLSToAServerThatDoes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := reachable(tt.cfg, "")
+			got, err := fleet.Reachable(tt.cfg, "")
 			if err != nil || got.TLS != tt.want {
 				t.Errorf("TLS is %+v and the error %v, want %+v", got.TLS, err, tt.want)
 			}

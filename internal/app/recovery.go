@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/bus"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 )
@@ -36,8 +37,8 @@ type recovery struct {
 // two cases: this process holds the lock on the store of the server, or nothing answers any more under the predecessor's
 // instance of this worker's own name. All other claims keep their lease.
 func (w *worker) startRecovery(ctx context.Context, s stores) {
-	client := &Client{Conn: w.conn, Names: w.names, Ledger: s.ledger, config: w.Config, keys: w.keys}
-	r := &recovery{worker: w, ledger: s.ledger, operator: client.operator()}
+	client := &fleet.Client{Conn: w.conn, Names: w.names, Ledger: s.ledger, Config: w.Config, Keys: w.keys}
+	r := &recovery{worker: w, ledger: s.ledger, operator: client.Operator()}
 	switch {
 	case w.embedded == nil && w.Config.Worker.Name != "":
 		r.named = r.appear(ctx)

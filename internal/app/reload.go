@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
 	"rekey/internal/wire"
@@ -52,7 +53,7 @@ func reloadable() []string {
 // reloader takes over configurations.
 type reloader struct {
 	*worker
-	store *scheduleStore
+	store *fleet.ScheduleStore
 	files *config.Files
 
 	tried  [sha256.Size]byte // Of the file as it was last taken over, or could not be.
@@ -228,7 +229,7 @@ func (r *reloader) swapSchedules(ctx context.Context, p swapped) error {
 	if err := r.metrics.SetSchedules(p.names); err != nil {
 		return err
 	}
-	if err := r.store.markRemoved(ctx, p.requests, r.keeper(), r.conn.Clock().Now().UTC()); err != nil && ctx.Err() == nil {
+	if err := r.store.MarkRemoved(ctx, p.requests, r.keeper(), r.conn.Clock().Now().UTC()); err != nil && ctx.Err() == nil {
 		r.log.Warn("noting which schedules were removed; it is done within a minute", zap.Error(err))
 	}
 	return nil
@@ -267,9 +268,9 @@ func (w *worker) showRules(ctx context.Context, c *config.Config) {
 	const patience = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	bucket, err := openRules(ctx, w.conn, w.names, w.Config.NATS.Replicas)
+	bucket, err := fleet.OpenRules(ctx, w.conn, w.names, w.Config.NATS.Replicas)
 	if err == nil {
-		err = bucket.Put(ctx, rulesKey, newFleetRules(c, w.Name, w.conn.Clock().Now()))
+		err = bucket.Put(ctx, fleet.RulesKey, fleet.NewFleetRules(c, w.Name, w.conn.Clock().Now()))
 	}
 	if err != nil {
 		w.log.Warn("the rules of intake are not shown: worker plan and worker policy backtest know those of before", zap.Error(err))

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/bus"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
 	"rekey/internal/wire"
@@ -57,11 +58,11 @@ func (w *worker) keeper() string {
 
 // markRemoved notes which schedules this worker does not have any more, now and every minute until ctx ends. Where one that
 // no worker had is configured again later, it starts afresh.
-func (w *worker) markRemoved(ctx context.Context, store *scheduleStore) error {
+func (w *worker) markRemoved(ctx context.Context, store *fleet.ScheduleStore) error {
 	ticker := time.NewTicker(removedEvery)
 	defer ticker.Stop()
 	for {
-		if err := store.markRemoved(ctx, *w.firer.requests.Load(), w.keeper(), w.conn.Clock().Now().UTC()); err != nil && ctx.Err() == nil {
+		if err := store.MarkRemoved(ctx, *w.firer.requests.Load(), w.keeper(), w.conn.Clock().Now().UTC()); err != nil && ctx.Err() == nil {
 			w.log.Warn("looking for removed schedules", zap.Error(err))
 		}
 		select {

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"rekey/internal/app"
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/seal"
 	"rekey/internal/secret"
@@ -214,7 +214,7 @@ func TestSubmitSealsAndTellsTheJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{plain.JobID, sealed.JobID} {
-		record, err := client.Await(t.Context(), app.Wait{JobID: id})
+		record, err := client.Await(t.Context(), fleet.Wait{JobID: id})
 		if err != nil || record.Outcome != jobs.OutcomeRevoked {
 			t.Errorf("job %q is %s, %v, want revoked", id, record.Outcome, err)
 		}
@@ -222,7 +222,7 @@ func TestSubmitSealsAndTellsTheJob(t *testing.T) {
 	// A stranger's configuration says nothing of keys.
 	other := rig.beside("nobody")
 	other.cfg.Seal.Keys = nil
-	stranger, err := app.Dial(t.Context(), other.cfg, w.NATS, rig.lookupEnv)
+	stranger, err := fleet.Dial(t.Context(), other.cfg, w.NATS, rig.lookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestSubmitSealsAndTellsTheJob(t *testing.T) {
 	if err != nil || made.JobID == "" {
 		t.Errorf("the job's id is %q, %v, want one: it does not depend on what is sealed", made.JobID, err)
 	}
-	record, err := stranger.Await(t.Context(), app.Wait{JobID: made.JobID, Stored: true})
+	record, err := stranger.Await(t.Context(), fleet.Wait{JobID: made.JobID, Stored: true})
 	if err != nil || record.Outcome != jobs.OutcomeRevoked {
 		t.Errorf("the stranger's job is %s, %v, want revoked", record.Outcome, err)
 	}

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"rekey/internal/app"
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/secret"
 )
@@ -84,7 +84,7 @@ func TestSignedEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if record, err := client.Await(t.Context(), app.Wait{JobID: made.JobID}); err != nil || record.Outcome != jobs.OutcomeRevoked {
+	if record, err := client.Await(t.Context(), fleet.Wait{JobID: made.JobID}); err != nil || record.Outcome != jobs.OutcomeRevoked {
 		t.Errorf("the operator's job ended as %s, %v", record.Outcome, err)
 	}
 	if got := w.resultOf(fingerprint(token)); got.Outcome != jobs.OutcomeRevoked {
@@ -93,7 +93,7 @@ func TestSignedEvents(t *testing.T) {
 	// One who does not, cannot.
 	other := rig.beside("nobody")
 	other.cfg.Intake.SigningSeed = secret.Ref{}
-	stranger, err := app.Dial(t.Context(), other.cfg, w.NATS, rig.lookupEnv)
+	stranger, err := fleet.Dial(t.Context(), other.cfg, w.NATS, rig.lookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}

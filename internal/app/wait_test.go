@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"rekey/internal/app"
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/secret"
 )
@@ -54,7 +54,7 @@ func TestCheckRequest(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			client, err := app.Dial(t.Context(), tt.own, w.NATS, rig.lookupEnv)
+			client, err := fleet.Dial(t.Context(), tt.own, w.NATS, rig.lookupEnv)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +80,7 @@ func TestAwaitOfADryRunFleet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, err := client.Await(t.Context(), app.Wait{JobID: done.JobID, Stored: true})
+	record, err := client.Await(t.Context(), fleet.Wait{JobID: done.JobID, Stored: true})
 	if err != nil || record.Outcome != jobs.OutcomeCancelled || record.Known != jobs.KnownDryRun {
 		t.Errorf("%s %s, %v, want a dry run", record.Outcome, record.Known, err)
 	}
@@ -106,7 +106,7 @@ func TestAwaitIsAboutItsOwnRequest(t *testing.T) {
 	if err != nil || after != 2 {
 		t.Fatalf("the last dead letter is %d, %v, want 2", after, err)
 	}
-	old := app.Wait{JobID: jobs.ID("rekey/operator", "change-7")}
+	old := fleet.Wait{JobID: jobs.ID("rekey/operator", "change-7")}
 	if _, err := client.Await(t.Context(), old); !isNotAccepted(err, "the request expired") {
 		t.Errorf("the first request: %v, want that it expired", err)
 	}
@@ -123,7 +123,7 @@ func TestAwaitIsAboutItsOwnRequest(t *testing.T) {
 }
 
 func isNotAccepted(err error, reason string) bool {
-	refused, ok := errors.AsType[*app.NotAcceptedError](err)
+	refused, ok := errors.AsType[*fleet.NotAcceptedError](err)
 	return ok && strings.Contains(refused.Letter.Reason, reason)
 }
 
@@ -156,7 +156,7 @@ func TestUnattendedJob(t *testing.T) {
 	told := make(chan bool, 10)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := client.Await(t.Context(), app.Wait{
+		_, err := client.Await(t.Context(), fleet.Wait{
 			JobID: second, Stored: true, Unattended: func(f bus.Fleet, taken bool) { told <- taken && f.Attendance == bus.Attended },
 		})
 		ended <- err

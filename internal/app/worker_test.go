@@ -16,6 +16,7 @@ import (
 
 	"rekey/internal/app"
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 	"rekey/internal/secret"
@@ -178,9 +179,9 @@ func (w *worker) stop() {
 }
 
 // operator is a connection as the commands have it. The caller closes it.
-func (w *worker) operator() *app.Client {
+func (w *worker) operator() *fleet.Client {
 	w.t.Helper()
-	client, err := app.Dial(w.t.Context(), w.rig.cfg, w.NATS, w.rig.lookupEnv)
+	client, err := fleet.Dial(w.t.Context(), w.rig.cfg, w.NATS, w.rig.lookupEnv)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -195,7 +196,7 @@ func (w *worker) records(part string) []jobs.Record {
 	return w.list(client, part)
 }
 
-func (w *worker) list(client *app.Client, part string) []jobs.Record {
+func (w *worker) list(client *fleet.Client, part string) []jobs.Record {
 	w.t.Helper()
 	page, err := client.Ledger.List(w.t.Context(), ledger.Filter{Target: part})
 	if err != nil {

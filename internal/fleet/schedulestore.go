@@ -1,4 +1,4 @@
-package app
+package fleet
 
 import (
 	"context"
@@ -12,21 +12,21 @@ import (
 	"rekey/internal/wire"
 )
 
-// scheduleStore keeps the state of every schedule in JetStream.
-type scheduleStore struct {
+// ScheduleStore keeps the state of every schedule in JetStream.
+type ScheduleStore struct {
 	bucket *kv.Bucket[schedule.State]
 }
 
-func openScheduleStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*scheduleStore, error) {
+func OpenScheduleStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*ScheduleStore, error) {
 	bucket, err := kv.Open[schedule.State](ctx, c.JetStream(), n.Bucket(n.Schedules(), replicas))
 	if err != nil {
 		return nil, err
 	}
-	return &scheduleStore{bucket: bucket}, nil
+	return &ScheduleStore{bucket: bucket}, nil
 }
 
 // Load returns the state of a schedule, or a zero one.
-func (s *scheduleStore) Load(ctx context.Context, name string) (schedule.State, uint64, error) {
+func (s *ScheduleStore) Load(ctx context.Context, name string) (schedule.State, uint64, error) {
 	state, revision, err := s.bucket.Load(ctx, name)
 	if errors.Is(err, jobs.ErrNotFound) {
 		return schedule.State{}, 0, nil
@@ -35,7 +35,7 @@ func (s *scheduleStore) Load(ctx context.Context, name string) (schedule.State, 
 }
 
 // Save writes the state of a schedule over its revision.
-func (s *scheduleStore) Save(ctx context.Context, name string, state schedule.State, revision uint64) (uint64, error) {
+func (s *ScheduleStore) Save(ctx context.Context, name string, state schedule.State, revision uint64) (uint64, error) {
 	revision, err := s.bucket.Save(ctx, name, state, revision)
 	if errors.Is(err, jobs.ErrConflict) {
 		return 0, schedule.ErrConflict
@@ -43,9 +43,9 @@ func (s *scheduleStore) Save(ctx context.Context, name string, state schedule.St
 	return revision, err
 }
 
-// markRemoved notes in the states that this worker does not have those schedules that are not among its own. One that no
+// MarkRemoved notes in the states that this worker does not have those schedules that are not among its own. One that no
 // other worker has either counts as removed.
-func (s *scheduleStore) markRemoved(ctx context.Context, configured wire.Requests, keeper string, now time.Time) error {
+func (s *ScheduleStore) MarkRemoved(ctx context.Context, configured wire.Requests, keeper string, now time.Time) error {
 	all, err := s.bucket.All(ctx)
 	if err != nil {
 		return err

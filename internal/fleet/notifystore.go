@@ -1,4 +1,4 @@
-package app
+package fleet
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"rekey/internal/notify"
 )
 
-// notifyStore keeps in JetStream how targets and the notifications that they refused stand, and which targets are served.
-type notifyStore struct {
+// NotifyStore keeps in JetStream how targets and the notifications that they refused stand, and which targets are served.
+type NotifyStore struct {
 	bucket *kv.Bucket[notify.State] // Nil: there is none, and nothing is known.
 	served *kv.Bucket[sign]         // In the same bucket.
 }
@@ -25,7 +25,7 @@ type sign struct {
 // signKey is where the sign of a target stands in the store.
 func signKey(target string) string { return "served." + target }
 
-func openNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*notifyStore, error) {
+func OpenNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*NotifyStore, error) {
 	bucket, err := kv.Open[notify.State](ctx, c.JetStream(), n.Bucket(n.Notify(), replicas))
 	if err != nil {
 		return nil, err
@@ -34,22 +34,22 @@ func openNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int
 	if err != nil {
 		return nil, err
 	}
-	return &notifyStore{bucket: bucket, served: served}, nil
+	return &NotifyStore{bucket: bucket, served: served}, nil
 }
 
 // findNotifyStore returns the store for who only reads. It makes none where no worker has made it yet.
-func findNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names) (*notifyStore, error) {
+func findNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names) (*NotifyStore, error) {
 	bucket, err := kv.Find[notify.State](ctx, c.JetStream(), n.Notify())
 	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 		return nil, err
 	}
-	return &notifyStore{bucket: bucket}, nil
+	return &NotifyStore{bucket: bucket}, nil
 }
 
-// sign gives a sign that a target is served, unless somebody gave one after the one that was seen last; zero: whatever
+// Sign gives a sign that a target is served, unless somebody gave one after the one that was seen last; zero: whatever
 // was given. It returns the latest one.
-func (s *notifyStore) sign(ctx context.Context, target, worker string, seen uint64) (latest uint64, err error) {
-	latest, err = s.signOf(ctx, target)
+func (s *NotifyStore) Sign(ctx context.Context, target, worker string, seen uint64) (latest uint64, err error) {
+	latest, err = s.SignOf(ctx, target)
 	if err != nil || seen != 0 && latest != seen {
 		return latest, err
 	}
@@ -60,8 +60,8 @@ func (s *notifyStore) sign(ctx context.Context, target, worker string, seen uint
 	return given, err
 }
 
-// signOf returns which sign of a target was given last, zero when none was.
-func (s *notifyStore) signOf(ctx context.Context, target string) (uint64, error) {
+// SignOf returns which sign of a target was given last, zero when none was.
+func (s *NotifyStore) SignOf(ctx context.Context, target string) (uint64, error) {
 	_, latest, err := s.served.Load(ctx, signKey(target))
 	if errors.Is(err, jobs.ErrNotFound) {
 		return 0, nil
@@ -70,7 +70,7 @@ func (s *notifyStore) signOf(ctx context.Context, target string) (uint64, error)
 }
 
 // Load returns a state and its revision, or a zero one.
-func (s *notifyStore) Load(ctx context.Context, key string) (notify.State, uint64, error) {
+func (s *NotifyStore) Load(ctx context.Context, key string) (notify.State, uint64, error) {
 	if s.bucket == nil {
 		return notify.State{}, 0, nil
 	}
@@ -82,19 +82,19 @@ func (s *notifyStore) Load(ctx context.Context, key string) (notify.State, uint6
 }
 
 // Save writes a state over its revision, or returns jobs.ErrConflict.
-func (s *notifyStore) Save(ctx context.Context, key string, state notify.State, revision uint64) error {
+func (s *NotifyStore) Save(ctx context.Context, key string, state notify.State, revision uint64) error {
 	_, err := s.bucket.Save(ctx, key, state, revision)
 	return err
 }
 
-// forget drops what is known of a target: under the same name another one may come.
-func (s *notifyStore) forget(ctx context.Context, name string) error {
+// Forget drops what is known of a target: under the same name another one may come.
+func (s *NotifyStore) Forget(ctx context.Context, name string) error {
 	return s.bucket.Put(ctx, notify.TargetKey(name), notify.State{})
 }
 
-// wake lets a target that waits be looked at anew: it was changed, maybe for what it failed for.
+// Wake lets a target that waits be looked at anew: it was changed, maybe for what it failed for.
 // One that fails in this moment, at another worker, waits on.
-func (s *notifyStore) wake(ctx context.Context, name string) error {
+func (s *NotifyStore) Wake(ctx context.Context, name string) error {
 	state, revision, err := s.Load(ctx, notify.TargetKey(name))
 	if err != nil || state.RetryAt.IsZero() {
 		return err

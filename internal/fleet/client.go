@@ -1,4 +1,4 @@
-package app
+package fleet
 
 import (
 	"context"
@@ -26,8 +26,8 @@ type Client struct {
 	Conn   *bus.Conn
 	Names  bus.Names
 	Ledger *ledger.Ledger
-	config *config.Config
-	keys   *seal.Keyring // Nil when the fleet's keys are not known here.
+	Config *config.Config
+	Keys   *seal.Keyring // Nil when the fleet's keys are not known here.
 
 	refusals   refusals
 	attempting sync.Mutex // Held while attempt asks.
@@ -40,7 +40,7 @@ const timeTimeout = time.Second
 // Dial connects to the NATS server of the configuration (for an embedded one: where it
 // listens), or to server when that is not empty.
 func Dial(ctx context.Context, c *config.Config, server string, env wire.Lookup) (*Client, error) {
-	nats, err := reachable(c.NATS, server)
+	nats, err := Reachable(c.NATS, server)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func Dial(ctx context.Context, c *config.Config, server string, env wire.Lookup)
 	if cfg.Sign, _, err = wire.Signatures(c.Intake, env); err != nil {
 		return nil, err
 	}
-	client := &Client{Names: bus.NewNames(c.NATS.Namespace), config: c, keys: wire.KnownKeys(c, server, env)}
+	client := &Client{Names: bus.NewNames(c.NATS.Namespace), Config: c, Keys: wire.KnownKeys(c, server, env)}
 	cfg.Name, cfg.Logger, cfg.OnForbidden = "rekey command line", zap.NewNop(), client.refusals.hear
 	if client.Conn, err = bus.Connect(cfg); err != nil {
 		return nil, unconnected(ctx, cfg.URL, err)
@@ -84,7 +84,7 @@ func (e *UnreachableError) Unwrap() error { return e.err }
 func unconnected(ctx context.Context, addresses string, err error) error {
 	silent, ok := errors.AsType[*net.OpError](err)
 	if ok = ok && silent.Op == "read" && silent.Timeout(); ok || errors.Is(err, natsgo.ErrNoServers) {
-		return &UnreachableError{fmt.Errorf("%w%s", err, unreachable(ctx, addresses))}
+		return &UnreachableError{fmt.Errorf("%w%s", err, Unreachable(ctx, addresses))}
 	}
 	return err
 }
@@ -144,10 +144,10 @@ func (c *Client) Submit(ctx context.Context, source, id string, request map[stri
 // secure opens and seals parameters as far as there are keys here. Where there are none, the
 // worker does it.
 func (c *Client) secure(p jobs.Params) (jobs.Params, error) {
-	if c.keys == nil {
+	if c.Keys == nil {
 		return p, nil
 	}
-	opened, err := p.Open(wire.Sealer{Keyring: c.keys})
+	opened, err := p.Open(wire.Sealer{Keyring: c.Keys})
 	if err != nil {
 		return p, nil //nolint:nilerr // The worker may have the key, and says so if not.
 	}
@@ -156,8 +156,8 @@ func (c *Client) secure(p jobs.Params) (jobs.Params, error) {
 			return p, &jobs.Malformed{Field: "params." + jobs.ParamTokenSealed, Detail: "what is sealed in it " + detail}
 		}
 	}
-	if c.config.Intake.Plaintext == jobs.PlaintextAllow {
+	if c.Config.Intake.Plaintext == jobs.PlaintextAllow {
 		return opened, nil
 	}
-	return opened.Seal(wire.Sealer{Keyring: c.keys})
+	return opened.Seal(wire.Sealer{Keyring: c.Keys})
 }

@@ -1,4 +1,4 @@
-package app
+package fleet
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 	"rekey/internal/wire"
 )
 
-// rulesKey is where the rules of the fleet stand in their bucket.
-const rulesKey = "intake"
+// RulesKey is where the rules of the fleet stand in their bucket.
+const RulesKey = "intake"
 
 // FleetRules are the rules of intake as a worker has loaded them last. They hold no secret:
 // expressions, and what accounts are called.
@@ -36,7 +36,7 @@ type fleetIntake struct {
 	Limits       jobs.Limits   `json:"limits,omitzero"`
 }
 
-func newFleetRules(c *config.Config, worker string, now time.Time) FleetRules {
+func NewFleetRules(c *config.Config, worker string, now time.Time) FleetRules {
 	return FleetRules{
 		Worker: worker, LoadedAt: now.UTC(), Accounts: c.PolicyAccounts(), Policies: c.Policies.List, DryRun: c.Worker.DryRun,
 		Intake: fleetIntake{
@@ -63,7 +63,7 @@ func (f FleetRules) config(namespace string) *config.Config {
 	return c
 }
 
-func openRules(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*kv.Bucket[FleetRules], error) {
+func OpenRules(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*kv.Bucket[FleetRules], error) {
 	return kv.Open[FleetRules](ctx, c.JetStream(), n.Bucket(n.Rules(), replicas))
 }
 
@@ -73,7 +73,7 @@ func (c *Client) FleetEvaluator(ctx context.Context) (*wire.Evaluator, FleetRule
 	if err != nil {
 		return nil, rules, err
 	}
-	evaluator, err := wire.NewEvaluator(rules.config(c.config.NATS.Namespace))
+	evaluator, err := wire.NewEvaluator(rules.config(c.Config.NATS.Namespace))
 	return evaluator, rules, err
 }
 
@@ -81,7 +81,7 @@ func (c *Client) FleetEvaluator(ctx context.Context) (*wire.Evaluator, FleetRule
 func (c *Client) fleetRules(ctx context.Context) (rules FleetRules, err error) {
 	bucket, err := kv.Find[FleetRules](ctx, c.Conn.JetStream(), c.Names.Rules())
 	if err == nil {
-		rules, _, err = bucket.Load(ctx, rulesKey)
+		rules, _, err = bucket.Load(ctx, RulesKey)
 	}
 	if err != nil {
 		return rules, fmt.Errorf("reading by which rules the fleet goes: %w", err)
@@ -101,12 +101,12 @@ func (c *Client) CheckRequest(ctx context.Context, request map[string]any) error
 	_ = c.attempt(ctx, rulesTimeout, func(ctx context.Context) error {
 		rules, err := c.fleetRules(ctx)
 		if err == nil {
-			known = append(known, rules.config(c.config.NATS.Namespace))
+			known = append(known, rules.config(c.Config.NATS.Namespace))
 		}
 		return err
 	})
-	if len(c.config.Atlas.Accounts) > 0 {
-		known = append(known, c.config)
+	if len(c.Config.Atlas.Accounts) > 0 {
+		known = append(known, c.Config)
 	}
 	var first error
 	for i, rules := range known {

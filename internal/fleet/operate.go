@@ -1,4 +1,4 @@
-package app
+package fleet
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func (c *Client) Retry(ctx context.Context, id string, op jobs.Operation) (jobs.
 	if err != nil {
 		return jobs.Record{}, err
 	}
-	return c.operator().Retry(ctx, known.JobID, op)
+	return c.Operator().Retry(ctx, known.JobID, op)
 }
 
 // Cancel asks a job to end before its next attempt.
@@ -37,10 +37,10 @@ func (c *Client) Cancel(ctx context.Context, id string, op jobs.Operation) (jobs
 	if err != nil {
 		return jobs.Record{}, err
 	}
-	return c.operator().Cancel(ctx, known.JobID, op)
+	return c.Operator().Cancel(ctx, known.JobID, op)
 }
 
-func (c *Client) operator() *jobs.Operator {
+func (c *Client) Operator() *jobs.Operator {
 	return jobs.NewOperator(c.Ledger, c.Ledger.Targets(), bus.NewQueue(c.Conn, c.Names), originals{c}, c.Conn.Clock().Now)
 }
 
@@ -79,7 +79,7 @@ func (c *Client) putBack(ctx context.Context, letter bus.DeadLetter, op jobs.Ope
 		}
 		return done, err
 	case letter.JobID != "" && letter.Subject != c.Names.DeadEvent(): // That of an event names a job that was not made.
-		_, err := c.operator().Retry(ctx, letter.JobID, op)
+		_, err := c.Operator().Retry(ctx, letter.JobID, op)
 		done.Nothing = errors.Is(err, jobs.ErrSucceeded)
 		if done.Nothing || errors.Is(err, jobs.ErrRunning) {
 			err = nil
@@ -110,7 +110,7 @@ func (c *Client) Drop(ctx context.Context, number uint64, op jobs.Operation) err
 		return fmt.Errorf("dead letter %d: %w", number, err)
 	}
 	if letter.JobID != "" && letter.Subject != c.Names.DeadNotification() && letter.Subject != c.Names.DeadEvent() {
-		err = c.operator().Note(ctx, letter.JobID, op)
+		err = c.Operator().Note(ctx, letter.JobID, op)
 	} else {
 		err = c.Ledger.Note(ctx, letterKey(letter), op)
 	}

@@ -1,4 +1,4 @@
-package app
+package fleet
 
 import (
 	"context"
@@ -111,6 +111,6 @@ func (c *Client) RunSchedule(ctx context.Context, s config.Schedule, op schedule
 	return op.JobID, id, nil
 }
 
-func (c *Client) schedules(ctx context.Context) (*scheduleStore, error) {
-	return openScheduleStore(ctx, c.Conn, c.Names, c.config.NATS.Replicas)
+func (c *Client) schedules(ctx context.Context) (*ScheduleStore, error) {
+	return OpenScheduleStore(ctx, c.Conn, c.Names, c.Config.NATS.Replicas)
 }

@@ -1,4 +1,4 @@
-package app
+package fleet
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func (c *Client) Targets(ctx context.Context) ([]TargetStanding, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range wire.NotifyTargets(c.config) {
+	for _, t := range wire.NotifyTargets(c.Config) {
 		inbox, err := c.Conn.InboxState(ctx, c.Names, t.Name)
 		if err != nil {
 			return nil, err

@@ -1,4 +1,4 @@
-package app
+package fleet
 
 import (
 	"context"
@@ -7,12 +7,16 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"time"
 
 	"rekey/internal/config"
 )
 
-// reachable is how the server of the configuration is reached from another process.
-func reachable(c config.NATS, server string) (config.NATS, error) {
+// dialTimeout bounds one look at an address that did not answer.
+const dialTimeout = 5 * time.Second
+
+// Reachable is how the server of the configuration is reached from another process.
+func Reachable(c config.NATS, server string) (config.NATS, error) {
 	switch {
 	case server != "" && !c.IsEmbedded():
 		c.URL = server
@@ -36,8 +40,8 @@ func reachable(c config.NATS, server string) (config.NATS, error) {
 	return c, nil
 }
 
-// unreachable says of each address why no server answers there, which the client does not tell.
-func unreachable(ctx context.Context, addresses string) string {
+// Unreachable says of each address why no server answers there, which the client does not tell.
+func Unreachable(ctx context.Context, addresses string) string {
 	var text strings.Builder
 	for address := range strings.SplitSeq(addresses, ",") {
 		if address = strings.TrimSpace(address); !strings.Contains(address, "://") {
@@ -51,7 +55,7 @@ func unreachable(ctx context.Context, addresses string) string {
 		if u.Port() == "" {
 			host = net.JoinHostPort(u.Hostname(), "4222")
 		}
-		ctx, cancel := context.WithTimeout(ctx, portTimeout)
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)
 		cancel()
 		if err == nil {
