@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/app"
 	"rekey/internal/doctor"
 )
 
@@ -48,7 +47,7 @@ type diagnosis struct {
 
 func (c *cli) examine(ctx context.Context, strict, fresh bool) error {
 	release, _ := buildVersion()
-	d := app.Doctor{File: c.configName(), Version: release, LookupEnv: c.lookupEnv, Fresh: fresh}
+	d := doctor.Doctor{File: c.configName(), Version: release, LookupEnv: c.lookupEnv, Fresh: fresh}
 	result := diagnosis{Findings: d.Examine(ctx)}
 	failed, warned := doctor.Count(result.Findings, doctor.Failed), doctor.Count(result.Findings, doctor.Warning)
 	result.OK = failed == 0 && (warned == 0 || !strict)

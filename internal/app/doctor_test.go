@@ -14,17 +14,16 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"rekey/internal/app"
 	"rekey/internal/doctor"
 )
 
 // examine writes a configuration, lets the doctor look at it, and checks that no secret is in what it says.
 func examine(t *testing.T, r *rig, text string) []doctor.Finding {
 	t.Helper()
-	return examineWith(t, r, text, app.Doctor{})
+	return examineWith(t, r, text, doctor.Doctor{})
 }
 
-func examineWith(t *testing.T, r *rig, text string, d app.Doctor) []doctor.Finding {
+func examineWith(t *testing.T, r *rig, text string, d doctor.Doctor) []doctor.Finding {
 	t.Helper()
 	d.File, d.Version, d.LookupEnv = filepath.Join(t.TempDir(), "worker.yaml"), "1.2.3", r.lookupEnv
 	if err := os.WriteFile(d.File, []byte(text), 0o600); err != nil {

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"rekey/internal/app"
 	"rekey/internal/atlas/sandbox"
 	"rekey/internal/doctor"
 )
@@ -101,7 +100,7 @@ func TestDoctorUsesTheFleetsToken(t *testing.T) {
 	if n := len(s.requests(tokenPath)); n != 1 {
 		t.Errorf("%d tokens were asked for, want the worker's alone", n)
 	}
-	mustFind(t, examineWith(t, r, text, app.Doctor{Fresh: true}), "accounts", "security: token", doctor.OK, `obtained`)
+	mustFind(t, examineWith(t, r, text, doctor.Doctor{Fresh: true}), "accounts", "security: token", doctor.OK, `obtained`)
 	if n := len(s.requests(tokenPath)); n != 2 {
 		t.Errorf("%d tokens were asked for, want one more", n)
 	}

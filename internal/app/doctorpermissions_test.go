@@ -9,14 +9,13 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
-	"rekey/internal/app"
 	"rekey/internal/doctor"
 )
 
 // needed are the permissions that the doctor asks for, as a server's.
 func needed() *server.Permissions {
 	p := &server.Permissions{Publish: &server.SubjectPermission{}, Subscribe: &server.SubjectPermission{}}
-	for _, need := range app.NATSNeeds("rekey") {
+	for _, need := range doctor.NATSNeeds("rekey") {
 		list := &p.Publish.Allow
 		if need.Subscribe {
 			list = &p.Subscribe.Allow

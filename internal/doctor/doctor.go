@@ -1,5 +1,5 @@
-// Package doctor runs independent checks that change nothing, and judges what they find: whether a worker would keep its
-// promises here, and what to do where it would not.
+// Package doctor checks that a worker would work with a configuration, in this place and now, and says what to do where it
+// would not.
 package doctor
 
 import (

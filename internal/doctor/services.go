@@ -1,4 +1,4 @@
-package app
+package doctor
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"rekey/internal/doctor"
 	"rekey/internal/natsserver"
 	"rekey/internal/notify"
 	"rekey/internal/tracing"
@@ -15,26 +14,26 @@ import (
 )
 
 // ports looks at where the worker listens.
-func (p *patient) ports(ctx context.Context) []doctor.Finding {
-	var list []doctor.Finding
-	look := func(l doctor.Listener) {
+func (p *patient) ports(ctx context.Context) []Finding {
+	var list []Finding
+	look := func(l Listener) {
 		if l.Address == "" {
-			list = append(list, doctor.Finding{What: l.Key, Status: doctor.Skipped, Found: "empty: nothing listens"})
+			list = append(list, Finding{What: l.Key, Status: Skipped, Found: "empty: nothing listens"})
 			return
 		}
 		l.Root = isRoot()
 		list = append(list, l.Look(ctx))
 	}
-	look(doctor.Listener{Key: "http.listen", Address: p.cfg.HTTP.Listen, Ask: doctor.AskHTTP})
+	look(Listener{Key: "http.listen", Address: p.cfg.HTTP.Listen, Ask: AskHTTP})
 	if p.cfg.NATS.IsEmbedded() {
-		look(doctor.Listener{Key: "nats.embedded.listen", Address: p.cfg.NATS.Embedded.Listen, Ask: doctor.AskNATS(natsserver.Name)})
+		look(Listener{Key: "nats.embedded.listen", Address: p.cfg.NATS.Embedded.Listen, Ask: AskNATS(natsserver.Name)})
 	}
 	return list
 }
 
 // services looks at what else the worker talks to.
-func (p *patient) services(ctx context.Context) []doctor.Finding {
-	list := make([]doctor.Finding, len(p.cfg.Notify)+2)
+func (p *patient) services(ctx context.Context) []Finding {
+	list := make([]Finding, len(p.cfg.Notify)+2)
 	sender := notify.NewSender(p.Version, p.LookupEnv)
 	defer sender.Close()
 	var running sync.WaitGroup
@@ -48,34 +47,34 @@ func (p *patient) services(ctx context.Context) []doctor.Finding {
 }
 
 // reach looks whether a target of notifications can be reached. It is told nothing.
-func reach(ctx context.Context, sender *notify.Sender, t notify.Target) doctor.Finding {
-	f := doctor.Finding{What: "notify " + t.Name, Status: doctor.OK, Found: "can be reached; nothing was sent"}
+func reach(ctx context.Context, sender *notify.Sender, t notify.Target) Finding {
+	f := Finding{What: "notify " + t.Name, Status: OK, Found: "can be reached; nothing was sent"}
 	ctx, cancel := context.WithTimeout(ctx, min(t.Timeout, portTimeout))
 	defer cancel()
 	if sender.Check(&t) != nil {
-		f.Status, f.Found = doctor.Skipped, "not with what is among the secrets above"
+		f.Status, f.Found = Skipped, "not with what is among the secrets above"
 		return f
 	}
 	proxied, err := sender.Reach(ctx, &t)
 	switch {
 	case err != nil && proxied:
-		f.Status, f.Found = doctor.Warning, "its proxy cannot be reached: "+err.Error()
+		f.Status, f.Found = Warning, "its proxy cannot be reached: "+err.Error()
 		f.Do = "correct HTTPS_PROXY, or NO_PROXY, in the worker's environment; notifications wait, and no job waits for them"
 	case err != nil:
-		f.Status, f.Found = doctor.Warning, "cannot be reached: "+err.Error()
+		f.Status, f.Found = Warning, "cannot be reached: "+err.Error()
 		f.Do = "correct what is in the " + t.URL.String() + ", or see what is in between; notifications wait, and no job waits for them"
 	case proxied:
-		f.Status, f.Found = doctor.Skipped, "its proxy can be reached; what is behind shows with 'worker notify test "+t.Name+"'"
+		f.Status, f.Found = Skipped, "its proxy can be reached; what is behind shows with 'worker notify test "+t.Name+"'"
 	}
 	return f
 }
 
 // vault looks whether Vault is there and takes our token.
-func (p *patient) vault(ctx context.Context) doctor.Finding {
-	f := doctor.Finding{What: "vault", Status: doctor.Failed}
+func (p *patient) vault(ctx context.Context) Finding {
+	f := Finding{What: "vault", Status: Failed}
 	c := p.cfg.Vault
 	if c.Address == "" {
-		f.Status, f.Found = doctor.Skipped, "not configured"
+		f.Status, f.Found = Skipped, "not configured"
 		return f
 	}
 	client, err := vault.New(vault.Config{
@@ -93,24 +92,24 @@ func (p *patient) vault(ctx context.Context) doctor.Finding {
 	case standing.Sealed:
 		f.Found, f.Do = "Vault "+standing.Version+" is sealed", "unseal it: vault operator unseal"
 	default:
-		f.Status, f.Found = doctor.OK, "Vault "+standing.Version+" at "+c.Address+" takes the token"
+		f.Status, f.Found = OK, "Vault "+standing.Version+" at "+c.Address+" takes the token"
 		if standing.Expires.IsZero() {
 			return f
 		}
 		f.Found += ", which ends on " + standing.Expires.UTC().Format("2006-01-02 15:04 MST")
 		if !standing.Renewable && time.Until(standing.Expires) < 24*time.Hour {
-			f.Status, f.Do = doctor.Warning, "make a new token, or let an agent renew vault.token_file"
+			f.Status, f.Do = Warning, "make a new token, or let an agent renew vault.token_file"
 		}
 	}
 	return f
 }
 
 // traces looks whether somebody listens where spans are sent.
-func (p *patient) traces(ctx context.Context) doctor.Finding {
-	f := doctor.Finding{What: "traces", Status: doctor.Skipped, Found: "off: no OTEL_EXPORTER_OTLP_ENDPOINT"}
+func (p *patient) traces(ctx context.Context) Finding {
+	f := Finding{What: "traces", Status: Skipped, Found: "off: no OTEL_EXPORTER_OTLP_ENDPOINT"}
 	endpoint, err := tracing.Endpoint(p.LookupEnv)
 	if err != nil {
-		f.Status, f.Found, f.Do = doctor.Failed, err.Error(), "correct the variable in the worker's environment: it does not start with this one"
+		f.Status, f.Found, f.Do = Failed, err.Error(), "correct the variable in the worker's environment: it does not start with this one"
 		return f
 	}
 	if endpoint == "" {
@@ -118,7 +117,7 @@ func (p *patient) traces(ctx context.Context) doctor.Finding {
 	}
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" {
-		f.Status, f.Found, f.Do = doctor.Failed, "the OTLP endpoint is no URL", "set OTEL_EXPORTER_OTLP_ENDPOINT to a URL such as http://localhost:4318"
+		f.Status, f.Found, f.Do = Failed, "the OTLP endpoint is no URL", "set OTEL_EXPORTER_OTLP_ENDPOINT to a URL such as http://localhost:4318"
 		return f
 	}
 	host := u.Host
@@ -127,10 +126,10 @@ func (p *patient) traces(ctx context.Context) doctor.Finding {
 	}
 	conn, err := (&net.Dialer{Timeout: portTimeout}).DialContext(ctx, "tcp", host)
 	if err != nil {
-		f.Status, f.Found, f.Do = doctor.Warning, "nobody answers: "+err.Error(), "start the receiver, or correct OTEL_EXPORTER_OTLP_ENDPOINT; jobs run without it"
+		f.Status, f.Found, f.Do = Warning, "nobody answers: "+err.Error(), "start the receiver, or correct OTEL_EXPORTER_OTLP_ENDPOINT; jobs run without it"
 		return f
 	}
 	_ = conn.Close() // Nothing was written.
-	f.Status, f.Found = doctor.OK, host+" is open"
+	f.Status, f.Found = OK, host+" is open"
 	return f
 }

@@ -1,4 +1,4 @@
-package app
+package doctor
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"rekey/internal/config"
-	"rekey/internal/doctor"
 	"rekey/internal/notify"
 	"rekey/internal/schedule"
 	"rekey/internal/secret"
@@ -18,26 +17,26 @@ import (
 )
 
 // configuration looks at what the file alone can tell.
-func (p *patient) configuration(context.Context) []doctor.Finding {
+func (p *patient) configuration(context.Context) []Finding {
 	c := p.cfg
-	list := []doctor.Finding{{
-		What: "file", Status: doctor.OK,
+	list := []Finding{{
+		What: "file", Status: OK,
 		Found: fmt.Sprintf("%s: accounts %d, policies %d, schedules %d", p.File, len(c.Atlas.Accounts), len(c.Policies.List), len(c.Schedules)),
 	}}
 	if isRoot() {
-		list = append(list, doctor.Finding{
-			What: "user", Status: doctor.Warning, Found: "root, who may read and write everything",
+		list = append(list, Finding{
+			What: "user", Status: Warning, Found: "root, who may read and write everything",
 			Do: "run this as the worker's own user (kubectl exec, setpriv --reuid): files and folders are judged by what we may do",
 		})
 	}
 	if len(c.Atlas.Accounts) == 0 {
-		list = append(list, doctor.Finding{
-			What: "accounts", Status: doctor.Failed, Found: "none: every request will be refused", Do: "add one under atlas.accounts",
+		list = append(list, Finding{
+			What: "accounts", Status: Failed, Found: "none: every request will be refused", Do: "add one under atlas.accounts",
 		})
 	}
 	if c.Worker.DryRun {
-		list = append(list, doctor.Finding{
-			What: "dry run", Status: doctor.Warning, Found: "worker.dry_run is on: no credential is revoked", Do: "set worker.dry_run: false",
+		list = append(list, Finding{
+			What: "dry run", Status: Warning, Found: "worker.dry_run is on: no credential is revoked", Do: "set worker.dry_run: false",
 		})
 	}
 	list = append(list, p.policies()...)
@@ -48,9 +47,9 @@ func (p *patient) configuration(context.Context) []doctor.Finding {
 }
 
 // policies were compiled when the configuration was loaded; their mistakes would have ended that.
-func (p *patient) policies() []doctor.Finding {
+func (p *patient) policies() []Finding {
 	if len(p.cfg.Policies.List) == 0 {
-		return []doctor.Finding{{What: "policies", Status: doctor.Skipped, Found: "none: only direct requests and schedules make jobs"}}
+		return []Finding{{What: "policies", Status: Skipped, Found: "none: only direct requests and schedules make jobs"}}
 	}
 	var dry []string
 	for _, rule := range p.cfg.Policies.List {
@@ -58,10 +57,10 @@ func (p *patient) policies() []doctor.Finding {
 			dry = append(dry, rule.Name)
 		}
 	}
-	list := []doctor.Finding{{What: "policies", Status: doctor.OK, Found: "compile: " + strings.Join(wire.PolicyNames(p.cfg), ", ")}}
+	list := []Finding{{What: "policies", Status: OK, Found: "compile: " + strings.Join(wire.PolicyNames(p.cfg), ", ")}}
 	if len(dry) > 0 {
-		list = append(list, doctor.Finding{
-			What: "policies", Status: doctor.Warning, Found: "dry run, revoking nothing: " + strings.Join(dry, ", "),
+		list = append(list, Finding{
+			What: "policies", Status: Warning, Found: "dry run, revoking nothing: " + strings.Join(dry, ", "),
 			Do: "take dry_run out of a policy when its jobs are as they should be (worker job ls)",
 		})
 	}
@@ -69,8 +68,8 @@ func (p *patient) policies() []doctor.Finding {
 }
 
 // schedule says when a schedule fires next, by its own clock.
-func (p *patient) schedule(s *config.Schedule) doctor.Finding {
-	f := doctor.Finding{What: "schedule " + s.Name, Status: doctor.Failed}
+func (p *patient) schedule(s *config.Schedule) Finding {
+	f := Finding{What: "schedule " + s.Name, Status: Failed}
 	spec, err := s.Spec()
 	if err != nil {
 		f.Found, f.Do = err.Error(), "correct schedules: cron and time_zone (an IANA name such as Europe/Berlin)"
@@ -86,7 +85,7 @@ func (p *patient) schedule(s *config.Schedule) doctor.Finding {
 		f.Found, f.Do = err.Error(), "correct time_zone: an IANA name such as Europe/Berlin"
 		return f
 	}
-	f.Status, f.Found = doctor.OK, fmt.Sprintf("%s fires next on %s (%s)", s.Job.Kind, next.In(zone).Format("2006-01-02 15:04:05 MST"), s.TimeZone)
+	f.Status, f.Found = OK, fmt.Sprintf("%s fires next on %s (%s)", s.Job.Kind, next.In(zone).Format("2006-01-02 15:04:05 MST"), s.TimeZone)
 	return f
 }
 
@@ -105,13 +104,13 @@ func (p *patient) places() []secret.Place {
 }
 
 // notifyTargets says whether notifications can be sent as far as addresses and signing secrets go. Nothing is sent.
-func (p *patient) notifyTargets() []doctor.Finding {
-	var list []doctor.Finding
+func (p *patient) notifyTargets() []Finding {
+	var list []Finding
 	sender := notify.NewSender(p.Version, p.LookupEnv)
 	for _, t := range wire.NotifyTargets(p.cfg) {
-		f := doctor.Finding{What: "notify " + t.Name, Status: doctor.OK, Found: fmt.Sprintf("%s: its address and signing secret can be used", t.Type)}
+		f := Finding{What: "notify " + t.Name, Status: OK, Found: fmt.Sprintf("%s: its address and signing secret can be used", t.Type)}
 		if err := sender.Check(&t); err != nil {
-			f.Status, f.Found = doctor.Failed, strings.ReplaceAll(err.Error(), "\n", "; ")
+			f.Status, f.Found = Failed, strings.ReplaceAll(err.Error(), "\n", "; ")
 			f.Do = "correct the file or variable; no job waits for it. Then: worker notify test " + t.Name
 		}
 		list = append(list, f)
@@ -120,17 +119,17 @@ func (p *patient) notifyTargets() []doctor.Finding {
 }
 
 // secrets looks at the places of all secrets, and when they end.
-func (p *patient) secrets(context.Context) []doctor.Finding {
-	var list []doctor.Finding
+func (p *patient) secrets(context.Context) []Finding {
+	var list []Finding
 	for _, place := range p.places() {
-		list = append(list, doctor.Secret(place, p.LookupEnv))
+		list = append(list, Secret(place, p.LookupEnv))
 	}
 	list = append(list, p.notifyTargets()...)
 	for _, a := range p.cfg.Atlas.Accounts {
 		at, err := a.SecretExpiry()
 		if err == nil && !at.IsZero() {
 			renew := "make a new secret in Atlas, put it in the place of the old one, and correct secret_expires_at"
-			list = append(list, doctor.Expiry("account "+a.Name+" expires", at, p.now, renew))
+			list = append(list, Expiry("account "+a.Name+" expires", at, p.now, renew))
 		}
 	}
 	list = append(list, p.certificate("nats.tls.cert_file", p.cfg.NATS.TLS.CertFile, p.cfg.NATS.TLS.KeyFile)...)
@@ -141,20 +140,20 @@ func (p *patient) secrets(context.Context) []doctor.Finding {
 }
 
 // certificate looks at a certificate and its key.
-func (p *patient) certificate(key, cert, private string) []doctor.Finding {
+func (p *patient) certificate(key, cert, private string) []Finding {
 	if cert == "" {
 		return nil
 	}
 	pair, err := wire.KeyPair(cert, private)
 	if err != nil {
-		return []doctor.Finding{{What: key, Status: doctor.Failed, Found: err.Error(), Do: "name a PEM certificate and its own key"}}
+		return []Finding{{What: key, Status: Failed, Found: err.Error(), Do: "name a PEM certificate and its own key"}}
 	}
-	return []doctor.Finding{doctor.Expiry(key, pair.Leaf.NotAfter, p.now, "renew the certificate "+cert)}
+	return []Finding{Expiry(key, pair.Leaf.NotAfter, p.now, "renew the certificate "+cert)}
 }
 
 // sealing looks at the keys of sealed values.
-func (p *patient) sealing() doctor.Finding {
-	f := doctor.Finding{What: "sealing keys", Status: doctor.OK}
+func (p *patient) sealing() Finding {
+	f := Finding{What: "sealing keys", Status: OK}
 	keys, err := wire.KeysOf(p.cfg, func() []config.Account { return p.cfg.Atlas.Accounts }, p.LookupEnv)
 	store := filepath.Join(p.cfg.NATS.Embedded.StoreDir, wire.StoreKey)
 	_, statErr := os.Stat(store)
@@ -164,28 +163,28 @@ func (p *patient) sealing() doctor.Finding {
 	case len(p.cfg.Seal.Keys) == 0 && p.cfg.NATS.IsEmbedded() && os.IsNotExist(statErr):
 		f.Found = store + " will be made at the start"
 	case len(p.cfg.Seal.Keys) == 0 && !p.cfg.NATS.IsEmbedded():
-		f.Status, f.Found = doctor.Warning, "none yet: no secret of an account can be read, from which they are derived"
+		f.Status, f.Found = Warning, "none yet: no secret of an account can be read, from which they are derived"
 		f.Do = "configure seal.keys ('worker keygen' makes one; all workers of a fleet share it)"
 	case len(p.cfg.Seal.Keys) == 0:
-		f.Status, f.Found = doctor.Failed, fmt.Sprint(err)
+		f.Status, f.Found = Failed, fmt.Sprint(err)
 		f.Do = "give nats.embedded.store_dir and what is in it to the worker's user; a worker has made the key there"
 	default:
-		f.Status, f.Found = doctor.Failed, fmt.Sprint(err)
+		f.Status, f.Found = Failed, fmt.Sprint(err)
 		f.Do = "put a key there that 'worker keygen' has made, the same one for all workers"
 	}
 	return f
 }
 
 // signing looks at what is demanded of events' signatures, and at our own.
-func (p *patient) signing() doctor.Finding {
-	f := doctor.Finding{What: "event signatures", Status: doctor.Skipped, Found: "off: whoever may publish in NATS may ask"}
+func (p *patient) signing() Finding {
+	f := Finding{What: "event signatures", Status: Skipped, Found: "off: whoever may publish in NATS may ask"}
 	_, rules, err := wire.Signatures(p.cfg.Intake, p.LookupEnv)
 	switch {
 	case err != nil:
-		f.Status, f.Found = doctor.Failed, err.Error()
+		f.Status, f.Found = Failed, err.Error()
 		f.Do = "put a user's nkey seed there ('worker keygen --signing' makes one)"
 	case rules.Required:
-		f.Status, f.Found = doctor.OK, fmt.Sprintf("required; signers: %d", len(rules.Signers))
+		f.Status, f.Found = OK, fmt.Sprintf("required; signers: %d", len(rules.Signers))
 	}
 	return f
 }

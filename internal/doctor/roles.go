@@ -1,4 +1,4 @@
-package app
+package doctor
 
 import (
 	"context"
@@ -7,15 +7,14 @@ import (
 	"strings"
 
 	"rekey/internal/atlas"
-	"rekey/internal/doctor"
 	"rekey/internal/jobs"
 	"rekey/internal/wire"
 )
 
 // roles reads what the configuration wants to change, and in which organizations the account is an owner. Reading takes
 // the same role as changing does.
-func (e *examination) roles(ctx context.Context, targets []jobs.Job) []doctor.Finding {
-	var list []doctor.Finding
+func (e *examination) roles(ctx context.Context, targets []jobs.Job) []Finding {
+	var list []Finding
 	for _, job := range targets {
 		list = append(list, e.target(ctx, job))
 	}
@@ -23,16 +22,16 @@ func (e *examination) roles(ctx context.Context, targets []jobs.Job) []doctor.Fi
 }
 
 // owner says in which organizations the account may do what events ask of it, as no target is known beforehand.
-func (e *examination) owner(ctx context.Context) []doctor.Finding {
+func (e *examination) owner(ctx context.Context) []Finding {
 	kinds := e.kinds()
 	if len(kinds) == 0 {
 		return nil
 	}
 	orgs, failure := e.client.Organizations(ctx, e.account.Name)
 	if failure != nil {
-		return []doctor.Finding{e.finding("roles", doctor.Skipped, "its organizations cannot be listed: "+failure.Err.Error(), "")}
+		return []Finding{e.finding("roles", Skipped, "its organizations cannot be listed: "+failure.Err.Error(), "")}
 	}
-	var list []doctor.Finding
+	var list []Finding
 	var member []string
 	for _, o := range orgs {
 		label := o.ID
@@ -41,9 +40,9 @@ func (e *examination) owner(ctx context.Context) []doctor.Finding {
 		}
 		switch {
 		case o.Failure != nil:
-			list = append(list, e.finding("roles", doctor.Skipped, label+": "+o.Failure.Err.Error(), ""))
+			list = append(list, e.finding("roles", Skipped, label+": "+o.Failure.Err.Error(), ""))
 		case o.Owner:
-			list = append(list, e.finding("roles", doctor.OK, ownerOf(label, o), ""))
+			list = append(list, e.finding("roles", OK, ownerOf(label, o), ""))
 		default:
 			member = append(member, label)
 		}
@@ -64,7 +63,7 @@ func ownerOf(label string, o atlas.Organization) string {
 }
 
 // noOwner is the finding about an account that is an owner nowhere. In projects it may be one all the same.
-func (e *examination) noOwner(member []string, kinds []jobs.Kind) doctor.Finding {
+func (e *examination) noOwner(member []string, kinds []jobs.Kind) Finding {
 	found := "Organization Owner nowhere"
 	if len(member) > 0 {
 		found = "member, and no Organization Owner, of " + strings.Join(member, ", ")
@@ -76,9 +75,9 @@ func (e *examination) noOwner(member []string, kinds []jobs.Kind) doctor.Finding
 		}
 	}
 	if len(lost) == 0 {
-		return e.finding("roles", doctor.Skipped, found+"; whether it is Project Owner shows with the first job", "")
+		return e.finding("roles", Skipped, found+"; whether it is Project Owner shows with the first job", "")
 	}
-	return e.finding("roles", doctor.Warning, fmt.Sprintf("%s: %s will be refused", found, strings.Join(lost, ", ")),
+	return e.finding("roles", Warning, fmt.Sprintf("%s: %s will be refused", found, strings.Join(lost, ", ")),
 		"give the account that role in Atlas, or take the kinds out of intake.limits.allow.kinds; x509.disable needs Project Owner only")
 }
 
@@ -105,32 +104,32 @@ func roleFor(kind jobs.Kind) string {
 }
 
 // target reads one target.
-func (e *examination) target(ctx context.Context, job jobs.Job) doctor.Finding {
+func (e *examination) target(ctx context.Context, job jobs.Job) Finding {
 	what, target := string(job.Kind), job.Target()+": "
 	if job.Kind == jobs.TokenRevoke {
 		if file := job.Params.Get(jobs.ParamTokenFile); file != "" {
 			if err := wire.MayRead(e.cfg, file); err != nil {
-				return e.finding(what, doctor.Failed, target+err.Error(), "see intake.token_files")
+				return e.finding(what, Failed, target+err.Error(), "see intake.token_files")
 			}
 		}
-		return e.finding(what, doctor.Skipped, target+"a token cannot be read; to revoke it takes no role", "")
+		return e.finding(what, Skipped, target+"a token cannot be read; to revoke it takes no role", "")
 	}
 	failure := e.client.Look(ctx, job)
 	if failure == nil {
-		return e.finding(what, doctor.OK, target+"readable, which takes the same role: "+roleFor(job.Kind), "")
+		return e.finding(what, OK, target+"readable, which takes the same role: "+roleFor(job.Kind), "")
 	}
 	found := target + failure.Err.Error()
 	switch {
 	case atlas.LacksRole(failure):
-		return e.finding(what, doctor.Failed, found, "give the account the role "+roleFor(job.Kind)+" in Atlas")
+		return e.finding(what, Failed, found, "give the account the role "+roleFor(job.Kind)+" in Atlas")
 	case failure.Reason == jobs.ReasonNotFound:
 		do := "correct the ids in the schedule's job.params, or give the account the role " + roleFor(job.Kind) + ": the API may hide what it may not see"
 		if job.Kind == jobs.IDPDelete || job.Kind == jobs.RoleMappingDelete {
-			return e.finding(what, doctor.Warning, found, "it is deleted already, or: "+do)
+			return e.finding(what, Warning, found, "it is deleted already, or: "+do)
 		}
-		return e.finding(what, doctor.Failed, found, do)
+		return e.finding(what, Failed, found, do)
 	case failure.Reason == jobs.ReasonInvalid:
-		return e.finding(what, doctor.Skipped, found+"; it cannot be read here", "")
+		return e.finding(what, Skipped, found+"; it cannot be read here", "")
 	}
 	status, do := e.explain(failure)
 	return e.finding(what, status, found, do)

@@ -1,4 +1,4 @@
-package app
+package doctor
 
 import (
 	"context"
@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/bus"
-	"rekey/internal/doctor"
 	"rekey/internal/fleet"
 	"rekey/internal/natsserver"
 	"rekey/internal/wire"
@@ -52,8 +51,8 @@ func (p *patient) connect() {
 }
 
 // nats looks at the server, at who we are there and what we may do.
-func (p *patient) nats(ctx context.Context) []doctor.Finding {
-	var list []doctor.Finding
+func (p *patient) nats(ctx context.Context) []Finding {
+	var list []Finding
 	if p.cfg.NATS.IsEmbedded() {
 		list = append(list, p.store())
 	}
@@ -66,10 +65,10 @@ func (p *patient) nats(ctx context.Context) []doctor.Finding {
 	p.sight(ctx) // What the streams say of the server's clock counts, too.
 	if clock := p.survey.Conn().Clock(); clock.Known() {
 		least, most := clock.Bounds()
-		skew := doctor.Skew{Sent: p.now, Got: p.now.Add(most - least), There: p.now.Add(most)}
+		skew := Skew{Sent: p.now, Got: p.now.Add(most - least), There: p.now.Add(most)}
 		f := skew.Judge("the server's", time.Second, "what is between the clocks is taken into account; certificates and expiry dates go by this machine's")
 		if err := clock.Check(); err != nil {
-			f.Status, f.Found = doctor.Failed, err.Error()
+			f.Status, f.Found = Failed, err.Error()
 		}
 		list = append(list, f)
 	}
@@ -77,13 +76,13 @@ func (p *patient) nats(ctx context.Context) []doctor.Finding {
 }
 
 // store looks at the folder of an embedded server.
-func (p *patient) store() doctor.Finding {
+func (p *patient) store() Finding {
 	dir := p.cfg.NATS.Embedded.StoreDir
 	look := natsserver.LookAtStore(dir)
-	f := doctor.Finding{What: "store", Status: doctor.OK, Found: dir + ": ready for a worker"}
+	f := Finding{What: "store", Status: OK, Found: dir + ": ready for a worker"}
 	switch {
 	case look.Err != nil:
-		f.Status, f.Found = doctor.Failed, fmt.Sprintf("%s: %v", dir, look.Err)
+		f.Status, f.Found = Failed, fmt.Sprintf("%s: %v", dir, look.Err)
 		f.Do = "let nats.embedded.store_dir be a folder that belongs to the worker's user"
 		return f
 	case look.InUse:
@@ -95,22 +94,22 @@ func (p *patient) store() doctor.Finding {
 		f.Found += fmt.Sprintf("; %d MiB are free", look.Free>>20)
 	}
 	if look.Free > 0 && look.Free < roomLow {
-		f.Status, f.Do = doctor.Warning, "make room on the disk of "+dir+": a full one refuses new events"
+		f.Status, f.Do = Warning, "make room on the disk of "+dir+": a full one refuses new events"
 	}
 	if look.Free > 0 && look.Free < roomNone {
-		f.Status = doctor.Failed
+		f.Status = Failed
 	}
 	return f
 }
 
 // noServer says why NATS cannot be asked.
-func (p *patient) noServer(ctx context.Context) doctor.Finding {
-	f := doctor.Finding{What: "server", Status: doctor.Failed, Found: p.away.Error()}
+func (p *patient) noServer(ctx context.Context) Finding {
+	f := Finding{What: "server", Status: Failed, Found: p.away.Error()}
 	n := p.cfg.NATS
 	inUse := n.IsEmbedded() && natsserver.LookAtStore(n.Embedded.StoreDir).InUse
 	switch {
 	case n.IsEmbedded() && (n.Embedded.Listen == "" || !inUse):
-		f.Status = doctor.Skipped
+		f.Status = Skipped
 	case n.IsEmbedded():
 		f.Do = "compare nats.embedded with what the running worker was started with: a change of it needs a restart"
 	case errors.Is(p.away, nats.ErrAuthorization), errors.Is(p.away, nats.ErrAuthExpired), errors.Is(p.away, nats.ErrAuthRevoked):
@@ -137,17 +136,17 @@ func isNetwork(err error) bool {
 }
 
 // server says which server it is.
-func (p *patient) server() doctor.Finding {
+func (p *patient) server() Finding {
 	version := p.survey.Version()
-	f := doctor.Finding{What: "server", Status: doctor.OK, Found: "NATS " + version + " at " + p.survey.Where()}
+	f := Finding{What: "server", Status: OK, Found: "NATS " + version + " at " + p.survey.Where()}
 	switch {
 	case !atLeast(version, natsMajor, natsMinor):
-		f.Status = doctor.Failed
+		f.Status = Failed
 		f.Do = fmt.Sprintf("use NATS %d.%d or later: the index of the ledger reads in batches, which older servers do not know", natsMajor, natsMinor)
 	case p.survey.Encrypted():
 		f.Found += ", encrypted"
 	case !p.onLoopback():
-		f.Status, f.Do = doctor.Warning, "use tls:// in nats.url: events and tokens pass the network in the clear"
+		f.Status, f.Do = Warning, "use tls:// in nats.url: events and tokens pass the network in the clear"
 	}
 	return f
 }
@@ -181,29 +180,29 @@ func atLeast(version string, major, minor int) bool {
 }
 
 // user says who we are for the server, and which permissions a worker lacks.
-func (p *patient) user(ctx context.Context) []doctor.Finding {
+func (p *patient) user(ctx context.Context) []Finding {
 	user, err := p.survey.User(ctx)
 	if err != nil {
-		return []doctor.Finding{unknownUser(err)}
+		return []Finding{unknownUser(err)}
 	}
-	list := []doctor.Finding{{What: "user", Status: doctor.OK, Found: fmt.Sprintf("%q in the account %q", user.Name, user.Account)}}
+	list := []Finding{{What: "user", Status: OK, Found: fmt.Sprintf("%q in the account %q", user.Name, user.Account)}}
 	if user.Expires > 0 {
-		list = append(list, doctor.Expiry("credentials expire", p.now.Add(user.Expires), p.now, "make new credentials for nats.credentials_file"))
+		list = append(list, Expiry("credentials expire", p.now.Add(user.Expires), p.now, "make new credentials for nats.credentials_file"))
 	}
 	if user.Permissions == nil {
-		return append(list, doctor.Finding{
-			What: "permissions", Status: doctor.OK, Found: "everything is allowed; deploy/nats/permissions.conf has what a worker needs",
+		return append(list, Finding{
+			What: "permissions", Status: OK, Found: "everything is allowed; deploy/nats/permissions.conf has what a worker needs",
 		})
 	}
-	granted := doctor.Permissions{Publish: doctor.Rules(user.Permissions.Publish), Subscribe: doctor.Rules(user.Permissions.Subscribe)}
+	granted := Permissions{Publish: Rules(user.Permissions.Publish), Subscribe: Rules(user.Permissions.Subscribe)}
 	needs := p.needs()
 	if user.Domain == needs.domain {
 		needs.domain = "" // A server of the domain itself takes the prefix off before it looks at permissions.
 	}
 	lacking := granted.Missing(needs.list())
 	for _, m := range lacking {
-		f := doctor.Finding{
-			What: "permissions", Status: doctor.Failed, Found: fmt.Sprintf("may not %s %s, for %s", m.Verb(), m.Grant, m.For),
+		f := Finding{
+			What: "permissions", Status: Failed, Found: fmt.Sprintf("may not %s %s, for %s", m.Verb(), m.Grant, m.For),
 			Do: fmt.Sprintf("add %q to %s.allow of this user (deploy/nats/permissions.conf, docs/security.md)", m.Grant, m.Verb()),
 		}
 		if m.Denied != "" {
@@ -212,23 +211,23 @@ func (p *patient) user(ctx context.Context) []doctor.Finding {
 		list = append(list, f)
 	}
 	if len(lacking) == 0 {
-		list = append(list, doctor.Finding{What: "permissions", Status: doctor.OK, Found: "all that a worker needs"})
+		list = append(list, Finding{What: "permissions", Status: OK, Found: "all that a worker needs"})
 	}
 	return list
 }
 
 // unknownUser is what is found where the server does not say who we are.
-func unknownUser(err error) doctor.Finding {
-	f := doctor.Finding{What: "permissions", Status: doctor.Warning, Found: "the server does not say what this user may do: " + err.Error()}
+func unknownUser(err error) Finding {
+	f := Finding{What: "permissions", Status: Warning, Found: "the server does not say what this user may do: " + err.Error()}
 	forbidden, ok := errors.AsType[*bus.ForbiddenError](err)
 	switch {
 	case ok && forbidden.Subscribe:
-		f.Status, f.Found = doctor.Failed, "no answer can be heard: "+err.Error()
+		f.Status, f.Found = Failed, "no answer can be heard: "+err.Error()
 		f.Do = "set nats.inbox_prefix to the inboxes that the server gives this user, or allow it to subscribe to them"
 	case ok:
 		f.Do = fmt.Sprintf("add %q to publish.allow of this user, which reads only: then each missing permission is named; here only what can be read was tried", forbidden.Subject)
 	case errors.Is(err, nats.ErrNoResponders):
-		f.Status, f.Found = doctor.Skipped, "the server does not say what this user may do (it has no system account)"
+		f.Status, f.Found = Skipped, "the server does not say what this user may do (it has no system account)"
 	}
 	return f
 }

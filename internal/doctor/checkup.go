@@ -1,4 +1,4 @@
-package app
+package doctor
 
 import (
 	"cmp"
@@ -11,7 +11,6 @@ import (
 
 	"rekey/internal/bus"
 	"rekey/internal/config"
-	"rekey/internal/doctor"
 	"rekey/internal/secret"
 	"rekey/internal/wire"
 )
@@ -61,7 +60,7 @@ type patient struct {
 
 // Examine looks whether a worker would work with the configuration, in this place and now, and what to do where it would
 // not. It changes nothing, here, in NATS or at the API: it asks, and reads. Its checks are independent of each other.
-func (d Doctor) Examine(ctx context.Context) []doctor.Finding {
+func (d Doctor) Examine(ctx context.Context) []Finding {
 	cfg, err := config.Load(d.File)
 	if err != nil {
 		return unreadable(err)
@@ -71,7 +70,7 @@ func (d Doctor) Examine(ctx context.Context) []doctor.Finding {
 	if p.survey != nil {
 		defer p.survey.Close()
 	}
-	list := doctor.Run(ctx, p.checks())
+	list := Run(ctx, p.checks())
 	for i := range list { // What services answer may repeat a secret.
 		list[i].Found = p.known.Hide(list[i].Found)
 	}
@@ -79,8 +78,8 @@ func (d Doctor) Examine(ctx context.Context) []doctor.Finding {
 }
 
 // checks are all checks, in the order in which their findings are shown. A new one is added here.
-func (p *patient) checks() []doctor.Check {
-	return []doctor.Check{
+func (p *patient) checks() []Check {
+	return []Check{
 		{Area: areaConfig, What: "file", Timeout: homeTimeout, Run: p.configuration},
 		{Area: areaSecrets, What: "files", Timeout: homeTimeout, Run: p.secrets},
 		{Area: areaNATS, What: "server", Timeout: natsTimeout, Run: p.nats},
@@ -92,23 +91,23 @@ func (p *patient) checks() []doctor.Check {
 }
 
 // unreadable is what is found where the configuration cannot be read: each mistake, and that all else was left out.
-func unreadable(err error) []doctor.Finding {
-	var list []doctor.Finding
+func unreadable(err error) []Finding {
+	var list []Finding
 	invalid, ok := errors.AsType[*config.Invalid](err)
 	if !ok {
-		list = append(list, doctor.Finding{
-			Area: areaConfig, What: "file", Status: doctor.Failed, Found: err.Error(), Do: "name the worker's configuration with -c FILE",
+		list = append(list, Finding{
+			Area: areaConfig, What: "file", Status: Failed, Found: err.Error(), Do: "name the worker's configuration with -c FILE",
 		})
 	} else {
 		for _, problem := range invalid.Problems {
-			list = append(list, doctor.Finding{
-				Area: areaConfig, What: fmt.Sprintf("line %d", problem.Line), Status: doctor.Failed, Found: cmp.Or(problem.File, invalid.File) + ":" + problem.String(),
+			list = append(list, Finding{
+				Area: areaConfig, What: fmt.Sprintf("line %d", problem.Line), Status: Failed, Found: cmp.Or(problem.File, invalid.File) + ":" + problem.String(),
 				Do: "mend the line; docs/configure.md explains each key",
 			})
 		}
 	}
 	for _, area := range []string{areaSecrets, areaNATS, areaStreams, areaPorts, areaAccounts, areaServices} {
-		list = append(list, doctor.Finding{Area: area, What: "everything", Status: doctor.Skipped, Found: "the configuration cannot be used"})
+		list = append(list, Finding{Area: area, What: "everything", Status: Skipped, Found: "the configuration cannot be used"})
 	}
 	return list
 }

@@ -1,4 +1,4 @@
-package app
+package doctor
 
 import (
 	"context"
@@ -13,7 +13,6 @@ import (
 	"rekey/internal/atlas"
 	"rekey/internal/bus"
 	"rekey/internal/config"
-	"rekey/internal/doctor"
 	"rekey/internal/jobs"
 	"rekey/internal/metrics"
 	"rekey/internal/proxy"
@@ -42,15 +41,15 @@ func (readTokens) Save(context.Context, string, atlas.SharedToken, uint64) (uint
 }
 
 // accounts examines all accounts, and our clock.
-func (p *patient) accounts(ctx context.Context) []doctor.Finding {
+func (p *patient) accounts(ctx context.Context) []Finding {
 	dates := &dateReader{}
 	client, err := p.atlasClient(ctx, dates)
 	if err != nil {
-		return []doctor.Finding{{What: "api", Status: doctor.Failed, Found: err.Error(), Do: "correct the section atlas"}}
+		return []Finding{{What: "api", Status: Failed, Found: err.Error(), Do: "correct the section atlas"}}
 	}
 	defer client.Close()
 	targets, list := p.targets(client)
-	found := make([][]doctor.Finding, len(p.cfg.Atlas.Accounts))
+	found := make([][]Finding, len(p.cfg.Atlas.Accounts))
 	slots := make(chan struct{}, accountsAtOnce)
 	var running sync.WaitGroup
 	for i, a := range p.cfg.Atlas.Accounts {
@@ -100,8 +99,8 @@ func (p *patient) fleetTokens(ctx context.Context) atlas.TokenStore {
 
 // targets are the jobs of the schedules, which are all the targets that a configuration names, by the account that has to
 // do them; and what is wrong with them.
-func (p *patient) targets(client *atlas.Client) (map[string][]jobs.Job, []doctor.Finding) {
-	targets, list := map[string][]jobs.Job{}, []doctor.Finding(nil)
+func (p *patient) targets(client *atlas.Client) (map[string][]jobs.Job, []Finding) {
+	targets, list := map[string][]jobs.Job{}, []Finding(nil)
 	for _, s := range p.cfg.Schedules {
 		r, err := wire.NewRequest(s)
 		var account string
@@ -109,7 +108,7 @@ func (p *patient) targets(client *atlas.Client) (map[string][]jobs.Job, []doctor
 			account, err = client.Resolve(r.Parsed.Kind, r.Parsed.Account)
 		}
 		if err != nil {
-			list = append(list, doctor.Finding{What: "schedule " + s.Name, Status: doctor.Failed, Found: err.Error(), Do: "correct the schedule's job"})
+			list = append(list, Finding{What: "schedule " + s.Name, Status: Failed, Found: err.Error(), Do: "correct the schedule's job"})
 			continue
 		}
 		job := jobs.Job{Kind: r.Parsed.Kind, Account: account, Params: r.Parsed.Params, DryRun: true}
@@ -129,19 +128,19 @@ type examination struct {
 }
 
 // all makes the calls of an account, none of which changes anything.
-func (e *examination) all(ctx context.Context, targets []jobs.Job) []doctor.Finding {
-	var list []doctor.Finding
+func (e *examination) all(ctx context.Context, targets []jobs.Job) []Finding {
+	var list []Finding
 	if e.account.IsServiceAccount() {
 		f, ok := e.token(ctx)
 		list = append(list, f)
 		if !ok {
-			return append(list, e.finding("roles", doctor.Skipped, "not without a token", ""))
+			return append(list, e.finding("roles", Skipped, "not without a token", ""))
 		}
 	}
 	told, err := e.client.ReadRateLimits(ctx, e.account.Name)
 	failure, _ := errors.AsType[*jobs.Failure](err)
 	if f, ok := e.authenticated(failure); !ok {
-		return append(list, f, e.finding("roles", doctor.Skipped, "not while the account is not let in", ""))
+		return append(list, f, e.finding("roles", Skipped, "not while the account is not let in", ""))
 	} else if !e.account.IsServiceAccount() {
 		list = append(list, f)
 	}
@@ -149,12 +148,12 @@ func (e *examination) all(ctx context.Context, targets []jobs.Job) []doctor.Find
 	return append(list, e.roles(ctx, targets)...)
 }
 
-func (e *examination) finding(what string, status doctor.Status, found, do string) doctor.Finding {
-	return doctor.Finding{What: e.account.Name + ": " + what, Status: status, Found: found, Do: do}
+func (e *examination) finding(what string, status Status, found, do string) Finding {
+	return Finding{What: e.account.Name + ": " + what, Status: status, Found: found, Do: do}
 }
 
 // token gets the bearer token of a service account.
-func (e *examination) token(ctx context.Context) (doctor.Finding, bool) {
+func (e *examination) token(ctx context.Context) (Finding, bool) {
 	token, failure := e.client.Token(ctx, e.account.Name)
 	if failure != nil {
 		status, do := e.explainToken(failure)
@@ -162,9 +161,9 @@ func (e *examination) token(ctx context.Context) (doctor.Finding, bool) {
 	}
 	until := token.Expires.UTC().Format("15:04:05 MST")
 	if token.Shared {
-		return e.finding("token", doctor.OK, "the fleet's, good until "+until+"; the client secret was not used (--fresh uses it)", ""), true
+		return e.finding("token", OK, "the fleet's, good until "+until+"; the client secret was not used (--fresh uses it)", ""), true
 	}
-	return e.finding("token", doctor.OK, "obtained, good until "+until, ""), true
+	return e.finding("token", OK, "obtained, good until "+until, ""), true
 }
 
 // place is where the account's secret is.
@@ -176,67 +175,67 @@ func (e *examination) place() string {
 }
 
 // explainToken says what a failure to get a token is about.
-func (e *examination) explainToken(f *jobs.Failure) (doctor.Status, string) {
+func (e *examination) explainToken(f *jobs.Failure) (Status, string) {
 	switch {
 	case f.Reason == jobs.ReasonUnauthorized:
-		return doctor.Failed, "client_id or secret is wrong, or the secret has expired or was deleted: make one in Atlas (Organization Access, " +
+		return Failed, "client_id or secret is wrong, or the secret has expired or was deleted: make one in Atlas (Organization Access, " +
 			"Applications, Service Accounts) and put it in the " + e.place()
 	case f.Reason == jobs.ReasonForbidden:
-		return doctor.Failed, "add this machine's address to the service account's API access list in Atlas; " +
+		return Failed, "add this machine's address to the service account's API access list in Atlas; " +
 			"if it is there, the account has 100 live tokens: wait until some have expired"
 	}
 	return e.explain(f)
 }
 
 // explain says what a failure is about that has nothing to do with what was asked for.
-func (e *examination) explain(f *jobs.Failure) (doctor.Status, string) {
+func (e *examination) explain(f *jobs.Failure) (Status, string) {
 	refused, proxied := errors.AsType[*proxy.RefusedError](f.Err)
 	switch {
 	case proxied:
-		return doctor.Failed, "correct HTTPS_PROXY in the worker's environment, let the proxy " + refused.Proxy + " allow " + refused.Server + ", or name that host in NO_PROXY"
+		return Failed, "correct HTTPS_PROXY in the worker's environment, let the proxy " + refused.Proxy + " allow " + refused.Server + ", or name that host in NO_PROXY"
 	case f.Reason == jobs.ReasonRateLimited:
-		return doctor.Skipped, "the API takes no call now; wait a minute and look again"
+		return Skipped, "the API takes no call now; wait a minute and look again"
 	case f.Reason == jobs.ReasonUnavailable:
-		return doctor.Failed, "nobody answers at " + e.cfg.Atlas.BaseURL + ": see atlas.base_url, atlas.ca_file, HTTPS_PROXY, the firewall, and the API's status page"
+		return Failed, "nobody answers at " + e.cfg.Atlas.BaseURL + ": see atlas.base_url, atlas.ca_file, HTTPS_PROXY, the firewall, and the API's status page"
 	case f.Reason == jobs.ReasonConfig:
-		return doctor.Failed, "see secrets above"
+		return Failed, "see secrets above"
 	}
-	return doctor.Failed, "this is no answer of the API: see atlas.base_url, and proxies in between"
+	return Failed, "this is no answer of the API: see atlas.base_url, and proxies in between"
 }
 
 // authenticated says whether the API has accepted who we are, given the failure of a call, or nil.
-func (e *examination) authenticated(f *jobs.Failure) (doctor.Finding, bool) {
+func (e *examination) authenticated(f *jobs.Failure) (Finding, bool) {
 	what := "token"
 	if !e.account.IsServiceAccount() {
 		what = "key"
 	}
 	switch {
 	case f == nil, atlas.LacksRole(f):
-		return e.finding(what, doctor.OK, "accepted", ""), true
+		return e.finding(what, OK, "accepted", ""), true
 	case f.Reason == jobs.ReasonUnauthorized && e.account.IsServiceAccount():
-		return e.finding(what, doctor.Failed, f.Err.Error(), "the API does not take its own token: is atlas.base_url that of the account's cloud?"), false
+		return e.finding(what, Failed, f.Err.Error(), "the API does not take its own token: is atlas.base_url that of the account's cloud?"), false
 	case f.Reason == jobs.ReasonUnauthorized:
-		return e.finding(what, doctor.Failed, f.Err.Error(), "public_key or private key is wrong, or the key was deleted: make one in Atlas and put it in the "+e.place()), false
+		return e.finding(what, Failed, f.Err.Error(), "public_key or private key is wrong, or the key was deleted: make one in Atlas and put it in the "+e.place()), false
 	case strings.Contains(f.Answer.Code, "ACCESS_LIST"):
-		return e.finding(what, doctor.Failed, f.Err.Error(), "add this machine's address to the API access list of the account in Atlas"), false
+		return e.finding(what, Failed, f.Err.Error(), "add this machine's address to the API access list of the account in Atlas"), false
 	case f.Answer.Code != "" && f.Answer.Status >= 400 && f.Answer.Status < 500 && f.Reason != jobs.ReasonRateLimited:
 		// It was let in, and asked for something else. A page without a code of the API is somebody else's.
-		return e.finding(what, doctor.OK, "accepted", ""), true
+		return e.finding(what, OK, "accepted", ""), true
 	}
 	status, do := e.explain(f)
 	return e.finding(what, status, f.Err.Error(), do), false
 }
 
 // rateLimits says whether the account may read the API's limits, which many may not.
-func (e *examination) rateLimits(told int, err error) doctor.Finding {
+func (e *examination) rateLimits(told int, err error) Finding {
 	if err == nil {
-		return e.finding("rate limits", doctor.OK, fmt.Sprintf("readable, for %d of our endpoint sets", told), "")
+		return e.finding("rate limits", OK, fmt.Sprintf("readable, for %d of our endpoint sets", told), "")
 	}
 	text := err.Error()
 	if failure, ok := errors.AsType[*jobs.Failure](err); ok {
 		text = failure.Err.Error()
 	}
-	return e.finding("rate limits", doctor.Skipped, "not readable, so they are learned from answers: "+text, "")
+	return e.finding("rate limits", Skipped, "not readable, so they are learned from answers: "+text, "")
 }
 
 // dateReader is a transport that reads the API's clock off its answers.
@@ -244,7 +243,7 @@ type dateReader struct {
 	next http.RoundTripper
 
 	mu   sync.Mutex // Guards skew.
-	skew doctor.Skew
+	skew Skew
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -257,7 +256,7 @@ func (d *dateReader) RoundTrip(req *http.Request) (*http.Response, error) {
 	if there, ok := retryafter.ParseDate(resp.Header.Get("Date")); ok {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.skew = doctor.Skew{Sent: sent, Got: time.Now(), There: there, Step: time.Second}
+		d.skew = Skew{Sent: sent, Got: time.Now(), There: there, Step: time.Second}
 	}
 	return resp, nil
 }
@@ -270,11 +269,11 @@ func (d *dateReader) CloseIdleConnections() {
 }
 
 // judge compares the clocks.
-func (d *dateReader) judge() doctor.Finding {
+func (d *dateReader) judge() Finding {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.skew.Got.IsZero() {
-		return doctor.Finding{What: "clock", Status: doctor.Skipped, Found: "no answer of the API has shown its clock"}
+		return Finding{What: "clock", Status: Skipped, Found: "no answer of the API has shown its clock"}
 	}
 	return d.skew.Judge("the API's", apiSkew, "Retry-After as a date and the expiry of requests and tokens go by it")
 }

@@ -1,11 +1,10 @@
-package app
+package doctor
 
 import (
 	"cmp"
 	"strings"
 
 	"rekey/internal/bus"
-	"rekey/internal/doctor"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 	"rekey/internal/wire"
@@ -26,7 +25,7 @@ type natsNeeds struct {
 }
 
 // NATSNeeds are the permissions that a worker of a namespace needs in NATS, its first one included, which makes everything.
-func NATSNeeds(namespace string) []doctor.Need {
+func NATSNeeds(namespace string) []Need {
 	names := bus.NewNames(namespace)
 	n := natsNeeds{
 		names: names, namespace: namespace, buckets: append(wire.BucketNames(names, namespace), names.Tokens()),
@@ -36,7 +35,7 @@ func NATSNeeds(namespace string) []doctor.Need {
 }
 
 // list returns all needs, with the names that the worker uses.
-func (n natsNeeds) list() []doctor.Need {
+func (n natsNeeds) list() []Need {
 	needs := n.anywhere()
 	for i, need := range needs {
 		needs[i].Grant = bus.InDomain(n.domain, need.Grant)
@@ -48,7 +47,7 @@ func (n natsNeeds) list() []doctor.Need {
 }
 
 // anywhere are the needs without a JetStream domain.
-func (n natsNeeds) anywhere() []doctor.Need {
+func (n natsNeeds) anywhere() []Need {
 	needs := n.messages()
 	needs = append(needs, n.streamNeeds()...)
 	for _, bucket := range n.buckets {
@@ -81,7 +80,7 @@ func (n natsNeeds) anywhere() []doctor.Need {
 
 // createConsumer is the need to create a consumer: one filter is a part of the subject on which NATS is
 // asked for it, several are not.
-func createConsumer(c bus.Consumer) doctor.Need {
+func createConsumer(c bus.Consumer) Need {
 	what, subject := "taking from "+c.Stream, "$JS.API.CONSUMER.CREATE."+c.Stream+"."+c.Durable
 	if c.FilterSubject != "" {
 		return publish(what, subject+".>", subject+"."+sample(c.FilterSubject))
@@ -90,7 +89,7 @@ func createConsumer(c bus.Consumer) doctor.Need {
 }
 
 // messages are the subjects of events, jobs, results and dead letters.
-func (n natsNeeds) messages() []doctor.Need {
+func (n natsNeeds) messages() []Need {
 	events := []string{n.names.Event(jobs.ClassSchedule), n.names.Event(jobs.ClassOperator)}
 	letters, lanes, results := []string{n.names.DeadEvent(), n.names.DeadNotification()}, []string{}, []string{}
 	for _, kind := range jobs.Kinds() {
@@ -104,7 +103,7 @@ func (n natsNeeds) messages() []doctor.Need {
 	}
 	prefix := strings.TrimSuffix(n.names.Event(">"), "event.>")
 	index := strings.ToLower(n.namespace) + ".v1.index."
-	return []doctor.Need{
+	return []Need{
 		publish("schedules, and events that are published again", prefix+"event.>", events...),
 		publish("making jobs of events", prefix+"job.>", lanes...),
 		publish("results", prefix+"result.>", results...),
@@ -114,9 +113,9 @@ func (n natsNeeds) messages() []doctor.Need {
 }
 
 // streamNeeds are about the streams as such.
-func (n natsNeeds) streamNeeds() []doctor.Need {
+func (n natsNeeds) streamNeeds() []Need {
 	index := n.names.Index()
-	needs := []doctor.Need{
+	needs := []Need{
 		publish("finding another stream on a worker's subjects", "$JS.API.STREAM.NAMES"),
 		publish("finding another consumer of the jobs", "$JS.API.CONSUMER.NAMES."+n.names.Jobs()),
 		publish("making the index of the ledger anew", "$JS.API.STREAM.PURGE."+index),
@@ -139,10 +138,10 @@ func (n natsNeeds) streamNeeds() []doctor.Need {
 }
 
 // bucket are the needs of one key-value bucket.
-func (n natsNeeds) bucket(bucket string) []doctor.Need {
+func (n natsNeeds) bucket(bucket string) []Need {
 	stream, what := "KV_"+bucket, "the bucket "+bucket
 	key := "$KV." + bucket + "."
-	needs := []doctor.Need{
+	needs := []Need{
 		publish(what, "$JS.API.STREAM.CREATE."+stream), publish(what, "$JS.API.STREAM.INFO."+stream),
 		publish(what, "$JS.API.DIRECT.GET."+stream+".>", "$JS.API.DIRECT.GET."+stream+"."+key+anything),
 		publish(what, key+">", key+anything),
@@ -162,8 +161,8 @@ func (n natsNeeds) bucket(bucket string) []doctor.Need {
 }
 
 // target are the needs of a target of notifications: its consumers are made, read, and deleted when it is removed.
-func (n natsNeeds) target(name string) []doctor.Need {
-	var needs []doctor.Need
+func (n natsNeeds) target(name string) []Need {
+	var needs []Need
 	what, consumer := "notifications of target "+name, bus.ConsumerOfTarget(name)
 	for _, stream := range []string{n.names.Results(), n.names.Jobs()} {
 		for _, ask := range []string{"CREATE", "INFO", "MSG.NEXT", "DELETE", "PAUSE"} {
@@ -179,13 +178,13 @@ func sample(pattern string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(pattern, "*", anything), ">", anything)
 }
 
-func publish(what, grant string, subjects ...string) doctor.Need {
+func publish(what, grant string, subjects ...string) Need {
 	if len(subjects) == 0 {
 		subjects = []string{grant}
 	}
-	return doctor.Need{Grant: grant, Subjects: subjects, For: what}
+	return Need{Grant: grant, Subjects: subjects, For: what}
 }
 
-func subscribe(what, grant string) doctor.Need {
-	return doctor.Need{Subscribe: true, Grant: grant, Subjects: []string{grant}, For: what}
+func subscribe(what, grant string) Need {
+	return Need{Subscribe: true, Grant: grant, Subjects: []string{grant}, For: what}
 }

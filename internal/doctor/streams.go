@@ -1,4 +1,4 @@
-package app
+package doctor
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/bus"
-	"rekey/internal/doctor"
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
 	"rekey/internal/schedule"
@@ -19,14 +18,14 @@ import (
 )
 
 // jetStream looks at the account's limits.
-func (p *patient) jetStream(ctx context.Context) doctor.Finding {
-	f := doctor.Finding{What: "jetstream", Status: doctor.OK}
+func (p *patient) jetStream(ctx context.Context) Finding {
+	f := Finding{What: "jetstream", Status: OK}
 	info, err := p.survey.JetStream(ctx)
 	api, isAPI := errors.AsType[*jetstream.APIError](err)
 	forbidden, isForbidden := errors.AsType[*bus.ForbiddenError](err)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders), isAPI && api.ErrorCode == jetstream.JSErrCodeJetStreamNotEnabledForAccount, isAPI && api.ErrorCode == jetstream.JSErrCodeJetStreamNotEnabled:
-		f.Status, f.Found = doctor.Failed, "is off, for the server or for this account"
+		f.Status, f.Found = Failed, "is off, for the server or for this account"
 		f.Do = "turn it on: jetstream {store_dir: …} in the server's configuration, and jetstream: enabled in the account's; " +
 			"or, where the server is a leaf node, set nats.domain to the domain of the server that has the streams"
 		if domain := p.cfg.NATS.Domain; domain != "" {
@@ -35,10 +34,10 @@ func (p *patient) jetStream(ctx context.Context) doctor.Finding {
 		}
 		return f
 	case isForbidden && !forbidden.Subscribe:
-		f.Status, f.Found, f.Do = doctor.Skipped, "its limits may not be read", fmt.Sprintf("add %q to publish.allow of this user to see them", forbidden.Subject)
+		f.Status, f.Found, f.Do = Skipped, "its limits may not be read", fmt.Sprintf("add %q to publish.allow of this user to see them", forbidden.Subject)
 		return f
 	case err != nil:
-		f.Status, f.Found, f.Do = doctor.Failed, err.Error(), "ask the cluster: nats server report jetstream; without a leader it does not answer"
+		f.Status, f.Found, f.Do = Failed, err.Error(), "ask the cluster: nats server report jetstream; without a leader it does not answer"
 		return f
 	}
 	limits := info.Limits
@@ -46,11 +45,11 @@ func (p *patient) jetStream(ctx context.Context) doctor.Finding {
 	if limits.MaxStore > 0 {
 		f.Found += fmt.Sprintf(" of %d MiB", limits.MaxStore>>20)
 		if float64(info.Store) > 0.8*float64(limits.MaxStore) {
-			f.Status, f.Do = doctor.Warning, "raise the account's max_store: a full one refuses new events"
+			f.Status, f.Do = Warning, "raise the account's max_store: a full one refuses new events"
 		}
 	}
 	if need := len(p.sight(ctx).Streams); limits.MaxStreams > 0 && limits.MaxStreams < need {
-		f.Status, f.Found = doctor.Failed, fmt.Sprintf("the account may have %d streams, a worker needs %d", limits.MaxStreams, need)
+		f.Status, f.Found = Failed, fmt.Sprintf("the account may have %d streams, a worker needs %d", limits.MaxStreams, need)
 		f.Do = "raise the account's max_streams"
 	}
 	return f
@@ -73,9 +72,9 @@ func (p *patient) buckets() []string {
 }
 
 // streams looks at the streams, buckets and consumers, and at where they would break a promise.
-func (p *patient) streams(ctx context.Context) []doctor.Finding {
+func (p *patient) streams(ctx context.Context) []Finding {
 	if p.survey == nil {
-		return []doctor.Finding{{What: "streams", Status: doctor.Skipped, Found: "NATS cannot be asked"}}
+		return []Finding{{What: "streams", Status: Skipped, Found: "NATS cannot be asked"}}
 	}
 	sight := p.sight(ctx)
 	var good, missing []string
@@ -91,24 +90,24 @@ func (p *patient) streams(ctx context.Context) []doctor.Finding {
 		}
 	}
 	if len(good) > 0 {
-		list = append(list, doctor.Finding{What: "existing", Status: doctor.OK, Found: "as a worker makes them: " + strings.Join(good, ", ")})
+		list = append(list, Finding{What: "existing", Status: OK, Found: "as a worker makes them: " + strings.Join(good, ", ")})
 	}
 	if len(missing) > 0 {
-		list = append(list, doctor.Finding{What: "missing", Status: doctor.OK, Found: "a worker makes them: " + strings.Join(missing, ", ")})
+		list = append(list, Finding{What: "missing", Status: OK, Found: "a worker makes them: " + strings.Join(missing, ", ")})
 	}
 	list = append(list, judgeConsumers(sight.Consumers)...)
 	return append(append(list, p.copies()...), p.paused(ctx)...)
 }
 
 // judgeStream says where a stream breaks a promise, or keeps it less well.
-func judgeStream(s bus.StreamSight) []doctor.Finding {
+func judgeStream(s bus.StreamSight) []Finding {
 	const change = "change it with 'nats stream edit', or what made it (deploy/nats/nack.yaml has the definitions)"
-	var list []doctor.Finding
+	var list []Finding
 	for _, wrong := range s.Wrong {
-		list = append(list, doctor.Finding{What: s.Name, Status: doctor.Failed, Found: wrong, Do: change})
+		list = append(list, Finding{What: s.Name, Status: Failed, Found: wrong, Do: change})
 	}
 	for _, weak := range s.Weak {
-		list = append(list, doctor.Finding{What: s.Name, Status: doctor.Warning, Found: weak, Do: change})
+		list = append(list, Finding{What: s.Name, Status: Warning, Found: weak, Do: change})
 	}
 	if s.Owner != "" {
 		for i := range list {
@@ -119,25 +118,25 @@ func judgeStream(s bus.StreamSight) []doctor.Finding {
 }
 
 // judgeConsumers says which consumers are not what they must be. Those that are missing a worker makes.
-func judgeConsumers(consumers []bus.ConsumerSight) []doctor.Finding {
-	var list []doctor.Finding
+func judgeConsumers(consumers []bus.ConsumerSight) []Finding {
+	var list []Finding
 	for _, c := range consumers {
 		what := c.Stream + " " + c.Name
 		forbidden, isForbidden := errors.AsType[*bus.ForbiddenError](c.Err)
 		switch {
 		case isForbidden && forbidden.Subscribe, errors.Is(c.Err, nats.ErrNoResponders): // The area nats says so.
 		case isForbidden:
-			list = append(list, doctor.Finding{
-				What: what, Status: doctor.Failed, Found: c.Err.Error(),
+			list = append(list, Finding{
+				What: what, Status: Failed, Found: c.Err.Error(),
 				Do: fmt.Sprintf("add %q to publish.allow of this user (deploy/nats/permissions.conf)", forbidden.Subject),
 			})
 		case c.Err != nil:
-			list = append(list, doctor.Finding{
-				What: what, Status: doctor.Failed, Found: c.Err.Error(), Do: fmt.Sprintf("ask the cluster: nats consumer info %s %s", c.Stream, c.Name),
+			list = append(list, Finding{
+				What: what, Status: Failed, Found: c.Err.Error(), Do: fmt.Sprintf("ask the cluster: nats consumer info %s %s", c.Stream, c.Name),
 			})
 		case len(c.Wrong) > 0:
-			list = append(list, doctor.Finding{
-				What: what, Status: doctor.Warning, Found: strings.Join(c.Wrong, "; "),
+			list = append(list, Finding{
+				What: what, Status: Warning, Found: strings.Join(c.Wrong, "; "),
 				Do: "find out what has changed it: a worker that runs sets it back within seconds",
 			})
 		}
@@ -146,19 +145,19 @@ func judgeConsumers(consumers []bus.ConsumerSight) []doctor.Finding {
 }
 
 // copies says how many there are to be of each stream, where that cannot be or is few.
-func (p *patient) copies() []doctor.Finding {
+func (p *patient) copies() []Finding {
 	replicas := p.cfg.NATS.Replicas
 	switch {
 	case p.cfg.NATS.IsEmbedded():
 		return nil
 	case replicas > 1 && p.survey.Cluster() == "":
-		return []doctor.Finding{{
-			What: "copies", Status: doctor.Failed, Found: fmt.Sprintf("%d are configured, and the server is in no cluster: it makes no stream", replicas),
+		return []Finding{{
+			What: "copies", Status: Failed, Found: fmt.Sprintf("%d are configured, and the server is in no cluster: it makes no stream", replicas),
 			Do: "set nats.replicas: 1, or use a cluster (deploy/nats)",
 		}}
 	case replicas == 1:
-		return []doctor.Finding{{
-			What: "copies", Status: doctor.Warning, Found: "each stream has one copy: a lost server is lost data",
+		return []Finding{{
+			What: "copies", Status: Warning, Found: "each stream has one copy: a lost server is lost data",
 			Do: "set nats.replicas: 3 in a cluster of three servers or more",
 		}}
 	}
@@ -166,8 +165,8 @@ func (p *patient) copies() []doctor.Finding {
 }
 
 // unseen are the findings about what may not be looked at, or where the server does not answer: one for each reason.
-func unseen(reports []bus.StreamSight) []doctor.Finding {
-	var list []doctor.Finding
+func unseen(reports []bus.StreamSight) []Finding {
+	var list []Finding
 	names := map[string][]string{}
 	for _, r := range reports {
 		if r.Err == nil {
@@ -177,13 +176,13 @@ func unseen(reports []bus.StreamSight) []doctor.Finding {
 		if names[why] = append(names[why], r.Name); len(names[why]) > 1 {
 			continue
 		}
-		f := doctor.Finding{What: r.Name, Status: doctor.Failed, Found: why, Do: "ask the cluster: nats stream info " + r.Name}
+		f := Finding{What: r.Name, Status: Failed, Found: why, Do: "ask the cluster: nats stream info " + r.Name}
 		forbidden, ok := errors.AsType[*bus.ForbiddenError](r.Err)
 		switch {
 		case ok && !forbidden.Subscribe:
 			f.Do = fmt.Sprintf("add %q to publish.allow of this user (deploy/nats/permissions.conf)", forbidden.Subject)
 		case ok, errors.Is(r.Err, nats.ErrNoResponders):
-			f.Status, f.Do = doctor.Skipped, "" // The area nats says so.
+			f.Status, f.Do = Skipped, "" // The area nats says so.
 		}
 		list = append(list, f)
 	}
@@ -207,7 +206,7 @@ func (p *patient) has(ctx context.Context, name string) bool {
 }
 
 // paused are the findings about schedules that an operator has paused for the whole fleet.
-func (p *patient) paused(ctx context.Context) []doctor.Finding {
+func (p *patient) paused(ctx context.Context) []Finding {
 	if len(p.cfg.Schedules) == 0 || !p.has(ctx, p.names.Schedules()) {
 		return nil
 	}
@@ -215,18 +214,18 @@ func (p *patient) paused(ctx context.Context) []doctor.Finding {
 	defer cancel()
 	bucket, err := kv.Find[schedule.State](ctx, p.survey.Conn().JetStream(), p.names.Schedules())
 	if err != nil {
-		return []doctor.Finding{{What: "schedules", Status: doctor.Skipped, Found: "whether one is paused is not known: " + err.Error()}}
+		return []Finding{{What: "schedules", Status: Skipped, Found: "whether one is paused is not known: " + err.Error()}}
 	}
-	var list []doctor.Finding
+	var list []Finding
 	for _, s := range p.cfg.Schedules {
 		state, _, err := bucket.Load(ctx, s.Name)
 		switch {
 		case errors.Is(err, jobs.ErrNotFound):
 		case err != nil:
-			list = append(list, doctor.Finding{What: "schedule " + s.Name, Status: doctor.Skipped, Found: "whether it is paused is not known: " + err.Error()})
+			list = append(list, Finding{What: "schedule " + s.Name, Status: Skipped, Found: "whether it is paused is not known: " + err.Error()})
 		case state.IsPaused():
-			list = append(list, doctor.Finding{
-				What: "schedule " + s.Name, Status: doctor.Warning,
+			list = append(list, Finding{
+				What: "schedule " + s.Name, Status: Warning,
 				Found: fmt.Sprintf("paused since %s by %s: %s", state.Pause.At.UTC().Format("2006-01-02 15:04 MST"), state.Pause.By, state.Pause.Reason),
 				Do:    "worker schedule resume " + s.Name + " --reason …, when it is to fire again",
 			})
