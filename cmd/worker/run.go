@@ -15,7 +15,7 @@ import (
 
 	"rekey/internal/app"
 	"rekey/internal/config"
-	"rekey/internal/secret"
+	"rekey/internal/redact"
 	"rekey/internal/wire"
 )
 
@@ -91,7 +91,7 @@ func (c *cli) runWorker(ctx context.Context, cfg *config.Config) error {
 // discreetWriter takes secrets out of each line on its way.
 type discreetWriter struct {
 	to    io.Writer
-	known *secret.Known
+	known *redact.Known
 }
 
 // Write writes one line of the log. What is put in the place of a secret can stand in JSON.
@@ -104,7 +104,7 @@ func (w discreetWriter) Write(line []byte) (int, error) {
 
 // logger writes to standard error in the form and from the level that the configuration says. The level can be changed. None
 // of the known secrets is written, nor what has the look of one.
-func (c *cli) logger(cfg config.Log, known *secret.Known) (*zap.Logger, zap.AtomicLevel) {
+func (c *cli) logger(cfg config.Log, known *redact.Known) (*zap.Logger, zap.AtomicLevel) {
 	parsed, err := zapcore.ParseLevel(cfg.Level)
 	if err != nil {
 		parsed = zapcore.InfoLevel // The configuration is validated; this is for an empty one.

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/config"
+	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
 
@@ -18,8 +19,8 @@ import (
 func TestTheLogIsDiscreet(t *testing.T) {
 	t.Parallel()
 	const given = `canary"with\quotes`
-	known := secret.NewKnown(func(string) (string, bool) { return given, true })
-	known.Use([]secret.Place{{Key: "a", Ref: secret.Ref{Env: "A"}}})
+	known := redact.NewKnown(func(string) (string, bool) { return given, true })
+	known.Use([]redact.Place{{Key: "a", Ref: secret.Ref{Env: "A"}}})
 	for _, format := range []string{"json", "console"} {
 		var out bytes.Buffer
 		c := &cli{stderr: &out}

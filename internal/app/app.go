@@ -21,9 +21,9 @@ import (
 	"rekey/internal/metrics"
 	"rekey/internal/natsserver"
 	"rekey/internal/notify"
+	"rekey/internal/redact"
 	"rekey/internal/schedule"
 	"rekey/internal/seal"
-	"rekey/internal/secret"
 	"rekey/internal/tracing"
 	"rekey/internal/wire"
 )
@@ -44,7 +44,7 @@ type Options struct {
 	Logger    *zap.Logger
 	// Known are the configuration's secrets, as KnownSecrets finds them: the Logger's sink may have to know them as well.
 	// Nil: they are found.
-	Known *secret.Known
+	Known *redact.Known
 	// Reload says what makes the worker take over another configuration. Zero: nothing does.
 	Reload Reload
 	// OnReady, when set, is told once where the worker can be reached, when it takes events.

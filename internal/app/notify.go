@@ -12,7 +12,7 @@ import (
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/notify"
-	"rekey/internal/secret"
+	"rekey/internal/redact"
 	"rekey/internal/wire"
 )
 
@@ -148,7 +148,7 @@ func (c noticeCourier) Deliver(ctx context.Context, n bus.Notice) (jobs.Settleme
 type noticeLetters struct {
 	conn  *bus.Conn
 	names bus.Names
-	known *secret.Known
+	known *redact.Known
 }
 
 // Bury stores the dead letter of a notification.

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"rekey/internal/redact"
 	"time"
-
-	"rekey/internal/secret"
 )
 
 // roster is a set of accounts. It does not change; another one takes its place.
@@ -73,10 +72,10 @@ func (c *Client) useAccounts(list []Account) {
 	if !c.knowsAccounts {
 		return
 	}
-	var places []secret.Place
+	var places []redact.Place
 	for _, cfg := range list {
 		a := account{Account: cfg}
-		places = append(places, secret.Place{Key: cfg.Name, Ref: a.secret()})
+		places = append(places, redact.Place{Key: cfg.Name, Ref: a.secret()})
 	}
 	c.known.Use(places)
 }

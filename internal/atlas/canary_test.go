@@ -18,6 +18,7 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
 
@@ -142,10 +143,10 @@ func TestEverySecretIsHidden(t *testing.T) {
 				}))
 				cfg.LookupEnv = lookup
 				cfg.Accounts = append(cfg.Accounts, atlas.Account{Name: "third", ClientID: clientID, ClientSecret: secret.Ref{Env: "OTHER"}})
-				cfg.Known = secret.NewKnown(lookup)
-				var places []secret.Place
+				cfg.Known = redact.NewKnown(lookup)
+				var places []redact.Place
 				for env := range vars {
-					places = append(places, secret.Place{Key: env, Ref: secret.Ref{Env: env}})
+					places = append(places, redact.Place{Key: env, Ref: secret.Ref{Env: env}})
 				}
 				cfg.Known.Use(places)
 				f := revokeFails(t, newClient(t, cfg), job(t, jobs.TokenRevoke, "service"))

@@ -17,6 +17,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/pace"
+	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
 
@@ -96,7 +97,7 @@ type Config struct {
 	DryRun bool
 	// Known are the secrets that no text may show that comes from here, whatever the API or a store repeats. Those of the
 	// accounts are not shown without it. Nil: only those.
-	Known *secret.Known
+	Known *redact.Known
 	// Recorder is required.
 	Recorder Recorder
 	// Logger takes what has no job to be told with. Nil logs nothing.
@@ -162,7 +163,7 @@ type Client struct {
 	slots      pace.Slots
 	recorder   Recorder
 	trace      func(context.Context) string
-	known      *secret.Known
+	known      *redact.Known
 	// knowsAccounts says that known is our own, and holds the secrets of the accounts.
 	knowsAccounts bool
 	oddNoted      atomic.Bool // A Retry-After that makes no sense was logged.
@@ -213,7 +214,7 @@ func New(cfg Config) (*Client, error) {
 	c.pacer = newLimiter(cfg, c.rules, c.log)
 	c.slots = pace.Slots{All: cfg.Concurrency, Kept: pace.Kept(cfg.Concurrency, cfg.UrgentShare)}
 	if c.known == nil {
-		c.known, c.knowsAccounts = secret.NewKnown(cfg.LookupEnv), true
+		c.known, c.knowsAccounts = redact.NewKnown(cfg.LookupEnv), true
 	}
 	c.useAccounts(cfg.Accounts)
 	return c, nil

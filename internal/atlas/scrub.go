@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
 
@@ -33,12 +34,12 @@ var requestIDHeaders = []string{"X-Request-Id", "X-Envoy-Request-Id", "X-MongoDB
 
 // scrubber takes secrets out of what the API says: all that are configured, those of one call, and what looks like one.
 type scrubber struct {
-	known *secret.Known
-	own   func() *secret.Set // Made when there is a text.
+	known *redact.Known
+	own   func() *redact.Set // Made when there is a text.
 }
 
 func (c *Client) scrubber(own ...secret.Value) scrubber {
-	return scrubber{known: c.known, own: sync.OnceValue(func() *secret.Set { return secret.NewSet(own...) })}
+	return scrubber{known: c.known, own: sync.OnceValue(func() *redact.Set { return redact.NewSet(own...) })}
 }
 
 // text makes what the API says fit for logs and records: printable, without secrets, and

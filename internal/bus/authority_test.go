@@ -42,13 +42,13 @@ func TestReservedNames(t *testing.T) {
 	}
 	for source, owner := range owners {
 		for _, class := range []string{"incident", "rotation", "siem.incident", "operator", "schedule", "operator.x", "x.operator", "schedule.incident", "Operator"} {
-			for form, m := range map[string]incoming{
+			for form, m := range map[string]Message{
 				"structured": message(requestOf("1", source), nil),
 				"binary":     message(plain, binary("1", strings.ReplaceAll(source, "/", "%2F"))),
 				"foreign":    message(strings.Replace(requestOf("1", source), TypeRequested, "com.example.alert", 1), nil),
 			} {
-				m.subject = "rekey.v1.event." + class
-				e, err := NewNames("rekey").decodeForeign(m)
+				m.Subject = "rekey.v1.event." + class
+				e, err := decodeForeign(NewNames("rekey"), m)
 				held, isHeld := errors.AsType[*jobs.Rejection](err)
 				if allowed := owner == "" || owner == class; allowed != (err == nil) || !allowed && (!isHeld || held.Code != jobs.RejectIdentity || held.Field != "source") {
 					t.Errorf("%s, %s, on class %s: %v", source, form, class, err)
@@ -85,8 +85,8 @@ func TestReservedNames(t *testing.T) {
 		"a sealed event of nothing":   {ours, with(replayHeaders("rekey.v1.event.incident"), HeaderSealedEvent, ""), "Rekey-Sealed-Event: is empty"},
 	} {
 		m := message(plain, tt.header)
-		m.subject = tt.subject
-		e, err := NewNames("rekey").decodeForeign(m)
+		m.Subject = tt.subject
+		e, err := decodeForeign(NewNames("rekey"), m)
 		if tt.want != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.want) || e.Replayed || !strings.HasPrefix(e.ID, "seq:") {
 				t.Errorf("%s: %v, called %s", name, err, e.ID)
@@ -150,7 +150,7 @@ func TestReplayTwice(t *testing.T) {
 	originals := NewOriginals(r.conn, r.names)
 	for range 2 {
 		msg := storedAt(t, r, r.names.Events(), seq)
-		first, err := r.names.ReadEvent(Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Seq: seq, At: msg.Time})
+		first, err := ReadReceived(r.names, Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Seq: seq, At: msg.Time})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -87,7 +87,7 @@ func (b *Budget) open(ctx context.Context) error {
 	if b.bucket != nil {
 		return nil
 	}
-	bucket, err := kv.Open[budgetValue](ctx, b.conn.js, b.names.Bucket(b.names.Limits(), b.replicas))
+	bucket, err := kv.Open[budgetValue](ctx, b.conn.js, Bucket(b.names, b.names.Limits(), b.replicas))
 	if err == nil {
 		b.bucket = bucket
 	}

@@ -38,7 +38,7 @@ type Chains struct {
 
 // OpenChains opens the bucket of the heads and creates it when it is missing.
 func OpenChains(ctx context.Context, c *Conn, names Names, replicas int, logger *zap.Logger) (*Chains, error) {
-	bucket, err := kv.Open[chainHead](ctx, c.js, names.Bucket(names.Audit(), replicas))
+	bucket, err := kv.Open[chainHead](ctx, c.js, Bucket(names, names.Audit(), replicas))
 	if err != nil {
 		return nil, err
 	}

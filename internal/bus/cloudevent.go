@@ -34,7 +34,7 @@ func binaryAttributes(h nats.Header) map[string]string {
 	return attributes
 }
 
-func decodeBinary(e *jobs.Event, attributes map[string]string, m incoming) error {
+func decodeBinary(e *jobs.Event, attributes map[string]string, m Message) error {
 	for _, name := range []string{"data", "data_base64"} {
 		if _, ok := attributes[name]; ok {
 			return &jobs.Malformed{Field: "ce-" + name, Detail: "is no attribute: the data of an event in binary mode is its payload"}
@@ -46,14 +46,14 @@ func decodeBinary(e *jobs.Event, attributes map[string]string, m incoming) error
 	}); err != nil {
 		return err
 	}
-	contentType := headerValue(m.header, "content-type")
+	contentType := headerValue(m.Header, "content-type")
 	if named, ok := attributes["datacontenttype"]; ok && named != contentType {
 		if contentType != "" {
 			return &jobs.Malformed{Field: "ce-datacontenttype", Detail: "is another type than that of the header Content-Type"}
 		}
 		contentType = named
 	}
-	return decodeData(e, contentType, "", m.data)
+	return decodeData(e, contentType, "", m.Data)
 }
 
 // decodeStructured reads a CloudEvent that is one JSON object. Attributes in headers may repeat those of

@@ -43,11 +43,11 @@ func BenchmarkLargeEvent(b *testing.B) {
 	n := NewNames("rekey")
 	for _, size := range []int{64 << 10, 512 << 10, 1 << 20} {
 		for name, data := range bigEvents(size) {
-			m := incoming{subject: n.Event("incident"), data: []byte(data), seq: 1, at: moment}
+			m := Message{Subject: n.Event("incident"), Data: []byte(data), Seq: 1, At: moment}
 			b.Run(fmt.Sprintf("read/%s/%d", name, size>>10), func(b *testing.B) {
 				b.SetBytes(int64(len(data)))
 				for b.Loop() {
-					_, err := n.readEvent(m)
+					_, err := Read(n, m)
 					if (err != nil) != (name == "no json") {
 						b.Fatal(err)
 					}
@@ -62,7 +62,7 @@ func BenchmarkLargeEvent(b *testing.B) {
 			b.Run(fmt.Sprintf("dead/%s/%d", name, size>>10), func(b *testing.B) {
 				b.SetBytes(int64(len(data)))
 				for b.Loop() {
-					n.deadEvent(m, jobs.Event{}, &jobs.Malformed{Detail: "x"}, jobs.MaxEventBytes)
+					deadEvent(n, m, jobs.Event{}, &jobs.Malformed{Detail: "x"}, jobs.MaxEventBytes)
 				}
 			})
 		}
@@ -79,15 +79,15 @@ func BenchmarkManyMistakes(b *testing.B) {
 			fmt.Fprintf(&text, "\"m%d\":%d,\n", i, i)
 		}
 		text.WriteString(`"z":0}`)
-		m := incoming{subject: n.Event("incident"), data: []byte(text.String()), seq: 1, at: moment}
+		m := Message{Subject: n.Event("incident"), Data: []byte(text.String()), Seq: 1, At: moment}
 		b.Run(fmt.Sprint(size>>10), func(b *testing.B) {
 			b.SetBytes(int64(size))
 			for b.Loop() {
-				e, err := n.readEvent(m)
+				e, err := Read(n, m)
 				if err == nil {
 					b.Fatal("there is no mistake")
 				}
-				n.deadEvent(m, e, err, jobs.MaxEventBytes)
+				deadEvent(n, m, e, err, jobs.MaxEventBytes)
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
 
@@ -28,14 +29,14 @@ const codeUndecodable = "undecodable"
 // deadEvent makes the dead letter of an event that nobody can understand, or that is held: the
 // original message without its secrets, and sealed where it has some, and why. limit is the
 // largest payload that is carried whole.
-func (n Names) deadEvent(m incoming, e jobs.Event, why error, limit int) *nats.Msg {
+func deadEvent(n Names, m Message, e jobs.Event, why error, limit int) *nats.Msg {
 	msg := &nats.Msg{Subject: n.DeadEvent(), Header: nats.Header{}}
-	copyHeaders(msg.Header, m.header)
-	if m.sealed != "" && len(m.sealed) <= limit {
-		msg.Header.Set(HeaderSealedEvent, m.sealed)
-		limit -= len(m.sealed)
+	copyHeaders(msg.Header, m.Header)
+	if m.Sealed != "" && len(m.Sealed) <= limit {
+		msg.Header.Set(HeaderSealedEvent, m.Sealed)
+		limit -= len(m.Sealed)
 	}
-	msg.Data = copyPayload(msg.Header, m.data, limit, m.secrets...)
+	msg.Data = copyPayload(msg.Header, m.Data, limit, m.Secrets...)
 	msg.Header.Set(HeaderReason, headerText(why.Error()))
 	msg.Header.Set(HeaderCode, jobs.CodeOf(why))
 	if policies := jobs.PoliciesOf(why); len(policies) > 0 {
@@ -68,7 +69,7 @@ func copyPayload(h nats.Header, data []byte, limit int, known ...secret.Value) [
 		h.Set(HeaderTruncated, size)
 		data = data[:min(limit, cutPayload)]
 	}
-	clean, redacted := redact(data, known...)
+	clean, redacted := redact.Payload(data, known...)
 	if redacted {
 		h.Set(HeaderRedacted, "true")
 	}
@@ -93,20 +94,13 @@ func copyHeaders(to, from nats.Header) {
 			continue
 		}
 		for _, value := range from[key] {
-			clean := copyHeader(key, value)
+			clean := redact.Header(key, value)
 			if size += len(key) + len(": \r\n") + len(clean); size > cutHeaders {
 				return
 			}
 			to.Add(key, clean)
 		}
 	}
-}
-
-func copyHeader(key, value string) string {
-	if secretNames.MatchString(key) && value != "" {
-		return mark(value)
-	}
-	return string(secret.ReplaceShapes([]byte(value)))
 }
 
 func setReference(h nats.Header, e jobs.EventRef) {
@@ -120,7 +114,7 @@ func setReference(h nats.Header, e jobs.EventRef) {
 // headerText makes a text fit for one header line.
 func headerText(text string) string {
 	const most = 2048
-	clean := secret.ReplaceShapes([]byte(strings.ToValidUTF8(text, "?")))
+	clean := redact.ReplaceShapes([]byte(strings.ToValidUTF8(text, "?")))
 	line := strings.Join(strings.FieldsFunc(string(clean), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 	if len(line) > most {
 		line = strings.ToValidUTF8(line[:most], "") + "…"
@@ -129,10 +123,10 @@ func headerText(text string) string {
 }
 
 // buryEvent stores the dead letter of an event.
-func (c *Conn) buryEvent(ctx context.Context, n Names, m incoming, e jobs.Event, why error) error {
-	id := fmt.Sprintf("event.%d.%d.dead", m.seq, m.at.UnixNano())
-	if err := c.publishOnce(ctx, n.DeadLetters(), n.deadEvent(m, e, why, c.carries()), id, m.redelivered, m.at); err != nil {
-		return fmt.Errorf("putting event %d among the dead letters: %w", m.seq, err)
+func (c *Conn) buryEvent(ctx context.Context, n Names, m Message, e jobs.Event, why error) error {
+	id := fmt.Sprintf("event.%d.%d.dead", m.Seq, m.At.UnixNano())
+	if err := c.publishOnce(ctx, n.DeadLetters(), deadEvent(n, m, e, why, c.carries()), id, m.Redelivered, m.At); err != nil {
+		return fmt.Errorf("putting event %d among the dead letters: %w", m.Seq, err)
 	}
 	return nil
 }

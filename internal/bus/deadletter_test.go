@@ -14,6 +14,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/natsserver"
+	"rekey/internal/redact"
 )
 
 func TestDeadEvent(t *testing.T) {
@@ -51,12 +52,12 @@ func TestDeadEvent(t *testing.T) {
 		{
 			name: "secrets in headers", data: plain, limit: 1000,
 			header:     nats.Header{"Authorization": {"Bearer " + canary}, "X-Api-Key": {canary, ""}, "X": {"see " + webToken}},
-			wantHeader: merge(map[string][]string{"Authorization": {mark("Bearer " + canary)}, "X-Api-Key": {mark(canary), ""}, "X": {"see " + mark(webToken)}}),
+			wantHeader: merge(map[string][]string{"Authorization": {redact.MarkText("Bearer " + canary)}, "X-Api-Key": {redact.MarkText(canary), ""}, "X": {"see " + redact.MarkText(webToken)}}),
 			wantData:   plain,
 		},
 		{
 			name: "secret in the payload", data: `{"params":{"token":"` + canary + `"}}`, limit: 1000,
-			wantHeader: merge(map[string][]string{HeaderRedacted: {"true"}}), wantData: `{"params":{"token":"` + mark(canary) + `"}}`,
+			wantHeader: merge(map[string][]string{HeaderRedacted: {"true"}}), wantData: `{"params":{"token":"` + redact.MarkText(canary) + `"}}`,
 		},
 		{
 			name: "over the limit", data: long, limit: 100,
@@ -81,8 +82,8 @@ func TestDeadEvent(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m := incoming{subject: "rekey.v1.event.incident", header: tt.header, data: []byte(tt.data), seq: 42, at: moment}
-			msg := NewNames("rekey").deadEvent(m, event, why, tt.limit)
+			m := Message{Subject: "rekey.v1.event.incident", Header: tt.header, Data: []byte(tt.data), Seq: 42, At: moment}
+			msg := deadEvent(NewNames("rekey"), m, event, why, tt.limit)
 			if msg.Subject != "rekey.v1.dlq.event" {
 				t.Errorf("the subject is %s", msg.Subject)
 			}
@@ -99,7 +100,7 @@ func TestDeadEvent(t *testing.T) {
 func TestDeadEventNamesTheKind(t *testing.T) {
 	t.Parallel()
 	event := jobs.Event{Request: jobs.Request{Kind: jobs.IDPDelete}}
-	msg := NewNames("rekey").deadEvent(incoming{}, event, errors.New("unknown account"), 100)
+	msg := deadEvent(NewNames("rekey"), Message{}, event, errors.New("unknown account"), 100)
 	if got := msg.Header.Get(HeaderKind); got != "idp.delete" {
 		t.Errorf("the kind is %q", got)
 	}
@@ -127,7 +128,7 @@ func TestDeadEventNamesTheJobOfARequest(t *testing.T) {
 			if tt.named {
 				want = jobs.ID("rekey/operator", "1")
 			}
-			msg := NewNames("rekey").deadEvent(incoming{}, tt.event, tt.why, 100)
+			msg := deadEvent(NewNames("rekey"), Message{}, tt.event, tt.why, 100)
 			if got := msg.Header.Get(HeaderJobID); got != want {
 				t.Errorf("the job is %q, want %q", got, want)
 			}
@@ -142,8 +143,8 @@ func TestHeaderText(t *testing.T) {
 		{"one line", "all is well", "all is well"},
 		{"lines", "a\nb\r\n\nc\r", "a; b; c"},
 		{"invalid UTF-8", "a\xffb", "a?b"},
-		{"secret", "token " + webToken, "token " + mark(webToken)},
-		{"secret over two lines", "mdb_sa_sk_abc\ndef", mark("mdb_sa_sk_abc") + "; def"},
+		{"secret", "token " + webToken, "token " + redact.MarkText(webToken)},
+		{"secret over two lines", "mdb_sa_sk_abc\ndef", redact.MarkText("mdb_sa_sk_abc") + "; def"},
 		{"long", strings.Repeat("é", 2000), strings.Repeat("é", 1024) + "…"},
 		{"long, cut within a rune", "x" + strings.Repeat("é", 2000), "x" + strings.Repeat("é", 1023) + "…"},
 	}
@@ -183,7 +184,7 @@ func TestDeadLettersAlwaysFit(t *testing.T) {
 		{name: "long reason", data: strings.Repeat(`"`, room/2)},
 	}
 	for i, tt := range tests {
-		m := incoming{subject: r.names.Event("x"), header: tt.header, data: []byte(tt.data), seq: uint64(i), at: moment}
+		m := Message{Subject: r.names.Event("x"), Header: tt.header, Data: []byte(tt.data), Seq: uint64(i), At: moment}
 		err := conn.buryEvent(t.Context(), r.names, m, jobs.Event{}, errors.New(strings.Repeat(tt.name+"\n", 1000)))
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)

@@ -65,8 +65,8 @@ func TestDeadLettersListAndShow(t *testing.T) {
 		t.Errorf("an empty stream lists %d letters, error %v", len(list), err)
 	}
 	for i := range 4 {
-		m := incoming{subject: r.names.Event("x"), data: []byte("payload"), seq: uint64(i + 1), at: moment}
-		if err := r.conn.buryEvent(t.Context(), r.names, m, jobs.Event{EventRef: jobs.EventRef{Source: "/s", ID: "1", Seq: m.seq, At: moment}}, errors.New("bad")); err != nil {
+		m := Message{Subject: r.names.Event("x"), Data: []byte("payload"), Seq: uint64(i + 1), At: moment}
+		if err := r.conn.buryEvent(t.Context(), r.names, m, jobs.Event{EventRef: jobs.EventRef{Source: "/s", ID: "1", Seq: m.Seq, At: moment}}, errors.New("bad")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -55,7 +55,7 @@ func checkEnvelope(e *jobs.Event, names []string, attribute func(string) (any, b
 	return nil
 }
 
-// reserved says, as a *jobs.Held, that an event uses a source of Rekey's own on a class that others may
+// reserved says, as a *jobs.Rejection, that an event uses a source of Rekey's own on a class that others may
 // publish. Who may use which class is a matter of NATS permissions; see docs/security.md.
 func reserved(class, source string) error {
 	owner := ""

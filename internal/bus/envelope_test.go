@@ -16,7 +16,7 @@ import (
 // TestReadEventKeepsWhatPoliciesSee: an event of any origin comes with all that it says.
 func TestReadEventKeepsWhatPoliciesSee(t *testing.T) {
 	t.Parallel()
-	at := message("{}", nil).at
+	at := message("{}", nil).At
 	happened := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
 	const alert = `{"kind": "Event", "severity": 7, "hosts": ["a"]}`
 	data := map[string]any{"kind": "Event", "severity": json.Number("7"), "hosts": []any{"a"}}
@@ -91,7 +91,7 @@ func TestReadEventKeepsWhatPoliciesSee(t *testing.T) {
 	} {
 		t.Run(other.name, func(t *testing.T) {
 			t.Parallel()
-			e, err := NewNames("rekey").decodeForeign(message(other.data, other.header))
+			e, err := decodeForeign(NewNames("rekey"), message(other.data, other.header))
 			if diff := cmp.Diff(other.want, e.Envelope.Data); diff != "" || err != nil || e.Direct || e.NotDirect == nil {
 				t.Errorf("error %v, asks %v, unclear %v, data (-want +got):\n%s", err, e.Direct, e.NotDirect, diff)
 			}
@@ -101,7 +101,7 @@ func TestReadEventKeepsWhatPoliciesSee(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := message(tt.data, tt.header)
-			e, err := NewNames("rekey").ReadEvent(Message{Subject: m.subject, Header: m.header, Data: m.data, Seq: m.seq, At: m.at})
+			e, err := ReadReceived(NewNames("rekey"), Message{Subject: m.Subject, Header: m.Header, Data: m.Data, Seq: m.Seq, At: m.At})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -116,7 +116,7 @@ func TestReadEventKeepsWhatPoliciesSee(t *testing.T) {
 }
 
 // decodeForeign reads an event of any origin.
-func (n Names) decodeForeign(m incoming) (jobs.Event, error) { return n.readEvent(n.receive(m)) }
+func decodeForeign(n Names, m Message) (jobs.Event, error) { return Read(n, Receive(n, m)) }
 
 // TestTimeHasNoNone: no moment that a sender can write stands for none.
 func TestTimeHasNoNone(t *testing.T) {
@@ -127,11 +127,11 @@ func TestTimeHasNoNone(t *testing.T) {
 		"1969-12-31T23:59:59Z": "time: 1969-12-31T23:59:59Z is ", "1970-01-01T00:00:00Z": "time: 1970-01-01T00:00:00Z is ",
 		"9999-12-31T23:59:59Z": "in the future",
 	} {
-		for what, m := range map[string]incoming{
+		for what, m := range map[string]Message{
 			"structured": message(structured(append(envelope("1", "/s"), `"time":"`+text+`"`, `"data":`+plain)...), nil),
 			"binary":     message(plain, with(binary("1", "/s"), "ce-time", text)),
 		} {
-			e, err := NewNames("rekey").decodeForeign(m)
+			e, err := decodeForeign(NewNames("rekey"), m)
 			if err != nil {
 				t.Fatalf("%s, %s: %v", text, what, err)
 			}
@@ -162,7 +162,7 @@ func TestReadEventTellsRequestsFromOthers(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e, err := NewNames("rekey").decodeForeign(message(tt.data, nil))
+			e, err := decodeForeign(NewNames("rekey"), message(tt.data, nil))
 			if (err != nil) != tt.wantMalformed || e.Direct != tt.wantAsks {
 				t.Errorf("asks %v, error %v", e.Direct, err)
 			}

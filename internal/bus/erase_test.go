@@ -44,7 +44,7 @@ func sealing(p jobs.Plaintext) jobs.Secrets {
 
 func TestSealedEventRoundTrip(t *testing.T) {
 	t.Parallel()
-	m := incoming{data: []byte(`{"token":"` + canary + `"}`), header: nats.Header{"X-Token": {canary}, "Content-Type": {"application/json"}}}
+	m := Message{Data: []byte(`{"token":"` + canary + `"}`), Header: nats.Header{"X-Token": {canary}, "Content-Type": {"application/json"}}}
 	text, err := sealEvent(turnedSealer{}, m)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestSealedEventRoundTrip(t *testing.T) {
 	}
 	in := Intake{Secrets: sealing(jobs.PlaintextSeal)}
 	in.Names = NewNames("rekey")
-	replayed := in.Names.receive(incoming{subject: in.Names.Event(jobs.ClassOperator), header: nats.Header{
+	replayed := Receive(in.Names, Message{Subject: in.Names.Event(jobs.ClassOperator), Header: nats.Header{
 		HeaderSealedEvent: {text}, HeaderReplayID: {"7"}, HeaderReplaySource: {"urn:siem"}, HeaderReplaySubject: {"rekey.v1.event.x"}, "X-Forged": {"y"},
 	}})
 	got, err := in.open(replayed)
@@ -65,8 +65,8 @@ func TestSealedEventRoundTrip(t *testing.T) {
 		"X-Token": {canary}, "Content-Type": {"application/json"},
 		HeaderSealedEvent: {text}, HeaderReplayID: {"7"}, HeaderReplaySource: {"urn:siem"}, HeaderReplaySubject: {"rekey.v1.event.x"},
 	}
-	if diff := cmp.Diff(want, got.header); diff != "" || string(got.data) != string(m.data) {
-		t.Errorf("opened %s with the headers (-want +got):\n%s", got.data, diff)
+	if diff := cmp.Diff(want, got.Header); diff != "" || string(got.Data) != string(m.Data) {
+		t.Errorf("opened %s with the headers (-want +got):\n%s", got.Data, diff)
 	}
 	if erase := in.erases(got, &jobs.Event{}); erase {
 		t.Error("a message that holds its event sealed is to be erased")
@@ -82,9 +82,9 @@ func TestSealedTokenIsNoEvent(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := Intake{Secrets: sealing(jobs.PlaintextSeal)}
-		m, err := in.open(incoming{replay: true, header: nats.Header{HeaderSealedEvent: {text}}})
-		if _, malformed := errors.AsType[*jobs.Malformed](err); !malformed || len(m.data) > 0 || strings.Contains(err.Error(), canary) {
-			t.Errorf("opened %q with %v, want an error that shows nothing", m.data, err)
+		m, err := in.open(Message{Replay: true, Header: nats.Header{HeaderSealedEvent: {text}}})
+		if _, malformed := errors.AsType[*jobs.Malformed](err); !malformed || len(m.Data) > 0 || strings.Contains(err.Error(), canary) {
+			t.Errorf("opened %q with %v, want an error that shows nothing", m.Data, err)
 		}
 	}
 }

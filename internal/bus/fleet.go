@@ -37,7 +37,7 @@ type Fleet struct {
 // Fleet looks at the consumers that the workers share. It makes nothing.
 func (c *Conn) Fleet(ctx context.Context, n Names) (Fleet, error) {
 	fleet := Fleet{Attendance: Unattended}
-	for _, shared := range n.Consumers() {
+	for _, shared := range Consumers(n) {
 		cons, err := c.js.Consumer(ctx, shared.Stream, shared.Durable)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) { // No worker has been here yet.
 			continue

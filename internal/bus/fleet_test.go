@@ -39,7 +39,7 @@ func TestFleet(t *testing.T) {
 		}
 	}
 	// The consumers of events are made by an intake that stops at once.
-	for _, c := range r.names.Consumers() {
+	for _, c := range Consumers(r.names) {
 		if _, err := r.conn.consumer(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}

@@ -11,29 +11,30 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
 
-// incoming is a message of the stream of events, free of the client library. receive makes it fit to
+// Message is a message of the stream of events. Receive makes it fit to
 // be read.
-type incoming struct {
-	subject     string
-	header      nats.Header
-	data        []byte
-	seq         uint64
-	at          time.Time // When NATS accepted it.
-	redelivered bool
+type Message struct {
+	Subject     string
+	Header      nats.Header
+	Data        []byte
+	Seq         uint64
+	At          time.Time // When NATS accepted it.
+	Redelivered bool
 
 	// origin is the subject that decides about class and lane: of a replay, that of its first publication.
-	origin string
+	Origin string
 	// replay says that Rekey itself published the event once more, under the identity that it had.
-	replay bool
+	Replay bool
 	// flaw is why the event must not be taken in, whatever it holds; nil when nothing is wrong.
-	flaw error
+	Flaw error
 	// sealed is the whole event as its dead letter may carry it; empty where it holds no secrets.
-	sealed string
+	Sealed string
 	// secrets are what is known to be secret in it.
-	secrets []secret.Value
+	Secrets []secret.Value
 }
 
 // knownHeaders are the headers that intake looks up by name.
@@ -57,19 +58,19 @@ func decides(name string) bool {
 		name == "content-type" || name == headerTrace || strings.EqualFold(name, nats.MsgIdHdr)
 }
 
-// receive brings the headers of a message under the names that they are looked up by, and tells a replay.
-func (n Names) receive(m incoming) incoming {
-	m.header, m.flaw = orderHeaders(m.header)
-	m.origin, m.replay = m.subject, false
-	claims := replayClaims(m.header)
+// Receive brings the headers of a message under the names that they are looked up by, and tells a replay.
+func Receive(n Names, m Message) Message {
+	m.Header, m.Flaw = orderHeaders(m.Header)
+	m.Origin, m.Replay = m.Subject, false
+	claims := replayClaims(m.Header)
 	switch {
-	case m.flaw != nil || claims == nil:
-	case n.eventClass(m.subject) != jobs.ClassOperator:
-		m.flaw = &jobs.Rejection{Code: jobs.RejectIdentity, Field: claims[0], Detail: "marks what Rekey publishes once more, " +
+	case m.Flaw != nil || claims == nil:
+	case n.eventClass(m.Subject) != jobs.ClassOperator:
+		m.Flaw = &jobs.Rejection{Code: jobs.RejectIdentity, Field: claims[0], Detail: "marks what Rekey publishes once more, " +
 			"and is accepted on " + n.Event(jobs.ClassOperator) + " only"}
 	default:
-		if m.flaw = n.checkReplay(m.header); m.flaw == nil {
-			m.origin, m.replay = m.header.Get(HeaderReplaySubject), true
+		if m.Flaw = checkReplay(n, m.Header); m.Flaw == nil {
+			m.Origin, m.Replay = m.Header.Get(HeaderReplaySubject), true
 		}
 	}
 	return m
@@ -97,7 +98,7 @@ func orderHeaders(h nats.Header) (nats.Header, error) {
 // safeHeader makes the name of a header fit for messages: a sender may have written anything there.
 func safeHeader(name string) string {
 	const most = 64
-	if len(name) > most || secret.Exposed(name) {
+	if len(name) > most || redact.Exposed(name) {
 		return fmt.Sprintf("(a header whose name has %d bytes)", len(name))
 	}
 	return name
@@ -115,7 +116,7 @@ func replayClaims(h nats.Header) []string {
 }
 
 // checkReplay reports, as a *jobs.Malformed, that a replay does not say all that it must.
-func (n Names) checkReplay(h nats.Header) error {
+func checkReplay(n Names, h nats.Header) error {
 	for _, name := range []string{HeaderReplaySource, HeaderReplayID} {
 		if detail := checkIdentity(h.Get(name)); detail != "" {
 			return &jobs.Malformed{Field: name, Detail: detail}

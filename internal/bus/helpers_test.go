@@ -235,3 +235,6 @@ var moment = time.Date(2026, 3, 1, 3, 4, 5, 678_000_000, time.UTC)
 const canary = "s3cr3t-CANARY-0f1e2d3c4b5a"
 
 func fingerprint(text string) string { return secret.New(text).Fingerprint() }
+
+// webToken is a JSON Web Token by its look.
+const webToken = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJl"

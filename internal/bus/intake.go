@@ -30,7 +30,7 @@ const (
 	crowdDoublings = 3
 )
 
-// Desk turns an event into jobs. Its error is of *jobs.Malformed and *jobs.Held, joined, for
+// Desk turns an event into jobs. Its error is of *jobs.Malformed and *jobs.Rejection, joined, for
 // what of the event is not done and goes to the dead letters; after another one the event comes again.
 type Desk interface {
 	Accept(ctx context.Context, e jobs.Event) (jobs.Accepted, error)
@@ -62,7 +62,7 @@ func (in Intake) Run(ctx context.Context) error {
 	log := in.Logger.Named("intake")
 	in.failures = &quiet.Failures{}
 	feeds := map[string]*feed{}
-	for _, want := range in.Names.intakeConsumers() {
+	for _, want := range intakeConsumers(in.Names) {
 		cons, err := in.Conn.consumer(ctx, want)
 		if err != nil {
 			return err
@@ -112,12 +112,12 @@ func crowded(h *held) jobs.Settlement {
 
 // accept hands the event to the desk; what cannot be understood, or is held, goes to the dead letters.
 func (in Intake) accept(ctx context.Context, h *held) jobs.Settlement {
-	m := in.Names.receive(incoming{
-		subject: h.Subject(), header: h.Headers(), data: h.Data(),
-		seq: h.meta.Sequence.Stream, at: h.meta.Timestamp, redelivered: h.redelivered(),
+	m := Receive(in.Names, Message{
+		Subject: h.Subject(), Header: h.Headers(), Data: h.Data(),
+		Seq: h.meta.Sequence.Stream, At: h.meta.Timestamp, Redelivered: h.redelivered(),
 	})
 	event, accepted, err := in.take(ctx, m)
-	log := in.Logger.Named("intake").With(zap.Uint64("event_seq", m.seq), zap.String("event_id", event.ID))
+	log := in.Logger.Named("intake").With(zap.Uint64("event_seq", m.Seq), zap.String("event_id", event.ID))
 	if errors.Is(err, jobs.ErrCrowded) {
 		return crowded(h)
 	}
@@ -137,17 +137,17 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Settlement {
 
 // take hands the event to the desk. In the end it is a job or a dead letter, and a message that
 // held secrets in the clear is erased.
-func (in Intake) take(ctx context.Context, m incoming) (jobs.Event, jobs.Accepted, error) {
-	flaw, signErr := m.flaw, in.Signatures.check(m)
+func (in Intake) take(ctx context.Context, m Message) (jobs.Event, jobs.Accepted, error) {
+	flaw, signErr := m.Flaw, in.Signatures.check(m)
 	m, openErr := in.open(m)
-	event, err := in.Names.readEvent(m)
-	m.secrets = append(event.Request.Params.InClear(), secretHeaders(m.header)...)
+	event, err := Read(in.Names, m)
+	m.Secrets = append(event.Request.Params.InClear(), secretHeaders(m.Header)...)
 	if err = cmp.Or(flaw, signErr, openErr, errors.Join(in.refuse(m, &event), err)); err != nil {
 		accepted, err := in.bury(ctx, m, &event, err)
 		return event, accepted, err
 	}
 	accepted, err := in.Desk.Accept(ctx, event)
-	m.secrets = append(m.secrets, accepted.InClear()...)
+	m.Secrets = append(m.Secrets, accepted.InClear()...)
 	if err != nil {
 		accepted, err := in.bury(ctx, m, &event, err)
 		return event, accepted, err
@@ -159,9 +159,9 @@ func (in Intake) take(ctx context.Context, m incoming) (jobs.Event, jobs.Accepte
 }
 
 // bury puts what cannot be understood, or is held, among the dead letters; any other error is passed on.
-func (in Intake) bury(ctx context.Context, m incoming, e *jobs.Event, why error) (jobs.Accepted, error) {
+func (in Intake) bury(ctx context.Context, m Message, e *jobs.Event, why error) (jobs.Accepted, error) {
 	// The dead letter and the log show what the event is called. What was wrong with that, the reason says.
-	_ = e.Scrub(m.secrets...)
+	_ = e.Scrub(m.Secrets...)
 	if !settled(why) {
 		return jobs.Accepted{}, why
 	}
@@ -174,7 +174,7 @@ func (in Intake) bury(ctx context.Context, m incoming, e *jobs.Event, why error)
 			return jobs.Accepted{}, err
 		}
 	}
-	in.Logger.Named("intake").Warn("event is not done, or not all of it, and a dead letter now", zap.Uint64("event_seq", m.seq),
+	in.Logger.Named("intake").Warn("event is not done, or not all of it, and a dead letter now", zap.Uint64("event_seq", m.Seq),
 		zap.String("code", jobs.CodeOf(why)), zap.String("reason", headerText(why.Error())))
 	return jobs.Accepted{Result: jobs.ResultOf(why)}, nil
 }

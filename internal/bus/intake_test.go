@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/redact"
 )
 
 // desk records what it is handed and answers as the test says.
@@ -246,7 +247,7 @@ func TestIntakeBuriesWhatNobodyUnderstands(t *testing.T) {
 		{name: "text", class: "incident", data: "hello", wantReason: "line 1: is no JSON (byte 0)"},
 		{name: "binary CloudEvent", class: "rotation", data: "{}", header: binary("id-1", "/soar"), wantReason: "kind: is required", wantHeader: map[string]string{"ce-id": "id-1", HeaderEventID: "id-1", HeaderEventSource: "/soar"}},
 		{name: "desk says no", class: "unknown", data: plain, wantReason: "account: unknown account", wantHeader: map[string]string{HeaderKind: "x509.disable"}},
-		{name: "secret", class: "incident", data: `{"kind":"token.revoke","params":{"tokn":"` + canary + `"}}`, wantReason: "params.tokn: unknown parameter", wantHeader: map[string]string{HeaderRedacted: "true"}, wantData: `{"kind":"token.revoke","params":{"tokn":"` + mark(canary) + `"}}`},
+		{name: "secret", class: "incident", data: `{"kind":"token.revoke","params":{"tokn":"` + canary + `"}}`, wantReason: "params.tokn: unknown parameter", wantHeader: map[string]string{HeaderRedacted: "true"}, wantData: `{"kind":"token.revoke","params":{"tokn":"` + redact.MarkText(canary) + `"}}`},
 		{name: "2 MB", class: "incident", data: `{"reason":"` + strings.Repeat("x", 2_000_000) + `"}`, wantReason: "the payload has 2000013 bytes; the limit is 1048576", wantHeader: map[string]string{HeaderTruncated: "2000013"}, wantData: `{"reason":"` + strings.Repeat("x", cutPayload-11)},
 		{name: "nothing", class: "incident", wantReason: "the payload is empty"},
 	}

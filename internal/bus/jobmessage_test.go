@@ -199,7 +199,7 @@ func TestPublishRequest(t *testing.T) {
 	if id := msg.Header.Get(nats.MsgIdHdr); id != "" {
 		t.Errorf("it has the id %q, which others could use before", id)
 	}
-	e, err := r.names.decodeEvent(incoming{subject: msg.Subject, header: msg.Header, data: msg.Data, seq: 1, at: msg.Time})
+	e, err := decodeEvent(r.names, Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Seq: 1, At: msg.Time})
 	if err != nil {
 		t.Fatal(err)
 	}

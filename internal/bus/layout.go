@@ -60,7 +60,7 @@ type Layout struct {
 }
 
 // Bucket declares a bucket of the namespace by its name.
-func (n Names) Bucket(name string, replicas int) kv.Config {
+func Bucket(n Names, name string, replicas int) kv.Config {
 	cfg := kv.Config{Bucket: name, Replicas: replicas}
 	switch name {
 	case n.Schedules():
@@ -110,7 +110,7 @@ func (l Layout) streams() []jetstream.StreamConfig {
 	}
 	list = append(list, l.Ledger...)
 	for _, name := range buckets {
-		list = append(list, n.Bucket(name, l.Replicas).Stream())
+		list = append(list, Bucket(n, name, l.Replicas).Stream())
 	}
 	return list
 }
@@ -122,7 +122,7 @@ type Consumer struct {
 }
 
 // consumer declares one that takes what one of its filters matches; no two of them match the same subject.
-func (n Names) consumer(stream, name string, filters ...string) Consumer {
+func consumer(n Names, stream, name string, filters ...string) Consumer {
 	cfg := jetstream.ConsumerConfig{
 		Durable: name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
 		// We count attempts ourselves, and waiting jobs are unacknowledged ones: no limits here.
@@ -139,35 +139,35 @@ func (n Names) consumer(stream, name string, filters ...string) Consumer {
 // intakeConsumers are those that workers take events from. Incidents have consumers of their own: one
 // for the plain class, which is as old as Rekey, and one for those below another class, so that neither
 // ever changes its filter. A consumer that does passes over what it would have had to deliver before.
-func (n Names) intakeConsumers() []Consumer {
+func intakeConsumers(n Names) []Consumer {
 	var below []string
-	for class := "*." + jobs.ClassIncident; strings.Count(class, ".") < maxClassTokens; class = "*." + class {
+	for class := "*." + jobs.ClassIncident; strings.Count(class, ".") < MaxClassTokens; class = "*." + class {
 		below = append(below, n.Event(class))
 	}
 	return []Consumer{
-		n.consumer(n.Events(), consumerIncidents, n.Event(jobs.ClassIncident)),
-		n.consumer(n.Events(), consumerIncidentsBelow, below...),
-		n.consumer(n.Events(), consumerEvents, n.Event(">")),
+		consumer(n, n.Events(), consumerIncidents, n.Event(jobs.ClassIncident)),
+		consumer(n, n.Events(), consumerIncidentsBelow, below...),
+		consumer(n, n.Events(), consumerEvents, n.Event(">")),
 	}
 }
 
 // laneConsumer is what the jobs of a lane are taken from.
-func (n Names) laneConsumer(lane jobs.Lane) Consumer {
-	return n.consumer(n.Jobs(), consumerOf(lane), n.lane(lane))
+func laneConsumer(n Names, lane jobs.Lane) Consumer {
+	return consumer(n, n.Jobs(), consumerOf(lane), n.lane(lane))
 }
 
 // Consumers are those that workers take events and jobs from.
-func (n Names) Consumers() []Consumer {
-	list := n.intakeConsumers()
+func Consumers(n Names) []Consumer {
+	list := intakeConsumers(n)
 	for _, lane := range jobs.Lanes() {
-		list = append(list, n.laneConsumer(lane))
+		list = append(list, laneConsumer(n, lane))
 	}
 	return list
 }
 
 // consumers are all consumers.
 func (l Layout) consumers() []Consumer {
-	list := l.Names.Consumers()
+	list := Consumers(l.Names)
 	for _, inbox := range l.Inboxes {
 		list = append(list, inbox.results(l.Names), inbox.again(l.Names))
 	}

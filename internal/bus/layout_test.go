@@ -177,7 +177,7 @@ func TestConsumers(t *testing.T) {
 	r := newRig(t)
 	for range 2 { // Every worker does it.
 		for _, lane := range jobs.Lanes() {
-			if _, err := r.conn.consumer(t.Context(), r.names.laneConsumer(lane)); err != nil {
+			if _, err := r.conn.consumer(t.Context(), laneConsumer(r.names, lane)); err != nil {
 				t.Fatal(err)
 			}
 		}

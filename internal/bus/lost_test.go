@@ -104,8 +104,8 @@ func TestDeadLettersRememberForADay(t *testing.T) {
 	if got := s.CachedInfo().Config.Duplicates; got != dropCopies {
 		t.Errorf("the window is %s", got)
 	}
-	m := incoming{subject: "rekey.v1.event.incident", data: []byte("hello"), seq: 7, at: moment}
-	event, why := r.names.decodeEvent(m)
+	m := Message{Subject: "rekey.v1.event.incident", Data: []byte("hello"), Seq: 7, At: moment}
+	event, why := decodeEvent(r.names, m)
 	for range 2 {
 		if err := r.conn.buryEvent(t.Context(), r.names, m, event, why); err != nil {
 			t.Fatal(err)

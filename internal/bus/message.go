@@ -7,7 +7,6 @@ import (
 	"mime"
 	"regexp"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -21,21 +20,6 @@ const TypeRequested = "rekey.job.requested.v1"
 
 // maxIdentityBytes bounds source and id of an event: they are shown and stored.
 const maxIdentityBytes = 512
-
-// Message is a message of the stream of events.
-type Message struct {
-	Subject string
-	Header  nats.Header
-	Data    []byte
-	Seq     uint64
-	At      time.Time // When NATS accepted it.
-}
-
-// ReadEvent reads an event as intake does. The error joins one *jobs.Malformed per mistake, or is a
-// *jobs.Held.
-func (n Names) ReadEvent(m Message) (jobs.Event, error) {
-	return n.readEvent(n.receive(incoming{subject: m.Subject, header: m.Header, data: m.Data, seq: m.Seq, at: m.At}))
-}
 
 // headerTrace is the header, and the CloudEvents extension, that names a trace
 // (https://www.w3.org/TR/trace-context/, cloudevents/extensions/distributed-tracing.md).
@@ -57,40 +41,44 @@ var (
 	emptyTrace = regexp.MustCompile(`^ff-|-0{32}-|-0{16}-`)
 )
 
-// readEvent reads an event: a CloudEvent 1.0 in structured or binary mode, or plain JSON.
+// ReadReceived reads an event as intake does: it receives the message first. The error joins one *jobs.Malformed per
+// mistake, or is a *jobs.Rejection.
+func ReadReceived(n Names, m Message) (jobs.Event, error) { return Read(n, Receive(n, m)) }
+
+// Read reads an event that was received: a CloudEvent 1.0 in structured or binary mode, or plain JSON.
 // The reference is as complete as could be read, also with an error, which joins one
-// *jobs.Malformed per mistake, or is a *jobs.Held. A direct request that has mistakes is an error, too.
+// *jobs.Malformed per mistake, or is a *jobs.Rejection. A direct request that has mistakes is an error, too.
 // See https://github.com/cloudevents/spec (JSON format and NATS protocol binding, 1.0.2).
-func (n Names) readEvent(m incoming) (jobs.Event, error) {
-	e := jobs.Event{Class: n.eventClass(m.origin), Replayed: m.replay}
-	e.Subject, e.Seq, e.At = m.origin, m.seq, m.at
-	e.Source, e.ID = n.plainIdentity(m)
-	e.Envelope = jobs.Envelope{Time: m.at, Headers: ownHeaders(m.header)}
-	err := m.flaw
+func Read(n Names, m Message) (jobs.Event, error) {
+	e := jobs.Event{Class: n.eventClass(m.Origin), Replayed: m.Replay}
+	e.Subject, e.Seq, e.At = m.Origin, m.Seq, m.At
+	e.Source, e.ID = plainIdentity(n, m)
+	e.Envelope = jobs.Envelope{Time: m.At, Headers: ownHeaders(m.Header)}
+	err := m.Flaw
 	switch {
 	case err != nil:
-	case len(m.data) > jobs.MaxEventBytes:
-		err = &jobs.Malformed{Detail: fmt.Sprintf("the payload has %d bytes; the limit is %d", len(m.data), jobs.MaxEventBytes)}
+	case len(m.Data) > jobs.MaxEventBytes:
+		err = &jobs.Malformed{Detail: fmt.Sprintf("the payload has %d bytes; the limit is %d", len(m.Data), jobs.MaxEventBytes)}
 	default:
 		err = decodeBody(&e, m)
 	}
-	e.Trace = traceOf(&e, m.header)
-	exposed := e.Scrub(append(e.Request.Params.InClear(), m.secrets...)...)
+	e.Trace = traceOf(&e, m.Header)
+	exposed := e.Scrub(append(e.Request.Params.InClear(), m.Secrets...)...)
 	return e, cmp.Or(err, exposed)
 }
 
 // decodeBody tells the three forms apart. A content type that names the structured mode
 // decides; attributes among the headers come second.
-func decodeBody(e *jobs.Event, m incoming) error {
-	structured, err := isStructured(m.header)
+func decodeBody(e *jobs.Event, m Message) error {
+	structured, err := isStructured(m.Header)
 	if err != nil {
 		return err
 	}
-	attributes := binaryAttributes(m.header)
+	attributes := binaryAttributes(m.Header)
 	if len(attributes) > 0 && !structured {
 		return decodeBinary(e, attributes, m)
 	}
-	doc, err := jobs.ParseJSON(m.data)
+	doc, err := jobs.ParseJSON(m.Data)
 	if err != nil {
 		return err
 	}
@@ -190,13 +178,13 @@ func checkIdentity(value string) string {
 // plainIdentity identifies an event that names no identity of its own: by the one that it
 // had before it was replayed, by its Nats-Msg-Id, else by its place in the stream. The time belongs to the place: a stream that was made
 // anew counts from 1 again.
-func (n Names) plainIdentity(m incoming) (source, id string) {
-	if m.replay {
-		return m.header.Get(HeaderReplaySource), m.header.Get(HeaderReplayID)
+func plainIdentity(n Names, m Message) (source, id string) {
+	if m.Replay {
+		return m.Header.Get(HeaderReplaySource), m.Header.Get(HeaderReplayID)
 	}
 	source = sourceOfStream + n.Events()
-	if id := m.header.Get(nats.MsgIdHdr); id != "" && m.flaw == nil {
+	if id := m.Header.Get(nats.MsgIdHdr); id != "" && m.Flaw == nil {
 		return source, "id:" + id
 	}
-	return source, fmt.Sprintf("seq:%d:%d", m.seq, m.at.UnixNano())
+	return source, fmt.Sprintf("seq:%d:%d", m.Seq, m.At.UnixNano())
 }

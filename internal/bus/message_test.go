@@ -34,13 +34,13 @@ func with(h nats.Header, key, value string) nats.Header {
 	return h
 }
 
-func message(data string, h nats.Header) incoming {
-	return incoming{subject: "rekey.v1.event.incident", header: h, data: []byte(data), seq: 42, at: moment, redelivered: true}
+func message(data string, h nats.Header) Message {
+	return Message{Subject: "rekey.v1.event.incident", Header: h, Data: []byte(data), Seq: 42, At: moment, Redelivered: true}
 }
 
 // decodeEvent reads a direct request. What is none is an error.
-func (n Names) decodeEvent(m incoming) (jobs.Event, error) {
-	e, err := n.readEvent(n.receive(m))
+func decodeEvent(n Names, m Message) (jobs.Event, error) {
+	e, err := Read(n, Receive(n, m))
 	if err == nil && !e.Direct {
 		err = e.NotDirect
 	}
@@ -138,7 +138,7 @@ func TestDecodeEventUnderstands(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e, err := NewNames("rekey").decodeEvent(message(tt.data, tt.header))
+			e, err := decodeEvent(NewNames("rekey"), message(tt.data, tt.header))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -241,7 +241,7 @@ func TestDecodeEventRejects(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e, err := NewNames("rekey").decodeEvent(message(tt.data, tt.header))
+			e, err := decodeEvent(NewNames("rekey"), message(tt.data, tt.header))
 			if !onlyMalformed(err) {
 				t.Fatalf("the error is %T %v", err, err)
 			}
@@ -305,7 +305,7 @@ func FuzzDecodeEvent(f *testing.F) {
 		if msgID != "" {
 			h[nats.MsgIdHdr] = []string{msgID}
 		}
-		e, err := NewNames("rekey").decodeEvent(message(plant.Replace(data), h))
+		e, err := decodeEvent(NewNames("rekey"), message(plant.Replace(data), h))
 		if err == nil {
 			if e.Request.Kind == "" || e.ID == "" || e.Source == "" {
 				t.Errorf("understood an event without kind or identity: %+v", e)

@@ -40,6 +40,12 @@ const HeaderSealedEvent = "Rekey-Sealed-Event"
 // queue: it answers for what it did under that.
 const HeaderMessage = "Rekey-Message"
 
+// MaxClassTokens is how many tokens a class may have.
+const MaxClassTokens = 4
+
+// HeaderTarget names, in the dead letter of a notification, whom it was for.
+const HeaderTarget = "Rekey-Target"
+
 // Names are the names of one namespace's streams and subjects.
 type Names struct {
 	namespace string
@@ -135,5 +141,24 @@ func (n Names) DeadJob(kind jobs.Kind) string { return n.subject("dlq.job." + ki
 // incident reports whether an event on a subject is taken in by the incidents' own consumers.
 func (n Names) incident(subject string) bool {
 	class := n.eventClass(subject)
-	return jobs.LastToken(class) == jobs.ClassIncident && strings.Count(class, ".") < maxClassTokens
+	return jobs.LastToken(class) == jobs.ClassIncident && strings.Count(class, ".") < MaxClassTokens
+}
+
+// DeadNotification is the subject of notifications that were given up.
+func (n Names) DeadNotification() string { return n.subject("dlq.notification") }
+
+// Renotify is the subject on which results are sent to a target once more.
+func (n Names) Renotify(target string) string { return n.subject("job.notify." + target) }
+
+// Worker is the subject on which a worker answers.
+func (n Names) Worker(name string) string { return n.subject("worker." + subjectToken(name)) }
+
+// subjectToken makes one token of a subject of a name, which may hold what subjects do not.
+func subjectToken(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
+			return r
+		}
+		return '_'
+	}, name)
 }

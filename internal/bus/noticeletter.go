@@ -12,15 +12,6 @@ import (
 	"rekey/internal/jobs"
 )
 
-// HeaderTarget names, in the dead letter of a notification, whom it was for.
-const HeaderTarget = "Rekey-Target"
-
-// DeadNotification is the subject of notifications that were given up.
-func (n Names) DeadNotification() string { return n.subject("dlq.notification") }
-
-// Renotify is the subject on which results are sent to a target once more.
-func (n Names) Renotify(target string) string { return n.subject("job.notify." + target) }
-
 // Errors of Renotify that callers branch on.
 var (
 	// ErrNoTarget says that no worker serves the target.

@@ -26,7 +26,7 @@ func (o *Originals) Event(ctx context.Context, e jobs.EventRef) (jobs.Event, err
 	if err != nil {
 		return jobs.Event{}, err
 	}
-	event, err := o.names.ReadEvent(Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Seq: msg.Sequence, At: msg.Time})
+	event, err := ReadReceived(o.names, Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Seq: msg.Sequence, At: msg.Time})
 	if err != nil {
 		return event, fmt.Errorf("decoding event %d: %w", e.Seq, err)
 	}

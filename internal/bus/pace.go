@@ -30,7 +30,7 @@ func NewPace(c *Conn, names Names, replicas int) *Pace {
 
 // Open opens the bucket and creates it when it is missing.
 func (p *Pace) Open(ctx context.Context) error {
-	bucket, err := kv.Open[pace.State](ctx, p.conn.js, p.names.Bucket(p.names.Pace(), p.replicas))
+	bucket, err := kv.Open[pace.State](ctx, p.conn.js, Bucket(p.names, p.names.Pace(), p.replicas))
 	if err != nil {
 		return err
 	}

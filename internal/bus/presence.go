@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,19 +20,6 @@ type Presence struct {
 	Names    Names
 	Worker   string // Its name.
 	Instance string // Names the process.
-}
-
-// Worker is the subject on which a worker answers.
-func (n Names) Worker(name string) string { return n.subject("worker." + subjectToken(name)) }
-
-// subjectToken makes one token of a subject of a name, which may hold what subjects do not.
-func subjectToken(name string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
-			return r
-		}
-		return '_'
-	}, name)
 }
 
 func (p Presence) own(instance string) string { return p.Names.Worker(p.Worker) + "." + instance }
@@ -89,7 +75,7 @@ func (p Presence) ask(ctx context.Context, subject string) (string, error) {
 func (c *Conn) HandOverAgain(ctx context.Context, n Names, patience time.Duration) error {
 	const server = 100 * time.Millisecond // So long a server waits after a change of ack_wait (nats-server, consumer.go).
 	var held []Consumer
-	for _, want := range n.Consumers() {
+	for _, want := range Consumers(n) {
 		info, err := ask[*jetstream.ConsumerInfo](ctx, c, "CONSUMER.INFO."+want.Stream+"."+want.Durable, nil)
 		if err != nil {
 			return fmt.Errorf("looking at consumer %s: %w", want.Durable, err)

@@ -14,11 +14,11 @@ func TestHandOverAgain(t *testing.T) {
 		t.Run(patience.String(), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
-			cons, err := r.conn.consumer(t.Context(), r.names.laneConsumer(jobs.LaneNormal))
+			cons, err := r.conn.consumer(t.Context(), laneConsumer(r.names, jobs.LaneNormal))
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, want := range r.names.Consumers() {
+			for _, want := range Consumers(r.names) {
 				if _, err := r.conn.consumer(t.Context(), want); err != nil {
 					t.Fatal(err)
 				}

@@ -12,9 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// maxClassTokens is how many tokens a class may have.
-const maxClassTokens = 4
-
 // classToken is what may stand as the class in a subject.
 var classToken = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}$`)
 

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/jobs"
-	"rekey/internal/secret"
+	"rekey/internal/redact"
 )
 
 // settleTimeout bounds the server's confirmation of one settled message.
@@ -37,7 +37,7 @@ func settle(ctx context.Context, nc *nats.Conn, msg jetstream.Msg, v jobs.Settle
 		err = errOffline
 	}
 	if err != nil {
-		return fmt.Errorf("settling message %s: %w", secret.Scrub(msg.Subject()), err)
+		return fmt.Errorf("settling message %s: %w", redact.Scrub(msg.Subject()), err)
 	}
 	return nil
 }

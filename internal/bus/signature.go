@@ -116,24 +116,24 @@ func verify(header string, data []byte) (string, error) {
 	return public, nil
 }
 
-// check says, as a *jobs.Held, that a message must not be taken in.
-func (s Signatures) check(m incoming) error {
+// check says, as a *jobs.Rejection, that a message must not be taken in.
+func (s Signatures) check(m Message) error {
 	if !s.Required {
 		return nil
 	}
-	if m.replay {
+	if m.Replay {
 		return s.checkReplay(m)
 	}
-	public, err := verify(m.header.Get(HeaderSignature), m.data)
+	public, err := verify(m.Header.Get(HeaderSignature), m.Data)
 	if err != nil {
 		return unsigned(HeaderSignature, err.Error())
 	}
 	// What is signed must be what is taken in: these headers would put another event, or another
 	// identity, in the place of the payload.
-	if structured, err := isStructured(m.header); len(binaryAttributes(m.header)) > 0 && !structured || err != nil {
+	if structured, err := isStructured(m.Header); len(binaryAttributes(m.Header)) > 0 && !structured || err != nil {
 		return unsigned(HeaderSignature, "only a CloudEvent in structured mode can be signed, and this one has attributes in headers")
 	}
-	doc, err := jobs.ParseDocument(m.data)
+	doc, err := jobs.ParseDocument(m.Data)
 	if err != nil {
 		return unsigned(HeaderSignature, "only a CloudEvent in structured mode can be signed")
 	}
@@ -146,16 +146,16 @@ func (s Signatures) check(m incoming) error {
 		return unsigned(HeaderSignature, "the key "+public+" is none of its source in intake.signers")
 	case timeErr != nil:
 		return unsigned("time", "is required of a signed event: without it, it could be sent again for ever")
-	case m.at.Sub(at).Abs() > s.Window:
-		return unsigned("time", fmt.Sprintf("is %s from when NATS accepted it; intake.replay_window is %s", m.at.Sub(at).Abs().Round(time.Second), s.Window))
+	case m.At.Sub(at).Abs() > s.Window:
+		return unsigned("time", fmt.Sprintf("is %s from when NATS accepted it; intake.replay_window is %s", m.At.Sub(at).Abs().Round(time.Second), s.Window))
 	}
 	return nil
 }
 
 // checkReplay checks what was published from a dead letter: the signature of an operator, or of
 // the fleet itself, stands for that of the sender and its time.
-func (s Signatures) checkReplay(m incoming) error {
-	public, err := verify(m.header.Get(HeaderReplaySignature), replayBytes(m.subject, m.header, m.data))
+func (s Signatures) checkReplay(m Message) error {
+	public, err := verify(m.Header.Get(HeaderReplaySignature), replayBytes(m.Subject, m.Header, m.Data))
 	if err != nil {
 		return unsigned(HeaderReplaySignature, err.Error())
 	}

@@ -60,9 +60,9 @@ func TestSignatures(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m := incoming{subject: "rekey.v1.event.incident", data: []byte(tt.data), at: moment, header: tt.header}
-			if m.header == nil {
-				m.header = nats.Header{}
+			m := Message{Subject: "rekey.v1.event.incident", Data: []byte(tt.data), At: moment, Header: tt.header}
+			if m.Header == nil {
+				m.Header = nats.Header{}
 			}
 			signed := tt.data
 			if tt.signed != "" {
@@ -73,7 +73,7 @@ func TestSignatures(t *testing.T) {
 				t.Fatal(err)
 			}
 			if signature != "" {
-				m.header.Set(HeaderSignature, signature)
+				m.Header.Set(HeaderSignature, signature)
 			}
 			err = s.check(m)
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
@@ -98,43 +98,43 @@ func TestSignedReplays(t *testing.T) {
 	s := Signatures{Required: true, Window: time.Minute, Signers: []Signer{
 		{Source: "rekey/operator", PublicKeys: []string{operatorKey}}, {Source: "urn:siem", PublicKeys: []string{siemKey}},
 	}}
-	replay := func(key SigningKey, change func(*incoming)) error {
-		m := incoming{
-			subject: "rekey.v1.event.operator", data: []byte("{}"), at: moment,
-			header: nats.Header{
+	replay := func(key SigningKey, change func(*Message)) error {
+		m := Message{
+			Subject: "rekey.v1.event.operator", Data: []byte("{}"), At: moment,
+			Header: nats.Header{
 				HeaderReplaySource: {"urn:siem"}, HeaderReplayID: {"7"}, HeaderSealedEvent: {"rekey-seal.v1.x"},
 				HeaderReplaySubject: {"rekey.v1.event.incident"},
 			},
 		}
-		signature, err := key.Sign(replayBytes(m.subject, m.header, m.data))
+		signature, err := key.Sign(replayBytes(m.Subject, m.Header, m.Data))
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.header.Set(HeaderReplaySignature, signature)
+		m.Header.Set(HeaderReplaySignature, signature)
 		if change != nil {
 			change(&m)
 		}
-		m = NewNames("rekey").receive(m)
-		return cmp.Or(m.flaw, s.check(m))
+		m = Receive(NewNames("rekey"), m)
+		return cmp.Or(m.Flaw, s.check(m))
 	}
 	if err := replay(operator, nil); err != nil {
 		t.Errorf("an operator's replay: %v", err)
 	}
-	if err := replay(operator, func(m *incoming) { m.header.Set("Nats-Expected-Stream", "REKEY_EVENTS") }); err != nil {
+	if err := replay(operator, func(m *Message) { m.Header.Set("Nats-Expected-Stream", "REKEY_EVENTS") }); err != nil {
 		t.Errorf("with a header of NATS: %v", err)
 	}
 	if err := replay(siem, nil); err == nil {
 		t.Error("a producer may replay")
 	}
-	for what, change := range map[string]func(*incoming){
-		"another identity": func(m *incoming) { m.header.Set(HeaderReplayID, "8") },
-		"another source":   func(m *incoming) { m.header.Set(HeaderReplaySource, "urn:other") },
-		"another class":    func(m *incoming) { m.header.Set(HeaderReplaySubject, "rekey.v1.event.rotation") },
-		"another subject":  func(m *incoming) { m.subject = "rekey.v1.event.incident" },
-		"no replay":        func(m *incoming) { m.header = nats.Header{HeaderReplaySignature: m.header[HeaderReplaySignature]} },
-		"another payload":  func(m *incoming) { m.data = []byte(plain) },
-		"another event":    func(m *incoming) { m.header.Set(HeaderSealedEvent, "rekey-seal.v1.y") },
-		"another mode":     func(m *incoming) { m.header.Set("ce-id", "8") },
+	for what, change := range map[string]func(*Message){
+		"another identity": func(m *Message) { m.Header.Set(HeaderReplayID, "8") },
+		"another source":   func(m *Message) { m.Header.Set(HeaderReplaySource, "urn:other") },
+		"another class":    func(m *Message) { m.Header.Set(HeaderReplaySubject, "rekey.v1.event.rotation") },
+		"another subject":  func(m *Message) { m.Subject = "rekey.v1.event.incident" },
+		"no replay":        func(m *Message) { m.Header = nats.Header{HeaderReplaySignature: m.Header[HeaderReplaySignature]} },
+		"another payload":  func(m *Message) { m.Data = []byte(plain) },
+		"another event":    func(m *Message) { m.Header.Set(HeaderSealedEvent, "rekey-seal.v1.y") },
+		"another mode":     func(m *Message) { m.Header.Set("ce-id", "8") },
 	} {
 		if err := replay(operator, change); err == nil {
 			t.Errorf("%s passes with the signature of the first", what)

@@ -128,8 +128,8 @@ func messageOf(h nats.Header, seq uint64) uint64 {
 // again publishes an event under the identity that it has.
 func (s Stalled) again(ctx context.Context, old *jetstream.RawStreamMsg) error {
 	// What cannot be understood has an identity as well, and ends in the dead letters this time.
-	m := s.Names.receive(incoming{subject: old.Subject, header: old.Header, data: old.Data, seq: old.Sequence, at: old.Time})
-	event, err := s.Names.readEvent(m)
+	m := Receive(s.Names, Message{Subject: old.Subject, Header: old.Header, Data: old.Data, Seq: old.Sequence, At: old.Time})
+	event, err := Read(s.Names, m)
 	if err != nil && !settled(err) {
 		return err
 	}

@@ -37,7 +37,7 @@ func NewTokens(c *Conn, names Names, replicas int) *Tokens {
 
 // Open opens the bucket and creates it when it is missing.
 func (t *Tokens) Open(ctx context.Context) error {
-	bucket, err := kv.Open[SealedToken](ctx, t.conn.js, t.names.Bucket(t.names.Tokens(), t.replicas))
+	bucket, err := kv.Open[SealedToken](ctx, t.conn.js, Bucket(t.names, t.names.Tokens(), t.replicas))
 	if err != nil {
 		return err
 	}

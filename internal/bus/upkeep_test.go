@@ -78,7 +78,7 @@ func TestUpkeepOfConsumers(t *testing.T) {
 			if err := u.Look(t.Context()); err != nil { // Which notes how far it is.
 				t.Fatal(err)
 			}
-			if err := alter(r, r.names.intakeConsumers()[2]); err != nil {
+			if err := alter(r, intakeConsumers(r.names)[2]); err != nil {
 				t.Fatal(err)
 			}
 			publish("new")

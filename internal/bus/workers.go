@@ -67,7 +67,7 @@ func (w *Workers) Run(ctx, pull context.Context) error {
 func (w *Workers) open(ctx context.Context) error {
 	feeds := map[jobs.Lane]*feed{}
 	for _, lane := range jobs.Lanes() {
-		cons, err := w.Conn.consumer(ctx, w.Names.laneConsumer(lane))
+		cons, err := w.Conn.consumer(ctx, laneConsumer(w.Names, lane))
 		if err != nil {
 			return err
 		}

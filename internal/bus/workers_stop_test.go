@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/redact"
 )
 
 func TestStopGivesTheRestBackAtOnce(t *testing.T) {
@@ -123,7 +124,7 @@ func TestWorkersBuryWhatCannotBeDecoded(t *testing.T) {
 	tests := []struct{ name, data, wantReason, wantData string }{
 		{"text", "hello", "decoding a job: it is no JSON of a job", "hello"},
 		{"unknown kind", `{"job_id":"j","kind":"x"}`, "unknown kind", `{"job_id":"j","kind":"x"}`},
-		{"secret", `{"kind":"token.revoke","lane":"urgent","params":{"tokn":"` + canary + `"}}`, "params.tokn", `{"kind":"token.revoke","lane":"urgent","params":{"tokn":"` + mark(canary) + `"}}`},
+		{"secret", `{"kind":"token.revoke","lane":"urgent","params":{"tokn":"` + canary + `"}}`, "params.tokn", `{"kind":"token.revoke","lane":"urgent","params":{"tokn":"` + redact.MarkText(canary) + `"}}`},
 	}
 	for _, tt := range tests {
 		msg := &nats.Msg{Subject: r.names.Job(jobs.LaneUrgent, jobs.TokenRevoke), Data: []byte(tt.data)}

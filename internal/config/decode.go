@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"rekey/internal/credential"
+	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
 
@@ -232,7 +233,7 @@ func looksSecret(text string) bool {
 	case credential.Fragment:
 		return strings.HasPrefix(text, "eyJ")
 	}
-	return strings.HasPrefix(text, "whsec_") || credential.Certain(text)
+	return strings.HasPrefix(text, "whsec_") || redact.Certain(text)
 }
 
 func isNull(node *yaml.Node) bool { return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null" }

@@ -3,6 +3,7 @@ package config
 import (
 	"reflect"
 
+	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
 
@@ -11,12 +12,12 @@ const tagLines = "lines"
 
 // Secrets are the places of all secrets that the configuration names, in its order. None of them is to be shown, nor
 // read as the token of a job.
-func (c *Config) Secrets() []secret.Place {
+func (c *Config) Secrets() []redact.Place {
 	return placesIn("", reflect.ValueOf(c).Elem(), "", nil)
 }
 
 // placesIn adds the places below a value to a list. The tag is that of the field that has the value.
-func placesIn(path string, v reflect.Value, tag string, list []secret.Place) []secret.Place {
+func placesIn(path string, v reflect.Value, tag string, list []redact.Place) []redact.Place {
 	if ref, ok := reflect.TypeAssert[secret.Ref](v); ok {
 		return placeOf(path, ref, tag, list)
 	}
@@ -33,15 +34,15 @@ func placesIn(path string, v reflect.Value, tag string, list []secret.Place) []s
 		}
 	case reflect.String:
 		if tag != "" && v.String() != "" {
-			list = append(list, secret.Place{Key: path, Ref: secret.Ref{File: v.String()}, Lines: tag == tagLines})
+			list = append(list, redact.Place{Key: path, Ref: secret.Ref{File: v.String()}, Lines: tag == tagLines})
 		}
 	}
 	return list
 }
 
-func placeOf(path string, ref secret.Ref, tag string, list []secret.Place) []secret.Place {
+func placeOf(path string, ref secret.Ref, tag string, list []redact.Place) []redact.Place {
 	if ref.IsZero() {
 		return list
 	}
-	return append(list, secret.Place{Key: refPath(path, ref), Ref: ref, Lines: tag == tagLines})
+	return append(list, redact.Place{Key: refPath(path, ref), Ref: ref, Lines: tag == tagLines})
 }

@@ -1,10 +1,11 @@
-// Package credential tells what kind of credential a text is, and finds credentials inside of other text.
+// Package credential tells what kind of credential a text is.
 package credential
 
 import (
 	"encoding/base64"
 	"encoding/json"
 	"regexp"
+	"rekey/internal/redact"
 	"slices"
 	"strings"
 )
@@ -62,9 +63,6 @@ const (
 	adviceAPIKey  = "delete the API key in Atlas (Access Manager, API Keys); it has no bearer token"
 )
 
-// uuid is how the private halves of Atlas' API keys are written.
-const uuid = `[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}`
-
 // forms are all looks, the first that fits counts. A text is compared without the white space around it.
 var forms = slices.Concat(atlasForms, foreignForms(), otherForms)
 
@@ -76,8 +74,8 @@ var atlasForms = []form{
 	{Header, pattern(`^bWRiX3NhX2lkX[A-Za-z0-9+/_-]*={0,2}$`), "the id and secret of a service account in base64, as in a header Authorization: Basic", "delete the service account's secret in Atlas"},
 	{ServiceAccountSecret, pattern(`(?i)^mdb_sa_sk_`), "the secret of a service account (mdb_sa_sk_…)", "delete the secret at its service account in Atlas; that also ends the tokens that were made with it"},
 	{ServiceAccountID, pattern(`(?i)^mdb_sa_id_`), "the id of a service account (mdb_sa_id_…), which is no secret", handOverToken},
-	{APIKey, pattern(`^[a-z]{8}(?:\s*[:,;/|]\s*|\s+)` + uuid + `$`), "the public and private key of an API key", adviceAPIKey},
-	{APIPrivateKey, pattern(`^\{?` + uuid + `\}?$`), "a UUID, as the private key of an API key is", adviceAPIKey},
+	{APIKey, pattern(`^[a-z]{8}(?:\s*[:,;/|]\s*|\s+)` + redact.UUID + `$`), "the public and private key of an API key", adviceAPIKey},
+	{APIPrivateKey, pattern(`^\{?` + redact.UUID + `\}?$`), "a UUID, as the private key of an API key is", adviceAPIKey},
 	{Reference, pattern(`^(?:vault:\S+#\S+|arn:[a-z-]+:\S+|op://\S+)$`), "the name of a secret in a store", "name it in token_ref (vault:PATH#FIELD)"},
 	{ConnectionString, hasPassword, "a connection string with a password", "change the password of its database user, or delete the user"},
 	{ConnectionString, pattern(`(?i)^mongodb(?:\+srv)?:`), "a connection string", "change the password of its database user, or delete the user"},
@@ -88,6 +86,18 @@ var atlasForms = []form{
 	{Assignment, pattern(`(?i)^["']?(?:access_?token|refresh_?token|id_?token|token|client_?secret|secret|password|passwd|pwd|api_?key|private_?key|public_?key|grant_type)["']?\s*[=:].`), "a name and a value", "hand over the value alone"},
 	{Fingerprint, pattern(`(?i)^\[?(?:redacted )?sha(?:1|256|512)[:-]`), "a fingerprint, which the token cannot be made from", "hand over the token itself, or revoke it where it was found"},
 	{AtlasID, pattern(`^[0-9a-f]{24}$`), "an id of Atlas (24 hexadecimal digits)", handOverToken},
+}
+
+// foreignForms are the vendors' credentials as whole texts. An access key id of AWS is no secret, and known here only.
+func foreignForms() []form {
+	const advice = "revoke it there; the Atlas API does not know it"
+	forms := []form{{
+		Foreign, pattern(`^(?:AKIA|ASIA)[A-Z0-9]{12,}`), "an access key id of AWS", advice,
+	}}
+	for _, v := range redact.Vendors {
+		forms = append(forms, form{Foreign, pattern(`^` + v.Prefix), v.Name + ", by how it begins", advice})
+	}
+	return forms
 }
 
 // otherForms are what is no credential, or not a whole one.
@@ -174,4 +184,9 @@ func isPlaceholder(text string) bool {
 		return text == ""
 	}
 	return placeholders.MatchString(text) || masked.MatchString(text) || strings.Trim(text, text[:1]) == ""
+}
+
+// hasPassword reports whether a text is a URL with a password.
+func hasPassword(text string) bool {
+	return strings.Contains(text, "://") && !strings.ContainsAny(text, " \t\n") && len(redact.URLSecrets(text)) > 0
 }

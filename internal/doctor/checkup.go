@@ -11,7 +11,7 @@ import (
 
 	"rekey/internal/bus"
 	"rekey/internal/config"
-	"rekey/internal/secret"
+	"rekey/internal/redact"
 	"rekey/internal/wire"
 )
 
@@ -48,7 +48,7 @@ type Doctor struct {
 type patient struct {
 	Doctor
 	cfg    *config.Config
-	known  *secret.Known
+	known  *redact.Known
 	names  bus.Names
 	now    time.Time
 	survey *bus.Survey // Nil: NATS cannot be reached, for the reason that follows.

@@ -11,8 +11,8 @@ import (
 
 	"rekey/internal/config"
 	"rekey/internal/notify"
+	"rekey/internal/redact"
 	"rekey/internal/schedule"
-	"rekey/internal/secret"
 	"rekey/internal/wire"
 )
 
@@ -90,9 +90,9 @@ func (p *patient) schedule(s *config.Schedule) Finding {
 }
 
 // places are those of the secrets that a worker with this configuration uses.
-func (p *patient) places() []secret.Place {
+func (p *patient) places() []redact.Place {
 	const nats, embedded, tls = "nats.", "nats.embedded.", "nats.tls."
-	return slices.DeleteFunc(p.cfg.Secrets(), func(place secret.Place) bool {
+	return slices.DeleteFunc(p.cfg.Secrets(), func(place redact.Place) bool {
 		switch {
 		case strings.HasPrefix(place.Key, embedded):
 			return !p.cfg.NATS.IsEmbedded()

@@ -53,7 +53,7 @@ func (n natsNeeds) anywhere() []Need {
 	for _, bucket := range n.buckets {
 		needs = append(needs, n.bucket(bucket)...)
 	}
-	for _, c := range n.names.Consumers() {
+	for _, c := range bus.Consumers(n.names) {
 		api := "." + c.Stream + "." + c.Durable
 		needs = append(needs,
 			createConsumer(c),

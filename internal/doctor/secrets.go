@@ -5,16 +5,15 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"rekey/internal/redact"
 	"strings"
-
-	"rekey/internal/secret"
 )
 
 // everybody are the permission bits of a file that let everybody read or change it.
 const everybody fs.FileMode = 0o006
 
 // Secret looks at the place of a secret: it must be there, hold something, and not be open to everybody.
-func Secret(place secret.Place, lookupEnv func(string) (string, bool)) Finding {
+func Secret(place redact.Place, lookupEnv func(string) (string, bool)) Finding {
 	key, ref := place.Key, place.Ref
 	f := Finding{What: key, Status: OK, Found: ref.String()}
 	if _, err := place.Read(lookupEnv); err != nil {

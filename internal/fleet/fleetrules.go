@@ -64,7 +64,7 @@ func (f FleetRules) config(namespace string) *config.Config {
 }
 
 func OpenRules(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*kv.Bucket[FleetRules], error) {
-	return kv.Open[FleetRules](ctx, c.JetStream(), n.Bucket(n.Rules(), replicas))
+	return kv.Open[FleetRules](ctx, c.JetStream(), bus.Bucket(n, n.Rules(), replicas))
 }
 
 // FleetEvaluator returns the Evaluator of the running fleet's rules, and those rules.

@@ -26,7 +26,7 @@ type sign struct {
 func signKey(target string) string { return "served." + target }
 
 func OpenNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*NotifyStore, error) {
-	bucket, err := kv.Open[notify.State](ctx, c.JetStream(), n.Bucket(n.Notify(), replicas))
+	bucket, err := kv.Open[notify.State](ctx, c.JetStream(), bus.Bucket(n, n.Notify(), replicas))
 	if err != nil {
 		return nil, err
 	}

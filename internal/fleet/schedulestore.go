@@ -18,7 +18,7 @@ type ScheduleStore struct {
 }
 
 func OpenScheduleStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*ScheduleStore, error) {
-	bucket, err := kv.Open[schedule.State](ctx, c.JetStream(), n.Bucket(n.Schedules(), replicas))
+	bucket, err := kv.Open[schedule.State](ctx, c.JetStream(), bus.Bucket(n, n.Schedules(), replicas))
 	if err != nil {
 		return nil, err
 	}

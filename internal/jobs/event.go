@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
 
@@ -73,12 +74,12 @@ func (e *Event) shown() []shownText {
 func (e *Event) Scrub(known ...secret.Value) error {
 	var problems []error
 	for _, one := range e.shown() {
-		clean := secret.Scrub(*one.text, known...)
+		clean := redact.Scrub(*one.text, known...)
 		switch {
 		case clean == *one.text:
 		case one.free:
 			*one.text = clean
-		case secret.Exposed(*one.text, known...):
+		case redact.Exposed(*one.text, known...):
 			*one.text = clean
 			problems = append(problems, &Malformed{Field: one.field, Detail: "must not hold a credential: it is kept and shown"})
 		}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"rekey/internal/secret"
+	"rekey/internal/redact"
 )
 
 // maxOperations bounds how many operations a record lists.
@@ -271,7 +271,7 @@ func (r *Record) reopen(op Operation) {
 
 // note lists an operation.
 func (r *Record) note(op Operation) {
-	op.By, op.Reason = secret.Scrub(op.By), secret.Scrub(op.Reason) // Results show them.
+	op.By, op.Reason = redact.Scrub(op.By), redact.Scrub(op.Reason) // Results show them.
 	r.Operations = append(r.Operations, op)
 	if len(r.Operations) > maxOperations {
 		r.Operations = r.Operations[len(r.Operations)-maxOperations:]

@@ -139,7 +139,7 @@ func checkParam(name, value string) string {
 	case ParamTokenSealed:
 		return checkSealed(value)
 	case ParamTokenRef:
-		if !IsReference(value) {
+		if !secret.IsReference(value) {
 			return "must name a secret in a store, as in vault:PATH#FIELD"
 		}
 	case ParamToken:
@@ -163,12 +163,6 @@ func checkParam(name, value string) string {
 	}
 	return ""
 }
-
-// reference is how a secret in a store is named.
-var reference = regexp.MustCompile(`^vault:[A-Za-z0-9_-][A-Za-z0-9_. -]*(/[A-Za-z0-9_-][A-Za-z0-9_. -]*)*#[A-Za-z0-9_.-]{1,128}$`)
-
-// IsReference reports whether a text names a secret in a store, and is none itself: vault:PATH#FIELD.
-func IsReference(text string) bool { return len(text) <= 1024 && reference.MatchString(text) }
 
 // Get returns a parameter that is no secret, or "".
 func (p Params) Get(name string) string { return p.plain[name] }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
 
@@ -65,7 +66,7 @@ func (s Secrets) secure(e *Event) ([]secret.Value, error) {
 // looks like one.
 func (r Request) discreet() Request {
 	known := slices.Collect(maps.Values(r.Params.secrets))
-	r.Reason, r.RequestedBy = secret.Scrub(r.Reason, known...), secret.Scrub(r.RequestedBy, known...)
+	r.Reason, r.RequestedBy = redact.Scrub(r.Reason, known...), redact.Scrub(r.RequestedBy, known...)
 	return r
 }
 

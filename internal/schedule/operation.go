@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"rekey/internal/redact"
 	"time"
-
-	"rekey/internal/secret"
 )
 
 // Action is what an operator did to a schedule. The set is closed.
@@ -63,7 +62,7 @@ func Operate(ctx context.Context, store Store, name string, op Operation) (State
 }
 
 func (s *State) operate(op Operation) error {
-	op.By, op.Reason = secret.Scrub(op.By), secret.Scrub(op.Reason) // Listings show them.
+	op.By, op.Reason = redact.Scrub(op.By), redact.Scrub(op.Reason) // Listings show them.
 	paused := s.IsPaused()
 	switch op.Action {
 	case ActionPause:

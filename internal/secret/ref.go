@@ -3,6 +3,7 @@ package secret
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode"
 )
@@ -83,3 +84,9 @@ func (r Ref) read(lookupEnv func(string) (string, bool)) (string, error) {
 	}
 	return "", errors.New("neither a file nor an environment variable is named")
 }
+
+// reference is how a secret in a store is named.
+var reference = regexp.MustCompile(`^vault:[A-Za-z0-9_-][A-Za-z0-9_. -]*(/[A-Za-z0-9_-][A-Za-z0-9_. -]*)*#[A-Za-z0-9_.-]{1,128}$`)
+
+// IsReference reports whether a text names a secret in a store, and is none itself: vault:PATH#FIELD.
+func IsReference(text string) bool { return len(text) <= 1024 && reference.MatchString(text) }

@@ -117,7 +117,7 @@ func (e *Evaluator) Sample(ctx context.Context, s Sample) Evaluation {
 
 func (e *Evaluator) Evaluate(ctx context.Context, name string, m bus.Message) Evaluation {
 	out := Evaluation{Event: name, Policies: []PolicyDecision{}, Jobs: []EvaluatedJob{}}
-	event, err := e.names.ReadEvent(m)
+	event, err := bus.ReadReceived(e.names, m)
 	var plan jobs.Plan
 	if err != nil {
 		plan.Problems = []error{err}

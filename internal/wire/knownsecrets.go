@@ -6,24 +6,25 @@ import (
 	"strings"
 
 	"rekey/internal/config"
+	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
 
 // KnownSecrets are the secrets that a worker with this configuration has been given. None of them is shown by it,
 // in no answer, error or line of the log.
-func KnownSecrets(c *config.Config, env func(string) (string, bool)) *secret.Known {
-	known := secret.NewKnown(env)
+func KnownSecrets(c *config.Config, env func(string) (string, bool)) *redact.Known {
+	known := redact.NewKnown(env)
 	known.Use(SecretPlaces(c))
 	known.Add(environmentSecrets(env)...)
 	return known
 }
 
 // SecretPlaces are those of the configuration, and the one where an embedded server's worker keeps its key.
-func SecretPlaces(c *config.Config) []secret.Place {
+func SecretPlaces(c *config.Config) []redact.Place {
 	places := c.Secrets()
 	if c.NATS.IsEmbedded() {
 		file := filepath.Join(c.NATS.Embedded.StoreDir, StoreKey)
-		places = append(places, secret.Place{Key: StoreKey, Ref: secret.Ref{File: file}})
+		places = append(places, redact.Place{Key: StoreKey, Ref: secret.Ref{File: file}})
 	}
 	return places
 }

@@ -1,4 +1,5 @@
-package bus
+// Package redact finds what may be a credential in texts, and replaces it. It has the list of all shapes.
+package redact
 
 import (
 	"bytes"
@@ -9,12 +10,14 @@ import (
 	"slices"
 	"strings"
 
-	"rekey/internal/jobs"
 	"rekey/internal/secret"
 )
 
 // secretNames tells from the name of a member that its value is a credential.
 var secretNames = regexp.MustCompile(`(?i)token|secret|passw|private[_-]?key|api[_-]?key|authorization|credential`)
+
+// NamesSecret reports whether the name of a member or a header says that its value is a credential.
+func NamesSecret(name string) bool { return secretNames.MatchString(name) }
 
 // paramNames tells that parameters stand below a member: credentials, maybe, under
 // mistyped names.
@@ -34,8 +37,8 @@ var nameEnd = regexp.MustCompile(`[^\w-]+.*$`)
 // harmlessID is a value that may be an id, if a mistyped one.
 var harmlessID = regexp.MustCompile(`^[0-9A-Fa-f-]{0,40}$`)
 
-// placeholder is what a mark looks like, or a sealed value, which is as harmless.
-var placeholder = regexp.MustCompile(`^(?:\[redacted( sha256:[0-9a-f]{12})?\]|rekey-seal\.v[0-9]{1,3}\.X[A-Z2-7]{55}\.[A-Za-z0-9_-]+)$`)
+// placeholder is a text that is nothing but a mark, or a sealed value.
+var placeholder = regexp.MustCompile(`^(?:` + harmless.String() + `)$`)
 
 // Limits of the search for credentials.
 const (
@@ -52,11 +55,11 @@ const (
 
 const redactedText = "[redacted]"
 
-// redact takes everything that is or may be a credential out of a payload, and reports
+// Payload takes everything that is or may be a credential out of a payload, and reports
 // whether there was any. A payload without one comes back unchanged, byte for byte. The
 // result, redacted again, stays as it is. What is known to be a secret is taken out wherever
 // it stands.
-func redact(data []byte, known ...secret.Value) ([]byte, bool) {
+func Payload(data []byte, known ...secret.Value) ([]byte, bool) {
 	clean := data
 	for range redactRounds {
 		r := &redactor{found: map[string]bool{}}
@@ -75,8 +78,8 @@ func redact(data []byte, known ...secret.Value) ([]byte, bool) {
 	return []byte(`"` + redactedText + `"`), true
 }
 
-// mark stands for a credential and lets people recognise it.
-func mark(value string) string { return secret.Mark(secret.New(value)) }
+// MarkText stands for a credential and lets people recognise it.
+func MarkText(value string) string { return Mark(secret.New(value)) }
 
 // redactor takes credentials out and remembers those that are long enough to be looked for
 // in the rest of the payload.
@@ -117,12 +120,12 @@ func isMark(value string) bool {
 // isFile reports whether a member names a file, or an entry of a store, that holds a credential.
 func isFile(name, value string) bool {
 	name = strings.ToLower(name)
-	return strings.HasSuffix(name, "_file") && filepath.IsAbs(value) || strings.HasSuffix(name, "_ref") && jobs.IsReference(value)
+	return strings.HasSuffix(name, "_file") && filepath.IsAbs(value) || strings.HasSuffix(name, "_ref") && secret.IsReference(value)
 }
 
 // spread takes out what has the look of a credential, and what was found elsewhere.
 func (r *redactor) spread(data []byte) []byte {
-	clean := secret.ReplaceShapes(data)
+	clean := ReplaceShapes(data)
 	if len(r.found) == 0 || len(r.found) > redactMost {
 		return clean
 	}
@@ -131,8 +134,16 @@ func (r *redactor) spread(data []byte) []byte {
 	for _, value := range slices.SortedFunc(maps.Keys(r.found), func(a, b string) int {
 		return cmp.Or(len(b)-len(a), strings.Compare(a, b))
 	}) {
-		pairs = append(pairs, value, mark(value))
+		pairs = append(pairs, value, MarkText(value))
 	}
 	// In one pass, so that no mark is looked into.
 	return []byte(strings.NewReplacer(pairs...).Replace(string(clean)))
+}
+
+// Header returns the value of a header without secrets: nothing of it where its name says that it is one.
+func Header(key, value string) string {
+	if secretNames.MatchString(key) && value != "" {
+		return MarkText(value)
+	}
+	return string(ReplaceShapes([]byte(value)))
 }

@@ -1,4 +1,4 @@
-package secret
+package redact
 
 import (
 	"encoding/base64"
@@ -9,25 +9,25 @@ import (
 	"slices"
 	"strings"
 
-	"rekey/internal/credential"
+	"rekey/internal/secret"
 )
 
 // Mark stands for a credential in a text that may be shown, and lets people recognise it.
-func Mark(v Value) string { return "[redacted " + v.Fingerprint() + "]" }
+func Mark(v secret.Value) string { return "[redacted " + v.Fingerprint() + "]" }
 
 // Scrub returns a text that may be shown: without the known secrets, and without anything that looks like one.
-func Scrub(text string, known ...Value) string {
-	return hide(text, Mark, credential.Find(text), NewSet(known...))
+func Scrub(text string, known ...secret.Value) string {
+	return hide(text, Mark, Find(text), NewSet(known...))
 }
 
 // Exposed reports whether a text shows a credential for certain: one of these secrets, or what nothing else looks like.
-func Exposed(text string, known ...Value) bool {
-	return credential.Certain(text) || hide(text, Mark, nil, NewSet(known...)) != text
+func Exposed(text string, known ...secret.Value) bool {
+	return Certain(text) || hide(text, Mark, nil, NewSet(known...)) != text
 }
 
 // ReplaceShapes returns the text with a mark instead of everything that looks like a credential.
 func ReplaceShapes(text []byte) []byte {
-	spans := credential.Find(string(text))
+	spans := Find(string(text))
 	if len(spans) == 0 {
 		return text
 	}
@@ -35,15 +35,15 @@ func ReplaceShapes(text []byte) []byte {
 }
 
 // hide replaces spans of a text, and what is in the sets. What overlaps is one secret: each alone could leave a part of it.
-func hide(text string, by func(Value) string, spans []credential.Span, sets ...*Set) string {
-	values := map[credential.Span]Value{}
+func hide(text string, by func(secret.Value) string, spans []Span, sets ...*Set) string {
+	values := map[Span]secret.Value{}
 	for _, s := range sets {
 		for span, value := range s.find(text) {
 			spans = append(spans, span)
 			values[span] = value
 		}
 	}
-	spans = credential.Merge(text, spans)
+	spans = Merge(text, spans)
 	if len(spans) == 0 {
 		return text
 	}
@@ -52,7 +52,7 @@ func hide(text string, by func(Value) string, spans []credential.Span, sets ...*
 	for _, span := range spans {
 		value, known := values[span]
 		if !known {
-			value = New(text[span.From:span.To])
+			value = secret.New(text[span.From:span.To])
 		}
 		b.WriteString(text[at:span.From])
 		b.WriteString(by(value))
@@ -85,11 +85,11 @@ type Set struct {
 type known struct {
 	form  string
 	least int // So much of its beginning tells it.
-	value Value
+	value secret.Value
 }
 
 // NewSet returns the set of these secrets.
-func NewSet(values ...Value) *Set {
+func NewSet(values ...secret.Value) *Set {
 	s := &Set{}
 	for _, v := range values {
 		s.Add(v)
@@ -99,7 +99,7 @@ func NewSet(values ...Value) *Set {
 
 // Add takes in a secret. Of one with several lines each line counts, and of a URL what is secret in it, which its
 // host is not.
-func (s *Set) Add(v Value) {
+func (s *Set) Add(v secret.Value) {
 	text := v.Reveal()
 	if u, err := url.Parse(text); err == nil && u.Host != "" {
 		s.addURL(u, v)
@@ -117,7 +117,7 @@ func (s *Set) Add(v Value) {
 }
 
 // addURL takes in the password of a URL, its path with the query, and what in them is no word.
-func (s *Set) addURL(u *url.URL, v Value) {
+func (s *Set) addURL(u *url.URL, v secret.Value) {
 	const noWord = 12 // Bytes: what is as long and has a digit.
 	s.add(u.RequestURI(), v, true)
 	password, _ := u.User.Password()
@@ -130,7 +130,7 @@ func (s *Set) addURL(u *url.URL, v Value) {
 	}
 }
 
-func (s *Set) add(text string, v Value, whole bool) {
+func (s *Set) add(text string, v secret.Value, whole bool) {
 	if len(text) < shortestKnown {
 		return
 	}
@@ -181,11 +181,13 @@ func within(encoding *base64.Encoding, text string, before int) string {
 }
 
 // Replace returns a text with something else in the place of each known secret, also where only its beginning is left.
-func (s *Set) Replace(text string, by func(Value) string) string { return hide(text, by, nil, s) }
+func (s *Set) Replace(text string, by func(secret.Value) string) string {
+	return hide(text, by, nil, s)
+}
 
 // find yields where known secrets are in a text.
-func (s *Set) find(text string) iter.Seq2[credential.Span, Value] {
-	return func(yield func(credential.Span, Value) bool) {
+func (s *Set) find(text string) iter.Seq2[Span, secret.Value] {
+	return func(yield func(Span, secret.Value) bool) {
 		if s == nil {
 			return
 		}
@@ -195,7 +197,7 @@ func (s *Set) find(text string) iter.Seq2[credential.Span, Value] {
 				if next < 0 {
 					break
 				}
-				if at += next; !yield(credential.Span{From: at, To: at + len(k.form)}, k.value) {
+				if at += next; !yield(Span{From: at, To: at + len(k.form)}, k.value) {
 					return
 				}
 			}
@@ -205,7 +207,7 @@ func (s *Set) find(text string) iter.Seq2[credential.Span, Value] {
 			if same == 0 {
 				continue
 			}
-			if !yield(credential.Span{From: at, To: at + same}, value) {
+			if !yield(Span{From: at, To: at + same}, value) {
 				return
 			}
 			at += same - 1
@@ -214,7 +216,7 @@ func (s *Set) find(text string) iter.Seq2[credential.Span, Value] {
 }
 
 // longest returns how much of the beginning of a text is that of one of the secrets, at most, and which.
-func longest(list []known, text string) (same int, value Value) {
+func longest(list []known, text string) (same int, value secret.Value) {
 	for _, k := range list {
 		n := 0
 		for n < min(len(k.form), len(text)) && k.form[n] == text[n] {

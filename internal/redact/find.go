@@ -1,4 +1,4 @@
-package credential
+package redact
 
 import (
 	"regexp"
@@ -36,7 +36,7 @@ var shapes = slices.Concat([]shape{
 	{hints: []string{"-----BEGIN "}, sure: true, find: submatches(`(-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----(?:[^-"]|-[^-"])*(?:-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----)?)`, nil)},
 	{hints: []string{"basic", "bearer"}, folded: true, sure: true, find: submatches(`(?i:`+boundary+`(?:basic|bearer)(?:[ :]|%20)+)(([\w.~+/=%-]{20,}))`, looksRandom)},
 	{hints: []string{"authorization"}, folded: true, sure: true, find: submatches(`(?i:authorization\\?["']?\s*[:=]\s*\\?["']?(?:basic|bearer|token|apikey)[ :]+)([\w.~+/=%-]{6,})`, nil)},
-	{hints: []string{"://", `:\/\/`}, sure: true, find: urlSecrets},
+	{hints: []string{"://", `:\/\/`}, sure: true, find: URLSecrets},
 	{hints: []string{"%3a%2f%2f"}, folded: true, sure: true, find: submatches(`(?i:%3a%2f%2f(?:[\w.~-]|%[0-9a-f]{2})*?%3a)((?:[\w.~-]|%[0-9a-f]{2})+?)(?i:%40)`, nil)},
 	{hints: []string{"hooks.slack.com/"}, folded: true, sure: true, find: submatches(`(?i:hooks\.slack\.com/(?:services|workflows|triggers)/)([\w/-]{16,})`, nil)},
 	{hints: []string{"/api/webhooks/", "/webhookb2/"}, folded: true, sure: true, find: submatches(`(?i:discord(?:app)?\.com/api/webhooks/|/webhookb2/)([\w/@-]{16,})`, nil)},

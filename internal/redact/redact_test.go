@@ -1,4 +1,4 @@
-package bus
+package redact
 
 import (
 	"encoding/base64"
@@ -43,9 +43,9 @@ func TestRedactTakesOut(t *testing.T) {
 	}{
 		{
 			name: "token in params", data: in(`{"kind":"token.revoke", "params":{"token":"CANARY"}, "lane":"fast"}`),
-			want: `{"kind":"token.revoke", "params":{"token":"` + mark(canary) + `"}, "lane":"fast"}`,
+			want: `{"kind":"token.revoke", "params":{"token":"` + MarkText(canary) + `"}, "lane":"fast"}`,
 		},
-		{name: "mistyped name", data: in(`{"params":{"tokn":"CANARY"}}`), want: `{"params":{"tokn":"` + mark(canary) + `"}}`},
+		{name: "mistyped name", data: in(`{"params":{"tokn":"CANARY"}}`), want: `{"params":{"tokn":"` + MarkText(canary) + `"}}`},
 		{name: "mistyped params", data: in(`{"Parameters":{"tokn":"CANARY"}}`)},
 		{name: "params is the token", data: in(`{"params":"CANARY"}`)},
 		{name: "params is a list", data: in(`{"params":["CANARY",{"a":["CANARY"]}]}`)},
@@ -54,7 +54,7 @@ func TestRedactTakesOut(t *testing.T) {
 		{name: "private key", data: in(`{"privateKey":"CANARY"}`)},
 		{name: "object below a secret name", data: in(`{"credentials":{"x":{"y":["CANARY"]}}}`)},
 		{name: "list below a secret name", data: in(`{"tokens":["CANARY","CANARY"]}`)},
-		{name: "number", data: `{"password":12345678}`, secret: "12345678", want: `{"password":"` + mark("12345678") + `"}`},
+		{name: "number", data: `{"password":12345678}`, secret: "12345678", want: `{"password":"` + MarkText("12345678") + `"}`},
 		{name: "number again elsewhere", data: `{"password":12345678,"reason":"it is 12345678"}`, secret: "12345678"},
 		{name: "CloudEvent", data: in(structured(append(envelope("1", "/s"), `"data":{"params":{"token":"CANARY"}}`)...))},
 		{name: "token in a file's place", data: in(`{"params":{"token_file":"CANARY"}}`)},
@@ -63,7 +63,7 @@ func TestRedactTakesOut(t *testing.T) {
 		{name: "member that stands there twice", data: in(`{"params":{"token":"CANARY"},"params":{"token":"x"},"params":{}}`)},
 		{name: "twice in one object", data: in(`{"token":"CANARY","token":"other1"}`)},
 
-		{name: "again in reason", data: in(`{"params":{"token":"CANARY"},"reason":"revoke CANARY now"}`), want: in(`{"params":{"token":"` + mark(canary) + `"},"reason":"revoke ` + mark(canary) + ` now"}`)},
+		{name: "again in reason", data: in(`{"params":{"token":"CANARY"},"reason":"revoke CANARY now"}`), want: in(`{"params":{"token":"` + MarkText(canary) + `"},"reason":"revoke ` + MarkText(canary) + ` now"}`)},
 		{name: "before in reason", data: in(`{"reason":"CANARY","params":{"token":"CANARY"}}`)},
 		{name: "again as a name", data: in(`{"params":{"token":"CANARY"},"CANARY":1}`)},
 		{name: "again, escaped", data: `{"params":{"token":"` + canary + `"},"reason":"x` + escaped(canary) + `"}`},
@@ -77,7 +77,7 @@ func TestRedactTakesOut(t *testing.T) {
 		{name: "secret of a service account, escaped", data: `{"reason":"\u006ddb_sa_sk_AbC"}`, secret: "mdb_sa_sk_AbC"},
 		{name: "secret of a service account as a name", data: `{"mdb_sa_sk_AbC":1}`, secret: "mdb_sa_sk_AbC"},
 
-		{name: "password in a URL", data: `{"reason":"mongodb+srv://app:s3cr3tpw@cluster0.example.net/db"}`, secret: "s3cr3tpw", want: `{"reason":"mongodb+srv://app:` + mark("s3cr3tpw") + `@cluster0.example.net/db"}`},
+		{name: "password in a URL", data: `{"reason":"mongodb+srv://app:s3cr3tpw@cluster0.example.net/db"}`, secret: "s3cr3tpw", want: `{"reason":"mongodb+srv://app:` + MarkText("s3cr3tpw") + `@cluster0.example.net/db"}`},
 		{name: "password in a URL, escaped slashes", data: `{"alert":{"match":"https:\/\/app:s3cr3tpw@host\/x"}}`, secret: "s3cr3tpw"},
 		{name: "password in a URL as a name", data: `{"amqp://app:s3cr3tpw@host":1}`, secret: "s3cr3tpw"},
 		{name: "password in a URL in text", data: "found postgres://app:s3cr3tpw@host", secret: "s3cr3tpw"},
@@ -118,7 +118,7 @@ func TestRedactTakesOut(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			clean, redacted := redact([]byte(tt.data))
+			clean, redacted := Payload([]byte(tt.data))
 			if !redacted {
 				t.Error("nothing was reported")
 			}
@@ -135,7 +135,7 @@ func TestRedactTakesOut(t *testing.T) {
 			if json.Valid([]byte(tt.data)) && !json.Valid(clean) {
 				t.Errorf("JSON became something else: %s", clean)
 			}
-			if again, redacted := redact(clean); redacted {
+			if again, redacted := Payload(clean); redacted {
 				t.Errorf("redacting twice changes more:\n%s\n%s", clean, again)
 			}
 		})
@@ -195,12 +195,12 @@ func TestRedactLeavesAlone(t *testing.T) {
 		{"cut off", `{"kind":"x509.disable","lane":`},
 		{"text", "the incident IR-4711 is over\r\n"},
 		{"invalid UTF-8", "\xff\xfe{"},
-		{"marks of an earlier round", `{"params":{"token":"` + mark(canary) + `"},"reason":"` + mark(canary) + ` again"}`},
+		{"marks of an earlier round", `{"params":{"token":"` + MarkText(canary) + `"},"reason":"` + MarkText(canary) + ` again"}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			clean, redacted := redact([]byte(tt.data))
+			clean, redacted := Payload([]byte(tt.data))
 			if redacted || string(clean) != tt.data {
 				t.Errorf("redacted %v\ngot  %s\nwant %s", redacted, clean, tt.data)
 			}
@@ -220,7 +220,7 @@ func TestRedactIsBounded(t *testing.T) {
 	}
 	// Every part of a mark as a secret: what is put in must not be searched again.
 	var parts strings.Builder
-	for text := mark(canary); len(text) >= redactShortest; text = text[1:] {
+	for text := MarkText(canary); len(text) >= redactShortest; text = text[1:] {
 		for end := redactShortest; end <= len(text); end++ {
 			if strings.Count(parts.String(), ",") < 50 {
 				fmt.Fprintf(&parts, `"p%d-%d":%q,`, len(text), end, text[:end])
@@ -241,7 +241,7 @@ func TestRedactIsBounded(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			start := time.Now()
-			clean, _ := redact([]byte(tt.data))
+			clean, _ := Payload([]byte(tt.data))
 			if took := time.Since(start); took > patience {
 				t.Errorf("took %s", took)
 			}
@@ -261,7 +261,7 @@ func FuzzRedact(f *testing.F) {
 	f.Add(`"{\"params\":{}}"`, `\u0041`, 1000)
 	f.Add("\xff token: abc, param=5", "é", 7)
 	f.Add(`{"token_file":"/run/x","data_base64":"e30="}`, "x_file", 90)
-	f.Add(mark(canary)+` "params":`, "[redacted]", 5)
+	f.Add(MarkText(canary)+` "params":`, "[redacted]", 5)
 	f.Fuzz(func(t *testing.T, data, name string, cut int) {
 		checkIdempotent(t, []byte(data))
 		if strings.Contains(data, canary) || strings.Contains(name, canary) {
@@ -301,11 +301,11 @@ func plantings(data, name string) []string {
 
 func checkIdempotent(t *testing.T, data []byte) []byte {
 	t.Helper()
-	clean, redacted := redact(data)
+	clean, redacted := Payload(data)
 	if redacted == (string(clean) == string(data)) {
 		t.Errorf("redacted is %v\nin  %s\nout %s", redacted, data, clean)
 	}
-	if again, changed := redact(clean); changed {
+	if again, changed := Payload(clean); changed {
 		t.Errorf("redacting again changes more\nin   %s\nout  %s\nthen %s", data, clean, again)
 	}
 	return clean

@@ -1,4 +1,4 @@
-package secret_test
+package redact_test
 
 import (
 	"encoding/base64"
@@ -10,10 +10,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
 
-func mark(text string) string { return secret.Mark(secret.New(text)) }
+func mark(text string) string { return redact.Mark(secret.New(text)) }
 
 func TestReplaceShapes(t *testing.T) {
 	t.Parallel()
@@ -28,7 +29,7 @@ func TestReplaceShapes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := string(secret.ReplaceShapes([]byte(tt.text))); got != tt.want {
+			if got := string(redact.ReplaceShapes([]byte(tt.text))); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
@@ -42,19 +43,19 @@ func TestScrub(t *testing.T) {
 	long := secret.New(plain)
 	basic := base64.StdEncoding.EncodeToString([]byte("mdb_sa_id_1:" + plain))
 	tests := []struct{ name, text, want string }{
-		{"as it is", "a " + plain + " b", "a " + secret.Mark(long) + " b"},
-		{"twice", plain + plain, secret.Mark(long) + secret.Mark(long)},
-		{"in a query", "a=" + url.QueryEscape(plain) + "&b", "a=" + secret.Mark(long) + "&b"},
-		{"in JSON", `{"a":"s3cr3t/of+so\"me"}`, `{"a":"` + secret.Mark(long) + `"}`},
-		{"cut", "a " + plain[:9] + "… b", "a " + secret.Mark(long) + "… b"},
+		{"as it is", "a " + plain + " b", "a " + redact.Mark(long) + " b"},
+		{"twice", plain + plain, redact.Mark(long) + redact.Mark(long)},
+		{"in a query", "a=" + url.QueryEscape(plain) + "&b", "a=" + redact.Mark(long) + "&b"},
+		{"in JSON", `{"a":"s3cr3t/of+so\"me"}`, `{"a":"` + redact.Mark(long) + `"}`},
+		{"cut", "a " + plain[:9] + "… b", "a " + redact.Mark(long) + "… b"},
 		{"too little of it", "a s3cr3t. b", "a s3cr3t. b"},
 		{"a short one", "abc", "abc"},
-		{"beside a shape", "mdb_sa_sk_x " + plain, mark("mdb_sa_sk_x") + " " + secret.Mark(long)},
+		{"beside a shape", "mdb_sa_sk_x " + plain, mark("mdb_sa_sk_x") + " " + redact.Mark(long)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := secret.Scrub(tt.text, long, secret.New(short)); got != tt.want {
+			if got := redact.Scrub(tt.text, long, secret.New(short)); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
@@ -63,12 +64,12 @@ func TestScrub(t *testing.T) {
 	for _, before := range []string{"", "a", "ab", "mdb_sa_id_1:"} {
 		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
 			text := encoding.EncodeToString([]byte(before + plain + ":x"))
-			if got := secret.Scrub("sent "+text, long); !strings.Contains(got, secret.Mark(long)) || len(got) > len("sent ")+len(secret.Mark(long))+24 {
+			if got := redact.Scrub("sent "+text, long); !strings.Contains(got, redact.Mark(long)) || len(got) > len("sent ")+len(redact.Mark(long))+24 {
 				t.Errorf("of %s is left %s", text, got)
 			}
 		}
 	}
-	if got := secret.Scrub("header "+basic, long); strings.Contains(got, basic[20:30]) {
+	if got := redact.Scrub("header "+basic, long); strings.Contains(got, basic[20:30]) {
 		t.Errorf("got %s", got)
 	}
 }
@@ -77,7 +78,7 @@ func TestScrub(t *testing.T) {
 func TestSetParts(t *testing.T) {
 	t.Parallel()
 	const pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\nq1w2e3r4t5z6u7i8o9p0\n-----END PRIVATE KEY-----"
-	set := secret.NewSet(secret.New(pem), secret.New("https://me:hunter22@hooks.example.com/services/T0AB1CD2EF3G/x?key=k1k2k3k4k5k6"))
+	set := redact.NewSet(secret.New(pem), secret.New("https://me:hunter22@hooks.example.com/services/T0AB1CD2EF3G/x?key=k1k2k3k4k5k6"))
 	tests := []struct{ text, want string }{
 		{"the line q1w2e3r4t5z6u7i8o9p0.", "the line [secret]."},
 		{"-----BEGIN CERTIFICATE-----", "-----BEGIN CERTIFICATE-----"},
@@ -91,7 +92,7 @@ func TestSetParts(t *testing.T) {
 			t.Errorf("got %s, want %s", got, tt.want)
 		}
 	}
-	var none *secret.Set
+	var none *redact.Set
 	if got := none.Replace("hunter22", secret.Value.String); got != "hunter22" {
 		t.Errorf("without any: %s", got)
 	}
@@ -107,8 +108,8 @@ func TestKnown(t *testing.T) {
 			}
 		}
 		write("first-s3cret\n")
-		places := []secret.Place{{Key: "a", Ref: secret.Ref{File: file}}, {Key: "b", Ref: secret.Ref{Env: "ABSENT"}}}
-		known := secret.NewKnown(environment(map[string]string{"LATER": "later-s3cret"}))
+		places := []redact.Place{{Key: "a", Ref: secret.Ref{File: file}}, {Key: "b", Ref: secret.Ref{Env: "ABSENT"}}}
+		known := redact.NewKnown(func(name string) (string, bool) { return "later-s3cret", name == "LATER" })
 		known.Use(places)
 		check := func(text, want string) {
 			t.Helper()
@@ -121,12 +122,12 @@ func TestKnown(t *testing.T) {
 		check("second-s3cret", "second-s3cret") // It is not looked for with each text.
 		<-time.After(5 * time.Second)
 		check("second-s3cret, before: first-s3cret", "[secret], before: [secret]")
-		known.Use(append(places, secret.Place{Key: "c", Ref: secret.Ref{Env: "LATER"}}))
+		known.Use(append(places, redact.Place{Key: "c", Ref: secret.Ref{Env: "LATER"}}))
 		check("later-s3cret", "[secret]")
 		known.Use(nil)
 		check("first-s3cret", "[secret]")
 	})
-	var none *secret.Known
+	var none *redact.Known
 	if got := none.Hide("x-s3cret"); got != "x-s3cret" {
 		t.Errorf("without any: %s", got)
 	}
@@ -141,7 +142,7 @@ func TestExposed(t *testing.T) {
 		"mdb_sa_sk_Ab-_9": true, "rekey.v1.event.eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2ln": true, "https://u:p4ss@host": true,
 		"x-f4k3-0paque.t0ken": true, "f4k3-0paque": true, "f4k3": false,
 	} {
-		if got := secret.Exposed(text, known); got != want {
+		if got := redact.Exposed(text, known); got != want {
 			t.Errorf("%q is exposed: %v, want %v", text, got, want)
 		}
 	}

@@ -1,4 +1,4 @@
-package credential_test
+package redact_test
 
 import (
 	"encoding/json"
@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"rekey/internal/credential"
+	"rekey/internal/redact"
 )
 
 // What is found is a part of the text, in order; what is left of JSON is JSON; and nothing is found in what was put there.
@@ -20,7 +21,7 @@ func FuzzFind(f *testing.F) {
 	put := func(string) string { return mark }
 	f.Fuzz(func(t *testing.T, text string) {
 		at := 0
-		for _, span := range credential.Find(text) {
+		for _, span := range redact.Find(text) {
 			if span.From < at || span.To <= span.From || span.To > len(text) {
 				t.Fatalf("%q: %v behind %d", text, span, at)
 			}
@@ -30,10 +31,10 @@ func FuzzFind(f *testing.F) {
 		if err != nil {
 			t.Skip()
 		}
-		if clean := credential.Replace(string(document), put); !json.Valid([]byte(clean)) {
+		if clean := redact.Replace(string(document), put); !json.Valid([]byte(clean)) {
 			t.Errorf("%s became %s", document, clean)
 		}
-		if credential.Certain(text) && len(credential.Find(text)) == 0 {
+		if redact.Certain(text) && len(redact.Find(text)) == 0 {
 			t.Errorf("%q: certain of nothing", text)
 		}
 	})

@@ -1,4 +1,4 @@
-package secret
+package redact
 
 import (
 	"crypto/sha256"
@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"rekey/internal/credential"
+	"rekey/internal/secret"
 )
 
 const (
@@ -21,13 +21,13 @@ const (
 type Place struct {
 	// Key is the key of the configuration, such as atlas.accounts[0].client_secret_file.
 	Key string
-	Ref Ref
+	Ref secret.Ref
 	// Lines says that the secret may have several lines, as PEM files have.
 	Lines bool
 }
 
 // Read returns the secret.
-func (p Place) Read(lookupEnv func(string) (string, bool)) (Value, error) {
+func (p Place) Read(lookupEnv func(string) (string, bool)) (secret.Value, error) {
 	if p.Lines {
 		return p.Ref.ReadLines(lookupEnv)
 	}
@@ -62,7 +62,7 @@ func (k *Known) Use(places []Place) {
 }
 
 // Add takes in secrets that stand in no place.
-func (k *Known) Add(values ...Value) {
+func (k *Known) Add(values ...secret.Value) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.learn(values)
@@ -91,13 +91,13 @@ func (k *Known) HideSeen(text string, others ...*Set) string {
 	if k != nil {
 		others = append([]*Set{k.set.Load()}, others...)
 	}
-	return hide(text, Value.String, credential.Find(text), others...)
+	return hide(text, secret.Value.String, Find(text), others...)
 }
 
 // look reads what is in the places. What cannot be read is not in use either; its user reports it. The lock is held.
 func (k *Known) look() {
 	k.looked = time.Now()
-	var found []Value
+	var found []secret.Value
 	for _, place := range k.places {
 		if value, err := place.Read(k.lookupEnv); err == nil {
 			found = append(found, value)
@@ -107,8 +107,8 @@ func (k *Known) look() {
 }
 
 // learn takes in what is new. The lock is held.
-func (k *Known) learn(found []Value) {
-	found = slices.DeleteFunc(found, func(v Value) bool { return k.seen[sha256.Sum256([]byte(v.Reveal()))] })
+func (k *Known) learn(found []secret.Value) {
+	found = slices.DeleteFunc(found, func(v secret.Value) bool { return k.seen[sha256.Sum256([]byte(v.Reveal()))] })
 	if len(found) == 0 {
 		return
 	}

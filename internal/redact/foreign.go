@@ -1,21 +1,21 @@
-package credential
+package redact
 
 import (
 	"slices"
 	"strings"
 )
 
-// vendor is a credential that is known by how it begins.
-type vendor struct {
-	name   string // With its article.
-	prefix string // An expression for the beginning, enough to tell what a whole text is.
+// Vendor is a credential that is known by how it begins.
+type Vendor struct {
+	Name   string // With its article.
+	Prefix string // An expression for the beginning, enough to tell what a whole text is.
 	rest   string // What follows it where it is found inside of other text.
 	hints  []string
 	words  bool // The rest could be words with hyphens: it must not look like some.
 }
 
-// vendors are the well-known prefixes. What is found by them is taken out of texts that are shown.
-var vendors = []vendor{
+// Vendors are the well-known prefixes. What is found by them is taken out of texts that are shown.
+var Vendors = []Vendor{
 	{"a GitHub token", `gh[pousr]_`, `[A-Za-z0-9]{20,}`, []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_"}, false},
 	{"a GitHub token", `github_pat_`, `[A-Za-z0-9_]{20,}`, []string{"github_pat_"}, false},
 	{"a GitLab token", `(?:glpat|gldt|glrt|glcbt|glptt|glft|glimt|glagent|glsoat|gloas)-`, `[A-Za-z0-9_.-]{15,}`, []string{"glpat-", "gldt-", "glrt-", "glcbt-", "glptt-", "glft-", "glimt-", "glagent-", "glsoat-", "gloas-"}, true},
@@ -38,27 +38,15 @@ var vendors = []vendor{
 	{"the seed of an nkey", `S[ACNOUX][A-Z2-7]{50}`, `[A-Z2-7]{6}`, []string{"SA", "SC", "SN", "SO", "SU", "SX"}, false},
 }
 
-// foreignForms are the vendors' credentials as whole texts. An access key id of AWS is no secret, and known here only.
-func foreignForms() []form {
-	const advice = "revoke it there; the Atlas API does not know it"
-	forms := []form{{
-		Foreign, pattern(`^(?:AKIA|ASIA)[A-Z0-9]{12,}`), "an access key id of AWS", advice,
-	}}
-	for _, v := range vendors {
-		forms = append(forms, form{Foreign, pattern(`^` + v.prefix), v.name + ", by how it begins", advice})
-	}
-	return forms
-}
-
 // foreignShapes are the vendors' credentials inside of other text.
 func foreignShapes() []shape {
-	shapes := make([]shape, 0, len(vendors))
-	for _, v := range vendors {
+	shapes := make([]shape, 0, len(Vendors))
+	for _, v := range Vendors {
 		var passes func(string) bool
 		if v.words {
 			passes = looksRandom
 		}
-		shapes = append(shapes, shape{hints: v.hints, sure: true, find: submatches(boundary+`(`+v.prefix+`(`+v.rest+`))`, passes)})
+		shapes = append(shapes, shape{hints: v.hints, sure: true, find: submatches(boundary+`(`+v.Prefix+`(`+v.rest+`))`, passes)})
 	}
 	return shapes
 }

@@ -1,4 +1,4 @@
-package credential
+package redact
 
 import (
 	"regexp"
@@ -6,14 +6,9 @@ import (
 	"strings"
 )
 
-// hasPassword reports whether a text is a URL with a password.
-func hasPassword(text string) bool {
-	return strings.Contains(text, "://") && !strings.ContainsAny(text, " \t\n") && len(urlSecrets(text)) > 0
-}
-
-// urlSecrets finds the passwords in URLs, scheme://user:password@host, whatever the scheme, and what stands there alone
+// URLSecrets finds the passwords in URLs, scheme://user:password@host, whatever the scheme, and what stands there alone
 // and is no name, as the token of a server does. The slashes may be escaped, as in JSON.
-func urlSecrets(text string) []Span {
+func URLSecrets(text string) []Span {
 	var spans []Span
 	for at := 0; ; {
 		from, after := nextAuthority(text, at)
@@ -166,7 +161,10 @@ func findUUIDs(text string) []Span {
 	return spans
 }
 
-var isUUID = pattern(`^` + uuid + `$`)
+// UUID is how the private halves of Atlas' API keys are written.
+const UUID = `[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}`
+
+var isUUID = regexp.MustCompile(`^` + UUID + `$`).MatchString
 
 // hasPublic reports whether a text ends with a public key.
 func hasPublic(before string) bool {

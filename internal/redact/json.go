@@ -1,4 +1,4 @@
-package bus
+package redact
 
 import (
 	"bytes"
@@ -18,9 +18,9 @@ var paramName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,40}$`)
 type suspicion int
 
 const (
-	harmless suspicion = iota
-	possible           // A parameter: a credential may stand under a mistyped name.
-	certain            // Its name says so.
+	unsuspected suspicion = iota
+	possible              // A parameter: a credential may stand under a mistyped name.
+	certain               // Its name says so.
 )
 
 // below is the suspicion against the value of a member.
@@ -136,7 +136,7 @@ func (r *redactor) payload(data []byte, nesting int) []byte {
 	switch {
 	case len(bytes.TrimSpace(rest)) == 0:
 		return append(clean, rest...)
-	case open > harmless:
+	case open > unsuspected:
 		return r.text(append(clean, `"`+redactedText+`"`...))
 	}
 	rest = paramsTail.ReplaceAll(rest, []byte(`${1}"`+redactedText+`"`))
@@ -148,11 +148,11 @@ func (r *redactor) inspect(p piece, nesting int) string {
 	switch {
 	case p.text == "" || placeholder.MatchString(p.text) || !p.key && isFile(p.member, p.text):
 		return p.text
-	case p.key && p.suspicion > harmless && !paramName.MatchString(p.text),
+	case p.key && p.suspicion > unsuspected && !paramName.MatchString(p.text),
 		!p.key && p.suspicion == certain,
 		!p.key && p.suspicion == possible && !harmlessID.MatchString(p.text):
 		r.remember(p.text)
-		return mark(p.text)
+		return MarkText(p.text)
 	case p.key:
 		return p.text
 	case p.member == "data_base64":
@@ -166,7 +166,7 @@ func (r *redactor) inspect(p piece, nesting int) string {
 // nested looks into text inside a string.
 func (r *redactor) nested(text string, nesting int) string {
 	if nesting >= redactNesting {
-		return mark(text)
+		return MarkText(text)
 	}
 	return string(r.payload([]byte(text), nesting+1))
 }
@@ -175,7 +175,7 @@ func (r *redactor) nested(text string, nesting int) string {
 func (r *redactor) encoded(text string, nesting int) string {
 	data, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		return mark(text)
+		return MarkText(text)
 	}
 	if clean := r.nested(string(data), nesting); clean != string(data) {
 		return base64.StdEncoding.EncodeToString([]byte(clean))

@@ -1,0 +1,131 @@
+package redact_test
+
+import (
+	"rekey/internal/redact"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	header = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9"
+	claims = ".eyJzdWIiOiJtZGJfc2FfaWQifQ"
+	jwt    = header + claims + ".c2lnbmF0dXJl"
+	opaque = "f4k3-0paque.t0ken_of~a+length/that=fits"
+	pair   = "3f2a1b4c-5d6e-4f70-8a9b-0c1d2e3f4a5b"
+	pem    = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----"
+)
+
+// What may be shown of a text, and what must not. The hidden part is between « and »; ids that people need stay.
+func TestFind(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, text string
+		unsure     bool // Other things look like it, too.
+	}{
+		{name: "client secret", text: "found «mdb_sa_sk_Ab-_9.x» there."},
+		{name: "client secret in JSON", text: `{"a":"x\n«mdb_sa_sk_Ab9»"}`},
+		{name: "JWT", text: "(«" + jwt + "»)"},
+		{name: "JWT at the end of a sentence", text: "it is «" + jwt + "»."},
+		{name: "part of a JWT", text: "it is «" + header + claims + "»..."},
+		{name: "header", text: "curl -H 'Authorization: Bearer «f4k3-0paque.t0ken_9»'"},
+		{name: "short header", text: `"Authorization": "Basic «dTpwYXNz»"`},
+		{name: "Basic", text: "sent Basic «bWRiX3NhX2lkXzAxMjM6c2VjcmV0» to it"},
+		{name: "connection string", text: "see mongodb+srv://app:«p4ss»@cluster0.example.net/db."},
+		{name: "odd password", text: "mongodb://app:«p@ss:w/o:rd»@host/db"},
+		{name: "slash in a password", text: "amqp://app:«pa/ss»@host"},
+		{name: "two hosts", text: "nats://a:«b1»@h1:4222,nats://c:«d2»@h2:4222"},
+		{name: "escaped slashes", text: `{"uri":"https:\/\/u:«p4ss»@host\/x"}`},
+		{name: "escaped URL", text: "next=postgres%3A%2F%2Fu%3A«p4ss»%40host%2Fdb"},
+		{name: "token of a server", text: "nats://«s3cr3ts3cr3ts3cr3ts3»@host:4222"},
+		{name: "URLs in a list", text: "[https://a.example/x, ftp://u:«p»@b.example]"},
+		{name: "PEM", text: "key: «" + pem + "» ."},
+		{name: "PEM in JSON", text: `{"key":"«` + strings.ReplaceAll(pem, "\n", `\n`) + `»"}`},
+		{name: "PEM, cut off", text: "«-----BEGIN RSA PRIVATE KEY-----\nMIIEow»"},
+		{name: "OpenSSH", text: "«-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaA==\n-----END OPENSSH PRIVATE KEY-----»"},
+		{name: "GitHub", text: "x=«ghp_" + strings.Repeat("a1B2", 9) + "», y"},
+		{name: "GitHub, on a line of its own", text: `line\n«ghp_` + strings.Repeat("a1B2", 9) + `»\n`},
+		{name: "GitLab", text: "«glpat-abcdefghij1234567890»"},
+		{name: "Slack", text: "«xoxb-123456789012-abcdefABCDEF»"},
+		{name: "Vault", text: "token «hvs.CAESIabcdefghij1234567890» of ours"},
+		{name: "nkey", text: "seed «SUAM" + strings.Repeat("A2", 27) + "»"},
+		{name: "chat", text: "https://hooks.slack.com/services/«T0000/B0000/abcdefABCDEF012345»"},
+
+		{name: "public and private key", text: "the key yhltsukm:«" + pair + "» leaked", unsure: true},
+		{name: "public and private key, spaced", text: "yhltsukm / «" + pair + "»", unsure: true},
+		{name: "named halves", text: "public key yhltsukm, private key «" + pair + "»", unsure: true},
+		{name: "named halves in JSON", text: `{"publicKey":"yhltsukm","privateKey":"«` + pair + `»"}`, unsure: true},
+		{name: "named halves in JSON in JSON", text: `"{\"public_key\":\"yhltsukm\",\"private_key\":\"«` + pair + `»\"}"`, unsure: true},
+		{name: "beside a public key", text: "publicKey=yhltsukm with «" + pair + "»", unsure: true},
+		{name: "private half first", text: "«" + pair + "» (private key of yhltsukm)", unsure: true},
+		{name: "API key", text: "API key: «" + pair + "»", unsure: true},
+		{name: "curl", text: "curl --digest -u yhltsukm:«" + pair + "» https://cloud.mongodb.com", unsure: true},
+		{name: "curl with a password", text: `curl --user "me:«hunter22»" x`, unsure: true},
+		{name: "query", text: "GET /x?a=1&access_token=«f4k3t0ken»&b=2", unsure: true},
+		{name: "shell", text: "PASSWORD=«hunter22» ./run", unsure: true},
+		{name: "AWS", text: "AKIAIOSFODNN7EXAMPLE / «wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY»", unsure: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			text := strings.NewReplacer("«", "", "»", "").Replace(tt.text)
+			got := redact.Replace(text, func(found string) string { return "«" + found + "»" })
+			if got != tt.text {
+				t.Errorf("found in\n%s\nwant\n%s", got, tt.text)
+			}
+			if sure := redact.Certain(text); sure == tt.unsure {
+				t.Errorf("Certain is %v", sure)
+			}
+			// What stands in its place is not found again.
+			for _, mark := range []string{"[redacted sha256:0f1e2d3c4b5a]", "[redacted]", "[secret]"} {
+				clean := redact.Replace(text, func(string) string { return mark })
+				if again := redact.Replace(clean, func(string) string { return mark }); again != clean {
+					t.Errorf("a second time it becomes\n%s\nof\n%s", again, clean)
+				}
+			}
+		})
+	}
+}
+
+func TestFindLeavesAlone(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"", "IR-4711, see mdb_sa_id_5ec0000000000000000000a1",
+		"project 5ec0000000000000000000f1 of organization 5ec0000000000000000000b1",
+		"job j-7f3a and sha256:0f1e2d3c4b5a, then [redacted sha256:0f1e2d3c4b5a]",
+		"incident:" + pair, "incident " + pair, "the event " + pair + " of source urn:siem", "sentinel:" + pair, "clientid:" + pair, `{"objectid":"` + pair + `"}`, "trace_id=" + pair,
+		"api_key_id=" + pair, `{"requestId":"` + pair + `","keyId":"5ec0000000000000000000a1"}`,
+		"rekey-seal.v1.X" + strings.Repeat("A", 55) + ".sk-abcdefghij1234567890eyJabcdefghi.eyJ",
+		"https://cloud.mongodb.com/v2/5ec0000000000000000000f1#/users", "http://127.0.0.1:9464/metrics?a=b@c", "ssh://git@github.com/x/y",
+		"https://registry:5000/image@sha256:0f1e2d3c4b5a", "see http://[::1]:8080/x@y", "mailto:someone@example.com", "nats://h1:4222,nats://h2:4222",
+		"Bearer authentication is required, basic is not", "a basic infrastructure-redeployment-of-everything",
+		"Revoke token: IR-4711", "token=sha256:0f1e2d3c4b5a", "token_file=/run/secrets/leaked", "secret=vault:rekey/leak#token", "page_token=abcdefghij",
+		"the API key leaked, event_id=" + pair, "private key found in incident " + pair, "[redacted] -----END PRIVATE KEY----- of session: " + pair,
+		"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----", "risk-assessment-of-the-whole-organization", "task-force-sk-something-with-words-only",
+		"AKIAIOSFODNN7EXAMPLE is the id of a key", "2026-11-24T03:00:00Z-2026-11-25T03:00:00Z",
+	} {
+		if got := redact.Replace(text, func(found string) string { return "«" + found + "»" }); got != text {
+			t.Errorf("found in %s", got)
+		}
+		if redact.Certain(text) {
+			t.Errorf("Certain of %s", text)
+		}
+	}
+}
+
+// A text can be made to be dear to look through. The limits are far above what is needed, and far below what a square costs.
+func TestFindIsBounded(t *testing.T) {
+	t.Parallel()
+	const size = 200_000 // Less than an event may have, for the sake of the race detector.
+	for _, part := range []string{
+		"a://b:c/", "a://b:c@", "a://", "a:", pair + " ", "private key " + pair + " ", "yhltsukm:" + pair + " ", "[secret]", "rekey-seal.",
+		"eyJaaaaa.", "-----BEGIN PRIVATE KEY-----", "bearer ", "%3a%2f%2f%3a", "password=", "mdb_sa_sk_", "AKIAIOSFODNN7EXAMPLE ", "\\n",
+	} {
+		text := strings.Repeat(part, size/len(part))
+		begun := time.Now()
+		redact.Find(text)
+		if took := time.Since(begun); took > 10*time.Second {
+			t.Errorf("%q: %s for 200 kB", part, took)
+		}
+	}
+}
