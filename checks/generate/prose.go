@@ -7,14 +7,24 @@ import (
 	"unicode/utf8"
 )
 
-var (
-	goName  = regexp.MustCompile(`\b(?:[A-Za-z]+\.)?[A-Z][A-Za-z0-9]*\b`)
-	isWhat  = regexp.MustCompile("^`[a-z0-9_]+` (?:is|are) ")
-	isntEnd = regexp.MustCompile(`^(?:used|sent|read)\b`)
-)
+var goName = regexp.MustCompile(`\b(?:[A-Za-z]+\.)?[A-Z][A-Za-z0-9]*\b`)
+
+// shortForms are how comments of Go name a default, and how a sentence does.
+var shortForms = []struct {
+	pattern *regexp.Regexp
+	long    string
+}{
+	{regexp.MustCompile(`\bDefault and empty: `), "Empty, the default, means: "},
+	{regexp.MustCompile(`\bDefault and zero: `), "Zero, the default, means: "},
+	{regexp.MustCompile(`\bDefault `), "The default is "},
+	{regexp.MustCompile(`\bEmpty: `), "Empty means: "},
+	{regexp.MustCompile(`\bZero: `), "Zero means: "},
+	{regexp.MustCompile(`\(default\)`), "(the default)"},
+	{regexp.MustCompile(`\(default and empty\)`), "(the default)"},
+}
 
 // prose turns a comment of Go into the words of the file: names of fields become keys and names of constants become
-// values, and what a sentence begins by repeating is left out.
+// values, so that each sentence begins with the key that it explains, and short forms are written out.
 func (s *source) prose(pkg, doc string, keys map[string]string) string {
 	doc = goName.ReplaceAllStringFunc(doc, func(name string) string {
 		short := name[strings.LastIndex(name, ".")+1:]
@@ -33,8 +43,8 @@ func (s *source) prose(pkg, doc string, keys map[string]string) string {
 		}
 		return name
 	})
-	if begins := isWhat.FindString(doc); begins != "" && !isntEnd.MatchString(doc[len(begins):]) {
-		doc = doc[len(begins):]
+	for _, short := range shortForms {
+		doc = short.pattern.ReplaceAllString(doc, short.long)
 	}
 	first, size := utf8.DecodeRuneInString(doc)
 	if size > 0 {

@@ -12,18 +12,20 @@ import (
 
 // Config is a whole configuration: plain data, validated, with all defaults filled in. A
 // secret.Ref field with the tag x is written as two keys, x_file and x_env, of which at most
-// one may be set; secrets themselves never stand in the file. A string that is the path of a
+// one may be set; secrets themselves are never in the file. A string that is the path of a
 // secret has the tag secret:"file", or secret:"lines" where the file may have several lines: see Secrets.
 type Config struct {
-	NATS      NATS       `yaml:"nats"`
-	Atlas     Atlas      `yaml:"atlas"`
-	Intake    Intake     `yaml:"intake"`
-	Seal      Seal       `yaml:"seal"`
-	Vault     Vault      `yaml:"vault"`
-	Policies  Policies   `yaml:"policies"` // Default none.
-	Worker    Worker     `yaml:"worker"`
-	Retry     Retry      `yaml:"retry"`
-	Schedules []Schedule `yaml:"schedules"` // Default none.
+	NATS   NATS   `yaml:"nats"`
+	Atlas  Atlas  `yaml:"atlas"`
+	Intake Intake `yaml:"intake"`
+	Seal   Seal   `yaml:"seal"`
+	Vault  Vault  `yaml:"vault"`
+	// Policies are the rules that turn events into jobs. Default none.
+	Policies Policies `yaml:"policies"`
+	Worker   Worker   `yaml:"worker"`
+	Retry    Retry    `yaml:"retry"`
+	// Schedules make jobs by the clock. Default none.
+	Schedules []Schedule `yaml:"schedules"`
 	// Notify are the targets that are told how jobs ended. Default none.
 	Notify []Notify `yaml:"notify"`
 	HTTP   HTTP     `yaml:"http"`
@@ -131,10 +133,12 @@ type Account struct {
 	// Name is how events and schedules call it: lower-case letters, digits, - and _, at most 64, unique.
 	Name string `yaml:"name"`
 	// ClientID is a service account's id, mdb_sa_id_ and 24 hexadecimal digits. Empty: it is an API key.
-	ClientID     string     `yaml:"client_id"`
+	ClientID string `yaml:"client_id"`
+	// ClientSecret is the secret of the service account. It is required with ClientID.
 	ClientSecret secret.Ref `yaml:"client_secret"`
 	// PublicKey is the public half of an API key. Empty: it is a service account.
-	PublicKey  string     `yaml:"public_key"`
+	PublicKey string `yaml:"public_key"`
+	// PrivateKey is the private half of the API key. It is required with PublicKey.
 	PrivateKey secret.Ref `yaml:"private_key"`
 	// SecretExpiresAt is when the secret expires, as the API says when it is made: a date (in UTC) or RFC 3339. It
 	// is shown as a metric, for an alert beforehand. Empty: not known.
@@ -232,6 +236,7 @@ type Moment string
 
 // Job is what a schedule asks for; the fields are those of an event.
 type Job struct {
+	// Kind is the kind of the job. Required.
 	Kind jobs.Kind `yaml:"kind"`
 	// Account is the name of one of Atlas.Accounts. It may be empty when there is only one.
 	Account string `yaml:"account"`

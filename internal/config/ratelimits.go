@@ -12,12 +12,16 @@ type RateLimits struct {
 	// UrgentShare is the part of each bucket, and of the worker's slots, in percent, that is kept for
 	// urgent jobs: 0 to 90, and if it is not 0 at least one call and one slot. Default 20.
 	UrgentShare int `yaml:"urgent_share"`
-	// The endpoint sets. One that is left out is known from the API's answers.
-	OAuthToken        RateLimit `yaml:"oauth_token"`
-	OAuthRevoke       RateLimit `yaml:"oauth_revoke"`
+	// OAuthToken is the limit of requests for bearer tokens. A limit that is left out is learned from the API's answers.
+	OAuthToken RateLimit `yaml:"oauth_token"`
+	// OAuthRevoke is the limit of token.revoke.
+	OAuthRevoke RateLimit `yaml:"oauth_revoke"`
+	// FederationAccount is the limit of jwks.revoke and idp.delete.
 	FederationAccount RateLimit `yaml:"federation_account"`
-	FederationOrg     RateLimit `yaml:"federation_org"`
-	X509Project       RateLimit `yaml:"x509_project"`
+	// FederationOrg is the limit of role_mapping.delete.
+	FederationOrg RateLimit `yaml:"federation_org"`
+	// X509Project is the limit of x509.disable.
+	X509Project RateLimit `yaml:"x509_project"`
 }
 
 // When the API's limits are read.
@@ -29,13 +33,16 @@ const (
 	ReadNever  = "never"
 )
 
-// RateLimit is one endpoint set: a bucket for each member of the scope, which holds Capacity
+// RateLimit is the limit of one endpoint set: a bucket for each member of the scope, which holds Capacity
 // calls and gets Refill of them every Every. All three are set, or none.
 type RateLimit struct {
-	Capacity int           `yaml:"capacity"`
-	Refill   int           `yaml:"refill"`
-	Every    time.Duration `yaml:"every"`
-	// Scope is account, organization, project or address. Empty: as the vendor documents it.
+	// Capacity is how many calls a full bucket holds: 1 to 1000000.
+	Capacity int `yaml:"capacity"`
+	// Refill is how many calls each period adds: 1 to 1000000.
+	Refill int `yaml:"refill"`
+	// Every is the period: 1ms to 24h.
+	Every time.Duration `yaml:"every"`
+	// Scope is whose bucket it is: account, organization, project or address. Empty: as the vendor documents it.
 	Scope string `yaml:"scope"`
 }
 

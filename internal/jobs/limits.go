@@ -22,11 +22,14 @@ type Limits struct {
 // Bounds are lists of what jobs act with and on. A list concerns the jobs that name such a
 // thing: a token names no project.
 type Bounds struct {
-	Accounts      []string `yaml:"accounts" json:"accounts,omitempty"`
+	// Accounts are names of accounts. Default none.
+	Accounts []string `yaml:"accounts" json:"accounts,omitempty"`
+	// Organizations, Projects and Federations are ids. Default none.
 	Organizations []string `yaml:"organizations" json:"organizations,omitempty"`
 	Projects      []string `yaml:"projects" json:"projects,omitempty"`
 	Federations   []string `yaml:"federations" json:"federations,omitempty"`
-	Kinds         []string `yaml:"kinds" json:"kinds,omitempty"`
+	// Kinds are kinds of jobs, such as jwks.revoke. Default none.
+	Kinds []string `yaml:"kinds" json:"kinds,omitempty"`
 }
 
 // bound is one list of Bounds with the value of a job that it is about.

@@ -34,6 +34,7 @@ type On struct {
 // Job is what a rule asks for. All its fields but Kind are expressions; ForEach gives a
 // list, Params, Account, Lane, Reason and RequestedBy give strings.
 type Job struct {
+	// Kind is the kind of the jobs. Required.
 	Kind jobs.Kind `yaml:"kind" json:"kind"`
 	// ForEach makes one job for each element, which the other expressions know as item. Empty: one job.
 	ForEach Expr `yaml:"for_each" json:"for_each,omitempty"`
