@@ -17,7 +17,7 @@ type MemoryConfig struct {
 	Jobs   []int    // How many jobs stand there; default 10,000, 50,000 and 100,000.
 	// Rest is how long the worker is left alone before it is measured; zero: not at all.
 	Rest time.Duration
-	// Progress is told what is measured next; may be nil.
+	// Progress receives what is measured next; may be nil.
 	Progress func(string)
 }
 

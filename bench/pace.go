@@ -18,7 +18,7 @@ type PaceConfig struct {
 	Concurrency int    // Jobs at once in each worker; default 16.
 	Runs        int    // Runs, of which the medians are returned; default 1.
 	Alone       bool   // Leave out the ways that Rekey is compared with.
-	// Progress is told what is measured next; may be nil.
+	// Progress receives what is measured next; may be nil.
 	Progress func(string)
 }
 

@@ -22,7 +22,7 @@ type ReadConfig struct {
 	Server  string // URL of an external NATS server; empty: embedded.
 	Records int    // Records in the ledger, and a tenth of it dead letters; default 100,000.
 	Runs    int    // How often each list is asked for; default 5. The medians are returned.
-	// Progress is told what is measured next; may be nil.
+	// Progress receives what is measured next; may be nil.
 	Progress func(string)
 }
 

@@ -23,7 +23,7 @@ type Config struct {
 	Backlog     int    // Bulk jobs that urgent ones overtake; default as Jobs.
 	Runs        int    // Repetitions, of whose figures the medians are returned; default 1.
 	Concurrency []int  // Default 1, 16 and 64.
-	// Progress is told what is measured next; may be nil.
+	// Progress receives what is measured next; may be nil.
 	Progress func(string)
 }
 

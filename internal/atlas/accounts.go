@@ -9,6 +9,7 @@ import (
 
 	"rekey/internal/credential"
 	"rekey/internal/jobs"
+	"rekey/internal/pace"
 	"rekey/internal/secret"
 )
 
@@ -17,7 +18,7 @@ type account struct {
 	Account
 	tokens *tokenCache // Of a service account.
 	nonces nonces      // Of an API key.
-	slots  accountSlots
+	slots  pace.AccountSlots
 
 	mu      sync.Mutex // Guards refused.
 	refused error      // Why its last authentication was refused; nil when it worked or none was made.

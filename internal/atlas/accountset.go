@@ -81,7 +81,7 @@ func (c *Client) useAccounts(list []Account) {
 }
 
 // SetMaxRetryAfter changes the longest Retry-After that is believed, from the next answer on. It must be positive.
-func (c *Client) SetMaxRetryAfter(d time.Duration) { c.pacer.maxPause.Store(int64(d)) }
+func (c *Client) SetMaxRetryAfter(d time.Duration) { c.limiter.SetMaxRetryAfter(d) }
 
 func validateAccounts(list []Account) error {
 	var problems []error

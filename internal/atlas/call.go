@@ -35,7 +35,7 @@ func (c *Client) Revoke(ctx context.Context, job jobs.Job) (jobs.Answer, error) 
 	if failure != nil {
 		return jobs.Answer{}, failure
 	}
-	defer k.account.slots.use()()
+	defer k.account.slots.Use()()
 	defer k.dropPermit()
 	answer, failure := k.run(ctx)
 	if failure != nil {
@@ -138,7 +138,7 @@ func (k *call) exchange(ctx context.Context, req *http.Request) exchange {
 // giveBack ends a leave that was not used.
 func (k *call) dropPermit() {
 	if k.unused {
-		k.client.pacer.drop(k.to.bucket, k.to.rank)
+		k.client.limiter.Drop(k.to.bucket, k.to.rank)
 	}
 }
 

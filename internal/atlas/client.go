@@ -48,21 +48,9 @@ type Recorder interface {
 	Request(operation, code string, d time.Duration, trace string)
 	// RetryAfter records a wait that the API asked for.
 	RetryAfter(operation string, d time.Duration)
-	PaceRecorder
-}
-
-// PaceRecorder shows what the pacer does. A bucket is one of Buckets.
-type PaceRecorder interface {
-	// BucketTokens records how many requests a rate bucket has left.
-	BucketTokens(bucket string, n float64)
 	// CallDelayed counts a job that was sent away because its bucket had no token for it.
 	CallDelayed(bucket, lane string)
-	// RateLimited counts a rate limit, and whether the bucket's limit was known before the call.
-	RateLimited(bucket string, foreseeable bool)
-	// Paused counts how long a bucket is closed.
-	Paused(bucket string, d time.Duration)
-	// PaceShared says whether the buckets are shared with the other workers.
-	PaceShared(shared bool)
+	pace.Recorder
 }
 
 // Config says where the API is and who calls it.
@@ -111,7 +99,7 @@ type Config struct {
 	Trace func(context.Context) string
 	// Pace shares the states of rate buckets with the other workers. Nil means that each worker
 	// goes by its own estimate.
-	Pace PaceStore
+	Pace pace.Store
 	// Tokens shares bearer tokens with the other workers. Nil means that each worker fetches its own.
 	Tokens TokenStore
 	// RateLimits is what the operator knows of endpoint sets, by the names of Buckets.
@@ -159,7 +147,7 @@ type Client struct {
 	rules      map[endpointSet]setRule
 	tokenFiles func(path string) error
 	stores     map[string]SecretStore
-	pacer      *limiter
+	limiter    *pace.Limiter
 	slots      pace.Slots
 	recorder   Recorder
 	trace      func(context.Context) string
@@ -211,7 +199,10 @@ func New(cfg Config) (*Client, error) {
 		log:        cfg.Logger.Named("atlas"),
 	}
 	c.rules, c.tokens, c.readMode = cfg.applied(), cfg.Tokens, cfg.ReadRateLimits
-	c.pacer = newLimiter(cfg, c.rules, c.log)
+	c.limiter = pace.New(pace.Config{
+		Store: cfg.Pace, Sets: cfg.sets(c.rules), UrgentShare: cfg.UrgentShare, Patience: cfg.RefusalPatience,
+		MaxRetryAfter: cfg.MaxRetryAfter, Recorder: cfg.Recorder, Logger: c.log,
+	})
 	c.slots = pace.Slots{All: cfg.Concurrency, Kept: pace.Kept(cfg.Concurrency, cfg.UrgentShare)}
 	if c.known == nil {
 		c.known, c.knowsAccounts = redact.NewKnown(cfg.LookupEnv), true
@@ -288,7 +279,7 @@ func (c *Client) Run(ctx context.Context) error {
 	defer reading.Wait()
 	defer cancel()
 	reading.Go(func() { c.readLimits(ctx) })
-	return c.pacer.run(ctx)
+	return c.limiter.Run(ctx)
 }
 
 // Close closes the idle connections. Requests that are under way go on.

@@ -26,8 +26,8 @@ const (
 	setRateLimits    endpointSet = "rate_limits"
 )
 
-// Buckets lists the names under which the Recorder hears of rate buckets, and Config.RateLimits
-// knows them. They name sets of buckets, not single ones: ids would have no end.
+// Buckets lists the names of rate buckets for the Recorder and Config.RateLimits
+// They name sets of buckets, not single ones: ids would have no end.
 func Buckets() []string {
 	return jobs.Names([]endpointSet{setOAuthToken, setOAuthRevoke, setFederation, setFederationOrg, setX509, setRateLimits})
 }
@@ -57,7 +57,7 @@ var oauthLimit = pace.Limit{Capacity: 10, Refill: 10, Every: time.Minute}
 // setRule is the documented nature of an endpoint set.
 type setRule struct {
 	scope Scope
-	// limit is what the vendor publishes for everybody, at its own hosts; zero where accounts differ.
+	// limit is what the vendor publishes for all customers, at its own hosts; zero where accounts differ.
 	limit pace.Limit
 }
 
@@ -86,6 +86,15 @@ func (cfg Config) applied() map[endpointSet]setRule {
 		table[set] = rule
 	}
 	return table
+}
+
+// sets are the endpoint sets as the limiter knows them.
+func (cfg Config) sets(rules map[endpointSet]setRule) map[string]pace.Set {
+	sets := map[string]pace.Set{}
+	for name, rule := range rules {
+		sets[string(name)] = pace.Set{Configured: cfg.RateLimits[string(name)].Limit, Published: rule.limit}
+	}
+	return sets
 }
 
 // isVendor reports whether the API is the vendor's own, not a stand-in or a gateway.
@@ -123,42 +132,21 @@ func (cfg Config) validateRateLimits() error {
 	return nil
 }
 
-// bucket is one rate bucket of the API.
-type bucket struct {
-	set    endpointSet
-	entity string // Whose it is within the scope of the set.
-}
-
-// key is the name of the bucket among all workers.
-func (b bucket) key() string {
-	entity := strings.Map(func(r rune) rune {
-		if isKeyRune(r) {
-			return r
-		}
-		return '_' // Two that become one share their calls, which is safe.
-	}, b.entity)
-	return string(b.set) + "/" + entity
-}
-
-func isKeyRune(r rune) bool {
-	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.=", r)
-}
-
 // bucket returns the rate bucket of an endpoint set that a call draws on. An organization or
 // project that the job does not name is stood for by its account.
-func (c *Client) bucket(set endpointSet, a *account, job jobs.Job) bucket {
-	b := bucket{set: set}
+func (c *Client) bucket(set endpointSet, a *account, job jobs.Job) pace.Bucket {
+	b := pace.Bucket{Set: string(set)}
 	switch c.rules[set].scope {
 	case ScopeOrganization:
-		b.entity = job.Params.Get(jobs.ParamOrgID)
+		b.Entity = job.Params.Get(jobs.ParamOrgID)
 	case ScopeProject:
-		b.entity = job.Params.Get(jobs.ParamProjectID)
+		b.Entity = job.Params.Get(jobs.ParamProjectID)
 	case ScopeAddress:
-		b.entity = string(ScopeAddress)
+		b.Entity = string(ScopeAddress)
 	case ScopeAccount:
 	}
-	if b.entity == "" {
-		b.entity = a.identity()
+	if b.Entity == "" {
+		b.Entity = a.identity()
 	}
 	return b
 }
@@ -171,8 +159,8 @@ func rankOf(l jobs.Lane) pace.Rank {
 	return 0 // What has no lane, a token or a list, is what others wait for.
 }
 
-// Permit gives leave to make the job's call now, or says when the job is to ask again. The call
-// of a leave is counted: it is to be made at once.
+// Permit grants a permit to make the job's call now, or says when the job is to ask again. The call
+// of a permit is counted: it is to be made at once.
 func (c *Client) Permit(ctx context.Context, job jobs.Job) jobs.Permit {
 	a, ok := c.account(job.Account)
 	op, known := c.operations[job.Kind]
@@ -181,29 +169,29 @@ func (c *Client) Permit(ctx context.Context, job jobs.Job) jobs.Permit {
 	}
 	// The request for a token draws on another bucket, but only a call without one has to wait for it.
 	if a.isService() && job.Kind != jobs.TokenRevoke && a.tokens.empty(time.Now()) {
-		if permit := c.pacer.peek(ctx, c.tokenEndpoint(a).bucket); permit.At.After(time.Now()) && !c.tokenIsShared(ctx, a) {
-			return permit
+		if wait := c.limiter.Peek(ctx, c.tokenEndpoint(a).bucket); wait.At.After(time.Now()) && !c.tokenIsShared(ctx, a) {
+			return jobs.Permit(wait)
 		}
 	}
 	b := c.bucket(op.set, a, job)
-	permit := c.permit(ctx, a, b, rankOf(job.Lane))
-	if permit.At.After(time.Now()) {
-		c.recorder.CallDelayed(string(b.set), string(job.Lane))
+	wait := c.take(ctx, a, b, rankOf(job.Lane))
+	if wait.At.After(time.Now()) {
+		c.recorder.CallDelayed(b.Set, string(job.Lane))
 	}
-	return permit
+	return jobs.Permit(wait)
 }
 
-// permit takes a slot for the account where there are others, and then a token of the bucket.
-func (c *Client) permit(ctx context.Context, a *account, b bucket, rank pace.Rank) jobs.Permit {
+// take takes a slot for the account where there are others, and then a token of the bucket.
+func (c *Client) take(ctx context.Context, a *account, b pace.Bucket, rank pace.Rank) pace.Wait {
 	if len(c.accounts.Load().names) < 2 {
-		return c.pacer.take(ctx, b, rank)
+		return c.limiter.Take(ctx, b, rank)
 	}
-	if permit := a.slots.take(rank, c.slots); !permit.At.IsZero() {
-		return permit
+	if wait := a.slots.Take(rank, c.slots); !wait.At.IsZero() {
+		return wait
 	}
-	permit := c.pacer.take(ctx, b, rank)
-	if !permit.At.IsZero() {
-		a.slots.drop()
+	wait := c.limiter.Take(ctx, b, rank)
+	if !wait.At.IsZero() {
+		a.slots.Drop()
 	}
-	return permit
+	return wait
 }

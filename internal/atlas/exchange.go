@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +30,7 @@ var (
 // endpoint is what a request is made for.
 type endpoint struct {
 	operation string // One of Operations.
-	bucket    bucket
+	bucket    pace.Bucket
 	rank      pace.Rank // How urgent it is.
 	dryRun    bool      // Requests that would change something are stopped.
 }
@@ -50,7 +51,7 @@ type exchange struct {
 	ended bool
 	// heldUntil is when the rate bucket has a token, if the request was not made for want of one.
 	heldUntil time.Time
-	sample    sample // Of a request that was made.
+	sample    pace.Sample // Of a request that was made.
 	// stopped says that the request was not made because it would have changed something.
 	stopped bool
 }
@@ -60,17 +61,17 @@ func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) excha
 	if to.dryRun && changes(req) {
 		return exchange{at: time.Now(), stopped: true}
 	}
-	in := c.pacer.enter(ctx, to.bucket, to.rank)
+	in := c.limiter.Enter(ctx, to.bucket, to.rank)
 	start := time.Now()
-	if !in.heldUntil.IsZero() {
-		return exchange{at: start, heldUntil: in.heldUntil}
+	if !in.HeldUntil.IsZero() {
+		return exchange{at: start, heldUntil: in.HeldUntil}
 	}
 	// A process that was paused goes on before its timers do: by now the job may be another's.
 	if end, ok := ctx.Deadline(); ok && !start.Before(end) {
-		in.bucket.unsent(in.rank)
+		in.Cancel()
 		return exchange{at: start, ended: true, err: context.DeadlineExceeded}
 	}
-	v := c.pacer.sample(in, start)
+	v := c.limiter.Sample(in, start)
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, c.errTimeout)
 	defer cancel()
 	var written atomic.Bool
@@ -86,7 +87,11 @@ func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) excha
 	ex.sent = ex.status != 0 || written.Load()
 	c.recorder.Request(to.operation, ex.code(), time.Since(start), c.trace(ctx))
 	ex.sample = v
-	c.pacer.answered(ctx, v, ex, ex.asksWho(to))
+	if ex.asksWho(to) {
+		c.limiter.Renew(v)
+	} else {
+		c.limiter.Answered(ctx, v, ex.aboutBucket(to))
+	}
 	return ex
 }
 
@@ -117,7 +122,7 @@ func (c *Client) roundTrip(ctx context.Context, req *http.Request) exchange {
 // asksWho reports whether the answer is only about who calls, after which another request may
 // follow. The Admin API asks first and counts then; the OAuth endpoints count everything.
 func (ex exchange) asksWho(to endpoint) bool {
-	return ex.status == http.StatusUnauthorized && !ex.lacksRole() && to.bucket.set != setOAuthToken && to.bucket.set != setOAuthRevoke
+	return ex.status == http.StatusUnauthorized && !ex.lacksRole() && to.bucket.Set != string(setOAuthToken) && to.bucket.Set != string(setOAuthRevoke)
 }
 
 // lacksRole reports whether the API knows who calls, and says with a 401 that a role is missing.
@@ -135,6 +140,28 @@ func (ex exchange) answer(s scrubber) jobs.Answer {
 func (ex exchange) limited() bool {
 	said, _ := parseProblem(ex.body)
 	return ex.status == http.StatusTooManyRequests || said.rateLimited()
+}
+
+// aboutBucket is what the answer says of its rate bucket.
+func (ex exchange) aboutBucket(to endpoint) pace.Answer {
+	limited := ex.limited()
+	return pace.Answer{
+		Capacity: headerCount(ex.header, "RateLimit-Limit"), Left: headerCount(ex.header, "RateLimit-Remaining"),
+		Limited: limited, Accepted: ex.status != 0 && ex.status != http.StatusServiceUnavailable && !limited,
+		ListsLimits: to.bucket.Set == string(setRateLimits),
+	}
+}
+
+// maxCount bounds the counts of calls that are believed of answers.
+const maxCount = 1_000_000
+
+// headerCount is a header that is a count, or -1.
+func headerCount(header http.Header, name string) int {
+	n, err := strconv.Atoi(strings.TrimSpace(header.Get(name)))
+	if err != nil || n < 0 || n > maxCount {
+		return -1
+	}
+	return n
 }
 
 // code is the status as a label.

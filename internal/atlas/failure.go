@@ -121,7 +121,7 @@ func describe(ex exchange, said problem, to endpoint, s scrubber) error {
 	switch {
 	case !ex.heldUntil.IsZero():
 		return fmt.Errorf("rate bucket %s takes no call until %s; no request was made",
-			to.bucket.key(), ex.heldUntil.UTC().Format(time.RFC3339))
+			to.bucket.Key(), ex.heldUntil.UTC().Format(time.RFC3339))
 	case ex.status == 0 && ex.ended:
 		return fmt.Errorf("no answer: %w", ex.err) // The causes are ours, and callers look for them.
 	case ex.status == 0:

@@ -82,7 +82,7 @@ func limitOf(p problem, raw json.RawMessage) pace.Limit {
 		complete := true
 		for i := range counts {
 			n, ok := number(parameters[2+i])
-			complete = complete && ok && n >= 1 && n <= maxLeft && n == math.Trunc(n)
+			complete = complete && ok && n >= 1 && n <= maxCount && n == math.Trunc(n)
 			counts[i] = int(n)
 		}
 		if complete {
@@ -104,7 +104,7 @@ func textLimit(capacity, refill, every, unit string) pace.Limit {
 		period = time.Minute
 	}
 	count := func(text string) int {
-		if n, err := strconv.Atoi(text); err == nil && n <= maxLeft {
+		if n, err := strconv.Atoi(text); err == nil && n <= maxCount {
 			return n
 		}
 		return 0 // No limit then.

@@ -53,7 +53,7 @@ func (c *Client) readLimits(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-c.pacer.refresh:
+		case <-c.limiter.RefreshLimits():
 		}
 	}
 	for {
@@ -74,7 +74,7 @@ func (c *Client) readLimits(ctx context.Context) {
 // readAll asks on behalf of every account, and reports whether each was told. Where accounts are
 // told different limits of one set, the slower one counts: headers tell who may do more.
 func (c *Client) readAll(ctx context.Context) bool {
-	limits, all := map[endpointSet]pace.Limit{}, true
+	limits, all := map[string]pace.Limit{}, true
 	for _, name := range c.accounts.Load().names {
 		a, ok := c.account(name)
 		if !ok {
@@ -91,12 +91,12 @@ func (c *Client) readAll(ctx context.Context) bool {
 			}
 		}
 	}
-	c.pacer.list(limits)
+	c.limiter.List(limits)
 	return all
 }
 
 // readRateLimits returns what the API tells an account of the endpoint sets.
-func (c *Client) readRateLimits(ctx context.Context, a *account) (map[endpointSet]pace.Limit, error) {
+func (c *Client) readRateLimits(ctx context.Context, a *account) (map[string]pace.Limit, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*c.timeout)
 	defer cancel()
 	k := &call{client: c, account: a, unused: true, op: operation{
@@ -152,20 +152,20 @@ var parameter = regexp.MustCompile(`\{[^}]*\}`)
 
 // parseRateLimits finds our endpoint sets in the list, by their calls. A set whose scope is not
 // the one that its buckets are kept by says nothing of them.
-func (c *Client) parseRateLimits(body []byte) (map[endpointSet]pace.Limit, error) {
+func (c *Client) parseRateLimits(body []byte) (map[string]pace.Limit, error) {
 	var document struct {
 		Results []listed `json:"results"`
 	}
 	if err := json.Unmarshal(body, &document); err != nil {
 		return nil, fmt.Errorf("the list of rate limits cannot be read: %s", jsonMistake(err))
 	}
-	limits := map[endpointSet]pace.Limit{}
+	limits := map[string]pace.Limit{}
 	for _, kind := range slices.Sorted(maps.Keys(c.operations)) {
 		op := c.operations[kind]
 		for _, l := range document.Results {
 			limit := pace.Limit{Capacity: int(l.Capacity), Refill: int(l.Refill), Every: time.Duration(l.Seconds) * time.Second}
 			if l.covers(op) && l.Scope == scopeNames()[c.rules[op.set].scope] && limit.Validate() == nil {
-				limits[op.set] = limit
+				limits[string(op.set)] = limit
 			}
 		}
 	}
@@ -188,20 +188,4 @@ func jsonMistake(err error) string {
 		return wrong.Field + " has the wrong type"
 	}
 	return "it is no JSON of the documented form"
-}
-
-// list takes over what the API says of its endpoint sets.
-func (p *limiter) list(limits map[endpointSet]pace.Limit) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.readings++
-	maps.Copy(p.listed, limits)
-}
-
-// wonder asks for a reading of the limits: there are some which nobody has told.
-func (p *limiter) requestRefresh() {
-	select {
-	case p.refresh <- struct{}{}:
-	default: // Somebody has asked already.
-	}
 }

@@ -1,12 +1,43 @@
 package atlas
 
 import (
+	"context"
 	"time"
 
 	"go.uber.org/zap"
 
+	"rekey/internal/jobs"
 	"rekey/internal/retryafter"
 )
+
+// silentPause is how long a bucket is paused by a rate limit that does not say how long: as long as the first backoff of a
+// job.
+const silentPause = time.Second
+
+// applyRetryAfter pauses the bucket for as long as the API asks, and notes it in the failure. A rate limit that asks for no
+// wait pauses the bucket for a moment all the same.
+func (c *Client) applyRetryAfter(ctx context.Context, to endpoint, ex exchange, said problem, f *jobs.Failure) {
+	limited := f.Reason == jobs.ReasonRateLimited
+	at, ok, odd := retryAt(ex, said)
+	c.noteOdd(to, odd)
+	if !ok {
+		if limited {
+			c.limiter.Refused(ctx, ex.sample, ex.at, ex.at.Add(silentPause), said.limit)
+		}
+		return
+	}
+	if latest := ex.at.Add(c.limiter.MaxRetryAfter()); at.After(latest) {
+		c.log.Warn("the API asks for a longer wait than is believed", zap.String("operation", to.operation),
+			zap.Duration("asked", at.Sub(ex.at)), zap.Time("retry_at", latest))
+		at, f.RetryAfterCapped = latest, true
+	}
+	c.recorder.RetryAfter(to.operation, at.Sub(ex.at))
+	if limited {
+		f.RetryAt = c.limiter.Refused(ctx, ex.sample, ex.at, at, said.limit)
+	} else {
+		f.RetryAt = c.limiter.Closed(ctx, ex.sample, at)
+	}
+}
 
 // retryAt returns the moment before which the API wants no further request. The header
 // counts; where it is missing or makes no sense, what the error document says. Of several

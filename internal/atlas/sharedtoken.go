@@ -86,6 +86,9 @@ func (c *Client) tokenIsShared(ctx context.Context, a *account) bool {
 	return err == nil && !have.Value.IsZero() && time.Now().Before(have.Expires)
 }
 
+// publishTimeout bounds the write of a token for the other workers. Attempts wait for it.
+const publishTimeout = 2 * time.Second
+
 // publishToken hands the others what came of the fetch: the token, or that somebody else is to try.
 func (c *Client) publishToken(ctx context.Context, a *account, have SharedToken, token bearer, failure *jobs.Failure, claimed uint64) {
 	next := SharedToken{Value: token.value, Expires: token.expires, Renew: token.renew}
@@ -93,7 +96,7 @@ func (c *Client) publishToken(ctx context.Context, a *account, have SharedToken,
 		next = have
 		next.FetchedUntil = time.Time{}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
 	// A claim that was overtaken ends here, too: the other one's token is as good.
 	if _, err := c.tokens.Save(ctx, a.identity(), next, claimed); err != nil {

@@ -1,9 +1,9 @@
-// Package pace is the arithmetic of rate buckets: when a fleet may make its next call, from
-// what is known of a bucket and what was taken from it.
+// Package pace keeps a fleet's calls within the rate buckets of an API.
 //
-// It is pure: it reads no clock, keeps no goroutine and knows neither HTTP nor NATS. A State
-// is a value that somebody stores and replaces by compare-and-set. docs/pacing.md tells why
-// the law is as it is.
+// The law of a bucket is arithmetic: Limit, State, Probe, Holding and Slots say when the next call may be made, from what is
+// known of a bucket and what was taken from it. They read no clock, keep no goroutine and know neither HTTP nor NATS. A State
+// is a value that workers share through a Store, by compare-and-set. A Limiter applies the law: it grants permits to call,
+// shares the states and learns from answers. docs/pacing.md gives the reasons of the law.
 package pace
 
 import (
