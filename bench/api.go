@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// api is a stand-in for the Atlas API that answers at once, after a fixed delay, or when it is
-// told to, and remembers when each target was called.
+// api is a stand-in for the Atlas API that answers at once, after a fixed delay, or on
+// request, and remembers when each target was called.
 type api struct {
 	url    string
 	server *http.Server
@@ -24,7 +24,7 @@ type api struct {
 	mu    sync.Mutex // Guards all below.
 	delay time.Duration
 	gate  chan struct{} // Closed when held calls may be answered; nil when none are held.
-	later time.Duration // Calls are refused and may come again after it; zero: they are accepted.
+	later time.Duration // Calls are refused and may be repeated after it; zero: they are accepted.
 	calls map[string]time.Time
 	count int
 }

@@ -14,7 +14,7 @@ type MemoryConfig struct {
 	Binary string   // The worker that is measured. Required.
 	Server string   // URL of an external NATS server; empty: embedded.
 	States []string // Default both: "queued" and "waiting".
-	Jobs   []int    // How many jobs stand there; default 10,000, 50,000 and 100,000.
+	Jobs   []int    // How many jobs are unfinished; default 10,000, 50,000 and 100,000.
 	// Rest is how long the worker is left alone before it is measured; zero: not at all.
 	Rest time.Duration
 	// Progress receives what is measured next; may be nil.
@@ -114,7 +114,7 @@ func (p *process) memory(state string, jobs int, before []MemoryRow) MemoryRow {
 	return row
 }
 
-// atRest waits until all events have become jobs, these stand where they are to stand, and
+// atRest waits until all events have become jobs, these are in the wanted state, and
 // the worker has had a while for itself.
 func (p *process) atRest(ctx context.Context, state string, jobs int, rest time.Duration) error {
 	if err := p.takenIn(ctx); err != nil {

@@ -158,7 +158,7 @@ func (p *process) stop() error {
 	return nil
 }
 
-// freePorts returns two addresses on the loopback interface that nobody listens on now. Both
+// freePorts returns two addresses on the loopback interface that are free now. Both
 // are held until both are known: asked one after the other, they may be the same.
 func freePorts(ctx context.Context) (first, second string, err error) {
 	var lc net.ListenConfig

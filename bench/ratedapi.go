@@ -38,7 +38,7 @@ type ratedAPI struct {
 	seen      rated
 	announced time.Time // When the latest 429 was sent,
 	until     time.Time // and before when it wants no call.
-	awaited   bool      // Nobody has called since the end of the pause.
+	awaited   bool      // No call came since the end of the pause.
 }
 
 // rated is how the API was treated.

@@ -159,7 +159,7 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 		{"a mistyped key", set("replica=2"), "replica"},
 		{"a mistyped key further down", set("keda.enable=true"), "enable"},
 		{"a number as text", []string{"--set-string", "replicas=two"}, "replicas"},
-		{"a digest that is none", set("image.digest=latest"), "image"},
+		{"an invalid digest", set("image.digest=latest"), "image"},
 		{"two servers inside", append(file("embedded"), set("replicas=2")...), "queue of its own"},
 		{"a server inside that KEDA multiplies", append(file("embedded"), file("keda")...), "queue of its own"},
 		{"a server inside without storage", append(file("embedded"), set("persistence.enabled=false")...), "lost with the pod"},
@@ -219,7 +219,7 @@ func without(objects []runtime.Object, suffix string) []runtime.Object {
 	return kept
 }
 
-func TestFieldsThatNobodyKnowsAreFound(t *testing.T) {
+func TestUnknownFieldsAreFound(t *testing.T) {
 	strict := decoder(t)
 	for _, c := range []struct{ name, document string }{
 		{"unknown", "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\nautomountToken: false\n"},

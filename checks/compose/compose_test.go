@@ -41,7 +41,7 @@ func load(t *testing.T) project {
 	return p
 }
 
-// write writes one of the inline files, which whoever reads it checks.
+// write writes one of the inline files, which the program that reads it checks.
 func (p project) write(t *testing.T, name, file string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), file)
@@ -101,7 +101,7 @@ func TestEverythingThatIsNamedIsThere(t *testing.T) {
 	}
 	for name := range p.Configs {
 		if !used[name] {
-			t.Errorf("nobody uses config %s", name)
+			t.Errorf("no service uses config %s", name)
 		}
 	}
 }

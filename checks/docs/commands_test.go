@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	// In the prose a command stands between backquotes, in a block it begins a line.
+	// In the prose a command is between backquotes, in a block it begins a line.
 	inProse = regexp.MustCompile("`worker ((?:[a-z]+)(?: [a-z]+)?)([^`\n]*)")
 	inBlock = regexp.MustCompile(`(?m)^ *(?:bin/)?worker ((?:[a-z]+)(?: [a-z]+)?)([^\n#]*)`)
 	flag    = regexp.MustCompile(`(?:^|\s)(--[a-z-]+)`)

@@ -60,7 +60,7 @@ func summary() []panel {
 			`sum(increase(rekey_jobs_finished_total{`+all+`, outcome=~"revoked|already_gone"}[$__range]))`),
 		one("Refused or given up", "In the time that is shown.", "none", 1,
 			`sum(increase(rekey_jobs_finished_total{`+all+`, outcome=~"refused|exhausted"}[$__range]))`),
-		one("Dead letters", "Nobody has replayed or dropped them.", "none", 1, `max(rekey_dead_letters`+of+`)`),
+		one("Dead letters", "Dead letters that no operator has replayed or dropped.", "none", 1, `max(rekey_dead_letters`+of+`)`),
 		one("Oldest urgent job", "0 s: there is none.", "s", 60, `max(rekey_queue_oldest_seconds{`+all+`, lane="urgent"})`),
 		one("Old configuration", "Workers that could not take a changed file over.", "none", 1,
 			`sum(1 - rekey_config_last_reload_successful`+of+`)`),
@@ -120,7 +120,7 @@ func pacing() []panel {
 		{title: "Requests left", about: "Tokens of each rate bucket, as far as the workers know.", unit: "none", width: 6, queries: []query{
 			{`min by (bucket) (rekey_atlas_bucket_tokens` + of + `)`, "{{bucket}}"},
 		}},
-		{title: "Answers of 429", about: "foreseeable: the limit was known, so that somebody else uses it too.", unit: "ops", width: 6, queries: []query{
+		{title: "Answers of 429", about: "foreseeable: the limit was known, so that another program uses it too.", unit: "ops", width: 6, queries: []query{
 			{`sum by (bucket) (rate(rekey_atlas_rate_limited_total{` + all + `, foreseeable="true"}[$__rate_interval]))`, "{{bucket}}, foreseeable"},
 			{`sum by (bucket) (rate(rekey_atlas_rate_limited_total{` + all + `, foreseeable="false"}[$__rate_interval]))`, "{{bucket}}"},
 		}},
@@ -165,10 +165,10 @@ func notifications() []panel {
 		return query{`sum by (target) (rate(rekey_notifications_total{` + all + `, result="` + result + `"}[$__rate_interval]))`, "{{target}} " + legend}
 	}
 	return []panel{
-		{title: "Notifications", about: "Failed ones are attempts that come again; what is given up is a dead letter.", unit: "ops", width: 12, queries: []query{
+		{title: "Notifications", about: "Failed ones are attempts that are retried; what is given up is a dead letter.", unit: "ops", width: 12, queries: []query{
 			by("delivered", "delivered"), by("failed", "failed"), by("given_up", "given up"),
 		}},
-		{title: "Results that a target has not been told of", unit: "none", width: 12, queries: []query{
+		{title: "Results that a target has not received", unit: "none", width: 12, queries: []query{
 			{`max by (target) (rekey_notifications_pending` + of + `)`, "{{target}}"},
 		}},
 	}

@@ -50,7 +50,7 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 	}
 }
 
-// A manifest whose object the chart no longer renders would be applied for ever.
+// A manifest whose object the chart no longer renders would be applied without end.
 func TestNoOtherManifests(t *testing.T) {
 	root, err := repo.Root(t.Context())
 	if err != nil {

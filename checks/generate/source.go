@@ -139,7 +139,7 @@ func (s *source) rawFields(name string) []rawField {
 	return list
 }
 
-// fields lists the keys of a struct in their order. What a comment says of two fields at once stands at the first.
+// fields lists the keys of a struct in their order. A comment about two fields is that of the first.
 func (s *source) fields(name string) ([]field, error) {
 	raw := s.rawFields(name)
 	if len(raw) == 0 {

@@ -20,7 +20,7 @@ import (
 	"rekey/checks/repo"
 )
 
-// event asks for a job that ends soon: nobody is where the worker looks for the API, and it attempts only once.
+// event asks for a job that ends soon: no API is where the worker looks for it, and it attempts only once.
 const event = `{"kind":"x509.disable","account":"legacy","params":{"project_id":"0123456789abcdef01234567"}}`
 
 // The whole of deploy/nats, for real: three servers, a worker on them, a leaf, and what each role may and may not do.
@@ -39,7 +39,7 @@ func TestCluster(t *testing.T) {
 	worker := p.startWorker(t, repo.Worker(t))
 	eventually(t, "the worker to be ready", func() bool { return worker.wrote(`"msg":"ready"`) })
 	t.Run("workers use the streams of NACK without a word", func(t *testing.T) {
-		if worker.wrote("used as it stands") {
+		if worker.wrote("used as it is") {
 			t.Errorf("log of the worker:\n%s", worker)
 		}
 	})
@@ -192,7 +192,7 @@ func deaf(t *testing.T, conn *nats.Conn, subject string) {
 	wantViolation(t, denied, subject)
 }
 
-// silent makes sure that somebody who is subscribed to every inbox gets no answer of what others ask.
+// silent makes sure that a client that is subscribed to every inbox gets no answer of what others ask.
 func silent(t *testing.T, conn *nats.Conn, others func()) {
 	t.Helper()
 	inboxes, err := conn.SubscribeSync("_INBOX.>")
@@ -204,7 +204,7 @@ func silent(t *testing.T, conn *nats.Conn, others func()) {
 	}
 	others()
 	if msg, err := inboxes.NextMsg(500 * time.Millisecond); err == nil {
-		t.Errorf("an answer to somebody else: %s", msg.Data)
+		t.Errorf("an answer to another client: %s", msg.Data)
 	}
 	if err := inboxes.Unsubscribe(); err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ import (
 const folder = "deploy/nats"
 
 // place is where the files of deploy/nats are put to run on this machine: with ports, folders, certificates and keys of
-// its own in place of those of the example, and otherwise as they stand.
+// its own in place of those of the example, and otherwise unchanged.
 type place struct {
 	dir     string
 	seeds   map[string][]byte // By the name of the key in permissions.conf.
@@ -169,8 +169,8 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// freeAddresses returns addresses of which nobody makes use, all different. They are below those that systems give to
-// whoever asks for any: until a server listens there, somebody else's connection may be given one of these.
+// freeAddresses returns addresses that are not in use, all different. They are below those that systems give to
+// a program that asks for any: until a server listens there, another connection may get one of these.
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
 	const lowest, highest = 12000, 32000
@@ -189,7 +189,7 @@ func freeAddresses(t *testing.T, n int) []string {
 		}
 		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
 		if err != nil {
-			continue // Somebody has it.
+			continue // Another process has it.
 		}
 		if err := l.Close(); err != nil {
 			t.Fatal(err)

@@ -45,7 +45,7 @@ func TestPromtoolFindsNothing(t *testing.T) {
 	repo.Output(t, folder, promtool, "test", "rules", "rekey.test.yml")
 }
 
-// Promtool is content with rules that nobody tests.
+// Promtool is content with rules without a test.
 func TestEachAlertHasACaseThatFiresAndOneThatDoesNot(t *testing.T) {
 	var file struct {
 		Tests []struct {

@@ -99,7 +99,7 @@ func TestImage(t *testing.T) {
 			t.Errorf("built twice: %s and %s", a, b)
 		}
 	})
-	t.Run("runs as nobody", func(t *testing.T) {
+	t.Run("runs without root", func(t *testing.T) {
 		file, err := image.ConfigFile()
 		if err != nil {
 			t.Fatal(err)

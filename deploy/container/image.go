@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// nobody is the user and group that the worker runs as: no root, and no number that a machine gives to people.
-const nobody = 65532
+// unprivileged is the user and group that the worker runs as: no root, and no number that a machine gives to people.
+const unprivileged = 65532
 
 // build makes what a layout holds: an index with an image for each worker, under the name by which a local engine
 // knows it when it is loaded.
@@ -90,7 +90,7 @@ func (w worker) config(image v1.Image) *v1.ConfigFile {
 	config := made.DeepCopy()
 	config.OS, config.Architecture, config.Created = "linux", w.arch, v1.Time{Time: w.created}
 	config.Config = v1.Config{
-		User:         fmt.Sprintf("%d:%d", nobody, nobody),
+		User:         fmt.Sprintf("%d:%d", unprivileged, unprivileged),
 		Entrypoint:   []string{"/worker"},
 		Cmd:          []string{"run", "-c", "/etc/rekey/worker.yaml"},
 		WorkingDir:   "/var/lib/rekey",
@@ -119,7 +119,7 @@ func (w worker) files() ([]byte, error) {
 		{"var/", 0o755, 0, nil},
 		{"var/lib/", 0o755, 0, nil},
 		// A volume that is made for this folder takes its owner over.
-		{"var/lib/rekey/", 0o700, nobody, nil},
+		{"var/lib/rekey/", 0o700, unprivileged, nil},
 		{"worker", 0o755, 0, w.binary},
 	} {
 		header := &tar.Header{

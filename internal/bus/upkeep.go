@@ -181,9 +181,9 @@ func (u *Upkeep) seen(stream string, last uint64) {
 
 // tellWeak logs, once, where a stream keeps a promise less well.
 func (u *Upkeep) tellWeak(s StreamSight) {
-	message := "stream is used as it stands"
+	message := "stream is used as it is"
 	if s.Name != s.want.Name {
-		message = "bucket is used as it stands"
+		message = "bucket is used as it is"
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -215,7 +215,7 @@ type Window struct {
 	// RFC 3339. Until is not a part of it.
 	From  Moment `yaml:"from"`
 	Until Moment `yaml:"until"`
-	// Cron says when a window opens that comes again and again, by the schedule's clock; see Schedule.Cron.
+	// Cron says when a repeating window opens, by the schedule's clock; see Schedule.Cron.
 	Cron string `yaml:"cron"`
 	// For is how long it stays open, by that clock: 1m to 744h.
 	For time.Duration `yaml:"for"`

@@ -56,7 +56,7 @@ func (c Config) Stream() jetstream.StreamConfig {
 }
 
 // Open returns the bucket and creates it when it is missing. One that exists with other
-// limits is used as it stands.
+// limits is used as it is.
 func Open[T any](ctx context.Context, js jetstream.JetStream, cfg Config) (*Bucket[T], error) {
 	kv, err := js.KeyValue(ctx, cfg.Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
