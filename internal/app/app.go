@@ -19,6 +19,7 @@ import (
 	"rekey/internal/httpserver"
 	"rekey/internal/jobs"
 	"rekey/internal/metrics"
+	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/notify"
 	"rekey/internal/redact"
@@ -66,7 +67,7 @@ type worker struct {
 	embedded *natsserver.Server
 	conn     *bus.Conn
 	tracer   *tracing.Tracer
-	names    bus.Names
+	names    names.Names
 	pace     *bus.Pace
 	tokens   *bus.Tokens // Nil with an embedded server: there is nobody to share with.
 	atlas    *atlas.Client
@@ -98,7 +99,7 @@ func Run(ctx context.Context, opts Options) error {
 		opts.Known = wire.KnownSecrets(opts.Config, opts.LookupEnv)
 	}
 	w := &worker{
-		Options: opts, log: opts.Logger.Named("app"), names: bus.NewNames(opts.Config.NATS.Namespace),
+		Options: opts, log: opts.Logger.Named("app"), names: names.NewNames(opts.Config.NATS.Namespace),
 		self: &wire.Identity{Worker: opts.Name, Instance: nuid.Next()}, lost: make(chan struct{}, 1),
 	}
 	w.running.Store(opts.Config)

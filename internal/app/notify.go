@@ -11,6 +11,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 	"rekey/internal/notify"
 	"rekey/internal/redact"
 	"rekey/internal/wire"
@@ -147,7 +148,7 @@ func (c noticeCourier) Deliver(ctx context.Context, n bus.Notice) (jobs.Settleme
 // noticeLetters puts notifications among the dead letters.
 type noticeLetters struct {
 	conn  *bus.Conn
-	names bus.Names
+	names names.Names
 	known *redact.Known
 }
 

@@ -12,6 +12,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 	"rekey/internal/schedule"
 	"rekey/internal/wire"
 )
@@ -77,7 +78,7 @@ func (w *worker) markRemoved(ctx context.Context, store *fleet.ScheduleStore) er
 // makes one job of it however many workers fire it; its path is that of all events.
 type firer struct {
 	conn     *bus.Conn
-	names    bus.Names
+	names    names.Names
 	requests atomic.Pointer[wire.Requests] // A reload changes them.
 }
 

@@ -12,6 +12,7 @@ import (
 	"rekey/internal/audit"
 	"rekey/internal/direct"
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 // TypeFinished is the CloudEvents type of a result.
@@ -36,13 +37,13 @@ type Result struct {
 // Announcer implements jobs.Announcer on the streams of results and dead letters.
 type Announcer struct {
 	conn  *Conn
-	names Names
+	names names.Names
 	chain *audit.Chain
 }
 
 // NewAnnouncer returns the announcer of a namespace, which ties the results that it
 // publishes into the chain.
-func NewAnnouncer(c *Conn, names Names, chain *audit.Chain) *Announcer {
+func NewAnnouncer(c *Conn, names names.Names, chain *audit.Chain) *Announcer {
 	return &Announcer{conn: c, names: names, chain: chain}
 }
 
@@ -83,7 +84,7 @@ func (a *Announcer) tie(ctx context.Context, msg *nats.Msg, id string) error {
 
 func (a *Announcer) result(r jobs.Record) (*nats.Msg, error) {
 	data, err := json.Marshal(Result{
-		SpecVersion: "1.0", ID: roundID(r.JobID, r.Round), Source: a.names.namespace, Type: TypeFinished, Subject: r.Target,
+		SpecVersion: "1.0", ID: roundID(r.JobID, r.Round), Source: a.names.Namespace, Type: TypeFinished, Subject: r.Target,
 		Time: r.FinishedAt, DataContentType: "application/json", Trace: r.Trace, Data: r.Public(),
 	})
 	if err != nil {
@@ -106,10 +107,10 @@ func (a *Announcer) deadJob(j jobs.Job, r jobs.Record) (*nats.Msg, error) {
 		return nil, fmt.Errorf("encoding the dead letter of job %s: %w", r.JobID, err)
 	}
 	msg := &nats.Msg{Subject: a.names.DeadJob(r.Kind), Data: data, Header: nats.Header{}}
-	msg.Header.Set(HeaderReason, headerText(r.Detail))
-	msg.Header.Set(HeaderCode, string(r.Outcome))
-	msg.Header.Set(HeaderJobID, r.JobID)
-	msg.Header.Set(HeaderKind, string(r.Kind))
+	msg.Header.Set(names.HeaderReason, headerText(r.Detail))
+	msg.Header.Set(names.HeaderCode, string(r.Outcome))
+	msg.Header.Set(names.HeaderJobID, r.JobID)
+	msg.Header.Set(names.HeaderKind, string(r.Kind))
 	setReference(msg.Header, j.Event)
 	return msg, nil
 }

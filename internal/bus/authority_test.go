@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 // requestOf is a direct request under an identity, as a CloudEvent.
@@ -20,7 +21,7 @@ func requestOf(id, source string) string {
 
 // replayHeaders are those of what Rekey publishes once more.
 func replayHeaders(subject string) nats.Header {
-	return nats.Header{HeaderReplaySource: {"/siem"}, HeaderReplayID: {"7"}, HeaderReplaySubject: {subject}}
+	return nats.Header{names.HeaderReplaySource: {"/siem"}, names.HeaderReplayID: {"7"}, names.HeaderReplaySubject: {subject}}
 }
 
 // without leaves a header out.
@@ -48,7 +49,7 @@ func TestReservedNames(t *testing.T) {
 				"foreign":    message(strings.Replace(requestOf("1", source), TypeRequested, "com.example.alert", 1), nil),
 			} {
 				m.Subject = "rekey.v1.event." + class
-				e, err := decodeForeign(NewNames("rekey"), m)
+				e, err := decodeForeign(names.NewNames("rekey"), m)
 				held, isHeld := errors.AsType[*jobs.Rejection](err)
 				if allowed := owner == "" || owner == class; allowed != (err == nil) || !allowed && (!isHeld || held.Code != jobs.RejectIdentity || held.Field != "source") {
 					t.Errorf("%s, %s, on class %s: %v", source, form, class, err)
@@ -70,23 +71,23 @@ func TestReservedNames(t *testing.T) {
 		"on the class of incidents":   {"rekey.v1.event.incident", replayHeaders("rekey.v1.event.incident"), "Rekey-Replay-Id: marks what Rekey publishes once more"},
 		"on the class of schedules":   {"rekey.v1.event.schedule", replayHeaders("rekey.v1.event.schedule"), "Rekey-Replay-Id: marks"},
 		"below the class":             {"rekey.v1.event.operator.x", replayHeaders("rekey.v1.event.incident"), "Rekey-Replay-Id: marks"},
-		"an empty id elsewhere":       {"rekey.v1.event.incident", nats.Header{HeaderReplayID: {""}}, "Rekey-Replay-Id: marks"},
+		"an empty id elsewhere":       {"rekey.v1.event.incident", nats.Header{names.HeaderReplayID: {""}}, "Rekey-Replay-Id: marks"},
 		"small letters elsewhere":     {"rekey.v1.event.incident", nats.Header{"rekey-replay-id": {"7"}}, "Rekey-Replay-Id: marks"},
 		"another of its kind":         {"rekey.v1.event.incident", nats.Header{"Rekey-Replay-Other": {"7"}}, "Rekey-Replay-Other: marks"},
-		"a sealed event elsewhere":    {"rekey.v1.event.incident", nats.Header{HeaderSealedEvent: {"rekey-seal.v1.x"}}, "Rekey-Sealed-Event: marks"},
-		"an empty one elsewhere":      {"rekey.v1.event.incident", nats.Header{HeaderSealedEvent: {""}}, "Rekey-Sealed-Event: marks"},
-		"no id":                       {ours, without(replayHeaders("rekey.v1.event.incident"), HeaderReplayID), "Rekey-Replay-Id: must not be empty"},
-		"no source":                   {ours, without(replayHeaders("rekey.v1.event.incident"), HeaderReplaySource), "Rekey-Replay-Source: must not be empty"},
-		"a long source":               {ours, with(replayHeaders("rekey.v1.event.incident"), HeaderReplaySource, strings.Repeat("s", 600)), "Rekey-Replay-Source: has more than 512 bytes"},
+		"a sealed event elsewhere":    {"rekey.v1.event.incident", nats.Header{names.HeaderSealedEvent: {"rekey-seal.v1.x"}}, "Rekey-Sealed-Event: marks"},
+		"an empty one elsewhere":      {"rekey.v1.event.incident", nats.Header{names.HeaderSealedEvent: {""}}, "Rekey-Sealed-Event: marks"},
+		"no id":                       {ours, without(replayHeaders("rekey.v1.event.incident"), names.HeaderReplayID), "Rekey-Replay-Id: must not be empty"},
+		"no source":                   {ours, without(replayHeaders("rekey.v1.event.incident"), names.HeaderReplaySource), "Rekey-Replay-Source: must not be empty"},
+		"a long source":               {ours, with(replayHeaders("rekey.v1.event.incident"), names.HeaderReplaySource, strings.Repeat("s", 600)), "Rekey-Replay-Source: has more than 512 bytes"},
 		"no subject":                  {ours, replayHeaders(""), "Rekey-Replay-Subject: is no subject of an event"},
 		"the subject of another":      {ours, replayHeaders("rekey.v1.job.urgent.x"), "Rekey-Replay-Subject: is no subject"},
 		"a subject without class":     {ours, replayHeaders("rekey.v1.event."), "Rekey-Replay-Subject: is no subject"},
 		"a subject with a credential": {ours, replayHeaders("rekey.v1.event.[redacted sha256:000000000000]"), "Rekey-Replay-Subject: is no subject"},
-		"a sealed event of nothing":   {ours, with(replayHeaders("rekey.v1.event.incident"), HeaderSealedEvent, ""), "Rekey-Sealed-Event: is empty"},
+		"a sealed event of nothing":   {ours, with(replayHeaders("rekey.v1.event.incident"), names.HeaderSealedEvent, ""), "Rekey-Sealed-Event: is empty"},
 	} {
 		m := message(plain, tt.header)
 		m.Subject = tt.subject
-		e, err := decodeForeign(NewNames("rekey"), m)
+		e, err := decodeForeign(names.NewNames("rekey"), m)
 		if tt.want != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.want) || e.Replayed || !strings.HasPrefix(e.ID, "seq:") {
 				t.Errorf("%s: %v, called %s", name, err, e.ID)
@@ -110,7 +111,7 @@ func TestForgedEventsAreRefused(t *testing.T) {
 	stop := background(t, r.intake(&d, &c).Run)
 	r.publish(t, "incident", requestOf("2026-11-24T03:00:00Z", "rekey/schedule/weekly"), nil)
 	r.publish(t, "rotation", plain, replayHeaders("rekey.v1.event.incident"))
-	r.publish(t, "siem.incident", plain, nats.Header{HeaderSealedEvent: {"rekey-seal.v1.x"}})
+	r.publish(t, "siem.incident", plain, nats.Header{names.HeaderSealedEvent: {"rekey-seal.v1.x"}})
 	eventually(t, "they are refused", func() bool { return c.get()["refused"] == 3 })
 	letters := r.deadLetters(t)
 	slices.SortFunc(letters, func(a, b DeadLetter) int { return int(a.Event.Seq) - int(b.Event.Seq) })
@@ -158,7 +159,7 @@ func TestReplayTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		again := storedAt(t, r, r.names.Events(), seq)
-		want := nats.Header{"X-Tenant": {"blue"}, HeaderReplaySource: {"/siem"}, HeaderReplayID: {"7"}, HeaderReplaySubject: {"rekey.v1.event.siem.incident"}}
+		want := nats.Header{"X-Tenant": {"blue"}, names.HeaderReplaySource: {"/siem"}, names.HeaderReplayID: {"7"}, names.HeaderReplaySubject: {"rekey.v1.event.siem.incident"}}
 		got := nats.Header{}
 		for key, values := range again.Header {
 			if !strings.HasPrefix(key, "Nats-") { // What the library and the server add.

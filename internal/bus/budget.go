@@ -9,6 +9,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
+	"rekey/internal/names"
 )
 
 // budgetSpan is what the budget looks back on, minute by minute.
@@ -18,7 +19,7 @@ const budgetSpan = time.Hour
 // makes when something is counted. It implements jobs.Budget.
 type Budget struct {
 	conn     *Conn
-	names    Names
+	names    names.Names
 	replicas int
 
 	mu     sync.Mutex // Guards bucket, and keeps this worker from racing with itself.
@@ -32,7 +33,7 @@ type budgetValue struct {
 }
 
 // NewBudget returns the budget of a namespace.
-func NewBudget(c *Conn, names Names, replicas int) *Budget {
+func NewBudget(c *Conn, names names.Names, replicas int) *Budget {
 	return &Budget{conn: c, names: names, replicas: replicas}
 }
 

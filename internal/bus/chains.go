@@ -12,6 +12,7 @@ import (
 	"rekey/internal/audit"
 	"rekey/internal/direct"
 	"rekey/internal/kv"
+	"rekey/internal/names"
 	"rekey/internal/quiet"
 )
 
@@ -31,13 +32,13 @@ type chainHead struct {
 // Chains keeps the heads of the chains of results apart from the results themselves.
 type Chains struct {
 	js     jetstream.JetStream
-	names  Names
+	names  names.Names
 	bucket *kv.Bucket[chainHead]
 	log    *zap.Logger
 }
 
 // OpenChains opens the bucket of the heads and creates it when it is missing.
-func OpenChains(ctx context.Context, c *Conn, names Names, replicas int, logger *zap.Logger) (*Chains, error) {
+func OpenChains(ctx context.Context, c *Conn, names names.Names, replicas int, logger *zap.Logger) (*Chains, error) {
 	bucket, err := kv.Open[chainHead](ctx, c.js, Bucket(names, names.Audit(), replicas))
 	if err != nil {
 		return nil, err
@@ -47,7 +48,7 @@ func OpenChains(ctx context.Context, c *Conn, names Names, replicas int, logger 
 
 // FindChains opens the bucket of the heads, or returns jobs.ErrNotFound when it is missing. It makes
 // none: whoever verifies must find it as the workers left it.
-func FindChains(ctx context.Context, c *Conn, names Names) (*Chains, error) {
+func FindChains(ctx context.Context, c *Conn, names names.Names) (*Chains, error) {
 	bucket, err := kv.Find[chainHead](ctx, c.js, names.Audit())
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/clock"
+	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/quiet"
 )
@@ -152,7 +153,7 @@ func (c *Conn) suspect() {
 func (c *Conn) Clock() *clock.Clock { return c.clock }
 
 // AskTime asks the server for its time. Where the bucket is missing that tells it, it stays unknown.
-func (c *Conn) AskTime(ctx context.Context, n Names) error {
+func (c *Conn) AskTime(ctx context.Context, n names.Names) error {
 	if c.clock == nil {
 		return nil
 	}
@@ -162,7 +163,7 @@ func (c *Conn) AskTime(ctx context.Context, n Names) error {
 	return nil
 }
 
-func askTime(ctx context.Context, a asker, c *clock.Clock, n Names) error {
+func askTime(ctx context.Context, a asker, c *clock.Clock, n names.Names) error {
 	return c.Ask(func() (time.Time, error) {
 		stream, err := ask[jetstream.StreamInfo](ctx, a, "STREAM.INFO.KV_"+n.Pace(), nil)
 		return stream.TimeStamp, err

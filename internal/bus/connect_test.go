@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nkeys"
 	"go.uber.org/zap"
 
+	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/secret"
 )
@@ -62,7 +63,7 @@ func works(t *testing.T, conn *Conn) {
 	if err := conn.Ready(); err != nil {
 		t.Fatal(err)
 	}
-	names := NewNames("rekey")
+	names := names.NewNames("rekey")
 	if err := (Layout{Names: names}).Ensure(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}

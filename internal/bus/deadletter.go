@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
@@ -29,24 +30,24 @@ const codeUndecodable = "undecodable"
 // deadEvent makes the dead letter of an event that nobody can understand, or that is held: the
 // original message without its secrets, and sealed where it has some, and why. limit is the
 // largest payload that is carried whole.
-func deadEvent(n Names, m Message, e jobs.Event, why error, limit int) *nats.Msg {
+func deadEvent(n names.Names, m Message, e jobs.Event, why error, limit int) *nats.Msg {
 	msg := &nats.Msg{Subject: n.DeadEvent(), Header: nats.Header{}}
 	copyHeaders(msg.Header, m.Header)
 	if m.Sealed != "" && len(m.Sealed) <= limit {
-		msg.Header.Set(HeaderSealedEvent, m.Sealed)
+		msg.Header.Set(names.HeaderSealedEvent, m.Sealed)
 		limit -= len(m.Sealed)
 	}
 	msg.Data = copyPayload(msg.Header, m.Data, limit, m.Secrets...)
-	msg.Header.Set(HeaderReason, headerText(why.Error()))
-	msg.Header.Set(HeaderCode, jobs.CodeOf(why))
+	msg.Header.Set(names.HeaderReason, headerText(why.Error()))
+	msg.Header.Set(names.HeaderCode, jobs.CodeOf(why))
 	if policies := jobs.PoliciesOf(why); len(policies) > 0 {
-		msg.Header.Set(HeaderPolicy, strings.Join(policies, ","))
+		msg.Header.Set(names.HeaderPolicy, strings.Join(policies, ","))
 	}
 	if e.Request.Kind != "" {
-		msg.Header.Set(HeaderKind, string(e.Request.Kind))
+		msg.Header.Set(names.HeaderKind, string(e.Request.Kind))
 	}
 	if id := askedJob(&e, why); id != "" {
-		msg.Header.Set(HeaderJobID, id)
+		msg.Header.Set(names.HeaderJobID, id)
 	}
 	setReference(msg.Header, e.EventRef)
 	return msg
@@ -66,15 +67,15 @@ func askedJob(e *jobs.Event, why error) string {
 func copyPayload(h nats.Header, data []byte, limit int, known ...secret.Value) []byte {
 	size := strconv.Itoa(len(data))
 	if len(data) > limit {
-		h.Set(HeaderTruncated, size)
+		h.Set(names.HeaderTruncated, size)
 		data = data[:min(limit, cutPayload)]
 	}
 	clean, redacted := redact.Payload(data, known...)
 	if redacted {
-		h.Set(HeaderRedacted, "true")
+		h.Set(names.HeaderRedacted, "true")
 	}
 	if len(clean) > limit { // A mark can be longer than what it stands for.
-		h.Set(HeaderTruncated, size)
+		h.Set(names.HeaderTruncated, size)
 		clean = clean[:min(limit, cutPayload)]
 	}
 	return clean
@@ -104,11 +105,11 @@ func copyHeaders(to, from nats.Header) {
 }
 
 func setReference(h nats.Header, e jobs.EventRef) {
-	h.Set(HeaderEventSource, headerText(e.Source))
-	h.Set(HeaderEventID, headerText(e.ID))
-	h.Set(HeaderEventSubject, e.Subject)
-	h.Set(HeaderEventSeq, strconv.FormatUint(e.Seq, 10))
-	h.Set(HeaderEventAt, e.At.UTC().Format(time.RFC3339Nano))
+	h.Set(names.HeaderEventSource, headerText(e.Source))
+	h.Set(names.HeaderEventID, headerText(e.ID))
+	h.Set(names.HeaderEventSubject, e.Subject)
+	h.Set(names.HeaderEventSeq, strconv.FormatUint(e.Seq, 10))
+	h.Set(names.HeaderEventAt, e.At.UTC().Format(time.RFC3339Nano))
 }
 
 // headerText makes a text fit for one header line.
@@ -123,7 +124,7 @@ func headerText(text string) string {
 }
 
 // buryEvent stores the dead letter of an event.
-func (c *Conn) buryEvent(ctx context.Context, n Names, m Message, e jobs.Event, why error) error {
+func (c *Conn) buryEvent(ctx context.Context, n names.Names, m Message, e jobs.Event, why error) error {
 	id := fmt.Sprintf("event.%d.%d.dead", m.Seq, m.At.UnixNano())
 	if err := c.publishOnce(ctx, n.DeadLetters(), deadEvent(n, m, e, why, c.carries()), id, m.Redelivered, m.At); err != nil {
 		return fmt.Errorf("putting event %d among the dead letters: %w", m.Seq, err)
@@ -132,11 +133,11 @@ func (c *Conn) buryEvent(ctx context.Context, n Names, m Message, e jobs.Event, 
 }
 
 // buryJob stores the dead letter of a job message that cannot be decoded.
-func (c *Conn) buryJob(ctx context.Context, n Names, h *held, why error) error {
-	msg := &nats.Msg{Subject: n.subject("dlq.job.unknown"), Header: nats.Header{}}
+func (c *Conn) buryJob(ctx context.Context, n names.Names, h *held, why error) error {
+	msg := &nats.Msg{Subject: n.Subject("dlq.job.unknown"), Header: nats.Header{}}
 	msg.Data = copyPayload(msg.Header, h.Data(), c.carries())
-	msg.Header.Set(HeaderReason, headerText(why.Error()))
-	msg.Header.Set(HeaderCode, codeUndecodable)
+	msg.Header.Set(names.HeaderReason, headerText(why.Error()))
+	msg.Header.Set(names.HeaderCode, codeUndecodable)
 	id := fmt.Sprintf("job.%d.%d.dead", h.meta.Sequence.Stream, h.meta.Timestamp.UnixNano())
 	return c.publishOnce(ctx, n.DeadLetters(), msg, id, h.redelivered(), h.meta.Timestamp.Truncate(time.Second))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/redact"
 )
@@ -22,9 +23,9 @@ func TestDeadEvent(t *testing.T) {
 	why := errors.Join(&jobs.Malformed{Field: "kind", Line: 2, Detail: "is odd"}, &jobs.Malformed{Detail: "second\r\nline"})
 	event := jobs.Event{EventRef: jobs.EventRef{Source: "/soar", ID: "id\n1", Subject: "rekey.v1.event.incident", Seq: 42, At: moment}}
 	reference := map[string][]string{
-		HeaderCode: {"malformed"}, HeaderReason: {"line 2: kind: is odd; second; line"},
-		HeaderEventSource: {"/soar"}, HeaderEventID: {"id; 1"}, HeaderEventSubject: {"rekey.v1.event.incident"}, HeaderEventSeq: {"42"},
-		HeaderEventAt: {"2026-03-01T03:04:05.678Z"},
+		names.HeaderCode: {"malformed"}, names.HeaderReason: {"line 2: kind: is odd; second; line"},
+		names.HeaderEventSource: {"/soar"}, names.HeaderEventID: {"id; 1"}, names.HeaderEventSubject: {"rekey.v1.event.incident"}, names.HeaderEventSeq: {"42"},
+		names.HeaderEventAt: {"2026-03-01T03:04:05.678Z"},
 	}
 	merge := func(more map[string][]string) map[string][]string {
 		all := maps.Clone(reference)
@@ -45,7 +46,7 @@ func TestDeadEvent(t *testing.T) {
 			name: "headers that act on a stream are left out", data: plain, limit: 1000,
 			header: nats.Header{
 				"ce-id": {"1"}, "X": {"a", "b"}, nats.MsgIdHdr: {"m"}, "Nats-Rollup": {"all"}, "nats-ttl": {"1s"}, "NATS-EXPECTED-STREAM": {"x"},
-				HeaderJobID: {"forged"}, "rekey-code": {"forged"},
+				names.HeaderJobID: {"forged"}, "rekey-code": {"forged"},
 			},
 			wantHeader: merge(map[string][]string{"ce-id": {"1"}, "X": {"a", "b"}}), wantData: plain,
 		},
@@ -57,22 +58,22 @@ func TestDeadEvent(t *testing.T) {
 		},
 		{
 			name: "secret in the payload", data: `{"params":{"token":"` + canary + `"}}`, limit: 1000,
-			wantHeader: merge(map[string][]string{HeaderRedacted: {"true"}}), wantData: `{"params":{"token":"` + redact.MarkText(canary) + `"}}`,
+			wantHeader: merge(map[string][]string{names.HeaderRedacted: {"true"}}), wantData: `{"params":{"token":"` + redact.MarkText(canary) + `"}}`,
 		},
 		{
 			name: "over the limit", data: long, limit: 100,
-			wantHeader: merge(map[string][]string{HeaderTruncated: {"1000"}}), wantData: long[:100],
+			wantHeader: merge(map[string][]string{names.HeaderTruncated: {"1000"}}), wantData: long[:100],
 		},
 		{name: "at the limit", data: long, limit: 1000, wantHeader: merge(nil), wantData: long},
 		{
 			name: "over a large limit", data: strings.Repeat("x", 110_000), limit: 100_000,
-			wantHeader: merge(map[string][]string{HeaderTruncated: {"110000"}}), wantData: strings.Repeat("x", cutPayload),
+			wantHeader: merge(map[string][]string{names.HeaderTruncated: {"110000"}}), wantData: strings.Repeat("x", cutPayload),
 		},
 		{
 			name: "marks make it longer than the limit", data: `{"token":["abcdefgh"]}`, limit: 25,
-			wantHeader: merge(map[string][]string{HeaderTruncated: {"22"}, HeaderRedacted: {"true"}}), wantData: `{"token":["[redacted sha2`,
+			wantHeader: merge(map[string][]string{names.HeaderTruncated: {"22"}, names.HeaderRedacted: {"true"}}), wantData: `{"token":["[redacted sha2`,
 		},
-		{name: "nothing fits", data: plain, limit: 0, wantHeader: merge(map[string][]string{HeaderTruncated: {fmt.Sprint(len(plain))}}), wantData: ""},
+		{name: "nothing fits", data: plain, limit: 0, wantHeader: merge(map[string][]string{names.HeaderTruncated: {fmt.Sprint(len(plain))}}), wantData: ""},
 		{
 			name: "large headers", data: plain, limit: 1000,
 			header:     nats.Header{"A": {"1"}, "B": {strings.Repeat("b", cutHeaders)}, "C": {"3"}},
@@ -83,7 +84,7 @@ func TestDeadEvent(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := Message{Subject: "rekey.v1.event.incident", Header: tt.header, Data: []byte(tt.data), Seq: 42, At: moment}
-			msg := deadEvent(NewNames("rekey"), m, event, why, tt.limit)
+			msg := deadEvent(names.NewNames("rekey"), m, event, why, tt.limit)
 			if msg.Subject != "rekey.v1.dlq.event" {
 				t.Errorf("the subject is %s", msg.Subject)
 			}
@@ -100,8 +101,8 @@ func TestDeadEvent(t *testing.T) {
 func TestDeadEventNamesTheKind(t *testing.T) {
 	t.Parallel()
 	event := jobs.Event{Request: jobs.Request{Kind: jobs.IDPDelete}}
-	msg := deadEvent(NewNames("rekey"), Message{}, event, errors.New("unknown account"), 100)
-	if got := msg.Header.Get(HeaderKind); got != "idp.delete" {
+	msg := deadEvent(names.NewNames("rekey"), Message{}, event, errors.New("unknown account"), 100)
+	if got := msg.Header.Get(names.HeaderKind); got != "idp.delete" {
 		t.Errorf("the kind is %q", got)
 	}
 }
@@ -128,8 +129,8 @@ func TestDeadEventNamesTheJobOfARequest(t *testing.T) {
 			if tt.named {
 				want = jobs.ID("rekey/operator", "1")
 			}
-			msg := deadEvent(NewNames("rekey"), Message{}, tt.event, tt.why, 100)
-			if got := msg.Header.Get(HeaderJobID); got != want {
+			msg := deadEvent(names.NewNames("rekey"), Message{}, tt.event, tt.why, 100)
+			if got := msg.Header.Get(names.HeaderJobID); got != want {
 				t.Errorf("the job is %q, want %q", got, want)
 			}
 		})
@@ -166,7 +167,7 @@ func TestDeadLettersAlwaysFit(t *testing.T) {
 	const maxPayload = 128 << 10
 	server := startServer(t, natsserver.Config{StoreDir: t.TempDir(), MaxPayload: maxPayload, Logger: log})
 	conn := dial(t, ConnectConfig{Embedded: server, Logger: log})
-	r := &rig{server: server, conn: conn, names: NewNames("rekey"), log: log}
+	r := &rig{server: server, conn: conn, names: names.NewNames("rekey"), log: log}
 	if err := (Layout{Names: r.names}).Ensure(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
@@ -200,14 +201,14 @@ func TestDeadJob(t *testing.T) {
 	job := newTokenJob(t, "job1", canary)
 	record := jobs.NewRecord(job)
 	record.State, record.Outcome, record.Detail = jobs.StateDone, jobs.OutcomeRefused, "forbidden: no\nrole"
-	msg, err := NewAnnouncer(nil, NewNames("rekey"), nil).deadJob(job, record)
+	msg, err := NewAnnouncer(nil, names.NewNames("rekey"), nil).deadJob(job, record)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string][]string{
-		HeaderReason: {"forbidden: no; role"}, HeaderCode: {"refused"}, HeaderJobID: {"job1"}, HeaderKind: {"token.revoke"},
-		HeaderEventSource: {"nats:REKEY_EVENTS"}, HeaderEventID: {"seq:7:1"}, HeaderEventSubject: {"rekey.v1.event.incident"}, HeaderEventSeq: {"7"},
-		HeaderEventAt: {"2026-03-01T03:04:05.678Z"},
+		names.HeaderReason: {"forbidden: no; role"}, names.HeaderCode: {"refused"}, names.HeaderJobID: {"job1"}, names.HeaderKind: {"token.revoke"},
+		names.HeaderEventSource: {"nats:REKEY_EVENTS"}, names.HeaderEventID: {"seq:7:1"}, names.HeaderEventSubject: {"rekey.v1.event.incident"}, names.HeaderEventSeq: {"7"},
+		names.HeaderEventAt: {"2026-03-01T03:04:05.678Z"},
 	}
 	if diff := cmp.Diff(want, map[string][]string(msg.Header)); diff != "" {
 		t.Error(diff)

@@ -13,6 +13,7 @@ import (
 
 	"rekey/internal/direct"
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 // DeadLetter is one message of the stream of dead letters.
@@ -37,7 +38,7 @@ type DeadLetters struct {
 }
 
 // OpenDeadLetters returns the dead letters of a namespace.
-func OpenDeadLetters(ctx context.Context, c *Conn, n Names) (*DeadLetters, error) {
+func OpenDeadLetters(ctx context.Context, c *Conn, n names.Names) (*DeadLetters, error) {
 	stream, err := c.js.Stream(ctx, n.DeadLetters())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("the stream %s does not exist yet: the first worker makes it: %w", n.DeadLetters(), err)
@@ -147,25 +148,25 @@ func (d *DeadLetters) Delete(ctx context.Context, number uint64) error {
 }
 
 // sealedEvent is the whole event, sealed, or "". The letter must come from Show.
-func (d DeadLetter) sealedEvent() string { return nats.Header(d.Header).Get(HeaderSealedEvent) }
+func (d DeadLetter) sealedEvent() string { return nats.Header(d.Header).Get(names.HeaderSealedEvent) }
 
 func newDeadLetter(msg *jetstream.RawStreamMsg) DeadLetter {
-	seq, err := strconv.ParseUint(msg.Header.Get(HeaderEventSeq), 10, 64)
+	seq, err := strconv.ParseUint(msg.Header.Get(names.HeaderEventSeq), 10, 64)
 	if err != nil {
 		seq = 0 // An undecodable job names no event.
 	}
-	at, err := time.Parse(time.RFC3339Nano, msg.Header.Get(HeaderEventAt))
+	at, err := time.Parse(time.RFC3339Nano, msg.Header.Get(names.HeaderEventAt))
 	if err != nil {
 		at = time.Time{}
 	}
 	return DeadLetter{
 		Number: msg.Sequence, At: msg.Time, Subject: msg.Subject,
-		Code: msg.Header.Get(HeaderCode), Reason: msg.Header.Get(HeaderReason),
-		JobID: msg.Header.Get(HeaderJobID), Kind: msg.Header.Get(HeaderKind),
-		Target: msg.Header.Get(HeaderTarget),
+		Code: msg.Header.Get(names.HeaderCode), Reason: msg.Header.Get(names.HeaderReason),
+		JobID: msg.Header.Get(names.HeaderJobID), Kind: msg.Header.Get(names.HeaderKind),
+		Target: msg.Header.Get(names.HeaderTarget),
 		Event: jobs.EventRef{
-			Source: msg.Header.Get(HeaderEventSource), ID: msg.Header.Get(HeaderEventID),
-			Subject: msg.Header.Get(HeaderEventSubject), Seq: seq, At: at,
+			Source: msg.Header.Get(names.HeaderEventSource), ID: msg.Header.Get(names.HeaderEventID),
+			Subject: msg.Header.Get(names.HeaderEventSubject), Seq: seq, At: at,
 		},
 	}
 }

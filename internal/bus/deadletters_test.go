@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 // Whatever was replayed or dropped between them, the latest letters are found.
@@ -109,7 +110,7 @@ func TestDeadLettersListAndShow(t *testing.T) {
 			t.Errorf("letter %d: error %v", number, err)
 		}
 	}
-	if _, err := OpenDeadLetters(t.Context(), r.conn, NewNames("other")); err == nil {
+	if _, err := OpenDeadLetters(t.Context(), r.conn, names.NewNames("other")); err == nil {
 		t.Error("the dead letters of a namespace without streams were opened")
 	}
 }
@@ -134,7 +135,7 @@ func TestSearchOfDeadLetters(t *testing.T) {
 		t.Errorf("%d of %d letters found, want none", found, end)
 	}
 	for _, id := range []string{"a", "b", "a", "b", "c"} {
-		msg := &nats.Msg{Subject: r.names.DeadEvent(), Header: nats.Header{HeaderJobID: {id}}}
+		msg := &nats.Msg{Subject: r.names.DeadEvent(), Header: nats.Header{names.HeaderJobID: {id}}}
 		if _, err := r.conn.js.PublishMsg(t.Context(), msg); err != nil {
 			t.Fatal(err)
 		}

@@ -11,19 +11,20 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 // open returns a message as it came in first: one that was published from its dead letter
 // carries the original sealed. Its identity is what its own headers say.
 func (in Intake) open(m Message) (Message, error) {
 	if m.Replay {
-		m.Sealed = m.Header.Get(HeaderSealedEvent)
+		m.Sealed = m.Header.Get(names.HeaderSealedEvent)
 	}
 	if m.Sealed == "" {
 		return m, nil
 	}
 	if in.Secrets.Sealer == nil {
-		return m, &jobs.Malformed{Field: HeaderSealedEvent, Detail: "cannot be opened: there are no keys"}
+		return m, &jobs.Malformed{Field: names.HeaderSealedEvent, Detail: "cannot be opened: there are no keys"}
 	}
 	o, err := openEvent(in.Secrets.Sealer, m.Sealed)
 	if err != nil {

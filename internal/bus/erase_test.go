@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 	"rekey/internal/secret"
 )
 
@@ -53,9 +54,9 @@ func TestSealedEventRoundTrip(t *testing.T) {
 		t.Errorf("%s is no header that hides the event", text)
 	}
 	in := Intake{Secrets: sealing(jobs.PlaintextSeal)}
-	in.Names = NewNames("rekey")
+	in.Names = names.NewNames("rekey")
 	replayed := Receive(in.Names, Message{Subject: in.Names.Event(jobs.ClassOperator), Header: nats.Header{
-		HeaderSealedEvent: {text}, HeaderReplayID: {"7"}, HeaderReplaySource: {"urn:siem"}, HeaderReplaySubject: {"rekey.v1.event.x"}, "X-Forged": {"y"},
+		names.HeaderSealedEvent: {text}, names.HeaderReplayID: {"7"}, names.HeaderReplaySource: {"urn:siem"}, names.HeaderReplaySubject: {"rekey.v1.event.x"}, "X-Forged": {"y"},
 	}})
 	got, err := in.open(replayed)
 	if err != nil {
@@ -63,7 +64,7 @@ func TestSealedEventRoundTrip(t *testing.T) {
 	}
 	want := nats.Header{
 		"X-Token": {canary}, "Content-Type": {"application/json"},
-		HeaderSealedEvent: {text}, HeaderReplayID: {"7"}, HeaderReplaySource: {"urn:siem"}, HeaderReplaySubject: {"rekey.v1.event.x"},
+		names.HeaderSealedEvent: {text}, names.HeaderReplayID: {"7"}, names.HeaderReplaySource: {"urn:siem"}, names.HeaderReplaySubject: {"rekey.v1.event.x"},
 	}
 	if diff := cmp.Diff(want, got.Header); diff != "" || string(got.Data) != string(m.Data) {
 		t.Errorf("opened %s with the headers (-want +got):\n%s", got.Data, diff)
@@ -82,7 +83,7 @@ func TestSealedTokenIsNoEvent(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := Intake{Secrets: sealing(jobs.PlaintextSeal)}
-		m, err := in.open(Message{Replay: true, Header: nats.Header{HeaderSealedEvent: {text}}})
+		m, err := in.open(Message{Replay: true, Header: nats.Header{names.HeaderSealedEvent: {text}}})
 		if _, malformed := errors.AsType[*jobs.Malformed](err); !malformed || len(m.Data) > 0 || strings.Contains(err.Error(), canary) {
 			t.Errorf("opened %q with %v, want an error that shows nothing", m.Data, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"rekey/internal/names"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -35,7 +36,7 @@ type Fleet struct {
 }
 
 // Fleet looks at the consumers that the workers share. It makes nothing.
-func (c *Conn) Fleet(ctx context.Context, n Names) (Fleet, error) {
+func (c *Conn) Fleet(ctx context.Context, n names.Names) (Fleet, error) {
 	fleet := Fleet{Attendance: Unattended}
 	for _, shared := range Consumers(n) {
 		cons, err := c.js.Consumer(ctx, shared.Stream, shared.Durable)

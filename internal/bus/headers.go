@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
@@ -39,7 +40,7 @@ type Message struct {
 
 // knownHeaders are the headers that intake looks up by name.
 var knownHeaders = []string{
-	nats.MsgIdHdr, HeaderSignature, HeaderReplaySignature, HeaderReplaySource, HeaderReplayID, HeaderReplaySubject, HeaderSealedEvent,
+	nats.MsgIdHdr, HeaderSignature, HeaderReplaySignature, names.HeaderReplaySource, names.HeaderReplayID, names.HeaderReplaySubject, names.HeaderSealedEvent,
 }
 
 // headerName is the name under which a header is looked up. Clients differ in how they write it.
@@ -59,18 +60,18 @@ func decides(name string) bool {
 }
 
 // Receive brings the headers of a message under the names that they are looked up by, and tells a replay.
-func Receive(n Names, m Message) Message {
+func Receive(n names.Names, m Message) Message {
 	m.Header, m.Flaw = orderHeaders(m.Header)
 	m.Origin, m.Replay = m.Subject, false
 	claims := replayClaims(m.Header)
 	switch {
 	case m.Flaw != nil || claims == nil:
-	case n.eventClass(m.Subject) != jobs.ClassOperator:
+	case n.EventClass(m.Subject) != jobs.ClassOperator:
 		m.Flaw = &jobs.Rejection{Code: jobs.RejectIdentity, Field: claims[0], Detail: "marks what Rekey publishes once more, " +
 			"and is accepted on " + n.Event(jobs.ClassOperator) + " only"}
 	default:
 		if m.Flaw = checkReplay(n, m.Header); m.Flaw == nil {
-			m.Origin, m.Replay = m.Header.Get(HeaderReplaySubject), true
+			m.Origin, m.Replay = m.Header.Get(names.HeaderReplaySubject), true
 		}
 	}
 	return m
@@ -108,7 +109,7 @@ func safeHeader(name string) string {
 func replayClaims(h nats.Header) []string {
 	var claims []string
 	for _, key := range slices.Sorted(maps.Keys(h)) {
-		if name := strings.ToLower(key); strings.HasPrefix(name, "rekey-replay-") || name == strings.ToLower(HeaderSealedEvent) {
+		if name := strings.ToLower(key); strings.HasPrefix(name, "rekey-replay-") || name == strings.ToLower(names.HeaderSealedEvent) {
 			claims = append(claims, key)
 		}
 	}
@@ -116,18 +117,18 @@ func replayClaims(h nats.Header) []string {
 }
 
 // checkReplay reports, as a *jobs.Malformed, that a replay does not say all that it must.
-func checkReplay(n Names, h nats.Header) error {
-	for _, name := range []string{HeaderReplaySource, HeaderReplayID} {
+func checkReplay(n names.Names, h nats.Header) error {
+	for _, name := range []string{names.HeaderReplaySource, names.HeaderReplayID} {
 		if detail := checkIdentity(h.Get(name)); detail != "" {
 			return &jobs.Malformed{Field: name, Detail: detail}
 		}
 	}
-	class, ok := strings.CutPrefix(h.Get(HeaderReplaySubject), n.Event(""))
+	class, ok := strings.CutPrefix(h.Get(names.HeaderReplaySubject), n.Event(""))
 	if !ok || class == "" || strings.ContainsAny(class, " \t*>") || checkIdentity(class) != "" {
-		return &jobs.Malformed{Field: HeaderReplaySubject, Detail: "is no subject of an event; one that held a credential cannot be replayed"}
+		return &jobs.Malformed{Field: names.HeaderReplaySubject, Detail: "is no subject of an event; one that held a credential cannot be replayed"}
 	}
-	if _, there := h[HeaderSealedEvent]; there && h.Get(HeaderSealedEvent) == "" {
-		return &jobs.Malformed{Field: HeaderSealedEvent, Detail: "is empty"}
+	if _, there := h[names.HeaderSealedEvent]; there && h.Get(names.HeaderSealedEvent) == "" {
+		return &jobs.Malformed{Field: names.HeaderSealedEvent, Detail: "is empty"}
 	}
 	return nil
 }

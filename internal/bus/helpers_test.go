@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/secret"
 )
@@ -50,7 +51,7 @@ func (l logs) text() string {
 type rig struct {
 	server *natsserver.Server
 	conn   *Conn
-	names  Names
+	names  names.Names
 	log    *zap.Logger
 	logs   logs
 }
@@ -59,7 +60,7 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	log, seen := newLogs()
-	r := &rig{names: NewNames("rekey"), log: log, logs: seen}
+	r := &rig{names: names.NewNames("rekey"), log: log, logs: seen}
 	r.server = startServer(t, natsserver.Config{StoreDir: t.TempDir(), Logger: log})
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Logger: log})
 	if err := (Layout{Names: r.names}).Ensure(t.Context(), r.conn); err != nil {

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 	"rekey/internal/quiet"
 )
 
@@ -45,7 +46,7 @@ type IntakeRecorder interface {
 // of their own, so that a flood of other events delays none of them.
 type Intake struct {
 	Conn    *Conn
-	Names   Names
+	Names   names.Names
 	Desk    Desk
 	Secrets jobs.Secrets // Zero: secrets in the clear are allowed.
 	// Signatures says whose events are taken in. Zero: everybody's.
@@ -82,7 +83,7 @@ func (in Intake) Run(ctx context.Context) error {
 func (in Intake) handle(ctx context.Context, h *held, isOthers bool, large *jobs.Crowd) {
 	verdict := jobs.Settlement{}
 	switch {
-	case isOthers && in.Names.incident(h.Subject()):
+	case isOthers && in.Names.Incident(h.Subject()):
 		verdict.Done = true // One of the incidents' own consumers has it.
 	case ctx.Err() == nil:
 		verdict = in.inTurn(context.WithoutCancel(ctx), h, large)

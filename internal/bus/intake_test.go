@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 	"rekey/internal/redact"
 )
 
@@ -197,7 +198,7 @@ func TestIntakePassesOnWhatTheMessageSays(t *testing.T) {
 // blockingOthers lets nothing but incidents through until release is closed.
 func blockingOthers(release <-chan struct{}) func(context.Context, jobs.Event) (jobs.Accepted, error) {
 	return func(_ context.Context, e jobs.Event) (jobs.Accepted, error) {
-		if !NewNames("rekey").incident(e.Subject) {
+		if !names.NewNames("rekey").Incident(e.Subject) {
 			<-release
 		}
 		return jobs.Accepted{Result: jobs.EventDuplicate}, nil
@@ -245,10 +246,10 @@ func TestIntakeBuriesWhatNobodyUnderstands(t *testing.T) {
 		wantData   string // The data by default.
 	}{
 		{name: "text", class: "incident", data: "hello", wantReason: "line 1: is no JSON (byte 0)"},
-		{name: "binary CloudEvent", class: "rotation", data: "{}", header: binary("id-1", "/soar"), wantReason: "kind: is required", wantHeader: map[string]string{"ce-id": "id-1", HeaderEventID: "id-1", HeaderEventSource: "/soar"}},
-		{name: "desk says no", class: "unknown", data: plain, wantReason: "account: unknown account", wantHeader: map[string]string{HeaderKind: "x509.disable"}},
-		{name: "secret", class: "incident", data: `{"kind":"token.revoke","params":{"tokn":"` + canary + `"}}`, wantReason: "params.tokn: unknown parameter", wantHeader: map[string]string{HeaderRedacted: "true"}, wantData: `{"kind":"token.revoke","params":{"tokn":"` + redact.MarkText(canary) + `"}}`},
-		{name: "2 MB", class: "incident", data: `{"reason":"` + strings.Repeat("x", 2_000_000) + `"}`, wantReason: "the payload has 2000013 bytes; the limit is 1048576", wantHeader: map[string]string{HeaderTruncated: "2000013"}, wantData: `{"reason":"` + strings.Repeat("x", cutPayload-11)},
+		{name: "binary CloudEvent", class: "rotation", data: "{}", header: binary("id-1", "/soar"), wantReason: "kind: is required", wantHeader: map[string]string{"ce-id": "id-1", names.HeaderEventID: "id-1", names.HeaderEventSource: "/soar"}},
+		{name: "desk says no", class: "unknown", data: plain, wantReason: "account: unknown account", wantHeader: map[string]string{names.HeaderKind: "x509.disable"}},
+		{name: "secret", class: "incident", data: `{"kind":"token.revoke","params":{"tokn":"` + canary + `"}}`, wantReason: "params.tokn: unknown parameter", wantHeader: map[string]string{names.HeaderRedacted: "true"}, wantData: `{"kind":"token.revoke","params":{"tokn":"` + redact.MarkText(canary) + `"}}`},
+		{name: "2 MB", class: "incident", data: `{"reason":"` + strings.Repeat("x", 2_000_000) + `"}`, wantReason: "the payload has 2000013 bytes; the limit is 1048576", wantHeader: map[string]string{names.HeaderTruncated: "2000013"}, wantData: `{"reason":"` + strings.Repeat("x", cutPayload-11)},
 		{name: "nothing", class: "incident", wantReason: "the payload is empty"},
 	}
 	for i, tt := range tests {
@@ -379,7 +380,7 @@ func TestIntakeNeedsItsStream(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	in := r.intake(&desk{}, &counter{})
-	in.Names = NewNames("other")
+	in.Names = names.NewNames("other")
 	if err := in.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "looking at consumer intake-incident of stream OTHER_EVENTS") {
 		t.Errorf("the error is %v", err)
 	}

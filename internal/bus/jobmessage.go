@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 // jobMessage is a job on its way to a worker. It carries the secret parameters, sealed unless
@@ -95,11 +96,11 @@ func unquoting(err error) error {
 // Queue implements jobs.Queue on the stream of jobs.
 type Queue struct {
 	conn  *Conn
-	names Names
+	names names.Names
 }
 
 // NewQueue returns the queue of a namespace.
-func NewQueue(c *Conn, names Names) *Queue { return &Queue{conn: c, names: names} }
+func NewQueue(c *Conn, names names.Names) *Queue { return &Queue{conn: c, names: names} }
 
 // Enqueue publishes the job on its lane's subject. The message id lets the stream drop a
 // copy that follows within its window; a later copy is harmless, for the ledger decides. What the job

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 func TestJobMessageRoundTrip(t *testing.T) {
@@ -172,7 +173,7 @@ func TestPublishRaw(t *testing.T) {
 			t.Errorf("class %q: error %v", class, err)
 		}
 	}
-	if _, err := r.conn.PublishRaw(t.Context(), NewNames("other"), "incident", []byte(plain), ""); err == nil {
+	if _, err := r.conn.PublishRaw(t.Context(), names.NewNames("other"), "incident", []byte(plain), ""); err == nil {
 		t.Error("an event of a namespace without streams was accepted")
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
+	"rekey/internal/names"
 )
 
 // How long the streams and buckets keep what they hold.
@@ -49,7 +50,7 @@ func consumerOf(lane jobs.Lane) string { return "jobs-" + string(lane) }
 // Layout declares the streams, buckets and consumers of a namespace: what workers make where it is missing, what their
 // upkeep looks for while they run, and what a doctor compares.
 type Layout struct {
-	Names    Names
+	Names    names.Names
 	Replicas int // 1, 3 or 5; default 1.
 	// Shared says that the workers share bearer tokens, as all do whose server is not inside them.
 	Shared bool
@@ -60,7 +61,7 @@ type Layout struct {
 }
 
 // Bucket declares a bucket of the namespace by its name.
-func Bucket(n Names, name string, replicas int) kv.Config {
+func Bucket(n names.Names, name string, replicas int) kv.Config {
 	cfg := kv.Config{Bucket: name, Replicas: replicas}
 	switch name {
 	case n.Schedules():
@@ -92,16 +93,16 @@ func (l Layout) streams() []jetstream.StreamConfig {
 			Discard: jetstream.DiscardNew, AllowDirect: true,
 		}
 	}
-	events := limits(n.Events(), n.subject("event.>"), "Events that came in.", keepEvents)
+	events := limits(n.Events(), n.Subject("event.>"), "Events that came in.", keepEvents)
 	events.Duplicates = shortestWindow
-	work := limits(n.Jobs(), n.subject("job.>"), "Jobs that wait for a worker.", 0)
+	work := limits(n.Jobs(), n.Subject("job.>"), "Jobs that wait for a worker.", 0)
 	work.Retention = jetstream.WorkQueuePolicy
-	dead := limits(n.DeadLetters(), n.subject("dlq.>"), "What was refused or given up, until it is replayed or dropped.", 0)
+	dead := limits(n.DeadLetters(), n.Subject("dlq.>"), "What was refused or given up, until it is replayed or dropped.", 0)
 	dead.Duplicates = dropCopies
 	list := []jetstream.StreamConfig{
 		events,
 		work,
-		limits(n.Results(), n.subject("result.>"), "How jobs ended.", keepResults),
+		limits(n.Results(), n.Subject("result.>"), "How jobs ended.", keepResults),
 		dead,
 	}
 	buckets := []string{n.Schedules(), n.Pace(), n.Audit(), n.Rules(), n.Limits(), n.Notify()}
@@ -122,7 +123,7 @@ type Consumer struct {
 }
 
 // consumer declares one that takes what one of its filters matches; no two of them match the same subject.
-func consumer(n Names, stream, name string, filters ...string) Consumer {
+func consumer(n names.Names, stream, name string, filters ...string) Consumer {
 	cfg := jetstream.ConsumerConfig{
 		Durable: name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
 		// We count attempts ourselves, and waiting jobs are unacknowledged ones: no limits here.
@@ -139,9 +140,9 @@ func consumer(n Names, stream, name string, filters ...string) Consumer {
 // intakeConsumers are those that workers take events from. Incidents have consumers of their own: one
 // for the plain class, which is as old as Rekey, and one for those below another class, so that neither
 // ever changes its filter. A consumer that does passes over what it would have had to deliver before.
-func intakeConsumers(n Names) []Consumer {
+func intakeConsumers(n names.Names) []Consumer {
 	var below []string
-	for class := "*." + jobs.ClassIncident; strings.Count(class, ".") < MaxClassTokens; class = "*." + class {
+	for class := "*." + jobs.ClassIncident; strings.Count(class, ".") < names.MaxClassTokens; class = "*." + class {
 		below = append(below, n.Event(class))
 	}
 	return []Consumer{
@@ -152,12 +153,12 @@ func intakeConsumers(n Names) []Consumer {
 }
 
 // laneConsumer is what the jobs of a lane are taken from.
-func laneConsumer(n Names, lane jobs.Lane) Consumer {
-	return consumer(n, n.Jobs(), consumerOf(lane), n.lane(lane))
+func laneConsumer(n names.Names, lane jobs.Lane) Consumer {
+	return consumer(n, n.Jobs(), consumerOf(lane), n.Lane(lane))
 }
 
 // Consumers are those that workers take events and jobs from.
-func Consumers(n Names) []Consumer {
+func Consumers(n names.Names) []Consumer {
 	list := intakeConsumers(n)
 	for _, lane := range jobs.Lanes() {
 		list = append(list, laneConsumer(n, lane))

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 // TypeRequested is the CloudEvents type of a direct request.
@@ -43,14 +44,14 @@ var (
 
 // ReadReceived reads an event as intake does: it receives the message first. The error joins one *jobs.Malformed per
 // mistake, or is a *jobs.Rejection.
-func ReadReceived(n Names, m Message) (jobs.Event, error) { return Read(n, Receive(n, m)) }
+func ReadReceived(n names.Names, m Message) (jobs.Event, error) { return Read(n, Receive(n, m)) }
 
 // Read reads an event that was received: a CloudEvent 1.0 in structured or binary mode, or plain JSON.
 // The reference is as complete as could be read, also with an error, which joins one
 // *jobs.Malformed per mistake, or is a *jobs.Rejection. A direct request that has mistakes is an error, too.
 // See https://github.com/cloudevents/spec (JSON format and NATS protocol binding, 1.0.2).
-func Read(n Names, m Message) (jobs.Event, error) {
-	e := jobs.Event{Class: n.eventClass(m.Origin), Replayed: m.Replay}
+func Read(n names.Names, m Message) (jobs.Event, error) {
+	e := jobs.Event{Class: n.EventClass(m.Origin), Replayed: m.Replay}
 	e.Subject, e.Seq, e.At = m.Origin, m.Seq, m.At
 	e.Source, e.ID = plainIdentity(n, m)
 	e.Envelope = jobs.Envelope{Time: m.At, Headers: ownHeaders(m.Header)}
@@ -178,9 +179,9 @@ func checkIdentity(value string) string {
 // plainIdentity identifies an event that names no identity of its own: by the one that it
 // had before it was replayed, by its Nats-Msg-Id, else by its place in the stream. The time belongs to the place: a stream that was made
 // anew counts from 1 again.
-func plainIdentity(n Names, m Message) (source, id string) {
+func plainIdentity(n names.Names, m Message) (source, id string) {
 	if m.Replay {
-		return m.Header.Get(HeaderReplaySource), m.Header.Get(HeaderReplayID)
+		return m.Header.Get(names.HeaderReplaySource), m.Header.Get(names.HeaderReplayID)
 	}
 	source = sourceOfStream + n.Events()
 	if id := m.Header.Get(nats.MsgIdHdr); id != "" && m.Flaw == nil {

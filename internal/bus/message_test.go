@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 // plain is a valid request.
@@ -39,7 +40,7 @@ func message(data string, h nats.Header) Message {
 }
 
 // decodeEvent reads a direct request. What is none is an error.
-func decodeEvent(n Names, m Message) (jobs.Event, error) {
+func decodeEvent(n names.Names, m Message) (jobs.Event, error) {
 	e, err := Read(n, Receive(n, m))
 	if err == nil && !e.Direct {
 		err = e.NotDirect
@@ -138,7 +139,7 @@ func TestDecodeEventUnderstands(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e, err := decodeEvent(NewNames("rekey"), message(tt.data, tt.header))
+			e, err := decodeEvent(names.NewNames("rekey"), message(tt.data, tt.header))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -241,7 +242,7 @@ func TestDecodeEventRejects(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e, err := decodeEvent(NewNames("rekey"), message(tt.data, tt.header))
+			e, err := decodeEvent(names.NewNames("rekey"), message(tt.data, tt.header))
 			if !onlyMalformed(err) {
 				t.Fatalf("the error is %T %v", err, err)
 			}
@@ -305,7 +306,7 @@ func FuzzDecodeEvent(f *testing.F) {
 		if msgID != "" {
 			h[nats.MsgIdHdr] = []string{msgID}
 		}
-		e, err := decodeEvent(NewNames("rekey"), message(plant.Replace(data), h))
+		e, err := decodeEvent(names.NewNames("rekey"), message(plant.Replace(data), h))
 		if err == nil {
 			if e.Request.Kind == "" || e.ID == "" || e.Source == "" {
 				t.Errorf("understood an event without kind or identity: %+v", e)

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 // Errors of Renotify that callers branch on.
@@ -32,17 +33,17 @@ type NoticeLetter struct {
 
 // BuryNotice stores the dead letter of a notification. It carries the result as it was published,
 // which holds no secrets.
-func (c *Conn) BuryNotice(ctx context.Context, n Names, l NoticeLetter) error {
+func (c *Conn) BuryNotice(ctx context.Context, n names.Names, l NoticeLetter) error {
 	msg := &nats.Msg{Subject: n.DeadNotification(), Header: nats.Header{}, Data: l.Data}
 	if limit := c.carries(); len(l.Data) > limit {
-		msg.Header.Set(HeaderTruncated, strconv.Itoa(len(l.Data)))
+		msg.Header.Set(names.HeaderTruncated, strconv.Itoa(len(l.Data)))
 		msg.Data = l.Data[:min(limit, cutPayload)]
 	}
-	msg.Header.Set(HeaderTarget, l.Target)
-	msg.Header.Set(HeaderCode, l.Code)
-	msg.Header.Set(HeaderReason, headerText(l.Reason))
-	msg.Header.Set(HeaderJobID, l.JobID)
-	msg.Header.Set(HeaderKind, string(l.Kind))
+	msg.Header.Set(names.HeaderTarget, l.Target)
+	msg.Header.Set(names.HeaderCode, l.Code)
+	msg.Header.Set(names.HeaderReason, headerText(l.Reason))
+	msg.Header.Set(names.HeaderJobID, l.JobID)
+	msg.Header.Set(names.HeaderKind, string(l.Kind))
 	id := fmt.Sprintf("notify.%s.%s.%d.dead", l.Target, l.Key, l.Since.UnixNano())
 	if err := c.publishOnce(ctx, n.DeadLetters(), msg, id, l.Count > 1, l.Since); err != nil {
 		return fmt.Errorf("putting a notification among the dead letters: %w", err)
@@ -52,8 +53,8 @@ func (c *Conn) BuryNotice(ctx context.Context, n Names, l NoticeLetter) error {
 
 // Renotify sends the result of a dead letter to its target once more. The letter must come from
 // Show. Its notification has the id that it had, so that a receiver who has it drops it.
-func (c *Conn) Renotify(ctx context.Context, n Names, letter DeadLetter) error {
-	if nats.Header(letter.Header).Get(HeaderTruncated) != "" {
+func (c *Conn) Renotify(ctx context.Context, n names.Names, letter DeadLetter) error {
+	if nats.Header(letter.Header).Get(names.HeaderTruncated) != "" {
 		return ErrNotWhole
 	}
 	_, err := c.js.Consumer(ctx, n.Jobs(), ConsumerOfTarget(letter.Target))

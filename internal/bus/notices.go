@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 	"rekey/internal/quiet"
 )
 
@@ -70,7 +71,7 @@ type Inbox struct {
 func ConsumerOfTarget(target string) string { return "notify-" + target }
 
 // subjects are those of the results that may concern the target.
-func (i Inbox) subjects(n Names) []string {
+func (i Inbox) subjects(n names.Names) []string {
 	kinds, outcomes := []string{"*"}, []string{"*"}
 	if len(i.Kinds) > 0 {
 		kinds = nil
@@ -84,7 +85,7 @@ func (i Inbox) subjects(n Names) []string {
 	var list []string
 	for _, kind := range kinds {
 		for _, outcome := range outcomes {
-			list = append(list, n.subject("result."+kind+"."+outcome))
+			list = append(list, n.Subject("result."+kind+"."+outcome))
 		}
 	}
 	slices.Sort(list)
@@ -94,7 +95,7 @@ func (i Inbox) subjects(n Names) []string {
 // Notices reads what one target is to be told of. All workers share it.
 type Notices struct {
 	Conn     *Conn
-	Names    Names
+	Names    names.Names
 	Inbox    Inbox
 	Courier  Courier
 	Recorder NoticesRecorder
@@ -107,7 +108,7 @@ type Notices struct {
 
 // results declares the consumer of the results that concern the target. One that is new begins with the next result:
 // a target is not told of what was before.
-func (i Inbox) results(n Names) Consumer {
+func (i Inbox) results(n names.Names) Consumer {
 	return Consumer{n.Results(), jetstream.ConsumerConfig{
 		Durable: ConsumerOfTarget(i.Target), Description: "Notifications of target " + i.Target + ".", FilterSubjects: i.subjects(n),
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: i.Timeout + noticesMargin, MaxDeliver: -1, MaxAckPending: noticesOut,
@@ -117,14 +118,14 @@ func (i Inbox) results(n Names) Consumer {
 
 // again declares the consumer of what is sent again. The stream of jobs keeps that without a consumer, too, but a target
 // that no worker has any more takes nothing.
-func (i Inbox) again(n Names) Consumer {
+func (i Inbox) again(n names.Names) Consumer {
 	c := i.results(n)
 	c.Stream, c.FilterSubjects, c.DeliverPolicy = n.Jobs(), []string{n.Renotify(i.Target)}, jetstream.DeliverAllPolicy
 	return c
 }
 
 // OpenInbox makes the target's consumers where they are missing.
-func (c *Conn) OpenInbox(ctx context.Context, n Names, i Inbox) (results, again jetstream.Consumer, err error) {
+func (c *Conn) OpenInbox(ctx context.Context, n names.Names, i Inbox) (results, again jetstream.Consumer, err error) {
 	if results, err = c.consumer(ctx, i.results(n)); err != nil {
 		return nil, nil, err
 	}
@@ -272,7 +273,7 @@ type InboxState struct {
 }
 
 // InboxState reads what a target has in NATS.
-func (c *Conn) InboxState(ctx context.Context, n Names, target string) (InboxState, error) {
+func (c *Conn) InboxState(ctx context.Context, n names.Names, target string) (InboxState, error) {
 	var state InboxState
 	for _, stream := range []string{n.Results(), n.Jobs()} {
 		info, err := c.inbox(ctx, stream, target)
@@ -288,7 +289,7 @@ func (c *Conn) InboxState(ctx context.Context, n Names, target string) (InboxSta
 
 // RemoveInbox deletes what a target has in NATS, which nobody must be serving, and returns how many results it was not
 // told of. What an operator has sent again stays until it is delivered.
-func (c *Conn) RemoveInbox(ctx context.Context, n Names, target string) (left int, err error) {
+func (c *Conn) RemoveInbox(ctx context.Context, n names.Names, target string) (left int, err error) {
 	info, err := c.inbox(ctx, n.Results(), target)
 	if err != nil {
 		return 0, err

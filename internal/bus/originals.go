@@ -9,16 +9,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 // Originals gives back events as they came in, for as long as their stream keeps them.
 type Originals struct {
 	conn  *Conn
-	names Names
+	names names.Names
 }
 
 // NewOriginals returns the events of a namespace.
-func NewOriginals(c *Conn, n Names) *Originals { return &Originals{conn: c, names: n} }
+func NewOriginals(c *Conn, n names.Names) *Originals { return &Originals{conn: c, names: n} }
 
 // Event returns an event as intake reads it, or jobs.ErrNotFound when it is not kept any more.
 func (o *Originals) Event(ctx context.Context, e jobs.EventRef) (jobs.Event, error) {
@@ -40,7 +41,7 @@ func (o *Originals) ReplayLetter(ctx context.Context, letter DeadLetter) (uint64
 	if sealed == "" {
 		return o.Replay(ctx, letter.Event)
 	}
-	return o.publish(ctx, letter.Event, nats.Header{HeaderSealedEvent: {sealed}}, nil)
+	return o.publish(ctx, letter.Event, nats.Header{names.HeaderSealedEvent: {sealed}}, nil)
 }
 
 // Replay publishes an event once more. It returns the new sequence, or jobs.ErrNotFound.
@@ -53,7 +54,7 @@ func (o *Originals) Replay(ctx context.Context, e jobs.EventRef) (uint64, error)
 	for key, values := range original.Header {
 		// What is Rekey's own in it says something of the first publication. Only another replay had the
 		// right to a sealed event.
-		if !isOwn(key) || key == HeaderSealedEvent && original.Subject == o.names.Event(jobs.ClassOperator) {
+		if !isOwn(key) || key == names.HeaderSealedEvent && original.Subject == o.names.Event(jobs.ClassOperator) {
 			header[key] = values
 		}
 	}
@@ -65,9 +66,9 @@ func (o *Originals) Replay(ctx context.Context, e jobs.EventRef) (uint64, error)
 // had is in a header.
 func (o *Originals) publish(ctx context.Context, e jobs.EventRef, header nats.Header, data []byte) (uint64, error) {
 	msg := &nats.Msg{Subject: o.names.Event(jobs.ClassOperator), Header: header, Data: data}
-	msg.Header.Set(HeaderReplaySource, e.Source)
-	msg.Header.Set(HeaderReplayID, e.ID)
-	msg.Header.Set(HeaderReplaySubject, e.Subject)
+	msg.Header.Set(names.HeaderReplaySource, e.Source)
+	msg.Header.Set(names.HeaderReplayID, e.ID)
+	msg.Header.Set(names.HeaderReplaySubject, e.Subject)
 	signature, err := o.conn.sign.Sign(replayBytes(msg.Subject, msg.Header, msg.Data))
 	if err != nil {
 		return 0, fmt.Errorf("publishing event %d again: %w", e.Seq, err)

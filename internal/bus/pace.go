@@ -8,6 +8,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
+	"rekey/internal/names"
 	"rekey/internal/pace"
 )
 
@@ -15,7 +16,7 @@ import (
 // <NAMESPACE>_PACE. What it writes and sees tells the connection's clock the server's time.
 type Pace struct {
 	conn     *Conn
-	names    Names
+	names    names.Names
 	replicas int
 	bucket   atomic.Pointer[kv.Bucket[pace.State]]
 }
@@ -24,7 +25,7 @@ type Pace struct {
 var errNotOpen = errors.New("the shared state of the rate buckets is not open yet")
 
 // NewPace returns the shared state, which is of use after Open.
-func NewPace(c *Conn, names Names, replicas int) *Pace {
+func NewPace(c *Conn, names names.Names, replicas int) *Pace {
 	return &Pace{conn: c, names: names, replicas: replicas}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"rekey/internal/names"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,7 +18,7 @@ const presenceTimeout = 2 * time.Second
 // listens on a subject of its own, and where nothing listens, the server says so.
 type Presence struct {
 	Conn     *Conn
-	Names    Names
+	Names    names.Names
 	Worker   string // Its name.
 	Instance string // Names the process.
 }
@@ -52,7 +53,7 @@ func (p Presence) Appear(ctx context.Context) (namesake string, err error) {
 
 // Lives reports whether another process of this worker's name is connected to NATS.
 func (p Presence) Lives(ctx context.Context, instance string) (bool, error) {
-	answer, err := p.ask(ctx, p.own(subjectToken(instance)))
+	answer, err := p.ask(ctx, p.own(names.SubjectToken(instance)))
 	return answer != "", err
 }
 
@@ -72,7 +73,7 @@ func (p Presence) ask(ctx context.Context, subject string) (string, error) {
 
 // HandOverAgain makes the server hand over at once what workers hold that are gone, which it would do when ackWait is
 // over. What living workers hold longer than patience may be handed over a second time, which the ledger recognises.
-func (c *Conn) HandOverAgain(ctx context.Context, n Names, patience time.Duration) error {
+func (c *Conn) HandOverAgain(ctx context.Context, n names.Names, patience time.Duration) error {
 	const server = 100 * time.Millisecond // So long a server waits after a change of ack_wait (nats-server, consumer.go).
 	var held []Consumer
 	for _, want := range Consumers(n) {

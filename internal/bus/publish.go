@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"rekey/internal/names"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -56,7 +57,7 @@ func unpublished(subject, stream string, err error) error {
 }
 
 // PublishRaw stores a payload as an event of a class. id, when not empty, is its Nats-Msg-Id.
-func (c *Conn) PublishRaw(ctx context.Context, n Names, class string, data []byte, id string) (Stored, error) {
+func (c *Conn) PublishRaw(ctx context.Context, n names.Names, class string, data []byte, id string) (Stored, error) {
 	if err := CheckClass(class); err != nil {
 		return Stored{}, err
 	}
@@ -92,7 +93,7 @@ type Requested struct {
 
 // PublishRequest stores a direct request under the identity of source and id, by which the ledger
 // knows that the same request twice is one job. It returns the event's sequence.
-func (c *Conn) PublishRequest(ctx context.Context, n Names, class, source, id string, request map[string]any) (uint64, error) {
+func (c *Conn) PublishRequest(ctx context.Context, n names.Names, class, source, id string, request map[string]any) (uint64, error) {
 	data, err := json.Marshal(Requested{
 		SpecVersion: "1.0", ID: id, Source: source, Type: TypeRequested, Time: c.clock.Now().UTC(),
 		DataContentType: "application/json", Data: request,

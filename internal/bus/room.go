@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"rekey/internal/names"
 	"slices"
 	"strings"
 	"sync"
@@ -114,7 +115,7 @@ func (w watched) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstrea
 func streamOf(subject string) string {
 	namespace, rest, _ := strings.Cut(subject, ".v1.")
 	what, _, _ := strings.Cut(rest, ".")
-	names := NewNames(namespace)
+	names := names.NewNames(namespace)
 	switch what {
 	case "event":
 		return names.Events()

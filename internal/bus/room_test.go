@@ -11,6 +11,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
+	"rekey/internal/names"
 )
 
 func TestIsRefusal(t *testing.T) {
@@ -40,7 +41,7 @@ func TestIsRefusal(t *testing.T) {
 
 func TestStreamOf(t *testing.T) {
 	t.Parallel()
-	names := NewNames("staging")
+	names := names.NewNames("staging")
 	for subject, want := range map[string]string{
 		names.Event("incident"):                           "STAGING_EVENTS",
 		names.Job(jobs.LaneBulk, jobs.JWKSRevoke):         "STAGING_JOBS",

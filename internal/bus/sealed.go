@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 	"rekey/internal/redact"
 	"rekey/internal/secret"
 	"strings"
@@ -46,7 +47,7 @@ func sealEvent(s jobs.Sealer, m Message) (string, error) {
 
 // openEvent gives back what sealEvent sealed.
 func openEvent(s jobs.Sealer, text string) (original, error) {
-	malformed := func(detail string) error { return &jobs.Malformed{Field: HeaderSealedEvent, Detail: detail} }
+	malformed := func(detail string) error { return &jobs.Malformed{Field: names.HeaderSealedEvent, Detail: detail} }
 	value, err := s.Open(text)
 	if hopeless, ok := errors.AsType[*jobs.Malformed](err); ok {
 		return original{}, malformed(hopeless.Detail)

@@ -16,7 +16,7 @@ import (
 func (r *rig) consumer(t *testing.T, lane jobs.Lane, ackWait time.Duration) jetstream.Consumer {
 	t.Helper()
 	cons, err := r.conn.js.CreateOrUpdateConsumer(t.Context(), r.names.Jobs(), jetstream.ConsumerConfig{
-		Durable: consumerOf(lane), FilterSubject: r.names.lane(lane), AckPolicy: jetstream.AckExplicitPolicy,
+		Durable: consumerOf(lane), FilterSubject: r.names.Lane(lane), AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1,
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 func newSigner(t *testing.T) (SigningKey, string) {
@@ -102,8 +103,8 @@ func TestSignedReplays(t *testing.T) {
 		m := Message{
 			Subject: "rekey.v1.event.operator", Data: []byte("{}"), At: moment,
 			Header: nats.Header{
-				HeaderReplaySource: {"urn:siem"}, HeaderReplayID: {"7"}, HeaderSealedEvent: {"rekey-seal.v1.x"},
-				HeaderReplaySubject: {"rekey.v1.event.incident"},
+				names.HeaderReplaySource: {"urn:siem"}, names.HeaderReplayID: {"7"}, names.HeaderSealedEvent: {"rekey-seal.v1.x"},
+				names.HeaderReplaySubject: {"rekey.v1.event.incident"},
 			},
 		}
 		signature, err := key.Sign(replayBytes(m.Subject, m.Header, m.Data))
@@ -114,7 +115,7 @@ func TestSignedReplays(t *testing.T) {
 		if change != nil {
 			change(&m)
 		}
-		m = Receive(NewNames("rekey"), m)
+		m = Receive(names.NewNames("rekey"), m)
 		return cmp.Or(m.Flaw, s.check(m))
 	}
 	if err := replay(operator, nil); err != nil {
@@ -127,13 +128,13 @@ func TestSignedReplays(t *testing.T) {
 		t.Error("a producer may replay")
 	}
 	for what, change := range map[string]func(*Message){
-		"another identity": func(m *Message) { m.Header.Set(HeaderReplayID, "8") },
-		"another source":   func(m *Message) { m.Header.Set(HeaderReplaySource, "urn:other") },
-		"another class":    func(m *Message) { m.Header.Set(HeaderReplaySubject, "rekey.v1.event.rotation") },
+		"another identity": func(m *Message) { m.Header.Set(names.HeaderReplayID, "8") },
+		"another source":   func(m *Message) { m.Header.Set(names.HeaderReplaySource, "urn:other") },
+		"another class":    func(m *Message) { m.Header.Set(names.HeaderReplaySubject, "rekey.v1.event.rotation") },
 		"another subject":  func(m *Message) { m.Subject = "rekey.v1.event.incident" },
 		"no replay":        func(m *Message) { m.Header = nats.Header{HeaderReplaySignature: m.Header[HeaderReplaySignature]} },
 		"another payload":  func(m *Message) { m.Data = []byte(plain) },
-		"another event":    func(m *Message) { m.Header.Set(HeaderSealedEvent, "rekey-seal.v1.y") },
+		"another event":    func(m *Message) { m.Header.Set(names.HeaderSealedEvent, "rekey-seal.v1.y") },
 		"another mode":     func(m *Message) { m.Header.Set("ce-id", "8") },
 	} {
 		if err := replay(operator, change); err == nil {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 // advisoryMaxDeliveries is where the server says that a consumer will not hand a message over any
@@ -32,7 +33,7 @@ type StalledRecorder interface {
 // in its stream, where nobody would look. It goes back to the end of its queue.
 type Stalled struct {
 	Conn     *Conn
-	Names    Names
+	Names    names.Names
 	Secrets  jobs.Secrets // As of the intake.
 	Recorder StalledRecorder
 	Logger   *zap.Logger
@@ -110,7 +111,7 @@ func (s Stalled) rescue(ctx context.Context, a advisory) error {
 		return s.again(ctx, old)
 	}
 	copied := &nats.Msg{Subject: old.Subject, Data: old.Data, Header: nats.Header{}}
-	copied.Header.Set(HeaderMessage, strconv.FormatUint(messageOf(old.Header, old.Sequence), 10))
+	copied.Header.Set(names.HeaderMessage, strconv.FormatUint(messageOf(old.Header, old.Sequence), 10))
 	if _, err := s.Conn.store(ctx, copied, a.Stream); err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func (s Stalled) rescue(ctx context.Context, a advisory) error {
 
 // messageOf names a job's message for good.
 func messageOf(h nats.Header, seq uint64) uint64 {
-	if first, err := strconv.ParseUint(h.Get(HeaderMessage), 10, 64); err == nil {
+	if first, err := strconv.ParseUint(h.Get(names.HeaderMessage), 10, 64); err == nil {
 		return first
 	}
 	return seq

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 // stalls counts what the net caught, by stream.
@@ -80,7 +81,7 @@ func TestStalledMessagesComeBack(t *testing.T) {
 		return caught.count(r.names.Events()) == 1 && lastSeq(t, r, r.names.Events()) == event.Seq+1
 	})
 	again := storedAt(t, r, r.names.Events(), event.Seq+1)
-	if got := again.Header.Get(HeaderReplayID); got != "id:IR-1" {
+	if got := again.Header.Get(names.HeaderReplayID); got != "id:IR-1" {
 		t.Errorf("the event comes back as %q", got)
 	}
 
@@ -92,7 +93,7 @@ func TestStalledMessagesComeBack(t *testing.T) {
 	if err := NewQueue(r.conn, r.names).Enqueue(t.Context(), job); err != nil {
 		t.Fatal(err)
 	}
-	giveUp(t, r, r.names.Jobs(), r.names.lane(jobs.LaneBulk))
+	giveUp(t, r, r.names.Jobs(), r.names.Lane(jobs.LaneBulk))
 	eventually(t, "the job is put back", func() bool { return caught.count(r.names.Jobs()) == 1 && lastSeq(t, r, r.names.Jobs()) == 2 })
 	stream, err := r.conn.js.Stream(t.Context(), r.names.Jobs())
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
 
 // statsEvery is how often the queue's gauges are refreshed.
@@ -25,7 +26,7 @@ type StatsRecorder interface {
 // Stats reads from the streams how many jobs wait and how long they have.
 type Stats struct {
 	Conn    *Conn
-	Names   Names
+	Names   names.Names
 	Running func() int // Jobs that run in this worker.
 	// Ahead is how many jobs of a lane this worker has pulled and not begun: they are pending
 	// still, and wait for nothing but a slot. Nil counts them as waiting.
@@ -101,7 +102,7 @@ func (s Stats) consumer(ctx context.Context, stream jetstream.Stream, lane jobs.
 
 // oldest returns the age of the oldest unfinished job of a lane, 0 when there is none.
 func (s Stats) oldest(ctx context.Context, stream jetstream.Stream, lane jobs.Lane) (time.Duration, error) {
-	msg, err := stream.GetMsg(ctx, 0, jetstream.WithGetMsgSubject(s.Names.lane(lane)))
+	msg, err := stream.GetMsg(ctx, 0, jetstream.WithGetMsgSubject(s.Names.Lane(lane)))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return 0, nil
 	}

@@ -8,13 +8,14 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
+	"rekey/internal/names"
 )
 
 // Tokens shares sealed bearer tokens between all workers, in the bucket <NAMESPACE>_TOKENS,
 // which is in memory only.
 type Tokens struct {
 	conn     *Conn
-	names    Names
+	names    names.Names
 	replicas int
 	bucket   atomic.Pointer[kv.Bucket[SealedToken]]
 }
@@ -31,7 +32,7 @@ type SealedToken struct {
 }
 
 // NewTokens returns the shared tokens, which are of use after Open.
-func NewTokens(c *Conn, names Names, replicas int) *Tokens {
+func NewTokens(c *Conn, names names.Names, replicas int) *Tokens {
 	return &Tokens{conn: c, names: names, replicas: replicas}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"rekey/internal/names"
 	"rekey/internal/quiet"
 )
 
@@ -109,7 +110,7 @@ func inOrder(byStream map[string]error) (list []error) {
 }
 
 // compareClocks asks for the server's time, and shows how far this machine's is from it.
-func (u *Upkeep) compareClocks(ctx context.Context, names Names) {
+func (u *Upkeep) compareClocks(ctx context.Context, names names.Names) {
 	log := u.Logger.Named("upkeep")
 	if err := u.Conn.AskTime(ctx, names); err != nil && ctx.Err() == nil {
 		log.Debug("the server's time is not known", zap.Error(err))

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 	"rekey/internal/quiet"
 )
 
@@ -20,7 +21,7 @@ type Runner interface {
 // next attempt holds no slot: the server has it.
 type Workers struct {
 	Conn        *Conn
-	Names       Names
+	Names       names.Names
 	Runner      Runner
 	Concurrency int // Jobs that run at once.
 	// Kept is how many of the slots run urgent jobs only, so that calls of others that hang do not

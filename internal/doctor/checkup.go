@@ -11,6 +11,7 @@ import (
 
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/names"
 	"rekey/internal/redact"
 	"rekey/internal/wire"
 )
@@ -49,7 +50,7 @@ type patient struct {
 	Doctor
 	cfg    *config.Config
 	known  *redact.Known
-	names  bus.Names
+	names  names.Names
 	now    time.Time
 	survey *bus.Survey // Nil: NATS cannot be reached, for the reason that follows.
 	away   error
@@ -65,7 +66,7 @@ func (d Doctor) Examine(ctx context.Context) []Finding {
 	if err != nil {
 		return unreadable(err)
 	}
-	p := &patient{Doctor: d, cfg: cfg, known: wire.KnownSecrets(cfg, d.LookupEnv), names: bus.NewNames(cfg.NATS.Namespace), now: time.Now()}
+	p := &patient{Doctor: d, cfg: cfg, known: wire.KnownSecrets(cfg, d.LookupEnv), names: names.NewNames(cfg.NATS.Namespace), now: time.Now()}
 	p.connect()
 	if p.survey != nil {
 		defer p.survey.Close()

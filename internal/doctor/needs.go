@@ -7,6 +7,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
+	"rekey/internal/names"
 	"rekey/internal/wire"
 )
 
@@ -15,7 +16,7 @@ const anything = "x"
 
 // natsNeeds are what a worker does in NATS, which a server's permissions must allow.
 type natsNeeds struct {
-	names     bus.Names
+	names     names.Names
 	namespace string
 	inbox     string // Prefix of inboxes.
 	domain    string // Of JetStream.
@@ -26,7 +27,7 @@ type natsNeeds struct {
 
 // NATSNeeds are the permissions that a worker of a namespace needs in NATS, its first one included, which makes everything.
 func NATSNeeds(namespace string) []Need {
-	names := bus.NewNames(namespace)
+	names := names.NewNames(namespace)
 	n := natsNeeds{
 		names: names, namespace: namespace, buckets: append(wire.BucketNames(names, namespace), names.Tokens()),
 		targets: []string{anything}, worker: anything,

@@ -17,6 +17,7 @@ import (
 	"rekey/internal/credential"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
+	"rekey/internal/names"
 	"rekey/internal/seal"
 	"rekey/internal/wire"
 )
@@ -24,7 +25,7 @@ import (
 // Client is what the commands use to talk to a running fleet.
 type Client struct {
 	Conn   *bus.Conn
-	Names  bus.Names
+	Names  names.Names
 	Ledger *ledger.Ledger
 	Config *config.Config
 	Keys   *seal.Keyring // Nil when the fleet's keys are not known here.
@@ -51,7 +52,7 @@ func Dial(ctx context.Context, c *config.Config, server string, env wire.Lookup)
 	if cfg.Sign, _, err = wire.Signatures(c.Intake, env); err != nil {
 		return nil, err
 	}
-	client := &Client{Names: bus.NewNames(c.NATS.Namespace), Config: c, Keys: wire.KnownKeys(c, server, env)}
+	client := &Client{Names: names.NewNames(c.NATS.Namespace), Config: c, Keys: wire.KnownKeys(c, server, env)}
 	cfg.Name, cfg.Logger, cfg.OnForbidden = "rekey command line", zap.NewNop(), client.refusals.hear
 	if client.Conn, err = bus.Connect(cfg); err != nil {
 		return nil, unconnected(ctx, cfg.URL, err)

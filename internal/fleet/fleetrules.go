@@ -9,6 +9,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
+	"rekey/internal/names"
 	"rekey/internal/policy"
 	"rekey/internal/secret"
 	"rekey/internal/wire"
@@ -63,7 +64,7 @@ func (f FleetRules) config(namespace string) *config.Config {
 	return c
 }
 
-func OpenRules(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*kv.Bucket[FleetRules], error) {
+func OpenRules(ctx context.Context, c *bus.Conn, n names.Names, replicas int) (*kv.Bucket[FleetRules], error) {
 	return kv.Open[FleetRules](ctx, c.JetStream(), bus.Bucket(n, n.Rules(), replicas))
 }
 

@@ -8,6 +8,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
+	"rekey/internal/names"
 	"rekey/internal/notify"
 )
 
@@ -25,7 +26,7 @@ type sign struct {
 // signKey is where the sign of a target stands in the store.
 func signKey(target string) string { return "served." + target }
 
-func OpenNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*NotifyStore, error) {
+func OpenNotifyStore(ctx context.Context, c *bus.Conn, n names.Names, replicas int) (*NotifyStore, error) {
 	bucket, err := kv.Open[notify.State](ctx, c.JetStream(), bus.Bucket(n, n.Notify(), replicas))
 	if err != nil {
 		return nil, err
@@ -38,7 +39,7 @@ func OpenNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int
 }
 
 // findNotifyStore returns the store for who only reads. It makes none where no worker has made it yet.
-func findNotifyStore(ctx context.Context, c *bus.Conn, n bus.Names) (*NotifyStore, error) {
+func findNotifyStore(ctx context.Context, c *bus.Conn, n names.Names) (*NotifyStore, error) {
 	bucket, err := kv.Find[notify.State](ctx, c.JetStream(), n.Notify())
 	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
+	"rekey/internal/names"
 	"rekey/internal/schedule"
 	"rekey/internal/wire"
 )
@@ -17,7 +18,7 @@ type ScheduleStore struct {
 	bucket *kv.Bucket[schedule.State]
 }
 
-func OpenScheduleStore(ctx context.Context, c *bus.Conn, n bus.Names, replicas int) (*ScheduleStore, error) {
+func OpenScheduleStore(ctx context.Context, c *bus.Conn, n names.Names, replicas int) (*ScheduleStore, error) {
 	bucket, err := kv.Open[schedule.State](ctx, c.JetStream(), bus.Bucket(n, n.Schedules(), replicas))
 	if err != nil {
 		return nil, err

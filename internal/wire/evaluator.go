@@ -13,6 +13,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/metrics"
+	"rekey/internal/names"
 	"rekey/internal/policy"
 )
 
@@ -45,7 +46,7 @@ func PolicyNames(c *config.Config) []string {
 // Evaluator says what a configuration makes of events, without making any job.
 type Evaluator struct {
 	Rules *jobs.Rules
-	names bus.Names
+	names names.Names
 }
 
 // NewEvaluator returns the Evaluator of a configuration.
@@ -60,7 +61,7 @@ func NewEvaluator(c *config.Config) (*Evaluator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Evaluator{Rules: rules, names: bus.NewNames(c.NATS.Namespace)}, nil
+	return &Evaluator{Rules: rules, names: names.NewNames(c.NATS.Namespace)}, nil
 }
 
 // Evaluation is what a configuration makes of one event, fit to be shown.

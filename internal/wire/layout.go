@@ -4,12 +4,13 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/ledger"
+	"rekey/internal/names"
 )
 
 // Layout is what a worker of a configuration has in NATS.
 func Layout(c *config.Config) bus.Layout {
 	l := bus.Layout{
-		Names: bus.NewNames(c.NATS.Namespace), Replicas: c.NATS.Replicas, Shared: !c.NATS.IsEmbedded(),
+		Names: names.NewNames(c.NATS.Namespace), Replicas: c.NATS.Replicas, Shared: !c.NATS.IsEmbedded(),
 		Ledger: ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas}.Streams(),
 	}
 	for _, t := range NotifyTargets(c) {
@@ -19,12 +20,12 @@ func Layout(c *config.Config) bus.Layout {
 }
 
 // StreamNames are a worker's streams.
-func StreamNames(n bus.Names) []string {
+func StreamNames(n names.Names) []string {
 	return []string{n.Events(), n.Jobs(), n.Results(), n.DeadLetters(), n.Index()}
 }
 
 // BucketNames are a worker's buckets, but that of the bearer tokens, which only a fleet has.
-func BucketNames(n bus.Names, namespace string) []string {
+func BucketNames(n names.Names, namespace string) []string {
 	return []string{
 		n.Schedules(), n.Pace(), n.Audit(), n.Rules(), n.Limits(), n.Notify(), ledger.RecordsBucket(namespace), ledger.TargetsBucket(namespace),
 	}

@@ -1,4 +1,4 @@
-package bus
+package names
 
 import (
 	"testing"
@@ -22,11 +22,11 @@ func TestNames(t *testing.T) {
 		{"event", rekey.Event("incident"), "rekey.v1.event.incident"},
 		{"event of a deeper class", rekey.Event("siem.alert"), "rekey.v1.event.siem.alert"},
 		{"all events", rekey.Event("*"), "rekey.v1.event.*"},
-		{"class", rekey.eventClass("rekey.v1.event.rotation"), "rotation"},
-		{"class of two tokens", rekey.eventClass("rekey.v1.event.siem.alert"), "siem.alert"},
+		{"class", rekey.EventClass("rekey.v1.event.rotation"), "rotation"},
+		{"class of two tokens", rekey.EventClass("rekey.v1.event.siem.alert"), "siem.alert"},
 		{"job", rekey.Job(jobs.LaneUrgent, jobs.TokenRevoke), "rekey.v1.job.urgent.token-revoke"},
 		{"job of a kind with an underscore", rekey.Job(jobs.LaneBulk, jobs.RoleMappingDelete), "rekey.v1.job.bulk.role_mapping-delete"},
-		{"lane", rekey.lane(jobs.LaneNormal), "rekey.v1.job.normal.>"},
+		{"lane", rekey.Lane(jobs.LaneNormal), "rekey.v1.job.normal.>"},
 		{"result", rekey.Result(jobs.JWKSRevoke, jobs.OutcomeAlreadyGone), "rekey.v1.result.jwks-revoke.already_gone"},
 		{"results of a kind", rekey.ResultsOf(jobs.JWKSRevoke), "rekey.v1.result.jwks-revoke.>"},
 		{"dead event", rekey.DeadEvent(), "rekey.v1.dlq.event"},

@@ -1,4 +1,4 @@
-package bus
+package names
 
 import (
 	"cmp"
@@ -48,13 +48,13 @@ const HeaderTarget = "Rekey-Target"
 
 // Names are the names of one namespace's streams and subjects.
 type Names struct {
-	namespace string
+	Namespace string
 }
 
 // NewNames returns the names of a namespace, "rekey" by default.
-func NewNames(namespace string) Names { return Names{namespace: cmp.Or(namespace, "rekey")} }
+func NewNames(namespace string) Names { return Names{Namespace: cmp.Or(namespace, "rekey")} }
 
-func (n Names) stream(name string) string { return strings.ToUpper(n.namespace) + "_" + name }
+func (n Names) stream(name string) string { return strings.ToUpper(n.Namespace) + "_" + name }
 
 // Events is the stream of events.
 func (n Names) Events() string { return n.stream("EVENTS") }
@@ -92,31 +92,31 @@ func (n Names) Notify() string { return n.stream("NOTIFY") }
 // Limits is the bucket that counts jobs by the hour.
 func (n Names) Limits() string { return n.stream("LIMITS") }
 
-func (n Names) subject(rest string) string { return n.namespace + ".v1." + rest }
+func (n Names) Subject(rest string) string { return n.Namespace + ".v1." + rest }
 
 // Event is the subject of events of a class; "*" stands for all classes.
-func (n Names) Event(class string) string { return n.subject("event." + class) }
+func (n Names) Event(class string) string { return n.Subject("event." + class) }
 
 // eventClass is the class of an event's subject.
-func (n Names) eventClass(subject string) string {
-	return strings.TrimPrefix(subject, n.subject("event."))
+func (n Names) EventClass(subject string) string {
+	return strings.TrimPrefix(subject, n.Subject("event."))
 }
 
 // Job is the subject of a job in a lane.
 func (n Names) Job(lane jobs.Lane, kind jobs.Kind) string {
-	return n.subject("job." + string(lane) + "." + kind.SubjectToken())
+	return n.Subject("job." + string(lane) + "." + kind.SubjectToken())
 }
 
 // lane is the subject filter of all jobs in a lane.
-func (n Names) lane(lane jobs.Lane) string { return n.subject("job." + string(lane) + ".>") }
+func (n Names) Lane(Lane jobs.Lane) string { return n.Subject("job." + string(Lane) + ".>") }
 
 // Result is the subject of a result.
 func (n Names) Result(kind jobs.Kind, outcome jobs.Outcome) string {
-	return n.subject("result." + kind.SubjectToken() + "." + string(outcome))
+	return n.Subject("result." + kind.SubjectToken() + "." + string(outcome))
 }
 
 // isResult reports whether a subject is that of a result.
-func (n Names) isResult(subject string) bool {
+func (n Names) IsResult(subject string) bool {
 	for _, kind := range jobs.Kinds() {
 		for _, outcome := range jobs.Outcomes() {
 			if subject == n.Result(kind, outcome) {
@@ -129,32 +129,32 @@ func (n Names) isResult(subject string) bool {
 
 // ResultsOf is the subject filter of all results of a kind.
 func (n Names) ResultsOf(kind jobs.Kind) string {
-	return n.subject("result." + kind.SubjectToken() + ".>")
+	return n.Subject("result." + kind.SubjectToken() + ".>")
 }
 
 // DeadEvent is the subject of events that nobody can understand.
-func (n Names) DeadEvent() string { return n.subject("dlq.event") }
+func (n Names) DeadEvent() string { return n.Subject("dlq.event") }
 
 // DeadJob is the subject of jobs that were refused or exhausted.
-func (n Names) DeadJob(kind jobs.Kind) string { return n.subject("dlq.job." + kind.SubjectToken()) }
+func (n Names) DeadJob(kind jobs.Kind) string { return n.Subject("dlq.job." + kind.SubjectToken()) }
 
 // incident reports whether an event on a subject is taken in by the incidents' own consumers.
-func (n Names) incident(subject string) bool {
-	class := n.eventClass(subject)
+func (n Names) Incident(subject string) bool {
+	class := n.EventClass(subject)
 	return jobs.LastToken(class) == jobs.ClassIncident && strings.Count(class, ".") < MaxClassTokens
 }
 
 // DeadNotification is the subject of notifications that were given up.
-func (n Names) DeadNotification() string { return n.subject("dlq.notification") }
+func (n Names) DeadNotification() string { return n.Subject("dlq.notification") }
 
 // Renotify is the subject on which results are sent to a target once more.
-func (n Names) Renotify(target string) string { return n.subject("job.notify." + target) }
+func (n Names) Renotify(target string) string { return n.Subject("job.notify." + target) }
 
 // Worker is the subject on which a worker answers.
-func (n Names) Worker(name string) string { return n.subject("worker." + subjectToken(name)) }
+func (n Names) Worker(name string) string { return n.Subject("worker." + SubjectToken(name)) }
 
 // subjectToken makes one token of a subject of a name, which may hold what subjects do not.
-func subjectToken(name string) string {
+func SubjectToken(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
 			return r
