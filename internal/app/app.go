@@ -99,7 +99,7 @@ func Run(ctx context.Context, opts Options) error {
 		opts.Known = wire.KnownSecrets(opts.Config, opts.LookupEnv)
 	}
 	w := &worker{
-		Options: opts, log: opts.Logger.Named("app"), names: names.NewNames(opts.Config.NATS.Namespace),
+		Options: opts, log: opts.Logger.Named("app"), names: names.New(opts.Config.NATS.Namespace),
 		self: &wire.Identity{Worker: opts.Name, Instance: nuid.Next()}, lost: make(chan struct{}, 1),
 	}
 	w.running.Store(opts.Config)

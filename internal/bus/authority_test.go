@@ -49,7 +49,7 @@ func TestReservedNames(t *testing.T) {
 				"foreign":    message(strings.Replace(requestOf("1", source), TypeRequested, "com.example.alert", 1), nil),
 			} {
 				m.Subject = "rekey.v1.event." + class
-				e, err := decodeForeign(names.NewNames("rekey"), m)
+				e, err := decodeForeign(names.New("rekey"), m)
 				held, isHeld := errors.AsType[*jobs.Rejection](err)
 				if allowed := owner == "" || owner == class; allowed != (err == nil) || !allowed && (!isHeld || held.Code != jobs.RejectIdentity || held.Field != "source") {
 					t.Errorf("%s, %s, on class %s: %v", source, form, class, err)
@@ -87,7 +87,7 @@ func TestReservedNames(t *testing.T) {
 	} {
 		m := message(plain, tt.header)
 		m.Subject = tt.subject
-		e, err := decodeForeign(names.NewNames("rekey"), m)
+		e, err := decodeForeign(names.New("rekey"), m)
 		if tt.want != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.want) || e.Replayed || !strings.HasPrefix(e.ID, "seq:") {
 				t.Errorf("%s: %v, called %s", name, err, e.ID)

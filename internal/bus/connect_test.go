@@ -63,7 +63,7 @@ func works(t *testing.T, conn *Conn) {
 	if err := conn.Ready(); err != nil {
 		t.Fatal(err)
 	}
-	names := names.NewNames("rekey")
+	names := names.New("rekey")
 	if err := (Layout{Names: names}).Ensure(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func bigEvents(size int) map[string]string {
 // BenchmarkLargeEvent is what an event costs apart from policies: to be read, to be looked through
 // for credentials, and to become a dead letter.
 func BenchmarkLargeEvent(b *testing.B) {
-	n := names.NewNames("rekey")
+	n := names.New("rekey")
 	for _, size := range []int{64 << 10, 512 << 10, 1 << 20} {
 		for name, data := range bigEvents(size) {
 			m := Message{Subject: n.Event("incident"), Data: []byte(data), Seq: 1, At: moment}
@@ -72,7 +72,7 @@ func BenchmarkLargeEvent(b *testing.B) {
 
 // BenchmarkManyMistakes is an event with a mistake in each of its members.
 func BenchmarkManyMistakes(b *testing.B) {
-	n := names.NewNames("rekey")
+	n := names.New("rekey")
 	for _, size := range []int{64 << 10, 1 << 20} {
 		var text strings.Builder
 		text.WriteString(`{"kind":"jwks.revoke",`)

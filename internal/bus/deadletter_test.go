@@ -84,7 +84,7 @@ func TestDeadEvent(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := Message{Subject: "rekey.v1.event.incident", Header: tt.header, Data: []byte(tt.data), Seq: 42, At: moment}
-			msg := deadEvent(names.NewNames("rekey"), m, event, why, tt.limit)
+			msg := deadEvent(names.New("rekey"), m, event, why, tt.limit)
 			if msg.Subject != "rekey.v1.dlq.event" {
 				t.Errorf("the subject is %s", msg.Subject)
 			}
@@ -101,7 +101,7 @@ func TestDeadEvent(t *testing.T) {
 func TestDeadEventNamesTheKind(t *testing.T) {
 	t.Parallel()
 	event := jobs.Event{Request: jobs.Request{Kind: jobs.IDPDelete}}
-	msg := deadEvent(names.NewNames("rekey"), Message{}, event, errors.New("unknown account"), 100)
+	msg := deadEvent(names.New("rekey"), Message{}, event, errors.New("unknown account"), 100)
 	if got := msg.Header.Get(names.HeaderKind); got != "idp.delete" {
 		t.Errorf("the kind is %q", got)
 	}
@@ -129,7 +129,7 @@ func TestDeadEventNamesTheJobOfARequest(t *testing.T) {
 			if tt.named {
 				want = jobs.ID("rekey/operator", "1")
 			}
-			msg := deadEvent(names.NewNames("rekey"), Message{}, tt.event, tt.why, 100)
+			msg := deadEvent(names.New("rekey"), Message{}, tt.event, tt.why, 100)
 			if got := msg.Header.Get(names.HeaderJobID); got != want {
 				t.Errorf("the job is %q, want %q", got, want)
 			}
@@ -167,7 +167,7 @@ func TestDeadLettersAlwaysFit(t *testing.T) {
 	const maxPayload = 128 << 10
 	server := startServer(t, natsserver.Config{StoreDir: t.TempDir(), MaxPayload: maxPayload, Logger: log})
 	conn := dial(t, ConnectConfig{Embedded: server, Logger: log})
-	r := &rig{server: server, conn: conn, names: names.NewNames("rekey"), log: log}
+	r := &rig{server: server, conn: conn, names: names.New("rekey"), log: log}
 	if err := (Layout{Names: r.names}).Ensure(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestDeadJob(t *testing.T) {
 	job := newTokenJob(t, "job1", canary)
 	record := jobs.NewRecord(job)
 	record.State, record.Outcome, record.Detail = jobs.StateDone, jobs.OutcomeRefused, "forbidden: no\nrole"
-	msg, err := NewAnnouncer(nil, names.NewNames("rekey"), nil).deadJob(job, record)
+	msg, err := NewAnnouncer(nil, names.New("rekey"), nil).deadJob(job, record)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,7 +110,7 @@ func TestDeadLettersListAndShow(t *testing.T) {
 			t.Errorf("letter %d: error %v", number, err)
 		}
 	}
-	if _, err := OpenDeadLetters(t.Context(), r.conn, names.NewNames("other")); err == nil {
+	if _, err := OpenDeadLetters(t.Context(), r.conn, names.New("other")); err == nil {
 		t.Error("the dead letters of a namespace without streams were opened")
 	}
 }

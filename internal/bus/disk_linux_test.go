@@ -59,7 +59,7 @@ func TestEmbeddedOnAFullDisk(t *testing.T) {
 		StoreDir: filepath.Join(dir, "store"), Listen: "127.0.0.1:0", Logger: log,
 		OnFailure: func() { failures <- struct{}{} },
 	}
-	r := &rig{names: names.NewNames("rekey"), log: log, logs: logged, server: startServer(t, cfg)}
+	r := &rig{names: names.New("rekey"), log: log, logs: logged, server: startServer(t, cfg)}
 	background(t, r.server.Run)
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Wait: true, Logger: log})
 	if err := (Layout{Names: r.names}).Ensure(t.Context(), r.conn); err != nil {
@@ -115,7 +115,7 @@ func TestEmbeddedStartsOnAFullDisk(t *testing.T) {
 		t.Fatalf("a full disk is an error: %v", err)
 	}
 	t.Cleanup(server.Stop)
-	r := &rig{names: names.NewNames("rekey"), log: zap.NewNop(), server: server}
+	r := &rig{names: names.New("rekey"), log: zap.NewNop(), server: server}
 	background(t, r.server.Run)
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Wait: true})
 	layout := Layout{Names: r.names}

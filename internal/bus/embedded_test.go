@@ -28,7 +28,7 @@ func TestEmbeddedRestartKeepsWhatWaits(t *testing.T) {
 	const rounding = time.Second // The server stores moments in whole seconds.
 	var putBack time.Time
 	for round := range 2 {
-		r := &rig{server: startServer(t, natsserver.Config{StoreDir: dir}), names: names.NewNames("rekey"), log: zap.NewNop()}
+		r := &rig{server: startServer(t, natsserver.Config{StoreDir: dir}), names: names.New("rekey"), log: zap.NewNop()}
 		r.conn = dial(t, ConnectConfig{Embedded: r.server})
 		if err := (Layout{Names: r.names}).Ensure(t.Context(), r.conn); err != nil {
 			t.Fatal(err)

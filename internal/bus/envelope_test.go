@@ -92,7 +92,7 @@ func TestReadEventKeepsWhatPoliciesSee(t *testing.T) {
 	} {
 		t.Run(other.name, func(t *testing.T) {
 			t.Parallel()
-			e, err := decodeForeign(names.NewNames("rekey"), message(other.data, other.header))
+			e, err := decodeForeign(names.New("rekey"), message(other.data, other.header))
 			if diff := cmp.Diff(other.want, e.Envelope.Data); diff != "" || err != nil || e.Direct || e.NotDirect == nil {
 				t.Errorf("error %v, asks %v, unclear %v, data (-want +got):\n%s", err, e.Direct, e.NotDirect, diff)
 			}
@@ -102,7 +102,7 @@ func TestReadEventKeepsWhatPoliciesSee(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := message(tt.data, tt.header)
-			e, err := ReadReceived(names.NewNames("rekey"), Message{Subject: m.Subject, Header: m.Header, Data: m.Data, Seq: m.Seq, At: m.At})
+			e, err := ReadReceived(names.New("rekey"), Message{Subject: m.Subject, Header: m.Header, Data: m.Data, Seq: m.Seq, At: m.At})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +132,7 @@ func TestTimeHasNoNone(t *testing.T) {
 			"structured": message(structured(append(envelope("1", "/s"), `"time":"`+text+`"`, `"data":`+plain)...), nil),
 			"binary":     message(plain, with(binary("1", "/s"), "ce-time", text)),
 		} {
-			e, err := decodeForeign(names.NewNames("rekey"), m)
+			e, err := decodeForeign(names.New("rekey"), m)
 			if err != nil {
 				t.Fatalf("%s, %s: %v", text, what, err)
 			}
@@ -163,7 +163,7 @@ func TestReadEventTellsRequestsFromOthers(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e, err := decodeForeign(names.NewNames("rekey"), message(tt.data, nil))
+			e, err := decodeForeign(names.New("rekey"), message(tt.data, nil))
 			if (err != nil) != tt.wantMalformed || e.Direct != tt.wantAsks {
 				t.Errorf("asks %v, error %v", e.Direct, err)
 			}

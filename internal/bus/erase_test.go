@@ -54,7 +54,7 @@ func TestSealedEventRoundTrip(t *testing.T) {
 		t.Errorf("%s is no header that hides the event", text)
 	}
 	in := Intake{Secrets: sealing(jobs.PlaintextSeal)}
-	in.Names = names.NewNames("rekey")
+	in.Names = names.New("rekey")
 	replayed := Receive(in.Names, Message{Subject: in.Names.Event(jobs.ClassOperator), Header: nats.Header{
 		names.HeaderSealedEvent: {text}, names.HeaderReplayID: {"7"}, names.HeaderReplaySource: {"urn:siem"}, names.HeaderReplaySubject: {"rekey.v1.event.x"}, "X-Forged": {"y"},
 	}})

@@ -60,7 +60,7 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	log, seen := newLogs()
-	r := &rig{names: names.NewNames("rekey"), log: log, logs: seen}
+	r := &rig{names: names.New("rekey"), log: log, logs: seen}
 	r.server = startServer(t, natsserver.Config{StoreDir: t.TempDir(), Logger: log})
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Logger: log})
 	if err := (Layout{Names: r.names}).Ensure(t.Context(), r.conn); err != nil {

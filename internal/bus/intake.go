@@ -83,7 +83,7 @@ func (in Intake) Run(ctx context.Context) error {
 func (in Intake) handle(ctx context.Context, h *held, isOthers bool, large *jobs.Crowd) {
 	verdict := jobs.Settlement{}
 	switch {
-	case isOthers && in.Names.Incident(h.Subject()):
+	case isOthers && in.Names.IsIncident(h.Subject()):
 		verdict.Done = true // One of the incidents' own consumers has it.
 	case ctx.Err() == nil:
 		verdict = in.inTurn(context.WithoutCancel(ctx), h, large)

@@ -198,7 +198,7 @@ func TestIntakePassesOnWhatTheMessageSays(t *testing.T) {
 // blockingOthers lets nothing but incidents through until release is closed.
 func blockingOthers(release <-chan struct{}) func(context.Context, jobs.Event) (jobs.Accepted, error) {
 	return func(_ context.Context, e jobs.Event) (jobs.Accepted, error) {
-		if !names.NewNames("rekey").Incident(e.Subject) {
+		if !names.New("rekey").IsIncident(e.Subject) {
 			<-release
 		}
 		return jobs.Accepted{Result: jobs.EventDuplicate}, nil
@@ -380,7 +380,7 @@ func TestIntakeNeedsItsStream(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	in := r.intake(&desk{}, &counter{})
-	in.Names = names.NewNames("other")
+	in.Names = names.New("other")
 	if err := in.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "looking at consumer intake-incident of stream OTHER_EVENTS") {
 		t.Errorf("the error is %v", err)
 	}

@@ -173,7 +173,7 @@ func TestPublishRaw(t *testing.T) {
 			t.Errorf("class %q: error %v", class, err)
 		}
 	}
-	if _, err := r.conn.PublishRaw(t.Context(), names.NewNames("other"), "incident", []byte(plain), ""); err == nil {
+	if _, err := r.conn.PublishRaw(t.Context(), names.New("other"), "incident", []byte(plain), ""); err == nil {
 		t.Error("an event of a namespace without streams was accepted")
 	}
 }

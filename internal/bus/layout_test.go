@@ -114,7 +114,7 @@ func TestDifferences(t *testing.T) {
 		{name: "no direct reads", stream: 4, change: func(c *jetstream.StreamConfig) { c.AllowDirect = false }, wrong: []string{"allow_direct is false instead of true: workers and commands cannot read it"}},
 		{name: "a bucket that keeps longer", stream: 5, change: func(c *jetstream.StreamConfig) { c.MaxAge = 0 }},
 	}
-	layout := Layout{Names: names.NewNames("rekey")}
+	layout := Layout{Names: names.New("rekey")}
 	for _, tt := range tests {
 		want := layout.streams()[tt.stream]
 		have := want
@@ -159,14 +159,14 @@ func TestBucketsAreThoseOfTheLibrary(t *testing.T) {
 func TestEnsureReplicas(t *testing.T) {
 	t.Parallel()
 	for replicas, want := range map[int]int{0: 1, 1: 1, 3: 3, 5: 5} {
-		for _, cfg := range (Layout{Names: names.NewNames("rekey"), Replicas: replicas}).streams() {
+		for _, cfg := range (Layout{Names: names.New("rekey"), Replicas: replicas}).streams() {
 			if cfg.Replicas != want {
 				t.Errorf("%d replicas make %d of %s", replicas, cfg.Replicas, cfg.Name)
 			}
 		}
 	}
 	conn := dial(t, ConnectConfig{Embedded: startServer(t, natsserver.Config{StoreDir: t.TempDir()})})
-	three := Layout{Names: names.NewNames("rekey"), Replicas: 3}
+	three := Layout{Names: names.New("rekey"), Replicas: 3}
 	// One server cannot hold three copies, and says so.
 	if err := three.Ensure(t.Context(), conn); err == nil || !strings.Contains(err.Error(), "creating stream REKEY_EVENTS: ") {
 		t.Errorf("the error is %v", err)

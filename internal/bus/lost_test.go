@@ -47,7 +47,7 @@ func TestNothingIsSentLater(t *testing.T) {
 	dir, token := t.TempDir(), secret.New(canary)
 	server := startServer(t, natsserver.Config{StoreDir: dir, Listen: "127.0.0.1:0", Token: token})
 	address := strings.TrimPrefix(server.URL(), "nats://")
-	r := &rig{names: names.NewNames("rekey")}
+	r := &rig{names: names.New("rekey")}
 	r.conn = dial(t, ConnectConfig{URL: "nats://" + address, Token: always(token), Wait: true})
 	works(t, r.conn)
 	server.Stop()

@@ -139,7 +139,7 @@ func TestDecodeEventUnderstands(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e, err := decodeEvent(names.NewNames("rekey"), message(tt.data, tt.header))
+			e, err := decodeEvent(names.New("rekey"), message(tt.data, tt.header))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -242,7 +242,7 @@ func TestDecodeEventRejects(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e, err := decodeEvent(names.NewNames("rekey"), message(tt.data, tt.header))
+			e, err := decodeEvent(names.New("rekey"), message(tt.data, tt.header))
 			if !onlyMalformed(err) {
 				t.Fatalf("the error is %T %v", err, err)
 			}
@@ -306,7 +306,7 @@ func FuzzDecodeEvent(f *testing.F) {
 		if msgID != "" {
 			h[nats.MsgIdHdr] = []string{msgID}
 		}
-		e, err := decodeEvent(names.NewNames("rekey"), message(plant.Replace(data), h))
+		e, err := decodeEvent(names.New("rekey"), message(plant.Replace(data), h))
 		if err == nil {
 			if e.Request.Kind == "" || e.ID == "" || e.Source == "" {
 				t.Errorf("understood an event without kind or identity: %+v", e)

@@ -50,7 +50,7 @@ func TestPaceBeforeItIsOpen(t *testing.T) {
 	if _, err := p.All(t.Context()); !errors.Is(err, errNotOpen) {
 		t.Errorf("listing: %v", err)
 	}
-	p = NewPace(r.conn, names.NewNames("other"), 3) // More copies than there are servers.
+	p = NewPace(r.conn, names.New("other"), 3) // More copies than there are servers.
 	if err := p.Open(t.Context()); err == nil {
 		t.Error("a bucket with three copies was made on one server")
 	}
@@ -149,7 +149,7 @@ func TestPaceSurvivesARestart(t *testing.T) {
 	until := moment.Add(123456 * time.Microsecond)
 	for round := range 2 {
 		server := startServer(t, natsserver.Config{StoreDir: dir})
-		r := &rig{conn: dial(t, ConnectConfig{Embedded: server}), names: names.NewNames("rekey"), log: zap.NewNop()}
+		r := &rig{conn: dial(t, ConnectConfig{Embedded: server}), names: names.New("rekey"), log: zap.NewNop()}
 		p := r.pace(t)
 		if round == 0 {
 			var state pace.State

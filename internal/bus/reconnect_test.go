@@ -129,7 +129,7 @@ func TestReconnectAfterARestart(t *testing.T) {
 	address := strings.TrimPrefix(server.URL(), "nats://")
 	log, logged := newLogs()
 	var seen states
-	r := &rig{names: names.NewNames("rekey"), log: log, logs: logged}
+	r := &rig{names: names.New("rekey"), log: log, logs: logged}
 	r.conn = dial(t, ConnectConfig{URL: "nats://" + address, Token: always(token), Wait: true, Recorder: &seen, Logger: log})
 	works(t, r.conn)
 	var d desk

@@ -115,7 +115,7 @@ func (w watched) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstrea
 func streamOf(subject string) string {
 	namespace, rest, _ := strings.Cut(subject, ".v1.")
 	what, _, _ := strings.Cut(rest, ".")
-	names := names.NewNames(namespace)
+	names := names.New(namespace)
 	switch what {
 	case "event":
 		return names.Events()

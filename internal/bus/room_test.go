@@ -41,7 +41,7 @@ func TestIsRefusal(t *testing.T) {
 
 func TestStreamOf(t *testing.T) {
 	t.Parallel()
-	names := names.NewNames("staging")
+	names := names.New("staging")
 	for subject, want := range map[string]string{
 		names.Event("incident"):                           "STAGING_EVENTS",
 		names.Job(jobs.LaneBulk, jobs.JWKSRevoke):         "STAGING_JOBS",

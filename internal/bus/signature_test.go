@@ -115,7 +115,7 @@ func TestSignedReplays(t *testing.T) {
 		if change != nil {
 			change(&m)
 		}
-		m = Receive(names.NewNames("rekey"), m)
+		m = Receive(names.New("rekey"), m)
 		return cmp.Or(m.Flaw, s.check(m))
 	}
 	if err := replay(operator, nil); err != nil {

@@ -293,7 +293,7 @@ func TestWorkersNeedTheirStream(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	w := r.workers(&runner{}, 1)
-	w.Names = names.NewNames("other")
+	w.Names = names.New("other")
 	if err := w.Run(t.Context(), t.Context()); err == nil || !strings.Contains(err.Error(), "looking at consumer jobs-urgent of stream OTHER_JOBS") {
 		t.Errorf("the error is %v", err)
 	}

@@ -66,7 +66,7 @@ func (d Doctor) Examine(ctx context.Context) []Finding {
 	if err != nil {
 		return unreadable(err)
 	}
-	p := &patient{Doctor: d, cfg: cfg, known: wire.KnownSecrets(cfg, d.LookupEnv), names: names.NewNames(cfg.NATS.Namespace), now: time.Now()}
+	p := &patient{Doctor: d, cfg: cfg, known: wire.KnownSecrets(cfg, d.LookupEnv), names: names.New(cfg.NATS.Namespace), now: time.Now()}
 	p.connect()
 	if p.survey != nil {
 		defer p.survey.Close()

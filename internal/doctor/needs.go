@@ -27,7 +27,7 @@ type natsNeeds struct {
 
 // NATSNeeds are the permissions that a worker of a namespace needs in NATS, its first one included, which makes everything.
 func NATSNeeds(namespace string) []Need {
-	names := names.NewNames(namespace)
+	names := names.New(namespace)
 	n := natsNeeds{
 		names: names, namespace: namespace, buckets: append(wire.BucketNames(names, namespace), names.Tokens()),
 		targets: []string{anything}, worker: anything,

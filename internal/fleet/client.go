@@ -52,7 +52,7 @@ func Dial(ctx context.Context, c *config.Config, server string, env wire.Lookup)
 	if cfg.Sign, _, err = wire.Signatures(c.Intake, env); err != nil {
 		return nil, err
 	}
-	client := &Client{Names: names.NewNames(c.NATS.Namespace), Config: c, Keys: wire.KnownKeys(c, server, env)}
+	client := &Client{Names: names.New(c.NATS.Namespace), Config: c, Keys: wire.KnownKeys(c, server, env)}
 	cfg.Name, cfg.Logger, cfg.OnForbidden = "rekey command line", zap.NewNop(), client.refusals.hear
 	if client.Conn, err = bus.Connect(cfg); err != nil {
 		return nil, unconnected(ctx, cfg.URL, err)

@@ -52,7 +52,7 @@ type Names struct {
 }
 
 // NewNames returns the names of a namespace, "rekey" by default.
-func NewNames(namespace string) Names { return Names{Namespace: cmp.Or(namespace, "rekey")} }
+func New(namespace string) Names { return Names{Namespace: cmp.Or(namespace, "rekey")} }
 
 func (n Names) stream(name string) string { return strings.ToUpper(n.Namespace) + "_" + name }
 
@@ -139,7 +139,7 @@ func (n Names) DeadEvent() string { return n.Subject("dlq.event") }
 func (n Names) DeadJob(kind jobs.Kind) string { return n.Subject("dlq.job." + kind.SubjectToken()) }
 
 // incident reports whether an event on a subject is taken in by the incidents' own consumers.
-func (n Names) Incident(subject string) bool {
+func (n Names) IsIncident(subject string) bool {
 	class := n.EventClass(subject)
 	return jobs.LastToken(class) == jobs.ClassIncident && strings.Count(class, ".") < MaxClassTokens
 }

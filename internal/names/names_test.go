@@ -8,7 +8,7 @@ import (
 
 func TestNames(t *testing.T) {
 	t.Parallel()
-	rekey, other, none := NewNames("rekey"), NewNames("blue-team"), NewNames("")
+	rekey, other, none := New("rekey"), New("blue-team"), New("")
 	tests := []struct {
 		name      string
 		got, want string

@@ -61,7 +61,7 @@ func NewEvaluator(c *config.Config) (*Evaluator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Evaluator{Rules: rules, names: names.NewNames(c.NATS.Namespace)}, nil
+	return &Evaluator{Rules: rules, names: names.New(c.NATS.Namespace)}, nil
 }
 
 // Evaluation is what a configuration makes of one event, fit to be shown.

@@ -10,7 +10,7 @@ import (
 // Layout is what a worker of a configuration has in NATS.
 func Layout(c *config.Config) bus.Layout {
 	l := bus.Layout{
-		Names: names.NewNames(c.NATS.Namespace), Replicas: c.NATS.Replicas, Shared: !c.NATS.IsEmbedded(),
+		Names: names.New(c.NATS.Namespace), Replicas: c.NATS.Replicas, Shared: !c.NATS.IsEmbedded(),
 		Ledger: ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas}.Streams(),
 	}
 	for _, t := range NotifyTargets(c) {
