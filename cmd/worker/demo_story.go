@@ -11,6 +11,7 @@ import (
 
 	"rekey/internal/atlas/sandbox"
 	"rekey/internal/bus"
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 )
@@ -26,7 +27,7 @@ type demoEvent struct {
 func (d *demo) events() []demoEvent {
 	jwks := `{"kind":"jwks.revoke","account":"security","reason":"IR-4711","params":{"federation_id":"` +
 		sandbox.FederationID + `","identity_provider_id":"` + sandbox.LockedIdentityProviderID + `"}}`
-	token := `{"specversion":"1.0","id":"leak-1","source":"demo/siem","type":"` + bus.TypeRequested +
+	token := `{"specversion":"1.0","id":"leak-1","source":"demo/siem","type":"` + event.TypeRequested +
 		`","data":{"kind":"token.revoke","account":"security","params":{"token":"` + d.token + `"}}}`
 	mapping := `{"kind":"role_mapping.delete","account":"legacy","params":{"federation_id":"` + sandbox.FederationID +
 		`","org_id":"` + sandbox.OrgID + `","role_mapping_id":"` + sandbox.RoleMappingID + `"}}`

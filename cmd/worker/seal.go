@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rekey/internal/bus"
 	"rekey/internal/credential"
+	"rekey/internal/event"
 	"rekey/internal/seal"
 	"rekey/internal/secret"
 	"rekey/internal/wire"
@@ -64,7 +64,7 @@ func (c *cli) keygen(file string, signing bool) error {
 // newPair makes a key pair for sealed values, or for signed events.
 func newPair(signing bool) (seed secret.Value, public string, err error) {
 	if signing {
-		key, public, err := bus.GenerateSigningKey()
+		key, public, err := event.GenerateSigningKey()
 		return key.Seed(), public, err
 	}
 	key, err := seal.Generate()

@@ -16,6 +16,7 @@ import (
 	"rekey/internal/atlas"
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/event"
 	"rekey/internal/httpserver"
 	"rekey/internal/jobs"
 	"rekey/internal/metrics"
@@ -83,7 +84,7 @@ type worker struct {
 	parts    supervision
 	stack    stack
 
-	signatures bus.Signatures
+	signatures event.Signatures
 
 	// What a reload swaps.
 	runner    *liveRunner

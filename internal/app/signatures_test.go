@@ -6,16 +6,16 @@ import (
 	"testing"
 	"time"
 
-	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/event"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/secret"
 )
 
-func signer(t *testing.T) (bus.SigningKey, string, secret.Ref) {
+func signer(t *testing.T) (event.SigningKey, string, secret.Ref) {
 	t.Helper()
-	key, public, err := bus.GenerateSigningKey()
+	key, public, err := event.GenerateSigningKey()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,15 +11,13 @@ import (
 
 	"rekey/internal/audit"
 	"rekey/internal/direct"
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 )
 
 // TypeFinished is the CloudEvents type of a result.
 const TypeFinished = "rekey.job.finished.v1"
-
-// cloudEventsJSON is the content type of a CloudEvent in structured mode.
-const cloudEventsJSON = "application/cloudevents+json"
 
 // Result is a job's result: a CloudEvent 1.0 whose data is the ledger's record.
 type Result struct {
@@ -92,10 +90,10 @@ func (a *Announcer) result(r jobs.Record) (*nats.Msg, error) {
 	}
 	msg := &nats.Msg{
 		Subject: a.names.Result(r.Kind, r.Outcome), Data: data,
-		Header: nats.Header{"Content-Type": []string{cloudEventsJSON}},
+		Header: nats.Header{"Content-Type": []string{event.CloudEventsJSON}},
 	}
 	if r.Trace != "" {
-		msg.Header.Set(headerTrace, r.Trace)
+		msg.Header.Set(event.HeaderTrace, r.Trace)
 	}
 	return msg, nil
 }

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/clock"
+	"rekey/internal/event"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/quiet"
@@ -54,11 +55,11 @@ type ConnectConfig struct {
 	Password        Secret
 	Token           Secret
 	TLS             *tls.Config
-	Sign            SigningKey   // Signs what is published on this connection as an event.
-	InboxPrefix     string       // Begins the subjects of answers; empty is _INBOX.
-	Domain          string       // JetStream domain that has the streams; empty is that of the server.
-	Wait            bool         // Go on without a server and connect when it comes up.
-	Recorder        ConnRecorder // Optional.
+	Sign            event.SigningKey // Signs what is published on this connection as an event.
+	InboxPrefix     string           // Begins the subjects of answers; empty is _INBOX.
+	Domain          string           // JetStream domain that has the streams; empty is that of the server.
+	Wait            bool             // Go on without a server and connect when it comes up.
+	Recorder        ConnRecorder     // Optional.
 	Logger          *zap.Logger
 	OnForbidden     func(*ForbiddenError) // Hears what the server forbids. Optional.
 }
@@ -93,7 +94,7 @@ type Conn struct {
 	where   string
 	failure *atomic.Pointer[string]    // Why the last attempt to connect failed; empty once one worked.
 	lostAt  *atomic.Pointer[time.Time] // Since when there is no connection; nil while there is one.
-	sign    SigningKey
+	sign    event.SigningKey
 	domain  string // Of JetStream.
 	clock   *clock.Clock
 	places  places

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 )
@@ -44,11 +45,11 @@ func BenchmarkLargeEvent(b *testing.B) {
 	n := names.New("rekey")
 	for _, size := range []int{64 << 10, 512 << 10, 1 << 20} {
 		for name, data := range bigEvents(size) {
-			m := Message{Subject: n.Event("incident"), Data: []byte(data), Seq: 1, At: moment}
+			m := event.Message{Subject: n.Event("incident"), Data: []byte(data), Seq: 1, At: moment}
 			b.Run(fmt.Sprintf("read/%s/%d", name, size>>10), func(b *testing.B) {
 				b.SetBytes(int64(len(data)))
 				for b.Loop() {
-					_, err := Read(n, m)
+					_, err := event.Read(n, m)
 					if (err != nil) != (name == "no json") {
 						b.Fatal(err)
 					}
@@ -57,7 +58,7 @@ func BenchmarkLargeEvent(b *testing.B) {
 			b.Run(fmt.Sprintf("dirty/%s/%d", name, size>>10), func(b *testing.B) {
 				b.SetBytes(int64(len(data)))
 				for b.Loop() {
-					m.dirty()
+					m.Dirty()
 				}
 			})
 			b.Run(fmt.Sprintf("dead/%s/%d", name, size>>10), func(b *testing.B) {
@@ -80,11 +81,11 @@ func BenchmarkManyMistakes(b *testing.B) {
 			fmt.Fprintf(&text, "\"m%d\":%d,\n", i, i)
 		}
 		text.WriteString(`"z":0}`)
-		m := Message{Subject: n.Event("incident"), Data: []byte(text.String()), Seq: 1, At: moment}
+		m := event.Message{Subject: n.Event("incident"), Data: []byte(text.String()), Seq: 1, At: moment}
 		b.Run(fmt.Sprint(size>>10), func(b *testing.B) {
 			b.SetBytes(int64(size))
 			for b.Loop() {
-				e, err := Read(n, m)
+				e, err := event.Read(n, m)
 				if err == nil {
 					b.Fatal("there is no mistake")
 				}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 	"rekey/internal/redact"
@@ -19,7 +20,6 @@ import (
 
 // Limits of the copy that a dead letter carries.
 const (
-	cutPayload   = 64 << 10 // What is kept of a payload that is too large to carry whole.
 	headerMargin = 64 << 10 // Room for the headers in the server's largest message.
 	cutHeaders   = 32 << 10 // What is kept of the original's headers.
 )
@@ -30,7 +30,7 @@ const codeUndecodable = "undecodable"
 // deadEvent makes the dead letter of an event that nobody can understand, or that is held: the
 // original message without its secrets, and sealed where it has some, and why. limit is the
 // largest payload that is carried whole.
-func deadEvent(n names.Names, m Message, e jobs.Event, why error, limit int) *nats.Msg {
+func deadEvent(n names.Names, m event.Message, e jobs.Event, why error, limit int) *nats.Msg {
 	msg := &nats.Msg{Subject: n.DeadEvent(), Header: nats.Header{}}
 	copyHeaders(msg.Header, m.Header)
 	if m.Sealed != "" && len(m.Sealed) <= limit {
@@ -56,7 +56,7 @@ func deadEvent(n names.Names, m Message, e jobs.Event, why error, limit int) *na
 // askedJob is the id of the job that a direct request asks for, whether there is such a job or not; "" where the event is none,
 // or has no right to the identity that it uses.
 func askedJob(e *jobs.Event, why error) string {
-	if direct := e.Direct || e.Envelope.Type == TypeRequested; !direct || jobs.CodeOf(why) == string(jobs.RejectIdentity) {
+	if direct := e.Direct || e.Envelope.Type == event.TypeRequested; !direct || jobs.CodeOf(why) == string(jobs.RejectIdentity) {
 		return ""
 	}
 	return jobs.ID(e.Source, e.ID)
@@ -68,7 +68,7 @@ func copyPayload(h nats.Header, data []byte, limit int, known ...secret.Value) [
 	size := strconv.Itoa(len(data))
 	if len(data) > limit {
 		h.Set(names.HeaderTruncated, size)
-		data = data[:min(limit, cutPayload)]
+		data = data[:min(limit, event.CutPayload)]
 	}
 	clean, redacted := redact.Payload(data, known...)
 	if redacted {
@@ -76,7 +76,7 @@ func copyPayload(h nats.Header, data []byte, limit int, known ...secret.Value) [
 	}
 	if len(clean) > limit { // A mark can be longer than what it stands for.
 		h.Set(names.HeaderTruncated, size)
-		clean = clean[:min(limit, cutPayload)]
+		clean = clean[:min(limit, event.CutPayload)]
 	}
 	return clean
 }
@@ -124,7 +124,7 @@ func headerText(text string) string {
 }
 
 // buryEvent stores the dead letter of an event.
-func (c *Conn) buryEvent(ctx context.Context, n names.Names, m Message, e jobs.Event, why error) error {
+func (c *Conn) buryEvent(ctx context.Context, n names.Names, m event.Message, e jobs.Event, why error) error {
 	id := fmt.Sprintf("event.%d.%d.dead", m.Seq, m.At.UnixNano())
 	if err := c.publishOnce(ctx, n.DeadLetters(), deadEvent(n, m, e, why, c.carries()), id, m.Redelivered, m.At); err != nil {
 		return fmt.Errorf("putting event %d among the dead letters: %w", m.Seq, err)

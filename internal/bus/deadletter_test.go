@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
@@ -21,7 +22,7 @@ import (
 func TestDeadEvent(t *testing.T) {
 	t.Parallel()
 	why := errors.Join(&jobs.Malformed{Field: "kind", Line: 2, Detail: "is odd"}, &jobs.Malformed{Detail: "second\r\nline"})
-	event := jobs.Event{EventRef: jobs.EventRef{Source: "/soar", ID: "id\n1", Subject: "rekey.v1.event.incident", Seq: 42, At: moment}}
+	asked := jobs.Event{EventRef: jobs.EventRef{Source: "/soar", ID: "id\n1", Subject: "rekey.v1.event.incident", Seq: 42, At: moment}}
 	reference := map[string][]string{
 		names.HeaderCode: {"malformed"}, names.HeaderReason: {"line 2: kind: is odd; second; line"},
 		names.HeaderEventSource: {"/soar"}, names.HeaderEventID: {"id; 1"}, names.HeaderEventSubject: {"rekey.v1.event.incident"}, names.HeaderEventSeq: {"42"},
@@ -67,7 +68,7 @@ func TestDeadEvent(t *testing.T) {
 		{name: "at the limit", data: long, limit: 1000, wantHeader: merge(nil), wantData: long},
 		{
 			name: "over a large limit", data: strings.Repeat("x", 110_000), limit: 100_000,
-			wantHeader: merge(map[string][]string{names.HeaderTruncated: {"110000"}}), wantData: strings.Repeat("x", cutPayload),
+			wantHeader: merge(map[string][]string{names.HeaderTruncated: {"110000"}}), wantData: strings.Repeat("x", event.CutPayload),
 		},
 		{
 			name: "marks make it longer than the limit", data: `{"token":["abcdefgh"]}`, limit: 25,
@@ -83,8 +84,8 @@ func TestDeadEvent(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m := Message{Subject: "rekey.v1.event.incident", Header: tt.header, Data: []byte(tt.data), Seq: 42, At: moment}
-			msg := deadEvent(names.New("rekey"), m, event, why, tt.limit)
+			m := event.Message{Subject: "rekey.v1.event.incident", Header: tt.header, Data: []byte(tt.data), Seq: 42, At: moment}
+			msg := deadEvent(names.New("rekey"), m, asked, why, tt.limit)
 			if msg.Subject != "rekey.v1.dlq.event" {
 				t.Errorf("the subject is %s", msg.Subject)
 			}
@@ -100,8 +101,8 @@ func TestDeadEvent(t *testing.T) {
 
 func TestDeadEventNamesTheKind(t *testing.T) {
 	t.Parallel()
-	event := jobs.Event{Request: jobs.Request{Kind: jobs.IDPDelete}}
-	msg := deadEvent(names.New("rekey"), Message{}, event, errors.New("unknown account"), 100)
+	asked := jobs.Event{Request: jobs.Request{Kind: jobs.IDPDelete}}
+	msg := deadEvent(names.New("rekey"), event.Message{}, asked, errors.New("unknown account"), 100)
 	if got := msg.Header.Get(names.HeaderKind); got != "idp.delete" {
 		t.Errorf("the kind is %q", got)
 	}
@@ -111,7 +112,7 @@ func TestDeadEventNamesTheKind(t *testing.T) {
 func TestDeadEventNamesTheJobOfARequest(t *testing.T) {
 	t.Parallel()
 	refused, malformed := errors.New("unknown account"), &jobs.Malformed{Field: "kind", Detail: "is required"}
-	requested := jobs.Event{Envelope: jobs.Envelope{Type: TypeRequested}}
+	requested := jobs.Event{Envelope: jobs.Envelope{Type: event.TypeRequested}}
 	for _, tt := range []struct {
 		name  string
 		event jobs.Event
@@ -129,7 +130,7 @@ func TestDeadEventNamesTheJobOfARequest(t *testing.T) {
 			if tt.named {
 				want = jobs.ID("rekey/operator", "1")
 			}
-			msg := deadEvent(names.New("rekey"), Message{}, tt.event, tt.why, 100)
+			msg := deadEvent(names.New("rekey"), event.Message{}, tt.event, tt.why, 100)
 			if got := msg.Header.Get(names.HeaderJobID); got != want {
 				t.Errorf("the job is %q, want %q", got, want)
 			}
@@ -185,7 +186,7 @@ func TestDeadLettersAlwaysFit(t *testing.T) {
 		{name: "long reason", data: strings.Repeat(`"`, room/2)},
 	}
 	for i, tt := range tests {
-		m := Message{Subject: r.names.Event("x"), Header: tt.header, Data: []byte(tt.data), Seq: uint64(i), At: moment}
+		m := event.Message{Subject: r.names.Event("x"), Header: tt.header, Data: []byte(tt.data), Seq: uint64(i), At: moment}
 		err := conn.buryEvent(t.Context(), r.names, m, jobs.Event{}, errors.New(strings.Repeat(tt.name+"\n", 1000)))
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)

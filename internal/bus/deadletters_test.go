@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/nats-io/nats.go"
 
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 )
@@ -66,7 +67,7 @@ func TestDeadLettersListAndShow(t *testing.T) {
 		t.Errorf("an empty stream lists %d letters, error %v", len(list), err)
 	}
 	for i := range 4 {
-		m := Message{Subject: r.names.Event("x"), Data: []byte("payload"), Seq: uint64(i + 1), At: moment}
+		m := event.Message{Subject: r.names.Event("x"), Data: []byte("payload"), Seq: uint64(i + 1), At: moment}
 		if err := r.conn.buryEvent(t.Context(), r.names, m, jobs.Event{EventRef: jobs.EventRef{Source: "/s", ID: "1", Seq: m.Seq, At: moment}}, errors.New("bad")); err != nil {
 			t.Fatal(err)
 		}

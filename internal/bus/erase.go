@@ -6,44 +6,13 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"rekey/internal/event"
 	"rekey/internal/jobs"
-	"rekey/internal/names"
+	"rekey/internal/redact"
 )
-
-// open returns a message as it came in first: one that was published from its dead letter
-// carries the original sealed. Its identity is what its own headers say.
-func (in Intake) open(m Message) (Message, error) {
-	if m.Replay {
-		m.Sealed = m.Header.Get(names.HeaderSealedEvent)
-	}
-	if m.Sealed == "" {
-		return m, nil
-	}
-	if in.Secrets.Sealer == nil {
-		return m, &jobs.Malformed{Field: names.HeaderSealedEvent, Detail: "cannot be opened: there are no keys"}
-	}
-	o, err := openEvent(in.Secrets.Sealer, m.Sealed)
-	if err != nil {
-		return m, err
-	}
-	header := nats.Header{}
-	for key, values := range o.Header {
-		if !isOwn(key) {
-			header[key] = values
-		}
-	}
-	for key, values := range m.Header {
-		if isOwn(key) {
-			header[key] = values
-		}
-	}
-	m.Header, m.Data = header, o.Data
-	return Receive(in.Names, m), nil
-}
 
 // allows says that secrets in the clear may stay where they are.
 func (in Intake) allows() bool {
@@ -51,8 +20,8 @@ func (in Intake) allows() bool {
 }
 
 // refuse says, as an error, that a message holds a secret in the clear and must not.
-func (in Intake) refuse(m Message, e *jobs.Event) error {
-	if in.Secrets.Plaintext != jobs.PlaintextRefuse || m.Sealed != "" || !m.holds(e) {
+func (in Intake) refuse(m event.Message, e *jobs.Event) error {
+	if in.Secrets.Plaintext != jobs.PlaintextRefuse || m.Sealed != "" || !m.Holds(e) {
 		return nil
 	}
 	return &jobs.Rejection{Code: jobs.RejectPlaintext, Detail: "the event holds a secret in the clear, which intake.plaintext refuses: " +
@@ -60,7 +29,7 @@ func (in Intake) refuse(m Message, e *jobs.Event) error {
 }
 
 // erases reports whether the message of an event that was taken in must not stay in the stream.
-func (in Intake) erases(m Message, e *jobs.Event) bool {
+func (in Intake) erases(m event.Message, e *jobs.Event) bool {
 	switch {
 	case in.allows() || m.Sealed != "":
 		return false
@@ -69,21 +38,21 @@ func (in Intake) erases(m Message, e *jobs.Event) bool {
 	case e.NotDirect != nil, // Of what only may be a secret, nothing is lost: the event is taken in.
 		e.Request.Kind != "" && len(m.Header) == 0 && !bytes.ContainsAny(m.Data, `\`) && !bytes.Contains(m.Data, []byte(`"specversion"`)):
 		// Or nothing but the fields of a request, as they were written, and no parameter is a secret.
-		return looksSecret(m.Data)
+		return len(redact.Find(string(m.Data))) > 0
 	}
-	return m.holds(e)
+	return m.Holds(e)
 }
 
 // seal prepares a message for the dead letters and reports whether it is to be erased after
 // that: then its sealed form stands for it. Where values are refused, nothing does.
-func (in Intake) seal(m Message) (sealed Message, erase bool) {
-	if in.allows() || m.Sealed != "" || !m.dirty() {
+func (in Intake) seal(m event.Message) (sealed event.Message, erase bool) {
+	if in.allows() || m.Sealed != "" || !m.Dirty() {
 		return m, false
 	}
 	if in.Secrets.Plaintext == jobs.PlaintextRefuse {
 		return m, true
 	}
-	text, err := sealEvent(in.Secrets.Sealer, m)
+	text, err := event.Seal(in.Secrets.Sealer, m)
 	if err != nil {
 		in.Logger.Named("intake").Warn("an event that holds a secret cannot be sealed, and stays in the stream so that it can be replayed",
 			zap.Uint64("event_seq", m.Seq), zap.Error(err))
@@ -94,7 +63,7 @@ func (in Intake) seal(m Message) (sealed Message, erase bool) {
 }
 
 // erase overwrites a message in the stream of events. It can be repeated.
-func (in Intake) erase(ctx context.Context, m Message) error {
+func (in Intake) erase(ctx context.Context, m event.Message) error {
 	stream, err := in.Conn.js.Stream(ctx, in.Names.Events())
 	if err != nil {
 		return fmt.Errorf("erasing event %d: %w", m.Seq, err)

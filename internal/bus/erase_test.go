@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 	"rekey/internal/secret"
@@ -45,8 +46,8 @@ func sealing(p jobs.Plaintext) jobs.Secrets {
 
 func TestSealedEventRoundTrip(t *testing.T) {
 	t.Parallel()
-	m := Message{Data: []byte(`{"token":"` + canary + `"}`), Header: nats.Header{"X-Token": {canary}, "Content-Type": {"application/json"}}}
-	text, err := sealEvent(turnedSealer{}, m)
+	m := event.Message{Data: []byte(`{"token":"` + canary + `"}`), Header: nats.Header{"X-Token": {canary}, "Content-Type": {"application/json"}}}
+	text, err := event.Seal(turnedSealer{}, m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,10 +56,10 @@ func TestSealedEventRoundTrip(t *testing.T) {
 	}
 	in := Intake{Secrets: sealing(jobs.PlaintextSeal)}
 	in.Names = names.New("rekey")
-	replayed := Receive(in.Names, Message{Subject: in.Names.Event(jobs.ClassOperator), Header: nats.Header{
+	replayed := event.Receive(in.Names, event.Message{Subject: in.Names.Event(jobs.ClassOperator), Header: nats.Header{
 		names.HeaderSealedEvent: {text}, names.HeaderReplayID: {"7"}, names.HeaderReplaySource: {"urn:siem"}, names.HeaderReplaySubject: {"rekey.v1.event.x"}, "X-Forged": {"y"},
 	}})
-	got, err := in.open(replayed)
+	got, err := event.Open(in.Names, in.Secrets.Sealer, replayed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,13 +78,14 @@ func TestSealedEventRoundTrip(t *testing.T) {
 // TestSealedTokenIsNoEvent: whoever has a sealed token cannot have it shown by passing it off as an event.
 func TestSealedTokenIsNoEvent(t *testing.T) {
 	t.Parallel()
-	for _, inside := range []string{canary, sealedEventMark + canary, strings.TrimSpace(sealedEventMark) + " " + canary} {
+	const mark = "rekey-event.v1\n" // Begins what is sealed of a whole event.
+	for _, inside := range []string{canary, mark + canary, strings.TrimSpace(mark) + " " + canary} {
 		text, err := turnedSealer{}.Seal(secret.New(inside))
 		if err != nil {
 			t.Fatal(err)
 		}
 		in := Intake{Secrets: sealing(jobs.PlaintextSeal)}
-		m, err := in.open(Message{Replay: true, Header: nats.Header{names.HeaderSealedEvent: {text}}})
+		m, err := event.Open(in.Names, in.Secrets.Sealer, event.Message{Replay: true, Header: nats.Header{names.HeaderSealedEvent: {text}}})
 		if _, malformed := errors.AsType[*jobs.Malformed](err); !malformed || len(m.Data) > 0 || strings.Contains(err.Error(), canary) {
 			t.Errorf("opened %q with %v, want an error that shows nothing", m.Data, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
@@ -239,3 +240,38 @@ func fingerprint(text string) string { return secret.New(text).Fingerprint() }
 
 // webToken is a JSON Web Token by its look.
 const webToken = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJl"
+
+// plain is a valid request.
+const plain = `{"kind":"x509.disable","params":{"project_id":"` + hexA + `"}}`
+
+// structured is a CloudEvent in structured mode with these members.
+func structured(members ...string) string { return "{" + strings.Join(members, ",") + "}" }
+
+// envelope are the members that every CloudEvent needs.
+func envelope(id, source string) []string {
+	return []string{`"specversion":"1.0"`, `"type":"` + event.TypeRequested + `"`, `"id":"` + id + `"`, `"source":"` + source + `"`}
+}
+
+// binary are the headers of a CloudEvent in binary mode.
+func binary(id, source string) nats.Header {
+	return nats.Header{"ce-specversion": {"1.0"}, "ce-type": {event.TypeRequested}, "ce-id": {id}, "ce-source": {source}}
+}
+
+// with adds a header.
+func with(h nats.Header, key, value string) nats.Header {
+	h[key] = []string{value}
+	return h
+}
+
+func message(data string, h nats.Header) event.Message {
+	return event.Message{Subject: "rekey.v1.event.incident", Header: h, Data: []byte(data), Seq: 42, At: moment, Redelivered: true}
+}
+
+// decodeEvent reads a direct request. What is none is an error.
+func decodeEvent(n names.Names, m event.Message) (jobs.Event, error) {
+	e, err := event.ReadReceived(n, m)
+	if err == nil && !e.Direct {
+		err = e.NotDirect
+	}
+	return e, err
+}

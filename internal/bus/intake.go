@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 	"rekey/internal/quiet"
@@ -50,7 +51,7 @@ type Intake struct {
 	Desk    Desk
 	Secrets jobs.Secrets // Zero: secrets in the clear are allowed.
 	// Signatures says whose events are taken in. Zero: everybody's.
-	Signatures Signatures
+	Signatures event.Signatures
 	Recorder   IntakeRecorder
 	Logger     *zap.Logger
 
@@ -113,7 +114,7 @@ func crowded(h *held) jobs.Settlement {
 
 // accept hands the event to the desk; what cannot be understood, or is held, goes to the dead letters.
 func (in Intake) accept(ctx context.Context, h *held) jobs.Settlement {
-	m := Receive(in.Names, Message{
+	m := event.Receive(in.Names, event.Message{
 		Subject: h.Subject(), Header: h.Headers(), Data: h.Data(),
 		Seq: h.meta.Sequence.Stream, At: h.meta.Timestamp, Redelivered: h.redelivered(),
 	})
@@ -138,29 +139,29 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Settlement {
 
 // take hands the event to the desk. In the end it is a job or a dead letter, and a message that
 // held secrets in the clear is erased.
-func (in Intake) take(ctx context.Context, m Message) (jobs.Event, jobs.Accepted, error) {
-	flaw, signErr := m.Flaw, in.Signatures.check(m)
-	m, openErr := in.open(m)
-	event, err := Read(in.Names, m)
-	m.Secrets = append(event.Request.Params.InClear(), secretHeaders(m.Header)...)
-	if err = cmp.Or(flaw, signErr, openErr, errors.Join(in.refuse(m, &event), err)); err != nil {
-		accepted, err := in.bury(ctx, m, &event, err)
-		return event, accepted, err
+func (in Intake) take(ctx context.Context, m event.Message) (jobs.Event, jobs.Accepted, error) {
+	flaw, signErr := m.Flaw, in.Signatures.Check(m)
+	m, openErr := event.Open(in.Names, in.Secrets.Sealer, m)
+	e, err := event.Read(in.Names, m)
+	m.Secrets = append(e.Request.Params.InClear(), event.SecretHeaders(m.Header)...)
+	if err = cmp.Or(flaw, signErr, openErr, errors.Join(in.refuse(m, &e), err)); err != nil {
+		accepted, err := in.bury(ctx, m, &e, err)
+		return e, accepted, err
 	}
-	accepted, err := in.Desk.Accept(ctx, event)
+	accepted, err := in.Desk.Accept(ctx, e)
 	m.Secrets = append(m.Secrets, accepted.InClear()...)
 	if err != nil {
-		accepted, err := in.bury(ctx, m, &event, err)
-		return event, accepted, err
+		accepted, err := in.bury(ctx, m, &e, err)
+		return e, accepted, err
 	}
-	if in.erases(m, &event) {
+	if in.erases(m, &e) {
 		err = in.erase(ctx, m)
 	}
-	return event, accepted, err
+	return e, accepted, err
 }
 
 // bury puts what cannot be understood, or is held, among the dead letters; any other error is passed on.
-func (in Intake) bury(ctx context.Context, m Message, e *jobs.Event, why error) (jobs.Accepted, error) {
+func (in Intake) bury(ctx context.Context, m event.Message, e *jobs.Event, why error) (jobs.Accepted, error) {
 	// The dead letter and the log show what the event is called. What was wrong with that, the reason says.
 	_ = e.Scrub(m.Secrets...)
 	if !settled(why) {

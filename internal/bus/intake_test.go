@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 	"rekey/internal/redact"
@@ -249,7 +250,7 @@ func TestIntakeBuriesWhatNobodyUnderstands(t *testing.T) {
 		{name: "binary CloudEvent", class: "rotation", data: "{}", header: binary("id-1", "/soar"), wantReason: "kind: is required", wantHeader: map[string]string{"ce-id": "id-1", names.HeaderEventID: "id-1", names.HeaderEventSource: "/soar"}},
 		{name: "desk says no", class: "unknown", data: plain, wantReason: "account: unknown account", wantHeader: map[string]string{names.HeaderKind: "x509.disable"}},
 		{name: "secret", class: "incident", data: `{"kind":"token.revoke","params":{"tokn":"` + canary + `"}}`, wantReason: "params.tokn: unknown parameter", wantHeader: map[string]string{names.HeaderRedacted: "true"}, wantData: `{"kind":"token.revoke","params":{"tokn":"` + redact.MarkText(canary) + `"}}`},
-		{name: "2 MB", class: "incident", data: `{"reason":"` + strings.Repeat("x", 2_000_000) + `"}`, wantReason: "the payload has 2000013 bytes; the limit is 1048576", wantHeader: map[string]string{names.HeaderTruncated: "2000013"}, wantData: `{"reason":"` + strings.Repeat("x", cutPayload-11)},
+		{name: "2 MB", class: "incident", data: `{"reason":"` + strings.Repeat("x", 2_000_000) + `"}`, wantReason: "the payload has 2000013 bytes; the limit is 1048576", wantHeader: map[string]string{names.HeaderTruncated: "2000013"}, wantData: `{"reason":"` + strings.Repeat("x", event.CutPayload-11)},
 		{name: "nothing", class: "incident", wantReason: "the payload is empty"},
 	}
 	for i, tt := range tests {

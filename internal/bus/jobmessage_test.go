@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 )
@@ -200,7 +201,7 @@ func TestPublishRequest(t *testing.T) {
 	if id := msg.Header.Get(nats.MsgIdHdr); id != "" {
 		t.Errorf("it has the id %q, which others could use before", id)
 	}
-	e, err := decodeEvent(r.names, Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Seq: 1, At: msg.Time})
+	e, err := decodeEvent(r.names, event.Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Seq: 1, At: msg.Time})
 	if err != nil {
 		t.Fatal(err)
 	}

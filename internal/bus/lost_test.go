@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
@@ -105,7 +106,7 @@ func TestDeadLettersRememberForADay(t *testing.T) {
 	if got := s.CachedInfo().Config.Duplicates; got != dropCopies {
 		t.Errorf("the window is %s", got)
 	}
-	m := Message{Subject: "rekey.v1.event.incident", Data: []byte("hello"), Seq: 7, At: moment}
+	m := event.Message{Subject: "rekey.v1.event.incident", Data: []byte("hello"), Seq: 7, At: moment}
 	event, why := decodeEvent(r.names, m)
 	for range 2 {
 		if err := r.conn.buryEvent(t.Context(), r.names, m, event, why); err != nil {

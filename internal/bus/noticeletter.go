@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 )
@@ -37,7 +38,7 @@ func (c *Conn) BuryNotice(ctx context.Context, n names.Names, l NoticeLetter) er
 	msg := &nats.Msg{Subject: n.DeadNotification(), Header: nats.Header{}, Data: l.Data}
 	if limit := c.carries(); len(l.Data) > limit {
 		msg.Header.Set(names.HeaderTruncated, strconv.Itoa(len(l.Data)))
-		msg.Data = l.Data[:min(limit, cutPayload)]
+		msg.Data = l.Data[:min(limit, event.CutPayload)]
 	}
 	msg.Header.Set(names.HeaderTarget, l.Target)
 	msg.Header.Set(names.HeaderCode, l.Code)

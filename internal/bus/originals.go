@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 )
@@ -27,7 +28,7 @@ func (o *Originals) Event(ctx context.Context, e jobs.EventRef) (jobs.Event, err
 	if err != nil {
 		return jobs.Event{}, err
 	}
-	event, err := ReadReceived(o.names, Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Seq: msg.Sequence, At: msg.Time})
+	event, err := event.ReadReceived(o.names, event.Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Seq: msg.Sequence, At: msg.Time})
 	if err != nil {
 		return event, fmt.Errorf("decoding event %d: %w", e.Seq, err)
 	}
@@ -54,7 +55,7 @@ func (o *Originals) Replay(ctx context.Context, e jobs.EventRef) (uint64, error)
 	for key, values := range original.Header {
 		// What is Rekey's own in it says something of the first publication. Only another replay had the
 		// right to a sealed event.
-		if !isOwn(key) || key == names.HeaderSealedEvent && original.Subject == o.names.Event(jobs.ClassOperator) {
+		if !event.IsOwn(key) || key == names.HeaderSealedEvent && original.Subject == o.names.Event(jobs.ClassOperator) {
 			header[key] = values
 		}
 	}
@@ -69,12 +70,12 @@ func (o *Originals) publish(ctx context.Context, e jobs.EventRef, header nats.He
 	msg.Header.Set(names.HeaderReplaySource, e.Source)
 	msg.Header.Set(names.HeaderReplayID, e.ID)
 	msg.Header.Set(names.HeaderReplaySubject, e.Subject)
-	signature, err := o.conn.sign.Sign(replayBytes(msg.Subject, msg.Header, msg.Data))
+	signature, err := o.conn.sign.Sign(event.ReplayBytes(msg.Subject, msg.Header, msg.Data))
 	if err != nil {
 		return 0, fmt.Errorf("publishing event %d again: %w", e.Seq, err)
 	}
 	if signature != "" {
-		msg.Header.Set(HeaderReplaySignature, signature)
+		msg.Header.Set(event.HeaderReplaySignature, signature)
 	}
 	seq, err := o.conn.store(ctx, msg, o.names.Events())
 	if err != nil {

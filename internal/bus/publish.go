@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"rekey/internal/event"
 	"rekey/internal/names"
 	"time"
 
@@ -67,7 +68,7 @@ func (c *Conn) PublishRaw(ctx context.Context, n names.Names, class string, data
 		return Stored{}, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
 	}
 	if signature != "" {
-		msg.Header = nats.Header{HeaderSignature: []string{signature}}
+		msg.Header = nats.Header{event.HeaderSignature: []string{signature}}
 	}
 	if id == "" {
 		seq, err := c.store(ctx, msg, n.Events())
@@ -95,7 +96,7 @@ type Requested struct {
 // knows that the same request twice is one job. It returns the event's sequence.
 func (c *Conn) PublishRequest(ctx context.Context, n names.Names, class, source, id string, request map[string]any) (uint64, error) {
 	data, err := json.Marshal(Requested{
-		SpecVersion: "1.0", ID: id, Source: source, Type: TypeRequested, Time: c.clock.Now().UTC(),
+		SpecVersion: "1.0", ID: id, Source: source, Type: event.TypeRequested, Time: c.clock.Now().UTC(),
 		DataContentType: "application/json", Data: request,
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"rekey/internal/audit"
 	"rekey/internal/direct"
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 )
@@ -30,9 +31,9 @@ func (c *Conn) EachResult(ctx context.Context, n names.Names, since time.Time, d
 
 // EachEvent calls do for every event that is kept since a moment (the zero time: all), the
 // oldest first. Events that held secrets may be erased.
-func (c *Conn) EachEvent(ctx context.Context, n names.Names, since time.Time, do func(Message) error) error {
+func (c *Conn) EachEvent(ctx context.Context, n names.Names, since time.Time, do func(event.Message) error) error {
 	_, err := c.eachSince(ctx, n.Events(), since, func(m direct.Message) error {
-		return do(Message{Subject: m.Subject, Header: m.Header, Data: m.Data, Seq: m.Seq, At: m.At})
+		return do(event.Message{Subject: m.Subject, Header: m.Header, Data: m.Data, Seq: m.Seq, At: m.At})
 	})
 	if err != nil {
 		return fmt.Errorf("reading the events: %w", err)

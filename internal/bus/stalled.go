@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 )
@@ -129,8 +130,8 @@ func messageOf(h nats.Header, seq uint64) uint64 {
 // again publishes an event under the identity that it has.
 func (s Stalled) again(ctx context.Context, old *jetstream.RawStreamMsg) error {
 	// What cannot be understood has an identity as well, and ends in the dead letters this time.
-	m := Receive(s.Names, Message{Subject: old.Subject, Header: old.Header, Data: old.Data, Seq: old.Sequence, At: old.Time})
-	event, err := Read(s.Names, m)
+	m := event.Receive(s.Names, event.Message{Subject: old.Subject, Header: old.Header, Data: old.Data, Seq: old.Sequence, At: old.Time})
+	event, err := event.Read(s.Names, m)
 	if err != nil && !settled(err) {
 		return err
 	}
@@ -139,7 +140,7 @@ func (s Stalled) again(ctx context.Context, old *jetstream.RawStreamMsg) error {
 	}
 	// Nobody takes the old one in any more, who would erase it.
 	in := Intake{Conn: s.Conn, Names: s.Names, Secrets: s.Secrets, Logger: s.Logger}
-	if in.allows() || !m.dirty() {
+	if in.allows() || !m.Dirty() {
 		return nil
 	}
 	return in.erase(ctx, m)

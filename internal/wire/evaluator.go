@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/atlas"
-	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/metrics"
 	"rekey/internal/names"
@@ -113,12 +113,12 @@ func (e *Evaluator) Sample(ctx context.Context, s Sample) Evaluation {
 	for name, value := range s.Headers {
 		header.Add(name, value)
 	}
-	return e.Evaluate(ctx, s.Name, bus.Message{Subject: e.names.Event(s.Class), Header: header, Data: s.Data, Seq: 1, At: s.At})
+	return e.Evaluate(ctx, s.Name, event.Message{Subject: e.names.Event(s.Class), Header: header, Data: s.Data, Seq: 1, At: s.At})
 }
 
-func (e *Evaluator) Evaluate(ctx context.Context, name string, m bus.Message) Evaluation {
+func (e *Evaluator) Evaluate(ctx context.Context, name string, m event.Message) Evaluation {
 	out := Evaluation{Event: name, Policies: []PolicyDecision{}, Jobs: []EvaluatedJob{}}
-	event, err := bus.ReadReceived(e.names, m)
+	event, err := event.ReadReceived(e.names, m)
 	var plan jobs.Plan
 	if err != nil {
 		plan.Problems = []error{err}

@@ -1,4 +1,4 @@
-package bus
+package event
 
 import (
 	"encoding/base64"
@@ -21,7 +21,7 @@ import (
 const (
 	// HeaderSignature signs the bytes of the payload, which is a CloudEvent in structured mode.
 	HeaderSignature = "Rekey-Signature"
-	// HeaderReplaySignature signs what is published from a dead letter: see replayBytes.
+	// HeaderReplaySignature signs what is published from a dead letter: see ReplayBytes.
 	HeaderReplaySignature = "Rekey-Replay-Signature"
 )
 
@@ -116,8 +116,8 @@ func verify(header string, data []byte) (string, error) {
 	return public, nil
 }
 
-// check says, as a *jobs.Rejection, that a message must not be taken in.
-func (s Signatures) check(m Message) error {
+// Check says, as a *jobs.Rejection, that a message must not be taken in.
+func (s Signatures) Check(m Message) error {
 	if !s.Required {
 		return nil
 	}
@@ -155,7 +155,7 @@ func (s Signatures) check(m Message) error {
 // checkReplay checks what was published from a dead letter: the signature of an operator, or of
 // the fleet itself, stands for that of the sender and its time.
 func (s Signatures) checkReplay(m Message) error {
-	public, err := verify(m.Header.Get(HeaderReplaySignature), replayBytes(m.Subject, m.Header, m.Data))
+	public, err := verify(m.Header.Get(HeaderReplaySignature), ReplayBytes(m.Subject, m.Header, m.Data))
 	if err != nil {
 		return unsigned(HeaderReplaySignature, err.Error())
 	}
@@ -165,9 +165,9 @@ func (s Signatures) checkReplay(m Message) error {
 	return nil
 }
 
-// replayBytes are what the signature of a replay covers: subject, payload, and all headers but
+// ReplayBytes are what the signature of a replay covers: subject, payload, and all headers but
 // itself and those of NATS. A header of NATS has no line breaks.
-func replayBytes(subject string, h nats.Header, data []byte) []byte {
+func ReplayBytes(subject string, h nats.Header, data []byte) []byte {
 	lines := []string{"rekey-replay.v1", subject}
 	for _, key := range slices.Sorted(maps.Keys(h)) {
 		if key == HeaderReplaySignature || strings.HasPrefix(strings.ToLower(key), "nats-") {

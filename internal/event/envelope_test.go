@@ -1,4 +1,4 @@
-package bus
+package event
 
 import (
 	"encoding/json"
@@ -117,7 +117,9 @@ func TestReadEventKeepsWhatPoliciesSee(t *testing.T) {
 }
 
 // decodeForeign reads an event of any origin.
-func decodeForeign(n names.Names, m Message) (jobs.Event, error) { return Read(n, Receive(n, m)) }
+func decodeForeign(n names.Names, m Message) (jobs.Event, error) {
+	return Read(n, Receive(n, m))
+}
 
 // TestTimeHasNoNone: no moment that a sender can write stands for none.
 func TestTimeHasNoNone(t *testing.T) {

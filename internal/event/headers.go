@@ -1,4 +1,4 @@
-package bus
+package event
 
 import (
 	"errors"
@@ -56,7 +56,7 @@ func headerName(key string) string {
 // decides reports whether a header, in lower case, has a part in what becomes of an event.
 func decides(name string) bool {
 	return strings.HasPrefix(name, "ce-") || strings.HasPrefix(name, "rekey-") ||
-		name == "content-type" || name == headerTrace || strings.EqualFold(name, nats.MsgIdHdr)
+		name == "content-type" || name == HeaderTrace || strings.EqualFold(name, nats.MsgIdHdr)
 }
 
 // Receive brings the headers of a message under the names that they are looked up by, and tells a replay.
@@ -149,7 +149,7 @@ func ownHeaders(h nats.Header) map[string]string {
 	own := map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(h)) {
 		name := strings.ToLower(key)
-		if len(h[key]) == 0 || isOwn(key) || strings.HasPrefix(name, "ce-") {
+		if len(h[key]) == 0 || IsOwn(key) || strings.HasPrefix(name, "ce-") {
 			continue
 		}
 		value := strings.Join(h[key], ", ")

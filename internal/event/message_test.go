@@ -1,4 +1,4 @@
-package bus
+package event
 
 import (
 	"encoding/base64"
@@ -205,9 +205,9 @@ func TestDecodeEventRejects(t *testing.T) {
 		{name: "structured: data and data_base64", data: ce(`"data":`+plain, `"data_base64":"e30="`), want: []string{"data_base64: is there beside data"}, wantID: "id-1"},
 		{name: "structured: the other way round", data: ce(`"data_base64":"e30="`, `"data":null`), want: []string{"data_base64: is there beside data"}, wantID: "id-1"},
 		{name: "structured: datacontenttype is a number", data: ce(`"datacontenttype":7`, `"data":`+plain), want: []string{"datacontenttype: must be a string"}, wantID: "id-1"},
-		{name: "structured: another id in a header", data: ce(`"data":` + plain), header: nats.Header{"Content-Type": {cloudEventsJSON}, "Ce-Id": {"id-2"}}, want: []string{"ce-id: says something else"}},
-		{name: "structured: an extension in a header only", data: ce(`"data":` + plain), header: nats.Header{"Content-Type": {cloudEventsJSON}, "ce-tenant": {"a"}}, want: []string{"ce-tenant: says something else"}},
-		{name: "structured: an array", data: "[" + ce(`"data":`+plain) + "]", header: nats.Header{"Content-Type": {cloudEventsJSON}}, want: []string{"must be a JSON object, not an array"}},
+		{name: "structured: another id in a header", data: ce(`"data":` + plain), header: nats.Header{"Content-Type": {CloudEventsJSON}, "Ce-Id": {"id-2"}}, want: []string{"ce-id: says something else"}},
+		{name: "structured: an extension in a header only", data: ce(`"data":` + plain), header: nats.Header{"Content-Type": {CloudEventsJSON}, "ce-tenant": {"a"}}, want: []string{"ce-tenant: says something else"}},
+		{name: "structured: an array", data: "[" + ce(`"data":`+plain) + "]", header: nats.Header{"Content-Type": {CloudEventsJSON}}, want: []string{"must be a JSON object, not an array"}},
 		{name: "a batch", data: "[" + ce(`"data":`+plain) + "]", header: nats.Header{"Content-Type": {"application/cloudevents-batch+json"}}, want: []string{"Content-Type: is a batch of CloudEvents"}},
 		{name: "another format of CloudEvents", data: "x", header: nats.Header{"Content-Type": {"application/cloudevents+avro"}}, want: []string{"Content-Type: of the formats"}},
 		{name: "an array of CloudEvents", data: "[" + ce(`"data":`+plain) + "]", want: []string{"must be a JSON object, not an array"}},
@@ -216,7 +216,7 @@ func TestDecodeEventRejects(t *testing.T) {
 		{name: "structured: mistake in the data", data: ce(`"data":{"kind":"x509.disable"}`), want: []string{"params.project_id: required"}, wantID: "id-1"},
 		{
 			name: "structured: content type without a version", data: plain,
-			header: nats.Header{"Content-Type": {cloudEventsJSON}}, want: []string{"specversion: is required", "id: is required", "source: is required", "type: is required"},
+			header: nats.Header{"Content-Type": {CloudEventsJSON}}, want: []string{"specversion: is required", "id: is required", "source: is required", "type: is required"},
 		},
 
 		{name: "binary: id only", data: plain, header: nats.Header{"ce-id": {"1"}}, want: []string{"specversion: is required", "source: is required", "type: is required"}},
@@ -231,7 +231,7 @@ func TestDecodeEventRejects(t *testing.T) {
 		{name: "an attribute with two values", data: plain, header: nats.Header{"ce-id": {"1", "1"}, "ce-source": {"/s"}}, want: []string{"ce-id: has several values"}},
 		{name: "two message ids", data: plain, header: nats.Header{nats.MsgIdHdr: {"a", "b"}}, want: []string{"Nats-Msg-Id: has several values"}},
 		{name: "a message id in two spellings", data: plain, header: nats.Header{nats.MsgIdHdr: {"a"}, "NATS-MSG-ID": {"a"}}, want: []string{"Nats-Msg-Id: has several values"}},
-		{name: "two content types", data: plain, header: nats.Header{"Content-Type": {"application/json"}, "content-type": {cloudEventsJSON}}, want: []string{"content-type: has several values"}},
+		{name: "two content types", data: plain, header: nats.Header{"Content-Type": {"application/json"}, "content-type": {CloudEventsJSON}}, want: []string{"content-type: has several values"}},
 		{name: "two traces", data: plain, header: nats.Header{"traceparent": {"a", "b"}}, want: []string{"traceparent: has several values"}},
 		{name: "two signatures", data: plain, header: nats.Header{HeaderSignature: {"a"}, "rekey-signature": {"b"}}, want: []string{"Rekey-Signature: has several values"}},
 		{name: "binary: content type", data: plain, header: with(binary("id-1", "/s"), "CONTENT-TYPE", "application/xml"), want: []string{"datacontenttype: must be JSON"}, wantID: "id-1"},
@@ -316,7 +316,7 @@ func FuzzDecodeEvent(f *testing.F) {
 		if held, ok := errors.AsType[*jobs.Rejection](err); !onlyMalformed(err) && (!ok || held.Code != jobs.RejectIdentity) {
 			t.Errorf("the error is %T: %v", err, err)
 		}
-		if text := err.Error() + headerText(err.Error()); strings.Contains(text, canary) && !namesCanary(data) {
+		if text := err.Error(); strings.Contains(text, canary) && !namesCanary(data) {
 			t.Errorf("the error repeats a value: %s", text)
 		}
 	})

@@ -1,4 +1,5 @@
-package bus
+// Package event reads events: bytes and headers become a jobs.Event, after their signatures are checked and what is sealed in them is opened.
+package event
 
 import (
 	"cmp"
@@ -22,14 +23,14 @@ const TypeRequested = "rekey.job.requested.v1"
 // maxIdentityBytes bounds source and id of an event: they are shown and stored.
 const maxIdentityBytes = 512
 
-// headerTrace is the header, and the CloudEvents extension, that names a trace
+// HeaderTrace is the header, and the CloudEvents extension, that names a trace
 // (https://www.w3.org/TR/trace-context/, cloudevents/extensions/distributed-tracing.md).
-const headerTrace = "traceparent"
+const HeaderTrace = "traceparent"
 
 // traceOf is the trace that an event belongs to: its extension's, which is about the event, else
 // its header's. An invalid traceparent is ignored.
 func traceOf(e *jobs.Event, h nats.Header) string {
-	trace := cmp.Or(e.Envelope.Extensions[headerTrace], headerValue(h, headerTrace))
+	trace := cmp.Or(e.Envelope.Extensions[HeaderTrace], headerValue(h, HeaderTrace))
 	if !traceparent.MatchString(trace) || emptyTrace.MatchString(trace) {
 		return ""
 	}
@@ -141,15 +142,18 @@ func anyMeant(list []any) bool {
 func isStructured(h nats.Header) (bool, error) {
 	media := mediaType(headerValue(h, "content-type"))
 	switch {
-	case media == cloudEventsJSON:
+	case media == CloudEventsJSON:
 		return true, nil
 	case media == cloudEventsBatch:
 		return false, &jobs.Malformed{Field: "Content-Type", Detail: "is a batch of CloudEvents; publish each of them by itself"}
 	case strings.HasPrefix(media, "application/cloudevents"):
-		return false, &jobs.Malformed{Field: "Content-Type", Detail: "of the formats of CloudEvents, only " + cloudEventsJSON + " is understood"}
+		return false, &jobs.Malformed{Field: "Content-Type", Detail: "of the formats of CloudEvents, only " + CloudEventsJSON + " is understood"}
 	}
 	return false, nil
 }
+
+// CloudEventsJSON is the content type of a CloudEvent in structured mode.
+const CloudEventsJSON = "application/cloudevents+json"
 
 // cloudEventsBatch is the content type of several CloudEvents at once.
 const cloudEventsBatch = "application/cloudevents-batch+json"

@@ -1,4 +1,4 @@
-package bus
+package event
 
 import (
 	"bytes"
@@ -20,6 +20,9 @@ import (
 // it holds a line break: neither can be passed off as the other.
 const sealedEventMark = "rekey-event.v1\n"
 
+// CutPayload is how many bytes are kept, and looked through, of a payload that is too large to be copied whole.
+const CutPayload = 64 << 10
+
 // maxOpenedBytes bounds an event that was sealed: the largest payload with its headers, in JSON.
 const maxOpenedBytes = 3 * jobs.MaxEventBytes
 
@@ -29,8 +32,8 @@ type original struct {
 	Data   []byte      `json:"data"`
 }
 
-// sealEvent seals a whole event. What is sealed is compressed: it travels in a header.
-func sealEvent(s jobs.Sealer, m Message) (string, error) {
+// Seal seals a whole event. What is sealed is compressed: it travels in a header.
+func Seal(s jobs.Sealer, m Message) (string, error) {
 	plain, err := json.Marshal(original{Header: m.Header, Data: m.Data})
 	if err != nil {
 		return "", fmt.Errorf("encoding an event: %w", err)
@@ -45,7 +48,7 @@ func sealEvent(s jobs.Sealer, m Message) (string, error) {
 	return s.Seal(secret.New(packed.String()))
 }
 
-// openEvent gives back what sealEvent sealed.
+// openEvent gives back what Seal sealed.
 func openEvent(s jobs.Sealer, text string) (original, error) {
 	malformed := func(detail string) error { return &jobs.Malformed{Field: names.HeaderSealedEvent, Detail: detail} }
 	value, err := s.Open(text)
@@ -71,12 +74,43 @@ func openEvent(s jobs.Sealer, text string) (original, error) {
 	return o, nil
 }
 
-// secretHeaders are the values of headers whose names say that they are credentials.
-func secretHeaders(h nats.Header) []secret.Value {
+// Open returns a message as it came in first: one that was published from its dead letter
+// carries the original sealed. Its identity is what its own headers say.
+func Open(n names.Names, s jobs.Sealer, m Message) (Message, error) {
+	if m.Replay {
+		m.Sealed = m.Header.Get(names.HeaderSealedEvent)
+	}
+	if m.Sealed == "" {
+		return m, nil
+	}
+	if s == nil {
+		return m, &jobs.Malformed{Field: names.HeaderSealedEvent, Detail: "cannot be opened: there are no keys"}
+	}
+	o, err := openEvent(s, m.Sealed)
+	if err != nil {
+		return m, err
+	}
+	header := nats.Header{}
+	for key, values := range o.Header {
+		if !IsOwn(key) {
+			header[key] = values
+		}
+	}
+	for key, values := range m.Header {
+		if IsOwn(key) {
+			header[key] = values
+		}
+	}
+	m.Header, m.Data = header, o.Data
+	return Receive(n, m), nil
+}
+
+// SecretHeaders are the values of headers whose names say that they are credentials.
+func SecretHeaders(h nats.Header) []secret.Value {
 	var values []secret.Value
 	for key, list := range h {
 		for _, value := range list {
-			if !isOwn(key) && value != "" && redact.NamesSecret(key) {
+			if !IsOwn(key) && value != "" && redact.NamesSecret(key) {
 				values = append(values, secret.New(value))
 			}
 		}
@@ -84,40 +118,37 @@ func secretHeaders(h nats.Header) []secret.Value {
 	return values
 }
 
-// isOwn reports whether a header is NATS's or Rekey's, and not the sender's.
-func isOwn(key string) bool {
+// IsOwn reports whether a header is NATS's or Rekey's, and not the sender's.
+func IsOwn(key string) bool {
 	name := strings.ToLower(key)
 	return strings.HasPrefix(name, "nats-") || strings.HasPrefix(name, "rekey-")
 }
 
-// holds reports whether the message of an event holds a credential. What another tool says in
+// Holds reports whether the message of an event holds a credential. What another tool says in
 // its own words has many a member called token: there, only what looks like a credential counts,
 // and what a policy took for one. A direct request may have one under a mistyped name.
-func (m Message) holds(e *jobs.Event) bool {
+func (m Message) Holds(e *jobs.Event) bool {
 	if e.NotDirect != nil {
 		return len(m.Secrets) > 0 || redact.Certain(string(m.Data))
 	}
-	return m.dirty()
+	return m.Dirty()
 }
 
-// looksSecret reports whether something in a text looks like a credential.
-func looksSecret(data []byte) bool { return len(redact.Find(string(data))) > 0 }
-
-// dirty reports whether the message holds something that is or may be a credential.
-func (m Message) dirty() bool {
+// Dirty reports whether the message holds something that is or may be a credential.
+func (m Message) Dirty() bool {
 	if redact.Exposed(m.Subject, m.Secrets...) {
 		return true
 	}
 	for key, values := range m.Header {
 		for _, value := range values {
-			if !isOwn(key) && redact.Header(key, value) != value {
+			if !IsOwn(key) && redact.Header(key, value) != value {
 				return true
 			}
 		}
 	}
 	if len(m.Data) > jobs.MaxEventBytes { // Too large to be understood, and to be looked through.
-		_, found := redact.Payload(m.Data[:cutPayload], m.Secrets...)
-		return found || looksSecret(m.Data)
+		_, found := redact.Payload(m.Data[:CutPayload], m.Secrets...)
+		return found || len(redact.Find(string(m.Data))) > 0
 	}
 	_, found := redact.Payload(m.Data, m.Secrets...)
 	return found

@@ -1,4 +1,4 @@
-package bus
+package event
 
 import (
 	"cmp"
@@ -76,14 +76,14 @@ func TestSignatures(t *testing.T) {
 			if signature != "" {
 				m.Header.Set(HeaderSignature, signature)
 			}
-			err = s.check(m)
+			err = s.Check(m)
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("the error is %v, want %q", err, tt.want)
 			}
 			if held, ok := errors.AsType[*jobs.Rejection](err); err != nil && (!ok || held.Code != jobs.RejectSignature) {
 				t.Errorf("the error is a %T", err)
 			}
-			if err := (Signatures{}).check(m); err != nil {
+			if err := (Signatures{}).Check(m); err != nil {
 				t.Errorf("where none is required: %v", err)
 			}
 		})
@@ -107,7 +107,7 @@ func TestSignedReplays(t *testing.T) {
 				names.HeaderReplaySubject: {"rekey.v1.event.incident"},
 			},
 		}
-		signature, err := key.Sign(replayBytes(m.Subject, m.Header, m.Data))
+		signature, err := key.Sign(ReplayBytes(m.Subject, m.Header, m.Data))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +116,7 @@ func TestSignedReplays(t *testing.T) {
 			change(&m)
 		}
 		m = Receive(names.New("rekey"), m)
-		return cmp.Or(m.Flaw, s.check(m))
+		return cmp.Or(m.Flaw, s.Check(m))
 	}
 	if err := replay(operator, nil); err != nil {
 		t.Errorf("an operator's replay: %v", err)
@@ -132,10 +132,12 @@ func TestSignedReplays(t *testing.T) {
 		"another source":   func(m *Message) { m.Header.Set(names.HeaderReplaySource, "urn:other") },
 		"another class":    func(m *Message) { m.Header.Set(names.HeaderReplaySubject, "rekey.v1.event.rotation") },
 		"another subject":  func(m *Message) { m.Subject = "rekey.v1.event.incident" },
-		"no replay":        func(m *Message) { m.Header = nats.Header{HeaderReplaySignature: m.Header[HeaderReplaySignature]} },
-		"another payload":  func(m *Message) { m.Data = []byte(plain) },
-		"another event":    func(m *Message) { m.Header.Set(names.HeaderSealedEvent, "rekey-seal.v1.y") },
-		"another mode":     func(m *Message) { m.Header.Set("ce-id", "8") },
+		"no replay": func(m *Message) {
+			m.Header = nats.Header{HeaderReplaySignature: m.Header[HeaderReplaySignature]}
+		},
+		"another payload": func(m *Message) { m.Data = []byte(plain) },
+		"another event":   func(m *Message) { m.Header.Set(names.HeaderSealedEvent, "rekey-seal.v1.y") },
+		"another mode":    func(m *Message) { m.Header.Set("ce-id", "8") },
 	} {
 		if err := replay(operator, change); err == nil {
 			t.Errorf("%s passes with the signature of the first", what)
