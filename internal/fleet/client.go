@@ -135,6 +135,11 @@ func (c *Client) Submit(ctx context.Context, source, id string, request map[stri
 	if done.Duplicate = err == nil; done.Duplicate {
 		err = sameRequest(earlier, req, params)
 	}
+	if id := earlier.Extension(req.ExpiresAt); err == nil && id != "" {
+		done.JobID = id
+		_, err = c.Ledger.Find(ctx, id)
+		done.Duplicate = err == nil
+	}
 	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 		return Submitted{}, err
 	}

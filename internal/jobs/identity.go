@@ -85,16 +85,22 @@ func (r *Record) failed() bool {
 	return r.Done() && !r.Outcome.Success() && r.Known != KnownDryRun
 }
 
-// beyond says what an event asks for that the job of its identity did not do, or "": another
-// request, or one that may wait longer than the job, which ran out of time.
-func (j Job) beyond(r *Record) string {
-	switch {
-	case !r.does(j):
-		return j.Digest
-	case r.Outcome == OutcomeExhausted && outlasts(j.ExpiresAt, r.ExpiresAt):
-		return j.Digest + " until " + j.ExpiresAt.UTC().Format(time.RFC3339Nano)
+// anew is the id of the job that an event makes beside the job of its identity, which does not do what the event asks for:
+// that is another request, or one that may wait longer than the job, which ran out of time. Else it is "".
+func (j Job) anew(r *Record) string {
+	if !r.does(j) {
+		return newID("anew", r.JobID, j.Digest)
 	}
-	return ""
+	return r.Extension(j.ExpiresAt)
+}
+
+// Extension is the id of the job that the same request makes when it is made once more and may wait until expiresAt, where the
+// recorded job ran out of time before. It is "" where the recorded job answers the request.
+func (r *Record) Extension(expiresAt time.Time) string {
+	if r.Outcome != OutcomeExhausted || !outlasts(expiresAt, r.ExpiresAt) {
+		return ""
+	}
+	return newID("anew", r.JobID, r.RequestDigest+" until "+expiresAt.UTC().Format(time.RFC3339Nano))
 }
 
 // outlasts reports whether a request may wait longer than another. The zero time has no end.

@@ -99,9 +99,9 @@ func (d *Intake) take(ctx context.Context, e Event, job Job) (Accepted, error) {
 	if err != nil {
 		return Accepted{}, err
 	}
-	if more := job.beyond(&entry.Record); known && more != "" {
+	if id := job.anew(&entry.Record); known && id != "" {
 		earlier := entry.Record
-		job.ID = newID("anew", earlier.JobID, more)
+		job.ID = id
 		entry, known, err = d.lookUp(ctx, job.ID)
 		if err == nil && !known {
 			err = job.conflict(&earlier)
