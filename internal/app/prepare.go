@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"rekey/internal/backoff"
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
 	"rekey/internal/ledger"
@@ -73,7 +74,7 @@ func (w *worker) prepare(ctx context.Context) (stores, error) {
 		},
 	}
 	var failures quiet.Failures
-	for delay := 250 * time.Millisecond; ; delay = min(2*delay, longest) {
+	for n := 1; ; n++ {
 		s, err := w.open(ctx)
 		w.prepared.set(w.conn.Explain(err))
 		if err == nil {
@@ -81,15 +82,12 @@ func (w *worker) prepare(ctx context.Context) (stores, error) {
 			return s, nil
 		}
 		err = w.conn.Explain(err)
+		delay := backoff.Delay(250*time.Millisecond, longest, n)
 		if repeated, news := failures.News("prepare", err); news {
 			w.log.Warn("JetStream is not ready", zap.Duration("delay", delay), zap.Error(err), repeated)
 		}
-		timer := time.NewTimer(delay)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return stores{}, context.Cause(ctx)
-		case <-timer.C:
+		if err := backoff.Sleep(ctx, delay); err != nil {
+			return stores{}, err
 		}
 	}
 }

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"rekey/internal/redact"
 	"time"
+
+	"rekey/internal/redact"
 )
 
 // roster is a set of accounts. It does not change; another one takes its place.

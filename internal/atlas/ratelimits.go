@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"rekey/internal/backoff"
 	"rekey/internal/jobs"
 	"rekey/internal/pace"
 )
@@ -57,12 +58,8 @@ func (c *Client) readLimits(ctx context.Context) {
 		}
 	}
 	for {
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if backoff.Sleep(ctx, wait) != nil {
 			return
-		case <-timer.C:
 		}
 		wait = readEvery
 		if !c.readAll(ctx) {

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"rekey/internal/backoff"
 	"rekey/internal/jobs"
 	"rekey/internal/secret"
 )
@@ -59,8 +60,8 @@ func (c *Client) sharedToken(ctx context.Context, a *account, refused secret.Val
 			if good {
 				return bearer{value: have.Value, expires: have.Expires, renew: now.Add(fetchClaim)}, nil
 			}
-			if failure := pauseFor(ctx, fetchLook); failure != nil {
-				return bearer{}, failure
+			if err := backoff.Sleep(ctx, fetchLook); err != nil {
+				return bearer{}, &jobs.Failure{Reason: jobs.ReasonUnavailable, Err: err}
 			}
 			continue
 		}
@@ -101,17 +102,5 @@ func (c *Client) publishToken(ctx context.Context, a *account, have SharedToken,
 	// A claim that was overtaken ends here, too: the other one's token is as good.
 	if _, err := c.tokens.Save(ctx, a.identity(), next, claimed); err != nil {
 		c.log.Debug("a bearer token is not shared", zap.String("account", a.Name), zap.Error(err))
-	}
-}
-
-// pauseFor waits, or fails with the end of ctx.
-func pauseFor(ctx context.Context, d time.Duration) *jobs.Failure {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return &jobs.Failure{Reason: jobs.ReasonUnavailable, Err: context.Cause(ctx)}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"rekey/internal/backoff"
 	"rekey/internal/clock"
 	"rekey/internal/event"
 	"rekey/internal/names"
@@ -261,10 +262,7 @@ const connectFailed = "cannot connect"
 // reconnectDelay grows from a quarter of a second to 15 s, with jitter, so that a fleet
 // does not come back as a herd.
 func reconnectDelay(attempts int) time.Duration {
-	delay := reconnectCap
-	if attempts < 6 {
-		delay = reconnectBase << attempts
-	}
+	delay := backoff.Delay(reconnectBase, reconnectCap, attempts+1)
 	return delay/2 + rand.N(delay/2) //nolint:gosec // Jitter needs no secrecy.
 }
 

@@ -5,14 +5,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"rekey/internal/names"
-	"rekey/internal/natsserver"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
+
+	"rekey/internal/names"
+	"rekey/internal/natsserver"
 )
 
 // smallDisk mounts a file system of some MiB, for which one must be root.

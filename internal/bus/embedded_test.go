@@ -1,13 +1,14 @@
 package bus
 
 import (
-	"rekey/internal/jobs"
-	"rekey/internal/names"
-	"rekey/internal/natsserver"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+	"rekey/internal/names"
+	"rekey/internal/natsserver"
 )
 
 func TestEmbeddedMaxPayload(t *testing.T) {

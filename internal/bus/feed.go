@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"rekey/internal/backoff"
 	"rekey/internal/quiet"
 )
 
@@ -67,7 +68,7 @@ func (f *feed) run(ctx context.Context) {
 			failures.Warn(f.log, pulling, err, zap.String("consumer", f.cons.CachedInfo().Name))
 		}
 		f.conn.suspect()
-		pause(ctx, time.Second)
+		_ = backoff.Sleep(ctx, time.Second) // The loop ends with ctx.
 	}
 }
 
@@ -141,15 +142,5 @@ func (f *feed) signOfLife() {
 		if err := h.InProgress(); err != nil {
 			f.log.Debug("keeping a message alive", zap.Error(err))
 		}
-	}
-}
-
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }

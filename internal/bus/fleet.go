@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"rekey/internal/names"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/names"
 )
 
 // fleetIdle is for how long a consumer that nothing was delivered to must be idle until what it holds counts as left by a

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"rekey/internal/backoff"
 	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
@@ -29,7 +30,7 @@ const (
 // read for nothing then, so that it must not come too soon.
 const (
 	crowdDelay     = time.Second
-	crowdDoublings = 3
+	crowdDelayMost = 8 * time.Second
 )
 
 // Desk turns an event into jobs. Its error is of *jobs.Malformed and *jobs.Rejection, joined, for
@@ -109,7 +110,7 @@ func (in Intake) inTurn(ctx context.Context, h *held, large *jobs.Crowd) jobs.Se
 
 // crowded puts an event back.
 func crowded(h *held) jobs.Settlement {
-	return jobs.Settlement{Delay: crowdDelay << min(h.meta.NumDelivered-1, crowdDoublings)}
+	return jobs.Settlement{Delay: backoff.Delay(crowdDelay, crowdDelayMost, int(h.meta.NumDelivered))}
 }
 
 // accept hands the event to the desk; what cannot be understood, or is held, goes to the dead letters.
@@ -192,11 +193,7 @@ func settled(err error) bool {
 // again is the wait before a message is handed over once more because NATS or the ledger
 // did not do their part: 1 s, 2 s, 4 s … 30 s.
 func again(deliveries uint64) time.Duration {
-	const most = 30 * time.Second
-	if deliveries > 5 {
-		return most
-	}
-	return min(time.Second<<(max(deliveries, 1)-1), most)
+	return backoff.Delay(time.Second, 30*time.Second, int(deliveries))
 }
 
 // serve pulls messages and handles them with n workers until ctx ends; then it returns

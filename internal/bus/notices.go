@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"rekey/internal/backoff"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 	"rekey/internal/quiet"
@@ -149,7 +150,7 @@ func (n *Notices) Run(ctx context.Context) error {
 		if ctx.Err() == nil {
 			n.failures.Warn(n.Logger.Named("notices"), notServed, err, zap.String("target", n.Inbox.Target))
 		}
-		pause(ctx, noticesLook)
+		_ = backoff.Sleep(ctx, noticesLook) // The loop ends with ctx.
 	}
 	return nil
 }
@@ -170,7 +171,7 @@ func (n *Notices) step(ctx, under context.Context) (err error) {
 		return err
 	}
 	if room == 0 {
-		pause(ctx, min(wait, noticesLook))
+		_ = backoff.Sleep(ctx, min(wait, noticesLook)) // The caller looks at ctx.
 		return nil
 	}
 	return n.turn(ctx, under, room)
@@ -260,7 +261,7 @@ func before(info *jetstream.ConsumerInfo) int { return int(info.NumPending) + in
 func lingering(ctx context.Context, grace time.Duration) (out context.Context, release func()) {
 	out, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
-		pause(out, grace)
+		_ = backoff.Sleep(out, grace) // Cut off either way.
 		cancel(errCutOff)
 	})
 	return out, func() { stop(); cancel(nil) }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"rekey/internal/names"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/backoff"
+	"rekey/internal/names"
 )
 
 // presenceTimeout bounds the question whether a worker lives. A server answers at once where nothing listens.
@@ -91,7 +93,7 @@ func (c *Conn) HandOverAgain(ctx context.Context, n names.Names, patience time.D
 	if err := c.setAckWait(ctx, held, patience); err != nil {
 		return errors.Join(err, c.setAckWait(ctx, held, ackWait))
 	}
-	pause(ctx, 2*server+patience)
+	_ = backoff.Sleep(ctx, 2*server+patience)
 	// It must not stay so, whatever becomes of ctx.
 	return c.setAckWait(context.WithoutCancel(ctx), held, ackWait)
 }

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"rekey/internal/event"
-	"rekey/internal/names"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/event"
+	"rekey/internal/names"
 )
 
 // classToken is what may stand as the class in a subject.

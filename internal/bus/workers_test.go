@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"rekey/internal/backoff"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 )
@@ -227,7 +228,7 @@ func TestBulkGetsItsShareUnderUrgentLoad(t *testing.T) {
 	run.run = func(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error) {
 		for _, lane := range jobs.Lanes() { // Steady load: there is always more of each.
 			for w.Ahead(lane) == 0 && ctx.Err() == nil && len(run.ids()) < 160 {
-				pause(ctx, time.Millisecond)
+				_ = backoff.Sleep(ctx, time.Millisecond)
 			}
 		}
 		return jobs.Settlement{Done: true}, nil

@@ -5,9 +5,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"regexp"
-	"rekey/internal/redact"
 	"slices"
 	"strings"
+
+	"rekey/internal/redact"
 )
 
 // Kind is what a text is. The set is closed.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/backoff"
 )
 
 // How a stream is read. The server holds writes up while it answers one request, so that
@@ -98,7 +100,7 @@ func Read(ctx context.Context, js jetstream.JetStream, q Query, do func(Message)
 		case r.last >= q.Until || time.Now().After(waitEnd):
 			return r.last, nil
 		default:
-			if err := wait(ctx, replicaPause); err != nil {
+			if err := backoff.Sleep(ctx, replicaPause); err != nil {
 				return r.last, err
 			}
 		}
@@ -217,16 +219,4 @@ func said(h nats.Header, name string) string {
 		return ""
 	}
 	return values[len(values)-1]
-}
-
-// wait waits for d or until ctx ends, which is an error.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }

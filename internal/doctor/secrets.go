@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"rekey/internal/redact"
 	"strings"
+
+	"rekey/internal/redact"
 )
 
 // everybody are the permission bits of a file that let everybody read or change it.

@@ -7,13 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 	"rekey/internal/redact"
 	"rekey/internal/secret"
-	"strings"
-
-	"github.com/nats-io/nats.go"
 )
 
 // sealedEventMark begins what is sealed of a whole event. A token can never begin with it, as

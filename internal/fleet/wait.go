@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rekey/internal/backoff"
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
 )
@@ -151,7 +152,7 @@ func (c *Client) remind(ctx context.Context, w *Wait, stage *atomic.Int32) {
 // awaitRecord waits until the job, or the one that it was joined into, has a record.
 func (c *Client) awaitRecord(ctx context.Context, w *Wait) (jobs.Record, error) {
 	begun, blind := time.Now(), false
-	for pause := waitPauseFirst; ; pause = min(2*pause, waitPauseMost) {
+	for n := 1; ; n++ {
 		record, err := c.Ledger.Find(ctx, w.JobID)
 		if !errors.Is(err, jobs.ErrNotFound) {
 			return record, err
@@ -169,10 +170,8 @@ func (c *Client) awaitRecord(ctx context.Context, w *Wait) (jobs.Record, error) 
 		if !w.Stored && c.nothingComes(ctx, time.Since(begun)) {
 			return c.Ledger.Find(ctx, w.JobID) // It may have come between the two looks.
 		}
-		select {
-		case <-ctx.Done():
-			return jobs.Record{}, context.Cause(ctx)
-		case <-time.After(pause):
+		if err := backoff.Sleep(ctx, backoff.Delay(waitPauseFirst, waitPauseMost, n)); err != nil {
+			return jobs.Record{}, err
 		}
 	}
 }

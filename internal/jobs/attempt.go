@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"rekey/internal/backoff"
 )
 
 // errLeaseLost is the cause of a call that is cut off because another worker may have the job.
@@ -64,7 +66,7 @@ func (r *Runner) claim(ctx context.Context, entry Entry) (Entry, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimPatience)
 	defer cancel()
 	unanswered := false
-	for pause := storePause; ; pause = min(2*pause, storePauseMost) {
+	for n := 1; ; n++ {
 		claimed, err := r.cfg.Ledger.Update(ctx, entry)
 		if err == nil {
 			return claimed, nil
@@ -82,10 +84,8 @@ func (r *Runner) claim(ctx context.Context, entry Entry) (Entry, error) {
 			}
 		}
 		unanswered = true
-		select {
-		case <-ctx.Done():
+		if backoff.Sleep(ctx, backoff.Delay(storePause, storePauseMost, n)) != nil {
 			return Entry{}, fmt.Errorf("claiming job %s: %w", entry.Record.JobID, err)
-		case <-time.After(pause):
 		}
 	}
 }
@@ -159,15 +159,13 @@ func (r *Runner) keepLease(ctx context.Context, entry Entry, cancel context.Canc
 func (r *Runner) save(ctx context.Context, entry Entry) (Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, storePatience)
 	defer cancel()
-	for pause := storePause; ; pause = min(2*pause, storePauseMost) {
+	for n := 1; ; n++ {
 		saved, err := r.write(ctx, entry)
 		if err == nil || errors.Is(err, errLeaseLost) {
 			return saved, err
 		}
-		select {
-		case <-ctx.Done():
+		if backoff.Sleep(ctx, backoff.Delay(storePause, storePauseMost, n)) != nil {
 			return Entry{}, err
-		case <-time.After(pause):
 		}
 	}
 }

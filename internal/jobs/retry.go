@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"rekey/internal/backoff"
 )
 
 // RetryPolicy says when a failed job is attempted again and when it is given up.
@@ -20,14 +22,7 @@ const jitterShare = 0.25
 // Backoff is the wait after the n-th failure in a row, n from 1, without jitter:
 // Base, 2*Base, 4*Base, … up to Cap. It is a pure function.
 func (p RetryPolicy) Backoff(n int) time.Duration {
-	delay := p.Base
-	for range n - 1 {
-		if delay >= p.Cap/2 {
-			return p.Cap
-		}
-		delay *= 2
-	}
-	return min(delay, p.Cap)
+	return backoff.Delay(p.Base, p.Cap, n)
 }
 
 // WithJitter lengthens a delay by up to a quarter; random is in [0, 1). It never shortens.

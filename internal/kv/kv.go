@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"rekey/internal/backoff"
 	"rekey/internal/direct"
 	"rekey/internal/jobs"
 )
@@ -251,12 +252,8 @@ func (b *Bucket[T]) Follow(ctx context.Context, key string, after uint64, found 
 		case undecodable, time.Since(well) > followPatience:
 			return fmt.Errorf("following %s: %w", b.kv.Bucket(), err)
 		}
-		timer := time.NewTimer(followEvery)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
-		case <-timer.C:
+		if err := backoff.Sleep(ctx, followEvery); err != nil {
+			return err
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"rekey/internal/backoff"
 	"rekey/internal/direct"
 	"rekey/internal/jobs"
 )
@@ -61,7 +62,7 @@ func (i *Indexer) Run(ctx context.Context) error {
 		}
 		failing = err != nil
 		// Workers that were started together look one after the other.
-		if wait(ctx, i.every/2+rand.N(i.every)) != nil { //nolint:gosec // Jitter needs no secrecy.
+		if backoff.Sleep(ctx, i.every/2+rand.N(i.every)) != nil { //nolint:gosec // Jitter needs no secrecy.
 			return nil //nolint:nilerr // The end of ctx is how it ends.
 		}
 	}

@@ -136,18 +136,6 @@ func (l *Ledger) Watch(ctx context.Context, id string, found func(jobs.Record)) 
 	return l.records.Follow(ctx, id, 0, func(e kv.Entry[jobs.Record]) { found(e.Value.Public()) })
 }
 
-// wait waits for d or until ctx ends, which is an error.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
-
 // Note records what an operator did to a dead letter that belongs to no job.
 func (l *Ledger) Note(ctx context.Context, letter string, op jobs.Operation) error {
 	return l.targets.Put(ctx, "letter."+letter, targetValue{Operation: &op})

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"rekey/internal/backoff"
 	"rekey/internal/direct"
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
@@ -48,7 +49,7 @@ func (l *Ledger) List(ctx context.Context, f Filter) (Page, error) {
 		if !errors.Is(err, errMoved) {
 			return page, err
 		}
-		if err := wait(ctx, roundPause); err != nil {
+		if err := backoff.Sleep(ctx, roundPause); err != nil {
 			return Page{}, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"rekey/internal/backoff"
 	"rekey/internal/quiet"
 )
 
@@ -71,8 +72,7 @@ func (s *Server) restart(ctx context.Context, why error) {
 	s.stopServer()
 	var failures quiet.Failures
 	for {
-		pause(ctx, restartPause)
-		if ctx.Err() != nil {
+		if backoff.Sleep(ctx, restartPause) != nil {
 			return
 		}
 		if err := probe(s.cfg.StoreDir); err != nil {
@@ -121,13 +121,3 @@ var writeErrors = regexp.MustCompile(`^(?:` +
 	`|JetStream out of [A-Za-z ]+, will be DISABLED$` +
 	`|File ?system permission denied while writing` +
 	`)`)
-
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"rekey/internal/backoff"
 )
 
 const (
@@ -103,10 +105,8 @@ func (l *Limiter) Run(ctx context.Context) error {
 		if err != nil {
 			l.storeDown("watching the states of the rate buckets", err)
 		}
-		select {
-		case <-ctx.Done():
+		if backoff.Sleep(ctx, watchPause) != nil {
 			return nil
-		case <-time.After(watchPause):
 		}
 	}
 }

@@ -1,10 +1,11 @@
 package redact_test
 
 import (
-	"rekey/internal/redact"
 	"strings"
 	"testing"
 	"time"
+
+	"rekey/internal/redact"
 )
 
 const (

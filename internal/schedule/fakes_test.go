@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"rekey/internal/backoff"
 )
 
 // memoryStore is a Store with the real one's conflicts. States go through JSON, as they do in the real one.
@@ -218,7 +220,7 @@ func runFor(t *testing.T, d time.Duration, schedulers ...*Scheduler) {
 // wait lets time pass. Call it in a bubble.
 func wait(t *testing.T, d time.Duration) {
 	t.Helper()
-	if err := sleep(t.Context(), d); err != nil {
+	if err := backoff.Sleep(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"rekey/internal/redact"
 	"time"
+
+	"rekey/internal/redact"
 )
 
 // Action is what an operator did to a schedule. The set is closed.

@@ -128,7 +128,7 @@ func (r *runner) judge(ctx context.Context, tick Tick, s *State) (v Verdict, del
 		if !w.Move || end.IsZero() {
 			return VerdictBlackout, 0, w.String(), nil
 		}
-		return verdictWait, min(end.Sub(now), longestNap), w.String(), nil
+		return verdictWait, min(end.Sub(now), longestSleep), w.String(), nil
 	}
 	if r.spec.Overlap == OverlapAllow || s.LastJob == "" {
 		return VerdictFiring, 0, "", nil
@@ -145,7 +145,7 @@ func (r *runner) judge(ctx context.Context, tick Tick, s *State) (v Verdict, del
 	return verdictWait, queuePoll, "", nil
 }
 
-// save tells the store which ticks have fired. If it does not answer, they stay unsaved until the next tick or nap; the
+// save tells the store which ticks have fired. If it does not answer, they stay unsaved until the next tick or look; the
 // worst that comes of it is a tick that fires again.
 func (r *runner) save(ctx context.Context) {
 	// What has fired is to be on record even if the worker was told to stop meanwhile.

@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"rekey/internal/backoff"
 )
 
 const (
-	// longestNap bounds a wait: timers do not notice that the clock was set or that the machine slept.
-	longestNap = 30 * time.Second
+	// longestSleep bounds a wait: timers do not notice that the clock was set or that the machine slept.
+	longestSleep = 30 * time.Second
 	// onTime is how late a tick may come to its turn before it counts as missed.
 	onTime = time.Minute
 	// othersTurn is how old a single tick must be before it counts as missed: another worker may be firing it.
@@ -82,7 +84,7 @@ func (r *runner) run(ctx context.Context) {
 
 // open takes up the schedule where the store says that it stands.
 func (r *runner) open(ctx context.Context, started time.Time) error {
-	return r.insist(ctx, "taking up a schedule", func() error {
+	return r.retryUntilDone(ctx, "taking up a schedule", func() error {
 		r.since = started // As long as nothing else is known, it begins now.
 		err := r.changeFrom(ctx, true, func(s *State, fresh bool) bool {
 			if !fresh {
@@ -113,12 +115,12 @@ func (r *runner) catchUp(ctx context.Context, cutoff time.Time) error {
 		return nil
 	}
 	if count == 1 {
-		if err := sleep(ctx, ticks[0].Due.Add(othersTurn).Sub(r.now())); err != nil {
+		if err := backoff.Sleep(ctx, ticks[0].Due.Add(othersTurn).Sub(r.now())); err != nil {
 			return err
 		}
 	}
 	var p passage
-	err := r.insist(ctx, "passing over missed ticks", func() error {
+	err := r.retryUntilDone(ctx, "passing over missed ticks", func() error {
 		return r.change(ctx, func(s *State, _ bool) bool {
 			p = s.pass(r.spec, r.cursor, cutoff, r.now())
 			return p.missed > 0 || p.skipped > 0
@@ -174,11 +176,11 @@ func (r *runner) waitUntil(ctx context.Context, due time.Time) error {
 		if wait <= 0 {
 			return context.Cause(ctx)
 		}
-		if err := sleep(ctx, min(wait, longestNap)); err != nil {
+		if err := backoff.Sleep(ctx, min(wait, longestSleep)); err != nil {
 			return err
 		}
-		// There is time left for it: the nap was a part of the wait. Other workers and operators may have been busy.
-		if wait > longestNap {
+		// There is time left for it: the sleep was a part of the wait. Other workers and operators may have been busy.
+		if wait > longestSleep {
 			r.refresh(ctx)
 		}
 	}
@@ -196,7 +198,7 @@ func (r *runner) handle(ctx context.Context, tick Tick) error {
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			delay = retryDelay(attempt)
+			delay = backoff.Delay(firstDelay, longestDelay, attempt)
 		} else {
 			attempt = 0 // It waits for its turn, which is no failure.
 		}
@@ -204,9 +206,9 @@ func (r *runner) handle(ctx context.Context, tick Tick) error {
 			return r.giveUp(ctx, tick, attempt, err)
 		}
 		if err != nil {
-			r.complain(attempt, "firing a schedule", err)
+			r.logFirst(attempt, "firing a schedule", err)
 		}
-		if err := sleep(ctx, delay); err != nil {
+		if err := backoff.Sleep(ctx, delay); err != nil {
 			return err
 		}
 	}
@@ -236,7 +238,7 @@ func (r *runner) attempt(ctx context.Context, tick Tick) (time.Duration, error) 
 // giveUp counts a tick that could not be fired in time.
 func (r *runner) giveUp(ctx context.Context, tick Tick, attempts int, why error) error {
 	lost := false
-	err := r.insist(ctx, "giving up a tick", func() error {
+	err := r.retryUntilDone(ctx, "giving up a tick", func() error {
 		return r.change(ctx, func(s *State, _ bool) bool {
 			lost = s.lose(tick)
 			return lost
@@ -253,8 +255,8 @@ func (r *runner) giveUp(ctx context.Context, tick Tick, attempts int, why error)
 	return nil
 }
 
-// complain logs the first failure of a series: the ones after it are the same story.
-func (r *runner) complain(attempt int, what string, err error) {
+// logFirst logs the first failure of a series: the ones after it are the same story.
+func (r *runner) logFirst(attempt int, what string, err error) {
 	if attempt == 1 {
 		r.log.Warn(what, zap.Error(err))
 	}
@@ -306,8 +308,8 @@ func (r *runner) status() Status {
 	return s
 }
 
-// insist calls do until it works. Its error is the cause of ctx's end.
-func (r *runner) insist(ctx context.Context, what string, do func() error) error {
+// retryUntilDone calls do until it works. Its error is the cause of ctx's end.
+func (r *runner) retryUntilDone(ctx context.Context, what string, do func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := do()
 		if err == nil {
@@ -316,32 +318,9 @@ func (r *runner) insist(ctx context.Context, what string, do func() error) error
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		r.complain(attempt, what, err)
-		if err := sleep(ctx, retryDelay(attempt)); err != nil {
+		r.logFirst(attempt, what, err)
+		if err := backoff.Sleep(ctx, backoff.Delay(firstDelay, longestDelay, attempt)); err != nil {
 			return err
 		}
-	}
-}
-
-// retryDelay returns the time between an attempt and the next one: 1 s, 2 s, 4 s and so on up to a minute.
-func retryDelay(attempt int) time.Duration {
-	delay := firstDelay
-	for range attempt - 1 {
-		if delay *= 2; delay >= longestDelay {
-			return longestDelay
-		}
-	}
-	return delay
-}
-
-// sleep waits for d, or returns the cause of ctx's end.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }
