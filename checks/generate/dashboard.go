@@ -162,14 +162,14 @@ func deadLetters() []panel {
 
 func notifications() []panel {
 	by := func(result, legend string) query {
-		return query{`sum by (target) (rate(rekey_notifications_total{` + all + `, result="` + result + `"}[$__rate_interval]))`, "{{target}} " + legend}
+		return query{`sum by (receiver) (rate(rekey_notifications_total{` + all + `, result="` + result + `"}[$__rate_interval]))`, "{{receiver}} " + legend}
 	}
 	return []panel{
-		{title: "Notifications", about: "Failed ones are attempts that are retried; what is given up is a dead letter.", unit: "ops", width: 12, queries: []query{
+		{title: "Notifications", about: "A failed attempt is retried; a notification that is given up is a dead letter.", unit: "ops", width: 12, queries: []query{
 			by("delivered", "delivered"), by("failed", "failed"), by("given_up", "given up"),
 		}},
-		{title: "Results that a target has not received", unit: "none", width: 12, queries: []query{
-			{`max by (target) (rekey_notifications_pending` + of + `)`, "{{target}}"},
+		{title: "Results that a receiver has not got", unit: "none", width: 12, queries: []query{
+			{`max by (receiver) (rekey_notifications_pending` + of + `)`, "{{receiver}}"},
 		}},
 	}
 }

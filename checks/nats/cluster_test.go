@@ -82,7 +82,7 @@ func TestCluster(t *testing.T) {
 	})
 	t.Run("the commands work as the roles that may", func(t *testing.T) {
 		config := p.workerConfig(t, "REKEY_READER_NKEY", "_INBOX_READER")
-		for _, command := range []string{"job ls", "audit verify", "schedule ls", "pace ls", "notify ls"} {
+		for _, command := range []string{"job ls", "audit verify", "schedule ls", "pace ls", "receiver ls"} {
 			p.run(t, worker.binary, config, command)
 		}
 		if out := p.run(t, worker.binary, config, "audit export"); !strings.Contains(out, "x509") {

@@ -142,7 +142,7 @@ no outcome yet, 6 the job was refused, or its request was not accepted.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(
 		c.runCommand(), c.demoCommand(), c.configCommand(), c.eventCommand(), c.jobCommand(),
-		c.dlqCommand(), c.policyCommand(), c.planCommand(), c.scheduleCommand(), c.notifyCommand(), c.auditCommand(), c.paceCommand(), c.sandboxCommand(), c.versionCommand(),
+		c.dlqCommand(), c.policyCommand(), c.planCommand(), c.scheduleCommand(), c.receiverCommand(), c.auditCommand(), c.paceCommand(), c.sandboxCommand(), c.versionCommand(),
 		c.keygenCommand(), c.sealCommand(), c.doctorCommand(),
 	)
 	withCompletion(root)

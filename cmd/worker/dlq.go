@@ -100,7 +100,7 @@ func (c *cli) printDeadLetter(d bus.DeadLetter) error {
 		field(t, "subject", d.Subject)
 		field(t, "code", d.Code)
 		field(t, "reason", d.Reason)
-		field(t, "target", d.Target)
+		field(t, "receiver", d.Receiver)
 		field(t, "kind", d.Kind)
 		field(t, "job", d.JobID)
 		field(t, "event", eventName(d.Event))

@@ -113,7 +113,7 @@ func (c *cli) replayCommand() *cobra.Command {
 		Use:   "replay N | --all",
 		Short: "Put dead letters back to work",
 		Long: `Put dead letters back to work and take them out of the stream: a job is retried, an event is
-published once more under its identity, a notification is sent to its target again. What has
+published once more under its identity, a notification is sent to its receiver again. What has
 succeeded meanwhile is not done again.
 Exit code 4 says that some could not be replayed.`,
 		Example: "  worker dlq replay 1 --reason 'account configured'\n  worker dlq replay --all",
@@ -207,8 +207,8 @@ func (c *cli) printReplayed(results []fleet.Replayed) error {
 				result = "failed"
 			case r.Nothing:
 				result = "has succeeded"
-			case r.Target != "":
-				result = "sent again to " + r.Target
+			case r.Receiver != "":
+				result = "sent again to " + r.Receiver
 			}
 			event := ""
 			if r.EventSeq != 0 {

@@ -190,7 +190,7 @@ func (w *worker) startMetrics() error {
 		Skips: jobs.Names(schedule.Skips()), Buckets: atlas.Buckets(), Streams: w.streams(), Parts: parts(),
 		Version: w.Version, Revision: w.Revision,
 		Policies: wire.PolicyNames(w.Config), Decisions: jobs.Decisions(),
-		Targets: wire.TargetNames(wire.NotifyTargets(w.Config)), NotificationResults: notify.Results(),
+		Receivers: wire.ReceiverNames(wire.Receivers(w.Config)), NotificationResults: notify.Results(),
 	})
 	if err != nil {
 		return fmt.Errorf("building the metrics: %w", err)

@@ -126,7 +126,7 @@ func (c canaries) searchCommands(t *testing.T, w *worker) {
 	c.search(t, "job ls", encoded(w.records("")))
 	client := w.operator()
 	defer client.Close()
-	targets, err := client.Targets(t.Context())
+	targets, err := client.Receivers(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

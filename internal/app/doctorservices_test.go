@@ -158,21 +158,21 @@ func TestDoctorLooksAtTargets(t *testing.T) {
 	hook := newHook(t, nil)
 	r.env["HERE"] = hook.url + "/" + canary()
 	r.env["GOOD"], r.env["BAD"], r.env["SIGN"] = "https://"+freeAddress(t)+"/"+canary(), "http://hooks.example.com/"+canary(), "secret-"+canary()
-	text := plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: \"\"}}", t.TempDir()), `notify:
+	text := plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: \"\"}}", t.TempDir()), `receivers:
   - {name: good, type: slack, url_env: GOOD}
   - {name: bad, type: webhook, url_env: BAD, signing_secret_env: SIGN}
   - {name: none, type: webhook, url_env: NOWHERE}
   - {name: here, type: webhook, url_env: HERE}
 `)
 	found := examine(t, r, text)
-	mustFind(t, found, "services", "notify good", doctor.Warning, `connection refused → correct what is in the environment variable GOOD`)
-	mustFind(t, found, "services", "notify bad", doctor.Skipped, `among the secrets`)
-	mustFind(t, found, "services", "notify here", doctor.OK, `nothing was sent`)
+	mustFind(t, found, "services", "receiver good", doctor.Warning, `connection refused → correct what is in the environment variable GOOD`)
+	mustFind(t, found, "services", "receiver bad", doctor.Skipped, `among the secrets`)
+	mustFind(t, found, "services", "receiver here", doctor.OK, `nothing was sent`)
 	if n := len(hook.requests()); n != 0 {
-		t.Errorf("the target was told %d times, want never", n)
+		t.Errorf("the receiver got %d requests, want never", n)
 	}
-	mustFind(t, found, "secrets", "notify good", doctor.OK, `slack: its address and signing secret can be used`)
-	mustFind(t, found, "secrets", "notify bad", doctor.Failed, `must begin with https://.*must begin with whsec_.*worker notify test bad`)
-	mustFind(t, found, "secrets", "notify none", doctor.Failed, `it is not set`)
+	mustFind(t, found, "secrets", "receiver good", doctor.OK, `slack: its address and signing secret can be used`)
+	mustFind(t, found, "secrets", "receiver bad", doctor.Failed, `must begin with https://.*must begin with whsec_.*worker receiver test bad`)
+	mustFind(t, found, "secrets", "receiver none", doctor.Failed, `it is not set`)
 	canaries{"address": r.env["GOOD"], "address here": r.env["HERE"], "bad address": r.env["BAD"], "signing secret": r.env["SIGN"]}.search(t, "the doctor", encoded(found))
 }

@@ -102,10 +102,10 @@ func ids(list []told) []string {
 }
 
 // target is a webhook of a rig. Its URL holds a token.
-func (r *rig) target(name string, h *hook) config.Notify {
+func (r *rig) receiver(name string, h *hook) config.Receiver {
 	key := "HOOK_" + strings.ToUpper(name)
 	r.env[key] = h.url + "/" + canary() + "?token=" + canary()
-	return config.Notify{
+	return config.Receiver{
 		Name: name, Type: notify.TypeWebhook, URL: secret.Ref{Env: key}, Timeout: 5 * time.Second,
 		Retry: config.Retry{Base: 20 * time.Millisecond, Cap: 100 * time.Millisecond, MaxAttempts: 3, MaxAge: time.Hour, RetryAfterCap: time.Hour},
 	}

@@ -17,45 +17,45 @@ import (
 	"rekey/internal/wire"
 )
 
-// notifier runs the targets of the configuration that is in force.
+// notifier runs the receivers of the configuration that is in force.
 type notifier struct {
 	*worker
 	store   *fleet.NotifyStore
 	sender  *notify.Sender
-	wanted  atomic.Pointer[[]notify.Target]
+	wanted  atomic.Pointer[[]notify.Receiver]
 	changed chan struct{} // Holds a token after wanted was changed.
 
-	removing sync.WaitGroup // Of targets' places.
+	removing sync.WaitGroup // Of receivers' places.
 }
 
-// startNotify starts telling the targets. Each has its place in the results before any job can end, for which the upkeep
+// startNotify starts telling the receivers. Each has its place in the results before any job can end, for which the upkeep
 // sees, or, where that fails, as soon as it works: no job waits for it.
 func (w *worker) startNotify(s stores) {
 	n := &notifier{
 		worker: w, store: s.notify, sender: notify.NewSender(w.Version, w.LookupEnv), changed: make(chan struct{}, 1),
 	}
 	w.notifier = n
-	n.use(wire.NotifyTargets(w.Config))
-	w.stack.push("connections to targets", func(context.Context) error { n.sender.Close(); return nil })
+	n.use(wire.Receivers(w.Config))
+	w.stack.push("connections to receivers", func(context.Context) error { n.sender.Close(); return nil })
 	w.background(partNotify, n.run)
 }
 
-// use makes these the targets, once those under way are settled.
-func (n *notifier) use(targets []notify.Target) {
-	n.wanted.Store(&targets)
+// use makes these the receivers, once those under way are settled.
+func (n *notifier) use(receivers []notify.Receiver) {
+	n.wanted.Store(&receivers)
 	select {
 	case n.changed <- struct{}{}:
 	default: // It is to look already.
 	}
 }
 
-// served is a target that runs.
+// served is a receiver that runs.
 type served struct {
-	target notify.Target
-	stop   func() // Waits for its end.
+	receiver notify.Receiver
+	stop     func() // Waits for its end.
 }
 
-// run keeps the wanted targets running until ctx ends.
+// run keeps the wanted receivers running until ctx ends.
 func (n *notifier) run(ctx context.Context) error {
 	running := map[string]served{}
 	defer func() {
@@ -79,16 +79,16 @@ func (n *notifier) run(ctx context.Context) error {
 	}
 }
 
-// change stops the targets that are not wanted any more, or otherwise, and starts those that do not run.
+// change stops the receivers that are not wanted any more, or otherwise, and starts those that do not run.
 func (n *notifier) change(ctx context.Context, running map[string]served) error {
 	wanted := *n.wanted.Load()
-	names := map[string]notify.Target{}
+	names := map[string]notify.Receiver{}
 	for _, t := range wanted {
 		names[t.Name] = t
 	}
 	for name, s := range running {
-		target, stays := names[name]
-		if stays && reflect.DeepEqual(target, s.target) {
+		receiver, stays := names[name]
+		if stays && reflect.DeepEqual(receiver, s.receiver) {
 			continue
 		}
 		s.stop()
@@ -96,10 +96,10 @@ func (n *notifier) change(ctx context.Context, running map[string]served) error 
 		if !stays {
 			n.removing.Go(func() { n.remove(ctx, name) })
 		} else if err := n.store.Wake(ctx, name); err != nil {
-			n.log.Warn("a target that was changed waits as it did", zap.String("target", name), zap.Error(err))
+			n.log.Warn("a receiver that was changed waits as it did", zap.String("receiver", name), zap.Error(err))
 		}
 	}
-	if err := n.metrics.SetTargets(wire.TargetNames(wanted)); err != nil {
+	if err := n.metrics.SetReceivers(wire.ReceiverNames(wanted)); err != nil {
 		return err
 	}
 	for _, t := range wanted {
@@ -115,13 +115,13 @@ func (n *notifier) change(ctx context.Context, running map[string]served) error 
 	return nil
 }
 
-// serve starts one target. What is wrong with its secrets keeps its own notifications waiting.
-func (n *notifier) serve(ctx context.Context, t notify.Target) (served, error) {
+// serve starts one receiver. What is wrong with its secrets keeps its own notifications waiting.
+func (n *notifier) serve(ctx context.Context, t notify.Receiver) (served, error) {
 	if err := n.sender.Check(&t); err != nil {
-		n.log.Error("a target of notifications cannot be told yet", zap.String("target", t.Name), zap.Error(err))
+		n.log.Error("a receiver cannot be told yet", zap.String("receiver", t.Name), zap.Error(err))
 	}
-	courier, err := notify.NewCourier(notify.Config{
-		Target: t, Sender: n.sender, Store: n.store, Letters: noticeLetters{n.conn, n.names, n.Known}, Recorder: n.metrics, Logger: n.Logger,
+	courier, err := notify.NewDeliverer(notify.Config{
+		Receiver: t, Sender: n.sender, Store: n.store, DeadLetters: noticeLetters{n.conn, n.names, n.Known}, Recorder: n.metrics, Logger: n.Logger,
 		Now: n.conn.Clock().Now,
 	})
 	if err != nil {
@@ -134,15 +134,15 @@ func (n *notifier) serve(ctx context.Context, t notify.Target) (served, error) {
 	var part sync.WaitGroup
 	part.Go(func() { n.keep(ctx, partNotify, notices.Run) })
 	part.Go(func() { n.showServed(ctx, t.Name) })
-	return served{target: t, stop: func() { cancel(jobs.ErrStopping); part.Wait() }}, nil
+	return served{receiver: t, stop: func() { cancel(jobs.ErrStopping); part.Wait() }}, nil
 }
 
 // noticeCourier lets the bus hand notices to a Courier.
-type noticeCourier struct{ *notify.Courier }
+type noticeCourier struct{ *notify.Deliverer }
 
 // Deliver takes a notice a step further.
 func (c noticeCourier) Deliver(ctx context.Context, n bus.Notice) (jobs.Settlement, error) {
-	return c.Courier.Deliver(ctx, notify.Delivery(n))
+	return c.Deliverer.Deliver(ctx, notify.Delivery(n))
 }
 
 // noticeLetters puts notifications among the dead letters.
@@ -153,9 +153,9 @@ type noticeLetters struct {
 }
 
 // Bury stores the dead letter of a notification.
-func (l noticeLetters) Bury(ctx context.Context, letter notify.Letter) error {
+func (l noticeLetters) Bury(ctx context.Context, letter notify.DeadLetter) error {
 	return l.conn.BuryNotice(ctx, l.names, bus.NoticeLetter{
-		Notice: bus.Notice(letter.Delivery), Target: letter.Target, Code: letter.Code, Reason: l.known.Hide(letter.Reason),
+		Notice: bus.Notice(letter.Delivery), Receiver: letter.Receiver, Code: letter.Code, Reason: l.known.Hide(letter.Reason),
 		JobID: letter.JobID, Kind: letter.Kind,
 	})
 }

@@ -24,7 +24,7 @@ func TestATargetThatIsDownDelaysNothing(t *testing.T) {
 	rig, _ := standInRig(t)
 	down, up := newHook(t, nil), newHook(t, nil)
 	down.switchTo(http.StatusServiceUnavailable)
-	rig.cfg.Notify = []config.Notify{rig.target("down", down), rig.target("up", up)}
+	rig.cfg.Receivers = []config.Receiver{rig.receiver("down", down), rig.receiver("up", up)}
 	w := rig.start(t)
 	const n = 6
 	for i := range n {
@@ -34,16 +34,16 @@ func TestATargetThatIsDownDelaysNothing(t *testing.T) {
 	up.await(t, n)
 	eventually(t, "the failures to be counted", func() bool {
 		m := w.metrics()
-		return m[`rekey_notifications_total{result="failed",target="down"}`] > 1 && m[`rekey_notifications_pending{target="down"}`] == n &&
-			m[`rekey_notifications_pending{target="up"}`] == 0 && m[`rekey_notifications_total{result="delivered",target="up"}`] == n
+		return m[`rekey_notifications_total{receiver="down",result="failed"}`] > 1 && m[`rekey_notifications_pending{receiver="down"}`] == n &&
+			m[`rekey_notifications_pending{receiver="up"}`] == 0 && m[`rekey_notifications_total{receiver="up",result="delivered"}`] == n
 	})
 	down.switchTo(http.StatusOK)
 	list := down.await(t, n)
 	if len(list) != n {
 		t.Errorf("%d notifications came %d times", n, len(list))
 	}
-	if len(rig.logs.FilterMessage("the target takes no notifications; they wait for it").All()) == 0 {
-		t.Error("nothing is logged of the target that was down")
+	if len(rig.logs.FilterMessage("the receiver takes no notifications; they wait for it").All()) == 0 {
+		t.Error("nothing is logged of the receiver that was down")
 	}
 }
 
@@ -58,7 +58,7 @@ func TestARestartKeepsTheNotifications(t *testing.T) {
 		}
 		return http.StatusOK
 	})
-	rig.cfg.Notify = []config.Notify{rig.target("hook", hook)}
+	rig.cfg.Receivers = []config.Receiver{rig.receiver("hook", hook)}
 	w := rig.start(t)
 	for i := range 3 {
 		w.publish("incident", x509Disable(hexID(i)).String())
@@ -86,11 +86,11 @@ func TestNotificationsAreSignedAndHoldTheResult(t *testing.T) {
 	t.Parallel()
 	rig, _ := standInRig(t)
 	hook := newHook(t, nil)
-	target := rig.target("hook", hook)
+	receiver := rig.receiver("hook", hook)
 	old, fresh := signingSecret(), signingSecret()
-	target.SigningSecret = secret.Ref{Env: "SIGNING"}
+	receiver.SigningSecret = secret.Ref{Env: "SIGNING"}
 	rig.env["SIGNING"] = fresh + " " + old
-	rig.cfg.Notify = []config.Notify{target}
+	rig.cfg.Receivers = []config.Receiver{receiver}
 	w := rig.start(t)
 	w.publish("incident", x509Disable(hexID(1)).with("reason", "IR-4711").String())
 	got := hook.await(t, 1)[0]
@@ -120,10 +120,10 @@ func TestFiltersOfNotifications(t *testing.T) {
 	t.Parallel()
 	rig, _ := standInRig(t)
 	all, some := newHook(t, nil), newHook(t, nil)
-	target := rig.target("some", some)
-	target.Outcomes, target.Kinds = []jobs.Outcome{jobs.OutcomeRevoked}, []jobs.Kind{jobs.X509Disable, jobs.JWKSRevoke}
-	target.Lanes, target.Accounts = []jobs.Lane{jobs.LaneUrgent}, []string{security}
-	rig.cfg.Notify = []config.Notify{rig.target("all", all), target}
+	receiver := rig.receiver("some", some)
+	receiver.Outcomes, receiver.Kinds = []jobs.Outcome{jobs.OutcomeRevoked}, []jobs.Kind{jobs.X509Disable, jobs.JWKSRevoke}
+	receiver.Lanes, receiver.Accounts = []jobs.Lane{jobs.LaneUrgent}, []string{security}
+	rig.cfg.Receivers = []config.Receiver{rig.receiver("all", all), receiver}
 	w := rig.start(t)
 	w.publish("rotation", x509Disable(hexID(1)).String())                           // Another lane.
 	w.publish("incident", x509Disable(hexID(2)).with("account", legacy).String())   // Another account.
@@ -132,7 +132,7 @@ func TestFiltersOfNotifications(t *testing.T) {
 	w.publish("incident", jwksRevoke(hexID(5)).String())
 	all.await(t, len(w.results(4)))
 	got := some.await(t, 1)
-	eventually(t, "nothing to be pending", func() bool { return w.metrics()[`rekey_notifications_pending{target="some"}`] == 0 })
+	eventually(t, "nothing to be pending", func() bool { return w.metrics()[`rekey_notifications_pending{receiver="some"}`] == 0 })
 	if requests := some.requests(); len(requests) != 1 || !strings.Contains(got[0].body, hexID(5)) {
 		t.Errorf("%d notifications passed the filter; the first one is %s", len(requests), got[0].body)
 	}
@@ -143,11 +143,11 @@ func TestANotificationThatIsGivenUpCanBeReplayed(t *testing.T) {
 	rig, _ := standInRig(t)
 	hook := newHook(t, nil)
 	hook.switchTo(http.StatusForbidden)
-	rig.cfg.Notify = []config.Notify{rig.target("hook", hook)}
+	rig.cfg.Receivers = []config.Receiver{rig.receiver("hook", hook)}
 	w := rig.start(t)
 	w.publish("incident", x509Disable(hexID(1)).String())
 	letter := w.letters(1)[0]
-	checkHeaders(t, letter, map[string]string{"Rekey-Target": "hook", "Rekey-Code": notify.CodeRefused})
+	checkHeaders(t, letter, map[string]string{"Rekey-Receiver": "hook", "Rekey-Code": notify.CodeRefused})
 	if n := len(hook.requests()); n != 3 || letter.Subject != "rekey.v1.dlq.notification" {
 		t.Errorf("%d requests were made; the letter is on %s", n, letter.Subject)
 	}
@@ -155,7 +155,7 @@ func TestANotificationThatIsGivenUpCanBeReplayed(t *testing.T) {
 	client := w.operator()
 	defer client.Close()
 	done, err := client.Replay(t.Context(), letter.Sequence, jobs.Operation{At: time.Now(), Action: jobs.ActionReplay, By: "test"})
-	if err != nil || done.Target != "hook" {
+	if err != nil || done.Receiver != "hook" {
 		t.Fatalf("Replay is %+v, %v", done, err)
 	}
 	again := hook.await(t, 1)[0]
@@ -172,14 +172,14 @@ func TestATargetThatIsGoneIsLeftAlone(t *testing.T) {
 	rig, _ := standInRig(t)
 	hook := newHook(t, nil)
 	hook.switchTo(http.StatusGone)
-	rig.cfg.Notify = []config.Notify{rig.target("hook", hook)}
+	rig.cfg.Receivers = []config.Receiver{rig.receiver("hook", hook)}
 	rig.cfg.Worker.Concurrency = 1
 	w := rig.start(t)
 	w.publish("incident", x509Disable(hexID(1)).String())
-	checkHeaders(t, w.letters(1)[0], map[string]string{"Rekey-Target": "hook", "Rekey-Code": notify.CodeGone})
+	checkHeaders(t, w.letters(1)[0], map[string]string{"Rekey-Receiver": "hook", "Rekey-Code": notify.CodeGone})
 	w.publish("incident", x509Disable(hexID(2)).String())
 	w.results(2)
-	eventually(t, "the second one to be pending", func() bool { return w.metrics()[`rekey_notifications_pending{target="hook"}`] == 1 })
+	eventually(t, "the second one to be pending", func() bool { return w.metrics()[`rekey_notifications_pending{receiver="hook"}`] == 1 })
 	if n := len(hook.requests()); n != 1 {
 		t.Errorf("%d requests were made", n)
 	}
@@ -189,7 +189,7 @@ func TestNotificationsOfAFleet(t *testing.T) {
 	t.Parallel()
 	rig, _ := standInRig(t)
 	hook := newHook(t, nil)
-	rig.cfg.Notify = []config.Notify{rig.target("hook", hook)}
+	rig.cfg.Receivers = []config.Receiver{rig.receiver("hook", hook)}
 	first, _ := twoWorkers(t, rig)
 	const n = 20
 	for i := range n {
@@ -220,19 +220,19 @@ func TestSecretsOfTargetsDoNotLeak(t *testing.T) {
 	hooks["no_tls"] = &hook{url: strings.Replace(hooks["ok"].url, "http://", "https://", 1)}
 	hooks["no_url"] = &hook{url: "://"}
 	for name, hook := range hooks {
-		target := rig.target(name, hook)
+		receiver := rig.receiver(name, hook)
 		address := strings.Replace(hook.url, "//", "//user:"+secrets["password"]+"@", 1)
-		rig.env[target.URL.Env] = address + "/" + secrets["token of the path"] + "?token=" + secrets["token of the query"]
-		target.SigningSecret = secret.Ref{Env: "SIGN_" + name}
-		rig.env[target.SigningSecret.Env] = signingSecret()
-		secrets["signing secret of "+name] = strings.TrimPrefix(rig.env[target.SigningSecret.Env], "whsec_")
-		rig.cfg.Notify = append(rig.cfg.Notify, target)
+		rig.env[receiver.URL.Env] = address + "/" + secrets["token of the path"] + "?token=" + secrets["token of the query"]
+		receiver.SigningSecret = secret.Ref{Env: "SIGN_" + name}
+		rig.env[receiver.SigningSecret.Env] = signingSecret()
+		secrets["signing secret of "+name] = strings.TrimPrefix(rig.env[receiver.SigningSecret.Env], "whsec_")
+		rig.cfg.Receivers = append(rig.cfg.Receivers, receiver)
 	}
-	bad := rig.target("bad_secret", hooks["ok"])
+	bad := rig.receiver("bad_secret", hooks["ok"])
 	bad.SigningSecret = secret.Ref{Env: "SIGN_BAD"}
 	rig.env["SIGN_BAD"] = "whsec_" + canary()
 	secrets["bad signing secret"] = strings.TrimPrefix(rig.env["SIGN_BAD"], "whsec_")
-	rig.cfg.Notify = append(rig.cfg.Notify, bad)
+	rig.cfg.Receivers = append(rig.cfg.Receivers, bad)
 	w := rig.start(t)
 	w.publish("incident", x509Disable(hexID(1)).String())
 	hooks["ok"].await(t, 1)
@@ -240,7 +240,7 @@ func TestSecretsOfTargetsDoNotLeak(t *testing.T) {
 	eventually(t, "all others to fail", func() bool {
 		m := w.metrics()
 		return !slices.ContainsFunc([]string{"fails", "unreachable", "no_tls", "no_url", "bad_secret"}, func(name string) bool {
-			return m[`rekey_notifications_total{result="failed",target="`+name+`"}`] == 0
+			return m[`rekey_notifications_total{receiver="`+name+`",result="failed"}`] == 0
 		})
 	})
 	if got := hooks["ok"].requests(); len(got) != 1 {
@@ -255,12 +255,12 @@ func TestReplayForATargetThatIsNotThere(t *testing.T) {
 	w := rig.start(t)
 	client := w.operator()
 	defer client.Close()
-	err := client.Conn.BuryNotice(t.Context(), client.Names, bus.NoticeLetter{Notice: bus.Notice{Key: "1", Count: 1}, Target: "nobody", Code: "gone", Reason: "no"})
+	err := client.Conn.BuryNotice(t.Context(), client.Names, bus.NoticeLetter{Notice: bus.Notice{Key: "1", Count: 1}, Receiver: "nobody", Code: "gone", Reason: "no"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	letter := w.letters(1)[0]
-	if _, err := client.Replay(t.Context(), letter.Sequence, jobs.Operation{}); !errors.Is(err, fleet.ErrNotReplayable) || !errors.Is(err, bus.ErrNoTarget) {
+	if _, err := client.Replay(t.Context(), letter.Sequence, jobs.Operation{}); !errors.Is(err, fleet.ErrNotReplayable) || !errors.Is(err, bus.ErrNoReceiver) {
 		t.Errorf("Replay is %v", err)
 	}
 	if err := client.Drop(t.Context(), letter.Sequence, jobs.Operation{At: time.Now(), Action: jobs.ActionDrop, By: "test", Reason: "nobody"}); err != nil {
@@ -277,7 +277,7 @@ func TestANewTargetBeginsWithTheNextResult(t *testing.T) {
 	w.settled()
 	w.stop()
 	hook := newHook(t, nil)
-	rig.cfg.Notify = []config.Notify{rig.target("hook", hook)}
+	rig.cfg.Receivers = []config.Receiver{rig.receiver("hook", hook)}
 	w = rig.start(t)
 	w.publish("incident", x509Disable(hexID(2)).String())
 	if got := hook.await(t, 1); len(got) != 1 || !strings.Contains(got[0].body, hexID(2)) {

@@ -21,7 +21,7 @@ func TestPermissionsSufficeForNotifications(t *testing.T) {
 	hook := newHook(t, nil)
 	hook.switchTo(http.StatusForbidden)
 	rig.cfg.NATS.URL, rig.cfg.NATS.NKeyFile = g.url, inFile(t, g.seeds["worker"])
-	rig.cfg.Notify = []config.Notify{rig.target("hook", hook)}
+	rig.cfg.Receivers = []config.Receiver{rig.receiver("hook", hook)}
 	w := rig.launch(t)
 	w.awaitReady()
 	producer, _ := g.dial(t, "producer")
@@ -40,12 +40,12 @@ func TestPermissionsSufficeForNotifications(t *testing.T) {
 		t.Fatal(err)
 	}
 	hook.await(t, 1)
-	if list, err := client.Targets(t.Context()); err != nil || len(list) != 1 || !list[0].Served {
-		t.Errorf("Targets = %+v, %v", list, err)
+	if list, err := client.Receivers(t.Context()); err != nil || len(list) != 1 || !list[0].Served {
+		t.Errorf("Receivers = %+v, %v", list, err)
 	}
 }
 
-// The permissions that the doctor knows suffice for a target, here one called x, and a target for which there are none
+// The permissions that the doctor knows suffice for a receiver, here one called x, and a receiver for which there are none
 // holds nothing up.
 func TestATargetWithoutPermissionsDelaysNothing(t *testing.T) {
 	t.Parallel()
@@ -54,14 +54,14 @@ func TestATargetWithoutPermissionsDelaysNothing(t *testing.T) {
 	rig.env["NATS_PASSWORD"] = "secret-of-worker"
 	rig.cfg.NATS.URL, rig.cfg.NATS.User, rig.cfg.NATS.Password = srv.ClientURL(), "worker", secret.Ref{Env: "NATS_PASSWORD"}
 	allowed := newHook(t, nil)
-	rig.cfg.Notify = []config.Notify{rig.target("forbidden", newHook(t, nil)), rig.target("x", allowed)}
+	rig.cfg.Receivers = []config.Receiver{rig.receiver("forbidden", newHook(t, nil)), rig.receiver("x", allowed)}
 	w := rig.launch(t)
 	w.awaitReady()
 	w.stranger = dialNATS(t, srv.ClientURL(), nats.UserInfo("all", "secret-of-all"))
 	w.publish("incident", x509Disable(hexID(1)).String())
 	w.results(1)
 	allowed.await(t, 1)
-	eventually(t, "the log to name the target", func() bool {
-		return len(rig.logs.FilterMessage("the target is not served at the moment").FilterField(zap.String("target", "forbidden")).All()) == 1
+	eventually(t, "the log to name the receiver", func() bool {
+		return len(rig.logs.FilterMessage("the receiver is not served at the moment").FilterField(zap.String("receiver", "forbidden")).All()) == 1
 	})
 }

@@ -8,63 +8,63 @@ import (
 )
 
 const (
-	// signEvery is how often somebody gives a sign that a target is served.
+	// signEvery is how often somebody gives a sign that a receiver is served.
 	signEvery = 5 * time.Second
-	// signsGone is how long no sign is given when nobody serves a target: whoever saw that of another worker gives one
+	// signsGone is how long no sign is given when nobody serves a receiver: whoever saw that of another worker gives one
 	// two looks later at the latest, and there is one more for a server that is slow.
 	signsGone = 3 * signEvery
 )
 
-// showServed gives signs that a target is served until ctx ends. Of several workers one gives them: the others see that
+// showServed gives signs that a receiver is served until ctx ends. Of several workers one gives them: the others see that
 // there are some.
-func (n *notifier) showServed(ctx context.Context, target string) {
+func (n *notifier) showServed(ctx context.Context, receiver string) {
 	var seen uint64
 	for ctx.Err() == nil {
-		latest, err := n.store.Sign(ctx, target, n.Name, seen)
+		latest, err := n.store.Sign(ctx, receiver, n.Name, seen)
 		if err == nil {
 			seen = latest
 		} else if ctx.Err() == nil {
-			n.log.Debug("giving a sign that a target of notifications is served", zap.String("target", target), zap.Error(err))
+			n.log.Debug("giving a sign that a receiver is served", zap.String("receiver", receiver), zap.Error(err))
 		}
 		within(ctx.Done(), signEvery)
 	}
 }
 
-// remove takes a target's place in the results away, which nobody else must be serving. One whose target waits or is
+// remove takes a receiver's place in the results away, which nobody else must be serving. One whose receiver waits or is
 // slow asks NATS for nothing, so that only its signs tell.
-func (n *notifier) remove(ctx context.Context, target string) {
-	log := n.log.With(zap.String("target", target))
-	served, err := n.isServed(ctx, target)
+func (n *notifier) remove(ctx context.Context, receiver string) {
+	log := n.log.With(zap.String("receiver", receiver))
+	served, err := n.isServed(ctx, receiver)
 	switch {
 	case ctx.Err() != nil:
-		log.Info("a target of notifications keeps its place: the worker stops before it is clear whether another one serves it")
+		log.Info("a receiver keeps its place: the worker stops before it is clear whether another one serves it")
 		return
 	case err == nil && served:
-		log.Info("a target of notifications is not served here any more; another worker serves it")
+		log.Info("a receiver is not served here any more; another worker serves it")
 		return
 	}
 	left := 0
 	if err == nil {
-		left, err = n.conn.RemoveInbox(ctx, n.names, target)
+		left, err = n.conn.RemoveInbox(ctx, n.names, receiver)
 	}
 	if err == nil {
-		err = n.store.Forget(ctx, target)
+		err = n.store.Forget(ctx, receiver)
 	}
 	if err != nil {
-		log.Warn("removing a target of notifications; NATS does it when nobody has asked for it for a week", zap.Error(err))
+		log.Warn("removing a receiver; NATS does it when nobody has asked for it for a week", zap.Error(err))
 		return
 	}
-	log.Info("a target of notifications is removed", zap.Int("results_not_told", left))
+	log.Info("a receiver is removed", zap.Int("results_not_told", left))
 }
 
-// isServed reports whether somebody gives signs that a target is served.
-func (n *notifier) isServed(ctx context.Context, target string) (bool, error) {
+// isServed reports whether somebody gives signs that a receiver is served.
+func (n *notifier) isServed(ctx context.Context, receiver string) (bool, error) {
 	const look = time.Second
-	before, err := n.store.SignOf(ctx, target)
+	before, err := n.store.SignOf(ctx, receiver)
 	for end := time.Now().Add(signsGone); err == nil && ctx.Err() == nil && time.Now().Before(end); {
 		within(ctx.Done(), look)
 		var latest uint64
-		if latest, err = n.store.SignOf(ctx, target); err == nil && latest != before {
+		if latest, err = n.store.SignOf(ctx, receiver); err == nil && latest != before {
 			return true, nil
 		}
 	}

@@ -43,7 +43,7 @@ func guardedFleet(t *testing.T) (guarded, *rig) {
 	atlas.script(hexID(1), problem(http.StatusNotFound, "RESOURCE_NOT_FOUND"))
 	rig.cfg.NATS.URL, rig.cfg.NATS.NKeyFile = g.url, inFile(t, g.seeds["worker"])
 	rig.cfg.Policies.List = []policy.Rule{disablePolicy()}
-	rig.cfg.Notify = []config.Notify{rig.target("hook", newHook(t, nil))}
+	rig.cfg.Receivers = []config.Receiver{rig.receiver("hook", newHook(t, nil))}
 	yearly := everySecond("yearly", hexID(9))
 	yearly.Cron = "0 3 1 1 *"
 	rig.cfg.Schedules = []config.Schedule{yearly}
@@ -78,7 +78,7 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 		"pace":     func(ctx context.Context, c *fleet.Client) error { _, err := c.Buckets(ctx); return err },
 		"audit":    readAudit,
 		"notify ls": func(ctx context.Context, c *fleet.Client) error {
-			targets, err := c.Targets(ctx)
+			targets, err := c.Receivers(ctx)
 			if err == nil && (len(targets) != 1 || !targets[0].Served) {
 				return fmt.Errorf("the targets are %+v", targets)
 			}

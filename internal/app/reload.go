@@ -46,7 +46,7 @@ const (
 func reloadable() []string {
 	return []string{
 		"policies", "intake.unmatched", "intake.max_event_age", "intake.max_clock_skew", "intake.limits", "schedules",
-		"atlas.accounts", "retry", "notify", "log.level",
+		"atlas.accounts", "retry", "receivers", "log.level",
 	}
 }
 
@@ -199,7 +199,7 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 	r.metrics.SetSecretExpiries(wire.SecretExpiries(p.config))
 	r.runner.current.Store(p.runner)
 	r.fanout.Use(p.rules)
-	r.notifier.use(wire.NotifyTargets(p.config))
+	r.notifier.use(wire.Receivers(p.config))
 	if err := r.metrics.SetPolicies(wire.PolicyNames(p.config)); err != nil {
 		return err
 	}
@@ -270,7 +270,7 @@ func (w *worker) showRules(ctx context.Context, c *config.Config) {
 	defer cancel()
 	bucket, err := fleet.OpenRules(ctx, w.conn, w.names, w.Config.NATS.Replicas)
 	if err == nil {
-		err = bucket.Put(ctx, fleet.RulesKey, fleet.NewFleetRules(c, w.Name, w.conn.Clock().Now()))
+		err = bucket.Put(ctx, fleet.RulesKey, fleet.NewRules(c, w.Name, w.conn.Clock().Now()))
 	}
 	if err != nil {
 		w.log.Warn("the rules of intake are not shown: worker plan and worker policy backtest know those of before", zap.Error(err))

@@ -18,17 +18,17 @@ import (
 
 // DeadLetter is one message of the stream of dead letters.
 type DeadLetter struct {
-	Number  uint64              `json:"number"` // Its sequence; what `dlq show` takes.
-	At      time.Time           `json:"at"`
-	Subject string              `json:"subject"`
-	Code    string              `json:"code"`
-	Reason  string              `json:"reason"`
-	JobID   string              `json:"job_id,omitempty"`
-	Kind    string              `json:"kind,omitempty"`
-	Target  string              `json:"target,omitempty"` // Of a notification: whom it was for.
-	Event   jobs.EventRef       `json:"event"`
-	Header  map[string][]string `json:"header,omitempty"`
-	Payload string              `json:"payload,omitempty"`
+	Number   uint64              `json:"number"` // Its sequence; what `dlq show` takes.
+	At       time.Time           `json:"at"`
+	Subject  string              `json:"subject"`
+	Code     string              `json:"code"`
+	Reason   string              `json:"reason"`
+	JobID    string              `json:"job_id,omitempty"`
+	Kind     string              `json:"kind,omitempty"`
+	Receiver string              `json:"receiver,omitempty"` // Of a notification.
+	Event    jobs.EventRef       `json:"event"`
+	Header   map[string][]string `json:"header,omitempty"`
+	Payload  string              `json:"payload,omitempty"`
 }
 
 // DeadLetters reads the stream of dead letters.
@@ -163,7 +163,7 @@ func newDeadLetter(msg *jetstream.RawStreamMsg) DeadLetter {
 		Number: msg.Sequence, At: msg.Time, Subject: msg.Subject,
 		Code: msg.Header.Get(names.HeaderCode), Reason: msg.Header.Get(names.HeaderReason),
 		JobID: msg.Header.Get(names.HeaderJobID), Kind: msg.Header.Get(names.HeaderKind),
-		Target: msg.Header.Get(names.HeaderTarget),
+		Receiver: msg.Header.Get(names.HeaderReceiver),
 		Event: jobs.EventRef{
 			Source: msg.Header.Get(names.HeaderEventSource), ID: msg.Header.Get(names.HeaderEventID),
 			Subject: msg.Header.Get(names.HeaderEventSubject), Seq: seq, At: at,

@@ -18,17 +18,17 @@ import (
 )
 
 const (
-	// noticesOut is how many results may be handed over and not settled for one target: those that
+	// noticesOut is how many results may be handed over and not settled for one receiver: those that
 	// it refused wait for their next attempt.
 	noticesOut = 1000
-	// noticesIdle is how long a target's place in the results is kept while no worker asks for it,
+	// noticesIdle is how long a receiver's place in the results is kept while no worker asks for it,
 	// beyond the age at which its notifications are given up.
 	noticesIdle = 7 * 24 * time.Hour
 	// noticesMargin is what a worker may take, beyond the request, to note what came of it.
 	noticesMargin = 30 * time.Second
 	// noticesGrace is how long a request that is under way may take when the worker stops.
 	noticesGrace = 5 * time.Second
-	// noticesLook is the longest time for which a target that waits is not looked at: another
+	// noticesLook is the longest time for which a receiver that waits is not looked at: another
 	// worker may have found that it is back.
 	noticesLook = time.Second
 )
@@ -36,16 +36,16 @@ const (
 // errCutOff ends requests that are still under way some time after a stop.
 var errCutOff = fmt.Errorf("cut off: %w", jobs.ErrStopping)
 
-// Notice is a result that a target is to be told of.
+// Notice is a result that a receiver is to be told of.
 type Notice struct {
 	Data  []byte
-	Key   string    // Names it among those of the target.
+	Key   string    // Names it among those of the receiver.
 	Since time.Time // When it was stored.
 	Count uint64    // How often it was handed over.
 	Again bool      // An operator has it sent once more.
 }
 
-// Courier takes notices to a target.
+// Courier takes notices to a receiver.
 type Courier interface {
 	// Room says how many may be taken now, and if none, how long to wait.
 	Room(ctx context.Context) (room int, wait time.Duration, err error)
@@ -53,25 +53,25 @@ type Courier interface {
 	Deliver(ctx context.Context, n Notice) (jobs.Settlement, error)
 }
 
-// NoticesRecorder shows how many notices a target has before it.
+// NoticesRecorder shows how many notices a receiver has before it.
 type NoticesRecorder interface {
-	SetNotificationsPending(target string, n float64)
+	SetNotificationsPending(receiver string, n float64)
 }
 
-// Inbox is what a target has in NATS: a place in the stream of results, and a queue for what is
+// Inbox is what a receiver has in NATS: a place in the stream of results, and a queue for what is
 // sent again by an operator.
 type Inbox struct {
-	Target   string         // Its name.
+	Receiver string         // Its name.
 	Kinds    []jobs.Kind    // Empty: all.
 	Outcomes []jobs.Outcome // Empty: all.
 	Timeout  time.Duration  // Of one request.
 	MaxAge   time.Duration  // At which a notice is given up.
 }
 
-// ConsumerOfTarget is what the consumers of a target are called.
-func ConsumerOfTarget(target string) string { return "notify-" + target }
+// ConsumerOfReceiver is what the consumers of a receiver are called.
+func ConsumerOfReceiver(receiver string) string { return "notify-" + receiver }
 
-// subjects are those of the results that may concern the target.
+// subjects are those of the results that may concern the receiver.
 func (i Inbox) subjects(n names.Names) []string {
 	kinds, outcomes := []string{"*"}, []string{"*"}
 	if len(i.Kinds) > 0 {
@@ -93,7 +93,7 @@ func (i Inbox) subjects(n names.Names) []string {
 	return slices.Compact(list)
 }
 
-// Notices reads what one target is to be told of. All workers share it.
+// Notices reads what one receiver is to be told of. All workers share it.
 type Notices struct {
 	Conn     *Conn
 	Names    names.Names
@@ -107,25 +107,25 @@ type Notices struct {
 	failures       quiet.Failures
 }
 
-// results declares the consumer of the results that concern the target. One that is new begins with the next result:
-// a target is not told of what was before.
+// results declares the consumer of the results that concern the receiver. One that is new begins with the next result:
+// a receiver is not told of what was before.
 func (i Inbox) results(n names.Names) Consumer {
 	return Consumer{n.Results(), jetstream.ConsumerConfig{
-		Durable: ConsumerOfTarget(i.Target), Description: "Notifications of target " + i.Target + ".", FilterSubjects: i.subjects(n),
+		Durable: ConsumerOfReceiver(i.Receiver), Description: "Notifications of receiver " + i.Receiver + ".", FilterSubjects: i.subjects(n),
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: i.Timeout + noticesMargin, MaxDeliver: -1, MaxAckPending: noticesOut,
 		DeliverPolicy: jetstream.DeliverNewPolicy, InactiveThreshold: i.MaxAge + noticesIdle,
 	}}
 }
 
-// again declares the consumer of what is sent again. The stream of jobs keeps that without a consumer, too, but a target
+// again declares the consumer of what is sent again. The stream of jobs keeps that without a consumer, too, but a receiver
 // that no worker has any more takes nothing.
 func (i Inbox) again(n names.Names) Consumer {
 	c := i.results(n)
-	c.Stream, c.FilterSubjects, c.DeliverPolicy = n.Jobs(), []string{n.Renotify(i.Target)}, jetstream.DeliverAllPolicy
+	c.Stream, c.FilterSubjects, c.DeliverPolicy = n.Jobs(), []string{n.Renotify(i.Receiver)}, jetstream.DeliverAllPolicy
 	return c
 }
 
-// OpenInbox makes the target's consumers where they are missing.
+// OpenInbox makes the receiver's consumers where they are missing.
 func (c *Conn) OpenInbox(ctx context.Context, n names.Names, i Inbox) (results, again jetstream.Consumer, err error) {
 	if results, err = c.consumer(ctx, i.results(n)); err != nil {
 		return nil, nil, err
@@ -134,12 +134,12 @@ func (c *Conn) OpenInbox(ctx context.Context, n names.Names, i Inbox) (results, 
 	return results, again, err
 }
 
-// Run takes notices to the target until ctx ends, and returns when those under way are settled.
+// Run takes notices to the receiver until ctx ends, and returns when those under way are settled.
 // What NATS does not do is attempted again, and told once.
 func (n *Notices) Run(ctx context.Context) error {
 	under, release := lingering(ctx, noticesGrace)
 	defer release()
-	const notServed = "the target is not served at the moment"
+	const notServed = "the receiver is not served at the moment"
 	for ctx.Err() == nil {
 		err := n.step(ctx, under)
 		if err == nil {
@@ -148,14 +148,14 @@ func (n *Notices) Run(ctx context.Context) error {
 		}
 		n.results = nil // It may be gone.
 		if ctx.Err() == nil {
-			n.failures.Warn(n.Logger.Named("notices"), notServed, err, zap.String("target", n.Inbox.Target))
+			n.failures.Warn(n.Logger.Named("notices"), notServed, err, zap.String("receiver", n.Inbox.Receiver))
 		}
 		_ = backoff.Sleep(ctx, noticesLook) // The loop ends with ctx.
 	}
 	return nil
 }
 
-// step takes as many notices to the target as may be, or waits for a while.
+// step takes as many notices to the receiver as may be, or waits for a while.
 func (n *Notices) step(ctx, under context.Context) (err error) {
 	if n.results == nil {
 		if n.results, n.again, err = n.Conn.OpenInbox(ctx, n.Names, n.Inbox); err != nil {
@@ -177,7 +177,7 @@ func (n *Notices) step(ctx, under context.Context) (err error) {
 	return n.turn(ctx, under, room)
 }
 
-// turn takes some notices to the target: first what is sent again, if there is any.
+// turn takes some notices to the receiver: first what is sent again, if there is any.
 func (n *Notices) turn(ctx, under context.Context, room int) error {
 	batch, err := n.again.FetchNoWait(room)
 	if err != nil {
@@ -207,7 +207,7 @@ func (n *Notices) serve(ctx, under context.Context, batch jetstream.MessageBatch
 
 // handle takes one notice a step further and settles its message.
 func (n *Notices) handle(ctx, under context.Context, msg jetstream.Msg, isAgain bool) {
-	log := n.Logger.Named("notices").With(zap.String("target", n.Inbox.Target))
+	log := n.Logger.Named("notices").With(zap.String("receiver", n.Inbox.Receiver))
 	verdict, err := jobs.Settlement{}, error(nil)
 	if ctx.Err() == nil {
 		verdict, err = n.deliver(under, msg, isAgain)
@@ -235,7 +235,7 @@ func (n *Notices) deliver(ctx context.Context, msg jetstream.Msg, isAgain bool) 
 	return n.Courier.Deliver(ctx, notice)
 }
 
-// report shows, once in a while, what the target has before it.
+// report shows, once in a while, what the receiver has before it.
 func (n *Notices) report(ctx context.Context) error {
 	if time.Since(n.reported) < statsEvery {
 		return nil
@@ -244,13 +244,13 @@ func (n *Notices) report(ctx context.Context) error {
 	for _, cons := range []jetstream.Consumer{n.results, n.again} {
 		info, err := cons.Info(ctx)
 		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("reading the state of consumer %s: %w", ConsumerOfTarget(n.Inbox.Target), err)
+			return fmt.Errorf("reading the state of consumer %s: %w", ConsumerOfReceiver(n.Inbox.Receiver), err)
 		}
 		if err == nil {
 			pending += float64(before(info))
 		}
 	}
-	n.Recorder.SetNotificationsPending(n.Inbox.Target, pending)
+	n.Recorder.SetNotificationsPending(n.Inbox.Receiver, pending)
 	n.reported = time.Now()
 	return nil
 }
@@ -267,17 +267,17 @@ func lingering(ctx context.Context, grace time.Duration) (out context.Context, r
 	return out, func() { stop(); cancel(nil) }
 }
 
-// InboxState is what a target has in NATS now.
+// InboxState is what a receiver has in NATS now.
 type InboxState struct {
 	Known   bool // Some worker has begun to serve it.
 	Pending int  // Notices that it has before it.
 }
 
-// InboxState reads what a target has in NATS.
-func (c *Conn) InboxState(ctx context.Context, n names.Names, target string) (InboxState, error) {
+// InboxState reads what a receiver has in NATS.
+func (c *Conn) InboxState(ctx context.Context, n names.Names, receiver string) (InboxState, error) {
 	var state InboxState
 	for _, stream := range []string{n.Results(), n.Jobs()} {
-		info, err := c.inbox(ctx, stream, target)
+		info, err := c.inbox(ctx, stream, receiver)
 		if err != nil {
 			return state, err
 		}
@@ -288,42 +288,42 @@ func (c *Conn) InboxState(ctx context.Context, n names.Names, target string) (In
 	return state, nil
 }
 
-// RemoveInbox deletes what a target has in NATS, which nobody must be serving, and returns how many results it was not
+// RemoveInbox deletes what a receiver has in NATS, which nobody must be serving, and returns how many results it was not
 // told of. What an operator has sent again stays until it is delivered.
-func (c *Conn) RemoveInbox(ctx context.Context, n names.Names, target string) (left int, err error) {
-	info, err := c.inbox(ctx, n.Results(), target)
+func (c *Conn) RemoveInbox(ctx context.Context, n names.Names, receiver string) (left int, err error) {
+	info, err := c.inbox(ctx, n.Results(), receiver)
 	if err != nil {
 		return 0, err
 	}
 	if info != nil {
 		left = before(info)
-		if err := c.removeConsumer(ctx, n.Results(), target); err != nil {
+		if err := c.removeConsumer(ctx, n.Results(), receiver); err != nil {
 			return left, err
 		}
 	}
-	info, err = c.inbox(ctx, n.Jobs(), target)
+	info, err = c.inbox(ctx, n.Jobs(), receiver)
 	if err != nil || info == nil || before(info) > 0 {
 		return left, err
 	}
-	return left, c.removeConsumer(ctx, n.Jobs(), target)
+	return left, c.removeConsumer(ctx, n.Jobs(), receiver)
 }
 
-// inbox returns how a target's consumer stands, or nil when there is none.
-func (c *Conn) inbox(ctx context.Context, stream, target string) (*jetstream.ConsumerInfo, error) {
-	cons, err := c.js.Consumer(ctx, stream, ConsumerOfTarget(target))
+// inbox returns how a receiver's consumer stands, or nil when there is none.
+func (c *Conn) inbox(ctx context.Context, stream, receiver string) (*jetstream.ConsumerInfo, error) {
+	cons, err := c.js.Consumer(ctx, stream, ConsumerOfReceiver(receiver))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil, nil //nolint:nilnil // It is as documented.
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading consumer %s of stream %s: %w", ConsumerOfTarget(target), stream, err)
+		return nil, fmt.Errorf("reading consumer %s of stream %s: %w", ConsumerOfReceiver(receiver), stream, err)
 	}
 	return cons.CachedInfo(), nil
 }
 
-func (c *Conn) removeConsumer(ctx context.Context, stream, target string) error {
-	err := c.js.DeleteConsumer(ctx, stream, ConsumerOfTarget(target))
+func (c *Conn) removeConsumer(ctx context.Context, stream, receiver string) error {
+	err := c.js.DeleteConsumer(ctx, stream, ConsumerOfReceiver(receiver))
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("deleting consumer %s of stream %s: %w", ConsumerOfTarget(target), stream, err)
+		return fmt.Errorf("deleting consumer %s of stream %s: %w", ConsumerOfReceiver(receiver), stream, err)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func (c *checker) check() {
 	c.rateLimits()
 	c.limits()
 	c.schedules()
-	c.notify()
+	c.receivers()
 	if c.cfg.HTTP.Listen != "" {
 		c.listenAddress("http.listen", c.cfg.HTTP.Listen)
 	}

@@ -26,10 +26,10 @@ type Config struct {
 	Retry    Retry    `yaml:"retry"`
 	// Schedules make jobs by the clock. Default none.
 	Schedules []Schedule `yaml:"schedules"`
-	// Notify are the targets that are told how jobs ended. Default none.
-	Notify []Notify `yaml:"notify"`
-	HTTP   HTTP     `yaml:"http"`
-	Log    Log      `yaml:"log"`
+	// Receivers are notified how jobs ended. Default none.
+	Receivers []Receiver `yaml:"receivers"`
+	HTTP      HTTP       `yaml:"http"`
+	Log       Log        `yaml:"log"`
 }
 
 // NATS says which server holds the streams, and how to log in to it. At most one of

@@ -46,9 +46,17 @@ func fieldsOf(t reflect.Type) []field {
 // message about secrets instead of the one about unknown keys.
 var inlineKeys = regexp.MustCompile(`^(client_?secret|private_?key|password|passphrase|token|secret|api_?key|seed|nkey)$`)
 
+// renamed are keys under the names that they had before.
+var renamed = map[string]string{"notify": "receivers", "targets": "receivers"}
+
 // unknownKey reports a key that its mapping does not have. The key that was probably meant
 // counts as set, so that nobody misses it as well.
 func (d *decoder) unknownKey(path, key string, fields []field) {
+	if now := renamed[join(path, key)]; now != "" {
+		d.add(join(path, key), "is called %s now", now)
+		d.spoil(join(path, now))
+		return
+	}
 	var known []string
 	for _, f := range fields {
 		if f.part != partInline {

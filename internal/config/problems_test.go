@@ -173,9 +173,11 @@ func TestAliasBomb(t *testing.T) {
 }
 
 func TestKeyProblems(t *testing.T) {
-	const rootKeys = "nats, atlas, intake, seal, vault, policies, worker, retry, schedules, notify, http, log"
+	const rootKeys = "nats, atlas, intake, seal, vault, policies, worker, retry, schedules, receivers, http, log"
 	runProblemTests(t, []problemTest{
 		{name: "unknown section", text: "\nmetrics: {}\n", want: []string{"2: metrics: unknown key; the keys here are " + rootKeys}},
+		{name: "notify", text: "notify: []\n", want: []string{"1: notify: is called receivers now"}},
+		{name: "targets", text: "targets: []\n", want: []string{"1: targets: is called receivers now"}},
 		{name: "misspelt section", text: "schedule: []\n", want: []string{"1: schedule: unknown key; did you mean schedules?"}},
 		{name: "swapped letters", text: "wokrer: {}\n", want: []string{"1: wokrer: unknown key; did you mean worker?"}},
 		{name: "camel case", text: "retry:\n  maxAttempts: 3\n", want: []string{"2: retry.maxAttempts: unknown key; did you mean max_attempts?"}},

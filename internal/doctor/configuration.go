@@ -103,15 +103,15 @@ func (p *patient) places() []redact.Place {
 	})
 }
 
-// notifyTargets says whether notifications can be sent as far as addresses and signing secrets go. Nothing is sent.
-func (p *patient) notifyTargets() []Finding {
+// receivers says whether notifications can be sent as far as addresses and signing secrets go. Nothing is sent.
+func (p *patient) receivers() []Finding {
 	var list []Finding
 	sender := notify.NewSender(p.Version, p.LookupEnv)
-	for _, t := range wire.NotifyTargets(p.cfg) {
-		f := Finding{What: "notify " + t.Name, Status: OK, Found: fmt.Sprintf("%s: its address and signing secret can be used", t.Type)}
+	for _, t := range wire.Receivers(p.cfg) {
+		f := Finding{What: "receiver " + t.Name, Status: OK, Found: fmt.Sprintf("%s: its address and signing secret can be used", t.Type)}
 		if err := sender.Check(&t); err != nil {
 			f.Status, f.Found = Failed, strings.ReplaceAll(err.Error(), "\n", "; ")
-			f.Do = "correct the file or variable; no job waits for it. Then: worker notify test " + t.Name
+			f.Do = "correct the file or variable; no job waits for it. Then: worker receiver test " + t.Name
 		}
 		list = append(list, f)
 	}
@@ -124,7 +124,7 @@ func (p *patient) secrets(context.Context) []Finding {
 	for _, place := range p.places() {
 		list = append(list, Secret(place, p.LookupEnv))
 	}
-	list = append(list, p.notifyTargets()...)
+	list = append(list, p.receivers()...)
 	for _, a := range p.cfg.Atlas.Accounts {
 		at, err := a.SecretExpiry()
 		if err == nil && !at.IsZero() {

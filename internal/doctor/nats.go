@@ -236,7 +236,7 @@ func unknownUser(err error) Finding {
 func (p *patient) needs() natsNeeds {
 	n := natsNeeds{
 		names: p.names, namespace: p.cfg.NATS.Namespace, inbox: p.cfg.NATS.InboxPrefix, domain: p.cfg.NATS.Domain, buckets: p.buckets(),
-		targets: wire.TargetNames(wire.NotifyTargets(p.cfg)),
+		receivers: wire.ReceiverNames(wire.Receivers(p.cfg)),
 	}
 	if p.cfg.Worker.Name != "" {
 		host, err := os.Hostname()

@@ -21,7 +21,7 @@ type natsNeeds struct {
 	inbox     string // Prefix of inboxes.
 	domain    string // Of JetStream.
 	buckets   []string
-	targets   []string // Of notifications.
+	receivers []string // Of notifications.
 	worker    string   // Its name; empty: it was given none.
 }
 
@@ -30,7 +30,7 @@ func NATSNeeds(namespace string) []Need {
 	names := names.New(namespace)
 	n := natsNeeds{
 		names: names, namespace: namespace, buckets: append(wire.BucketNames(names, namespace), names.Tokens()),
-		targets: []string{anything}, worker: anything,
+		receivers: []string{anything}, worker: anything,
 	}
 	return n.list()
 }
@@ -65,8 +65,8 @@ func (n natsNeeds) anywhere() []Need {
 			publish("settling what was taken from "+c.Stream, "$JS.ACK."+c.Stream+".>", "$JS.ACK."+c.Stream+"."+c.Durable+".1.1.1.1.1"),
 		)
 	}
-	for _, target := range n.targets {
-		needs = append(needs, n.target(target)...)
+	for _, receiver := range n.receivers {
+		needs = append(needs, n.receiver(receiver)...)
 	}
 	for _, stream := range []string{n.names.Jobs(), n.names.Events()} {
 		needs = append(needs, subscribe("finding stalled messages", "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."+stream+".*"))
@@ -161,10 +161,10 @@ func (n natsNeeds) bucket(bucket string) []Need {
 	return needs
 }
 
-// target are the needs of a target of notifications: its consumers are made, read, and deleted when it is removed.
-func (n natsNeeds) target(name string) []Need {
+// receiver are the needs of a receiver: its consumers are made, read, and deleted when it is removed.
+func (n natsNeeds) receiver(name string) []Need {
 	var needs []Need
-	what, consumer := "notifications of target "+name, bus.ConsumerOfTarget(name)
+	what, consumer := "notifications of receiver "+name, bus.ConsumerOfReceiver(name)
 	for _, stream := range []string{n.names.Results(), n.names.Jobs()} {
 		for _, ask := range []string{"CREATE", "INFO", "MSG.NEXT", "DELETE", "PAUSE"} {
 			needs = append(needs, publish(what, "$JS.API.CONSUMER."+ask+"."+stream+"."+consumer))

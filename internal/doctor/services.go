@@ -33,22 +33,22 @@ func (p *patient) ports(ctx context.Context) []Finding {
 
 // services looks at what else the worker talks to.
 func (p *patient) services(ctx context.Context) []Finding {
-	list := make([]Finding, len(p.cfg.Notify)+2)
+	list := make([]Finding, len(p.cfg.Receivers)+2)
 	sender := notify.NewSender(p.Version, p.LookupEnv)
 	defer sender.Close()
 	var running sync.WaitGroup
-	for i := range p.cfg.Notify {
-		running.Go(func() { list[i] = reach(ctx, sender, p.cfg.Notify[i].Target()) })
+	for i := range p.cfg.Receivers {
+		running.Go(func() { list[i] = reach(ctx, sender, p.cfg.Receivers[i].Receiver()) })
 	}
-	running.Go(func() { list[len(p.cfg.Notify)] = p.vault(ctx) })
-	running.Go(func() { list[len(p.cfg.Notify)+1] = p.traces(ctx) })
+	running.Go(func() { list[len(p.cfg.Receivers)] = p.vault(ctx) })
+	running.Go(func() { list[len(p.cfg.Receivers)+1] = p.traces(ctx) })
 	running.Wait()
 	return list
 }
 
-// reach looks whether a target of notifications can be reached. It is told nothing.
-func reach(ctx context.Context, sender *notify.Sender, t notify.Target) Finding {
-	f := Finding{What: "notify " + t.Name, Status: OK, Found: "can be reached; nothing was sent"}
+// reach looks whether a receiver can be reached. Nothing is sent to it.
+func reach(ctx context.Context, sender *notify.Sender, t notify.Receiver) Finding {
+	f := Finding{What: "receiver " + t.Name, Status: OK, Found: "can be reached; nothing was sent"}
 	ctx, cancel := context.WithTimeout(ctx, min(t.Timeout, portTimeout))
 	defer cancel()
 	if sender.Check(&t) != nil {
@@ -64,7 +64,7 @@ func reach(ctx context.Context, sender *notify.Sender, t notify.Target) Finding 
 		f.Status, f.Found = Warning, "cannot be reached: "+err.Error()
 		f.Do = "correct what is in the " + t.URL.String() + ", or see what is in between; notifications wait, and no job waits for them"
 	case proxied:
-		f.Status, f.Found = Skipped, "its proxy can be reached; what is behind shows with 'worker notify test "+t.Name+"'"
+		f.Status, f.Found = Skipped, "its proxy can be reached; what is behind shows with 'worker receiver test "+t.Name+"'"
 	}
 	return f
 }

@@ -20,7 +20,7 @@ const RulesKey = "intake"
 
 // FleetRules are the rules of intake as a worker has loaded them last. They hold no secret:
 // expressions, and what accounts are called.
-type FleetRules struct {
+type Rules struct {
 	Worker   string           `json:"worker"`
 	LoadedAt time.Time        `json:"loaded_at"`
 	Accounts []policy.Account `json:"accounts"`
@@ -37,8 +37,8 @@ type fleetIntake struct {
 	Limits       jobs.Limits   `json:"limits,omitzero"`
 }
 
-func NewFleetRules(c *config.Config, worker string, now time.Time) FleetRules {
-	return FleetRules{
+func NewRules(c *config.Config, worker string, now time.Time) Rules {
+	return Rules{
 		Worker: worker, LoadedAt: now.UTC(), Accounts: c.PolicyAccounts(), Policies: c.Policies.List, DryRun: c.Worker.DryRun,
 		Intake: fleetIntake{
 			Unmatched: c.Intake.Unmatched, MaxEventAge: c.Intake.MaxEventAge, MaxClockSkew: c.Intake.MaxClockSkew, Limits: c.Intake.Limits,
@@ -47,7 +47,7 @@ func NewFleetRules(c *config.Config, worker string, now time.Time) FleetRules {
 }
 
 // config makes a configuration of the rules, as far as they go.
-func (f FleetRules) config(namespace string) *config.Config {
+func (f Rules) config(namespace string) *config.Config {
 	c := config.Default()
 	c.NATS.Namespace = namespace
 	c.Policies.List, c.Worker.DryRun = f.Policies, f.DryRun
@@ -64,13 +64,13 @@ func (f FleetRules) config(namespace string) *config.Config {
 	return c
 }
 
-func OpenRules(ctx context.Context, c *bus.Conn, n names.Names, replicas int) (*kv.Bucket[FleetRules], error) {
-	return kv.Open[FleetRules](ctx, c.JetStream(), bus.Bucket(n, n.Rules(), replicas))
+func OpenRules(ctx context.Context, c *bus.Conn, n names.Names, replicas int) (*kv.Bucket[Rules], error) {
+	return kv.Open[Rules](ctx, c.JetStream(), bus.Bucket(n, n.Rules(), replicas))
 }
 
 // FleetEvaluator returns the Evaluator of the running fleet's rules, and those rules.
-func (c *Client) FleetEvaluator(ctx context.Context) (*wire.Evaluator, FleetRules, error) {
-	rules, err := c.fleetRules(ctx)
+func (c *Client) FleetEvaluator(ctx context.Context) (*wire.Evaluator, Rules, error) {
+	rules, err := c.rules(ctx)
 	if err != nil {
 		return nil, rules, err
 	}
@@ -79,8 +79,8 @@ func (c *Client) FleetEvaluator(ctx context.Context) (*wire.Evaluator, FleetRule
 }
 
 // fleetRules are the rules that a worker has loaded last, or jobs.ErrNotFound.
-func (c *Client) fleetRules(ctx context.Context) (rules FleetRules, err error) {
-	bucket, err := kv.Find[FleetRules](ctx, c.Conn.JetStream(), c.Names.Rules())
+func (c *Client) rules(ctx context.Context) (rules Rules, err error) {
+	bucket, err := kv.Find[Rules](ctx, c.Conn.JetStream(), c.Names.Rules())
 	if err == nil {
 		rules, _, err = bucket.Load(ctx, RulesKey)
 	}
@@ -100,7 +100,7 @@ func (c *Client) CheckRequest(ctx context.Context, request map[string]any) error
 	var known []*config.Config
 	// Without these rules the request goes out all the same: the worker says what it makes of it.
 	_ = c.attempt(ctx, rulesTimeout, func(ctx context.Context) error {
-		rules, err := c.fleetRules(ctx)
+		rules, err := c.rules(ctx)
 		if err == nil {
 			known = append(known, rules.config(c.Config.NATS.Namespace))
 		}

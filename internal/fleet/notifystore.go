@@ -12,19 +12,19 @@ import (
 	"rekey/internal/notify"
 )
 
-// NotifyStore keeps in JetStream how targets and the notifications that they refused stand, and which targets are served.
+// NotifyStore keeps in JetStream how receivers and the notifications that they refused stand, and which receivers are served.
 type NotifyStore struct {
 	bucket *kv.Bucket[notify.State] // Nil: there is none, and nothing is known.
 	served *kv.Bucket[sign]         // In the same bucket.
 }
 
-// sign is the sign of life of those who serve a target.
+// sign is the sign of life of those who serve a receiver.
 type sign struct {
 	Worker string `json:"worker"` // Who gave it last.
 }
 
-// signKey is where the sign of a target stands in the store.
-func signKey(target string) string { return "served." + target }
+// signKey is where the sign of a receiver stands in the store.
+func signKey(receiver string) string { return "served." + receiver }
 
 func OpenNotifyStore(ctx context.Context, c *bus.Conn, n names.Names, replicas int) (*NotifyStore, error) {
 	bucket, err := kv.Open[notify.State](ctx, c.JetStream(), bus.Bucket(n, n.Notify(), replicas))
@@ -47,23 +47,23 @@ func findNotifyStore(ctx context.Context, c *bus.Conn, n names.Names) (*NotifySt
 	return &NotifyStore{bucket: bucket}, nil
 }
 
-// Sign gives a sign that a target is served, unless somebody gave one after the one that was seen last; zero: whatever
+// Sign gives a sign that a receiver is served, unless somebody gave one after the one that was seen last; zero: whatever
 // was given. It returns the latest one.
-func (s *NotifyStore) Sign(ctx context.Context, target, worker string, seen uint64) (latest uint64, err error) {
-	latest, err = s.SignOf(ctx, target)
+func (s *NotifyStore) Sign(ctx context.Context, receiver, worker string, seen uint64) (latest uint64, err error) {
+	latest, err = s.SignOf(ctx, receiver)
 	if err != nil || seen != 0 && latest != seen {
 		return latest, err
 	}
-	given, err := s.served.Save(ctx, signKey(target), sign{Worker: worker}, latest)
+	given, err := s.served.Save(ctx, signKey(receiver), sign{Worker: worker}, latest)
 	if errors.Is(err, jobs.ErrConflict) {
 		return latest, nil // Somebody was faster.
 	}
 	return given, err
 }
 
-// SignOf returns which sign of a target was given last, zero when none was.
-func (s *NotifyStore) SignOf(ctx context.Context, target string) (uint64, error) {
-	_, latest, err := s.served.Load(ctx, signKey(target))
+// SignOf returns which sign of a receiver was given last, zero when none was.
+func (s *NotifyStore) SignOf(ctx context.Context, receiver string) (uint64, error) {
+	_, latest, err := s.served.Load(ctx, signKey(receiver))
 	if errors.Is(err, jobs.ErrNotFound) {
 		return 0, nil
 	}
@@ -88,20 +88,20 @@ func (s *NotifyStore) Save(ctx context.Context, key string, state notify.State, 
 	return err
 }
 
-// Forget drops what is known of a target: under the same name another one may come.
+// Forget drops what is known of a receiver: under the same name another one may come.
 func (s *NotifyStore) Forget(ctx context.Context, name string) error {
-	return s.bucket.Put(ctx, notify.TargetKey(name), notify.State{})
+	return s.bucket.Put(ctx, notify.ReceiverKey(name), notify.State{})
 }
 
-// Wake lets a target that waits be looked at anew: it was changed, maybe for what it failed for.
+// Wake lets a receiver that waits be looked at anew: it was changed, maybe for what it failed for.
 // One that fails in this moment, at another worker, waits on.
 func (s *NotifyStore) Wake(ctx context.Context, name string) error {
-	state, revision, err := s.Load(ctx, notify.TargetKey(name))
+	state, revision, err := s.Load(ctx, notify.ReceiverKey(name))
 	if err != nil || state.RetryAt.IsZero() {
 		return err
 	}
 	state.RetryAt = time.Time{}
-	err = s.Save(ctx, notify.TargetKey(name), state, revision)
+	err = s.Save(ctx, notify.ReceiverKey(name), state, revision)
 	if errors.Is(err, jobs.ErrConflict) {
 		return nil
 	}

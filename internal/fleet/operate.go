@@ -17,7 +17,7 @@ type Replayed struct {
 	Number   uint64 `json:"number"`
 	JobID    string `json:"job_id,omitempty"`    // The job that is back at work, or that has succeeded.
 	EventSeq uint64 `json:"event_seq,omitempty"` // Where the event stands now.
-	Target   string `json:"target,omitempty"`    // The target that the notification is sent to again.
+	Receiver string `json:"receiver,omitempty"`  // The receiver that the notification is sent to again.
 	Nothing  bool   `json:"nothing,omitempty"`   // The job had succeeded meanwhile: no call is made.
 	Error    string `json:"error,omitempty"`
 }
@@ -72,9 +72,9 @@ func (c *Client) putBack(ctx context.Context, letter bus.DeadLetter, op jobs.Ope
 	done := Replayed{Number: letter.Number, JobID: letter.JobID}
 	switch {
 	case letter.Subject == c.Names.DeadNotification():
-		done.Target = letter.Target
+		done.Receiver = letter.Receiver
 		err := c.Conn.Renotify(ctx, c.Names, letter)
-		if errors.Is(err, bus.ErrNoTarget) || errors.Is(err, bus.ErrNotWhole) {
+		if errors.Is(err, bus.ErrNoReceiver) || errors.Is(err, bus.ErrNotWhole) {
 			return done, fmt.Errorf("%w: %w", err, ErrNotReplayable)
 		}
 		return done, err

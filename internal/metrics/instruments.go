@@ -168,8 +168,8 @@ func (m *Metrics) createSeries() {
 	for _, policy := range l.policies.start() {
 		m.createPolicy(policy)
 	}
-	for _, target := range l.targets.start() {
-		m.createTarget(target)
+	for _, receiver := range l.receivers.start() {
+		m.createReceiver(receiver)
 	}
 	for _, schedule := range l.schedules.start() {
 		m.createSchedule(schedule)

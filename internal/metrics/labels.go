@@ -55,7 +55,7 @@ func (s set) start() []string {
 
 // labels are the closed sets of all labels.
 type labels struct {
-	targets, notificationResults                           set
+	receivers, notificationResults                         set
 	policies, decisions                                    set
 	kinds, lanes, outcomes, reasons, origins, eventResults set
 	operations, schedules, skips, buckets, streams, parts  set
@@ -85,7 +85,7 @@ func newLabels(cfg Config) (labels, error) {
 		{"operation", cfg.Operations, &l.operations},
 		{"policy", cfg.Policies, &l.policies},
 		{"decision", cfg.Decisions, &l.decisions},
-		{"target", cfg.Targets, &l.targets},
+		{"receiver", cfg.Receivers, &l.receivers},
 		{"result", cfg.NotificationResults, &l.notificationResults},
 		{"schedule", cfg.Schedules, &l.schedules},
 		{"reason", cfg.Skips, &l.skips},

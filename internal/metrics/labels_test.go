@@ -50,8 +50,8 @@ func designed() map[string]shape {
 		"rekey_nats_stalled_total":                           {counter, []string{"stream"}},
 		"rekey_nats_publish_refused_total":                   {counter, []string{"stream"}},
 		"rekey_part_failures_total":                          {counter, []string{"part"}},
-		"rekey_notifications_total":                          {counter, []string{"result", "target"}},
-		"rekey_notifications_pending":                        {gauge, []string{"target"}},
+		"rekey_notifications_total":                          {counter, []string{"receiver", "result"}},
+		"rekey_notifications_pending":                        {gauge, []string{"receiver"}},
 		"rekey_policy_decisions_total":                       {counter, []string{"decision", "policy"}},
 		"rekey_build_info":                                   {gauge, []string{"goversion", "revision", "version"}},
 	}

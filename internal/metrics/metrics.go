@@ -50,8 +50,8 @@ type Config struct {
 	Policies []string
 	// Decisions are what a policy can decide about an event, such as "matched".
 	Decisions []string
-	// Targets are the configured names of the targets of notifications. SetTargets changes them.
-	Targets []string
+	// Receivers are the configured names of the receivers of notifications. SetReceivers changes them.
+	Receivers []string
 	// NotificationResults say what became of a notification, such as "delivered".
 	NotificationResults []string
 	// Schedules are the configured names of the schedules. SetSchedules changes them.
@@ -116,9 +116,9 @@ type Metrics struct {
 	// PolicyDecisions is rekey_policy_decisions_total{policy,decision}.
 	PolicyDecisions *prometheus.CounterVec
 
-	// Notifications is rekey_notifications_total{target,result}.
+	// Notifications is rekey_notifications_total{receiver,result}.
 	Notifications *prometheus.CounterVec
-	// NotificationsPending is rekey_notifications_pending{target}.
+	// NotificationsPending is rekey_notifications_pending{receiver}.
 	NotificationsPending *prometheus.GaugeVec
 
 	// ScheduleLastFire is rekey_schedule_last_fire_timestamp_seconds{schedule}.
@@ -160,8 +160,8 @@ type Metrics struct {
 	labels labels
 	// policies is the closed set of the label policy, which a reload changes.
 	policies atomic.Pointer[set]
-	// targets is the closed set of the label target, which a reload changes.
-	targets atomic.Pointer[set]
+	// receivers is the closed set of the label receiver, which a reload changes.
+	receivers atomic.Pointer[set]
 	// schedules is the closed set of the label schedule, which a reload changes.
 	schedules atomic.Pointer[set]
 }
@@ -181,7 +181,7 @@ func New(cfg Config) (*Metrics, error) {
 	m := &Metrics{labels: closed}
 	m.schedules.Store(&closed.schedules)
 	m.policies.Store(&closed.policies)
-	m.targets.Store(&closed.targets)
+	m.receivers.Store(&closed.receivers)
 	m.build(promauto.With(reg))
 	if err := reg.settle(); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)

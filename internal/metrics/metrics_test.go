@@ -30,7 +30,7 @@ func smallConfig(reg prometheus.Registerer) metrics.Config {
 		Operations:          []string{"revoke_jwks"},
 		Policies:            []string{"leak"},
 		Decisions:           []string{"matched"},
-		Targets:             []string{"siem"},
+		Receivers:           []string{"siem"},
 		Schedules:           []string{"weekly"},
 		Skips:               []string{"overlap", "paused"},
 		NotificationResults: []string{"delivered", "given_up"},

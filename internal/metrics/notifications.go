@@ -8,59 +8,59 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// buildNotifications makes what shows whether the targets of notifications are reached.
+// buildNotifications makes what shows whether the receivers of notifications are reached.
 func (m *Metrics) buildNotifications(f promauto.Factory) {
 	m.Notifications = f.NewCounterVec(counter("notifications_total",
-		"Notifications to a target: delivered, failed (an attempt that did not work; another one follows) or given_up (a dead letter now)."),
-		[]string{"target", "result"})
+		"Notifications to a receiver: delivered, failed (an attempt that did not work; another one follows) or given_up (a dead letter now)."),
+		[]string{"receiver", "result"})
 	m.NotificationsPending = f.NewGaugeVec(gauge("notifications_pending", "",
-		"Results that a target has not been told of yet, those that its filter will pass over included."),
-		[]string{"target"})
+		"Results that a receiver has not been told of yet, those that its filter will pass over included."),
+		[]string{"receiver"})
 }
 
-// createTarget brings the series of one target to life.
-func (m *Metrics) createTarget(target string) {
+// createReceiver brings the series of one receiver to life.
+func (m *Metrics) createReceiver(receiver string) {
 	for _, result := range m.labels.notificationResults.start() {
-		m.Notifications.WithLabelValues(target, result)
+		m.Notifications.WithLabelValues(receiver, result)
 	}
-	m.NotificationsPending.WithLabelValues(target)
+	m.NotificationsPending.WithLabelValues(receiver)
 }
 
 // Notified counts what became of a notification, or of an attempt at one.
-func (m *Metrics) Notified(target, result string) {
+func (m *Metrics) Notified(receiver, result string) {
 	if m == nil {
 		return
 	}
-	m.Notifications.WithLabelValues(m.targets.Load().bound(target), m.labels.notificationResults.bound(result)).Inc()
+	m.Notifications.WithLabelValues(m.receivers.Load().bound(receiver), m.labels.notificationResults.bound(result)).Inc()
 }
 
-// SetNotificationsPending sets how many results a target has not been told of.
-func (m *Metrics) SetNotificationsPending(target string, n float64) {
+// SetNotificationsPending sets how many results a receiver has not been told of.
+func (m *Metrics) SetNotificationsPending(receiver string, n float64) {
 	if m == nil {
 		return
 	}
-	m.NotificationsPending.WithLabelValues(m.targets.Load().bound(target)).Set(n)
+	m.NotificationsPending.WithLabelValues(m.receivers.Load().bound(receiver)).Set(n)
 }
 
-// SetTargets makes names the configured targets of notifications. The series of new ones begin at 0, those of targets
+// SetReceivers makes names the configured receivers of notifications. The series of new ones begin at 0, those of receivers
 // that are gone disappear, the others go on. It fails, and changes nothing, when the names are not as [Config] demands.
-func (m *Metrics) SetTargets(names []string) error {
+func (m *Metrics) SetReceivers(names []string) error {
 	if m == nil {
 		return nil
 	}
-	next, err := newSet("target", names)
+	next, err := newSet("receiver", names)
 	if err != nil {
-		return fmt.Errorf("changing the targets' metrics: %w", err)
+		return fmt.Errorf("changing the receivers' metrics: %w", err)
 	}
-	before := m.targets.Swap(&next)
+	before := m.receivers.Swap(&next)
 	for _, name := range before.start() {
 		if !slices.Contains(next.start(), name) {
-			m.Notifications.DeletePartialMatch(prometheus.Labels{"target": name})
-			m.NotificationsPending.DeletePartialMatch(prometheus.Labels{"target": name})
+			m.Notifications.DeletePartialMatch(prometheus.Labels{"receiver": name})
+			m.NotificationsPending.DeletePartialMatch(prometheus.Labels{"receiver": name})
 		}
 	}
 	for _, name := range next.start() {
-		m.createTarget(name)
+		m.createReceiver(name)
 	}
 	return nil
 }

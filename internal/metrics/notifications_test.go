@@ -7,10 +7,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-func TestTargets(t *testing.T) {
+func TestReceivers(t *testing.T) {
 	const name = "rekey_notifications_total"
 	const head = `
-# HELP rekey_notifications_total Notifications to a target: delivered, failed (an attempt that did not work; another one follows) or given_up (a dead letter now).
+# HELP rekey_notifications_total Notifications to a receiver: delivered, failed (an attempt that did not work; another one follows) or given_up (a dead letter now).
 # TYPE rekey_notifications_total counter
 `
 	m, registry := newSmall(t)
@@ -21,25 +21,25 @@ func TestTargets(t *testing.T) {
 		}
 	}
 	m.Notified("siem", "delivered")
-	check(`rekey_notifications_total{result="delivered",target="siem"} 1
-rekey_notifications_total{result="given_up",target="siem"} 0
+	check(`rekey_notifications_total{receiver="siem",result="delivered"} 1
+rekey_notifications_total{receiver="siem",result="given_up"} 0
 `)
-	if err := m.SetTargets([]string{"siem", "chat"}); err != nil {
+	if err := m.SetReceivers([]string{"siem", "chat"}); err != nil {
 		t.Fatal(err)
 	}
 	m.Notified("chat", "given_up")
-	check(`rekey_notifications_total{result="delivered",target="chat"} 0
-rekey_notifications_total{result="delivered",target="siem"} 1
-rekey_notifications_total{result="given_up",target="chat"} 1
-rekey_notifications_total{result="given_up",target="siem"} 0
+	check(`rekey_notifications_total{receiver="chat",result="delivered"} 0
+rekey_notifications_total{receiver="chat",result="given_up"} 1
+rekey_notifications_total{receiver="siem",result="delivered"} 1
+rekey_notifications_total{receiver="siem",result="given_up"} 0
 `)
-	if err := m.SetTargets([]string{"chat"}); err != nil {
+	if err := m.SetReceivers([]string{"chat"}); err != nil {
 		t.Fatal(err)
 	}
-	check(`rekey_notifications_total{result="delivered",target="chat"} 0
-rekey_notifications_total{result="given_up",target="chat"} 1
+	check(`rekey_notifications_total{receiver="chat",result="delivered"} 0
+rekey_notifications_total{receiver="chat",result="given_up"} 1
 `)
-	if err := m.SetTargets([]string{"a", "a"}); err == nil {
-		t.Error("a name may stand there twice")
+	if err := m.SetReceivers([]string{"a", "a"}); err == nil {
+		t.Error("a name is accepted twice")
 	}
 }

@@ -43,8 +43,8 @@ const HeaderMessage = "Rekey-Message"
 // MaxClassTokens is how many tokens a class may have.
 const MaxClassTokens = 4
 
-// HeaderTarget names, in the dead letter of a notification, whom it was for.
-const HeaderTarget = "Rekey-Target"
+// HeaderReceiver names the receiver in the dead letter of a notification.
+const HeaderReceiver = "Rekey-Receiver"
 
 // Names are the names of one namespace's streams and subjects.
 type Names struct {
@@ -86,7 +86,7 @@ func (n Names) Pace() string { return n.stream("PACE") }
 // Rules is the bucket with the rules of intake that the fleet goes by.
 func (n Names) Rules() string { return n.stream("RULES") }
 
-// Notify is the bucket with what is remembered of the targets of notifications.
+// Notify is the bucket with what is remembered of the receivers of notifications.
 func (n Names) Notify() string { return n.stream("NOTIFY") }
 
 // Limits is the bucket that counts jobs by the hour.
@@ -147,8 +147,8 @@ func (n Names) IsIncident(subject string) bool {
 // DeadNotification is the subject of notifications that were given up.
 func (n Names) DeadNotification() string { return n.Subject("dlq.notification") }
 
-// Renotify is the subject on which results are sent to a target once more.
-func (n Names) Renotify(target string) string { return n.Subject("job.notify." + target) }
+// Renotify is the subject on which results are sent to a receiver once more.
+func (n Names) Renotify(receiver string) string { return n.Subject("job.notify." + receiver) }
 
 // Worker is the subject on which a worker answers.
 func (n Names) Worker(name string) string { return n.Subject("worker." + SubjectToken(name)) }

@@ -12,13 +12,13 @@ type Class string
 
 // The classes of failures.
 const (
-	// ClassUnavailable is a target that cannot take anything now: no answer, 5xx, 408, 425, 429, or an
+	// ClassUnavailable is a receiver that cannot take anything now: no answer, 5xx, 408, 425, 429, or an
 	// address that cannot be read. All that is for it waits, and only age gives up.
 	ClassUnavailable Class = "unavailable"
-	// ClassRefused is a target that does not want this one: 3xx and other 4xx. Some more attempts are
+	// ClassRefused is a receiver that does not want this one: 3xx and other 4xx. Some more attempts are
 	// made, for somebody may mend what is wrong.
 	ClassRefused Class = "refused"
-	// ClassGone is a target that wants nothing any more: 410.
+	// ClassGone is a receiver that wants nothing any more: 410.
 	ClassGone Class = "gone"
 )
 
@@ -26,7 +26,7 @@ const (
 type Failure struct {
 	Class   Class
 	Status  int       // HTTP status; 0 where no answer came.
-	RetryAt time.Time // Before it the target wants nothing; zero where it did not say.
+	RetryAt time.Time // Before it the receiver wants nothing; zero where it did not say.
 	Err     error     // For people; it holds neither the address nor a secret.
 }
 
@@ -37,7 +37,7 @@ func (f *Failure) Error() string { return f.Err.Error() }
 func (f *Failure) Unwrap() error { return f.Err }
 
 // failure makes a Failure of an answer; word is what it says.
-func (t *Target) failure(resp *http.Response, word string, now time.Time) *Failure {
+func (t *Receiver) failure(resp *http.Response, word string, now time.Time) *Failure {
 	f := &Failure{Class: classOf(resp.StatusCode), Status: resp.StatusCode}
 	text := fmt.Sprintf("HTTP %d", resp.StatusCode)
 	if word != "" {

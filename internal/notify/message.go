@@ -29,7 +29,7 @@ const slackText = "*{{.Outcome}}*{{if .DryRun}} (dry run){{end}}: {{.Kind}} of `
 	"{{with .Policy}}\nPolicy: {{.}}{{end}}" +
 	"\nJob `{{.JobID}}`, lane {{.Lane}}, {{.Attempts}} attempt{{if ne .Attempts 1}}s{{end}}, {{.Took}}"
 
-// Message is one request to a target, but for what changes with each attempt.
+// Message is one request to a receiver, but for what changes with each attempt.
 type Message struct {
 	ID   string // The header webhook-id, the same for all attempts.
 	Body []byte // JSON.
@@ -65,13 +65,13 @@ func newTemplateError(err error) *TemplateError {
 	return &TemplateError{Line: line, Detail: strings.TrimPrefix(text, found[0])}
 }
 
-// Composer makes the messages for a target.
+// Composer makes the messages for a receiver.
 type Composer struct {
 	kind Type
 	tmpl *template.Template // Nil: a webhook's own form.
 }
 
-// NewComposer returns the Composer of a target's type and template. The error is *TemplateError
+// NewComposer returns the Composer of a receiver's type and template. The error is *TemplateError
 // when the template cannot be parsed.
 func NewComposer(kind Type, text string) (*Composer, error) {
 	if text == "" && kind == TypeWebhook {
@@ -88,7 +88,7 @@ func NewComposer(kind Type, text string) (*Composer, error) {
 }
 
 // CheckTemplate reports, as a *TemplateError, what is wrong with a template: whether it can be
-// parsed, and makes of samples what the type of target takes, whatever others wrote into them.
+// parsed, and makes of samples what the type of receiver takes, whatever others wrote into them.
 func CheckTemplate(kind Type, text string) error {
 	c, err := NewComposer(kind, text)
 	if err != nil {

@@ -9,10 +9,10 @@ import (
 	"net/url"
 )
 
-// Reach looks whether somebody answers where a target is, and with https whether the certificate is good. It sends nothing
+// Reach looks whether somebody answers where a receiver is, and with https whether the certificate is good. It sends nothing
 // and makes no request: nobody is told anything. Where a proxy stands in between, it is that one that is looked at, and
 // proxied says so. The error does not show the address beyond its host.
-func (s *Sender) Reach(ctx context.Context, t *Target) (proxied bool, err error) {
+func (s *Sender) Reach(ctx context.Context, t *Receiver) (proxied bool, err error) {
 	u, err := s.address(t)
 	if err != nil {
 		return false, err

@@ -19,12 +19,12 @@ func TestReachOfAProxy(t *testing.T) {
 	}
 	s := NewSender("1", func(string) (string, bool) { return "https://hooks.example.com/x", true })
 	s.transport.Proxy = http.ProxyURL(proxy)
-	target := &Target{URL: secret.Ref{Env: "URL"}}
-	if proxied, err := s.Reach(t.Context(), target); err != nil || !proxied {
+	receiver := &Receiver{URL: secret.Ref{Env: "URL"}}
+	if proxied, err := s.Reach(t.Context(), receiver); err != nil || !proxied {
 		t.Errorf("Reach = %t, %v with a proxy", proxied, err)
 	}
 	server.Close()
-	if proxied, err := s.Reach(t.Context(), target); err == nil || !proxied {
+	if proxied, err := s.Reach(t.Context(), receiver); err == nil || !proxied {
 		t.Errorf("Reach = %t, %v without its proxy", proxied, err)
 	}
 }

@@ -8,12 +8,12 @@ import (
 	"rekey/internal/jobs"
 )
 
-// Sample is a result that nobody asked for, by which templates are checked and targets are tried.
+// Sample is a result that nobody asked for, by which templates are checked and receivers are tried.
 func Sample(namespace, worker string, now time.Time) (Result, error) {
 	record := jobs.Record{
 		JobID: "sample", Kind: jobs.JWKSRevoke, Account: "sample", Target: "identity provider 0123456789abcdef01234567",
 		Params: map[string]string{}, Lane: jobs.LaneUrgent, Origin: jobs.OriginOperator, State: jobs.StateDone, Outcome: jobs.OutcomeRevoked,
-		Reason: "a sample from worker notify test: nothing was revoked", RequestedBy: "worker notify test", DryRun: true,
+		Reason: "a sample from worker receiver test: nothing was revoked", RequestedBy: "worker receiver test", DryRun: true,
 		AcceptedAt: now.Add(-time.Second), FinishedAt: now,
 		Events: []jobs.RecordedEvent{{EventRef: jobs.EventRef{Source: "rekey/operator", ID: "sample", At: now.Add(-time.Second)}}}, EventCount: 1,
 		Attempts: []jobs.Attempt{{

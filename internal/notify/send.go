@@ -51,9 +51,9 @@ func NewSender(version string, lookupEnv func(string) (string, bool)) *Sender {
 // Close closes the connections that are open to no purpose.
 func (s *Sender) Close() { s.transport.CloseIdleConnections() }
 
-// Check reports, as an error, that the address or the signing secret of a target cannot be used.
+// Check reports, as an error, that the address or the signing secret of a receiver cannot be used.
 // It makes no request.
-func (s *Sender) Check(t *Target) error {
+func (s *Sender) Check(t *Receiver) error {
 	_, urlErr := s.address(t)
 	_, keysErr := s.keys(t)
 	return errors.Join(urlErr, keysErr)
@@ -61,7 +61,7 @@ func (s *Sender) Check(t *Target) error {
 
 // Send makes one request and returns the HTTP status of its answer, 0 where none came. The error is
 // of *Failure. It shows neither the address, which may hold a token, nor what was answered.
-func (s *Sender) Send(ctx context.Context, t *Target, m Message) (int, error) {
+func (s *Sender) Send(ctx context.Context, t *Receiver, m Message) (int, error) {
 	req, err := s.request(ctx, t, m)
 	if err != nil {
 		return 0, &Failure{Class: ClassUnavailable, Err: err}
@@ -81,7 +81,7 @@ func (s *Sender) Send(ctx context.Context, t *Target, m Message) (int, error) {
 	return resp.StatusCode, t.failure(resp, word(body, req.URL), time.Now())
 }
 
-func (s *Sender) request(ctx context.Context, t *Target, m Message) (*http.Request, error) {
+func (s *Sender) request(ctx context.Context, t *Receiver, m Message) (*http.Request, error) {
 	address, err := s.address(t)
 	if err != nil {
 		return nil, err
@@ -106,8 +106,8 @@ func (s *Sender) request(ctx context.Context, t *Target, m Message) (*http.Reque
 	return req, nil
 }
 
-// address reads where the target is. The error does not show it.
-func (s *Sender) address(t *Target) (*url.URL, error) {
+// address reads where the receiver is. The error does not show it.
+func (s *Sender) address(t *Receiver) (*url.URL, error) {
 	value, err := t.URL.Read(s.lookupEnv)
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
@@ -122,7 +122,7 @@ func (s *Sender) address(t *Target) (*url.URL, error) {
 	return nil, fmt.Errorf("url: what is in %s must begin with https://; http:// is for 127.0.0.1, ::1 and localhost only", t.URL)
 }
 
-func (s *Sender) keys(t *Target) ([][]byte, error) {
+func (s *Sender) keys(t *Receiver) ([][]byte, error) {
 	if t.SigningSecret.IsZero() {
 		return nil, nil
 	}
@@ -159,9 +159,9 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost")
 }
 
-// retryAt is the moment before which the target wants no further request, the latest if there are
+// retryAt is the moment before which the receiver wants no further request, the latest if there are
 // several, and at most MaxRetryAfter from now; odd says that one of them makes no sense.
-func (t *Target) retryAt(h http.Header, now time.Time) (latest time.Time, odd bool) {
+func (t *Receiver) retryAt(h http.Header, now time.Time) (latest time.Time, odd bool) {
 	for _, value := range h.Values("Retry-After") {
 		at, ok := retryafter.Parse(value, h.Get("Date"), now)
 		if ok && at.After(latest) {

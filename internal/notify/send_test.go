@@ -31,9 +31,9 @@ func (e env) lookup(name string) (string, bool) {
 	return value, ok
 }
 
-// target is one whose address and secret are in URL and SIGNING.
-func target(kind notify.Type) *notify.Target {
-	return &notify.Target{
+// receiver is one whose address and secret are in URL and SIGNING.
+func receiver(kind notify.Type) *notify.Receiver {
+	return &notify.Receiver{
 		Name: "hook", Type: kind, URL: secret.Ref{Env: "URL"}, Timeout: 10 * time.Second, MaxRetryAfter: time.Hour,
 		Retry: jobs.RetryPolicy{Base: time.Second, Cap: time.Minute, MaxAttempts: 3, MaxAge: time.Hour},
 	}
@@ -58,7 +58,7 @@ func TestSendSigns(t *testing.T) {
 		came <- request{r.Header, body}
 	})
 	vars["URL"] = strings.Replace(vars["URL"], "//", "//user:password@", 1)
-	hook := target(notify.TypeWebhook)
+	hook := receiver(notify.TypeWebhook)
 	hook.SigningSecret = secret.Ref{Env: "SIGNING"}
 	message := notify.Message{ID: "rekey-j1", Body: []byte(`{"a":1}`)}
 	status, err := notify.NewSender("1.2.3", vars.lookup).Send(t.Context(), hook, message)
@@ -147,7 +147,7 @@ func TestSendFails(t *testing.T) {
 				vars = serve(t, tt.answer)
 			}
 			began := time.Now()
-			status, err := notify.NewSender("1", vars.lookup).Send(t.Context(), target(notify.TypeSlack), notify.Message{ID: "a", Body: []byte("{}")})
+			status, err := notify.NewSender("1", vars.lookup).Send(t.Context(), receiver(notify.TypeSlack), notify.Message{ID: "a", Body: []byte("{}")})
 			f, ok := errors.AsType[*notify.Failure](err)
 			if !ok || f.Class != tt.wantClass || status != tt.wantStatus || f.Status != tt.wantStatus || f.Error() != tt.want {
 				t.Fatalf("Send = %d, %+v; want %s", status, err, tt.want)
@@ -172,7 +172,7 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		vars := serve(t, http.RedirectHandler(other.URL, code).ServeHTTP)
 		vars["SIGNING"] = signingSecret
-		hook := target(notify.TypeWebhook)
+		hook := receiver(notify.TypeWebhook)
 		hook.SigningSecret = secret.Ref{Env: "SIGNING"}
 		if status, err := notify.NewSender("1", vars.lookup).Send(t.Context(), hook, notify.Message{ID: "a", Body: []byte("{}")}); status != code || err == nil {
 			t.Errorf("Send = %d, %v", status, err)
@@ -188,7 +188,7 @@ func TestSendGivesUpOnAServerThatDoesNotAnswer(t *testing.T) {
 	release := make(chan struct{})
 	vars := serve(t, func(http.ResponseWriter, *http.Request) { <-release })
 	defer close(release)
-	hook := target(notify.TypeWebhook)
+	hook := receiver(notify.TypeWebhook)
 	hook.Timeout = 50 * time.Millisecond
 	_, err := notify.NewSender("1", vars.lookup).Send(t.Context(), hook, notify.Message{})
 	if f, ok := errors.AsType[*notify.Failure](err); !ok || f.Class != notify.ClassUnavailable || f.Error() != "no answer within 50ms" {
@@ -214,7 +214,7 @@ func TestSigningSecrets(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			hook := target(notify.TypeWebhook)
+			hook := receiver(notify.TypeWebhook)
 			hook.SigningSecret = secret.Ref{Env: "SIGNING"}
 			err := notify.NewSender("1", env{"URL": "https://a.example.com", "SIGNING": tt.value}.lookup).Check(hook)
 			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {

@@ -13,7 +13,7 @@ func Layout(c *config.Config) bus.Layout {
 		Names: names.New(c.NATS.Namespace), Replicas: c.NATS.Replicas, Shared: !c.NATS.IsEmbedded(),
 		Ledger: ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas}.Streams(),
 	}
-	for _, t := range NotifyTargets(c) {
+	for _, t := range Receivers(c) {
 		l.Inboxes = append(l.Inboxes, InboxOf(&t))
 	}
 	return l

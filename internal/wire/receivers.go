@@ -6,25 +6,25 @@ import (
 	"rekey/internal/notify"
 )
 
-// NotifyTargets are the targets of a configuration.
-func NotifyTargets(c *config.Config) []notify.Target {
-	list := make([]notify.Target, len(c.Notify))
-	for i := range c.Notify {
-		list[i] = c.Notify[i].Target()
+// Receivers are the receivers of a configuration.
+func Receivers(c *config.Config) []notify.Receiver {
+	list := make([]notify.Receiver, len(c.Receivers))
+	for i := range c.Receivers {
+		list[i] = c.Receivers[i].Receiver()
 	}
 	return list
 }
 
-func TargetNames(targets []notify.Target) []string {
-	names := make([]string, len(targets))
-	for i := range targets {
-		names[i] = targets[i].Name
+func ReceiverNames(receivers []notify.Receiver) []string {
+	names := make([]string, len(receivers))
+	for i := range receivers {
+		names[i] = receivers[i].Name
 	}
 	return names
 }
 
-func InboxOf(t *notify.Target) bus.Inbox {
+func InboxOf(t *notify.Receiver) bus.Inbox {
 	return bus.Inbox{
-		Target: t.Name, Kinds: t.Filter.Kinds, Outcomes: t.Filter.Outcomes, Timeout: t.Timeout, MaxAge: t.Retry.MaxAge,
+		Receiver: t.Name, Kinds: t.Filter.Kinds, Outcomes: t.Filter.Outcomes, Timeout: t.Timeout, MaxAge: t.Retry.MaxAge,
 	}
 }

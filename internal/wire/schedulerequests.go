@@ -23,14 +23,14 @@ func Specs(list []config.Schedule) ([]schedule.Spec, error) {
 }
 
 // request is what the events of a schedule ask for.
-type request struct {
+type Request struct {
 	Fields map[string]any
 	Parsed jobs.Request
 }
 
 // NewRequest makes the request of a schedule. Where jobs of the schedule may overlap, each tick has a job of its own;
 // elsewhere a tick may join a job of somebody else that has the same target.
-func NewRequest(s config.Schedule) (request, error) {
+func NewRequest(s config.Schedule) (Request, error) {
 	params := map[string]any{}
 	for name, value := range s.Job.Params {
 		params[name] = value
@@ -48,13 +48,13 @@ func NewRequest(s config.Schedule) (request, error) {
 	}
 	parsed, err := jobs.ParseRequest(jobs.Document{Fields: fields})
 	if err != nil {
-		return request{}, fmt.Errorf("schedule %s: job: %w", s.Name, err)
+		return Request{}, fmt.Errorf("schedule %s: job: %w", s.Name, err)
 	}
-	return request{Fields: fields, Parsed: parsed}, nil
+	return Request{Fields: fields, Parsed: parsed}, nil
 }
 
 // Requests are those of all schedules, by name.
-type Requests map[string]request
+type Requests map[string]Request
 
 func NewRequests(list []config.Schedule) (Requests, error) {
 	all := Requests{}

@@ -8,10 +8,10 @@ import (
 	"rekey/internal/secret"
 )
 
-// Type is what a target understands. The set is closed.
+// Type is what a receiver understands. The set is closed.
 type Type string
 
-// The types of targets.
+// The types of receivers.
 const (
 	TypeSlack   Type = "slack"   // Slack's incoming webhooks, and what is compatible with them.
 	TypeWebhook Type = "webhook" // Any HTTP server; requests are as the Standard Webhooks have them.
@@ -20,8 +20,8 @@ const (
 // Types lists all types.
 func Types() []Type { return []Type{TypeSlack, TypeWebhook} }
 
-// Target is somebody who is told of results.
-type Target struct {
+// Receiver is somebody who is told of results.
+type Receiver struct {
 	// Name is unique: lower-case letters, digits, - and _.
 	Name string
 	Type Type
@@ -40,9 +40,9 @@ type Target struct {
 	MaxRetryAfter time.Duration
 }
 
-// parallel is how many notifications are under way to the target at once. A chat gets them in
+// parallel is how many notifications are under way to the receiver at once. A chat gets them in
 // their order while none fails, and allows one a second anyway.
-func (t Target) parallel() int {
+func (t Receiver) parallel() int {
 	const webhooks = 4
 	if t.Type == TypeSlack {
 		return 1
@@ -50,7 +50,7 @@ func (t Target) parallel() int {
 	return webhooks
 }
 
-// Filter says which results a target is told of. Of each list that is not empty, the result must
+// Filter says which results a receiver is told of. Of each list that is not empty, the result must
 // be in one.
 type Filter struct {
 	Outcomes []jobs.Outcome

@@ -22,7 +22,7 @@ type memory struct {
 	mu        sync.Mutex // Guards what follows.
 	states    map[string]notify.State
 	revisions map[string]uint64
-	letters   []notify.Letter
+	letters   []notify.DeadLetter
 	counted   map[string]int
 	broken    error // What every write and read fails with.
 }
@@ -51,7 +51,7 @@ func (m *memory) Save(_ context.Context, key string, s notify.State, revision ui
 }
 
 // Bury keeps a letter.
-func (m *memory) Bury(_ context.Context, l notify.Letter) error {
+func (m *memory) Bury(_ context.Context, l notify.DeadLetter) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.letters = append(m.letters, l)
@@ -59,14 +59,14 @@ func (m *memory) Bury(_ context.Context, l notify.Letter) error {
 }
 
 // Notified counts.
-func (m *memory) Notified(target, result string) {
+func (m *memory) Notified(receiver, result string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.counted[target+" "+result]++
+	m.counted[receiver+" "+result]++
 }
 
 // courier is a Courier to a server that answers with a status, and how often that was asked.
-func courier(t *testing.T, m *memory, status int, change func(*notify.Target)) (*notify.Courier, *atomic.Int64) {
+func courier(t *testing.T, m *memory, status int, change func(*notify.Receiver)) (*notify.Deliverer, *atomic.Int64) {
 	t.Helper()
 	asked := new(atomic.Int64)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -74,12 +74,12 @@ func courier(t *testing.T, m *memory, status int, change func(*notify.Target)) (
 		w.WriteHeader(status)
 	}))
 	t.Cleanup(server.Close)
-	hook := target(notify.TypeWebhook)
+	hook := receiver(notify.TypeWebhook)
 	if change != nil {
 		change(hook)
 	}
-	c, err := notify.NewCourier(notify.Config{
-		Target: *hook, Sender: notify.NewSender("1", env{"URL": server.URL}.lookup), Store: m, Letters: m, Recorder: m, Logger: zap.NewNop(),
+	c, err := notify.NewDeliverer(notify.Config{
+		Receiver: *hook, Sender: notify.NewSender("1", env{"URL": server.URL}.lookup), Store: m, DeadLetters: m, Recorder: m, Logger: zap.NewNop(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -91,12 +91,12 @@ func TestDeliver(t *testing.T) {
 	t.Parallel()
 	soon := time.Now().Add(time.Hour)
 	const first = "message.hook.7"
-	target := notify.TargetKey("hook")
+	receiver := notify.ReceiverKey("hook")
 	tests := []struct {
 		name      string
 		status    int
 		states    map[string]notify.State
-		change    func(*notify.Target)
+		change    func(*notify.Receiver)
 		data      []byte // Default: a result.
 		age       time.Duration
 		count     uint64 // Default 1.
@@ -109,29 +109,29 @@ func TestDeliver(t *testing.T) {
 	}{
 		{name: "delivered", status: 204, wantDone: true, wantAsked: 1, want: map[string]int{"hook delivered": 1}},
 		{
-			name: "delivered after failures", status: 200, states: map[string]notify.State{target: {Failures: 3}}, wantDone: true, wantAsked: 1,
-			want: map[string]int{"hook delivered": 1}, wantFail: map[string]int{target: 0},
+			name: "delivered after failures", status: 200, states: map[string]notify.State{receiver: {Failures: 3}}, wantDone: true, wantAsked: 1,
+			want: map[string]int{"hook delivered": 1}, wantFail: map[string]int{receiver: 0},
 		},
-		{name: "down", status: 500, wantAsked: 1, want: map[string]int{"hook failed": 1}, wantFail: map[string]int{target: 1, first: 0}},
-		{name: "refused", status: 400, wantAsked: 1, want: map[string]int{"hook failed": 1}, wantFail: map[string]int{target: 0, first: 1}},
+		{name: "down", status: 500, wantAsked: 1, want: map[string]int{"hook failed": 1}, wantFail: map[string]int{receiver: 1, first: 0}},
+		{name: "refused", status: 400, wantAsked: 1, want: map[string]int{"hook failed": 1}, wantFail: map[string]int{receiver: 0, first: 1}},
 		{
 			name: "refused for the last time", status: 400, count: 3, states: map[string]notify.State{first: {Failures: 2}}, wantDone: true, wantAsked: 1,
 			wantCode: notify.CodeRefused, want: map[string]int{"hook given_up": 1},
 		},
-		{name: "gone", status: 410, wantDone: true, wantAsked: 1, wantCode: notify.CodeGone, want: map[string]int{"hook given_up": 1}, wantFail: map[string]int{target: 1}},
-		{name: "the target waits", status: 204, states: map[string]notify.State{target: {RetryAt: soon, Failures: 1}}, wantFail: map[string]int{target: 1}},
+		{name: "gone", status: 410, wantDone: true, wantAsked: 1, wantCode: notify.CodeGone, want: map[string]int{"hook given_up": 1}, wantFail: map[string]int{receiver: 1}},
+		{name: "the receiver waits", status: 204, states: map[string]notify.State{receiver: {RetryAt: soon, Failures: 1}}, wantFail: map[string]int{receiver: 1}},
 		{name: "it came early", status: 204, count: 2, states: map[string]notify.State{first: {RetryAt: soon, Failures: 1}}},
 		{name: "too old", status: 204, age: 2 * time.Hour, wantDone: true, wantCode: notify.CodeExhausted, want: map[string]int{"hook given_up": 1}},
 		{
-			name: "another one's", status: 204, change: func(t *notify.Target) { t.Filter.Accounts = []string{"other"} }, wantDone: true,
+			name: "another one's", status: 204, change: func(t *notify.Receiver) { t.Filter.Accounts = []string{"other"} }, wantDone: true,
 		},
 		{
-			name: "another one's by now", status: 204, change: func(t *notify.Target) { t.Filter.Accounts = []string{"other"} }, again: true,
+			name: "another one's by now", status: 204, change: func(t *notify.Receiver) { t.Filter.Accounts = []string{"other"} }, again: true,
 			wantDone: true, wantAsked: 1, want: map[string]int{"hook delivered": 1},
 		},
 		{name: "no result", status: 204, data: []byte("{}"), wantDone: true, wantCode: notify.CodeMalformed, want: map[string]int{"hook given_up": 1}},
 		{
-			name: "a template that fails", status: 204, change: func(t *notify.Target) { t.Template = `{{if eq .Outcome "revoked"}}x{{end}}` },
+			name: "a template that fails", status: 204, change: func(t *notify.Receiver) { t.Template = `{{if eq .Outcome "revoked"}}x{{end}}` },
 			wantDone: true, wantCode: notify.CodeMalformed, want: map[string]int{"hook given_up": 1},
 		},
 	}
@@ -192,7 +192,7 @@ func TestDeliverWhileStopping(t *testing.T) {
 
 func TestRoom(t *testing.T) {
 	t.Parallel()
-	key := notify.TargetKey("hook")
+	key := notify.ReceiverKey("hook")
 	tests := []struct {
 		name     string
 		kind     notify.Type
@@ -210,7 +210,7 @@ func TestRoom(t *testing.T) {
 			t.Parallel()
 			m := newMemory()
 			m.states[key] = tt.state
-			c, _ := courier(t, m, http.StatusNoContent, func(hook *notify.Target) { hook.Type = tt.kind })
+			c, _ := courier(t, m, http.StatusNoContent, func(hook *notify.Receiver) { hook.Type = tt.kind })
 			room, wait, err := c.Room(t.Context())
 			if err != nil || room != tt.wantRoom || (wait > 0) != tt.wantWait {
 				t.Errorf("Room = %d, %s, %v", room, wait, err)
@@ -225,7 +225,7 @@ func TestWaitsOutliveDeliveriesUnderWay(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusNoContent, http.StatusBadRequest, http.StatusServiceUnavailable} {
 		m := newMemory()
-		key := notify.TargetKey("hook")
+		key := notify.ReceiverKey("hook")
 		until := time.Now().Add(time.Hour)
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			// Meanwhile another notification is told to wait.
@@ -235,9 +235,9 @@ func TestWaitsOutliveDeliveriesUnderWay(t *testing.T) {
 			w.WriteHeader(status)
 		}))
 		t.Cleanup(server.Close)
-		c, err := notify.NewCourier(notify.Config{
-			Target: *target(notify.TypeWebhook), Sender: notify.NewSender("1", env{"URL": server.URL}.lookup),
-			Store: m, Letters: m, Recorder: m, Logger: zap.NewNop(),
+		c, err := notify.NewDeliverer(notify.Config{
+			Receiver: *receiver(notify.TypeWebhook), Sender: notify.NewSender("1", env{"URL": server.URL}.lookup),
+			Store: m, DeadLetters: m, Recorder: m, Logger: zap.NewNop(),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -246,7 +246,7 @@ func TestWaitsOutliveDeliveriesUnderWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := m.states[key]; got.Failures != 3 || !got.RetryAt.Equal(until) {
-			t.Errorf("after a %d the target stands at %+v", status, got)
+			t.Errorf("after a %d the receiver stands at %+v", status, got)
 		}
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"rekey/internal/wire"
 )
 
-// TargetStanding is how a target of notifications stands, fit to be shown.
-type TargetStanding struct {
+// ReceiverState is the state of a receiver, fit to be shown.
+type ReceiverState struct {
 	Name        string      `json:"name"`
 	Type        notify.Type `json:"type"`
 	Served      bool        `json:"served"`  // A worker has begun to serve it.
@@ -25,23 +25,23 @@ type TargetStanding struct {
 	Error       string      `json:"error,omitempty"`    // What the latest failure was.
 }
 
-// Targets says how the configured targets of notifications stand. It makes nothing that is missing.
-func (c *Client) Targets(ctx context.Context) ([]TargetStanding, error) {
-	list := []TargetStanding{}
+// Receivers returns the states of the configured receivers. It makes nothing that is missing.
+func (c *Client) Receivers(ctx context.Context) ([]ReceiverState, error) {
+	list := []ReceiverState{}
 	store, err := findNotifyStore(ctx, c.Conn, c.Names)
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range wire.NotifyTargets(c.Config) {
+	for _, t := range wire.Receivers(c.Config) {
 		inbox, err := c.Conn.InboxState(ctx, c.Names, t.Name)
 		if err != nil {
 			return nil, err
 		}
-		state, _, err := store.Load(ctx, notify.TargetKey(t.Name))
+		state, _, err := store.Load(ctx, notify.ReceiverKey(t.Name))
 		if err != nil {
-			return nil, fmt.Errorf("reading how target %s stands: %w", t.Name, err)
+			return nil, fmt.Errorf("reading the state of receiver %s: %w", t.Name, err)
 		}
-		list = append(list, TargetStanding{
+		list = append(list, ReceiverState{
 			Name: t.Name, Type: t.Type, Served: inbox.Known, Pending: inbox.Pending, RetryAt: state.RetryAt,
 			DeliveredAt: state.DeliveredAt, FailedAt: state.FailedAt, Failures: state.Failures, Error: state.Error,
 		})
@@ -49,44 +49,44 @@ func (c *Client) Targets(ctx context.Context) ([]TargetStanding, error) {
 	return list, nil
 }
 
-// Tried is what became of a sample that was sent to a target.
-type Tried struct {
-	Target     string  `json:"target"`
+// TestResult is what became of a sample that was sent to a receiver.
+type TestResult struct {
+	Receiver   string  `json:"receiver"`
 	ID         string  `json:"webhook_id"`
 	Status     int     `json:"status,omitempty"` // HTTP status; 0 where no answer came.
 	Error      string  `json:"error,omitempty"`
 	DurationMS float64 `json:"duration_ms"`
 }
 
-// TryTarget sends a sample to a target of a configuration, once, from here. It returns
-// jobs.ErrNotFound when there is no such target; that the sample was not taken is in the result.
-func TryTarget(ctx context.Context, c *config.Config, name, version string, env func(string) (string, bool)) (Tried, error) {
-	for _, t := range wire.NotifyTargets(c) {
+// TryTarget sends a sample to a receiver of a configuration, once, from here. It returns
+// jobs.ErrNotFound when there is no such receiver; that the sample was not taken is in the result.
+func TestReceiver(ctx context.Context, c *config.Config, name, version string, env func(string) (string, bool)) (TestResult, error) {
+	for _, t := range wire.Receivers(c) {
 		if t.Name != name {
 			continue
 		}
 		composer, err := notify.NewComposer(t.Type, t.Template)
 		if err != nil {
-			return Tried{}, err
+			return TestResult{}, err
 		}
-		sample, err := notify.Sample(c.NATS.Namespace, "worker notify test", time.Now().UTC())
+		sample, err := notify.Sample(c.NATS.Namespace, "worker receiver test", time.Now().UTC())
 		if err != nil {
-			return Tried{}, err
+			return TestResult{}, err
 		}
 		message, err := composer.Compose(&sample)
 		if err != nil {
-			return Tried{}, err
+			return TestResult{}, err
 		}
 		return send(ctx, &t, message, notify.NewSender(version, env))
 	}
-	return Tried{}, fmt.Errorf("target %s: %w", name, jobs.ErrNotFound)
+	return TestResult{}, fmt.Errorf("receiver %s: %w", name, jobs.ErrNotFound)
 }
 
-func send(ctx context.Context, t *notify.Target, m notify.Message, s *notify.Sender) (Tried, error) {
+func send(ctx context.Context, t *notify.Receiver, m notify.Message, s *notify.Sender) (TestResult, error) {
 	defer s.Close()
 	begun := time.Now()
 	status, err := s.Send(ctx, t, m)
-	tried := Tried{Target: t.Name, ID: m.ID, Status: status, DurationMS: float64(time.Since(begun).Microseconds()) / 1000}
+	tried := TestResult{Receiver: t.Name, ID: m.ID, Status: status, DurationMS: float64(time.Since(begun).Microseconds()) / 1000}
 	if failure, ok := errors.AsType[*notify.Failure](err); ok {
 		tried.Error = failure.Error()
 		err = nil

@@ -13,9 +13,9 @@ import (
 	"rekey/internal/secret"
 )
 
-// Notify is a target that is told how jobs ended.
-type Notify struct {
-	// Name is unique: lower-case letters, digits, - and _, at most 64. It is the target's identity: under another name
+// Receiver is notified how jobs ended.
+type Receiver struct {
+	// Name is unique: lower-case letters, digits, - and _, at most 64. It is the receiver's identity: under another name
 	// it begins with the next result.
 	Name string `yaml:"name"`
 	// Type is what it understands: slack (incoming webhooks of Slack and what is compatible with them) or webhook. Required.
@@ -39,7 +39,7 @@ type Notify struct {
 	// Timeout bounds one request, from the connection to the end of the answer: 100ms to 1m. Default 10s.
 	Timeout time.Duration `yaml:"timeout"`
 	// Retry is when a notification that failed is sent again, and when it is given up. Answers that refuse it (3xx and
-	// 4xx) spend an attempt each; a target that is down spends none.
+	// 4xx) spend an attempt each; a receiver that is down spends none.
 	Retry Retry `yaml:"retry"`
 }
 
@@ -48,14 +48,14 @@ type Template string
 
 var templateType = reflect.TypeFor[Template]()
 
-// setDefaults prepares a target for what the file says about it.
-func (n *Notify) setDefaults() {
+// setDefaults prepares a receiver for what the file says about it.
+func (n *Receiver) setDefaults() {
 	n.Timeout, n.Retry = 10*time.Second, Default().Retry
 }
 
-// Target is the target as notifications go to it.
-func (n *Notify) Target() notify.Target {
-	return notify.Target{
+// Receiver is the receiver as notifications go to it.
+func (n *Receiver) Receiver() notify.Receiver {
+	return notify.Receiver{
 		Name: n.Name, Type: n.Type, URL: n.URL, SigningSecret: n.SigningSecret,
 		Filter:   notify.Filter{Outcomes: n.Outcomes, Lanes: n.Lanes, Kinds: n.Kinds, Accounts: n.Accounts},
 		Template: string(n.Template), Timeout: n.Timeout, MaxRetryAfter: n.Retry.RetryAfterCap,
@@ -78,10 +78,10 @@ func (d *decoder) templateText(path string, node *yaml.Node) {
 // textOf is the path of the text itself.
 func textOf(path string) string { return path + ".(text)" }
 
-func (c *checker) notify() {
+func (c *checker) receivers() {
 	taken := map[string]int{}
-	for i, n := range c.cfg.Notify {
-		path := item("notify", i)
+	for i, n := range c.cfg.Receivers {
+		path := item("receivers", i)
 		if c.spoilt[path] {
 			continue
 		}
@@ -104,8 +104,8 @@ func (c *checker) notify() {
 	}
 }
 
-// filter checks the lists of what a target is told of: a misspelt one would keep it in the dark.
-func (c *checker) filter(path string, n Notify) {
+// filter checks the lists of what a receiver is told of: a misspelt one would keep it in the dark.
+func (c *checker) filter(path string, n Receiver) {
 	for _, list := range []struct {
 		key           string
 		values, known []string
@@ -128,7 +128,7 @@ func (c *checker) filter(path string, n Notify) {
 }
 
 // template checks a template against a sample of what it will be used on.
-func (c *checker) template(path string, n Notify) {
+func (c *checker) template(path string, n Receiver) {
 	if n.Template == "" || c.spoilt[path] || !slices.Contains(notify.Types(), n.Type) {
 		return
 	}
