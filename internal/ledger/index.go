@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -27,31 +26,36 @@ import (
 // snapshot is the rows of all unfinished jobs, so that these are found without reading the
 // parts from before it.
 type index struct {
-	js       jetstream.JetStream
-	stream   string
-	prefix   string // Of its subjects.
-	replicas int
+	js     jetstream.JetStream
+	cfg    IndexConfig
+	stream string
+	prefix string // Of its subjects.
 }
 
-func newIndex(js jetstream.JetStream, cfg Config) index {
-	return index{
-		js: js, stream: strings.ToUpper(cfg.Namespace) + "_INDEX",
-		prefix: strings.ToLower(cfg.Namespace) + ".v1.index.", replicas: max(cfg.Replicas, 1),
-	}
+// IndexConfig says what is indexed, and where.
+type IndexConfig struct {
+	Ledger    string        // The stream of the ledger's records.
+	Namespace string        // In lower or upper case, as in "rekey".
+	Replicas  int           // Default 1.
+	Keep      time.Duration // How long the ledger keeps a record.
+}
+
+func newIndex(js jetstream.JetStream, cfg IndexConfig) *index {
+	return &index{js: js, cfg: cfg, stream: strings.ToUpper(cfg.Namespace) + "_INDEX", prefix: strings.ToLower(cfg.Namespace) + ".v1.index."}
 }
 
 // config declares the stream.
-func (x index) config() jetstream.StreamConfig {
+func (x *index) config() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: x.stream, Description: "Where the ledger's records are found. It can be deleted: the worker makes it anew.",
-		Subjects: []string{x.prefix + ">"}, MaxAge: Keep, Storage: jetstream.FileStorage, Replicas: x.replicas,
+		Subjects: []string{x.prefix + ">"}, MaxAge: x.cfg.Keep, Storage: jetstream.FileStorage, Replicas: max(x.cfg.Replicas, 1),
 		Discard: jetstream.DiscardNew, AllowDirect: true,
 	}
 }
 
-func (x index) summaries() string { return x.prefix + "summary" }
-func (x index) rows() string      { return x.prefix + "rows" }     // Of a part.
-func (x index) snapshot() string  { return x.prefix + "snapshot" } // Rows of a snapshot.
+func (x *index) summaries() string { return x.prefix + "summary" }
+func (x *index) rows() string      { return x.prefix + "rows" }     // Of a part.
+func (x *index) snapshot() string  { return x.prefix + "snapshot" } // Rows of a snapshot.
 
 // summary says what a part holds.
 type summary struct {
@@ -103,35 +107,12 @@ func holdKey(kind jobs.Kind, state jobs.State, outcome jobs.Outcome) string {
 	return string(kind) + "/" + string(state) + "/" + string(outcome)
 }
 
-// mayHold counts the rows of the part that the query may choose; 0 says that there is none.
-func (q *query) mayHold(s *summary) int {
-	if s.Newest < q.since || q.filter.After != "" && s.Oldest > q.after.accepted {
-		return 0
-	}
-	if len(q.events) > 0 && !slices.ContainsFunc(q.events, s.Marks.mayHold) {
-		return 0
-	}
-	if slices.ContainsFunc(q.marks, func(h uint64) bool { return !s.Marks.mayHold(h) }) {
-		return 0
-	}
-	count := 0
-	for key, n := range s.Holds {
-		parts := strings.SplitN(key, "/", 3)
-		f := q.filter
-		if len(parts) == 3 && (f.Kind == "" || string(f.Kind) == parts[0]) &&
-			(f.State == "" || string(f.State) == parts[1]) && (f.Outcome == "" || string(f.Outcome) == parts[2]) {
-			count += n
-		}
-	}
-	return count
-}
-
 // errNoIndex says that there is no index that could be used.
 var errNoIndex = errors.New("there is no index of the ledger")
 
 // load returns the summaries of all parts, the oldest first, or errNoIndex when the index
 // is missing, has a gap or belongs to a ledger that is no more.
-func (x index) load(ctx context.Context, ledger direct.Position) ([]summary, error) {
+func (x *index) load(ctx context.Context, ledger direct.Position) ([]summary, error) {
 	if _, err := x.js.Stream(ctx, x.stream); err != nil {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return nil, errNoIndex
@@ -174,7 +155,7 @@ func decodeSummary(seq uint64, data []byte) (summary, error) {
 }
 
 // part returns the rows of a part.
-func (x index) part(ctx context.Context, s *summary) ([]row, error) {
+func (x *index) part(ctx context.Context, s *summary) ([]row, error) {
 	if s.Body == 0 {
 		return nil, nil
 	}
@@ -199,7 +180,7 @@ var errMoved = errors.New("the index has changed meanwhile")
 // unfinished calls do for the rows of the latest snapshot and of the parts since, those of
 // one job in the order of their revisions: the latest one of every job that was unfinished
 // at the index's end is among them. errMoved asks to load the summaries anew.
-func (x index) unfinished(ctx context.Context, end *summary, do func(row) error) error {
+func (x *index) unfinished(ctx context.Context, end *summary, do func(row) error) error {
 	snapshot, since := 0, 0
 	_, err := direct.Read(ctx, x.js, direct.Query{Stream: x.stream, From: end.Snapshot}, func(m direct.Message) error {
 		if m.Seq > end.seq {
@@ -235,7 +216,7 @@ func (x index) unfinished(ctx context.Context, end *summary, do func(row) error)
 
 // publish writes a message behind the one with the sequence after, or returns
 // jobs.ErrConflict when somebody else has written since.
-func (x index) publish(ctx context.Context, subject string, data []byte, after uint64) (uint64, error) {
+func (x *index) publish(ctx context.Context, subject string, data []byte, after uint64) (uint64, error) {
 	ack, err := x.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: data}, jetstream.WithExpectLastSequence(after))
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok && wrongSequence(api.ErrorCode) {
 		return 0, jobs.ErrConflict

@@ -30,8 +30,8 @@ const (
 // Indexer writes the index behind the ledger. Any number of workers may do it at once: who
 // finds that another was faster goes on from there.
 type Indexer struct {
-	ledger *Ledger
-	log    *zap.Logger
+	index *index
+	log   *zap.Logger
 	// As the constants above; tests have smaller ones.
 	every    time.Duration
 	behind   uint64
@@ -42,10 +42,10 @@ type Indexer struct {
 	checked bool   // The index was found to be whole.
 }
 
-// Indexer returns the writer of the ledger's index.
-func (l *Ledger) Indexer(log *zap.Logger) *Indexer {
+// newIndexer returns the writer of an index.
+func newIndexer(x *index, log *zap.Logger) *Indexer {
 	return &Indexer{
-		ledger: l, log: log.Named("index"), every: indexEvery, behind: indexBehind, part: partRows, snapshot: snapshotAfter,
+		index: x, log: log.Named("index"), every: indexEvery, behind: indexBehind, part: partRows, snapshot: snapshotAfter,
 	}
 }
 
@@ -70,7 +70,7 @@ func (i *Indexer) Run(ctx context.Context) error {
 
 // advance brings the index up to the ledger when it is far enough behind.
 func (i *Indexer) advance(ctx context.Context) error {
-	at, err := direct.Standing(ctx, i.ledger.js, i.ledger.stream)
+	at, err := direct.Standing(ctx, i.index.js, i.index.cfg.Ledger)
 	if err != nil || at.Last < i.through+i.behind && at.Last >= i.through {
 		return err
 	}
@@ -91,7 +91,7 @@ func (i *Indexer) advance(ctx context.Context) error {
 // open returns the summary of the latest part, or one before the first part when there is
 // no index that can be used. It creates the stream where it is missing.
 func (i *Indexer) open(ctx context.Context, at direct.Position) (summary, error) {
-	x := i.ledger.index
+	x := i.index
 	stream, err := x.js.CreateStream(ctx, x.config())
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		stream, err = x.js.Stream(ctx, x.stream)
@@ -112,14 +112,14 @@ func (i *Indexer) open(ctx context.Context, at direct.Position) (summary, error)
 // latest returns the latest summary, or errNoIndex. The first time it looks at all of them.
 func (i *Indexer) latest(ctx context.Context, stream jetstream.Stream, at direct.Position) (summary, error) {
 	if !i.checked {
-		parts, err := i.ledger.index.load(ctx, at)
+		parts, err := i.index.load(ctx, at)
 		if err != nil {
 			return summary{}, err
 		}
 		i.checked = true
 		return parts[len(parts)-1], nil
 	}
-	msg, err := stream.GetLastMsgForSubject(ctx, i.ledger.index.summaries())
+	msg, err := stream.GetLastMsgForSubject(ctx, i.index.summaries())
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return summary{}, errNoIndex
 	}
@@ -138,7 +138,7 @@ var errEnough = errors.New("enough")
 
 // addPart writes the next part and returns its summary.
 func (i *Indexer) addPart(ctx context.Context, last summary, at direct.Position) (summary, error) {
-	x, next := i.ledger.index, last
+	x, next := i.index, last
 	next.From, next.Body = last.Through, 0
 	rows, through, err := i.read(ctx, last.Through, at)
 	if err != nil || through == last.Through {
@@ -165,7 +165,7 @@ func (i *Indexer) addPart(ctx context.Context, last summary, at direct.Position)
 // read returns rows of the ledger's revisions after from, and through which one they go.
 func (i *Indexer) read(ctx context.Context, from uint64, at direct.Position) ([]row, uint64, error) {
 	rows, through := make([]row, 0, i.part), from
-	_, err := direct.Read(ctx, i.ledger.js, direct.Query{Stream: i.ledger.stream, From: from + 1, Until: at.Reached()}, func(m direct.Message) error {
+	_, err := direct.Read(ctx, i.index.js, direct.Query{Stream: i.index.cfg.Ledger, From: from + 1, Until: at.Reached()}, func(m direct.Message) error {
 		through = m.Seq
 		if m.Header.Get("KV-Operation") == "" {
 			r, err := newRow(m.Seq, m.Data)
@@ -188,7 +188,7 @@ func (i *Indexer) read(ctx context.Context, from uint64, at direct.Position) ([]
 
 // drop deletes messages below a sequence.
 func (i *Indexer) drop(ctx context.Context, subject string, below uint64) error {
-	stream, err := i.ledger.js.Stream(ctx, i.ledger.index.stream)
+	stream, err := i.index.js.Stream(ctx, i.index.stream)
 	if err == nil {
 		err = stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(below))
 	}
@@ -203,7 +203,7 @@ func (i *Indexer) publishRows(ctx context.Context, subject string, rows []row, a
 	if err != nil {
 		return 0, err
 	}
-	return i.ledger.index.publish(ctx, subject, data, after)
+	return i.index.publish(ctx, subject, data, after)
 }
 
 func (i *Indexer) publishSummary(ctx context.Context, s *summary) error {
@@ -211,7 +211,7 @@ func (i *Indexer) publishSummary(ctx context.Context, s *summary) error {
 	if err != nil {
 		return fmt.Errorf("encoding a summary of the index: %w", err)
 	}
-	s.seq, err = i.ledger.index.publish(ctx, i.ledger.index.summaries(), data, s.seq)
+	s.seq, err = i.index.publish(ctx, i.index.summaries(), data, s.seq)
 	return err
 }
 
@@ -219,7 +219,7 @@ func (i *Indexer) publishSummary(ctx context.Context, s *summary) error {
 // read what was before, and drops the snapshot before.
 func (i *Indexer) addSnapshot(ctx context.Context, last summary, at direct.Position) (summary, error) {
 	live := map[string]uint64{} // The latest revision of every unfinished job.
-	err := i.ledger.index.unfinished(ctx, &last, func(r row) error {
+	err := i.index.unfinished(ctx, &last, func(r row) error {
 		if r.State == jobs.StateDone || r.Revision < at.First { // What has expired has no end.
 			delete(live, r.ID)
 		} else {
@@ -240,13 +240,13 @@ func (i *Indexer) addSnapshot(ctx context.Context, last summary, at direct.Posit
 	if err := i.publishSummary(ctx, &next); err != nil {
 		return last, err
 	}
-	return next, i.drop(ctx, i.ledger.index.snapshot(), next.Snapshot)
+	return next, i.drop(ctx, i.index.snapshot(), next.Snapshot)
 }
 
 // publishLive writes the rows of these revisions, in parts, and returns the sequence of the
 // last one.
 func (i *Indexer) publishLive(ctx context.Context, last *summary, live map[string]uint64) (uint64, error) {
-	x, seq := i.ledger.index, last.seq
+	x, seq := i.index, last.seq
 	rows := make([]row, 0, i.part)
 	flush := func() (err error) {
 		if len(rows) > 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
@@ -30,7 +31,7 @@ type Ledger struct {
 	stream  string // Below the bucket of records.
 	records *kv.Bucket[jobs.Record]
 	targets *kv.Bucket[targetValue]
-	index   index
+	index   *index
 }
 
 // targetValue is what a key of the targets bucket holds: the holder of a target, or for a
@@ -60,9 +61,14 @@ func (c Config) targetsConfig() kv.Config {
 	return kv.Config{Bucket: TargetsBucket(c.Namespace), Description: "Which job has which target.", TTL: Keep, Replicas: c.Replicas}
 }
 
+// indexConfig says what the index is of.
+func (c Config) indexConfig() IndexConfig {
+	return IndexConfig{Ledger: "KV_" + RecordsBucket(c.Namespace), Namespace: c.Namespace, Replicas: c.Replicas, Keep: Keep}
+}
+
 // Streams are those that the ledger is kept in: its buckets and its index.
 func (c Config) Streams() []jetstream.StreamConfig {
-	return []jetstream.StreamConfig{c.recordsConfig().Stream(), c.targetsConfig().Stream(), newIndex(nil, c).config()}
+	return []jetstream.StreamConfig{c.recordsConfig().Stream(), c.targetsConfig().Stream(), newIndex(nil, c.indexConfig()).config()}
 }
 
 // Open returns the ledger on JetStream and creates its buckets where they are missing:
@@ -77,7 +83,7 @@ func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Ledger, err
 		return nil, err
 	}
 	return &Ledger{
-		js: js, stream: "KV_" + RecordsBucket(cfg.Namespace), records: records, targets: targets, index: newIndex(js, cfg),
+		js: js, stream: "KV_" + RecordsBucket(cfg.Namespace), records: records, targets: targets, index: newIndex(js, cfg.indexConfig()),
 	}, nil
 }
 
@@ -135,6 +141,9 @@ func (l *Ledger) find(ctx context.Context, id string) (jobs.Record, error) {
 func (l *Ledger) Watch(ctx context.Context, id string, found func(jobs.Record)) error {
 	return l.records.Follow(ctx, id, 0, func(e kv.Entry[jobs.Record]) { found(e.Value.Public()) })
 }
+
+// Indexer returns the writer of the ledger's index.
+func (l *Ledger) Indexer(log *zap.Logger) *Indexer { return newIndexer(l.index, log) }
 
 // Note records what an operator did to a dead letter that belongs to no job.
 func (l *Ledger) Note(ctx context.Context, letter string, op jobs.Operation) error {

@@ -45,7 +45,7 @@ func (l *Ledger) List(ctx context.Context, f Filter) (Page, error) {
 		return Page{}, err
 	}
 	for range maxRounds {
-		page, err := l.list(ctx, q, true)
+		page, err := l.list(ctx, f, q, true)
 		if !errors.Is(err, errMoved) {
 			return page, err
 		}
@@ -53,35 +53,21 @@ func (l *Ledger) List(ctx context.Context, f Filter) (Page, error) {
 			return Page{}, err
 		}
 	}
-	return l.list(ctx, q, false)
+	return l.list(ctx, f, q, false)
 }
 
-// query is a filter as the index understands it.
-type query struct {
-	filter Filter
-	since  int64
-	after  place    // Of the job Filter.After.
-	events []uint64 // Of which a record has one.
-	marks  []uint64 // Of the target, which has them all.
-}
-
-func (l *Ledger) newQuery(ctx context.Context, f Filter) (*query, error) {
-	q := &query{filter: f, since: nanos(f.Since), marks: marks(f.Target)}
-	if f.Event != "" {
-		q.events = []uint64{hash(f.Event), hash("id:" + f.Event)}
+// newQuery is the filter as the index understands it.
+func (l *Ledger) newQuery(ctx context.Context, f Filter) (*Query, error) {
+	q := Query{Kind: f.Kind, State: f.State, Outcome: f.Outcome, Target: f.Target, Event: f.Event, Since: f.Since}
+	if f.After == "" {
+		return q.Prepare(nil), nil
 	}
-	if f.After != "" {
-		last, err := l.Find(ctx, f.After)
-		if err != nil {
-			return nil, fmt.Errorf("looking up job %s: %w", f.After, err)
-		}
-		q.after = place{nanos(last.AcceptedAt), last.JobID}
+	last, err := l.Find(ctx, f.After)
+	if err != nil {
+		return nil, fmt.Errorf("looking up job %s: %w", f.After, err)
 	}
-	return q, nil
+	return q.Prepare(&last), nil
 }
-
-// isUnfinished reports whether the query asks for jobs that have no outcome.
-func (q *query) isUnfinished() bool { return q.filter.State != "" && q.filter.State != jobs.StateDone }
 
 // Above this many records it is quicker to read the whole ledger than one record after the
 // other, when those are more than one in readAllShare.
@@ -90,31 +76,31 @@ const (
 	readAllShare = 4
 )
 
-// isBroad reports whether the query is answered quicker without the index.
-func (q *query) isBroad(parts []summary, ledger direct.Position) bool {
+// isBroad reports whether the list is answered quicker without the index.
+func (s *search) isBroad(parts []summary, ledger direct.Position) bool {
 	count := 0
 	for i := range parts {
-		count += q.mayHold(&parts[i])
+		count += s.query.mayHold(&parts[i])
 	}
-	if f := q.filter; f.Limit > 0 {
-		count = min(count, f.Limit)
+	if s.filter.Limit > 0 {
+		count = min(count, s.filter.Limit)
 	}
 	return count > readAllAbove && uint64(count)*readAllShare > ledger.Messages
 }
 
-func (l *Ledger) list(ctx context.Context, q *query, indexed bool) (Page, error) {
+func (l *Ledger) list(ctx context.Context, f Filter, q *Query, indexed bool) (Page, error) {
 	at, err := direct.Standing(ctx, l.js, l.stream)
 	if err != nil {
 		return Page{}, err
 	}
-	s := search{ledger: l, query: q, seen: map[string]bool{}}
+	s := search{ledger: l, filter: f, query: q, seen: map[string]bool{}}
 	covered := uint64(0)
 	if indexed {
 		parts, err := l.index.load(ctx, at)
 		if err != nil && !errors.Is(err, errNoIndex) {
 			return Page{}, err
 		}
-		if len(parts) > 0 && !q.isBroad(parts, at) {
+		if len(parts) > 0 && !s.isBroad(parts, at) {
 			covered = parts[len(parts)-1].Through
 			s.parts = parts
 		}
@@ -135,7 +121,8 @@ func (l *Ledger) list(ctx context.Context, q *query, indexed bool) (Page, error)
 // search is one list in the making.
 type search struct {
 	ledger *Ledger
-	query  *query
+	filter Filter
+	query  *Query
 	parts  []summary       // That may hold something and are not open yet, the latest accepted first.
 	found  []candidate     // The latest accepted last, once they are sorted.
 	seen   map[string]bool // Jobs that are decided.
@@ -236,7 +223,7 @@ const loadAtOnce = 32
 // collect loads candidates, the latest accepted first, until the page is full.
 func (s *search) collect(ctx context.Context) (Page, error) {
 	var page Page
-	limit := s.query.filter.Limit
+	limit := s.filter.Limit
 	for {
 		batch, err := s.nextBatch(ctx)
 		if err != nil || len(batch) == 0 {
@@ -247,7 +234,7 @@ func (s *search) collect(ctx context.Context) (Page, error) {
 			return page, err
 		}
 		for _, r := range records {
-			if r == nil || !s.query.filter.Chooses(r) {
+			if r == nil || !s.filter.Chooses(r) {
 				continue
 			}
 			if limit > 0 && len(page.Records) == limit {

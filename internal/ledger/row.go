@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -100,39 +99,4 @@ func decodeRows(data []byte) ([]row, error) {
 		return nil, fmt.Errorf("decoding a part of the index: %w", err)
 	}
 	return rows, nil
-}
-
-// Filter chooses records. Empty fields choose all.
-type Filter struct {
-	State   jobs.State
-	Kind    jobs.Kind
-	Outcome jobs.Outcome
-	Target  string // A part of the target.
-	Event   string // The id of an event: of the CloudEvent, or its Nats-Msg-Id.
-	Since   time.Time
-	After   string // The id of a job: only what comes after it in the list.
-	Limit   int    // At most so many; 0 is all.
-}
-
-// Chooses reports whether the filter chooses a record, whatever After and Limit say.
-func (f *Filter) Chooses(r *jobs.Record) bool {
-	return (f.State == "" || r.State == f.State) &&
-		(f.Kind == "" || r.Kind == f.Kind) &&
-		(f.Outcome == "" || r.Outcome == f.Outcome) &&
-		strings.Contains(r.Target, f.Target) &&
-		!r.AcceptedAt.Before(f.Since) &&
-		(f.Event == "" || slices.ContainsFunc(r.Events, func(e jobs.RecordedEvent) bool { return e.ID == f.Event || e.ID == "id:"+f.Event }))
-}
-
-// mayChoose reports whether the filter may choose the record of a row. It never says no to
-// one that it chooses.
-func (q *query) mayChoose(r *row) bool {
-	f := q.filter
-	return (f.State == "" || r.State == f.State) &&
-		(f.Kind == "" || r.Kind == f.Kind) &&
-		(f.Outcome == "" || r.Outcome == f.Outcome) &&
-		r.Accepted >= q.since &&
-		(f.After == "" || q.after.compare(r.place()) < 0) &&
-		strings.Contains(r.Target, f.Target) &&
-		(len(q.events) == 0 || slices.ContainsFunc(r.Events, func(e uint64) bool { return slices.Contains(q.events, e) }))
 }
