@@ -5,11 +5,12 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"rekey/internal/index"
 	"rekey/internal/jobs"
 )
 
 // filled is a ledger of a few hundred records with an index that covers it all.
-func filled(t *testing.T) (*fleet, *Indexer) {
+func filled(t *testing.T) (*fleet, *index.Indexer) {
 	t.Helper()
 	f := newFleet(t, newLedger(t), 11)
 	for range 120 {
@@ -17,7 +18,7 @@ func filled(t *testing.T) (*fleet, *Indexer) {
 		f.change()
 	}
 	i := smallIndexer(f.ledger)
-	i.behind, i.snapshot = 1, 50
+	i.Behind, i.Snapshot = 1, 50
 	advance(t, i)
 	f.checkIndex()
 	return f, i
@@ -25,7 +26,7 @@ func filled(t *testing.T) (*fleet, *Indexer) {
 
 func (f *fleet) indexStream() jetstream.Stream {
 	f.t.Helper()
-	stream, err := f.ledger.js.Stream(f.t.Context(), f.ledger.index.stream)
+	stream, err := f.ledger.js.Stream(f.t.Context(), f.ledger.index.Stream)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -46,18 +47,18 @@ func TestIndexIsMadeAnew(t *testing.T) {
 		name   string
 		damage func(f *fleet) error
 	}{
-		{"deleted", func(f *fleet) error { return f.ledger.js.DeleteStream(f.t.Context(), f.ledger.index.stream) }},
+		{"deleted", func(f *fleet) error { return f.ledger.js.DeleteStream(f.t.Context(), f.ledger.index.Stream) }},
 		{"emptied", func(f *fleet) error { return f.indexStream().Purge(f.t.Context()) }},
 		{"a gap", func(f *fleet) error {
 			// The first two messages are the rows and the summary of the first part.
 			return f.indexStream().DeleteMsg(f.t.Context(), f.indexStream().CachedInfo().State.FirstSeq+3)
 		}},
 		{"no JSON", func(f *fleet) error {
-			_, err := f.ledger.js.Publish(f.t.Context(), f.ledger.index.summaries(), []byte("{"))
+			_, err := f.ledger.js.Publish(f.t.Context(), f.ledger.index.SummarySubject(), []byte("{"))
 			return err
 		}},
 		{"of another ledger", func(f *fleet) error {
-			_, err := f.ledger.js.Publish(f.t.Context(), f.ledger.index.summaries(), []byte(`{"ledger":"2020-01-01T00:00:00Z","from":0,"through":1}`))
+			_, err := f.ledger.js.Publish(f.t.Context(), f.ledger.index.SummarySubject(), []byte(`{"ledger":"2020-01-01T00:00:00Z","from":0,"through":1}`))
 			return err
 		}},
 	}
@@ -70,7 +71,7 @@ func TestIndexIsMadeAnew(t *testing.T) {
 			}
 			f.checkMany()
 			anew := smallIndexer(f.ledger) // The worker was started again.
-			anew.behind, anew.snapshot = 1, 50
+			anew.Behind, anew.Snapshot = 1, 50
 			advance(t, anew)
 			f.checkIndex()
 			f.checkMany()
@@ -83,7 +84,7 @@ func TestListWithoutRows(t *testing.T) {
 	t.Parallel()
 	f, _ := filled(t)
 	at := f.indexStream().CachedInfo().State
-	if err := f.indexStream().Purge(t.Context(), jetstream.WithPurgeSubject(f.ledger.index.rows())); err != nil {
+	if err := f.indexStream().Purge(t.Context(), jetstream.WithPurgeSubject(f.ledger.index.RowsSubject())); err != nil {
 		t.Fatal(err)
 	}
 	if now := f.indexStream().CachedInfo().State; now.Msgs == at.Msgs {
@@ -100,11 +101,11 @@ func TestRowsWithoutSummary(t *testing.T) {
 	t.Parallel()
 	f, i := filled(t)
 	f.change()
-	rows, err := encodeRows([]row{{ID: f.ids[0], Revision: 1, State: jobs.StateRunning, Accepted: nanos(moment)}})
+	rows, err := index.EncodeRows([]index.Row{{ID: f.ids[0], Revision: 1, State: jobs.StateRunning, Accepted: index.Nanos(moment)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.ledger.js.Publish(t.Context(), f.ledger.index.rows(), rows); err != nil {
+	if _, err := f.ledger.js.Publish(t.Context(), f.ledger.index.RowsSubject(), rows); err != nil {
 		t.Fatal(err)
 	}
 	f.checkMany()
@@ -118,18 +119,18 @@ func TestRowsWithoutSummary(t *testing.T) {
 func TestSnapshotsReplaceEachOther(t *testing.T) {
 	t.Parallel()
 	f, i := filled(t)
-	i.snapshot = 0
+	i.Snapshot = 0
 	for range 6 {
 		f.create()
 		advance(t, i)
 	}
-	info, err := f.indexStream().Info(t.Context(), jetstream.WithSubjectFilter(f.ledger.index.snapshot()))
+	info, err := f.indexStream().Info(t.Context(), jetstream.WithSubjectFilter(f.ledger.index.SnapshotSubject()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	unfinished, _ := f.choose(Filter{})
-	most := uint64(len(unfinished)/i.part + 1)
-	if got := info.State.Subjects[f.ledger.index.snapshot()]; got == 0 || got > most {
+	most := uint64(len(unfinished)/i.Part + 1)
+	if got := info.State.Subjects[f.ledger.index.SnapshotSubject()]; got == 0 || got > most {
 		t.Errorf("%d messages hold the snapshot, want at most %d", got, most)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"rekey/internal/index"
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
 )
@@ -31,7 +32,7 @@ type Ledger struct {
 	stream  string // Below the bucket of records.
 	records *kv.Bucket[jobs.Record]
 	targets *kv.Bucket[targetValue]
-	index   *index
+	index   *index.Index
 }
 
 // targetValue is what a key of the targets bucket holds: the holder of a target, or for a
@@ -62,13 +63,13 @@ func (c Config) targetsConfig() kv.Config {
 }
 
 // indexConfig says what the index is of.
-func (c Config) indexConfig() IndexConfig {
-	return IndexConfig{Ledger: "KV_" + RecordsBucket(c.Namespace), Namespace: c.Namespace, Replicas: c.Replicas, Keep: Keep}
+func (c Config) indexConfig() index.Config {
+	return index.Config{Ledger: "KV_" + RecordsBucket(c.Namespace), Namespace: c.Namespace, Replicas: c.Replicas, Keep: Keep}
 }
 
 // Streams are those that the ledger is kept in: its buckets and its index.
 func (c Config) Streams() []jetstream.StreamConfig {
-	return []jetstream.StreamConfig{c.recordsConfig().Stream(), c.targetsConfig().Stream(), newIndex(nil, c.indexConfig()).config()}
+	return []jetstream.StreamConfig{c.recordsConfig().Stream(), c.targetsConfig().Stream(), index.New(nil, c.indexConfig()).StreamConfig()}
 }
 
 // Open returns the ledger on JetStream and creates its buckets where they are missing:
@@ -83,7 +84,7 @@ func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Ledger, err
 		return nil, err
 	}
 	return &Ledger{
-		js: js, stream: "KV_" + RecordsBucket(cfg.Namespace), records: records, targets: targets, index: newIndex(js, cfg.indexConfig()),
+		js: js, stream: "KV_" + RecordsBucket(cfg.Namespace), records: records, targets: targets, index: index.New(js, cfg.indexConfig()),
 	}, nil
 }
 
@@ -143,7 +144,7 @@ func (l *Ledger) Watch(ctx context.Context, id string, found func(jobs.Record)) 
 }
 
 // Indexer returns the writer of the ledger's index.
-func (l *Ledger) Indexer(log *zap.Logger) *Indexer { return newIndexer(l.index, log) }
+func (l *Ledger) Indexer(log *zap.Logger) *index.Indexer { return index.NewIndexer(l.index, log) }
 
 // Note records what an operator did to a dead letter that belongs to no job.
 func (l *Ledger) Note(ctx context.Context, letter string, op jobs.Operation) error {

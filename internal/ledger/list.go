@@ -12,6 +12,7 @@ import (
 
 	"rekey/internal/backoff"
 	"rekey/internal/direct"
+	"rekey/internal/index"
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
 )
@@ -46,7 +47,7 @@ func (l *Ledger) List(ctx context.Context, f Filter) (Page, error) {
 	}
 	for range maxRounds {
 		page, err := l.list(ctx, f, q, true)
-		if !errors.Is(err, errMoved) {
+		if !errors.Is(err, index.ErrMoved) {
 			return page, err
 		}
 		if err := backoff.Sleep(ctx, roundPause); err != nil {
@@ -57,8 +58,8 @@ func (l *Ledger) List(ctx context.Context, f Filter) (Page, error) {
 }
 
 // newQuery is the filter as the index understands it.
-func (l *Ledger) newQuery(ctx context.Context, f Filter) (*Query, error) {
-	q := Query{Kind: f.Kind, State: f.State, Outcome: f.Outcome, Target: f.Target, Event: f.Event, Since: f.Since}
+func (l *Ledger) newQuery(ctx context.Context, f Filter) (*index.Query, error) {
+	q := index.Query{Kind: f.Kind, State: f.State, Outcome: f.Outcome, Target: f.Target, Event: f.Event, Since: f.Since}
 	if f.After == "" {
 		return q.Prepare(nil), nil
 	}
@@ -77,10 +78,10 @@ const (
 )
 
 // isBroad reports whether the list is answered quicker without the index.
-func (s *search) isBroad(parts []summary, ledger direct.Position) bool {
+func (s *search) isBroad(parts []index.Summary, ledger direct.Position) bool {
 	count := 0
 	for i := range parts {
-		count += s.query.mayHold(&parts[i])
+		count += s.query.MayHold(&parts[i])
 	}
 	if s.filter.Limit > 0 {
 		count = min(count, s.filter.Limit)
@@ -88,7 +89,7 @@ func (s *search) isBroad(parts []summary, ledger direct.Position) bool {
 	return count > readAllAbove && uint64(count)*readAllShare > ledger.Messages
 }
 
-func (l *Ledger) list(ctx context.Context, f Filter, q *Query, indexed bool) (Page, error) {
+func (l *Ledger) list(ctx context.Context, f Filter, q *index.Query, indexed bool) (Page, error) {
 	at, err := direct.Standing(ctx, l.js, l.stream)
 	if err != nil {
 		return Page{}, err
@@ -96,8 +97,8 @@ func (l *Ledger) list(ctx context.Context, f Filter, q *Query, indexed bool) (Pa
 	s := search{ledger: l, filter: f, query: q, seen: map[string]bool{}}
 	covered := uint64(0)
 	if indexed {
-		parts, err := l.index.load(ctx, at)
-		if err != nil && !errors.Is(err, errNoIndex) {
+		parts, err := l.index.Load(ctx, at)
+		if err != nil && !errors.Is(err, index.ErrNoIndex) {
 			return Page{}, err
 		}
 		if len(parts) > 0 && !s.isBroad(parts, at) {
@@ -122,15 +123,15 @@ func (l *Ledger) list(ctx context.Context, f Filter, q *Query, indexed bool) (Pa
 type search struct {
 	ledger *Ledger
 	filter Filter
-	query  *Query
-	parts  []summary       // That may hold something and are not open yet, the latest accepted first.
+	query  *index.Query
+	parts  []index.Summary // That may hold something and are not open yet, the latest accepted first.
 	found  []candidate     // The latest accepted last, once they are sorted.
 	seen   map[string]bool // Jobs that are decided.
 }
 
 // candidate is a job that the query may choose.
 type candidate struct {
-	place
+	index.Place
 	data []byte // Its record, where it was read from the ledger itself; else it is to be loaded.
 }
 
@@ -145,12 +146,12 @@ func (s *search) readLedger(ctx context.Context, covered uint64, at direct.Posit
 		if m.Header.Get("KV-Operation") != "" { // It was deleted.
 			return nil
 		}
-		r, err := newRow(m.Seq, m.Data)
+		r, err := index.NewRow(m.Seq, m.Data)
 		if err != nil {
 			return err
 		}
-		if s.query.mayChoose(&r) {
-			latest[id] = candidate{place: r.place(), data: m.Data}
+		if s.query.MayChoose(&r) {
+			latest[id] = candidate{Place: r.Place(), data: m.Data}
 		}
 		return nil
 	})
@@ -167,14 +168,16 @@ func (s *search) readIndex(ctx context.Context) error {
 		return nil
 	}
 	end := s.parts[len(s.parts)-1]
-	if !s.query.isUnfinished() {
-		s.parts = slices.DeleteFunc(s.parts, func(p summary) bool { return s.query.mayHold(&p) == 0 })
-		slices.SortStableFunc(s.parts, func(a, b summary) int { return place{accepted: a.Newest}.compare(place{accepted: b.Newest}) })
+	if !s.query.IsUnfinished() {
+		s.parts = slices.DeleteFunc(s.parts, func(p index.Summary) bool { return s.query.MayHold(&p) == 0 })
+		slices.SortStableFunc(s.parts, func(a, b index.Summary) int {
+			return index.Place{Accepted: a.Newest}.Compare(index.Place{Accepted: b.Newest})
+		})
 		return nil
 	}
 	s.parts = nil
-	latest := map[string]row{}
-	err := s.ledger.index.unfinished(ctx, &end, func(r row) error {
+	latest := map[string]index.Row{}
+	err := s.ledger.index.Unfinished(ctx, &end, func(r index.Row) error {
 		latest[r.ID] = r
 		return nil
 	})
@@ -184,17 +187,17 @@ func (s *search) readIndex(ctx context.Context) error {
 	return err
 }
 
-func (s *search) consider(r *row) {
-	if !s.seen[r.ID] && s.query.mayChoose(r) {
-		s.found = append(s.found, candidate{place: r.place()})
+func (s *search) consider(r *index.Row) {
+	if !s.seen[r.ID] && s.query.MayChoose(r) {
+		s.found = append(s.found, candidate{Place: r.Place()})
 	}
 }
 
 // next returns the candidate that was accepted last of those that are left. A part is
 // opened when it may hold a later one.
 func (s *search) next(ctx context.Context) (candidate, bool, error) {
-	for len(s.parts) > 0 && (len(s.found) == 0 || s.parts[0].Newest >= s.found[len(s.found)-1].accepted) {
-		rows, err := s.ledger.index.part(ctx, &s.parts[0])
+	for len(s.parts) > 0 && (len(s.found) == 0 || s.parts[0].Newest >= s.found[len(s.found)-1].Accepted) {
+		rows, err := s.ledger.index.Part(ctx, &s.parts[0])
 		if err != nil {
 			return candidate{}, false, err
 		}
@@ -214,7 +217,7 @@ func (s *search) next(ctx context.Context) (candidate, bool, error) {
 }
 
 func (s *search) sort() {
-	slices.SortFunc(s.found, func(a, b candidate) int { return b.compare(a.place) })
+	slices.SortFunc(s.found, func(a, b candidate) int { return b.Compare(a.Place) })
 }
 
 // loadAtOnce is how many records are loaded at once.
@@ -253,10 +256,10 @@ func (s *search) nextBatch(ctx context.Context) ([]candidate, error) {
 		if err != nil || !ok {
 			return batch, err
 		}
-		if c.data == nil && s.seen[c.id] {
+		if c.data == nil && s.seen[c.ID] {
 			continue // Another row of the same job was before it.
 		}
-		s.seen[c.id] = true
+		s.seen[c.ID] = true
 		batch = append(batch, c)
 	}
 	return batch, nil
@@ -277,12 +280,12 @@ func (s *search) loadOne(ctx context.Context, c candidate) (*jobs.Record, error)
 	if c.data != nil {
 		var r jobs.Record
 		if err := json.Unmarshal(c.data, &r); err != nil {
-			return nil, fmt.Errorf("decoding job %s: %w", c.id, err)
+			return nil, fmt.Errorf("decoding job %s: %w", c.ID, err)
 		}
 		r = r.Public()
 		return &r, nil
 	}
-	entry, err := s.ledger.Load(ctx, c.id)
+	entry, err := s.ledger.Load(ctx, c.ID)
 	if errors.Is(err, jobs.ErrNotFound) {
 		return nil, nil //nolint:nilnil // Nothing is there any more, and that is no error.
 	}

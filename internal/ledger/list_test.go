@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/direct"
+	"rekey/internal/index"
 	"rekey/internal/jobs"
 )
 
@@ -162,15 +163,15 @@ func (f *fleet) check(filter Filter) {
 	}
 }
 
-func smallIndexer(l *Ledger) *Indexer {
+func smallIndexer(l *Ledger) *index.Indexer {
 	i := l.Indexer(zap.NewNop())
-	i.behind, i.part, i.snapshot = 20, 16, 40
+	i.Behind, i.Part, i.Snapshot = 20, 16, 40
 	return i
 }
 
-func advance(t *testing.T, i *Indexer) {
+func advance(t *testing.T, i *index.Indexer) {
 	t.Helper()
-	if err := i.advance(t.Context()); err != nil {
+	if err := i.Advance(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -183,7 +184,7 @@ func TestListIsExact(t *testing.T) {
 			t.Parallel()
 			l := newLedger(t)
 			f := newFleet(t, l, seed)
-			indexers := []*Indexer{smallIndexer(l), smallIndexer(l)} // Of two workers.
+			indexers := []*index.Indexer{smallIndexer(l), smallIndexer(l)} // Of two workers.
 			for range 300 {
 				if len(f.ids) == 0 || f.rand.IntN(2) == 0 {
 					f.create()
@@ -197,7 +198,7 @@ func TestListIsExact(t *testing.T) {
 					f.check(f.filter())
 				}
 			}
-			indexers[0].behind, indexers[0].snapshot = 1, 0
+			indexers[0].Behind, indexers[0].Snapshot = 1, 0
 			advance(t, indexers[0])
 			f.checkIndex()
 			for range 60 {
@@ -215,7 +216,7 @@ func (f *fleet) checkIndex() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	parts, err := f.ledger.index.load(f.t.Context(), at)
+	parts, err := f.ledger.index.Load(f.t.Context(), at)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -233,7 +234,7 @@ func TestIndexersAtOnce(t *testing.T) {
 	ended := make(chan error, 2)
 	for range 2 {
 		i := smallIndexer(l)
-		i.every = time.Millisecond
+		i.Every = time.Millisecond
 		go func() { ended <- i.Run(ctx) }()
 	}
 	for range 150 {

@@ -1,4 +1,5 @@
-package ledger
+// Package index finds records of the ledger by their kind, state, outcome, target and events, without reading all of them.
+package index
 
 import (
 	"context"
@@ -15,7 +16,7 @@ import (
 	"rekey/internal/jobs"
 )
 
-// index is a stream with a row for every record of the ledger up to some revision, in
+// Index is a stream with a row for every record of the ledger up to some revision, in
 // parts, so that a list is made without reading all records. It is written behind the
 // ledger (see Indexer) and costs a job no write of its own; what the ledger got since is
 // read from the ledger. A row is a record as it stood at one revision: every record whose
@@ -25,40 +26,46 @@ import (
 // A part is a message with rows and then one with its summary, which makes it valid. A
 // snapshot is the rows of all unfinished jobs, so that these are found without reading the
 // parts from before it.
-type index struct {
+type Index struct {
 	js     jetstream.JetStream
-	cfg    IndexConfig
-	stream string
+	cfg    Config
+	Stream string
 	prefix string // Of its subjects.
 }
 
-// IndexConfig says what is indexed, and where.
-type IndexConfig struct {
+// Config says what is indexed, and where.
+type Config struct {
 	Ledger    string        // The stream of the ledger's records.
 	Namespace string        // In lower or upper case, as in "rekey".
 	Replicas  int           // Default 1.
 	Keep      time.Duration // How long the ledger keeps a record.
 }
 
-func newIndex(js jetstream.JetStream, cfg IndexConfig) *index {
-	return &index{js: js, cfg: cfg, stream: strings.ToUpper(cfg.Namespace) + "_INDEX", prefix: strings.ToLower(cfg.Namespace) + ".v1.index."}
+// New returns the index of a ledger. It makes nothing; see Indexer.
+func New(js jetstream.JetStream, cfg Config) *Index {
+	return &Index{js: js, cfg: cfg, Stream: strings.ToUpper(cfg.Namespace) + "_INDEX", prefix: strings.ToLower(cfg.Namespace) + ".v1.index."}
 }
 
-// config declares the stream.
-func (x *index) config() jetstream.StreamConfig {
+// StreamConfig declares the stream.
+func (x *Index) StreamConfig() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name: x.stream, Description: "Where the ledger's records are found. It can be deleted: the worker makes it anew.",
+		Name: x.Stream, Description: "Where the ledger's records are found. It can be deleted: the worker makes it anew.",
 		Subjects: []string{x.prefix + ">"}, MaxAge: x.cfg.Keep, Storage: jetstream.FileStorage, Replicas: max(x.cfg.Replicas, 1),
 		Discard: jetstream.DiscardNew, AllowDirect: true,
 	}
 }
 
-func (x *index) summaries() string { return x.prefix + "summary" }
-func (x *index) rows() string      { return x.prefix + "rows" }     // Of a part.
-func (x *index) snapshot() string  { return x.prefix + "snapshot" } // Rows of a snapshot.
+// SummarySubject is the subject of the summaries.
+func (x *Index) SummarySubject() string { return x.prefix + "summary" }
 
-// summary says what a part holds.
-type summary struct {
+// RowsSubject is the subject of the rows of a part.
+func (x *Index) RowsSubject() string { return x.prefix + "rows" }
+
+// SnapshotSubject is the subject of the rows of a snapshot.
+func (x *Index) SnapshotSubject() string { return x.prefix + "snapshot" }
+
+// Summary says what a part holds.
+type Summary struct {
 	Ledger time.Time `json:"ledger"` // When the ledger's stream was made: an index is of one ledger.
 	// The part covers the ledger's revisions after From up to Through. Parts follow each
 	// other without a gap.
@@ -82,7 +89,7 @@ type summary struct {
 }
 
 // summarize describes the rows of a part.
-func (s *summary) summarize(rows []row) {
+func (s *Summary) summarize(rows []Row) {
 	s.Rows, s.Holds = len(rows), map[string]int{}
 	hashes := map[uint64]struct{}{}
 	for i, r := range rows {
@@ -95,7 +102,7 @@ func (s *summary) summarize(rows []row) {
 			hashes[h] = struct{}{}
 		}
 	}
-	if len(hashes) <= maxMarks { // Beyond it the part is read by whoever looks for a target or an event.
+	if len(hashes) <= maxMarks { // Beyond it the part is read by queries for a target or an event.
 		s.Marks = newBloom(hashes)
 	}
 }
@@ -107,21 +114,21 @@ func holdKey(kind jobs.Kind, state jobs.State, outcome jobs.Outcome) string {
 	return string(kind) + "/" + string(state) + "/" + string(outcome)
 }
 
-// errNoIndex says that there is no index that could be used.
-var errNoIndex = errors.New("there is no index of the ledger")
+// ErrNoIndex says that there is no index that could be used.
+var ErrNoIndex = errors.New("there is no index of the ledger")
 
-// load returns the summaries of all parts, the oldest first, or errNoIndex when the index
+// Load returns the summaries of all parts, the oldest first, or ErrNoIndex when the index
 // is missing, has a gap or belongs to a ledger that is no more.
-func (x *index) load(ctx context.Context, ledger direct.Position) ([]summary, error) {
-	if _, err := x.js.Stream(ctx, x.stream); err != nil {
+func (x *Index) Load(ctx context.Context, ledger direct.Position) ([]Summary, error) {
+	if _, err := x.js.Stream(ctx, x.Stream); err != nil {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			return nil, errNoIndex
+			return nil, ErrNoIndex
 		}
 		return nil, fmt.Errorf("opening the index: %w", err)
 	}
-	var list []summary
+	var list []Summary
 	whole := true
-	_, err := direct.Read(ctx, x.js, direct.Query{Stream: x.stream, Subject: x.summaries()}, func(m direct.Message) error {
+	_, err := direct.Read(ctx, x.js, direct.Query{Stream: x.Stream, Subject: x.SummarySubject()}, func(m direct.Message) error {
 		s, err := decodeSummary(m.Seq, m.Data)
 		switch {
 		case err != nil:
@@ -136,36 +143,36 @@ func (x *index) load(ctx context.Context, ledger direct.Position) ([]summary, er
 		return nil
 	})
 	if err == nil && (len(list) == 0 || !whole) {
-		err = errNoIndex
+		err = ErrNoIndex
 	}
 	return list, err
 }
 
 // fits reports whether the summary is one of this ledger.
-func (s *summary) fits(ledger direct.Position) bool {
+func (s *Summary) fits(ledger direct.Position) bool {
 	return s.Ledger.Equal(ledger.Created) && s.Through <= ledger.Last
 }
 
-func decodeSummary(seq uint64, data []byte) (summary, error) {
-	s := summary{seq: seq}
+func decodeSummary(seq uint64, data []byte) (Summary, error) {
+	s := Summary{seq: seq}
 	if err := json.Unmarshal(data, &s); err != nil {
 		return s, fmt.Errorf("decoding summary %d of the index: %w", seq, err)
 	}
 	return s, nil
 }
 
-// part returns the rows of a part.
-func (x *index) part(ctx context.Context, s *summary) ([]row, error) {
+// Part returns the rows of a part.
+func (x *Index) Part(ctx context.Context, s *Summary) ([]Row, error) {
 	if s.Body == 0 {
 		return nil, nil
 	}
-	stream, err := x.js.Stream(ctx, x.stream)
+	stream, err := x.js.Stream(ctx, x.Stream)
 	if err != nil {
 		return nil, fmt.Errorf("opening the index: %w", err)
 	}
 	msg, err := stream.GetMsg(ctx, s.Body)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, errMoved
+		return nil, ErrMoved
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading part %d of the index: %w", s.Body, err)
@@ -173,27 +180,27 @@ func (x *index) part(ctx context.Context, s *summary) ([]row, error) {
 	return decodeRows(msg.Data)
 }
 
-// errMoved says that what a summary names is not there: it was replaced meanwhile, or a
+// ErrMoved says that what a summary names is not there: it was replaced meanwhile, or a
 // replica does not have it yet.
-var errMoved = errors.New("the index has changed meanwhile")
+var ErrMoved = errors.New("the index has changed meanwhile")
 
-// unfinished calls do for the rows of the latest snapshot and of the parts since, those of
+// Unfinished calls do for the rows of the latest snapshot and of the parts since, those of
 // one job in the order of their revisions: the latest one of every job that was unfinished
-// at the index's end is among them. errMoved asks to load the summaries anew.
-func (x *index) unfinished(ctx context.Context, end *summary, do func(row) error) error {
+// at the index's end is among them. ErrMoved asks to load the summaries anew.
+func (x *Index) Unfinished(ctx context.Context, end *Summary, do func(Row) error) error {
 	snapshot, since := 0, 0
-	_, err := direct.Read(ctx, x.js, direct.Query{Stream: x.stream, From: end.Snapshot}, func(m direct.Message) error {
+	_, err := direct.Read(ctx, x.js, direct.Query{Stream: x.Stream, From: end.Snapshot}, func(m direct.Message) error {
 		if m.Seq > end.seq {
 			return errEnough
 		}
-		if m.Subject == x.summaries() {
+		if m.Subject == x.SummarySubject() {
 			return nil
 		}
 		rows, err := decodeRows(m.Data)
 		if err != nil {
 			return err
 		}
-		if m.Subject == x.snapshot() {
+		if m.Subject == x.SnapshotSubject() {
 			snapshot += len(rows)
 		} else {
 			since += len(rows)
@@ -209,14 +216,14 @@ func (x *index) unfinished(ctx context.Context, end *summary, do func(row) error
 		return err
 	}
 	if snapshot < end.SnapshotRows || since < end.Since {
-		return errMoved
+		return ErrMoved
 	}
 	return nil
 }
 
 // publish writes a message behind the one with the sequence after, or returns
-// jobs.ErrConflict when somebody else has written since.
-func (x *index) publish(ctx context.Context, subject string, data []byte, after uint64) (uint64, error) {
+// jobs.ErrConflict when another worker has written since.
+func (x *Index) publish(ctx context.Context, subject string, data []byte, after uint64) (uint64, error) {
 	ack, err := x.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: data}, jetstream.WithExpectLastSequence(after))
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok && wrongSequence(api.ErrorCode) {
 		return 0, jobs.ErrConflict

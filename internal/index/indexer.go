@@ -1,4 +1,4 @@
-package ledger
+package index
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 // ledger itself, so that the index need not be close behind; the further it is, the fewer
 // revisions of one job it meets.
 const (
-	indexEvery     = 2 * time.Second // How often the worker looks.
+	lookEvery      = 2 * time.Second // How often the worker looks.
 	indexBehind    = 4096            // Revisions that the ledger must be ahead.
 	partRows       = 2000
 	snapshotAfter  = 20_000 // Rows in parts since the last snapshot, and
@@ -30,22 +30,22 @@ const (
 // Indexer writes the index behind the ledger. Any number of workers may do it at once: who
 // finds that another was faster goes on from there.
 type Indexer struct {
-	index *index
+	index *Index
 	log   *zap.Logger
 	// As the constants above; tests have smaller ones.
-	every    time.Duration
-	behind   uint64
-	part     int
-	snapshot int
+	Every    time.Duration
+	Behind   uint64
+	Part     int
+	Snapshot int
 
 	through uint64 // As far as this worker knows the index.
 	checked bool   // The index was found to be whole.
 }
 
-// newIndexer returns the writer of an index.
-func newIndexer(x *index, log *zap.Logger) *Indexer {
+// NewIndexer returns the writer of an index.
+func NewIndexer(x *Index, log *zap.Logger) *Indexer {
 	return &Indexer{
-		index: x, log: log.Named("index"), every: indexEvery, behind: indexBehind, part: partRows, snapshot: snapshotAfter,
+		index: x, log: log.Named("index"), Every: lookEvery, Behind: indexBehind, Part: partRows, Snapshot: snapshotAfter,
 	}
 }
 
@@ -53,7 +53,7 @@ func newIndexer(x *index, log *zap.Logger) *Indexer {
 func (i *Indexer) Run(ctx context.Context) error {
 	failing := false
 	for {
-		err := i.advance(ctx)
+		err := i.Advance(ctx)
 		if errors.Is(err, jobs.ErrConflict) { // Another worker was faster.
 			err = nil
 		}
@@ -62,22 +62,22 @@ func (i *Indexer) Run(ctx context.Context) error {
 		}
 		failing = err != nil
 		// Workers that were started together look one after the other.
-		if backoff.Sleep(ctx, i.every/2+rand.N(i.every)) != nil { //nolint:gosec // Jitter needs no secrecy.
+		if backoff.Sleep(ctx, i.Every/2+rand.N(i.Every)) != nil { //nolint:gosec // Jitter needs no secrecy.
 			return nil //nolint:nilerr // The end of ctx is how it ends.
 		}
 	}
 }
 
-// advance brings the index up to the ledger when it is far enough behind.
-func (i *Indexer) advance(ctx context.Context) error {
+// Advance brings the index up to the ledger when it is far enough behind.
+func (i *Indexer) Advance(ctx context.Context) error {
 	at, err := direct.Standing(ctx, i.index.js, i.index.cfg.Ledger)
-	if err != nil || at.Last < i.through+i.behind && at.Last >= i.through {
+	if err != nil || at.Last < i.through+i.Behind && at.Last >= i.through {
 		return err
 	}
 	last, err := i.open(ctx, at)
-	for err == nil && at.Last >= last.Through+i.behind && ctx.Err() == nil {
+	for err == nil && at.Last >= last.Through+i.Behind && ctx.Err() == nil {
 		before := last.Through
-		if last, err = i.addPart(ctx, last, at); err == nil && last.Since > max(i.snapshot, snapshotFactor*last.SnapshotRows) {
+		if last, err = i.addPart(ctx, last, at); err == nil && last.Since > max(i.Snapshot, snapshotFactor*last.SnapshotRows) {
 			last, err = i.addSnapshot(ctx, last, at)
 		}
 		if last.Through == before {
@@ -90,45 +90,45 @@ func (i *Indexer) advance(ctx context.Context) error {
 
 // open returns the summary of the latest part, or one before the first part when there is
 // no index that can be used. It creates the stream where it is missing.
-func (i *Indexer) open(ctx context.Context, at direct.Position) (summary, error) {
+func (i *Indexer) open(ctx context.Context, at direct.Position) (Summary, error) {
 	x := i.index
-	stream, err := x.js.CreateStream(ctx, x.config())
+	stream, err := x.js.CreateStream(ctx, x.StreamConfig())
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		stream, err = x.js.Stream(ctx, x.stream)
+		stream, err = x.js.Stream(ctx, x.Stream)
 	}
 	if err != nil {
-		return summary{}, fmt.Errorf("creating stream %s: %w", x.stream, err)
+		return Summary{}, fmt.Errorf("creating stream %s: %w", x.Stream, err)
 	}
 	end := stream.CachedInfo().State.LastSeq
 	last, err := i.latest(ctx, stream, at)
-	if errors.Is(err, errNoIndex) {
-		last, err = summary{Ledger: at.Created, Snapshot: end + 1}, nil
+	if errors.Is(err, ErrNoIndex) {
+		last, err = Summary{Ledger: at.Created, Snapshot: end + 1}, nil
 	}
 	// Rows that a lost worker has left without a summary may stand behind the summary.
 	last.seq = max(last.seq, end)
 	return last, err
 }
 
-// latest returns the latest summary, or errNoIndex. The first time it looks at all of them.
-func (i *Indexer) latest(ctx context.Context, stream jetstream.Stream, at direct.Position) (summary, error) {
+// latest returns the latest summary, or ErrNoIndex. The first time it looks at all of them.
+func (i *Indexer) latest(ctx context.Context, stream jetstream.Stream, at direct.Position) (Summary, error) {
 	if !i.checked {
-		parts, err := i.index.load(ctx, at)
+		parts, err := i.index.Load(ctx, at)
 		if err != nil {
-			return summary{}, err
+			return Summary{}, err
 		}
 		i.checked = true
 		return parts[len(parts)-1], nil
 	}
-	msg, err := stream.GetLastMsgForSubject(ctx, i.index.summaries())
+	msg, err := stream.GetLastMsgForSubject(ctx, i.index.SummarySubject())
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return summary{}, errNoIndex
+		return Summary{}, ErrNoIndex
 	}
 	if err != nil {
-		return summary{}, fmt.Errorf("reading the index: %w", err)
+		return Summary{}, fmt.Errorf("reading the index: %w", err)
 	}
 	last, err := decodeSummary(msg.Sequence, msg.Data)
 	if err == nil && !last.fits(at) {
-		err = errNoIndex
+		err = ErrNoIndex
 	}
 	return last, err
 }
@@ -137,7 +137,7 @@ func (i *Indexer) latest(ctx context.Context, stream jetstream.Stream, at direct
 var errEnough = errors.New("enough")
 
 // addPart writes the next part and returns its summary.
-func (i *Indexer) addPart(ctx context.Context, last summary, at direct.Position) (summary, error) {
+func (i *Indexer) addPart(ctx context.Context, last Summary, at direct.Position) (Summary, error) {
 	x, next := i.index, last
 	next.From, next.Body = last.Through, 0
 	rows, through, err := i.read(ctx, last.Through, at)
@@ -148,7 +148,7 @@ func (i *Indexer) addPart(ctx context.Context, last summary, at direct.Position)
 	next.summarize(rows)
 	next.Since += len(rows)
 	if len(rows) > 0 {
-		if next.seq, err = i.publishRows(ctx, x.rows(), rows, last.seq); err != nil {
+		if next.seq, err = i.publishRows(ctx, x.RowsSubject(), rows, last.seq); err != nil {
 			return last, err
 		}
 		next.Body = next.seq
@@ -163,19 +163,19 @@ func (i *Indexer) addPart(ctx context.Context, last summary, at direct.Position)
 }
 
 // read returns rows of the ledger's revisions after from, and through which one they go.
-func (i *Indexer) read(ctx context.Context, from uint64, at direct.Position) ([]row, uint64, error) {
-	rows, through := make([]row, 0, i.part), from
+func (i *Indexer) read(ctx context.Context, from uint64, at direct.Position) ([]Row, uint64, error) {
+	rows, through := make([]Row, 0, i.Part), from
 	_, err := direct.Read(ctx, i.index.js, direct.Query{Stream: i.index.cfg.Ledger, From: from + 1, Until: at.Reached()}, func(m direct.Message) error {
 		through = m.Seq
 		if m.Header.Get("KV-Operation") == "" {
-			r, err := newRow(m.Seq, m.Data)
+			r, err := NewRow(m.Seq, m.Data)
 			if err != nil {
 				i.log.Warn("a record of the ledger cannot be read and is in no list", zap.Error(err))
 				return nil
 			}
 			rows = append(rows, r)
 		}
-		if len(rows) >= i.part {
+		if len(rows) >= i.Part {
 			return errEnough
 		}
 		return nil
@@ -188,7 +188,7 @@ func (i *Indexer) read(ctx context.Context, from uint64, at direct.Position) ([]
 
 // drop deletes messages below a sequence.
 func (i *Indexer) drop(ctx context.Context, subject string, below uint64) error {
-	stream, err := i.index.js.Stream(ctx, i.index.stream)
+	stream, err := i.index.js.Stream(ctx, i.index.Stream)
 	if err == nil {
 		err = stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(below))
 	}
@@ -198,28 +198,28 @@ func (i *Indexer) drop(ctx context.Context, subject string, below uint64) error 
 	return nil
 }
 
-func (i *Indexer) publishRows(ctx context.Context, subject string, rows []row, after uint64) (uint64, error) {
-	data, err := encodeRows(rows)
+func (i *Indexer) publishRows(ctx context.Context, subject string, rows []Row, after uint64) (uint64, error) {
+	data, err := EncodeRows(rows)
 	if err != nil {
 		return 0, err
 	}
 	return i.index.publish(ctx, subject, data, after)
 }
 
-func (i *Indexer) publishSummary(ctx context.Context, s *summary) error {
+func (i *Indexer) publishSummary(ctx context.Context, s *Summary) error {
 	data, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("encoding a summary of the index: %w", err)
 	}
-	s.seq, err = i.index.publish(ctx, i.index.summaries(), data, s.seq)
+	s.seq, err = i.index.publish(ctx, i.index.SummarySubject(), data, s.seq)
 	return err
 }
 
 // addSnapshot writes the rows of all unfinished jobs anew, so that a list of these need not
 // read what was before, and drops the snapshot before.
-func (i *Indexer) addSnapshot(ctx context.Context, last summary, at direct.Position) (summary, error) {
+func (i *Indexer) addSnapshot(ctx context.Context, last Summary, at direct.Position) (Summary, error) {
 	live := map[string]uint64{} // The latest revision of every unfinished job.
-	err := i.index.unfinished(ctx, &last, func(r row) error {
+	err := i.index.Unfinished(ctx, &last, func(r Row) error {
 		if r.State == jobs.StateDone || r.Revision < at.First { // What has expired has no end.
 			delete(live, r.ID)
 		} else {
@@ -230,7 +230,7 @@ func (i *Indexer) addSnapshot(ctx context.Context, last summary, at direct.Posit
 	if err != nil {
 		return last, err
 	}
-	next := summary{
+	next := Summary{
 		Ledger: last.Ledger, From: last.Through, Through: last.Through,
 		Snapshot: last.seq + 1, SnapshotRows: len(live), seq: last.seq,
 	}
@@ -240,27 +240,27 @@ func (i *Indexer) addSnapshot(ctx context.Context, last summary, at direct.Posit
 	if err := i.publishSummary(ctx, &next); err != nil {
 		return last, err
 	}
-	return next, i.drop(ctx, i.index.snapshot(), next.Snapshot)
+	return next, i.drop(ctx, i.index.SnapshotSubject(), next.Snapshot)
 }
 
 // publishLive writes the rows of these revisions, in parts, and returns the sequence of the
 // last one.
-func (i *Indexer) publishLive(ctx context.Context, last *summary, live map[string]uint64) (uint64, error) {
+func (i *Indexer) publishLive(ctx context.Context, last *Summary, live map[string]uint64) (uint64, error) {
 	x, seq := i.index, last.seq
-	rows := make([]row, 0, i.part)
+	rows := make([]Row, 0, i.Part)
 	flush := func() (err error) {
 		if len(rows) > 0 {
-			seq, err = i.publishRows(ctx, x.snapshot(), rows, seq)
+			seq, err = i.publishRows(ctx, x.SnapshotSubject(), rows, seq)
 			rows = rows[:0]
 		}
 		return err
 	}
-	err := x.unfinished(ctx, last, func(r row) error {
+	err := x.Unfinished(ctx, last, func(r Row) error {
 		if live[r.ID] != r.Revision {
 			return nil
 		}
 		delete(live, r.ID)
-		if rows = append(rows, r); len(rows) == i.part {
+		if rows = append(rows, r); len(rows) == i.Part {
 			return flush()
 		}
 		return nil

@@ -1,4 +1,4 @@
-package ledger
+package index
 
 import (
 	"bytes"
@@ -14,10 +14,10 @@ import (
 	"rekey/internal/jobs"
 )
 
-// row is what the index holds of a record: enough to tell whether a filter may choose it,
+// Row is what the index holds of a record: enough to tell whether a filter may choose it,
 // and where it stands among the others. It is written as gob: a field that is added later
 // is zero in what was written before.
-type row struct {
+type Row struct {
 	ID       string
 	Revision uint64
 	Accepted int64 // Nanoseconds since 1970.
@@ -28,8 +28,8 @@ type row struct {
 	Events   []uint64 // Hashes of the events' ids.
 }
 
-// newRow reads of a record only what a row needs.
-func newRow(revision uint64, data []byte) (row, error) {
+// NewRow reads of a record only what a row needs.
+func NewRow(revision uint64, data []byte) (Row, error) {
 	var r struct {
 		JobID      string       `json:"job_id"`
 		Kind       jobs.Kind    `json:"kind"`
@@ -42,21 +42,21 @@ func newRow(revision uint64, data []byte) (row, error) {
 		} `json:"events"`
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
-		return row{}, fmt.Errorf("decoding revision %d of the ledger: %w", revision, err)
+		return Row{}, fmt.Errorf("decoding revision %d of the ledger: %w", revision, err)
 	}
 	events := make([]uint64, len(r.Events))
 	for i, e := range r.Events {
 		events[i] = hash(e.ID)
 	}
-	return row{
-		ID: r.JobID, Revision: revision, Accepted: nanos(r.AcceptedAt), Kind: r.Kind, State: r.State, Outcome: r.Outcome,
+	return Row{
+		ID: r.JobID, Revision: revision, Accepted: Nanos(r.AcceptedAt), Kind: r.Kind, State: r.State, Outcome: r.Outcome,
 		Target: r.Target, Events: events,
 	}, nil
 }
 
-// nanos is a moment as a number that sorts like it. Moments that the number cannot hold are
+// Nanos is a moment as a number that sorts like it. Moments that the number cannot hold are
 // its smallest and its largest.
-func nanos(t time.Time) int64 {
+func Nanos(t time.Time) int64 {
 	switch y := t.Year(); {
 	case y < 1678:
 		return math.MinInt64
@@ -73,19 +73,22 @@ func hash(text string) uint64 {
 	return h.Sum64()
 }
 
-// place is where a record stands in a list: the latest accepted comes first.
-type place struct {
-	accepted int64
-	id       string
+// Place is where a record stands in a list: the latest accepted comes first.
+type Place struct {
+	Accepted int64
+	ID       string
 }
 
-func (r *row) place() place { return place{r.Accepted, r.ID} }
+// Place is where the row's record stands in a list.
+func (r *Row) Place() Place { return Place{r.Accepted, r.ID} }
 
-func (p place) compare(other place) int {
-	return cmp.Or(cmp.Compare(other.accepted, p.accepted), strings.Compare(p.id, other.id))
+// Compare orders places: negative when p comes first.
+func (p Place) Compare(other Place) int {
+	return cmp.Or(cmp.Compare(other.Accepted, p.Accepted), strings.Compare(p.ID, other.ID))
 }
 
-func encodeRows(rows []row) ([]byte, error) {
+// EncodeRows is how rows are stored.
+func EncodeRows(rows []Row) ([]byte, error) {
 	var b bytes.Buffer
 	if err := gob.NewEncoder(&b).Encode(rows); err != nil {
 		return nil, fmt.Errorf("encoding a part of the index: %w", err)
@@ -93,8 +96,8 @@ func encodeRows(rows []row) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func decodeRows(data []byte) ([]row, error) {
-	var rows []row
+func decodeRows(data []byte) ([]Row, error) {
+	var rows []Row
 	if err := gob.NewDecoder(bytes.NewReader(data)).Decode(&rows); err != nil {
 		return nil, fmt.Errorf("decoding a part of the index: %w", err)
 	}

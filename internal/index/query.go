@@ -1,4 +1,4 @@
-package ledger
+package index
 
 import (
 	"slices"
@@ -19,29 +19,29 @@ type Query struct {
 
 	since    int64
 	isBehind bool // Only what comes after a place in the list is chosen.
-	after    place
+	after    Place
 	events   []uint64 // Of which a record has one.
 	marks    []uint64 // Of the target, which has them all.
 }
 
 // Prepare makes the query ready for use. With a record, it chooses only what comes after that in a list.
 func (q Query) Prepare(after *jobs.Record) *Query {
-	q.since, q.marks = nanos(q.Since), marks(q.Target)
+	q.since, q.marks = Nanos(q.Since), marks(q.Target)
 	if q.Event != "" {
 		q.events = []uint64{hash(q.Event), hash("id:" + q.Event)}
 	}
 	if after != nil {
-		q.isBehind, q.after = true, place{nanos(after.AcceptedAt), after.JobID}
+		q.isBehind, q.after = true, Place{Nanos(after.AcceptedAt), after.JobID}
 	}
 	return &q
 }
 
-// isUnfinished reports whether the query asks for jobs that have no outcome.
-func (q *Query) isUnfinished() bool { return q.State != "" && q.State != jobs.StateDone }
+// IsUnfinished reports whether the query asks for jobs that have no outcome.
+func (q *Query) IsUnfinished() bool { return q.State != "" && q.State != jobs.StateDone }
 
-// mayHold counts the rows of the part that the query may choose; 0 says that there is none.
-func (q *Query) mayHold(s *summary) int {
-	if s.Newest < q.since || q.isBehind && s.Oldest > q.after.accepted {
+// MayHold counts the rows of the part that the query may choose; 0 says that there is none.
+func (q *Query) MayHold(s *Summary) int {
+	if s.Newest < q.since || q.isBehind && s.Oldest > q.after.Accepted {
 		return 0
 	}
 	if len(q.events) > 0 && !slices.ContainsFunc(q.events, s.Marks.mayHold) {
@@ -61,14 +61,14 @@ func (q *Query) mayHold(s *summary) int {
 	return count
 }
 
-// mayChoose reports whether the filter may choose the record of a row. It never says no to
+// MayChoose reports whether the filter may choose the record of a row. It never says no to
 // one that it chooses.
-func (q *Query) mayChoose(r *row) bool {
+func (q *Query) MayChoose(r *Row) bool {
 	return (q.State == "" || r.State == q.State) &&
 		(q.Kind == "" || r.Kind == q.Kind) &&
 		(q.Outcome == "" || r.Outcome == q.Outcome) &&
 		r.Accepted >= q.since &&
-		(!q.isBehind || q.after.compare(r.place()) < 0) &&
+		(!q.isBehind || q.after.Compare(r.Place()) < 0) &&
 		strings.Contains(r.Target, q.Target) &&
 		(len(q.events) == 0 || slices.ContainsFunc(r.Events, func(e uint64) bool { return slices.Contains(q.events, e) }))
 }

@@ -1,4 +1,4 @@
-package ledger
+package index
 
 import (
 	"fmt"
@@ -10,11 +10,11 @@ import (
 
 func TestIndexHoldsNoMoreThanItNeeds(t *testing.T) {
 	t.Parallel()
-	r, err := newRow(7, []byte(`{"job_id":"a","params":{"token":"sha256:canary"},"detail":"canary","events":[{"id":"e"}],"reason":"canary"}`))
+	r, err := NewRow(7, []byte(`{"job_id":"a","params":{"token":"sha256:canary"},"detail":"canary","events":[{"id":"e"}],"reason":"canary"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := encodeRows([]row{r})
+	data, err := EncodeRows([]Row{r})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestIndexHoldsNoMoreThanItNeeds(t *testing.T) {
 	if _, err := decodeRows(data[:len(data)-1]); err == nil {
 		t.Error("half a part was read")
 	}
-	if _, err := newRow(7, []byte("{")); err == nil || !strings.Contains(err.Error(), "revision 7") {
+	if _, err := NewRow(7, []byte("{")); err == nil || !strings.Contains(err.Error(), "revision 7") {
 		t.Errorf("a record that is no JSON: %v", err)
 	}
 }
@@ -57,13 +57,13 @@ func TestBloom(t *testing.T) {
 
 func TestNanosSortLikeTime(t *testing.T) {
 	t.Parallel()
-	last := nanos(time.Time{})
+	last := Nanos(time.Time{})
 	for _, at := range []string{"1000-01-01", "1700-01-01", "1970-01-01", "1970-01-02", "2026-11-26", "2261-01-01", "2262-06-01", "9999-01-01"} {
 		when, err := time.Parse(time.DateOnly, at)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := nanos(when); n < last {
+		if n := Nanos(when); n < last {
 			t.Errorf("%s comes before the moment before it", at)
 		} else {
 			last = n

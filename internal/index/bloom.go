@@ -1,4 +1,4 @@
-package ledger
+package index
 
 import (
 	"encoding/binary"
