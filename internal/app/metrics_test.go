@@ -154,7 +154,7 @@ func TestLabelsStayInTheirClosedSets(t *testing.T) {
 	for n := range 4 {
 		w.publish("incident", x509Disable(hexID(n)).String())
 	}
-	w.publish("some-class-of-somebody", tokenRevoke(leakedToken).String())
+	w.publish("some-unknown-class", tokenRevoke(leakedToken).String())
 	w.publish("incident", jwksRevoke(hexID(5)).with("kind", "some.kind").String())
 	w.publish("incident", jwksRevoke(hexID(5)).with("account", "some-account").String())
 	w.letters(4) // Refused, exhausted and two that are malformed.

@@ -205,7 +205,7 @@ func (c *Config) readPolicyFile(name string, taken map[string]string) ([]policy.
 
 // readPolicies reads a file of the folder.
 func readPolicies(name string) ([]byte, error) {
-	// Opening a named pipe would wait for somebody to write.
+	// Opening a named pipe would wait for a writer.
 	if info, err := os.Stat(name); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {

@@ -23,7 +23,7 @@ schedules:
       - ` + window + "\n"
 }
 
-// TestCronIsReadLeniently: blanks of all sorts part the fields, wherever an expression stands.
+// TestCronIsReadLeniently: blanks of all sorts part the fields, wherever an expression is.
 func TestCronIsReadLeniently(t *testing.T) {
 	for _, cron := range []string{
 		"'0\t3 * * SUN'", "0\t 3  *\t* SUN", `"0\t3 * * SUN"`, "|\n      0 3 * * SUN", ">-\n      0 3\n      * * SUN", "' 0 3 * * SUN '",

@@ -1,7 +1,7 @@
 package metrics
 
 // The bounds of the buckets are in seconds. They are functions, not variables, because a slice
-// that is a global can be changed by anyone.
+// that is a global can be changed everywhere.
 
 // jobDurationBuckets reaches from 10 ms, less than one round trip to Atlas, to 24 h, after which a
 // job is given up by default. It is dense up to 30 s, where a job that works at once ends; then

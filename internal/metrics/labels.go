@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
@@ -51,6 +54,31 @@ func (s set) start() []string {
 		return []string{""}
 	}
 	return s
+}
+
+// changeLabel makes names the values of a label that a reload changes. The series of new values begin at 0, those of values
+// that are gone disappear, the others go on. It fails, and changes nothing, when the names are not as [Config] demands.
+func changeLabel(
+	values *atomic.Pointer[set], label string, names []string, create func(string),
+	vecs ...interface{ DeletePartialMatch(prometheus.Labels) int },
+) error {
+	next, err := newSet(label, names)
+	if err != nil {
+		return fmt.Errorf("changing metrics: %w", err)
+	}
+	before := values.Swap(&next)
+	for _, name := range before.start() {
+		if slices.Contains(next.start(), name) {
+			continue
+		}
+		for _, vec := range vecs {
+			vec.DeletePartialMatch(prometheus.Labels{label: name})
+		}
+	}
+	for _, name := range next.start() {
+		create(name)
+	}
+	return nil
 }
 
 // labels are the closed sets of all labels.

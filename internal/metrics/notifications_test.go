@@ -10,7 +10,7 @@ import (
 func TestReceivers(t *testing.T) {
 	const name = "rekey_notifications_total"
 	const head = `
-# HELP rekey_notifications_total Notifications to a receiver: delivered, failed (an attempt that did not work; another one follows) or given_up (a dead letter now).
+# HELP rekey_notifications_total Notifications to a receiver, by result: delivered, failed (will be retried) or given_up (dead letter written).
 # TYPE rekey_notifications_total counter
 `
 	m, registry := newSmall(t)

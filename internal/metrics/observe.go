@@ -1,9 +1,7 @@
 package metrics
 
 import (
-	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -163,32 +161,13 @@ func (m *Metrics) SchedulePaused(name string, paused bool) {
 	m.SchedulePauses.WithLabelValues(m.schedules.Load().bound(name)).Set(boolean(paused))
 }
 
-// SetSchedules makes names the configured schedules. The series of new ones begin at 0, those of schedules that are
-// gone disappear, the others go on. It fails, and changes nothing, when the names are not as [Config] demands.
+// SetSchedules makes names the configured schedules, as changeLabel says.
 func (m *Metrics) SetSchedules(names []string) error {
 	if m == nil {
 		return nil
 	}
-	next, err := newSet("schedule", names)
-	if err != nil {
-		return fmt.Errorf("changing the schedules' metrics: %w", err)
-	}
-	before := m.schedules.Swap(&next)
-	for _, name := range before.start() {
-		if slices.Contains(next.start(), name) {
-			continue
-		}
-		gone := prometheus.Labels{"schedule": name}
-		for _, vec := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
-			m.ScheduleLastFire, m.ScheduleNextFire, m.ScheduleMisses, m.ScheduleSkips, m.SchedulePauses,
-		} {
-			vec.DeletePartialMatch(gone)
-		}
-	}
-	for _, name := range next.start() {
-		m.createSchedule(name)
-	}
-	return nil
+	return changeLabel(&m.schedules, "schedule", names, m.createSchedule,
+		m.ScheduleLastFire, m.ScheduleNextFire, m.ScheduleMisses, m.ScheduleSkips, m.SchedulePauses)
 }
 
 // Reloaded says whether the configuration could be taken over at a moment, at the start or later.

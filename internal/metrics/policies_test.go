@@ -10,7 +10,7 @@ import (
 func TestSetPolicies(t *testing.T) {
 	const name = "rekey_policy_decisions_total"
 	const head = `
-# HELP rekey_policy_decisions_total Events that a policy has decided about: matched, not_matched, limited (a limit held some or all of its jobs) or error (it erred, and made no job).
+# HELP rekey_policy_decisions_total Events that a policy has evaluated: matched, not_matched, limited (a limit rejected some or all of its jobs) or error (the evaluation failed, without a job).
 # TYPE rekey_policy_decisions_total counter
 `
 	m, reg := newSmall(t)

@@ -11,7 +11,7 @@ import (
 func TestSetSchedules(t *testing.T) {
 	const name = "rekey_schedule_missed_total"
 	const head = `
-# HELP rekey_schedule_missed_total Ticks of a schedule that were not run, because no worker ran or none could fire them in time.
+# HELP rekey_schedule_missed_total Ticks of a schedule that did not run because no worker could fire them in time.
 # TYPE rekey_schedule_missed_total counter
 `
 	tests := []struct {

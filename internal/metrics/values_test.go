@@ -15,30 +15,30 @@ func TestValues(t *testing.T) {
 		want string
 	}{
 		{"rekey_events_received_total", `
-# HELP rekey_events_received_total Events received from NATS, by what became of them.
+# HELP rekey_events_received_total Events received from NATS, by result.
 # TYPE rekey_events_received_total counter
 rekey_events_received_total{result="accepted"} 0
 rekey_events_received_total{result="malformed"} 1
 `},
 		{"rekey_jobs_enqueued_total", `
-# HELP rekey_jobs_enqueued_total Jobs put into the queue, by kind, lane and what asked for them.
+# HELP rekey_jobs_enqueued_total Jobs put into the queue, by kind, lane and origin.
 # TYPE rekey_jobs_enqueued_total counter
 rekey_jobs_enqueued_total{kind="jwks.revoke",lane="urgent",origin="event"} 1
 `},
 		{"rekey_jobs_finished_total", `
-# HELP rekey_jobs_finished_total Jobs that reached their outcome, which each job does once.
+# HELP rekey_jobs_finished_total Jobs that reached their outcome; each job is counted once.
 # TYPE rekey_jobs_finished_total counter
 rekey_jobs_finished_total{kind="jwks.revoke",outcome="refused"} 0
 rekey_jobs_finished_total{kind="jwks.revoke",outcome="revoked"} 1
 `},
 		{"rekey_job_attempts_total", `
-# HELP rekey_job_attempts_total Attempts against Atlas, by the reason why they failed; none means that it worked.
+# HELP rekey_job_attempts_total Attempts against Atlas, by reason of failure; none is a successful attempt.
 # TYPE rekey_job_attempts_total counter
 rekey_job_attempts_total{kind="jwks.revoke",reason="none"} 1
 rekey_job_attempts_total{kind="jwks.revoke",reason="rate_limited"} 0
 `},
 		{"rekey_atlas_requests_total", `
-# HELP rekey_atlas_requests_total Requests to the Atlas API, by HTTP status; error means that no answer came.
+# HELP rekey_atlas_requests_total Requests to the Atlas API, by HTTP status; error is a request without an answer.
 # TYPE rekey_atlas_requests_total counter
 rekey_atlas_requests_total{code="204",operation="revoke_jwks"} 1
 rekey_atlas_requests_total{code="401",operation="revoke_jwks"} 0
@@ -68,38 +68,38 @@ rekey_atlas_request_duration_seconds_sum{operation="revoke_jwks"} 0.3
 rekey_atlas_request_duration_seconds_count{operation="revoke_jwks"} 1
 `},
 		{"rekey_atlas_bucket_tokens", `
-# HELP rekey_atlas_bucket_tokens Requests that a rate bucket of the Atlas API has left, in tokens, as far as this worker knows.
+# HELP rekey_atlas_bucket_tokens Requests left in a rate bucket of the Atlas API, in tokens, as this worker knows it.
 # TYPE rekey_atlas_bucket_tokens gauge
 rekey_atlas_bucket_tokens{bucket="admin"} 9.5
 `},
 		{"rekey_atlas_paused_seconds_total", `
-# HELP rekey_atlas_paused_seconds_total Time for which rate buckets were closed because the Atlas API asked for it, in seconds; the worker that was asked counts.
+# HELP rekey_atlas_paused_seconds_total Time for which rate buckets were paused at the request of the Atlas API, in seconds; counted by the worker that received the request.
 # TYPE rekey_atlas_paused_seconds_total counter
 rekey_atlas_paused_seconds_total{bucket="admin"} 55
 `},
 		{"rekey_atlas_calls_delayed_total", `
-# HELP rekey_atlas_calls_delayed_total Times that a job was sent away because its rate bucket had no token for it.
+# HELP rekey_atlas_calls_delayed_total Delays of jobs whose rate bucket had no token for them.
 # TYPE rekey_atlas_calls_delayed_total counter
 rekey_atlas_calls_delayed_total{bucket="admin",lane="urgent"} 1
 `},
 		{"rekey_atlas_rate_limited_total", `
-# HELP rekey_atlas_rate_limited_total Calls that the Atlas API refused because of a rate limit; foreseeable are those whose limit was known.
+# HELP rekey_atlas_rate_limited_total Calls that the Atlas API refused because of a rate limit; foreseeable is true when the limit was known before the call.
 # TYPE rekey_atlas_rate_limited_total counter
 rekey_atlas_rate_limited_total{bucket="admin",foreseeable="false"} 1
 rekey_atlas_rate_limited_total{bucket="admin",foreseeable="true"} 0
 `},
 		{"rekey_atlas_pace_shared", `
-# HELP rekey_atlas_pace_shared Whether this worker shares its rate buckets with the others: 1 if it does, 0 if it goes by its own estimate.
+# HELP rekey_atlas_pace_shared Whether this worker shares rate buckets with the other workers: 1 if it does, 0 if it uses its own estimate.
 # TYPE rekey_atlas_pace_shared gauge
 rekey_atlas_pace_shared 1
 `},
 		{"rekey_queue_pending", `
-# HELP rekey_queue_pending Jobs that lie in the queue and that no worker has taken.
+# HELP rekey_queue_pending Queued jobs that no worker has taken.
 # TYPE rekey_queue_pending gauge
 rekey_queue_pending{lane="urgent"} 3
 `},
 		{"rekey_queue_oldest_seconds", `
-# HELP rekey_queue_oldest_seconds Age of the oldest unfinished job, in seconds; 0 means that there is none.
+# HELP rekey_queue_oldest_seconds Age of the oldest unfinished job, in seconds; 0 when there is none.
 # TYPE rekey_queue_oldest_seconds gauge
 rekey_queue_oldest_seconds{lane="urgent"} 90
 `},
@@ -109,7 +109,7 @@ rekey_queue_oldest_seconds{lane="urgent"} 90
 rekey_queue_waiting 4
 `},
 		{"rekey_dead_letters", `
-# HELP rekey_dead_letters Messages in the dead letters that nobody has replayed or dropped.
+# HELP rekey_dead_letters Dead letters that were neither replayed nor dropped.
 # TYPE rekey_dead_letters gauge
 rekey_dead_letters 5
 `},
@@ -119,12 +119,12 @@ rekey_dead_letters 5
 rekey_schedule_last_fire_timestamp_seconds{schedule="weekly"} 1.7000000005e+09
 `},
 		{"rekey_schedule_next_fire_timestamp_seconds", `
-# HELP rekey_schedule_next_fire_timestamp_seconds Unix time at which a schedule fires next, in seconds; 0 means that no time is set.
+# HELP rekey_schedule_next_fire_timestamp_seconds Unix time at which a schedule fires next, in seconds; 0 when it has no next time.
 # TYPE rekey_schedule_next_fire_timestamp_seconds gauge
 rekey_schedule_next_fire_timestamp_seconds{schedule="weekly"} 1.7006048e+09
 `},
 		{"rekey_schedule_missed_total", `
-# HELP rekey_schedule_missed_total Ticks of a schedule that were not run, because no worker ran or none could fire them in time.
+# HELP rekey_schedule_missed_total Ticks of a schedule that did not run because no worker could fire them in time.
 # TYPE rekey_schedule_missed_total counter
 rekey_schedule_missed_total{schedule="weekly"} 2
 `},
@@ -134,24 +134,24 @@ rekey_schedule_missed_total{schedule="weekly"} 2
 rekey_nats_connected 1
 `},
 		{"rekey_nats_reconnects_total", `
-# HELP rekey_nats_reconnects_total Times that a lost connection to NATS was made again.
+# HELP rekey_nats_reconnects_total Reconnections to NATS after a lost connection.
 # TYPE rekey_nats_reconnects_total counter
 rekey_nats_reconnects_total 1
 `},
 		{"rekey_nats_stalled_total", `
-# HELP rekey_nats_stalled_total Messages that NATS stopped delivering and that were put back; our consumers deliver without a limit.
+# HELP rekey_nats_stalled_total Messages whose delivery NATS had stopped and that were republished; Rekey's consumers have no delivery limit.
 # TYPE rekey_nats_stalled_total counter
 rekey_nats_stalled_total{stream="JOBS"} 1
 rekey_nats_stalled_total{stream="RESULTS"} 0
 `},
 		{"rekey_nats_publish_refused_total", `
-# HELP rekey_nats_publish_refused_total Messages that a stream or bucket did not take because of its limits; they come again.
+# HELP rekey_nats_publish_refused_total Messages that a stream or bucket refused because of its limits; the write is retried.
 # TYPE rekey_nats_publish_refused_total counter
 rekey_nats_publish_refused_total{stream="JOBS"} 0
 rekey_nats_publish_refused_total{stream="RESULTS"} 1
 `},
 		{"rekey_schedule_skipped_total", `
-# HELP rekey_schedule_skipped_total Ticks of a schedule that were left out on purpose, by why.
+# HELP rekey_schedule_skipped_total Ticks of a schedule that were skipped on purpose, by reason.
 # TYPE rekey_schedule_skipped_total counter
 rekey_schedule_skipped_total{reason="overlap",schedule="weekly"} 0
 rekey_schedule_skipped_total{reason="paused",schedule="weekly"} 1
@@ -162,17 +162,17 @@ rekey_schedule_skipped_total{reason="paused",schedule="weekly"} 1
 rekey_schedule_paused{schedule="weekly"} 1
 `},
 		{"rekey_config_last_reload_successful", `
-# HELP rekey_config_last_reload_successful Whether the configuration was read and taken over when it was last to be: 1 if so, 0 if not.
+# HELP rekey_config_last_reload_successful Whether the last configuration reload succeeded: 1 if so, 0 if not.
 # TYPE rekey_config_last_reload_successful gauge
 rekey_config_last_reload_successful 0
 `},
 		{"rekey_config_last_reload_success_timestamp_seconds", `
-# HELP rekey_config_last_reload_success_timestamp_seconds Unix time at which the configuration was last taken over, in seconds.
+# HELP rekey_config_last_reload_success_timestamp_seconds Unix time of the last successful configuration reload, in seconds; the start counts.
 # TYPE rekey_config_last_reload_success_timestamp_seconds gauge
 rekey_config_last_reload_success_timestamp_seconds 1.7e+09
 `},
 		{"rekey_part_failures_total", `
-# HELP rekey_part_failures_total Times that a part of the worker failed and was started again.
+# HELP rekey_part_failures_total Failures of a part of the worker; a part that failed is restarted.
 # TYPE rekey_part_failures_total counter
 rekey_part_failures_total{part="intake"} 1
 `},
