@@ -19,7 +19,7 @@ type Link struct {
 	// Chain names the chain: worker and start of its process.
 	Chain string `json:"chain"`
 	// N counts the chain's links from 1. A number may be missing: its result was refused, or
-	// nobody knows whether it was stored.
+	// it is not known whether it was stored.
 	N uint64 `json:"n"`
 	// Hash is the SHA-256 of the other fields, the subject and the payload, in hex.
 	Hash string `json:"hash"`
@@ -40,7 +40,7 @@ type Head struct {
 type Chain struct {
 	name string
 	now  func() time.Time
-	turn chan struct{} // Holds a token while nobody ties.
+	turn chan struct{} // Holds a token while no result is tied.
 
 	mu   sync.Mutex // Guards the two below.
 	last uint64

@@ -88,7 +88,7 @@ func (v *Verifier) Add(r Result) {
 		v.chains[link.Chain] = chain
 	}
 	if other, twice := chain[link.N]; twice {
-		v.problem("doubled", link, r.Seq, "message %d stands where message %d stands", r.Seq, other.seq)
+		v.problem("doubled", link, r.Seq, "messages %d and %d share a chain position", r.Seq, other.seq)
 		return
 	}
 	chain[link.N] = tied{link, r.Seq}
@@ -100,8 +100,8 @@ type Ends struct {
 	Since time.Time       // When the place was made in which they are kept. Zero: not known.
 }
 
-// Finish checks the chains, against what is kept apart of their ends. keep is how long the stream keeps a result, 0 for
-// ever.
+// Finish checks the chains, against what is kept apart of their ends. keep is how long the stream keeps a result; 0: without
+// a limit.
 func (v *Verifier) Finish(ends Ends, now time.Time, keep time.Duration) Report {
 	heads := ends.Heads
 	for _, name := range slices.Sorted(maps.Keys(v.chains)) {
@@ -163,7 +163,7 @@ func (v *Verifier) check(chain map[uint64]tied, now time.Time, keep time.Duratio
 		case expired(prev.At, now, keep):
 			v.report.Expired++
 		default:
-			v.problem("missing", at.link, at.seq, "before message %d stood %s, of %s", at.seq, prev.ID, prev.At.Format(time.RFC3339))
+			v.problem("missing", at.link, at.seq, "the result before message %d is missing: %s, of %s", at.seq, prev.ID, prev.At.Format(time.RFC3339))
 		}
 	}
 }

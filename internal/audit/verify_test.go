@@ -13,7 +13,7 @@ import (
 )
 
 // stream is what a worker announces: five results, of which the third was not taken, for
-// the stream had it, and the fourth was stored although nobody heard so.
+// the stream had it, and the fourth was stored although its answer was lost.
 func stream(t *testing.T) (list []audit.Result, head audit.Head, chain string) {
 	t.Helper()
 	c := audit.NewChain("w1", startedAt(time.Unix(1, 0)))
@@ -147,7 +147,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// A bucket of heads that is gone must not look like chains that nobody has cut.
+// A bucket of heads that is gone must not look like chains that are whole.
 func TestVerifyWithoutHeads(t *testing.T) {
 	list, _, _ := stream(t)
 	for want, results := range map[int][]audit.Result{1: list, 0: nil} {

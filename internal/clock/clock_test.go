@@ -71,7 +71,7 @@ func TestWrites(t *testing.T) {
 	}
 }
 
-// TestForgets: writes of others and writes that are never seen take no room.
+// TestForgets: writes of others and writes that are never seen take no space.
 func TestForgets(t *testing.T) {
 	t.Parallel()
 	c := (&machine{wall: moment}).clock()

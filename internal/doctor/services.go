@@ -85,7 +85,7 @@ func (p *patient) vault(ctx context.Context) Finding {
 		f.Found, f.Do = err.Error(), "correct the section vault"
 		return f
 	}
-	standing, err := client.Standing(ctx)
+	standing, err := client.Status(ctx)
 	switch {
 	case err != nil:
 		f.Found, f.Do = err.Error(), "see vault.address, vault.ca_file and vault.token: the worker's token may have ended"

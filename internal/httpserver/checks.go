@@ -16,7 +16,7 @@ const checkTimeout = 2 * time.Second
 type Check struct {
 	// Name is shown in the answer, as in "nats". It is required and must be unique.
 	Name string
-	// Func returns nil if all is in order. The text of its error is shown to whoever asks, so it
+	// Func returns nil if all is in order. The text of its error is shown to every client, so it
 	// must hold no secrets. The context ends after 2 s, or when the one who asked goes away.
 	// A check never runs twice at once.
 	Func func(ctx context.Context) error

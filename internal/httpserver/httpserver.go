@@ -20,8 +20,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// The limits of a connection. Nobody who asks for a few kilobytes needs more, and a client that
-// is slow on purpose must not hold a connection for ever.
+// The limits of a connection. A client that asks for a few kilobytes needs no more, and a client that
+// is slow on purpose must not hold a connection without end.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second
@@ -106,7 +106,7 @@ func (s *Server) Start() error {
 	case s.listener != nil:
 		return errors.New("starting HTTP server: it runs already")
 	}
-	// Binding an address does not wait for anyone, so there is nothing for a context to end.
+	// Binding an address does not wait, so there is nothing for a context to end.
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", s.listen)
 	if err != nil {
 		return fmt.Errorf("starting HTTP server: %w", err)
@@ -116,7 +116,7 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// serve runs until the listener is closed. An end that nobody asked for is logged at once, because
+// serve runs until the listener is closed. An unexpected end is logged at once, because
 // Stop, which returns it too, may be far away.
 func (s *Server) serve(listener net.Listener) {
 	err := s.server.Serve(listener)

@@ -88,7 +88,7 @@ func TestStopIsIdempotent(t *testing.T) {
 	}
 }
 
-// gate is a check that says when it runs and ends when it is told to, whatever its context says.
+// gate is a check that says when it runs and ends on request, whatever its context says.
 type gate struct {
 	entered, leave chan struct{}
 }
@@ -140,7 +140,7 @@ func ask(t *testing.T, addr string) <-chan string {
 	return line
 }
 
-// awaitClosed returns once nobody listens at addr.
+// awaitClosed returns once no server listens at addr.
 func awaitClosed(t *testing.T, addr string) {
 	t.Helper()
 	for t.Context().Err() == nil {

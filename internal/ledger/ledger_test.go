@@ -293,7 +293,7 @@ func TestWatch(t *testing.T) {
 	}
 	entry := create(t, l, record("a"))
 	go watch()
-	expect(jobs.StateQueued) // As it stands.
+	expect(jobs.StateQueued) // Unchanged.
 	create(t, l, record("b"))
 	for _, state := range []jobs.State{jobs.StateRunning, jobs.StateDone} {
 		entry.Record.State = state

@@ -34,7 +34,7 @@ func newFleet(t *testing.T, l *Ledger, seed uint64) *fleet {
 
 func pick[T any](f *fleet, from ...T) T { return from[f.rand.IntN(len(from))] }
 
-// target makes up one of few targets, with ids that also stand inside longer texts.
+// target makes up one of few targets, with ids that are also inside longer texts.
 func (f *fleet) target() string {
 	id := fmt.Sprintf("%024x", f.rand.IntN(40))
 	return pick(f, "project/"+id, "federation/"+id+"/idp/"+id, "file:/run/"+id+"ff/token", fmt.Sprintf("sha256:%012x", f.rand.IntN(40)))
@@ -176,7 +176,7 @@ func advance(t *testing.T, i *index.Indexer) {
 	}
 }
 
-// A list with an index is what a look at all records would give, wherever the index stands.
+// A list with an index is what a look at all records would give, however far the index is.
 func TestListIsExact(t *testing.T) {
 	t.Parallel()
 	for _, seed := range []uint64{1, 2} {
@@ -276,7 +276,7 @@ func TestFollowGoesOnFromAList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.create() // Before anybody follows.
+	f.create() // Before the first follower.
 	ctx, cancel := context.WithCancel(t.Context())
 	seen, ended := make(chan string, 10), make(chan error, 1)
 	go func() {

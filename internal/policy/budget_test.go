@@ -120,7 +120,7 @@ func TestStoppedEarly(t *testing.T) {
 	if d.Rejection == nil || !found {
 		t.Errorf("held %v; the secret behind the error is known: %t", d.Rejection, found)
 	}
-	// Where the policy takes no secrets, there are none.
+	// Where the policy takes no secrets, it finds none.
 	if d := decide(t, disableEach(0), event(t, `{"projects":["x"]}`)); d.Rejection == nil || len(d.InClear) > 0 {
 		t.Errorf("held %v with %d secrets", d.Rejection, len(d.InClear))
 	}

@@ -125,7 +125,7 @@ func (e *evaluation) reject(field, text string, err error) *jobs.Rejection {
 	}
 }
 
-// invalid is the same for expressions that worked and gave what is no job.
+// invalid is the same for expressions that worked and gave an invalid job.
 func (e *evaluation) invalid(path string, j job, err error) *jobs.Rejection {
 	mistakes := jobs.Mistakes(err)
 	rejection := &jobs.Rejection{Code: jobs.RejectPolicy, Policy: e.Name, Field: path, Detail: err.Error()}

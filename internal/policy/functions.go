@@ -47,8 +47,8 @@ func fail(why ref.Val) ref.Val {
 // <no value>), shells and JavaScript (${ }), Logic Apps (@{ }), Ruby (#{ }), Splunk ($name$) and Falco (%{ }, <NA>).
 var templates = regexp.MustCompile(`\{\{|\}\}|\{%|%\}|[$@#%]\{|\$[A-Za-z_][A-Za-z0-9_.]*\$|<no value>|<NA>`)
 
-// unfilled reports whether a text has such a mark, or is what languages write for a value that is not there. What is no text
-// was filled in.
+// unfilled reports whether a text has such a mark, or is what languages write for a value that is not there. A value that is no text
+// counts as filled in.
 func unfilled(value ref.Val) ref.Val {
 	s, ok := value.(types.String)
 	if !ok {

@@ -25,7 +25,7 @@ var quotedText = regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.)*\"?|`[^`]*`?")
 const missingKey = "no such key: "
 
 // cause is the text of an error of an expression without what it quotes of the event, which
-// may be a secret. The name of a missing member stays, for it stands in the expression.
+// may be a secret. The name of a missing member stays, for it is in the expression.
 func cause(err error, text string, data any) string {
 	if m, ok := errors.AsType[safeError](err); ok {
 		return m.Error()

@@ -7,7 +7,7 @@ import (
 	"rekey/internal/jobs"
 )
 
-// The error about a missing key names it, also one that was made of a secret or stands in a header.
+// The error about a missing key names it, also one that was made of a secret or is in a header.
 func TestMissingKeysAreNotShown(t *testing.T) {
 	t.Parallel()
 	event := jobs.Event{Envelope: jobs.Envelope{

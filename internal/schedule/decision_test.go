@@ -54,7 +54,7 @@ func TestLose(t *testing.T) {
 		have Verdict
 		want bool
 	}{
-		{"nobody has decided", "", true},
+		{"no worker has decided", "", true},
 		{"it was to fire", VerdictFiring, true},
 		{"it has fired", VerdictFired, false},
 		{"it was left out", VerdictPaused, false},

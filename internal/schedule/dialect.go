@@ -37,7 +37,7 @@ var notations = []notation{
 	},
 	{regexp.MustCompile(`#`), "", "# has no meaning here"},
 	{regexp.MustCompile(`^\?$`), "", "? is any day, and belongs in day of month or day of week: write *"},
-	{regexp.MustCompile(`\?`), "", "? stands alone"},
+	{regexp.MustCompile(`\?`), "", "? must be alone"},
 	{regexp.MustCompile(`^(?i:H(\(.*\))?)$`), "", "H is a time that Jenkins picks: write a number, and set jitter to spread schedules"},
 	{regexp.MustCompile(`~`), "", "~ is a time picked at random: write a number, and set jitter to spread schedules"},
 	{regexp.MustCompile(`[‐‑‒–—−]`), "", "the dash is that of a word processor: write -"},

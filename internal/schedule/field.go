@@ -91,7 +91,7 @@ func (f field) parseElement(text string) (uint64, error) {
 	return mask, nil
 }
 
-// parseSpan reads what stands before a step. A single value with a step reaches to the end of the field.
+// parseSpan reads the part before a step. A single value with a step reaches to the end of the field.
 func (f field) parseSpan(text string, open bool) (low, high int, err error) {
 	if f.isStar(text) {
 		return f.min, f.last(), nil
@@ -164,7 +164,7 @@ func (f field) parseValue(text, whole string) (int, error) {
 	return n, nil
 }
 
-// parseStep reads what stands after the slash. A step that is longer than the field ("*/90" for the minutes) looks
+// parseStep reads the part after the slash. A step that is longer than the field ("*/90" for the minutes) looks
 // like every 90 minutes and would be every hour, so it is refused.
 func (f field) parseStep(text string) (int, error) {
 	step, ok := parseNumber(text)

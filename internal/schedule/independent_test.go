@@ -198,7 +198,7 @@ func TestIndependentEvery(t *testing.T) {
 				break
 			}
 		}
-		// Whoever starts at another moment has the same ticks.
+		// A worker that starts at another moment has the same ticks.
 		if late := e.Next(our.Add(-time.Second)); !late.Equal(our) {
 			t.Errorf("@every %s: started a second before %s, the first tick is %s", every, our, late)
 		}

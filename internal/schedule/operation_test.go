@@ -98,7 +98,7 @@ func TestOperateRaces(t *testing.T) {
 		return nil
 	}
 	if _, err := Operate(t.Context(), store, "a", Operation{Action: ActionResume}); !errors.Is(err, ErrConflict) {
-		t.Errorf("with somebody who is always faster: %v", err)
+		t.Errorf("with another writer that is always faster: %v", err)
 	}
 }
 

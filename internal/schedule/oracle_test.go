@@ -11,7 +11,7 @@ import (
 )
 
 // oracleZones have between them every kind of change of the clock from 2010 on: an hour, half an hour, a day, at
-// midnight, backwards in summer, twice a year and once for ever.
+// midnight, backwards in summer, twice a year and once without an end.
 func oracleZones() []string {
 	return []string{
 		"UTC", "Europe/Berlin", "Europe/London", "Europe/Dublin", "Europe/Lisbon", "Europe/Moscow", "Europe/Istanbul",

@@ -38,7 +38,7 @@ func TestParseRefuses(t *testing.T) {
 		{"last Friday by name", "0 3 * * friL", "", `day of week (field 5): "friL": L is the last such weekday of a month, which cron cannot say: write the weekday without L, which is every week, or a day of month`},
 		{"second Friday", "0 3 * * FRI#2", "", `day of week (field 5): "FRI#2": # is the first, second, … such weekday of a month, which cron cannot say: write the weekday without #, which is every week, or a day of month`},
 		{"hash elsewhere", "0 3 1#2 * *", "", `day of month (field 3): "1#2": # has no meaning here`},
-		{"question mark in a range", "0 3 ?-5 * *", "", `day of month (field 3): "?-5": ? stands alone`},
+		{"question mark in a range", "0 3 ?-5 * *", "", `day of month (field 3): "?-5": ? must be alone`},
 		{"Jenkins", "H 3 * * *", "", `minute (field 1): "H": H is a time that Jenkins picks: write a number, and set jitter to spread schedules`},
 		{"Jenkins with a step", "H(0-29)/10 3 * * *", "", `minute (field 1): "H(0-29)": H is a time that Jenkins picks: write a number, and set jitter to spread schedules`},
 		{"random", "0~59 3 * * *", "", `minute (field 1): "0~59": ~ is a time picked at random: write a number, and set jitter to spread schedules`},

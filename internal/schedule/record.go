@@ -12,7 +12,7 @@ import (
 // errUnread says that it is not known what the store has.
 var errUnread = errors.New("loading the state")
 
-// change applies alter to the stored state and saves it if alter reports a change, again when somebody else was faster.
+// change applies alter to the stored state and saves it if alter reports a change, again after a conflict.
 // fresh tells alter that the schedule begins with this state. While workers with an old and a new configuration run side
 // by side, the new one keeps the record: then alter gets a state of the worker's own, and nothing is saved.
 func (r *runner) change(ctx context.Context, alter func(s *State, fresh bool) (changed bool)) error {
@@ -28,8 +28,8 @@ func (r *runner) changeFrom(ctx context.Context, opening bool, alter func(s *Sta
 		if err != nil {
 			return fmt.Errorf("%w: %w", errUnread, err)
 		}
-		state, standing := r.mine(stored, opening)
-		if !alter(&state, standing == standingFresh) || standing == standingOthers {
+		state, whose := r.mine(stored, opening)
+		if !alter(&state, whose == ownershipFresh) || whose == ownershipOthers {
 			return nil
 		}
 		if _, err = r.store.Save(ctx, r.spec.Name, state, revision); !errors.Is(err, ErrConflict) {
@@ -39,28 +39,28 @@ func (r *runner) changeFrom(ctx context.Context, opening bool, alter func(s *Sta
 	return ErrConflict
 }
 
-// standing is whose a stored state is.
-type standing int
+// ownership says to which configuration a stored state belongs.
+type ownership int
 
 const (
-	standingOurs   standing = iota // It belongs to the schedule as we have it.
-	standingFresh                  // There is none for it.
-	standingOthers                 // It is of another configuration that came after ours.
+	ownershipOurs   ownership = iota // It belongs to the schedule as we have it.
+	ownershipFresh                   // There is none for it.
+	ownershipOthers                  // It is of another configuration that came after ours.
 )
 
 // mine returns the state to go on with. A schedule that was removed starts afresh when it is taken up again; while we run
-// it, it is not removed, but another worker has not heard of it yet.
-func (r *runner) mine(stored State, opening bool) (State, standing) {
+// it, it is not removed, but another worker does not know that yet.
+func (r *runner) mine(stored State, opening bool) (State, ownership) {
 	fingerprint := r.spec.Expr.fingerprint()
 	fresh := stored.afresh(fingerprint, r.since, later(r.since, r.cursor))
 	switch {
 	case stored.Fingerprint == fingerprint && !stored.Settled.IsZero() && (stored.Removed.IsZero() || !opening):
 		stored.Removed = time.Time{}
-		return stored.notAhead(r.now()), standingOurs
+		return stored.notAhead(r.now()), ownershipOurs
 	case stored.Fingerprint != fingerprint && stored.Since.After(r.since):
-		return fresh, standingOthers
+		return fresh, ownershipOthers
 	}
-	return fresh, standingFresh
+	return fresh, ownershipFresh
 }
 
 // decide returns what is to become of the tick. The first worker to save its verdict decides for all of them, so that
@@ -114,7 +114,7 @@ func (r *runner) known(tick Tick, s *State) Verdict {
 	return v
 }
 
-// judge decides about a tick that nobody has decided about.
+// judge decides about a tick that no worker has decided about.
 func (r *runner) judge(ctx context.Context, tick Tick, s *State) (v Verdict, delay time.Duration, detail string, err error) {
 	now := r.now()
 	if s.pausedAt(tick.Due) {
@@ -148,7 +148,7 @@ func (r *runner) judge(ctx context.Context, tick Tick, s *State) (v Verdict, del
 // save tells the store which ticks have fired. If it does not answer, they stay unsaved until the next tick or look; the
 // worst that comes of it is a tick that fires again.
 func (r *runner) save(ctx context.Context) {
-	// What has fired is to be on record even if the worker was told to stop meanwhile.
+	// What has fired is to be on record even if the worker began to stop meanwhile.
 	err := r.change(context.WithoutCancel(ctx), func(s *State, _ bool) bool {
 		s.keep(r.keeper, r.spec.MaxLate, r.now())
 		changed := len(r.unsaved) == 0 // Then all that is to be saved is that the schedule is not removed, and who has it.
@@ -187,8 +187,8 @@ func (r *runner) refresh(ctx context.Context) {
 	if err != nil {
 		return // The next tick needs the store and says so.
 	}
-	state, standing := r.mine(stored, false)
-	if standing != standingOurs {
+	state, whose := r.mine(stored, false)
+	if whose != ownershipOurs {
 		return
 	}
 	r.observe(&state)

@@ -92,7 +92,7 @@ func TestReplaceRefuses(t *testing.T) {
 		if len(notes.fired) != 1 {
 			t.Errorf("fired %q", notes.fired)
 		}
-		// Nobody runs the schedules any more.
+		// No worker runs the schedules any more.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := s.Replace(ctx, []Spec{good}); err == nil {

@@ -64,7 +64,7 @@ func begin(ctx context.Context, r *runner, all *sync.WaitGroup) running {
 
 // Replace makes the running scheduler run these schedules instead of those that it runs, and returns when it does. A
 // schedule that stays as it is goes on undisturbed. One of which all but the expression and the zone has changed goes on
-// from where it stands; the others begin or end now. The error says that the schedules cannot run, and then nothing has
+// from its last tick; the others begin or end now. The error says that the schedules cannot run, and then nothing has
 // changed, or that ctx is done.
 func (s *Scheduler) Replace(ctx context.Context, specs []Spec) error {
 	if err := Check(specs); err != nil {

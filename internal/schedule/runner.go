@@ -82,7 +82,7 @@ func (r *runner) run(ctx context.Context) {
 	}
 }
 
-// open takes up the schedule where the store says that it stands.
+// open takes up the schedule from the stored state.
 func (r *runner) open(ctx context.Context, started time.Time) error {
 	return r.retryUntilDone(ctx, "taking up a schedule", func() error {
 		r.since = started // As long as nothing else is known, it begins now.
@@ -263,7 +263,7 @@ func (r *runner) logFirst(attempt int, what string, err error) {
 }
 
 // show publishes which tick comes next. While the schedule is paused, and where windows swallow every tick in sight,
-// that is none.
+// it publishes none.
 func (r *runner) show(next Tick) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -74,7 +74,7 @@ type Scheduler struct {
 	runners []*runner
 }
 
-// Status is how one schedule stands. Times are nominal, in UTC.
+// Status is the state of one schedule. Times are nominal, in UTC.
 type Status struct {
 	// Name is the name of the schedule.
 	Name string
@@ -136,7 +136,7 @@ func (s *Scheduler) newRunner(spec Spec) *runner {
 	}
 }
 
-// Status returns how the schedules stand, in the order of the configuration. It may be called at any time.
+// Status returns the state of the schedules, in the order of the configuration. It may be called at any time.
 func (s *Scheduler) Status() []Status {
 	s.mu.Lock()
 	runners := slices.Clone(s.runners)

@@ -64,7 +64,7 @@ func TestJitter(t *testing.T) {
 		{"short", "0 * * * *", 5 * time.Minute, 5 * time.Minute, 4 * time.Minute},
 		{"longer than the period", "0 * * * *", 3 * time.Hour, time.Hour - time.Second, 55 * time.Minute},
 		{"two seconds", "@every 2s", time.Minute, time.Second, 900 * time.Millisecond},
-		{"no room", "@every 1s", time.Minute, 1, -1},
+		{"no time before the next tick", "@every 1s", time.Minute, 1, -1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

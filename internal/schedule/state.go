@@ -49,7 +49,7 @@ type State struct {
 	// Recent are the latest decisions, in the order of their ticks.
 	Recent []Decision `json:"recent,omitempty"`
 
-	// Pause is who has paused the schedule, when and why. Zero: nobody.
+	// Pause is who has paused the schedule, when and why. Zero: it is not paused.
 	Pause Operation `json:"pause,omitzero"`
 	// Operations are what operators did, the latest 64.
 	Operations []Operation `json:"operations,omitempty"`
@@ -114,7 +114,7 @@ func (s *State) decide(tick Tick, v Verdict, job string, now time.Time) {
 	case VerdictFired:
 		s.LastFire = later(s.LastFire, tick.At)
 	default:
-		// A copy: the old map belongs to whoever loaded the state.
+		// A copy: the old map belongs to the caller that loaded the state.
 		skipped := map[Verdict]int{v: 1}
 		for reason, n := range s.Skipped {
 			skipped[reason] += n

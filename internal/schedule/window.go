@@ -12,7 +12,7 @@ import (
 type Window struct {
 	// From and Until bound a window that comes once. Until is not a part of it.
 	From, Until time.Time
-	// Opens says when a window opens that comes again and again.
+	// Opens says when a repeating window opens.
 	Opens Expr
 	// For is how long it stays open, by the clock on the wall: from Friday 18:00 for 60 h is until Monday 06:00, also
 	// when the clock is changed in between. For "@every" it is elapsed time. At most MaxWindow.
@@ -23,7 +23,7 @@ type Window struct {
 	Reason string
 }
 
-// MaxWindow is the longest that a window stays open that comes again and again.
+// MaxWindow is the longest that a repeating window stays open.
 const MaxWindow = 31 * 24 * time.Hour
 
 // wallSlack is more than by what a change of the clock, but that of a date line, may lengthen a window.

@@ -175,7 +175,7 @@ func TestFiringAroundAWindow(t *testing.T) {
 		wantSkipped int
 		wantMissed  int
 	}{
-		// The state is that of an hour ago: there are six ticks in the window that nobody was there for.
+		// The state is that of an hour ago: there are six ticks in the window for which no worker ran.
 		{"left out", false, MissedOnce, []string{"a 00:30 @ 00:30:00"}, 8, 0},
 		{"moved", true, MissedSkip, []string{"a 00:20 @ 00:25:00", "a 00:30 @ 00:30:00"}, 7, 0},
 	}

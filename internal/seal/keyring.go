@@ -96,7 +96,7 @@ func (r *Keyring) recipient() (string, error) {
 }
 
 // Open opens a sealed value. The error is an *UnknownKeyError when its key is not there, and wraps
-// ErrReading when that cannot be told. It reads as the rest of a sentence that begins with what
+// ErrReading when that is not known. It reads as the rest of a sentence that begins with what
 // was to be opened.
 func (r *Keyring) Open(text string) (secret.Value, error) {
 	sealed, err := Parse(text)

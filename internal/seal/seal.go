@@ -11,7 +11,7 @@
 //
 // where the box is what `Seal` of an xkey in any NATS client library returns: the four bytes
 // xkv1, a nonce of 24 bytes, and the NaCl box (X25519, XSalsa20, Poly1305). The sender's key
-// pair is made for one value and thrown away: nobody but the recipient can open the value, and
+// pair is made for one value and discarded: only the recipient can open the value, and
 // nothing is proved about who sealed it.
 package seal
 

@@ -65,7 +65,7 @@ func TestSealingTwiceDiffers(t *testing.T) {
 	t.Parallel()
 	key := newKey(t)
 	if a, b := mustSeal(t, key.ID(), canary), mustSeal(t, key.ID(), canary); a == b {
-		t.Error("the same secret sealed twice looks the same: nobody may tell whether two are equal")
+		t.Error("the same secret sealed twice looks the same: no reader may learn whether two are equal")
 	}
 }
 

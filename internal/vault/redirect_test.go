@@ -31,8 +31,8 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 					if err == nil || !got.IsZero() || !strings.Contains(err.Error(), "which is not followed") || strings.Contains(err.Error(), token) {
 						t.Errorf("read %s with %v", got.Fingerprint(), err)
 					}
-					if _, err := c.Standing(t.Context()); err == nil {
-						t.Error("Standing followed it")
+					if _, err := c.Status(t.Context()); err == nil {
+						t.Error("Status followed it")
 					}
 					if asked := standby.asked(); asked != 2 {
 						t.Errorf("it was asked %d times", asked)

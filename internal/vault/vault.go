@@ -174,8 +174,8 @@ func (c *Client) Read(ctx context.Context, ref string) (secret.Value, error) {
 	return secret.New(value), nil
 }
 
-// Standing is how the worker stands with Vault.
-type Standing struct {
+// Status is the state of Vault and of the worker's token.
+type Status struct {
 	Version string
 	Sealed  bool
 	// Expires is when the token ends; the zero time when it does not.
@@ -183,15 +183,15 @@ type Standing struct {
 	Renewable bool
 }
 
-// Standing asks whether Vault is there and takes the token. It reads no secret.
-func (c *Client) Standing(ctx context.Context) (Standing, error) {
+// Status asks whether Vault is there and takes the token. It reads no secret.
+func (c *Client) Status(ctx context.Context) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	health, err := c.base.Sys().HealthWithContext(ctx)
 	if err != nil {
-		return Standing{}, fmt.Errorf("asking Vault how it is: %w", plain(err))
+		return Status{}, fmt.Errorf("asking Vault how it is: %w", plain(err))
 	}
-	s := Standing{Version: health.Version, Sealed: health.Sealed}
+	s := Status{Version: health.Version, Sealed: health.Sealed}
 	if s.Sealed {
 		return s, nil
 	}
