@@ -1,6 +1,6 @@
 package pace
 
-// run is tokens that come back one after the other: N of them, the first at At, each further
+// run is tokens that return one after the other: N of them, the first at At, each further
 // one Step later. Moments are in microseconds of Unix time.
 type run struct {
 	At   int64 `json:"at"`
@@ -10,7 +10,7 @@ type run struct {
 
 func (r run) end() int64 { return r.At + int64(r.N-1)*r.Step }
 
-// debts are the tokens that are out, in the order in which they come back. Calls at the pace of
+// debts are the tokens that are out, in the order in which they return. Calls at the pace of
 // the bucket make long runs, so that a busy bucket is a handful of numbers.
 type debts []run
 
@@ -23,7 +23,7 @@ func (d debts) out() int {
 	return n
 }
 
-// back is when the k-th token that is out comes back, k from 0 and below out.
+// back is when the k-th token that is out returns, k from 0 and below out.
 func (d debts) back(k int) int64 {
 	for _, r := range d {
 		if k < r.N {
@@ -51,7 +51,7 @@ func (d debts) settle(now int64) debts {
 	return d
 }
 
-// push adds a token that comes back at a moment, not before any other.
+// push adds a token that returns at a moment, not before any other.
 func (d debts) push(at int64) debts {
 	if len(d) == 0 {
 		return debts{{At: at, N: 1}}

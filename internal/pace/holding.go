@@ -5,10 +5,10 @@ import "time"
 // accountShare is the part of the slots that one account leaves to the others.
 const accountShare = 0.15
 
-// Slots are those of a worker: how many there are, and how many of them are kept for urgent jobs.
+// Slots are a worker's slots: how many there are, and how many of them are kept for urgent jobs.
 type Slots struct{ All, Kept int }
 
-// Most is how many slots one of several accounts may hold when a further job of a rank comes. Urgent
+// Most is how many slots one of several accounts may hold when a further job of a rank arrives. Urgent
 // jobs may take all but one.
 func (s Slots) Most(rank Rank) int {
 	if rank == 0 {
@@ -37,13 +37,13 @@ func (h *Holding) Take(rank Rank, s Slots) bool {
 // Drop gives a slot back.
 func (h *Holding) Drop() { h.jobs = max(h.jobs-1, 0) }
 
-// Done gives the slot of a job back that took so long.
+// Done gives back the slot of a job that took so long.
 func (h *Holding) Done(took time.Duration) {
 	h.Drop()
 	h.took += (took - h.took) / 4
 }
 
-// Plan gives a job for which there is no slot a moment at which to come back.
+// Plan returns when a job without a slot should retry.
 func (h *Holding) Plan(now time.Time, rank Rank, s Slots) time.Time {
 	return h.line.Plan(now, rank, h.took/time.Duration(max(s.Most(rank), 1)))
 }

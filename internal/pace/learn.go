@@ -83,16 +83,16 @@ func (l *Limiter) compare(ctx context.Context, v Sample, a Answer) {
 }
 
 // Refused pauses the bucket of a request that met a rate limit, for all workers, and returns
-// until when. The request was answered at a moment, and the API wants no further one until another. told is what the
-// answer says of the limit.
-func (l *Limiter) Refused(ctx context.Context, v Sample, at, until time.Time, told Limit) time.Time {
+// until when. at is when the answer arrived, until when the API accepts the next call, and reported the limit that the
+// answer names.
+func (l *Limiter) Refused(ctx context.Context, v Sample, at, until time.Time, reported Limit) time.Time {
 	l.recorder.RateLimited(v.bucket.Set, v.limitKnown)
 	var paused time.Time
 	var before, after State
 	l.change(ctx, v.bucket, &change{apply: func(s *State, _ time.Time) bool {
 		before = s.Clone()
-		if !s.Limit.Same(told) { // Else the better source stays.
-			s.Learn(told, SourceAnswer)
+		if !s.Limit.Same(reported) { // Else the better source stays.
+			s.Learn(reported, SourceAnswer)
 		}
 		paused = s.Refuse(Refusal{
 			Sent: l.sharedEarliest(v.sent), At: l.sharedLatest(at), Until: l.sharedLatest(until),
@@ -105,22 +105,22 @@ func (l *Limiter) Refused(ctx context.Context, v Sample, at, until time.Time, to
 	if !after.Limit.Known() {
 		l.requestRefresh()
 	}
-	l.logRefused(v, &before, &after, told)
+	l.logRefused(v, &before, &after, reported)
 	return l.notePause(v, &before, paused)
 }
 
 // logRefused logs a rate limit that should not have come, or that contradicts the operator.
-func (l *Limiter) logRefused(v Sample, before, after *State, told Limit) {
+func (l *Limiter) logRefused(v Sample, before, after *State, reported Limit) {
 	fields := []zap.Field{
 		zap.String("bucket", v.bucket.Key()), zap.Stringer("limit", after.Limit), zap.String("source", string(after.Source)),
 	}
 	switch {
-	case told.Known() && !after.Limit.Same(told):
-		l.log.Warn("the API says that a rate bucket is not as it is configured", append(fields, zap.Stringer("told", told))...)
+	case reported.Known() && !after.Limit.Same(reported):
+		l.log.Warn("the API reports another limit of a rate bucket than is configured", append(fields, zap.Stringer("reported", reported))...)
 	case v.limitKnown && !before.Limit.Same(after.Limit):
-		l.log.Warn("the API has changed a rate bucket", append(fields, zap.Stringer("was", before.Limit))...)
+		l.log.Warn("the API has changed the limit of a rate bucket", append(fields, zap.Stringer("was", before.Limit))...)
 	case v.limitKnown:
-		l.log.Info("a rate bucket was empty earlier than known; another client may use it", fields...)
+		l.log.Info("a rate bucket was empty earlier than expected; another client may use it", fields...)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Source is where the knowledge of a limit comes from. The set is closed.
+// Source is where a limit is known from. The set is closed.
 type Source string
 
 // The sources of a limit, the most trusted first.
@@ -21,25 +21,25 @@ const (
 	SourceConfig     Source = "config"      // The operator's configuration.
 	SourceRateLimits Source = "rate_limits" // GET /api/atlas/v2/rateLimits.
 	SourceAnswer     Source = "answer"      // The headers of an answer, or the document of a 429.
-	SourceDefault    Source = "default"     // What the vendor publishes for everybody.
-	SourceNone       Source = ""            // Nothing is known.
+	SourceDefault    Source = "default"     // What the vendor publishes for all customers.
+	SourceNone       Source = ""            // The limit is not known.
 )
 
-// Limit is a token bucket: it holds at most Capacity, and each period of length Every brings
-// Refill of them. The zero Limit is one of which nothing is known.
+// Limit is a token bucket: it holds at most Capacity tokens, and each period of length Every adds
+// Refill of them. The zero Limit is an unknown one.
 type Limit struct {
 	Capacity int           `json:"capacity,omitempty"`
 	Refill   int           `json:"refill,omitempty"`
 	Every    time.Duration `json:"every_ns,omitempty"`
 }
 
-// Bounds of a limit that is believed.
+// Bounds of a plausible limit.
 const (
 	maxCount = 1_000_000
 	maxEvery = 24 * time.Hour
 )
 
-// Known reports whether the limit says enough to pace by.
+// Known reports whether the limit is complete enough to pace by.
 func (l Limit) Known() bool { return l.Capacity > 0 && l.Refill > 0 && l.Every > 0 }
 
 // Validate reports, as an error, numbers that cannot be those of a bucket.
@@ -51,7 +51,7 @@ func (l Limit) Validate() error {
 }
 
 // Spacing is the time from one call to the next at the bucket's rate, in whole microseconds,
-// rounded up so that many calls do not add up to one too many. It is 0 when nothing is known.
+// rounded up so that many calls do not add up to one too many. It is 0 of an unknown limit.
 func (l Limit) Spacing() time.Duration {
 	if !l.Known() {
 		return 0
@@ -60,8 +60,8 @@ func (l Limit) Spacing() time.Duration {
 	return (l.Every + least - 1) / least * time.Microsecond
 }
 
-// Same reports whether both say the same of a bucket: 50 per second is one per 20 ms, where so
-// many do not fit in at once.
+// Same reports whether both limits describe the same bucket: 50 per second is one per 20 ms, where
+// the capacity is below 50.
 func (l Limit) Same(other Limit) bool {
 	if !l.Known() || !other.Known() {
 		return l == other
@@ -83,7 +83,7 @@ func (l Limit) String() string {
 func (l Limit) Keep(share float64) int { return Kept(l.Capacity, share) }
 
 // Kept is how many of n things are kept for urgent jobs: the share, rounded up, but at least one,
-// and never the last one, which all may have. A share of 0 keeps nothing.
+// and never the last one, which is for all. A share of 0 keeps nothing.
 func Kept(n int, share float64) int {
 	if share <= 0 || n < 2 {
 		return 0
@@ -94,7 +94,7 @@ func Kept(n int, share float64) int {
 // longestUnderway bounds how long a call may be under way.
 const longestUnderway = 500 * time.Millisecond
 
-// Underway is how long after its token was taken a call may come in and still be counted on.
+// Underway is how long after its token was taken a call may arrive and still be counted on.
 func (l Limit) Underway() time.Duration {
 	if !l.Known() {
 		return longestUnderway
@@ -102,10 +102,10 @@ func (l Limit) Underway() time.Duration {
 	return time.Duration(l.underway()) * time.Microsecond
 }
 
-// underway is how long after its token was taken a call may come in, in microseconds: the job
-// is claimed, a bearer token fetched, a connection made. One that takes longer may take the
-// place of another one. It costs a part of the time in which the bucket fills, once; where a
-// refill fills more than half of the bucket, it costs as much in each period, and is less.
+// underway is how long after its token was taken a call may arrive, in microseconds: the job
+// is claimed, a bearer token fetched, a connection made. A call that takes longer may take the
+// place of another one. This costs a part of the time in which the bucket fills, once; where a
+// refill fills more than half of the bucket, it costs that part in each period, and is shorter.
 func (l Limit) underway() int64 {
 	refill, every := l.step()
 	most := min(int64(l.Capacity)*l.Spacing().Microseconds()/8, longestUnderway.Microseconds())
@@ -116,8 +116,8 @@ func (l Limit) underway() int64 {
 }
 
 // least is what a share keeps at least, although calls at the pace of the bucket could use it:
-// as much as costs them nothing, and one. A bucket that a refill fills to the brim has no room
-// to keep more for long: what is not used when the refill comes is lost.
+// as many tokens as delay no such call, and one. A bucket that a refill fills completely cannot
+// keep more for long: tokens that are not used before the refill are lost.
 func (l Limit) least(share float64) int {
 	refill, _ := l.step()
 	return min(l.Keep(share), max(l.Capacity-refill, 1))
@@ -136,8 +136,8 @@ func (l Limit) pace(rank Rank, share float64) int64 {
 	return (every + usable - 1) / usable
 }
 
-// step is how the bucket fills as far as we may rely on it. A refill beyond the capacity would
-// be lost if it came at once, so a bucket that has one fills token by token.
+// step is the slowest way in which the bucket may fill. A refill beyond the capacity would
+// be lost if it arrived at once, so such a bucket fills token by token.
 func (l Limit) step() (refill int, every int64) {
 	if l.Refill > l.Capacity {
 		return 1, l.Spacing().Microseconds()

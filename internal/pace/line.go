@@ -2,19 +2,18 @@ package pace
 
 import "time"
 
-// Bounds of the distance of two jobs that were sent away. A plan cannot be changed: one that was
+// Bounds of the distance of two planned retries. A plan cannot be changed: one that was
 // made while calls took long must not slow down what follows.
 const (
 	leastStep = time.Millisecond
 	mostStep  = 50 * time.Millisecond
 )
 
-// Line has a moment for each rank: when the last job that was sent away comes back, in one worker. The
-// zero Line is empty.
+// Line has a moment for each rank: the latest retry that one worker has planned. The zero Line is empty.
 type Line [Ranks]time.Time
 
-// Plan gives a job a moment at which to come back: one step behind the jobs of its rank and of the
-// more urgent ones that were sent away before, and not before from.
+// Plan returns when a job should retry: one step after the planned retries of its rank and of the
+// more urgent ones, and not before from.
 func (l *Line) Plan(from time.Time, rank Rank, step time.Duration) time.Time {
 	l[rank] = l.last(rank, from).Add(min(max(step, leastStep), mostStep))
 	return l[rank]

@@ -42,7 +42,7 @@ type permit struct {
 }
 
 // shares reports whether the workers share what they do at the bucket: its limit is known, or the
-// latest call met a refusal that did not tell it.
+// latest call met a refusal that did not name it.
 func (lb *localBucket) shares() bool {
 	lb.mu.Lock()
 	defer lb.mu.Unlock()

@@ -183,7 +183,7 @@ func TestProbeSettle(t *testing.T) {
 	}
 }
 
-// TestOneGoesFirst: after a refusal that does not tell the limit, one call of the fleet goes ahead
+// TestOneGoesFirst: after a refusal that does not name the limit, one call of the fleet goes ahead
 // of all others.
 func TestOneGoesFirst(t *testing.T) {
 	var s State

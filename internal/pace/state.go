@@ -11,34 +11,34 @@ type Rank int
 // Ranks is how many ranks there are.
 const Ranks = 3
 
-// coarse is the capacity above which the moments at which tokens come back are rounded up to
+// coarse is the capacity above which the moments at which tokens return are rounded up to
 // a 64th of the period, so that a State stays small.
 const coarse = 64
 
-// unknownSpacing is how far apart jobs come back to a bucket whose refusal said nothing of its limit.
+// unknownSpacing is the distance of retries at a bucket whose refusal did not name its limit.
 const unknownSpacing = 10 * time.Millisecond
 
 // maxDoublings bounds how often a wait is doubled. The longest wait cuts it long before.
 const maxDoublings = 8
 
-// State is what the fleet knows of one rate bucket and has taken from it. The zero State is a
-// bucket that nobody has used. All its moments are on one clock, which the workers share.
+// State is what the fleet knows of one rate bucket and has taken from it. The zero State is an
+// unused bucket. All its moments are on one clock, which the workers share.
 type State struct {
 	Limit  Limit  `json:"limit,omitzero"`
 	Source Source `json:"source,omitempty"`
 	// Debts are the tokens that are out.
 	Debts debts `json:"debts,omitempty"`
-	// Planned is, for each rank, when the last job that was sent away is to come back.
+	// Planned is, for each rank, the latest retry that was planned.
 	Planned [Ranks]int64 `json:"planned"`
 	// PausedUntil is the moment before which no call may be made.
 	PausedUntil int64 `json:"paused_until,omitempty"`
-	// Opened is when the latest refusal ended. The share of urgent calls is built up anew from there.
+	// Opened is the end of the latest refusal's pause. The share of urgent calls is built up again from there.
 	Opened int64 `json:"opened,omitempty"`
 	// Refusals counts the refusals in a row.
 	Refusals int `json:"refusals,omitempty"`
-	// Scout is the end of the pause for which a job was told to come back at its very end.
+	// Scout is the end of the pause at which one job retries.
 	Scout int64 `json:"scout,omitempty"`
-	// Tried is when the latest call was made after a refusal that said nothing of the limit.
+	// Tried is when the latest call was made after a refusal that did not name the limit.
 	Tried int64 `json:"tried,omitempty"`
 }
 
@@ -65,8 +65,8 @@ func (s *State) Tokens(now time.Time) int {
 }
 
 // Take takes a token for a call that is made now, and reports whether there was one. share is
-// the part of the capacity that is kept for rank 0. Of a bucket that is not known and not
-// paused everybody may take; after a refusal one call of the fleet goes ahead of all others.
+// the part of the capacity that is kept for rank 0. A bucket whose limit is not known grants every
+// call until a refusal; from then on one call of the fleet at a time.
 func (s *State) Take(now time.Time, rank Rank, share float64) bool {
 	if !s.Paused(now).IsZero() {
 		return false
@@ -87,8 +87,8 @@ func (s *State) Take(now time.Time, rank Rank, share float64) bool {
 	return true
 }
 
-// try lets one call at a time through after a refusal, until one is accepted. A call that is not
-// answered for long holds up no other.
+// try lets one call at a time through after a refusal, until one is accepted. A call that waits long
+// for its answer does not block the next one.
 func (s *State) try(at int64) bool {
 	if s.Refusals == 0 {
 		return true
@@ -100,7 +100,7 @@ func (s *State) try(at int64) bool {
 	return true
 }
 
-// paced is the moment from which on another call keeps to the pace of the bucket.
+// paced is the moment from which another call keeps to the pace of the bucket.
 func (s *State) paced() int64 {
 	if len(s.Debts) == 0 {
 		return 0
@@ -110,9 +110,9 @@ func (s *State) paced() int64 {
 }
 
 // lend counts a token as out from now on. The law of when it is back: one period after its call
-// has come in, and not before one period after the token that was taken Refill places earlier.
+// has arrived, and not before one period after the token that was taken Refill places earlier.
 // No bucket with this limit is slower, whenever its periods begin, and whether it fills at once
-// or little by little; and in the long run it is exactly as fast.
+// or token by token; and in the long run it is exactly as fast.
 func (s *State) lend(now int64) {
 	refill, every := s.Limit.step()
 	from := now + s.Limit.underway()
@@ -127,7 +127,7 @@ func (s *State) lend(now int64) {
 }
 
 // keep is how many tokens a call of this rank must leave. After a refusal the share is built up
-// from the tokens that come, so that the others are slowed down and not stopped.
+// from returning tokens, so that less urgent calls are slowed down and not stopped.
 func (s *State) keep(now int64, rank Rank, share float64) int {
 	if rank == 0 {
 		return 0
@@ -137,11 +137,11 @@ func (s *State) keep(now int64, rank Rank, share float64) int {
 	if s.Opened == 0 || spacing == 0 || now < s.Opened {
 		return keep
 	}
-	come := (now-s.Opened)/spacing + 1
-	return min(keep, int(float64(min(come, maxCount))*share))
+	returned := (now-s.Opened)/spacing + 1
+	return min(keep, int(float64(min(returned, maxCount))*share))
 }
 
-// next is the earliest moment at which a call of this rank finds a token, if nobody else takes
+// next is the earliest moment at which a call of this rank finds a token, if no other call takes
 // one before. The debts are settled.
 func (s *State) next(now int64, rank Rank, share float64) int64 {
 	at := max(now, s.PausedUntil)
@@ -158,10 +158,10 @@ func (s *State) next(now int64, rank Rank, share float64) int64 {
 	return at
 }
 
-// Plan gives a job that found no token a moment at which to come back: behind the jobs of its
-// rank and of the more urgent ones that were sent away before, at the pace of the bucket. The
-// moment is a plan, not a token: whoever comes takes what is there. During a pause one job is
-// told to come back at its very end, so that the first call after it is not late.
+// Plan returns when a job that found no token should retry: after the planned retries of its
+// rank and of the more urgent ones, at the pace of the bucket. The moment is a plan, not a token: another
+// call may take the token first. During a pause one job is planned at its very end, so that the first
+// call after the pause is not late.
 func (s *State) Plan(now time.Time, rank Rank, share float64) time.Time {
 	at := micros(now)
 	ahead := slices.ContainsFunc(s.Planned[:rank], func(planned int64) bool { return planned >= s.PausedUntil })
@@ -185,8 +185,7 @@ func (s *State) Plan(now time.Time, rank Rank, share float64) time.Time {
 	return moment(slot)
 }
 
-// Waiting is about how many jobs were sent away and have not come back, and when the last of
-// them will; zero when none is.
+// Waiting is an estimate of how many jobs have a planned retry, and the moment of the last one; zero when there is none.
 func (s *State) Waiting(now time.Time) (n int, last time.Time) {
 	end := max(slices.Max(s.Planned[:]), s.Scout)
 	from := max(micros(now), s.PausedUntil)
@@ -200,7 +199,7 @@ func (s *State) Waiting(now time.Time) (n int, last time.Time) {
 	return int((end-from)/spacing) + 1, moment(end)
 }
 
-// Free is when the bucket has a token for an urgent call, if nobody else takes it; the zero
+// Free is when the bucket has a token for an urgent call, if no other call takes it; the zero
 // time or one that has passed when it has one now.
 func (s *State) Free(now time.Time) time.Time {
 	own := s.Clone()
@@ -212,8 +211,7 @@ func (s *State) Free(now time.Time) time.Time {
 	return time.Time{}
 }
 
-// Bound cuts off what is further away than a pause can be: the one who wrote it may have had a
-// clock that is wrong.
+// Bound cuts off moments further away than a pause can be: the worker that wrote them may have had a wrong clock.
 func (s *State) Bound(now time.Time, longest time.Duration) {
 	latest := micros(now.Add(longest))
 	for _, at := range []*int64{&s.PausedUntil, &s.Opened, &s.Scout, &s.Tried} {
@@ -221,7 +219,7 @@ func (s *State) Bound(now time.Time, longest time.Duration) {
 	}
 }
 
-// Close allows no call before a moment. A pause only grows. It reports whether it did.
+// Close pauses the bucket until a moment. A pause only grows. It reports whether it did.
 func (s *State) Close(until time.Time) bool {
 	at := micros(until)
 	if at <= s.PausedUntil {
@@ -235,7 +233,7 @@ func (s *State) Close(until time.Time) bool {
 type Refusal struct {
 	Sent  time.Time // When the call was sent.
 	At    time.Time // When it was answered.
-	Until time.Time // Before when the API wants no further call.
+	Until time.Time // When the API accepts the next call.
 	// Patience is the least wait after the second refusal in a row. It doubles with each further one.
 	Patience time.Duration
 	// Longest bounds every wait.
@@ -261,7 +259,7 @@ func (s *State) Refuse(r Refusal) time.Time {
 	return moment(s.PausedUntil)
 }
 
-// empty says that the bucket has no token until a moment, at which it gets the first one.
+// empty counts the bucket as empty until a moment, at which it gets the first token.
 func (s *State) empty(until int64) {
 	s.Opened = until
 	s.Debts = nil
@@ -270,7 +268,7 @@ func (s *State) empty(until int64) {
 	}
 }
 
-// Accepted notes that a call got through, and reports whether that changed anything: the next
+// Accepted notes that a call was accepted, and reports whether that changed anything: the next
 // refusal is the first of a row again.
 func (s *State) Accepted(sent time.Time) bool {
 	if s.Refusals == 0 || sent.UnixMicro() < s.PausedUntil {
@@ -280,8 +278,8 @@ func (s *State) Accepted(sent time.Time) bool {
 	return true
 }
 
-// Learn takes over a limit, and reports whether that changed anything. A configured limit is
-// replaced by nothing but another one; of the others the latest counts, unless it says less.
+// Learn takes over a limit, and reports whether that changed anything. Only another configured limit replaces a
+// configured one; of the others the latest counts, except that a default never replaces a limit.
 func (s *State) Learn(l Limit, from Source) bool {
 	switch {
 	case !l.Known() || l.Validate() != nil:
@@ -295,7 +293,7 @@ func (s *State) Learn(l Limit, from Source) bool {
 	return true
 }
 
-// Forget drops a configured limit that is configured no more.
+// Forget drops a configured limit that is no longer configured.
 func (s *State) Forget() bool {
 	if s.Source != SourceConfig {
 		return false
@@ -304,8 +302,8 @@ func (s *State) Forget() bool {
 	return true
 }
 
-// Owe sees to it that at least n tokens are out, and reports whether it had to: somebody
-// besides us draws on the bucket, or we did before we knew it.
+// Owe counts at least n tokens as out, and reports whether that changed anything: another client
+// draws on the bucket, or this fleet did before the limit was known.
 func (s *State) Owe(now time.Time, n int) bool {
 	if !s.Limit.Known() {
 		return false

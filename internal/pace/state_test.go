@@ -137,9 +137,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestWhoComesAtItsPlanFindsAToken drains a crowd: each job that finds no token comes back when
-// it was told, and then there is one.
-func TestWhoComesAtItsPlanFindsAToken(t *testing.T) {
+// TestPlannedRetryFindsAToken drains a crowd: each job that finds no token retries as planned, and then there is one.
+func TestPlannedRetryFindsAToken(t *testing.T) {
 	for _, limit := range limits {
 		t.Run(limit.String(), func(t *testing.T) {
 			const crowd = 500
@@ -152,7 +151,7 @@ func TestWhoComesAtItsPlanFindsAToken(t *testing.T) {
 				}
 			}
 			if want := crowd - limit.Capacity + limit.Keep(0.2); sent != max(want, 0) {
-				t.Fatalf("%d of %d jobs were sent away, want %d", sent, crowd, want)
+				t.Fatalf("%d of %d jobs were delayed, want %d", sent, crowd, want)
 			}
 			for i, moment := range due {
 				if !moment.IsZero() && !s.Take(moment, 2, 0.2) {
