@@ -332,8 +332,8 @@ func TestCheckAccounts(t *testing.T) {
 		want   string
 	}{
 		{name: "good", status: 200},
-		{name: "refused", status: 401, want: "account key: its last authentication was refused: HTTP 401: No. (the key was not looked at: the server names no way to authenticate)"},
-		{name: "unavailable proves nothing", status: 503, want: "account key: its last authentication was refused: HTTP 401: No. (the key was not looked at: the server names no way to authenticate)"},
+		{name: "refused", status: 401, want: "account key: its last authentication was refused: HTTP 401: No. (the key was not checked: the server names no way to authenticate)"},
+		{name: "unavailable proves nothing", status: 503, want: "account key: its last authentication was refused: HTTP 401: No. (the key was not checked: the server names no way to authenticate)"},
 		{name: "not found proves the key", status: 404, code: "X_NOT_FOUND"},
 		{name: "forbidden is about the resource", status: 403, code: "USER_UNAUTHORIZED"},
 		{name: "address", status: 403, code: "IP_ADDRESS_NOT_ON_ACCESS_LIST", want: "account key: its last authentication was refused: HTTP 403 IP_ADDRESS_NOT_ON_ACCESS_LIST: No."},

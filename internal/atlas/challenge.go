@@ -17,10 +17,10 @@ import (
 	"rekey/internal/secret"
 )
 
-// sess is what the names of algorithms end with whose A1 is that of a session (RFC 7616 section 3.4.2).
+// sess ends the names of algorithms whose A1 belongs to a session (RFC 7616 section 3.4.2).
 const sess = "-SESS"
 
-// hashes are those of the algorithms, by their names in upper case without sess. The empty name means MD5.
+// hashes are the hashes of the algorithms, by their names in upper case without sess. The empty name means MD5.
 var hashes = map[string]func() hash.Hash{
 	"": md5.New, "MD5": md5.New, "SHA-256": sha256.New, "SHA-512-256": sha512.New512_256,
 }
@@ -50,7 +50,7 @@ func offersIn(value string) []offer {
 	for first := true; ; first = false {
 		trimmed := strings.TrimLeft(value, " \t")
 		rest := strings.TrimLeft(trimmed, " \t,")
-		begins := first || len(rest) < len(trimmed) // A scheme stands at the beginning or behind a comma.
+		begins := first || len(rest) < len(trimmed) // A scheme is at the beginning or behind a comma.
 		end := strings.IndexAny(rest+" ", separators)
 		name := rest[:end]
 		if name == "" && rest == "" {
@@ -66,7 +66,7 @@ func offersIn(value string) []offer {
 			_, value, _ = paramValue(after)
 		case begins && name != "":
 			list = append(list, offer{scheme: name, params: map[string]string{}})
-		case name == "": // A sign that belongs nowhere.
+		case name == "": // A stray character.
 			value = rest[1:]
 		}
 	}
@@ -113,7 +113,7 @@ func findChallenge(header http.Header) (challenge *digest.Challenge, why string)
 	return nil, "the server offers only " + strings.Join(slices.Compact(schemes), " and ") + ", and no HTTP Digest, which API keys need"
 }
 
-// unanswerable says what keeps a challenge of HTTP Digest from being answered, or nothing.
+// unanswerable is why a challenge of HTTP Digest cannot be answered, or "".
 func (o offer) unanswerable() string {
 	algorithm := o.params["algorithm"]
 	switch {
@@ -160,7 +160,7 @@ func (n *nonce) answer(req *http.Request, user string, key secret.Value, count i
 		return "", err
 	}
 	credentials.Algorithm = n.challenge.Algorithm
-	if isSession { // Without qop it is sent all the same: A1 has it.
+	if isSession { // It is sent without qop, too: A1 contains it.
 		credentials.Cnonce = n.cnonce
 	}
 	return credentials.String(), nil

@@ -17,20 +17,19 @@ import (
 // stale=true when a nonce expires between two requests.
 const maxChallenges = 3
 
-// errStale says that no nonce lives long enough to be used. The key is not refused by it.
-var errStale = errors.New("the API calls every nonce that it hands out stale")
+// errStale: no nonce lives long enough to be used. It says nothing about the key.
+var errStale = errors.New("the API reports each of its nonces as stale")
 
 // nonces remembers the nonce that an account uses (RFC 7616), so that a call needs no
 // challenge of its own.
 //
 // The library's Transport does this too, but not well enough for many calls at once: it
-// counts a nonce from 1 again when it is handed out again, which a server must take for a
-// replay; it answers a challenge with whichever nonce is the latest and not with the one it
-// was given; it drains refusals without a bound, and leaves their text unreadable. So its
-// parser and its arithmetic are used, and the rest is here.
+// counts a repeated nonce from 1 again, which a server must take for a replay; it answers a
+// challenge with the latest nonce and not with the one of that challenge; it drains refusals
+// without a limit, and leaves their text unreadable. So its parser and its arithmetic are used, and the rest is here.
 type nonces struct {
 	mu     sync.Mutex // Guards what follows, and the uses of every nonce.
-	shared *nonce     // What calls begin with; nil when there is none yet.
+	shared *nonce     // The one that calls begin with; nil when there is none yet.
 	// fresh are those that calls were challenged with and that have not been accepted yet. Others
 	// do not use them: were a later count of theirs to arrive first, the server could take the
 	// first one for a replay, and that looks like a wrong key.
@@ -98,17 +97,17 @@ func (k *call) answerChallenge(ctx context.Context, n *nonce, key secret.Value) 
 	return authorization, nil
 }
 
-// unanswerable is the failure of a call that was refused before its key could be looked at. That says nothing of the key,
-// if something else is offered: who does that is not the API.
+// unanswerable is the failure of a call that was refused before its key was checked. It says nothing about the key
+// if another scheme is offered: then the refusal is not the API's.
 func (k *call) unanswerable(ctx context.Context, ex exchange, why string) *jobs.Failure {
 	failure := k.failure(ctx, ex)
 	if why == "" {
-		failure.Err = fmt.Errorf("%w (the key was not looked at: the server names no way to authenticate)", failure.Err)
+		failure.Err = fmt.Errorf("%w (the key was not checked: the server names no way to authenticate)", failure.Err)
 		k.noteAuthentication(failure)
 		return failure
 	}
 	failure.Reason = jobs.ReasonProtocol
-	failure.Err = fmt.Errorf("%w (the key was not looked at: %s)", failure.Err, k.client.scrubber(k.hidden...).text(why))
+	failure.Err = fmt.Errorf("%w (the key was not checked: %s)", failure.Err, k.client.scrubber(k.hidden...).text(why))
 	return failure
 }
 
@@ -118,7 +117,7 @@ func (s *nonces) current() *nonce {
 	return s.shared
 }
 
-// learn takes over the nonce of a challenge. One that is known already keeps its count.
+// learn takes over the nonce of a challenge. A known nonce keeps its count.
 func (s *nonces) learn(challenge *digest.Challenge) *nonce {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +144,7 @@ func (s *nonces) count(n *nonce) int {
 }
 
 // settle shares a nonce that was accepted, and forgets one that was not. It reports whether
-// the answer was about the key for sure: nobody else has used the nonce.
+// the answer was certainly about the key: no other call has used the nonce.
 func (s *nonces) settle(n *nonce, accepted bool) (definite bool) {
 	if n == nil {
 		return false

@@ -260,7 +260,7 @@ func TestDigestChallenges(t *testing.T) {
 
 // TestDigestOddChallenges: of what cannot be answered the cause is said. The key was not refused by it.
 func TestDigestOddChallenges(t *testing.T) {
-	const unsaid = "HTTP 401: No. (the key was not looked at: the server "
+	const unsaid = "HTTP 401: No. (the key was not checked: the server "
 	tests := []struct {
 		name      string
 		challenge []string

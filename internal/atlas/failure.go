@@ -14,7 +14,7 @@ import (
 	"rekey/internal/secret"
 )
 
-// failureFrom is the one place where an answer that is no success, or the lack of one,
+// failureFrom is the one place where an answer other than a success, or its absence,
 // becomes a jobs.Failure. A rate limit also pauses the bucket that the request drew on.
 // The texts of the API are scrubbed of the hidden secrets, and of all that are configured.
 func (c *Client) failureFrom(ctx context.Context, to endpoint, ex exchange, hidden []secret.Value) *jobs.Failure {
@@ -34,9 +34,9 @@ func (c *Client) failureFrom(ctx context.Context, to endpoint, ex exchange, hidd
 	return f
 }
 
-// classify says what an answer means. The first line that fits counts:
+// classify returns the reason of a failed answer. The first line that fits counts:
 //
-//	config        a proxy that did not let us through (3xx or 4xx to CONNECT): the API was not asked
+//	config        a proxy that refused the connection (3xx or 4xx to CONNECT): the API was not asked
 //	rate_limited  429; an errorCode with RATE_LIMITED or OAuth's rate_limited, whatever the
 //	              status (seen with 400); a request that was not made because of a pause
 //	unavailable   no answer; the end of the context or the timeout before the end of the
@@ -48,8 +48,8 @@ func (c *Client) failureFrom(ctx context.Context, to endpoint, ex exchange, hidd
 //	              never there, which says nothing about the target
 //	not_found     404 and 410 with the Admin API's error document; any other 4xx with an
 //	              errorCode that ends in NOT_FOUND
-//	not_found     404 and 410 without any body. Who says so is not known, so it is no evidence
-//	              of anything (Unproven): a gateway without a route answers like this, too
+//	not_found     404 and 410 without any body. It is no evidence (Unproven): a gateway without
+//	              a route answers like this, too
 //	protocol      404 and 410 with another body: a proxy's page, a wrong base URL, an OAuth
 //	              endpoint that is not there. Retrying is safer than giving up
 //	conflict      409
@@ -116,7 +116,7 @@ func maybeEffective(ex exchange, reason jobs.Reason) bool {
 	return ex.status < 400 || ex.status > 499
 }
 
-// describe tells a person what happened, without secrets and without URLs.
+// describe is what happened in words for a person, without secrets and without URLs.
 func describe(ex exchange, said problem, to endpoint, s scrubber) error {
 	switch {
 	case !ex.heldUntil.IsZero():
@@ -141,7 +141,7 @@ func describe(ex exchange, said problem, to endpoint, s scrubber) error {
 	return errors.New(text)
 }
 
-// elaborate says what is known beyond status and errorCode.
+// elaborate adds what is known beyond status and errorCode.
 func elaborate(ex exchange, said problem, to endpoint, s scrubber) string {
 	switch {
 	case said.detail != "":

@@ -21,16 +21,16 @@ type problem struct {
 	code string
 	// admin says that the document is the Admin API's.
 	admin bool
-	// detail is what the document says to people.
+	// detail is the text for people.
 	detail string
 	// wait is how many seconds the text or the parameters of a rate limit ask to wait, as a
-	// decimal number; empty when they do not say.
+	// decimal number; empty when they name none.
 	wait string
-	// limit is what a rate limit says of its bucket; zero when it does not say.
+	// limit is the bucket that a rate limit names; zero when it names none.
 	limit pace.Limit
 }
 
-// retryAfterText is how the API says in prose how long to wait.
+// retryAfterText is the wait in the API's prose.
 var retryAfterText = regexp.MustCompile(`(?i)\bretry after (\d+(?:\.\d+)?) seconds?\b`)
 
 // parseProblem reads an error document, and reports whether the body is one.
@@ -64,14 +64,14 @@ func parseProblem(body []byte) (problem, bool) {
 	return p, true
 }
 
-// The ways in which the API tells a limit in prose: the Admin API's and OAuth's.
+// The limits in the API's prose: the Admin API's and OAuth's.
 var (
 	adminLimitText = regexp.MustCompile(`(?i)\bcapacity: (\d+)\. refill rate: (\d+) per (\d+) (second|minute)s?\b`)
 	oauthLimitText = regexp.MustCompile(`(?i)\blimited to (\d+) requests every (\d+) (second|minute)s?\b`)
 )
 
 // limitOf returns the bucket of a rate limit: the parameters of RATE_LIMITED_TOKEN_BUCKET
-// (path, seconds to wait, capacity, refill rate, refill seconds), else what the text says.
+// (path, seconds to wait, capacity, refill rate, refill seconds), else the one in the text.
 func limitOf(p problem, raw json.RawMessage) pace.Limit {
 	if !p.rateLimited() {
 		return pace.Limit{}
@@ -114,7 +114,7 @@ func textLimit(capacity, refill, every, unit string) pace.Limit {
 
 // waitOf returns the seconds that a rate limit asks to wait: the second parameter of
 // RATE_LIMITED_TOKEN_BUCKET (path, seconds to wait, capacity, refill rate, refill seconds),
-// else what the text says.
+// else those in the text.
 func waitOf(p problem, raw json.RawMessage) string {
 	if !p.rateLimited() {
 		return ""

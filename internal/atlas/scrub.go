@@ -12,27 +12,27 @@ import (
 	"rekey/internal/secret"
 )
 
-// Limits of what is kept of the API's words.
+// Limits of what is kept of the API's texts.
 const (
 	maxDetailRunes = 300
 	maxRequestID   = 128
 )
 
-// scrubbed stands where a secret stood.
+// scrubbed replaces a secret.
 const scrubbed = "[secret]"
 
 var (
-	// cutToken is the beginning of a JWT, as who repeats one may have cut it.
+	// cutToken is the beginning of a JWT: a text that repeats one may have cut it.
 	cutToken = regexp.MustCompile(`eyJ[\w~+/=-]{8,}`)
 	// codeLike is what an errorCode looks like.
 	codeLike = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 )
 
-// requestIDHeaders are where the id of a request is looked for. The vendor documents none;
+// requestIDHeaders are the headers that may hold the id of a request. The vendor documents none;
 // its answers pass an Envoy proxy, whose header is the first.
 var requestIDHeaders = []string{"X-Request-Id", "X-Envoy-Request-Id", "X-MongoDB-Request-Id", "X-Correlation-Id"}
 
-// scrubber takes secrets out of what the API says: all that are configured, those of one call, and what looks like one.
+// scrubber removes secrets from the API's texts: all that are configured, those of one call, and what looks like one.
 type scrubber struct {
 	known *redact.Known
 	own   func() *redact.Set // Made when there is a text.
@@ -42,9 +42,9 @@ func (c *Client) scrubber(own ...secret.Value) scrubber {
 	return scrubber{known: c.known, own: sync.OnceValue(func() *redact.Set { return redact.NewSet(own...) })}
 }
 
-// text makes what the API says fit for logs and records: printable, without secrets, and
-// of at most 300 runes. Secrets are looked for before anything is cut, and after what could
-// break them up is gone.
+// text makes a text of the API fit for logs and records: printable, without secrets, and
+// of at most 300 runes. Secrets are removed before the text is cut, and after characters that could
+// split them are removed.
 func (s scrubber) text(text string) string {
 	text = strings.Map(func(r rune) rune {
 		switch {
@@ -80,7 +80,7 @@ func (s scrubber) code(code string) string {
 }
 
 // requestID returns the API's id of a request: at most 128 letters, digits and a few signs;
-// "" where there is none, or where somebody has put a secret.
+// "" where there is none, or where the header holds a secret.
 func (s scrubber) requestID(header http.Header) string {
 	for _, name := range requestIDHeaders {
 		value := header.Get(name)

@@ -14,7 +14,7 @@ import (
 const (
 	// fetchClaim bounds how long the other workers wait for one that fetches a token.
 	fetchClaim = 10 * time.Second
-	// fetchLook is how often they look whether it has come.
+	// fetchLook is how often they look for the fetched token.
 	fetchLook = 50 * time.Millisecond
 )
 
@@ -23,24 +23,24 @@ type SharedToken struct {
 	Value   secret.Value // Zero: there is none.
 	Expires time.Time
 	Renew   time.Time // When to get the next one, before this one expires.
-	// FetchedUntil says that a worker fetches the next one, and that it has failed by then; zero
-	// when none does.
+	// FetchedUntil is when a worker that is fetching the next token counts as failed; zero
+	// when no worker is fetching.
 	FetchedUntil time.Time
 }
 
-// TokenStore shares the bearer tokens of accounts between workers, so that a fleet needs one
-// where each worker would need its own. It must not store them in the clear.
+// TokenStore shares the bearer tokens of accounts between workers, so that a fleet needs one token
+// and not one for each worker. It must encrypt them.
 type TokenStore interface {
 	// Load returns the token of an account, by its identity at the API, and its revision; the
 	// zero SharedToken when there is none.
 	Load(ctx context.Context, identity string) (SharedToken, uint64, error)
 	// Save replaces the token of that revision (0: there is none) and returns the new revision,
-	// or 0 when it is not of that revision any more.
+	// or 0 when the token has another revision.
 	Save(ctx context.Context, identity string, t SharedToken, revision uint64) (uint64, error)
 }
 
-// sharedToken returns the token that the fleet has, or fetches the next one for all. A token
-// that was refused is not taken again. Where the store fails, the worker fetches its own.
+// sharedToken returns the fleet's token, or fetches the next one for all workers. A refused
+// token is not used again. Where the store fails, the worker fetches its own.
 func (c *Client) sharedToken(ctx context.Context, a *account, refused secret.Value) (bearer, *jobs.Failure) {
 	if c.tokens == nil {
 		return c.fetchToken(ctx, a)
@@ -78,7 +78,7 @@ func (c *Client) sharedToken(ctx context.Context, a *account, refused secret.Val
 	}
 }
 
-// tokenIsShared reports whether another worker has a token of the account that lives.
+// tokenIsShared reports whether the store has a live token of the account.
 func (c *Client) tokenIsShared(ctx context.Context, a *account) bool {
 	if c.tokens == nil {
 		return false
@@ -90,7 +90,7 @@ func (c *Client) tokenIsShared(ctx context.Context, a *account) bool {
 // publishTimeout bounds the write of a token for the other workers. Attempts wait for it.
 const publishTimeout = 2 * time.Second
 
-// publishToken hands the others what came of the fetch: the token, or that somebody else is to try.
+// publishToken stores the result of the fetch for the other workers: the token, or that another worker should fetch it.
 func (c *Client) publishToken(ctx context.Context, a *account, have SharedToken, token bearer, failure *jobs.Failure, claimed uint64) {
 	next := SharedToken{Value: token.value, Expires: token.expires, Renew: token.renew}
 	if failure != nil {
@@ -99,7 +99,7 @@ func (c *Client) publishToken(ctx context.Context, a *account, have SharedToken,
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
-	// A claim that was overtaken ends here, too: the other one's token is as good.
+	// A claim that another worker has overtaken ends here, too: that worker's token is as good.
 	if _, err := c.tokens.Save(ctx, a.identity(), next, claimed); err != nil {
 		c.log.Debug("a bearer token is not shared", zap.String("account", a.Name), zap.Error(err))
 	}

@@ -13,7 +13,7 @@ import (
 // renewalPause is how long a token that could not be renewed is used before the next renewal.
 const renewalPause = 30 * time.Second
 
-// bearer is a bearer token. The zero bearer is none.
+// bearer is a bearer token. The zero bearer holds no token.
 type bearer struct {
 	value   secret.Value
 	expires time.Time
@@ -22,8 +22,7 @@ type bearer struct {
 
 func (b bearer) live(now time.Time) bool { return now.Before(b.expires) }
 
-// tokenCache holds the one bearer token of an account and sees to it that at most one
-// request for the next one is under way.
+// tokenCache holds the one bearer token of an account and keeps at most one request for the next one under way.
 type tokenCache struct {
 	// fetch gets the next token, which is not the one that was refused.
 	fetch func(ctx context.Context, refused secret.Value) (bearer, *jobs.Failure)
@@ -34,7 +33,7 @@ type tokenCache struct {
 	flight  *flight      // Nil when no request is under way.
 }
 
-// flight is one request for a token, made for all who wait for it.
+// flight is one request for a token, made for all callers that wait for it.
 type flight struct {
 	cancel  context.CancelFunc
 	waiting int
@@ -49,7 +48,7 @@ func newTokenCache(fetch func(ctx context.Context, refused secret.Value) (bearer
 }
 
 // get returns a token that is live, after fetching one where needed. While a token is being
-// renewed, the old one serves all but the caller who found that it was time.
+// renewed, all callers but the one that renews it use the old one.
 func (t *tokenCache) get(ctx context.Context) (secret.Value, *jobs.Failure) {
 	t.mu.Lock()
 	now := time.Now()
@@ -91,7 +90,7 @@ func (t *tokenCache) join(ctx context.Context) *flight {
 	return t.flight
 }
 
-// leave ends the flight if nobody else waits for it, and waits for its end.
+// leave ends the flight if no other caller waits for it, and waits for its end.
 func (t *tokenCache) leave(f *flight) {
 	t.mu.Lock()
 	f.waiting--
@@ -106,7 +105,7 @@ func (t *tokenCache) leave(f *flight) {
 	}
 }
 
-// land keeps what the flight brought. Where it brought nothing, a token that is live serves on.
+// land keeps the token of the flight. Where the flight failed, a token that is live stays in use.
 func (t *tokenCache) land(f *flight, token bearer, failure *jobs.Failure) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -115,7 +114,7 @@ func (t *tokenCache) land(f *flight, token bearer, failure *jobs.Failure) {
 	case failure == nil:
 		t.current, f.token = token, token
 	case t.current.live(now):
-		// A longer wait that the API has asked for is the pacer's: it lets no request pass.
+		// The limiter keeps a longer wait that the API has asked for: it lets no request through.
 		t.current.renew = now.Add(renewalPause)
 		f.token = t.current
 	default:

@@ -41,14 +41,14 @@ func (i *Invalid) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// place is where something stands in the file.
+// place is a position in the file.
 type place struct{ line, column int }
 
 // report collects the problems of one file. It keeps to one problem for one mistake: what
 // follows from a problem that is already reported is left out.
 type report struct {
 	problems []Problem
-	places   map[string]place // Where each key and list item stands, by its path.
+	places   map[string]place // Of each key and list item, by its path.
 	spoilt   map[string]bool  // Paths whose value is not known, because of a problem.
 }
 
@@ -91,7 +91,7 @@ func (r *report) has(path string) bool {
 	return placed || r.spoilt[path]
 }
 
-// locate returns where a path stands in the file, or else the nearest mapping or list around it.
+// locate returns the place of a path, or else that of the nearest mapping or list around it.
 func (r *report) locate(path string) place {
 	for path != "" {
 		if at, ok := r.places[path]; ok {

@@ -16,7 +16,7 @@ const (
 	// address that cannot be read. All that is for it waits, and only age gives up.
 	ClassUnavailable Class = "unavailable"
 	// ClassRefused is a receiver that does not want this one: 3xx and other 4xx. Some more attempts are
-	// made, for somebody may mend what is wrong.
+	// made, because an operator may mend it meanwhile.
 	ClassRefused Class = "refused"
 	// ClassGone is a receiver that wants nothing any more: 410.
 	ClassGone Class = "gone"

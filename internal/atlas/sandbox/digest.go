@@ -71,7 +71,7 @@ func (n *nonces) code(head []byte) []byte {
 	return mac.Sum(nil)[:nonceSize-nonceHead]
 }
 
-// madeAt returns when the nonce was made, and false when it is none of ours.
+// madeAt returns when the nonce was made, and false when another server made it.
 func (n *nonces) madeAt(nonce string) (time.Time, bool) {
 	raw, err := base64.StdEncoding.DecodeString(nonce)
 	if err != nil || len(raw) != nonceSize || !hmac.Equal(raw[nonceHead:], n.code(raw[:nonceHead])) {

@@ -1,7 +1,7 @@
 // Package sandbox is a stand-in for the parts of the MongoDB Atlas API that Rekey calls.
 //
 // It checks what Atlas checks, changes its state as Atlas would, limits rates with token
-// buckets, and can be told to misbehave. It serves the demo, `worker sandbox` and tests; it
+// buckets, and misbehaves on request. It serves the demo, `worker sandbox` and tests; it
 // holds everything in memory, bounded, and must never be reachable from a network.
 //
 // # What is copied from the vendor
