@@ -146,7 +146,7 @@ const clockMargin = time.Minute
 
 // published searches the stream for a message by its id, among those of one subject since a moment.
 func (c *Conn) published(ctx context.Context, stream, subject, id string, since time.Time) (bool, error) {
-	at, err := direct.Standing(ctx, c.js, stream)
+	at, err := direct.PositionOf(ctx, c.js, stream)
 	if err != nil {
 		return false, fmt.Errorf("searching %s: %w", stream, err)
 	}

@@ -90,7 +90,7 @@ func (c *Chains) note(ctx context.Context, head chainHead) error {
 
 // Ends returns what was noted of the chains, by their names.
 func (c *Chains) Ends(ctx context.Context) (audit.Ends, error) {
-	at, err := direct.Standing(ctx, c.js, "KV_"+c.names.Audit())
+	at, err := direct.PositionOf(ctx, c.js, "KV_"+c.names.Audit())
 	if err != nil {
 		return audit.Ends{}, err
 	}

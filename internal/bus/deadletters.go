@@ -66,7 +66,7 @@ func (d *DeadLetters) Show(ctx context.Context, number uint64) (DeadLetter, erro
 // List returns the latest dead letters, at most limit, newest first, without headers and
 // payloads.
 func (d *DeadLetters) List(ctx context.Context, limit int) ([]DeadLetter, error) {
-	at, err := direct.Standing(ctx, d.conn.js, d.name())
+	at, err := direct.PositionOf(ctx, d.conn.js, d.name())
 	if err != nil || at.Messages == 0 || limit <= 0 {
 		return nil, err
 	}
@@ -92,14 +92,14 @@ func (d *DeadLetters) List(ctx context.Context, limit int) ([]DeadLetter, error)
 
 // Last is the number of the last dead letter that there was.
 func (d *DeadLetters) Last(ctx context.Context) (uint64, error) {
-	at, err := direct.Standing(ctx, d.conn.js, d.name())
+	at, err := direct.PositionOf(ctx, d.conn.js, d.name())
 	return at.Last, err
 }
 
 // Search returns the latest dead letter behind a number ("after"; 0 is all) that matches, without headers and payload, or
 // jobs.ErrNotFound. end is the number of the last letter that there is.
 func (d *DeadLetters) Search(ctx context.Context, after uint64, match func(DeadLetter) bool) (found DeadLetter, end uint64, err error) {
-	at, err := direct.Standing(ctx, d.conn.js, d.name())
+	at, err := direct.PositionOf(ctx, d.conn.js, d.name())
 	if err != nil {
 		return found, after, err
 	}

@@ -44,7 +44,7 @@ func (c *Conn) EachEvent(ctx context.Context, n names.Names, since time.Time, do
 // eachSince calls do for every message of a stream since a moment (the zero time: all), or
 // returns jobs.ErrNotFound when there is no such stream. It returns how long the stream keeps them.
 func (c *Conn) eachSince(ctx context.Context, name string, since time.Time, do func(direct.Message) error) (time.Duration, error) {
-	at, err := direct.Standing(ctx, c.js, name)
+	at, err := direct.PositionOf(ctx, c.js, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return 0, jobs.ErrNotFound
 	}

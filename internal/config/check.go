@@ -19,7 +19,7 @@ type checker struct {
 	cfg *Config
 }
 
-// Warnings are what is no mistake and keeps a worker from its work all the same.
+// Warnings are settings that are valid and still keep a worker from its work.
 func (c *Config) Warnings() []string {
 	list := []string{}
 	if len(c.Atlas.Accounts) == 0 {
@@ -47,7 +47,7 @@ func (c *checker) check() {
 	c.oneOf("log.format", c.cfg.Log.Format, "json", "console")
 }
 
-// HostInName stands in worker.name for the name of the host.
+// HostInName is replaced in worker.name by the name of the host.
 const HostInName = "{host}"
 
 // workerName is what a worker may be called.

@@ -118,7 +118,7 @@ func (c *checker) embeddedInUse() {
 	if n.Domain != "" {
 		c.add("nats.domain", "is for an external server and needs nats.url")
 	}
-	// Somebody who sets one of these without a URL may believe that it protects the embedded
+	// An operator who sets one of these without a URL may believe that it protects the embedded
 	// server. Not so with tls: commands use it to talk to an embedded server that has TLS.
 	for _, external := range []struct{ path, value string }{
 		{"nats.credentials_file", n.CredentialsFile},
@@ -144,7 +144,7 @@ func (c *checker) exposed(e Embedded) {
 		return // What cannot be split is reported already.
 	}
 	if e.TLS.ClientCAFile == "" && !c.unsure("nats.embedded.tls.client_ca_file") && !c.given("nats.embedded.token", e.Token) {
-		c.add("nats.embedded.listen", "is beyond loopback, where anybody could ask for revocations: "+
+		c.add("nats.embedded.listen", "is beyond loopback, where any client could ask for revocations: "+
 			"set token_file or token_env, or tls with client_ca_file, or listen on 127.0.0.1")
 	}
 }

@@ -90,14 +90,14 @@ func (d *decoder) field(path string, f field, node *yaml.Node, out reflect.Value
 	}
 }
 
-// inlineSecret refuses a secret that stands in the file itself.
+// inlineSecret refuses a secret that is in the file itself.
 func (d *decoder) inlineSecret(path, key string) {
 	d.add(join(path, key), "secrets are never written here: name a file with %s%s or an environment variable with %s%s",
 		key, partFile, key, partEnv)
 	d.spoil(join(path, key+string(partFile)), join(path, key+string(partEnv)))
 }
 
-// pairs calls yield for every key of a mapping, once, and remembers where it stands.
+// pairs calls yield for every key of a mapping, once, and remembers its place.
 func (d *decoder) pairs(path string, node *yaml.Node, yield func(key string, value *yaml.Node)) {
 	if node.Kind != yaml.MappingNode {
 		d.add(path, "must be a mapping (key: value), not %s", describe(node))

@@ -50,7 +50,7 @@ var inlineKeys = regexp.MustCompile(`^(client_?secret|private_?key|password|pass
 var renamed = map[string]string{"notify": "receivers", "targets": "receivers"}
 
 // unknownKey reports a key that its mapping does not have. The key that was probably meant
-// counts as set, so that nobody misses it as well.
+// counts as set, so that it is not reported as missing, too.
 func (d *decoder) unknownKey(path, key string, fields []field) {
 	if now := renamed[join(path, key)]; now != "" {
 		d.add(join(path, key), "is called %s now", now)
@@ -81,7 +81,7 @@ func (d *decoder) unknownKey(path, key string, fields []field) {
 // plainKey is a key as people write them.
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,40}$`)
 
-// showKey returns a key as it may be shown: somebody may have put a secret where a key belongs.
+// showKey returns a key as it may be shown: an operator may have put a secret where a key belongs.
 func showKey(key string) string {
 	if plainKey.MatchString(key) && !looksSecret(key) {
 		return key

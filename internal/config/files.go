@@ -34,7 +34,7 @@ type Files struct {
 // NewFiles returns the files of a configuration, of which nothing is known yet.
 func NewFiles(path string) *Files { return &Files{path: path} }
 
-// Sum is a hash of all that stands in the files. Files that cannot be read have the hash of the error.
+// Sum is a hash of the content of the files. Files that cannot be read have the hash of the error.
 func (f *Files) Sum() [sha256.Size]byte {
 	now := time.Now()
 	seen, err := f.stat()
@@ -52,7 +52,7 @@ func (f *Files) Sum() [sha256.Size]byte {
 	return f.sum
 }
 
-// IsEmpty reports whether nothing stood in the configuration file when it was read last.
+// IsEmpty reports whether the configuration file was empty when it was read last.
 func (f *Files) IsEmpty() bool { return f.empty }
 
 // stat looks at the files from outside.

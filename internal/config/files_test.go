@@ -48,7 +48,7 @@ func TestFiles(t *testing.T) {
 	look("a file of the folder", true, func() { write(filepath.Join(policies, "a.yaml"), "policies: [ ]\n", long) })
 	look("another file in the folder", true, func() { write(filepath.Join(policies, "b.yaml"), "policies: []\n", long) })
 	look("one file less", true, func() { must(os.Remove(filepath.Join(policies, "b.yaml"))) })
-	look("what is no policy", false, func() { write(filepath.Join(policies, "README"), "x", long) })
+	look("another file", false, func() { write(filepath.Join(policies, "README"), "x", long) })
 	look("another file in its place", true, func() {
 		write(file+".new", named+"log: {level: warn}\n", long)
 		must(os.Rename(file+".new", file))

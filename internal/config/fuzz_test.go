@@ -25,7 +25,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		check(t, data)
 		if bytes.Contains(data, []byte(canary)) {
-			return // Who knows where it stands.
+			return // It may be anywhere.
 		}
 		const inline = "\natlas: {accounts: [{client_secret: " + canary + ", private_key_env: mdb_sa_sk_" + canary + "}]}\n"
 		if err := check(t, slices.Concat(data, []byte(inline))); err != nil && strings.Contains(err.Error(), canary) {

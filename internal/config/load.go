@@ -30,7 +30,7 @@ func Load(path string) (*Config, error) {
 	return cfg, nil
 }
 
-// appendPolicies appends what stands in the files of a folder of policies; "" is none.
+// appendPolicies appends the policies in the files of a folder of policies; "" is none.
 func appendPolicies(data []byte, dir string) ([]byte, error) {
 	if dir == "" {
 		return data, nil
@@ -49,7 +49,7 @@ func appendPolicies(data []byte, dir string) ([]byte, error) {
 	return data, nil
 }
 
-// readFile reads one byte more than is allowed, so that too much can be told.
+// readFile reads one byte more than is allowed, so that too much is noticed.
 func readFile(path string) (data []byte, err error) {
 	file, err := os.Open(path)
 	if err != nil {

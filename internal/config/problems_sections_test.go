@@ -11,7 +11,7 @@ func TestNATSProblems(t *testing.T) {
 		noLogin = "must not hold a user, password or token: secrets are never written here, " +
 			"use user with password_file or password_env, or token_file or token_env"
 		external = "is for an external server and needs nats.url; the embedded server is protected by nats.embedded"
-		exposed  = "is beyond loopback, where anybody could ask for revocations: " +
+		exposed  = "is beyond loopback, where any client could ask for revocations: " +
 			"set token_file or token_env, or tls with client_ca_file, or listen on 127.0.0.1"
 	)
 	runProblemTests(t, []problemTest{
@@ -310,7 +310,7 @@ func TestSignatureProblems(t *testing.T) {
 		t.Errorf("without quotes, off is no word: %s", got)
 	}
 	runProblemTests(t, []problemTest{
-		{name: "nobody's", text: "intake: {signatures: required}\n", want: []string{"1: intake.signatures: needs signers as well: without them no event is taken in"}},
+		{name: "no signers", text: "intake: {signatures: required}\n", want: []string{"1: intake.signatures: needs signers as well: without them no event is taken in"}},
 		{name: "another word", text: "intake: {signatures: yes please}\n", want: []string{"1: intake.signatures: must be one of off, required"}},
 		{name: "window", text: "intake: {replay_window: 48h}\n", want: []string{"1: intake.replay_window: must be from 1s to 24h, not 48h"}},
 		{name: "no source", text: "intake:\n  signers:\n    - {public_keys: [U" + strings.Repeat("A", 55) + "]}\n", want: []string{

@@ -10,7 +10,7 @@ import (
 	"rekey/internal/config"
 )
 
-// canary stands for a secret that somebody wrote into the file. No error may repeat it.
+// canary stands for a secret that an operator wrote into the file. No error may repeat it.
 const canary = "CANARY0"
 
 // problemTest is a text and what is wrong with it: lines "LINE: path: message".

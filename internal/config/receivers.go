@@ -20,18 +20,18 @@ type Receiver struct {
 	Name string `yaml:"name"`
 	// Type is what it understands: slack (incoming webhooks of Slack and what is compatible with them) or webhook. Required.
 	Type notify.Type `yaml:"type"`
-	// URL is the address, https but for this machine. Required; it counts as a secret, for whoever has it can write there.
+	// URL is the address, https but for this machine. Required; it counts as a secret, for each client that has it can write there.
 	URL secret.Ref `yaml:"url"`
 	// SigningSecret signs the requests to a webhook: whsec_ and base64, or several with white space between them while
 	// one takes the place of another. Zero: they are not signed.
 	SigningSecret secret.Ref `yaml:"signing_secret" secret:"lines"`
-	// Outcomes are those that it is told of. Default and empty: all.
+	// Outcomes are those whose results it receives. Default and empty: all.
 	Outcomes []jobs.Outcome `yaml:"outcomes"`
-	// Lanes are those that it is told of. Default and empty: all.
+	// Lanes are those whose results it receives. Default and empty: all.
 	Lanes []jobs.Lane `yaml:"lanes"`
-	// Kinds are those that it is told of. Default and empty: all.
+	// Kinds are those whose results it receives. Default and empty: all.
 	Kinds []jobs.Kind `yaml:"kinds"`
-	// Accounts are those that it is told of. Default and empty: all.
+	// Accounts are those whose results it receives. Default and empty: all.
 	Accounts []string `yaml:"accounts"`
 	// Template is a template of Go's text/template: of the text for slack, of the whole body, in JSON, for a webhook. It
 	// may have several lines. Empty, the default: see docs/notify.md.
@@ -104,7 +104,7 @@ func (c *checker) receivers() {
 	}
 }
 
-// filter checks the lists of what a receiver is told of: a misspelt one would keep it in the dark.
+// filter checks the lists of a receiver's filter: a misspelt value would leave out results without a word.
 func (c *checker) filter(path string, n Receiver) {
 	for _, list := range []struct {
 		key           string

@@ -71,7 +71,7 @@ var forms = slices.Concat(atlasForms, foreignForms(), otherForms)
 var atlasForms = []form{
 	{Sealed, pattern(`^rekey-seal\.`), "a sealed value", "it goes in as it is, in the parameter that ends in _sealed"},
 	{PEM, pattern(`-----BEGIN |-----END `), "a PEM block, such as a private key or a certificate", "revoke the certificate, or replace the key, where it is in use"},
-	{Header, pattern(`(?i)^(?:(?:proxy-)?authorization["']?\s*[:=].*|(?:bearer|basic|digest|token)(?:[ \t:]|%20)+\S.*)$`), "a header Authorization with its scheme", "hand over what stands behind Bearer alone"},
+	{Header, pattern(`(?i)^(?:(?:proxy-)?authorization["']?\s*[:=].*|(?:bearer|basic|digest|token)(?:[ \t:]|%20)+\S.*)$`), "a header Authorization with its scheme", "hand over only the text after Bearer"},
 	{Header, pattern(`^bWRiX3NhX2lkX[A-Za-z0-9+/_-]*={0,2}$`), "the id and secret of a service account in base64, as in a header Authorization: Basic", "delete the service account's secret in Atlas"},
 	{ServiceAccountSecret, pattern(`(?i)^mdb_sa_sk_`), "the secret of a service account (mdb_sa_sk_…)", "delete the secret at its service account in Atlas; that also ends the tokens that were made with it"},
 	{ServiceAccountID, pattern(`(?i)^mdb_sa_id_`), "the id of a service account (mdb_sa_id_…), which is no secret", handOverToken},
@@ -101,10 +101,10 @@ func foreignForms() []form {
 	return forms
 }
 
-// otherForms are what is no credential, or not a whole one.
+// otherForms are texts that are no credential, or not a whole one.
 var otherForms = []form{
 	{Email, pattern(`^[^@\s:/]+@[^@\s:/]+\.[A-Za-z]{2,}$`), "an e-mail address", handOverToken},
-	{Placeholder, isPlaceholder, "a placeholder, which stands where a secret was taken out or is to be put in", handOverToken},
+	{Placeholder, isPlaceholder, "a placeholder for a secret", handOverToken},
 	{Fragment, isFragment, "a part of a token: it was cut off", "hand over the whole token, of three parts with dots between them if it is a JWT"},
 	{APIPublicKey, pattern(`^[a-z]{8}$`), "what the public key of an API key looks like, and too short for a token", adviceAPIKey},
 }
@@ -164,7 +164,7 @@ func isJSON(text string) bool {
 
 var jsonObject = regexp.MustCompile(`^\{\s*(?:["'\\]|\}$)`)
 
-// placeholders are what stands in templates, and what others leave where they took a secret out.
+// placeholders are the marks of templates, and of programs that removed a secret.
 var placeholders = regexp.MustCompile(`(?i)^(?:` +
 	`[\[(<{"']*(?:redacted|removed|masked|hidden|secret|filtered|censored|scrubbed|sanitized|obfuscated|placeholder|example|sample|dummy|fake|` +
 	`change[_-]?me|change[_-]?it|replace[_-]?me|fill[_-]?me|todo|tbd|fixme|null|nil|none|undefined|nan|n/a|na|empty|missing|unknown|default|test|` +

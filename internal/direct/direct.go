@@ -44,7 +44,7 @@ type Message struct {
 	Data    []byte
 }
 
-// Position is where a stream stands.
+// Position is what a stream has: its first and last message, and how it keeps them.
 type Position struct {
 	Created    time.Time // When the stream was made; one that was made anew counts from 1 again.
 	First      uint64
@@ -63,8 +63,8 @@ func (p Position) Reached() uint64 {
 	return 0
 }
 
-// Standing asks the stream's leader where it stands. The error wraps jetstream.ErrStreamNotFound where there is none.
-func Standing(ctx context.Context, js jetstream.JetStream, stream string) (Position, error) {
+// PositionOf asks the stream's leader for its position. The error wraps jetstream.ErrStreamNotFound where there is none.
+func PositionOf(ctx context.Context, js jetstream.JetStream, stream string) (Position, error) {
 	s, err := js.Stream(ctx, stream)
 	if err != nil {
 		return Position{}, fmt.Errorf("opening stream %s: %w", stream, err)

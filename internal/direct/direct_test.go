@@ -133,8 +133,8 @@ func TestReadSaysWhatIsWrong(t *testing.T) {
 	if _, err := Read(ended, js, Query{Stream: "S", Subject: "", From: 1, Until: 0}, nothing); !errors.Is(err, cause) {
 		t.Errorf("an ended context: %v", err)
 	}
-	if _, err := Standing(t.Context(), js, "NONE"); err == nil {
-		t.Error("a stream that does not exist stands somewhere")
+	if _, err := PositionOf(t.Context(), js, "NONE"); err == nil {
+		t.Error("a stream that does not exist has a position")
 	}
 }
 

@@ -196,7 +196,7 @@ func (e *examination) explain(f *jobs.Failure) (Status, string) {
 	case f.Reason == jobs.ReasonRateLimited:
 		return Skipped, "the API takes no call now; wait a minute and look again"
 	case f.Reason == jobs.ReasonUnavailable:
-		return Failed, "nobody answers at " + e.cfg.Atlas.BaseURL + ": see atlas.base_url, atlas.ca_file, HTTPS_PROXY, the firewall, and the API's status page"
+		return Failed, "no answer from " + e.cfg.Atlas.BaseURL + ": see atlas.base_url, atlas.ca_file, HTTPS_PROXY, the firewall, and the API's status page"
 	case f.Reason == jobs.ReasonConfig:
 		return Failed, "see secrets above"
 	}

@@ -19,9 +19,9 @@ import (
 // Index is a stream with a row for every record of the ledger up to some revision, in
 // parts, so that a list is made without reading all records. It is written behind the
 // ledger (see Indexer) and costs a job no write of its own; what the ledger got since is
-// read from the ledger. A row is a record as it stood at one revision: every record whose
+// read from the ledger. A row is a record at one revision: every record whose
 // latest revision the index covers has a row of that revision; older rows of the same job
-// may stand beside it. Nothing in it is needed to run jobs: a lost index is made anew.
+// may be there, too. Nothing in it is needed to run jobs: a lost index is made anew.
 //
 // A part is a message with rows and then one with its summary, which makes it valid. A
 // snapshot is the rows of all unfinished jobs, so that these are found without reading the
@@ -72,7 +72,7 @@ type Summary struct {
 	From    uint64 `json:"from"`
 	Through uint64 `json:"through"`
 
-	Body   uint64         `json:"body,omitempty"` // Sequence of the message with the rows; 0: there are none.
+	Body   uint64         `json:"body,omitempty"` // Sequence of the message with the rows; 0: it has none.
 	Rows   int            `json:"rows"`
 	Oldest int64          `json:"oldest,omitempty"` // When the first and the last of its jobs were accepted.
 	Newest int64          `json:"newest,omitempty"`

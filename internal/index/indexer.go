@@ -70,7 +70,7 @@ func (i *Indexer) Run(ctx context.Context) error {
 
 // Advance brings the index up to the ledger when it is far enough behind.
 func (i *Indexer) Advance(ctx context.Context) error {
-	at, err := direct.Standing(ctx, i.index.js, i.index.cfg.Ledger)
+	at, err := direct.PositionOf(ctx, i.index.js, i.index.cfg.Ledger)
 	if err != nil || at.Last < i.through+i.Behind && at.Last >= i.through {
 		return err
 	}
@@ -104,7 +104,7 @@ func (i *Indexer) open(ctx context.Context, at direct.Position) (Summary, error)
 	if errors.Is(err, ErrNoIndex) {
 		last, err = Summary{Ledger: at.Created, Snapshot: end + 1}, nil
 	}
-	// Rows that a lost worker has left without a summary may stand behind the summary.
+	// Rows that a lost worker has left without a summary may follow the summary.
 	last.seq = max(last.seq, end)
 	return last, err
 }
@@ -156,7 +156,7 @@ func (i *Indexer) addPart(ctx context.Context, last Summary, at direct.Position)
 	if err := i.publishSummary(ctx, &next); err != nil {
 		return last, err
 	}
-	if next.From == 0 { // What stands before belongs to an index that is no more.
+	if next.From == 0 { // Earlier messages belong to an index that was deleted.
 		return next, i.drop(ctx, ">", next.Snapshot)
 	}
 	return next, nil

@@ -15,7 +15,7 @@ import (
 )
 
 // Row is what the index holds of a record: enough to tell whether a filter may choose it,
-// and where it stands among the others. It is written as gob: a field that is added later
+// and its place among the others. It is written as gob: a field that is added later
 // is zero in what was written before.
 type Row struct {
 	ID       string
@@ -73,13 +73,13 @@ func hash(text string) uint64 {
 	return h.Sum64()
 }
 
-// Place is where a record stands in a list: the latest accepted comes first.
+// Place is the position of a record in a list: the latest accepted comes first.
 type Place struct {
 	Accepted int64
 	ID       string
 }
 
-// Place is where the row's record stands in a list.
+// Place is the position of the row's record in a list.
 func (r *Row) Place() Place { return Place{r.Accepted, r.ID} }
 
 // Compare orders places: negative when p comes first.

@@ -108,7 +108,7 @@ func mistakes() []mistake {
 		},
 		{
 			name: "placeholder for a token", kind: TokenRevoke, raw: token("REDACTED"),
-			want: "params.token: is a placeholder, which stands where a secret was taken out or is to be put in, and no bearer token: hand over the access token alone",
+			want: "params.token: is a placeholder for a secret, and no bearer token: hand over the access token alone",
 		},
 		{name: "token as number", kind: TokenRevoke, raw: token(json.Number("17")), want: "params.token: must be a string, not a number"},
 		{name: "token as float", kind: TokenRevoke, raw: token(1.5), want: "params.token: must be a string, not a number"},

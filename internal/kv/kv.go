@@ -22,7 +22,7 @@ import (
 type Config struct {
 	Bucket      string
 	Description string
-	TTL         time.Duration // How long a value is kept after its last write; zero is for ever.
+	TTL         time.Duration // How long a value is kept after its last write; zero: without a limit.
 	Replicas    int           // Default 1.
 	// Memory keeps the values in memory only: they are never on a disk, and gone with the server.
 	Memory bool
@@ -142,7 +142,7 @@ func (b *Bucket[T]) Age(ctx context.Context, key string, revision uint64) (time.
 	return stream.StreamInfo().TimeStamp.Sub(entry.Created()), nil
 }
 
-// Put writes the value of key whatever stands there.
+// Put writes the value of key, whatever its revision.
 func (b *Bucket[T]) Put(ctx context.Context, key string, value T) error {
 	data, err := json.Marshal(value)
 	if err != nil {
@@ -166,7 +166,7 @@ func isConflict(err error) bool {
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// Entry is a value as it stands in the bucket.
+// Entry is a value of the bucket with its key and revision.
 type Entry[T any] struct {
 	Key      string
 	Value    T
@@ -207,7 +207,7 @@ func (b *Bucket[T]) Watch(ctx context.Context, found func(Entry[T]), known func(
 	}
 }
 
-// read calls found for the values of a key ("" for all) that were written after a revision, as they stand now, in order.
+// read calls found for the values of a key ("" for all) that were written after a revision, in their latest revision, in order.
 // A replica that has not got to the revision until yet is waited for.
 func (b *Bucket[T]) read(ctx context.Context, key string, after, until uint64, found func(Entry[T]) error) error {
 	prefix := "$KV." + b.kv.Bucket() + "."
@@ -260,7 +260,7 @@ func (b *Bucket[T]) Follow(ctx context.Context, key string, after uint64, found 
 
 // All returns every value.
 func (b *Bucket[T]) All(ctx context.Context) (map[string]T, error) {
-	at, err := direct.Standing(ctx, b.js, "KV_"+b.kv.Bucket())
+	at, err := direct.PositionOf(ctx, b.js, "KV_"+b.kv.Bucket())
 	if err != nil {
 		return nil, err
 	}

@@ -309,8 +309,8 @@ func TestErrorsNameTheKey(t *testing.T) {
 		{"saving", func() error { _, err := b.Save(ended, "a", value{}, 0); return err }, "writing key a"},
 		{"putting", func() error { return b.Put(ended, "a", value{}) }, "writing key a"},
 		{"key", func() error { return b.Put(t.Context(), "a b", value{}) }, "writing key a b"},
-		{"saving what is no JSON", func() error { _, err := unfit.Save(t.Context(), "a", bad, 0); return err }, "encoding key a"},
-		{"putting what is no JSON", func() error { return unfit.Put(t.Context(), "a", bad) }, "encoding key a"},
+		{"saving a value that cannot be JSON", func() error { _, err := unfit.Save(t.Context(), "a", bad, 0); return err }, "encoding key a"},
+		{"putting a value that cannot be JSON", func() error { return unfit.Put(t.Context(), "a", bad) }, "encoding key a"},
 		{"all", func() error { _, err := b.All(t.Context()); return err }, "decoding key odd of TEST"},
 		{"following", func() error { return b.Follow(t.Context(), "", 0, nil) }, "following TEST: reading stream KV_TEST: decoding key odd of TEST"},
 	}

@@ -90,7 +90,7 @@ func (s *search) isBroad(parts []index.Summary, ledger direct.Position) bool {
 }
 
 func (l *Ledger) list(ctx context.Context, f Filter, q *index.Query, indexed bool) (Page, error) {
-	at, err := direct.Standing(ctx, l.js, l.stream)
+	at, err := direct.PositionOf(ctx, l.js, l.stream)
 	if err != nil {
 		return Page{}, err
 	}

@@ -212,7 +212,7 @@ func TestListIsExact(t *testing.T) {
 // tests would test little.
 func (f *fleet) checkIndex() {
 	f.t.Helper()
-	at, err := direct.Standing(f.t.Context(), f.ledger.js, f.ledger.stream)
+	at, err := direct.PositionOf(f.t.Context(), f.ledger.js, f.ledger.stream)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ type Server struct {
 }
 
 // Start starts the server and returns when it takes connections. A full disk is no
-// error: Run starts the server when there is room.
+// error: Run starts the server when there is free space.
 func Start(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, log: &serverLog{}}
 	err := s.start()

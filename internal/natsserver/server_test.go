@@ -19,7 +19,7 @@ import (
 func TestServerRefuses(t *testing.T) {
 	t.Parallel()
 	token := secret.New(canary)
-	anybody := &tls.Config{MinVersion: tls.VersionTLS12}
+	anyClient := &tls.Config{MinVersion: tls.VersionTLS12}
 	tests := []struct {
 		name   string
 		listen string
@@ -33,7 +33,7 @@ func TestServerRefuses(t *testing.T) {
 		{name: "all interfaces, IPv6", listen: "[::]:4222", want: "beyond loopback"},
 		{name: "an address", listen: "192.0.2.1:4222", want: "beyond loopback"},
 		{name: "a name", listen: "nats.example.com:4222", want: "beyond loopback"},
-		{name: "TLS without client certificates", listen: "0.0.0.0:4222", tls: anybody, want: "beyond loopback"},
+		{name: "TLS without client certificates", listen: "0.0.0.0:4222", tls: anyClient, want: "beyond loopback"},
 		{name: "TLS that takes any certificate", listen: "0.0.0.0:4222", tls: &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequireAnyClientCert}, want: "beyond loopback"},
 		{name: "no port", listen: "127.0.0.1", want: "must be host:port"},
 		{name: "port is a name", listen: "127.0.0.1:nats", want: "has no usable port"},
@@ -73,7 +73,7 @@ func TestServerMayListen(t *testing.T) {
 		{name: "another address of loopback", listen: "127.1.2.3:4222"},
 		{name: "IPv6 loopback", listen: "[::1]:4222"},
 		{name: "localhost", listen: "localhost:0"},
-		{name: "nobody", listen: ""},
+		{name: "not at all", listen: ""},
 		{name: "beyond, with a token", listen: "0.0.0.0:4222", token: token},
 		{name: "beyond, with client certificates", listen: ":4222", tls: verify},
 	}
@@ -170,8 +170,8 @@ func TestServerLogs(t *testing.T) {
 	}
 }
 
-// Two servers on the same files would destroy them. A server that listens nowhere stands in
-// nobody's way but there.
+// Two servers on the same files would destroy them. A server that listens nowhere is in
+// the way of others only there.
 func TestServerHasItsStoreForItself(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

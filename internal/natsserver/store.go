@@ -32,7 +32,7 @@ var errNoServer = errors.New("the embedded NATS server is not running")
 
 // Run watches whether the server can write to its store, until ctx ends. A server that failed
 // to write once does not write any more until it is started again, whatever becomes of the
-// disk. So it is stopped, which tells publishers at once, and started again when there is room.
+// disk. So it is stopped, which publishers notice at once, and started again when there is free space.
 func (s *Server) Run(ctx context.Context) error {
 	ticker := time.NewTicker(storeLook)
 	defer ticker.Stop()
@@ -113,7 +113,7 @@ func isFull(err error) bool {
 func isWriteError(line string) bool { return writeErrors.MatchString(line) }
 
 // writeErrors are those lines. What clients send, and what they call themselves, must not stop the
-// server: it stands in other lines, or in quotes.
+// server: it is in other lines, or in quotes.
 var writeErrors = regexp.MustCompile(`^(?:` +
 	`[A-Z][^"]*: no space left on device(?: \([0-9]+\))?$` +
 	`|Filestore \[[^\]]*\] (?:Critical write error|File system permission denied)` +

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// lockFile stands in the folder of the store and says that a server uses it.
+// lockFile is in the folder of the store and says that a server uses it.
 const lockFile = "rekey.lock"
 
 // lockStore keeps every other worker out of the folder until the file is closed or the
@@ -36,5 +36,5 @@ func lockStore(dir string) (file *os.File, locked bool, err error) {
 	}
 }
 
-// errLocked says that somebody else holds the lock.
+// errLocked says that another process holds the lock.
 var errLocked = errors.New("locked")
