@@ -130,7 +130,7 @@ func (d *demo) jobsTable(list []jobs.Record) error {
 		if r.Done() {
 			spent = r.FinishedAt.Sub(r.AcceptedAt)
 		}
-		row(t, r.JobID, r.Kind, shortTarget(r.Target), r.AttemptCount, standing(r, d.now()), spent)
+		row(t, r.JobID, r.Kind, shortTarget(r.Target), r.AttemptCount, stateText(r, d.now()), spent)
 	}
 	return t.Flush()
 }

@@ -17,13 +17,13 @@ func (c *cli) printJobs(list []jobs.Record) error {
 		now := c.now()
 		row(t, "JOB", "KIND", "TARGET", "LANE", "STATE", "ATTEMPTS", "ACCEPTED")
 		for _, r := range list {
-			row(t, r.JobID, r.Kind, shortTarget(r.Target), r.Lane, standing(r, now), r.AttemptCount, r.AcceptedAt)
+			row(t, r.JobID, r.Kind, shortTarget(r.Target), r.Lane, stateText(r, now), r.AttemptCount, r.AcceptedAt)
 		}
 	})
 }
 
-// standing tells in a few words how a job stands: its outcome when it has one.
-func standing(r jobs.Record, now time.Time) string {
+// stateText is the state of a job in a few words: its outcome when it has one.
+func stateText(r jobs.Record, now time.Time) string {
 	switch r.State {
 	case jobs.StateDone:
 		return string(r.Outcome)
@@ -40,7 +40,7 @@ func standing(r jobs.Record, now time.Time) string {
 func (c *cli) printJob(r jobs.Record) error {
 	return c.print(r, func(t *tabwriter.Writer) {
 		askedFields(t, &r)
-		standingFields(t, &r)
+		stateFields(t, &r)
 		field(t, "attempts", fmt.Sprintf("%d, %d spent", r.AttemptCount, r.AttemptsSpent))
 		for _, a := range r.Attempts {
 			field(t, fmt.Sprintf("  %d", a.Attempt), attemptLine(a))
@@ -73,8 +73,8 @@ func askedFields(t *tabwriter.Writer, r *jobs.Record) {
 	}
 }
 
-// standingFields show how the job stands, and how it ended.
-func standingFields(t *tabwriter.Writer, r *jobs.Record) {
+// stateFields show the state of the job, and how it ended.
+func stateFields(t *tabwriter.Writer, r *jobs.Record) {
 	field(t, "accepted", r.AcceptedAt)
 	field(t, "expires", r.ExpiresAt)
 	field(t, "state", r.State)

@@ -107,8 +107,8 @@ func TestStanding(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := standing(tt.record, now); got != tt.want {
-				t.Errorf("standing = %q, want %q", got, tt.want)
+			if got := stateText(tt.record, now); got != tt.want {
+				t.Errorf("stateText = %q, want %q", got, tt.want)
 			}
 		})
 	}

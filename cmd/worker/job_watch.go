@@ -78,7 +78,7 @@ func (w *jobWatch) changed(r jobs.Record) {
 func (w *jobWatch) show(r jobs.Record) {
 	w.shown[r.JobID] = true
 	if w.cli.output != outputJSON {
-		w.line(r.JobID, r.Kind, shortTarget(r.Target), r.Lane, standing(r, w.cli.now()), r.AttemptCount, r.AcceptedAt)
+		w.line(r.JobID, r.Kind, shortTarget(r.Target), r.Lane, stateText(r, w.cli.now()), r.AttemptCount, r.AcceptedAt)
 		return
 	}
 	encoder := json.NewEncoder(w.cli.stdout)

@@ -33,7 +33,7 @@ type calm struct {
 	seconds   int    // In a row that were calm.
 }
 
-// over is told each second how many bytes were allocated since the process began, and
+// over takes, each second, how many bytes were allocated since the process began, and
 // reports, once after each flood, that it is over.
 func (c *calm) over(allocated uint64) bool {
 	if allocated-c.allocated > calmBytes {

@@ -58,15 +58,15 @@ func TestPrintTurn(t *testing.T) {
 	r := jobs.Record{JobID: "j", State: jobs.StateWaiting, RetryAt: now.Add(48 * time.Hour)}
 	moment := r.RetryAt.Local().Format(timeLayout)
 	for _, tt := range []struct {
-		paced         bool
-		standing, row string
+		paced      bool
+		state, row string
 	}{
-		{standing: "waiting until " + moment, row: "retry at " + moment},
-		{paced: true, standing: "waiting, its turn is about " + moment, row: "turn about " + moment},
+		{state: "waiting until " + moment, row: "retry at " + moment},
+		{paced: true, state: "waiting, its turn is about " + moment, row: "turn about " + moment},
 	} {
 		r.Paced = tt.paced
-		if got := standing(r, now); got != tt.standing {
-			t.Errorf("paced %t: it stands as %q", tt.paced, got)
+		if got := stateText(r, now); got != tt.state {
+			t.Errorf("paced %t: its state is %q", tt.paced, got)
 		}
 		shown := table(t, func(c *cli) error { return c.printJob(r) })
 		if all := strings.Join(shown, "\n"); !strings.Contains(all, tt.row) {

@@ -205,7 +205,7 @@ func TestEventFormats(t *testing.T) {
 				t.Errorf("the event is %s of %s, want %s of %s", event.ID, event.Source, test.wantID, test.wantSource)
 			}
 			if event.Seq != ack.Sequence || event.Subject != "rekey.v1.event.incident" {
-				t.Errorf("the event stands at %d on %s, want %d on rekey.v1.event.incident", event.Seq, event.Subject, ack.Sequence)
+				t.Errorf("the event is at %d on %s, want %d on rekey.v1.event.incident", event.Seq, event.Subject, ack.Sequence)
 			}
 		})
 	}

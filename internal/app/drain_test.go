@@ -58,7 +58,7 @@ func TestStoppedAgainAndAgain(t *testing.T) {
 		if r.record.AttemptCount != 1 || first.Reason != jobs.ReasonNone {
 			t.Errorf("%s has the attempts %s", r.record.Target, encoded(r.record.Attempts))
 		}
-		// A message that nobody gave back comes again after 15 s.
+		// A message that was not given back is redelivered after 15 s.
 		if waited := first.StartedAt.Sub(r.record.AcceptedAt); waited > 10*time.Second {
 			t.Errorf("%s waited %s for its attempt", r.record.Target, waited)
 		}

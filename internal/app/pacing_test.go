@@ -42,7 +42,7 @@ func TestRateLimitHoldsTheWholeFleet(t *testing.T) {
 	limited := hexID(1000)
 	atlas.script(limited, retryAfter(429, "3"))
 	w.publish("incident", jwksRevoke(limited).String())
-	// On a busy machine nobody may look while the job waits: the answer is what counts.
+	// On a busy machine this test may not look while the job waits: the answer is what counts.
 	w.recordOf(limited, func(r jobs.Record) bool { return len(r.Attempts) > 0 && r.Attempts[0].Reason != "" })
 	const others = 30
 	// Jobs of another bucket go through, and give the news the time to reach the other worker.

@@ -126,7 +126,7 @@ func TestConfigFailures(t *testing.T) {
 		raw     map[string]any
 		want    string
 	}{
-		{name: "unknown account", kind: jobs.JWKSRevoke, account: "nobody", want: `account "nobody" is not configured`},
+		{name: "unknown account", kind: jobs.JWKSRevoke, account: "stranger", want: `account "stranger" is not configured`},
 		{name: "unknown kind", kind: "x", account: "service", want: `there is no call for jobs of kind "x"`},
 		{name: "no client secret", kind: jobs.JWKSRevoke, account: "lost", want: "account lost: reading a secret from environment variable LOST: it is not set"},
 		{name: "no client secret for Basic", kind: jobs.TokenRevoke, account: "lost", raw: map[string]any{"token": revokedToken}, want: "account lost: reading a secret from environment variable LOST: it is not set"},

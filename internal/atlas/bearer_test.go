@@ -107,7 +107,7 @@ func TestTokenRenewal(t *testing.T) {
 	}
 }
 
-// TestTokenRenewalFails: while the old token lives, a token endpoint that is down stops nobody
+// TestTokenRenewalFails: while the old token lives, a token endpoint that is down stops no call
 // and is not asked at each call.
 func TestTokenRenewalFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -137,8 +137,8 @@ func TestTokenRenewalFails(t *testing.T) {
 	})
 }
 
-// TestTokenRenewalWaitsForNobody: during a renewal the old token serves.
-func TestTokenRenewalWaitsForNobody(t *testing.T) {
+// TestTokenRenewalDelaysNoCall: during a renewal the old token serves.
+func TestTokenRenewalDelaysNoCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &tokenAPI{lifetime: 3600}
 		c := newClient(t, config(api))

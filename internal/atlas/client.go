@@ -88,7 +88,7 @@ type Config struct {
 	Known *redact.Known
 	// Recorder is required.
 	Recorder Recorder
-	// Logger takes what has no job to be told with. Nil logs nothing.
+	// Logger logs what belongs to no job. Nil logs nothing.
 	Logger *zap.Logger
 	// Transport makes the HTTP requests. Nil means a transport of its own, with the proxy of the
 	// environment, the CAFile and limits on every wait. It is for tests.
@@ -244,7 +244,7 @@ func (cfg Config) validate() error {
 	return errors.Join(append(problems, validateAccounts(cfg.Accounts))...)
 }
 
-// validateBaseURL does not repeat the URL, in which somebody may have put a password.
+// validateBaseURL does not repeat the URL, which may hold a password.
 func validateBaseURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {

@@ -253,7 +253,7 @@ func TestCodes(t *testing.T) {
 		{name: "our version is gone", kind: jobs.IDPDelete, status: 410, body: adminProblem(410, "VERSION_GONE", "x"), wantReason: jobs.ReasonInvalid, wantCode: "VERSION_GONE"},
 		{name: "other JSON with 404", kind: jobs.IDPDelete, status: 404, body: `{"message":"no Route matched"}`, wantReason: jobs.ReasonProtocol},
 		{name: "JSON of other types with 404", kind: jobs.IDPDelete, status: 404, body: `{"error":{"code":404},"errorCode":7}`, wantReason: jobs.ReasonProtocol},
-		{name: "404 without a body is nobody's word", kind: jobs.IDPDelete, status: 404, wantReason: jobs.ReasonNotFound, wantUnproven: true},
+		{name: "404 without a body is no evidence", kind: jobs.IDPDelete, status: 404, wantReason: jobs.ReasonNotFound, wantUnproven: true},
 		{name: "array with 404", kind: jobs.IDPDelete, status: 404, body: `[{"error":404}]`, wantReason: jobs.ReasonProtocol},
 		{name: "code that is no code", kind: jobs.IDPDelete, status: 409, body: adminProblem(409, "a b\nc", "x"), wantReason: jobs.ReasonConflict},
 		{name: "prose with 202", kind: jobs.X509Disable, status: 202, body: "queued by the gateway", wantReason: jobs.ReasonProtocol, wantEffective: true},

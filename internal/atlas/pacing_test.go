@@ -186,7 +186,7 @@ func TestRecorder(t *testing.T) {
 	}
 }
 
-// TestFullBuckets: a bucket whose limit is known is shown as full before anybody has drawn on it.
+// TestFullBuckets: a bucket whose limit is known is shown as full before the first call.
 func TestFullBuckets(t *testing.T) {
 	rec := newRecorder()
 	cfg := config(&limitedAPI{})
@@ -204,7 +204,7 @@ func TestFullBuckets(t *testing.T) {
 
 func TestTurnOfUnknown(t *testing.T) {
 	c := newClient(t, config(&limitedAPI{}))
-	for _, j := range []jobs.Job{{Kind: jobs.JWKSRevoke, Account: "nobody"}, {Kind: "x", Account: "key"}} {
+	for _, j := range []jobs.Job{{Kind: jobs.JWKSRevoke, Account: "stranger"}, {Kind: "x", Account: "key"}} {
 		if until := permit(t, c, j); !until.IsZero() {
 			t.Errorf("%v is held until %s", j, until)
 		}

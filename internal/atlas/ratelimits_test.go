@@ -70,7 +70,7 @@ func TestRateLimitsAreRead(t *testing.T) {
 		{name: "no bucket", mode: atlas.ReadAlways, status: 200, document: listOf("GROUP", "0"), asked: 1, takes: 99},
 		{name: "forbidden", mode: atlas.ReadAlways, status: 403, document: "{}", asked: 1, takes: 99},
 		{name: "never", mode: atlas.ReadNever, status: 200, document: listOf("GROUP", "5"), header: header, takes: 99},
-		{name: "nobody speaks of limits", status: 200, document: listOf("GROUP", "5"), takes: 99},
+		{name: "no answer names limits", status: 200, document: listOf("GROUP", "5"), takes: 99},
 		{name: "an answer speaks of limits", status: 200, document: listOf("GROUP", "4"), header: header, asked: 1, takes: 3},
 	}
 	for _, tt := range tests {

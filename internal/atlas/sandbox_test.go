@@ -133,7 +133,7 @@ func TestSandboxConcurrent(t *testing.T) {
 	}
 }
 
-// TestSandboxRevokedBearer: somebody revokes our own token between two calls.
+// TestSandboxRevokedBearer: another client revokes our own token between two calls.
 func TestSandboxRevokedBearer(t *testing.T) {
 	box, c := sandboxClient(t, sandbox.Config{})
 	j := sandboxJob(t, jobs.JWKSRevoke, "service", "")

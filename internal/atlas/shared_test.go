@@ -21,7 +21,7 @@ import (
 
 const keyBucket = "federation_account/abcdefgh" // Of jobs on the JWKS by the API key.
 
-// TestPausesAreShared: what one worker is told holds for all, and foreign states do no harm.
+// TestPausesAreShared: a pause of one worker holds for all, and foreign states do no harm.
 func TestPausesAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := newStore()
@@ -157,12 +157,12 @@ func TestStoreFails(t *testing.T) {
 	})
 }
 
-// TestStoreIsSilent: the first call does not wait for ever for what nobody tells.
+// TestStoreIsSilent: the first call waits a limited time for the states of the other workers.
 func TestStoreIsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := config(&limitedAPI{})
 		cfg.Pace = newStore()
-		c := newClient(t, cfg) // Nobody lets it listen.
+		c := newClient(t, cfg) // Its Run does not run.
 		start := time.Now()
 		revokeWorks(t, c, job(t, jobs.JWKSRevoke, "key"))
 		if got := time.Since(start); got != 2*time.Second {

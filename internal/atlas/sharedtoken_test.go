@@ -137,7 +137,7 @@ func TestSharedTokenIsRefused(t *testing.T) {
 		start := time.Now()
 		f.all(t)
 		if issued, _ := f.tokenRequests(); issued != 4 || time.Since(start) < 10*time.Second || time.Since(start) > 11*time.Second {
-			t.Errorf("%d tokens issued after %s, want 4 after 10s: whoever fetched it was lost", issued, time.Since(start))
+			t.Errorf("%d tokens issued after %s, want 4 after 10s: the worker that fetched it was lost", issued, time.Since(start))
 		}
 	})
 }

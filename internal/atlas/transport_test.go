@@ -116,7 +116,7 @@ func TestNoAnswer(t *testing.T) {
 		wantEffective bool
 		wantText      string
 	}{
-		{name: "nobody listens", config: closed, want: jobs.ReasonUnavailable, wantText: "no answer: dial tcp"},
+		{name: "no server listens", config: closed, want: jobs.ReasonUnavailable, wantText: "no answer: dial tcp"},
 		{name: "unknown authority", config: untrusted, want: jobs.ReasonUnavailable, wantText: "certificate signed by unknown authority"},
 		{name: "no host", config: func(*testing.T) atlas.Config {
 			cfg := config(nil)

@@ -128,7 +128,7 @@ func TestPaceWatch(t *testing.T) {
 	if got := receive(t, "the change", seen); got != (change{"oauth_token/b", after.PausedUntil, revision}) {
 		t.Errorf("saw %+v", got)
 	}
-	// Of our own writes we learn how the server's clock stands; here it is the same.
+	// Our own writes show the server's clock; here it is the same.
 	if revision, err = p.Save(t.Context(), "oauth_token/b", before, revision); err != nil || revision == 0 {
 		t.Fatalf("revision %d, error %v", revision, err)
 	}

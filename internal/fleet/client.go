@@ -147,7 +147,7 @@ func (c *Client) Submit(ctx context.Context, source, id string, request map[stri
 	return done, err
 }
 
-// secure opens and seals parameters as far as there are keys here. Where there are none, the
+// secure opens and seals parameters as far as there are keys here. Without keys, the
 // worker does it.
 func (c *Client) secure(p jobs.Params) (jobs.Params, error) {
 	if c.Keys == nil {

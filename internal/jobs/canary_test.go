@@ -9,7 +9,7 @@ import (
 )
 
 // TestCanary takes a secret token through every way that a job can go and looks for it in
-// all that is kept, said or counted. The queue alone carries it: somebody must.
+// all that is kept, said or counted. The queue alone carries it.
 func TestCanary(t *testing.T) {
 	token := func(e *Event) {
 		e.Request.Kind = TokenRevoke

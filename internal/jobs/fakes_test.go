@@ -134,7 +134,7 @@ func (m *memory) save(key string, value any, revision uint64) (uint64, error) {
 	return m.revision, nil
 }
 
-// age is how long ago a value was written, which nobody's clock but that of the memory
+// age is how long ago a value was written, which no clock but that of the memory
 // itself has a part in. The caller holds the lock.
 func (m *memory) age(key string, revision uint64) (time.Duration, error) {
 	if m.values[key].revision != revision {
@@ -262,7 +262,7 @@ func (m *memory) record(t *testing.T, id string) Record {
 	return r
 }
 
-// put writes a record whatever stands there, as another worker would have.
+// put overwrites a record, as another worker would have.
 func (m *memory) put(t *testing.T, r Record) {
 	t.Helper()
 	m.mu.Lock()

@@ -55,7 +55,7 @@ func TestDigestRefusals(t *testing.T) {
 		{name: "right", want: 204},
 		{name: "algorithm in lower case", edit: map[string]string{"algorithm": "md5"}, want: 204},
 		{name: "wrong password", edit: map[string]string{"password": "guess"}, want: 401},
-		{name: "unknown user", edit: map[string]string{"username": "nobody"}, want: 401},
+		{name: "unknown user", edit: map[string]string{"username": "unknown"}, want: 401},
 		{name: "service account", edit: map[string]string{"username": ClientID, "password": testSecret}, want: 401},
 		{name: "other realm", edit: map[string]string{"realm": "elsewhere"}, want: 401},
 		{name: "other uri", edit: map[string]string{"uri": "/"}, want: 401},

@@ -151,7 +151,7 @@ func TestNew(t *testing.T) {
 	}{
 		{name: "zero config"},
 		{name: "given secret", cfg: Config{Secrets: map[string]string{ClientID: "s"}}},
-		{name: "secret of nobody", cfg: Config{Secrets: map[string]string{"nobody": "s"}}, want: []string{`"nobody"`, "not in the seed"}},
+		{name: "secret of an unknown account", cfg: Config{Secrets: map[string]string{"stranger": "s"}}, want: []string{`"stranger"`, "not in the seed"}},
 		{name: "empty secret", cfg: Config{Secrets: map[string]string{ClientID: ""}}, want: []string{"is empty"}},
 		{name: "short token lifetime", cfg: Config{TokenLifetime: time.Millisecond}, want: []string{"token lifetime"}},
 		{name: "negative nonce lifetime", cfg: Config{NonceLifetime: -1}, want: []string{"nonce lifetime"}},
@@ -217,8 +217,8 @@ func TestSecret(t *testing.T) {
 	if second, _ := other.Secret(PublicKey); second == first {
 		t.Error("two sandboxes have the same random secret")
 	}
-	if _, ok := s.Secret("nobody"); ok {
-		t.Error("nobody has a secret")
+	if _, ok := s.Secret("stranger"); ok {
+		t.Error("an unknown account has a secret")
 	}
 }
 
@@ -252,7 +252,7 @@ func TestRequests(t *testing.T) {
 	f.do(f.request("DELETE", jwksPath, "", "Authorization", "Bearer "+token, "Accept", "application/vnd.atlas.2025-02-19+json"))
 	f.clock.add(time.Second)
 	f.oauth("/api/oauth/revoke?token=in-query", ClientID, testSecret, url.Values{"token": {token}})
-	f.oauth("/api/oauth/token", "someone", "wrong", url.Values{"grant_type": {"client_credentials"}})
+	f.oauth("/api/oauth/token", "stranger", "wrong", url.Values{"grant_type": {"client_credentials"}})
 	last := f.do(f.request("GET", "/"+strings.Repeat("x", 2*maxPath), ""))
 
 	at := f.clock.Now()
