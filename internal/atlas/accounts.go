@@ -79,12 +79,12 @@ func (a *account) refusal() error {
 // request, so an account that was never used is taken to be good.
 func (c *Client) CheckAccounts(ctx context.Context) error {
 	var problems []error
-	roster := c.accounts.Load()
-	for _, name := range roster.names {
+	set := c.accounts.Load()
+	for _, name := range set.names {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("checking the accounts: %w", context.Cause(ctx))
 		}
-		a := roster.accounts[name]
+		a := set.accounts[name]
 		if _, err := a.readSecret(c.lookupEnv); err != nil {
 			problems = append(problems, err)
 		} else if err := a.refusal(); err != nil {
@@ -100,18 +100,18 @@ func (c *Client) Resolve(kind jobs.Kind, name string) (string, error) {
 	malformed := func(format string, args ...any) (string, error) {
 		return "", &jobs.Malformed{Field: "account", Detail: fmt.Sprintf(format, args...)}
 	}
-	roster := c.accounts.Load()
-	known := strings.Join(roster.names, ", ")
-	if len(roster.names) == 0 {
+	set := c.accounts.Load()
+	known := strings.Join(set.names, ", ")
+	if len(set.names) == 0 {
 		return malformed("no account is configured")
 	}
 	if name == "" {
-		if len(roster.names) > 1 {
+		if len(set.names) > 1 {
 			return malformed("is required, as there are several accounts: %s", known)
 		}
-		name = roster.names[0]
+		name = set.names[0]
 	}
-	a, ok := roster.accounts[name]
+	a, ok := set.accounts[name]
 	if !ok {
 		return malformed("is not the name of an account; there is %s", known)
 	}

@@ -44,7 +44,7 @@ func TestNew(t *testing.T) {
 				}
 			},
 			want: []string{
-				"X.509 API must be v2 or v1.0", "an account has no name", `account "a" is there twice`,
+				"X.509 API must be v2 or v1.0", "an account has no name", `account "a" is listed twice`,
 				`account "neither" needs either a client id or a public key`, `account "both" needs either a client id or a public key`,
 				`account "no secret" needs a client secret and no private key`, `account "no key" needs a private key and no client secret`,
 				`account "wrong secret" needs a private key and no client secret`,

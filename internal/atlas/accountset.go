@@ -9,14 +9,13 @@ import (
 	"rekey/internal/redact"
 )
 
-// roster is a set of accounts. It does not change; another one takes its place.
+// accountSet is the configured accounts. It is immutable: a reload replaces it.
 type accountSet struct {
 	accounts map[string]*account
 	names    []string // As configured.
 }
 
-// newRoster keeps what is known about an account that was there before just as it is: its bearer token, its nonces,
-// whether it was refused.
+// newAccountSet keeps the state of an account that has not changed: its bearer token, its nonces, whether it was refused.
 func (c *Client) newAccountSet(list []Account) *accountSet {
 	before := c.accounts.Load()
 	r := &accountSet{accounts: map[string]*account{}}
@@ -36,8 +35,8 @@ func (c *Client) account(name string) (*account, bool) {
 	return a, ok
 }
 
-// CheckNewAccounts joins what keeps the accounts from taking the place of those that there are: mistakes in them, and
-// secrets that cannot be read now, of those that are new or have changed.
+// CheckNewAccounts joins what keeps the accounts from replacing the present ones: mistakes in them, and
+// secrets that cannot be read now, of new and changed ones.
 func (c *Client) CheckNewAccounts(ctx context.Context, list []Account) error {
 	if err := validateAccounts(list); err != nil {
 		return err
@@ -58,8 +57,8 @@ func (c *Client) CheckNewAccounts(ctx context.Context, list []Account) error {
 	return errors.Join(problems...)
 }
 
-// SetAccounts makes these the accounts that may call. Attempts that are under way end as they began; a later attempt at a
-// job of an account that is gone fails with jobs.ReasonConfig. The error joins all mistakes, and then nothing has changed.
+// SetAccounts replaces the accounts. Attempts under way end with the account that they began with; a later attempt at a
+// job of a removed account fails with jobs.ReasonConfig. The error joins all mistakes, and then nothing has changed.
 func (c *Client) SetAccounts(list []Account) error {
 	if err := validateAccounts(list); err != nil {
 		return fmt.Errorf("changing the accounts: %w", err)
@@ -89,7 +88,7 @@ func validateAccounts(list []Account) error {
 	seen := map[string]bool{}
 	for _, a := range list {
 		if seen[a.Name] {
-			problems = append(problems, fmt.Errorf("account %q is there twice", a.Name))
+			problems = append(problems, fmt.Errorf("account %q is listed twice", a.Name))
 		}
 		seen[a.Name] = true
 		problems = append(problems, a.validate())

@@ -57,7 +57,7 @@ func TestNewAccountsAreChecked(t *testing.T) {
 	}{
 		{"good", []atlas.Account{service("a"), apiKey("b")}, "", true},
 		{"none", nil, "", true},
-		{"mistakes", []atlas.Account{{Name: "a"}, {Name: "a"}}, `account "a" is there twice`, false},
+		{"mistakes", []atlas.Account{{Name: "a"}, {Name: "a"}}, `account "a" is listed twice`, false},
 		{"a secret that cannot be read", []atlas.Account{missing("a")}, "account a: reading a secret from environment variable NOT_THERE", true},
 		{"one that could not be read before", []atlas.Account{missing("known")}, "", true},
 	}

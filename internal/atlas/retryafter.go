@@ -27,7 +27,7 @@ func (c *Client) applyRetryAfter(ctx context.Context, to endpoint, ex exchange, 
 		return
 	}
 	if latest := ex.at.Add(c.limiter.MaxRetryAfter()); at.After(latest) {
-		c.log.Warn("the API asks for a longer wait than is believed", zap.String("operation", to.operation),
+		c.log.Warn("the API's Retry-After exceeds retry.retry_after_cap; waiting for the cap", zap.String("operation", to.operation),
 			zap.Duration("asked", at.Sub(ex.at)), zap.Time("retry_at", latest))
 		at, f.RetryAfterCapped = latest, true
 	}
@@ -39,9 +39,9 @@ func (c *Client) applyRetryAfter(ctx context.Context, to endpoint, ex exchange, 
 	}
 }
 
-// retryAt returns the moment before which the API wants no further request. The header
-// counts; where it is missing or makes no sense, what the error document says. Of several
-// headers the longest counts. odd is one that makes no sense, "" when there is none.
+// retryAt returns when the API accepts the next request. The header counts; where it is
+// missing or invalid, the error document. Of several headers the longest counts. odd is an
+// invalid one, "" when there is none.
 func retryAt(ex exchange, said problem) (latest time.Time, found bool, odd string) {
 	for _, value := range ex.header.Values("Retry-After") {
 		at, ok := retryafter.Parse(value, ex.header.Get("Date"), ex.at)
@@ -58,12 +58,12 @@ func retryAt(ex exchange, said problem) (latest time.Time, found bool, odd strin
 	return latest, found, odd
 }
 
-// noteOdd says once that a Retry-After makes no sense, and what counts instead.
+// noteOdd logs once that a Retry-After is invalid, and what counts instead.
 func (c *Client) noteOdd(to endpoint, value string) {
 	if value == "" || c.oddNoted.Swap(true) {
 		return
 	}
 	const most = 60 // Runes: longer than any date.
-	c.log.Warn("a Retry-After of the API is neither seconds nor a date, and is ignored: the error document counts, or the backoff; this is said once",
+	c.log.Warn("the API's Retry-After is neither seconds nor a date; using the error document or the backoff (logged once)",
 		zap.String("operation", to.operation), zap.String("value", shorten(c.scrubber().text(value), most)))
 }

@@ -102,7 +102,7 @@ func TestRetryAfter(t *testing.T) {
 				if got := rec.waits[string(tt.kind)]; got != tt.want {
 					t.Errorf("recorded a wait of %s, want %s", got, tt.want)
 				}
-				if got := logs.FilterMessage("the API asks for a longer wait than is believed").Len(); (got == 1) != tt.wantCapped {
+				if got := logs.FilterMessageSnippet("exceeds retry.retry_after_cap").Len(); (got == 1) != tt.wantCapped {
 					t.Errorf("%d lines in the log say that the wait was capped", got)
 				}
 			})
