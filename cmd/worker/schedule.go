@@ -82,7 +82,7 @@ func (c *cli) listSchedules(ctx context.Context) error {
 		names[i] = spec.Name
 	}
 	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
-		standings, err := client.ScheduleStandings(ctx, names)
+		standings, err := client.ScheduleStates(ctx, names)
 		if err != nil {
 			return err
 		}
@@ -99,7 +99,7 @@ func (c *cli) listSchedules(ctx context.Context) error {
 }
 
 // newScheduleRow has its moments on the clock that the schedule goes by.
-func newScheduleRow(s config.Schedule, spec schedule.Spec, standing fleet.ScheduleStanding, now time.Time) (scheduleRow, error) {
+func newScheduleRow(s config.Schedule, spec schedule.Spec, standing fleet.ScheduleState, now time.Time) (scheduleRow, error) {
 	zone, err := time.LoadLocation(spec.Expr.Zone())
 	if err != nil {
 		return scheduleRow{}, err

@@ -137,7 +137,7 @@ func (c *cli) operateSchedule(ctx context.Context, name string, op schedule.Oper
 		if err != nil {
 			return err
 		}
-		r, err := newScheduleRow(s, spec, fleet.ScheduleStanding{State: state}, c.now())
+		r, err := newScheduleRow(s, spec, fleet.ScheduleState{State: state}, c.now())
 		if err != nil {
 			return err
 		}

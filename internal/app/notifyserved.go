@@ -20,7 +20,7 @@ const (
 func (n *notifier) showServed(ctx context.Context, receiver string) {
 	var seen uint64
 	for ctx.Err() == nil {
-		latest, err := n.store.Sign(ctx, receiver, n.Name, seen)
+		latest, err := n.store.MarkServed(ctx, receiver, n.Name, seen)
 		if err == nil {
 			seen = latest
 		} else if ctx.Err() == nil {
@@ -60,11 +60,11 @@ func (n *notifier) remove(ctx context.Context, receiver string) {
 // isServed reports whether somebody gives signs that a receiver is served.
 func (n *notifier) isServed(ctx context.Context, receiver string) (bool, error) {
 	const look = time.Second
-	before, err := n.store.SignOf(ctx, receiver)
+	before, err := n.store.ServedMark(ctx, receiver)
 	for end := time.Now().Add(signsGone); err == nil && ctx.Err() == nil && time.Now().Before(end); {
 		within(ctx.Done(), look)
 		var latest uint64
-		if latest, err = n.store.SignOf(ctx, receiver); err == nil && latest != before {
+		if latest, err = n.store.ServedMark(ctx, receiver); err == nil && latest != before {
 			return true, nil
 		}
 	}

@@ -85,7 +85,7 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 			return err
 		},
 		"schedule ls": func(ctx context.Context, c *fleet.Client) error {
-			_, err := c.ScheduleStandings(ctx, []string{"yearly"})
+			_, err := c.ScheduleStates(ctx, []string{"yearly"})
 			return err
 		},
 	}

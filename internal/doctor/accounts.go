@@ -41,7 +41,7 @@ func (readTokens) Save(context.Context, string, atlas.SharedToken, uint64) (uint
 }
 
 // accounts examines all accounts, and our clock.
-func (p *patient) accounts(ctx context.Context) []Finding {
+func (p *checkup) accounts(ctx context.Context) []Finding {
 	dates := &dateReader{}
 	client, err := p.atlasClient(ctx, dates)
 	if err != nil {
@@ -56,7 +56,7 @@ func (p *patient) accounts(ctx context.Context) []Finding {
 		running.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			e := &examination{patient: p, client: client, account: a}
+			e := &accountCheck{checkup: p, client: client, account: a}
 			found[i] = e.all(ctx, targets[a.Name])
 		})
 	}
@@ -68,7 +68,7 @@ func (p *patient) accounts(ctx context.Context) []Finding {
 }
 
 // atlasClient is a client that reads only: what would change something is stopped on the way to the network.
-func (p *patient) atlasClient(ctx context.Context, dates *dateReader) (*atlas.Client, error) {
+func (p *checkup) atlasClient(ctx context.Context, dates *dateReader) (*atlas.Client, error) {
 	cfg := wire.AtlasConfig(p.cfg, p.LookupEnv)
 	cfg.DryRun, cfg.Recorder, cfg.Version = true, metrics.Discard(), p.Version
 	cfg.Timeout, cfg.Known = min(cfg.Timeout, apiTimeout), p.known
@@ -83,7 +83,7 @@ func (p *patient) atlasClient(ctx context.Context, dates *dateReader) (*atlas.Cl
 }
 
 // fleetTokens are the bearer tokens that the fleet shares, or nil when there are none to be had.
-func (p *patient) fleetTokens(ctx context.Context) atlas.TokenStore {
+func (p *checkup) fleetTokens(ctx context.Context) atlas.TokenStore {
 	keys, err := wire.KeysOf(p.cfg, func() []config.Account { return p.cfg.Atlas.Accounts }, p.LookupEnv)
 	if err != nil || keys.ID() == "" || !p.has(ctx, p.names.Tokens()) {
 		return nil // They could not be opened, or there are none.
@@ -99,7 +99,7 @@ func (p *patient) fleetTokens(ctx context.Context) atlas.TokenStore {
 
 // targets are the jobs of the schedules, which are all the targets that a configuration names, by the account that has to
 // do them; and what is wrong with them.
-func (p *patient) targets(client *atlas.Client) (map[string][]jobs.Job, []Finding) {
+func (p *checkup) targets(client *atlas.Client) (map[string][]jobs.Job, []Finding) {
 	targets, list := map[string][]jobs.Job{}, []Finding(nil)
 	for _, s := range p.cfg.Schedules {
 		r, err := wire.NewRequest(s)
@@ -121,14 +121,14 @@ func (p *patient) targets(client *atlas.Client) (map[string][]jobs.Job, []Findin
 }
 
 // examination is that of one account.
-type examination struct {
-	*patient
+type accountCheck struct {
+	*checkup
 	client  *atlas.Client
 	account config.Account
 }
 
 // all makes the calls of an account, none of which changes anything.
-func (e *examination) all(ctx context.Context, targets []jobs.Job) []Finding {
+func (e *accountCheck) all(ctx context.Context, targets []jobs.Job) []Finding {
 	var list []Finding
 	if e.account.IsServiceAccount() {
 		f, ok := e.token(ctx)
@@ -148,12 +148,12 @@ func (e *examination) all(ctx context.Context, targets []jobs.Job) []Finding {
 	return append(list, e.roles(ctx, targets)...)
 }
 
-func (e *examination) finding(what string, status Status, found, do string) Finding {
+func (e *accountCheck) finding(what string, status Status, found, do string) Finding {
 	return Finding{What: e.account.Name + ": " + what, Status: status, Found: found, Do: do}
 }
 
 // token gets the bearer token of a service account.
-func (e *examination) token(ctx context.Context) (Finding, bool) {
+func (e *accountCheck) token(ctx context.Context) (Finding, bool) {
 	token, failure := e.client.Token(ctx, e.account.Name)
 	if failure != nil {
 		status, do := e.explainToken(failure)
@@ -167,7 +167,7 @@ func (e *examination) token(ctx context.Context) (Finding, bool) {
 }
 
 // place is where the account's secret is.
-func (e *examination) place() string {
+func (e *accountCheck) place() string {
 	if e.account.IsServiceAccount() {
 		return e.account.ClientSecret.String()
 	}
@@ -175,7 +175,7 @@ func (e *examination) place() string {
 }
 
 // explainToken says what a failure to get a token is about.
-func (e *examination) explainToken(f *jobs.Failure) (Status, string) {
+func (e *accountCheck) explainToken(f *jobs.Failure) (Status, string) {
 	switch {
 	case f.Reason == jobs.ReasonUnauthorized:
 		return Failed, "client_id or secret is wrong, or the secret has expired or was deleted: make one in Atlas (Organization Access, " +
@@ -188,7 +188,7 @@ func (e *examination) explainToken(f *jobs.Failure) (Status, string) {
 }
 
 // explain says what a failure is about that has nothing to do with what was asked for.
-func (e *examination) explain(f *jobs.Failure) (Status, string) {
+func (e *accountCheck) explain(f *jobs.Failure) (Status, string) {
 	refused, proxied := errors.AsType[*proxy.RefusedError](f.Err)
 	switch {
 	case proxied:
@@ -204,7 +204,7 @@ func (e *examination) explain(f *jobs.Failure) (Status, string) {
 }
 
 // authenticated says whether the API has accepted who we are, given the failure of a call, or nil.
-func (e *examination) authenticated(f *jobs.Failure) (Finding, bool) {
+func (e *accountCheck) authenticated(f *jobs.Failure) (Finding, bool) {
 	what := "token"
 	if !e.account.IsServiceAccount() {
 		what = "key"
@@ -227,7 +227,7 @@ func (e *examination) authenticated(f *jobs.Failure) (Finding, bool) {
 }
 
 // rateLimits says whether the account may read the API's limits, which many may not.
-func (e *examination) rateLimits(told int, err error) Finding {
+func (e *accountCheck) rateLimits(told int, err error) Finding {
 	if err == nil {
 		return e.finding("rate limits", OK, fmt.Sprintf("readable, for %d of our endpoint sets", told), "")
 	}

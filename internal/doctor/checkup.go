@@ -46,7 +46,7 @@ type Doctor struct {
 }
 
 // patient is what is examined, once its configuration could be read.
-type patient struct {
+type checkup struct {
 	Doctor
 	cfg    *config.Config
 	known  *redact.Known
@@ -66,7 +66,7 @@ func (d Doctor) Examine(ctx context.Context) []Finding {
 	if err != nil {
 		return unreadable(err)
 	}
-	p := &patient{Doctor: d, cfg: cfg, known: wire.KnownSecrets(cfg, d.LookupEnv), names: names.New(cfg.NATS.Namespace), now: time.Now()}
+	p := &checkup{Doctor: d, cfg: cfg, known: wire.KnownSecrets(cfg, d.LookupEnv), names: names.New(cfg.NATS.Namespace), now: time.Now()}
 	p.connect()
 	if p.survey != nil {
 		defer p.survey.Close()
@@ -79,7 +79,7 @@ func (d Doctor) Examine(ctx context.Context) []Finding {
 }
 
 // checks are all checks, in the order in which their findings are shown. A new one is added here.
-func (p *patient) checks() []Check {
+func (p *checkup) checks() []Check {
 	return []Check{
 		{Area: areaConfig, What: "file", Timeout: homeTimeout, Run: p.configuration},
 		{Area: areaSecrets, What: "files", Timeout: homeTimeout, Run: p.secrets},

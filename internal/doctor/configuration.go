@@ -17,7 +17,7 @@ import (
 )
 
 // configuration looks at what the file alone can tell.
-func (p *patient) configuration(context.Context) []Finding {
+func (p *checkup) configuration(context.Context) []Finding {
 	c := p.cfg
 	list := []Finding{{
 		What: "file", Status: OK,
@@ -47,7 +47,7 @@ func (p *patient) configuration(context.Context) []Finding {
 }
 
 // policies were compiled when the configuration was loaded; their mistakes would have ended that.
-func (p *patient) policies() []Finding {
+func (p *checkup) policies() []Finding {
 	if len(p.cfg.Policies.List) == 0 {
 		return []Finding{{What: "policies", Status: Skipped, Found: "none: only direct requests and schedules make jobs"}}
 	}
@@ -68,7 +68,7 @@ func (p *patient) policies() []Finding {
 }
 
 // schedule says when a schedule fires next, by its own clock.
-func (p *patient) schedule(s *config.Schedule) Finding {
+func (p *checkup) schedule(s *config.Schedule) Finding {
 	f := Finding{What: "schedule " + s.Name, Status: Failed}
 	spec, err := s.Spec()
 	if err != nil {
@@ -90,7 +90,7 @@ func (p *patient) schedule(s *config.Schedule) Finding {
 }
 
 // places are those of the secrets that a worker with this configuration uses.
-func (p *patient) places() []redact.Place {
+func (p *checkup) places() []redact.Place {
 	const nats, embedded, tls = "nats.", "nats.embedded.", "nats.tls."
 	return slices.DeleteFunc(p.cfg.Secrets(), func(place redact.Place) bool {
 		switch {
@@ -104,7 +104,7 @@ func (p *patient) places() []redact.Place {
 }
 
 // receivers says whether notifications can be sent as far as addresses and signing secrets go. Nothing is sent.
-func (p *patient) receivers() []Finding {
+func (p *checkup) receivers() []Finding {
 	var list []Finding
 	sender := notify.NewSender(p.Version, p.LookupEnv)
 	for _, t := range wire.Receivers(p.cfg) {
@@ -119,7 +119,7 @@ func (p *patient) receivers() []Finding {
 }
 
 // secrets looks at the places of all secrets, and when they end.
-func (p *patient) secrets(context.Context) []Finding {
+func (p *checkup) secrets(context.Context) []Finding {
 	var list []Finding
 	for _, place := range p.places() {
 		list = append(list, Secret(place, p.LookupEnv))
@@ -140,7 +140,7 @@ func (p *patient) secrets(context.Context) []Finding {
 }
 
 // certificate looks at a certificate and its key.
-func (p *patient) certificate(key, cert, private string) []Finding {
+func (p *checkup) certificate(key, cert, private string) []Finding {
 	if cert == "" {
 		return nil
 	}
@@ -152,7 +152,7 @@ func (p *patient) certificate(key, cert, private string) []Finding {
 }
 
 // sealing looks at the keys of sealed values.
-func (p *patient) sealing() Finding {
+func (p *checkup) sealing() Finding {
 	f := Finding{What: "sealing keys", Status: OK}
 	keys, err := wire.KeysOf(p.cfg, func() []config.Account { return p.cfg.Atlas.Accounts }, p.LookupEnv)
 	store := filepath.Join(p.cfg.NATS.Embedded.StoreDir, wire.StoreKey)
@@ -176,7 +176,7 @@ func (p *patient) sealing() Finding {
 }
 
 // signing looks at what is demanded of events' signatures, and at our own.
-func (p *patient) signing() Finding {
+func (p *checkup) signing() Finding {
 	f := Finding{What: "event signatures", Status: Skipped, Found: "off: whoever may publish in NATS may ask"}
 	_, rules, err := wire.Signatures(p.cfg.Intake, p.LookupEnv)
 	switch {

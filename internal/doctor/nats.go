@@ -32,7 +32,7 @@ const (
 )
 
 // connect connects to NATS as a worker would; to an embedded server as a command would.
-func (p *patient) connect() {
+func (p *checkup) connect() {
 	server, err := fleet.Reachable(p.cfg.NATS, "")
 	if err == nil && p.cfg.NATS.IsEmbedded() && !natsserver.LookAtStore(p.cfg.NATS.Embedded.StoreDir).InUse {
 		err = errors.New("no worker runs on this store; its server starts with it")
@@ -51,7 +51,7 @@ func (p *patient) connect() {
 }
 
 // nats looks at the server, at who we are there and what we may do.
-func (p *patient) nats(ctx context.Context) []Finding {
+func (p *checkup) nats(ctx context.Context) []Finding {
 	var list []Finding
 	if p.cfg.NATS.IsEmbedded() {
 		list = append(list, p.store())
@@ -76,7 +76,7 @@ func (p *patient) nats(ctx context.Context) []Finding {
 }
 
 // store looks at the folder of an embedded server.
-func (p *patient) store() Finding {
+func (p *checkup) store() Finding {
 	dir := p.cfg.NATS.Embedded.StoreDir
 	look := natsserver.LookAtStore(dir)
 	f := Finding{What: "store", Status: OK, Found: dir + ": ready for a worker"}
@@ -103,7 +103,7 @@ func (p *patient) store() Finding {
 }
 
 // noServer says why NATS cannot be asked.
-func (p *patient) noServer(ctx context.Context) Finding {
+func (p *checkup) noServer(ctx context.Context) Finding {
 	f := Finding{What: "server", Status: Failed, Found: p.away.Error()}
 	n := p.cfg.NATS
 	inUse := n.IsEmbedded() && natsserver.LookAtStore(n.Embedded.StoreDir).InUse
@@ -136,7 +136,7 @@ func isNetwork(err error) bool {
 }
 
 // server says which server it is.
-func (p *patient) server() Finding {
+func (p *checkup) server() Finding {
 	version := p.survey.Version()
 	f := Finding{What: "server", Status: OK, Found: "NATS " + version + " at " + p.survey.Where()}
 	switch {
@@ -152,7 +152,7 @@ func (p *patient) server() Finding {
 }
 
 // onLoopback reports whether all of the server's addresses are on this machine.
-func (p *patient) onLoopback() bool {
+func (p *checkup) onLoopback() bool {
 	if p.cfg.NATS.IsEmbedded() {
 		return true
 	}
@@ -180,7 +180,7 @@ func atLeast(version string, major, minor int) bool {
 }
 
 // user says who we are for the server, and which permissions a worker lacks.
-func (p *patient) user(ctx context.Context) []Finding {
+func (p *checkup) user(ctx context.Context) []Finding {
 	user, err := p.survey.User(ctx)
 	if err != nil {
 		return []Finding{unknownUser(err)}
@@ -233,7 +233,7 @@ func unknownUser(err error) Finding {
 }
 
 // needs are those of this configuration's worker.
-func (p *patient) needs() natsNeeds {
+func (p *checkup) needs() natsNeeds {
 	n := natsNeeds{
 		names: p.names, namespace: p.cfg.NATS.Namespace, inbox: p.cfg.NATS.InboxPrefix, domain: p.cfg.NATS.Domain, buckets: p.buckets(),
 		receivers: wire.ReceiverNames(wire.Receivers(p.cfg)),

@@ -13,7 +13,7 @@ import (
 
 // roles reads what the configuration wants to change, and in which organizations the account is an owner. Reading takes
 // the same role as changing does.
-func (e *examination) roles(ctx context.Context, targets []jobs.Job) []Finding {
+func (e *accountCheck) roles(ctx context.Context, targets []jobs.Job) []Finding {
 	var list []Finding
 	for _, job := range targets {
 		list = append(list, e.target(ctx, job))
@@ -22,7 +22,7 @@ func (e *examination) roles(ctx context.Context, targets []jobs.Job) []Finding {
 }
 
 // owner says in which organizations the account may do what events ask of it, as no target is known beforehand.
-func (e *examination) owner(ctx context.Context) []Finding {
+func (e *accountCheck) owner(ctx context.Context) []Finding {
 	kinds := e.kinds()
 	if len(kinds) == 0 {
 		return nil
@@ -63,7 +63,7 @@ func ownerOf(label string, o atlas.Organization) string {
 }
 
 // noOwner is the finding about an account that is an owner nowhere. In projects it may be one all the same.
-func (e *examination) noOwner(member []string, kinds []jobs.Kind) Finding {
+func (e *accountCheck) noOwner(member []string, kinds []jobs.Kind) Finding {
 	found := "Organization Owner nowhere"
 	if len(member) > 0 {
 		found = "member, and no Organization Owner, of " + strings.Join(member, ", ")
@@ -82,7 +82,7 @@ func (e *examination) noOwner(member []string, kinds []jobs.Kind) Finding {
 }
 
 // kinds are those that events may ask of the account.
-func (e *examination) kinds() []jobs.Kind {
+func (e *accountCheck) kinds() []jobs.Kind {
 	l := e.cfg.Intake.Limits
 	return slices.DeleteFunc(jobs.Kinds(), func(kind jobs.Kind) bool {
 		// A token is revoked with the account's own secret, which takes no role.
@@ -104,7 +104,7 @@ func roleFor(kind jobs.Kind) string {
 }
 
 // target reads one target.
-func (e *examination) target(ctx context.Context, job jobs.Job) Finding {
+func (e *accountCheck) target(ctx context.Context, job jobs.Job) Finding {
 	what, target := string(job.Kind), job.Target()+": "
 	if job.Kind == jobs.TokenRevoke {
 		if file := job.Params.Get(jobs.ParamTokenFile); file != "" {

@@ -14,7 +14,7 @@ import (
 )
 
 // ports looks at where the worker listens.
-func (p *patient) ports(ctx context.Context) []Finding {
+func (p *checkup) ports(ctx context.Context) []Finding {
 	var list []Finding
 	look := func(l Listener) {
 		if l.Address == "" {
@@ -32,7 +32,7 @@ func (p *patient) ports(ctx context.Context) []Finding {
 }
 
 // services looks at what else the worker talks to.
-func (p *patient) services(ctx context.Context) []Finding {
+func (p *checkup) services(ctx context.Context) []Finding {
 	list := make([]Finding, len(p.cfg.Receivers)+2)
 	sender := notify.NewSender(p.Version, p.LookupEnv)
 	defer sender.Close()
@@ -70,7 +70,7 @@ func reach(ctx context.Context, sender *notify.Sender, t notify.Receiver) Findin
 }
 
 // vault looks whether Vault is there and takes our token.
-func (p *patient) vault(ctx context.Context) Finding {
+func (p *checkup) vault(ctx context.Context) Finding {
 	f := Finding{What: "vault", Status: Failed}
 	c := p.cfg.Vault
 	if c.Address == "" {
@@ -105,7 +105,7 @@ func (p *patient) vault(ctx context.Context) Finding {
 }
 
 // traces looks whether somebody listens where spans are sent.
-func (p *patient) traces(ctx context.Context) Finding {
+func (p *checkup) traces(ctx context.Context) Finding {
 	f := Finding{What: "traces", Status: Skipped, Found: "off: no OTEL_EXPORTER_OTLP_ENDPOINT"}
 	endpoint, err := tracing.Endpoint(p.LookupEnv)
 	if err != nil {

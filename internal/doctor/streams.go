@@ -18,7 +18,7 @@ import (
 )
 
 // jetStream looks at the account's limits.
-func (p *patient) jetStream(ctx context.Context) Finding {
+func (p *checkup) jetStream(ctx context.Context) Finding {
 	f := Finding{What: "jetstream", Status: OK}
 	info, err := p.survey.JetStream(ctx)
 	api, isAPI := errors.AsType[*jetstream.APIError](err)
@@ -63,7 +63,7 @@ func inDomainOf(domain string) string {
 }
 
 // buckets are those that a worker has.
-func (p *patient) buckets() []string {
+func (p *checkup) buckets() []string {
 	list := wire.BucketNames(p.names, p.cfg.NATS.Namespace)
 	if !p.cfg.NATS.IsEmbedded() {
 		list = append(list, p.names.Tokens())
@@ -72,7 +72,7 @@ func (p *patient) buckets() []string {
 }
 
 // streams looks at the streams, buckets and consumers, and at where they would break a promise.
-func (p *patient) streams(ctx context.Context) []Finding {
+func (p *checkup) streams(ctx context.Context) []Finding {
 	if p.survey == nil {
 		return []Finding{{What: "streams", Status: Skipped, Found: "NATS cannot be asked"}}
 	}
@@ -145,7 +145,7 @@ func judgeConsumers(consumers []bus.ConsumerSight) []Finding {
 }
 
 // copies says how many there are to be of each stream, where that cannot be or is few.
-func (p *patient) copies() []Finding {
+func (p *checkup) copies() []Finding {
 	replicas := p.cfg.NATS.Replicas
 	switch {
 	case p.cfg.NATS.IsEmbedded():
@@ -195,18 +195,18 @@ func unseen(reports []bus.StreamSight) []Finding {
 }
 
 // sight is what is seen of all streams, buckets and consumers, once.
-func (p *patient) sight(ctx context.Context) bus.Sight {
+func (p *checkup) sight(ctx context.Context) bus.Sight {
 	p.looked.Do(func() { p.seen = p.survey.Look(ctx, wire.Layout(p.cfg)) })
 	return p.seen
 }
 
 // has reports whether there is a stream or bucket that can be read.
-func (p *patient) has(ctx context.Context, name string) bool {
+func (p *checkup) has(ctx context.Context, name string) bool {
 	return slices.ContainsFunc(p.sight(ctx).Streams, func(s bus.StreamSight) bool { return s.Name == name && !s.Missing && s.Err == nil })
 }
 
 // paused are the findings about schedules that an operator has paused for the whole fleet.
-func (p *patient) paused(ctx context.Context) []Finding {
+func (p *checkup) paused(ctx context.Context) []Finding {
 	if len(p.cfg.Schedules) == 0 || !p.has(ctx, p.names.Schedules()) {
 		return nil
 	}

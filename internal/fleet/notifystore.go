@@ -15,11 +15,11 @@ import (
 // NotifyStore keeps in JetStream how receivers and the notifications that they refused stand, and which receivers are served.
 type NotifyStore struct {
 	bucket *kv.Bucket[notify.State] // Nil: there is none, and nothing is known.
-	served *kv.Bucket[sign]         // In the same bucket.
+	served *kv.Bucket[mark]         // In the same bucket.
 }
 
 // sign is the sign of life of those who serve a receiver.
-type sign struct {
+type mark struct {
 	Worker string `json:"worker"` // Who gave it last.
 }
 
@@ -31,7 +31,7 @@ func OpenNotifyStore(ctx context.Context, c *bus.Conn, n names.Names, replicas i
 	if err != nil {
 		return nil, err
 	}
-	served, err := kv.Find[sign](ctx, c.JetStream(), n.Notify())
+	served, err := kv.Find[mark](ctx, c.JetStream(), n.Notify())
 	if err != nil {
 		return nil, err
 	}
@@ -49,12 +49,12 @@ func findNotifyStore(ctx context.Context, c *bus.Conn, n names.Names) (*NotifySt
 
 // Sign gives a sign that a receiver is served, unless somebody gave one after the one that was seen last; zero: whatever
 // was given. It returns the latest one.
-func (s *NotifyStore) Sign(ctx context.Context, receiver, worker string, seen uint64) (latest uint64, err error) {
-	latest, err = s.SignOf(ctx, receiver)
+func (s *NotifyStore) MarkServed(ctx context.Context, receiver, worker string, seen uint64) (latest uint64, err error) {
+	latest, err = s.ServedMark(ctx, receiver)
 	if err != nil || seen != 0 && latest != seen {
 		return latest, err
 	}
-	given, err := s.served.Save(ctx, signKey(receiver), sign{Worker: worker}, latest)
+	given, err := s.served.Save(ctx, signKey(receiver), mark{Worker: worker}, latest)
 	if errors.Is(err, jobs.ErrConflict) {
 		return latest, nil // Somebody was faster.
 	}
@@ -62,7 +62,7 @@ func (s *NotifyStore) Sign(ctx context.Context, receiver, worker string, seen ui
 }
 
 // SignOf returns which sign of a receiver was given last, zero when none was.
-func (s *NotifyStore) SignOf(ctx context.Context, receiver string) (uint64, error) {
+func (s *NotifyStore) ServedMark(ctx context.Context, receiver string) (uint64, error) {
 	_, latest, err := s.served.Load(ctx, signKey(receiver))
 	if errors.Is(err, jobs.ErrNotFound) {
 		return 0, nil

@@ -13,7 +13,7 @@ import (
 )
 
 // ScheduleStanding is how a schedule stands in the whole fleet.
-type ScheduleStanding struct {
+type ScheduleState struct {
 	schedule.State
 	// LastOutcome is how the latest job of the schedule ended, or its state while it has not. It is empty where there is
 	// no job, or the ledger does not know it.
@@ -31,7 +31,7 @@ func (c *Client) ScheduleState(ctx context.Context, name string) (schedule.State
 }
 
 // ScheduleStandings returns how the schedules with these names stand.
-func (c *Client) ScheduleStandings(ctx context.Context, names []string) (map[string]ScheduleStanding, error) {
+func (c *Client) ScheduleStates(ctx context.Context, names []string) (map[string]ScheduleState, error) {
 	store, err := c.schedules(ctx)
 	if err != nil {
 		return nil, err
@@ -40,9 +40,9 @@ func (c *Client) ScheduleStandings(ctx context.Context, names []string) (map[str
 	if err != nil {
 		return nil, err
 	}
-	all := map[string]ScheduleStanding{}
+	all := map[string]ScheduleState{}
 	for _, name := range names {
-		standing := ScheduleStanding{State: states[name]}
+		standing := ScheduleState{State: states[name]}
 		if standing.LastOutcome, err = c.lastOutcome(ctx, standing.State); err != nil {
 			return nil, err
 		}

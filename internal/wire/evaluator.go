@@ -45,7 +45,7 @@ func PolicyNames(c *config.Config) []string {
 
 // Evaluator says what a configuration makes of events, without making any job.
 type Evaluator struct {
-	Rules *jobs.Rules
+	Rules *jobs.Rules // What it goes by.
 	names names.Names
 }
 
@@ -116,6 +116,7 @@ func (e *Evaluator) Sample(ctx context.Context, s Sample) Evaluation {
 	return e.Evaluate(ctx, s.Name, event.Message{Subject: e.names.Event(s.Class), Header: header, Data: s.Data, Seq: 1, At: s.At})
 }
 
+// Evaluate evaluates a message, as if it had just been stored.
 func (e *Evaluator) Evaluate(ctx context.Context, name string, m event.Message) Evaluation {
 	out := Evaluation{Event: name, Policies: []PolicyDecision{}, Jobs: []EvaluatedJob{}}
 	event, err := event.ReadReceived(e.names, m)
@@ -160,14 +161,14 @@ func (e Evaluation) Same(other Evaluation) bool {
 	return reflect.DeepEqual(e.Decided(), other.Decided())
 }
 
-// Decisive is a judgement without the policies that have nothing to do with the event.
-func (j Evaluation) Decisive() Evaluation {
+// Decisive is the evaluation without the policies that have nothing to do with the event.
+func (e Evaluation) Decisive() Evaluation {
 	policies := []PolicyDecision{}
-	for _, p := range j.Policies {
+	for _, p := range e.Policies {
 		if p.Matches {
 			policies = append(policies, p)
 		}
 	}
-	j.Policies = policies
-	return j
+	e.Policies = policies
+	return e
 }

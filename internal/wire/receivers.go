@@ -6,7 +6,7 @@ import (
 	"rekey/internal/notify"
 )
 
-// Receivers are the receivers of a configuration.
+// Receivers are those of a configuration.
 func Receivers(c *config.Config) []notify.Receiver {
 	list := make([]notify.Receiver, len(c.Receivers))
 	for i := range c.Receivers {
@@ -15,6 +15,7 @@ func Receivers(c *config.Config) []notify.Receiver {
 	return list
 }
 
+// ReceiverNames are the names of receivers.
 func ReceiverNames(receivers []notify.Receiver) []string {
 	names := make([]string, len(receivers))
 	for i := range receivers {
@@ -23,6 +24,7 @@ func ReceiverNames(receivers []notify.Receiver) []string {
 	return names
 }
 
+// InboxOf is the place of a receiver in NATS.
 func InboxOf(t *notify.Receiver) bus.Inbox {
 	return bus.Inbox{
 		Receiver: t.Name, Kinds: t.Filter.Kinds, Outcomes: t.Filter.Outcomes, Timeout: t.Timeout, MaxAge: t.Retry.MaxAge,

@@ -22,9 +22,9 @@ func Specs(list []config.Schedule) ([]schedule.Spec, error) {
 	return specs, nil
 }
 
-// request is what the events of a schedule ask for.
+// Request is what the events of a schedule ask for.
 type Request struct {
-	Fields map[string]any
+	Fields map[string]any // As they are published.
 	Parsed jobs.Request
 }
 
@@ -56,6 +56,7 @@ func NewRequest(s config.Schedule) (Request, error) {
 // Requests are those of all schedules, by name.
 type Requests map[string]Request
 
+// NewRequests makes the requests of all schedules.
 func NewRequests(list []config.Schedule) (Requests, error) {
 	all := Requests{}
 	for _, s := range list {

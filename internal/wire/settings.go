@@ -19,6 +19,7 @@ import (
 // Lookup finds environment variables.
 type Lookup = func(string) (string, bool)
 
+// EmbeddedConfig is that of the embedded server.
 func EmbeddedConfig(c config.Embedded, env Lookup, log *zap.Logger) (natsserver.Config, error) {
 	token, err := optional(c.Token, env)
 	if err != nil {
@@ -140,6 +141,7 @@ const refusalPatience = 10
 // UrgentShare is the part of each rate bucket and of the slots that is kept for urgent jobs.
 func UrgentShare(c *config.Config) float64 { return float64(c.Atlas.RateLimits.UrgentShare) / 100 }
 
+// AtlasConfig is that of the API client, but for what a running worker adds.
 func AtlasConfig(c *config.Config, env Lookup) atlas.Config {
 	cfg := atlas.Config{
 		BaseURL: c.Atlas.BaseURL, Timeout: c.Atlas.Timeout, X509API: c.Atlas.X509API, CAFile: c.Atlas.CAFile,
@@ -156,6 +158,7 @@ func AtlasConfig(c *config.Config, env Lookup) atlas.Config {
 	return cfg
 }
 
+// AtlasAccounts are the accounts as the API client has them.
 func AtlasAccounts(c *config.Config) []atlas.Account {
 	list := make([]atlas.Account, 0, len(c.Atlas.Accounts))
 	for _, a := range c.Atlas.Accounts {
@@ -166,6 +169,7 @@ func AtlasAccounts(c *config.Config) []atlas.Account {
 	return list
 }
 
+// RetryPolicy says when failed jobs are attempted again.
 func RetryPolicy(c *config.Config) jobs.RetryPolicy {
 	return jobs.RetryPolicy{
 		Base: c.Retry.Base, Cap: c.Retry.Cap, MaxAttempts: c.Retry.MaxAttempts, MaxAge: c.Retry.MaxAge,
