@@ -1,5 +1,0 @@
-//go:build large
-
-package app_test
-
-const large = true

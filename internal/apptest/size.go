@@ -1,0 +1,5 @@
+//go:build !large
+
+package apptest
+
+const large = false

@@ -1,0 +1,179 @@
+package doctor_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"rekey/internal/apptest"
+	"rekey/internal/doctor"
+	"rekey/internal/schedule"
+)
+
+// vaultStandIn answers what the doctor asks of Vault (developer.hashicorp.com/vault/api-docs: sys/health, auth/token).
+func vaultStandIn(t *testing.T, token string, sealed bool) string {
+	t.Helper()
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method != http.MethodGet:
+			t.Errorf("Vault was asked for %s %s", r.Method, r.URL.Path)
+		case r.URL.Path == "/v1/sys/health":
+			fmt.Fprintf(w, `{"initialized":true,"sealed":%v,"version":"1.20.0"}`, sealed)
+		case r.Header.Get("X-Vault-Token") != token:
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"errors":["permission denied"]}`)
+		default:
+			fmt.Fprint(w, `{"data":{"ttl":3600,"renewable":false}}`)
+		}
+	}))
+	t.Cleanup(web.Close)
+	return web.URL
+}
+
+func TestDoctorLooksAtServices(t *testing.T) {
+	t.Parallel()
+	const vault = "vault: {address: %q, token_env: VAULT_TOKEN}"
+	closed := "http://" + apptest.FreeAddress(t)
+	open := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(open.Close)
+	tests := []struct {
+		name   string
+		config string
+		env    map[string]string
+		what   string
+		status doctor.Status
+		want   string
+	}{
+		{name: "no Vault", what: "vault", status: doctor.Skipped, want: `not configured`},
+		{
+			name: "a token that ends soon", config: fmt.Sprintf(vault, vaultStandIn(t, "hvs.right", false)), env: map[string]string{"VAULT_TOKEN": "hvs.right"},
+			what: "vault", status: doctor.Warning, want: `Vault 1.20.0 .* takes the token, which ends on .*→ make a new token`,
+		},
+		{
+			name: "a token that is refused", config: fmt.Sprintf(vault, vaultStandIn(t, "hvs.right", false)), env: map[string]string{"VAULT_TOKEN": "hvs.wrong"},
+			what: "vault", status: doctor.Failed, want: `403: permission denied → see vault.address`,
+		},
+		{
+			name: "sealed", config: fmt.Sprintf(vault, vaultStandIn(t, "hvs.right", true)), env: map[string]string{"VAULT_TOKEN": "hvs.right"},
+			what: "vault", status: doctor.Failed, want: `sealed → unseal it`,
+		},
+		{
+			name: "nobody there", config: fmt.Sprintf(vault, closed), env: map[string]string{"VAULT_TOKEN": "hvs.right"},
+			what: "vault", status: doctor.Failed, want: `connection refused`,
+		},
+		{name: "no traces", what: "traces", status: doctor.Skipped, want: `off`},
+		{name: "a receiver", env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": open.URL}, what: "traces", status: doctor.OK, want: `is open`},
+		{name: "no receiver", env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": closed}, what: "traces", status: doctor.Warning, want: `connection refused.*jobs run without it`},
+		{name: "another protocol", env: map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, what: "traces", status: doctor.Failed, want: `OTEL_TRACES_EXPORTER.*does not start`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r, _ := apptest.StandInRig(t)
+			maps.Copy(r.Env, tt.env)
+			text := apptest.Plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: \"\"}}", t.TempDir()), tt.config)
+			apptest.MustFind(t, apptest.Examine(t, r, text), "services", tt.what, tt.status, tt.want)
+		})
+	}
+}
+
+func TestDoctorWithoutJetStreamAndWithoutACluster(t *testing.T) {
+	t.Parallel()
+	r, _ := apptest.StandInRig(t)
+	off := apptest.StartNATS(t, func(o *server.Options) { o.JetStream = false })
+	found := apptest.Examine(t, r, apptest.Plain(r, fmt.Sprintf("{url: %q}", off.ClientURL()), ""))
+	apptest.MustFind(t, found, "nats", "jetstream", doctor.Failed, `is off.*→ turn it on`)
+	apptest.MustFind(t, found, "streams", "REKEY_EVENTS and others", doctor.Skipped, `no responders`)
+	on := apptest.StartNATS(t, nil)
+	found = apptest.Examine(t, r, apptest.Plain(r, fmt.Sprintf("{url: %q, replicas: 3}", on.ClientURL()), ""))
+	apptest.MustFind(t, found, "streams", "copies", doctor.Failed, `in no cluster.*→ set nats.replicas: 1`)
+}
+
+func TestDoctorChecksCertificates(t *testing.T) {
+	t.Parallel()
+	r, _ := apptest.StandInRig(t)
+	login := apptest.LoginWithCertificate(t)
+	srv := apptest.StartNATS(t, login.Server)
+	r.Cfg.NATS.URL = srv.ClientURL()
+	login.Worker(&r.Cfg.NATS)
+	tls := r.Cfg.NATS.TLS
+	nats := func(ca string) string {
+		return fmt.Sprintf("{url: %q, tls: {ca_file: %s, cert_file: %s, key_file: %s}}", srv.ClientURL(), ca, tls.CertFile, tls.KeyFile)
+	}
+	found := apptest.Examine(t, r, apptest.Plain(r, nats(tls.CAFile), ""))
+	apptest.MustFind(t, found, "nats", "server", doctor.OK, `encrypted`)
+	apptest.MustFind(t, found, "secrets", "nats.tls.cert_file", doctor.Warning, `in 0 days → renew the certificate`)
+	found = apptest.Examine(t, r, apptest.Plain(r, nats(apptest.NewAuthority(t).File), ""))
+	apptest.MustFind(t, found, "nats", "server", doctor.Failed, `x509.*→ compare nats.url`)
+}
+
+func TestDoctorTellsOfAPausedSchedule(t *testing.T) {
+	t.Parallel()
+	r, _ := apptest.StandInRig(t)
+	srv := apptest.StartNATS(t, nil)
+	r.Cfg.NATS.URL = srv.ClientURL()
+	w := r.Launch(t)
+	w.AwaitReady()
+	client := w.Operator()
+	defer client.Close()
+	op := schedule.Operation{At: time.Now().UTC(), Action: schedule.ActionPause, By: "jo", Reason: "holidays"}
+	if _, err := client.PauseSchedule(t.Context(), "keys", op); err != nil {
+		t.Fatal(err)
+	}
+	found := apptest.Examine(t, r, apptest.Plain(r, fmt.Sprintf("{url: %q}", srv.ClientURL()), schedules))
+	apptest.MustFind(t, found, "streams", "schedule keys", doctor.Warning, `paused since .* by jo: holidays → worker schedule resume keys`)
+}
+
+func TestDoctorLooksAtTheStore(t *testing.T) {
+	t.Parallel()
+	r, _ := apptest.StandInRig(t)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found := apptest.Examine(t, r, apptest.Plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: \"\"}}", file), ""))
+	apptest.MustFind(t, found, "nats", "store", doctor.Failed, `it is not a folder → let nats.embedded.store_dir`)
+	// A worker whose server listens nowhere is recognised by its lock.
+	r.Cfg.NATS.Embedded.Listen = ""
+	w := r.Launch(t)
+	w.AwaitReady()
+	found = apptest.Examine(t, r, apptest.Plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: \"\"}}", r.Cfg.NATS.Embedded.StoreDir), ""))
+	apptest.MustFind(t, found, "nats", "store", doctor.OK, `in use by a running worker`)
+	apptest.MustFind(t, found, "nats", "server", doctor.Skipped, `kept inside its process`)
+	if strings.Contains(fmt.Sprint(found), "no worker runs") {
+		t.Error("the doctor says that no worker runs")
+	}
+}
+
+func TestDoctorLooksAtTargets(t *testing.T) {
+	t.Parallel()
+	r, _ := apptest.StandInRig(t)
+	hook := apptest.NewHook(t, nil)
+	r.Env["HERE"] = hook.URL + "/" + apptest.Canary()
+	r.Env["GOOD"], r.Env["BAD"], r.Env["SIGN"] = "https://"+apptest.FreeAddress(t)+"/"+apptest.Canary(), "http://hooks.example.com/"+apptest.Canary(), "secret-"+apptest.Canary()
+	text := apptest.Plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: \"\"}}", t.TempDir()), `receivers:
+  - {name: good, type: slack, url_env: GOOD}
+  - {name: bad, type: webhook, url_env: BAD, signing_secret_env: SIGN}
+  - {name: none, type: webhook, url_env: NOWHERE}
+  - {name: here, type: webhook, url_env: HERE}
+`)
+	found := apptest.Examine(t, r, text)
+	apptest.MustFind(t, found, "services", "receiver good", doctor.Warning, `connection refused → correct what is in the environment variable GOOD`)
+	apptest.MustFind(t, found, "services", "receiver bad", doctor.Skipped, `among the secrets`)
+	apptest.MustFind(t, found, "services", "receiver here", doctor.OK, `nothing was sent`)
+	if n := len(hook.Requests()); n != 0 {
+		t.Errorf("the receiver got %d requests, want never", n)
+	}
+	apptest.MustFind(t, found, "secrets", "receiver good", doctor.OK, `slack: its address and signing secret can be used`)
+	apptest.MustFind(t, found, "secrets", "receiver bad", doctor.Failed, `must begin with https://.*must begin with whsec_.*worker receiver test bad`)
+	apptest.MustFind(t, found, "secrets", "receiver none", doctor.Failed, `it is not set`)
+	apptest.Canaries{"address": r.Env["GOOD"], "address here": r.Env["HERE"], "bad address": r.Env["BAD"], "signing secret": r.Env["SIGN"]}.Search(t, "the doctor", apptest.Encoded(found))
+}
