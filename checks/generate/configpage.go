@@ -59,8 +59,8 @@ The tables below have each key with its type and a sentence about it.
 `
 
 // configDocs is the page about all keys.
-func configDocs(_ context.Context, root string) (map[string][]byte, error) {
-	s, err := readSource(root, packages()...)
+func configDocs(ctx context.Context, root string) (map[string][]byte, error) {
+	s, err := readSource(ctx, root, packages()...)
 	if err != nil {
 		return nil, err
 	}

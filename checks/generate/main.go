@@ -24,7 +24,7 @@ func generate(ctx context.Context) error {
 		return err
 	}
 	// The manifests are rendered from the chart, which has copies in it, one of them of the dashboard.
-	for _, produce := range []func(context.Context, string) (map[string][]byte, error){dashboard, schemas, configDocs, copies, manifests} {
+	for _, produce := range []func(context.Context, string) (map[string][]byte, error){dashboard, schemas, configDocs, kindTables, copies, manifests} {
 		files, err := produce(ctx, root)
 		if err != nil {
 			return err

@@ -25,6 +25,7 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 		{"the dashboard", dashboard},
 		{"schemas", schemas},
 		{"the page about the configuration", configDocs},
+		{"tables of kinds", kindTables},
 		{"the chart's copies", copies},
 		{"plain manifests", manifests},
 	} {

@@ -18,8 +18,8 @@ const (
 func packages() []string { return []string{"config", "jobs", "notify", "policy", "schedule", "secret"} }
 
 // schemas are JSON Schemas of the configuration and of events, for editors and for producers.
-func schemas(_ context.Context, root string) (map[string][]byte, error) {
-	s, err := readSource(root, packages()...)
+func schemas(ctx context.Context, root string) (map[string][]byte, error) {
+	s, err := readSource(ctx, root, packages()...)
 	if err != nil {
 		return nil, err
 	}
@@ -151,71 +151,49 @@ func (s *source) requestSchema() (object, error) {
 		}
 		properties[name] = schema
 	}
-	kinds, err := s.kindSchemas()
-	if err != nil {
-		return nil, err
-	}
 	return object{
 		"title": "Request", "type": "object", "additionalProperties": false, "required": []string{"kind", "params"},
-		"properties": properties, "allOf": kinds,
+		"properties": properties, "allOf": kindSchemas(s.kinds),
 	}, nil
 }
 
 // kindSchemas say which parameters each kind takes.
-func (s *source) kindSchemas() ([]object, error) {
-	ids, ok := s.vars["jobs.idParams"].(*ast.CompositeLit)
-	if !ok {
-		return nil, fmt.Errorf("jobs.idParams is no map that is written out")
-	}
+func kindSchemas(kinds []declared) []object {
 	var list []object
-	add := func(kind string, params object) {
+	for _, k := range kinds {
 		list = append(list, object{
-			"if":   object{"properties": object{"kind": object{"const": kind}}},
-			"then": object{"properties": object{"params": params}},
+			"if":   object{"properties": object{"kind": object{"const": k.Name}}},
+			"then": object{"properties": object{"params": k.schema()}},
 		})
 	}
-	for _, element := range ids.Elts {
-		pair, ok := element.(*ast.KeyValueExpr)
-		if !ok {
-			return nil, fmt.Errorf("jobs.idParams has an element without a key")
-		}
-		kind, err := s.text("jobs", pair.Key)
-		if err != nil {
-			return nil, err
-		}
-		names, err := s.texts("jobs", pair.Value)
-		if err != nil {
-			return nil, err
-		}
-		properties := object{}
-		for _, name := range names {
-			properties[name] = object{"type": "string", "pattern": "^[a-f0-9]{24}$"}
-		}
-		add(kind, object{"additionalProperties": false, "required": names, "properties": properties})
-	}
-	tokens, err := s.returned("jobs.tokenParams")
-	if err != nil {
-		return nil, err
-	}
-	properties := object{}
-	for _, name := range tokens {
-		properties[name] = object{"type": "string", "minLength": 1}
-	}
-	add("token.revoke", object{"additionalProperties": false, "minProperties": 1, "maxProperties": 1, "properties": properties})
-	return list, nil
+	return list
 }
 
-// returned are the texts that a function of one statement returns.
-func (s *source) returned(name string) ([]string, error) {
-	f, ok := s.funcs[name]
-	if !ok || len(f.Body.List) != 1 {
-		return nil, fmt.Errorf("%s is no function of one statement", name)
+// schema says which parameters the kind takes.
+func (k declared) schema() object {
+	properties := object{}
+	for _, p := range k.Params {
+		properties[p.Name] = object{"type": "string", "minLength": 1}
+		if p.Pattern != "" {
+			properties[p.Name] = object{"type": "string", "pattern": p.Pattern}
+		}
 	}
-	statement, ok := f.Body.List[0].(*ast.ReturnStmt)
-	if !ok || len(statement.Results) != 1 {
-		return nil, fmt.Errorf("%s does not just return", name)
+	schema := object{"additionalProperties": false, "properties": properties}
+	if len(k.Required) > 0 {
+		schema["required"] = k.Required
 	}
-	return s.texts("jobs", statement.Results[0])
+	var choices []object
+	for _, choice := range k.Needs {
+		var alternatives []object
+		for _, names := range choice {
+			alternatives = append(alternatives, object{"required": names})
+		}
+		choices = append(choices, object{"oneOf": alternatives})
+	}
+	if len(choices) > 0 {
+		schema["allOf"] = choices
+	}
+	return schema
 }
 
 // texts are the elements of a list of texts that is written out.

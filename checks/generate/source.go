@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -19,11 +20,12 @@ type source struct {
 	docs   map[string]string        // Of types.
 	consts map[string]string        // Text constants, by package and name.
 	typed  map[string][]string      // The text constants of a named type, by package and name of the type.
-	vars   map[string]ast.Expr      // Initial values of package variables.
+	kinds  []declared
+	vars   map[string]ast.Expr // Initial values of package variables.
 	funcs  map[string]*ast.FuncDecl
 }
 
-func readSource(root string, packages ...string) (*source, error) {
+func readSource(ctx context.Context, root string, packages ...string) (*source, error) {
 	s := &source{
 		types: map[string]*ast.TypeSpec{}, docs: map[string]string{}, consts: map[string]string{}, typed: map[string][]string{},
 		vars: map[string]ast.Expr{}, funcs: map[string]*ast.FuncDecl{},
@@ -44,7 +46,12 @@ func readSource(root string, packages ...string) (*source, error) {
 			s.add(name, file)
 		}
 	}
-	return s, nil
+	var err error
+	s.kinds, err = declarations(ctx, root)
+	for _, k := range s.kinds { // They are declared, and no constants of one list.
+		s.typed["jobs.Kind"] = append(s.typed["jobs.Kind"], k.Name)
+	}
+	return s, err
 }
 
 func (s *source) add(pkg string, file *ast.File) {
@@ -216,6 +223,9 @@ func (s *source) named(name string) (typeOf, bool, error) {
 		return typeOf{name: "struct", strct: name}, false, nil
 	}
 	pkg, _, _ := strings.Cut(name, ".")
+	if name == "jobs.Kind" {
+		return typeOf{name: "string", values: s.typed[name]}, false, nil
+	}
 	kind, isSecret, err := s.typeOf(pkg, spec.Type)
 	kind.values = s.typed[name]
 	return kind, isSecret, err

@@ -193,8 +193,8 @@ func demoConfig(dir, api string) (*config.Config, error) {
 	cfg.Schedules = []config.Schedule{{
 		Name: "demo", Cron: demoSchedule, TimeZone: "UTC", Missed: schedule.MissedSkip, MaxLate: time.Minute,
 		Job: config.Job{
-			Kind: jobs.X509Disable, Account: "security", Reason: "scheduled rotation",
-			Params: map[string]string{jobs.ParamProjectID: sandbox.ProjectID},
+			Kind: sandbox.DemoScheduled, Account: "security", Reason: "scheduled rotation",
+			Params: map[string]string{sandbox.DemoParam: sandbox.ProjectID},
 		},
 	}}
 	return cfg, nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"rekey/internal/atlas/sandbox"
 	"rekey/internal/jobs"
 )
 
@@ -33,7 +34,7 @@ Look further, with 'worker demo --keep', which stays:
   worker job show %[2]s --server %[1]s -o json
   worker dlq show 1 --server %[1]s
   nats sub 'rekey.v1.result.>' --stream REKEY_RESULTS --all --server %[1]s
-`, d.addresses.NATS, kindsOf(list)[jobs.JWKSRevoke].JobID)
+`, d.addresses.NATS, kindsOf(list)[sandbox.DemoRateLimited].JobID)
 	return nil
 }
 

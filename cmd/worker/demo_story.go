@@ -16,33 +16,6 @@ import (
 	"rekey/internal/ledger"
 )
 
-// demoEvent is one event of the demo.
-type demoEvent struct {
-	say     string
-	class   string
-	payload string
-}
-
-// events are what the demo publishes, in this order.
-func (d *demo) events() []demoEvent {
-	jwks := `{"kind":"jwks.revoke","account":"security","reason":"IR-4711","params":{"federation_id":"` +
-		sandbox.FederationID + `","identity_provider_id":"` + sandbox.LockedIdentityProviderID + `"}}`
-	token := `{"specversion":"1.0","id":"leak-1","source":"demo/siem","type":"` + event.TypeRequested +
-		`","data":{"kind":"token.revoke","account":"security","params":{"token":"` + d.token + `"}}}`
-	mapping := `{"kind":"role_mapping.delete","account":"legacy","params":{"federation_id":"` + sandbox.FederationID +
-		`","org_id":"` + sandbox.OrgID + `","role_mapping_id":"` + sandbox.RoleMappingID + `"}}`
-	idp := `{"kind":"idp.delete","account":"legacy","lane":"bulk","params":{"federation_id":"` +
-		sandbox.FederationID + `","identity_provider_id":"` + sandbox.IdentityProviderID + `"}}`
-	return []demoEvent{
-		{"plain JSON: revoke the JWKS (the API will answer 429, Retry-After: 2)", jobs.ClassIncident, jwks},
-		{"CloudEvent: revoke a leaked token", jobs.ClassIncident, token},
-		{"the same CloudEvent once more", jobs.ClassIncident, token},
-		{"plain JSON: delete a role mapping (API key, HTTP Digest)", jobs.ClassRotation, mapping},
-		{"plain JSON: delete an identity provider, lane bulk", jobs.ClassRotation, idp},
-		{"an event that nobody can understand", jobs.ClassIncident, `{"kind":"jwks.revok","params":{}}`},
-	}
-}
-
 // show tells the story: events, what came of them, and how to look further.
 func (d *demo) show(ctx context.Context) error {
 	fmt.Fprintf(d.stdout, "Rekey demo: a worker with embedded NATS, and a stand-in for the Atlas API\n\n")
@@ -64,21 +37,21 @@ func (d *demo) show(ctx context.Context) error {
 
 // publish publishes the events, after it has told the API to refuse the first call.
 func (d *demo) publish(ctx context.Context) error {
-	fault := sandbox.Fault{Operation: string(jobs.JWKSRevoke), Kind: "429", RetryAfter: "2", Times: 1}
+	fault := sandbox.Fault{Operation: sandbox.DemoRateLimited, Kind: "429", RetryAfter: "2", Times: 1}
 	if err := d.box.Inject(fault); err != nil {
 		return err
 	}
-	for _, e := range d.events() {
-		if _, err := d.client.Conn.PublishRaw(ctx, d.client.Names, e.class, []byte(e.payload), ""); err != nil {
+	for _, e := range sandbox.DemoEvents(d.token, event.TypeRequested) {
+		if _, err := d.client.Conn.PublishRaw(ctx, d.client.Names, e.Class, []byte(e.Payload), ""); err != nil {
 			return err
 		}
-		fmt.Fprintf(d.stdout, "  %-24s %s\n", d.client.Names.Event(e.class), e.say)
+		fmt.Fprintf(d.stdout, "  %-24s %s\n", d.client.Names.Event(e.Class), e.Say)
 	}
 	fmt.Fprintf(d.stdout, "  %-24s %s\n\n", "schedule "+demoSchedule, "disable customer-managed X.509")
 	return nil
 }
 
-// outcomes waits until a job of every kind is done and the dead letter is there. When ctx
+// outcomes waits until every job is done and the dead letter is there. When ctx
 // ends before, it returns what there is with the cause.
 func (d *demo) outcomes(ctx context.Context) (list []jobs.Record, letters []bus.DeadLetter, err error) {
 	ticker := time.NewTicker(100 * time.Millisecond)
@@ -107,10 +80,10 @@ func (d *demo) outcomes(ctx context.Context) (list []jobs.Record, letters []bus.
 	}
 }
 
-// allDone reports whether there is a job of every kind and each job has its outcome.
+// allDone reports whether there is a job of each event and the schedule, and each has its outcome.
 func allDone(list []jobs.Record) bool {
 	unfinished := slices.ContainsFunc(list, func(r jobs.Record) bool { return !r.Done() })
-	return !unfinished && len(kindsOf(list)) == len(jobs.Kinds())
+	return !unfinished && len(kindsOf(list)) == sandbox.DemoOperations
 }
 
 func kindsOf(list []jobs.Record) map[jobs.Kind]jobs.Record {
@@ -139,8 +112,8 @@ func (d *demo) jobsTable(list []jobs.Record) error {
 func (d *demo) checks(list []jobs.Record, letters []bus.DeadLetter) error {
 	requests := d.box.Requests()
 	calls := operationsCalled(requests)
-	jwks := kindsOf(list)[jobs.JWKSRevoke]
-	wait := pauseBetween(requests, string(jobs.JWKSRevoke))
+	jwks := kindsOf(list)[sandbox.DemoRateLimited]
+	wait := pauseBetween(requests, sandbox.DemoRateLimited)
 	letter := malformedKind(letters)
 	broken := false
 	check := func(ok bool, format string, values ...any) {
@@ -151,11 +124,11 @@ func (d *demo) checks(list []jobs.Record, letters []bus.DeadLetter) error {
 		fmt.Fprintf(d.stdout, "  %s %s\n", mark, fmt.Sprintf(format, values...))
 	}
 	fmt.Fprintln(d.stdout)
-	check(allRevoked(list), "every job of the five kinds was confirmed by the API")
+	check(allRevoked(list), "every job was confirmed by the API")
 	check(!d.box.TokenLive(d.token), "the leaked token is dead: the API does not take it any more")
-	check(calls[string(jobs.TokenRevoke)] == 1, "its event came twice, and the API saw %d call", calls[string(jobs.TokenRevoke)])
+	check(calls[sandbox.DemoRepeated] == 1, "its event came twice, and the API saw %d call", calls[sandbox.DemoRepeated])
 	check(jwks.AttemptCount == 2 && wait >= 2*time.Second, "429 with Retry-After: 2 was obeyed: the next call came after %s", took(wait))
-	check(letter.Number > 0, "what nobody can understand is dead letter %d: %s", letter.Number, letter.Reason)
+	check(letter.Number > 0, "the event with an unknown kind is dead letter %d: %s", letter.Number, letter.Reason)
 	if broken {
 		return errors.New("the demo did not go as it should")
 	}
@@ -164,10 +137,10 @@ func (d *demo) checks(list []jobs.Record, letters []bus.DeadLetter) error {
 
 func allRevoked(list []jobs.Record) bool {
 	other := slices.ContainsFunc(list, func(r jobs.Record) bool { return r.Outcome != jobs.OutcomeRevoked })
-	return !other && len(kindsOf(list)) == len(jobs.Kinds())
+	return !other && len(kindsOf(list)) == sandbox.DemoOperations
 }
 
-// malformedKind is the dead letter of the event that nobody can understand.
+// malformedKind is the dead letter of the event with an unknown kind.
 func malformedKind(letters []bus.DeadLetter) bus.DeadLetter {
 	for _, letter := range letters {
 		if strings.Contains(letter.Reason, "unknown kind") {

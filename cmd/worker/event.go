@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
+	"rekey/internal/kinds"
 )
 
 // maxEventFile bounds what is read as an event.
@@ -27,9 +29,8 @@ the worker says what it makes of it. The last token of a class counts: siem.inci
 as incident. An --id that was published just before (within the stream's duplicate window, 100 ms
 unless the stream was made otherwise) is a duplicate: nothing is stored, whatever is in the file
 (exit 0). Later the ledger knows it.`,
-		Example: `  echo '{"kind":"x509.disable","params":{"project_id":"5ec0000000000000000000d1"}}' |
-    worker event publish incident -`,
-		Args: want("CLASS", "FILE"),
+		Example: "  echo '" + exampleRequest() + "' |\n    worker event publish incident -",
+		Args:    want("CLASS", "FILE"),
 		RunE: func(cmd *cobra.Command, list []string) error {
 			if err := bus.CheckClass(list[0]); err != nil {
 				return usage(err)
@@ -92,4 +93,15 @@ func (c *cli) read(file string) ([]byte, error) {
 		return nil, fmt.Errorf("%s has more than %d bytes", file, maxEventFile)
 	}
 	return data, nil
+}
+
+// exampleRequest is a request without a secret, as plain JSON.
+func exampleRequest() string {
+	k := kinds.Sample()
+	var params []string
+	for pair := range strings.FieldsSeq(k.Examples[0]) {
+		name, value, _ := strings.Cut(pair, "=")
+		params = append(params, fmt.Sprintf("%q:%q", name, value))
+	}
+	return fmt.Sprintf(`{"kind":%q,"params":{%s}}`, k.Name, strings.Join(params, ","))
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/ledger"
 )
 
@@ -83,7 +84,7 @@ func TestListFlagsFilter(t *testing.T) {
 	}
 	got.Since = begin(now)
 	want := ledger.Filter{
-		State: jobs.StateDone, Kind: jobs.JWKSRevoke, Outcome: jobs.OutcomeRefused, Target: "00d2", Event: "e1",
+		State: jobs.StateDone, Kind: kinds.JWKSRevoke, Outcome: jobs.OutcomeRefused, Target: "00d2", Event: "e1",
 		Since: now.Add(-time.Hour), Limit: 7,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -42,7 +42,7 @@ Its rate limits are those that the vendor publishes. A bucket, NAME=CAPACITY/REF
 another one for an endpoint set: ` + strings.Join(slices.Sorted(maps.Keys(sandbox.DefaultBuckets())), ", ") + `.`,
 		Example: `  worker sandbox --listen 127.0.0.1:8474
   worker sandbox --bucket x509Authentication_group=10/5/1m
-  worker sandbox --fault jwks.revoke:429:retry_after=2:times=1 --fault any:slow:delay=1s`,
+  worker sandbox --fault ` + sandbox.DemoRateLimited + `:429:retry_after=2:times=1 --fault any:slow:delay=1s`,
 		Args: want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.serveSandbox(cmd.Context(), listen, faults, buckets)
@@ -146,11 +146,9 @@ func (c *cli) printSandbox(box *sandbox.Sandbox, made map[string]string) error {
 	t := c.table()
 	row(t, "service account", sandbox.ClientID)
 	row(t, "API key", sandbox.PublicKey)
-	row(t, "jwks.revoke, idp.delete", "federation_id="+sandbox.FederationID+" identity_provider_id="+sandbox.IdentityProviderID)
-	row(t, "idp.delete, refused", "federation_id="+sandbox.FederationID+" identity_provider_id="+sandbox.LockedIdentityProviderID)
-	row(t, "role_mapping.delete", "federation_id="+sandbox.FederationID+" org_id="+sandbox.OrgID+" role_mapping_id="+sandbox.RoleMappingID)
-	row(t, "x509.disable", "project_id="+sandbox.ProjectID)
-	row(t, "token.revoke", "token=… from POST /api/oauth/token, or any text that can be a token: 200 to each, known or not (RFC 7009)")
+	for _, e := range sandbox.Examples() {
+		row(t, e[0], e[1])
+	}
 	return t.Flush()
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // submitFlags are the fields of a request that are no parameters.
@@ -38,9 +39,7 @@ configured, is refused at once. Without --wait, 'worker job wait ID' waits later
 
 The kinds and their parameters:
 ` + kindHelp(),
-		Example: `  worker job submit x509.disable project_id=5ec0000000000000000000d1 --lane urgent --wait
-  worker job submit token.revoke token=@- --account security --reason IR-4711 --wait < token.txt
-  worker job submit token.revoke token_sealed=@token.sealed --account security`,
+		Example:           submitExamples(),
 		Args:              wantFirst("KIND"),
 		ValidArgsFunction: completeRequest,
 		RunE: func(cmd *cobra.Command, list []string) error {
@@ -71,14 +70,22 @@ func (f *submitFlags) register(cmd *cobra.Command) {
 
 func kindHelp() string {
 	var b strings.Builder
-	for _, k := range jobs.Kinds() {
-		separator := ", "
-		if k == jobs.TokenRevoke {
-			separator = " or "
-		}
-		fmt.Fprintf(&b, "  %-20s %s\n", k, strings.Join(k.ParamNames(), separator))
+	for _, k := range kinds.All() {
+		fmt.Fprintf(&b, "  %-20s %s\n", k.Name, k.Usage())
 	}
 	return b.String()
+}
+
+// submitExamples are a command for each kind.
+func submitExamples() string {
+	var lines []string
+	for _, k := range kinds.All() {
+		lines = append(lines, "  worker job submit "+string(k.Name)+" "+k.Examples[0])
+		for _, more := range k.Examples[1:] {
+			lines = append(lines, "  worker job submit "+string(k.Name)+" "+more+" --account security --reason IR-4711 --wait < secret.txt")
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 func completeRequest(_ *cobra.Command, have []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -90,7 +97,7 @@ func completeRequest(_ *cobra.Command, have []string, _ string) ([]string, cobra
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var names []string
-	for _, name := range kind.ParamNames() {
+	for _, name := range kinds.Of(kind).ParamNames() {
 		names = append(names, name+"=")
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace

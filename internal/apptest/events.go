@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/policy"
 )
 
@@ -62,25 +63,25 @@ func NewRequest(kind jobs.Kind, params map[string]any) Request {
 }
 
 func TokenRevoke(token string) Request {
-	return NewRequest(jobs.TokenRevoke, map[string]any{"token": token})
+	return NewRequest(kinds.TokenRevoke, map[string]any{"token": token})
 }
 
 // X509Disable draws on a rate bucket of the project alone.
 func X509Disable(project string) Request {
-	return NewRequest(jobs.X509Disable, map[string]any{"project_id": project})
+	return NewRequest(kinds.X509Disable, map[string]any{"project_id": project})
 }
 
 // JwksRevoke draws on the same rate bucket as idpDelete.
 func JwksRevoke(idp string) Request {
-	return NewRequest(jobs.JWKSRevoke, map[string]any{"federation_id": Federation, "identity_provider_id": idp})
+	return NewRequest(kinds.JWKSRevoke, map[string]any{"federation_id": Federation, "identity_provider_id": idp})
 }
 
 func IdpDelete(idp string) Request {
-	return NewRequest(jobs.IDPDelete, map[string]any{"federation_id": Federation, "identity_provider_id": idp})
+	return NewRequest(kinds.IDPDelete, map[string]any{"federation_id": Federation, "identity_provider_id": idp})
 }
 
 func RoleMappingDelete(mapping string) Request {
-	return NewRequest(jobs.RoleMappingDelete, map[string]any{
+	return NewRequest(kinds.RoleMappingDelete, map[string]any{
 		"federation_id": Federation, "org_id": Org, "role_mapping_id": mapping,
 	})
 }
@@ -95,7 +96,7 @@ func LeakPolicy() policy.Rule {
 	return policy.Rule{
 		Name: "leak", On: policy.On{Subjects: []string{"rekey.v1.event.siem"}}, When: `event.data.?alert.orValue("") == "leak"`,
 		Jobs: []policy.Job{{
-			Kind: jobs.TokenRevoke, ForEach: "event.data.found", Params: map[string]policy.Expr{"token": "item.token"},
+			Kind: kinds.TokenRevoke, ForEach: "event.data.found", Params: map[string]policy.Expr{"token": "item.token"},
 			Account: "accounts.by_client_id(item.owner)", Lane: `"urgent"`, Reason: `"alert " + string(event.data.id)`,
 		}},
 	}
@@ -106,7 +107,7 @@ func DisablePolicy() policy.Rule {
 	return policy.Rule{
 		Name: "disable", When: "has(event.data.projects)",
 		Jobs: []policy.Job{{
-			Kind: jobs.X509Disable, ForEach: "event.data.projects", Params: map[string]policy.Expr{"project_id": "item"},
+			Kind: kinds.X509Disable, ForEach: "event.data.projects", Params: map[string]policy.Expr{"project_id": "item"},
 			Account: `"security"`,
 		}},
 	}

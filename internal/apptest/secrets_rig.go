@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/seal"
 	"rekey/internal/secret"
 	"rekey/internal/wire"
@@ -43,7 +44,7 @@ func (s *Stranger) LastResultOf(target string) jobs.Record {
 
 // SealedRevoke asks for the revocation of a sealed token.
 func SealedRevoke(sealed string) Request {
-	return NewRequest(jobs.TokenRevoke, map[string]any{"token_sealed": sealed})
+	return NewRequest(kinds.TokenRevoke, map[string]any{"token_sealed": sealed})
 }
 
 // SealTo seals as a producer does, who has the public key and nothing else.

@@ -15,7 +15,7 @@ func (s *Stranger) Tally(t *testing.T, atlas *StandIn, n int) (repeated int) {
 	t.Helper()
 	results := map[string][]jobs.Record{}
 	for _, r := range s.Results(n) {
-		project := r.Record.Params[jobs.ParamProjectID]
+		project := r.Record.Params["project_id"]
 		results[project] = append(results[project], r.Record)
 	}
 	calls := map[string]int{}

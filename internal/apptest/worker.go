@@ -18,6 +18,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/ledger"
 	"rekey/internal/schedule"
 	"rekey/internal/secret"
@@ -253,7 +254,7 @@ func EverySecond(name, project string) config.Schedule {
 	return config.Schedule{
 		Name: name, Cron: "@every 1s", TimeZone: "UTC", Missed: schedule.MissedSkip, MaxLate: time.Minute,
 		Job: config.Job{
-			Kind: jobs.X509Disable, Account: Security, Reason: "rotation", Params: map[string]string{jobs.ParamProjectID: project},
+			Kind: kinds.X509Disable, Account: Security, Reason: "rotation", Params: map[string]string{"project_id": project},
 		},
 	}
 }

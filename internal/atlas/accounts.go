@@ -9,6 +9,7 @@ import (
 
 	"rekey/internal/credential"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/pace"
 	"rekey/internal/secret"
 )
@@ -115,7 +116,7 @@ func (c *Client) Resolve(kind jobs.Kind, name string) (string, error) {
 	if !ok {
 		return malformed("is not the name of an account; there is %s", known)
 	}
-	if kind == jobs.TokenRevoke && !a.isService() {
+	if kinds.Of(kind).Call.OwnSecret && !a.isService() {
 		return malformed("%s needs a service account; %s is an API key", kind, name)
 	}
 	return name, nil

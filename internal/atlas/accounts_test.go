@@ -13,6 +13,7 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/secret"
 )
 
@@ -80,15 +81,15 @@ func TestResolve(t *testing.T) {
 		want     string
 		wantErr  string
 	}{
-		{name: "named", accounts: []atlas.Account{service("a"), apiKey("b")}, kind: jobs.JWKSRevoke, account: "b", want: "b"},
-		{name: "only one", accounts: []atlas.Account{apiKey("b")}, kind: jobs.JWKSRevoke, want: "b"},
-		{name: "several", accounts: []atlas.Account{service("a"), apiKey("b")}, kind: jobs.JWKSRevoke, wantErr: "account: is required, as there are several accounts: a, b"},
-		{name: "none", kind: jobs.JWKSRevoke, wantErr: "account: no account is configured"},
-		{name: "none, but named", kind: jobs.JWKSRevoke, account: "a", wantErr: "account: no account is configured"},
-		{name: "unknown", accounts: []atlas.Account{service("a"), apiKey("b")}, kind: jobs.JWKSRevoke, account: "canary", wantErr: "account: is not the name of an account; there is a, b"},
-		{name: "token by service account", accounts: []atlas.Account{service("a")}, kind: jobs.TokenRevoke, want: "a"},
-		{name: "token by key", accounts: []atlas.Account{service("a"), apiKey("b")}, kind: jobs.TokenRevoke, account: "b", wantErr: "account: token.revoke needs a service account; b is an API key"},
-		{name: "token by the only key", accounts: []atlas.Account{apiKey("b")}, kind: jobs.TokenRevoke, wantErr: "account: token.revoke needs a service account; b is an API key"},
+		{name: "named", accounts: []atlas.Account{service("a"), apiKey("b")}, kind: kinds.JWKSRevoke, account: "b", want: "b"},
+		{name: "only one", accounts: []atlas.Account{apiKey("b")}, kind: kinds.JWKSRevoke, want: "b"},
+		{name: "several", accounts: []atlas.Account{service("a"), apiKey("b")}, kind: kinds.JWKSRevoke, wantErr: "account: is required, as there are several accounts: a, b"},
+		{name: "none", kind: kinds.JWKSRevoke, wantErr: "account: no account is configured"},
+		{name: "none, but named", kind: kinds.JWKSRevoke, account: "a", wantErr: "account: no account is configured"},
+		{name: "unknown", accounts: []atlas.Account{service("a"), apiKey("b")}, kind: kinds.JWKSRevoke, account: "canary", wantErr: "account: is not the name of an account; there is a, b"},
+		{name: "token by service account", accounts: []atlas.Account{service("a")}, kind: kinds.TokenRevoke, want: "a"},
+		{name: "token by key", accounts: []atlas.Account{service("a"), apiKey("b")}, kind: kinds.TokenRevoke, account: "b", wantErr: "account: token.revoke needs a service account; b is an API key"},
+		{name: "token by the only key", accounts: []atlas.Account{apiKey("b")}, kind: kinds.TokenRevoke, wantErr: "account: token.revoke needs a service account; b is an API key"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -126,18 +127,18 @@ func TestConfigFailures(t *testing.T) {
 		raw     map[string]any
 		want    string
 	}{
-		{name: "unknown account", kind: jobs.JWKSRevoke, account: "stranger", want: `account "stranger" is not configured`},
+		{name: "unknown account", kind: kinds.JWKSRevoke, account: "stranger", want: `account "stranger" is not configured`},
 		{name: "unknown kind", kind: "x", account: "service", want: `there is no call for jobs of kind "x"`},
-		{name: "no client secret", kind: jobs.JWKSRevoke, account: "lost", want: "account lost: reading a secret from environment variable LOST: it is not set"},
-		{name: "no client secret for Basic", kind: jobs.TokenRevoke, account: "lost", raw: map[string]any{"token": revokedToken}, want: "account lost: reading a secret from environment variable LOST: it is not set"},
-		{name: "no private key", kind: jobs.JWKSRevoke, account: "lost key", want: "account lost key: reading a secret from environment variable LOST: it is not set"},
-		{name: "client secret with a zero-width space", kind: jobs.JWKSRevoke, account: "odd", want: "account odd: what is in environment variable ODD must be visible ASCII: character 7 is U+200B, a zero-width space"},
-		{name: "private key in curly quotes", kind: jobs.JWKSRevoke, account: "odd key", want: "account odd key: what is in environment variable CURLY must be visible ASCII: character 1 is U+201C, a curly quote"},
-		{name: "two client secrets", kind: jobs.JWKSRevoke, account: "two", want: "account two: reading a secret from environment variable TWO: line 2 holds something as well: it must be one line, the secret and nothing else"},
-		{name: "token by key", kind: jobs.TokenRevoke, account: "key", want: "token.revoke needs a service account; key is an API key"},
-		{name: "no token file", kind: jobs.TokenRevoke, account: "service", raw: tokenFile("/absent/x"), want: "reading the token from file /absent/x: no such file or directory"},
-		{name: "directory", kind: jobs.TokenRevoke, account: "service", raw: tokenFile(dir), want: "reading the token from file " + dir + ": it is not a regular file"},
-		{name: "empty", kind: jobs.TokenRevoke, account: "service", raw: tokenFile(file("empty", " \n")), want: "reading the token from file " + dir + "/empty: it is empty"},
+		{name: "no client secret", kind: kinds.JWKSRevoke, account: "lost", want: "account lost: reading a secret from environment variable LOST: it is not set"},
+		{name: "no client secret for Basic", kind: kinds.TokenRevoke, account: "lost", raw: map[string]any{"token": revokedToken}, want: "account lost: reading a secret from environment variable LOST: it is not set"},
+		{name: "no private key", kind: kinds.JWKSRevoke, account: "lost key", want: "account lost key: reading a secret from environment variable LOST: it is not set"},
+		{name: "client secret with a zero-width space", kind: kinds.JWKSRevoke, account: "odd", want: "account odd: what is in environment variable ODD must be visible ASCII: character 7 is U+200B, a zero-width space"},
+		{name: "private key in curly quotes", kind: kinds.JWKSRevoke, account: "odd key", want: "account odd key: what is in environment variable CURLY must be visible ASCII: character 1 is U+201C, a curly quote"},
+		{name: "two client secrets", kind: kinds.JWKSRevoke, account: "two", want: "account two: reading a secret from environment variable TWO: line 2 holds something as well: it must be one line, the secret and nothing else"},
+		{name: "token by key", kind: kinds.TokenRevoke, account: "key", want: "token.revoke needs a service account; key is an API key"},
+		{name: "no token file", kind: kinds.TokenRevoke, account: "service", raw: tokenFile("/absent/x"), want: "reading the token from file /absent/x: no such file or directory"},
+		{name: "directory", kind: kinds.TokenRevoke, account: "service", raw: tokenFile(dir), want: "reading the token from file " + dir + ": it is not a regular file"},
+		{name: "empty", kind: kinds.TokenRevoke, account: "service", raw: tokenFile(file("empty", " \n")), want: "reading the token from file " + dir + "/empty: it is empty"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -181,7 +182,7 @@ func TestTokenFile(t *testing.T) {
 		got = req.PostForm.Get("token")
 		return reply(200, ""), nil
 	})))
-	j := jobWith(t, jobs.TokenRevoke, "service", map[string]any{"token_file": path})
+	j := jobWith(t, kinds.TokenRevoke, "service", map[string]any{"token_file": path})
 	for _, token := range []string{"first-token", "second-token"} {
 		if err := os.WriteFile(path, []byte("\n "+token+" \r\n"), 0o600); err != nil {
 			t.Fatal(err)
@@ -266,9 +267,9 @@ func checkNoToken(t *testing.T, text string, raw map[string]any, want string, dr
 		return reply(200, ""), nil
 	}))
 	cfg.Stores = map[string]atlas.SecretStore{"vault": opened(text)}
-	params, err := jobs.CarriedParams(jobs.TokenRevoke, raw)
+	params, err := jobs.CarriedParams(kinds.TokenRevoke, raw)
 	if raw["token_sealed"] != nil {
-		params, err = jobs.CarriedParams(jobs.TokenRevoke, map[string]any{"token_sealed": "rekey-seal.v1.X.y"})
+		params, err = jobs.CarriedParams(kinds.TokenRevoke, map[string]any{"token_sealed": "rekey-seal.v1.X.y"})
 	}
 	if err == nil {
 		params, err = params.Open(opened(text))
@@ -277,7 +278,7 @@ func checkNoToken(t *testing.T, text string, raw map[string]any, want string, dr
 		t.Fatal(err)
 	}
 	c := newClient(t, cfg)
-	answer, err := c.Revoke(t.Context(), jobs.Job{ID: "j", Kind: jobs.TokenRevoke, Account: "service", Params: params, DryRun: dry})
+	answer, err := c.Revoke(t.Context(), jobs.Job{ID: "j", Kind: kinds.TokenRevoke, Account: "service", Params: params, DryRun: dry})
 	if good {
 		if err != nil || calls != 1 {
 			t.Errorf("%v after %d calls, want that it is revoked", err, calls)
@@ -304,7 +305,7 @@ func TestRotatedSecret(t *testing.T) {
 	}))
 	cfg.LookupEnv = func(string) (string, bool) { return current, true }
 	c := newClient(t, cfg)
-	j := job(t, jobs.TokenRevoke, "service")
+	j := job(t, kinds.TokenRevoke, "service")
 	if f := revokeFails(t, c, j); f.Reason != jobs.ReasonUnauthorized || f.Answer.Code != "invalid_client" {
 		t.Errorf("got %+v (%v)", f, f)
 	}
@@ -343,7 +344,7 @@ func TestCheckAccounts(t *testing.T) {
 	}
 	for _, step := range steps {
 		status, code = step.status, step.code
-		_, err := c.Revoke(t.Context(), job(t, jobs.JWKSRevoke, "key"))
+		_, err := c.Revoke(t.Context(), job(t, kinds.JWKSRevoke, "key"))
 		if (err == nil) != (status == 200) {
 			t.Errorf("%s: Revoke() = %v", step.name, err)
 		}

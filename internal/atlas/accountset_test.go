@@ -8,6 +8,7 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/secret"
 )
 
@@ -15,19 +16,19 @@ import (
 func TestSetAccounts(t *testing.T) {
 	api := &tokenAPI{lifetime: 3600}
 	c := newClient(t, config(api))
-	revokeWorks(t, c, job(t, jobs.JWKSRevoke, "service"))
+	revokeWorks(t, c, job(t, kinds.JWKSRevoke, "service"))
 	if err := c.SetAccounts([]atlas.Account{service("service"), service("new")}); err != nil {
 		t.Fatal(err)
 	}
-	revokeWorks(t, c, job(t, jobs.JWKSRevoke, "service"))
+	revokeWorks(t, c, job(t, kinds.JWKSRevoke, "service"))
 	if api.issued != 1 {
 		t.Errorf("the account that stays has asked for %d tokens, want 1", api.issued)
 	}
-	revokeWorks(t, c, job(t, jobs.JWKSRevoke, "new"))
-	if got := revokeFails(t, c, job(t, jobs.JWKSRevoke, "key")).Reason; got != jobs.ReasonConfig {
+	revokeWorks(t, c, job(t, kinds.JWKSRevoke, "new"))
+	if got := revokeFails(t, c, job(t, kinds.JWKSRevoke, "key")).Reason; got != jobs.ReasonConfig {
 		t.Errorf("a job of the account that is gone fails with %s, want %s", got, jobs.ReasonConfig)
 	}
-	if _, err := c.Resolve(jobs.JWKSRevoke, ""); err == nil || !strings.Contains(err.Error(), "service, new") {
+	if _, err := c.Resolve(kinds.JWKSRevoke, ""); err == nil || !strings.Contains(err.Error(), "service, new") {
 		t.Errorf("a request without an account: %v", err)
 	}
 	// Under its old name it is another account now, with nothing known about it.
@@ -36,7 +37,7 @@ func TestSetAccounts(t *testing.T) {
 	if err := c.SetAccounts([]atlas.Account{changed}); err != nil {
 		t.Fatal(err)
 	}
-	revokeWorks(t, c, job(t, jobs.JWKSRevoke, "service"))
+	revokeWorks(t, c, job(t, kinds.JWKSRevoke, "service"))
 	if api.issued != 3 {
 		t.Errorf("with the account that has changed, %d tokens were issued, want 3", api.issued)
 	}
@@ -73,7 +74,7 @@ func TestNewAccountsAreChecked(t *testing.T) {
 			if err := fresh.SetAccounts(tt.accounts); (err == nil) != tt.wantSet {
 				t.Errorf("SetAccounts() = %v", err)
 			}
-			if _, err := fresh.Resolve(jobs.JWKSRevoke, "key"); tt.wantSet == (err == nil) {
+			if _, err := fresh.Resolve(kinds.JWKSRevoke, "key"); tt.wantSet == (err == nil) {
 				t.Errorf("the old account is resolved with %v", err)
 			}
 		})
@@ -83,11 +84,11 @@ func TestNewAccountsAreChecked(t *testing.T) {
 func TestSetMaxRetryAfter(t *testing.T) {
 	cfg := config(transportFunc(func(*http.Request) (*http.Response, error) { return reply(429, "", "Retry-After", "3600"), nil }))
 	c := newClient(t, cfg)
-	if revokeFails(t, c, job(t, jobs.X509Disable, "key")).RetryAfterCapped {
+	if revokeFails(t, c, job(t, kinds.X509Disable, "key")).RetryAfterCapped {
 		t.Error("an hour is cut although six hours are believed")
 	}
 	c.SetMaxRetryAfter(time.Minute)
-	f := revokeFails(t, c, job(t, jobs.JWKSRevoke, "key")) // Of another bucket: the first one is paused.
+	f := revokeFails(t, c, job(t, kinds.JWKSRevoke, "key")) // Of another bucket: the first one is paused.
 	if !f.RetryAfterCapped || time.Until(f.RetryAt) > time.Minute {
 		t.Errorf("RetryAt is %s, capped %v", f.RetryAt, f.RetryAfterCapped)
 	}

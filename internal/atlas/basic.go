@@ -2,50 +2,83 @@ package atlas
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"rekey/internal/credential"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/secret"
 )
 
 // maxTokenFile bounds the file with a token, in bytes: the token and some white space.
 const maxTokenFile = credential.MaxTokenBytes + 1<<10
 
-// basic revokes a bearer token (RFC 7009 section 2.1) with the id and secret of the account
-// that it belongs to.
+// basic makes the request with the account's id and secret (RFC 7009 section 2.1).
 func (k *call) basic(ctx context.Context) (exchange, *jobs.Failure) {
-	token, failure := k.tokenToRevoke(ctx)
-	if failure != nil {
-		return exchange{}, failure
-	}
 	own, failure := k.ownSecret()
 	if failure != nil {
 		return exchange{}, failure
 	}
-	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {"access_token"}}
-	req, failure := k.newRequest(ctx, strings.NewReader(form.Encode()))
-	if failure != nil {
-		return exchange{}, failure
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	// RFC 6749 section 2.3.1 has both halves form-encoded, as the vendor's own SDK does.
-	req.SetBasicAuth(url.QueryEscape(k.account.ClientID), url.QueryEscape(own.Reveal()))
-	return k.exchange(ctx, req), nil
+	pair := url.QueryEscape(k.account.ClientID) + ":" + url.QueryEscape(own.Reveal())
+	return k.send(ctx, "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
 }
 
-// tokenToRevoke returns the token of the job, once it is sure that it can be one: the API would say 200 to anything.
-func (k *call) tokenToRevoke(ctx context.Context) (secret.Value, *jobs.Failure) {
-	token, where, err := k.findToken(ctx)
-	if detail := credential.CheckToken(token.Reveal()); err == nil && detail != "" {
+// fillBody makes what the request carries, once.
+func (k *call) fillBody(ctx context.Context) *jobs.Failure {
+	if k.op.call.Body == nil || k.body.MediaType != "" {
+		return nil
+	}
+	secrets, failure := k.secrets(ctx)
+	if failure != nil {
+		return failure
+	}
+	body, err := k.op.call.Body(func(name string) string {
+		if value, ok := secrets[name]; ok {
+			return value.Reveal()
+		}
+		return k.job.Params.Get(name)
+	})
+	if err != nil {
+		return misconfigured(fmt.Errorf("building the request of %s: %w", k.job.Kind, err))
+	}
+	for _, made := range body.Made {
+		k.hide(made)
+	}
+	k.body = body
+	return nil
+}
+
+// secrets are the secrets that the job names, once each is sure to be what it must be: the API may say 200 to anything.
+func (k *call) secrets(ctx context.Context) (map[string]secret.Value, *jobs.Failure) {
+	found := map[string]secret.Value{}
+	for _, p := range k.kind.Secrets() {
+		if !slices.ContainsFunc(p.Names(), k.job.Params.Has) && !k.kind.Requires(p) {
+			continue
+		}
+		value, failure := k.secret(ctx, p)
+		if failure != nil {
+			return nil, failure
+		}
+		found[p.Name] = value
+	}
+	return found, nil
+}
+
+// secret is one secret that the job names.
+func (k *call) secret(ctx context.Context, p kinds.Param) (secret.Value, *jobs.Failure) {
+	value, where, err := k.findSecret(ctx, p.Name)
+	if detail := p.Shape.Check(value.Reveal()); err == nil && detail != "" {
 		err = &jobs.Malformed{Field: where.field, Detail: where.what + detail}
 	}
-	k.hide(token)
+	k.hide(value)
 	if _, hopeless := errors.AsType[*jobs.Malformed](err); hopeless {
 		return secret.Value{}, &jobs.Failure{Reason: jobs.ReasonInvalid, Err: err}
 	}
@@ -55,39 +88,39 @@ func (k *call) tokenToRevoke(ctx context.Context) (secret.Value, *jobs.Failure) 
 	if err != nil {
 		return secret.Value{}, misconfigured(err)
 	}
-	return token, nil
+	return value, nil
 }
 
-// place is where a token was found.
+// place is where a secret was found.
 type place struct {
 	field string // The parameter.
 	what  string // Begins what is said of its content, "what is in FILE "; empty for the parameter itself.
 }
 
-// findToken returns what the job has in the place of a token: in its parameter, or in a file or a store that is read now. The
+// findSecret returns what the job has in the place of a secret: in its parameter, or in a file or a store that is read now. The
 // error is a *jobs.Malformed when another attempt cannot help.
-func (k *call) findToken(ctx context.Context) (secret.Value, place, error) {
-	params := k.job.Params
-	if err := params.NotOpened(jobs.ParamToken); err != nil {
+func (k *call) findSecret(ctx context.Context, name string) (secret.Value, place, error) {
+	params, field := k.job.Params, "params."+name
+	if err := params.NotOpened(name); err != nil {
 		return secret.Value{}, place{}, err
 	}
-	path, ref := params.Get(jobs.ParamTokenFile), params.Get(jobs.ParamTokenRef)
+	path, ref := params.Get(name+kinds.SuffixFile), params.Get(name+kinds.SuffixReference)
 	switch {
 	case path != "":
-		token, err := k.client.readTokenFile(path)
-		return token, place{"params." + jobs.ParamTokenFile, "what is in " + path + " "}, err
+		value, err := k.client.readSecretFile(name, path)
+		return value, place{field + kinds.SuffixFile, "what is in " + path + " "}, err
 	case ref != "":
-		token, err := k.client.readReference(ctx, ref)
-		return token, place{"params." + jobs.ParamTokenRef, "what is in " + ref + " "}, err
-	case params.Sealed(jobs.ParamToken) != "":
-		return params.Secret(jobs.ParamToken), place{"params." + jobs.ParamTokenSealed, "what is sealed in it "}, nil
+		value, err := k.client.readReference(ctx, field+kinds.SuffixReference, ref)
+		return value, place{field + kinds.SuffixReference, "what is in " + ref + " "}, err
+	case params.Sealed(name) != "":
+		return params.Secret(name), place{field + kinds.SuffixSealed, "what is sealed in it "}, nil
 	}
-	return params.Secret(jobs.ParamToken), place{field: "params." + jobs.ParamToken}, nil
+	return params.Secret(name), place{field: field}, nil
 }
 
-// readTokenFile returns what is in the file, without the white space around it. Its errors name the path, and nothing that was
+// readSecretFile returns what is in the file, without the white space around it. Its errors name the path, and nothing that was
 // found.
-func (c *Client) readTokenFile(path string) (secret.Value, error) {
+func (c *Client) readSecretFile(name, path string) (secret.Value, error) {
 	resolved, err := c.resolve(path)
 	var text string
 	if err == nil {
@@ -98,13 +131,15 @@ func (c *Client) readTokenFile(path string) (secret.Value, error) {
 		text, err = secret.OneLine(text)
 	}
 	if content, ok := errors.AsType[secret.ContentError](err); ok {
-		return secret.Value{}, &jobs.Malformed{Field: "params." + jobs.ParamTokenFile, Detail: "what is in " + path + " is no token: " + string(content)}
+		return secret.Value{}, &jobs.Malformed{
+			Field: "params." + name + kinds.SuffixFile, Detail: "what is in " + path + " is no " + name + ": " + string(content),
+		}
 	}
 	if text = strings.TrimSpace(text); err == nil && text == "" {
 		err = errors.New("it is empty")
 	}
 	if err != nil {
-		return secret.Value{}, fmt.Errorf("reading the token from file %s: %w", path, withoutPath(err))
+		return secret.Value{}, fmt.Errorf("reading the %s from file %s: %w", name, path, withoutPath(err))
 	}
 	return secret.New(text), nil
 }

@@ -61,7 +61,7 @@ func (k *call) withToken(ctx context.Context) (exchange, secret.Value, *jobs.Fai
 
 // tokenEndpoint is what requests for the account's bearer tokens are made for.
 func (c *Client) tokenEndpoint(a *account) endpoint {
-	return endpoint{operation: OperationToken, bucket: c.bucket(setOAuthToken, a, jobs.Job{})}
+	return endpoint{operation: OperationToken, bucket: c.bucket(setOAuthToken, a, jobs.Job{}), oauth: true}
 }
 
 // fetchToken asks for a new bearer token (RFC 6749 section 4.4).

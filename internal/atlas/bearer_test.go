@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // tokenAPI is an API that counts the tokens it issues and knows which of them work.
@@ -66,7 +67,7 @@ func TestTokenShared(t *testing.T) {
 		c := newClient(t, config(api))
 		var wg sync.WaitGroup
 		for range 50 {
-			wg.Go(func() { revokeWorks(t, c, job(t, jobs.JWKSRevoke, "service")) })
+			wg.Go(func() { revokeWorks(t, c, job(t, kinds.JWKSRevoke, "service")) })
 		}
 		wg.Wait()
 		if api.issued != 1 || len(api.used) != 50 {
@@ -97,7 +98,7 @@ func TestTokenRenewal(t *testing.T) {
 				c := newClient(t, config(api))
 				for _, d := range tt.advance {
 					pass(d)
-					revokeWorks(t, c, job(t, jobs.JWKSRevoke, "service"))
+					revokeWorks(t, c, job(t, kinds.JWKSRevoke, "service"))
 				}
 				if diff := cmp.Diff(tt.want, api.used); diff != "" {
 					t.Errorf("tokens of the calls (-want +got):\n%s", diff)
@@ -113,7 +114,7 @@ func TestTokenRenewalFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &tokenAPI{lifetime: 3600}
 		c := newClient(t, config(api))
-		j := job(t, jobs.JWKSRevoke, "service")
+		j := job(t, kinds.JWKSRevoke, "service")
 		revokeWorks(t, c, j)
 		api.set(func() { api.fail = reply(503, "<html>") })
 		pass(56 * time.Minute)
@@ -142,7 +143,7 @@ func TestTokenRenewalDelaysNoCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &tokenAPI{lifetime: 3600}
 		c := newClient(t, config(api))
-		j := job(t, jobs.JWKSRevoke, "service")
+		j := job(t, kinds.JWKSRevoke, "service")
 		revokeWorks(t, c, j)
 		api.set(func() { api.delay = 10 * time.Second })
 		pass(56 * time.Minute)
@@ -167,7 +168,7 @@ func TestTokenWaitersAreIndependent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &tokenAPI{lifetime: 3600, delay: 20 * time.Second}
 		c := newClient(t, config(api))
-		j := job(t, jobs.JWKSRevoke, "service")
+		j := job(t, kinds.JWKSRevoke, "service")
 		stopping := errors.New("stopping")
 		first, cancel := context.WithCancelCause(t.Context())
 		var wg sync.WaitGroup
@@ -208,7 +209,7 @@ func TestTokenFailureIsNotShared(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 10 {
 			wg.Go(func() {
-				f := revokeFails(t, c, job(t, jobs.JWKSRevoke, "service"))
+				f := revokeFails(t, c, job(t, kinds.JWKSRevoke, "service"))
 				f.Err = fmt.Errorf("call %d: %w", i, f.Err) // The runner does this; the race detector looks on.
 			})
 		}
@@ -225,7 +226,7 @@ func TestFreshTokenOn401(t *testing.T) {
 		c := newClient(t, config(api))
 		var wg sync.WaitGroup
 		for range 20 {
-			wg.Go(func() { revokeWorks(t, c, job(t, jobs.JWKSRevoke, "service")) })
+			wg.Go(func() { revokeWorks(t, c, job(t, kinds.JWKSRevoke, "service")) })
 		}
 		wg.Wait()
 		if api.issued != 2 || len(api.used) != 40 {
@@ -246,7 +247,7 @@ func TestLate401(t *testing.T) {
 			}
 			return api.RoundTrip(req)
 		})))
-		j := job(t, jobs.JWKSRevoke, "service")
+		j := job(t, kinds.JWKSRevoke, "service")
 		var wg sync.WaitGroup
 		wg.Go(func() { revokeWorks(t, c, j) })
 		synctest.Wait()
@@ -261,7 +262,7 @@ func TestLate401(t *testing.T) {
 func TestFreshTokenIsRefused(t *testing.T) {
 	api := &tokenAPI{lifetime: 3600, revoked: map[string]bool{"token-1": true, "token-2": true}}
 	c := newClient(t, config(api))
-	f := revokeFails(t, c, job(t, jobs.JWKSRevoke, "service"))
+	f := revokeFails(t, c, job(t, kinds.JWKSRevoke, "service"))
 	if f.Reason != jobs.ReasonUnauthorized || f.MaybeEffective || f.Answer.Status != 401 {
 		t.Errorf("got %+v (%v)", f, f)
 	}
@@ -274,7 +275,7 @@ func TestFreshTokenIsRefused(t *testing.T) {
 	if err := c.CheckAccounts(t.Context()); err == nil || !strings.Contains(err.Error(), "account service: its last authentication was refused: HTTP 401") {
 		t.Errorf("CheckAccounts() = %v", err)
 	}
-	revokeWorks(t, c, job(t, jobs.JWKSRevoke, "service"))
+	revokeWorks(t, c, job(t, kinds.JWKSRevoke, "service"))
 	if err := c.CheckAccounts(t.Context()); err != nil {
 		t.Errorf("CheckAccounts() after a success = %v", err)
 	}
@@ -284,10 +285,10 @@ func TestFreshTokenIsRefused(t *testing.T) {
 func TestFreshTokenCannotBeHad(t *testing.T) {
 	api := &tokenAPI{lifetime: 3600}
 	c := newClient(t, config(api))
-	revokeWorks(t, c, job(t, jobs.JWKSRevoke, "service"))
+	revokeWorks(t, c, job(t, kinds.JWKSRevoke, "service"))
 	api.revoked = map[string]bool{"token-1": true}
 	api.fail = reply(403, `{"error":"access_denied","error_description":"100 tokens."}`)
-	f := revokeFails(t, c, job(t, jobs.JWKSRevoke, "service"))
+	f := revokeFails(t, c, job(t, kinds.JWKSRevoke, "service"))
 	if want := "fetching a bearer token: HTTP 403 access_denied: 100 tokens."; f.Reason != jobs.ReasonForbidden || f.Err.Error() != want {
 		t.Errorf("got %v, want %s", f, want)
 	}

@@ -5,11 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/secret"
 )
 
@@ -18,7 +18,10 @@ type call struct {
 	client  *Client
 	job     jobs.Job
 	account *account
+	kind    kinds.Kind
+	form    kinds.Form
 	op      operation
+	body    kinds.Body // What the request carries; the zero Body: nothing.
 	to      endpoint
 	// unused says that the leave to call was not used: no request was made, or only one that asked
 	// who calls.
@@ -83,22 +86,30 @@ func (c *Client) newCall(job jobs.Job) (*call, *jobs.Failure) {
 	if !ok {
 		return nil, misconfigured(fmt.Errorf("account %q is not configured", job.Account))
 	}
-	op, ok := c.operations[job.Kind]
-	if !ok {
+	kind := kinds.Of(job.Kind)
+	if kind.Name == "" {
 		return nil, misconfigured(fmt.Errorf("there is no call for jobs of kind %q", job.Kind))
 	}
-	k := &call{client: c, job: job, account: a, op: op, unused: true}
-	k.to = endpoint{operation: string(job.Kind), bucket: c.bucket(op.set, a, job), rank: rankOf(job.Lane), dryRun: c.dryRun || job.DryRun}
+	k := &call{client: c, job: job, account: a, kind: kind, form: kind.Form(c.x509API, job.Params.Named), unused: true}
+	k.op = callOf(kind, k.form)
+	k.to = endpoint{
+		operation: string(job.Kind), bucket: c.bucket(k.op.set, a, job), rank: rankOf(job.Lane),
+		oauth: kind.Call.OwnSecret, dryRun: c.dryRun || job.DryRun,
+	}
 	return k, nil
 }
 
-// request makes the request as the account may: token.revoke takes the account's secret
-// itself, everything else what its kind of account takes.
+// request makes the request as the account may: with its secret itself where the kind wants that, else with
+// what its sort of account takes.
 func (k *call) request(ctx context.Context) (exchange, *jobs.Failure) {
-	switch {
-	case k.job.Kind == jobs.TokenRevoke && !k.account.isService():
+	if k.op.call.OwnSecret && !k.account.isService() {
 		return exchange{}, misconfigured(fmt.Errorf("%s needs a service account; %s is an API key", k.job.Kind, k.account.Name))
-	case k.job.Kind == jobs.TokenRevoke:
+	}
+	if failure := k.fillBody(ctx); failure != nil {
+		return exchange{}, failure
+	}
+	switch {
+	case k.op.call.OwnSecret:
 		return k.basic(ctx)
 	case k.account.isService():
 		return k.bearer(ctx)
@@ -107,18 +118,22 @@ func (k *call) request(ctx context.Context) (exchange, *jobs.Failure) {
 }
 
 // newRequest builds the request without its authentication.
-func (k *call) newRequest(ctx context.Context, body io.Reader) (*http.Request, *jobs.Failure) {
-	req, err := http.NewRequestWithContext(ctx, k.op.method, k.op.url(k.client.baseURL, k.job), body)
+func (k *call) newRequest(ctx context.Context) (*http.Request, *jobs.Failure) {
+	url := k.client.baseURL + k.op.Fill(k.job.Params.Get)
+	req, err := http.NewRequestWithContext(ctx, k.op.method, url, strings.NewReader(k.body.Text))
 	if err != nil {
 		return nil, misconfigured(fmt.Errorf("building the request of %s: %w", k.job.Kind, withoutURL(err)))
 	}
-	req.Header.Set("Accept", k.op.accept)
+	req.Header.Set("Accept", k.op.Accept())
+	if k.body.MediaType != "" {
+		req.Header.Set("Content-Type", k.body.MediaType)
+	}
 	return req, nil
 }
 
 // send sends the request with this value of the header Authorization.
 func (k *call) send(ctx context.Context, authorization string) (exchange, *jobs.Failure) {
-	req, failure := k.newRequest(ctx, http.NoBody)
+	req, failure := k.newRequest(ctx)
 	if failure != nil {
 		return exchange{}, failure
 	}
@@ -156,7 +171,7 @@ func (k *call) hide(value secret.Value) { k.hidden = append(k.hidden, value) }
 
 // conclude turns the answer into what it proves, or into a failure.
 func (k *call) conclude(ctx context.Context, ex exchange) (jobs.Answer, *jobs.Failure) {
-	if known, ok := k.op.success[ex.status]; ok && ex.err == nil && k.op.goodBody(ex) {
+	if known, ok := k.op.proves(ex.status); ok && ex.err == nil && k.op.goodBody(ex) {
 		k.account.admit()
 		answer := ex.answer(k.client.scrubber(k.hidden...))
 		answer.Known = known
@@ -177,7 +192,7 @@ func (k *call) failure(ctx context.Context, ex exchange) *jobs.Failure {
 // there is.
 func (o operation) goodBody(ex exchange) bool {
 	body := bytes.TrimSpace(ex.body)
-	if isHTML(ex) || o.document && len(body) > 0 && (body[0] != '{' || !json.Valid(body)) {
+	if isHTML(ex) || o.call.Document && len(body) > 0 && (body[0] != '{' || !json.Valid(body)) {
 		return false
 	}
 	_, isError := parseProblem(ex.body)
@@ -193,7 +208,7 @@ func (k *call) noteAuthentication(failure *jobs.Failure) {
 		k.account.refuse(failure.Err)
 	case failure.Reason == jobs.ReasonForbidden:
 		// Of the API itself, this is about the resource, unless it is about where we call from.
-		if k.job.Kind == jobs.TokenRevoke || strings.Contains(failure.Answer.Code, "ACCESS_LIST") {
+		if k.op.call.OwnSecret || strings.Contains(failure.Answer.Code, "ACCESS_LIST") {
 			k.account.refuse(failure.Err)
 		}
 	case failure.Reason == jobs.ReasonNotFound, failure.Reason == jobs.ReasonConflict:

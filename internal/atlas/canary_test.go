@@ -18,6 +18,7 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
@@ -149,7 +150,7 @@ func TestEverySecretIsHidden(t *testing.T) {
 					places = append(places, redact.Place{Key: env, Ref: secret.Ref{Env: env}})
 				}
 				cfg.Known.Use(places)
-				f := revokeFails(t, newClient(t, cfg), job(t, jobs.TokenRevoke, "service"))
+				f := revokeFails(t, newClient(t, cfg), job(t, kinds.TokenRevoke, "service"))
 				said := f.Err.Error()
 				if !strings.HasSuffix(said, ids) || strings.Contains(said, text[len(text)-8:]) || f.Answer.RequestID != "" {
 					t.Errorf("%s, request id %q", said, f.Answer.RequestID)
@@ -163,7 +164,7 @@ func TestEverySecretIsHidden(t *testing.T) {
 func TestErrorsOfAStoreAreHidden(t *testing.T) {
 	cfg := config(transportFunc(func(*http.Request) (*http.Response, error) { return reply(200, ""), nil }))
 	cfg.Stores = map[string]atlas.SecretStore{"vault": brokenStore{}}
-	f := revokeFails(t, newClient(t, cfg), jobWith(t, jobs.TokenRevoke, "service", map[string]any{"token_ref": "vault:leak#token"}))
+	f := revokeFails(t, newClient(t, cfg), jobWith(t, kinds.TokenRevoke, "service", map[string]any{"token_ref": "vault:leak#token"}))
 	if want := "params.token_ref: permission denied for [secret] and mongodb://u:[secret]@h"; f.Err.Error() != want {
 		t.Errorf("error %q, want %q", f.Err, want)
 	}
@@ -183,7 +184,7 @@ func (brokenStore) Read(context.Context, string) (secret.Value, error) {
 // TestPrintClient: a client that is printed by mistake shows no secret.
 func TestPrintClient(t *testing.T) {
 	c := newClient(t, config(parrot{tokens: true, status: 204}))
-	_, err := c.Revoke(t.Context(), job(t, jobs.JWKSRevoke, "service"))
+	_, err := c.Revoke(t.Context(), job(t, kinds.JWKSRevoke, "service"))
 	checkCanary(t, "client", fmt.Sprintf("%v %+v %#v %v", c, c, c, err))
 }
 
@@ -212,7 +213,7 @@ func TestErrorText(t *testing.T) {
 			c := newClient(t, config(transportFunc(func(*http.Request) (*http.Response, error) {
 				return reply(409, adminProblem(409, "SOME_CODE", tt.detail)), nil
 			})))
-			f := revokeFails(t, c, job(t, jobs.TokenRevoke, "service"))
+			f := revokeFails(t, c, job(t, kinds.TokenRevoke, "service"))
 			if want := "HTTP 409 SOME_CODE: " + tt.want; f.Err.Error() != want {
 				t.Errorf("error %q, want %q", f.Err, want)
 			}
@@ -240,11 +241,11 @@ func TestRequestID(t *testing.T) {
 			c := newClient(t, config(transportFunc(func(*http.Request) (*http.Response, error) {
 				return reply(status, "", tt.headers...), nil
 			})))
-			if got := revokeWorks(t, c, job(t, jobs.TokenRevoke, "service")).RequestID; got != tt.want {
+			if got := revokeWorks(t, c, job(t, kinds.TokenRevoke, "service")).RequestID; got != tt.want {
 				t.Errorf("request id of a success %q, want %q", got, tt.want)
 			}
 			status = 500
-			if got := revokeFails(t, c, job(t, jobs.TokenRevoke, "service")).Answer.RequestID; got != tt.want {
+			if got := revokeFails(t, c, job(t, kinds.TokenRevoke, "service")).Answer.RequestID; got != tt.want {
 				t.Errorf("request id of a failure %q, want %q", got, tt.want)
 			}
 		})

@@ -60,7 +60,7 @@ type Config struct {
 	// Timeout bounds one HTTP request, from the connection to the end of the answer. An attempt
 	// may need several; its context bounds them all. Zero means DefaultTimeout.
 	Timeout time.Duration
-	// X509API is the path of x509.disable: X509APIv2 (also when empty) or X509APIv10.
+	// X509API is the path of customer-managed X.509: X509APIv2 (also when empty) or X509APIv10.
 	X509API string
 	// CAFile is a PEM file with authorities to trust besides those of the system. It is read
 	// once. Empty means none.
@@ -140,7 +140,7 @@ type Client struct {
 	dryRun     bool
 	transport  http.RoundTripper
 	lookupEnv  func(string) (string, bool)
-	operations map[jobs.Kind]operation
+	x509API    string
 	accounts   atomic.Pointer[accountSet] // Who may call. SetAccounts changes it.
 	tokens     TokenStore                 // Nil: tokens are not shared.
 	readMode   string
@@ -192,7 +192,7 @@ func New(cfg Config) (*Client, error) {
 		lookupEnv:  cfg.LookupEnv,
 		tokenFiles: cfg.TokenFiles,
 		stores:     cfg.Stores,
-		operations: newOperations(cfg.X509API),
+		x509API:    cfg.X509API,
 		recorder:   cfg.Recorder,
 		trace:      cfg.Trace,
 		known:      cfg.Known,

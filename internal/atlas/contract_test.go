@@ -11,24 +11,25 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // accept is what ATLAS's documentation asks each operation to send, written out once more.
 var accept = map[jobs.Kind]string{
-	jobs.TokenRevoke:       "POST /api/oauth/revoke application/json",
-	jobs.JWKSRevoke:        "DELETE /api/atlas/v2/federationSettings/" + idA + "/identityProviders/" + idB + "/jwks application/vnd.atlas.2025-02-19+json",
-	jobs.IDPDelete:         "DELETE /api/atlas/v2/federationSettings/" + idA + "/identityProviders/" + idB + " application/vnd.atlas.2025-03-12+json",
-	jobs.RoleMappingDelete: "DELETE /api/atlas/v2/federationSettings/" + idA + "/connectedOrgConfigs/" + idB + "/roleMappings/" + idC + " application/vnd.atlas.2024-10-23+json",
-	jobs.X509Disable:       "DELETE /api/atlas/v2/groups/" + idA + "/userSecurity/customerX509 application/vnd.atlas.2023-01-01+json",
+	kinds.TokenRevoke:       "POST /api/oauth/revoke application/json",
+	kinds.JWKSRevoke:        "DELETE /api/atlas/v2/federationSettings/" + idA + "/identityProviders/" + idB + "/jwks application/vnd.atlas.2025-02-19+json",
+	kinds.IDPDelete:         "DELETE /api/atlas/v2/federationSettings/" + idA + "/identityProviders/" + idB + " application/vnd.atlas.2025-03-12+json",
+	kinds.RoleMappingDelete: "DELETE /api/atlas/v2/federationSettings/" + idA + "/connectedOrgConfigs/" + idB + "/roleMappings/" + idC + " application/vnd.atlas.2024-10-23+json",
+	kinds.X509Disable:       "DELETE /api/atlas/v2/groups/" + idA + "/userSecurity/customerX509 application/vnd.atlas.2023-01-01+json",
 }
 
 // good are the statuses that are a success, and what they prove.
 var good = map[jobs.Kind]map[int]jobs.Known{
-	jobs.TokenRevoke:       {200: jobs.KnownAccepted},
-	jobs.JWKSRevoke:        {204: jobs.KnownRevoked},
-	jobs.IDPDelete:         {204: jobs.KnownRevoked},
-	jobs.RoleMappingDelete: {204: jobs.KnownRevoked},
-	jobs.X509Disable:       {202: jobs.KnownAccepted, 200: jobs.KnownAccepted, 204: jobs.KnownAccepted},
+	kinds.TokenRevoke:       {200: jobs.KnownAccepted},
+	kinds.JWKSRevoke:        {204: jobs.KnownRevoked},
+	kinds.IDPDelete:         {204: jobs.KnownRevoked},
+	kinds.RoleMappingDelete: {204: jobs.KnownRevoked},
+	kinds.X509Disable:       {202: jobs.KnownAccepted, 200: jobs.KnownAccepted, 204: jobs.KnownAccepted},
 }
 
 // endless never ends; cut ends in an error.
@@ -135,7 +136,7 @@ func wantMaybeEffective(status int) bool {
 func TestContract(t *testing.T) {
 	for _, kind := range jobs.Kinds() {
 		for _, account := range []string{"service", "key"} {
-			if kind == jobs.TokenRevoke && account == "key" {
+			if kind == kinds.TokenRevoke && account == "key" {
 				continue
 			}
 			for _, b := range bodyCases() {
@@ -207,7 +208,7 @@ func TestContractToken(t *testing.T) {
 					}
 					return replyBody(status, io.NopCloser(b.body(status)), "Content-Type", b.contentType), nil
 				})))
-				f := revokeFails(t, c, job(t, jobs.JWKSRevoke, "service"))
+				f := revokeFails(t, c, job(t, kinds.JWKSRevoke, "service"))
 				want := wantReason(status, b)
 				if want == jobs.ReasonNotFound {
 					want = jobs.ReasonProtocol // It is not the target that was not found.
@@ -236,31 +237,31 @@ func TestCodes(t *testing.T) {
 		wantEffective bool
 		wantUnproven  bool
 	}{
-		{name: "rate limit as 400", kind: jobs.IDPDelete, status: 400, body: adminProblem(400, "RATE_LIMITED", "x"), wantReason: jobs.ReasonRateLimited, wantCode: "RATE_LIMITED"},
-		{name: "rate limit as 500", kind: jobs.IDPDelete, status: 500, body: adminProblem(500, "ORG_RATE_LIMITED_X", "x"), wantReason: jobs.ReasonRateLimited, wantCode: "ORG_RATE_LIMITED_X"},
-		{name: "oauth rate limit as 400", kind: jobs.TokenRevoke, status: 400, body: oauth("rate_limited"), wantReason: jobs.ReasonRateLimited, wantCode: "rate_limited"},
-		{name: "oauth client as 400", kind: jobs.TokenRevoke, status: 400, body: oauth("invalid_client"), wantReason: jobs.ReasonUnauthorized, wantCode: "invalid_client"},
-		{name: "oauth denied as 400", kind: jobs.TokenRevoke, status: 400, body: oauth("access_denied"), wantReason: jobs.ReasonForbidden, wantCode: "access_denied"},
-		{name: "oauth grant", kind: jobs.TokenRevoke, status: 400, body: oauth("invalid_grant"), wantReason: jobs.ReasonInvalid, wantCode: "invalid_grant"},
-		{name: "oauth server error with 200", kind: jobs.TokenRevoke, status: 200, body: oauth("server_error"), wantReason: jobs.ReasonUnavailable, wantCode: "server_error", wantEffective: true},
-		{name: "oauth error with 200", kind: jobs.TokenRevoke, status: 200, body: oauth("invalid_request"), wantReason: jobs.ReasonProtocol, wantCode: "invalid_request", wantEffective: true},
-		{name: "oauth client with 302", kind: jobs.TokenRevoke, status: 302, body: oauth("invalid_client"), wantReason: jobs.ReasonProtocol, wantCode: "invalid_client", wantEffective: true},
-		{name: "oauth 404 is not about the token", kind: jobs.TokenRevoke, status: 404, body: oauth("not_found"), wantReason: jobs.ReasonProtocol, wantCode: "not_found"},
-		{name: "not found as 400", kind: jobs.RoleMappingDelete, status: 400, body: adminProblem(400, "ROLE_MAPPING_NOT_FOUND", "x"), wantReason: jobs.ReasonNotFound, wantCode: "ROLE_MAPPING_NOT_FOUND"},
-		{name: "not found without code", kind: jobs.RoleMappingDelete, status: 404, body: `{"error":404,"detail":"x"}`, wantReason: jobs.ReasonNotFound},
-		{name: "not found as 500 is no proof", kind: jobs.RoleMappingDelete, status: 500, body: adminProblem(500, "X_NOT_FOUND", "x"), wantReason: jobs.ReasonUnavailable, wantCode: "X_NOT_FOUND", wantEffective: true},
-		{name: "gone", kind: jobs.IDPDelete, status: 410, body: adminProblem(410, "RESOURCE_GONE", "x"), wantReason: jobs.ReasonNotFound, wantCode: "RESOURCE_GONE"},
-		{name: "our version is gone", kind: jobs.IDPDelete, status: 410, body: adminProblem(410, "VERSION_GONE", "x"), wantReason: jobs.ReasonInvalid, wantCode: "VERSION_GONE"},
-		{name: "other JSON with 404", kind: jobs.IDPDelete, status: 404, body: `{"message":"no Route matched"}`, wantReason: jobs.ReasonProtocol},
-		{name: "JSON of other types with 404", kind: jobs.IDPDelete, status: 404, body: `{"error":{"code":404},"errorCode":7}`, wantReason: jobs.ReasonProtocol},
-		{name: "404 without a body is no evidence", kind: jobs.IDPDelete, status: 404, wantReason: jobs.ReasonNotFound, wantUnproven: true},
-		{name: "array with 404", kind: jobs.IDPDelete, status: 404, body: `[{"error":404}]`, wantReason: jobs.ReasonProtocol},
-		{name: "code that is no code", kind: jobs.IDPDelete, status: 409, body: adminProblem(409, "a b\nc", "x"), wantReason: jobs.ReasonConflict},
-		{name: "prose with 202", kind: jobs.X509Disable, status: 202, body: "queued by the gateway", wantReason: jobs.ReasonProtocol, wantEffective: true},
-		{name: "prose with 200", kind: jobs.X509Disable, status: 200, body: "OK", wantReason: jobs.ReasonProtocol, wantEffective: true},
-		{name: "half a document with 202", kind: jobs.X509Disable, status: 202, body: `{"customerX509":`, wantReason: jobs.ReasonProtocol, wantEffective: true},
-		{name: "an array with 202", kind: jobs.X509Disable, status: 202, body: `[]`, wantReason: jobs.ReasonProtocol, wantEffective: true},
-		{name: "error document with 202", kind: jobs.X509Disable, status: 202, body: adminProblem(409, "CONFLICT", "x"), wantReason: jobs.ReasonProtocol, wantCode: "CONFLICT", wantEffective: true},
+		{name: "rate limit as 400", kind: kinds.IDPDelete, status: 400, body: adminProblem(400, "RATE_LIMITED", "x"), wantReason: jobs.ReasonRateLimited, wantCode: "RATE_LIMITED"},
+		{name: "rate limit as 500", kind: kinds.IDPDelete, status: 500, body: adminProblem(500, "ORG_RATE_LIMITED_X", "x"), wantReason: jobs.ReasonRateLimited, wantCode: "ORG_RATE_LIMITED_X"},
+		{name: "oauth rate limit as 400", kind: kinds.TokenRevoke, status: 400, body: oauth("rate_limited"), wantReason: jobs.ReasonRateLimited, wantCode: "rate_limited"},
+		{name: "oauth client as 400", kind: kinds.TokenRevoke, status: 400, body: oauth("invalid_client"), wantReason: jobs.ReasonUnauthorized, wantCode: "invalid_client"},
+		{name: "oauth denied as 400", kind: kinds.TokenRevoke, status: 400, body: oauth("access_denied"), wantReason: jobs.ReasonForbidden, wantCode: "access_denied"},
+		{name: "oauth grant", kind: kinds.TokenRevoke, status: 400, body: oauth("invalid_grant"), wantReason: jobs.ReasonInvalid, wantCode: "invalid_grant"},
+		{name: "oauth server error with 200", kind: kinds.TokenRevoke, status: 200, body: oauth("server_error"), wantReason: jobs.ReasonUnavailable, wantCode: "server_error", wantEffective: true},
+		{name: "oauth error with 200", kind: kinds.TokenRevoke, status: 200, body: oauth("invalid_request"), wantReason: jobs.ReasonProtocol, wantCode: "invalid_request", wantEffective: true},
+		{name: "oauth client with 302", kind: kinds.TokenRevoke, status: 302, body: oauth("invalid_client"), wantReason: jobs.ReasonProtocol, wantCode: "invalid_client", wantEffective: true},
+		{name: "oauth 404 is not about the token", kind: kinds.TokenRevoke, status: 404, body: oauth("not_found"), wantReason: jobs.ReasonProtocol, wantCode: "not_found"},
+		{name: "not found as 400", kind: kinds.RoleMappingDelete, status: 400, body: adminProblem(400, "ROLE_MAPPING_NOT_FOUND", "x"), wantReason: jobs.ReasonNotFound, wantCode: "ROLE_MAPPING_NOT_FOUND"},
+		{name: "not found without code", kind: kinds.RoleMappingDelete, status: 404, body: `{"error":404,"detail":"x"}`, wantReason: jobs.ReasonNotFound},
+		{name: "not found as 500 is no proof", kind: kinds.RoleMappingDelete, status: 500, body: adminProblem(500, "X_NOT_FOUND", "x"), wantReason: jobs.ReasonUnavailable, wantCode: "X_NOT_FOUND", wantEffective: true},
+		{name: "gone", kind: kinds.IDPDelete, status: 410, body: adminProblem(410, "RESOURCE_GONE", "x"), wantReason: jobs.ReasonNotFound, wantCode: "RESOURCE_GONE"},
+		{name: "our version is gone", kind: kinds.IDPDelete, status: 410, body: adminProblem(410, "VERSION_GONE", "x"), wantReason: jobs.ReasonInvalid, wantCode: "VERSION_GONE"},
+		{name: "other JSON with 404", kind: kinds.IDPDelete, status: 404, body: `{"message":"no Route matched"}`, wantReason: jobs.ReasonProtocol},
+		{name: "JSON of other types with 404", kind: kinds.IDPDelete, status: 404, body: `{"error":{"code":404},"errorCode":7}`, wantReason: jobs.ReasonProtocol},
+		{name: "404 without a body is no evidence", kind: kinds.IDPDelete, status: 404, wantReason: jobs.ReasonNotFound, wantUnproven: true},
+		{name: "array with 404", kind: kinds.IDPDelete, status: 404, body: `[{"error":404}]`, wantReason: jobs.ReasonProtocol},
+		{name: "code that is no code", kind: kinds.IDPDelete, status: 409, body: adminProblem(409, "a b\nc", "x"), wantReason: jobs.ReasonConflict},
+		{name: "prose with 202", kind: kinds.X509Disable, status: 202, body: "queued by the gateway", wantReason: jobs.ReasonProtocol, wantEffective: true},
+		{name: "prose with 200", kind: kinds.X509Disable, status: 200, body: "OK", wantReason: jobs.ReasonProtocol, wantEffective: true},
+		{name: "half a document with 202", kind: kinds.X509Disable, status: 202, body: `{"customerX509":`, wantReason: jobs.ReasonProtocol, wantEffective: true},
+		{name: "an array with 202", kind: kinds.X509Disable, status: 202, body: `[]`, wantReason: jobs.ReasonProtocol, wantEffective: true},
+		{name: "error document with 202", kind: kinds.X509Disable, status: 202, body: adminProblem(409, "CONFLICT", "x"), wantReason: jobs.ReasonProtocol, wantCode: "CONFLICT", wantEffective: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -286,10 +287,10 @@ func TestSuccessBodies(t *testing.T) {
 		status     int
 		want       jobs.Known
 	}{
-		{name: "user security document", kind: jobs.X509Disable, status: 202, body: `{"customerX509":{"cas":""},"ldap":{}}`, want: jobs.KnownAccepted},
-		{name: "no error in JSON", kind: jobs.TokenRevoke, status: 200, body: `{}`, want: jobs.KnownAccepted},
-		{name: "null error", kind: jobs.TokenRevoke, status: 200, body: `{"error":null}`, want: jobs.KnownAccepted},
-		{name: "some text", kind: jobs.TokenRevoke, status: 200, body: `OK`, want: jobs.KnownAccepted},
+		{name: "user security document", kind: kinds.X509Disable, status: 202, body: `{"customerX509":{"cas":""},"ldap":{}}`, want: jobs.KnownAccepted},
+		{name: "no error in JSON", kind: kinds.TokenRevoke, status: 200, body: `{}`, want: jobs.KnownAccepted},
+		{name: "null error", kind: kinds.TokenRevoke, status: 200, body: `{"error":null}`, want: jobs.KnownAccepted},
+		{name: "some text", kind: kinds.TokenRevoke, status: 200, body: `OK`, want: jobs.KnownAccepted},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -313,7 +314,7 @@ func TestX509v10(t *testing.T) {
 		return reply(202, "{}"), nil
 	}))
 	cfg.X509API = atlas.X509APIv10
-	revokeWorks(t, newClient(t, cfg), job(t, jobs.X509Disable, "key"))
+	revokeWorks(t, newClient(t, cfg), job(t, kinds.X509Disable, "key"))
 	if want := "DELETE /api/atlas/v1.0/groups/" + idA + "/userSecurity/customerX509 application/json"; got != want {
 		t.Errorf("the request is %s, want %s", got, want)
 	}
@@ -337,5 +338,5 @@ func TestTokenRevokeRequest(t *testing.T) {
 		}
 		return reply(200, ""), nil
 	})))
-	revokeWorks(t, c, job(t, jobs.TokenRevoke, "service"))
+	revokeWorks(t, c, job(t, kinds.TokenRevoke, "service"))
 }

@@ -85,7 +85,7 @@ func (k *call) answerChallenge(ctx context.Context, n *nonce, key secret.Value) 
 	if n == nil {
 		return "", nil
 	}
-	req, failure := k.newRequest(ctx, http.NoBody)
+	req, failure := k.newRequest(ctx)
 	if failure != nil {
 		return "", failure
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/icholy/digest"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // digestAPI checks HTTP Digest as RFC 7616 section 3.4 has it, with an arithmetic of its own.
@@ -126,7 +127,7 @@ func TestDigest(t *testing.T) {
 				tt.setup(api)
 			}
 			c := newClient(t, config(api))
-			j := job(t, jobs.JWKSRevoke, "key")
+			j := job(t, kinds.JWKSRevoke, "key")
 			for i, step := range tt.steps {
 				if step != nil {
 					step(api)
@@ -160,8 +161,8 @@ func TestDigestConcurrent(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() {
-				revokeWorks(t, c, job(t, jobs.JWKSRevoke, "key"))
-				revokeWorks(t, c, job(t, jobs.JWKSRevoke, "key"))
+				revokeWorks(t, c, job(t, kinds.JWKSRevoke, "key"))
+				revokeWorks(t, c, job(t, kinds.JWKSRevoke, "key"))
 			})
 		}
 		wg.Wait()
@@ -249,7 +250,7 @@ func TestDigestChallenges(t *testing.T) {
 				return reply(204, ""), nil
 			})))
 			for range 3 { // The nonce is used again.
-				revokeWorks(t, c, job(t, jobs.JWKSRevoke, "key"))
+				revokeWorks(t, c, job(t, kinds.JWKSRevoke, "key"))
 			}
 			if requests != 4 {
 				t.Errorf("%d requests, want the first one twice", requests)
@@ -290,7 +291,7 @@ func TestDigestOddChallenges(t *testing.T) {
 				resp.Header["Www-Authenticate"] = tt.challenge
 				return resp, nil
 			})))
-			f := revokeFails(t, c, job(t, jobs.JWKSRevoke, "key"))
+			f := revokeFails(t, c, job(t, kinds.JWKSRevoke, "key"))
 			if f.Reason != tt.reason || requests != 1 || f.Err.Error() != tt.want {
 				t.Errorf("got %v after %d requests, want %s", f, requests, tt.want)
 			}
@@ -314,7 +315,7 @@ func FuzzChallenge(f *testing.F) {
 			}
 			return reply(401, "", "WWW-Authenticate", challenge), nil
 		})))
-		_, err := c.Revoke(t.Context(), job(t, jobs.JWKSRevoke, "key"))
+		_, err := c.Revoke(t.Context(), job(t, kinds.JWKSRevoke, "key"))
 		if f, ok := errors.AsType[*jobs.Failure](err); err != nil && (!ok || f.Reason != jobs.ReasonProtocol && f.Reason != jobs.ReasonUnauthorized) {
 			t.Errorf("%q: %v", challenge, err)
 		}

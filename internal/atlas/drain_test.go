@@ -14,6 +14,7 @@ import (
 	"rekey/internal/atlas"
 	"rekey/internal/atlas/sandbox"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/pace"
 	"rekey/internal/secret"
 )
@@ -86,7 +87,7 @@ func (f *fleet) drain(t *testing.T, n int, lane jobs.Lane) []int {
 		all.Go(func() {
 			for {
 				c := f.clients[(i+sent[i])%len(f.clients)]
-				j := sandboxJob(t, jobs.X509Disable, "service", "")
+				j := sandboxJob(t, kinds.X509Disable, "service", "")
 				j.Lane = lane
 				at := c.Permit(t.Context(), j).At
 				if !at.After(time.Now()) {

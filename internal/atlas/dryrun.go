@@ -6,36 +6,13 @@ import (
 	"net/http"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // OperationRead is the operation of looking at a target without changing it, in metrics.
 const OperationRead = "read"
 
-// pathUserSecurity is where the X.509 settings of a project can be read.
-const (
-	pathUserSecurity    = "/api/atlas/v2/groups/{project_id}/userSecurity"
-	pathUserSecurityV10 = "/api/atlas/v1.0/groups/{project_id}/userSecurity"
-)
-
-// reading is the operation that looks at the target of a kind.
-func (c *Client) reading(kind jobs.Kind) operation {
-	op := c.operations[kind]
-	op.method, op.success = http.MethodGet, nil
-	switch kind {
-	case jobs.JWKSRevoke, jobs.IDPDelete:
-		op.path, op.accept = pathIDP, c.operations[jobs.IDPDelete].accept
-	case jobs.X509Disable:
-		if op.path == pathX509v10 {
-			op.path = pathUserSecurityV10
-		} else {
-			op.path = pathUserSecurity
-		}
-	case jobs.RoleMappingDelete, jobs.TokenRevoke: // The same path; of a token nothing can be read.
-	}
-	return op
-}
-
-// rehearse does everything that the job asks for but the request that would change something:
+// dryRun does everything that the job asks for but the request that would change something:
 // it authenticates, looks at the target, and lets the request come as far as the transport,
 // which stops it.
 func (k *call) dryRun(ctx context.Context) (jobs.Answer, *jobs.Failure) {
@@ -52,22 +29,13 @@ func (k *call) dryRun(ctx context.Context) (jobs.Answer, *jobs.Failure) {
 	case !ex.stopped:
 		return jobs.Answer{}, k.client.failureFrom(ctx, k.to, ex, k.hidden)
 	}
-	return jobs.Answer{Known: jobs.KnownDryRun, Detail: fmt.Sprintf("dry run: %s %s was not sent; %s", k.op.method, k.op.path, seen)}, nil
+	return jobs.Answer{Known: jobs.KnownDryRun, Detail: fmt.Sprintf("dry run: %s %s was not sent; %s", k.op.method, k.op.Path, seen)}, nil
 }
 
 // look authenticates as the job's account and says what can be seen of the target.
 func (k *call) look(ctx context.Context) (string, *jobs.Failure) {
-	if k.job.Kind == jobs.TokenRevoke {
-		if !k.account.isService() {
-			return "", nil // The request itself says that this cannot be.
-		}
-		if _, failure := k.tokenToRevoke(ctx); failure != nil { // Before anything is asked.
-			return "", failure
-		}
-		if _, failure := k.account.tokens.get(ctx); failure != nil {
-			return "", failure
-		}
-		return "the account's credentials are good", nil
+	if k.form.Read.Path == "" {
+		return k.lookBlindly(ctx)
 	}
 	ex, failure := k.read(ctx)
 	switch {
@@ -82,10 +50,31 @@ func (k *call) look(ctx context.Context) (string, *jobs.Failure) {
 	return "", failure
 }
 
+// lookBlindly is look for a target that cannot be read: it checks what the job carries, and who calls.
+func (k *call) lookBlindly(ctx context.Context) (string, *jobs.Failure) {
+	if k.op.call.OwnSecret && !k.account.isService() {
+		return "", nil // The request itself says that this cannot be.
+	}
+	if _, failure := k.secrets(ctx); failure != nil { // Before anything is asked.
+		return "", failure
+	}
+	if !k.account.isService() {
+		return "the target cannot be read", nil
+	}
+	if _, failure := k.account.tokens.get(ctx); failure != nil {
+		return "", failure
+	}
+	return "the account's credentials are good", nil
+}
+
 // read makes the request that looks at the job's target, and changes nothing.
 func (k *call) read(ctx context.Context) (exchange, *jobs.Failure) {
+	if k.form.Read.Path == "" {
+		return exchange{}, misconfigured(fmt.Errorf("what %s acts on cannot be read", k.job.Kind))
+	}
 	reader := *k
-	reader.op, reader.to.operation = k.client.reading(k.job.Kind), OperationRead
+	reader.op = operation{method: http.MethodGet, Resource: k.form.Read, set: k.op.set}
+	reader.to.operation, reader.body = OperationRead, kinds.Body{}
 	ex, failure := reader.request(ctx)
 	k.unused = reader.unused
 	if failure != nil {

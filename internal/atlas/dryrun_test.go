@@ -9,6 +9,7 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // watched answers requests and remembers them as "METHOD path".
@@ -37,8 +38,8 @@ func TestDryRunChangesNothing(t *testing.T) {
 	t.Parallel()
 	idp := "GET /api/atlas/v2/federationSettings/" + idA + "/identityProviders/" + idB
 	reads := map[jobs.Kind]string{
-		jobs.JWKSRevoke: idp, jobs.IDPDelete: idp, jobs.X509Disable: "GET /api/atlas/v2/groups/" + idA + "/userSecurity",
-		jobs.RoleMappingDelete: "GET /api/atlas/v2/federationSettings/" + idA + "/connectedOrgConfigs/" + idB + "/roleMappings/" + idC,
+		kinds.JWKSRevoke: idp, kinds.IDPDelete: idp, kinds.X509Disable: "GET /api/atlas/v2/groups/" + idA + "/userSecurity",
+		kinds.RoleMappingDelete: "GET /api/atlas/v2/federationSettings/" + idA + "/connectedOrgConfigs/" + idB + "/roleMappings/" + idC,
 	}
 	const fetch = "POST /api/oauth/token"
 	tests := []struct {
@@ -62,7 +63,7 @@ func TestDryRunChangesNothing(t *testing.T) {
 			want:   func(k jobs.Kind) []string { return []string{fetch, reads[k]} }, wantDetail: "the target is there (HTTP 200)",
 		},
 		{
-			name: "older path", kinds: []jobs.Kind{jobs.X509Disable}, account: "service", status: 200,
+			name: "older path", kinds: []jobs.Kind{kinds.X509Disable}, account: "service", status: 200,
 			change: func(cfg *atlas.Config, _ *jobs.Job) { cfg.X509API = atlas.X509APIv10 },
 			want: func(jobs.Kind) []string {
 				return []string{fetch, "GET /api/atlas/v1.0/groups/" + idA + "/userSecurity"}

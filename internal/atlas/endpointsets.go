@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/pace"
 )
 
@@ -15,32 +16,44 @@ import (
 // vendor calls an endpoint set id.
 type endpointSet string
 
-// The endpoint sets, as the vendor documents them (Atlas Administration API rate limits; the
-// OAuth endpoints name themselves in their refusals).
+// The endpoint sets of no kind of job, and that of a federation, as the vendor documents them (Atlas Administration API rate
+// limits; the OAuth endpoints name themselves in their refusals).
 const (
-	setOAuthToken    endpointSet = "oauth_token"
-	setOAuthRevoke   endpointSet = "oauth_revoke"
-	setFederation    endpointSet = "federation_account"
-	setFederationOrg endpointSet = "federation_org"
-	setX509          endpointSet = "x509_project"
-	setRateLimits    endpointSet = "rate_limits"
+	setOAuthToken endpointSet = "oauth_token"
+	setRateLimits endpointSet = "rate_limits"
 )
 
-// Buckets lists the names of rate buckets for the Recorder and Config.RateLimits
+// setFederation is what reading of organizations and federations draws on.
+var setFederation = endpointSet(kinds.Federation.Name)
+
+// sets are all endpoint sets.
+func sets() []kinds.Set {
+	return slices.Concat(
+		[]kinds.Set{{Name: string(setOAuthToken), Scope: ScopeAccount, Limit: kinds.OAuthLimit}},
+		kinds.Sets(),
+		[]kinds.Set{{Name: string(setRateLimits), Scope: ScopeAccount}},
+	)
+}
+
+// Buckets lists the names of rate buckets for the Recorder and Config.RateLimits.
 // They name sets of buckets, not single ones: ids would have no end.
 func Buckets() []string {
-	return jobs.Names([]endpointSet{setOAuthToken, setOAuthRevoke, setFederation, setFederationOrg, setX509, setRateLimits})
+	var names []string
+	for _, s := range sets() {
+		names = append(names, s.Name)
+	}
+	return names
 }
 
 // Scope says whose buckets an endpoint set has.
-type Scope string
+type Scope = kinds.Scope
 
 // The scopes.
 const (
-	ScopeAccount      Scope = "account"      // One bucket for each client id or public key.
-	ScopeOrganization Scope = "organization" // One for each organization that jobs name.
-	ScopeProject      Scope = "project"      // One for each project that jobs name.
-	ScopeAddress      Scope = "address"      // One for the address from which the whole fleet calls.
+	ScopeAccount      = kinds.ScopeAccount
+	ScopeOrganization = kinds.ScopeOrganization
+	ScopeProject      = kinds.ScopeProject
+	ScopeAddress      = kinds.ScopeAddress
 )
 
 // RateLimit is what the operator knows of an endpoint set.
@@ -51,9 +64,6 @@ type RateLimit struct {
 	Scope Scope
 }
 
-// oauthLimit is what the vendor publishes for its OAuth endpoints.
-var oauthLimit = pace.Limit{Capacity: 10, Refill: 10, Every: time.Minute}
-
 // setRule is the documented nature of an endpoint set.
 type setRule struct {
 	scope Scope
@@ -63,14 +73,11 @@ type setRule struct {
 
 // rules is the one table of the endpoint sets.
 func rules() map[endpointSet]setRule {
-	return map[endpointSet]setRule{
-		setOAuthToken:    {scope: ScopeAccount, limit: oauthLimit},
-		setOAuthRevoke:   {scope: ScopeAccount, limit: oauthLimit},
-		setFederation:    {scope: ScopeAccount},
-		setFederationOrg: {scope: ScopeOrganization},
-		setX509:          {scope: ScopeProject},
-		setRateLimits:    {scope: ScopeAccount},
+	table := map[endpointSet]setRule{}
+	for _, s := range sets() {
+		table[endpointSet(s.Name)] = setRule{scope: s.Scope, limit: pace.Limit(s.Limit)}
 	}
+	return table
 }
 
 // applied are the rules with what the configuration says instead.
@@ -136,14 +143,11 @@ func (cfg Config) validateRateLimits() error {
 // project that the job does not name is stood for by its account.
 func (c *Client) bucket(set endpointSet, a *account, job jobs.Job) pace.Bucket {
 	b := pace.Bucket{Set: string(set)}
-	switch c.rules[set].scope {
-	case ScopeOrganization:
-		b.Entity = job.Params.Get(jobs.ParamOrgID)
-	case ScopeProject:
-		b.Entity = job.Params.Get(jobs.ParamProjectID)
+	switch scope := c.rules[set].scope; scope {
 	case ScopeAddress:
 		b.Entity = string(ScopeAddress)
-	case ScopeAccount:
+	case ScopeAccount, ScopeOrganization, ScopeProject:
+		b.Entity = job.Params.Get(scope.Entity())
 	}
 	if b.Entity == "" {
 		b.Entity = a.identity()
@@ -163,17 +167,17 @@ func rankOf(l jobs.Lane) pace.Rank {
 // of a permit is counted: it is to be made at once.
 func (c *Client) Permit(ctx context.Context, job jobs.Job) jobs.Permit {
 	a, ok := c.account(job.Account)
-	op, known := c.operations[job.Kind]
-	if !ok || !known {
+	kind := kinds.Of(job.Kind)
+	if !ok || kind.Name == "" {
 		return jobs.Permit{} // Revoke says what is wrong.
 	}
 	// The request for a token draws on another bucket, but only a call without one has to wait for it.
-	if a.isService() && job.Kind != jobs.TokenRevoke && a.tokens.empty(time.Now()) {
+	if a.isService() && !kind.Call.OwnSecret && a.tokens.empty(time.Now()) {
 		if wait := c.limiter.Peek(ctx, c.tokenEndpoint(a).bucket); wait.At.After(time.Now()) && !c.tokenIsShared(ctx, a) {
 			return jobs.Permit(wait)
 		}
 	}
-	b := c.bucket(op.set, a, job)
+	b := c.bucket(endpointSet(kind.Form(c.x509API, job.Params.Named).Set.Name), a, job)
 	wait := c.take(ctx, a, b, rankOf(job.Lane))
 	if wait.At.After(time.Now()) {
 		c.recorder.CallDelayed(b.Set, string(job.Lane))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // Token is what is known of an account's bearer token, without the token.
@@ -59,7 +60,7 @@ func (c *Client) Look(ctx context.Context, job jobs.Job) *jobs.Failure {
 const (
 	pathOrgs       = "/api/atlas/v2/orgs"
 	pathFederation = "/api/atlas/v2/orgs/%s/federationSettings"
-	acceptFirst    = "application/vnd.atlas.2023-01-01+json"
+	firstVersion   = "2023-01-01"
 )
 
 // maxOrgs is in how many organizations an account's role is looked at.
@@ -90,7 +91,7 @@ func (c *Client) Organizations(ctx context.Context, name string) ([]Organization
 	if failure := c.get(ctx, a, pathOrgs, &page); failure != nil {
 		return nil, failure
 	}
-	list := slices.DeleteFunc(page.Results, func(o Organization) bool { return !jobs.IsID(o.ID) })
+	list := slices.DeleteFunc(page.Results, func(o Organization) bool { return !kinds.IsID(o.ID) })
 	list = list[:min(len(list), maxOrgs)]
 	for i := range list {
 		var federation struct {
@@ -112,7 +113,7 @@ func (c *Client) Organizations(ctx context.Context, name string) ([]Organization
 // get reads a document of the API as an account.
 func (c *Client) get(ctx context.Context, a *account, path string, document any) *jobs.Failure {
 	k := &call{client: c, account: a, unused: true, op: operation{
-		method: http.MethodGet, path: path, accept: acceptFirst, set: setFederation,
+		method: http.MethodGet, Resource: kinds.Resource{Path: path, Version: firstVersion}, set: setFederation,
 	}}
 	k.to = endpoint{operation: OperationRead, bucket: c.bucket(setFederation, a, jobs.Job{})}
 	defer k.dropPermit()

@@ -32,6 +32,7 @@ type endpoint struct {
 	operation string // One of Operations.
 	bucket    pace.Bucket
 	rank      pace.Rank // How urgent it is.
+	oauth     bool      // An OAuth endpoint counts every request; the Admin API asks first who calls.
 	dryRun    bool      // Requests that would change something are stopped.
 }
 
@@ -122,7 +123,7 @@ func (c *Client) roundTrip(ctx context.Context, req *http.Request) exchange {
 // asksWho reports whether the answer is only about who calls, after which another request may
 // follow. The Admin API asks first and counts then; the OAuth endpoints count everything.
 func (ex exchange) asksWho(to endpoint) bool {
-	return ex.status == http.StatusUnauthorized && !ex.lacksRole() && to.bucket.Set != string(setOAuthToken) && to.bucket.Set != string(setOAuthRevoke)
+	return ex.status == http.StatusUnauthorized && !ex.lacksRole() && !to.oauth
 }
 
 // lacksRole reports whether the API knows who calls, and says with a 401 that a role is missing.

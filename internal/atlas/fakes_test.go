@@ -19,6 +19,7 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/pace"
 	"rekey/internal/secret"
 )
@@ -187,11 +188,11 @@ func newClient(t *testing.T, cfg atlas.Config) *atlas.Client {
 func job(t *testing.T, kind jobs.Kind, account string) jobs.Job {
 	t.Helper()
 	raw := map[jobs.Kind]map[string]any{
-		jobs.TokenRevoke:       {"token": revokedToken},
-		jobs.JWKSRevoke:        {"federation_id": idA, "identity_provider_id": idB},
-		jobs.IDPDelete:         {"federation_id": idA, "identity_provider_id": idB},
-		jobs.RoleMappingDelete: {"federation_id": idA, "org_id": idB, "role_mapping_id": idC},
-		jobs.X509Disable:       {"project_id": idA},
+		kinds.TokenRevoke:       {"token": revokedToken},
+		kinds.JWKSRevoke:        {"federation_id": idA, "identity_provider_id": idB},
+		kinds.IDPDelete:         {"federation_id": idA, "identity_provider_id": idB},
+		kinds.RoleMappingDelete: {"federation_id": idA, "org_id": idB, "role_mapping_id": idC},
+		kinds.X509Disable:       {"project_id": idA},
 	}[kind]
 	return jobWith(t, kind, account, raw)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // TestAcceptedIsAllThatIsKnown: an answer that the API's documentation does not have says no more than the one that it has.
@@ -18,7 +19,7 @@ func TestAcceptedIsAllThatIsKnown(t *testing.T) {
 			}
 			return replyBody(status, io.NopCloser(strings.NewReader(` {"customerX509":{}}`)), "Content-Type", "application/json"), nil
 		})))
-		answer, err := c.Revoke(t.Context(), job(t, jobs.X509Disable, "service"))
+		answer, err := c.Revoke(t.Context(), job(t, kinds.X509Disable, "service"))
 		if err != nil || answer.Known != jobs.KnownAccepted {
 			t.Errorf("status %d: known %q, %v, want %s", status, answer.Known, err, jobs.KnownAccepted)
 		}

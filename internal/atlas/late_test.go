@@ -7,6 +7,7 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/pace"
 )
 
@@ -19,7 +20,7 @@ func TestLateLeave(t *testing.T) {
 		cfg.UrgentShare = 0.5
 		cfg.RateLimits = map[string]atlas.RateLimit{"federation_account": {Limit: pace.Limit{Capacity: 3, Refill: 1, Every: time.Hour}}}
 		c := newClient(t, cfg)
-		j := job(t, jobs.JWKSRevoke, "key")
+		j := job(t, kinds.JWKSRevoke, "key")
 		j.Lane = jobs.LaneBulk
 		if at := permit(t, c, j); !at.IsZero() {
 			t.Fatalf("held until %s", at)

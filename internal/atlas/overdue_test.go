@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // overdue is a context whose deadline has passed and whose timer has not fired yet, as that of
@@ -18,7 +19,7 @@ func (overdue) Deadline() (time.Time, bool) { return time.Now().Add(-time.Second
 // TestOverdueAttemptMakesNoCall: by then the job may be another worker's.
 func TestOverdueAttemptMakesNoCall(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []jobs.Kind{jobs.TokenRevoke, jobs.JWKSRevoke} {
+	for _, kind := range []jobs.Kind{kinds.TokenRevoke, kinds.JWKSRevoke} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			client := newClient(t, config(transportFunc(func(req *http.Request) (*http.Response, error) {

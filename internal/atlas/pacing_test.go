@@ -15,6 +15,7 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/pace"
 )
 
@@ -54,15 +55,15 @@ func TestPause(t *testing.T) {
 	const otherProject, otherOrg = "111111111111111111111111", "222222222222222222222222"
 	all := func(t *testing.T) map[string]jobs.Job {
 		return map[string]jobs.Job{
-			"token":         job(t, jobs.TokenRevoke, "service"),
-			"jwks":          job(t, jobs.JWKSRevoke, "service"),
-			"jwks by key":   job(t, jobs.JWKSRevoke, "key"),
-			"idp":           job(t, jobs.IDPDelete, "service"),
-			"mapping":       job(t, jobs.RoleMappingDelete, "service"),
-			"x509":          job(t, jobs.X509Disable, "service"),
-			"x509 by key":   job(t, jobs.X509Disable, "key"),
-			"other project": jobWith(t, jobs.X509Disable, "service", map[string]any{"project_id": otherProject}),
-			"other org": jobWith(t, jobs.RoleMappingDelete, "service", map[string]any{
+			"token":         job(t, kinds.TokenRevoke, "service"),
+			"jwks":          job(t, kinds.JWKSRevoke, "service"),
+			"jwks by key":   job(t, kinds.JWKSRevoke, "key"),
+			"idp":           job(t, kinds.IDPDelete, "service"),
+			"mapping":       job(t, kinds.RoleMappingDelete, "service"),
+			"x509":          job(t, kinds.X509Disable, "service"),
+			"x509 by key":   job(t, kinds.X509Disable, "key"),
+			"other project": jobWith(t, kinds.X509Disable, "service", map[string]any{"project_id": otherProject}),
+			"other org": jobWith(t, kinds.RoleMappingDelete, "service", map[string]any{
 				"federation_id": idA, "org_id": otherOrg, "role_mapping_id": idC,
 			}),
 		}
@@ -121,7 +122,7 @@ func TestPausedTokenBucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &limitedAPI{}
 		c := newClient(t, config(api))
-		j := job(t, jobs.JWKSRevoke, "service")
+		j := job(t, kinds.JWKSRevoke, "service")
 		revokeWorks(t, c, j)
 		api.limit("/token")
 		pass(56 * time.Minute) // The renewal is refused and pauses the bucket.
@@ -167,8 +168,8 @@ func TestRecorder(t *testing.T) {
 	}))
 	cfg.Recorder = rec
 	c := newClient(t, cfg)
-	revokeFails(t, c, job(t, jobs.X509Disable, "service"))
-	revokeFails(t, c, job(t, jobs.X509Disable, "service"))
+	revokeFails(t, c, job(t, kinds.X509Disable, "service"))
+	revokeFails(t, c, job(t, kinds.X509Disable, "service"))
 	if diff := cmp.Diff([]string{"token 200", "x509.disable error", "x509.disable 429"}, rec.seen()); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
@@ -204,7 +205,7 @@ func TestFullBuckets(t *testing.T) {
 
 func TestTurnOfUnknown(t *testing.T) {
 	c := newClient(t, config(&limitedAPI{}))
-	for _, j := range []jobs.Job{{Kind: jobs.JWKSRevoke, Account: "stranger"}, {Kind: "x", Account: "key"}} {
+	for _, j := range []jobs.Job{{Kind: kinds.JWKSRevoke, Account: "stranger"}, {Kind: "x", Account: "key"}} {
 		if until := permit(t, c, j); !until.IsZero() {
 			t.Errorf("%v is held until %s", j, until)
 		}

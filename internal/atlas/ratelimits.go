@@ -5,16 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"regexp"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
 	"rekey/internal/backoff"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/pace"
 )
 
@@ -97,8 +96,7 @@ func (c *Client) readRateLimits(ctx context.Context, a *account) (map[string]pac
 	ctx, cancel := context.WithTimeout(ctx, 2*c.timeout)
 	defer cancel()
 	k := &call{client: c, account: a, unused: true, op: operation{
-		method: http.MethodGet, path: pathRateLimits, accept: "application/vnd.atlas.2025-03-12+json",
-		success: map[int]jobs.Known{http.StatusOK: ""}, set: setRateLimits,
+		method: http.MethodGet, Resource: kinds.Resource{Path: pathRateLimits, Version: "2025-03-12"}, set: setRateLimits,
 	}}
 	k.to = endpoint{operation: OperationRateLimits, bucket: c.bucket(setRateLimits, a, jobs.Job{})}
 	defer k.dropPermit()
@@ -157,8 +155,7 @@ func (c *Client) parseRateLimits(body []byte) (map[string]pace.Limit, error) {
 		return nil, fmt.Errorf("the list of rate limits cannot be read: %s", jsonMistake(err))
 	}
 	limits := map[string]pace.Limit{}
-	for _, kind := range slices.Sorted(maps.Keys(c.operations)) {
-		op := c.operations[kind]
+	for _, op := range c.changes() {
 		for _, l := range document.Results {
 			limit := pace.Limit{Capacity: int(l.Capacity), Refill: int(l.Refill), Every: time.Duration(l.Seconds) * time.Second}
 			if l.covers(op) && l.Scope == scopeNames()[c.rules[op.set].scope] && limit.Validate() == nil {
@@ -169,10 +166,21 @@ func (c *Client) parseRateLimits(body []byte) (map[string]pace.Limit, error) {
 	return limits, nil
 }
 
+// changes are the calls of all kinds.
+func (c *Client) changes() []operation {
+	var list []operation
+	for _, k := range kinds.All() {
+		for _, f := range k.FormsOf(c.x509API) {
+			list = append(list, callOf(k, f))
+		}
+	}
+	return list
+}
+
 // covers reports whether the operation is one of the set's endpoints.
 func (l listed) covers(op operation) bool {
 	for _, e := range l.Endpoints {
-		if e.Method == op.method && parameter.ReplaceAllString(e.Path, "{}") == parameter.ReplaceAllString(op.path, "{}") {
+		if e.Method == op.method && parameter.ReplaceAllString(e.Path, "{}") == parameter.ReplaceAllString(op.Path, "{}") {
 			return true
 		}
 	}

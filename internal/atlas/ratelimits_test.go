@@ -11,6 +11,7 @@ import (
 	"rekey/internal/atlas"
 	"rekey/internal/atlas/sandbox"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/pace"
 )
 
@@ -82,7 +83,7 @@ func TestRateLimitsAreRead(t *testing.T) {
 				c := newClient(t, cfg)
 				defer runs(t, c)()
 				synctest.Wait()
-				j := job(t, jobs.X509Disable, "key")
+				j := job(t, kinds.X509Disable, "key")
 				if tt.header != nil {
 					revokeWorks(t, c, j)
 					synctest.Wait()
@@ -144,7 +145,7 @@ func TestSandboxTellsItsLimits(t *testing.T) {
 		if _, refused := f.calls(); refused != 0 {
 			t.Errorf("%d calls were refused", refused)
 		}
-		j := sandboxJob(t, jobs.X509Disable, "key", "")
+		j := sandboxJob(t, kinds.X509Disable, "key", "")
 		if at := f.clients[0].Permit(t.Context(), j).At; time.Until(at) < 59*time.Second {
 			t.Errorf("the eighth call may be made in %s, want a minute", time.Until(at))
 		}
@@ -162,7 +163,7 @@ func TestConfiguredLimitCountsMore(t *testing.T) {
 		defer runs(t, c)()
 		synctest.Wait()
 		takes := 0
-		for permit(t, c, job(t, jobs.X509Disable, "key")).IsZero() {
+		for permit(t, c, job(t, kinds.X509Disable, "key")).IsZero() {
 			takes++
 		}
 		if takes != 2 {

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // TestOddRetryAfter: a header that makes no sense is ignored, and said once.
@@ -22,7 +23,7 @@ func TestOddRetryAfter(t *testing.T) {
 		cfg.Logger = zap.New(core)
 		c := newClient(t, cfg)
 		for range 3 {
-			if f := revokeFails(t, c, job(t, jobs.TokenRevoke, "service")); !f.RetryAt.IsZero() {
+			if f := revokeFails(t, c, job(t, kinds.TokenRevoke, "service")); !f.RetryAt.IsZero() {
 				t.Errorf("RetryAt is %s", f.RetryAt)
 			}
 		}
@@ -39,7 +40,7 @@ func TestRetryAfter(t *testing.T) {
 	detail := "Rate limit exceeded for api/atlas/v2/orgs. Please retry after 55 seconds. Request capacity: 10."
 	tests := []struct {
 		name       string
-		kind       jobs.Kind // Default jobs.JWKSRevoke.
+		kind       jobs.Kind // Default kinds.JWKSRevoke.
 		status     int
 		headers    []string
 		body       string
@@ -72,14 +73,14 @@ func TestRetryAfter(t *testing.T) {
 		{name: "429 text", status: 429, body: adminProblem(429, limited, detail), want: 55 * time.Second, wantPause: 55 * time.Second},
 		{name: "429 text and bad parameters", status: 429, body: adminProblem(429, limited, detail, "p", "many"), want: 55 * time.Second, wantPause: 55 * time.Second},
 		{name: "the header comes first", status: 429, headers: []string{"Retry-After", "3"}, body: adminProblem(429, limited, detail, "p", 55), want: 3 * time.Second, wantPause: 3 * time.Second},
-		{name: "oauth text", kind: jobs.TokenRevoke, status: 429, body: `{"error":"rate_limited","error_description":"Retry after 7 seconds."}`, want: 7 * time.Second, wantPause: 7 * time.Second},
+		{name: "oauth text", kind: kinds.TokenRevoke, status: 429, body: `{"error":"rate_limited","error_description":"Retry after 7 seconds."}`, want: 7 * time.Second, wantPause: 7 * time.Second},
 		{name: "parameters of another error", status: 503, body: adminProblem(503, "DOWN", detail, "p", 55)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				if tt.kind == "" {
-					tt.kind = jobs.JWKSRevoke
+					tt.kind = kinds.JWKSRevoke
 				}
 				rec := newRecorder()
 				core, logs := observer.New(zap.WarnLevel)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // The API says 401 to a caller that lacks a role, too. Its credentials are good: the token serves
@@ -29,7 +30,7 @@ func TestMissingRole(t *testing.T) {
 				}
 				return reply(401, adminProblem(401, tt.code, "No.")), nil
 			})))
-			j := job(t, jobs.JWKSRevoke, "service")
+			j := job(t, kinds.JWKSRevoke, "service")
 			for range 2 {
 				if f := revokeFails(t, c, j); f.Reason != jobs.ReasonUnauthorized {
 					t.Errorf("the reason is %s, want unauthorized", f.Reason)

@@ -14,6 +14,7 @@ import (
 	"rekey/internal/atlas"
 	"rekey/internal/atlas/sandbox"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/metrics"
 	"rekey/internal/secret"
 )
@@ -43,11 +44,11 @@ func sandboxClient(t *testing.T, cfg sandbox.Config) (*sandbox.Sandbox, *atlas.C
 func sandboxJob(t *testing.T, kind jobs.Kind, account, token string) jobs.Job {
 	t.Helper()
 	return jobWith(t, kind, account, map[jobs.Kind]map[string]any{
-		jobs.TokenRevoke:       {"token": token},
-		jobs.JWKSRevoke:        {"federation_id": sandbox.FederationID, "identity_provider_id": sandbox.IdentityProviderID},
-		jobs.IDPDelete:         {"federation_id": sandbox.FederationID, "identity_provider_id": sandbox.IdentityProviderID},
-		jobs.RoleMappingDelete: {"federation_id": sandbox.FederationID, "org_id": sandbox.OrgID, "role_mapping_id": sandbox.RoleMappingID},
-		jobs.X509Disable:       {"project_id": sandbox.ProjectID},
+		kinds.TokenRevoke:       {"token": token},
+		kinds.JWKSRevoke:        {"federation_id": sandbox.FederationID, "identity_provider_id": sandbox.IdentityProviderID},
+		kinds.IDPDelete:         {"federation_id": sandbox.FederationID, "identity_provider_id": sandbox.IdentityProviderID},
+		kinds.RoleMappingDelete: {"federation_id": sandbox.FederationID, "org_id": sandbox.OrgID, "role_mapping_id": sandbox.RoleMappingID},
+		kinds.X509Disable:       {"project_id": sandbox.ProjectID},
 	}[kind])
 }
 
@@ -58,9 +59,9 @@ func TestSandbox(t *testing.T) {
 			box, c := sandboxClient(t, sandbox.Config{Secrets: map[string]string{sandbox.ClientID: "mdb_sa_sk_a/b+c d%"}})
 			token := box.MintToken(sandbox.ClientID)
 			var got []string
-			for _, kind := range []jobs.Kind{jobs.TokenRevoke, jobs.JWKSRevoke, jobs.IDPDelete, jobs.RoleMappingDelete, jobs.X509Disable} {
+			for _, kind := range []jobs.Kind{kinds.TokenRevoke, kinds.JWKSRevoke, kinds.IDPDelete, kinds.RoleMappingDelete, kinds.X509Disable} {
 				account := account
-				if kind == jobs.TokenRevoke {
+				if kind == kinds.TokenRevoke {
 					account = "service"
 				}
 				for range 2 {
@@ -109,7 +110,7 @@ func TestSandboxConcurrent(t *testing.T) {
 			for range 16 {
 				wg.Go(func() {
 					for range 30 {
-						revokeWorks(t, c, sandboxJob(t, jobs.JWKSRevoke, account, ""))
+						revokeWorks(t, c, sandboxJob(t, kinds.JWKSRevoke, account, ""))
 					}
 				})
 			}
@@ -136,7 +137,7 @@ func TestSandboxConcurrent(t *testing.T) {
 // TestSandboxRevokedBearer: another client revokes our own token between two calls.
 func TestSandboxRevokedBearer(t *testing.T) {
 	box, c := sandboxClient(t, sandbox.Config{})
-	j := sandboxJob(t, jobs.JWKSRevoke, "service", "")
+	j := sandboxJob(t, kinds.JWKSRevoke, "service", "")
 	revokeWorks(t, c, j)
 	if err := box.Inject(sandbox.Fault{Operation: sandbox.OperationJWKSRevoke, Kind: "401", Times: 1}); err != nil {
 		t.Fatal(err)
@@ -180,7 +181,7 @@ func TestSandboxFaults(t *testing.T) {
 			if err := box.Inject(tt.fault); err != nil {
 				t.Fatal(err)
 			}
-			f := revokeFails(t, c, sandboxJob(t, jobs.RoleMappingDelete, "service", ""))
+			f := revokeFails(t, c, sandboxJob(t, kinds.RoleMappingDelete, "service", ""))
 			if f.Reason != tt.want || f.MaybeEffective != tt.wantEffective {
 				t.Errorf("got %+v (%v), want %s, maybe effective %v", f, f, tt.want, tt.wantEffective)
 			}

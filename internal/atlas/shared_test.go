@@ -16,6 +16,7 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/pace"
 )
 
@@ -31,7 +32,7 @@ func TestPausesAreShared(t *testing.T) {
 		defer runs(t, first)()
 		defer runs(t, second)()
 		synctest.Wait()
-		j := job(t, jobs.JWKSRevoke, "key")
+		j := job(t, kinds.JWKSRevoke, "key")
 		revokeFails(t, first, j)
 		if got := time.Until(second.Permit(t.Context(), j).NotBefore); got != time.Minute {
 			t.Errorf("the other worker is held for %s, want 1m", got)
@@ -79,14 +80,14 @@ func TestPauseFromBefore(t *testing.T) {
 		cfg.Pace = shared
 		c := newClient(t, cfg)
 		asked := make(chan jobs.Permit)
-		go func() { asked <- c.Permit(t.Context(), job(t, jobs.JWKSRevoke, "key")) }()
+		go func() { asked <- c.Permit(t.Context(), job(t, kinds.JWKSRevoke, "key")) }()
 		synctest.Wait() // It waits for what the others know.
 		start := time.Now()
 		defer runs(t, c)()
 		if got := (<-asked).NotBefore; !got.Equal(start.Add(time.Minute)) {
 			t.Errorf("not before %s, want the end of the pause", got)
 		}
-		if f := revokeFails(t, c, job(t, jobs.JWKSRevoke, "key")); f.Reason != jobs.ReasonRateLimited || api.calls != 0 {
+		if f := revokeFails(t, c, job(t, kinds.JWKSRevoke, "key")); f.Reason != jobs.ReasonRateLimited || api.calls != 0 {
 			t.Errorf("%v after %d calls", f, api.calls)
 		}
 	})
@@ -102,7 +103,7 @@ func TestClocks(t *testing.T) {
 		cfg.Pace = shared
 		c := newClient(t, cfg)
 		defer runs(t, c)()
-		start, j := time.Now(), job(t, jobs.JWKSRevoke, "key")
+		start, j := time.Now(), job(t, kinds.JWKSRevoke, "key")
 		revokeFails(t, c, j)
 		s := shared.states[keyBucket]
 		if got := s.Paused(start).Sub(start); got != time.Minute+shared.most {
@@ -125,7 +126,7 @@ func TestStoreFails(t *testing.T) {
 		cfg.RateLimits = map[string]atlas.RateLimit{"x509_project": {Limit: pace.Limit{Capacity: 3, Refill: 1, Every: time.Hour}}}
 		c := newClient(t, cfg)
 		defer runs(t, c)()
-		j := job(t, jobs.JWKSRevoke, "key")
+		j := job(t, kinds.JWKSRevoke, "key")
 		for range 3 {
 			revokeFails(t, c, j)
 			if got := time.Until(c.Permit(t.Context(), j).NotBefore); got < time.Minute {
@@ -133,7 +134,7 @@ func TestStoreFails(t *testing.T) {
 			}
 			pass(10 * time.Minute)
 		}
-		x509, calls := job(t, jobs.X509Disable, "key"), 0
+		x509, calls := job(t, kinds.X509Disable, "key"), 0
 		for permit(t, c, x509).IsZero() {
 			calls++
 		}
@@ -164,11 +165,11 @@ func TestStoreIsSilent(t *testing.T) {
 		cfg.Pace = newStore()
 		c := newClient(t, cfg) // Its Run does not run.
 		start := time.Now()
-		revokeWorks(t, c, job(t, jobs.JWKSRevoke, "key"))
+		revokeWorks(t, c, job(t, kinds.JWKSRevoke, "key"))
 		if got := time.Since(start); got != 2*time.Second {
 			t.Errorf("the first call waited %s, want 2s", got)
 		}
-		revokeWorks(t, c, job(t, jobs.JWKSRevoke, "key"))
+		revokeWorks(t, c, job(t, kinds.JWKSRevoke, "key"))
 		if got := time.Since(start); got != 2*time.Second {
 			t.Errorf("the second call waited, too")
 		}
@@ -187,7 +188,7 @@ func TestPauseAfterTheEnd(t *testing.T) {
 		cfg.Pace = shared
 		c := newClient(t, cfg)
 		defer runs(t, c)()
-		answer, err := c.Revoke(ctx, job(t, jobs.JWKSRevoke, "key"))
+		answer, err := c.Revoke(ctx, job(t, kinds.JWKSRevoke, "key"))
 		failureOf(t, answer, err)
 		if diff := cmp.Diff([]string{keyBucket}, shared.keys()); diff != "" {
 			t.Errorf("buckets (-want +got):\n%s", diff)

@@ -11,6 +11,7 @@ import (
 	"rekey/internal/atlas"
 	"rekey/internal/atlas/sandbox"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/pace"
 	"rekey/internal/secret"
 )
@@ -60,7 +61,7 @@ func (f *fleet) all(t *testing.T) {
 	var all sync.WaitGroup
 	for _, c := range f.clients {
 		all.Go(func() {
-			j := sandboxJob(t, jobs.X509Disable, "service", "")
+			j := sandboxJob(t, kinds.X509Disable, "service", "")
 			for at := c.Permit(t.Context(), j).At; at.After(time.Now()); at = c.Permit(t.Context(), j).At {
 				pass(time.Until(at))
 			}
@@ -119,7 +120,7 @@ func TestSharedTokenIsRefused(t *testing.T) {
 		f := newFleet(t, 5, sandbox.Bucket{Capacity: 1000, Refill: 1000, Every: time.Second}, func(cfg *atlas.Config) { cfg.Tokens = store })
 		defer f.stop()
 		f.all(t)
-		revokeWorks(t, f.clients[0], sandboxJob(t, jobs.TokenRevoke, "service", store.held[sandbox.ClientID].Value.Reveal()))
+		revokeWorks(t, f.clients[0], sandboxJob(t, kinds.TokenRevoke, "service", store.held[sandbox.ClientID].Value.Reveal()))
 		f.all(t)
 		if issued, _ := f.tokenRequests(); issued != 2 {
 			t.Errorf("%d tokens issued, want 2: the one that was revoked was replaced once", issued)
@@ -153,7 +154,7 @@ func TestTokenEndpointIsClosed(t *testing.T) {
 		if err := f.box.Inject(fault); err != nil {
 			t.Fatal(err)
 		}
-		j := sandboxJob(t, jobs.X509Disable, "service", "")
+		j := sandboxJob(t, kinds.X509Disable, "service", "")
 		revokeFails(t, f.clients[0], j)
 		synctest.Wait()
 		if got := time.Until(f.clients[1].Permit(t.Context(), j).NotBefore); got < 59*time.Second {

@@ -37,19 +37,19 @@ func (c *Client) resolve(path string) (string, error) {
 	return path, nil
 }
 
-// readReference returns the token that stands in a secret store.
-func (c *Client) readReference(ctx context.Context, ref string) (secret.Value, error) {
+// readReference returns the secret that a field names in a secret store.
+func (c *Client) readReference(ctx context.Context, field, ref string) (secret.Value, error) {
 	scheme, rest, _ := strings.Cut(ref, ":")
 	store, ok := c.stores[scheme]
 	if !ok {
-		return secret.Value{}, fmt.Errorf("params.token_ref: no store for %s: is configured", scheme)
+		return secret.Value{}, fmt.Errorf("%s: no store for %s: is configured", field, scheme)
 	}
 	value, err := store.Read(ctx, rest)
 	if forbidden, ok := err.(interface{ Forbidden() bool }); ok && forbidden.Forbidden() {
-		return secret.Value{}, &notAllowedError{fmt.Errorf("params.token_ref: %w", err)}
+		return secret.Value{}, &notAllowedError{fmt.Errorf("%s: %w", field, err)}
 	}
 	if err != nil {
-		return secret.Value{}, fmt.Errorf("params.token_ref: %w", err)
+		return secret.Value{}, fmt.Errorf("%s: %w", field, err)
 	}
 	return secret.New(strings.TrimSpace(value.Reveal())), nil
 }

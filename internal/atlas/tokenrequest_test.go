@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 func TestTokenAnswers(t *testing.T) {
@@ -38,7 +39,7 @@ func TestTokenAnswers(t *testing.T) {
 				calls++
 				return reply(204, ""), nil
 			})))
-			j := job(t, jobs.JWKSRevoke, "service")
+			j := job(t, kinds.JWKSRevoke, "service")
 			if tt.want == "" {
 				revokeWorks(t, c, j)
 				return
@@ -111,7 +112,7 @@ func TestTokenRequest(t *testing.T) {
 		}
 		return issue(bearerToken, 3600), nil
 	})))
-	revokeWorks(t, c, job(t, jobs.JWKSRevoke, "service"))
+	revokeWorks(t, c, job(t, kinds.JWKSRevoke, "service"))
 	if got := requests.Load(); got != 1 {
 		t.Errorf("%d requests for tokens", got)
 	}

@@ -23,6 +23,7 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/proxy"
 )
 
@@ -158,7 +159,7 @@ func TestNoAnswer(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newClient(t, tt.config(t))
-			f := revokeFails(t, c, job(t, jobs.TokenRevoke, "service"))
+			f := revokeFails(t, c, job(t, kinds.TokenRevoke, "service"))
 			if f.Reason != tt.want || f.Answer.Status != tt.wantStatus || f.MaybeEffective != tt.wantEffective {
 				t.Errorf("got %+v, want %s, status %d, maybe effective %v", f, tt.want, tt.wantStatus, tt.wantEffective)
 			}
@@ -177,7 +178,7 @@ func TestSecondConnection(t *testing.T) {
 		httptrace.ContextClientTrace(req.Context()).GetConn("127.0.0.1:443")
 		return nil, errors.New("connection refused")
 	})))
-	if f := revokeFails(t, c, job(t, jobs.TokenRevoke, "service")); f.MaybeEffective {
+	if f := revokeFails(t, c, job(t, kinds.TokenRevoke, "service")); f.MaybeEffective {
 		t.Errorf("got %+v (%v)", f, f)
 	}
 }
@@ -195,7 +196,7 @@ func TestCallerEnds(t *testing.T) {
 		<-arrived
 		cancel(stopping)
 	}()
-	answer, err := newClient(t, cfg).Revoke(ctx, job(t, jobs.TokenRevoke, "service"))
+	answer, err := newClient(t, cfg).Revoke(ctx, job(t, kinds.TokenRevoke, "service"))
 	f := failureOf(t, answer, err)
 	if f.Reason != jobs.ReasonUnavailable || !f.MaybeEffective || !errors.Is(err, stopping) {
 		t.Errorf("got %+v (%v)", f, f)
@@ -215,9 +216,9 @@ func TestRedirect(t *testing.T) {
 				w.WriteHeader(status)
 			})
 			c := newClient(t, cfg)
-			for i, kind := range []jobs.Kind{jobs.TokenRevoke, jobs.JWKSRevoke} {
+			for i, kind := range []jobs.Kind{kinds.TokenRevoke, kinds.JWKSRevoke} {
 				f := revokeFails(t, c, job(t, kind, "service"))
-				if f.Reason != jobs.ReasonProtocol || f.Answer.Status != status || f.MaybeEffective != (kind == jobs.TokenRevoke) {
+				if f.Reason != jobs.ReasonProtocol || f.Answer.Status != status || f.MaybeEffective != (kind == kinds.TokenRevoke) {
 					t.Errorf("%d to %q: %+v (%v)", status, location, f, f)
 				}
 				if !strings.HasSuffix(f.Err.Error(), ": redirects are not followed") {
@@ -241,7 +242,7 @@ func TestUserAgent(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
-	revokeWorks(t, newClient(t, cfg), job(t, jobs.JWKSRevoke, "service"))
+	revokeWorks(t, newClient(t, cfg), job(t, kinds.JWKSRevoke, "service"))
 	for range 2 {
 		if got := <-seen; got != "rekey/1.2.3" {
 			t.Errorf("User-Agent %q", got)
@@ -267,7 +268,7 @@ func TestConnectionReuse(t *testing.T) {
 	cfg.BaseURL = server.URL + "/"
 	c := newClient(t, cfg)
 	for range 5 {
-		revokeFails(t, c, job(t, jobs.TokenRevoke, "service"))
+		revokeFails(t, c, job(t, kinds.TokenRevoke, "service"))
 	}
 	if got := connections.Load(); got != 1 {
 		t.Errorf("%d connections, want 1", got)
@@ -287,7 +288,7 @@ func TestCAFile(t *testing.T) {
 	cfg := config(nil)
 	cfg.BaseURL = server.URL
 	cfg.CAFile = write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
-	revokeWorks(t, newClient(t, cfg), job(t, jobs.TokenRevoke, "service"))
+	revokeWorks(t, newClient(t, cfg), job(t, kinds.TokenRevoke, "service"))
 
 	cfg.CAFile = write([]byte("no PEM"))
 	if _, err := atlas.New(cfg); err == nil || !strings.HasSuffix(err.Error(), "there is no certificate in it") {
@@ -317,7 +318,7 @@ func TestProxyRefuses(t *testing.T) {
 				proxy.Use(transport)
 				transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: address, User: url.UserPassword("me", "canary")})
 				c := newClient(t, config(transport))
-				f := revokeFails(t, c, job(t, jobs.JWKSRevoke, account))
+				f := revokeFails(t, c, job(t, kinds.JWKSRevoke, account))
 				said := fmt.Sprintf("the API was not asked: the proxy %s refused to connect to atlas.test:443 with HTTP %d", address, status)
 				if f.Reason != want || f.MaybeEffective || !f.RetryAt.IsZero() || !strings.Contains(f.Err.Error(), said) || strings.Contains(f.Err.Error(), "canary") {
 					t.Errorf("got %+v, want %s: %s", f, want, said)

@@ -13,6 +13,7 @@ import (
 
 	"rekey/internal/atlas"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/pace"
 )
 
@@ -103,7 +104,7 @@ func newCrowd(t *testing.T, api *quietAPI, workers int, known bool) *crowd {
 
 // run does a job as the queue would, and returns when it was done.
 func (c *crowd) run(t *testing.T, n int, lane jobs.Lane) time.Time {
-	j := job(t, jobs.X509Disable, "service")
+	j := job(t, kinds.X509Disable, "service")
 	j.Lane = lane
 	for ; ; n++ {
 		worker := n % len(c.clients)
@@ -243,7 +244,7 @@ func TestOnlyRefusals(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 100 {
 			all.Go(func() {
-				j := job(t, jobs.X509Disable, "service")
+				j := job(t, kinds.X509Disable, "service")
 				for client := c.clients[i%workers]; time.Now().Before(end); {
 					if at := client.Permit(t.Context(), j).At; at.After(time.Now()) {
 						pass(time.Until(at))

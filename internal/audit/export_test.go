@@ -11,6 +11,7 @@ import (
 
 	"rekey/internal/audit"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // result is a refused job with everything that an auditor may ask for.
@@ -18,7 +19,7 @@ func result(t *testing.T, change func(*jobs.Record)) audit.Result {
 	t.Helper()
 	at := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
 	record := jobs.Record{
-		JobID: "j1", Kind: jobs.IDPDelete, Account: "security", Target: "federation/f/idp/i", Lane: jobs.LaneUrgent, Origin: jobs.OriginEvent,
+		JobID: "j1", Kind: kinds.IDPDelete, Account: "security", Target: "federation/f/idp/i", Lane: jobs.LaneUrgent, Origin: jobs.OriginEvent,
 		Reason: "IR-4711", RequestedBy: "=cmd()", State: jobs.StateDone, Outcome: jobs.OutcomeRefused, Detail: "forbidden: HTTP 403",
 		AcceptedAt: at, FinishedAt: at.Add(2 * time.Second), EventCount: 1, AttemptCount: 1,
 		Events: []jobs.RecordedEvent{
@@ -87,7 +88,7 @@ func TestExportOCSF(t *testing.T) {
 		{
 			name: "X.509 revoked, without a reason and an attempt",
 			change: func(r *jobs.Record) {
-				r.Kind, r.Outcome, r.Reason, r.Attempts = jobs.X509Disable, jobs.OutcomeRevoked, "", nil
+				r.Kind, r.Outcome, r.Reason, r.Attempts = kinds.X509Disable, jobs.OutcomeRevoked, "", nil
 			},
 			want: map[string]any{"type_uid": 600303.0, "status_id": 1.0, "severity_id": 1.0, "message": "x509.disable of federation/f/idp/i"},
 		},

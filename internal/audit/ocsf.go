@@ -3,7 +3,7 @@ package audit
 import (
 	"cmp"
 
-	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // Identifiers of the OCSF schema.
@@ -11,7 +11,7 @@ const (
 	ocsfVersion      = "1.5.0"
 	ocsfCategory     = 6    // Application Activity.
 	ocsfClass        = 6003 // API Activity.
-	ocsfUpdate       = 3    // Disabling X.509 changes the project.
+	ocsfUpdate       = 3    // The target stays and is changed.
 	ocsfDelete       = 4    // The others delete what they are about.
 	ocsfSuccess      = 1
 	ocsfFailure      = 2
@@ -27,7 +27,7 @@ func ocsfEvent(r Result) (any, error) {
 	}
 	d, last := a.Data, a.last()
 	activity, status, severity := ocsfDelete, ocsfFailure, ocsfHighSeverity
-	if d.Kind == jobs.X509Disable {
+	if kinds.Of(d.Kind).Call.Updates {
 		activity = ocsfUpdate
 	}
 	if d.Outcome.Success() {

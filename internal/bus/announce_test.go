@@ -14,6 +14,7 @@ import (
 
 	"rekey/internal/audit"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // last returns the latest message on a subject.
@@ -150,7 +151,7 @@ func TestPublishOnce(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
-			stream, subject := r.names.Results(), r.names.Result(jobs.X509Disable, jobs.OutcomeRevoked)
+			stream, subject := r.names.Results(), r.names.Result(kinds.X509Disable, jobs.OutcomeRevoked)
 			r.withoutWindow(t, stream)
 			once := func(id string, again bool, since time.Duration) {
 				t.Helper()
@@ -171,7 +172,7 @@ func TestPublishOnce(t *testing.T) {
 func TestPublishOnceLeavesTheWindowToTheServer(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	msg := &nats.Msg{Subject: r.names.Result(jobs.X509Disable, jobs.OutcomeRevoked)}
+	msg := &nats.Msg{Subject: r.names.Result(kinds.X509Disable, jobs.OutcomeRevoked)}
 	for range 3 {
 		if err := r.conn.publishOnce(t.Context(), r.names.Results(), msg, "a", false, time.Now()); err != nil {
 			t.Fatal(err)
@@ -185,7 +186,7 @@ func TestPublishOnceLeavesTheWindowToTheServer(t *testing.T) {
 func TestPublishedAmongThousands(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	stream, subject := r.names.Results(), r.names.Result(jobs.X509Disable, jobs.OutcomeRevoked)
+	stream, subject := r.names.Results(), r.names.Result(kinds.X509Disable, jobs.OutcomeRevoked)
 	const others = 2000
 	store := func(on, id string) {
 		t.Helper()
@@ -196,7 +197,7 @@ func TestPublishedAmongThousands(t *testing.T) {
 	for i := range others {
 		store(subject, fmt.Sprintf("job%d.result", i))
 		if i%500 == 0 {
-			store(r.names.Result(jobs.X509Disable, jobs.OutcomeRefused), fmt.Sprintf("other%d", i))
+			store(r.names.Result(kinds.X509Disable, jobs.OutcomeRefused), fmt.Sprintf("other%d", i))
 			receive(t, "all acknowledgements", r.conn.js.PublishAsyncComplete())
 		}
 	}
@@ -238,7 +239,7 @@ func TestPublishedTellsWhatFailed(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := r.conn.publishOnce(ended, r.names.Results(), &nats.Msg{Subject: r.names.Result(jobs.X509Disable, jobs.OutcomeRevoked)}, "id", true, time.Now()); err == nil {
+	if err := r.conn.publishOnce(ended, r.names.Results(), &nats.Msg{Subject: r.names.Result(kinds.X509Disable, jobs.OutcomeRevoked)}, "id", true, time.Now()); err == nil {
 		t.Error("a search whose context has ended reports success")
 	}
 	if got := r.stored(t, r.names.Results()); got != 0 {

@@ -14,6 +14,7 @@ import (
 
 	"rekey/internal/event"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/redact"
@@ -101,7 +102,7 @@ func TestDeadEvent(t *testing.T) {
 
 func TestDeadEventNamesTheKind(t *testing.T) {
 	t.Parallel()
-	asked := jobs.Event{Request: jobs.Request{Kind: jobs.IDPDelete}}
+	asked := jobs.Event{Request: jobs.Request{Kind: kinds.IDPDelete}}
 	msg := deadEvent(names.New("rekey"), event.Message{}, asked, errors.New("unknown account"), 100)
 	if got := msg.Header.Get(names.HeaderKind); got != "idp.delete" {
 		t.Errorf("the kind is %q", got)

@@ -185,7 +185,7 @@ func TestErasedEventIsReplayedFromItsDeadLetter(t *testing.T) {
 	eventually(t, "its acceptance", func() bool { return c.get()["accepted"] == 1 && r.settled(t) })
 	stop()
 	for i, e := range d.events {
-		if e.ID != "id:m1" || e.Class != "incident" || e.Request.Params.Secret(jobs.ParamToken).Reveal() != canary {
+		if e.ID != "id:m1" || e.Class != "incident" || e.Request.Params.Secret("token").Reveal() != canary {
 			t.Errorf("time %d it came as %+v", i+1, e.EventRef)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"rekey/internal/event"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/secret"
@@ -197,12 +198,12 @@ func (r *rig) publish(t *testing.T, class, data string, header nats.Header) uint
 // newJob is a job that acts on a project of its own.
 func newJob(t *testing.T, id string, lane jobs.Lane) jobs.Job {
 	t.Helper()
-	params, err := jobs.NewParams(jobs.X509Disable, map[string]any{jobs.ParamProjectID: hexA})
+	params, err := jobs.NewParams(kinds.X509Disable, map[string]any{"project_id": hexA})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return jobs.Job{
-		ID: id, Kind: jobs.X509Disable, Account: "security", Params: params, Lane: lane, Origin: jobs.OriginEvent,
+		ID: id, Kind: kinds.X509Disable, Account: "security", Params: params, Lane: lane, Origin: jobs.OriginEvent,
 		Event:      jobs.EventRef{Source: "nats:REKEY_EVENTS", ID: "seq:7:1", Subject: "rekey.v1.event.incident", Seq: 7, At: moment},
 		AcceptedAt: moment,
 	}
@@ -211,12 +212,12 @@ func newJob(t *testing.T, id string, lane jobs.Lane) jobs.Job {
 // newTokenJob is a job that carries a secret.
 func newTokenJob(t *testing.T, id, token string) jobs.Job {
 	t.Helper()
-	params, err := jobs.NewParams(jobs.TokenRevoke, map[string]any{jobs.ParamToken: token})
+	params, err := jobs.NewParams(kinds.TokenRevoke, map[string]any{"token": token})
 	if err != nil {
 		t.Fatal(err)
 	}
 	j := newJob(t, id, jobs.LaneUrgent)
-	j.Kind, j.Params = jobs.TokenRevoke, params
+	j.Kind, j.Params = kinds.TokenRevoke, params
 	return j
 }
 

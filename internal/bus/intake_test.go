@@ -15,6 +15,7 @@ import (
 
 	"rekey/internal/event"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/names"
 	"rekey/internal/redact"
 )
@@ -191,7 +192,7 @@ func TestIntakePassesOnWhatTheMessageSays(t *testing.T) {
 	if e.At.Before(before) || e.At.After(time.Now().Add(time.Minute)) {
 		t.Errorf("it was accepted at %s", e.At)
 	}
-	if e.Request.Kind != jobs.X509Disable {
+	if e.Request.Kind != kinds.X509Disable {
 		t.Errorf("the request is %+v", e.Request)
 	}
 }

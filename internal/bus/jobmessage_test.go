@@ -87,7 +87,7 @@ func TestDecodeJobRejects(t *testing.T) {
 func TestDecodeJobWithATokenThatIsNone(t *testing.T) {
 	t.Parallel()
 	job, err := decodeJob([]byte(`{"job_id":"j","kind":"token.revoke","lane":"urgent","params":{"token":"two words"},"accepted_at":"2026-01-01T00:00:00Z"}`))
-	if err != nil || job.Params.Secret(jobs.ParamToken).Reveal() != "two words" {
+	if err != nil || job.Params.Secret("token").Reveal() != "two words" {
 		t.Errorf("decoded with %v", err)
 	}
 }
@@ -120,7 +120,7 @@ func TestEnqueue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if msg.Subject != subject || got.ID != "job1" || got.Params.Secret(jobs.ParamToken).Reveal() != canary {
+		if msg.Subject != subject || got.ID != "job1" || got.Params.Secret("token").Reveal() != canary {
 			t.Errorf("message %d on %s is job %s", seq, msg.Subject, got.ID)
 		}
 		if strings.Contains(fmt.Sprint(msg.Header, msg.Subject), canary) {

@@ -9,6 +9,7 @@ import (
 
 	"rekey/internal/event"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/secret"
@@ -53,7 +54,7 @@ func TestNothingIsSentLater(t *testing.T) {
 	works(t, r.conn)
 	server.Stop()
 	eventually(t, "the loss is noticed", func() bool { return r.conn.Ready() != nil })
-	subject := r.names.Result(jobs.X509Disable, jobs.OutcomeRevoked)
+	subject := r.names.Result(kinds.X509Disable, jobs.OutcomeRevoked)
 	if err := r.conn.publish(t.Context(), &nats.Msg{Subject: subject}, "a"); err == nil {
 		t.Error("it was published without a connection")
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/kv"
 	"rekey/internal/names"
 )
@@ -43,12 +44,12 @@ func TestStreamOf(t *testing.T) {
 	t.Parallel()
 	names := names.New("staging")
 	for subject, want := range map[string]string{
-		names.Event("incident"):                           "STAGING_EVENTS",
-		names.Job(jobs.LaneBulk, jobs.JWKSRevoke):         "STAGING_JOBS",
-		names.Result(jobs.JWKSRevoke, jobs.Outcomes()[0]): "STAGING_RESULTS",
-		names.DeadEvent():                                 "STAGING_DLQ",
-		"staging.v1.index.rows":                           "STAGING_INDEX",
-		"somebody.elses":                                  "",
+		names.Event("incident"):                            "STAGING_EVENTS",
+		names.Job(jobs.LaneBulk, kinds.JWKSRevoke):         "STAGING_JOBS",
+		names.Result(kinds.JWKSRevoke, jobs.Outcomes()[0]): "STAGING_RESULTS",
+		names.DeadEvent():                                  "STAGING_DLQ",
+		"staging.v1.index.rows":                            "STAGING_INDEX",
+		"somebody.elses":                                   "",
 	} {
 		if got := streamOf(subject); got != want {
 			t.Errorf("%s belongs to %q, want %q", subject, got, want)

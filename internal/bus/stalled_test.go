@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/names"
 )
 
@@ -85,11 +86,11 @@ func TestStalledMessagesComeBack(t *testing.T) {
 		t.Errorf("the event comes back as %q", got)
 	}
 
-	params, err := jobs.NewParams(jobs.X509Disable, map[string]any{jobs.ParamProjectID: hexA})
+	params, err := jobs.NewParams(kinds.X509Disable, map[string]any{"project_id": hexA})
 	if err != nil {
 		t.Fatal(err)
 	}
-	job := jobs.Job{ID: "j", Kind: jobs.X509Disable, Lane: jobs.LaneBulk, Params: params}
+	job := jobs.Job{ID: "j", Kind: kinds.X509Disable, Lane: jobs.LaneBulk, Params: params}
 	if err := NewQueue(r.conn, r.names).Enqueue(t.Context(), job); err != nil {
 		t.Fatal(err)
 	}

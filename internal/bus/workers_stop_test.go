@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/redact"
 )
 
@@ -127,7 +128,7 @@ func TestWorkersBuryWhatCannotBeDecoded(t *testing.T) {
 		{"secret", `{"kind":"token.revoke","lane":"urgent","params":{"tokn":"` + canary + `"}}`, "params.tokn", `{"kind":"token.revoke","lane":"urgent","params":{"tokn":"` + redact.MarkText(canary) + `"}}`},
 	}
 	for _, tt := range tests {
-		msg := &nats.Msg{Subject: r.names.Job(jobs.LaneUrgent, jobs.TokenRevoke), Data: []byte(tt.data)}
+		msg := &nats.Msg{Subject: r.names.Job(jobs.LaneUrgent, kinds.TokenRevoke), Data: []byte(tt.data)}
 		if _, err := r.conn.js.PublishMsg(t.Context(), msg); err != nil {
 			t.Fatal(err)
 		}

@@ -85,7 +85,7 @@ func TestWorkersHandOverTheJob(t *testing.T) {
 	stop, _, ended := start(t, r.workers(run, 2))
 	for _, count := range []uint64{1, 2} {
 		d := receive(t, "the job", deliveries)
-		if d.Count != count || d.Job.Message != 1 || d.Job.ID != "job1" || d.Job.Params.Secret(jobs.ParamToken).Reveal() != canary {
+		if d.Count != count || d.Job.Message != 1 || d.Job.ID != "job1" || d.Job.Params.Secret("token").Reveal() != canary {
 			t.Errorf("delivery %+v", d)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/schedule"
 )
 
@@ -89,12 +90,13 @@ func (c *checker) params(path string, kind jobs.Kind, params map[string]string) 
 	raw := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		at := join(join(path, "params"), showKey(name))
+		p, suffix, known := kinds.Of(kind).Param(name)
 		switch {
-		case name == jobs.ParamToken:
-			c.add(at, "secrets are never written here: use token_file")
-			// Then the token is not missing as well.
+		case known && p.Secret && suffix == "":
+			c.add(at, "secrets are never written here: use %s", name+kinds.SuffixFile)
+			// Then the secret is not missing as well.
 			c.spoil(join(path, "params"))
-		case slices.Contains(kind.ParamNames(), name):
+		case known:
 			raw[name] = params[name]
 		default:
 			c.unknownParam(join(path, "params"), name, kind)
@@ -109,7 +111,7 @@ func (c *checker) params(path string, kind jobs.Kind, params map[string]string) 
 // unknownParam reports a parameter that the kind does not have. The one that was probably
 // meant counts as set.
 func (c *checker) unknownParam(path, name string, kind jobs.Kind) {
-	known := kind.ParamNames()
+	known := kinds.Of(kind).ParamNames()
 	at := join(path, showKey(name))
 	if meant := closest(name, known); meant != "" {
 		c.add(at, "unknown parameter; did you mean %s?", meant)

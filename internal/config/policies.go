@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/policy"
 )
 
@@ -110,7 +111,7 @@ func (c *checker) limitsOf(path string, l jobs.Limits) {
 			list []string
 		}{{"organizations", b.Organizations}, {"projects", b.Projects}, {"federations", b.Federations}} {
 			for i, id := range ids.list {
-				if !jobs.IsID(id) {
+				if !kinds.IsID(id) {
 					c.add(item(join(side, ids.key), i), "must be 24 lower-case hexadecimal digits")
 				}
 			}

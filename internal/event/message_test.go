@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/names"
 )
 
@@ -150,7 +151,7 @@ func TestDecodeEventUnderstands(t *testing.T) {
 			if e.Class != "incident" {
 				t.Errorf("class %q", e.Class)
 			}
-			if e.Request.Kind != jobs.X509Disable || e.Request.Params.Get(jobs.ParamProjectID) != hexA {
+			if e.Request.Kind != kinds.X509Disable || e.Request.Params.Get("project_id") != hexA {
 				t.Errorf("request: %+v", e.Request)
 			}
 		})

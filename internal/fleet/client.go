@@ -14,7 +14,6 @@ import (
 
 	"rekey/internal/bus"
 	"rekey/internal/config"
-	"rekey/internal/credential"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
 	"rekey/internal/names"
@@ -124,7 +123,7 @@ func (c *Client) Submit(ctx context.Context, source, id string, request map[stri
 	if err != nil {
 		return Submitted{}, err
 	}
-	params, err := c.secure(req.Params)
+	params, err := c.secure(req.Kind, req.Params)
 	if err != nil {
 		return Submitted{}, err
 	}
@@ -149,7 +148,7 @@ func (c *Client) Submit(ctx context.Context, source, id string, request map[stri
 
 // secure opens and seals parameters as far as there are keys here. Without keys, the
 // worker does it.
-func (c *Client) secure(p jobs.Params) (jobs.Params, error) {
+func (c *Client) secure(kind jobs.Kind, p jobs.Params) (jobs.Params, error) {
 	if c.Keys == nil {
 		return p, nil
 	}
@@ -157,10 +156,8 @@ func (c *Client) secure(p jobs.Params) (jobs.Params, error) {
 	if err != nil {
 		return p, nil //nolint:nilerr // The worker may have the key, and says so if not.
 	}
-	if token := opened.Secret(jobs.ParamToken); !token.IsZero() && p.Sealed(jobs.ParamToken) != "" {
-		if detail := credential.CheckToken(token.Reveal()); detail != "" {
-			return p, &jobs.Malformed{Field: "params." + jobs.ParamTokenSealed, Detail: "what is sealed in it " + detail}
-		}
+	if err := opened.CheckSealed(kind); err != nil {
+		return p, err
 	}
 	if c.Config.Intake.Plaintext == jobs.PlaintextAllow {
 		return opened, nil

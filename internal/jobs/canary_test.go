@@ -3,6 +3,7 @@ package jobs
 import (
 	"encoding/json"
 	"fmt"
+	"rekey/internal/kinds"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,8 +13,8 @@ import (
 // all that is kept, said or counted. The queue alone carries it.
 func TestCanary(t *testing.T) {
 	token := func(e *Event) {
-		e.Request.Kind = TokenRevoke
-		e.Request.Params = mustParams(t, TokenRevoke, map[string]any{ParamToken: canary})
+		e.Request.Kind = kinds.TokenRevoke
+		e.Request.Params = mustParams(t, kinds.TokenRevoke, map[string]any{"token": canary})
 	}
 	synctest.Test(t, func(t *testing.T) {
 		for _, reason := range append(Reasons(), "an error of no kind") {
@@ -27,7 +28,7 @@ func TestCanary(t *testing.T) {
 			p.accept(t, jwksEvent(t, 3, token, separately))
 			deliverUntilDone(t, p.runner(t, "w1"), job)
 			deliverUntilDone(t, p.runner(t, "w1"), job)
-			if p.queued(job.ID)[0].Params.Secret(ParamToken).Reveal() != canary {
+			if p.queued(job.ID)[0].Params.Secret("token").Reveal() != canary {
 				t.Error("the queue lost the token")
 			}
 			mustHideAll(t, p)
@@ -38,8 +39,8 @@ func TestCanary(t *testing.T) {
 // TestCanaryInErrors lets every step of intake and run fail and reads the errors.
 func TestCanaryInErrors(t *testing.T) {
 	token := func(e *Event) {
-		e.Request.Kind = TokenRevoke
-		e.Request.Params = mustParams(t, TokenRevoke, map[string]any{ParamToken: canary})
+		e.Request.Kind = kinds.TokenRevoke
+		e.Request.Params = mustParams(t, kinds.TokenRevoke, map[string]any{"token": canary})
 	}
 	for _, kind := range faultKinds() {
 		for n := range 12 {

@@ -189,7 +189,7 @@ func TestRequeue(t *testing.T) {
 			t.Fatal(err)
 		}
 		again := p.queued(job.ID)
-		if len(again) != 2 || again[1].Params.Get(ParamFederationID) != idA || again[1].Round != 0 {
+		if len(again) != 2 || again[1].Params.Get("federation_id") != idA || again[1].Round != 0 {
 			t.Fatalf("queued %+v", again)
 		}
 		run(t, p.runner(t, "w1"), Delivery{Job: again[1]})

@@ -3,6 +3,7 @@ package jobs
 import (
 	"errors"
 	"fmt"
+	"rekey/internal/kinds"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,7 @@ func copied(change ...func(*Event)) func(*Event) {
 
 func onTarget(federation string) func(*Event) {
 	return func(e *Event) {
-		e.Request.Params.plain = map[string]string{ParamFederationID: federation, ParamIdentityProviderID: idB}
+		e.Request.Params.plain = map[string]string{"federation_id": federation, "identity_provider_id": idB}
 	}
 }
 
@@ -42,7 +43,7 @@ func heldAs(t *testing.T, err error) (RejectCode, string) {
 // request a duplicate: it is refused aloud, or done.
 func TestSameIdentityAnotherRequest(t *testing.T) {
 	otherKind := func(e *Event) {
-		e.Request.Kind, e.Request.Params = X509Disable, mustParams(t, X509Disable, map[string]any{ParamProjectID: idA})
+		e.Request.Kind, e.Request.Params = kinds.X509Disable, mustParams(t, kinds.X509Disable, map[string]any{"project_id": idA})
 	}
 	tests := []struct {
 		name    string
@@ -103,7 +104,7 @@ func TestSameIdentityAnotherRequest(t *testing.T) {
 func TestConflictShowsNoSecret(t *testing.T) {
 	token := func(value string) func(*Event) {
 		return func(e *Event) {
-			e.Request.Kind, e.Request.Params = TokenRevoke, mustParams(t, TokenRevoke, map[string]any{ParamToken: value})
+			e.Request.Kind, e.Request.Params = kinds.TokenRevoke, mustParams(t, kinds.TokenRevoke, map[string]any{"token": value})
 		}
 	}
 	p := newPlant(works)
@@ -213,7 +214,7 @@ func TestPolicyJobsOfOneIdentity(t *testing.T) {
 // TestOneTokenAtTwoAccounts: an event that asks for it by policies makes two jobs, and both are done.
 func TestOneTokenAtTwoAccounts(t *testing.T) {
 	token := func(account string) Request {
-		return Request{Kind: TokenRevoke, Account: account, Params: mustParams(t, TokenRevoke, map[string]any{ParamToken: canary})}
+		return Request{Kind: kinds.TokenRevoke, Account: account, Params: mustParams(t, kinds.TokenRevoke, map[string]any{"token": canary})}
 	}
 	synctest.Test(t, func(t *testing.T) {
 		p := newSpread(Rules{Decider: decider{asks("a", token("security"), token("legacy"), token("security"))}})
@@ -301,7 +302,7 @@ func TestNamesHoldNoCredential(t *testing.T) {
 				p := newPlant(works)
 				sealer := newSealer()
 				p.intake.secrets = Secrets{Sealer: sealer, Plaintext: PlaintextSeal}
-				e := revokeEvent(t, 1, map[string]any{ParamTokenSealed: mustSealText(t, sealer, canary)})
+				e := revokeEvent(t, 1, map[string]any{"token_sealed": mustSealText(t, sealer, canary)})
 				tt.set(&e, text)
 				got, err := p.intake.Accept(t.Context(), e)
 				problems := malformed(t, err)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"rekey/internal/kinds"
 	"rekey/internal/secret"
 )
 
@@ -52,16 +53,15 @@ func CheckParamNames(kind Kind, names []string) []*Malformed {
 	return slices.DeleteFunc(Mistakes(err), func(m *Malformed) bool {
 		// What is wrong with a known parameter is that it has no value here.
 		name, _ := strings.CutPrefix(m.Field, "params.")
-		return slices.Contains(names, name) && slices.Contains(kind.ParamNames(), name)
+		return slices.Contains(names, name) && slices.Contains(kinds.Of(kind).ParamNames(), name)
 	})
 }
 
 // SecretsIn are the secrets in the clear among raw parameters, whatever else is wrong with them.
 func SecretsIn(kind Kind, raw map[string]any) []secret.Value {
 	var found []secret.Value
-	for name, value := range raw {
-		text, ok := value.(string)
-		if ok && kind == TokenRevoke && name == ParamToken && text != "" && !IsSealed(text) {
+	for _, p := range kinds.Of(kind).Secrets() {
+		if text, ok := raw[p.Name].(string); ok && text != "" && !IsSealed(text) {
 			found = append(found, secret.New(text))
 		}
 	}

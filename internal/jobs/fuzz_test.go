@@ -134,7 +134,7 @@ func mustHide(t *testing.T, data []byte) {
 		return
 	}
 	// A path is no secret, and neither are the free texts.
-	if req.Params.Get(ParamTokenFile) != "" {
+	if req.Params.Get("token_file") != "" {
 		return
 	}
 	mustNotShow(t, "the parameters", req.Params.String()+Target(req.Kind, req.Params))

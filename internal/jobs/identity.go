@@ -58,12 +58,7 @@ func (j Job) act() string {
 		parts = append(parts, name, j.Params.plain[name])
 	}
 	for _, name := range j.Params.secretNames() {
-		value := j.Params.shownSecret(name)
-		if whole := j.Params.secrets[name]; !whole.IsZero() {
-			sum := sha256.Sum256([]byte(whole.Reveal()))
-			value = hex.EncodeToString(sum[:])
-		}
-		parts = append(parts, name, value)
+		parts = append(parts, name, j.Params.wholeSecret(name))
 	}
 	return hex.EncodeToString(hashOf(parts...))
 }

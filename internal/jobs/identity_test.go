@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"rekey/internal/kinds"
 	"strings"
 	"testing"
 	"time"
@@ -77,22 +78,22 @@ func TestIDTellsApart(t *testing.T) {
 		kind       Kind
 		raw        map[string]any
 	}{
-		{name: "base", source: "siem", id: "1", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
-		{name: "another kind on the same target", source: "siem", id: "1", kind: JWKSRevoke, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
-		{name: "ids exchanged", source: "siem", id: "1", kind: IDPDelete, raw: map[string]any{"federation_id": idB, "identity_provider_id": idA}},
-		{name: "another id", source: "siem", id: "2", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
-		{name: "another source", source: "soar", id: "1", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
-		{name: "a character moves to the id", source: "sie", id: "m1", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
-		{name: "a character moves to the source", source: "siem1", id: "", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
-		{name: "everything in the id", source: "", id: "siem1", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
-		{name: "separators in the id", source: "siem", id: "1\x00", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
-		{name: "project", source: "siem", id: "1", kind: X509Disable, raw: map[string]any{"project_id": idA}},
-		{name: "token", source: "siem", id: "1", kind: TokenRevoke, raw: map[string]any{"token": "/x"}},
-		{name: "another token", source: "siem", id: "1", kind: TokenRevoke, raw: map[string]any{"token": "/y"}},
-		{name: "token file of that name", source: "siem", id: "1", kind: TokenRevoke, raw: map[string]any{"token_file": "/x"}},
-		{name: "token that looks like a file's target", source: "siem", id: "1", kind: TokenRevoke, raw: map[string]any{"token": "file:/x"}},
+		{name: "base", source: "siem", id: "1", kind: kinds.IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "another kind on the same target", source: "siem", id: "1", kind: kinds.JWKSRevoke, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "ids exchanged", source: "siem", id: "1", kind: kinds.IDPDelete, raw: map[string]any{"federation_id": idB, "identity_provider_id": idA}},
+		{name: "another id", source: "siem", id: "2", kind: kinds.IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "another source", source: "soar", id: "1", kind: kinds.IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "a character moves to the id", source: "sie", id: "m1", kind: kinds.IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "a character moves to the source", source: "siem1", id: "", kind: kinds.IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "everything in the id", source: "", id: "siem1", kind: kinds.IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "separators in the id", source: "siem", id: "1\x00", kind: kinds.IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB}},
+		{name: "project", source: "siem", id: "1", kind: kinds.X509Disable, raw: map[string]any{"project_id": idA}},
+		{name: "token", source: "siem", id: "1", kind: kinds.TokenRevoke, raw: map[string]any{"token": "/x"}},
+		{name: "another token", source: "siem", id: "1", kind: kinds.TokenRevoke, raw: map[string]any{"token": "/y"}},
+		{name: "token file of that name", source: "siem", id: "1", kind: kinds.TokenRevoke, raw: map[string]any{"token_file": "/x"}},
+		{name: "token that looks like a file's target", source: "siem", id: "1", kind: kinds.TokenRevoke, raw: map[string]any{"token": "file:/x"}},
 		{
-			name: "token that looks like a token's hash", source: "siem", id: "1", kind: TokenRevoke,
+			name: "token that looks like a token's hash", source: "siem", id: "1", kind: kinds.TokenRevoke,
 			raw: map[string]any{"token": "sha256:ba7816bf8f01"},
 		},
 	}
@@ -114,7 +115,7 @@ func TestTargetKeyAccount(t *testing.T) {
 			p := mustParams(t, tt.kind, tt.raw)
 			security := Job{Kind: tt.kind, Params: p, Account: "security"}.TargetKey()
 			legacy := Job{Kind: tt.kind, Params: p, Account: "legacy"}.TargetKey()
-			if differ := security != legacy; differ != (tt.kind == TokenRevoke) {
+			if differ := security != legacy; differ != (tt.kind == kinds.TokenRevoke) {
 				t.Errorf("keys %s and %s", security, legacy)
 			}
 		})
@@ -146,7 +147,7 @@ func TestNewJob(t *testing.T) {
 	at := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
 	e := jwksEvent(t, 7, func(e *Event) { e.At, e.Request.ExpiresAt = at, at.Add(time.Hour) })
 	want := Job{
-		ID: ID("siem", "event-7"), Digest: "54041e69669355154115c71527f7e250", Kind: JWKSRevoke, Account: "security", Lane: LaneUrgent,
+		ID: ID("siem", "event-7"), Digest: "54041e69669355154115c71527f7e250", Kind: kinds.JWKSRevoke, Account: "security", Lane: LaneUrgent,
 		Origin: OriginEvent, Reason: "IR-4711", RequestedBy: "soar", Event: e.EventRef, AcceptedAt: at, ExpiresAt: at.Add(time.Hour),
 	}
 	got := newJob(e, "security")

@@ -26,7 +26,7 @@ func TestAccept(t *testing.T) {
 		if diff := cmp.Diff(Holder{JobID: job.ID, At: time.Now().UTC()}, p.holder(t, job), ignoreRevision()); diff != "" {
 			t.Errorf("holder (-want +got):\n%s", diff)
 		}
-		if queued := p.queued(job.ID); len(queued) != 1 || queued[0].Params.Get(ParamFederationID) != idA || queued[0].Lane != LaneUrgent {
+		if queued := p.queued(job.ID); len(queued) != 1 || queued[0].Params.Get("federation_id") != idA || queued[0].Lane != LaneUrgent {
 			t.Errorf("queue: %+v", queued)
 		}
 		if diff := cmp.Diff(map[string]int{"enqueued jwks.revoke urgent event": 1}, p.recorder.Counts); diff != "" {

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"time"
+
+	"rekey/internal/kinds"
 )
 
 // Job is one action on one credential.
@@ -37,15 +39,14 @@ type Job struct {
 // Target names what the job acts on, for people.
 func (j Job) Target() string { return Target(j.Kind, j.Params) }
 
-// TargetKey identifies kind and target in keys. The account belongs to the target of a
-// token: only the one that owns the token can revoke it, and the API says 200 to any other
-// as well (RFC 7009, section 2.2), so that a job of another account proves nothing.
+// TargetKey identifies kind and target in keys. The account belongs to it where only the one
+// that owns the credential can end it: a job of another account proves nothing.
 func (j Job) TargetKey() string {
 	if j.Params.key != "" {
 		return j.Params.key
 	}
 	key := targetKey(j.Kind, j.Params)
-	if j.Kind == TokenRevoke {
+	if kinds.Of(j.Kind).PerAccount {
 		sum := sha256.Sum256([]byte(key + "\x00" + j.Account))
 		key = hex.EncodeToString(sum[:16])
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"rekey/internal/kinds"
 )
 
 // open takes the target for the job, or joins the unfinished job that does the same. ErrConflict
@@ -122,7 +124,7 @@ func (h *Holder) follow(r *Record, job Job) {
 // actsOn reports whether the recorded job has the target of another one. An intake that lost a race
 // may have left its job as the holder of a target under an id whose record says something else.
 func (r *Record) actsOn(j Job) bool {
-	return r.Kind == j.Kind && r.Target == j.Target() && r.DryRun == j.DryRun && (r.Kind != TokenRevoke || r.Account == j.Account)
+	return r.Kind == j.Kind && r.Target == j.Target() && r.DryRun == j.DryRun && (!kinds.Of(r.Kind).PerAccount || r.Account == j.Account)
 }
 
 // join records the event on the job that does what it asks for, and on its own identity.

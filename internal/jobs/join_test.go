@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"rekey/internal/kinds"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,10 +144,10 @@ func TestJoinExtendsExpiry(t *testing.T) {
 // job before.
 func TestNoJoin(t *testing.T) {
 	project := func(e *Event) {
-		e.Request.Kind = X509Disable
-		e.Request.Params = mustParams(t, X509Disable, map[string]any{ParamProjectID: idA})
+		e.Request.Kind = kinds.X509Disable
+		e.Request.Params = mustParams(t, kinds.X509Disable, map[string]any{"project_id": idA})
 	}
-	deletes := func(e *Event) { e.Request.Kind = IDPDelete }
+	deletes := func(e *Event) { e.Request.Kind = kinds.IDPDelete }
 	tests := []struct {
 		name       string
 		outcome    Outcome // Of the job before; "" while it is unfinished.
@@ -233,8 +234,8 @@ func TestJoinBeside(t *testing.T) {
 
 func TestJoinAccounts(t *testing.T) {
 	token := func(e *Event) {
-		e.Request.Kind = TokenRevoke
-		e.Request.Params = mustParams(t, TokenRevoke, map[string]any{ParamToken: canary})
+		e.Request.Kind = kinds.TokenRevoke
+		e.Request.Params = mustParams(t, kinds.TokenRevoke, map[string]any{"token": canary})
 	}
 	p := newPlant(works)
 	first := p.accept(t, jwksEvent(t, 1, token))

@@ -73,7 +73,7 @@ func TestJoinedEventsKeepTheirTexts(t *testing.T) {
 	texts := func(reason, by string) func(*Event) {
 		return func(e *Event) { e.Request.Reason, e.Request.RequestedBy = reason, by }
 	}
-	token := map[string]any{ParamToken: canary}
+	token := map[string]any{"token": canary}
 	first := revokeEvent(t, 1, token)
 	texts("first", "soar")(&first)
 	second := revokeEvent(t, 2, token)

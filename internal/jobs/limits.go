@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"rekey/internal/kinds"
 )
 
 // Limits bound what one policy, or all intake, may ask for: a net under a mistaken rule or a
@@ -43,9 +45,9 @@ type bound struct {
 func (b Bounds) of(j Job) []bound {
 	all := []bound{
 		{"accounts", b.Accounts, j.Account},
-		{"organizations", b.Organizations, j.Params.Get(ParamOrgID)},
-		{"projects", b.Projects, j.Params.Get(ParamProjectID)},
-		{"federations", b.Federations, j.Params.Get(ParamFederationID)},
+		{"organizations", b.Organizations, j.Params.Get(kinds.ParamOrg)},
+		{"projects", b.Projects, j.Params.Get(kinds.ParamProject)},
+		{"federations", b.Federations, j.Params.Get(kinds.ParamFederation)},
 		{"kinds", b.Kinds, string(j.Kind)},
 	}
 	return slices.DeleteFunc(all, func(one bound) bool { return one.value == "" || len(one.list) == 0 })

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"rekey/internal/kinds"
 	"rekey/internal/redact"
 )
 
@@ -200,7 +201,8 @@ func (o *Operator) change(ctx context.Context, id string, change func(Entry) (Re
 // params returns what the job needs to be queued anew. The record has it all, secrets sealed; a
 // secret that was allowed to stay in the clear only the original event has.
 func (o *Operator) params(ctx context.Context, rec *Record) (Params, error) {
-	if _, hidden := rec.Params[ParamToken]; !hidden || rec.Sealed[ParamToken] != "" {
+	hidden := rec.hiddenSecret()
+	if hidden == "" {
 		raw := make(map[string]any, len(rec.Params))
 		for name, value := range rec.Params {
 			raw[name] = value
@@ -214,12 +216,22 @@ func (o *Operator) params(ctx context.Context, rec *Record) (Params, error) {
 	}
 	params, err := o.originals.Params(ctx, rec)
 	if errors.Is(err, ErrNotFound) {
-		return Params{}, fmt.Errorf("the event with the token of job %s is not kept any more; submit the token again", rec.JobID)
+		return Params{}, fmt.Errorf("the event with the %s of job %s is not kept any more; submit the %[1]s again", hidden, rec.JobID)
 	}
 	if err != nil {
 		return Params{}, fmt.Errorf("reading the event of job %s: %w", rec.JobID, err)
 	}
 	return params, nil
+}
+
+// hiddenSecret names the secret of which the record has no more than a fingerprint, or is "".
+func (r *Record) hiddenSecret() string {
+	for _, p := range kinds.Of(r.Kind).Secrets() {
+		if _, shown := r.Params[p.Name]; shown && r.Sealed[p.Name] == "" {
+			return p.Name
+		}
+	}
+	return ""
 }
 
 // takeTarget makes the job the holder of its target again, unless another job that does the same is

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"rekey/internal/kinds"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,8 +28,8 @@ func (p *plant) operator(o originals) *Operator {
 
 func tokenEvent(t *testing.T, seq uint64) Event {
 	return jwksEvent(t, seq, func(e *Event) {
-		e.Request.Kind = TokenRevoke
-		e.Request.Params = mustParams(t, TokenRevoke, map[string]any{ParamToken: canary})
+		e.Request.Kind = kinds.TokenRevoke
+		e.Request.Params = mustParams(t, kinds.TokenRevoke, map[string]any{"token": canary})
 	})
 }
 
@@ -119,7 +120,7 @@ func TestRetryToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		queued := p.queued(job.ID)
-		if last := queued[len(queued)-1]; last.Round != 1 || last.Params.Secret(ParamToken).Reveal() != event.Request.Params.Secret(ParamToken).Reveal() {
+		if last := queued[len(queued)-1]; last.Round != 1 || last.Params.Secret("token").Reveal() != event.Request.Params.Secret("token").Reveal() {
 			t.Errorf("queued %+v", last)
 		}
 	})

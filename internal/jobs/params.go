@@ -1,30 +1,22 @@
 package jobs
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"rekey/internal/credential"
+	"rekey/internal/kinds"
 	"rekey/internal/secret"
 )
 
 // maxFilePathBytes bounds the path of a token file: PATH_MAX of Linux.
 const maxFilePathBytes = 4096
-
-// hex24 is how Atlas writes its ids.
-var hex24 = regexp.MustCompile(`^[a-f0-9]{24}$`)
-
-// IsID reports whether a text is an id as Atlas writes them.
-func IsID(text string) bool { return hex24.MatchString(text) }
 
 // Params are the validated parameters of a job. Secret ones are held apart, so that no
 // encoder, log line or error meets them by accident: Params marshal with fingerprints.
@@ -43,89 +35,87 @@ type Params struct {
 // NewParams validates raw parameters (as decoded from JSON or YAML) for a kind. The error
 // joins one *Malformed for each mistake; its texts never repeat a value.
 func NewParams(kind Kind, raw map[string]any) (Params, error) {
-	return newParams(kind, raw, func(name, value string) string {
-		if name == ParamToken && !IsSealed(value) {
-			return credential.CheckToken(value)
-		}
-		return ""
-	})
+	return newParams(kind, raw, func(p kinds.Param, value string) string { return p.Shape.Check(value) })
 }
 
-// CarriedParams is NewParams for the parameters of a job that exists, as Carried returns them. A token that the rule of
+// CarriedParams is NewParams for the parameters of a job that exists, as Carried returns them. A secret that the rule of
 // today does not let in comes as far as its attempt, so that its job ends with a result.
 func CarriedParams(kind Kind, raw map[string]any) (Params, error) {
-	return newParams(kind, raw, func(string, string) string { return "" })
+	return newParams(kind, raw, func(kinds.Param, string) string { return "" })
 }
 
-// newParams validates parameters. check says what else is wrong with the value of one, or nothing.
-func newParams(kind Kind, raw map[string]any, check func(name, value string) string) (Params, error) {
+// newParams validates parameters. check says what is wrong with a secret in the clear, or nothing.
+func newParams(kind Kind, raw map[string]any, check func(p kinds.Param, value string) string) (Params, error) {
 	p := Params{plain: map[string]string{}, secrets: map[string]secret.Value{}, sealed: map[string]string{}}
+	declared := kinds.Of(kind)
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
 		if len(problems) == mostMistakes {
 			problems = append(problems, &Malformed{Field: "params", Detail: "has more mistakes than these"})
 			break
 		}
-		if err := p.set(kind, name, raw[name], check); err != nil {
+		if err := p.set(declared, name, raw[name], check); err != nil {
 			problems = append(problems, err)
 		}
 	}
-	for _, name := range missing(kind, raw) {
-		problems = append(problems, &Malformed{Field: "params." + name, Detail: "required by " + string(kind)})
-	}
-	if kind == TokenRevoke {
-		if err := exactlyOneToken(raw); err != nil {
-			problems = append(problems, err)
-		}
-	}
+	problems = append(problems, missing(declared, raw)...)
 	if err := errors.Join(problems...); err != nil {
 		return Params{}, err
+	}
+	for _, one := range declared.Params {
+		if _, given := raw[one.Name]; !given && one.Default != "" {
+			p.plain[one.Name] = one.Default
+		}
 	}
 	return p, nil
 }
 
-func missing(kind Kind, raw map[string]any) []string {
-	var names []string
-	for _, name := range idParams[kind] {
-		if _, ok := raw[name]; !ok {
-			names = append(names, name)
+// missing reports what a job of the kind needs and does not have, or has twice.
+func missing(kind kinds.Kind, raw map[string]any) []error {
+	var problems []error
+	require := func(names []string) {
+		for _, name := range names {
+			if _, ok := raw[name]; !ok {
+				problems = append(problems, &Malformed{Field: "params." + name, Detail: "required by " + string(kind.Name)})
+			}
 		}
 	}
-	return names
-}
-
-func exactlyOneToken(raw map[string]any) error {
-	given := 0
-	for _, name := range tokenParams() {
-		if _, ok := raw[name]; ok {
-			given++
+	given := func(name string) bool { _, ok := raw[name]; return ok }
+	require(kind.Required())
+	for _, choice := range kind.Needs() {
+		chosen := slices.DeleteFunc(slices.Clone(choice), func(names []string) bool { return !slices.ContainsFunc(names, given) })
+		if len(chosen) == 1 {
+			require(chosen[0])
+			continue
 		}
+		problems = append(problems, &Malformed{Field: "params", Detail: string(kind.Name) + " needs exactly one of " + choice.Text(", ")})
 	}
-	if given != 1 {
-		return &Malformed{Field: "params", Detail: "token.revoke needs exactly one of " + strings.Join(tokenParams(), ", ")}
-	}
-	return nil
+	return problems
 }
 
-func (p *Params) set(kind Kind, name string, raw any, check func(name, value string) string) error {
+func (p *Params) set(kind kinds.Kind, name string, raw any, check func(p kinds.Param, value string) string) error {
 	field := "params." + name
-	if !slices.Contains(kind.ParamNames(), name) {
+	param, suffix, ok := kind.Param(name)
+	if !ok {
 		return &Malformed{
 			Field:  "params." + safeName(name),
-			Detail: fmt.Sprintf("unknown parameter; %s takes %s", kind, strings.Join(kind.ParamNames(), ", ")),
+			Detail: fmt.Sprintf("unknown parameter; %s takes %s", kind.Name, strings.Join(kind.ParamNames(), ", ")),
 		}
 	}
 	value, ok := raw.(string)
 	if !ok {
 		return &Malformed{Field: field, Detail: "must be a string, not " + jsonType(raw)}
 	}
-	if detail := cmp.Or(checkParam(name, value), check(name, value)); detail != "" {
+	if param.Secret && suffix == "" && IsSealed(value) {
+		suffix = kinds.SuffixSealed
+	}
+	if detail := checkParam(param, suffix, value, check); detail != "" {
 		return &Malformed{Field: field, Detail: detail}
 	}
 	switch {
-	case name == ParamTokenSealed || name == ParamToken && IsSealed(value):
-		p.sealed[ParamToken] = value
-	case name == ParamToken:
+	case suffix == kinds.SuffixSealed:
+		p.sealed[param.Name] = value
+	case param.Secret && suffix == "":
 		p.secrets[name] = secret.New(value)
 	default:
 		p.plain[name] = value
@@ -133,33 +123,33 @@ func (p *Params) set(kind Kind, name string, raw any, check func(name, value str
 	return nil
 }
 
-// checkParam says what is wrong with the value of a parameter, or nothing.
-func checkParam(name, value string) string {
-	switch name {
-	case ParamTokenSealed:
+// checkParam says what is wrong with the value of a parameter that is given in this way, or nothing.
+func checkParam(p kinds.Param, suffix, value string, check func(p kinds.Param, value string) string) string {
+	switch {
+	case suffix == kinds.SuffixSealed:
 		return checkSealed(value)
-	case ParamTokenRef:
+	case suffix == kinds.SuffixReference:
 		if !secret.IsReference(value) {
 			return "must name a secret in a store, as in vault:PATH#FIELD"
 		}
-	case ParamToken:
-		if IsSealed(value) {
-			return checkSealed(value)
-		}
-	case ParamTokenFile:
-		if !filepath.IsAbs(value) {
-			return "must be an absolute path on the worker"
-		}
-		if len(value) > maxFilePathBytes {
-			return fmt.Sprintf("has %d bytes; the limit is %d", len(value), maxFilePathBytes)
-		}
-		if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
-			return "must not contain control characters"
-		}
-	default:
-		if !hex24.MatchString(value) {
-			return "must be 24 lower-case hexadecimal digits"
-		}
+		return ""
+	case suffix == kinds.SuffixFile:
+		return checkFile(value)
+	case p.Secret:
+		return check(p, value)
+	}
+	return p.Shape.Check(value)
+}
+
+// checkFile says what is wrong with the path of a file that has a secret, or nothing.
+func checkFile(path string) string {
+	switch {
+	case !filepath.IsAbs(path):
+		return "must be an absolute path on the worker"
+	case len(path) > maxFilePathBytes:
+		return fmt.Sprintf("has %d bytes; the limit is %d", len(path), maxFilePathBytes)
+	case !utf8.ValidString(path) || strings.ContainsFunc(path, unicode.IsControl):
+		return "must not contain control characters"
 	}
 	return ""
 }

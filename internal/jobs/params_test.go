@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"rekey/internal/kinds"
 	"strings"
 	"testing"
 
@@ -23,22 +24,22 @@ func goodParams() []struct {
 		raw    map[string]any
 		target string
 	}{
-		{name: "token", kind: TokenRevoke, raw: map[string]any{"token": "abc"}, target: "sha256:ba7816bf8f01"},
+		{name: "token", kind: kinds.TokenRevoke, raw: map[string]any{"token": "abc"}, target: "sha256:ba7816bf8f01"},
 		{
-			name: "token file", kind: TokenRevoke, raw: map[string]any{"token_file": "/run/secrets/leaked"},
+			name: "token file", kind: kinds.TokenRevoke, raw: map[string]any{"token_file": "/run/secrets/leaked"},
 			target: "file:/run/secrets/leaked",
 		},
 		{
-			name: "jwks", kind: JWKSRevoke, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB},
+			name: "jwks", kind: kinds.JWKSRevoke, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB},
 			target: "federation/" + idA + "/idp/" + idB,
 		},
-		{name: "x509", kind: X509Disable, raw: map[string]any{"project_id": idA}, target: "project/" + idA},
+		{name: "x509", kind: kinds.X509Disable, raw: map[string]any{"project_id": idA}, target: "project/" + idA},
 		{
-			name: "idp", kind: IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB},
+			name: "idp", kind: kinds.IDPDelete, raw: map[string]any{"federation_id": idA, "identity_provider_id": idB},
 			target: "federation/" + idA + "/idp/" + idB,
 		},
 		{
-			name: "role mapping", kind: RoleMappingDelete,
+			name: "role mapping", kind: kinds.RoleMappingDelete,
 			raw:    map[string]any{"federation_id": idA, "org_id": idB, "role_mapping_id": idC},
 			target: "federation/" + idA + "/org/" + idB + "/role_mapping/" + idC,
 		},
@@ -87,90 +88,90 @@ func mistakes() []mistake {
 	file := func(v any) map[string]any { return map[string]any{"token_file": v} }
 	project := func(v any) map[string]any { return map[string]any{"project_id": v} }
 	return []mistake{
-		{name: "no token", kind: TokenRevoke, raw: nil, want: oneToken},
-		{name: "two tokens", kind: TokenRevoke, raw: map[string]any{"token": canary, "token_file": "/x"}, want: oneToken},
-		{name: "empty token", kind: TokenRevoke, raw: token(""), want: "params.token: must have 1 to 16384 bytes"},
+		{name: "no token", kind: kinds.TokenRevoke, raw: nil, want: oneToken},
+		{name: "two tokens", kind: kinds.TokenRevoke, raw: map[string]any{"token": canary, "token_file": "/x"}, want: oneToken},
+		{name: "empty token", kind: kinds.TokenRevoke, raw: token(""), want: "params.token: must have 1 to 16384 bytes"},
 		{
-			name: "token of 17 KiB", kind: TokenRevoke, raw: token(strings.Repeat("x", 17<<10)),
+			name: "token of 17 KiB", kind: kinds.TokenRevoke, raw: token(strings.Repeat("x", 17<<10)),
 			want: "params.token: must have 1 to 16384 bytes",
 		},
-		{name: "token with a space", kind: TokenRevoke, raw: token(canary + " x"), want: badToken + "U+0020, a space"},
-		{name: "token with a newline", kind: TokenRevoke, raw: token(canary + "\n"), want: badToken + "U+000A, a line feed"},
-		{name: "token with NUL", kind: TokenRevoke, raw: token(canary + "\x00"), want: badToken + "U+0000, a NUL"},
-		{name: "token with DEL", kind: TokenRevoke, raw: token(canary + "\x7f"), want: badToken + "U+007F, a delete"},
-		{name: "token with a C1 control", kind: TokenRevoke, raw: token(canary + "\u009b"), want: badToken + "U+009B"},
-		{name: "token with a no-break space", kind: TokenRevoke, raw: token(canary + "\u00a0"), want: badToken + "U+00A0, a no-break space"},
-		{name: "token in invalid UTF-8", kind: TokenRevoke, raw: token(canary + "\xff"), want: badToken + "the byte 0xFF, which is no UTF-8"},
+		{name: "token with a space", kind: kinds.TokenRevoke, raw: token(canary + " x"), want: badToken + "U+0020, a space"},
+		{name: "token with a newline", kind: kinds.TokenRevoke, raw: token(canary + "\n"), want: badToken + "U+000A, a line feed"},
+		{name: "token with NUL", kind: kinds.TokenRevoke, raw: token(canary + "\x00"), want: badToken + "U+0000, a NUL"},
+		{name: "token with DEL", kind: kinds.TokenRevoke, raw: token(canary + "\x7f"), want: badToken + "U+007F, a delete"},
+		{name: "token with a C1 control", kind: kinds.TokenRevoke, raw: token(canary + "\u009b"), want: badToken + "U+009B"},
+		{name: "token with a no-break space", kind: kinds.TokenRevoke, raw: token(canary + "\u00a0"), want: badToken + "U+00A0, a no-break space"},
+		{name: "token in invalid UTF-8", kind: kinds.TokenRevoke, raw: token(canary + "\xff"), want: badToken + "the byte 0xFF, which is no UTF-8"},
 		{
-			name: "client secret for a token", kind: TokenRevoke, raw: token("mdb_sa_sk_" + canary),
+			name: "client secret for a token", kind: kinds.TokenRevoke, raw: token("mdb_sa_sk_" + canary),
 			want: "params.token: is the secret of a service account (mdb_sa_sk_…), and no bearer token: " +
 				"delete the secret at its service account in Atlas; that also ends the tokens that were made with it",
 		},
 		{
-			name: "placeholder for a token", kind: TokenRevoke, raw: token("REDACTED"),
+			name: "placeholder for a token", kind: kinds.TokenRevoke, raw: token("REDACTED"),
 			want: "params.token: is a placeholder for a secret, and no bearer token: hand over the access token alone",
 		},
-		{name: "token as number", kind: TokenRevoke, raw: token(json.Number("17")), want: "params.token: must be a string, not a number"},
-		{name: "token as float", kind: TokenRevoke, raw: token(1.5), want: "params.token: must be a string, not a number"},
-		{name: "token as integer", kind: TokenRevoke, raw: token(17), want: "params.token: must be a string, not a number"},
-		{name: "token as null", kind: TokenRevoke, raw: token(nil), want: "params.token: must be a string, not null"},
-		{name: "token as boolean", kind: TokenRevoke, raw: token(true), want: "params.token: must be a string, not a boolean"},
-		{name: "token as array", kind: TokenRevoke, raw: token([]any{canary}), want: "params.token: must be a string, not an array"},
+		{name: "token as number", kind: kinds.TokenRevoke, raw: token(json.Number("17")), want: "params.token: must be a string, not a number"},
+		{name: "token as float", kind: kinds.TokenRevoke, raw: token(1.5), want: "params.token: must be a string, not a number"},
+		{name: "token as integer", kind: kinds.TokenRevoke, raw: token(17), want: "params.token: must be a string, not a number"},
+		{name: "token as null", kind: kinds.TokenRevoke, raw: token(nil), want: "params.token: must be a string, not null"},
+		{name: "token as boolean", kind: kinds.TokenRevoke, raw: token(true), want: "params.token: must be a string, not a boolean"},
+		{name: "token as array", kind: kinds.TokenRevoke, raw: token([]any{canary}), want: "params.token: must be a string, not an array"},
 		{
-			name: "token as object", kind: TokenRevoke, raw: token(map[string]any{"value": canary}),
+			name: "token as object", kind: kinds.TokenRevoke, raw: token(map[string]any{"value": canary}),
 			want: "params.token: must be a string, not an object",
 		},
 		{
-			name: "token as something else", kind: TokenRevoke, raw: token(struct{ V string }{canary}),
+			name: "token as something else", kind: kinds.TokenRevoke, raw: token(struct{ V string }{canary}),
 			want: "params.token: must be a string, not another type",
 		},
-		{name: "token in the place of its file", kind: TokenRevoke, raw: file(canary), want: badFile},
-		{name: "empty file", kind: TokenRevoke, raw: file(""), want: badFile},
-		{name: "relative file", kind: TokenRevoke, raw: file("./" + canary), want: badFile},
+		{name: "token in the place of its file", kind: kinds.TokenRevoke, raw: file(canary), want: badFile},
+		{name: "empty file", kind: kinds.TokenRevoke, raw: file(""), want: badFile},
+		{name: "relative file", kind: kinds.TokenRevoke, raw: file("./" + canary), want: badFile},
 		{
-			name: "file with NUL", kind: TokenRevoke, raw: file("/" + canary + "\x00"),
+			name: "file with NUL", kind: kinds.TokenRevoke, raw: file("/" + canary + "\x00"),
 			want: "params.token_file: must not contain control characters",
 		},
 		{
-			name: "file with a newline", kind: TokenRevoke, raw: file("/" + canary + "\nx"),
+			name: "file with a newline", kind: kinds.TokenRevoke, raw: file("/" + canary + "\nx"),
 			want: "params.token_file: must not contain control characters",
 		},
 		{
-			name: "file in invalid UTF-8", kind: TokenRevoke, raw: file("/" + canary + "\xff"),
+			name: "file in invalid UTF-8", kind: kinds.TokenRevoke, raw: file("/" + canary + "\xff"),
 			want: "params.token_file: must not contain control characters",
 		},
 		{
-			name: "file with a path of 5000 bytes", kind: TokenRevoke, raw: file("/" + strings.Repeat("x", 4999)),
+			name: "file with a path of 5000 bytes", kind: kinds.TokenRevoke, raw: file("/" + strings.Repeat("x", 4999)),
 			want: "params.token_file: has 5000 bytes; the limit is 4096",
 		},
-		{name: "missing id", kind: X509Disable, raw: nil, want: "params.project_id: required by x509.disable"},
+		{name: "missing id", kind: kinds.X509Disable, raw: nil, want: "params.project_id: required by x509.disable"},
 		{
-			name: "one of three missing", kind: RoleMappingDelete, raw: map[string]any{"federation_id": idA, "role_mapping_id": idC},
+			name: "one of three missing", kind: kinds.RoleMappingDelete, raw: map[string]any{"federation_id": idA, "role_mapping_id": idC},
 			want: "params.org_id: required by role_mapping.delete",
 		},
-		{name: "empty id", kind: X509Disable, raw: project(""), want: "params.project_id" + badID},
-		{name: "id in upper case", kind: X509Disable, raw: project(strings.ToUpper(idA)), want: "params.project_id" + badID},
-		{name: "short id", kind: X509Disable, raw: project(idA[1:]), want: "params.project_id" + badID},
-		{name: "long id", kind: X509Disable, raw: project(idA + "a"), want: "params.project_id" + badID},
-		{name: "id with a newline", kind: X509Disable, raw: project(idA + "\n"), want: "params.project_id" + badID},
-		{name: "id on the second line", kind: X509Disable, raw: project("x\n" + idA), want: "params.project_id" + badID},
-		{name: "id that is a path", kind: X509Disable, raw: project("../" + idA[3:]), want: "params.project_id" + badID},
-		{name: "id that is a token", kind: X509Disable, raw: project(canary), want: "params.project_id" + badID},
-		{name: "id as number", kind: X509Disable, raw: project(json.Number("1")), want: "params.project_id: must be a string, not a number"},
+		{name: "empty id", kind: kinds.X509Disable, raw: project(""), want: "params.project_id" + badID},
+		{name: "id in upper case", kind: kinds.X509Disable, raw: project(strings.ToUpper(idA)), want: "params.project_id" + badID},
+		{name: "short id", kind: kinds.X509Disable, raw: project(idA[1:]), want: "params.project_id" + badID},
+		{name: "long id", kind: kinds.X509Disable, raw: project(idA + "a"), want: "params.project_id" + badID},
+		{name: "id with a newline", kind: kinds.X509Disable, raw: project(idA + "\n"), want: "params.project_id" + badID},
+		{name: "id on the second line", kind: kinds.X509Disable, raw: project("x\n" + idA), want: "params.project_id" + badID},
+		{name: "id that is a path", kind: kinds.X509Disable, raw: project("../" + idA[3:]), want: "params.project_id" + badID},
+		{name: "id that is a token", kind: kinds.X509Disable, raw: project(canary), want: "params.project_id" + badID},
+		{name: "id as number", kind: kinds.X509Disable, raw: project(json.Number("1")), want: "params.project_id: must be a string, not a number"},
 		{
-			name: "parameter of another kind", kind: X509Disable, raw: map[string]any{"project_id": idA, "token": canary},
+			name: "parameter of another kind", kind: kinds.X509Disable, raw: map[string]any{"project_id": idA, "token": canary},
 			want: "params.token: unknown parameter; x509.disable takes project_id",
 		},
 		{
-			name: "token as a name", kind: TokenRevoke, raw: map[string]any{"token": canary, strings.Repeat(canary, 2): ""},
+			name: "token as a name", kind: kinds.TokenRevoke, raw: map[string]any{"token": canary, strings.Repeat(canary, 2): ""},
 			want: "params.(a name of 64 bytes): unknown parameter; token.revoke takes token, token_file, token_sealed, token_ref",
 		},
 		{
-			name: "name with a newline", kind: X509Disable, raw: map[string]any{"project_id": idA, "a\nb": ""},
+			name: "name with a newline", kind: kinds.X509Disable, raw: map[string]any{"project_id": idA, "a\nb": ""},
 			want: "params.(a name of 3 bytes): unknown parameter; x509.disable takes project_id",
 		},
 		{
-			name: "no name", kind: X509Disable, raw: map[string]any{"project_id": idA, "": ""},
+			name: "no name", kind: kinds.X509Disable, raw: map[string]any{"project_id": idA, "": ""},
 			want: "params.(a name of 0 bytes): unknown parameter; x509.disable takes project_id",
 		},
 	}
@@ -193,7 +194,7 @@ func TestNewParamsMistakes(t *testing.T) {
 }
 
 func TestNewParamsReportsAllMistakes(t *testing.T) {
-	_, err := NewParams(RoleMappingDelete, map[string]any{"org_id": "x", "role_mapping_id": 7, "group": "y"})
+	_, err := NewParams(kinds.RoleMappingDelete, map[string]any{"org_id": "x", "role_mapping_id": 7, "group": "y"})
 	want := strings.Join([]string{
 		"params.group: unknown parameter; role_mapping.delete takes federation_id, org_id, role_mapping_id",
 		"params.org_id: must be 24 lower-case hexadecimal digits",
@@ -206,14 +207,14 @@ func TestNewParamsReportsAllMistakes(t *testing.T) {
 }
 
 func TestParamsLimits(t *testing.T) {
-	mustParams(t, TokenRevoke, map[string]any{"token": strings.Repeat("x", 16<<10)})
-	mustParams(t, TokenRevoke, map[string]any{"token_file": "/" + strings.Repeat("x", 4095)})
+	mustParams(t, kinds.TokenRevoke, map[string]any{"token": strings.Repeat("x", 16<<10)})
+	mustParams(t, kinds.TokenRevoke, map[string]any{"token_file": "/" + strings.Repeat("x", 4095)})
 }
 
 // TestParamsHideSecrets prints parameters, and what holds them, in every usual way.
 func TestParamsHideSecrets(t *testing.T) {
-	p := mustParams(t, TokenRevoke, map[string]any{"token": canary})
-	job := Job{ID: "j", Kind: TokenRevoke, Params: p}
+	p := mustParams(t, kinds.TokenRevoke, map[string]any{"token": canary})
+	job := Job{ID: "j", Kind: kinds.TokenRevoke, Params: p}
 	for _, holder := range []any{p, &p, job, &job, Event{Request: Request{Params: p}}, NewRecord(job), []Params{p}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			mustNotShow(t, fmt.Sprintf("%s of %T", verb, holder), fmt.Sprintf(verb, holder))
@@ -234,7 +235,7 @@ func TestParamsHideSecrets(t *testing.T) {
 }
 
 func TestParamsAreCopies(t *testing.T) {
-	p := mustParams(t, X509Disable, map[string]any{"project_id": idA})
+	p := mustParams(t, kinds.X509Disable, map[string]any{"project_id": idA})
 	p.Shown()["project_id"], p.Carried()["project_id"] = "x", "x"
 	if got := p.Get("project_id"); got != idA {
 		t.Errorf("a caller changed a parameter to %q", got)

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"rekey/internal/kinds"
 	"slices"
 	"strings"
 	"testing"
@@ -57,11 +58,11 @@ func asks(name string, requests ...Request) ruled {
 // disableOf is the request to disable X.509 in a project.
 func disableOf(t *testing.T, project string, change ...func(*Request)) Request {
 	t.Helper()
-	params, err := NewParams(X509Disable, map[string]any{ParamProjectID: project})
+	params, err := NewParams(kinds.X509Disable, map[string]any{"project_id": project})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := Request{Kind: X509Disable, Params: params}
+	r := Request{Kind: kinds.X509Disable, Params: params}
 	for _, c := range change {
 		c(&r)
 	}
@@ -168,7 +169,7 @@ func limited(d ruled, l Limits) ruled {
 
 // planned shows a job of the table: its project, policy, lane and whether it is a dry run.
 func planned(one PlannedJob) string {
-	project := one.Job.Params.Get(ParamProjectID)
+	project := one.Job.Params.Get("project_id")
 	n := 0
 	for projectOf(n) != project {
 		n++
@@ -206,10 +207,10 @@ func TestBounds(t *testing.T) {
 		}
 		return p
 	}
-	mapping := Job{Kind: RoleMappingDelete, Account: "security", Params: params(RoleMappingDelete, map[string]any{
-		ParamFederationID: idA, ParamOrgID: idB, ParamRoleMappingID: idA,
+	mapping := Job{Kind: kinds.RoleMappingDelete, Account: "security", Params: params(kinds.RoleMappingDelete, map[string]any{
+		"federation_id": idA, "org_id": idB, "role_mapping_id": idA,
 	})}
-	token := Job{Kind: TokenRevoke, Account: "security", Params: params(TokenRevoke, map[string]any{ParamToken: canary})}
+	token := Job{Kind: kinds.TokenRevoke, Account: "security", Params: params(kinds.TokenRevoke, map[string]any{"token": canary})}
 	tests := []struct {
 		name   string
 		limits Limits
@@ -240,11 +241,11 @@ func TestCheckParamNames(t *testing.T) {
 		names []string
 		want  []string
 	}{
-		{kind: TokenRevoke, names: []string{ParamToken}},
-		{kind: TokenRevoke, names: []string{ParamTokenFile}},
-		{kind: TokenRevoke, want: []string{"params"}},
-		{kind: TokenRevoke, names: []string{ParamToken, ParamTokenFile}, want: []string{"params"}},
-		{kind: JWKSRevoke, names: []string{"federation", ParamIdentityProviderID}, want: []string{"params.federation", "params.federation_id"}},
+		{kind: kinds.TokenRevoke, names: []string{"token"}},
+		{kind: kinds.TokenRevoke, names: []string{"token_file"}},
+		{kind: kinds.TokenRevoke, want: []string{"params"}},
+		{kind: kinds.TokenRevoke, names: []string{"token", "token_file"}, want: []string{"params"}},
+		{kind: kinds.JWKSRevoke, names: []string{"federation", "identity_provider_id"}, want: []string{"params.federation", "params.federation_id"}},
 	}
 	for _, tt := range tests {
 		var got []string

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"rekey/internal/kinds"
 	"slices"
 	"testing"
 	"time"
@@ -77,8 +78,8 @@ func jwksEvent(t *testing.T, seq uint64, change ...func(*Event)) Event {
 	e := Event{Class: ClassIncident}
 	e.Source, e.ID, e.Subject, e.Seq = "siem", fmt.Sprintf("event-%d", seq), "rekey.v1.event.incident", seq
 	e.At = time.Now()
-	e.Request.Kind = JWKSRevoke
-	e.Request.Params = mustParams(t, JWKSRevoke, map[string]any{ParamFederationID: idA, ParamIdentityProviderID: idB})
+	e.Request.Kind = kinds.JWKSRevoke
+	e.Request.Params = mustParams(t, kinds.JWKSRevoke, map[string]any{"federation_id": idA, "identity_provider_id": idB})
 	e.Request.Reason, e.Request.RequestedBy = "IR-4711", "soar"
 	for _, c := range change {
 		c(&e)

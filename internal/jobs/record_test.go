@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"rekey/internal/kinds"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func newTestRecord(t *testing.T) Record {
 func TestNewRecord(t *testing.T) {
 	e := jwksEvent(t, 7, func(e *Event) { e.At, e.Request.ExpiresAt = noon(), after(60) })
 	want := Record{
-		JobID: "?", Kind: JWKSRevoke, Account: "security", Target: "federation/" + idA + "/idp/" + idB,
+		JobID: "?", Kind: kinds.JWKSRevoke, Account: "security", Target: "federation/" + idA + "/idp/" + idB,
 		Params: map[string]string{"federation_id": idA, "identity_provider_id": idB}, Lane: LaneUrgent, Origin: OriginEvent,
 		Reason: "IR-4711", RequestedBy: "soar", State: StateQueued, AcceptedAt: noon(), ExpiresAt: after(60),
 		RequestDigest: newJob(e, "security").Digest, Events: []RecordedEvent{{EventRef: e.EventRef, Reason: "IR-4711", RequestedBy: "soar"}}, EventCount: 1, Attempts: []Attempt{},

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"fmt"
+	"rekey/internal/kinds"
 	"strings"
 	"testing"
 	"time"
@@ -39,14 +40,14 @@ func TestParseRequest(t *testing.T) {
 		text string
 		want flat
 	}{
-		{name: "shortest", text: `{` + x509 + `}`, want: flat{Request: Request{Kind: X509Disable}, Revealed: project}},
+		{name: "shortest", text: `{` + x509 + `}`, want: flat{Request: Request{Kind: kinds.X509Disable}, Revealed: project}},
 		{
 			name: "all fields",
 			text: `{` + x509 + `, "account": "security", "lane": "bulk", "reason": "IR-4711 “leak”", "requested_by": "jo",
 				"expires_at": "2026-11-24T04:00:00.5+01:00", "coalesce": false}`,
 			want: flat{
 				Request: Request{
-					Kind: X509Disable, Account: "security", Lane: LaneBulk, Reason: "IR-4711 “leak”", RequestedBy: "jo",
+					Kind: kinds.X509Disable, Account: "security", Lane: LaneBulk, Reason: "IR-4711 “leak”", RequestedBy: "jo",
 					ExpiresAt: time.Date(2026, 11, 24, 3, 0, 0, 5e8, time.UTC), Separate: true,
 				},
 				Revealed: project,
@@ -54,15 +55,15 @@ func TestParseRequest(t *testing.T) {
 		},
 		{
 			name: "empty texts are left out", text: `{` + x509 + `, "account": "", "lane": "", "reason": "", "expires_at": "", "coalesce": true}`,
-			want: flat{Request: Request{Kind: X509Disable}, Revealed: project},
+			want: flat{Request: Request{Kind: kinds.X509Disable}, Revealed: project},
 		},
 		{
 			name: "secret", text: `{"kind": "token.revoke", "params": {"token": "` + canary + `"}}`,
-			want: flat{Request: Request{Kind: TokenRevoke}, Revealed: map[string]string{"token": canary}},
+			want: flat{Request: Request{Kind: kinds.TokenRevoke}, Revealed: map[string]string{"token": canary}},
 		},
 		{
 			name: "longest text", text: `{` + x509 + `, "reason": "` + strings.Repeat("x", 1024) + `"}`,
-			want: flat{Request: Request{Kind: X509Disable, Reason: strings.Repeat("x", 1024)}, Revealed: project},
+			want: flat{Request: Request{Kind: kinds.X509Disable, Reason: strings.Repeat("x", 1024)}, Revealed: project},
 		},
 	}
 	for _, tt := range tests {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"rekey/internal/kinds"
 	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
@@ -114,7 +115,7 @@ func (p Params) Open(s Sealer) (Params, error) {
 		if _, known := opened[name]; known {
 			continue
 		}
-		field := "params." + name + "_sealed"
+		field := "params." + name + kinds.SuffixSealed
 		value, err := s.Open(p.sealed[name])
 		if hopeless, ok := errors.AsType[*Malformed](err); ok {
 			p.flaw = &Malformed{Field: field, Detail: hopeless.Detail}
@@ -133,6 +134,20 @@ func (p Params) Open(s Sealer) (Params, error) {
 		opened[name] = value
 	}
 	return Params{plain: p.plain, secrets: opened, sealed: p.sealed}, nil
+}
+
+// CheckSealed reports, as a *Malformed, that what was sealed and is opened cannot be what the kind wants.
+func (p Params) CheckSealed(kind Kind) error {
+	for _, one := range kinds.Of(kind).Secrets() {
+		value := p.secrets[one.Name]
+		if value.IsZero() || p.sealed[one.Name] == "" {
+			continue
+		}
+		if detail := one.Shape.Check(value.Reveal()); detail != "" {
+			return &Malformed{Field: "params." + one.Name + kinds.SuffixSealed, Detail: "what is sealed in it " + detail}
+		}
+	}
+	return nil
 }
 
 // Seal returns the parameters with a sealed form for every secret.
@@ -188,7 +203,7 @@ func (p Params) Carried() map[string]string {
 	}
 	for _, name := range p.secretNames() {
 		if text := p.sealed[name]; text != "" {
-			carried[name+"_sealed"] = text
+			carried[name+kinds.SuffixSealed] = text
 		} else {
 			carried[name] = p.secrets[name].Reveal()
 		}
@@ -201,7 +216,7 @@ func (p Params) Carried() map[string]string {
 func (p Params) Stored() map[string]string {
 	stored := p.Shown()
 	for name, text := range p.sealed {
-		stored[name+"_sealed"] = text
+		stored[name+kinds.SuffixSealed] = text
 	}
 	return stored
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"rekey/internal/kinds"
 	"rekey/internal/secret"
 )
 
@@ -63,26 +64,26 @@ func mustSealText(t *testing.T, s Sealer, text string) string {
 func revokeEvent(t *testing.T, n uint64, params map[string]any) Event {
 	t.Helper()
 	return jwksEvent(t, n, func(e *Event) {
-		e.Request.Kind = TokenRevoke
-		e.Request.Params = mustParams(t, TokenRevoke, params)
+		e.Request.Kind = kinds.TokenRevoke
+		e.Request.Params = mustParams(t, kinds.TokenRevoke, params)
 	})
 }
 
 func TestSealedIsTheSameTarget(t *testing.T) {
 	t.Parallel()
 	sealer := newSealer()
-	plain := mustParams(t, TokenRevoke, map[string]any{ParamToken: canary})
-	want := Job{Kind: TokenRevoke, Account: "a", Params: plain}
+	plain := mustParams(t, kinds.TokenRevoke, map[string]any{"token": canary})
+	want := Job{Kind: kinds.TokenRevoke, Account: "a", Params: plain}
 	for name, raw := range map[string]map[string]any{
-		"token_sealed": {ParamTokenSealed: mustSealText(t, sealer, canary)},
-		"token":        {ParamToken: mustSealText(t, sealer, canary)},
+		"token_sealed": {"token_sealed": mustSealText(t, sealer, canary)},
+		"token":        {"token": mustSealText(t, sealer, canary)},
 	} {
-		sealed := mustParams(t, TokenRevoke, raw)
+		sealed := mustParams(t, kinds.TokenRevoke, raw)
 		opened, err := sealed.Open(sealer)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		got := Job{Kind: TokenRevoke, Account: "a", Params: opened}
+		got := Job{Kind: kinds.TokenRevoke, Account: "a", Params: opened}
 		if got.TargetKey() != want.TargetKey() || got.Target() != want.Target() {
 			t.Errorf("%s: the target is %s (%s), want that of the plain token, %s (%s)", name, got.Target(), got.TargetKey(), want.Target(), want.TargetKey())
 		}
@@ -97,7 +98,7 @@ func TestSealedIsTheSameTarget(t *testing.T) {
 
 func TestParamsCarryTheSealedForm(t *testing.T) {
 	t.Parallel()
-	plain := mustParams(t, TokenRevoke, map[string]any{ParamToken: canary})
+	plain := mustParams(t, kinds.TokenRevoke, map[string]any{"token": canary})
 	sealed, err := plain.Seal(newSealer())
 	if err != nil {
 		t.Fatal(err)
@@ -110,15 +111,15 @@ func TestParamsCarryTheSealedForm(t *testing.T) {
 			t.Errorf("%s: %s", what, text)
 		}
 	}
-	if got := plain.Carried()[ParamToken]; got != canary {
+	if got := plain.Carried()["token"]; got != canary {
 		t.Errorf("where the clear is allowed, the queue carries %q", got)
 	}
-	again := mustParams(t, TokenRevoke, map[string]any{ParamTokenSealed: sealed.Carried()[ParamTokenSealed]})
-	if err := again.NotOpened(ParamToken); err == nil || !strings.Contains(err.Error(), "X"+strings.Repeat("A", 55)) {
+	again := mustParams(t, kinds.TokenRevoke, map[string]any{"token_sealed": sealed.Carried()["token_sealed"]})
+	if err := again.NotOpened("token"); err == nil || !strings.Contains(err.Error(), "X"+strings.Repeat("A", 55)) {
 		t.Errorf("before it is opened the error is %v, want one with the key's id", err)
 	}
 	opened, err := again.Open(newSealer())
-	if err != nil || opened.Secret(ParamToken).Reveal() != canary || opened.NotOpened(ParamToken) != nil {
+	if err != nil || opened.Secret("token").Reveal() != canary || opened.NotOpened("token") != nil {
 		t.Errorf("opened with %v, want the token", err)
 	}
 }
@@ -129,10 +130,10 @@ func TestTextsHoldNoToken(t *testing.T) {
 	for _, plaintext := range Plaintexts() {
 		p := newPlant(works)
 		p.intake.secrets = Secrets{Sealer: newSealer(), Plaintext: plaintext}
-		form := ParamToken
+		form := "token"
 		value := canary
 		if plaintext == PlaintextRefuse {
-			form, value = ParamTokenSealed, mustSealText(t, p.intake.secrets.Sealer, canary)
+			form, value = "token_sealed", mustSealText(t, p.intake.secrets.Sealer, canary)
 		}
 		e := revokeEvent(t, 1, map[string]any{form: value})
 		e.Request.Reason, e.Request.RequestedBy = "found "+canary+" in a log", "who has "+canary
@@ -159,10 +160,10 @@ func TestSealedMistakes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p, err := NewParams(TokenRevoke, map[string]any{ParamTokenSealed: tt.value})
+			p, err := NewParams(kinds.TokenRevoke, map[string]any{"token_sealed": tt.value})
 			if err == nil {
 				p, err = p.Open(sealer)
-				if again := p.NotOpened(ParamToken); !errors.Is(again, err) {
+				if again := p.NotOpened("token"); !errors.Is(again, err) {
 					t.Errorf("its attempt would fail with %v, want the same", again)
 				}
 			}
@@ -182,11 +183,11 @@ func TestSealedSomethingElse(t *testing.T) {
 	t.Parallel()
 	sealer := newSealer()
 	for _, text := range []string{"mdb_sa_sk_" + canary, "two words", "REDACTED"} {
-		p, err := NewParams(TokenRevoke, map[string]any{ParamTokenSealed: mustSealText(t, sealer, text)})
+		p, err := NewParams(kinds.TokenRevoke, map[string]any{"token_sealed": mustSealText(t, sealer, text)})
 		if err == nil {
 			p, err = p.Open(sealer)
 		}
-		if err != nil || p.Secret(ParamToken).Reveal() != text {
+		if err != nil || p.Secret("token").Reveal() != text {
 			t.Errorf("opened with %v", err)
 		}
 	}
@@ -201,21 +202,21 @@ func TestPlaintext(t *testing.T) {
 		wantCarried string
 		wantError   string
 	}{
-		{name: "seal", plaintext: PlaintextSeal, wantCarried: ParamTokenSealed},
-		{name: "seal what is sealed", plaintext: PlaintextSeal, sealed: true, wantCarried: ParamTokenSealed},
-		{name: "allow", plaintext: PlaintextAllow, wantCarried: ParamToken},
-		{name: "allow what is sealed", plaintext: PlaintextAllow, sealed: true, wantCarried: ParamTokenSealed},
+		{name: "seal", plaintext: PlaintextSeal, wantCarried: "token_sealed"},
+		{name: "seal what is sealed", plaintext: PlaintextSeal, sealed: true, wantCarried: "token_sealed"},
+		{name: "allow", plaintext: PlaintextAllow, wantCarried: "token"},
+		{name: "allow what is sealed", plaintext: PlaintextAllow, sealed: true, wantCarried: "token_sealed"},
 		{name: "refuse", plaintext: PlaintextRefuse, wantError: "params.token: stands in the clear"},
-		{name: "refuse what is sealed", plaintext: PlaintextRefuse, sealed: true, wantCarried: ParamTokenSealed},
+		{name: "refuse what is sealed", plaintext: PlaintextRefuse, sealed: true, wantCarried: "token_sealed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newPlant(works)
 			sealer := newSealer()
 			p.intake.secrets = Secrets{Sealer: sealer, Plaintext: tt.plaintext}
-			params := map[string]any{ParamToken: canary}
+			params := map[string]any{"token": canary}
 			if tt.sealed {
-				params = map[string]any{ParamTokenSealed: mustSealText(t, sealer, canary)}
+				params = map[string]any{"token_sealed": mustSealText(t, sealer, canary)}
 			}
 			accepted, err := p.intake.Accept(t.Context(), revokeEvent(t, 1, params))
 			if tt.wantError != "" {
@@ -231,7 +232,7 @@ func TestPlaintext(t *testing.T) {
 			if _, ok := carried[tt.wantCarried]; !ok || len(carried) != 1 {
 				t.Errorf("the queue carries %v, want %s", carried, tt.wantCarried)
 			}
-			if tt.wantCarried == ParamTokenSealed {
+			if tt.wantCarried == "token_sealed" {
 				mustNotShow(t, "the queue", fmt.Sprint(carried))
 			}
 			mustHideAll(t, p)
@@ -244,11 +245,11 @@ func TestSealedAndPlainJoin(t *testing.T) {
 	p := newPlant(works)
 	sealer := newSealer()
 	p.intake.secrets = Secrets{Sealer: sealer, Plaintext: PlaintextSeal}
-	first, err := p.intake.Accept(t.Context(), revokeEvent(t, 1, map[string]any{ParamToken: canary}))
+	first, err := p.intake.Accept(t.Context(), revokeEvent(t, 1, map[string]any{"token": canary}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := p.intake.Accept(t.Context(), revokeEvent(t, 2, map[string]any{ParamTokenSealed: mustSealText(t, sealer, canary)}))
+	second, err := p.intake.Accept(t.Context(), revokeEvent(t, 2, map[string]any{"token_sealed": mustSealText(t, sealer, canary)}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +264,7 @@ func TestIntakeWaitsForAKey(t *testing.T) {
 	sealer := newSealer()
 	sealer.fault = errors.New("the key is not mounted")
 	p.intake.secrets = Secrets{Sealer: sealer, Plaintext: PlaintextSeal}
-	for _, params := range []map[string]any{{ParamToken: canary}, {ParamTokenSealed: mustSealText(t, newSealer(), canary)}} {
+	for _, params := range []map[string]any{{"token": canary}, {"token_sealed": mustSealText(t, newSealer(), canary)}} {
 		_, err := p.intake.Accept(t.Context(), revokeEvent(t, 1, params))
 		if _, malformed := errors.AsType[*Malformed](err); malformed || !errors.Is(err, sealer.fault) {
 			t.Errorf("the error is %v, want one that leaves the event to come again", err)
@@ -280,7 +281,7 @@ func TestRetryOfASealedJob(t *testing.T) {
 	p := newPlant(fails(Failure{Reason: ReasonForbidden}), works)
 	sealer := newSealer()
 	p.intake.secrets = Secrets{Sealer: sealer, Plaintext: PlaintextSeal}
-	accepted, err := p.intake.Accept(t.Context(), revokeEvent(t, 1, map[string]any{ParamToken: canary}))
+	accepted, err := p.intake.Accept(t.Context(), revokeEvent(t, 1, map[string]any{"token": canary}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +297,7 @@ func TestRetryOfASealedJob(t *testing.T) {
 		t.Errorf("it is back on target %s (%s), want %s (%s)", again.Target(), again.TargetKey(), job.Target(), job.TargetKey())
 	}
 	opened, err := again.Params.Open(sealer)
-	if err != nil || opened.Secret(ParamToken).Reveal() != canary {
+	if err != nil || opened.Secret("token").Reveal() != canary {
 		t.Fatalf("opening what is back in the queue: %v", err)
 	}
 	again.Params = opened
@@ -314,12 +315,12 @@ func TestPlanKnowsSealedTargets(t *testing.T) {
 	t.Parallel()
 	sealer := newSealer()
 	request := func(raw map[string]any) Request {
-		return Request{Kind: TokenRevoke, Account: "security", Params: mustParams(t, TokenRevoke, raw)}
+		return Request{Kind: kinds.TokenRevoke, Account: "security", Params: mustParams(t, kinds.TokenRevoke, raw)}
 	}
 	rules := &Rules{Decider: decider{asks("leak",
-		request(map[string]any{ParamToken: mustSealText(t, sealer, canary)}),
-		request(map[string]any{ParamTokenSealed: mustSealText(t, sealer, canary)}),
-		request(map[string]any{ParamToken: canary}),
+		request(map[string]any{"token": mustSealText(t, sealer, canary)}),
+		request(map[string]any{"token_sealed": mustSealText(t, sealer, canary)}),
+		request(map[string]any{"token": canary}),
 	)}, Accounts: configured{"security"}, Sealer: sealer}
 	plan := rules.Plan(t.Context(), jwksEvent(t, 1, func(e *Event) { e.Class, e.Direct = "other", false }), time.Now())
 	if err := plan.Err(); err != nil || len(plan.Jobs) != 1 {
@@ -327,7 +328,7 @@ func TestPlanKnowsSealedTargets(t *testing.T) {
 	}
 	foreign := newSealer()
 	foreign.key = "X" + strings.Repeat("B", 55)
-	rules.Decider = decider{asks("leak", request(map[string]any{ParamToken: mustSealText(t, foreign, canary)}))}
+	rules.Decider = decider{asks("leak", request(map[string]any{"token": mustSealText(t, foreign, canary)}))}
 	plan = rules.Plan(t.Context(), jwksEvent(t, 2, func(e *Event) { e.Class, e.Direct = "other", false }), time.Now())
 	if err := plan.Err(); err == nil || !strings.Contains(err.Error(), "is sealed to another key") {
 		t.Errorf("the problems are %v, want that the key is another one", err)

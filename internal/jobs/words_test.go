@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"rekey/internal/kinds"
 	"slices"
 	"strings"
 	"testing"
@@ -38,8 +39,8 @@ func TestClosedSets(t *testing.T) {
 }
 
 func TestSetsAreCopies(t *testing.T) {
-	Kinds()[0], Lanes()[0], Reasons()[0], JWKSRevoke.ParamNames()[0] = "x", "x", "x", "x"
-	if Kinds()[0] == "x" || Lanes()[0] == "x" || Reasons()[0] == "x" || JWKSRevoke.ParamNames()[0] == "x" {
+	Kinds()[0], Lanes()[0], Reasons()[0], kinds.Of(kinds.JWKSRevoke).ParamNames()[0] = "x", "x", "x", "x"
+	if Kinds()[0] == "x" || Lanes()[0] == "x" || Reasons()[0] == "x" || kinds.Of(kinds.JWKSRevoke).ParamNames()[0] == "x" {
 		t.Error("a caller can change a closed set")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // patience is how long a test waits for something that must come.
@@ -61,7 +62,7 @@ func newLedger(t *testing.T) *Ledger {
 // record is a record with something in every field that matters here.
 func record(id string) jobs.Record {
 	return jobs.Record{
-		JobID: id, Kind: jobs.X509Disable, Account: "security", Target: "project/" + id, Params: map[string]string{"project_id": id},
+		JobID: id, Kind: kinds.X509Disable, Account: "security", Target: "project/" + id, Params: map[string]string{"project_id": id},
 		Lane: jobs.LaneUrgent, Origin: jobs.OriginEvent, State: jobs.StateQueued, AcceptedAt: moment,
 		Events: []jobs.RecordedEvent{{EventRef: jobs.EventRef{Source: "/s", ID: "e-" + id, Subject: "rekey.v1.event.incident", Seq: 7, At: moment}}}, EventCount: 1,
 		Attempts: []jobs.Attempt{{Attempt: 1, Worker: "w", StartedAt: moment, DurationMS: 1.5}}, AttemptCount: 1,
@@ -224,7 +225,7 @@ func TestList(t *testing.T) {
 		create(t, l, r)
 	}
 	add("old", time.Hour, func(r *jobs.Record) { r.State, r.Outcome = jobs.StateDone, jobs.OutcomeRevoked })
-	add("b", time.Minute, func(r *jobs.Record) { r.Kind, r.Target = jobs.IDPDelete, "federation/f/idp/i" })
+	add("b", time.Minute, func(r *jobs.Record) { r.Kind, r.Target = kinds.IDPDelete, "federation/f/idp/i" })
 	add("a", time.Minute, func(r *jobs.Record) { r.State = jobs.StateRunning })
 	add("new", 0, func(r *jobs.Record) {
 		r.State, r.Outcome = jobs.StateDone, jobs.OutcomeRefused
@@ -240,7 +241,7 @@ func TestList(t *testing.T) {
 		{"limit above all", Filter{Limit: 9}, []string{"new", "a", "b", "old"}},
 		{"state", Filter{State: jobs.StateDone}, []string{"new", "old"}},
 		{"outcome", Filter{Outcome: jobs.OutcomeRevoked}, []string{"old"}},
-		{"kind", Filter{Kind: jobs.IDPDelete}, []string{"b"}},
+		{"kind", Filter{Kind: kinds.IDPDelete}, []string{"b"}},
 		{"part of the target", Filter{Target: "project/"}, []string{"new", "a", "old"}},
 		{"event", Filter{Event: "e-a"}, []string{"a"}},
 		{"event that joined", Filter{Event: "second"}, []string{"new"}},
@@ -248,7 +249,7 @@ func TestList(t *testing.T) {
 		{"since", Filter{Since: moment.Add(-time.Minute)}, []string{"new", "a", "b"}},
 		{"two at once", Filter{State: jobs.StateDone, Since: moment}, []string{"new"}},
 		{"limit after the choice", Filter{State: jobs.StateDone, Limit: 1}, []string{"new"}},
-		{"none", Filter{Kind: jobs.TokenRevoke}, nil},
+		{"none", Filter{Kind: kinds.TokenRevoke}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 func TestNames(t *testing.T) {
@@ -24,13 +25,13 @@ func TestNames(t *testing.T) {
 		{"all events", rekey.Event("*"), "rekey.v1.event.*"},
 		{"class", rekey.EventClass("rekey.v1.event.rotation"), "rotation"},
 		{"class of two tokens", rekey.EventClass("rekey.v1.event.siem.alert"), "siem.alert"},
-		{"job", rekey.Job(jobs.LaneUrgent, jobs.TokenRevoke), "rekey.v1.job.urgent.token-revoke"},
-		{"job of a kind with an underscore", rekey.Job(jobs.LaneBulk, jobs.RoleMappingDelete), "rekey.v1.job.bulk.role_mapping-delete"},
+		{"job", rekey.Job(jobs.LaneUrgent, kinds.TokenRevoke), "rekey.v1.job.urgent.token-revoke"},
+		{"job of a kind with an underscore", rekey.Job(jobs.LaneBulk, kinds.RoleMappingDelete), "rekey.v1.job.bulk.role_mapping-delete"},
 		{"lane", rekey.Lane(jobs.LaneNormal), "rekey.v1.job.normal.>"},
-		{"result", rekey.Result(jobs.JWKSRevoke, jobs.OutcomeAlreadyGone), "rekey.v1.result.jwks-revoke.already_gone"},
-		{"results of a kind", rekey.ResultsOf(jobs.JWKSRevoke), "rekey.v1.result.jwks-revoke.>"},
+		{"result", rekey.Result(kinds.JWKSRevoke, jobs.OutcomeAlreadyGone), "rekey.v1.result.jwks-revoke.already_gone"},
+		{"results of a kind", rekey.ResultsOf(kinds.JWKSRevoke), "rekey.v1.result.jwks-revoke.>"},
 		{"dead event", rekey.DeadEvent(), "rekey.v1.dlq.event"},
-		{"dead job", rekey.DeadJob(jobs.IDPDelete), "rekey.v1.dlq.job.idp-delete"},
+		{"dead job", rekey.DeadJob(kinds.IDPDelete), "rekey.v1.dlq.job.idp-delete"},
 		{"other namespace: stream", other.Events(), "BLUE-TEAM_EVENTS"},
 		{"other namespace: subject", other.Event("incident"), "blue-team.v1.event.incident"},
 		{"no namespace: stream", none.Events(), "REKEY_EVENTS"},

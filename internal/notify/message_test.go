@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/notify"
 )
 
@@ -27,7 +28,7 @@ func published(t *testing.T, change func(*jobs.Record)) []byte {
 	t.Helper()
 	at := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
 	record := jobs.Record{
-		JobID: "j1", Kind: jobs.JWKSRevoke, Account: "security", Target: "identity provider 0123456789abcdef01234567",
+		JobID: "j1", Kind: kinds.JWKSRevoke, Account: "security", Target: "identity provider 0123456789abcdef01234567",
 		Lane: jobs.LaneUrgent, Origin: jobs.OriginEvent, State: jobs.StateDone, Outcome: jobs.OutcomeRevoked, Reason: "IR-4711",
 		AcceptedAt: at, FinishedAt: at.Add(1500 * time.Millisecond), AttemptCount: 1,
 	}
@@ -176,7 +177,7 @@ func TestCheckTemplate(t *testing.T) {
 
 func TestFilter(t *testing.T) {
 	t.Parallel()
-	r := jobs.Record{Outcome: jobs.OutcomeRevoked, Lane: jobs.LaneUrgent, Kind: jobs.JWKSRevoke, Account: "a"}
+	r := jobs.Record{Outcome: jobs.OutcomeRevoked, Lane: jobs.LaneUrgent, Kind: kinds.JWKSRevoke, Account: "a"}
 	tests := []struct {
 		name   string
 		filter notify.Filter
@@ -186,7 +187,7 @@ func TestFilter(t *testing.T) {
 		{"outcome", notify.Filter{Outcomes: []jobs.Outcome{jobs.OutcomeRefused, jobs.OutcomeRevoked}}, true},
 		{"not the outcome", notify.Filter{Outcomes: []jobs.Outcome{jobs.OutcomeRefused}}, false},
 		{"not the lane", notify.Filter{Lanes: []jobs.Lane{jobs.LaneBulk}}, false},
-		{"not the kind", notify.Filter{Kinds: []jobs.Kind{jobs.X509Disable}}, false},
+		{"not the kind", notify.Filter{Kinds: []jobs.Kind{kinds.X509Disable}}, false},
 		{"not the account", notify.Filter{Accounts: []string{"b"}}, false},
 		{"one of two does not match", notify.Filter{Accounts: []string{"a"}, Lanes: []jobs.Lane{jobs.LaneBulk}}, false},
 	}

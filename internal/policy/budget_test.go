@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // TestBudget: what an event costs a policy is bounded as a whole, however little each expression costs, and
@@ -18,7 +19,7 @@ func TestBudget(t *testing.T) {
 	}
 	e := event(t, `{"projects":[`+strings.Join(many, ",")+`]}`)
 	each := func(param Expr) []Job {
-		return []Job{{Kind: jobs.X509Disable, ForEach: "event.data.projects", Params: map[string]Expr{"project_id": param}}}
+		return []Job{{Kind: kinds.X509Disable, ForEach: "event.data.projects", Params: map[string]Expr{"project_id": param}}}
 	}
 	tests := []struct {
 		name  string
@@ -58,7 +59,7 @@ func TestBudget(t *testing.T) {
 
 // dear asks for no job, at a high price.
 func dear(list string) Job {
-	return Job{Kind: jobs.X509Disable, ForEach: Expr(list + `.filter(x, x.startsWith("z"))`), Params: map[string]Expr{"project_id": "item"}}
+	return Job{Kind: kinds.X509Disable, ForEach: Expr(list + `.filter(x, x.startsWith("z"))`), Params: map[string]Expr{"project_id": "item"}}
 }
 
 // TestCostlyEventsAsk: the policies ask once before they spend much on an event, and stop where they may not.
@@ -97,7 +98,7 @@ func TestStoppedEarly(t *testing.T) {
 		list[i] = fmt.Sprintf(`{"s":"%s-%d","n":"note %d"}`, canary, i, i)
 	}
 	e := event(t, `{"l":[`+strings.Join(list, ",")+`]}`)
-	rule := Rule{Name: "a", Jobs: []Job{{Kind: jobs.TokenRevoke, ForEach: "event.data.l", Account: `"security"`, Params: map[string]Expr{"token": "item.s"}}}}
+	rule := Rule{Name: "a", Jobs: []Job{{Kind: kinds.TokenRevoke, ForEach: "event.data.l", Account: `"security"`, Params: map[string]Expr{"token": "item.s"}}}}
 	l := listener{most: 3}
 	d := engine(t, rule).Decide(t.Context(), e, &l)[0]
 	if len(l.taken["a"]) != 3 || d.Rejection != nil || !d.Matched {

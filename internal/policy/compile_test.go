@@ -1,12 +1,11 @@
 package policy
 
 import (
+	"rekey/internal/kinds"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"rekey/internal/jobs"
 )
 
 func TestCheck(t *testing.T) {
@@ -39,7 +38,7 @@ func TestCheck(t *testing.T) {
 		{name: "number", rule: with(func(j *Job) { j.Reason = "7" }), want: []string{"jobs[0].reason: gives int, but must give a string; string(…) makes one"}},
 		{name: "kind", rule: with(func(j *Job) { j.Kind = "jwks.revok" }), want: []string{"jobs[0].kind: unknown kind; the kinds are"}},
 		{name: "no kind", rule: with(func(j *Job) { j.Kind = "" }), want: []string{"jobs[0].kind: is required; the kinds are"}},
-		{name: "params", rule: with(func(j *Job) { j.Kind = jobs.JWKSRevoke }), want: []string{"jobs[0].params.project_id: unknown parameter", "jobs[0].params.federation_id: required", "jobs[0].params.identity_provider_id: required"}},
+		{name: "params", rule: with(func(j *Job) { j.Kind = kinds.JWKSRevoke }), want: []string{"jobs[0].params.project_id: unknown parameter", "jobs[0].params.federation_id: required", "jobs[0].params.identity_provider_id: required"}},
 		{name: "text without quotes", rule: with(func(j *Job) { j.Reason = "leaked token" }), want: []string{`jobs[0].reason: column 8: Syntax error: extraneous input 'token'; if the text is meant, it needs quotes of its own: '"leaked token"'`}},
 		{name: "constant lane", rule: with(func(j *Job) { j.Lane = `"fast"` }), want: []string{"jobs[0].lane: unknown lane; the lanes are"}},
 		{name: "constant expiry", rule: with(func(j *Job) { j.ExpiresAt = `"soon"` }), want: []string{"jobs[0].expires_at: must be a time"}},

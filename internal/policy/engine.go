@@ -12,6 +12,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // Engine decides what the rules of one configuration make of an event. It never changes
@@ -140,14 +141,14 @@ func celNumber(text string) any {
 
 // repeatsSecret finds a secret parameter in a field that results and logs show.
 func repeatsSecret(request jobs.Request) error {
-	for _, name := range request.Kind.ParamNames() {
-		value := request.Params.Secret(name)
+	for _, p := range kinds.Of(request.Kind).Secrets() {
+		value := request.Params.Secret(p.Name)
 		if value.IsZero() {
 			continue
 		}
 		for field, text := range map[string]string{"reason": request.Reason, "requested_by": request.RequestedBy} {
 			if strings.Contains(text, value.Reveal()) {
-				return &jobs.Malformed{Field: field, Detail: "repeats the secret of params." + name + ", and is shown in results"}
+				return &jobs.Malformed{Field: field, Detail: "repeats the secret of params." + p.Name + ", and is shown in results"}
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 const (
@@ -42,7 +43,7 @@ func event(t testing.TB, payload string, change ...func(*jobs.Event)) jobs.Event
 
 // disable is a job that needs nothing of the event.
 func disable() []Job {
-	return []Job{{Kind: jobs.X509Disable, Params: map[string]Expr{"project_id": `"` + idA + `"`}}}
+	return []Job{{Kind: kinds.X509Disable, Params: map[string]Expr{"project_id": `"` + idA + `"`}}}
 }
 
 func engine(t *testing.T, rules ...Rule) *Engine {
@@ -149,12 +150,12 @@ func TestOn(t *testing.T) {
 func TestRequests(t *testing.T) {
 	rule := Rule{Name: "leaks", DryRun: true, Jobs: []Job{
 		{
-			Kind: jobs.TokenRevoke, ForEach: `event.data.occurrences.filter(o, o.live)`,
+			Kind: kinds.TokenRevoke, ForEach: `event.data.occurrences.filter(o, o.live)`,
 			Params: map[string]Expr{"token": "item.secret"}, Account: `accounts.by_client_id(item.client)`,
 			Lane: `item.prod ? "urgent" : "bulk"`, Reason: `"alert " + string(event.data.id)`, RequestedBy: "event.source",
 			ExpiresAt: `now + duration("1h")`,
 		},
-		{Kind: jobs.X509Disable, Params: map[string]Expr{"project_id": "event.data.project"}},
+		{Kind: kinds.X509Disable, Params: map[string]Expr{"project_id": "event.data.project"}},
 	}}
 	e := event(t, `{"id": 7, "project": "`+idA+`", "occurrences": [
 		{"live": true, "secret": "leaked-token-1", "client": "`+clientID+`", "prod": true}, {"live": false},
@@ -174,9 +175,9 @@ func TestRequests(t *testing.T) {
 		got = append(got, flat{r.Kind, r.Params.Carried(), r.Account, r.Reason, r.RequestedBy, r.Policy, string(r.Lane), r.DryRun})
 	}
 	want := []flat{
-		{jobs.TokenRevoke, map[string]string{"token": "leaked-token-1"}, "security", "alert 7", "https://siem.example.com", "leaks", "urgent", true},
-		{jobs.TokenRevoke, map[string]string{"token": "leaked-token-2"}, "security", "alert 7", "https://siem.example.com", "leaks", "bulk", true},
-		{jobs.X509Disable, map[string]string{"project_id": idA}, "", "", "", "leaks", "", true},
+		{kinds.TokenRevoke, map[string]string{"token": "leaked-token-1"}, "security", "alert 7", "https://siem.example.com", "leaks", "urgent", true},
+		{kinds.TokenRevoke, map[string]string{"token": "leaked-token-2"}, "security", "alert 7", "https://siem.example.com", "leaks", "bulk", true},
+		{kinds.X509Disable, map[string]string{"project_id": idA}, "", "", "", "leaks", "", true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
@@ -190,7 +191,7 @@ func TestRequests(t *testing.T) {
 func TestFailsClosed(t *testing.T) {
 	payload := `{"secret": "` + canary + `", "when": "` + canary + `", "list": [{"token": "` + canary + `"}, {}], "number": 7, "ids": ["` + idA + `", "x"]}`
 	token := func(j Job) Job {
-		j.Kind = jobs.TokenRevoke
+		j.Kind = kinds.TokenRevoke
 		if j.Params == nil {
 			j.Params = map[string]Expr{"token": "event.data.secret"}
 		}
@@ -206,7 +207,7 @@ func TestFailsClosed(t *testing.T) {
 		{name: "no list", job: token(Job{ForEach: "event.data.number"}), wantField: "jobs[1].for_each", want: "event.data.number: gives a value of type int, but must give a list"},
 		{name: "no list but a secret", job: token(Job{ForEach: "event.data.secret"}), wantField: "jobs[1].for_each", want: "event.data.secret: gives a value of type string, but must give a list"},
 		{name: "no text", job: token(Job{Params: map[string]Expr{"token": "event.data.number"}}), wantField: "jobs[1].params.token", want: "event.data.number: gives a value of type int, but must give a string"},
-		{name: "no id", job: Job{Kind: jobs.X509Disable, ForEach: "event.data.ids", Params: map[string]Expr{"project_id": "item"}}, wantField: "jobs[1].params.project_id", want: "item: must be 24 lower-case hexadecimal digits (element 1)"},
+		{name: "no id", job: Job{Kind: kinds.X509Disable, ForEach: "event.data.ids", Params: map[string]Expr{"project_id": "item"}}, wantField: "jobs[1].params.project_id", want: "item: must be 24 lower-case hexadecimal digits (element 1)"},
 		{name: "unknown client id", job: token(Job{Account: "accounts.by_client_id(event.data.secret)"}), wantField: "jobs[1].account", want: "accounts.by_client_id(event.data.secret): no account has this client id"},
 		{name: "lane from the event", job: token(Job{Lane: "event.data.secret"}), wantField: "jobs[1].lane", want: "event.data.secret: unknown lane; the lanes are urgent, normal, bulk"},
 		{name: "secret as a key", job: token(Job{Reason: "event.data[event.data.secret]"}), wantField: "jobs[1].reason", want: "event.data[event.data.secret]: no such key: …"},
@@ -233,7 +234,7 @@ func TestFailsClosed(t *testing.T) {
 }
 
 func TestForEachIsBounded(t *testing.T) {
-	d := decide(t, Rule{Jobs: []Job{{Kind: jobs.X509Disable, ForEach: "event.data.l", Params: map[string]Expr{"project_id": "item"}}}},
+	d := decide(t, Rule{Jobs: []Job{{Kind: kinds.X509Disable, ForEach: "event.data.l", Params: map[string]Expr{"project_id": "item"}}}},
 		event(t, `{"l": [`+strings.Repeat("1,", jobs.MaxJobsPerEvent)+`1]}`))
 	if d.Rejection == nil || d.Rejection.Code != jobs.RejectLimit || d.Rejection.Detail != "the list has 10001 elements; no event makes more than 10000 jobs" {
 		t.Errorf("held %+v", d.Rejection)

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // FuzzDecide hands rules events of any content, with a secret in each: whatever comes, a rule
@@ -20,14 +21,14 @@ func FuzzDecide(f *testing.F) {
 	}
 	engine, err := New("", accounts, []Rule{
 		{Name: "token", When: `event.data.severity in ["high", "critical"]`, Jobs: []Job{{
-			Kind: jobs.TokenRevoke, ForEach: "event.data.found", Params: map[string]Expr{"token": "item.token"},
+			Kind: kinds.TokenRevoke, ForEach: "event.data.found", Params: map[string]Expr{"token": "item.token"},
 			Account: "accounts.by_client_id(item.owner)", Lane: "item.lane", Reason: `"alert " + string(event.data.id)`, ExpiresAt: "timestamp(event.data.at)",
 		}}},
 		{Name: "any", On: On{Types: []string{"com.*"}}, Jobs: []Job{{
-			Kind: jobs.TokenRevoke, Params: map[string]Expr{"token": "event.data.secret"}, Reason: "event.data.secret + event.source", RequestedBy: "event.type",
+			Kind: kinds.TokenRevoke, Params: map[string]Expr{"token": "event.data.secret"}, Reason: "event.data.secret + event.source", RequestedBy: "event.type",
 		}}},
 		{Name: "odd", When: `int(event.data.secret) > 0 || duration(event.data.secret) > duration("1s") || event.data[event.data.secret] == 1 || event.data.secret.matches(event.data.id)`, Jobs: disable()},
-		{Name: "project", When: "has(event.data.project)", Jobs: []Job{{Kind: jobs.X509Disable, Params: map[string]Expr{"project_id": "event.data.project"}}}},
+		{Name: "project", When: "has(event.data.project)", Jobs: []Job{{Kind: kinds.X509Disable, Params: map[string]Expr{"project_id": "event.data.project"}}}},
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // everyAccount takes every name of an account.
@@ -27,7 +28,7 @@ func projects(t testing.TB, n, different int) jobs.Event {
 func disableEach(limit int) Rule {
 	return Rule{
 		Name: "rule", Limits: jobs.Limits{MaxJobsPerEvent: limit},
-		Jobs: []Job{{Kind: jobs.X509Disable, ForEach: "event.data.projects", Account: `"security"`, Params: map[string]Expr{"project_id": "item"}}},
+		Jobs: []Job{{Kind: kinds.X509Disable, ForEach: "event.data.projects", Account: `"security"`, Params: map[string]Expr{"project_id": "item"}}},
 	}
 }
 

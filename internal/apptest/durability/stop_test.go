@@ -140,7 +140,7 @@ func TestWaitingJobsAreRunByTheNextWorkerWhenTheyAreDue(t *testing.T) {
 	w.Stop()
 	next := rig.Start(t) // The server rounds delays to seconds over a restart, and so comes early.
 	for _, r := range next.Results(jobsInAll) {
-		calls := atlas.Requests(r.Record.Params[jobs.ParamProjectID])
+		calls := atlas.Requests(r.Record.Params["project_id"])
 		if len(calls) != 2 {
 			t.Fatalf("the job on %s made %d calls, want 2", r.Record.Target, len(calls))
 		}

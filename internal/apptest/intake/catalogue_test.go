@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/wire"
 )
 
@@ -146,7 +147,7 @@ func TestFarReachingPoliciesAreDryRuns(t *testing.T) {
 	t.Parallel()
 	for _, policy := range loadExamples(t).Policies.List {
 		for _, job := range policy.Jobs {
-			if job.Kind != jobs.TokenRevoke && !policy.DryRun {
+			if job.Kind != kinds.TokenRevoke && !policy.DryRun {
 				t.Errorf("policy %s asks for %s, and means it", policy.Name, job.Kind)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 
 	"rekey/internal/apptest"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 func TestNotFound(t *testing.T) {
@@ -107,7 +108,7 @@ func TestNotFoundOnAnotherTargetIsNoEvidence(t *testing.T) {
 	atlas.Script(revoked, apptest.Problem(http.StatusNotFound, "RESOURCE_NOT_FOUND"))
 	w.Publish("incident", apptest.IdpDelete(revoked).String())
 	for _, r := range w.Results(3) {
-		if r.Record.Kind == jobs.IDPDelete && r.Record.Outcome != jobs.OutcomeRefused {
+		if r.Record.Kind == kinds.IDPDelete && r.Record.Outcome != jobs.OutcomeRefused {
 			t.Errorf("the job of another kind is %s, want refused", r.Record.Outcome)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"rekey/internal/atlas/sandbox"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 const (
@@ -172,7 +173,7 @@ func TestTokenFileIsReadWhereTheWorkerIs(t *testing.T) {
 	if err := os.WriteFile(path, []byte("token-from-a-file\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.Publish("incident", apptest.NewRequest(jobs.TokenRevoke, map[string]any{"token_file": path}).String())
+	w.Publish("incident", apptest.NewRequest(kinds.TokenRevoke, map[string]any{"token_file": path}).String())
 	if got := w.Results(1)[0].Record; got.Outcome != jobs.OutcomeRevoked {
 		t.Errorf("the outcome is %s, want revoked", got.Outcome)
 	}
@@ -191,7 +192,7 @@ func TestEveryKindChangesTheSandbox(t *testing.T) {
 	w.Publish("incident", apptest.TokenRevoke(leaked).String())
 	w.Publish("incident", apptest.JwksRevoke(sandbox.LockedIdentityProviderID).String())
 	w.Publish("rotation", apptest.IdpDelete(sandbox.IdentityProviderID).With("account", apptest.Legacy).String())
-	w.Publish("rotation", apptest.NewRequest(jobs.RoleMappingDelete, mapping).With("account", apptest.Legacy).String())
+	w.Publish("rotation", apptest.NewRequest(kinds.RoleMappingDelete, mapping).With("account", apptest.Legacy).String())
 	w.Publish("rotation", apptest.X509Disable(sandbox.ProjectID).String())
 	for _, r := range w.Results(5) {
 		if r.Record.Outcome != jobs.OutcomeRevoked || r.Record.AttemptsSpent != 1 {

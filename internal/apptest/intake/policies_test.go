@@ -9,6 +9,7 @@ import (
 	"rekey/internal/apptest"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/policy"
 )
 
@@ -23,7 +24,7 @@ func TestAPolicyTurnsAnAlertIntoJobs(t *testing.T) {
 	w.Publish("siem", apptest.Projects(apptest.HexID(1)), "ce-specversion", "1.0", "ce-id", "a", "ce-source", "/siem", "ce-type", "com.example.alert")
 	for _, r := range w.Results(3) {
 		want := jobs.Record{Policy: "leak", Reason: "alert 4711", Lane: jobs.LaneUrgent, Account: apptest.Security}
-		if r.Record.Kind == jobs.X509Disable {
+		if r.Record.Kind == kinds.X509Disable {
 			want = jobs.Record{Policy: "disable", Lane: jobs.LaneNormal, Account: apptest.Security}
 		}
 		got := r.Record

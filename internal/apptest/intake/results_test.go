@@ -41,7 +41,7 @@ func TestEveryJobHasExactlyOneResult(t *testing.T) {
 	got := map[string]string{}
 	list := w.Results(4)
 	for _, r := range list {
-		got[r.Record.Params[jobs.ParamProjectID]] = r.Subject
+		got[r.Record.Params["project_id"]] = r.Subject
 	}
 	if diff := cmp.Diff(subjects, got); diff != "" || len(list) != len(subjects) {
 		t.Errorf("%d results, on other subjects than wanted (-want +got):\n%s", len(list), diff)

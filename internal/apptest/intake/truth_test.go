@@ -12,6 +12,7 @@ import (
 
 	"rekey/internal/apptest"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/policy"
 	"rekey/internal/secret"
 )
@@ -43,7 +44,7 @@ func TestNothingElseIsRevoked(t *testing.T) {
 	w := rig.Start(t)
 	planted := apptest.Canaries{"in the store": stored}
 	ended, dead := map[string]string{"vault:rekey/leak#token": "the secret of a service account"}, 0
-	w.Publish("incident", apptest.NewRequest(jobs.TokenRevoke, map[string]any{"token_ref": "vault:rekey/leak#token"}).String())
+	w.Publish("incident", apptest.NewRequest(kinds.TokenRevoke, map[string]any{"token_ref": "vault:rekey/leak#token"}).String())
 	folder := t.TempDir()
 	for form, said := range noTokens {
 		text := func(way string) string {
@@ -61,7 +62,7 @@ func TestNothingElseIsRevoked(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text("file")), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		w.Publish("incident", apptest.NewRequest(jobs.TokenRevoke, map[string]any{"token_file": file}).String())
+		w.Publish("incident", apptest.NewRequest(kinds.TokenRevoke, map[string]any{"token_file": file}).String())
 		ended["file:"+file] = said
 	}
 	w.Results(len(ended))

@@ -16,6 +16,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/notify"
 	"rekey/internal/secret"
 )
@@ -122,7 +123,7 @@ func TestFiltersOfNotifications(t *testing.T) {
 	rig, _ := apptest.StandInRig(t)
 	all, some := apptest.NewHook(t, nil), apptest.NewHook(t, nil)
 	receiver := rig.Receiver("some", some)
-	receiver.Outcomes, receiver.Kinds = []jobs.Outcome{jobs.OutcomeRevoked}, []jobs.Kind{jobs.X509Disable, jobs.JWKSRevoke}
+	receiver.Outcomes, receiver.Kinds = []jobs.Outcome{jobs.OutcomeRevoked}, []jobs.Kind{kinds.X509Disable, kinds.JWKSRevoke}
 	receiver.Lanes, receiver.Accounts = []jobs.Lane{jobs.LaneUrgent}, []string{apptest.Security}
 	rig.Cfg.Receivers = []config.Receiver{rig.Receiver("all", all), receiver}
 	w := rig.Start(t)

@@ -6,6 +6,7 @@ import (
 
 	"rekey/internal/apptest"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 func TestRateLimitOfOneJobHoldsTheJobsOfItsBucket(t *testing.T) {
@@ -56,7 +57,7 @@ func TestRateLimitHoldsTheWholeFleet(t *testing.T) {
 	}
 	workers := map[string]int{}
 	for _, r := range w.Results(2*others + 1) {
-		if r.Record.Kind == jobs.JWKSRevoke {
+		if r.Record.Kind == kinds.JWKSRevoke {
 			workers[r.Record.Attempts[0].Worker]++
 		}
 	}

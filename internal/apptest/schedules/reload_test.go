@@ -13,6 +13,7 @@ import (
 
 	"rekey/internal/apptest"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/schedule"
 )
 
@@ -47,7 +48,7 @@ func TestReload(t *testing.T) {
 	if after := len(s.Requests(apptest.HexID(2))); after > before+1 { // One may have been under way.
 		t.Errorf("the schedule that is gone has fired %d times more", after-before)
 	}
-	r.Publish("incident", apptest.NewRequest(jobs.X509Disable, map[string]any{"project_id": apptest.HexID(4)}).With("account", "legacy").String())
+	r.Publish("incident", apptest.NewRequest(kinds.X509Disable, map[string]any{"project_id": apptest.HexID(4)}).With("account", "legacy").String())
 	s.Await(t, apptest.HexID(4), 1)
 	samples := r.Metrics()
 	if samples[`rekey_schedule_last_fire_timestamp_seconds{schedule="stays"}`] < fired {
@@ -154,7 +155,7 @@ func TestReloadOfTheRetryPolicy(t *testing.T) {
 	s := apptest.NewStandIn(t)
 	s.Script(apptest.HexID(1)+"/userSecurity", apptest.Problem(500, "UNEXPECTED_ERROR").Always())
 	r := apptest.StartFromFile(t, s.URL, "retry: {base: 20ms, cap: 20ms, max_attempts: 1000}\n")
-	r.Publish("incident", apptest.NewRequest(jobs.X509Disable, map[string]any{"project_id": apptest.HexID(1)}).String())
+	r.Publish("incident", apptest.NewRequest(kinds.X509Disable, map[string]any{"project_id": apptest.HexID(1)}).String())
 	s.Await(t, apptest.HexID(1)+"/userSecurity", 3)
 	r.Write("retry: {base: 20ms, cap: 20ms, max_attempts: 2}\n")
 	r.Reloaded()

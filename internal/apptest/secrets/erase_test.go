@@ -13,6 +13,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/policy"
 )
 
@@ -98,7 +99,7 @@ func TestRefusingSecretsInTheClear(t *testing.T) {
 	if err := os.WriteFile(file, []byte(sealed), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.Publish("incident", apptest.NewRequest(jobs.TokenRevoke, map[string]any{"token_file": file}).String())
+	w.Publish("incident", apptest.NewRequest(kinds.TokenRevoke, map[string]any{"token_file": file}).String())
 	w.Results(2)
 	letters := w.Letters(2)
 	for _, letter := range letters {

@@ -8,6 +8,7 @@ import (
 
 	"rekey/internal/apptest"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/secret"
 )
 
@@ -24,7 +25,7 @@ func TestTokenInAStore(t *testing.T) {
 		"vault:rekey/leak#token": jobs.OutcomeRevoked, "vault:rekey/nothing#token": jobs.OutcomeExhausted, "vault:admin/root#token": jobs.OutcomeRefused,
 	}
 	for ref := range outcomes {
-		w.Publish("incident", apptest.NewRequest(jobs.TokenRevoke, map[string]any{"token_ref": ref}).String())
+		w.Publish("incident", apptest.NewRequest(kinds.TokenRevoke, map[string]any{"token_ref": ref}).String())
 	}
 	w.Results(3)
 	for ref, want := range outcomes {
@@ -69,7 +70,7 @@ func TestTokenFilesThatMayBeRead(t *testing.T) {
 		filepath.Join(folder, "..", filepath.Base(outside), "other"): "not below one of intake.token_files",
 	}
 	for path := range files {
-		w.Publish("incident", apptest.NewRequest(jobs.TokenRevoke, map[string]any{"token_file": path}).String())
+		w.Publish("incident", apptest.NewRequest(kinds.TokenRevoke, map[string]any{"token_file": path}).String())
 	}
 	w.Results(len(files))
 	for path, want := range files {

@@ -1,0 +1,26 @@
+package kinds
+
+import "net/http"
+
+// JWKSRevoke revokes the signing keys of an identity provider.
+const JWKSRevoke Name = "jwks.revoke"
+
+// pathIDP is an identity provider of a federation.
+const pathIDP = "/api/atlas/v2/federationSettings/{federation_id}/identityProviders/{identity_provider_id}"
+
+var _ = Declare(Kind{
+	Name:     JWKSRevoke,
+	Order:    2,
+	Does:     "revokes the identity provider's public keys",
+	Reach:    "logs out all its users, in **every** connected organization",
+	Params:   []Param{{Name: ParamFederation, Shape: ID}, {Name: "identity_provider_id", Shape: ID}},
+	Examples: []string{"federation_id=5ec0000000000000000000c1 identity_provider_id=5ec0000000000000000000d1"},
+	Forms: []Form{{
+		Target: "federation/{federation_id}/idp/{identity_provider_id}",
+		Change: Resource{Path: pathIDP + "/jwks", Version: "2025-02-19"},
+		Read:   Resource{Path: pathIDP, Version: "2025-03-12"},
+		Set:    Federation,
+		Role:   ConnectedOwner,
+	}},
+	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
+})

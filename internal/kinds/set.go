@@ -1,0 +1,90 @@
+package kinds
+
+import (
+	"slices"
+	"time"
+)
+
+// Set is an endpoint set of the API: endpoints that share rate buckets.
+type Set struct {
+	// Name is what configuration, metrics and the shared state of the buckets call it.
+	Name string
+	// Scope says whose buckets they are.
+	Scope Scope
+	// Limit is what the vendor publishes for everyone, at its own hosts. The zero Limit: it differs between accounts.
+	Limit Limit
+}
+
+// Scope says whose buckets an endpoint set has.
+type Scope string
+
+// The scopes.
+const (
+	ScopeAccount      Scope = "account"      // One bucket for each client id or public key.
+	ScopeOrganization Scope = "organization" // One for each organization that jobs name.
+	ScopeProject      Scope = "project"      // One for each project that jobs name.
+	ScopeAddress      Scope = "address"      // One for the address from which the whole fleet calls.
+)
+
+// Limit is a token bucket: at most Capacity, and Refill more every Every.
+type Limit struct {
+	Capacity int
+	Refill   int
+	Every    time.Duration
+}
+
+// OAuthLimit is what the vendor publishes for each of its OAuth endpoints.
+var OAuthLimit = Limit{Capacity: 10, Refill: 10, Every: time.Minute}
+
+// Federation is the endpoint set of a federation's identity providers and their keys.
+var Federation = Set{Name: "federation_account", Scope: ScopeAccount}
+
+// Sets are the endpoint sets of all kinds, by name.
+func Sets() []Set {
+	var list []Set
+	for _, k := range All() {
+		for _, f := range k.Forms {
+			if !slices.ContainsFunc(list, func(s Set) bool { return s.Name == f.Set.Name }) {
+				list = append(list, f.Set)
+			}
+		}
+	}
+	return list
+}
+
+// Entity is the parameter that says whose bucket a call draws on; empty where parameters do not say.
+func (s Scope) Entity() string {
+	switch s {
+	case ScopeOrganization:
+		return ParamOrg
+	case ScopeProject:
+		return ParamProject
+	case ScopeAccount, ScopeAddress:
+	}
+	return ""
+}
+
+// Role is a role at the vendor.
+type Role struct {
+	// Title is what the vendor calls it, with where it is needed.
+	Title string
+	// Place is where an account has it.
+	Place Place
+}
+
+// Place is where a role is given.
+type Place string
+
+// The places.
+const (
+	Nowhere      Place = ""
+	InProject    Place = "project"
+	InFederation Place = "federation"
+)
+
+// Roles that several kinds need.
+var (
+	NoRole         = Role{Title: "none"}
+	ProjectOwner   = Role{Title: "Project Owner", Place: InProject}
+	ConnectedOwner = Role{Title: "Organization Owner in a connected organization", Place: InFederation}
+)
