@@ -130,7 +130,7 @@ func (c *cli) root() *cobra.Command {
 	root := asGroup(&cobra.Command{
 		Use:   "worker",
 		Short: "Rekey takes credentials away, fast and provably",
-		Long: `Rekey hears of incidents and rotations on NATS JetStream and wakes on cron schedules;
+		Long: `Rekey receives events about incidents and rotations on NATS JetStream, and runs cron schedules;
 then it revokes tokens and JWKS, disables X.509 and deletes identity providers and role
 mappings in MongoDB Atlas, and says what it did in results and metrics.
 

@@ -15,7 +15,7 @@ func (c *cli) configCommand() *cobra.Command {
 		Use:   "check FILE",
 		Short: "Check a configuration file and report all its mistakes at once",
 		Long: `Check a configuration file: syntax, unknown keys, types, and what cannot work. Every
-mistake is reported with its line. A warning, on standard error, is about what is no mistake and
+mistake is reported with its line. A warning, on standard error, is about a setting that is valid and
 keeps a worker from its work. Nothing is contacted and no secret is read.`,
 		Example: "  worker config check configs/worker.yaml",
 		Args:    want("FILE"),

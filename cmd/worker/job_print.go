@@ -92,7 +92,7 @@ func stateFields(t *tabwriter.Writer, r *jobs.Record) {
 	}
 }
 
-// eventLine tells of an event on a job's record. What the first one says for itself stands on the job.
+// eventLine tells of an event on a job's record. The reason and requester of the first one are those of the job.
 func eventLine(e jobs.RecordedEvent, later bool) string {
 	line := eventName(e.EventRef)
 	if later && e.RequestedBy != "" {

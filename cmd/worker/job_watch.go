@@ -54,7 +54,7 @@ type jobWatch struct {
 	shown  map[string]bool // Jobs that the reader takes for chosen.
 }
 
-// watchColumns are as wide as most of what stands in them: a line that is out cannot be
+// watchColumns are as wide as most of their values: a line that is out cannot be
 // widened for the next one.
 const watchColumns = "%-26s  %-19s  %-36s  %-6s  %-28s  %8v  %s\n"
 

@@ -16,7 +16,7 @@ const (
 	outputJSON  = "json"
 )
 
-// timeLayout is how a moment is shown, always with its zone: whoever reads it may sit in
+// timeLayout is how a moment is shown, always with its zone: the reader may sit in
 // another one than the worker.
 const timeLayout = "2006-01-02 15:04:05 MST"
 
@@ -52,10 +52,10 @@ func field(t *tabwriter.Writer, name string, value any) {
 	}
 }
 
-// none stands in a table where there is no value.
+// none is shown in a table where there is no value.
 const none = "-"
 
-// text is how a value stands in a table.
+// text is how a value is shown in a table.
 func text(cell any) string {
 	switch v := cell.(type) {
 	case time.Time:

@@ -16,7 +16,7 @@ func (c *cli) scheduleNextCommand() *cobra.Command {
 		Short: "Show the next ticks of a schedule",
 		Long: `Show the next ticks of a schedule on its own clock, when they are due with jitter, and which
 of them fall into a window of not_during: they are skipped, or due at its end. No server is asked,
-so that a pause or an unfinished job has no say in it.`,
+so that a pause or an unfinished job does not count.`,
 		Example: "  worker schedule next weekly-jwks -n 5 -c configs/worker.yaml",
 		Args:    want("NAME"),
 		RunE:    func(_ *cobra.Command, list []string) error { return c.nextTicks(list[0], n) },

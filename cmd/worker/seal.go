@@ -21,13 +21,13 @@ func (c *cli) keygenCommand() *cobra.Command {
 		Short: "Make a key pair for sealed values, or for signed events",
 		Long: `Make an X25519 key pair (a NATS curve key, "xkey") for sealed values. The private key, a seed, goes
 into a new file that only you can read, or to standard output for "-"; name the file in seal.keys of
-the workers' configuration. The public key, which is no secret, is shown: give it to whoever seals.
+the workers' configuration. The public key, which is no secret, is shown: give it to each sender that seals.
 
 To rotate, put the new key before the old one in seal.keys, and take the old one out when nothing
 is sealed to it any more.
 
 With --signing it is an Ed25519 pair (a NATS user's nkey) for signed events: the private key is for
-whoever publishes (intake.signing_seed_file), the public one for intake.signers of the workers.`,
+the publisher (intake.signing_seed_file), the public one for intake.signers of the workers.`,
 		Example: "  worker keygen /etc/rekey/seal.key\n  worker keygen - > seal.key\n  worker keygen --signing producer.nk",
 		Args:    want("FILE"),
 		RunE:    func(_ *cobra.Command, list []string) error { return c.keygen(list[0], signing) },

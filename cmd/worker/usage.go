@@ -62,7 +62,7 @@ func asGroup(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// wantVerb rejects what is no verb of a noun, and suggests what may have been meant.
+// wantVerb rejects a word that is no verb of a noun, and suggests what may have been meant.
 func wantVerb(cmd *cobra.Command, list []string) error {
 	if len(list) == 0 {
 		return nil

@@ -41,7 +41,7 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-// TestErrorsDoNotSteerTheTerminal: an error can repeat what somebody else has written.
+// TestErrorsDoNotSteerTheTerminal: an error can repeat a text of another sender.
 func TestErrorsDoNotSteerTheTerminal(t *testing.T) {
 	t.Parallel()
 	var stderr bytes.Buffer

@@ -119,7 +119,7 @@ func (c *cli) say(format string, values ...any) {
 	fmt.Fprintf(c.stderr, "%s %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, values...))
 }
 
-// progress tells in one line how a job stands.
+// progress is the state of a job in one line.
 func progress(r jobs.Record, now time.Time) string {
 	switch r.State {
 	case jobs.StateQueued:

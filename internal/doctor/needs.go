@@ -11,7 +11,7 @@ import (
 	"rekey/internal/wire"
 )
 
-// anything stands in a subject where a worker has all kinds of tokens.
+// anything is the token in a subject where a worker has all kinds of tokens.
 const anything = "x"
 
 // natsNeeds are what a worker does in NATS, which a server's permissions must allow.
@@ -131,7 +131,7 @@ func (n natsNeeds) streamNeeds() []Need {
 		needs = append(needs,
 			publish("the stream", "$JS.API.STREAM.CREATE."+stream), publish("the stream", "$JS.API.STREAM.INFO."+stream))
 	}
-	// After a lost answer the stream is searched for what may stand there already.
+	// After a lost answer the stream is searched for what may be there already.
 	for _, stream := range []string{n.names.Results(), n.names.DeadLetters()} {
 		needs = append(needs, publish("looking for results and dead letters that are there already", "$JS.API.DIRECT.GET."+stream))
 	}

@@ -11,7 +11,7 @@ type Need struct {
 	Subscribe bool
 	// Grant is the line of a server's configuration that allows it.
 	Grant string
-	// Subjects are subjects as the worker uses them; in a place where anything may stand, they have an example.
+	// Subjects are subjects as the worker uses them; in a place where any token may be, they have an example.
 	Subjects []string
 	// For says what cannot be done without it.
 	For string

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// firstFree is the first port that everybody may listen on.
+// firstFree is the first port that every user may listen on.
 const firstFree = 1024
 
 // portWait bounds one look at a port.
@@ -45,7 +45,7 @@ func (l Listener) Look(ctx context.Context) Finding {
 		f.Do = "set " + l.Key + " to an address of this machine, such as 127.0.0.1:" + port
 		return f
 	}
-	_ = probe.Close() // Nobody has connected.
+	_ = probe.Close() // It was not connected.
 	ctx, cancel := context.WithTimeout(ctx, portWait)
 	defer cancel()
 	dialable := net.JoinHostPort(loopbackOf(host), port)
@@ -57,7 +57,7 @@ func (l Listener) Look(ctx context.Context) Finding {
 	return l.taken(ctx, dialable, port)
 }
 
-// free judges an address on which nobody answers.
+// free judges an address without an answer.
 func (l Listener) free(port string) Finding {
 	f := Finding{What: l.Key, Status: OK, Found: l.Address + ": free"}
 	if number, err := strconv.Atoi(port); err == nil && number < firstFree && !l.Root {

@@ -10,10 +10,10 @@ import (
 	"rekey/internal/redact"
 )
 
-// everybody are the permission bits of a file that let everybody read or change it.
-const everybody fs.FileMode = 0o006
+// worldBits are the permission bits of a file that let every user read or change it.
+const worldBits fs.FileMode = 0o006
 
-// Secret looks at the place of a secret: it must be there, hold something, and not be open to everybody.
+// Secret looks at the place of a secret: it must be there, hold something, and not be open to every user.
 func Secret(place redact.Place, lookupEnv func(string) (string, bool)) Finding {
 	key, ref := place.Key, place.Ref
 	f := Finding{What: key, Status: OK, Found: ref.String()}
@@ -36,7 +36,7 @@ func Secret(place redact.Place, lookupEnv func(string) (string, bool)) Finding {
 		f.Status, f.Found = Failed, err.Error()
 		return f
 	}
-	if info.Mode().Perm()&everybody != 0 {
+	if info.Mode().Perm()&worldBits != 0 {
 		f.Status, f.Found = Warning, fmt.Sprintf("%s is open to every user of the machine (mode %04o)", ref, info.Mode().Perm())
 		f.Do = "chmod o-rwx " + ref.File + " (in Kubernetes: defaultMode: 0440 of the volume)"
 	}

@@ -84,7 +84,7 @@ func happened(e *jobs.Event, attribute func(string) (any, bool)) string {
 	if !ok || raw == nil {
 		return ""
 	}
-	text, _ := raw.(string) //nolint:errcheck // What is no text is no time either.
+	text, _ := raw.(string) //nolint:errcheck // A value that is no text is no time either.
 	at, err := jobs.ParseTime(text)
 	if err != nil {
 		return "must be a time like 2026-11-24T03:00:00Z (RFC 3339)"

@@ -86,7 +86,7 @@ func TestReadEventKeepsWhatPoliciesSee(t *testing.T) {
 		{name: "binary text", data: "hello", header: typed("text/plain; charset=utf-8"), want: "hello"},
 		{name: "binary JSON that is called a text", data: `{"a": 1}`, header: typed("text/plain"), want: `{"a": 1}`},
 		{name: "binary bytes", data: "\xff", header: typed("application/octet-stream")},
-		{name: "binary content type that is none", data: "hello", header: typed(";"), want: "hello"},
+		{name: "invalid binary content type", data: "hello", header: typed(";"), want: "hello"},
 		{name: "binary text without a type", data: "hello", header: foreign, want: "hello"},
 		{name: "binary JSON without a type", data: `{"a": 1}`, header: foreign, want: map[string]any{"a": json.Number("1")}},
 	} {
@@ -146,7 +146,7 @@ func TestTimeHasNoNone(t *testing.T) {
 }
 
 // TestReadEventTellsRequestsFromOthers: what looks like a direct request is never passed
-// over as an event that nobody has a rule for.
+// over as an event without a rule.
 func TestReadEventTellsRequestsFromOthers(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

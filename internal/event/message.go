@@ -129,7 +129,7 @@ func meant(fields map[string]any) bool {
 // by itself.
 func anyMeant(list []any) bool {
 	for _, one := range list {
-		fields, _ := one.(map[string]any) //nolint:errcheck // Nil for what is no object.
+		fields, _ := one.(map[string]any) //nolint:errcheck // Nil for other values.
 		if _, ok := fields["specversion"]; ok || meant(fields) {
 			return true
 		}

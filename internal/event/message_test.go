@@ -171,7 +171,7 @@ func TestDecodeEventRejects(t *testing.T) {
 		{name: "nothing", want: []string{"the payload is empty"}},
 		{name: "text", data: "hello", want: []string{"is no JSON"}},
 		{name: "array", data: "[]", want: []string{"must be a JSON object, not an array"}},
-		{name: "two documents", data: plain + plain, want: []string{"behind the JSON object"}},
+		{name: "two documents", data: plain + plain, want: []string{"after the JSON object"}},
 		{name: "cut off", data: plain[:30], want: []string{"ends too early"}},
 		{name: "invalid UTF-8", data: "{\"kind\":\"\xff\"}", want: []string{"invalid UTF-8 at byte 9"}},
 		{name: "too large", data: `{"reason":"` + strings.Repeat("x", jobs.MaxEventBytes) + `"}`, want: []string{"the limit is 1048576"}},

@@ -145,7 +145,7 @@ func (s Signatures) Check(m Message) error {
 	case !s.trusts(source, public):
 		return unsigned(HeaderSignature, "the key "+public+" is none of its source in intake.signers")
 	case timeErr != nil:
-		return unsigned("time", "is required of a signed event: without it, it could be sent again for ever")
+		return unsigned("time", "is required of a signed event: without it, it could be sent again at any time")
 	case m.At.Sub(at).Abs() > s.Window:
 		return unsigned("time", fmt.Sprintf("is %s from when NATS accepted it; intake.replay_window is %s", m.At.Sub(at).Abs().Round(time.Second), s.Window))
 	}

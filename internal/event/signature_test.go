@@ -91,7 +91,7 @@ func TestSignatures(t *testing.T) {
 }
 
 // TestSignedReplays: what an operator replays is taken in long after the window of the original,
-// and nobody else can pass anything off as a replay.
+// and no other client can pass anything off as a replay.
 func TestSignedReplays(t *testing.T) {
 	t.Parallel()
 	operator, operatorKey := newSigner(t)

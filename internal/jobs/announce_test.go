@@ -31,7 +31,7 @@ func TestPausedBeforeTheAnnouncement(t *testing.T) {
 				p := newPlant(works)
 				job := p.acceptJob(t, jwksEvent(t, 1))
 				job.Message = 7
-				stands := func() {
+				delay := func() {
 					if pause == 0 {
 						return
 					}
@@ -40,7 +40,7 @@ func TestPausedBeforeTheAnnouncement(t *testing.T) {
 						t.Errorf("the other worker: %+v", v)
 					}
 				}
-				w1 := p.runner(t, "w1", func(c *RunnerConfig) { c.Recorder = pausing{p.recorder, stands} })
+				w1 := p.runner(t, "w1", func(c *RunnerConfig) { c.Recorder = pausing{p.recorder, delay} })
 				deliverUntilDone(t, w1, job)
 				if last := p.announce[len(p.announce)-1]; last.Again != (pause > 0) || len(p.results) != 1 || p.api.made() != 1 {
 					t.Errorf("announced %+v, %d results, %d calls", p.announce, len(p.results), p.api.made())
@@ -130,7 +130,7 @@ func TestReplayedEventQueuesItsJob(t *testing.T) {
 	})
 }
 
-// TestWakeWithoutRecord: a message that only wakes is forgotten when there is nobody to wake, and
+// TestWakeWithoutRecord: a message that only wakes is forgotten when there is no job to wake, and
 // not at the first look: a replica may lag.
 func TestWakeWithoutRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -21,7 +21,7 @@ const leaseMargin = 10 * time.Second
 // Bounds of the writes that record what a call did.
 const (
 	storeTimeout   = 10 * time.Second      // One write to the ledger.
-	storePatience  = 2 * storeTimeout      // All rounds of a write, before the delivery is left to come again.
+	storePatience  = 2 * storeTimeout      // All rounds of a write, before the message is left to be redelivered.
 	claimPatience  = leaseMargin / 2       // All rounds of a claim. The call must end before the lease still.
 	settlePatience = 2 * storePatience     // Everything after a call.
 	storePause     = 50 * time.Millisecond // Between the first two rounds; it doubles.
@@ -60,8 +60,8 @@ func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Settlement,
 // claim records that this worker begins an attempt, before the call. A write without an
 // answer is repeated, and found where it was done after all: a claim left behind would
 // hold the job up until its lease ends and look like a call that may have taken effect. A
-// worker that stops sees it through for the same reason. errClaimRace says that somebody
-// else changed the record.
+// worker that stops sees it through for the same reason. errClaimRace says that another
+// writer changed the record.
 func (r *Runner) claim(ctx context.Context, entry Entry) (Entry, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimPatience)
 	defer cancel()
@@ -91,7 +91,7 @@ func (r *Runner) claim(ctx context.Context, entry Entry) (Entry, error) {
 }
 
 // call makes the call within its timeout while the lease is kept alive. It returns the
-// entry as it stands after the last renewal.
+// entry of the last renewal.
 func (r *Runner) call(ctx context.Context, job Job, entry Entry) (Answer, *Failure, Entry) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -126,7 +126,7 @@ func TestAttemptsAreTrimmed(t *testing.T) {
 			}
 			for i, want := len(r.Attempts)-1, n; i > 0; i, want = i-1, want-1 {
 				if got := r.Attempts[i].Attempt; got != want {
-					t.Errorf("attempt %d stands at %d, want %d", got, i, want)
+					t.Errorf("attempt %d is at %d, want %d", got, i, want)
 				}
 			}
 		})

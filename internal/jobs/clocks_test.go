@@ -13,7 +13,7 @@ func skews() map[string]time.Duration {
 	}
 }
 
-// TestClaimUnderSkewedClocks: how long a claim holds is told by the ledger's clock alone. A
+// TestClaimUnderSkewedClocks: how long a claim holds goes by the ledger's clock alone. A
 // worker whose clock is ahead of ours does not hold a job up when it is lost, and one whose
 // clock is behind keeps its job while it lives.
 func TestClaimUnderSkewedClocks(t *testing.T) {
@@ -114,7 +114,7 @@ func TestRetryUnderSkewedClocks(t *testing.T) {
 	}
 }
 
-// TestHolderUnderSkewedClocks: how long a target may be held without a record is told by the
+// TestHolderUnderSkewedClocks: the time for which a target may be held without a record goes by the
 // ledger's clock alone.
 func TestHolderUnderSkewedClocks(t *testing.T) {
 	for name, skew := range skews() {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// endless is a policy that asks for ever more jobs, until the planner has enough.
+// endless is a policy that asks for more and more jobs, until the planner has enough.
 type endless struct {
 	t     *testing.T
 	same  bool // All for one target.

@@ -70,8 +70,8 @@ func (r *Runner) retry(ctx context.Context, job Job, entry Entry, failure *Failu
 }
 
 // proofOfRevocation says why a target that the API does not find was revoked before, or
-// returns "" when a mistyped id would look the same. The error says that this cannot be
-// told now.
+// returns "" when a mistyped id would look the same. The error says that this is not
+// known now.
 func (r *Runner) proofOfRevocation(ctx context.Context, job Job, rec *Record) (string, error) {
 	if rec.maybeEffectiveBefore() {
 		return "not found, and an earlier attempt of this job may have taken effect", nil
@@ -108,7 +108,7 @@ func (r *Runner) proofOfRevocation(ctx context.Context, job Job, rec *Record) (s
 }
 
 // announceFresh is how long after its record began to be written an outcome may be announced
-// without looking whether somebody else did: a worker that was paused in between has lost
+// without looking whether another worker did: a worker that was paused in between has lost
 // its message to another one. It is well below the window in which the streams drop copies.
 const announceFresh = 30 * time.Second
 

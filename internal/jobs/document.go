@@ -26,7 +26,7 @@ const (
 const untracked = "\x00"
 
 // Document is decoded JSON that remembers on which line each of its members
-// stands, so that a mistake can be shown where it was made.
+// is, so that a mistake can be shown where it was made.
 type Document struct {
 	Value  any            // What was decoded.
 	Fields map[string]any // The same where it is an object, else nil.
@@ -82,21 +82,21 @@ func ParseJSON(data []byte) (Document, error) {
 		return Document{}, r.explain(err)
 	}
 	if _, err := r.decoder.Token(); !errors.Is(err, io.EOF) {
-		return Document{}, &Malformed{Line: r.line(), Detail: "something stands behind the JSON object"}
+		return Document{}, &Malformed{Line: r.line(), Detail: "there is text after the JSON object"}
 	}
 	start := bytes.IndexFunc(data, func(r rune) bool { return !unicode.IsSpace(r) })
 	doc := Document{Value: value, start: lineAt(data, start), lines: r.lines}
-	doc.Fields, _ = value.(map[string]any) //nolint:errcheck // Nil for what is no object.
+	doc.Fields, _ = value.(map[string]any) //nolint:errcheck // Nil for other values.
 	return doc, nil
 }
 
-// Line returns the line, from 1, on which the member with this path (a.b.c) stands, or 0.
+// Line returns the line, from 1, on which the member with this path (a.b.c) is, or 0.
 func (d Document) Line(path string) int { return d.lines[path] }
 
 // Member returns what is below member name as a Document whose paths start anew.
 func (d Document) Member(name string) Document {
 	inner := Document{Value: d.Fields[name], start: d.Line(name), lines: map[string]int{}}
-	inner.Fields, _ = inner.Value.(map[string]any) //nolint:errcheck // Nil for what is no object.
+	inner.Fields, _ = inner.Value.(map[string]any) //nolint:errcheck // Nil for other values.
 	for path, line := range d.lines {
 		if rest, ok := strings.CutPrefix(path, name+"."); ok {
 			inner.lines[rest] = line
@@ -141,7 +141,7 @@ type documentReader struct {
 	newlines int // Line breaks among them.
 }
 
-// line is where the decoder stands. It goes on counting from where it was asked last:
+// line is the line of the decoder. It goes on counting from where it was asked last:
 // a payload has up to half a million members.
 func (r *documentReader) line() int {
 	at := int(r.decoder.InputOffset())
@@ -180,7 +180,7 @@ func (r *documentReader) object(path string, depth int) (any, error) {
 		}
 		below := pathBelow(path, name)
 		if _, twice := fields[name]; twice {
-			return nil, &Malformed{Field: safeName(name), Line: r.line(), Detail: "stands there twice"}
+			return nil, &Malformed{Field: safeName(name), Line: r.line(), Detail: "is there twice"}
 		}
 		if below != untracked {
 			r.lines[below] = r.line()
@@ -216,7 +216,7 @@ func (r *documentReader) array(path string, depth int) (any, error) {
 	return list, err
 }
 
-// explain turns the decoder's errors into ours, without repeating what stood there.
+// explain turns the decoder's errors into ours, without repeating the value.
 func (r *documentReader) explain(err error) error {
 	if m, ok := errors.AsType[*Malformed](err); ok {
 		return m

@@ -16,7 +16,7 @@ type Envelope struct {
 	// Extensions are the other CloudEvents attributes, as texts. Empty for plain JSON.
 	Extensions map[string]string
 	// Headers are the message's NATS headers under names in lower case, the values of each joined by
-	// ", ", but those of CloudEvents, of NATS itself and of Rekey, which are not the sender's or stand elsewhere.
+	// ", ", but those of CloudEvents, of NATS itself and of Rekey, which are not the sender's or are elsewhere.
 	Headers map[string]string
 	// Data is the payload: the CloudEvent's data, or the whole document: any JSON, whose numbers are
 	// json.Number, or a text where the data is of another type. It is nil for a CloudEvent without

@@ -23,17 +23,17 @@ type Event struct {
 	// Asks says that it is a direct request, which Request is.
 	Direct  bool
 	Request Request
-	// Unclear is, for an event that is no direct request, why it is none: *Malformed, joined.
+	// Unclear is, for an event that is no direct request, why not: *Malformed, joined.
 	NotDirect error
 }
 
-// EventRef names an event for ever: in the ledger, in results, in dead letters.
+// EventRef names an event: in the ledger, in results, in dead letters.
 type EventRef struct {
 	// Source and ID are its identity: those of the CloudEvent, else the stream and the
 	// Nats-Msg-Id or sequence.
 	Source string `json:"source"`
 	ID     string `json:"id"`
-	// Subject and Seq are where it stands in the stream of events.
+	// Subject and Seq are its place in the stream of events.
 	Subject string `json:"subject,omitempty"`
 	Seq     uint64 `json:"seq,omitempty"`
 	// At is when NATS accepted it.

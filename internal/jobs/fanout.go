@@ -40,7 +40,7 @@ func Decisions() []string {
 
 // Fanout turns an event into all of its jobs: those of a direct request and those that
 // policies ask for. Each job is made, or found, on its own, so that an event that was cut
-// off half-way adds what is missing when it comes again.
+// off half-way adds what is missing when it is redelivered.
 type Fanout struct {
 	intake   *Intake
 	budget   Budget
@@ -62,7 +62,7 @@ func (f *Fanout) Use(rules *Rules) { f.rules.Store(rules) }
 // Accept makes the jobs that an event asks for, or finds those that exist. It can be
 // repeated after a crash at any step. The error is either of *Malformed and *Rejection, joined:
 // then what they are about is not done, and everything else is; or it is another one, and
-// the event must come again.
+// the event must be redelivered.
 func (f *Fanout) Accept(ctx context.Context, e Event) (Accepted, error) {
 	rules := f.rules.Load()
 	plan := rules.plan(ctx, e, f.intake.now(), f.costly)
@@ -169,8 +169,8 @@ func (r *Rules) scopesOf(plan *Plan) func(policy string) []scope {
 	}
 }
 
-// grant counts the jobs of the plan that do not exist yet by the hour. What a limit has no
-// room for becomes a problem of the plan.
+// grant counts the jobs of the plan that do not exist yet by the hour. A job beyond a
+// limit becomes a problem of the plan.
 func (f *Fanout) grant(ctx context.Context, rules *Rules, plan *Plan) ([]*grantedJob, error) {
 	granted := make([]*grantedJob, 0, len(plan.Jobs))
 	for _, one := range plan.Jobs {
@@ -251,7 +251,7 @@ func (f *Fanout) wants(ctx context.Context, rules *Rules, plan *Plan, granted []
 }
 
 // refund takes back what was counted for jobs that were not made: they existed, or joined
-// another, or the event comes again.
+// another, or the event is redelivered.
 func (f *Fanout) refund(ctx context.Context, granted []*grantedJob) error {
 	unused := map[string]int{}
 	for _, g := range granted {

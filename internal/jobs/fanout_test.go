@@ -92,7 +92,7 @@ func TestFanout(t *testing.T) {
 	s.fanout.Use(&Rules{Accounts: configured{"security"}, Decider: decider{
 		asks("leak", disableOf(t, projectOf(1)), disableOf(t, projectOf(2))), asks("broken", disableOf(t, projectOf(3))),
 	}})
-	e.Seq = 2 // A replay stands elsewhere.
+	e.Seq = 2 // A replay has another sequence.
 	if got, err := s.fanout.Accept(t.Context(), e); err != nil || got.Result != EventAccepted || len(s.jobIDs()) != 4 {
 		t.Errorf("the replay: %+v, %v, jobs %v", got, err, s.jobIDs())
 	}
@@ -228,7 +228,7 @@ func TestFanoutByTheHour(t *testing.T) {
 			if tt.wantErr == "" {
 				return
 			}
-			// An hour later there is room, and a replay makes what was missing.
+			// An hour later the limit allows more, and a replay makes what was missing.
 			clear(s.purse.taken)
 			if len(s.jobIDs()) < 5 {
 				e := alert(t, 1)

@@ -17,7 +17,7 @@ const creationTimeout = 30 * time.Second
 // its record.
 const creationPolls = 300
 
-// maxRaces bounds how often an intake starts over because somebody else was faster.
+// maxRaces bounds how often an intake starts over because of a conflict.
 const maxRaces = 16
 
 // Intake turns events into jobs: one event, one job for each action and target.
@@ -47,15 +47,15 @@ type Accepted struct {
 	JobID  string // The job that does what the event asks for; the first, if there are several.
 	// Ended is how that job had ended, where it had failed when the event asked for the same again.
 	Ended Outcome
-	// Found are the secrets that policies found in the event, and those that stand in its names; nil
-	// when there are none.
+	// Found are the secrets that policies found in the event, and those that are in its names; nil
+	// when it has none.
 	Found *Found
 }
 
-// Found are secrets that stand in an event in the clear.
+// Found are secrets that are in an event in the clear.
 type Found struct{ secrets []secret.Value }
 
-// found is nil when there are none.
+// found is nil when it has none.
 func found(secrets []secret.Value) *Found {
 	if len(secrets) == 0 {
 		return nil
@@ -137,7 +137,7 @@ func (d *Intake) expired(ctx context.Context, job Job) (Accepted, error) {
 	if err != nil || accepted.JobID != "" {
 		return accepted, err
 	}
-	// It may stand on a job's record already, and have been cut off there.
+	// It may be on a job's record already, and have been cut off there.
 	holder, err := d.targets.Load(ctx, job.TargetKey())
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Accepted{}, fmt.Errorf("looking up target %s: %w", job.Target(), err)
@@ -156,7 +156,7 @@ func (d *Intake) expired(ctx context.Context, job Job) (Accepted, error) {
 
 // known handles an event whose job the ledger has. When this very message made the job
 // and was cut off before the job was queued, the queue gets it now. That it was delivered
-// before is told by the record alone: a server that crashes forgets its latest deliveries.
+// before is known from the record alone: a server that crashes forgets its latest deliveries.
 func (d *Intake) known(ctx context.Context, e Event, job Job, entry Entry) (Accepted, error) {
 	rec := &entry.Record
 	if e.Replayed || len(rec.Events) > 0 && rec.Events[0].Seq == e.Seq {
@@ -189,7 +189,7 @@ func (d *Intake) duplicate(ctx context.Context, job Job, entry Entry) (Accepted,
 func (d *Intake) repeat(ctx context.Context, job Job, entry Entry) error {
 	rec, e := &entry.Record, job.recorded()
 	e.Duplicate = true
-	if !rec.hasRoom(e) {
+	if !rec.fits(e) {
 		return nil
 	}
 	rec.join(e, rec.ExpiresAt)
@@ -200,7 +200,7 @@ func (d *Intake) repeat(ctx context.Context, job Job, entry Entry) error {
 }
 
 // create writes the record and puts the job into its lane, both at once: each waits for the
-// disk. A worker that is handed the job before its record stands there makes the record
+// disk. A worker that is handed the job before its record is there makes the record
 // itself, and of two messages of one job the second finds nothing to do.
 func (d *Intake) create(ctx context.Context, job Job) (Accepted, error) {
 	queued := make(chan error, 1)

@@ -17,7 +17,7 @@ type intakeScene struct {
 
 	wantJobs   int  // Records in all.
 	wantJoined bool // Whether event 9 joins another job.
-	wantQueued Lane // The lane in which its job stands in the queue.
+	wantQueued Lane // The lane of its job in the queue.
 }
 
 func intakeScenes() []intakeScene {
@@ -115,7 +115,7 @@ func (s intakeScene) steps(t *testing.T) int {
 }
 
 // TestIntakeSurvives cuts an intake off before and after each of its steps. The event
-// comes again and must end in exactly one job: in the queue, with one record.
+// is redelivered and must end in exactly one job: in the queue, with one record.
 func TestIntakeSurvives(t *testing.T) {
 	for _, scene := range intakeScenes() {
 		for n := range scene.steps(t) {
@@ -202,7 +202,7 @@ func TestIntakeOvertaken(t *testing.T) {
 					p := newPlant(works)
 					scene.prepare(t, p)
 					p.memory.steps = nil
-					// The other intake goes on when this one stands before its n-th step.
+					// The other intake goes on when this one is before its n-th step.
 					reached, resume := make(chan struct{}), make(chan struct{})
 					var held atomic.Bool // An intake makes two of its steps at once.
 					p.memory.before = func(at int) {

@@ -87,7 +87,7 @@ func TestRetryThatTookTooLong(t *testing.T) {
 }
 
 // TestRetryMeetsALostWorker: a job whose worker was lost is running until its lease ends, by
-// the ledger's clock, and may be put back to work afterwards.
+// the ledger's clock, and may be retried afterwards.
 func TestRetryMeetsALostWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(works)
@@ -120,7 +120,7 @@ func TestRetryBesideAnother(t *testing.T) {
 }
 
 // TestCancelSurvives cuts a cancellation off before and after each of its steps: once it is
-// recorded the job ends without another attempt, whether anybody is woken or not.
+// recorded the job ends without another attempt, whether a worker is woken or not.
 func TestCancelSurvives(t *testing.T) {
 	for n := range 3 {
 		for _, kind := range faultKinds() {

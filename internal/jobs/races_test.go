@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// meanwhile plans what somebody else does right before the n-th step.
+// meanwhile plans what another writer does right before the n-th step.
 func (m *memory) meanwhile(n int, act func()) {
 	var done atomic.Bool // Its own steps come here as well.
 	m.before = func(at int) {
@@ -20,7 +20,7 @@ func (m *memory) meanwhile(n int, act func()) {
 	}
 }
 
-// disturbed lets somebody else change every record right before it is updated.
+// disturbed lets another writer change every record right before it is updated.
 func (m *memory) disturbed(id string) {
 	m.failing = func(_ int, step string) faultKind {
 		if step == "ledger.update" {
@@ -103,7 +103,7 @@ func TestHoldMeetsIntake(t *testing.T) {
 	})
 }
 
-// TestHoldFails: a hold that cannot be recorded leaves the delivery to come again.
+// TestHoldFails: a hold that cannot be recorded leaves the message to be redelivered.
 func TestHoldFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(works)
@@ -158,7 +158,7 @@ func TestAcceptNeverInPeace(t *testing.T) {
 	first := p.accept(t, jwksEvent(t, 1))
 	p.disturbed(first.JobID)
 	_, err := p.intake.Accept(t.Context(), jwksEvent(t, 2))
-	want := "opening job " + newJob(jwksEvent(t, 2), "security").ID + ": changed by somebody else in between"
+	want := "opening job " + newJob(jwksEvent(t, 2), "security").ID + ": revision conflict"
 	if errorText(err) != want {
 		t.Errorf("error %v, want %s", err, want)
 	}

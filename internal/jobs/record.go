@@ -23,7 +23,7 @@ type Record struct {
 	Target  string            `json:"target"`
 	Params  map[string]string `json:"params"` // Secrets as fingerprints.
 	// Sealed holds the sealed form of each secret parameter until the job has succeeded, so that
-	// it can be put back to work, and TargetKey the target of a job that has some. They are for
+	// it can be retried, and TargetKey the target of a job that has some. They are for
 	// the ledger alone: see Public.
 	Sealed      map[string]string `json:"sealed,omitempty"`
 	TargetKey   string            `json:"target_key,omitempty"`
@@ -74,7 +74,7 @@ type Record struct {
 
 	// Operations are what operators did to the job, the latest 64.
 	Operations []Operation `json:"operations,omitempty"`
-	// Round counts how often an operator has put the job back to work.
+	// Round counts how often an operator has retried the job.
 	Round int `json:"round,omitempty"`
 	// ReopenedAt is when that was done last to a job that had ended. Its age counts from there.
 	ReopenedAt time.Time `json:"reopened_at,omitzero"`
@@ -248,7 +248,7 @@ func (r *Record) finish(now time.Time, message uint64, outcome Outcome, known Kn
 	r.RetryAt, r.Paced = time.Time{}, false
 	r.Claim = Claim{}
 	if outcome.Success() {
-		r.Sealed = nil // Nobody needs it any more.
+		r.Sealed = nil // It is not needed any more.
 	}
 }
 
@@ -264,7 +264,7 @@ func (r *Record) adopt(fresh *Record) {
 	r.Operations, r.CancelAsked = fresh.Operations, fresh.CancelAsked
 }
 
-// sameStep reports whether both records stand at the same step of the job's life, so that
+// sameStep reports whether both records are at the same step of the job's life, so that
 // one of them is the other as it was stored.
 func (r *Record) sameStep(other *Record) bool {
 	a, b := r.lastAttempt(), other.lastAttempt()
@@ -306,7 +306,7 @@ func (r *Record) failuresInRow() int {
 	n := 0
 	for _, attempt := range slices.Backward(r.Attempts) {
 		if attempt.StartedAt.Before(r.ReopenedAt) {
-			return n // An operator has put the job back to work since.
+			return n // An operator has retried the job since.
 		}
 		switch attempt.Reason {
 		case ReasonNone, "":

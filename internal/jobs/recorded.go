@@ -37,7 +37,7 @@ func (r *Record) lists(e EventRef) bool {
 // when the last of its events does: one that may wait longer must not end with another's.
 func (r *Record) join(e RecordedEvent, expiresAt time.Time) {
 	r.EventCount++
-	if r.hasRoom(e) {
+	if r.fits(e) {
 		r.Events = append(r.Events, e)
 	}
 	if outlasts(expiresAt, r.ExpiresAt) {
@@ -55,9 +55,9 @@ func (r *Record) joinable(j Job) bool {
 	return !r.Done() && r.does(j) && !r.CancelAsked && (j.ExpiresAt.IsZero() || r.RetryAt.Before(j.ExpiresAt))
 }
 
-// hasRoom reports whether one more event can be listed. Those who publish must not be able to
+// fits reports whether one more event can be listed. Those who publish must not be able to
 // make the record of a job too large to be written.
-func (r *Record) hasRoom(e RecordedEvent) bool {
+func (r *Record) fits(e RecordedEvent) bool {
 	size := e.size()
 	for _, have := range r.Events {
 		size += have.size()

@@ -187,7 +187,7 @@ func TestRunPaused(t *testing.T) {
 	})
 }
 
-// TestRunTooLate: jobs that nobody could attempt in time are given up without a call.
+// TestRunTooLate: jobs that no worker could attempt in time are given up without a call.
 func TestRunTooLate(t *testing.T) {
 	tests := []struct {
 		name    string

@@ -112,7 +112,7 @@ type Settlement struct {
 	// Done says that the queue can forget the job; else it hands it over again after Delay.
 	Done  bool
 	Delay time.Duration
-	// Leave says that another worker has the job: the queue is told nothing, for what it was
+	// Leave says that another worker has the job: the queue gets no answer, for what it was
 	// told would be about the other's delivery.
 	Leave bool
 }
@@ -123,7 +123,7 @@ func done() Settlement { return Settlement{Done: true} }
 func putBack(now, at time.Time) Settlement { return Settlement{Delay: max(at.Sub(now), 0)} }
 
 // Run takes the job one step further. An error means that the ledger or the bus did not
-// do their part and nothing is known to be settled; the delivery must come again.
+// do their part and nothing is known to be settled; the message must be redelivered.
 func (r *Runner) Run(ctx context.Context, d Delivery) (Settlement, error) {
 	for range maxRaces {
 		entry, err := r.load(ctx, d)
@@ -293,19 +293,19 @@ func (r *Runner) hold(ctx context.Context, job Job, entry Entry, permit Permit) 
 	return putBack(r.cfg.Now(), at), nil
 }
 
-// giveUp ends a job that nobody has claimed and that may not be attempted any more.
+// giveUp ends a job that no worker has claimed and that may not be attempted any more.
 func (r *Runner) giveUp(ctx context.Context, job Job, entry Entry, why error) (Settlement, error) {
 	settlement, err := r.finish(ctx, job, entry, OutcomeExhausted, "", why.Error())
 	return settlement, r.raced(err)
 }
 
-// cancel ends a job that nobody runs, as an operator asked.
+// cancel ends a job that no worker runs, as an operator asked.
 func (r *Runner) cancel(ctx context.Context, job Job, entry Entry) (Settlement, error) {
 	settlement, err := r.finish(ctx, job, entry, OutcomeCancelled, "", entry.Record.cancelDetail())
 	return settlement, r.raced(err)
 }
 
-// raced turns a conflict on a record that nobody had claimed into another look at it.
+// raced turns a conflict on a record that no worker had claimed into another look at it.
 func (r *Runner) raced(err error) error {
 	if errors.Is(err, ErrConflict) || errors.Is(err, errLeaseLost) {
 		return errClaimRace

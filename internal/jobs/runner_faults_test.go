@@ -156,7 +156,7 @@ func TestRunSurvivesOutage(t *testing.T) {
 }
 
 // TestRunSurvivesCrash lets a worker die before and after each of its steps. Another one
-// goes on: with a second call only where nobody can know of the first one's effect, and
+// goes on: with a second call only where it is not known of the first one's effect, and
 // then the record says so.
 func TestRunSurvivesCrash(t *testing.T) {
 	for _, scene := range runScenes() {

@@ -125,7 +125,7 @@ func TestRunAnswers(t *testing.T) {
 	}
 }
 
-// checkEnd checks what the world hears of a job's only attempt.
+// checkEnd checks what is published of a job's only attempt.
 func checkEnd(t *testing.T, p *plant, job Job, outcome Outcome, reason Reason) {
 	t.Helper()
 	var wantAnnounced []announcement

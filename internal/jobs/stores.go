@@ -9,7 +9,7 @@ import (
 // Errors of the stores that callers branch on.
 var (
 	ErrNotFound = errors.New("not found")
-	ErrConflict = errors.New("changed by somebody else in between")
+	ErrConflict = errors.New("revision conflict")
 )
 
 // Entry is a record with the revision under which the ledger holds it.
@@ -19,7 +19,7 @@ type Entry struct {
 }
 
 // Ledger keeps one record for each job. Load returns ErrNotFound; Create and Update
-// return ErrConflict when somebody else was faster. Age tells by the ledger's own clock
+// return ErrConflict when another writer was faster. Age tells by the ledger's own clock
 // how long ago the entry was written, or returns ErrConflict when it is not the latest: the
 // clocks of two workers may differ by more than a lease is long.
 type Ledger interface {

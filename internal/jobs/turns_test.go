@@ -13,7 +13,7 @@ func TestTurnIsAnEstimate(t *testing.T) {
 		name    string
 		wait    time.Duration // Until its turn.
 		noted   bool
-		again   time.Duration // What the second delivery, at once, is told.
+		again   time.Duration // The delay of the second delivery, at once.
 		changed bool          // The record, by the second delivery.
 	}{
 		{name: "short", wait: worthNoting - 1, again: time.Second},

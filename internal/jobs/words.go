@@ -32,7 +32,7 @@ func (l Lane) MoreUrgentThan(other Lane) bool {
 	return slices.Index(Lanes(), l) < slices.Index(Lanes(), other)
 }
 
-// State is where a job stands in its life.
+// State is the state of a job.
 type State string
 
 // The states of a job.
@@ -40,7 +40,7 @@ const (
 	StateQueued  State = "queued"  // Accepted and in its lane.
 	StateRunning State = "running" // Claimed by a worker that calls the API.
 	StateWaiting State = "waiting" // Has a RetryAt in the future.
-	StateDone    State = "done"    // Has an Outcome, for ever.
+	StateDone    State = "done"    // Has an Outcome, which is final.
 )
 
 // States lists all states in the order of a job's life.

@@ -96,7 +96,7 @@ func TestListWithoutRows(t *testing.T) {
 }
 
 // A worker that was lost between the rows of a part and its summary leaves rows behind that
-// harm nobody.
+// do no harm.
 func TestRowsWithoutSummary(t *testing.T) {
 	t.Parallel()
 	f, i := filled(t)

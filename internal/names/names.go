@@ -16,7 +16,7 @@ const (
 	HeaderKind         = "Rekey-Kind"          // The job's kind.
 	HeaderEventID      = "Rekey-Event-Id"      // The event's own id, where it has one.
 	HeaderEventSource  = "Rekey-Event-Source"  // The event's source, where it has one.
-	HeaderEventSubject = "Rekey-Event-Subject" // Where the original message stands.
+	HeaderEventSubject = "Rekey-Event-Subject" // The subject of the original message.
 	HeaderEventSeq     = "Rekey-Event-Seq"     // Its sequence in the stream of events.
 	HeaderEventAt      = "Rekey-Event-At"      // When NATS accepted it, RFC 3339.
 	HeaderRedacted     = "Rekey-Redacted"      // "true" when secrets were taken out of the copy.
@@ -132,7 +132,7 @@ func (n Names) ResultsOf(kind jobs.Kind) string {
 	return n.Subject("result." + kind.SubjectToken() + ".>")
 }
 
-// DeadEvent is the subject of events that nobody can understand.
+// DeadEvent is the subject of events that cannot be read.
 func (n Names) DeadEvent() string { return n.Subject("dlq.event") }
 
 // DeadJob is the subject of jobs that were refused or exhausted.

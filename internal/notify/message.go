@@ -21,7 +21,7 @@ const (
 	maxSlackBytes = 2900    // Of a chat's text: a block of Slack takes 3000 characters.
 )
 
-// slackText is what a chat is told without a template.
+// slackText is the text for a chat without a template.
 const slackText = "*{{.Outcome}}*{{if .DryRun}} (dry run){{end}}: {{.Kind}} of `{{.Target}}`, account {{.Account}}" +
 	"{{with .Detail}}\n{{.}}{{end}}" +
 	"{{with .Reason}}\nReason: {{.}}{{end}}" +
@@ -195,7 +195,7 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// slackEscape makes a text that somebody else wrote harmless in mrkdwn: it can begin no link and no
+// slackEscape makes a text of another sender harmless in mrkdwn: it can begin no link and no
 // mention (https://docs.slack.dev/messaging/formatting-message-text), end no code and begin no line.
 func slackEscape(text string) string {
 	text = strings.Map(func(r rune) rune {

@@ -9,8 +9,8 @@ import (
 	"net/url"
 )
 
-// Reach looks whether somebody answers where a receiver is, and with https whether the certificate is good. It sends nothing
-// and makes no request: nobody is told anything. Where a proxy stands in between, it is that one that is looked at, and
+// Reach looks whether there is an answer where a receiver is, and with https whether the certificate is good. It sends nothing
+// and makes no request: no receiver gets anything. Where there is a proxy, it is that one that is looked at, and
 // proxied says so. The error does not show the address beyond its host.
 func (s *Sender) Reach(ctx context.Context, t *Receiver) (proxied bool, err error) {
 	u, err := s.address(t)

@@ -20,7 +20,7 @@ const (
 // Types lists all types.
 func Types() []Type { return []Type{TypeSlack, TypeWebhook} }
 
-// Receiver is somebody who is told of results.
+// Receiver is a chat or webhook that receives results.
 type Receiver struct {
 	// Name is unique: lower-case letters, digits, - and _.
 	Name string
@@ -50,7 +50,7 @@ func (t Receiver) parallel() int {
 	return webhooks
 }
 
-// Filter says which results a receiver is told of. Of each list that is not empty, the result must
+// Filter says which results a receiver gets. Of each list that is not empty, the result must
 // be in one.
 type Filter struct {
 	Outcomes []jobs.Outcome

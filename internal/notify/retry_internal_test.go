@@ -35,7 +35,7 @@ func TestNext(t *testing.T) {
 		{name: "too old next time", class: ClassUnavailable, since: time.Hour - time.Second, wantDelay: time.Second + giveWay, wantCode: CodeExhausted, wantTarget: 1, wantPause: time.Second},
 		{name: "down, at one that had its turn before", class: ClassUnavailable, count: 5, receiver: 2, wantDelay: 4*time.Second + giveWay, wantTarget: 3, wantPause: 4 * time.Second},
 		{name: "fails on this one", class: ClassUnavailable, count: 5, wantDelay: 16 * time.Second, wantTarget: 1, wantPause: time.Second},
-		{name: "fails on this one for ever", class: ClassUnavailable, count: 1 << 63, wantDelay: 5 * time.Minute, wantTarget: 1, wantPause: time.Second},
+		{name: "fails on this one without end", class: ClassUnavailable, count: 1 << 63, wantDelay: 5 * time.Minute, wantTarget: 1, wantPause: time.Second},
 		{name: "limited at this one", class: ClassUnavailable, count: 5, retryAfter: time.Second, wantDelay: time.Second + giveWay, wantTarget: 1, wantPause: time.Second},
 		{name: "refused", class: ClassRefused, wantDelay: time.Second, wantMessage: 1},
 		{name: "refused again, after the receiver was down", class: ClassRefused, receiver: 4, message: 1, wantDelay: 2 * time.Second, wantMessage: 2},

@@ -20,7 +20,7 @@ type shape struct {
 	find func(text string) []Span
 }
 
-// boundary is what stands before a credential that begins like a word. In JSON, that may be an escape.
+// boundary is the text before a credential that begins like a word. In JSON, that may be an escape.
 const boundary = `(?:\b|\\[nrtbf])`
 
 // harmless are what is left where a credential was taken out, and sealed values: nothing is found inside of them.

@@ -77,7 +77,7 @@ func TestFind(t *testing.T) {
 			if sure := redact.Certain(text); sure == tt.unsure {
 				t.Errorf("Certain is %v", sure)
 			}
-			// What stands in its place is not found again.
+			// The mark in its place is not found again.
 			for _, mark := range []string{"[redacted sha256:0f1e2d3c4b5a]", "[redacted]", "[secret]"} {
 				clean := redact.Replace(text, func(string) string { return mark })
 				if again := redact.Replace(clean, func(string) string { return mark }); again != clean {
@@ -98,7 +98,7 @@ func TestFindLeavesAlone(t *testing.T) {
 		"api_key_id=" + pair, `{"requestId":"` + pair + `","keyId":"5ec0000000000000000000a1"}`,
 		"rekey-seal.v1.X" + strings.Repeat("A", 55) + ".sk-abcdefghij1234567890eyJabcdefghi.eyJ",
 		"https://cloud.mongodb.com/v2/5ec0000000000000000000f1#/users", "http://127.0.0.1:9464/metrics?a=b@c", "ssh://git@github.com/x/y",
-		"https://registry:5000/image@sha256:0f1e2d3c4b5a", "see http://[::1]:8080/x@y", "mailto:someone@example.com", "nats://h1:4222,nats://h2:4222",
+		"https://registry:5000/image@sha256:0f1e2d3c4b5a", "see http://[::1]:8080/x@y", "mailto:person@example.com", "nats://h1:4222,nats://h2:4222",
 		"Bearer authentication is required, basic is not", "a basic infrastructure-redeployment-of-everything",
 		"Revoke token: IR-4711", "token=sha256:0f1e2d3c4b5a", "token_file=/run/secrets/leaked", "secret=vault:rekey/leak#token", "page_token=abcdefghij",
 		"the API key leaked, event_id=" + pair, "private key found in incident " + pair, "[redacted] -----END PRIVATE KEY----- of session: " + pair,

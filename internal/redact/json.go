@@ -19,7 +19,7 @@ type suspicion int
 
 const (
 	unsuspected suspicion = iota
-	possible              // A parameter: a credential may stand under a mistyped name.
+	possible              // A parameter: a credential may have a mistyped name.
 	certain               // Its name says so.
 )
 
@@ -36,7 +36,7 @@ func (s suspicion) below(member string) suspicion {
 
 // piece is one string of a JSON text, or a number that is a credential.
 type piece struct {
-	from, to  int // Where it stands.
+	from, to  int // Its place.
 	text      string
 	key       bool
 	top       bool   // It is the whole text.
@@ -44,17 +44,17 @@ type piece struct {
 	suspicion suspicion
 }
 
-// level is an object or array on the way to where the scanner stands.
+// level is an object or array on the way to the scanner.
 type level struct {
 	object bool
 	key    bool // A member's name comes next.
 	member string
-	outer  suspicion // Against all that stands in it.
+	outer  suspicion // Against all that it holds.
 	next   suspicion // Against the value that comes next.
 }
 
-// scanner splits JSON into pieces and remembers where they stand, so that what is
-// harmless stays as it was written: members that stand there twice, numbers, white space.
+// scanner splits JSON into pieces and remembers their place, so that what is
+// harmless stays as it was written: members that are there twice, numbers, white space.
 type scanner struct {
 	data    []byte
 	decoder *json.Decoder
@@ -63,7 +63,7 @@ type scanner struct {
 }
 
 // scan returns the pieces of data, where the part that is JSON ends, and the suspicion
-// against what stands there.
+// against its content.
 func scan(data []byte) ([]piece, int, suspicion) {
 	s := &scanner{data: data, decoder: json.NewDecoder(bytes.NewReader(data)), levels: make([]level, 1)}
 	s.decoder.UseNumber()
@@ -112,7 +112,7 @@ func (s *scanner) add(p piece, from, to int) {
 	s.pieces = append(s.pieces, p)
 }
 
-// payload takes credentials out of JSON, or of text where it is none.
+// payload takes credentials out of JSON, or of other text.
 func (r *redactor) payload(data []byte, nesting int) []byte {
 	pieces, end, open := scan(data)
 	taken := make([]string, len(pieces))
@@ -143,7 +143,7 @@ func (r *redactor) payload(data []byte, nesting int) []byte {
 	return r.text(append(clean, rest...))
 }
 
-// inspect returns what is to stand instead of a piece because of its place or inside.
+// inspect returns the replacement of a piece because of its place or inside.
 func (r *redactor) inspect(p piece, nesting int) string {
 	switch {
 	case p.text == "" || placeholder.MatchString(p.text) || !p.key && isFile(p.member, p.text):
@@ -171,7 +171,7 @@ func (r *redactor) nested(text string, nesting int) string {
 	return string(r.payload([]byte(text), nesting+1))
 }
 
-// encoded looks into the data of a CloudEvent. What cannot be decoded is no help to anybody.
+// encoded looks into the data of a CloudEvent. Data that cannot be decoded is of no use.
 func (r *redactor) encoded(text string, nesting int) string {
 	data, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// URLSecrets finds the passwords in URLs, scheme://user:password@host, whatever the scheme, and what stands there alone
+// URLSecrets finds the passwords in URLs, scheme://user:password@host, whatever the scheme, and a text that is there alone
 // and is no name, as the token of a server does. The slashes may be escaped, as in JSON.
 func URLSecrets(text string) []Span {
 	var spans []Span
@@ -93,7 +93,7 @@ var (
 	publicBefore = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])([a-z]{8})\\?["']?\s{0,2}[:,;/|]\s{0,2}\\?["']?$`)
 )
 
-// words have eight letters, as a public key has, and stand before UUIDs that are ids.
+// words have eight letters, as a public key has, and are before UUIDs that are ids.
 const words = " incident instance resource location customer document employee activity workflow campaign endpoint database artifact " +
 	"identity operator delivery function approval schedule snapshot sentinel workload template relation response category " +
 	"playbook revision detector platform security personal external internal original previous provider receiver producer " +

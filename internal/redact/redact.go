@@ -19,7 +19,7 @@ var secretNames = regexp.MustCompile(`(?i)token|secret|passw|private[_-]?key|api
 // NamesSecret reports whether the name of a member or a header says that its value is a credential.
 func NamesSecret(name string) bool { return secretNames.MatchString(name) }
 
-// paramNames tells that parameters stand below a member: credentials, maybe, under
+// paramNames tells that parameters are below a member: credentials, maybe, under
 // mistyped names.
 var paramNames = regexp.MustCompile(`(?i)^param(s|eters)?$`)
 
@@ -28,10 +28,10 @@ var secretPairs = regexp.MustCompile(
 	`(?i)([\w-]*(?:token|secret|passw|private[_-]?key|api[_-]?key|authorization|credential)[\w-]*\\*["']?\s*[:=]+>?\s*(?:(?:bearer|basic|digest)\s+)?)` +
 		`("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,}]+)`)
 
-// paramsTail finds parameters in text that is no JSON. Where they end cannot be told.
+// paramsTail finds parameters in text that is no JSON. Where they end is not known.
 var paramsTail = regexp.MustCompile(`(?is)(\bparam(?:s|eters)?\\*["']?\s*[:=]\s*).+`)
 
-// nameEnd is what stands between a name and its value.
+// nameEnd is the text between a name and its value.
 var nameEnd = regexp.MustCompile(`[^\w-]+.*$`)
 
 // harmlessID is a value that may be an id, if a mistyped one.
@@ -58,7 +58,7 @@ const redactedText = "[redacted]"
 // Payload takes everything that is or may be a credential out of a payload, and reports
 // whether there was any. A payload without one comes back unchanged, byte for byte. The
 // result, redacted again, stays as it is. What is known to be a secret is taken out wherever
-// it stands.
+// it is.
 func Payload(data []byte, known ...secret.Value) ([]byte, bool) {
 	clean := data
 	for range redactRounds {

@@ -60,7 +60,7 @@ func TestRedactTakesOut(t *testing.T) {
 		{name: "token in a file's place", data: in(`{"params":{"token_file":"CANARY"}}`)},
 		{name: "name of a parameter", data: `{"params":{"` + webToken + `":"x"}}`, secret: webToken},
 		{name: "unlikely name of a parameter", data: in(`{"params":{"my CANARY":1}}`)},
-		{name: "member that stands there twice", data: in(`{"params":{"token":"CANARY"},"params":{"token":"x"},"params":{}}`)},
+		{name: "member that is there twice", data: in(`{"params":{"token":"CANARY"},"params":{"token":"x"},"params":{}}`)},
 		{name: "twice in one object", data: in(`{"token":"CANARY","token":"other1"}`)},
 
 		{name: "again in reason", data: in(`{"params":{"token":"CANARY"},"reason":"revoke CANARY now"}`), want: in(`{"params":{"token":"` + MarkText(canary) + `"},"reason":"revoke ` + MarkText(canary) + ` now"}`)},

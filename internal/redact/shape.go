@@ -171,8 +171,8 @@ func formsOf(text string) map[string]int {
 	return forms
 }
 
-// within is the part of an encoding that is the same whatever stands before and behind the text: before is how many
-// bytes stand there, modulo 3.
+// within is the part of an encoding that is the same whatever is before and behind the text: before is how many
+// bytes are there, modulo 3.
 func within(encoding *base64.Encoding, text string, before int) string {
 	encoded := encoding.EncodeToString([]byte(strings.Repeat("\x00", before) + text))
 	from := []int{0, 2, 3}[before] // Signs that the bytes before take part in.

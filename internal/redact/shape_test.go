@@ -60,7 +60,7 @@ func TestScrub(t *testing.T) {
 			}
 		})
 	}
-	// In base64, whatever stands before it.
+	// In base64, whatever is before it.
 	for _, before := range []string{"", "a", "ab", "mdb_sa_id_1:"} {
 		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
 			text := encoding.EncodeToString([]byte(before + plain + ":x"))

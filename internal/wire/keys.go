@@ -36,7 +36,7 @@ func KeysOf(c *config.Config, accounts func() []config.Account, env Lookup) (*se
 }
 
 // KnownKeys are the keys of the fleet that a command talks to, or nil when they are not known:
-// whoever runs the commands need not have the worker's secrets, and the store of an embedded
+// the user of the commands need not have the worker's secrets, and the store of an embedded
 // server here may not be that of the server that was named.
 func KnownKeys(c *config.Config, server string, env Lookup) *seal.Keyring {
 	if server != "" && c.NATS.IsEmbedded() && len(c.Seal.Keys) == 0 {

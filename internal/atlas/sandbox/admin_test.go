@@ -23,7 +23,7 @@ func projectPath(project string) string {
 }
 
 func TestOperations(t *testing.T) {
-	const nobody = "5ec0000000000000000000ff"
+	const unknown = "5ec0000000000000000000ff"
 	const security = `{"customerX509":{},"ldap":{"authenticationEnabled":false,"authorizationEnabled":false}}`
 	tests := []struct {
 		name, account, path  string
@@ -35,9 +35,9 @@ func TestOperations(t *testing.T) {
 	}{
 		{name: "JWKS", account: ClientID, path: jwksPath, wantStatus: 204, wantAgain: 204},
 		{name: "JWKS of a provider in use", account: ClientID, path: idpPath(FederationID, LockedIdentityProviderID) + "/jwks", wantStatus: 204, wantAgain: 204},
-		{name: "JWKS of an unknown provider", account: ClientID, path: idpPath(FederationID, nobody) + "/jwks", wantStatus: 404, wantCode: "RESOURCE_NOT_FOUND", wantParameterInError: nobody},
+		{name: "JWKS of an unknown provider", account: ClientID, path: idpPath(FederationID, unknown) + "/jwks", wantStatus: 404, wantCode: "RESOURCE_NOT_FOUND", wantParameterInError: unknown},
 		{name: "JWKS of another federation's provider", account: ClientID, path: idpPath(FederationID, OtherIdentityProviderID) + "/jwks", wantStatus: 404, wantCode: "RESOURCE_NOT_FOUND"},
-		{name: "JWKS in an unknown federation", account: ClientID, path: idpPath(nobody, IdentityProviderID) + "/jwks", wantStatus: 404, wantCode: "RESOURCE_NOT_FOUND"},
+		{name: "JWKS in an unknown federation", account: ClientID, path: idpPath(unknown, IdentityProviderID) + "/jwks", wantStatus: 404, wantCode: "RESOURCE_NOT_FOUND"},
 		{name: "JWKS by a reader", account: ReadOnlyClientID, path: jwksPath, wantStatus: 401, wantCode: "USER_UNAUTHORIZED"},
 		{name: "JWKS in a federation of others", account: ClientID, path: idpPath(OtherFederationID, OtherIdentityProviderID) + "/jwks", wantStatus: 401, wantCode: "USER_UNAUTHORIZED"},
 		{name: "malformed federation", account: ClientID, path: idpPath("x", IdentityProviderID), wantStatus: 400, wantCode: "INVALID_FEDERATION_SETTINGS_ID", wantParameterInError: "x"},
@@ -48,8 +48,8 @@ func TestOperations(t *testing.T) {
 		{name: "provider by a reader", account: ReadOnlyClientID, path: idpPath(FederationID, IdentityProviderID), wantStatus: 401, wantCode: "USER_UNAUTHORIZED"},
 
 		{name: "mapping", account: ClientID, path: mappingPath(FederationID, OrgID, RoleMappingID), wantStatus: 204, wantAgain: 404, wantAgainCode: "RESOURCE_NOT_FOUND"},
-		{name: "unknown mapping", account: ClientID, path: mappingPath(FederationID, OrgID, nobody), wantStatus: 404, wantCode: "RESOURCE_NOT_FOUND"},
-		{name: "mapping in an unknown federation", account: ClientID, path: mappingPath(nobody, OrgID, RoleMappingID), wantStatus: 404, wantCode: "RESOURCE_NOT_FOUND"},
+		{name: "unknown mapping", account: ClientID, path: mappingPath(FederationID, OrgID, unknown), wantStatus: 404, wantCode: "RESOURCE_NOT_FOUND"},
+		{name: "mapping in an unknown federation", account: ClientID, path: mappingPath(unknown, OrgID, RoleMappingID), wantStatus: 404, wantCode: "RESOURCE_NOT_FOUND"},
 		{name: "mapping of an organization that is not connected", account: ClientID, path: mappingPath(FederationID, OtherOrgID, RoleMappingID), wantStatus: 404, wantCode: "RESOURCE_NOT_FOUND"},
 		{name: "mapping by a reader", account: ReadOnlyClientID, path: mappingPath(FederationID, OrgID, RoleMappingID), wantStatus: 401, wantCode: "USER_UNAUTHORIZED"},
 		{name: "malformed organization", account: ClientID, path: mappingPath(FederationID, "x", RoleMappingID), wantStatus: 400, wantCode: "INVALID_ORG_ID"},
@@ -59,7 +59,7 @@ func TestOperations(t *testing.T) {
 		{name: "X.509 by the older path", account: ClientID, path: x509PathV, wantStatus: 202, wantBody: security, wantAgain: 202},
 		{name: "X.509 by a reader", account: ReadOnlyClientID, path: x509Path, wantStatus: 401, wantCode: "USER_UNAUTHORIZED"},
 		{name: "X.509 of a project of others", account: ClientID, path: projectPath(OtherProjectID), wantStatus: 401, wantCode: "USER_UNAUTHORIZED"},
-		{name: "X.509 of an unknown project", account: ClientID, path: projectPath(nobody), wantStatus: 404, wantCode: "GROUP_NOT_FOUND", wantParameterInError: nobody},
+		{name: "X.509 of an unknown project", account: ClientID, path: projectPath(unknown), wantStatus: 404, wantCode: "GROUP_NOT_FOUND", wantParameterInError: unknown},
 		{name: "malformed project", account: ClientID, path: projectPath("x"), wantStatus: 400, wantCode: "INVALID_GROUP_ID"},
 		{name: "malformed project by the older path", account: ClientID, path: strings.Replace(x509PathV, ProjectID, "x", 1), wantStatus: 400, wantCode: "INVALID_GROUP_ID"},
 	}

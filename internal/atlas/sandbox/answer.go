@@ -81,7 +81,7 @@ func (c *call) refuseOAuth(status int, code, description string) answer {
 // write sends the answer with the headers that every answer has.
 func (a answer) write(w http.ResponseWriter, c *call) {
 	a.writeHeader(w, c)
-	// An error means that the caller is gone. There is nobody left to tell.
+	// An error means that the caller is gone. No client is left to answer.
 	_, _ = w.Write(a.body)
 }
 

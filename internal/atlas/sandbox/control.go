@@ -100,6 +100,6 @@ func writeJSON(w http.ResponseWriter, status int, document any) {
 	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
-	// An error means that the caller is gone. There is nobody left to tell.
+	// An error means that the caller is gone. No client is left to answer.
 	_ = encoder.Encode(document)
 }

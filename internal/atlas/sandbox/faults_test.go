@@ -116,12 +116,12 @@ func TestFaultOrder(t *testing.T) {
 		want       int
 	}{
 		{name: "the first of two", path: jwksPath, want: 500},
-		{name: "another operation, for ever", path: x509Path, want: 404},
+		{name: "another operation, without a limit", path: x509Path, want: 404},
 		{name: "by the other path", path: x509PathV, want: 404},
 		{name: "the second of two", path: jwksPath, want: 500},
 		{name: "any operation", path: jwksPath, want: 503},
 		{name: "used up", path: jwksPath, want: 204},
-		{name: "still for ever", path: x509Path, want: 404},
+		{name: "still without a limit", path: x509Path, want: 404},
 	}
 	for _, tt := range steps {
 		t.Run(tt.name, func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 type injected struct {
 	// fault is never changed, so that calls can read it without the lock.
 	fault Fault
-	// left is how often it still applies, or 0 for ever. The lock of the Sandbox guards it.
+	// left is how often it still applies, or 0 without a limit. The lock of the Sandbox guards it.
 	left int
 }
 
@@ -88,7 +88,7 @@ func (s *Sandbox) spendLocked(in *injected) bool {
 		return false
 	}
 	switch in.left {
-	case 0: // For ever.
+	case 0: // Without a limit.
 	case 1:
 		s.faults = slices.Delete(s.faults, i, i+1)
 	default:

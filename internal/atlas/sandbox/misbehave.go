@@ -19,10 +19,10 @@ const (
 	endlessBytes = 16 << 20
 	endlessChunk = 32 << 10
 	// faultText is the detail of an error that a fault makes up.
-	faultText = "The sandbox was told to answer like this."
+	faultText = "A fault was injected into the sandbox."
 )
 
-// htmlPage is what a proxy in front of Atlas sends when nobody answers behind it.
+// htmlPage is what a proxy in front of Atlas sends when there is no answer behind it.
 const htmlPage = "<!DOCTYPE html>\n<html><head><title>Service Unavailable</title></head>\n" +
 	"<body><h1>Service Unavailable</h1><p>Please try again later.</p></body></html>\n"
 

@@ -29,7 +29,7 @@ func (f *fixture) send() (*http.Response, error) {
 
 func TestFaultAnswers(t *testing.T) {
 	path := jwksPath[1:]
-	const told = `"detail":"The sandbox was told to answer like this.","parameters":[]}`
+	const told = `"detail":"A fault was injected into the sandbox.","parameters":[]}`
 	tests := []struct {
 		name       string
 		fault      Fault

@@ -166,9 +166,9 @@ func TestTokenCap(t *testing.T) {
 	}
 }
 
-func TestMintTokenOfNobody(t *testing.T) {
+func TestMintTokenOfUnknownClient(t *testing.T) {
 	f := newFixture(t, Config{})
-	for _, id := range []string{"nobody", PublicKey} {
+	for _, id := range []string{"unknown", PublicKey} {
 		if got := f.MintToken(id); got != "" {
 			t.Errorf("%s has token %q", id, got)
 		}

@@ -47,7 +47,7 @@ type route struct {
 	operation, method, path string
 	// oauth says that the operation answers in the way of OAuth. The others are the Admin API.
 	oauth bool
-	// versions are the resource versions of the Admin API, oldest first. There are none for OAuth
+	// versions are the resource versions of the Admin API, oldest first. OAuth has none
 	// and for v1.0.
 	versions []string
 	// bucket returns the name of the token bucket. Nil means no limit.

@@ -92,7 +92,7 @@ func New(cfg Config) (*Sandbox, error) {
 }
 
 // Secret returns the client secret of the service account, or the private key of the API key,
-// with that client id or public key. It is for whoever set up the sandbox to hand on.
+// with that client id or public key. It is for the program that set up the sandbox to hand on.
 func (s *Sandbox) Secret(id string) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
