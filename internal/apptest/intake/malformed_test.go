@@ -37,7 +37,7 @@ func badEvents() []badEvent {
 		{name: "empty", payload: "", wantReason: []string{"empty"}},
 		{name: "no JSON", payload: "revoke everything", wantReason: []string{"line 1", "no JSON"}},
 		{name: "half of a JSON", payload: "{\n\"kind\":\"x509.disable\",\n", wantReason: []string{"line 3", "ends too early"}},
-		{name: "two documents", payload: good.String() + good.String(), wantReason: []string{"behind the JSON object"}},
+		{name: "two documents", payload: good.String() + good.String(), wantReason: []string{"after the JSON object"}},
 		{name: "an array", payload: `[` + good.String() + `]`, wantReason: []string{"must be a JSON object, not an array"}},
 		{name: "a member twice", payload: `{"kind":"x509.disable","kind":"jwks.revoke"}`, wantReason: []string{"kind", "twice"}},
 		{name: "unknown kind", payload: good.With("kind", "x509.disabel").String(), wantReason: []string{"kind", "unknown kind", "x509.disable"}},
