@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"rekey/internal/audit"
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
-	"rekey/internal/jobs"
 )
 
 // auditTimeout bounds the reading of all results, of which there may be a million.
@@ -59,7 +59,7 @@ func (c *cli) exportResults(ctx context.Context, format, from string) error {
 		return usage(fmt.Errorf("--format: %w", err))
 	}
 	return c.askLong(ctx, func(ctx context.Context, client *fleet.Client) error {
-		_, err := client.Conn.EachResult(ctx, client.Names, begin(c.now()), exporter.Write)
+		_, err := client.Conn.EachResult(ctx, begin(c.now()), exporter.Write)
 		return errors.Join(err, exporter.Flush(), out.Flush())
 	})
 }
@@ -84,7 +84,7 @@ func (c *cli) verifyResults(ctx context.Context) error {
 			return err
 		}
 		verifier := audit.NewVerifier()
-		keep, err := client.Conn.EachResult(ctx, client.Names, time.Time{}, func(r audit.Result) error { verifier.Add(r); return nil })
+		keep, err := client.Conn.EachResult(ctx, time.Time{}, func(r audit.Result) error { verifier.Add(r); return nil })
 		report = verifier.Finish(ends, client.Conn.Clock().Now(), keep)
 		return err
 	})
@@ -102,14 +102,7 @@ func (c *cli) verifyResults(ctx context.Context) error {
 
 // noted is what workers have noted of the ends of their chains; nothing when there is no bucket of it.
 func noted(ctx context.Context, client *fleet.Client) (audit.Ends, error) {
-	chains, err := bus.FindChains(ctx, client.Conn, client.Names)
-	if errors.Is(err, jobs.ErrNotFound) {
-		return audit.Ends{}, nil
-	}
-	if err != nil {
-		return audit.Ends{}, err
-	}
-	return chains.Ends(ctx)
+	return bus.NewChains(client.Conn, zap.NewNop()).Ends(ctx)
 }
 
 func (c *cli) printReport(report audit.Report) error {

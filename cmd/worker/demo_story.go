@@ -42,10 +42,10 @@ func (d *demo) publish(ctx context.Context) error {
 		return err
 	}
 	for _, e := range sandbox.DemoEvents(d.token, event.TypeRequested) {
-		if _, err := d.client.Conn.PublishRaw(ctx, d.client.Names, e.Class, []byte(e.Payload), ""); err != nil {
+		if _, err := d.client.Conn.PublishRaw(ctx, e.Class, []byte(e.Payload), ""); err != nil {
 			return err
 		}
-		fmt.Fprintf(d.stdout, "  %-24s %s\n", d.client.Names.Event(e.Class), e.Say)
+		fmt.Fprintf(d.stdout, "  %-24s %s\n", d.client.Conn.Names().Event(e.Class), e.Say)
 	}
 	fmt.Fprintf(d.stdout, "  %-24s %s\n\n", "schedule "+demoSchedule, "disable customer-managed X.509")
 	return nil
@@ -56,7 +56,7 @@ func (d *demo) publish(ctx context.Context) error {
 func (d *demo) outcomes(ctx context.Context) (list []jobs.Record, letters []bus.DeadLetter, err error) {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
-	dead, err := bus.OpenDeadLetters(ctx, d.client.Conn, d.client.Names)
+	dead, err := bus.OpenDeadLetters(ctx, d.client.Conn)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -73,7 +73,7 @@ func (c *cli) showDeadLetter(ctx context.Context, text string) error {
 
 func (c *cli) askDeadLetters(ctx context.Context, question func(context.Context, *bus.DeadLetters) error) error {
 	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
-		letters, err := bus.OpenDeadLetters(ctx, client.Conn, client.Names)
+		letters, err := bus.OpenDeadLetters(ctx, client.Conn)
 		if err != nil {
 			return err
 		}

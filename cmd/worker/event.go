@@ -60,11 +60,11 @@ type published struct {
 }
 
 func (c *cli) publishEvent(ctx context.Context, client *fleet.Client, class string, data []byte, id string) error {
-	stored, err := client.Conn.PublishRaw(ctx, client.Names, class, data, id)
+	stored, err := client.Conn.PublishRaw(ctx, class, data, id)
 	if err != nil {
 		return err
 	}
-	result := published{Subject: client.Names.Event(class), Seq: stored.Seq, Duplicate: stored.Duplicate}
+	result := published{Subject: client.Conn.Names().Event(class), Seq: stored.Seq, Duplicate: stored.Duplicate}
 	return c.print(result, func(t *tabwriter.Writer) {
 		if result.Duplicate {
 			_, _ = fmt.Fprintf(t, "duplicate: an event with the id %s was published just before, sequence %d; nothing is stored\n", printable(id), result.Seq)

@@ -171,7 +171,7 @@ func (c *cli) letters(ctx context.Context, client *fleet.Client, list []string) 
 		number, err := letterNumber(list[0])
 		return []uint64{number}, err
 	}
-	stream, err := bus.OpenDeadLetters(ctx, client.Conn, client.Names)
+	stream, err := bus.OpenDeadLetters(ctx, client.Conn)
 	if err != nil {
 		return nil, err
 	}

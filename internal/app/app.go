@@ -20,7 +20,6 @@ import (
 	"rekey/internal/httpserver"
 	"rekey/internal/jobs"
 	"rekey/internal/metrics"
-	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/notify"
 	"rekey/internal/redact"
@@ -68,9 +67,7 @@ type worker struct {
 	embedded *natsserver.Server
 	conn     *bus.Conn
 	tracer   *tracing.Tracer
-	names    names.Names
 	pace     *bus.Pace
-	tokens   *bus.Tokens // Nil with an embedded server: there is nobody to share with.
 	atlas    *atlas.Client
 	keys     *seal.Keyring
 	fanout   *jobs.Fanout
@@ -100,7 +97,7 @@ func Run(ctx context.Context, opts Options) error {
 		opts.Known = wire.KnownSecrets(opts.Config, opts.LookupEnv)
 	}
 	w := &worker{
-		Options: opts, log: opts.Logger.Named("app"), names: names.New(opts.Config.NATS.Namespace),
+		Options: opts, log: opts.Logger.Named("app"),
 		self: &wire.Identity{Worker: opts.Name, Instance: nuid.Next()}, lost: make(chan struct{}, 1),
 	}
 	w.running.Store(opts.Config)
@@ -231,7 +228,7 @@ func (w *worker) startNATS() error {
 }
 
 func (w *worker) startAtlas() error {
-	w.pace = bus.NewPace(w.conn, w.names, w.Config.NATS.Replicas)
+	w.pace = bus.NewPace(w.conn)
 	cfg := wire.AtlasConfig(w.Config, w.LookupEnv)
 	cfg.Version, cfg.Recorder, cfg.Logger, cfg.Pace = w.Version, w.metrics, w.Logger, w.pace
 	cfg.Known = w.Known
@@ -242,8 +239,7 @@ func (w *worker) startAtlas() error {
 	}
 	cfg.Middleware, cfg.Trace = w.tracer.Transport, tracing.Parent
 	if !w.Config.NATS.IsEmbedded() {
-		w.tokens = bus.NewTokens(w.conn, w.names, w.Config.NATS.Replicas)
-		cfg.Tokens = wire.TokenStore{Shared: w.tokens, Keys: w.keys, Clock: w.conn.Clock(), Self: w.self}
+		cfg.Tokens = wire.TokenStore{Shared: wire.Tokens(w.conn), Keys: w.keys, Clock: w.conn.Clock(), Self: w.self}
 	}
 	client, err := atlas.New(cfg)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
-	"rekey/internal/names"
 	"rekey/internal/notify"
 	"rekey/internal/redact"
 	"rekey/internal/wire"
@@ -121,14 +120,14 @@ func (n *notifier) serve(ctx context.Context, t notify.Receiver) (served, error)
 		n.log.Error("a receiver cannot be told yet", zap.String("receiver", t.Name), zap.Error(err))
 	}
 	courier, err := notify.NewDeliverer(notify.Config{
-		Receiver: t, Sender: n.sender, Store: n.store, DeadLetters: noticeLetters{n.conn, n.names, n.Known}, Recorder: n.metrics, Logger: n.Logger,
+		Receiver: t, Sender: n.sender, Store: n.store, DeadLetters: noticeLetters{n.conn, n.Known}, Recorder: n.metrics, Logger: n.Logger,
 		Now: n.conn.Clock().Now,
 	})
 	if err != nil {
 		return served{}, err
 	}
 	notices := &bus.Notices{
-		Conn: n.conn, Names: n.names, Inbox: wire.InboxOf(&t), Courier: noticeCourier{courier}, Recorder: n.metrics, Logger: n.Logger,
+		Conn: n.conn, Inbox: wire.InboxOf(&t), Courier: noticeCourier{courier}, Recorder: n.metrics, Logger: n.Logger,
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var part sync.WaitGroup
@@ -148,13 +147,12 @@ func (c noticeCourier) Deliver(ctx context.Context, n bus.Notice) (jobs.Settleme
 // noticeLetters puts notifications among the dead letters.
 type noticeLetters struct {
 	conn  *bus.Conn
-	names names.Names
 	known *redact.Known
 }
 
 // Bury stores the dead letter of a notification.
 func (l noticeLetters) Bury(ctx context.Context, letter notify.DeadLetter) error {
-	return l.conn.BuryNotice(ctx, l.names, bus.NoticeLetter{
+	return l.conn.BuryNotice(ctx, bus.NoticeLetter{
 		Notice: bus.Notice(letter.Delivery), Receiver: letter.Receiver, Code: letter.Code, Reason: l.known.Hide(letter.Reason),
 		JobID: letter.JobID, Kind: letter.Kind,
 	})

@@ -27,7 +27,7 @@ const openTimeout = 10 * time.Second
 type stores struct {
 	chains    *bus.Chains
 	ledger    *ledger.Ledger
-	schedules *fleet.ScheduleStore
+	schedules fleet.ScheduleStore
 	notify    *fleet.NotifyStore
 }
 
@@ -64,7 +64,7 @@ func (w *worker) prepare(ctx context.Context) (stores, error) {
 	w.upkeep = &bus.Upkeep{
 		Conn: w.conn, Layout: func() bus.Layout { return wire.Layout(w.running.Load()) }, Recorder: w.metrics, Logger: w.Logger,
 		Made: func(streams []string) {
-			if !slices.Contains(streams, w.names.Jobs()) || slices.Contains(streams, "KV_"+ledger.RecordsBucket(w.Config.NATS.Namespace)) {
+			if !slices.Contains(streams, w.conn.Names().Jobs()) || slices.Contains(streams, "KV_"+ledger.RecordsBucket(w.Config.NATS.Namespace)) {
 				return // No message was lost of a job that the ledger knows.
 			}
 			select {
@@ -101,32 +101,12 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 	if err := w.upkeep.Look(ctx); err != nil {
 		return s, err
 	}
-	s.ledger, err = ledger.Open(ctx, w.conn.JetStream(), ledger.Config{Namespace: w.Config.NATS.Namespace, Replicas: w.Config.NATS.Replicas})
-	if err != nil {
-		return s, err
-	}
-	if err := w.pace.Open(ctx); err != nil {
-		return s, err
-	}
-	if w.tokens != nil {
-		if err := w.tokens.Open(ctx); err != nil {
-			return s, err
-		}
-	}
-	s.schedules, err = fleet.OpenScheduleStore(ctx, w.conn, w.names, w.Config.NATS.Replicas)
-	if err != nil {
-		return s, err
-	}
-	if s.notify, err = fleet.OpenNotifyStore(ctx, w.conn, w.names, w.Config.NATS.Replicas); err != nil {
-		return s, err
-	}
-	if s.chains, err = bus.OpenChains(ctx, w.conn, w.names, w.Config.NATS.Replicas, w.Logger); err != nil {
-		return s, err
-	}
+	s.ledger = ledger.New(w.conn.JetStream(), ledger.Config{Namespace: w.Config.NATS.Namespace, Replicas: w.Config.NATS.Replicas})
+	s.schedules, s.notify, s.chains = fleet.NewScheduleStore(w.conn), fleet.NewNotifyStore(w.conn), bus.NewChains(w.conn, w.Logger)
 	if !w.Config.NATS.IsEmbedded() && w.Config.NATS.Replicas == 1 {
 		w.log.Warn("each stream has one copy: a lost server is lost data; nats.replicas says how many there are to be")
 	}
-	return s, w.conn.AskTime(ctx, w.names) // Before anything is compared with it.
+	return s, w.conn.AskTime(ctx) // Before anything is compared with it.
 }
 
 // startKeys reads the keys. Configured ones must be there; derived ones may come late, as their

@@ -37,13 +37,13 @@ type recovery struct {
 // two cases: this process holds the lock on the store of the server, or nothing answers any more under the predecessor's
 // instance of this worker's own name. All other claims keep their lease.
 func (w *worker) startRecovery(ctx context.Context, s stores) {
-	client := &fleet.Client{Conn: w.conn, Names: w.names, Ledger: s.ledger, Config: w.Config, Keys: w.keys}
+	client := &fleet.Client{Conn: w.conn, Ledger: s.ledger, Config: w.Config, Keys: w.keys}
 	r := &recovery{worker: w, ledger: s.ledger, operator: client.Operator()}
 	switch {
 	case w.embedded == nil && w.Config.Worker.Name != "":
 		r.named = r.appear(ctx)
 	case w.embedded != nil && w.embedded.IsLocked():
-		if err := w.conn.HandOverAgain(ctx, w.names, heldByNone); err != nil && ctx.Err() == nil {
+		if err := w.conn.HandOverAgain(ctx, heldByNone); err != nil && ctx.Err() == nil {
 			w.log.Warn("what a killed worker held comes when its time is over", zap.Error(err))
 		}
 	}
@@ -52,7 +52,7 @@ func (w *worker) startRecovery(ctx context.Context, s stores) {
 
 // appear shows that this worker lives, and reports whether it is certain that no other process has its name.
 func (r *recovery) appear(ctx context.Context) bool {
-	presence := bus.Presence{Conn: r.conn, Names: r.names, Worker: r.Name, Instance: r.self.Instance}
+	presence := bus.Presence{Conn: r.conn, Worker: r.Name, Instance: r.self.Instance}
 	namesake, err := presence.Appear(ctx)
 	if err != nil && ctx.Err() == nil {
 		r.log.Warn("whether another process has this worker's name is not known; claims keep their lease", zap.String("worker", r.Name), zap.Error(err))
@@ -101,7 +101,7 @@ func (r *recovery) takeUp(ctx context.Context) {
 	if n > 0 {
 		r.log.Warn("jobs that a killed worker of the same name had claimed are due at once", zap.String("worker", r.Name), zap.Int("jobs", n))
 	}
-	err = errors.Join(err, r.conn.HandOverAgain(ctx, r.names, heldByOthers))
+	err = errors.Join(err, r.conn.HandOverAgain(ctx, heldByOthers))
 	if err != nil && ctx.Err() == nil {
 		r.log.Warn("what a killed worker held comes when its time is over", zap.Error(err))
 	}

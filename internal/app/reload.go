@@ -53,7 +53,7 @@ func reloadable() []string {
 // reloader takes over configurations.
 type reloader struct {
 	*worker
-	store *fleet.ScheduleStore
+	store fleet.ScheduleStore
 	files *config.Files
 
 	tried  [sha256.Size]byte // Of the file as it was last taken over, or could not be.
@@ -268,11 +268,8 @@ func (w *worker) showRules(ctx context.Context, c *config.Config) {
 	const patience = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	bucket, err := fleet.OpenRules(ctx, w.conn, w.names, w.Config.NATS.Replicas)
-	if err == nil {
-		err = bucket.Put(ctx, fleet.RulesKey, fleet.NewRules(c, w.Name, w.conn.Clock().Now()))
-	}
-	if err != nil {
+	rules := fleet.NewRules(c, w.Name, w.conn.Clock().Now())
+	if err := fleet.RulesStore(w.conn).Put(ctx, fleet.RulesKey, rules); err != nil {
 		w.log.Warn("the rules of intake are not shown: worker plan and worker policy backtest know those of before", zap.Error(err))
 	}
 }

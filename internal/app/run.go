@@ -11,6 +11,7 @@ import (
 	"rekey/internal/audit"
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 	"rekey/internal/pace"
 	"rekey/internal/wire"
 )
@@ -43,7 +44,8 @@ func parts() []string {
 
 // streams are the streams and buckets that a worker writes to.
 func (w *worker) streams() []string {
-	return append(wire.StreamNames(w.names), wire.BucketNames(w.names, w.Config.NATS.Namespace)...)
+	names := names.New(w.Config.NATS.Namespace)
+	return append(wire.StreamNames(names), wire.BucketNames(names, w.Config.NATS.Namespace)...)
 }
 
 // startJobs starts what takes events in and runs jobs.
@@ -55,23 +57,23 @@ func (w *worker) startJobs(s stores) error {
 	}
 	w.runner = runner
 	w.workers = &bus.Workers{
-		Conn: w.conn, Names: w.names, Runner: runner, Concurrency: w.Config.Worker.Concurrency,
+		Conn: w.conn, Runner: runner, Concurrency: w.Config.Worker.Concurrency,
 		Kept:   pace.Kept(w.Config.Worker.Concurrency, wire.UrgentShare(w.Config)),
 		Sealer: wire.Sealer{Keyring: w.keys}, Logger: w.Logger,
 	}
 	secrets := jobs.Secrets{Sealer: wire.Sealer{Keyring: w.keys}, Plaintext: w.Config.Intake.Plaintext}
-	desk := jobs.NewIntake(s.ledger, s.ledger.Targets(), bus.NewQueue(w.conn, w.names), w.atlas, w.metrics, secrets, w.conn.Clock().Now)
+	desk := jobs.NewIntake(s.ledger, s.ledger.Targets(), bus.NewQueue(w.conn), w.atlas, w.metrics, secrets, w.conn.Clock().Now)
 	if err := w.startPolicies(desk); err != nil {
 		return err
 	}
 	intake := bus.Intake{
-		Conn: w.conn, Names: w.names, Secrets: secrets, Signatures: w.signatures, Recorder: w.metrics, Logger: w.Logger,
+		Conn: w.conn, Secrets: secrets, Signatures: w.signatures, Recorder: w.metrics, Logger: w.Logger,
 		Desk: w.tracedDesk(w.fanout),
 	}
-	stats := bus.Stats{Conn: w.conn, Names: w.names, Running: w.workers.Running, Ahead: w.workers.Ahead, Recorder: w.metrics, Logger: w.Logger}
+	stats := bus.Stats{Conn: w.conn, Running: w.workers.Running, Ahead: w.workers.Ahead, Recorder: w.metrics, Logger: w.Logger}
 	w.background(partPauses, w.atlas.Run)
 	w.background(partStats, stats.Run)
-	w.background(partStalled, bus.Stalled{Conn: w.conn, Names: w.names, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger}.Run)
+	w.background(partStalled, bus.Stalled{Conn: w.conn, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger}.Run)
 	w.background(partIndex, s.ledger.Indexer(w.Logger).Run)
 	w.background(partChain, func(ctx context.Context) error { return s.chains.Keep(ctx, chain) })
 	stopTaking := w.drained(partWorkers, w.workers.Run)
@@ -86,7 +88,7 @@ func (w *worker) startJobs(s stores) error {
 
 // newRunner returns what takes a job one step further and announces how it ended.
 func (w *worker) newRunner(s stores, chain *audit.Chain) (*liveRunner, error) {
-	announcer := bus.NewAnnouncer(w.conn, w.names, chain)
+	announcer := bus.NewAnnouncer(w.conn, chain)
 	return newLiveRunner(jobs.RunnerConfig{
 		Worker: w.Name, Instance: w.self.Instance, Embedded: w.embedded != nil, Gone: w.isGone, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: wire.RetryPolicy(w.Config),
 		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.tracedRevoker(w.atlas), Pacer: w.atlas,
@@ -152,6 +154,6 @@ func (w *worker) startPolicies(desk *jobs.Intake) error {
 	if err != nil {
 		return err
 	}
-	w.fanout = jobs.NewFanout(desk, bus.NewBudget(w.conn, w.names, w.Config.NATS.Replicas), w.metrics, rules)
+	w.fanout = jobs.NewFanout(desk, bus.NewBudget(w.conn), w.metrics, rules)
 	return nil
 }

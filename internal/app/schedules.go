@@ -12,7 +12,6 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
-	"rekey/internal/names"
 	"rekey/internal/schedule"
 	"rekey/internal/wire"
 )
@@ -34,7 +33,7 @@ func (w *worker) startSchedules(s stores) error {
 	if err != nil {
 		return err
 	}
-	w.firer = &firer{conn: w.conn, names: w.names}
+	w.firer = &firer{conn: w.conn}
 	w.firer.requests.Store(&requests)
 	w.scheduler, err = schedule.New(schedule.Config{
 		Schedules: specs, Fire: w.firer, Store: s.schedules, Jobs: unfinished{s.ledger, w.conn.Clock().Now}, Metrics: w.metrics, Logger: w.Logger,
@@ -59,7 +58,7 @@ func (w *worker) keeper() string {
 
 // markRemoved notes which schedules this worker does not have any more, now and every minute until ctx ends. Where one that
 // no worker had is configured again later, it starts afresh.
-func (w *worker) markRemoved(ctx context.Context, store *fleet.ScheduleStore) error {
+func (w *worker) markRemoved(ctx context.Context, store fleet.ScheduleStore) error {
 	ticker := time.NewTicker(removedEvery)
 	defer ticker.Stop()
 	for {
@@ -78,7 +77,6 @@ func (w *worker) markRemoved(ctx context.Context, store *fleet.ScheduleStore) er
 // makes one job of it however many workers fire it; its path is that of all events.
 type firer struct {
 	conn     *bus.Conn
-	names    names.Names
 	requests atomic.Pointer[wire.Requests] // A reload changes them.
 }
 
@@ -93,7 +91,7 @@ func (f *firer) Fire(ctx context.Context, tick schedule.Tick) error {
 	if !ok {
 		return fmt.Errorf("schedule %s is not configured any more", tick.Schedule)
 	}
-	_, err := f.conn.PublishRequest(ctx, f.names, jobs.ClassSchedule, wire.ScheduleSource(tick.Schedule), wire.TickID(tick), r.Fields)
+	_, err := f.conn.PublishRequest(ctx, jobs.ClassSchedule, wire.ScheduleSource(tick.Schedule), wire.TickID(tick), r.Fields)
 	return err
 }
 

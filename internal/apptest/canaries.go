@@ -131,7 +131,7 @@ func (c Canaries) searchCommands(t *testing.T, w *Worker) {
 		t.Fatal(err)
 	}
 	c.Search(t, "notify ls", Encoded(targets))
-	letters, err := bus.OpenDeadLetters(t.Context(), client.Conn, client.Names)
+	letters, err := bus.OpenDeadLetters(t.Context(), client.Conn)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package apptest
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -11,10 +10,10 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"go.uber.org/zap"
 
 	"rekey/internal/audit"
 	"rekey/internal/bus"
-	"rekey/internal/jobs"
 )
 
 // Get asks the worker's HTTP server for a path and returns status, content type and body.
@@ -62,16 +61,12 @@ func (w *Worker) Verify() audit.Report {
 	w.T.Helper()
 	client := w.Operator()
 	defer client.Close()
-	var ends audit.Ends
-	chains, err := bus.FindChains(w.T.Context(), client.Conn, client.Names)
-	if err == nil {
-		ends, err = chains.Ends(w.T.Context())
-	}
-	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
+	ends, err := bus.NewChains(client.Conn, zap.NewNop()).Ends(w.T.Context())
+	if err != nil {
 		w.T.Fatal(err)
 	}
 	verifier := audit.NewVerifier()
-	keep, err := client.Conn.EachResult(w.T.Context(), client.Names, time.Time{}, func(r audit.Result) error { verifier.Add(r); return nil })
+	keep, err := client.Conn.EachResult(w.T.Context(), time.Time{}, func(r audit.Result) error { verifier.Add(r); return nil })
 	if err != nil {
 		w.T.Fatal(err)
 	}

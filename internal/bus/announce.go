@@ -35,14 +35,13 @@ type Result struct {
 // Announcer implements jobs.Announcer on the streams of results and dead letters.
 type Announcer struct {
 	conn  *Conn
-	names names.Names
 	chain *audit.Chain
 }
 
 // NewAnnouncer returns the announcer of a namespace, which ties the results that it
 // publishes into the chain.
-func NewAnnouncer(c *Conn, names names.Names, chain *audit.Chain) *Announcer {
-	return &Announcer{conn: c, names: names, chain: chain}
+func NewAnnouncer(c *Conn, chain *audit.Chain) *Announcer {
+	return &Announcer{conn: c, chain: chain}
 }
 
 // Announce publishes the dead letter, where the outcome asks for one, and then the
@@ -55,7 +54,7 @@ func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, may
 		if err != nil {
 			return err
 		}
-		if err := a.conn.publishOnce(ctx, a.names.DeadLetters(), msg, roundID(r.JobID+".dead", r.Round), maybeSent, r.AcceptedAt); err != nil {
+		if err := a.conn.publishOnce(ctx, a.conn.names.DeadLetters(), msg, roundID(r.JobID+".dead", r.Round), maybeSent, r.AcceptedAt); err != nil {
 			return err
 		}
 	}
@@ -64,7 +63,7 @@ func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, may
 		return err
 	}
 	id := roundID(r.JobID+".result", r.Round)
-	return a.conn.once(ctx, a.names.Results(), msg, id, maybeSent, r.AcceptedAt, func(ctx context.Context) error { return a.tie(ctx, msg, id) })
+	return a.conn.once(ctx, a.conn.names.Results(), msg, id, maybeSent, r.AcceptedAt, func(ctx context.Context) error { return a.tie(ctx, msg, id) })
 }
 
 // tie publishes a result as the next one in the worker's chain.
@@ -82,14 +81,14 @@ func (a *Announcer) tie(ctx context.Context, msg *nats.Msg, id string) error {
 
 func (a *Announcer) result(r jobs.Record) (*nats.Msg, error) {
 	data, err := json.Marshal(Result{
-		SpecVersion: "1.0", ID: roundID(r.JobID, r.Round), Source: a.names.Namespace, Type: TypeFinished, Subject: r.Target,
+		SpecVersion: "1.0", ID: roundID(r.JobID, r.Round), Source: a.conn.names.Namespace, Type: TypeFinished, Subject: r.Target,
 		Time: r.FinishedAt, DataContentType: "application/json", Trace: r.Trace, Data: r.Public(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the result of job %s: %w", r.JobID, err)
 	}
 	msg := &nats.Msg{
-		Subject: a.names.Result(r.Kind, r.Outcome), Data: data,
+		Subject: a.conn.names.Result(r.Kind, r.Outcome), Data: data,
 		Header: nats.Header{"Content-Type": []string{event.CloudEventsJSON}},
 	}
 	if r.Trace != "" {
@@ -104,7 +103,7 @@ func (a *Announcer) deadJob(j jobs.Job, r jobs.Record) (*nats.Msg, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the dead letter of job %s: %w", r.JobID, err)
 	}
-	msg := &nats.Msg{Subject: a.names.DeadJob(r.Kind), Data: data, Header: nats.Header{}}
+	msg := &nats.Msg{Subject: a.conn.names.DeadJob(r.Kind), Data: data, Header: nats.Header{}}
 	msg.Header.Set(names.HeaderReason, headerText(r.Detail))
 	msg.Header.Set(names.HeaderCode, string(r.Outcome))
 	msg.Header.Set(names.HeaderJobID, r.JobID)

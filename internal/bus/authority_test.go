@@ -44,7 +44,7 @@ func TestForgedEventsAreRefused(t *testing.T) {
 			t.Errorf("dead letter %d is %s: %s", i, got.Code, got.Reason)
 		}
 	}
-	originals := NewOriginals(r.conn, r.names)
+	originals := NewOriginals(r.conn)
 	for _, letter := range letters {
 		if _, err := originals.ReplayLetter(t.Context(), letter); err != nil {
 			t.Fatal(err)
@@ -72,7 +72,7 @@ func TestReplayTwice(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	seq := r.publish(t, "siem.incident", requestOf("7", "/siem"), nats.Header{nats.MsgIdHdr: {"m"}, "X-Tenant": {"blue"}, event.HeaderSignature: {"s"}})
-	originals := NewOriginals(r.conn, r.names)
+	originals := NewOriginals(r.conn)
 	for range 2 {
 		msg := storedAt(t, r, r.names.Events(), seq)
 		first, err := event.ReadReceived(r.names, event.Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Seq: seq, At: msg.Time})

@@ -9,21 +9,18 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
-	"rekey/internal/names"
 )
 
 // budgetSpan is what the budget looks back on, minute by minute.
 const budgetSpan = time.Hour
 
-// Budget counts jobs by the hour for all workers, in the bucket <NAMESPACE>_LIMITS, which it
-// makes when something is counted. It implements jobs.Budget.
+// Budget counts jobs by the hour for all workers, in the bucket <NAMESPACE>_LIMITS, which is
+// made when something is counted. It implements jobs.Budget.
 type Budget struct {
-	conn     *Conn
-	names    names.Names
-	replicas int
+	conn  *Conn
+	store *kv.Store[budgetValue]
 
-	mu     sync.Mutex // Guards bucket, and keeps this worker from racing with itself.
-	bucket *kv.Bucket[budgetValue]
+	mu sync.Mutex // Keeps this worker from racing with itself.
 }
 
 // budgetValue is what a scope has taken, by the minute since 1970. The count of a minute may
@@ -33,8 +30,8 @@ type budgetValue struct {
 }
 
 // NewBudget returns the budget of a namespace.
-func NewBudget(c *Conn, names names.Names, replicas int) *Budget {
-	return &Budget{conn: c, names: names, replicas: replicas}
+func NewBudget(c *Conn) *Budget {
+	return &Budget{conn: c, store: Store[budgetValue](c, c.names.Limits())}
 }
 
 // Take counts up to n jobs more in a scope, as far as limit allows, and returns how many.
@@ -61,12 +58,9 @@ func (b *Budget) Return(ctx context.Context, scope string, n int) error {
 func (b *Budget) change(ctx context.Context, scope string, change func(v *budgetValue, minute string) bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.open(ctx); err != nil {
-		return err
-	}
 	for {
-		value, revision, err := b.bucket.Load(ctx, scope)
-		if err != nil && !errors.Is(err, jobs.ErrNotFound) {
+		value, revision, err := b.store.Load(ctx, scope)
+		if err != nil {
 			return err
 		}
 		now := b.conn.clock.Now()
@@ -74,7 +68,7 @@ func (b *Budget) change(ctx context.Context, scope string, change func(v *budget
 		if !change(&value, strconv.FormatInt(minuteOf(now), 10)) {
 			return nil
 		}
-		_, err = b.bucket.Save(ctx, scope, value, revision)
+		_, err = b.store.Save(ctx, scope, value, revision)
 		if !errors.Is(err, jobs.ErrConflict) {
 			return err
 		}
@@ -82,17 +76,6 @@ func (b *Budget) change(ctx context.Context, scope string, change func(v *budget
 			return context.Cause(ctx)
 		}
 	}
-}
-
-func (b *Budget) open(ctx context.Context) error {
-	if b.bucket != nil {
-		return nil
-	}
-	bucket, err := kv.Open[budgetValue](ctx, b.conn.js, Bucket(b.names, b.names.Limits(), b.replicas))
-	if err == nil {
-		b.bucket = bucket
-	}
-	return err
 }
 
 func minuteOf(at time.Time) int64 { return at.Unix() / 60 }

@@ -12,7 +12,7 @@ import (
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	b := NewBudget(r.conn, r.names, 1)
+	b := NewBudget(r.conn)
 	take := func(b *Budget, scope string, n, limit, want int) {
 		t.Helper()
 		if got, err := b.Take(t.Context(), scope, n, limit); err != nil || got != want {
@@ -28,7 +28,7 @@ func TestBudget(t *testing.T) {
 	}
 	take(b, "all", 3, 5, 2)
 	// Another worker, or the same after a restart, goes on where this one was.
-	other := NewBudget(r.conn, r.names, 1)
+	other := NewBudget(r.conn)
 	take(other, "all", 1, 5, 0)
 	take(other, "all", 1, 6, 1)
 	take(other, "policy.leak", 1, 4, 0)
@@ -42,7 +42,7 @@ func TestBudgetOfManyWorkers(t *testing.T) {
 	var got atomic.Int64
 	var all sync.WaitGroup
 	for range workers {
-		b := NewBudget(r.conn, r.names, 1)
+		b := NewBudget(r.conn)
 		all.Go(func() {
 			for range each {
 				n, err := b.Take(t.Context(), "all", 1, limit)

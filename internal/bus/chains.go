@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,7 +13,6 @@ import (
 	"rekey/internal/audit"
 	"rekey/internal/direct"
 	"rekey/internal/kv"
-	"rekey/internal/names"
 	"rekey/internal/quiet"
 )
 
@@ -31,29 +31,14 @@ type chainHead struct {
 
 // Chains keeps the heads of the chains of results apart from the results themselves.
 type Chains struct {
-	js     jetstream.JetStream
-	names  names.Names
-	bucket *kv.Bucket[chainHead]
-	log    *zap.Logger
+	conn  *Conn
+	store *kv.Store[chainHead]
+	log   *zap.Logger
 }
 
-// OpenChains opens the bucket of the heads and creates it when it is missing.
-func OpenChains(ctx context.Context, c *Conn, names names.Names, replicas int, logger *zap.Logger) (*Chains, error) {
-	bucket, err := kv.Open[chainHead](ctx, c.js, Bucket(names, names.Audit(), replicas))
-	if err != nil {
-		return nil, err
-	}
-	return &Chains{js: c.js, names: names, bucket: bucket, log: logger.Named("audit")}, nil
-}
-
-// FindChains opens the bucket of the heads, or returns jobs.ErrNotFound when it is missing. It makes
-// none: whoever verifies must find it as the workers left it.
-func FindChains(ctx context.Context, c *Conn, names names.Names) (*Chains, error) {
-	bucket, err := kv.Find[chainHead](ctx, c.js, names.Audit())
-	if err != nil {
-		return nil, err
-	}
-	return &Chains{js: c.js, names: names, bucket: bucket, log: zap.NewNop()}, nil
+// NewChains returns the heads of the chains.
+func NewChains(c *Conn, logger *zap.Logger) *Chains {
+	return &Chains{conn: c, store: Store[chainHead](c, c.names.Audit()), log: logger.Named("audit")}
 }
 
 // Keep notes the head of a chain whenever it has moved, until ctx ends, and then once more.
@@ -85,16 +70,19 @@ func (c *Chains) note(ctx context.Context, head chainHead) error {
 	defer cancel()
 	// A worker may be called anything; a key may not.
 	sum := sha256.Sum256([]byte(head.Chain))
-	return c.bucket.Put(ctx, hex.EncodeToString(sum[:16]), head)
+	return c.store.Put(ctx, hex.EncodeToString(sum[:16]), head)
 }
 
-// Ends returns what was noted of the chains, by their names.
+// Ends returns what was noted of the chains, by their names; nothing where no worker has noted anything.
 func (c *Chains) Ends(ctx context.Context) (audit.Ends, error) {
-	at, err := direct.PositionOf(ctx, c.js, "KV_"+c.names.Audit())
+	at, err := direct.PositionOf(ctx, c.conn.js, "KV_"+c.conn.names.Audit())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return audit.Ends{}, nil
+	}
 	if err != nil {
 		return audit.Ends{}, err
 	}
-	all, err := c.bucket.All(ctx)
+	all, err := c.store.All(ctx)
 	if err != nil {
 		return audit.Ends{}, err
 	}

@@ -58,6 +58,8 @@ type ConnectConfig struct {
 	TLS             *tls.Config
 	Sign            event.SigningKey // Signs what is published on this connection as an event.
 	InboxPrefix     string           // Begins the subjects of answers; empty is _INBOX.
+	Namespace       string           // Begins the names of streams, buckets and subjects; default "rekey".
+	Replicas        int              // Copies of each stream and bucket that is made: 1, 3 or 5; default 1.
 	Domain          string           // JetStream domain that has the streams; empty is that of the server.
 	Wait            bool             // Go on without a server and connect when it comes up.
 	Recorder        ConnRecorder     // Optional.
@@ -91,6 +93,8 @@ func (noRecorder) PublishRefused(string) {}
 type Conn struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
+	names   names.Names
+	copies  int // Of each stream and bucket that is made.
 	room    *room
 	where   string
 	failure *atomic.Pointer[string]    // Why the last attempt to connect failed; empty once one worked.
@@ -130,7 +134,7 @@ func Connect(cfg ConnectConfig) (*Conn, error) {
 	}
 	room := newRoom(cfg.Recorder, cfg.Logger)
 	return &Conn{
-		nc: nc, js: watched{JetStream: js, room: room}, room: room, where: cfg.where(), failure: failure, lostAt: lostAt,
+		nc: nc, names: names.New(cfg.Namespace), copies: max(cfg.Replicas, 1), js: watched{JetStream: js, room: room}, room: room, where: cfg.where(), failure: failure, lostAt: lostAt,
 		sign: cfg.Sign, domain: cfg.Domain, clock: cfg.clock(), trouble: make(chan struct{}, 1),
 	}, nil
 }
@@ -155,11 +159,11 @@ func (c *Conn) suspect() {
 func (c *Conn) Clock() *clock.Clock { return c.clock }
 
 // AskTime asks the server for its time. Where the bucket is missing that tells it, it stays unknown.
-func (c *Conn) AskTime(ctx context.Context, n names.Names) error {
+func (c *Conn) AskTime(ctx context.Context) error {
 	if c.clock == nil {
 		return nil
 	}
-	if err := askTime(ctx, c, c.clock, n); err != nil && !hasCode(err, jetstream.JSErrCodeStreamNotFound) {
+	if err := askTime(ctx, c, c.clock, c.names); err != nil && !hasCode(err, jetstream.JSErrCodeStreamNotFound) {
 		return fmt.Errorf("asking NATS for the time: %w", err)
 	}
 	return nil
@@ -265,6 +269,9 @@ func reconnectDelay(attempts int) time.Duration {
 	delay := backoff.Delay(reconnectBase, reconnectCap, attempts+1)
 	return delay/2 + rand.N(delay/2) //nolint:gosec // Jitter needs no secrecy.
 }
+
+// Names are the names of the namespace's streams, buckets and subjects.
+func (c *Conn) Names() names.Names { return c.names }
 
 // JetStream returns the JetStream context, for the other adapters on the same connection.
 func (c *Conn) JetStream() jetstream.JetStream { return c.js }

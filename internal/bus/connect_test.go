@@ -67,7 +67,7 @@ func works(t *testing.T, conn *Conn) {
 	if err := (Layout{Names: names}).Ensure(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.PublishRaw(t.Context(), names, "incident", []byte(plain), ""); err != nil {
+	if _, err := conn.PublishRaw(t.Context(), "incident", []byte(plain), ""); err != nil {
 		t.Fatal(err)
 	}
 }

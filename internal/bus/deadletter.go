@@ -124,20 +124,20 @@ func headerText(text string) string {
 }
 
 // buryEvent stores the dead letter of an event.
-func (c *Conn) buryEvent(ctx context.Context, n names.Names, m event.Message, e jobs.Event, why error) error {
+func (c *Conn) buryEvent(ctx context.Context, m event.Message, e jobs.Event, why error) error {
 	id := fmt.Sprintf("event.%d.%d.dead", m.Seq, m.At.UnixNano())
-	if err := c.publishOnce(ctx, n.DeadLetters(), deadEvent(n, m, e, why, c.carries()), id, m.Redelivered, m.At); err != nil {
+	if err := c.publishOnce(ctx, c.names.DeadLetters(), deadEvent(c.names, m, e, why, c.carries()), id, m.Redelivered, m.At); err != nil {
 		return fmt.Errorf("putting event %d among the dead letters: %w", m.Seq, err)
 	}
 	return nil
 }
 
 // buryJob stores the dead letter of a job message that cannot be decoded.
-func (c *Conn) buryJob(ctx context.Context, n names.Names, h *held, why error) error {
-	msg := &nats.Msg{Subject: n.Subject("dlq.job.unknown"), Header: nats.Header{}}
+func (c *Conn) buryJob(ctx context.Context, h *held, why error) error {
+	msg := &nats.Msg{Subject: c.names.Subject("dlq.job.unknown"), Header: nats.Header{}}
 	msg.Data = copyPayload(msg.Header, h.Data(), c.carries())
 	msg.Header.Set(names.HeaderReason, headerText(why.Error()))
 	msg.Header.Set(names.HeaderCode, codeUndecodable)
 	id := fmt.Sprintf("job.%d.%d.dead", h.meta.Sequence.Stream, h.meta.Timestamp.UnixNano())
-	return c.publishOnce(ctx, n.DeadLetters(), msg, id, h.redelivered(), h.meta.Timestamp.Truncate(time.Second))
+	return c.publishOnce(ctx, c.names.DeadLetters(), msg, id, h.redelivered(), h.meta.Timestamp.Truncate(time.Second))
 }

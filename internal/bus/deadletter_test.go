@@ -188,7 +188,7 @@ func TestDeadLettersAlwaysFit(t *testing.T) {
 	}
 	for i, tt := range tests {
 		m := event.Message{Subject: r.names.Event("x"), Header: tt.header, Data: []byte(tt.data), Seq: uint64(i), At: moment}
-		err := conn.buryEvent(t.Context(), r.names, m, jobs.Event{}, errors.New(strings.Repeat(tt.name+"\n", 1000)))
+		err := conn.buryEvent(t.Context(), m, jobs.Event{}, errors.New(strings.Repeat(tt.name+"\n", 1000)))
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
@@ -203,7 +203,7 @@ func TestDeadJob(t *testing.T) {
 	job := newTokenJob(t, "job1", canary)
 	record := jobs.NewRecord(job)
 	record.State, record.Outcome, record.Detail = jobs.StateDone, jobs.OutcomeRefused, "forbidden: no\nrole"
-	msg, err := NewAnnouncer(nil, names.New("rekey"), nil).deadJob(job, record)
+	msg, err := NewAnnouncer(&Conn{names: names.New("rekey")}, nil).deadJob(job, record)
 	if err != nil {
 		t.Fatal(err)
 	}

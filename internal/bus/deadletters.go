@@ -38,10 +38,10 @@ type DeadLetters struct {
 }
 
 // OpenDeadLetters returns the dead letters of a namespace.
-func OpenDeadLetters(ctx context.Context, c *Conn, n names.Names) (*DeadLetters, error) {
-	stream, err := c.js.Stream(ctx, n.DeadLetters())
+func OpenDeadLetters(ctx context.Context, c *Conn) (*DeadLetters, error) {
+	stream, err := c.js.Stream(ctx, c.names.DeadLetters())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, fmt.Errorf("the stream %s does not exist yet: the first worker makes it: %w", n.DeadLetters(), err)
+		return nil, fmt.Errorf("the stream %s does not exist yet: the first worker makes it: %w", c.names.DeadLetters(), err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the dead letters: %w", err)

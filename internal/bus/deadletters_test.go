@@ -18,7 +18,7 @@ import (
 func TestDeadLettersListPassesGaps(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	dead, err := OpenDeadLetters(t.Context(), r.conn, r.names)
+	dead, err := OpenDeadLetters(t.Context(), r.conn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestDeadLettersListPassesGaps(t *testing.T) {
 func TestDeadLettersListAndShow(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	dead, err := OpenDeadLetters(t.Context(), r.conn, r.names)
+	dead, err := OpenDeadLetters(t.Context(), r.conn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestDeadLettersListAndShow(t *testing.T) {
 	}
 	for i := range 4 {
 		m := event.Message{Subject: r.names.Event("x"), Data: []byte("payload"), Seq: uint64(i + 1), At: moment}
-		if err := r.conn.buryEvent(t.Context(), r.names, m, jobs.Event{EventRef: jobs.EventRef{Source: "/s", ID: "1", Seq: m.Seq, At: moment}}, errors.New("bad")); err != nil {
+		if err := r.conn.buryEvent(t.Context(), m, jobs.Event{EventRef: jobs.EventRef{Source: "/s", ID: "1", Seq: m.Seq, At: moment}}, errors.New("bad")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -111,7 +111,7 @@ func TestDeadLettersListAndShow(t *testing.T) {
 			t.Errorf("letter %d: error %v", number, err)
 		}
 	}
-	if _, err := OpenDeadLetters(t.Context(), r.conn, names.New("other")); err == nil {
+	if _, err := OpenDeadLetters(t.Context(), dial(t, ConnectConfig{Embedded: r.server, Namespace: "other"})); err == nil {
 		t.Error("the dead letters of a namespace without streams were opened")
 	}
 }
@@ -120,7 +120,7 @@ func TestDeadLettersListAndShow(t *testing.T) {
 func TestSearchOfDeadLetters(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	letters, err := OpenDeadLetters(t.Context(), r.conn, r.names)
+	letters, err := OpenDeadLetters(t.Context(), r.conn)
 	if err != nil {
 		t.Fatal(err)
 	}

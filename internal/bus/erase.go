@@ -64,7 +64,7 @@ func (in Intake) seal(m event.Message) (sealed event.Message, erase bool) {
 
 // erase overwrites a message in the stream of events. It can be repeated.
 func (in Intake) erase(ctx context.Context, m event.Message) error {
-	stream, err := in.Conn.js.Stream(ctx, in.Names.Events())
+	stream, err := in.Conn.js.Stream(ctx, in.Conn.names.Events())
 	if err != nil {
 		return fmt.Errorf("erasing event %d: %w", m.Seq, err)
 	}

@@ -55,11 +55,10 @@ func TestSealedEventRoundTrip(t *testing.T) {
 		t.Errorf("%s is no header that hides the event", text)
 	}
 	in := Intake{Secrets: sealing(jobs.PlaintextSeal)}
-	in.Names = names.New("rekey")
-	replayed := event.Receive(in.Names, event.Message{Subject: in.Names.Event(jobs.ClassOperator), Header: nats.Header{
+	replayed := event.Receive(names.New("rekey"), event.Message{Subject: names.New("rekey").Event(jobs.ClassOperator), Header: nats.Header{
 		names.HeaderSealedEvent: {text}, names.HeaderReplayID: {"7"}, names.HeaderReplaySource: {"urn:siem"}, names.HeaderReplaySubject: {"rekey.v1.event.x"}, "X-Forged": {"y"},
 	}})
-	got, err := event.Open(in.Names, in.Secrets.Sealer, replayed)
+	got, err := event.Open(names.New("rekey"), in.Secrets.Sealer, replayed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +84,7 @@ func TestSealedTokenIsNoEvent(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := Intake{Secrets: sealing(jobs.PlaintextSeal)}
-		m, err := event.Open(in.Names, in.Secrets.Sealer, event.Message{Replay: true, Header: nats.Header{names.HeaderSealedEvent: {text}}})
+		m, err := event.Open(names.New("rekey"), in.Secrets.Sealer, event.Message{Replay: true, Header: nats.Header{names.HeaderSealedEvent: {text}}})
 		if _, malformed := errors.AsType[*jobs.Malformed](err); !malformed || len(m.Data) > 0 || strings.Contains(err.Error(), canary) {
 			t.Errorf("opened %q with %v, want an error that shows nothing", m.Data, err)
 		}
@@ -178,7 +177,7 @@ func TestErasedEventIsReplayedFromItsDeadLetter(t *testing.T) {
 		letters := r.deadLetters(t)
 		hopeless = n == 1
 		stop = background(t, in.Run)
-		if _, err := NewOriginals(r.conn, r.names).ReplayLetter(t.Context(), letters[len(letters)-1]); err != nil {
+		if _, err := NewOriginals(r.conn).ReplayLetter(t.Context(), letters[len(letters)-1]); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -103,7 +103,7 @@ func TestFeedLosesNothingWhenItStops(t *testing.T) {
 	stopFilling := background(t, func(ctx context.Context) error {
 		for i := 0; ctx.Err() == nil; i++ {
 			job := newJob(t, fmt.Sprint(i), jobs.LaneBulk)
-			if err := NewQueue(r.conn, r.names).Enqueue(context.WithoutCancel(ctx), job); err != nil {
+			if err := NewQueue(r.conn).Enqueue(context.WithoutCancel(ctx), job); err != nil {
 				return err
 			}
 		}

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"rekey/internal/names"
 )
 
 // fleetIdle is for how long a consumer that nothing was delivered to must be idle until what it holds counts as left by a
@@ -37,9 +35,9 @@ type Fleet struct {
 }
 
 // Fleet looks at the consumers that the workers share. It makes nothing.
-func (c *Conn) Fleet(ctx context.Context, n names.Names) (Fleet, error) {
+func (c *Conn) Fleet(ctx context.Context) (Fleet, error) {
 	fleet := Fleet{Attendance: Unattended}
-	for _, shared := range Consumers(n) {
+	for _, shared := range Consumers(c.names) {
 		cons, err := c.js.Consumer(ctx, shared.Stream, shared.Durable)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) { // No worker has been here yet.
 			continue
@@ -49,7 +47,7 @@ func (c *Conn) Fleet(ctx context.Context, n names.Names) (Fleet, error) {
 		}
 		info := cons.CachedInfo()
 		fleet.see(info)
-		if shared.Stream == n.Jobs() {
+		if shared.Stream == c.names.Jobs() {
 			fleet.Jobs += int(info.NumPending)
 			continue
 		}

@@ -18,7 +18,7 @@ func TestFleet(t *testing.T) {
 	r := newRig(t)
 	see := func() Fleet {
 		t.Helper()
-		fleet, err := r.conn.Fleet(t.Context(), r.names)
+		fleet, err := r.conn.Fleet(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +34,7 @@ func TestFleet(t *testing.T) {
 	stop()
 	receive(t, "the end", ended)
 	for _, class := range []string{"incident", "siem", "siem.incident"} {
-		if _, err := r.conn.PublishRaw(t.Context(), r.names, class, []byte("{}"), ""); err != nil {
+		if _, err := r.conn.PublishRaw(t.Context(), class, []byte("{}"), ""); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -166,7 +166,7 @@ func (r *rig) unsettled(t *testing.T, stream, consumer string) int {
 // deadLetters returns all dead letters with headers and payloads, the oldest first.
 func (r *rig) deadLetters(t *testing.T) []DeadLetter {
 	t.Helper()
-	dead, err := OpenDeadLetters(t.Context(), r.conn, r.names)
+	dead, err := OpenDeadLetters(t.Context(), r.conn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func newTokenJob(t *testing.T, id, token string) jobs.Job {
 
 func (r *rig) enqueue(t *testing.T, list ...jobs.Job) {
 	t.Helper()
-	queue := NewQueue(r.conn, r.names)
+	queue := NewQueue(r.conn)
 	for _, j := range list {
 		if err := queue.Enqueue(t.Context(), j); err != nil {
 			t.Fatal(err)

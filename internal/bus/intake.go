@@ -12,7 +12,6 @@ import (
 	"rekey/internal/backoff"
 	"rekey/internal/event"
 	"rekey/internal/jobs"
-	"rekey/internal/names"
 	"rekey/internal/quiet"
 )
 
@@ -48,7 +47,6 @@ type IntakeRecorder interface {
 // of their own, so that a flood of other events delays none of them.
 type Intake struct {
 	Conn    *Conn
-	Names   names.Names
 	Desk    Desk
 	Secrets jobs.Secrets // Zero: secrets in the clear are allowed.
 	// Signatures says whose events are taken in. Zero: everybody's.
@@ -65,7 +63,7 @@ func (in Intake) Run(ctx context.Context) error {
 	log := in.Logger.Named("intake")
 	in.failures = &quiet.Failures{}
 	feeds := map[string]*feed{}
-	for _, want := range intakeConsumers(in.Names) {
+	for _, want := range intakeConsumers(in.Conn.names) {
 		cons, err := in.Conn.consumer(ctx, want)
 		if err != nil {
 			return err
@@ -85,7 +83,7 @@ func (in Intake) Run(ctx context.Context) error {
 func (in Intake) handle(ctx context.Context, h *held, isOthers bool, large *jobs.Crowd) {
 	verdict := jobs.Settlement{}
 	switch {
-	case isOthers && in.Names.IsIncident(h.Subject()):
+	case isOthers && in.Conn.names.IsIncident(h.Subject()):
 		verdict.Done = true // One of the incidents' own consumers has it.
 	case ctx.Err() == nil:
 		verdict = in.inTurn(context.WithoutCancel(ctx), h, large)
@@ -115,7 +113,7 @@ func crowded(h *held) jobs.Settlement {
 
 // accept hands the event to the desk; what cannot be understood, or is held, goes to the dead letters.
 func (in Intake) accept(ctx context.Context, h *held) jobs.Settlement {
-	m := event.Receive(in.Names, event.Message{
+	m := event.Receive(in.Conn.names, event.Message{
 		Subject: h.Subject(), Header: h.Headers(), Data: h.Data(),
 		Seq: h.meta.Sequence.Stream, At: h.meta.Timestamp, Redelivered: h.redelivered(),
 	})
@@ -142,8 +140,8 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Settlement {
 // held secrets in the clear is erased.
 func (in Intake) take(ctx context.Context, m event.Message) (jobs.Event, jobs.Accepted, error) {
 	flaw, signErr := m.Flaw, in.Signatures.Check(m)
-	m, openErr := event.Open(in.Names, in.Secrets.Sealer, m)
-	e, err := event.Read(in.Names, m)
+	m, openErr := event.Open(in.Conn.names, in.Secrets.Sealer, m)
+	e, err := event.Read(in.Conn.names, m)
 	m.Secrets = append(e.Request.Params.InClear(), event.SecretHeaders(m.Header)...)
 	if err = cmp.Or(flaw, signErr, openErr, errors.Join(in.refuse(m, &e), err)); err != nil {
 		accepted, err := in.bury(ctx, m, &e, err)
@@ -169,7 +167,7 @@ func (in Intake) bury(ctx context.Context, m event.Message, e *jobs.Event, why e
 		return jobs.Accepted{}, why
 	}
 	m, dirty := in.seal(m)
-	if err := in.Conn.buryEvent(ctx, in.Names, m, *e, why); err != nil {
+	if err := in.Conn.buryEvent(ctx, m, *e, why); err != nil {
 		return jobs.Accepted{}, err
 	}
 	if dirty {

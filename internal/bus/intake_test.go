@@ -74,7 +74,7 @@ func (c *counter) get() map[string]int {
 }
 
 func (r *rig) intake(d *desk, c *counter) Intake {
-	return Intake{Conn: r.conn, Names: r.names, Desk: d, Recorder: c, Logger: r.log}
+	return Intake{Conn: r.conn, Desk: d, Recorder: c, Logger: r.log}
 }
 
 // settled reports whether the consumers of events have nothing left.
@@ -382,7 +382,7 @@ func TestIntakeNeedsItsStream(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	in := r.intake(&desk{}, &counter{})
-	in.Names = names.New("other")
+	in.Conn = dial(t, ConnectConfig{Embedded: r.server, Namespace: "other"})
 	if err := in.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "looking at consumer intake-incident of stream OTHER_EVENTS") {
 		t.Errorf("the error is %v", err)
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/jobs"
-	"rekey/internal/names"
 )
 
 // jobMessage is a job on its way to a worker. It carries the secret parameters, sealed unless
@@ -95,12 +94,11 @@ func unquoting(err error) error {
 
 // Queue implements jobs.Queue on the stream of jobs.
 type Queue struct {
-	conn  *Conn
-	names names.Names
+	conn *Conn
 }
 
 // NewQueue returns the queue of a namespace.
-func NewQueue(c *Conn, names names.Names) *Queue { return &Queue{conn: c, names: names} }
+func NewQueue(c *Conn) *Queue { return &Queue{conn: c} }
 
 // Enqueue publishes the job on its lane's subject. The message id lets the stream drop a
 // copy that follows within its window; a later copy is harmless, for the ledger decides. What the job
@@ -112,7 +110,7 @@ func (q *Queue) Enqueue(ctx context.Context, j jobs.Job) error {
 	if err != nil {
 		return fmt.Errorf("encoding job %s: %w", j.ID, err)
 	}
-	msg := &nats.Msg{Subject: q.names.Job(j.Lane, j.Kind), Data: data}
+	msg := &nats.Msg{Subject: q.conn.names.Job(j.Lane, j.Kind), Data: data}
 	id := j.ID + "." + short(j.Digest) + "." + string(j.Lane)
 	if j.Wake || j.Round > 0 {
 		id = ""

@@ -12,7 +12,6 @@ import (
 
 	"rekey/internal/event"
 	"rekey/internal/jobs"
-	"rekey/internal/names"
 )
 
 func TestJobMessageRoundTrip(t *testing.T) {
@@ -135,7 +134,7 @@ func TestEnqueueTellsWhatFailed(t *testing.T) {
 	if err := r.conn.js.DeleteStream(t.Context(), r.names.Jobs()); err != nil {
 		t.Fatal(err)
 	}
-	err := NewQueue(r.conn, r.names).Enqueue(t.Context(), newTokenJob(t, "job1", canary))
+	err := NewQueue(r.conn).Enqueue(t.Context(), newTokenJob(t, "job1", canary))
 	if err == nil || !strings.Contains(err.Error(), "publishing on rekey.v1.job.urgent.token-revoke") {
 		t.Errorf("the error is %v", err)
 	}
@@ -153,7 +152,7 @@ func TestPublishRaw(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish := func(class, id string) (Stored, error) {
-		return r.conn.PublishRaw(t.Context(), r.names, class, []byte(plain), id)
+		return r.conn.PublishRaw(t.Context(), class, []byte(plain), id)
 	}
 	for _, step := range []struct {
 		name, class, id string
@@ -174,7 +173,8 @@ func TestPublishRaw(t *testing.T) {
 			t.Errorf("class %q: error %v", class, err)
 		}
 	}
-	if _, err := r.conn.PublishRaw(t.Context(), names.New("other"), "incident", []byte(plain), ""); err == nil {
+	other := dial(t, ConnectConfig{Embedded: r.server, Namespace: "other"})
+	if _, err := other.PublishRaw(t.Context(), "incident", []byte(plain), ""); err == nil {
 		t.Error("an event of a namespace without streams was accepted")
 	}
 }
@@ -185,7 +185,7 @@ func TestPublishRequest(t *testing.T) {
 	request := map[string]any{"kind": "x509.disable", "params": map[string]any{"project_id": hexA}, "reason": "IR-4711"}
 	// The same identity twice is two messages: what is the same event, the ledger says.
 	for want := range uint64(2) {
-		got, err := r.conn.PublishRequest(t.Context(), r.names, jobs.ClassOperator, "/cli", "tick 1", request)
+		got, err := r.conn.PublishRequest(t.Context(), jobs.ClassOperator, "/cli", "tick 1", request)
 		if err != nil || got != want+1 {
 			t.Fatalf("sequence %d, error %v, want %d", got, err, want+1)
 		}
@@ -208,7 +208,7 @@ func TestPublishRequest(t *testing.T) {
 	if e.Source != "/cli" || e.ID != "tick 1" || e.Class != jobs.ClassOperator || e.Request.Reason != "IR-4711" {
 		t.Errorf("the event is %+v", e)
 	}
-	if _, err := r.conn.PublishRequest(t.Context(), r.names, "incident", "/cli", "x", map[string]any{"a": func() {}}); err == nil {
+	if _, err := r.conn.PublishRequest(t.Context(), "incident", "/cli", "x", map[string]any{"a": func() {}}); err == nil {
 		t.Error("a request that is no JSON was published")
 	}
 }

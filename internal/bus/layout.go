@@ -82,6 +82,11 @@ func Bucket(n names.Names, name string, replicas int) kv.Config {
 	return cfg
 }
 
+// Store returns a bucket of the namespace by its name.
+func Store[T any](c *Conn, bucket string) *kv.Store[T] {
+	return kv.New[T](c.js, Bucket(c.names, bucket, c.copies))
+}
+
 // streams are all streams, those of buckets last.
 func (l Layout) streams() []jetstream.StreamConfig {
 	n := l.Names

@@ -34,8 +34,8 @@ type NoticeLetter struct {
 
 // BuryNotice stores the dead letter of a notification. It carries the result as it was published,
 // which holds no secrets.
-func (c *Conn) BuryNotice(ctx context.Context, n names.Names, l NoticeLetter) error {
-	msg := &nats.Msg{Subject: n.DeadNotification(), Header: nats.Header{}, Data: l.Data}
+func (c *Conn) BuryNotice(ctx context.Context, l NoticeLetter) error {
+	msg := &nats.Msg{Subject: c.names.DeadNotification(), Header: nats.Header{}, Data: l.Data}
 	if limit := c.carries(); len(l.Data) > limit {
 		msg.Header.Set(names.HeaderTruncated, strconv.Itoa(len(l.Data)))
 		msg.Data = l.Data[:min(limit, event.CutPayload)]
@@ -46,7 +46,7 @@ func (c *Conn) BuryNotice(ctx context.Context, n names.Names, l NoticeLetter) er
 	msg.Header.Set(names.HeaderJobID, l.JobID)
 	msg.Header.Set(names.HeaderKind, string(l.Kind))
 	id := fmt.Sprintf("notify.%s.%s.%d.dead", l.Receiver, l.Key, l.Since.UnixNano())
-	if err := c.publishOnce(ctx, n.DeadLetters(), msg, id, l.Count > 1, l.Since); err != nil {
+	if err := c.publishOnce(ctx, c.names.DeadLetters(), msg, id, l.Count > 1, l.Since); err != nil {
 		return fmt.Errorf("putting a notification among the dead letters: %w", err)
 	}
 	return nil
@@ -54,20 +54,20 @@ func (c *Conn) BuryNotice(ctx context.Context, n names.Names, l NoticeLetter) er
 
 // Renotify sends the result of a dead letter to its receiver once more. The letter must come from
 // Show. Its notification has the id that it had, so that a receiver who has it drops it.
-func (c *Conn) Renotify(ctx context.Context, n names.Names, letter DeadLetter) error {
+func (c *Conn) Renotify(ctx context.Context, letter DeadLetter) error {
 	if nats.Header(letter.Header).Get(names.HeaderTruncated) != "" {
 		return ErrNotWhole
 	}
-	_, err := c.js.Consumer(ctx, n.Jobs(), ConsumerOfReceiver(letter.Receiver))
+	_, err := c.js.Consumer(ctx, c.names.Jobs(), ConsumerOfReceiver(letter.Receiver))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return fmt.Errorf("%w: %s", ErrNoReceiver, letter.Receiver)
 	}
 	if err != nil {
 		return fmt.Errorf("looking for the receiver %s: %w", letter.Receiver, err)
 	}
-	msg := &nats.Msg{Subject: n.Renotify(letter.Receiver), Data: []byte(letter.Payload), Header: nats.Header{}}
+	msg := &nats.Msg{Subject: c.names.Renotify(letter.Receiver), Data: []byte(letter.Payload), Header: nats.Header{}}
 	id := fmt.Sprintf("renotify.%d.%d", letter.Number, letter.At.UnixNano())
-	if _, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(n.Jobs())); err != nil {
+	if _, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(c.names.Jobs())); err != nil {
 		return fmt.Errorf("sending the notification again: %w", err)
 	}
 	return nil

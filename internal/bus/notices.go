@@ -96,7 +96,6 @@ func (i Inbox) subjects(n names.Names) []string {
 // Notices reads what one receiver is to be told of. All workers share it.
 type Notices struct {
 	Conn     *Conn
-	Names    names.Names
 	Inbox    Inbox
 	Courier  Courier
 	Recorder NoticesRecorder
@@ -126,11 +125,11 @@ func (i Inbox) again(n names.Names) Consumer {
 }
 
 // OpenInbox makes the receiver's consumers where they are missing.
-func (c *Conn) OpenInbox(ctx context.Context, n names.Names, i Inbox) (results, again jetstream.Consumer, err error) {
-	if results, err = c.consumer(ctx, i.results(n)); err != nil {
+func (c *Conn) OpenInbox(ctx context.Context, i Inbox) (results, again jetstream.Consumer, err error) {
+	if results, err = c.consumer(ctx, i.results(c.names)); err != nil {
 		return nil, nil, err
 	}
-	again, err = c.consumer(ctx, i.again(n))
+	again, err = c.consumer(ctx, i.again(c.names))
 	return results, again, err
 }
 
@@ -158,7 +157,7 @@ func (n *Notices) Run(ctx context.Context) error {
 // step takes as many notices to the receiver as may be, or waits for a while.
 func (n *Notices) step(ctx, under context.Context) (err error) {
 	if n.results == nil {
-		if n.results, n.again, err = n.Conn.OpenInbox(ctx, n.Names, n.Inbox); err != nil {
+		if n.results, n.again, err = n.Conn.OpenInbox(ctx, n.Inbox); err != nil {
 			n.results = nil
 			return err
 		}
@@ -274,9 +273,9 @@ type InboxState struct {
 }
 
 // InboxState reads what a receiver has in NATS.
-func (c *Conn) InboxState(ctx context.Context, n names.Names, receiver string) (InboxState, error) {
+func (c *Conn) InboxState(ctx context.Context, receiver string) (InboxState, error) {
 	var state InboxState
-	for _, stream := range []string{n.Results(), n.Jobs()} {
+	for _, stream := range []string{c.names.Results(), c.names.Jobs()} {
 		info, err := c.inbox(ctx, stream, receiver)
 		if err != nil {
 			return state, err
@@ -290,22 +289,22 @@ func (c *Conn) InboxState(ctx context.Context, n names.Names, receiver string) (
 
 // RemoveInbox deletes what a receiver has in NATS, which nobody must be serving, and returns how many results it was not
 // told of. What an operator has sent again stays until it is delivered.
-func (c *Conn) RemoveInbox(ctx context.Context, n names.Names, receiver string) (left int, err error) {
-	info, err := c.inbox(ctx, n.Results(), receiver)
+func (c *Conn) RemoveInbox(ctx context.Context, receiver string) (left int, err error) {
+	info, err := c.inbox(ctx, c.names.Results(), receiver)
 	if err != nil {
 		return 0, err
 	}
 	if info != nil {
 		left = before(info)
-		if err := c.removeConsumer(ctx, n.Results(), receiver); err != nil {
+		if err := c.removeConsumer(ctx, c.names.Results(), receiver); err != nil {
 			return left, err
 		}
 	}
-	info, err = c.inbox(ctx, n.Jobs(), receiver)
+	info, err = c.inbox(ctx, c.names.Jobs(), receiver)
 	if err != nil || info == nil || before(info) > 0 {
 		return left, err
 	}
-	return left, c.removeConsumer(ctx, n.Jobs(), receiver)
+	return left, c.removeConsumer(ctx, c.names.Jobs(), receiver)
 }
 
 // inbox returns how a receiver's consumer stands, or nil when there is none.

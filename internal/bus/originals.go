@@ -15,12 +15,11 @@ import (
 
 // Originals gives back events as they came in, for as long as their stream keeps them.
 type Originals struct {
-	conn  *Conn
-	names names.Names
+	conn *Conn
 }
 
 // NewOriginals returns the events of a namespace.
-func NewOriginals(c *Conn, n names.Names) *Originals { return &Originals{conn: c, names: n} }
+func NewOriginals(c *Conn) *Originals { return &Originals{conn: c} }
 
 // Event returns an event as intake reads it, or jobs.ErrNotFound when it is not kept any more.
 func (o *Originals) Event(ctx context.Context, e jobs.EventRef) (jobs.Event, error) {
@@ -28,7 +27,7 @@ func (o *Originals) Event(ctx context.Context, e jobs.EventRef) (jobs.Event, err
 	if err != nil {
 		return jobs.Event{}, err
 	}
-	event, err := event.ReadReceived(o.names, event.Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Seq: msg.Sequence, At: msg.Time})
+	event, err := event.ReadReceived(o.conn.names, event.Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Seq: msg.Sequence, At: msg.Time})
 	if err != nil {
 		return event, fmt.Errorf("decoding event %d: %w", e.Seq, err)
 	}
@@ -55,7 +54,7 @@ func (o *Originals) Replay(ctx context.Context, e jobs.EventRef) (uint64, error)
 	for key, values := range original.Header {
 		// What is Rekey's own in it says something of the first publication. Only another replay had the
 		// right to a sealed event.
-		if !event.IsOwn(key) || key == names.HeaderSealedEvent && original.Subject == o.names.Event(jobs.ClassOperator) {
+		if !event.IsOwn(key) || key == names.HeaderSealedEvent && original.Subject == o.conn.names.Event(jobs.ClassOperator) {
 			header[key] = values
 		}
 	}
@@ -66,7 +65,7 @@ func (o *Originals) Replay(ctx context.Context, e jobs.EventRef) (uint64, error)
 // meanwhile is found. Its subject is that of operators, which producers may not use; the one that it
 // had is in a header.
 func (o *Originals) publish(ctx context.Context, e jobs.EventRef, header nats.Header, data []byte) (uint64, error) {
-	msg := &nats.Msg{Subject: o.names.Event(jobs.ClassOperator), Header: header, Data: data}
+	msg := &nats.Msg{Subject: o.conn.names.Event(jobs.ClassOperator), Header: header, Data: data}
 	msg.Header.Set(names.HeaderReplaySource, e.Source)
 	msg.Header.Set(names.HeaderReplayID, e.ID)
 	msg.Header.Set(names.HeaderReplaySubject, e.Subject)
@@ -77,7 +76,7 @@ func (o *Originals) publish(ctx context.Context, e jobs.EventRef, header nats.He
 	if signature != "" {
 		msg.Header.Set(event.HeaderReplaySignature, signature)
 	}
-	seq, err := o.conn.store(ctx, msg, o.names.Events())
+	seq, err := o.conn.store(ctx, msg, o.conn.names.Events())
 	if err != nil {
 		return 0, fmt.Errorf("publishing event %d again: %w", e.Seq, err)
 	}
@@ -87,7 +86,7 @@ func (o *Originals) publish(ctx context.Context, e jobs.EventRef, header nats.He
 // message reads an event from its stream. One that stands at the same sequence of a
 // stream that was made anew is another.
 func (o *Originals) message(ctx context.Context, e jobs.EventRef) (*jetstream.RawStreamMsg, error) {
-	stream, err := o.conn.js.Stream(ctx, o.names.Events())
+	stream, err := o.conn.js.Stream(ctx, o.conn.names.Events())
 	if err != nil {
 		return nil, fmt.Errorf("opening the events: %w", err)
 	}

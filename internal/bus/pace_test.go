@@ -15,15 +15,8 @@ import (
 	"rekey/internal/pace"
 )
 
-// pace opens the shared state of a rig.
-func (r *rig) pace(t *testing.T) *Pace {
-	t.Helper()
-	p := NewPace(r.conn, r.names, 1)
-	if err := p.Open(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
+// pace is the shared state of a rig.
+func (r *rig) pace() *Pace { return NewPace(r.conn) }
 
 func loadPace(t *testing.T, p *Pace, key string) (pace.State, uint64) {
 	t.Helper()
@@ -34,28 +27,6 @@ func loadPace(t *testing.T, p *Pace, key string) (pace.State, uint64) {
 	return state, revision
 }
 
-func TestPaceBeforeItIsOpen(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	p := NewPace(r.conn, r.names, 1)
-	if _, _, err := p.Load(t.Context(), "b"); !errors.Is(err, errNotOpen) {
-		t.Errorf("loading: %v", err)
-	}
-	if _, err := p.Save(t.Context(), "b", pace.State{}, 0); !errors.Is(err, errNotOpen) {
-		t.Errorf("saving: %v", err)
-	}
-	if err := p.Watch(t.Context(), nil, nil); !errors.Is(err, errNotOpen) {
-		t.Errorf("watching: %v", err)
-	}
-	if _, err := p.All(t.Context()); !errors.Is(err, errNotOpen) {
-		t.Errorf("listing: %v", err)
-	}
-	p = NewPace(r.conn, names.New("other"), 3) // More copies than there are servers.
-	if err := p.Open(t.Context()); err == nil {
-		t.Error("a bucket with three copies was made on one server")
-	}
-}
-
 // TestPaceOfManyWorkersAtOnce: what is taken by compare-and-set is taken once.
 func TestPaceOfManyWorkersAtOnce(t *testing.T) {
 	t.Parallel()
@@ -64,7 +35,7 @@ func TestPaceOfManyWorkersAtOnce(t *testing.T) {
 	limit := pace.Limit{Capacity: 100, Refill: 1, Every: time.Hour}
 	var all sync.WaitGroup
 	for range workers {
-		p := r.pace(t)
+		p := r.pace()
 		all.Go(func() {
 			for taken := 0; taken < each; {
 				state, revision, err := p.Load(t.Context(), bucket)
@@ -86,7 +57,7 @@ func TestPaceOfManyWorkersAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	state, _ := loadPace(t, r.pace(t), bucket)
+	state, _ := loadPace(t, r.pace(), bucket)
 	if got := limit.Capacity - state.Tokens(moment); got != workers*each {
 		t.Errorf("%d tokens are out, want %d", got, workers*each)
 	}
@@ -96,7 +67,7 @@ func TestPaceWatch(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.conn.clock = clock.New() // As of a server that is not in this process.
-	p := r.pace(t)
+	p := r.pace()
 	var before pace.State
 	before.Close(moment)
 	if _, err := p.Save(t.Context(), "x509_project/a", before, 0); err != nil {
@@ -121,7 +92,7 @@ func TestPaceWatch(t *testing.T) {
 	receive(t, "the end of what was there", known)
 	var after pace.State
 	after.Close(moment.Add(time.Hour))
-	revision, err := r.pace(t).Save(t.Context(), "oauth_token/b", after, 0) // Another worker's.
+	revision, err := r.pace().Save(t.Context(), "oauth_token/b", after, 0) // Another worker's.
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +121,7 @@ func TestPaceSurvivesARestart(t *testing.T) {
 	for round := range 2 {
 		server := startServer(t, natsserver.Config{StoreDir: dir})
 		r := &rig{conn: dial(t, ConnectConfig{Embedded: server}), names: names.New("rekey"), log: zap.NewNop()}
-		p := r.pace(t)
+		p := r.pace()
 		if round == 0 {
 			var state pace.State
 			state.Close(until)

@@ -20,12 +20,11 @@ const presenceTimeout = 2 * time.Second
 // listens on a subject of its own, and where nothing listens, the server says so.
 type Presence struct {
 	Conn     *Conn
-	Names    names.Names
 	Worker   string // Its name.
 	Instance string // Names the process.
 }
 
-func (p Presence) own(instance string) string { return p.Names.Worker(p.Worker) + "." + instance }
+func (p Presence) own(instance string) string { return p.Conn.names.Worker(p.Worker) + "." + instance }
 
 // Appear makes this process answer, until the connection ends, and returns the instance of another one that has its
 // name and lives, or "".
@@ -39,10 +38,10 @@ func (p Presence) Appear(ctx context.Context) (namesake string, err error) {
 	if _, err := p.Conn.nc.Subscribe(p.own(p.Instance), answer); err != nil {
 		return "", fmt.Errorf("answering as worker %s: %w", p.Worker, err)
 	}
-	if namesake, err = p.ask(ctx, p.Names.Worker(p.Worker)); err != nil {
+	if namesake, err = p.ask(ctx, p.Conn.names.Worker(p.Worker)); err != nil {
 		return "", err
 	}
-	if _, err := p.Conn.nc.Subscribe(p.Names.Worker(p.Worker), answer); err != nil {
+	if _, err := p.Conn.nc.Subscribe(p.Conn.names.Worker(p.Worker), answer); err != nil {
 		return "", fmt.Errorf("answering as worker %s: %w", p.Worker, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, presenceTimeout)
@@ -75,10 +74,10 @@ func (p Presence) ask(ctx context.Context, subject string) (string, error) {
 
 // HandOverAgain makes the server hand over at once what workers hold that are gone, which it would do when ackWait is
 // over. What living workers hold longer than patience may be handed over a second time, which the ledger recognises.
-func (c *Conn) HandOverAgain(ctx context.Context, n names.Names, patience time.Duration) error {
+func (c *Conn) HandOverAgain(ctx context.Context, patience time.Duration) error {
 	const server = 100 * time.Millisecond // So long a server waits after a change of ack_wait (nats-server, consumer.go).
 	var held []Consumer
-	for _, want := range Consumers(n) {
+	for _, want := range Consumers(c.names) {
 		info, err := ask[*jetstream.ConsumerInfo](ctx, c, "CONSUMER.INFO."+want.Stream+"."+want.Durable, nil)
 		if err != nil {
 			return fmt.Errorf("looking at consumer %s: %w", want.Durable, err)

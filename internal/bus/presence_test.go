@@ -26,7 +26,7 @@ func TestHandOverAgain(t *testing.T) {
 			r.enqueue(t, newJob(t, "held", jobs.LaneNormal))
 			held := next(t, cons)
 			begun := time.Now()
-			if err := r.conn.HandOverAgain(t.Context(), r.names, patience); err != nil {
+			if err := r.conn.HandOverAgain(t.Context(), patience); err != nil {
 				t.Fatal(err)
 			}
 			again := next(t, cons)

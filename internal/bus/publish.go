@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/event"
-	"rekey/internal/names"
 )
 
 // classToken is what may stand as the class in a subject.
@@ -59,11 +58,11 @@ func unpublished(subject, stream string, err error) error {
 }
 
 // PublishRaw stores a payload as an event of a class. id, when not empty, is its Nats-Msg-Id.
-func (c *Conn) PublishRaw(ctx context.Context, n names.Names, class string, data []byte, id string) (Stored, error) {
+func (c *Conn) PublishRaw(ctx context.Context, class string, data []byte, id string) (Stored, error) {
 	if err := CheckClass(class); err != nil {
 		return Stored{}, err
 	}
-	msg := &nats.Msg{Subject: n.Event(class), Data: data}
+	msg := &nats.Msg{Subject: c.names.Event(class), Data: data}
 	signature, err := c.sign.Sign(data)
 	if err != nil {
 		return Stored{}, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
@@ -72,12 +71,12 @@ func (c *Conn) PublishRaw(ctx context.Context, n names.Names, class string, data
 		msg.Header = nats.Header{event.HeaderSignature: []string{signature}}
 	}
 	if id == "" {
-		seq, err := c.store(ctx, msg, n.Events())
+		seq, err := c.store(ctx, msg, c.names.Events())
 		return Stored{Seq: seq}, err
 	}
-	ack, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(n.Events()))
+	ack, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(c.names.Events()))
 	if err != nil {
-		return Stored{}, unpublished(msg.Subject, n.Events(), err)
+		return Stored{}, unpublished(msg.Subject, c.names.Events(), err)
 	}
 	return Stored{Seq: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }
@@ -95,7 +94,7 @@ type Requested struct {
 
 // PublishRequest stores a direct request under the identity of source and id, by which the ledger
 // knows that the same request twice is one job. It returns the event's sequence.
-func (c *Conn) PublishRequest(ctx context.Context, n names.Names, class, source, id string, request map[string]any) (uint64, error) {
+func (c *Conn) PublishRequest(ctx context.Context, class, source, id string, request map[string]any) (uint64, error) {
 	data, err := json.Marshal(Requested{
 		SpecVersion: "1.0", ID: id, Source: source, Type: event.TypeRequested, Time: c.clock.Now().UTC(),
 		DataContentType: "application/json", Data: request,
@@ -103,6 +102,6 @@ func (c *Conn) PublishRequest(ctx context.Context, n names.Names, class, source,
 	if err != nil {
 		return 0, fmt.Errorf("encoding the request %s: %w", id, err)
 	}
-	stored, err := c.PublishRaw(ctx, n, class, data, "")
+	stored, err := c.PublishRaw(ctx, class, data, "")
 	return stored.Seq, err
 }

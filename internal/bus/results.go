@@ -12,15 +12,14 @@ import (
 	"rekey/internal/direct"
 	"rekey/internal/event"
 	"rekey/internal/jobs"
-	"rekey/internal/names"
 )
 
 // EachResult calls do for every result since a moment (the zero time: all), the oldest
 // first, and returns how long the stream keeps them, 0 for ever.
-func (c *Conn) EachResult(ctx context.Context, n names.Names, since time.Time, do func(audit.Result) error) (time.Duration, error) {
-	keep, err := c.eachSince(ctx, n.Results(), since, func(m direct.Message) error {
+func (c *Conn) EachResult(ctx context.Context, since time.Time, do func(audit.Result) error) (time.Duration, error) {
+	keep, err := c.eachSince(ctx, c.names.Results(), since, func(m direct.Message) error {
 		return do(audit.Result{
-			Seq: m.Seq, At: m.At, Subject: m.Subject, Payload: m.Data, Link: m.Header.Get(audit.Header), Foreign: !n.IsResult(m.Subject),
+			Seq: m.Seq, At: m.At, Subject: m.Subject, Payload: m.Data, Link: m.Header.Get(audit.Header), Foreign: !c.names.IsResult(m.Subject),
 		})
 	})
 	if err != nil {
@@ -31,8 +30,8 @@ func (c *Conn) EachResult(ctx context.Context, n names.Names, since time.Time, d
 
 // EachEvent calls do for every event that is kept since a moment (the zero time: all), the
 // oldest first. Events that held secrets may be erased.
-func (c *Conn) EachEvent(ctx context.Context, n names.Names, since time.Time, do func(event.Message) error) error {
-	_, err := c.eachSince(ctx, n.Events(), since, func(m direct.Message) error {
+func (c *Conn) EachEvent(ctx context.Context, since time.Time, do func(event.Message) error) error {
+	_, err := c.eachSince(ctx, c.names.Events(), since, func(m direct.Message) error {
 		return do(event.Message{Subject: m.Subject, Header: m.Header, Data: m.Data, Seq: m.Seq, At: m.At})
 	})
 	if err != nil {

@@ -81,14 +81,14 @@ func TestRefusalsAreTold(t *testing.T) {
 	if err := r.conn.Room(); err != nil {
 		t.Fatal(err)
 	}
-	bucket, err := kv.Open[int](t.Context(), r.conn.JetStream(), kv.Config{Bucket: "REKEY_LEDGER"})
-	if err != nil {
+	if _, err := r.conn.JetStream().CreateStream(t.Context(), (kv.Config{Bucket: "REKEY_LEDGER"}).Stream()); err != nil {
 		t.Fatal(err)
 	}
+	bucket := kv.New[int](r.conn.JetStream(), kv.Config{Bucket: "REKEY_LEDGER"})
 	r.bound(t, r.names.Jobs(), 1)
 	r.bound(t, "KV_REKEY_LEDGER", 1)
 	var errs []error
-	queue := NewQueue(r.conn, r.names)
+	queue := NewQueue(r.conn)
 	for i := range 3 {
 		errs = append(errs, queue.Enqueue(t.Context(), newJob(t, fmt.Sprint("job", i), jobs.LaneBulk)))
 	}

@@ -34,7 +34,6 @@ type StalledRecorder interface {
 // in its stream, where nobody would look. It goes back to the end of its queue.
 type Stalled struct {
 	Conn     *Conn
-	Names    names.Names
 	Secrets  jobs.Secrets // As of the intake.
 	Recorder StalledRecorder
 	Logger   *zap.Logger
@@ -57,7 +56,7 @@ func (s Stalled) Run(ctx context.Context) error {
 			_ = sub.Unsubscribe() // It dies with the connection at the latest.
 		}
 	}()
-	for _, stream := range []string{s.Names.Jobs(), s.Names.Events()} {
+	for _, stream := range []string{s.Conn.names.Jobs(), s.Conn.names.Events()} {
 		sub, err := s.Conn.nc.ChanQueueSubscribe(advisoryMaxDeliveries+stream+".*", "rekey", heard)
 		if err != nil {
 			return fmt.Errorf("listening to advisories: %w", err)
@@ -108,7 +107,7 @@ func (s Stalled) rescue(ctx context.Context, a advisory) error {
 	if err != nil {
 		return err
 	}
-	if a.Stream == s.Names.Events() {
+	if a.Stream == s.Conn.names.Events() {
 		return s.again(ctx, old)
 	}
 	copied := &nats.Msg{Subject: old.Subject, Data: old.Data, Header: nats.Header{}}
@@ -130,16 +129,16 @@ func messageOf(h nats.Header, seq uint64) uint64 {
 // again publishes an event under the identity that it has.
 func (s Stalled) again(ctx context.Context, old *jetstream.RawStreamMsg) error {
 	// What cannot be understood has an identity as well, and ends in the dead letters this time.
-	m := event.Receive(s.Names, event.Message{Subject: old.Subject, Header: old.Header, Data: old.Data, Seq: old.Sequence, At: old.Time})
-	event, err := event.Read(s.Names, m)
+	m := event.Receive(s.Conn.names, event.Message{Subject: old.Subject, Header: old.Header, Data: old.Data, Seq: old.Sequence, At: old.Time})
+	event, err := event.Read(s.Conn.names, m)
 	if err != nil && !settled(err) {
 		return err
 	}
-	if _, err = NewOriginals(s.Conn, s.Names).Replay(ctx, event.EventRef); err != nil {
+	if _, err = NewOriginals(s.Conn).Replay(ctx, event.EventRef); err != nil {
 		return err
 	}
 	// Nobody takes the old one in any more, who would erase it.
-	in := Intake{Conn: s.Conn, Names: s.Names, Secrets: s.Secrets, Logger: s.Logger}
+	in := Intake{Conn: s.Conn, Secrets: s.Secrets, Logger: s.Logger}
 	if in.allows() || !m.Dirty() {
 		return nil
 	}

@@ -70,10 +70,10 @@ func TestStalledMessagesComeBack(t *testing.T) {
 	caught := &stalls{}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Stalled{Conn: r.conn, Names: r.names, Recorder: caught, Logger: r.log}.Run(ctx) }()
+	go func() { ended <- Stalled{Conn: r.conn, Recorder: caught, Logger: r.log}.Run(ctx) }()
 	eventually(t, "the net is out", func() bool { return r.conn.nc.NumSubscriptions() >= 2 })
 
-	event, err := r.conn.PublishRaw(t.Context(), r.names, "incident", []byte(`{"kind":"x509.disable"}`), "IR-1")
+	event, err := r.conn.PublishRaw(t.Context(), "incident", []byte(`{"kind":"x509.disable"}`), "IR-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestStalledMessagesComeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	job := jobs.Job{ID: "j", Kind: kinds.X509Disable, Lane: jobs.LaneBulk, Params: params}
-	if err := NewQueue(r.conn, r.names).Enqueue(t.Context(), job); err != nil {
+	if err := NewQueue(r.conn).Enqueue(t.Context(), job); err != nil {
 		t.Fatal(err)
 	}
 	giveUp(t, r, r.names.Jobs(), r.names.Lane(jobs.LaneBulk))

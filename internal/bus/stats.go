@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
-	"rekey/internal/names"
 )
 
 // statsEvery is how often the queue's gauges are refreshed.
@@ -26,7 +25,6 @@ type StatsRecorder interface {
 // Stats reads from the streams how many jobs wait and how long they have.
 type Stats struct {
 	Conn    *Conn
-	Names   names.Names
 	Running func() int // Jobs that run in this worker.
 	// Ahead is how many jobs of a lane this worker has pulled and not begun: they are pending
 	// still, and wait for nothing but a slot. Nil counts them as waiting.
@@ -59,7 +57,7 @@ func (s Stats) Run(ctx context.Context) error {
 }
 
 func (s Stats) refresh(ctx context.Context) error {
-	stream, err := s.Conn.js.Stream(ctx, s.Names.Jobs())
+	stream, err := s.Conn.js.Stream(ctx, s.Conn.names.Jobs())
 	if err != nil {
 		return err
 	}
@@ -81,7 +79,7 @@ func (s Stats) refresh(ctx context.Context) error {
 		s.Recorder.SetQueue(string(lane), float64(pending+uint64(ahead)), oldest)
 	}
 	s.Recorder.SetWaiting(float64(max(unsettled-s.Running(), 0)))
-	dead, err := s.Conn.js.Stream(ctx, s.Names.DeadLetters())
+	dead, err := s.Conn.js.Stream(ctx, s.Conn.names.DeadLetters())
 	if err != nil {
 		return err
 	}
@@ -102,7 +100,7 @@ func (s Stats) consumer(ctx context.Context, stream jetstream.Stream, lane jobs.
 
 // oldest returns the age of the oldest unfinished job of a lane, 0 when there is none.
 func (s Stats) oldest(ctx context.Context, stream jetstream.Stream, lane jobs.Lane) (time.Duration, error) {
-	msg, err := stream.GetMsg(ctx, 0, jetstream.WithGetMsgSubject(s.Names.Lane(lane)))
+	msg, err := stream.GetMsg(ctx, 0, jetstream.WithGetMsgSubject(s.Conn.names.Lane(lane)))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return 0, nil
 	}

@@ -62,7 +62,7 @@ func TestStats(t *testing.T) {
 	}
 	var g gauges
 	running := 0
-	s := Stats{Conn: r.conn, Names: r.names, Running: func() int { return running }, Recorder: &g, Logger: r.log}
+	s := Stats{Conn: r.conn, Running: func() int { return running }, Recorder: &g, Logger: r.log}
 	refresh := func(wantPending map[string]float64, wantWaiting, wantDead float64) {
 		t.Helper()
 		what := fmt.Sprintf("%v pending, %v waiting, %v dead letters", wantPending, wantWaiting, wantDead)
@@ -113,7 +113,7 @@ func TestStats(t *testing.T) {
 	}
 	refresh(map[string]float64{"urgent": 0, "normal": 1, "bulk": 2}, 1, 0)
 
-	if err := r.conn.buryEvent(t.Context(), r.names, event.Message{At: moment}, jobs.Event{}, errors.New("bad")); err != nil {
+	if err := r.conn.buryEvent(t.Context(), event.Message{At: moment}, jobs.Event{}, errors.New("bad")); err != nil {
 		t.Fatal(err)
 	}
 	refresh(map[string]float64{"urgent": 0, "normal": 1, "bulk": 2}, 1, 1)
@@ -136,7 +136,7 @@ func TestStatsOldestAfterTheFirstIsDone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	oldest, err := (Stats{Conn: r.conn, Names: r.names}).oldest(t.Context(), stream, jobs.LaneUrgent)
+	oldest, err := (Stats{Conn: r.conn}).oldest(t.Context(), stream, jobs.LaneUrgent)
 	if err != nil || oldest <= 0 || oldest > time.Since(between)+50*time.Millisecond {
 		t.Errorf("the oldest job is %s old, error %v", oldest, err)
 	}
@@ -146,7 +146,7 @@ func TestStatsRun(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	var g gauges
-	s := Stats{Conn: r.conn, Names: r.names, Running: func() int { return 0 }, Recorder: &g, Logger: r.log}
+	s := Stats{Conn: r.conn, Running: func() int { return 0 }, Recorder: &g, Logger: r.log}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()

@@ -112,7 +112,7 @@ func inOrder(byStream map[string]error) (list []error) {
 // compareClocks asks for the server's time, and shows how far this machine's is from it.
 func (u *Upkeep) compareClocks(ctx context.Context, names names.Names) {
 	log := u.Logger.Named("upkeep")
-	if err := u.Conn.AskTime(ctx, names); err != nil && ctx.Err() == nil {
+	if err := u.Conn.AskTime(ctx); err != nil && ctx.Err() == nil {
 		log.Debug("the server's time is not known", zap.Error(err))
 	}
 	u.Recorder.SetClockOffset(u.Conn.clock.Ahead())

@@ -61,7 +61,7 @@ func TestUpkeepOfConsumers(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
 			publish := func(data string) {
-				if _, err := r.conn.PublishRaw(t.Context(), r.names, "siem", []byte(data), ""); err != nil {
+				if _, err := r.conn.PublishRaw(t.Context(), "siem", []byte(data), ""); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -211,7 +211,7 @@ func TestUpkeepSaysWhatIsWrong(t *testing.T) {
 		}), `REKEY_EVENTS: a subject transform moves ">" to "x.>"`},
 		{"full", func(t *testing.T, r *rig) {
 			edit(func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 })(t, r)
-			if _, err := r.conn.PublishRaw(t.Context(), r.names, "siem", []byte("x"), ""); err != nil {
+			if _, err := r.conn.PublishRaw(t.Context(), "siem", []byte("x"), ""); err != nil {
 				t.Fatal(err)
 			}
 		}, "REKEY_EVENTS: it is full: 1 of 1 messages"},

@@ -8,7 +8,6 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
-	"rekey/internal/names"
 	"rekey/internal/quiet"
 )
 
@@ -21,7 +20,6 @@ type Runner interface {
 // next attempt holds no slot: the server has it.
 type Workers struct {
 	Conn        *Conn
-	Names       names.Names
 	Runner      Runner
 	Concurrency int // Jobs that run at once.
 	// Kept is how many of the slots run urgent jobs only, so that calls of others that hang do not
@@ -68,7 +66,7 @@ func (w *Workers) Run(ctx, pull context.Context) error {
 func (w *Workers) open(ctx context.Context) error {
 	feeds := map[jobs.Lane]*feed{}
 	for _, lane := range jobs.Lanes() {
-		cons, err := w.Conn.consumer(ctx, laneConsumer(w.Names, lane))
+		cons, err := w.Conn.consumer(ctx, laneConsumer(w.Conn.names, lane))
 		if err != nil {
 			return err
 		}
@@ -180,7 +178,7 @@ func (w *Workers) handle(ctx, pull context.Context, h *held) {
 }
 
 func (w *Workers) bury(ctx context.Context, h *held, why error) error {
-	return w.Conn.buryJob(context.WithoutCancel(ctx), w.Names, h, why)
+	return w.Conn.buryJob(context.WithoutCancel(ctx), h, why)
 }
 
 // giveBack returns what was pulled and not begun. Once the server does not answer, the

@@ -12,7 +12,6 @@ import (
 
 	"rekey/internal/backoff"
 	"rekey/internal/jobs"
-	"rekey/internal/names"
 )
 
 // runner records what it is handed and answers as the test says.
@@ -54,7 +53,7 @@ func (r *runner) ids() []string {
 }
 
 func (r *rig) workers(run *runner, concurrency int) *Workers {
-	return &Workers{Conn: r.conn, Names: r.names, Runner: run, Concurrency: concurrency, Logger: r.log}
+	return &Workers{Conn: r.conn, Runner: run, Concurrency: concurrency, Logger: r.log}
 }
 
 // start runs workers until the test stops pulling or cuts the jobs off.
@@ -294,7 +293,7 @@ func TestWorkersNeedTheirStream(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	w := r.workers(&runner{}, 1)
-	w.Names = names.New("other")
+	w.Conn = dial(t, ConnectConfig{Embedded: r.server, Namespace: "other"})
 	if err := w.Run(t.Context(), t.Context()); err == nil || !strings.Contains(err.Error(), "looking at consumer jobs-urgent of stream OTHER_JOBS") {
 		t.Errorf("the error is %v", err)
 	}

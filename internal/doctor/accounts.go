@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"rekey/internal/atlas"
-	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/metrics"
@@ -88,13 +87,7 @@ func (p *checkup) fleetTokens(ctx context.Context) atlas.TokenStore {
 	if err != nil || keys.ID() == "" || !p.has(ctx, p.names.Tokens()) {
 		return nil // They could not be opened, or there are none.
 	}
-	ctx, cancel := context.WithTimeout(ctx, portTimeout)
-	defer cancel()
-	shared := bus.NewTokens(p.survey.Conn(), p.names, p.cfg.NATS.Replicas)
-	if err := shared.Find(ctx); err != nil {
-		return nil
-	}
-	return readTokens{wire.TokenStore{Shared: shared, Keys: keys, Clock: p.survey.Conn().Clock()}}
+	return readTokens{wire.TokenStore{Shared: wire.Tokens(p.survey.Conn()), Keys: keys, Clock: p.survey.Conn().Clock()}}
 }
 
 // targets are the jobs of the schedules, which are all the targets that a configuration names, by the account that has to

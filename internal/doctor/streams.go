@@ -11,9 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/bus"
-	"rekey/internal/jobs"
-	"rekey/internal/kv"
-	"rekey/internal/schedule"
+	"rekey/internal/fleet"
 	"rekey/internal/wire"
 )
 
@@ -212,15 +210,11 @@ func (p *checkup) paused(ctx context.Context) []Finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, portTimeout)
 	defer cancel()
-	bucket, err := kv.Find[schedule.State](ctx, p.survey.Conn().JetStream(), p.names.Schedules())
-	if err != nil {
-		return []Finding{{What: "schedules", Status: Skipped, Found: "whether one is paused is not known: " + err.Error()}}
-	}
+	store := fleet.NewScheduleStore(p.survey.Conn())
 	var list []Finding
 	for _, s := range p.cfg.Schedules {
-		state, _, err := bucket.Load(ctx, s.Name)
+		state, _, err := store.Load(ctx, s.Name)
 		switch {
-		case errors.Is(err, jobs.ErrNotFound):
 		case err != nil:
 			list = append(list, Finding{What: "schedule " + s.Name, Status: Skipped, Found: "whether it is paused is not known: " + err.Error()})
 		case state.IsPaused():

@@ -16,7 +16,6 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
-	"rekey/internal/names"
 	"rekey/internal/seal"
 	"rekey/internal/wire"
 )
@@ -24,7 +23,6 @@ import (
 // Client is what the commands use to talk to a running fleet.
 type Client struct {
 	Conn   *bus.Conn
-	Names  names.Names
 	Ledger *ledger.Ledger
 	Config *config.Config
 	Keys   *seal.Keyring // Nil when the fleet's keys are not known here.
@@ -51,14 +49,15 @@ func Dial(ctx context.Context, c *config.Config, server string, env wire.Lookup)
 	if cfg.Sign, _, err = wire.Signatures(c.Intake, env); err != nil {
 		return nil, err
 	}
-	client := &Client{Names: names.New(c.NATS.Namespace), Config: c, Keys: wire.KnownKeys(c, server, env)}
+	client := &Client{Config: c, Keys: wire.KnownKeys(c, server, env)}
 	cfg.Name, cfg.Logger, cfg.OnForbidden = "rekey command line", zap.NewNop(), client.refusals.hear
 	if client.Conn, err = bus.Connect(cfg); err != nil {
 		return nil, unconnected(ctx, cfg.URL, err)
 	}
 	ctx, stop := client.refusals.guard(ctx, 0)
 	defer stop()
-	client.Ledger, err = ledger.Open(ctx, client.Conn.JetStream(), ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas})
+	client.Ledger = ledger.New(client.Conn.JetStream(), ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas})
+	err = client.Ledger.Look(ctx)
 	if forbidden := Forbidden(ctx); forbidden != nil {
 		err = forbidden
 	}
@@ -67,7 +66,7 @@ func Dial(ctx context.Context, c *config.Config, server string, env wire.Lookup)
 		return nil, client.Conn.Explain(err)
 	}
 	// A user that may not ask for the time goes by the clock of this machine.
-	_ = client.attempt(ctx, timeTimeout, func(ctx context.Context) error { return client.Conn.AskTime(ctx, client.Names) })
+	_ = client.attempt(ctx, timeTimeout, func(ctx context.Context) error { return client.Conn.AskTime(ctx) })
 	return client, nil
 }
 
@@ -142,7 +141,7 @@ func (c *Client) Submit(ctx context.Context, source, id string, request map[stri
 	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 		return Submitted{}, err
 	}
-	_, err = c.Conn.PublishRequest(ctx, c.Names, jobs.ClassOperator, source, id, request)
+	_, err = c.Conn.PublishRequest(ctx, jobs.ClassOperator, source, id, request)
 	return done, err
 }
 

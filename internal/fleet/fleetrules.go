@@ -9,7 +9,6 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
-	"rekey/internal/names"
 	"rekey/internal/policy"
 	"rekey/internal/secret"
 	"rekey/internal/wire"
@@ -64,9 +63,8 @@ func (f Rules) config(namespace string) *config.Config {
 	return c
 }
 
-func OpenRules(ctx context.Context, c *bus.Conn, n names.Names, replicas int) (*kv.Bucket[Rules], error) {
-	return kv.Open[Rules](ctx, c.JetStream(), bus.Bucket(n, n.Rules(), replicas))
-}
+// RulesStore is where the rules of the fleet are kept.
+func RulesStore(c *bus.Conn) *kv.Store[Rules] { return bus.Store[Rules](c, c.Names().Rules()) }
 
 // FleetEvaluator returns the Evaluator of the running fleet's rules, and those rules.
 func (c *Client) FleetEvaluator(ctx context.Context) (*wire.Evaluator, Rules, error) {
@@ -79,10 +77,10 @@ func (c *Client) FleetEvaluator(ctx context.Context) (*wire.Evaluator, Rules, er
 }
 
 // fleetRules are the rules that a worker has loaded last, or jobs.ErrNotFound.
-func (c *Client) rules(ctx context.Context) (rules Rules, err error) {
-	bucket, err := kv.Find[Rules](ctx, c.Conn.JetStream(), c.Names.Rules())
-	if err == nil {
-		rules, _, err = bucket.Load(ctx, RulesKey)
+func (c *Client) rules(ctx context.Context) (Rules, error) {
+	rules, revision, err := RulesStore(c.Conn).Load(ctx, RulesKey)
+	if err == nil && revision == 0 {
+		err = jobs.ErrNotFound
 	}
 	if err != nil {
 		return rules, fmt.Errorf("reading by which rules the fleet goes: %w", err)

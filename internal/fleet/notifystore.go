@@ -8,14 +8,14 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
-	"rekey/internal/names"
 	"rekey/internal/notify"
 )
 
-// NotifyStore keeps in JetStream how receivers and the notifications that they refused stand, and which receivers are served.
+// NotifyStore keeps in JetStream the states of receivers and of the notifications that they refused, and which receivers
+// are served.
 type NotifyStore struct {
-	bucket *kv.Bucket[notify.State] // Nil: there is none, and nothing is known.
-	served *kv.Bucket[mark]         // In the same bucket.
+	*kv.Store[notify.State]
+	served *kv.Store[mark] // In the same bucket.
 }
 
 // sign is the sign of life of those who serve a receiver.
@@ -26,25 +26,10 @@ type mark struct {
 // signKey is where the sign of a receiver stands in the store.
 func signKey(receiver string) string { return "served." + receiver }
 
-func OpenNotifyStore(ctx context.Context, c *bus.Conn, n names.Names, replicas int) (*NotifyStore, error) {
-	bucket, err := kv.Open[notify.State](ctx, c.JetStream(), bus.Bucket(n, n.Notify(), replicas))
-	if err != nil {
-		return nil, err
-	}
-	served, err := kv.Find[mark](ctx, c.JetStream(), n.Notify())
-	if err != nil {
-		return nil, err
-	}
-	return &NotifyStore{bucket: bucket, served: served}, nil
-}
-
-// findNotifyStore returns the store for who only reads. It makes none where no worker has made it yet.
-func findNotifyStore(ctx context.Context, c *bus.Conn, n names.Names) (*NotifyStore, error) {
-	bucket, err := kv.Find[notify.State](ctx, c.JetStream(), n.Notify())
-	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
-		return nil, err
-	}
-	return &NotifyStore{bucket: bucket}, nil
+// NewNotifyStore returns the store of a connection's namespace.
+func NewNotifyStore(c *bus.Conn) *NotifyStore {
+	bucket := c.Names().Notify()
+	return &NotifyStore{Store: bus.Store[notify.State](c, bucket), served: bus.Store[mark](c, bucket)}
 }
 
 // Sign gives a sign that a receiver is served, unless somebody gave one after the one that was seen last; zero: whatever
@@ -64,33 +49,12 @@ func (s *NotifyStore) MarkServed(ctx context.Context, receiver, worker string, s
 // SignOf returns which sign of a receiver was given last, zero when none was.
 func (s *NotifyStore) ServedMark(ctx context.Context, receiver string) (uint64, error) {
 	_, latest, err := s.served.Load(ctx, signKey(receiver))
-	if errors.Is(err, jobs.ErrNotFound) {
-		return 0, nil
-	}
 	return latest, err
-}
-
-// Load returns a state and its revision, or a zero one.
-func (s *NotifyStore) Load(ctx context.Context, key string) (notify.State, uint64, error) {
-	if s.bucket == nil {
-		return notify.State{}, 0, nil
-	}
-	state, revision, err := s.bucket.Load(ctx, key)
-	if errors.Is(err, jobs.ErrNotFound) {
-		return notify.State{}, 0, nil
-	}
-	return state, revision, err
-}
-
-// Save writes a state over its revision, or returns jobs.ErrConflict.
-func (s *NotifyStore) Save(ctx context.Context, key string, state notify.State, revision uint64) error {
-	_, err := s.bucket.Save(ctx, key, state, revision)
-	return err
 }
 
 // Forget drops what is known of a receiver: under the same name another one may come.
 func (s *NotifyStore) Forget(ctx context.Context, name string) error {
-	return s.bucket.Put(ctx, notify.ReceiverKey(name), notify.State{})
+	return s.Put(ctx, notify.ReceiverKey(name), notify.State{})
 }
 
 // Wake lets a receiver that waits be looked at anew: it was changed, maybe for what it failed for.
@@ -101,7 +65,7 @@ func (s *NotifyStore) Wake(ctx context.Context, name string) error {
 		return err
 	}
 	state.RetryAt = time.Time{}
-	err = s.Save(ctx, notify.ReceiverKey(name), state, revision)
+	_, err = s.Save(ctx, notify.ReceiverKey(name), state, revision)
 	if errors.Is(err, jobs.ErrConflict) {
 		return nil
 	}

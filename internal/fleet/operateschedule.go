@@ -22,31 +22,25 @@ type ScheduleState struct {
 
 // ScheduleState is what the fleet remembers of a schedule.
 func (c *Client) ScheduleState(ctx context.Context, name string) (schedule.State, error) {
-	store, err := c.schedules(ctx)
-	if err != nil {
-		return schedule.State{}, err
-	}
+	store := NewScheduleStore(c.Conn)
 	state, _, err := store.Load(ctx, name)
 	return state, err
 }
 
-// ScheduleStandings returns how the schedules with these names stand.
+// ScheduleStates returns how the schedules with these names stand.
 func (c *Client) ScheduleStates(ctx context.Context, names []string) (map[string]ScheduleState, error) {
-	store, err := c.schedules(ctx)
-	if err != nil {
-		return nil, err
-	}
-	states, err := store.bucket.All(ctx)
+	store := NewScheduleStore(c.Conn)
+	states, err := store.All(ctx)
 	if err != nil {
 		return nil, err
 	}
 	all := map[string]ScheduleState{}
 	for _, name := range names {
-		standing := ScheduleState{State: states[name]}
-		if standing.LastOutcome, err = c.lastOutcome(ctx, standing.State); err != nil {
+		state := ScheduleState{State: states[name]}
+		if state.LastOutcome, err = c.lastOutcome(ctx, state.State); err != nil {
 			return nil, err
 		}
-		all[name] = standing
+		all[name] = state
 	}
 	return all, nil
 }
@@ -70,10 +64,7 @@ func (c *Client) lastOutcome(ctx context.Context, state schedule.State) (string,
 
 // PauseSchedule keeps a schedule from firing, on all workers, or lets it fire again, as op says.
 func (c *Client) PauseSchedule(ctx context.Context, name string, op schedule.Operation) (schedule.State, error) {
-	store, err := c.schedules(ctx)
-	if err != nil {
-		return schedule.State{}, err
-	}
+	store := NewScheduleStore(c.Conn)
 	op.At = c.Conn.Clock().Now().UTC()
 	return schedule.Operate(ctx, store, name, op)
 }
@@ -97,11 +88,8 @@ func (c *Client) RunSchedule(ctx context.Context, s config.Schedule, op schedule
 		return "", "", err
 	}
 	source, id := wire.ScheduleSource(s.Name), "run-"+op.At.UTC().Format(time.RFC3339Nano)
-	store, err := c.schedules(ctx)
-	if err != nil {
-		return "", "", err
-	}
-	if _, err := c.Conn.PublishRequest(ctx, c.Names, jobs.ClassSchedule, source, id, r.Fields); err != nil {
+	store := NewScheduleStore(c.Conn)
+	if _, err := c.Conn.PublishRequest(ctx, jobs.ClassSchedule, source, id, r.Fields); err != nil {
 		return "", "", err
 	}
 	op.Action, op.JobID = schedule.ActionRun, jobs.ID(source, id)
@@ -109,8 +97,4 @@ func (c *Client) RunSchedule(ctx context.Context, s config.Schedule, op schedule
 		return op.JobID, id, fmt.Errorf("job %s is asked for, but that is not recorded on the schedule: %w", op.JobID, err)
 	}
 	return op.JobID, id, nil
-}
-
-func (c *Client) schedules(ctx context.Context) (*ScheduleStore, error) {
-	return OpenScheduleStore(ctx, c.Conn, c.Names, c.Config.NATS.Replicas)
 }

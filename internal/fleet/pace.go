@@ -33,11 +33,7 @@ type Bucket struct {
 // Buckets returns the rate buckets that the fleet has used within the last day: first those
 // whose jobs wait the longest, then those that are closed.
 func (c *Client) Buckets(ctx context.Context) ([]Bucket, error) {
-	shared := bus.NewPace(c.Conn, c.Names, c.Config.NATS.Replicas)
-	if err := shared.Open(ctx); err != nil {
-		return nil, err
-	}
-	states, err := shared.All(ctx)
+	states, err := bus.NewPace(c.Conn).All(ctx)
 	if err != nil {
 		return nil, err
 	}

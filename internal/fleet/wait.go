@@ -64,7 +64,7 @@ func (c *Client) LastLetter(ctx context.Context) (last uint64, err error) {
 // lookAtLetters opens the dead letters. The error is a *bus.ForbiddenError where they may not be read.
 func (c *Client) lookAtLetters(ctx context.Context, look func(context.Context, *bus.DeadLetters) error) error {
 	return c.attempt(ctx, lettersTimeout, func(ctx context.Context) error {
-		letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
+		letters, err := bus.OpenDeadLetters(ctx, c.Conn)
 		if err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func isForbidden(err error) bool {
 // Fleet is what can be seen of the workers. The error says that it may not be seen, or is not known.
 func (c *Client) Fleet(ctx context.Context) (fleet bus.Fleet, err error) {
 	err = c.attempt(ctx, fleetTimeout, func(ctx context.Context) error {
-		fleet, err = c.Conn.Fleet(ctx, c.Names)
+		fleet, err = c.Conn.Fleet(ctx)
 		return err
 	})
 	return fleet, err
@@ -189,7 +189,7 @@ func (c *Client) nothingComes(ctx context.Context, waited time.Duration) bool {
 // jobs.ErrNotFound. end is the last one that there is.
 func (c *Client) requestLetter(ctx context.Context, jobID string, after uint64) (letter bus.DeadLetter, end uint64, err error) {
 	err = c.lookAtLetters(ctx, func(ctx context.Context, letters *bus.DeadLetters) error {
-		letter, end, err = letters.Search(ctx, after, func(d bus.DeadLetter) bool { return d.Subject == c.Names.DeadEvent() && d.JobID == jobID })
+		letter, end, err = letters.Search(ctx, after, func(d bus.DeadLetter) bool { return d.Subject == c.Conn.Names().DeadEvent() && d.JobID == jobID })
 		return err
 	})
 	return letter, end, err
@@ -205,7 +205,7 @@ func (c *Client) RequestLetter(ctx context.Context, jobID string) (bus.DeadLette
 	if err != nil {
 		return letter, err
 	}
-	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
+	letters, err := bus.OpenDeadLetters(ctx, c.Conn)
 	if err != nil {
 		return letter, err
 	}

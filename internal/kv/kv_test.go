@@ -52,17 +52,17 @@ func newJetStream(t *testing.T) jetstream.JetStream {
 	return js
 }
 
-func open(t *testing.T, js jetstream.JetStream) *Bucket[value] {
+func open(t *testing.T, js jetstream.JetStream) *Store[value] {
 	t.Helper()
-	b, err := Open[value](t.Context(), js, Config{Bucket: "TEST", Description: "A test.", TTL: time.Hour})
-	if err != nil {
+	s := New[value](js, Config{Bucket: "TEST", Description: "A test.", TTL: time.Hour})
+	if _, err := s.ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return b
+	return s
 }
 
 // save writes a value and expects that to work.
-func save(t *testing.T, b *Bucket[value], key, name string, revision uint64) uint64 {
+func save(t *testing.T, b *Store[value], key, name string, revision uint64) uint64 {
 	t.Helper()
 	revision, err := b.Save(t.Context(), key, value{Name: name}, revision)
 	if err != nil {
@@ -124,7 +124,7 @@ func TestOpenByManyAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			if _, err := Open[value](t.Context(), js, Config{Bucket: "TEST"}); err != nil {
+			if err := New[value](js, Config{Bucket: "TEST"}).Put(t.Context(), "a", value{}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -135,8 +135,8 @@ func TestOpenByManyAtOnce(t *testing.T) {
 func TestOpenTellsWhatFailed(t *testing.T) {
 	t.Parallel()
 	js := newJetStream(t)
-	for name, cfg := range map[string]Config{"bad name": {Bucket: "a b"}, "too many replicas": {Bucket: "TEST", Replicas: 3}} {
-		if _, err := Open[value](t.Context(), js, cfg); err == nil || !strings.Contains(err.Error(), "opening the bucket "+cfg.Bucket) {
+	for name, cfg := range map[string]Config{"opening": {Bucket: "a b"}, "making": {Bucket: "TEST", Replicas: 3}} {
+		if err := New[value](js, cfg).Put(t.Context(), "a", value{}); err == nil || !strings.Contains(err.Error(), name+" the bucket "+cfg.Bucket) {
 			t.Errorf("%s: the error is %v", name, err)
 		}
 	}
@@ -145,11 +145,11 @@ func TestOpenTellsWhatFailed(t *testing.T) {
 func TestLoadAndSave(t *testing.T) {
 	t.Parallel()
 	b := open(t, newJetStream(t))
-	if _, revision, err := b.Load(t.Context(), "a"); !errors.Is(err, jobs.ErrNotFound) || revision != 0 {
+	if _, revision, err := b.Load(t.Context(), "a"); err != nil || revision != 0 {
 		t.Errorf("an empty bucket has revision %d, error %v", revision, err)
 	}
-	if _, _, err := b.Load(t.Context(), "no key"); !errors.Is(err, jobs.ErrNotFound) {
-		t.Errorf("what can be no key: the error is %v", err)
+	if _, revision, err := b.Load(t.Context(), "no key"); err != nil || revision != 0 {
+		t.Errorf("an invalid key has revision %d, error %v", revision, err)
 	}
 	at := time.Date(2026, 3, 1, 3, 4, 5, 123456789, time.UTC)
 	first, err := b.Save(t.Context(), "a", value{Name: "1", At: at}, 0)
@@ -209,8 +209,8 @@ func TestSaveAfterADelete(t *testing.T) {
 	if err := b.kv.Delete(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := b.Load(t.Context(), "a"); !errors.Is(err, jobs.ErrNotFound) {
-		t.Errorf("a deleted key: %v", err)
+	if _, latest, err := b.Load(t.Context(), "a"); err != nil || latest != 0 {
+		t.Errorf("a deleted key has revision %d, error %v", latest, err)
 	}
 	if _, err := b.Save(t.Context(), "a", value{}, revision); !errors.Is(err, jobs.ErrConflict) {
 		t.Errorf("over the revision before the delete: %v", err)
@@ -294,10 +294,7 @@ func TestErrorsNameTheKey(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	unfit, err := Open[map[string]any](t.Context(), js, Config{Bucket: "TEST"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	unfit := New[map[string]any](js, Config{Bucket: "TEST"})
 	bad := map[string]any{"f": func() {}}
 	tests := []struct {
 		name string

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"testing"
 
+	"rekey/internal/jobs"
+
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 func TestAll(t *testing.T) {
@@ -108,5 +111,42 @@ func TestFollowOneKey(t *testing.T) {
 	save(t, b, "a", "second", revision)
 	if e := receive(t, "the change", seen); e.Key != "a" || e.Value.Name != "second" {
 		t.Errorf("saw %+v", e)
+	}
+}
+
+// TestReadingMakesNothing: a store whose bucket is missing is empty, and stays missing, until something is written.
+func TestReadingMakesNothing(t *testing.T) {
+	t.Parallel()
+	js := newJetStream(t)
+	s := New[value](js, Config{Bucket: "TEST"})
+	if _, revision, err := s.Load(t.Context(), "a"); err != nil || revision != 0 {
+		t.Errorf("loading: revision %d, error %v", revision, err)
+	}
+	if all, err := s.All(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("all: %v, error %v", all, err)
+	}
+	if _, err := s.Age(t.Context(), "a", 1); !errors.Is(err, jobs.ErrConflict) {
+		t.Errorf("age: %v", err)
+	}
+	if err := s.Look(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := s.Watch(t.Context(), nil, nil); !errors.Is(err, jetstream.ErrBucketNotFound) {
+		t.Errorf("watching: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	found := make(chan Entry[value], 1)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Follow(ctx, "", 0, func(e Entry[value]) { found <- e }) }()
+	for stream := range js.StreamNames(t.Context()).Name() {
+		t.Errorf("there is a stream %s", stream)
+	}
+	save(t, s, "a", "1", 0)
+	if e := receive(t, "what was written", found); e.Value.Name != "1" {
+		t.Errorf("followed %+v", e)
+	}
+	cancel()
+	if err := receive(t, "the end", ended); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }

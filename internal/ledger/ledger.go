@@ -30,8 +30,8 @@ type Config struct {
 type Ledger struct {
 	js      jetstream.JetStream
 	stream  string // Below the bucket of records.
-	records *kv.Bucket[jobs.Record]
-	targets *kv.Bucket[targetValue]
+	records *kv.Store[jobs.Record]
+	targets *kv.Store[targetValue]
 	index   *index.Index
 }
 
@@ -72,26 +72,35 @@ func (c Config) Streams() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{c.recordsConfig().Stream(), c.targetsConfig().Stream(), index.New(nil, c.indexConfig()).StreamConfig()}
 }
 
-// Open returns the ledger on JetStream and creates its buckets where they are missing:
-// <NAMESPACE>_LEDGER with one key per job and <NAMESPACE>_TARGETS.
-func Open(ctx context.Context, js jetstream.JetStream, cfg Config) (*Ledger, error) {
-	records, err := kv.Open[jobs.Record](ctx, js, cfg.recordsConfig())
-	if err != nil {
-		return nil, err
-	}
-	targets, err := kv.Open[targetValue](ctx, js, cfg.targetsConfig())
-	if err != nil {
-		return nil, err
-	}
+// New returns the ledger on JetStream: the bucket <NAMESPACE>_LEDGER with one key per job, and <NAMESPACE>_TARGETS. It makes
+// no request. Only a write makes a bucket that is missing.
+func New(js jetstream.JetStream, cfg Config) *Ledger {
 	return &Ledger{
-		js: js, stream: "KV_" + RecordsBucket(cfg.Namespace), records: records, targets: targets, index: index.New(js, cfg.indexConfig()),
-	}, nil
+		js: js, stream: "KV_" + RecordsBucket(cfg.Namespace), records: kv.New[jobs.Record](js, cfg.recordsConfig()),
+		targets: kv.New[targetValue](js, cfg.targetsConfig()), index: index.New(js, cfg.indexConfig()),
+	}
+}
+
+// Look reports, as an error, why the ledger cannot be read. One that no worker has made yet is empty.
+func (l *Ledger) Look(ctx context.Context) error {
+	if err := l.records.Look(ctx); err != nil {
+		return err
+	}
+	return l.targets.Look(ctx)
 }
 
 // Load returns the record of a job, or jobs.ErrNotFound.
 func (l *Ledger) Load(ctx context.Context, id string) (jobs.Entry, error) {
 	record, revision, err := l.records.Load(ctx, id)
-	return jobs.Entry{Record: record, Revision: revision}, err
+	return jobs.Entry{Record: record, Revision: revision}, orNotFound(revision, err)
+}
+
+// orNotFound makes an error of a key that is missing.
+func orNotFound(revision uint64, err error) error {
+	if err == nil && revision == 0 {
+		return jobs.ErrNotFound
+	}
+	return err
 }
 
 // Create writes the record of a new job, or returns jobs.ErrConflict when there is one.
@@ -152,39 +161,39 @@ func (l *Ledger) Note(ctx context.Context, letter string, op jobs.Operation) err
 }
 
 // Targets is the part of the ledger that knows which job has which target.
-func (l *Ledger) Targets() *Targets { return &Targets{bucket: l.targets} }
+func (l *Ledger) Targets() *Targets { return &Targets{store: l.targets} }
 
 // Targets implements jobs.Targets.
 type Targets struct {
-	bucket *kv.Bucket[targetValue]
+	store *kv.Store[targetValue]
 }
 
 // Load returns the holder of a target, or jobs.ErrNotFound.
 func (t *Targets) Load(ctx context.Context, key string) (jobs.Holder, error) {
-	value, revision, err := t.bucket.Load(ctx, "target."+key)
+	value, revision, err := t.store.Load(ctx, "target."+key)
 	value.Revision = revision
-	return value.Holder, err
+	return value.Holder, orNotFound(revision, err)
 }
 
 // Save writes the holder of a target over its revision, or returns jobs.ErrConflict.
 func (t *Targets) Save(ctx context.Context, key string, h jobs.Holder) error {
-	_, err := t.bucket.Save(ctx, "target."+key, targetValue{Holder: h}, h.Revision)
+	_, err := t.store.Save(ctx, "target."+key, targetValue{Holder: h}, h.Revision)
 	return err
 }
 
 // Age is how long ago the holder of a target was written, by the server's clock, or
 // jobs.ErrConflict when it is not the latest.
 func (t *Targets) Age(ctx context.Context, key string, h jobs.Holder) (time.Duration, error) {
-	return t.bucket.Age(ctx, "target."+key, h.Revision)
+	return t.store.Age(ctx, "target."+key, h.Revision)
 }
 
 // Joined returns the job that the given one was joined into, or jobs.ErrNotFound.
 func (t *Targets) Joined(ctx context.Context, jobID string) (string, error) {
-	value, _, err := t.bucket.Load(ctx, "joined."+jobID)
-	return value.Into, err
+	value, revision, err := t.store.Load(ctx, "joined."+jobID)
+	return value.Into, orNotFound(revision, err)
 }
 
 // Join notes that what the given job was asked for is done by another.
 func (t *Targets) Join(ctx context.Context, jobID, into string) error {
-	return t.bucket.Put(ctx, "joined."+jobID, targetValue{Into: into})
+	return t.store.Put(ctx, "joined."+jobID, targetValue{Into: into})
 }

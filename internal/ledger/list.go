@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"rekey/internal/backoff"
 	"rekey/internal/direct"
 	"rekey/internal/index"
@@ -91,6 +93,9 @@ func (s *search) isBroad(parts []index.Summary, ledger direct.Position) bool {
 
 func (l *Ledger) list(ctx context.Context, f Filter, q *index.Query, indexed bool) (Page, error) {
 	at, err := direct.PositionOf(ctx, l.js, l.stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return Page{}, nil // No worker has made it yet.
+	}
 	if err != nil {
 		return Page{}, err
 	}

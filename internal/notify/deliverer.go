@@ -27,8 +27,8 @@ type State struct {
 type Store interface {
 	// Load returns the state under a key and its revision, or a zero one.
 	Load(ctx context.Context, key string) (State, uint64, error)
-	// Save writes a state over its revision, or returns jobs.ErrConflict.
-	Save(ctx context.Context, key string, s State, revision uint64) error
+	// Save writes a state over its revision and returns the new one, or jobs.ErrConflict.
+	Save(ctx context.Context, key string, s State, revision uint64) (uint64, error)
 }
 
 // Letters takes what is given up.
@@ -207,7 +207,7 @@ func (c *Deliverer) delivered(ctx context.Context, r *Result, receiver stored) {
 		return
 	}
 	receiver.Failures, receiver.RetryAt, receiver.DeliveredAt = 0, time.Time{}, now.UTC()
-	err := c.Store.Save(ctx, ReceiverKey(c.Receiver.Name), receiver.State, receiver.revision)
+	_, err := c.Store.Save(ctx, ReceiverKey(c.Receiver.Name), receiver.State, receiver.revision)
 	if err != nil && !errors.Is(err, jobs.ErrConflict) {
 		c.log.Warn("noting that the receiver takes notifications", zap.Error(err))
 	}
@@ -232,7 +232,7 @@ func (c *Deliverer) failed(ctx context.Context, d Delivery, r *Result, receiver,
 	}
 	c.Recorder.Notified(c.Receiver.Name, ResultFailed)
 	if f.Class == ClassRefused {
-		if err := c.Store.Save(ctx, c.messageKey(&d), s.message, message.revision); err != nil {
+		if _, err := c.Store.Save(ctx, c.messageKey(&d), s.message, message.revision); err != nil {
 			return jobs.Settlement{}, err
 		}
 	}
@@ -244,7 +244,7 @@ func (c *Deliverer) failed(ctx context.Context, d Delivery, r *Result, receiver,
 func (c *Deliverer) noteFailure(ctx context.Context, state State, revision uint64, class Class) error {
 	key := ReceiverKey(c.Receiver.Name)
 	for range maxRaces {
-		err := c.Store.Save(ctx, key, state, revision)
+		_, err := c.Store.Save(ctx, key, state, revision)
 		if !errors.Is(err, jobs.ErrConflict) {
 			return err
 		}

@@ -39,15 +39,15 @@ func (m *memory) Load(_ context.Context, key string) (notify.State, uint64, erro
 }
 
 // Save keeps a state.
-func (m *memory) Save(_ context.Context, key string, s notify.State, revision uint64) error {
+func (m *memory) Save(_ context.Context, key string, s notify.State, revision uint64) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if revision != m.revisions[key] {
-		return jobs.ErrConflict
+		return 0, jobs.ErrConflict
 	}
 	m.states[key] = s
 	m.revisions[key]++
-	return m.broken
+	return m.revisions[key], m.broken
 }
 
 // Bury keeps a letter.
@@ -229,7 +229,7 @@ func TestWaitsOutliveDeliveriesUnderWay(t *testing.T) {
 		until := time.Now().Add(time.Hour)
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			// Meanwhile another notification is told to wait.
-			if err := m.Save(r.Context(), key, notify.State{Failures: 3, RetryAt: until}, 0); err != nil {
+			if _, err := m.Save(r.Context(), key, notify.State{Failures: 3, RetryAt: until}, 0); err != nil {
 				t.Error(err)
 			}
 			w.WriteHeader(status)

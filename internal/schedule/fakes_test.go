@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/backoff"
+	"rekey/internal/jobs"
 )
 
 // memoryStore is a Store with the real one's conflicts. States go through JSON, as they do in the real one.
@@ -54,7 +55,7 @@ func (m *memoryStore) Save(ctx context.Context, name string, state State, revisi
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.records[name].revision != revision {
-		return 0, fmt.Errorf("saving %s at revision %d: %w", name, revision, ErrConflict)
+		return 0, fmt.Errorf("saving %s at revision %d: %w", name, revision, jobs.ErrConflict)
 	}
 	text, err := json.Marshal(state)
 	if err != nil {

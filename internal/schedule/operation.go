@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"rekey/internal/jobs"
 	"rekey/internal/redact"
 )
 
@@ -55,11 +56,11 @@ func Operate(ctx context.Context, store Store, name string, op Operation) (State
 		if err == nil {
 			return state, nil
 		}
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, jobs.ErrConflict) {
 			return State{}, fmt.Errorf("saving the state of schedule %s: %w", name, err)
 		}
 	}
-	return State{}, fmt.Errorf("saving the state of schedule %s: %w", name, ErrConflict)
+	return State{}, fmt.Errorf("saving the state of schedule %s: %w", name, jobs.ErrConflict)
 }
 
 func (s *State) operate(op Operation) error {

@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rekey/internal/jobs"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -84,7 +86,7 @@ func TestOperateRaces(t *testing.T) {
 	races := 0
 	store.fail = func(call string) error {
 		if races++; call == "save" && races < 6 {
-			return ErrConflict
+			return jobs.ErrConflict
 		}
 		return nil
 	}
@@ -93,11 +95,11 @@ func TestOperateRaces(t *testing.T) {
 	}
 	store.fail = func(call string) error {
 		if call == "save" {
-			return ErrConflict
+			return jobs.ErrConflict
 		}
 		return nil
 	}
-	if _, err := Operate(t.Context(), store, "a", Operation{Action: ActionResume}); !errors.Is(err, ErrConflict) {
+	if _, err := Operate(t.Context(), store, "a", Operation{Action: ActionResume}); !errors.Is(err, jobs.ErrConflict) {
 		t.Errorf("with another writer that is always faster: %v", err)
 	}
 }

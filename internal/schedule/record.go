@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"rekey/internal/jobs"
+
 	"go.uber.org/zap"
 )
 
@@ -32,11 +34,11 @@ func (r *runner) changeFrom(ctx context.Context, opening bool, alter func(s *Sta
 		if !alter(&state, whose == ownershipFresh) || whose == ownershipOthers {
 			return nil
 		}
-		if _, err = r.store.Save(ctx, r.spec.Name, state, revision); !errors.Is(err, ErrConflict) {
+		if _, err = r.store.Save(ctx, r.spec.Name, state, revision); !errors.Is(err, jobs.ErrConflict) {
 			return err
 		}
 	}
-	return ErrConflict
+	return jobs.ErrConflict
 }
 
 // ownership says to which configuration a stored state belongs.
@@ -86,7 +88,7 @@ func (r *runner) decide(ctx context.Context, tick Tick) (verdict Verdict, delay 
 	switch {
 	case failure != nil:
 		return "", 0, failure
-	case err != nil && (verdict != VerdictFiring || ctx.Err() != nil || errors.Is(err, ErrConflict) || errors.Is(err, errUnread)):
+	case err != nil && (verdict != VerdictFiring || ctx.Err() != nil || errors.Is(err, jobs.ErrConflict) || errors.Is(err, errUnread)):
 		return "", 0, err
 	case err != nil:
 		// A store that takes no writes must not keep the schedule from firing. The worst that comes of it is that

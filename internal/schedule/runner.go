@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/backoff"
+	"rekey/internal/jobs"
 )
 
 const (
@@ -100,7 +101,7 @@ func (r *runner) open(ctx context.Context, started time.Time) error {
 			}
 			return s.keep(r.keeper, r.spec.MaxLate, r.now()) || fresh
 		})
-		if err != nil && !errors.Is(err, errUnread) && !errors.Is(err, ErrConflict) {
+		if err != nil && !errors.Is(err, errUnread) && !errors.Is(err, jobs.ErrConflict) {
 			r.complainOfStore(err)
 			return nil // It is saved with the first tick.
 		}

@@ -2,21 +2,17 @@ package schedule
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"time"
 )
-
-// ErrConflict is what a [Store] returns, wrapped or not, when the revision is not the latest: another worker was faster.
-var ErrConflict = errors.New("the state was changed by another worker")
 
 // Store keeps the state of each schedule, shared by all workers and by the commands of operators.
 type Store interface {
 	// Load returns the state and its revision, or a zero State and revision 0 where there is none.
 	Load(ctx context.Context, name string) (state State, revision uint64, err error)
 	// Save replaces the state if revision is still the latest one (0: if there is none), and returns the new
-	// revision. If it is not, the error wraps ErrConflict and nothing has changed.
+	// revision. If it is not, the error wraps jobs.ErrConflict and nothing has changed.
 	Save(ctx context.Context, name string, state State, revision uint64) (newRevision uint64, err error)
 }
 

@@ -50,7 +50,7 @@ func EmbeddedConfig(c config.Embedded, env Lookup, log *zap.Logger) (natsserver.
 
 // ConnectConfig says how to log in to NATS. For an embedded server that needs nothing.
 func ConnectConfig(c config.NATS, env Lookup) (bus.ConnectConfig, error) {
-	cfg := bus.ConnectConfig{URL: c.URL}
+	cfg := bus.ConnectConfig{URL: c.URL, Namespace: c.Namespace, Replicas: c.Replicas}
 	if c.IsEmbedded() {
 		return cfg, nil
 	}

@@ -2,20 +2,37 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"rekey/internal/atlas"
 	"rekey/internal/bus"
 	"rekey/internal/clock"
+	"rekey/internal/jobs"
+	"rekey/internal/kv"
 	"rekey/internal/seal"
 )
+
+// SealedToken is a bearer token that only workers can open, or that one of them fetches.
+type SealedToken struct {
+	Sealed       string    `json:"sealed,omitempty"`
+	Expires      time.Time `json:"expires,omitzero"`
+	Renew        time.Time `json:"renew,omitzero"`
+	FetchedUntil time.Time `json:"fetched_until,omitzero"`
+	// FetchedBy and Instance are the worker that fetches it, and its process.
+	FetchedBy string `json:"fetched_by,omitempty"`
+	Instance  string `json:"instance,omitempty"`
+}
+
+// Tokens is where the workers share bearer tokens: in the bucket <NAMESPACE>_TOKENS, which is in memory only.
+func Tokens(c *bus.Conn) *kv.Store[SealedToken] { return bus.Store[SealedToken](c, c.Names().Tokens()) }
 
 // TokenStore seals the bearer tokens that workers share. Whoever can open them has the fleet's
 // keys, with which it could open the tokens in events as well.
 // Their moments are on the time that all workers share there, and on this machine's clock here.
 type TokenStore struct {
-	Shared *bus.Tokens
+	Shared *kv.Store[SealedToken]
 	Keys   *seal.Keyring
 	Clock  *clock.Clock
 	Self   *Identity // Nil: nothing is written.
@@ -47,7 +64,7 @@ func (s TokenStore) Load(ctx context.Context, identity string) (atlas.SharedToke
 
 // Save seals the token of an account.
 func (s TokenStore) Save(ctx context.Context, identity string, token atlas.SharedToken, revision uint64) (uint64, error) {
-	sealed := bus.SealedToken{
+	sealed := SealedToken{
 		Expires: s.Clock.Shared(token.Expires), Renew: s.Clock.Shared(token.Renew), FetchedUntil: s.Clock.Shared(token.FetchedUntil),
 	}
 	if !token.FetchedUntil.IsZero() && s.Self != nil {
@@ -60,5 +77,9 @@ func (s TokenStore) Save(ctx context.Context, identity string, token atlas.Share
 		}
 		sealed.Sealed = text
 	}
-	return s.Shared.Save(ctx, identity, sealed, revision)
+	saved, err := s.Shared.Save(ctx, identity, sealed, revision)
+	if errors.Is(err, jobs.ErrConflict) {
+		return 0, nil // Another worker was faster.
+	}
+	return saved, err
 }

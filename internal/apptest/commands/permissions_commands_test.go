@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
 
 	"rekey/internal/apptest"
 	"rekey/internal/audit"
@@ -119,12 +120,8 @@ func waitForJobs(ctx context.Context, c *fleet.Client) error {
 
 // readAudit does what audit verify does.
 func readAudit(ctx context.Context, c *fleet.Client) error {
-	chains, err := bus.FindChains(ctx, c.Conn, c.Names)
-	if err != nil {
-		return err
-	}
-	_, headsErr := chains.Ends(ctx)
-	_, err = c.Conn.EachResult(ctx, c.Names, time.Time{}, func(audit.Result) error { return nil })
+	_, headsErr := bus.NewChains(c.Conn, zap.NewNop()).Ends(ctx)
+	_, err := c.Conn.EachResult(ctx, time.Time{}, func(audit.Result) error { return nil })
 	return errors.Join(headsErr, err)
 }
 
@@ -156,7 +153,7 @@ func retryTheJob(ctx context.Context, c *fleet.Client) error {
 
 // replayAndDrop replays the dead letters and drops what comes of it.
 func replayAndDrop(ctx context.Context, c *fleet.Client) error {
-	letters, err := bus.OpenDeadLetters(ctx, c.Conn, c.Names)
+	letters, err := bus.OpenDeadLetters(ctx, c.Conn)
 	if err != nil {
 		return err
 	}

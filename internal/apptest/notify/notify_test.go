@@ -257,7 +257,7 @@ func TestReplayForATargetThatIsNotThere(t *testing.T) {
 	w := rig.Start(t)
 	client := w.Operator()
 	defer client.Close()
-	err := client.Conn.BuryNotice(t.Context(), client.Names, bus.NoticeLetter{Notice: bus.Notice{Key: "1", Count: 1}, Receiver: "nobody", Code: "gone", Reason: "no"})
+	err := client.Conn.BuryNotice(t.Context(), bus.NoticeLetter{Notice: bus.Notice{Key: "1", Count: 1}, Receiver: "nobody", Code: "gone", Reason: "no"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func TestPermissionsSufficeForNotifications(t *testing.T) {
 	producer.Publish("incident", apptest.X509Disable(apptest.HexID(1)).String())
 	client := g.As(t, rig, "operator", "_INBOX_OPERATOR")
 	apptest.Eventually(t, "the dead letter", func() bool {
-		letters, err := bus.OpenDeadLetters(t.Context(), client.Conn, client.Names)
+		letters, err := bus.OpenDeadLetters(t.Context(), client.Conn)
 		if err != nil {
 			return false
 		}

@@ -57,7 +57,7 @@ func TestReloadOfNotifications(t *testing.T) {
 	if at := slices.IndexFunc(list, func(s fleet.ReceiverState) bool { return s.Name == "goes" }); err != nil || at < 0 || list[at].Failures != 0 {
 		t.Errorf("a receiver under the name of a removed one begins with %+v, %v", list, err)
 	}
-	for _, stream := range []string{client.Names.Results(), client.Names.Jobs()} {
+	for _, stream := range []string{client.Conn.Names().Results(), client.Conn.Names().Jobs()} {
 		cons, err := client.Conn.JetStream().Consumer(t.Context(), stream, bus.ConsumerOfReceiver("stays"))
 		if err != nil || cons.CachedInfo().Config.InactiveThreshold == 0 {
 			t.Errorf("a place in %s that nobody asks for stays for ever: %v", stream, err)
@@ -71,7 +71,7 @@ func stateOf(w *apptest.Worker, receiver string) (bus.InboxState, error) {
 		return bus.InboxState{}, err
 	}
 	defer client.Close()
-	return client.Conn.InboxState(w.T.Context(), client.Names, receiver)
+	return client.Conn.InboxState(w.T.Context(), receiver)
 }
 
 // A receiver that waits after a failure is asked for by nobody. All the same the place of one that another worker has is
@@ -109,13 +109,13 @@ func TestTargetsMakesNoBucket(t *testing.T) {
 	rig.Cfg.Receivers = []config.Receiver{rig.Receiver("hook", apptest.NewHook(t, nil))}
 	client := w.Operator()
 	defer client.Close()
-	if err := client.Conn.JetStream().DeleteKeyValue(t.Context(), client.Names.Notify()); err != nil {
+	if err := client.Conn.JetStream().DeleteKeyValue(t.Context(), client.Conn.Names().Notify()); err != nil {
 		t.Fatal(err)
 	}
 	if list, err := client.Receivers(t.Context()); err != nil || len(list) != 1 || list[0].Served {
 		t.Errorf("Receivers = %+v, %v", list, err)
 	}
-	if _, err := client.Conn.JetStream().KeyValue(t.Context(), client.Names.Notify()); !errors.Is(err, jetstream.ErrBucketNotFound) {
+	if _, err := client.Conn.JetStream().KeyValue(t.Context(), client.Conn.Names().Notify()); !errors.Is(err, jetstream.ErrBucketNotFound) {
 		t.Errorf("there is a bucket: %v", err)
 	}
 }
