@@ -14,7 +14,7 @@ import (
 	"rekey/internal/secret"
 )
 
-// account is a configured Account with what is known about it.
+// account is a configured Account with its state.
 type account struct {
 	Account
 	tokens *tokenCache // Of a service account.
@@ -46,8 +46,8 @@ func (a *account) secret() secret.Ref {
 	return a.PrivateKey
 }
 
-// readSecret reads the account's secret: ASCII (RFC 6749 appendix A.2). Any other one would come back as a refusal, which
-// does not say why.
+// readSecret reads the account's secret: ASCII (RFC 6749 appendix A.2). The API would refuse any other one without a
+// reason.
 func (a *account) readSecret(lookupEnv func(string) (string, bool)) (secret.Value, error) {
 	value, err := a.secret().Read(lookupEnv)
 	if err != nil {
@@ -77,7 +77,7 @@ func (a *account) refusal() error {
 
 // CheckAccounts joins one error for each account that cannot be used now: its secret cannot
 // be read, or its last authentication was refused and none has worked since. It makes no
-// request, so an account that was never used is taken to be good.
+// request, so an unused account counts as good.
 func (c *Client) CheckAccounts(ctx context.Context) error {
 	var problems []error
 	set := c.accounts.Load()

@@ -31,7 +31,7 @@ func (k *call) basic(ctx context.Context) (exchange, *jobs.Failure) {
 	return k.send(ctx, "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
 }
 
-// fillBody makes what the request carries, once.
+// fillBody makes the request's body, once.
 func (k *call) fillBody(ctx context.Context) *jobs.Failure {
 	if k.op.call.Body == nil || k.body.MediaType != "" {
 		return nil
@@ -56,7 +56,7 @@ func (k *call) fillBody(ctx context.Context) *jobs.Failure {
 	return nil
 }
 
-// secrets are the secrets that the job names, once each is sure to be what it must be: the API may say 200 to anything.
+// secrets are the job's secrets, after each was checked for its shape: the API may answer any text with 200.
 func (k *call) secrets(ctx context.Context) (map[string]secret.Value, *jobs.Failure) {
 	found := map[string]secret.Value{}
 	for _, p := range k.kind.Secrets() {
@@ -72,7 +72,7 @@ func (k *call) secrets(ctx context.Context) (map[string]secret.Value, *jobs.Fail
 	return found, nil
 }
 
-// secret is one secret that the job names.
+// secret is one secret of the job.
 func (k *call) secret(ctx context.Context, p kinds.Param) (secret.Value, *jobs.Failure) {
 	value, where, err := k.findSecret(ctx, p.Name)
 	if detail := p.Shape.Check(value.Reveal()); err == nil && detail != "" {
@@ -94,11 +94,11 @@ func (k *call) secret(ctx context.Context, p kinds.Param) (secret.Value, *jobs.F
 // place is where a secret was found.
 type place struct {
 	field string // The parameter.
-	what  string // Begins what is said of its content, "what is in FILE "; empty for the parameter itself.
+	what  string // Begins a text about its content, "what is in FILE "; empty for the parameter itself.
 }
 
-// findSecret returns what the job has in the place of a secret: in its parameter, or in a file or a store that is read now. The
-// error is a *jobs.Malformed when another attempt cannot help.
+// findSecret returns a secret of the job: from its parameter, or from a file or a store that is read now. The
+// error is a *jobs.Malformed when a retry cannot help.
 func (k *call) findSecret(ctx context.Context, name string) (secret.Value, place, error) {
 	params, field := k.job.Params, "params."+name
 	if err := params.NotOpened(name); err != nil {
@@ -118,15 +118,15 @@ func (k *call) findSecret(ctx context.Context, name string) (secret.Value, place
 	return params.Secret(name), place{field: field}, nil
 }
 
-// readSecretFile returns what is in the file, without the white space around it. Its errors name the path, and nothing that was
-// found.
+// readSecretFile returns the content of the file, without the white space around it. Its errors name the path and never the
+// content.
 func (c *Client) readSecretFile(name, path string) (secret.Value, error) {
 	resolved, err := c.resolve(path)
 	var text string
 	if err == nil {
 		text, err = readRegular(resolved)
 	}
-	// What it is says more than that it has several lines.
+	// An identified credential makes a better error than several lines.
 	if err == nil && credential.Identify(text).What == "" {
 		text, err = secret.OneLine(text)
 	}
@@ -144,7 +144,7 @@ func (c *Client) readSecretFile(name, path string) (secret.Value, error) {
 	return secret.New(text), nil
 }
 
-// readRegular returns what a file holds. Opening a named pipe would wait for a writer, beyond the reach of any context.
+// readRegular returns the content of a regular file. Opening a named pipe would wait for a writer, whatever the context.
 func readRegular(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -23,21 +23,21 @@ import (
 
 // Lifetimes of a bearer token.
 const (
-	// assumedLifetime is that of a token whose answer names none, or one that is no time at all.
-	// Atlas's live an hour; an early renewal costs less than a refused call.
+	// assumedLifetime is that of a token whose answer names no lifetime, or an invalid one.
+	// Atlas's tokens live an hour; an early renewal costs less than a refused call.
 	assumedLifetime = 5 * time.Minute
-	// maxLifetime is the longest that is believed.
+	// maxLifetime is the longest plausible lifetime.
 	maxLifetime = 24 * time.Hour
-	// maxRenewal is how long before its end a token is renewed, at most; else a tenth of its life.
+	// maxRenewal is how long before its end a token is renewed, at most; else a tenth of its lifetime.
 	maxRenewal = 5 * time.Minute
 )
 
-// errAnswered stops the OAuth library where the answer is no token: ours tells more of it.
-var errAnswered = errors.New("the answer is no token")
+// errAnswered stops the OAuth library where the answer is not a token: our own error has more details.
+var errAnswered = errors.New("the answer is not a token")
 
 // bearer makes the request with the account's bearer token. After a 401, which can mean that
-// the token was revoked or has just expired, it makes it once more with a fresh one; not after one
-// that says that a role is missing, or each such job would cost the fleet its good token.
+// the token was revoked or has just expired, it repeats the request once with a fresh one; not after a 401
+// about a missing role, or each such job would cost the fleet its good token.
 func (k *call) bearer(ctx context.Context) (exchange, *jobs.Failure) {
 	ex, token, failure := k.withToken(ctx)
 	if failure != nil || ex.status != http.StatusUnauthorized || ex.lacksRole() {
@@ -59,7 +59,7 @@ func (k *call) withToken(ctx context.Context) (exchange, secret.Value, *jobs.Fai
 	return ex, token, failure
 }
 
-// tokenEndpoint is what requests for the account's bearer tokens are made for.
+// tokenEndpoint is the endpoint of the account's bearer tokens.
 func (c *Client) tokenEndpoint(a *account) endpoint {
 	return endpoint{operation: OperationToken, bucket: c.bucket(setOAuthToken, a, jobs.Job{}), oauth: true}
 }
@@ -98,7 +98,7 @@ func (a *account) tokenFailure(f *jobs.Failure) *jobs.Failure {
 	if f.Reason == jobs.ReasonUnauthorized || f.Reason == jobs.ReasonForbidden {
 		a.refuse(f.Err)
 	}
-	// What was not found is no target of a job, and nothing was done to one.
+	// The endpoint was not found, not the job's target, and nothing was done to the target.
 	if f.Reason == jobs.ReasonNotFound {
 		f.Reason = jobs.ReasonProtocol
 	}
@@ -107,7 +107,7 @@ func (a *account) tokenFailure(f *jobs.Failure) *jobs.Failure {
 	return f
 }
 
-// checkToken reports what makes a token useless. The library has made sure that there is one.
+// checkToken reports what makes a token useless. The library has checked that there is one.
 func checkToken(token *oauth2.Token) error {
 	if !strings.EqualFold(token.Type(), "Bearer") {
 		return errors.New("its token_type is not Bearer")
@@ -121,8 +121,8 @@ func checkToken(token *oauth2.Token) error {
 	return nil
 }
 
-// tokenFault says what is wrong with an answer that has the status of a success and is no token, without repeating it;
-// nothing where another answer came.
+// tokenFault is what is wrong with an answer that has the status of a success and holds no usable token, without its
+// content; "" for other answers.
 func tokenFault(ex exchange) string {
 	if ex.status/100 != 2 || ex.err != nil {
 		return ""
@@ -142,9 +142,9 @@ func tokenFault(ex exchange) string {
 	return ""
 }
 
-// wholeLifetime returns an answer with a whole number in expires_in, as RFC 6749 section 5.1 has it. A fraction or a number
-// in quotes means one thing only; of what means nothing, nothing is left, and the lifetime counts as not known. The library
-// would take the whole answer for unreadable.
+// wholeLifetime returns an answer with a whole number in expires_in, as RFC 6749 section 5.1 requires. A fraction or a number
+// in quotes is unambiguous; any other value is removed, and the lifetime counts as not known. The library would reject the
+// whole answer.
 func wholeLifetime(body []byte) []byte {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil || fields["expires_in"] == nil {
@@ -171,8 +171,8 @@ func wholeLifetime(body []byte) []byte {
 	return plain
 }
 
-// newBearer counts the token's lifetime from when it was asked for, so that it never ends
-// earlier than is thought.
+// newBearer counts the token's lifetime from its request, so that it never ends
+// earlier than assumed.
 func newBearer(token *oauth2.Token, asked time.Time) bearer {
 	lifetime := assumedLifetime
 	if left := time.Until(token.Expiry); !token.Expiry.IsZero() && left > 0 {
@@ -194,8 +194,8 @@ type tokenTransport struct {
 	last   exchange
 }
 
-// RoundTrip implements http.RoundTripper. It hands back complete answers of success only,
-// which includes that the library gets no redirect to follow.
+// RoundTrip implements http.RoundTripper. It returns complete answers of success only, so that the library gets no
+// redirect to follow.
 func (t *tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	req = req.Clone(ctx) // A RoundTripper must leave the request as it is.
@@ -206,7 +206,7 @@ func (t *tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	return &http.Response{
 		StatusCode: t.last.status,
-		// Of other types the library would make what it can.
+		// The library guesses at other types.
 		Header:  http.Header{"Content-Type": {"application/json"}},
 		Body:    io.NopCloser(bytes.NewReader(wholeLifetime(t.last.body))),
 		Request: req,

@@ -21,16 +21,16 @@ type call struct {
 	kind    kinds.Kind
 	form    kinds.Form
 	op      operation
-	body    kinds.Body // What the request carries; the zero Body: nothing.
+	body    kinds.Body // Of the request; the zero Body: none.
 	to      endpoint
-	// unused says that the leave to call was not used: no request was made, or only one that asked
-	// who calls.
+	// unused says that the permit to call was not used: no request was made, or only one that the API
+	// answered with a question about who calls.
 	unused bool
-	// hidden are the secrets that this call has used. What the API says is scrubbed of them, and of all that are configured.
+	// hidden are the secrets that this call has used. The API's texts are scrubbed of them, and of all that are configured.
 	hidden []secret.Value
 }
 
-// Revoke makes the call that the job asks for. The error is a *jobs.Failure. Several jobs may
+// Revoke makes the call of the job. The error is a *jobs.Failure. Several jobs may
 // be revoked at once; each request takes at most the configured timeout, all of them together
 // as long as ctx allows.
 func (c *Client) Revoke(ctx context.Context, job jobs.Job) (jobs.Answer, error) {
@@ -69,7 +69,7 @@ func (c *Client) discreet(err error) error {
 	return err
 }
 
-// run makes the request and concludes from its answer, or stops short of it.
+// run makes the request and concludes from its answer; a dry run stops before it.
 func (k *call) run(ctx context.Context) (jobs.Answer, *jobs.Failure) {
 	if k.to.dryRun {
 		return k.dryRun(ctx)
@@ -99,8 +99,8 @@ func (c *Client) newCall(job jobs.Job) (*call, *jobs.Failure) {
 	return k, nil
 }
 
-// request makes the request as the account may: with its secret itself where the kind wants that, else with
-// what its sort of account takes.
+// request makes the request with the account's authentication: with its secret itself where the kind requires that, else
+// with a bearer token or HTTP Digest.
 func (k *call) request(ctx context.Context) (exchange, *jobs.Failure) {
 	if k.op.call.OwnSecret && !k.account.isService() {
 		return exchange{}, misconfigured(fmt.Errorf("%s needs a service account; %s is an API key", k.job.Kind, k.account.Name))
@@ -143,14 +143,14 @@ func (k *call) send(ctx context.Context, authorization string) (exchange, *jobs.
 	return k.exchange(ctx, req), nil
 }
 
-// exchange makes the request, for which a leave is used.
+// exchange makes the request, for which the permit is used.
 func (k *call) exchange(ctx context.Context, req *http.Request) exchange {
 	ex := k.client.send(ctx, k.to, req)
 	k.unused = ex.asksWho(k.to)
 	return ex
 }
 
-// giveBack ends a leave that was not used.
+// dropPermit ends a permit that was not used.
 func (k *call) dropPermit() {
 	if k.unused {
 		k.client.limiter.Drop(k.to.bucket, k.to.rank)
@@ -169,7 +169,7 @@ func (k *call) ownSecret() (secret.Value, *jobs.Failure) {
 
 func (k *call) hide(value secret.Value) { k.hidden = append(k.hidden, value) }
 
-// conclude turns the answer into what it proves, or into a failure.
+// conclude turns the answer into its proof, or into a failure.
 func (k *call) conclude(ctx context.Context, ex exchange) (jobs.Answer, *jobs.Failure) {
 	if known, ok := k.op.proves(ex.status); ok && ex.err == nil && k.op.goodBody(ex) {
 		k.account.admit()
@@ -188,8 +188,7 @@ func (k *call) failure(ctx context.Context, ex exchange) *jobs.Failure {
 }
 
 // goodBody reports whether a body can be that of a success: not a page of HTML, no error document,
-// and a document where the operation has one. RFC 7009 section 2.2 has clients ignore what else
-// there is.
+// and a document where the operation has one. RFC 7009 section 2.2 has clients ignore any other body.
 func (o operation) goodBody(ex exchange) bool {
 	body := bytes.TrimSpace(ex.body)
 	if isHTML(ex) || o.call.Document && len(body) > 0 && (body[0] != '{' || !json.Valid(body)) {
@@ -199,7 +198,7 @@ func (o operation) goodBody(ex exchange) bool {
 	return !isError
 }
 
-// noteAuthentication remembers what the failure says about the account's credentials.
+// noteAuthentication remembers whether the failure is about the account's credentials.
 func (k *call) noteAuthentication(failure *jobs.Failure) {
 	switch {
 	case failure.Answer.Code == codeNoRole: // The credentials are good.
@@ -216,7 +215,7 @@ func (k *call) noteAuthentication(failure *jobs.Failure) {
 	}
 }
 
-// misconfigured is the failure of a call that could not be made for a reason at home.
+// misconfigured is the failure of a call that could not be made because of the configuration.
 func misconfigured(err error) *jobs.Failure {
 	return &jobs.Failure{Reason: jobs.ReasonConfig, Err: err}
 }

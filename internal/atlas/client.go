@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/pace"
 	"rekey/internal/redact"
 	"rekey/internal/secret"
@@ -27,7 +28,7 @@ const (
 	DefaultBaseURL = "https://cloud.mongodb.com"
 	// DefaultTimeout bounds one HTTP request.
 	DefaultTimeout = 30 * time.Second
-	// DefaultMaxRetryAfter is the longest Retry-After that is believed.
+	// DefaultMaxRetryAfter is the longest Retry-After that is obeyed.
 	DefaultMaxRetryAfter = 6 * time.Hour
 	// DefaultConcurrency is how many connections are kept open.
 	DefaultConcurrency = 16
@@ -41,19 +42,19 @@ const (
 	X509APIv10 = "v1.0"
 )
 
-// Recorder counts requests and shows what the API says about its rate limits.
+// Recorder counts requests and records rate limits.
 type Recorder interface {
 	// Request counts one HTTP request. The code is its status, or "error" when no answer came;
 	// trace is the traceparent that it was made under, "" when there is none.
 	Request(operation, code string, d time.Duration, trace string)
 	// RetryAfter records a wait that the API asked for.
 	RetryAfter(operation string, d time.Duration)
-	// CallDelayed counts a job that was sent away because its bucket had no token for it.
+	// CallDelayed counts a delay of a job whose bucket had no token for it.
 	CallDelayed(bucket, lane string)
 	pace.Recorder
 }
 
-// Config says where the API is and who calls it.
+// Config is the address of the API, its accounts and limits.
 type Config struct {
 	// BaseURL is scheme and host of the API. Empty means DefaultBaseURL.
 	BaseURL string
@@ -65,16 +66,16 @@ type Config struct {
 	// CAFile is a PEM file with authorities to trust besides those of the system. It is read
 	// once. Empty means none.
 	CAFile string
-	// Accounts are who may call. None is allowed; then every job fails with jobs.ReasonConfig.
+	// Accounts are the accounts that call. An empty list is allowed; then every job fails with jobs.ReasonConfig.
 	Accounts []Account
 	// LookupEnv finds the secrets that are in environment variables. Nil finds none.
 	LookupEnv func(string) (string, bool)
-	// MaxRetryAfter is the longest Retry-After that is believed. Zero means DefaultMaxRetryAfter.
+	// MaxRetryAfter is the longest Retry-After that is obeyed. Zero means DefaultMaxRetryAfter.
 	MaxRetryAfter time.Duration
-	// TokenFiles says, as an error, that token_file may not name a path, which is free of symbolic
+	// TokenFiles returns an error for a path that token_file may not name. The path has no symbolic
 	// links. Nil allows all.
 	TokenFiles func(path string) error
-	// Stores are where token_ref may lead, by the scheme of the reference. Nil: nowhere.
+	// Stores are the secret stores for token_ref, by the scheme of the reference. Nil: none.
 	Stores map[string]SecretStore
 	// Concurrency is how many jobs are attempted at once; that many idle connections are kept.
 	// Zero means DefaultConcurrency.
@@ -83,8 +84,8 @@ type Config struct {
 	Version string
 	// DryRun stops every job before the request that would change something. Default false.
 	DryRun bool
-	// Known are the secrets that no text may show that comes from here, whatever the API or a store repeats. Those of the
-	// accounts are not shown without it. Nil: only those.
+	// Known are the secrets that no text of this package may show, even if the API or a store repeats them. Nil: only those of
+	// the accounts.
 	Known *redact.Known
 	// Recorder is required.
 	Recorder Recorder
@@ -102,9 +103,9 @@ type Config struct {
 	Pace pace.Store
 	// Tokens shares bearer tokens with the other workers. Nil means that each worker fetches its own.
 	Tokens TokenStore
-	// RateLimits is what the operator knows of endpoint sets, by the names of Buckets.
+	// RateLimits are the configured limits of endpoint sets, by the names of Buckets.
 	RateLimits map[string]RateLimit
-	// ReadRateLimits says whether the API is asked for its limits: ReadAuto (also when empty), at the
+	// ReadRateLimits is when the API's list of limits is read: ReadAuto (also when empty), at the
 	// start from the vendor's own hosts and from others when an answer shows that there are limits;
 	// ReadAlways, at the start; or ReadNever.
 	ReadRateLimits string
@@ -141,10 +142,10 @@ type Client struct {
 	transport  http.RoundTripper
 	lookupEnv  func(string) (string, bool)
 	x509API    string
-	accounts   atomic.Pointer[accountSet] // Who may call. SetAccounts changes it.
+	accounts   atomic.Pointer[accountSet] // SetAccounts replaces it.
 	tokens     TokenStore                 // Nil: tokens are not shared.
 	readMode   string
-	rules      map[endpointSet]setRule
+	sets       map[string]kinds.Set
 	tokenFiles func(path string) error
 	stores     map[string]SecretStore
 	limiter    *pace.Limiter
@@ -152,9 +153,9 @@ type Client struct {
 	recorder   Recorder
 	trace      func(context.Context) string
 	known      *redact.Known
-	// knowsAccounts says that known is our own, and holds the secrets of the accounts.
+	// knowsAccounts says that known was made here, and holds the secrets of the accounts.
 	knowsAccounts bool
-	oddNoted      atomic.Bool // A Retry-After that makes no sense was logged.
+	oddNoted      atomic.Bool // An invalid Retry-After was logged.
 	log           *zap.Logger
 }
 
@@ -198,9 +199,9 @@ func New(cfg Config) (*Client, error) {
 		known:      cfg.Known,
 		log:        cfg.Logger.Named("atlas"),
 	}
-	c.rules, c.tokens, c.readMode = cfg.applied(), cfg.Tokens, cfg.ReadRateLimits
+	c.sets, c.tokens, c.readMode = cfg.sets(), cfg.Tokens, cfg.ReadRateLimits
 	c.limiter = pace.New(pace.Config{
-		Store: cfg.Pace, Sets: cfg.sets(c.rules), UrgentShare: cfg.UrgentShare, Patience: cfg.RefusalPatience,
+		Store: cfg.Pace, Sets: cfg.limits(c.sets), UrgentShare: cfg.UrgentShare, Patience: cfg.RefusalPatience,
 		MaxRetryAfter: cfg.MaxRetryAfter, Recorder: cfg.Recorder, Logger: c.log,
 	})
 	c.slots = pace.Slots{All: cfg.Concurrency, Kept: pace.Kept(cfg.Concurrency, cfg.UrgentShare)}
@@ -271,7 +272,7 @@ func (a Account) validate() error {
 	return nil
 }
 
-// Run takes over what other workers and the API know of rate buckets until ctx ends, which is no
+// Run takes over the rate buckets of other workers and the limits of the API until ctx ends, which is no
 // error. It must run once while the Client is used.
 func (c *Client) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)

@@ -12,15 +12,14 @@ import (
 // OperationRead is the operation of looking at a target without changing it, in metrics.
 const OperationRead = "read"
 
-// dryRun does everything that the job asks for but the request that would change something:
-// it authenticates, looks at the target, and lets the request come as far as the transport,
-// which stops it.
+// dryRun does everything for the job but the request that would change something: it authenticates, looks at the target,
+// and prepares the request as far as the transport, which stops it.
 func (k *call) dryRun(ctx context.Context) (jobs.Answer, *jobs.Failure) {
 	seen, failure := k.look(ctx)
 	if failure != nil {
 		return jobs.Answer{}, failure
 	}
-	unused := k.unused // Looking may have used the leave to call; what is stopped does not.
+	unused := k.unused // Looking may have used the permit; a stopped request does not.
 	ex, failure := k.request(ctx)
 	k.unused = unused
 	switch {
@@ -32,7 +31,7 @@ func (k *call) dryRun(ctx context.Context) (jobs.Answer, *jobs.Failure) {
 	return jobs.Answer{Known: jobs.KnownDryRun, Detail: fmt.Sprintf("dry run: %s %s was not sent; %s", k.op.method, k.op.Path, seen)}, nil
 }
 
-// look authenticates as the job's account and says what can be seen of the target.
+// look authenticates as the job's account and describes the target.
 func (k *call) look(ctx context.Context) (string, *jobs.Failure) {
 	if k.form.Read.Path == "" {
 		return k.lookBlindly(ctx)
@@ -50,12 +49,12 @@ func (k *call) look(ctx context.Context) (string, *jobs.Failure) {
 	return "", failure
 }
 
-// lookBlindly is look for a target that cannot be read: it checks what the job carries, and who calls.
+// lookBlindly is look for a target that cannot be read: it checks the secrets of the job and the account.
 func (k *call) lookBlindly(ctx context.Context) (string, *jobs.Failure) {
 	if k.op.call.OwnSecret && !k.account.isService() {
-		return "", nil // The request itself says that this cannot be.
+		return "", nil // The request itself fails for it.
 	}
-	if _, failure := k.secrets(ctx); failure != nil { // Before anything is asked.
+	if _, failure := k.secrets(ctx); failure != nil { // Before any request.
 		return "", failure
 	}
 	if !k.account.isService() {

@@ -1,6 +1,7 @@
 package atlas
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -12,26 +13,19 @@ import (
 	"rekey/internal/pace"
 )
 
-// endpointSet is a set of endpoints that share rate buckets. With the scope, it is what the
-// vendor calls an endpoint set id.
-type endpointSet string
-
-// The endpoint sets of no kind of job, and that of a federation, as the vendor documents them (Atlas Administration API rate
+// Names of the endpoint sets that belong to no kind of job, as the vendor documents them (Atlas Administration API rate
 // limits; the OAuth endpoints name themselves in their refusals).
 const (
-	setOAuthToken endpointSet = "oauth_token"
-	setRateLimits endpointSet = "rate_limits"
+	setOAuthToken = "oauth_token"
+	setRateLimits = "rate_limits"
 )
 
-// setFederation is what reading of organizations and federations draws on.
-var setFederation = endpointSet(kinds.Federation.Name)
-
-// sets are all endpoint sets.
-func sets() []kinds.Set {
+// endpointSets are all endpoint sets.
+func endpointSets() []kinds.Set {
 	return slices.Concat(
-		[]kinds.Set{{Name: string(setOAuthToken), Scope: ScopeAccount, Limit: kinds.OAuthLimit}},
+		[]kinds.Set{{Name: setOAuthToken, Scope: kinds.ScopeAccount, Limit: kinds.OAuthLimit}},
 		kinds.Sets(),
-		[]kinds.Set{{Name: string(setRateLimits), Scope: ScopeAccount}},
+		[]kinds.Set{{Name: setRateLimits, Scope: kinds.ScopeAccount}},
 	)
 }
 
@@ -39,69 +33,40 @@ func sets() []kinds.Set {
 // They name sets of buckets, not single ones: ids would have no end.
 func Buckets() []string {
 	var names []string
-	for _, s := range sets() {
+	for _, s := range endpointSets() {
 		names = append(names, s.Name)
 	}
 	return names
 }
 
-// Scope says whose buckets an endpoint set has.
-type Scope = kinds.Scope
-
-// The scopes.
-const (
-	ScopeAccount      = kinds.ScopeAccount
-	ScopeOrganization = kinds.ScopeOrganization
-	ScopeProject      = kinds.ScopeProject
-	ScopeAddress      = kinds.ScopeAddress
-)
-
-// RateLimit is what the operator knows of an endpoint set.
+// RateLimit is the configured limit of an endpoint set.
 type RateLimit struct {
-	// Limit is that of each bucket. The zero Limit leaves it to the API to say.
+	// Limit is that of each bucket. The zero Limit leaves it to the API.
 	Limit pace.Limit
-	// Scope is whose buckets they are. Empty means the documented one.
-	Scope Scope
+	// Scope is to which entity the buckets belong. Empty means the documented one.
+	Scope kinds.Scope
 }
 
-// setRule is the documented nature of an endpoint set.
-type setRule struct {
-	scope Scope
-	// limit is what the vendor publishes for all customers, at its own hosts; zero where accounts differ.
-	limit pace.Limit
-}
-
-// rules is the one table of the endpoint sets.
-func rules() map[endpointSet]setRule {
-	table := map[endpointSet]setRule{}
-	for _, s := range sets() {
-		table[endpointSet(s.Name)] = setRule{scope: s.Scope, limit: pace.Limit(s.Limit)}
-	}
-	return table
-}
-
-// applied are the rules with what the configuration says instead.
-func (cfg Config) applied() map[endpointSet]setRule {
-	table := rules()
-	for set, rule := range table {
+// sets are the endpoint sets as the configuration has them, by name.
+func (cfg Config) sets() map[string]kinds.Set {
+	table := map[string]kinds.Set{}
+	for _, set := range endpointSets() {
 		if !isVendor(cfg.BaseURL) {
-			rule.limit = pace.Limit{}
+			set.Limit = kinds.Limit{}
 		}
-		if own, ok := cfg.RateLimits[string(set)]; ok && own.Scope != "" {
-			rule.scope = own.Scope
-		}
-		table[set] = rule
+		set.Scope = cmp.Or(cfg.RateLimits[set.Name].Scope, set.Scope)
+		table[set.Name] = set
 	}
 	return table
 }
 
-// sets are the endpoint sets as the limiter knows them.
-func (cfg Config) sets(rules map[endpointSet]setRule) map[string]pace.Set {
-	sets := map[string]pace.Set{}
-	for name, rule := range rules {
-		sets[string(name)] = pace.Set{Configured: cfg.RateLimits[string(name)].Limit, Published: rule.limit}
+// limits are what is known of the endpoint sets before the first call.
+func (cfg Config) limits(sets map[string]kinds.Set) map[string]pace.Set {
+	limits := map[string]pace.Set{}
+	for name, set := range sets {
+		limits[name] = pace.Set{Configured: cfg.RateLimits[name].Limit, Published: pace.Limit(set.Limit)}
 	}
-	return sets
+	return limits
 }
 
 // isVendor reports whether the API is the vendor's own, not a stand-in or a gateway.
@@ -125,7 +90,7 @@ func (cfg Config) validateRateLimits() error {
 			}
 		}
 		switch own.Scope {
-		case "", ScopeAccount, ScopeOrganization, ScopeProject, ScopeAddress:
+		case "", kinds.ScopeAccount, kinds.ScopeOrganization, kinds.ScopeProject, kinds.ScopeAddress:
 		default:
 			return fmt.Errorf("rate limit %s: the scope must be account, organization, project or address", name)
 		}
@@ -139,14 +104,14 @@ func (cfg Config) validateRateLimits() error {
 	return nil
 }
 
-// bucket returns the rate bucket of an endpoint set that a call draws on. An organization or
-// project that the job does not name is stood for by its account.
-func (c *Client) bucket(set endpointSet, a *account, job jobs.Job) pace.Bucket {
-	b := pace.Bucket{Set: string(set)}
-	switch scope := c.rules[set].scope; scope {
-	case ScopeAddress:
-		b.Entity = string(ScopeAddress)
-	case ScopeAccount, ScopeOrganization, ScopeProject:
+// bucket returns the rate bucket of an endpoint set that a call draws on. The account replaces an organization or project
+// that the job does not name.
+func (c *Client) bucket(set string, a *account, job jobs.Job) pace.Bucket {
+	b := pace.Bucket{Set: set}
+	switch scope := c.sets[set].Scope; scope {
+	case kinds.ScopeAddress:
+		b.Entity = string(kinds.ScopeAddress)
+	case kinds.ScopeAccount, kinds.ScopeOrganization, kinds.ScopeProject:
 		b.Entity = job.Params.Get(scope.Entity())
 	}
 	if b.Entity == "" {
@@ -155,21 +120,21 @@ func (c *Client) bucket(set endpointSet, a *account, job jobs.Job) pace.Bucket {
 	return b
 }
 
-// rankOf is how urgent the job's lane makes its calls.
+// rankOf is the rank of a lane's calls.
 func rankOf(l jobs.Lane) pace.Rank {
 	if at := slices.Index(jobs.Lanes(), l); at >= 0 {
 		return pace.Rank(at)
 	}
-	return 0 // What has no lane, a token or a list, is what others wait for.
+	return 0 // Requests without a lane, for a token or a list: jobs wait for them.
 }
 
-// Permit grants a permit to make the job's call now, or says when the job is to ask again. The call
-// of a permit is counted: it is to be made at once.
+// Permit grants a permit to make the job's call now, or returns when to ask again. The call
+// of a permit is counted: it must be made at once.
 func (c *Client) Permit(ctx context.Context, job jobs.Job) jobs.Permit {
 	a, ok := c.account(job.Account)
 	kind := kinds.Of(job.Kind)
 	if !ok || kind.Name == "" {
-		return jobs.Permit{} // Revoke says what is wrong.
+		return jobs.Permit{} // Revoke reports what is wrong.
 	}
 	// The request for a token draws on another bucket, but only a call without one has to wait for it.
 	if a.isService() && !kind.Call.OwnSecret && a.tokens.empty(time.Now()) {
@@ -177,7 +142,7 @@ func (c *Client) Permit(ctx context.Context, job jobs.Job) jobs.Permit {
 			return jobs.Permit(wait)
 		}
 	}
-	b := c.bucket(endpointSet(kind.Form(c.x509API, job.Params.Named).Set.Name), a, job)
+	b := c.bucket(kind.Form(c.x509API, job.Params.Named).Set.Name, a, job)
 	wait := c.take(ctx, a, b, rankOf(job.Lane))
 	if wait.At.After(time.Now()) {
 		c.recorder.CallDelayed(b.Set, string(job.Lane))

@@ -16,12 +16,12 @@ import (
 
 // Token is what is known of an account's bearer token, without the token.
 type Token struct {
-	// Shared says that another worker has fetched it, so that the secret was not used.
+	// Shared says that another worker has fetched the token, so that the secret was not used.
 	Shared  bool
 	Expires time.Time
 }
 
-// Token gets the bearer token of a service account: the one that the fleet has, or else one of its own.
+// Token gets the bearer token of a service account: the fleet's, or else one of its own.
 func (c *Client) Token(ctx context.Context, name string) (Token, *jobs.Failure) {
 	a, ok := c.account(name)
 	if !ok || !a.isService() {
@@ -37,8 +37,8 @@ func (c *Client) Token(ctx context.Context, name string) (Token, *jobs.Failure) 
 // codeNoRole is the errorCode of a 401 that is about a role: the API knows who calls.
 const codeNoRole = "USER_UNAUTHORIZED"
 
-// LacksRole reports whether a failure says that the account was let in and lacks a role. A 403 without an errorCode is
-// not the API's, but that of a proxy in between.
+// LacksRole reports whether a failure means that the account was authenticated and lacks a role. A 403 without an errorCode
+// comes from a proxy in between, not from the API.
 func LacksRole(f *jobs.Failure) bool {
 	return f.Answer.Code == codeNoRole ||
 		f.Reason == jobs.ReasonForbidden && f.Answer.Code != "" && !strings.Contains(f.Answer.Code, "ACCESS_LIST")
@@ -70,11 +70,11 @@ const maxOrgs = 20
 type Organization struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
-	// Owner says that the account is an Organization Owner there: it could read what only an owner may.
+	// Owner says that the account is an Organization Owner there: it could read what is for owners only.
 	Owner bool `json:"-"`
 	// Federation is the one that the organization is connected to; empty when there is none, or it is not known.
 	Federation string `json:"-"`
-	// Failure says why the role is not known; nil when it is.
+	// Failure is why the role is not known; nil when it is.
 	Failure *jobs.Failure `json:"-"`
 }
 
@@ -101,7 +101,7 @@ func (c *Client) Organizations(ctx context.Context, name string) ([]Organization
 		switch {
 		case failure == nil:
 			list[i].Owner, list[i].Federation = true, federation.ID
-		case failure.Reason == jobs.ReasonNotFound: // It may see that there is none.
+		case failure.Reason == jobs.ReasonNotFound: // It may see that there is no federation.
 			list[i].Owner = true
 		case !LacksRole(failure):
 			list[i].Failure = failure
@@ -113,9 +113,9 @@ func (c *Client) Organizations(ctx context.Context, name string) ([]Organization
 // get reads a document of the API as an account.
 func (c *Client) get(ctx context.Context, a *account, path string, document any) *jobs.Failure {
 	k := &call{client: c, account: a, unused: true, op: operation{
-		method: http.MethodGet, Resource: kinds.Resource{Path: path, Version: firstVersion}, set: setFederation,
+		method: http.MethodGet, Resource: kinds.Resource{Path: path, Version: firstVersion}, set: kinds.Federation.Name,
 	}}
-	k.to = endpoint{operation: OperationRead, bucket: c.bucket(setFederation, a, jobs.Job{})}
+	k.to = endpoint{operation: OperationRead, bucket: c.bucket(kinds.Federation.Name, a, jobs.Job{})}
 	defer k.dropPermit()
 	ex, failure := k.request(ctx)
 	if failure != nil {
@@ -130,7 +130,7 @@ func (c *Client) get(ctx context.Context, a *account, path string, document any)
 	return nil
 }
 
-// ReadRateLimits asks the API for its rate limits as an account, and returns of how many endpoint sets it told.
+// ReadRateLimits reads the API's list of rate limits as an account, and returns the number of endpoint sets in it.
 func (c *Client) ReadRateLimits(ctx context.Context, name string) (int, error) {
 	a, ok := c.account(name)
 	if !ok {

@@ -27,30 +27,30 @@ var (
 	errTooLong = fmt.Errorf("the answer is longer than %d bytes", maxBody)
 )
 
-// endpoint is what a request is made for.
+// endpoint is the destination of a request.
 type endpoint struct {
 	operation string // One of Operations.
 	bucket    pace.Bucket
 	rank      pace.Rank // How urgent it is.
-	oauth     bool      // An OAuth endpoint counts every request; the Admin API asks first who calls.
+	oauth     bool      // An OAuth endpoint counts every request; the Admin API authenticates before it counts.
 	dryRun    bool      // Requests that would change something are stopped.
 }
 
-// exchange is one HTTP request and what came of it.
+// exchange is one HTTP request and its answer.
 type exchange struct {
-	method, path string // What was asked; empty when nothing was sent.
+	method, path string // Of the request; empty when none was sent.
 
 	status int // 0 when no answer came.
 	header http.Header
 	body   []byte    // At most maxBody.
-	at     time.Time // When the header of the answer came, or its absence was certain.
+	at     time.Time // When the header of the answer arrived, or its absence was certain.
 	// sent says that the request was written, or may have been.
 	sent bool
-	// err says why there is no answer, or no complete one.
+	// err is why there is no answer, or no complete one.
 	err error
 	// ended says that err is the end of a context: ours after the timeout, or the caller's.
 	ended bool
-	// heldUntil is when the rate bucket has a token, if the request was not made for want of one.
+	// heldUntil is when the rate bucket has a token, if the request was not made for lack of one.
 	heldUntil time.Time
 	sample    pace.Sample // Of a request that was made.
 	// stopped says that the request was not made because it would have changed something.
@@ -67,7 +67,7 @@ func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) excha
 	if !in.HeldUntil.IsZero() {
 		return exchange{at: start, heldUntil: in.HeldUntil}
 	}
-	// A process that was paused goes on before its timers do: by now the job may be another's.
+	// A process that was paused continues before its timers fire: by now another worker may have the job.
 	if end, ok := ctx.Deadline(); ok && !start.Before(end) {
 		in.Cancel()
 		return exchange{at: start, ended: true, err: context.DeadlineExceeded}
@@ -120,19 +120,19 @@ func (c *Client) roundTrip(ctx context.Context, req *http.Request) exchange {
 	return ex
 }
 
-// asksWho reports whether the answer is only about who calls, after which another request may
-// follow. The Admin API asks first and counts then; the OAuth endpoints count everything.
+// asksWho reports whether the answer is a refused authentication that the API has not counted, after which another request
+// may follow. The Admin API authenticates before it counts; the OAuth endpoints count everything.
 func (ex exchange) asksWho(to endpoint) bool {
 	return ex.status == http.StatusUnauthorized && !ex.lacksRole() && !to.oauth
 }
 
-// lacksRole reports whether the API knows who calls, and says with a 401 that a role is missing.
+// lacksRole reports whether the API has authenticated the account and answers with a 401 that a role is missing.
 func (ex exchange) lacksRole() bool {
 	said, _ := parseProblem(ex.body)
 	return ex.status == http.StatusUnauthorized && said.code == codeNoRole
 }
 
-// answer is what is kept of the exchange, without the API's secrets.
+// answer is the part of the exchange that is kept, without secrets.
 func (ex exchange) answer(s scrubber) jobs.Answer {
 	return jobs.Answer{Method: ex.method, Path: ex.path, Status: ex.status, RequestID: s.requestID(ex.header)}
 }
@@ -149,7 +149,7 @@ func (ex exchange) aboutBucket(to endpoint) pace.Answer {
 	return pace.Answer{
 		Capacity: headerCount(ex.header, "RateLimit-Limit"), Left: headerCount(ex.header, "RateLimit-Remaining"),
 		Limited: limited, Accepted: ex.status != 0 && ex.status != http.StatusServiceUnavailable && !limited,
-		ListsLimits: to.bucket.Set == string(setRateLimits),
+		ListsLimits: to.bucket.Set == setRateLimits,
 	}
 }
 

@@ -11,30 +11,30 @@ import (
 // operations, but OperationRead, have the names of the kinds.
 const OperationToken = "token"
 
-// Operations lists all operations, as the Recorder hears of them.
+// Operations lists the names of all operations for the Recorder.
 func Operations() []string {
 	return append([]string{OperationToken, OperationRead, OperationRateLimits}, jobs.Names(kinds.Names())...)
 }
 
-// pathToken is where bearer tokens are fetched.
+// pathToken is the path of bearer tokens.
 const pathToken = "/api/oauth/token"
 
 // operation is one request to the API.
 type operation struct {
 	method string
 	kinds.Resource
-	// call says what else there is to know of the call that a kind makes; the zero Call of any other request.
+	// call is the call of a kind; the zero Call for any other request.
 	call kinds.Call
 	// set is the endpoint set whose rate buckets the operation draws on.
-	set endpointSet
+	set string
 }
 
-// callOf is the call that ends what the form names.
+// callOf is the call of a kind in one of its forms.
 func callOf(k kinds.Kind, f kinds.Form) operation {
-	return operation{method: k.Call.Method, Resource: f.Change, call: k.Call, set: endpointSet(f.Set.Name)}
+	return operation{method: k.Call.Method, Resource: f.Change, call: k.Call, set: f.Set.Name}
 }
 
-// proves is what a status proves of a job. Every status that is no success is a failure.
+// proves is what a status proves of a job, and false for a status that is a failure.
 func (o operation) proves(status int) (jobs.Known, bool) {
 	switch {
 	case !slices.Contains(o.call.Success, status):

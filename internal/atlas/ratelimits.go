@@ -38,12 +38,12 @@ const (
 const pathRateLimits = "/api/atlas/v2/rateLimits"
 
 // scopeNames are the scopes as the API calls them.
-func scopeNames() map[Scope]string {
-	return map[Scope]string{ScopeAccount: "USER", ScopeOrganization: "ORGANIZATION", ScopeProject: "GROUP", ScopeAddress: "IP"}
+func scopeNames() map[kinds.Scope]string {
+	return map[kinds.Scope]string{kinds.ScopeAccount: "USER", kinds.ScopeOrganization: "ORGANIZATION", kinds.ScopeProject: "GROUP", kinds.ScopeAddress: "IP"}
 }
 
-// readLimits asks the API for its limits until ctx ends: at the start where that is wanted, when
-// an answer shows that there are limits which nobody has told, and now and then.
+// readLimits reads the API's limits until ctx ends: at the start where that is configured, when
+// an answer shows that there are unknown limits, and every few hours.
 func (c *Client) readLimits(ctx context.Context) {
 	if c.readMode == ReadNever {
 		return
@@ -67,8 +67,8 @@ func (c *Client) readLimits(ctx context.Context) {
 	}
 }
 
-// readAll asks on behalf of every account, and reports whether each was told. Where accounts are
-// told different limits of one set, the slower one counts: headers tell who may do more.
+// readAll reads the limits as every account, and reports whether all were read. Where accounts have
+// different limits of one set, the slower one counts: headers correct it for accounts with more.
 func (c *Client) readAll(ctx context.Context) bool {
 	limits, all := map[string]pace.Limit{}, true
 	for _, name := range c.accounts.Load().names {
@@ -76,12 +76,12 @@ func (c *Client) readAll(ctx context.Context) bool {
 		if !ok {
 			continue
 		}
-		told, err := c.readRateLimits(ctx, a)
+		read, err := c.readRateLimits(ctx, a)
 		if err != nil {
 			all = false
 			c.log.Debug("the rate limits cannot be read", zap.String("account", name), zap.Error(err))
 		}
-		for set, limit := range told {
+		for set, limit := range read {
 			if have, ok := limits[set]; !ok || limit.Spacing() > have.Spacing() {
 				limits[set] = limit
 			}
@@ -91,7 +91,7 @@ func (c *Client) readAll(ctx context.Context) bool {
 	return all
 }
 
-// readRateLimits returns what the API tells an account of the endpoint sets.
+// readRateLimits returns the limits of the endpoint sets as the API lists them for an account.
 func (c *Client) readRateLimits(ctx context.Context, a *account) (map[string]pace.Limit, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*c.timeout)
 	defer cancel()
@@ -105,7 +105,7 @@ func (c *Client) readRateLimits(ctx context.Context, a *account) (map[string]pac
 		return nil, failure
 	}
 	if ex.status != http.StatusOK || ex.err != nil {
-		return nil, k.failure(ctx, ex) // It does not count against the account: many may not read this.
+		return nil, k.failure(ctx, ex) // It does not count against the account: many accounts may not read this.
 	}
 	return c.parseRateLimits(ex.body)
 }
@@ -142,11 +142,11 @@ func (n *count) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// parameter is what stands for an id in a path: it has other names there than here.
+// parameter is a placeholder for an id in a path: the API names it differently.
 var parameter = regexp.MustCompile(`\{[^}]*\}`)
 
-// parseRateLimits finds our endpoint sets in the list, by their calls. A set whose scope is not
-// the one that its buckets are kept by says nothing of them.
+// parseRateLimits finds our endpoint sets in the list, by their calls. A set with another scope than
+// that of its buckets is left out.
 func (c *Client) parseRateLimits(body []byte) (map[string]pace.Limit, error) {
 	var document struct {
 		Results []listed `json:"results"`
@@ -158,8 +158,8 @@ func (c *Client) parseRateLimits(body []byte) (map[string]pace.Limit, error) {
 	for _, op := range c.changes() {
 		for _, l := range document.Results {
 			limit := pace.Limit{Capacity: int(l.Capacity), Refill: int(l.Refill), Every: time.Duration(l.Seconds) * time.Second}
-			if l.covers(op) && l.Scope == scopeNames()[c.rules[op.set].scope] && limit.Validate() == nil {
-				limits[string(op.set)] = limit
+			if l.covers(op) && l.Scope == scopeNames()[c.sets[op.set].Scope] && limit.Validate() == nil {
+				limits[op.set] = limit
 			}
 		}
 	}
@@ -187,7 +187,7 @@ func (l listed) covers(op operation) bool {
 	return false
 }
 
-// jsonMistake tells a mistake without what was there.
+// jsonMistake describes a mistake without the content.
 func jsonMistake(err error) string {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
 		return wrong.Field + " has the wrong type"

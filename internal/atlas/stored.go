@@ -9,14 +9,13 @@ import (
 	"rekey/internal/secret"
 )
 
-// SecretStore is where secrets are kept. Read returns the one that a reference names, without its
-// scheme. An error that has the method Forbidden says that the configuration does not allow it.
+// SecretStore keeps secrets. Read returns the secret of a reference, which has no scheme. An error
+// with the method Forbidden means that the configuration does not allow the reference.
 type SecretStore interface {
 	Read(ctx context.Context, ref string) (secret.Value, error)
 }
 
-// notAllowedError says that the configuration does not allow a job to read what it names.
-// Another attempt cannot help.
+// notAllowedError: the configuration does not allow a job to read a file or reference. A retry cannot help.
 type notAllowedError struct{ err error }
 
 // Error names what may not be read.

@@ -11,7 +11,7 @@ type Set struct {
 	Name string
 	// Scope says whose buckets they are.
 	Scope Scope
-	// Limit is what the vendor publishes for everyone, at its own hosts. The zero Limit: it differs between accounts.
+	// Limit is what the vendor publishes for all customers, at its own hosts. The zero Limit: it differs between accounts.
 	Limit Limit
 }
 

@@ -11,6 +11,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/natsserver"
 	"rekey/internal/pace"
 	"rekey/internal/secret"
@@ -151,7 +152,7 @@ func AtlasConfig(c *config.Config, env Lookup) atlas.Config {
 	}
 	for name, l := range c.Atlas.RateLimits.Sets() {
 		cfg.RateLimits[name] = atlas.RateLimit{
-			Limit: pace.Limit{Capacity: l.Capacity, Refill: l.Refill, Every: l.Every}, Scope: atlas.Scope(l.Scope),
+			Limit: pace.Limit{Capacity: l.Capacity, Refill: l.Refill, Every: l.Every}, Scope: kinds.Scope(l.Scope),
 		}
 	}
 	cfg.Accounts = AtlasAccounts(c)
