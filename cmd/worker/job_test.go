@@ -92,7 +92,7 @@ func TestListFlagsFilter(t *testing.T) {
 	}
 }
 
-func TestStanding(t *testing.T) {
+func TestStateText(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 24, 3, 0, 0, 0, time.Local)
 	tests := []struct {

@@ -99,17 +99,17 @@ func (c *cli) listSchedules(ctx context.Context) error {
 }
 
 // newScheduleRow has its moments on the clock that the schedule goes by.
-func newScheduleRow(s config.Schedule, spec schedule.Spec, standing fleet.ScheduleState, now time.Time) (scheduleRow, error) {
+func newScheduleRow(s config.Schedule, spec schedule.Spec, state fleet.ScheduleState, now time.Time) (scheduleRow, error) {
 	zone, err := time.LoadLocation(spec.Expr.Zone())
 	if err != nil {
 		return scheduleRow{}, err
 	}
 	r := scheduleRow{
 		Name: s.Name, Cron: s.Cron, TimeZone: s.TimeZone, Kind: string(s.Job.Kind), Overlap: string(s.Overlap),
-		MissedRule: string(s.Missed), State: stateActive, Last: inZone(standing.LastFire, zone), LastJob: standing.LastJob,
-		LastOutcome: standing.LastOutcome, Next: inZone(schedule.NextFire(spec, now), zone), Missed: standing.Missed,
-		LastMissed: inZone(standing.LastMissed, zone), Skipped: map[string]int{}, Since: inZone(standing.Since, zone),
-		Recent: standing.Recent, Operations: standing.Operations,
+		MissedRule: string(s.Missed), State: stateActive, Last: inZone(state.LastFire, zone), LastJob: state.LastJob,
+		LastOutcome: state.LastOutcome, Next: inZone(schedule.NextFire(spec, now), zone), Missed: state.Missed,
+		LastMissed: inZone(state.LastMissed, zone), Skipped: map[string]int{}, Since: inZone(state.Since, zone),
+		Recent: state.Recent, Operations: state.Operations,
 	}
 	if r.Recent == nil {
 		r.Recent = []schedule.Decision{}
@@ -118,14 +118,14 @@ func newScheduleRow(s config.Schedule, spec schedule.Spec, standing fleet.Schedu
 		r.Operations = []schedule.Operation{}
 	}
 	for _, reason := range schedule.Skips() {
-		r.Skipped[string(reason)] = standing.Skipped[reason]
+		r.Skipped[string(reason)] = state.Skipped[reason]
 	}
 	if window, open := spec.Blackout(now); open {
 		r.State, r.Detail = stateBlackout, window
 	}
-	if standing.IsPaused() {
+	if state.IsPaused() {
 		r.State, r.Next = statePaused, time.Time{}
-		r.Detail = fmt.Sprintf("since %s by %s: %s", standing.Pause.At.In(zone).Format(timeLayout), standing.Pause.By, standing.Pause.Reason)
+		r.Detail = fmt.Sprintf("since %s by %s: %s", state.Pause.At.In(zone).Format(timeLayout), state.Pause.By, state.Pause.Reason)
 	}
 	return r, nil
 }

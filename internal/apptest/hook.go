@@ -26,7 +26,7 @@ type Told struct {
 
 func (o *Told) ID() string { return o.Header.Get("webhook-id") }
 
-// Hook is a server that is told of results.
+// Hook is a server that receives results.
 type Hook struct {
 	URL    string
 	mu     sync.Mutex // Guards what follows.

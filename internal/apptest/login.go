@@ -13,7 +13,7 @@ import (
 )
 
 // Login is a way to authenticate at an external server: what the server asks for, what the
-// worker is told, and how a stranger does it.
+// worker gets, and how a stranger does it.
 type Login struct {
 	Name    string
 	Server  func(*server.Options)

@@ -56,7 +56,7 @@ func must(err error) {
 	}
 }
 
-// workerSettings are what a worker in a process of its own is told.
+// workerSettings are what a worker in a process of its own gets.
 type workerSettings struct {
 	Name             string
 	Named            bool   // Its name is given by the configuration.
@@ -90,7 +90,7 @@ func runWorkerToKill(settings string) error {
 	return app.Run(context.Background(), r.options(tell))
 }
 
-// ServerSettings are what a NATS server in a process of its own is told.
+// ServerSettings are what a NATS server in a process of its own gets.
 type ServerSettings struct {
 	Name, StoreDir  string
 	Client, Cluster int   // Ports.
@@ -152,7 +152,7 @@ func (c *Child) Kill() {
 	_ = c.cmd.Wait()
 }
 
-// Pause stops the process where it stands until the returned function is called.
+// Pause stops the process until the returned function is called.
 func (c *Child) Pause() (resume func()) {
 	c.t.Helper()
 	c.signal(syscall.SIGSTOP)

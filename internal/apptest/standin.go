@@ -26,7 +26,7 @@ const (
 // remembers what it was asked, and when.
 type StandIn struct {
 	URL    string
-	closed chan struct{} // Closed when the test is over: nobody waits beyond.
+	closed chan struct{} // Closed when the test is over: no call waits beyond.
 
 	mu      sync.Mutex // Guards everything below.
 	calls   []*Call

@@ -117,7 +117,7 @@ type cloudEvent struct {
 // allResults is how long results may take all together.
 const allResults = 4 * Patience
 
-// goroutines is where all goroutines stand.
+// goroutines is the stack of all goroutines.
 func goroutines(t *testing.T) string {
 	t.Helper()
 	var stacks strings.Builder
@@ -131,7 +131,7 @@ func goroutines(t *testing.T) string {
 func (s *Stranger) Results(n int) []Result {
 	s.T.Helper()
 	// The patience is for each result: many of them may take their time on a busy machine. Results that come so slowly that
-	// it looks as if nothing went on are told, too, with what everybody is at.
+	// it looks as if nothing went on are reported, too, with all stacks.
 	slow := time.Now().Add(allResults)
 	for have := s.Count("REKEY_RESULTS"); have < n; {
 		if time.Now().After(slow) {

@@ -17,7 +17,7 @@ import (
 // Localhost is an address of this machine.
 func Localhost(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// FreePorts are ports of this machine that nobody listens on, all different.
+// FreePorts are ports of this machine that are free, all different.
 func FreePorts(t *testing.T, n int) []int {
 	t.Helper()
 	// All stay open until the last has been found, so that they differ.
@@ -39,7 +39,7 @@ func FreePorts(t *testing.T, n int) []int {
 	return ports
 }
 
-// ClusterAnswer bounds one question to a cluster: while a stream has no leader nobody answers.
+// ClusterAnswer bounds one question to a cluster: while a stream has no leader there is no answer.
 const ClusterAnswer = 2 * time.Second
 
 // Info is what the cluster says of a stream, nil when it says nothing.
@@ -82,7 +82,7 @@ func (s *Stranger) Complete(stream string) bool {
 }
 
 // AwaitEnds waits until n jobs have results and the queue is empty, for longer than others wait: what
-// failed a few times comes again after half a minute. It tells what is left when that is not enough.
+// failed a few times is repeated after half a minute. It tells what is left when that is not enough.
 func (w *Worker) AwaitEnds(n int) {
 	w.T.Helper()
 	const long = 4 * Patience

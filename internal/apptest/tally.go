@@ -9,7 +9,7 @@ import (
 
 // Tally holds what is true of every acknowledged event whatever was killed on the way: each
 // target from 0 to n has exactly one result, which is a success, and no call that was not
-// needed: a second one only when nobody can know what became of the first, and then the
+// needed: a second one only when it is not known what became of the first, and then the
 // result says so. It returns how many calls were repeated for that.
 func (s *Stranger) Tally(t *testing.T, atlas *StandIn, n int) (repeated int) {
 	t.Helper()

@@ -235,7 +235,7 @@ func Eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// FreeAddress is an address of this machine that nobody listens on.
+// FreeAddress is an address of this machine that is free.
 func FreeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

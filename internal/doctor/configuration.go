@@ -177,7 +177,7 @@ func (p *checkup) sealing() Finding {
 
 // signing looks at what is demanded of events' signatures, and at our own.
 func (p *checkup) signing() Finding {
-	f := Finding{What: "event signatures", Status: Skipped, Found: "off: whoever may publish in NATS may ask"}
+	f := Finding{What: "event signatures", Status: Skipped, Found: "off: every client that may publish in NATS may ask"}
 	_, rules, err := wire.Signatures(p.cfg.Intake, p.LookupEnv)
 	switch {
 	case err != nil:

@@ -66,7 +66,7 @@ func TestDoctorLooksAtServices(t *testing.T) {
 			what: "vault", status: doctor.Failed, want: `sealed → unseal it`,
 		},
 		{
-			name: "nobody there", config: fmt.Sprintf(vault, closed), env: map[string]string{"VAULT_TOKEN": "hvs.right"},
+			name: "no server", config: fmt.Sprintf(vault, closed), env: map[string]string{"VAULT_TOKEN": "hvs.right"},
 			what: "vault", status: doctor.Failed, want: `connection refused`,
 		},
 		{name: "no traces", what: "traces", status: doctor.Skipped, want: `off`},

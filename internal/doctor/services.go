@@ -85,26 +85,26 @@ func (p *checkup) vault(ctx context.Context) Finding {
 		f.Found, f.Do = err.Error(), "correct the section vault"
 		return f
 	}
-	standing, err := client.Status(ctx)
+	status, err := client.Status(ctx)
 	switch {
 	case err != nil:
 		f.Found, f.Do = err.Error(), "see vault.address, vault.ca_file and vault.token: the worker's token may have ended"
-	case standing.Sealed:
-		f.Found, f.Do = "Vault "+standing.Version+" is sealed", "unseal it: vault operator unseal"
+	case status.Sealed:
+		f.Found, f.Do = "Vault "+status.Version+" is sealed", "unseal it: vault operator unseal"
 	default:
-		f.Status, f.Found = OK, "Vault "+standing.Version+" at "+c.Address+" takes the token"
-		if standing.Expires.IsZero() {
+		f.Status, f.Found = OK, "Vault "+status.Version+" at "+c.Address+" takes the token"
+		if status.Expires.IsZero() {
 			return f
 		}
-		f.Found += ", which ends on " + standing.Expires.UTC().Format("2006-01-02 15:04 MST")
-		if !standing.Renewable && time.Until(standing.Expires) < 24*time.Hour {
+		f.Found += ", which ends on " + status.Expires.UTC().Format("2006-01-02 15:04 MST")
+		if !status.Renewable && time.Until(status.Expires) < 24*time.Hour {
 			f.Status, f.Do = Warning, "make a new token, or let an agent renew vault.token_file"
 		}
 	}
 	return f
 }
 
-// traces looks whether somebody listens where spans are sent.
+// traces looks whether a receiver listens where spans are sent.
 func (p *checkup) traces(ctx context.Context) Finding {
 	f := Finding{What: "traces", Status: Skipped, Found: "off: no OTEL_EXPORTER_OTLP_ENDPOINT"}
 	endpoint, err := tracing.Endpoint(p.LookupEnv)
@@ -126,7 +126,7 @@ func (p *checkup) traces(ctx context.Context) Finding {
 	}
 	conn, err := (&net.Dialer{Timeout: portTimeout}).DialContext(ctx, "tcp", host)
 	if err != nil {
-		f.Status, f.Found, f.Do = Warning, "nobody answers: "+err.Error(), "start the receiver, or correct OTEL_EXPORTER_OTLP_ENDPOINT; jobs run without it"
+		f.Status, f.Found, f.Do = Warning, "no answer: "+err.Error(), "start the receiver, or correct OTEL_EXPORTER_OTLP_ENDPOINT; jobs run without it"
 		return f
 	}
 	_ = conn.Close() // Nothing was written.

@@ -144,7 +144,7 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 			area:   "secrets", what: "atlas.accounts[0].client_secret_env", status: doctor.Failed, want: `not set.*set SECURITY_SECRET.*client_secret_file`,
 		},
 		{
-			name: "secret that is open to everybody",
+			name: "secret that every user can read",
 			change: func(_ *apptest.Rig, text string) string {
 				return strings.Replace(text, "client_secret_env: SECURITY_SECRET", "client_secret_file: "+open, 1)
 			},
@@ -165,7 +165,7 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 			area: "accounts", what: "security: x509.disable", status: doctor.Failed, want: `404.*correct the ids`,
 		},
 		{
-			name:   "API that nobody answers for",
+			name:   "API without an answer",
 			change: func(_ *apptest.Rig, text string) string { return strings.Replace(text, url, "http://"+dead, 1) },
 			area:   "accounts", what: "security: token", status: doctor.Failed, want: `connection refused.*atlas.base_url`,
 		},

@@ -280,8 +280,8 @@ func onlyMalformed(err error) bool {
 	return ok
 }
 
-// FuzzDecodeEvent holds that no message is too odd to be told what is wrong with it, and
-// that what is said repeats no value: the canary stands wherever a value can stand.
+// FuzzDecodeEvent holds that every message gets an error that says what is wrong with it, and
+// that what is said repeats no value: the canary is wherever a value can be.
 func FuzzDecodeEvent(f *testing.F) {
 	f.Add(plain, "", "", "")
 	f.Add(`{"kind":"token.revoke","params":{"token":"CANARY"}}`, "", "", "")

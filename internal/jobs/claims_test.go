@@ -180,7 +180,7 @@ func TestNamesake(t *testing.T) {
 	})
 }
 
-// TestRequeue: a job whose message was lost is queued as it stands, with its parameters, and one that is done is not.
+// TestRequeue: a job whose message was lost is queued unchanged, with its parameters, and one that is done is not.
 func TestRequeue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(works)
@@ -216,9 +216,9 @@ func TestLostWorkerTooLate(t *testing.T) {
 	})
 }
 
-// TestLostWorkerIsTold: whatever becomes of a job whose worker was lost, its record says that the
+// TestLostWorkerIsLogged: whatever becomes of a job whose worker was lost, its record says that the
 // attempt may have worked, and not that it is under way.
-func TestLostWorkerIsTold(t *testing.T) {
+func TestLostWorkerIsLogged(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
 		cancelled   bool

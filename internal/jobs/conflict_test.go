@@ -116,7 +116,7 @@ func TestConflictShowsNoSecret(t *testing.T) {
 	mustNotShow(t, "the conflict", errorText(err))
 }
 
-// TestDuplicateOfAFailedJob is told, and on the record: nothing is done for it.
+// TestDuplicateOfAFailedJob is logged, and on the record: nothing is done for it.
 func TestDuplicateOfAFailedJob(t *testing.T) {
 	p := newPlant(works)
 	first := p.acceptJob(t, jwksEvent(t, 1))
@@ -137,7 +137,7 @@ func TestDuplicateOfAFailedJob(t *testing.T) {
 	}
 }
 
-// TestDuplicateOfAJoinedEvent: what was joined is no job of its own, and a copy of it is told the same.
+// TestDuplicateOfAJoinedEvent: what was joined is no job of its own, and a copy of it gets the same result.
 func TestDuplicateOfAJoinedEvent(t *testing.T) {
 	p := newPlant(works)
 	first := p.acceptJob(t, jwksEvent(t, 1))
@@ -192,7 +192,7 @@ func TestDuplicateThatMayWaitLonger(t *testing.T) {
 	})
 }
 
-// TestPolicyJobsOfOneIdentity: another sender's jobs under the same source and id stand beside.
+// TestPolicyJobsOfOneIdentity: another sender's jobs under the same source and id are made beside.
 func TestPolicyJobsOfOneIdentity(t *testing.T) {
 	p := newPlant(works)
 	by := func(policy string) func(*Event) { return func(e *Event) { e.Request.Policy = policy } }

@@ -54,7 +54,7 @@ func FuzzParseDocument(f *testing.F) {
 		lines := 1 + bytes.Count(data, []byte{'\n'})
 		for path, line := range doc.lines {
 			if line < 1 || line > lines {
-				t.Errorf("member %q stands on line %d of %d", path, line, lines)
+				t.Errorf("member %q is on line %d of %d", path, line, lines)
 			}
 		}
 		var plain map[string]json.RawMessage

@@ -10,7 +10,7 @@ import (
 )
 
 // TestIDIsStable holds the ids of jobs over upgrades: an event that was taken in by one
-// version and comes again under another is still the same job.
+// version and is repeated under another is still the same job.
 func TestIDIsStable(t *testing.T) {
 	const direct = "3144nzxbpej5tjhhvyta6edxt0"
 	want := map[string]string{

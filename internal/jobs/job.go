@@ -26,7 +26,7 @@ type Job struct {
 	Event      EventRef  // The event that made it.
 	AcceptedAt time.Time // When NATS accepted that event.
 	ExpiresAt  time.Time // Zero: never.
-	// Round counts how often an operator has put the job back to work.
+	// Round counts how often an operator has retried the job.
 	Round int
 	// Trace is the traceparent that the job belongs to, "" when there is none.
 	Trace string

@@ -72,7 +72,7 @@ func TestJoinedEventStaysJoined(t *testing.T) {
 }
 
 // TestJoinHalfDone: an event that is on a job's record and was cut off there joined it,
-// although that job is done when the event comes again.
+// although that job is done when the event is redelivered.
 func TestJoinHalfDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(works)
@@ -284,7 +284,7 @@ func TestHolderWithoutRecord(t *testing.T) {
 }
 
 // TestHolderIsTakenAnew: an event that comes back when its grace is nearly over renews its
-// hold before it goes on, so that nobody takes the target over while it does.
+// hold before it goes on, so that no other job takes the target over while it does.
 func TestHolderIsTakenAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(works)
@@ -301,7 +301,7 @@ func TestHolderIsTakenAnew(t *testing.T) {
 }
 
 // TestJoinHalfDoneExpires: an event that is on a job's record and was cut off there has an end,
-// although it expires before it comes again.
+// although it expires before it is redelivered.
 func TestJoinHalfDoneExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(works)

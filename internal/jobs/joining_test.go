@@ -44,7 +44,7 @@ func TestNoJoinOfWhatWillNotDoIt(t *testing.T) {
 				if tt.joins {
 					return
 				}
-				// A third one finds the job that will do it, however many stand beside.
+				// A third one finds the job that will do it, however many there are.
 				if third := p.accept(t, jwksEvent(t, 3, change)); third.JobID != got.JobID {
 					t.Errorf("event 3 came to %+v, want %s", third, got.JobID)
 				}

@@ -19,10 +19,10 @@ type Action string
 
 // The actions of operators.
 const (
-	ActionRetry  Action = "retry"  // Put back to work.
+	ActionRetry  Action = "retry"  // Retried.
 	ActionCancel Action = "cancel" // Asked to end before its next attempt.
-	ActionReplay Action = "replay" // Put back to work from its dead letter.
-	ActionDrop   Action = "drop"   // The dead letter was thrown away.
+	ActionReplay Action = "replay" // Replayed from its dead letter.
+	ActionDrop   Action = "drop"   // The dead letter was dropped.
 )
 
 // Operation is what an operator did, when and why.
@@ -64,7 +64,7 @@ func NewOperator(l Ledger, t Targets, q Queue, o Originals, now func() time.Time
 	return &Operator{ledger: l, targets: t, queue: q, originals: o, now: now}
 }
 
-// Retry puts a job back to work: one that was refused, exhausted or cancelled begins
+// Retry queues a job once more: one that was refused, exhausted or cancelled begins
 // anew with all its attempts, one that waits or is queued is due at once. ErrSucceeded and
 // ErrRunning say that there is nothing to do. After an error it can be repeated.
 func (o *Operator) Retry(ctx context.Context, id string, op Operation) (Record, error) {
@@ -85,7 +85,7 @@ func (o *Operator) Retry(ctx context.Context, id string, op Operation) (Record, 
 			}
 		}
 		// The queue comes first: a message too many is harmless, one too few is a job that
-		// nobody runs. The runner puts a message back whose round is ahead of the record.
+		// no worker runs. The runner puts a message back whose round is ahead of the record.
 		if err := o.queue.Enqueue(ctx, job); err != nil {
 			return rec, fmt.Errorf("queueing job %s: %w", id, err)
 		}
@@ -169,7 +169,7 @@ func (o *Operator) Release(ctx context.Context, id string, gone func(Claim) bool
 	return released && err == nil, err
 }
 
-// Requeue puts a job that has no outcome into the queue once more, as it stands, for its message was lost. A message too
+// Requeue puts a job that has no outcome into the queue once more, unchanged, for its message was lost. A message too
 // many is harmless.
 func (o *Operator) Requeue(ctx context.Context, id string) error {
 	entry, err := o.ledger.Load(ctx, id)
@@ -183,7 +183,7 @@ func (o *Operator) Requeue(ctx context.Context, id string) error {
 	return o.queue.Enqueue(ctx, entry.Record.job(params))
 }
 
-// change loads a record and changes it, again when somebody else was faster.
+// change loads a record and changes it, again after a conflict.
 func (o *Operator) change(ctx context.Context, id string, change func(Entry) (Record, error)) (Record, error) {
 	for range maxRaces {
 		entry, err := o.ledger.Load(ctx, id)

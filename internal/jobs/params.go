@@ -199,7 +199,7 @@ func jsonType(v any) string {
 	return "another type"
 }
 
-// safeName makes a field name from outside fit for messages: somebody may have put the
+// safeName makes a field name from outside fit for messages: a sender may have put the
 // secret where the name belongs.
 func safeName(name string) string {
 	const most = 40

@@ -185,8 +185,8 @@ func planned(one PlannedJob) string {
 	return text
 }
 
-// TestDryRunStandsAside: what is meant is never taken for a copy of a dry run.
-func TestDryRunStandsAside(t *testing.T) {
+// TestDryRunGivesWay: what is meant is never taken for a copy of a dry run.
+func TestDryRunGivesWay(t *testing.T) {
 	e := Event{Class: ClassIncident, Request: disableOf(t, projectOf(1))}
 	meantJob := newJob(e, "security")
 	e.Request.DryRun = true
@@ -261,7 +261,7 @@ func TestCheckParamNames(t *testing.T) {
 // TestCodeOf: which of several problems names the dead letter, and counts.
 func TestCodeOf(t *testing.T) {
 	t.Parallel()
-	plain := &Rejection{Code: RejectPlaintext, Field: "params.token", Detail: "stands in the clear"}
+	plain := &Rejection{Code: RejectPlaintext, Field: "params.token", Detail: "is in the clear"}
 	limit := &Rejection{Code: RejectLimit, Detail: "too many"}
 	for _, tt := range []struct {
 		name, want string

@@ -184,7 +184,7 @@ func TestJoinExpiry(t *testing.T) {
 func TestAdopt(t *testing.T) {
 	mine, fresh := newTestRecord(t), newTestRecord(t)
 	mine.State, mine.Attempts = StateRunning, []Attempt{{Attempt: 1}}
-	fresh.Lane, fresh.Reason = LaneUrgent, "of nobody's concern"
+	fresh.Lane, fresh.Reason = LaneUrgent, "of no concern"
 	mine.ExpiresAt, fresh.ExpiresAt = after(30), after(30)
 	fresh.join(RecordedEvent{EventRef: jwksEvent(t, 2).EventRef}, after(60))
 	want := mine

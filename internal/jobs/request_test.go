@@ -124,7 +124,7 @@ func TestParseRequestMistakes(t *testing.T) {
 		{name: "long reason", text: with(`"reason": "` + strings.Repeat("x", 1025) + `"`), want: "line 2: reason: has 1025 bytes; the limit is 1024"},
 		{name: "date without time", text: with(`"expires_at": "2026-11-24"`), want: date},
 		{name: "date without zone", text: with(`"expires_at": "2026-11-24T03:00:00"`), want: date},
-		{name: "date that is none", text: with(`"expires_at": "2026-02-30T03:00:00Z"`), want: date},
+		{name: "invalid date", text: with(`"expires_at": "2026-02-30T03:00:00Z"`), want: date},
 		{name: "seconds", text: with(`"expires_at": 3600`), want: "line 2: expires_at: must be a string, not a number"},
 		{name: "control characters in a date", text: with(`"expires_at": "\n"`), want: "line 2: expires_at: must not contain control characters"},
 		{name: "year 1 means never inside", text: with(`"expires_at": "0001-01-01T00:00:00Z"`), want: date},

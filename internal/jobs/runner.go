@@ -112,8 +112,8 @@ type Settlement struct {
 	// Done says that the queue can forget the job; else it hands it over again after Delay.
 	Done  bool
 	Delay time.Duration
-	// Leave says that another worker has the job: the queue gets no answer, for what it was
-	// told would be about the other's delivery.
+	// Leave says that another worker has the job: the message is not settled, for that
+	// would settle the delivery of the other one.
 	Leave bool
 }
 

@@ -83,7 +83,7 @@ func (s Secrets) params(p Params) (Params, error) {
 	case s.Plaintext == PlaintextRefuse:
 		return p, &Rejection{
 			Code: RejectPlaintext, Field: "params." + plain[0],
-			Detail: "stands in the clear, which intake.plaintext refuses: seal it (worker seal) or name a file",
+			Detail: "is in the clear, which intake.plaintext refuses: seal it (worker seal) or name a file",
 		}
 	}
 	return opened.Seal(s.Sealer)
@@ -92,7 +92,7 @@ func (s Secrets) params(p Params) (Params, error) {
 // IsSealed reports whether a text is meant as a sealed value. It may still be damaged.
 func IsSealed(text string) bool { return strings.HasPrefix(text, sealedPrefix) }
 
-// checkSealed says what is wrong with a sealed value, as far as that can be told without
+// checkSealed says what is wrong with a sealed value, as far as that is known without
 // opening it, or nothing.
 func checkSealed(value string) string {
 	switch {
@@ -186,7 +186,7 @@ func (p Params) InClear() []secret.Value {
 // Sealed returns the sealed form of a secret parameter, or "".
 func (p Params) Sealed(name string) string { return p.sealed[name] }
 
-// SealedForms returns the sealed forms by the name of their parameter, or nil when there are none.
+// SealedForms returns the sealed forms by the name of their parameter, or nil when it has none.
 func (p Params) SealedForms() map[string]string {
 	if len(p.sealed) == 0 {
 		return nil

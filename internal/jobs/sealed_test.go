@@ -206,7 +206,7 @@ func TestPlaintext(t *testing.T) {
 		{name: "seal what is sealed", plaintext: PlaintextSeal, sealed: true, wantCarried: "token_sealed"},
 		{name: "allow", plaintext: PlaintextAllow, wantCarried: "token"},
 		{name: "allow what is sealed", plaintext: PlaintextAllow, sealed: true, wantCarried: "token_sealed"},
-		{name: "refuse", plaintext: PlaintextRefuse, wantError: "params.token: stands in the clear"},
+		{name: "refuse", plaintext: PlaintextRefuse, wantError: "params.token: is in the clear"},
 		{name: "refuse what is sealed", plaintext: PlaintextRefuse, sealed: true, wantCarried: "token_sealed"},
 	}
 	for _, tt := range tests {
@@ -267,7 +267,7 @@ func TestIntakeWaitsForAKey(t *testing.T) {
 	for _, params := range []map[string]any{{"token": canary}, {"token_sealed": mustSealText(t, newSealer(), canary)}} {
 		_, err := p.intake.Accept(t.Context(), revokeEvent(t, 1, params))
 		if _, malformed := errors.AsType[*Malformed](err); malformed || !errors.Is(err, sealer.fault) {
-			t.Errorf("the error is %v, want one that leaves the event to come again", err)
+			t.Errorf("the error is %v, want one that leaves the event to be redelivered", err)
 		}
 	}
 	if len(p.queue)+len(p.values) > 0 {
@@ -275,7 +275,7 @@ func TestIntakeWaitsForAKey(t *testing.T) {
 	}
 }
 
-// TestRetryOfASealedJob needs neither the original event nor a key: whoever operates has none.
+// TestRetryOfASealedJob needs neither the original event nor a key: an operator has none.
 func TestRetryOfASealedJob(t *testing.T) {
 	t.Parallel()
 	p := newPlant(fails(Failure{Reason: ReasonForbidden}), works)

@@ -9,7 +9,7 @@ import (
 	"rekey/internal/kinds"
 )
 
-// Sample is a result that nobody asked for, by which templates are checked and receivers are tried.
+// Sample is a made-up result, by which templates are checked and receivers are tried.
 func Sample(namespace, worker string, now time.Time) (Result, error) {
 	kind := kinds.Sample()
 	record := jobs.Record{

@@ -29,7 +29,7 @@ type Request struct {
 }
 
 // NewRequest makes the request of a schedule. Where jobs of the schedule may overlap, each tick has a job of its own;
-// elsewhere a tick may join a job of somebody else that has the same target.
+// elsewhere a tick may join a job of another sender that has the same target.
 func NewRequest(s config.Schedule) (Request, error) {
 	params := map[string]any{}
 	for name, value := range s.Job.Params {

@@ -81,11 +81,11 @@ func TestPermissions(t *testing.T) {
 			mustForbid(t, "a "+who+"'s subscription to "+subject, c.s, c.forbidden, func(nc *nats.Conn) error { _, err := nc.SubscribeSync(subject); return err })
 		}
 	}
-	mustForbid(t, "a reader's subscription to everybody's inboxes", reader, noReader, func(nc *nats.Conn) error { _, err := nc.SubscribeSync("_INBOX.>"); return err })
+	mustForbid(t, "a reader's subscription to all inboxes", reader, noReader, func(nc *nats.Conn) error { _, err := nc.SubscribeSync("_INBOX.>"); return err })
 }
 
-// TestProducersSeeNobody: an account of its own has inboxes of its own.
-func TestProducersSeeNobody(t *testing.T) {
+// TestProducersSeeNoOther: an account of its own has inboxes of its own.
+func TestProducersSeeNoOther(t *testing.T) {
 	t.Parallel()
 	g := apptest.StartGuarded(t)
 	rig, _ := apptest.StandInRig(t)

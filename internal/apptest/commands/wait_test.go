@@ -45,12 +45,12 @@ func TestCheckRequest(t *testing.T) {
 		want    string
 	}{
 		{name: "known to the fleet", own: own(), request: x509(apptest.Security)},
-		{name: "unknown to the fleet", own: own(), request: x509("nobody"), want: "account: is not the name of an account; there is security, legacy"},
+		{name: "unknown to the fleet", own: own(), request: x509("unknown"), want: "account: is not the name of an account; there is security, legacy"},
 		{name: "ambiguous", own: own(), request: x509(""), want: "account: is required, as there are several accounts: security, legacy"},
 		{name: "wrong sort", own: own(), request: token, want: "account: token.revoke needs a service account; legacy is an API key"},
 		{name: "forbidden by a limit", own: own(), request: idp, want: "deny.kinds has idp.delete"},
 		{name: "known to the configuration alone, which a worker reads next", own: own("new"), request: x509("new")},
-		{name: "known to neither", own: own("new"), request: x509("nobody"), want: "account: is not the name of an account; there is security, legacy"},
+		{name: "known to neither", own: own("new"), request: x509("unknown"), want: "account: is not the name of an account; there is security, legacy"},
 		{name: "known to the fleet, not to the configuration", own: own("new"), request: x509(apptest.Security)},
 	}
 	for _, tt := range tests {

@@ -60,7 +60,7 @@ func loginWithPassword(t *testing.T) apptest.Login {
 		Server:  func(o *server.Options) { o.Username, o.Password = "rekey", "correct horse" },
 		Worker:  func(n *config.NATS) { n.User, n.Password = "rekey", password },
 		Client:  []nats.Option{nats.UserInfo("rekey", "correct horse")},
-		Wrongly: func(n *config.NATS) { n.User = "somebody" },
+		Wrongly: func(n *config.NATS) { n.User = "wrong" },
 	}
 }
 

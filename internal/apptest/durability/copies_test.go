@@ -42,7 +42,7 @@ func TestAThousandCopiesOverTwoWorkers(t *testing.T) {
 }
 
 // TestEveryJoinedSenderFindsTheResult lets a hundred different events ask for the same target at
-// once, over two workers. Whoever sent one finds the result under the id of its own job.
+// once, over two workers. The sender of each finds the result under the id of its own job.
 func TestEveryJoinedSenderFindsTheResult(t *testing.T) {
 	t.Parallel()
 	rig, atlas := apptest.StandInRig(t)

@@ -14,7 +14,7 @@ import (
 )
 
 // TestFullDisk: on a full disk the worker takes nothing more, says so and lives; when there is
-// room it goes on, and everything that was acknowledged has its one end.
+// free space it goes on, and everything that was acknowledged has its one end.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -107,7 +107,7 @@ func TestQueuedJobsAreRunByTheNextWorker(t *testing.T) {
 		t.Errorf("the last line says that %d jobs were put back, want 1 or 2", back)
 	}
 	if got := len(atlas.Requests(apptest.AdminPath)); got != 1 {
-		t.Errorf("the worker made %d calls after it was told to stop, want none", got-1)
+		t.Errorf("the worker made %d calls after the signal to stop, want none", got-1)
 	}
 	next := rig.Beside("worker-2").Start(t)
 	for _, r := range next.Results(queued + 1) {

@@ -17,7 +17,7 @@ import (
 
 // TestNamesOfOthersSuppressNothing: a producer uses every name that is not its own, ahead of time, with
 // requests that will be refused. All ticks of the schedule and all incidents are done, and each attempt is
-// told.
+// logged.
 func TestNamesOfOthersSuppressNothing(t *testing.T) {
 	t.Parallel()
 	rig, atlas := apptest.StandInRig(t)
@@ -82,9 +82,9 @@ func TestNamesOfOthersSuppressNothing(t *testing.T) {
 	}
 }
 
-// TestConflictsAreTold: while another sender's job has the identity, a request under it is refused, with the
+// TestConflictsAreShown: while another sender's job has the identity, a request under it is refused, with the
 // job and what differs, and done when it is replayed after that job has failed.
-func TestConflictsAreTold(t *testing.T) {
+func TestConflictsAreShown(t *testing.T) {
 	t.Parallel()
 	rig, atlas := apptest.StandInRig(t)
 	atlas.Script(apptest.HexID(1), apptest.RetryAfter(429, "3600").Always())

@@ -13,7 +13,7 @@ import (
 	"rekey/internal/jobs"
 )
 
-// badEvent is an event that nobody can understand.
+// badEvent is an event that cannot be read.
 type badEvent struct {
 	name    string
 	payload string
@@ -21,7 +21,7 @@ type badEvent struct {
 	// wantReason are parts of the reason, which is to name the field and say what is wrong.
 	wantReason []string
 	wantCut    bool // The dead letter has only the beginning of the payload.
-	// wantHidden: what stands there might be a credential under a wrong name, and is not repeated.
+	// wantHidden: its value might be a credential under a wrong name, and is not repeated.
 	wantHidden string
 }
 
@@ -53,7 +53,7 @@ func badEvents() []badEvent {
 		{name: "id too short", payload: project(apptest.HexID(1)[1:]), wantReason: []string{"params.project_id", "24 lower-case hexadecimal"}},
 		{name: "id with a newline", payload: project(apptest.HexID(1) + "\n"), wantReason: []string{"params.project_id", "24 lower-case hexadecimal"}, wantHidden: apptest.HexID(1)},
 		{name: "id that leaves its path", payload: project("../../v2/clusters"), wantReason: []string{"params.project_id", "24 lower-case hexadecimal"}, wantHidden: "v2/clusters"},
-		{name: "unknown account", payload: good.With("account", "nobody").String(), wantReason: []string{"account", "not the name of an account", apptest.Security}},
+		{name: "unknown account", payload: good.With("account", "unknown").String(), wantReason: []string{"account", "not the name of an account", apptest.Security}},
 		{name: "no account of several", payload: good.Without("account").String(), wantReason: []string{"account", "required", apptest.Legacy}},
 		{
 			name: "account that cannot revoke tokens", payload: apptest.TokenRevoke("t").With("account", apptest.Legacy).With("params", map[string]any{"token_file": "/run/token"}).String(),

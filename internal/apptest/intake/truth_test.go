@@ -32,7 +32,7 @@ var noTokens = map[string]string{
 	"bWRiX3NhX2lkXzAxMjM0NTY3ODlhYmNkZWYwMTIzNONCE": "id and secret of a service account in base64",
 }
 
-// TestNothingElseIsRevoked takes what is no token through every way in. The API would say 200 to all of it; it is not asked.
+// TestNothingElseIsRevoked sends texts that are no tokens through every way in. The API would say 200 to all of it; it is not asked.
 func TestNothingElseIsRevoked(t *testing.T) {
 	t.Parallel()
 	rig, atlas := apptest.StandInRig(t)

@@ -17,7 +17,7 @@ import (
 	"rekey/internal/policy"
 )
 
-var replaying = jobs.Operation{Action: jobs.ActionReplay, By: "somebody", Reason: "mended"}
+var replaying = jobs.Operation{Action: jobs.ActionReplay, By: "an operator", Reason: "mended"}
 
 // TestNoTokenStays takes tokens through every way that an event can go, and looks for them in
 // every file, stream, value, log, metric and output after each step.
@@ -54,7 +54,7 @@ func TestNoTokenStays(t *testing.T) {
 	}
 	w.Stop()
 	tokens.SearchFiles(t, rig.Cfg.NATS.Embedded.StoreDir)
-	// Somebody mends it all: the account is configured, the API lets us in.
+	// An operator mends it all: the account is configured, the API lets us in.
 	rig.Cfg.Atlas.Accounts = append(rig.Cfg.Atlas.Accounts, config.Account{Name: "later", ClientID: apptest.ClientID, ClientSecret: rig.Cfg.Atlas.Accounts[0].ClientSecret})
 	w = rig.Start(t)
 	client := w.Operator()

@@ -33,7 +33,7 @@ func TestSealedTokenIsRevoked(t *testing.T) {
 	if first.Outcome != jobs.OutcomeRevoked || first.Params["token"] != apptest.Fingerprint(token) || first.Target != apptest.Fingerprint(token) {
 		t.Errorf("the record is %s, want revoked and the token's fingerprint", apptest.Encoded(first))
 	}
-	// Where a sealed one is expected, a sealed one may also stand as "token", as policies put it there.
+	// Where a sealed one is expected, a sealed one may also be given as "token", as policies put it there.
 	w.Publish("incident", apptest.TokenRevoke(apptest.SealTo(t, rig.SealingKey(t), token)).String())
 	w.Results(2)
 	if got := atlas.Revoked(token); got != 2 {
@@ -183,7 +183,7 @@ func TestSubmitSealsAndTellsTheJob(t *testing.T) {
 		}
 	}
 	// A stranger's configuration says nothing of keys.
-	other := rig.Beside("nobody")
+	other := rig.Beside("other")
 	other.Cfg.Seal.Keys = nil
 	stranger, err := fleet.Dial(t.Context(), other.Cfg, w.NATS, rig.LookupEnv)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"rekey/internal/jobs"
 )
 
-// gossip are answers of an API that repeats everything it was told, and more.
+// gossip are answers of an API that repeats everything that it got, and more.
 func gossip() map[string]func(secrets string) apptest.Reply {
 	document := func(status int) func(string) apptest.Reply {
 		return func(secrets string) apptest.Reply {
@@ -73,7 +73,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	}
 	answers := gossip()
 	names := slices.Sorted(maps.Keys(answers))
-	// The API is told things in a request, and knows the account's secret.
+	// The API gets things in a request, and knows the account's secret.
 	told := func(c *apptest.Call) string {
 		own := secrets["client secret"]
 		if strings.HasPrefix(c.Authorization(), "Digest ") {
@@ -85,7 +85,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	pick := func(c *apptest.Call, n int) *apptest.Reply {
 		name := names[n%len(names)]
 		if name == "429" && seen[c.URI+c.Body] {
-			name = "500" // A rate limit spends no attempt and would go on for ever.
+			name = "500" // A rate limit spends no attempt and would go on without end.
 		}
 		seen[c.URI+c.Body] = true
 		r := answers[name](told(c))
@@ -163,7 +163,7 @@ func TestSecretsDoNotLeakFromTheTokenEndpoint(t *testing.T) {
 	rig.Cfg.Retry.MaxAttempts, rig.Cfg.Worker.Concurrency = 1, 1
 	secrets := apptest.Canaries{"client secret": rig.ClientSecret}
 	answers := gossip()
-	delete(answers, "good") // With a token nobody would ask for another.
+	delete(answers, "good") // With a token the worker would not ask for another.
 	for _, name := range slices.Sorted(maps.Keys(answers)) {
 		atlas.Script(apptest.TokenPath, apptest.Reply{Write: func(c *apptest.Call) *apptest.Reply {
 			r := answers[name](c.Authorization() + " " + rig.ClientSecret + " " + c.Body)
@@ -181,7 +181,7 @@ func TestSecretsDoNotLeakFromTheTokenEndpoint(t *testing.T) {
 	secrets.SearchEverything(t, w)
 }
 
-func TestSecretsDoNotLeakFromEventsThatNobodyUnderstands(t *testing.T) {
+func TestSecretsDoNotLeakFromMalformedEvents(t *testing.T) {
 	t.Parallel()
 	rig, _ := apptest.StandInRig(t)
 	w := rig.Start(t)
@@ -192,7 +192,7 @@ func TestSecretsDoNotLeakFromEventsThatNobodyUnderstands(t *testing.T) {
 	events := []string{
 		good.With("kind", "token.revok").String(),
 		good.Without("kind").String(),
-		good.With("account", "nobody").String(),
+		good.With("account", "unknown").String(),
 		good.With("account", apptest.Legacy).String(),
 		good.With("prio", 1).String(),
 		good.With("expires_at", "2020-01-01T00:00:00Z").String(),

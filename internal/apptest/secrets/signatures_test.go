@@ -45,7 +45,7 @@ func TestSignedEvents(t *testing.T) {
 	}
 	good := event("1", apptest.X509Disable(apptest.HexID(1)))
 	w.Publish("incident", good, "Rekey-Signature", sign(good))
-	w.Publish("incident", good, "Rekey-Signature", sign(good)) // Somebody has kept it: the same event.
+	w.Publish("incident", good, "Rekey-Signature", sign(good)) // A copy that was recorded: the same event.
 	w.Results(1)
 	forged := event("2", apptest.X509Disable(apptest.HexID(2)))
 	w.Publish("incident", forged, "Rekey-Signature", sign(good))
@@ -92,7 +92,7 @@ func TestSignedEvents(t *testing.T) {
 		t.Errorf("the replayed event's job is %s, want revoked", got.Outcome)
 	}
 	// One who does not, cannot.
-	other := rig.Beside("nobody")
+	other := rig.Beside("other")
 	other.Cfg.Intake.SigningSeed = secret.Ref{}
 	stranger, err := fleet.Dial(t.Context(), other.Cfg, w.NATS, rig.LookupEnv)
 	if err != nil {
