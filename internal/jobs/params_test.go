@@ -225,7 +225,7 @@ func TestParamsHideSecrets(t *testing.T) {
 		}
 		mustNotShow(t, fmt.Sprintf("JSON of %T", holder), string(text))
 	}
-	const fingerprint = "sha256:ef6468eb1df4"
+	const fingerprint = "sha256:4fa570e1a37a"
 	if diff := cmp.Diff(map[string]string{"token": fingerprint}, p.Shown()); diff != "" {
 		t.Errorf("Shown (-want +got):\n%s", diff)
 	}

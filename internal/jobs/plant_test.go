@@ -23,7 +23,7 @@ const (
 )
 
 // canary is a secret that nothing may show.
-const canary = "canary-T0ken.that.must.stay.hidden"
+const canary = "canary-T0ken.that.is.never.shown"
 
 // plant is a whole worker on memory.
 type plant struct {
