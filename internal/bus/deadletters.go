@@ -37,7 +37,8 @@ type DeadLetters struct {
 	stream jetstream.Stream
 }
 
-// OpenDeadLetters returns the dead letters of a namespace.
+// OpenDeadLetters returns the dead letters of a namespace. The error wraps jetstream.ErrStreamNotFound where no worker has
+// made their stream yet.
 func OpenDeadLetters(ctx context.Context, c *Conn) (*DeadLetters, error) {
 	stream, err := c.js.Stream(ctx, c.names.DeadLetters())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

@@ -310,7 +310,7 @@ func (c *Conn) RemoveInbox(ctx context.Context, receiver string) (left int, err 
 // inbox returns how a receiver's consumer stands, or nil when there is none.
 func (c *Conn) inbox(ctx context.Context, stream, receiver string) (*jetstream.ConsumerInfo, error) {
 	cons, err := c.js.Consumer(ctx, stream, ConsumerOfReceiver(receiver))
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, nil //nolint:nilnil // It is as documented.
 	}
 	if err != nil {

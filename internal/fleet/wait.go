@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"rekey/internal/backoff"
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
@@ -192,6 +194,9 @@ func (c *Client) requestLetter(ctx context.Context, jobID string, after uint64) 
 		letter, end, err = letters.Search(ctx, after, func(d bus.DeadLetter) bool { return d.Subject == c.Conn.Names().DeadEvent() && d.JobID == jobID })
 		return err
 	})
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = jobs.ErrNotFound // No worker has made it yet.
+	}
 	return letter, end, err
 }
 
