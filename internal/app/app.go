@@ -22,6 +22,7 @@ import (
 	"rekey/internal/metrics"
 	"rekey/internal/natsserver"
 	"rekey/internal/notify"
+	"rekey/internal/pace"
 	"rekey/internal/redact"
 	"rekey/internal/schedule"
 	"rekey/internal/seal"
@@ -67,7 +68,6 @@ type worker struct {
 	embedded *natsserver.Server
 	conn     *bus.Conn
 	tracer   *tracing.Tracer
-	pace     *bus.Pace
 	atlas    *atlas.Client
 	keys     *seal.Keyring
 	fanout   *jobs.Fanout
@@ -228,9 +228,9 @@ func (w *worker) startNATS() error {
 }
 
 func (w *worker) startAtlas() error {
-	w.pace = bus.NewPace(w.conn)
 	cfg := wire.AtlasConfig(w.Config, w.LookupEnv)
-	cfg.Version, cfg.Recorder, cfg.Logger, cfg.Pace = w.Version, w.metrics, w.Logger, w.pace
+	cfg.Version, cfg.Recorder, cfg.Logger, cfg.Pace = w.Version, w.metrics, w.Logger,
+		pace.NewStates(bus.Store[pace.State](w.conn, w.conn.Names().Pace()), w.conn.Clock())
 	cfg.Known = w.Known
 	cfg.TokenFiles = func(path string) error { return wire.MayRead(w.running.Load(), path) }
 	var err error

@@ -16,9 +16,11 @@ import (
 )
 
 // pace is the shared state of a rig.
-func (r *rig) pace() *Pace { return NewPace(r.conn) }
+func (r *rig) pace() *pace.States {
+	return pace.NewStates(Store[pace.State](r.conn, r.conn.names.Pace()), r.conn.clock)
+}
 
-func loadPace(t *testing.T, p *Pace, key string) (pace.State, uint64) {
+func loadPace(t *testing.T, p *pace.States, key string) (pace.State, uint64) {
 	t.Helper()
 	state, revision, err := p.Load(t.Context(), key)
 	if err != nil {

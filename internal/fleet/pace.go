@@ -33,7 +33,7 @@ type Bucket struct {
 // Buckets returns the rate buckets that the fleet has used within the last day: first those
 // whose jobs wait the longest, then those that are closed.
 func (c *Client) Buckets(ctx context.Context) ([]Bucket, error) {
-	states, err := bus.NewPace(c.Conn).All(ctx)
+	states, err := bus.Store[pace.State](c.Conn, c.Conn.Names().Pace()).All(ctx)
 	if err != nil {
 		return nil, err
 	}

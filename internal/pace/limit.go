@@ -1,9 +1,10 @@
 // Package pace keeps a fleet's calls within the rate buckets of an API.
 //
 // The law of a bucket is arithmetic: Limit, State, Probe, Holding and Slots say when the next call may be made, from what is
-// known of a bucket and what was taken from it. They read no clock, keep no goroutine and know neither HTTP nor NATS. A State
-// is a value that workers share through a Store, by compare-and-set. A Limiter applies the law: it grants permits to call,
-// shares the states and learns from answers. docs/pacing.md gives the reasons of the law.
+// known of a bucket and what was taken from it. They read no clock, keep no goroutine and know neither HTTP nor NATS.
+//
+// A Limiter applies the law: it grants permits to call, shares the states with other workers through a Store, by
+// compare-and-set, and learns from answers. States is the Store of a fleet. docs/pacing.md gives the reasons of the law.
 package pace
 
 import (
