@@ -38,7 +38,7 @@ configured, is refused at once. Without --wait, 'worker job wait ID' waits later
 ` + waitCodes + `
 
 The kinds and their parameters:
-` + kindHelp(),
+` + kinds.Help(),
 		Example:           submitExamples(),
 		Args:              wantFirst("KIND"),
 		ValidArgsFunction: completeRequest,
@@ -66,14 +66,6 @@ func (f *submitFlags) register(cmd *cobra.Command) {
 	flags.BoolVar(&f.wait, "wait", false, "show progress until the outcome; exit 0 only when the credential is dead")
 	flags.DurationVar(&f.timeout, "timeout", 0, "`DURATION` to --wait at most; 0 is without an end")
 	complete(cmd, "lane", jobs.Names(jobs.Lanes()))
-}
-
-func kindHelp() string {
-	var b strings.Builder
-	for _, k := range kinds.All() {
-		fmt.Fprintf(&b, "  %-20s %s\n", k.Name, k.Usage())
-	}
-	return b.String()
 }
 
 // submitExamples are a command for each kind.

@@ -10,10 +10,10 @@ import (
 	"rekey/internal/atlas/sandbox"
 )
 
-// StartSandbox serves a sandbox until the test is over, and returns where.
-func StartSandbox(t *testing.T) (*sandbox.Sandbox, string) {
+// StartSandbox serves a sandbox with these handlers besides its own until the test is over, and returns where.
+func StartSandbox(t *testing.T, handlers ...sandbox.Handler) (*sandbox.Sandbox, string) {
 	t.Helper()
-	box, err := sandbox.New(sandbox.Config{})
+	box, err := sandbox.New(sandbox.Config{Handlers: handlers})
 	if err != nil {
 		t.Fatal(err)
 	}

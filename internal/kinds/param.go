@@ -1,6 +1,7 @@
 package kinds
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -162,4 +163,13 @@ func (k Kind) Usage() string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// Help lists all kinds with their parameters, a line for each.
+func Help() string {
+	var b strings.Builder
+	for _, k := range All() {
+		fmt.Fprintf(&b, "  %-20s %s\n", k.Name, k.Usage())
+	}
+	return b.String()
 }

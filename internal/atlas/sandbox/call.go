@@ -25,6 +25,8 @@ type call struct {
 	// the caller and does not repeat the body.
 	form        url.Values
 	formProblem string
+	// body is that of a call of the Admin API whose handler wants it.
+	body []byte
 	// account is set once the caller has proved who it is.
 	account *account
 	// version is the resource version that the Admin API answers with.
@@ -38,9 +40,11 @@ type call struct {
 // arrive reads the request and writes it into the journal.
 func (s *Sandbox) arrive(w http.ResponseWriter, r *http.Request) *call {
 	c := &call{at: s.now(), request: r, header: http.Header{}}
-	c.route, c.params, c.allow = find(s.routes, r.Method, r.URL.Path)
+	c.route, c.params, c.allow = find(s.routes, r.Method, r.URL.EscapedPath())
 	if c.oauth() {
 		c.form, c.formProblem = readForm(w, r)
+	} else if c.route != nil && c.route.body {
+		c.body = readBody(w, r)
 	}
 	c.entry = &Request{
 		At: c.at, Operation: c.operation(), Method: r.Method, Path: r.URL.Path[:min(len(r.URL.Path), maxPath)], Auth: authScheme(r),

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -54,6 +55,8 @@ type route struct {
 	bucket func(*call) string
 	// entity returns whose bucket it is, once the account is known.
 	entity func(*call) string
+	// body says that the handler wants the body of a call of the Admin API.
+	body bool
 	// act does the work, with the lock held.
 	act func(*call) answer
 }
@@ -116,7 +119,7 @@ func find(routes []route, method, path string) (found *route, params map[string]
 	return nil, nil, allow
 }
 
-// match compares a path with a template and returns the values of its parameters.
+// match compares an escaped path with a template and returns the values of its parameters without escapes.
 func match(template, path string) (map[string]string, bool) {
 	want, got := strings.Split(template, "/"), strings.Split(path, "/")
 	if len(want) != len(got) {
@@ -127,7 +130,11 @@ func match(template, path string) (map[string]string, bool) {
 		name, isParam := strings.CutPrefix(segment, "{")
 		switch {
 		case isParam && got[i] != "":
-			params[strings.TrimSuffix(name, "}")] = got[i]
+			value, err := url.PathUnescape(got[i])
+			if err != nil {
+				return nil, false
+			}
+			params[strings.TrimSuffix(name, "}")] = value
 		case segment != got[i]:
 			return nil, false
 		}

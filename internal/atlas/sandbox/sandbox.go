@@ -36,6 +36,8 @@ type Config struct {
 	NonceLifetime time.Duration
 	// Buckets replaces buckets of DefaultBuckets, by name.
 	Buckets map[string]Bucket
+	// Handlers are operations besides those that the sandbox knows.
+	Handlers []Handler
 	// Now tells the time. Nil means time.Now.
 	Now func() time.Time
 }
@@ -88,6 +90,9 @@ func New(cfg Config) (*Sandbox, error) {
 		nonces:        newNonces(nonceLifetime),
 	}
 	s.routes = s.newRoutes()
+	for _, h := range cfg.Handlers {
+		s.routes = append(s.routes, h.route())
+	}
 	return s, nil
 }
 
