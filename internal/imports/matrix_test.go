@@ -11,6 +11,7 @@ var matrix = map[string]string{
 	"internal/apptest/connection": "",
 	"internal/apptest/durability": "",
 	"internal/apptest/intake":     "",
+	"internal/apptest/newkind":    "",
 	"internal/apptest/notify":     "",
 	"internal/apptest/pacing":     "",
 	"internal/apptest/schedules":  "",
