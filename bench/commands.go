@@ -195,7 +195,7 @@ same list under the same concurrency.
 
 RATIO is the time from the first to the last call to what the bucket allows at best, EARLY
 counts calls before an announced Retry-After, LATE is the time from its end to the next call,
-REDELIVERIES are the times that a job was sent away, and KV/JOB counts writes and reads of the
+REDELIVERIES counts the delays of a job, and KV/JOB counts writes and reads of the
 buckets' shared state. Figures of a shared machine are noisy: use --runs 5.`,
 		Example: "  bench pace --jobs 500\n  bench pace --jobs 10000 --workers 1 --alone\n  bench pace --runs 5 -o json",
 		Args:    cobra.NoArgs,

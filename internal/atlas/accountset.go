@@ -80,7 +80,7 @@ func (c *Client) useAccounts(list []Account) {
 	c.known.Use(places)
 }
 
-// SetMaxRetryAfter changes the longest Retry-After that is believed, from the next answer on. It must be positive.
+// SetMaxRetryAfter changes the longest Retry-After that is obeyed, from the next answer on. It must be positive.
 func (c *Client) SetMaxRetryAfter(d time.Duration) { c.limiter.SetMaxRetryAfter(d) }
 
 func validateAccounts(list []Account) error {

@@ -60,7 +60,7 @@ func (cfg Config) sets() map[string]kinds.Set {
 	return table
 }
 
-// limits are what is known of the endpoint sets before the first call.
+// limits are the configured and published limits of the endpoint sets.
 func (cfg Config) limits(sets map[string]kinds.Set) map[string]pace.Set {
 	limits := map[string]pace.Set{}
 	for name, set := range sets {

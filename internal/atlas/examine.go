@@ -14,7 +14,7 @@ import (
 	"rekey/internal/kinds"
 )
 
-// Token is what is known of an account's bearer token, without the token.
+// Token describes an account's bearer token, without its value.
 type Token struct {
 	// Shared says that another worker has fetched the token, so that the secret was not used.
 	Shared  bool

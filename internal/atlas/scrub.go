@@ -12,7 +12,7 @@ import (
 	"rekey/internal/secret"
 )
 
-// Limits of what is kept of the API's texts.
+// Limits of the API's texts that are kept.
 const (
 	maxDetailRunes = 300
 	maxRequestID   = 128

@@ -32,14 +32,14 @@ func newTransport(cfg Config) (*http.Transport, error) {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}
 	transport := &http.Transport{
 		DialContext:            dialer.DialContext,
-		ForceAttemptHTTP2:      true, // A DialContext or TLS settings of our own would turn it off.
+		ForceAttemptHTTP2:      true, // An own DialContext or TLS settings would turn it off.
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout:    handshakeTimeout,
 		MaxIdleConns:           cfg.Concurrency,
 		MaxIdleConnsPerHost:    cfg.Concurrency,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxHeaderBytes,
-		DisableCompression:     true, // Answers are small, and the limit on them is to be that of what is read.
+		DisableCompression:     true, // Answers are small, and their limit counts decompressed bytes.
 	}
 	proxy.Use(transport)
 	return transport, nil

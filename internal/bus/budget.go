@@ -11,7 +11,7 @@ import (
 	"rekey/internal/kv"
 )
 
-// budgetSpan is what the budget looks back on, minute by minute.
+// budgetSpan is the period of the budget, counted minute by minute.
 const budgetSpan = time.Hour
 
 // Budget counts jobs by the hour for all workers, in the bucket <NAMESPACE>_LIMITS, which is
@@ -20,11 +20,11 @@ type Budget struct {
 	conn  *Conn
 	store *kv.Store[budgetValue]
 
-	mu sync.Mutex // Keeps this worker from racing with itself.
+	mu sync.Mutex // Keeps the changes of this worker from conflicting with each other.
 }
 
-// budgetValue is what a scope has taken, by the minute since 1970. The count of a minute may
-// be negative: what is returned is taken off the present one.
+// budgetValue counts the jobs of a scope, by the minute since 1970. The count of a minute may
+// be negative: returned jobs are subtracted from the present minute.
 type budgetValue struct {
 	Minutes map[string]int `json:"minutes"`
 }
@@ -34,7 +34,7 @@ func NewBudget(c *Conn) *Budget {
 	return &Budget{conn: c, store: Store[budgetValue](c, c.names.Limits())}
 }
 
-// Take counts up to n jobs more in a scope, as far as limit allows, and returns how many.
+// Take counts up to n more jobs in a scope, as far as limit allows, and returns how many.
 func (b *Budget) Take(ctx context.Context, scope string, n, limit int) (int, error) {
 	got := 0
 	err := b.change(ctx, scope, func(v *budgetValue, minute string) bool {
@@ -45,7 +45,7 @@ func (b *Budget) Take(ctx context.Context, scope string, n, limit int) (int, err
 	return got, err
 }
 
-// Return takes back what was counted and not used.
+// Return subtracts jobs that were counted and not made.
 func (b *Budget) Return(ctx context.Context, scope string, n int) error {
 	return b.change(ctx, scope, func(v *budgetValue, minute string) bool {
 		v.Minutes[minute] -= min(n, v.sum())
@@ -53,8 +53,7 @@ func (b *Budget) Return(ctx context.Context, scope string, n int) error {
 	})
 }
 
-// change changes the count of a scope, again when another worker was faster, unless there is
-// nothing to change.
+// change changes the count of a scope, and retries after a revision conflict. It writes nothing when change returns false.
 func (b *Budget) change(ctx context.Context, scope string, change func(v *budgetValue, minute string) bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -80,7 +79,7 @@ func (b *Budget) change(ctx context.Context, scope string, change func(v *budget
 
 func minuteOf(at time.Time) int64 { return at.Unix() / 60 }
 
-// forget drops what was counted before a moment.
+// forget drops the minutes before a moment.
 func (v *budgetValue) forget(before time.Time) {
 	if v.Minutes == nil {
 		v.Minutes = map[string]int{}
@@ -93,7 +92,7 @@ func (v *budgetValue) forget(before time.Time) {
 	}
 }
 
-// sum is what was counted, never less than nothing.
+// sum is the count of all minutes, at least 0.
 func (v *budgetValue) sum() int {
 	total := 0
 	for _, n := range v.Minutes {

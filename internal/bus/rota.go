@@ -6,9 +6,8 @@ import (
 	"rekey/internal/jobs"
 )
 
-// The share of turns that a less urgent lane gets although a more urgent one has work, so
-// that steady urgent work does not starve them: one turn in 8 looks at normal first, one in 16 at
-// bulk first.
+// Turns of less urgent lanes although a more urgent one has work, so that steady urgent work does not
+// starve them: one turn in 8 looks at normal first, one in 16 at bulk first.
 const (
 	normalTurn = 8
 	bulkTurn   = 16
@@ -17,14 +16,14 @@ const (
 // mostOwed bounds the turns that slots for urgent jobs owe to the other lanes.
 const mostOwed = 2 * bulkTurn
 
-// rota says at which lanes a slot looks, and in which order.
+// rota is the order in which slots look at the lanes.
 type rota struct {
 	mu    sync.Mutex // Guards what follows.
 	turns uint64
-	owed  []jobs.Lane // Whose turns came to slots that run urgent jobs only.
+	owed  []jobs.Lane // Lanes whose turns fell on slots that run urgent jobs only.
 }
 
-// order is in which order the lanes are looked at on the next turn.
+// order is the order of the lanes on the next turn.
 func (r *rota) order(urgentOnly bool) []jobs.Lane {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -44,7 +43,7 @@ func (r *rota) order(urgentOnly bool) []jobs.Lane {
 	return lanes
 }
 
-// order is in which order the lanes are looked at on a turn.
+// order is the order of the lanes on a turn.
 func order(turn uint64) []jobs.Lane {
 	switch {
 	case turn%bulkTurn == normalTurn/2: // Between two turns of normal.

@@ -39,7 +39,7 @@ type sighting struct {
 // sample are bounds of what the server's clock showed when our monotonic clock was at zero.
 type sample struct{ least, most time.Time }
 
-// New returns the clock of a server of which nothing is known yet; until then it shows this machine's time.
+// New returns the clock of a server whose time is not known yet; until then it shows this machine's time.
 func New() *Clock {
 	start := time.Now()
 	return &Clock{now: func() (time.Time, time.Duration) {
@@ -139,7 +139,7 @@ func (c *Clock) Ask(ask func() (time.Time, error)) error {
 	return nil
 }
 
-// Begin returns what is to be called with the revision of a write that begins now, once it is known.
+// Begin notes that a write begins now, and returns a function that takes its revision, once that is known.
 func (c *Clock) Begin() (wrote func(revision uint64)) {
 	if c == nil {
 		return func(uint64) {}

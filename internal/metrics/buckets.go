@@ -14,13 +14,13 @@ func jobDurationBuckets() []float64 {
 }
 
 // firstAttemptBuckets reaches from 1 ms, what an idle worker needs, to 1 h, where an urgent job
-// has lost its name. What lies above 1 s is queueing or a paused rate bucket.
+// is urgent no longer. Values above 1 s are queueing or a paused rate bucket.
 func firstAttemptBuckets() []float64 {
 	return []float64{0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}
 }
 
 // requestBuckets reaches from 5 ms, what a stand-in on the same machine needs, to 60 s; the default
-// timeout of 30 s is a bound, so that what lies above it was cut off by a longer one.
+// timeout of 30 s is a bound, so that values above it belong to a longer timeout.
 func requestBuckets() []float64 {
 	return []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
 }

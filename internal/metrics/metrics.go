@@ -200,7 +200,7 @@ func New(cfg Config) (*Metrics, error) {
 func Discard() *Metrics {
 	m, err := New(Config{Registerer: prometheus.NewRegistry()})
 	if err != nil {
-		// A new registry holds nothing that could be in the way, so this is a mistake in New.
+		// A new registry is empty, so this is a mistake in New.
 		panic(err)
 	}
 	return m

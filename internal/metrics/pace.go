@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// CallDelayed counts a job that was sent away because its rate bucket had no token for it.
+// CallDelayed counts a delay of a job whose rate bucket had no token for it.
 func (m *Metrics) CallDelayed(bucket, lane string) {
 	if m == nil {
 		return
@@ -30,7 +30,7 @@ func (m *Metrics) Paused(bucket string, d time.Duration) {
 	m.AtlasPaused.WithLabelValues(m.labels.buckets.bound(bucket)).Add(elapsed(d))
 }
 
-// PaceShared says whether the rate buckets are shared with the other workers.
+// PaceShared records whether the rate buckets are shared with the other workers.
 func (m *Metrics) PaceShared(shared bool) {
 	if m == nil {
 		return

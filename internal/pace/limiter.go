@@ -27,7 +27,7 @@ type Recorder interface {
 	PaceShared(shared bool)
 }
 
-// Set is what is known of the buckets of an endpoint set before the first call.
+// Set has the limits of an endpoint set's buckets that are known before the first call.
 type Set struct {
 	Configured Limit // By the operator; the zero Limit leaves it to the API.
 	Published  Limit // By the vendor, for all its customers; the zero Limit where there is none.
@@ -90,10 +90,10 @@ func New(cfg Config) *Limiter {
 	return l
 }
 
-// SetMaxRetryAfter changes the longest pause that is believed, from the next answer on.
+// SetMaxRetryAfter changes the bound of every pause, from the next answer on.
 func (l *Limiter) SetMaxRetryAfter(d time.Duration) { l.maxPause.Store(int64(d)) }
 
-// MaxRetryAfter is the longest pause that is believed.
+// MaxRetryAfter is the bound of every pause.
 func (l *Limiter) MaxRetryAfter() time.Duration { return time.Duration(l.maxPause.Load()) }
 
 // local returns this worker's view of a bucket.
@@ -158,8 +158,8 @@ func (l *Limiter) Take(ctx context.Context, b Bucket, rank Rank) Wait {
 	return Wait{At: l.own(slot), NotBefore: l.own(paused)}
 }
 
-// probe is Take for a bucket of which nothing is known, about which there is nothing to share.
-// It reports whether the bucket is one.
+// probe is Take for a bucket whose limit is not known, which has no state to share. It reports whether
+// the bucket is one.
 func (l *Limiter) probe(lb *localBucket, rank Rank) (Wait, bool) {
 	if !l.unknown(lb) {
 		return Wait{}, false
@@ -180,8 +180,8 @@ func (l *Limiter) probe(lb *localBucket, rank Rank) (Wait, bool) {
 	return Wait{At: lb.probe.Plan(now, from, rank), NotBefore: paused}, true
 }
 
-// unknown reports whether nothing is known of the bucket's limit from any source, and the API has not
-// refused the latest call either: about such a bucket there is nothing to share.
+// unknown reports whether no source names the bucket's limit, and the API has not refused the latest call
+// either: such a bucket has no state to share.
 func (l *Limiter) unknown(lb *localBucket) bool {
 	listed, _ := l.listedLimit(lb.Set)
 	set := l.sets[lb.Set]
@@ -235,10 +235,10 @@ func (l *Limiter) Enter(ctx context.Context, b Bucket, rank Rank) Entry {
 	}
 }
 
-// draw is Enter at a bucket of which something is known.
+// draw is Enter at a bucket whose state is shared.
 func (l *Limiter) draw(ctx context.Context, lb *localBucket, rank Rank, now time.Time) Entry {
-	// A permit that is used late is no good, for others may have taken the token that has come
-	// since. The job is on its way, so it may have one that is kept for urgent ones.
+	// A permit that is used late is void: another call may have taken the token that has returned
+	// since. The job has begun, so it may take a token that is kept for urgent calls.
 	ok, late := lb.use(now, rank)
 	switch {
 	case ok:

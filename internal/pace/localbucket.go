@@ -41,7 +41,7 @@ type permit struct {
 	drawn   bool // It has a token of the bucket; without one it is good only while no limit is known.
 }
 
-// shares reports whether the workers share what they do at the bucket: its limit is known, or the
+// shares reports whether the workers share the state of the bucket: its limit is known, or the
 // latest call met a refusal that did not name it.
 func (lb *localBucket) shares() bool {
 	lb.mu.Lock()
@@ -134,9 +134,9 @@ func (lb *localBucket) drop(rank Rank) {
 	}
 }
 
-// send counts the call of a job that has a permit for a bucket of which nothing is known, or of a
-// request that needs none. Where enough calls are under way, it returns what the job must wait for;
-// force makes it call all the same.
+// send counts the call of a job that has a permit for a bucket whose limit is not known, or of a
+// request that needs none. Where enough calls are under way, it returns a channel that closes when one ends;
+// force counts the call regardless.
 func (lb *localBucket) send(now time.Time, rank Rank, force bool) <-chan struct{} {
 	lb.mu.Lock()
 	defer lb.mu.Unlock()

@@ -111,8 +111,8 @@ func (l *Limiter) Run(ctx context.Context) error {
 	}
 }
 
-// observe takes over the state of a bucket that a worker has changed. Its clock may be wrong, so
-// that no pause is believed to be longer than what we believe of the API.
+// observe takes over the state of a bucket that a worker has changed. That worker's clock may be wrong, so
+// that MaxRetryAfter bounds its pauses, too.
 func (l *Limiter) observe(key string, s State, revision uint64) {
 	b, ok := parseKey(key)
 	if _, known := l.sets[b.Set]; !ok || !known {
