@@ -42,8 +42,8 @@ func (c *cli) retryCommand() *cobra.Command {
 	var f operateFlags
 	cmd := c.withOutput(c.withServer(&cobra.Command{
 		Use:   "retry ID",
-		Short: "Put a job back to work",
-		Long: `Put a job back to work: one that was refused, exhausted or cancelled begins anew with all its
+		Short: "Retry a job",
+		Long: `Retry a job: one that was refused, exhausted or cancelled begins anew with all its
 attempts; one that waits is due at once, though not before the API allows it. A job that has
 succeeded is left alone.`,
 		Example: "  worker job retry 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'role granted'",
@@ -111,8 +111,8 @@ func (c *cli) replayCommand() *cobra.Command {
 	var all bool
 	cmd := c.withOutput(c.withServer(&cobra.Command{
 		Use:   "replay N | --all",
-		Short: "Put dead letters back to work",
-		Long: `Put dead letters back to work and take them out of the stream: a job is retried, an event is
+		Short: "Replay dead letters",
+		Long: `Replay dead letters and remove them from the stream: a job is retried, an event is
 published once more under its identity, a notification is sent to its receiver again. What has
 succeeded meanwhile is not done again.
 Exit code 4 says that some could not be replayed.`,
@@ -223,7 +223,7 @@ func (c *cli) dropCommand() *cobra.Command {
 	var f operateFlags
 	cmd := c.withServer(&cobra.Command{
 		Use:     "drop N --reason TEXT",
-		Short:   "Throw a dead letter away",
+		Short:   "Delete a dead letter",
 		Example: "  worker dlq drop 1 --reason 'test event'",
 		Args:    want("N"),
 		RunE: func(cmd *cobra.Command, list []string) error {

@@ -117,7 +117,7 @@ func (n *notifier) change(ctx context.Context, running map[string]served) error 
 // serve starts one receiver. What is wrong with its secrets keeps its own notifications waiting.
 func (n *notifier) serve(ctx context.Context, t notify.Receiver) (served, error) {
 	if err := n.sender.Check(&t); err != nil {
-		n.log.Error("a receiver cannot be told yet", zap.String("receiver", t.Name), zap.Error(err))
+		n.log.Error("a receiver cannot be notified yet", zap.String("receiver", t.Name), zap.Error(err))
 	}
 	courier, err := notify.NewDeliverer(notify.Config{
 		Receiver: t, Sender: n.sender, Store: n.store, DeadLetters: noticeLetters{n.conn, n.Known}, Recorder: n.metrics, Logger: n.Logger,

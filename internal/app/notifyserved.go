@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// signEvery is how often somebody gives a sign that a receiver is served.
+	// signEvery is how often a worker gives a sign that a receiver is served.
 	signEvery = 5 * time.Second
-	// signsGone is how long no sign is given when nobody serves a receiver: whoever saw that of another worker gives one
+	// signsGone is how long no sign is given when no worker serves a receiver: the worker that saw that of another one gives one
 	// two looks later at the latest, and there is one more for a server that is slow.
 	signsGone = 3 * signEvery
 )
@@ -30,7 +30,7 @@ func (n *notifier) showServed(ctx context.Context, receiver string) {
 	}
 }
 
-// remove takes a receiver's place in the results away, which nobody else must be serving. One whose receiver waits or is
+// remove takes a receiver's place in the results away, which no other worker may be serving. One whose receiver waits or is
 // slow asks NATS for nothing, so that only its signs tell.
 func (n *notifier) remove(ctx context.Context, receiver string) {
 	log := n.log.With(zap.String("receiver", receiver))
@@ -51,13 +51,13 @@ func (n *notifier) remove(ctx context.Context, receiver string) {
 		err = n.store.Forget(ctx, receiver)
 	}
 	if err != nil {
-		log.Warn("removing a receiver; NATS does it when nobody has asked for it for a week", zap.Error(err))
+		log.Warn("removing a receiver; NATS does it when no worker has asked for it for a week", zap.Error(err))
 		return
 	}
 	log.Info("a receiver is removed", zap.Int("results_not_told", left))
 }
 
-// isServed reports whether somebody gives signs that a receiver is served.
+// isServed reports whether a worker gives signs that a receiver is served.
 func (n *notifier) isServed(ctx context.Context, receiver string) (bool, error) {
 	const look = time.Second
 	before, err := n.store.ServedMark(ctx, receiver)

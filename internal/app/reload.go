@@ -28,7 +28,7 @@ type Reload struct {
 	// twice: an editor may be in the middle of writing it. What the path leads to may change as well, as when Kubernetes
 	// swaps the symbolic links of a ConfigMap. Empty: there is none.
 	File string
-	// Asked asks for a reload although nothing has changed, at a SIGHUP. Nil: nobody does.
+	// Asked asks for a reload although nothing has changed, at a SIGHUP. Nil: there is no such request.
 	Asked <-chan os.Signal
 	// Level is the level of the Logger. The zero level cannot be set, and a change of log.level needs a restart.
 	Level zap.AtomicLevel
@@ -76,7 +76,7 @@ func (w *worker) startReload(s stores) {
 	w.background(partConfig, r.run)
 }
 
-// run looks at the file, and takes it over when it has changed or somebody asks for it, until ctx ends.
+// run looks at the file, and takes it over when it has changed or on request, until ctx ends.
 func (r *reloader) run(ctx context.Context) error {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
@@ -93,7 +93,7 @@ func (r *reloader) run(ctx context.Context) error {
 	}
 }
 
-// attempt takes the file over if that is due. One that cannot be read counts as changed: it is told once, and the old
+// attempt takes the file over if that is due. One that cannot be read counts as changed: it is logged once, and the old
 // configuration runs on.
 func (r *reloader) attempt(ctx context.Context, asked bool) {
 	sum := r.files.Sum()

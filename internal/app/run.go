@@ -129,7 +129,7 @@ func (w *worker) drained(name string, run func(ctx, pull context.Context) error)
 		w.log.Warn("the drain timeout is over: calls in flight are cut off", zap.Duration("drain_timeout", w.Config.Worker.DrainTimeout))
 		cut(jobs.ErrStopping)
 		if !within(done, stopGrace) {
-			return errors.New("jobs did not end in time; they come again when their lease is over")
+			return errors.New("jobs did not end in time; they are redelivered when their lease is over")
 		}
 		return nil
 	})

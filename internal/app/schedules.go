@@ -17,7 +17,7 @@ import (
 )
 
 // intakeGrace is how long a job that a schedule asked for may be without a record and still count as unfinished: its
-// event is in the stream and waits to be taken in. One that comes to nothing must not hold up its schedule for ever.
+// event is in the stream and waits to be taken in. One that comes to nothing must not hold up its schedule without end.
 const intakeGrace = 5 * time.Minute
 
 // removedEvery is how often schedules are looked for that are not configured any more.

@@ -124,7 +124,7 @@ func (c *Conn) once(
 	ctx context.Context, stream string, msg *nats.Msg, id string, maybeSent bool, since time.Time, send func(context.Context) error,
 ) error {
 	// What the search found must still be true when the message is sent, or the stream must
-	// know the message of somebody who was faster.
+	// know the message of a faster worker.
 	ctx, cancel := context.WithTimeout(ctx, onceTimeout)
 	defer cancel()
 	if maybeSent {

@@ -83,7 +83,7 @@ func TestAnnounce(t *testing.T) {
 	}
 }
 
-// Whoever reads results drops those whose source and id he has seen, by the rules of CloudEvents.
+// A reader of results drops those whose source and id it has seen, by the rules of CloudEvents.
 func TestResultOfARetriedJobHasItsOwnID(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -51,7 +51,7 @@ func TestForgedEventsAreRefused(t *testing.T) {
 		}
 	}
 	// The first is as forged as it was. The others come without what they had no right to.
-	eventually(t, "they have come again", func() bool { return c.get()["refused"] == 4 && c.get()["accepted"] == 2 })
+	eventually(t, "they are redelivered", func() bool { return c.get()["refused"] == 4 && c.get()["accepted"] == 2 })
 	stop()
 	if got := r.deadLetters(t); len(got) != 4 || got[3].Code != "identity" || got[3].Event.Subject != "rekey.v1.event.incident" {
 		t.Errorf("%d dead letters, the last %+v", len(got), got[len(got)-1])

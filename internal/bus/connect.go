@@ -31,7 +31,7 @@ const (
 )
 
 // A connection on which the server answers none of two questions is given up: without an
-// end of the connection nobody else would say that it is dead.
+// end of the connection there is no other sign that it is dead.
 const (
 	pingEvery = 20 * time.Second
 	pingsOut  = 2
@@ -69,15 +69,15 @@ type ConnectConfig struct {
 
 // ConnRecorder shows how the connection is.
 type ConnRecorder interface {
-	// SetNATSConnected is told when the connection is made or lost.
+	// SetNATSConnected is called when the connection is made or lost.
 	SetNATSConnected(connected bool)
 	// NATSReconnected counts a lost connection that was made again.
 	NATSReconnected()
-	// PublishRefused counts a message that a stream or bucket had no room for.
+	// PublishRefused counts a message that a full stream or bucket refused.
 	PublishRefused(stream string)
 }
 
-// noRecorder is for connections that nobody watches.
+// noRecorder is for connections that are not watched.
 type noRecorder struct{}
 
 // SetNATSConnected does nothing.
@@ -89,7 +89,7 @@ func (noRecorder) NATSReconnected() {}
 // PublishRefused does nothing.
 func (noRecorder) PublishRefused(string) {}
 
-// Conn is a connection to NATS that reconnects for ever.
+// Conn is a connection to NATS that reconnects without a limit.
 type Conn struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
@@ -282,7 +282,7 @@ func (c *Conn) Ready() error {
 		return nil
 	}
 	why := *c.failure.Load()
-	if err := c.nc.LastError(); err != nil { // A refused login on a later attempt stands here.
+	if err := c.nc.LastError(); err != nil { // A refused login on a later attempt is here.
 		why = err.Error()
 	}
 	lost := time.Duration(0)

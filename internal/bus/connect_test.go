@@ -236,7 +236,7 @@ func TestConnectToEmbedded(t *testing.T) {
 func TestConnectErrorsHideCredentials(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, url, want string }{
-		{"nobody listens", "nats://rekey:" + canary + "@127.0.0.1:1", "nats://127.0.0.1:1"},
+		{"no server", "nats://rekey:" + canary + "@127.0.0.1:1", "nats://127.0.0.1:1"},
 		{"token in the URL", "nats://" + canary + "@127.0.0.1:1,nats://" + canary + "@127.0.0.1:2", "nats://127.0.0.1:1,nats://127.0.0.1:2"},
 		{"at signs", "nats://rekey:" + canary + "@" + canary + "@127.0.0.1:1", "nats://127.0.0.1:1"},
 		{"no URL", "nats://rekey:" + canary + "%zz@127.0.0.1:1", "the URL cannot be read"},

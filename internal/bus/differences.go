@@ -24,7 +24,7 @@ type comparison struct {
 }
 
 // differences compares an existing stream with the declared one. Streams belong to the administrator of the server:
-// workers use them as they stand, and are not ready with one that is wrong.
+// workers use them unchanged, and are not ready with one that is wrong.
 func differences(want, have jetstream.StreamConfig) (weak, wrong []string) {
 	c := comparison{want: want, have: have}
 	c.intake()
@@ -167,7 +167,7 @@ func (c *comparison) storage() {
 	}
 }
 
-// full says that a stream has no room for another message, or nothing.
+// full says that a stream takes no other message, or nothing.
 func full(info *jetstream.StreamInfo) string {
 	const message = 4 << 10 // What is left must be enough for a usual one.
 	cfg, state := info.Config, info.State

@@ -101,12 +101,12 @@ func TestEmbeddedOnAFullDisk(t *testing.T) {
 		}
 	}
 	if got := logged.FilterMessageSnippet("is stopped; it is started again").Len(); got != 1 || len(failures) != 0 {
-		t.Errorf("%d failures are told, want 1", got)
+		t.Errorf("%d failures are logged, want 1", got)
 	}
 }
 
 // TestEmbeddedStartsOnAFullDisk: what is stored can be read, and nothing more is taken until
-// there is room.
+// there is free space.
 func TestEmbeddedStartsOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := smallDisk(t, 8)

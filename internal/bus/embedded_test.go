@@ -42,7 +42,7 @@ func TestEmbeddedRestartKeepsWhatWaits(t *testing.T) {
 		}
 		msg := next(t, cons)
 		if waited := time.Since(putBack); round == 1 && waited < delay-rounding {
-			t.Errorf("it came again after %s", waited)
+			t.Errorf("it was redelivered after %s", waited)
 		}
 		if got := deliveries(t, msg); got != uint64(round)+1 {
 			t.Errorf("round %d: delivery %d", round, got)

@@ -74,7 +74,7 @@ func TestSealedEventRoundTrip(t *testing.T) {
 	}
 }
 
-// TestSealedTokenIsNoEvent: whoever has a sealed token cannot have it shown by passing it off as an event.
+// TestSealedTokenIsNoEvent: a client that has a sealed token cannot have it shown by passing it off as an event.
 func TestSealedTokenIsNoEvent(t *testing.T) {
 	t.Parallel()
 	const mark = "rekey-event.v1\n" // Begins what is sealed of a whole event.
@@ -152,8 +152,8 @@ func TestIntakeErases(t *testing.T) {
 	}
 }
 
-// TestErasedEventIsReplayedFromItsDeadLetter: it comes again as it was, under its identity, and
-// what nobody understands the second time is a dead letter that can be replayed again.
+// TestErasedEventIsReplayedFromItsDeadLetter: it is published again as it was, under its identity, and
+// an event that cannot be read the second time is a dead letter that can be replayed again.
 func TestErasedEventIsReplayedFromItsDeadLetter(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -24,7 +24,7 @@ type feed struct {
 	depth int
 	out   chan *held
 	taken chan struct{} // Holds a token after a message was taken from out.
-	renew time.Duration // How often the server is told of what is held.
+	renew time.Duration // How often the server gets a sign of life for held messages.
 	log   *zap.Logger
 
 	mu   sync.Mutex // Guards hold.
@@ -72,7 +72,7 @@ func (f *feed) run(ctx context.Context) {
 	}
 }
 
-// took tells the feed that somebody took a message from out.
+// took tells the feed that a consumer took a message from out.
 func (f *feed) took() {
 	select {
 	case f.taken <- struct{}{}:
@@ -91,7 +91,7 @@ func (f *feed) pull(room int) error {
 		if err != nil {
 			return err
 		}
-		f.out <- h // Has room: no more than room are pulled.
+		f.out <- h // Never blocks: no more than room are pulled.
 	}
 	return batch.Error()
 }

@@ -52,7 +52,7 @@ func TestFeedKeepsMessagesAlive(t *testing.T) {
 	close(release)
 	for range 2 {
 		if h := receive(t, "a message", handled); h.redelivered() {
-			t.Error("a message that was held came again")
+			t.Error("a message that was held was redelivered")
 		}
 	}
 	stop()
@@ -94,8 +94,8 @@ func TestFeedPullsNoMoreThanItsDepth(t *testing.T) {
 	}
 }
 
-// Whatever the server has sent when a feed stops is handed over: a message that nobody
-// holds would only come again after its AckWait.
+// Whatever the server has sent when a feed stops is handed over: a message that no worker
+// holds would only be redelivered after its AckWait.
 func TestFeedLosesNothingWhenItStops(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

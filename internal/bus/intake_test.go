@@ -226,7 +226,7 @@ func TestIntakeOfABlockedClassDelaysNoIncident(t *testing.T) {
 	stop()
 }
 
-func TestIntakeBuriesWhatNobodyUnderstands(t *testing.T) {
+func TestIntakeDeadLettersMalformedEvents(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	unknown := &jobs.Malformed{Field: "account", Detail: "unknown account"}
@@ -310,7 +310,7 @@ func TestIntakeTriesAgainWhatCouldNotBeDone(t *testing.T) {
 	eventually(t, "it is settled", func() bool { return r.settled(t) })
 	stop()
 	if waited := -(<-calls).Sub(<-calls); waited < again(1) {
-		t.Errorf("it came again after %s", waited)
+		t.Errorf("it was redelivered after %s", waited)
 	}
 	if got := c.get(); len(got) != 1 {
 		t.Errorf("counted %v", got)

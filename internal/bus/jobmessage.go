@@ -15,7 +15,7 @@ import (
 )
 
 // jobMessage is a job on its way to a worker. It carries the secret parameters, sealed unless
-// the clear is allowed: somebody must.
+// the clear is allowed: one message must.
 type jobMessage struct {
 	JobID       string            `json:"job_id"`
 	Kind        string            `json:"kind"`

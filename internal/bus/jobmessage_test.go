@@ -82,8 +82,8 @@ func TestDecodeJobRejects(t *testing.T) {
 	}
 }
 
-// A token that is none any more comes to its attempt all the same, which ends its job.
-func TestDecodeJobWithATokenThatIsNone(t *testing.T) {
+// A token that is not accepted any more comes to its attempt all the same, which ends its job.
+func TestDecodeJobWithARefusedToken(t *testing.T) {
 	t.Parallel()
 	job, err := decodeJob([]byte(`{"job_id":"j","kind":"token.revoke","lane":"urgent","params":{"token":"two words"},"accepted_at":"2026-01-01T00:00:00Z"}`))
 	if err != nil || job.Params.Secret("token").Reveal() != "two words" {
@@ -123,7 +123,7 @@ func TestEnqueue(t *testing.T) {
 			t.Errorf("message %d on %s is job %s", seq, msg.Subject, got.ID)
 		}
 		if strings.Contains(fmt.Sprint(msg.Header, msg.Subject), canary) {
-			t.Error("the secret stands outside of the payload")
+			t.Error("the secret is outside of the payload")
 		}
 	}
 }

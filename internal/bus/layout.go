@@ -21,7 +21,7 @@ const (
 	keepResults = 400 * 24 * time.Hour
 	keepPace    = 24 * time.Hour      // Of the state of a rate bucket.
 	keepTokens  = 24 * time.Hour      // Of a bearer token, which is longer than it lives.
-	keepNotify  = 31 * 24 * time.Hour // Of how a target of notifications stands: longer than any notification is attempted.
+	keepNotify  = 31 * 24 * time.Hour // Of the state of a receiver: longer than any notification is attempted.
 )
 
 // dropCopies is how long the stream of dead letters remembers the ids of its messages. They
@@ -35,7 +35,7 @@ const dropCopies = 24 * time.Hour
 const shortestWindow = 100 * time.Millisecond
 
 // ackWait is how long a message may be held without a sign of life before the server
-// hands it to another worker. The server is told of held messages three times as often.
+// hands it to another worker. The server gets signs of life for held messages three times as often.
 const ackWait = 15 * time.Second
 
 // Durable consumers, shared by all workers.
@@ -75,7 +75,7 @@ func Bucket(n names.Names, name string, replicas int) kv.Config {
 	case n.Limits():
 		cfg.Description, cfg.TTL = "How many jobs were taken in, by the minute.", 2*budgetSpan
 	case n.Notify():
-		cfg.Description, cfg.TTL = "How the targets of notifications stand.", keepNotify
+		cfg.Description, cfg.TTL = "The state of the receivers of notifications.", keepNotify
 	case n.Tokens():
 		cfg.Description, cfg.TTL, cfg.Memory = "Bearer tokens of accounts, sealed.", keepTokens, true
 	}
@@ -180,7 +180,7 @@ func (l Layout) consumers() []Consumer {
 	return list
 }
 
-// Ensure creates the streams and buckets that are missing. Those that exist are used as they stand.
+// Ensure creates the streams and buckets that are missing. Those that exist are used unchanged.
 func (l Layout) Ensure(ctx context.Context, c *Conn) error {
 	for _, want := range l.streams() {
 		if err := c.makeStream(ctx, want); err != nil {

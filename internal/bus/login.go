@@ -80,7 +80,7 @@ func (l *login) Dial(network, address string) (net.Conn, error) {
 		if conn == nil {
 			return nil, errKeyChanged // It changed while the first connection is made: the next attempt knows it.
 		}
-		conn.Opts.Nkey = read.public // It is told to the server before anything is signed.
+		conn.Opts.Nkey = read.public // The server gets it before anything is signed.
 	}
 	l.mu.Lock()
 	l.read = read

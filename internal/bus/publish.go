@@ -14,7 +14,7 @@ import (
 	"rekey/internal/event"
 )
 
-// classToken is what may stand as the class in a subject.
+// classToken is what may be the class in a subject.
 var classToken = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}$`)
 
 // CheckClass reports, as an error, that no event can have the class.
@@ -25,7 +25,7 @@ func CheckClass(class string) error {
 	return nil
 }
 
-// Stored is where an event stands in its stream.
+// Stored is the place of an event in its stream.
 type Stored struct {
 	Seq uint64 // Its sequence.
 	// Duplicate says that nothing was stored, because an event with the same Nats-Msg-Id had been within the stream's

@@ -16,7 +16,7 @@ import (
 	"rekey/internal/secret"
 )
 
-// states records what a ConnRecorder is told.
+// states records what a ConnRecorder gets.
 type states struct {
 	mu      sync.Mutex // Guards all below.
 	list    []bool
@@ -60,7 +60,7 @@ func (s *states) get() []bool {
 	return append([]bool(nil), s.list...)
 }
 
-// freePort is an address where nobody listens.
+// freePort is a free address.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -95,7 +95,7 @@ func TestConnectBeforeTheServerIsUp(t *testing.T) {
 	startServer(t, natsserver.Config{StoreDir: t.TempDir(), Listen: address})
 	eventually(t, "it is connected", func() bool { return conn.Ready() == nil })
 	works(t, conn)
-	eventually(t, "somebody was told", func() bool {
+	eventually(t, "the change was recorded", func() bool {
 		list := seen.get()
 		return len(list) > 0 && list[len(list)-1]
 	})
@@ -151,7 +151,7 @@ func TestReconnectAfterARestart(t *testing.T) {
 	stopPulling()
 	receive(t, "the end of the workers", ended)
 
-	eventually(t, "all states were told", func() bool { return len(seen.get()) == 3 })
+	eventually(t, "all states were recorded", func() bool { return len(seen.get()) == 3 })
 	if diff := cmp.Diff([]bool{true, false, true}, seen.get()); diff != "" {
 		t.Error(diff)
 	}
@@ -162,7 +162,7 @@ func TestReconnectAfterARestart(t *testing.T) {
 		t.Errorf("the log is:\n%s", logged.text())
 	}
 	r.conn.Close()
-	eventually(t, "the end was told", func() bool { return len(seen.get()) == 4 && !seen.get()[3] })
+	eventually(t, "the end was recorded", func() bool { return len(seen.get()) == 4 && !seen.get()[3] })
 	if r.conn.Ready() == nil {
 		t.Error("a closed connection is ready")
 	}

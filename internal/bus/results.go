@@ -15,7 +15,7 @@ import (
 )
 
 // EachResult calls do for every result since a moment (the zero time: all), the oldest
-// first, and returns how long the stream keeps them, 0 for ever.
+// first, and returns how long the stream keeps them, 0 without a limit.
 func (c *Conn) EachResult(ctx context.Context, since time.Time, do func(audit.Result) error) (time.Duration, error) {
 	keep, err := c.eachSince(ctx, c.names.Results(), since, func(m direct.Message) error {
 		return do(audit.Result{

@@ -18,13 +18,13 @@ import (
 )
 
 // refusedFor is how long a stream counts as full after it has refused a message. What was
-// refused comes again within half of that.
+// refused is retried within half of that.
 const refusedFor = time.Minute
 
 // errOffline says that there is no connection to send on.
 var errOffline = errors.New("not connected to NATS")
 
-// Codes of the server's API for a message that found no room.
+// Codes of the server's API for a message that a full stream refuses.
 const (
 	codeInsufficientResources jetstream.ErrorCode = 10023 // Of the server.
 	codeMemoryExceeded        jetstream.ErrorCode = 10028 // Of the account.
@@ -32,7 +32,7 @@ const (
 	codeStoreFailed           jetstream.ErrorCode = 10077 // Of the stream: max_bytes, max_msgs; or its disk.
 )
 
-// isRefusal recognises the answer to a message that found no room.
+// isRefusal recognises the answer to a message that a full stream refuses.
 func isRefusal(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	if !ok {
@@ -54,7 +54,7 @@ type room struct {
 	full map[string]refusal
 }
 
-// refusal is when and why a stream refused a message last, and when that was told last.
+// refusal is when and why a stream refused a message last, and when that was logged last.
 type refusal struct {
 	at, told time.Time
 	why      error
@@ -79,7 +79,7 @@ func (r *room) heard(stream string, err error) error {
 	defer r.mu.Unlock()
 	now, known := time.Now(), r.full[stream]
 	if now.Sub(known.told) > refusedFor { // Once per minute, and not for each of a thousand jobs.
-		r.log.Error("NATS has no room: what is written comes again until there is some", zap.String("stream", stream), zap.Error(err))
+		r.log.Error("stream full: write refused, will be retried", zap.String("stream", stream), zap.Error(err))
 		known.told = now
 	}
 	known.at, known.why = now, err

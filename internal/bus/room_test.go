@@ -49,7 +49,7 @@ func TestStreamOf(t *testing.T) {
 		names.Result(kinds.JWKSRevoke, jobs.Outcomes()[0]): "STAGING_RESULTS",
 		names.DeadEvent():                                  "STAGING_DLQ",
 		"staging.v1.index.rows":                            "STAGING_INDEX",
-		"somebody.elses":                                   "",
+		"of.others":                                        "",
 	} {
 		if got := streamOf(subject); got != want {
 			t.Errorf("%s belongs to %q, want %q", subject, got, want)
@@ -71,9 +71,9 @@ func (r *rig) bound(t *testing.T, stream string, n int64) {
 	}
 }
 
-// TestRefusalsAreTold: a message that a stream or bucket has no room for is counted, told in the
+// TestRefusalsAreLogged: a message that a full stream or bucket refuses is counted, in the
 // log once and in the readiness, under its stream's name.
-func TestRefusalsAreTold(t *testing.T) {
+func TestRefusalsAreLogged(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	var seen states
@@ -104,7 +104,7 @@ func TestRefusalsAreTold(t *testing.T) {
 	if diff := cmp.Diff([]string{"REKEY_JOBS", "REKEY_JOBS", "REKEY_LEDGER"}, seen.refusals()); diff != "" {
 		t.Errorf("refusals (-want +got):\n%s", diff)
 	}
-	if got := r.logs.FilterMessageSnippet("NATS has no room").Len(); got != 2 {
+	if got := r.logs.FilterMessageSnippet("stream full").Len(); got != 2 {
 		t.Errorf("%d lines tell of it, want one for each stream", got)
 	}
 	for _, name := range []string{"REKEY_JOBS", "REKEY_LEDGER", "maximum messages exceeded"} {

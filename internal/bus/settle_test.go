@@ -88,7 +88,7 @@ func TestSettlePutBack(t *testing.T) {
 			}
 			again := next(t, cons)
 			if waited := time.Since(settled); waited < tt.delay {
-				t.Errorf("it came again after %s, want %s", waited, tt.delay)
+				t.Errorf("it was redelivered after %s, want %s", waited, tt.delay)
 			}
 			if got := deliveries(t, again); got != 2 {
 				t.Errorf("delivery %d, want 2", got)
@@ -115,7 +115,7 @@ func TestSettleWithoutConfirmation(t *testing.T) {
 }
 
 // A sign of life behind a put-back would make the server wait for the AckWait instead of
-// the delay. Here the AckWait is an hour: a message that comes again has kept its delay.
+// the delay. Here the AckWait is an hour: a message that is redelivered has kept its delay.
 func TestNoSignOfLifeAfterPutBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

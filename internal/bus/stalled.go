@@ -30,8 +30,8 @@ type StalledRecorder interface {
 }
 
 // Stalled is the net under our own counting of attempts. Our consumers deliver without a
-// limit; where somebody has set one, the server stops handing a message over and leaves it
-// in its stream, where nobody would look. It goes back to the end of its queue.
+// limit; where an administrator has set one, the server stops handing a message over and leaves it
+// in its stream, where no worker would look. It goes back to the end of its queue.
 type Stalled struct {
 	Conn     *Conn
 	Secrets  jobs.Secrets // As of the intake.
@@ -73,7 +73,7 @@ func (s Stalled) Run(ctx context.Context) error {
 	}
 }
 
-// handle rescues one message. When that fails, it stands in the stream still, and the log says where.
+// handle rescues one message. When that fails, it is still in the stream, and the log says where.
 func (s Stalled) handle(ctx context.Context, msg *nats.Msg) {
 	log := s.Logger.Named("stalled")
 	var a advisory
@@ -137,7 +137,7 @@ func (s Stalled) again(ctx context.Context, old *jetstream.RawStreamMsg) error {
 	if _, err = NewOriginals(s.Conn).Replay(ctx, event.EventRef); err != nil {
 		return err
 	}
-	// Nobody takes the old one in any more, who would erase it.
+	// No worker takes the old one in any more, which would erase it.
 	in := Intake{Conn: s.Conn, Secrets: s.Secrets, Logger: s.Logger}
 	if in.allows() || !m.Dirty() {
 		return nil

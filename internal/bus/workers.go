@@ -155,7 +155,7 @@ func (w *Workers) handle(ctx, pull context.Context, h *held) {
 	} else {
 		log = log.With(zap.String("job_id", job.ID))
 		job.Message = messageOf(h.Headers(), h.meta.Sequence.Stream)
-		// A job that cannot be opened here runs all the same: its attempt says so and comes again,
+		// A job that cannot be opened here runs all the same: its attempt says so and is retried,
 		// maybe to a worker that has the key.
 		if job.Params, err = job.Params.Open(w.Sealer); err != nil {
 			w.failures.Warn(log, "a secret of the job cannot be opened here", err)

@@ -112,7 +112,7 @@ func TestWorkersPutBackWhatFailed(t *testing.T) {
 	stop()
 	receive(t, "the end", ended)
 	if waited := -(<-at).Sub(<-at); waited < again(1) {
-		t.Errorf("it came again after %s", waited)
+		t.Errorf("it was redelivered after %s", waited)
 	}
 	if got := r.logs.FilterMessage("the job is not settled; it is redelivered").Len(); got != 1 {
 		t.Errorf("%d warnings", got)

@@ -81,11 +81,11 @@ func (p *checkup) atlasClient(ctx context.Context, dates *dateReader) (*atlas.Cl
 	return atlas.New(cfg)
 }
 
-// fleetTokens are the bearer tokens that the fleet shares, or nil when there are none to be had.
+// fleetTokens are the bearer tokens that the fleet shares, or nil when it has none.
 func (p *checkup) fleetTokens(ctx context.Context) atlas.TokenStore {
 	keys, err := wire.KeysOf(p.cfg, func() []config.Account { return p.cfg.Atlas.Accounts }, p.LookupEnv)
 	if err != nil || keys.ID() == "" || !p.has(ctx, p.names.Tokens()) {
-		return nil // They could not be opened, or there are none.
+		return nil // They could not be opened, or it has none.
 	}
 	return readTokens{wire.TokenStore{Shared: wire.Tokens(p.survey.Conn()), Keys: keys, Clock: p.survey.Conn().Clock()}}
 }
@@ -212,7 +212,7 @@ func (e *accountCheck) authenticated(f *jobs.Failure) (Finding, bool) {
 	case strings.Contains(f.Answer.Code, "ACCESS_LIST"):
 		return e.finding(what, Failed, f.Err.Error(), "add this machine's address to the API access list of the account in Atlas"), false
 	case f.Answer.Code != "" && f.Answer.Status >= 400 && f.Answer.Status < 500 && f.Reason != jobs.ReasonRateLimited:
-		// It was let in, and asked for something else. A page without a code of the API is somebody else's.
+		// It was let in, and asked for something else. A page without a code of the API is that of another server.
 		return e.finding(what, OK, "accepted", ""), true
 	}
 	status, do := e.explain(f)

@@ -219,7 +219,7 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// A wait that one notification was told is not forgotten because another one was taken in the same moment, nor the
+// A wait that one notification got is not forgotten because another one was taken in the same moment, nor the
 // other way round.
 func TestWaitsOutliveDeliveriesUnderWay(t *testing.T) {
 	t.Parallel()
@@ -228,7 +228,7 @@ func TestWaitsOutliveDeliveriesUnderWay(t *testing.T) {
 		key := notify.ReceiverKey("hook")
 		until := time.Now().Add(time.Hour)
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			// Meanwhile another notification is told to wait.
+			// Meanwhile another notification gets a wait.
 			if _, err := m.Save(r.Context(), key, notify.State{Failures: 3, RetryAt: until}, 0); err != nil {
 				t.Error(err)
 			}
@@ -246,7 +246,7 @@ func TestWaitsOutliveDeliveriesUnderWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := m.states[key]; got.Failures != 3 || !got.RetryAt.Equal(until) {
-			t.Errorf("after a %d the receiver stands at %+v", status, got)
+			t.Errorf("after a %d the state of the receiver is %+v", status, got)
 		}
 	}
 }

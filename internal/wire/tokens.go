@@ -28,7 +28,7 @@ type SealedToken struct {
 // Tokens is where the workers share bearer tokens: in the bucket <NAMESPACE>_TOKENS, which is in memory only.
 func Tokens(c *bus.Conn) *kv.Store[SealedToken] { return bus.Store[SealedToken](c, c.Names().Tokens()) }
 
-// TokenStore seals the bearer tokens that workers share. Whoever can open them has the fleet's
+// TokenStore seals the bearer tokens that workers share. A client that can open them has the fleet's
 // keys, with which it could open the tokens in events as well.
 // Their moments are on the time that all workers share there, and on this machine's clock here.
 type TokenStore struct {

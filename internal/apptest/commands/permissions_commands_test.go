@@ -138,7 +138,7 @@ func backtest(ctx context.Context, c *fleet.Client) error {
 	return err
 }
 
-// retryTheJob puts the job back to work, or finds that it was from its dead letter.
+// retryTheJob retries the job, or finds that it was from its dead letter.
 func retryTheJob(ctx context.Context, c *fleet.Client) error {
 	page, err := c.Ledger.List(ctx, ledger.Filter{})
 	if err != nil || len(page.Records) == 0 {
@@ -173,7 +173,7 @@ func replayAndDrop(ctx context.Context, c *fleet.Client) error {
 	}
 }
 
-// consumerOperations are all ways in which a consumer is made, altered, read and removed: its name stands in the subject, in
+// consumerOperations are all ways in which a consumer is made, altered, read and removed: its name is in the subject, in
 // a subject that is out of date, or in the body alone.
 func consumerOperations(stream, name, filter string) []string {
 	var list []string
@@ -279,7 +279,7 @@ func TestAnswersGoNowhereElse(t *testing.T) {
 	}
 }
 
-// TestPermissionsOfAWorker: it cannot throw away what it has written.
+// TestPermissionsOfAWorker: it cannot delete what it has written.
 func TestPermissionsOfAWorker(t *testing.T) {
 	t.Parallel()
 	g, _ := guardedFleet(t)

@@ -80,7 +80,7 @@ func TestARestartKeepsTheNotifications(t *testing.T) {
 		}
 	}
 	if len(later) != 1 || later[0].At.Sub(requests[0].At) < wait {
-		t.Errorf("the refused notification came again %d times, want once after %s", len(later), wait)
+		t.Errorf("the refused notification was repeated %d times, want once after %s", len(later), wait)
 	}
 }
 
@@ -130,7 +130,7 @@ func TestFiltersOfNotifications(t *testing.T) {
 	w.Publish("rotation", apptest.X509Disable(apptest.HexID(1)).String())                                 // Another lane.
 	w.Publish("incident", apptest.X509Disable(apptest.HexID(2)).With("account", apptest.Legacy).String()) // Another account.
 	w.Publish("incident", apptest.IdpDelete(apptest.HexID(3)).String())                                   // Another kind.
-	w.Publish("incident", apptest.X509Disable(apptest.HexID(4)).With("account", "nobody").String())       // Another outcome.
+	w.Publish("incident", apptest.X509Disable(apptest.HexID(4)).With("account", "unknown").String())      // Another outcome.
 	w.Publish("incident", apptest.JwksRevoke(apptest.HexID(5)).String())
 	all.Await(t, len(w.Results(4)))
 	got := some.Await(t, 1)
@@ -257,7 +257,7 @@ func TestReplayForATargetThatIsNotThere(t *testing.T) {
 	w := rig.Start(t)
 	client := w.Operator()
 	defer client.Close()
-	err := client.Conn.BuryNotice(t.Context(), bus.NoticeLetter{Notice: bus.Notice{Key: "1", Count: 1}, Receiver: "nobody", Code: "gone", Reason: "no"})
+	err := client.Conn.BuryNotice(t.Context(), bus.NoticeLetter{Notice: bus.Notice{Key: "1", Count: 1}, Receiver: "unknown", Code: "gone", Reason: "no"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +265,7 @@ func TestReplayForATargetThatIsNotThere(t *testing.T) {
 	if _, err := client.Replay(t.Context(), letter.Sequence, jobs.Operation{}); !errors.Is(err, fleet.ErrNotReplayable) || !errors.Is(err, bus.ErrNoReceiver) {
 		t.Errorf("Replay is %v", err)
 	}
-	if err := client.Drop(t.Context(), letter.Sequence, jobs.Operation{At: time.Now(), Action: jobs.ActionDrop, By: "test", Reason: "nobody"}); err != nil {
+	if err := client.Drop(t.Context(), letter.Sequence, jobs.Operation{At: time.Now(), Action: jobs.ActionDrop, By: "test", Reason: "unknown"}); err != nil {
 		t.Error(err)
 	}
 }

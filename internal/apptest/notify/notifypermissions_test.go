@@ -46,7 +46,7 @@ func TestPermissionsSufficeForNotifications(t *testing.T) {
 	}
 }
 
-// The permissions that the doctor knows suffice for a receiver, here one called x, and a receiver for which there are none
+// The permissions that the doctor knows suffice for a receiver, here one called x, and a receiver without any
 // holds nothing up.
 func TestATargetWithoutPermissionsDelaysNothing(t *testing.T) {
 	t.Parallel()

@@ -42,7 +42,7 @@ func TestReloadOfNotifications(t *testing.T) {
 		return err == nil && state.Known
 	})
 	w.Publish("incident", apptest.X509Disable(apptest.HexID(2)).String())
-	apptest.Eventually(t, "both receivers to be told", func() bool {
+	apptest.Eventually(t, "both receivers to get it", func() bool {
 		m := w.Metrics()
 		return m[`rekey_notifications_total{receiver="stays",result="delivered"}`] == 2 && m[`rekey_notifications_total{receiver="comes",result="delivered"}`] == 1
 	})
@@ -60,7 +60,7 @@ func TestReloadOfNotifications(t *testing.T) {
 	for _, stream := range []string{client.Conn.Names().Results(), client.Conn.Names().Jobs()} {
 		cons, err := client.Conn.JetStream().Consumer(t.Context(), stream, bus.ConsumerOfReceiver("stays"))
 		if err != nil || cons.CachedInfo().Config.InactiveThreshold == 0 {
-			t.Errorf("a place in %s that nobody asks for stays for ever: %v", stream, err)
+			t.Errorf("a place in %s that no worker asks for stays without end: %v", stream, err)
 		}
 	}
 }
@@ -74,7 +74,7 @@ func stateOf(w *apptest.Worker, receiver string) (bus.InboxState, error) {
 	return client.Conn.InboxState(w.T.Context(), receiver)
 }
 
-// A receiver that waits after a failure is asked for by nobody. All the same the place of one that another worker has is
+// A receiver that waits after a failure is asked for by no worker. All the same the place of one that another worker has is
 // not taken away.
 func TestATargetOfOthersIsNotTakenAway(t *testing.T) {
 	t.Parallel()
@@ -98,7 +98,7 @@ func TestATargetOfOthersIsNotTakenAway(t *testing.T) {
 		return r.Logged("a receiver is not served here any more; another worker serves it") != nil
 	})
 	if state, err := stateOf(r.Worker, "shared"); err != nil || !state.Known || state.Pending != 2 {
-		t.Errorf("the receiver stands at %+v, %v", state, err)
+		t.Errorf("the state of the receiver is %+v, %v", state, err)
 	}
 }
 
