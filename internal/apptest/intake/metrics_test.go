@@ -32,8 +32,8 @@ func designed() map[string][]string {
 		"rekey_queue_oldest_seconds":                         {"lane"},
 		"rekey_dead_letters":                                 nil,
 		"rekey_policy_decisions_total":                       {"decision", "policy"},
-		"rekey_notifications_total":                          {"result", "target"},
-		"rekey_notifications_pending":                        {"target"},
+		"rekey_notifications_total":                          {"receiver", "result"},
+		"rekey_notifications_pending":                        {"receiver"},
 		"rekey_schedule_last_fire_timestamp_seconds":         {"schedule"},
 		"rekey_schedule_next_fire_timestamp_seconds":         {"schedule"},
 		"rekey_schedule_missed_total":                        {"schedule"},
@@ -76,7 +76,7 @@ func closedSets() map[string][]string {
 		"revision": {"abcdef"},
 		"decision": {"matched", "not_matched", "error", "limited"},
 		"policy":   {""},
-		"target":   {""},
+		"receiver": {""},
 	}
 }
 
