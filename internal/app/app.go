@@ -30,11 +30,12 @@ import (
 	"rekey/internal/wire"
 )
 
-// stopGrace is how long, beyond the drain, a worker may take to record what it cut off.
-const stopGrace = 15 * time.Second
-
-// httpGrace is how long a scrape in flight may take when the worker stops.
-const httpGrace = 3 * time.Second
+// How long a part may take to stop.
+const (
+	stopGrace   = 15 * time.Second // Beyond the drain, to record what was cut off; and most parts.
+	serverGrace = time.Minute      // The embedded server writes what it holds to its files.
+	httpGrace   = 3 * time.Second  // A scrape in flight.
+)
 
 // Options are what a worker is made of.
 type Options struct {
@@ -208,7 +209,7 @@ func (w *worker) startNATS() error {
 		if w.embedded, err = natsserver.Start(cfg); err != nil {
 			return err
 		}
-		w.stack.push(partServer, func(context.Context) error { w.embedded.Stop(); return nil })
+		w.stack.push(partServer, serverGrace, func(context.Context) error { w.embedded.Stop(); return nil })
 		w.background(partStore, w.embedded.Run)
 	}
 	cfg, err := wire.ConnectConfig(w.Config.NATS, w.LookupEnv)
@@ -223,7 +224,7 @@ func (w *worker) startNATS() error {
 	if w.conn, err = bus.Connect(cfg); err != nil {
 		return err
 	}
-	w.stack.push("NATS connection", func(context.Context) error { w.conn.Close(); return nil })
+	w.stack.push("NATS connection", stopGrace, func(context.Context) error { w.conn.Close(); return nil })
 	return nil
 }
 
@@ -246,7 +247,7 @@ func (w *worker) startAtlas() error {
 		return err
 	}
 	w.atlas = client
-	w.stack.push("API connections", func(context.Context) error { client.Close(); return nil })
+	w.stack.push("API connections", stopGrace, func(context.Context) error { client.Close(); return nil })
 	return nil
 }
 
@@ -272,11 +273,7 @@ func (w *worker) startHTTP() error {
 		return err
 	}
 	w.http = server
-	w.stack.push("HTTP server", func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, httpGrace)
-		defer cancel()
-		return server.Stop(ctx)
-	})
+	w.stack.push("HTTP server", httpGrace, server.Stop)
 	return nil
 }
 

@@ -35,7 +35,7 @@ func (w *worker) startNotify(s stores) {
 	}
 	w.notifier = n
 	n.use(wire.Receivers(w.Config))
-	w.stack.push("connections to receivers", func(context.Context) error { n.sender.Close(); return nil })
+	w.stack.push("connections to receivers", stopGrace, func(context.Context) error { n.sender.Close(); return nil })
 	w.background(partNotify, n.run)
 }
 

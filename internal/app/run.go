@@ -79,10 +79,10 @@ func (w *worker) startJobs(s stores) error {
 	stopTaking := w.drained(partWorkers, w.workers.Run)
 	w.background(partIntake, intake.Run)
 	if w.http != nil {
-		w.stack.push("readiness", func(context.Context) error { w.http.Drain(); return nil })
+		w.stack.push("readiness", stopGrace, func(context.Context) error { w.http.Drain(); return nil })
 	}
 	// While the parts above the workers end, which takes its time, no new call is made.
-	w.stack.push("taking of jobs", func(context.Context) error { stopTaking(); return nil })
+	w.stack.push("taking of jobs", stopGrace, func(context.Context) error { stopTaking(); return nil })
 	return nil
 }
 
@@ -101,7 +101,7 @@ func (w *worker) background(name string, run func(context.Context) error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	var part sync.WaitGroup
 	part.Go(func() { w.keep(ctx, name, run) })
-	w.stack.push(name, func(context.Context) error {
+	w.stack.push(name, stopGrace, func(context.Context) error {
 		cancel(jobs.ErrStopping)
 		part.Wait()
 		return nil
@@ -120,7 +120,7 @@ func (w *worker) drained(name string, run func(ctx, pull context.Context) error)
 		defer close(done)
 		w.keep(pull, name, func(pull context.Context) error { return run(ctx, pull) })
 	}()
-	w.stack.push(name, func(context.Context) error {
+	w.stack.push(name, w.Config.Worker.DrainTimeout+2*stopGrace, func(context.Context) error {
 		defer cut(jobs.ErrStopping)
 		stopTaking()
 		if within(done, w.Config.Worker.DrainTimeout) {

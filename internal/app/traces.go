@@ -23,7 +23,7 @@ func (w *worker) startTracing(ctx context.Context) error {
 	}
 	w.tracer = tracer
 	if tracer.On() {
-		w.stack.push("traces", tracer.Stop)
+		w.stack.push("traces", stopGrace, tracer.Stop)
 	}
 	return nil
 }
