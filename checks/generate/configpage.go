@@ -46,7 +46,8 @@ and the secrets of the embedded server, are read at the start.
 
 **Durations** are a number with its unit (500ms, 30s, 5m, 1h30m). There is no unit for days.
 
-**Reload.** [operate.md](operate.md#reload) says which keys a running worker reloads, and which need a restart.
+**Reload.** A running worker [reloads](operate.md#reload) these keys, with what is below them; all others need a restart:
+RELOADED.
 
 **Editors** complete and check the file with [schema/config.schema.json](schema/config.schema.json). Those with the YAML language
 server need this as the first line:
@@ -65,11 +66,37 @@ func configDocs(ctx context.Context, root string) (map[string][]byte, error) {
 		return nil, err
 	}
 	var page strings.Builder
-	page.WriteString(configHead)
+	live, err := s.live("", "config.Config")
+	if err != nil {
+		return nil, err
+	}
+	page.WriteString(strings.Replace(configHead, "RELOADED", strings.Join(live, ", "), 1))
 	if err := s.section(&page, "", "config.Config", map[string]bool{}); err != nil {
 		return nil, err
 	}
 	return map[string][]byte{configPage: []byte(page.String())}, nil
+}
+
+// live lists the keys of a struct that a running worker reloads.
+func (s *source) live(path, name string) ([]string, error) {
+	fields, err := s.fields(name)
+	if err != nil {
+		return nil, err
+	}
+	var keys []string
+	for _, f := range fields {
+		switch {
+		case f.live:
+			keys = append(keys, "`"+join(path, f.key)+"`")
+		case f.kind.name == "struct":
+			below, err := s.live(join(path, f.key), f.kind.strct)
+			if err != nil {
+				return nil, err
+			}
+			keys = append(keys, below...)
+		}
+	}
+	return keys, nil
 }
 
 // section writes the table of a struct, and after it those of the structs in it.

@@ -107,6 +107,7 @@ type field struct {
 	key, doc string
 	kind     typeOf
 	secret   bool // Written as two keys, key_file and key_env.
+	live     bool // A running worker reloads it.
 }
 
 // typeOf is a type as YAML and JSON know it.
@@ -165,7 +166,8 @@ func (s *source) fields(name string) ([]field, error) {
 		if doc == "" {
 			doc = oneLine(f.node.Comment)
 		}
-		fields = append(fields, field{key: f.key, doc: doc, kind: kind, secret: isSecret})
+		live := reflect.StructTag(strings.Trim(f.node.Tag.Value, "`")).Get("reload") == "live"
+		fields = append(fields, field{key: f.key, doc: doc, kind: kind, secret: isSecret, live: live})
 	}
 	for i := range fields {
 		fields[i].doc = s.prose(pkg, fields[i].doc, keys)

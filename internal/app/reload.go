@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -41,14 +40,6 @@ const (
 	// secret of a new account may be mounted later than the file.
 	retryReload = 15 * time.Second
 )
-
-// reloadable are the keys that a reload changes, and those below them. All others need a restart.
-func reloadable() []string {
-	return []string{
-		"policies", "intake.unmatched", "intake.max_event_age", "intake.max_clock_skew", "intake.limits", "schedules",
-		"atlas.accounts", "retry", "receivers", "log.level",
-	}
-}
 
 // reloader takes over configurations.
 type reloader struct {
@@ -134,19 +125,14 @@ func (r *reloader) load(ctx context.Context) error {
 		return err
 	}
 	before := r.running.Swap(next)
-	changed := slices.DeleteFunc(config.Changes(before, next), isRestart)
+	changed := slices.DeleteFunc(config.Changes(before, next), func(key string) bool { return !config.IsReloaded(key) })
 	r.showRules(ctx, next)
 	r.log.Info("configuration reloaded", zap.Strings("changed", changed),
 		zap.Int("accounts", len(next.Atlas.Accounts)), zap.Int("schedules", len(next.Schedules)), zap.Int("policies", len(next.Policies.List)))
-	if waiting := slices.DeleteFunc(config.Changes(r.Config, next), func(key string) bool { return !isRestart(key) }); len(waiting) > 0 {
+	if waiting := slices.DeleteFunc(config.Changes(r.Config, next), config.IsReloaded); len(waiting) > 0 {
 		r.log.Warn("these keys have changed and need a restart; until then they stay as they were", zap.Strings("keys", waiting))
 	}
 	return nil
-}
-
-// isRestart reports whether a change of the key needs a restart.
-func isRestart(key string) bool {
-	return !slices.ContainsFunc(reloadable(), func(root string) bool { return key == root || strings.HasPrefix(key, root+".") })
 }
 
 // swapped is what takes the place of what runs.

@@ -1,6 +1,38 @@
 package config
 
-import "reflect"
+import (
+	"reflect"
+	"strings"
+)
+
+// IsReloaded reports whether a running worker takes over a change of the key. All others need a restart.
+func IsReloaded(key string) bool {
+	t := reflect.TypeFor[Config]()
+	for part := range strings.SplitSeq(key, ".") {
+		if t.Kind() != reflect.Struct {
+			return false
+		}
+		f, ok := fieldOf(t, part)
+		switch {
+		case !ok:
+			return false
+		case f.Tag.Get("reload") == "live":
+			return true
+		}
+		t = f.Type
+	}
+	return false
+}
+
+// fieldOf is the field of a struct that has a key.
+func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
+	for _, f := range fieldsOf(t) {
+		if f.key == key {
+			return t.Field(f.index), true
+		}
+	}
+	return reflect.StructField{}, false
+}
 
 // Changes lists the keys that differ between two configurations, in the order of the file. Lists are named as a whole:
 // "schedules", "atlas.accounts".

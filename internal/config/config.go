@@ -13,7 +13,8 @@ import (
 // Config is a whole configuration: plain data, validated, with all defaults filled in. A
 // secret.Ref field with the tag x is written as two keys, x_file and x_env, of which at most
 // one may be set; secrets themselves are never in the file. A string that is the path of a
-// secret has the tag secret:"file", or secret:"lines" where the file may have several lines: see Secrets.
+// secret has the tag secret:"file", or secret:"lines" where the file may have several lines: see Secrets. What a running
+// worker reloads, with all below it, has the tag reload:"live": see IsReloaded.
 type Config struct {
 	NATS   NATS   `yaml:"nats"`
 	Atlas  Atlas  `yaml:"atlas"`
@@ -21,13 +22,13 @@ type Config struct {
 	Seal   Seal   `yaml:"seal"`
 	Vault  Vault  `yaml:"vault"`
 	// Policies are the rules that turn events into jobs. Default none.
-	Policies Policies `yaml:"policies"`
+	Policies Policies `yaml:"policies" reload:"live"`
 	Worker   Worker   `yaml:"worker"`
-	Retry    Retry    `yaml:"retry"`
+	Retry    Retry    `yaml:"retry" reload:"live"`
 	// Schedules make jobs by the clock. Default none.
-	Schedules []Schedule `yaml:"schedules"`
+	Schedules []Schedule `yaml:"schedules" reload:"live"`
 	// Receivers are notified how jobs ended. Default none.
-	Receivers []Receiver `yaml:"receivers"`
+	Receivers []Receiver `yaml:"receivers" reload:"live"`
 	HTTP      HTTP       `yaml:"http"`
 	Log       Log        `yaml:"log"`
 }
@@ -116,7 +117,7 @@ type Atlas struct {
 	// CAFile is a PEM file with authorities to trust besides those of the system. Empty: none.
 	CAFile string `yaml:"ca_file"`
 	// Accounts are the identities that jobs name. Default none: then no job can run.
-	Accounts []Account `yaml:"accounts"`
+	Accounts []Account `yaml:"accounts" reload:"live"`
 	// RateLimits says how fast the API may be called, as far as the API does not say so itself.
 	RateLimits RateLimits `yaml:"rate_limits"`
 }
@@ -259,7 +260,7 @@ type HTTP struct {
 // Log is what the worker writes to standard error.
 type Log struct {
 	// Level is the least that is written: debug, info (default and empty), warn or error.
-	Level string `yaml:"level"`
+	Level string `yaml:"level" reload:"live"`
 	// Format is json (default and empty) or console, which is for people.
 	Format string `yaml:"format"`
 }

@@ -26,13 +26,13 @@ type Intake struct {
 	SigningSeed secret.Ref `yaml:"signing_seed"`
 	// Unmatched is what becomes of an event that is no direct request and that no policy matches: keep
 	// (default and empty: it stays in the stream of events, and is counted) or dead_letter.
-	Unmatched string `yaml:"unmatched"`
+	Unmatched string `yaml:"unmatched" reload:"live"`
 	// MaxEventAge is the age, by the event's own time, beyond which nothing is done. Up to 720h. Default and zero: any.
-	MaxEventAge time.Duration `yaml:"max_event_age"`
+	MaxEventAge time.Duration `yaml:"max_event_age" reload:"live"`
 	// MaxClockSkew is how far in the future an event's time may be, 1s to 24h. Default 10m.
-	MaxClockSkew time.Duration `yaml:"max_clock_skew"`
+	MaxClockSkew time.Duration `yaml:"max_clock_skew" reload:"live"`
 	// Limits bound all events together, direct requests and schedules included.
-	Limits jobs.Limits `yaml:"limits"`
+	Limits jobs.Limits `yaml:"limits" reload:"live"`
 }
 
 // EventSigner is whose signatures count for a source.
