@@ -112,6 +112,7 @@ func (c Canaries) SearchFiles(t *testing.T, dir string) {
 	}
 }
 
+// HeaderLines are the lines of a header.
 func HeaderLines(header nats.Header) string {
 	var lines strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(header)) {

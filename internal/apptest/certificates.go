@@ -30,6 +30,7 @@ type certificate struct {
 	CertFile, KeyFile string
 }
 
+// NewAuthority makes a certificate authority.
 func NewAuthority(t *testing.T) *Authority {
 	t.Helper()
 	key := newPrivateKey(t)

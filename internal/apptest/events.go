@@ -49,6 +49,7 @@ func (r Request) CloudEvent(source, id string) string {
 	return Encoded(map[string]any{"specversion": "1.0", "id": id, "source": source, "type": "rekey.job.requested.v1", "data": r})
 }
 
+// Encoded is a value as JSON.
 func Encoded(value any) string {
 	data, err := json.Marshal(value)
 	if err != nil {
@@ -62,6 +63,7 @@ func NewRequest(kind jobs.Kind, params map[string]any) Request {
 	return Request{"kind": string(kind), "account": Security, "params": params}
 }
 
+// TokenRevoke asks for token.revoke.
 func TokenRevoke(token string) Request {
 	return NewRequest(kinds.TokenRevoke, map[string]any{"token": token})
 }
@@ -76,10 +78,12 @@ func JwksRevoke(idp string) Request {
 	return NewRequest(kinds.JWKSRevoke, map[string]any{"federation_id": Federation, "identity_provider_id": idp})
 }
 
+// IdpDelete asks for idp.delete.
 func IdpDelete(idp string) Request {
 	return NewRequest(kinds.IDPDelete, map[string]any{"federation_id": Federation, "identity_provider_id": idp})
 }
 
+// RoleMappingDelete asks for role_mapping.delete.
 func RoleMappingDelete(mapping string) Request {
 	return NewRequest(kinds.RoleMappingDelete, map[string]any{
 		"federation_id": Federation, "org_id": Org, "role_mapping_id": mapping,
@@ -122,4 +126,5 @@ func Leak(tokens ...string) string {
 	return Encoded(map[string]any{"alert": "leak", "id": 4711, "found": found})
 }
 
+// Projects is an event that names projects.
 func Projects(ids ...string) string { return Encoded(map[string]any{"projects": ids}) }

@@ -19,6 +19,7 @@ func Examine(t *testing.T, r *Rig, text string) []doctor.Finding {
 	return ExamineWith(t, r, text, doctor.Doctor{})
 }
 
+// ExamineWith is Examine with settings of the doctor.
 func ExamineWith(t *testing.T, r *Rig, text string, d doctor.Doctor) []doctor.Finding {
 	t.Helper()
 	d.File, d.Version, d.LookupEnv = filepath.Join(t.TempDir(), "worker.yaml"), "1.2.3", r.LookupEnv

@@ -24,6 +24,7 @@ type Told struct {
 	At     time.Time
 }
 
+// ID is the webhook-id.
 func (o *Told) ID() string { return o.Header.Get("webhook-id") }
 
 // Hook is a server that receives results.
@@ -72,6 +73,7 @@ func (r *Hook) SwitchTo(status int) {
 	r.Answer = func(int, http.ResponseWriter) int { return status }
 }
 
+// Requests are those that came.
 func (r *Hook) Requests() []Told {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,7 +93,7 @@ func (r *Hook) Await(t *testing.T, n int) []Told {
 	return list
 }
 
-// Ids are the ids of notifications, each once, sorted.
+// IDs are the ids of notifications, each once, sorted.
 func IDs(list []Told) []string {
 	var all []string
 	for _, one := range list {
@@ -111,6 +113,7 @@ func (r *Rig) Receiver(name string, h *Hook) config.Receiver {
 	}
 }
 
+// SigningSecret is a new secret for signatures.
 func SigningSecret() string {
 	key := make([]byte, 32)
 	rand.Read(key)

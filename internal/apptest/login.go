@@ -32,6 +32,7 @@ func InFile(t *testing.T, text string) string {
 	return path
 }
 
+// LoginWithCertificate is a login by a TLS client certificate.
 func LoginWithCertificate(t *testing.T) Login {
 	t.Helper()
 	ours, theirs := NewAuthority(t), NewAuthority(t)

@@ -31,6 +31,7 @@ func StartNATS(t *testing.T, change func(*server.Options)) *server.Server {
 	return srv
 }
 
+// StopNATS stops a server and waits for its end.
 func StopNATS(srv *server.Server) {
 	srv.Shutdown()
 	srv.WaitForShutdown()

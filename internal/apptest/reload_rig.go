@@ -70,6 +70,7 @@ func (r *reloadRig) Write(further string) {
 	}
 }
 
+// Empty leaves an empty file.
 func (r *reloadRig) Empty() {
 	r.t.Helper()
 	if err := os.Truncate(r.file, 0); err != nil {
@@ -77,6 +78,7 @@ func (r *reloadRig) Empty() {
 	}
 }
 
+// Remove removes the file.
 func (r *reloadRig) Remove() {
 	r.t.Helper()
 	if err := os.Remove(r.file); err != nil {
@@ -91,6 +93,7 @@ func (r *reloadRig) Reloaded() {
 	r.asked <- syscall.SIGHUP // It is taken when the first one is done; the reload that it asks for changes nothing.
 }
 
+// Successful is the metric that says whether the last reload succeeded.
 func (r *reloadRig) Successful() float64 {
 	r.t.Helper()
 	return r.Metrics()["rekey_config_last_reload_successful"]

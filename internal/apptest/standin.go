@@ -45,6 +45,7 @@ type Call struct {
 	Body     string
 }
 
+// Authorization is that header.
 func (c *Call) Authorization() string { return c.Header.Get("Authorization") }
 
 // Reply is what the stand-in does with one request. The zero reply is that of the documentation.
@@ -60,6 +61,7 @@ type Reply struct {
 	Write   func(*Call) *Reply // What it answers depends on the request.
 }
 
+// NewStandIn starts a stand-in.
 func NewStandIn(t *testing.T) *StandIn {
 	t.Helper()
 	s := &StandIn{closed: make(chan struct{}), scripts: map[string][]Reply{}}
@@ -213,6 +215,7 @@ func (s *StandIn) Await(t *testing.T, part string, n int) []Call {
 	return s.Authenticated(part)
 }
 
+// JsonReply is a reply with a body of JSON.
 func JsonReply(status int, body string) Reply {
 	return Reply{Status: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}
 }

@@ -22,6 +22,7 @@ type Stranger struct {
 	Js jetstream.JetStream
 }
 
+// DialNATS connects to a server.
 func DialNATS(t *testing.T, url string, opts ...nats.Option) *Stranger {
 	t.Helper()
 	nc, err := nats.Connect(url, append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait))...)
@@ -206,6 +207,7 @@ func (s *Stranger) Taken() bool {
 	return consumers > 0 && all
 }
 
+// CheckHeaders checks headers of a message.
 func CheckHeaders(t *testing.T, msg *jetstream.RawStreamMsg, want map[string]string) {
 	t.Helper()
 	for name, value := range want {

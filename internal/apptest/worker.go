@@ -104,6 +104,7 @@ func (r *Rig) Beside(name string) *Rig {
 	return &other
 }
 
+// LookupEnv looks a variable up in the environment of the rig.
 func (r *Rig) LookupEnv(name string) (string, bool) {
 	value, ok := r.Env[name]
 	return value, ok

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -33,7 +34,7 @@ func (c *Client) newAccount(cfg Account) *account {
 	return a
 }
 
-func (a *account) isService() bool { return a.ClientID != "" }
+func (a Account) isService() bool { return a.ClientID != "" }
 
 // identity is what the API knows the account by. It is no secret.
 func (a *account) identity() string { return a.ClientID + a.PublicKey }
@@ -81,15 +82,15 @@ func (a *account) refusal() error {
 func (c *Client) CheckAccounts(ctx context.Context) error {
 	var problems []error
 	set := c.accounts.Load()
-	for _, name := range set.names {
+	for _, cfg := range set.list {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("checking the accounts: %w", context.Cause(ctx))
 		}
-		a := set.accounts[name]
+		a := set.accounts[cfg.Name]
 		if _, err := a.readSecret(c.lookupEnv); err != nil {
 			problems = append(problems, err)
 		} else if err := a.refusal(); err != nil {
-			problems = append(problems, fmt.Errorf("account %s: its last authentication was refused: %w", name, err))
+			problems = append(problems, fmt.Errorf("account %s: its last authentication was refused: %w", cfg.Name, err))
 		}
 	}
 	return errors.Join(problems...)
@@ -98,25 +99,41 @@ func (c *Client) CheckAccounts(ctx context.Context) error {
 // Resolve returns the account for a request that names one, or none. The error is a
 // *jobs.Malformed.
 func (c *Client) Resolve(kind jobs.Kind, name string) (string, error) {
+	return c.accounts.Load().list.Resolve(kind, name)
+}
+
+// AccountNames resolves the names of accounts, which is all that deciding about an event takes.
+type AccountNames []Account
+
+// String is the names.
+func (n AccountNames) String() string {
+	names := make([]string, len(n))
+	for i, a := range n {
+		names[i] = a.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// Resolve returns the account for a request that names one, or none. The error is a
+// *jobs.Malformed.
+func (n AccountNames) Resolve(kind jobs.Kind, name string) (string, error) {
 	malformed := func(format string, args ...any) (string, error) {
 		return "", &jobs.Malformed{Field: "account", Detail: fmt.Sprintf(format, args...)}
 	}
-	set := c.accounts.Load()
-	known := strings.Join(set.names, ", ")
-	if len(set.names) == 0 {
+	if len(n) == 0 {
 		return malformed("no account is configured")
 	}
 	if name == "" {
-		if len(set.names) > 1 {
-			return malformed("is required, as there are several accounts: %s", known)
+		if len(n) > 1 {
+			return malformed("is required, as there are several accounts: %s", n)
 		}
-		name = set.names[0]
+		name = n[0].Name
 	}
-	a, ok := set.accounts[name]
-	if !ok {
-		return malformed("is not the name of an account; there is %s", known)
+	at := slices.IndexFunc(n, func(a Account) bool { return a.Name == name })
+	if at < 0 {
+		return malformed("is not the name of an account; there is %s", n)
 	}
-	if kinds.Of(kind).Call.OwnSecret && !a.isService() {
+	if kinds.Of(kind).Call.OwnSecret && !n[at].isService() {
 		return malformed("%s needs a service account; %s is an API key", kind, name)
 	}
 	return name, nil

@@ -12,20 +12,19 @@ import (
 // accountSet is the configured accounts. It is immutable: a reload replaces it.
 type accountSet struct {
 	accounts map[string]*account
-	names    []string // As configured.
+	list     AccountNames // As configured.
 }
 
 // newAccountSet keeps the state of an account that has not changed: its bearer token, its nonces, whether it was refused.
 func (c *Client) newAccountSet(list []Account) *accountSet {
 	before := c.accounts.Load()
-	r := &accountSet{accounts: map[string]*account{}}
+	r := &accountSet{accounts: map[string]*account{}, list: list}
 	for _, cfg := range list {
 		a := c.newAccount(cfg)
 		if before != nil && before.accounts[cfg.Name] != nil && before.accounts[cfg.Name].Account == cfg {
 			a = before.accounts[cfg.Name]
 		}
 		r.accounts[cfg.Name] = a
-		r.names = append(r.names, cfg.Name)
 	}
 	return r
 }

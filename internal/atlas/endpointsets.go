@@ -152,7 +152,7 @@ func (c *Client) Permit(ctx context.Context, job jobs.Job) jobs.Permit {
 
 // take takes a slot for the account where there are others, and then a token of the bucket.
 func (c *Client) take(ctx context.Context, a *account, b pace.Bucket, rank pace.Rank) pace.Wait {
-	if len(c.accounts.Load().names) < 2 {
+	if len(c.accounts.Load().list) < 2 {
 		return c.limiter.Take(ctx, b, rank)
 	}
 	if wait := a.slots.Take(rank, c.slots); !wait.At.IsZero() {

@@ -71,15 +71,15 @@ func (c *Client) readLimits(ctx context.Context) {
 // different limits of one set, the slower one counts: headers correct it for accounts with more.
 func (c *Client) readAll(ctx context.Context) bool {
 	limits, all := map[string]pace.Limit{}, true
-	for _, name := range c.accounts.Load().names {
-		a, ok := c.account(name)
+	for _, cfg := range c.accounts.Load().list {
+		a, ok := c.account(cfg.Name)
 		if !ok {
 			continue
 		}
 		read, err := c.readRateLimits(ctx, a)
 		if err != nil {
 			all = false
-			c.log.Debug("the rate limits cannot be read", zap.String("account", name), zap.Error(err))
+			c.log.Debug("the rate limits cannot be read", zap.String("account", cfg.Name), zap.Error(err))
 		}
 		for set, limit := range read {
 			if have, ok := limits[set]; !ok || limit.Spacing() > have.Spacing() {

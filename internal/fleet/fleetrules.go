@@ -10,14 +10,13 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
 	"rekey/internal/policy"
-	"rekey/internal/secret"
 	"rekey/internal/wire"
 )
 
 // RulesKey is where the rules of the fleet stand in their bucket.
 const RulesKey = "intake"
 
-// FleetRules are the rules of intake as a worker has loaded them last. They hold no secret:
+// Rules are the rules of intake as a worker has loaded them last. They hold no secret:
 // expressions, and what accounts are called.
 type Rules struct {
 	Worker   string           `json:"worker"`
@@ -36,6 +35,7 @@ type fleetIntake struct {
 	Limits       jobs.Limits   `json:"limits,omitzero"`
 }
 
+// NewRules are those of a configuration that a worker has loaded.
 func NewRules(c *config.Config, worker string, now time.Time) Rules {
 	return Rules{
 		Worker: worker, LoadedAt: now.UTC(), Accounts: c.PolicyAccounts(), Policies: c.Policies.List, DryRun: c.Worker.DryRun,
@@ -53,12 +53,7 @@ func (f Rules) config(namespace string) *config.Config {
 	c.Intake.Unmatched, c.Intake.MaxEventAge, c.Intake.MaxClockSkew = f.Intake.Unmatched, f.Intake.MaxEventAge, f.Intake.MaxClockSkew
 	c.Intake.Limits = f.Intake.Limits
 	for _, a := range f.Accounts {
-		// Nobody is called: what the accounts authenticate with is not needed, only of which sort they are.
-		account := config.Account{Name: a.Name, ClientID: a.ClientID, ClientSecret: secret.Ref{Env: "-"}}
-		if a.ClientID == "" {
-			account = config.Account{Name: a.Name, PublicKey: "-", PrivateKey: secret.Ref{Env: "-"}}
-		}
-		c.Atlas.Accounts = append(c.Atlas.Accounts, account)
+		c.Atlas.Accounts = append(c.Atlas.Accounts, config.Account{Name: a.Name, ClientID: a.ClientID}) // No call is made.
 	}
 	return c
 }

@@ -32,7 +32,7 @@ func NewNotifyStore(c *bus.Conn) *NotifyStore {
 	return &NotifyStore{Store: bus.Store[notify.State](c, bucket), served: bus.Store[mark](c, bucket)}
 }
 
-// Sign gives a sign that a receiver is served, unless somebody gave one after the one that was seen last; zero: whatever
+// MarkServed gives a sign that a receiver is served, unless somebody gave one after the one that was seen last; zero: whatever
 // was given. It returns the latest one.
 func (s *NotifyStore) MarkServed(ctx context.Context, receiver, worker string, seen uint64) (latest uint64, err error) {
 	latest, err = s.ServedMark(ctx, receiver)
@@ -46,7 +46,7 @@ func (s *NotifyStore) MarkServed(ctx context.Context, receiver, worker string, s
 	return given, err
 }
 
-// SignOf returns which sign of a receiver was given last, zero when none was.
+// ServedMark returns which sign of a receiver was given last, zero when none was.
 func (s *NotifyStore) ServedMark(ctx context.Context, receiver string) (uint64, error) {
 	_, latest, err := s.served.Load(ctx, signKey(receiver))
 	return latest, err

@@ -40,6 +40,7 @@ func (c *Client) Cancel(ctx context.Context, id string, op jobs.Operation) (jobs
 	return c.Operator().Cancel(ctx, known.JobID, op)
 }
 
+// Operator is what changes jobs for an operator.
 func (c *Client) Operator() *jobs.Operator {
 	return jobs.NewOperator(c.Ledger, c.Ledger.Targets(), bus.NewQueue(c.Conn), originals{c}, c.Conn.Clock().Now)
 }

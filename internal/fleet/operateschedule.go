@@ -12,7 +12,7 @@ import (
 	"rekey/internal/wire"
 )
 
-// ScheduleStanding is how a schedule stands in the whole fleet.
+// ScheduleState is the state of a schedule in the whole fleet.
 type ScheduleState struct {
 	schedule.State
 	// LastOutcome is how the latest job of the schedule ended, or its state while it has not. It is empty where there is

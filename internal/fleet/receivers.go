@@ -55,7 +55,7 @@ type TestResult struct {
 	DurationMS float64 `json:"duration_ms"`
 }
 
-// TryTarget sends a sample to a receiver of a configuration, once, from here. It returns
+// TestReceiver sends a sample to a receiver of a configuration, once, from here. It returns
 // jobs.ErrNotFound when there is no such receiver; that the sample was not taken is in the result.
 func TestReceiver(ctx context.Context, c *config.Config, name, version string, env func(string) (string, bool)) (TestResult, error) {
 	for _, t := range wire.Receivers(c) {

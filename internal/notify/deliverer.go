@@ -31,7 +31,7 @@ type Store interface {
 	Save(ctx context.Context, key string, s State, revision uint64) (uint64, error)
 }
 
-// Letters takes what is given up.
+// DeadLetters takes what is given up.
 type DeadLetters interface {
 	Bury(ctx context.Context, l DeadLetter) error
 }
@@ -59,7 +59,7 @@ const (
 	CodeMalformed = "malformed" // The template fails, or it is no result.
 )
 
-// Letter is a notification that was given up.
+// DeadLetter is a notification that was given up.
 type DeadLetter struct {
 	Delivery Delivery
 	Receiver string
@@ -98,7 +98,7 @@ type Config struct {
 	Now         func() time.Time // The time that all workers share, see internal/clock; default time.Now.
 }
 
-// Courier takes notifications to one receiver. What it knows is in the store: any number of them, in
+// Deliverer takes notifications to one receiver. What it knows is in the store: any number of them, in
 // any number of workers, may serve the same receiver.
 type Deliverer struct {
 	Config
@@ -106,7 +106,7 @@ type Deliverer struct {
 	log      *zap.Logger
 }
 
-// NewCourier returns the Courier of a receiver.
+// NewDeliverer returns the Deliverer of a receiver.
 func NewDeliverer(cfg Config) (*Deliverer, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -121,7 +121,7 @@ func NewDeliverer(cfg Config) (*Deliverer, error) {
 	return &Deliverer{Config: cfg, composer: composer, log: cfg.Logger.Named("notify").With(zap.String("receiver", cfg.Receiver.Name))}, nil
 }
 
-// TargetKey is where the state of a receiver stands in the store.
+// ReceiverKey is where the state of a receiver stands in the store.
 func ReceiverKey(name string) string { return "receiver." + name }
 
 func (c *Deliverer) messageKey(d *Delivery) string { return "message." + c.Receiver.Name + "." + d.Key }

@@ -12,7 +12,6 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/event"
 	"rekey/internal/jobs"
-	"rekey/internal/metrics"
 	"rekey/internal/names"
 	"rekey/internal/policy"
 )
@@ -51,13 +50,7 @@ type Evaluator struct {
 
 // NewEvaluator returns the Evaluator of a configuration.
 func NewEvaluator(c *config.Config) (*Evaluator, error) {
-	cfg := AtlasConfig(c, func(string) (string, bool) { return "", false })
-	cfg.Recorder = metrics.Discard()
-	accounts, err := atlas.New(cfg)
-	if err != nil {
-		return nil, err
-	}
-	rules, err := NewRules(c, accounts, nil)
+	rules, err := NewRules(c, atlas.AccountNames(AtlasAccounts(c)), nil)
 	if err != nil {
 		return nil, err
 	}
