@@ -50,5 +50,5 @@ var matrix = map[string]string{
 	"internal/secret":             "",
 	"internal/tracing":            "",
 	"internal/vault":              "proxy secret",
-	"internal/wire":               "atlas bus clock config event jobs kinds kv ledger metrics names natsserver notify pace policy redact schedule seal secret vault",
+	"internal/wire":               "atlas bus clock config event jobs kinds kv ledger names natsserver notify pace policy redact schedule seal secret vault",
 }
