@@ -123,7 +123,7 @@ func (c *cli) forbidden(err error) error {
 	if forbidden.Subscribe {
 		advice = "nats.inbox_prefix names the inboxes that the server gives this user"
 	}
-	return fmt.Errorf("the permissions of this NATS user do not allow it: %w; %s", forbidden, advice)
+	return &codeError{exitUsage, fmt.Errorf("the permissions of this NATS user do not allow it: %w; %s", forbidden, advice)}
 }
 
 func (c *cli) root() *cobra.Command {
@@ -134,8 +134,8 @@ func (c *cli) root() *cobra.Command {
 then it revokes tokens and JWKS, disables X.509 and deletes identity providers and role
 mappings in MongoDB Atlas, and says what it did in results and metrics.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 partly. Of what waits for a job also: 5 there is
-no outcome yet, 6 the job was refused, or its request was not accepted.`,
+Exit codes: 0 done, 1 failed, 2 usage, or NATS permissions refuse it, 3 not found, 4 partly. Of what
+waits for a job also: 5 there is no outcome yet, 6 the job was refused, or its request was not accepted.`,
 		Example:       "  worker demo\n  worker run -c configs/worker.yaml",
 		SilenceErrors: true, SilenceUsage: true,
 	})

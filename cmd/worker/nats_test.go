@@ -37,7 +37,7 @@ func endsWithin(ts *testscript.TestScript, neg bool, args []string) {
 	most, err := time.ParseDuration(args[0])
 	ts.Check(err)
 	begun := time.Now()
-	checkExit(ts, neg, append([]string{"1"}, args[1:]...))
+	checkExit(ts, neg, append([]string{"2"}, args[1:]...))
 	if took := time.Since(begun); took > most {
 		ts.Fatalf("it took %s", took)
 	}

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/event"
 	"rekey/internal/jobs"
@@ -22,6 +24,7 @@ import (
 const (
 	headerMargin = 64 << 10 // Room for the headers in the server's largest message.
 	cutHeaders   = 32 << 10 // What is kept of the original's headers.
+	sealedHeader = 16 << 10 // The largest sealed event in a header; a larger one is the payload.
 )
 
 // codeUndecodable is the code of dead letters that are neither events nor jobs.
@@ -33,15 +36,20 @@ const codeUndecodable = "undecodable"
 func deadEvent(n names.Names, m event.Message, e jobs.Event, why error, limit int) *nats.Msg {
 	msg := &nats.Msg{Subject: n.DeadEvent(), Header: nats.Header{}}
 	copyHeaders(msg.Header, m.Header)
-	if m.Sealed != "" && len(m.Sealed) <= limit {
+	switch size := len(m.Sealed); {
+	case size == 0 || size > limit:
+		msg.Data = copyPayload(msg.Header, m.Data, limit, m.Secrets...)
+	case size > sealedHeader:
+		msg.Header.Set(names.HeaderSealedEvent, names.SealedInPayload)
+		msg.Data = []byte(m.Sealed)
+	default:
 		msg.Header.Set(names.HeaderSealedEvent, m.Sealed)
-		limit -= len(m.Sealed)
+		msg.Data = copyPayload(msg.Header, m.Data, limit-size, m.Secrets...)
 	}
-	msg.Data = copyPayload(msg.Header, m.Data, limit, m.Secrets...)
 	msg.Header.Set(names.HeaderReason, headerText(why.Error()))
 	msg.Header.Set(names.HeaderCode, jobs.CodeOf(why))
 	if policies := jobs.PoliciesOf(why); len(policies) > 0 {
-		msg.Header.Set(names.HeaderPolicy, strings.Join(policies, ","))
+		msg.Header.Set(names.HeaderPolicy, headerText(strings.Join(policies, ",")))
 	}
 	if e.Request.Kind != "" {
 		msg.Header.Set(names.HeaderKind, string(e.Request.Kind))
@@ -123,13 +131,35 @@ func headerText(text string) string {
 	return line
 }
 
-// buryEvent stores the dead letter of an event.
-func (c *Conn) buryEvent(ctx context.Context, m event.Message, e jobs.Event, why error) error {
+// buryEvent stores the dead letter of an event. whole says that it carries what there is of the event; a stream whose limits
+// refuse that gets a dead letter with the reason and without a copy.
+func (c *Conn) buryEvent(ctx context.Context, m event.Message, e jobs.Event, why error) (whole bool, err error) {
 	id := fmt.Sprintf("event.%d.%d.dead", m.Seq, m.At.UnixNano())
-	if err := c.publishOnce(ctx, c.names.DeadLetters(), deadEvent(c.names, m, e, why, c.carries()), id, m.Redelivered, m.At); err != nil {
-		return fmt.Errorf("putting event %d among the dead letters: %w", m.Seq, err)
+	store := func(msg *nats.Msg) error {
+		return c.publishOnce(ctx, c.names.DeadLetters(), msg, id, m.Redelivered, m.At)
 	}
-	return nil
+	err = store(deadEvent(c.names, m, e, why, c.carries()))
+	if whole = !tooLarge(err); !whole {
+		bare := event.Message{Subject: m.Subject, Seq: m.Seq, At: m.At}
+		msg := deadEvent(c.names, bare, e, why, c.carries())
+		msg.Header.Set(names.HeaderTruncated, strconv.Itoa(len(m.Data)))
+		err = store(msg)
+	}
+	if err != nil {
+		return false, fmt.Errorf("putting event %d among the dead letters: %w", m.Seq, err)
+	}
+	return whole, nil
+}
+
+// The server's codes for messages that are larger than a stream takes: github.com/nats-io/nats-server, server/errors.json.
+const (
+	codeMessageTooLarge jetstream.ErrorCode = 10054
+	codeHeaderTooLarge  jetstream.ErrorCode = 10097
+)
+
+// tooLarge reports whether a message was refused for its size: it will be at every attempt.
+func tooLarge(err error) bool {
+	return hasCode(err, codeMessageTooLarge) || hasCode(err, codeHeaderTooLarge) || errors.Is(err, nats.ErrMaxPayload)
 }
 
 // buryJob stores the dead letter of a job message that cannot be decoded.

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/direct"
@@ -29,6 +28,7 @@ type DeadLetter struct {
 	Event    jobs.EventRef       `json:"event"`
 	Header   map[string][]string `json:"header,omitempty"`
 	Payload  string              `json:"payload,omitempty"`
+	sealed   string              // The whole event, sealed, of a letter that was shown.
 }
 
 // DeadLetters reads the stream of dead letters.
@@ -61,6 +61,9 @@ func (d *DeadLetters) Show(ctx context.Context, number uint64) (DeadLetter, erro
 	}
 	letter := newDeadLetter(msg)
 	letter.Header, letter.Payload = msg.Header, string(msg.Data)
+	if letter.sealed = msg.Header.Get(names.HeaderSealedEvent); letter.sealed == names.SealedInPayload {
+		letter.sealed, letter.Payload = letter.Payload, ""
+	}
 	return letter, nil
 }
 
@@ -147,9 +150,6 @@ func (d *DeadLetters) Delete(ctx context.Context, number uint64) error {
 	}
 	return fmt.Errorf("deleting dead letter %d: %w", number, err)
 }
-
-// sealedEvent is the whole event, sealed, or "". The letter must come from Show.
-func (d DeadLetter) sealedEvent() string { return nats.Header(d.Header).Get(names.HeaderSealedEvent) }
 
 func newDeadLetter(msg *jetstream.RawStreamMsg) DeadLetter {
 	seq, err := strconv.ParseUint(msg.Header.Get(names.HeaderEventSeq), 10, 64)

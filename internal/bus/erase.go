@@ -53,6 +53,9 @@ func (in Intake) seal(m event.Message) (sealed event.Message, erase bool) {
 		return m, true
 	}
 	text, err := event.Seal(in.Secrets.Sealer, m)
+	if err == nil && len(text) > in.carries() {
+		err = fmt.Errorf("it has %d bytes when sealed, and a dead letter can carry %d", len(text), in.carries())
+	}
 	if err != nil {
 		in.Logger.Named("intake").Warn("an event that holds a secret cannot be sealed, and stays in the stream so that it can be replayed",
 			zap.Uint64("event_seq", m.Seq), zap.Error(err))
@@ -60,6 +63,14 @@ func (in Intake) seal(m event.Message) (sealed event.Message, erase bool) {
 	}
 	m.Sealed = text
 	return m, true
+}
+
+// carries is how much of an event a dead letter can carry.
+func (in Intake) carries() int {
+	if in.Conn == nil {
+		return jobs.MaxEventBytes
+	}
+	return in.Conn.carries()
 }
 
 // erase overwrites a message in the stream of events. It can be repeated.

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
 	"rekey/internal/backoff"
@@ -113,10 +115,10 @@ func crowded(h *held) jobs.Settlement {
 
 // accept hands the event to the desk; what cannot be understood, or is held, goes to the dead letters.
 func (in Intake) accept(ctx context.Context, h *held) jobs.Settlement {
-	m := event.Receive(in.Conn.names, event.Message{
+	m := event.Message{
 		Subject: h.Subject(), Header: h.Headers(), Data: h.Data(),
 		Seq: h.meta.Sequence.Stream, At: h.meta.Timestamp, Redelivered: h.redelivered(),
-	})
+	}
 	event, accepted, err := in.take(ctx, m)
 	log := in.Logger.Named("intake").With(zap.Uint64("event_seq", m.Seq), zap.String("event_id", event.ID))
 	if errors.Is(err, jobs.ErrCrowded) {
@@ -139,6 +141,11 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Settlement {
 // take hands the event to the desk. In the end it is a job or a dead letter, and a message that
 // held secrets in the clear is erased.
 func (in Intake) take(ctx context.Context, m event.Message) (jobs.Event, jobs.Accepted, error) {
+	m, err := in.whole(ctx, m)
+	if err != nil {
+		return jobs.Event{}, jobs.Accepted{}, err
+	}
+	m = event.Receive(in.Conn.names, m)
 	flaw, signErr := m.Flaw, in.Signatures.Check(m)
 	m, openErr := event.Open(in.Conn.names, in.Secrets.Sealer, m)
 	e, err := event.Read(in.Conn.names, m)
@@ -159,6 +166,24 @@ func (in Intake) take(ctx context.Context, m event.Message) (jobs.Event, jobs.Ac
 	return e, accepted, err
 }
 
+// whole returns a message as the stream has it. A consumer that was altered to deliver headers only leaves the payload out, and
+// says so in a header that a sender could write, too.
+func (in Intake) whole(ctx context.Context, m event.Message) (event.Message, error) {
+	if len(m.Data) > 0 || m.Header.Get(nats.MsgSize) == "" {
+		return m, nil
+	}
+	stream, err := in.Conn.js.Stream(ctx, in.Conn.names.Events())
+	if err != nil {
+		return m, err
+	}
+	stored, err := stream.GetMsg(ctx, m.Seq)
+	if err != nil {
+		return m, fmt.Errorf("reading event %d, which was delivered without its payload: %w", m.Seq, err)
+	}
+	m.Data = stored.Data
+	return m, nil
+}
+
 // bury puts what cannot be understood, or is held, among the dead letters; any other error is passed on.
 func (in Intake) bury(ctx context.Context, m event.Message, e *jobs.Event, why error) (jobs.Accepted, error) {
 	// The dead letter and the log show what the event is called. What was wrong with that, the reason says.
@@ -167,10 +192,11 @@ func (in Intake) bury(ctx context.Context, m event.Message, e *jobs.Event, why e
 		return jobs.Accepted{}, why
 	}
 	m, dirty := in.seal(m)
-	if err := in.Conn.buryEvent(ctx, m, *e, why); err != nil {
+	whole, err := in.Conn.buryEvent(ctx, m, *e, why)
+	if err != nil {
 		return jobs.Accepted{}, err
 	}
-	if dirty {
+	if dirty && (whole || in.Secrets.Plaintext == jobs.PlaintextRefuse) {
 		if err := in.erase(ctx, m); err != nil {
 			return jobs.Accepted{}, err
 		}

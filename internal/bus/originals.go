@@ -37,11 +37,13 @@ func (o *Originals) Event(ctx context.Context, e jobs.EventRef) (jobs.Event, err
 // ReplayLetter publishes the event of a dead letter once more: from its original, or from its
 // sealed form where the original was erased. The letter must come from Show.
 func (o *Originals) ReplayLetter(ctx context.Context, letter DeadLetter) (uint64, error) {
-	sealed := letter.sealedEvent()
-	if sealed == "" {
+	switch {
+	case letter.sealed == "":
 		return o.Replay(ctx, letter.Event)
+	case len(letter.sealed) > sealedHeader:
+		return o.publish(ctx, letter.Event, nats.Header{names.HeaderSealedEvent: {names.SealedInPayload}}, []byte(letter.sealed))
 	}
-	return o.publish(ctx, letter.Event, nats.Header{names.HeaderSealedEvent: {sealed}}, nil)
+	return o.publish(ctx, letter.Event, nats.Header{names.HeaderSealedEvent: {letter.sealed}}, nil)
 }
 
 // Replay publishes an event once more. It returns the new sequence, or jobs.ErrNotFound.

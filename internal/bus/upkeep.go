@@ -218,7 +218,7 @@ func (u *Upkeep) keep(ctx context.Context, want Consumer, seen ConsumerSight) er
 
 // conclude keeps what is wrong, and logs what is news of it.
 func (u *Upkeep) conclude(ctx context.Context, wrong []error) {
-	if errors.Is(context.Cause(ctx), context.Canceled) || len(wrong) > 0 && u.Conn.Ready() != nil {
+	if errors.Is(ctx.Err(), context.Canceled) || len(wrong) > 0 && u.Conn.Ready() != nil {
 		return // The worker stops, or the connection was lost meanwhile, which says so itself.
 	}
 	u.Recorder.SetNATSProblems(float64(len(wrong)))

@@ -33,7 +33,7 @@ type original struct {
 	Data   []byte      `json:"data"`
 }
 
-// Seal seals a whole event. What is sealed is compressed: it travels in a header.
+// Seal seals a whole event. What is sealed is compressed: mostly, it travels in a header.
 func Seal(s jobs.Sealer, m Message) (string, error) {
 	plain, err := json.Marshal(original{Header: m.Header, Data: m.Data})
 	if err != nil {
@@ -80,6 +80,9 @@ func openEvent(s jobs.Sealer, text string) (original, error) {
 func Open(n names.Names, s jobs.Sealer, m Message) (Message, error) {
 	if m.Replay {
 		m.Sealed = m.Header.Get(names.HeaderSealedEvent)
+		if m.Sealed == names.SealedInPayload {
+			m.Sealed = string(m.Data)
+		}
 	}
 	if m.Sealed == "" {
 		return m, nil

@@ -147,7 +147,7 @@ func (s Signatures) Check(m Message) error {
 	case timeErr != nil:
 		return unsigned("time", "is required of a signed event: without it, it could be sent again at any time")
 	case m.At.Sub(at).Abs() > s.Window:
-		return unsigned("time", fmt.Sprintf("is %s from when NATS accepted it; intake.replay_window is %s", m.At.Sub(at).Abs().Round(time.Second), s.Window))
+		return unsigned("time", fmt.Sprintf("is %s from when NATS accepted it; intake.replay_window is %s", jobs.Span(m.At.Sub(at).Abs()), s.Window))
 	}
 	return nil
 }

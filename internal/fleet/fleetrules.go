@@ -127,6 +127,7 @@ func refusedBy(ctx context.Context, c *config.Config, request map[string]any) er
 	if err != nil {
 		return err
 	}
-	plan := evaluator.Rules.Plan(ctx, jobs.Event{Class: jobs.ClassOperator, Direct: true, Request: req}, time.Now())
+	now := time.Now()
+	plan := evaluator.Rules.Plan(ctx, jobs.Event{Class: jobs.ClassOperator, Envelope: jobs.Envelope{Time: now}, Direct: true, Request: req}, now)
 	return plan.Err()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -94,13 +95,21 @@ func (r *Rules) untimely(e *Event, now time.Time) *Rejection {
 	}
 	if ahead := at.Sub(now); ahead > r.MaxSkew {
 		return &Rejection{Code: RejectLimit, Field: "time", Detail: fmt.Sprintf(
-			"%s is %s in the future; intake.max_clock_skew is %s", stamp(at), ahead.Round(time.Second), r.MaxSkew)}
+			"%s is %s in the future; intake.max_clock_skew is %s", stamp(at), Span(ahead), r.MaxSkew)}
 	}
 	if age := now.Sub(at); r.MaxAge > 0 && age > r.MaxAge {
 		return &Rejection{Code: RejectLimit, Field: "time", Detail: fmt.Sprintf(
-			"%s is %s ago; intake.max_event_age is %s", stamp(at), age.Round(time.Second), r.MaxAge)}
+			"%s is %s ago; intake.max_event_age is %s", stamp(at), Span(age), r.MaxAge)}
 	}
 	return nil
+}
+
+// Span shows a duration. The longest one stands for all that are longer.
+func Span(d time.Duration) string {
+	if d == math.MaxInt64 {
+		return "more than 290 years"
+	}
+	return d.Round(time.Second).String()
 }
 
 // CodeOf is the code under which an event with these problems lies among the dead letters.

@@ -34,7 +34,12 @@ const (
 
 // HeaderSealedEvent carries a whole event, sealed: in the dead letter of an event that held
 // secrets in the clear, and in the event that is published from it again.
+// Its value is SealedInPayload where the payload carries it.
 const HeaderSealedEvent = "Rekey-Sealed-Event"
+
+// SealedInPayload is the value of HeaderSealedEvent in messages whose payload is the sealed event: JetStream takes headers of
+// 64 KiB at most (nats-server, error 10097).
+const SealedInPayload = "payload"
 
 // HeaderMessage is the sequence that a job's message had before it was put to the end of its
 // queue: it answers for what it did under that.

@@ -2,6 +2,7 @@ package secrets_test
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"rekey/internal/apptest"
+	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
@@ -83,6 +85,67 @@ func TestNoTokenStays(t *testing.T) {
 	}
 	if letters := w.Letters(1); len(letters) != 1 || !strings.Contains(letters[0].Header.Get("Rekey-Reason"), "unknown field") {
 		t.Errorf("there are %d dead letters, want the one of the event that can never be understood", len(letters))
+	}
+}
+
+// TestLargeSealedEvent: what is sealed of an event may be more than JetStream takes in headers. It is then the payload of the
+// dead letter, and of the event that is published from it.
+func TestLargeSealedEvent(t *testing.T) {
+	t.Parallel()
+	rig, _ := apptest.StandInRig(t)
+	w := rig.Start(t)
+	token := apptest.Canary()
+	noise := make([]byte, 60_000)
+	rand.Read(noise)
+	w.Publish("incident", apptest.TokenRevoke(token).With("account", "later").With("params", map[string]any{
+		"token": token + base64.RawURLEncoding.EncodeToString(noise),
+	}).CloudEvent("urn:siem", "7"))
+	letter := w.Letters(1)[0]
+	w.Settled()
+	apptest.Canaries{"token": token}.SearchEverything(t, w)
+	if got := letter.Header.Get("Rekey-Sealed-Event"); got != "payload" {
+		t.Fatalf("the sealed event is in %q, want the payload", got)
+	}
+	client := w.Operator()
+	defer client.Close()
+	letters, err := bus.OpenDeadLetters(t.Context(), client.Conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shown, err := letters.Show(t.Context(), letter.Sequence); err != nil || shown.Payload != "" {
+		t.Errorf("the letter shows %d bytes of what is sealed, %v", len(shown.Payload), err)
+	}
+	if _, err := client.Replay(t.Context(), letter.Sequence, replaying); err != nil {
+		t.Fatal(err)
+	}
+	again := w.Letters(1)[0]
+	if reason := letter.Header.Get("Rekey-Reason"); again.Header.Get("Rekey-Event-Id") != "7" || again.Header.Get("Rekey-Reason") != reason || !strings.Contains(reason, "params.token") {
+		t.Errorf("after the replay, the letter says %v", again.Header)
+	}
+}
+
+// TestDeadLetterThatIsTooLarge for its stream is stored without the copy, and the original stays.
+func TestDeadLetterThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	rig, _ := apptest.StandInRig(t)
+	w := rig.Start(t)
+	stream, err := w.Js.Stream(t.Context(), "REKEY_DLQ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := stream.CachedInfo().Config
+	cfg.MaxMsgSize = 4096
+	if _, err := w.Js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	w.Publish("incident", apptest.TokenRevoke(apptest.Canary()).With("account", "later").With("reason", strings.Repeat("long ", 2000)).String())
+	letter := w.Letters(1)[0]
+	if len(letter.Data) != 0 || !strings.Contains(letter.Header.Get("Rekey-Reason"), "reason: has 10000 bytes") {
+		t.Errorf("the letter has %d bytes and says %v", len(letter.Data), letter.Header)
+	}
+	w.Settled()
+	if got := len(w.Messages("REKEY_EVENTS")); got != 1 {
+		t.Errorf("%d events are kept, want the one that no dead letter carries", got)
 	}
 }
 
