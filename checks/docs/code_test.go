@@ -127,3 +127,17 @@ func TestNamesOfCodeExist(t *testing.T) {
 		t.Errorf("only %d names", checked)
 	}
 }
+
+// The tour for developers has a row for every package.
+func TestTourNamesEveryPackage(t *testing.T) {
+	page := string(repo.Read(t, "docs/develop.md"))
+	folders, err := os.ReadDir(repo.Path(t, "internal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		if name := "internal/" + folder.Name(); folder.IsDir() && !strings.Contains(page, "`"+name+"`") {
+			t.Errorf("docs/develop.md does not say what is in %s", name)
+		}
+	}
+}
