@@ -22,7 +22,7 @@ import (
 type submitFlags struct {
 	account, lane, reason, requestedBy, id string
 	expiresIn, timeout                     time.Duration
-	separate, wait                         bool
+	separate, wait, dryRun                 bool
 }
 
 func (c *cli) submitCommand() *cobra.Command {
@@ -34,6 +34,9 @@ func (c *cli) submitCommand() *cobra.Command {
 can be read from a file with name=@FILE or from standard input with name=@-, so that a token
 does not stand in the shell's history. What no worker would accept, such as an account that is not
 configured, is refused at once. Without --wait, 'worker job wait ID' waits later.
+
+With --dry-run the job does everything, reads included, but the call that changes something; its detail
+says which call that is. The request itself can have the same --id: it is no duplicate of its dry run.
 
 ` + waitCodes + `
 
@@ -63,6 +66,7 @@ func (f *submitFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.id, "id", "", "`ID` of the request; the same one twice is one job (default: a new one)")
 	flags.DurationVar(&f.expiresIn, "expires-in", 0, "`DURATION` after which the job is not attempted any more")
 	flags.BoolVar(&f.separate, "separate", false, "make a job of its own even if an unfinished one has the same target")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "do everything but the call that changes something; with --wait, show what would have been done to what")
 	flags.BoolVar(&f.wait, "wait", false, "show progress until the outcome; exit 0 only when the credential is dead")
 	flags.DurationVar(&f.timeout, "timeout", 0, "`DURATION` to --wait at most; 0 is without an end")
 	complete(cmd, "lane", jobs.Names(jobs.Lanes()))
@@ -114,6 +118,9 @@ func (c *cli) request(kind string, pairs []string, f *submitFlags) (map[string]a
 	}
 	if f.separate {
 		request["coalesce"] = false
+	}
+	if f.dryRun {
+		request["dry_run"] = true
 	}
 	if _, err := jobs.ParseRequest(jobs.Document{Fields: request}); err != nil {
 		return nil, usage(err)
@@ -208,7 +215,7 @@ func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags
 	if !f.wait {
 		return c.printSubmitted(submitted{JobID: done.JobID, EventID: id, Duplicate: done.Duplicate})
 	}
-	w.JobID = done.JobID
+	w.JobID, w.Meant = done.JobID, done.Meant
 	if done.Duplicate {
 		c.say(duplicateOf, id)
 	}

@@ -67,7 +67,7 @@ func askedJob(e *jobs.Event, why error) string {
 	if direct := e.Direct || e.Envelope.Type == event.TypeRequested; !direct || jobs.CodeOf(why) == string(jobs.RejectIdentity) {
 		return ""
 	}
-	return jobs.ID(e.Source, e.ID)
+	return e.Request.JobID(e.Source, e.ID)
 }
 
 // copyPayload returns the payload for a dead letter: without secrets, and cut when it is

@@ -101,6 +101,8 @@ type Submitted struct {
 	JobID string // The job that it makes, or that a request of the same identity has made before.
 	// Duplicate says that there is one already. It does what this request asks for.
 	Duplicate bool
+	// Meant says that a request of the same identity was a dry run, which is not the job of this one.
+	Meant bool
 }
 
 // ErrOtherRequest says that the identity of a request is that of a job that does something else.
@@ -128,8 +130,11 @@ func (c *Client) Submit(ctx context.Context, source, id string, request map[stri
 	}
 	request = maps.Clone(request)
 	request["params"] = params.Carried()
-	done := Submitted{JobID: jobs.ID(source, id)}
+	done := Submitted{JobID: req.JobID(source, id)}
 	earlier, err := c.Ledger.Find(ctx, done.JobID)
+	if done.Meant = err == nil && earlier.DryRun && !req.DryRun && !c.dryFleet(ctx); done.Meant {
+		earlier, err = jobs.Record{}, jobs.ErrNotFound
+	}
 	if done.Duplicate = err == nil; done.Duplicate {
 		err = sameRequest(earlier, req, params)
 	}
@@ -143,6 +148,18 @@ func (c *Client) Submit(ctx context.Context, source, id string, request map[stri
 	}
 	_, err = c.Conn.PublishRequest(ctx, jobs.ClassOperator, source, id, request)
 	return done, err
+}
+
+// dryFleet reports whether the workers are known to make a dry run of every job.
+func (c *Client) dryFleet(ctx context.Context) bool {
+	dry := false
+	// Without the rules the request is taken as it is.
+	_ = c.attempt(ctx, rulesTimeout, func(ctx context.Context) error {
+		rules, err := c.rules(ctx)
+		dry = rules.DryRun
+		return err
+	})
+	return dry
 }
 
 // secure opens and seals parameters as far as there are keys here. Without keys, the

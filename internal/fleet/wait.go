@@ -42,6 +42,8 @@ type Wait struct {
 	JobID string
 	// Stored says that the event is in the stream: a job or a dead letter comes of it.
 	Stored bool
+	// Meant says that a dry run of the same identity, which may be there already, is not what is waited for.
+	Meant bool
 	// After is the last dead letter that there was before the event, as LastLetter has it: what those before it say is about
 	// earlier requests. 0 looks at all.
 	After uint64
@@ -156,7 +158,7 @@ func (c *Client) awaitRecord(ctx context.Context, w *Wait) (jobs.Record, error) 
 	begun, blind := time.Now(), false
 	for n := 1; ; n++ {
 		record, err := c.Ledger.Find(ctx, w.JobID)
-		if !errors.Is(err, jobs.ErrNotFound) {
+		if !errors.Is(err, jobs.ErrNotFound) && !(err == nil && w.Meant && record.DryRun) {
 			return record, err
 		}
 		if !blind {

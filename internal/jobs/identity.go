@@ -36,6 +36,14 @@ func ID(source, id string) string { return newID("direct", source, id) }
 // of it.
 func DryID(id string) string { return newID(id, "dry run") }
 
+// JobID is the id of the job that the request makes as a direct one with this identity, in a fleet that is not dry itself.
+func (r Request) JobID(source, id string) string {
+	if r.DryRun {
+		return DryID(ID(source, id))
+	}
+	return ID(source, id)
+}
+
 // id is the job's id by its event and what it does. An event makes one job by a direct request and
 // may make several by policies, so that everything that tells these apart is in their ids: another
 // sender who uses the same identity cannot take their place.

@@ -187,10 +187,14 @@ func (r *Record) closeLost(now time.Time) bool {
 		return false
 	}
 	last.Reason = ReasonInterrupted
-	last.Error = "the worker was lost during the call; whether it took effect is not known"
 	last.FinishedAt = now
-	last.MaybeEffective = true
-	r.AttemptsMaybeEffective++
+	if r.DryRun {
+		last.Error = "the worker was lost during the dry run, which changes nothing"
+	} else {
+		last.Error = "the worker was lost during the call; whether it took effect is not known"
+		last.MaybeEffective = true
+		r.AttemptsMaybeEffective++
+	}
 	r.Claim = Claim{}
 	return true
 }
@@ -206,7 +210,7 @@ func (r *Record) end(now time.Time, answer Answer, failure *Failure) {
 		answer = failure.Answer
 		last.Reason = failure.Reason
 		last.Error = clip(failure.Err.Error())
-		last.MaybeEffective = failure.MaybeEffective
+		last.MaybeEffective = failure.MaybeEffective && !r.DryRun
 		last.RetryAfterCapped = failure.RetryAfterCapped
 		if !failure.Reason.Free() {
 			r.AttemptsSpent++

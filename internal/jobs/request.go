@@ -33,7 +33,7 @@ type Request struct {
 }
 
 // requestFields are the members of a request, for messages.
-var requestFields = []string{"kind", "params", "account", "lane", "reason", "requested_by", "expires_at", "coalesce"}
+var requestFields = []string{"kind", "params", "account", "lane", "reason", "requested_by", "expires_at", "coalesce", "dry_run"}
 
 // ParseRequest reads a request from a decoded document. The error joins one *Malformed
 // for each mistake.
@@ -71,7 +71,7 @@ func (p *requestParser) parse() Request {
 	}
 	req := Request{
 		Account: p.text("account"), Reason: p.text("reason"), RequestedBy: p.text("requested_by"),
-		ExpiresAt: p.time("expires_at"), Separate: p.separate(),
+		ExpiresAt: p.time("expires_at"), Separate: !p.flag("coalesce", true), DryRun: p.flag("dry_run", false),
 	}
 	p.kindAndParams(&req)
 	if name := p.text("lane"); name != "" {
@@ -149,16 +149,17 @@ func ParseTime(text string) (time.Time, error) {
 	return time.Parse(time.RFC3339, strings.ToUpper(text))
 }
 
-func (p *requestParser) separate() bool {
-	raw, ok := p.fields["coalesce"]
+// flag returns a boolean, or missing where there is none.
+func (p *requestParser) flag(name string, missing bool) bool {
+	raw, ok := p.fields[name]
 	if !ok {
-		return false
+		return missing
 	}
-	coalesce, ok := raw.(bool)
+	value, ok := raw.(bool)
 	if !ok {
-		p.reject("coalesce", "must be true or false, not "+jsonType(raw))
+		p.reject(name, "must be true or false, not "+jsonType(raw))
 	}
-	return ok && !coalesce
+	return value
 }
 
 func (p *requestParser) reject(field, detail string) {

@@ -62,6 +62,12 @@ func TestParseRequest(t *testing.T) {
 			want: flat{Request: Request{Kind: kinds.TokenRevoke}, Revealed: map[string]string{"token": canary}},
 		},
 		{
+			name: "dry run", text: `{` + x509 + `, "dry_run": true}`, want: flat{Request: Request{Kind: kinds.X509Disable, DryRun: true}, Revealed: project},
+		},
+		{
+			name: "no dry run", text: `{` + x509 + `, "dry_run": false}`, want: flat{Request: Request{Kind: kinds.X509Disable}, Revealed: project},
+		},
+		{
 			name: "longest text", text: `{` + x509 + `, "reason": "` + strings.Repeat("x", 1024) + `"}`,
 			want: flat{Request: Request{Kind: kinds.X509Disable, Reason: strings.Repeat("x", 1024)}, Revealed: project},
 		},
@@ -82,7 +88,7 @@ func TestParseRequest(t *testing.T) {
 func TestParseRequestMistakes(t *testing.T) {
 	const (
 		kinds  = "the kinds are token.revoke, jwks.revoke, x509.disable, idp.delete, role_mapping.delete"
-		fields = "the fields are kind, params, account, lane, reason, requested_by, expires_at, coalesce"
+		fields = "the fields are kind, params, account, lane, reason, requested_by, expires_at, coalesce, dry_run"
 		date   = "line 2: expires_at: must be a time like 2026-11-24T03:00:00Z (RFC 3339)"
 	)
 	with := func(more string) string {
@@ -130,6 +136,7 @@ func TestParseRequestMistakes(t *testing.T) {
 		{name: "year 1 means never inside", text: with(`"expires_at": "0001-01-01T00:00:00Z"`), want: date},
 		{name: "year that JSON cannot hold", text: with(`"expires_at": "9999-12-31T23:59:59-01:00"`), want: date},
 		{name: "coalesce as text", text: with(`"coalesce": "false"`), want: "line 2: coalesce: must be true or false, not a string"},
+		{name: "dry_run as text", text: with(`"dry_run": "false"`), want: "line 2: dry_run: must be true or false, not a string"},
 		{name: "coalesce as null", text: with(`"coalesce": null`), want: "line 2: coalesce: must be true or false, not null"},
 	}
 	for _, tt := range tests {
@@ -160,7 +167,7 @@ func TestParseRequestReportsAllMistakes(t *testing.T) {
   "priority": "`+canary+`"
 }`)
 	want := []string{
-		"line 10: priority: unknown field; the fields are kind, params, account, lane, reason, requested_by, expires_at, coalesce",
+		"line 10: priority: unknown field; the fields are kind, params, account, lane, reason, requested_by, expires_at, coalesce, dry_run",
 		"line 8: expires_at: must be a time like 2026-11-24T03:00:00Z (RFC 3339)",
 		"line 9: coalesce: must be true or false, not a number",
 		"line 4: params.federation_id: must be 24 lower-case hexadecimal digits",

@@ -275,3 +275,25 @@ func TestDryRunProvesNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestDryRunAfterKill: a dry run whose worker was lost has changed nothing either, so that it is no evidence that the target
+// is gone.
+func TestDryRunAfterKill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(fails(Failure{Reason: ReasonNotFound, MaybeEffective: true}))
+		job := p.acceptJob(t, jwksEvent(t, 1, func(e *Event) { e.Request.DryRun = true }))
+		entry, err := (memoryLedger{p.memory}).Load(t.Context(), job.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry.Record.begin(time.Now(), "killed", time.Second)
+		if _, err := (memoryLedger{p.memory}).Update(t.Context(), entry); err != nil {
+			t.Fatal(err)
+		}
+		deliverUntilDone(t, p.runner(t, "w1"), job)
+		rec := p.record(t, job.ID)
+		if rec.Outcome != OutcomeRefused || rec.AttemptCount != 2 || rec.AttemptsMaybeEffective != 0 || rec.Attempts[0].MaybeEffective || rec.Attempts[1].MaybeEffective {
+			t.Errorf("the dry run is %+v", rec)
+		}
+	})
+}
