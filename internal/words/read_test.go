@@ -72,7 +72,7 @@ func reader(name string) (func([]byte) []text, bool) {
 		if name == "CHANGELOG.md" {
 			return readTopSection, true
 		}
-		return readText, true
+		return readMarkdown, true
 	case ".yaml", ".yml", ".conf", ".sh", ".service", ".tpl", ".txt", ".txtar", ".json":
 		return readText, name != leftoverFile
 	}
@@ -85,10 +85,17 @@ func readText(content []byte) []text {
 	return []text{x}
 }
 
+var codeSpan = regexp.MustCompile("`[^`\n]*`")
+
+// readMarkdown leaves out what is quoted between backquotes: commands, keys, and texts of former releases.
+func readMarkdown(content []byte) []text {
+	return readText(codeSpan.ReplaceAll(content, []byte("code")))
+}
+
 // readTopSection leaves out what earlier releases said.
 func readTopSection(content []byte) []text {
 	sections := bytes.SplitAfterN(content, []byte("\n## "), 3)
-	return readText(bytes.Join(sections[:min(2, len(sections))], nil))
+	return readMarkdown(bytes.Join(sections[:min(2, len(sections))], nil))
 }
 
 // readGo returns comments, strings and identifiers. Comments on lines that follow each other are one text, and so are

@@ -123,6 +123,12 @@ func TestFind(t *testing.T) {
 	}
 }
 
+func TestQuotedTextsPass(t *testing.T) {
+	if got := find(readMarkdown([]byte("| `nobody` | now |\n"))); len(got) != 0 {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestFindNamesTheLine(t *testing.T) {
 	got := find(readText([]byte("# one\n# somebody\n# two comes\n# again\n")))
 	if len(got) != 2 || !strings.HasPrefix(got[0], `2: "somebody"`) || !strings.HasPrefix(got[1], `3: "comes again"`) {
