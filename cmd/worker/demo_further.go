@@ -16,7 +16,7 @@ import (
 var shownMetrics = []string{"rekey_jobs_finished_total", "rekey_events_received_total", "rekey_atlas_requests_total", "rekey_dead_letters"}
 
 // further says where to look, and shows some of the metrics.
-func (d *demo) further(ctx context.Context, list []jobs.Record) error {
+func (d *demo) further(ctx context.Context, list []jobs.PublicRecord) error {
 	url := "http://" + d.addresses.HTTP + "/metrics"
 	page, err := scrape(ctx, url)
 	if err != nil {

@@ -53,7 +53,7 @@ func (d *demo) publish(ctx context.Context) error {
 
 // outcomes waits until every job is done and the dead letter is there. When ctx
 // ends before, it returns what there is with the cause.
-func (d *demo) outcomes(ctx context.Context) (list []jobs.Record, letters []bus.DeadLetter, err error) {
+func (d *demo) outcomes(ctx context.Context) (list []jobs.PublicRecord, letters []bus.DeadLetter, err error) {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	dead, err := bus.OpenDeadLetters(ctx, d.client.Conn)
@@ -81,13 +81,13 @@ func (d *demo) outcomes(ctx context.Context) (list []jobs.Record, letters []bus.
 }
 
 // allDone reports whether there is a job of each event and the schedule, and each has its outcome.
-func allDone(list []jobs.Record) bool {
-	unfinished := slices.ContainsFunc(list, func(r jobs.Record) bool { return !r.Done() })
+func allDone(list []jobs.PublicRecord) bool {
+	unfinished := slices.ContainsFunc(list, func(r jobs.PublicRecord) bool { return !r.Done() })
 	return !unfinished && len(kindsOf(list)) == sandbox.DemoOperations
 }
 
-func kindsOf(list []jobs.Record) map[jobs.Kind]jobs.Record {
-	kinds := map[jobs.Kind]jobs.Record{}
+func kindsOf(list []jobs.PublicRecord) map[jobs.Kind]jobs.PublicRecord {
+	kinds := map[jobs.Kind]jobs.PublicRecord{}
 	for _, r := range list {
 		kinds[r.Kind] = r
 	}
@@ -95,7 +95,7 @@ func kindsOf(list []jobs.Record) map[jobs.Kind]jobs.Record {
 }
 
 // jobsTable shows the jobs in the order in which they were accepted.
-func (d *demo) jobsTable(list []jobs.Record) error {
+func (d *demo) jobsTable(list []jobs.PublicRecord) error {
 	t := d.table()
 	row(t, "JOB", "KIND", "TARGET", "ATTEMPTS", "OUTCOME", "TOOK")
 	for _, r := range slices.Backward(list) {
@@ -109,7 +109,7 @@ func (d *demo) jobsTable(list []jobs.Record) error {
 }
 
 // checks holds what happened against what was promised, from the API's point of view.
-func (d *demo) checks(list []jobs.Record, letters []bus.DeadLetter) error {
+func (d *demo) checks(list []jobs.PublicRecord, letters []bus.DeadLetter) error {
 	requests := d.box.Requests()
 	calls := operationsCalled(requests)
 	jwks := kindsOf(list)[sandbox.DemoRateLimited]
@@ -135,8 +135,8 @@ func (d *demo) checks(list []jobs.Record, letters []bus.DeadLetter) error {
 	return nil
 }
 
-func allRevoked(list []jobs.Record) bool {
-	other := slices.ContainsFunc(list, func(r jobs.Record) bool { return r.Outcome != jobs.OutcomeRevoked })
+func allRevoked(list []jobs.PublicRecord) bool {
+	other := slices.ContainsFunc(list, func(r jobs.PublicRecord) bool { return r.Outcome != jobs.OutcomeRevoked })
 	return !other && len(kindsOf(list)) == sandbox.DemoOperations
 }
 

@@ -77,25 +77,25 @@ func TestShown(t *testing.T) {
 
 func TestAllDone(t *testing.T) {
 	t.Parallel()
-	everyKind := func(change func(*jobs.Record)) []jobs.Record {
-		var list []jobs.Record
+	everyKind := func(change func(*jobs.PublicRecord)) []jobs.PublicRecord {
+		var list []jobs.PublicRecord
 		for _, kind := range jobs.Kinds() {
-			list = append(list, jobs.Record{Kind: kind, State: jobs.StateDone, Outcome: jobs.OutcomeRevoked})
+			list = append(list, jobs.PublicRecord{Kind: kind, State: jobs.StateDone, Outcome: jobs.OutcomeRevoked})
 		}
 		change(&list[0])
 		return list
 	}
 	tests := []struct {
 		name        string
-		list        []jobs.Record
+		list        []jobs.PublicRecord
 		wantDone    bool
 		wantRevoked bool
 	}{
 		{"nothing", nil, false, false},
-		{"a kind is missing", everyKind(func(*jobs.Record) {})[1:], false, false},
-		{"all", everyKind(func(*jobs.Record) {}), true, true},
-		{"one waits", everyKind(func(r *jobs.Record) { r.State, r.Outcome = jobs.StateWaiting, "" }), false, false},
-		{"one is refused", everyKind(func(r *jobs.Record) { r.Outcome = jobs.OutcomeRefused }), true, false},
+		{"a kind is missing", everyKind(func(*jobs.PublicRecord) {})[1:], false, false},
+		{"all", everyKind(func(*jobs.PublicRecord) {}), true, true},
+		{"one waits", everyKind(func(r *jobs.PublicRecord) { r.State, r.Outcome = jobs.StateWaiting, "" }), false, false},
+		{"one is refused", everyKind(func(r *jobs.PublicRecord) { r.Outcome = jobs.OutcomeRefused }), true, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

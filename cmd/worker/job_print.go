@@ -9,9 +9,9 @@ import (
 	"rekey/internal/jobs"
 )
 
-func (c *cli) printJobs(list []jobs.Record) error {
+func (c *cli) printJobs(list []jobs.PublicRecord) error {
 	if list == nil {
-		list = []jobs.Record{}
+		list = []jobs.PublicRecord{}
 	}
 	return c.print(list, func(t *tabwriter.Writer) {
 		now := c.now()
@@ -23,7 +23,7 @@ func (c *cli) printJobs(list []jobs.Record) error {
 }
 
 // stateText is the state of a job in a few words: its outcome when it has one.
-func stateText(r jobs.Record, now time.Time) string {
+func stateText(r jobs.PublicRecord, now time.Time) string {
 	switch r.State {
 	case jobs.StateDone:
 		return string(r.Outcome)
@@ -37,7 +37,7 @@ func stateText(r jobs.Record, now time.Time) string {
 	return string(r.State)
 }
 
-func (c *cli) printJob(r jobs.Record) error {
+func (c *cli) printJob(r jobs.PublicRecord) error {
 	return c.print(r, func(t *tabwriter.Writer) {
 		askedFields(t, &r)
 		stateFields(t, &r)
@@ -49,7 +49,7 @@ func (c *cli) printJob(r jobs.Record) error {
 }
 
 // askedFields show what was asked for, and by whom.
-func askedFields(t *tabwriter.Writer, r *jobs.Record) {
+func askedFields(t *tabwriter.Writer, r *jobs.PublicRecord) {
 	field(t, "job", r.JobID)
 	field(t, "kind", r.Kind)
 	field(t, "target", r.Target)
@@ -74,7 +74,7 @@ func askedFields(t *tabwriter.Writer, r *jobs.Record) {
 }
 
 // stateFields show the state of the job, and how it ended.
-func stateFields(t *tabwriter.Writer, r *jobs.Record) {
+func stateFields(t *tabwriter.Writer, r *jobs.PublicRecord) {
 	field(t, "accepted", r.AcceptedAt)
 	field(t, "expires", r.ExpiresAt)
 	field(t, "state", r.State)

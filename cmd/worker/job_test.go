@@ -97,13 +97,13 @@ func TestStateText(t *testing.T) {
 	now := time.Date(2026, 11, 24, 3, 0, 0, 0, time.Local)
 	tests := []struct {
 		name   string
-		record jobs.Record
+		record jobs.PublicRecord
 		want   string
 	}{
-		{"queued", jobs.Record{State: jobs.StateQueued}, "queued"},
-		{"running", jobs.Record{State: jobs.StateRunning}, "running"},
-		{"waiting", jobs.Record{State: jobs.StateWaiting, RetryAt: now.Add(time.Minute)}, "waiting until 03:01:00"},
-		{"done", jobs.Record{State: jobs.StateDone, Outcome: jobs.OutcomeExhausted}, "exhausted"},
+		{"queued", jobs.PublicRecord{State: jobs.StateQueued}, "queued"},
+		{"running", jobs.PublicRecord{State: jobs.StateRunning}, "running"},
+		{"waiting", jobs.PublicRecord{State: jobs.StateWaiting, RetryAt: now.Add(time.Minute)}, "waiting until 03:01:00"},
+		{"done", jobs.PublicRecord{State: jobs.StateDone, Outcome: jobs.OutcomeExhausted}, "exhausted"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -65,7 +65,7 @@ func (w *jobWatch) begin() {
 }
 
 // changed shows a job that the filter chooses, and once more one that it has chosen before.
-func (w *jobWatch) changed(r jobs.Record) {
+func (w *jobWatch) changed(r jobs.PublicRecord) {
 	switch chosen := w.filter.Chooses(&r); {
 	case chosen:
 		w.show(r)
@@ -75,7 +75,7 @@ func (w *jobWatch) changed(r jobs.Record) {
 	}
 }
 
-func (w *jobWatch) show(r jobs.Record) {
+func (w *jobWatch) show(r jobs.PublicRecord) {
 	w.shown[r.JobID] = true
 	if w.cli.output != outputJSON {
 		w.line(r.JobID, r.Kind, shortTarget(r.Target), r.Lane, stateText(r, w.cli.now()), r.AttemptCount, r.AcceptedAt)

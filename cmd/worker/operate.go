@@ -95,7 +95,7 @@ func orLetter(ctx context.Context, client *fleet.Client, id string, err error) e
 }
 
 // operated shows a job after an operation. That there was nothing to do is no failure.
-func (c *cli) operated(id string, record jobs.Record, err error) error {
+func (c *cli) operated(id string, record jobs.PublicRecord, err error) error {
 	if errors.Is(err, jobs.ErrSucceeded) || errors.Is(err, jobs.ErrEnded) || errors.Is(err, jobs.ErrRunning) {
 		fmt.Fprintf(c.stderr, "%s\n", err)
 		err = nil

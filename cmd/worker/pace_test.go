@@ -55,7 +55,7 @@ func TestPrintBuckets(t *testing.T) {
 func TestPrintTurn(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	r := jobs.Record{JobID: "j", State: jobs.StateWaiting, RetryAt: now.Add(48 * time.Hour)}
+	r := jobs.PublicRecord{JobID: "j", State: jobs.StateWaiting, RetryAt: now.Add(48 * time.Hour)}
 	moment := r.RetryAt.Local().Format(timeLayout)
 	for _, tt := range []struct {
 		paced      bool

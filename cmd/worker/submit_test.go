@@ -19,22 +19,22 @@ func TestProgress(t *testing.T) {
 	limited := []jobs.Attempt{{Attempt: 3, Reason: jobs.ReasonRateLimited}}
 	tests := []struct {
 		name   string
-		record jobs.Record
+		record jobs.PublicRecord
 		want   string
 	}{
-		{"queued", jobs.Record{State: jobs.StateQueued, Lane: jobs.LaneUrgent}, "queued in lane urgent"},
-		{"running", jobs.Record{State: jobs.StateRunning, AttemptCount: 2}, "attempt 2 is under way"},
+		{"queued", jobs.PublicRecord{State: jobs.StateQueued, Lane: jobs.LaneUrgent}, "queued in lane urgent"},
+		{"running", jobs.PublicRecord{State: jobs.StateRunning, AttemptCount: 2}, "attempt 2 is under way"},
 		{
 			"waiting",
-			jobs.Record{State: jobs.StateWaiting, RetryAt: now.Add(2 * time.Second), Attempts: limited},
+			jobs.PublicRecord{State: jobs.StateWaiting, RetryAt: now.Add(2 * time.Second), Attempts: limited},
 			"waiting until 03:00:02 after attempt 3: rate_limited",
 		},
 		{
 			"paused before its first attempt",
-			jobs.Record{State: jobs.StateWaiting, RetryAt: now.Add(2 * time.Second)},
+			jobs.PublicRecord{State: jobs.StateWaiting, RetryAt: now.Add(2 * time.Second)},
 			"waiting until 03:00:02",
 		},
-		{"done", jobs.Record{State: jobs.StateDone, Outcome: jobs.OutcomeAlreadyGone}, "done: already_gone"},
+		{"done", jobs.PublicRecord{State: jobs.StateDone, Outcome: jobs.OutcomeAlreadyGone}, "done: already_gone"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -53,7 +53,7 @@ func (c *cli) await(ctx context.Context, client *fleet.Client, w fleet.Wait, tim
 		defer cancel()
 	}
 	last := ""
-	w.Progress = func(r jobs.Record) {
+	w.Progress = func(r jobs.PublicRecord) {
 		if line := progress(r, c.now()); line != last {
 			c.say("%s", line)
 			last = line
@@ -120,7 +120,7 @@ func (c *cli) say(format string, values ...any) {
 }
 
 // progress is the state of a job in one line.
-func progress(r jobs.Record, now time.Time) string {
+func progress(r jobs.PublicRecord, now time.Time) string {
 	switch r.State {
 	case jobs.StateQueued:
 		return "queued in lane " + string(r.Lane)

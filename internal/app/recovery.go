@@ -83,7 +83,7 @@ func (r *recovery) run(ctx context.Context) error {
 			return nil
 		case <-r.lost:
 		}
-		n, err := r.each(ctx, jobs.States(), func(rec jobs.Record) (bool, error) { return true, r.operator.Requeue(ctx, rec.JobID) })
+		n, err := r.each(ctx, jobs.States(), func(rec jobs.PublicRecord) (bool, error) { return true, r.operator.Requeue(ctx, rec.JobID) })
 		if n > 0 {
 			r.log.Warn("jobs whose messages were lost with their stream are queued again", zap.Int("jobs", n))
 		}
@@ -97,7 +97,7 @@ func (r *recovery) run(ctx context.Context) error {
 // is not lost: it comes when its lease is over.
 func (r *recovery) takeUp(ctx context.Context) {
 	isGone := func(c jobs.Claim) bool { return r.self.IsGone(ctx, c.Worker, c.Instance) }
-	n, err := r.each(ctx, []jobs.State{jobs.StateRunning}, func(rec jobs.Record) (bool, error) { return r.operator.Release(ctx, rec.JobID, isGone) })
+	n, err := r.each(ctx, []jobs.State{jobs.StateRunning}, func(rec jobs.PublicRecord) (bool, error) { return r.operator.Release(ctx, rec.JobID, isGone) })
 	if n > 0 {
 		r.log.Warn("jobs that a killed worker of the same name had claimed are due at once", zap.String("worker", r.Name), zap.Int("jobs", n))
 	}
@@ -109,7 +109,7 @@ func (r *recovery) takeUp(ctx context.Context) {
 
 // each calls do for the records of unfinished jobs in some states, and returns for how many it did something. One that
 // cannot be done is logged, and does not hold up the others.
-func (r *recovery) each(ctx context.Context, states []jobs.State, do func(jobs.Record) (bool, error)) (done int, err error) {
+func (r *recovery) each(ctx context.Context, states []jobs.State, do func(jobs.PublicRecord) (bool, error)) (done int, err error) {
 	for _, state := range states {
 		if state == jobs.StateDone {
 			continue

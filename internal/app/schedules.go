@@ -97,7 +97,7 @@ func (f *firer) Fire(ctx context.Context, tick schedule.Tick) error {
 
 // finder looks up jobs.
 type finder interface {
-	Find(ctx context.Context, id string) (jobs.Record, error)
+	Find(ctx context.Context, id string) (jobs.PublicRecord, error)
 }
 
 // unfinished knows what became of the jobs of schedules.

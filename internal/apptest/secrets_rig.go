@@ -31,9 +31,9 @@ func (s *StandIn) Count(text string) int {
 }
 
 // LastResultOf is the latest result of a target.
-func (s *Stranger) LastResultOf(target string) jobs.Record {
+func (s *Stranger) LastResultOf(target string) jobs.PublicRecord {
 	s.T.Helper()
-	var last jobs.Record
+	var last jobs.PublicRecord
 	for _, r := range s.Results(0) {
 		if r.Record.Target == target {
 			last = r.Record

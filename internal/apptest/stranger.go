@@ -100,7 +100,7 @@ type Result struct {
 	Subject     string
 	ContentType string
 	Event       cloudEvent
-	Record      jobs.Record // The event's data.
+	Record      jobs.PublicRecord // The event's data.
 }
 
 // cloudEvent is a CloudEvent 1.0 as its specification has it.
@@ -159,9 +159,9 @@ func (s *Stranger) Results(n int) []Result {
 }
 
 // ResultOf waits for the result of the job whose target contains part.
-func (s *Stranger) ResultOf(part string) jobs.Record {
+func (s *Stranger) ResultOf(part string) jobs.PublicRecord {
 	s.T.Helper()
-	var found jobs.Record
+	var found jobs.PublicRecord
 	Eventually(s.T, "the result for "+part, func() bool {
 		for _, r := range s.Results(0) {
 			if strings.Contains(r.Record.Target, part) {

@@ -13,7 +13,7 @@ import (
 // result says so. It returns how many calls were repeated for that.
 func (s *Stranger) Tally(t *testing.T, atlas *StandIn, n int) (repeated int) {
 	t.Helper()
-	results := map[string][]jobs.Record{}
+	results := map[string][]jobs.PublicRecord{}
 	for _, r := range s.Results(n) {
 		project := r.Record.Params["project_id"]
 		results[project] = append(results[project], r.Record)

@@ -192,14 +192,14 @@ func (w *Worker) Operator() *fleet.Client {
 }
 
 // Records are what the ledger has about targets that contain part.
-func (w *Worker) Records(part string) []jobs.Record {
+func (w *Worker) Records(part string) []jobs.PublicRecord {
 	w.T.Helper()
 	client := w.Operator()
 	defer client.Close()
 	return w.list(client, part)
 }
 
-func (w *Worker) list(client *fleet.Client, part string) []jobs.Record {
+func (w *Worker) list(client *fleet.Client, part string) []jobs.PublicRecord {
 	w.T.Helper()
 	page, err := client.Ledger.List(w.T.Context(), ledger.Filter{Target: part})
 	if err != nil {
@@ -209,13 +209,13 @@ func (w *Worker) list(client *fleet.Client, part string) []jobs.Record {
 }
 
 // RecordOf waits until there is one record for the target of which ok is true.
-func (w *Worker) RecordOf(part string, ok func(jobs.Record) bool) jobs.Record {
+func (w *Worker) RecordOf(part string, ok func(jobs.PublicRecord) bool) jobs.PublicRecord {
 	w.T.Helper()
 	client := w.Operator()
 	defer client.Close()
-	var found []jobs.Record
+	var found []jobs.PublicRecord
 	Eventually(w.T, "the record of "+part, func() bool {
-		found = slices.DeleteFunc(w.list(client, part), func(r jobs.Record) bool { return !ok(r) })
+		found = slices.DeleteFunc(w.list(client, part), func(r jobs.PublicRecord) bool { return !ok(r) })
 		return len(found) == 1
 	})
 	return found[0]
@@ -248,7 +248,7 @@ func FreeAddress(t *testing.T) string {
 }
 
 // HasFailed reports whether an attempt of the job has ended without success.
-func HasFailed(r jobs.Record) bool { return len(r.Attempts) > 0 && !r.Attempts[0].FinishedAt.IsZero() }
+func HasFailed(r jobs.PublicRecord) bool { return len(r.Attempts) > 0 && !r.Attempts[0].FinishedAt.IsZero() }
 
 // EverySecond is a schedule that disables X.509 of a project.
 func EverySecond(name, project string) config.Schedule {

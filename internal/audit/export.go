@@ -43,7 +43,7 @@ func NewExporter(format string, out io.Writer) (Exporter, error) {
 type announced struct {
 	ID   string      `json:"id"`
 	Time time.Time   `json:"time"`
-	Data jobs.Record `json:"data"`
+	Data jobs.PublicRecord `json:"data"`
 }
 
 func decode(r Result) (announced, error) {

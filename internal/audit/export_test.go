@@ -15,10 +15,10 @@ import (
 )
 
 // result is a refused job with everything that an auditor may ask for.
-func result(t *testing.T, change func(*jobs.Record)) audit.Result {
+func result(t *testing.T, change func(*jobs.PublicRecord)) audit.Result {
 	t.Helper()
 	at := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
-	record := jobs.Record{
+	record := jobs.PublicRecord{
 		JobID: "j1", Kind: kinds.IDPDelete, Account: "security", Target: "federation/f/idp/i", Lane: jobs.LaneUrgent, Origin: jobs.OriginEvent,
 		Reason: "IR-4711", RequestedBy: "=cmd()", State: jobs.StateDone, Outcome: jobs.OutcomeRefused, Detail: "forbidden: HTTP 403",
 		AcceptedAt: at, FinishedAt: at.Add(2 * time.Second), EventCount: 1, AttemptCount: 1,
@@ -81,13 +81,13 @@ func TestExportJSONL(t *testing.T) {
 func TestExportOCSF(t *testing.T) {
 	tests := []struct {
 		name   string
-		change func(*jobs.Record)
+		change func(*jobs.PublicRecord)
 		want   map[string]any // Some of the members.
 	}{
 		{name: "refused", want: map[string]any{"type_uid": 600304.0, "status_id": 2.0, "severity_id": 4.0, "status_code": "refused", "message": "IR-4711"}},
 		{
 			name: "X.509 revoked, without a reason and an attempt",
-			change: func(r *jobs.Record) {
+			change: func(r *jobs.PublicRecord) {
 				r.Kind, r.Outcome, r.Reason, r.Attempts = kinds.X509Disable, jobs.OutcomeRevoked, "", nil
 			},
 			want: map[string]any{"type_uid": 600303.0, "status_id": 1.0, "severity_id": 1.0, "message": "x509.disable of federation/f/idp/i"},
@@ -134,7 +134,7 @@ func TestNoTextIsAFormula(t *testing.T) {
 	for text, want := range map[string]string{
 		"=1+1": "'=1+1", "＝1+1": "'＝1+1", "＠SUM(A1)": "'＠SUM(A1)", "-1": "'-1", "\n=1": "'\n=1", "\t=1": "'\t=1", "IR-4711 = x": "IR-4711 = x", "ä": "ä",
 	} {
-		rows, err := csv.NewReader(strings.NewReader(export(t, "csv", result(t, func(r *jobs.Record) { r.Reason = text })))).ReadAll()
+		rows, err := csv.NewReader(strings.NewReader(export(t, "csv", result(t, func(r *jobs.PublicRecord) { r.Reason = text })))).ReadAll()
 		if err != nil {
 			t.Fatal(err)
 		}

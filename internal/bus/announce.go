@@ -29,7 +29,7 @@ type Result struct {
 	Time            time.Time   `json:"time"`
 	DataContentType string      `json:"datacontenttype"`
 	Trace           string      `json:"traceparent,omitempty"` // Distributed tracing extension.
-	Data            jobs.Record `json:"data"`
+	Data            jobs.PublicRecord `json:"data"`
 }
 
 // Announcer implements jobs.Announcer on the streams of results and dead letters.

@@ -71,7 +71,7 @@ func TestAnnounce(t *testing.T) {
 			}
 			want := Result{
 				SpecVersion: "1.0", ID: "job1", Source: "rekey", Type: "rekey.job.finished.v1", Subject: fingerprint(canary), Time: moment,
-				DataContentType: "application/json", Data: record,
+				DataContentType: "application/json", Data: record.Public(),
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)

@@ -109,7 +109,7 @@ type Submitted struct {
 var ErrOtherRequest = errors.New("a request with this id was made before and asks for something else; give this one another id")
 
 // sameRequest reports, as ErrOtherRequest, that a job does something else than a request asks for.
-func sameRequest(r jobs.Record, req jobs.Request, p jobs.Params) error {
+func sameRequest(r jobs.PublicRecord, req jobs.Request, p jobs.Params) error {
 	if r.Kind != req.Kind || p.Known() && r.Target != jobs.Target(req.Kind, p) || req.Account != "" && r.Account != req.Account {
 		return fmt.Errorf("job %s: %w", r.JobID, ErrOtherRequest)
 	}
@@ -133,7 +133,7 @@ func (c *Client) Submit(ctx context.Context, source, id string, request map[stri
 	done := Submitted{JobID: req.JobID(source, id)}
 	earlier, err := c.Ledger.Find(ctx, done.JobID)
 	if done.Meant = err == nil && earlier.DryRun && !req.DryRun && !c.dryFleet(ctx); done.Meant {
-		earlier, err = jobs.Record{}, jobs.ErrNotFound
+		earlier, err = jobs.PublicRecord{}, jobs.ErrNotFound
 	}
 	if done.Duplicate = err == nil; done.Duplicate {
 		err = sameRequest(earlier, req, params)

@@ -23,21 +23,23 @@ type Replayed struct {
 }
 
 // Retry puts a job back to work.
-func (c *Client) Retry(ctx context.Context, id string, op jobs.Operation) (jobs.Record, error) {
+func (c *Client) Retry(ctx context.Context, id string, op jobs.Operation) (jobs.PublicRecord, error) {
 	known, err := c.Ledger.Find(ctx, id)
 	if err != nil {
-		return jobs.Record{}, err
+		return jobs.PublicRecord{}, err
 	}
-	return c.Operator().Retry(ctx, known.JobID, op)
+	rec, err := c.Operator().Retry(ctx, known.JobID, op)
+	return rec.Public(), err
 }
 
 // Cancel asks a job to end before its next attempt.
-func (c *Client) Cancel(ctx context.Context, id string, op jobs.Operation) (jobs.Record, error) {
+func (c *Client) Cancel(ctx context.Context, id string, op jobs.Operation) (jobs.PublicRecord, error) {
 	known, err := c.Ledger.Find(ctx, id)
 	if err != nil {
-		return jobs.Record{}, err
+		return jobs.PublicRecord{}, err
 	}
-	return c.Operator().Cancel(ctx, known.JobID, op)
+	rec, err := c.Operator().Cancel(ctx, known.JobID, op)
+	return rec.Public(), err
 }
 
 // Operator is what changes jobs for an operator.

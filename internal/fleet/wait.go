@@ -48,7 +48,7 @@ type Wait struct {
 	// earlier requests. 0 looks at all.
 	After uint64
 	// Progress is called for every change of the job. Optional.
-	Progress func(jobs.Record)
+	Progress func(jobs.PublicRecord)
 	// Unattended is called when no worker has taken the event or, with taken, the job for a while. Optional.
 	Unattended func(f bus.Fleet, taken bool)
 }
@@ -92,7 +92,7 @@ func (c *Client) Fleet(ctx context.Context) (fleet bus.Fleet, err error) {
 
 // Await waits until a job has its outcome, and returns its record. The error is a *NotAcceptedError when its request ended
 // in the dead letters, and jobs.ErrNotFound when there is no such job and none can come any more.
-func (c *Client) Await(ctx context.Context, w Wait) (jobs.Record, error) {
+func (c *Client) Await(ctx context.Context, w Wait) (jobs.PublicRecord, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var reminder sync.WaitGroup
 	defer reminder.Wait()
@@ -103,12 +103,12 @@ func (c *Client) Await(ctx context.Context, w Wait) (jobs.Record, error) {
 	}
 	known, err := c.awaitRecord(ctx, &w)
 	if err != nil {
-		return jobs.Record{}, err
+		return jobs.PublicRecord{}, err
 	}
 	stage.Store(stageQueued)
 	complete := errors.New("complete")
-	var last jobs.Record
-	err = c.Ledger.Watch(ctx, known.JobID, func(r jobs.Record) {
+	var last jobs.PublicRecord
+	err = c.Ledger.Watch(ctx, known.JobID, func(r jobs.PublicRecord) {
 		if last = r; r.State != jobs.StateQueued || r.AttemptCount > 0 {
 			stage.Store(stageAttended)
 		}
@@ -154,7 +154,7 @@ func (c *Client) remind(ctx context.Context, w *Wait, stage *atomic.Int32) {
 }
 
 // awaitRecord waits until the job, or the one that it was joined into, has a record.
-func (c *Client) awaitRecord(ctx context.Context, w *Wait) (jobs.Record, error) {
+func (c *Client) awaitRecord(ctx context.Context, w *Wait) (jobs.PublicRecord, error) {
 	begun, blind := time.Now(), false
 	for n := 1; ; n++ {
 		record, err := c.Ledger.Find(ctx, w.JobID)
@@ -165,17 +165,17 @@ func (c *Client) awaitRecord(ctx context.Context, w *Wait) (jobs.Record, error) 
 			var letter bus.DeadLetter
 			letter, w.After, err = c.requestLetter(ctx, w.JobID, w.After)
 			if err == nil {
-				return jobs.Record{}, &NotAcceptedError{Letter: letter}
+				return jobs.PublicRecord{}, &NotAcceptedError{Letter: letter}
 			}
 			if blind = isForbidden(err); !blind && !errors.Is(err, jobs.ErrNotFound) {
-				return jobs.Record{}, err
+				return jobs.PublicRecord{}, err
 			}
 		}
 		if !w.Stored && c.nothingComes(ctx, time.Since(begun)) {
 			return c.Ledger.Find(ctx, w.JobID) // It may have come between the two looks.
 		}
 		if err := backoff.Sleep(ctx, backoff.Delay(waitPauseFirst, waitPauseMost, n)); err != nil {
-			return jobs.Record{}, err
+			return jobs.PublicRecord{}, err
 		}
 	}
 }

@@ -25,7 +25,7 @@ type Query struct {
 }
 
 // Prepare makes the query ready for use. With a record, it chooses only what comes after that in a list.
-func (q Query) Prepare(after *jobs.Record) *Query {
+func (q Query) Prepare(after *jobs.PublicRecord) *Query {
 	q.since, q.marks = Nanos(q.Since), marks(q.Target)
 	if q.Event != "" {
 		q.events = []uint64{hash(q.Event), hash("id:" + q.Event)}

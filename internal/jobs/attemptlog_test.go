@@ -62,10 +62,10 @@ func TestAttemptLogForgets(t *testing.T) {
 		core, logs := observer.New(zap.WarnLevel)
 		l := newAttemptLog(zap.New(core))
 		fail := func(n int) {
-			l.failed(&Record{
+			l.failed(&Record{PublicRecord: PublicRecord{
 				JobID: fmt.Sprint("job-", n), Target: fmt.Sprint("target-", n), Events: []RecordedEvent{{EventRef: EventRef{ID: "e"}}},
 				Attempts: []Attempt{{Attempt: 1, Reason: ReasonUnavailable}},
-			})
+			}})
 		}
 		for n := range attemptLogTargets {
 			fail(n)

@@ -99,7 +99,7 @@ func (j Job) anew(r *Record) string {
 
 // Extension is the id of the job that the same request makes when it is made once more and may wait until expiresAt, where the
 // recorded job ran out of time before. It is "" where the recorded job answers the request.
-func (r *Record) Extension(expiresAt time.Time) string {
+func (r *PublicRecord) Extension(expiresAt time.Time) string {
 	if r.Outcome != OutcomeExhausted || !outlasts(expiresAt, r.ExpiresAt) {
 		return ""
 	}

@@ -14,19 +14,22 @@ const (
 	maxErrorBytes     = 512 // Of the error of an attempt and of the detail of an outcome.
 )
 
-// Record is what the ledger keeps of a job: what was asked, tried and done. It is what
-// `job show` prints and holds no secret.
+// Record is what the ledger keeps of a job. A field belongs here, unless it may be shown to everyone who reads results.
 type Record struct {
-	JobID   string            `json:"job_id"`
-	Kind    Kind              `json:"kind"`
-	Account string            `json:"account"`
-	Target  string            `json:"target"`
-	Params  map[string]string `json:"params"` // Secrets as fingerprints.
+	PublicRecord
 	// Sealed holds the sealed form of each secret parameter until the job has succeeded, so that
-	// it can be retried, and TargetKey the target of a job that has some. They are for
-	// the ledger alone: see Public.
-	Sealed      map[string]string `json:"sealed,omitempty"`
-	TargetKey   string            `json:"target_key,omitempty"`
+	// it can be retried, and TargetKey the target of a job that has some.
+	Sealed    map[string]string `json:"sealed,omitempty"`
+	TargetKey string            `json:"target_key,omitempty"`
+}
+
+// PublicRecord is what results, commands and pages show of a job: what was asked, tried and done. It holds no secret.
+type PublicRecord struct {
+	JobID       string            `json:"job_id"`
+	Kind        Kind              `json:"kind"`
+	Account     string            `json:"account"`
+	Target      string            `json:"target"`
+	Params      map[string]string `json:"params"` // Secrets as fingerprints.
 	Lane        Lane              `json:"lane"`
 	Origin      Origin            `json:"origin"`
 	Reason      string            `json:"reason,omitempty"` // Free text of the request.
@@ -140,22 +143,21 @@ type Attempt struct {
 
 // NewRecord is the record of a job that was just accepted.
 func NewRecord(j Job) Record {
-	r := Record{
+	r := Record{PublicRecord: PublicRecord{
 		JobID: j.ID, Kind: j.Kind, Account: j.Account, Target: j.Target(), Params: j.Params.Shown(),
-		Sealed: j.Params.SealedForms(), Lane: j.Lane,
-		Origin: j.Origin, Reason: j.Reason, RequestedBy: j.RequestedBy, Policy: j.Policy, DryRun: j.DryRun,
+		Lane: j.Lane, Origin: j.Origin, Reason: j.Reason, RequestedBy: j.RequestedBy, Policy: j.Policy, DryRun: j.DryRun,
 		RequestDigest: j.Digest, Trace: j.Trace, State: StateQueued,
 		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt,
 		Events: []RecordedEvent{j.recorded()}, EventCount: 1, Attempts: []Attempt{},
-	}
-	if r.Sealed != nil {
+	}}
+	if r.Sealed = j.Params.SealedForms(); r.Sealed != nil {
 		r.TargetKey = j.TargetKey()
 	}
 	return r
 }
 
 // Done reports whether the job has its outcome.
-func (r *Record) Done() bool { return r.State == StateDone }
+func (r *PublicRecord) Done() bool { return r.State == StateDone }
 
 // job is the recorded job as the queue needs it, with parameters of the same target.
 func (r *Record) job(p Params) Job {
@@ -257,10 +259,7 @@ func (r *Record) finish(now time.Time, message uint64, outcome Outcome, known Kn
 }
 
 // Public is the record as it is shown and announced: without what only the ledger needs.
-func (r Record) Public() Record {
-	r.Sealed, r.TargetKey = nil, ""
-	return r
-}
+func (r Record) Public() PublicRecord { return r.PublicRecord }
 
 // adopt takes over what intake and operators may have changed on a job while a worker had claimed it.
 func (r *Record) adopt(fresh *Record) {

@@ -26,12 +26,12 @@ func newTestRecord(t *testing.T) Record {
 
 func TestNewRecord(t *testing.T) {
 	e := jwksEvent(t, 7, func(e *Event) { e.At, e.Request.ExpiresAt = noon(), after(60) })
-	want := Record{
+	want := Record{PublicRecord: PublicRecord{
 		JobID: "?", Kind: kinds.JWKSRevoke, Account: "security", Target: "federation/" + idA + "/idp/" + idB,
 		Params: map[string]string{"federation_id": idA, "identity_provider_id": idB}, Lane: LaneUrgent, Origin: OriginEvent,
 		Reason: "IR-4711", RequestedBy: "soar", State: StateQueued, AcceptedAt: noon(), ExpiresAt: after(60),
 		RequestDigest: newJob(e, "security").Digest, Events: []RecordedEvent{{EventRef: e.EventRef, Reason: "IR-4711", RequestedBy: "soar"}}, EventCount: 1, Attempts: []Attempt{},
-	}
+	}}
 	job := newJob(e, "security")
 	want.JobID = job.ID
 	if diff := cmp.Diff(want, NewRecord(job)); diff != "" {

@@ -24,7 +24,7 @@ func (j Job) recorded() RecordedEvent {
 func (e RecordedEvent) size() int { return e.EventRef.size() + len(e.Reason) + len(e.RequestedBy) }
 
 // HasEvent reports whether the event made or joined this job.
-func (r *Record) HasEvent(e EventRef) bool {
+func (r *PublicRecord) HasEvent(e EventRef) bool {
 	return slices.ContainsFunc(r.Events, func(have RecordedEvent) bool { return have.Same(e) })
 }
 

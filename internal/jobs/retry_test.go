@@ -95,43 +95,43 @@ func TestNextRetry(t *testing.T) {
 		want    time.Time
 		wantErr string
 	}{
-		{name: "first failure", record: Record{Attempts: unavailable(1), AttemptsSpent: 1}, failure: Failure{Reason: ReasonUnavailable}, want: in(time.Second)},
-		{name: "third failure", record: Record{Attempts: unavailable(3), AttemptsSpent: 3}, failure: Failure{Reason: ReasonUnavailable}, want: in(4 * time.Second)},
+		{name: "first failure", record: Record{PublicRecord: PublicRecord{Attempts: unavailable(1), AttemptsSpent: 1}}, failure: Failure{Reason: ReasonUnavailable}, want: in(time.Second)},
+		{name: "third failure", record: Record{PublicRecord: PublicRecord{Attempts: unavailable(3), AttemptsSpent: 3}}, failure: Failure{Reason: ReasonUnavailable}, want: in(4 * time.Second)},
 		{
-			name: "jitter", record: Record{Attempts: unavailable(3), AttemptsSpent: 3}, failure: Failure{Reason: ReasonUnavailable},
+			name: "jitter", record: Record{PublicRecord: PublicRecord{Attempts: unavailable(3), AttemptsSpent: 3}}, failure: Failure{Reason: ReasonUnavailable},
 			random: 0.5, want: in(4500 * time.Millisecond),
 		},
 		{
-			name: "Retry-After is longer", record: Record{Attempts: unavailable(1), AttemptsSpent: 1},
+			name: "Retry-After is longer", record: Record{PublicRecord: PublicRecord{Attempts: unavailable(1), AttemptsSpent: 1}},
 			failure: Failure{Reason: ReasonRateLimited, RetryAt: in(55 * time.Second)}, random: 0.5, want: in(55 * time.Second),
 		},
 		{
-			name: "Retry-After is shorter", record: Record{Attempts: unavailable(5), AttemptsSpent: 5},
+			name: "Retry-After is shorter", record: Record{PublicRecord: PublicRecord{Attempts: unavailable(5), AttemptsSpent: 5}},
 			failure: Failure{Reason: ReasonRateLimited, RetryAt: in(2 * time.Second)}, want: in(16 * time.Second),
 		},
 		{
-			name: "no jitter behind a Retry-After", record: Record{Attempts: unavailable(1), AttemptsSpent: 1},
+			name: "no jitter behind a Retry-After", record: Record{PublicRecord: PublicRecord{Attempts: unavailable(1), AttemptsSpent: 1}},
 			failure: Failure{Reason: ReasonRateLimited, RetryAt: in(time.Second)}, random: 0.5, want: in(time.Second),
 		},
 		{
-			name: "jitter behind a Retry-After of no bucket", record: Record{Attempts: unavailable(1), AttemptsSpent: 1},
+			name: "jitter behind a Retry-After of no bucket", record: Record{PublicRecord: PublicRecord{Attempts: unavailable(1), AttemptsSpent: 1}},
 			failure: Failure{Reason: ReasonUnavailable, RetryAt: in(time.Second)}, random: 0.4, want: in(1100 * time.Millisecond),
 		},
 		{
-			name: "jitter behind a silent rate limit", record: Record{Attempts: unavailable(1), AttemptsSpent: 1},
+			name: "jitter behind a silent rate limit", record: Record{PublicRecord: PublicRecord{Attempts: unavailable(1), AttemptsSpent: 1}},
 			failure: Failure{Reason: ReasonRateLimited}, random: 0.4, want: in(1100 * time.Millisecond),
 		},
 		{
-			name: "Retry-After is in the past", record: Record{Attempts: unavailable(1), AttemptsSpent: 1},
+			name: "Retry-After is in the past", record: Record{PublicRecord: PublicRecord{Attempts: unavailable(1), AttemptsSpent: 1}},
 			failure: Failure{Reason: ReasonRateLimited, RetryAt: in(-time.Hour)}, want: in(time.Second),
 		},
 		{name: "no attempt in the list", failure: Failure{Reason: ReasonUnavailable}, want: in(time.Second)},
-		{name: "last but one attempt spent", record: Record{AttemptsSpent: 11}, failure: Failure{Reason: ReasonUnavailable}, want: in(time.Second)},
+		{name: "last but one attempt spent", record: Record{PublicRecord: PublicRecord{AttemptsSpent: 11}}, failure: Failure{Reason: ReasonUnavailable}, want: in(time.Second)},
 		{
-			name: "all attempts spent", record: Record{AttemptsSpent: 12}, failure: Failure{Reason: ReasonUnavailable},
+			name: "all attempts spent", record: Record{PublicRecord: PublicRecord{AttemptsSpent: 12}}, failure: Failure{Reason: ReasonUnavailable},
 			wantErr: "all 12 attempts are spent; the last one: unavailable: no route",
 		},
-		{name: "free although all are spent", record: Record{AttemptsSpent: 12}, failure: Failure{Reason: ReasonRateLimited}, want: in(time.Second)},
+		{name: "free although all are spent", record: Record{PublicRecord: PublicRecord{AttemptsSpent: 12}}, failure: Failure{Reason: ReasonRateLimited}, want: in(time.Second)},
 		{
 			name: "Retry-After to the last moment", failure: Failure{Reason: ReasonRateLimited, RetryAt: accepted.Add(24*time.Hour - 1)},
 			want: accepted.Add(24*time.Hour - 1),
@@ -141,15 +141,15 @@ func TestNextRetry(t *testing.T) {
 			wantErr: "the job would be older than 24h0m0s; the last attempt: rate_limited: no route",
 		},
 		{
-			name: "before it expires", record: Record{ExpiresAt: in(time.Second + 1)}, failure: Failure{Reason: ReasonUnavailable},
+			name: "before it expires", record: Record{PublicRecord: PublicRecord{ExpiresAt: in(time.Second + 1)}}, failure: Failure{Reason: ReasonUnavailable},
 			want: in(time.Second),
 		},
 		{
-			name: "when it expires", record: Record{ExpiresAt: in(time.Second)}, failure: Failure{Reason: ReasonUnavailable},
+			name: "when it expires", record: Record{PublicRecord: PublicRecord{ExpiresAt: in(time.Second)}}, failure: Failure{Reason: ReasonUnavailable},
 			wantErr: "the request expires at 2026-11-24T04:00:01Z and could not be attempted before; the last attempt: unavailable: no route",
 		},
 		{
-			name: "jitter beyond the expiry", record: Record{ExpiresAt: in(time.Second + 1)}, failure: Failure{Reason: ReasonUnavailable}, random: 0.1,
+			name: "jitter beyond the expiry", record: Record{PublicRecord: PublicRecord{ExpiresAt: in(time.Second + 1)}}, failure: Failure{Reason: ReasonUnavailable}, random: 0.1,
 			wantErr: "the request expires at 2026-11-24T04:00:01Z and could not be attempted before; the last attempt: unavailable: no route",
 		},
 	}
@@ -188,7 +188,7 @@ func TestTooLate(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := &Record{AcceptedAt: accepted}
+			r := &Record{PublicRecord: PublicRecord{AcceptedAt: accepted}}
 			if tt.expires > 0 {
 				r.ExpiresAt = accepted.Add(tt.expires)
 			}

@@ -21,7 +21,7 @@ type Filter struct {
 }
 
 // Chooses reports whether the filter chooses a record, whatever After and Limit say.
-func (f *Filter) Chooses(r *jobs.Record) bool {
+func (f *Filter) Chooses(r *jobs.PublicRecord) bool {
 	return (f.State == "" || r.State == f.State) &&
 		(f.Kind == "" || r.Kind == f.Kind) &&
 		(f.Outcome == "" || r.Outcome == f.Outcome) &&

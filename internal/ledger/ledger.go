@@ -127,7 +127,7 @@ func (l *Ledger) Age(ctx context.Context, e jobs.Entry) (time.Duration, error) {
 
 // Find returns the record of a job, or of the job that it was joined into, or of the dry run
 // that it became, or jobs.ErrNotFound.
-func (l *Ledger) Find(ctx context.Context, id string) (jobs.Record, error) {
+func (l *Ledger) Find(ctx context.Context, id string) (jobs.PublicRecord, error) {
 	record, err := l.find(ctx, id)
 	if errors.Is(err, jobs.ErrNotFound) {
 		return l.find(ctx, jobs.DryID(id))
@@ -135,12 +135,12 @@ func (l *Ledger) Find(ctx context.Context, id string) (jobs.Record, error) {
 	return record, err
 }
 
-func (l *Ledger) find(ctx context.Context, id string) (jobs.Record, error) {
+func (l *Ledger) find(ctx context.Context, id string) (jobs.PublicRecord, error) {
 	entry, err := l.Load(ctx, id)
 	if errors.Is(err, jobs.ErrNotFound) {
 		into, joinedErr := l.Targets().Joined(ctx, id)
 		if joinedErr != nil {
-			return jobs.Record{}, joinedErr
+			return jobs.PublicRecord{}, joinedErr
 		}
 		entry, err = l.Load(ctx, into)
 	}
@@ -148,7 +148,7 @@ func (l *Ledger) find(ctx context.Context, id string) (jobs.Record, error) {
 }
 
 // Watch calls found for the record of one job, now and when it has changed, until ctx ends.
-func (l *Ledger) Watch(ctx context.Context, id string, found func(jobs.Record)) error {
+func (l *Ledger) Watch(ctx context.Context, id string, found func(jobs.PublicRecord)) error {
 	return l.records.Follow(ctx, id, 0, func(e kv.Entry[jobs.Record]) { found(e.Value.Public()) })
 }
 

@@ -67,13 +67,13 @@ func newLedger(t *testing.T) *Ledger {
 
 // record is a record with something in every field that matters here.
 func record(id string) jobs.Record {
-	return jobs.Record{
+	return jobs.Record{PublicRecord: jobs.PublicRecord{
 		JobID: id, Kind: kinds.X509Disable, Account: "security", Target: "project/" + id, Params: map[string]string{"project_id": id},
 		Lane: jobs.LaneUrgent, Origin: jobs.OriginEvent, State: jobs.StateQueued, AcceptedAt: moment,
 		Events: []jobs.RecordedEvent{{EventRef: jobs.EventRef{Source: "/s", ID: "e-" + id, Subject: "rekey.v1.event.incident", Seq: 7, At: moment}}}, EventCount: 1,
 		Attempts: []jobs.Attempt{{Attempt: 1, Worker: "w", StartedAt: moment, DurationMS: 1.5}}, AttemptCount: 1,
 		Claim: jobs.Claim{Worker: "w", Until: moment.Add(time.Minute)},
-	}
+	}}
 }
 
 func create(t *testing.T, l *Ledger, r jobs.Record) jobs.Entry {
@@ -296,7 +296,7 @@ func TestWatch(t *testing.T) {
 	seen := make(chan jobs.State, 10)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ended := make(chan error, 1)
-	watch := func() { ended <- l.Watch(ctx, "a", func(r jobs.Record) { seen <- r.State }) }
+	watch := func() { ended <- l.Watch(ctx, "a", func(r jobs.PublicRecord) { seen <- r.State }) }
 	expect := func(want jobs.State) {
 		t.Helper()
 		select {

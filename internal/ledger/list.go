@@ -21,7 +21,7 @@ import (
 
 // Page is one part of a list, the latest accepted first.
 type Page struct {
-	Records []jobs.Record
+	Records []jobs.PublicRecord
 	// More says that the filter chooses more records than its limit lets through.
 	More bool
 	// Revision is up to which of its revisions the ledger was read: Follow goes on from there.
@@ -29,7 +29,7 @@ type Page struct {
 }
 
 // Follow calls found for every record that is written after a revision, until ctx ends.
-func (l *Ledger) Follow(ctx context.Context, revision uint64, found func(jobs.Record)) error {
+func (l *Ledger) Follow(ctx context.Context, revision uint64, found func(jobs.PublicRecord)) error {
 	return l.records.Follow(ctx, "", revision, func(e kv.Entry[jobs.Record]) { found(e.Value.Public()) })
 }
 
@@ -271,8 +271,8 @@ func (s *search) nextBatch(ctx context.Context) ([]candidate, error) {
 }
 
 // load returns the records of the candidates as they are shown, nil for one that is gone.
-func (s *search) load(ctx context.Context, batch []candidate) ([]*jobs.Record, error) {
-	records, errs := make([]*jobs.Record, len(batch)), make([]error, len(batch))
+func (s *search) load(ctx context.Context, batch []candidate) ([]*jobs.PublicRecord, error) {
+	records, errs := make([]*jobs.PublicRecord, len(batch)), make([]error, len(batch))
 	var loading sync.WaitGroup
 	for i, c := range batch {
 		loading.Go(func() { records[i], errs[i] = s.loadOne(ctx, c) })
@@ -281,13 +281,12 @@ func (s *search) load(ctx context.Context, batch []candidate) ([]*jobs.Record, e
 	return records, errors.Join(errs...)
 }
 
-func (s *search) loadOne(ctx context.Context, c candidate) (*jobs.Record, error) {
+func (s *search) loadOne(ctx context.Context, c candidate) (*jobs.PublicRecord, error) {
 	if c.data != nil {
-		var r jobs.Record
+		var r jobs.PublicRecord
 		if err := json.Unmarshal(c.data, &r); err != nil {
 			return nil, fmt.Errorf("decoding job %s: %w", c.ID, err)
 		}
-		r = r.Public()
 		return &r, nil
 	}
 	entry, err := s.ledger.Load(ctx, c.ID)

@@ -45,11 +45,11 @@ func (f *fleet) target() string {
 func (f *fleet) create() {
 	f.t.Helper()
 	id := fmt.Sprintf("job%05d", len(f.ids))
-	r := jobs.Record{
+	r := jobs.Record{PublicRecord: jobs.PublicRecord{
 		JobID: id, Kind: pick(f, jobs.Kinds()...), Target: f.target(), State: jobs.StateQueued,
 		AcceptedAt: moment.Add(time.Duration(len(f.ids)+f.rand.IntN(30)) * time.Second),
 		Events:     []jobs.RecordedEvent{f.event()},
-	}
+	}}
 	f.ids = append(f.ids, id)
 	f.want[id] = create(f.t, f.ledger, r)
 }
@@ -122,13 +122,13 @@ func (f *fleet) filter() Filter {
 
 // choose is the list as it must be, made from all records.
 func (f *fleet) choose(filter Filter) (ids []string, more bool) {
-	order := func(a, b jobs.Record) int {
+	order := func(a, b jobs.PublicRecord) int {
 		return cmp.Or(b.AcceptedAt.Compare(a.AcceptedAt), strings.Compare(a.JobID, b.JobID))
 	}
-	var list []jobs.Record
+	var list []jobs.PublicRecord
 	for _, entry := range f.want {
-		if filter.Chooses(&entry.Record) && (filter.After == "" || order(f.want[filter.After].Record, entry.Record) < 0) {
-			list = append(list, entry.Record)
+		if filter.Chooses(&entry.Record.PublicRecord) && (filter.After == "" || order(f.want[filter.After].Record.PublicRecord, entry.Record.PublicRecord) < 0) {
+			list = append(list, entry.Record.PublicRecord)
 		}
 	}
 	slices.SortFunc(list, order)
@@ -154,7 +154,7 @@ func (f *fleet) check(filter Filter) {
 	var got []string
 	for _, r := range page.Records {
 		got = append(got, r.JobID)
-		if diff := gocmp.Diff(f.want[r.JobID].Record, r); diff != "" {
+		if diff := gocmp.Diff(f.want[r.JobID].Record.Public(), r); diff != "" {
 			f.t.Errorf("%+v lists another record: %s", filter, diff)
 		}
 	}
@@ -280,7 +280,7 @@ func TestFollowGoesOnFromAList(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	seen, ended := make(chan string, 10), make(chan error, 1)
 	go func() {
-		ended <- l.Follow(ctx, page.Revision, func(r jobs.Record) { seen <- r.JobID + " " + string(r.State) })
+		ended <- l.Follow(ctx, page.Revision, func(r jobs.PublicRecord) { seen <- r.JobID + " " + string(r.State) })
 	}()
 	if got := receive(t, seen); got != f.ids[1]+" queued" {
 		t.Errorf("saw %q first", got)

@@ -15,7 +15,7 @@ import (
 )
 
 // resultOf is a message of the stream of results.
-func resultOf(t *testing.T, change func(*jobs.Record)) notify.Result {
+func resultOf(t *testing.T, change func(*jobs.PublicRecord)) notify.Result {
 	t.Helper()
 	r, err := notify.ReadResult(published(t, change))
 	if err != nil {
@@ -24,10 +24,10 @@ func resultOf(t *testing.T, change func(*jobs.Record)) notify.Result {
 	return r
 }
 
-func published(t *testing.T, change func(*jobs.Record)) []byte {
+func published(t *testing.T, change func(*jobs.PublicRecord)) []byte {
 	t.Helper()
 	at := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
-	record := jobs.Record{
+	record := jobs.PublicRecord{
 		JobID: "j1", Kind: kinds.JWKSRevoke, Account: "security", Target: "identity provider 0123456789abcdef01234567",
 		Lane: jobs.LaneUrgent, Origin: jobs.OriginEvent, State: jobs.StateDone, Outcome: jobs.OutcomeRevoked, Reason: "IR-4711",
 		AcceptedAt: at, FinishedAt: at.Add(1500 * time.Millisecond), AttemptCount: 1,
@@ -85,21 +85,21 @@ func TestSlack(t *testing.T) {
 	const tail = "\nJob `j1`, lane urgent, 1 attempt, 1.5s"
 	tests := []struct {
 		name, template string
-		change         func(*jobs.Record)
+		change         func(*jobs.PublicRecord)
 		want           string
 	}{
 		{"as it is", "", nil, head + "\nReason: IR-4711" + tail},
-		{"everything", "", func(r *jobs.Record) {
+		{"everything", "", func(r *jobs.PublicRecord) {
 			r.Detail, r.RequestedBy, r.Policy, r.DryRun, r.AttemptCount = "gone", "soar", "leak", true, 3
 		}, strings.Replace(head, "*:", "* (dry run):", 1) + "\ngone\nReason: IR-4711\nRequested by: soar\nPolicy: leak" +
 			strings.Replace(tail, "1 attempt", "3 attempts", 1)},
-		{"no link, no mention, no line, no code", "", func(r *jobs.Record) {
+		{"no link, no mention, no line, no code", "", func(r *jobs.PublicRecord) {
 			r.Reason = "<!channel> <https://evil.example|click> & `x`\nJob `j2`\u202e"
 		}, head + "\nReason: &lt;!channel&gt; &lt;https://evil.example|click&gt; &amp; 'x' Job 'j2'\ufffd" + tail},
 		{"a template", "{{.Outcome | printf \"%q\"}} <https://wiki|runbook> {{.FinishedAt.Format \"15:04\"}}", nil, `"revoked" <https://wiki|runbook> 03:00`},
-		{"a long text", "{{.Reason}}", func(r *jobs.Record) { r.Reason = strings.Repeat("é", 3000) }, strings.Repeat("é", 1450) + "…"},
-		{"a long text below an & of the template", "R&D {{.Reason}}", func(r *jobs.Record) { r.Reason = strings.Repeat("a", 3000) }, "R&D " + strings.Repeat("a", 2896) + "…"},
-		{"no half of an escape", "{{.Reason}}", func(r *jobs.Record) { r.Reason = strings.Repeat("a", 2897) + "<b" }, strings.Repeat("a", 2897) + "…"},
+		{"a long text", "{{.Reason}}", func(r *jobs.PublicRecord) { r.Reason = strings.Repeat("é", 3000) }, strings.Repeat("é", 1450) + "…"},
+		{"a long text below an & of the template", "R&D {{.Reason}}", func(r *jobs.PublicRecord) { r.Reason = strings.Repeat("a", 3000) }, "R&D " + strings.Repeat("a", 2896) + "…"},
+		{"no half of an escape", "{{.Reason}}", func(r *jobs.PublicRecord) { r.Reason = strings.Repeat("a", 2897) + "<b" }, strings.Repeat("a", 2897) + "…"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestWebhook(t *testing.T) {
 	if m.ID != "rekey-j1-2" {
 		t.Errorf("the id is %s", m.ID)
 	}
-	m = compose(t, notify.TypeWebhook, `{"why": {{json .Reason}}, "n": {{.Attempts}}}`, resultOf(t, func(r *jobs.Record) { r.Reason = `say "no"` }))
+	m = compose(t, notify.TypeWebhook, `{"why": {{json .Reason}}, "n": {{.Attempts}}}`, resultOf(t, func(r *jobs.PublicRecord) { r.Reason = `say "no"` }))
 	if want := `{"why": "say \"no\"", "n": 1}`; string(m.Body) != want {
 		t.Errorf("the body is %s, want %s", m.Body, want)
 	}
@@ -177,7 +177,7 @@ func TestCheckTemplate(t *testing.T) {
 
 func TestFilter(t *testing.T) {
 	t.Parallel()
-	r := jobs.Record{Outcome: jobs.OutcomeRevoked, Lane: jobs.LaneUrgent, Kind: kinds.JWKSRevoke, Account: "a"}
+	r := jobs.PublicRecord{Outcome: jobs.OutcomeRevoked, Lane: jobs.LaneUrgent, Kind: kinds.JWKSRevoke, Account: "a"}
 	tests := []struct {
 		name   string
 		filter notify.Filter

@@ -60,7 +60,7 @@ type Filter struct {
 }
 
 // Matches reports whether the filter lets a result through.
-func (f Filter) Matches(r *jobs.Record) bool {
+func (f Filter) Matches(r *jobs.PublicRecord) bool {
 	return among(f.Outcomes, r.Outcome) && among(f.Lanes, r.Lane) && among(f.Kinds, r.Kind) && among(f.Accounts, r.Account)
 }
 

@@ -17,7 +17,7 @@ type Result struct {
 	Time   time.Time       `json:"time"`
 	Data   json.RawMessage `json:"data"`
 
-	record jobs.Record // Of Data.
+	record jobs.PublicRecord // Of Data.
 }
 
 // ReadResult reads a result.

@@ -12,7 +12,7 @@ import (
 // Sample is a made-up result, by which templates are checked and receivers are tried.
 func Sample(namespace, worker string, now time.Time) (Result, error) {
 	kind := kinds.Sample()
-	record := jobs.Record{
+	record := jobs.PublicRecord{
 		JobID: "sample", Kind: kind.Name, Account: "sample", Target: kind.Target(func(string) string { return "0123456789abcdef01234567" }),
 		Params: map[string]string{}, Lane: jobs.LaneUrgent, Origin: jobs.OriginOperator, State: jobs.StateDone, Outcome: jobs.OutcomeRevoked,
 		Reason: "a sample from worker receiver test: nothing was revoked", RequestedBy: "worker receiver test", DryRun: true,

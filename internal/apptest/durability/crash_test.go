@@ -137,7 +137,7 @@ func TestPausedWorkerDoesNotSettle(t *testing.T) {
 	if got := len(w.Results(2)); got != 2 || len(atlas.Requests(project)) != 2 {
 		t.Errorf("%d results, %d calls, want 2 and 2", got, len(atlas.Requests(project)))
 	}
-	record := w.RecordOf(project, func(r jobs.Record) bool { return r.Done() })
+	record := w.RecordOf(project, func(r jobs.PublicRecord) bool { return r.Done() })
 	if record.FinishedAt != ended.FinishedAt || record.AttemptCount != 2 {
 		t.Errorf("the record was changed: %s", apptest.Encoded(record))
 	}

@@ -81,13 +81,13 @@ func TestOtherEventsForTheTargetOfAWaitingJobJoinIt(t *testing.T) {
 	client := w.Operator()
 	defer client.Close()
 	w.Publish("rotation", apptest.X509Disable(project).CloudEvent("urn:siem", "alert-1"))
-	first := w.RecordOf(project, func(r jobs.Record) bool { return r.State == jobs.StateWaiting })
+	first := w.RecordOf(project, func(r jobs.PublicRecord) bool { return r.State == jobs.StateWaiting })
 	later, err := client.Submit(t.Context(), "urn:operator", "ticket-1", apptest.X509Disable(project))
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.Publish("incident", apptest.X509Disable(project).CloudEvent("urn:siem", "alert-2"))
-	joined := w.RecordOf(project, func(r jobs.Record) bool { return r.EventCount == 3 })
+	joined := w.RecordOf(project, func(r jobs.PublicRecord) bool { return r.EventCount == 3 })
 	if joined.JobID != first.JobID || len(joined.Events) != 3 || joined.Lane != jobs.LaneUrgent {
 		t.Errorf("the record is %s, want three events, in the lane of the most urgent one", apptest.Encoded(joined))
 	}
@@ -119,7 +119,7 @@ func TestOtherEventsForTheTargetOfARunningJobJoinIt(t *testing.T) {
 	for n := range others {
 		w.Publish("rotation", apptest.X509Disable(project).CloudEvent("urn:siem", fmt.Sprint("alert-", n)))
 	}
-	w.RecordOf(project, func(r jobs.Record) bool { return r.EventCount == others+1 })
+	w.RecordOf(project, func(r jobs.PublicRecord) bool { return r.EventCount == others+1 })
 	close(release)
 	w.Settled()
 	results := w.Results(1)

@@ -135,7 +135,7 @@ func TestWaitingJobsAreRunByTheNextWorkerWhenTheyAreDue(t *testing.T) {
 		w.Publish("incident", apptest.X509Disable(apptest.HexID(n)).String())
 	}
 	for n := range jobsInAll {
-		w.RecordOf(apptest.HexID(n), func(r jobs.Record) bool { return r.State == jobs.StateWaiting })
+		w.RecordOf(apptest.HexID(n), func(r jobs.PublicRecord) bool { return r.State == jobs.StateWaiting })
 	}
 	w.Stop()
 	next := rig.Start(t) // The server rounds delays to seconds over a restart, and so comes early.

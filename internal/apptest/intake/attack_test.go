@@ -53,7 +53,7 @@ func TestNamesOfOthersSuppressNothing(t *testing.T) {
 	}
 	for _, first := range []int{10, 20, 30} {
 		for n := range incidents {
-			w.RecordOf(apptest.HexID(first+n), func(r jobs.Record) bool { return r.Outcome == jobs.OutcomeRevoked && r.Account == apptest.Security })
+			w.RecordOf(apptest.HexID(first+n), func(r jobs.PublicRecord) bool { return r.Outcome == jobs.OutcomeRevoked && r.Account == apptest.Security })
 		}
 	}
 	apptest.Eventually(t, "six ticks are done", func() bool { return len(atlas.Requests(ticking)) >= 6 })
@@ -92,7 +92,7 @@ func TestConflictsAreShown(t *testing.T) {
 	client := w.Operator()
 	defer client.Close()
 	w.Publish("incident", apptest.X509Disable(apptest.HexID(1)).CloudEvent("urn:siem", "alert-1"))
-	first := w.RecordOf(apptest.HexID(1), func(r jobs.Record) bool { return r.State == jobs.StateWaiting })
+	first := w.RecordOf(apptest.HexID(1), func(r jobs.PublicRecord) bool { return r.State == jobs.StateWaiting })
 	w.Publish("incident", apptest.X509Disable(apptest.HexID(2)).CloudEvent("urn:siem", "alert-1"))
 	letter := w.Letters(1)[0]
 	reason := letter.Header.Get("Rekey-Reason")
@@ -106,18 +106,18 @@ func TestConflictsAreShown(t *testing.T) {
 	if _, err := client.Cancel(t.Context(), first.JobID, op); err != nil {
 		t.Fatal(err)
 	}
-	w.RecordOf(apptest.HexID(1), func(r jobs.Record) bool { return r.Outcome == jobs.OutcomeCancelled })
+	w.RecordOf(apptest.HexID(1), func(r jobs.PublicRecord) bool { return r.Outcome == jobs.OutcomeCancelled })
 	op.Action = jobs.ActionReplay
 	if _, err := client.Replay(t.Context(), letter.Sequence, op); err != nil {
 		t.Fatal(err)
 	}
-	second := w.RecordOf(apptest.HexID(2), func(r jobs.Record) bool { return r.Outcome == jobs.OutcomeRevoked })
+	second := w.RecordOf(apptest.HexID(2), func(r jobs.PublicRecord) bool { return r.Outcome == jobs.OutcomeRevoked })
 	if e := second.Events[0]; e.Source != "urn:siem" || e.ID != "alert-1" || e.Subject != "rekey.v1.event.incident" || second.Lane != jobs.LaneUrgent || second.Origin != jobs.OriginEvent {
 		t.Errorf("the replayed event made %s", apptest.Encoded(second))
 	}
 	// The first one, asked for again, is a duplicate still: told on its record, and not done.
 	w.Publish("incident", apptest.X509Disable(apptest.HexID(1)).With("reason", "again").CloudEvent("urn:siem", "alert-1"))
-	again := w.RecordOf(apptest.HexID(1), func(r jobs.Record) bool { return r.EventCount == 2 })
+	again := w.RecordOf(apptest.HexID(1), func(r jobs.PublicRecord) bool { return r.EventCount == 2 })
 	if e := again.Events[1]; !e.Duplicate || e.Reason != "again" || again.Outcome != jobs.OutcomeCancelled {
 		t.Errorf("the record of the first is %s", apptest.Encoded(again))
 	}

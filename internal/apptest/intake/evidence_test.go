@@ -79,7 +79,7 @@ func TestNotFoundAfterAnotherJobRevokedTheTarget(t *testing.T) {
 	if first.Outcome != jobs.OutcomeRevoked {
 		t.Errorf("the first job is %s, want revoked", first.Outcome)
 	}
-	for _, later := range []jobs.Record{second, third} {
+	for _, later := range []jobs.PublicRecord{second, third} {
 		if later.Outcome != jobs.OutcomeAlreadyGone || later.Known != jobs.KnownAlreadyGone || !strings.Contains(later.Detail, first.JobID) {
 			t.Errorf("a later job is %s (%s), want already_gone with the first job as evidence", later.Outcome, later.Detail)
 		}

@@ -23,9 +23,9 @@ func TestAPolicyTurnsAnAlertIntoJobs(t *testing.T) {
 	w.Publish("siem", apptest.Encoded(map[string]any{"alert": "leak", "found": []any{map[string]any{"owner": apptest.ClientID}}}))
 	w.Publish("siem", apptest.Projects(apptest.HexID(1)), "ce-specversion", "1.0", "ce-id", "a", "ce-source", "/siem", "ce-type", "com.example.alert")
 	for _, r := range w.Results(3) {
-		want := jobs.Record{Policy: "leak", Reason: "alert 4711", Lane: jobs.LaneUrgent, Account: apptest.Security}
+		want := jobs.PublicRecord{Policy: "leak", Reason: "alert 4711", Lane: jobs.LaneUrgent, Account: apptest.Security}
 		if r.Record.Kind == kinds.X509Disable {
-			want = jobs.Record{Policy: "disable", Lane: jobs.LaneNormal, Account: apptest.Security}
+			want = jobs.PublicRecord{Policy: "disable", Lane: jobs.LaneNormal, Account: apptest.Security}
 		}
 		got := r.Record
 		if got.Policy != want.Policy || got.Reason != want.Reason || got.Lane != want.Lane || got.Account != want.Account ||

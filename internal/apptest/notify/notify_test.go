@@ -108,7 +108,7 @@ func TestNotificationsAreSignedAndHoldTheResult(t *testing.T) {
 	var body struct {
 		Type      string
 		Timestamp time.Time
-		Data      jobs.Record
+		Data      jobs.PublicRecord
 	}
 	if err := json.Unmarshal([]byte(got.Body), &body); err != nil {
 		t.Fatal(err)

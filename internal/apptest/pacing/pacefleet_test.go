@@ -153,7 +153,7 @@ func TestPauseSurvivesARestart(t *testing.T) {
 	atlas.Script(apptest.HexID(1), apptest.RetryAfter(429, "4"))
 	w := rig.Start(t)
 	w.Publish("incident", apptest.JwksRevoke(apptest.HexID(1)).String())
-	w.RecordOf(apptest.HexID(1), func(r jobs.Record) bool { return r.State == jobs.StateWaiting })
+	w.RecordOf(apptest.HexID(1), func(r jobs.PublicRecord) bool { return r.State == jobs.StateWaiting })
 	w.Stop()
 	opens := atlas.Requests(apptest.HexID(1))[0].Answered.Add(4 * time.Second)
 	w = rig.Start(t)

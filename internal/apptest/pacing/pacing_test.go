@@ -16,7 +16,7 @@ func TestRateLimitOfOneJobHoldsTheJobsOfItsBucket(t *testing.T) {
 	atlas.Script(limited, apptest.RetryAfter(429, "2"))
 	w := rig.Start(t)
 	w.Publish("incident", apptest.JwksRevoke(limited).String())
-	w.RecordOf(limited, func(r jobs.Record) bool { return r.State == jobs.StateWaiting })
+	w.RecordOf(limited, func(r jobs.PublicRecord) bool { return r.State == jobs.StateWaiting })
 	for _, idp := range others {
 		w.Publish("incident", apptest.IdpDelete(idp).String())
 	}
@@ -45,7 +45,7 @@ func TestRateLimitHoldsTheWholeFleet(t *testing.T) {
 	atlas.Script(limited, apptest.RetryAfter(429, "3"))
 	w.Publish("incident", apptest.JwksRevoke(limited).String())
 	// On a busy machine this test may not look while the job waits: the answer is what counts.
-	w.RecordOf(limited, func(r jobs.Record) bool { return len(r.Attempts) > 0 && r.Attempts[0].Reason != "" })
+	w.RecordOf(limited, func(r jobs.PublicRecord) bool { return len(r.Attempts) > 0 && r.Attempts[0].Reason != "" })
 	const others = 30
 	// Jobs of another bucket go through, and give the news the time to reach the other worker.
 	for n := range others {

@@ -248,7 +248,7 @@ func TestWaitingJobHoldsNoSlot(t *testing.T) {
 		t.Errorf("the job behind those that wait is %s", record.Outcome)
 	}
 	for n := range 3 {
-		record := w.RecordOf(apptest.HexID(n), func(r jobs.Record) bool { return r.State == jobs.StateWaiting })
+		record := w.RecordOf(apptest.HexID(n), func(r jobs.PublicRecord) bool { return r.State == jobs.StateWaiting })
 		if earliest := atlas.Requests(apptest.HexID(n))[0].Answered.Add(hour * time.Second); record.RetryAt.Before(earliest) {
 			t.Errorf("retry_at is %s, want at least %s", record.RetryAt, earliest)
 		}
