@@ -112,7 +112,7 @@ type Atlas struct {
 	BaseURL string `yaml:"base_url"`
 	// Timeout bounds one call, from the connection to the end of the body: 100ms to 5m. Default 30s.
 	Timeout time.Duration `yaml:"timeout"`
-	// X509API is the path for x509.disable: X509APIv2 (default and empty) or X509APIv10.
+	// X509API is the path for customer-managed X.509: X509APIv2 (default and empty) or X509APIv10.
 	X509API string `yaml:"x509_api"`
 	// CAFile is a PEM file with authorities to trust besides those of the system. Empty: none.
 	CAFile string `yaml:"ca_file"`

@@ -14,13 +14,13 @@ type RateLimits struct {
 	UrgentShare int `yaml:"urgent_share"`
 	// OAuthToken is the limit of requests for bearer tokens. A limit that is left out is learned from the API's answers.
 	OAuthToken RateLimit `yaml:"oauth_token"`
-	// OAuthRevoke is the limit of token.revoke.
+	// OAuthRevoke is the limit of revoking bearer tokens.
 	OAuthRevoke RateLimit `yaml:"oauth_revoke"`
-	// FederationAccount is the limit of jwks.revoke and idp.delete.
+	// FederationAccount is the limit of identity providers and their keys.
 	FederationAccount RateLimit `yaml:"federation_account"`
-	// FederationOrg is the limit of role_mapping.delete.
+	// FederationOrg is the limit of role mappings.
 	FederationOrg RateLimit `yaml:"federation_org"`
-	// X509Project is the limit of x509.disable.
+	// X509Project is the limit of customer-managed X.509.
 	X509Project RateLimit `yaml:"x509_project"`
 }
 

@@ -30,7 +30,7 @@ type Bounds struct {
 	Organizations []string `yaml:"organizations" json:"organizations,omitempty"`
 	Projects      []string `yaml:"projects" json:"projects,omitempty"`
 	Federations   []string `yaml:"federations" json:"federations,omitempty"`
-	// Kinds are kinds of jobs, such as jwks.revoke. Default none.
+	// Kinds are kinds of jobs. Default none.
 	Kinds []string `yaml:"kinds" json:"kinds,omitempty"`
 }
 

@@ -14,7 +14,7 @@ const (
 	maxErrorBytes     = 512 // Of the error of an attempt and of the detail of an outcome.
 )
 
-// Record is what the ledger keeps of a job. A field belongs here, unless it may be shown to everyone who reads results.
+// Record is what the ledger keeps of a job. A field belongs here, unless all readers of results may see it.
 type Record struct {
 	PublicRecord
 	// Sealed holds the sealed form of each secret parameter until the job has succeeded, so that

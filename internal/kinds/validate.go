@@ -38,6 +38,14 @@ func (k Kind) validate() error {
 			_, params := parts(template)
 			known("template "+template, params)
 		}
+		for _, path := range []string{f.Change.Path, f.Read.Path} {
+			_, params := parts(path)
+			for _, name := range params {
+				if p, _, _ := k.Param(name); p.Secret {
+					add("path %s: a secret does not belong in a path", path)
+				}
+			}
+		}
 		if (f.Read.Path == "") == (f.Unread == "") {
 			add("each form needs either what can be read or why nothing can")
 		}

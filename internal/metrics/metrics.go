@@ -31,7 +31,7 @@ type Config struct {
 	// Registerer takes the instruments. It is required and must not hold any of them already.
 	Registerer prometheus.Registerer
 
-	// Kinds are the kinds of job, such as "jwks.revoke".
+	// Kinds are the names of the kinds of job.
 	Kinds []string
 	// Lanes are the lanes that jobs queue in, such as "urgent".
 	Lanes []string

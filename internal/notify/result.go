@@ -44,7 +44,7 @@ func (r *Result) messageID() string {
 // View is a result as templates see it. It is documented in docs/notify.md, and only ever grows.
 type View struct {
 	JobID       string
-	Kind        string // Such as jwks.revoke.
+	Kind        string // As the event names it.
 	Account     string
 	Target      string // What the job was about, such as a project or an identity provider.
 	Lane        string
