@@ -85,7 +85,7 @@ func (o *Originals) publish(ctx context.Context, e jobs.EventRef, header nats.He
 	return seq, nil
 }
 
-// message reads an event from its stream. One that stands at the same sequence of a
+// message reads an event from its stream. One at the same sequence of a
 // stream that was made anew is another.
 func (o *Originals) message(ctx context.Context, e jobs.EventRef) (*jetstream.RawStreamMsg, error) {
 	stream, err := o.conn.js.Stream(ctx, o.conn.names.Events())

@@ -23,7 +23,7 @@ type mark struct {
 	Worker string `json:"worker"` // Who gave it last.
 }
 
-// signKey is where the sign of a receiver stands in the store.
+// signKey is the key of the sign of a receiver in the store.
 func signKey(receiver string) string { return "served." + receiver }
 
 // NewNotifyStore returns the store of a connection's namespace.
@@ -32,7 +32,7 @@ func NewNotifyStore(c *bus.Conn) *NotifyStore {
 	return &NotifyStore{Store: bus.Store[notify.State](c, bucket), served: bus.Store[mark](c, bucket)}
 }
 
-// MarkServed gives a sign that a receiver is served, unless somebody gave one after the one that was seen last; zero: whatever
+// MarkServed gives a sign that a receiver is served, unless another worker gave one after the one that was seen last; zero: whatever
 // was given. It returns the latest one.
 func (s *NotifyStore) MarkServed(ctx context.Context, receiver, worker string, seen uint64) (latest uint64, err error) {
 	latest, err = s.ServedMark(ctx, receiver)
@@ -41,7 +41,7 @@ func (s *NotifyStore) MarkServed(ctx context.Context, receiver, worker string, s
 	}
 	given, err := s.served.Save(ctx, signKey(receiver), mark{Worker: worker}, latest)
 	if errors.Is(err, jobs.ErrConflict) {
-		return latest, nil // Somebody was faster.
+		return latest, nil // Another worker was faster.
 	}
 	return given, err
 }
