@@ -99,7 +99,7 @@ func TestLimitersShareABucket(t *testing.T) {
 		if w := two.Take(ctx, b, 0); w != (Wait{}) {
 			t.Fatalf("the second call waits: %+v", w)
 		}
-		if w := two.Take(ctx, b, 0); w.At.Sub(time.Now()) < time.Second || !w.NotBefore.IsZero() {
+		if w := two.Take(ctx, b, 0); time.Until(w.At) < time.Second || !w.NotBefore.IsZero() {
 			t.Errorf("the third call waits: %+v", w)
 		}
 		entry := one.Enter(ctx, b, 0)
