@@ -134,23 +134,35 @@ func (k declared) takes() string {
 
 // setRows say of each endpoint set which calls it has, whose its buckets are, and what is known of them.
 func setRows(kinds []declared) []string {
-	var rows, names []string
-	for _, k := range kinds {
-		for _, s := range k.Sets {
-			if slices.Contains(names, s.Name) {
-				continue
-			}
-			names = append(names, s.Name)
-			var calls []string
-			for _, other := range kinds {
-				if slices.ContainsFunc(other.Sets, func(o endpointSet) bool { return o.Name == s.Name }) {
-					calls = append(calls, "`"+other.Name+"`")
-				}
-			}
-			rows = append(rows, s.row(strings.Join(calls, ", ")))
-		}
+	var rows []string
+	for _, set := range endpointSets(kinds) {
+		rows = append(rows, set.row(strings.Join(callsOf(set, kinds), ", ")))
 	}
 	return rows
+}
+
+// endpointSets are those of all kinds, each once.
+func endpointSets(kinds []declared) []endpointSet {
+	var list []endpointSet
+	for _, k := range kinds {
+		for _, set := range k.Sets {
+			if !slices.Contains(list, set) {
+				list = append(list, set)
+			}
+		}
+	}
+	return list
+}
+
+// callsOf are the kinds whose calls draw on an endpoint set.
+func callsOf(set endpointSet, kinds []declared) []string {
+	var calls []string
+	for _, k := range kinds {
+		if slices.Contains(k.Sets, set) {
+			calls = append(calls, "`"+k.Name+"`")
+		}
+	}
+	return calls
 }
 
 func (s endpointSet) row(calls string) string {

@@ -172,7 +172,22 @@ func (s *source) fields(name string) ([]field, error) {
 	for i := range fields {
 		fields[i].doc = s.prose(pkg, fields[i].doc, keys)
 	}
+	if name == "config.RateLimits" {
+		fields = append(fields, s.limitFields()...)
+	}
 	return fields, nil
+}
+
+// limitFields are the keys of the endpoint sets, which the kinds declare.
+func (s *source) limitFields() []field {
+	limit := typeOf{name: "struct", strct: "config.RateLimit"}
+	list := []field{{
+		key: "oauth_token", kind: limit, doc: "The limit of requests for bearer tokens. A limit that is left out is learned from the API's answers.",
+	}}
+	for _, set := range endpointSets(s.kinds) {
+		list = append(list, field{key: set.Name, kind: limit, doc: "The limit of " + strings.Join(callsOf(set, s.kinds), ", ") + "."})
+	}
+	return list
 }
 
 func (s *source) typeOf(pkg string, expr ast.Expr) (kind typeOf, isSecret bool, err error) {

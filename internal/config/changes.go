@@ -40,6 +40,14 @@ func Changes(before, after *Config) []string {
 	return changes("", reflect.ValueOf(*before), reflect.ValueOf(*after))
 }
 
+// memberOf is a member of a map, or the zero value where it has none.
+func memberOf(m reflect.Value, key string) reflect.Value {
+	if member := m.MapIndex(reflect.ValueOf(key)); member.IsValid() {
+		return member
+	}
+	return reflect.Zero(m.Type().Elem())
+}
+
 func changes(path string, before, after reflect.Value) []string {
 	if before.Kind() != reflect.Struct {
 		if reflect.DeepEqual(before.Interface(), after.Interface()) {
@@ -58,6 +66,8 @@ func changes(path string, before, after reflect.Value) []string {
 			a, b = a.FieldByName("Env"), b.FieldByName("Env")
 		case partInline:
 			continue // It is in no file that was accepted.
+		case partMember:
+			a, b = memberOf(a, f.key), memberOf(b, f.key)
 		}
 		keys = append(keys, changes(join(path, f.key), a, b)...)
 	}

@@ -20,9 +20,10 @@ import (
 const aliasMessage = "aliases (*name) are not supported: write the value out"
 
 var (
-	durationType = reflect.TypeFor[time.Duration]()
-	refType      = reflect.TypeFor[secret.Ref]()
-	momentType   = reflect.TypeFor[Moment]()
+	durationType   = reflect.TypeFor[time.Duration]()
+	rateLimitsType = reflect.TypeFor[map[string]RateLimit]()
+	refType        = reflect.TypeFor[secret.Ref]()
+	momentType     = reflect.TypeFor[Moment]()
 )
 
 // decoder moves the nodes of a YAML document into a Config that holds the defaults. The
@@ -82,6 +83,14 @@ func (d *decoder) field(path string, f field, node *yaml.Node, out reflect.Value
 		d.value(join(path, f.key), node, out.FieldByName("Env"))
 	case partInline:
 		d.inlineSecret(path, f.key)
+		return
+	case partMember:
+		var member RateLimit
+		d.value(join(path, f.key), node, reflect.ValueOf(&member).Elem())
+		if out.IsNil() {
+			out.Set(reflect.MakeMap(out.Type()))
+		}
+		out.SetMapIndex(reflect.ValueOf(f.key), reflect.ValueOf(member))
 		return
 	}
 	if !out.FieldByName("File").IsZero() && !out.FieldByName("Env").IsZero() {

@@ -85,6 +85,9 @@ func keyPaths(path string, t reflect.Type) []string {
 	var paths []string
 	for field := range t.Fields() {
 		key := join(path, field.Tag.Get("yaml"))
+		if field.Tag.Get("yaml") == "-" {
+			continue // The endpoint sets are in the table of kinds.
+		}
 		if field.Type == reflect.TypeFor[secret.Ref]() {
 			paths = append(paths, key+"_file", key+"_env")
 			continue

@@ -16,6 +16,7 @@ const (
 	partFile   part = "_file"
 	partEnv    part = "_env"
 	partInline part = "inline"
+	partMember part = "member" // A key of a map that is beside the keys of its struct.
 )
 
 // field is a key that a struct knows.
@@ -30,6 +31,12 @@ func fieldsOf(t reflect.Type) []field {
 	var fields []field
 	for i := range t.NumField() {
 		key := t.Field(i).Tag.Get("yaml")
+		if t.Field(i).Type == rateLimitsType {
+			for _, name := range setNames() {
+				fields = append(fields, field{key: name, index: i, part: partMember})
+			}
+			continue
+		}
 		if t.Field(i).Type != refType {
 			fields = append(fields, field{key: key, index: i})
 			continue

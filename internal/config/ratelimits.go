@@ -2,6 +2,8 @@ package config
 
 import (
 	"time"
+
+	"rekey/internal/kinds"
 )
 
 // RateLimits is what the operator knows of the API's rate buckets, and how they are shared out.
@@ -12,16 +14,9 @@ type RateLimits struct {
 	// UrgentShare is the part of each bucket, and of the worker's slots, in percent, that is kept for
 	// urgent jobs: 0 to 90, and if it is not 0 at least one call and one slot. Default 20.
 	UrgentShare int `yaml:"urgent_share"`
-	// OAuthToken is the limit of requests for bearer tokens. A limit that is left out is learned from the API's answers.
-	OAuthToken RateLimit `yaml:"oauth_token"`
-	// OAuthRevoke is the limit of revoking bearer tokens.
-	OAuthRevoke RateLimit `yaml:"oauth_revoke"`
-	// FederationAccount is the limit of identity providers and their keys.
-	FederationAccount RateLimit `yaml:"federation_account"`
-	// FederationOrg is the limit of role mappings.
-	FederationOrg RateLimit `yaml:"federation_org"`
-	// X509Project is the limit of customer-managed X.509.
-	X509Project RateLimit `yaml:"x509_project"`
+	// Sets are the limits of endpoint sets, by name: each is a key beside the other two. One that is left out is learned from the
+	// API's answers.
+	Sets map[string]RateLimit `yaml:"-"`
 }
 
 // When the API's limits are read.
@@ -49,12 +44,13 @@ type RateLimit struct {
 // IsSet reports whether it says how large the bucket is.
 func (l RateLimit) IsSet() bool { return l.Capacity != 0 || l.Refill != 0 || l.Every != 0 }
 
-// Sets are the endpoint sets by their names.
-func (r RateLimits) Sets() map[string]RateLimit {
-	return map[string]RateLimit{
-		"oauth_token": r.OAuthToken, "oauth_revoke": r.OAuthRevoke, "federation_account": r.FederationAccount,
-		"federation_org": r.FederationOrg, "x509_project": r.X509Project,
+// setNames are the endpoint sets that have a limit: that of bearer tokens, and those that the kinds of job declare.
+func setNames() []string {
+	names := []string{"oauth_token"}
+	for _, set := range kinds.Sets() {
+		names = append(names, set.Name)
 	}
+	return names
 }
 
 // rateLimits checks what is known of rate buckets.
@@ -63,8 +59,8 @@ func (c *checker) rateLimits() {
 	limits := c.cfg.Atlas.RateLimits
 	c.oneOf(join(path, "read"), limits.Read, ReadAuto, ReadAlways, ReadNever)
 	c.number(join(path, "urgent_share"), limits.UrgentShare, 0, 90)
-	for name, limit := range limits.Sets() {
-		c.rateLimit(join(path, name), limit)
+	for _, name := range setNames() {
+		c.rateLimit(join(path, name), limits.Sets[name])
 	}
 }
 

@@ -150,7 +150,7 @@ func AtlasConfig(c *config.Config, env Lookup) atlas.Config {
 		UrgentShare: UrgentShare(c), RefusalPatience: refusalPatience * c.Retry.Base,
 		ReadRateLimits: c.Atlas.RateLimits.Read, RateLimits: map[string]atlas.RateLimit{},
 	}
-	for name, l := range c.Atlas.RateLimits.Sets() {
+	for name, l := range c.Atlas.RateLimits.Sets {
 		cfg.RateLimits[name] = atlas.RateLimit{
 			Limit: pace.Limit{Capacity: l.Capacity, Refill: l.Refill, Every: l.Every}, Scope: kinds.Scope(l.Scope),
 		}

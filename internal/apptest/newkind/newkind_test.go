@@ -4,12 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"rekey/internal/apptest"
+	"rekey/internal/atlas"
 	"rekey/internal/atlas/sandbox"
+	"rekey/internal/config"
 	"rekey/internal/doctor"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
@@ -185,4 +189,24 @@ schedules:
       params: {org_id: `+sandbox.OrgID+`, user: ops, combination_ref: "vault:a#b"}
 `))
 	apptest.MustFind(t, found, "accounts", "security: locker.scramble", doctor.OK, "takes the same role: Locker Owner of the org")
+}
+
+// TestNewKindsBucket: the configuration has a key for the kind's endpoint set, and the client knows the set.
+func TestNewKindsBucket(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Parse("worker.yaml", []byte(`
+atlas:
+  accounts: [{name: security, client_id: mdb_sa_id_5ec0000000000000000000a1, client_secret_env: SECRET}]
+  rate_limits:
+    lockers_org: {capacity: 5, refill: 1, every: 2s}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := cfg.Atlas.RateLimits.Sets["lockers_org"]; got.Capacity != 5 || got.Every != 2*time.Second {
+		t.Errorf("the limit is %+v", got)
+	}
+	if !slices.Contains(atlas.Buckets(), "lockers_project") {
+		t.Errorf("the buckets are %v", atlas.Buckets())
+	}
 }

@@ -59,7 +59,7 @@ func limitedRig(t *testing.T, capacity int, every time.Duration) (*apptest.Rig, 
 	rig, atlas := apptest.StandInRig(t)
 	bucket := newRated(capacity, every)
 	atlas.Script("/jwks", apptest.Reply{Write: bucket.reply}.Always())
-	rig.Cfg.Atlas.RateLimits.FederationAccount = config.RateLimit{Capacity: capacity, Refill: 1, Every: every}
+	rig.Cfg.Atlas.RateLimits.Sets = map[string]config.RateLimit{"federation_account": {Capacity: capacity, Refill: 1, Every: every}}
 	return rig, atlas, bucket
 }
 
