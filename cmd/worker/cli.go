@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/user"
 	"strings"
 	"time"
 
@@ -244,3 +245,33 @@ func unanswered(ctx, limited context.Context, err error) error {
 	}
 	return err
 }
+
+// operateFlags say who does something and why. Both stand in the ledger.
+type operateFlags struct {
+	by, reason string
+}
+
+func (f *operateFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.reason, "reason", "", "why, a free `TEXT` that is recorded")
+	cmd.Flags().StringVar(&f.by, "by", "", "who, a free `TEXT` that is recorded (default: the user's name)")
+}
+
+func (f *operateFlags) operation(action jobs.Action) jobs.Operation {
+	by := f.by
+	if by == "" {
+		by = "unknown"
+		if u, err := user.Current(); err == nil {
+			by = u.Username
+		}
+	}
+	return jobs.Operation{Action: action, By: by, Reason: f.reason}
+}
+
+// partlyError says that some of what was asked for is done: exit code 4.
+type partlyError struct{ err error }
+
+// Error returns what was not done.
+func (e *partlyError) Error() string { return e.err.Error() }
+
+// Unwrap returns what was not done.
+func (e *partlyError) Unwrap() error { return e.err }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -109,4 +111,141 @@ func (c *cli) printDeadLetter(d bus.DeadLetter) error {
 		}
 		_, _ = fmt.Fprintf(t, "\n%s\n", printableLines(d.Payload))
 	})
+}
+
+func (c *cli) replayCommand() *cobra.Command {
+	var f operateFlags
+	var all bool
+	cmd := c.withOutput(c.withServer(&cobra.Command{
+		Use:   "replay N | --all",
+		Short: "Replay dead letters",
+		Long: `Replay dead letters and remove them from the stream: a job is retried, an event is
+published once more under its identity, a notification is sent to its receiver again. What has
+succeeded meanwhile is not done again.
+Exit code 4 says that some could not be replayed.`,
+		Example: "  worker dlq replay 1 --reason 'account configured'\n  worker dlq replay --all",
+		Args: func(_ *cobra.Command, list []string) error {
+			if all == (len(list) == 1) || len(list) > 1 {
+				return usagef("either one N or --all is required")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, list []string) error {
+			return c.replay(cmd.Context(), list, f.operation(jobs.ActionReplay))
+		},
+	}))
+	cmd.Flags().BoolVar(&all, "all", false, "all dead letters, the oldest first")
+	f.register(cmd)
+	return cmd
+}
+
+// replay replays the named dead letter, or all when none is named.
+func (c *cli) replay(ctx context.Context, list []string, op jobs.Operation) error {
+	ctx, client, err := c.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	numbers, err := c.letters(ctx, client, list)
+	if err != nil {
+		return err
+	}
+	var results []fleet.Replayed
+	var failed []error
+	for _, number := range numbers {
+		result, err := client.Replay(ctx, number, op)
+		if err != nil {
+			failed = append(failed, err)
+			result.Error = err.Error()
+		}
+		results = append(results, result)
+	}
+	if err := c.printReplayed(results); err != nil {
+		return err
+	}
+	switch {
+	case len(failed) == 0:
+		return nil
+	case len(failed) < len(numbers):
+		return &partlyError{errors.Join(failed...)}
+	}
+	return errors.Join(failed...)
+}
+
+// letters are the numbers of the dead letters to replay, the oldest first.
+func (c *cli) letters(ctx context.Context, client *fleet.Client, list []string) ([]uint64, error) {
+	if len(list) == 1 {
+		number, err := letterNumber(list[0])
+		return []uint64{number}, err
+	}
+	stream, err := bus.OpenDeadLetters(ctx, client.Conn)
+	if err != nil {
+		return nil, err
+	}
+	all, err := stream.List(ctx, math.MaxInt)
+	if err != nil {
+		return nil, err
+	}
+	numbers := make([]uint64, 0, len(all))
+	for _, letter := range slices.Backward(all) {
+		numbers = append(numbers, letter.Number)
+	}
+	return numbers, nil
+}
+
+func letterNumber(text string) (uint64, error) {
+	number, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || number == 0 {
+		return 0, usagef("N must be a number from 'worker dlq ls'")
+	}
+	return number, nil
+}
+
+func (c *cli) printReplayed(results []fleet.Replayed) error {
+	if results == nil {
+		results = []fleet.Replayed{}
+	}
+	return c.print(results, func(t *tabwriter.Writer) {
+		row(t, "N", "RESULT", "JOB", "EVENT")
+		for _, r := range results {
+			result := "back at work"
+			switch {
+			case r.Error != "":
+				result = "failed"
+			case r.Nothing:
+				result = "has succeeded"
+			case r.Receiver != "":
+				result = "sent again to " + r.Receiver
+			}
+			event := ""
+			if r.EventSeq != 0 {
+				event = fmt.Sprintf("sequence %d", r.EventSeq)
+			}
+			row(t, r.Number, result, r.JobID, event)
+		}
+	})
+}
+
+func (c *cli) dropCommand() *cobra.Command {
+	var f operateFlags
+	cmd := c.withServer(&cobra.Command{
+		Use:     "drop N --reason TEXT",
+		Short:   "Delete a dead letter",
+		Example: "  worker dlq drop 1 --reason 'test event'",
+		Args:    want("N"),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			number, err := letterNumber(list[0])
+			if err != nil {
+				return err
+			}
+			if f.reason == "" {
+				return usagef("--reason is required: it is what remains of the dead letter")
+			}
+			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
+				return client.Drop(ctx, number, f.operation(jobs.ActionDrop))
+			})
+		},
+	})
+	f.register(cmd)
+	return cmd
 }

@@ -92,3 +92,71 @@ func since(text string) (moment, error) {
 	}
 	return func(time.Time) time.Time { return at }, nil
 }
+
+func (c *cli) retryCommand() *cobra.Command {
+	var f operateFlags
+	cmd := c.withOutput(c.withServer(&cobra.Command{
+		Use:   "retry ID",
+		Short: "Retry a job",
+		Long: `Retry a job: one that was refused, exhausted or cancelled begins anew with all its
+attempts; one that waits is due at once, though not before the API allows it. A job that has
+succeeded is left alone.`,
+		Example: "  worker job retry 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'role granted'",
+		Args:    want("ID"),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
+				record, err := client.Retry(ctx, list[0], f.operation(jobs.ActionRetry))
+				return c.operated(list[0], record, orLetter(ctx, client, list[0], err))
+			})
+		},
+	}))
+	f.register(cmd)
+	return cmd
+}
+
+func (c *cli) cancelCommand() *cobra.Command {
+	var f operateFlags
+	cmd := c.withOutput(c.withServer(&cobra.Command{
+		Use:   "cancel ID",
+		Short: "End a job before its next attempt",
+		Long: `Ask a job to end before its next attempt. A worker ends one that is queued or waits at once,
+and one that runs after its call, unless that succeeds. When it has succeeded already, it is too late:
+exit code 1.`,
+		Example: "  worker job cancel 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'false alarm'",
+		Args:    want("ID"),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
+				record, err := client.Cancel(ctx, list[0], f.operation(jobs.ActionCancel))
+				if errors.Is(err, jobs.ErrEnded) && record.Outcome.Success() {
+					return fmt.Errorf("job %s: it is too late: %w: %s", short(list[0], 64), err, record.Outcome)
+				}
+				return c.operated(list[0], record, orLetter(ctx, client, list[0], err))
+			})
+		},
+	}))
+	f.register(cmd)
+	return cmd
+}
+
+// orLetter names, where there is no such job, the dead letter of the request for it.
+func orLetter(ctx context.Context, client *fleet.Client, id string, err error) error {
+	if !errors.Is(err, jobs.ErrNotFound) {
+		return err
+	}
+	if letter, letterErr := client.RequestLetter(ctx, id); letterErr == nil {
+		return fmt.Errorf("%w: its request was not accepted, and is dead letter %d; 'worker dlq replay %d' takes it in again", err, letter.Number, letter.Number)
+	}
+	return err
+}
+
+// operated shows a job after an operation. That there was nothing to do is no failure.
+func (c *cli) operated(id string, record jobs.PublicRecord, err error) error {
+	if errors.Is(err, jobs.ErrSucceeded) || errors.Is(err, jobs.ErrEnded) || errors.Is(err, jobs.ErrRunning) {
+		fmt.Fprintf(c.stderr, "%s\n", err)
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("job %s: %w", short(id, 64), err)
+	}
+	return c.printJob(record)
+}
