@@ -10,10 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"rekey/internal/audit"
-	"rekey/internal/bus"
 	"rekey/internal/fleet"
 )
 
@@ -59,7 +57,7 @@ func (c *cli) exportResults(ctx context.Context, format, from string) error {
 		return usage(fmt.Errorf("--format: %w", err))
 	}
 	return c.askLong(ctx, func(ctx context.Context, client *fleet.Client) error {
-		_, err := client.Conn.EachResult(ctx, begin(c.now()), exporter.Write)
+		_, err := client.EachResult(ctx, begin(c.now()), exporter.Write)
 		return errors.Join(err, exporter.Flush(), out.Flush())
 	})
 }
@@ -79,13 +77,13 @@ func (c *cli) askLong(ctx context.Context, question func(context.Context, *fleet
 func (c *cli) verifyResults(ctx context.Context) error {
 	var report audit.Report
 	err := c.askLong(ctx, func(ctx context.Context, client *fleet.Client) error {
-		ends, err := noted(ctx, client) // Before the results: they only grow.
+		ends, err := client.ChainEnds(ctx) // Before the results: they only grow.
 		if err != nil {
 			return err
 		}
 		verifier := audit.NewVerifier()
-		keep, err := client.Conn.EachResult(ctx, time.Time{}, func(r audit.Result) error { verifier.Add(r); return nil })
-		report = verifier.Finish(ends, client.Conn.Clock().Now(), keep)
+		keep, err := client.EachResult(ctx, time.Time{}, func(r audit.Result) error { verifier.Add(r); return nil })
+		report = verifier.Finish(ends, client.Now(), keep)
 		return err
 	})
 	if err != nil {
@@ -98,11 +96,6 @@ func (c *cli) verifyResults(ctx context.Context) error {
 		return errReported
 	}
 	return nil
-}
-
-// noted is what workers have noted of the ends of their chains; nothing when there is no bucket of it.
-func noted(ctx context.Context, client *fleet.Client) (audit.Ends, error) {
-	return bus.NewChains(client.Conn, zap.NewNop()).Ends(ctx)
 }
 
 func (c *cli) printReport(report audit.Report) error {

@@ -217,7 +217,7 @@ func (c *cli) dial(ctx context.Context) (context.Context, *fleet.Client, error) 
 		return ctx, nil, unanswered(ctx, limited, err)
 	}
 	ctx = client.Guard(ctx)
-	c.guarded, c.serverNow = ctx, client.Conn.Clock().Now
+	c.guarded, c.serverNow = ctx, client.Now
 	return ctx, client, nil
 }
 
@@ -230,7 +230,7 @@ func (c *cli) ask(ctx context.Context, question func(context.Context, *fleet.Cli
 	defer client.Close()
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return unanswered(ctx, limited, client.Conn.Explain(question(limited, client)))
+	return unanswered(ctx, limited, client.Explain(question(limited, client)))
 }
 
 // unanswered tells an interruption and a server that does not answer from other errors.

@@ -42,10 +42,11 @@ func (d *demo) publish(ctx context.Context) error {
 		return err
 	}
 	for _, e := range sandbox.DemoEvents(d.token, event.TypeRequested) {
-		if _, err := d.client.Conn.PublishRaw(ctx, e.Class, []byte(e.Payload), ""); err != nil {
+		done, err := d.client.Publish(ctx, e.Class, []byte(e.Payload), "")
+		if err != nil {
 			return err
 		}
-		fmt.Fprintf(d.stdout, "  %-24s %s\n", d.client.Conn.Names().Event(e.Class), e.Say)
+		fmt.Fprintf(d.stdout, "  %-24s %s\n", done.Subject, e.Say)
 	}
 	fmt.Fprintf(d.stdout, "  %-24s %s\n\n", "schedule "+demoSchedule, "disable customer-managed X.509")
 	return nil
@@ -56,17 +57,13 @@ func (d *demo) publish(ctx context.Context) error {
 func (d *demo) outcomes(ctx context.Context) (list []jobs.PublicRecord, letters []bus.DeadLetter, err error) {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
-	dead, err := bus.OpenDeadLetters(ctx, d.client.Conn)
-	if err != nil {
-		return nil, nil, err
-	}
 	for {
-		page, err := d.client.Ledger.List(ctx, ledger.Filter{})
+		page, err := d.client.Jobs(ctx, ledger.Filter{})
 		if err != nil {
 			return list, letters, err
 		}
 		list = page.Records
-		if letters, err = dead.List(ctx, 10); err != nil {
+		if letters, err = d.client.DeadLetters(ctx, 10); err != nil {
 			return list, letters, err
 		}
 		if allDone(list) && len(letters) > 0 {

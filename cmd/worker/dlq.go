@@ -43,8 +43,8 @@ func (c *cli) listDeadLetters(ctx context.Context, limit int) error {
 	if limit == 0 {
 		limit = math.MaxInt - 1
 	}
-	return c.askDeadLetters(ctx, func(ctx context.Context, d *bus.DeadLetters) error {
-		list, err := d.List(ctx, limit+1) // One more, to see whether there is more.
+	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
+		list, err := client.DeadLetters(ctx, limit+1) // One more, to see whether there is more.
 		if err != nil {
 			return err
 		}
@@ -61,25 +61,12 @@ func (c *cli) showDeadLetter(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	return c.askDeadLetters(ctx, func(ctx context.Context, d *bus.DeadLetters) error {
-		letter, err := d.Show(ctx, number)
-		if errors.Is(err, jobs.ErrNotFound) {
-			return fmt.Errorf("dead letter %d: %w", number, err)
-		}
+	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
+		letter, err := client.DeadLetter(ctx, number)
 		if err != nil {
 			return err
 		}
 		return c.printDeadLetter(letter)
-	})
-}
-
-func (c *cli) askDeadLetters(ctx context.Context, question func(context.Context, *bus.DeadLetters) error) error {
-	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
-		letters, err := bus.OpenDeadLetters(ctx, client.Conn)
-		if err != nil {
-			return err
-		}
-		return question(ctx, letters)
 	})
 }
 
@@ -178,11 +165,7 @@ func (c *cli) letters(ctx context.Context, client *fleet.Client, list []string) 
 		number, err := letterNumber(list[0])
 		return []uint64{number}, err
 	}
-	stream, err := bus.OpenDeadLetters(ctx, client.Conn)
-	if err != nil {
-		return nil, err
-	}
-	all, err := stream.List(ctx, math.MaxInt)
+	all, err := client.DeadLetters(ctx, math.MaxInt)
 	if err != nil {
 		return nil, err
 	}

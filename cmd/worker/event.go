@@ -53,20 +53,11 @@ unless the stream was made otherwise) is a duplicate: nothing is stored, whateve
 	return noun("event", "Work with events", publish)
 }
 
-// published is what `event publish -o json` shows.
-type published struct {
-	Subject string `json:"subject"`
-	Seq     uint64 `json:"seq"`
-	// Duplicate says that nothing was stored: Seq is that of an event which had the same id just before.
-	Duplicate bool `json:"duplicate,omitempty"`
-}
-
 func (c *cli) publishEvent(ctx context.Context, client *fleet.Client, class string, data []byte, id string) error {
-	stored, err := client.Conn.PublishRaw(ctx, class, data, id)
+	result, err := client.Publish(ctx, class, data, id)
 	if err != nil {
 		return err
 	}
-	result := published{Subject: client.Conn.Names().Event(class), Seq: stored.Seq, Duplicate: stored.Duplicate}
 	return c.print(result, func(t *tabwriter.Writer) {
 		if result.Duplicate {
 			_, _ = fmt.Fprintf(t, "duplicate: an event with the id %s was published just before, sequence %d; nothing is stored\n", printable(id), result.Seq)

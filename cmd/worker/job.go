@@ -28,7 +28,7 @@ func (c *cli) jobCommand() *cobra.Command {
 
 func (c *cli) showJob(ctx context.Context, id string) error {
 	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
-		record, err := client.Ledger.Find(ctx, id)
+		record, err := client.Job(ctx, id)
 		if errors.Is(err, jobs.ErrNotFound) {
 			return c.showRequest(ctx, client, id)
 		}

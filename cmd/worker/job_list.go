@@ -48,7 +48,7 @@ one that they do not choose any more, until it is interrupted: in a table, or as
 func (c *cli) listJobs(ctx context.Context, filter ledger.Filter, begin moment) error {
 	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
 		filter.Since = begin(c.now())
-		page, err := client.Ledger.List(ctx, filter)
+		page, err := client.Jobs(ctx, filter)
 		if err != nil {
 			return err
 		}

@@ -24,7 +24,7 @@ func (c *cli) watchJobs(ctx context.Context, filter ledger.Filter, begin moment)
 	for _, r := range page.Records {
 		w.show(r)
 	}
-	err = client.Ledger.Follow(ctx, page.Revision, w.changed)
+	err = client.FollowJobs(ctx, page.Revision, w.changed)
 	if ctx.Err() != nil { // The operator has seen enough.
 		return nil
 	}
@@ -40,7 +40,7 @@ func (c *cli) beginWatch(ctx context.Context, filter *ledger.Filter, begin momen
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	filter.Since = begin(c.now())
-	page, err := client.Ledger.List(limited, *filter)
+	page, err := client.Jobs(limited, *filter)
 	if err != nil {
 		client.Close()
 	}

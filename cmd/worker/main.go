@@ -17,9 +17,24 @@ func main() { os.Exit(run()) }
 // run runs the command line and returns its exit code. The first signal ends the context;
 // from then on signals have their default effect, so that a second one ends at once.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		first := <-signals
+		signal.Stop(signals) // Before the context ends: a second signal counts from the moment at which the stop can be seen.
+		cancel(signalError{first})
+	}()
 	c := &cli{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, lookupEnv: os.LookupEnv}
 	return c.execute(ctx, os.Args[1:])
 }
+
+// signalError names the signal that ended the context.
+type signalError struct{ signal os.Signal }
+
+// Error is the name of the signal.
+func (e signalError) Error() string { return e.signal.String() + " signal received" }
+
+// Is reports that the context was cancelled.
+func (e signalError) Is(target error) bool { return target == context.Canceled } //nolint:errorlint // That is what Is compares.

@@ -37,8 +37,7 @@ type recovery struct {
 // two cases: this process holds the lock on the store of the server, or nothing answers any more under the predecessor's
 // instance of this worker's own name. All other claims keep their lease.
 func (w *worker) startRecovery(ctx context.Context, s stores) {
-	client := &fleet.Client{Conn: w.conn, Ledger: s.ledger, Config: w.Config, Keys: w.keys}
-	r := &recovery{worker: w, ledger: s.ledger, operator: client.Operator()}
+	r := &recovery{worker: w, ledger: s.ledger, operator: fleet.Own(w.conn, s.ledger, w.Config, w.keys).Operator()}
 	switch {
 	case w.embedded == nil && w.Config.Worker.Name != "":
 		r.named = r.appear(ctx)

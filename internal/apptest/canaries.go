@@ -16,7 +16,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap/zapcore"
 
-	"rekey/internal/bus"
 	"rekey/internal/jobs"
 )
 
@@ -131,18 +130,14 @@ func (c Canaries) searchCommands(t *testing.T, w *Worker) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Search(t, "notify ls", Encoded(targets))
-	letters, err := bus.OpenDeadLetters(t.Context(), client.Conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, err := letters.List(t.Context(), 10_000)
+	c.Search(t, "receiver ls", Encoded(targets))
+	list, err := client.DeadLetters(t.Context(), 10_000)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Search(t, "dlq ls", Encoded(list))
 	for _, letter := range list {
-		shown, err := letters.Show(t.Context(), letter.Number)
+		shown, err := client.DeadLetter(t.Context(), letter.Number)
 		if err != nil {
 			t.Fatal(err)
 		}

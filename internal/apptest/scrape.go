@@ -10,10 +10,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"go.uber.org/zap"
 
 	"rekey/internal/audit"
-	"rekey/internal/bus"
 )
 
 // Get asks the worker's HTTP server for a path and returns status, content type and body.
@@ -61,12 +59,12 @@ func (w *Worker) Verify() audit.Report {
 	w.T.Helper()
 	client := w.Operator()
 	defer client.Close()
-	ends, err := bus.NewChains(client.Conn, zap.NewNop()).Ends(w.T.Context())
+	ends, err := client.ChainEnds(w.T.Context())
 	if err != nil {
 		w.T.Fatal(err)
 	}
 	verifier := audit.NewVerifier()
-	keep, err := client.Conn.EachResult(w.T.Context(), time.Time{}, func(r audit.Result) error { verifier.Add(r); return nil })
+	keep, err := client.EachResult(w.T.Context(), time.Time{}, func(r audit.Result) error { verifier.Add(r); return nil })
 	if err != nil {
 		w.T.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"rekey/internal/app"
+	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
@@ -22,6 +23,7 @@ import (
 	"rekey/internal/ledger"
 	"rekey/internal/schedule"
 	"rekey/internal/secret"
+	"rekey/internal/wire"
 )
 
 // The accounts of every rig.
@@ -181,7 +183,7 @@ func (w *Worker) Stop() {
 	}
 }
 
-// Operator is a connection as the commands have it. The caller closes it.
+// Operator asks as the commands do. The caller closes it.
 func (w *Worker) Operator() *fleet.Client {
 	w.T.Helper()
 	client, err := fleet.Dial(w.T.Context(), w.Rig.Cfg, w.NATS, w.Rig.LookupEnv)
@@ -189,6 +191,26 @@ func (w *Worker) Operator() *fleet.Client {
 		w.T.Fatal(err)
 	}
 	return client
+}
+
+// Bus is a connection with the login of the commands, for what no command asks. It is closed at the end of the test.
+func (w *Worker) Bus() *bus.Conn {
+	w.T.Helper()
+	server, err := fleet.Reachable(w.Rig.Cfg.NATS, w.NATS)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	cfg, err := wire.ConnectConfig(server, w.Rig.LookupEnv)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	cfg.Name, cfg.Logger = "test", zap.NewNop()
+	conn, err := bus.Connect(cfg)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	w.T.Cleanup(conn.Close)
+	return conn
 }
 
 // Records are what the ledger has about targets that contain part.
@@ -201,7 +223,7 @@ func (w *Worker) Records(part string) []jobs.PublicRecord {
 
 func (w *Worker) list(client *fleet.Client, part string) []jobs.PublicRecord {
 	w.T.Helper()
-	page, err := client.Ledger.List(w.T.Context(), ledger.Filter{Target: part})
+	page, err := client.Jobs(w.T.Context(), ledger.Filter{Target: part})
 	if err != nil {
 		w.T.Fatal(err)
 	}

@@ -22,7 +22,7 @@ type Changed struct {
 // which the evaluations differ, and returns how many events there were.
 func (c *Client) Backtest(ctx context.Context, since time.Time, before, after *wire.Evaluator, found func(Changed)) (int, error) {
 	events := 0
-	err := c.Conn.EachEvent(ctx, since, func(m event.Message) error {
+	err := c.conn.EachEvent(ctx, since, func(m event.Message) error {
 		events++
 		name := fmt.Sprintf("event %d", m.Seq)
 		one := Changed{

@@ -22,14 +22,19 @@ import (
 
 // Client is what the commands use to talk to a running fleet.
 type Client struct {
-	Conn   *bus.Conn
-	Ledger *ledger.Ledger
-	Config *config.Config
-	Keys   *seal.Keyring // Nil when the fleet's keys are not known here.
+	conn   *bus.Conn
+	ledger *ledger.Ledger
+	config *config.Config
+	keys   *seal.Keyring // Nil when the fleet's keys are not known here.
 
 	refusals   refusals
 	attempting sync.Mutex // Held while attempt asks.
 	closing    []func()   // Ends what Guard has begun.
+}
+
+// Own is a Client on a worker's own connection, which Close closes as well.
+func Own(conn *bus.Conn, l *ledger.Ledger, c *config.Config, keys *seal.Keyring) *Client {
+	return &Client{conn: conn, ledger: l, config: c, keys: keys}
 }
 
 // timeTimeout bounds how long a command waits for the server's time.
@@ -49,24 +54,24 @@ func Dial(ctx context.Context, c *config.Config, server string, env wire.Lookup)
 	if cfg.Sign, _, err = wire.Signatures(c.Intake, env); err != nil {
 		return nil, err
 	}
-	client := &Client{Config: c, Keys: wire.KnownKeys(c, server, env)}
+	client := &Client{config: c, keys: wire.KnownKeys(c, server, env)}
 	cfg.Name, cfg.Logger, cfg.OnForbidden = "rekey command line", zap.NewNop(), client.refusals.hear
-	if client.Conn, err = bus.Connect(cfg); err != nil {
+	if client.conn, err = bus.Connect(cfg); err != nil {
 		return nil, unconnected(ctx, cfg.URL, err)
 	}
 	ctx, stop := client.refusals.guard(ctx, 0)
 	defer stop()
-	client.Ledger = ledger.New(client.Conn.JetStream(), ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas})
-	err = client.Ledger.Look(ctx)
+	client.ledger = ledger.New(client.conn.JetStream(), ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas})
+	err = client.ledger.Look(ctx)
 	if forbidden := Forbidden(ctx); forbidden != nil {
 		err = forbidden
 	}
 	if err != nil {
 		client.Close()
-		return nil, client.Conn.Explain(err)
+		return nil, client.conn.Explain(err)
 	}
 	// A user that may not ask for the time goes by the clock of this machine.
-	_ = client.attempt(ctx, timeTimeout, func(ctx context.Context) error { return client.Conn.AskTime(ctx) })
+	_ = client.attempt(ctx, timeTimeout, func(ctx context.Context) error { return client.conn.AskTime(ctx) })
 	return client, nil
 }
 
@@ -93,7 +98,7 @@ func (c *Client) Close() {
 	for _, end := range c.closing {
 		end()
 	}
-	c.Conn.Close()
+	c.conn.Close()
 }
 
 // Submitted is what became of a request for a job.
@@ -131,7 +136,7 @@ func (c *Client) Submit(ctx context.Context, source, id string, request map[stri
 	request = maps.Clone(request)
 	request["params"] = params.Carried()
 	done := Submitted{JobID: req.JobID(source, id)}
-	earlier, err := c.Ledger.Find(ctx, done.JobID)
+	earlier, err := c.ledger.Find(ctx, done.JobID)
 	if done.Meant = err == nil && earlier.DryRun && !req.DryRun && !c.dryFleet(ctx); done.Meant {
 		earlier, err = jobs.PublicRecord{}, jobs.ErrNotFound
 	}
@@ -140,13 +145,13 @@ func (c *Client) Submit(ctx context.Context, source, id string, request map[stri
 	}
 	if id := earlier.Extension(req.ExpiresAt); err == nil && id != "" {
 		done.JobID = id
-		_, err = c.Ledger.Find(ctx, id)
+		_, err = c.ledger.Find(ctx, id)
 		done.Duplicate = err == nil
 	}
 	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 		return Submitted{}, err
 	}
-	_, err = c.Conn.PublishRequest(ctx, jobs.ClassOperator, source, id, request)
+	_, err = c.conn.PublishRequest(ctx, jobs.ClassOperator, source, id, request)
 	return done, err
 }
 
@@ -165,18 +170,18 @@ func (c *Client) dryFleet(ctx context.Context) bool {
 // secure opens and seals parameters as far as there are keys here. Without keys, the
 // worker does it.
 func (c *Client) secure(kind jobs.Kind, p jobs.Params) (jobs.Params, error) {
-	if c.Keys == nil {
+	if c.keys == nil {
 		return p, nil
 	}
-	opened, err := p.Open(wire.Sealer{Keyring: c.Keys})
+	opened, err := p.Open(wire.Sealer{Keyring: c.keys})
 	if err != nil {
 		return p, nil //nolint:nilerr // The worker may have the key, and says so if not.
 	}
 	if err := opened.CheckSealed(kind); err != nil {
 		return p, err
 	}
-	if c.Config.Intake.Plaintext == jobs.PlaintextAllow {
+	if c.config.Intake.Plaintext == jobs.PlaintextAllow {
 		return opened, nil
 	}
-	return opened.Seal(wire.Sealer{Keyring: c.Keys})
+	return opened.Seal(wire.Sealer{Keyring: c.keys})
 }

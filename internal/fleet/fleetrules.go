@@ -67,13 +67,13 @@ func (c *Client) FleetEvaluator(ctx context.Context) (*wire.Evaluator, Rules, er
 	if err != nil {
 		return nil, rules, err
 	}
-	evaluator, err := wire.NewEvaluator(rules.config(c.Config.NATS.Namespace))
+	evaluator, err := wire.NewEvaluator(rules.config(c.config.NATS.Namespace))
 	return evaluator, rules, err
 }
 
 // fleetRules are the rules that a worker has loaded last, or jobs.ErrNotFound.
 func (c *Client) rules(ctx context.Context) (Rules, error) {
-	rules, revision, err := RulesStore(c.Conn).Load(ctx, RulesKey)
+	rules, revision, err := RulesStore(c.conn).Load(ctx, RulesKey)
 	if err == nil && revision == 0 {
 		err = jobs.ErrNotFound
 	}
@@ -95,12 +95,12 @@ func (c *Client) CheckRequest(ctx context.Context, request map[string]any) error
 	_ = c.attempt(ctx, rulesTimeout, func(ctx context.Context) error {
 		rules, err := c.rules(ctx)
 		if err == nil {
-			known = append(known, rules.config(c.Config.NATS.Namespace))
+			known = append(known, rules.config(c.config.NATS.Namespace))
 		}
 		return err
 	})
-	if len(c.Config.Atlas.Accounts) > 0 {
-		known = append(known, c.Config)
+	if len(c.config.Atlas.Accounts) > 0 {
+		known = append(known, c.config)
 	}
 	var first error
 	for i, rules := range known {

@@ -24,7 +24,7 @@ type Replayed struct {
 
 // Retry puts a job back to work.
 func (c *Client) Retry(ctx context.Context, id string, op jobs.Operation) (jobs.PublicRecord, error) {
-	known, err := c.Ledger.Find(ctx, id)
+	known, err := c.ledger.Find(ctx, id)
 	if err != nil {
 		return jobs.PublicRecord{}, err
 	}
@@ -34,7 +34,7 @@ func (c *Client) Retry(ctx context.Context, id string, op jobs.Operation) (jobs.
 
 // Cancel asks a job to end before its next attempt.
 func (c *Client) Cancel(ctx context.Context, id string, op jobs.Operation) (jobs.PublicRecord, error) {
-	known, err := c.Ledger.Find(ctx, id)
+	known, err := c.ledger.Find(ctx, id)
 	if err != nil {
 		return jobs.PublicRecord{}, err
 	}
@@ -44,14 +44,14 @@ func (c *Client) Cancel(ctx context.Context, id string, op jobs.Operation) (jobs
 
 // Operator is what changes jobs for an operator.
 func (c *Client) Operator() *jobs.Operator {
-	return jobs.NewOperator(c.Ledger, c.Ledger.Targets(), bus.NewQueue(c.Conn), originals{c}, c.Conn.Clock().Now)
+	return jobs.NewOperator(c.ledger, c.ledger.Targets(), bus.NewQueue(c.conn), originals{c}, c.conn.Clock().Now)
 }
 
 // Replay puts what a dead letter is about back to work and takes the letter out of the
 // stream: a job is retried, an event is published once more under its identity, a notification is
 // sent again. What has succeeded meanwhile is not done again.
 func (c *Client) Replay(ctx context.Context, number uint64, op jobs.Operation) (Replayed, error) {
-	letters, err := bus.OpenDeadLetters(ctx, c.Conn)
+	letters, err := bus.OpenDeadLetters(ctx, c.conn)
 	if err != nil {
 		return Replayed{Number: number}, err
 	}
@@ -74,24 +74,24 @@ func (c *Client) Replay(ctx context.Context, number uint64, op jobs.Operation) (
 func (c *Client) putBack(ctx context.Context, letter bus.DeadLetter, op jobs.Operation) (Replayed, error) {
 	done := Replayed{Number: letter.Number, JobID: letter.JobID}
 	switch {
-	case letter.Subject == c.Conn.Names().DeadNotification():
+	case letter.Subject == c.conn.Names().DeadNotification():
 		done.Receiver = letter.Receiver
-		err := c.Conn.Renotify(ctx, letter)
+		err := c.conn.Renotify(ctx, letter)
 		if errors.Is(err, bus.ErrNoReceiver) || errors.Is(err, bus.ErrNotWhole) {
 			return done, fmt.Errorf("%w: %w", err, ErrNotReplayable)
 		}
 		return done, err
-	case letter.JobID != "" && letter.Subject != c.Conn.Names().DeadEvent(): // That of an event names a job that was not made.
+	case letter.JobID != "" && letter.Subject != c.conn.Names().DeadEvent(): // That of an event names a job that was not made.
 		_, err := c.Operator().Retry(ctx, letter.JobID, op)
 		done.Nothing = errors.Is(err, jobs.ErrSucceeded)
 		if done.Nothing || errors.Is(err, jobs.ErrRunning) {
 			err = nil
 		}
 		return done, err
-	case letter.Subject != c.Conn.Names().DeadEvent():
+	case letter.Subject != c.conn.Names().DeadEvent():
 		return done, ErrNotReplayable
 	}
-	seq, err := bus.NewOriginals(c.Conn).ReplayLetter(ctx, letter)
+	seq, err := bus.NewOriginals(c.conn).ReplayLetter(ctx, letter)
 	if errors.Is(err, jobs.ErrNotFound) {
 		return done, fmt.Errorf("the event is not kept any more: %w", ErrNotReplayable)
 	}
@@ -99,12 +99,12 @@ func (c *Client) putBack(ctx context.Context, letter bus.DeadLetter, op jobs.Ope
 		return done, err
 	}
 	done.EventSeq = seq
-	return done, c.Ledger.Note(ctx, letterKey(letter), op)
+	return done, c.ledger.Note(ctx, letterKey(letter), op)
 }
 
 // Drop takes a dead letter out of the stream and records who did it and why.
 func (c *Client) Drop(ctx context.Context, number uint64, op jobs.Operation) error {
-	letters, err := bus.OpenDeadLetters(ctx, c.Conn)
+	letters, err := bus.OpenDeadLetters(ctx, c.conn)
 	if err != nil {
 		return err
 	}
@@ -112,10 +112,10 @@ func (c *Client) Drop(ctx context.Context, number uint64, op jobs.Operation) err
 	if err != nil {
 		return fmt.Errorf("dead letter %d: %w", number, err)
 	}
-	if letter.JobID != "" && letter.Subject != c.Conn.Names().DeadNotification() && letter.Subject != c.Conn.Names().DeadEvent() {
+	if letter.JobID != "" && letter.Subject != c.conn.Names().DeadNotification() && letter.Subject != c.conn.Names().DeadEvent() {
 		err = c.Operator().Note(ctx, letter.JobID, op)
 	} else {
-		err = c.Ledger.Note(ctx, letterKey(letter), op)
+		err = c.ledger.Note(ctx, letterKey(letter), op)
 	}
 	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 		return err

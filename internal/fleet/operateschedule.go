@@ -22,14 +22,14 @@ type ScheduleState struct {
 
 // ScheduleState is what the fleet remembers of a schedule.
 func (c *Client) ScheduleState(ctx context.Context, name string) (schedule.State, error) {
-	store := NewScheduleStore(c.Conn)
+	store := NewScheduleStore(c.conn)
 	state, _, err := store.Load(ctx, name)
 	return state, err
 }
 
 // ScheduleStates returns how the schedules with these names stand.
 func (c *Client) ScheduleStates(ctx context.Context, names []string) (map[string]ScheduleState, error) {
-	store := NewScheduleStore(c.Conn)
+	store := NewScheduleStore(c.conn)
 	states, err := store.All(ctx)
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (c *Client) lastOutcome(ctx context.Context, state schedule.State) (string,
 	if state.LastJob == "" {
 		return "", nil
 	}
-	record, err := c.Ledger.Find(ctx, state.LastJob)
+	record, err := c.ledger.Find(ctx, state.LastJob)
 	switch {
 	case errors.Is(err, jobs.ErrNotFound):
 		return "", nil
@@ -64,15 +64,15 @@ func (c *Client) lastOutcome(ctx context.Context, state schedule.State) (string,
 
 // PauseSchedule keeps a schedule from firing, on all workers, or lets it fire again, as op says.
 func (c *Client) PauseSchedule(ctx context.Context, name string, op schedule.Operation) (schedule.State, error) {
-	store := NewScheduleStore(c.Conn)
-	op.At = c.Conn.Clock().Now().UTC()
+	store := NewScheduleStore(c.conn)
+	op.At = c.conn.Clock().Now().UTC()
 	return schedule.Operate(ctx, store, name, op)
 }
 
 // RunSchedule makes a job of a schedule now, beside its ticks, and records who wanted it and why. It returns the id of
 // the job, also when the job is asked for and only the record of it failed.
 func (c *Client) RunSchedule(ctx context.Context, s config.Schedule, op schedule.Operation) (jobID, eventID string, err error) {
-	op.At = c.Conn.Clock().Now().UTC()
+	op.At = c.conn.Clock().Now().UTC()
 	r, err := wire.NewRequest(s)
 	if err != nil {
 		return "", "", err
@@ -88,8 +88,8 @@ func (c *Client) RunSchedule(ctx context.Context, s config.Schedule, op schedule
 		return "", "", err
 	}
 	source, id := wire.ScheduleSource(s.Name), "run-"+op.At.UTC().Format(time.RFC3339Nano)
-	store := NewScheduleStore(c.Conn)
-	if _, err := c.Conn.PublishRequest(ctx, jobs.ClassSchedule, source, id, r.Fields); err != nil {
+	store := NewScheduleStore(c.conn)
+	if _, err := c.conn.PublishRequest(ctx, jobs.ClassSchedule, source, id, r.Fields); err != nil {
 		return "", "", err
 	}
 	op.Action, op.JobID = schedule.ActionRun, jobs.ID(source, id)

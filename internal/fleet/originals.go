@@ -16,7 +16,7 @@ type originals struct{ client *Client }
 // goes by now are asked for once more.
 func (o originals) Params(ctx context.Context, rec *jobs.Record) (jobs.Params, error) {
 	c := o.client
-	event, err := bus.NewOriginals(c.Conn).Event(ctx, rec.Events[0].EventRef)
+	event, err := bus.NewOriginals(c.conn).Event(ctx, rec.Events[0].EventRef)
 	if err != nil {
 		return jobs.Params{}, err
 	}

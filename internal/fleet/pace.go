@@ -33,11 +33,11 @@ type Bucket struct {
 // Buckets returns the rate buckets that the fleet has used within the last day: first those
 // whose jobs wait the longest, then those that are closed.
 func (c *Client) Buckets(ctx context.Context) ([]Bucket, error) {
-	states, err := bus.Store[pace.State](c.Conn, c.Conn.Names().Pace()).All(ctx)
+	states, err := bus.Store[pace.State](c.conn, c.conn.Names().Pace()).All(ctx)
 	if err != nil {
 		return nil, err
 	}
-	now := c.Conn.Clock().Now()
+	now := c.conn.Clock().Now()
 	list := make([]Bucket, 0, len(states))
 	for _, key := range slices.Sorted(maps.Keys(states)) {
 		list = append(list, newBucket(key, states[key], now))

@@ -28,9 +28,9 @@ type ReceiverState struct {
 // Receivers returns the states of the configured receivers. It makes nothing that is missing.
 func (c *Client) Receivers(ctx context.Context) ([]ReceiverState, error) {
 	list := []ReceiverState{}
-	store := NewNotifyStore(c.Conn)
-	for _, t := range wire.Receivers(c.Config) {
-		inbox, err := c.Conn.InboxState(ctx, t.Name)
+	store := NewNotifyStore(c.conn)
+	for _, t := range wire.Receivers(c.config) {
+		inbox, err := c.conn.InboxState(ctx, t.Name)
 		if err != nil {
 			return nil, err
 		}

@@ -68,7 +68,7 @@ func (c *Client) LastLetter(ctx context.Context) (last uint64, err error) {
 // lookAtLetters opens the dead letters. The error is a *bus.ForbiddenError where they may not be read.
 func (c *Client) lookAtLetters(ctx context.Context, look func(context.Context, *bus.DeadLetters) error) error {
 	return c.attempt(ctx, lettersTimeout, func(ctx context.Context) error {
-		letters, err := bus.OpenDeadLetters(ctx, c.Conn)
+		letters, err := bus.OpenDeadLetters(ctx, c.conn)
 		if err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func isForbidden(err error) bool {
 // Fleet is what can be seen of the workers. The error says that it may not be seen, or is not known.
 func (c *Client) Fleet(ctx context.Context) (fleet bus.Fleet, err error) {
 	err = c.attempt(ctx, fleetTimeout, func(ctx context.Context) error {
-		fleet, err = c.Conn.Fleet(ctx)
+		fleet, err = c.conn.Fleet(ctx)
 		return err
 	})
 	return fleet, err
@@ -108,7 +108,7 @@ func (c *Client) Await(ctx context.Context, w Wait) (jobs.PublicRecord, error) {
 	stage.Store(stageQueued)
 	complete := errors.New("complete")
 	var last jobs.PublicRecord
-	err = c.Ledger.Watch(ctx, known.JobID, func(r jobs.PublicRecord) {
+	err = c.ledger.Watch(ctx, known.JobID, func(r jobs.PublicRecord) {
 		if last = r; r.State != jobs.StateQueued || r.AttemptCount > 0 {
 			stage.Store(stageAttended)
 		}
@@ -157,7 +157,7 @@ func (c *Client) remind(ctx context.Context, w *Wait, stage *atomic.Int32) {
 func (c *Client) awaitRecord(ctx context.Context, w *Wait) (jobs.PublicRecord, error) {
 	begun, blind := time.Now(), false
 	for n := 1; ; n++ {
-		record, err := c.Ledger.Find(ctx, w.JobID)
+		record, err := c.ledger.Find(ctx, w.JobID)
 		if !errors.Is(err, jobs.ErrNotFound) && !(err == nil && w.Meant && record.DryRun) {
 			return record, err
 		}
@@ -172,7 +172,7 @@ func (c *Client) awaitRecord(ctx context.Context, w *Wait) (jobs.PublicRecord, e
 			}
 		}
 		if !w.Stored && c.nothingComes(ctx, time.Since(begun)) {
-			return c.Ledger.Find(ctx, w.JobID) // It may have come between the two looks.
+			return c.ledger.Find(ctx, w.JobID) // It may have come between the two looks.
 		}
 		if err := backoff.Sleep(ctx, backoff.Delay(waitPauseFirst, waitPauseMost, n)); err != nil {
 			return jobs.PublicRecord{}, err
@@ -193,7 +193,7 @@ func (c *Client) nothingComes(ctx context.Context, waited time.Duration) bool {
 // jobs.ErrNotFound. end is the last one that there is.
 func (c *Client) requestLetter(ctx context.Context, jobID string, after uint64) (letter bus.DeadLetter, end uint64, err error) {
 	err = c.lookAtLetters(ctx, func(ctx context.Context, letters *bus.DeadLetters) error {
-		letter, end, err = letters.Search(ctx, after, func(d bus.DeadLetter) bool { return d.Subject == c.Conn.Names().DeadEvent() && d.JobID == jobID })
+		letter, end, err = letters.Search(ctx, after, func(d bus.DeadLetter) bool { return d.Subject == c.conn.Names().DeadEvent() && d.JobID == jobID })
 		return err
 	})
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -212,7 +212,7 @@ func (c *Client) RequestLetter(ctx context.Context, jobID string) (bus.DeadLette
 	if err != nil {
 		return letter, err
 	}
-	letters, err := bus.OpenDeadLetters(ctx, c.Conn)
+	letters, err := bus.OpenDeadLetters(ctx, c.conn)
 	if err != nil {
 		return letter, err
 	}

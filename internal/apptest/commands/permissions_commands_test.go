@@ -10,11 +10,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"go.uber.org/zap"
 
 	"rekey/internal/apptest"
 	"rekey/internal/audit"
-	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
@@ -53,7 +51,7 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 	g, rig := guardedFleet(t)
 	reading := map[string]func(context.Context, *fleet.Client) error{
 		"job ls": func(ctx context.Context, c *fleet.Client) error {
-			_, err := c.Ledger.List(ctx, ledger.Filter{})
+			_, err := c.Jobs(ctx, ledger.Filter{})
 			return err
 		},
 		"job show": func(ctx context.Context, c *fleet.Client) error {
@@ -105,7 +103,7 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 // waitForJobs does what job wait does, for a job that has ended and for one that is not known.
 func waitForJobs(ctx context.Context, c *fleet.Client) error {
 	ctx = c.Guard(ctx)
-	page, err := c.Ledger.List(ctx, ledger.Filter{})
+	page, err := c.Jobs(ctx, ledger.Filter{})
 	if err != nil || len(page.Records) == 0 {
 		return fmt.Errorf("there is no job: %w", err)
 	}
@@ -120,8 +118,8 @@ func waitForJobs(ctx context.Context, c *fleet.Client) error {
 
 // readAudit does what audit verify does.
 func readAudit(ctx context.Context, c *fleet.Client) error {
-	_, headsErr := bus.NewChains(c.Conn, zap.NewNop()).Ends(ctx)
-	_, err := c.Conn.EachResult(ctx, time.Time{}, func(audit.Result) error { return nil })
+	_, headsErr := c.ChainEnds(ctx)
+	_, err := c.EachResult(ctx, time.Time{}, func(audit.Result) error { return nil })
 	return errors.Join(headsErr, err)
 }
 
@@ -140,7 +138,7 @@ func backtest(ctx context.Context, c *fleet.Client) error {
 
 // retryTheJob retries the job, or finds that it was from its dead letter.
 func retryTheJob(ctx context.Context, c *fleet.Client) error {
-	page, err := c.Ledger.List(ctx, ledger.Filter{})
+	page, err := c.Jobs(ctx, ledger.Filter{})
 	if err != nil || len(page.Records) == 0 {
 		return fmt.Errorf("there is no job: %w", err)
 	}
@@ -153,17 +151,13 @@ func retryTheJob(ctx context.Context, c *fleet.Client) error {
 
 // replayAndDrop replays the dead letters and drops what comes of it.
 func replayAndDrop(ctx context.Context, c *fleet.Client) error {
-	letters, err := bus.OpenDeadLetters(ctx, c.Conn)
-	if err != nil {
-		return err
-	}
 	for _, number := range []uint64{1, 2} {
 		if _, err := c.Replay(ctx, number, jobs.Operation{At: time.Now(), Action: jobs.ActionReplay, By: "test", Reason: "mended"}); err != nil {
 			return err
 		}
 	}
 	for {
-		list, err := letters.List(ctx, 10)
+		list, err := c.DeadLetters(ctx, 10)
 		if err != nil {
 			return err
 		}

@@ -78,7 +78,7 @@ func TestEveryJoinedSenderFindsTheResult(t *testing.T) {
 		t.Errorf("got %d calls, want 1", got)
 	}
 	for id := range ids {
-		if found, err := client.Ledger.Find(t.Context(), id); err != nil || found.JobID != results[0].Record.JobID || !found.Outcome.Success() {
+		if found, err := client.Job(t.Context(), id); err != nil || found.JobID != results[0].Record.JobID || !found.Outcome.Success() {
 			t.Errorf("the sender of %s finds %s (%v)", id, apptest.Encoded(found), err)
 		}
 	}

@@ -91,7 +91,7 @@ func TestOtherEventsForTheTargetOfAWaitingJobJoinIt(t *testing.T) {
 	if joined.JobID != first.JobID || len(joined.Events) != 3 || joined.Lane != jobs.LaneUrgent {
 		t.Errorf("the record is %s, want three events, in the lane of the most urgent one", apptest.Encoded(joined))
 	}
-	if found, err := client.Ledger.Find(t.Context(), later.JobID); err != nil || found.JobID != first.JobID {
+	if found, err := client.Job(t.Context(), later.JobID); err != nil || found.JobID != first.JobID {
 		t.Errorf("the sender of a joined event finds job %q (%v), want %s", found.JobID, err, first.JobID)
 	}
 	apptest.Eventually(t, "the events to be counted", func() bool { return w.Metrics()[`rekey_events_received_total{result="duplicate"}`] == 2 })

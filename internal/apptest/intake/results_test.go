@@ -64,7 +64,7 @@ func TestResultIsACloudEventWithTheLedgersRecord(t *testing.T) {
 		if at, err := time.Parse(time.RFC3339Nano, e.Time); err != nil || !at.Equal(r.Record.FinishedAt) {
 			t.Errorf("its time is %q, want that of the end, %s", e.Time, r.Record.FinishedAt)
 		}
-		record, err := client.Ledger.Find(t.Context(), r.Record.JobID)
+		record, err := client.Job(t.Context(), r.Record.JobID)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -251,13 +251,13 @@ func TestSecretsOfTargetsDoNotLeak(t *testing.T) {
 	secrets.SearchEverything(t, w)
 }
 
-func TestReplayForATargetThatIsNotThere(t *testing.T) {
+func TestReplayForAReceiverThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	rig, _ := apptest.StandInRig(t)
 	w := rig.Start(t)
 	client := w.Operator()
 	defer client.Close()
-	err := client.Conn.BuryNotice(t.Context(), bus.NoticeLetter{Notice: bus.Notice{Key: "1", Count: 1}, Receiver: "unknown", Code: "gone", Reason: "no"})
+	err := w.Bus().BuryNotice(t.Context(), bus.NoticeLetter{Notice: bus.Notice{Key: "1", Count: 1}, Receiver: "unknown", Code: "gone", Reason: "no"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/apptest"
-	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/secret"
@@ -29,11 +28,7 @@ func TestPermissionsSufficeForNotifications(t *testing.T) {
 	producer.Publish("incident", apptest.X509Disable(apptest.HexID(1)).String())
 	client := g.As(t, rig, "operator", "_INBOX_OPERATOR")
 	apptest.Eventually(t, "the dead letter", func() bool {
-		letters, err := bus.OpenDeadLetters(t.Context(), client.Conn)
-		if err != nil {
-			return false
-		}
-		list, err := letters.List(t.Context(), 1)
+		list, err := client.DeadLetters(t.Context(), 1)
 		return err == nil && len(list) == 1
 	})
 	hook.SwitchTo(http.StatusOK)

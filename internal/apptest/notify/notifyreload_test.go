@@ -57,8 +57,9 @@ func TestReloadOfNotifications(t *testing.T) {
 	if at := slices.IndexFunc(list, func(s fleet.ReceiverState) bool { return s.Name == "goes" }); err != nil || at < 0 || list[at].Failures != 0 {
 		t.Errorf("a receiver under the name of a removed one begins with %+v, %v", list, err)
 	}
-	for _, stream := range []string{client.Conn.Names().Results(), client.Conn.Names().Jobs()} {
-		cons, err := client.Conn.JetStream().Consumer(t.Context(), stream, bus.ConsumerOfReceiver("stays"))
+	conn := w.Bus()
+	for _, stream := range []string{conn.Names().Results(), conn.Names().Jobs()} {
+		cons, err := conn.JetStream().Consumer(t.Context(), stream, bus.ConsumerOfReceiver("stays"))
 		if err != nil || cons.CachedInfo().Config.InactiveThreshold == 0 {
 			t.Errorf("a place in %s that no worker asks for stays without end: %v", stream, err)
 		}
@@ -66,17 +67,14 @@ func TestReloadOfNotifications(t *testing.T) {
 }
 
 func stateOf(w *apptest.Worker, receiver string) (bus.InboxState, error) {
-	client, err := fleet.Dial(w.T.Context(), w.Rig.Cfg, w.NATS, w.Rig.LookupEnv)
-	if err != nil {
-		return bus.InboxState{}, err
-	}
-	defer client.Close()
-	return client.Conn.InboxState(w.T.Context(), receiver)
+	conn := w.Bus()
+	defer conn.Close()
+	return conn.InboxState(w.T.Context(), receiver)
 }
 
 // A receiver that waits after a failure is asked for by no worker. All the same the place of one that another worker has is
 // not taken away.
-func TestATargetOfOthersIsNotTakenAway(t *testing.T) {
+func TestAReceiverOfOthersIsNotTakenAway(t *testing.T) {
 	t.Parallel()
 	s := apptest.NewStandIn(t)
 	hook := apptest.NewHook(t, func(_ int, w http.ResponseWriter) int {
@@ -102,20 +100,21 @@ func TestATargetOfOthersIsNotTakenAway(t *testing.T) {
 	}
 }
 
-func TestTargetsMakesNoBucket(t *testing.T) {
+func TestReceiversMakesNoBucket(t *testing.T) {
 	t.Parallel()
 	rig, _ := apptest.StandInRig(t)
 	w := rig.Start(t)
 	rig.Cfg.Receivers = []config.Receiver{rig.Receiver("hook", apptest.NewHook(t, nil))}
 	client := w.Operator()
 	defer client.Close()
-	if err := client.Conn.JetStream().DeleteKeyValue(t.Context(), client.Conn.Names().Notify()); err != nil {
+	conn := w.Bus()
+	if err := conn.JetStream().DeleteKeyValue(t.Context(), conn.Names().Notify()); err != nil {
 		t.Fatal(err)
 	}
 	if list, err := client.Receivers(t.Context()); err != nil || len(list) != 1 || list[0].Served {
 		t.Errorf("Receivers = %+v, %v", list, err)
 	}
-	if _, err := client.Conn.JetStream().KeyValue(t.Context(), client.Conn.Names().Notify()); !errors.Is(err, jetstream.ErrBucketNotFound) {
+	if _, err := conn.JetStream().KeyValue(t.Context(), conn.Names().Notify()); !errors.Is(err, jetstream.ErrBucketNotFound) {
 		t.Errorf("there is a bucket: %v", err)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"rekey/internal/apptest"
-	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
@@ -108,11 +107,7 @@ func TestLargeSealedEvent(t *testing.T) {
 	}
 	client := w.Operator()
 	defer client.Close()
-	letters, err := bus.OpenDeadLetters(t.Context(), client.Conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if shown, err := letters.Show(t.Context(), letter.Sequence); err != nil || shown.Payload != "" {
+	if shown, err := client.DeadLetter(t.Context(), letter.Sequence); err != nil || shown.Payload != "" {
 		t.Errorf("the letter shows %d bytes of what is sealed, %v", len(shown.Payload), err)
 	}
 	if _, err := client.Replay(t.Context(), letter.Sequence, replaying); err != nil {
