@@ -248,7 +248,7 @@ func TestConflictAtOnce(t *testing.T) {
 				accounts := map[string]bool{}
 				var otherErr error
 				p.meanwhile(n, func() {
-					_, otherErr = p.intake.Accept(t.Context(), jwksEvent(t, 2, copied(onTarget(idC), ofAccount("legacy"))))
+					_, otherErr = p.newIntake().Accept(t.Context(), jwksEvent(t, 2, copied(onTarget(idC), ofAccount("legacy"))))
 				})
 				_, err := p.intake.Accept(t.Context(), jwksEvent(t, 1))
 				ran := p.steps

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"rekey/internal/backoff"
 	"rekey/internal/secret"
 )
 
@@ -17,8 +18,15 @@ const creationTimeout = 30 * time.Second
 // its record.
 const creationPolls = 300
 
-// maxRaces bounds how often an intake starts over because of a conflict.
-const maxRaces = 16
+// maxRaces bounds how often an intake starts over because of a conflict; it waits a little in between, for another worker
+// may be making the job that the event is to join.
+const (
+	maxRaces                 = 16
+	raceDelay, raceDelayMost = time.Millisecond, 50 * time.Millisecond
+)
+
+// errBeingMade says that another intake is between two writes.
+var errBeingMade = errors.New("is just being made")
 
 // Intake turns events into jobs: one event, one job for each action and target.
 type Intake struct {
@@ -29,6 +37,7 @@ type Intake struct {
 	recorder IntakeRecorder
 	secrets  Secrets
 	now      func() time.Time
+	turns    turns
 }
 
 // IntakeRecorder counts the jobs that intake makes.
@@ -84,13 +93,23 @@ func (d *Intake) Accept(ctx context.Context, e Event) (Accepted, error) {
 		return Accepted{Found: found(exposed)}, err
 	}
 	job := newJob(e, account)
-	for range maxRaces {
+	leave, err := d.turns.take(ctx, job.TargetKey())
+	if err != nil {
+		return Accepted{}, err
+	}
+	defer leave()
+	for round := 1; ; round++ {
 		accepted, err := d.take(ctx, e, job)
-		if !errors.Is(err, ErrConflict) {
+		switch retry := errors.Is(err, ErrConflict) || errors.Is(err, errBeingMade); {
+		case !retry:
 			return accepted, err
+		case round == maxRaces:
+			return Accepted{}, fmt.Errorf("opening job %s: %w", job.ID, err)
+		}
+		if err := backoff.Sleep(ctx, backoff.Delay(raceDelay, raceDelayMost, round)); err != nil {
+			return Accepted{}, err
 		}
 	}
-	return Accepted{}, fmt.Errorf("opening job %s: %w", job.ID, ErrConflict)
 }
 
 // take finds the job of the event's identity, or opens one. ErrConflict asks for another round.

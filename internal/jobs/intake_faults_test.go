@@ -218,7 +218,7 @@ func TestIntakeOvertaken(t *testing.T) {
 						nine = scene.deliver(t, p, 0)
 					}()
 					<-reached
-					ten, err := p.intake.Accept(t.Context(), jwksEvent(t, 10))
+					ten, err := p.newIntake().Accept(t.Context(), jwksEvent(t, 10))
 					close(resume)
 					<-finished
 					if err != nil {

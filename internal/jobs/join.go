@@ -103,7 +103,7 @@ func (d *Intake) joinAny(ctx context.Context, job Job, holder *Holder, separate 
 func (d *Intake) abandoned(ctx context.Context, job Job, h Holder) error {
 	age, err := d.holdAge(ctx, job, h)
 	if err == nil && age < creationTimeout {
-		err = fmt.Errorf("job %s on the same target is just being made", h.JobID)
+		err = fmt.Errorf("job %s on the same target %w", h.JobID, errBeingMade)
 	}
 	return err
 }

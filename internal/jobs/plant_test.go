@@ -53,6 +53,12 @@ func newPlant(answers ...func(context.Context, Job) (Answer, error)) *plant {
 	return p
 }
 
+// newIntake is the intake of one more worker: within one, the events of a target are taken in one after another.
+func (p *plant) newIntake() *Intake {
+	d := p.intake
+	return NewIntake(d.ledger, d.targets, d.queue, d.accounts, d.recorder, d.secrets, d.now)
+}
+
 // runner returns a runner of the plant under a worker's name. Its jitter is zero.
 func (p *plant) runner(t *testing.T, worker string, change ...func(*RunnerConfig)) *Runner {
 	t.Helper()
@@ -99,7 +105,7 @@ func mustParams(t *testing.T, kind Kind, raw map[string]any) Params {
 // accept hands an event to the intake, which must take it.
 func (p *plant) accept(t *testing.T, e Event) Accepted {
 	t.Helper()
-	accepted, err := p.intake.Accept(t.Context(), e)
+	accepted, err := p.newIntake().Accept(t.Context(), e)
 	if err != nil {
 		t.Fatalf("Accept: %v", err)
 	}

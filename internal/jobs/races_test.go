@@ -158,7 +158,7 @@ func TestAcceptNeverInPeace(t *testing.T) {
 	first := p.accept(t, jwksEvent(t, 1))
 	p.disturbed(first.JobID)
 	_, err := p.intake.Accept(t.Context(), jwksEvent(t, 2))
-	want := "opening job " + newJob(jwksEvent(t, 2), "security").ID + ": revision conflict"
+	want := "opening job " + newJob(jwksEvent(t, 2), "security").ID + ": joining job " + first.JobID + ": revision conflict"
 	if errorText(err) != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
