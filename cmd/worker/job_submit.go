@@ -22,7 +22,7 @@ import (
 type submitFlags struct {
 	account, lane, reason, requestedBy, id string
 	expiresIn, timeout                     time.Duration
-	separate, wait, dryRun                 bool
+	separate, wait, dryRun, yes            bool
 }
 
 func (c *cli) submitCommand() *cobra.Command {
@@ -37,6 +37,9 @@ configured, is refused at once. Without --wait, 'worker job wait ID' waits later
 
 With --dry-run the job does everything, reads included, but the call that changes something; its detail
 says which call that is. The request itself can have the same --id: it is no duplicate of its dry run.
+
+At a terminal, ` + askedKinds() + ` are asked about before the request goes out, with what the
+API says of the target where the configuration has the account. --yes, and an input or output that is no terminal, ask nothing.
 
 ` + waitCodes + `
 
@@ -67,9 +70,21 @@ func (f *submitFlags) register(cmd *cobra.Command) {
 	flags.DurationVar(&f.expiresIn, "expires-in", 0, "`DURATION` after which the job is not attempted any more")
 	flags.BoolVar(&f.separate, "separate", false, "make a job of its own even if an unfinished one has the same target")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "do everything but the call that changes something; with --wait, show what would have been done to what")
+	flags.BoolVar(&f.yes, "yes", false, "do not ask at a terminal whether a far-reaching kind is meant")
 	flags.BoolVar(&f.wait, "wait", false, "show progress until the outcome; exit 0 only when the credential is dead")
 	flags.DurationVar(&f.timeout, "timeout", 0, "`DURATION` to --wait at most; 0 is without an end")
 	complete(cmd, "lane", jobs.Names(jobs.Lanes()))
+}
+
+// askedKinds lists the kinds that are asked about at a terminal.
+func askedKinds() string {
+	var names []string
+	for _, k := range kinds.All() {
+		if len(k.Preview) > 0 {
+			names = append(names, string(k.Name))
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // submitExamples are a command for each kind.
@@ -193,11 +208,14 @@ func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags
 		return err
 	}
 	defer client.Close()
-	if f.expiresIn != 0 {
-		request["expires_at"] = c.now().Add(f.expiresIn).UTC().Format(time.RFC3339Nano)
-	}
 	if err := client.CheckRequest(ctx, request); err != nil {
 		return usage(err)
+	}
+	if err := c.confirm(ctx, client, request, f); err != nil {
+		return err
+	}
+	if f.expiresIn != 0 {
+		request["expires_at"] = c.now().Add(f.expiresIn).UTC().Format(time.RFC3339Nano)
 	}
 	w := fleet.Wait{Stored: true}
 	if f.wait {

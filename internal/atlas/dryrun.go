@@ -71,8 +71,13 @@ func (k *call) read(ctx context.Context) (exchange, *jobs.Failure) {
 	if k.form.Read.Path == "" {
 		return exchange{}, misconfigured(fmt.Errorf("what %s acts on cannot be read", k.job.Kind))
 	}
+	return k.readResource(ctx, k.form.Read)
+}
+
+// readResource reads something that the job's parameters name.
+func (k *call) readResource(ctx context.Context, r kinds.Resource) (exchange, *jobs.Failure) {
 	reader := *k
-	reader.op = operation{method: http.MethodGet, Resource: k.form.Read, set: k.op.set}
+	reader.op = operation{method: http.MethodGet, Resource: r, set: k.op.set}
 	reader.to.operation, reader.body = OperationRead, kinds.Body{}
 	ex, failure := reader.request(ctx)
 	k.unused = reader.unused

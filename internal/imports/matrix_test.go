@@ -27,7 +27,7 @@ var matrix = map[string]string{
 	"internal/direct":             "backoff",
 	"internal/doctor":             "atlas bus config fleet jobs kinds ledger metrics names natsserver notify proxy redact retryafter schedule tracing vault wire",
 	"internal/event":              "jobs names redact secret",
-	"internal/fleet":              "audit backoff bus config event jobs kv ledger notify pace policy schedule seal wire",
+	"internal/fleet":              "atlas audit backoff bus config event jobs kinds kv ledger metrics notify pace policy schedule seal wire",
 	"internal/httpserver":         "",
 	"internal/index":              "backoff direct jobs",
 	"internal/jobs":               "backoff kinds redact secret",

@@ -9,6 +9,7 @@ var _ = Declare(Kind{
 	Name:     IDPDelete,
 	Order:    4,
 	Does:     "deletes an identity provider that no organization uses",
+	Preview:  []Look{lookAtIDP},
 	Params:   []Param{{Name: ParamFederation, Shape: ID}, {Name: "identity_provider_id", Shape: ID}},
 	Examples: []string{"federation_id=5ec0000000000000000000c1 identity_provider_id=5ec0000000000000000000d1"},
 	Forms: []Form{{

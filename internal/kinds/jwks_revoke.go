@@ -13,6 +13,7 @@ var _ = Declare(Kind{
 	Order:    2,
 	Does:     "revokes the identity provider's public keys",
 	Reach:    "logs out all its users, in **every** connected organization",
+	Preview:  []Look{lookAtIDP},
 	Params:   []Param{{Name: ParamFederation, Shape: ID}, {Name: "identity_provider_id", Shape: ID}},
 	Examples: []string{"federation_id=5ec0000000000000000000c1 identity_provider_id=5ec0000000000000000000d1"},
 	Forms: []Form{{

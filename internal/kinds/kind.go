@@ -29,6 +29,9 @@ type Kind struct {
 	Does string
 	// Reach says in the same way what that does beyond the one credential, such as databases that restart. Empty: nothing.
 	Reach string
+	// Preview are reads that show a person at a terminal what a job would hit, before it is asked for. A kind that reaches far
+	// beyond one credential has some. Empty: nothing is shown, and no question is asked.
+	Preview []Look
 	// Params are the parameters, in the order in which they are shown.
 	Params []Param
 	// Choices are parameters of which a job has some and not the others. What is in no choice, is not optional and has no

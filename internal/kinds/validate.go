@@ -33,6 +33,10 @@ func (k Kind) validate() error {
 	for _, c := range k.Choices {
 		known("a choice", slices.Concat(c...))
 	}
+	for _, look := range k.Preview {
+		_, params := parts(look.Path)
+		known("preview "+look.Path, params)
+	}
 	for _, f := range k.Forms {
 		for _, template := range []string{f.Target, f.Change.Path, f.Read.Path} {
 			_, params := parts(template)

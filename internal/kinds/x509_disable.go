@@ -13,6 +13,7 @@ var _ = Declare(Kind{
 	Order:    3,
 	Does:     "disables customer-managed X.509",
 	Reach:    "the databases restart one by one",
+	Preview:  []Look{lookAtProject, lookAtClusters, lookAtFlexClusters, lookAtCustomerX509},
 	Params:   []Param{{Name: ParamProject, Shape: ID}},
 	Examples: []string{"project_id=5ec0000000000000000000f1"},
 	Forms: []Form{

@@ -15,6 +15,9 @@ const (
 	pathUserSecurityV1 = "/api/atlas/v1.0/groups/{groupId}/userSecurity"
 	pathOrgs           = "/api/atlas/v2/orgs"
 	pathOrgFederation  = "/api/atlas/v2/orgs/{orgId}/federationSettings"
+	pathProject        = "/api/atlas/v2/groups/{groupId}"
+	pathClusters       = pathProject + "/clusters"
+	pathFlexClusters   = pathProject + "/flexClusters"
 )
 
 // readRoutes returns the table of what can be read, which draws on the buckets of what changes it.
@@ -33,6 +36,9 @@ func (s *Sandbox) readRoutes(always func(string) func(*call) string, caller func
 			versions: []string{"2023-01-01"}, bucket: always(BucketX509), entity: named(paramProject), act: s.readUserSecurity,
 		},
 		{operation: OperationRead, method: http.MethodGet, path: pathUserSecurityV1, act: s.readUserSecurity},
+		{operation: OperationRead, method: http.MethodGet, path: pathProject, versions: []string{"2023-01-01"}, act: s.readProject},
+		{operation: OperationRead, method: http.MethodGet, path: pathClusters, versions: []string{"2024-08-05"}, act: s.listClusters("Cluster0")},
+		{operation: OperationRead, method: http.MethodGet, path: pathFlexClusters, versions: []string{"2024-11-13"}, act: s.listClusters()},
 		{operation: OperationRead, method: http.MethodGet, path: pathOrgs, versions: []string{"2023-01-01"}, act: s.listOrgs},
 		{
 			operation: OperationRead, method: http.MethodGet, path: pathOrgFederation,
@@ -48,10 +54,63 @@ type named struct {
 
 // readIdentityProvider answers GET …/identityProviders/{identityProviderId}.
 func (s *Sandbox) readIdentityProvider(c *call) answer {
-	if _, _, refusal, ok := s.identityProvider(c); !ok {
+	f, p, refusal, ok := s.identityProvider(c)
+	if !ok {
 		return refusal
 	}
-	return c.document(http.StatusOK, named{ID: c.params[paramIDP]})
+	id := c.params[paramIDP]
+	orgs := []connectedOrgDocument{}
+	for _, org := range f.users(id) {
+		orgs = append(orgs, connectedOrgDocument{OrgID: org})
+	}
+	return c.document(http.StatusOK, struct {
+		named
+		DisplayName string                 `json:"displayName"`
+		Protocol    string                 `json:"protocol"`
+		Type        string                 `json:"idpType"`
+		Orgs        []connectedOrgDocument `json:"associatedOrgs"`
+		Domains     []string               `json:"associatedDomains"`
+	}{named{id}, p.name, "OIDC", "WORKFORCE", orgs, []string{}})
+}
+
+// connectedOrgDocument is an organization that an identity provider serves.
+type connectedOrgDocument struct {
+	OrgID string `json:"orgId"`
+}
+
+// readProject answers GET /api/atlas/v2/groups/{groupId}.
+func (s *Sandbox) readProject(c *call) answer {
+	p, refusal, ok := s.project(c)
+	if !ok {
+		return refusal
+	}
+	id := c.params[paramProject]
+	return c.document(http.StatusOK, struct {
+		named
+		Name  string `json:"name"`
+		OrgID string `json:"orgId"`
+	}{named{id}, "project " + id[len(id)-2:], p.orgID})
+}
+
+// listClusters answers GET …/groups/{groupId}/clusters, and flexClusters: every project has the same.
+func (s *Sandbox) listClusters(clusters ...string) func(*call) answer {
+	type cluster struct {
+		Name  string `json:"name"`
+		State string `json:"stateName"`
+	}
+	return func(c *call) answer {
+		if _, refusal, ok := s.project(c); !ok {
+			return refusal
+		}
+		list := []cluster{}
+		for _, name := range clusters {
+			list = append(list, cluster{name, "IDLE"})
+		}
+		return c.document(http.StatusOK, struct {
+			Results    []cluster `json:"results"`
+			TotalCount int       `json:"totalCount"`
+		}{list, len(list)})
+	}
 }
 
 // readRoleMapping answers GET …/roleMappings/{id}.
