@@ -50,7 +50,7 @@ type Options struct {
 	Known *redact.Known
 	// Reload says what makes the worker take over another configuration. Zero: nothing does.
 	Reload Reload
-	// OnReady, when set, is told once where the worker can be reached, when it takes events.
+	// OnReady, when set, gets once the addresses of the worker, when it takes events.
 	OnReady func(Addresses)
 }
 

@@ -9,20 +9,20 @@ import (
 	"rekey/internal/jobs"
 )
 
-// ErrNotReplayable says that a dead letter cannot be put back to work.
+// ErrNotReplayable says that a dead letter cannot be replayed.
 var ErrNotReplayable = errors.New("cannot be replayed")
 
 // Replayed is what became of a replayed dead letter.
 type Replayed struct {
 	Number   uint64 `json:"number"`
 	JobID    string `json:"job_id,omitempty"`    // The job that is back at work, or that has succeeded.
-	EventSeq uint64 `json:"event_seq,omitempty"` // Where the event stands now.
+	EventSeq uint64 `json:"event_seq,omitempty"` // The present sequence of the event.
 	Receiver string `json:"receiver,omitempty"`  // The receiver that the notification is sent to again.
 	Nothing  bool   `json:"nothing,omitempty"`   // The job had succeeded meanwhile: no call is made.
 	Error    string `json:"error,omitempty"`
 }
 
-// Retry puts a job back to work.
+// Retry queues a job once more.
 func (c *Client) Retry(ctx context.Context, id string, op jobs.Operation) (jobs.PublicRecord, error) {
 	known, err := c.ledger.Find(ctx, id)
 	if err != nil {
@@ -47,7 +47,7 @@ func (c *Client) Operator() *jobs.Operator {
 	return jobs.NewOperator(c.ledger, c.ledger.Targets(), bus.NewQueue(c.conn), originals{c}, c.conn.Clock().Now)
 }
 
-// Replay puts what a dead letter is about back to work and takes the letter out of the
+// Replay repeats what a dead letter is about and takes the letter out of the
 // stream: a job is retried, an event is published once more under its identity, a notification is
 // sent again. What has succeeded meanwhile is not done again.
 func (c *Client) Replay(ctx context.Context, number uint64, op jobs.Operation) (Replayed, error) {

@@ -27,7 +27,7 @@ func (c *Client) ScheduleState(ctx context.Context, name string) (schedule.State
 	return state, err
 }
 
-// ScheduleStates returns how the schedules with these names stand.
+// ScheduleStates returns the states of the schedules with these names.
 func (c *Client) ScheduleStates(ctx context.Context, names []string) (map[string]ScheduleState, error) {
 	store := NewScheduleStore(c.conn)
 	states, err := store.All(ctx)

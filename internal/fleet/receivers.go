@@ -17,7 +17,7 @@ type ReceiverState struct {
 	Name        string      `json:"name"`
 	Type        notify.Type `json:"type"`
 	Served      bool        `json:"served"`  // A worker has begun to serve it.
-	Pending     int         `json:"pending"` // Results that it has not been told of.
+	Pending     int         `json:"pending"` // Results that it has not received.
 	RetryAt     time.Time   `json:"retry_at,omitzero"`
 	DeliveredAt time.Time   `json:"delivered_at,omitzero"`
 	FailedAt    time.Time   `json:"failed_at,omitzero"`
