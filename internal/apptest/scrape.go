@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -52,6 +53,32 @@ func (w *Worker) Metrics() map[string]float64 {
 		samples[line[:end]] = value
 	}
 	return samples
+}
+
+// AwaitMetrics waits until each series has its value. A worker counts what it did after it did it, so that what is in NATS
+// already may not be counted yet.
+func (w *Worker) AwaitMetrics(want map[string]float64) {
+	w.T.Helper()
+	var wrong []string
+	for end := time.Now().Add(Patience); ; {
+		samples := w.Metrics()
+		wrong = nil
+		for series, value := range want {
+			if got, there := samples[series]; !there || got != value {
+				wrong = append(wrong, fmt.Sprintf("%s is %v, want %v", series, got, value))
+			}
+		}
+		if len(wrong) == 0 || time.Now().After(end) {
+			break
+		}
+		select {
+		case <-w.T.Context().Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	for _, one := range wrong {
+		w.T.Error(one)
+	}
 }
 
 // Verify is what `worker audit verify` finds.

@@ -270,7 +270,9 @@ func FreeAddress(t *testing.T) string {
 }
 
 // HasFailed reports whether an attempt of the job has ended without success.
-func HasFailed(r jobs.PublicRecord) bool { return len(r.Attempts) > 0 && !r.Attempts[0].FinishedAt.IsZero() }
+func HasFailed(r jobs.PublicRecord) bool {
+	return len(r.Attempts) > 0 && !r.Attempts[0].FinishedAt.IsZero()
+}
 
 // EverySecond is a schedule that disables X.509 of a project.
 func EverySecond(name, project string) config.Schedule {

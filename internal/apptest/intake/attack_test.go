@@ -53,7 +53,9 @@ func TestNamesOfOthersSuppressNothing(t *testing.T) {
 	}
 	for _, first := range []int{10, 20, 30} {
 		for n := range incidents {
-			w.RecordOf(apptest.HexID(first+n), func(r jobs.PublicRecord) bool { return r.Outcome == jobs.OutcomeRevoked && r.Account == apptest.Security })
+			w.RecordOf(apptest.HexID(first+n), func(r jobs.PublicRecord) bool {
+				return r.Outcome == jobs.OutcomeRevoked && r.Account == apptest.Security
+			})
 		}
 	}
 	apptest.Eventually(t, "six ticks are done", func() bool { return len(atlas.Requests(ticking)) >= 6 })
@@ -99,9 +101,7 @@ func TestConflictsAreShown(t *testing.T) {
 	if letter.Header.Get("Rekey-Code") != "conflict" || !strings.Contains(reason, first.JobID) || !strings.Contains(reason, "params.project_id differ") {
 		t.Errorf("the dead letter is %v", letter.Header)
 	}
-	if got := w.Metrics()[`rekey_events_received_total{result="refused"}`]; got != 1 {
-		t.Errorf("%v events are refused, want 1", got)
-	}
+	w.AwaitMetrics(map[string]float64{`rekey_events_received_total{result="refused"}`: 1})
 	op := jobs.Operation{At: time.Now(), Action: jobs.ActionCancel, By: "me", Reason: "not ours"}
 	if _, err := client.Cancel(t.Context(), first.JobID, op); err != nil {
 		t.Fatal(err)

@@ -130,10 +130,7 @@ func TestBadEventsBecomeDeadLetters(t *testing.T) {
 	if got := len(w.Records("")); got != 0 {
 		t.Errorf("the ledger has %d jobs, want none", got)
 	}
-	samples := w.Metrics()
-	if got := samples[`rekey_events_received_total{result="malformed"}`]; got != float64(len(events)) {
-		t.Errorf("%v events are counted as malformed, want %d", got, len(events))
-	}
+	w.AwaitMetrics(map[string]float64{`rekey_events_received_total{result="malformed"}`: float64(len(events))})
 	w.Publish("incident", apptest.X509Disable(apptest.HexID(1)).String())
 	if got := w.Results(1)[0].Record.Outcome; got != jobs.OutcomeRevoked {
 		t.Errorf("the good event behind them is %s", got)

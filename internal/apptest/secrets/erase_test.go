@@ -173,9 +173,7 @@ func TestRefusingSecretsInTheClear(t *testing.T) {
 	}
 	w.Settled()
 	apptest.Canaries{"token": token, "sealed token": sealed}.SearchEverything(t, w)
-	if _, _, metrics := w.Get("/metrics", ""); !strings.Contains(metrics, `rekey_events_received_total{result="refused"} 2`) {
-		t.Error("the events are not counted as refused")
-	}
+	w.AwaitMetrics(map[string]float64{`rekey_events_received_total{result="refused"}`: 2})
 	if got := len(w.Messages("REKEY_EVENTS")); got != 2 {
 		t.Errorf("%d events are left, want the two without a secret in the clear", got)
 	}
