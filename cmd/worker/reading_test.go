@@ -42,10 +42,19 @@ func TestReadingCommandsMakeNothing(t *testing.T) {
 		line string
 		exit int
 	}{
-		{"job ls", exitDone}, {"job show j", exitNotFound}, {"job wait j --timeout 1s", exitNotFound}, {"dlq ls", exitFailed}, {"dlq show 1", exitFailed},
-		{"schedule ls", exitDone}, {"schedule next weekly", exitDone}, {"pace ls", exitDone}, {"receiver ls", exitDone},
-		{"audit export", exitNotFound}, {"audit verify", exitNotFound},
-		{"policy backtest --since 1h", exitNotFound}, {"doctor", exitFailed},
+		{"job ls", exitDone},
+		{"job show j", exitNotFound},
+		{"job wait j --timeout 1s", exitNotFound},
+		{"dlq ls", exitFailed},
+		{"dlq show 1", exitFailed},
+		{"schedule ls", exitDone},
+		{"schedule next weekly", exitDone},
+		{"pace ls", exitDone},
+		{"receiver ls", exitDone},
+		{"audit export", exitNotFound},
+		{"audit verify", exitNotFound},
+		{"policy backtest --since 1h", exitNotFound},
+		{"doctor", exitFailed},
 	} {
 		var out bytes.Buffer
 		c := &cli{stdin: strings.NewReader(""), stdout: &out, stderr: &out, lookupEnv: func(string) (string, bool) { return "s3cret", true }}
