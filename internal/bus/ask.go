@@ -11,7 +11,7 @@ import (
 
 // asker asks the JetStream API. The error is a *ForbiddenError where that is not allowed, as far as this is known.
 type asker interface {
-	request(ctx context.Context, subject string, data []byte) ([]byte, error)
+	Request(ctx context.Context, subject string, data []byte) ([]byte, error)
 }
 
 // ask asks the JetStream API, whose operation is the rest of a subject, and decodes the answer. An error of the server's
@@ -23,7 +23,7 @@ func ask[T any](ctx context.Context, a asker, operation string, question any) (a
 			return answer, err
 		}
 	}
-	if data, err = a.request(ctx, jetstream.DefaultAPIPrefix+operation, data); err != nil {
+	if data, err = a.Request(ctx, jetstream.DefaultAPIPrefix+operation, data); err != nil {
 		return answer, err
 	}
 	var refusal struct {
@@ -37,20 +37,6 @@ func ask[T any](ctx context.Context, a asker, operation string, question any) (a
 	}
 	err = json.Unmarshal(data, &answer)
 	return answer, err
-}
-
-// request implements asker.
-func (c *Conn) request(ctx context.Context, subject string, data []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, surveyTimeout, fmt.Errorf("no answer to %s within %s", subject, surveyTimeout))
-	defer cancel()
-	msg, err := c.nc.RequestWithContext(ctx, InDomain(c.domain, subject), data)
-	if err != nil && ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", subject, err)
-	}
-	return msg.Data, nil
 }
 
 // hasCode reports whether an error is one of the server's with this code.

@@ -64,7 +64,7 @@ func works(t *testing.T, conn *Conn) {
 		t.Fatal(err)
 	}
 	names := names.New("rekey")
-	if err := (Layout{Names: names}).Ensure(t.Context(), conn); err != nil {
+	if err := conn.Ensure(t.Context(), Layout{Names: names}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := conn.PublishRaw(t.Context(), "incident", []byte(plain), ""); err != nil {

@@ -170,7 +170,7 @@ func TestDeadLettersAlwaysFit(t *testing.T) {
 	server := startServer(t, natsserver.Config{StoreDir: t.TempDir(), MaxPayload: maxPayload, Logger: log})
 	conn := dial(t, ConnectConfig{Embedded: server, Logger: log})
 	r := &rig{server: server, conn: conn, names: names.New("rekey"), log: log}
-	if err := (Layout{Names: r.names}).Ensure(t.Context(), conn); err != nil {
+	if err := conn.Ensure(t.Context(), Layout{Names: r.names}); err != nil {
 		t.Fatal(err)
 	}
 	room := maxPayload - 100

@@ -63,7 +63,7 @@ func TestEmbeddedOnAFullDisk(t *testing.T) {
 	r := &rig{names: names.New("rekey"), log: log, logs: logged, server: startServer(t, cfg)}
 	background(t, r.server.Run)
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Wait: true, Logger: log})
-	if err := (Layout{Names: r.names}).Ensure(t.Context(), r.conn); err != nil {
+	if err := r.conn.Ensure(t.Context(), Layout{Names: r.names}); err != nil {
 		t.Fatal(err)
 	}
 	address, acknowledged := r.server.URL(), []uint64{}
@@ -120,12 +120,12 @@ func TestEmbeddedStartsOnAFullDisk(t *testing.T) {
 	background(t, r.server.Run)
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Wait: true})
 	layout := Layout{Names: r.names}
-	if err := layout.Ensure(t.Context(), r.conn); err == nil {
+	if err := r.conn.Ensure(t.Context(), layout); err == nil {
 		t.Error("streams are made on a full disk")
 	}
 	eventually(t, "it says so", func() bool { return r.server.Ready() != nil })
 	free()
 	eventually(t, "it works", func() bool {
-		return r.server.Ready() == nil && r.conn.Ready() == nil && layout.Ensure(t.Context(), r.conn) == nil
+		return r.server.Ready() == nil && r.conn.Ready() == nil && r.conn.Ensure(t.Context(), layout) == nil
 	})
 }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -59,4 +60,18 @@ func noJetStream(err error) bool {
 		}
 	}
 	return false
+}
+
+// Request asks the JetStream API and returns the answer.
+func (c *Conn) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, surveyTimeout, fmt.Errorf("no answer to %s within %s", subject, surveyTimeout))
+	defer cancel()
+	msg, err := c.nc.RequestWithContext(ctx, InDomain(c.domain, subject), data)
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", subject, err)
+	}
+	return msg.Data, nil
 }

@@ -31,7 +31,7 @@ func TestEmbeddedRestartKeepsWhatWaits(t *testing.T) {
 	for round := range 2 {
 		r := &rig{server: startServer(t, natsserver.Config{StoreDir: dir}), names: names.New("rekey"), log: zap.NewNop()}
 		r.conn = dial(t, ConnectConfig{Embedded: r.server})
-		if err := (Layout{Names: r.names}).Ensure(t.Context(), r.conn); err != nil {
+		if err := r.conn.Ensure(t.Context(), Layout{Names: r.names}); err != nil {
 			t.Fatal(err)
 		}
 		cons := r.consumer(t, jobs.LaneUrgent, ackWait)

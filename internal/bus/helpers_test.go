@@ -65,7 +65,7 @@ func newRig(t *testing.T) *rig {
 	r := &rig{names: names.New("rekey"), log: log, logs: seen}
 	r.server = startServer(t, natsserver.Config{StoreDir: t.TempDir(), Logger: log})
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Logger: log})
-	if err := (Layout{Names: r.names}).Ensure(t.Context(), r.conn); err != nil {
+	if err := r.conn.Ensure(t.Context(), Layout{Names: r.names}); err != nil {
 		t.Fatal(err)
 	}
 	return r

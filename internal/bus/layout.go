@@ -2,8 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -80,11 +78,6 @@ func Bucket(n names.Names, name string, replicas int) kv.Config {
 		cfg.Description, cfg.TTL, cfg.Memory = "Bearer tokens of accounts, sealed.", keepTokens, true
 	}
 	return cfg
-}
-
-// Store returns a bucket of the namespace by its name.
-func Store[T any](c *Conn, bucket string) *kv.Store[T] {
-	return kv.New[T](c.js, Bucket(c.names, bucket, c.copies))
 }
 
 // streams are all streams, those of buckets last.
@@ -178,28 +171,6 @@ func (l Layout) consumers() []Consumer {
 		list = append(list, inbox.results(l.Names), inbox.again(l.Names))
 	}
 	return list
-}
-
-// Ensure creates the streams and buckets that are missing. Those that exist are used unchanged.
-func (l Layout) Ensure(ctx context.Context, c *Conn) error {
-	for _, want := range l.streams() {
-		if err := c.makeStream(ctx, want); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// makeStream creates a stream where it is missing. The error names the other stream that has its subjects, if one has.
-func (c *Conn) makeStream(ctx context.Context, want jetstream.StreamConfig) error {
-	_, err := c.js.CreateStream(ctx, want)
-	if err == nil || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return nil
-	}
-	if owner, ownerErr := foreignOwner(ctx, c, want); ownerErr == nil && owner != "" {
-		err = fmt.Errorf("the stream %s has its subjects: %w", owner, err)
-	}
-	return fmt.Errorf("creating stream %s: %w", want.Name, err)
 }
 
 // foreignOwner is another stream that takes what is published on the subjects of a declared one, or "".

@@ -21,7 +21,7 @@ func TestEnsureCreates(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	layout := Layout{Names: r.names}
-	if err := layout.Ensure(t.Context(), r.conn); err != nil { // Once more, as every worker does.
+	if err := r.conn.Ensure(t.Context(), layout); err != nil { // Once more, as every worker does.
 		t.Fatal(err)
 	}
 	type stream struct {
@@ -168,7 +168,7 @@ func TestEnsureReplicas(t *testing.T) {
 	conn := dial(t, ConnectConfig{Embedded: startServer(t, natsserver.Config{StoreDir: t.TempDir()})})
 	three := Layout{Names: names.New("rekey"), Replicas: 3}
 	// One server cannot hold three copies, and says so.
-	if err := three.Ensure(t.Context(), conn); err == nil || !strings.Contains(err.Error(), "creating stream REKEY_EVENTS: ") {
+	if err := conn.Ensure(t.Context(), three); err == nil || !strings.Contains(err.Error(), "creating stream REKEY_EVENTS: ") {
 		t.Errorf("the error is %v", err)
 	}
 }

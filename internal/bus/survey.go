@@ -75,8 +75,8 @@ func (s *Survey) hear(forbidden *ForbiddenError) {
 	}
 }
 
-// request implements asker. The error is a *ForbiddenError when we may not ask, or not hear the answer.
-func (s *Survey) request(ctx context.Context, subject string, data []byte) ([]byte, error) {
+// Request asks the server and returns the answer. The error is a *ForbiddenError when we may not ask, or not hear the answer.
+func (s *Survey) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, surveyTimeout, fmt.Errorf("no answer within %s", surveyTimeout))
 	defer cancel()
 	subject = InDomain(s.conn.domain, subject)
@@ -138,7 +138,7 @@ func (s *Survey) User(ctx context.Context) (User, error) {
 		Data User `json:"data"`
 	}
 	err := s.conn.clock.Ask(func() (time.Time, error) {
-		data, err := s.request(ctx, subjectUserInfo, nil)
+		data, err := s.Request(ctx, subjectUserInfo, nil)
 		if err == nil {
 			err = json.Unmarshal(data, &answer)
 		}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"rekey/internal/names"
@@ -232,4 +233,26 @@ func (u *Upkeep) conclude(ctx context.Context, wrong []error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.looked, u.wrong = time.Now(), wrong
+}
+
+// Ensure creates the streams and buckets that are missing. Those that exist are used as they are.
+func (c *Conn) Ensure(ctx context.Context, l Layout) error {
+	for _, want := range l.streams() {
+		if err := c.makeStream(ctx, want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeStream creates a stream where it is missing. The error names the other stream that has its subjects, if one has.
+func (c *Conn) makeStream(ctx context.Context, want jetstream.StreamConfig) error {
+	_, err := c.js.CreateStream(ctx, want)
+	if err == nil || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return nil
+	}
+	if owner, ownerErr := foreignOwner(ctx, c, want); ownerErr == nil && owner != "" {
+		err = fmt.Errorf("the stream %s has its subjects: %w", owner, err)
+	}
+	return fmt.Errorf("creating stream %s: %w", want.Name, err)
 }

@@ -1,0 +1,64 @@
+package bus
+
+import (
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"rekey/internal/jobs"
+	"rekey/internal/names"
+)
+
+// Inbox is what a receiver has in NATS: a place in the stream of results, and a queue for what is
+// sent again by an operator.
+type Inbox struct {
+	Receiver string         // Its name.
+	Kinds    []jobs.Kind    // Empty: all.
+	Outcomes []jobs.Outcome // Empty: all.
+	Timeout  time.Duration  // Of one request.
+	MaxAge   time.Duration  // At which a notice is given up.
+}
+
+// ConsumerOfReceiver is what the consumers of a receiver are called.
+func ConsumerOfReceiver(receiver string) string { return "notify-" + receiver }
+
+// subjects are those of the results that may concern the receiver.
+func (i Inbox) subjects(n names.Names) []string {
+	kinds, outcomes := []string{"*"}, []string{"*"}
+	if len(i.Kinds) > 0 {
+		kinds = nil
+		for _, kind := range i.Kinds {
+			kinds = append(kinds, kind.SubjectToken())
+		}
+	}
+	if len(i.Outcomes) > 0 {
+		outcomes = jobs.Names(i.Outcomes)
+	}
+	var list []string
+	for _, kind := range kinds {
+		for _, outcome := range outcomes {
+			list = append(list, n.Subject("result."+kind+"."+outcome))
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// results declares the consumer of the results that concern the receiver. One that is new begins with the next result:
+// a receiver is not told of what was before.
+func (i Inbox) results(n names.Names) Consumer {
+	return Consumer{n.Results(), jetstream.ConsumerConfig{
+		Durable: ConsumerOfReceiver(i.Receiver), Description: "Notifications of receiver " + i.Receiver + ".", FilterSubjects: i.subjects(n),
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: i.Timeout + noticesMargin, MaxDeliver: -1, MaxAckPending: noticesOut,
+		DeliverPolicy: jetstream.DeliverNewPolicy, InactiveThreshold: i.MaxAge + noticesIdle,
+	}}
+}
+
+// again declares the consumer of what is sent again. The stream of jobs keeps that without a consumer, too, but a receiver
+// that no worker has any more takes nothing.
+func (i Inbox) again(n names.Names) Consumer {
+	c := i.results(n)
+	c.Stream, c.FilterSubjects, c.DeliverPolicy = n.Jobs(), []string{n.Renotify(i.Receiver)}, jetstream.DeliverAllPolicy
+	return c
+}
