@@ -284,7 +284,7 @@ func (w *worker) storage() error {
 			return err
 		}
 	}
-	return w.conn.Room()
+	return w.conn.Capacity()
 }
 
 // errNoAccount says that the worker can do nothing of what it is asked for.

@@ -119,41 +119,31 @@ func (n *notifier) serve(ctx context.Context, t notify.Receiver) (served, error)
 	if err := n.sender.Check(&t); err != nil {
 		n.log.Error("a receiver cannot be notified yet", zap.String("receiver", t.Name), zap.Error(err))
 	}
-	courier, err := notify.NewDeliverer(notify.Config{
-		Receiver: t, Sender: n.sender, Store: n.store, DeadLetters: noticeLetters{n.conn, n.Known}, Recorder: n.metrics, Logger: n.Logger,
+	deliverer, err := notify.NewDeliverer(notify.Config{
+		Receiver: t, Sender: n.sender, Store: n.store, DeadLetters: deadLetters{n.conn, n.Known}, Recorder: n.metrics, Logger: n.Logger,
 		Now: n.conn.Clock().Now,
 	})
 	if err != nil {
 		return served{}, err
 	}
-	notices := &bus.Notices{
-		Conn: n.conn, Inbox: wire.InboxOf(&t), Courier: noticeCourier{courier}, Recorder: n.metrics, Logger: n.Logger,
+	subscriber := &bus.Subscriber{
+		Conn: n.conn, Subscription: wire.SubscriptionOf(&t), Deliverer: deliverer, Recorder: n.metrics, Logger: n.Logger,
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var part sync.WaitGroup
-	part.Go(func() { n.keep(ctx, partNotify, notices.Run) })
+	part.Go(func() { n.keep(ctx, partNotify, subscriber.Run) })
 	part.Go(func() { n.showServed(ctx, t.Name) })
 	return served{receiver: t, stop: func() { cancel(jobs.ErrStopping); part.Wait() }}, nil
 }
 
-// noticeCourier lets the bus hand notices to a Courier.
-type noticeCourier struct{ *notify.Deliverer }
-
-// Deliver takes a notice a step further.
-func (c noticeCourier) Deliver(ctx context.Context, n bus.Notice) (jobs.Settlement, error) {
-	return c.Deliverer.Deliver(ctx, notify.Delivery(n))
-}
-
-// noticeLetters puts notifications among the dead letters.
-type noticeLetters struct {
+// deadLetters stores the dead letters of notifications, without known secrets.
+type deadLetters struct {
 	conn  *bus.Conn
 	known *redact.Known
 }
 
-// Bury stores the dead letter of a notification.
-func (l noticeLetters) Bury(ctx context.Context, letter notify.DeadLetter) error {
-	return l.conn.BuryNotice(ctx, bus.NoticeLetter{
-		Notice: bus.Notice(letter.Delivery), Receiver: letter.Receiver, Code: letter.Code, Reason: l.known.Hide(letter.Reason),
-		JobID: letter.JobID, Kind: letter.Kind,
-	})
+// Add stores the dead letter of a notification.
+func (l deadLetters) Add(ctx context.Context, letter notify.DeadLetter) error {
+	letter.Reason = l.known.Hide(letter.Reason)
+	return l.conn.DeadLetterNotification(ctx, letter)
 }

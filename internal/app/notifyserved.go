@@ -45,7 +45,7 @@ func (n *notifier) remove(ctx context.Context, receiver string) {
 	}
 	left := 0
 	if err == nil {
-		left, err = n.conn.RemoveInbox(ctx, receiver)
+		left, err = n.conn.RemoveSubscription(ctx, receiver)
 	}
 	if err == nil {
 		err = n.store.Forget(ctx, receiver)

@@ -91,19 +91,19 @@ func (noRecorder) PublishRefused(string) {}
 
 // Conn is a connection to NATS that reconnects without a limit.
 type Conn struct {
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	names   names.Names
-	copies  int // Of each stream and bucket that is made.
-	room    *room
-	where   string
-	failure *atomic.Pointer[string]    // Why the last attempt to connect failed; empty once one worked.
-	lostAt  *atomic.Pointer[time.Time] // Since when there is no connection; nil while there is one.
-	sign    event.SigningKey
-	domain  string // Of JetStream.
-	clock   *clock.Clock
-	places  places
-	trouble chan struct{} // Holds a token after a consumer gave nothing out, which may be gone.
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	names    names.Names
+	copies   int // Of each stream and bucket that is made.
+	capacity *capacity
+	where    string
+	failure  *atomic.Pointer[string]    // Why the last attempt to connect failed; empty once one worked.
+	lostAt   *atomic.Pointer[time.Time] // Since when there is no connection; nil while there is one.
+	sign     event.SigningKey
+	domain   string // Of JetStream.
+	clock    *clock.Clock
+	places   places
+	trouble  chan struct{} // Holds a token after a consumer gave nothing out, which may be gone.
 }
 
 // Connect connects to NATS.
@@ -132,9 +132,9 @@ func Connect(cfg ConnectConfig) (*Conn, error) {
 	if nc.IsConnected() {
 		lostAt.Store(nil)
 	}
-	room := newRoom(cfg.Recorder, cfg.Logger)
+	room := newCapacity(cfg.Recorder, cfg.Logger)
 	return &Conn{
-		nc: nc, names: names.New(cfg.Namespace), copies: max(cfg.Replicas, 1), js: watched{JetStream: js, room: room}, room: room, where: cfg.where(), failure: failure, lostAt: lostAt,
+		nc: nc, names: names.New(cfg.Namespace), copies: max(cfg.Replicas, 1), js: monitored{JetStream: js, capacity: room}, capacity: room, where: cfg.where(), failure: failure, lostAt: lostAt,
 		sign: cfg.Sign, domain: cfg.Domain, clock: cfg.clock(), trouble: make(chan struct{}, 1),
 	}, nil
 }
@@ -294,7 +294,7 @@ func (c *Conn) Ready() error {
 
 // Room reports, as an error, which streams and buckets have refused a message for want of
 // room within the last minute.
-func (c *Conn) Room() error { return c.room.left() }
+func (c *Conn) Capacity() error { return c.capacity.problems() }
 
 // Close sends what is buffered and closes the connection.
 func (c *Conn) Close() {

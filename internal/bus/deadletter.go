@@ -131,9 +131,9 @@ func headerText(text string) string {
 	return line
 }
 
-// buryEvent stores the dead letter of an event. whole says that it carries what there is of the event; a stream whose limits
+// deadLetterEvent stores the dead letter of an event. whole says that it carries what there is of the event; a stream whose limits
 // refuse that gets a dead letter with the reason and without a copy.
-func (c *Conn) buryEvent(ctx context.Context, m event.Message, e jobs.Event, why error) (whole bool, err error) {
+func (c *Conn) deadLetterEvent(ctx context.Context, m event.Message, e jobs.Event, why error) (whole bool, err error) {
 	id := fmt.Sprintf("event.%d.%d.dead", m.Seq, m.At.UnixNano())
 	store := func(msg *nats.Msg) error {
 		return c.publishOnce(ctx, c.names.DeadLetters(), msg, id, m.Redelivered, m.At)
@@ -163,7 +163,7 @@ func tooLarge(err error) bool {
 }
 
 // buryJob stores the dead letter of a job message that cannot be decoded.
-func (c *Conn) buryJob(ctx context.Context, h *held, why error) error {
+func (c *Conn) deadLetterJob(ctx context.Context, h *delivery, why error) error {
 	msg := &nats.Msg{Subject: c.names.Subject("dlq.job.unknown"), Header: nats.Header{}}
 	msg.Data = copyPayload(msg.Header, h.Data(), c.carries())
 	msg.Header.Set(names.HeaderReason, headerText(why.Error()))

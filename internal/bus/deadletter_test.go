@@ -188,7 +188,7 @@ func TestDeadLettersAlwaysFit(t *testing.T) {
 	}
 	for i, tt := range tests {
 		m := event.Message{Subject: r.names.Event("x"), Header: tt.header, Data: []byte(tt.data), Seq: uint64(i), At: moment}
-		whole, err := conn.buryEvent(t.Context(), m, jobs.Event{}, errors.New(strings.Repeat(tt.name+"\n", 1000)))
+		whole, err := conn.deadLetterEvent(t.Context(), m, jobs.Event{}, errors.New(strings.Repeat(tt.name+"\n", 1000)))
 		if err != nil || !whole {
 			t.Errorf("%s: whole %v, %v", tt.name, whole, err)
 		}

@@ -68,7 +68,7 @@ func TestDeadLettersListAndShow(t *testing.T) {
 	}
 	for i := range 4 {
 		m := event.Message{Subject: r.names.Event("x"), Data: []byte("payload"), Seq: uint64(i + 1), At: moment}
-		if _, err := r.conn.buryEvent(t.Context(), m, jobs.Event{EventRef: jobs.EventRef{Source: "/s", ID: "1", Seq: m.Seq, At: moment}}, errors.New("bad")); err != nil {
+		if _, err := r.conn.deadLetterEvent(t.Context(), m, jobs.Event{EventRef: jobs.EventRef{Source: "/s", ID: "1", Seq: m.Seq, At: moment}}, errors.New("bad")); err != nil {
 			t.Fatal(err)
 		}
 	}

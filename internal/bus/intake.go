@@ -64,25 +64,25 @@ type Intake struct {
 func (in Intake) Run(ctx context.Context) error {
 	log := in.Logger.Named("intake")
 	in.failures = &quiet.Failures{}
-	feeds := map[string]*feed{}
+	feeds := map[string]*puller{}
 	for _, want := range intakeConsumers(in.Conn.names) {
 		cons, err := in.Conn.consumer(ctx, want)
 		if err != nil {
 			return err
 		}
-		feeds[want.Durable] = newFeed(in.Conn, cons, 2*intakeWorkers, log)
+		feeds[want.Durable] = newPuller(in.Conn, cons, 2*intakeWorkers, log)
 	}
 	var running sync.WaitGroup
 	for name, f := range feeds {
 		isOthers, large := name == consumerEvents, jobs.NewCrowd(largeAtOnce, largeAtOnce)
-		running.Go(func() { f.serve(ctx, intakeWorkers, func(h *held) { in.handle(ctx, h, isOthers, large) }) })
+		running.Go(func() { f.serve(ctx, intakeWorkers, func(h *delivery) { in.handle(ctx, h, isOthers, large) }) })
 	}
 	running.Wait()
 	return nil
 }
 
 // handle takes one event in and settles its message.
-func (in Intake) handle(ctx context.Context, h *held, isOthers bool, large *jobs.Crowd) {
+func (in Intake) handle(ctx context.Context, h *delivery, isOthers bool, large *jobs.Crowd) {
 	verdict := jobs.Settlement{}
 	switch {
 	case isOthers && in.Conn.names.IsIncident(h.Subject()):
@@ -98,7 +98,7 @@ func (in Intake) handle(ctx context.Context, h *held, isOthers bool, large *jobs
 
 // inTurn accepts the event, or puts it back while enough others are worked on that are large, too: to
 // look through such a one takes as long as to take in a hundred others.
-func (in Intake) inTurn(ctx context.Context, h *held, large *jobs.Crowd) jobs.Settlement {
+func (in Intake) inTurn(ctx context.Context, h *delivery, large *jobs.Crowd) jobs.Settlement {
 	if len(h.Data()) > largeEvent {
 		if !large.Enter(ctx) {
 			return crowded(h)
@@ -109,12 +109,12 @@ func (in Intake) inTurn(ctx context.Context, h *held, large *jobs.Crowd) jobs.Se
 }
 
 // crowded puts an event back.
-func crowded(h *held) jobs.Settlement {
+func crowded(h *delivery) jobs.Settlement {
 	return jobs.Settlement{Delay: backoff.Delay(crowdDelay, crowdDelayMost, int(h.meta.NumDelivered))}
 }
 
 // accept hands the event to the desk; what cannot be understood, or is held, goes to the dead letters.
-func (in Intake) accept(ctx context.Context, h *held) jobs.Settlement {
+func (in Intake) accept(ctx context.Context, h *delivery) jobs.Settlement {
 	m := event.Message{
 		Subject: h.Subject(), Header: h.Headers(), Data: h.Data(),
 		Seq: h.meta.Sequence.Stream, At: h.meta.Timestamp, Redelivered: h.redelivered(),
@@ -125,7 +125,7 @@ func (in Intake) accept(ctx context.Context, h *held) jobs.Settlement {
 		return crowded(h)
 	}
 	if err != nil {
-		delay := again(h.meta.NumDelivered)
+		delay := redeliverDelay(h.meta.NumDelivered)
 		in.failures.Warn(log, "event is not taken in yet", err, zap.Duration("delay", delay))
 		return jobs.Settlement{Delay: delay}
 	}
@@ -151,13 +151,13 @@ func (in Intake) take(ctx context.Context, m event.Message) (jobs.Event, jobs.Ac
 	e, err := event.Read(in.Conn.names, m)
 	m.Secrets = append(e.Request.Params.InClear(), event.SecretHeaders(m.Header)...)
 	if err = cmp.Or(flaw, signErr, openErr, errors.Join(in.refuse(m, &e), err)); err != nil {
-		accepted, err := in.bury(ctx, m, &e, err)
+		accepted, err := in.deadLetter(ctx, m, &e, err)
 		return e, accepted, err
 	}
 	accepted, err := in.Desk.Accept(ctx, e)
 	m.Secrets = append(m.Secrets, accepted.InClear()...)
 	if err != nil {
-		accepted, err := in.bury(ctx, m, &e, err)
+		accepted, err := in.deadLetter(ctx, m, &e, err)
 		return e, accepted, err
 	}
 	if in.erases(m, &e) {
@@ -185,14 +185,14 @@ func (in Intake) whole(ctx context.Context, m event.Message) (event.Message, err
 }
 
 // bury puts what cannot be understood, or is held, among the dead letters; any other error is passed on.
-func (in Intake) bury(ctx context.Context, m event.Message, e *jobs.Event, why error) (jobs.Accepted, error) {
+func (in Intake) deadLetter(ctx context.Context, m event.Message, e *jobs.Event, why error) (jobs.Accepted, error) {
 	// The dead letter and the log show what the event is called. What was wrong with that, the reason says.
 	_ = e.Scrub(m.Secrets...)
-	if !settled(why) {
+	if !isAboutEvent(why) {
 		return jobs.Accepted{}, why
 	}
 	m, dirty := in.seal(m)
-	whole, err := in.Conn.buryEvent(ctx, m, *e, why)
+	whole, err := in.Conn.deadLetterEvent(ctx, m, *e, why)
 	if err != nil {
 		return jobs.Accepted{}, err
 	}
@@ -208,7 +208,7 @@ func (in Intake) bury(ctx context.Context, m event.Message, e *jobs.Event, why e
 
 // settled reports whether an error is about the event, which then goes to the dead letters;
 // after any other one it comes again.
-func settled(err error) bool {
+func isAboutEvent(err error) bool {
 	_, malformed := errors.AsType[*jobs.Malformed](err)
 	_, held := errors.AsType[*jobs.Rejection](err)
 	return malformed || held
@@ -216,13 +216,13 @@ func settled(err error) bool {
 
 // again is the wait before a message is handed over once more because NATS or the ledger
 // did not do their part: 1 s, 2 s, 4 s … 30 s.
-func again(deliveries uint64) time.Duration {
+func redeliverDelay(deliveries uint64) time.Duration {
 	return backoff.Delay(time.Second, 30*time.Second, int(deliveries))
 }
 
 // serve pulls messages and handles them with n workers until ctx ends; then it returns
 // when those in hand are handled. handle sees the ended ctx for those not begun.
-func (f *feed) serve(ctx context.Context, n int, handle func(*held)) {
+func (f *puller) serve(ctx context.Context, n int, handle func(*delivery)) {
 	// Held messages stay alive until the last one is handled, beyond the end of ctx.
 	alive, done := context.WithCancel(context.WithoutCancel(ctx))
 	defer done()

@@ -309,7 +309,7 @@ func TestIntakeTriesAgainWhatCouldNotBeDone(t *testing.T) {
 	eventually(t, "it is counted", func() bool { return c.get()["accepted"] == 1 })
 	eventually(t, "it is settled", func() bool { return r.settled(t) })
 	stop()
-	if waited := -(<-calls).Sub(<-calls); waited < again(1) {
+	if waited := -(<-calls).Sub(<-calls); waited < redeliverDelay(1) {
 		t.Errorf("it was redelivered after %s", waited)
 	}
 	if got := c.get(); len(got) != 1 {
@@ -326,7 +326,7 @@ func TestAgainGrows(t *testing.T) {
 		0: time.Second, 1: time.Second, 2: 2 * time.Second, 3: 4 * time.Second, 4: 8 * time.Second, 5: 16 * time.Second,
 		6: 30 * time.Second, 64: 30 * time.Second, 1 << 63: 30 * time.Second,
 	} {
-		if got := again(deliveries); got != want {
+		if got := redeliverDelay(deliveries); got != want {
 			t.Errorf("after delivery %d: %s, want %s", deliveries, got, want)
 		}
 	}

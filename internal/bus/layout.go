@@ -55,7 +55,7 @@ type Layout struct {
 	// Ledger are the streams that the ledger is kept in.
 	Ledger []jetstream.StreamConfig
 	// Inboxes are those of the targets of notifications.
-	Inboxes []Inbox
+	Subscriptions []Subscription
 }
 
 // Bucket declares a bucket of the namespace by its name.
@@ -167,8 +167,8 @@ func Consumers(n names.Names) []Consumer {
 // consumers are all consumers.
 func (l Layout) consumers() []Consumer {
 	list := Consumers(l.Names)
-	for _, inbox := range l.Inboxes {
-		list = append(list, inbox.results(l.Names), inbox.again(l.Names))
+	for _, inbox := range l.Subscriptions {
+		list = append(list, inbox.results(l.Names), inbox.retries(l.Names))
 	}
 	return list
 }

@@ -110,7 +110,7 @@ func TestDeadLettersRememberForADay(t *testing.T) {
 	m := event.Message{Subject: "rekey.v1.event.incident", Data: []byte("hello"), Seq: 7, At: moment}
 	event, why := decodeEvent(r.names, m)
 	for range 2 {
-		if _, err := r.conn.buryEvent(t.Context(), m, event, why); err != nil {
+		if _, err := r.conn.deadLetterEvent(t.Context(), m, event, why); err != nil {
 			t.Fatal(err)
 		}
 	}

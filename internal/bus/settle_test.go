@@ -121,7 +121,7 @@ func TestNoSignOfLifeAfterPutBack(t *testing.T) {
 	r := newRig(t)
 	r.enqueue(t, newJob(t, "job1", jobs.LaneUrgent))
 	cons := r.consumer(t, jobs.LaneUrgent, time.Hour)
-	f := newFeed(r.conn, cons, 1, zap.NewNop())
+	f := newPuller(r.conn, cons, 1, zap.NewNop())
 	f.renew = 100 * time.Microsecond
 	alive, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})

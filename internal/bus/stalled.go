@@ -108,7 +108,7 @@ func (s Stalled) rescue(ctx context.Context, a advisory) error {
 		return err
 	}
 	if a.Stream == s.Conn.names.Events() {
-		return s.again(ctx, old)
+		return s.republish(ctx, old)
 	}
 	copied := &nats.Msg{Subject: old.Subject, Data: old.Data, Header: nats.Header{}}
 	copied.Header.Set(names.HeaderMessage, strconv.FormatUint(messageOf(old.Header, old.Sequence), 10))
@@ -127,11 +127,11 @@ func messageOf(h nats.Header, seq uint64) uint64 {
 }
 
 // again publishes an event under the identity that it has.
-func (s Stalled) again(ctx context.Context, old *jetstream.RawStreamMsg) error {
+func (s Stalled) republish(ctx context.Context, old *jetstream.RawStreamMsg) error {
 	// What cannot be understood has an identity as well, and ends in the dead letters this time.
 	m := event.Receive(s.Conn.names, event.Message{Subject: old.Subject, Header: old.Header, Data: old.Data, Seq: old.Sequence, At: old.Time})
 	event, err := event.Read(s.Conn.names, m)
-	if err != nil && !settled(err) {
+	if err != nil && !isAboutEvent(err) {
 		return err
 	}
 	if _, err = NewOriginals(s.Conn).Replay(ctx, event.EventRef); err != nil {

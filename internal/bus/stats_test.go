@@ -113,7 +113,7 @@ func TestStats(t *testing.T) {
 	}
 	refresh(map[string]float64{"urgent": 0, "normal": 1, "bulk": 2}, 1, 0)
 
-	if _, err := r.conn.buryEvent(t.Context(), event.Message{At: moment}, jobs.Event{}, errors.New("bad")); err != nil {
+	if _, err := r.conn.deadLetterEvent(t.Context(), event.Message{At: moment}, jobs.Event{}, errors.New("bad")); err != nil {
 		t.Fatal(err)
 	}
 	refresh(map[string]float64{"urgent": 0, "normal": 1, "bulk": 2}, 1, 1)

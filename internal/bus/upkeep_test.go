@@ -23,7 +23,7 @@ func (r *rig) upkeep(t *testing.T, made *[]string) (*Upkeep, *shown) {
 	t.Helper()
 	s := &shown{}
 	u := &Upkeep{
-		Conn: r.conn, Layout: func() Layout { return Layout{Names: r.names, Inboxes: []Inbox{{Receiver: "soar"}}} }, Recorder: s, Logger: r.log,
+		Conn: r.conn, Layout: func() Layout { return Layout{Names: r.names, Subscriptions: []Subscription{{Receiver: "soar"}}} }, Recorder: s, Logger: r.log,
 		Made: func(streams []string) { *made = append(*made, streams...) },
 	}
 	if err := u.Look(t.Context()); err != nil || u.Check() != nil {

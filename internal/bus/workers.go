@@ -29,7 +29,7 @@ type Workers struct {
 	Logger *zap.Logger
 
 	mu      sync.Mutex // Guards the assignment of feeds.
-	feeds   map[jobs.Lane]*feed
+	pullers map[jobs.Lane]*puller
 	rota    rota
 	running atomic.Int64
 	drain   drain
@@ -47,7 +47,7 @@ func (w *Workers) Run(ctx, pull context.Context) error {
 	alive, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
 	var keepers, pullers, slots sync.WaitGroup
-	for _, f := range w.feeds {
+	for _, f := range w.pullers {
 		keepers.Go(func() { f.keepAlive(alive) })
 		pullers.Go(func() { f.run(pull) })
 	}
@@ -64,17 +64,17 @@ func (w *Workers) Run(ctx, pull context.Context) error {
 
 // open makes the feeds of all lanes.
 func (w *Workers) open(ctx context.Context) error {
-	feeds := map[jobs.Lane]*feed{}
+	feeds := map[jobs.Lane]*puller{}
 	for _, lane := range jobs.Lanes() {
 		cons, err := w.Conn.consumer(ctx, laneConsumer(w.Conn.names, lane))
 		if err != nil {
 			return err
 		}
-		feeds[lane] = newFeed(w.Conn, cons, 2*w.Concurrency, w.Logger.Named("workers"))
+		feeds[lane] = newPuller(w.Conn, cons, 2*w.Concurrency, w.Logger.Named("workers"))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.feeds = feeds
+	w.pullers = feeds
 	return nil
 }
 
@@ -85,7 +85,7 @@ func (w *Workers) Running() int { return int(w.running.Load()) }
 func (w *Workers) Ahead(lane jobs.Lane) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if f := w.feeds[lane]; f != nil {
+	if f := w.pullers[lane]; f != nil {
 		return len(f.out)
 	}
 	return 0
@@ -107,50 +107,50 @@ func (w *Workers) slot(ctx, pull context.Context, urgentOnly bool) {
 }
 
 // next takes a message from the most urgent lane that has one, and waits when none has.
-func (w *Workers) next(pull context.Context, urgentOnly bool) (*held, bool) {
+func (w *Workers) next(pull context.Context, urgentOnly bool) (*delivery, bool) {
 	if pull.Err() != nil {
 		return nil, false
 	}
 	lanes := w.rota.order(urgentOnly)
 	for _, lane := range lanes {
 		select {
-		case h, ok := <-w.feeds[lane].out:
+		case h, ok := <-w.pullers[lane].out:
 			if ok {
-				w.feeds[lane].took()
+				w.pullers[lane].took()
 			}
 			return h, ok
 		default:
 		}
 	}
 	// A channel that is nil never delivers.
-	var normal, bulk <-chan *held
+	var normal, bulk <-chan *delivery
 	if !urgentOnly {
-		normal, bulk = w.feeds[jobs.LaneNormal].out, w.feeds[jobs.LaneBulk].out
+		normal, bulk = w.pullers[jobs.LaneNormal].out, w.pullers[jobs.LaneBulk].out
 	}
-	var h *held
+	var h *delivery
 	var ok bool
 	select {
 	case <-pull.Done():
 		return nil, false
-	case h, ok = <-w.feeds[jobs.LaneUrgent].out:
+	case h, ok = <-w.pullers[jobs.LaneUrgent].out:
 	case h, ok = <-normal:
 	case h, ok = <-bulk:
 	}
 	if ok {
-		h.feed.took()
+		h.puller.took()
 	}
 	return h, ok
 }
 
 // handle runs one job and settles its message.
-func (w *Workers) handle(ctx, pull context.Context, h *held) {
+func (w *Workers) handle(ctx, pull context.Context, h *delivery) {
 	w.running.Add(1)
 	defer w.running.Add(-1)
 	log := w.Logger.Named("workers").With(zap.Uint64("job_seq", h.meta.Sequence.Stream))
 	job, err := decodeJob(h.Data())
 	var verdict jobs.Settlement
 	if err != nil {
-		err = w.bury(ctx, h, err)
+		err = w.deadLetter(ctx, h, err)
 		verdict.Done = err == nil
 	} else {
 		log = log.With(zap.String("job_id", job.ID))
@@ -163,7 +163,7 @@ func (w *Workers) handle(ctx, pull context.Context, h *held) {
 		verdict, err = w.Runner.Run(ctx, jobs.Delivery{Job: job, Count: h.meta.NumDelivered})
 	}
 	if err != nil {
-		verdict = jobs.Settlement{Delay: again(h.meta.NumDelivered)}
+		verdict = jobs.Settlement{Delay: redeliverDelay(h.meta.NumDelivered)}
 		w.failures.Warn(log, "the job is not settled; it is redelivered", err, zap.Duration("delay", verdict.Delay))
 	}
 	h.drop()
@@ -177,15 +177,15 @@ func (w *Workers) handle(ctx, pull context.Context, h *held) {
 	w.drain.job(ctx, pull, verdict, err == nil)
 }
 
-func (w *Workers) bury(ctx context.Context, h *held, why error) error {
-	return w.Conn.buryJob(context.WithoutCancel(ctx), h, why)
+func (w *Workers) deadLetter(ctx context.Context, h *delivery, why error) error {
+	return w.Conn.deadLetterJob(context.WithoutCancel(ctx), h, why)
 }
 
 // giveBack returns what was pulled and not begun. Once the server does not answer, the
 // rest is left to its AckWait.
 func (w *Workers) giveBack(ctx context.Context) {
 	answers := true
-	for _, f := range w.feeds {
+	for _, f := range w.pullers {
 		for h := range f.out {
 			if answers {
 				answers = w.putBack(ctx, h)
@@ -198,7 +198,7 @@ func (w *Workers) giveBack(ctx context.Context) {
 }
 
 // putBack returns one job that was not begun and reports whether the server confirmed it.
-func (w *Workers) putBack(ctx context.Context, h *held) bool {
+func (w *Workers) putBack(ctx context.Context, h *delivery) bool {
 	h.drop()
 	err := settle(ctx, w.Conn.nc, h.Msg, jobs.Settlement{})
 	if err != nil {

@@ -111,7 +111,7 @@ func TestWorkersPutBackWhatFailed(t *testing.T) {
 	eventually(t, "it is settled", r.drained(t))
 	stop()
 	receive(t, "the end", ended)
-	if waited := -(<-at).Sub(<-at); waited < again(1) {
+	if waited := -(<-at).Sub(<-at); waited < redeliverDelay(1) {
 		t.Errorf("it was redelivered after %s", waited)
 	}
 	if got := r.logs.FilterMessage("the job is not settled; it is redelivered").Len(); got != 1 {

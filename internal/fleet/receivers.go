@@ -30,7 +30,7 @@ func (c *Client) Receivers(ctx context.Context) ([]ReceiverState, error) {
 	list := []ReceiverState{}
 	store := NewNotifyStore(c.conn)
 	for _, t := range wire.Receivers(c.config) {
-		inbox, err := c.conn.InboxState(ctx, t.Name)
+		inbox, err := c.conn.SubscriptionState(ctx, t.Name)
 		if err != nil {
 			return nil, err
 		}

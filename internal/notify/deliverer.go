@@ -33,7 +33,8 @@ type Store interface {
 
 // DeadLetters takes what is given up.
 type DeadLetters interface {
-	Bury(ctx context.Context, l DeadLetter) error
+	// Add stores a dead letter.
+	Add(ctx context.Context, l DeadLetter) error
 }
 
 // Recorder counts notifications.
@@ -126,9 +127,9 @@ func ReceiverKey(name string) string { return "receiver." + name }
 
 func (c *Deliverer) messageKey(d *Delivery) string { return "message." + c.Receiver.Name + "." + d.Key }
 
-// Room says how many notifications may be taken now, and if none, how long to wait. After a failure
+// Capacity says how many notifications may be taken now, and if none, how long to wait. After a failure
 // one alone finds out whether the receiver is back.
-func (c *Deliverer) Room(ctx context.Context) (room int, wait time.Duration, err error) {
+func (c *Deliverer) Capacity(ctx context.Context) (capacity int, wait time.Duration, err error) {
 	state, _, err := c.Store.Load(ctx, ReceiverKey(c.Receiver.Name))
 	switch wait := state.RetryAt.Sub(c.Now()); {
 	case err != nil:
@@ -276,7 +277,7 @@ func (c *Deliverer) logFailure(r *Result, receiver State, f *Failure, s step) {
 
 // giveUp makes a dead letter of a notification.
 func (c *Deliverer) giveUp(ctx context.Context, d Delivery, r *Result, code string, why error) (jobs.Settlement, error) {
-	err := c.DeadLetters.Bury(ctx, DeadLetter{
+	err := c.DeadLetters.Add(ctx, DeadLetter{
 		Delivery: d, Receiver: c.Receiver.Name, Code: code, Reason: why.Error(), JobID: r.record.JobID, Kind: r.record.Kind,
 	})
 	if err != nil {

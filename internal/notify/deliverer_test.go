@@ -50,8 +50,8 @@ func (m *memory) Save(_ context.Context, key string, s notify.State, revision ui
 	return m.revisions[key], m.broken
 }
 
-// Bury keeps a letter.
-func (m *memory) Bury(_ context.Context, l notify.DeadLetter) error {
+// Add keeps a letter.
+func (m *memory) Add(_ context.Context, l notify.DeadLetter) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.letters = append(m.letters, l)
@@ -173,7 +173,7 @@ func TestDeliverWithoutAStore(t *testing.T) {
 	if _, err := c.Deliver(t.Context(), d); !errors.Is(err, m.broken) || asked.Load() != 0 {
 		t.Errorf("Deliver = %v after %d requests", err, asked.Load())
 	}
-	if _, _, err := c.Room(t.Context()); !errors.Is(err, m.broken) {
+	if _, _, err := c.Capacity(t.Context()); !errors.Is(err, m.broken) {
 		t.Errorf("Room = %v", err)
 	}
 }
@@ -211,9 +211,9 @@ func TestRoom(t *testing.T) {
 			m := newMemory()
 			m.states[key] = tt.state
 			c, _ := courier(t, m, http.StatusNoContent, func(hook *notify.Receiver) { hook.Type = tt.kind })
-			room, wait, err := c.Room(t.Context())
-			if err != nil || room != tt.wantRoom || (wait > 0) != tt.wantWait {
-				t.Errorf("Room = %d, %s, %v", room, wait, err)
+			capacity, wait, err := c.Capacity(t.Context())
+			if err != nil || capacity != tt.wantRoom || (wait > 0) != tt.wantWait {
+				t.Errorf("Capacity = %d, %s, %v", capacity, wait, err)
 			}
 		})
 	}

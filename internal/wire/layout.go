@@ -14,7 +14,7 @@ func Layout(c *config.Config) bus.Layout {
 		Ledger: ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas}.Streams(),
 	}
 	for _, t := range Receivers(c) {
-		l.Inboxes = append(l.Inboxes, InboxOf(&t))
+		l.Subscriptions = append(l.Subscriptions, SubscriptionOf(&t))
 	}
 	return l
 }

@@ -25,8 +25,8 @@ func ReceiverNames(receivers []notify.Receiver) []string {
 }
 
 // InboxOf is the place of a receiver in NATS.
-func InboxOf(t *notify.Receiver) bus.Inbox {
-	return bus.Inbox{
+func SubscriptionOf(t *notify.Receiver) bus.Subscription {
+	return bus.Subscription{
 		Receiver: t.Name, Kinds: t.Filter.Kinds, Outcomes: t.Filter.Outcomes, Timeout: t.Timeout, MaxAge: t.Retry.MaxAge,
 	}
 }

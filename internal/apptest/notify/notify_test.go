@@ -257,7 +257,7 @@ func TestReplayForAReceiverThatIsNotThere(t *testing.T) {
 	w := rig.Start(t)
 	client := w.Operator()
 	defer client.Close()
-	err := w.Bus().BuryNotice(t.Context(), bus.NoticeLetter{Notice: bus.Notice{Key: "1", Count: 1}, Receiver: "unknown", Code: "gone", Reason: "no"})
+	err := w.Bus().DeadLetterNotification(t.Context(), notify.DeadLetter{Delivery: notify.Delivery{Key: "1", Count: 1}, Receiver: "unknown", Code: "gone", Reason: "no"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,10 +66,10 @@ func TestReloadOfNotifications(t *testing.T) {
 	}
 }
 
-func stateOf(w *apptest.Worker, receiver string) (bus.InboxState, error) {
+func stateOf(w *apptest.Worker, receiver string) (bus.SubscriptionState, error) {
 	conn := w.Bus()
 	defer conn.Close()
-	return conn.InboxState(w.T.Context(), receiver)
+	return conn.SubscriptionState(w.T.Context(), receiver)
 }
 
 // A receiver that waits after a failure is asked for by no worker. All the same the place of one that another worker has is

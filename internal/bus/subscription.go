@@ -12,7 +12,7 @@ import (
 
 // Inbox is what a receiver has in NATS: a place in the stream of results, and a queue for what is
 // sent again by an operator.
-type Inbox struct {
+type Subscription struct {
 	Receiver string         // Its name.
 	Kinds    []jobs.Kind    // Empty: all.
 	Outcomes []jobs.Outcome // Empty: all.
@@ -24,7 +24,7 @@ type Inbox struct {
 func ConsumerOfReceiver(receiver string) string { return "notify-" + receiver }
 
 // subjects are those of the results that may concern the receiver.
-func (i Inbox) subjects(n names.Names) []string {
+func (i Subscription) subjects(n names.Names) []string {
 	kinds, outcomes := []string{"*"}, []string{"*"}
 	if len(i.Kinds) > 0 {
 		kinds = nil
@@ -47,17 +47,17 @@ func (i Inbox) subjects(n names.Names) []string {
 
 // results declares the consumer of the results that concern the receiver. One that is new begins with the next result:
 // a receiver is not told of what was before.
-func (i Inbox) results(n names.Names) Consumer {
+func (i Subscription) results(n names.Names) Consumer {
 	return Consumer{n.Results(), jetstream.ConsumerConfig{
 		Durable: ConsumerOfReceiver(i.Receiver), Description: "Notifications of receiver " + i.Receiver + ".", FilterSubjects: i.subjects(n),
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: i.Timeout + noticesMargin, MaxDeliver: -1, MaxAckPending: noticesOut,
-		DeliverPolicy: jetstream.DeliverNewPolicy, InactiveThreshold: i.MaxAge + noticesIdle,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: i.Timeout + deliveryMargin, MaxDeliver: -1, MaxAckPending: deliveriesOut,
+		DeliverPolicy: jetstream.DeliverNewPolicy, InactiveThreshold: i.MaxAge + subscriptionIdle,
 	}}
 }
 
 // again declares the consumer of what is sent again. The stream of jobs keeps that without a consumer, too, but a receiver
 // that no worker has any more takes nothing.
-func (i Inbox) again(n names.Names) Consumer {
+func (i Subscription) retries(n names.Names) Consumer {
 	c := i.results(n)
 	c.Stream, c.FilterSubjects, c.DeliverPolicy = n.Jobs(), []string{n.Renotify(i.Receiver)}, jetstream.DeliverAllPolicy
 	return c

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/event"
-	"rekey/internal/jobs"
 	"rekey/internal/names"
+	"rekey/internal/notify"
 )
 
 // Errors of Renotify that callers branch on.
@@ -22,31 +22,21 @@ var (
 	ErrNotWhole = errors.New("the result was too large for its dead letter")
 )
 
-// NoticeLetter is a notification that was given up.
-type NoticeLetter struct {
-	Notice
-	Receiver string
-	Code     string // Why, of a closed set.
-	Reason   string // Why, for people.
-	JobID    string
-	Kind     jobs.Kind
-}
-
-// BuryNotice stores the dead letter of a notification. It carries the result as it was published,
+// DeadLetterNotification stores the dead letter of a notification. It carries the result as it was published,
 // which holds no secrets.
-func (c *Conn) BuryNotice(ctx context.Context, l NoticeLetter) error {
-	msg := &nats.Msg{Subject: c.names.DeadNotification(), Header: nats.Header{}, Data: l.Data}
-	if limit := c.carries(); len(l.Data) > limit {
-		msg.Header.Set(names.HeaderTruncated, strconv.Itoa(len(l.Data)))
-		msg.Data = l.Data[:min(limit, event.CutPayload)]
+func (c *Conn) DeadLetterNotification(ctx context.Context, l notify.DeadLetter) error {
+	msg := &nats.Msg{Subject: c.names.DeadNotification(), Header: nats.Header{}, Data: l.Delivery.Data}
+	if limit := c.carries(); len(l.Delivery.Data) > limit {
+		msg.Header.Set(names.HeaderTruncated, strconv.Itoa(len(l.Delivery.Data)))
+		msg.Data = l.Delivery.Data[:min(limit, event.CutPayload)]
 	}
 	msg.Header.Set(names.HeaderReceiver, l.Receiver)
 	msg.Header.Set(names.HeaderCode, l.Code)
 	msg.Header.Set(names.HeaderReason, headerText(l.Reason))
 	msg.Header.Set(names.HeaderJobID, l.JobID)
 	msg.Header.Set(names.HeaderKind, string(l.Kind))
-	id := fmt.Sprintf("notify.%s.%s.%d.dead", l.Receiver, l.Key, l.Since.UnixNano())
-	if err := c.publishOnce(ctx, c.names.DeadLetters(), msg, id, l.Count > 1, l.Since); err != nil {
+	id := fmt.Sprintf("notify.%s.%s.%d.dead", l.Receiver, l.Delivery.Key, l.Delivery.Since.UnixNano())
+	if err := c.publishOnce(ctx, c.names.DeadLetters(), msg, id, l.Delivery.Count > 1, l.Delivery.Since); err != nil {
 		return fmt.Errorf("putting a notification among the dead letters: %w", err)
 	}
 	return nil

@@ -18,36 +18,36 @@ const fetchWait = 500 * time.Millisecond
 
 // feed pulls messages of one consumer ahead of their handling, as many as depth, and keeps
 // all that are held (ahead or in hand) alive at the server.
-type feed struct {
+type puller struct {
 	conn  *Conn
 	cons  jetstream.Consumer
 	depth int
-	out   chan *held
+	out   chan *delivery
 	taken chan struct{} // Holds a token after a message was taken from out.
 	renew time.Duration // How often the server gets a sign of life for held messages.
 	log   *zap.Logger
 
 	mu   sync.Mutex // Guards hold.
-	hold map[*held]struct{}
+	held map[*delivery]struct{}
 }
 
 // held is a message between its delivery and its settlement.
-type held struct {
+type delivery struct {
 	jetstream.Msg
-	feed *feed
-	meta *jetstream.MsgMetadata
+	puller *puller
+	meta   *jetstream.MsgMetadata
 }
 
-func newFeed(c *Conn, cons jetstream.Consumer, depth int, log *zap.Logger) *feed {
-	return &feed{
+func newPuller(c *Conn, cons jetstream.Consumer, depth int, log *zap.Logger) *puller {
+	return &puller{
 		conn: c,
-		cons: cons, depth: depth, out: make(chan *held, depth), taken: make(chan struct{}, 1),
-		renew: cons.CachedInfo().Config.AckWait / 3, log: log, hold: map[*held]struct{}{},
+		cons: cons, depth: depth, out: make(chan *delivery, depth), taken: make(chan struct{}, 1),
+		renew: cons.CachedInfo().Config.AckWait / 3, log: log, held: map[*delivery]struct{}{},
 	}
 }
 
 // run pulls until ctx ends; then it closes out. What is left in out is not handled.
-func (f *feed) run(ctx context.Context) {
+func (f *puller) run(ctx context.Context) {
 	defer close(f.out)
 	const pulling = "pulling messages"
 	var failures quiet.Failures
@@ -73,7 +73,7 @@ func (f *feed) run(ctx context.Context) {
 }
 
 // took tells the feed that a consumer took a message from out.
-func (f *feed) took() {
+func (f *puller) took() {
 	select {
 	case f.taken <- struct{}{}:
 	default: // The feed knows already.
@@ -81,7 +81,7 @@ func (f *feed) took() {
 }
 
 // pull hands over what one pull request brings.
-func (f *feed) pull(room int) error {
+func (f *puller) pull(room int) error {
 	batch, err := f.cons.Fetch(room, jetstream.FetchMaxWait(fetchWait))
 	if err != nil {
 		return err
@@ -96,33 +96,33 @@ func (f *feed) pull(room int) error {
 	return batch.Error()
 }
 
-func (f *feed) take(msg jetstream.Msg) (*held, error) {
+func (f *puller) take(msg jetstream.Msg) (*delivery, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return nil, err
 	}
-	h := &held{Msg: msg, feed: f, meta: meta}
+	h := &delivery{Msg: msg, puller: f, meta: meta}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.hold[h] = struct{}{}
+	f.held[h] = struct{}{}
 	return h, nil
 }
 
 // drop ends the care for a message. It comes before the settlement: a sign of life behind
 // a delayed put-back would undo the delay.
-func (h *held) drop() {
-	h.feed.mu.Lock()
-	defer h.feed.mu.Unlock()
-	delete(h.feed.hold, h)
+func (h *delivery) drop() {
+	h.puller.mu.Lock()
+	defer h.puller.mu.Unlock()
+	delete(h.puller.held, h)
 }
 
 // redelivered reports whether the message was handed over before.
-func (h *held) redelivered() bool { return h.meta.NumDelivered > 1 }
+func (h *delivery) redelivered() bool { return h.meta.NumDelivered > 1 }
 
 // keepAlive tells the server, three times per its AckWait, that held messages are in work.
 // An error needs no handling: the server hands the message over again, and the ledger
 // holds the claim.
-func (f *feed) keepAlive(ctx context.Context) {
+func (f *puller) keepAlive(ctx context.Context) {
 	ticker := time.NewTicker(f.renew)
 	defer ticker.Stop()
 	for {
@@ -135,10 +135,10 @@ func (f *feed) keepAlive(ctx context.Context) {
 	}
 }
 
-func (f *feed) signOfLife() {
+func (f *puller) signOfLife() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for h := range f.hold {
+	for h := range f.held {
 		if err := h.InProgress(); err != nil {
 			f.log.Debug("keeping a message alive", zap.Error(err))
 		}

@@ -78,7 +78,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 	r := newRig(t)
 	var seen states
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Recorder: &seen, Logger: r.log})
-	if err := r.conn.Room(); err != nil {
+	if err := r.conn.Capacity(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.conn.JetStream().CreateStream(t.Context(), (kv.Config{Bucket: "REKEY_LEDGER"}).Stream()); err != nil {
@@ -108,7 +108,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 		t.Errorf("%d lines tell of it, want one for each stream", got)
 	}
 	for _, name := range []string{"REKEY_JOBS", "REKEY_LEDGER", "maximum messages exceeded"} {
-		if err := r.conn.Room(); err == nil || !strings.Contains(err.Error(), name) {
+		if err := r.conn.Capacity(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("the readiness does not tell of %s: %v", name, err)
 		}
 	}

@@ -12,76 +12,68 @@ import (
 
 	"rekey/internal/backoff"
 	"rekey/internal/jobs"
+	"rekey/internal/notify"
 	"rekey/internal/quiet"
 )
 
 const (
 	// noticesOut is how many results may be handed over and not settled for one receiver: those that
 	// it refused wait for their next attempt.
-	noticesOut = 1000
+	deliveriesOut = 1000
 	// noticesIdle is how long a receiver's place in the results is kept while no worker asks for it,
 	// beyond the age at which its notifications are given up.
-	noticesIdle = 7 * 24 * time.Hour
+	subscriptionIdle = 7 * 24 * time.Hour
 	// noticesMargin is what a worker may take, beyond the request, to note what came of it.
-	noticesMargin = 30 * time.Second
+	deliveryMargin = 30 * time.Second
 	// noticesGrace is how long a request that is under way may take when the worker stops.
-	noticesGrace = 5 * time.Second
+	deliveryGrace = 5 * time.Second
 	// noticesLook is the longest time for which a receiver that waits is not looked at: another
 	// worker may have found that it is back.
-	noticesLook = time.Second
+	deliveryPoll = time.Second
 )
 
 // errCutOff ends requests that are still under way some time after a stop.
 var errCutOff = fmt.Errorf("cut off: %w", jobs.ErrStopping)
 
-// Notice is a result that a receiver is to be told of.
-type Notice struct {
-	Data  []byte
-	Key   string    // Names it among those of the receiver.
-	Since time.Time // When it was stored.
-	Count uint64    // How often it was handed over.
-	Again bool      // An operator has it sent once more.
-}
-
-// Courier takes notices to a receiver.
-type Courier interface {
-	// Room says how many may be taken now, and if none, how long to wait.
-	Room(ctx context.Context) (room int, wait time.Duration, err error)
-	// Deliver takes one a step further. With an error it comes again.
-	Deliver(ctx context.Context, n Notice) (jobs.Settlement, error)
+// Deliverer delivers results to a receiver.
+type Deliverer interface {
+	// Capacity says how many may be delivered now, and if none, how long to wait.
+	Capacity(ctx context.Context) (capacity int, wait time.Duration, err error)
+	// Deliver takes one a step further. With an error it is redelivered.
+	Deliver(ctx context.Context, d notify.Delivery) (jobs.Settlement, error)
 }
 
 // NoticesRecorder shows how many notices a receiver has before it.
-type NoticesRecorder interface {
+type SubscriberRecorder interface {
 	SetNotificationsPending(receiver string, n float64)
 }
 
 // Notices reads what one receiver is to be told of. All workers share it.
-type Notices struct {
-	Conn     *Conn
-	Inbox    Inbox
-	Courier  Courier
-	Recorder NoticesRecorder
-	Logger   *zap.Logger
+type Subscriber struct {
+	Conn         *Conn
+	Subscription Subscription
+	Deliverer    Deliverer
+	Recorder     SubscriberRecorder
+	Logger       *zap.Logger
 
-	again, results jetstream.Consumer // Nil until they are opened.
-	reported       time.Time
-	failures       quiet.Failures
+	retries, results jetstream.Consumer // Nil until they are opened.
+	reported         time.Time
+	failures         quiet.Failures
 }
 
 // OpenInbox makes the receiver's consumers where they are missing.
-func (c *Conn) OpenInbox(ctx context.Context, i Inbox) (results, again jetstream.Consumer, err error) {
+func (c *Conn) openSubscription(ctx context.Context, i Subscription) (results, again jetstream.Consumer, err error) {
 	if results, err = c.consumer(ctx, i.results(c.names)); err != nil {
 		return nil, nil, err
 	}
-	again, err = c.consumer(ctx, i.again(c.names))
+	again, err = c.consumer(ctx, i.retries(c.names))
 	return results, again, err
 }
 
 // Run takes notices to the receiver until ctx ends, and returns when those under way are settled.
 // What NATS does not do is attempted again, and told once.
-func (n *Notices) Run(ctx context.Context) error {
-	under, release := lingering(ctx, noticesGrace)
+func (n *Subscriber) Run(ctx context.Context) error {
+	under, release := lingering(ctx, deliveryGrace)
 	defer release()
 	const notServed = "the receiver is not served at the moment"
 	for ctx.Err() == nil {
@@ -92,17 +84,17 @@ func (n *Notices) Run(ctx context.Context) error {
 		}
 		n.results = nil // It may be gone.
 		if ctx.Err() == nil {
-			n.failures.Warn(n.Logger.Named("notices"), notServed, err, zap.String("receiver", n.Inbox.Receiver))
+			n.failures.Warn(n.Logger.Named("notices"), notServed, err, zap.String("receiver", n.Subscription.Receiver))
 		}
-		_ = backoff.Sleep(ctx, noticesLook) // The loop ends with ctx.
+		_ = backoff.Sleep(ctx, deliveryPoll) // The loop ends with ctx.
 	}
 	return nil
 }
 
 // step takes as many notices to the receiver as may be, or waits for a while.
-func (n *Notices) step(ctx, under context.Context) (err error) {
+func (n *Subscriber) step(ctx, under context.Context) (err error) {
 	if n.results == nil {
-		if n.results, n.again, err = n.Conn.OpenInbox(ctx, n.Inbox); err != nil {
+		if n.results, n.retries, err = n.Conn.openSubscription(ctx, n.Subscription); err != nil {
 			n.results = nil
 			return err
 		}
@@ -110,28 +102,28 @@ func (n *Notices) step(ctx, under context.Context) (err error) {
 	if err := n.report(ctx); err != nil {
 		return err
 	}
-	room, wait, err := n.Courier.Room(ctx)
+	capacity, wait, err := n.Deliverer.Capacity(ctx)
 	if err != nil {
 		return err
 	}
-	if room == 0 {
-		_ = backoff.Sleep(ctx, min(wait, noticesLook)) // The caller looks at ctx.
+	if capacity == 0 {
+		_ = backoff.Sleep(ctx, min(wait, deliveryPoll)) // The caller looks at ctx.
 		return nil
 	}
-	return n.turn(ctx, under, room)
+	return n.deliverSome(ctx, under, capacity)
 }
 
 // turn takes some notices to the receiver: first what is sent again, if there is any.
-func (n *Notices) turn(ctx, under context.Context, room int) error {
-	batch, err := n.again.FetchNoWait(room)
+func (n *Subscriber) deliverSome(ctx, under context.Context, capacity int) error {
+	batch, err := n.retries.FetchNoWait(capacity)
 	if err != nil {
 		return fmt.Errorf("pulling what is sent again: %w", err)
 	}
-	took, err := n.serve(ctx, under, batch, n.again)
+	took, err := n.serve(ctx, under, batch, n.retries)
 	if err != nil || took > 0 {
 		return err
 	}
-	if batch, err = n.results.Fetch(room, jetstream.FetchMaxWait(fetchWait)); err != nil {
+	if batch, err = n.results.Fetch(capacity, jetstream.FetchMaxWait(fetchWait)); err != nil {
 		return fmt.Errorf("pulling results: %w", err)
 	}
 	_, err = n.serve(ctx, under, batch, n.results)
@@ -139,25 +131,25 @@ func (n *Notices) turn(ctx, under context.Context, room int) error {
 }
 
 // serve handles a batch and returns how many there were.
-func (n *Notices) serve(ctx, under context.Context, batch jetstream.MessageBatch, from jetstream.Consumer) (took int, err error) {
+func (n *Subscriber) serve(ctx, under context.Context, batch jetstream.MessageBatch, from jetstream.Consumer) (took int, err error) {
 	var running sync.WaitGroup
 	for msg := range batch.Messages() {
 		took++
-		running.Go(func() { n.handle(ctx, under, msg, from == n.again) })
+		running.Go(func() { n.handle(ctx, under, msg, from == n.retries) })
 	}
 	running.Wait()
 	return took, batch.Error()
 }
 
 // handle takes one notice a step further and settles its message.
-func (n *Notices) handle(ctx, under context.Context, msg jetstream.Msg, isAgain bool) {
-	log := n.Logger.Named("notices").With(zap.String("receiver", n.Inbox.Receiver))
+func (n *Subscriber) handle(ctx, under context.Context, msg jetstream.Msg, isRetry bool) {
+	log := n.Logger.Named("notices").With(zap.String("receiver", n.Subscription.Receiver))
 	verdict, err := jobs.Settlement{}, error(nil)
 	if ctx.Err() == nil {
-		verdict, err = n.deliver(under, msg, isAgain)
+		verdict, err = n.deliver(under, msg, isRetry)
 	}
 	if err != nil {
-		verdict = jobs.Settlement{Delay: again(1)}
+		verdict = jobs.Settlement{Delay: redeliverDelay(1)}
 		n.failures.Warn(log, "notification is not settled; it is redelivered", err, zap.Duration("delay", verdict.Delay))
 	}
 	if err := settle(ctx, n.Conn.nc, msg, verdict); err != nil {
@@ -165,36 +157,36 @@ func (n *Notices) handle(ctx, under context.Context, msg jetstream.Msg, isAgain 
 	}
 }
 
-func (n *Notices) deliver(ctx context.Context, msg jetstream.Msg, isAgain bool) (jobs.Settlement, error) {
+func (n *Subscriber) deliver(ctx context.Context, msg jetstream.Msg, isRetry bool) (jobs.Settlement, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return jobs.Settlement{}, err
 	}
-	notice := Notice{
-		Data: msg.Data(), Key: fmt.Sprint(meta.Sequence.Stream), Since: meta.Timestamp, Count: meta.NumDelivered, Again: isAgain,
+	d := notify.Delivery{
+		Data: msg.Data(), Key: fmt.Sprint(meta.Sequence.Stream), Since: meta.Timestamp, Count: meta.NumDelivered, Again: isRetry,
 	}
-	if isAgain {
-		notice.Key = "again-" + notice.Key
+	if isRetry {
+		d.Key = "again-" + d.Key
 	}
-	return n.Courier.Deliver(ctx, notice)
+	return n.Deliverer.Deliver(ctx, d)
 }
 
 // report shows, once in a while, what the receiver has before it.
-func (n *Notices) report(ctx context.Context) error {
+func (n *Subscriber) report(ctx context.Context) error {
 	if time.Since(n.reported) < statsEvery {
 		return nil
 	}
 	pending := 0.0
-	for _, cons := range []jetstream.Consumer{n.results, n.again} {
+	for _, cons := range []jetstream.Consumer{n.results, n.retries} {
 		info, err := cons.Info(ctx)
 		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("reading the state of consumer %s: %w", ConsumerOfReceiver(n.Inbox.Receiver), err)
+			return fmt.Errorf("reading the state of consumer %s: %w", ConsumerOfReceiver(n.Subscription.Receiver), err)
 		}
 		if err == nil {
 			pending += float64(before(info))
 		}
 	}
-	n.Recorder.SetNotificationsPending(n.Inbox.Receiver, pending)
+	n.Recorder.SetNotificationsPending(n.Subscription.Receiver, pending)
 	n.reported = time.Now()
 	return nil
 }
@@ -212,16 +204,16 @@ func lingering(ctx context.Context, grace time.Duration) (out context.Context, r
 }
 
 // InboxState is what a receiver has in NATS now.
-type InboxState struct {
+type SubscriptionState struct {
 	Known   bool // Some worker has begun to serve it.
 	Pending int  // Notices that it has before it.
 }
 
 // InboxState reads what a receiver has in NATS.
-func (c *Conn) InboxState(ctx context.Context, receiver string) (InboxState, error) {
-	var state InboxState
+func (c *Conn) SubscriptionState(ctx context.Context, receiver string) (SubscriptionState, error) {
+	var state SubscriptionState
 	for _, stream := range []string{c.names.Results(), c.names.Jobs()} {
-		info, err := c.inbox(ctx, stream, receiver)
+		info, err := c.receiverConsumer(ctx, stream, receiver)
 		if err != nil {
 			return state, err
 		}
@@ -234,8 +226,8 @@ func (c *Conn) InboxState(ctx context.Context, receiver string) (InboxState, err
 
 // RemoveInbox deletes what a receiver has in NATS, which nobody must be serving, and returns how many results it was not
 // told of. What an operator has sent again stays until it is delivered.
-func (c *Conn) RemoveInbox(ctx context.Context, receiver string) (left int, err error) {
-	info, err := c.inbox(ctx, c.names.Results(), receiver)
+func (c *Conn) RemoveSubscription(ctx context.Context, receiver string) (left int, err error) {
+	info, err := c.receiverConsumer(ctx, c.names.Results(), receiver)
 	if err != nil {
 		return 0, err
 	}
@@ -245,7 +237,7 @@ func (c *Conn) RemoveInbox(ctx context.Context, receiver string) (left int, err 
 			return left, err
 		}
 	}
-	info, err = c.inbox(ctx, c.names.Jobs(), receiver)
+	info, err = c.receiverConsumer(ctx, c.names.Jobs(), receiver)
 	if err != nil || info == nil || before(info) > 0 {
 		return left, err
 	}
@@ -253,7 +245,7 @@ func (c *Conn) RemoveInbox(ctx context.Context, receiver string) (left int, err 
 }
 
 // inbox returns how a receiver's consumer stands, or nil when there is none.
-func (c *Conn) inbox(ctx context.Context, stream, receiver string) (*jetstream.ConsumerInfo, error) {
+func (c *Conn) receiverConsumer(ctx context.Context, stream, receiver string) (*jetstream.ConsumerInfo, error) {
 	cons, err := c.js.Consumer(ctx, stream, ConsumerOfReceiver(receiver))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, nil //nolint:nilnil // It is as documented.

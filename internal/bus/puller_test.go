@@ -25,15 +25,15 @@ func TestFeedKeepsMessagesAlive(t *testing.T) {
 	r := newRig(t)
 	r.fill(t, jobs.LaneBulk, 3)
 	const ackWait = 2 * time.Second
-	f := newFeed(r.conn, r.consumer(t, jobs.LaneBulk, ackWait), 8, zap.NewNop())
+	f := newPuller(r.conn, r.consumer(t, jobs.LaneBulk, ackWait), 8, zap.NewNop())
 	if f.renew != ackWait/3 {
 		t.Errorf("renews every %s", f.renew)
 	}
 	f.renew = ackWait / 20 // A slow machine may be late.
-	handled := make(chan *held, 100)
+	handled := make(chan *delivery, 100)
 	release := make(chan struct{})
 	stop := background(t, func(ctx context.Context) error {
-		f.serve(ctx, 1, func(h *held) {
+		f.serve(ctx, 1, func(h *delivery) {
 			handled <- h
 			<-release
 			h.drop()
@@ -66,7 +66,7 @@ func TestFeedPullsNoMoreThanItsDepth(t *testing.T) {
 	r := newRig(t)
 	r.fill(t, jobs.LaneBulk, 40)
 	const depth = 4
-	f := newFeed(r.conn, r.consumer(t, jobs.LaneBulk, time.Hour), depth, zap.NewNop())
+	f := newPuller(r.conn, r.consumer(t, jobs.LaneBulk, time.Hour), depth, zap.NewNop())
 	ctx, cancel := context.WithCancel(t.Context())
 	var puller sync.WaitGroup
 	puller.Go(func() { f.run(ctx) })
@@ -111,10 +111,10 @@ func TestFeedLosesNothingWhenItStops(t *testing.T) {
 	})
 	seen := 0
 	for round := range 3 {
-		f := newFeed(r.conn, cons, 16, zap.NewNop())
+		f := newPuller(r.conn, cons, 16, zap.NewNop())
 		ctx, cancel := context.WithCancel(t.Context())
 		inRound := 0
-		f.serve(ctx, 1, func(h *held) {
+		f.serve(ctx, 1, func(h *delivery) {
 			if inRound++; inRound == 20 {
 				cancel()
 			}
@@ -136,7 +136,7 @@ func TestFeedGoesOnAfterAnError(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	cons := r.consumer(t, jobs.LaneBulk, time.Hour)
-	f := newFeed(r.conn, cons, 4, r.log)
+	f := newPuller(r.conn, cons, 4, r.log)
 	ctx, cancel := context.WithCancel(t.Context())
 	var puller sync.WaitGroup
 	puller.Go(func() { f.run(ctx) })

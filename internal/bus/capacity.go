@@ -46,7 +46,7 @@ func isRefusal(err error) bool {
 }
 
 // room knows which streams and buckets have refused messages.
-type room struct {
+type capacity struct {
 	recorder ConnRecorder
 	log      *zap.Logger
 
@@ -60,12 +60,12 @@ type refusal struct {
 	why      error
 }
 
-func newRoom(recorder ConnRecorder, log *zap.Logger) *room {
-	return &room{recorder: recorder, log: log.Named("bus"), full: map[string]refusal{}}
+func newCapacity(recorder ConnRecorder, log *zap.Logger) *capacity {
+	return &capacity{recorder: recorder, log: log.Named("bus"), full: map[string]refusal{}}
 }
 
 // heard looks at what came of a message for a stream or bucket and passes it on.
-func (r *room) heard(stream string, err error) error {
+func (r *capacity) observe(stream string, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -88,7 +88,7 @@ func (r *room) heard(stream string, err error) error {
 }
 
 // left reports, as an error, which streams and buckets are full.
-func (r *room) left() error {
+func (r *capacity) problems() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var problems []error
@@ -101,15 +101,15 @@ func (r *room) left() error {
 }
 
 // watched is JetStream whose writes are listened to.
-type watched struct {
+type monitored struct {
 	jetstream.JetStream
-	room *room
+	capacity *capacity
 }
 
 // PublishMsg publishes a message and waits for the acknowledgement.
-func (w watched) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+func (w monitored) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	ack, err := w.JetStream.PublishMsg(ctx, msg, opts...)
-	return ack, w.room.heard(streamOf(msg.Subject), err)
+	return ack, w.capacity.observe(streamOf(msg.Subject), err)
 }
 
 // streamOf is the stream that a subject of ours belongs to.
@@ -133,44 +133,44 @@ func streamOf(subject string) string {
 }
 
 // KeyValue opens a bucket.
-func (w watched) KeyValue(ctx context.Context, bucket string) (jetstream.KeyValue, error) {
+func (w monitored) KeyValue(ctx context.Context, bucket string) (jetstream.KeyValue, error) {
 	kv, err := w.JetStream.KeyValue(ctx, bucket)
 	return w.bucket(kv), err
 }
 
 // CreateKeyValue makes a bucket.
-func (w watched) CreateKeyValue(ctx context.Context, cfg jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
+func (w monitored) CreateKeyValue(ctx context.Context, cfg jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
 	kv, err := w.JetStream.CreateKeyValue(ctx, cfg)
 	return w.bucket(kv), err
 }
 
-func (w watched) bucket(kv jetstream.KeyValue) jetstream.KeyValue {
+func (w monitored) bucket(kv jetstream.KeyValue) jetstream.KeyValue {
 	if kv == nil {
 		return nil
 	}
-	return watchedBucket{KeyValue: kv, room: w.room}
+	return monitoredBucket{KeyValue: kv, capacity: w.capacity}
 }
 
 // watchedBucket is a bucket whose writes are listened to.
-type watchedBucket struct {
+type monitoredBucket struct {
 	jetstream.KeyValue
-	room *room
+	capacity *capacity
 }
 
 // Create writes a key that is not there.
-func (b watchedBucket) Create(ctx context.Context, key string, value []byte, opts ...jetstream.KVCreateOpt) (uint64, error) {
+func (b monitoredBucket) Create(ctx context.Context, key string, value []byte, opts ...jetstream.KVCreateOpt) (uint64, error) {
 	revision, err := b.KeyValue.Create(ctx, key, value, opts...)
-	return revision, b.room.heard(b.Bucket(), err)
+	return revision, b.capacity.observe(b.Bucket(), err)
 }
 
 // Update writes a key over a revision.
-func (b watchedBucket) Update(ctx context.Context, key string, value []byte, last uint64) (uint64, error) {
+func (b monitoredBucket) Update(ctx context.Context, key string, value []byte, last uint64) (uint64, error) {
 	revision, err := b.KeyValue.Update(ctx, key, value, last)
-	return revision, b.room.heard(b.Bucket(), err)
+	return revision, b.capacity.observe(b.Bucket(), err)
 }
 
 // Put writes a key.
-func (b watchedBucket) Put(ctx context.Context, key string, value []byte) (uint64, error) {
+func (b monitoredBucket) Put(ctx context.Context, key string, value []byte) (uint64, error) {
 	revision, err := b.KeyValue.Put(ctx, key, value)
-	return revision, b.room.heard(b.Bucket(), err)
+	return revision, b.capacity.observe(b.Bucket(), err)
 }
