@@ -14,6 +14,7 @@ import (
 	"rekey/internal/backoff"
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
+	"rekey/internal/layout"
 	"rekey/internal/ledger"
 	"rekey/internal/quiet"
 	"rekey/internal/wire"
@@ -62,7 +63,7 @@ func (p *preparation) check() error {
 func (w *worker) prepare(ctx context.Context) (stores, error) {
 	const longest = 15 * time.Second
 	w.upkeep = &bus.Upkeep{
-		Conn: w.conn, Layout: func() bus.Layout { return wire.Layout(w.running.Load()) }, Recorder: w.metrics, Logger: w.Logger,
+		Conn: w.conn, Layout: func() layout.Layout { return wire.Layout(w.running.Load()) }, Recorder: w.metrics, Logger: w.Logger,
 		Made: func(streams []string) {
 			if !slices.Contains(streams, w.conn.Names().Jobs()) || slices.Contains(streams, "KV_"+ledger.RecordsBucket(w.Config.NATS.Namespace)) {
 				return // No message was lost of a job that the ledger knows.

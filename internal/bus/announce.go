@@ -21,14 +21,14 @@ const TypeFinished = "rekey.job.finished.v1"
 
 // Result is a job's result: a CloudEvent 1.0 whose data is the ledger's record.
 type Result struct {
-	SpecVersion     string      `json:"specversion"`
-	ID              string      `json:"id"` // The job's id, with a number behind it for a job that was retried: each result has its own.
-	Source          string      `json:"source"`
-	Type            string      `json:"type"`
-	Subject         string      `json:"subject"` // The target.
-	Time            time.Time   `json:"time"`
-	DataContentType string      `json:"datacontenttype"`
-	Trace           string      `json:"traceparent,omitempty"` // Distributed tracing extension.
+	SpecVersion     string            `json:"specversion"`
+	ID              string            `json:"id"` // The job's id, with a number behind it for a job that was retried: each result has its own.
+	Source          string            `json:"source"`
+	Type            string            `json:"type"`
+	Subject         string            `json:"subject"` // The target.
+	Time            time.Time         `json:"time"`
+	DataContentType string            `json:"datacontenttype"`
+	Trace           string            `json:"traceparent,omitempty"` // Distributed tracing extension.
 	Data            jobs.PublicRecord `json:"data"`
 }
 

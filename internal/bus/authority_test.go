@@ -12,6 +12,7 @@ import (
 
 	"rekey/internal/event"
 	"rekey/internal/jobs"
+	"rekey/internal/layout"
 	"rekey/internal/names"
 )
 
@@ -107,7 +108,7 @@ func TestReplayTwice(t *testing.T) {
 func TestStoredMeansStored(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	events := Layout{Names: r.names}.streams()[0]
+	events := layout.Layout{Names: r.names}.Streams()[0]
 	events.Duplicates = events.MaxAge
 	if _, err := r.conn.js.UpdateStream(t.Context(), events); err != nil {
 		t.Fatal(err)

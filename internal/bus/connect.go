@@ -19,6 +19,7 @@ import (
 	"rekey/internal/backoff"
 	"rekey/internal/clock"
 	"rekey/internal/event"
+	"rekey/internal/layout"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/quiet"
@@ -163,15 +164,15 @@ func (c *Conn) AskTime(ctx context.Context) error {
 	if c.clock == nil {
 		return nil
 	}
-	if err := askTime(ctx, c, c.clock, c.names); err != nil && !hasCode(err, jetstream.JSErrCodeStreamNotFound) {
+	if err := askTime(ctx, c, c.clock, c.names); err != nil && !layout.HasCode(err, jetstream.JSErrCodeStreamNotFound) {
 		return fmt.Errorf("asking NATS for the time: %w", err)
 	}
 	return nil
 }
 
-func askTime(ctx context.Context, a asker, c *clock.Clock, n names.Names) error {
+func askTime(ctx context.Context, a layout.Asker, c *clock.Clock, n names.Names) error {
 	return c.Ask(func() (time.Time, error) {
-		stream, err := ask[jetstream.StreamInfo](ctx, a, "STREAM.INFO.KV_"+n.Pace(), nil)
+		stream, err := layout.Ask[jetstream.StreamInfo](ctx, a, "STREAM.INFO.KV_"+n.Pace(), nil)
 		return stream.TimeStamp, err
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nkeys"
 	"go.uber.org/zap"
 
+	"rekey/internal/layout"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/secret"
@@ -64,7 +65,7 @@ func works(t *testing.T, conn *Conn) {
 		t.Fatal(err)
 	}
 	names := names.New("rekey")
-	if err := conn.Ensure(t.Context(), Layout{Names: names}); err != nil {
+	if err := conn.Ensure(t.Context(), layout.Layout{Names: names}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := conn.PublishRaw(t.Context(), "incident", []byte(plain), ""); err != nil {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 
+	"rekey/internal/layout"
+
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -30,7 +32,7 @@ func (p *places) note(info *jetstream.ConsumerInfo) {
 }
 
 // of is where a consumer was last, 0 when that is not known.
-func (p *places) of(c Consumer) uint64 {
+func (p *places) of(c layout.Consumer) uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.floor[c.Stream+" "+c.Durable]
@@ -52,7 +54,7 @@ type repair string
 
 // consumer returns a declared consumer, which all workers share. It is made where it is missing, and set back where it
 // differs.
-func (c *Conn) consumer(ctx context.Context, want Consumer) (jetstream.Consumer, error) {
+func (c *Conn) consumer(ctx context.Context, want layout.Consumer) (jetstream.Consumer, error) {
 	if _, err := c.ensureConsumer(ctx, want); err != nil {
 		return nil, err
 	}
@@ -64,12 +66,12 @@ func (c *Conn) consumer(ctx context.Context, want Consumer) (jetstream.Consumer,
 }
 
 // ensureConsumer makes a declared consumer where it is missing, sets it back where it differs, and says what it did.
-func (c *Conn) ensureConsumer(ctx context.Context, want Consumer) (repair, error) {
+func (c *Conn) ensureConsumer(ctx context.Context, want layout.Consumer) (repair, error) {
 	failed := func(doing string, err error) error {
 		return fmt.Errorf("%s consumer %s of stream %s: %w", doing, want.Durable, want.Stream, err)
 	}
-	info, err := ask[*jetstream.ConsumerInfo](ctx, c, "CONSUMER.INFO."+want.Stream+"."+want.Durable, nil)
-	if hasCode(err, jetstream.JSErrCodeConsumerNotFound) {
+	info, err := layout.Ask[*jetstream.ConsumerInfo](ctx, c, "CONSUMER.INFO."+want.Stream+"."+want.Durable, nil)
+	if layout.HasCode(err, jetstream.JSErrCodeConsumerNotFound) {
 		from := c.places.of(want)
 		if err := c.makeConsumer(ctx, want, from); err != nil {
 			return "", failed("creating", err)
@@ -82,7 +84,7 @@ func (c *Conn) ensureConsumer(ctx context.Context, want Consumer) (repair, error
 	if err != nil {
 		return "", failed("looking at", err)
 	}
-	differences := consumerDifferences(want, info)
+	differences := layout.ConsumerDifferences(want, info)
 	if len(differences) == 0 {
 		c.places.note(info)
 		return "", nil
@@ -93,18 +95,18 @@ func (c *Conn) ensureConsumer(ctx context.Context, want Consumer) (repair, error
 	return repair(texts(differences)), nil
 }
 
-func texts(list []setting) string {
+func texts(list []layout.Difference) string {
 	var all []string
 	for _, s := range list {
-		all = append(all, s.text)
+		all = append(all, s.Text)
 	}
 	return strings.Join(all, "; ")
 }
 
 // makeConsumer creates a consumer that begins behind what was settled. A queue of work keeps nothing but what is not.
-func (c *Conn) makeConsumer(ctx context.Context, want Consumer, settled uint64) error {
+func (c *Conn) makeConsumer(ctx context.Context, want layout.Consumer, settled uint64) error {
 	if settled > 0 && want.DeliverPolicy != jetstream.DeliverByStartTimePolicy {
-		stream, err := ask[*jetstream.StreamInfo](ctx, c, "STREAM.INFO."+want.Stream, nil)
+		stream, err := layout.Ask[*jetstream.StreamInfo](ctx, c, "STREAM.INFO."+want.Stream, nil)
 		if err != nil {
 			return err
 		}
@@ -116,7 +118,7 @@ func (c *Conn) makeConsumer(ctx context.Context, want Consumer, settled uint64) 
 	if errors.Is(err, jetstream.ErrConsumerExists) { // Another worker was faster.
 		return nil
 	}
-	if hasCode(err, codeConsumerNotUnique) {
+	if layout.HasCode(err, codeConsumerNotUnique) {
 		if others, namesErr := c.otherConsumers(ctx, want); namesErr == nil {
 			err = fmt.Errorf("another consumer of the stream takes its messages (there are %s): %w", others, err)
 		}
@@ -128,8 +130,8 @@ func (c *Conn) makeConsumer(ctx context.Context, want Consumer, settled uint64) 
 const codeConsumerNotUnique jetstream.ErrorCode = 10100
 
 // otherConsumers are the consumers of the same stream.
-func (c *Conn) otherConsumers(ctx context.Context, want Consumer) (string, error) {
-	found, err := ask[struct {
+func (c *Conn) otherConsumers(ctx context.Context, want layout.Consumer) (string, error) {
+	found, err := layout.Ask[struct {
 		Consumers []string `json:"consumers"`
 	}](ctx, c, "CONSUMER.NAMES."+want.Stream, nil)
 	names := slices.DeleteFunc(found.Consumers, func(name string) bool { return name == want.Durable })
@@ -137,8 +139,8 @@ func (c *Conn) otherConsumers(ctx context.Context, want Consumer) (string, error
 }
 
 // setBack makes a consumer what it should be. One that cannot become that is made anew where the workers were last.
-func (c *Conn) setBack(ctx context.Context, want Consumer, info *jetstream.ConsumerInfo, differences []setting) error {
-	if slices.ContainsFunc(differences, func(s setting) bool { return s.fixed }) {
+func (c *Conn) setBack(ctx context.Context, want layout.Consumer, info *jetstream.ConsumerInfo, differences []layout.Difference) error {
+	if slices.ContainsFunc(differences, func(s layout.Difference) bool { return s.Fixed }) {
 		settled := c.places.of(want)
 		if settled == 0 {
 			settled = info.AckFloor.Stream

@@ -15,6 +15,7 @@ import (
 
 	"rekey/internal/event"
 	"rekey/internal/jobs"
+	"rekey/internal/layout"
 	"rekey/internal/names"
 	"rekey/internal/redact"
 	"rekey/internal/secret"
@@ -159,7 +160,7 @@ const (
 
 // tooLarge reports whether a message was refused for its size: it will be at every attempt.
 func tooLarge(err error) bool {
-	return hasCode(err, codeMessageTooLarge) || hasCode(err, codeHeaderTooLarge) || errors.Is(err, nats.ErrMaxPayload)
+	return layout.HasCode(err, codeMessageTooLarge) || layout.HasCode(err, codeHeaderTooLarge) || errors.Is(err, nats.ErrMaxPayload)
 }
 
 // buryJob stores the dead letter of a job message that cannot be decoded.

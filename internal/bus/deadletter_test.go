@@ -15,6 +15,7 @@ import (
 	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/layout"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/redact"
@@ -170,7 +171,7 @@ func TestDeadLettersAlwaysFit(t *testing.T) {
 	server := startServer(t, natsserver.Config{StoreDir: t.TempDir(), MaxPayload: maxPayload, Logger: log})
 	conn := dial(t, ConnectConfig{Embedded: server, Logger: log})
 	r := &rig{server: server, conn: conn, names: names.New("rekey"), log: log}
-	if err := conn.Ensure(t.Context(), Layout{Names: r.names}); err != nil {
+	if err := conn.Ensure(t.Context(), layout.Layout{Names: r.names}); err != nil {
 		t.Fatal(err)
 	}
 	room := maxPayload - 100

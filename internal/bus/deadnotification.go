@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/event"
+	"rekey/internal/layout"
 	"rekey/internal/names"
 	"rekey/internal/notify"
 )
@@ -48,7 +49,7 @@ func (c *Conn) Renotify(ctx context.Context, letter DeadLetter) error {
 	if nats.Header(letter.Header).Get(names.HeaderTruncated) != "" {
 		return ErrNotWhole
 	}
-	_, err := c.js.Consumer(ctx, c.names.Jobs(), ConsumerOfReceiver(letter.Receiver))
+	_, err := c.js.Consumer(ctx, c.names.Jobs(), layout.ConsumerOfReceiver(letter.Receiver))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return fmt.Errorf("%w: %s", ErrNoReceiver, letter.Receiver)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"rekey/internal/layout"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
 )
@@ -63,7 +64,7 @@ func TestEmbeddedOnAFullDisk(t *testing.T) {
 	r := &rig{names: names.New("rekey"), log: log, logs: logged, server: startServer(t, cfg)}
 	background(t, r.server.Run)
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Wait: true, Logger: log})
-	if err := r.conn.Ensure(t.Context(), Layout{Names: r.names}); err != nil {
+	if err := r.conn.Ensure(t.Context(), layout.Layout{Names: r.names}); err != nil {
 		t.Fatal(err)
 	}
 	address, acknowledged := r.server.URL(), []uint64{}
@@ -119,7 +120,7 @@ func TestEmbeddedStartsOnAFullDisk(t *testing.T) {
 	r := &rig{names: names.New("rekey"), log: zap.NewNop(), server: server}
 	background(t, r.server.Run)
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Wait: true})
-	layout := Layout{Names: r.names}
+	layout := layout.Layout{Names: r.names}
 	if err := r.conn.Ensure(t.Context(), layout); err == nil {
 		t.Error("streams are made on a full disk")
 	}

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/layout"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
 )
@@ -31,10 +32,10 @@ func TestEmbeddedRestartKeepsWhatWaits(t *testing.T) {
 	for round := range 2 {
 		r := &rig{server: startServer(t, natsserver.Config{StoreDir: dir}), names: names.New("rekey"), log: zap.NewNop()}
 		r.conn = dial(t, ConnectConfig{Embedded: r.server})
-		if err := r.conn.Ensure(t.Context(), Layout{Names: r.names}); err != nil {
+		if err := r.conn.Ensure(t.Context(), layout.Layout{Names: r.names}); err != nil {
 			t.Fatal(err)
 		}
-		cons := r.consumer(t, jobs.LaneUrgent, ackWait)
+		cons := r.consumer(t, jobs.LaneUrgent, layout.AckWait)
 		if round == 0 {
 			r.fill(t, jobs.LaneUrgent, 1)
 			r.publish(t, jobs.ClassIncident, plain, nil)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"rekey/internal/layout"
+
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -37,7 +39,7 @@ type Fleet struct {
 // Fleet looks at the consumers that the workers share. It makes nothing.
 func (c *Conn) Fleet(ctx context.Context) (Fleet, error) {
 	fleet := Fleet{Attendance: Unattended}
-	for _, shared := range Consumers(c.names) {
+	for _, shared := range layout.Consumers(c.names) {
 		cons, err := c.js.Consumer(ctx, shared.Stream, shared.Durable)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) { // No worker has been here yet.
 			continue
@@ -53,7 +55,7 @@ func (c *Conn) Fleet(ctx context.Context) (Fleet, error) {
 		}
 		// The consumers of events overlap: what the one of incidents has left out is in that of all.
 		fleet.Events = max(fleet.Events, int(info.NumPending)+info.NumAckPending)
-		fleet.Oldest = max(fleet.Oldest, c.waited(ctx, info, filters(shared.ConsumerConfig)))
+		fleet.Oldest = max(fleet.Oldest, c.waited(ctx, info, layout.Filters(shared.ConsumerConfig)))
 	}
 	return fleet, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/jobs"
+	"rekey/internal/layout"
 )
 
 // TestFleet: what NATS shows while workers come and go.
@@ -39,7 +40,7 @@ func TestFleet(t *testing.T) {
 		}
 	}
 	// The consumers of events are made by an intake that stops at once.
-	for _, c := range Consumers(r.names) {
+	for _, c := range layout.Consumers(r.names) {
 		if _, err := r.conn.consumer(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}

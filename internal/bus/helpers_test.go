@@ -17,6 +17,7 @@ import (
 	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/layout"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/secret"
@@ -65,7 +66,7 @@ func newRig(t *testing.T) *rig {
 	r := &rig{names: names.New("rekey"), log: log, logs: seen}
 	r.server = startServer(t, natsserver.Config{StoreDir: t.TempDir(), Logger: log})
 	r.conn = dial(t, ConnectConfig{Embedded: r.server, Logger: log})
-	if err := r.conn.Ensure(t.Context(), Layout{Names: r.names}); err != nil {
+	if err := r.conn.Ensure(t.Context(), layout.Layout{Names: r.names}); err != nil {
 		t.Fatal(err)
 	}
 	return r

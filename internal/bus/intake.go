@@ -14,6 +14,7 @@ import (
 	"rekey/internal/backoff"
 	"rekey/internal/event"
 	"rekey/internal/jobs"
+	"rekey/internal/layout"
 	"rekey/internal/quiet"
 )
 
@@ -65,7 +66,7 @@ func (in Intake) Run(ctx context.Context) error {
 	log := in.Logger.Named("intake")
 	in.failures = &quiet.Failures{}
 	feeds := map[string]*puller{}
-	for _, want := range intakeConsumers(in.Conn.names) {
+	for _, want := range layout.IntakeConsumers(in.Conn.names) {
 		cons, err := in.Conn.consumer(ctx, want)
 		if err != nil {
 			return err
@@ -74,7 +75,7 @@ func (in Intake) Run(ctx context.Context) error {
 	}
 	var running sync.WaitGroup
 	for name, f := range feeds {
-		isOthers, large := name == consumerEvents, jobs.NewCrowd(largeAtOnce, largeAtOnce)
+		isOthers, large := name == layout.ConsumerEvents, jobs.NewCrowd(largeAtOnce, largeAtOnce)
 		running.Go(func() { f.serve(ctx, intakeWorkers, func(h *delivery) { in.handle(ctx, h, isOthers, large) }) })
 	}
 	running.Wait()

@@ -16,6 +16,7 @@ import (
 	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/layout"
 	"rekey/internal/names"
 	"rekey/internal/redact"
 )
@@ -80,7 +81,7 @@ func (r *rig) intake(d *desk, c *counter) Intake {
 // settled reports whether the consumers of events have nothing left.
 func (r *rig) settled(t *testing.T) bool {
 	t.Helper()
-	for _, name := range []string{consumerIncidents, consumerIncidentsBelow, consumerEvents} {
+	for _, name := range []string{layout.ConsumerIncidents, layout.ConsumerIncidentsBelow, layout.ConsumerEvents} {
 		cons, err := r.conn.js.Consumer(t.Context(), r.names.Events(), name)
 		if err != nil {
 			return false

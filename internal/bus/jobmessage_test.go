@@ -12,6 +12,7 @@ import (
 
 	"rekey/internal/event"
 	"rekey/internal/jobs"
+	"rekey/internal/layout"
 )
 
 func TestJobMessageRoundTrip(t *testing.T) {
@@ -146,7 +147,7 @@ func TestEnqueueTellsWhatFailed(t *testing.T) {
 func TestPublishRaw(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	events := Layout{Names: r.names}.streams()[0]
+	events := layout.Layout{Names: r.names}.Streams()[0]
 	events.Duplicates = time.Minute
 	if _, err := r.conn.js.UpdateStream(t.Context(), events); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
+	"rekey/internal/layout"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
 )
@@ -20,7 +21,7 @@ import (
 func TestEnsureCreates(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	layout := Layout{Names: r.names}
+	layout := layout.Layout{Names: r.names}
 	if err := r.conn.Ensure(t.Context(), layout); err != nil { // Once more, as every worker does.
 		t.Fatal(err)
 	}
@@ -83,14 +84,14 @@ func TestBucketsAreThoseOfTheLibrary(t *testing.T) {
 func TestEnsureReplicas(t *testing.T) {
 	t.Parallel()
 	for replicas, want := range map[int]int{0: 1, 1: 1, 3: 3, 5: 5} {
-		for _, cfg := range (Layout{Names: names.New("rekey"), Replicas: replicas}).streams() {
+		for _, cfg := range (layout.Layout{Names: names.New("rekey"), Replicas: replicas}).Streams() {
 			if cfg.Replicas != want {
 				t.Errorf("%d replicas make %d of %s", replicas, cfg.Replicas, cfg.Name)
 			}
 		}
 	}
 	conn := dial(t, ConnectConfig{Embedded: startServer(t, natsserver.Config{StoreDir: t.TempDir()})})
-	three := Layout{Names: names.New("rekey"), Replicas: 3}
+	three := layout.Layout{Names: names.New("rekey"), Replicas: 3}
 	// One server cannot hold three copies, and says so.
 	if err := conn.Ensure(t.Context(), three); err == nil || !strings.Contains(err.Error(), "creating stream REKEY_EVENTS: ") {
 		t.Errorf("the error is %v", err)
@@ -102,7 +103,7 @@ func TestConsumers(t *testing.T) {
 	r := newRig(t)
 	for range 2 { // Every worker does it.
 		for _, lane := range jobs.Lanes() {
-			if _, err := r.conn.consumer(t.Context(), laneConsumer(r.names, lane)); err != nil {
+			if _, err := r.conn.consumer(t.Context(), layout.LaneConsumer(r.names, lane)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -114,7 +115,7 @@ func TestConsumers(t *testing.T) {
 	filters := map[string]string{}
 	for info := range stream.ListConsumers(t.Context()).Info() {
 		filters[info.Name] = info.Config.FilterSubject
-		if c := info.Config; c.AckWait != ackWait || c.MaxDeliver != -1 || c.MaxAckPending != -1 || c.AckPolicy != jetstream.AckExplicitPolicy || c.Durable != info.Name {
+		if c := info.Config; c.AckWait != layout.AckWait || c.MaxDeliver != -1 || c.MaxAckPending != -1 || c.AckPolicy != jetstream.AckExplicitPolicy || c.Durable != info.Name {
 			t.Errorf("consumer %s is %+v", info.Name, c)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/layout"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/secret"
@@ -34,7 +35,7 @@ func TestWorkersLeaveWhatIsAnothers(t *testing.T) {
 	receive(t, "the job", left)
 	stop()
 	receive(t, "the end", ended)
-	if got := r.unsettled(t, r.names.Jobs(), consumerOf(jobs.LaneUrgent)); got != 1 {
+	if got := r.unsettled(t, r.names.Jobs(), layout.ConsumerOf(jobs.LaneUrgent)); got != 1 {
 		t.Errorf("%d messages are delivered and not settled, want 1", got)
 	}
 	if n, _, err := told.Pending(); err != nil || n != 0 {
@@ -104,7 +105,7 @@ func TestDeadLettersRememberForADay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.CachedInfo().Config.Duplicates; got != dropCopies {
+	if got := s.CachedInfo().Config.Duplicates; got != layout.DropCopies {
 		t.Errorf("the window is %s", got)
 	}
 	m := event.Message{Subject: "rekey.v1.event.incident", Data: []byte("hello"), Seq: 7, At: moment}

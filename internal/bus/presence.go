@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/backoff"
+	"rekey/internal/layout"
 	"rekey/internal/names"
 )
 
@@ -76,9 +77,9 @@ func (p Presence) ask(ctx context.Context, subject string) (string, error) {
 // over. What living workers hold longer than patience may be handed over a second time, which the ledger recognises.
 func (c *Conn) HandOverAgain(ctx context.Context, patience time.Duration) error {
 	const server = 100 * time.Millisecond // So long a server waits after a change of ack_wait (nats-server, consumer.go).
-	var held []Consumer
-	for _, want := range Consumers(c.names) {
-		info, err := ask[*jetstream.ConsumerInfo](ctx, c, "CONSUMER.INFO."+want.Stream+"."+want.Durable, nil)
+	var held []layout.Consumer
+	for _, want := range layout.Consumers(c.names) {
+		info, err := layout.Ask[*jetstream.ConsumerInfo](ctx, c, "CONSUMER.INFO."+want.Stream+"."+want.Durable, nil)
 		if err != nil {
 			return fmt.Errorf("looking at consumer %s: %w", want.Durable, err)
 		}
@@ -90,18 +91,18 @@ func (c *Conn) HandOverAgain(ctx context.Context, patience time.Duration) error 
 		return nil
 	}
 	if err := c.setAckWait(ctx, held, patience); err != nil {
-		return errors.Join(err, c.setAckWait(ctx, held, ackWait))
+		return errors.Join(err, c.setAckWait(ctx, held, layout.AckWait))
 	}
 	_ = backoff.Sleep(ctx, 2*server+patience)
 	// It must not stay so, whatever becomes of ctx.
-	return c.setAckWait(context.WithoutCancel(ctx), held, ackWait)
+	return c.setAckWait(context.WithoutCancel(ctx), held, layout.AckWait)
 }
 
-func (c *Conn) setAckWait(ctx context.Context, consumers []Consumer, wait time.Duration) error {
+func (c *Conn) setAckWait(ctx context.Context, consumers []layout.Consumer, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	for _, want := range consumers {
-		cons, err := ask[*jetstream.ConsumerInfo](ctx, c, "CONSUMER.INFO."+want.Stream+"."+want.Durable, nil)
+		cons, err := layout.Ask[*jetstream.ConsumerInfo](ctx, c, "CONSUMER.INFO."+want.Stream+"."+want.Durable, nil)
 		if err != nil {
 			return fmt.Errorf("looking at consumer %s: %w", want.Durable, err)
 		}

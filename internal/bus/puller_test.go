@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/layout"
 )
 
 // fill puts n jobs into a lane.
@@ -73,7 +74,7 @@ func TestFeedPullsNoMoreThanItsDepth(t *testing.T) {
 	check := func(taken int) {
 		t.Helper()
 		eventually(t, "the feed is full", func() bool { return len(f.out) >= depth/2+1 })
-		if got := r.unsettled(t, r.names.Jobs(), consumerOf(jobs.LaneBulk)); got > depth+taken {
+		if got := r.unsettled(t, r.names.Jobs(), layout.ConsumerOf(jobs.LaneBulk)); got > depth+taken {
 			t.Errorf("%d messages are held after %d were taken", got, taken)
 		}
 	}
@@ -89,7 +90,7 @@ func TestFeedPullsNoMoreThanItsDepth(t *testing.T) {
 	for range f.out { // It is closed.
 		rest++
 	}
-	if got := r.unsettled(t, r.names.Jobs(), consumerOf(jobs.LaneBulk)); got != 10+rest {
+	if got := r.unsettled(t, r.names.Jobs(), layout.ConsumerOf(jobs.LaneBulk)); got != 10+rest {
 		t.Errorf("the server has sent %d messages, %d arrived: some are lost until their AckWait is over", got, 10+rest)
 	}
 }
@@ -125,7 +126,7 @@ func TestFeedLosesNothingWhenItStops(t *testing.T) {
 		})
 		cancel()
 		seen += inRound
-		if got := r.unsettled(t, r.names.Jobs(), consumerOf(jobs.LaneBulk)); got != seen {
+		if got := r.unsettled(t, r.names.Jobs(), layout.ConsumerOf(jobs.LaneBulk)); got != seen {
 			t.Errorf("round %d: the server has sent %d messages, %d were handled", round, got, seen)
 		}
 	}
@@ -140,7 +141,7 @@ func TestFeedGoesOnAfterAnError(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var puller sync.WaitGroup
 	puller.Go(func() { f.run(ctx) })
-	if err := r.conn.js.DeleteConsumer(t.Context(), r.names.Jobs(), consumerOf(jobs.LaneBulk)); err != nil {
+	if err := r.conn.js.DeleteConsumer(t.Context(), r.names.Jobs(), layout.ConsumerOf(jobs.LaneBulk)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the feed complains", func() bool { return r.logs.FilterMessage("pulling messages").Len() > 0 })

@@ -10,13 +10,14 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/layout"
 )
 
 // consumer makes a consumer of a lane with an AckWait of its own.
 func (r *rig) consumer(t *testing.T, lane jobs.Lane, ackWait time.Duration) jetstream.Consumer {
 	t.Helper()
 	cons, err := r.conn.js.CreateOrUpdateConsumer(t.Context(), r.names.Jobs(), jetstream.ConsumerConfig{
-		Durable: consumerOf(lane), FilterSubject: r.names.Lane(lane), AckPolicy: jetstream.AckExplicitPolicy,
+		Durable: layout.ConsumerOf(lane), FilterSubject: r.names.Lane(lane), AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1,
 	})
 	if err != nil {
@@ -59,7 +60,7 @@ func TestSettleDone(t *testing.T) {
 	if got := r.stored(t, r.names.Jobs()); got != 0 {
 		t.Errorf("the work queue holds %d messages", got)
 	}
-	if got := r.unsettled(t, r.names.Jobs(), consumerOf(jobs.LaneUrgent)); got != 0 {
+	if got := r.unsettled(t, r.names.Jobs(), layout.ConsumerOf(jobs.LaneUrgent)); got != 0 {
 		t.Errorf("%d messages are unsettled", got)
 	}
 }

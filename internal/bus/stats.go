@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/layout"
 )
 
 // statsEvery is how often the queue's gauges are refreshed.
@@ -90,9 +91,9 @@ func (s Stats) refresh(ctx context.Context) error {
 // consumer returns how many jobs of a lane no worker has seen yet, and how many are
 // delivered and not settled.
 func (s Stats) consumer(ctx context.Context, stream jetstream.Stream, lane jobs.Lane) (pending uint64, delivered int, err error) {
-	cons, err := stream.Consumer(ctx, consumerOf(lane))
+	cons, err := stream.Consumer(ctx, layout.ConsumerOf(lane))
 	if err != nil {
-		return 0, 0, fmt.Errorf("reading consumer %s: %w", consumerOf(lane), err)
+		return 0, 0, fmt.Errorf("reading consumer %s: %w", layout.ConsumerOf(lane), err)
 	}
 	info := cons.CachedInfo()
 	return info.NumPending, info.NumAckPending, nil

@@ -14,6 +14,7 @@ import (
 
 	"rekey/internal/event"
 	"rekey/internal/jobs"
+	"rekey/internal/layout"
 )
 
 // gauges are the values that were set last.
@@ -94,7 +95,7 @@ func TestStats(t *testing.T) {
 	}
 
 	// One is put back for an hour, one runs, one is pulled ahead.
-	cons, err := r.conn.js.Consumer(t.Context(), r.names.Jobs(), consumerOf(jobs.LaneNormal))
+	cons, err := r.conn.js.Consumer(t.Context(), r.names.Jobs(), layout.ConsumerOf(jobs.LaneNormal))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,22 +12,15 @@ import (
 
 	"rekey/internal/backoff"
 	"rekey/internal/jobs"
+	"rekey/internal/layout"
 	"rekey/internal/notify"
 	"rekey/internal/quiet"
 )
 
 const (
-	// noticesOut is how many results may be handed over and not settled for one receiver: those that
-	// it refused wait for their next attempt.
-	deliveriesOut = 1000
-	// noticesIdle is how long a receiver's place in the results is kept while no worker asks for it,
-	// beyond the age at which its notifications are given up.
-	subscriptionIdle = 7 * 24 * time.Hour
-	// noticesMargin is what a worker may take, beyond the request, to note what came of it.
-	deliveryMargin = 30 * time.Second
-	// noticesGrace is how long a request that is under way may take when the worker stops.
+	// deliveryGrace is how long a request that is under way may take when the worker stops.
 	deliveryGrace = 5 * time.Second
-	// noticesLook is the longest time for which a receiver that waits is not looked at: another
+	// deliveryPoll is the longest time for which a receiver that waits is not looked at: another
 	// worker may have found that it is back.
 	deliveryPoll = time.Second
 )
@@ -43,7 +36,7 @@ type Deliverer interface {
 	Deliver(ctx context.Context, d notify.Delivery) (jobs.Settlement, error)
 }
 
-// NoticesRecorder shows how many notices a receiver has before it.
+// SubscriberRecorder shows how many results a receiver has before it.
 type SubscriberRecorder interface {
 	SetNotificationsPending(receiver string, n float64)
 }
@@ -51,7 +44,7 @@ type SubscriberRecorder interface {
 // Notices reads what one receiver is to be told of. All workers share it.
 type Subscriber struct {
 	Conn         *Conn
-	Subscription Subscription
+	Subscription layout.Subscription
 	Deliverer    Deliverer
 	Recorder     SubscriberRecorder
 	Logger       *zap.Logger
@@ -62,11 +55,11 @@ type Subscriber struct {
 }
 
 // OpenInbox makes the receiver's consumers where they are missing.
-func (c *Conn) openSubscription(ctx context.Context, i Subscription) (results, again jetstream.Consumer, err error) {
-	if results, err = c.consumer(ctx, i.results(c.names)); err != nil {
+func (c *Conn) openSubscription(ctx context.Context, i layout.Subscription) (results, again jetstream.Consumer, err error) {
+	if results, err = c.consumer(ctx, i.Results(c.names)); err != nil {
 		return nil, nil, err
 	}
-	again, err = c.consumer(ctx, i.retries(c.names))
+	again, err = c.consumer(ctx, i.Retries(c.names))
 	return results, again, err
 }
 
@@ -180,7 +173,7 @@ func (n *Subscriber) report(ctx context.Context) error {
 	for _, cons := range []jetstream.Consumer{n.results, n.retries} {
 		info, err := cons.Info(ctx)
 		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("reading the state of consumer %s: %w", ConsumerOfReceiver(n.Subscription.Receiver), err)
+			return fmt.Errorf("reading the state of consumer %s: %w", layout.ConsumerOfReceiver(n.Subscription.Receiver), err)
 		}
 		if err == nil {
 			pending += float64(before(info))
@@ -246,20 +239,20 @@ func (c *Conn) RemoveSubscription(ctx context.Context, receiver string) (left in
 
 // inbox returns how a receiver's consumer stands, or nil when there is none.
 func (c *Conn) receiverConsumer(ctx context.Context, stream, receiver string) (*jetstream.ConsumerInfo, error) {
-	cons, err := c.js.Consumer(ctx, stream, ConsumerOfReceiver(receiver))
+	cons, err := c.js.Consumer(ctx, stream, layout.ConsumerOfReceiver(receiver))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, nil //nolint:nilnil // It is as documented.
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading consumer %s of stream %s: %w", ConsumerOfReceiver(receiver), stream, err)
+		return nil, fmt.Errorf("reading consumer %s of stream %s: %w", layout.ConsumerOfReceiver(receiver), stream, err)
 	}
 	return cons.CachedInfo(), nil
 }
 
 func (c *Conn) removeConsumer(ctx context.Context, stream, receiver string) error {
-	err := c.js.DeleteConsumer(ctx, stream, ConsumerOfReceiver(receiver))
+	err := c.js.DeleteConsumer(ctx, stream, layout.ConsumerOfReceiver(receiver))
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("deleting consumer %s of stream %s: %w", ConsumerOfReceiver(receiver), stream, err)
+		return fmt.Errorf("deleting consumer %s of stream %s: %w", layout.ConsumerOfReceiver(receiver), stream, err)
 	}
 	return nil
 }

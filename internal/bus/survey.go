@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"rekey/internal/layout"
+
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 )
@@ -150,15 +152,15 @@ func (s *Survey) User(ctx context.Context) (User, error) {
 
 // JetStream asks for the account's limits and what it uses.
 func (s *Survey) JetStream(ctx context.Context) (jetstream.AccountInfo, error) {
-	return ask[jetstream.AccountInfo](ctx, s, "INFO", nil)
+	return layout.Ask[jetstream.AccountInfo](ctx, s, "INFO", nil)
 }
 
 // Look looks at the layout's streams, buckets and consumers.
-func (s *Survey) Look(ctx context.Context, l Layout) Sight {
-	sight := look(ctx, s, l)
+func (s *Survey) Look(ctx context.Context, l layout.Layout) layout.Sight {
+	sight := layout.Look(ctx, s, l)
 	for i := range sight.Streams {
 		if sight.Streams[i].Missing { // A worker will make it, if nothing is in its way.
-			sight.Streams[i].lookForOwner(ctx, s)
+			sight.Streams[i].LookForOwner(ctx, s)
 		}
 	}
 	if s.conn.clock.Known() {

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
-	"rekey/internal/names"
+	"rekey/internal/layout"
 	"rekey/internal/quiet"
 )
 
@@ -38,7 +38,7 @@ type UpkeepRecorder interface {
 // consumer that was altered is set back, and what cannot be mended is what the worker is not ready for.
 type Upkeep struct {
 	Conn     *Conn
-	Layout   func() Layout // As of now: the targets of notifications change.
+	Layout   func() layout.Layout // As of now: the targets of notifications change.
 	Recorder UpkeepRecorder
 	Logger   *zap.Logger
 	// Made is called with the streams that were missing and are there now, empty. Optional.
@@ -84,14 +84,14 @@ func (u *Upkeep) Check() error {
 func (u *Upkeep) Look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, upkeepTimeout)
 	defer cancel()
-	layout := u.Layout()
-	u.compareClocks(ctx, layout.Names)
-	sight := look(ctx, u.Conn, layout)
+	want := u.Layout()
+	u.compareClocks(ctx)
+	sight := layout.Look(ctx, u.Conn, want)
 	missing, wrong := u.streams(ctx, sight.Streams)
 	all := append(inOrder(missing), inOrder(wrong)...)
-	for i, want := range layout.consumers() {
-		err := u.keep(ctx, want, sight.Consumers[i])
-		if missing[want.Stream] == nil && wrong[want.Stream] == nil && err != nil { // Else the stream is the cause.
+	for i, shared := range want.Consumers() {
+		err := u.keep(ctx, shared, sight.Consumers[i])
+		if missing[shared.Stream] == nil && wrong[shared.Stream] == nil && err != nil { // Else the stream is the cause.
 			all = append(all, err)
 		}
 	}
@@ -111,7 +111,7 @@ func inOrder(byStream map[string]error) (list []error) {
 }
 
 // compareClocks asks for the server's time, and shows how far this machine's is from it.
-func (u *Upkeep) compareClocks(ctx context.Context, names names.Names) {
+func (u *Upkeep) compareClocks(ctx context.Context) {
 	log := u.Logger.Named("upkeep")
 	if err := u.Conn.AskTime(ctx); err != nil && ctx.Err() == nil {
 		log.Debug("the server's time is not known", zap.Error(err))
@@ -126,11 +126,11 @@ func (u *Upkeep) compareClocks(ctx context.Context, names names.Names) {
 }
 
 // streams makes what is missing, and returns, by the stream, what cannot be made and what is wrong.
-func (u *Upkeep) streams(ctx context.Context, list []StreamSight) (missing, wrong map[string]error) {
+func (u *Upkeep) streams(ctx context.Context, list []layout.StreamSight) (missing, wrong map[string]error) {
 	missing, wrong = map[string]error{}, map[string]error{}
 	var made []string
 	for _, s := range list {
-		name := s.want.Name
+		name := s.Want.Name
 		switch {
 		case s.Missing:
 			if err := u.remake(ctx, s); err != nil {
@@ -138,11 +138,11 @@ func (u *Upkeep) streams(ctx context.Context, list []StreamSight) (missing, wron
 				continue
 			}
 			made, s.Wrong = append(made, name), nil
-		case s.info != nil:
-			u.seen(name, s.info.State.LastSeq)
+		case s.Info != nil:
+			u.seen(name, s.Info.State.LastSeq)
 		}
 		u.tellWeak(s)
-		if err := s.problems(); err != nil {
+		if err := s.Problems(); err != nil {
 			wrong[name] = fmt.Errorf("%s: %w", s.Name, err)
 		}
 	}
@@ -153,20 +153,20 @@ func (u *Upkeep) streams(ctx context.Context, list []StreamSight) (missing, wron
 }
 
 // remake makes a stream again that is not there.
-func (u *Upkeep) remake(ctx context.Context, s StreamSight) error {
+func (u *Upkeep) remake(ctx context.Context, s layout.StreamSight) error {
 	u.mu.Lock()
-	last, seen := u.last[s.want.Name]
+	last, seen := u.last[s.Want.Name]
 	u.mu.Unlock()
 	if seen {
-		s.want.FirstSeq = last + sequenceGap
+		s.Want.FirstSeq = last + sequenceGap
 	}
-	if err := u.Conn.makeStream(ctx, s.want); err != nil {
+	if err := u.Conn.makeStream(ctx, s.Want); err != nil {
 		return err
 	}
-	u.seen(s.want.Name, s.want.FirstSeq)
+	u.seen(s.Want.Name, s.Want.FirstSeq)
 	if seen { // Else it is the first one that this worker sees.
-		u.Conn.places.forget(s.want.Name)
-		u.Logger.Named("upkeep").Error("a stream was deleted; it is made again, and what it held is lost", zap.String("stream", s.want.Name))
+		u.Conn.places.forget(s.Want.Name)
+		u.Logger.Named("upkeep").Error("a stream was deleted; it is made again, and what it held is lost", zap.String("stream", s.Want.Name))
 	}
 	return nil
 }
@@ -182,9 +182,9 @@ func (u *Upkeep) seen(stream string, last uint64) {
 }
 
 // tellWeak logs, once, where a stream keeps a promise less well.
-func (u *Upkeep) tellWeak(s StreamSight) {
+func (u *Upkeep) tellWeak(s layout.StreamSight) {
 	message := "stream is used as it is"
-	if s.Name != s.want.Name {
+	if s.Name != s.Want.Name {
 		message = "bucket is used as it is"
 	}
 	u.mu.Lock()
@@ -193,17 +193,17 @@ func (u *Upkeep) tellWeak(s StreamSight) {
 		u.weak = map[string]bool{}
 	}
 	for _, difference := range s.Weak {
-		if key := s.want.Name + ": " + difference; !u.weak[key] {
+		if key := s.Want.Name + ": " + difference; !u.weak[key] {
 			u.weak[key] = true
-			u.Logger.Named("bus").Warn(message, zap.String("stream", s.want.Name), zap.String("difference", difference))
+			u.Logger.Named("bus").Warn(message, zap.String("stream", s.Want.Name), zap.String("difference", difference))
 		}
 	}
 }
 
 // keep mends a consumer that is missing or differs.
-func (u *Upkeep) keep(ctx context.Context, want Consumer, seen ConsumerSight) error {
-	if seen.info != nil && len(seen.Wrong) == 0 {
-		u.Conn.places.note(seen.info)
+func (u *Upkeep) keep(ctx context.Context, want layout.Consumer, seen layout.ConsumerSight) error {
+	if seen.Info != nil && len(seen.Wrong) == 0 {
+		u.Conn.places.note(seen.Info)
 		return nil
 	}
 	done, err := u.Conn.ensureConsumer(ctx, want)
@@ -236,8 +236,8 @@ func (u *Upkeep) conclude(ctx context.Context, wrong []error) {
 }
 
 // Ensure creates the streams and buckets that are missing. Those that exist are used as they are.
-func (c *Conn) Ensure(ctx context.Context, l Layout) error {
-	for _, want := range l.streams() {
+func (c *Conn) Ensure(ctx context.Context, l layout.Layout) error {
+	for _, want := range l.Streams() {
 		if err := c.makeStream(ctx, want); err != nil {
 			return err
 		}
@@ -251,7 +251,7 @@ func (c *Conn) makeStream(ctx context.Context, want jetstream.StreamConfig) erro
 	if err == nil || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return nil
 	}
-	if owner, ownerErr := foreignOwner(ctx, c, want); ownerErr == nil && owner != "" {
+	if owner, ownerErr := layout.ForeignOwner(ctx, c, want); ownerErr == nil && owner != "" {
 		err = fmt.Errorf("the stream %s has its subjects: %w", owner, err)
 	}
 	return fmt.Errorf("creating stream %s: %w", want.Name, err)

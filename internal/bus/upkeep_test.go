@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/jobs"
+	"rekey/internal/layout"
 )
 
 // shown is what an upkeep shows.
@@ -23,7 +24,9 @@ func (r *rig) upkeep(t *testing.T, made *[]string) (*Upkeep, *shown) {
 	t.Helper()
 	s := &shown{}
 	u := &Upkeep{
-		Conn: r.conn, Layout: func() Layout { return Layout{Names: r.names, Subscriptions: []Subscription{{Receiver: "soar"}}} }, Recorder: s, Logger: r.log,
+		Conn: r.conn, Layout: func() layout.Layout {
+			return layout.Layout{Names: r.names, Subscriptions: []layout.Subscription{{Receiver: "soar"}}}
+		}, Recorder: s, Logger: r.log,
 		Made: func(streams []string) { *made = append(*made, streams...) },
 	}
 	if err := u.Look(t.Context()); err != nil || u.Check() != nil {
@@ -56,7 +59,7 @@ func TestUpkeepOfConsumers(t *testing.T) {
 		"mem_storage":   func(c *jetstream.ConsumerConfig) { c.MemoryStorage = true },
 		"new only":      func(c *jetstream.ConsumerConfig) { c.DeliverPolicy, c.FilterSubject = jetstream.DeliverNewPolicy, "x" },
 	}
-	check := func(name string, alter func(*rig, Consumer) error) {
+	check := func(name string, alter func(*rig, layout.Consumer) error) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
@@ -68,7 +71,7 @@ func TestUpkeepOfConsumers(t *testing.T) {
 			publish("old")
 			var made []string
 			u, _ := r.upkeep(t, &made)
-			cons, err := r.conn.js.Consumer(t.Context(), r.names.Events(), consumerEvents)
+			cons, err := r.conn.js.Consumer(t.Context(), r.names.Events(), layout.ConsumerEvents)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,14 +81,14 @@ func TestUpkeepOfConsumers(t *testing.T) {
 			if err := u.Look(t.Context()); err != nil { // Which notes how far it is.
 				t.Fatal(err)
 			}
-			if err := alter(r, intakeConsumers(r.names)[2]); err != nil {
+			if err := alter(r, layout.IntakeConsumers(r.names)[2]); err != nil {
 				t.Fatal(err)
 			}
 			publish("new")
 			if err := u.Look(t.Context()); err != nil || u.Check() != nil {
 				t.Fatalf("%v, %v", err, u.Check())
 			}
-			if seen := look(t.Context(), r.conn, u.Layout()); slices.ContainsFunc(seen.Consumers, func(s ConsumerSight) bool { return s.Missing || s.Wrong != nil }) {
+			if seen := layout.Look(t.Context(), r.conn, u.Layout()); slices.ContainsFunc(seen.Consumers, func(s layout.ConsumerSight) bool { return s.Missing || s.Wrong != nil }) {
 				t.Errorf("afterwards they are %+v", seen.Consumers)
 			}
 			if msg := next(t, cons); string(msg.Data()) != "new" {
@@ -97,18 +100,18 @@ func TestUpkeepOfConsumers(t *testing.T) {
 		})
 	}
 	for name, change := range altered {
-		check(name, func(r *rig, c Consumer) error {
+		check(name, func(r *rig, c layout.Consumer) error {
 			change(&c.ConsumerConfig)
 			_, err := r.conn.js.UpdateConsumer(t.Context(), c.Stream, c.ConsumerConfig)
 			return err
 		})
 	}
-	check("paused", func(r *rig, c Consumer) error {
+	check("paused", func(r *rig, c layout.Consumer) error {
 		_, err := r.conn.js.PauseConsumer(t.Context(), c.Stream, c.Durable, time.Now().Add(time.Hour))
 		return err
 	})
 	for name, change := range taken {
-		check(name, func(r *rig, c Consumer) error {
+		check(name, func(r *rig, c layout.Consumer) error {
 			if err := r.conn.js.DeleteConsumer(t.Context(), c.Stream, c.Durable); err != nil || change == nil {
 				return err
 			}
@@ -134,7 +137,7 @@ func TestUpkeepOfStreams(t *testing.T) {
 		t.Fatalf("made %s of what was there", made)
 	}
 	r.enqueue(t, newJob(t, "first", jobs.LaneNormal))
-	cons, err := r.conn.js.Consumer(t.Context(), r.names.Jobs(), consumerOf(jobs.LaneNormal))
+	cons, err := r.conn.js.Consumer(t.Context(), r.names.Jobs(), layout.ConsumerOf(jobs.LaneNormal))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +146,7 @@ func TestUpkeepOfStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	var names []string
-	for _, stream := range u.Layout().streams() {
+	for _, stream := range u.Layout().Streams() {
 		names = append(names, stream.Name)
 		if err := r.conn.js.DeleteStream(t.Context(), stream.Name); err != nil {
 			t.Fatal(err)

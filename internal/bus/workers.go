@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/layout"
 	"rekey/internal/quiet"
 )
 
@@ -66,7 +67,7 @@ func (w *Workers) Run(ctx, pull context.Context) error {
 func (w *Workers) open(ctx context.Context) error {
 	feeds := map[jobs.Lane]*puller{}
 	for _, lane := range jobs.Lanes() {
-		cons, err := w.Conn.consumer(ctx, laneConsumer(w.Conn.names, lane))
+		cons, err := w.Conn.consumer(ctx, layout.LaneConsumer(w.Conn.names, lane))
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/layout"
 	"rekey/internal/names"
 	"rekey/internal/redact"
 	"rekey/internal/wire"
@@ -56,7 +57,7 @@ type checkup struct {
 	away   error
 
 	looked sync.Once // At what is in seen.
-	seen   bus.Sight
+	seen   layout.Sight
 }
 
 // Examine looks whether a worker would work with the configuration, in this place and now, and what to do where it would

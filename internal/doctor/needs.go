@@ -6,6 +6,7 @@ import (
 
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
+	"rekey/internal/layout"
 	"rekey/internal/ledger"
 	"rekey/internal/names"
 	"rekey/internal/wire"
@@ -54,7 +55,7 @@ func (n natsNeeds) anywhere() []Need {
 	for _, bucket := range n.buckets {
 		needs = append(needs, n.bucket(bucket)...)
 	}
-	for _, c := range bus.Consumers(n.names) {
+	for _, c := range layout.Consumers(n.names) {
 		api := "." + c.Stream + "." + c.Durable
 		needs = append(needs,
 			createConsumer(c),
@@ -81,7 +82,7 @@ func (n natsNeeds) anywhere() []Need {
 
 // createConsumer is the need to create a consumer: one filter is a part of the subject on which NATS is
 // asked for it, several are not.
-func createConsumer(c bus.Consumer) Need {
+func createConsumer(c layout.Consumer) Need {
 	what, subject := "taking from "+c.Stream, "$JS.API.CONSUMER.CREATE."+c.Stream+"."+c.Durable
 	if c.FilterSubject != "" {
 		return publish(what, subject+".>", subject+"."+sample(c.FilterSubject))
@@ -164,7 +165,7 @@ func (n natsNeeds) bucket(bucket string) []Need {
 // receiver are the needs of a receiver: its consumers are made, read, and deleted when it is removed.
 func (n natsNeeds) receiver(name string) []Need {
 	var needs []Need
-	what, consumer := "notifications of receiver "+name, bus.ConsumerOfReceiver(name)
+	what, consumer := "notifications of receiver "+name, layout.ConsumerOfReceiver(name)
 	for _, stream := range []string{n.names.Results(), n.names.Jobs()} {
 		for _, ask := range []string{"CREATE", "INFO", "MSG.NEXT", "DELETE", "PAUSE"} {
 			needs = append(needs, publish(what, "$JS.API.CONSUMER."+ask+"."+stream+"."+consumer))

@@ -12,6 +12,7 @@ import (
 
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
+	"rekey/internal/layout"
 	"rekey/internal/wire"
 )
 
@@ -98,7 +99,7 @@ func (p *checkup) streams(ctx context.Context) []Finding {
 }
 
 // judgeStream says where a stream breaks a promise, or keeps it less well.
-func judgeStream(s bus.StreamSight) []Finding {
+func judgeStream(s layout.StreamSight) []Finding {
 	const change = "change it with 'nats stream edit', or what made it (deploy/nats/nack.yaml has the definitions)"
 	var list []Finding
 	for _, wrong := range s.Wrong {
@@ -116,7 +117,7 @@ func judgeStream(s bus.StreamSight) []Finding {
 }
 
 // judgeConsumers says which consumers are not what they must be. Those that are missing a worker makes.
-func judgeConsumers(consumers []bus.ConsumerSight) []Finding {
+func judgeConsumers(consumers []layout.ConsumerSight) []Finding {
 	var list []Finding
 	for _, c := range consumers {
 		what := c.Stream + " " + c.Name
@@ -163,7 +164,7 @@ func (p *checkup) copies() []Finding {
 }
 
 // unseen are the findings about what may not be looked at, or where the server does not answer: one for each reason.
-func unseen(reports []bus.StreamSight) []Finding {
+func unseen(reports []layout.StreamSight) []Finding {
 	var list []Finding
 	names := map[string][]string{}
 	for _, r := range reports {
@@ -193,14 +194,14 @@ func unseen(reports []bus.StreamSight) []Finding {
 }
 
 // sight is what is seen of all streams, buckets and consumers, once.
-func (p *checkup) sight(ctx context.Context) bus.Sight {
+func (p *checkup) sight(ctx context.Context) layout.Sight {
 	p.looked.Do(func() { p.seen = p.survey.Look(ctx, wire.Layout(p.cfg)) })
 	return p.seen
 }
 
 // has reports whether there is a stream or bucket that can be read.
 func (p *checkup) has(ctx context.Context, name string) bool {
-	return slices.ContainsFunc(p.sight(ctx).Streams, func(s bus.StreamSight) bool { return s.Name == name && !s.Missing && s.Err == nil })
+	return slices.ContainsFunc(p.sight(ctx).Streams, func(s layout.StreamSight) bool { return s.Name == name && !s.Missing && s.Err == nil })
 }
 
 // paused are the findings about schedules that an operator has paused for the whole fleet.

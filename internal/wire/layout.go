@@ -1,15 +1,15 @@
 package wire
 
 import (
-	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/layout"
 	"rekey/internal/ledger"
 	"rekey/internal/names"
 )
 
 // Layout is what a worker of a configuration has in NATS.
-func Layout(c *config.Config) bus.Layout {
-	l := bus.Layout{
+func Layout(c *config.Config) layout.Layout {
+	l := layout.Layout{
 		Names: names.New(c.NATS.Namespace), Replicas: c.NATS.Replicas, Shared: !c.NATS.IsEmbedded(),
 		Ledger: ledger.Config{Namespace: c.NATS.Namespace, Replicas: c.NATS.Replicas}.Streams(),
 	}

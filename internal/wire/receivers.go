@@ -1,8 +1,8 @@
 package wire
 
 import (
-	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/layout"
 	"rekey/internal/notify"
 )
 
@@ -25,8 +25,8 @@ func ReceiverNames(receivers []notify.Receiver) []string {
 }
 
 // InboxOf is the place of a receiver in NATS.
-func SubscriptionOf(t *notify.Receiver) bus.Subscription {
-	return bus.Subscription{
+func SubscriptionOf(t *notify.Receiver) layout.Subscription {
+	return layout.Subscription{
 		Receiver: t.Name, Kinds: t.Filter.Kinds, Outcomes: t.Filter.Outcomes, Timeout: t.Timeout, MaxAge: t.Retry.MaxAge,
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/fleet"
+	"rekey/internal/layout"
 )
 
 func TestReloadOfNotifications(t *testing.T) {
@@ -59,7 +60,7 @@ func TestReloadOfNotifications(t *testing.T) {
 	}
 	conn := w.Bus()
 	for _, stream := range []string{conn.Names().Results(), conn.Names().Jobs()} {
-		cons, err := conn.JetStream().Consumer(t.Context(), stream, bus.ConsumerOfReceiver("stays"))
+		cons, err := conn.JetStream().Consumer(t.Context(), stream, layout.ConsumerOfReceiver("stays"))
 		if err != nil || cons.CachedInfo().Config.InactiveThreshold == 0 {
 			t.Errorf("a place in %s that no worker asks for stays without end: %v", stream, err)
 		}

@@ -1,4 +1,4 @@
-package bus
+package layout
 
 import (
 	"fmt"
@@ -199,25 +199,25 @@ func takesIn(pattern, subject string) bool {
 	return len(want) == len(have)
 }
 
-// A consumer's settings that cannot be changed while it exists, or that have passed messages over.
-type setting struct {
-	text  string
-	fixed bool // The consumer must be made anew.
+// Difference is a setting of a consumer that is not as declared.
+type Difference struct {
+	Text  string
+	Fixed bool // It cannot be changed, or has passed messages over: the consumer must be made anew.
 }
 
-// consumerDifferences compares a consumer with the declared one. Consumers belong to the workers, which set them back.
-func consumerDifferences(want Consumer, info *jetstream.ConsumerInfo) []setting {
+// ConsumerDifferences compares a consumer with the declared one. Consumers belong to the workers, which set them back.
+func ConsumerDifferences(want Consumer, info *jetstream.ConsumerInfo) []Difference {
 	have := info.Config
-	var list []setting
+	var list []Difference
 	differ := func(fixed bool, what string, want, have any) {
 		if want != have {
-			list = append(list, setting{fmt.Sprintf("%s is %v instead of %v", what, have, want), fixed})
+			list = append(list, Difference{fmt.Sprintf("%s is %v instead of %v", what, have, want), fixed})
 		}
 	}
 	if have.DeliverSubject != "" {
-		list = append(list, setting{"it delivers to " + have.DeliverSubject + " instead of to workers that ask", true})
+		list = append(list, Difference{"it delivers to " + have.DeliverSubject + " instead of to workers that ask", true})
 	}
-	differ(true, "filter", strings.Join(filters(want.ConsumerConfig), ", "), strings.Join(filters(have), ", "))
+	differ(true, "filter", strings.Join(Filters(want.ConsumerConfig), ", "), strings.Join(Filters(have), ", "))
 	differ(true, "ack_policy", want.AckPolicy, have.AckPolicy)
 	differ(true, "replay_policy", want.ReplayPolicy, have.ReplayPolicy)
 	differ(true, "mem_storage", want.MemoryStorage, have.MemoryStorage)
@@ -235,8 +235,8 @@ func consumerDifferences(want Consumer, info *jetstream.ConsumerInfo) []setting 
 	return list
 }
 
-// filters are the subjects that a consumer takes, however they are written.
-func filters(c jetstream.ConsumerConfig) []string {
+// Filters are the subjects that a consumer takes, however they are written.
+func Filters(c jetstream.ConsumerConfig) []string {
 	list := slices.Clone(c.FilterSubjects)
 	if c.FilterSubject != "" {
 		list = append(list, c.FilterSubject)

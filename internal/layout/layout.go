@@ -1,4 +1,5 @@
-package bus
+// Package layout declares the streams, buckets and consumers of a namespace, and compares those that exist with them.
+package layout
 
 import (
 	"context"
@@ -19,31 +20,33 @@ const (
 	keepResults = 400 * 24 * time.Hour
 	keepPace    = 24 * time.Hour      // Of the state of a rate bucket.
 	keepTokens  = 24 * time.Hour      // Of a bearer token, which is longer than it lives.
+	keepLimits  = 2 * time.Hour       // Of counts of jobs by the minute: longer than the hour that a limit looks back on.
 	keepNotify  = 31 * 24 * time.Hour // Of the state of a receiver: longer than any notification is attempted.
 )
 
-// dropCopies is how long the stream of dead letters remembers the ids of its messages. They
+// DropCopies is how long the stream of dead letters remembers the ids of its messages. They
 // are few, so it can be long: an event that is refused again after a crash of the server,
 // which forgets that it handed it over, has its dead letter already.
-const dropCopies = 24 * time.Hour
+const DropCopies = 24 * time.Hour
 
 // shortestWindow is the least time for which a stream remembers the ids of its messages: the server takes
 // no less than 100 ms, and 0 stands for two minutes. Producers share the ids of the stream of events with
 // each other, so that one could have another's event dropped; what is the same event the ledger knows.
 const shortestWindow = 100 * time.Millisecond
 
-// ackWait is how long a message may be held without a sign of life before the server
+// AckWait is how long a message may be held without a sign of life before the server
 // hands it to another worker. The server gets signs of life for held messages three times as often.
-const ackWait = 15 * time.Second
+const AckWait = 15 * time.Second
 
 // Durable consumers, shared by all workers.
 const (
-	consumerIncidents      = "intake-incident"
-	consumerIncidentsBelow = "intake-incident-below"
-	consumerEvents         = "intake"
+	ConsumerIncidents      = "intake-incident"
+	ConsumerIncidentsBelow = "intake-incident-below"
+	ConsumerEvents         = "intake"
 )
 
-func consumerOf(lane jobs.Lane) string { return "jobs-" + string(lane) }
+// ConsumerOf is the name of the consumer of a lane.
+func ConsumerOf(lane jobs.Lane) string { return "jobs-" + string(lane) }
 
 // Layout declares the streams, buckets and consumers of a namespace: what workers make where it is missing, what their
 // upkeep looks for while they run, and what a doctor compares.
@@ -71,7 +74,7 @@ func Bucket(n names.Names, name string, replicas int) kv.Config {
 	case n.Rules():
 		cfg.Description = "The rules of intake that a worker has loaded last."
 	case n.Limits():
-		cfg.Description, cfg.TTL = "How many jobs were taken in, by the minute.", 2*budgetSpan
+		cfg.Description, cfg.TTL = "How many jobs were taken in, by the minute.", keepLimits
 	case n.Notify():
 		cfg.Description, cfg.TTL = "The state of the receivers of notifications.", keepNotify
 	case n.Tokens():
@@ -80,8 +83,8 @@ func Bucket(n names.Names, name string, replicas int) kv.Config {
 	return cfg
 }
 
-// streams are all streams, those of buckets last.
-func (l Layout) streams() []jetstream.StreamConfig {
+// Streams are all streams, those of buckets last.
+func (l Layout) Streams() []jetstream.StreamConfig {
 	n := l.Names
 	limits := func(name, subject, description string, age time.Duration) jetstream.StreamConfig {
 		return jetstream.StreamConfig{
@@ -96,7 +99,7 @@ func (l Layout) streams() []jetstream.StreamConfig {
 	work := limits(n.Jobs(), n.Subject("job.>"), "Jobs that wait for a worker.", 0)
 	work.Retention = jetstream.WorkQueuePolicy
 	dead := limits(n.DeadLetters(), n.Subject("dlq.>"), "What was refused or given up, until it is replayed or dropped.", 0)
-	dead.Duplicates = dropCopies
+	dead.Duplicates = DropCopies
 	list := []jetstream.StreamConfig{
 		events,
 		work,
@@ -123,7 +126,7 @@ type Consumer struct {
 // consumer declares one that takes what one of its filters matches; no two of them match the same subject.
 func consumer(n names.Names, stream, name string, filters ...string) Consumer {
 	cfg := jetstream.ConsumerConfig{
-		Durable: name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
+		Durable: name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait,
 		// We count attempts ourselves, and waiting jobs are unacknowledged ones: no limits here.
 		MaxDeliver: -1, MaxAckPending: -1,
 	}
@@ -135,48 +138,48 @@ func consumer(n names.Names, stream, name string, filters ...string) Consumer {
 	return Consumer{stream, cfg}
 }
 
-// intakeConsumers are those that workers take events from. Incidents have consumers of their own: one
+// IntakeConsumers are those that workers take events from. Incidents have consumers of their own: one
 // for the plain class, which is as old as Rekey, and one for those below another class, so that neither
 // ever changes its filter. A consumer that does passes over what it would have had to deliver before.
-func intakeConsumers(n names.Names) []Consumer {
+func IntakeConsumers(n names.Names) []Consumer {
 	var below []string
 	for class := "*." + jobs.ClassIncident; strings.Count(class, ".") < names.MaxClassTokens; class = "*." + class {
 		below = append(below, n.Event(class))
 	}
 	return []Consumer{
-		consumer(n, n.Events(), consumerIncidents, n.Event(jobs.ClassIncident)),
-		consumer(n, n.Events(), consumerIncidentsBelow, below...),
-		consumer(n, n.Events(), consumerEvents, n.Event(">")),
+		consumer(n, n.Events(), ConsumerIncidents, n.Event(jobs.ClassIncident)),
+		consumer(n, n.Events(), ConsumerIncidentsBelow, below...),
+		consumer(n, n.Events(), ConsumerEvents, n.Event(">")),
 	}
 }
 
-// laneConsumer is what the jobs of a lane are taken from.
-func laneConsumer(n names.Names, lane jobs.Lane) Consumer {
-	return consumer(n, n.Jobs(), consumerOf(lane), n.Lane(lane))
+// LaneConsumer is what the jobs of a lane are taken from.
+func LaneConsumer(n names.Names, lane jobs.Lane) Consumer {
+	return consumer(n, n.Jobs(), ConsumerOf(lane), n.Lane(lane))
 }
 
 // Consumers are those that workers take events and jobs from.
 func Consumers(n names.Names) []Consumer {
-	list := intakeConsumers(n)
+	list := IntakeConsumers(n)
 	for _, lane := range jobs.Lanes() {
-		list = append(list, laneConsumer(n, lane))
+		list = append(list, LaneConsumer(n, lane))
 	}
 	return list
 }
 
-// consumers are all consumers.
-func (l Layout) consumers() []Consumer {
+// Consumers are all consumers.
+func (l Layout) Consumers() []Consumer {
 	list := Consumers(l.Names)
 	for _, inbox := range l.Subscriptions {
-		list = append(list, inbox.results(l.Names), inbox.retries(l.Names))
+		list = append(list, inbox.Results(l.Names), inbox.Retries(l.Names))
 	}
 	return list
 }
 
-// foreignOwner is another stream that takes what is published on the subjects of a declared one, or "".
-func foreignOwner(ctx context.Context, a asker, want jetstream.StreamConfig) (string, error) {
+// ForeignOwner is another stream that takes what is published on the subjects of a declared one, or "".
+func ForeignOwner(ctx context.Context, a Asker, want jetstream.StreamConfig) (string, error) {
 	for _, subject := range want.Subjects {
-		names, err := ask[struct {
+		names, err := Ask[struct {
 			Streams []string `json:"streams"`
 		}](ctx, a, "STREAM.NAMES", map[string]string{"subject": subject})
 		if err != nil {

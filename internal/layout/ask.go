@@ -1,4 +1,4 @@
-package bus
+package layout
 
 import (
 	"context"
@@ -9,14 +9,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// asker asks the JetStream API. The error is a *ForbiddenError where that is not allowed, as far as this is known.
-type asker interface {
+// Asker asks the JetStream API. The error is a *ForbiddenError where that is not allowed, as far as this is known.
+type Asker interface {
 	Request(ctx context.Context, subject string, data []byte) ([]byte, error)
 }
 
-// ask asks the JetStream API, whose operation is the rest of a subject, and decodes the answer. An error of the server's
+// Ask asks the JetStream API, whose operation is the rest of a subject, and decodes the answer. An error of the server's
 // is a *jetstream.APIError.
-func ask[T any](ctx context.Context, a asker, operation string, question any) (answer T, err error) {
+func Ask[T any](ctx context.Context, a Asker, operation string, question any) (answer T, err error) {
 	var data []byte
 	if question != nil {
 		if data, err = json.Marshal(question); err != nil {
@@ -39,8 +39,8 @@ func ask[T any](ctx context.Context, a asker, operation string, question any) (a
 	return answer, err
 }
 
-// hasCode reports whether an error is one of the server's with this code.
-func hasCode(err error, code jetstream.ErrorCode) bool {
+// HasCode reports whether an error is one of the server's with this code.
+func HasCode(err error, code jetstream.ErrorCode) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && api.ErrorCode == code
 }

@@ -1,4 +1,4 @@
-package bus
+package layout
 
 import (
 	"testing"
@@ -70,7 +70,7 @@ func TestDifferences(t *testing.T) {
 	}
 	layout := Layout{Names: names.New("rekey")}
 	for _, tt := range tests {
-		want := layout.streams()[tt.stream]
+		want := layout.Streams()[tt.stream]
 		have := want
 		tt.change(&have)
 		weak, wrong := differences(want, have)
@@ -80,7 +80,7 @@ func TestDifferences(t *testing.T) {
 	}
 	one := Layout{Names: layout.Names, Replicas: 1}
 	three := Layout{Names: layout.Names, Replicas: 3}
-	weak, _ := differences(three.streams()[0], one.streams()[0])
+	weak, _ := differences(three.Streams()[0], one.Streams()[0])
 	if diff := cmp.Diff([]string{"replicas is 1 instead of 3: fewer lost servers lose what was acknowledged"}, weak); diff != "" {
 		t.Error(diff)
 	}

@@ -1,4 +1,4 @@
-package bus
+package layout
 
 import (
 	"context"
@@ -24,8 +24,8 @@ type StreamSight struct {
 	Wrong   []string // Why nothing, or not all, can be taken in and kept.
 	Err     error    // Why it could not be looked at.
 
-	want jetstream.StreamConfig
-	info *jetstream.StreamInfo // Nil where it is missing, or was not seen.
+	Want jetstream.StreamConfig
+	Info *jetstream.StreamInfo // Nil where it is missing, or was not seen.
 }
 
 // ConsumerSight is what was seen of a consumer.
@@ -35,12 +35,12 @@ type ConsumerSight struct {
 	Wrong        []string // Where it differs from what it must be.
 	Err          error    // Why it could not be looked at. Nil where its stream is missing.
 
-	info *jetstream.ConsumerInfo // Nil where it is missing, or was not seen.
+	Info *jetstream.ConsumerInfo // Nil where it is missing, or was not seen.
 }
 
-// look asks about all streams and consumers of a layout, and changes nothing.
-func look(ctx context.Context, a asker, l Layout) Sight {
-	streams, consumers := l.streams(), l.consumers()
+// Look asks about all streams and consumers of a layout, and changes nothing.
+func Look(ctx context.Context, a Asker, l Layout) Sight {
+	streams, consumers := l.Streams(), l.Consumers()
 	sight := Sight{Streams: make([]StreamSight, len(streams)), Consumers: make([]ConsumerSight, len(consumers))}
 	var asking sync.WaitGroup
 	for i, want := range streams {
@@ -53,55 +53,55 @@ func look(ctx context.Context, a asker, l Layout) Sight {
 	return sight
 }
 
-func lookAtStream(ctx context.Context, a asker, want jetstream.StreamConfig) StreamSight {
-	s := StreamSight{Name: strings.TrimPrefix(want.Name, "KV_"), want: want}
-	info, err := ask[*jetstream.StreamInfo](ctx, a, "STREAM.INFO."+want.Name, nil)
+func lookAtStream(ctx context.Context, a Asker, want jetstream.StreamConfig) StreamSight {
+	s := StreamSight{Name: strings.TrimPrefix(want.Name, "KV_"), Want: want}
+	info, err := Ask[*jetstream.StreamInfo](ctx, a, "STREAM.INFO."+want.Name, nil)
 	switch {
-	case hasCode(err, jetstream.JSErrCodeStreamNotFound):
+	case HasCode(err, jetstream.JSErrCodeStreamNotFound):
 		s.Missing = true
 	case err != nil:
 		s.Err = err
 		return s
 	default:
-		s.info = info
+		s.Info = info
 		s.Weak, s.Wrong = differences(want, info.Config)
 		if text := full(info); text != "" {
 			s.Wrong = append(s.Wrong, text)
 		}
 	}
 	if len(s.Wrong) > 0 { // Else nothing else has its subjects: the server sees to that.
-		s.lookForOwner(ctx, a)
+		s.LookForOwner(ctx, a)
 	}
 	return s
 }
 
-// lookForOwner finds out whether another stream has the subjects. That may not be known.
-func (s *StreamSight) lookForOwner(ctx context.Context, a asker) {
+// LookForOwner finds out whether another stream has the subjects. That may not be known.
+func (s *StreamSight) LookForOwner(ctx context.Context, a Asker) {
 	var err error
-	if s.Owner, err = foreignOwner(ctx, a, s.want); err == nil && s.Owner != "" {
+	if s.Owner, err = ForeignOwner(ctx, a, s.Want); err == nil && s.Owner != "" {
 		s.Wrong = append(s.Wrong, "the stream "+s.Owner+" has its subjects")
 	}
 }
 
-func lookAtConsumer(ctx context.Context, a asker, want Consumer) ConsumerSight {
+func lookAtConsumer(ctx context.Context, a Asker, want Consumer) ConsumerSight {
 	s := ConsumerSight{Stream: want.Stream, Name: want.Durable}
-	info, err := ask[*jetstream.ConsumerInfo](ctx, a, "CONSUMER.INFO."+want.Stream+"."+want.Durable, nil)
+	info, err := Ask[*jetstream.ConsumerInfo](ctx, a, "CONSUMER.INFO."+want.Stream+"."+want.Durable, nil)
 	switch {
-	case hasCode(err, jetstream.JSErrCodeConsumerNotFound), hasCode(err, jetstream.JSErrCodeStreamNotFound):
+	case HasCode(err, jetstream.JSErrCodeConsumerNotFound), HasCode(err, jetstream.JSErrCodeStreamNotFound):
 		s.Missing = true
 	case err != nil:
 		s.Err = err
 	default:
-		s.info = info
-		for _, d := range consumerDifferences(want, info) {
-			s.Wrong = append(s.Wrong, d.text)
+		s.Info = info
+		for _, d := range ConsumerDifferences(want, info) {
+			s.Wrong = append(s.Wrong, d.Text)
 		}
 	}
 	return s
 }
 
-// problems are what is wrong with a stream, in its words.
-func (s StreamSight) problems() error {
+// Problems are what is wrong with a stream, in its words.
+func (s StreamSight) Problems() error {
 	var all []error
 	if s.Err != nil {
 		all = append(all, s.Err)

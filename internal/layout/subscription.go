@@ -1,4 +1,4 @@
-package bus
+package layout
 
 import (
 	"slices"
@@ -10,7 +10,18 @@ import (
 	"rekey/internal/names"
 )
 
-// Inbox is what a receiver has in NATS: a place in the stream of results, and a queue for what is
+const (
+	// deliveriesOut is how many results may be handed over and not settled for one receiver: those that
+	// it refused wait for their next attempt.
+	deliveriesOut = 1000
+	// subscriptionIdle is how long a receiver's place in the results is kept while no worker asks for it,
+	// beyond the age at which its notifications are given up.
+	subscriptionIdle = 7 * 24 * time.Hour
+	// deliveryMargin is what a worker may take, beyond the request, to note what came of it.
+	deliveryMargin = 30 * time.Second
+)
+
+// Subscription is what a receiver has in NATS: a place in the stream of results, and a queue for what is
 // sent again by an operator.
 type Subscription struct {
 	Receiver string         // Its name.
@@ -45,9 +56,9 @@ func (i Subscription) subjects(n names.Names) []string {
 	return slices.Compact(list)
 }
 
-// results declares the consumer of the results that concern the receiver. One that is new begins with the next result:
+// Results declares the consumer of the results that concern the receiver. One that is new begins with the next result:
 // a receiver is not told of what was before.
-func (i Subscription) results(n names.Names) Consumer {
+func (i Subscription) Results(n names.Names) Consumer {
 	return Consumer{n.Results(), jetstream.ConsumerConfig{
 		Durable: ConsumerOfReceiver(i.Receiver), Description: "Notifications of receiver " + i.Receiver + ".", FilterSubjects: i.subjects(n),
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: i.Timeout + deliveryMargin, MaxDeliver: -1, MaxAckPending: deliveriesOut,
@@ -57,8 +68,8 @@ func (i Subscription) results(n names.Names) Consumer {
 
 // again declares the consumer of what is sent again. The stream of jobs keeps that without a consumer, too, but a receiver
 // that no worker has any more takes nothing.
-func (i Subscription) retries(n names.Names) Consumer {
-	c := i.results(n)
+func (i Subscription) Retries(n names.Names) Consumer {
+	c := i.Results(n)
 	c.Stream, c.FilterSubjects, c.DeliverPolicy = n.Jobs(), []string{n.Renotify(i.Receiver)}, jetstream.DeliverAllPolicy
 	return c
 }
