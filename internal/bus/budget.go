@@ -9,6 +9,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
+	"rekey/internal/layout"
 )
 
 // budgetSpan is the period of the budget, counted minute by minute.
@@ -99,4 +100,9 @@ func (v *budgetValue) sum() int {
 		total += n
 	}
 	return max(total, 0)
+}
+
+// Store returns a bucket of the namespace by its name.
+func Store[T any](c *Conn, bucket string) *kv.Store[T] {
+	return kv.New[T](c.js, layout.Bucket(c.names, bucket, c.copies))
 }

@@ -45,7 +45,7 @@ func isRefusal(err error) bool {
 	return false
 }
 
-// room knows which streams and buckets have refused messages.
+// capacity knows which streams and buckets have refused messages.
 type capacity struct {
 	recorder ConnRecorder
 	log      *zap.Logger
@@ -64,7 +64,7 @@ func newCapacity(recorder ConnRecorder, log *zap.Logger) *capacity {
 	return &capacity{recorder: recorder, log: log.Named("bus"), full: map[string]refusal{}}
 }
 
-// heard looks at what came of a message for a stream or bucket and passes it on.
+// observe looks at what came of a message for a stream or bucket and passes it on.
 func (r *capacity) observe(stream string, err error) error {
 	switch {
 	case err == nil:
@@ -100,7 +100,7 @@ func (r *capacity) problems() error {
 	return errors.Join(problems...)
 }
 
-// watched is JetStream whose writes are listened to.
+// monitored is JetStream whose writes are listened to.
 type monitored struct {
 	jetstream.JetStream
 	capacity *capacity
@@ -151,7 +151,7 @@ func (w monitored) bucket(kv jetstream.KeyValue) jetstream.KeyValue {
 	return monitoredBucket{KeyValue: kv, capacity: w.capacity}
 }
 
-// watchedBucket is a bucket whose writes are listened to.
+// monitoredBucket is a bucket whose writes are listened to.
 type monitoredBucket struct {
 	jetstream.KeyValue
 	capacity *capacity

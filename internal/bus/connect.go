@@ -1,3 +1,6 @@
+// Package bus is Rekey's side of NATS: the connection, the upkeep of the streams, the
+// translation between messages and events, jobs and results, and the one place that
+// settles a message.
 package bus
 
 import (
@@ -294,7 +297,7 @@ func (c *Conn) Ready() error {
 }
 
 // Room reports, as an error, which streams and buckets have refused a message for want of
-// room within the last minute.
+// capacity within the last minute.
 func (c *Conn) Capacity() error { return c.capacity.problems() }
 
 // Close sends what is buffered and closes the connection.

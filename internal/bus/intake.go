@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"rekey/internal/backoff"
@@ -16,6 +18,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/layout"
 	"rekey/internal/quiet"
+	"rekey/internal/redact"
 )
 
 // intakeWorkers is how many events of a consumer are taken in at once. An intake is a few
@@ -140,7 +143,7 @@ func (in Intake) accept(ctx context.Context, h *delivery) jobs.Settlement {
 }
 
 // take hands the event to the desk. In the end it is a job or a dead letter, and a message that
-// held secrets in the clear is erased.
+// delivery secrets in the clear is erased.
 func (in Intake) take(ctx context.Context, m event.Message) (jobs.Event, jobs.Accepted, error) {
 	m, err := in.whole(ctx, m)
 	if err != nil {
@@ -185,7 +188,7 @@ func (in Intake) whole(ctx context.Context, m event.Message) (event.Message, err
 	return m, nil
 }
 
-// bury puts what cannot be understood, or is held, among the dead letters; any other error is passed on.
+// deadLetter puts what cannot be understood, or is held, among the dead letters; any other error is passed on.
 func (in Intake) deadLetter(ctx context.Context, m event.Message, e *jobs.Event, why error) (jobs.Accepted, error) {
 	// The dead letter and the log show what the event is called. What was wrong with that, the reason says.
 	_ = e.Scrub(m.Secrets...)
@@ -207,7 +210,7 @@ func (in Intake) deadLetter(ctx context.Context, m event.Message, e *jobs.Event,
 	return jobs.Accepted{Result: jobs.ResultOf(why)}, nil
 }
 
-// settled reports whether an error is about the event, which then goes to the dead letters;
+// isAboutEvent reports whether an error is about the event, which then goes to the dead letters;
 // after any other one it comes again.
 func isAboutEvent(err error) bool {
 	_, malformed := errors.AsType[*jobs.Malformed](err)
@@ -215,7 +218,7 @@ func isAboutEvent(err error) bool {
 	return malformed || held
 }
 
-// again is the wait before a message is handed over once more because NATS or the ledger
+// redeliverDelay is the wait before a message is handed over once more because NATS or the ledger
 // did not do their part: 1 s, 2 s, 4 s … 30 s.
 func redeliverDelay(deliveries uint64) time.Duration {
 	return backoff.Delay(time.Second, 30*time.Second, int(deliveries))
@@ -241,4 +244,84 @@ func (f *puller) serve(ctx context.Context, n int, handle func(*delivery)) {
 	workers.Wait()
 	done()
 	keeper.Wait()
+}
+
+// allows says that secrets in the clear may stay where they are.
+func (in Intake) allows() bool {
+	return in.Secrets.Plaintext == "" || in.Secrets.Plaintext == jobs.PlaintextAllow
+}
+
+// refuse says, as an error, that a message holds a secret in the clear and must not.
+func (in Intake) refuse(m event.Message, e *jobs.Event) error {
+	if in.Secrets.Plaintext != jobs.PlaintextRefuse || m.Sealed != "" || !m.Holds(e) {
+		return nil
+	}
+	return &jobs.Rejection{Code: jobs.RejectPlaintext, Detail: "the event holds a secret in the clear, which intake.plaintext refuses: " +
+		"seal it (worker seal) or name a file"}
+}
+
+// erases reports whether the message of an event that was taken in must not stay in the stream.
+func (in Intake) erases(m event.Message, e *jobs.Event) bool {
+	switch {
+	case in.allows() || m.Sealed != "":
+		return false
+	case len(m.Secrets) > 0:
+		return true
+	case e.NotDirect != nil, // Of what only may be a secret, nothing is lost: the event is taken in.
+		e.Request.Kind != "" && len(m.Header) == 0 && !bytes.ContainsAny(m.Data, `\`) && !bytes.Contains(m.Data, []byte(`"specversion"`)):
+		// Or nothing but the fields of a request, as they were written, and no parameter is a secret.
+		return len(redact.Find(string(m.Data))) > 0
+	}
+	return m.Holds(e)
+}
+
+// seal prepares a message for the dead letters and reports whether it is to be erased after
+// that: then its sealed form stands for it. Where values are refused, nothing does.
+func (in Intake) seal(m event.Message) (sealed event.Message, erase bool) {
+	if in.allows() || m.Sealed != "" || !m.Dirty() {
+		return m, false
+	}
+	if in.Secrets.Plaintext == jobs.PlaintextRefuse {
+		return m, true
+	}
+	text, err := event.Seal(in.Secrets.Sealer, m)
+	if err == nil && len(text) > in.carries() {
+		err = fmt.Errorf("it has %d bytes when sealed, and a dead letter can carry %d", len(text), in.carries())
+	}
+	if err != nil {
+		in.Logger.Named("intake").Warn("an event that holds a secret cannot be sealed, and stays in the stream so that it can be replayed",
+			zap.Uint64("event_seq", m.Seq), zap.Error(err))
+		return m, false
+	}
+	m.Sealed = text
+	return m, true
+}
+
+// carries is how much of an event a dead letter can carry.
+func (in Intake) carries() int {
+	if in.Conn == nil {
+		return jobs.MaxEventBytes
+	}
+	return in.Conn.carries()
+}
+
+// erase overwrites a message in the stream of events. It can be repeated.
+func (in Intake) erase(ctx context.Context, m event.Message) error {
+	stream, err := in.Conn.js.Stream(ctx, in.Conn.names.Events())
+	if err != nil {
+		return fmt.Errorf("erasing event %d: %w", m.Seq, err)
+	}
+	err = stream.SecureDeleteMsg(ctx, m.Seq)
+	if err == nil {
+		return nil
+	}
+	// The library passes the server's reason on as text only.
+	if _, gone := stream.GetMsg(ctx, m.Seq); errors.Is(gone, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	if stream.CachedInfo().Config.DenyDelete {
+		in.Logger.Named("intake").Error("the stream of events denies deletion: secrets stay in it", zap.Uint64("event_seq", m.Seq))
+		return nil
+	}
+	return fmt.Errorf("erasing event %d: %w", m.Seq, err)
 }

@@ -78,7 +78,7 @@ func (r *rig) intake(d *desk, c *counter) Intake {
 	return Intake{Conn: r.conn, Desk: d, Recorder: c, Logger: r.log}
 }
 
-// settled reports whether the consumers of events have nothing left.
+// isAboutEvent reports whether the consumers of events have nothing left.
 func (r *rig) settled(t *testing.T) bool {
 	t.Helper()
 	for _, name := range []string{layout.ConsumerIncidents, layout.ConsumerIncidentsBelow, layout.ConsumerEvents} {

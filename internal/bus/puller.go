@@ -2,21 +2,27 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"rekey/internal/backoff"
+	"rekey/internal/jobs"
 	"rekey/internal/quiet"
+	"rekey/internal/redact"
 )
 
 // fetchWait is how long one pull request stays open. It is never cut short: what the server
 // has sent by then would be lost until ackWait is over. So it is also how long a stop takes.
 const fetchWait = 500 * time.Millisecond
 
-// feed pulls messages of one consumer ahead of their handling, as many as depth, and keeps
+// puller pulls messages of one consumer ahead of their handling, as many as depth, and keeps
 // all that are held (ahead or in hand) alive at the server.
 type puller struct {
 	conn  *Conn
@@ -31,7 +37,7 @@ type puller struct {
 	held map[*delivery]struct{}
 }
 
-// held is a message between its delivery and its settlement.
+// delivery is a message between its delivery and its settlement.
 type delivery struct {
 	jetstream.Msg
 	puller *puller
@@ -143,4 +149,32 @@ func (f *puller) signOfLife() {
 			f.log.Debug("keeping a message alive", zap.Error(err))
 		}
 	}
+}
+
+// settleTimeout bounds the server's confirmation of one settled message.
+const settleTimeout = 5 * time.Second
+
+// settle is the one place that tells the server what became of a message, and waits for
+// its confirmation. Without one the server hands the message over again after ackWait,
+// and the ledger says what was done already.
+func settle(ctx context.Context, nc *nats.Conn, msg jetstream.Msg, v jobs.Settlement) error {
+	answer := []byte("+ACK")
+	if !v.Done {
+		delay, err := json.Marshal(map[string]int64{"delay": max(v.Delay, time.Millisecond).Nanoseconds()})
+		if err != nil {
+			return fmt.Errorf("encoding a delay: %w", err)
+		}
+		answer = append([]byte("-NAK "), delay...)
+	}
+	// A settlement goes out although the worker is stopping.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	_, err := nc.RequestWithContext(ctx, msg.Reply(), answer)
+	if errors.Is(err, nats.ErrReconnectBufExceeded) {
+		err = errOffline
+	}
+	if err != nil {
+		return fmt.Errorf("settling message %s: %w", redact.Scrub(msg.Subject()), err)
+	}
+	return nil
 }

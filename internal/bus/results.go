@@ -2,17 +2,170 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/audit"
 	"rekey/internal/direct"
 	"rekey/internal/event"
 	"rekey/internal/jobs"
+	"rekey/internal/names"
 )
+
+// TypeFinished is the CloudEvents type of a result.
+const TypeFinished = "rekey.job.finished.v1"
+
+// Result is a job's result: a CloudEvent 1.0 whose data is the ledger's record.
+type Result struct {
+	SpecVersion     string            `json:"specversion"`
+	ID              string            `json:"id"` // The job's id, with a number behind it for a job that was retried: each result has its own.
+	Source          string            `json:"source"`
+	Type            string            `json:"type"`
+	Subject         string            `json:"subject"` // The target.
+	Time            time.Time         `json:"time"`
+	DataContentType string            `json:"datacontenttype"`
+	Trace           string            `json:"traceparent,omitempty"` // Distributed tracing extension.
+	Data            jobs.PublicRecord `json:"data"`
+}
+
+// Announcer implements jobs.Announcer on the streams of results and dead letters.
+type Announcer struct {
+	conn  *Conn
+	chain *audit.Chain
+}
+
+// NewAnnouncer returns the announcer of a namespace, which ties the results that it
+// publishes into the chain.
+func NewAnnouncer(c *Conn, chain *audit.Chain) *Announcer {
+	return &Announcer{conn: c, chain: chain}
+}
+
+// Announce publishes the dead letter, where the outcome asks for one, and then the
+// result. With again set it looks first whether that was done before: since the job was
+// accepted, which is a moment by the server's clock. When it finished is one by a worker's,
+// which may be ahead.
+func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, maybeSent bool) error {
+	if r.Outcome.DeadLetter() {
+		msg, err := a.deadJob(j, r)
+		if err != nil {
+			return err
+		}
+		if err := a.conn.publishOnce(ctx, a.conn.names.DeadLetters(), msg, roundID(r.JobID+".dead", r.Round), maybeSent, r.AcceptedAt); err != nil {
+			return err
+		}
+	}
+	msg, err := a.result(r)
+	if err != nil {
+		return err
+	}
+	id := roundID(r.JobID+".result", r.Round)
+	return a.conn.once(ctx, a.conn.names.Results(), msg, id, maybeSent, r.AcceptedAt, func(ctx context.Context) error { return a.tie(ctx, msg, id) })
+}
+
+// tie publishes a result as the next one in the worker's chain.
+func (a *Announcer) tie(ctx context.Context, msg *nats.Msg, id string) error {
+	return a.chain.Tie(ctx, id, msg.Subject, msg.Data, func(link audit.Link) (bool, error) {
+		text, err := link.Encode()
+		if err != nil {
+			return false, err
+		}
+		msg.Header.Set(audit.Header, text)
+		ack, err := a.conn.send(ctx, msg, id)
+		return err == nil && !ack.Duplicate, err
+	})
+}
+
+func (a *Announcer) result(r jobs.Record) (*nats.Msg, error) {
+	data, err := json.Marshal(Result{
+		SpecVersion: "1.0", ID: roundID(r.JobID, r.Round), Source: a.conn.names.Namespace, Type: TypeFinished, Subject: r.Target,
+		Time: r.FinishedAt, DataContentType: "application/json", Trace: r.Trace, Data: r.Public(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the result of job %s: %w", r.JobID, err)
+	}
+	msg := &nats.Msg{
+		Subject: a.conn.names.Result(r.Kind, r.Outcome), Data: data,
+		Header: nats.Header{"Content-Type": []string{event.CloudEventsJSON}},
+	}
+	if r.Trace != "" {
+		msg.Header.Set(event.HeaderTrace, r.Trace)
+	}
+	return msg, nil
+}
+
+// deadJob is the job's message as it was, with fingerprints for secrets, and their sealed forms.
+func (a *Announcer) deadJob(j jobs.Job, r jobs.Record) (*nats.Msg, error) {
+	data, err := json.Marshal(newJobMessage(j, j.Params.Stored()))
+	if err != nil {
+		return nil, fmt.Errorf("encoding the dead letter of job %s: %w", r.JobID, err)
+	}
+	msg := &nats.Msg{Subject: a.conn.names.DeadJob(r.Kind), Data: data, Header: nats.Header{}}
+	msg.Header.Set(names.HeaderReason, headerText(r.Detail))
+	msg.Header.Set(names.HeaderCode, string(r.Outcome))
+	msg.Header.Set(names.HeaderJobID, r.JobID)
+	msg.Header.Set(names.HeaderKind, string(r.Kind))
+	setReference(msg.Header, j.Event)
+	return msg, nil
+}
+
+// publishOnce publishes a message that must stand in the stream once.
+func (c *Conn) publishOnce(ctx context.Context, stream string, msg *nats.Msg, id string, maybeSent bool, since time.Time) error {
+	return c.once(ctx, stream, msg, id, maybeSent, since, func(ctx context.Context) error { return c.publish(ctx, msg, id) })
+}
+
+// once sends a message that must stand in the stream once. The stream itself drops a copy
+// within its window of two minutes; with again set, the stream is searched from the moment
+// on at which the message may have been published first.
+func (c *Conn) once(
+	ctx context.Context, stream string, msg *nats.Msg, id string, maybeSent bool, since time.Time, send func(context.Context) error,
+) error {
+	// What the search found must still be true when the message is sent, or the stream must
+	// know the message of a faster worker.
+	ctx, cancel := context.WithTimeout(ctx, onceTimeout)
+	defer cancel()
+	if maybeSent {
+		found, err := c.published(ctx, stream, msg.Subject, id, since)
+		if err != nil || found {
+			return err
+		}
+	}
+	return send(ctx)
+}
+
+// onceTimeout bounds a search and the publication after it, together well below the window
+// in which the streams drop copies.
+const onceTimeout = time.Minute
+
+// clockMargin allows for the clocks of the servers of a cluster.
+const clockMargin = time.Minute
+
+// published searches the stream for a message by its id, among those of one subject since a moment.
+func (c *Conn) published(ctx context.Context, stream, subject, id string, since time.Time) (bool, error) {
+	at, err := direct.PositionOf(ctx, c.js, stream)
+	if err != nil {
+		return false, fmt.Errorf("searching %s: %w", stream, err)
+	}
+	found := errors.New("found")
+	query := direct.Query{Stream: stream, Subject: subject, Since: since.Add(-clockMargin), Until: at.Reached()}
+	_, err = direct.Read(ctx, c.js, query, func(m direct.Message) error {
+		if m.Header.Get(nats.MsgIdHdr) == id {
+			return found
+		}
+		return nil
+	})
+	if errors.Is(err, found) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("searching %s: %w", stream, err)
+	}
+	return false, nil
+}
 
 // EachResult calls do for every result since a moment (the zero time: all), the oldest
 // first, and returns how long the stream keeps them, 0 without a limit.

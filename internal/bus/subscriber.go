@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"rekey/internal/backoff"
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/layout"
+	"rekey/internal/names"
 	"rekey/internal/notify"
 	"rekey/internal/quiet"
 )
@@ -41,7 +45,7 @@ type SubscriberRecorder interface {
 	SetNotificationsPending(receiver string, n float64)
 }
 
-// Notices reads what one receiver is to be told of. All workers share it.
+// Subscriber reads what one receiver is to be told of. All workers share it.
 type Subscriber struct {
 	Conn         *Conn
 	Subscription layout.Subscription
@@ -54,7 +58,7 @@ type Subscriber struct {
 	failures         quiet.Failures
 }
 
-// OpenInbox makes the receiver's consumers where they are missing.
+// openSubscription makes the receiver's consumers where they are missing.
 func (c *Conn) openSubscription(ctx context.Context, i layout.Subscription) (results, again jetstream.Consumer, err error) {
 	if results, err = c.consumer(ctx, i.Results(c.names)); err != nil {
 		return nil, nil, err
@@ -196,13 +200,13 @@ func lingering(ctx context.Context, grace time.Duration) (out context.Context, r
 	return out, func() { stop(); cancel(nil) }
 }
 
-// InboxState is what a receiver has in NATS now.
+// SubscriptionState is what a receiver has in NATS now.
 type SubscriptionState struct {
 	Known   bool // Some worker has begun to serve it.
 	Pending int  // Notices that it has before it.
 }
 
-// InboxState reads what a receiver has in NATS.
+// SubscriptionState reads what a receiver has in NATS.
 func (c *Conn) SubscriptionState(ctx context.Context, receiver string) (SubscriptionState, error) {
 	var state SubscriptionState
 	for _, stream := range []string{c.names.Results(), c.names.Jobs()} {
@@ -217,7 +221,7 @@ func (c *Conn) SubscriptionState(ctx context.Context, receiver string) (Subscrip
 	return state, nil
 }
 
-// RemoveInbox deletes what a receiver has in NATS, which nobody must be serving, and returns how many results it was not
+// RemoveSubscription deletes what a receiver has in NATS, which nobody must be serving, and returns how many results it was not
 // told of. What an operator has sent again stays until it is delivered.
 func (c *Conn) RemoveSubscription(ctx context.Context, receiver string) (left int, err error) {
 	info, err := c.receiverConsumer(ctx, c.names.Results(), receiver)
@@ -237,7 +241,7 @@ func (c *Conn) RemoveSubscription(ctx context.Context, receiver string) (left in
 	return left, c.removeConsumer(ctx, c.names.Jobs(), receiver)
 }
 
-// inbox returns how a receiver's consumer stands, or nil when there is none.
+// receiverConsumer returns how a receiver's consumer stands, or nil when there is none.
 func (c *Conn) receiverConsumer(ctx context.Context, stream, receiver string) (*jetstream.ConsumerInfo, error) {
 	cons, err := c.js.Consumer(ctx, stream, layout.ConsumerOfReceiver(receiver))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -253,6 +257,55 @@ func (c *Conn) removeConsumer(ctx context.Context, stream, receiver string) erro
 	err := c.js.DeleteConsumer(ctx, stream, layout.ConsumerOfReceiver(receiver))
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return fmt.Errorf("deleting consumer %s of stream %s: %w", layout.ConsumerOfReceiver(receiver), stream, err)
+	}
+	return nil
+}
+
+// Errors of Renotify that callers branch on.
+var (
+	// ErrNoReceiver says that no worker serves the receiver.
+	ErrNoReceiver = errors.New("no worker has this receiver of notifications")
+	// ErrNotWhole says that a dead letter does not carry the whole result.
+	ErrNotWhole = errors.New("the result was too large for its dead letter")
+)
+
+// DeadLetterNotification stores the dead letter of a notification. It carries the result as it was published,
+// which holds no secrets.
+func (c *Conn) DeadLetterNotification(ctx context.Context, l notify.DeadLetter) error {
+	msg := &nats.Msg{Subject: c.names.DeadNotification(), Header: nats.Header{}, Data: l.Delivery.Data}
+	if limit := c.carries(); len(l.Delivery.Data) > limit {
+		msg.Header.Set(names.HeaderTruncated, strconv.Itoa(len(l.Delivery.Data)))
+		msg.Data = l.Delivery.Data[:min(limit, event.CutPayload)]
+	}
+	msg.Header.Set(names.HeaderReceiver, l.Receiver)
+	msg.Header.Set(names.HeaderCode, l.Code)
+	msg.Header.Set(names.HeaderReason, headerText(l.Reason))
+	msg.Header.Set(names.HeaderJobID, l.JobID)
+	msg.Header.Set(names.HeaderKind, string(l.Kind))
+	id := fmt.Sprintf("notify.%s.%s.%d.dead", l.Receiver, l.Delivery.Key, l.Delivery.Since.UnixNano())
+	if err := c.publishOnce(ctx, c.names.DeadLetters(), msg, id, l.Delivery.Count > 1, l.Delivery.Since); err != nil {
+		return fmt.Errorf("putting a notification among the dead letters: %w", err)
+	}
+	return nil
+}
+
+// Renotify sends the result of a dead letter to its receiver once more. The letter must come from
+// Show. Its notification has the id that it had, so that a receiver who has it drops it.
+func (c *Conn) Renotify(ctx context.Context, letter DeadLetter) error {
+	if nats.Header(letter.Header).Get(names.HeaderTruncated) != "" {
+		return ErrNotWhole
+	}
+	_, err := c.js.Consumer(ctx, c.names.Jobs(), layout.ConsumerOfReceiver(letter.Receiver))
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("%w: %s", ErrNoReceiver, letter.Receiver)
+	}
+	if err != nil {
+		return fmt.Errorf("looking for the receiver %s: %w", letter.Receiver, err)
+	}
+	msg := &nats.Msg{Subject: c.names.Renotify(letter.Receiver), Data: []byte(letter.Payload), Header: nats.Header{}}
+	id := fmt.Sprintf("renotify.%d.%d", letter.Number, letter.At.UnixNano())
+	if _, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(c.names.Jobs())); err != nil {
+		return fmt.Errorf("sending the notification again: %w", err)
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func (s *Survey) Encrypted() bool {
 }
 
 // hear ends the question that the server does not allow, which has no answer. What is said of a subscription is about the
-// inbox, on which all answers come.
+// receiverConsumer, on which all answers come.
 func (s *Survey) hear(forbidden *ForbiddenError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

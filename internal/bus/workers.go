@@ -208,3 +208,105 @@ func (w *Workers) putBack(ctx context.Context, h *delivery) bool {
 	w.drain.back(err == nil)
 	return err == nil
 }
+
+// Drained is what became of the jobs that a worker had when it began to stop.
+type Drained struct {
+	Finished int // They came to their outcome.
+	PutBack  int // They are in their queue again: not begun, or due for another attempt.
+	CutOff   int // Their calls were cut off, and may have taken effect.
+	// Unconfirmed were given back to a server that did not confirm it; it redelivers them.
+	Unconfirmed int
+}
+
+// drain counts what becomes of jobs while a worker stops.
+type drain struct{ finished, putBack, cutOff, unconfirmed atomic.Int64 }
+
+// job counts a job that was run. pull has ended when the worker stops, and ctx when it cuts off what still runs.
+func (d *drain) job(ctx, pull context.Context, v jobs.Settlement, confirmed bool) {
+	switch {
+	case pull.Err() == nil || v.Leave:
+	case v.Done:
+		d.finished.Add(1)
+	case ctx.Err() != nil:
+		d.cutOff.Add(1)
+	default:
+		d.back(confirmed)
+	}
+}
+
+// back counts a job that was given back.
+func (d *drain) back(confirmed bool) {
+	if confirmed {
+		d.putBack.Add(1)
+	} else {
+		d.unconfirmed.Add(1)
+	}
+}
+
+// Drained is what became of the jobs so far, since the worker began to stop. Those that run still count as cut off.
+func (w *Workers) Drained() Drained {
+	d := &w.drain
+	return Drained{
+		Finished: int(d.finished.Load()), PutBack: int(d.putBack.Load()), CutOff: int(d.cutOff.Load()) + w.Running(),
+		Unconfirmed: int(d.unconfirmed.Load()),
+	}
+}
+
+// Turns of less urgent lanes although a more urgent one has work, so that steady urgent work does not
+// starve them: one turn in 8 looks at normal first, one in 16 at bulk first.
+const (
+	normalTurn = 8
+	bulkTurn   = 16
+)
+
+// mostOwed bounds the turns that slots for urgent jobs owe to the other lanes.
+const mostOwed = 2 * bulkTurn
+
+// rota is the order in which slots look at the lanes.
+type rota struct {
+	mu    sync.Mutex // Guards what follows.
+	turns uint64
+	owed  []jobs.Lane // Lanes whose turns fell on slots that run urgent jobs only.
+}
+
+// order is the order of the lanes on the next turn.
+func (r *rota) order(urgentOnly bool) []jobs.Lane {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.turns++
+	lanes := order(r.turns)
+	first := lanes[0]
+	switch {
+	case urgentOnly:
+		if first != jobs.LaneUrgent && len(r.owed) < mostOwed {
+			r.owed = append(r.owed, first)
+		}
+		return []jobs.Lane{jobs.LaneUrgent}
+	case first == jobs.LaneUrgent && len(r.owed) > 0:
+		first, r.owed = r.owed[0], r.owed[1:]
+		return lanesFrom(first)
+	}
+	return lanes
+}
+
+// order is the order of the lanes on a turn.
+func order(turn uint64) []jobs.Lane {
+	switch {
+	case turn%bulkTurn == normalTurn/2: // Between two turns of normal.
+		return lanesFrom(jobs.LaneBulk)
+	case turn%normalTurn == 0:
+		return lanesFrom(jobs.LaneNormal)
+	}
+	return jobs.Lanes()
+}
+
+// lanesFrom are the lanes, this one first and then the most urgent ones.
+func lanesFrom(first jobs.Lane) []jobs.Lane {
+	lanes := []jobs.Lane{first}
+	for _, lane := range jobs.Lanes() {
+		if lane != first {
+			lanes = append(lanes, lane)
+		}
+	}
+	return lanes
+}
