@@ -28,6 +28,7 @@ type declared struct {
 // endpointSet is an endpoint set and what the vendor publishes of its buckets.
 type endpointSet struct {
 	Name, Scope string
+	Seen        int
 	Limit       struct {
 		Capacity, Refill int
 		Every            time.Duration
@@ -170,5 +171,9 @@ func (s endpointSet) row(calls string) string {
 	if s.Limit.Every > 0 {
 		limit = fmt.Sprintf("%d, then %d a minute ", s.Limit.Capacity, s.Limit.Refill*int(time.Minute/s.Limit.Every))
 	}
-	return fmt.Sprintf("| `%s` | %s | %s | %s|", s.Name, calls, s.Scope, limit)
+	seen := ""
+	if s.Seen > 0 {
+		seen = fmt.Sprintf("%d ", s.Seen)
+	}
+	return fmt.Sprintf("| `%s` | %s | %s | %s| %s|", s.Name, calls, s.Scope, limit, seen)
 }

@@ -79,7 +79,7 @@ func TestAllDone(t *testing.T) {
 	t.Parallel()
 	everyKind := func(change func(*jobs.PublicRecord)) []jobs.PublicRecord {
 		var list []jobs.PublicRecord
-		for _, kind := range jobs.Kinds() {
+		for _, kind := range jobs.Kinds()[:sandbox.DemoOperations] {
 			list = append(list, jobs.PublicRecord{Kind: kind, State: jobs.StateDone, Outcome: jobs.OutcomeRevoked})
 		}
 		change(&list[0])

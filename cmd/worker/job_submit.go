@@ -91,9 +91,12 @@ func askedKinds() string {
 func submitExamples() string {
 	var lines []string
 	for _, k := range kinds.All() {
-		lines = append(lines, "  worker job submit "+string(k.Name)+" "+k.Examples[0])
-		for _, more := range k.Examples[1:] {
-			lines = append(lines, "  worker job submit "+string(k.Name)+" "+more+" --account security --reason IR-4711 --wait < secret.txt")
+		for _, example := range k.Examples {
+			line := "  worker job submit " + string(k.Name) + " " + example
+			if strings.Contains(example, "=@-") {
+				line += " --account security --reason IR-4711 --wait < secret.txt"
+			}
+			lines = append(lines, line)
 		}
 	}
 	return strings.Join(lines, "\n")

@@ -49,7 +49,7 @@ func (p parrot) RoundTrip(req *http.Request) (*http.Response, error) {
 		known = privateKey
 	case scheme == "Bearer":
 		known = rest
-	case len(form) > 0 && !isTokenRequest(req):
+	case len(form) > 0 && strings.HasSuffix(req.URL.Path, "/oauth/revoke"):
 		known = revokedToken
 	case scheme == "":
 		known = "nothing"

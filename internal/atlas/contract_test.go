@@ -21,6 +21,14 @@ var accept = map[jobs.Kind]string{
 	kinds.IDPDelete:         "DELETE /api/atlas/v2/federationSettings/" + idA + "/identityProviders/" + idB + " application/vnd.atlas.2025-03-12+json",
 	kinds.RoleMappingDelete: "DELETE /api/atlas/v2/federationSettings/" + idA + "/connectedOrgConfigs/" + idB + "/roleMappings/" + idC + " application/vnd.atlas.2024-10-23+json",
 	kinds.X509Disable:       "DELETE /api/atlas/v2/groups/" + idA + "/userSecurity/customerX509 application/vnd.atlas.2023-01-01+json",
+
+	kinds.ServiceAccountSecretDelete: "DELETE /api/atlas/v2/orgs/" + idA + "/serviceAccounts/" + clientID + "/secrets/" + idB + " application/vnd.atlas.2024-08-05+json",
+	kinds.ServiceAccountDelete:       "DELETE /api/atlas/v2/orgs/" + idA + "/serviceAccounts/" + clientID + " application/vnd.atlas.2024-08-05+json",
+	kinds.APIKeyDelete:               "DELETE /api/atlas/v2/orgs/" + idA + "/apiKeys/" + idB + " application/vnd.atlas.2023-01-01+json",
+	kinds.DatabaseUserDelete:         "DELETE /api/atlas/v2/groups/" + idA + "/databaseUsers/$external/CN=a%2Fb%2CO=c%20d application/vnd.atlas.2023-01-01+json",
+	kinds.DatabaseUserScramble:       "PATCH /api/atlas/v2/groups/" + idA + "/databaseUsers/admin/report%2F..%2F%C3%A9 application/vnd.atlas.2023-01-01+json",
+	kinds.OrgUserRemove:              "DELETE /api/atlas/v2/orgs/" + idA + "/users/" + idB + " application/vnd.atlas.2025-02-19+json",
+	kinds.ProjectUserRemove:          "DELETE /api/atlas/v2/groups/" + idA + "/users/" + idB + " application/vnd.atlas.2025-02-19+json",
 }
 
 // good are the statuses that are a success, and what they prove.
@@ -30,6 +38,14 @@ var good = map[jobs.Kind]map[int]jobs.Known{
 	kinds.IDPDelete:         {204: jobs.KnownRevoked},
 	kinds.RoleMappingDelete: {204: jobs.KnownRevoked},
 	kinds.X509Disable:       {202: jobs.KnownAccepted, 200: jobs.KnownAccepted, 204: jobs.KnownAccepted},
+
+	kinds.ServiceAccountSecretDelete: {204: jobs.KnownRevoked},
+	kinds.ServiceAccountDelete:       {204: jobs.KnownRevoked},
+	kinds.APIKeyDelete:               {204: jobs.KnownRevoked},
+	kinds.DatabaseUserDelete:         {204: jobs.KnownAccepted}, // The clusters know later.
+	kinds.DatabaseUserScramble:       {200: jobs.KnownAccepted},
+	kinds.OrgUserRemove:              {204: jobs.KnownRevoked},
+	kinds.ProjectUserRemove:          {204: jobs.KnownRevoked},
 }
 
 // endless never ends; cut ends in an error.
@@ -163,7 +179,7 @@ func checkContract(t *testing.T, j jobs.Job, status int, b bodyCase) {
 		if isTokenRequest(req) {
 			return issue(bearerToken, 3600), nil
 		}
-		if got := req.Method + " " + req.URL.Path + " " + req.Header.Get("Accept"); got != accept[j.Kind] {
+		if got := req.Method + " " + req.URL.EscapedPath() + " " + req.Header.Get("Accept"); got != accept[j.Kind] {
 			t.Errorf("the request is %s, want %s", got, accept[j.Kind])
 		}
 		return replyBody(status, io.NopCloser(b.body(status)), "Content-Type", b.contentType, "X-Request-Id", "req-1"), nil

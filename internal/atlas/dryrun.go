@@ -1,6 +1,7 @@
 package atlas
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -37,14 +38,15 @@ func (k *call) look(ctx context.Context) (string, *jobs.Failure) {
 		return k.lookBlindly(ctx)
 	}
 	ex, failure := k.read(ctx)
+	shown := cmp.Or(k.form.Shows, "the target")
 	switch {
 	case failure == nil:
-		return fmt.Sprintf("the target is there (HTTP %d)", ex.status), nil
+		return fmt.Sprintf("%s is there (HTTP %d)", shown, ex.status), nil
 	case ex.status == 0: // There was no answer.
 	case failure.Reason == jobs.ReasonNotFound:
-		return fmt.Sprintf("the target was not found (HTTP %d)", ex.status), nil
+		return fmt.Sprintf("%s was not found (HTTP %d)", shown, ex.status), nil
 	case failure.Reason == jobs.ReasonInvalid, ex.status == http.StatusNotImplemented:
-		return fmt.Sprintf("the target could not be read (HTTP %d)", ex.status), nil
+		return fmt.Sprintf("%s could not be read (HTTP %d)", shown, ex.status), nil
 	}
 	return "", failure
 }

@@ -84,7 +84,7 @@ func (c *Client) send(ctx context.Context, to endpoint, req *http.Request) excha
 	}))
 	req.Header.Set("User-Agent", c.userAgent)
 	ex := c.roundTrip(ctx, req)
-	ex.method, ex.path = req.Method, req.URL.Path
+	ex.method, ex.path = req.Method, req.URL.EscapedPath() // CN=a/b is one segment.
 	ex.sent = ex.status != 0 || written.Load()
 	c.recorder.Request(to.operation, ex.code(), time.Since(start), c.trace(ctx))
 	ex.sample = v

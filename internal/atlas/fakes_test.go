@@ -193,6 +193,14 @@ func job(t *testing.T, kind jobs.Kind, account string) jobs.Job {
 		kinds.IDPDelete:         {"federation_id": idA, "identity_provider_id": idB},
 		kinds.RoleMappingDelete: {"federation_id": idA, "org_id": idB, "role_mapping_id": idC},
 		kinds.X509Disable:       {"project_id": idA},
+
+		kinds.ServiceAccountSecretDelete: {"org_id": idA, "client_id": clientID, "secret_id": idB},
+		kinds.ServiceAccountDelete:       {"org_id": idA, "client_id": clientID},
+		kinds.APIKeyDelete:               {"org_id": idA, "api_key_id": idB},
+		kinds.DatabaseUserDelete:         {"project_id": idA, "auth_database": "$external", "username": "CN=a/b,O=c d"},
+		kinds.DatabaseUserScramble:       {"project_id": idA, "username": "report/../é"},
+		kinds.OrgUserRemove:              {"org_id": idA, "user_id": idB},
+		kinds.ProjectUserRemove:          {"project_id": idA, "user_id": idB},
 	}[kind]
 	return jobWith(t, kind, account, raw)
 }

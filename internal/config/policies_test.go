@@ -50,7 +50,7 @@ func TestPolicyProblems(t *testing.T) {
 				"5: intake.max_clock_skew: must be from 1s to 24h, not 0s",
 				"7: intake.limits.max_jobs_per_event: must be from 0 to 10000, not 10001",
 				"8: intake.limits.max_jobs_per_hour: must be from 0 to 1000000, not -1",
-				"9: intake.limits.allow.kinds[0]: unknown kind; the kinds are token.revoke, jwks.revoke, x509.disable, idp.delete, role_mapping.delete",
+				"9: intake.limits.allow.kinds[0]: unknown kind; the kinds are " + kindList(),
 				"9: intake.limits.allow.accounts[0]: is not the name of an account; there is s",
 				"10: intake.limits.deny.projects[0]: must be a string, not a number: put it in quotes",
 				"10: intake.limits.deny.organizations[0]: must be 24 lower-case hexadecimal digits",

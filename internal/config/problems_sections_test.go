@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"rekey/internal/jobs"
 	"strings"
 	"testing"
 )
@@ -209,7 +210,7 @@ func TestScheduleNamesAndExpressions(t *testing.T) {
 
 func TestScheduledJobProblems(t *testing.T) {
 	const x509 = "kind: x509.disable, account: a, params: {project_id: 0123456789abcdef01234567}"
-	const kinds = "token.revoke, jwks.revoke, x509.disable, idp.delete, role_mapping.delete"
+	kinds := kindList()
 	tests := []struct{ name, job, want string }{
 		{name: "no kind", job: "account: a", want: "kind: is required; the kinds are " + kinds},
 		{name: "bad kind", job: "kind: token.delete, account: a", want: "kind: unknown kind; the kinds are " + kinds},
@@ -329,3 +330,6 @@ func TestSignatureProblems(t *testing.T) {
 		},
 	})
 }
+
+// kindList are all kinds, as errors list them.
+func kindList() string { return strings.Join(jobs.Names(jobs.Kinds()), ", ") }

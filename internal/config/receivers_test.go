@@ -38,7 +38,7 @@ func TestNotifyProblems(t *testing.T) {
 		{name: "filters", text: base + "outcomes: [done], lanes: [fast], kinds: [all], accounts: [b]}]\n", want: []string{
 			"1: receivers[0].outcomes[0]: must be one of revoked, already_gone, refused, exhausted, cancelled",
 			"1: receivers[0].lanes[0]: must be one of urgent, normal, bulk",
-			"1: receivers[0].kinds[0]: must be one of token.revoke, jwks.revoke, x509.disable, idp.delete, role_mapping.delete",
+			"1: receivers[0].kinds[0]: must be one of " + kindList(),
 			"1: receivers[0].accounts[0]: there are no accounts under atlas.accounts",
 		}},
 		{name: "twice in a filter", text: base + "lanes: [bulk, bulk]}]\n", want: []string{"1: receivers[0].lanes[1]: is listed twice"}},

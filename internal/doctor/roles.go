@@ -12,8 +12,8 @@ import (
 	"rekey/internal/wire"
 )
 
-// roles reads what the configuration wants to change, and in which organizations the account is an owner. Reading takes
-// the same role as changing does.
+// roles reads what the configuration wants to change, and in which organizations the account is an owner. Reading a target takes
+// the same role as changing it does, where its form names no other.
 func (e *accountCheck) roles(ctx context.Context, targets []jobs.Job) []Finding {
 	var list []Finding
 	for _, job := range targets {
@@ -56,18 +56,19 @@ func (e *accountCheck) owner(ctx context.Context) []Finding {
 
 // ownerOf says what an owner of an organization may do.
 func ownerOf(label string, o atlas.Organization) string {
-	text := "Organization Owner of " + label + ": enough for " + projectKinds() + " in its projects"
+	text := "Organization Owner of " + label + ": enough for " + kindsWithin(kinds.InOrg) + " there, for " +
+		kindsWithin(kinds.InProject) + " in its projects"
 	if o.Federation != "" {
 		return text + ", and for all else in federation " + o.Federation
 	}
 	return text + "; it is connected to no federation"
 }
 
-// projectKinds are the kinds that an owner of a project may do there.
-func projectKinds() string {
+// kindsWithin are the kinds whose role is given in a place.
+func kindsWithin(place kinds.Place) string {
 	var list []string
 	for _, k := range kinds.All() {
-		if k.Within(kinds.InProject) {
+		if k.Within(place) {
 			list = append(list, string(k.Name))
 		}
 	}
@@ -87,10 +88,10 @@ func (e *accountCheck) noOwner(member []string, asked []kinds.Kind) Finding {
 		}
 	}
 	if len(lost) == 0 {
-		return e.finding("roles", Skipped, found+"; whether it is Project Owner shows with the first job", "")
+		return e.finding("roles", Skipped, found+"; whether it has a role in a project shows with the first job", "")
 	}
 	return e.finding("roles", Warning, fmt.Sprintf("%s: %s will be refused", found, strings.Join(lost, ", ")),
-		"give the account that role in Atlas, or take the kinds out of intake.limits.allow.kinds; "+projectKinds()+" needs Project Owner only")
+		"give the account that role in Atlas, or take the kinds out of intake.limits.allow.kinds; a role in the project is enough for "+kindsWithin(kinds.InProject))
 }
 
 // kinds are those that events may ask of the account, and that take a role.
@@ -118,6 +119,9 @@ func (e *accountCheck) target(ctx context.Context, job jobs.Job) Finding {
 		return e.finding(what, Skipped, target+form.Unread, "")
 	}
 	failure := e.client.Look(ctx, job)
+	if failure == nil && form.ReadRole != "" {
+		return e.finding(what, OK, target+"readable, which takes "+form.ReadRole+"; the job takes "+form.Role.Title+", see roles", "")
+	}
 	if failure == nil {
 		return e.finding(what, OK, target+"readable, which takes the same role: "+form.Role.Title, "")
 	}

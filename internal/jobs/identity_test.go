@@ -14,12 +14,20 @@ import (
 func TestIDIsStable(t *testing.T) {
 	const direct = "3144nzxbpej5tjhhvyta6edxt0"
 	want := map[string]string{
-		"token":        "exw8zkx3rkq1vfqkp6pnp7xnp4",
-		"token file":   "qbencq16hwz5x089qkngcckweg",
-		"jwks":         "hv0qyq0h9e6hg4sssvff2vjxwg",
-		"x509":         "kcwsb2rpv7tj3cstghck4g0s4c",
-		"idp":          "p42c58nbwxh76p669xjzef3tg4",
-		"role mapping": "tq40jr8jzzxrpghbt33jf765mc",
+		"token":                               "exw8zkx3rkq1vfqkp6pnp7xnp4",
+		"token file":                          "qbencq16hwz5x089qkngcckweg",
+		"jwks":                                "hv0qyq0h9e6hg4sssvff2vjxwg",
+		"x509":                                "kcwsb2rpv7tj3cstghck4g0s4c",
+		"idp":                                 "p42c58nbwxh76p669xjzef3tg4",
+		"role mapping":                        "tq40jr8jzzxrpghbt33jf765mc",
+		"API key":                             "w81sv0qs801kyejsr6q7b2pqxw",
+		"database user":                       "svchpmj8v8mh49jrx4vjx1nhb0",
+		"password":                            "h9nr8wg53qemhjgp2k0gegrs44",
+		"person of a project":                 "r07v1bb795xmvjzagvaz14vpa0",
+		"person of an organization":           "jn2bz5s30988hxma2xr6ve0bv0",
+		"secret of a project's account":       "bprb0scw1mwfr7k7ar6y6wgw6w",
+		"secret of an organization's account": "8njknz7279gy7h0sk8hpnecz78",
+		"service account":                     "z8afev378f6x355p22eyhcb4er",
 	}
 	if got := ID("siem", "IR-4711"); got != direct {
 		t.Errorf("the id of a direct request is %s, want %s", got, direct)
@@ -44,12 +52,20 @@ func policyJob(t *testing.T, source, id string, kind Kind, raw map[string]any) J
 // TestTargetKeyIsStable holds the keys under which the ledger keeps who has a target.
 func TestTargetKeyIsStable(t *testing.T) {
 	want := map[string]string{
-		"token":        "2f84b1ccfcf752fcb2c538d20489699a",
-		"token file":   "cd2aad9ea44a1de71d6e61f7d1dfb27a",
-		"jwks":         "32c374839c585b602b7930bf94e25f5b",
-		"x509":         "e1ca9943b95c6aa204d95740bdc88c84",
-		"idp":          "14789401c53f636bf4e042530f76554a",
-		"role mapping": "16aed1cd9b710aa38808696aff2caa81",
+		"token":                               "2f84b1ccfcf752fcb2c538d20489699a",
+		"token file":                          "cd2aad9ea44a1de71d6e61f7d1dfb27a",
+		"jwks":                                "32c374839c585b602b7930bf94e25f5b",
+		"x509":                                "e1ca9943b95c6aa204d95740bdc88c84",
+		"idp":                                 "14789401c53f636bf4e042530f76554a",
+		"role mapping":                        "16aed1cd9b710aa38808696aff2caa81",
+		"API key":                             "fb7ce58f0940ef8e18871e198404553c",
+		"database user":                       "74fe275fd519898b3f33434f3cb93722",
+		"password":                            "5effc6a3a2cd83f062657da4f25a3610",
+		"person of a project":                 "999524fe48b3afece874c233673d0e0c",
+		"person of an organization":           "17a7c16fd946190fdfccabf542fdbde4",
+		"secret of a project's account":       "dc181d359eb8a9ea4f14eec63194d369",
+		"secret of an organization's account": "bb7cdbbd4f3c31e8698c8607b916e6f3",
+		"service account":                     "46e6d5f1c4bb6c68f66ca7faa5c95fc8",
 	}
 	got := map[string]string{}
 	for _, tt := range goodParams() {

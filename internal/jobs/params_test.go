@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"rekey/internal/kinds"
 	"strings"
 	"testing"
@@ -42,6 +43,42 @@ func goodParams() []struct {
 			name: "role mapping", kind: kinds.RoleMappingDelete,
 			raw:    map[string]any{"federation_id": idA, "org_id": idB, "role_mapping_id": idC},
 			target: "federation/" + idA + "/org/" + idB + "/role_mapping/" + idC,
+		},
+		{
+			name: "secret of an organization's account", kind: kinds.ServiceAccountSecretDelete,
+			raw:    map[string]any{"org_id": idA, "client_id": saID, "secret_id": idB},
+			target: "org/" + idA + "/service_account/" + saID + "/secret/" + idB,
+		},
+		{
+			name: "secret of a project's account", kind: kinds.ServiceAccountSecretDelete,
+			raw:    map[string]any{"project_id": idA, "client_id": saID, "secret_id": idB},
+			target: "project/" + idA + "/service_account/" + saID + "/secret/" + idB,
+		},
+		{
+			name: "service account", kind: kinds.ServiceAccountDelete, raw: map[string]any{"org_id": idA, "client_id": saID},
+			target: "org/" + idA + "/service_account/" + saID,
+		},
+		{
+			name: "API key", kind: kinds.APIKeyDelete, raw: map[string]any{"org_id": idA, "api_key_id": idB},
+			target: "org/" + idA + "/api_key/" + idB,
+		},
+		{
+			name: "database user", kind: kinds.DatabaseUserDelete,
+			raw:    map[string]any{"project_id": idA, "username": "arn:aws:iam::1:user/x", "auth_database": "$external"},
+			target: "project/" + idA + "/database_user/$external/arn:aws:iam::1:user/x",
+		},
+		{
+			name: "password", kind: kinds.DatabaseUserScramble,
+			raw:    map[string]any{"project_id": idA, "username": "ü/ñ", "auth_database": "admin"},
+			target: "project/" + idA + "/database_user/admin/ü/ñ",
+		},
+		{
+			name: "person of an organization", kind: kinds.OrgUserRemove, raw: map[string]any{"org_id": idA, "user_id": idB},
+			target: "org/" + idA + "/user/" + idB,
+		},
+		{
+			name: "person of a project", kind: kinds.ProjectUserRemove, raw: map[string]any{"project_id": idA, "user_id": idB},
+			target: "project/" + idA + "/user/" + idB,
 		},
 	}
 }
@@ -87,7 +124,7 @@ func mistakes() []mistake {
 	token := func(v any) map[string]any { return map[string]any{"token": v} }
 	file := func(v any) map[string]any { return map[string]any{"token_file": v} }
 	project := func(v any) map[string]any { return map[string]any{"project_id": v} }
-	return []mistake{
+	return append(leakMistakes(), []mistake{
 		{name: "no token", kind: kinds.TokenRevoke, raw: nil, want: oneToken},
 		{name: "two tokens", kind: kinds.TokenRevoke, raw: map[string]any{"token": canary, "token_file": "/x"}, want: oneToken},
 		{name: "empty token", kind: kinds.TokenRevoke, raw: token(""), want: "params.token: must have 1 to 16384 bytes"},
@@ -174,7 +211,7 @@ func mistakes() []mistake {
 			name: "no name", kind: kinds.X509Disable, raw: map[string]any{"project_id": idA, "": ""},
 			want: "params.(a name of 0 bytes): unknown parameter; x509.disable takes project_id",
 		},
-	}
+	}...)
 }
 
 func TestNewParamsMistakes(t *testing.T) {
@@ -288,5 +325,62 @@ func mustNotShow(t testing.TB, how, output string) {
 		if strings.Contains(output, form) {
 			t.Errorf("%s shows the secret: %s", how, output)
 		}
+	}
+}
+
+// saID is the id of a service account.
+const saID = "mdb_sa_id_0123456789abcdefABCDEF01"
+
+// leakMistakes are those of kinds that end what scanners find.
+func leakMistakes() []mistake {
+	const badID = ": must be 24 lower-case hexadecimal digits"
+	secret := func(change map[string]any) map[string]any {
+		raw := map[string]any{"org_id": idA, "client_id": saID, "secret_id": idB}
+		maps.Copy(raw, change)
+		return raw
+	}
+	user := func(name, database any) map[string]any {
+		return map[string]any{"project_id": idA, "username": name, "auth_database": database}
+	}
+	return []mistake{
+		{
+			name: "neither organization nor project", kind: kinds.ServiceAccountSecretDelete,
+			raw:  map[string]any{"client_id": saID, "secret_id": idB},
+			want: "params: service_account_secret.delete needs exactly one of org_id, project_id",
+		},
+		{
+			name: "organization and project", kind: kinds.ServiceAccountSecretDelete, raw: secret(map[string]any{"project_id": idA}),
+			want: "params: service_account_secret.delete needs exactly one of org_id, project_id",
+		},
+		{
+			name: "secret for a client id", kind: kinds.ServiceAccountSecretDelete, raw: secret(map[string]any{"client_id": "mdb_sa_sk_" + canary}),
+			want: "params.client_id: must be mdb_sa_id_ and 24 hexadecimal digits",
+		},
+		{
+			name: "secret for its id", kind: kinds.ServiceAccountSecretDelete, raw: secret(map[string]any{"secret_id": "mdb_sa_sk_" + canary}),
+			want: "params.secret_id" + badID,
+		},
+		{
+			name: "account of a project", kind: kinds.ServiceAccountDelete, raw: map[string]any{"project_id": idA, "org_id": idA, "client_id": saID},
+			want: "params.project_id: unknown parameter; service_account.delete takes org_id, client_id",
+		},
+		{name: "empty name", kind: kinds.DatabaseUserDelete, raw: user("", "admin"), want: "params.username: must have 1 to 1024 bytes"},
+		{name: "long name", kind: kinds.DatabaseUserDelete, raw: user(strings.Repeat("x", 1025), "admin"), want: "params.username: must have 1 to 1024 bytes"},
+		{name: "name with a control", kind: kinds.DatabaseUserDelete, raw: user("a\n"+canary, "admin"), want: "params.username: must not contain control characters"},
+		{name: "name in invalid UTF-8", kind: kinds.DatabaseUserDelete, raw: user("a\xff"+canary, "admin"), want: "params.username: must not contain control characters"},
+		{name: "database with a slash", kind: kinds.DatabaseUserDelete, raw: user("a", "x/"+canary), want: "params.auth_database: must be the name of a database, such as admin or $external"},
+		{
+			name: "no password there", kind: kinds.DatabaseUserScramble, raw: user("CN=x", "$external"),
+			want: "params.auth_database: must not be $external, whose users have no password; database_user.delete ends them",
+		},
+	}
+}
+
+// TestDefaultDatabase: a user without a database is one of admin, under both names the same target.
+func TestDefaultDatabase(t *testing.T) {
+	short := mustParams(t, kinds.DatabaseUserDelete, map[string]any{"project_id": idA, "username": "x"})
+	long := mustParams(t, kinds.DatabaseUserDelete, map[string]any{"project_id": idA, "username": "x", "auth_database": "admin"})
+	if diff := cmp.Diff(long.Shown(), short.Shown()); diff != "" || targetKey(kinds.DatabaseUserDelete, short) != targetKey(kinds.DatabaseUserDelete, long) {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

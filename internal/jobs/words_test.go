@@ -17,7 +17,9 @@ func TestClosedSets(t *testing.T) {
 		got  []string
 		want string
 	}{
-		{name: "kinds", got: Names(Kinds()), want: "token.revoke jwks.revoke x509.disable idp.delete role_mapping.delete"},
+		{name: "kinds", got: Names(Kinds()), want: "token.revoke jwks.revoke x509.disable idp.delete role_mapping.delete " +
+			"service_account_secret.delete service_account.delete api_key.delete database_user.delete database_user.scramble " +
+			"org_user.remove project_user.remove"},
 		{name: "lanes", got: Names(Lanes()), want: "urgent normal bulk"},
 		{name: "states", got: Names(States()), want: "queued running waiting done"},
 		{name: "outcomes", got: Names(Outcomes()), want: "revoked already_gone refused exhausted cancelled"},
@@ -53,7 +55,7 @@ func TestParseKind(t *testing.T) {
 	}
 	for _, name := range []string{"", "Token.Revoke", "token-revoke", "jwks.revoke ", canary} {
 		got, err := ParseKind(name)
-		want := "unknown kind; the kinds are token.revoke, jwks.revoke, x509.disable, idp.delete, role_mapping.delete"
+		want := "unknown kind; the kinds are " + strings.Join(Names(Kinds()), ", ")
 		if got != "" || err == nil || err.Error() != want {
 			t.Errorf("ParseKind(%q) = %q, %v; want the error %q", name, got, err, want)
 		}
@@ -75,7 +77,9 @@ func TestParseLane(t *testing.T) {
 }
 
 func TestSubjectToken(t *testing.T) {
-	want := []string{"token-revoke", "jwks-revoke", "x509-disable", "idp-delete", "role_mapping-delete"}
+	want := []string{"token-revoke", "jwks-revoke", "x509-disable", "idp-delete", "role_mapping-delete",
+		"service_account_secret-delete", "service_account-delete", "api_key-delete", "database_user-delete", "database_user-scramble",
+		"org_user-remove", "project_user-remove"}
 	var got []string
 	for _, kind := range Kinds() {
 		got = append(got, kind.SubjectToken())

@@ -1,6 +1,7 @@
 package kinds
 
 import (
+	"encoding/json"
 	"net/url"
 
 	"rekey/internal/secret"
@@ -17,4 +18,10 @@ type Body struct {
 // form is a body as HTML forms send it.
 func form(values url.Values) Body {
 	return Body{MediaType: "application/x-www-form-urlencoded", Text: values.Encode()}
+}
+
+// document is a body in JSON, of the version of the resource that it changes.
+func document(r Resource, content any) (Body, error) {
+	text, err := json.Marshal(content)
+	return Body{MediaType: r.Accept(), Text: string(text)}, err
 }

@@ -37,7 +37,7 @@ type Kind struct {
 	// Choices are parameters of which a job has some and not the others. What is in no choice, is not optional and has no
 	// default is required.
 	Choices []Choice
-	// Examples are parameters as a command line gives them, for help; those after the first one read a secret from standard input.
+	// Examples are parameters as a command line gives them, for help. The value @- is a secret from standard input.
 	Examples []string
 	// PerAccount says that the account belongs to the target: only the account that owns the credential can end it.
 	PerAccount bool
@@ -56,11 +56,15 @@ type Form struct {
 	Change Resource
 	// Read is the resource that shows the target to a GET. The zero Resource: nothing can be read.
 	Read Resource
+	// Shows says what Read shows, where that is not the target itself, as in "the service account". Empty: it is.
+	Shows string
+	// ReadRole is what the vendor calls the role that reading takes, where that is less than Role. Empty: the same.
+	ReadRole string
 	// Unread says, where nothing can be read, why the doctor does not look. Empty where something can.
 	Unread string
 	// Set is the endpoint set whose rate bucket the call draws on.
 	Set Set
-	// Role is what the account needs, for the call and for reading.
+	// Role is what the account needs for the call.
 	Role Role
 }
 

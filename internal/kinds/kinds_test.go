@@ -65,11 +65,18 @@ func TestForms(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	want := `  token.revoke         token or token_file or token_sealed or token_ref
-  jwks.revoke          federation_id, identity_provider_id
-  x509.disable         project_id
-  idp.delete           federation_id, identity_provider_id
-  role_mapping.delete  federation_id, org_id, role_mapping_id
+	want := `  token.revoke                   token or token_file or token_sealed or token_ref
+  jwks.revoke                    federation_id, identity_provider_id
+  x509.disable                   project_id
+  idp.delete                     federation_id, identity_provider_id
+  role_mapping.delete            federation_id, org_id, role_mapping_id
+  service_account_secret.delete  client_id, secret_id, org_id or project_id
+  service_account.delete         org_id, client_id
+  api_key.delete                 org_id, api_key_id
+  database_user.delete           project_id, username, [auth_database]
+  database_user.scramble         project_id, username, [auth_database]
+  org_user.remove                org_id, user_id
+  project_user.remove            project_id, user_id
 `
 	if diff := cmp.Diff(want, kinds.Help()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

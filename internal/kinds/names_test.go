@@ -15,6 +15,8 @@ import (
 // constants are how Go code could name a kind by its constant.
 var constants = regexp.MustCompile(`\bkinds\.(?:` + strings.Join([]string{
 	"TokenRevoke", "JWKSRevoke", "X509Disable", "IDPDelete", "RoleMappingDelete",
+	"ServiceAccountSecretDelete", "ServiceAccountDelete", "APIKeyDelete", "DatabaseUserDelete", "DatabaseUserScramble",
+	"OrgUserRemove", "ProjectUserRemove",
 }, "|") + `)\b`)
 
 // TestNoOtherFileNamesAKind: what depends on a kind is in its declaration. The sandbox plays the API, and apptest is for tests.

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"rekey/internal/credential"
 )
@@ -46,11 +48,54 @@ var hex24 = regexp.MustCompile(`^[a-f0-9]{24}$`)
 // IsID reports whether a text is an id as Atlas writes them.
 func IsID(text string) bool { return hex24.MatchString(text) }
 
+// ClientID is the id of a service account.
+var ClientID = Shape{Pattern: `^mdb_sa_id_[a-fA-F0-9]{24}$`, Check: func(value string) string {
+	if !clientID.MatchString(value) {
+		return "must be mdb_sa_id_ and 24 hexadecimal digits"
+	}
+	return ""
+}}
+
+// DatabaseName is the name of a database that users authenticate against: admin, $external, or one of earlier days.
+var DatabaseName = Shape{Pattern: `^[$A-Za-z0-9_-]{1,63}$`, Check: func(value string) string {
+	if !databaseName.MatchString(value) {
+		return "must be the name of a database, such as admin or $external"
+	}
+	return ""
+}}
+
+// maxNameBytes bounds names that people give, in bytes.
+const maxNameBytes = 1024
+
+// UserName is the name of a user: of any form, such as CN=…, an ARN or an address.
+var UserName = Shape{Check: func(value string) string {
+	switch {
+	case value == "" || len(value) > maxNameBytes:
+		return fmt.Sprintf("must have 1 to %d bytes", maxNameBytes)
+	case !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
+		return "must not contain control characters"
+	}
+	return ""
+}}
+
+var (
+	clientID     = regexp.MustCompile(`^mdb_sa_id_[a-fA-F0-9]{24}$`)
+	databaseName = regexp.MustCompile(`^[$A-Za-z0-9_-]{1,63}$`)
+)
+
 // Parameters that mean the same in every kind: limits and rate buckets go by them.
 const (
 	ParamFederation = "federation_id"
 	ParamOrg        = "org_id"
 	ParamProject    = "project_id"
+)
+
+// Parameters of several kinds.
+const (
+	paramClient   = "client_id"
+	paramUser     = "user_id"
+	paramUserName = "username"
+	paramDatabase = "auth_database"
 )
 
 // Ends of the names under which a secret parameter is given in another way than as itself.
@@ -168,8 +213,12 @@ func (k Kind) Usage() string {
 // Help lists all kinds with their parameters, a line for each.
 func Help() string {
 	var b strings.Builder
+	width := 0
 	for _, k := range All() {
-		fmt.Fprintf(&b, "  %-20s %s\n", k.Name, k.Usage())
+		width = max(width, len(k.Name))
+	}
+	for _, k := range All() {
+		fmt.Fprintf(&b, "  %-*s  %s\n", width, k.Name, k.Usage())
 	}
 	return b.String()
 }

@@ -17,7 +17,7 @@ var _ = Declare(Kind{
 		Target: "federation/{federation_id}/org/{org_id}/role_mapping/{role_mapping_id}",
 		Change: Resource{Path: pathRoleMapping, Version: "2024-10-23"},
 		Read:   Resource{Path: pathRoleMapping, Version: "2024-10-23"},
-		Set:    Set{Name: "federation_org", Scope: ScopeOrganization},
+		Set:    Set{Name: "federation_org", Scope: ScopeOrganization, Seen: 500},
 		Role:   ConnectedOwner,
 	}},
 	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},

@@ -13,6 +13,9 @@ type Set struct {
 	Scope Scope
 	// Limit is what the vendor publishes for all customers, at its own hosts. The zero Limit: it differs between accounts.
 	Limit Limit
+	// Seen is the capacity that the vendor's answers have shown (RateLimit-Limit), for documents only: an account may have
+	// another. Zero: none was seen.
+	Seen int
 }
 
 // Scope says whose buckets an endpoint set has.
@@ -36,8 +39,15 @@ type Limit struct {
 // OAuthLimit is what the vendor publishes for each of its OAuth endpoints.
 var OAuthLimit = Limit{Capacity: 10, Refill: 10, Every: time.Minute}
 
-// Federation is the endpoint set of a federation's identity providers and their keys.
-var Federation = Set{Name: "federation_account", Scope: ScopeAccount}
+// Endpoint sets of several kinds.
+var (
+	// Federation is that of a federation's identity providers and their keys.
+	Federation = Set{Name: "federation_account", Scope: ScopeAccount, Seen: 300}
+
+	orgServiceAccounts     = Set{Name: "service_accounts_org", Scope: ScopeOrganization}
+	projectServiceAccounts = Set{Name: "service_accounts_project", Scope: ScopeProject}
+	databaseUsers          = Set{Name: "database_users_project", Scope: ScopeProject, Seen: 10000}
+)
 
 // Sets are the endpoint sets of all kinds, by name.
 func Sets() []Set {
@@ -79,12 +89,18 @@ type Place string
 const (
 	Nowhere      Place = ""
 	InProject    Place = "project"
+	InOrg        Place = "organization"
 	InFederation Place = "federation"
 )
 
 // Roles that several kinds need.
 var (
-	NoRole         = Role{Title: "none"}
-	ProjectOwner   = Role{Title: "Project Owner", Place: InProject}
-	ConnectedOwner = Role{Title: "Organization Owner in a connected organization", Place: InFederation}
+	NoRole       = Role{Title: "none"}
+	OrgOwner     = Role{Title: "Organization Owner", Place: InOrg}
+	ProjectOwner = Role{Title: "Project Owner", Place: InProject}
+	// DatabaseAccessAdmin is enough for the database users of a project.
+	DatabaseAccessAdmin = Role{Title: "Project Database Access Admin", Place: InProject}
+	// ProjectAccessManager is enough for the people in a project.
+	ProjectAccessManager = Role{Title: "Project Access Manager", Place: InProject}
+	ConnectedOwner       = Role{Title: "Organization Owner in a connected organization", Place: InFederation}
 )

@@ -6,7 +6,7 @@ import "net/http"
 const X509Disable Name = "x509.disable"
 
 // projectX509 is the endpoint set of a project's user security.
-var projectX509 = Set{Name: "x509_project", Scope: ScopeProject}
+var projectX509 = Set{Name: "x509_project", Scope: ScopeProject, Seen: 1200}
 
 var _ = Declare(Kind{
 	Name:     X509Disable,

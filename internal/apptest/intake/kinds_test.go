@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -194,7 +195,19 @@ func TestEveryKindChangesTheSandbox(t *testing.T) {
 	w.Publish("rotation", apptest.IdpDelete(sandbox.IdentityProviderID).With("account", apptest.Legacy).String())
 	w.Publish("rotation", apptest.NewRequest(kinds.RoleMappingDelete, mapping).With("account", apptest.Legacy).String())
 	w.Publish("rotation", apptest.X509Disable(sandbox.ProjectID).String())
-	for _, r := range w.Results(5) {
+	byIDs := map[jobs.Kind]map[string]any{
+		kinds.ServiceAccountSecretDelete: {"project_id": sandbox.ProjectID, "client_id": sandbox.LeakedClientID, "secret_id": sandbox.LeakedSecretID},
+		kinds.ServiceAccountDelete:       {"org_id": sandbox.OrgID, "client_id": sandbox.SpareClientID},
+		kinds.APIKeyDelete:               {"org_id": sandbox.OrgID, "api_key_id": sandbox.LeakedAPIKeyID},
+		kinds.DatabaseUserDelete:         {"project_id": sandbox.ProjectID, "username": sandbox.DatabaseExternalUser, "auth_database": "$external"},
+		kinds.DatabaseUserScramble:       {"project_id": sandbox.ProjectID, "username": sandbox.DatabaseUser},
+		kinds.OrgUserRemove:              {"org_id": sandbox.OrgID, "user_id": sandbox.SpareUserID},
+		kinds.ProjectUserRemove:          {"project_id": sandbox.SpareProjectID, "user_id": sandbox.UserID},
+	}
+	for kind, params := range byIDs {
+		w.Publish("incident", apptest.NewRequest(kind, params).String())
+	}
+	for _, r := range w.Results(5 + len(byIDs)) {
 		if r.Record.Outcome != jobs.OutcomeRevoked || r.Record.AttemptsSpent != 1 {
 			t.Errorf("%s: %s after %d attempts: %s", r.Record.Kind, r.Record.Outcome, r.Record.AttemptsSpent, r.Record.Detail)
 		}
@@ -203,7 +216,10 @@ func TestEveryKindChangesTheSandbox(t *testing.T) {
 		t.Error("the leaked token still works")
 	}
 	state := apptest.Encoded(box.State())
-	for _, gone := range []string{sandbox.IdentityProviderID, sandbox.RoleMappingID} {
+	for _, gone := range []string{
+		sandbox.IdentityProviderID, sandbox.RoleMappingID, sandbox.LeakedSecretID, sandbox.SpareClientID, sandbox.LeakedPublicKey,
+		sandbox.DatabaseExternalUser, sandbox.SpareUserID,
+	} {
 		if strings.Contains(state, gone) {
 			t.Errorf("%s is still there", gone)
 		}
@@ -211,6 +227,16 @@ func TestEveryKindChangesTheSandbox(t *testing.T) {
 	for _, p := range box.State().Projects {
 		if p.ID == sandbox.ProjectID && p.CustomerX509 {
 			t.Error("customer-managed X.509 is still on")
+		}
+		for _, u := range p.DatabaseUsers {
+			if want := map[string]int{sandbox.DatabaseUser: 1}[u.Username]; u.PasswordChanges != want {
+				t.Errorf("%s got %d other passwords, want %d", u.Username, u.PasswordChanges, want)
+			}
+		}
+	}
+	for _, u := range box.State().Users {
+		if u.ID == sandbox.UserID && !slices.Equal(u.Projects, []string{sandbox.ProjectID}) {
+			t.Errorf("the person is in %v", u.Projects)
 		}
 	}
 }

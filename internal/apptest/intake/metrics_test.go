@@ -51,7 +51,10 @@ func designed() map[string][]string {
 
 // closedSets are the values that labels may have.
 func closedSets() map[string][]string {
-	kinds := []string{"token.revoke", "jwks.revoke", "x509.disable", "idp.delete", "role_mapping.delete"}
+	kinds := []string{
+		"token.revoke", "jwks.revoke", "x509.disable", "idp.delete", "role_mapping.delete", "service_account_secret.delete",
+		"service_account.delete", "api_key.delete", "database_user.delete", "database_user.scramble", "org_user.remove", "project_user.remove",
+	}
 	return map[string][]string{
 		"kind":    kinds,
 		"lane":    {"urgent", "normal", "bulk"},
@@ -65,7 +68,7 @@ func closedSets() map[string][]string {
 		"result":      {"accepted", "duplicate", "malformed", "refused", "policy_error", "unmatched", "delivered", "failed", "given_up"},
 		"operation":   append([]string{"token", "read", "rate_limits"}, kinds...),
 		"schedule":    {"nightly"},
-		"bucket":      {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project", "rate_limits"},
+		"bucket":      {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project", "service_accounts_org", "service_accounts_project", "api_keys_org", "database_users_project", "users_org", "users_project", "rate_limits"},
 		"foreseeable": {"true", "false"},
 		"stream": {
 			"REKEY_EVENTS", "REKEY_JOBS", "REKEY_RESULTS", "REKEY_DLQ", "REKEY_INDEX", "REKEY_SCHEDULES", "REKEY_PACE", "REKEY_LEDGER",

@@ -31,10 +31,13 @@ func (s *Sandbox) admin(c *call) answer {
 			return c.refuse(http.StatusNotAcceptable, "INVALID_VERSION_DATE", "Invalid accept header or version date.")
 		}
 	}
-	for _, param := range []string{paramFederation, paramOrg, paramProject, paramIDP, paramRoleMapping} {
+	for param := range idParams() {
 		if id, there := c.params[param]; there && !validID(id) {
 			return c.malformedID(param, id)
 		}
+	}
+	if id, there := c.params[paramClient]; there && !validClientID(id) {
+		return c.refuse(http.StatusBadRequest, "INVALID_CLIENT_ID", "An invalid service account client ID was specified.")
 	}
 	return c.route.act(c)
 }
@@ -84,19 +87,21 @@ func (c *call) rateLimited(limit Bucket, seconds int) answer {
 
 // malformedID answers that an id is not 24 hexadecimal digits.
 func (c *call) malformedID(param, id string) answer {
-	code, what := "INVALID_ROLE_MAPPING_ID", "role mapping"
-	switch param {
-	case paramFederation:
-		code, what = "INVALID_FEDERATION_SETTINGS_ID", "federation settings"
-	case paramOrg:
-		code, what = "INVALID_ORG_ID", "organization"
-	case paramProject:
-		code, what = "INVALID_GROUP_ID", "group"
-	case paramIDP:
-		code, what = "INVALID_IDENTITY_PROVIDER_ID", "identity provider"
+	what := idParams()[param]
+	code := "INVALID_" + strings.ToUpper(strings.ReplaceAll(what, " ", "_")) + "_ID"
+	if param == paramOrg {
+		code = "INVALID_ORG_ID"
 	}
 	id = id[:min(len(id), maxPath)]
 	return c.refuse(http.StatusBadRequest, code, fmt.Sprintf("An invalid %s ID %s was specified.", what, id), id)
+}
+
+// idParams are the parameters that are 24 hexadecimal digits, with what they name.
+func idParams() map[string]string {
+	return map[string]string{
+		paramFederation: "federation settings", paramOrg: "organization", paramProject: "group", paramIDP: "identity provider",
+		paramRoleMapping: "role mapping", paramSecret: "secret", paramAPIKey: "API user", paramUserID: "user",
+	}
 }
 
 // missing answers that there is no such thing as a path names.

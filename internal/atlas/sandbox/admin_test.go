@@ -233,7 +233,10 @@ func TestOlderPathNeedsNoVersion(t *testing.T) {
 }
 
 func TestRateLimitsList(t *testing.T) {
-	all := []string{BucketFederationOrg, BucketFederationUser, BucketRateLimitsOrg, BucketRateLimitsProject, BucketRateLimitsUser, BucketX509}
+	all := []string{
+		BucketDatabaseUsers, BucketFederationOrg, BucketFederationUser, BucketAPIKeys, BucketRateLimitsOrg, BucketRateLimitsProject,
+		BucketRateLimitsUser, BucketServiceAccountsProject, BucketServiceAccountsOrg, BucketUsersProject, BucketUsersOrg, BucketX509,
+	}
 	tests := []struct {
 		name       string
 		query      url.Values
@@ -242,8 +245,12 @@ func TestRateLimitsList(t *testing.T) {
 		wantCode   string
 	}{
 		{name: "all", want: all},
-		{name: "project", query: url.Values{"groupId": {ProjectID}}, want: []string{BucketRateLimitsProject, BucketX509}},
-		{name: "organization", query: url.Values{"orgId": {OrgID}}, want: []string{BucketFederationOrg, BucketRateLimitsOrg}},
+		{name: "project", query: url.Values{"groupId": {ProjectID}}, want: []string{
+			BucketDatabaseUsers, BucketRateLimitsProject, BucketServiceAccountsProject, BucketUsersProject, BucketX509,
+		}},
+		{name: "organization", query: url.Values{"orgId": {OrgID}}, want: []string{
+			BucketFederationOrg, BucketAPIKeys, BucketRateLimitsOrg, BucketServiceAccountsOrg, BucketUsersOrg,
+		}},
 		{name: "user", query: url.Values{"userId": {ReadOnlyClientID}}, want: []string{BucketFederationUser, BucketRateLimitsUser}},
 		{name: "path", query: url.Values{"endpointPath": {pathX509, pathJWKS + "/"}}, want: []string{BucketFederationUser, BucketX509}},
 		{name: "path and project", query: url.Values{"endpointPath": {pathX509, pathJWKS}, "groupId": {ProjectID}}, want: []string{BucketX509}},

@@ -21,6 +21,18 @@ const (
 	BucketFederationOrg = "federatedAuthentication_organization"
 	// BucketX509 limits x509.disable by the v2 path, per project.
 	BucketX509 = "x509Authentication_group"
+	// BucketServiceAccountsOrg limits service accounts and their secrets by organization, per organization.
+	BucketServiceAccountsOrg = "serviceAccounts_organization"
+	// BucketServiceAccountsProject limits them by project, per project.
+	BucketServiceAccountsProject = "serviceAccounts_group"
+	// BucketAPIKeys limits API keys, per organization.
+	BucketAPIKeys = "programmaticAPIKeys_organization"
+	// BucketDatabaseUsers limits database users, per project.
+	BucketDatabaseUsers = "databaseUsers_group"
+	// BucketUsersOrg limits people by organization, per organization.
+	BucketUsersOrg = "users_organization"
+	// BucketUsersProject limits them by project, per project.
+	BucketUsersProject = "users_group"
 	// BucketRateLimitsUser limits rate_limits per account.
 	BucketRateLimitsUser = "rateLimitsInspection_user"
 	// BucketRateLimitsOrg limits rate_limits that ask for an organization, per organization.
@@ -50,11 +62,19 @@ func DefaultBuckets() map[string]Bucket {
 	perProject := Bucket{Capacity: 1200, Refill: 500, Every: time.Minute}
 	oauth := Bucket{Capacity: 10, Refill: 10, Every: time.Minute}
 	return map[string]Bucket{
-		BucketToken:             oauth,
-		BucketTokenRevoke:       oauth,
-		BucketFederationUser:    perUser,
-		BucketFederationOrg:     perOrg,
-		BucketX509:              perProject,
+		BucketToken:          oauth,
+		BucketTokenRevoke:    oauth,
+		BucketFederationUser: perUser,
+		BucketFederationOrg:  perOrg,
+		BucketX509:           perProject,
+		// Capacities of the last but those of service accounts and project users were seen in answers; their refills are made up.
+		BucketServiceAccountsOrg:     perOrg,
+		BucketServiceAccountsProject: perProject,
+		BucketAPIKeys:                perOrg,
+		BucketDatabaseUsers:          {Capacity: 10_000, Refill: 5000, Every: time.Minute},
+		BucketUsersOrg:               perOrg,
+		BucketUsersProject:           perProject,
+
 		BucketRateLimitsUser:    perUser,
 		BucketRateLimitsOrg:     perOrg,
 		BucketRateLimitsProject: perProject,

@@ -27,8 +27,9 @@ type call struct {
 	formProblem string
 	// body is that of a call of the Admin API whose handler wants it.
 	body []byte
-	// account is set once the caller has proved who it is.
-	account *account
+	// account is set once the caller has proved who it is, and secretID the secret that proved it.
+	account  *account
+	secretID string
 	// version is the resource version that the Admin API answers with.
 	version string
 	// header is for every answer to this call.
@@ -40,14 +41,15 @@ type call struct {
 // arrive reads the request and writes it into the journal.
 func (s *Sandbox) arrive(w http.ResponseWriter, r *http.Request) *call {
 	c := &call{at: s.now(), request: r, header: http.Header{}}
-	c.route, c.params, c.allow = find(s.routes, r.Method, r.URL.EscapedPath())
+	path := r.URL.EscapedPath()
+	c.route, c.params, c.allow = find(s.routes, r.Method, path)
 	if c.oauth() {
 		c.form, c.formProblem = readForm(w, r)
 	} else if c.route != nil && c.route.body {
 		c.body = readBody(w, r)
 	}
 	c.entry = &Request{
-		At: c.at, Operation: c.operation(), Method: r.Method, Path: r.URL.Path[:min(len(r.URL.Path), maxPath)], Auth: authScheme(r),
+		At: c.at, Operation: c.operation(), Method: r.Method, Path: path[:min(len(path), maxPath)], Auth: authScheme(r),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -189,7 +189,7 @@ func validDigest(f map[string]string, r *http.Request, a *account) bool {
 		return false
 	}
 	want := md5Hex(strings.Join([]string{
-		md5Hex(a.id + ":" + realm + ":" + a.secret),
+		md5Hex(a.id + ":" + realm + ":" + a.firstSecret()),
 		f["nonce"], f["nc"], f["cnonce"], f["qop"],
 		md5Hex(r.Method + ":" + uri),
 	}, ":"))

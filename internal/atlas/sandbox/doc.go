@@ -29,6 +29,8 @@
 //   - A period of a bucket starts when the bucket is first used and repeats from there.
 //     Requests that fail to authenticate spend nothing. The older v1.0 path is not limited.
 //   - Atlas sends no request id that we know of; the sandbox sends X-Request-Id.
+//   - A masked secret shows its prefix and its last four characters. Endpoint sets of service accounts, API keys, database users
+//     and people, their refills, and the error codes of database users and people are named by the same patterns.
 //   - A digest nonce lives 60 seconds. A count may arrive late by up to 63 places, since
 //     callers that share a nonce overtake each other, but never twice.
 //
@@ -37,7 +39,7 @@
 // Paths below /sandbox/ are the sandbox's own, need no credentials and are not logged:
 //
 //	GET    /sandbox/requests  what was called, oldest first, without bodies and credentials
-//	GET    /sandbox/state     accounts, federations, projects and faults as they now are
+//	GET    /sandbox/state     accounts, federations, projects, users and faults as they now are
 //	POST   /sandbox/faults    a fault as JSON, or one per line as ParseFault reads them
 //	DELETE /sandbox/faults    behave again
 package sandbox

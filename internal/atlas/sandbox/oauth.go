@@ -25,19 +25,19 @@ type tokens struct {
 }
 
 type token struct {
-	account string
-	expires time.Time
+	account, secretID string
+	expires           time.Time
 }
 
 func newTokens() *tokens {
 	return &tokens{byHash: map[[sha256.Size]byte]token{}, perAccount: map[string]map[[sha256.Size]byte]bool{}}
 }
 
-// issue makes a new token of the account.
-func (t *tokens) issue(account string, expires time.Time) string {
+// issue makes a new token of the account, with one of its secrets.
+func (t *tokens) issue(account, secretID string, expires time.Time) string {
 	value := "sandbox." + rand.Text() + rand.Text()
 	hash := sha256.Sum256([]byte(value))
-	t.byHash[hash] = token{account: account, expires: expires}
+	t.byHash[hash] = token{account: account, secretID: secretID, expires: expires}
 	if t.perAccount[account] == nil {
 		t.perAccount[account] = map[[sha256.Size]byte]bool{}
 	}
@@ -69,6 +69,15 @@ func (t *tokens) forget(hash [sha256.Size]byte) {
 	delete(t.byHash, hash)
 }
 
+// endAll ends the tokens of an account that were made with a secret, or all of them where none is named.
+func (t *tokens) endAll(account, secretID string) {
+	for hash := range t.perAccount[account] {
+		if secretID == "" || t.byHash[hash].secretID == secretID {
+			t.forget(hash)
+		}
+	}
+}
+
 // issueToken answers POST /api/oauth/token (RFC 6749 section 4.4).
 func (s *Sandbox) issueToken(c *call) answer {
 	if refusal, refused := s.admitOAuth(c, BucketToken); refused {
@@ -87,7 +96,7 @@ func (s *Sandbox) issueToken(c *call) answer {
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int    `json:"expires_in"`
 		TokenType   string `json:"token_type"`
-	}{s.tokens.issue(c.account.id, c.at.Add(s.tokenLifetime)), int(s.tokenLifetime / time.Second), "Bearer"})
+	}{s.tokens.issue(c.account.id, c.secretID, c.at.Add(s.tokenLifetime)), int(s.tokenLifetime / time.Second), "Bearer"})
 }
 
 // revokeToken answers POST /api/oauth/revoke (RFC 7009).
@@ -119,7 +128,12 @@ func (s *Sandbox) admitOAuth(c *call, bucket string) (answer, bool) {
 		return c.refuseOAuth(http.StatusBadRequest, "invalid_request", c.formProblem), true
 	}
 	a := s.world.accounts[id]
-	if !ok || a == nil || a.kind != kindServiceAccount || !a.hasSecret(secret) {
+	if a != nil && ok && a.kind == kindServiceAccount {
+		c.secretID, ok = a.secretWith(secret, c.at)
+	} else {
+		ok = false
+	}
+	if !ok {
 		c.header.Set("WWW-Authenticate", `Basic realm="MMS Public API"`)
 		return c.refuseOAuth(http.StatusUnauthorized, "invalid_client", "The client could not be authenticated."), true
 	}
@@ -151,10 +165,20 @@ func oauthRateText(path string, limit Bucket) string {
 	return fmt.Sprintf("Resource %s is limited to %d requests every %s.", path, limit.Capacity, every)
 }
 
-// hasSecret compares in constant time. RFC 6749 section 2.3.1 has clients form-encode the secret
+// secretWith returns the id of the account's secret that has this value and has not expired.
+func (a *account) secretWith(value string, now time.Time) (string, bool) {
+	for _, secret := range a.secrets {
+		if secret.is(value) && now.Before(secret.expiresAt) {
+			return secret.id, true
+		}
+	}
+	return "", false
+}
+
+// is compares in constant time. RFC 6749 section 2.3.1 has clients form-encode the secret
 // before they put it into the header; many do not, and either is right.
-func (a *account) hasSecret(secret string) bool {
-	want := sha256.Sum256([]byte(a.secret))
+func (s accountSecret) is(secret string) bool {
+	want := sha256.Sum256([]byte(s.value))
 	got := sha256.Sum256([]byte(secret))
 	same := subtle.ConstantTimeCompare(want[:], got[:])
 	if decoded, err := url.QueryUnescape(secret); err == nil {
@@ -179,11 +203,12 @@ func clientIP(r *http.Request) string {
 func (s *Sandbox) MintToken(clientID string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a := s.world.accounts[clientID]; a == nil || a.kind != kindServiceAccount {
+	a := s.world.accounts[clientID]
+	if a == nil || a.kind != kindServiceAccount || len(a.secrets) == 0 {
 		return ""
 	}
 	s.tokens.live(clientID, s.now()) // Forgets those that have expired.
-	return s.tokens.issue(clientID, s.now().Add(s.tokenLifetime))
+	return s.tokens.issue(clientID, a.secrets[0].id, s.now().Add(s.tokenLifetime))
 }
 
 // TokenLive says whether the bearer token works: it was issued, and neither revoked nor expired.

@@ -43,16 +43,27 @@ type limitValue struct {
 
 // endpointSets returns what the sandbox limits, as the vendor groups it.
 func (s *Sandbox) endpointSets() []endpointSet {
-	remove := func(path string) endpoint { return endpoint{Method: http.MethodDelete, Path: path} }
+	remove := func(paths ...string) (list []endpoint) {
+		for _, path := range paths {
+			list = append(list, endpoint{Method: http.MethodDelete, Path: path})
+		}
+		return list
+	}
 	list := []endpoint{{Method: http.MethodGet, Path: pathRateLimits}}
-	const federated, limits = "Federated Authentication", "Rate Limits Inspection"
+	const federated, limits, accounts, users = "Federated Authentication", "Rate Limits Inspection", "Service Accounts", "Users"
 	sets := []endpointSet{
-		{ID: BucketFederationOrg, Name: federated, Scope: scopeOrganization, Endpoints: []endpoint{remove(pathRoleMapping)}},
-		{ID: BucketFederationUser, Name: federated, Scope: scopeUser, Endpoints: []endpoint{remove(pathIDP), remove(pathJWKS)}},
+		{ID: BucketDatabaseUsers, Name: "Database Users", Scope: scopeProject, Endpoints: append(remove(pathDatabaseUser), endpoint{http.MethodPatch, pathDatabaseUser})},
+		{ID: BucketFederationOrg, Name: federated, Scope: scopeOrganization, Endpoints: remove(pathRoleMapping)},
+		{ID: BucketFederationUser, Name: federated, Scope: scopeUser, Endpoints: remove(pathIDP, pathJWKS)},
+		{ID: BucketAPIKeys, Name: "Programmatic API Keys", Scope: scopeOrganization, Endpoints: remove(pathAPIKey)},
 		{ID: BucketRateLimitsOrg, Name: limits, Scope: scopeOrganization, Endpoints: list},
 		{ID: BucketRateLimitsProject, Name: limits, Scope: scopeProject, Endpoints: list},
 		{ID: BucketRateLimitsUser, Name: limits, Scope: scopeUser, Endpoints: list},
-		{ID: BucketX509, Name: "X509 Authentication", Scope: scopeProject, Endpoints: []endpoint{remove(pathX509)}},
+		{ID: BucketServiceAccountsProject, Name: accounts, Scope: scopeProject, Endpoints: remove(pathProjectAccountSecret)},
+		{ID: BucketServiceAccountsOrg, Name: accounts, Scope: scopeOrganization, Endpoints: remove(pathOrgAccount, pathOrgAccountSecret)},
+		{ID: BucketUsersProject, Name: users, Scope: scopeProject, Endpoints: remove(pathProjectUser)},
+		{ID: BucketUsersOrg, Name: users, Scope: scopeOrganization, Endpoints: remove(pathOrgUser)},
+		{ID: BucketX509, Name: "X509 Authentication", Scope: scopeProject, Endpoints: remove(pathX509)},
 	}
 	defaults := DefaultBuckets()
 	for i, set := range sets {

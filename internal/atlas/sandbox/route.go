@@ -16,6 +16,15 @@ const (
 	OperationRoleMappingDelete = "role_mapping.delete"
 	OperationX509Disable       = "x509.disable"
 	OperationRateLimits        = "rate_limits"
+
+	OperationServiceAccountSecretDelete = "service_account_secret.delete"
+	OperationServiceAccountDelete       = "service_account.delete"
+	OperationAPIKeyDelete               = "api_key.delete"
+	OperationDatabaseUserDelete         = "database_user.delete"
+	OperationDatabaseUserScramble       = "database_user.scramble"
+	OperationOrgUserRemove              = "org_user.remove"
+	OperationProjectUserRemove          = "project_user.remove"
+
 	// OperationRedirected is what a client calls that follows the redirect of a fault.
 	OperationRedirected = "redirected"
 	// OperationUnknown is anything that the sandbox does not know.
@@ -41,6 +50,12 @@ const (
 	paramOrg         = "orgId"
 	paramProject     = "groupId"
 	paramRoleMapping = "id"
+	paramClient      = "clientId"
+	paramSecret      = "secretId"
+	paramAPIKey      = "apiUserId"
+	paramDatabase    = "databaseName"
+	paramUserName    = "username"
+	paramUserID      = "userId"
 )
 
 // route is one operation by one path.
@@ -68,7 +83,8 @@ func (s *Sandbox) newRoutes() []route {
 	named := func(param string) func(*call) string {
 		return func(c *call) string { return boundedID(c.params[param]) }
 	}
-	return append(s.readRoutes(always, caller, named), []route{
+	more := slices.Concat(s.readRoutes(always, caller, named), s.credentialRoutes(always, named), s.userRoutes(always, named))
+	return append(more, []route{
 		{operation: OperationToken, method: http.MethodPost, path: "/api/oauth/token", oauth: true, act: s.issueToken},
 		{operation: OperationTokenRevoke, method: http.MethodPost, path: "/api/oauth/revoke", oauth: true, act: s.revokeToken},
 		{
@@ -99,7 +115,9 @@ func (s *Sandbox) newRoutes() []route {
 func operations() []string {
 	return []string{
 		OperationToken, OperationTokenRevoke, OperationJWKSRevoke, OperationIDPDelete,
-		OperationRoleMappingDelete, OperationX509Disable, OperationRead, OperationRateLimits, OperationAny,
+		OperationRoleMappingDelete, OperationX509Disable, OperationServiceAccountSecretDelete, OperationServiceAccountDelete,
+		OperationAPIKeyDelete, OperationDatabaseUserDelete, OperationDatabaseUserScramble, OperationOrgUserRemove,
+		OperationProjectUserRemove, OperationRead, OperationRateLimits, OperationAny,
 	}
 }
 

@@ -43,6 +43,23 @@ const (
 	SpareProjectID = "5ec0000000000000000000f2"
 	// OtherProjectID is a project of OtherOrgID with customer-managed X.509 on.
 	OtherProjectID = "5ec0000000000000000000f3"
+
+	// LeakedClientID is a service account of OrgID and ProjectID with two secrets, LeakedSecretID and KeptSecretID.
+	LeakedClientID = "mdb_sa_id_5ec0000000000000000000a4"
+	LeakedSecretID = "5ec000000000000000000501"
+	KeptSecretID   = "5ec000000000000000000502"
+	// SpareClientID is a service account of OrgID with one secret.
+	SpareClientID = "mdb_sa_id_5ec0000000000000000000a5"
+	// LeakedPublicKey is an API key that may read in OrgID, and LeakedAPIKeyID its id.
+	LeakedPublicKey = "sandboxl"
+	LeakedAPIKeyID  = "5ec000000000000000000602"
+	// UserID is a person in OrgID, ProjectID and SpareProjectID, and UserName that person's name. SpareUserID is another one.
+	UserID      = "5ec000000000000000000701"
+	UserName    = "mallory@example.com"
+	SpareUserID = "5ec000000000000000000702"
+	// DatabaseUser is a user of ProjectID with a password, and DatabaseExternalUser one without, in $external.
+	DatabaseUser         = "reporting"
+	DatabaseExternalUser = "CN=batch/1,OU=jobs"
 )
 
 // Names of the roles that matter to the operations of the sandbox. Any other name can be given
@@ -51,6 +68,10 @@ const (
 	RoleOrgOwner     = "ORG_OWNER"
 	RoleOrgReadOnly  = "ORG_READ_ONLY"
 	RoleProjectOwner = "GROUP_OWNER"
+
+	// RoleDatabaseAccessAdmin is enough for database users, and RoleProjectAccessManager for the people in a project.
+	RoleDatabaseAccessAdmin  = "GROUP_DATABASE_ACCESS_ADMIN"
+	RoleProjectAccessManager = "GROUP_ACCESS_MANAGER"
 )
 
 // Seed is the world that a sandbox starts with. It holds no secrets: those are in
@@ -60,20 +81,27 @@ type Seed struct {
 	APIKeys         []APIKey
 	Federations     []Federation
 	Projects        []Project
+	Users           []User
 }
 
 // ServiceAccount authenticates with OAuth 2.0 client credentials.
 type ServiceAccount struct {
 	// ClientID is "mdb_sa_id_" and 24 hexadecimal digits.
 	ClientID string
+	Name     string
 	Roles    []Role
+	// SecretIDs are the ids of its secrets, at most two. Empty: one secret with an id that is made up.
+	SecretIDs []string
 }
 
 // APIKey authenticates with HTTP Digest.
 type APIKey struct {
 	// PublicKey is the user name, usually 8 lower-case letters.
 	PublicKey string
-	Roles     []Role
+	// ID is 24 hexadecimal digits. Empty: it is made up.
+	ID    string
+	Name  string
+	Roles []Role
 }
 
 // Role is one role in one organization or one project. Exactly one of the ids is set.
@@ -115,13 +143,23 @@ type Project struct {
 	ID    string
 	OrgID string
 	// CustomerX509 says whether customer-managed X.509 is on.
-	CustomerX509 bool
+	CustomerX509  bool
+	DatabaseUsers []DatabaseAccount
+}
+
+// DatabaseAccount is a database user of a project.
+type DatabaseAccount struct{ Username, Database string }
+
+// User is a person of an organization, and of some of its projects.
+type User struct {
+	ID, Username, OrgID string
+	ProjectIDs          []string
 }
 
 // DefaultSeed returns the world of the demo and the README, with the ids that are constants of
 // this package: an organization with a federation, three identity providers (one of them in
 // use), two role mappings and two projects; a second, smaller one that belongs to others;
-// and four accounts.
+// four accounts that call, three that leaked or are there to be deleted, database users and people.
 func DefaultSeed() Seed {
 	owner := []Role{{Name: RoleOrgOwner, OrgID: OrgID}}
 	return Seed{
@@ -129,11 +167,26 @@ func DefaultSeed() Seed {
 			{ClientID: ClientID, Roles: owner},
 			{ClientID: ReadOnlyClientID, Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}}},
 			{ClientID: OtherClientID, Roles: []Role{{Name: RoleOrgOwner, OrgID: OtherOrgID}}},
+			{
+				ClientID: LeakedClientID, Name: "ci", SecretIDs: []string{LeakedSecretID, KeptSecretID},
+				Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}, {Name: "GROUP_READ_ONLY", ProjectID: ProjectID}},
+			},
+			{ClientID: SpareClientID, Name: "retired", Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}}},
 		},
-		APIKeys:     []APIKey{{PublicKey: PublicKey, Roles: owner}},
+		APIKeys: []APIKey{
+			{PublicKey: PublicKey, ID: "5ec000000000000000000601", Name: "rekey", Roles: owner},
+			{PublicKey: LeakedPublicKey, ID: LeakedAPIKeyID, Name: "backup", Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}}},
+		},
+		Users: []User{
+			{ID: UserID, Username: UserName, OrgID: OrgID, ProjectIDs: []string{ProjectID, SpareProjectID}},
+			{ID: SpareUserID, Username: "trent@example.com", OrgID: OrgID, ProjectIDs: []string{ProjectID}},
+		},
 		Federations: []Federation{defaultFederation(), otherFederation()},
 		Projects: []Project{
-			{ID: ProjectID, OrgID: OrgID, CustomerX509: true},
+			{ID: ProjectID, OrgID: OrgID, CustomerX509: true, DatabaseUsers: []DatabaseAccount{
+				{DatabaseUser, "admin"}, {"batch", "admin"}, {DatabaseExternalUser, externalDatabase},
+				{"arn:aws:iam::123456789012:user/batch", externalDatabase},
+			}},
 			{ID: SpareProjectID, OrgID: OrgID, CustomerX509: true},
 			{ID: OtherProjectID, OrgID: OtherOrgID, CustomerX509: true},
 		},

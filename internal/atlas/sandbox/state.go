@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -15,8 +16,16 @@ const (
 
 // account is a service account or an API key.
 type account struct {
-	id, kind, secret string
-	roles            []Role
+	id, kind, name string
+	keyID          string // Of an API key.
+	roles          []Role
+	secrets        []accountSecret // Of an API key: its private key.
+}
+
+// accountSecret is a secret of a service account, or the private key of an API key.
+type accountSecret struct {
+	id, value            string
+	createdAt, expiresAt time.Time
 }
 
 // world is what the operations change. The lock of the Sandbox guards it.
@@ -24,6 +33,7 @@ type world struct {
 	accounts    map[string]*account
 	federations map[string]*federation
 	projects    map[string]*project
+	users       map[string]*user
 }
 
 type federation struct {
@@ -46,15 +56,22 @@ type project struct {
 	orgID        string
 	customerX509 bool
 	restarts     int
+	users        map[databaseName]*databaseUser
 }
 
 func newWorld(seed Seed, accounts map[string]*account) *world {
-	w := &world{accounts: accounts, federations: map[string]*federation{}, projects: map[string]*project{}}
+	w := &world{accounts: accounts, federations: map[string]*federation{}, projects: map[string]*project{}, users: map[string]*user{}}
 	for _, f := range seed.Federations {
 		w.federations[f.ID] = newFederation(f)
 	}
 	for _, p := range seed.Projects {
-		w.projects[p.ID] = &project{orgID: p.OrgID, customerX509: p.CustomerX509}
+		w.projects[p.ID] = &project{orgID: p.OrgID, customerX509: p.CustomerX509, users: map[databaseName]*databaseUser{}}
+		for _, u := range p.DatabaseUsers {
+			w.projects[p.ID].users[databaseName{u.Database, u.Username}] = &databaseUser{}
+		}
+	}
+	for _, u := range seed.Users {
+		w.users[u.ID] = &user{username: u.Username, orgID: u.OrgID, projects: slices.Clone(u.ProjectIDs)}
 	}
 	return w
 }
@@ -106,6 +123,42 @@ func (a *account) ownsProject(id string, p *project) bool {
 	return a.ownsOrg(p.orgID) || slices.Contains(a.roles, Role{Name: RoleProjectOwner, ProjectID: id})
 }
 
+// has says whether the account has a role in a project.
+func (a *account) has(role, projectID string) bool {
+	return slices.Contains(a.roles, Role{Name: role, ProjectID: projectID})
+}
+
+// roleNames are the names of the account's roles.
+func (a *account) roleNames() []string {
+	names := []string{}
+	for _, r := range a.roles {
+		names = append(names, r.Name)
+	}
+	return names
+}
+
+// orgOf is the organization that an account belongs to.
+func (w *world) orgOf(a *account) string {
+	for _, r := range a.roles {
+		if r.OrgID != "" {
+			return r.OrgID
+		}
+		if p := w.projects[r.ProjectID]; p != nil {
+			return p.orgID
+		}
+	}
+	return ""
+}
+
+// sortedAccounts are all accounts, by id.
+func (w *world) sortedAccounts() []*account {
+	var list []*account
+	for _, id := range slices.Sorted(maps.Keys(w.accounts)) {
+		list = append(list, w.accounts[id])
+	}
+	return list
+}
+
 // reads says whether the account has any role in the organization or the project.
 func (a *account) reads(orgID, projectID string) bool {
 	return slices.ContainsFunc(a.roles, func(r Role) bool {
@@ -118,6 +171,7 @@ type State struct {
 	Accounts    []AccountState    `json:"accounts"`
 	Federations []FederationState `json:"federations"`
 	Projects    []ProjectState    `json:"projects"`
+	Users       []UserState       `json:"users"`
 	// Faults are those that have not been used up, in the order in which they apply.
 	Faults []Fault `json:"faults"`
 }
@@ -129,6 +183,26 @@ type AccountState struct {
 	Kind string `json:"kind"`
 	// LiveTokens is how many bearer tokens work now.
 	LiveTokens int `json:"live_tokens"`
+	// SecretIDs are the secrets that a service account has.
+	SecretIDs []string `json:"secret_ids,omitempty"`
+	// APIKeyID is the id of an API key.
+	APIKeyID string `json:"api_key_id,omitempty"`
+}
+
+// UserState is a person who has not been removed.
+type UserState struct {
+	ID       string   `json:"id"`
+	Username string   `json:"username"`
+	OrgID    string   `json:"org_id"`
+	Projects []string `json:"projects"`
+}
+
+// DatabaseUserState is a database user that has not been deleted.
+type DatabaseUserState struct {
+	Username string `json:"username"`
+	Database string `json:"database"`
+	// PasswordChanges counts how often it got another password.
+	PasswordChanges int `json:"password_changes"`
 }
 
 // FederationState is what is left of a federation.
@@ -164,7 +238,8 @@ type ProjectState struct {
 	OrgID        string `json:"org_id"`
 	CustomerX509 bool   `json:"customer_x509"`
 	// Restarts counts the rolling restarts that disabling X.509 has started: at most one.
-	Restarts int `json:"restarts"`
+	Restarts      int                 `json:"restarts"`
+	DatabaseUsers []DatabaseUserState `json:"database_users"`
 }
 
 // State returns the world as it is now.
@@ -172,21 +247,44 @@ func (s *Sandbox) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	state := State{Accounts: []AccountState{}, Federations: []FederationState{}, Projects: []ProjectState{}, Faults: s.faults.list()}
-	for _, id := range slices.Sorted(maps.Keys(s.world.accounts)) {
-		state.Accounts = append(state.Accounts, AccountState{
-			ID: id, Kind: s.world.accounts[id].kind, LiveTokens: s.tokens.live(id, now),
-		})
+	state := State{
+		Accounts: []AccountState{}, Federations: []FederationState{}, Projects: []ProjectState{}, Users: []UserState{},
+		Faults: s.faults.list(),
+	}
+	for _, a := range s.world.sortedAccounts() {
+		state.Accounts = append(state.Accounts, a.state(s.tokens.live(a.id, now)))
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.world.users)) {
+		u := s.world.users[id]
+		state.Users = append(state.Users, UserState{ID: id, Username: u.username, OrgID: u.orgID, Projects: append([]string{}, u.projects...)})
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.world.federations)) {
 		state.Federations = append(state.Federations, s.world.federations[id].state(id))
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.world.projects)) {
-		p := s.world.projects[id]
-		state.Projects = append(state.Projects, ProjectState{
-			ID: id, OrgID: p.orgID, CustomerX509: p.customerX509, Restarts: p.restarts,
-		})
+		state.Projects = append(state.Projects, s.world.projects[id].state(id))
 	}
+	return state
+}
+
+func (a *account) state(liveTokens int) AccountState {
+	state := AccountState{ID: a.id, Kind: a.kind, LiveTokens: liveTokens, APIKeyID: a.keyID}
+	if a.kind == kindServiceAccount {
+		for _, secret := range a.secrets {
+			state.SecretIDs = append(state.SecretIDs, secret.id)
+		}
+	}
+	return state
+}
+
+func (p *project) state(id string) ProjectState {
+	state := ProjectState{ID: id, OrgID: p.orgID, CustomerX509: p.customerX509, Restarts: p.restarts, DatabaseUsers: []DatabaseUserState{}}
+	for name, u := range p.users {
+		state.DatabaseUsers = append(state.DatabaseUsers, DatabaseUserState{name.username, name.database, u.passwordChanges})
+	}
+	slices.SortFunc(state.DatabaseUsers, func(a, b DatabaseUserState) int {
+		return cmp.Or(strings.Compare(a.Username, b.Username), strings.Compare(a.Database, b.Database))
+	})
 	return state
 }
 

@@ -10,6 +10,9 @@ import (
 // idLength is the length of an Atlas id in hexadecimal digits.
 const idLength = 24
 
+// maxSecrets is how many secrets a service account can have.
+const maxSecrets = 2
+
 // clientIDPrefix begins every client id of a service account.
 const clientIDPrefix = "mdb_sa_id_"
 
@@ -39,12 +42,21 @@ func (s Seed) validate() error {
 		}
 		c.unique("service account", a.ClientID)
 		c.roles(a.ClientID, a.Roles)
+		for _, id := range a.SecretIDs {
+			c.id("secret", id)
+		}
+		if len(a.SecretIDs) > maxSecrets {
+			c.errorf("service account %s: it has more than %d secrets", a.ClientID, maxSecrets)
+		}
 	}
 	for _, k := range s.APIKeys {
 		if k.PublicKey == "" || strings.ContainsAny(k.PublicKey, "\":\\") {
 			c.errorf("API key %q: the public key is empty or has a quote, colon or backslash", k.PublicKey)
 		}
 		c.unique("API key", k.PublicKey)
+		if k.ID != "" {
+			c.id("API key", k.ID)
+		}
 		c.roles(k.PublicKey, k.Roles)
 	}
 	for _, f := range s.Federations {
@@ -53,6 +65,10 @@ func (s Seed) validate() error {
 	for _, p := range s.Projects {
 		c.id("project", p.ID)
 		c.hex("organization of project "+p.ID, p.OrgID)
+	}
+	for _, u := range s.Users {
+		c.id("user", u.ID)
+		c.hex("organization of user "+u.ID, u.OrgID)
 	}
 	return errors.Join(c.errs...)
 }

@@ -1,0 +1,39 @@
+package kinds
+
+import "net/http"
+
+// DatabaseUserDelete deletes a database user of a project.
+const DatabaseUserDelete Name = "database_user.delete"
+
+// databaseUser is where a database user is, to be changed and to be read.
+var databaseUser = Form{
+	Target:   "project/{project_id}/database_user/{auth_database}/{username}",
+	Change:   Resource{Path: pathDatabaseUser, Version: versionDatabaseUser},
+	Read:     Resource{Path: pathDatabaseUser, Version: versionDatabaseUser},
+	ReadRole: "Project Read Only",
+	Set:      databaseUsers, Role: DatabaseAccessAdmin,
+}
+
+const (
+	pathDatabaseUser    = "/api/atlas/v2/groups/{project_id}/databaseUsers/{auth_database}/{username}"
+	versionDatabaseUser = "2023-01-01"
+
+	// passwordDatabase is the one that users with passwords authenticate against.
+	passwordDatabase = "admin"
+)
+
+var _ = Declare(Kind{
+	Name:  DatabaseUserDelete,
+	Order: 9,
+	Does:  "deletes a database user; its clusters apply that in their own time",
+	Params: []Param{
+		{Name: ParamProject, Shape: ID}, {Name: paramUserName, Shape: UserName},
+		{Name: paramDatabase, Shape: DatabaseName, Default: passwordDatabase},
+	},
+	Examples: []string{
+		"project_id=5ec0000000000000000000f1 username=reporting",
+		"project_id=5ec0000000000000000000f1 username=CN=batch/1,OU=jobs auth_database='$external'",
+	},
+	Forms: []Form{databaseUser},
+	Call:  Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}, OnlyAccepted: true},
+})

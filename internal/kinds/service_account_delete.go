@@ -1,0 +1,23 @@
+package kinds
+
+import "net/http"
+
+// ServiceAccountDelete deletes a service account.
+const ServiceAccountDelete Name = "service_account.delete"
+
+var _ = Declare(Kind{
+	Name:     ServiceAccountDelete,
+	Order:    7,
+	Does:     "deletes a service account of an organization",
+	Reach:    "all its secrets and bearer tokens end, in every project that it belongs to",
+	Params:   []Param{{Name: ParamOrg, Shape: ID}, {Name: paramClient, Shape: ClientID}},
+	Examples: []string{"org_id=5ec0000000000000000000b1 client_id=mdb_sa_id_5ec0000000000000000000a4"},
+	Forms: []Form{{
+		Target:   "org/{org_id}/service_account/{client_id}",
+		Change:   Resource{Path: pathOrgAccount, Version: versionAccounts},
+		Read:     Resource{Path: pathOrgAccount, Version: versionAccounts},
+		ReadRole: "Organization Read Only",
+		Set:      orgServiceAccounts, Role: OrgOwner,
+	}},
+	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
+})

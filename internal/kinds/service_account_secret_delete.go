@@ -1,0 +1,46 @@
+package kinds
+
+import "net/http"
+
+// ServiceAccountSecretDelete deletes a secret of a service account.
+const ServiceAccountSecretDelete Name = "service_account_secret.delete"
+
+// Service accounts of an organization, those of a project, and one of each.
+const (
+	pathOrgAccounts     = "/api/atlas/v2/orgs/{org_id}/serviceAccounts"
+	pathProjectAccounts = "/api/atlas/v2/groups/{project_id}/serviceAccounts"
+	pathOrgAccount      = pathOrgAccounts + "/{client_id}"
+	pathProjectAccount  = pathProjectAccounts + "/{client_id}"
+
+	versionAccounts = "2024-08-05"
+)
+
+var _ = Declare(Kind{
+	Name:  ServiceAccountSecretDelete,
+	Order: 6,
+	Does:  "deletes a secret of a service account",
+	Reach: "the bearer tokens that were made with it end, too",
+	Params: []Param{
+		{Name: ParamOrg, Shape: ID}, {Name: ParamProject, Shape: ID},
+		{Name: paramClient, Shape: ClientID}, {Name: "secret_id", Shape: ID},
+	},
+	Choices:  []Choice{{{ParamOrg}, {ParamProject}}},
+	Examples: []string{"org_id=5ec0000000000000000000b1 client_id=mdb_sa_id_5ec0000000000000000000a4 secret_id=5ec000000000000000000501"},
+	Forms: []Form{
+		{
+			Target: "org/{org_id}/service_account/{client_id}/secret/{secret_id}",
+			Change: Resource{Path: pathOrgAccount + "/secrets/{secret_id}", Version: versionAccounts},
+			Read:   Resource{Path: pathOrgAccount, Version: versionAccounts},
+			Shows:  "the service account", ReadRole: "Organization Read Only",
+			Set: orgServiceAccounts, Role: OrgOwner,
+		},
+		{
+			Target: "project/{project_id}/service_account/{client_id}/secret/{secret_id}",
+			Change: Resource{Path: pathProjectAccount + "/secrets/{secret_id}", Version: versionAccounts},
+			Read:   Resource{Path: pathProjectAccount, Version: versionAccounts},
+			Shows:  "the service account", ReadRole: "Project Read Only",
+			Set: projectServiceAccounts, Role: ProjectOwner,
+		},
+	},
+	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
+})
