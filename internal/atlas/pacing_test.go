@@ -179,9 +179,11 @@ func TestRecorder(t *testing.T) {
 	if diff := cmp.Diff(map[string]time.Duration{"x509.disable": 30 * time.Second}, rec.waits); diff != "" {
 		t.Errorf("waits (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"token", "read", "rate_limits", "token.revoke", "jwks.revoke", "x509.disable", "idp.delete", "role_mapping.delete",
+	if diff := cmp.Diff([]string{
+		"token", "read", "rate_limits", "token.revoke", "jwks.revoke", "x509.disable", "idp.delete", "role_mapping.delete",
 		"service_account_secret.delete", "service_account.delete", "api_key.delete", "database_user.delete", "database_user.scramble",
-		"org_user.remove", "project_user.remove"}, atlas.Operations()); diff != "" {
+		"org_user.remove", "project_user.remove",
+	}, atlas.Operations()); diff != "" {
 		t.Errorf("Operations() (-want +got):\n%s", diff)
 	}
 	if !slices.Contains(atlas.Buckets(), "x509_project") || len(atlas.Buckets()) != 12 {

@@ -1,9 +1,10 @@
 package config_test
 
 import (
-	"rekey/internal/jobs"
 	"strings"
 	"testing"
+
+	"rekey/internal/jobs"
 )
 
 func TestNATSProblems(t *testing.T) {

@@ -1,10 +1,11 @@
 package jobs
 
 import (
-	"rekey/internal/kinds"
 	"strings"
 	"testing"
 	"time"
+
+	"rekey/internal/kinds"
 
 	"github.com/google/go-cmp/cmp"
 )

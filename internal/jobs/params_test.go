@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"rekey/internal/kinds"
 	"strings"
 	"testing"
+
+	"rekey/internal/kinds"
 
 	"github.com/google/go-cmp/cmp"
 )

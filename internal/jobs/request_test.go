@@ -2,10 +2,11 @@ package jobs
 
 import (
 	"fmt"
-	"rekey/internal/kinds"
 	"strings"
 	"testing"
 	"time"
+
+	"rekey/internal/kinds"
 
 	"github.com/google/go-cmp/cmp"
 )

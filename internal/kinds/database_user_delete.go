@@ -27,7 +27,8 @@ var _ = Declare(Kind{
 	Order: 9,
 	Does:  "deletes a database user; its clusters apply that in their own time",
 	Params: []Param{
-		{Name: ParamProject, Shape: ID}, {Name: paramUserName, Shape: UserName},
+		{Name: ParamProject, Shape: ID},
+		{Name: paramUserName, Shape: UserName},
 		{Name: paramDatabase, Shape: DatabaseName, Default: passwordDatabase},
 	},
 	Examples: []string{

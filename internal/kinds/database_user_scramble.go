@@ -15,7 +15,8 @@ var _ = Declare(Kind{
 	Order: 10,
 	Does:  "gives a database user a random password that is kept nowhere; its clusters apply that in their own time",
 	Params: []Param{
-		{Name: ParamProject, Shape: ID}, {Name: paramUserName, Shape: UserName},
+		{Name: ParamProject, Shape: ID},
+		{Name: paramUserName, Shape: UserName},
 		{Name: paramDatabase, Shape: passwordUsers, Default: passwordDatabase},
 	},
 	Examples: []string{"project_id=5ec0000000000000000000f1 username=reporting"},

@@ -21,8 +21,10 @@ var _ = Declare(Kind{
 	Does:  "deletes a secret of a service account",
 	Reach: "the bearer tokens that were made with it end, too",
 	Params: []Param{
-		{Name: ParamOrg, Shape: ID}, {Name: ParamProject, Shape: ID},
-		{Name: paramClient, Shape: ClientID}, {Name: "secret_id", Shape: ID},
+		{Name: ParamOrg, Shape: ID},
+		{Name: ParamProject, Shape: ID},
+		{Name: paramClient, Shape: ClientID},
+		{Name: "secret_id", Shape: ID},
 	},
 	Choices:  []Choice{{{ParamOrg}, {ParamProject}}},
 	Examples: []string{"org_id=5ec0000000000000000000b1 client_id=mdb_sa_id_5ec0000000000000000000a4 secret_id=5ec000000000000000000501"},

@@ -184,7 +184,9 @@ func DefaultSeed() Seed {
 		Federations: []Federation{defaultFederation(), otherFederation()},
 		Projects: []Project{
 			{ID: ProjectID, OrgID: OrgID, CustomerX509: true, DatabaseUsers: []DatabaseAccount{
-				{DatabaseUser, "admin"}, {"batch", "admin"}, {DatabaseExternalUser, externalDatabase},
+				{DatabaseUser, "admin"},
+				{"batch", "admin"},
+				{DatabaseExternalUser, externalDatabase},
 				{"arn:aws:iam::123456789012:user/batch", externalDatabase},
 			}},
 			{ID: SpareProjectID, OrgID: OrgID, CustomerX509: true},
