@@ -5,8 +5,8 @@ import "net/http"
 // DatabaseUserDelete deletes a database user of a project.
 const DatabaseUserDelete Name = "database_user.delete"
 
-// databaseUser is where a database user is, to be changed and to be read.
-var databaseUser = Form{
+// formDatabaseUser is where a database user is, to be changed and to be read.
+var formDatabaseUser = Form{
 	Target:   "project/{project_id}/database_user/{auth_database}/{username}",
 	Change:   Resource{Path: pathDatabaseUser, Version: versionDatabaseUser},
 	Read:     Resource{Path: pathDatabaseUser, Version: versionDatabaseUser},
@@ -35,6 +35,6 @@ var _ = Declare(Kind{
 		"project_id=5ec0000000000000000000f1 username=reporting",
 		"project_id=5ec0000000000000000000f1 username=CN=batch/1,OU=jobs auth_database='$external'",
 	},
-	Forms: []Form{databaseUser},
+	Forms: []Form{formDatabaseUser},
 	Call:  Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}, OnlyAccepted: true},
 })

@@ -20,12 +20,12 @@ var _ = Declare(Kind{
 		{Name: paramDatabase, Shape: passwordUsers, Default: passwordDatabase},
 	},
 	Examples: []string{"project_id=5ec0000000000000000000f1 username=reporting"},
-	Forms:    []Form{databaseUser},
+	Forms:    []Form{formDatabaseUser},
 	Call: Call{
 		Method: http.MethodPatch, Success: []int{http.StatusOK}, OnlyAccepted: true, Document: true, Updates: true,
 		Body: func(Values) (Body, error) {
 			made := rand.Text() // 128 bits at least.
-			body, err := document(databaseUser.Change, map[string]string{"password": made})
+			body, err := document(formDatabaseUser.Change, map[string]string{"password": made})
 			body.Made = []secret.Value{secret.New(made)}
 			return body, err
 		},
