@@ -163,7 +163,7 @@ func TestHeaderText(t *testing.T) {
 }
 
 // A dead letter must always be smaller than what the server takes: one that is refused
-// would make its event come again for ever.
+// would make its event be redelivered without a limit.
 func TestDeadLettersAlwaysFit(t *testing.T) {
 	t.Parallel()
 	log, _ := newLogs()

@@ -189,7 +189,7 @@ const (
 // codeUndecodable is the code of dead letters that are neither events nor jobs.
 const codeUndecodable = "undecodable"
 
-// deadEvent makes the dead letter of an event that nobody can understand, or that is held: the
+// deadEvent makes the dead letter of an event that is malformed or rejected: the
 // original message without its secrets, and sealed where it has some, and why. limit is the
 // largest payload that is carried whole.
 func deadEvent(n names.Names, m event.Message, e jobs.Event, why error, limit int) *nats.Msg {

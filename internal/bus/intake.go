@@ -39,7 +39,7 @@ const (
 )
 
 // Desk turns an event into jobs. Its error is of *jobs.Malformed and *jobs.Rejection, joined, for
-// what of the event is not done and goes to the dead letters; after another one the event comes again.
+// the parts of the event that are rejected and go to the dead letters; after another one the event is redelivered.
 type Desk interface {
 	Accept(ctx context.Context, e jobs.Event) (jobs.Accepted, error)
 }
@@ -55,7 +55,7 @@ type Intake struct {
 	Conn    *Conn
 	Desk    Desk
 	Secrets jobs.Secrets // Zero: secrets in the clear are allowed.
-	// Signatures says whose events are taken in. Zero: everybody's.
+	// Signatures says whose events are taken in. Zero: those of all publishers.
 	Signatures event.Signatures
 	Recorder   IntakeRecorder
 	Logger     *zap.Logger
@@ -205,13 +205,13 @@ func (in Intake) deadLetter(ctx context.Context, m event.Message, e *jobs.Event,
 			return jobs.Accepted{}, err
 		}
 	}
-	in.Logger.Named("intake").Warn("event is not done, or not all of it, and a dead letter now", zap.Uint64("event_seq", m.Seq),
+	in.Logger.Named("intake").Warn("event rejected (in part or in full); dead letter written", zap.Uint64("event_seq", m.Seq),
 		zap.String("code", jobs.CodeOf(why)), zap.String("reason", headerText(why.Error())))
 	return jobs.Accepted{Result: jobs.ResultOf(why)}, nil
 }
 
 // isAboutEvent reports whether an error is about the event, which then goes to the dead letters;
-// after any other one it comes again.
+// after any other one it is redelivered.
 func isAboutEvent(err error) bool {
 	_, malformed := errors.AsType[*jobs.Malformed](err)
 	_, held := errors.AsType[*jobs.Rejection](err)

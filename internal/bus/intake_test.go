@@ -285,7 +285,7 @@ func TestIntakeDeadLettersMalformedEvents(t *testing.T) {
 			t.Errorf("%s: the payload has %d bytes: %.80s", tt.name, len(got.Payload), got.Payload)
 		}
 	}
-	if got := r.logs.FilterMessage("event is not done, or not all of it, and a dead letter now").Len(); got != len(tests) {
+	if got := r.logs.FilterMessage("event rejected (in part or in full); dead letter written").Len(); got != len(tests) {
 		t.Errorf("the log has a line for %d of %d dead letters", got, len(tests))
 	}
 	if strings.Contains(fmt.Sprint(letters), canary) || strings.Contains(r.logs.text(), canary) {

@@ -16,8 +16,8 @@ import (
 	"rekey/internal/secret"
 )
 
-// TestWorkersLeaveWhatIsAnothers: about a job that another worker has by now the server is told
-// nothing, neither a settlement nor that the message is alive.
+// TestWorkersLeaveWhatIsAnothers: about a job that another worker has by now nothing is sent to the
+// server, neither a settlement nor that the message is alive.
 func TestWorkersLeaveWhatIsAnothers(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -39,12 +39,12 @@ func TestWorkersLeaveWhatIsAnothers(t *testing.T) {
 		t.Errorf("%d messages are delivered and not settled, want 1", got)
 	}
 	if n, _, err := told.Pending(); err != nil || n != 0 {
-		t.Errorf("the server was told %d things (%v)", n, err)
+		t.Errorf("the server has received %d messages (%v)", n, err)
 	}
 }
 
 // TestNothingIsSentLater: what could not be sent because the connection was lost is not sent
-// when it is there again: by then somebody else may have done it, and the stream forgotten.
+// when it is there again: by then another worker may have done it, and the stream forgotten.
 func TestNothingIsSentLater(t *testing.T) {
 	t.Parallel()
 	dir, token := t.TempDir(), secret.New(canary)
@@ -70,7 +70,7 @@ func TestNothingIsSentLater(t *testing.T) {
 	}
 }
 
-// TestOperatorsMessagesAreNeverDropped: a job that is put back to work twice within the
+// TestOperatorsMessagesAreNeverDropped: a job that is retried twice within the
 // stream's window has two messages: the first one may have been forgotten.
 func TestOperatorsMessagesAreNeverDropped(t *testing.T) {
 	t.Parallel()
@@ -80,7 +80,7 @@ func TestOperatorsMessagesAreNeverDropped(t *testing.T) {
 		want   int
 	}{
 		{"accepted", func(*jobs.Job) {}, 1},
-		{"put back to work", func(j *jobs.Job) { j.Round = 1 }, 2},
+		{"retried", func(j *jobs.Job) { j.Round = 1 }, 2},
 		{"woken", func(j *jobs.Job) { j.Wake, j.Params = true, jobs.Params{} }, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -45,7 +45,7 @@ type SubscriberRecorder interface {
 	SetNotificationsPending(receiver string, n float64)
 }
 
-// Subscriber reads what one receiver is to be told of. All workers share it.
+// Subscriber reads the results of which one receiver is notified. All workers share it.
 type Subscriber struct {
 	Conn         *Conn
 	Subscription layout.Subscription
@@ -221,8 +221,8 @@ func (c *Conn) SubscriptionState(ctx context.Context, receiver string) (Subscrip
 	return state, nil
 }
 
-// RemoveSubscription deletes what a receiver has in NATS, which nobody must be serving, and returns how many results it was not
-// told of. What an operator has sent again stays until it is delivered.
+// RemoveSubscription deletes what a receiver has in NATS, which no worker must be serving, and returns how many results were
+// not delivered to it. What an operator has sent again stays until it is delivered.
 func (c *Conn) RemoveSubscription(ctx context.Context, receiver string) (left int, err error) {
 	info, err := c.receiverConsumer(ctx, c.names.Results(), receiver)
 	if err != nil {
@@ -241,7 +241,7 @@ func (c *Conn) RemoveSubscription(ctx context.Context, receiver string) (left in
 	return left, c.removeConsumer(ctx, c.names.Jobs(), receiver)
 }
 
-// receiverConsumer returns how a receiver's consumer stands, or nil when there is none.
+// receiverConsumer returns the state of a receiver's consumer, or nil when there is none.
 func (c *Conn) receiverConsumer(ctx context.Context, stream, receiver string) (*jetstream.ConsumerInfo, error) {
 	cons, err := c.js.Consumer(ctx, stream, layout.ConsumerOfReceiver(receiver))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {

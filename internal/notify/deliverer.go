@@ -122,7 +122,7 @@ func NewDeliverer(cfg Config) (*Deliverer, error) {
 	return &Deliverer{Config: cfg, composer: composer, log: cfg.Logger.Named("notify").With(zap.String("receiver", cfg.Receiver.Name))}, nil
 }
 
-// ReceiverKey is where the state of a receiver stands in the store.
+// ReceiverKey is where the state of a receiver is in the store.
 func ReceiverKey(name string) string { return "receiver." + name }
 
 func (c *Deliverer) messageKey(d *Delivery) string { return "message." + c.Receiver.Name + "." + d.Key }
@@ -142,7 +142,7 @@ func (c *Deliverer) Capacity(ctx context.Context) (capacity int, wait time.Durat
 	return c.Receiver.parallel(), 0, nil
 }
 
-// Deliver takes one notification a step further. With an error it comes again.
+// Deliver takes one notification a step further. With an error it is redelivered.
 func (c *Deliverer) Deliver(ctx context.Context, d Delivery) (jobs.Settlement, error) {
 	result, err := ReadResult(d.Data)
 	if err != nil {
@@ -174,7 +174,7 @@ func (c *Deliverer) Deliver(ctx context.Context, d Delivery) (jobs.Settlement, e
 	return jobs.Settlement{Done: true}, nil
 }
 
-// standing is a state as it stands in the store.
+// stored is a state as it is in the store.
 type stored struct {
 	State
 	revision uint64
@@ -240,7 +240,7 @@ func (c *Deliverer) failed(ctx context.Context, d Delivery, r *Result, receiver,
 	return jobs.Settlement{Delay: s.at.Sub(now)}, nil
 }
 
-// noteFailure writes how a receiver stands after a failure. What others found out meanwhile is joined
+// noteFailure writes the state of a receiver after a failure. What others found out meanwhile is joined
 // to it: the longest wait counts.
 func (c *Deliverer) noteFailure(ctx context.Context, state State, revision uint64, class Class) error {
 	key := ReceiverKey(c.Receiver.Name)
