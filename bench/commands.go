@@ -22,6 +22,15 @@ type bench struct {
 }
 
 func (b *bench) execute(ctx context.Context, args []string) error {
+	root := b.root() //nolint:contextcheck // The commands get their context from ExecuteContext.
+	root.SetArgs(args)
+	root.SetOut(b.stdout)
+	root.SetErr(b.stderr)
+	return root.ExecuteContext(ctx)
+}
+
+// root returns all commands. The measurement of throughput has no name of its own.
+func (b *bench) root() *cobra.Command {
 	root := b.throughputCommand()
 	root.AddCommand(b.memoryCommand(), b.readCommand(), b.paceCommand())
 	root.PersistentFlags().StringVar(&b.worker, "worker", "bin/worker", "`FILE` of the worker that is measured")
@@ -38,10 +47,7 @@ func (b *bench) execute(ctx context.Context, args []string) error {
 		}
 		return nil
 	}
-	root.SetArgs(args)
-	root.SetOut(b.stdout)
-	root.SetErr(b.stderr)
-	return root.ExecuteContext(ctx)
+	return root
 }
 
 // progress shows what is measured next.
