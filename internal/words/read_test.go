@@ -74,7 +74,7 @@ func reader(name string) (func([]byte) []text, bool) {
 		}
 		return readMarkdown, true
 	case ".yaml", ".yml", ".conf", ".sh", ".service", ".tpl", ".txt", ".txtar", ".json":
-		return readText, name != leftoverFile
+		return readText, true
 	}
 	return readText, name == "Makefile" || name == "run" || name == "build"
 }

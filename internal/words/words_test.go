@@ -8,15 +8,10 @@ import (
 	"testing"
 )
 
-const (
-	root = "../.."
-	// leftoverFile lists the base names of files that still have such words, one in a line. It only gets shorter.
-	leftoverFile = "leftover.txt"
-)
+const root = "../.."
 
 // TestPlainWords finds words of the list, with file, line and a better word for each.
 func TestPlainWords(t *testing.T) {
-	hits := map[string][]string{} // By base name: files may move until they are mended.
 	files := 0
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -35,7 +30,7 @@ func TestPlainWords(t *testing.T) {
 		}
 		files++
 		for _, found := range find(read(content)) {
-			hits[d.Name()] = append(hits[d.Name()], filepath.ToSlash(path[len(root)+1:])+":"+found)
+			t.Errorf("%s:%s", filepath.ToSlash(path[len(root)+1:]), found)
 		}
 		return nil
 	})
@@ -45,22 +40,6 @@ func TestPlainWords(t *testing.T) {
 	if files < 300 {
 		t.Fatalf("only %d files were read", files)
 	}
-	report(t, hits, readLeftover(t))
-}
-
-func report(t *testing.T, hits map[string][]string, leftover []string) {
-	t.Helper()
-	for _, name := range leftover {
-		if hits[name] == nil {
-			t.Errorf("%s: %s is clean; run: sed -i '/^%s$/d' internal/words/%s", leftoverFile, name, name, leftoverFile)
-		}
-		delete(hits, name)
-	}
-	for _, found := range hits {
-		for _, hit := range found {
-			t.Error(hit)
-		}
-	}
 }
 
 // skipFolder leaves out what others wrote or what is no text of ours: fuzzing inputs, catalogues of vendors' events.
@@ -69,18 +48,6 @@ func skipFolder(path, name string) error {
 		return filepath.SkipDir
 	}
 	return nil
-}
-
-func readLeftover(t *testing.T) []string {
-	t.Helper()
-	content, err := os.ReadFile(leftoverFile)
-	if os.IsNotExist(err) {
-		return nil
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Fields(string(content))
 }
 
 func TestFind(t *testing.T) {
