@@ -41,8 +41,8 @@ func NewExporter(format string, out io.Writer) (Exporter, error) {
 
 // announced is a result as its worker announced it: a CloudEvent around the job's record.
 type announced struct {
-	ID   string      `json:"id"`
-	Time time.Time   `json:"time"`
+	ID   string            `json:"id"`
+	Time time.Time         `json:"time"`
 	Data jobs.PublicRecord `json:"data"`
 }
 

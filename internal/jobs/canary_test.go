@@ -3,10 +3,11 @@ package jobs
 import (
 	"encoding/json"
 	"fmt"
-	"rekey/internal/kinds"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"rekey/internal/kinds"
 )
 
 // TestCanary takes a secret token through every way that a job can go and looks for it in

@@ -3,7 +3,6 @@ package jobs
 import (
 	"errors"
 	"fmt"
-	"rekey/internal/kinds"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"rekey/internal/kinds"
 )
 
 // copied is an event as another message under the identity of event 1.

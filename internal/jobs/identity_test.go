@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"rekey/internal/kinds"
-
 	"github.com/google/go-cmp/cmp"
+
+	"rekey/internal/kinds"
 )
 
 // TestIDIsStable holds the ids of jobs over upgrades: an event that was taken in by one

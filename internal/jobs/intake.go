@@ -45,7 +45,7 @@ type IntakeRecorder interface {
 	Enqueued(kind, lane, origin string)
 }
 
-// NewDesk returns the intake on these parts. now is the time that all workers share, see internal/clock.
+// NewIntake returns the intake on these parts. now is the time that all workers share, see internal/clock.
 func NewIntake(l Ledger, t Targets, q Queue, a Accounts, r IntakeRecorder, s Secrets, now func() time.Time) *Intake {
 	return &Intake{ledger: l, targets: t, queue: q, accounts: a, recorder: r, secrets: s, now: now}
 }

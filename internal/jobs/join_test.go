@@ -1,12 +1,13 @@
 package jobs
 
 import (
-	"rekey/internal/kinds"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"rekey/internal/kinds"
 )
 
 // Changes of an event.

@@ -69,7 +69,7 @@ func (l Limits) forbids(j Job) string {
 	return ""
 }
 
-// HeldCode is why an event, or a part of what it asks for, lies among the dead letters
+// RejectCode is why an event, or a part of what it asks for, is among the dead letters
 // although it could be read. The set is closed.
 type RejectCode string
 

@@ -3,12 +3,13 @@ package jobs
 import (
 	"context"
 	"errors"
-	"rekey/internal/kinds"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"rekey/internal/kinds"
 )
 
 // originals are the events that a stream keeps, by their sequence.

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"rekey/internal/kinds"
-
 	"github.com/google/go-cmp/cmp"
+
+	"rekey/internal/kinds"
 )
 
 // goodParams are the parameters of each kind, and the target that they name.

@@ -3,13 +3,14 @@ package jobs
 import (
 	"context"
 	"errors"
-	"rekey/internal/kinds"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"rekey/internal/kinds"
 )
 
 // decider makes the decisions of the test.

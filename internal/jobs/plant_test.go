@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"rekey/internal/kinds"
 	"slices"
 	"testing"
 	"time"
@@ -13,6 +12,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"rekey/internal/kinds"
 )
 
 // Ids of the targets in the tests.

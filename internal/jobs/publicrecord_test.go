@@ -46,9 +46,9 @@ func members(t *testing.T, value any) []string {
 func fill(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Field(i).CanSet() {
-				fill(v.Field(i))
+		for _, field := range v.Fields() {
+			if field.CanSet() {
+				fill(field)
 			}
 		}
 		if v.Type() == reflect.TypeFor[time.Time]() {

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"rekey/internal/kinds"
-
 	"github.com/google/go-cmp/cmp"
+
+	"rekey/internal/kinds"
 )
 
 // request parses the text of a request.

@@ -144,7 +144,7 @@ const (
 	EventUnmatched   EventResult = "unmatched"    // It asks for nothing: no policy matches, and it is no direct request.
 )
 
-// Intakes lists all that can become of an event.
+// EventResults lists all that can become of an event.
 func EventResults() []EventResult {
 	return []EventResult{EventAccepted, EventDuplicate, EventMalformed, EventRefused, EventPolicyError, EventUnmatched}
 }

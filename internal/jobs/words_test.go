@@ -1,12 +1,13 @@
 package jobs
 
 import (
-	"rekey/internal/kinds"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"rekey/internal/kinds"
 )
 
 // TestClosedSets writes the sets out: subjects, labels and stored records hold their

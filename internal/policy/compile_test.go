@@ -1,11 +1,12 @@
 package policy
 
 import (
-	"rekey/internal/kinds"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"rekey/internal/kinds"
 )
 
 func TestCheck(t *testing.T) {

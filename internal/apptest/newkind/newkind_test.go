@@ -74,9 +74,8 @@ var _ = kinds.Declare(kinds.Kind{
 
 // lockers is what the API has for the kind.
 type lockers struct {
-	mu       sync.Mutex // Guards changes.
-	changes  []map[string]string
-	segments map[string]string // The names of path parameters.
+	mu      sync.Mutex // Guards changes.
+	changes []map[string]string
 }
 
 // handlers answer the kind's call and its read in an organization and in a project.
