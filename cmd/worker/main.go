@@ -37,4 +37,4 @@ type signalError struct{ signal os.Signal }
 func (e signalError) Error() string { return e.signal.String() + " signal received" }
 
 // Is reports that the context was cancelled.
-func (e signalError) Is(target error) bool { return target == context.Canceled } //nolint:errorlint // That is what Is compares.
+func (e signalError) Is(target error) bool { return target == context.Canceled }

@@ -24,8 +24,8 @@ type Authority struct {
 	File string         // The same in PEM.
 }
 
-// certificate is a certificate for 127.0.0.1 with its key.
-type certificate struct {
+// Certificate is a certificate for 127.0.0.1 with its key.
+type Certificate struct {
 	Pair              tls.Certificate
 	CertFile, KeyFile string
 }
@@ -52,7 +52,7 @@ func NewAuthority(t *testing.T) *Authority {
 }
 
 // Issue makes a certificate for servers and clients.
-func (a *Authority) Issue(t *testing.T, name string) certificate {
+func (a *Authority) Issue(t *testing.T, name string) Certificate {
 	t.Helper()
 	key := newPrivateKey(t)
 	template := &x509.Certificate{
@@ -68,7 +68,7 @@ func (a *Authority) Issue(t *testing.T, name string) certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := certificate{CertFile: inPEM(t, "CERTIFICATE", der), KeyFile: inPEM(t, "PRIVATE KEY", pkcs8)}
+	c := Certificate{CertFile: inPEM(t, "CERTIFICATE", der), KeyFile: inPEM(t, "PRIVATE KEY", pkcs8)}
 	if c.Pair, err = tls.LoadX509KeyPair(c.CertFile, c.KeyFile); err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,7 @@ func IDs(list []Told) []string {
 	return slices.Compact(all)
 }
 
-// target is a webhook of a rig. Its URL holds a token.
+// Receiver is a webhook of a rig. Its URL holds a token.
 func (r *Rig) Receiver(name string, h *Hook) config.Receiver {
 	key := "HOOK_" + strings.ToUpper(name)
 	r.Env[key] = h.URL + "/" + Canary() + "?token=" + Canary()

@@ -14,8 +14,8 @@ import (
 	"rekey/internal/config"
 )
 
-// reloadRig is a worker whose configuration is in a file.
-type reloadRig struct {
+// ReloadRig is a worker whose configuration is in a file.
+type ReloadRig struct {
 	*Rig
 	*Worker
 	t     *testing.T
@@ -26,9 +26,9 @@ type reloadRig struct {
 }
 
 // StartFromFile starts a worker on a file with these further lines.
-func StartFromFile(t *testing.T, api, further string, change ...func(*Rig)) *reloadRig {
+func StartFromFile(t *testing.T, api, further string, change ...func(*Rig)) *ReloadRig {
 	t.Helper()
-	r := &reloadRig{
+	r := &ReloadRig{
 		Rig: NewRig(t, api), t: t, api: api, file: filepath.Join(t.TempDir(), "worker.yaml"),
 		asked: make(chan os.Signal), Level: zap.NewAtomicLevelAt(zapcore.InfoLevel),
 	}
@@ -47,7 +47,7 @@ func StartFromFile(t *testing.T, api, further string, change ...func(*Rig)) *rel
 }
 
 // Text is the configuration with these further lines.
-func (r *reloadRig) Text(further string) string {
+func (r *ReloadRig) Text(further string) string {
 	return fmt.Sprintf(`
 nats: {embedded: {listen: "127.0.0.1:0", store_dir: %q}}
 http: {listen: "127.0.0.1:0"}
@@ -58,7 +58,7 @@ atlas:
 `, r.Cfg.NATS.Embedded.StoreDir, r.api, ClientID) + further
 }
 
-func (r *reloadRig) Write(further string) {
+func (r *ReloadRig) Write(further string) {
 	r.t.Helper()
 	// A reload may be under way, and must not see half of it.
 	whole := r.file + ".new"
@@ -71,7 +71,7 @@ func (r *reloadRig) Write(further string) {
 }
 
 // Empty leaves an empty file.
-func (r *reloadRig) Empty() {
+func (r *ReloadRig) Empty() {
 	r.t.Helper()
 	if err := os.Truncate(r.file, 0); err != nil {
 		r.t.Fatal(err)
@@ -79,7 +79,7 @@ func (r *reloadRig) Empty() {
 }
 
 // Remove removes the file.
-func (r *reloadRig) Remove() {
+func (r *ReloadRig) Remove() {
 	r.t.Helper()
 	if err := os.Remove(r.file); err != nil {
 		r.t.Fatal(err)
@@ -87,20 +87,20 @@ func (r *reloadRig) Remove() {
 }
 
 // Reloaded asks for a reload and waits for its end.
-func (r *reloadRig) Reloaded() {
+func (r *ReloadRig) Reloaded() {
 	r.t.Helper()
 	r.asked <- syscall.SIGHUP
 	r.asked <- syscall.SIGHUP // It is taken when the first one is done; the reload that it asks for changes nothing.
 }
 
 // Successful is the metric that says whether the last reload succeeded.
-func (r *reloadRig) Successful() float64 {
+func (r *ReloadRig) Successful() float64 {
 	r.t.Helper()
 	return r.Metrics()["rekey_config_last_reload_successful"]
 }
 
 // Logged returns the fields of the last entry with this message.
-func (r *reloadRig) Logged(message string) map[string]any {
+func (r *ReloadRig) Logged(message string) map[string]any {
 	entries := r.Logs.FilterMessage(message).All()
 	if len(entries) == 0 {
 		return nil

@@ -148,11 +148,11 @@ func (s *StandIn) documented(c *Call) Reply {
 	switch {
 	case c.Method == http.MethodPost && c.URI == TokenPath:
 		s.tokens++
-		return JsonReply(http.StatusOK, fmt.Sprintf(`{"access_token":"%s","token_type":"Bearer","expires_in":3600}`, BearerToken(s.tokens)))
+		return JSONReply(http.StatusOK, fmt.Sprintf(`{"access_token":"%s","token_type":"Bearer","expires_in":3600}`, BearerToken(s.tokens)))
 	case c.Method == http.MethodPost && c.URI == RevokePath:
 		return Reply{Status: http.StatusOK}
 	case c.Method == http.MethodDelete && strings.HasSuffix(c.URI, "/userSecurity/customerX509"):
-		return JsonReply(http.StatusAccepted, `{"customerX509":{},"ldap":{"authenticationEnabled":false,"authorizationEnabled":false}}`)
+		return JSONReply(http.StatusAccepted, `{"customerX509":{},"ldap":{"authenticationEnabled":false,"authorizationEnabled":false}}`)
 	case c.Method == http.MethodDelete && strings.HasPrefix(c.URI, AdminPath):
 		return Reply{Status: http.StatusNoContent}
 	}
@@ -215,8 +215,8 @@ func (s *StandIn) Await(t *testing.T, part string, n int) []Call {
 	return s.Authenticated(part)
 }
 
-// JsonReply is a reply with a body of JSON.
-func JsonReply(status int, body string) Reply {
+// JSONReply is a reply with a body of JSON.
+func JSONReply(status int, body string) Reply {
 	return Reply{Status: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}
 }
 
@@ -228,7 +228,7 @@ func Problem(status int, code string) Reply {
 	if err != nil {
 		panic(err) // Plain values always have a JSON form.
 	}
-	return JsonReply(status, string(body))
+	return JSONReply(status, string(body))
 }
 
 // After adds the header Retry-After.

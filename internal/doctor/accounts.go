@@ -113,7 +113,7 @@ func (p *checkup) targets(client *atlas.Client) (map[string][]jobs.Job, []Findin
 	return targets, list
 }
 
-// examination is that of one account.
+// accountCheck is the check of one account.
 type accountCheck struct {
 	*checkup
 	client  *atlas.Client

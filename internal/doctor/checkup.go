@@ -46,7 +46,7 @@ type Doctor struct {
 	Fresh bool
 }
 
-// patient is what is examined, once its configuration could be read.
+// checkup is what is examined, once its configuration could be read.
 type checkup struct {
 	Doctor
 	cfg    *config.Config

@@ -39,14 +39,14 @@ func TestDoctorReadsTheAPI(t *testing.T) {
 		{
 			name: "tokens are used up",
 			script: func(s *apptest.StandIn) {
-				s.Script(apptest.TokenPath, apptest.JsonReply(http.StatusTooManyRequests, `{"error":"rate_limited"}`).After("55"))
+				s.Script(apptest.TokenPath, apptest.JSONReply(http.StatusTooManyRequests, `{"error":"rate_limited"}`).After("55"))
 			},
 			what: "security: token", status: doctor.Skipped, want: `429.*→ the API takes no call now`,
 		},
 		{
 			name: "clock is off",
 			script: func(s *apptest.StandIn) {
-				late := apptest.JsonReply(http.StatusOK, `{"results":[]}`)
+				late := apptest.JSONReply(http.StatusOK, `{"results":[]}`)
 				late.Header = http.Header{"Date": {time.Now().Add(2 * time.Minute).UTC().Format(http.TimeFormat)}}
 				for _, path := range []string{"/rateLimits", "/userSecurity", "/identityProviders", "/orgs"} {
 					s.Script(path, late.Always())

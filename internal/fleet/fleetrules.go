@@ -71,7 +71,7 @@ func (c *Client) FleetEvaluator(ctx context.Context) (*wire.Evaluator, Rules, er
 	return evaluator, rules, err
 }
 
-// fleetRules are the rules that a worker has loaded last, or jobs.ErrNotFound.
+// rules are those that a worker has loaded last, or jobs.ErrNotFound.
 func (c *Client) rules(ctx context.Context) (Rules, error) {
 	rules, revision, err := RulesStore(c.conn).Load(ctx, RulesKey)
 	if err == nil && revision == 0 {
@@ -86,7 +86,7 @@ func (c *Client) rules(ctx context.Context) (Rules, error) {
 // rulesTimeout bounds the look at the fleet's rules before something is asked for.
 const rulesTimeout = 2 * time.Second
 
-// CheckRequest reports, as *jobs.Malformed and *jobs.Held, joined, why no worker would accept a request: an account that is
+// CheckRequest reports, as *jobs.Malformed and *jobs.Rejection, joined, why no worker would accept a request: an account that is
 // not configured, or a list of the limits. It goes by the rules that a worker has loaded last, and by the configuration
 // where that has accounts; what one of them accepts may be accepted. Where neither is known, nothing is reported.
 func (c *Client) CheckRequest(ctx context.Context, request map[string]any) error {

@@ -18,7 +18,7 @@ type NotifyStore struct {
 	served *kv.Store[mark] // In the same bucket.
 }
 
-// sign is the sign of life of those who serve a receiver.
+// mark says that a worker serves a receiver.
 type mark struct {
 	Worker string `json:"worker"` // Who gave it last.
 }

@@ -64,7 +64,7 @@ func TestNotReadyWithoutAnAccountsSecret(t *testing.T) {
 func TestNotReadyWithARefusedAccount(t *testing.T) {
 	t.Parallel()
 	rig, atlas := apptest.StandInRig(t)
-	atlas.Script(apptest.TokenPath, apptest.JsonReply(http.StatusUnauthorized, `{"error":"invalid_client","error_description":"wrong secret"}`))
+	atlas.Script(apptest.TokenPath, apptest.JSONReply(http.StatusUnauthorized, `{"error":"invalid_client","error_description":"wrong secret"}`))
 	w := rig.Start(t)
 	w.Publish("incident", apptest.X509Disable(apptest.HexID(1)).String())
 	w.Results(1)

@@ -174,7 +174,7 @@ func TestDeadLettersOfJobsCarryTheirMessageAndTheReason(t *testing.T) {
 func TestDeadLetterOfATokenHoldsItsFingerprintAndItSealed(t *testing.T) {
 	t.Parallel()
 	rig, atlas := apptest.StandInRig(t)
-	atlas.Script(apptest.RevokePath, apptest.JsonReply(http.StatusForbidden, `{"error":"access_denied","error_description":"not from here"}`))
+	atlas.Script(apptest.RevokePath, apptest.JSONReply(http.StatusForbidden, `{"error":"access_denied","error_description":"not from here"}`))
 	w := rig.Start(t)
 	w.Publish("incident", apptest.TokenRevoke(leakedToken).String())
 	letter := w.Letters(1)[0]

@@ -113,7 +113,7 @@ func TestEverySecretIsHidden(t *testing.T) {
 	asked := 0
 	atlas.Script(apptest.AdminPath, apptest.Reply{Forever: true, Write: func(*apptest.Call) *apptest.Reply {
 		asked++
-		answer := apptest.JsonReply(http.StatusConflict, apptest.Encoded(map[string]any{"error": 409, "errorCode": "SOME_CODE", "detail": "no: " + said[asked%len(said)]}))
+		answer := apptest.JSONReply(http.StatusConflict, apptest.Encoded(map[string]any{"error": 409, "errorCode": "SOME_CODE", "detail": "no: " + said[asked%len(said)]}))
 		return &answer
 	}})
 	w := rig.Start(t)

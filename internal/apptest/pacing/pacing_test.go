@@ -79,7 +79,7 @@ func TestRateLimitHoldsTheWholeFleet(t *testing.T) {
 func TestRateLimitOfTheTokenEndpointHoldsBearerCalls(t *testing.T) {
 	t.Parallel()
 	rig, atlas := apptest.StandInRig(t)
-	atlas.Script(apptest.TokenPath, apptest.JsonReply(429, `{"error":"rate_limited","error_description":"Resource is limited to 10 requests every 1 minutes."}`).After("1"))
+	atlas.Script(apptest.TokenPath, apptest.JSONReply(429, `{"error":"rate_limited","error_description":"Resource is limited to 10 requests every 1 minutes."}`).After("1"))
 	w := rig.Start(t)
 	for n := range 10 {
 		w.Publish("incident", apptest.X509Disable(apptest.HexID(n)).String())

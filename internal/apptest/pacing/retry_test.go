@@ -217,7 +217,7 @@ func TestRetryAfterInTheProblemDocument(t *testing.T) {
 	t.Parallel()
 	rig, atlas := apptest.StandInRig(t)
 	project := apptest.HexID(1)
-	atlas.Script(project, apptest.JsonReply(429, `{"error":429,"errorCode":"RATE_LIMITED_TOKEN_BUCKET","reason":"Too Many Requests",`+
+	atlas.Script(project, apptest.JSONReply(429, `{"error":429,"errorCode":"RATE_LIMITED_TOKEN_BUCKET","reason":"Too Many Requests",`+
 		`"detail":"Rate limit exceeded. Please retry after 2 seconds.","parameters":["api/atlas/v2/groups",2,10,5,60]}`))
 	w := rig.Start(t)
 	w.Publish("incident", apptest.X509Disable(project).String())

@@ -27,7 +27,7 @@ func TestNoTokenStays(t *testing.T) {
 	rig, atlas := apptest.StandInRig(t)
 	rig.Cfg.Retry.MaxAttempts = 3
 	tokens := apptest.Canaries{"revoked": apptest.Canary(), "retried": apptest.Canary(), "exhausted": apptest.Canary(), "refused": apptest.Canary(), "misunderstood": apptest.Canary(), "described": apptest.Canary()}
-	forbidden := apptest.JsonReply(http.StatusForbidden, `{"error":"access_denied"}`)
+	forbidden := apptest.JSONReply(http.StatusForbidden, `{"error":"access_denied"}`)
 	atlas.Script(apptest.RevokePath, apptest.Reply{Forever: true, Write: func(c *apptest.Call) *apptest.Reply {
 		for name, answer := range map[string]apptest.Reply{
 			"retried": apptest.Problem(500, "UNEXPECTED_ERROR"), "exhausted": apptest.Problem(500, "UNEXPECTED_ERROR"), "refused": forbidden,
@@ -192,7 +192,7 @@ func TestAllowingSecretsInTheClear(t *testing.T) {
 	t.Parallel()
 	rig, atlas := apptest.StandInRig(t)
 	rig.Cfg.Intake.Plaintext = jobs.PlaintextAllow
-	atlas.Script(apptest.RevokePath, apptest.JsonReply(http.StatusForbidden, `{"error":"access_denied"}`))
+	atlas.Script(apptest.RevokePath, apptest.JSONReply(http.StatusForbidden, `{"error":"access_denied"}`))
 	w := rig.Start(t)
 	token := apptest.Canary()
 	w.Publish("incident", apptest.TokenRevoke(token).String())
@@ -227,7 +227,7 @@ func TestRetryOfAPolicysTokenInTheClear(t *testing.T) {
 	t.Parallel()
 	rig, atlas := apptest.StandInRig(t)
 	rig.Cfg.Intake.Plaintext, rig.Cfg.Policies.List = jobs.PlaintextAllow, []policy.Rule{apptest.LeakPolicy()}
-	atlas.Script(apptest.RevokePath, apptest.JsonReply(http.StatusForbidden, `{"error":"access_denied"}`), apptest.JsonReply(http.StatusForbidden, `{"error":"access_denied"}`))
+	atlas.Script(apptest.RevokePath, apptest.JSONReply(http.StatusForbidden, `{"error":"access_denied"}`), apptest.JSONReply(http.StatusForbidden, `{"error":"access_denied"}`))
 	w := rig.Start(t)
 	tokens := []string{apptest.Canary(), apptest.Canary()}
 	w.Publish("siem", apptest.Leak(tokens...))
@@ -252,7 +252,7 @@ func TestRetryOfAPolicyThatIsGone(t *testing.T) {
 	t.Parallel()
 	rig, atlas := apptest.StandInRig(t)
 	rig.Cfg.Intake.Plaintext, rig.Cfg.Policies.List = jobs.PlaintextAllow, []policy.Rule{apptest.LeakPolicy()}
-	atlas.Script(apptest.RevokePath, apptest.JsonReply(http.StatusForbidden, `{"error":"access_denied"}`))
+	atlas.Script(apptest.RevokePath, apptest.JSONReply(http.StatusForbidden, `{"error":"access_denied"}`))
 	w := rig.Start(t)
 	w.Publish("siem", apptest.Leak(apptest.Canary()))
 	refused := w.Results(1)[0].Record

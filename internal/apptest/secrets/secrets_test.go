@@ -28,7 +28,7 @@ func gossip() map[string]func(secrets string) apptest.Reply {
 			if err != nil {
 				panic(err) // Plain values always have a JSON form.
 			}
-			r := apptest.JsonReply(status, string(data))
+			r := apptest.JSONReply(status, string(data))
 			r.Header["X-Request-Id"] = []string{secrets}
 			r.Header["Retry-After"] = []string{"0"}
 			return r
@@ -39,7 +39,7 @@ func gossip() map[string]func(secrets string) apptest.Reply {
 			return apptest.Reply{Header: http.Header{"X-Request-Id": {secrets}}}
 		},
 		"oauth": func(s string) apptest.Reply {
-			return apptest.JsonReply(400, apptest.Encoded(map[string]any{"error": s, "error_description": s}))
+			return apptest.JSONReply(400, apptest.Encoded(map[string]any{"error": s, "error_description": s}))
 		},
 		"redirect": func(s string) apptest.Reply {
 			return apptest.Reply{Status: 307, Header: http.Header{"Location": {"/elsewhere?" + s}}, Body: s}
@@ -91,7 +91,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
 		r := answers[name](told(c))
 		return &r
 	}
-	atlas.Script(apptest.TokenPath, apptest.JsonReply(200, apptest.Encoded(map[string]any{"access_token": secrets["bearer token"], "token_type": "Bearer", "expires_in": 3600})).Always())
+	atlas.Script(apptest.TokenPath, apptest.JSONReply(200, apptest.Encoded(map[string]any{"access_token": secrets["bearer token"], "token_type": "Bearer", "expires_in": 3600})).Always())
 	atlas.Script(apptest.RevokePath, apptest.Reply{Forever: true, Write: func(c *apptest.Call) *apptest.Reply {
 		_, number, _ := strings.Cut(c.Body, url.QueryEscape(secrets["token"]))
 		number, _, _ = strings.Cut(number, "&")
