@@ -78,9 +78,11 @@ func TestParseLane(t *testing.T) {
 }
 
 func TestSubjectToken(t *testing.T) {
-	want := []string{"token-revoke", "jwks-revoke", "x509-disable", "idp-delete", "role_mapping-delete",
+	want := []string{
+		"token-revoke", "jwks-revoke", "x509-disable", "idp-delete", "role_mapping-delete",
 		"service_account_secret-delete", "service_account-delete", "api_key-delete", "database_user-delete", "database_user-scramble",
-		"org_user-remove", "project_user-remove"}
+		"org_user-remove", "project_user-remove",
+	}
 	var got []string
 	for _, kind := range Kinds() {
 		got = append(got, kind.SubjectToken())
