@@ -296,7 +296,7 @@ func (c *Conn) Ready() error {
 	return fmt.Errorf("%w at %s for %s: %s", errOffline, c.where, lost, cmp.Or(why, "no attempt to connect has ended yet"))
 }
 
-// Room reports, as an error, which streams and buckets have refused a message for want of
+// Capacity reports, as an error, which streams and buckets have refused a message for want of
 // capacity within the last minute.
 func (c *Conn) Capacity() error { return c.capacity.problems() }
 

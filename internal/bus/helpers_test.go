@@ -265,10 +265,6 @@ func with(h nats.Header, key, value string) nats.Header {
 	return h
 }
 
-func message(data string, h nats.Header) event.Message {
-	return event.Message{Subject: "rekey.v1.event.incident", Header: h, Data: []byte(data), Seq: 42, At: moment, Redelivered: true}
-}
-
 // decodeEvent reads a direct request. What is none is an error.
 func decodeEvent(n names.Names, m event.Message) (jobs.Event, error) {
 	e, err := event.ReadReceived(n, m)

@@ -124,7 +124,7 @@ type Consumer struct {
 }
 
 // consumer declares one that takes what one of its filters matches; no two of them match the same subject.
-func consumer(n names.Names, stream, name string, filters ...string) Consumer {
+func consumer(stream, name string, filters ...string) Consumer {
 	cfg := jetstream.ConsumerConfig{
 		Durable: name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait,
 		// We count attempts ourselves, and waiting jobs are unacknowledged ones: no limits here.
@@ -147,15 +147,15 @@ func IntakeConsumers(n names.Names) []Consumer {
 		below = append(below, n.Event(class))
 	}
 	return []Consumer{
-		consumer(n, n.Events(), ConsumerIncidents, n.Event(jobs.ClassIncident)),
-		consumer(n, n.Events(), ConsumerIncidentsBelow, below...),
-		consumer(n, n.Events(), ConsumerEvents, n.Event(">")),
+		consumer(n.Events(), ConsumerIncidents, n.Event(jobs.ClassIncident)),
+		consumer(n.Events(), ConsumerIncidentsBelow, below...),
+		consumer(n.Events(), ConsumerEvents, n.Event(">")),
 	}
 }
 
 // LaneConsumer is what the jobs of a lane are taken from.
 func LaneConsumer(n names.Names, lane jobs.Lane) Consumer {
-	return consumer(n, n.Jobs(), ConsumerOf(lane), n.Lane(lane))
+	return consumer(n.Jobs(), ConsumerOf(lane), n.Lane(lane))
 }
 
 // Consumers are those that workers take events and jobs from.

@@ -66,7 +66,7 @@ func (i Subscription) Results(n names.Names) Consumer {
 	}}
 }
 
-// again declares the consumer of what is sent again. The stream of jobs keeps that without a consumer, too, but a receiver
+// Retries declares the consumer of what is sent again. The stream of jobs keeps that without a consumer, too, but a receiver
 // that no worker has any more takes nothing.
 func (i Subscription) Retries(n names.Names) Consumer {
 	c := i.Results(n)

@@ -1,3 +1,4 @@
+// Package names has the names of the streams, buckets, subjects and headers of a namespace.
 package names
 
 import (
@@ -56,7 +57,7 @@ type Names struct {
 	Namespace string
 }
 
-// NewNames returns the names of a namespace, "rekey" by default.
+// New returns the names of a namespace, "rekey" by default.
 func New(namespace string) Names { return Names{Namespace: cmp.Or(namespace, "rekey")} }
 
 func (n Names) stream(name string) string { return strings.ToUpper(n.Namespace) + "_" + name }
@@ -97,12 +98,13 @@ func (n Names) Notify() string { return n.stream("NOTIFY") }
 // Limits is the bucket that counts jobs by the hour.
 func (n Names) Limits() string { return n.stream("LIMITS") }
 
+// Subject is a subject of the namespace.
 func (n Names) Subject(rest string) string { return n.Namespace + ".v1." + rest }
 
 // Event is the subject of events of a class; "*" stands for all classes.
 func (n Names) Event(class string) string { return n.Subject("event." + class) }
 
-// eventClass is the class of an event's subject.
+// EventClass is the class of an event's subject.
 func (n Names) EventClass(subject string) string {
 	return strings.TrimPrefix(subject, n.Subject("event."))
 }
@@ -112,15 +114,15 @@ func (n Names) Job(lane jobs.Lane, kind jobs.Kind) string {
 	return n.Subject("job." + string(lane) + "." + kind.SubjectToken())
 }
 
-// lane is the subject filter of all jobs in a lane.
-func (n Names) Lane(Lane jobs.Lane) string { return n.Subject("job." + string(Lane) + ".>") }
+// Lane is the subject filter of all jobs in a lane.
+func (n Names) Lane(lane jobs.Lane) string { return n.Subject("job." + string(lane) + ".>") }
 
 // Result is the subject of a result.
 func (n Names) Result(kind jobs.Kind, outcome jobs.Outcome) string {
 	return n.Subject("result." + kind.SubjectToken() + "." + string(outcome))
 }
 
-// isResult reports whether a subject is that of a result.
+// IsResult reports whether a subject is that of a result.
 func (n Names) IsResult(subject string) bool {
 	for _, kind := range jobs.Kinds() {
 		for _, outcome := range jobs.Outcomes() {
@@ -143,7 +145,7 @@ func (n Names) DeadEvent() string { return n.Subject("dlq.event") }
 // DeadJob is the subject of jobs that were refused or exhausted.
 func (n Names) DeadJob(kind jobs.Kind) string { return n.Subject("dlq.job." + kind.SubjectToken()) }
 
-// incident reports whether an event on a subject is taken in by the incidents' own consumers.
+// IsIncident reports whether an event on a subject is taken in by the incidents' own consumers.
 func (n Names) IsIncident(subject string) bool {
 	class := n.EventClass(subject)
 	return jobs.LastToken(class) == jobs.ClassIncident && strings.Count(class, ".") < MaxClassTokens
@@ -158,7 +160,7 @@ func (n Names) Renotify(receiver string) string { return n.Subject("job.notify."
 // Worker is the subject on which a worker answers.
 func (n Names) Worker(name string) string { return n.Subject("worker." + SubjectToken(name)) }
 
-// subjectToken makes one token of a subject of a name, which may hold what subjects do not.
+// SubjectToken makes one token of a subject of a name, which may hold what subjects do not.
 func SubjectToken(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {

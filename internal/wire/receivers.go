@@ -24,7 +24,7 @@ func ReceiverNames(receivers []notify.Receiver) []string {
 	return names
 }
 
-// InboxOf is the place of a receiver in NATS.
+// SubscriptionOf is the place of a receiver in NATS.
 func SubscriptionOf(t *notify.Receiver) layout.Subscription {
 	return layout.Subscription{
 		Receiver: t.Name, Kinds: t.Filter.Kinds, Outcomes: t.Filter.Outcomes, Timeout: t.Timeout, MaxAge: t.Retry.MaxAge,
