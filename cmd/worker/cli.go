@@ -15,6 +15,8 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/redact"
+	"rekey/internal/wire"
 )
 
 // The exit codes.
@@ -256,7 +258,16 @@ func (f *operateFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.by, "by", "", "who, a free `TEXT` that is recorded (default: the user's name)")
 }
 
-func (f *operateFlags) operation(action jobs.Action) jobs.Operation {
+// discreet is a text that is recorded, without the secrets of the configuration and what looks like one.
+func (c *cli) discreet(text string) string {
+	var known *redact.Known
+	if cfg, err := c.config(); err == nil { // Without one, there are none.
+		known = wire.KnownSecrets(cfg, c.lookupEnv)
+	}
+	return redact.Scrub(text, known.Set())
+}
+
+func (c *cli) operation(action jobs.Action, f *operateFlags) jobs.Operation {
 	by := f.by
 	if by == "" {
 		by = "unknown"
@@ -264,7 +275,7 @@ func (f *operateFlags) operation(action jobs.Action) jobs.Operation {
 			by = u.Username
 		}
 	}
-	return jobs.Operation{Action: action, By: by, Reason: f.reason}
+	return jobs.Operation{Action: action, By: by, Reason: c.discreet(f.reason)}
 }
 
 // partlyError says that some of what was asked for is done: exit code 4.

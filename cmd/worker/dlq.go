@@ -118,7 +118,7 @@ Exit code 4 says that some could not be replayed.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return c.replay(cmd.Context(), list, f.operation(jobs.ActionReplay))
+			return c.replay(cmd.Context(), list, c.operation(jobs.ActionReplay, &f))
 		},
 	}))
 	cmd.Flags().BoolVar(&all, "all", false, "all dead letters, the oldest first")
@@ -225,7 +225,7 @@ func (c *cli) dropCommand() *cobra.Command {
 				return usagef("--reason is required: it is what remains of the dead letter")
 			}
 			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
-				return client.Drop(ctx, number, f.operation(jobs.ActionDrop))
+				return client.Drop(ctx, number, c.operation(jobs.ActionDrop, &f))
 			})
 		},
 	})

@@ -105,7 +105,7 @@ succeeded is left alone.`,
 		Args:    want("ID"),
 		RunE: func(cmd *cobra.Command, list []string) error {
 			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
-				record, err := client.Retry(ctx, list[0], f.operation(jobs.ActionRetry))
+				record, err := client.Retry(ctx, list[0], c.operation(jobs.ActionRetry, &f))
 				return c.operated(list[0], record, orLetter(ctx, client, list[0], err))
 			})
 		},
@@ -126,7 +126,7 @@ exit code 1.`,
 		Args:    want("ID"),
 		RunE: func(cmd *cobra.Command, list []string) error {
 			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
-				record, err := client.Cancel(ctx, list[0], f.operation(jobs.ActionCancel))
+				record, err := client.Cancel(ctx, list[0], c.operation(jobs.ActionCancel, &f))
 				if errors.Is(err, jobs.ErrEnded) && record.Outcome.Success() {
 					return fmt.Errorf("job %s: it is too late: %w: %s", short(list[0], 64), err, record.Outcome)
 				}

@@ -26,12 +26,12 @@ func (f *scheduleFlags) register(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-func (f *scheduleFlags) operation(action schedule.Action) (schedule.Operation, error) {
+func (c *cli) scheduleOperation(action schedule.Action, f *scheduleFlags) (schedule.Operation, error) {
 	if f.reason == "" {
 		return schedule.Operation{}, usagef("--reason is required: it is recorded with the schedule")
 	}
 	by := cmp.Or(f.by, userName(), "unknown")
-	return schedule.Operation{Action: action, By: by, Reason: f.reason}, nil
+	return schedule.Operation{Action: action, By: by, Reason: c.discreet(f.reason)}, nil
 }
 
 func (c *cli) scheduleRunCommand() *cobra.Command {
@@ -52,7 +52,7 @@ last job is not done, or a window of not_during is open. Who did it and why is r
 }
 
 func (c *cli) runSchedule(ctx context.Context, name string, f *scheduleFlags) error {
-	op, err := f.operation(schedule.ActionRun)
+	op, err := c.scheduleOperation(schedule.ActionRun, f)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (c *cli) operateCommand(action schedule.Action, cmd *cobra.Command) *cobra.
 	var f scheduleFlags
 	cmd.Args = want("NAME")
 	cmd.RunE = func(cmd *cobra.Command, list []string) error {
-		op, err := f.operation(action)
+		op, err := c.scheduleOperation(action, &f)
 		if err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ func (w *worker) startJobs(s stores) error {
 		Kept:   pace.Kept(w.Config.Worker.Concurrency, wire.UrgentShare(w.Config)),
 		Sealer: wire.Sealer{Keyring: w.keys}, Logger: w.Logger,
 	}
-	secrets := jobs.Secrets{Sealer: wire.Sealer{Keyring: w.keys}, Plaintext: w.Config.Intake.Plaintext}
+	secrets := jobs.Secrets{Sealer: wire.Sealer{Keyring: w.keys}, Plaintext: w.Config.Intake.Plaintext, Known: w.Known}
 	desk := jobs.NewIntake(s.ledger, s.ledger.Targets(), bus.NewQueue(w.conn), w.atlas, w.metrics, secrets, w.conn.Clock().Now)
 	if err := w.startPolicies(desk); err != nil {
 		return err

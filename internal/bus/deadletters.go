@@ -19,7 +19,6 @@ import (
 	"rekey/internal/layout"
 	"rekey/internal/names"
 	"rekey/internal/redact"
-	"rekey/internal/secret"
 )
 
 // DeadLetter is one message of the stream of dead letters.
@@ -194,18 +193,19 @@ const codeUndecodable = "undecodable"
 // largest payload that is carried whole.
 func deadEvent(n names.Names, m event.Message, e jobs.Event, why error, limit int) *nats.Msg {
 	msg := &nats.Msg{Subject: n.DeadEvent(), Header: nats.Header{}}
-	copyHeaders(msg.Header, m.Header)
+	hidden := m.Hidden()
+	copyHeaders(msg.Header, m.Header, hidden...)
 	switch size := len(m.Sealed); {
 	case size == 0 || size > limit:
-		msg.Data = copyPayload(msg.Header, m.Data, limit, m.Secrets...)
+		msg.Data = copyPayload(msg.Header, m.Data, limit, hidden...)
 	case size > sealedHeader:
 		msg.Header.Set(names.HeaderSealedEvent, names.SealedInPayload)
 		msg.Data = []byte(m.Sealed)
 	default:
 		msg.Header.Set(names.HeaderSealedEvent, m.Sealed)
-		msg.Data = copyPayload(msg.Header, m.Data, limit-size, m.Secrets...)
+		msg.Data = copyPayload(msg.Header, m.Data, limit-size, hidden...)
 	}
-	msg.Header.Set(names.HeaderReason, headerText(why.Error()))
+	msg.Header.Set(names.HeaderReason, headerText(why.Error(), hidden...))
 	msg.Header.Set(names.HeaderCode, jobs.CodeOf(why))
 	if policies := jobs.PoliciesOf(why); len(policies) > 0 {
 		msg.Header.Set(names.HeaderPolicy, headerText(strings.Join(policies, ",")))
@@ -231,7 +231,7 @@ func askedJob(e *jobs.Event, why error) string {
 
 // copyPayload returns the payload for a dead letter: without secrets, and cut when it is
 // larger than limit. The headers say so.
-func copyPayload(h nats.Header, data []byte, limit int, known ...secret.Value) []byte {
+func copyPayload(h nats.Header, data []byte, limit int, known ...*redact.Set) []byte {
 	size := strconv.Itoa(len(data))
 	if len(data) > limit {
 		h.Set(names.HeaderTruncated, size)
@@ -255,14 +255,14 @@ func (c *Conn) carries() int {
 
 // copyHeaders takes over the original's headers but those that would act on the stream of
 // dead letters, in the order of their names up to cutHeaders bytes.
-func copyHeaders(to, from nats.Header) {
+func copyHeaders(to, from nats.Header, known ...*redact.Set) {
 	size := 0
 	for _, key := range slices.Sorted(maps.Keys(from)) {
 		if name := strings.ToLower(key); strings.HasPrefix(name, "nats-") || strings.HasPrefix(name, "rekey-") {
 			continue
 		}
 		for _, value := range from[key] {
-			clean := redact.Header(key, value)
+			clean := redact.Header(key, value, known...)
 			if size += len(key) + len(": \r\n") + len(clean); size > cutHeaders {
 				return
 			}
@@ -280,9 +280,9 @@ func setReference(h nats.Header, e jobs.EventRef) {
 }
 
 // headerText makes a text fit for one header line.
-func headerText(text string) string {
+func headerText(text string, known ...*redact.Set) string {
 	const most = 2048
-	clean := redact.ReplaceShapes([]byte(strings.ToValidUTF8(text, "?")))
+	clean := redact.ReplaceShapes([]byte(strings.ToValidUTF8(text, "?")), known...)
 	line := strings.Join(strings.FieldsFunc(string(clean), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 	if len(line) > most {
 		line = strings.ToValidUTF8(line[:most], "") + "…"

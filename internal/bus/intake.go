@@ -18,7 +18,6 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/layout"
 	"rekey/internal/quiet"
-	"rekey/internal/redact"
 )
 
 // intakeWorkers is how many events of a consumer are taken in at once. An intake is a few
@@ -122,6 +121,7 @@ func (in Intake) accept(ctx context.Context, h *delivery) jobs.Settlement {
 	m := event.Message{
 		Subject: h.Subject(), Header: h.Headers(), Data: h.Data(),
 		Seq: h.meta.Sequence.Stream, At: h.meta.Timestamp, Redelivered: h.redelivered(),
+		Known: in.Secrets.Known.Set(),
 	}
 	event, accepted, err := in.take(ctx, m)
 	log := in.Logger.Named("intake").With(zap.Uint64("event_seq", m.Seq), zap.String("event_id", event.ID))
@@ -191,7 +191,7 @@ func (in Intake) whole(ctx context.Context, m event.Message) (event.Message, err
 // deadLetter puts what cannot be understood, or is held, among the dead letters; any other error is passed on.
 func (in Intake) deadLetter(ctx context.Context, m event.Message, e *jobs.Event, why error) (jobs.Accepted, error) {
 	// The dead letter and the log show what the event is called. What was wrong with that, the reason says.
-	_ = e.Scrub(m.Secrets...)
+	_ = e.Scrub(m.Hidden()...)
 	if !isAboutEvent(why) {
 		return jobs.Accepted{}, why
 	}
@@ -206,7 +206,7 @@ func (in Intake) deadLetter(ctx context.Context, m event.Message, e *jobs.Event,
 		}
 	}
 	in.Logger.Named("intake").Warn("event rejected (in part or in full); dead letter written", zap.Uint64("event_seq", m.Seq),
-		zap.String("code", jobs.CodeOf(why)), zap.String("reason", headerText(why.Error())))
+		zap.String("code", jobs.CodeOf(why)), zap.String("reason", headerText(why.Error(), m.Hidden()...)))
 	return jobs.Accepted{Result: jobs.ResultOf(why)}, nil
 }
 
@@ -270,7 +270,7 @@ func (in Intake) erases(m event.Message, e *jobs.Event) bool {
 	case e.NotDirect != nil, // Of what only may be a secret, nothing is lost: the event is taken in.
 		e.Request.Kind != "" && len(m.Header) == 0 && !bytes.ContainsAny(m.Data, `\`) && !bytes.Contains(m.Data, []byte(`"specversion"`)):
 		// Or nothing but the fields of a request, as they were written, and no parameter is a secret.
-		return len(redact.Find(string(m.Data))) > 0
+		return m.Shows()
 	}
 	return m.Holds(e)
 }

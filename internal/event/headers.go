@@ -36,7 +36,12 @@ type Message struct {
 	Sealed string
 	// secrets are what is known to be secret in it.
 	Secrets []secret.Value
+	// Known are the worker's own secrets, which the message may repeat. Nil: none.
+	Known *redact.Set
 }
+
+// Hidden are all secrets that nothing of the message may show.
+func (m Message) Hidden() []*redact.Set { return []*redact.Set{m.Known, redact.NewSet(m.Secrets...)} }
 
 // knownHeaders are the headers that intake looks up by name.
 var knownHeaders = []string{

@@ -15,6 +15,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/names"
+	"rekey/internal/redact"
 )
 
 // TypeRequested is the CloudEvents type of a direct request.
@@ -65,7 +66,7 @@ func Read(n names.Names, m Message) (jobs.Event, error) {
 		err = decodeBody(&e, m)
 	}
 	e.Trace = traceOf(&e, m.Header)
-	exposed := e.Scrub(append(e.Request.Params.InClear(), m.Secrets...)...)
+	exposed := e.Scrub(append(m.Hidden(), redact.NewSet(e.Request.Params.InClear()...))...)
 	return e, cmp.Or(err, exposed)
 }
 

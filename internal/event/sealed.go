@@ -130,30 +130,34 @@ func IsOwn(key string) bool {
 
 // Holds reports whether the message of an event holds a credential. What another tool says in
 // its own words has many a member called token: there, only what looks like a credential counts,
-// and what a policy took for one. A direct request may have one under a mistyped name.
+// what a policy took for one, and the worker's own secrets. A direct request may have one under a mistyped name.
 func (m Message) Holds(e *jobs.Event) bool {
 	if e.NotDirect != nil {
-		return len(m.Secrets) > 0 || redact.Certain(string(m.Data))
+		return len(m.Secrets) > 0 || redact.Exposed(string(m.Data), m.Known)
 	}
 	return m.Dirty()
 }
 
+// Shows reports whether a text of the payload has a credential, whatever the names of the members say.
+func (m Message) Shows() bool { return redact.Holds(m.Data, m.Hidden()...) }
+
 // Dirty reports whether the message holds something that is or may be a credential.
 func (m Message) Dirty() bool {
-	if redact.Exposed(m.Subject, m.Secrets...) {
+	hidden := m.Hidden()
+	if redact.Exposed(m.Subject, hidden...) {
 		return true
 	}
 	for key, values := range m.Header {
 		for _, value := range values {
-			if !IsOwn(key) && redact.Header(key, value) != value {
+			if !IsOwn(key) && redact.Header(key, value, hidden...) != value {
 				return true
 			}
 		}
 	}
 	if len(m.Data) > jobs.MaxEventBytes { // Too large to be understood, and to be looked through.
-		_, found := redact.Payload(m.Data[:CutPayload], m.Secrets...)
-		return found || len(redact.Find(string(m.Data))) > 0
+		_, found := redact.Payload(m.Data[:CutPayload], hidden...)
+		return found || len(redact.Find(string(m.Data))) > 0 || redact.Exposed(string(m.Data), hidden...)
 	}
-	_, found := redact.Payload(m.Data, m.Secrets...)
+	_, found := redact.Payload(m.Data, hidden...)
 	return found
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"rekey/internal/kinds"
+	"rekey/internal/redact"
 )
 
 // copied is an event as another message under the identity of event 1.
@@ -313,7 +314,7 @@ func TestNamesHoldNoCredential(t *testing.T) {
 				if known := got.InClear(); len(known) != 1 || known[0].Reveal() != canary {
 					t.Error("the caller does not learn what to hide")
 				}
-				if err := e.Scrub(got.InClear()...); err == nil || strings.Contains(fmt.Sprint(e.EventRef, e.Envelope), text) {
+				if err := e.Scrub(redact.NewSet(got.InClear()...)); err == nil || strings.Contains(fmt.Sprint(e.EventRef, e.Envelope), text) {
 					t.Errorf("hidden: %v, %v", e.EventRef, e.Envelope)
 				}
 			})

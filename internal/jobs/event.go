@@ -2,10 +2,11 @@ package jobs
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"rekey/internal/redact"
-	"rekey/internal/secret"
 )
 
 // Event is something that arrived and asks for a job.
@@ -68,10 +69,15 @@ func (e *Event) shown() []shownText {
 	}
 }
 
-// Scrub takes the known secrets, and everything that looks like a credential, out of what of the event
+// exposed says that a text shows a credential.
+func exposed(field string) error {
+	return &Malformed{Field: field, Detail: "must not hold a credential: it is kept and shown"}
+}
+
+// Scrub takes known secrets, and everything that looks like a credential, out of what of the event
 // is kept and shown. A name that only may show one stays as it is. The error joins one *Malformed for
-// each name that shows one.
-func (e *Event) Scrub(known ...secret.Value) error {
+// each name, and each parameter that is no secret, that shows one.
+func (e *Event) Scrub(known ...*redact.Set) error {
 	var problems []error
 	for _, one := range e.shown() {
 		clean := redact.Scrub(*one.text, known...)
@@ -81,7 +87,12 @@ func (e *Event) Scrub(known ...secret.Value) error {
 			*one.text = clean
 		case redact.Exposed(*one.text, known...):
 			*one.text = clean
-			problems = append(problems, &Malformed{Field: one.field, Detail: "must not hold a credential: it is kept and shown"})
+			problems = append(problems, exposed(one.field))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Request.Params.plain)) {
+		if redact.Exposed(e.Request.Params.plain[name], known...) {
+			problems = append(problems, exposed("params."+name))
 		}
 	}
 	return errors.Join(problems...)

@@ -45,6 +45,8 @@ func Plaintexts() []Plaintext { return []Plaintext{PlaintextSeal, PlaintextRefus
 type Secrets struct {
 	Sealer    Sealer
 	Plaintext Plaintext
+	// Known are the worker's own secrets, which no event may have shown. Nil: none.
+	Known *redact.Known
 }
 
 // secure makes an event fit to be stored: the parameters of its request opened, so that its target is
@@ -57,7 +59,7 @@ func (s Secrets) secure(e *Event) ([]secret.Value, error) {
 	}
 	e.Request.Params = params
 	known := slices.Collect(maps.Values(params.secrets))
-	if err := e.Scrub(known...); err != nil {
+	if err := e.Scrub(s.Known.Set(), redact.NewSet(known...)); err != nil {
 		return known, err
 	}
 	return nil, nil
@@ -66,8 +68,8 @@ func (s Secrets) secure(e *Event) ([]secret.Value, error) {
 // discreet returns a request whose free texts, which results show, hold no secret: none of its own, and nothing that
 // looks like one.
 func (r Request) discreet() Request {
-	known := slices.Collect(maps.Values(r.Params.secrets))
-	r.Reason, r.RequestedBy = redact.Scrub(r.Reason, known...), redact.Scrub(r.RequestedBy, known...)
+	known := redact.NewSet(slices.Collect(maps.Values(r.Params.secrets))...)
+	r.Reason, r.RequestedBy = redact.Scrub(r.Reason, known), redact.Scrub(r.RequestedBy, known)
 	return r
 }
 

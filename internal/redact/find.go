@@ -24,40 +24,35 @@ type shape struct {
 const boundary = `(?:\b|\\[nrtbf])`
 
 // harmless are what is left where a credential was taken out, and sealed values: nothing is found inside of them.
-var harmless = regexp.MustCompile(`\[redacted(?: sha256:[0-9a-f]{12})?\]|\[secret\]|rekey-seal\.v[0-9]{1,3}\.X[A-Z2-7]{55}\.[A-Za-z0-9_-]+`)
+var harmless = regexp.MustCompile(marks.String() + `|rekey-seal\.v[0-9]{1,3}\.X[A-Z2-7]{55}\.[A-Za-z0-9_-]+`)
+
+// marks are what is left where a credential was taken out.
+var marks = regexp.MustCompile(`\[redacted(?: sha256:[0-9a-f]{12})?\]|\[secret\]`)
 
 // harmlessHints are those of harmless.
 var harmlessHints = []string{"[redacted", "[secret]", "rekey-seal."}
 
+// secretLead begins the secrets of service accounts.
+const secretLead = "mdb_sa_sk_"
+
 // shapes are all looks of credentials inside of other text.
 var shapes = slices.Concat([]shape{
-	{hints: []string{"mdb_sa_sk_"}, folded: true, sure: true, find: submatches(`((?i:mdb_sa_sk_)[\w~+/=-]+(?:\.[\w~+/=-]+)*)`, nil)},
+	{hints: []string{secretLead}, folded: true, sure: true, find: submatches(`((?i:mdb_sa_sk_)[\w~+/=-]+(?:\.[\w~+/=-]+)*)`, nil)},
 	{hints: []string{"eyJ"}, sure: true, find: submatches(`(eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)`, nil)},
 	{hints: []string{"-----BEGIN "}, sure: true, find: submatches(`(-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----(?:[^-"]|-[^-"])*(?:-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----)?)`, nil)},
 	{hints: []string{"basic", "bearer"}, folded: true, sure: true, find: submatches(`(?i:`+boundary+`(?:basic|bearer)(?:[ :]|%20)+)(([\w.~+/=%-]{20,}))`, looksRandom)},
 	{hints: []string{"authorization"}, folded: true, sure: true, find: submatches(`(?i:authorization\\?["']?\s*[:=]\s*\\?["']?(?:basic|bearer|token|apikey)[ :]+)([\w.~+/=%-]{6,})`, nil)},
 	{hints: []string{"://", `:\/\/`}, sure: true, find: URLSecrets},
-	{hints: []string{"%3a%2f%2f"}, folded: true, sure: true, find: submatches(`(?i:%3a%2f%2f(?:[\w.~-]|%[0-9a-f]{2})*?%3a)((?:[\w.~-]|%[0-9a-f]{2})+?)(?i:%40)`, nil)},
+	{hints: leadsOfBase64, sure: true, find: inBase64(leadsOfBase64)},
+	{hints: []string{"mongodb"}, folded: true, sure: true, find: submatches(`(?i)[\w.%+-]:([^\s"'<>`+"`"+`/]{1,200})@(?:[\w-]+\.)+mongodb(?:-\w+)?\.(?:net|com)`, nil)},
+	{hints: []string{"@"}, find: submatches(`[\w.%+-]:(([^\s"'<>`+"`"+`/@]{3,200}))@[\w.-]+:[0-9]{2,5}\b`, looksRandom)},
 	{hints: []string{"hooks.slack.com/"}, folded: true, sure: true, find: submatches(`(?i:hooks\.slack\.com/(?:services|workflows|triggers)/)([\w/-]{16,})`, nil)},
 	{hints: []string{"/api/webhooks/", "/webhookb2/"}, folded: true, sure: true, find: submatches(`(?i:discord(?:app)?\.com/api/webhooks/|/webhookb2/)([\w/@-]{16,})`, nil)},
-	{hints: []string{"token=", "secret=", "password=", "passwd=", "pwd=", "passphrase=", "key="}, folded: true, find: submatches(assignments, notPlace)},
-	{hints: []string{"-u ", "--user"}, find: submatches(`(?:^|\s)(?:-u|--user)[ =]["']?[^\s:"'@/]+:(([^\s"']+))`, notPlace)},
+	{hints: []string{":", "=", "--"}, find: named},
+	{hints: []string{"-u ", "--user"}, find: submatches(`(?:^|\s)(?:-u|--user)[ =]["']?[^\s:"'@/]+:(([^\s"']+))`, isValue)},
 	{hints: []string{"akia", "asia"}, folded: true, find: submatches(`\b(?:AKIA|ASIA)[A-Z0-9]{16}\b[^A-Za-z0-9+]{1,12}(?:[A-Za-z_]{1,40}[^A-Za-z0-9+]{1,6})?(([A-Za-z0-9/+]{40}))\b`, looksRandom)},
-	{hints: []string{"-"}, find: keyPairs},
+	{hints: []string{"-", " ", ":", "=", "/"}, find: keyPairs},
 }, foreignShapes())
-
-// assignments are names of secrets with their values, as in a query or a shell.
-const assignments = `(?i:(?:^|[^\w-]|\\[nrt])(?:access_?token|refresh_?token|id_?token|auth_?token|token|client_?secret|secret|secret_?key|password|passwd|pwd|passphrase|api_?key|private_?key))=["']?(([^\s&"'` + "`" + `<>\\,;=(){}\[\]|]{6,}))`
-
-// notPlace reports whether a value is not the name of a place, of a variable, or a fingerprint.
-func notPlace(value string) bool {
-	for _, prefix := range []string{"sha256:", "sealed:", "/", "./", "~", "@", "$", "%", "vault:", "file:", "rekey-seal.", "item.", "event."} {
-		if strings.HasPrefix(value, prefix) {
-			return false
-		}
-	}
-	return true
-}
 
 // submatches finds the first group of an expression, where its second, if there is one, passes.
 func submatches(expression string, passes func(string) bool) func(string) []Span {
@@ -74,7 +69,7 @@ func submatches(expression string, passes func(string) bool) func(string) []Span
 }
 
 // shortest is the length of the shortest text in which something can be found.
-const shortest = 8
+const shortest = 4
 
 // Find returns the parts of a text that look like a credential, in order and apart from one another.
 func Find(text string) []Span { return find(text, false) }
@@ -82,10 +77,26 @@ func Find(text string) []Span { return find(text, false) }
 // Certain reports whether something in a text can be nothing but a credential. Find also finds what some ids look like.
 func Certain(text string) bool { return len(find(text, true)) > 0 }
 
+// find looks at a text as it is, without its percent-encoding, and into what is in base64.
 func find(text string, sure bool) []Span {
 	if len(text) < shortest {
 		return nil
 	}
+	var spans []Span
+	for _, v := range views(text) {
+		for _, s := range append(look(v.text, sure), encodedSecrets(v.text)...) {
+			spans = append(spans, v.at(s))
+		}
+	}
+	if len(spans) == 0 {
+		return nil
+	}
+	slices.SortFunc(spans, func(a, b Span) int { return a.From - b.From })
+	return Merge(text, without(spans, leftAlone(text, harmless)))
+}
+
+// look finds the shapes in a text as it is.
+func look(text string, sure bool) []Span {
 	var spans []Span
 	folded := "" // Made when it is needed.
 	for _, s := range shapes {
@@ -100,15 +111,11 @@ func find(text string, sure bool) []Span {
 			spans = append(spans, s.find(text)...)
 		}
 	}
-	if len(spans) == 0 {
-		return nil
-	}
-	slices.SortFunc(spans, func(a, b Span) int { return a.From - b.From })
-	return Merge(text, without(spans, leftAlone(text)))
+	return spans
 }
 
 // leftAlone are the parts of a text in which nothing is found.
-func leftAlone(text string) []Span {
+func leftAlone(text string, harmless *regexp.Regexp) []Span {
 	if !contains(text, harmlessHints) {
 		return nil
 	}

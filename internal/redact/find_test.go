@@ -63,6 +63,44 @@ func TestFind(t *testing.T) {
 		{name: "curl", text: "curl --digest -u yhltsukm:«" + pair + "» https://cloud.mongodb.com", unsure: true},
 		{name: "curl with a password", text: `curl --user "me:«hunter22»" x`, unsure: true},
 		{name: "query", text: "GET /x?a=1&access_token=«f4k3t0ken»&b=2", unsure: true},
+		{name: "password", text: "found password: «hunter2» there", unsure: true},
+		{name: "password of letters", text: "pwd: «swordfish»", unsure: true},
+		{name: "password before another name", text: "user: bob, password: «swordfish», host: x", unsure: true},
+		{name: "password behind a line break of JSON", text: `{"reason":"pw\npassword: «swordfish»"}`, unsure: true},
+		{name: "password with signs", text: "pw: «$ecr=t(1),x»", unsure: true},
+		{name: "option", text: "ran mongosh --password «hunter2» --username x", unsure: true},
+		{name: "JSON", text: `{"client_secret":"«x»"}`, unsure: true},
+		{name: "JSON with blanks", text: `{"password": "«correct horse»", "a": 1}`, unsure: true},
+		{name: "single quotes", text: `{'password': '«x»'}`, unsure: true},
+		{name: "JSON in JSON, with escapes", text: `"{\"private_key\":\"«a\\\"b»\"}"`, unsure: true},
+		{name: "INI", text: "client_secret = «x»", unsure: true},
+		{name: "camel case", text: "clientSecret: «x»", unsure: true},
+		{name: "variable", text: "ATLAS_PRIVATE_KEY=«x»", unsure: true},
+		{name: "variable in quotes", text: `export MONGODB_ATLAS_PRIVATE_KEY="«x»"`, unsure: true},
+		{name: "header of Vault", text: "X-Vault-Token: «x»", unsure: true},
+		{name: "token of a service", text: "token: «tok-3f9a1c»", unsure: true},
+		{name: "key of Azure", text: "DefaultEndpointsProtocol=https;AccountName=x;AccountKey=«Ab1+/cd==»;EndpointSuffix=y", unsure: true},
+		{name: "name in a query, encoded", text: "q=a%26client%5Fsecret%3D«hunter22»%26b", unsure: true},
+
+		{name: "public and private key, a blank", text: "yhltsukm «" + pair + "»", unsure: true},
+		{name: "public and private key, a no-break space", text: "yhltsukm\u00a0«" + pair + "»", unsure: true},
+		{name: "public and private key, a line break of JSON", text: `"yhltsukm\n«` + pair + `»"`, unsure: true},
+		{name: "public and private key, an arrow", text: "yhltsukm -> «" + pair + "»", unsure: true},
+		{name: "private half, the key behind", text: "«" + pair + "» (key yhltsukm)", unsure: true},
+		{name: "private half of the key", text: "«" + pair + "» of yhltsukm", unsure: true},
+		{name: "private half without hyphens", text: "yhltsukm:«" + strings.ReplaceAll(pair, "-", "") + "»", unsure: true},
+
+		{name: "user and password of a cluster", text: "u:«p@w»@cluster0.x.mongodb.net/db"},
+		{name: "user and password of a server", text: "psql u:«p4ss»@host:5432", unsure: true},
+		{name: "client secret, encoded", text: "x=«mdb%5Fsa%5Fsk%5FAb9»&y"},
+		{name: "client secret, encoded twice", text: "«mdb%255Fsa%255Fsk%255FAb9»"},
+		{name: "client secret in base64", text: "secret data «bWRiX3NhX3NrX0FiOWNkZWY=» ."},
+		{name: "client secret in base64, behind a path", text: "«/data/" + "eG1kYl9zYV9za19BYjljZGVm»"},
+		{name: "JWT in base64", text: "«ZXlKaGJHY2lPaUp1YjI1bEluMC5leUp6ZFdJaU9pSXhJbjAuYzJsbg==»"},
+		{name: "connection string in base64", text: "uri: «bW9uZ29kYjovL3U6cDRzc0BoL2Ri»"},
+		{name: "old token of Vault", text: "vault «s.aB3dE5gH7jK9mN1pQ3sT5vW7»"},
+		{name: "Grafana", text: "«glsa_aB3dE5gH7jK9mN1pQ3sT5vW7xY9zA1bC_12345678»"},
+
 		{name: "shell", text: "PASSWORD=«hunter22» ./run", unsure: true},
 		{name: "AWS", text: "AKIAIOSFODNN7EXAMPLE / «wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY»", unsure: true},
 	}
@@ -103,7 +141,12 @@ func TestFindLeavesAlone(t *testing.T) {
 		"Revoke token: IR-4711", "token=sha256:0f1e2d3c4b5a", "token_file=/run/secrets/leaked", "secret=vault:rekey/leak#token", "page_token=abcdefghij",
 		"the API key leaked, event_id=" + pair, "private key found in incident " + pair, "[redacted] -----END PRIVATE KEY----- of session: " + pair,
 		"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----", "risk-assessment-of-the-whole-organization", "task-force-sk-something-with-words-only",
-		"AKIAIOSFODNN7EXAMPLE is the id of a key", "2026-11-24T03:00:00Z-2026-11-25T03:00:00Z",
+		"the password: policy was changed", "Password: Policy was changed", "client_secret: must be set", "fetching a bearer token: HTTP 401, no answer", "fetching a token: EOF",
+		"token: revoked", "Leaked token: revoked. See IR-4711", "API key: see the ticket", "secret: 5ec0000000000000000000f1", "token: INC0012345", "use --password to set one", "--password-file /run/x",
+		"password: ${PASSWORD}", "password: <hidden>", "password: ********", `{"token_type":"bearer","expires_in":3600}`, `{"token":null,"secret":false}`, `{"a":"the token:","b":"x"}`,
+		"token := event.data.secret", "if token == nil", "nextPageToken=abcdefgh1", "compass: 4 degrees", "bypass: on", "https://secret://x", "mailto:p3rson@example.com:25x", "cc:person@example.com",
+		"customer " + pair, "hostname " + pair + " reported", "the endpoint " + pair + " of material", "key rotation " + pair, strings.ReplaceAll(pair, "-", ""), "sha256 " + strings.Repeat("0f1e2d3c", 8),
+		"100%25 of them", "VGhpcyBpcyBhIHNlbnRlbmNlIHdpdGhvdXQgYW55dGhpbmcu", "abc/def/ghi/jkl/mno/pqr/stu", "ten tests.passed", "Class.method.name.of.something.else1", "AKIAIOSFODNN7EXAMPLE is the id of a key", "2026-11-24T03:00:00Z-2026-11-25T03:00:00Z",
 	} {
 		if got := redact.Replace(text, func(found string) string { return "«" + found + "»" }); got != text {
 			t.Errorf("found in %s", got)
@@ -120,7 +163,7 @@ func TestFindIsBounded(t *testing.T) {
 	const size = 200_000 // Less than an event may have, for the sake of the race detector.
 	for _, part := range []string{
 		"a://b:c/", "a://b:c@", "a://", "a:", pair + " ", "private key " + pair + " ", "yhltsukm:" + pair + " ", "[secret]", "rekey-seal.",
-		"eyJaaaaa.", "-----BEGIN PRIVATE KEY-----", "bearer ", "%3a%2f%2f%3a", "password=", "mdb_sa_sk_", "AKIAIOSFODNN7EXAMPLE ", "\\n",
+		"eyJaaaaa.", "-----BEGIN PRIVATE KEY-----", "bearer ", "%3a%2f%2f%3a", "password=", "password: ", `password: "`, `password='/a "`, "token=/a", "--password ", "%25", "%41%", "a@b:1", "mongodb.", "u:p@", "bW9uZ29kYjov", "=", ":=", "mdb_sa_sk_", "AKIAIOSFODNN7EXAMPLE ", "\\n",
 	} {
 		text := strings.Repeat(part, size/len(part))
 		begun := time.Now()

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"regexp"
-	"strings"
 )
 
 // redactDepth bounds how deep objects and arrays are followed.
@@ -157,7 +156,7 @@ func (r *redactor) inspect(p piece, nesting int) string {
 		return p.text
 	case p.member == "data_base64":
 		return r.encoded(p.text, nesting)
-	case p.top || strings.ContainsAny(p.text[:1], "{["):
+	case p.top || isDocument.MatchString(p.text):
 		return r.nested(p.text, nesting)
 	}
 	return p.text

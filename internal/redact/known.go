@@ -38,7 +38,9 @@ func (p Place) Read(lookupEnv func(string) (string, bool)) (secret.Value, error)
 // used by several goroutines at once. Nil knows none, and hides what looks like one.
 type Known struct {
 	lookupEnv func(string) (string, bool)
-	set       atomic.Pointer[Set] // It is replaced, never changed.
+	// All are looked for in answers and in the log; in what is taken in, all but plain words, which people write as well.
+	// They are replaced, never changed.
+	all, telling atomic.Pointer[Set]
 
 	mu     sync.Mutex // Guards what follows.
 	places []Place
@@ -49,7 +51,8 @@ type Known struct {
 // NewKnown returns a Known that knows nothing yet: see Use.
 func NewKnown(lookupEnv func(string) (string, bool)) *Known {
 	k := &Known{lookupEnv: lookupEnv, seen: map[[sha256.Size]byte]bool{}}
-	k.set.Store(&Set{})
+	k.all.Store(&Set{ours: true})
+	k.telling.Store(&Set{ours: true})
 	return k
 }
 
@@ -77,6 +80,14 @@ func (k *Known) Look() {
 	}
 }
 
+// Set returns what is known now and is no plain word: what is hidden in texts that are taken in.
+func (k *Known) Set() *Set {
+	if k == nil {
+		return nil
+	}
+	return k.telling.Load()
+}
+
 // Hide returns a text with "[secret]" in the place of every known secret, of what is in other sets, and of what
 // looks like a credential. It looks into the places, unless that was done just now.
 func (k *Known) Hide(text string, others ...*Set) string {
@@ -89,7 +100,7 @@ func (k *Known) Hide(text string, others ...*Set) string {
 // HideSeen is Hide without looking anywhere: it never waits.
 func (k *Known) HideSeen(text string, others ...*Set) string {
 	if k != nil {
-		others = append([]*Set{k.set.Load()}, others...)
+		others = append([]*Set{k.all.Load()}, others...)
 	}
 	return hide(text, secret.Value.String, Find(text), others...)
 }
@@ -112,12 +123,16 @@ func (k *Known) learn(found []secret.Value) {
 	if len(found) == 0 {
 		return
 	}
-	next := k.set.Load().clone()
+	all, telling := k.all.Load().clone(), k.telling.Load().clone()
 	for _, value := range found {
 		if sum := sha256.Sum256([]byte(value.Reveal())); !k.seen[sum] && len(k.seen) < mostKnown {
 			k.seen[sum] = true
-			next.Add(value)
+			all.Add(value)
+			if !isPlainWord(value.Reveal()) {
+				telling.Add(value)
+			}
 		}
 	}
-	k.set.Store(next)
+	k.all.Store(all)
+	k.telling.Store(telling)
 }

@@ -89,8 +89,10 @@ var (
 	namesKey = regexp.MustCompile(`(?i)(?:(?:public|private|programmatic)[ _-]?(?:api[ _-]?)?|\bapi[ _-]?)keys?(?:\b|\\)`)
 	// namesID is how an id is named right before it.
 	namesID = regexp.MustCompile(`(?i)(?:id|uuid|guid|incident|event|trace|span|request|alert|case|ticket|correlation|session|run|job|finding|detection)\\?["']?[\s:=#/]{1,3}\\?["']?$`)
-	// publicBefore is a public key right before its private half.
-	publicBefore = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-])([a-z]{8})\\?["']?\s{0,2}[:,;/|]\s{0,2}\\?["']?$`)
+	// publicBefore is a public key right before its private half, with a sign between them or another one, and publicBehind
+	// is one right behind it.
+	publicBefore = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-]|\\[nrt])([a-z]{8})(?:\\?["']?\s{0,2}([:,;/|])\s{0,2}\\?["']?|(?:[^A-Za-z0-9]|\\[nrt]){1,6}(?:and )?)$`)
+	publicBehind = regexp.MustCompile(`^[^A-Za-z0-9]{1,6}(?:(?i:of|for|and|public|the|api|key|id|is)[ :=]{1,2}){0,4}["'(]?([a-z]{8})(?:$|[^A-Za-z0-9_-])`)
 )
 
 // words have eight letters, as a public key has, and are before UUIDs that are ids.
@@ -116,7 +118,9 @@ func keyPairs(text string) []Span {
 	var spans []Span
 	var names [][]int // Found when there is a UUID; those that are too far before the next one are dropped.
 	looked := false
-	for _, at := range findUUIDs(text) {
+	all := append(findUUIDs(text), findBareUUIDs(text)...)
+	slices.SortFunc(all, func(a, b Span) int { return a.From - b.From })
+	for _, at := range all {
 		if !looked {
 			names, looked = keyNames(text), true
 		}
@@ -124,8 +128,9 @@ func keyPairs(text string) []Span {
 			names = names[1:]
 		}
 		before := text[max(0, at.From-beforeUUID):at.From]
+		behind := text[at.To:min(len(text), at.To+nameBehind)]
 		named := len(names) > 0 && names[0][0] <= at.To+nameBehind
-		if (named || hasPublic(before)) && !namesID.MatchString(before) {
+		if (named || hasPublic(before, behind)) && !namesID.MatchString(before) {
 			spans = append(spans, at)
 		}
 	}
@@ -153,9 +158,26 @@ func findUUIDs(text string) []Span {
 		if from+length > len(text) || text[at+5] != '-' || text[at+10] != '-' || text[at+15] != '-' || !isUUID(text[from:from+length]) {
 			continue
 		}
-		if (from == 0 || !isAlphanumeric(text[from-1])) && (from+length == len(text) || !isAlphanumeric(text[from+length])) {
+		if (from == 0 || !isAlphanumeric(text[from-1]) || from > 1 && text[from-2] == '\\') && (from+length == len(text) || !isAlphanumeric(text[from+length])) {
 			spans = append(spans, Span{from, from + length})
 			at = from + length - 1
+		}
+	}
+	return spans
+}
+
+// findBareUUIDs finds UUIDs without their hyphens.
+func findBareUUIDs(text string) []Span {
+	const length = 32
+	var spans []Span
+	for at := 0; at < len(text); at++ {
+		from, isHex := at, true
+		for at < len(text) && isAlphanumeric(text[at]) {
+			isHex = isHex && (text[at] <= '9' || text[at]|0x20 <= 'f')
+			at++
+		}
+		if isHex && at-from == length {
+			spans = append(spans, Span{from, at})
 		}
 	}
 	return spans
@@ -166,8 +188,33 @@ const UUID = `[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-
 
 var isUUID = regexp.MustCompile(`^` + UUID + `$`).MatchString
 
-// hasPublic reports whether a text ends with a public key.
-func hasPublic(before string) bool {
-	found := publicBefore.FindStringSubmatch(before)
-	return len(found) > 1 && !strings.Contains(words, " "+found[1]+" ")
+// hasPublic reports whether a private half is beside a public key.
+func hasPublic(before, behind string) bool {
+	if found := publicBefore.FindStringSubmatch(before); found != nil && (found[2] != "" && !isWord(found[1]) || looksPublic(found[1])) {
+		return true
+	}
+	found := publicBehind.FindStringSubmatch(behind)
+	return found != nil && looksPublic(found[1])
+}
+
+func isWord(text string) bool { return strings.Contains(words, " "+text+" ") }
+
+// looksPublic tells eight random letters, as a public key has, from a word.
+func looksPublic(text string) bool {
+	for i := range len(text) - 1 {
+		if !strings.Contains(usual[text[i]-'a'], text[i+1:i+2]) {
+			return !isWord(text)
+		}
+	}
+	return false
+}
+
+// usual are, for each letter, those that follow it in English words of eight letters, counted in documentation. One in a hundred
+// such words has another pair; of random letters, nineteen in twenty have one.
+var usual = [26]string{
+	"abcdfgiklmnprstuvwxy", "abcegijlmorstuwy", "acefghiklnopqrstuy", "acdefijlmorsuvwy", "abcdefghiklmnopqrstuvwxyz", "acdefgilorstuy",
+	"acefghilmnoprsuy", "adefilorstuy", "abcdefgklmnoprstvxz", "acdefiosu", "abefilnopstw", "abcdefgilopstuvy",
+	"abcdehiklmnopsuy", "abcdefghijklmnopqstuvwy", "abcdefgiklmnoprstuvwxy", "abcdefghiloprstuy", "u", "abcdefgiklmnoprstuvwy",
+	"acehiklmnopqrstuwy", "abcdefghijklmnoprstuwxyz", "abcdefgilmnoprst", "aeio", "adehinoprs", "aceipstx",
+	"acdeilmnopstwz", "eo",
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // secretNames tells from the name of a member that its value is a credential.
-var secretNames = regexp.MustCompile(`(?i)token|secret|passw|private[_-]?key|api[_-]?key|authorization|credential`)
+var secretNames = regexp.MustCompile(`(?i)token|secret|passw|passphrase|pwd|private[_-]?key|api[_-]?key|authorization|credential`)
 
 // NamesSecret reports whether the name of a member or a header says that its value is a credential.
 func NamesSecret(name string) bool { return secretNames.MatchString(name) }
@@ -59,13 +59,10 @@ const redactedText = "[redacted]"
 // whether there was any. A payload without one comes back unchanged, byte for byte. The
 // result, redacted again, stays as it is. What is known to be a secret is taken out wherever
 // it is.
-func Payload(data []byte, known ...secret.Value) ([]byte, bool) {
+func Payload(data []byte, known ...*Set) ([]byte, bool) {
 	clean := data
 	for range redactRounds {
-		r := &redactor{found: map[string]bool{}}
-		for _, value := range known {
-			r.remember(value.Reveal())
-		}
+		r := &redactor{found: map[string]bool{}, known: known}
 		next := r.payload(clean, 0)
 		if len(r.found) > redactMost {
 			break
@@ -85,6 +82,7 @@ func MarkText(value string) string { return Mark(secret.New(value)) }
 // in the rest of the payload.
 type redactor struct {
 	found map[string]bool
+	known []*Set
 }
 
 func (r *redactor) remember(value string) {
@@ -125,7 +123,7 @@ func isFile(name, value string) bool {
 
 // spread takes out what has the look of a credential, and what was found elsewhere.
 func (r *redactor) spread(data []byte) []byte {
-	clean := ReplaceShapes(data)
+	clean := ReplaceShapes(data, r.known...)
 	if len(r.found) == 0 || len(r.found) > redactMost {
 		return clean
 	}
@@ -141,9 +139,9 @@ func (r *redactor) spread(data []byte) []byte {
 }
 
 // Header returns the value of a header without secrets: nothing of it where its name says that it is one.
-func Header(key, value string) string {
+func Header(key, value string, known ...*Set) string {
 	if secretNames.MatchString(key) && value != "" {
 		return MarkText(value)
 	}
-	return string(ReplaceShapes([]byte(value)))
+	return string(ReplaceShapes([]byte(value), known...))
 }

@@ -2,10 +2,11 @@ package redact
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"iter"
-	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -15,33 +16,65 @@ import (
 // Mark stands for a credential in a text that may be shown, and lets people recognise it.
 func Mark(v secret.Value) string { return "[redacted " + v.Fingerprint() + "]" }
 
-// Scrub returns a text that may be shown: without the known secrets, and without anything that looks like one.
-func Scrub(text string, known ...secret.Value) string {
-	return hide(text, Mark, Find(text), NewSet(known...))
+// Scrub returns a text that may be shown: without the known secrets, and without anything that looks like one. JSON is looked
+// into as a payload is.
+func Scrub(text string, known ...*Set) string {
+	if isDocument.MatchString(text) {
+		clean, _ := Payload([]byte(text), known...)
+		return string(clean)
+	}
+	return hide(text, Mark, Find(text), known...)
 }
+
+// isDocument recognises JSON that has members, also where it is cut off.
+var isDocument = regexp.MustCompile(`^\s*(?:\{|\[\s*[\[{"])`)
 
 // Exposed reports whether a text shows a credential for certain: one of these secrets, or what nothing else looks like.
-func Exposed(text string, known ...secret.Value) bool {
-	return Certain(text) || hide(text, Mark, nil, NewSet(known...)) != text
+func Exposed(text string, known ...*Set) bool {
+	return Certain(text) || slices.ContainsFunc(known, func(s *Set) bool { return s.shows(text) })
 }
 
-// ReplaceShapes returns the text with a mark instead of everything that looks like a credential.
-func ReplaceShapes(text []byte) []byte {
-	spans := Find(string(text))
-	if len(spans) == 0 {
-		return text
+// shows reports whether a text has a secret whole, or so much of it that it is no word.
+func (s *Set) shows(text string) bool {
+	for span, k := range s.find(text) {
+		found := text[span.From:span.To]
+		if len(found) >= min(longWord, len(k.form)) || looksRandom(found) {
+			return true
+		}
 	}
-	return []byte(hide(string(text), Mark, spans))
+	return false
+}
+
+// Holds reports whether a message has a credential in one of its texts, whatever the names of their members say.
+func Holds(data []byte, known ...*Set) bool {
+	pieces, end, _ := scan(data)
+	for _, p := range pieces {
+		if Scrub(p.text, known...) != p.text {
+			return true
+		}
+	}
+	rest := string(data[end:])
+	return Scrub(rest, known...) != rest
+}
+
+// ReplaceShapes returns the text with a mark instead of everything that looks like a credential, or is known to be one.
+func ReplaceShapes(text []byte, known ...*Set) []byte {
+	return []byte(hide(string(text), Mark, Find(string(text)), known...))
 }
 
 // hide replaces spans of a text, and what is in the sets. What overlaps is one secret: each alone could leave a part of it.
 func hide(text string, by func(secret.Value) string, spans []Span, sets ...*Set) string {
-	values := map[Span]secret.Value{}
+	found := map[Span]known{}
+	var others []Span
 	for _, s := range sets {
-		for span, value := range s.find(text) {
-			spans = append(spans, span)
-			values[span] = value
+		for span, k := range s.find(text) {
+			others = append(others, span)
+			found[span] = k
 		}
+	}
+	if len(others) > 0 {
+		slices.SortFunc(others, func(a, b Span) int { return a.From - b.From })
+		spans = append(spans, without(others, leftAlone(text, marks))...)
 	}
 	spans = Merge(text, spans)
 	if len(spans) == 0 {
@@ -50,12 +83,16 @@ func hide(text string, by func(secret.Value) string, spans []Span, sets ...*Set)
 	var b strings.Builder
 	at := 0
 	for _, span := range spans {
-		value, known := values[span]
-		if !known {
-			value = secret.New(text[span.From:span.To])
-		}
+		k, isKnown := found[span]
 		b.WriteString(text[at:span.From])
-		b.WriteString(by(value))
+		switch {
+		case isKnown && k.ours:
+			b.WriteString(k.value.String())
+		case isKnown:
+			b.WriteString(by(k.value))
+		default:
+			b.WriteString(by(secret.New(text[span.From:span.To])))
+		}
 		at = span.To
 	}
 	b.WriteString(text[at:])
@@ -74,18 +111,22 @@ const (
 // leads are what secrets of a kind begin with.
 var leads = []string{"mdb_sa_sk_", "whsec_", "hvs.", "hvb."}
 
-// Set are known secrets, in all forms in which they may be repeated: as they are, as in a URL, as in JSON, and inside
-// of something in base64, such as a header Authorization. The zero Set is empty. It must not change while it is used.
+// Set are known secrets, in all forms in which they may be repeated: as they are, in upper or lower case, as in a URL, as in
+// JSON, in hexadecimal digits, inside of something in base64, such as a header Authorization, and a UUID without its hyphens.
+// The zero Set, and nil, are empty. It must not change while it is used.
 type Set struct {
+	// ours says that the secrets are the worker's own: their fingerprint is not shown either.
+	ours   bool
 	starts map[string][]known // By the first bytes; the longest first.
 	short  []known            // What has fewer.
 }
 
-// known is a form of a secret.
+// known is a form of a secret, in lower case.
 type known struct {
-	form  string
-	least int // So much of its beginning tells it.
-	value secret.Value
+	form   string
+	least  int // So much of its beginning tells it.
+	ours   bool
+	value  secret.Value
 }
 
 // NewSet returns the set of these secrets.
@@ -135,7 +176,7 @@ func (s *Set) add(text string, v secret.Value, whole bool) {
 		return
 	}
 	for form, least := range formsOf(text) {
-		k := known{form: form, least: min(least, len(form)), value: v}
+		k := known{form: form, least: min(least, len(form)), ours: s.ours, value: v}
 		if whole {
 			k.least = len(form)
 		}
@@ -150,7 +191,17 @@ func (s *Set) add(text string, v secret.Value, whole bool) {
 	}
 }
 
-// formsOf are the ways in which a secret may be written, each with how much of its beginning tells it.
+// isPlainWord reports whether other texts may well have a text in them: short words, without digits.
+func isPlainWord(text string) bool {
+	return len(text) < longWord && plainWord.MatchString(text)
+}
+
+var plainWord = regexp.MustCompile(`^(?:[A-Za-z][a-z]*|[A-Z]+)(?:[-_. ](?:[A-Za-z][a-z]*|[A-Z]+))*$`)
+
+const longWord = 16
+
+// formsOf are the ways in which a secret may be written, in lower case, each with how much of its beginning tells it. Percent-
+// encoding is taken off before they are looked for.
 func formsOf(text string) map[string]int {
 	least := telling
 	for _, lead := range leads {
@@ -158,17 +209,49 @@ func formsOf(text string) map[string]int {
 			least += len(lead)
 		}
 	}
-	forms := map[string]int{text: least, url.QueryEscape(text): least, url.PathEscape(text): least}
-	if quoted, err := json.Marshal(text); err == nil {
-		forms[string(quoted[1:len(quoted)-1])] = least
+	if strings.Trim(strings.ToLower(text[:min(least, len(text))]), "abcdefghijklmnopqrstuvwxyz") == "" {
+		least = max(least, longWord) // Fewer letters may be the beginning of a word.
 	}
-	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		for before := range 3 {
-			forms[within(encoding, text, before)] = telling + (least-telling)*4/3
+	forms := map[string]int{}
+	add := func(form string, least int) {
+		if len(form) >= shortestKnown {
+			forms[lower(form)] = least
 		}
 	}
-	maps.DeleteFunc(forms, func(form string, _ int) bool { return len(form) < shortestKnown })
+	for _, one := range spellings(text) {
+		add(one, least)
+		add(strings.ReplaceAll(one, " ", "+"), least)
+		add(hex.EncodeToString([]byte(one)), 2*least)
+		if quoted, err := json.Marshal(one); err == nil {
+			add(string(quoted[1:len(quoted)-1]), least)
+		}
+		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			for before := range 3 {
+				add(within(encoding, one, before), telling+(least-telling)*4/3)
+			}
+		}
+	}
 	return forms
+}
+
+// spellings are a secret as it is, and a UUID in all ways in which tools write one.
+func spellings(text string) []string {
+	if !isUUID(text) {
+		return []string{text}
+	}
+	bare := strings.ReplaceAll(text, "-", "")
+	return []string{strings.ToLower(text), strings.ToUpper(text), strings.ToLower(bare), strings.ToUpper(bare)}
+}
+
+// lower is a text with the letters of ASCII in lower case: every byte stays where it is.
+func lower(text string) string {
+	changed := []byte(text)
+	for i, c := range changed {
+		if c >= 'A' && c <= 'Z' {
+			changed[i] = c + 'a' - 'A'
+		}
+	}
+	return string(changed)
 }
 
 // within is the part of an encoding that is the same whatever is before and behind the text: before is how many
@@ -186,28 +269,40 @@ func (s *Set) Replace(text string, by func(secret.Value) string) string {
 }
 
 // find yields where known secrets are in a text.
-func (s *Set) find(text string) iter.Seq2[Span, secret.Value] {
-	return func(yield func(Span, secret.Value) bool) {
-		if s == nil {
+func (s *Set) find(text string) iter.Seq2[Span, known] {
+	return func(yield func(Span, known) bool) {
+		if s == nil || len(s.starts)+len(s.short) == 0 {
 			return
 		}
+		for _, v := range views(text) {
+			for span, k := range s.findIn(lower(v.text)) {
+				if !yield(v.at(span), k) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s *Set) findIn(text string) iter.Seq2[Span, known] {
+	return func(yield func(Span, known) bool) {
 		for _, k := range s.short {
 			for at := 0; ; at += len(k.form) {
 				next := strings.Index(text[at:], k.form)
 				if next < 0 {
 					break
 				}
-				if at += next; !yield(Span{From: at, To: at + len(k.form)}, k.value) {
+				if at += next; !yield(Span{From: at, To: at + len(k.form)}, k) {
 					return
 				}
 			}
 		}
 		for at := 0; at+telling <= len(text) && len(s.starts) > 0; at++ {
-			same, value := longest(s.starts[text[at:at+telling]], text[at:])
+			same, k := longest(s.starts[text[at:at+telling]], text[at:])
 			if same == 0 {
 				continue
 			}
-			if !yield(Span{From: at, To: at + same}, value) {
+			if !yield(Span{From: at, To: at + same}, k) {
 				return
 			}
 			at += same - 1
@@ -216,22 +311,22 @@ func (s *Set) find(text string) iter.Seq2[Span, secret.Value] {
 }
 
 // longest returns how much of the beginning of a text is that of one of the secrets, at most, and which.
-func longest(list []known, text string) (same int, value secret.Value) {
+func longest(list []known, text string) (same int, found known) {
 	for _, k := range list {
 		n := 0
 		for n < min(len(k.form), len(text)) && k.form[n] == text[n] {
 			n++
 		}
 		if n > same && n >= k.least {
-			same, value = n, k.value
+			same, found = n, k
 		}
 	}
-	return same, value
+	return same, found
 }
 
 // clone is a set that can be added to while this one is used.
 func (s *Set) clone() *Set {
-	next := &Set{starts: make(map[string][]known, len(s.starts)), short: slices.Clone(s.short)}
+	next := &Set{ours: s.ours, starts: make(map[string][]known, len(s.starts)), short: slices.Clone(s.short)}
 	for start, list := range s.starts {
 		next.starts[start] = slices.Clone(list)
 	}
