@@ -80,10 +80,10 @@ func (c *cli) read(file string) ([]byte, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(in, maxEventFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", file, err)
+		return nil, fmt.Errorf("reading %s: %w", inputName(file), err)
 	}
 	if len(data) > maxEventFile {
-		return nil, fmt.Errorf("%s has more than %d bytes", file, maxEventFile)
+		return nil, fmt.Errorf("%s has more than %d bytes", inputName(file), maxEventFile)
 	}
 	return data, nil
 }
@@ -143,4 +143,12 @@ func editDistance(a, b string) int {
 		before, last = last, row
 	}
 	return last[len(b)]
+}
+
+// inputName is what messages call a file that read reads.
+func inputName(file string) string {
+	if file == "-" {
+		return "standard input"
+	}
+	return file
 }

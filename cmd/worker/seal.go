@@ -119,10 +119,10 @@ func (c *cli) seal(file, key string) error {
 		return err
 	}
 	if value.IsZero() {
-		return fmt.Errorf("%s holds nothing to seal", file)
+		return fmt.Errorf("%s holds nothing to seal", inputName(file))
 	}
 	if detail := credential.CheckToken(value.Reveal()); detail != "" {
-		return usagef("what is in %s %s", file, detail)
+		return usagef("what is in %s %s", inputName(file), detail)
 	}
 	text, err := seal.Seal(key, value)
 	if err != nil {
@@ -149,7 +149,7 @@ func (c *cli) readSecret(file string) (secret.Value, error) {
 	case credential.Identify(text).What != "": // Which says more than that it has several lines.
 		return secret.New(strings.TrimSpace(text)), nil
 	}
-	return secret.Value{}, usagef("%s: %w", file, err)
+	return secret.Value{}, usagef("%s: %w", inputName(file), err)
 }
 
 func (c *cli) sealingKey(key string) (string, error) {

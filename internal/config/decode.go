@@ -237,7 +237,7 @@ func (d *decoder) secretPlace(path, value string) {
 func looksSecret(text string) bool {
 	switch credential.Identify(text).Kind { //nolint:exhaustive // The rest is no secret, or may be the name of one.
 	case credential.ServiceAccountSecret, credential.APIKey, credential.APIPrivateKey, credential.JWT, credential.PEM,
-		credential.Header, credential.ConnectionString, credential.URL:
+		credential.Header, credential.ConnectionString, credential.URL, credential.Encoded:
 		return true
 	case credential.Fragment:
 		return strings.HasPrefix(text, "eyJ")

@@ -53,9 +53,9 @@ func TestSameIdentityAnotherRequest(t *testing.T) {
 		change  func(*Event)
 		want    string // What of the conflict's text differs; "" where the request is done.
 	}{
-		{name: "another account, unfinished", change: ofAccount("legacy"), want: "is queued and asks for something else: account differ"},
-		{name: "another target, unfinished", change: onTarget(idC), want: "is queued and asks for something else: params.federation_id differ"},
-		{name: "another kind, revoked", outcome: OutcomeRevoked, change: otherKind, want: "ended as revoked and asks for something else: kind, params.federation_id, params.identity_provider_id, params.project_id differ"},
+		{name: "another account, unfinished", change: ofAccount("legacy"), want: "is queued and asks for something else: account differs"},
+		{name: "another target, unfinished", change: onTarget(idC), want: "is queued and asks for something else: params.federation_id differs"},
+		{name: "another kind, revoked", outcome: OutcomeRevoked, change: otherKind, want: "ended as revoked and asks for something else: kind, params.federation_id, params.identity_provider_id and params.project_id differ"},
 		{name: "another account, already gone", outcome: OutcomeAlreadyGone, change: ofAccount("legacy"), want: "ended as already_gone"},
 		{name: "another account, refused", outcome: OutcomeRefused, change: ofAccount("legacy")},
 		{name: "another target, exhausted", outcome: OutcomeExhausted, change: onTarget(idC)},
@@ -112,7 +112,7 @@ func TestConflictShowsNoSecret(t *testing.T) {
 	p := newPlant(works)
 	p.accept(t, jwksEvent(t, 1, token(canary)))
 	_, err := p.intake.Accept(t.Context(), jwksEvent(t, 2, copied(token("another-"+canary))))
-	if _, text := heldAs(t, err); !strings.Contains(text, "params.token differ") {
+	if _, text := heldAs(t, err); !strings.Contains(text, "params.token differs") {
 		t.Error(text)
 	}
 	mustNotShow(t, "the conflict", errorText(err))

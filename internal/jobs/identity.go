@@ -122,8 +122,19 @@ func (j Job) conflict(r *Record) error {
 		state = "ended as " + string(r.Outcome)
 	}
 	return &Rejection{Code: RejectConflict, Field: "id", Detail: fmt.Sprintf(
-		"job %s has the same source and id, %s and asks for something else: %s differ; give the event an id of its own",
-		r.JobID, state, strings.Join(j.differences(r), ", "))}
+		"job %s has the same source and id, %s and asks for something else: %s; give the event an id of its own",
+		r.JobID, state, differ(j.differences(r)))}
+}
+
+// differ says of a list of fields that they differ.
+func differ(fields []string) string {
+	if last := len(fields) - 1; last > 0 {
+		return strings.Join(fields[:last], ", ") + " and " + fields[last] + " differ"
+	}
+	if fields[0] == "params" {
+		return "params differ"
+	}
+	return fields[0] + " differs"
 }
 
 // differences names the fields in which two requests differ. Values could be secrets.

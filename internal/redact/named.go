@@ -2,6 +2,7 @@ package redact
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -29,7 +30,12 @@ var positions = regexp.MustCompile(`(?:page|next|continuation|sync|cursor|resume
 // Sentences have such names, too: "the password: policy was changed".
 func named(text string) []Span {
 	var spans []Span
+	hasOptions := strings.Contains(text, "--")
 	for at := 0; at < len(text); at++ {
+		isBlank := text[at] == ' ' || text[at] == '\t'
+		if text[at] != ':' && text[at] != '=' && !(isBlank && hasOptions) || !endsLikeNoun(text[:at]) {
+			continue
+		}
 		p, ok := pairAt(text, at)
 		if !ok {
 			continue
@@ -50,6 +56,19 @@ type pair struct {
 	isNoun     bool // Its name is a word of sentences, as token is, and client_secret is not.
 	from       int
 }
+
+// tails are what the nouns end with, so that most names are told from them quickly.
+var tails = []string{"token", "secret", "word", "wd", "phrase", "code", "key", "pass", "pw"}
+
+func endsLikeNoun(before string) bool {
+	before = strings.TrimRight(before[max(0, len(before)-longestName):], "\\\"' \t0123456789")
+	return slices.ContainsFunc(tails, func(tail string) bool {
+		return len(before) >= len(tail) && strings.EqualFold(before[len(before)-len(tail):], tail)
+	})
+}
+
+// separators are what names have between their words.
+var separators = strings.NewReplacer("-", "", "_", "", " ", "")
 
 // pairAt returns the pair whose sign between name and value is there: a colon, an equals sign, or the blank behind an option.
 func pairAt(text string, at int) (pair, bool) {
@@ -72,7 +91,7 @@ func pairAt(text string, at int) (pair, bool) {
 	}
 	name, quoted := nameIn(text[max(0, at-2*longestName):at])
 	p.quoted = quoted
-	compact := strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(strings.TrimRight(name, "0123456789")))
+	compact := separators.Replace(strings.ToLower(strings.TrimRight(name, "0123456789")))
 	for _, noun := range nouns {
 		if strings.HasSuffix(compact, noun) && !positions.MatchString(compact) {
 			p.isPassword, p.isNoun = strings.HasPrefix(noun, "pass"), compact == noun && !strings.ContainsAny(name, "-_")
