@@ -2,6 +2,7 @@ package redact_test
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -71,6 +72,39 @@ func TestScrub(t *testing.T) {
 	}
 	if got := redact.Scrub("header "+basic, redact.NewSet(long)); strings.Contains(got, basic[20:30]) {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestOwnSecretInAllSpellings hides a secret of the worker without showing its fingerprint. A plain word hides, too, and is no
+// reason to refuse a name.
+func TestOwnSecretInAllSpellings(t *testing.T) {
+	t.Parallel()
+	const key = "3f2a1b4c-5d6e-4f70-8a9b-0c1d2e3f4a5b"
+	own := redact.NewKnown(nil)
+	own.Add(secret.New(key), secret.New("operator"), secret.New("production-of-2026"))
+	upper, bare := strings.ToUpper(key), strings.ReplaceAll(key, "-", "")
+	for _, form := range []string{
+		key, upper, bare, strings.ToUpper(bare), strings.ReplaceAll(key, "-", "%2D"), strings.ReplaceAll(upper, "-", "%2d"),
+		strings.ReplaceAll(key, "-", "%252D"), hex.EncodeToString([]byte(key)),
+		base64.RawStdEncoding.EncodeToString([]byte(key)), base64.RawStdEncoding.EncodeToString([]byte(upper)), base64.RawURLEncoding.EncodeToString([]byte(bare)),
+	} {
+		if got := redact.Scrub("leaked "+form+" there", own.Set()); len(strings.ReplaceAll(got, "[secret]", "")) > len("leaked xx there") || !strings.Contains(got, "leaked [secret]") { // A sign may have bits of what is behind.
+			t.Errorf("%s: %s", form, got)
+		}
+		if got, found := redact.Payload([]byte(`{"reason":"x `+form+`"}`), own.Set()); !found || strings.Contains(string(got), form[:8]) {
+			t.Errorf("%s: %s", form, got)
+		}
+		if !redact.Exposed("urn:"+form, own.Set()) || !redact.Holds([]byte(`["`+form+`"]`), own.Set()) {
+			t.Errorf("%s is not exposed", form)
+		}
+	}
+	for _, name := range []string{"rekey/operator", "urn:production"} {
+		if redact.Exposed(name, own.Set()) {
+			t.Errorf("%s is exposed", name)
+		}
+	}
+	if got := redact.Scrub("the operator of production", own.Set()); got != "the [secret] of production" {
+		t.Error(got)
 	}
 }
 

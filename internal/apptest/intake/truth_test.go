@@ -2,7 +2,10 @@ package intake_test
 
 import (
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -95,17 +98,20 @@ func TestEverySecretIsHidden(t *testing.T) {
 	rig.Cfg.Retry.MaxAttempts = 1
 	rig.Env["VAULT"] = "vault-" + rand.Text()
 	rig.Cfg.Vault.Address, rig.Cfg.Vault.Token = "http://127.0.0.1:1", secret.Ref{Env: "VAULT"}
-	hex := func() string { return strings.ToLower(fmt.Sprintf("%x", rand.Text()[:4])) }
-	private := fmt.Sprintf("%s-%s-4%s-8%s-%s", hex(), hex()[:4], hex()[:3], hex()[:3], hex()+hex()[:4])
+	digits := func() string { return strings.ToLower(fmt.Sprintf("%x", rand.Text()[:4])) }
+	private := fmt.Sprintf("%s-%s-4%s-8%s-%s", digits(), digits()[:4], digits()[:3], digits()[:3], digits()+digits()[:4])
 	planted := apptest.Canaries{
 		"password of a database": "pw" + rand.Text(), "private key": private, "PEM": rand.Text() + rand.Text(),
 		"header": "h1" + rand.Text(), "GitHub token": rand.Text() + rand.Text(), "query": "q1" + rand.Text(),
+		"JSON": rand.Text(), "behind a line break": rand.Text(), "encoded": rand.Text(), "option": rand.Text(), "cluster": rand.Text(),
 		"other account's key": rig.PrivateKey, "Vault token": rig.Env["VAULT"],
 	}
 	texts := []string{
 		"found mongodb+srv://app:" + planted["password of a database"] + "@cluster0.example.net/db in a log",
 		"key yhltsukm:" + private + " leaked", "private key " + private, "-----BEGIN PRIVATE KEY----- " + planted["PEM"] + " -----END PRIVATE KEY-----",
 		"Authorization: Bearer " + planted["header"], "ghp_" + planted["GitHub token"], "GET /x?access_token=" + planted["query"],
+		`{"client_secret":"` + planted["JSON"] + `"}`, "mdb%5Fsa%5Fsk%5F" + planted["encoded"],
+		"mongosh --password " + planted["option"], "u:" + planted["cluster"] + "@cluster0.x.mongodb.net",
 	}
 	const kept = "project 5ec0000000000000000000f1, incident:550e8400-e29b-41d4-a716-446655440000"
 	// The detail is cut somewhere, so that each secret comes in one of its own.
@@ -121,13 +127,47 @@ func TestEverySecretIsHidden(t *testing.T) {
 		w.Publish("incident", apptest.X509Disable(apptest.HexID(i)).With("reason", text+" of "+kept).With("requested_by", "who saw "+text).String())
 		w.Publish("incident", apptest.X509Disable(apptest.HexID(i)).With("prio", text).With("reason", text).String())
 	}
+	w.Publish("incident", apptest.X509Disable(apptest.HexID(0)).With("reason", "pw\npassword: "+planted["behind a line break"]).String())
 	w.Results(len(texts))
-	w.Letters(2 * len(texts))
+	w.Letters(2*len(texts) + 1)
 	w.Settled()
 	for i, text := range texts {
 		r := w.ResultOf("project/" + apptest.HexID(i))
 		if !strings.Contains(r.Reason, kept) || !strings.Contains(r.Reason, "[redacted sha256:") {
 			t.Errorf("of %s is left %s", text, r.Reason)
+		}
+	}
+	planted.SearchEverything(t, w)
+}
+
+// TestOwnSecretsAreHidden has events that repeat secrets of the configuration, in the ways in which tools write them: nothing
+// that is kept shows them, nor does the stream of events.
+func TestOwnSecretsAreHidden(t *testing.T) {
+	t.Parallel()
+	rig, _ := apptest.StandInRig(t)
+	rig.Env["VAULT"] = "vault_" + rand.Text()
+	rig.Cfg.Vault.Address, rig.Cfg.Vault.Token = "http://127.0.0.1:1", secret.Ref{Env: "VAULT"}
+	random := make([]byte, 16)
+	_, _ = rand.Read(random) // It returns no error.
+	bare := hex.EncodeToString(random)
+	key := strings.Join([]string{bare[:8], bare[8:12], bare[12:16], bare[16:20], bare[20:]}, "-")
+	rig.Env["LEGACY_KEY"] = key
+	planted := apptest.Canaries{
+		"key": key, "upper case": strings.ToUpper(key), "bare": bare, "bare, upper case": strings.ToUpper(bare),
+		"percent-encoded": strings.ReplaceAll(key, "-", "%2D"), "base64": base64.StdEncoding.EncodeToString([]byte(key)),
+		"Vault token": rig.Env["VAULT"], "Vault token, percent-encoded": strings.Replace(rig.Env["VAULT"], "_", "%5F", 1),
+	}
+	w := rig.Start(t)
+	for i, form := range slices.Sorted(maps.Values(planted)) {
+		w.Publish("incident", apptest.X509Disable(apptest.HexID(i)).With("reason", "leaked "+form).With("requested_by", form+" was seen").String())
+		w.Publish("incident", apptest.X509Disable(form).With("reason", form).String())
+	}
+	w.Results(len(planted))
+	w.Letters(len(planted))
+	w.Settled()
+	for i := range len(planted) {
+		if r := w.ResultOf("project/" + apptest.HexID(i)); r.Reason != "leaked [secret]" || r.RequestedBy != "[secret] was seen" {
+			t.Errorf("of %q is left: %s, %s", slices.Sorted(maps.Values(planted))[i], r.Reason, r.RequestedBy)
 		}
 	}
 	planted.SearchEverything(t, w)
