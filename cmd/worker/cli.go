@@ -261,7 +261,7 @@ func (f *operateFlags) register(cmd *cobra.Command) {
 // discreet is a text that is recorded, without the secrets of the configuration and what looks like one.
 func (c *cli) discreet(text string) string {
 	var known *redact.Known
-	if cfg, err := c.config(); err == nil { // Without one, there are none.
+	if cfg, err := c.config(); err == nil { // Else no secret is known here.
 		known = wire.KnownSecrets(cfg, c.lookupEnv)
 	}
 	return redact.Scrub(text, known.Set())

@@ -212,7 +212,7 @@ var jsonObject = regexp.MustCompile(`^\{\s*(?:["'\\]|\}$)`)
 var templates = regexp.MustCompile(`^(?:[\[(<{"']*(?i:` + standIns + `|` + tokenNouns + `)[\])>}"']*|` +
 	`<[^<>]*>|\$\{[^{}]*\}|\$\([^()]*\)|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%|\{\{.*\}\}|\{%.*%\}|\{[A-Za-z_. -]+\}|\[[A-Za-z_. -]+\]|__[A-Za-z_]+__)$`)
 
-// Words, as expressions, of which a text for a secret is made that is none.
+// Words, as expressions, of which placeholders are made.
 const (
 	// standIns say so themselves: those of programs that removed a secret, of templates and examples, and of missing values.
 	standIns = `redacted|removed|masked|hidden|filtered|censored|scrubbed|sanitized|obfuscated|placeholder|example|sample|dummy|fake|` +

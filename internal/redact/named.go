@@ -57,7 +57,7 @@ type pair struct {
 	from       int
 }
 
-// tails are what the nouns end with, so that most names are told from them quickly.
+// tails are what the nouns end with, so that most names can be ruled out quickly.
 var tails = []string{"token", "secret", "word", "wd", "phrase", "code", "key", "pass", "pw"}
 
 func endsLikeNoun(before string) bool {
@@ -235,7 +235,7 @@ func (p pair) tells(value, rest string) bool {
 }
 
 var (
-	// idLike is what people write behind "token:" that is none: the number of a ticket, an id, a date, a count.
+	// idLike is what people write behind "token:" about one: the number of a ticket, an id, a date, a count.
 	idLike = regexp.MustCompile(`^(?:[A-Z][A-Z0-9]{1,9}-\d+|(?:INC|CHG|RITM|TASK|PRB|SIR)\d{4,}|#\d+|[0-9a-f]{24}|\d{1,5}|\d{4}-\d\d-\d\d(?:T\S*)?)$`)
 	// wordLike is a word of a sentence, or a small number in it.
 	wordLike = regexp.MustCompile(`^(?:\p{L}\p{Ll}*|\p{Lu}+|\d{1,3})(?:['’/-]\p{L}\p{Ll}*)*$`)
@@ -251,7 +251,7 @@ func isValue(value string) bool {
 	return !place.MatchString(value) && strings.Trim(value, "*.-_…") != ""
 }
 
-// stopWords are said of secrets, and are none.
+// stopWords describe secrets: "token: revoked".
 var stopWords = func() map[string]bool {
 	words := map[string]bool{}
 	for word := range strings.FieldsSeq("true false null nil none undefined empty set unset missing required optional yes no ok on off " +

@@ -190,11 +190,28 @@ var isUUID = regexp.MustCompile(`^` + UUID + `$`).MatchString
 
 // hasPublic reports whether a private half is beside a public key.
 func hasPublic(before, behind string) bool {
+	if !hasEight(before) && !hasEight(behind) {
+		return false // As with most, and without the expressions.
+	}
 	if found := publicBefore.FindStringSubmatch(before); found != nil && (found[2] != "" && !isWord(found[1]) || looksPublic(found[1])) {
 		return true
 	}
 	found := publicBehind.FindStringSubmatch(behind)
 	return found != nil && looksPublic(found[1])
+}
+
+// hasEight reports whether a text has eight lower-case letters in a row.
+func hasEight(text string) bool {
+	run := 0
+	for i := range len(text) {
+		if run++; text[i] < 'a' || text[i] > 'z' {
+			run = 0
+		}
+		if run == 8 {
+			return true
+		}
+	}
+	return false
 }
 
 func isWord(text string) bool { return strings.Contains(words, " "+text+" ") }
