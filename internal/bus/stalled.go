@@ -129,7 +129,8 @@ func messageOf(h nats.Header, seq uint64) uint64 {
 // redeliverDelay publishes an event under the identity that it has.
 func (s Stalled) republish(ctx context.Context, old *jetstream.RawStreamMsg) error {
 	// What cannot be understood has an identity as well, and ends in the dead letters this time.
-	m := event.Receive(s.Conn.names, event.Message{Subject: old.Subject, Header: old.Header, Data: old.Data, Seq: old.Sequence, At: old.Time,
+	m := event.Receive(s.Conn.names, event.Message{
+		Subject: old.Subject, Header: old.Header, Data: old.Data, Seq: old.Sequence, At: old.Time,
 		Known: s.Secrets.Known.Set(),
 	})
 	event, err := event.Read(s.Conn.names, m)

@@ -193,11 +193,11 @@ func hasPublic(before, behind string) bool {
 	if !hasEight(before) && !hasEight(behind) {
 		return false // As with most, and without the expressions.
 	}
-	if found := publicBefore.FindStringSubmatch(before); found != nil && (found[2] != "" && !isWord(found[1]) || looksPublic(found[1])) {
+	if found := publicBefore.FindStringSubmatch(before); len(found) > 2 && (found[2] != "" && !isWord(found[1]) || looksPublic(found[1])) {
 		return true
 	}
 	found := publicBehind.FindStringSubmatch(behind)
-	return found != nil && looksPublic(found[1])
+	return len(found) > 1 && looksPublic(found[1])
 }
 
 // hasEight reports whether a text has eight lower-case letters in a row.

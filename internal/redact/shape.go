@@ -123,10 +123,10 @@ type Set struct {
 
 // known is a form of a secret, in lower case.
 type known struct {
-	form   string
-	least  int // So much of its beginning tells it.
-	ours   bool
-	value  secret.Value
+	form  string
+	least int // So much of its beginning tells it.
+	ours  bool
+	value secret.Value
 }
 
 // NewSet returns the set of these secrets.
