@@ -13,12 +13,13 @@ import (
 type accountSet struct {
 	accounts map[string]*account
 	list     AccountNames // As configured.
+	guarded  *guarded     // What has passed the guard under these accounts.
 }
 
 // newAccountSet keeps the state of an account that has not changed: its bearer token, its nonces, whether it was refused.
 func (c *Client) newAccountSet(list []Account) *accountSet {
 	before := c.accounts.Load()
-	r := &accountSet{accounts: map[string]*account{}, list: list}
+	r := &accountSet{accounts: map[string]*account{}, list: list, guarded: &guarded{}}
 	for _, cfg := range list {
 		a := c.newAccount(cfg)
 		if before != nil && before.accounts[cfg.Name] != nil && before.accounts[cfg.Name].Account == cfg {

@@ -18,9 +18,11 @@ type call struct {
 	client  *Client
 	job     jobs.Job
 	account *account
+	guarded *guarded
 	kind    kinds.Kind
 	form    kinds.Form
 	op      operation
+	seen    *reading   // Its target, once it was looked at.
 	body    kinds.Body // Of the request; the zero Body: none.
 	to      endpoint
 	// unused says that the permit to call was not used: no request was made, or only one that the API
@@ -74,6 +76,9 @@ func (k *call) run(ctx context.Context) (jobs.Answer, *jobs.Failure) {
 	if k.to.dryRun {
 		return k.dryRun(ctx)
 	}
+	if failure := k.guard(ctx); failure != nil {
+		return jobs.Answer{}, failure
+	}
 	ex, failure := k.request(ctx)
 	if failure != nil {
 		return jobs.Answer{}, failure
@@ -90,7 +95,7 @@ func (c *Client) newCall(job jobs.Job) (*call, *jobs.Failure) {
 	if kind.Name == "" {
 		return nil, misconfigured(fmt.Errorf("there is no call for jobs of kind %q", job.Kind))
 	}
-	k := &call{client: c, job: job, account: a, kind: kind, form: kind.Form(c.x509API, job.Params.Named), unused: true}
+	k := &call{client: c, job: job, account: a, guarded: c.accounts.Load().guarded, kind: kind, form: kind.Form(c.x509API, job.Params.Named), unused: true}
 	k.op = callOf(kind, k.form)
 	k.to = endpoint{
 		operation: string(job.Kind), bucket: c.bucket(k.op.set, a, job), rank: rankOf(job.Lane),

@@ -129,6 +129,9 @@ type Account struct {
 	// PublicKey is the public half of an API key; empty for a service account.
 	PublicKey  string
 	PrivateKey secret.Ref
+	// AllowSelf lets jobs end the account, the secret or key with which it authenticates, and its last secret that works; and, with
+	// this account, the last one of an account that is not configured.
+	AllowSelf bool
 }
 
 // Client calls the API. It implements jobs.Revoker, jobs.Pacer and jobs.Accounts, and may be

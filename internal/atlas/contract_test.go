@@ -22,8 +22,8 @@ var accept = map[jobs.Kind]string{
 	kinds.RoleMappingDelete: "DELETE /api/atlas/v2/federationSettings/" + idA + "/connectedOrgConfigs/" + idB + "/roleMappings/" + idC + " application/vnd.atlas.2024-10-23+json",
 	kinds.X509Disable:       "DELETE /api/atlas/v2/groups/" + idA + "/userSecurity/customerX509 application/vnd.atlas.2023-01-01+json",
 
-	kinds.ServiceAccountSecretDelete: "DELETE /api/atlas/v2/orgs/" + idA + "/serviceAccounts/" + clientID + "/secrets/" + idB + " application/vnd.atlas.2024-08-05+json",
-	kinds.ServiceAccountDelete:       "DELETE /api/atlas/v2/orgs/" + idA + "/serviceAccounts/" + clientID + " application/vnd.atlas.2024-08-05+json",
+	kinds.ServiceAccountSecretDelete: "DELETE /api/atlas/v2/orgs/" + idA + "/serviceAccounts/" + leakedClient + "/secrets/" + idB + " application/vnd.atlas.2024-08-05+json",
+	kinds.ServiceAccountDelete:       "DELETE /api/atlas/v2/orgs/" + idA + "/serviceAccounts/" + leakedClient + " application/vnd.atlas.2024-08-05+json",
 	kinds.APIKeyDelete:               "DELETE /api/atlas/v2/orgs/" + idA + "/apiKeys/" + idB + " application/vnd.atlas.2023-01-01+json",
 	kinds.DatabaseUserDelete:         "DELETE /api/atlas/v2/groups/" + idA + "/databaseUsers/$external/CN=a%2Fb%2CO=c%20d application/vnd.atlas.2023-01-01+json",
 	kinds.DatabaseUserScramble:       "PATCH /api/atlas/v2/groups/" + idA + "/databaseUsers/admin/report%2F..%2F%C3%A9 application/vnd.atlas.2023-01-01+json",
@@ -178,6 +178,9 @@ func checkContract(t *testing.T, j jobs.Job, status int, b bodyCase) {
 	c := newClient(t, config(transportFunc(func(req *http.Request) (*http.Response, error) {
 		if isTokenRequest(req) {
 			return issue(bearerToken, 3600), nil
+		}
+		if req.Method == http.MethodGet && kinds.Of(j.Kind).Ends != nil {
+			return reply(200, otherAccount, "Content-Type", "application/json"), nil
 		}
 		if got := req.Method + " " + req.URL.EscapedPath() + " " + req.Header.Get("Accept"); got != accept[j.Kind] {
 			t.Errorf("the request is %s, want %s", got, accept[j.Kind])

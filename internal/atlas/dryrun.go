@@ -20,6 +20,9 @@ func (k *call) dryRun(ctx context.Context) (jobs.Answer, *jobs.Failure) {
 	if failure != nil {
 		return jobs.Answer{}, failure
 	}
+	if failure := k.guard(ctx); failure != nil {
+		return jobs.Answer{}, failure
+	}
 	unused := k.unused // Looking may have used the permit; a stopped request does not.
 	ex, failure := k.request(ctx)
 	k.unused = unused
@@ -73,7 +76,17 @@ func (k *call) read(ctx context.Context) (exchange, *jobs.Failure) {
 	if k.form.Read.Path == "" {
 		return exchange{}, misconfigured(fmt.Errorf("what %s acts on cannot be read", k.job.Kind))
 	}
-	return k.readResource(ctx, k.form.Read)
+	if k.seen == nil {
+		ex, failure := k.readResource(ctx, k.form.Read)
+		k.seen = &reading{ex, failure}
+	}
+	return k.seen.exchange, k.seen.failure
+}
+
+// reading is what came of looking at a target.
+type reading struct {
+	exchange
+	failure *jobs.Failure
 }
 
 // readResource reads something that the job's parameters name.
@@ -82,7 +95,7 @@ func (k *call) readResource(ctx context.Context, r kinds.Resource) (exchange, *j
 	reader.op = operation{method: http.MethodGet, Resource: r, set: k.op.set}
 	reader.to.operation, reader.body = OperationRead, kinds.Body{}
 	ex, failure := reader.request(ctx)
-	k.unused = reader.unused
+	k.unused, k.hidden = reader.unused, reader.hidden
 	if failure != nil {
 		return exchange{}, failure
 	}

@@ -30,6 +30,9 @@ const (
 	idB      = "bbbbbbbbbbbbbbbbbbbbbbbb"
 	idC      = "cccccccccccccccccccccccc"
 	clientID = "mdb_sa_id_0123456789abcdef01234567"
+	// leakedClient is an account that is not configured, and otherAccount a document of one.
+	leakedClient = "mdb_sa_id_fedcba9876543210fedcba98"
+	otherAccount = `{"clientId":"other","publicKey":"other"}`
 
 	clientSecret = "canary/client+secret=0"
 	privateKey   = "canary-private-key-1"
@@ -194,8 +197,8 @@ func job(t *testing.T, kind jobs.Kind, account string) jobs.Job {
 		kinds.RoleMappingDelete: {"federation_id": idA, "org_id": idB, "role_mapping_id": idC},
 		kinds.X509Disable:       {"project_id": idA},
 
-		kinds.ServiceAccountSecretDelete: {"org_id": idA, "client_id": clientID, "secret_id": idB},
-		kinds.ServiceAccountDelete:       {"org_id": idA, "client_id": clientID},
+		kinds.ServiceAccountSecretDelete: {"org_id": idA, "client_id": leakedClient, "secret_id": idB},
+		kinds.ServiceAccountDelete:       {"org_id": idA, "client_id": leakedClient},
 		kinds.APIKeyDelete:               {"org_id": idA, "api_key_id": idB},
 		kinds.DatabaseUserDelete:         {"project_id": idA, "auth_database": "$external", "username": "CN=a/b,O=c d"},
 		kinds.DatabaseUserScramble:       {"project_id": idA, "username": "report/../é"},

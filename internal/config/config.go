@@ -144,6 +144,10 @@ type Account struct {
 	// SecretExpiresAt is when the secret expires, as the API says when it is made: a date (in UTC) or RFC 3339. It
 	// is shown as a metric, for an alert beforehand. Empty: not known.
 	SecretExpiresAt Moment `yaml:"secret_expires_at"`
+	// AllowSelf lets jobs delete this account, the secret or key with which it authenticates, and its last secret that has
+	// not expired. With this account, jobs may also delete the last such secret of an account that is not configured.
+	// Default false: these are refused before any call.
+	AllowSelf bool `yaml:"allow_self"`
 }
 
 // IsServiceAccount tells a service account from an API key.

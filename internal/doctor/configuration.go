@@ -39,6 +39,14 @@ func (p *checkup) configuration(context.Context) []Finding {
 			What: "dry run", Status: Warning, Found: "worker.dry_run is on: no credential is revoked", Do: "set worker.dry_run: false",
 		})
 	}
+	for _, a := range c.Atlas.Accounts {
+		if a.AllowSelf {
+			list = append(list, Finding{
+				What: "account " + a.Name, Status: Warning, Found: "allow_self is on: a job may take this account from the worker",
+				Do: "set allow_self: false, unless that is meant",
+			})
+		}
+	}
 	list = append(list, p.policies()...)
 	for i := range c.Schedules {
 		list = append(list, p.schedule(&c.Schedules[i]))

@@ -22,5 +22,6 @@ var _ = Declare(Kind{
 		Set:      Set{Name: "api_keys_org", Scope: ScopeOrganization, Seen: 500},
 		Role:     OrgOwner,
 	}},
+	Ends: &Ends{Account: "public_key", Holder: holder},
 	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })

@@ -44,6 +44,8 @@ type Kind struct {
 	// Forms are the ways to name the target. The first one whose Target has all its parameters counts.
 	Forms []Form
 	Call  Call
+	// Ends says which account of the API the credential belongs to, so that a worker does not end its own. Nil: to none.
+	Ends *Ends
 }
 
 // Form is one way to name the target of a kind, and where the API has it. Templates hold parameters in braces.

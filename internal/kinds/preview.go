@@ -141,3 +141,30 @@ type databaseUser struct {
 	Name string `json:"username"`
 	X509 string `json:"x509Type"`
 }
+
+// lookAtServiceAccount shows what a service account is called and may do, and lookAtServiceAccountProjects where.
+var (
+	lookAtServiceAccount = Look{
+		Resource: Resource{Path: pathOrgAccount, Version: versionAccounts}, About: "service account",
+		Facts: facts(func(d struct {
+			Name    string       `json:"name"`
+			Roles   []string     `json:"roles"`
+			Secrets []HeldSecret `json:"secrets"`
+		},
+		) []Fact {
+			return []Fact{{"service account", d.Name}, {"roles in the organization", list(d.Roles)}, {"secrets", fmt.Sprint(len(d.Secrets))}}
+		}),
+	}
+	lookAtServiceAccountProjects = Look{
+		Resource: Resource{Path: pathOrgAccount + "/groups" + whole, Version: versionAccounts}, About: "projects",
+		Facts: facts(func(p page[project]) []Fact {
+			return []Fact{{"projects", p.names(func(p project) string { return strings.TrimSpace(p.ID + " " + strings.Join(p.Roles, " ")) })}}
+		}),
+	}
+)
+
+// project is one in which a service account has roles.
+type project struct {
+	ID    string   `json:"groupId"`
+	Roles []string `json:"roles"`
+}

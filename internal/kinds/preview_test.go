@@ -55,7 +55,7 @@ func TestWhatIsAskedAbout(t *testing.T) {
 			asked = append(asked, k.Name)
 		}
 	}
-	if got, want := fmt.Sprint(asked), "[jwks.revoke x509.disable idp.delete]"; got != want {
+	if got, want := fmt.Sprint(asked), "[jwks.revoke x509.disable idp.delete service_account.delete]"; got != want {
 		t.Errorf("asked about are %s, want %s", got, want)
 	}
 }

@@ -10,6 +10,7 @@ var _ = Declare(Kind{
 	Order:    7,
 	Does:     "deletes a service account of an organization",
 	Reach:    "all its secrets and bearer tokens end, in every project that it belongs to",
+	Preview:  []Look{lookAtServiceAccount, lookAtServiceAccountProjects},
 	Params:   []Param{{Name: ParamOrg, Shape: ID}, {Name: paramClient, Shape: ClientID}},
 	Examples: []string{"org_id=5ec0000000000000000000b1 client_id=mdb_sa_id_5ec0000000000000000000a4"},
 	Forms: []Form{{
@@ -19,5 +20,6 @@ var _ = Declare(Kind{
 		ReadRole: "Organization Read Only",
 		Set:      orgServiceAccounts, Role: OrgOwner,
 	}},
+	Ends: &Ends{Account: paramClient, Holder: holder},
 	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })

@@ -44,5 +44,6 @@ var _ = Declare(Kind{
 			Set: projectServiceAccounts, Role: ProjectOwner,
 		},
 	},
+	Ends: &Ends{Account: paramClient, Secret: "secret_id", Holder: holder},
 	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })

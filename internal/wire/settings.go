@@ -164,7 +164,7 @@ func AtlasAccounts(c *config.Config) []atlas.Account {
 	list := make([]atlas.Account, 0, len(c.Atlas.Accounts))
 	for _, a := range c.Atlas.Accounts {
 		list = append(list, atlas.Account{
-			Name: a.Name, ClientID: a.ClientID, ClientSecret: a.ClientSecret, PublicKey: a.PublicKey, PrivateKey: a.PrivateKey,
+			Name: a.Name, ClientID: a.ClientID, ClientSecret: a.ClientSecret, PublicKey: a.PublicKey, PrivateKey: a.PrivateKey, AllowSelf: a.AllowSelf,
 		})
 	}
 	return list

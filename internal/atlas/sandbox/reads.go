@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // OperationRead looks at what the other operations change.
@@ -18,6 +19,8 @@ const (
 	pathProject        = "/api/atlas/v2/groups/{groupId}"
 	pathClusters       = pathProject + "/clusters"
 	pathFlexClusters   = pathProject + "/flexClusters"
+	pathDatabaseUsers  = pathProject + "/databaseUsers"
+	pathAccountGroups  = pathOrgAccount + "/groups"
 )
 
 // readRoutes returns the table of what can be read, which draws on the buckets of what changes it.
@@ -39,6 +42,8 @@ func (s *Sandbox) readRoutes(always func(string) func(*call) string, caller func
 		{operation: OperationRead, method: http.MethodGet, path: pathProject, versions: []string{"2023-01-01"}, act: s.readProject},
 		{operation: OperationRead, method: http.MethodGet, path: pathClusters, versions: []string{"2024-08-05"}, act: s.listClusters("Cluster0")},
 		{operation: OperationRead, method: http.MethodGet, path: pathFlexClusters, versions: []string{"2024-11-13"}, act: s.listClusters()},
+		{operation: OperationRead, method: http.MethodGet, path: pathDatabaseUsers, versions: []string{"2023-01-01"}, act: s.listDatabaseUsers},
+		{operation: OperationRead, method: http.MethodGet, path: pathAccountGroups, versions: []string{"2024-08-05"}, act: s.listAccountProjects},
 		{operation: OperationRead, method: http.MethodGet, path: pathOrgs, versions: []string{"2023-01-01"}, act: s.listOrgs},
 		{
 			operation: OperationRead, method: http.MethodGet, path: pathOrgFederation,
@@ -106,11 +111,49 @@ func (s *Sandbox) listClusters(clusters ...string) func(*call) answer {
 		for _, name := range clusters {
 			list = append(list, cluster{name, "IDLE"})
 		}
-		return c.document(http.StatusOK, struct {
-			Results    []cluster `json:"results"`
-			TotalCount int       `json:"totalCount"`
-		}{list, len(list)})
+		return page(c, list)
 	}
+}
+
+// listDatabaseUsers answers GET …/groups/{groupId}/databaseUsers.
+func (s *Sandbox) listDatabaseUsers(c *call) answer {
+	p, refusal, ok := s.project(c)
+	if !ok {
+		return refusal
+	}
+	type listed struct {
+		databaseUserDocument
+		X509 string `json:"x509Type"`
+	}
+	list := []listed{}
+	for name := range p.users {
+		one := listed{databaseUserDocument{name.username, name.database, c.params[paramProject]}, "NONE"}
+		if strings.HasPrefix(name.username, "CN=") {
+			one.X509 = "CUSTOMER"
+		}
+		list = append(list, one)
+	}
+	slices.SortFunc(list, func(a, b listed) int { return strings.Compare(a.Username+a.Database, b.Username+b.Database) })
+	return page(c, list)
+}
+
+// listAccountProjects answers GET …/serviceAccounts/{clientId}/groups.
+func (s *Sandbox) listAccountProjects(c *call) answer {
+	a, refusal, ok := s.member(c, kindServiceAccount, false)
+	if !ok {
+		return refusal
+	}
+	type listed struct {
+		ID    string   `json:"groupId"`
+		Roles []string `json:"roles"`
+	}
+	list := []listed{}
+	for _, r := range a.roles {
+		if r.ProjectID != "" {
+			list = append(list, listed{r.ProjectID, []string{r.Name}})
+		}
+	}
+	return page(c, list)
 }
 
 // readRoleMapping answers GET …/roleMappings/{id}.

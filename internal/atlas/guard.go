@@ -1,0 +1,175 @@
+package atlas
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"rekey/internal/jobs"
+	"rekey/internal/kinds"
+)
+
+// guard refuses, before the call, what would end an account of this configuration, its own secret or key, or the last secret of an
+// account that works, unless allow_self is set. What the API does not know it cannot end: its answer to the call says so.
+func (k *call) guard(ctx context.Context) *jobs.Failure {
+	ends := k.kind.Ends
+	// A job that an operator has retried is another one for the guard.
+	turn := fmt.Sprintf("%s %d", k.job.ID, k.job.Round)
+	if ends == nil || k.guarded.passed(turn) {
+		return nil
+	}
+	named := k.job.Params.Get(ends.Account)
+	if named != "" && ends.Secret == "" {
+		return k.guardAccount(named)
+	}
+	if ends.Secret == "" && !k.client.hasKeys() {
+		return nil
+	}
+	ex, failure := k.read(ctx)
+	if failure != nil && failure.Reason == jobs.ReasonNotFound {
+		return nil
+	}
+	if failure != nil {
+		return failure
+	}
+	held, err := ends.Holder(ex.body)
+	if held.Account = cmp.Or(named, held.Account); err == nil && held.Account == "" {
+		err = errors.New("the API does not say which account it is")
+	}
+	if err != nil {
+		return &jobs.Failure{Reason: jobs.ReasonProtocol, Err: err, Answer: ex.answer(k.client.scrubber(k.hidden...))}
+	}
+	if ends.Secret == "" {
+		failure = k.guardAccount(held.Account)
+	} else {
+		failure = k.guardSecret(held, k.job.Params.Get(ends.Secret))
+	}
+	if failure == nil {
+		k.guarded.pass(turn)
+	}
+	return failure
+}
+
+// guardAccount refuses to end an account of the configuration.
+func (k *call) guardAccount(identity string) *jobs.Failure {
+	for _, own := range k.client.ownAccounts(identity) {
+		if !own.AllowSelf {
+			return k.refuse("the account that "+own.Name+" of this configuration is", own.Name)
+		}
+	}
+	return nil
+}
+
+// guardSecret refuses to end a secret with which an account of the configuration authenticates, and the last one of any account.
+func (k *call) guardSecret(held kinds.Holder, id string) *jobs.Failure {
+	one, known := held.Secret(id)
+	if !known {
+		return nil
+	}
+	own := k.client.ownAccounts(held.Account)
+	for _, a := range own {
+		if a.AllowSelf {
+			continue
+		}
+		value, err := a.readSecret(k.client.lookupEnv)
+		if err != nil || one.MayBe(value.Reveal()) {
+			return k.refuse("the secret, or what may be the secret, with which "+a.Name+" of this configuration authenticates", a.Name)
+		}
+	}
+	if len(own) == 0 {
+		own = []*account{k.account} // No other account of the configuration can allow it.
+	}
+	last := k.guarded.last(held, id)
+	for _, a := range own {
+		if last && !a.AllowSelf {
+			return k.refuse("the last secret of "+held.Account+" that has not expired", a.Name)
+		}
+	}
+	return nil
+}
+
+// refuse says what would have happened, and what allows it.
+func (k *call) refuse(what, account string) *jobs.Failure {
+	return &jobs.Failure{Reason: jobs.ReasonInvalid, Err: fmt.Errorf(
+		"nothing was changed: %s %s would have ended %s; allow_self: true of account %s in the configuration allows it",
+		k.op.method, k.op.Fill(k.job.Params.Get), what, account)}
+}
+
+// ownAccounts are the configured accounts with a client id or public key. Ids are hexadecimal, in small and capital letters.
+func (c *Client) ownAccounts(identity string) []*account {
+	var own []*account
+	set := c.accounts.Load()
+	for _, cfg := range set.list {
+		if a := set.accounts[cfg.Name]; identity != "" && strings.EqualFold(a.identity(), identity) {
+			own = append(own, a)
+		}
+	}
+	return own
+}
+
+// hasKeys reports whether an account of the configuration is an API key.
+func (c *Client) hasKeys() bool {
+	for a := range maps.Values(c.accounts.Load().accounts) {
+		if !a.isService() {
+			return true
+		}
+	}
+	return false
+}
+
+// guardedFor is how long a job that has passed the guard need not do so again: its call may have to wait for the rate limit, and
+// would wait for good if each attempt spent what there is on reading.
+const guardedFor = 10 * time.Minute
+
+// mostGuarded bounds how much is remembered.
+const mostGuarded = 10_000
+
+// guarded is what has passed the guard under one set of accounts.
+type guarded struct {
+	mu sync.Mutex // Guards at.
+	at map[string]time.Time
+}
+
+func (g *guarded) passed(name string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.has(name)
+}
+
+func (g *guarded) has(name string) bool {
+	at, ok := g.at[name]
+	return ok && time.Since(at) < guardedFor
+}
+
+func (g *guarded) pass(name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.add(name)
+}
+
+func (g *guarded) add(name string) {
+	if g.at == nil || len(g.at) >= mostGuarded {
+		g.at = map[string]time.Time{}
+	}
+	g.at[name] = time.Now()
+}
+
+// last reports whether a secret is the last one of its account that works. One that another job of this worker is about to end
+// counts as gone: two jobs that end one secret each must not pass because of each other.
+func (g *guarded) last(held kinds.Holder, id string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ending := func(id string) string { return held.Account + " " + id }
+	held.Secrets = slices.DeleteFunc(slices.Clone(held.Secrets), func(s kinds.HeldSecret) bool { return s.ID != id && g.has(ending(s.ID)) })
+	if held.Last(id, time.Now()) {
+		return true
+	}
+	g.add(ending(id))
+	return false
+}

@@ -1,0 +1,76 @@
+package kinds
+
+import (
+	"encoding/json"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Ends says which account of the API a job takes its credentials from, so that a worker does not end its own by accident.
+type Ends struct {
+	// Account is the parameter that identifies the account: its client id or public key. Where a job has none, the document says it.
+	Account string
+	// Secret is the parameter with the id of the secret that ends, while the account stays. Empty: all of the account ends.
+	Secret string
+	// Holder reads the document that Form.Read shows.
+	Holder func(document []byte) (Holder, error)
+}
+
+// Holder is an account of the API with its secrets.
+type Holder struct {
+	Account string // Its client id or public key; empty where the document does not say.
+	Secrets []HeldSecret
+}
+
+// HeldSecret is a secret of an account, as far as the API shows it.
+type HeldSecret struct {
+	ID     string `json:"id"`
+	Masked string `json:"maskedSecretValue"`
+	// ExpiresAt is the end of the secret; the zero time is none.
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
+// Secret is the secret with an id.
+func (h Holder) Secret(id string) (HeldSecret, bool) {
+	at := slices.IndexFunc(h.Secrets, func(s HeldSecret) bool { return s.ID == id })
+	if at < 0 {
+		return HeldSecret{}, false
+	}
+	return h.Secrets[at], true
+}
+
+// Last reports whether the secret with an id works at a moment, and no other one does. Expired secrets stay listed.
+func (h Holder) Last(id string, now time.Time) bool {
+	works := func(s HeldSecret) bool { return s.ExpiresAt.IsZero() || s.ExpiresAt.After(now) }
+	one, ok := h.Secret(id)
+	return ok && works(one) && !slices.ContainsFunc(h.Secrets, func(s HeldSecret) bool { return s.ID != id && works(s) })
+}
+
+// masked is what stands for the hidden part of a secret.
+var masked = regexp.MustCompile(`[*•…]+|\.{2,}`)
+
+// MayBe reports whether a value may be that of the secret: only a mask that shows something else says that it is not.
+func (s HeldSecret) MayBe(value string) bool {
+	hidden := masked.FindAllStringIndex(s.Masked, -1)
+	if len(hidden) == 0 {
+		return s.Masked == "" || s.Masked == value
+	}
+	head, tail := s.Masked[:hidden[0][0]], s.Masked[hidden[len(hidden)-1][1]:]
+	return strings.HasPrefix(value, head) && strings.HasSuffix(value, tail)
+}
+
+// holder reads a document of a service account or an API key.
+func holder(document []byte) (Holder, error) {
+	var d struct {
+		ClientID  string       `json:"clientId"`
+		PublicKey string       `json:"publicKey"`
+		Secrets   []HeldSecret `json:"secrets"`
+	}
+	if err := json.Unmarshal(document, &d); err != nil {
+		return Holder{}, errors.New("what the API says of the account cannot be read")
+	}
+	return Holder{Account: d.ClientID + d.PublicKey, Secrets: d.Secrets}, nil
+}
