@@ -92,8 +92,7 @@ var atlasForms = []form{
 	{Assignment, pattern(`(?i)^["']?(?:access_?token|refresh_?token|id_?token|token|client_?secret|secret|password|passwd|pwd|api_?key|private_?key|public_?key|grant_type)["']?\s*[=:].`), "a name and a value", "hand over the value alone"},
 	{Fingerprint, pattern(`(?i)^\[?(?:redacted )?sha(?:1|256|512)[:-]`), "a fingerprint, which the token cannot be made from", "hand over the token itself, or revoke it where it was found"},
 	{AtlasID, pattern(`^(?i:ObjectId\(["']?)?[0-9a-f]{24}(?:["']?\))?$`), "an id of Atlas (24 hexadecimal digits)", handOverToken},
-	{APIPrivateKey, pattern(`^[0-9A-Fa-f]{32}$`), "32 hexadecimal digits, as a UUID without its hyphens or an MD5 digest has", adviceAPIKey},
-	{Fingerprint, pattern(`^(?:[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}|[0-9A-Fa-f]{96}|[0-9A-Fa-f]{128}|[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){7,63})$`), "a digest in hexadecimal digits, as SHA-256 makes them, which the token cannot be made from", "hand over the token itself, or revoke it where it was found"},
+	{Fingerprint, pattern(`^[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){7,63}$`), "a digest in pairs of hexadecimal digits, which the token cannot be made from", "hand over the token itself, or revoke it where it was found"},
 	{Identifier, pattern(`^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt][0-9:.,]+(?:[Zz]|[+-][0-9:]+)?)?$`), "a date", handOverToken},
 	{Identifier, pattern(`^(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?:[:/][0-9]{1,5})?$|^\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?$|^(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}$|^(?:localhost|[\w-]+(?:\.[\w-]+)+):[0-9]{2,5}$|^(?:[\w-]+\.)+mongodb(?:-\w+)?\.(?:net|com)$`), "the address of a host", handOverToken},
 }
@@ -217,7 +216,7 @@ const (
 	// standIns say so themselves: those of programs that removed a secret, of templates and examples, and of missing values.
 	standIns = `redacted|removed|masked|hidden|filtered|censored|scrubbed|sanitized|obfuscated|placeholder|example|sample|dummy|fake|` +
 		`change[_-]?(?:me|it|this)|replace[_-]?(?:me|this)|fill[_-]?(?:me|in)|todo|tbd|fixme|null|nil|none|undefined|nan|n/a|na|empty|missing|unknown|default|` +
-		`test(?:ing)?|lorem|ipsum|foo(?:bar)?|\[object object\]|true|false|your|insert|enter|put|paste|replace|here`
+		`lorem|ipsum|foo(?:bar)?|\[object object\]|true|false|your|insert|enter|put|paste|replace|here`
 	// tokenNouns name what should be there.
 	tokenNouns = `access|refresh|bearer|auth|oauth|id|api|client|private|public|secret|string|value|token|jwt|password|credentials?|key`
 )
