@@ -56,11 +56,11 @@ with --expect that anything differs.`,
 			if err != nil {
 				return err
 			}
-			judge, err := wire.NewEvaluator(cfg)
+			evaluator, err := wire.NewEvaluator(cfg)
 			if err != nil {
 				return err
 			}
-			return c.judge(cmd.Context(), judge, files, f)
+			return c.evaluate(cmd.Context(), evaluator, files, f)
 		},
 	}))
 	f.register(test)
@@ -79,12 +79,12 @@ made. The limits per hour are left out.`,
 		Args:    wantFirst("EVENT.json"),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
-				judge, rules, err := client.FleetEvaluator(ctx)
+				evaluator, rules, err := client.FleetEvaluator(ctx)
 				if err != nil {
 					return err
 				}
 				fmt.Fprintf(c.stderr, "by the rules that %s loaded at %s\n", printable(rules.Worker), text(rules.LoadedAt))
-				return c.judge(ctx, judge, files, f)
+				return c.evaluate(ctx, evaluator, files, f)
 			})
 		},
 	}))
@@ -126,7 +126,7 @@ type backtested struct {
 }
 
 func (c *cli) backtest(ctx context.Context, begin moment, against string) error {
-	after, err := c.judgeOf(c.configName())
+	after, err := c.evaluatorOf(c.configName())
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (c *cli) backtest(ctx context.Context, begin moment, against string) error 
 	defer client.Close()
 	var before *wire.Evaluator
 	if against != "" {
-		before, err = c.judgeOf(against)
+		before, err = c.evaluatorOf(against)
 	} else {
 		before, _, err = client.FleetEvaluator(ctx)
 	}
@@ -160,8 +160,8 @@ func (c *cli) backtest(ctx context.Context, begin moment, against string) error 
 	})
 }
 
-// judgeOf is the Judge of a configuration file.
-func (c *cli) judgeOf(file string) (*wire.Evaluator, error) {
+// evaluatorOf is the Evaluator of a configuration file.
+func (c *cli) evaluatorOf(file string) (*wire.Evaluator, error) {
 	cfg, err := config.Load(file)
 	if err != nil {
 		return nil, err
@@ -191,8 +191,8 @@ func shownLines(j wire.Evaluation) []string {
 	return lines
 }
 
-// judge shows what becomes of the events in files.
-func (c *cli) judge(ctx context.Context, judge *wire.Evaluator, files []string, f sampleFlags) error {
+// evaluate shows what becomes of the events in files.
+func (c *cli) evaluate(ctx context.Context, evaluator *wire.Evaluator, files []string, f sampleFlags) error {
 	at := time.Now().UTC()
 	if f.at != "" {
 		var err error
@@ -214,7 +214,7 @@ func (c *cli) judge(ctx context.Context, judge *wire.Evaluator, files []string, 
 		if err != nil {
 			return err
 		}
-		judgements = append(judgements, judge.Sample(ctx, wire.Sample{Name: filepath.Base(file), Class: f.class, Data: data, Headers: headers, At: at}))
+		judgements = append(judgements, evaluator.Sample(ctx, wire.Sample{Name: filepath.Base(file), Class: f.class, Data: data, Headers: headers, At: at}))
 	}
 	if f.expect != "" {
 		return c.compare(judgements, f.expect)

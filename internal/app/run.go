@@ -68,7 +68,7 @@ func (w *worker) startJobs(s stores) error {
 	}
 	intake := bus.Intake{
 		Conn: w.conn, Secrets: secrets, Signatures: w.signatures, Recorder: w.metrics, Logger: w.Logger,
-		Desk: w.tracedDesk(w.fanout),
+		Acceptor: w.tracedIntake(w.fanout),
 	}
 	stats := bus.Stats{Conn: w.conn, Running: w.workers.Running, Ahead: w.workers.Ahead, Recorder: w.metrics, Logger: w.Logger}
 	w.background(partPauses, w.atlas.Run)

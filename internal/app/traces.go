@@ -30,11 +30,11 @@ func (w *worker) startTracing(ctx context.Context) error {
 
 // Where tracing is on, each of the parts below is put around the one that does the work.
 
-func (w *worker) tracedDesk(d bus.Desk) bus.Desk {
+func (w *worker) tracedIntake(d bus.Acceptor) bus.Acceptor {
 	if !w.tracer.On() {
 		return d
 	}
-	return tracedDesk{d, w.tracer}
+	return tracedIntake{d, w.tracer}
 }
 
 func (w *worker) tracedRevoker(r jobs.Revoker) jobs.Revoker {
@@ -51,18 +51,18 @@ func (w *worker) tracedAnnouncer(a jobs.Announcer) jobs.Announcer {
 	return tracedAnnouncer{a, w.tracer}
 }
 
-// tracedDesk makes a span for the intake of an event, below the one that the event names. The
+// tracedIntake makes a span for the intake of an event, below the one that the event names. The
 // event's jobs belong to it.
-type tracedDesk struct {
-	bus.Desk
+type tracedIntake struct {
+	bus.Acceptor
 	tracer *tracing.Tracer
 }
 
-// Accept implements bus.Desk.
-func (d tracedDesk) Accept(ctx context.Context, e jobs.Event) (jobs.Accepted, error) {
+// Accept implements bus.Acceptor.
+func (d tracedIntake) Accept(ctx context.Context, e jobs.Event) (jobs.Accepted, error) {
 	ctx, span := d.tracer.Start(ctx, "intake", e.Trace, tracing.Consumer, tracing.Attributes{"event_id": e.ID, "class": e.Class})
 	e.Trace = cmp.Or(tracing.Parent(ctx), e.Trace)
-	accepted, err := d.Desk.Accept(ctx, e)
+	accepted, err := d.Acceptor.Accept(ctx, e)
 	span.Set("result", string(accepted.Result))
 	span.Set("job_id", accepted.JobID)
 	span.End(problem(err))

@@ -37,9 +37,9 @@ const (
 	crowdDelayMost = 8 * time.Second
 )
 
-// Desk turns an event into jobs. Its error is of *jobs.Malformed and *jobs.Rejection, joined, for
+// Acceptor turns an event into jobs. Its error is of *jobs.Malformed and *jobs.Rejection, joined, for
 // the parts of the event that are rejected and go to the dead letters; after another one the event is redelivered.
-type Desk interface {
+type Acceptor interface {
 	Accept(ctx context.Context, e jobs.Event) (jobs.Accepted, error)
 }
 
@@ -51,9 +51,9 @@ type IntakeRecorder interface {
 // Intake reads the stream of events and hands them to the desk. Incidents have a consumer
 // of their own, so that a flood of other events delays none of them.
 type Intake struct {
-	Conn    *Conn
-	Desk    Desk
-	Secrets jobs.Secrets // Zero: secrets in the clear are allowed.
+	Conn     *Conn
+	Acceptor Acceptor
+	Secrets  jobs.Secrets // Zero: secrets in the clear are allowed.
 	// Signatures says whose events are taken in. Zero: those of all publishers.
 	Signatures event.Signatures
 	Recorder   IntakeRecorder
@@ -158,7 +158,7 @@ func (in Intake) take(ctx context.Context, m event.Message) (jobs.Event, jobs.Ac
 		accepted, err := in.deadLetter(ctx, m, &e, err)
 		return e, accepted, err
 	}
-	accepted, err := in.Desk.Accept(ctx, e)
+	accepted, err := in.Acceptor.Accept(ctx, e)
 	m.Secrets = append(m.Secrets, accepted.InClear()...)
 	if err != nil {
 		accepted, err := in.deadLetter(ctx, m, &e, err)

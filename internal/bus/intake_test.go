@@ -75,7 +75,7 @@ func (c *counter) get() map[string]int {
 }
 
 func (r *rig) intake(d *desk, c *counter) Intake {
-	return Intake{Conn: r.conn, Desk: d, Recorder: c, Logger: r.log}
+	return Intake{Conn: r.conn, Acceptor: d, Recorder: c, Logger: r.log}
 }
 
 // isAboutEvent reports whether the consumers of events have nothing left.

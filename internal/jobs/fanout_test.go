@@ -151,7 +151,7 @@ func TestFanoutOfNothing(t *testing.T) {
 	if err != nil || got != (Accepted{Result: EventUnmatched}) || len(s.jobIDs()) > 0 {
 		t.Errorf("Accept = %+v, %v", got, err)
 	}
-	s.fanout.Use(&Rules{Decider: decider{}, BuryUnmatched: true})
+	s.fanout.Use(&Rules{Decider: decider{}, DeadLetterUnmatched: true})
 	_, err = s.fanout.Accept(t.Context(), alert(t, 1))
 	if held, ok := errors.AsType[*Rejection](err); !ok || held.Code != RejectUnmatched || CodeOf(err) != "unmatched" {
 		t.Errorf("error %v", err)

@@ -35,8 +35,8 @@ type Rules struct {
 	MaxAge time.Duration
 	// MaxSkew is how far in the future an event's time may be. Zero: not at all.
 	MaxSkew time.Duration
-	// BuryUnmatched puts what asks for nothing among the dead letters.
-	BuryUnmatched bool
+	// DeadLetterUnmatched puts what asks for nothing among the dead letters.
+	DeadLetterUnmatched bool
 	// DryRun lets all jobs go through everything but the call that changes something.
 	DryRun bool
 }

@@ -102,7 +102,7 @@ func TestPlan(t *testing.T) {
 		{name: "everything is a dry run", rules: Rules{DryRun: true}, event: direct, wantJobs: []string{"1 - urgent dry"}, wantResult: EventAccepted},
 
 		{name: "no policy matches", decisions: decider{{Decision: Decision{Policy: "no", Why: "x"}}}, wantResult: EventUnmatched},
-		{name: "no policy matches and that is buried", rules: Rules{BuryUnmatched: true}, decisions: decider{{Decision: Decision{Policy: "no"}}}, wantProblems: []string{"no policy asks for a job, and it is no direct request"}, wantResult: EventUnmatched},
+		{name: "no policy matches and that is a dead letter", rules: Rules{DeadLetterUnmatched: true}, decisions: decider{{Decision: Decision{Policy: "no"}}}, wantProblems: []string{"no policy asks for a job, and it is no direct request"}, wantResult: EventUnmatched},
 		{name: "the list of a policy is empty", decisions: decider{asks("a")}, wantResult: EventUnmatched},
 		{name: "no policies", event: func(e *Event) { e.NotDirect = &Malformed{Field: "kind", Detail: "is required"} }, wantProblems: []string{"kind: is required"}, wantResult: EventMalformed},
 		{name: "no policies, a foreign CloudEvent", event: func(e *Event) {

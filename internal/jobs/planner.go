@@ -210,7 +210,7 @@ func (p *planner) conclude() {
 	switch {
 	case noPolicies: // A worker without policies can do nothing with a foreign CloudEvent: a dead letter says so.
 		p.problem(&Rejection{Code: RejectUnmatched, Detail: p.event.NotDirect.Error()})
-	case p.rules.BuryUnmatched:
+	case p.rules.DeadLetterUnmatched:
 		p.problem(&Rejection{Code: RejectUnmatched, Detail: "no policy asks for a job, and it is no direct request"})
 	}
 }

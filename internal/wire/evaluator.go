@@ -20,7 +20,7 @@ import (
 func NewRules(c *config.Config, accounts jobs.Accounts, s jobs.Sealer) (*jobs.Rules, error) {
 	rules := &jobs.Rules{
 		Accounts: accounts, Sealer: s, Limits: c.Intake.Limits, MaxAge: c.Intake.MaxEventAge, MaxSkew: c.Intake.MaxClockSkew,
-		BuryUnmatched: c.Intake.Unmatched == config.UnmatchedDeadLetter, DryRun: c.Worker.DryRun,
+		DeadLetterUnmatched: c.Intake.Unmatched == config.UnmatchedDeadLetter, DryRun: c.Worker.DryRun,
 	}
 	if len(c.Policies.List) == 0 {
 		return rules, nil
