@@ -56,6 +56,7 @@ type demo struct {
 	addresses app.Addresses
 	client    *fleet.Client
 	token     string // A live bearer token that is to be revoked.
+	secret    string // A client secret that is to be deleted.
 	cleanups  []func() error
 }
 
@@ -135,6 +136,7 @@ func (d *demo) startSandbox(ctx context.Context) (string, error) {
 		return "", err
 	}
 	d.box, d.token = box, box.MintToken(sandbox.ClientID)
+	d.secret, _ = box.Secret(sandbox.LeakedSecretID)
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

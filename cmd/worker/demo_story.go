@@ -41,7 +41,7 @@ func (d *demo) publish(ctx context.Context) error {
 	if err := d.box.Inject(fault); err != nil {
 		return err
 	}
-	for _, e := range sandbox.DemoEvents(d.token, event.TypeRequested) {
+	for _, e := range sandbox.DemoEvents(d.token, d.secret, event.TypeRequested) {
 		done, err := d.client.Publish(ctx, e.Class, []byte(e.Payload), "")
 		if err != nil {
 			return err
@@ -124,6 +124,8 @@ func (d *demo) checks(list []jobs.PublicRecord, letters []bus.DeadLetter) error 
 	check(allRevoked(list), "every job was confirmed by the API")
 	check(!d.box.TokenLive(d.token), "the leaked token is dead: the API does not take it any more")
 	check(calls[sandbox.DemoRepeated] == 1, "its event came twice, and the API saw %d call", calls[sandbox.DemoRepeated])
+	_, left := d.box.Secret(sandbox.LeakedSecretID)
+	check(!left, "the leaked client secret was found among the service accounts and is deleted")
 	check(jwks.AttemptCount == 2 && wait >= 2*time.Second, "429 with Retry-After: 2 was obeyed: the next call came after %s", took(wait))
 	check(letter.Number > 0, "the event with an unknown kind is dead letter %d: %s", letter.Number, letter.Reason)
 	if broken {

@@ -41,6 +41,9 @@ func (c *cli) printJob(r jobs.PublicRecord) error {
 	return c.print(r, func(t *tabwriter.Writer) {
 		askedFields(t, &r)
 		stateFields(t, &r)
+		if r.Search != nil {
+			field(t, "search", r.Search)
+		}
 		field(t, "attempts", fmt.Sprintf("%d, %d spent", r.AttemptCount, r.AttemptsSpent))
 		for _, a := range r.Attempts {
 			field(t, fmt.Sprintf("  %d", a.Attempt), attemptLine(a))

@@ -25,6 +25,7 @@ type call struct {
 	seen    *reading   // Its target, once it was looked at.
 	body    kinds.Body // Of the request; the zero Body: none.
 	to      endpoint
+	found   map[string]string // Ids that no parameter has.
 	// unused says that the permit to call was not used: no request was made, or only one that the API
 	// answered with a question about who calls.
 	unused bool
@@ -73,6 +74,9 @@ func (c *Client) discreet(err error) error {
 
 // run makes the request and concludes from its answer; a dry run stops before it.
 func (k *call) run(ctx context.Context) (jobs.Answer, *jobs.Failure) {
+	if failure := k.find(ctx); failure != nil {
+		return jobs.Answer{}, failure
+	}
 	if k.to.dryRun {
 		return k.dryRun(ctx)
 	}
@@ -124,7 +128,7 @@ func (k *call) request(ctx context.Context) (exchange, *jobs.Failure) {
 
 // newRequest builds the request without its authentication.
 func (k *call) newRequest(ctx context.Context) (*http.Request, *jobs.Failure) {
-	url := k.client.baseURL + k.op.Fill(k.job.Params.Get)
+	url := k.client.baseURL + k.op.Fill(k.value)
 	req, err := http.NewRequestWithContext(ctx, k.op.method, url, strings.NewReader(k.body.Text))
 	if err != nil {
 		return nil, misconfigured(fmt.Errorf("building the request of %s: %w", k.job.Kind, withoutURL(err)))

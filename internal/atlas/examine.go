@@ -52,6 +52,9 @@ func (c *Client) Look(ctx context.Context, job jobs.Job) *jobs.Failure {
 		return failure
 	}
 	defer k.dropPermit()
+	if failure := k.find(ctx); failure != nil {
+		return failure
+	}
 	_, failure = k.read(ctx)
 	return failure
 }

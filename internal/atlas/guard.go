@@ -24,7 +24,7 @@ func (k *call) guard(ctx context.Context) *jobs.Failure {
 	if ends == nil || k.guarded.passed(turn) {
 		return nil
 	}
-	named := k.job.Params.Get(ends.Account)
+	named := k.value(ends.Account)
 	if named != "" && ends.Secret == "" {
 		return k.guardAccount(named)
 	}
@@ -48,7 +48,7 @@ func (k *call) guard(ctx context.Context) *jobs.Failure {
 	if ends.Secret == "" {
 		failure = k.guardAccount(held.Account)
 	} else {
-		failure = k.guardSecret(held, k.job.Params.Get(ends.Secret))
+		failure = k.guardSecret(held, k.value(ends.Secret))
 	}
 	if failure == nil {
 		k.guarded.pass(turn)
@@ -98,7 +98,7 @@ func (k *call) guardSecret(held kinds.Holder, id string) *jobs.Failure {
 func (k *call) refuse(what, account string) *jobs.Failure {
 	return &jobs.Failure{Reason: jobs.ReasonInvalid, Err: fmt.Errorf(
 		"nothing was changed: %s %s would have ended %s; allow_self: true of account %s in the configuration allows it",
-		k.op.method, k.op.Fill(k.job.Params.Get), what, account)}
+		k.op.method, k.op.Fill(k.value), what, account)}
 }
 
 // ownAccounts are the configured accounts with a client id or public key. Ids are hexadecimal, in small and capital letters.

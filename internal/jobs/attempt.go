@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"rekey/internal/backoff"
@@ -97,11 +98,15 @@ func (r *Runner) call(ctx context.Context, job Job, entry Entry) (Answer, *Failu
 	defer cancel(nil)
 	callCtx, stop := context.WithTimeoutCause(ctx, r.cfg.CallTimeout, fmt.Errorf("%w of %s", errCallTimeout, r.cfg.CallTimeout))
 	defer stop()
-	kept := r.keepLease(callCtx, entry, cancel)
+	held := &heldEntry{entry: entry}
+	kept := r.keepLease(callCtx, held, cancel)
+	job.Search = entry.Record.Search.copied()
+	job.Keep = func(ctx context.Context, search Search) error { return r.keepSearch(ctx, held, search) }
 	answer, err := r.cfg.Revoker.Revoke(callCtx, job)
 	cause := context.Cause(callCtx)
 	stop()
-	entry = <-kept
+	<-kept
+	entry = held.entry
 	if err == nil {
 		return answer, nil, entry
 	}
@@ -124,13 +129,19 @@ func (r *Runner) call(ctx context.Context, job Job, entry Entry) (Answer, *Failu
 	return answer, failure, entry
 }
 
-// keepLease renews the claim every third of the lease until ctx ends; then it hands back
-// the entry with its latest revision. When the claim is lost, the call is cut off.
-func (r *Runner) keepLease(ctx context.Context, entry Entry, cancel context.CancelCauseFunc) <-chan Entry {
-	kept := make(chan Entry, 1)
+// heldEntry is the entry of a job whose call is under way, with its latest revision.
+type heldEntry struct {
+	mu    sync.Mutex // Guards entry, until the lease is no longer kept.
+	entry Entry
+}
+
+// keepLease renews the claim every third of the lease until ctx ends; then it closes the channel.
+// When the claim is lost, the call is cut off.
+func (r *Runner) keepLease(ctx context.Context, held *heldEntry, cancel context.CancelCauseFunc) <-chan struct{} {
+	kept := make(chan struct{})
 	lease := r.cfg.CallTimeout + leaseMargin
 	go func() {
-		defer func() { kept <- entry }()
+		defer close(kept)
 		ticker := time.NewTicker(lease / 3)
 		defer ticker.Stop()
 		for {
@@ -138,19 +149,27 @@ func (r *Runner) keepLease(ctx context.Context, entry Entry, cancel context.Canc
 			case <-ctx.Done():
 				return
 			case <-ticker.C:
-				entry.Record.Claim = entry.Record.Claim.renewed(r.cfg.Now(), lease)
-				renewed, err := r.write(ctx, entry)
-				if errors.Is(err, errLeaseLost) {
+				if errors.Is(r.renew(ctx, held, lease), errLeaseLost) {
 					cancel(errLeaseLost)
 					return
-				}
-				if err == nil {
-					entry = renewed
 				}
 			}
 		}
 	}()
 	return kept
+}
+
+// renew renews the claim.
+func (r *Runner) renew(ctx context.Context, held *heldEntry, lease time.Duration) error {
+	held.mu.Lock()
+	defer held.mu.Unlock()
+	entry := held.entry
+	entry.Record.Claim = entry.Record.Claim.renewed(r.cfg.Now(), lease)
+	renewed, err := r.write(ctx, entry)
+	if err == nil {
+		held.entry = renewed
+	}
+	return err
 }
 
 // save writes the record of a job that this worker has claimed. A write without an answer

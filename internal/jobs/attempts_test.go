@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"rekey/internal/kinds"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -37,6 +39,32 @@ func TestBeginClosesLostAttempt(t *testing.T) {
 	}
 	if r.AttemptsSpent != 0 || r.AttemptsMaybeEffective != 1 || r.Claim.Worker != "w2" {
 		t.Errorf("spent %d, maybe effective %d, claim %v", r.AttemptsSpent, r.AttemptsMaybeEffective, r.Claim)
+	}
+}
+
+// TestCloseLostSearch: who has not found the target has changed nothing.
+func TestCloseLostSearch(t *testing.T) {
+	found := &Search{Done: true, Count: 1, Found: []map[string]string{{"api_key_id": idB}}}
+	for _, tt := range []struct {
+		name   string
+		params map[string]string
+		search *Search
+		want   bool
+	}{
+		{"by id", map[string]string{"org_id": idA, "api_key_id": idB}, nil, true},
+		{"not begun", map[string]string{"org_id": idA, "public_key": "abcdefgh"}, nil, false},
+		{"half done", map[string]string{"org_id": idA, "public_key": "abcdefgh"}, &Search{NextPage: 2, Count: 1, Found: found.Found}, false},
+		{"found", map[string]string{"org_id": idA, "public_key": "abcdefgh"}, found, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newTestRecord(t)
+			r.Kind, r.Params, r.Search = kinds.APIKeyDelete, tt.params, tt.search
+			r.begin(after(0), "w1", time.Minute)
+			r.closeLost(after(1))
+			if got := r.Attempts[0].MaybeEffective; got != tt.want || r.AttemptsMaybeEffective > 0 != tt.want {
+				t.Errorf("maybe effective: %t, want %t", got, tt.want)
+			}
+		})
 	}
 }
 

@@ -73,6 +73,9 @@ func (r *Runner) retry(ctx context.Context, job Job, entry Entry, failure *Failu
 // returns "" when a mistyped id would look the same. The error says that this is not
 // known now.
 func (r *Runner) proofOfRevocation(ctx context.Context, job Job, rec *Record) (string, error) {
+	if rec.Search.Only() != nil {
+		return "not found, and the list of the API had it before", nil
+	}
 	if rec.maybeEffectiveBefore() {
 		return "not found, and an earlier attempt of this job may have taken effect", nil
 	}

@@ -29,6 +29,11 @@ func TestIDIsStable(t *testing.T) {
 		"secret of a project's account":       "bprb0scw1mwfr7k7ar6y6wgw6w",
 		"secret of an organization's account": "8njknz7279gy7h0sk8hpnecz78",
 		"service account":                     "z8afev378f6x355p22eyhcb4er",
+		"client secret":                       "ys62wm31netw9yw8x6f99gbpk0",
+		"file with a client secret":           "8e9z6v5jjjz7gddbz1737jp714",
+		"name in a project":                   "3nbjhr8bg40r7g9zzsepcx8bgc",
+		"name in an organization":             "3tsnm8qh1dwemsvxkzpd2f93cg",
+		"public key":                          "mp66dkxrekx31twxvg2c9059v4",
 	}
 	if got := ID("siem", "IR-4711"); got != direct {
 		t.Errorf("the id of a direct request is %s, want %s", got, direct)
@@ -67,6 +72,11 @@ func TestTargetKeyIsStable(t *testing.T) {
 		"secret of a project's account":       "dc181d359eb8a9ea4f14eec63194d369",
 		"secret of an organization's account": "bb7cdbbd4f3c31e8698c8607b916e6f3",
 		"service account":                     "46e6d5f1c4bb6c68f66ca7faa5c95fc8",
+		"client secret":                       "1fdcbfe3ca8ea1df64a90a777f766a84",
+		"file with a client secret":           "a77fcaea870a3120d5e8b8349dd676b0",
+		"name in a project":                   "811051645555bce206bbd82f9e8fcc2d",
+		"name in an organization":             "0af08cfc0e011a81877638af9a1d3b97",
+		"public key":                          "f9546b484cb16b89e6ea3f0ef92271b1",
 	}
 	got := map[string]string{}
 	for _, tt := range goodParams() {

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"time"
@@ -32,6 +33,10 @@ type Job struct {
 	Trace string
 	// Message names the message that brought the job from the queue; zero on its way there.
 	Message uint64
+	// Search is how far the job is with finding its target; nil: it has not begun. Keep records it, before anything is changed; nil
+	// keeps nothing.
+	Search *Search                                        `json:"-"`
+	Keep   func(ctx context.Context, search Search) error `json:"-"`
 	// Wake marks a message that carries no parameters: it only asks to look at the record.
 	Wake bool
 }

@@ -74,6 +74,26 @@ func goodParams() []struct {
 			target: "project/" + idA + "/database_user/admin/ü/ñ",
 		},
 		{
+			name: "client secret", kind: kinds.ServiceAccountSecretDelete, raw: map[string]any{"org_id": idA, "secret": "mdb_sa_sk_0123456789abcdef"},
+			target: "org/" + idA + "/secret/sha256:9674ee02a3eb",
+		},
+		{
+			name: "file with a client secret", kind: kinds.ServiceAccountSecretDelete, raw: map[string]any{"project_id": idA, "secret_file": "/run/leaked"},
+			target: "project/" + idA + "/secret/file:/run/leaked",
+		},
+		{
+			name: "public key", kind: kinds.APIKeyDelete, raw: map[string]any{"org_id": idA, "public_key": "abcdefgh"},
+			target: "org/" + idA + "/public_key/abcdefgh",
+		},
+		{
+			name: "name in an organization", kind: kinds.OrgUserRemove, raw: map[string]any{"org_id": idA, "username": "a@example.com"},
+			target: "org/" + idA + "/username/a@example.com",
+		},
+		{
+			name: "name in a project", kind: kinds.ProjectUserRemove, raw: map[string]any{"project_id": idA, "username": "a@example.com"},
+			target: "project/" + idA + "/username/a@example.com",
+		},
+		{
 			name: "person of an organization", kind: kinds.OrgUserRemove, raw: map[string]any{"org_id": idA, "user_id": idB},
 			target: "org/" + idA + "/user/" + idB,
 		},
@@ -364,6 +384,26 @@ func leakMistakes() []mistake {
 		{
 			name: "account of a project", kind: kinds.ServiceAccountDelete, raw: map[string]any{"project_id": idA, "org_id": idA, "client_id": saID},
 			want: "params.project_id: unknown parameter; service_account.delete takes org_id, client_id",
+		},
+		{
+			name: "secret and its id", kind: kinds.ServiceAccountSecretDelete, raw: secret(map[string]any{"secret": "mdb_sa_sk_" + canary}),
+			want: "params: service_account_secret.delete needs exactly one of client_id with secret_id, secret, secret_file, secret_sealed, secret_ref",
+		},
+		{
+			name: "token for a secret", kind: kinds.ServiceAccountSecretDelete, raw: map[string]any{"org_id": idA, "secret": "eyJ." + canary},
+			want: "params.secret: must be the secret of a service account: mdb_sa_sk_ and what follows, alone",
+		},
+		{
+			name: "client id alone", kind: kinds.ServiceAccountSecretDelete, raw: map[string]any{"org_id": idA, "client_id": saID},
+			want: "params.secret_id: required by service_account_secret.delete",
+		},
+		{
+			name: "public key and id", kind: kinds.APIKeyDelete, raw: map[string]any{"org_id": idA, "api_key_id": idB, "public_key": "abcdefgh"},
+			want: "params: api_key.delete needs exactly one of api_key_id, public_key",
+		},
+		{
+			name: "pair for a public key", kind: kinds.APIKeyDelete, raw: map[string]any{"org_id": idA, "public_key": "abcdefgh:" + canary},
+			want: "params.public_key: must be the public key of an API key, as in abcdefgh",
 		},
 		{name: "empty name", kind: kinds.DatabaseUserDelete, raw: user("", "admin"), want: "params.username: must have 1 to 1024 bytes"},
 		{name: "long name", kind: kinds.DatabaseUserDelete, raw: user(strings.Repeat("x", 1025), "admin"), want: "params.username: must have 1 to 1024 bytes"},

@@ -17,7 +17,7 @@ func TestPublicRecord(t *testing.T) {
 	want := strings.Fields(`
 		accepted_at account attempt_count attempts attempts_maybe_effective attempts_spent cancel_asked claim deliveries detail dry_run
 		event_count events expires_at finished_at finished_by job_id kind known lane operations origin outcome paced params policy reason
-		reopened_at request_digest requested_by retry_at round state target traceparent`)
+		reopened_at request_digest requested_by retry_at round search state target traceparent`)
 	var rec Record
 	fill(reflect.ValueOf(&rec).Elem())
 	if diff := cmp.Diff(want, members(t, rec.Public())); diff != "" {
@@ -54,6 +54,9 @@ func fill(v reflect.Value) {
 		if v.Type() == reflect.TypeFor[time.Time]() {
 			v.Set(reflect.ValueOf(noon()))
 		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		fill(v.Index(0))

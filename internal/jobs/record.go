@@ -70,6 +70,8 @@ type PublicRecord struct {
 	// Attempts are the first attempt and the latest ones, 128 in all, of AttemptCount.
 	Attempts     []Attempt `json:"attempts"`
 	AttemptCount int       `json:"attempt_count"`
+	// Search is what was found of a target that is not named by its ids.
+	Search *Search `json:"search,omitempty"`
 	// AttemptsSpent counts the attempts that count against the limit.
 	AttemptsSpent int `json:"attempts_spent"`
 	// AttemptsMaybeEffective counts the attempts that have or may have taken effect.
@@ -190,9 +192,12 @@ func (r *Record) closeLost(now time.Time) bool {
 	}
 	last.Reason = ReasonInterrupted
 	last.FinishedAt = now
-	if r.DryRun {
+	switch {
+	case r.DryRun:
 		last.Error = "the worker was lost during the dry run, which changes nothing"
-	} else {
+	case r.searching():
+		last.Error = "the worker was lost while it looked for the target, which changes nothing"
+	default:
 		last.Error = "the worker was lost during the call; whether it took effect is not known"
 		last.MaybeEffective = true
 		r.AttemptsMaybeEffective++

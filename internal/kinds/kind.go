@@ -56,6 +56,8 @@ type Form struct {
 	Target string
 	// Change is the resource that the call goes to. The values in its path are escaped.
 	Change Resource
+	// Find finds the ids in the paths that no parameter gives. Nil: the parameters have them all.
+	Find *Search
 	// Read is the resource that shows the target to a GET. The zero Resource: nothing can be read.
 	Read Resource
 	// Shows says what Read shows, where that is not the target itself, as in "the service account". Empty: it is.

@@ -70,13 +70,13 @@ func TestHelp(t *testing.T) {
   x509.disable                   project_id
   idp.delete                     federation_id, identity_provider_id
   role_mapping.delete            federation_id, org_id, role_mapping_id
-  service_account_secret.delete  client_id, secret_id, org_id or project_id
+  service_account_secret.delete  org_id or project_id, client_id with secret_id or secret or secret_file or secret_sealed or secret_ref
   service_account.delete         org_id, client_id
-  api_key.delete                 org_id, api_key_id
+  api_key.delete                 org_id, api_key_id or public_key
   database_user.delete           project_id, username, [auth_database]
   database_user.scramble         project_id, username, [auth_database]
-  org_user.remove                org_id, user_id
-  project_user.remove            project_id, user_id
+  org_user.remove                org_id, user_id or username
+  project_user.remove            project_id, user_id or username
 `
 	if diff := cmp.Diff(want, kinds.Help()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

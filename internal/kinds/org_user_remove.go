@@ -17,15 +17,19 @@ var _ = Declare(Kind{
 	Order:    11,
 	Does:     "removes a person from an organization, invited ones included",
 	Reach:    "also from its projects and teams; a role mapping can let the person in again",
-	Params:   []Param{{Name: ParamOrg, Shape: ID}, {Name: paramUser, Shape: ID}},
-	Examples: []string{"org_id=5ec0000000000000000000b1 user_id=5ec000000000000000000701"},
-	Forms: []Form{{
-		Target:   "org/{org_id}/user/{user_id}",
-		Change:   Resource{Path: pathOrgUsers + "/{user_id}", Version: versionUsers},
-		Read:     Resource{Path: pathOrgUsers + "/{user_id}", Version: versionUsers},
-		ReadRole: "Organization Member",
-		Set:      Set{Name: "users_org", Scope: ScopeOrganization, Seen: 500},
-		Role:     OrgOwner,
-	}},
-	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
+	Params:   []Param{{Name: ParamOrg, Shape: ID}, {Name: paramUser, Shape: ID}, {Name: paramUserName, Shape: UserName}},
+	Choices:  []Choice{{{paramUser}, {paramUserName}}},
+	Examples: []string{"org_id=5ec0000000000000000000b1 user_id=5ec000000000000000000701", "org_id=5ec0000000000000000000b1 username=mallory@example.com"},
+	Forms:    person("org/{org_id}", pathOrgUsers, "Organization Member", Set{Name: "users_org", Scope: ScopeOrganization, Seen: 500}, OrgOwner),
+	Call:     Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })
+
+// person are the forms of a person in an organization or a project: by id, and by name.
+func person(within, people, readRole string, set Set, role Role) []Form {
+	one := Resource{Path: people + "/{user_id}", Version: versionUsers}
+	byID := Form{Target: within + "/user/{user_id}", Change: one, Read: one, ReadRole: readRole, Set: set, Role: role}
+	byName := byID
+	byName.Target = within + "/username/{username}"
+	byName.Find = &Search{List: Resource{Path: people, Version: versionUsers}, By: paramUserName, What: "person", In: "people", Fits: fitsUser}
+	return []Form{byID, byName}
+}

@@ -93,6 +93,10 @@ const (
 // Parameters of several kinds.
 const (
 	paramClient   = "client_id"
+	paramSecretID = "secret_id"
+	paramSecret   = "secret"
+	paramKeyID    = "api_key_id"
+	paramKey      = "public_key"
 	paramUser     = "user_id"
 	paramUserName = "username"
 	paramDatabase = "auth_database"

@@ -24,10 +24,14 @@ var _ = Declare(Kind{
 		{Name: ParamOrg, Shape: ID},
 		{Name: ParamProject, Shape: ID},
 		{Name: paramClient, Shape: ClientID},
-		{Name: "secret_id", Shape: ID},
+		{Name: paramSecretID, Shape: ID},
+		{Name: paramSecret, Shape: ClientSecret, Secret: true},
 	},
-	Choices:  []Choice{{{ParamOrg}, {ParamProject}}},
-	Examples: []string{"org_id=5ec0000000000000000000b1 client_id=mdb_sa_id_5ec0000000000000000000a4 secret_id=5ec000000000000000000501"},
+	Choices: []Choice{{{ParamOrg}, {ParamProject}}, {{paramClient, paramSecretID}, {paramSecret}}},
+	Examples: []string{
+		"org_id=5ec0000000000000000000b1 client_id=mdb_sa_id_5ec0000000000000000000a4 secret_id=5ec000000000000000000501",
+		"org_id=5ec0000000000000000000b1 secret=@-",
+	},
 	Forms: []Form{
 		{
 			Target: "org/{org_id}/service_account/{client_id}/secret/{secret_id}",
@@ -38,6 +42,22 @@ var _ = Declare(Kind{
 		},
 		{
 			Target: "project/{project_id}/service_account/{client_id}/secret/{secret_id}",
+			Change: Resource{Path: pathProjectAccount + "/secrets/{secret_id}", Version: versionAccounts},
+			Read:   Resource{Path: pathProjectAccount, Version: versionAccounts},
+			Shows:  "the service account", ReadRole: "Project Read Only",
+			Set: projectServiceAccounts, Role: ProjectOwner,
+		},
+		{
+			Target: "org/{org_id}/secret/{secret}",
+			Find:   &Search{List: Resource{Path: pathOrgAccounts, Version: versionAccounts}, By: paramSecret, What: "client secret", In: "service accounts", Fits: fitsAccount},
+			Change: Resource{Path: pathOrgAccount + "/secrets/{secret_id}", Version: versionAccounts},
+			Read:   Resource{Path: pathOrgAccount, Version: versionAccounts},
+			Shows:  "the service account", ReadRole: "Organization Read Only",
+			Set: orgServiceAccounts, Role: OrgOwner,
+		},
+		{
+			Target: "project/{project_id}/secret/{secret}",
+			Find:   &Search{List: Resource{Path: pathProjectAccounts, Version: versionAccounts}, By: paramSecret, What: "client secret", In: "service accounts", Fits: fitsAccount},
 			Change: Resource{Path: pathProjectAccount + "/secrets/{secret_id}", Version: versionAccounts},
 			Read:   Resource{Path: pathProjectAccount, Version: versionAccounts},
 			Shows:  "the service account", ReadRole: "Project Read Only",

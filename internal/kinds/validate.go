@@ -43,6 +43,10 @@ func (k Kind) validateForm(f Form) error {
 	check(f.Target, true)
 	check(f.Change.Path, false)
 	check(f.Read.Path, false)
+	if f.Find != nil {
+		check(f.Find.List.Path, false)
+		problems = append(problems, k.known("a search", []string{f.Find.By}, true))
+	}
 	if (f.Read.Path == "") == (f.Unread == "") {
 		problems = append(problems, errors.New("each form needs either what can be read or why nothing can"))
 	}

@@ -240,3 +240,49 @@ func TestEveryKindChangesTheSandbox(t *testing.T) {
 		}
 	}
 }
+
+// TestLookUpsChangeTheSandbox: by what leaked instead of ids, for each kind that takes it, and the wrong thing changes nothing.
+func TestLookUpsChangeTheSandbox(t *testing.T) {
+	t.Parallel()
+	box, url := apptest.StartSandbox(t)
+	w := apptest.SandboxRig(t, box, url).Start(t)
+	leaked, _ := box.Secret(sandbox.LeakedSecretID)
+	wrong := "mdb_sa_sk_" + apptest.Canary() + "-none"
+	before := apptest.Encoded(box.State().Users)
+	w.Publish("incident", apptest.NewRequest(kinds.ServiceAccountSecretDelete, map[string]any{"org_id": sandbox.OrgID, "secret": wrong}).String())
+	w.Publish("incident", apptest.NewRequest(kinds.OrgUserRemove, map[string]any{"org_id": sandbox.OrgID, "username": "none@example.com"}).String())
+	for _, r := range w.Results(2) {
+		if r.Record.Outcome != jobs.OutcomeRefused || r.Record.Attempts[0].Reason != jobs.ReasonNotFound || !strings.Contains(r.Record.Detail, "were looked at, and nothing was changed") {
+			t.Errorf("%s: %s %s", r.Record.Kind, r.Record.Outcome, r.Record.Detail)
+		}
+	}
+	if _, there := box.Secret(sandbox.LeakedSecretID); !there || apptest.Encoded(box.State().Users) != before {
+		t.Error("a look-up that found nothing has changed something")
+	}
+	byLookUp := map[jobs.Kind]map[string]any{
+		kinds.ServiceAccountSecretDelete: {"org_id": sandbox.OrgID, "secret": leaked},
+		kinds.APIKeyDelete:               {"org_id": sandbox.OrgID, "public_key": sandbox.LeakedPublicKey},
+		kinds.OrgUserRemove:              {"org_id": sandbox.OrgID, "username": "trent@example.com"},
+		kinds.ProjectUserRemove:          {"project_id": sandbox.SpareProjectID, "username": sandbox.UserName},
+	}
+	for kind, params := range byLookUp {
+		w.Publish("incident", apptest.NewRequest(kind, params).String())
+	}
+	for _, r := range w.Results(2 + len(byLookUp))[2:] {
+		if r.Record.Outcome != jobs.OutcomeRevoked || r.Record.AttemptsSpent != 1 || r.Record.Search.Only() == nil {
+			t.Errorf("%s: %s", r.Record.Kind, apptest.Encoded(r.Record))
+		}
+	}
+	state := apptest.Encoded(box.State())
+	for _, gone := range []string{sandbox.LeakedSecretID, sandbox.LeakedPublicKey, sandbox.SpareUserID, sandbox.SpareProjectID + "\"]"} {
+		if strings.Contains(state, gone) {
+			t.Errorf("%s is still there", gone)
+		}
+	}
+	w.Publish("incident", apptest.NewRequest(kinds.ServiceAccountSecretDelete, map[string]any{"org_id": sandbox.OrgID, "secret": leaked}).CloudEvent("urn:soar", "again"))
+	again := w.Results(7)[6].Record
+	if again.Outcome != jobs.OutcomeAlreadyGone {
+		t.Errorf("the same secret once more: %s %s", again.Outcome, again.Detail)
+	}
+	apptest.Canaries{"wrong secret": wrong, "leaked secret": leaked}.SearchEverything(t, w)
+}

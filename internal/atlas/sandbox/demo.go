@@ -17,12 +17,12 @@ const (
 	DemoScheduled = OperationX509Disable
 	DemoParam     = "project_id"
 	// DemoOperations is how many operations there are, the schedule's among them.
-	DemoOperations = 5
+	DemoOperations = 6
 )
 
-// DemoEvents tell the story of the demo, in this order. The token is one that the sandbox has issued; typeRequested is the
-// CloudEvents type of a direct request.
-func DemoEvents(token, typeRequested string) []DemoEvent {
+// DemoEvents tell the story of the demo, in this order. The token is one that the sandbox has issued, the secret that of
+// LeakedSecretID; typeRequested is the CloudEvents type of a direct request.
+func DemoEvents(token, secret, typeRequested string) []DemoEvent {
 	idp := func(id string) string {
 		return `"params":{"federation_id":"` + FederationID + `","identity_provider_id":"` + id + `"}}`
 	}
@@ -37,6 +37,10 @@ func DemoEvents(token, typeRequested string) []DemoEvent {
 		},
 		{"CloudEvent: revoke a leaked token", "incident", leak},
 		{"the same CloudEvent once more", "incident", leak},
+		{
+			"plain JSON: delete a leaked client secret, by the secret alone", "incident",
+			`{"kind":"` + OperationServiceAccountSecretDelete + `","account":"security","params":{"org_id":"` + OrgID + `","secret":"` + secret + `"}}`,
+		},
 		{"plain JSON: delete a role mapping (API key, HTTP Digest)", "rotation", mapping},
 		{
 			"plain JSON: delete an identity provider, lane bulk", "rotation",
@@ -54,6 +58,10 @@ func Examples() [][2]string {
 		{OperationIDPDelete + ", refused", idp + LockedIdentityProviderID},
 		{OperationRoleMappingDelete, "federation_id=" + FederationID + " org_id=" + OrgID + " role_mapping_id=" + RoleMappingID},
 		{OperationX509Disable, "project_id=" + ProjectID},
+		{OperationServiceAccountSecretDelete, "org_id=" + OrgID + " client_id=" + LeakedClientID + " secret_id=" + LeakedSecretID},
+		{OperationAPIKeyDelete, "org_id=" + OrgID + " public_key=" + LeakedPublicKey},
+		{OperationDatabaseUserDelete + ", " + OperationDatabaseUserScramble, "project_id=" + ProjectID + " username=" + DatabaseUser},
+		{OperationOrgUserRemove, "org_id=" + OrgID + " username=" + UserName},
 		{OperationTokenRevoke, "token=… from POST /api/oauth/token, or any text that can be a token: 200 to each, known or not (RFC 7009)"},
 	}
 }
