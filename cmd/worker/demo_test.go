@@ -123,7 +123,7 @@ func TestDemoFailsWhenPromisesBreak(t *testing.T) {
 	if err := d.checks(nil, []bus.DeadLetter{{Number: 1, Reason: "expired"}}); err == nil {
 		t.Error("the demo is content")
 	}
-	if got := strings.Count(out.String(), "✗"); got != 5 {
-		t.Errorf("%d of 5 checks failed:\n%s", got, out.String())
+	if got := strings.Count(out.String(), "✗"); got != 6 {
+		t.Errorf("%d of 6 checks failed:\n%s", got, out.String())
 	}
 }
