@@ -25,6 +25,7 @@ type list struct {
 	total    bool // It says how many there are.
 	body     string
 	seen     []string
+	pages    int
 }
 
 func (l *list) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -35,6 +36,10 @@ func (l *list) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodGet {
 		return reply(204, ""), nil
 	}
+	if !req.URL.Query().Has("pageNum") {
+		return reply(200, `{"clientId":"mdb_sa_id_other"}`), nil // The guard looks at what was found.
+	}
+	l.pages++
 	if l.body != "" {
 		return reply(200, l.body), nil
 	}
@@ -107,8 +112,8 @@ func TestFind(t *testing.T) {
 				return nil
 			}
 			answer, err := newClient(t, config(&api)).Revoke(t.Context(), j)
-			if pages := len(api.seen) - len(api.changes()); pages != tt.wantPages {
-				t.Errorf("%d pages were read, want %d: %q", pages, tt.wantPages, api.seen)
+			if api.pages != tt.wantPages {
+				t.Errorf("%d pages were read, want %d: %q", api.pages, tt.wantPages, api.seen)
 			}
 			if seen := fmt.Sprintf("%+v %v %+v %q", answer, err, kept, api.seen); strings.Contains(seen, soughtSecret) || strings.Contains(seen, "canary") {
 				t.Errorf("the secret is in %s", seen)
@@ -130,11 +135,12 @@ func TestFind(t *testing.T) {
 // TestFindGoesOn: a search that was cut off goes on where it was, one that is done is not made again, and what cannot be
 // recorded is not acted on.
 func TestFindGoesOn(t *testing.T) {
-	hit := map[string]string{"client_id": clientID, "secret_id": idC}
-	remove := "DELETE /api/atlas/v2/orgs/" + idA + "/serviceAccounts/" + clientID + "/secrets/" + idC
+	hit := map[string]string{"client_id": leakedClient, "secret_id": idC}
+	remove := "DELETE /api/atlas/v2/orgs/" + idA + "/serviceAccounts/" + leakedClient + "/secrets/" + idC
 	page := func(n int) string {
 		return fmt.Sprintf("GET /api/atlas/v2/orgs/%s/serviceAccounts?itemsPerPage=100&pageNum=%d", idA, n)
 	}
+	look := "GET /api/atlas/v2/orgs/" + idA + "/serviceAccounts/" + leakedClient
 	errKeep := errors.New("no ledger")
 	tests := []struct {
 		name   string
@@ -142,8 +148,8 @@ func TestFindGoesOn(t *testing.T) {
 		keep   error
 		want   []string
 	}{
-		{name: "done", search: &jobs.Search{LookedAt: 5, Found: []map[string]string{hit}, Count: 1, Done: true}, want: []string{remove}},
-		{name: "half done", search: &jobs.Search{NextPage: 2, LookedAt: 2, Found: []map[string]string{hit}, Count: 1}, want: []string{page(2), remove}},
+		{name: "done", search: &jobs.Search{LookedAt: 5, Found: []map[string]string{hit}, Count: 1, Done: true}, want: []string{look, remove}},
+		{name: "half done", search: &jobs.Search{NextPage: 2, LookedAt: 2, Found: []map[string]string{hit}, Count: 1}, want: []string{page(2), look, remove}},
 		{name: "none before, and retried", search: &jobs.Search{LookedAt: 5, Done: true}, want: []string{page(1), page(2)}},
 		{name: "cannot be recorded", search: &jobs.Search{NextPage: 2, LookedAt: 2, Found: []map[string]string{hit}, Count: 1}, keep: errKeep, want: []string{page(2)}},
 	}
@@ -189,6 +195,23 @@ func TestFindInTheSandbox(t *testing.T) {
 		}
 		if failure := revokeFails(t, c, j); failure.Reason != jobs.ReasonNotFound {
 			t.Errorf("%s, the second time: %v", tt.kind, failure)
+		}
+	}
+}
+
+// TestFindIsGuarded: what a look-up finds can be the worker's own, too.
+func TestFindIsGuarded(t *testing.T) {
+	box, c := sandboxClient(t, sandbox.Config{})
+	own, _ := box.Secret(sandbox.ClientID)
+	for _, j := range []jobs.Job{
+		jobWith(t, kinds.ServiceAccountSecretDelete, "key", map[string]any{"org_id": sandbox.OrgID, "secret": own}),
+		jobWith(t, kinds.APIKeyDelete, "service", map[string]any{"org_id": sandbox.OrgID, "public_key": sandbox.PublicKey}),
+	} {
+		if failure := revokeFails(t, c, j); failure.Reason != jobs.ReasonInvalid || !strings.Contains(failure.Err.Error(), "allow_self") {
+			t.Errorf("%s: %v", j.Kind, failure)
+		}
+		if value, _ := box.Secret(sandbox.ClientID); value != own || len(box.State().Accounts) != 7 {
+			t.Errorf("%s: the sandbox has %v", j.Kind, box.State())
 		}
 	}
 }

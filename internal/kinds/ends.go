@@ -50,15 +50,23 @@ func (h Holder) Last(id string, now time.Time) bool {
 }
 
 // masked is what stands for the hidden part of a secret.
-var masked = regexp.MustCompile(`[*•…]+|\.{2,}`)
+var masked = regexp.MustCompile(`[*•●·…]+|\.{2,}`)
+
+// visible is what a mask shows of the beginning and of the end, and whether it hides anything. One that does not is all end.
+func visible(mask string) (head, tail string, hidden bool) {
+	at := masked.FindAllStringIndex(mask, -1)
+	if len(at) == 0 {
+		return "", mask, false
+	}
+	return mask[:at[0][0]], mask[at[len(at)-1][1]:], true
+}
 
 // MayBe reports whether a value may be that of the secret: only a mask that shows something else says that it is not.
 func (s HeldSecret) MayBe(value string) bool {
-	hidden := masked.FindAllStringIndex(s.Masked, -1)
-	if len(hidden) == 0 {
+	head, tail, hidden := visible(s.Masked)
+	if !hidden {
 		return s.Masked == "" || s.Masked == value
 	}
-	head, tail := s.Masked[:hidden[0][0]], s.Masked[hidden[len(hidden)-1][1]:]
 	return strings.HasPrefix(value, head) && strings.HasSuffix(value, tail)
 }
 

@@ -30,9 +30,6 @@ func fits[T any](of func(T, string) []map[string]string) func([]byte, string) ([
 	}
 }
 
-// maskSigns are what a masked secret has in the place of what it hides: no secret has them.
-const maskSigns = "*•●·.…"
-
 // leastVisible is how many characters a mask must show beyond the prefix that all secrets share: fewer say nothing.
 const leastVisible = 4
 
@@ -42,14 +39,9 @@ const secretPrefix = "mdb_sa_sk_"
 // fitsMask reports whether a secret may be the one that is shown masked: what the mask shows of its beginning and of its end is
 // the same. A mask without a hidden part is taken for the end.
 func fitsMask(mask, secret string) bool {
-	head, tail := "", mask
-	if first := strings.IndexAny(mask, maskSigns); first >= 0 {
-		head = mask[:first]
-		tail = mask[strings.LastIndexAny(mask, maskSigns):]
-		tail = strings.TrimLeft(tail, maskSigns)
-	}
-	visible := len(strings.TrimPrefix(head, secretPrefix[:min(len(head), len(secretPrefix))])) + len(tail)
-	return visible >= leastVisible && len(head)+len(tail) <= len(secret) &&
+	head, tail, _ := visible(mask)
+	shown := len(strings.TrimPrefix(head, secretPrefix[:min(len(head), len(secretPrefix))])) + len(tail)
+	return shown >= leastVisible && len(head)+len(tail) <= len(secret) &&
 		strings.HasPrefix(secret, head) && strings.HasSuffix(secret, tail)
 }
 
