@@ -52,21 +52,18 @@ func (h Holder) Last(id string, now time.Time) bool {
 // masked is what stands for the hidden part of a secret.
 var masked = regexp.MustCompile(`[*•●·…]+|\.{2,}`)
 
-// visible is what a mask shows of the beginning and of the end, and whether it hides anything. One that does not is all end.
-func visible(mask string) (head, tail string, hidden bool) {
+// visible is what a mask shows of the beginning and of the end. One that hides nothing is all end.
+func visible(mask string) (head, tail string) {
 	at := masked.FindAllStringIndex(mask, -1)
 	if len(at) == 0 {
-		return "", mask, false
+		return "", mask
 	}
-	return mask[:at[0][0]], mask[at[len(at)-1][1]:], true
+	return mask[:at[0][0]], mask[at[len(at)-1][1]:]
 }
 
 // MayBe reports whether a value may be that of the secret: only a mask that shows something else says that it is not.
 func (s HeldSecret) MayBe(value string) bool {
-	head, tail, hidden := visible(s.Masked)
-	if !hidden {
-		return s.Masked == "" || s.Masked == value
-	}
+	head, tail := visible(s.Masked)
 	return strings.HasPrefix(value, head) && strings.HasSuffix(value, tail)
 }
 

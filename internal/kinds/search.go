@@ -39,7 +39,7 @@ const secretPrefix = "mdb_sa_sk_"
 // fitsMask reports whether a secret may be the one that is shown masked: what the mask shows of its beginning and of its end is
 // the same. A mask without a hidden part is taken for the end.
 func fitsMask(mask, secret string) bool {
-	head, tail, _ := visible(mask)
+	head, tail := visible(mask)
 	shown := len(strings.TrimPrefix(head, secretPrefix[:min(len(head), len(secretPrefix))])) + len(tail)
 	return shown >= leastVisible && len(head)+len(tail) <= len(secret) &&
 		strings.HasPrefix(secret, head) && strings.HasSuffix(secret, tail)
