@@ -11,13 +11,44 @@ import (
 	"rekey/internal/kinds"
 )
 
+// page is a page of the list of service accounts.
+func page(n int) string {
+	return fmt.Sprintf("/orgs/%s/serviceAccounts?itemsPerPage=100&pageNum=%d", apptest.Org, n)
+}
+
+// scriptPages puts the account of a secret, with the ids 5 and 6, on the second page.
+func scriptPages(atlas *apptest.StandIn, leaked string) {
+	account := func(client, secret, tail string) apptest.Reply {
+		return apptest.JSONReply(200, fmt.Sprintf(
+			`{"results":[{"clientId":"mdb_sa_id_%s","secrets":[{"id":%q,"maskedSecretValue":"mdb_sa_sk_****%s"}]}],"totalCount":2}`, client, secret, tail)).Always()
+	}
+	atlas.Script(page(1), account(apptest.HexID(7), apptest.HexID(8), "0000"))
+	atlas.Script(page(2), account(apptest.HexID(6), apptest.HexID(5), leaked[len(leaked)-4:]))
+}
+
+// TestSearchWaitsForTheRateLimit: a refusal in the middle spends no attempt, and what was read is not read again.
+func TestSearchWaitsForTheRateLimit(t *testing.T) {
+	t.Parallel()
+	rig, atlas := apptest.StandInRig(t)
+	secret := "mdb_sa_sk_" + apptest.Canary()
+	atlas.Script(page(2), apptest.RetryAfter(429, "1"))
+	scriptPages(atlas, secret)
+	w := rig.Start(t)
+	w.Publish("incident", apptest.NewRequest(kinds.ServiceAccountSecretDelete, map[string]any{"org_id": apptest.Org, "secret": secret}).String())
+	r := w.Results(1)[0].Record
+	if r.Outcome != jobs.OutcomeRevoked || r.AttemptCount != 2 || r.AttemptsSpent != 1 || r.Attempts[0].Reason != jobs.ReasonRateLimited {
+		t.Errorf("the record is %s", apptest.Encoded(r))
+	}
+	if first, second := len(atlas.Authenticated(page(1))), len(atlas.Authenticated(page(2))); first != 1 || second != 2 {
+		t.Errorf("pages were read %d and %d times, want 1 and 2", first, second)
+	}
+}
+
 // TestSearchOutlivesAKill: a worker that dies while it looks for a leaked secret is followed by one that goes on where it was; one
 // that dies in the call by one that deletes the same secret without looking again. The secret is left nowhere.
 func TestSearchOutlivesAKill(t *testing.T) {
 	t.Parallel()
-	const accounts = "/orgs/" + apptest.Org + "/serviceAccounts"
 	secretID := apptest.HexID(5)
-	page := func(n int) string { return fmt.Sprintf("%s?itemsPerPage=100&pageNum=%d", accounts, n) }
 	for _, tt := range []struct {
 		name, held  string // The request at which the worker dies.
 		firstPages  int    // How often the first page is read.
@@ -33,12 +64,8 @@ func TestSearchOutlivesAKill(t *testing.T) {
 			rig, atlas := apptest.StandInRig(t)
 			rig.Cfg.Atlas.Timeout = apptest.CrashTimeout
 			canary := "mdb_sa_sk_" + apptest.Canary()
-			other := fmt.Sprintf(`{"clientId":"mdb_sa_id_%s","secrets":[{"id":%q,"maskedSecretValue":"mdb_sa_sk_****0000"}]}`, apptest.HexID(7), apptest.HexID(8))
-			hit := fmt.Sprintf(`{"clientId":"mdb_sa_id_%s","secrets":[{"id":%q,"maskedSecretValue":"mdb_sa_sk_****%s"}]}`,
-				apptest.HexID(6), secretID, canary[len(canary)-4:])
 			atlas.Script(tt.held, apptest.Holding(make(chan struct{})))
-			atlas.Script(page(1), apptest.JSONReply(200, `{"results":[`+other+`],"totalCount":2}`).Always())
-			atlas.Script(page(2), apptest.JSONReply(200, `{"results":[`+hit+`],"totalCount":2}`).Always())
+			scriptPages(atlas, canary)
 			process, url := rig.StartToKill(t)
 			victim := apptest.DialNATS(t, url)
 			victim.Publish("incident", apptest.NewRequest(kinds.ServiceAccountSecretDelete, map[string]any{
