@@ -59,7 +59,7 @@ func (c *cli) await(ctx context.Context, client *fleet.Client, w fleet.Wait, tim
 			last = line
 		}
 	}
-	w.Unattended = func(f bus.Fleet, taken bool) { c.say("%s", unattended(f, taken)) }
+	w.Unattended = func(f bus.Fleet, taken bool) { c.say("%s", unattended(f, taken, w.Stored)) }
 	record, err := client.Await(ctx, w)
 	if err != nil {
 		return c.notAwaited(ctx, w, err)
@@ -95,12 +95,15 @@ func (c *cli) notAwaited(ctx context.Context, w fleet.Wait, err error) error {
 }
 
 // unattended says that no worker has taken what is waited for, and what can be seen of the workers.
-func unattended(f bus.Fleet, taken bool) string {
+func unattended(f bus.Fleet, taken, stored bool) string {
 	what, waiting := "event", f.Events
 	if taken {
 		what, waiting = "job", f.Jobs
 	}
 	line := "no worker has taken the " + what + " yet"
+	if !taken && !stored { // The id may be a wrong one.
+		line = "there is no such job yet, as far as events are taken in"
+	}
 	switch f.Attendance {
 	case bus.Unattended:
 		return line + ": no worker is connected to this NATS"
