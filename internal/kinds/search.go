@@ -4,8 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"rekey/internal/credential"
 	"strings"
+
+	"rekey/internal/credential"
 )
 
 // Search finds the ids of a target that is named by something else, in a list of the API.
