@@ -82,7 +82,7 @@ var fitsUser = fits(func(user struct {
 
 // ClientSecret is the secret of a service account.
 var ClientSecret = Shape{Check: func(value string) string {
-	if len(value) < len(secretPrefix)+leastSecret || !strings.HasPrefix(value, secretPrefix) || credential.CheckVisible(value) != "" {
+	if len(value) < len(secretPrefix)+leastSecret || len(value) > maxNameBytes || !strings.HasPrefix(value, secretPrefix) || credential.CheckVisible(value) != "" {
 		return "must be the secret of a service account: mdb_sa_sk_ and what follows, alone"
 	}
 	return ""
