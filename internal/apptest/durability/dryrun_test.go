@@ -24,6 +24,7 @@ func TestDryRunOfOneRequest(t *testing.T) {
 	}
 	publish(victim, true)
 	atlas.Await(t, apptest.HexID(1), 1)
+	apptest.Eventually(t, "the event with the token to be erased", func() bool { return victim.Count("REKEY_EVENTS") == 1 })
 	process.Kill()
 	victim.Nc.Close()
 	w := rig.Beside("worker-2").Start(t)
