@@ -22,6 +22,7 @@ type declared struct {
 	Required []string
 	Needs    [][][]string
 	Sets     []endpointSet
+	Becomes  bool
 	Accepted bool
 }
 
@@ -105,7 +106,11 @@ func kindRows(kinds []declared) []string {
 		if k.Accepted {
 			known = "accepted"
 		}
-		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s | `%s` |", k.Name, k.takes(), does, k.Role, known))
+		known = "`" + known + "`"
+		if k.Becomes {
+			known = "as of that kind"
+		}
+		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s | %s |", k.Name, k.takes(), does, k.Role, known))
 	}
 	return rows
 }

@@ -55,6 +55,9 @@ func (c *cli) printJob(r jobs.PublicRecord) error {
 func askedFields(t *tabwriter.Writer, r *jobs.PublicRecord) {
 	field(t, "job", r.JobID)
 	field(t, "kind", r.Kind)
+	if r.Contained != "" {
+		field(t, "contained", r.Contained)
+	}
 	field(t, "target", r.Target)
 	field(t, "account", r.Account)
 	field(t, "lane", r.Lane)

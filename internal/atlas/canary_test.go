@@ -90,7 +90,7 @@ func TestCanary(t *testing.T) {
 		}
 	}
 	for _, p := range parrots {
-		for _, kind := range jobs.Kinds() {
+		for _, kind := range kinds.Calling() {
 			for _, account := range []string{"service", "key"} {
 				core, logs := observer.New(zapcore.DebugLevel)
 				rec, shared := newRecorder(), newStore()

@@ -150,7 +150,7 @@ func wantMaybeEffective(status int) bool {
 // TestContract runs every operation, by both ways of authentication, against every status
 // and every kind of body.
 func TestContract(t *testing.T) {
-	for _, kind := range jobs.Kinds() {
+	for _, kind := range kinds.Calling() {
 		for _, account := range []string{"service", "key"} {
 			if kind == kinds.TokenRevoke && account == "key" {
 				continue

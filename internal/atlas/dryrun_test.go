@@ -51,11 +51,11 @@ func TestDryRunChangesNothing(t *testing.T) {
 		kinds.ProjectUserRemove:          "GET /api/atlas/v2/groups/" + idA + "/users/" + idB,
 	}
 	shows := map[jobs.Kind]string{kinds.ServiceAccountSecretDelete: "the service account"}
-	for _, kind := range jobs.Kinds() {
+	for _, kind := range kinds.Calling() {
 		shows[kind] = cmp.Or(shows[kind], "the target")
 	}
 	// What cannot be looked at may be the worker's own.
-	unguarded := slices.DeleteFunc(jobs.Kinds()[1:], func(k jobs.Kind) bool { return kinds.Of(k).Ends != nil })
+	unguarded := slices.DeleteFunc(kinds.Calling()[1:], func(k jobs.Kind) bool { return kinds.Of(k).Ends != nil })
 	const fetch = "POST /api/oauth/token"
 	tests := []struct {
 		name       string
@@ -68,12 +68,12 @@ func TestDryRunChangesNothing(t *testing.T) {
 		wantDetail string
 		wantReason jobs.Reason
 	}{
-		{name: "service account", kinds: jobs.Kinds()[1:], account: "service", status: 200, body: otherAccount, want: func(k jobs.Kind) []string { return []string{fetch, reads[k]} }, wantDetail: " is there (HTTP 200)"},
-		{name: "API key", kinds: jobs.Kinds()[1:], account: "key", status: 200, body: otherAccount, want: func(k jobs.Kind) []string { return []string{reads[k], reads[k]} }, wantDetail: " is there (HTTP 200)"},
-		{name: "token", kinds: jobs.Kinds()[:1], account: "service", want: func(jobs.Kind) []string { return []string{fetch} }, wantDetail: "the account's credentials are good"},
-		{name: "token of an API key", kinds: jobs.Kinds()[:1], account: "key", want: func(jobs.Kind) []string { return nil }, wantReason: jobs.ReasonConfig},
+		{name: "service account", kinds: kinds.Calling()[1:], account: "service", status: 200, body: otherAccount, want: func(k jobs.Kind) []string { return []string{fetch, reads[k]} }, wantDetail: " is there (HTTP 200)"},
+		{name: "API key", kinds: kinds.Calling()[1:], account: "key", status: 200, body: otherAccount, want: func(k jobs.Kind) []string { return []string{reads[k], reads[k]} }, wantDetail: " is there (HTTP 200)"},
+		{name: "token", kinds: kinds.Calling()[:1], account: "service", want: func(jobs.Kind) []string { return []string{fetch} }, wantDetail: "the account's credentials are good"},
+		{name: "token of an API key", kinds: kinds.Calling()[:1], account: "key", want: func(jobs.Kind) []string { return nil }, wantReason: jobs.ReasonConfig},
 		{
-			name: "whole worker", kinds: jobs.Kinds()[1:], account: "service", status: 200, body: otherAccount,
+			name: "whole worker", kinds: kinds.Calling()[1:], account: "service", status: 200, body: otherAccount,
 			change: func(cfg *atlas.Config, j *jobs.Job) { cfg.DryRun, j.DryRun = true, false },
 			want:   func(k jobs.Kind) []string { return []string{fetch, reads[k]} }, wantDetail: " is there (HTTP 200)",
 		},
@@ -84,10 +84,10 @@ func TestDryRunChangesNothing(t *testing.T) {
 				return []string{fetch, "GET /api/atlas/v1.0/groups/" + idA + "/userSecurity"}
 			}, wantDetail: " is there (HTTP 200)",
 		},
-		{name: "not found", kinds: jobs.Kinds()[1:], account: "service", status: 404, body: adminProblem(404, "RESOURCE_NOT_FOUND", "x"), want: func(k jobs.Kind) []string { return []string{fetch, reads[k]} }, wantDetail: " was not found (HTTP 404)"},
+		{name: "not found", kinds: kinds.Calling()[1:], account: "service", status: 404, body: adminProblem(404, "RESOURCE_NOT_FOUND", "x"), want: func(k jobs.Kind) []string { return []string{fetch, reads[k]} }, wantDetail: " was not found (HTTP 404)"},
 		{name: "cannot be read", kinds: unguarded, account: "service", status: 405, want: func(k jobs.Kind) []string { return []string{fetch, reads[k]} }, wantDetail: " could not be read (HTTP 405)"},
-		{name: "forbidden", kinds: jobs.Kinds()[1:], account: "service", status: 403, body: adminProblem(403, "USER_UNAUTHORIZED", "x"), want: func(k jobs.Kind) []string { return []string{fetch, reads[k]} }, wantReason: jobs.ReasonForbidden},
-		{name: "unavailable", kinds: jobs.Kinds()[1:], account: "service", status: 503, want: func(k jobs.Kind) []string { return []string{fetch, reads[k]} }, wantReason: jobs.ReasonUnavailable},
+		{name: "forbidden", kinds: kinds.Calling()[1:], account: "service", status: 403, body: adminProblem(403, "USER_UNAUTHORIZED", "x"), want: func(k jobs.Kind) []string { return []string{fetch, reads[k]} }, wantReason: jobs.ReasonForbidden},
+		{name: "unavailable", kinds: kinds.Calling()[1:], account: "service", status: 503, want: func(k jobs.Kind) []string { return []string{fetch, reads[k]} }, wantReason: jobs.ReasonUnavailable},
 	}
 	for _, tt := range tests {
 		for _, kind := range tt.kinds {

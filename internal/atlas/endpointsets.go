@@ -133,7 +133,7 @@ func rankOf(l jobs.Lane) pace.Rank {
 func (c *Client) Permit(ctx context.Context, job jobs.Job) jobs.Permit {
 	a, ok := c.account(job.Account)
 	kind := kinds.Of(job.Kind)
-	if !ok || kind.Name == "" {
+	if !ok || kind.Call.Method == "" {
 		return jobs.Permit{} // Revoke reports what is wrong.
 	}
 	// The request for a token draws on another bucket, but only a call without one has to wait for it.

@@ -13,7 +13,7 @@ const OperationToken = "token"
 
 // Operations lists the names of all operations for the Recorder.
 func Operations() []string {
-	return append([]string{OperationToken, OperationRead, OperationRateLimits}, jobs.Names(kinds.Names())...)
+	return append([]string{OperationToken, OperationRead, OperationRateLimits}, jobs.Names(kinds.Calling())...)
 }
 
 // pathToken is the path of bearer tokens.

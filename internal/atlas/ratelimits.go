@@ -171,7 +171,9 @@ func (c *Client) changes() []operation {
 	var list []operation
 	for _, k := range kinds.All() {
 		for _, f := range k.FormsOf(c.x509API) {
-			list = append(list, callOf(k, f))
+			if k.Becomes == nil {
+				list = append(list, callOf(k, f))
+			}
 		}
 	}
 	return list

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rekey/internal/backoff"
+	"rekey/internal/kinds"
 	"rekey/internal/secret"
 )
 
@@ -27,6 +28,9 @@ const (
 
 // errBeingMade says that another intake is between two writes.
 var errBeingMade = errors.New("is just being made")
+
+// errNotBecome says that what is sealed could not be opened when the event was planned.
+var errNotBecome = errors.New("what leaked could not be opened when the event was planned")
 
 // Intake turns events into jobs: one event, one job for each action and target.
 type Intake struct {
@@ -91,6 +95,9 @@ func (d *Intake) Accept(ctx context.Context, e Event) (Accepted, error) {
 	}
 	if exposed, err := d.secrets.secure(&e); err != nil {
 		return Accepted{Found: found(exposed)}, err
+	}
+	if kinds.Of(e.Request.Kind).Becomes != nil && e.Request.Unfit == "" {
+		return Accepted{}, errNotBecome // A redelivery finds it opened.
 	}
 	job := newJob(e, account)
 	leave, err := d.turns.take(ctx, job.TargetKey())

@@ -27,6 +27,8 @@ type Job struct {
 	Event      EventRef  // The event that made it.
 	AcceptedAt time.Time // When NATS accepted that event.
 	ExpiresAt  time.Time // Zero: never.
+	// Contained says what a request of a kind without a call held, and Unfit why no kind fits that.
+	Contained, Unfit string
 	// Round counts how often an operator has retried the job.
 	Round int
 	// Trace is the traceparent that the job belongs to, "" when there is none.
@@ -82,6 +84,8 @@ func newJob(e Event, account string) Job {
 		AcceptedAt:  e.At,
 		ExpiresAt:   e.Request.ExpiresAt,
 		Trace:       e.Trace,
+		Contained:   e.Request.Contained,
+		Unfit:       e.Request.Unfit,
 	}
 	j.ID, j.Digest = j.id(), j.digest()
 	return j

@@ -25,6 +25,9 @@ type Params struct {
 	secrets map[string]secret.Value
 	// sealed holds, by the name of a secret parameter, the form in which it may be stored. See Open and Seal.
 	sealed map[string]string
+	// hidden are secrets that these parameters were made of, and clear is the name under which one of them was given in the clear.
+	hidden []secret.Value
+	clear  string
 	// target and key are what these parameters act on, for who has it from the ledger and cannot
 	// open them.
 	target, key string
@@ -97,6 +100,10 @@ func (p *Params) set(kind kinds.Kind, name string, raw any, check func(p kinds.P
 	field := "params." + name
 	param, suffix, ok := kind.Param(name)
 	if !ok {
+		if kind.Elsewhere(name) {
+			return &Malformed{Field: field, Detail: "what is needed before its job exists cannot be given by file or reference, which only the worker " +
+				"that calls can read: hand it over itself, or sealed"}
+		}
 		return &Malformed{
 			Field:  "params." + safeName(name),
 			Detail: fmt.Sprintf("unknown parameter; %s takes %s", kind.Name, strings.Join(kind.ParamNames(), ", ")),

@@ -152,6 +152,12 @@ func (p *planner) job(request Request) (PlannedJob, error) {
 		}
 		request.Params = opened // With any other error they are as they were: the intake meets it again.
 	}
+	if request, err = request.become(p.rules.Sealer); err != nil {
+		return PlannedJob{}, err
+	}
+	if account, err = p.rules.Accounts.Resolve(request.Kind, request.Account); err != nil {
+		return PlannedJob{}, err
+	}
 	request = request.discreet()
 	e := p.event
 	e.Request = request

@@ -15,7 +15,7 @@ import (
 // TestPublicRecord holds what of a record is shown: a new field is a decision, and one that stays in Record is not shown.
 func TestPublicRecord(t *testing.T) {
 	want := strings.Fields(`
-		accepted_at account attempt_count attempts attempts_maybe_effective attempts_spent cancel_asked claim deliveries detail dry_run
+		accepted_at account attempt_count attempts attempts_maybe_effective attempts_spent cancel_asked claim contained deliveries detail dry_run
 		event_count events expires_at finished_at finished_by job_id kind known lane operations origin outcome paced params policy reason
 		reopened_at request_digest requested_by retry_at round search state target traceparent`)
 	var rec Record
@@ -23,7 +23,7 @@ func TestPublicRecord(t *testing.T) {
 	if diff := cmp.Diff(want, members(t, rec.Public())); diff != "" {
 		t.Errorf("what is shown of a record changed (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(slices.Sorted(slices.Values(append(want, "sealed", "target_key"))), members(t, rec)); diff != "" {
+	if diff := cmp.Diff(slices.Sorted(slices.Values(append(want, "sealed", "target_key", "unfit"))), members(t, rec)); diff != "" {
 		t.Errorf("the ledger's record and what is shown of it do not fit (-want +got):\n%s", diff)
 	}
 }

@@ -21,6 +21,8 @@ type Record struct {
 	// it can be retried, and TargetKey the target of a job that has some.
 	Sealed    map[string]string `json:"sealed,omitempty"`
 	TargetKey string            `json:"target_key,omitempty"`
+	// Unfit says why no kind takes away what the request held.
+	Unfit string `json:"unfit,omitempty"`
 }
 
 // PublicRecord is what results, commands and pages show of a job: what was asked, tried and done. It holds no secret.
@@ -34,8 +36,9 @@ type PublicRecord struct {
 	Origin      Origin            `json:"origin"`
 	Reason      string            `json:"reason,omitempty"` // Free text of the request.
 	RequestedBy string            `json:"requested_by,omitempty"`
-	Policy      string            `json:"policy,omitempty"`  // The policy that asked; empty for a direct request.
-	DryRun      bool              `json:"dry_run,omitempty"` // The job stops before the call that would change something.
+	Policy      string            `json:"policy,omitempty"`    // The policy that asked; empty for a direct request.
+	Contained   string            `json:"contained,omitempty"` // What a request to contain a leak held, such as jwt.
+	DryRun      bool              `json:"dry_run,omitempty"`   // The job stops before the call that would change something.
 
 	// RequestDigest is a hash of kind, account, parameters and dry run: what the job does. Events that
 	// ask for the same have the same one.
@@ -148,10 +151,11 @@ func NewRecord(j Job) Record {
 	r := Record{PublicRecord: PublicRecord{
 		JobID: j.ID, Kind: j.Kind, Account: j.Account, Target: j.Target(), Params: j.Params.Shown(),
 		Lane: j.Lane, Origin: j.Origin, Reason: j.Reason, RequestedBy: j.RequestedBy, Policy: j.Policy, DryRun: j.DryRun,
-		RequestDigest: j.Digest, Trace: j.Trace, State: StateQueued,
+		Contained: j.Contained, RequestDigest: j.Digest, Trace: j.Trace, State: StateQueued,
 		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt,
 		Events: []RecordedEvent{j.recorded()}, EventCount: 1, Attempts: []Attempt{},
 	}}
+	r.Unfit = j.Unfit
 	if r.Sealed = j.Params.SealedForms(); r.Sealed != nil {
 		r.TargetKey = j.TargetKey()
 	}
@@ -166,7 +170,7 @@ func (r *Record) job(p Params) Job {
 	return Job{
 		ID: r.JobID, Kind: r.Kind, Account: r.Account, Params: p, Digest: r.RequestDigest, Lane: r.Lane, Origin: r.Origin, Reason: r.Reason,
 		RequestedBy: r.RequestedBy, Policy: r.Policy, DryRun: r.DryRun, Trace: r.Trace, Event: r.Events[0].EventRef,
-		AcceptedAt: r.AcceptedAt, ExpiresAt: r.ExpiresAt, Round: r.Round,
+		AcceptedAt: r.AcceptedAt, ExpiresAt: r.ExpiresAt, Round: r.Round, Contained: r.Contained, Unfit: r.Unfit,
 	}
 }
 

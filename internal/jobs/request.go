@@ -29,6 +29,8 @@ type Request struct {
 	ExpiresAt   time.Time // After it the job is not attempted; zero means never.
 	Separate    bool      // coalesce: false asks for a job of its own.
 	Policy      string    // The policy that asks; "" for a direct request.
+	Contained   string    // What a request of a kind without a call held.
+	Unfit       string    // Why no kind fits that; empty where one does.
 	DryRun      bool      // Everything but the call that changes something.
 }
 

@@ -178,6 +178,10 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Settlement,
 	if rec.RetryAt.After(now) && !rec.Paced {
 		return putBack(now, rec.RetryAt), nil
 	}
+	if rec.Unfit != "" {
+		settlement, err := r.finish(ctx, d.Job, entry, OutcomeRefused, "", rec.Unfit)
+		return settlement, r.raced(err)
+	}
 	asked := time.Now()
 	if permit := r.cfg.Pacer.Permit(ctx, d.Job); permit.At.After(asked) {
 		return r.hold(ctx, d.Job, entry, Permit{At: r.shared(permit.At), NotBefore: r.shared(permit.NotBefore)})

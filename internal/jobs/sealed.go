@@ -58,7 +58,7 @@ func (s Secrets) secure(e *Event) ([]secret.Value, error) {
 		return nil, err
 	}
 	e.Request.Params = params
-	known := slices.Collect(maps.Values(params.secrets))
+	known := params.known()
 	if err := e.Scrub(s.Known.Set(), redact.NewSet(known...)); err != nil {
 		return known, err
 	}
@@ -68,9 +68,14 @@ func (s Secrets) secure(e *Event) ([]secret.Value, error) {
 // discreet returns a request whose free texts, which results show, hold no secret: none of its own, and nothing that
 // looks like one.
 func (r Request) discreet() Request {
-	known := redact.NewSet(slices.Collect(maps.Values(r.Params.secrets))...)
+	known := redact.NewSet(r.Params.known()...)
 	r.Reason, r.RequestedBy = redact.Scrub(r.Reason, known), redact.Scrub(r.RequestedBy, known)
 	return r
+}
+
+// known are all secrets that no text may show.
+func (p Params) known() []secret.Value {
+	return append(slices.Collect(maps.Values(p.secrets)), p.hidden...)
 }
 
 func (s Secrets) params(p Params) (Params, error) {
@@ -79,6 +84,9 @@ func (s Secrets) params(p Params) (Params, error) {
 		return p, err
 	}
 	plain := opened.Plain()
+	if opened.clear != "" {
+		plain = []string{opened.clear}
+	}
 	switch {
 	case len(plain) == 0 || s.Plaintext == PlaintextAllow:
 		return opened, nil
@@ -135,7 +143,8 @@ func (p Params) Open(s Sealer) (Params, error) {
 		}
 		opened[name] = value
 	}
-	return Params{plain: p.plain, secrets: opened, sealed: p.sealed}, nil
+	p.secrets = opened
+	return p, nil
 }
 
 // CheckSealed reports, as a *Malformed, that what was sealed and is opened cannot be what the kind wants.
@@ -168,7 +177,8 @@ func (p Params) Seal(s Sealer) (Params, error) {
 		}
 		sealed[name] = text
 	}
-	return Params{plain: p.plain, secrets: p.secrets, sealed: sealed}, nil
+	p.sealed = sealed
+	return p, nil
 }
 
 // Plain lists the secret parameters that have no sealed form.

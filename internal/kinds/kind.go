@@ -44,6 +44,8 @@ type Kind struct {
 	// Forms are the ways to name the target. The first one whose Target has all its parameters counts.
 	Forms []Form
 	Call  Call
+	// Becomes says, for a kind without a call of its own, which kind a request of it is. Nil: the kind has a call.
+	Becomes func(value Values) Became
 	// Ends says which account of the API the credential belongs to, so that a worker does not end its own. Nil: to none.
 	Ends *Ends
 }
@@ -192,6 +194,11 @@ func Names() []Name {
 		names = append(names, k.Name)
 	}
 	return names
+}
+
+// Calling are the names of the kinds with a call of their own.
+func Calling() []Name {
+	return slices.DeleteFunc(Names(), func(n Name) bool { return Of(n).Becomes != nil })
 }
 
 // Sample is the first kind without a secret, for examples.

@@ -54,7 +54,7 @@ func Sets() []Set {
 	var list []Set
 	for _, k := range All() {
 		for _, f := range k.Forms {
-			if !slices.ContainsFunc(list, func(s Set) bool { return s.Name == f.Set.Name }) {
+			if f.Set.Name != "" && !slices.ContainsFunc(list, func(s Set) bool { return s.Name == f.Set.Name }) {
 				list = append(list, f.Set)
 			}
 		}

@@ -12,7 +12,7 @@ func (k Kind) validate() error {
 	if _, exists := declared[k.Name]; exists || k.Name == "" {
 		problems = append(problems, errors.New("the name must be one of its own"))
 	}
-	if k.Does == "" || k.Call.Method == "" || len(k.Call.Success) == 0 || len(k.Forms) == 0 || len(k.Examples) == 0 {
+	if k.Becomes == nil && (k.Call.Method == "" || len(k.Call.Success) == 0) || k.Does == "" || len(k.Forms) == 0 || len(k.Examples) == 0 {
 		problems = append(problems, errors.New("what it does, method, success, a form and an example are required"))
 	}
 	for _, p := range k.Params {
@@ -50,7 +50,7 @@ func (k Kind) validateForm(f Form) error {
 	if (f.Read.Path == "") == (f.Unread == "") {
 		problems = append(problems, errors.New("each form needs either what can be read or why nothing can"))
 	}
-	if f.Target == "" || f.Change.Path == "" || f.Set.Name == "" || f.Set.Scope == "" || f.Role.Title == "" {
+	if k.Becomes == nil && (f.Change.Path == "" || f.Set.Name == "" || f.Set.Scope == "" || f.Role.Title == "") || f.Target == "" {
 		problems = append(problems, errors.New("each form needs target, path, endpoint set and role"))
 	}
 	return errors.Join(problems...)

@@ -86,6 +86,7 @@ func TestWhen(t *testing.T) {
 		{name: "sets, lists, base64", when: `sets.contains(event.data.tags, ["a"]) && event.data.tags.slice(0, 1) == ["a"] && base64.decode("YQ==") == b"a"`},
 		{name: "JSON in a text", when: `json.object('{"a": {"b": [1, 2]}}').a.b[1] == 2`},
 		{name: "no JSON in a text", when: `json.object(event.data.severity).a == 1`, wantHeld: "json.object: line 1: is no JSON (byte 0)"},
+		{name: "kind of a credential", when: `credential.kind("mdb_sa_sk_0123456789abcdef") == "service_account_secret" && credential.kind("some text here") == "opaque"`},
 		{name: "account", when: `accounts.by_client_id("MDB_SA_ID_0123456789abcdef01234567") == "security"`},
 		{name: "false", when: `event.data.id == 1`, wantWhy: "when: false is event.data.id == 1"},
 		{name: "false in part", when: `event.data.id == 4711 && (event.data.severity == "low" || event.class == "x") && true`, wantWhy: `when: false is event.data.severity == "low" || event.class == "x"`},

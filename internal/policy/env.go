@@ -35,6 +35,7 @@ const (
 	varNow      = "now"
 	funcAccount = "accounts.by_client_id"
 	funcJSON    = "json.object"
+	funcKind    = "credential.kind"
 )
 
 // celEvent is an event as expressions see it.
@@ -63,6 +64,9 @@ var baseEnv = sync.OnceValues(func() (*cel.Env, error) {
 		cel.Function(funcJSON, cel.Overload("json_object_string", []*cel.Type{cel.StringType},
 			cel.MapType(cel.StringType, cel.DynType), cel.UnaryBinding(parseObject))),
 		cel.CostModel(cost.Overload("json_object_string",
+			cost.EvalCost(cost.Sum(cost.Const(cost.CallCost), cost.StringScan(cost.Length(cost.Arg(0))))))),
+		cel.Function(funcKind, cel.Overload("credential_kind_string", []*cel.Type{cel.StringType}, cel.StringType, cel.UnaryBinding(credentialKind))),
+		cel.CostModel(cost.Overload("credential_kind_string",
 			cost.EvalCost(cost.Sum(cost.Const(cost.CallCost), cost.StringScan(cost.Length(cost.Arg(0))))))),
 		cel.ParserExpressionSizeLimit(maxExprBytes), cel.RegexProgramSizeLimit(maxRegexSize),
 		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals(), literalFail{}),

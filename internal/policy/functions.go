@@ -10,6 +10,8 @@ import (
 	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+
+	"rekey/internal/credential"
 )
 
 // Functions with which a rule refuses an event aloud.
@@ -81,4 +83,16 @@ func (literalFail) Validate(_ *cel.Env, _ cel.ValidatorConfig, a *ast.AST, issue
 func refusal(err error) string {
 	f, _ := errors.AsType[failure](err)
 	return string(f)
+}
+
+// credentialKind says what a text is, as credential.Identify does. A text that is too long for a credential is opaque.
+func credentialKind(text ref.Val) ref.Val {
+	s, ok := text.(types.String)
+	if !ok {
+		return types.MaybeNoSuchOverloadErr(text)
+	}
+	if len(s) > credential.MaxTokenBytes {
+		return types.String(credential.Opaque)
+	}
+	return types.String(credential.Identify(string(s)).Kind)
 }

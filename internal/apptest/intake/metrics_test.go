@@ -54,6 +54,7 @@ func closedSets() map[string][]string {
 	kinds := []string{
 		"token.revoke", "jwks.revoke", "x509.disable", "idp.delete", "role_mapping.delete", "service_account_secret.delete",
 		"service_account.delete", "api_key.delete", "database_user.delete", "database_user.scramble", "org_user.remove", "project_user.remove",
+		"leak.contain",
 	}
 	return map[string][]string{
 		"kind":    kinds,

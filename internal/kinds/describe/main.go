@@ -19,6 +19,7 @@ type kind struct {
 	Required []string
 	Needs    []kinds.Choice
 	Sets     []kinds.Set
+	Becomes  bool // It has no call of its own.
 	Accepted bool // A success proves no more than that the API took the request.
 }
 
@@ -44,6 +45,7 @@ func main() {
 func describe(k kinds.Kind) kind {
 	out := kind{
 		Name: k.Name, Does: k.Does, Reach: k.Reach, Role: k.Role(), Required: k.Required(), Needs: k.Needs(), Accepted: k.Call.OnlyAccepted,
+		Becomes: k.Becomes != nil,
 	}
 	for _, p := range k.Params {
 		for _, name := range p.Names() {
@@ -55,7 +57,9 @@ func describe(k kinds.Kind) kind {
 		}
 	}
 	for _, f := range k.FormsOf("") {
-		out.Sets = append(out.Sets, f.Set)
+		if f.Set.Name != "" {
+			out.Sets = append(out.Sets, f.Set)
+		}
 	}
 	return out
 }

@@ -1,0 +1,158 @@
+package intake_test
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"slices"
+	"strings"
+	"testing"
+
+	"rekey/internal/apptest"
+	"rekey/internal/atlas/sandbox"
+	"rekey/internal/jobs"
+	"rekey/internal/kinds"
+	"rekey/internal/policy"
+)
+
+// containHints are all hints that a responder may have.
+func containHints() map[string]any {
+	return map[string]any{"org_id": sandbox.OrgID, "project_id": sandbox.ProjectID}
+}
+
+// contain asks to contain what leaked.
+func contain(leaked string, hints map[string]any) apptest.Request {
+	params := map[string]any{"secret": leaked}
+	for name, value := range hints {
+		params[name] = value
+	}
+	return apptest.NewRequest(kinds.LeakContain, params)
+}
+
+// jwt is a bearer token unlike any other.
+func jwt() string {
+	part := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+	return part(`{"alg":"ES512"}`) + "." + part(`{"sub":"`+rand.Text()+`"}`) + "." + part(rand.Text())
+}
+
+// containedBy are the results by what they contained.
+func containedBy(results []apptest.Result) map[string]apptest.Result {
+	found := map[string]apptest.Result{}
+	for _, r := range results {
+		found[r.Record.Contained] = r
+	}
+	return found
+}
+
+// TestLeakContainChangesTheSandbox: each shape is the job of the kind that fits, by a direct request, sealed, and by a policy.
+func TestLeakContainChangesTheSandbox(t *testing.T) {
+	t.Parallel()
+	box, url := apptest.StartSandbox(t)
+	rig := apptest.SandboxRig(t, box, url)
+	rig.Cfg.Policies.List = []policy.Rule{{
+		Name: "leaks", When: `event.class == "scanner" && credential.kind(event.data.found) == "service_account_secret"`,
+		Jobs: []policy.Job{{Kind: kinds.LeakContain, Account: `"security"`, Params: map[string]policy.Expr{"secret": "event.data.found", "org_id": `"` + sandbox.OrgID + `"`}}},
+	}}
+	w := rig.Start(t)
+	token := jwt()
+	secret, _ := box.Secret(sandbox.LeakedSecretID)
+	private, password := "7d1f3a52-9b0c-4eef-8a11-3c5e7f90abcd", rand.Text()
+	w.Publish("incident", contain(token, nil).String())
+	w.Publish("scanner", apptest.Encoded(map[string]string{"found": secret}))
+	w.Publish("incident", contain(sandbox.LeakedPublicKey+":"+private, containHints()).With("reason", "found "+private).String())
+	w.Publish("incident", contain("mongodb+srv://"+sandbox.DatabaseUser+":"+password+"@cluster0.abcde.mongodb.net/shop?authSource=admin", containHints()).
+		With("reason", "found "+password).String())
+	found := containedBy(w.Results(4))
+	for was, kind := range map[string]jobs.Kind{
+		"jwt": kinds.TokenRevoke, "service_account_secret": kinds.ServiceAccountSecretDelete,
+		"api_key": kinds.APIKeyDelete, "connection_string": kinds.DatabaseUserScramble,
+	} {
+		r := found[was]
+		if r.Record.Kind != kind || r.Record.Outcome != jobs.OutcomeRevoked || r.Subject != "rekey.v1.result."+kind.SubjectToken()+".revoked" {
+			t.Errorf("%s: %s on %s: %s", was, apptest.Encoded(r.Record), r.Subject, r.Record.Detail)
+		}
+	}
+	state := apptest.Encoded(box.State())
+	if strings.Contains(state, sandbox.LeakedSecretID) || strings.Contains(state, sandbox.LeakedPublicKey) {
+		t.Error("something that leaked is still there")
+	}
+	for _, p := range box.State().Projects {
+		for _, u := range p.DatabaseUsers {
+			if want := map[string]int{sandbox.DatabaseUser: 1}[u.Username]; u.PasswordChanges != want {
+				t.Errorf("%s got %d other passwords, want %d", u.Username, u.PasswordChanges, want)
+			}
+		}
+	}
+	apptest.Canaries{"token": token, "secret": secret, "private key": private, "password": password}.SearchEverything(t, w)
+}
+
+// TestLeakContainIsTheJobOfItsKind: a leak joins the identity rules of the kind that it is.
+func TestLeakContainIsTheJobOfItsKind(t *testing.T) {
+	t.Parallel()
+	box, url := apptest.StartSandbox(t)
+	w := apptest.SandboxRig(t, box, url).Start(t)
+	token := jwt()
+	w.Publish("incident", contain(token, nil).CloudEvent("urn:soar", "1"))
+	first := w.Results(1)[0].Record
+	w.Publish("incident", apptest.TokenRevoke(token).CloudEvent("urn:soar", "1"))
+	w.AwaitMetrics(map[string]float64{`rekey_events_received_total{result="duplicate"}`: 1})
+	if first.JobID != jobs.ID("urn:soar", "1") || first.Target != apptest.Fingerprint(token) {
+		t.Errorf("got job %s on %s", first.JobID, first.Target)
+	}
+}
+
+// TestLeakContainRefuses: what cannot be taken away, or lacks a hint, is refused with what it is, and nothing is asked of the API.
+func TestLeakContainRefuses(t *testing.T) {
+	t.Parallel()
+	rig, atlas := apptest.StandInRig(t)
+	w := rig.Start(t)
+	rows := []struct {
+		text, want string
+		hints      map[string]any
+	}{
+		{"ghp_NONCE", "a GitHub token", containHints()},
+		{"mdb_sa_id_5ec0000000000000000000a4", "ask for service_account.delete", containHints()},
+		{"mdb_sa_sk_NONCE", "add org_id or project_id", nil},
+		{"mdb_sa_sk_NONCE mdb_sa_sk_NONCEother", "several secrets", containHints()},
+		{"7d1f3a52-9b0c-4eef-8a11-3c5e7f90abce", "add public_key", containHints()},
+		{"sandboxl 7d1f3a52-9b0c-4eef-8a11-3c5e7f90abcf", "add org_id", nil},
+		{"mongodb+srv://u:NONCE@cluster0.abcde.mongodb.net", "add project_id", nil},
+		{"mongodb://u:NONCE@db.example.com/", "not of Atlas", containHints()},
+		{"mongodb+srv://u:NONCE@cluster0.abcde.mongodb.net/?authMechanism=PLAIN&authSource=%24external", "without a password in Atlas", containHints()},
+		{"postgres://u:NONCE@db.example.com/shop", "a connection string", containHints()},
+		{"-----BEGIN PRIVATE KEY-----NONCE", "a PEM block", containHints()},
+		{"NONCENONCE", "does not say what it is", containHints()},
+	}
+	planted := apptest.Canaries{}
+	for _, row := range rows {
+		nonce := rand.Text()
+		if strings.Contains(row.text, "NONCE") {
+			planted[row.want] = nonce
+		}
+		w.Publish("incident", contain(strings.ReplaceAll(row.text, "NONCE", nonce), row.hints).String())
+	}
+	results := w.Results(len(rows))
+	for _, row := range rows {
+		if !slices.ContainsFunc(results, func(r apptest.Result) bool {
+			return r.Record.Outcome == jobs.OutcomeRefused && r.Subject == "rekey.v1.result.leak-contain.refused" &&
+				r.Record.Contained != "" && len(r.Record.Attempts) == 0 && strings.Contains(r.Record.Detail, row.want)
+		}) {
+			t.Errorf("no refusal says %q", row.want)
+		}
+	}
+	if calls := atlas.Requests("/"); len(calls) > 0 {
+		t.Errorf("the API was asked: %v", calls)
+	}
+	w.AwaitMetrics(map[string]float64{`rekey_jobs_finished_total{kind="leak.contain",outcome="refused"}`: float64(len(rows))})
+	planted.SearchEverything(t, w)
+}
+
+// TestLeakContainInFiles: what only the worker that calls reads is refused before a job exists.
+func TestLeakContainInFiles(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"secret_file", "secret_ref"} {
+		_, err := jobs.NewParams(kinds.LeakContain, map[string]any{name: "/run/x"})
+		if err == nil || !strings.Contains(err.Error(), "params."+name) || !strings.Contains(err.Error(), "before its job exists") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
