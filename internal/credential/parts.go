@@ -66,7 +66,7 @@ func ParseConnection(text string) (Connection, bool) {
 	user, password, _ := strings.Cut(rest[:at], ":")
 	c := Connection{Username: decoded(user), Password: decoded(password)}
 	hosts, _, _ := strings.Cut(rest[at+1:], "/")
-	for _, host := range strings.Split(hosts, ",") {
+	for host := range strings.SplitSeq(hosts, ",") {
 		name, _, _ := strings.Cut(host, ":")
 		c.Hosts = append(c.Hosts, strings.ToLower(strings.TrimSuffix(name, ".")))
 	}

@@ -140,10 +140,6 @@ func rejectedJob(policy, field string, j Job, detail string) *Rejection {
 }
 
 func (p *planner) job(request Request) (PlannedJob, error) {
-	account, err := p.rules.Accounts.Resolve(request.Kind, request.Account)
-	if err != nil {
-		return PlannedJob{}, err
-	}
 	request.DryRun = request.DryRun || p.rules.DryRun
 	if p.rules.Sealer != nil {
 		opened, err := request.Params.Open(p.rules.Sealer)
@@ -152,10 +148,12 @@ func (p *planner) job(request Request) (PlannedJob, error) {
 		}
 		request.Params = opened // With any other error they are as they were: the intake meets it again.
 	}
-	if request, err = request.become(p.rules.Sealer); err != nil {
+	request, err := request.become(p.rules.Sealer)
+	if err != nil {
 		return PlannedJob{}, err
 	}
-	if account, err = p.rules.Accounts.Resolve(request.Kind, request.Account); err != nil {
+	account, err := p.rules.Accounts.Resolve(request.Kind, request.Account)
+	if err != nil {
 		return PlannedJob{}, err
 	}
 	request = request.discreet()

@@ -43,7 +43,7 @@ func contain(value Values) Became {
 	text := strings.TrimSpace(value(paramSecret))
 	id := credential.Identify(text)
 	b := Became{Was: string(id.Kind)}
-	switch id.Kind { //nolint:exhaustive // No kind takes the rest away.
+	switch id.Kind {
 	case credential.JWT:
 		return b.as(TokenRevoke, map[string]string{"token": text})
 	case credential.ServiceAccountSecret:

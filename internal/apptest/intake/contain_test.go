@@ -3,6 +3,7 @@ package intake_test
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -22,9 +23,7 @@ func containHints() map[string]any {
 // contain asks to contain what leaked.
 func contain(leaked string, hints map[string]any) apptest.Request {
 	params := map[string]any{"secret": leaked}
-	for name, value := range hints {
-		params[name] = value
-	}
+	maps.Copy(params, hints)
 	return apptest.NewRequest(kinds.LeakContain, params)
 }
 
