@@ -41,7 +41,7 @@ var matrix = map[string]string{
 	"internal/natsserver":         "backoff quiet secret",
 	"internal/notify":             "jobs kinds proxy retryafter secret",
 	"internal/pace":               "backoff clock jobs kv",
-	"internal/policy":             "jobs kinds",
+	"internal/policy":             "credential jobs kinds",
 	"internal/proxy":              "",
 	"internal/quiet":              "",
 	"internal/redact":             "secret",
