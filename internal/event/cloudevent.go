@@ -71,7 +71,7 @@ func decodeStructured(e *jobs.Event, doc jobs.Document, headers map[string]strin
 		value, ok := doc.Fields[name]
 		return value, ok
 	})
-	if err != nil {
+	if err = cmp.Or(err, twoSpellings(doc)); err != nil {
 		return err
 	}
 	contentType, isText := doc.Fields["datacontenttype"].(string)
@@ -90,6 +90,21 @@ func decodeStructured(e *jobs.Event, doc jobs.Document, headers map[string]strin
 	}
 	return noData(e, "data")
 }
+
+// twoSpellings reports, as *jobs.Malformed, a member that is there in lower case and in another spelling: readers differ on which
+// of them counts. Names are lower case (CloudEvents 1.0, section 3.1).
+func twoSpellings(doc jobs.Document) error {
+	for _, name := range slices.Sorted(maps.Keys(doc.Fields)) {
+		lower := strings.ToLower(name)
+		if _, both := doc.Fields[lower]; both && lower != name && slices.Contains(members, lower) {
+			return &jobs.Malformed{Field: name, Line: doc.Line(name), Detail: "is there beside " + lower + "; the names of CloudEvents are in lower case"}
+		}
+	}
+	return nil
+}
+
+// members are those of a structured CloudEvent that are read.
+var members = []string{"specversion", "id", "source", "type", "time", "subject", "datacontenttype", "data", "data_base64"}
 
 func decodeBase64(e *jobs.Event, contentType string, doc jobs.Document, encoded any) error {
 	const name = "data_base64"

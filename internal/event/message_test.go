@@ -204,6 +204,8 @@ func TestDecodeEventRejects(t *testing.T) {
 		{name: "structured: base64 with bits that are left over", data: ce(`"data_base64":"e31="`), want: []string{"data_base64: is no base64"}, wantID: "id-1"},
 		{name: "structured: base64 is a number", data: ce(`"data_base64":7`), want: []string{"data_base64: must be a string"}, wantID: "id-1"},
 		{name: "structured: data and data_base64", data: ce(`"data":`+plain, `"data_base64":"e30="`), want: []string{"data_base64: is there beside data"}, wantID: "id-1"},
+		{name: "structured: two spellings of data", data: ce(`"data":`+plain, `"Data":{}`), want: []string{"Data: is there beside data"}, wantID: "id-1"},
+		{name: "structured: two spellings of an attribute", data: ce(`"data":`+plain, `"ID":"id-2"`), want: []string{"ID: is there beside id"}, wantID: "id-1"},
 		{name: "structured: the other way round", data: ce(`"data_base64":"e30="`, `"data":null`), want: []string{"data_base64: is there beside data"}, wantID: "id-1"},
 		{name: "structured: datacontenttype is a number", data: ce(`"datacontenttype":7`, `"data":`+plain), want: []string{"datacontenttype: must be a string"}, wantID: "id-1"},
 		{name: "structured: another id in a header", data: ce(`"data":` + plain), header: nats.Header{"Content-Type": {CloudEventsJSON}, "Ce-Id": {"id-2"}}, want: []string{"ce-id: says something else"}},
