@@ -71,7 +71,7 @@ func decodeStructured(e *jobs.Event, doc jobs.Document, headers map[string]strin
 		value, ok := doc.Fields[name]
 		return value, ok
 	})
-	if err = cmp.Or(err, twoSpellings(doc)); err != nil {
+	if err := cmp.Or(err, twoSpellings(doc)); err != nil {
 		return err
 	}
 	contentType, isText := doc.Fields["datacontenttype"].(string)
