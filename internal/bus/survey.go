@@ -130,10 +130,27 @@ type User struct {
 	Domain string `json:"-"`
 }
 
-// User asks the server who we are. The error is a *ForbiddenError where we may not ask.
-func (s *Survey) User(ctx context.Context) (User, error) {
+// userAsks is how often it is asked at most who we are.
+const userAsks = 10
+
+// User asks the server who we are. The error is a *ForbiddenError where we may not ask. Behind a leaf node, the hub answers too, and
+// speaks of the leaf node's user: the answer of the connected server counts, if it is ever the first one.
+func (s *Survey) User(ctx context.Context) (user User, err error) {
+	for range userAsks {
+		var id string
+		user, id, err = s.askUser(ctx)
+		if err != nil || id == s.conn.nc.ConnectedServerId() {
+			break
+		}
+	}
+	return user, err
+}
+
+// askUser returns the first answer, and the id of the server that gave it.
+func (s *Survey) askUser(ctx context.Context) (User, string, error) {
 	var answer struct {
 		Server struct {
+			ID     string    `json:"id"`
 			Time   time.Time `json:"time"`
 			Domain string    `json:"domain"`
 		} `json:"server"`
@@ -147,7 +164,7 @@ func (s *Survey) User(ctx context.Context) (User, error) {
 		return answer.Server.Time, err
 	})
 	answer.Data.Domain = answer.Server.Domain
-	return answer.Data, err
+	return answer.Data, answer.Server.ID, err
 }
 
 // JetStream asks for the account's limits and what it uses.
