@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rekey/internal/bus"
+	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
@@ -111,38 +112,12 @@ func meantClass(class string) string {
 	}
 	for token := range strings.SplitSeq(strings.ToLower(class), ".") {
 		for _, name := range known {
-			if editDistance(token, name) <= mistypedBy {
+			if config.EditDistance(token, name) <= mistypedBy {
 				return name
 			}
 		}
 	}
 	return ""
-}
-
-// editDistance is how many letters must be put in, left out, replaced or exchanged with their neighbour
-// to make one word of the other.
-func editDistance(a, b string) int {
-	var before []int
-	last := make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row := make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last = last, row
-	}
-	return last[len(b)]
 }
 
 // inputName is what messages call a file that read reads.

@@ -107,7 +107,7 @@ func closest(key string, known []string) string {
 	best, bestDistance := "", min(len(key)/3, 3)+1
 	for _, candidate := range known {
 		simple := simplify(candidate)
-		distance := editDistance(key, simple)
+		distance := EditDistance(key, simple)
 		// A part that is long enough counts as one mistake: secret_file, cert.
 		if len(key) >= 4 && strings.Contains(simple, key) {
 			distance = min(distance, 1)
@@ -123,9 +123,9 @@ func simplify(key string) string {
 	return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(key))
 }
 
-// editDistance is how many characters must be inserted, removed, replaced or swapped with
+// EditDistance is how many characters must be inserted, removed, replaced or swapped with
 // their neighbour to make b of a (optimal string alignment).
-func editDistance(a, b string) int {
+func EditDistance(a, b string) int {
 	var before []int
 	last := make([]int, len(b)+1)
 	for j := range last {

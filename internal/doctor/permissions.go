@@ -3,6 +3,8 @@ package doctor
 import (
 	"slices"
 	"strings"
+
+	"rekey/internal/layout"
 )
 
 // Need is something that a worker must be allowed to do in NATS.
@@ -76,16 +78,5 @@ func (r Rules) allows(subject string) (denied string, ok bool) {
 func covers(pattern, subject string) bool {
 	// A queue group may follow, as in "rekey.v1.result.> readers".
 	pattern, _, _ = strings.Cut(pattern, " ")
-	want, have := strings.Split(pattern, "."), strings.Split(subject, ".")
-	for i, token := range want {
-		switch {
-		case i >= len(have):
-			return false
-		case token == ">":
-			return true
-		case token != "*" && token != have[i], token == "*" && have[i] == ">":
-			return false
-		}
-	}
-	return len(want) == len(have)
+	return layout.Covers(pattern, subject)
 }

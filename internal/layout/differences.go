@@ -81,7 +81,7 @@ func (c *comparison) intake() {
 // subjects compares where the stream takes messages from, and where it sends them on to.
 func (c *comparison) subjects() {
 	covered := func(subject string) bool {
-		return slices.ContainsFunc(c.have.Subjects, func(have string) bool { return takesIn(have, subject) })
+		return slices.ContainsFunc(c.have.Subjects, func(have string) bool { return Covers(have, subject) })
 	}
 	switch {
 	case slices.Equal(c.want.Subjects, c.have.Subjects), c.have.Mirror != nil:
@@ -182,9 +182,9 @@ func full(info *jetstream.StreamInfo) string {
 	return ""
 }
 
-// takesIn reports whether a pattern of NATS (* for one token, > for one and all further ones) takes in all that another
+// Covers reports whether a pattern of NATS (* for one token, > for one and all further ones) takes in all that another
 // one does.
-func takesIn(pattern, subject string) bool {
+func Covers(pattern, subject string) bool {
 	want, have := strings.Split(pattern, "."), strings.Split(subject, ".")
 	for i, token := range want {
 		switch {
