@@ -48,6 +48,8 @@ type Kind struct {
 	Becomes func(value Values) Became
 	// Ends says which account of the API the credential belongs to, so that a worker does not end its own. Nil: to none.
 	Ends *Ends
+	// Proof says how the API shows that the target is dead.
+	Proof Proof
 }
 
 // Form is one way to name the target of a kind, and where the API has it. Templates hold parameters in braces.
