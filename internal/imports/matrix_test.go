@@ -42,6 +42,7 @@ var matrix = map[string]string{
 	"internal/notify":             "jobs kinds proxy retryafter secret",
 	"internal/pace":               "backoff clock jobs kv",
 	"internal/policy":             "credential jobs kinds",
+	"internal/proof":              "jobs kinds",
 	"internal/proxy":              "",
 	"internal/quiet":              "",
 	"internal/redact":             "secret",

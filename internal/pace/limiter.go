@@ -243,7 +243,7 @@ func (l *Limiter) draw(ctx context.Context, lb *localBucket, rank Rank, now time
 	switch {
 	case ok:
 		return Entry{bucket: lb, rank: rank}
-	case late:
+	case late && rank != RankCheck:
 		rank = 0
 	}
 	if wait := l.Take(ctx, lb.Bucket, rank); wait.At.After(now) {

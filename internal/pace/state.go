@@ -5,11 +5,15 @@ import (
 	"time"
 )
 
-// Rank is how urgent a call is: the index of its lane, 0 for urgent.
+// Rank is how urgent a call is: the index of its lane, 0 for urgent, or RankCheck.
 type Rank int
 
+// RankCheck is the rank of reads that check what was done: below every lane. They leave half of the bucket, take no token
+// while a job waits for one, and are never the first call after a pause.
+const RankCheck Rank = 3
+
 // Ranks is how many ranks there are.
-const Ranks = 3
+const Ranks = 4
 
 // coarse is the capacity above which the moments at which tokens return are rounded up to
 // a 64th of the period, so that a State stays small.
@@ -72,12 +76,15 @@ func (s *State) Take(now time.Time, rank Rank, share float64) bool {
 		return false
 	}
 	at := now.UnixMicro() // Rounded down: no token is back too early.
+	if rank == RankCheck && s.jobsWait(at) {
+		return false
+	}
 	if !s.Limit.Known() {
 		return s.try(at)
 	}
 	s.Debts = s.Debts.settle(at)
 	keep := s.keep(at, rank, share)
-	if rank > 0 && at >= s.paced() {
+	if rank > 0 && rank != RankCheck && at >= s.paced() {
 		keep = min(keep, s.Limit.least(share))
 	}
 	if s.Debts.out()+keep >= s.Limit.Capacity {
@@ -86,6 +93,9 @@ func (s *State) Take(now time.Time, rank Rank, share float64) bool {
 	s.lend(micros(now))
 	return true
 }
+
+// jobsWait reports whether a job has planned a retry.
+func (s *State) jobsWait(at int64) bool { return max(slices.Max(s.Planned[:RankCheck]), s.Scout) > at }
 
 // try lets one call at a time through after a refusal, until one is accepted. A call that waits long
 // for its answer does not block the next one.
@@ -133,6 +143,9 @@ func (s *State) keep(now int64, rank Rank, share float64) int {
 		return 0
 	}
 	keep := s.Limit.Keep(share)
+	if rank == RankCheck {
+		return max(keep, s.Limit.Capacity/2)
+	}
 	spacing := s.Limit.Spacing().Microseconds()
 	if s.Opened == 0 || spacing == 0 || now < s.Opened {
 		return keep
@@ -165,7 +178,7 @@ func (s *State) next(now int64, rank Rank, share float64) int64 {
 func (s *State) Plan(now time.Time, rank Rank, share float64) time.Time {
 	at := micros(now)
 	ahead := slices.ContainsFunc(s.Planned[:rank], func(planned int64) bool { return planned >= s.PausedUntil })
-	if s.PausedUntil > at && s.Scout != s.PausedUntil && !ahead {
+	if s.PausedUntil > at && s.Scout != s.PausedUntil && !ahead && rank != RankCheck {
 		s.Scout = s.PausedUntil
 		return moment(s.Scout)
 	}
@@ -175,6 +188,9 @@ func (s *State) Plan(now time.Time, rank Rank, share float64) time.Time {
 	if !s.Limit.Known() {
 		spacing = unknownSpacing.Microseconds()
 		slot = max(slot, s.Tried+spacing)
+	}
+	if rank == RankCheck {
+		slot += spacing // The first token is a job's.
 	}
 	for _, planned := range s.Planned[:rank+1] {
 		if planned > 0 {

@@ -330,3 +330,32 @@ func TestStored(t *testing.T) {
 		t.Errorf("a change of the copy changed the original:\n%s", diff)
 	}
 }
+
+// TestChecksComeLast: a check leaves half of the bucket, takes no token while a job waits for one, and is not the first call
+// after a pause.
+func TestChecksComeLast(t *testing.T) {
+	s := State{Limit: Limit{Capacity: 10, Refill: 10, Every: time.Minute}}
+	calls := func(rank Rank) (n int) {
+		for s.Take(epoch, rank, 0.2) {
+			n++
+		}
+		return n
+	}
+	if checks, jobs := calls(RankCheck), calls(2); checks != 5 || jobs != 3 {
+		t.Errorf("%d checks and %d bulk calls of 10, want 5 and 3", checks, jobs)
+	}
+	s = State{Limit: Limit{Capacity: 10, Refill: 10, Every: time.Minute}, Planned: [Ranks]int64{2: micros(at(ms))}}
+	if s.Take(epoch, RankCheck, 0.2) {
+		t.Error("a check took a token while a bulk job waited")
+	}
+	if !s.Take(at(2*ms), RankCheck, 0.2) {
+		t.Error("a check has no token although no job waits any more")
+	}
+	s.Close(at(time.Minute))
+	if got := s.Plan(epoch, RankCheck, 0.2); !got.After(at(time.Minute)) {
+		t.Errorf("a check is planned %s after the pause, want later than its end", got.Sub(at(time.Minute)))
+	}
+	if got := s.Plan(epoch, 2, 0.2); !got.Equal(at(time.Minute)) {
+		t.Errorf("a job is planned at %s, want at the end of the pause", got.Sub(epoch))
+	}
+}

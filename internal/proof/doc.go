@@ -1,0 +1,2 @@
+// Package proof finds out whether the targets of successful jobs are dead, and stay dead.
+package proof
