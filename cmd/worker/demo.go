@@ -131,7 +131,7 @@ func (d *demo) start(ctx context.Context, died context.CancelCauseFunc, dir stri
 
 // startSandbox serves the sandbox and returns its base URL.
 func (d *demo) startSandbox(ctx context.Context) (string, error) {
-	box, _, err := d.newSandbox(nil)
+	box, _, err := d.newSandbox(sandbox.Config{})
 	if err != nil {
 		return "", err
 	}

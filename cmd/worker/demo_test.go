@@ -115,7 +115,7 @@ func TestDemoFailsWhenPromisesBreak(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	d := &demo{cli: &cli{stdout: &out, lookupEnv: func(string) (string, bool) { return "", false }}}
-	box, _, err := d.newSandbox(nil)
+	box, _, err := d.newSandbox(sandbox.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,7 @@ const (
 func (c *cli) sandboxCommand() *cobra.Command {
 	var listen string
 	var faults, buckets []string
+	var times sandbox.Config
 	cmd := &cobra.Command{
 		Use:   "sandbox",
 		Short: "Serve a stand-in for the Atlas API",
@@ -38,32 +39,42 @@ retry_after, delay, times, status and error_code. They can also be set while it 
 POST /sandbox/faults, DELETE /sandbox/faults; GET /sandbox/requests and /sandbox/state show
 what came and what is left.
 
+Faults can also make it lie: it answers success, and pretend does nothing; lag does it after
+delay; restore has another account put it back after delay, a role mapping or identity provider
+under another id; unlogged leaves out the events of Atlas's own log; late_restart has clusters
+begin their restart later by delay; foreign answers 403 to a live account or token, as from a
+wrong network. The field account limits a lie to the calls of one account.
+
 Its rate limits are those that the vendor publishes. A bucket, NAME=CAPACITY/REFILL/PERIOD, is
 another one for an endpoint set: ` + strings.Join(slices.Sorted(maps.Keys(sandbox.DefaultBuckets())), ", ") + `.`,
 		Example: `  worker sandbox --listen 127.0.0.1:8474
   worker sandbox --bucket x509Authentication_group=10/5/1m
-  worker sandbox --fault ` + sandbox.DemoRateLimited + `:429:retry_after=2:times=1 --fault any:slow:delay=1s`,
+  worker sandbox --fault ` + sandbox.DemoRateLimited + `:429:retry_after=2:times=1 --fault any:slow:delay=1s
+  worker sandbox --fault ` + sandbox.OperationRoleMappingDelete + `:restore:delay=15s --restart-for 20s`,
 		Args: want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.serveSandbox(cmd.Context(), listen, faults, buckets)
+			return c.serveSandbox(cmd.Context(), listen, times, faults, buckets)
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8474", "`ADDRESS` to listen on")
 	cmd.Flags().StringArrayVar(&faults, "fault", nil, "`FAULT` to begin with; may be repeated")
 	cmd.Flags().StringArrayVar(&buckets, "bucket", nil, "`BUCKET` of an endpoint set; may be repeated")
+	flags := cmd.Flags()
+	flags.DurationVar(&times.RestartAfter, "restart-after", sandbox.DefaultRestartAfter, "`TIME` from a change of X.509 to the restart of clusters")
+	flags.DurationVar(&times.RestartFor, "restart-for", sandbox.DefaultRestartFor, "`TIME` that a restart takes")
+	flags.DurationVar(&times.ApplyFor, "apply-for", sandbox.DefaultApplyFor, "`TIME` in which clusters apply a change of a database user")
 	return cmd
 }
 
-func (c *cli) serveSandbox(ctx context.Context, listen string, texts, bucketTexts []string) error {
+func (c *cli) serveSandbox(ctx context.Context, listen string, cfg sandbox.Config, texts, bucketTexts []string) error {
 	faults, err := parseFaults(texts)
 	if err != nil {
 		return usage(err)
 	}
-	buckets, err := parseBuckets(bucketTexts)
-	if err != nil {
+	if cfg.Buckets, err = parseBuckets(bucketTexts); err != nil {
 		return usage(err)
 	}
-	box, made, err := c.newSandbox(buckets)
+	box, made, err := c.newSandbox(cfg)
 	if err != nil {
 		return err
 	}
@@ -117,8 +128,8 @@ func parseBuckets(texts []string) (map[string]sandbox.Bucket, error) {
 	return buckets, nil
 }
 
-// newSandbox builds a sandbox, with other buckets than the usual ones where some are given. made are the variables whose secrets it had to make up.
-func (c *cli) newSandbox(buckets map[string]sandbox.Bucket) (box *sandbox.Sandbox, made map[string]string, err error) {
+// newSandbox builds a sandbox with the secrets of the environment. made are the variables whose secrets it had to make up.
+func (c *cli) newSandbox(cfg sandbox.Config) (box *sandbox.Sandbox, made map[string]string, err error) {
 	secrets, made := map[string]string{}, map[string]string{}
 	for variable, id := range sandboxAccounts() {
 		if value, _ := c.lookupEnv(variable); value != "" {
@@ -127,7 +138,8 @@ func (c *cli) newSandbox(buckets map[string]sandbox.Bucket) (box *sandbox.Sandbo
 			made[variable] = id
 		}
 	}
-	box, err = sandbox.New(sandbox.Config{Secrets: secrets, Buckets: buckets})
+	cfg.Secrets = secrets
+	box, err = sandbox.New(cfg)
 	return box, made, err
 }
 

@@ -1,7 +1,9 @@
 package sandbox
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -16,6 +18,9 @@ const vendorType = "application/vnd.atlas."
 func (s *Sandbox) admin(c *call) answer {
 	if refusal, refused := s.authenticate(c); refused {
 		return refusal
+	}
+	if _, foreign := s.lie(c, FaultForeign); foreign {
+		return c.refuse(http.StatusForbidden, adminCode(http.StatusForbidden), "IP address "+clientIP(c.request)+" is not allowed to access this resource.", clientIP(c.request))
 	}
 	if c.route.bucket != nil {
 		t := s.buckets.take(c.route.bucket(c), c.route.entity(c), c.at)
@@ -119,123 +124,133 @@ func (c *call) unauthorized() answer {
 	return c.refuse(http.StatusUnauthorized, "USER_UNAUTHORIZED", "Current user is not authorized to perform this action.")
 }
 
-// federation returns the federation that the path names, when the caller owns one of its
-// organizations.
-func (s *Sandbox) federation(c *call) (*federation, answer, bool) {
-	id := c.params[paramFederation]
-	f := s.world.federations[id]
-	switch {
-	case f == nil:
-		return nil, c.missing("federation settings", id), false
-	case !c.account.ownsAny(f):
-		return nil, c.unauthorized(), false
-	}
-	return f, answer{}, true
+// Error codes of the Admin API that more than one place needs.
+const (
+	codeNotFound    = "RESOURCE_NOT_FOUND"
+	codeRateLimited = "RATE_LIMITED_TOKEN_BUCKET"
+)
+
+// answer is what a call comes to, before anything is written.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
 }
 
-// identityProvider returns the identity provider that the path names, with its federation, when
-// both are there and the caller may see them.
-func (s *Sandbox) identityProvider(c *call) (*federation, *identityProvider, answer, bool) {
-	f, refusal, ok := s.federation(c)
-	if !ok {
-		return nil, nil, refusal, false
-	}
-	id := c.params[paramIDP]
-	p := f.idps[id]
-	if p == nil {
-		return nil, nil, c.missing("identity provider", id), false
-	}
-	return f, p, answer{}, true
+// adminError is an error of the Admin API, as the vendor documents it. A refused
+// authentication has no code and no parameters.
+type adminError struct {
+	Error      int    `json:"error"`
+	ErrorCode  string `json:"errorCode,omitempty"`
+	Reason     string `json:"reason"`
+	Detail     string `json:"detail"`
+	Parameters []any  `json:"parameters,omitzero"`
 }
 
-// revokeJWKS answers DELETE …/identityProviders/{identityProviderId}/jwks.
-func (s *Sandbox) revokeJWKS(c *call) answer {
-	_, p, refusal, ok := s.identityProvider(c)
-	if !ok {
-		return refusal
-	}
-	p.revocations++
-	p.revokedAt = c.at
-	return c.empty(http.StatusNoContent)
+// oauthError is an error of RFC 6749 section 5.2.
+type oauthError struct {
+	Error            string `json:"error"`
+	ErrorDescription string `json:"error_description"`
 }
 
-// deleteIdentityProvider answers DELETE …/identityProviders/{identityProviderId}.
-func (s *Sandbox) deleteIdentityProvider(c *call) answer {
-	f, _, refusal, ok := s.identityProvider(c)
-	if !ok {
-		return refusal
+// reply answers with a JSON document. Marshalling cannot fail: all documents are our own types.
+func (c *call) reply(status int, contentType string, document any) answer {
+	body, err := json.Marshal(document)
+	if err != nil {
+		panic("sandbox: a document of its own is not JSON: " + err.Error())
 	}
-	id := c.params[paramIDP]
-	if users := f.users(id); len(users) > 0 {
-		return c.refuse(http.StatusConflict, "IDENTITY_PROVIDER_HAS_CONNECTED_ORGS",
-			fmt.Sprintf("Identity provider %s has %d connected organizations and cannot be deleted.", id, len(users)), id)
-	}
-	delete(f.idps, id)
-	return c.empty(http.StatusNoContent)
+	header := maps.Clone(c.header)
+	header.Set("Content-Type", contentType)
+	return answer{status: status, header: header, body: body}
 }
 
-// deleteRoleMapping answers DELETE …/connectedOrgConfigs/{orgId}/roleMappings/{id}.
-func (s *Sandbox) deleteRoleMapping(c *call) answer {
-	org, refusal, ok := s.roleMapping(c)
-	if !ok {
-		return refusal
-	}
-	delete(org.mappings, c.params[paramRoleMapping])
-	return c.empty(http.StatusNoContent)
+// empty answers without a body.
+func (c *call) empty(status int) answer {
+	return answer{status: status, header: maps.Clone(c.header)}
 }
 
-// roleMapping returns the organization of the role mapping that the path names, when it is there
-// and the caller owns the organization.
-func (s *Sandbox) roleMapping(c *call) (*connectedOrg, answer, bool) {
-	federationID, orgID, id := c.params[paramFederation], c.params[paramOrg], c.params[paramRoleMapping]
-	f := s.world.federations[federationID]
-	if f == nil {
-		return nil, c.missing("federation settings", federationID), false
+// document answers the Admin API with a document of the resource version that was asked for.
+func (c *call) document(status int, document any) answer {
+	contentType := "application/json"
+	if c.version != "" {
+		contentType = vendorType + c.version + "+json;charset=utf-8"
 	}
-	org := f.orgs[orgID]
-	if org == nil {
-		return nil, c.missing("connected organization", orgID), false
-	}
-	if !c.account.ownsOrg(orgID) {
-		return nil, c.unauthorized(), false
-	}
-	if _, there := org.mappings[id]; !there {
-		return nil, c.missing("role mapping", id), false
-	}
-	return org, answer{}, true
+	return c.reply(status, contentType, document)
 }
 
-// userSecurity is Atlas's user-security document after customer-managed X.509 was disabled.
-type userSecurity struct {
-	CustomerX509 struct{} `json:"customerX509"`
-	LDAP         struct {
-		AuthenticationEnabled bool `json:"authenticationEnabled"`
-		AuthorizationEnabled  bool `json:"authorizationEnabled"`
-	} `json:"ldap"`
+// refuse answers with an error of the Admin API.
+func (c *call) refuse(status int, code, detail string, parameters ...any) answer {
+	if parameters == nil && code != "" {
+		parameters = []any{}
+	}
+	return c.reply(status, "application/json", adminError{
+		Error: status, ErrorCode: code, Reason: http.StatusText(status), Detail: detail, Parameters: parameters,
+	})
 }
 
-// disableX509 answers DELETE …/groups/{groupId}/userSecurity/customerX509 on either path.
-func (s *Sandbox) disableX509(c *call) answer {
-	p, refusal, ok := s.project(c)
-	if !ok {
-		return refusal
-	}
-	if p.customerX509 {
-		p.customerX509 = false
-		p.restarts++
-	}
-	return c.document(http.StatusAccepted, userSecurity{})
+// refuseOAuth answers with an error of the OAuth endpoints.
+func (c *call) refuseOAuth(status int, code, description string) answer {
+	a := c.reply(status, "application/json", oauthError{Error: code, ErrorDescription: description})
+	a.header.Set("Cache-Control", "no-store")
+	return a
 }
 
-// project returns the project that the path names, when it is there and the caller owns it.
-func (s *Sandbox) project(c *call) (*project, answer, bool) {
-	id := c.params[paramProject]
-	p := s.world.projects[id]
-	switch {
-	case p == nil:
-		return nil, c.missingProject(id), false
-	case !c.account.ownsProject(id, p):
-		return nil, c.unauthorized(), false
+// write sends the answer with the headers that every answer has.
+func (a answer) write(w http.ResponseWriter, c *call) {
+	a.writeHeader(w, c)
+	// An error means that the caller is gone. No client is left to answer.
+	_, _ = w.Write(a.body)
+}
+
+// writeHeader sends everything but the body. The length is that of the whole body, so that a
+// body that is cut is known to be.
+func (a answer) writeHeader(w http.ResponseWriter, c *call) {
+	maps.Copy(w.Header(), a.header)
+	w.Header().Set("X-Request-Id", c.id)
+	if a.status != http.StatusNoContent && a.status != http.StatusNotModified {
+		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	}
-	return p, answer{}, true
+	w.WriteHeader(a.status)
+}
+
+// Sizes of pages of lists.
+const (
+	defaultPageSize = 100
+	maxPageSize     = 500
+)
+
+// page answers with the part of a list that the query asks for: itemsPerPage and pageNum, from 1.
+func page[T any](c *call, all []T) answer {
+	size, sizeOK := c.queryCount("itemsPerPage", defaultPageSize, maxPageSize)
+	number, numberOK := c.queryCount("pageNum", 1, 1<<20)
+	if !sizeOK || !numberOK {
+		return c.refuse(http.StatusBadRequest, "INVALID_QUERY_PARAMETER",
+			fmt.Sprintf("itemsPerPage must be 1 to %d, and pageNum at least 1.", maxPageSize))
+	}
+	begin := min((number-1)*size, len(all))
+	results := append([]T{}, all[begin:min(begin+size, len(all))]...)
+	total := len(all)
+	count := &total
+	if c.request.URL.Query().Get("includeCount") == "false" {
+		count = nil
+	}
+	return c.document(http.StatusOK, struct {
+		Results    []T  `json:"results"`
+		TotalCount *int `json:"totalCount,omitempty"`
+	}{results, count})
+}
+
+// queryCount returns a number of the query, and false when it is not one from 1 to most.
+func (c *call) queryCount(name string, usual, most int) (int, bool) {
+	text := c.request.URL.Query().Get(name)
+	if text == "" {
+		return usual, true
+	}
+	n, err := strconv.Atoi(text)
+	return n, err == nil && n >= 1 && n <= most
+}
+
+// named is a document that says no more than which object it is.
+type named struct {
+	ID string `json:"id"`
 }

@@ -33,6 +33,13 @@ const (
 	BucketUsersOrg = "users_organization"
 	// BucketUsersProject limits them by project, per project.
 	BucketUsersProject = "users_group"
+	// BucketClusters limits reading clusters, per project.
+	BucketClusters = "clusters_group"
+	// BucketEventsOrg and BucketEventsProject limit reading the event log, per organization and per project.
+	BucketEventsOrg     = "events_organization"
+	BucketEventsProject = "events_group"
+	// BucketSystem limits what belongs to no organization and no project, such as GET /orgs, per account.
+	BucketSystem = "organizations_user"
 	// BucketRateLimitsUser limits rate_limits per account.
 	BucketRateLimitsUser = "rateLimitsInspection_user"
 	// BucketRateLimitsOrg limits rate_limits that ask for an organization, per organization.
@@ -74,6 +81,10 @@ func DefaultBuckets() map[string]Bucket {
 		BucketDatabaseUsers:          {Capacity: 10_000, Refill: 5000, Every: time.Minute},
 		BucketUsersOrg:               perOrg,
 		BucketUsersProject:           perProject,
+		BucketClusters:               {Capacity: 10_000, Refill: 5000, Every: time.Minute},
+		BucketEventsOrg:              perOrg,
+		BucketEventsProject:          perUser,
+		BucketSystem:                 perUser,
 
 		BucketRateLimitsUser:    perUser,
 		BucketRateLimitsOrg:     perOrg,

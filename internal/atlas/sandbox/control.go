@@ -83,7 +83,7 @@ func decodeFault(body []byte) (Fault, error) {
 	if decoder.More() {
 		return Fault{}, errors.New("decoding the fault: there is more after it; send one fault, or one per line")
 	}
-	f := Fault{Operation: j.Operation, Kind: j.Kind, Status: j.Status, RetryAfter: j.RetryAfter, ErrorCode: j.ErrorCode, Times: j.Times}
+	f := Fault{Operation: j.Operation, Kind: j.Kind, Status: j.Status, RetryAfter: j.RetryAfter, ErrorCode: j.ErrorCode, Account: j.Account, Times: j.Times}
 	if j.Delay != "" {
 		delay, err := time.ParseDuration(j.Delay)
 		if err != nil {

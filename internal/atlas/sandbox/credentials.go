@@ -12,6 +12,7 @@ const (
 	pathOrgAccounts          = "/api/atlas/v2/orgs/{orgId}/serviceAccounts"
 	pathOrgAccount           = pathOrgAccounts + "/{clientId}"
 	pathOrgAccountSecret     = pathOrgAccount + "/secrets/{secretId}"
+	pathAccountGroups        = pathOrgAccount + "/groups"
 	pathProjectAccounts      = "/api/atlas/v2/groups/{groupId}/serviceAccounts"
 	pathProjectAccount       = pathProjectAccounts + "/{clientId}"
 	pathProjectAccountSecret = pathProjectAccount + "/secrets/{secretId}"
@@ -19,29 +20,97 @@ const (
 	pathAPIKey               = pathAPIKeys + "/{apiUserId}"
 )
 
-// credentialRoutes returns the table of service accounts and API keys.
-func (s *Sandbox) credentialRoutes(always func(string) func(*call) string, named func(string) func(*call) string) []route {
-	var list []route
-	add := func(operation, method, path, version, bucket, owner string, act func(*call) answer) {
-		list = append(list, route{
-			operation: operation, method: method, path: path, versions: []string{version},
-			bucket: always(bucket), entity: named(owner), act: act,
-		})
+// Kinds of account.
+const (
+	kindServiceAccount = "service_account"
+	kindAPIKey         = "api_key"
+)
+
+// account is a service account or an API key.
+type account struct {
+	id, kind, name string
+	keyID          string // Of an API key.
+	roles          []Role
+	secrets        []accountSecret // Of an API key: its private key.
+}
+
+// accountSecret is a secret of a service account, or the private key of an API key.
+type accountSecret struct {
+	id, value            string
+	createdAt, expiresAt time.Time
+}
+
+// ownsOrg says whether the account is an owner of the organization.
+func (a *account) ownsOrg(id string) bool {
+	return slices.Contains(a.roles, Role{Name: RoleOrgOwner, OrgID: id})
+}
+
+// ownsAny says whether the account is an owner of one of the federation's organizations.
+func (a *account) ownsAny(f *federation) bool {
+	for id := range f.orgs {
+		if a.ownsOrg(id) {
+			return true
+		}
 	}
-	const version = "2024-08-05"
-	for _, at := range []struct{ list, one, secret, bucket, owner string }{
-		{pathOrgAccounts, pathOrgAccount, pathOrgAccountSecret, BucketServiceAccountsOrg, paramOrg},
-		{pathProjectAccounts, pathProjectAccount, pathProjectAccountSecret, BucketServiceAccountsProject, paramProject},
-	} {
-		add(OperationRead, http.MethodGet, at.list, version, at.bucket, at.owner, s.listServiceAccounts)
-		add(OperationRead, http.MethodGet, at.one, version, at.bucket, at.owner, s.readServiceAccount)
-		add(OperationServiceAccountSecretDelete, http.MethodDelete, at.secret, version, at.bucket, at.owner, s.deleteServiceAccountSecret)
+	return false
+}
+
+// ownsProject says whether the account is an owner of the project or of its organization.
+func (a *account) ownsProject(id string, p *project) bool {
+	return a.ownsOrg(p.orgID) || slices.Contains(a.roles, Role{Name: RoleProjectOwner, ProjectID: id})
+}
+
+// has says whether the account has a role in a project.
+func (a *account) has(role, projectID string) bool {
+	return slices.Contains(a.roles, Role{Name: role, ProjectID: projectID})
+}
+
+// roleNames are the names of the account's roles.
+func (a *account) roleNames() []string {
+	names := []string{}
+	for _, r := range a.roles {
+		names = append(names, r.Name)
 	}
-	add(OperationServiceAccountDelete, http.MethodDelete, pathOrgAccount, version, BucketServiceAccountsOrg, paramOrg, s.deleteServiceAccount)
-	add(OperationRead, http.MethodGet, pathAPIKeys, "2023-01-01", BucketAPIKeys, paramOrg, s.listAPIKeys)
-	add(OperationRead, http.MethodGet, pathAPIKey, "2023-01-01", BucketAPIKeys, paramOrg, s.readAPIKey)
-	add(OperationAPIKeyDelete, http.MethodDelete, pathAPIKey, "2023-01-01", BucketAPIKeys, paramOrg, s.deleteAPIKey)
+	return names
+}
+
+// assignments are roles as the API shows them.
+func assignments(roles []Role) []assignmentDocument {
+	list := []assignmentDocument{}
+	for _, r := range roles {
+		list = append(list, assignmentDocument{OrgID: r.OrgID, ProjectID: r.ProjectID, Role: r.Name})
+	}
 	return list
+}
+
+// reads says whether the account has any role in the organization or the project.
+func (a *account) reads(orgID, projectID string) bool {
+	return slices.ContainsFunc(a.roles, func(r Role) bool {
+		return r.OrgID != "" && r.OrgID == orgID || r.ProjectID != "" && r.ProjectID == projectID
+	})
+}
+
+// credentialRoutes returns the table of service accounts and API keys.
+func (s *Sandbox) credentialRoutes() []route {
+	const version, versionKeys = "2024-08-05", "2023-01-01"
+	org, project := per(paramOrg, BucketServiceAccountsOrg), per(paramProject, BucketServiceAccountsProject)
+	var list []route
+	for _, at := range []struct {
+		list, one, kind, version string
+		quota                    quota
+	}{
+		{pathOrgAccounts, pathOrgAccount, kindServiceAccount, version, org},
+		{pathProjectAccounts, pathProjectAccount, kindServiceAccount, version, project},
+		{pathAPIKeys, pathAPIKey, kindAPIKey, versionKeys, per(paramOrg, BucketAPIKeys)},
+	} {
+		list = append(list, reading(at.list, at.quota, s.listMembers(at.kind), at.version), reading(at.one, at.quota, s.readMember(at.kind), at.version))
+	}
+	return append(list,
+		reading(pathAccountGroups, org, s.listAccountProjects, version),
+		on(OperationServiceAccountSecretDelete, http.MethodDelete, pathOrgAccountSecret, org, s.deleteServiceAccountSecret, version),
+		on(OperationServiceAccountSecretDelete, http.MethodDelete, pathProjectAccountSecret, project, s.deleteServiceAccountSecret, version),
+		on(OperationServiceAccountDelete, http.MethodDelete, pathOrgAccount, org, s.deleteMember(kindServiceAccount), version),
+		on(OperationAPIKeyDelete, http.MethodDelete, pathAPIKey, per(paramOrg, BucketAPIKeys), s.deleteMember(kindAPIKey), versionKeys))
 }
 
 // accountDocument is a service account as the API shows it.
@@ -78,16 +147,16 @@ func mask(value string) string {
 	return head + "********" + value[max(len(head), len(value)-4):]
 }
 
-func (a *account) document() accountDocument {
+// document is the account as the API shows it.
+func (a *account) document() any {
+	if a.kind == kindAPIKey {
+		return keyDocument{ID: a.keyID, Description: a.name, PublicKey: a.id, PrivateKey: mask(a.secrets[0].value), Roles: a.roleNames()}
+	}
 	d := accountDocument{ClientID: a.id, Name: a.name, Roles: a.roleNames(), Secrets: []secretDocument{}}
 	for _, s := range a.secrets {
 		d.Secrets = append(d.Secrets, secretDocument{ID: s.id, CreatedAt: s.createdAt, ExpiresAt: s.expiresAt, Masked: mask(s.value)})
 	}
 	return d
-}
-
-func (a *account) keyDocument() keyDocument {
-	return keyDocument{ID: a.keyID, Description: a.name, PublicKey: a.id, PrivateKey: mask(a.secrets[0].value), Roles: a.roleNames()}
 }
 
 // members are the accounts of a sort in the organization or project that the path names, by id, when the caller may see them, or
@@ -134,26 +203,49 @@ func (s *Sandbox) member(c *call, kind string, change bool) (*account, answer, b
 	return nil, c.missing(what, id), false
 }
 
-// listServiceAccounts answers GET …/serviceAccounts.
-func (s *Sandbox) listServiceAccounts(c *call) answer {
-	list, refusal, ok := s.members(c, kindServiceAccount, false)
-	if !ok {
-		return refusal
+// listMembers answers GET …/serviceAccounts and …/apiKeys.
+func (s *Sandbox) listMembers(kind string) func(*call) answer {
+	return func(c *call) answer {
+		list, refusal, ok := s.members(c, kind, false)
+		if !ok {
+			return refusal
+		}
+		documents := []any{}
+		for _, a := range list {
+			documents = append(documents, a.document())
+		}
+		return page(c, documents)
 	}
-	documents := []accountDocument{}
-	for _, a := range list {
-		documents = append(documents, a.document())
-	}
-	return page(c, documents)
 }
 
-// readServiceAccount answers GET …/serviceAccounts/{clientId}.
-func (s *Sandbox) readServiceAccount(c *call) answer {
-	a, refusal, ok := s.member(c, kindServiceAccount, false)
-	if !ok {
-		return refusal
+// readMember answers GET …/serviceAccounts/{clientId} and …/apiKeys/{apiUserId}.
+func (s *Sandbox) readMember(kind string) func(*call) answer {
+	return func(c *call) answer {
+		a, refusal, ok := s.member(c, kind, false)
+		if !ok {
+			return refusal
+		}
+		return c.document(http.StatusOK, a.document())
 	}
-	return c.document(http.StatusOK, a.document())
+}
+
+// deleteMember answers DELETE …/serviceAccounts/{clientId} and …/apiKeys/{apiUserId}. The tokens of a service account end.
+func (s *Sandbox) deleteMember(kind string) func(*call) answer {
+	return func(c *call) answer {
+		a, refusal, ok := s.member(c, kind, true)
+		if !ok {
+			return refusal
+		}
+		says := entry{kind: "SERVICE_ACCOUNT_DELETED", orgID: c.params[paramOrg]}
+		if kind == kindAPIKey {
+			says.kind, says.publicKey = "API_KEY_DELETED", a.id
+		}
+		s.alter(c, change{says: []entry{says}, do: func(time.Time) {
+			delete(s.world.accounts, a.id)
+			s.tokens.endAll(a.id, "")
+		}})
+		return c.empty(http.StatusNoContent)
+	}
 }
 
 // deleteServiceAccountSecret answers DELETE …/serviceAccounts/{clientId}/secrets/{secretId}. The tokens that were made with it end.
@@ -163,54 +255,36 @@ func (s *Sandbox) deleteServiceAccountSecret(c *call) answer {
 		return refusal
 	}
 	id := c.params[paramSecret]
-	at := slices.IndexFunc(a.secrets, func(s accountSecret) bool { return s.id == id })
-	if at < 0 {
+	is := func(s accountSecret) bool { return s.id == id }
+	if !slices.ContainsFunc(a.secrets, is) {
 		return c.missing("secret", id)
 	}
-	a.secrets = slices.Delete(a.secrets, at, at+1)
-	s.tokens.endAll(a.id, id)
+	says := []entry{{kind: "SERVICE_ACCOUNT_SECRET_DELETED", orgID: s.world.orgOf(a)}}
+	if project := c.params[paramProject]; project != "" {
+		says = append(says, entry{kind: says[0].kind, projectID: project})
+	}
+	s.alter(c, change{says: says, do: func(time.Time) {
+		a.secrets = slices.DeleteFunc(a.secrets, is)
+		s.tokens.endAll(a.id, id)
+	}})
 	return c.empty(http.StatusNoContent)
 }
 
-// deleteServiceAccount answers DELETE …/serviceAccounts/{clientId}.
-func (s *Sandbox) deleteServiceAccount(c *call) answer {
-	a, refusal, ok := s.member(c, kindServiceAccount, true)
+// listAccountProjects answers GET …/serviceAccounts/{clientId}/groups.
+func (s *Sandbox) listAccountProjects(c *call) answer {
+	a, refusal, ok := s.member(c, kindServiceAccount, false)
 	if !ok {
 		return refusal
 	}
-	delete(s.world.accounts, a.id)
-	s.tokens.endAll(a.id, "")
-	return c.empty(http.StatusNoContent)
-}
-
-// listAPIKeys answers GET …/apiKeys.
-func (s *Sandbox) listAPIKeys(c *call) answer {
-	list, refusal, ok := s.members(c, kindAPIKey, false)
-	if !ok {
-		return refusal
+	type listed struct {
+		ID    string   `json:"groupId"`
+		Roles []string `json:"roles"`
 	}
-	documents := []keyDocument{}
-	for _, a := range list {
-		documents = append(documents, a.keyDocument())
+	list := []listed{}
+	for _, r := range a.roles {
+		if r.ProjectID != "" {
+			list = append(list, listed{r.ProjectID, []string{r.Name}})
+		}
 	}
-	return page(c, documents)
-}
-
-// readAPIKey answers GET …/apiKeys/{apiUserId}.
-func (s *Sandbox) readAPIKey(c *call) answer {
-	a, refusal, ok := s.member(c, kindAPIKey, false)
-	if !ok {
-		return refusal
-	}
-	return c.document(http.StatusOK, a.keyDocument())
-}
-
-// deleteAPIKey answers DELETE …/apiKeys/{apiUserId}.
-func (s *Sandbox) deleteAPIKey(c *call) answer {
-	a, refusal, ok := s.member(c, kindAPIKey, true)
-	if !ok {
-		return refusal
-	}
-	delete(s.world.accounts, a.id)
-	return c.empty(http.StatusNoContent)
+	return page(c, list)
 }

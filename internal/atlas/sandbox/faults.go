@@ -57,8 +57,10 @@ type Fault struct {
 	RetryAfter string
 	// ErrorCode replaces the errorCode, or the OAuth error, of a status from 400 up. Empty leaves it.
 	ErrorCode string
-	// Delay is how long to wait before anything else happens, at most 5 minutes.
+	// Delay is how long to wait before anything else happens, at most 5 minutes. Of a lie it is how late the truth is, at most 31 days.
 	Delay time.Duration
+	// Account is the client id or public key of the account whose calls a lie applies to. Empty: all. Other faults have none.
+	Account string
 	// Times is how often the fault applies. Zero means until ClearFaults.
 	Times int
 }
@@ -79,7 +81,7 @@ func (f Fault) validate() error {
 	if !slices.Contains(operations(), f.Operation) {
 		report("operation: %.40q is not known; the operations are %s", f.Operation, strings.Join(operations(), ", "))
 	}
-	kinds := []string{FaultReset, FaultResetAfter, FaultSlow, FaultHTML, FaultCut, FaultEndless, FaultRedirect}
+	kinds := append([]string{FaultReset, FaultResetAfter, FaultSlow, FaultHTML, FaultCut, FaultEndless, FaultRedirect}, lieKinds()...)
 	status := f.statusKind()
 	if status == 0 && !slices.Contains(kinds, f.Kind) {
 		report("kind: %.40q is not known; the kinds are a status from 200 to 599, %s", f.Kind, strings.Join(kinds, ", "))
@@ -95,7 +97,12 @@ func (f Fault) validate() error {
 	if f.ErrorCode != "" && status < 400 || strings.Trim(f.ErrorCode, errorCodeLetters) != "" || len(f.ErrorCode) > maxFaultText {
 		report("error_code: it needs a status from 400 up as the kind, and consists of letters, digits and _")
 	}
-	if f.Delay < 0 || f.Delay > maxDelay || f.Kind == FaultSlow && f.Delay == 0 {
+	switch {
+	case f.isLie():
+		f.validateLie(report)
+	case f.Account != "":
+		report("account: only lies have one: %s", strings.Join(lieKinds(), ", "))
+	case f.Delay < 0 || f.Delay > maxDelay || f.Kind == FaultSlow && f.Delay == 0:
 		report("delay: it must be from 0 to %s, and not 0 for slow", maxDelay)
 	}
 	if f.Times < 0 {
@@ -127,8 +134,8 @@ func checkRetryAfter(value string) error {
 }
 
 // ParseFault reads a fault from "operation:kind" and any number of ":field=value", as in
-// "jwks.revoke:429:retry_after=2:times=1". The fields are retry_after, delay, times, status and
-// error_code. The error names the field that is wrong.
+// "jwks.revoke:429:retry_after=2:times=1". The fields are retry_after, delay, times, status,
+// error_code and account. The error names the field that is wrong.
 func ParseFault(text string) (Fault, error) {
 	parts := strings.Split(text, ":")
 	if len(parts) < 2 {
@@ -179,6 +186,8 @@ func (f *Fault) set(name, value string) error {
 		f.RetryAfter = value
 	case "error_code":
 		f.ErrorCode = value
+	case "account":
+		f.Account = value
 	case "delay":
 		if f.Delay, err = time.ParseDuration(value); err != nil {
 			return fmt.Errorf("delay: %.40q is not a duration such as 500ms", value)
@@ -192,7 +201,7 @@ func (f *Fault) set(name, value string) error {
 			return fmt.Errorf("status: %.40q is not a number", value)
 		}
 	default:
-		return fmt.Errorf("field %.40q is not known; the fields are retry_after, delay, times, status and error_code", name)
+		return fmt.Errorf("field %.40q is not known; the fields are retry_after, delay, times, status, error_code and account", name)
 	}
 	return nil
 }
@@ -205,6 +214,7 @@ type faultJSON struct {
 	RetryAfter string `json:"retry_after,omitempty"`
 	ErrorCode  string `json:"error_code,omitempty"`
 	Delay      string `json:"delay,omitempty"`
+	Account    string `json:"account,omitempty"`
 	Times      int    `json:"times,omitempty"`
 }
 
@@ -212,10 +222,102 @@ type faultJSON struct {
 func (f Fault) MarshalJSON() ([]byte, error) {
 	j := faultJSON{
 		Operation: f.Operation, Kind: f.Kind, Status: f.Status, RetryAfter: f.RetryAfter,
-		ErrorCode: f.ErrorCode, Times: f.Times,
+		ErrorCode: f.ErrorCode, Account: f.Account, Times: f.Times,
 	}
 	if f.Delay != 0 {
 		j.Delay = f.Delay.String()
 	}
 	return json.Marshal(j)
+}
+
+// injected is a fault that was injected and is not used up.
+type injected struct {
+	// fault is never changed, so that calls can read it without the lock.
+	fault Fault
+	// left is how often it still applies, or 0 without a limit. The lock of the Sandbox guards it.
+	left int
+}
+
+// faults are those that apply, in their order. The lock of the Sandbox guards them.
+type faults []*injected
+
+func (fs faults) list() []Fault {
+	list := make([]Fault, len(fs))
+	for i, in := range fs {
+		list[i] = in.fault
+		list[i].Times = in.left
+	}
+	return list
+}
+
+// Inject adds faults, or none of them when one makes no sense or there would be over 1000.
+func (s *Sandbox) Inject(fs ...Fault) error {
+	for _, f := range fs {
+		if err := f.validate(); err != nil {
+			return fmt.Errorf("injecting a fault: %w", err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.faults)+len(fs) > maxFaults {
+		return fmt.Errorf("injecting a fault: there are %d already, and %d is the most", len(s.faults), maxFaults)
+	}
+	for _, f := range fs {
+		s.faults = append(s.faults, &injected{fault: f, left: f.Times})
+	}
+	return nil
+}
+
+// ClearFaults removes all faults. Those that are waiting for their delay still apply.
+func (s *Sandbox) ClearFaults() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
+// faultFor returns the fault that applies to the call, or nil. It spends the fault, except for
+// reset_after, which is spent when the call turns out to succeed.
+func (s *Sandbox) faultFor(c *call) *injected {
+	operation := c.operation()
+	if operation == OperationUnknown || operation == OperationRedirected {
+		return nil
+	}
+	if !c.route.oauth && c.entry.Auth == AuthNone {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.faults, func(in *injected) bool {
+		return !in.fault.isLie() && (in.fault.Operation == OperationAny || in.fault.Operation == operation)
+	})
+	if i < 0 {
+		return nil
+	}
+	in := s.faults[i]
+	if in.fault.Kind != FaultResetAfter {
+		s.spendLocked(in)
+	}
+	return in
+}
+
+// spend uses the fault once. It is false when another call has used it up meanwhile.
+func (s *Sandbox) spend(in *injected) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.spendLocked(in)
+}
+
+func (s *Sandbox) spendLocked(in *injected) bool {
+	i := slices.Index(s.faults, in)
+	if i < 0 {
+		return false
+	}
+	switch in.left {
+	case 0: // Without a limit.
+	case 1:
+		s.faults = slices.Delete(s.faults, i, i+1)
+	default:
+		in.left--
+	}
+	return true
 }

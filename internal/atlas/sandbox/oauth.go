@@ -1,9 +1,12 @@
 package sandbox
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -22,6 +25,8 @@ type tokens struct {
 	byHash map[[sha256.Size]byte]token
 	// perAccount holds the hashes of each account's tokens.
 	perAccount map[string]map[[sha256.Size]byte]bool
+	// key signs new ones.
+	key ed25519.PrivateKey
 }
 
 type token struct {
@@ -30,12 +35,14 @@ type token struct {
 }
 
 func newTokens() *tokens {
-	return &tokens{byHash: map[[sha256.Size]byte]token{}, perAccount: map[string]map[[sha256.Size]byte]bool{}}
+	seed := make([]byte, ed25519.SeedSize)
+	_, _ = rand.Read(seed) // It never returns an error.
+	return &tokens{byHash: map[[sha256.Size]byte]token{}, perAccount: map[string]map[[sha256.Size]byte]bool{}, key: ed25519.NewKeyFromSeed(seed)}
 }
 
 // issue makes a new token of the account, with one of its secrets.
-func (t *tokens) issue(account, secretID string, expires time.Time) string {
-	value := "sandbox." + rand.Text() + rand.Text()
+func (t *tokens) issue(account, secretID string, issued, expires time.Time) string {
+	value := t.newJWT(account, issued, expires)
 	hash := sha256.Sum256([]byte(value))
 	t.byHash[hash] = token{account: account, secretID: secretID, expires: expires}
 	if t.perAccount[account] == nil {
@@ -43,6 +50,21 @@ func (t *tokens) issue(account, secretID string, expires time.Time) string {
 	}
 	t.perAccount[account][hash] = true
 	return value
+}
+
+// newJWT makes a token that looks like Atlas's: what it says is true, and only we could have signed it.
+func (t *tokens) newJWT(account string, issued, expires time.Time) string {
+	part := func(document map[string]any) string {
+		text, err := json.Marshal(document)
+		if err != nil {
+			panic("sandbox: a token of its own: " + err.Error())
+		}
+		return base64.RawURLEncoding.EncodeToString(text)
+	}
+	signed := part(map[string]any{"alg": "EdDSA", "typ": "JWT", "kid": "sandbox"}) + "." + part(map[string]any{
+		"iss": "https://sandbox.invalid", "sub": account, "cid": account, "jti": rand.Text(), "iat": issued.Unix(), "exp": expires.Unix(),
+	})
+	return signed + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(t.key, []byte(signed)))
 }
 
 // owner returns the account of a token that works, or "".
@@ -78,6 +100,14 @@ func (t *tokens) endAll(account, secretID string) {
 	}
 }
 
+// oauthRoutes returns the table of tokens.
+func (s *Sandbox) oauthRoutes() []route {
+	return []route{
+		{operation: OperationToken, method: http.MethodPost, path: "/api/oauth/token", oauth: true, act: s.issueToken},
+		{operation: OperationTokenRevoke, method: http.MethodPost, path: "/api/oauth/revoke", oauth: true, act: s.revokeToken},
+	}
+}
+
 // issueToken answers POST /api/oauth/token (RFC 6749 section 4.4).
 func (s *Sandbox) issueToken(c *call) answer {
 	if refusal, refused := s.admitOAuth(c, BucketToken); refused {
@@ -96,7 +126,7 @@ func (s *Sandbox) issueToken(c *call) answer {
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int    `json:"expires_in"`
 		TokenType   string `json:"token_type"`
-	}{s.tokens.issue(c.account.id, c.secretID, c.at.Add(s.tokenLifetime)), int(s.tokenLifetime / time.Second), "Bearer"})
+	}{s.tokens.issue(c.account.id, c.secretID, c.at, c.at.Add(s.tokenLifetime)), int(s.tokenLifetime / time.Second), "Bearer"})
 }
 
 // revokeToken answers POST /api/oauth/revoke (RFC 7009).
@@ -111,7 +141,10 @@ func (s *Sandbox) revokeToken(c *call) answer {
 	switch s.tokens.owner(value, c.at) {
 	case "": // Unknown or expired. RFC 7009 section 2.2: that is no error.
 	case c.account.id:
-		s.tokens.forget(sha256.Sum256([]byte(value)))
+		s.alter(c, change{
+			do:   func(time.Time) { s.tokens.forget(sha256.Sum256([]byte(value))) },
+			says: []entry{{kind: "OAUTH_TOKEN_REVOKED", orgID: s.world.orgOf(c.account)}},
+		})
 	default:
 		return c.refuseOAuth(http.StatusBadRequest, "invalid_grant", "The token was issued to another client.")
 	}
@@ -208,12 +241,14 @@ func (s *Sandbox) MintToken(clientID string) string {
 		return ""
 	}
 	s.tokens.live(clientID, s.now()) // Forgets those that have expired.
-	return s.tokens.issue(clientID, a.secrets[0].id, s.now().Add(s.tokenLifetime))
+	return s.tokens.issue(clientID, a.secrets[0].id, s.now(), s.now().Add(s.tokenLifetime))
 }
 
 // TokenLive says whether the bearer token works: it was issued, and neither revoked nor expired.
 func (s *Sandbox) TokenLive(value string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.tokens.owner(value, s.now()) != ""
+	now := s.now()
+	s.settle(now)
+	return s.tokens.owner(value, now) != ""
 }

@@ -1,10 +1,19 @@
 package sandbox
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+)
+
+// Path templates of what belongs to no organization and no project.
+const (
+	pathSystem     = "/api/atlas/v2"
+	pathOrgs       = pathSystem + "/orgs"
+	pathGroups     = pathSystem + "/groups"
+	pathRateLimits = pathSystem + "/rateLimits"
 )
 
 // Scopes of endpoint sets.
@@ -39,6 +48,49 @@ type endpoint struct {
 type limitValue struct {
 	Value   int  `json:"value"`
 	Default *int `json:"defaultValue,omitempty"`
+}
+
+// systemRoutes returns the table of what belongs to no organization and no project.
+func (s *Sandbox) systemRoutes() []route {
+	account := perAccount(BucketSystem)
+	return []route{
+		reading(pathSystem, account, s.readSystem, "2023-01-01"),
+		reading(pathSystem+"/", account, s.readSystem, "2023-01-01"),
+		reading(pathOrgs, account, s.listOrgs, "2023-01-01"),
+		reading(pathGroups, account, s.listProjects, "2023-01-01"),
+		on(OperationRateLimits, http.MethodGet, pathRateLimits, quota{rateLimitsBucket, rateLimitsEntity}, s.listRateLimits, "2025-03-12"),
+	}
+}
+
+// readSystem answers GET /api/atlas/v2.
+func (s *Sandbox) readSystem(c *call) answer {
+	key := map[string]any{"roles": assignments(c.account.roles), "accessList": []any{}}
+	if c.account.kind == kindAPIKey {
+		key["id"], key["publicKey"] = c.account.keyID, c.account.id
+	}
+	return c.document(http.StatusOK, map[string]any{"appName": "MongoDB Atlas", "build": "sandbox", "throttling": false, "apiKey": key})
+}
+
+// listOrgs answers GET /api/atlas/v2/orgs with the organizations in which the caller has any role.
+func (s *Sandbox) listOrgs(c *call) answer {
+	list := []named{}
+	for _, role := range c.account.roles {
+		if org := (named{ID: role.OrgID}); role.OrgID != "" && !slices.Contains(list, org) {
+			list = append(list, org)
+		}
+	}
+	return page(c, list)
+}
+
+// listProjects answers GET /api/atlas/v2/groups with the projects that the caller can see.
+func (s *Sandbox) listProjects(c *call) answer {
+	list := []projectDocument{}
+	for _, id := range slices.Sorted(maps.Keys(s.world.projects)) {
+		if p := s.world.projects[id]; c.account.reads(p.orgID, id) {
+			list = append(list, p.document(id))
+		}
+	}
+	return page(c, list)
 }
 
 // endpointSets returns what the sandbox limits, as the vendor groups it.

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,22 +26,15 @@ const (
 	OperationOrgUserRemove              = "org_user.remove"
 	OperationProjectUserRemove          = "project_user.remove"
 
+	// OperationRead looks at what the other operations change.
+	OperationRead = "read"
+
 	// OperationRedirected is what a client calls that follows the redirect of a fault.
 	OperationRedirected = "redirected"
 	// OperationUnknown is anything that the sandbox does not know.
 	OperationUnknown = "unknown"
 	// OperationAny stands for every operation, in a Fault.
 	OperationAny = "any"
-)
-
-// Path templates of the Admin API.
-const (
-	pathIDP         = "/api/atlas/v2/federationSettings/{federationSettingsId}/identityProviders/{identityProviderId}"
-	pathJWKS        = pathIDP + "/jwks"
-	pathRoleMapping = "/api/atlas/v2/federationSettings/{federationSettingsId}/connectedOrgConfigs/{orgId}/roleMappings/{id}"
-	pathX509        = "/api/atlas/v2/groups/{groupId}/userSecurity/customerX509"
-	pathX509V1      = "/api/atlas/v1.0/groups/{groupId}/userSecurity/customerX509"
-	pathRateLimits  = "/api/atlas/v2/rateLimits"
 )
 
 // Names of path parameters.
@@ -56,6 +50,7 @@ const (
 	paramDatabase    = "databaseName"
 	paramUserName    = "username"
 	paramUserID      = "userId"
+	paramCluster     = "clusterName"
 )
 
 // route is one operation by one path.
@@ -76,39 +71,33 @@ type route struct {
 	act func(*call) answer
 }
 
+// quota is the token bucket of a route: its name, and whose it is once the account is known. The zero quota is no limit.
+type quota struct {
+	bucket, entity func(*call) string
+}
+
+// perAccount is a bucket for each account, and per one for each value of a path parameter.
+func perAccount(bucket string) quota {
+	return quota{func(*call) string { return bucket }, func(c *call) string { return c.account.id }}
+}
+
+func per(param, bucket string) quota {
+	return quota{func(*call) string { return bucket }, func(c *call) string { return boundedID(c.params[param]) }}
+}
+
+// on is a route of the Admin API.
+func on(operation, method, path string, q quota, act func(*call) answer, versions ...string) route {
+	return route{operation: operation, method: method, path: path, versions: versions, bucket: q.bucket, entity: q.entity, act: act}
+}
+
+// reading is a route that changes nothing.
+func reading(path string, q quota, act func(*call) answer, versions ...string) route {
+	return on(OperationRead, http.MethodGet, path, q, act, versions...)
+}
+
 // newRoutes returns the table of what the sandbox answers.
 func (s *Sandbox) newRoutes() []route {
-	always := func(name string) func(*call) string { return func(*call) string { return name } }
-	caller := func(c *call) string { return c.account.id }
-	named := func(param string) func(*call) string {
-		return func(c *call) string { return boundedID(c.params[param]) }
-	}
-	more := slices.Concat(s.readRoutes(always, caller, named), s.credentialRoutes(always, named), s.userRoutes(always, named))
-	return append(more, []route{
-		{operation: OperationToken, method: http.MethodPost, path: "/api/oauth/token", oauth: true, act: s.issueToken},
-		{operation: OperationTokenRevoke, method: http.MethodPost, path: "/api/oauth/revoke", oauth: true, act: s.revokeToken},
-		{
-			operation: OperationJWKSRevoke, method: http.MethodDelete, path: pathJWKS,
-			versions: []string{"2023-11-15", "2025-02-19"}, bucket: always(BucketFederationUser), entity: caller, act: s.revokeJWKS,
-		},
-		{
-			operation: OperationIDPDelete, method: http.MethodDelete, path: pathIDP,
-			versions: []string{"2023-11-15", "2025-03-12"}, bucket: always(BucketFederationUser), entity: caller, act: s.deleteIdentityProvider,
-		},
-		{
-			operation: OperationRoleMappingDelete, method: http.MethodDelete, path: pathRoleMapping,
-			versions: []string{"2023-01-01", "2024-10-23"}, bucket: always(BucketFederationOrg), entity: named(paramOrg), act: s.deleteRoleMapping,
-		},
-		{
-			operation: OperationX509Disable, method: http.MethodDelete, path: pathX509,
-			versions: []string{"2023-01-01"}, bucket: always(BucketX509), entity: named(paramProject), act: s.disableX509,
-		},
-		{operation: OperationX509Disable, method: http.MethodDelete, path: pathX509V1, act: s.disableX509},
-		{
-			operation: OperationRateLimits, method: http.MethodGet, path: pathRateLimits,
-			versions: []string{"2025-03-12"}, bucket: rateLimitsBucket, entity: rateLimitsEntity, act: s.listRateLimits,
-		},
-	}...)
+	return slices.Concat(s.oauthRoutes(), s.systemRoutes(), s.federationRoutes(), s.projectRoutes(), s.credentialRoutes(), s.userRoutes(), s.eventRoutes())
 }
 
 // operations lists what a fault can be for.
@@ -178,4 +167,43 @@ func boundedID(id string) string {
 		return "malformed"
 	}
 	return id
+}
+
+// Handler is one operation of the Admin API that a caller adds to the sandbox: the test of a kind of job brings its own.
+type Handler struct {
+	// Operation is what Request.Operation names it.
+	Operation string
+	Method    string
+	// Path is a template with parameters in braces, each one segment.
+	Path string
+	// Versions are the resource versions, oldest first.
+	Versions []string
+	// Answer does the work. The parameters are those of the path, without escapes. A nil document is no body.
+	Answer func(params map[string]string, body []byte) (status int, document any)
+}
+
+// route is the handler as one of the sandbox's own routes.
+func (h Handler) route() route {
+	return route{
+		operation: h.Operation, method: h.Method, path: h.Path, versions: h.Versions, body: true,
+		act: func(c *call) answer {
+			status, document := h.Answer(c.params, c.body)
+			if document == nil {
+				return c.empty(status)
+			}
+			return c.document(status, document)
+		},
+	}
+}
+
+// readBody reads what a call of the Admin API carries. What is missing or too long is left out, and for the handler to refuse.
+func readBody(w http.ResponseWriter, r *http.Request) []byte {
+	if r.Body == nil {
+		return nil
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return nil
+	}
+	return body
 }

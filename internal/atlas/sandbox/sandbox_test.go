@@ -229,7 +229,7 @@ func TestUnknownPaths(t *testing.T) {
 		wantAllow          string
 	}{
 		{name: "elsewhere", method: "GET", path: "/", wantStatus: 404},
-		{name: "other operation", method: "GET", path: "/api/atlas/v2/groups", wantStatus: 404},
+		{name: "other operation", method: "GET", path: "/api/atlas/v2/alerts", wantStatus: 404},
 		{name: "empty id", method: "DELETE", path: "/api/atlas/v2/groups//userSecurity/customerX509", wantStatus: 404},
 		{name: "other method", method: "PATCH", path: jwksPath, wantStatus: 405, wantAllow: "DELETE"},
 		{name: "other method of OAuth", method: "GET", path: "/api/oauth/token", wantStatus: 405, wantAllow: "POST"},

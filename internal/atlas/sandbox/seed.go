@@ -1,5 +1,7 @@
 package sandbox
 
+import "cmp"
+
 // Ids of the world that DefaultSeed describes. All are made up, and easy to tell from real ones.
 const (
 	// ClientID is a service account that owns OrgID.
@@ -118,10 +120,26 @@ type Federation struct {
 	Organizations     []ConnectedOrg
 }
 
-// IdentityProvider is an OIDC identity provider of a federation.
+// IdentityProvider is an identity provider of a federation.
 type IdentityProvider struct {
 	ID   string
 	Name string
+	// Protocol is ProtocolOIDC, also when empty, or ProtocolSAML; Type is TypeWorkforce, also when empty, or TypeWorkload.
+	Protocol, Type string
+	// Issuer, Audience and ClientID are made up of the name where they are empty. SAML has no audience, and only an OIDC workforce a client.
+	Issuer, Audience, ClientID string
+}
+
+func (p IdentityProvider) withDefaults() IdentityProvider {
+	p.Protocol, p.Type = cmp.Or(p.Protocol, ProtocolOIDC), cmp.Or(p.Type, TypeWorkforce)
+	p.Issuer = cmp.Or(p.Issuer, "https://"+p.Name+".idp.example.com")
+	if p.Protocol == ProtocolOIDC {
+		p.Audience = cmp.Or(p.Audience, "atlas-"+p.Name)
+		if p.Type == TypeWorkforce {
+			p.ClientID = cmp.Or(p.ClientID, "client-"+p.Name)
+		}
+	}
+	return p
 }
 
 // ConnectedOrg is an organization that is connected to a federation.
@@ -136,6 +154,15 @@ type ConnectedOrg struct {
 type RoleMapping struct {
 	ID            string
 	ExternalGroup string
+	// Roles are those that it gives. Empty: reading in the organization.
+	Roles []Role
+}
+
+func (m RoleMapping) withDefaults(orgID string) RoleMapping {
+	if len(m.Roles) == 0 {
+		m.Roles = []Role{{Name: RoleOrgReadOnly, OrgID: orgID}}
+	}
+	return m
 }
 
 // Project is an Atlas project, which the API also calls a group.
@@ -145,6 +172,15 @@ type Project struct {
 	// CustomerX509 says whether customer-managed X.509 is on.
 	CustomerX509  bool
 	DatabaseUsers []DatabaseAccount
+	// Clusters are its databases. Nil: one that is called Cluster0.
+	Clusters []Cluster
+}
+
+// Cluster is a database of a project.
+type Cluster struct {
+	Name string
+	// Flex says that it is a flex cluster.
+	Flex bool
 }
 
 // DatabaseAccount is a database user of a project.
@@ -199,7 +235,7 @@ func defaultFederation() Federation {
 	return Federation{
 		ID: FederationID,
 		IdentityProviders: []IdentityProvider{
-			{ID: IdentityProviderID, Name: "workload"},
+			{ID: IdentityProviderID, Name: "workload", Type: TypeWorkload},
 			{ID: LockedIdentityProviderID, Name: "workforce"},
 			{ID: SpareIdentityProviderID, Name: "contractors"},
 		},
@@ -207,7 +243,7 @@ func defaultFederation() Federation {
 			OrgID:               OrgID,
 			IdentityProviderIDs: []string{LockedIdentityProviderID},
 			RoleMappings: []RoleMapping{
-				{ID: RoleMappingID, ExternalGroup: "database-admins"},
+				{ID: RoleMappingID, ExternalGroup: "database-admins", Roles: []Role{{Name: RoleDatabaseAccessAdmin, ProjectID: ProjectID}}},
 				{ID: SpareRoleMappingID, ExternalGroup: "contractors"},
 			},
 		}},
@@ -222,5 +258,71 @@ func otherFederation() Federation {
 			OrgID:        OtherOrgID,
 			RoleMappings: []RoleMapping{{ID: OtherRoleMappingID, ExternalGroup: "partners"}},
 		}},
+	}
+}
+
+// DemoEvent is an event that the seeded sandbox has an answer for.
+type DemoEvent struct {
+	Say     string // What it shows.
+	Class   string // The class of its subject.
+	Payload string
+}
+
+// What the demo looks at afterwards.
+const (
+	// DemoRateLimited is the operation of the first event.
+	DemoRateLimited = OperationJWKSRevoke
+	// DemoRepeated is the operation of the event that is there twice.
+	DemoRepeated = OperationTokenRevoke
+	// DemoScheduled is the operation of the demo's schedule, and DemoParam and ProjectID its parameter.
+	DemoScheduled = OperationX509Disable
+	DemoParam     = "project_id"
+	// DemoOperations is how many operations there are, the schedule's among them.
+	DemoOperations = 6
+)
+
+// DemoEvents tell the story of the demo, in this order. The token is one that the sandbox has issued, the secret that of
+// LeakedSecretID; typeRequested is the CloudEvents type of a direct request.
+func DemoEvents(token, secret, typeRequested string) []DemoEvent {
+	idp := func(id string) string {
+		return `"params":{"federation_id":"` + FederationID + `","identity_provider_id":"` + id + `"}}`
+	}
+	leak := `{"specversion":"1.0","id":"leak-1","source":"demo/siem","type":"` + typeRequested +
+		`","data":{"kind":"` + OperationTokenRevoke + `","account":"security","params":{"token":"` + token + `"}}}`
+	mapping := `{"kind":"` + OperationRoleMappingDelete + `","account":"legacy","params":{"federation_id":"` + FederationID +
+		`","org_id":"` + OrgID + `","role_mapping_id":"` + RoleMappingID + `"}}`
+	return []DemoEvent{
+		{
+			"plain JSON: revoke the JWKS (the API will answer 429, Retry-After: 2)", "incident",
+			`{"kind":"` + OperationJWKSRevoke + `","account":"security","reason":"IR-4711",` + idp(LockedIdentityProviderID),
+		},
+		{"CloudEvent: revoke a leaked token", "incident", leak},
+		{"the same CloudEvent once more", "incident", leak},
+		{
+			"plain JSON: delete a leaked client secret, by the secret alone", "incident",
+			`{"kind":"` + OperationServiceAccountSecretDelete + `","account":"security","params":{"org_id":"` + OrgID + `","secret":"` + secret + `"}}`,
+		},
+		{"plain JSON: delete a role mapping (API key, HTTP Digest)", "rotation", mapping},
+		{
+			"plain JSON: delete an identity provider, lane bulk", "rotation",
+			`{"kind":"` + OperationIDPDelete + `","account":"legacy","lane":"bulk",` + idp(IdentityProviderID),
+		},
+		{"an event with a kind that does not exist", "incident", `{"kind":"jwks.revok","params":{}}`},
+	}
+}
+
+// Examples are parameters that the seeded sandbox knows, by what they show.
+func Examples() [][2]string {
+	idp := "federation_id=" + FederationID + " identity_provider_id="
+	return [][2]string{
+		{OperationJWKSRevoke + ", " + OperationIDPDelete, idp + IdentityProviderID},
+		{OperationIDPDelete + ", refused", idp + LockedIdentityProviderID},
+		{OperationRoleMappingDelete, "federation_id=" + FederationID + " org_id=" + OrgID + " role_mapping_id=" + RoleMappingID},
+		{OperationX509Disable, "project_id=" + ProjectID},
+		{OperationServiceAccountSecretDelete, "org_id=" + OrgID + " client_id=" + LeakedClientID + " secret_id=" + LeakedSecretID},
+		{OperationAPIKeyDelete, "org_id=" + OrgID + " public_key=" + LeakedPublicKey},
+		{OperationDatabaseUserDelete + ", " + OperationDatabaseUserScramble, "project_id=" + ProjectID + " username=" + DatabaseUser},
+		{OperationOrgUserRemove, "org_id=" + OrgID + " username=" + UserName},
+		{OperationTokenRevoke, "token=… from POST /api/oauth/token, or any text that can be a token: 200 to each, known or not (RFC 7009)"},
 	}
 }

@@ -8,26 +8,6 @@ import (
 	"time"
 )
 
-// Kinds of account.
-const (
-	kindServiceAccount = "service_account"
-	kindAPIKey         = "api_key"
-)
-
-// account is a service account or an API key.
-type account struct {
-	id, kind, name string
-	keyID          string // Of an API key.
-	roles          []Role
-	secrets        []accountSecret // Of an API key: its private key.
-}
-
-// accountSecret is a secret of a service account, or the private key of an API key.
-type accountSecret struct {
-	id, value            string
-	createdAt, expiresAt time.Time
-}
-
 // world is what the operations change. The lock of the Sandbox guards it.
 type world struct {
 	accounts    map[string]*account
@@ -36,105 +16,18 @@ type world struct {
 	users       map[string]*user
 }
 
-type federation struct {
-	idps map[string]*identityProvider
-	orgs map[string]*connectedOrg
-}
-
-type identityProvider struct {
-	name        string
-	revocations int
-	revokedAt   time.Time
-}
-
-type connectedOrg struct {
-	idps     []string
-	mappings map[string]string // From id to external group.
-}
-
-type project struct {
-	orgID        string
-	customerX509 bool
-	restarts     int
-	users        map[databaseName]*databaseUser
-}
-
 func newWorld(seed Seed, accounts map[string]*account) *world {
 	w := &world{accounts: accounts, federations: map[string]*federation{}, projects: map[string]*project{}, users: map[string]*user{}}
 	for _, f := range seed.Federations {
 		w.federations[f.ID] = newFederation(f)
 	}
 	for _, p := range seed.Projects {
-		w.projects[p.ID] = &project{orgID: p.OrgID, customerX509: p.CustomerX509, users: map[databaseName]*databaseUser{}}
-		for _, u := range p.DatabaseUsers {
-			w.projects[p.ID].users[databaseName{u.Database, u.Username}] = &databaseUser{}
-		}
+		w.projects[p.ID] = newProject(p)
 	}
 	for _, u := range seed.Users {
 		w.users[u.ID] = &user{username: u.Username, orgID: u.OrgID, projects: slices.Clone(u.ProjectIDs)}
 	}
 	return w
-}
-
-func newFederation(seed Federation) *federation {
-	f := &federation{idps: map[string]*identityProvider{}, orgs: map[string]*connectedOrg{}}
-	for _, p := range seed.IdentityProviders {
-		f.idps[p.ID] = &identityProvider{name: p.Name}
-	}
-	for _, o := range seed.Organizations {
-		org := &connectedOrg{idps: slices.Clone(o.IdentityProviderIDs), mappings: map[string]string{}}
-		for _, m := range o.RoleMappings {
-			org.mappings[m.ID] = m.ExternalGroup
-		}
-		f.orgs[o.OrgID] = org
-	}
-	return f
-}
-
-// users lists the organizations that use the identity provider.
-func (f *federation) users(idp string) []string {
-	var orgs []string
-	for id, org := range f.orgs {
-		if slices.Contains(org.idps, idp) {
-			orgs = append(orgs, id)
-		}
-	}
-	slices.Sort(orgs)
-	return orgs
-}
-
-// ownsOrg says whether the account is an owner of the organization.
-func (a *account) ownsOrg(id string) bool {
-	return slices.Contains(a.roles, Role{Name: RoleOrgOwner, OrgID: id})
-}
-
-// ownsAny says whether the account is an owner of one of the federation's organizations.
-func (a *account) ownsAny(f *federation) bool {
-	for id := range f.orgs {
-		if a.ownsOrg(id) {
-			return true
-		}
-	}
-	return false
-}
-
-// ownsProject says whether the account is an owner of the project or of its organization.
-func (a *account) ownsProject(id string, p *project) bool {
-	return a.ownsOrg(p.orgID) || slices.Contains(a.roles, Role{Name: RoleProjectOwner, ProjectID: id})
-}
-
-// has says whether the account has a role in a project.
-func (a *account) has(role, projectID string) bool {
-	return slices.Contains(a.roles, Role{Name: role, ProjectID: projectID})
-}
-
-// roleNames are the names of the account's roles.
-func (a *account) roleNames() []string {
-	names := []string{}
-	for _, r := range a.roles {
-		names = append(names, r.Name)
-	}
-	return names
 }
 
 // orgOf is the organization that an account belongs to.
@@ -157,13 +50,6 @@ func (w *world) sortedAccounts() []*account {
 		list = append(list, w.accounts[id])
 	}
 	return list
-}
-
-// reads says whether the account has any role in the organization or the project.
-func (a *account) reads(orgID, projectID string) bool {
-	return slices.ContainsFunc(a.roles, func(r Role) bool {
-		return r.OrgID != "" && r.OrgID == orgID || r.ProjectID != "" && r.ProjectID == projectID
-	})
 }
 
 // State is a sandbox's world at one moment, without secrets. Lists are in the order of ids.
@@ -240,6 +126,13 @@ type ProjectState struct {
 	// Restarts counts the rolling restarts that disabling X.509 has started: at most one.
 	Restarts      int                 `json:"restarts"`
 	DatabaseUsers []DatabaseUserState `json:"database_users"`
+	Clusters      []ClusterState      `json:"clusters"`
+}
+
+// ClusterState is a cluster, and whether it is IDLE or UPDATING.
+type ClusterState struct {
+	Name  string `json:"name"`
+	State string `json:"state"`
 }
 
 // State returns the world as it is now.
@@ -247,6 +140,7 @@ func (s *Sandbox) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
+	s.settle(now)
 	state := State{
 		Accounts: []AccountState{}, Federations: []FederationState{}, Projects: []ProjectState{}, Users: []UserState{},
 		Faults: s.faults.list(),
@@ -262,7 +156,7 @@ func (s *Sandbox) State() State {
 		state.Federations = append(state.Federations, s.world.federations[id].state(id))
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.world.projects)) {
-		state.Projects = append(state.Projects, s.world.projects[id].state(id))
+		state.Projects = append(state.Projects, s.world.projects[id].state(id, now))
 	}
 	return state
 }
@@ -277,8 +171,11 @@ func (a *account) state(liveTokens int) AccountState {
 	return state
 }
 
-func (p *project) state(id string) ProjectState {
-	state := ProjectState{ID: id, OrgID: p.orgID, CustomerX509: p.customerX509, Restarts: p.restarts, DatabaseUsers: []DatabaseUserState{}}
+func (p *project) state(id string, at time.Time) ProjectState {
+	state := ProjectState{ID: id, OrgID: p.orgID, CustomerX509: p.ca != "", Restarts: p.restarts, DatabaseUsers: []DatabaseUserState{}}
+	for _, c := range p.clusters {
+		state.Clusters = append(state.Clusters, ClusterState{c.Name, c.state(at)})
+	}
 	for name, u := range p.users {
 		state.DatabaseUsers = append(state.DatabaseUsers, DatabaseUserState{name.username, name.database, u.passwordChanges})
 	}
@@ -293,13 +190,13 @@ func (f *federation) state(id string) FederationState {
 	for _, id := range slices.Sorted(maps.Keys(f.idps)) {
 		p := f.idps[id]
 		state.IdentityProviders = append(state.IdentityProviders, IdentityProviderState{
-			ID: id, Name: p.name, Organizations: append([]string{}, f.users(id)...),
+			ID: id, Name: p.Name, Organizations: append([]string{}, f.users(id)...),
 			JWKSRevocations: p.revocations, JWKSRevokedAt: p.revokedAt,
 		})
 	}
 	for orgID, org := range f.orgs {
-		for id, group := range org.mappings {
-			state.RoleMappings = append(state.RoleMappings, RoleMappingState{ID: id, OrgID: orgID, ExternalGroup: group})
+		for id, m := range org.mappings {
+			state.RoleMappings = append(state.RoleMappings, RoleMappingState{ID: id, OrgID: orgID, ExternalGroup: m.ExternalGroup})
 		}
 	}
 	slices.SortFunc(state.RoleMappings, func(a, b RoleMappingState) int { return strings.Compare(a.ID, b.ID) })

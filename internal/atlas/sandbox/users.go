@@ -9,11 +9,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
-// Path templates of database users and of people.
+// Path templates of people.
 const (
-	pathDatabaseUser = "/api/atlas/v2/groups/{groupId}/databaseUsers/{databaseName}/{username}"
 	pathOrgUsers     = "/api/atlas/v2/orgs/{orgId}/users"
 	pathOrgUser      = pathOrgUsers + "/{userId}"
 	pathProjectUsers = "/api/atlas/v2/groups/{groupId}/users"
@@ -38,104 +38,22 @@ type user struct {
 	projects        []string
 }
 
-// userRoutes returns the table of database users and people.
-func (s *Sandbox) userRoutes(always func(string) func(*call) string, named func(string) func(*call) string) []route {
+// userRoutes returns the table of people.
+func (s *Sandbox) userRoutes() []route {
 	var list []route
-	add := func(operation, method, path, version, bucket, owner string, act func(*call) answer) {
-		list = append(list, route{
-			operation: operation, method: method, path: path, versions: []string{version},
-			bucket: always(bucket), entity: named(owner), act: act,
-		})
-	}
-	add(OperationRead, http.MethodGet, pathDatabaseUser, "2023-01-01", BucketDatabaseUsers, paramProject, s.readDatabaseUser)
-	add(OperationDatabaseUserDelete, http.MethodDelete, pathDatabaseUser, "2023-01-01", BucketDatabaseUsers, paramProject, s.deleteDatabaseUser)
-	add(OperationDatabaseUserScramble, http.MethodPatch, pathDatabaseUser, "2023-01-01", BucketDatabaseUsers, paramProject, s.changeDatabaseUser)
-	list[len(list)-1].body = true
-	for _, at := range []struct{ list, one, operation, bucket, owner string }{
-		{pathOrgUsers, pathOrgUser, OperationOrgUserRemove, BucketUsersOrg, paramOrg},
-		{pathProjectUsers, pathProjectUser, OperationProjectUserRemove, BucketUsersProject, paramProject},
+	for _, at := range []struct {
+		list, one, operation string
+		quota                quota
+	}{
+		{pathOrgUsers, pathOrgUser, OperationOrgUserRemove, per(paramOrg, BucketUsersOrg)},
+		{pathProjectUsers, pathProjectUser, OperationProjectUserRemove, per(paramProject, BucketUsersProject)},
 	} {
-		add(OperationRead, http.MethodGet, at.list, "2025-02-19", at.bucket, at.owner, s.listUsers)
-		add(OperationRead, http.MethodGet, at.one, "2025-02-19", at.bucket, at.owner, s.readUser)
-		add(at.operation, http.MethodDelete, at.one, "2025-02-19", at.bucket, at.owner, s.removeUser)
+		list = append(list,
+			reading(at.list, at.quota, s.listUsers, "2025-02-19"),
+			reading(at.one, at.quota, s.readUser, "2025-02-19"),
+			on(at.operation, http.MethodDelete, at.one, at.quota, s.removeUser, "2025-02-19"))
 	}
 	return list
-}
-
-// databaseUser returns the project of the database user that the path names, and the user, when both are there and the caller
-// may see it, or change it.
-func (s *Sandbox) databaseUser(c *call, change bool) (*project, databaseName, answer, bool) {
-	id := c.params[paramProject]
-	p := s.world.projects[id]
-	if p == nil {
-		return nil, databaseName{}, c.missingProject(id), false
-	}
-	if !c.account.ownsProject(id, p) && !c.account.has(RoleDatabaseAccessAdmin, id) && (change || !c.account.reads(p.orgID, id)) {
-		return nil, databaseName{}, c.unauthorized(), false
-	}
-	name := databaseName{c.params[paramDatabase], c.params[paramUserName]}
-	if p.users[name] == nil {
-		return nil, databaseName{}, c.refuse(http.StatusNotFound, "USERNAME_NOT_FOUND",
-			fmt.Sprintf("No user with username %s exists.", name.username), name.username), false
-	}
-	return p, name, answer{}, true
-}
-
-// databaseUserDocument is a database user as the API shows it.
-type databaseUserDocument struct {
-	Username  string `json:"username"`
-	Database  string `json:"databaseName"`
-	ProjectID string `json:"groupId"`
-}
-
-func (c *call) databaseUserDocument(name databaseName) answer {
-	return c.document(http.StatusOK, databaseUserDocument{name.username, name.database, c.params[paramProject]})
-}
-
-// readDatabaseUser answers GET …/databaseUsers/{databaseName}/{username}.
-func (s *Sandbox) readDatabaseUser(c *call) answer {
-	_, name, refusal, ok := s.databaseUser(c, false)
-	if !ok {
-		return refusal
-	}
-	return c.databaseUserDocument(name)
-}
-
-// deleteDatabaseUser answers DELETE …/databaseUsers/{databaseName}/{username}.
-func (s *Sandbox) deleteDatabaseUser(c *call) answer {
-	p, name, refusal, ok := s.databaseUser(c, true)
-	if !ok {
-		return refusal
-	}
-	delete(p.users, name)
-	return c.empty(http.StatusNoContent)
-}
-
-// changeDatabaseUser answers PATCH …/databaseUsers/{databaseName}/{username}, which can change the password only.
-func (s *Sandbox) changeDatabaseUser(c *call) answer {
-	p, name, refusal, ok := s.databaseUser(c, true)
-	if !ok {
-		return refusal
-	}
-	var change struct {
-		Password *string `json:"password"`
-	}
-	mediaType, _, err := mime.ParseMediaType(c.request.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/json" && !(strings.HasPrefix(mediaType, vendorType) && strings.HasSuffix(mediaType, "+json")) {
-		return c.refuse(http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "The Content-Type must be JSON.")
-	}
-	decoder := json.NewDecoder(bytes.NewReader(c.body))
-	decoder.DisallowUnknownFields()
-	switch {
-	case decoder.Decode(&change) != nil || change.Password == nil:
-		return c.refuse(http.StatusBadRequest, "INVALID_JSON_ATTRIBUTE", "The body must have a password, and nothing else.")
-	case name.database == externalDatabase:
-		return c.refuse(http.StatusBadRequest, "CANNOT_SET_PASSWORD_EXTERNAL_USER", "Users of $external have no password.")
-	case len(*change.Password) < minPassword:
-		return c.refuse(http.StatusBadRequest, "PASSWORD_TOO_SHORT", fmt.Sprintf("A password has at least %d characters.", minPassword))
-	}
-	p.users[name].passwordChanges++
-	return c.databaseUserDocument(name)
 }
 
 // people are the ids of the persons in the organization or project that the path names, when the caller may see them, or remove
@@ -212,11 +130,146 @@ func (s *Sandbox) removeUser(c *call) answer {
 	if !ok {
 		return refusal
 	}
-	if projectID := c.params[paramProject]; projectID != "" {
-		u := s.world.users[id]
-		u.projects = slices.DeleteFunc(u.projects, func(have string) bool { return have == projectID })
-	} else {
-		delete(s.world.users, id)
+	u, projectID := s.world.users[id], c.params[paramProject]
+	ch := change{
+		do:   func(time.Time) { delete(s.world.users, id) },
+		says: []entry{{kind: "REMOVED_FROM_ORG", orgID: u.orgID, username: u.username}},
+		undo: func(time.Time) { s.world.users[id] = u },
+		back: []entry{{kind: "JOINED_ORG", orgID: u.orgID, username: u.username}},
 	}
+	if projectID != "" {
+		ch = change{
+			do: func(time.Time) {
+				u.projects = slices.DeleteFunc(u.projects, func(have string) bool { return have == projectID })
+			},
+			says: []entry{{kind: "REMOVED_FROM_GROUP", projectID: projectID, username: u.username}},
+			undo: func(time.Time) { u.projects = append(u.projects, projectID) },
+			back: []entry{{kind: "ADDED_TO_GROUP", projectID: projectID, username: u.username}},
+		}
+	}
+	s.alter(c, ch)
 	return c.empty(http.StatusNoContent)
+}
+
+// databaseUser returns the project of the database user that the path names, and the user, when both are there and the caller
+// may see it, or change it.
+func (s *Sandbox) databaseUser(c *call, change bool) (*project, databaseName, answer, bool) {
+	p, refusal, ok := s.projectWith(c, func(id string, p *project) bool {
+		return c.account.ownsProject(id, p) || c.account.has(RoleDatabaseAccessAdmin, id) || !change && c.account.reads(p.orgID, id)
+	})
+	if !ok {
+		return nil, databaseName{}, refusal, false
+	}
+	name := databaseName{c.params[paramDatabase], c.params[paramUserName]}
+	if p.users[name] == nil {
+		return nil, databaseName{}, c.refuse(http.StatusNotFound, "USERNAME_NOT_FOUND",
+			fmt.Sprintf("No user with username %s exists.", name.username), name.username), false
+	}
+	return p, name, answer{}, true
+}
+
+// databaseUserDocument is a database user as the API shows it.
+type databaseUserDocument struct {
+	Username  string `json:"username"`
+	Database  string `json:"databaseName"`
+	ProjectID string `json:"groupId"`
+	X509      string `json:"x509Type"`
+}
+
+func (c *call) databaseUserDocument(name databaseName) databaseUserDocument {
+	d := databaseUserDocument{name.username, name.database, c.params[paramProject], "NONE"}
+	if strings.HasPrefix(name.username, "CN=") {
+		d.X509 = "CUSTOMER"
+	}
+	return d
+}
+
+// listDatabaseUsers answers GET …/groups/{groupId}/databaseUsers.
+func (s *Sandbox) listDatabaseUsers(c *call) answer {
+	p, refusal, ok := s.readableProject(c)
+	if !ok {
+		return refusal
+	}
+	list := []databaseUserDocument{}
+	for name := range p.users {
+		list = append(list, c.databaseUserDocument(name))
+	}
+	slices.SortFunc(list, func(a, b databaseUserDocument) int {
+		return strings.Compare(a.Username+a.Database, b.Username+b.Database)
+	})
+	return page(c, list)
+}
+
+// readDatabaseUser answers GET …/databaseUsers/{databaseName}/{username}.
+func (s *Sandbox) readDatabaseUser(c *call) answer {
+	_, name, refusal, ok := s.databaseUser(c, false)
+	if !ok {
+		return refusal
+	}
+	return c.document(http.StatusOK, c.databaseUserDocument(name))
+}
+
+// alterDatabaseUser changes or deletes a database user. The clusters apply it in their own time.
+func (s *Sandbox) alterDatabaseUser(c *call, p *project, name databaseName, kind string, do, undo func()) {
+	id := c.params[paramProject]
+	then := func(do func()) func(time.Time) {
+		return func(at time.Time) {
+			do()
+			for _, one := range p.clusters {
+				one.update(at, s.applyFor)
+			}
+		}
+	}
+	ch := change{do: then(do), says: []entry{{kind: kind, projectID: id, databaseUser: name.username}}}
+	if undo != nil {
+		ch.undo, ch.back = then(undo), []entry{{kind: "MONGODB_USER_ADDED", projectID: id, databaseUser: name.username}}
+	}
+	s.alter(c, ch)
+}
+
+// deleteDatabaseUser answers DELETE …/databaseUsers/{databaseName}/{username}.
+func (s *Sandbox) deleteDatabaseUser(c *call) answer {
+	p, name, refusal, ok := s.databaseUser(c, true)
+	if !ok {
+		return refusal
+	}
+	user := p.users[name]
+	s.alterDatabaseUser(c, p, name, "MONGODB_USER_DELETED", func() { delete(p.users, name) }, func() { p.users[name] = user })
+	return c.empty(http.StatusNoContent)
+}
+
+// changeDatabaseUser answers PATCH …/databaseUsers/{databaseName}/{username}, which can change the password only.
+func (s *Sandbox) changeDatabaseUser(c *call) answer {
+	p, name, refusal, ok := s.databaseUser(c, true)
+	if !ok {
+		return refusal
+	}
+	if refusal, refused := c.refusePassword(name); refused {
+		return refusal
+	}
+	user := p.users[name]
+	s.alterDatabaseUser(c, p, name, "MONGODB_USER_UPDATED", func() { user.passwordChanges++ }, nil)
+	return c.document(http.StatusOK, c.databaseUserDocument(name))
+}
+
+// refusePassword answers a change of a database user that cannot be made.
+func (c *call) refusePassword(name databaseName) (answer, bool) {
+	var change struct {
+		Password *string `json:"password"`
+	}
+	mediaType, _, err := mime.ParseMediaType(c.request.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/json" && !(strings.HasPrefix(mediaType, vendorType) && strings.HasSuffix(mediaType, "+json")) {
+		return c.refuse(http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "The Content-Type must be JSON."), true
+	}
+	decoder := json.NewDecoder(bytes.NewReader(c.body))
+	decoder.DisallowUnknownFields()
+	switch {
+	case decoder.Decode(&change) != nil || change.Password == nil:
+		return c.refuse(http.StatusBadRequest, "INVALID_JSON_ATTRIBUTE", "The body must have a password, and nothing else."), true
+	case name.database == externalDatabase:
+		return c.refuse(http.StatusBadRequest, "CANNOT_SET_PASSWORD_EXTERNAL_USER", "Users of $external have no password."), true
+	case len(*change.Password) < minPassword:
+		return c.refuse(http.StatusBadRequest, "PASSWORD_TOO_SHORT", fmt.Sprintf("A password has at least %d characters.", minPassword)), true
+	}
+	return answer{}, false
 }
