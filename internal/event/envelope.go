@@ -60,6 +60,8 @@ func checkEnvelope(e *jobs.Event, names []string, attribute func(string) (any, b
 func reserved(class, source string) error {
 	owner := ""
 	switch {
+	case strings.HasPrefix(source, SourceOfDoors) && class != jobs.ClassSchedule:
+		return nil
 	case strings.HasPrefix(source, sourceOfSchedules):
 		owner = jobs.ClassSchedule
 	case source == "rekey" || strings.HasPrefix(source, "rekey/") || strings.HasPrefix(source, sourceOfStream):
@@ -70,6 +72,9 @@ func reserved(class, source string) error {
 	}
 	return &jobs.Rejection{Code: jobs.RejectIdentity, Field: "source", Detail: "is one of Rekey's own, which is accepted on the class " + owner + " only"}
 }
+
+// SourceOfDoors begins the source of what came through a door, on the class of that door; the name of the door follows.
+const SourceOfDoors = "rekey/door/"
 
 // Sources of events that Rekey names itself begin so: those of schedules, and those of events that
 // have no CloudEvents source.

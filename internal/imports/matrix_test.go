@@ -26,6 +26,7 @@ var matrix = map[string]string{
 	"internal/credential":         "redact",
 	"internal/direct":             "backoff",
 	"internal/doctor":             "atlas bus config fleet jobs kinds layout ledger metrics names natsserver notify proxy redact retryafter schedule tracing vault wire",
+	"internal/door":               "credential event jobs quiet redact secret",
 	"internal/event":              "jobs names redact secret",
 	"internal/fleet":              "atlas audit backoff bus config event jobs kinds kv ledger metrics notify pace policy schedule seal wire",
 	"internal/httpserver":         "",

@@ -1,0 +1,277 @@
+package door
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+	"rekey/internal/quiet"
+	"rekey/internal/redact"
+	"rekey/internal/secret"
+)
+
+// Path is where doors are: their name follows.
+const Path = "/in/"
+
+// publishTimeout bounds the wait for the stream. Senders wait for 3 s (Slack) to 30 s.
+const publishTimeout = 2500 * time.Millisecond
+
+// Publisher stores events.
+type Publisher interface {
+	// PublishEvent stores a CloudEvent under headers. Without an error, the stream has acknowledged it. An error that is
+	// ErrTooLarge says that it never will.
+	PublishEvent(ctx context.Context, class string, data []byte, headers map[string]string) error
+}
+
+// ErrTooLarge says that the streams take no event of that size.
+var ErrTooLarge = errors.New("the event is too large for NATS")
+
+// ErrNoDoor says that there is no door of that name.
+var ErrNoDoor = errors.New("there is no door")
+
+// Sealer seals secrets.
+type Sealer interface {
+	Seal(value secret.Value) (string, error)
+}
+
+// Recorder counts what became of requests.
+type Recorder interface {
+	DoorEvent(door, result string)
+}
+
+// Config is what all doors share.
+type Config struct {
+	Doors     []Door
+	Publisher Publisher
+	Sealer    Sealer
+	// Known are the worker's own secrets, which a body may repeat. Nil: none.
+	Known     func() *redact.Set
+	Recorder  Recorder
+	Logger    *zap.Logger
+	LookupEnv func(string) (string, bool) // Where secrets in environment variables are looked up.
+	// Containing is the kind that takes whatever leaked, and the name of its parameter.
+	Containing, ContainingParam string
+}
+
+// Doors are all doors of a worker.
+type Doors struct {
+	doors map[string]*door
+}
+
+// door is a Door that is open.
+type door struct {
+	Door
+	cfg      *Config
+	sender   sender
+	failures quiet.Failures
+	log      *zap.Logger
+}
+
+// request is one that is read.
+type request struct {
+	*http.Request
+	path string // Below the door, without a slash at its beginning.
+	body []byte
+	now  time.Time
+}
+
+// sender is what a type of door knows of those who post to it.
+type sender interface {
+	// verify reports, as a *Refusal, that the sender has not signed the body. Nothing of it was parsed yet.
+	verify(q *request) error
+	// read makes events of a verified body. None: it asks for nothing.
+	read(q *request) ([]Event, error)
+	// sign makes a request one of the sender's.
+	sign(q *http.Request, s sample) error
+}
+
+// Of what differs between senders, these have a default.
+type (
+	// router are senders that post below the door, too: allow are the methods of a path, none where there is no such path.
+	router interface{ allow(path string) []string }
+	// answerer are senders that expect another answer than 202 once their events are stored.
+	answerer interface {
+		accept(w http.ResponseWriter, q *request, ids []string)
+	}
+	// refuser are senders that expect other refusals than problem documents.
+	refuser interface {
+		refuse(w http.ResponseWriter, r *Refusal)
+	}
+)
+
+// New opens doors.
+func New(cfg Config) (*Doors, error) {
+	all := &Doors{doors: map[string]*door{}}
+	for _, one := range cfg.Doors {
+		d := &door{Door: one, cfg: &cfg, log: cfg.Logger.Named("door").With(zap.String("door", one.Name))}
+		if d.sender = d.newSender(); d.sender == nil {
+			return nil, fmt.Errorf("door %s: there is no type %q", one.Name, one.Type)
+		}
+		all.doors[one.Name] = d
+	}
+	return all, nil
+}
+
+func (d *door) newSender() sender {
+	switch d.Type {
+	case TypeGitHub:
+		return gitHub{d}
+	case TypeGitLabRevocation:
+		return gitLab{d}
+	case TypeStandardWebhooks:
+		return standardWebhooks{d}
+	case TypeGitGuardian:
+		return gitGuardian{d}
+	case TypePagerDuty:
+		return pagerDuty{d}
+	case TypeAtlas:
+		return atlasAlert{d}
+	case TypeSlack:
+		return slack{d}
+	case TypeTeams:
+		return teams{d}
+	case TypeBearer:
+		return bearer{d}
+	case TypeBasic:
+		return basic{d}
+	case TypeMTLS:
+		return mtls{d}
+	case TypeNone:
+		return none{d}
+	}
+	return nil
+}
+
+// ServeHTTP serves all that is below Path.
+func (a *Doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, Path), "/")
+	d, ok := a.doors[name]
+	if !ok {
+		refuse(w, &Refusal{Status: http.StatusNotFound, Detail: "there is no such door"})
+		return
+	}
+	q := &request{Request: r, path: path, now: time.Now()}
+	ids, err := d.handle(w, q) //nolint:contextcheck // The request has it.
+	if err != nil {
+		d.refused(w, refusalOf(err))
+		return
+	}
+	result := ResultAccepted
+	if len(ids) == 0 {
+		result = ResultIgnored
+	}
+	d.cfg.Recorder.DoorEvent(d.Name, string(result))
+	d.log.Debug("request taken in", zap.String("result", string(result)), zap.Strings("event_ids", ids))
+	if a, ok := d.sender.(answerer); ok {
+		a.accept(w, q, ids)
+		return
+	}
+	writeJSON(w, http.StatusAccepted, "application/json", accepted{EventIDs: ids})
+}
+
+// accepted is the body of an answer.
+type accepted struct {
+	EventIDs []string `json:"event_ids"`
+}
+
+// handle verifies a request, makes events of it, and stores them. It returns their ids.
+func (d *door) handle(w http.ResponseWriter, q *request) ([]string, error) {
+	if err := d.mayCall(q); err != nil {
+		return nil, err
+	}
+	var err error
+	if q.body, err = io.ReadAll(http.MaxBytesReader(w, q.Body, jobs.MaxEventBytes)); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, tooLarge()
+		}
+		return nil, malformed("the body ended early")
+	}
+	if err := d.sender.verify(q); err != nil {
+		return nil, err
+	}
+	events, err := d.sender.read(q)
+	if err != nil {
+		return nil, err
+	}
+	return d.publish(q, events)
+}
+
+// mayCall refuses paths and methods that the sender does not use.
+func (d *door) mayCall(q *request) error {
+	allowed := []string{http.MethodPost}
+	if r, ok := d.sender.(router); ok {
+		allowed = r.allow(q.path)
+	} else if q.path != "" {
+		allowed = nil
+	}
+	switch {
+	case len(allowed) == 0:
+		return &Refusal{Status: http.StatusNotFound, Result: ResultMalformed, Detail: "there is nothing below this door"}
+	case !slices.Contains(allowed, q.Method):
+		return &Refusal{
+			Status: http.StatusMethodNotAllowed, Result: ResultMalformed, Detail: "this door takes " + strings.Join(allowed, " and ") + " only",
+			Header: http.Header{"Allow": {strings.Join(allowed, ", ")}},
+		}
+	}
+	return nil
+}
+
+// atOnce is how many events of one request are on their way to the stream.
+const atOnce = 16
+
+// publish stores all events, or says why not. What was stored of them is a duplicate when the sender sends them again.
+func (d *door) publish(q *request, events []Event) ([]string, error) {
+	ids := make([]string, len(events))
+	type message struct {
+		data    []byte
+		headers map[string]string
+	}
+	messages := make([]message, len(events))
+	for i, e := range events {
+		var err error
+		if messages[i].data, messages[i].headers, err = d.encode(e, q); err != nil {
+			return nil, err
+		}
+		ids[i] = identity(e.ID)
+	}
+	ctx, cancel := context.WithTimeoutCause(q.Context(), publishTimeout, errors.New("NATS has not acknowledged in time"))
+	defer cancel()
+	return ids, parallel(len(messages), atOnce, func(i int) error {
+		err := d.cfg.Publisher.PublishEvent(ctx, d.Class, messages[i].data, messages[i].headers)
+		switch {
+		case errors.Is(err, ErrTooLarge):
+			return tooLarge()
+		case err != nil:
+			return unavailable("the event could not be stored", err)
+		}
+		return nil
+	})
+}
+
+// refused answers with a refusal, counts it, and logs it with the name of the door.
+func (d *door) refused(w http.ResponseWriter, r *Refusal) {
+	d.cfg.Recorder.DoorEvent(d.Name, string(r.Result))
+	d.failures.Warn(d.log, "request refused", r, zap.String("result", string(r.Result)), zap.Int("status", r.Status))
+	if s, ok := d.sender.(refuser); ok {
+		s.refuse(w, r)
+		return
+	}
+	refuse(w, r)
+}
+
+func (d *door) lookupEnv(name string) (string, bool) { return d.cfg.LookupEnv(name) }
+
+func (d *door) known() *redact.Set {
+	if d.cfg.Known == nil {
+		return nil
+	}
+	return d.cfg.Known()
+}

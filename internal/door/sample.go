@@ -1,0 +1,63 @@
+package door
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nuid"
+)
+
+// sample is a body that is to be signed as the sender would.
+type sample struct {
+	id     string // Of the delivery.
+	secret string // The door's first.
+	body   []byte
+	now    time.Time
+}
+
+// Sign returns a request with a body to a door, signed now as its sender would, with the first of the door's secrets. The error
+// wraps ErrNoDoor where there is no such door.
+func (a *Doors) Sign(ctx context.Context, name string, body []byte, header http.Header) (*http.Request, error) {
+	d, ok := a.doors[name]
+	if !ok {
+		return nil, fmt.Errorf("%w %q", ErrNoDoor, name)
+	}
+	q, err := http.NewRequestWithContext(ctx, http.MethodPost, Path+name, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	q.Header.Set("Content-Type", "application/json")
+	maps.Copy(q.Header, header)
+	s := sample{id: nuid.Next(), body: body, now: time.Now()}
+	for _, ref := range []struct {
+		key  string
+		read func() ([]string, error)
+	}{
+		{KeySecret, func() ([]string, error) { return d.secretsIn(d.Secret) }},
+		{KeyToken, func() ([]string, error) { return d.secretsIn(d.Token) }},
+		{KeyPassword, func() ([]string, error) { return d.secretsIn(d.Password) }},
+	} {
+		if !slices.Contains(KeysOf(d.Type).Required, ref.key) {
+			continue
+		}
+		all, err := ref.read()
+		if err != nil {
+			return nil, err
+		}
+		s.secret = all[0]
+	}
+	return q, d.sender.sign(q, s)
+}
+
+// stateWith is a connection whose client has a certificate with a name.
+func stateWith(name string) *tls.ConnectionState {
+	return &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{Subject: pkix.Name{CommonName: name}}}}}
+}
