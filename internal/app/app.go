@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
+	"rekey/internal/api"
 	"rekey/internal/atlas"
 	"rekey/internal/bus"
 	"rekey/internal/config"
@@ -58,6 +59,7 @@ type Options struct {
 type Addresses struct {
 	NATS string // URL of the embedded server.
 	HTTP string // host:port of metrics and health.
+	API  string // host:port of the HTTP API.
 }
 
 // worker is a worker while it runs.
@@ -74,6 +76,7 @@ type worker struct {
 	fanout   *jobs.Fanout
 	notifier *notifier
 	http     *httpserver.Server
+	api      *api.Server  // Nil where there is no HTTP API.
 	workers  *bus.Workers // Nil until jobs are taken.
 	self     *wire.Identity
 	lost     chan struct{} // Holds a token after the messages of jobs were lost.
@@ -156,6 +159,9 @@ func (w *worker) start(ctx context.Context) error {
 	if err := w.startHTTP(); err != nil { //nolint:contextcheck // As the other parts: it outlives ctx.
 		return err
 	}
+	if err := w.startAPI(); err != nil { //nolint:contextcheck // As the other parts.
+		return err
+	}
 	stores, err := w.prepare(ctx)
 	if err != nil {
 		return err
@@ -168,6 +174,7 @@ func (w *worker) start(ctx context.Context) error {
 	if err := w.startSchedules(stores); err != nil { //nolint:contextcheck // As the other parts.
 		return err
 	}
+	w.serveAPI(w.Config, stores)
 	w.showRules(ctx, w.Config)
 	w.startReload(stores) //nolint:contextcheck // As the other parts.
 	w.announce(ctx)
@@ -188,7 +195,7 @@ func (w *worker) startMetrics() error {
 		Skips: jobs.Names(schedule.Skips()), Buckets: atlas.Buckets(), Streams: w.streams(), Parts: parts(),
 		Version: w.Version, Revision: w.Revision,
 		Policies: wire.PolicyNames(w.Config), Decisions: jobs.Decisions(),
-		Receivers: wire.ReceiverNames(wire.Receivers(w.Config)), NotificationResults: notify.Results(),
+		Receivers: wire.ReceiverNames(wire.Receivers(w.Config)), NotificationResults: notify.Results(), Routes: api.Routes(),
 	})
 	if err != nil {
 		return fmt.Errorf("building the metrics: %w", err)
@@ -315,6 +322,9 @@ func (w *worker) announce(ctx context.Context) {
 	if w.http != nil {
 		addresses.HTTP = w.http.Addr()
 	}
+	if w.api != nil {
+		addresses.API = w.api.Addr()
+	}
 	state := "ready"
 	accounts := w.accountsReady(ctx)
 	if accounts != nil {
@@ -326,7 +336,7 @@ func (w *worker) announce(ctx context.Context) {
 	// The configuration allows no credentials in a URL.
 	nats := cmp.Or(addresses.NATS, w.Config.NATS.URL, "inside this process")
 	w.log.Info(state, zap.String("worker", w.Name), zap.String("version", w.Version), zap.String("nats", nats),
-		zap.String("http", addresses.HTTP), zap.Int("concurrency", w.Config.Worker.Concurrency),
+		zap.String("http", addresses.HTTP), apiField(addresses.API), zap.Int("concurrency", w.Config.Worker.Concurrency),
 		zap.String("seal_key", w.keys.ID()), zap.Int("accounts", len(w.Config.Atlas.Accounts)), zap.Int("schedules", len(w.Config.Schedules)))
 	if w.OnReady != nil {
 		w.OnReady(addresses)

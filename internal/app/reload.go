@@ -44,8 +44,8 @@ const (
 // reloader takes over configurations.
 type reloader struct {
 	*worker
-	store fleet.ScheduleStore
-	files *config.Files
+	stores stores
+	files  *config.Files
 
 	tried  [sha256.Size]byte // Of the file as it was last taken over, or could not be.
 	seen   [sha256.Size]byte // Of the file as it was when it was last looked at.
@@ -58,7 +58,7 @@ func (w *worker) startReload(s stores) {
 	if w.Reload.File == "" {
 		return
 	}
-	r := &reloader{worker: w, store: s.schedules, files: config.NewFiles(w.Reload.File)}
+	r := &reloader{worker: w, stores: s, files: config.NewFiles(w.Reload.File)}
 	// The file may have changed since it was read for the start.
 	sum := r.files.Sum()
 	if now, err := config.Load(w.Reload.File); err == nil && len(config.Changes(w.Config, now)) == 0 {
@@ -186,6 +186,7 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 	r.runner.current.Store(p.runner)
 	r.fanout.Use(p.rules)
 	r.notifier.use(wire.Receivers(p.config))
+	r.serveAPI(p.config, r.stores)
 	if err := r.metrics.SetPolicies(wire.PolicyNames(p.config)); err != nil {
 		return err
 	}
@@ -215,7 +216,7 @@ func (r *reloader) swapSchedules(ctx context.Context, p swapped) error {
 	if err := r.metrics.SetSchedules(p.names); err != nil {
 		return err
 	}
-	if err := r.store.MarkRemoved(ctx, p.requests, r.keeper(), r.conn.Clock().Now().UTC()); err != nil && ctx.Err() == nil {
+	if err := r.stores.schedules.MarkRemoved(ctx, p.requests, r.keeper(), r.conn.Clock().Now().UTC()); err != nil && ctx.Err() == nil {
 		r.log.Warn("noting which schedules were removed; it is done within a minute", zap.Error(err))
 	}
 	return nil

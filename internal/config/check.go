@@ -43,6 +43,7 @@ func (c *checker) check() {
 	if c.cfg.HTTP.Listen != "" {
 		c.listenAddress("http.listen", c.cfg.HTTP.Listen)
 	}
+	c.api()
 	c.oneOf("log.level", c.cfg.Log.Level, "debug", "info", "warn", "error")
 	c.oneOf("log.format", c.cfg.Log.Format, "json", "console")
 }

@@ -30,6 +30,7 @@ type Config struct {
 	// Receivers are notified how jobs ended. Default none.
 	Receivers []Receiver `yaml:"receivers" reload:"live"`
 	HTTP      HTTP       `yaml:"http"`
+	API       API        `yaml:"api"`
 	Log       Log        `yaml:"log"`
 }
 

@@ -16,6 +16,9 @@ import (
 // Now is the time that the workers share.
 func (c *Client) Now() time.Time { return c.conn.Clock().Now() }
 
+// Ready reports, as an error, that NATS cannot be asked now.
+func (c *Client) Ready() error { return c.conn.Ready() }
+
 // Explain names, in an error of JetStream, what is missing.
 func (c *Client) Explain(err error) error { return c.conn.Explain(err) }
 

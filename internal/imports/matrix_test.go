@@ -5,7 +5,8 @@ package imports_test
 var matrix = map[string]string{
 	"cmd/worker":                  "app atlas/sandbox audit bus config configs credential doctor event fleet jobs kinds ledger pace policy redact schedule seal secret wire",
 	"configs":                     "",
-	"internal/app":                "atlas audit backoff bus config event fleet httpserver jobs layout ledger metrics names natsserver notify pace quiet redact schedule seal tracing wire",
+	"internal/api":                "backoff bus config fleet httpserver jobs proxy quiet secret wire",
+	"internal/app":                "api atlas audit backoff bus config event fleet httpserver jobs layout ledger metrics names natsserver notify pace quiet redact schedule seal tracing wire",
 	"internal/apptest":            "app atlas/sandbox audit bus config doctor fleet jobs kinds ledger notify policy schedule seal secret wire",
 	"internal/apptest/commands":   "",
 	"internal/apptest/connection": "",

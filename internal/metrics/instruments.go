@@ -23,6 +23,9 @@ func (m *Metrics) build(f promauto.Factory) {
 	m.buildPolicies(f)
 	m.buildNotifications(f)
 	m.buildSchedules(f)
+	m.APIRequests = f.NewCounterVec(counter("api_requests_total",
+		"Requests to the HTTP API, by route and status; 401, 403 and 429 are refusals."),
+		[]string{"route", "code"})
 	m.buildReload(f)
 	m.buildNATS(f)
 	m.AccountSecretExpires = f.NewGaugeVec(gauge("account_secret_expires_timestamp_seconds", seconds,
@@ -177,6 +180,11 @@ func (m *Metrics) createSeries() {
 	for _, stream := range l.streams.start() {
 		m.NATSPublishRefused.WithLabelValues(stream)
 		m.NATSStalled.WithLabelValues(stream)
+	}
+	for _, route := range l.routes.start() {
+		for _, code := range []string{"401", "403", "429", "503"} { // Those that alerts ask for.
+			m.APIRequests.WithLabelValues(route, code)
+		}
 	}
 	for _, part := range l.parts.start() {
 		m.PartFailures.WithLabelValues(part)

@@ -84,7 +84,7 @@ func changeLabel(
 // labels are the closed sets of all labels.
 type labels struct {
 	receivers, notificationResults                         set
-	policies, decisions                                    set
+	policies, decisions, routes                            set
 	kinds, lanes, outcomes, reasons, origins, eventResults set
 	operations, schedules, skips, buckets, streams, parts  set
 }
@@ -120,6 +120,7 @@ func newLabels(cfg Config) (labels, error) {
 		{"bucket", cfg.Buckets, &l.buckets},
 		{"stream", cfg.Streams, &l.streams},
 		{"part", cfg.Parts, &l.parts},
+		{"route", cfg.Routes, &l.routes},
 	} {
 		var err error
 		if *s.to, err = newSet(s.name, s.values); err != nil {

@@ -65,6 +65,9 @@ type Config struct {
 	// Parts are the parts of a worker that are started again when they fail.
 	Parts []string
 
+	// Routes are the routes of the HTTP API.
+	Routes []string
+
 	// Version is the release that runs; empty means "unknown".
 	Version string
 	// Revision is the commit that it was built from; empty means "unknown".
@@ -112,6 +115,9 @@ type Metrics struct {
 	QueueWaiting prometheus.Gauge
 	// DeadLetters is rekey_dead_letters.
 	DeadLetters prometheus.Gauge
+
+	// APIRequests is rekey_api_requests_total{route,code}.
+	APIRequests *prometheus.CounterVec
 
 	// PolicyDecisions is rekey_policy_decisions_total{policy,decision}.
 	PolicyDecisions *prometheus.CounterVec

@@ -37,6 +37,7 @@ func smallConfig(reg prometheus.Registerer) metrics.Config {
 		Buckets:             []string{"admin"},
 		Streams:             []string{"JOBS", "RESULTS"},
 		Parts:               []string{"intake"},
+		Routes:              []string{"GET /v1/status"},
 		Version:             "1.2.3",
 		Revision:            "abc",
 	}
@@ -56,6 +57,7 @@ func newSmall(t *testing.T) (*metrics.Metrics, *prometheus.Registry) {
 // useAll calls every method once.
 func useAll(m *metrics.Metrics) {
 	m.EventReceived("malformed")
+	m.APIRequest("GET /v1/status", 200)
 	m.Enqueued("jwks.revoke", "urgent", "event")
 	m.JobFinished("jwks.revoke", "revoked", 2*time.Second, "")
 	m.Attempt("jwks.revoke", "none")

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -76,6 +77,14 @@ func (m *Metrics) Request(operation, code string, d time.Duration, trace string)
 	operation = m.labels.operations.bound(operation)
 	m.AtlasRequests.WithLabelValues(operation, boundCode(code)).Inc()
 	observe(m.AtlasRequestDuration.WithLabelValues(operation), elapsed(d), trace)
+}
+
+// APIRequest counts a request to the HTTP API by its route and the status of its answer.
+func (m *Metrics) APIRequest(route string, code int) {
+	if m == nil {
+		return
+	}
+	m.APIRequests.WithLabelValues(m.labels.routes.bound(route), boundCode(strconv.Itoa(code))).Inc()
 }
 
 // RetryAfter records a wait that the Atlas API demanded.

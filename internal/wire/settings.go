@@ -42,7 +42,7 @@ func EmbeddedConfig(c config.Embedded, env Lookup, log *zap.Logger) (natsserver.
 	cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
 	if c.TLS.ClientCAFile != "" {
 		cfg.TLS.ClientAuth = tls.RequireAndVerifyClientCert
-		if cfg.TLS.ClientCAs, err = pool(c.TLS.ClientCAFile); err != nil {
+		if cfg.TLS.ClientCAs, err = Pool(c.TLS.ClientCAFile); err != nil {
 			return cfg, fmt.Errorf("nats.embedded.tls.client_ca_file: %w", err)
 		}
 	}
@@ -69,7 +69,7 @@ func clientTLS(c config.ClientTLS) (*tls.Config, error) {
 	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CAFile != "" {
-		roots, err := pool(c.CAFile)
+		roots, err := Pool(c.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("nats.tls.ca_file: %w", err)
 		}
@@ -116,7 +116,8 @@ func KeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	return tls.X509KeyPair([]byte(cert), []byte(key))
 }
 
-func pool(file string) (*x509.CertPool, error) {
+// Pool reads the authorities of a PEM file.
+func Pool(file string) (*x509.CertPool, error) {
 	pem, err := secret.ReadFile(file, maxPEM)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", file, err)

@@ -1,0 +1,183 @@
+package api
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/x509"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+
+	"rekey/internal/config"
+	"rekey/internal/jobs"
+	"rekey/internal/quiet"
+)
+
+// client is a client of the configuration.
+type client struct {
+	config.APIClient
+	limiter *rate.Limiter // Nil: no limit.
+	tokens  *tokens
+}
+
+// may reports whether the client may do something.
+func (c *client) may(p config.Permission) bool { return slices.Contains(c.May, p) }
+
+// roster are the clients of a configuration.
+type roster struct {
+	clients  []*client
+	verifier *verifier // Nil: no token of an issuer is accepted.
+}
+
+// newRoster returns the clients of a configuration. One whose rate is as before has used as much of it as before.
+func newRoster(a config.API, before *roster, lookup func(string) (string, bool), log *zap.Logger) *roster {
+	r := &roster{verifier: newVerifier(a.OIDC, before, log)}
+	for _, c := range a.Clients {
+		one := &client{APIClient: c, tokens: &tokens{client: c.Name, read: c.Token.ReadLines, lookup: lookup, log: log}}
+		if c.Token.IsZero() {
+			one.tokens = nil
+		}
+		if c.Rate > 0 {
+			one.limiter = rate.NewLimiter(rate.Limit(float64(c.Rate)/time.Minute.Seconds()), c.Rate)
+		}
+		if old := before.named(c.Name); old != nil && old.Rate == c.Rate {
+			one.limiter = old.limiter
+		}
+		r.clients = append(r.clients, one)
+	}
+	return r
+}
+
+func (r *roster) named(name string) *client {
+	if r == nil {
+		return nil
+	}
+	for _, c := range r.clients {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// recognise returns the client that sent a request, or why none is recognised. The reason is for the log and names no token.
+func (r *roster) recognise(req *http.Request) (*client, string) {
+	values := req.Header.Values("Authorization")
+	switch {
+	case len(values) > 1:
+		return nil, "there is more than one header Authorization"
+	case len(values) == 1:
+		scheme, token, _ := strings.Cut(values[0], " ")
+		if token = strings.TrimSpace(token); !strings.EqualFold(scheme, "Bearer") || token == "" {
+			return nil, "the header Authorization has no bearer token"
+		}
+		return r.byToken(req, token)
+	case req.TLS != nil && len(req.TLS.VerifiedChains) > 0:
+		return r.byCertificate(req.TLS.VerifiedChains[0][0])
+	}
+	return nil, "there is neither a bearer token nor a client certificate"
+}
+
+// byToken compares a token with those of all clients: how long it takes says nothing about them.
+func (r *roster) byToken(req *http.Request, token string) (*client, string) {
+	sum := sha256.Sum256([]byte(token))
+	var found []*client
+	for _, c := range r.clients {
+		if c.tokens.has(sum) {
+			found = append(found, c)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], ""
+	case len(found) > 1:
+		return nil, "clients " + found[0].Name + " and " + found[1].Name + " have the same token"
+	case r.verifier != nil && strings.Count(token, ".") == 2:
+		return r.byClaims(req.Context(), token)
+	}
+	return nil, "no client has this bearer token"
+}
+
+// byCertificate finds the client of a certificate that one of the authorities has signed.
+func (r *roster) byCertificate(cert *x509.Certificate) (*client, string) {
+	names := append([]string{cert.Subject.CommonName}, cert.DNSNames...)
+	names = append(names, cert.EmailAddresses...)
+	for _, uri := range cert.URIs {
+		names = append(names, uri.String())
+	}
+	for _, c := range r.clients {
+		if c.CertName != "" && slices.Contains(names, c.CertName) {
+			return c, ""
+		}
+	}
+	return nil, "no client has a name of this certificate"
+}
+
+// allows says why a client may not have to do with a job of a kind and account, or nothing. An account that is not known yet
+// is the only one that there is.
+func (c *client) allows(kind jobs.Kind, account string) string {
+	switch {
+	case len(c.Kinds) > 0 && !slices.Contains(c.Kinds, kind):
+		return "kind"
+	case len(c.Accounts) > 0 && !slices.Contains(c.Accounts, account):
+		return "account"
+	}
+	return ""
+}
+
+// publishes reports whether a client may publish events of a class.
+func (c *client) publishes(class string) bool {
+	if class == jobs.ClassOperator || class == jobs.ClassSchedule {
+		return false
+	}
+	return len(c.Classes) == 0 || slices.Contains(c.Classes, class)
+}
+
+// tokens are the bearer tokens of a client, by their hashes. Nil has none.
+type tokens struct {
+	client   string
+	read     reader
+	lookup   func(string) (string, bool)
+	log      *zap.Logger
+	failures quiet.Failures
+
+	mu     sync.Mutex // Guards what follows.
+	looked time.Time
+	sums   [][sha256.Size]byte
+}
+
+// has reports whether a token with this hash is one of them. Each is compared in constant time.
+func (t *tokens) has(sum [sha256.Size]byte) bool {
+	if t == nil {
+		return false
+	}
+	found := 0
+	for _, one := range t.latest() {
+		found |= subtle.ConstantTimeCompare(one[:], sum[:])
+	}
+	return found == 1
+}
+
+// latest are those that the file has now. A file that cannot be read has none: it may have been taken away to shut the client out.
+func (t *tokens) latest() [][sha256.Size]byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Since(t.looked) < lookAgain {
+		return t.sums
+	}
+	t.looked, t.sums = time.Now(), nil
+	text, err := t.read(t.lookup)
+	if err != nil {
+		t.failures.Warn(t.log, "the token of a client of the API cannot be read: it is refused", err, zap.String("client", t.client))
+		return nil
+	}
+	for token := range strings.FieldsSeq(text.Reveal()) {
+		t.sums = append(t.sums, sha256.Sum256([]byte(token)))
+	}
+	return t.sums
+}

@@ -1,0 +1,66 @@
+package api
+
+import (
+	"net"
+	"sync"
+)
+
+// limited refuses connections above what one address, or all together, may have.
+type limited struct {
+	net.Listener
+	crowd *crowd
+}
+
+// Accept returns the next connection that is within the limits. The others are closed at once.
+func (l limited) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+		if err == nil && l.crowd.enter(host) {
+			return &counted{Conn: conn, leave: sync.OnceFunc(func() { l.crowd.leave(host) })}, nil
+		}
+		_ = conn.Close() // What becomes of a connection that is not wanted does not matter.
+	}
+}
+
+// crowd counts connections by address.
+type crowd struct {
+	mu  sync.Mutex // Guards what follows.
+	all int
+	of  map[string]int
+}
+
+func (c *crowd) enter(host string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.all >= maxConns || c.of[host] >= maxConnsOfOne {
+		return false
+	}
+	c.all++
+	c.of[host]++
+	return true
+}
+
+func (c *crowd) leave(host string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all--
+	if c.of[host]--; c.of[host] == 0 {
+		delete(c.of, host)
+	}
+}
+
+// counted is a connection that counts until it is closed.
+type counted struct {
+	net.Conn
+	leave func()
+}
+
+// Close closes the connection.
+func (c *counted) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
+}

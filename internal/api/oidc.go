@@ -1,0 +1,176 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+
+	"rekey/internal/backoff"
+	"rekey/internal/config"
+	"rekey/internal/proxy"
+	"rekey/internal/quiet"
+	"rekey/internal/secret"
+	"rekey/internal/wire"
+)
+
+// reader reads a secret anew.
+type reader = func(func(string) (string, bool)) (secret.Value, error)
+
+// oidcTimeout bounds each request to the issuer.
+const oidcTimeout = 5 * time.Second
+
+// How often the issuer is asked at most: so many times at once, and then each time after a while.
+const (
+	oidcBurst = 10
+	oidcEvery = 5 * time.Second
+)
+
+// An issuer that cannot be reached is asked again after these times.
+const oidcPauseFirst, oidcPauseMost = time.Second, time.Minute
+
+// verifier verifies tokens of an issuer. Its keys are read when they are needed, and kept.
+type verifier struct {
+	cfg      config.OIDC
+	log      *zap.Logger
+	failures quiet.Failures
+
+	mu       sync.Mutex // Guards what follows.
+	verify   *oidc.IDTokenVerifier
+	failed   int
+	askAgain time.Time
+}
+
+// newVerifier is that of before where the issuer is the same, with its keys; nil where there is none.
+func newVerifier(c config.OIDC, before *roster, log *zap.Logger) *verifier {
+	switch {
+	case c.Issuer == "":
+		return nil
+	case before != nil && before.verifier != nil && before.verifier.cfg == c:
+		return before.verifier
+	}
+	return &verifier{cfg: c, log: log}
+}
+
+// errIssuerWaits says that the issuer is not asked yet.
+var errIssuerWaits = errors.New("the issuer was asked just now")
+
+// ready returns what verifies, once the issuer has said where its keys are.
+func (v *verifier) ready(ctx context.Context) (*oidc.IDTokenVerifier, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.verify != nil {
+		return v.verify, nil
+	}
+	if time.Now().Before(v.askAgain) {
+		return nil, errIssuerWaits
+	}
+	client, err := v.client()
+	if err != nil {
+		return nil, err
+	}
+	// The keys are read again later, with this client and without the request's context.
+	ctx, cancel := context.WithTimeout(oidc.ClientContext(context.WithoutCancel(ctx), client), oidcTimeout)
+	defer cancel()
+	provider, err := oidc.NewProvider(ctx, v.cfg.Issuer)
+	if err != nil {
+		v.failed++
+		v.askAgain = time.Now().Add(backoff.Delay(oidcPauseFirst, oidcPauseMost, v.failed))
+		return nil, fmt.Errorf("asking %s: %w", v.cfg.Issuer, err)
+	}
+	v.verify = provider.Verifier(&oidc.Config{ClientID: v.cfg.Audience})
+	return v.verify, nil
+}
+
+// client is how the issuer is asked.
+func (v *verifier) client() (*http.Client, error) {
+	transport := &http.Transport{TLSHandshakeTimeout: oidcTimeout, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true}
+	proxy.Use(transport)
+	if v.cfg.CAFile != "" {
+		roots, err := wire.Pool(v.cfg.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("api.oidc.ca_file: %w", err)
+		}
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	}
+	return &http.Client{Transport: sparing{transport, rate.NewLimiter(rate.Every(oidcEvery), oidcBurst)}, Timeout: oidcTimeout}, nil
+}
+
+// sparing bounds how often the issuer is asked: a token that names a key that is not known makes its keys be read again, and
+// every stranger can make one up.
+type sparing struct {
+	http.RoundTripper
+	limiter *rate.Limiter
+}
+
+// RoundTrip implements http.RoundTripper.
+func (s sparing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !s.limiter.Allow() {
+		return nil, errIssuerWaits
+	}
+	return s.RoundTripper.RoundTrip(req)
+}
+
+// byClaims finds the client of a token of the issuer: the first that has all its claims.
+func (r *roster) byClaims(ctx context.Context, token string) (*client, string) {
+	verify, err := r.verifier.ready(ctx)
+	if err != nil {
+		r.verifier.failures.Warn(r.verifier.log, "tokens of the issuer cannot be verified: they are refused", err)
+		return nil, "the issuer of tokens cannot be reached"
+	}
+	verified, err := verify.Verify(ctx, token)
+	if err != nil {
+		return nil, "the token of the issuer is not valid: " + reasonOf(err)
+	}
+	claims := map[string]any{}
+	if err := verified.Claims(&claims); err != nil {
+		return nil, "the claims of the token cannot be read"
+	}
+	for _, c := range r.clients {
+		if len(c.Claims) > 0 && hasClaims(claims, c.Claims) {
+			return c, ""
+		}
+	}
+	return nil, "no client has the claims of this token"
+}
+
+// reasonOf says why a token was refused, without its content.
+func reasonOf(err error) string {
+	if _, expired := errors.AsType[*oidc.TokenExpiredError](err); expired {
+		return "it has expired"
+	}
+	return "its signature, issuer, audience or time is wrong"
+}
+
+// hasClaims reports whether the claims of a token have all of these values.
+func hasClaims(have map[string]any, want map[string]string) bool {
+	for name, value := range want {
+		if !hasValue(have[name], value) {
+			return false
+		}
+	}
+	return true
+}
+
+func hasValue(claim any, value string) bool {
+	switch claim := claim.(type) {
+	case string:
+		return claim == value
+	case bool:
+		return fmt.Sprint(claim) == value
+	case []any:
+		for _, one := range claim {
+			if text, ok := one.(string); ok && text == value {
+				return true
+			}
+		}
+	}
+	return false
+}

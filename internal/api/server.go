@@ -1,0 +1,107 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/config"
+	"rekey/internal/fleet"
+	"rekey/internal/httpserver"
+	"rekey/internal/quiet"
+)
+
+// The limits of a connection. A client that is slow on purpose must not hold one without end, nor one client all of them.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 30 * time.Second // An answer that waits for a job extends it.
+	idleTimeout       = 2 * time.Minute
+	pingAfter         = 30 * time.Second // Of silence of a client that speaks HTTP/2.
+	maxHeaderBytes    = 16 << 10
+	maxStreams        = 100  // Requests at once on a connection of HTTP/2.
+	maxConnsOfOne     = 256  // Connections of one address.
+	maxConns          = 4096 // Connections of all.
+)
+
+// Recorder counts requests.
+type Recorder interface {
+	// APIRequest counts a request by its route, as Routes has it, and the status of its answer.
+	APIRequest(route string, code int)
+}
+
+// Config is what a Server is made of.
+type Config struct {
+	// API is the section of the configuration. Its Listen must not be empty.
+	API config.API
+	// Lookup finds the environment variables that hold clients' tokens.
+	Lookup func(string) (string, bool)
+	// Recorder counts requests. Required.
+	Recorder Recorder
+	// Logger takes refusals, and what goes wrong while serving. Required.
+	Logger *zap.Logger
+}
+
+// Server is the HTTP API. Its methods may be called from several goroutines at once.
+type Server struct {
+	*httpserver.Endpoint
+	log      *zap.Logger
+	recorder Recorder
+	lookup   func(string) (string, bool)
+	failures quiet.Failures
+
+	clients atomic.Pointer[roster]
+	fleet   atomic.Pointer[fleet.Client] // Nil until the worker has what it needs in NATS.
+	doors   atomic.Pointer[map[string]http.Handler]
+
+	stopping context.Context //nolint:containedctx // It ends with the server, and so do the answers that wait.
+	stop     context.CancelCauseFunc
+}
+
+// New checks the configuration and builds a server that does not listen yet.
+func New(cfg Config) (*Server, error) {
+	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, lookup: cfg.Lookup}
+	s.stopping, s.stop = context.WithCancelCause(context.Background())
+	s.Use(cfg.API)
+	server := &http.Server{
+		Handler: s.handler(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, WriteByteTimeout: writeTimeout},
+	}
+	if cfg.API.TLS.CertFile != "" {
+		keeper := &certKeeper{files: cfg.API.TLS, log: s.log}
+		if err := keeper.read(); err != nil {
+			return nil, fmt.Errorf("api.tls: %w", err)
+		}
+		server.TLSConfig = keeper.server()
+	}
+	crowd := &crowd{of: map[string]int{}}
+	var err error
+	s.Endpoint, err = httpserver.NewEndpoint("API server", cfg.API.Listen, server, s.log, func(l net.Listener) net.Listener {
+		return limited{Listener: l, crowd: crowd}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Use makes these the clients. Requests under way end with the old ones.
+func (s *Server) Use(a config.API) { s.clients.Store(newRoster(a, s.clients.Load(), s.lookup, s.log)) }
+
+// Serve answers from a fleet from now on. Until then every request that needs it is answered with 503.
+func (s *Server) Serve(c *fleet.Client) { s.fleet.Store(c) }
+
+// Doors puts handlers at /in/<name>. A handler recognises its sender itself.
+func (s *Server) Doors(doors map[string]http.Handler) { s.doors.Store(&doors) }
+
+// Stop ends the answers that wait, and then the server: see httpserver.Endpoint.
+func (s *Server) Stop(ctx context.Context) error {
+	s.stop(errStopping)
+	return s.Endpoint.Stop(ctx)
+}

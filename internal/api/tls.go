@@ -1,0 +1,73 @@
+package api
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/config"
+	"rekey/internal/quiet"
+	"rekey/internal/wire"
+)
+
+// lookAgain is how old what was read of a file may be: of certificates, and of clients' tokens.
+const lookAgain = time.Second
+
+// certKeeper reads the certificate and the clients' authorities again when their files change.
+type certKeeper struct {
+	files    config.APITLS
+	log      *zap.Logger
+	failures quiet.Failures
+
+	mu      sync.Mutex // Guards what follows.
+	looked  time.Time
+	current *tls.Config
+}
+
+// server is the configuration of the listener: that of each connection is read when it comes.
+func (k *certKeeper) server() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return k.latest(), nil },
+	}
+}
+
+// latest is the configuration of the files as they are, or were when they could be read last: one of the two files may be
+// written before the other.
+func (k *certKeeper) latest() *tls.Config {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if time.Since(k.looked) >= lookAgain {
+		if err := k.read(); err != nil {
+			k.failures.Warn(k.log, "the certificate of the API cannot be read; the one of before stays in use", err)
+		}
+	}
+	return k.current
+}
+
+// read takes over the files. What has not changed stays: sessions of TLS that were begun can be resumed. The lock is held, but
+// at the start.
+func (k *certKeeper) read() error {
+	k.looked = time.Now()
+	next := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	cert, err := wire.KeyPair(k.files.CertFile, k.files.KeyFile)
+	if err != nil {
+		return err
+	}
+	next.Certificates = []tls.Certificate{cert}
+	if k.files.ClientCAFile != "" {
+		next.ClientAuth = tls.VerifyClientCertIfGiven
+		if next.ClientCAs, err = wire.Pool(k.files.ClientCAFile); err != nil {
+			return fmt.Errorf("client_ca_file: %w", err)
+		}
+	}
+	if k.current == nil || !slices.EqualFunc(k.current.Certificates[0].Certificate, cert.Certificate, bytes.Equal) || !next.ClientCAs.Equal(k.current.ClientCAs) {
+		k.current = next
+	}
+	return nil
+}

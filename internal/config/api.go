@@ -1,0 +1,202 @@
+package config
+
+import (
+	"net"
+	"regexp"
+	"slices"
+
+	"rekey/internal/jobs"
+	"rekey/internal/secret"
+)
+
+// API is the HTTP API, for automation that does not speak NATS.
+type API struct {
+	// Listen is host:port. Beyond this machine it needs TLS. Default and empty: there is no API.
+	Listen string `yaml:"listen"`
+	TLS    APITLS `yaml:"tls"`
+	// OIDC says whose tokens are accepted besides those of Clients. Its changes are taken over without a restart.
+	OIDC OIDC `yaml:"oidc" reload:"live"`
+	// Clients are those who may ask. Default none: then every request is refused.
+	Clients []APIClient `yaml:"clients" reload:"live"`
+}
+
+// APITLS is the certificate of the API, and whose clients' certificates are accepted. The files are read again when they change.
+type APITLS struct {
+	// CertFile and KeyFile are PEM files. Both or neither are set; neither (the default) means no TLS.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file" secret:"lines"`
+	// ClientCAFile is a PEM file with the authorities whose client certificates are accepted. Empty: none is asked for.
+	ClientCAFile string `yaml:"client_ca_file"`
+}
+
+// OIDC is an issuer of OpenID Connect whose tokens (JWT) clients may present.
+type OIDC struct {
+	// Issuer is its URL, below which its keys are found, https but for this machine. Empty, the default: no such token is accepted.
+	Issuer string `yaml:"issuer"`
+	// Audience must be among those of the token. Required with Issuer.
+	Audience string `yaml:"audience"`
+	// CAFile is a PEM file with the authorities that may sign the issuer's certificate. Empty: those of the system.
+	CAFile string `yaml:"ca_file"`
+}
+
+// APIClient is a client of the API. Exactly one of Token, CertName and Claims says how it is recognised.
+type APIClient struct {
+	// Name is unique: lower-case letters, digits, - and _, at most 64. It is who has requested what the client asks for.
+	Name string `yaml:"name"`
+	// Token is what the client presents as its bearer token: one, or several with white space between them while one takes the
+	// place of another. It is read again when it changes. Zero: not used.
+	Token secret.Ref `yaml:"token" secret:"lines"`
+	// CertName is a name in its certificate: the common name, or a DNS name, URI or mail address. Empty: not used.
+	CertName string `yaml:"cert_name"`
+	// Claims are those that its token of OIDC.Issuer must have, with these values. A list must contain the value. Empty: not used.
+	Claims map[string]string `yaml:"claims"`
+	// May is what it may do: submit, read, cancel, retry, replay, drop and events. Required.
+	May []Permission `yaml:"may"`
+	// Kinds are those of the jobs that it may ask for, see and change. Default and empty: all.
+	Kinds []jobs.Kind `yaml:"kinds"`
+	// Accounts are those of the jobs that it may ask for, see and change. Default and empty: all.
+	Accounts []string `yaml:"accounts"`
+	// Classes are those of the events that it may publish, such as incident. Default and empty: all but operator and schedule.
+	Classes []string `yaml:"classes"`
+	// Rate is how many requests it may make a minute, and at once: up to 1000000. Default and zero: no limit.
+	Rate int `yaml:"rate"`
+}
+
+// Permission is one thing that a client of the API may do.
+type Permission string
+
+// The permissions.
+const (
+	MaySubmit Permission = "submit" // Ask for a job.
+	MayRead   Permission = "read"   // See jobs, dead letters and the status.
+	MayCancel Permission = "cancel" // Cancel a job.
+	MayRetry  Permission = "retry"  // Retry a job.
+	MayReplay Permission = "replay" // Replay a dead letter.
+	MayDrop   Permission = "drop"   // Drop a dead letter.
+	MayEvents Permission = "events" // Publish an event, of which policies may make jobs.
+)
+
+// Permissions lists all permissions.
+func Permissions() []Permission {
+	return []Permission{MaySubmit, MayRead, MayCancel, MayRetry, MayReplay, MayDrop, MayEvents}
+}
+
+// properClass is what may be the class of an event.
+var properClass = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}$`)
+
+func (c *checker) api() {
+	a := c.cfg.API
+	c.apiListener(a)
+	c.oidc(a.OIDC)
+	taken := map[string]int{}
+	for i, client := range a.Clients {
+		path := item("api.clients", i)
+		if c.spoilt[path] {
+			continue
+		}
+		c.name(path, client.Name, taken)
+		c.recognised(path, client)
+		c.permitted(path, client)
+	}
+}
+
+// apiListener refuses a listener to which tokens would go in the clear over a network.
+func (c *checker) apiListener(a API) {
+	c.pair("api.tls", "cert_file", a.TLS.CertFile, "key_file", a.TLS.KeyFile)
+	plain := a.TLS.CertFile == "" && a.TLS.KeyFile == "" && !c.anySpoilt("api.tls.cert_file", "api.tls.key_file")
+	if a.TLS.ClientCAFile != "" && plain {
+		c.add("api.tls.client_ca_file", "needs cert_file and key_file as well")
+	}
+	if a.Listen == "" {
+		return
+	}
+	c.listenAddress("api.listen", a.Listen)
+	host, _, err := net.SplitHostPort(a.Listen)
+	if err == nil && plain && !isLoopback(host) && !c.unsure("api.tls") {
+		c.add("api.listen", "is beyond loopback, where tokens and secrets would be readable on the way: "+
+			"set api.tls with cert_file and key_file, or listen on 127.0.0.1")
+	}
+}
+
+func (c *checker) oidc(o OIDC) {
+	if o.Issuer == "" {
+		if (o.Audience != "" || o.CAFile != "") && !c.unsure("api.oidc.issuer") {
+			c.add("api.oidc", "needs issuer as well")
+		}
+		return
+	}
+	u, ok := parseURL(o.Issuer)
+	switch {
+	case !ok || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		c.add("api.oidc.issuer", "must be a URL such as https://idp.example.com")
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		c.add("api.oidc.issuer", "must begin with https://; http:// is for 127.0.0.1, ::1 and localhost only")
+	}
+	if o.Audience == "" && !c.unsure("api.oidc.audience") {
+		c.add("api.oidc.issuer", "needs audience as well: a token that was made for another service must not be accepted")
+	}
+}
+
+// recognised checks that there is one way to recognise a client.
+func (c *checker) recognised(path string, client APIClient) {
+	var ways []string
+	for _, way := range []struct {
+		set  bool
+		name string
+	}{
+		{c.given(join(path, "token"), client.Token), "token_file"},
+		{client.CertName != "" || c.spoilt[join(path, "cert_name")], "cert_name"},
+		{len(client.Claims) > 0 || c.spoilt[join(path, "claims")], "claims"},
+	} {
+		if way.set {
+			ways = append(ways, way.name)
+		}
+	}
+	switch len(ways) {
+	case 0:
+		c.add(path, "needs token_file or token_env, or cert_name, or claims")
+	case 1:
+	default:
+		c.add(path, "only one way to recognise it may be set, here are %s", list(ways))
+	}
+	if client.CertName != "" && c.cfg.API.TLS.ClientCAFile == "" && !c.unsure("api.tls.client_ca_file") {
+		c.add(join(path, "cert_name"), "needs api.tls.client_ca_file as well")
+	}
+	if len(client.Claims) > 0 && c.cfg.API.OIDC.Issuer == "" && !c.unsure("api.oidc.issuer") {
+		c.add(join(path, "claims"), "needs api.oidc.issuer as well")
+	}
+}
+
+// permitted checks what a client may do.
+func (c *checker) permitted(path string, client APIClient) {
+	if len(client.May) == 0 && !c.unsure(join(path, "may")) {
+		c.add(path, "needs may, a list of what it may do: %s", list(jobs.Names(Permissions())))
+	}
+	for _, set := range []struct {
+		key           string
+		values, known []string
+	}{
+		{"may", jobs.Names(client.May), jobs.Names(Permissions())},
+		{"kinds", jobs.Names(client.Kinds), jobs.Names(jobs.Kinds())},
+	} {
+		for i, value := range set.values {
+			at := item(join(path, set.key), i)
+			c.oneOf(at, value, set.known...)
+			if slices.Contains(set.values[:i], value) {
+				c.add(at, "is listed twice")
+			}
+		}
+	}
+	for i, name := range client.Accounts {
+		c.account(item(join(path, "accounts"), i), name)
+	}
+	for i, class := range client.Classes {
+		switch at := item(join(path, "classes"), i); {
+		case !properClass.MatchString(class):
+			c.add(at, "must be one to four words of letters, digits, - and _, with dots between them")
+		case class == jobs.ClassOperator || class == jobs.ClassSchedule:
+			c.add(at, "is a class of Rekey's own: only commands and schedules publish it")
+		}
+	}
+	c.number(join(path, "rate"), client.Rate, 0, 1_000_000)
+}
