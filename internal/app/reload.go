@@ -160,7 +160,7 @@ func (r *reloader) prepareSwap(ctx context.Context, next *config.Config) (p swap
 	note(err)
 	p.runner, err = r.runner.with(wire.RetryPolicy(next))
 	note(err)
-	p.rules, err = wire.NewRules(next, r.atlas, wire.Sealer{Keyring: r.keys})
+	p.rules, err = wire.NewRules(next, r.atlas, wire.Sealer{Keyring: r.keys}, r.atlas)
 	note(err)
 	if err == nil {
 		p.rules.DryRun = r.Config.Worker.DryRun // Of the whole worker, which needs a restart.

@@ -74,21 +74,37 @@ func (k *call) secrets(ctx context.Context) (map[string]secret.Value, *jobs.Fail
 
 // secret is one secret of the job.
 func (k *call) secret(ctx context.Context, p kinds.Param) (secret.Value, *jobs.Failure) {
-	value, where, err := k.findSecret(ctx, p.Name)
-	if detail := p.Shape.Check(value.Reveal()); err == nil && detail != "" {
-		err = &jobs.Malformed{Field: where.field, Detail: where.what + detail}
-	}
+	value, err := k.client.findSecret(ctx, k.job.Params, p)
 	k.hide(value)
-	if _, hopeless := errors.AsType[*jobs.Malformed](err); hopeless {
-		return secret.Value{}, &jobs.Failure{Reason: jobs.ReasonInvalid, Err: err}
-	}
-	if forbidden, ok := errors.AsType[*notAllowedError](err); ok {
-		return secret.Value{}, &jobs.Failure{Reason: jobs.ReasonForbidden, Err: forbidden}
-	}
 	if err != nil {
-		return secret.Value{}, misconfigured(err)
+		return secret.Value{}, notFound(err)
 	}
 	return value, nil
+}
+
+// ReadSecret returns a secret that parameters name by file or reference, as the call of a job would read it now. The error is a
+// *jobs.Failure; a store that cannot be asked is jobs.ReasonUnavailable, and what it or a file does not have is jobs.ReasonConfig.
+func (c *Client) ReadSecret(ctx context.Context, params jobs.Params, p kinds.Param) (secret.Value, error) {
+	value, err := c.findSecret(ctx, params, p)
+	if err == nil {
+		return value, nil
+	}
+	failure := notFound(err)
+	if _, unanswered := errors.AsType[*unansweredError](err); unanswered {
+		failure.Reason = jobs.ReasonUnavailable
+	}
+	return secret.Value{}, failure
+}
+
+// notFound is the failure of a job whose secret was not found, or is none.
+func notFound(err error) *jobs.Failure {
+	if _, hopeless := errors.AsType[*jobs.Malformed](err); hopeless {
+		return &jobs.Failure{Reason: jobs.ReasonInvalid, Err: err}
+	}
+	if forbidden, ok := errors.AsType[*notAllowedError](err); ok {
+		return &jobs.Failure{Reason: jobs.ReasonForbidden, Err: forbidden}
+	}
+	return misconfigured(err)
 }
 
 // place is where a secret was found.
@@ -97,20 +113,32 @@ type place struct {
 	what  string // Begins a text about its content, "what is in FILE "; empty for the parameter itself.
 }
 
-// findSecret returns a secret of the job: from its parameter, or from a file or a store that is read now. The
-// error is a *jobs.Malformed when a retry cannot help.
-func (k *call) findSecret(ctx context.Context, name string) (secret.Value, place, error) {
-	params, field := k.job.Params, "params."+name
+// findSecret returns a secret of a job, after it was checked for its shape. The error is a *jobs.Malformed when a retry cannot
+// help; the value is there as well, where it only has another shape.
+func (c *Client) findSecret(ctx context.Context, params jobs.Params, p kinds.Param) (secret.Value, error) {
+	value, where, err := c.locateSecret(ctx, params, p.Name)
+	if err != nil {
+		return value, err
+	}
+	if detail := p.Shape.Check(value.Reveal()); detail != "" {
+		return value, &jobs.Malformed{Field: where.field, Detail: where.what + detail}
+	}
+	return value, nil
+}
+
+// locateSecret returns a secret of a job: from its parameter, or from a file or a store that is read now.
+func (c *Client) locateSecret(ctx context.Context, params jobs.Params, name string) (secret.Value, place, error) {
+	field := "params." + name
 	if err := params.NotOpened(name); err != nil {
 		return secret.Value{}, place{}, err
 	}
 	path, ref := params.Get(name+kinds.SuffixFile), params.Get(name+kinds.SuffixReference)
 	switch {
 	case path != "":
-		value, err := k.client.readSecretFile(name, path)
+		value, err := c.readSecretFile(name, path)
 		return value, place{field + kinds.SuffixFile, "what is in " + path + " "}, err
 	case ref != "":
-		value, err := k.client.readReference(ctx, field+kinds.SuffixReference, ref)
+		value, err := c.readReference(ctx, field+kinds.SuffixReference, ref)
 		return value, place{field + kinds.SuffixReference, "what is in " + ref + " "}, err
 	case params.Sealed(name) != "":
 		return params.Secret(name), place{field + kinds.SuffixSealed, "what is sealed in it "}, nil

@@ -10,7 +10,8 @@ import (
 )
 
 // SecretStore keeps secrets. Read returns the secret of a reference, which has no scheme. An error
-// with the method Forbidden means that the configuration does not allow the reference.
+// with the method Forbidden means that the configuration does not allow the reference, and one with the method Missing that the
+// store was asked and has nothing there.
 type SecretStore interface {
 	Read(ctx context.Context, ref string) (secret.Value, error)
 }
@@ -23,6 +24,15 @@ func (e *notAllowedError) Error() string { return e.err.Error() }
 
 // Unwrap returns why.
 func (e *notAllowedError) Unwrap() error { return e.err }
+
+// unansweredError: it is not known what a secret store has.
+type unansweredError struct{ err error }
+
+// Error says what was asked for.
+func (e *unansweredError) Error() string { return e.err.Error() }
+
+// Unwrap returns why.
+func (e *unansweredError) Unwrap() error { return e.err }
 
 // resolve returns the path without symbolic links, if a job may read there.
 func (c *Client) resolve(path string) (string, error) {
@@ -46,6 +56,9 @@ func (c *Client) readReference(ctx context.Context, field, ref string) (secret.V
 	value, err := store.Read(ctx, rest)
 	if forbidden, ok := err.(interface{ Forbidden() bool }); ok && forbidden.Forbidden() {
 		return secret.Value{}, &notAllowedError{fmt.Errorf("%s: %w", field, err)}
+	}
+	if missing, ok := err.(interface{ Missing() bool }); err != nil && (!ok || !missing.Missing()) {
+		return secret.Value{}, &unansweredError{fmt.Errorf("%s: %w", field, err)}
 	}
 	if err != nil {
 		return secret.Value{}, fmt.Errorf("%s: %w", field, err)

@@ -11,7 +11,7 @@ import (
 // says why. A request that is not opened stays as it is.
 func (r Request) become(s Sealer) (Request, error) {
 	declared := kinds.Of(r.Kind)
-	if declared.Becomes == nil || !r.Params.Known() {
+	if declared.Becomes == nil || r.Unfit != "" || !r.Params.Known() || len(r.elsewhere()) > 0 {
 		return r, nil
 	}
 	given := r.Params

@@ -1,10 +1,14 @@
 package jobs
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"rekey/internal/kinds"
+	"rekey/internal/secret"
 )
 
 // TestBecomeRefusesPlaintext: what leaked in the clear is refused where that is, although nothing of what it becomes is a secret.
@@ -28,3 +32,68 @@ func TestBecomeRefusesPlaintext(t *testing.T) {
 		t.Errorf("sealed as there is nothing to seal: %v", err)
 	}
 }
+
+// reader is a SecretReader that fails in the same way each time.
+type reader struct{ failure *Failure }
+
+func (r reader) ReadSecret(context.Context, Params, kinds.Param) (secret.Value, error) {
+	return secret.Value{}, r.failure
+}
+
+// TestUnreadLeak: a store that cannot be asked never refuses; what a file does not have waits as long as the rules say; neither
+// outlasts the request, and what else the event asks for is done.
+func TestUnreadLeak(t *testing.T) {
+	t.Parallel()
+	params, err := NewParams(kinds.LeakContain, map[string]any{"secret_file": "/run/leak"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name    string
+		reason  Reason
+		waited  time.Duration
+		expires time.Duration
+		want    string
+	}{
+		{"store is down", ReasonUnavailable, 48 * time.Hour, 0, "later"},
+		{"store is down, and the request ends", ReasonUnavailable, time.Hour, time.Hour, "expires_at"},
+		{"no such file", ReasonConfig, 59 * time.Minute, 0, "later"},
+		{"no such file, for long", ReasonConfig, time.Hour, 0, "params.secret_file: for 1h0m0s: config: x"},
+		{"forbidden", ReasonForbidden, 0, 0, "unfit forbidden: x"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			now := time.Now()
+			s := newSpread(Rules{
+				Reader: reader{&Failure{Reason: tt.reason, Err: errors.New("x")}}, Sealer: noSealer{}, Patience: time.Hour,
+				Decider: decider{asks("leak", disableOf(t, projectOf(1)))},
+			})
+			e := jwksEvent(t, 1, func(e *Event) {
+				e.Direct, e.At = true, now.Add(-tt.waited)
+				e.Request = Request{Kind: kinds.LeakContain, Params: params}
+				if tt.expires > 0 {
+					e.Request.ExpiresAt = e.At.Add(tt.expires)
+				}
+			})
+			accepted, err := s.fanout.Accept(t.Context(), e)
+			got := errorText(err)
+			if _, later := errors.AsType[*laterError](err); later {
+				got = "later"
+			} else if err == nil {
+				got = "unfit " + s.record(t, accepted.JobID).Unfit
+			}
+			if !strings.Contains(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if id := newID("policy", e.Source, e.ID, newJob(Event{Request: disableOf(t, projectOf(1))}, "security").act()); s.record(t, id).Policy != "leak" {
+				t.Error("what else the event asks for is not done")
+			}
+		})
+	}
+}
+
+// noSealer has no key.
+type noSealer struct{}
+
+func (noSealer) Seal(secret.Value) (string, error) { return "", errors.New("no key") }
+func (noSealer) Open(string) (secret.Value, error) { return secret.Value{}, errors.New("no key") }

@@ -25,6 +25,12 @@ func NewCrowd(places, line int) *Crowd {
 	return &Crowd{places: make(chan struct{}, places), line: make(chan struct{}, line)}
 }
 
+// crowds bound the events that are taken in at once. A nil one has no bound.
+type crowds struct {
+	costly  *Crowd
+	readers *Crowd // Those that read secrets.
+}
+
 // newCostly leaves half of the processors to other events.
 func newCostly() *Crowd { return NewCrowd(max(runtime.GOMAXPROCS(0)/2, 2), 4) }
 

@@ -90,7 +90,7 @@ func TestCrowd(t *testing.T) {
 		s := newSpread(Rules{Decider: hungry{took: time.Second}, Accounts: configured{"security"}})
 		s.fanout.recorder = deaf{} // The other one is for one goroutine.
 		event := func(n uint64) Event { return jwksEvent(t, n, func(e *Event) { e.Direct = false }) }
-		places, line := cap(s.fanout.costly.places), cap(s.fanout.costly.line)
+		places, line := cap(s.fanout.crowds.costly.places), cap(s.fanout.crowds.costly.line)
 		results := make(chan error, 100)
 		const all = 20
 		for n := range uint64(all) {
@@ -118,7 +118,7 @@ func TestCrowd(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if n := len(s.fanout.costly.places) + len(s.fanout.costly.line); n != 0 {
+		if n := len(s.fanout.crowds.costly.places) + len(s.fanout.crowds.costly.line); n != 0 {
 			t.Errorf("%d places are taken when all is over", n)
 		}
 	})

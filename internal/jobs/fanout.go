@@ -45,13 +45,13 @@ type Fanout struct {
 	intake   *Intake
 	budget   Budget
 	recorder FanoutRecorder
-	costly   *Crowd
+	crowds   crowds
 	rules    atomic.Pointer[Rules]
 }
 
 // NewFanout returns a Fanout that goes by these rules.
 func NewFanout(d *Intake, b Budget, r FanoutRecorder, rules *Rules) *Fanout {
-	f := &Fanout{intake: d, budget: b, recorder: r, costly: newCostly()}
+	f := &Fanout{intake: d, budget: b, recorder: r, crowds: crowds{costly: newCostly(), readers: NewCrowd(readsAtOnce, 0)}}
 	f.Use(rules)
 	return f
 }
@@ -65,7 +65,7 @@ func (f *Fanout) Use(rules *Rules) { f.rules.Store(rules) }
 // the event must be redelivered.
 func (f *Fanout) Accept(ctx context.Context, e Event) (Accepted, error) {
 	rules := f.rules.Load()
-	plan := rules.plan(ctx, e, f.intake.now(), f.costly)
+	plan := rules.plan(ctx, e, f.intake.now(), f.crowds)
 	defer plan.place.leave()
 	if plan.crowded(ctx) {
 		return Accepted{}, ErrCrowded
@@ -77,6 +77,9 @@ func (f *Fanout) Accept(ctx context.Context, e Event) (Accepted, error) {
 	accepted, err := f.fulfil(ctx, e, &plan, granted)
 	if refund := f.refund(ctx, granted); err == nil {
 		err = refund
+	}
+	if err == nil && plan.later != nil {
+		err = plan.later
 	}
 	if err != nil {
 		return Accepted{}, err

@@ -81,6 +81,7 @@ const (
 	RejectIdentity  RejectCode = "identity"  // It uses a name of Rekey's own on a subject that may not.
 	RejectConflict  RejectCode = "conflict"  // A job that does something else has its source and id.
 	RejectPlaintext RejectCode = "plaintext" // It holds a secret in the clear, which intake.plaintext refuses.
+	RejectUnread    RejectCode = "unread"    // What it asks to contain is not where it says.
 	RejectUnmatched RejectCode = "unmatched" // No policy and no direct request; by choice.
 )
 

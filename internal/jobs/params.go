@@ -100,10 +100,6 @@ func (p *Params) set(kind kinds.Kind, name string, raw any, check func(p kinds.P
 	field := "params." + name
 	param, suffix, ok := kind.Param(name)
 	if !ok {
-		if kind.Elsewhere(name) {
-			return &Malformed{Field: field, Detail: "what is needed before its job exists cannot be given by file or reference, which only the worker " +
-				"that calls can read: hand it over itself, or sealed"}
-		}
 		return &Malformed{
 			Field:  "params." + safeName(name),
 			Detail: fmt.Sprintf("unknown parameter; %s takes %s", kind.Name, strings.Join(kind.ParamNames(), ", ")),

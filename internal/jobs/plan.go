@@ -30,7 +30,11 @@ type Rules struct {
 	Accounts Accounts
 	// Sealer opens what requests hold sealed, so that their targets are known. Nil: they stay sealed.
 	Sealer Sealer
-	Limits Limits // Of all events together.
+	// Reader reads what leaked where a request names it by file or reference. Nil: that stays unread.
+	Reader SecretReader
+	// Patience is how long after its event what a file or a store does not have is looked for. Zero: once.
+	Patience time.Duration
+	Limits   Limits // Of all events together.
 	// MaxAge is the age of an event beyond which nothing is done. Zero: any age.
 	MaxAge time.Duration
 	// MaxSkew is how far in the future an event's time may be. Zero: not at all.
@@ -52,7 +56,8 @@ type Plan struct {
 	// the list of one that does is empty.
 	Unmatched bool
 
-	place *place // Of a costly event.
+	later *laterError // Why the event must be redelivered, when what else it asks for is done.
+	place *place      // Of a costly event.
 }
 
 // PlannedJob is a job that does not exist yet, with the request that asks for it.
@@ -64,12 +69,12 @@ type PlannedJob struct {
 // Plan says what is to become of an event at a moment, but for the limits per hour. It is
 // the same for the same event, whatever became of earlier deliveries.
 func (r *Rules) Plan(ctx context.Context, e Event, now time.Time) Plan {
-	return r.plan(ctx, e, now, nil)
+	return r.plan(ctx, e, now, crowds{})
 }
 
-func (r *Rules) plan(ctx context.Context, e Event, now time.Time, among *Crowd) Plan {
-	p := planner{rules: r, event: e, asked: map[string]*asked{}, acts: map[string]int{}}
-	p.plan.place = &place{crowd: among}
+func (r *Rules) plan(ctx context.Context, e Event, now time.Time, among crowds) Plan {
+	p := planner{rules: r, event: e, asked: map[string]*asked{}, acts: map[string]int{}, now: now, readSecret: r.reading(ctx, among.readers)}
+	p.plan.place = &place{crowd: among.costly}
 	if rejection := r.untimely(&e, now); rejection != nil {
 		p.problem(rejection)
 		return p.plan
@@ -122,7 +127,7 @@ func CodeOf(err error) string {
 		return string(RejectPolicy)
 	case EventRefused:
 		codes := codesOf(err)
-		for _, code := range []RejectCode{RejectConflict, RejectLimit} {
+		for _, code := range []RejectCode{RejectConflict, RejectLimit, RejectUnread} {
 			if codes[code] {
 				return string(code)
 			}

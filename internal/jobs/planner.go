@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
+
+	"rekey/internal/kinds"
+	"rekey/internal/secret"
 )
 
 // mostProblems bounds how many forbidden jobs of one policy are reported one by one.
@@ -18,6 +22,9 @@ type planner struct {
 	asked map[string]*asked // By policy.
 	acts  map[string]int    // Where in plan.Jobs the job with an act is.
 	over  bool              // A policy alone asks for more than all intake may.
+
+	now        time.Time
+	readSecret func(params Params, p kinds.Param) (secret.Value, error) // Nil: secrets elsewhere stay unread.
 }
 
 // asked is what a policy asks for.
@@ -38,11 +45,23 @@ func (p *planner) Costly(ctx context.Context) bool { return p.plan.place.take(ct
 // direct plans the job of a direct request.
 func (p *planner) direct() {
 	planned, err := p.job(p.event.Request)
+	if p.isLater(err) {
+		return
+	}
 	if err != nil {
 		p.problem(err)
 		return
 	}
 	p.add(planned)
+}
+
+// isLater reports whether an error asks for a redelivery of the event. What else it asks for is done all the same.
+func (p *planner) isLater(err error) bool {
+	later, ok := errors.AsType[*laterError](err)
+	if ok && p.plan.later == nil {
+		p.plan.later = later
+	}
+	return ok
 }
 
 // Take plans one more job of a policy. One that exceeds a limit ends it there and then: the policy
@@ -54,6 +73,9 @@ func (p *planner) Take(d *Decision, r Request) bool {
 		p.asked[d.Policy] = a
 	}
 	one, err := p.job(r)
+	if p.isLater(err) {
+		return true
+	}
 	if err != nil {
 		a.rejection = rejectedBy(d.Policy, err)
 		return false
@@ -148,6 +170,13 @@ func (p *planner) job(request Request) (PlannedJob, error) {
 		}
 		request.Params = opened // With any other error they are as they were: the intake meets it again.
 	}
+	if p.readSecret != nil {
+		read, err := p.read(request)
+		if err != nil {
+			return PlannedJob{}, err
+		}
+		request = read
+	}
 	request, err := request.become(p.rules.Sealer)
 	if err != nil {
 		return PlannedJob{}, err
@@ -201,7 +230,7 @@ func (p *planner) conclude() {
 		p.problem(&Rejection{Code: RejectLimit, Field: "intake.limits.max_jobs_per_event", Detail: tooMany(most)})
 		p.plan.Jobs = nil
 	}
-	if p.event.Direct || len(p.plan.Jobs) > 0 || len(p.plan.Problems) > 0 {
+	if p.event.Direct || len(p.plan.Jobs) > 0 || len(p.plan.Problems) > 0 || p.plan.later != nil {
 		return
 	}
 	noPolicies := p.rules.Decider == nil && p.event.NotDirect != nil

@@ -62,6 +62,15 @@ func (p RetryPolicy) tooLate(at time.Time, r *Record) error {
 	return nil
 }
 
+// Span is how long a job is attempted whose attempts all fail at once, without jitter.
+func (p RetryPolicy) Span() time.Duration {
+	var all time.Duration
+	for n := 1; n < p.MaxAttempts && all < p.MaxAge; n++ {
+		all += p.Backoff(n)
+	}
+	return min(all, p.MaxAge)
+}
+
 // last is the moment from which on the job may not be attempted any more.
 func (p RetryPolicy) last(r *Record) time.Time {
 	limit := p.ends(r)

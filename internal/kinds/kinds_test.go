@@ -77,7 +77,7 @@ func TestHelp(t *testing.T) {
   database_user.scramble         project_id, username, [auth_database]
   org_user.remove                org_id, user_id or username
   project_user.remove            project_id, user_id or username
-  leak.contain                   secret or secret_sealed, [org_id], [project_id], [client_id], [public_key]
+  leak.contain                   secret or secret_file or secret_sealed or secret_ref, [org_id], [project_id], [client_id], [public_key]
 `
 	if diff := cmp.Diff(want, kinds.Help()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

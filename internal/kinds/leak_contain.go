@@ -17,7 +17,7 @@ var _ = Declare(Kind{
 	Does:    "takes away whatever leaked: it becomes the kind that fits what the text `secret` is",
 	Becomes: contain,
 	Params: []Param{
-		{Name: paramSecret, Shape: leaked, Secret: true, AtOnce: true},
+		{Name: paramSecret, Shape: leaked, Secret: true},
 		{Name: ParamOrg, Shape: ID, Optional: true},
 		{Name: ParamProject, Shape: ID, Optional: true},
 		{Name: paramClient, Shape: ClientID, Optional: true},

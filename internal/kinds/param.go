@@ -18,9 +18,6 @@ type Param struct {
 	// Secret says that the value is a secret. It can be given as itself, sealed, or as a file or reference that has it, and is
 	// shown as a fingerprint.
 	Secret bool
-	// AtOnce says that the secret is needed before its job exists: no file and no reference can give it, which only the worker that
-	// calls reads.
-	AtOnce bool
 	// Optional says that a job may do without it.
 	Optional bool
 	// Default is the value where none is given. Empty: there is none.
@@ -117,9 +114,6 @@ func (p Param) Names() []string {
 	if !p.Secret {
 		return []string{p.Name}
 	}
-	if p.AtOnce {
-		return []string{p.Name, p.Name + SuffixSealed}
-	}
 	return []string{p.Name, p.Name + SuffixFile, p.Name + SuffixSealed, p.Name + SuffixReference}
 }
 
@@ -140,13 +134,6 @@ func (k Kind) Param(name string) (p Param, suffix string, ok bool) {
 		}
 	}
 	return Param{}, "", false
-}
-
-// Elsewhere reports whether a name gives a secret that is needed at once by file or reference.
-func (k Kind) Elsewhere(name string) bool {
-	return slices.ContainsFunc(k.Params, func(p Param) bool {
-		return p.AtOnce && (name == p.Name+SuffixFile || name == p.Name+SuffixReference)
-	})
 }
 
 // Secrets are the parameters that are secrets.

@@ -11,7 +11,7 @@ import (
 // Headers of dead letters.
 const (
 	HeaderReason       = "Rekey-Reason"        // Why it is here, for people.
-	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, policy, limit, identity, conflict, signature, plaintext, unmatched, refused, exhausted, undecodable, gone.
+	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, policy, limit, identity, conflict, signature, plaintext, unread, unmatched, refused, exhausted, undecodable, gone.
 	HeaderPolicy       = "Rekey-Policy"        // The policies that it is about, with commas.
 	HeaderJobID        = "Rekey-Job-Id"        // The job, where there is one; of a request, the job that it asked for.
 	HeaderKind         = "Rekey-Kind"          // The job's kind.

@@ -145,8 +145,17 @@ func (e *ForbiddenError) Error() string {
 	return fmt.Sprintf("%s is not below one of vault.paths", e.Path)
 }
 
+// MissingError says that Vault has nothing where a reference leads.
+type MissingError struct{ text string }
+
+// Missing says that Vault was asked.
+func (e *MissingError) Missing() bool { return true }
+
+// Error names the path.
+func (e *MissingError) Error() string { return e.text }
+
 // Read returns the secret that a reference names: PATH#FIELD, without the scheme. The error is a
-// *ForbiddenError when the configuration does not allow it. No error holds a secret.
+// *ForbiddenError when the configuration does not allow it, and a *MissingError when Vault has nothing there. No error holds a secret.
 func (c *Client) Read(ctx context.Context, ref string) (secret.Value, error) {
 	path, field, _ := strings.Cut(ref, "#")
 	if !c.allowed(path) {
@@ -164,12 +173,15 @@ func (c *Client) Read(ctx context.Context, ref string) (secret.Value, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	found, err := asking.KVv2(c.cfg.Mount).Get(ctx, path)
+	if errors.Is(err, api.ErrSecretNotFound) {
+		return secret.Value{}, &MissingError{fmt.Sprintf("asking Vault for %s: %v", path, plain(err))}
+	}
 	if err != nil {
 		return secret.Value{}, fmt.Errorf("asking Vault for %s: %w", path, plain(err))
 	}
 	value, ok := found.Data[field].(string)
 	if !ok || value == "" {
-		return secret.Value{}, fmt.Errorf("what Vault has at %s has no text in the field %s", path, field)
+		return secret.Value{}, &MissingError{fmt.Sprintf("what Vault has at %s has no text in the field %s", path, field)}
 	}
 	return secret.New(value), nil
 }

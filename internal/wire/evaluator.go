@@ -16,10 +16,10 @@ import (
 	"rekey/internal/policy"
 )
 
-// NewRules makes the rules of intake from a configuration.
-func NewRules(c *config.Config, accounts jobs.Accounts, s jobs.Sealer) (*jobs.Rules, error) {
+// NewRules makes the rules of intake from a configuration. Without a Reader, what leaked stays unread where a file or a store has it.
+func NewRules(c *config.Config, accounts jobs.Accounts, s jobs.Sealer, r jobs.SecretReader) (*jobs.Rules, error) {
 	rules := &jobs.Rules{
-		Accounts: accounts, Sealer: s, Limits: c.Intake.Limits, MaxAge: c.Intake.MaxEventAge, MaxSkew: c.Intake.MaxClockSkew,
+		Accounts: accounts, Sealer: s, Reader: r, Patience: RetryPolicy(c).Span(), Limits: c.Intake.Limits, MaxAge: c.Intake.MaxEventAge, MaxSkew: c.Intake.MaxClockSkew,
 		DeadLetterUnmatched: c.Intake.Unmatched == config.UnmatchedDeadLetter, DryRun: c.Worker.DryRun,
 	}
 	if len(c.Policies.List) == 0 {
@@ -50,7 +50,7 @@ type Evaluator struct {
 
 // NewEvaluator returns the Evaluator of a configuration.
 func NewEvaluator(c *config.Config) (*Evaluator, error) {
-	rules, err := NewRules(c, atlas.AccountNames(AtlasAccounts(c)), nil)
+	rules, err := NewRules(c, atlas.AccountNames(AtlasAccounts(c)), nil, nil)
 	if err != nil {
 		return nil, err
 	}

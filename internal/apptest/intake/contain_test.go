@@ -4,8 +4,13 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"rekey/internal/apptest"
@@ -13,6 +18,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
 	"rekey/internal/policy"
+	"rekey/internal/secret"
 )
 
 // containHints are all hints that a responder may have.
@@ -145,13 +151,108 @@ func TestLeakContainRefuses(t *testing.T) {
 	planted.SearchEverything(t, w)
 }
 
-// TestLeakContainInFiles: what only the worker that calls reads is refused before a job exists.
-func TestLeakContainInFiles(t *testing.T) {
+// TestLeakContainInFilesAndStores: what leaked may be elsewhere. It is read when the event is taken in, and the same secret by another
+// form is the same target. A store that is down holds up its event, and refuses nothing.
+func TestLeakContainInFilesAndStores(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"secret_file", "secret_ref"} {
-		_, err := jobs.NewParams(kinds.LeakContain, map[string]any{name: "/run/x"})
-		if err == nil || !strings.Contains(err.Error(), "params."+name) || !strings.Contains(err.Error(), "before its job exists") {
-			t.Errorf("%s: %v", name, err)
+	rig, atlas := apptest.StandInRig(t)
+	folder, inFile, late, inStore := t.TempDir(), jwt(), jwt(), jwt()
+	store := newFailingStore(t, inStore)
+	rig.Env["VAULT"] = "hvs." + apptest.Canary()
+	rig.Cfg.Vault.Address, rig.Cfg.Vault.Token = store.url, secret.Ref{Env: "VAULT"}
+	rig.Cfg.Intake.TokenFiles = []string{folder}
+	w := rig.Start(t)
+	write(t, filepath.Join(folder, "leak"), inFile)
+	elsewhere := write(t, filepath.Join(t.TempDir(), "leak"), jwt())
+	ask := func(name, value, id string) {
+		w.Publish("incident", apptest.NewRequest(kinds.LeakContain, map[string]any{name: value}).CloudEvent("urn:soar", id))
+	}
+	ask("secret_file", filepath.Join(folder, "late"), "late")
+	ask("secret_ref", "vault:rekey/leak#token", "store")
+	ask("secret_file", elsewhere, "elsewhere")
+	ask("secret_file", filepath.Join(folder, "leak"), "file")
+	w.Results(2)
+	apptest.Eventually(t, "the store is asked twice", func() bool { return store.asked.Load() > 1 })
+	write(t, filepath.Join(folder, "late"), late)
+	store.up.Store(true)
+	w.Results(4)
+	ask("secret", inFile, "clear")
+	results := w.Results(5)
+	for id, token := range map[string]string{"late": late, "store": inStore, "file": inFile, "clear": inFile} {
+		r := resultOf(results, jobs.ID("urn:soar", id))
+		if r.Kind != kinds.TokenRevoke || r.Contained != "jwt" || r.Outcome != jobs.OutcomeRevoked || r.Target != apptest.Fingerprint(token) {
+			t.Errorf("%s: %s", id, apptest.Encoded(r))
 		}
 	}
+	r := resultOf(results, jobs.ID("urn:soar", "elsewhere"))
+	if r.Kind != kinds.LeakContain || r.Outcome != jobs.OutcomeRefused || !strings.Contains(r.Detail, "forbidden: it is not below one of intake.token_files") {
+		t.Errorf("what may not be read: %s", apptest.Encoded(r))
+	}
+	if letters := w.Messages("REKEY_DLQ"); atlas.Revoked(inStore) != 1 || atlas.Revoked(late) != 1 || len(letters) != 1 {
+		t.Errorf("there are %d dead letters, want that of what may not be read", len(letters))
+	}
+	apptest.Canaries{"file": inFile, "late": late, "store": inStore}.SearchEverything(t, w)
+}
+
+// TestLeakContainIsNowhere: what a file does not have in time is a dead letter, and its replay reads it once more.
+func TestLeakContainIsNowhere(t *testing.T) {
+	t.Parallel()
+	rig, _ := apptest.StandInRig(t)
+	rig.Cfg.Retry.MaxAttempts = 1
+	w := rig.Start(t)
+	file := filepath.Join(t.TempDir(), "leak")
+	w.Publish("incident", apptest.NewRequest(kinds.LeakContain, map[string]any{"secret_file": file}).CloudEvent("urn:soar", "1"))
+	letter := w.Letters(1)[0]
+	if code, why := letter.Header.Get("Rekey-Code"), letter.Header.Get("Rekey-Reason"); code != "unread" || !strings.Contains(why, "params.secret_file") || !strings.Contains(why, "no such file") {
+		t.Errorf("got %s: %s", code, why)
+	}
+	write(t, file, jwt())
+	if _, err := w.Operator().Replay(t.Context(), letter.Sequence, jobs.Operation{By: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.Results(1)[0].Record; r.Kind != kinds.TokenRevoke || r.Outcome != jobs.OutcomeRevoked {
+		t.Errorf("the replay: %s", apptest.Encoded(r))
+	}
+}
+
+// failingStore is a Vault that is down until it is up.
+type failingStore struct {
+	url   string
+	up    atomic.Bool
+	asked atomic.Int32
+}
+
+func newFailingStore(t *testing.T, value string) *failingStore {
+	t.Helper()
+	s := &failingStore{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s.asked.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		if !s.up.Load() {
+			http.Error(w, `{"errors":["Vault is sealed"]}`, http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte(apptest.Encoded(map[string]any{"data": map[string]any{"data": map[string]any{"token": value}, "metadata": map[string]any{"version": 1}}})))
+	}))
+	t.Cleanup(server.Close)
+	s.url = server.URL
+	return s
+}
+
+func write(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// resultOf is the record of a job among results.
+func resultOf(results []apptest.Result, id string) jobs.PublicRecord {
+	for _, r := range results {
+		if r.Record.JobID == id {
+			return r.Record
+		}
+	}
+	return jobs.PublicRecord{}
 }
