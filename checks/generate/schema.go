@@ -15,7 +15,9 @@ const (
 )
 
 // packages are those whose types a configuration or an event is made of.
-func packages() []string { return []string{"config", "jobs", "notify", "policy", "schedule", "secret"} }
+func packages() []string {
+	return []string{"config", "door", "jobs", "notify", "policy", "schedule", "secret"}
+}
 
 // schemas are JSON Schemas of the configuration and of events, for editors and for producers.
 func schemas(ctx context.Context, root string) (map[string][]byte, error) {

@@ -17,10 +17,13 @@ func (w *worker) startAPI() error {
 	if err != nil {
 		return err
 	}
+	w.api = server
+	if err := w.useDoors(w.Config); err != nil {
+		return err
+	}
 	if err := server.Start(); err != nil {
 		return err
 	}
-	w.api = server
 	w.stack.push("API server", httpGrace, server.Stop)
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"rekey/internal/atlas"
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/door"
 	"rekey/internal/event"
 	"rekey/internal/httpserver"
 	"rekey/internal/jobs"
@@ -195,7 +196,8 @@ func (w *worker) startMetrics() error {
 		Skips: jobs.Names(schedule.Skips()), Buckets: atlas.Buckets(), Streams: w.streams(), Parts: parts(),
 		Version: w.Version, Revision: w.Revision,
 		Policies: wire.PolicyNames(w.Config), Decisions: jobs.Decisions(),
-		Receivers: wire.ReceiverNames(wire.Receivers(w.Config)), NotificationResults: notify.Results(), Routes: api.Routes(),
+		Receivers: wire.ReceiverNames(wire.Receivers(w.Config)), NotificationResults: notify.Results(),
+		Doors: wire.DoorNames(w.Config), DoorResults: jobs.Names(door.Results()), Routes: api.Routes(),
 	})
 	if err != nil {
 		return fmt.Errorf("building the metrics: %w", err)

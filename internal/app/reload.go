@@ -187,6 +187,11 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 	r.fanout.Use(p.rules)
 	r.notifier.use(wire.Receivers(p.config))
 	r.serveAPI(p.config, r.stores)
+	if r.api != nil {
+		if err := r.useDoors(p.config); err != nil {
+			return err
+		}
+	}
 	if err := r.metrics.SetPolicies(wire.PolicyNames(p.config)); err != nil {
 		return err
 	}

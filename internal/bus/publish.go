@@ -64,13 +64,9 @@ func (c *Conn) PublishRaw(ctx context.Context, class string, data []byte, id str
 	if err := CheckClass(class); err != nil {
 		return Stored{}, err
 	}
-	msg := &nats.Msg{Subject: c.names.Event(class), Data: data}
-	signature, err := c.sign.Sign(data)
+	msg, err := c.signed(class, data)
 	if err != nil {
-		return Stored{}, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
-	}
-	if signature != "" {
-		msg.Header = nats.Header{event.HeaderSignature: []string{signature}}
+		return Stored{}, err
 	}
 	if id == "" {
 		seq, err := c.store(ctx, msg, c.names.Events())
@@ -81,6 +77,39 @@ func (c *Conn) PublishRaw(ctx context.Context, class string, data []byte, id str
 		return Stored{}, unpublished(msg.Subject, c.names.Events(), err)
 	}
 	return Stored{Seq: ack.Sequence, Duplicate: ack.Duplicate}, nil
+}
+
+// ErrTooLarge says that NATS, or the stream of events, takes no message of that size.
+var ErrTooLarge = errors.New("too large for NATS")
+
+// PublishEvent stores a CloudEvent in structured mode as an event of a class, with headers for policies. The error wraps
+// ErrTooLarge where it never will be stored.
+func (c *Conn) PublishEvent(ctx context.Context, class string, data []byte, headers map[string]string) error {
+	msg, err := c.signed(class, data)
+	if err != nil {
+		return err
+	}
+	for name, value := range headers {
+		msg.Header.Set(name, value)
+	}
+	_, err = c.store(ctx, msg, c.names.Events())
+	if tooLarge(err) {
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	return err
+}
+
+// signed is a message for an event of a class, signed where there is a key.
+func (c *Conn) signed(class string, data []byte) (*nats.Msg, error) {
+	msg := &nats.Msg{Subject: c.names.Event(class), Data: data, Header: nats.Header{}}
+	signature, err := c.sign.Sign(data)
+	if err != nil {
+		return nil, fmt.Errorf("publishing on %s: %w", msg.Subject, err)
+	}
+	if signature != "" {
+		msg.Header[event.HeaderSignature] = []string{signature}
+	}
+	return msg, nil
 }
 
 // Requested is a direct request as a CloudEvent. Data is the request object.

@@ -18,6 +18,8 @@ type API struct {
 	OIDC OIDC `yaml:"oidc" reload:"live"`
 	// Clients are those who may ask. Default none: then every request is refused.
 	Clients []APIClient `yaml:"clients" reload:"live"`
+	// Doors are where senders post what happens, each at /in/ and its name. Default none.
+	Doors []Door `yaml:"doors" reload:"live"`
 }
 
 // APITLS is the certificate of the API, and whose clients' certificates are accepted. The files are read again when they change.
@@ -87,6 +89,7 @@ var properClass = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}
 func (c *checker) api() {
 	a := c.cfg.API
 	c.apiListener(a)
+	c.doors()
 	c.oidc(a.OIDC)
 	taken := map[string]int{}
 	for i, client := range a.Clients {
@@ -191,12 +194,7 @@ func (c *checker) permitted(path string, client APIClient) {
 		c.account(item(join(path, "accounts"), i), name)
 	}
 	for i, class := range client.Classes {
-		switch at := item(join(path, "classes"), i); {
-		case !properClass.MatchString(class):
-			c.add(at, "must be one to four words of letters, digits, - and _, with dots between them")
-		case class == jobs.ClassOperator || class == jobs.ClassSchedule:
-			c.add(at, "is a class of Rekey's own: only commands and schedules publish it")
-		}
+		c.class(item(join(path, "classes"), i), class)
 	}
 	c.number(join(path, "rate"), client.Rate, 0, 1_000_000)
 }

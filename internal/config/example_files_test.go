@@ -39,7 +39,7 @@ func uncommented(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := regexp.MustCompile(`(?m)^ {0,2}(accounts|signers|token_files|paths|schedules|policies|keys|receivers|clients): \[\]\n`).ReplaceAllString(string(data), "")
+	text := regexp.MustCompile(`(?m)^ {0,2}(accounts|signers|token_files|paths|schedules|policies|keys|receivers|clients|doors): \[\]\n`).ReplaceAllString(string(data), "")
 	setting := regexp.MustCompile(`(?m)^( *)#((?: {2,})?(?:- )?[a-z0-9_]+:(?: |$)| {2,}#)`)
 	for before := ""; before != text; {
 		before = text
@@ -101,7 +101,7 @@ func TestWorkerYAMLExamplesAreValid(t *testing.T) {
 	// The alternatives exclude each other: keep the first of each.
 	text := uncommented(t)
 	for _, key := range []string{
-		"credentials_file", "nkey_file", "user", "password_file", "password_env", "token_env", "client_secret_env", "private_key_env", "signing_seed_env", "url_env", "signing_secret_env", "cert_name", "claims",
+		"credentials_file", "nkey_file", "user", "password_file", "password_env", "token_env", "client_secret_env", "private_key_env", "signing_seed_env", "url_env", "signing_secret_env", "cert_name", "claims", "secret_env", "cert_names",
 	} {
 		text = regexp.MustCompile(`(?m)^ *`+key+`:.*\n`).ReplaceAllString(text, "")
 	}

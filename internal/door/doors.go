@@ -1,3 +1,4 @@
+// Package door takes in over HTTP what senders post, each as that sender signs it, and publishes it as events.
 package door
 
 import (
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -42,6 +44,12 @@ type Sealer interface {
 	Seal(value secret.Value) (string, error)
 }
 
+// Finder knows what policies take for secrets.
+type Finder interface {
+	// Secrets are the texts of a CloudEvent that policies hand to jobs as secrets.
+	Secrets(ctx context.Context, class string, data []byte, headers map[string]string) []secret.Value
+}
+
 // Recorder counts what became of requests.
 type Recorder interface {
 	DoorEvent(door, result string)
@@ -52,11 +60,15 @@ type Config struct {
 	Doors     []Door
 	Publisher Publisher
 	Sealer    Sealer
+	// Finder knows what policies take for secrets. Nil: nothing.
+	Finder Finder
 	// Known are the worker's own secrets, which a body may repeat. Nil: none.
 	Known     func() *redact.Set
 	Recorder  Recorder
 	Logger    *zap.Logger
 	LookupEnv func(string) (string, bool) // Where secrets in environment variables are looked up.
+	// Now is the shared time.
+	Now func() time.Time
 	// Containing is the kind that takes whatever leaked, and the name of its parameter.
 	Containing, ContainingParam string
 }
@@ -150,15 +162,19 @@ func (d *door) newSender() sender {
 	return nil
 }
 
-// ServeHTTP serves all that is below Path.
-func (a *Doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	name, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, Path), "/")
-	d, ok := a.doors[name]
-	if !ok {
-		refuse(w, &Refusal{Status: http.StatusNotFound, Detail: "there is no such door"})
-		return
+// Handlers are the doors by their names. Each serves all that is below Path and its name.
+func (a *Doors) Handlers() map[string]http.Handler {
+	handlers := map[string]http.Handler{}
+	for name, d := range a.doors {
+		handlers[name] = d
 	}
-	q := &request{Request: r, path: path, now: time.Now()}
+	return handlers
+}
+
+// ServeHTTP verifies a request, and answers once its events are stored.
+func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, Path+d.Name), "/")
+	q := &request{Request: r, path: path, now: d.cfg.Now()}
 	ids, err := d.handle(w, q) //nolint:contextcheck // The request has it.
 	if err != nil {
 		d.refused(w, refusalOf(err))
@@ -274,4 +290,36 @@ func (d *door) known() *redact.Set {
 		return nil
 	}
 	return d.cfg.Known()
+}
+
+// parallel calls do for 0 to n-1, so many at once, and returns the first error.
+func parallel(n, atOnce int, do func(int) error) error {
+	var (
+		running sync.WaitGroup
+		mu      sync.Mutex // Guards what follows.
+		next    int
+		first   error
+	)
+	for range min(n, atOnce) {
+		running.Go(func() {
+			for {
+				mu.Lock()
+				i, failed := next, first != nil
+				next++
+				mu.Unlock()
+				if i >= n || failed {
+					return
+				}
+				if err := do(i); err != nil {
+					mu.Lock()
+					if first == nil {
+						first = err
+					}
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	running.Wait()
+	return first
 }

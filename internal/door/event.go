@@ -1,6 +1,7 @@
 package door
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -53,32 +54,48 @@ type envelope struct {
 	Data            any       `json:"data"`
 }
 
-// encode returns an event as a CloudEvent, with its secrets sealed.
+// encode returns an event as a CloudEvent, with its secrets sealed: first what looks like one, then what policies take for one.
 func (d *door) encode(e Event, q *request) ([]byte, map[string]string, error) {
-	data, err := d.seal(e.Data)
-	if err != nil {
-		return nil, nil, unavailable("a secret in the body cannot be sealed", err)
-	}
-	if e.Type == "" {
-		e.Type = typeOf(d.Type)
-	}
-	encoded, err := json.Marshal(envelope{
-		SpecVersion: "1.0", ID: identity(e.ID), Source: SourcePrefix + d.Name, Type: e.Type, Subject: d.plain(e.Subject),
-		Time: q.now.UTC(), Trace: trace(q.Header), DataContentType: "application/json", Data: data,
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("encoding an event: %w", err)
-	}
-	if len(encoded) > jobs.MaxEventBytes {
-		return nil, nil, tooLarge()
-	}
 	headers := map[string]string{"Content-Type": event.CloudEventsJSON}
 	for name, value := range e.Headers {
 		if value = d.plain(value); value != "" {
 			headers[name] = value
 		}
 	}
-	return encoded, headers, nil
+	sealed := sealing{door: d, sealed: map[string]string{}}
+	data, err := sealed.value("", e.Data)
+	if err != nil {
+		return nil, nil, unavailable("a secret in the body cannot be sealed", err)
+	}
+	encoded, err := d.envelope(e, q, data)
+	if err != nil || d.cfg.Finder == nil {
+		return encoded, headers, err
+	}
+	found := d.cfg.Finder.Secrets(q.Context(), d.Class, encoded, headers)
+	if len(found) == 0 {
+		return encoded, headers, nil
+	}
+	sealed.found = found
+	if data, err = sealed.value("", data); err != nil {
+		return nil, nil, unavailable("a secret in the body cannot be sealed", err)
+	}
+	encoded, err = d.envelope(e, q, data)
+	return encoded, headers, err
+}
+
+// envelope is an event as a CloudEvent.
+func (d *door) envelope(e Event, q *request, data any) ([]byte, error) {
+	encoded, err := json.Marshal(envelope{
+		SpecVersion: "1.0", ID: identity(e.ID), Source: SourcePrefix + d.Name, Type: cmp.Or(e.Type, typeOf(d.Type)), Subject: d.plain(e.Subject),
+		Time: q.now.UTC(), Trace: trace(q.Header), DataContentType: "application/json", Data: data,
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("encoding an event: %w", err)
+	case len(encoded) > jobs.MaxEventBytes:
+		return nil, tooLarge()
+	}
+	return encoded, nil
 }
 
 // plain is a short text that shows no credential, or nothing.

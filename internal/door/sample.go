@@ -36,7 +36,7 @@ func (a *Doors) Sign(ctx context.Context, name string, body []byte, header http.
 	}
 	q.Header.Set("Content-Type", "application/json")
 	maps.Copy(q.Header, header)
-	s := sample{id: nuid.Next(), body: body, now: time.Now()}
+	s := sample{id: nuid.Next(), body: body, now: d.cfg.Now()}
 	for _, ref := range []struct {
 		key  string
 		read func() ([]string, error)

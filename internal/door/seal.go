@@ -15,14 +15,11 @@ import (
 type sealing struct {
 	*door
 	sealed map[string]string // The same secret twice is the same text, so that a policy sees that.
+	found  []secret.Value    // Texts that are secrets as a whole.
 }
 
-// seal returns a document with every secret in it sealed: what looks like a credential, what the name of its member says to be
+// value returns a document with every secret in it sealed: what looks like a credential, what the name of its member says to be
 // one, what the door's configuration names, and the worker's own secrets. All else stays, for policies to read.
-func (d *door) seal(value any) (any, error) {
-	return sealing{door: d, sealed: map[string]string{}}.value("", value)
-}
-
 func (s sealing) value(name string, value any) (any, error) {
 	switch v := value.(type) {
 	case map[string]any:
@@ -64,7 +61,7 @@ func (s sealing) text(name, text string) (string, error) {
 	switch {
 	case text == "" || strings.HasPrefix(text, "rekey-seal.") && len(spans) == 0:
 		return text, nil
-	case s.named(name, text), isCredential(text, spans):
+	case s.named(name, text), isCredential(text, spans), slices.ContainsFunc(s.found, func(v secret.Value) bool { return v.Reveal() == text }):
 		return s.one(text)
 	}
 	out, at := "", 0

@@ -213,6 +213,16 @@ func Sample() Kind {
 	return Kind{}
 }
 
+// Containing is the kind that takes whatever leaked, in its one secret parameter.
+func Containing() Kind {
+	for _, k := range All() {
+		if k.Becomes != nil {
+			return k
+		}
+	}
+	return Kind{}
+}
+
 // Of returns the declaration of a kind. That of an unknown one has no name, parameters and forms.
 func Of(n Name) Kind { return declared[n] }
 

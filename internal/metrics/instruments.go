@@ -22,6 +22,7 @@ func (m *Metrics) build(f promauto.Factory) {
 	m.buildQueues(f)
 	m.buildPolicies(f)
 	m.buildNotifications(f)
+	m.buildDoors(f)
 	m.buildSchedules(f)
 	m.APIRequests = f.NewCounterVec(counter("api_requests_total",
 		"Requests to the HTTP API, by route and status; 401, 403 and 429 are refusals."),
@@ -173,6 +174,9 @@ func (m *Metrics) createSeries() {
 	}
 	for _, receiver := range l.receivers.start() {
 		m.createReceiver(receiver)
+	}
+	for _, door := range l.doors.start() {
+		m.createDoor(door)
 	}
 	for _, schedule := range l.schedules.start() {
 		m.createSchedule(schedule)

@@ -84,7 +84,7 @@ func changeLabel(
 // labels are the closed sets of all labels.
 type labels struct {
 	receivers, notificationResults                         set
-	policies, decisions, routes                            set
+	policies, decisions, routes, doors, doorResults        set
 	kinds, lanes, outcomes, reasons, origins, eventResults set
 	operations, schedules, skips, buckets, streams, parts  set
 }
@@ -121,6 +121,8 @@ func newLabels(cfg Config) (labels, error) {
 		{"stream", cfg.Streams, &l.streams},
 		{"part", cfg.Parts, &l.parts},
 		{"route", cfg.Routes, &l.routes},
+		{"door", cfg.Doors, &l.doors},
+		{"result", cfg.DoorResults, &l.doorResults},
 	} {
 		var err error
 		if *s.to, err = newSet(s.name, s.values); err != nil {

@@ -27,6 +27,7 @@ func designed() map[string]shape {
 		"rekey_atlas_requests_total":                         {counter, []string{"code", "operation"}},
 		"rekey_atlas_request_duration_seconds":               {histogram, []string{"operation"}},
 		"rekey_atlas_retry_after_seconds":                    {histogram, []string{"operation"}},
+		"rekey_door_events_total":                            {counter, []string{"door", "result"}},
 		"rekey_api_requests_total":                           {counter, []string{"code", "route"}},
 		"rekey_atlas_bucket_tokens":                          {gauge, []string{"bucket"}},
 		"rekey_atlas_paused_seconds_total":                   {counter, []string{"bucket"}},
@@ -140,6 +141,7 @@ func TestForeignLabels(t *testing.T) {
 		x := fmt.Sprintf("foreign\xff%d", i)
 		m.EventReceived(x)
 		m.APIRequest(x, i)
+		m.DoorEvent(x, x)
 		m.Enqueued(x, x, x)
 		m.JobFinished(x, x, time.Second, x)
 		m.Attempt(x, x)

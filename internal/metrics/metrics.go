@@ -67,6 +67,10 @@ type Config struct {
 
 	// Routes are the routes of the HTTP API.
 	Routes []string
+	// Doors are the configured names of the doors. SetDoors changes them.
+	Doors []string
+	// DoorResults say what became of a request to a door, such as "accepted".
+	DoorResults []string
 
 	// Version is the release that runs; empty means "unknown".
 	Version string
@@ -119,6 +123,9 @@ type Metrics struct {
 	// APIRequests is rekey_api_requests_total{route,code}.
 	APIRequests *prometheus.CounterVec
 
+	// DoorEvents is rekey_door_events_total{door,result}.
+	DoorEvents *prometheus.CounterVec
+
 	// PolicyDecisions is rekey_policy_decisions_total{policy,decision}.
 	PolicyDecisions *prometheus.CounterVec
 
@@ -168,6 +175,8 @@ type Metrics struct {
 	policies atomic.Pointer[set]
 	// receivers is the closed set of the label receiver, which a reload changes.
 	receivers atomic.Pointer[set]
+	// doors is the closed set of the label door, which a reload changes.
+	doors atomic.Pointer[set]
 	// schedules is the closed set of the label schedule, which a reload changes.
 	schedules atomic.Pointer[set]
 }
@@ -188,6 +197,7 @@ func New(cfg Config) (*Metrics, error) {
 	m.schedules.Store(&closed.schedules)
 	m.policies.Store(&closed.policies)
 	m.receivers.Store(&closed.receivers)
+	m.doors.Store(&closed.doors)
 	m.build(promauto.With(reg))
 	if err := reg.settle(); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)

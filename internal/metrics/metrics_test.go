@@ -38,6 +38,8 @@ func smallConfig(reg prometheus.Registerer) metrics.Config {
 		Streams:             []string{"JOBS", "RESULTS"},
 		Parts:               []string{"intake"},
 		Routes:              []string{"GET /v1/status"},
+		Doors:               []string{"github"},
+		DoorResults:         []string{"accepted", "unauthorized"},
 		Version:             "1.2.3",
 		Revision:            "abc",
 	}
@@ -78,6 +80,7 @@ func useAll(m *metrics.Metrics) {
 	m.ScheduleSkipped("weekly", "paused")
 	m.PolicyDecided("leak", "matched")
 	m.Notified("siem", "delivered")
+	m.DoorEvent("github", "accepted")
 	m.SetNotificationsPending("siem", 3)
 	m.SchedulePaused("weekly", true)
 	m.Reloaded(true, time.Unix(1_700_000_000, 0))

@@ -14,6 +14,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 	"rekey/internal/policy"
+	"rekey/internal/secret"
 )
 
 // NewRules makes the rules of intake from a configuration. Without a Reader, what leaked stays unread where a file or a store has it.
@@ -138,6 +139,34 @@ func (e *Evaluator) Evaluate(ctx context.Context, name string, m event.Message) 
 		out.Problems = append(out.Problems, problem.Error())
 	}
 	return out
+}
+
+// SecretFinder knows what the policies of a configuration take for secrets.
+type SecretFinder struct {
+	Rules *jobs.Rules
+	Names names.Names
+	Now   func() time.Time
+}
+
+// Secrets are the texts of an event that policies hand to jobs as secrets. Of a policy that refuses the event there is none: it
+// may have taken all of it for secret.
+func (f SecretFinder) Secrets(ctx context.Context, class string, data []byte, headers map[string]string) []secret.Value {
+	at := f.Now()
+	m := event.Message{Subject: f.Names.Event(class), Header: nats.Header{}, Data: data, Seq: 1, At: at}
+	for name, value := range headers {
+		m.Header.Set(name, value)
+	}
+	e, err := event.ReadReceived(f.Names, m)
+	if err != nil {
+		return nil
+	}
+	var found []secret.Value
+	for _, d := range f.Rules.Plan(ctx, e, at).Decisions {
+		if d.Rejection == nil {
+			found = append(found, d.InClear...)
+		}
+	}
+	return found
 }
 
 // Decided is the evaluation without what it has cost: what two configurations are compared by.

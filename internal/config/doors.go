@@ -1,0 +1,176 @@
+package config
+
+import (
+	"maps"
+	"net"
+	"slices"
+	"time"
+
+	"rekey/internal/door"
+	"rekey/internal/jobs"
+	"rekey/internal/kinds"
+	"rekey/internal/secret"
+)
+
+// Door is where one sender posts what happens, at /in/ and its name.
+type Door struct {
+	// Name is unique: lower-case letters, digits, - and _, at most 64.
+	Name string `yaml:"name"`
+	// Type says who posts, and how that sender proves it. Required; docs/senders has a page for each.
+	Type door.Type `yaml:"type"`
+	// Class is that of its events: incident (default and empty), rotation, or a class of your own.
+	Class string `yaml:"class"`
+	// Secret is that of the sender's signatures, for github, standard_webhooks (whsec_…, or the sender's public key, whpk_…),
+	// gitguardian, pagerduty, atlas, slack and teams: one, or several with white space between them while one takes the place of
+	// another. It is read for every request.
+	Secret secret.Ref `yaml:"secret" secret:"lines"`
+	// Token is what the sender presents in the header Authorization, for bearer and gitlab_revocation; several as of Secret.
+	Token secret.Ref `yaml:"token" secret:"lines"`
+	// User is that of the sender, for basic.
+	User string `yaml:"user"`
+	// Password is that of User; several as of Secret.
+	Password secret.Ref `yaml:"password" secret:"lines"`
+	// CertNames are names of which one must be in the sender's certificate, for mtls: the common name, or a DNS name, URI or mail
+	// address.
+	CertNames []string `yaml:"cert_names"`
+	// Tolerance is how far a signed time may be from now, for standard_webhooks, gitguardian and slack: 10s to 1h. Default 5m.
+	Tolerance time.Duration `yaml:"tolerance"`
+	// Direct lets bodies be direct requests, as events may be, for standard_webhooks, bearer, basic, mtls and none. Default true;
+	// with false, only policies make jobs of what is posted.
+	Direct bool `yaml:"direct"`
+	// Secrets are names of members of the body whose values are sealed, whatever they look like. What looks like a credential, or
+	// has a name that says so, is sealed anyway. Default none.
+	Secrets []string `yaml:"secrets"`
+	// TokenTypes are the types of tokens that GitLab is to send, for gitlab_revocation. Default and empty: those of its analyzer
+	// that are about MongoDB Atlas.
+	TokenTypes []string `yaml:"token_types"`
+	// Account is that of the jobs of gitlab_revocation. It may be empty when there is only one account.
+	Account string `yaml:"account"`
+	// Params are hints for the jobs of gitlab_revocation, such as org_id: where the account of a leaked secret is looked for.
+	Params map[string]string `yaml:"params"`
+}
+
+// setDefaults prepares a door for what the file says about it.
+func (d *Door) setDefaults() {
+	d.Class, d.Tolerance, d.Direct = jobs.ClassIncident, door.Tolerance, true
+}
+
+// Door is the door as it is opened.
+func (d *Door) Door() door.Door {
+	types := d.TokenTypes
+	if len(types) == 0 {
+		types = door.TokenTypes()
+	}
+	class := d.Class
+	if class == "" {
+		class = jobs.ClassIncident
+	}
+	return door.Door{
+		Name: d.Name, Type: d.Type, Class: class, Secret: d.Secret, Token: d.Token, User: d.User, Password: d.Password,
+		CertNames: d.CertNames, Tolerance: d.Tolerance, Direct: d.Direct, Secrets: d.Secrets, TokenTypes: types, Account: d.Account, Params: d.Params,
+	}
+}
+
+func (c *checker) doors() {
+	taken := map[string]int{}
+	for i, d := range c.cfg.API.Doors {
+		path := item("api.doors", i)
+		if c.spoilt[path] {
+			continue
+		}
+		c.name(path, d.Name, taken)
+		if d.Class != "" {
+			c.class(join(path, "class"), d.Class)
+		}
+		if d.Type == "" {
+			c.add(join(path, "type"), "is required: one of %s", list(jobs.Names(door.Types())))
+			continue
+		}
+		c.oneOf(join(path, "type"), string(d.Type), jobs.Names(door.Types())...)
+		if slices.Contains(door.Types(), d.Type) {
+			c.keysOfDoor(path, d)
+		}
+		c.duration(join(path, "tolerance"), d.Tolerance, 10*time.Second, time.Hour)
+	}
+}
+
+// class checks what may be the class of an event that others publish.
+func (c *checker) class(path, class string) {
+	switch {
+	case !properClass.MatchString(class):
+		c.add(path, "must be one to four words of letters, digits, - and _, with dots between them")
+	case class == jobs.ClassOperator || class == jobs.ClassSchedule:
+		c.add(path, "is a class of Rekey's own: only commands and schedules publish it")
+	}
+}
+
+// keysOfDoor checks that a door has the keys of its type, and no others.
+func (c *checker) keysOfDoor(path string, d Door) {
+	keys := door.KeysOf(d.Type)
+	for _, one := range []struct {
+		key   string
+		ref   secret.Ref
+		isRef bool
+		given bool
+	}{
+		{key: door.KeySecret, ref: d.Secret, isRef: true},
+		{key: door.KeyToken, ref: d.Token, isRef: true},
+		{key: door.KeyUser, given: d.User != ""},
+		{key: door.KeyPassword, ref: d.Password, isRef: true},
+		{key: door.KeyCertNames, given: len(d.CertNames) > 0},
+		{key: door.KeyTolerance},
+		{key: door.KeyDirect},
+		{key: door.KeyTokenTypes},
+		{key: door.KeyAccount},
+		{key: door.KeyParams},
+	} {
+		at, shown := join(path, one.key), one.key
+		given := one.given || c.spoilt[at]
+		if one.isRef {
+			at, given = refPath(at, one.ref), c.given(at, one.ref)
+			shown += "_file or " + one.key + "_env"
+		}
+		switch {
+		case slices.Contains(keys.Required, one.key) && !given:
+			c.add(path, "needs %s: doors of the type %s have it", shown, d.Type)
+		case !keys.Has(one.key) && c.has(at):
+			c.add(at, "is not for doors of the type %s", d.Type)
+		}
+	}
+	c.place(path, d)
+	if d.Type == door.TypeGitLabRevocation {
+		c.requests(path, d)
+	}
+}
+
+// place checks that the listener fits the type.
+func (c *checker) place(path string, d Door) {
+	host, _, err := net.SplitHostPort(c.cfg.API.Listen)
+	switch {
+	case d.Type == door.TypeMTLS && c.cfg.API.TLS.ClientCAFile == "" && !c.unsure("api.tls.client_ca_file"):
+		c.add(join(path, "type"), "needs api.tls.client_ca_file as well")
+	case d.Type == door.TypeNone && err == nil && !isLoopback(host):
+		c.add(join(path, "type"), "is for processes on this machine, and api.listen is beyond it")
+	}
+}
+
+// requests checks what the requests of a door are made with.
+func (c *checker) requests(path string, d Door) {
+	if d.Account != "" || len(c.cfg.Atlas.Accounts) > 1 {
+		c.account(join(path, "account"), d.Account)
+	}
+	kind := kinds.Containing()
+	params := maps.Clone(d.Params)
+	if params == nil {
+		params = map[string]string{}
+	}
+	leaked := kind.Secrets()[0].Name
+	for name := range d.Params {
+		if p, _, ok := kind.Param(name); ok && p.Name == leaked {
+			c.add(join(join(path, "params"), name), "is what the sender hands over")
+			delete(params, name)
+		}
+	}
+	params[leaked+kinds.SuffixSealed] = "rekey-seal.v1" // Which each request of the door's has.
+	c.params(path, kind.Name, params)
+}
