@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"rekey/internal/audit"
 	"rekey/internal/fleet"
+	"rekey/internal/terminal"
 )
 
 // auditTimeout bounds the reading of all results, of which there may be a million.
@@ -99,11 +99,11 @@ func (c *cli) verifyResults(ctx context.Context) error {
 }
 
 func (c *cli) printReport(report audit.Report) error {
-	return c.print(report, func(t *tabwriter.Writer) {
-		row(t, "RESULTS", "CHAINS", "UNTIED", "EXPIRED", "PROBLEMS")
-		row(t, report.Results, report.Chains, report.Untied, report.Expired, len(report.Problems))
+	return c.print(report, func(t *terminal.Table) {
+		t.Row("RESULTS", "CHAINS", "UNTIED", "EXPIRED", "PROBLEMS")
+		t.Row(report.Results, report.Chains, report.Untied, report.Expired, len(report.Problems))
 		for _, p := range report.Problems {
-			row(t, p.Code, p.Chain, p.N, p.Detail)
+			t.Row(p.Code, p.Chain, p.N, p.Detail)
 		}
 	})
 }

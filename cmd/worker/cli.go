@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/redact"
+	"rekey/internal/terminal"
 	"rekey/internal/wire"
 )
 
@@ -75,7 +77,7 @@ func (c *cli) execute(ctx context.Context, args []string) int {
 	}
 	if !errors.Is(err, errReported) {
 		// All mistakes of one configuration are one error with many lines. Some repeat what came from outside.
-		fmt.Fprintln(c.stderr, "worker: "+strings.ReplaceAll(printableLines(err.Error()), "\n", "\n  "))
+		fmt.Fprintln(c.stderr, "worker: "+strings.ReplaceAll(terminal.PrintableLines(err.Error()), "\n", "\n  "))
 	}
 	return c.exitCode(called, err)
 }
@@ -179,6 +181,25 @@ func (c *cli) withOutput(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// The forms of output.
+const (
+	outputTable = "table"
+	outputJSON  = "json"
+)
+
+// print writes value as JSON, or calls table, as --output says.
+func (c *cli) print(value any, table func(t *terminal.Table)) error {
+	if c.output == outputJSON {
+		encoder := json.NewEncoder(c.stdout)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(value)
+	}
+	t := terminal.NewTable(c.stdout)
+	table(t)
+	return t.Flush()
+}
+
 // config loads the configuration file that the flags or the environment name, or the
 // defaults when they name none.
 func (c *cli) config() (*config.Config, error) {
@@ -188,7 +209,7 @@ func (c *cli) config() (*config.Config, error) {
 	}
 	cfg, err := config.Load(file)
 	if invalid, ok := errors.AsType[*config.Invalid](err); ok {
-		return nil, fmt.Errorf("%s in the configuration:\n%w", plural(len(invalid.Problems), "mistake"), err)
+		return nil, fmt.Errorf("%s in the configuration:\n%w", terminal.Plural(len(invalid.Problems), "mistake"), err)
 	}
 	return cfg, err
 }

@@ -3,11 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"rekey/internal/config"
+	"rekey/internal/terminal"
 )
 
 func (c *cli) configCommand() *cobra.Command {
@@ -56,12 +56,12 @@ func (c *cli) checkConfig(file string) error {
 			result.Problems = append(result.Problems, problem{p.File, p.Line, p.Column, p.Path, p.Message})
 		}
 	}
-	printErr := c.print(result, func(t *tabwriter.Writer) {
+	printErr := c.print(result, func(t *terminal.Table) {
 		if err == nil {
-			_, _ = fmt.Fprintf(t, "%s: ok\n", file)
+			t.Line("%s: ok", file)
 			return
 		}
-		_, _ = fmt.Fprintln(t, err)
+		t.Line("%s", err)
 	})
 	if printErr != nil {
 		return printErr

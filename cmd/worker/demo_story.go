@@ -14,6 +14,8 @@ import (
 	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/ledger"
+	"rekey/internal/show"
+	"rekey/internal/terminal"
 )
 
 // show tells the story: events, what came of them, and how to look further.
@@ -93,14 +95,14 @@ func kindsOf(list []jobs.PublicRecord) map[jobs.Kind]jobs.PublicRecord {
 
 // jobsTable shows the jobs in the order in which they were accepted.
 func (d *demo) jobsTable(list []jobs.PublicRecord) error {
-	t := d.table()
-	row(t, "JOB", "KIND", "TARGET", "ATTEMPTS", "OUTCOME", "TOOK")
+	t := terminal.NewTable(d.stdout)
+	t.Row("JOB", "KIND", "TARGET", "ATTEMPTS", "OUTCOME", "TOOK")
 	for _, r := range slices.Backward(list) {
-		var spent any = none
+		var spent any = terminal.None
 		if r.Done() {
 			spent = r.FinishedAt.Sub(r.AcceptedAt)
 		}
-		row(t, r.JobID, r.Kind, shortTarget(r.Target), r.AttemptCount, stateText(r, d.now()), spent)
+		t.Row(r.JobID, r.Kind, show.ShortTarget(r.Target), r.AttemptCount, show.State(r, d.now()), spent)
 	}
 	return t.Flush()
 }
@@ -126,7 +128,7 @@ func (d *demo) checks(list []jobs.PublicRecord, letters []bus.DeadLetter) error 
 	check(calls[sandbox.DemoRepeated] == 1, "its event came twice, and the API saw %d call", calls[sandbox.DemoRepeated])
 	_, left := d.box.Secret(sandbox.LeakedSecretID)
 	check(!left, "the leaked client secret was found among the service accounts and is deleted")
-	check(jwks.AttemptCount == 2 && wait >= 2*time.Second, "429 with Retry-After: 2 was obeyed: the next call came after %s", took(wait))
+	check(jwks.AttemptCount == 2 && wait >= 2*time.Second, "429 with Retry-After: 2 was obeyed: the next call came after %s", terminal.Took(wait))
 	reason, _, _ := strings.Cut(letter.Reason, ";") // Without the list of all kinds.
 	check(letter.Number > 0, "the event with an unknown kind is dead letter %d: %s", letter.Number, reason)
 	if broken {

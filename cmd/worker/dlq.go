@@ -7,13 +7,14 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/show"
+	"rekey/internal/terminal"
 )
 
 func (c *cli) dlqCommand() *cobra.Command {
@@ -74,30 +75,11 @@ func (c *cli) printDeadLetters(list []bus.DeadLetter) error {
 	if list == nil {
 		list = []bus.DeadLetter{}
 	}
-	return c.print(list, func(t *tabwriter.Writer) {
-		row(t, "N", "AT", "CODE", "KIND", "JOB", "REASON")
-		for _, d := range list {
-			row(t, d.Number, d.At, d.Code, d.Kind, d.JobID, short(d.Reason, 80))
-		}
-	})
+	return c.print(list, func(t *terminal.Table) { show.DeadLetters(t, list) })
 }
 
 func (c *cli) printDeadLetter(d bus.DeadLetter) error {
-	return c.print(d, func(t *tabwriter.Writer) {
-		field(t, "number", d.Number)
-		field(t, "at", d.At)
-		field(t, "subject", d.Subject)
-		field(t, "code", d.Code)
-		field(t, "reason", d.Reason)
-		field(t, "receiver", d.Receiver)
-		field(t, "kind", d.Kind)
-		field(t, "job", d.JobID)
-		field(t, "event", eventName(d.Event))
-		if d.Event.Seq != 0 {
-			field(t, "event subject", fmt.Sprintf("%s, sequence %d", d.Event.Subject, d.Event.Seq))
-		}
-		_, _ = fmt.Fprintf(t, "\n%s\n", printableLines(d.Payload))
-	})
+	return c.print(d, func(t *terminal.Table) { show.DeadLetter(t, &d) })
 }
 
 func (c *cli) replayCommand() *cobra.Command {
@@ -188,8 +170,8 @@ func (c *cli) printReplayed(results []fleet.Replayed) error {
 	if results == nil {
 		results = []fleet.Replayed{}
 	}
-	return c.print(results, func(t *tabwriter.Writer) {
-		row(t, "N", "RESULT", "JOB", "EVENT")
+	return c.print(results, func(t *terminal.Table) {
+		t.Row("N", "RESULT", "JOB", "EVENT")
 		for _, r := range results {
 			result := "back at work"
 			switch {
@@ -204,7 +186,7 @@ func (c *cli) printReplayed(results []fleet.Replayed) error {
 			if r.EventSeq != 0 {
 				event = fmt.Sprintf("sequence %d", r.EventSeq)
 			}
-			row(t, r.Number, result, r.JobID, event)
+			t.Row(r.Number, result, r.JobID, event)
 		}
 	})
 }

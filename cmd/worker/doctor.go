@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"rekey/internal/doctor"
+	"rekey/internal/terminal"
 )
 
 func (c *cli) doctorCommand() *cobra.Command {
@@ -51,7 +51,7 @@ func (c *cli) examine(ctx context.Context, strict, fresh bool) error {
 	result := diagnosis{Findings: d.Examine(ctx)}
 	failed, warned := doctor.Count(result.Findings, doctor.Failed), doctor.Count(result.Findings, doctor.Warning)
 	result.OK = failed == 0 && (warned == 0 || !strict)
-	if err := c.print(result, func(t *tabwriter.Writer) { diagnosisTable(t, result.Findings) }); err != nil {
+	if err := c.print(result, func(t *terminal.Table) { diagnosisTable(t, result.Findings) }); err != nil {
 		return err
 	}
 	if !result.OK {
@@ -61,10 +61,10 @@ func (c *cli) examine(ctx context.Context, strict, fresh bool) error {
 }
 
 // diagnosisTable writes one line for each finding, below it what to do, and at the end how many there are of each status.
-func diagnosisTable(t *tabwriter.Writer, list []doctor.Finding) {
+func diagnosisTable(t *terminal.Table, list []doctor.Finding) {
 	line := func(symbol, area, what, found string) {
 		// Errors come up when the writer is flushed.
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", symbol, area, printable(what), printable(found))
+		t.Line("%s\t%s\t%s\t%s", symbol, area, terminal.Printable(what), terminal.Printable(found))
 	}
 	line("", "AREA", "WHAT", "FOUND")
 	for _, f := range list {
@@ -77,5 +77,5 @@ func diagnosisTable(t *tabwriter.Writer, list []doctor.Finding) {
 	for _, s := range doctor.Statuses() {
 		counts = append(counts, fmt.Sprintf("%s %d", s.Symbol(), doctor.Count(list, s)))
 	}
-	_, _ = fmt.Fprintln(t, "\n"+strings.Join(counts, "   "))
+	t.Line("%s", "\n"+strings.Join(counts, "   "))
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -16,6 +15,7 @@ import (
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/terminal"
 )
 
 // maxEventFile bounds what is read as an event.
@@ -59,12 +59,12 @@ func (c *cli) publishEvent(ctx context.Context, client *fleet.Client, class stri
 	if err != nil {
 		return err
 	}
-	return c.print(result, func(t *tabwriter.Writer) {
+	return c.print(result, func(t *terminal.Table) {
 		if result.Duplicate {
-			_, _ = fmt.Fprintf(t, "duplicate: an event with the id %s was published just before, sequence %d; nothing is stored\n", printable(id), result.Seq)
+			t.Line("duplicate: an event with the id %s was published just before, sequence %d; nothing is stored", terminal.Printable(id), result.Seq)
 			return
 		}
-		_, _ = fmt.Fprintf(t, "published on %s, sequence %d\n", result.Subject, result.Seq)
+		t.Line("published on %s, sequence %d", result.Subject, result.Seq)
 	})
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/show"
+	"rekey/internal/terminal"
 )
 
 func (c *cli) jobCommand() *cobra.Command {
@@ -39,11 +41,22 @@ func (c *cli) showJob(ctx context.Context, id string) error {
 	})
 }
 
+func (c *cli) printJobs(list []jobs.PublicRecord) error {
+	if list == nil {
+		list = []jobs.PublicRecord{}
+	}
+	return c.print(list, func(t *terminal.Table) { show.Jobs(t, list, c.now()) })
+}
+
+func (c *cli) printJob(r jobs.PublicRecord) error {
+	return c.print(r, func(t *terminal.Table) { show.Job(t, &r) })
+}
+
 // showRequest shows the dead letter of the request for a job that was never made.
 func (c *cli) showRequest(ctx context.Context, client *fleet.Client, id string) error {
 	letter, err := client.RequestLetter(ctx, id)
 	if errors.Is(err, jobs.ErrNotFound) {
-		return fmt.Errorf("job %s: %w", short(printable(id), 64), err)
+		return fmt.Errorf("job %s: %w", terminal.Short(terminal.Printable(id), 64), err)
 	}
 	if err != nil {
 		return err
@@ -128,7 +141,7 @@ exit code 1.`,
 			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
 				record, err := client.Cancel(ctx, list[0], c.operation(jobs.ActionCancel, &f))
 				if errors.Is(err, jobs.ErrEnded) && record.Outcome.Success() {
-					return fmt.Errorf("job %s: it is too late: %w: %s", short(list[0], 64), err, record.Outcome)
+					return fmt.Errorf("job %s: it is too late: %w: %s", terminal.Short(list[0], 64), err, record.Outcome)
 				}
 				return c.operated(list[0], record, orLetter(ctx, client, list[0], err))
 			})
@@ -156,7 +169,7 @@ func (c *cli) operated(id string, record jobs.PublicRecord, err error) error {
 		err = nil
 	}
 	if err != nil {
-		return fmt.Errorf("job %s: %w", short(id, 64), err)
+		return fmt.Errorf("job %s: %w", terminal.Short(id, 64), err)
 	}
 	return c.printJob(record)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os/user"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/nats-io/nuid"
@@ -16,6 +15,7 @@ import (
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/terminal"
 )
 
 // submitFlags are the fields of a request that are no parameters.
@@ -245,11 +245,46 @@ func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags
 }
 
 func (c *cli) printSubmitted(s submitted) error {
-	return c.print(s, func(t *tabwriter.Writer) {
-		field(t, "job", s.JobID)
-		row(t, "event", s.EventID)
+	return c.print(s, func(t *terminal.Table) {
+		t.Field("job", s.JobID)
+		t.Row("event", s.EventID)
 		if s.Duplicate {
-			row(t, "duplicate", fmt.Sprintf(duplicateOf, printable(s.EventID)))
+			t.Row("duplicate", fmt.Sprintf(duplicateOf, terminal.Printable(s.EventID)))
 		}
 	})
+}
+
+// confirm shows a person what a request of a far-reaching kind would hit, and asks whether it is meant. Nothing is asked with --yes,
+// of a dry run, and where standard input or standard error is no terminal.
+func (c *cli) confirm(ctx context.Context, client *fleet.Client, request map[string]any, f *submitFlags) error {
+	name, _ := request["kind"].(string) //nolint:errcheck // The request is valid.
+	kind := kinds.Of(kinds.Name(name))
+	if len(kind.Preview) == 0 || f.yes || f.dryRun || !terminal.IsTerminal(c.stdin) || !terminal.IsTerminal(c.stderr) {
+		return nil
+	}
+	does := kind.Does
+	if kind.Reach != "" {
+		does += ": " + kind.Reach
+	}
+	fmt.Fprintf(c.stderr, "%s %s.\n", name, strings.ReplaceAll(does, "**", ""))
+	facts, err := client.Preview(ctx, request, c.lookupEnv)
+	if err != nil {
+		facts = []kinds.Fact{{Name: "target", Text: "not known: " + err.Error()}}
+	}
+	t := terminal.NewTable(c.stderr)
+	for _, fact := range facts {
+		t.Row("  "+fact.Name, fact.Text)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprint(c.stderr, "Is this meant? yes or no: ")
+	answer, err := terminal.ReadLine(ctx, c.stdin)
+	if err != nil {
+		return err
+	}
+	if answer := strings.ToLower(answer); answer != "yes" && answer != "y" {
+		return terminal.ErrNotConfirmed
+	}
+	return nil
 }

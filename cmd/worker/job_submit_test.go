@@ -6,45 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"rekey/internal/jobs"
 )
-
-func TestProgress(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 11, 24, 3, 0, 0, 0, time.Local)
-	limited := []jobs.Attempt{{Attempt: 3, Reason: jobs.ReasonRateLimited}}
-	tests := []struct {
-		name   string
-		record jobs.PublicRecord
-		want   string
-	}{
-		{"queued", jobs.PublicRecord{State: jobs.StateQueued, Lane: jobs.LaneUrgent}, "queued in lane urgent"},
-		{"running", jobs.PublicRecord{State: jobs.StateRunning, AttemptCount: 2}, "attempt 2 is under way"},
-		{
-			"waiting",
-			jobs.PublicRecord{State: jobs.StateWaiting, RetryAt: now.Add(2 * time.Second), Attempts: limited},
-			"waiting until 03:00:02 after attempt 3: rate_limited",
-		},
-		{
-			"paused before its first attempt",
-			jobs.PublicRecord{State: jobs.StateWaiting, RetryAt: now.Add(2 * time.Second)},
-			"waiting until 03:00:02",
-		},
-		{"done", jobs.PublicRecord{State: jobs.StateDone, Outcome: jobs.OutcomeAlreadyGone}, "done: already_gone"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			if got := progress(tt.record, now); got != tt.want {
-				t.Errorf("progress = %q, want %q", got, tt.want)
-			}
-		})
-	}
-}
 
 func TestRequest(t *testing.T) {
 	t.Parallel()

@@ -11,6 +11,8 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/show"
+	"rekey/internal/terminal"
 )
 
 // waitCodes explains the exit codes of what waits for a job.
@@ -54,12 +56,12 @@ func (c *cli) await(ctx context.Context, client *fleet.Client, w fleet.Wait, tim
 	}
 	last := ""
 	w.Progress = func(r jobs.PublicRecord) {
-		if line := progress(r, c.now()); line != last {
+		if line := show.Progress(r, c.now()); line != last {
 			c.say("%s", line)
 			last = line
 		}
 	}
-	w.Unattended = func(f bus.Fleet, taken bool) { c.say("%s", unattended(f, taken, w.Stored)) }
+	w.Unattended = func(f bus.Fleet, taken bool) { c.say("%s", show.Unattended(f, taken, w.Stored)) }
 	record, err := client.Await(ctx, w)
 	if err != nil {
 		return c.notAwaited(ctx, w, err)
@@ -81,7 +83,7 @@ func (c *cli) notAwaited(ctx context.Context, w fleet.Wait, err error) error {
 	if _, ok := errors.AsType[*fleet.NotAcceptedError](err); ok {
 		return &codeError{exitRefused, err}
 	}
-	name, look := "job "+short(printable(w.JobID), 64), "worker job show "+printable(w.JobID)
+	name, look := "job "+terminal.Short(terminal.Printable(w.JobID), 64), "worker job show "+terminal.Printable(w.JobID)
 	if errors.Is(err, jobs.ErrNotFound) {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -94,51 +96,9 @@ func (c *cli) notAwaited(ctx context.Context, w fleet.Wait, err error) error {
 	return &codeError{exitUnknown, fmt.Errorf("%s has no outcome yet; look with: %s (%w)", name, look, err)}
 }
 
-// unattended says that no worker has taken what is waited for, and what can be seen of the workers.
-func unattended(f bus.Fleet, taken, stored bool) string {
-	what, waiting := "event", f.Events
-	if taken {
-		what, waiting = "job", f.Jobs
-	}
-	line := "no worker has taken the " + what + " yet"
-	if !taken && !stored { // The id may be a wrong one.
-		line = "there is no such job yet, as far as events are taken in"
-	}
-	switch f.Attendance {
-	case bus.Unattended:
-		return line + ": no worker is connected to this NATS"
-	case bus.Attended:
-		line += ", but one is connected"
-	case bus.AttendanceUnknown:
-	}
-	if waiting > 1 {
-		line += "; " + plural(waiting, what) + " wait"
-	}
-	return line
-}
-
 // say shows a line of progress on standard error, where it does not mix with the result.
 func (c *cli) say(format string, values ...any) {
 	fmt.Fprintf(c.stderr, "%s %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, values...))
-}
-
-// progress is the state of a job in one line.
-func progress(r jobs.PublicRecord, now time.Time) string {
-	switch r.State {
-	case jobs.StateQueued:
-		return "queued in lane " + string(r.Lane)
-	case jobs.StateRunning:
-		return fmt.Sprintf("attempt %d is under way", r.AttemptCount)
-	case jobs.StateWaiting:
-		line := "waiting until " + clock(r.RetryAt, now)
-		if n := len(r.Attempts); n > 0 {
-			line += fmt.Sprintf(" after attempt %d: %s", r.Attempts[n-1].Attempt, r.Attempts[n-1].Reason)
-		}
-		return line
-	case jobs.StateDone:
-		return "done: " + string(r.Outcome)
-	}
-	return string(r.State)
 }
 
 // submittedLine says that a job was asked for.

@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"rekey/internal/fleet"
 	"rekey/internal/pace"
+	"rekey/internal/terminal"
 )
 
 func (c *cli) paceCommand() *cobra.Command {
@@ -38,11 +38,11 @@ func (c *cli) listBuckets(ctx context.Context) error {
 }
 
 func (c *cli) printBuckets(buckets []fleet.Bucket) error {
-	return c.print(buckets, func(t *tabwriter.Writer) {
+	return c.print(buckets, func(t *terminal.Table) {
 		now := c.now()
-		row(t, "BUCKET", "LIMIT", "KNOWN FROM", "TOKENS", "PAUSED UNTIL", "WAITING", "LAST TURN")
+		t.Row("BUCKET", "LIMIT", "KNOWN FROM", "TOKENS", "PAUSED UNTIL", "WAITING", "LAST TURN")
 		for _, b := range buckets {
-			row(t, b.Bucket, bucketLimit(b), b.Source, bucketTokens(b), near(b.PausedUntil, now), b.Waiting, near(b.LastTurnAt, now))
+			t.Row(b.Bucket, bucketLimit(b), b.Source, bucketTokens(b), near(b.PausedUntil, now), b.Waiting, near(b.LastTurnAt, now))
 		}
 	})
 }
@@ -53,7 +53,7 @@ func bucketLimit(b fleet.Bucket) string {
 
 func bucketTokens(b fleet.Bucket) string {
 	if b.Capacity == 0 {
-		return none
+		return terminal.None
 	}
 	return fmt.Sprint(b.Tokens)
 }
@@ -61,7 +61,7 @@ func bucketTokens(b fleet.Bucket) string {
 // near is a moment as clock shows it, and nothing for none.
 func near(at, now time.Time) string {
 	if at.IsZero() {
-		return none
+		return terminal.None
 	}
-	return clock(at, now)
+	return terminal.Clock(at, now)
 }

@@ -12,6 +12,8 @@ import (
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/pace"
+	"rekey/internal/show"
+	"rekey/internal/terminal"
 )
 
 // table is what a command prints, with one space between cells.
@@ -40,7 +42,7 @@ func TestPrintBuckets(t *testing.T) {
 			{Bucket: "x509_project/a", PausedUntil: later},
 		})
 	})
-	moment := later.Local().Format(timeLayout)
+	moment := later.Local().Format(terminal.TimeLayout)
 	want := []string{
 		"BUCKET LIMIT KNOWN FROM TOKENS PAUSED UNTIL WAITING LAST TURN",
 		"oauth_revoke/mdb_sa_id_1 10, then 10 per 1m0s default 2 - 480 " + moment,
@@ -56,7 +58,7 @@ func TestPrintTurn(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	r := jobs.PublicRecord{JobID: "j", State: jobs.StateWaiting, RetryAt: now.Add(48 * time.Hour)}
-	moment := r.RetryAt.Local().Format(timeLayout)
+	moment := r.RetryAt.Local().Format(terminal.TimeLayout)
 	for _, tt := range []struct {
 		paced      bool
 		state, row string
@@ -65,7 +67,7 @@ func TestPrintTurn(t *testing.T) {
 		{paced: true, state: "waiting, its turn is about " + moment, row: "turn about " + moment},
 	} {
 		r.Paced = tt.paced
-		if got := stateText(r, now); got != tt.state {
+		if got := show.State(r, now); got != tt.state {
 			t.Errorf("paced %t: its state is %q", tt.paced, got)
 		}
 		shown := table(t, func(c *cli) error { return c.printJob(r) })

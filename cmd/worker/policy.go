@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +17,8 @@ import (
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/policy"
+	"rekey/internal/show"
+	"rekey/internal/terminal"
 	"rekey/internal/wire"
 )
 
@@ -83,7 +84,7 @@ made. The limits per hour are left out.`,
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(c.stderr, "by the rules that %s loaded at %s\n", printable(rules.Worker), text(rules.LoadedAt))
+				fmt.Fprintf(c.stderr, "by the rules that %s loaded at %s\n", terminal.Printable(rules.Worker), terminal.Text(rules.LoadedAt))
 				return c.evaluate(ctx, evaluator, files, f)
 			})
 		},
@@ -149,14 +150,14 @@ func (c *cli) backtest(ctx context.Context, begin moment, against string) error 
 	if err != nil {
 		return err
 	}
-	return c.print(result, func(t *tabwriter.Writer) {
+	return c.print(result, func(t *terminal.Table) {
 		for _, one := range result.Changed {
-			_, _ = fmt.Fprintf(t, "event %d of %s on %s:\n", one.Seq, text(one.At), printable(one.Subject))
-			for _, line := range difference(shownLines(one.Before), shownLines(one.After)) {
-				_, _ = fmt.Fprintln(t, "  "+line)
+			t.Line("event %d of %s on %s:", one.Seq, terminal.Text(one.At), terminal.Printable(one.Subject))
+			for _, line := range terminal.Difference(shownLines(one.Before), shownLines(one.After)) {
+				t.Line("%s", "  "+line)
 			}
 		}
-		_, _ = fmt.Fprintf(t, "%s, %d decided differently\n", plural(result.Events, "event"), len(result.Changed))
+		t.Line("%s, %d decided differently", terminal.Plural(result.Events, "event"), len(result.Changed))
 	})
 }
 
@@ -183,10 +184,10 @@ func shownLines(j wire.Evaluation) []string {
 		if job.Reason != "" {
 			line += ": " + job.Reason
 		}
-		lines = append(lines, printable(line))
+		lines = append(lines, terminal.Printable(line))
 	}
 	for _, problem := range j.Problems {
-		lines = append(lines, "dead letter: "+printable(problem))
+		lines = append(lines, "dead letter: "+terminal.Printable(problem))
 	}
 	return lines
 }
@@ -219,7 +220,7 @@ func (c *cli) evaluate(ctx context.Context, evaluator *wire.Evaluator, files []s
 	if f.expect != "" {
 		return c.compare(judgements, f.expect)
 	}
-	if err := c.print(judgements, func(t *tabwriter.Writer) {
+	if err := c.print(judgements, func(t *terminal.Table) {
 		for _, j := range judgements {
 			tableOf(t, j)
 		}
@@ -235,10 +236,10 @@ func (c *cli) evaluate(ctx context.Context, evaluator *wire.Evaluator, files []s
 }
 
 // tableOf shows what becomes of one event.
-func tableOf(t *tabwriter.Writer, j wire.Evaluation) {
-	_, _ = fmt.Fprintf(t, "%s: %s, %s\n", printable(j.Event), j.Result, plural(len(j.Jobs), "job"))
+func tableOf(t *terminal.Table, j wire.Evaluation) {
+	t.Line("%s: %s, %s", terminal.Printable(j.Event), j.Result, terminal.Plural(len(j.Jobs), "job"))
 	if len(j.Policies) > 0 {
-		row(t, "  POLICY", "MATCHES", "WHY")
+		t.Row("  POLICY", "MATCHES", "WHY")
 	}
 	var costs []string
 	for _, p := range j.Policies {
@@ -246,34 +247,27 @@ func tableOf(t *tabwriter.Writer, j wire.Evaluation) {
 		if p.Matches {
 			matches = "yes"
 		}
-		row(t, "  "+p.Policy, matches, p.Why)
+		t.Row("  "+p.Policy, matches, p.Why)
 		if p.Cost > 0 {
 			costs = append(costs, fmt.Sprintf("%s %d", p.Policy, p.Cost))
 		}
 	}
 	if len(costs) > 0 {
-		_, _ = fmt.Fprintf(t, "  cost in steps, of %d for each policy: %s\n", policy.Budget, strings.Join(costs, ", "))
+		t.Line("  cost in steps, of %d for each policy: %s", policy.Budget, strings.Join(costs, ", "))
 	}
 	if len(j.Jobs) > 0 {
-		row(t, "  KIND", "TARGET", "ACCOUNT", "LANE", "POLICY", "PARAMS", "REASON")
+		t.Row("  KIND", "TARGET", "ACCOUNT", "LANE", "POLICY", "PARAMS", "REASON")
 	}
 	for _, job := range j.Jobs {
 		kind := string(job.Kind)
 		if job.DryRun {
 			kind += " (dry run)"
 		}
-		row(t, "  "+kind, shortTarget(job.Target), job.Account, job.Lane, job.Policy, pairs(job.Params), short(job.Reason, 60))
+		t.Row("  "+kind, show.ShortTarget(job.Target), job.Account, job.Lane, job.Policy, pairs(job.Params), terminal.Short(job.Reason, 60))
 	}
 	for _, problem := range j.Problems {
-		_, _ = fmt.Fprintf(t, "  dead letter: %s\n", strings.ReplaceAll(printableLines(problem), "\n", "; "))
+		t.Line("  dead letter: %s", strings.ReplaceAll(terminal.PrintableLines(problem), "\n", "; "))
 	}
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // pairs shows parameters on one line.
@@ -311,12 +305,12 @@ func (c *cli) compare(judgements []wire.Evaluation, file string) error {
 			continue
 		}
 		differ = true
-		_, _ = fmt.Fprintln(c.stdout, strings.Join(difference(want, got), "\n"))
+		_, _ = fmt.Fprintln(c.stdout, strings.Join(terminal.Difference(want, got), "\n"))
 	}
 	if differ {
 		return errReported
 	}
-	_, _ = fmt.Fprintf(c.stdout, "%s: as expected\n", plural(len(judgements), "event"))
+	_, _ = fmt.Fprintf(c.stdout, "%s: as expected\n", terminal.Plural(len(judgements), "event"))
 	return nil
 }
 

@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"rekey/internal/fleet"
+	"rekey/internal/terminal"
 )
 
 func (c *cli) receiverCommand() *cobra.Command {
@@ -41,11 +41,11 @@ func (c *cli) listReceivers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return c.print(receivers, func(t *tabwriter.Writer) {
+		return c.print(receivers, func(t *terminal.Table) {
 			now := c.now()
-			row(t, "NAME", "TYPE", "PENDING", "STATE", "LAST DELIVERY", "LAST FAILURE", "ERROR")
+			t.Row("NAME", "TYPE", "PENDING", "STATE", "LAST DELIVERY", "LAST FAILURE", "ERROR")
 			for _, s := range receivers {
-				row(t, s.Name, s.Type, s.Pending, receiverState(s, now), near(s.DeliveredAt, now), near(s.FailedAt, now), short(s.Error, 60))
+				t.Row(s.Name, s.Type, s.Pending, receiverState(s, now), near(s.DeliveredAt, now), near(s.FailedAt, now), terminal.Short(s.Error, 60))
 			}
 		})
 	})
@@ -56,7 +56,7 @@ func receiverState(s fleet.ReceiverState, now time.Time) string {
 	case !s.Served:
 		return "not served yet"
 	case s.RetryAt.After(now):
-		return "waits until " + clock(s.RetryAt, now)
+		return "waits until " + terminal.Clock(s.RetryAt, now)
 	case s.Failures > 0:
 		return "failing"
 	}
@@ -73,13 +73,13 @@ func (c *cli) testReceiver(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	err = c.print(tried, func(t *tabwriter.Writer) {
-		field(t, "receiver", tried.Receiver)
-		field(t, "webhook-id", tried.ID)
+	err = c.print(tried, func(t *terminal.Table) {
+		t.Field("receiver", tried.Receiver)
+		t.Field("webhook-id", tried.ID)
 		if tried.Status != 0 {
-			field(t, "answer", fmt.Sprintf("HTTP %d", tried.Status))
+			t.Field("answer", fmt.Sprintf("HTTP %d", tried.Status))
 		}
-		field(t, "took", time.Duration(tried.DurationMS*float64(time.Millisecond)))
+		t.Field("took", time.Duration(tried.DurationMS*float64(time.Millisecond)))
 	})
 	if err == nil && tried.Error != "" {
 		return fmt.Errorf("receiver %s did not accept the sample: %s", tried.Receiver, tried.Error)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -15,7 +16,9 @@ import (
 
 	"rekey/internal/app"
 	"rekey/internal/config"
+	"rekey/internal/memory"
 	"rekey/internal/redact"
+	"rekey/internal/terminal"
 	"rekey/internal/wire"
 )
 
@@ -63,7 +66,7 @@ leaves everything as it is.`,
 			if err != nil {
 				return err
 			}
-			return c.withMemoryLimit(cmd.Context(), func() error { return c.runWorker(cmd.Context(), cfg) })
+			return memory.Within(cmd.Context(), c.lookupEnv, func() error { return c.runWorker(cmd.Context(), cfg) })
 		},
 	})
 }
@@ -125,5 +128,22 @@ func (c *cli) versionCommand() *cobra.Command {
 	return c.withOutput(&cobra.Command{
 		Use: "version", Short: "Show the version", Example: "  worker version -o json", Args: want(),
 		RunE: func(*cobra.Command, []string) error { return c.showVersion() },
+	})
+}
+
+// versionInfo is what `worker version` shows.
+type versionInfo struct {
+	Version   string `json:"version"`
+	Revision  string `json:"revision"`
+	GoVersion string `json:"go_version"`
+}
+
+func (c *cli) showVersion() error {
+	release, revision := buildVersion()
+	info := versionInfo{Version: release, Revision: revision, GoVersion: runtime.Version()}
+	return c.print(info, func(t *terminal.Table) {
+		t.Row("rekey", info.Version)
+		t.Row("revision", info.Revision)
+		t.Row("go", info.GoVersion)
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rekey/internal/atlas/sandbox"
+	"rekey/internal/terminal"
 )
 
 // Environment variables that hold the sandbox's secrets, for it and for configs/demo.yaml.
@@ -155,11 +156,11 @@ func (c *cli) printSandbox(box *sandbox.Sandbox, made map[string]string) error {
 			fmt.Fprintf(c.stdout, "export %s=%s\n", variable, value)
 		}
 	}
-	t := c.table()
-	row(t, "service account", sandbox.ClientID)
-	row(t, "API key", sandbox.PublicKey)
+	t := terminal.NewTable(c.stdout)
+	t.Row("service account", sandbox.ClientID)
+	t.Row("API key", sandbox.PublicKey)
 	for _, e := range sandbox.Examples() {
-		row(t, e[0], e[1])
+		t.Row(e[0], e[1])
 	}
 	return t.Flush()
 }

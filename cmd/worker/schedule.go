@@ -3,9 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +14,7 @@ import (
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
+	"rekey/internal/terminal"
 	"rekey/internal/wire"
 )
 
@@ -34,35 +35,6 @@ schedule began. -o json has all of it, with the latest decisions and what operat
 		Args:    want(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listSchedules(cmd.Context()) },
 	}))
-}
-
-// The states of a schedule.
-const (
-	stateActive   = "active"
-	statePaused   = "paused"
-	stateBlackout = "blackout"
-)
-
-// scheduleRow is one schedule as `schedule ls -o json` shows it.
-type scheduleRow struct {
-	Name        string               `json:"name"`
-	Cron        string               `json:"cron"`
-	TimeZone    string               `json:"time_zone"`
-	Kind        string               `json:"kind"`
-	Overlap     string               `json:"overlap"`
-	MissedRule  string               `json:"missed"`
-	State       string               `json:"state"`
-	Detail      string               `json:"detail,omitempty"` // Who paused it and why, or the window that is open.
-	Last        time.Time            `json:"last,omitzero"`
-	LastJob     string               `json:"last_job,omitempty"`
-	LastOutcome string               `json:"last_outcome,omitempty"` // Of the last job; its state while it has none.
-	Next        time.Time            `json:"next,omitzero"`
-	Missed      int                  `json:"missed_ticks"` // Ticks that were not run, since the schedule began.
-	LastMissed  time.Time            `json:"last_missed,omitzero"`
-	Skipped     map[string]int       `json:"skipped_ticks"` // Ticks that were left out on purpose, by why.
-	Since       time.Time            `json:"since,omitzero"`
-	Recent      []schedule.Decision  `json:"recent"`
-	Operations  []schedule.Operation `json:"operations"`
 }
 
 func (c *cli) listSchedules(ctx context.Context) error {
@@ -86,9 +58,9 @@ func (c *cli) listSchedules(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		rows := []scheduleRow{}
+		rows := []fleet.Schedule{}
 		for i, s := range cfg.Schedules {
-			r, err := newScheduleRow(s, specs[i], standings[s.Name], c.now())
+			r, err := fleet.NewSchedule(s, specs[i], standings[s.Name], c.now())
 			if err != nil {
 				return err
 			}
@@ -98,55 +70,15 @@ func (c *cli) listSchedules(ctx context.Context) error {
 	})
 }
 
-// newScheduleRow has its moments on the clock that the schedule goes by.
-func newScheduleRow(s config.Schedule, spec schedule.Spec, state fleet.ScheduleState, now time.Time) (scheduleRow, error) {
-	zone, err := time.LoadLocation(spec.Expr.Zone())
-	if err != nil {
-		return scheduleRow{}, err
-	}
-	r := scheduleRow{
-		Name: s.Name, Cron: s.Cron, TimeZone: s.TimeZone, Kind: string(s.Job.Kind), Overlap: string(s.Overlap),
-		MissedRule: string(s.Missed), State: stateActive, Last: inZone(state.LastFire, zone), LastJob: state.LastJob,
-		LastOutcome: state.LastOutcome, Next: inZone(schedule.NextFire(spec, now), zone), Missed: state.Missed,
-		LastMissed: inZone(state.LastMissed, zone), Skipped: map[string]int{}, Since: inZone(state.Since, zone),
-		Recent: state.Recent, Operations: state.Operations,
-	}
-	if r.Recent == nil {
-		r.Recent = []schedule.Decision{}
-	}
-	if r.Operations == nil {
-		r.Operations = []schedule.Operation{}
-	}
-	for _, reason := range schedule.Skips() {
-		r.Skipped[string(reason)] = state.Skipped[reason]
-	}
-	if window, open := spec.Blackout(now); open {
-		r.State, r.Detail = stateBlackout, window
-	}
-	if state.IsPaused() {
-		r.State, r.Next = statePaused, time.Time{}
-		r.Detail = fmt.Sprintf("since %s by %s: %s", state.Pause.At.In(zone).Format(timeLayout), state.Pause.By, state.Pause.Reason)
-	}
-	return r, nil
-}
-
-// inZone shows a moment on a clock, and leaves the zero time as it is.
-func inZone(at time.Time, zone *time.Location) time.Time {
-	if at.IsZero() {
-		return at
-	}
-	return at.In(zone)
-}
-
-func (c *cli) printSchedules(rows []scheduleRow) error {
-	return c.print(rows, func(t *tabwriter.Writer) {
-		row(t, "NAME", "CRON", "TIME ZONE", "KIND", "STATE", "LAST", "OUTCOME", "NEXT", "MISSED", "SKIPPED", "DETAIL")
+func (c *cli) printSchedules(rows []fleet.Schedule) error {
+	return c.print(rows, func(t *terminal.Table) {
+		t.Row("NAME", "CRON", "TIME ZONE", "KIND", "STATE", "LAST", "OUTCOME", "NEXT", "MISSED", "SKIPPED", "DETAIL")
 		for _, r := range rows {
 			skipped := 0
 			for _, n := range r.Skipped {
 				skipped += n
 			}
-			row(t, r.Name, r.Cron, r.TimeZone, r.Kind, r.State, tickTime(r.Last), r.LastOutcome, tickTime(r.Next), r.Missed, skipped, r.Detail)
+			t.Row(r.Name, r.Cron, r.TimeZone, r.Kind, r.State, tickTime(r.Last), r.LastOutcome, tickTime(r.Next), r.Missed, skipped, r.Detail)
 		}
 	})
 }
@@ -155,9 +87,9 @@ func (c *cli) printSchedules(rows []scheduleRow) error {
 // go by.
 func tickTime(at time.Time) string {
 	if at.IsZero() {
-		return none
+		return terminal.None
 	}
-	return at.Format("Mon " + timeLayout)
+	return at.Format("Mon " + terminal.TimeLayout)
 }
 
 // findSchedule returns the configured schedule with this name.
@@ -174,7 +106,7 @@ func (c *cli) findSchedule(name string) (config.Schedule, schedule.Spec, error) 
 		}
 		names[i] = s.Name
 	}
-	return config.Schedule{}, schedule.Spec{}, fmt.Errorf("schedule %s: %w; %s", short(name, 64), jobs.ErrNotFound, c.configured(names))
+	return config.Schedule{}, schedule.Spec{}, fmt.Errorf("schedule %s: %w; %s", terminal.Short(name, 64), jobs.ErrNotFound, c.configured(names))
 }
 
 // configured says which schedules there are.
@@ -228,8 +160,8 @@ func (c *cli) nextTicks(name string, n int) error {
 		}
 		rows = append(rows, r)
 	}
-	return c.print(rows, func(t *tabwriter.Writer) {
-		row(t, "TICK", "DUE WITH JITTER")
+	return c.print(rows, func(t *terminal.Table) {
+		t.Row("TICK", "DUE WITH JITTER")
 		for _, r := range rows {
 			due := tickTime(r.Due)
 			switch {
@@ -238,7 +170,143 @@ func (c *cli) nextTicks(name string, n int) error {
 			case r.Blackout != "":
 				due += ", moved: " + r.Blackout
 			}
-			row(t, tickTime(r.At), due)
+			t.Row(tickTime(r.At), due)
 		}
+	})
+}
+
+// scheduleFlags say who does something to a schedule and why.
+type scheduleFlags struct {
+	by, reason string
+	wait       bool
+}
+
+func (f *scheduleFlags) register(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().StringVar(&f.reason, "reason", "", "why, a free `TEXT` that is recorded (required)")
+	cmd.Flags().StringVar(&f.by, "by", "", "who, a free `TEXT` that is recorded (default: the user's name)")
+	return cmd
+}
+
+func (c *cli) scheduleOperation(action schedule.Action, f *scheduleFlags) (schedule.Operation, error) {
+	if f.reason == "" {
+		return schedule.Operation{}, usagef("--reason is required: it is recorded with the schedule")
+	}
+	by := cmp.Or(f.by, userName(), "unknown")
+	return schedule.Operation{Action: action, By: by, Reason: c.discreet(f.reason)}, nil
+}
+
+func (c *cli) scheduleRunCommand() *cobra.Command {
+	var f scheduleFlags
+	cmd := f.register(c.withOutput(c.withServer(&cobra.Command{
+		Use:   "run NAME --reason TEXT",
+		Short: "Make the job of a schedule now, once",
+		Long: `Make the job of a schedule now, once, beside its ticks: also while the schedule is paused, its
+last job is not done, or a window of not_during is open. Who did it and why is recorded.
+
+` + waitCodes,
+		Example: "  worker schedule run weekly-jwks --reason 'key found in a log' --wait",
+		Args:    want("NAME"),
+		RunE:    func(cmd *cobra.Command, list []string) error { return c.runSchedule(cmd.Context(), list[0], &f) },
+	})))
+	cmd.Flags().BoolVar(&f.wait, "wait", false, "show progress until the outcome; exit 0 only when the credential is dead")
+	return cmd
+}
+
+func (c *cli) runSchedule(ctx context.Context, name string, f *scheduleFlags) error {
+	op, err := c.scheduleOperation(schedule.ActionRun, f)
+	if err != nil {
+		return err
+	}
+	s, spec, err := c.findSchedule(name)
+	if err != nil {
+		return err
+	}
+	ctx, client, err := c.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if window, open := spec.Blackout(op.At); open {
+		fmt.Fprintf(c.stderr, "note: a window of not_during is open: %s\n", window)
+	}
+	limited, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	after, err := client.LastLetter(limited)
+	if err != nil {
+		return unanswered(ctx, limited, err)
+	}
+	jobID, eventID, err := client.RunSchedule(limited, s, op)
+	if len(jobs.Mistakes(err)) > 0 {
+		return usage(err)
+	}
+	if err != nil {
+		return unanswered(ctx, limited, err)
+	}
+	if f.wait {
+		c.say(submittedLine, jobID)
+		return c.await(ctx, client, fleet.Wait{JobID: jobID, Stored: true, After: after}, 0)
+	}
+	return c.printSubmitted(submitted{JobID: jobID, EventID: eventID})
+}
+
+func (c *cli) schedulePauseCommand() *cobra.Command {
+	return c.operateCommand(schedule.ActionPause, &cobra.Command{
+		Use:   "pause NAME --reason TEXT",
+		Short: "Keep a schedule from firing, on all workers",
+		Long: `Keep a schedule from firing, on all workers and across restarts, until it is resumed. Its ticks
+are skipped and counted meanwhile. Jobs that it has made already go on.`,
+		Example: "  worker schedule pause weekly-jwks --reason 'change freeze CHG-42'",
+	})
+}
+
+func (c *cli) scheduleResumeCommand() *cobra.Command {
+	return c.operateCommand(schedule.ActionResume, &cobra.Command{
+		Use:   "resume NAME --reason TEXT",
+		Short: "Let a paused schedule fire again",
+		Long: `Let a paused schedule fire again, from its next tick on. Ticks that came due during the pause are
+not made up for; 'worker schedule run' does that where it is wanted.`,
+		Example: "  worker schedule resume weekly-jwks --reason 'freeze is over'",
+	})
+}
+
+// operateCommand completes a command that pauses or resumes a schedule.
+func (c *cli) operateCommand(action schedule.Action, cmd *cobra.Command) *cobra.Command {
+	var f scheduleFlags
+	cmd.Args = want("NAME")
+	cmd.RunE = func(cmd *cobra.Command, list []string) error {
+		op, err := c.scheduleOperation(action, &f)
+		if err != nil {
+			return err
+		}
+		return c.operateSchedule(cmd.Context(), list[0], op)
+	}
+	return f.register(c.withOutput(c.withServer(cmd)))
+}
+
+// operateSchedule pauses or resumes a schedule. That there was nothing to do is no failure.
+func (c *cli) operateSchedule(ctx context.Context, name string, op schedule.Operation) error {
+	s, spec, err := c.findSchedule(name)
+	if err != nil {
+		return err
+	}
+	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
+		state, err := client.PauseSchedule(ctx, name, op)
+		if errors.Is(err, schedule.ErrPaused) || errors.Is(err, schedule.ErrNotPaused) {
+			fmt.Fprintf(c.stderr, "%s\n", err)
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+		r, err := fleet.NewSchedule(s, spec, fleet.ScheduleState{State: state}, c.now())
+		if err != nil {
+			return err
+		}
+		return c.print(r, func(t *terminal.Table) {
+			t.Field("schedule", r.Name)
+			t.Field("state", r.State)
+			t.Field("detail", r.Detail)
+			t.Field("next", tickTime(r.Next))
+		})
 	})
 }

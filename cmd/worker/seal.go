@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -11,6 +10,7 @@ import (
 	"rekey/internal/event"
 	"rekey/internal/seal"
 	"rekey/internal/secret"
+	"rekey/internal/terminal"
 	"rekey/internal/wire"
 )
 
@@ -55,9 +55,9 @@ func (c *cli) keygen(file string, signing bool) error {
 	if err := wire.WriteSeed(file, seed); err != nil {
 		return fmt.Errorf("writing the private key: %w", err)
 	}
-	return c.print(generated{PublicKey: public, File: file}, func(t *tabwriter.Writer) {
-		row(t, "public key", public)
-		row(t, "private key", file)
+	return c.print(generated{PublicKey: public, File: file}, func(t *terminal.Table) {
+		t.Row("public key", public)
+		t.Row("private key", file)
 	})
 }
 
@@ -129,7 +129,7 @@ func (c *cli) seal(file, key string) error {
 		return err
 	}
 	result := sealedValue{Sealed: text, KeyID: key, Fingerprint: value.Fingerprint()}
-	return c.print(result, func(t *tabwriter.Writer) { _, _ = fmt.Fprintln(t, text) })
+	return c.print(result, func(t *terminal.Table) { t.Line("%s", text) })
 }
 
 // readSecret reads a secret from a file or, for "-", from standard input, as secrets' files are read: one line of text.

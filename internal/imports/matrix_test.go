@@ -3,7 +3,7 @@ package imports_test
 // matrix says of each package which packages of Rekey it imports, in the order of their names; those below internal/
 // without that. An empty row is a leaf.
 var matrix = map[string]string{
-	"cmd/worker":                  "app atlas/sandbox audit bus config configs credential doctor event fleet jobs kinds ledger pace policy redact schedule seal secret wire",
+	"cmd/worker":                  "app atlas/sandbox audit bus config configs credential doctor event fleet jobs kinds ledger memory pace policy redact schedule seal secret show terminal wire",
 	"configs":                     "",
 	"internal/api":                "backoff bus config fleet httpserver jobs proxy quiet secret wire",
 	"internal/app":                "api atlas audit backoff bus config door event fleet httpserver jobs kinds layout ledger metrics names natsserver notify pace quiet redact schedule seal tracing wire",
@@ -38,6 +38,7 @@ var matrix = map[string]string{
 	"internal/kv":                 "backoff direct jobs",
 	"internal/layout":             "jobs kv names",
 	"internal/ledger":             "backoff direct index jobs kv",
+	"internal/memory":             "",
 	"internal/metrics":            "",
 	"internal/names":              "jobs",
 	"internal/natsserver":         "backoff quiet secret",
@@ -52,6 +53,8 @@ var matrix = map[string]string{
 	"internal/schedule":           "backoff jobs redact",
 	"internal/seal":               "secret",
 	"internal/secret":             "",
+	"internal/show":               "bus jobs terminal",
+	"internal/terminal":           "",
 	"internal/tracing":            "",
 	"internal/vault":              "proxy secret",
 	"internal/wire":               "atlas bus clock config door event jobs kinds kv layout ledger names natsserver notify pace policy redact schedule seal secret vault",

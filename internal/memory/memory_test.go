@@ -1,4 +1,4 @@
-package main
+package memory
 
 import (
 	"context"
@@ -73,10 +73,10 @@ func TestLimitMemory(t *testing.T) { //nolint:paralleltest // As the comment say
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := &cli{lookupEnv: func(name string) (string, bool) { return "50", name == tt.env }}
+			env := func(name string) (string, bool) { return "50", name == tt.env }
 			ctx, cancel := context.WithCancel(t.Context())
 			var limited bool
-			c.limitMemory(ctx, func(int64) { limited = true; cancel() })
+			limitMemory(ctx, env, func(int64) { limited = true; cancel() })
 			cancel()
 			if limited != tt.want {
 				t.Errorf("limited %v, want %v", limited, tt.want)

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"bytes"
@@ -23,8 +23,8 @@ func TestTook(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := took(tt.d); got != tt.want {
-				t.Errorf("took(%s) = %q, want %q", tt.d, got, tt.want)
+			if got := Took(tt.d); got != tt.want {
+				t.Errorf("Took(%s) = %q, want %q", tt.d, got, tt.want)
 			}
 		})
 	}
@@ -47,35 +47,8 @@ func TestShort(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := short(tt.text, tt.most); got != tt.want {
-				t.Errorf("short(%q, %d) = %q, want %q", tt.text, tt.most, got, tt.want)
-			}
-		})
-	}
-}
-
-func TestShortTarget(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name   string
-		target string
-		want   string
-	}{
-		{"project", "project/5ec0000000000000000000f1", "project/5ec0…00f1"},
-		{"two ids", "federation/5ec0000000000000000000c1/idp/5ec0000000000000000000d2", "federation/5ec0…00c1/idp/5ec0…00d2"},
-		{
-			"three ids",
-			"federation/5ec0000000000000000000c1/org/5ec0000000000000000000b1/role_mapping/5ec0000000000000000000e1",
-			"federation/5ec0…00c1/org/5ec0…00b1/role_mapping/5ec0…00e1",
-		},
-		{"fingerprint", "sha256:58f9f1b3bdf6", "sha256:58f9f1b3bdf6"},
-		{"long path", "file:/run/secrets/a-name-that-is-so-long-that-it-does-not-fit-in-here", "file:/run/secrets/a-name-that-is-so-long-that-it-does-not-f…"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			if got := shortTarget(tt.target); got != tt.want {
-				t.Errorf("shortTarget(%q) = %q, want %q", tt.target, got, tt.want)
+			if got := Short(tt.text, tt.most); got != tt.want {
+				t.Errorf("Short(%q, %d) = %q, want %q", tt.text, tt.most, got, tt.want)
 			}
 		})
 	}
@@ -103,8 +76,8 @@ func TestText(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := text(tt.cell); got != tt.want {
-				t.Errorf("text(%q) = %q, want %q", tt.cell, got, tt.want)
+			if got := Text(tt.cell); got != tt.want {
+				t.Errorf("Text(%q) = %q, want %q", tt.cell, got, tt.want)
 			}
 		})
 	}
@@ -114,8 +87,8 @@ func TestPrintableLines(t *testing.T) {
 	t.Parallel()
 	const in = "{\r\n\t\"kind\": \"\x1b[31m\"\n}"
 	const want = "{\n    \"kind\": \"�[31m\"\n}"
-	if got := printableLines(in); got != want {
-		t.Errorf("printableLines(%q) = %q, want %q", in, got, want)
+	if got := PrintableLines(in); got != want {
+		t.Errorf("PrintableLines(%q) = %q, want %q", in, got, want)
 	}
 }
 
@@ -135,8 +108,8 @@ func TestClock(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := clock(tt.at, now); got != tt.want {
-				t.Errorf("clock(%s) = %q, want %q", tt.at, got, tt.want)
+			if got := Clock(tt.at, now); got != tt.want {
+				t.Errorf("Clock(%s) = %q, want %q", tt.at, got, tt.want)
 			}
 		})
 	}
@@ -145,11 +118,11 @@ func TestClock(t *testing.T) {
 func TestFieldLeavesOutWhatIsNotThere(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	table := (&cli{stdout: &out}).table()
-	field(table, "job", "j1")
-	field(table, "reason", "")
-	field(table, "retry at", time.Time{})
-	field(table, "took", time.Second)
+	table := NewTable(&out)
+	table.Field("job", "j1")
+	table.Field("reason", "")
+	table.Field("retry at", time.Time{})
+	table.Field("took", time.Second)
 	if err := table.Flush(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,5 @@
-package main
+// Package memory keeps the heap of a worker small, also after a flood.
+package memory
 
 import (
 	"context"
@@ -47,9 +48,9 @@ func (c *calm) over(allocated uint64) bool {
 
 // limitMemory sets the limit, over and over, until ctx ends. It does nothing when the
 // operator has set GOMEMLIMIT or GOGC.
-func (c *cli) limitMemory(ctx context.Context, set func(bytes int64)) {
+func limitMemory(ctx context.Context, env func(string) (string, bool), set func(bytes int64)) {
 	for _, name := range []string{"GOMEMLIMIT", "GOGC"} {
-		if value, ok := c.lookupEnv(name); ok && value != "" {
+		if value, ok := env(name); ok && value != "" {
 			return
 		}
 	}
@@ -73,11 +74,11 @@ func (c *cli) limitMemory(ctx context.Context, set func(bytes int64)) {
 // memoryLimit is the limit of a heap of which so many bytes are in use.
 func memoryLimit(live uint64) int64 { return int64(max(memoryBase, live+live/4)) }
 
-// withMemoryLimit runs the worker with the limit, also while it drains.
-func (c *cli) withMemoryLimit(ctx context.Context, run func() error) error {
+// Within runs a worker with the limit, also while it drains.
+func Within(ctx context.Context, env func(string) (string, bool), run func() error) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var limiting sync.WaitGroup
-	limiting.Go(func() { c.limitMemory(ctx, func(bytes int64) { debug.SetMemoryLimit(bytes) }) })
+	limiting.Go(func() { limitMemory(ctx, env, func(bytes int64) { debug.SetMemoryLimit(bytes) }) })
 	err := run()
 	cancel()
 	limiting.Wait()

@@ -1,13 +1,13 @@
-package main
+package terminal
 
 import "slices"
 
 // contextLines is how many equal lines are shown around a difference.
 const contextLines = 3
 
-// difference shows how got differs from want, line by line: "-" is missing, "+" is new.
+// Difference shows how got differs from want, line by line: "-" is missing, "+" is new.
 // Equal lines are shown near differences only, and "…" stands for the others.
-func difference(want, got []string) []string {
+func Difference(want, got []string) []string {
 	type line struct {
 		text  string
 		equal bool

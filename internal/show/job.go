@@ -1,0 +1,177 @@
+package show
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"rekey/internal/jobs"
+	"rekey/internal/terminal"
+)
+
+// Jobs are a list of jobs.
+func Jobs(t *terminal.Table, list []jobs.PublicRecord, now time.Time) {
+	t.Row("JOB", "KIND", "TARGET", "LANE", "STATE", "ATTEMPTS", "ACCEPTED")
+	for _, r := range list {
+		t.Row(r.JobID, r.Kind, ShortTarget(r.Target), r.Lane, State(r, now), r.AttemptCount, r.AcceptedAt)
+	}
+}
+
+// Job is one job with all its attempts.
+func Job(t *terminal.Table, r *jobs.PublicRecord) {
+	askedFields(t, r)
+	stateFields(t, r)
+	if r.Search != nil {
+		t.Field("search", r.Search)
+	}
+	t.Field("attempts", fmt.Sprintf("%d, %d spent", r.AttemptCount, r.AttemptsSpent))
+	for _, a := range r.Attempts {
+		t.Field(fmt.Sprintf("  %d", a.Attempt), Attempt(a))
+	}
+}
+
+// State is the state of a job in a few words: its outcome when it has one.
+func State(r jobs.PublicRecord, now time.Time) string {
+	switch r.State {
+	case jobs.StateDone:
+		return string(r.Outcome)
+	case jobs.StateWaiting:
+		if r.Paced {
+			return "waiting, its turn is about " + terminal.Clock(r.RetryAt, now)
+		}
+		return "waiting until " + terminal.Clock(r.RetryAt, now)
+	case jobs.StateQueued, jobs.StateRunning:
+	}
+	return string(r.State)
+}
+
+// askedFields show what was asked for, and by whom.
+func askedFields(t *terminal.Table, r *jobs.PublicRecord) {
+	t.Field("job", r.JobID)
+	t.Field("kind", r.Kind)
+	if r.Contained != "" {
+		t.Field("contained", r.Contained)
+	}
+	t.Field("target", r.Target)
+	t.Field("account", r.Account)
+	t.Field("lane", r.Lane)
+	t.Field("origin", r.Origin)
+	t.Field("reason", r.Reason)
+	t.Field("requested by", r.RequestedBy)
+	t.Field("policy", r.Policy)
+	if r.DryRun {
+		t.Field("dry run", "the call that would change something is not made")
+	}
+	for i, e := range r.Events {
+		t.Field("event", Event(e, i > 0))
+	}
+	if more := r.EventCount - len(r.Events); more > 0 {
+		t.Field("event", fmt.Sprintf("and %d more", more))
+	}
+	for _, op := range r.Operations {
+		t.Field(string(op.Action), op.At.Local().Format(time.DateTime)+" by "+op.By+" "+op.Reason)
+	}
+}
+
+// stateFields show the state of the job, and how it ended.
+func stateFields(t *terminal.Table, r *jobs.PublicRecord) {
+	t.Field("accepted", r.AcceptedAt)
+	t.Field("expires", r.ExpiresAt)
+	t.Field("state", r.State)
+	if r.Paced {
+		t.Field("turn about", r.RetryAt)
+	} else {
+		t.Field("retry at", r.RetryAt)
+	}
+	if r.Done() {
+		t.Field("outcome", r.Outcome)
+		t.Field("known", r.Known)
+		t.Field("detail", r.Detail)
+		t.Field("finished", r.FinishedAt)
+		t.Field("took", r.FinishedAt.Sub(r.AcceptedAt))
+	}
+}
+
+// Event tells of an event on a job's record. The reason and requester of the first one are those of the job.
+func Event(e jobs.RecordedEvent, later bool) string {
+	line := EventName(e.EventRef)
+	if later && e.RequestedBy != "" {
+		line += ", requested by " + e.RequestedBy
+	}
+	if later && e.Reason != "" {
+		line += ", reason: " + e.Reason
+	}
+	if e.Duplicate {
+		line += " (duplicate: the job had failed, and nothing was done for this event)"
+	}
+	return line
+}
+
+// EventName is how an event is called: by CloudEvents source and id, as far as it has them.
+func EventName(e jobs.EventRef) string { return strings.TrimSpace(e.Source + " " + e.ID) }
+
+// Attempt tells of one attempt.
+func Attempt(a jobs.Attempt) string {
+	const layout = "2006-01-02 15:04:05.000"
+	line := a.StartedAt.Local().Format(layout)
+	if a.FinishedAt.IsZero() {
+		return line + " under way on " + a.Worker
+	}
+	what := "worked"
+	if a.Reason != jobs.ReasonNone {
+		what = string(a.Reason)
+	}
+	line += fmt.Sprintf(" %s after %s", what, terminal.Took(a.FinishedAt.Sub(a.StartedAt)))
+	if answer := answered(a); answer != "" {
+		line += ", " + answer
+	}
+	if a.MaybeEffective && a.Reason != jobs.ReasonNone {
+		line += ", may have taken effect"
+	}
+	return line + attemptEnd(a)
+}
+
+// answered is what the API answered, in short: "HTTP 429 RATE_LIMITED".
+func answered(a jobs.Attempt) string {
+	if a.Status == 0 {
+		return a.ErrorCode
+	}
+	return strings.TrimSpace(fmt.Sprintf("HTTP %d %s", a.Status, a.ErrorCode))
+}
+
+// attemptEnd is what came of an attempt, and what the API said about it.
+func attemptEnd(a jobs.Attempt) string {
+	end := ""
+	if !a.RetryAt.IsZero() {
+		end = ", next not before " + a.RetryAt.Local().Format("15:04:05.000")
+	}
+	if a.RetryAfterCapped {
+		end += " (the API said later)"
+	}
+	if a.RequestID != "" {
+		end += ", request " + a.RequestID
+	}
+	if a.Error != "" {
+		end += ": " + strings.TrimPrefix(a.Error, answered(a)+": ")
+	}
+	return end
+}
+
+// Progress is the state of a job in one line.
+func Progress(r jobs.PublicRecord, now time.Time) string {
+	switch r.State {
+	case jobs.StateQueued:
+		return "queued in lane " + string(r.Lane)
+	case jobs.StateRunning:
+		return fmt.Sprintf("attempt %d is under way", r.AttemptCount)
+	case jobs.StateWaiting:
+		line := "waiting until " + terminal.Clock(r.RetryAt, now)
+		if n := len(r.Attempts); n > 0 {
+			line += fmt.Sprintf(" after attempt %d: %s", r.Attempts[n-1].Attempt, r.Attempts[n-1].Reason)
+		}
+		return line
+	case jobs.StateDone:
+		return "done: " + string(r.Outcome)
+	}
+	return string(r.State)
+}

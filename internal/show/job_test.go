@@ -1,0 +1,163 @@
+package show
+
+import (
+	"testing"
+	"time"
+
+	"rekey/internal/jobs"
+)
+
+func TestStateText(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 24, 3, 0, 0, 0, time.Local)
+	tests := []struct {
+		name   string
+		record jobs.PublicRecord
+		want   string
+	}{
+		{"queued", jobs.PublicRecord{State: jobs.StateQueued}, "queued"},
+		{"running", jobs.PublicRecord{State: jobs.StateRunning}, "running"},
+		{"waiting", jobs.PublicRecord{State: jobs.StateWaiting, RetryAt: now.Add(time.Minute)}, "waiting until 03:01:00"},
+		{"done", jobs.PublicRecord{State: jobs.StateDone, Outcome: jobs.OutcomeExhausted}, "exhausted"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := State(tt.record, now); got != tt.want {
+				t.Errorf("stateText = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestAttemptLine(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 24, 3, 0, 0, 250e6, time.Local)
+	end := at.Add(12 * time.Millisecond)
+	tests := []struct {
+		name    string
+		attempt jobs.Attempt
+		want    string
+	}{
+		{
+			"under way",
+			jobs.Attempt{Worker: "w1", StartedAt: at},
+			"2026-11-24 03:00:00.250 under way on w1",
+		},
+		{
+			"worked",
+			jobs.Attempt{StartedAt: at, FinishedAt: end, Reason: jobs.ReasonNone, Status: 204, MaybeEffective: true},
+			"2026-11-24 03:00:00.250 worked after 12ms, HTTP 204",
+		},
+		{
+			"told to wait",
+			jobs.Attempt{
+				StartedAt: at, FinishedAt: end, Reason: jobs.ReasonRateLimited, Status: 429, ErrorCode: "RATE_LIMITED",
+				RetryAt: at.Add(2 * time.Second), RequestID: "r1", Error: "HTTP 429 RATE_LIMITED: Slow down.",
+			},
+			"2026-11-24 03:00:00.250 rate_limited after 12ms, HTTP 429 RATE_LIMITED, next not before 03:00:02.250, request r1: Slow down.",
+		},
+		{
+			"told to wait too long",
+			jobs.Attempt{
+				StartedAt: at, FinishedAt: end, Reason: jobs.ReasonUnavailable, Status: 503,
+				RetryAt: at.Add(time.Hour), RetryAfterCapped: true,
+			},
+			"2026-11-24 03:00:00.250 unavailable after 12ms, HTTP 503, next not before 04:00:00.250 (the API said later)",
+		},
+		{
+			"answer lost",
+			jobs.Attempt{StartedAt: at, FinishedAt: end, Reason: jobs.ReasonUnavailable, Error: "EOF", MaybeEffective: true},
+			"2026-11-24 03:00:00.250 unavailable after 12ms, may have taken effect: EOF",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := Attempt(tt.attempt); got != tt.want {
+				t.Errorf("attemptLine:\n got %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestEventLine: each event on a job's record is shown with what it says for itself.
+func TestEventLine(t *testing.T) {
+	t.Parallel()
+	e := jobs.RecordedEvent{EventRef: jobs.EventRef{Source: "urn:siem", ID: "7"}, Reason: "seen again", RequestedBy: "night shift"}
+	failed := e
+	failed.Duplicate = true
+	for _, tt := range []struct {
+		event jobs.RecordedEvent
+		later bool
+		want  string
+	}{
+		{e, false, "urn:siem 7"},
+		{e, true, "urn:siem 7, requested by night shift, reason: seen again"},
+		{jobs.RecordedEvent{EventRef: e.EventRef}, true, "urn:siem 7"},
+		{failed, true, "urn:siem 7, requested by night shift, reason: seen again (duplicate: the job had failed, and nothing was done for this event)"},
+	} {
+		if got := Event(tt.event, tt.later); got != tt.want {
+			t.Errorf("shown as %q, want %q", got, tt.want)
+		}
+	}
+}
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 24, 3, 0, 0, 0, time.Local)
+	limited := []jobs.Attempt{{Attempt: 3, Reason: jobs.ReasonRateLimited}}
+	tests := []struct {
+		name   string
+		record jobs.PublicRecord
+		want   string
+	}{
+		{"queued", jobs.PublicRecord{State: jobs.StateQueued, Lane: jobs.LaneUrgent}, "queued in lane urgent"},
+		{"running", jobs.PublicRecord{State: jobs.StateRunning, AttemptCount: 2}, "attempt 2 is under way"},
+		{
+			"waiting",
+			jobs.PublicRecord{State: jobs.StateWaiting, RetryAt: now.Add(2 * time.Second), Attempts: limited},
+			"waiting until 03:00:02 after attempt 3: rate_limited",
+		},
+		{
+			"paused before its first attempt",
+			jobs.PublicRecord{State: jobs.StateWaiting, RetryAt: now.Add(2 * time.Second)},
+			"waiting until 03:00:02",
+		},
+		{"done", jobs.PublicRecord{State: jobs.StateDone, Outcome: jobs.OutcomeAlreadyGone}, "done: already_gone"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := Progress(tt.record, now); got != tt.want {
+				t.Errorf("progress = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestShortTarget(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		target string
+		want   string
+	}{
+		{"project", "project/5ec0000000000000000000f1", "project/5ec0…00f1"},
+		{"two ids", "federation/5ec0000000000000000000c1/idp/5ec0000000000000000000d2", "federation/5ec0…00c1/idp/5ec0…00d2"},
+		{
+			"three ids",
+			"federation/5ec0000000000000000000c1/org/5ec0000000000000000000b1/role_mapping/5ec0000000000000000000e1",
+			"federation/5ec0…00c1/org/5ec0…00b1/role_mapping/5ec0…00e1",
+		},
+		{"fingerprint", "sha256:58f9f1b3bdf6", "sha256:58f9f1b3bdf6"},
+		{"long path", "file:/run/secrets/a-name-that-is-so-long-that-it-does-not-fit-in-here", "file:/run/secrets/a-name-that-is-so-long-that-it-does-not-f…"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := ShortTarget(tt.target); got != tt.want {
+				t.Errorf("ShortTarget(%q) = %q, want %q", tt.target, got, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,50 @@
+package terminal
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// ErrNotConfirmed says that a person did not say yes.
+var ErrNotConfirmed = errors.New("not confirmed: nothing was asked for")
+
+// ReadLine reads a line from in. A signal ends the wait for it.
+func ReadLine(ctx context.Context, in io.Reader) (string, error) {
+	type line struct {
+		text string
+		err  error
+	}
+	got := make(chan line, 1)
+	go func() {
+		text, err := bufio.NewReader(in).ReadString('\n')
+		got <- line{strings.TrimSpace(text), err}
+	}()
+	select {
+	case l := <-got:
+		if l.text == "" && l.err != nil { // The end of the input.
+			return "", fmt.Errorf("%w (%w)", ErrNotConfirmed, l.err)
+		}
+		return l.text, nil
+	case <-ctx.Done():
+		return "", fmt.Errorf("%w (interrupted)", ErrNotConfirmed)
+	}
+}
+
+// IsTerminal reports whether a person may be at the other end: a character device, but for the one that has nothing.
+func IsTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
+}
