@@ -102,6 +102,7 @@ func TestEventLine(t *testing.T) {
 		}
 	}
 }
+
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 24, 3, 0, 0, 0, time.Local)
