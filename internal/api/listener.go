@@ -3,6 +3,7 @@ package api
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // limited refuses connections above what one address, or all together, may have.
@@ -64,3 +65,20 @@ func (c *counted) Close() error {
 	defer c.leave()
 	return c.Conn.Close()
 }
+
+// maxWaiting is how many requests may wait for jobs at once.
+const maxWaiting = 256
+
+// waiters counts requests that wait.
+type waiters struct{ n atomic.Int32 }
+
+// enter reports whether one more may wait. If so, it has to leave.
+func (w *waiters) enter() bool {
+	if w.n.Add(1) > maxWaiting {
+		w.leave()
+		return false
+	}
+	return true
+}
+
+func (w *waiters) leave() { w.n.Add(-1) }

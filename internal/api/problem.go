@@ -23,6 +23,7 @@ type Problem struct {
 	Field      string       `json:"field,omitempty"`
 	Errors     []FieldError `json:"errors,omitempty"`
 	JobID      string       `json:"job_id,omitempty"`      // The job that the problem is about.
+	EventID    string       `json:"event_id,omitempty"`    // The id of the event; with it, the same request can be sent again.
 	DeadLetter uint64       `json:"dead_letter,omitempty"` // The number of the dead letter that says more.
 
 	retryAfter time.Duration

@@ -26,6 +26,14 @@ type route struct {
 // routes are all of them.
 func routes() []route {
 	return []route{
+		{"POST /v1/jobs", config.MaySubmit, (*Server).submit},
+		{"GET /v1/jobs", config.MayRead, (*Server).list},
+		{"GET /v1/jobs/{id}", config.MayRead, (*Server).job},
+		{"POST /v1/jobs/{id}/cancel", config.MayCancel, (*Server).cancel},
+		{"POST /v1/jobs/{id}/retry", config.MayRetry, (*Server).retry},
+		{"GET /v1/dead-letters", config.MayRead, (*Server).letters},
+		{"POST /v1/dead-letters/{n}/replay", config.MayReplay, (*Server).replay},
+		{"POST /v1/dead-letters/{n}/drop", config.MayDrop, (*Server).drop},
 		{"GET /v1/status", config.MayRead, (*Server).status},
 	}
 }
@@ -247,5 +255,5 @@ const askTimeout = 10 * time.Second
 
 // within is the context in which NATS is asked.
 func (c *call) within() (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(c.r.Context(), askTimeout, errors.New("no answer within "+askTimeout.String()))
+	return context.WithTimeoutCause(c.r.Context(), askTimeout, errSlow)
 }

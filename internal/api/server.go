@@ -58,6 +58,7 @@ type Server struct {
 	clients atomic.Pointer[roster]
 	fleet   atomic.Pointer[fleet.Client] // Nil until the worker has what it needs in NATS.
 	doors   atomic.Pointer[map[string]http.Handler]
+	waiting waiters
 
 	stopping context.Context //nolint:containedctx // It ends with the server, and so do the answers that wait.
 	stop     context.CancelCauseFunc

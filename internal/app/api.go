@@ -34,7 +34,7 @@ func (w *worker) serveAPI(c *config.Config, s stores) {
 		return
 	}
 	w.api.Use(c.API)
-	w.api.Serve(fleet.Own(w.conn, s.ledger, c, w.keys))
+	w.api.Serve(fleet.Own(w.conn, s.ledger, c, w.keys, w.Known))
 }
 
 // apiField says where the API is, where there is one.

@@ -37,7 +37,7 @@ type recovery struct {
 // two cases: this process holds the lock on the store of the server, or nothing answers any more under the predecessor's
 // instance of this worker's own name. All other claims keep their lease.
 func (w *worker) startRecovery(ctx context.Context, s stores) {
-	r := &recovery{worker: w, ledger: s.ledger, operator: fleet.Own(w.conn, s.ledger, w.Config, w.keys).Operator()}
+	r := &recovery{worker: w, ledger: s.ledger, operator: fleet.Own(w.conn, s.ledger, w.Config, w.keys, w.Known).Operator()}
 	switch {
 	case w.embedded == nil && w.Config.Worker.Name != "":
 		r.named = r.appear(ctx)

@@ -26,6 +26,7 @@ type jobMessage struct {
 	Origin      string            `json:"origin"`
 	Reason      string            `json:"reason,omitempty"`
 	RequestedBy string            `json:"requested_by,omitempty"`
+	OnBehalfOf  string            `json:"on_behalf_of,omitempty"`
 	Policy      string            `json:"policy,omitempty"`
 	DryRun      bool              `json:"dry_run,omitempty"`
 	Event       jobs.EventRef     `json:"event"`
@@ -41,7 +42,7 @@ type jobMessage struct {
 func newJobMessage(j jobs.Job, params map[string]string) jobMessage {
 	return jobMessage{
 		JobID: j.ID, Kind: string(j.Kind), Account: j.Account, Params: params, Digest: j.Digest, Lane: string(j.Lane),
-		Origin: string(j.Origin), Reason: j.Reason, RequestedBy: j.RequestedBy, Policy: j.Policy, DryRun: j.DryRun, Event: j.Event,
+		Origin: string(j.Origin), Reason: j.Reason, RequestedBy: j.RequestedBy, OnBehalfOf: j.OnBehalfOf, Policy: j.Policy, DryRun: j.DryRun, Event: j.Event,
 		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt, Round: j.Round, Wake: j.Wake, Trace: j.Trace, Contained: j.Contained, Unfit: j.Unfit,
 	}
 }
@@ -65,7 +66,7 @@ func decodeJob(data []byte) (jobs.Job, error) {
 	}
 	j := jobs.Job{
 		ID: m.JobID, Kind: kind, Account: m.Account, Params: params, Digest: m.Digest, Lane: lane, Origin: jobs.Origin(m.Origin),
-		Reason: m.Reason, RequestedBy: m.RequestedBy, Policy: m.Policy, DryRun: m.DryRun, Event: m.Event, AcceptedAt: m.AcceptedAt, ExpiresAt: m.ExpiresAt,
+		Reason: m.Reason, RequestedBy: m.RequestedBy, OnBehalfOf: m.OnBehalfOf, Policy: m.Policy, DryRun: m.DryRun, Event: m.Event, AcceptedAt: m.AcceptedAt, ExpiresAt: m.ExpiresAt,
 		Round: m.Round, Wake: m.Wake, Trace: m.Trace, Contained: m.Contained, Unfit: m.Unfit,
 	}
 	if j.ID == "" {

@@ -59,6 +59,15 @@ func unpublished(subject, stream string, err error) error {
 	return fmt.Errorf("publishing on %s: %w", subject, err)
 }
 
+// IsRefused reports whether an error of a publication says that nothing was stored. After another one that is not known.
+func IsRefused(err error) bool {
+	_, answered := errors.AsType[*jetstream.APIError](err)
+	for _, refusal := range []error{errNotStored, jetstream.ErrNoStreamResponse, nats.ErrReconnectBufExceeded, nats.ErrConnectionClosed, nats.ErrDisconnected, nats.ErrMaxPayload} {
+		answered = answered || errors.Is(err, refusal)
+	}
+	return answered
+}
+
 // PublishRaw stores a payload as an event of a class. id, when not empty, is its Nats-Msg-Id.
 func (c *Conn) PublishRaw(ctx context.Context, class string, data []byte, id string) (Stored, error) {
 	if err := CheckClass(class); err != nil {
@@ -119,6 +128,7 @@ type Requested struct {
 	Source          string         `json:"source"`
 	Type            string         `json:"type"`
 	Time            time.Time      `json:"time"`
+	Trace           string         `json:"traceparent,omitempty"`
 	DataContentType string         `json:"datacontenttype"`
 	Data            map[string]any `json:"data"`
 }
@@ -126,8 +136,13 @@ type Requested struct {
 // PublishRequest stores a direct request under the identity of source and id, by which the ledger
 // knows that the same request twice is one job. It returns the event's sequence.
 func (c *Conn) PublishRequest(ctx context.Context, class, source, id string, request map[string]any) (uint64, error) {
+	return c.PublishTraced(ctx, class, source, id, "", request)
+}
+
+// PublishTraced is PublishRequest for a request that belongs to a trace, as a traceparent names it; "" for none.
+func (c *Conn) PublishTraced(ctx context.Context, class, source, id, trace string, request map[string]any) (uint64, error) {
 	data, err := json.Marshal(Requested{
-		SpecVersion: "1.0", ID: id, Source: source, Type: event.TypeRequested, Time: c.clock.Now().UTC(),
+		SpecVersion: "1.0", ID: id, Source: source, Type: event.TypeRequested, Time: c.clock.Now().UTC(), Trace: trace,
 		DataContentType: "application/json", Data: request,
 	})
 	if err != nil {

@@ -102,6 +102,16 @@ func (c *Client) putBack(ctx context.Context, letter bus.DeadLetter, op jobs.Ope
 	return done, c.ledger.Note(ctx, letterKey(letter), op)
 }
 
+// IsJobLetter reports whether a dead letter is about a job that there is.
+func (c *Client) IsJobLetter(letter *bus.DeadLetter) bool {
+	return letter.JobID != "" && letter.Subject != c.conn.Names().DeadNotification() && letter.Subject != c.conn.Names().DeadEvent()
+}
+
+// ClassOf is the class of the event of a dead letter.
+func (c *Client) ClassOf(letter *bus.DeadLetter) string {
+	return c.conn.Names().EventClass(letter.Event.Subject)
+}
+
 // Drop takes a dead letter out of the stream and records who did it and why.
 func (c *Client) Drop(ctx context.Context, number uint64, op jobs.Operation) error {
 	letters, err := bus.OpenDeadLetters(ctx, c.conn)
@@ -112,7 +122,7 @@ func (c *Client) Drop(ctx context.Context, number uint64, op jobs.Operation) err
 	if err != nil {
 		return fmt.Errorf("dead letter %d: %w", number, err)
 	}
-	if letter.JobID != "" && letter.Subject != c.conn.Names().DeadNotification() && letter.Subject != c.conn.Names().DeadEvent() {
+	if c.IsJobLetter(&letter) {
 		err = c.Operator().Note(ctx, letter.JobID, op)
 	} else {
 		err = c.ledger.Note(ctx, letterKey(letter), op)

@@ -75,6 +75,11 @@ func (c *Client) Guard(ctx context.Context) context.Context {
 // attempt asks something that a command can do without, within a time limit. The error is a *bus.ForbiddenError when the
 // server refuses it.
 func (c *Client) attempt(ctx context.Context, limit time.Duration, ask func(context.Context) error) error {
+	if c.own {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		return ask(ctx)
+	}
 	c.attempting.Lock() // A refusal is about the one that is under way.
 	defer c.attempting.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, limit)

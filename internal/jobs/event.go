@@ -66,6 +66,7 @@ func (e *Event) shown() []shownText {
 		{"subject", &e.Envelope.Topic, false},
 		{"reason", &e.Request.Reason, true},
 		{"requested_by", &e.Request.RequestedBy, true},
+		{"on_behalf_of", &e.Request.OnBehalfOf, true},
 	}
 }
 

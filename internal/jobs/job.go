@@ -20,6 +20,7 @@ type Job struct {
 	Origin      Origin
 	Reason      string // Free text of the request.
 	RequestedBy string
+	OnBehalfOf  string
 	Policy      string // The policy that asked; "" for a direct request.
 	// DryRun stops the job before the call that would change something. It has an id and a target of its
 	// own: nothing that is meant must ever be taken for a duplicate of it.
@@ -78,6 +79,7 @@ func newJob(e Event, account string) Job {
 		Origin:      OriginOf(e.Class),
 		Reason:      e.Request.Reason,
 		RequestedBy: e.Request.RequestedBy,
+		OnBehalfOf:  e.Request.OnBehalfOf,
 		Policy:      e.Request.Policy,
 		DryRun:      e.Request.DryRun,
 		Event:       e.EventRef,

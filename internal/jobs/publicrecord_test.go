@@ -16,7 +16,7 @@ import (
 func TestPublicRecord(t *testing.T) {
 	want := strings.Fields(`
 		accepted_at account attempt_count attempts attempts_maybe_effective attempts_spent cancel_asked claim contained deliveries detail dry_run
-		event_count events expires_at finished_at finished_by job_id kind known lane operations origin outcome paced params policy reason
+		event_count events expires_at finished_at finished_by job_id kind known lane on_behalf_of operations origin outcome paced params policy reason
 		reopened_at request_digest requested_by retry_at round search state target traceparent`)
 	var rec Record
 	fill(reflect.ValueOf(&rec).Elem())

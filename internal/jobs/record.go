@@ -36,9 +36,10 @@ type PublicRecord struct {
 	Origin      Origin            `json:"origin"`
 	Reason      string            `json:"reason,omitempty"` // Free text of the request.
 	RequestedBy string            `json:"requested_by,omitempty"`
-	Policy      string            `json:"policy,omitempty"`    // The policy that asked; empty for a direct request.
-	Contained   string            `json:"contained,omitempty"` // What a request to contain a leak held, such as jwt.
-	DryRun      bool              `json:"dry_run,omitempty"`   // The job stops before the call that would change something.
+	OnBehalfOf  string            `json:"on_behalf_of,omitempty"` // For whom the requester says to ask.
+	Policy      string            `json:"policy,omitempty"`       // The policy that asked; empty for a direct request.
+	Contained   string            `json:"contained,omitempty"`    // What a request to contain a leak held, such as jwt.
+	DryRun      bool              `json:"dry_run,omitempty"`      // The job stops before the call that would change something.
 
 	// RequestDigest is a hash of kind, account, parameters and dry run: what the job does. Events that
 	// ask for the same have the same one.
@@ -150,7 +151,7 @@ type Attempt struct {
 func NewRecord(j Job) Record {
 	r := Record{PublicRecord: PublicRecord{
 		JobID: j.ID, Kind: j.Kind, Account: j.Account, Target: j.Target(), Params: j.Params.Shown(),
-		Lane: j.Lane, Origin: j.Origin, Reason: j.Reason, RequestedBy: j.RequestedBy, Policy: j.Policy, DryRun: j.DryRun,
+		Lane: j.Lane, Origin: j.Origin, Reason: j.Reason, RequestedBy: j.RequestedBy, OnBehalfOf: j.OnBehalfOf, Policy: j.Policy, DryRun: j.DryRun,
 		Contained: j.Contained, RequestDigest: j.Digest, Trace: j.Trace, State: StateQueued,
 		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt,
 		Events: []RecordedEvent{j.recorded()}, EventCount: 1, Attempts: []Attempt{},
@@ -169,7 +170,7 @@ func (r *PublicRecord) Done() bool { return r.State == StateDone }
 func (r *Record) job(p Params) Job {
 	return Job{
 		ID: r.JobID, Kind: r.Kind, Account: r.Account, Params: p, Digest: r.RequestDigest, Lane: r.Lane, Origin: r.Origin, Reason: r.Reason,
-		RequestedBy: r.RequestedBy, Policy: r.Policy, DryRun: r.DryRun, Trace: r.Trace, Event: r.Events[0].EventRef,
+		RequestedBy: r.RequestedBy, OnBehalfOf: r.OnBehalfOf, Policy: r.Policy, DryRun: r.DryRun, Trace: r.Trace, Event: r.Events[0].EventRef,
 		AcceptedAt: r.AcceptedAt, ExpiresAt: r.ExpiresAt, Round: r.Round, Contained: r.Contained, Unfit: r.Unfit,
 	}
 }

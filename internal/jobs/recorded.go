@@ -10,6 +10,7 @@ type RecordedEvent struct {
 	EventRef
 	Reason      string `json:"reason,omitempty"` // Free texts of its own request.
 	RequestedBy string `json:"requested_by,omitempty"`
+	OnBehalfOf  string `json:"on_behalf_of,omitempty"`
 	// Duplicate says that the job had failed when the event asked for the same under the same
 	// identity: nothing was done for it.
 	Duplicate bool `json:"duplicate,omitempty"`
@@ -17,11 +18,13 @@ type RecordedEvent struct {
 
 // recorded is the event that asks for a job.
 func (j Job) recorded() RecordedEvent {
-	return RecordedEvent{EventRef: j.Event, Reason: j.Reason, RequestedBy: j.RequestedBy}
+	return RecordedEvent{EventRef: j.Event, Reason: j.Reason, RequestedBy: j.RequestedBy, OnBehalfOf: j.OnBehalfOf}
 }
 
 // size is how many bytes its texts have.
-func (e RecordedEvent) size() int { return e.EventRef.size() + len(e.Reason) + len(e.RequestedBy) }
+func (e RecordedEvent) size() int {
+	return e.EventRef.size() + len(e.Reason) + len(e.RequestedBy) + len(e.OnBehalfOf)
+}
 
 // HasEvent reports whether the event made or joined this job.
 func (r *PublicRecord) HasEvent(e EventRef) bool {

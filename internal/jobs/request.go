@@ -26,6 +26,7 @@ type Request struct {
 	Lane        Lane      // "" means the default of the event's class.
 	Reason      string    // Free text, shown in results.
 	RequestedBy string    // Free text, shown in results.
+	OnBehalfOf  string    // For whom the requester says to ask: free text that nothing vouches for.
 	ExpiresAt   time.Time // After it the job is not attempted; zero means never.
 	Separate    bool      // coalesce: false asks for a job of its own.
 	Policy      string    // The policy that asks; "" for a direct request.
@@ -35,7 +36,7 @@ type Request struct {
 }
 
 // requestFields are the members of a request, for messages.
-var requestFields = []string{"kind", "params", "account", "lane", "reason", "requested_by", "expires_at", "coalesce", "dry_run"}
+var requestFields = []string{"kind", "params", "account", "lane", "reason", "requested_by", "on_behalf_of", "expires_at", "coalesce", "dry_run"}
 
 // ParseRequest reads a request from a decoded document. The error joins one *Malformed
 // for each mistake.
@@ -72,7 +73,7 @@ func (p *requestParser) parse() Request {
 		p.problems = append(p.problems, &Malformed{Detail: fmt.Sprintf("%d more fields are unknown", more)})
 	}
 	req := Request{
-		Account: p.text("account"), Reason: p.text("reason"), RequestedBy: p.text("requested_by"),
+		Account: p.text("account"), Reason: p.text("reason"), RequestedBy: p.text("requested_by"), OnBehalfOf: p.text("on_behalf_of"),
 		ExpiresAt: p.time("expires_at"), Separate: !p.flag("coalesce", true), DryRun: p.flag("dry_run", false),
 	}
 	p.kindAndParams(&req)

@@ -69,7 +69,9 @@ func (s Secrets) secure(e *Event) ([]secret.Value, error) {
 // looks like one.
 func (r Request) discreet() Request {
 	known := redact.NewSet(r.Params.known()...)
-	r.Reason, r.RequestedBy = redact.Scrub(r.Reason, known), redact.Scrub(r.RequestedBy, known)
+	for _, text := range []*string{&r.Reason, &r.RequestedBy, &r.OnBehalfOf} {
+		*text = redact.Scrub(*text, known)
+	}
 	return r
 }
 

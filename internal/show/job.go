@@ -58,6 +58,7 @@ func askedFields(t *terminal.Table, r *jobs.PublicRecord) {
 	t.Field("origin", r.Origin)
 	t.Field("reason", r.Reason)
 	t.Field("requested by", r.RequestedBy)
+	t.Field("on behalf of", r.OnBehalfOf)
 	t.Field("policy", r.Policy)
 	if r.DryRun {
 		t.Field("dry run", "the call that would change something is not made")
@@ -97,6 +98,9 @@ func Event(e jobs.RecordedEvent, later bool) string {
 	line := EventName(e.EventRef)
 	if later && e.RequestedBy != "" {
 		line += ", requested by " + e.RequestedBy
+	}
+	if later && e.OnBehalfOf != "" {
+		line += ", on behalf of " + e.OnBehalfOf
 	}
 	if later && e.Reason != "" {
 		line += ", reason: " + e.Reason

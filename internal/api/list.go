@@ -1,0 +1,151 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"rekey/internal/jobs"
+	"rekey/internal/ledger"
+)
+
+// How long lists are.
+const (
+	defaultLimit = 50
+	maxLimit     = 500
+)
+
+// JobList is a part of the list of jobs, the latest accepted first.
+type JobList struct {
+	Jobs []jobs.PublicRecord `json:"jobs"`
+	// More says that there are more jobs: after goes on behind these.
+	More  bool   `json:"more"`
+	After string `json:"after,omitempty"` // The last of these, where there are more.
+}
+
+// list answers with the jobs that the query chooses.
+func (s *Server) list(c *call) error {
+	filter, err := c.filter()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.within()
+	defer cancel()
+	page, err := c.fleet.Jobs(ctx, filter)
+	switch {
+	case errors.Is(err, jobs.ErrNotFound):
+		return inQuery("after", "there is no such job")
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errSlow):
+		return unavailable("the list takes longer than " + askTimeout.String() + ": choose fewer jobs, with since for example")
+	case err != nil:
+		return err
+	}
+	list := JobList{Jobs: page.Records, More: page.More}
+	if list.Jobs == nil {
+		list.Jobs = []jobs.PublicRecord{}
+	}
+	if page.More {
+		list.After = page.Records[len(page.Records)-1].JobID
+	}
+	writeJSON(c.w, http.StatusOK, "", list)
+	return nil
+}
+
+// filter is what the query chooses of what the client may see.
+func (c *call) filter() (ledger.Filter, error) {
+	q, err := c.query("state", "kind", "outcome", "target", "q", "since", "limit", "after")
+	if err != nil {
+		return ledger.Filter{}, err
+	}
+	f := ledger.Filter{Target: q.Get("target"), Text: q.Get("q"), After: q.Get("after"), Kinds: c.client.Kinds, Accounts: c.client.Accounts}
+	var problems []error
+	note := func(err error) {
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	f.State, err = oneOf("state", q, jobs.States())
+	note(err)
+	f.Kind, err = oneOf("kind", q, jobs.Kinds())
+	note(err)
+	f.Outcome, err = oneOf("outcome", q, jobs.Outcomes())
+	note(err)
+	f.Since, err = since(q, c.fleet.Now())
+	note(err)
+	f.Limit, err = limit(q)
+	note(err)
+	if f.After != "" && !isID(f.After) {
+		note(&jobs.Malformed{Field: "after", Detail: "must be the id of a job"})
+	}
+	if problems != nil {
+		return f, mistakes(http.StatusBadRequest, CodeMalformed, errors.Join(problems...))
+	}
+	return f, nil
+}
+
+// query reads the query, in which each of these names may be once, and no other.
+func (c *call) query(names ...string) (url.Values, error) {
+	values, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		return nil, problem(http.StatusBadRequest, CodeMalformed, "the query cannot be read")
+	}
+	for name, list := range values {
+		switch {
+		case !slices.Contains(names, name):
+			return nil, inQuery(safe(name), "unknown parameter; the parameters are "+strings.Join(names, ", "))
+		case len(list) > 1:
+			return nil, inQuery(name, "is there twice")
+		case len(list[0]) > maxText || !isLine(list[0]):
+			return nil, inQuery(name, "must be a text of up to 1024 bytes without control characters")
+		}
+	}
+	return values, nil
+}
+
+// inQuery is the problem of a parameter of the query.
+func inQuery(name, detail string) *Problem {
+	return mistakes(http.StatusBadRequest, CodeMalformed, &jobs.Malformed{Field: name, Detail: detail})
+}
+
+// oneOf is the member of a closed set that the query names, or "".
+func oneOf[T ~string](name string, q url.Values, set []T) (T, error) {
+	value := T(q.Get(name))
+	if value == "" || slices.Contains(set, value) {
+		return value, nil
+	}
+	return "", &jobs.Malformed{Field: name, Detail: "must be one of " + strings.Join(jobs.Names(set), ", ")}
+}
+
+// since is the moment that the query names: a time, or an age.
+func since(q url.Values, now time.Time) (time.Time, error) {
+	text := q.Get("since")
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if age, err := time.ParseDuration(text); err == nil && age >= 0 {
+		return now.Add(-age), nil
+	}
+	at, err := jobs.ParseTime(text)
+	if err != nil {
+		return at, &jobs.Malformed{Field: "since", Detail: "must be an age like 24h or a time like 2026-11-24T03:00:00Z"}
+	}
+	return at, nil
+}
+
+func limit(q url.Values) (int, error) {
+	text := q.Get("limit")
+	if text == "" {
+		return defaultLimit, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxLimit {
+		return 0, &jobs.Malformed{Field: "limit", Detail: fmt.Sprintf("must be a number from 1 to %d", maxLimit)}
+	}
+	return n, nil
+}
