@@ -127,6 +127,15 @@ func (c *cli) request(kind string, pairs []string, f *submitFlags) (map[string]a
 		return nil, err
 	}
 	request := map[string]any{"kind": kind, "params": params}
+	f.fields(request)
+	if _, err := jobs.ParseRequest(jobs.Document{Fields: request}); err != nil {
+		return nil, usage(err)
+	}
+	return request, nil
+}
+
+// fields adds the fields of a request that are no parameters.
+func (f *submitFlags) fields(request map[string]any) {
 	for name, value := range map[string]string{
 		"account": f.account, "lane": f.lane, "reason": f.reason, "requested_by": cmp.Or(f.requestedBy, userName()),
 	} {
@@ -140,10 +149,6 @@ func (c *cli) request(kind string, pairs []string, f *submitFlags) (map[string]a
 	if f.dryRun {
 		request["dry_run"] = true
 	}
-	if _, err := jobs.ParseRequest(jobs.Document{Fields: request}); err != nil {
-		return nil, usage(err)
-	}
-	return request, nil
 }
 
 func (f *submitFlags) validate() error {

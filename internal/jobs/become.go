@@ -7,9 +7,9 @@ import (
 	"rekey/internal/secret"
 )
 
-// become returns a request of a kind without a call as one of the kind that fits what it holds. One that none fits stays as it is, and
+// Become returns a request of a kind without a call as one of the kind that fits what it holds. One that none fits stays as it is, and
 // says why. A request that is not opened stays as it is.
-func (r Request) become(s Sealer) (Request, error) {
+func (r Request) Become(s Sealer) (Request, error) {
 	declared := kinds.Of(r.Kind)
 	if declared.Becomes == nil || r.Unfit != "" || !r.Params.Known() || len(r.elsewhere()) > 0 {
 		return r, nil

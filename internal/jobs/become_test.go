@@ -20,7 +20,7 @@ func TestBecomeRefusesPlaintext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Request{Kind: kinds.LeakContain, Params: params}.become(nil)
+	r, err := Request{Kind: kinds.LeakContain, Params: params}.Become(nil)
 	if err != nil || r.Kind != kinds.APIKeyDelete || r.Contained != "api_key" {
 		t.Fatalf("it became %s (%s): %v", r.Kind, r.Contained, err)
 	}

@@ -177,7 +177,7 @@ func (p *planner) job(request Request) (PlannedJob, error) {
 		}
 		request = read
 	}
-	request, err := request.become(p.rules.Sealer)
+	request, err := request.Become(p.rules.Sealer)
 	if err != nil {
 		return PlannedJob{}, err
 	}
