@@ -22,6 +22,9 @@ type declared struct {
 	Required []string
 	Needs    [][][]string
 	Sets     []endpointSet
+	Checks   []declaredCheck
+	Logs     []declaredLog
+	Proof    declaredProof
 	Becomes  bool
 	Accepted bool
 }
@@ -74,10 +77,15 @@ func kindTables(ctx context.Context, root string) (map[string][]byte, error) {
 	for _, t := range []table{
 		{"README.md", "| kind | parameters |", kindRows(kinds), nil},
 		{"docs/pacing.md", "| endpoint set | calls |", setRows(kinds), []string{"oauth_token", "rate_limits"}},
+		{"docs/proof.md", "| kind | what must be seen |", proofRows(kinds), nil},
+		{"docs/proof.md", "| kind | check |", checkRows(kinds), nil},
+		{"docs/proof.md", "| kind | what no read shows |", limitRows(kinds), nil},
 	} {
-		page, err := os.ReadFile(filepath.Join(root, t.page))
-		if err != nil {
-			return nil, err
+		page, written := files[t.page]
+		if !written {
+			if page, err = os.ReadFile(filepath.Join(root, t.page)); err != nil {
+				return nil, err
+			}
 		}
 		lines := strings.Split(string(page), "\n")
 		at := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, t.head) })
@@ -150,23 +158,38 @@ func setRows(kinds []declared) []string {
 // endpointSets are those of all kinds, each once.
 func endpointSets(kinds []declared) []endpointSet {
 	var list []endpointSet
+	add := func(set endpointSet) {
+		if set.Name != "oauth_token" && !slices.Contains(list, set) {
+			list = append(list, set)
+		}
+	}
 	for _, k := range kinds {
 		for _, set := range k.Sets {
-			if !slices.Contains(list, set) {
-				list = append(list, set)
-			}
+			add(set)
+		}
+	}
+	for _, k := range kinds {
+		for _, set := range k.reads() {
+			add(set)
 		}
 	}
 	return list
 }
 
-// callsOf are the kinds whose calls draw on an endpoint set.
+// callsOf are the kinds whose calls draw on an endpoint set, or, without any, those whose checks do.
 func callsOf(set endpointSet, kinds []declared) []string {
-	var calls []string
+	var calls, checks []string
 	for _, k := range kinds {
 		if slices.Contains(k.Sets, set) {
 			calls = append(calls, "`"+k.Name+"`")
 		}
+		if slices.Contains(k.reads(), set) {
+			checks = append(checks, "`"+k.Name+"`")
+		}
+	}
+	if len(calls) == 0 && len(checks) > 0 {
+		checks[0] = "the checks of " + checks[0]
+		return checks
 	}
 	return calls
 }

@@ -18,6 +18,7 @@ import (
 
 	"rekey/internal/credential"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/secret"
 )
 
@@ -61,7 +62,7 @@ func (k *call) withToken(ctx context.Context) (exchange, secret.Value, *jobs.Fai
 
 // tokenEndpoint is the endpoint of the account's bearer tokens.
 func (c *Client) tokenEndpoint(a *account) endpoint {
-	return endpoint{operation: OperationToken, bucket: c.bucket(setOAuthToken, a, jobs.Job{}), oauth: true}
+	return endpoint{operation: OperationToken, bucket: c.bucket(kinds.OAuthToken.Name, a, jobs.Job{}), oauth: true}
 }
 
 // fetchToken asks for a new bearer token (RFC 6749 section 4.4).
@@ -74,7 +75,7 @@ func (c *Client) fetchToken(ctx context.Context, a *account) (bearer, *jobs.Fail
 	library := clientcredentials.Config{
 		ClientID:     a.ClientID,
 		ClientSecret: clientSecret.Reveal(),
-		TokenURL:     c.baseURL + pathToken,
+		TokenURL:     c.baseURL + kinds.PathToken,
 		AuthStyle:    oauth2.AuthStyleInHeader, // Without it the library would repeat a refused request in another style.
 	}
 	start := time.Now()

@@ -13,20 +13,12 @@ import (
 	"rekey/internal/pace"
 )
 
-// Names of the endpoint sets that belong to no kind of job, as the vendor documents them (Atlas Administration API rate
-// limits; the OAuth endpoints name themselves in their refusals).
-const (
-	setOAuthToken = "oauth_token"
-	setRateLimits = "rate_limits"
-)
+// setRateLimits is the name of the endpoint set that belongs to no kind of job.
+const setRateLimits = "rate_limits"
 
 // endpointSets are all endpoint sets.
 func endpointSets() []kinds.Set {
-	return slices.Concat(
-		[]kinds.Set{{Name: setOAuthToken, Scope: kinds.ScopeAccount, Limit: kinds.OAuthLimit}},
-		kinds.Sets(),
-		[]kinds.Set{{Name: setRateLimits, Scope: kinds.ScopeAccount}},
-	)
+	return append(kinds.Sets(), kinds.Set{Name: setRateLimits, Scope: kinds.ScopeAccount})
 }
 
 // Buckets lists the names of rate buckets for the Recorder and Config.RateLimits.

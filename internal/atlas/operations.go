@@ -16,9 +16,6 @@ func Operations() []string {
 	return append([]string{OperationToken, OperationRead, OperationRateLimits}, jobs.Names(kinds.Calling())...)
 }
 
-// pathToken is the path of bearer tokens.
-const pathToken = "/api/oauth/token"
-
 // operation is one request to the API.
 type operation struct {
 	method string

@@ -186,7 +186,7 @@ func TestRecorder(t *testing.T) {
 	}, atlas.Operations()); diff != "" {
 		t.Errorf("Operations() (-want +got):\n%s", diff)
 	}
-	if !slices.Contains(atlas.Buckets(), "x509_project") || len(atlas.Buckets()) != 12 {
+	if !slices.Contains(atlas.Buckets(), "x509_project") || len(atlas.Buckets()) != 16 {
 		t.Errorf("Buckets() = %v", atlas.Buckets())
 	}
 }

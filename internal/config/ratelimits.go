@@ -44,9 +44,9 @@ type RateLimit struct {
 // IsSet reports whether it says how large the bucket is.
 func (l RateLimit) IsSet() bool { return l.Capacity != 0 || l.Refill != 0 || l.Every != 0 }
 
-// setNames are the endpoint sets that have a limit: that of bearer tokens, and those that the kinds of job declare.
+// setNames are the endpoint sets that have a limit.
 func setNames() []string {
-	names := []string{"oauth_token"}
+	var names []string
 	for _, set := range kinds.Sets() {
 		names = append(names, set.Name)
 	}

@@ -208,3 +208,31 @@ func TestCheckToken(t *testing.T) {
 		})
 	}
 }
+
+// TestEnds: a token's own word on its end, and nothing else.
+func TestEnds(t *testing.T) {
+	made := func(claims string) string {
+		return "eyJhbGciOiJub25lIn0." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
+	}
+	tests := []struct {
+		token string
+		want  int64 // 0: it does not say.
+	}{
+		{made(`{"exp":1800000000}`), 1800000000},
+		{made(`{"exp":1800000000.7}`), 1800000000},
+		{made(`{"exp":1e300}`), 253402300799},
+		{made(`{"exp":-5}`), 0},
+		{made(`{"exp":"1800000000"}`), 0},
+		{made(`{"iat":1800000000}`), 0},
+		{made(`[]`), 0},
+		{"a.b.c", 0},
+		{"opaque", 0},
+		{"", 0},
+	}
+	for _, tt := range tests {
+		got := credential.Ends(tt.token)
+		if tt.want == 0 && !got.IsZero() || tt.want != 0 && got.Unix() != tt.want {
+			t.Errorf("Ends(%s) = %s, want %d", tt.token, got, tt.want)
+		}
+	}
+}

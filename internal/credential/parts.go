@@ -1,9 +1,13 @@
 package credential
 
 import (
+	"encoding/base64"
+	"encoding/json"
+	"math"
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"rekey/internal/redact"
 )
@@ -101,4 +105,24 @@ func (c Connection) InAtlas() bool {
 		}
 	}
 	return len(c.Hosts) > 0
+}
+
+// latestEnd bounds when a token can say that it ends: the year 9999, after which no text of a time is in order.
+const latestEnd = 253402300799
+
+// Ends is when a bearer token ends by itself, as it says (RFC 7519 section 4.1.4). The zero time: it is no JWT, or does not say. What
+// it says is not checked: its maker chose the text.
+func Ends(token string) time.Time {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return time.Time{}
+	}
+	text, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	var claims struct {
+		Expires *float64 `json:"exp"`
+	}
+	if err != nil || json.Unmarshal(text, &claims) != nil || claims.Expires == nil || *claims.Expires < 1 || math.IsNaN(*claims.Expires) {
+		return time.Time{}
+	}
+	return time.Unix(int64(min(*claims.Expires, latestEnd)), 0).UTC()
 }

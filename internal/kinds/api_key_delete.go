@@ -24,6 +24,11 @@ var _ = Declare(Kind{
 			List: Resource{Path: pathAPIKeys, Version: versionAPIKeys}, By: paramKey, What: "API key", In: "API keys", Fits: fitsKey,
 		}),
 	},
+	Proof: Proof{
+		Checks: []Check{{Name: "api_key", Judge: gone("API key"), Proves: "404"}},
+		Takes:  "seconds",
+		Events: []string{"API_KEY_DELETED"}, EventTarget: "targetPublicKey", TargetParam: paramKey,
+	},
 	Ends: &Ends{Account: "public_key", Holder: holder},
 	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })

@@ -36,5 +36,11 @@ var _ = Declare(Kind{
 		"project_id=5ec0000000000000000000f1 username=CN=batch/1,OU=jobs auth_database='$external'",
 	},
 	Forms: []Form{formDatabaseUser},
-	Call:  Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}, OnlyAccepted: true},
+	Proof: Proof{
+		Checks: append([]Check{{Name: "database_user", Judge: gone("database user"), Proves: "404"}}, appliedChecks(ShowsDead, "")...),
+		Takes:  "seconds to minutes, until all clusters have applied it",
+		Events: []string{"MONGODB_USER_DELETED"}, EventTarget: "dbUserUsername", TargetParam: paramUserName,
+		Cannot: "Connections that are open stay open: nothing in the API ends them.",
+	},
+	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}, OnlyAccepted: true},
 })

@@ -21,6 +21,13 @@ var _ = Declare(Kind{
 	},
 	Examples: []string{"project_id=5ec0000000000000000000f1 username=reporting"},
 	Forms:    []Form{formDatabaseUser},
+	Proof: Proof{
+		Checks: appliedChecks(ShowsNothing, "; no read shows the password"),
+		Takes:  "seconds to minutes, until all clusters have applied it",
+		Events: []string{"MONGODB_USER_UPDATED"}, EventTarget: "dbUserUsername", TargetParam: paramUserName,
+		Cannot: "No read shows that the password is another one: the reads wait until all clusters have applied the change, and the API's event log " +
+			"has that it was made. Connections that are open stay open.",
+	},
 	Call: Call{
 		Method: http.MethodPatch, Success: []int{http.StatusOK}, OnlyAccepted: true, Document: true, Updates: true,
 		Body: func(Values) (Body, error) {

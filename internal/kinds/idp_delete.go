@@ -19,5 +19,23 @@ var _ = Declare(Kind{
 		Set:    Federation,
 		Role:   ConnectedOwner,
 	}},
+	Proof: Proof{
+		Checks: []Check{
+			{Name: "identity_provider", Judge: gone("identity provider"), Proves: "404"},
+			{
+				Name: "identity_providers", List: true, Set: Federation, Role: ConnectedOwner,
+				Resource: Resource{Path: pathIDPs + "?protocol=OIDC&protocol=SAML&idpType=WORKFORCE&idpType=WORKLOAD", Version: "2023-11-15"},
+				Judge:    withoutMeaning("identity provider", "identity_provider_id", sameIDP),
+				Proves:   "the federation answers, and no identity provider has the same issuer and audience or client id",
+			},
+		},
+		Meaning:   meaningOfIDP,
+		Takes:     "seconds",
+		Events:    []string{"IDENTITY_PROVIDER_DELETED"},
+		Restored:  []string{"IDENTITY_PROVIDER_CREATED", "IDENTITY_PROVIDER_UPDATED", "IDENTITY_PROVIDER_ACTIVATED", "OIDC_IDENTITY_PROVIDER_ENABLED"},
+		Watch:     week,
+		Cannot:    "The event names neither the identity provider nor the federation: it is matched by type, time and account.",
+		Restorers: "Terraform creates an OIDC identity provider anew at the next apply: take it out of the configuration. SAML must be imported by hand.",
+	},
 	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })

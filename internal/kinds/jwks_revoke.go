@@ -5,8 +5,11 @@ import "net/http"
 // JWKSRevoke revokes the signing keys of an identity provider.
 const JWKSRevoke Name = "jwks.revoke"
 
-// pathIDP is an identity provider of a federation.
-const pathIDP = "/api/atlas/v2/federationSettings/{federation_id}/identityProviders/{identity_provider_id}"
+// Identity providers of a federation, and one of them.
+const (
+	pathIDPs = "/api/atlas/v2/federationSettings/{federation_id}/identityProviders"
+	pathIDP  = pathIDPs + "/{identity_provider_id}"
+)
 
 var _ = Declare(Kind{
 	Name:     JWKSRevoke,
@@ -23,5 +26,11 @@ var _ = Declare(Kind{
 		Set:    Federation,
 		Role:   ConnectedOwner,
 	}},
+	Proof: Proof{
+		Takes:  "seconds, until the event is in the log",
+		Events: []string{"IDENTITY_PROVIDER_JWKS_REVOKED"},
+		Cannot: "No read shows the keys, or when they were revoked. The event names neither the identity provider nor the federation: it is matched " +
+			"by type, time and account. The identity provider goes on signing, and new tokens pass.",
+	},
 	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })

@@ -91,6 +91,16 @@ func (r Resource) Accept() string {
 	return "application/vnd.atlas." + r.Version + "+json"
 }
 
+// Page is one page of a list, from 1, with so many elements at most.
+func (r Resource) Page(number, size int) Resource {
+	separator := "?"
+	if strings.Contains(r.Path, "?") {
+		separator = "&"
+	}
+	r.Path += fmt.Sprintf("%sitemsPerPage=%d&pageNum=%d", separator, size, number)
+	return r
+}
+
 // Call is how the API does it.
 type Call struct {
 	Method string

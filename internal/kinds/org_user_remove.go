@@ -21,7 +21,13 @@ var _ = Declare(Kind{
 	Choices:  []Choice{{{paramUser}, {paramUserName}}},
 	Examples: []string{"org_id=5ec0000000000000000000b1 user_id=5ec000000000000000000701", "org_id=5ec0000000000000000000b1 username=mallory@example.com"},
 	Forms:    person("org/{org_id}", pathOrgUsers, "Organization Member", Set{Name: "users_org", Scope: ScopeOrganization, Seen: 500}, OrgOwner),
-	Call:     Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
+	Proof: Proof{
+		Checks: []Check{{Name: "user", Judge: gone("person"), Proves: "404"}},
+		Takes:  "seconds",
+		Events: []string{"REMOVED_FROM_ORG"}, EventTarget: "targetUsername", TargetParam: paramUserName,
+		Cannot: "Sessions that are open in the browser stay open: nothing in the API ends them. A role mapping can let the person in again.",
+	},
+	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })
 
 // person are the forms of a person in an organization or a project: by id, and by name.

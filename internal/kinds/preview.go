@@ -104,8 +104,8 @@ var (
 			return []Fact{{"project", d.Name}, {"organization", d.Org}}
 		}),
 	}
-	lookAtClusters     = clusters("clusters", Resource{Path: "/api/atlas/v2/groups/{project_id}/clusters" + whole, Version: "2024-08-05"})
-	lookAtFlexClusters = clusters("flex clusters", Resource{Path: "/api/atlas/v2/groups/{project_id}/flexClusters" + whole, Version: "2024-11-13"})
+	lookAtClusters     = clusters("clusters", Resource{Path: pathClusters + whole, Version: versionClusters})
+	lookAtFlexClusters = clusters("flex clusters", Resource{Path: pathFlexClusters + whole, Version: versionFlexClusters})
 )
 
 // clusters shows the databases of a list.

@@ -13,5 +13,11 @@ var _ = Declare(Kind{
 	Choices:  []Choice{{{paramUser}, {paramUserName}}},
 	Examples: []string{"project_id=5ec0000000000000000000f1 user_id=5ec000000000000000000701", "project_id=5ec0000000000000000000f1 username=mallory@example.com"},
 	Forms:    person("project/{project_id}", pathProjectUsers, "Project Read Only", Set{Name: "users_project", Scope: ScopeProject}, ProjectAccessManager),
-	Call:     Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
+	Proof: Proof{
+		Checks: []Check{{Name: "user", Judge: gone("person"), Proves: "404"}},
+		Takes:  "seconds",
+		Events: []string{"REMOVED_FROM_GROUP"}, EventTarget: "targetUsername", TargetParam: paramUserName,
+		Cannot: "Sessions that are open in the browser stay open: nothing in the API ends them. Who owns the organization still owns the project.",
+	},
+	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })

@@ -20,6 +20,13 @@ var _ = Declare(Kind{
 		ReadRole: "Organization Read Only",
 		Set:      orgServiceAccounts, Role: OrgOwner,
 	}},
+	Proof: Proof{
+		Checks: []Check{{Name: "service_account", Judge: gone("service account"), Proves: "404"}},
+		Takes:  "seconds",
+		Events: []string{"SERVICE_ACCOUNT_DELETED"},
+		Cannot: "Its bearer tokens end with it; how soon is not published, and no read shows it. The event does not name the service account: it is " +
+			"matched by type, time and account.",
+	},
 	Ends: &Ends{Account: paramClient, Holder: holder},
 	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })

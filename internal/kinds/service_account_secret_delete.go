@@ -64,6 +64,16 @@ var _ = Declare(Kind{
 			Set: projectServiceAccounts, Role: ProjectOwner,
 		},
 	},
+	Proof: Proof{
+		Checks: []Check{
+			{Name: "client_secret", Resource: Resource{Path: PathToken}, As: AsClient, Set: OAuthToken, Role: NoRole, Judge: refusedClient, Proves: "a request for a token with the secret itself is refused (401 `invalid_client`)"},
+			{Name: "client_secret", Judge: withoutSecret, Proves: "the account does not list the secret, or as expired"},
+		},
+		Takes:  "seconds",
+		Events: []string{"SERVICE_ACCOUNT_SECRET_DELETED"},
+		Cannot: "The bearer tokens that were made with it end with it; how soon is not published, and no read shows it. The event names neither the " +
+			"account nor the secret: it is matched by type, time and account.",
+	},
 	Ends: &Ends{Account: paramClient, Secret: "secret_id", Holder: holder},
 	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })

@@ -47,18 +47,40 @@ var (
 	orgServiceAccounts     = Set{Name: "service_accounts_org", Scope: ScopeOrganization}
 	projectServiceAccounts = Set{Name: "service_accounts_project", Scope: ScopeProject}
 	databaseUsers          = Set{Name: "database_users_project", Scope: ScopeProject, Seen: 10000}
+
+	// OAuthToken is that of requests for a bearer token.
+	OAuthToken = Set{Name: "oauth_token", Scope: ScopeAccount, Limit: OAuthLimit}
+	// OAuthRevoke is that of revocations of bearer tokens.
+	OAuthRevoke = Set{Name: "oauth_revoke", Scope: ScopeAccount, Limit: OAuthLimit}
+	// System is that of reads which name no organization and no project.
+	System = Set{Name: "system_account", Scope: ScopeAccount, Seen: 300}
+	// EventsOrg and EventsProject are those of the API's event log.
+	EventsOrg     = Set{Name: "events_org", Scope: ScopeOrganization, Seen: 500}
+	EventsProject = Set{Name: "events_project", Scope: ScopeProject, Seen: 300}
+
+	clustersProject = Set{Name: "clusters_project", Scope: ScopeProject, Seen: 10000}
 )
 
-// Sets are the endpoint sets of all kinds, by name.
+// Sets are the endpoint sets of bearer tokens, of the calls of all kinds, and of their checks.
 func Sets() []Set {
-	var list []Set
-	for _, k := range All() {
-		for _, f := range k.Forms {
-			if f.Set.Name != "" && !slices.ContainsFunc(list, func(s Set) bool { return s.Name == f.Set.Name }) {
-				list = append(list, f.Set)
-			}
+	list := []Set{OAuthToken}
+	add := func(set Set) {
+		if set.Name != "" && !slices.ContainsFunc(list, func(s Set) bool { return s.Name == set.Name }) {
+			list = append(list, set)
 		}
 	}
+	for _, k := range All() {
+		for _, f := range k.Forms {
+			add(f.Set)
+		}
+	}
+	for _, k := range All() {
+		for _, c := range k.Proof.Checks {
+			add(c.Set)
+		}
+	}
+	add(EventsOrg)
+	add(EventsProject)
 	return list
 }
 
@@ -95,9 +117,12 @@ const (
 
 // Roles that several kinds need.
 var (
-	NoRole       = Role{Title: "none"}
-	OrgOwner     = Role{Title: "Organization Owner", Place: InOrg}
-	ProjectOwner = Role{Title: "Project Owner", Place: InProject}
+	NoRole   = Role{Title: "none"}
+	OrgOwner = Role{Title: "Organization Owner", Place: InOrg}
+	// OrgMember and ProjectReadOnly are enough for reading the API's event log, and the latter for clusters.
+	OrgMember       = Role{Title: "Organization Member", Place: InOrg}
+	ProjectReadOnly = Role{Title: "Project Read Only", Place: InProject}
+	ProjectOwner    = Role{Title: "Project Owner", Place: InProject}
 	// DatabaseAccessAdmin is enough for the database users of a project.
 	DatabaseAccessAdmin = Role{Title: "Project Database Access Admin", Place: InProject}
 	// ProjectAccessManager is enough for the people in a project.

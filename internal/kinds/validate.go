@@ -30,6 +30,31 @@ func (k Kind) validate() error {
 	for _, f := range k.Forms {
 		problems = append(problems, k.validateForm(f))
 	}
+	return errors.Join(append(problems, k.validateProof())...)
+}
+
+// validateProof finds what contradicts itself in how a kind is proven.
+func (k Kind) validateProof() error {
+	var problems []error
+	for _, c := range k.Proof.Checks {
+		if c.Name == "" || c.Judge == nil || c.Proves == "" || (c.Path == "") != (c.Set.Name == "") || (c.Path == "") != (c.Role.Title == "") {
+			problems = append(problems, errors.New("each check needs a name, a judge, what it proves, and what it reads with endpoint set and role, or neither"))
+		}
+		if c.As != AsAccount && len(k.Secrets()) == 0 || (c.Each.Path != "") != (c.EachID != "") || c.Each.Path != "" && !c.List {
+			problems = append(problems, fmt.Errorf("check %s reads as what leaked, or each of a list, and there is none", c.Name))
+		}
+		for _, r := range append([]Resource{c.Resource, c.Each}, c.Else...) {
+			_, names := parts(r.Path)
+			names = slices.DeleteFunc(names, func(name string) bool { return name == ParamEach })
+			problems = append(problems, k.known("check "+c.Name, names, false))
+		}
+	}
+	if k.Proof.Takes == "" && len(k.Proof.Checks)+len(k.Proof.Events) > 0 {
+		problems = append(problems, errors.New("a proof says how long it takes"))
+	}
+	if p := k.Proof; (p.EventTarget == "") != (p.TargetParam == "") || p.TargetParam != "" && len(p.Events) == 0 {
+		problems = append(problems, errors.New("an event that names its target needs a type, a field and a parameter"))
+	}
 	return errors.Join(problems...)
 }
 

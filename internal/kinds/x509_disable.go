@@ -30,6 +30,23 @@ var _ = Declare(Kind{
 			Set:    projectX509, Role: ProjectOwner,
 		},
 	},
+	Proof: Proof{
+		Checks: []Check{
+			{Name: "user_security", Judge: withoutAuthority, Proves: "no authority (`cas`) is uploaded, or another one"},
+			clustersCheck(Check{Events: []string{eventUpdateStarted, eventUpdateCompleted}, Judge: restarted, Proves: "every cluster is `IDLE` after it was seen to restart"}),
+			flexCheck(Check{Events: []string{eventUpdateStarted, eventUpdateCompleted}, Judge: orNone(restarted), Proves: "the same of flex clusters, where there are some"}),
+		},
+		Meaning:  meaningOfX509,
+		Takes:    "minutes to hours: the restart of all clusters, one node after the other",
+		Events:   []string{"USER_SECURITY_SETTINGS_UPDATED"},
+		Restored: []string{"USER_SECURITY_SETTINGS_UPDATED"},
+		Watch:    week,
+		Cannot: "A cluster that is paused takes the change when it is resumed. A cluster that Atlas does not restart is waited for until " +
+			"proof.within is over. That the event is of this type is inferred; it does not say what was changed.",
+		Restorers: "Terraform puts the authority back at the next apply, as long as customer_x509_cas has it: take it out of the configuration. The Atlas " +
+			"Kubernetes operator puts back the x509CertRef of an AtlasProject at each reconcile, every 3 hours at least: take it out there, or annotate " +
+			"the resource with mongodb.com/atlas-reconciliation-policy: skip.",
+	},
 	Call: Call{
 		Method: http.MethodDelete, Updates: true,
 		// 202 starts a rolling restart. The other two are not documented, and do not say that it is over.

@@ -69,7 +69,7 @@ func closedSets() map[string][]string {
 		"result":      {"accepted", "duplicate", "malformed", "refused", "policy_error", "unmatched", "delivered", "failed", "given_up"},
 		"operation":   append([]string{"token", "read", "rate_limits"}, kinds...),
 		"schedule":    {"nightly"},
-		"bucket":      {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project", "service_accounts_org", "service_accounts_project", "api_keys_org", "database_users_project", "users_org", "users_project", "rate_limits"},
+		"bucket":      {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project", "service_accounts_org", "service_accounts_project", "api_keys_org", "database_users_project", "users_org", "users_project", "system_account", "clusters_project", "events_org", "events_project", "rate_limits"},
 		"foreseeable": {"true", "false"},
 		"stream": {
 			"REKEY_EVENTS", "REKEY_JOBS", "REKEY_RESULTS", "REKEY_DLQ", "REKEY_INDEX", "REKEY_SCHEDULES", "REKEY_PACE", "REKEY_LEDGER",

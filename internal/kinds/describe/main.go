@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
+	"time"
 
 	"rekey/internal/kinds"
 )
@@ -19,6 +22,9 @@ type kind struct {
 	Required []string
 	Needs    []kinds.Choice
 	Sets     []kinds.Set
+	Checks   []check
+	Logs     []log // The event logs that have what it does.
+	Proof    proof
 	Becomes  bool // It has no call of its own.
 	Accepted bool // A success proves no more than that the API took the request.
 }
@@ -29,6 +35,27 @@ type param struct {
 	Pattern  string
 	Default  string
 	Optional bool
+}
+
+// check is one read that proves that a target is dead.
+type check struct {
+	Name, As, Read, Proves, Role string
+	Set                          kinds.Set
+}
+
+// log is an event log.
+type log struct {
+	Set  kinds.Set
+	Role string
+}
+
+// proof is what the documents tell of how a kind is proven.
+type proof struct {
+	Events            []string
+	Named             bool // Events name their target.
+	Takes             string
+	Watch             string
+	Cannot, Restorers string
 }
 
 func main() {
@@ -61,5 +88,42 @@ func describe(k kinds.Kind) kind {
 			out.Sets = append(out.Sets, f.Set)
 		}
 	}
+	out.Checks, out.Logs, out.Proof = checks(k), logs(k), proof{
+		Events: k.Proof.Events, Named: k.Proof.EventTarget != "", Takes: k.Proof.Takes, Cannot: k.Proof.Cannot, Restorers: k.Proof.Restorers,
+	}
+	if days := k.Proof.Watch / (24 * time.Hour); days > 0 {
+		out.Proof.Watch = fmt.Sprintf("%d days", days)
+	}
 	return out
+}
+
+// checks are those of a kind, once for each way to name the target that reads something else.
+func checks(k kinds.Kind) []check {
+	var list []check
+	for _, c := range k.Proof.Checks {
+		for _, f := range k.FormsOf("v2") {
+			on := c.On(f)
+			one := check{Name: c.Name, As: string(c.As), Read: "GET " + strings.TrimPrefix(on.Path, "/api/atlas/v2"), Proves: c.Proves, Role: on.Role.Title, Set: on.Set}
+			if c.As == kinds.AsClient {
+				one.Read = "POST " + on.Path
+			}
+			if one.Read == "GET " {
+				one.Read = "GET /"
+			}
+			if !slices.Contains(list, one) {
+				list = append(list, one)
+			}
+		}
+	}
+	return list
+}
+
+// logs are the event logs that have what a kind does.
+func logs(k kinds.Kind) []log {
+	var list []log
+	for set, role := range k.Logs() {
+		list = append(list, log{set, role.Title})
+	}
+	slices.SortFunc(list, func(a, b log) int { return strings.Compare(a.Set.Name, b.Set.Name) })
+	return list
 }

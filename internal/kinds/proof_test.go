@@ -1,0 +1,391 @@
+package kinds
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	idOne = "5ec0000000000000000000e1"
+	idTwo = "5ec0000000000000000000e2"
+)
+
+// changed is when the call of the tests was answered.
+var changed = time.Date(2026, 5, 4, 3, 2, 1, 500, time.UTC)
+
+// checkOf is a check of a kind.
+func checkOf(t *testing.T, kind Name, name string, as Caller) Check {
+	t.Helper()
+	for _, c := range Of(kind).Proof.Checks {
+		if c.Name == name && c.As == as {
+			return c
+		}
+	}
+	t.Fatalf("%s has no check %s", kind, name)
+	return Check{}
+}
+
+// elements are those of a list.
+func elements(texts ...string) (list [][]byte) {
+	for _, text := range texts {
+		list = append(list, []byte(text))
+	}
+	return list
+}
+
+func idpElement(id, issuer, audience, client, protocol string) string {
+	return fmt.Sprintf(`{"id":%q,"issuerUri":%q,"audience":%q,"clientId":%q,"protocol":%q}`, id, issuer, audience, client, protocol)
+}
+
+func mappingElement(id, group, assignments string) string {
+	return fmt.Sprintf(`{"id":%q,"externalGroupName":%q,"roleAssignments":[%s]}`, id, group, assignments)
+}
+
+// TestGone: of a read of the target itself, 404 and 200 show something; the reader makes sure that it is the API that says so.
+func TestGone(t *testing.T) {
+	want := map[int]Shows{200: ShowsAlive, 404: ShowsDead, 401: ShowsNothing, 403: ShowsNothing}
+	for _, kind := range []struct {
+		name  Name
+		check string
+	}{
+		{IDPDelete, "identity_provider"},
+		{RoleMappingDelete, "role_mapping"},
+		{ServiceAccountDelete, "service_account"},
+		{APIKeyDelete, "api_key"},
+		{DatabaseUserDelete, "database_user"},
+		{OrgUserRemove, "user"},
+		{ProjectUserRemove, "user"},
+	} {
+		for status, shows := range want {
+			if got := checkOf(t, kind.name, kind.check, AsAccount).Judge(Seen{Status: status, Document: []byte("<html>")}); got.Shows != shows || got.Says == "" {
+				t.Errorf("%s %s, %d: %+v", kind.name, kind.check, status, got)
+			}
+		}
+	}
+}
+
+// TestMeaning: what is put back has another id, and the same meaning; what only looks alike is another thing.
+func TestMeaning(t *testing.T) {
+	const owner, reader = `{"orgId":"a","role":"ORG_OWNER"}`, `{"groupId":"b","role":"GROUP_READ_ONLY"}`
+	idp := idpElement(idOne, "https://idp", "aud", "cl", "OIDC")
+	group := mappingElement(idOne, "admins", owner+","+reader)
+	tests := []struct {
+		name       string
+		kind       Name
+		check      string
+		before     string // The target before the call; empty: it was not read.
+		now        []string
+		wantShows  Shows
+		wantBackAs string
+	}{
+		{name: "no provider", kind: IDPDelete, before: idp, wantShows: ShowsDead},
+		{name: "the same provider", kind: IDPDelete, before: idp, now: []string{idp}, wantShows: ShowsAlive},
+		{name: "provider put back", kind: IDPDelete, before: idp, now: []string{idpElement(idTwo, "https://idp", "aud", "", "OIDC")}, wantShows: ShowsAlive, wantBackAs: idTwo},
+		{name: "by its client", kind: IDPDelete, before: idp, now: []string{idpElement(idTwo, "https://idp", "", "cl", "OIDC")}, wantShows: ShowsAlive, wantBackAs: idTwo},
+		{name: "other audience", kind: IDPDelete, before: idp, now: []string{idpElement(idTwo, "https://idp", "other", "other", "OIDC")}, wantShows: ShowsDead},
+		{name: "other issuer", kind: IDPDelete, before: idp, now: []string{idpElement(idTwo, "https://other", "aud", "cl", "OIDC")}, wantShows: ShowsDead},
+		{
+			name: "SAML put back", kind: IDPDelete, before: idpElement(idOne, "https://idp", "", "", "SAML"), wantShows: ShowsAlive, wantBackAs: idTwo,
+			now: []string{idpElement(idTwo, "https://idp", "", "", "SAML")},
+		},
+		{
+			name: "OIDC of the same issuer is not that SAML", kind: IDPDelete, before: idpElement(idOne, "https://idp", "", "", "SAML"), wantShows: ShowsDead,
+			now: []string{idpElement(idTwo, "https://idp", "aud", "", "OIDC")},
+		},
+		{name: "not known what it meant", kind: IDPDelete, now: []string{idpElement(idTwo, "", "", "", "")}, wantShows: ShowsDead},
+		{name: "mapping put back", kind: RoleMappingDelete, before: group, now: []string{mappingElement(idTwo, "admins", reader+","+owner)}, wantShows: ShowsAlive, wantBackAs: idTwo},
+		{name: "with more grants", kind: RoleMappingDelete, before: group, wantShows: ShowsAlive, wantBackAs: idTwo, now: []string{
+			mappingElement(idTwo, "admins", reader+","+owner+`,{"orgId":"a","role":"ORG_MEMBER"}`),
+		}},
+		{name: "with fewer grants", kind: RoleMappingDelete, before: group, now: []string{mappingElement(idTwo, "admins", reader)}, wantShows: ShowsDead},
+		{name: "other group", kind: RoleMappingDelete, before: group, now: []string{mappingElement(idTwo, "Admins", owner+","+reader)}, wantShows: ShowsDead},
+		{name: "hostile id", kind: RoleMappingDelete, before: group, now: []string{mappingElement("../x", "admins", owner+","+reader)}, wantShows: ShowsDead},
+		{name: "no list", kind: RoleMappingDelete, before: group, now: []string{`[]`}, wantShows: ShowsNothing},
+		{name: "no ids", kind: RoleMappingDelete, before: group, now: []string{`{"externalGroupName":"x"}`}, wantShows: ShowsNothing},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			check := checkOf(t, tt.kind, map[Name]string{IDPDelete: "identity_providers", RoleMappingDelete: "role_mappings"}[tt.kind], AsAccount)
+			seen := Seen{Status: 200, Elements: elements(tt.now...), Value: func(string) string { return idOne }}
+			if tt.before != "" {
+				var err error
+				if seen.Meaning, err = Of(tt.kind).Proof.Meaning([]byte(tt.before)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := check.Judge(seen)
+			var back string
+			for _, id := range got.BackAs {
+				back = id
+			}
+			if got.Shows != tt.wantShows || back != tt.wantBackAs {
+				t.Errorf("%+v, want %s and back as %q", got, tt.wantShows, tt.wantBackAs)
+			}
+			if got := check.Judge(Seen{Status: 403}); got.Shows != ShowsNothing {
+				t.Errorf("403: %+v", got)
+			}
+		})
+	}
+}
+
+// TestNoMeaning: a document of another form has no meaning that anything could be compared with.
+func TestNoMeaning(t *testing.T) {
+	for _, kind := range []Name{IDPDelete, RoleMappingDelete, X509Disable} {
+		for _, document := range []string{``, `[]`, `{}`, `{"issuerUri":1}`} {
+			if meaning, err := Of(kind).Proof.Meaning([]byte(document)); err == nil {
+				t.Errorf("%s, %s: %v", kind, document, meaning)
+			}
+		}
+	}
+}
+
+// TestAuthority: no authority is no X.509; another one is another matter than the one that was taken away.
+func TestAuthority(t *testing.T) {
+	pem := func(body string) string {
+		return "-----BEGIN CERTIFICATE-----\n" + body + "\n-----END CERTIFICATE-----\n"
+	}
+	document := func(cas string) []byte {
+		return fmt.Appendf(nil, `{"customerX509":{"cas":%q},"ldap":{"bindPassword":"hunter2"}}`, cas)
+	}
+	before, err := Of(X509Disable).Proof.Meaning(document(pem("b2xk") + pem("b2xkZXI=")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name     string
+		document string
+		meaning  map[string]string
+		want     Shows
+	}{
+		{"empty", `{"customerX509":{}}`, before, ShowsDead},
+		{"empty text", string(document("")), before, ShowsDead},
+		{"the same", string(document(pem("b2xk"))), before, ShowsAlive},
+		{"one of two", string(document(pem("bmV3") + "\r\n" + pem("b2xkZXI="))), before, ShowsAlive},
+		{"another one", string(document(pem("bmV3"))), before, ShowsDead},
+		{"not known what it was", string(document(pem("bmV3"))), nil, ShowsAlive},
+		{"no PEM", string(document("garbage")), nil, ShowsAlive},
+		{"no such member", `{"ldap":{}}`, before, ShowsNothing},
+		{"null", `{"customerX509":null}`, before, ShowsNothing},
+		{"other type", `{"customerX509":"off"}`, before, ShowsNothing},
+	}
+	check := checkOf(t, X509Disable, "user_security", AsAccount)
+	for _, tt := range tests {
+		got := check.Judge(Seen{Status: 200, Document: []byte(tt.document), Meaning: tt.meaning})
+		if got.Shows != tt.want || strings.Contains(got.Says, "hunter2") {
+			t.Errorf("%s: %+v, want %s", tt.name, got, tt.want)
+		}
+	}
+	for _, status := range []int{401, 403, 404} {
+		if got := check.Judge(Seen{Status: status}); got.Shows != ShowsNothing {
+			t.Errorf("%d: %+v", status, got)
+		}
+	}
+}
+
+// TestRestart: a restart that has not begun is not over.
+func TestRestart(t *testing.T) {
+	idle, updating, paused := `{"name":"A","stateName":"IDLE"}`, `{"name":"B","stateName":"UPDATING"}`, `{"name":"P","stateName":"IDLE","paused":true}`
+	event := func(kind, cluster string, after time.Duration) LogEvent {
+		return LogEvent{Type: kind, At: changed.Add(after).Truncate(time.Second), Cluster: cluster}
+	}
+	tests := []struct {
+		name  string
+		list  []string
+		notes map[string]string
+		log   []LogEvent
+		want  Shows
+		says  string
+	}{
+		{name: "none", want: ShowsDead, says: "no clusters"},
+		{name: "not begun", list: []string{idle}, want: ShowsPending, says: "not seen to restart yet: 1: A"},
+		{name: "restarting", list: []string{idle, updating}, want: ShowsPending, says: "still restarting: 1: B UPDATING"},
+		{name: "seen before", list: []string{idle}, notes: map[string]string{"A": began}, want: ShowsDead},
+		{name: "another was seen", list: []string{idle}, notes: map[string]string{"B": began}, want: ShowsPending},
+		{name: "in the log", list: []string{idle}, log: []LogEvent{event(eventUpdateCompleted, "A", 0)}, want: ShowsDead},
+		{name: "started in the log", list: []string{idle}, log: []LogEvent{event(eventUpdateStarted, "A", time.Minute)}, want: ShowsDead},
+		{name: "an earlier restart", list: []string{idle}, log: []LogEvent{event(eventUpdateCompleted, "A", -time.Minute)}, want: ShowsPending},
+		{name: "of no cluster", list: []string{idle}, log: []LogEvent{event(eventUpdateCompleted, "", 0)}, want: ShowsPending},
+		{name: "another type", list: []string{idle}, log: []LogEvent{event("CLUSTER_READY", "A", 0)}, want: ShowsPending},
+		{name: "paused", list: []string{paused}, want: ShowsDead},
+		{name: "hostile name", list: []string{`{"name":"A\u0000<b>","stateName":"IDLE"}`}, want: ShowsNothing},
+		{name: "no state", list: []string{`{"name":"A"}`}, want: ShowsNothing},
+		{name: "no object", list: []string{`7`}, want: ShowsNothing},
+	}
+	for _, name := range []string{"clusters", "flex_clusters"} {
+		check := checkOf(t, X509Disable, name, AsAccount)
+		for _, tt := range tests {
+			got := check.Judge(Seen{Status: 200, Elements: elements(tt.list...), Notes: tt.notes, Log: tt.log, Changed: changed})
+			if got.Shows != tt.want || !strings.Contains(got.Says, tt.says) {
+				t.Errorf("%s, %s: %+v, want %s with %q", name, tt.name, got, tt.want, tt.says)
+			}
+		}
+	}
+	// What one look has seen, the next one knows.
+	check := checkOf(t, X509Disable, "clusters", AsAccount)
+	first := check.Judge(Seen{Status: 200, Elements: elements(updating), Changed: changed})
+	if second := check.Judge(Seen{Status: 200, Elements: elements(`{"name":"B","stateName":"IDLE"}`), Notes: first.Notes, Changed: changed}); second.Shows != ShowsDead {
+		t.Errorf("after %v: %+v", first.Notes, second)
+	}
+	if got := checkOf(t, X509Disable, "flex_clusters", AsAccount).Judge(Seen{Status: 404}); got.Shows != ShowsDead {
+		t.Errorf("an API without flex clusters: %+v", got)
+	}
+	if got := check.Judge(Seen{Status: 404}); got.Shows != ShowsNothing {
+		t.Errorf("no list of clusters: %+v", got)
+	}
+}
+
+// TestApplied: the record of a database user goes before the clusters know.
+func TestApplied(t *testing.T) {
+	one, two := `{"name":"A","stateName":"IDLE"}`, `{"name":"B","stateName":"IDLE"}`
+	tests := []struct {
+		name  string
+		list  []string
+		each  [][]byte
+		want  Shows
+		wants Shows // Of a scrambled password, which no read shows.
+	}{
+		{"none", nil, nil, ShowsDead, ShowsNothing},
+		{"all", []string{one, two}, elements(`{"changeStatus":"APPLIED"}`, `{"changeStatus":"APPLIED"}`), ShowsDead, ShowsNothing},
+		{"one is not", []string{one, two}, elements(`{"changeStatus":"APPLIED"}`, `{"changeStatus":"PENDING"}`), ShowsPending, ShowsPending},
+		{"one is not known", []string{one}, [][]byte{nil}, ShowsPending, ShowsPending},
+		{"hostile status", []string{one}, elements(`{"changeStatus":"<b>"}`), ShowsPending, ShowsPending},
+		{"some not read", []string{one, two}, elements(`{"changeStatus":"APPLIED"}`), ShowsNothing, ShowsNothing},
+	}
+	for _, tt := range tests {
+		seen := Seen{Status: 200, Elements: elements(tt.list...), Each: tt.each}
+		if got := checkOf(t, DatabaseUserDelete, "clusters", AsAccount).Judge(seen); got.Shows != tt.want {
+			t.Errorf("%s: %+v, want %s", tt.name, got, tt.want)
+		}
+		if got := checkOf(t, DatabaseUserScramble, "clusters", AsAccount).Judge(seen); got.Shows != tt.wants {
+			t.Errorf("%s, scrambled: %+v, want %s", tt.name, got, tt.wants)
+		}
+	}
+	flex := checkOf(t, DatabaseUserDelete, "flex_clusters", AsAccount)
+	for text, want := range map[string]Shows{one: ShowsDead, `{"name":"A","stateName":"UPDATING"}`: ShowsPending, `{}`: ShowsNothing} {
+		if got := flex.Judge(Seen{Status: 200, Elements: elements(text)}); got.Shows != want {
+			t.Errorf("flex, %s: %+v, want %s", text, got, want)
+		}
+	}
+}
+
+// TestLeakedItself: reads with the leaked credential.
+func TestLeakedItself(t *testing.T) {
+	token, client := checkOf(t, TokenRevoke, "token", AsToken), checkOf(t, ServiceAccountSecretDelete, "client_secret", AsClient)
+	tests := []struct {
+		name  string
+		check Check
+		seen  Seen
+		want  Shows
+	}{
+		{"token before its end", token, Seen{Status: 401, At: changed, Ends: changed.Add(time.Hour)}, ShowsDead},
+		{"token about to end", token, Seen{Status: 401, At: changed, Ends: changed.Add(time.Second)}, ShowsNothing},
+		{"token that ended", token, Seen{Status: 401, At: changed, Ends: changed.Add(-time.Hour)}, ShowsNothing},
+		{"token without an end", token, Seen{Status: 401, At: changed}, ShowsDead},
+		{"token that works", token, Seen{Status: 200, At: changed}, ShowsAlive},
+		{"token that works after its end", token, Seen{Status: 200, At: changed, Ends: changed.Add(-time.Hour)}, ShowsAlive},
+		{"token from elsewhere", token, Seen{Status: 403, At: changed}, ShowsNothing},
+		{"no such path", token, Seen{Status: 404, At: changed}, ShowsNothing},
+		{"secret", client, Seen{Status: 401, Code: "invalid_client"}, ShowsDead},
+		{"401 of another sort", client, Seen{Status: 401}, ShowsNothing},
+		{"secret that works", client, Seen{Status: 200}, ShowsAlive},
+		{"secret with 100 tokens", client, Seen{Status: 403, Code: "access_denied"}, ShowsAlive},
+		{"403 of another sort", client, Seen{Status: 403}, ShowsNothing},
+	}
+	for _, tt := range tests {
+		if got := tt.check.Judge(tt.seen); got.Shows != tt.want || got.Says == "" {
+			t.Errorf("%s: %+v, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestListedSecret: an expired secret stays listed.
+func TestListedSecret(t *testing.T) {
+	secret := func(id, expires string) string { return fmt.Sprintf(`{"id":%q,"expiresAt":%q}`, id, expires) }
+	tests := []struct {
+		name, document string
+		status         int
+		want           Shows
+	}{
+		{"gone", `{"secrets":[` + secret(idTwo, "2027-01-01T00:00:00Z") + `]}`, 200, ShowsDead},
+		{"none left", `{"secrets":[]}`, 200, ShowsDead},
+		{"there", `{"secrets":[` + secret(idOne, "2027-01-01T00:00:00Z") + `]}`, 200, ShowsAlive},
+		{"expired", `{"secrets":[` + secret(idOne, "2026-01-01T00:00:00Z") + `]}`, 200, ShowsDead},
+		{"without an end", `{"secrets":[{"id":"` + idOne + `"}]}`, 200, ShowsAlive},
+		{"no list", `{"clientId":"x"}`, 200, ShowsNothing},
+		{"other type", `{"secrets":{}}`, 200, ShowsNothing},
+		{"no account", ``, 404, ShowsDead},
+		{"no role", ``, 403, ShowsNothing},
+	}
+	check := checkOf(t, ServiceAccountSecretDelete, "client_secret", AsAccount)
+	for _, tt := range tests {
+		seen := Seen{Status: tt.status, Document: []byte(tt.document), At: changed, Value: func(string) string { return idOne }}
+		if got := check.Judge(seen); got.Shows != tt.want {
+			t.Errorf("%s: %+v, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestChecksOfAJob: the leaked credential is read with only where it is given, and only where that is allowed.
+func TestChecksOfAJob(t *testing.T) {
+	has := func(names ...string) func(string) bool {
+		return func(name string) bool { return slices.Contains(names, name) }
+	}
+	tests := []struct {
+		name  string
+		kind  Name
+		given func(string) bool
+		probe bool
+		want  string
+	}{
+		{"token", TokenRevoke, has("token_sealed"), true, "token as token: /api/atlas/v2"},
+		{"token, no probe", TokenRevoke, has("token"), false, ""},
+		{"secret by its ids", ServiceAccountSecretDelete, has("org_id", "client_id", "secret_id"), true, "client_secret: " + pathOrgAccount},
+		{"secret itself", ServiceAccountSecretDelete, has("org_id", "secret_ref"), true, "client_secret as client: " + PathToken},
+		{"secret itself, no probe", ServiceAccountSecretDelete, has("org_id", "secret"), false, "client_secret: " + pathOrgAccount},
+		{"no secret", RoleMappingDelete, has(), true, "role_mapping: " + pathRoleMapping + ", role_mappings: " + pathRoleMappings},
+		{"no read", JWKSRevoke, has(), true, ""},
+	}
+	for _, tt := range tests {
+		var got []string
+		for _, c := range Of(tt.kind).Checks(Of(tt.kind).Forms[0], tt.given, tt.probe) {
+			text := c.Name
+			if c.As != AsAccount {
+				text += " as " + string(c.As)
+			}
+			got = append(got, text+": "+c.Path)
+			if c.Set.Name == "" || c.Role.Title == "" {
+				t.Errorf("%s: check %s has set %q and role %q", tt.name, c.Name, c.Set.Name, c.Role.Title)
+			}
+		}
+		if text := strings.Join(got, ", "); text != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, text, tt.want)
+		}
+	}
+}
+
+// TestEveryKindIsProven: a new kind says how.
+func TestEveryKindIsProven(t *testing.T) {
+	week := []Name{IDPDelete, RoleMappingDelete, X509Disable}
+	for _, k := range All() {
+		p := k.Proof
+		if k.Becomes == nil && len(p.Events) == 0 {
+			t.Errorf("%s: the log of the API has no event of it", k.Name)
+		}
+		if watched := slices.Contains(week, k.Name); (p.Watch != 0) != watched || watched && (p.Watch != 7*24*time.Hour || p.Restorers == "" || p.Meaning == nil || len(p.Restored) == 0) {
+			t.Errorf("%s is watched for %s: %+v", k.Name, p.Watch, p)
+		}
+		for _, c := range p.Checks {
+			for _, status := range []int{http.StatusOK, 401, 403, 404} {
+				// Whatever the answer holds, the judge answers, and not that it is dead where the caller lacks a role.
+				got := c.Judge(Seen{Status: status, Value: func(string) string { return "" }})
+				if got.Shows == "" || got.Says == "" || got.Shows == ShowsDead && c.As == AsAccount && (status == 401 || status == 403) {
+					t.Errorf("%s, check %s, %d: %+v", k.Name, c.Name, status, got)
+				}
+			}
+		}
+	}
+}
