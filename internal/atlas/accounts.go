@@ -21,6 +21,7 @@ type account struct {
 	tokens *tokenCache // Of a service account.
 	nonces nonces      // Of an API key.
 	slots  pace.AccountSlots
+	orgs   ownOrgs
 
 	mu      sync.Mutex // Guards refused.
 	refused error      // Why its last authentication was refused; nil when it worked or none was made.

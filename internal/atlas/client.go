@@ -153,6 +153,7 @@ type Client struct {
 	stores     map[string]SecretStore
 	limiter    *pace.Limiter
 	slots      pace.Slots
+	events     eventLogs
 	recorder   Recorder
 	trace      func(context.Context) string
 	known      *redact.Known

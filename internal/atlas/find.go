@@ -3,7 +3,6 @@ package atlas
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"rekey/internal/jobs"
@@ -68,20 +67,15 @@ func (k *call) keep(ctx context.Context, state jobs.Search) *jobs.Failure {
 
 // findOnPage reads the next page of the list.
 func (k *call) findOnPage(ctx context.Context, search *kinds.Search, sought string, state *jobs.Search) *jobs.Failure {
-	r := search.List
-	r.Path += fmt.Sprintf("?itemsPerPage=%d&pageNum=%d", pageSize, state.NextPage)
-	ex, failure := k.readResource(ctx, r)
+	ex, failure := k.readResource(ctx, search.List.Page(state.NextPage, pageSize))
 	if failure != nil {
 		return failure
 	}
 	unreadable := func(what string) *jobs.Failure {
 		return &jobs.Failure{Reason: jobs.ReasonProtocol, Answer: ex.answer(k.client.scrubber(k.hidden...)), Err: fmt.Errorf("the list of %s %s", search.In, what)}
 	}
-	var page struct {
-		Results    []json.RawMessage `json:"results"`
-		TotalCount int               `json:"totalCount"`
-	}
-	if err := json.Unmarshal(ex.body, &page); err != nil || page.Results == nil {
+	page, ok := parsePage(ex.body)
+	if !ok {
 		return unreadable("cannot be read: it is no JSON of the documented form")
 	}
 	for _, element := range page.Results {

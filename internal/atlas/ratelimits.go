@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -155,7 +157,7 @@ func (c *Client) parseRateLimits(body []byte) (map[string]pace.Limit, error) {
 		return nil, fmt.Errorf("the list of rate limits cannot be read: %s", jsonMistake(err))
 	}
 	limits := map[string]pace.Limit{}
-	for _, op := range c.changes() {
+	for _, op := range slices.Concat(c.changes(), checks()) {
 		for _, l := range document.Results {
 			limit := pace.Limit{Capacity: int(l.Capacity), Refill: int(l.Refill), Every: time.Duration(l.Seconds) * time.Second}
 			if l.covers(op) && l.Scope == scopeNames()[c.sets[op.set].Scope] && limit.Validate() == nil {
@@ -173,6 +175,23 @@ func (c *Client) changes() []operation {
 		for _, f := range k.FormsOf(c.x509API) {
 			if k.Becomes == nil {
 				list = append(list, callOf(k, f))
+			}
+		}
+	}
+	return list
+}
+
+// checks are the reads of endpoint sets that no call draws on.
+func checks() []operation {
+	get := func(set kinds.Set, r kinds.Resource) operation {
+		r.Path, _, _ = strings.Cut(r.Path, "?")
+		return operation{method: http.MethodGet, Resource: r, set: set.Name}
+	}
+	list := []operation{get(kinds.EventsOrg, logOf{id: "{}"}.resource()), get(kinds.EventsProject, logOf{id: "{}", project: true}.resource())}
+	for _, k := range kinds.All() {
+		for _, check := range k.Proof.Checks {
+			if check.Path != "" && check.As != kinds.AsClient {
+				list = append(list, get(check.Set, check.Resource))
 			}
 		}
 	}

@@ -18,7 +18,7 @@ var matrix = map[string]string{
 	"internal/apptest/pacing":     "",
 	"internal/apptest/schedules":  "",
 	"internal/apptest/secrets":    "",
-	"internal/atlas":              "backoff credential jobs kinds pace proxy redact retryafter secret",
+	"internal/atlas":              "backoff credential jobs kinds pace proof proxy redact retryafter secret",
 	"internal/atlas/sandbox":      "",
 	"internal/audit":              "jobs kinds",
 	"internal/backoff":            "",

@@ -234,8 +234,8 @@ func TestOlderPathNeedsNoVersion(t *testing.T) {
 
 func TestRateLimitsList(t *testing.T) {
 	all := []string{
-		BucketDatabaseUsers, BucketFederationOrg, BucketFederationUser, BucketAPIKeys, BucketRateLimitsOrg, BucketRateLimitsProject,
-		BucketRateLimitsUser, BucketServiceAccountsProject, BucketServiceAccountsOrg, BucketUsersProject, BucketUsersOrg, BucketX509,
+		BucketClusters, BucketDatabaseUsers, BucketEventsProject, BucketEventsOrg, BucketFederationOrg, BucketFederationUser, BucketSystem,
+		BucketAPIKeys, BucketRateLimitsOrg, BucketRateLimitsProject, BucketRateLimitsUser, BucketServiceAccountsProject, BucketServiceAccountsOrg, BucketUsersProject, BucketUsersOrg, BucketX509,
 	}
 	tests := []struct {
 		name       string
@@ -246,15 +246,15 @@ func TestRateLimitsList(t *testing.T) {
 	}{
 		{name: "all", want: all},
 		{name: "project", query: url.Values{"groupId": {ProjectID}}, want: []string{
-			BucketDatabaseUsers, BucketRateLimitsProject, BucketServiceAccountsProject, BucketUsersProject, BucketX509,
+			BucketClusters, BucketDatabaseUsers, BucketEventsProject, BucketRateLimitsProject, BucketServiceAccountsProject, BucketUsersProject, BucketX509,
 		}},
 		{name: "organization", query: url.Values{"orgId": {OrgID}}, want: []string{
-			BucketFederationOrg, BucketAPIKeys, BucketRateLimitsOrg, BucketServiceAccountsOrg, BucketUsersOrg,
+			BucketEventsOrg, BucketFederationOrg, BucketAPIKeys, BucketRateLimitsOrg, BucketServiceAccountsOrg, BucketUsersOrg,
 		}},
-		{name: "user", query: url.Values{"userId": {ReadOnlyClientID}}, want: []string{BucketFederationUser, BucketRateLimitsUser}},
+		{name: "user", query: url.Values{"userId": {ReadOnlyClientID}}, want: []string{BucketFederationUser, BucketSystem, BucketRateLimitsUser}},
 		{name: "path", query: url.Values{"endpointPath": {pathX509, pathJWKS + "/"}}, want: []string{BucketFederationUser, BucketX509}},
 		{name: "path and project", query: url.Values{"endpointPath": {pathX509, pathJWKS}, "groupId": {ProjectID}}, want: []string{BucketX509}},
-		{name: "unknown path", query: url.Values{"endpointPath": {"/api/atlas/v2/orgs"}}, want: []string{}},
+		{name: "unknown path", query: url.Values{"endpointPath": {"/api/atlas/v2/alerts"}}, want: []string{}},
 		{name: "other user", query: url.Values{"userId": {ClientID}}, wantStatus: 401, wantCode: "USER_UNAUTHORIZED"},
 		{name: "other organization", query: url.Values{"orgId": {OtherOrgID}}, wantStatus: 401, wantCode: "USER_UNAUTHORIZED"},
 		{name: "other project", query: url.Values{"groupId": {OtherProjectID}}, wantStatus: 401, wantCode: "USER_UNAUTHORIZED"},

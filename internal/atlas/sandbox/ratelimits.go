@@ -101,12 +101,22 @@ func (s *Sandbox) endpointSets() []endpointSet {
 		}
 		return list
 	}
-	list := []endpoint{{Method: http.MethodGet, Path: pathRateLimits}}
+	read := func(paths ...string) (list []endpoint) {
+		for _, path := range paths {
+			list = append(list, endpoint{Method: http.MethodGet, Path: path})
+		}
+		return list
+	}
+	list := read(pathRateLimits)
 	const federated, limits, accounts, users = "Federated Authentication", "Rate Limits Inspection", "Service Accounts", "Users"
 	sets := []endpointSet{
+		{ID: BucketClusters, Name: "Clusters", Scope: scopeProject, Endpoints: read(pathClusters, pathClusterStatus, pathFlexClusters)},
 		{ID: BucketDatabaseUsers, Name: "Database Users", Scope: scopeProject, Endpoints: append(remove(pathDatabaseUser), endpoint{http.MethodPatch, pathDatabaseUser})},
+		{ID: BucketEventsProject, Name: "Events", Scope: scopeProject, Endpoints: read(pathProjectEvents)},
+		{ID: BucketEventsOrg, Name: "Events", Scope: scopeOrganization, Endpoints: read(pathOrgEvents)},
 		{ID: BucketFederationOrg, Name: federated, Scope: scopeOrganization, Endpoints: remove(pathRoleMapping)},
 		{ID: BucketFederationUser, Name: federated, Scope: scopeUser, Endpoints: remove(pathIDP, pathJWKS)},
+		{ID: BucketSystem, Name: "Organizations", Scope: scopeUser, Endpoints: read(pathSystem, pathOrgs, pathGroups)},
 		{ID: BucketAPIKeys, Name: "Programmatic API Keys", Scope: scopeOrganization, Endpoints: remove(pathAPIKey)},
 		{ID: BucketRateLimitsOrg, Name: limits, Scope: scopeOrganization, Endpoints: list},
 		{ID: BucketRateLimitsProject, Name: limits, Scope: scopeProject, Endpoints: list},

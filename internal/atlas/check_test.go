@@ -1,0 +1,401 @@
+package atlas_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"rekey/internal/atlas"
+	"rekey/internal/atlas/sandbox"
+	"rekey/internal/jobs"
+	"rekey/internal/kinds"
+)
+
+// found are ids that a search of the job has found.
+func found(j jobs.Job, ids map[string]string) jobs.Job {
+	j.Search = &jobs.Search{Done: true, Count: 1, Found: []map[string]string{ids}}
+	return j
+}
+
+// look makes all checks of a job, and returns what they show, as "check: shows".
+func look(t *testing.T, c *atlas.Client, j jobs.Job, notes map[string]map[string]string, meaning map[string]string) (shown map[string]kinds.Finding) {
+	t.Helper()
+	shown = map[string]kinds.Finding{}
+	kind := kinds.Of(j.Kind)
+	for _, check := range kind.Checks(kind.Form("", j.Params.Named), j.Params.Has, true) {
+		seen, err := c.Read(t.Context(), j, check)
+		if err != nil {
+			t.Fatalf("check %s: %v", check.Name, err)
+		}
+		seen.Value, seen.Notes, seen.Meaning, seen.Changed = func(name string) string {
+			if id, ok := j.Search.Only()[name]; ok {
+				return id
+			}
+			return j.Params.Get(name)
+		}, notes[check.Name], meaning, j.AcceptedAt
+		shown[check.Name] = check.Judge(seen)
+		if notes != nil && shown[check.Name].Notes != nil {
+			notes[check.Name] = shown[check.Name].Notes
+		}
+	}
+	return shown
+}
+
+// all are what the checks show, if that is the same.
+func all(shown map[string]kinds.Finding) kinds.Shows {
+	var one kinds.Shows
+	for _, f := range shown {
+		if one != "" && f.Shows != one {
+			return kinds.Shows(fmt.Sprint(shown))
+		}
+		one = f.Shows
+	}
+	return one
+}
+
+// TestChecksOfEveryKind: before the call every target is alive, and afterwards it is dead, as an account of either sort sees it.
+func TestChecksOfEveryKind(t *testing.T) {
+	for _, account := range []string{"service", "key"} {
+		t.Run(account, func(t *testing.T) {
+			box, c := sandboxClient(t, sandbox.Config{RestartAfter: time.Nanosecond, RestartFor: time.Nanosecond, ApplyFor: time.Nanosecond})
+			leaked, _ := box.Secret(sandbox.KeptSecretID)
+			tests := []struct {
+				kind          jobs.Kind
+				params        map[string]any
+				found         map[string]string
+				before, after kinds.Shows // Empty: several, or nothing is read.
+			}{
+				{kind: kinds.TokenRevoke, params: map[string]any{"token": box.MintToken(sandbox.ClientID)}, before: kinds.ShowsAlive, after: kinds.ShowsDead},
+				{kind: kinds.JWKSRevoke, params: map[string]any{"federation_id": sandbox.FederationID, "identity_provider_id": sandbox.LockedIdentityProviderID}},
+				{kind: kinds.IDPDelete, params: map[string]any{"federation_id": sandbox.FederationID, "identity_provider_id": sandbox.IdentityProviderID}, before: kinds.ShowsAlive, after: kinds.ShowsDead},
+				{kind: kinds.RoleMappingDelete, params: map[string]any{
+					"federation_id": sandbox.FederationID, "org_id": sandbox.OrgID, "role_mapping_id": sandbox.RoleMappingID,
+				}, before: kinds.ShowsAlive, after: kinds.ShowsDead},
+				{kind: kinds.X509Disable, params: map[string]any{"project_id": sandbox.ProjectID}, after: kinds.ShowsDead},
+				{kind: kinds.ServiceAccountSecretDelete, params: map[string]any{
+					"project_id": sandbox.ProjectID, "client_id": sandbox.LeakedClientID, "secret_id": sandbox.LeakedSecretID,
+				}, before: kinds.ShowsAlive, after: kinds.ShowsDead},
+				{kind: kinds.ServiceAccountSecretDelete, params: map[string]any{"org_id": sandbox.OrgID, "secret": leaked}, found: map[string]string{
+					"client_id": sandbox.LeakedClientID, "secret_id": sandbox.KeptSecretID,
+				}, before: kinds.ShowsAlive, after: kinds.ShowsDead},
+				{kind: kinds.ServiceAccountDelete, params: map[string]any{"org_id": sandbox.OrgID, "client_id": sandbox.SpareClientID}, before: kinds.ShowsAlive, after: kinds.ShowsDead},
+				{kind: kinds.APIKeyDelete, params: map[string]any{"org_id": sandbox.OrgID, "public_key": sandbox.LeakedPublicKey}, found: map[string]string{
+					"api_key_id": sandbox.LeakedAPIKeyID,
+				}, before: kinds.ShowsAlive, after: kinds.ShowsDead},
+				{kind: kinds.DatabaseUserDelete, params: map[string]any{
+					"project_id": sandbox.ProjectID, "username": sandbox.DatabaseExternalUser, "auth_database": "$external",
+				}, after: kinds.ShowsDead},
+				{kind: kinds.DatabaseUserScramble, params: map[string]any{"project_id": sandbox.ProjectID, "username": sandbox.DatabaseUser}},
+				{kind: kinds.ProjectUserRemove, params: map[string]any{"project_id": sandbox.ProjectID, "user_id": sandbox.UserID}, before: kinds.ShowsAlive, after: kinds.ShowsDead},
+				{kind: kinds.OrgUserRemove, params: map[string]any{"org_id": sandbox.OrgID, "user_id": sandbox.UserID}, before: kinds.ShowsAlive, after: kinds.ShowsDead},
+			}
+			for _, tt := range tests {
+				account := account
+				if tt.kind == kinds.TokenRevoke {
+					account = "service"
+				}
+				j := jobWith(t, tt.kind, account, tt.params)
+				j.AcceptedAt = time.Now().Add(-time.Second)
+				if tt.found != nil {
+					j = found(j, tt.found)
+				}
+				meaning, err := c.Meaning(t.Context(), j)
+				if declared := kinds.Of(tt.kind).Proof.Meaning != nil; err != nil || declared != (meaning != nil) {
+					t.Errorf("%s: meaning %v, %v", tt.kind, meaning, err)
+				}
+				before := look(t, c, j, nil, meaning)
+				called := time.Now()
+				j.AcceptedAt = called
+				if _, err := c.Revoke(t.Context(), j); err != nil {
+					t.Fatalf("%s: %v", tt.kind, err)
+				}
+				after := look(t, c, j, nil, meaning)
+				if tt.before != "" && all(before) != tt.before || tt.after != "" && all(after) != tt.after {
+					t.Errorf("%s: before %v, after %v", tt.kind, before, after)
+				}
+				events, err := c.Events(t.Context(), j, kinds.Of(tt.kind).Proof.Events, called)
+				if err != nil || len(events) == 0 || !events[len(events)-1].Own || events[len(events)-1].ID == "" {
+					t.Errorf("%s: events %+v, %v", tt.kind, events, err)
+				}
+				if target := kinds.Of(tt.kind).Proof.TargetParam; target != "" && j.Params.Get(target) != "" && len(events) > 0 && !events[len(events)-1].Names {
+					t.Errorf("%s: the event does not name its target: %+v", tt.kind, events)
+				}
+			}
+			for _, a := range box.State().Accounts {
+				if a.ID == sandbox.LeakedClientID && a.LiveTokens != 0 {
+					t.Errorf("a check left %d tokens of the leaked secret", a.LiveTokens)
+				}
+			}
+		})
+	}
+}
+
+// api is an API of the tests: it issues tokens to the accounts, and answers the rest as the test says.
+func api(answer func(req *http.Request) *http.Response) transportFunc {
+	return func(req *http.Request) (*http.Response, error) {
+		if _, secret, _ := req.BasicAuth(); isTokenRequest(req) && strings.Contains(secret, "canary") {
+			return issue(bearerToken, 3600), nil
+		}
+		return answer(req), nil
+	}
+}
+
+// readFirst makes the first check of a job.
+func readFirst(t *testing.T, c *atlas.Client, j jobs.Job) (kinds.Seen, error) {
+	t.Helper()
+	kind := kinds.Of(j.Kind)
+	return c.Read(t.Context(), j, kind.Checks(kind.Form("", j.Params.Named), j.Params.Has, true)[0])
+}
+
+// replyAgain is an answer that was perhaps given before: a refused account tries again.
+func replyAgain(once *http.Response) *http.Response {
+	text, err := io.ReadAll(once.Body)
+	if err != nil {
+		return nil
+	}
+	once.Body = io.NopCloser(strings.NewReader(string(text)))
+	again := *once
+	again.Body = io.NopCloser(strings.NewReader(string(text)))
+	return &again
+}
+
+const asJSON = "application/json"
+
+// TestProbe: the leaked token goes to the configured API alone, as a bearer token of its own call, and into no text.
+func TestProbe(t *testing.T) {
+	ended := func(at time.Time) string {
+		return "eyJhbGciOiJub25lIn0." + base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, at.Unix())) + ".c2ln"
+	}
+	future := time.Now().Add(time.Hour).Truncate(time.Second).UTC()
+	tests := []struct {
+		name       string
+		token      string
+		answers    []*http.Response
+		wantStatus int
+		wantEnds   time.Time
+		wantReason jobs.Reason
+		wantPaths  string
+	}{
+		{name: "refused", answers: []*http.Response{reply(401, "")}, wantStatus: 401, wantPaths: "/api/atlas/v2"},
+		{name: "refused before its end", token: ended(future), answers: []*http.Response{reply(401, "")}, wantStatus: 401, wantEnds: future, wantPaths: "/api/atlas/v2"},
+		{name: "works", answers: []*http.Response{reply(200, `{"token":"`+revokedToken+`"}`)}, wantStatus: 200, wantPaths: "/api/atlas/v2"},
+		{name: "no role", answers: []*http.Response{reply(401, adminProblem(401, "USER_UNAUTHORIZED", "x"))}, wantStatus: 403, wantPaths: "/api/atlas/v2"},
+		{name: "wrong network", answers: []*http.Response{reply(403, "")}, wantStatus: 403, wantPaths: "/api/atlas/v2"},
+		{name: "a page of a proxy", answers: []*http.Response{reply(401, "<html>", "Content-Type", "text/html")}, wantReason: jobs.ReasonUnauthorized, wantPaths: "/api/atlas/v2"},
+		{
+			name: "the API does not have the first", answers: []*http.Response{reply(404, ""), reply(406, ""), reply(401, "")}, wantStatus: 401,
+			wantPaths: "/api/atlas/v2 /api/atlas/v2/orgs /api/atlas/v2/groups",
+		},
+		{name: "redirect", answers: []*http.Response{reply(307, "", "Location", "https://evil.test/")}, wantReason: jobs.ReasonProtocol, wantPaths: "/api/atlas/v2"},
+		{name: "rate limit", answers: []*http.Response{reply(429, "", "Retry-After", "7")}, wantReason: jobs.ReasonRateLimited, wantPaths: "/api/atlas/v2"},
+		{name: "no JSON", answers: []*http.Response{reply(200, "ok")}, wantReason: jobs.ReasonProtocol, wantPaths: "/api/atlas/v2"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			token := tt.token
+			if token == "" {
+				token = revokedToken
+			}
+			var paths []string
+			core, logs := observer.New(zap.DebugLevel)
+			cfg := config(api(func(req *http.Request) *http.Response {
+				if req.URL.Host != "atlas.test" || req.Header.Get("Authorization") != "Bearer "+token || req.Method != http.MethodGet {
+					t.Errorf("the token went to %s %s as %q", req.Method, req.URL, req.Header.Get("Authorization"))
+				}
+				paths = append(paths, req.URL.Path)
+				return tt.answers[len(paths)-1]
+			}))
+			cfg.Logger = zap.New(core)
+			seen, err := readFirst(t, newClient(t, cfg), jobWith(t, kinds.TokenRevoke, "service", map[string]any{"token": token}))
+			if f, _ := errors.AsType[*jobs.Failure](err); seen.Status != tt.wantStatus || (f == nil) != (tt.wantReason == "") || f != nil && f.Reason != tt.wantReason {
+				t.Errorf("%+v, %v, want %d or %s", seen, err, tt.wantStatus, tt.wantReason)
+			}
+			if !seen.Ends.Equal(tt.wantEnds) || seen.Document != nil {
+				t.Errorf("ends at %s, with a document %s", seen.Ends, seen.Document)
+			}
+			if got := strings.Join(paths, " "); got != tt.wantPaths {
+				t.Errorf("reads %s, want %s", got, tt.wantPaths)
+			}
+			if text := fmt.Sprint(err, logs.All()); strings.Contains(text, token) {
+				t.Errorf("the token is in %s", text)
+			}
+		})
+	}
+}
+
+// leakedJob is a job for the secret of an account that is not configured, which a search has found.
+func leakedJob(t *testing.T) jobs.Job {
+	t.Helper()
+	return found(jobWith(t, kinds.ServiceAccountSecretDelete, "service", map[string]any{"org_id": idA, "secret": "mdb_sa_sk_leakedleaked1234"}),
+		map[string]string{"client_id": leakedClient, "secret_id": idB})
+}
+
+// TestMintedTokenIsRevoked: a live secret gets a token, which is revoked at once, whatever happens to the check meanwhile.
+func TestMintedTokenIsRevoked(t *testing.T) {
+	const minted = "canary.minted.token-9"
+	tests := []struct {
+		name       string
+		mint       *http.Response
+		revokes    []int // Statuses of the revocations.
+		stopped    bool  // The check is given up while it waits for the token.
+		wantStatus int
+		wantCode   string
+		wantReason jobs.Reason
+		wantLogged bool
+	}{
+		{name: "dead", mint: reply(401, `{"error":"invalid_client"}`, "Content-Type", asJSON), wantStatus: 401, wantCode: "invalid_client"},
+		{name: "alive", mint: issue(minted, 3600), revokes: []int{200}, wantStatus: 200},
+		{name: "alive, given up", mint: issue(minted, 3600), revokes: []int{200}, stopped: true, wantStatus: 200},
+		{name: "alive, revoked later", mint: issue(minted, 3600), revokes: []int{503, 429, 200}, wantStatus: 200},
+		{name: "alive, never revoked", mint: issue(minted, 3600), revokes: []int{500, 500, 500, 500}, wantStatus: 200, wantLogged: true},
+		{name: "no token left", mint: reply(403, `{"error":"access_denied"}`, "Content-Type", asJSON), wantStatus: 403, wantCode: "access_denied"},
+		{name: "rate limit", mint: reply(429, `{"error":"rate_limited"}`, "Retry-After", "9"), wantReason: jobs.ReasonRateLimited},
+		{name: "a page of a proxy", mint: reply(401, "<html>"), wantReason: jobs.ReasonUnauthorized},
+		{name: "no endpoint", mint: reply(404, ""), wantReason: jobs.ReasonProtocol},
+		{name: "no token in it", mint: reply(200, "{}"), wantReason: jobs.ReasonProtocol},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				revoked := 0
+				core, logs := observer.New(zap.DebugLevel)
+				cfg := config(transportFunc(func(req *http.Request) (*http.Response, error) {
+					id, value, _ := req.BasicAuth()
+					if id != leakedClient || value != "mdb_sa_sk_leakedleaked1234" || req.URL.Host != "atlas.test" {
+						t.Errorf("%s as %s", req.URL, id)
+					}
+					if isTokenRequest(req) {
+						if tt.stopped {
+							stop()
+						}
+						return tt.mint, nil
+					}
+					if err := req.ParseForm(); err != nil || req.PostForm.Get("token") != minted || req.URL.Path != "/api/oauth/revoke" {
+						t.Errorf("%s with %v, %v", req.URL, req.PostForm, err)
+					}
+					revoked++
+					return reply(tt.revokes[revoked-1], "", "Retry-After", "2"), nil
+				}))
+				cfg.Logger = zap.New(core)
+				j := leakedJob(t)
+				seen, err := newClient(t, cfg).Read(ctx, j, kinds.Of(j.Kind).Proof.Checks[0])
+				if f, _ := errors.AsType[*jobs.Failure](err); seen.Status != tt.wantStatus || seen.Code != tt.wantCode || (f == nil) != (tt.wantReason == "") || f != nil && f.Reason != tt.wantReason {
+					t.Errorf("%+v, %v", seen, err)
+				}
+				if revoked != len(tt.revokes) {
+					t.Errorf("%d revocations, want %d", revoked, len(tt.revokes))
+				}
+				if logged := logs.FilterMessageSnippet("could not revoke it").Len() > 0; logged != tt.wantLogged {
+					t.Errorf("logs %v", logs.All())
+				}
+				for _, canary := range []string{minted, "mdb_sa_sk_leakedleaked1234"} {
+					if text := fmt.Sprintf("%+v %v %v", seen, err, logs.All()); strings.Contains(text, canary) {
+						t.Errorf("%s is in %s", canary, text)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestReadOfATarget: what does not come from the API itself, or is about the caller, shows nothing of the target.
+func TestReadOfATarget(t *testing.T) {
+	tests := []struct {
+		name       string
+		answer     *http.Response
+		wantStatus int
+		wantReason jobs.Reason
+	}{
+		{name: "gone", answer: reply(404, adminProblem(404, "RESOURCE_NOT_FOUND", "x")), wantStatus: 404},
+		{name: "there", answer: reply(200, `{"id":"`+idC+`"}`), wantStatus: 200},
+		{name: "no role", answer: reply(401, adminProblem(401, "USER_UNAUTHORIZED", "x")), wantStatus: 401},
+		{name: "forbidden", answer: reply(403, adminProblem(403, "ORG_REQUIRES_X", "x")), wantStatus: 403},
+		{name: "404 of a gateway", answer: reply(404, ""), wantReason: jobs.ReasonProtocol},
+		{name: "404 of a proxy", answer: reply(404, "<html>"), wantReason: jobs.ReasonProtocol},
+		{name: "404 of another API", answer: reply(404, `{"message":"no route"}`), wantReason: jobs.ReasonProtocol},
+		{name: "403 of a proxy", answer: reply(403, ""), wantReason: jobs.ReasonForbidden},
+		{name: "wrong network", answer: reply(403, adminProblem(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", "x")), wantReason: jobs.ReasonForbidden},
+		{name: "bad credentials", answer: reply(401, `{"error":401}`), wantReason: jobs.ReasonUnauthorized},
+		{name: "no JSON", answer: reply(200, "ok"), wantReason: jobs.ReasonProtocol},
+		{name: "an error with 200", answer: reply(200, adminProblem(404, "RESOURCE_NOT_FOUND", "x")), wantReason: jobs.ReasonProtocol},
+		{name: "too long", answer: reply(200, `{"a":"`+strings.Repeat("x", 1<<20)+`"}`), wantReason: jobs.ReasonProtocol},
+		{name: "rate limit", answer: reply(429, "", "Retry-After", "9"), wantReason: jobs.ReasonRateLimited},
+		{name: "server", answer: reply(500, adminProblem(500, "UNEXPECTED_ERROR", "x")), wantReason: jobs.ReasonUnavailable},
+		{name: "version", answer: reply(406, adminProblem(406, "INVALID_VERSION_DATE", "x")), wantReason: jobs.ReasonInvalid},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newClient(t, config(api(func(*http.Request) *http.Response { return replyAgain(tt.answer) })))
+			seen, err := readFirst(t, c, job(t, kinds.RoleMappingDelete, "service"))
+			if f, _ := errors.AsType[*jobs.Failure](err); seen.Status != tt.wantStatus || (f == nil) != (tt.wantReason == "") || f != nil && (f.Reason != tt.wantReason || f.MaybeEffective) {
+				t.Errorf("%+v, %v, want %d or %s", seen, err, tt.wantStatus, tt.wantReason)
+			}
+		})
+	}
+}
+
+// TestCheckPausesTheBucketOfTheCall: a check that the API limits holds up the jobs of its bucket, too, as the API wants it.
+func TestCheckPausesTheBucketOfTheCall(t *testing.T) {
+	c := newClient(t, config(api(func(*http.Request) *http.Response { return reply(429, "", "Retry-After", "30") })))
+	j := job(t, kinds.RoleMappingDelete, "service")
+	_, err := readFirst(t, c, j)
+	if f, _ := errors.AsType[*jobs.Failure](err); f == nil || time.Until(f.RetryAt) < 25*time.Second {
+		t.Errorf("failure %+v", f)
+	}
+	if at := permit(t, c, j); time.Until(at) < 25*time.Second {
+		t.Errorf("a job of the bucket may call at %s", at)
+	}
+	if at := permit(t, c, job(t, kinds.X509Disable, "service")); !at.IsZero() {
+		t.Errorf("a job of another bucket may call at %s", at)
+	}
+}
+
+// TestListOfACheck: a list is whole, or it shows nothing.
+func TestListOfACheck(t *testing.T) {
+	page := func(n, total int) string {
+		return fmt.Sprintf(`{"results":[%s],"totalCount":%d}`, strings.TrimSuffix(strings.Repeat(`{"id":"`+idB+`"},`, n), ","), total)
+	}
+	tests := []struct {
+		name  string
+		pages []string // The last one is that of all further numbers.
+		want  int      // Elements; -1 for a failure.
+	}{
+		{"empty", []string{page(0, 0)}, 0},
+		{"one page", []string{page(3, 3)}, 3},
+		{"two pages", []string{page(100, 120), page(20, 120)}, 120},
+		{"smaller pages than asked for", []string{page(10, 15), page(5, 15)}, 15},
+		{"without a count", []string{page(100, 0), page(3, 0)}, 103},
+		{"ends before its end", []string{page(10, 50), page(0, 50)}, -1},
+		{"endless", []string{page(100, 0)}, -1},
+		{"no list", []string{`{"results":null}`}, -1},
+		{"another type", []string{`{"results":{}}`}, -1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			read := 0
+			c := newClient(t, config(api(func(req *http.Request) *http.Response {
+				if want := fmt.Sprint(read + 1); req.URL.Query().Get("pageNum") != want || len(req.URL.Query()["protocol"]) != 2 {
+					t.Errorf("the query is %s, want page %s", req.URL.RawQuery, want)
+				}
+				read++
+				return reply(200, tt.pages[min(read, len(tt.pages))-1])
+			})))
+			seen, err := c.Read(t.Context(), job(t, kinds.IDPDelete, "service"), kinds.Of(kinds.IDPDelete).Proof.Checks[1])
+			if got := len(seen.Elements); (err != nil) != (tt.want < 0) || err == nil && got != tt.want {
+				t.Errorf("%d elements, %v, want %d", got, err, tt.want)
+			}
+		})
+	}
+}
