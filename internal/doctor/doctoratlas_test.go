@@ -124,6 +124,7 @@ func TestDoctorSeesAMissingRole(t *testing.T) {
 	found := apptest.Examine(t, r, text)
 	apptest.MustFind(t, found, "accounts", "security: token", doctor.OK, `obtained`)
 	apptest.MustFind(t, found, "accounts", "security: x509.disable", doctor.Failed, `USER_UNAUTHORIZED.*→ give the account the role Project Owner`)
+	apptest.MustFind(t, found, "accounts", "security: x509.disable proof", doctor.Warning, `may not read user_security: the best verdict will be recorded.*→ give the account the role Project Owner`)
 	apptest.MustFind(t, found, "accounts", "security: roles", doctor.Warning, `member.*of 5ec0000000000000000000b1: jwks.revoke, idp.delete, role_mapping.delete, service_account.delete, api_key.delete, org_user.remove will be refused.*→.* enough for x509.disable, service_account_secret.delete, database_user.delete, database_user.scramble, project_user.remove`)
 	tokens := 0
 	for _, c := range box.Requests() {

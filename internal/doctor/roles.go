@@ -18,6 +18,7 @@ func (e *accountCheck) roles(ctx context.Context, targets []jobs.Job) []Finding 
 	var list []Finding
 	for _, job := range targets {
 		list = append(list, e.target(ctx, job))
+		list = append(list, e.proof(ctx, job)...)
 	}
 	return append(list, e.owner(ctx)...)
 }

@@ -40,6 +40,7 @@ func TestDoctorBeforeTheFirstWorker(t *testing.T) {
 	apptest.MustFind(t, found, "ports", "http.listen", doctor.Skipped, `nothing listens`)
 	apptest.MustFind(t, found, "accounts", "security: token", doctor.OK, `obtained`)
 	apptest.MustFind(t, found, "accounts", "security: x509.disable", doctor.OK, `readable.*Project Owner`)
+	apptest.MustFind(t, found, "accounts", "security: x509.disable proof", doctor.OK, `readable: user_security, clusters, flex_clusters, events`)
 	apptest.MustFind(t, found, "accounts", "legacy: key", doctor.OK, `accepted`)
 	apptest.MustFind(t, found, "accounts", "legacy: jwks.revoke", doctor.OK, `readable.*Organization Owner`)
 	apptest.MustFind(t, found, "accounts", "security: roles", doctor.OK, `Organization Owner of 5ec0000000000000000000b1: .*in federation 5ec0000000000000000000c1`)
