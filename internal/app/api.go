@@ -25,6 +25,7 @@ func (w *worker) startAPI() error {
 		return err
 	}
 	w.stack.push("API server", httpGrace, server.Stop)
+	w.background(partDoors, w.runDoors)
 	return nil
 }
 

@@ -77,14 +77,17 @@ type worker struct {
 	fanout   *jobs.Fanout
 	notifier *notifier
 	http     *httpserver.Server
-	api      *api.Server  // Nil where there is no HTTP API.
-	workers  *bus.Workers // Nil until jobs are taken.
-	self     *wire.Identity
-	lost     chan struct{} // Holds a token after the messages of jobs were lost.
-	upkeep   *bus.Upkeep
-	prepared preparation
-	parts    supervision
-	stack    stack
+	api      *api.Server // Nil where there is no HTTP API.
+	// doors are those that are open; doorsChanged holds a token after others were opened.
+	doors        atomic.Pointer[door.Doors]
+	doorsChanged chan struct{}
+	workers      *bus.Workers // Nil until jobs are taken.
+	self         *wire.Identity
+	lost         chan struct{} // Holds a token after the messages of jobs were lost.
+	upkeep       *bus.Upkeep
+	prepared     preparation
+	parts        supervision
+	stack        stack
 
 	signatures event.Signatures
 
@@ -103,7 +106,7 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	w := &worker{
 		Options: opts, log: opts.Logger.Named("app"),
-		self: &wire.Identity{Worker: opts.Name, Instance: nuid.Next()}, lost: make(chan struct{}, 1),
+		self: &wire.Identity{Worker: opts.Name, Instance: nuid.Next()}, lost: make(chan struct{}, 1), doorsChanged: make(chan struct{}, 1),
 	}
 	w.running.Store(opts.Config)
 	// Parts outlive ctx: they are stopped one by one.

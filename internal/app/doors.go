@@ -22,6 +22,7 @@ func (w *worker) useDoors(c *config.Config) error {
 	doors, err := door.New(door.Config{
 		Doors: wire.Doors(c), Publisher: doorEvents{w.conn}, Sealer: w.keys, Known: w.Known.Set, Recorder: w.metrics, Logger: w.Logger,
 		Finder:    wire.SecretFinder{Rules: rules, Names: w.conn.Names(), Now: w.conn.Clock().Now},
+		Client:    wire.TransmitterClient,
 		LookupEnv: w.LookupEnv, Now: w.conn.Clock().Now,
 		Containing: string(containing.Name), ContainingParam: containing.Secrets()[0].Name,
 	})
@@ -32,7 +33,34 @@ func (w *worker) useDoors(c *config.Config) error {
 		return err
 	}
 	w.api.Doors(doors.Handlers())
+	w.doors.Store(doors)
+	select {
+	case w.doorsChanged <- struct{}{}:
+	default: // It is to look already.
+	}
 	return nil
+}
+
+// runDoors polls for the doors that are open until ctx ends.
+func (w *worker) runDoors(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := w.pollUntilChanged(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *worker) pollUntilChanged(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- w.doors.Load().Run(ctx) }()
+	select {
+	case <-ctx.Done():
+	case <-w.doorsChanged:
+	}
+	stop()
+	return <-ended
 }
 
 // doorEvents stores the events of doors.

@@ -33,12 +33,13 @@ const (
 	partConfig    = "configuration"
 	partChain     = "chain of results"
 	partNotify    = "notifications"
+	partDoors     = "doors"
 )
 
 func parts() []string {
 	return []string{
 		partServer, partStore, partUpkeep, partRecovery, partPauses, partStats, partStalled, partIndex, partWorkers, partIntake, partSchedules, partRemoved,
-		partConfig, partChain, partNotify,
+		partConfig, partChain, partNotify, partDoors,
 	}
 }
 

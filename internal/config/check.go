@@ -25,6 +25,9 @@ func (c *Config) Warnings() []string {
 	if len(c.Atlas.Accounts) == 0 {
 		list = append(list, "atlas.accounts: no account is configured: a worker is not ready, and refuses every request")
 	}
+	if len(c.API.Doors) > 0 && c.API.Listen == "" {
+		list = append(list, "api.doors: api.listen is empty: no door is open")
+	}
 	return list
 }
 

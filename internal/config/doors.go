@@ -24,7 +24,8 @@ type Door struct {
 	// gitguardian, pagerduty, atlas, slack and teams: one, or several with white space between them while one takes the place of
 	// another. It is read for every request.
 	Secret secret.Ref `yaml:"secret" secret:"lines"`
-	// Token is what the sender presents in the header Authorization, for bearer and gitlab_revocation; several as of Secret.
+	// Token is what the sender presents in the header Authorization, for bearer and gitlab_revocation, and for caep, where it may be
+	// left out; several as of Secret.
 	Token secret.Ref `yaml:"token" secret:"lines"`
 	// User is that of the sender, for basic.
 	User string `yaml:"user"`
@@ -38,6 +39,25 @@ type Door struct {
 	// Direct lets bodies be direct requests, as events may be, for standard_webhooks, bearer, basic, mtls and none. Default true;
 	// with false, only policies make jobs of what is posted.
 	Direct bool `yaml:"direct"`
+	// Issuer is the claim iss of the tokens of caep. Required there.
+	Issuer string `yaml:"issuer"`
+	// Audience must be in the claim aud of the tokens of caep. Required there.
+	Audience string `yaml:"audience"`
+	// JWKSFile is a JSON Web Key Set with the issuer's keys, for caep. It is read for each token. Empty: JWKSURL.
+	JWKSFile string `yaml:"jwks_file"`
+	// JWKSURL is where the issuer publishes its keys, for caep, https but for this machine. They are kept for 10 minutes.
+	JWKSURL string `yaml:"jwks_url"`
+	// CAFile is a PEM file with the authorities that may sign the certificates of JWKSURL, PollURL and VerificationURL. Empty: those
+	// of the system.
+	CAFile string `yaml:"ca_file"`
+	// PollURL is where tokens are polled, for caep. Empty, the default: they are pushed to the door, as they may be anyway.
+	PollURL string `yaml:"poll_url"`
+	// VerificationURL is where a verification of the stream is asked for, at the start and once a day. Empty, the default: nowhere.
+	VerificationURL string `yaml:"verification_url"`
+	// StreamID is that of the stream. Required with VerificationURL.
+	StreamID string `yaml:"stream_id"`
+	// StreamToken is the bearer token for PollURL and VerificationURL. It is read for each request. Zero: none.
+	StreamToken secret.Ref `yaml:"stream_token"`
 	// Secrets are names of members of the body whose values are sealed, whatever they look like. What looks like a credential, or
 	// has a name that says so, is sealed anyway. Default none.
 	Secrets []string `yaml:"secrets"`
@@ -67,6 +87,8 @@ func (d *Door) Door() door.Door {
 	}
 	return door.Door{
 		Name: d.Name, Type: d.Type, Class: class, Secret: d.Secret, Token: d.Token, User: d.User, Password: d.Password,
+		Issuer: d.Issuer, Audience: d.Audience, JWKSFile: d.JWKSFile, JWKSURL: d.JWKSURL, CAFile: d.CAFile, PollURL: d.PollURL,
+		VerificationURL: d.VerificationURL, StreamID: d.StreamID, StreamToken: d.StreamToken,
 		CertNames: d.CertNames, Tolerance: d.Tolerance, Direct: d.Direct, Secrets: d.Secrets, TokenTypes: types, Account: d.Account, Params: d.Params,
 	}
 }
@@ -123,6 +145,15 @@ func (c *checker) keysOfDoor(path string, d Door) {
 		{key: door.KeyTokenTypes},
 		{key: door.KeyAccount},
 		{key: door.KeyParams},
+		{key: door.KeyIssuer, given: d.Issuer != ""},
+		{key: door.KeyAudience, given: d.Audience != ""},
+		{key: door.KeyJWKSFile},
+		{key: door.KeyJWKSURL},
+		{key: door.KeyCAFile},
+		{key: door.KeyPollURL},
+		{key: door.KeyVerificationURL},
+		{key: door.KeyStreamID},
+		{key: door.KeyStreamToken, ref: d.StreamToken, isRef: true},
 	} {
 		at, shown := join(path, one.key), one.key
 		given := one.given || c.spoilt[at]
@@ -138,8 +169,11 @@ func (c *checker) keysOfDoor(path string, d Door) {
 		}
 	}
 	c.place(path, d)
-	if d.Type == door.TypeGitLabRevocation {
+	switch d.Type { //nolint:exhaustive // The others have nothing more.
+	case door.TypeGitLabRevocation:
 		c.requests(path, d)
+	case door.TypeCAEP:
+		c.stream(path, d)
 	}
 }
 
@@ -152,6 +186,28 @@ func (c *checker) place(path string, d Door) {
 	case d.Type == door.TypeNone && err == nil && !isLoopback(host):
 		c.add(join(path, "type"), "is for processes on this machine, and api.listen is beyond it")
 	}
+}
+
+// stream checks the keys and addresses of a transmitter.
+func (c *checker) stream(path string, d Door) {
+	file, url := join(path, door.KeyJWKSFile), join(path, door.KeyJWKSURL)
+	switch {
+	case d.JWKSFile != "" && d.JWKSURL != "":
+		c.add(url, "and jwks_file are both set: keep one of them")
+	case d.JWKSFile == "" && d.JWKSURL == "" && !c.anySpoilt(file, url):
+		c.add(path, "needs jwks_file or jwks_url: doors of the type %s have one", d.Type)
+	}
+	for key, address := range map[string]string{door.KeyJWKSURL: d.JWKSURL, door.KeyPollURL: d.PollURL, door.KeyVerificationURL: d.VerificationURL} {
+		u, ok := parseURL(address)
+		switch {
+		case address == "":
+		case !ok || u.Scheme != "https" && u.Scheme != "http" || u.User != nil:
+			c.add(join(path, key), "must be a URL such as https://idp.example.com/ssf")
+		case u.Scheme == "http" && !isLoopback(u.Hostname()):
+			c.add(join(path, key), "must begin with https://; http:// is for 127.0.0.1, ::1 and localhost only")
+		}
+	}
+	c.pair(path, door.KeyVerificationURL, d.VerificationURL, door.KeyStreamID, d.StreamID)
 }
 
 // requests checks what the requests of a door are made with.

@@ -3,12 +3,12 @@ package config_test
 import "testing"
 
 func TestDoorProblems(t *testing.T) {
-	const base, types = "api: {doors: [{name: a, type: ", "github, gitlab_revocation, standard_webhooks, gitguardian, pagerduty, atlas, slack, teams, bearer, basic, mtls, none"
+	const base, types = "api: {doors: [{name: a, type: ", "github, gitlab_revocation, standard_webhooks, gitguardian, pagerduty, atlas, slack, teams, bearer, basic, mtls, none, caep"
 	const several = "atlas: {accounts: [{name: x, public_key: abcdefgh, private_key_env: P}, {name: y, public_key: abcdefgi, private_key_env: Q}]}\n"
 	runProblemTests(t, []problemTest{
 		{name: "no name, no type", text: "api:\n  doors:\n    - class: incident\n", want: []string{
 			"3: api.doors[0].name: is required",
-			"3: api.doors[0].type: is required: one of github, gitlab_revocation, standard_webhooks, gitguardian, pagerduty, atlas, slack, teams, bearer, basic, mtls and none",
+			"3: api.doors[0].type: is required: one of github, gitlab_revocation, standard_webhooks, gitguardian, pagerduty, atlas, slack, teams, bearer, basic, mtls, none and caep",
 		}},
 		{name: "type", text: base + "x}]}\n", want: []string{"1: api.doors[0].type: must be one of " + types}},
 		{name: "name twice", text: "api:\n  doors:\n  - {name: a, type: none}\n  - {name: a, type: none}\n", want: []string{
@@ -34,6 +34,15 @@ func TestDoorProblems(t *testing.T) {
 		{name: "no authorities", text: base + "mtls, cert_names: [a]}]}\n", want: []string{"1: api.doors[0].type: needs api.tls.client_ca_file as well"}},
 		{name: "beyond this machine", text: "api: {listen: '0.0.0.0:1', tls: {cert_file: c, key_file: k}, doors: [{name: a, type: none}]}\n", want: []string{
 			"1: api.doors[0].type: is for processes on this machine, and api.listen is beyond it",
+		}},
+		{name: "no keys", text: base + "caep, issuer: 'https://a', audience: b}]}\n", want: []string{"1: api.doors[0]: needs jwks_file or jwks_url: doors of the type caep have one"}},
+		{name: "keys twice", text: base + "caep, issuer: 'https://a', audience: b, jwks_file: c, jwks_url: 'https://d'}]}\n", want: []string{
+			"1: api.doors[0].jwks_url: and jwks_file are both set: keep one of them",
+		}},
+		{name: "addresses", text: base + "caep, issuer: 'https://a', audience: b, jwks_url: 'http://d', poll_url: x, verification_url: 'https://e'}]}\n", want: []string{
+			"1: api.doors[0].jwks_url: must begin with https://; http:// is for 127.0.0.1, ::1 and localhost only",
+			"1: api.doors[0].poll_url: must be a URL such as https://idp.example.com/ssf",
+			"1: api.doors[0].verification_url: needs stream_id as well",
 		}},
 		{name: "GitLab's account and hints", text: several + base + "gitlab_revocation, token_env: T, params: {org_id: x, secret: y}}]}\n", want: []string{
 			"2: api.doors[0].account: is required, as there are several accounts: x and y",

@@ -24,13 +24,14 @@ const (
 	TypeBasic            Type = "basic"             // A user and a password.
 	TypeMTLS             Type = "mtls"              // A client certificate.
 	TypeNone             Type = "none"              // Processes on this machine.
+	TypeCAEP             Type = "caep"              // An identity provider that shares signals.
 )
 
 // Types lists all types.
 func Types() []Type {
 	return []Type{
 		TypeGitHub, TypeGitLabRevocation, TypeStandardWebhooks, TypeGitGuardian, TypePagerDuty, TypeAtlas, TypeSlack, TypeTeams,
-		TypeBearer, TypeBasic, TypeMTLS, TypeNone,
+		TypeBearer, TypeBasic, TypeMTLS, TypeNone, TypeCAEP,
 	}
 }
 
@@ -58,6 +59,14 @@ type Door struct {
 	Secrets []string
 	// TokenTypes are the types of tokens that GitLab is to send.
 	TokenTypes []string
+	// Issuer and Audience are those of security event tokens, which the keys in a file, or at an address, have signed.
+	Issuer, Audience, JWKSFile, JWKSURL string
+	// CAFile has the authorities of the transmitter's certificate. Empty: those of the system.
+	CAFile string
+	// PollURL is where tokens are polled, VerificationURL where a verification of the stream StreamID is asked for. StreamToken
+	// is the bearer token for both, which is read anew for every request. Empty: not used.
+	PollURL, VerificationURL, StreamID string
+	StreamToken                        secret.Ref
 	// Account and Params are those of requests that the door makes itself.
 	Account string
 	Params  map[string]string
@@ -86,6 +95,16 @@ const (
 	KeyTokenTypes = "token_types"
 	KeyAccount    = "account"
 	KeyParams     = "params"
+
+	KeyIssuer          = "issuer"
+	KeyAudience        = "audience"
+	KeyJWKSFile        = "jwks_file"
+	KeyJWKSURL         = "jwks_url"
+	KeyCAFile          = "ca_file"
+	KeyPollURL         = "poll_url"
+	KeyVerificationURL = "verification_url"
+	KeyStreamID        = "stream_id"
+	KeyStreamToken     = "stream_token"
 )
 
 // KeysOf are the keys of a type.
@@ -105,6 +124,10 @@ func KeysOf(t Type) Keys {
 		return Keys{Required: []string{KeyUser, KeyPassword}, Optional: []string{KeyDirect}}
 	case TypeMTLS:
 		return Keys{Required: []string{KeyCertNames}, Optional: []string{KeyDirect}}
+	case TypeCAEP:
+		return Keys{Required: []string{KeyIssuer, KeyAudience}, Optional: []string{
+			KeyToken, KeyJWKSFile, KeyJWKSURL, KeyCAFile, KeyPollURL, KeyVerificationURL, KeyStreamID, KeyStreamToken,
+		}}
 	case TypeNone:
 		return Keys{Optional: []string{KeyDirect}}
 	}

@@ -54,7 +54,7 @@ type stored struct {
 func (s stored) fields() map[string]any { return s.Data.(map[string]any) }
 
 // newRig opens a door. secrets are written to the file of its secret, or token, or password.
-func newRig(t *testing.T, d door.Door, secrets string) *rig {
+func newRig(t *testing.T, d door.Door, secrets string, transports ...http.RoundTripper) *rig {
 	t.Helper()
 	if d.Name == "" {
 		d.Name = strings.ReplaceAll(string(d.Type), "_", "-")
@@ -75,6 +75,7 @@ func newRig(t *testing.T, d door.Door, secrets string) *rig {
 	var err error
 	r.doors, err = door.New(door.Config{
 		Doors: []door.Door{d}, Publisher: r, Sealer: r, Recorder: r, Logger: zap.New(core), LookupEnv: noEnv, Now: time.Now,
+		Client:     func(string) (*http.Client, error) { return &http.Client{Transport: append(transports, nil)[0]}, nil },
 		Known:      func() *redact.Set { return redact.NewSet(secret.New("0wn-w0rker-s3cret-x9")) },
 		Containing: string(kinds.LeakContain), ContainingParam: "secret",
 	})
@@ -112,7 +113,23 @@ func (r *rig) DoorEvent(name, result string) {
 	if name != r.name {
 		r.t.Errorf("counted for door %q", name)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.results[result]++
+}
+
+// run polls until the test is over.
+func run(t *testing.T, r *rig) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- r.doors.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // sealed is what Seal makes of a text.

@@ -18,6 +18,7 @@ import (
 	"rekey/internal/quiet"
 	"rekey/internal/redact"
 	"rekey/internal/secret"
+	"rekey/internal/ssf"
 )
 
 // Path is where doors are: their name follows.
@@ -67,6 +68,8 @@ type Config struct {
 	Recorder  Recorder
 	Logger    *zap.Logger
 	LookupEnv func(string) (string, bool) // Where secrets in environment variables are looked up.
+	// Client makes a client for transmitters, which trusts the authorities in a file besides those of the system.
+	Client func(caFile string) (*http.Client, error)
 	// Now is the shared time.
 	Now func() time.Time
 	// Containing is the kind that takes whatever leaked, and the name of its parameter.
@@ -93,6 +96,7 @@ type request struct {
 	path string // Below the door, without a slash at its beginning.
 	body []byte
 	now  time.Time
+	set  ssf.SET // Of a door of the type caep, once it is verified.
 }
 
 // sender is what a type of door knows of those who post to it.
@@ -124,41 +128,57 @@ func New(cfg Config) (*Doors, error) {
 	all := &Doors{doors: map[string]*door{}}
 	for _, one := range cfg.Doors {
 		d := &door{Door: one, cfg: &cfg, log: cfg.Logger.Named("door").With(zap.String("door", one.Name))}
-		if d.sender = d.newSender(); d.sender == nil {
-			return nil, fmt.Errorf("door %s: there is no type %q", one.Name, one.Type)
+		var err error
+		if d.sender, err = d.newSender(); err != nil {
+			return nil, fmt.Errorf("door %s: %w", one.Name, err)
 		}
 		all.doors[one.Name] = d
 	}
 	return all, nil
 }
 
-func (d *door) newSender() sender {
+func (d *door) newSender() (sender, error) {
 	switch d.Type {
+	case TypeCAEP:
+		return newCAEP(d)
 	case TypeGitHub:
-		return gitHub{d}
+		return gitHub{d}, nil
 	case TypeGitLabRevocation:
-		return gitLab{d}
+		return gitLab{d}, nil
 	case TypeStandardWebhooks:
-		return standardWebhooks{d}
+		return standardWebhooks{d}, nil
 	case TypeGitGuardian:
-		return gitGuardian{d}
+		return gitGuardian{d}, nil
 	case TypePagerDuty:
-		return pagerDuty{d}
+		return pagerDuty{d}, nil
 	case TypeAtlas:
-		return atlasAlert{d}
+		return atlasAlert{d}, nil
 	case TypeSlack:
-		return slack{d}
+		return slack{d}, nil
 	case TypeTeams:
-		return teams{d}
+		return teams{d}, nil
 	case TypeBearer:
-		return bearer{d}
+		return bearer{d}, nil
 	case TypeBasic:
-		return basic{d}
+		return basic{d}, nil
 	case TypeMTLS:
-		return mtls{d}
+		return mtls{d}, nil
 	case TypeNone:
-		return none{d}
+		return none{d}, nil
 	}
+	return nil, fmt.Errorf("there is no type %q", d.Type)
+}
+
+// Run polls for the doors that are configured for it, and keeps streams verified, until ctx ends.
+func (a *Doors) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	for _, d := range a.doors {
+		if c, ok := d.sender.(*caep); ok {
+			running.Go(func() { c.run(ctx) })
+		}
+	}
+	<-ctx.Done()
+	running.Wait()
 	return nil
 }
 
@@ -180,17 +200,22 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.refused(w, refusalOf(err))
 		return
 	}
+	d.taken(ids)
+	if a, ok := d.sender.(answerer); ok {
+		a.accept(w, q, ids)
+		return
+	}
+	writeJSON(w, http.StatusAccepted, "application/json", accepted{EventIDs: ids})
+}
+
+// taken counts a request whose events are stored.
+func (d *door) taken(ids []string) {
 	result := ResultAccepted
 	if len(ids) == 0 {
 		result = ResultIgnored
 	}
 	d.cfg.Recorder.DoorEvent(d.Name, string(result))
 	d.log.Debug("request taken in", zap.String("result", string(result)), zap.Strings("event_ids", ids))
-	if a, ok := d.sender.(answerer); ok {
-		a.accept(w, q, ids)
-		return
-	}
-	writeJSON(w, http.StatusAccepted, "application/json", accepted{EventIDs: ids})
 }
 
 // accepted is the body of an answer.
@@ -274,13 +299,18 @@ func (d *door) publish(q *request, events []Event) ([]string, error) {
 
 // refused answers with a refusal, counts it, and logs it with the name of the door.
 func (d *door) refused(w http.ResponseWriter, r *Refusal) {
-	d.cfg.Recorder.DoorEvent(d.Name, string(r.Result))
-	d.failures.Warn(d.log, "request refused", r, zap.String("result", string(r.Result)), zap.Int("status", r.Status))
+	d.count(r)
 	if s, ok := d.sender.(refuser); ok {
 		s.refuse(w, r)
 		return
 	}
 	refuse(w, r)
+}
+
+// count counts a refusal, and logs it.
+func (d *door) count(r *Refusal) {
+	d.cfg.Recorder.DoorEvent(d.Name, string(r.Result))
+	d.failures.Warn(d.log, "request refused", r, zap.String("result", string(r.Result)), zap.Int("status", r.Status))
 }
 
 func (d *door) lookupEnv(name string) (string, bool) { return d.cfg.LookupEnv(name) }
@@ -290,36 +320,4 @@ func (d *door) known() *redact.Set {
 		return nil
 	}
 	return d.cfg.Known()
-}
-
-// parallel calls do for 0 to n-1, so many at once, and returns the first error.
-func parallel(n, atOnce int, do func(int) error) error {
-	var (
-		running sync.WaitGroup
-		mu      sync.Mutex // Guards what follows.
-		next    int
-		first   error
-	)
-	for range min(n, atOnce) {
-		running.Go(func() {
-			for {
-				mu.Lock()
-				i, failed := next, first != nil
-				next++
-				mu.Unlock()
-				if i >= n || failed {
-					return
-				}
-				if err := do(i); err != nil {
-					mu.Lock()
-					if first == nil {
-						first = err
-					}
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	running.Wait()
-	return first
 }

@@ -12,13 +12,14 @@ import (
 func TestSign(t *testing.T) {
 	bodies := map[door.Type]string{
 		door.TypeGitLabRevocation: `[{"type":"x","token":"` + canarySecret + `","location":"y"}]`,
+		door.TypeCAEP:             `{"iss":"i","aud":"a","jti":"1","iat":1,"sub_id":{"format":"email","email":"x"},"events":{"e":{}}}`,
 		door.TypePagerDuty:        `{"event":{"id":"E1"}}`,
 		door.TypeSlack:            "command=%2Frekey&trigger_id=1",
 		door.TypeTeams:            `{"id":"1","text":"x","conversation":{"id":"2"}}`,
 	}
 	for _, one := range door.Types() {
 		t.Run(string(one), func(t *testing.T) {
-			r := newRig(t, door.Door{Name: "d", Type: one, User: "u", CertNames: []string{"n"}, TokenTypes: []string{"x"}}, secretOf(one))
+			r := newRig(t, door.Door{Name: "d", Type: one, User: "u", CertNames: []string{"n"}, TokenTypes: []string{"x"}, Issuer: "i", Audience: "a"}, secretOf(one))
 			body := bodies[one]
 			if body == "" {
 				body = `{"a":1}`
