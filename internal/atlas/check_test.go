@@ -32,7 +32,7 @@ func look(t *testing.T, c *atlas.Client, j jobs.Job, notes map[string]map[string
 	t.Helper()
 	shown = map[string]kinds.Finding{}
 	kind := kinds.Of(j.Kind)
-	for _, check := range kind.Checks(kind.Form("", j.Params.Named), j.Params.Has, true) {
+	for _, check := range kind.Checks(j.Params.Has, true) {
 		seen, err := c.Read(t.Context(), j, check)
 		if err != nil {
 			t.Fatalf("check %s: %v", check.Name, err)
@@ -154,7 +154,7 @@ func api(answer func(req *http.Request) *http.Response) transportFunc {
 func readFirst(t *testing.T, c *atlas.Client, j jobs.Job) (kinds.Seen, error) {
 	t.Helper()
 	kind := kinds.Of(j.Kind)
-	return c.Read(t.Context(), j, kind.Checks(kind.Form("", j.Params.Named), j.Params.Has, true)[0])
+	return c.Read(t.Context(), j, kind.Checks(j.Params.Has, true)[0])
 }
 
 // replyAgain is an answer that was perhaps given before: a refused account tries again.

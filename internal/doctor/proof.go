@@ -37,10 +37,11 @@ func (e *accountCheck) proof(ctx context.Context, job jobs.Job) []Finding {
 		}
 		return nil
 	}
-	for _, check := range kind.Checks(form, job.Params.Has, false) {
+	for _, check := range kind.Checks(job.Params.Has, false) {
 		if form.Find != nil { // Its ids are found by the job.
 			break
 		}
+		check = check.On(form)
 		seen, err := e.client.Read(ctx, job, check)
 		if err == nil && (seen.Status == 401 || seen.Status == 403) {
 			err = &jobs.Failure{Reason: jobs.ReasonForbidden, Err: errors.New("the account lacks a role")}

@@ -69,9 +69,9 @@ type Check struct {
 // ParamEach is the parameter of Check.Each for an element of the list.
 const ParamEach = "each"
 
-// Checks are the checks of a job, with what they read filled in where it is that of the job's form. given reports whether the job
-// has a parameter in any of its forms; probe allows reads with the leaked credential itself.
-func (k Kind) Checks(form Form, given func(param string) bool, probe bool) []Check {
+// Checks are the checks of a job. given reports whether the job has a parameter under a name; probe allows reads with the leaked
+// credential itself.
+func (k Kind) Checks(given func(name string) bool, probe bool) []Check {
 	var list []Check
 	for _, c := range k.Proof.Checks {
 		leaked := c.As != AsAccount
@@ -79,7 +79,7 @@ func (k Kind) Checks(form Form, given func(param string) bool, probe bool) []Che
 			slices.ContainsFunc(list, func(have Check) bool { return have.Name == c.Name }) {
 			continue
 		}
-		list = append(list, c.On(form))
+		list = append(list, c)
 	}
 	return list
 }

@@ -351,7 +351,8 @@ func TestChecksOfAJob(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var got []string
-		for _, c := range Of(tt.kind).Checks(Of(tt.kind).Forms[0], tt.given, tt.probe) {
+		for _, c := range Of(tt.kind).Checks(tt.given, tt.probe) {
+			c = c.On(Of(tt.kind).Forms[0])
 			text := c.Name
 			if c.As != AsAccount {
 				text += " as " + string(c.As)
