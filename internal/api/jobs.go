@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"rekey/internal/event"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 )
@@ -39,26 +40,36 @@ func (s *Server) submit(c *call) error {
 	if err != nil {
 		return err
 	}
-	doc.Fields = c.signed(doc.Fields)
-	req, err := jobs.ParseRequest(doc)
+	done, err := s.ask(c, fleet.Ask{Source: SourcePrefix + c.client.Name, ID: id, Trace: c.r.Header.Get(event.HeaderTrace)}, doc)
 	if err != nil {
-		return mistakes(http.StatusUnprocessableEntity, CodeInvalid, err)
-	}
-	if err := c.mayAsk(req); err != nil {
 		return err
-	}
-	ctx, cancel := c.within()
-	defer cancel()
-	if err := c.fleet.CheckRequest(ctx, doc.Fields); err != nil {
-		return mistakes(http.StatusUnprocessableEntity, CodeInvalid, err)
-	}
-	done, err := c.fleet.Ask(ctx, fleet.Ask{Source: SourcePrefix + c.client.Name, ID: id, Trace: c.r.Header.Get("Traceparent"), Fields: doc.Fields})
-	if err != nil {
-		return c.notStored(err, id, done.JobID)
 	}
 	c.w.Header().Set("Location", "/v1/jobs/"+done.JobID)
 	writeJSON(c.w, http.StatusAccepted, "", Submitted{JobID: done.JobID, EventID: id, Duplicate: done.Duplicate})
 	return nil
+}
+
+// ask publishes a request of the client for a job.
+func (s *Server) ask(c *call, a fleet.Ask, doc jobs.Document) (fleet.Submitted, error) {
+	doc.Fields = c.signed(doc.Fields)
+	req, err := jobs.ParseRequest(doc)
+	if err != nil {
+		return fleet.Submitted{}, mistakes(http.StatusUnprocessableEntity, CodeInvalid, err)
+	}
+	if err := c.mayAsk(req); err != nil {
+		return fleet.Submitted{}, err
+	}
+	ctx, cancel := c.within()
+	defer cancel()
+	if err := c.fleet.CheckRequest(ctx, doc.Fields); err != nil {
+		return fleet.Submitted{}, mistakes(http.StatusUnprocessableEntity, CodeInvalid, err)
+	}
+	a.Fields = doc.Fields
+	done, err := c.fleet.Ask(ctx, a)
+	if err != nil {
+		return done, c.notStored(err, a.ID, done.JobID)
+	}
+	return done, nil
 }
 
 // key is the event's id: the Idempotency-Key of the request, or a new one.

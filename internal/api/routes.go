@@ -34,6 +34,7 @@ func routes() []route {
 		{"GET /v1/dead-letters", config.MayRead, (*Server).letters},
 		{"POST /v1/dead-letters/{n}/replay", config.MayReplay, (*Server).replay},
 		{"POST /v1/dead-letters/{n}/drop", config.MayDrop, (*Server).drop},
+		{"POST /v1/events/{class}", config.MayEvents, (*Server).event},
 		{"GET /v1/status", config.MayRead, (*Server).status},
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/redact"
+	"rekey/internal/sealing"
 )
 
 // Event is what a door makes of a request.
@@ -63,8 +64,8 @@ func (d *door) encode(e Event, q *request) ([]byte, map[string]string, error) {
 			headers[name] = value
 		}
 	}
-	sealed := sealing{door: d, sealed: map[string]string{}}
-	data, err := sealed.value("", e.Data)
+	sealed := sealing.New(d.cfg.Sealer, d.known(), d.Secrets)
+	data, err := sealed.Value(e.Data)
 	if err != nil {
 		return nil, nil, unavailable("a secret in the body cannot be sealed", err)
 	}
@@ -76,8 +77,8 @@ func (d *door) encode(e Event, q *request) ([]byte, map[string]string, error) {
 	if len(found) == 0 {
 		return encoded, headers, nil
 	}
-	sealed.found = found
-	if data, err = sealed.value("", data); err != nil {
+	sealed.Found(found)
+	if data, err = sealed.Value(data); err != nil {
 		return nil, nil, unavailable("a secret in the body cannot be sealed", err)
 	}
 	encoded, err = d.envelope(e, q, data)

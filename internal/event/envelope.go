@@ -60,7 +60,7 @@ func checkEnvelope(e *jobs.Event, names []string, attribute func(string) (any, b
 func reserved(class, source string) error {
 	owner := ""
 	switch {
-	case strings.HasPrefix(source, SourceOfDoors) && class != jobs.ClassSchedule:
+	case (strings.HasPrefix(source, SourceOfDoors) || strings.HasPrefix(source, SourceOfClients)) && class != jobs.ClassSchedule:
 		return nil
 	case strings.HasPrefix(source, sourceOfSchedules):
 		owner = jobs.ClassSchedule
@@ -75,6 +75,10 @@ func reserved(class, source string) error {
 
 // SourceOfDoors begins the source of what came through a door, on the class of that door; the name of the door follows.
 const SourceOfDoors = "rekey/door/"
+
+// SourceOfClients begins the source of events that clients of the HTTP API publish without one of their own; the name of the client
+// follows.
+const SourceOfClients = "rekey/client/"
 
 // Sources of events that Rekey names itself begin so: those of schedules, and those of events that
 // have no CloudEvents source.

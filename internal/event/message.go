@@ -106,7 +106,7 @@ func decodePlain(e *jobs.Event, doc jobs.Document) error {
 		return nil
 	}
 	request, err := jobs.ParseRequest(doc)
-	if err != nil && !meant(doc.Fields) {
+	if err != nil && !Meant(doc.Fields) {
 		e.NotDirect = err
 		return nil
 	}
@@ -114,9 +114,9 @@ func decodePlain(e *jobs.Event, doc jobs.Document) error {
 	return err
 }
 
-// meant reports whether plain JSON is meant as a direct request, if maybe a mistyped one: a
+// Meant reports whether plain JSON is meant as a direct request, if maybe a mistyped one: a
 // tool's own JSON may well have a member kind, but not with one of our kinds, or parameters.
-func meant(fields map[string]any) bool {
+func Meant(fields map[string]any) bool {
 	kind, ok := fields["kind"].(string)
 	if !ok {
 		return false
@@ -131,7 +131,7 @@ func meant(fields map[string]any) bool {
 func anyMeant(list []any) bool {
 	for _, one := range list {
 		fields, _ := one.(map[string]any) //nolint:errcheck // Nil for other values.
-		if _, ok := fields["specversion"]; ok || meant(fields) {
+		if _, ok := fields["specversion"]; ok || Meant(fields) {
 			return true
 		}
 	}

@@ -28,6 +28,8 @@ type Client struct {
 	known  *redact.Known // The worker's own secrets. Nil: none is known here.
 	own    bool          // The connection is a worker's own, where no refusal of the server is waited for.
 
+	finder func() (*wire.SecretFinder, error) // Knows what policies take for secrets. Of a worker's own client only.
+
 	refusals   refusals
 	attempting sync.Mutex // Held while attempt asks.
 	closing    []func()   // Ends what Guard has begun.
@@ -35,7 +37,9 @@ type Client struct {
 
 // Own is a Client on a worker's own connection, which Close closes as well. It hides the worker's own secrets.
 func Own(conn *bus.Conn, l *ledger.Ledger, c *config.Config, keys *seal.Keyring, known *redact.Known) *Client {
-	return &Client{conn: conn, ledger: l, config: c, keys: keys, known: known, own: true}
+	client := &Client{conn: conn, ledger: l, config: c, keys: keys, known: known, own: true}
+	client.finder = sync.OnceValues(client.newFinder)
+	return client
 }
 
 // timeTimeout bounds how long a command waits for the server's time.

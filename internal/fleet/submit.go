@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,7 @@ func (c *Client) sameRequest(r jobs.PublicRecord, req jobs.Request, p jobs.Param
 // Ask is a request for a job.
 type Ask struct {
 	Source, ID string         // The identity of its event.
+	Class      string         // Of its event. Empty: that of operators.
 	Trace      string         // The traceparent that it belongs to; "" for none.
 	Fields     map[string]any // The request object.
 }
@@ -82,7 +84,7 @@ func (c *Client) Ask(ctx context.Context, a Ask) (Submitted, error) {
 	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 		return done, err
 	}
-	_, err = c.conn.PublishTraced(ctx, jobs.ClassOperator, a.Source, a.ID, a.Trace, fields)
+	_, err = c.conn.PublishTraced(ctx, cmp.Or(a.Class, jobs.ClassOperator), a.Source, a.ID, a.Trace, fields)
 	return done, maybeStored(err)
 }
 

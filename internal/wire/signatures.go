@@ -7,8 +7,8 @@ import (
 	"rekey/internal/event"
 )
 
-// ownSources are the sources of what Rekey itself publishes.
-const ownSources = "rekey/*"
+// ownSources are the sources of what Rekey itself publishes, or has taken in over HTTP: all. Its key may ask for every job anyway.
+const ownSources = "*"
 
 // Signatures returns the key that signs what this process publishes, and whose events are taken
 // in: its own among them.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"rekey/internal/apptest"
 	"rekey/internal/jobs"
@@ -204,8 +205,9 @@ func TestRead(t *testing.T) {
 func TestWait(t *testing.T) {
 	t.Parallel()
 	rig, atlas := apptest.StandInRig(t)
+	rig.Cfg.Retry.Base, rig.Cfg.Retry.Cap = time.Hour, time.Hour
 	w := withAPI(t, rig).Start(t)
-	atlas.Script(apptest.HexID(1), apptest.JSONReply(http.StatusTooManyRequests, "{}"))
+	atlas.Script(apptest.HexID(1), apptest.JSONReply(http.StatusInternalServerError, "{}"))
 	id := as(w, soar).do("POST", "/v1/jobs", apptest.X509Disable(apptest.HexID(1))).must(t, "submitting", 202).get("job_id")
 	pending := as(w, soar).do("GET", "/v1/jobs/"+id+"?wait=1s", nil).must(t, "a job that waits", 202)
 	if pending.get("job_id") != id || pending.get("outcome") != "" {
