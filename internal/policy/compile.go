@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // Compiler makes rules ready to use.
@@ -40,6 +41,12 @@ type job struct {
 	kind    jobs.Kind
 	forEach *program // Nil: one job.
 	fields  []fieldProgram
+}
+
+// leavesOut reports whether an empty text leaves a parameter out: a hint that an event may not have.
+func (j job) leavesOut(param string) bool {
+	p, _, known := kinds.Of(j.kind).Param(param)
+	return known && p.Optional && !p.Secret
 }
 
 // fieldProgram gives one field of a request.

@@ -87,9 +87,11 @@ func (e *evaluation) request(ctx context.Context, path string, j job, vars map[s
 		if err != nil {
 			return false, e.reject(path+"."+f.path(), f.run.text, err)
 		}
-		if f.param {
+		switch {
+		case f.param && value == "" && j.leavesOut(f.name):
+		case f.param:
 			params[f.name] = value
-		} else {
+		default:
 			fields[f.name] = value
 		}
 	}

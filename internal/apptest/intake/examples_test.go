@@ -42,6 +42,9 @@ func TestReadyPolicies(t *testing.T) {
 		d1   = "project/5ec0000000000000000000d1"
 		d2   = "project/5ec0000000000000000000d2"
 		leak = "sha256:"
+
+		secretOf = "service_account_secret.delete org/5ec0000000000000000000c1/secret/sha256:ff11d53560f2"
+		userOf   = "database_user.scramble project/5ec0000000000000000000d1/database_user/admin/app"
 	)
 	tests := []struct {
 		event, class, policy string
@@ -57,6 +60,9 @@ func TestReadyPolicies(t *testing.T) {
 		{event: "ocsf", class: "incident", policy: "ocsf-detection-finding", want: []string{"x509.disable " + d1 + " urgent dry", "x509.disable " + d2 + " urgent dry"}, wantReason: "Copied client certificates"},
 		{event: "caep-credential-change", class: "incident", policy: "caep-credential-change", want: []string{"jwks.revoke " + idp + " urgent dry"}, wantReason: "CAEP credential-change 07efd930f0977e4fcc1149a733ce7f78"},
 		{event: "atlas-alert", class: "rotation", policy: "atlas-secret-expiring", want: []string{"token.revoke file:/run/rekey/tokens/5ec0000000000000000000c1 bulk"}, wantReason: "Atlas alert 5ec0000000000000000000b7: service account secrets are about to expire"},
+		{event: "gitlab", class: "incident", policy: "gitlab-leaked-credential", want: []string{secretOf + " urgent"}, wantReason: "GitLab secret detection: https://gitlab.example.com/group/app/-/blob/1f2e3d4c/config.py#L21"},
+		{event: "trufflehog", class: "scanner", policy: "trufflehog-leaked-credential", want: []string{userOf + " urgent"}, wantReason: "TruffleHog: MongoDB in trufflehog - git"},
+		{event: "gitleaks", class: "scanner", policy: "gitleaks-leaked-credential", want: []string{secretOf + " urgent"}, wantReason: "gitleaks: mongodb-atlas-service-account-token in config.py"},
 		{event: "generic", class: "siem", policy: "generic-leaked-tokens", want: []string{"token.revoke " + leak + " urgent", "token.revoke " + leak + " urgent"}, wantReason: "case case-1234"},
 	}
 	cfg := loadExamples(t)
