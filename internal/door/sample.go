@@ -61,3 +61,32 @@ func (a *Doors) Sign(ctx context.Context, name string, body []byte, header http.
 func stateWith(name string) *tls.ConnectionState {
 	return &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{Subject: pkix.Name{CommonName: name}}}}}
 }
+
+// Answer is what a door says to a request.
+type Answer struct {
+	Status int         `json:"status"`
+	Header http.Header `json:"-"`
+	Body   []byte      `json:"-"`
+}
+
+// Try hands a request to the door that it was signed for.
+func (a *Doors) Try(q *http.Request, name string) Answer {
+	answer := &Answer{Status: http.StatusOK, Header: http.Header{}}
+	a.doors[name].ServeHTTP(collector{answer}, q)
+	return *answer
+}
+
+// collector keeps an answer.
+type collector struct{ answer *Answer }
+
+// Header implements http.ResponseWriter.
+func (c collector) Header() http.Header { return c.answer.Header }
+
+// WriteHeader implements http.ResponseWriter.
+func (c collector) WriteHeader(status int) { c.answer.Status = status }
+
+// Write implements http.ResponseWriter.
+func (c collector) Write(data []byte) (int, error) {
+	c.answer.Body = append(c.answer.Body, data...)
+	return len(data), nil
+}

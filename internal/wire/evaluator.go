@@ -110,6 +110,19 @@ func (e *Evaluator) Sample(ctx context.Context, s Sample) Evaluation {
 	return e.Evaluate(ctx, s.Name, event.Message{Subject: e.names.Event(s.Class), Header: header, Data: s.Data, Seq: 1, At: s.At})
 }
 
+// published evaluates what was made to be published, under the name that it has.
+func (e *Evaluator) published(ctx context.Context, s Sample) Evaluation {
+	m := event.Message{Subject: e.names.Event(s.Class), Header: nats.Header{}, Data: s.Data, Seq: 1, At: s.At}
+	for name, value := range s.Headers {
+		m.Header.Set(name, value)
+	}
+	name := m.Subject
+	if read, err := event.ReadReceived(e.names, m); err == nil {
+		name = read.ID + " on " + m.Subject
+	}
+	return e.Evaluate(ctx, name, m)
+}
+
 // Evaluate evaluates a message, as if it had just been stored.
 func (e *Evaluator) Evaluate(ctx context.Context, name string, m event.Message) Evaluation {
 	out := Evaluation{Event: name, Policies: []PolicyDecision{}, Jobs: []EvaluatedJob{}}
