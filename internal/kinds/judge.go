@@ -81,6 +81,19 @@ func withoutMeaning(what, param string, alike func(element []byte, meaning map[s
 	}
 }
 
+// mostMeaning bounds what is remembered of a target, in bytes of each value. What is cut off could not be compared.
+const mostMeaning = 16 << 10
+
+// meaning is what is remembered of a target before the call.
+func meaning(of map[string]string) (map[string]string, error) {
+	for name, value := range of {
+		if len(value) > mostMeaning {
+			return nil, fmt.Errorf("its %s has %d bytes, which is too much to remember", name, len(value))
+		}
+	}
+	return of, nil
+}
+
 // idp is an identity provider, as far as it says whom it lets in.
 type idp struct {
 	ID       string `json:"id"`
@@ -96,7 +109,7 @@ func meaningOfIDP(document []byte) (map[string]string, error) {
 	if !ok || d.Issuer == "" {
 		return nil, errors.New("the identity provider does not say its issuer")
 	}
-	return map[string]string{"issuer": d.Issuer, "audience": d.Audience, "client_id": d.ClientID, "protocol": d.Protocol}, nil
+	return meaning(map[string]string{"issuer": d.Issuer, "audience": d.Audience, "client_id": d.ClientID, "protocol": d.Protocol})
 }
 
 // sameIDP reports whether an identity provider lets in the same tokens: of the same issuer, for the same audience or client.
@@ -140,7 +153,7 @@ func meaningOfMapping(document []byte) (map[string]string, error) {
 	if !ok || m.Group == "" {
 		return nil, errors.New("the role mapping does not say its group")
 	}
-	return map[string]string{"group": m.Group, "grants": strings.Join(m.grants(), ", ")}, nil
+	return meaning(map[string]string{"group": m.Group, "grants": strings.Join(m.grants(), ", ")})
 }
 
 // sameMapping reports whether a role mapping gives the same group all of the same grants. It may give more.
@@ -192,7 +205,7 @@ func meaningOfX509(document []byte) (map[string]string, error) {
 	if !ok || d.X509 == nil {
 		return nil, errors.New("the document does not say which authority the project trusts")
 	}
-	return map[string]string{"ca_sha256": strings.Join(authorities(d.X509.CAs), " ")}, nil
+	return meaning(map[string]string{"ca_sha256": strings.Join(authorities(d.X509.CAs), " ")})
 }
 
 // withoutAuthority judges a project's user security. Another authority than the one that was disabled is another matter.

@@ -135,7 +135,8 @@ func TestMeaning(t *testing.T) {
 // TestNoMeaning: a document of another form has no meaning that anything could be compared with.
 func TestNoMeaning(t *testing.T) {
 	for _, kind := range []Name{IDPDelete, RoleMappingDelete, X509Disable} {
-		for _, document := range []string{``, `[]`, `{}`, `{"issuerUri":1}`} {
+		long := strings.Repeat("x", mostMeaning+1)
+		for _, document := range []string{``, `[]`, `{}`, `{"issuerUri":1}`, `{"issuerUri":"` + long + `","externalGroupName":"` + long + `"}`} {
 			if meaning, err := Of(kind).Proof.Meaning([]byte(document)); err == nil {
 				t.Errorf("%s, %s: %v", kind, document, meaning)
 			}
@@ -389,4 +390,33 @@ func TestEveryKindIsProven(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzJudge: whatever the API answers, a judge says something, and what it takes for the target put back has an id.
+func FuzzJudge(f *testing.F) {
+	f.Add([]byte(`{"customerX509":{"cas":"x"}}`), []byte(idpElement(idTwo, "https://idp", "aud", "", "OIDC")), []byte(`{"changeStatus":"APPLIED"}`))
+	f.Add([]byte(`{"secrets":[{"id":"x"}]}`), []byte(`{"name":"A","stateName":"IDLE"}`), []byte(nil))
+	f.Add([]byte(`null`), []byte(mappingElement(idTwo, "g", `null`)), []byte(`[]`))
+	f.Fuzz(func(t *testing.T, document, element, each []byte) {
+		for _, k := range All() {
+			var meaning map[string]string
+			if k.Proof.Meaning != nil {
+				meaning, _ = k.Proof.Meaning(element)
+			}
+			for _, c := range k.Proof.Checks {
+				got := c.Judge(Seen{
+					Status: http.StatusOK, Document: document, Elements: [][]byte{element}, Each: [][]byte{each}, Meaning: meaning,
+					Value: func(string) string { return idOne }, Changed: changed, At: changed,
+				})
+				if got.Shows == "" || got.Says == "" {
+					t.Errorf("%s, check %s: %+v", k.Name, c.Name, got)
+				}
+				for name, id := range got.BackAs {
+					if !IsID(id) {
+						t.Errorf("%s, check %s: back as %s %q", k.Name, c.Name, name, id)
+					}
+				}
+			}
+		}
+	})
 }
