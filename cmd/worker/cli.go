@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os/user"
+	"runtime"
 	"strings"
 	"time"
 
@@ -49,7 +49,8 @@ type cli struct {
 
 	configFile string
 	server     string
-	output     string
+	output     terminal.Form
+	utc, ids   bool
 
 	guarded   context.Context  //nolint:containedctx // Of the connection: it tells why NATS has ended a command.
 	serverNow func() time.Time // The time of the NATS server, once there is a connection to it.
@@ -75,16 +76,23 @@ func (c *cli) execute(ctx context.Context, args []string) int {
 	if err == nil {
 		return exitDone
 	}
+	code := exitCode(err)
 	if !errors.Is(err, errReported) {
 		// All mistakes of one configuration are one error with many lines. Some repeat what came from outside.
-		fmt.Fprintln(c.stderr, "worker: "+strings.ReplaceAll(terminal.PrintableLines(err.Error()), "\n", "\n  "))
+		text := terminal.PrintableLines(err.Error())
+		if _, ok := errors.AsType[*usageError](err); ok {
+			text += fmt.Sprintf(" (see '%s --help')", called.CommandPath())
+		}
+		fmt.Fprintln(c.stderr, "worker: "+strings.ReplaceAll(text, "\n", "\n  "))
 	}
-	return c.exitCode(called, err)
+	return code
 }
 
-func (c *cli) exitCode(called *cobra.Command, err error) int {
+func exitCode(err error) int {
 	if _, ok := errors.AsType[*usageError](err); ok {
-		fmt.Fprintf(c.stderr, "See '%s --help'.\n", called.CommandPath())
+		return exitUsage
+	}
+	if _, ok := errors.AsType[*fleet.AmbiguousError](err); ok {
 		return exitUsage
 	}
 	if _, ok := errors.AsType[*partlyError](err); ok {
@@ -144,7 +152,10 @@ waits for a job also: 5 there is no outcome yet, 6 the job was refused, or its r
 		Example:       "  worker demo\n  worker run -c configs/worker.yaml",
 		SilenceErrors: true, SilenceUsage: true,
 	})
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.SetFlagErrorFunc(flagError)
+	release, revision := buildVersion()
+	root.Version = fmt.Sprintf("%s (revision %s, %s)", release, revision, runtime.Version())
+	root.SetVersionTemplate("rekey {{.Version}}\n")
 	root.AddCommand(
 		c.runCommand(), c.demoCommand(), c.configCommand(), c.eventCommand(), c.jobCommand(), c.leakCommand(),
 		c.dlqCommand(), c.policyCommand(), c.planCommand(), c.doorCommand(), c.scheduleCommand(), c.receiverCommand(), c.auditCommand(), c.paceCommand(), c.sandboxCommand(), c.versionCommand(),
@@ -164,40 +175,6 @@ func (c *cli) withConfig(cmd *cobra.Command) *cobra.Command {
 func (c *cli) withServer(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().StringVar(&c.server, "server", "", "NATS `URL` (default: as the configuration says, else nats://127.0.0.1:4222)")
 	return c.withConfig(cmd)
-}
-
-// withOutput adds the flag for the form of the output.
-func (c *cli) withOutput(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringVarP(&c.output, "output", "o", outputTable, "`FORM` of the output: table or json")
-	// The flag exists: it was added in the line above.
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputTable, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
-	inner := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, list []string) error {
-		if c.output != outputTable && c.output != outputJSON {
-			return usagef("--output must be table or json")
-		}
-		return inner(cmd, list)
-	}
-	return cmd
-}
-
-// The forms of output.
-const (
-	outputTable = "table"
-	outputJSON  = "json"
-)
-
-// print writes value as JSON, or calls table, as --output says.
-func (c *cli) print(value any, table func(t *terminal.Table)) error {
-	if c.output == outputJSON {
-		encoder := json.NewEncoder(c.stdout)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(value)
-	}
-	t := terminal.NewTable(c.stdout)
-	table(t)
-	return t.Flush()
 }
 
 // config loads the configuration file that the flags or the environment name, or the

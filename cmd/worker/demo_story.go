@@ -95,14 +95,14 @@ func kindsOf(list []jobs.PublicRecord) map[jobs.Kind]jobs.PublicRecord {
 
 // jobsTable shows the jobs in the order in which they were accepted.
 func (d *demo) jobsTable(list []jobs.PublicRecord) error {
-	t := terminal.NewTable(d.stdout)
-	t.Row("JOB", "KIND", "TARGET", "ATTEMPTS", "OUTCOME", "TOOK")
+	t := d.table(d.stdout)
+	t.Head("JOB", "KIND", "TARGET", "ATTEMPTS", "OUTCOME", "TOOK")
 	for _, r := range slices.Backward(list) {
 		var spent any = terminal.None
 		if r.Done() {
 			spent = r.FinishedAt.Sub(r.AcceptedAt)
 		}
-		t.Row(r.JobID, r.Kind, show.ShortTarget(r.Target), r.AttemptCount, show.State(r, d.now()), spent)
+		t.Row(terminal.ID(r.JobID), r.Kind, show.ShortTarget(r.Target), r.AttemptCount, show.State(r, d.now()), spent)
 	}
 	return t.Flush()
 }

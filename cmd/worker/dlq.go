@@ -19,13 +19,13 @@ import (
 
 func (c *cli) dlqCommand() *cobra.Command {
 	var limit int
-	ls := c.withOutput(c.withServer(&cobra.Command{
+	ls := c.withIDs(c.withOutput(c.withServer(&cobra.Command{
 		Use:     "ls",
 		Short:   "List dead letters, the latest first",
 		Example: "  worker dlq ls\n  worker dlq ls -o json",
 		Args:    want(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listDeadLetters(cmd.Context(), limit) },
-	}))
+	})))
 	ls.Flags().IntVar(&limit, "limit", 50, "at most `N` dead letters; 0 is all")
 	show := c.withOutput(c.withServer(&cobra.Command{
 		Use:     "show N",

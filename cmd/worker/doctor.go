@@ -60,22 +60,21 @@ func (c *cli) examine(ctx context.Context, strict, fresh bool) error {
 	return nil
 }
 
+// meanings say what the statuses mean.
+var meanings = map[doctor.Status]terminal.Meaning{doctor.OK: terminal.Good, doctor.Warning: terminal.Worth, doctor.Failed: terminal.Bad}
+
 // diagnosisTable writes one line for each finding, below it what to do, and at the end how many there are of each status.
 func diagnosisTable(t *terminal.Table, list []doctor.Finding) {
-	line := func(symbol, area, what, found string) {
-		// Errors come up when the writer is flushed.
-		t.Line("%s\t%s\t%s\t%s", symbol, area, terminal.Printable(what), terminal.Printable(found))
-	}
-	line("", "AREA", "WHAT", "FOUND")
+	t.Head(terminal.Raw(""), "AREA", "WHAT", "FOUND")
 	for _, f := range list {
-		line(f.Status.Symbol(), f.Area, f.What, f.Found)
+		t.Wrapped(terminal.Meant{Cell: f.Status.Symbol(), Meaning: meanings[f.Status]}, f.Area, f.What, f.Found)
 		if f.Do != "" {
-			line("", "", "", "→ "+f.Do)
+			t.Wrapped(terminal.Raw(""), terminal.Raw(""), terminal.Raw(""), "→ "+f.Do)
 		}
 	}
 	var counts []string
 	for _, s := range doctor.Statuses() {
 		counts = append(counts, fmt.Sprintf("%s %d", s.Symbol(), doctor.Count(list, s)))
 	}
-	t.Line("%s", "\n"+strings.Join(counts, "   "))
+	t.Line("\n%s", strings.Join(counts, "   "))
 }

@@ -30,6 +30,10 @@ func (c *cli) jobCommand() *cobra.Command {
 
 func (c *cli) showJob(ctx context.Context, id string) error {
 	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
+		id, err := client.JobID(ctx, id)
+		if err != nil {
+			return err
+		}
 		record, err := client.Job(ctx, id)
 		if errors.Is(err, jobs.ErrNotFound) {
 			return c.showRequest(ctx, client, id)
@@ -118,8 +122,12 @@ succeeded is left alone.`,
 		Args:    want("ID"),
 		RunE: func(cmd *cobra.Command, list []string) error {
 			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
-				record, err := client.Retry(ctx, list[0], c.operation(jobs.ActionRetry, &f))
-				return c.operated(list[0], record, orLetter(ctx, client, list[0], err))
+				id, err := client.JobID(ctx, list[0])
+				if err != nil {
+					return err
+				}
+				record, err := client.Retry(ctx, id, c.operation(jobs.ActionRetry, &f))
+				return c.operated(id, record, orLetter(ctx, client, id, err))
 			})
 		},
 	}))
@@ -139,11 +147,15 @@ exit code 1.`,
 		Args:    want("ID"),
 		RunE: func(cmd *cobra.Command, list []string) error {
 			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
-				record, err := client.Cancel(ctx, list[0], c.operation(jobs.ActionCancel, &f))
-				if errors.Is(err, jobs.ErrEnded) && record.Outcome.Success() {
-					return fmt.Errorf("job %s: it is too late: %w: %s", terminal.Short(list[0], 64), err, record.Outcome)
+				id, err := client.JobID(ctx, list[0])
+				if err != nil {
+					return err
 				}
-				return c.operated(list[0], record, orLetter(ctx, client, list[0], err))
+				record, err := client.Cancel(ctx, id, c.operation(jobs.ActionCancel, &f))
+				if errors.Is(err, jobs.ErrEnded) && record.Outcome.Success() {
+					return fmt.Errorf("job %s: it is too late: %w: %s", terminal.Short(id, 64), err, record.Outcome)
+				}
+				return c.operated(id, record, orLetter(ctx, client, id, err))
 			})
 		},
 	}))

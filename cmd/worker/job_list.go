@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,7 +17,7 @@ import (
 
 func (c *cli) jobListCommand() *cobra.Command {
 	var f listFlags
-	cmd := c.withOutput(c.withServer(&cobra.Command{
+	cmd := c.withIDs(c.withOutput(c.withServer(&cobra.Command{
 		Use:   "ls",
 		Short: "List jobs, the latest first",
 		Long: `List jobs, the one whose event was accepted last first. The filters can be combined. When there
@@ -26,7 +25,8 @@ are more jobs than --limit lets through, the command says so and how to go on. W
 connected, or events wait to be taken in, it says that, too.
 
 With --watch it then prints a line for every job that changes and that the filters choose, and for
-one that they do not choose any more, until it is interrupted: in a table, or as lines of JSON.`,
+one that they do not choose any more, until it is interrupted: when it changed and why. The form json
+has a line for each, too.`,
 		Example: `  worker job ls --state waiting
   worker job ls --outcome exhausted --since 24h -o json
   worker job ls --target 5ec0000000000000000000c1 --watch`,
@@ -41,7 +41,7 @@ one that they do not choose any more, until it is interrupted: in a table, or as
 			}
 			return c.listJobs(cmd.Context(), filter, begin)
 		},
-	}))
+	})))
 	f.register(cmd)
 	return cmd
 }
@@ -49,6 +49,10 @@ one that they do not choose any more, until it is interrupted: in a table, or as
 func (c *cli) listJobs(ctx context.Context, filter ledger.Filter, begin moment) error {
 	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
 		filter.Since = begin(c.now())
+		var err error
+		if filter.After, err = client.JobID(ctx, filter.After); err != nil {
+			return err
+		}
 		page, err := client.Jobs(ctx, filter)
 		if err != nil {
 			return err
@@ -142,12 +146,18 @@ func (c *cli) watchJobs(ctx context.Context, filter ledger.Filter, begin moment)
 		return err
 	}
 	defer client.Close()
-	w := jobWatch{cli: c, filter: filter, shown: map[string]bool{}}
-	w.begin()
-	for _, r := range page.Records {
-		w.show(r)
+	w := jobWatch{cli: c, filter: filter, shown: map[string]bool{}, table: c.table(c.stdout)}
+	w.table.Aligned = true
+	if err := w.begin(page.Records); err != nil {
+		return err
 	}
-	err = client.FollowJobs(ctx, page.Revision, w.changed)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	err = client.FollowJobs(ctx, page.Revision, func(r jobs.PublicRecord) {
+		if err := w.changed(r); err != nil { // The reader is gone.
+			cancel(err)
+		}
+	})
 	if ctx.Err() != nil { // The operator has seen enough.
 		return nil
 	}
@@ -175,45 +185,56 @@ type jobWatch struct {
 	cli    *cli
 	filter ledger.Filter
 	shown  map[string]bool // Jobs that the reader takes for chosen.
+	table  *terminal.Table
 }
 
-// watchColumns are as wide as most of their values: a line that is out cannot be
-// widened for the next one.
-const watchColumns = "%-26s  %-19s  %-36s  %-6s  %-28s  %8v  %s\n"
-
-func (w *jobWatch) begin() {
-	if w.cli.output != outputJSON {
-		w.line("JOB", "KIND", "TARGET", "LANE", "STATE", "ATTEMPTS", "ACCEPTED")
+// begin prints the jobs that there are.
+func (w *jobWatch) begin(list []jobs.PublicRecord) error {
+	w.table.Head("WHEN", "JOB", "KIND", "TARGET", terminal.Optional("LANE"), "STATE", terminal.Optional("ATTEMPTS"), "WHY")
+	for _, r := range list {
+		if err := w.show(r); err != nil {
+			return err
+		}
 	}
+	return w.flush()
 }
 
 // changed shows a job that the filter chooses, and once more one that it has chosen before.
-func (w *jobWatch) changed(r jobs.PublicRecord) {
-	switch chosen := w.filter.Chooses(&r); {
-	case chosen:
-		w.show(r)
-	case w.shown[r.JobID]:
-		w.show(r)
+func (w *jobWatch) changed(r jobs.PublicRecord) error {
+	chosen := w.filter.Chooses(&r)
+	if !chosen && !w.shown[r.JobID] {
+		return nil
+	}
+	if err := w.show(r); err != nil {
+		return err
+	}
+	if !chosen {
 		delete(w.shown, r.JobID)
 	}
+	return w.flush()
 }
 
-func (w *jobWatch) show(r jobs.PublicRecord) {
+func (w *jobWatch) show(r jobs.PublicRecord) error {
 	w.shown[r.JobID] = true
-	if w.cli.output != outputJSON {
-		w.line(r.JobID, r.Kind, show.ShortTarget(r.Target), r.Lane, show.State(r, w.cli.now()), r.AttemptCount, r.AcceptedAt)
-		return
+	switch {
+	case w.cli.output.IsTable():
+		at, why := show.Change(&r)
+		state := show.State(r, w.cli.now())
+		w.table.Row(terminal.Clock(at, w.cli.now()), terminal.ID(r.JobID), r.Kind, show.ShortTarget(r.Target), r.Lane, state, r.AttemptCount, why)
+		return nil
+	case w.cli.output == terminal.FormJSON: // A list without an end has a line for each.
+		return terminal.Encode(w.cli.stdout, terminal.FormJSONL, r)
 	}
-	encoder := json.NewEncoder(w.cli.stdout)
-	encoder.SetEscapeHTML(false)
-	// A record encodes: it was decoded. There is nothing to do when the reader is gone.
-	_ = encoder.Encode(r)
+	if w.cli.output == terminal.FormYAML {
+		fmt.Fprintln(w.cli.stdout, "---")
+	}
+	return terminal.Encode(w.cli.stdout, w.cli.output, r)
 }
 
-func (w *jobWatch) line(cells ...any) {
-	texts := make([]any, len(cells))
-	for i, cell := range cells {
-		texts[i] = terminal.Text(cell)
+// flush writes the rows of the table, which is not there in another form.
+func (w *jobWatch) flush() error {
+	if !w.cli.output.IsTable() {
+		return nil
 	}
-	fmt.Fprint(w.cli.stdout, strings.TrimRight(fmt.Sprintf(watchColumns, texts...), " "))
+	return w.table.Flush()
 }

@@ -27,7 +27,7 @@ type submitFlags struct {
 
 func (c *cli) submitCommand() *cobra.Command {
 	var f submitFlags
-	cmd := c.withOutput(c.withServer(&cobra.Command{
+	cmd := c.withIDs(c.withOutput(c.withServer(&cobra.Command{
 		Use:   "submit KIND name=value…",
 		Short: "Ask for a job",
 		Long: `Ask for a job: the request is published as an event, and the worker does the rest. A value
@@ -55,7 +55,7 @@ The kinds and their parameters:
 			}
 			return c.submit(cmd.Context(), request, &f)
 		},
-	}))
+	})))
 	f.register(cmd)
 	return cmd
 }
@@ -252,9 +252,9 @@ func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags
 func (c *cli) printSubmitted(s submitted) error {
 	return c.print(s, func(t *terminal.Table) {
 		t.Field("job", s.JobID)
-		t.Row("event", s.EventID)
+		t.Field("event", s.EventID)
 		if s.Duplicate {
-			t.Row("duplicate", fmt.Sprintf(duplicateOf, terminal.Printable(s.EventID)))
+			t.Field("duplicate", fmt.Sprintf(duplicateOf, terminal.Printable(s.EventID)))
 		}
 	})
 }
@@ -276,7 +276,7 @@ func (c *cli) confirm(ctx context.Context, client *fleet.Client, request map[str
 	if err != nil {
 		facts = []kinds.Fact{{Name: "target", Text: "not known: " + err.Error()}}
 	}
-	t := terminal.NewTable(c.stderr)
+	t := c.table(c.stderr)
 	for _, fact := range facts {
 		t.Row("  "+fact.Name, fact.Text)
 	}

@@ -40,11 +40,23 @@ A job whose event no worker has taken in yet is waited for.
 				return err
 			}
 			defer client.Close()
-			return c.await(ctx, client, fleet.Wait{JobID: list[0]}, timeout)
+			id, err := c.jobID(ctx, client, list[0])
+			if err != nil {
+				return err
+			}
+			return c.await(ctx, client, fleet.Wait{JobID: id}, timeout)
 		},
 	}))
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "`DURATION` to wait at most; 0 is without an end")
 	return cmd
+}
+
+// jobID is the id that begins with what is given, asked for as every question.
+func (c *cli) jobID(ctx context.Context, client *fleet.Client, given string) (string, error) {
+	limited, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	id, err := client.JobID(limited, given)
+	return id, unanswered(ctx, limited, err)
 }
 
 // await shows how a job goes until it has its outcome.

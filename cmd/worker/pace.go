@@ -13,7 +13,7 @@ import (
 )
 
 func (c *cli) paceCommand() *cobra.Command {
-	ls := c.withOutput(c.withServer(&cobra.Command{
+	ls := c.withIDs(c.withOutput(c.withServer(&cobra.Command{
 		Use:   "ls",
 		Short: "List the API's rate buckets and the jobs that wait for them",
 		Long: `List the rate buckets of the API that the fleet has used within the last day: what is known of
@@ -23,7 +23,7 @@ them will have it at this rate. docs/pacing.md tells how jobs are paced.`,
 		Example: "  worker pace ls\n  worker pace ls -o json",
 		Args:    want(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listBuckets(cmd.Context()) },
-	}))
+	})))
 	return noun("pace", "Work with the API's rate limits", ls)
 }
 
@@ -39,10 +39,9 @@ func (c *cli) listBuckets(ctx context.Context) error {
 
 func (c *cli) printBuckets(buckets []fleet.Bucket) error {
 	return c.print(buckets, func(t *terminal.Table) {
-		now := c.now()
-		t.Row("BUCKET", "LIMIT", "KNOWN FROM", "TOKENS", "PAUSED UNTIL", "WAITING", "LAST TURN")
+		t.Head("BUCKET", "LIMIT", terminal.Optional("KNOWN FROM"), "TOKENS", "OPENS", "WAITING", "LAST TURN")
 		for _, b := range buckets {
-			t.Row(b.Bucket, bucketLimit(b), b.Source, bucketTokens(b), near(b.PausedUntil, now), b.Waiting, near(b.LastTurnAt, now))
+			t.Row(b.Bucket, bucketLimit(b), b.Source, bucketTokens(b), terminal.Meant{Cell: b.PausedUntil, Meaning: terminal.Worth}, b.Waiting, b.LastTurnAt)
 		}
 	})
 }
@@ -56,12 +55,4 @@ func bucketTokens(b fleet.Bucket) string {
 		return terminal.None
 	}
 	return fmt.Sprint(b.Tokens)
-}
-
-// near is a moment as clock shows it, and nothing for none.
-func near(at, now time.Time) string {
-	if at.IsZero() {
-		return terminal.None
-	}
-	return terminal.Clock(at, now)
 }

@@ -20,7 +20,7 @@ import (
 func table(t *testing.T, show func(*cli) error) []string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := show(&cli{stdout: &out, output: outputTable}); err != nil {
+	if err := show(&cli{stdout: &out, output: terminal.FormTable, lookupEnv: func(string) (string, bool) { return "", false }}); err != nil {
 		t.Fatal(err)
 	}
 	var lines []string
@@ -42,11 +42,10 @@ func TestPrintBuckets(t *testing.T) {
 			{Bucket: "x509_project/a", PausedUntil: later},
 		})
 	})
-	moment := later.Local().Format(terminal.TimeLayout)
 	want := []string{
-		"BUCKET LIMIT KNOWN FROM TOKENS PAUSED UNTIL WAITING LAST TURN",
-		"oauth_revoke/mdb_sa_id_1 10, then 10 per 1m0s default 2 - 480 " + moment,
-		"x509_project/a unknown - - " + moment + " 0 -",
+		"BUCKET LIMIT KNOWN FROM TOKENS OPENS WAITING LAST TURN",
+		"oauth_revoke/mdb_sa_id_1 10, then 10 per 1m0s default 2 - 480 in 47h",
+		"x509_project/a unknown - - in 47h 0 -",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("buckets (-want +got):\n%s", diff)
@@ -67,7 +66,7 @@ func TestPrintTurn(t *testing.T) {
 		{paced: true, state: "waiting, its turn is about " + moment, row: "turn about " + moment},
 	} {
 		r.Paced = tt.paced
-		if got := show.State(r, now); got != tt.state {
+		if got := show.State(r, now).Cell; got != tt.state {
 			t.Errorf("paced %t: its state is %q", tt.paced, got)
 		}
 		shown := table(t, func(c *cli) error { return c.printJob(r) })

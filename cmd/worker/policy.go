@@ -239,7 +239,7 @@ func (c *cli) evaluate(ctx context.Context, evaluator *wire.Evaluator, files []s
 func tableOf(t *terminal.Table, j wire.Evaluation) {
 	t.Line("%s: %s, %s", terminal.Printable(j.Event), j.Result, terminal.Plural(len(j.Jobs), "job"))
 	if len(j.Policies) > 0 {
-		t.Row("  POLICY", "MATCHES", "WHY")
+		t.Head("  POLICY", "MATCHES", "WHY")
 	}
 	var costs []string
 	for _, p := range j.Policies {
@@ -247,7 +247,7 @@ func tableOf(t *terminal.Table, j wire.Evaluation) {
 		if p.Matches {
 			matches = "yes"
 		}
-		t.Row("  "+p.Policy, matches, p.Why)
+		t.Wrapped("  "+p.Policy, matches, p.Why)
 		if p.Cost > 0 {
 			costs = append(costs, fmt.Sprintf("%s %d", p.Policy, p.Cost))
 		}
@@ -256,14 +256,14 @@ func tableOf(t *terminal.Table, j wire.Evaluation) {
 		t.Line("  cost in steps, of %d for each policy: %s", policy.Budget, strings.Join(costs, ", "))
 	}
 	if len(j.Jobs) > 0 {
-		t.Row("  KIND", "TARGET", "ACCOUNT", "LANE", "POLICY", "PARAMS", "REASON")
+		t.Head("  KIND", "TARGET", "ACCOUNT", terminal.Optional("LANE"), terminal.Optional("POLICY"), "PARAMS", "REASON")
 	}
 	for _, job := range j.Jobs {
 		kind := string(job.Kind)
 		if job.DryRun {
 			kind += " (dry run)"
 		}
-		t.Row("  "+kind, show.ShortTarget(job.Target), job.Account, job.Lane, job.Policy, pairs(job.Params), terminal.Short(job.Reason, 60))
+		t.Row("  "+kind, show.ShortTarget(job.Target), job.Account, job.Lane, job.Policy, pairs(job.Params), job.Reason)
 	}
 	for _, problem := range j.Problems {
 		t.Line("  dead letter: %s", strings.ReplaceAll(terminal.PrintableLines(problem), "\n", "; "))

@@ -2,17 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"rekey/internal/fleet"
+	"rekey/internal/jobs"
 	"rekey/internal/terminal"
 )
 
 func (c *cli) receiverCommand() *cobra.Command {
-	ls := c.withOutput(c.withServer(&cobra.Command{
+	ls := c.withIDs(c.withOutput(c.withServer(&cobra.Command{
 		Use:   "ls",
 		Short: "List the receivers of notifications and their state",
 		Long: `List the receivers of the configuration: how many results wait for each, until when the worker
@@ -21,7 +23,7 @@ was given up is among the dead letters: 'worker dlq ls'.`,
 		Example: "  worker receiver ls -c worker.yaml\n  worker receiver ls -c worker.yaml -o json",
 		Args:    want(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listReceivers(cmd.Context()) },
-	}))
+	})))
 	test := c.withOutput(c.withConfig(&cobra.Command{
 		Use:   "test NAME",
 		Short: "Send one sample to a receiver, now and from here",
@@ -43,9 +45,9 @@ func (c *cli) listReceivers(ctx context.Context) error {
 		}
 		return c.print(receivers, func(t *terminal.Table) {
 			now := c.now()
-			t.Row("NAME", "TYPE", "PENDING", "STATE", "LAST DELIVERY", "LAST FAILURE", "ERROR")
+			t.Head("NAME", terminal.Optional("TYPE"), "PENDING", "STATE", "LAST DELIVERY", "LAST FAILURE", "ERROR")
 			for _, s := range receivers {
-				t.Row(s.Name, s.Type, s.Pending, receiverState(s, now), near(s.DeliveredAt, now), near(s.FailedAt, now), terminal.Short(s.Error, 60))
+				t.Row(s.Name, s.Type, s.Pending, receiverState(s, now), s.DeliveredAt, s.FailedAt, s.Error)
 			}
 		})
 	})
@@ -69,6 +71,15 @@ func (c *cli) testReceiver(ctx context.Context, name string) error {
 		return err
 	}
 	release, _ := buildVersion()
+	names := make([]string, len(cfg.Receivers))
+	for i, r := range cfg.Receivers {
+		names[i] = r.Name
+	}
+	if found, err := fleet.ByPrefix("receiver", name, names); err == nil {
+		name = found
+	} else if !errors.Is(err, jobs.ErrNotFound) {
+		return err
+	}
 	tried, err := fleet.TestReceiver(ctx, cfg, name, release, c.lookupEnv)
 	if err != nil {
 		return err

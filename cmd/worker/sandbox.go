@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"rekey/internal/atlas/sandbox"
-	"rekey/internal/terminal"
 )
 
 // Environment variables that hold the sandbox's secrets, for it and for configs/demo.yaml.
@@ -156,7 +155,7 @@ func (c *cli) printSandbox(box *sandbox.Sandbox, made map[string]string) error {
 			fmt.Fprintf(c.stdout, "export %s=%s\n", variable, value)
 		}
 	}
-	t := terminal.NewTable(c.stdout)
+	t := c.table(c.stdout)
 	t.Row("service account", sandbox.ClientID)
 	t.Row("API key", sandbox.PublicKey)
 	for _, e := range sandbox.Examples() {

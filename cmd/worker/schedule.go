@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ func (c *cli) scheduleCommand() *cobra.Command {
 }
 
 func (c *cli) scheduleListCommand() *cobra.Command {
-	return c.withOutput(c.withServer(&cobra.Command{
+	return c.withIDs(c.withOutput(c.withServer(&cobra.Command{
 		Use:   "ls",
 		Short: "List the configured schedules with their last and next ticks",
 		Long: `List the schedules of the configuration as the whole fleet has them: the last tick that fired
@@ -34,7 +35,7 @@ schedule began. -o json has all of it, with the latest decisions and what operat
 		Example: "  worker schedule ls -c configs/worker.yaml",
 		Args:    want(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listSchedules(cmd.Context()) },
-	}))
+	})))
 }
 
 func (c *cli) listSchedules(ctx context.Context) error {
@@ -72,7 +73,8 @@ func (c *cli) listSchedules(ctx context.Context) error {
 
 func (c *cli) printSchedules(rows []fleet.Schedule) error {
 	return c.print(rows, func(t *terminal.Table) {
-		t.Row("NAME", "CRON", "TIME ZONE", "KIND", "STATE", "LAST", "OUTCOME", "NEXT", "MISSED", "SKIPPED", "DETAIL")
+		t.Head("NAME", terminal.Optional("CRON"), terminal.Optional("TIME ZONE"), terminal.Optional("KIND"), "STATE", "LAST", "OUTCOME", "NEXT",
+			terminal.Optional("MISSED"), terminal.Optional("SKIPPED"), terminal.Optional("DETAIL"))
 		for _, r := range rows {
 			skipped := 0
 			for _, n := range r.Skipped {
@@ -100,11 +102,16 @@ func (c *cli) findSchedule(name string) (config.Schedule, schedule.Spec, error) 
 	}
 	names := make([]string, len(cfg.Schedules))
 	for i, s := range cfg.Schedules {
-		if s.Name == name {
-			spec, err := s.Spec()
-			return s, spec, err
-		}
 		names[i] = s.Name
+	}
+	found, err := fleet.ByPrefix("schedule", name, names)
+	if err == nil {
+		s := cfg.Schedules[slices.Index(names, found)]
+		spec, err := s.Spec()
+		return s, spec, err
+	}
+	if !errors.Is(err, jobs.ErrNotFound) {
+		return config.Schedule{}, schedule.Spec{}, err
 	}
 	return config.Schedule{}, schedule.Spec{}, fmt.Errorf("schedule %s: %w; %s", terminal.Short(name, 64), jobs.ErrNotFound, c.configured(names))
 }
@@ -161,7 +168,7 @@ func (c *cli) nextTicks(name string, n int) error {
 		rows = append(rows, r)
 	}
 	return c.print(rows, func(t *terminal.Table) {
-		t.Row("TICK", "DUE WITH JITTER")
+		t.Head("TICK", "DUE WITH JITTER")
 		for _, r := range rows {
 			due := tickTime(r.Due)
 			switch {
@@ -290,7 +297,7 @@ func (c *cli) operateSchedule(ctx context.Context, name string, op schedule.Oper
 		return err
 	}
 	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
-		state, err := client.PauseSchedule(ctx, name, op)
+		state, err := client.PauseSchedule(ctx, s.Name, op)
 		if errors.Is(err, schedule.ErrPaused) || errors.Is(err, schedule.ErrNotPaused) {
 			fmt.Fprintf(c.stderr, "%s\n", err)
 			err = nil

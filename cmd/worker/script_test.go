@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": reserveAddress, "answers": waitForAnswer, "appears": waitForFile, "empty": checkEmpty,
-			"exits": checkExit, "expand": expandFile, "field": keepField, "hook": startHook, "hup": hangUp, "keys": checkKeys, "nats": startServer, "within": endsWithin, "shows": waitForPage, "term": terminate, "until": waitForOutput,
+			"exits": checkExit, "expand": expandFile, "field": keepField, "hook": startHook, "hup": hangUp, "keys": checkKeys, "nats": startServer, "prefix": keepPrefix, "within": endsWithin, "shows": waitForPage, "term": terminate, "until": waitForOutput,
 		},
 	})
 }
@@ -234,6 +234,13 @@ func keepField(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("the list is empty")
 	}
 	ts.Setenv(args[1], fmt.Sprint(list[0][args[0]]))
+}
+
+// prefix TEXT N NAME sets a variable to the first N letters of a text.
+func keepPrefix(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Setenv(args[2], args[0][:n])
 }
 
 // term VERB… sends SIGTERM to the `worker VERB…` in the background, which a shell may have started; testscript's kill

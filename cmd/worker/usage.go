@@ -1,10 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
+	"rekey/internal/config"
+
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // usageError is a mistake in how a command was called: exit code 2. Its text says what to
@@ -88,4 +92,24 @@ func withCompletion(root *cobra.Command) {
 			shell.Example = "  worker completion " + shell.Name()
 		}
 	}
+}
+
+// flagError is a mistake in a flag. An unknown one is a usage error with the flag that may have been meant; its value, which may
+// be a secret, is not repeated.
+func flagError(cmd *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok || unknown.GetSpecifiedShortnames() != "" {
+		return usage(err)
+	}
+	best, distance := "", mistypedBy+1
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		name := unknown.GetSpecifiedName()
+		if d := config.EditDistance(name, f.Name); !f.Hidden && (d < distance || d <= distance && strings.HasPrefix(f.Name, name)) {
+			best, distance = f.Name, d
+		}
+	})
+	if best == "" {
+		return usage(err)
+	}
+	return usagef("%w; did you mean --%s?", err, best)
 }

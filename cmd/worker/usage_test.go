@@ -15,27 +15,21 @@ import (
 func TestExitCode(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		name     string
-		err      error
-		want     int
-		wantHint bool
+		name string
+		err  error
+		want int
 	}{
-		{"failed", errors.New("broken"), exitFailed, false},
-		{"shown already", errReported, exitFailed, false},
-		{"usage", usagef("N is no number"), exitUsage, true},
-		{"usage, wrapped", fmt.Errorf("reading: %w", usage(errors.New("no"))), exitUsage, true},
-		{"not found", fmt.Errorf("job x: %w", jobs.ErrNotFound), exitNotFound, false},
+		{"failed", errors.New("broken"), exitFailed},
+		{"shown already", errReported, exitFailed},
+		{"usage", usagef("N is no number"), exitUsage},
+		{"usage, wrapped", fmt.Errorf("reading: %w", usage(errors.New("no"))), exitUsage},
+		{"not found", fmt.Errorf("job x: %w", jobs.ErrNotFound), exitNotFound},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var stderr bytes.Buffer
-			got := (&cli{stderr: &stderr}).exitCode(&cobra.Command{Use: "worker"}, tt.err)
-			if got != tt.want {
+			if got := exitCode(tt.err); got != tt.want {
 				t.Errorf("the exit code is %d, want %d", got, tt.want)
-			}
-			if hint := strings.Contains(stderr.String(), "See 'worker --help'."); hint != tt.wantHint {
-				t.Errorf("standard error is %q, hint wanted: %t", stderr.String(), tt.wantHint)
 			}
 		})
 	}

@@ -9,9 +9,9 @@ import (
 
 // DeadLetters are a list of dead letters.
 func DeadLetters(t *terminal.Table, list []bus.DeadLetter) {
-	t.Row("N", "AT", "CODE", "KIND", "JOB", "REASON")
+	t.Head("N", "AT", "CODE", terminal.Optional("KIND"), "JOB", "REASON")
 	for _, d := range list {
-		t.Row(d.Number, d.At, d.Code, d.Kind, d.JobID, terminal.Short(d.Reason, 80))
+		t.Row(d.Number, d.At, terminal.Meant{Cell: d.Code, Meaning: terminal.Bad}, d.Kind, terminal.ID(d.JobID), d.Reason)
 	}
 }
 

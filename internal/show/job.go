@@ -1,6 +1,7 @@
 package show
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -11,9 +12,9 @@ import (
 
 // Jobs are a list of jobs.
 func Jobs(t *terminal.Table, list []jobs.PublicRecord, now time.Time) {
-	t.Row("JOB", "KIND", "TARGET", "LANE", "STATE", "ATTEMPTS", "ACCEPTED")
+	t.Head("JOB", "KIND", "TARGET", terminal.Optional("LANE"), "STATE", terminal.Optional("ATTEMPTS"), "ACCEPTED")
 	for _, r := range list {
-		t.Row(r.JobID, r.Kind, ShortTarget(r.Target), r.Lane, State(r, now), r.AttemptCount, r.AcceptedAt)
+		t.Row(terminal.ID(r.JobID), r.Kind, ShortTarget(r.Target), r.Lane, State(r, now), r.AttemptCount, r.AcceptedAt)
 	}
 }
 
@@ -31,18 +32,58 @@ func Job(t *terminal.Table, r *jobs.PublicRecord) {
 }
 
 // State is the state of a job in a few words: its outcome when it has one.
-func State(r jobs.PublicRecord, now time.Time) string {
+func State(r jobs.PublicRecord, now time.Time) terminal.Meant {
 	switch r.State {
 	case jobs.StateDone:
-		return string(r.Outcome)
+		return terminal.Meant{Cell: r.Outcome, Meaning: outcomeMeaning(r.Outcome)}
 	case jobs.StateWaiting:
+		text := "waiting until " + terminal.Clock(r.RetryAt, now)
 		if r.Paced {
-			return "waiting, its turn is about " + terminal.Clock(r.RetryAt, now)
+			text = "waiting, its turn is about " + terminal.Clock(r.RetryAt, now)
 		}
-		return "waiting until " + terminal.Clock(r.RetryAt, now)
+		return terminal.Meant{Cell: text, Meaning: terminal.Worth}
 	case jobs.StateQueued, jobs.StateRunning:
 	}
-	return string(r.State)
+	return terminal.Meant{Cell: r.State}
+}
+
+// outcomeMeaning is what an outcome means to a person.
+func outcomeMeaning(o jobs.Outcome) terminal.Meaning {
+	switch {
+	case o.Success():
+		return terminal.Good
+	case o == jobs.OutcomeCancelled:
+		return terminal.Faint
+	}
+	return terminal.Bad
+}
+
+// Change is what has changed a job last, and why: its latest attempt, what an operator did, or that it is asked for.
+func Change(r *jobs.PublicRecord) (at time.Time, why string) {
+	at, why = r.AcceptedAt, "asked for by "+cmp.Or(r.RequestedBy, string(r.Origin))
+	if r.Reason != "" {
+		why += ": " + r.Reason
+	}
+	if n := len(r.Events); n > 1 && r.Events[n-1].At.After(at) {
+		at, why = r.Events[n-1].At, "joined by event "+Event(r.Events[n-1], true)
+	}
+	if n := len(r.Attempts); n > 0 {
+		if a := r.Attempts[n-1]; a.FinishedAt.IsZero() {
+			at, why = a.StartedAt, fmt.Sprintf("attempt %d under way on %s", a.Attempt, a.Worker)
+		} else if at = a.FinishedAt; a.Reason == jobs.ReasonNone {
+			why = fmt.Sprintf("attempt %d worked: %s", a.Attempt, answered(a))
+		} else {
+			why = fmt.Sprintf("attempt %d: %s %s", a.Attempt, a.Reason, cmp.Or(a.Error, answered(a)))
+		}
+	}
+	if n := len(r.Operations); n > 0 && r.Operations[n-1].At.After(at) {
+		op := r.Operations[n-1]
+		at, why = op.At, fmt.Sprintf("%s by %s: %s", op.Action, op.By, op.Reason)
+	}
+	if r.FinishedAt.After(at) {
+		at, why = r.FinishedAt, cmp.Or(r.Detail, why)
+	}
+	return at, why
 }
 
 // askedFields show what was asked for, and by whom.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"rekey/internal/jobs"
+	"rekey/internal/terminal"
 )
 
 func TestStateText(t *testing.T) {
@@ -23,7 +24,7 @@ func TestStateText(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := State(tt.record, now); got != tt.want {
+			if got := State(tt.record, now).Cell; terminal.Text(got) != tt.want {
 				t.Errorf("stateText = %q, want %q", got, tt.want)
 			}
 		})

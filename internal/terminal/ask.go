@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 )
 
@@ -33,18 +32,4 @@ func ReadLine(ctx context.Context, in io.Reader) (string, error) {
 	case <-ctx.Done():
 		return "", fmt.Errorf("%w (interrupted)", ErrNotConfirmed)
 	}
-}
-
-// IsTerminal reports whether a person may be at the other end: a character device, but for the one that has nothing.
-func IsTerminal(stream any) bool {
-	file, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return false
-	}
-	null, err := os.Stat(os.DevNull)
-	return err != nil || !os.SameFile(info, null)
 }

@@ -24,6 +24,10 @@ func Text(cell any) string {
 		return v.Local().Format(TimeLayout)
 	case time.Duration:
 		return Took(v)
+	case Meant:
+		return Text(v.Cell)
+	case Raw:
+		return Printable(string(v))
 	}
 	s := strings.TrimRight(Printable(fmt.Sprint(cell)), " ")
 	if s == "" {

@@ -118,7 +118,7 @@ func TestClock(t *testing.T) {
 func TestFieldLeavesOutWhatIsNotThere(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	table := NewTable(&out)
+	table := NewTable(&out, Style{})
 	table.Field("job", "j1")
 	table.Field("reason", "")
 	table.Field("retry at", time.Time{})
