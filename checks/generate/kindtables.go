@@ -26,7 +26,6 @@ type declared struct {
 	Logs     []declaredLog
 	Proof    declaredProof
 	Becomes  bool
-	Accepted bool
 }
 
 // endpointSet is an endpoint set and what the vendor publishes of its buckets.
@@ -103,22 +102,15 @@ func kindTables(ctx context.Context, root string) (map[string][]byte, error) {
 	return files, nil
 }
 
-// kindRows say of each kind what it takes, does, needs and proves.
+// kindRows say of each kind what it takes, does and needs.
 func kindRows(kinds []declared) []string {
 	var rows []string
 	for _, k := range kinds {
-		does, known := k.Does, "revoked"
+		does := k.Does
 		if k.Reach != "" {
 			does += "; " + k.Reach
 		}
-		if k.Accepted {
-			known = "accepted"
-		}
-		known = "`" + known + "`"
-		if k.Becomes {
-			known = "as of that kind"
-		}
-		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s | %s |", k.Name, k.takes(), does, k.Role, known))
+		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s |", k.Name, k.takes(), does, k.Role))
 	}
 	return rows
 }

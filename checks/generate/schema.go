@@ -143,7 +143,7 @@ func (s *source) requestSchema() (object, error) {
 	known := object{
 		"kind": object{"enum": s.typed["jobs.Kind"]}, "lane": object{"enum": s.typed["jobs.Lane"]},
 		"params": object{"type": "object"}, "account": object{"type": "string"}, "reason": free, "requested_by": free, "on_behalf_of": free,
-		"expires_at": object{"type": "string", "format": "date-time"}, "coalesce": object{"type": "boolean"}, "dry_run": object{"type": "boolean"},
+		"expires_at": object{"type": "string", "format": "date-time"}, "coalesce": object{"type": "boolean"}, "dry_run": object{"type": "boolean"}, "proof": object{"type": "boolean"},
 	}
 	properties := object{}
 	for _, name := range members {

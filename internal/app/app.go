@@ -194,7 +194,7 @@ func (w *worker) startMetrics() error {
 	}
 	m, err := metrics.New(metrics.Config{
 		Registerer: registry, Kinds: jobs.Names(jobs.Kinds()), Lanes: jobs.Names(jobs.Lanes()),
-		Outcomes: jobs.Names(jobs.Outcomes()), Reasons: jobs.Names(jobs.Reasons()), Origins: jobs.Names(jobs.Origins()),
+		Outcomes: jobs.Names(jobs.Outcomes()), Verdicts: jobs.Names(jobs.Verdicts()), Reasons: jobs.Names(jobs.Reasons()), Origins: jobs.Names(jobs.Origins()),
 		EventResults: jobs.Names(jobs.EventResults()), Operations: atlas.Operations(), Schedules: schedules,
 		Skips: jobs.Names(schedule.Skips()), Buckets: atlas.Buckets(), Streams: w.streams(), Parts: parts(),
 		Version: w.Version, Revision: w.Revision,

@@ -30,6 +30,7 @@ type recovery struct {
 	*worker
 	ledger   *ledger.Ledger
 	operator *jobs.Operator
+	checks   jobs.CheckQueue
 	named    bool // The name was given to this worker, and no other process that lives has it.
 }
 
@@ -37,7 +38,7 @@ type recovery struct {
 // two cases: this process holds the lock on the store of the server, or nothing answers any more under the predecessor's
 // instance of this worker's own name. All other claims keep their lease.
 func (w *worker) startRecovery(ctx context.Context, s stores) {
-	r := &recovery{worker: w, ledger: s.ledger, operator: fleet.Own(w.conn, s.ledger, w.Config, w.keys, w.Known).Operator()}
+	r := &recovery{worker: w, ledger: s.ledger, operator: fleet.Own(w.conn, s.ledger, w.Config, w.keys, w.Known).Operator(), checks: w.newAnnouncer(nil, nil)}
 	switch {
 	case w.embedded == nil && w.Config.Worker.Name != "":
 		r.named = r.appear(ctx)
@@ -82,21 +83,47 @@ func (r *recovery) run(ctx context.Context) error {
 			return nil
 		case <-r.lost:
 		}
-		n, err := r.each(ctx, jobs.States(), func(rec jobs.PublicRecord) (bool, error) { return true, r.operator.Requeue(ctx, rec.JobID) })
-		if n > 0 {
-			r.log.Warn("jobs whose messages were lost with their stream are queued again", zap.Int("jobs", n))
-		}
-		if err != nil && ctx.Err() == nil {
+		if err := r.requeue(ctx); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("queueing unfinished jobs again: %w", err)
 		}
 	}
+}
+
+// requeue queues the jobs and the checks again whose messages were lost with their stream.
+func (r *recovery) requeue(ctx context.Context) error {
+	var all []error
+	n := 0
+	for _, state := range jobs.States() {
+		if state == jobs.StateDone {
+			continue
+		}
+		did, err := r.each(ctx, ledger.Filter{State: state}, func(rec jobs.PublicRecord) (bool, error) { return true, r.operator.Requeue(ctx, rec.JobID) })
+		n, all = n+did, append(all, err)
+	}
+	looked := ledger.Filter{State: jobs.StateDone, Since: r.conn.Clock().Now().Add(-r.lookedAt())}
+	checks, err := r.each(ctx, looked, func(rec jobs.PublicRecord) (bool, error) {
+		if !rec.LookedAt() {
+			return false, nil
+		}
+		return r.operator.Recheck(ctx, rec.JobID, r.checks)
+	})
+	if n+checks > 0 {
+		r.log.Warn("jobs and checks whose messages were lost with their stream are queued again", zap.Int("jobs", n), zap.Int("checks", checks))
+	}
+	return errors.Join(append(all, err)...)
+}
+
+// lookedAt is how old a job may be whose target is still looked at.
+func (r *recovery) lookedAt() time.Duration {
+	c := r.running.Load()
+	return c.Retry.MaxAge + 2*c.Proof.Within + c.Proof.Watch
 }
 
 // takeUp releases what a predecessor of this worker's name had claimed, and has handed over again what it held. What fails
 // is not lost: it comes when its lease is over.
 func (r *recovery) takeUp(ctx context.Context) {
 	isGone := func(c jobs.Claim) bool { return r.self.IsGone(ctx, c.Worker, c.Instance) }
-	n, err := r.each(ctx, []jobs.State{jobs.StateRunning}, func(rec jobs.PublicRecord) (bool, error) { return r.operator.Release(ctx, rec.JobID, isGone) })
+	n, err := r.each(ctx, ledger.Filter{State: jobs.StateRunning}, func(rec jobs.PublicRecord) (bool, error) { return r.operator.Release(ctx, rec.JobID, isGone) })
 	if n > 0 {
 		r.log.Warn("jobs that a killed worker of the same name had claimed are due at once", zap.String("worker", r.Name), zap.Int("jobs", n))
 	}
@@ -106,31 +133,26 @@ func (r *recovery) takeUp(ctx context.Context) {
 	}
 }
 
-// each calls do for the records of unfinished jobs in some states, and returns for how many it did something. One that
+// each calls do for the records of some jobs, and returns for how many it did something. One that
 // cannot be done is logged, and does not hold up the others.
-func (r *recovery) each(ctx context.Context, states []jobs.State, do func(jobs.PublicRecord) (bool, error)) (done int, err error) {
-	for _, state := range states {
-		if state == jobs.StateDone {
-			continue
+func (r *recovery) each(ctx context.Context, filter ledger.Filter, do func(jobs.PublicRecord) (bool, error)) (done int, err error) {
+	filter.Limit = recoveryPage
+	for more := true; more && ctx.Err() == nil; {
+		page, err := r.ledger.List(ctx, filter)
+		if err != nil {
+			return done, err
 		}
-		filter := ledger.Filter{State: state, Limit: recoveryPage}
-		for more := true; more && ctx.Err() == nil; {
-			page, err := r.ledger.List(ctx, filter)
-			if err != nil {
-				return done, err
+		for _, rec := range page.Records {
+			did, err := do(rec)
+			if err != nil && ctx.Err() == nil {
+				r.log.Warn("a job cannot be taken up", zap.String("job_id", rec.JobID), zap.Error(err))
 			}
-			for _, rec := range page.Records {
-				did, err := do(rec)
-				if err != nil && ctx.Err() == nil {
-					r.log.Warn("a job cannot be taken up", zap.String("job_id", rec.JobID), zap.Error(err))
-				}
-				if did && err == nil {
-					done++
-				}
-				filter.After = rec.JobID
+			if did && err == nil {
+				done++
 			}
-			more = page.More && len(page.Records) > 0
+			filter.After = rec.JobID
 		}
+		more = page.More && len(page.Records) > 0
 	}
 	return done, nil
 }

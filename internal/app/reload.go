@@ -158,7 +158,7 @@ func (r *reloader) prepareSwap(ctx context.Context, next *config.Config) (p swap
 	note(schedule.Check(p.specs))
 	p.requests, err = wire.NewRequests(next.Schedules)
 	note(err)
-	p.runner, err = r.runner.with(wire.RetryPolicy(next))
+	p.runner, err = r.runner.with(wire.RetryPolicy(next), next.Proof.Within > 0)
 	note(err)
 	p.rules, err = wire.NewRules(next, r.atlas, wire.Sealer{Keyring: r.keys}, r.atlas)
 	note(err)
@@ -243,10 +243,10 @@ func newLiveRunner(cfg jobs.RunnerConfig) (*liveRunner, error) {
 	return l, err
 }
 
-// with returns a runner with another retry policy, for current.
-func (l *liveRunner) with(retry jobs.RetryPolicy) (*jobs.Runner, error) {
+// with returns a runner with other settings, for current.
+func (l *liveRunner) with(retry jobs.RetryPolicy, prove bool) (*jobs.Runner, error) {
 	cfg := l.cfg
-	cfg.Retry = retry
+	cfg.Retry, cfg.Prove = retry, prove
 	return jobs.NewRunner(cfg)
 }
 

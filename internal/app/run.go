@@ -10,9 +10,11 @@ import (
 
 	"rekey/internal/audit"
 	"rekey/internal/bus"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 	"rekey/internal/pace"
+	"rekey/internal/proof"
 	"rekey/internal/wire"
 )
 
@@ -27,11 +29,13 @@ const (
 	partStalled   = "stalled messages"
 	partIndex     = "ledger index"
 	partWorkers   = "workers"
+	partChecks    = "checks"
 	partIntake    = "intake"
 	partSchedules = "schedules"
 	partRemoved   = "removed schedules"
 	partConfig    = "configuration"
 	partChain     = "chain of results"
+	partProofs    = "chain of verdicts"
 	partNotify    = "notifications"
 	partDoors     = "doors"
 )
@@ -39,7 +43,7 @@ const (
 func parts() []string {
 	return []string{
 		partServer, partStore, partUpkeep, partRecovery, partPauses, partStats, partStalled, partIndex, partWorkers, partIntake, partSchedules, partRemoved,
-		partConfig, partChain, partNotify, partDoors,
+		partConfig, partChain, partNotify, partDoors, partChecks, partProofs,
 	}
 }
 
@@ -51,8 +55,9 @@ func (w *worker) streams() []string {
 
 // startJobs starts what takes events in and runs jobs.
 func (w *worker) startJobs(s stores) error {
-	chain := audit.NewChain(w.Name, w.conn.Clock().Now)
-	runner, err := w.newRunner(s, chain)
+	chain, proofs := audit.NewChain(w.Name, w.conn.Clock().Now), audit.NewChain(w.Name+"/proofs", w.conn.Clock().Now)
+	announcer := w.newAnnouncer(chain, proofs)
+	runner, err := w.newRunner(s, announcer)
 	if err != nil {
 		return err
 	}
@@ -77,6 +82,8 @@ func (w *worker) startJobs(s stores) error {
 	w.background(partStalled, bus.Stalled{Conn: w.conn, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger}.Run)
 	w.background(partIndex, s.ledger.Indexer(w.Logger).Run)
 	w.background(partChain, func(ctx context.Context) error { return s.chains.Keep(ctx, chain) })
+	w.background(partProofs, func(ctx context.Context) error { return s.chains.Keep(ctx, proofs) })
+	w.background(partChecks, w.newChecks(s, announcer).Run)
 	stopTaking := w.drained(partWorkers, w.workers.Run)
 	w.background(partIntake, intake.Run)
 	if w.http != nil {
@@ -87,11 +94,34 @@ func (w *worker) startJobs(s stores) error {
 	return nil
 }
 
+// checkShare is the part of the slots of jobs that checks have as slots of their own beside them: their reads wait for the API most
+// of the time.
+const (
+	checkShare  = 4
+	leastChecks = 2
+)
+
+// newChecks returns what checks the targets of jobs that succeeded.
+func (w *worker) newChecks(s stores, announcer *bus.Announcer) *bus.Checks {
+	checker := proof.New(proof.Config{
+		Policy: func() proof.Policy { return wire.ProofPolicy(w.running.Load()) },
+		Ledger: s.ledger, Reader: w.atlas, Announcer: announcer, Retrier: fleet.Own(w.conn, s.ledger, w.Config, w.keys, w.Known).Operator(),
+		Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
+	})
+	return &bus.Checks{
+		Conn: w.conn, Checker: checker, Slots: max(w.Config.Worker.Concurrency/checkShare, leastChecks), Sealer: wire.Sealer{Keyring: w.keys}, Logger: w.Logger,
+	}
+}
+
+// newAnnouncer returns what publishes results, verdicts and checks. Without chains, it can publish checks.
+func (w *worker) newAnnouncer(results, proofs *audit.Chain) *bus.Announcer {
+	return bus.NewAnnouncer(w.conn, results, proofs, wire.Sealer{Keyring: w.keys})
+}
+
 // newRunner returns what takes a job one step further and announces how it ended.
-func (w *worker) newRunner(s stores, chain *audit.Chain) (*liveRunner, error) {
-	announcer := bus.NewAnnouncer(w.conn, chain)
+func (w *worker) newRunner(s stores, announcer *bus.Announcer) (*liveRunner, error) {
 	return newLiveRunner(jobs.RunnerConfig{
-		Worker: w.Name, Instance: w.self.Instance, Embedded: w.embedded != nil, Gone: w.isGone, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: wire.RetryPolicy(w.Config),
+		Worker: w.Name, Instance: w.self.Instance, Embedded: w.embedded != nil, Gone: w.isGone, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: wire.RetryPolicy(w.Config), Prove: w.Config.Proof.Within > 0,
 		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.tracedRevoker(w.atlas), Pacer: w.atlas,
 		Announcer: w.tracedAnnouncer(announcer), Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
 	})

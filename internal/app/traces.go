@@ -81,7 +81,6 @@ func (r tracedRevoker) Revoke(ctx context.Context, j jobs.Job) (jobs.Answer, err
 		"job_id": j.ID, "kind": string(j.Kind), "target": j.Target(), "account": j.Account, "lane": string(j.Lane),
 	})
 	answer, err := r.Revoker.Revoke(ctx, j)
-	span.Set("known", string(answer.Known))
 	span.End(problem(err))
 	return answer, err
 }
@@ -96,7 +95,7 @@ type tracedAnnouncer struct {
 // Announce implements jobs.Announcer.
 func (a tracedAnnouncer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, maybeSent bool) error {
 	attributes := tracing.Attributes{
-		"job_id": r.JobID, "kind": string(r.Kind), "target": r.Target, "outcome": string(r.Outcome), "known": string(r.Known),
+		"job_id": r.JobID, "kind": string(r.Kind), "target": r.Target, "outcome": string(r.Outcome), "proof": string(r.Verdict()),
 		"attempts": strconv.Itoa(r.AttemptCount), "policy": r.Policy,
 	}
 	if !maybeSent {

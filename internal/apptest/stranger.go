@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -92,10 +93,33 @@ func (s *Stranger) Count(stream string) int {
 	if err != nil {
 		s.T.Fatalf("opening %s: %v", stream, err)
 	}
-	return int(st.CachedInfo().State.Msgs)
+	only, beside := counted[stream]
+	if !beside {
+		return int(st.CachedInfo().State.Msgs)
+	}
+	n, err := CountSubjects(s.T.Context(), st, only)
+	if err != nil {
+		s.T.Fatalf("counting %s: %v", only, err)
+	}
+	return n
 }
 
-// Result is a message on rekey.v1.result.>.
+// CountSubjects counts the messages of a stream on some subjects.
+func CountSubjects(ctx context.Context, st jetstream.Stream, only string) (n int, err error) {
+	info, err := st.Info(ctx, jetstream.WithSubjectFilter(only))
+	if err != nil {
+		return 0, err
+	}
+	for _, messages := range info.State.Subjects {
+		n += int(messages)
+	}
+	return n, nil
+}
+
+// counted are the subjects that Count counts in streams that hold something else beside: verdicts, and checks.
+var counted = map[string]string{"REKEY_RESULTS": "rekey.v1.result.>", "REKEY_JOBS": "rekey.v1.job.>"}
+
+// Result is a message on rekey.v1.result.> or rekey.v1.proof.>.
 type Result struct {
 	Subject     string
 	ContentType string
@@ -144,6 +168,34 @@ func (s *Stranger) Results(n int) []Result {
 			return have > before
 		})
 	}
+	var list []Result
+	for _, r := range s.announced() {
+		if strings.HasPrefix(r.Subject, "rekey.v1.result.") {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// Proofs waits until there are n verdicts, and returns all there are.
+func (s *Stranger) Proofs(n int) []Result {
+	s.T.Helper()
+	var list []Result
+	Eventually(s.T, fmt.Sprintf("%d verdicts", n), func() bool {
+		list = nil
+		for _, r := range s.announced() {
+			if strings.HasPrefix(r.Subject, "rekey.v1.proof.") {
+				list = append(list, r)
+			}
+		}
+		return len(list) >= n
+	})
+	return list
+}
+
+// announced are all results and verdicts.
+func (s *Stranger) announced() []Result {
+	s.T.Helper()
 	var list []Result
 	for _, msg := range s.Messages("REKEY_RESULTS") {
 		r := Result{Subject: msg.Subject, ContentType: msg.Header.Get("Content-Type")}

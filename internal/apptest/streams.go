@@ -89,7 +89,7 @@ func (w *Worker) AwaitEnds(n int) {
 	deadline := time.Now().Add(long)
 	for {
 		results, jobs := w.Info("REKEY_RESULTS"), w.Info("REKEY_JOBS")
-		if results != nil && jobs != nil && int(results.State.Msgs) >= n && jobs.State.Msgs == 0 {
+		if results != nil && jobs != nil && w.Count("REKEY_RESULTS") >= n && w.Count("REKEY_JOBS") == 0 {
 			return
 		}
 		if time.Now().After(deadline) {

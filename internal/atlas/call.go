@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"rekey/internal/jobs"
@@ -178,13 +179,11 @@ func (k *call) ownSecret() (secret.Value, *jobs.Failure) {
 
 func (k *call) hide(value secret.Value) { k.hidden = append(k.hidden, value) }
 
-// conclude turns the answer into its proof, or into a failure.
+// conclude turns the answer into that of a success, or into a failure.
 func (k *call) conclude(ctx context.Context, ex exchange) (jobs.Answer, *jobs.Failure) {
-	if known, ok := k.op.proves(ex.status); ok && ex.err == nil && k.op.goodBody(ex) {
+	if slices.Contains(k.op.call.Success, ex.status) && ex.err == nil && k.op.goodBody(ex) {
 		k.account.admit()
-		answer := ex.answer(k.client.scrubber(k.hidden...))
-		answer.Known = known
-		return answer, nil
+		return ex.answer(k.client.scrubber(k.hidden...)), nil
 	}
 	failure := k.failure(ctx, ex)
 	k.noteAuthentication(failure)

@@ -32,7 +32,7 @@ func (k *call) dryRun(ctx context.Context) (jobs.Answer, *jobs.Failure) {
 	case !ex.stopped:
 		return jobs.Answer{}, k.client.failureFrom(ctx, k.to, ex, k.hidden)
 	}
-	return jobs.Answer{Known: jobs.KnownDryRun, Detail: fmt.Sprintf("dry run: %s %s was not sent; %s", k.op.method, k.op.Fill(k.value), seen)}, nil
+	return jobs.Answer{DryRun: true, Detail: fmt.Sprintf("dry run: %s %s was not sent; %s", k.op.method, k.op.Fill(k.value), seen)}, nil
 }
 
 // look authenticates as the job's account and describes the target.

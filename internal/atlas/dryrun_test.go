@@ -109,7 +109,7 @@ func TestDryRunChangesNothing(t *testing.T) {
 					}
 					return
 				}
-				if err != nil || answer.Known != jobs.KnownDryRun || !strings.HasPrefix(answer.Detail, "dry run: ") ||
+				if err != nil || !answer.DryRun || !strings.HasPrefix(answer.Detail, "dry run: ") ||
 					!strings.Contains(answer.Detail, " was not sent; ") || !strings.HasSuffix(answer.Detail, tt.wantDetail) ||
 					tt.status != 0 && !strings.Contains(answer.Detail, "; "+shows[kind]+" ") {
 					t.Errorf("Revoke = %+v, %v; want %q", answer, err, tt.wantDetail)

@@ -186,7 +186,7 @@ func TestFindInTheSandbox(t *testing.T) {
 		dry := j
 		dry.DryRun = true
 		before := fmt.Sprint(box.State())
-		if answer := revokeWorks(t, c, dry); answer.Known != jobs.KnownDryRun || fmt.Sprint(box.State()) != before {
+		if answer := revokeWorks(t, c, dry); !answer.DryRun || fmt.Sprint(box.State()) != before {
 			t.Errorf("%s: the dry run says %+v", tt.kind, answer)
 		}
 		revokeWorks(t, c, j)

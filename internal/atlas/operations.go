@@ -1,8 +1,6 @@
 package atlas
 
 import (
-	"slices"
-
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
 )
@@ -29,15 +27,4 @@ type operation struct {
 // callOf is the call of a kind in one of its forms.
 func callOf(k kinds.Kind, f kinds.Form) operation {
 	return operation{method: k.Call.Method, Resource: f.Change, call: k.Call, set: f.Set.Name}
-}
-
-// proves is what a status proves of a job, and false for a status that is a failure.
-func (o operation) proves(status int) (jobs.Known, bool) {
-	switch {
-	case !slices.Contains(o.call.Success, status):
-		return "", false
-	case o.call.OnlyAccepted:
-		return jobs.KnownAccepted, true
-	}
-	return jobs.KnownRevoked, true
 }

@@ -74,7 +74,7 @@ type lines struct {
 // Write writes one result.
 func (l lines) Write(r Result) error {
 	record, err := l.record(r)
-	if err != nil {
+	if err != nil || record == nil {
 		return err
 	}
 	return l.encoder.Encode(record)
@@ -103,7 +103,7 @@ type table struct{ csv *csv.Writer }
 func newTable(out io.Writer) (table, error) {
 	t := table{csv.NewWriter(out)}
 	return t, t.csv.Write([]string{
-		"seq", "finished_at", "job_id", "kind", "target", "account", "outcome", "known", "detail", "origin", "requested_by", "policy",
+		"seq", "finished_at", "job_id", "kind", "target", "account", "outcome", "proof", "detail", "origin", "requested_by", "policy",
 		"reason", "event_source", "event_id", "events", "accepted_at", "attempts", "method", "path", "status", "error_code",
 		"request_id", "worker", "version", "operations", "joined",
 	})
@@ -111,13 +111,16 @@ func newTable(out io.Writer) (table, error) {
 
 // Write writes one result.
 func (t table) Write(r Result) error {
+	if r.Proof { // A row is a result.
+		return nil
+	}
 	a, err := decode(r)
 	if err != nil {
 		return err
 	}
 	d, last := a.Data, a.last()
 	row := []string{
-		strconv.FormatUint(r.Seq, 10), stamp(d.FinishedAt), d.JobID, string(d.Kind), d.Target, d.Account, string(d.Outcome), string(d.Known),
+		strconv.FormatUint(r.Seq, 10), stamp(d.FinishedAt), d.JobID, string(d.Kind), d.Target, d.Account, string(d.Outcome), string(d.Verdict()),
 		d.Detail, string(d.Origin), d.RequestedBy, d.Policy, d.Reason, d.Events[0].Source, d.Events[0].ID, strconv.Itoa(d.EventCount),
 		stamp(d.AcceptedAt), strconv.Itoa(d.AttemptCount), last.Method, last.Path, strconv.Itoa(last.Status), last.ErrorCode,
 		last.RequestID, last.Worker, last.Version, operations(d.Operations), joined(d.Events),

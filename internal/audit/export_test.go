@@ -61,7 +61,7 @@ func export(t *testing.T, format string, list ...audit.Result) string {
 
 func TestExportCSV(t *testing.T) {
 	got := export(t, "csv", result(t, nil))
-	want := "seq,finished_at,job_id,kind,target,account,outcome,known,detail,origin,requested_by,policy,reason,event_source,event_id,events,accepted_at," +
+	want := "seq,finished_at,job_id,kind,target,account,outcome,proof,detail,origin,requested_by,policy,reason,event_source,event_id,events,accepted_at," +
 		"attempts,method,path,status,error_code,request_id,worker,version,operations,joined\n" +
 		"7,2026-11-24T03:00:02Z,j1,idp.delete,federation/f/idp/i,security,refused,,forbidden: HTTP 403,event,'=cmd(),,IR-4711,/siem,e1,1," +
 		"2026-11-24T03:00:00Z,1,DELETE,/api/x,403,FORBIDDEN,r1,w1,1.2.3,2026-11-24T03:00:00Z retry by ops: again,/soar e2 by night shift: seen again\n"

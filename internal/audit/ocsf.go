@@ -21,6 +21,9 @@ const (
 
 // ocsfEvent is a result as an event of the class API Activity.
 func ocsfEvent(r Result) (any, error) {
+	if r.Proof { // The API was not asked to change anything for it.
+		return nil, nil
+	}
 	a, err := decode(r)
 	if err != nil {
 		return nil, err
@@ -54,7 +57,7 @@ func ocsfEvent(r Result) (any, error) {
 			"product": object{"name": "Rekey", "vendor_name": "Rekey", "version": last.Version},
 		},
 		"unmapped": object{
-			"known": string(d.Known), "origin": string(d.Origin), "policy": d.Policy, "attempts": d.AttemptCount,
+			"proof": d.Proof, "origin": string(d.Origin), "policy": d.Policy, "attempts": d.AttemptCount,
 			"attempts_maybe_effective": d.AttemptsMaybeEffective, "events": d.Events, "operations": d.Operations,
 		},
 	}

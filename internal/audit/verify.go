@@ -17,7 +17,8 @@ type Result struct {
 	Subject string
 	Payload []byte
 	Link    string // The value of Header; empty when there is none.
-	Foreign bool   // Its subject is not that of a result.
+	Foreign bool   // Its subject is that of neither a result nor a verdict.
+	Proof   bool   // It is a verdict.
 }
 
 // Problem is one thing that is wrong with the stream.
@@ -64,7 +65,7 @@ func NewVerifier() *Verifier {
 func (v *Verifier) Add(r Result) {
 	v.report.Results++
 	if r.Foreign {
-		v.problem("foreign", Link{}, r.Seq, "message %d is on the subject %s, which is not that of a result", r.Seq, r.Subject)
+		v.problem("foreign", Link{}, r.Seq, "message %d is on the subject %s, which is that of neither a result nor a verdict", r.Seq, r.Subject)
 	}
 	if r.Link == "" {
 		v.report.Untied++

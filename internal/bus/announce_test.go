@@ -51,7 +51,7 @@ func TestAnnounce(t *testing.T) {
 			record := jobs.NewRecord(job)
 			record.State, record.Outcome, record.Detail, record.FinishedAt = jobs.StateDone, tt.outcome, "because", moment
 			for _, again := range []bool{false, true, true} {
-				if err := NewAnnouncer(r.conn, audit.NewChain("w", time.Now)).Announce(t.Context(), job, record, again); err != nil {
+				if err := NewAnnouncer(r.conn, audit.NewChain("w", time.Now), audit.NewChain("w/proofs", time.Now), turnedSealer{}).Announce(t.Context(), job, record, again); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -88,7 +88,7 @@ func TestResultOfARetriedJobHasItsOwnID(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	job := newTokenJob(t, "job1", canary)
-	announcer := NewAnnouncer(r.conn, audit.NewChain("w", time.Now))
+	announcer := NewAnnouncer(r.conn, audit.NewChain("w", time.Now), audit.NewChain("w/proofs", time.Now), turnedSealer{})
 	for round, want := range []string{"job1", "job1.1", "job1.2"} {
 		record := jobs.NewRecord(job)
 		record.State, record.Outcome, record.FinishedAt, record.Round = jobs.StateDone, jobs.OutcomeExhausted, moment, round

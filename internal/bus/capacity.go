@@ -120,9 +120,9 @@ func streamOf(subject string) string {
 	switch what {
 	case "event":
 		return names.Events()
-	case "job":
+	case "job", "check":
 		return names.Jobs()
-	case "result":
+	case "result", "proof":
 		return names.Results()
 	case "dlq":
 		return names.DeadLetters()

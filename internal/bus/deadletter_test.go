@@ -204,7 +204,7 @@ func TestDeadJob(t *testing.T) {
 	job := newTokenJob(t, "job1", canary)
 	record := jobs.NewRecord(job)
 	record.State, record.Outcome, record.Detail = jobs.StateDone, jobs.OutcomeRefused, "forbidden: no\nrole"
-	msg, err := NewAnnouncer(&Conn{names: names.New("rekey")}, nil).deadJob(job, record)
+	msg, err := NewAnnouncer(&Conn{names: names.New("rekey")}, nil, nil, turnedSealer{}).deadJob(job, record, string(record.Outcome), record.Detail)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,13 +37,14 @@ type jobMessage struct {
 	Trace       string            `json:"traceparent,omitempty"`
 	Contained   string            `json:"contained,omitempty"`
 	Unfit       string            `json:"unfit,omitempty"`
+	NoProof     bool              `json:"no_proof,omitempty"`
 }
 
 func newJobMessage(j jobs.Job, params map[string]string) jobMessage {
 	return jobMessage{
 		JobID: j.ID, Kind: string(j.Kind), Account: j.Account, Params: params, Digest: j.Digest, Lane: string(j.Lane),
 		Origin: string(j.Origin), Reason: j.Reason, RequestedBy: j.RequestedBy, OnBehalfOf: j.OnBehalfOf, Policy: j.Policy, DryRun: j.DryRun, Event: j.Event,
-		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt, Round: j.Round, Wake: j.Wake, Trace: j.Trace, Contained: j.Contained, Unfit: j.Unfit,
+		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt, Round: j.Round, Wake: j.Wake, Trace: j.Trace, Contained: j.Contained, Unfit: j.Unfit, NoProof: j.NoProof,
 	}
 }
 
@@ -67,7 +68,7 @@ func decodeJob(data []byte) (jobs.Job, error) {
 	j := jobs.Job{
 		ID: m.JobID, Kind: kind, Account: m.Account, Params: params, Digest: m.Digest, Lane: lane, Origin: jobs.Origin(m.Origin),
 		Reason: m.Reason, RequestedBy: m.RequestedBy, OnBehalfOf: m.OnBehalfOf, Policy: m.Policy, DryRun: m.DryRun, Event: m.Event, AcceptedAt: m.AcceptedAt, ExpiresAt: m.ExpiresAt,
-		Round: m.Round, Wake: m.Wake, Trace: m.Trace, Contained: m.Contained, Unfit: m.Unfit,
+		Round: m.Round, Wake: m.Wake, Trace: m.Trace, Contained: m.Contained, Unfit: m.Unfit, NoProof: m.NoProof,
 	}
 	if j.ID == "" {
 		return jobs.Job{}, errors.New("decoding a job: it has no id")

@@ -33,25 +33,26 @@ type Result struct {
 	Data            jobs.PublicRecord `json:"data"`
 }
 
-// Announcer implements jobs.Announcer on the streams of results and dead letters.
+// Announcer implements jobs.Announcer and proof.Announcer on the streams of results, dead letters and jobs.
 type Announcer struct {
-	conn  *Conn
-	chain *audit.Chain
+	conn            *Conn
+	results, proofs *audit.Chain
+	sealer          jobs.Sealer
 }
 
-// NewAnnouncer returns the announcer of a namespace, which ties the results that it
-// publishes into the chain.
-func NewAnnouncer(c *Conn, chain *audit.Chain) *Announcer {
-	return &Announcer{conn: c, chain: chain}
+// NewAnnouncer returns the announcer of a namespace, which ties the results and the verdicts that it
+// publishes into a chain each. sealer seals what checks need of secrets that came in the clear.
+func NewAnnouncer(c *Conn, results, proofs *audit.Chain, sealer jobs.Sealer) *Announcer {
+	return &Announcer{conn: c, results: results, proofs: proofs, sealer: sealer}
 }
 
-// Announce publishes the dead letter, where the outcome asks for one, and then the
-// result. With again set it looks first whether that was done before: since the job was
+// Announce publishes the dead letter, where the outcome asks for one, then the
+// result, and then the check of a success. With again set it looks first whether that was done before: since the job was
 // accepted, which is a moment by the server's clock. When it finished is one by a worker's,
 // which may be ahead.
 func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, maybeSent bool) error {
 	if r.Outcome.DeadLetter() {
-		msg, err := a.deadJob(j, r)
+		msg, err := a.deadJob(j, r, string(r.Outcome), r.Detail)
 		if err != nil {
 			return err
 		}
@@ -64,12 +65,16 @@ func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, may
 		return err
 	}
 	id := roundID(r.JobID+".result", r.Round)
-	return a.conn.once(ctx, a.conn.names.Results(), msg, id, maybeSent, r.AcceptedAt, func(ctx context.Context) error { return a.tie(ctx, msg, id) })
+	err = a.conn.once(ctx, a.conn.names.Results(), msg, id, maybeSent, r.AcceptedAt, func(ctx context.Context) error { return a.tie(ctx, a.results, msg, id) })
+	if err != nil || r.Verdict() != jobs.VerdictPending {
+		return err
+	}
+	return a.EnqueueCheck(ctx, j, r)
 }
 
-// tie publishes a result as the next one in the worker's chain.
-func (a *Announcer) tie(ctx context.Context, msg *nats.Msg, id string) error {
-	return a.chain.Tie(ctx, id, msg.Subject, msg.Data, func(link audit.Link) (bool, error) {
+// tie publishes a result or a verdict as the next one in its chain.
+func (a *Announcer) tie(ctx context.Context, chain *audit.Chain, msg *nats.Msg, id string) error {
+	return chain.Tie(ctx, id, msg.Subject, msg.Data, func(link audit.Link) (bool, error) {
 		text, err := link.Encode()
 		if err != nil {
 			return false, err
@@ -81,15 +86,19 @@ func (a *Announcer) tie(ctx context.Context, msg *nats.Msg, id string) error {
 }
 
 func (a *Announcer) result(r jobs.Record) (*nats.Msg, error) {
-	data, err := json.Marshal(Result{
-		SpecVersion: "1.0", ID: roundID(r.JobID, r.Round), Source: a.conn.names.Namespace, Type: TypeFinished, Subject: r.Target,
-		Time: r.FinishedAt, DataContentType: "application/json", Trace: r.Trace, Data: r.Public(),
-	})
+	return a.event(r, a.conn.names.Result(r.Kind, r.Outcome), Result{ID: roundID(r.JobID, r.Round), Type: TypeFinished, Time: r.FinishedAt})
+}
+
+// event is a CloudEvent about a job.
+func (a *Announcer) event(r jobs.Record, subject string, e Result) (*nats.Msg, error) {
+	e.SpecVersion, e.Source, e.Subject, e.DataContentType = "1.0", a.conn.names.Namespace, r.Target, "application/json"
+	e.Trace, e.Data = r.Trace, r.Public()
+	data, err := json.Marshal(e)
 	if err != nil {
-		return nil, fmt.Errorf("encoding the result of job %s: %w", r.JobID, err)
+		return nil, fmt.Errorf("encoding the %s of job %s: %w", e.Type, r.JobID, err)
 	}
 	msg := &nats.Msg{
-		Subject: a.conn.names.Result(r.Kind, r.Outcome), Data: data,
+		Subject: subject, Data: data,
 		Header: nats.Header{"Content-Type": []string{event.CloudEventsJSON}},
 	}
 	if r.Trace != "" {
@@ -98,15 +107,16 @@ func (a *Announcer) result(r jobs.Record) (*nats.Msg, error) {
 	return msg, nil
 }
 
-// deadJob is the job's message as it was, with fingerprints for secrets, and their sealed forms.
-func (a *Announcer) deadJob(j jobs.Job, r jobs.Record) (*nats.Msg, error) {
+// deadJob is the job's message as it was, with fingerprints for secrets, and their sealed forms; and what it is among the dead
+// letters for.
+func (a *Announcer) deadJob(j jobs.Job, r jobs.Record, code, reason string) (*nats.Msg, error) {
 	data, err := json.Marshal(newJobMessage(j, j.Params.Stored()))
 	if err != nil {
 		return nil, fmt.Errorf("encoding the dead letter of job %s: %w", r.JobID, err)
 	}
 	msg := &nats.Msg{Subject: a.conn.names.DeadJob(r.Kind), Data: data, Header: nats.Header{}}
-	msg.Header.Set(names.HeaderReason, headerText(r.Detail))
-	msg.Header.Set(names.HeaderCode, string(r.Outcome))
+	msg.Header.Set(names.HeaderReason, headerText(reason))
+	msg.Header.Set(names.HeaderCode, code)
 	msg.Header.Set(names.HeaderJobID, r.JobID)
 	msg.Header.Set(names.HeaderKind, string(r.Kind))
 	setReference(msg.Header, j.Event)
@@ -172,7 +182,7 @@ func (c *Conn) published(ctx context.Context, stream, subject, id string, since 
 func (c *Conn) EachResult(ctx context.Context, since time.Time, do func(audit.Result) error) (time.Duration, error) {
 	keep, err := c.eachSince(ctx, c.names.Results(), since, func(m direct.Message) error {
 		return do(audit.Result{
-			Seq: m.Seq, At: m.At, Subject: m.Subject, Payload: m.Data, Link: m.Header.Get(audit.Header), Foreign: !c.names.IsResult(m.Subject),
+			Seq: m.Seq, At: m.At, Subject: m.Subject, Payload: m.Data, Link: m.Header.Get(audit.Header), Proof: c.names.IsProof(m.Subject), Foreign: !c.names.IsResult(m.Subject) && !c.names.IsProof(m.Subject),
 		})
 	})
 	if err != nil {

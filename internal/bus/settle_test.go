@@ -26,6 +26,16 @@ func (r *rig) consumer(t *testing.T, lane jobs.Lane, ackWait time.Duration) jets
 	return cons
 }
 
+// checkConsumers makes the consumers of checks.
+func (r *rig) checkConsumers(t *testing.T) {
+	t.Helper()
+	for _, want := range layout.CheckConsumers(r.names) {
+		if _, err := r.conn.consumer(t.Context(), want); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // next waits for the next message of a consumer.
 func next(t *testing.T, cons jetstream.Consumer) jetstream.Msg {
 	t.Helper()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,6 +22,7 @@ type StatsRecorder interface {
 	SetQueue(lane string, pending float64, oldest time.Duration)
 	SetWaiting(n float64)
 	SetDeadLetters(n float64)
+	SetProofs(pending, watched float64)
 }
 
 // Stats reads from the streams how many jobs wait and how long they have.
@@ -64,7 +66,7 @@ func (s Stats) refresh(ctx context.Context) error {
 	}
 	unsettled := 0
 	for _, lane := range jobs.Lanes() {
-		pending, delivered, err := s.consumer(ctx, stream, lane)
+		pending, delivered, err := s.consumer(ctx, stream, layout.ConsumerOf(lane))
 		if err != nil {
 			return err
 		}
@@ -80,6 +82,9 @@ func (s Stats) refresh(ctx context.Context) error {
 		s.Recorder.SetQueue(string(lane), float64(pending+uint64(ahead)), oldest)
 	}
 	s.Recorder.SetWaiting(float64(max(unsettled-s.Running(), 0)))
+	if err := s.proofs(ctx, stream); err != nil {
+		return err
+	}
 	dead, err := s.Conn.js.Stream(ctx, s.Conn.names.DeadLetters())
 	if err != nil {
 		return err
@@ -88,12 +93,26 @@ func (s Stats) refresh(ctx context.Context) error {
 	return nil
 }
 
-// consumer returns how many jobs of a lane no worker has seen yet, and how many are
+// proofs shows how many checks and watched targets there are.
+func (s Stats) proofs(ctx context.Context, stream jetstream.Stream) error {
+	var all [2]float64
+	for i, name := range []string{layout.ConsumerChecks, layout.ConsumerWatched} {
+		pending, delivered, err := s.consumer(ctx, stream, name)
+		if err != nil {
+			return err
+		}
+		all[i] = float64(pending) + float64(delivered)
+	}
+	s.Recorder.SetProofs(all[0], all[1])
+	return nil
+}
+
+// consumer returns how many messages of a consumer no worker has seen yet, and how many are
 // delivered and not settled.
-func (s Stats) consumer(ctx context.Context, stream jetstream.Stream, lane jobs.Lane) (pending uint64, delivered int, err error) {
-	cons, err := stream.Consumer(ctx, layout.ConsumerOf(lane))
+func (s Stats) consumer(ctx context.Context, stream jetstream.Stream, name string) (pending uint64, delivered int, err error) {
+	cons, err := stream.Consumer(ctx, name)
 	if err != nil {
-		return 0, 0, fmt.Errorf("reading consumer %s: %w", layout.ConsumerOf(lane), err)
+		return 0, 0, fmt.Errorf("reading consumer %s: %w", name, err)
 	}
 	info := cons.CachedInfo()
 	return info.NumPending, info.NumAckPending, nil
@@ -138,7 +157,7 @@ type Fleet struct {
 
 // Fleet looks at the consumers that the workers share. It makes nothing.
 func (c *Conn) Fleet(ctx context.Context) (Fleet, error) {
-	fleet := Fleet{Attendance: Unattended}
+	fleet, checks := Fleet{Attendance: Unattended}, []string{layout.ConsumerChecks, layout.ConsumerWatched}
 	for _, shared := range layout.Consumers(c.names) {
 		cons, err := c.js.Consumer(ctx, shared.Stream, shared.Durable)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) { // No worker has been here yet.
@@ -149,6 +168,9 @@ func (c *Conn) Fleet(ctx context.Context) (Fleet, error) {
 		}
 		info := cons.CachedInfo()
 		fleet.see(info)
+		if slices.Contains(checks, shared.Durable) { // They wait for their time, and no job waits for them.
+			continue
+		}
 		if shared.Stream == c.names.Jobs() {
 			fleet.Jobs += int(info.NumPending)
 			continue

@@ -24,6 +24,8 @@ type gauges struct {
 	oldest  map[string]time.Duration
 	waiting float64
 	dead    float64
+	proofs  float64
+	watched float64
 	rounds  int
 }
 
@@ -40,6 +42,12 @@ func (g *gauges) SetWaiting(n float64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.waiting = n
+}
+
+func (g *gauges) SetProofs(pending, watched float64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.proofs, g.watched = pending, watched
 }
 
 func (g *gauges) SetDeadLetters(n float64) {
@@ -61,6 +69,7 @@ func TestStats(t *testing.T) {
 	for _, lane := range jobs.Lanes() {
 		r.consumer(t, lane, time.Hour)
 	}
+	r.checkConsumers(t)
 	var g gauges
 	running := 0
 	s := Stats{Conn: r.conn, Running: func() int { return running }, Recorder: &g, Logger: r.log}
@@ -158,6 +167,7 @@ func TestStatsRun(t *testing.T) {
 	for _, lane := range jobs.Lanes() {
 		r.consumer(t, lane, time.Hour)
 	}
+	r.checkConsumers(t)
 	eventually(t, "the gauges are set", func() bool { return g.roundsDone() > 0 })
 	cancel()
 	if err := receive(t, "the end", ended); err != nil {

@@ -21,6 +21,8 @@ const (
 	upkeepEvery = 5 * time.Second
 	// upkeepTimeout bounds one look with what has to be done after it.
 	upkeepTimeout = 10 * time.Second
+	// widenTimeout bounds a change of a stream's subjects: a server that does not allow it does not answer.
+	widenTimeout = 2 * time.Second
 	// upkeepStale is how old the latest look may be.
 	upkeepStale = 4 * upkeepEvery
 	// sequenceGap is by how much a stream that is made anew counts on from where the one before it was seen: what workers
@@ -140,6 +142,7 @@ func (u *Upkeep) streams(ctx context.Context, list []layout.StreamSight) (missin
 			made, s.Wrong = append(made, name), nil
 		case s.Info != nil:
 			u.seen(name, s.Info.State.LastSeq)
+			u.widen(ctx, &s)
 		}
 		u.tellWeak(s)
 		if err := s.Problems(); err != nil {
@@ -150,6 +153,22 @@ func (u *Upkeep) streams(ctx context.Context, list []layout.StreamSight) (missin
 		u.Made(made)
 	}
 	return missing, wrong
+}
+
+// widen gives a stream that an earlier release made the subjects that have come since, and changes nothing else of it. Where that is
+// not allowed, the stream stays as it is, and the difference is what is wrong with it.
+func (u *Upkeep) widen(ctx context.Context, s *layout.StreamSight) {
+	have := s.Info.Config
+	if !layout.MadeBefore(s.Want, have) {
+		return
+	}
+	have.Subjects = s.Want.Subjects
+	if err := u.Conn.widenStream(ctx, have); err != nil {
+		u.failures.Warn(u.Logger.Named("upkeep"), "giving a stream of an earlier release its new subjects", u.Conn.Explain(err), zap.String("stream", have.Name))
+		return
+	}
+	u.Logger.Named("upkeep").Info("a stream of an earlier release has its new subjects", zap.String("stream", have.Name), zap.Strings("subjects", have.Subjects))
+	s.Reconsider(have)
 }
 
 // remake makes a stream again that is not there.
@@ -243,6 +262,14 @@ func (c *Conn) Ensure(ctx context.Context, l layout.Layout) error {
 		}
 	}
 	return nil
+}
+
+// widenStream changes the subjects of a stream.
+func (c *Conn) widenStream(ctx context.Context, want jetstream.StreamConfig) error {
+	ctx, cancel := context.WithTimeout(ctx, widenTimeout)
+	defer cancel()
+	_, err := c.js.UpdateStream(ctx, want)
+	return err
 }
 
 // makeStream creates a stream where it is missing. The error names the other stream that has its subjects, if one has.

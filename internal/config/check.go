@@ -41,6 +41,7 @@ func (c *checker) check() {
 	c.policies()
 	c.rateLimits()
 	c.limits()
+	c.proof()
 	c.schedules()
 	c.receivers()
 	if c.cfg.HTTP.Listen != "" {

@@ -25,6 +25,7 @@ type Config struct {
 	Policies Policies `yaml:"policies" reload:"live"`
 	Worker   Worker   `yaml:"worker"`
 	Retry    Retry    `yaml:"retry" reload:"live"`
+	Proof    Proof    `yaml:"proof" reload:"live"`
 	// Schedules make jobs by the clock. Default none.
 	Schedules []Schedule `yaml:"schedules" reload:"live"`
 	// Receivers are notified how jobs ended. Default none.
@@ -290,8 +291,9 @@ func Default() *Config {
 			Base: time.Second, Cap: 5 * time.Minute, MaxAttempts: 12, MaxAge: 24 * time.Hour,
 			RetryAfterCap: 6 * time.Hour,
 		},
-		HTTP: HTTP{Listen: "127.0.0.1:9464"},
-		Log:  Log{Level: "info", Format: "json"},
+		Proof: defaultProof(),
+		HTTP:  HTTP{Listen: "127.0.0.1:9464"},
+		Log:   Log{Level: "info", Format: "json"},
 	}
 }
 
@@ -311,6 +313,8 @@ func (c *Config) fillEmpty() {
 	c.Intake.Plaintext = cmp.Or(c.Intake.Plaintext, d.Intake.Plaintext)
 	c.Intake.Unmatched = cmp.Or(c.Intake.Unmatched, d.Intake.Unmatched)
 	c.Atlas.RateLimits.Read = cmp.Or(c.Atlas.RateLimits.Read, d.Atlas.RateLimits.Read)
+	c.Proof.OnRevert = cmp.Or(c.Proof.OnRevert, d.Proof.OnRevert)
+	c.Proof.OnStillAlive = cmp.Or(c.Proof.OnStillAlive, d.Proof.OnStillAlive)
 	c.Intake.Signatures = cmp.Or(c.Intake.Signatures, d.Intake.Signatures)
 	c.Vault.Mount = cmp.Or(c.Vault.Mount, d.Vault.Mount)
 	c.Log.Level = cmp.Or(c.Log.Level, d.Log.Level)

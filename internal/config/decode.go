@@ -137,6 +137,7 @@ func (d *decoder) list(path string, node *yaml.Node, out reflect.Value) {
 		d.add(path, "must be a list, not %s", describe(node))
 		return
 	}
+	out.SetZero() // It replaces the default list.
 	for i, child := range node.Content {
 		element := reflect.New(out.Type().Elem())
 		if defaulter, ok := reflect.TypeAssert[interface{ setDefaults() }](element); ok {

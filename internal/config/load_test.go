@@ -128,6 +128,7 @@ policies:
     limits: {max_jobs_per_hour: 7}
 worker: {concurrency: 4, drain_timeout: 0, dry_run: true}
 retry: {base: 10ms, cap: 1s, max_attempts: 3, max_age: 1h, retry_after_cap: 10m}
+proof: {within: 1m, probe: false, events: false, watch: 48h, looks: [10m, 2h], on_revert: repeat, max_repeats: 1, on_still_alive: retry}
 schedules:
   - name: weekly
     cron: "0 3 * * 0"
@@ -213,6 +214,10 @@ func wantEverything() *config.Config {
 		Worker: config.Worker{Concurrency: 4, DryRun: true},
 		Retry: config.Retry{
 			Base: 10 * time.Millisecond, Cap: time.Second, MaxAttempts: 3, MaxAge: time.Hour, RetryAfterCap: 10 * time.Minute,
+		},
+		Proof: config.Proof{
+			Within: time.Minute, Watch: 48 * time.Hour, Looks: []time.Duration{10 * time.Minute, 2 * time.Hour},
+			OnRevert: config.OnRevertRepeat, MaxRepeats: 1, OnStillAlive: config.OnStillAliveRetry,
 		},
 		Schedules: []config.Schedule{
 			{

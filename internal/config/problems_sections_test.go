@@ -289,6 +289,23 @@ func TestStoreProblems(t *testing.T) {
 	})
 }
 
+func TestProofProblems(t *testing.T) {
+	runProblemTests(t, []problemTest{
+		{name: "words", text: "proof: {on_revert: again, on_still_alive: repeat}\n", want: []string{
+			"1: proof.on_revert: must be one of alert, repeat", "1: proof.on_still_alive: must be one of alert, retry",
+		}},
+		{name: "times", text: "proof: {within: 25h, watch: 8761h, max_repeats: 0}\n", want: []string{
+			"1: proof.within: must be from 0s to 24h, not 25h", "1: proof.watch: must be from 0s to 8760h, not 8761h",
+			"1: proof.max_repeats: must be from 1 to 100, not 0",
+		}},
+		{name: "no looks", text: "proof: {looks: []}\n", want: []string{"1: proof.looks: needs a look at least, as proof.watch is 168h"}},
+		{name: "looks", text: "proof:\n  looks: [1h, 1h, 500ms]\n", want: []string{
+			"2: proof.looks[1]: must be later than the look before it, which is 1h", "2: proof.looks[2]: must be from 1s to 8760h, not 500ms",
+		}},
+		{name: "a probe that is no switch", text: "proof: {probe: never}\n", want: []string{"1: proof.probe: must be true or false, not a string"}},
+	})
+}
+
 func TestDomainProblems(t *testing.T) {
 	const want = "1: nats.domain: must be the name of a JetStream domain, one word without dots, such as hub"
 	for _, bad := range []string{"a.b", "$JS.hub.API", "h*", "two words", "hub."} {

@@ -94,10 +94,15 @@ func createConsumer(c layout.Consumer) Need {
 func (n natsNeeds) messages() []Need {
 	events := []string{n.names.Event(jobs.ClassSchedule), n.names.Event(jobs.ClassOperator)}
 	letters, lanes, results := []string{n.names.DeadEvent(), n.names.DeadNotification()}, []string{}, []string{}
+	var checks, proofs []string
 	for _, kind := range jobs.Kinds() {
 		letters = append(letters, n.names.DeadJob(kind))
 		for _, lane := range jobs.Lanes() {
 			lanes = append(lanes, n.names.Job(lane, kind))
+		}
+		checks = append(checks, n.names.Check(kind), n.names.Watch(kind))
+		for _, verdict := range jobs.Verdicts() {
+			proofs = append(proofs, n.names.Proof(kind, verdict))
 		}
 		for _, outcome := range jobs.Outcomes() {
 			results = append(results, n.names.Result(kind, outcome))
@@ -109,6 +114,8 @@ func (n natsNeeds) messages() []Need {
 		publish("schedules, and events that are published again", prefix+"event.>", events...),
 		publish("making jobs of events", prefix+"job.>", lanes...),
 		publish("results", prefix+"result.>", results...),
+		publish("checks of what jobs did", prefix+"check.>", checks...),
+		publish("verdicts of checks", prefix+"proof.>", proofs...),
 		publish("dead letters", prefix+"dlq.>", letters...),
 		publish("the index of the ledger", index+">", index+anything),
 	}

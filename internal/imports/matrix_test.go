@@ -6,7 +6,7 @@ var matrix = map[string]string{
 	"cmd/worker":                  "app atlas/sandbox audit bus config configs credential doctor door event fleet jobs kinds leaks ledger memory pace policy redact schedule seal secret show terminal wire",
 	"configs":                     "",
 	"internal/api":                "backoff bus config event fleet httpserver jobs ledger proxy quiet secret wire",
-	"internal/app":                "api atlas audit backoff bus config door event fleet httpserver jobs kinds layout ledger metrics names natsserver notify pace quiet redact schedule seal tracing wire",
+	"internal/app":                "api atlas audit backoff bus config door event fleet httpserver jobs kinds layout ledger metrics names natsserver notify pace proof quiet redact schedule seal tracing wire",
 	"internal/apptest":            "app atlas/sandbox audit bus config doctor fleet jobs kinds ledger notify policy schedule seal secret wire",
 	"internal/apptest/api":        "",
 	"internal/apptest/commands":   "",
@@ -61,5 +61,5 @@ var matrix = map[string]string{
 	"internal/terminal":           "",
 	"internal/tracing":            "",
 	"internal/vault":              "proxy secret",
-	"internal/wire":               "atlas bus clock config door event jobs kinds kv layout ledger names natsserver notify pace policy proxy redact schedule seal secret vault",
+	"internal/wire":               "atlas bus clock config door event jobs kinds kv layout ledger names natsserver notify pace policy proof proxy redact schedule seal secret vault",
 }

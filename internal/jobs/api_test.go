@@ -30,7 +30,7 @@ func (a *api) made() int {
 
 // works is an answer that confirms the revocation.
 func works(context.Context, Job) (Answer, error) {
-	return Answer{Status: 204, RequestID: "req-1", Known: KnownRevoked}, nil
+	return Answer{Status: 204, RequestID: "req-1"}, nil
 }
 
 // fails is an answer with a failure.

@@ -84,7 +84,7 @@ func TestCloseLostLeavesClosedAttempts(t *testing.T) {
 }
 
 func TestEnd(t *testing.T) {
-	answer := Answer{Status: 204, Code: "C", RequestID: "q", Known: KnownRevoked}
+	answer := Answer{Status: 204, Code: "C", RequestID: "q"}
 	no := errors.New("no")
 	tests := []struct {
 		name      string

@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,10 +13,10 @@ import (
 func (r *Runner) decide(ctx context.Context, job Job, entry Entry, answer Answer, failure *Failure) (Settlement, error) {
 	if failure == nil {
 		r.cfg.Recorder.Attempt(string(job.Kind), string(ReasonNone))
-		if answer.Known == KnownDryRun {
-			return r.finish(ctx, job, entry, OutcomeCancelled, KnownDryRun, answer.Detail)
+		if answer.DryRun {
+			return r.finish(ctx, job, entry, OutcomeCancelled, answer.Detail)
 		}
-		return r.finish(ctx, job, entry, OutcomeRevoked, cmp.Or(answer.Known, KnownRevoked), "")
+		return r.finish(ctx, job, entry, OutcomeRevoked, "")
 	}
 	r.cfg.Recorder.Attempt(string(job.Kind), string(failure.Reason))
 	if failure.Reason == ReasonNotFound && !failure.Unproven {
@@ -29,12 +28,12 @@ func (r *Runner) decide(ctx context.Context, job Job, entry Entry, answer Answer
 			return r.retry(ctx, job, entry, failure)
 		}
 		if proof != "" {
-			return r.finish(ctx, job, entry, OutcomeAlreadyGone, KnownAlreadyGone, proof)
+			return r.finish(ctx, job, entry, OutcomeAlreadyGone, proof)
 		}
 	}
 	if !failure.Reason.Retryable() {
 		r.attempts.failed(&entry.Record)
-		return r.finish(ctx, job, entry, OutcomeRefused, "", failure.Error())
+		return r.finish(ctx, job, entry, OutcomeRefused, failure.Error())
 	}
 	return r.retry(ctx, job, entry, failure)
 }
@@ -49,7 +48,7 @@ func (r *Runner) retry(ctx context.Context, job Job, entry Entry, failure *Failu
 		at, err := r.cfg.Retry.next(now, rec, failure, r.cfg.Random())
 		if err != nil {
 			r.attempts.failed(rec)
-			return r.finish(ctx, job, entry, OutcomeExhausted, "", err.Error())
+			return r.finish(ctx, job, entry, OutcomeExhausted, err.Error())
 		}
 		retryAt = at
 		rec.wait(at)
@@ -123,9 +122,9 @@ func passed(since time.Time) time.Duration {
 }
 
 // finish records the outcome, then announces it.
-func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outcome, known Known, detail string) (Settlement, error) {
+func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outcome, detail string) (Settlement, error) {
 	begun, now := time.Now(), r.cfg.Now()
-	entry.Record.finish(now, job.Message, outcome, known, detail)
+	entry.Record.finish(now, job.Message, outcome, detail, r.cfg.Prove)
 	entry, err := r.save(ctx, entry)
 	if err != nil {
 		return Settlement{}, err
@@ -133,8 +132,7 @@ func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outco
 	rec := &entry.Record
 	took := now.Sub(rec.AcceptedAt)
 	r.cfg.Recorder.JobFinished(string(rec.Kind), string(outcome), took, rec.Trace)
-	line := append(fields(rec), zap.String("outcome", string(outcome)), zap.String("known", string(known)),
-		zap.Int("attempt", rec.AttemptCount), zap.Duration("duration", took), zap.String("detail", detail))
+	line := append(fields(rec), zap.String("outcome", string(outcome)), zap.Int("attempt", rec.AttemptCount), zap.Duration("duration", took), zap.String("detail", detail))
 	if !outcome.Success() {
 		line = append(line, failureFields(rec)...)
 	}

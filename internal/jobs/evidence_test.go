@@ -57,7 +57,7 @@ func TestNotFound(t *testing.T) {
 		},
 		{
 			name: "revoked by the job beside it", answers: []func(context.Context, Job) (Answer, error){notFound},
-			beside: func(r *Record) { r.finish(time.Now(), 0, OutcomeRevoked, KnownRevoked, "") },
+			beside: func(r *Record) { r.finish(time.Now(), 0, OutcomeRevoked, "", false) },
 			want:   OutcomeAlreadyGone, wantDetail: "not found, and job BESIDE revoked it before",
 		},
 		{
@@ -92,12 +92,8 @@ func TestNotFound(t *testing.T) {
 				if want := names.Replace(tt.wantDetail); r.Outcome != tt.want || r.Detail != want {
 					t.Errorf("outcome %s, detail %q; want %s, %q", r.Outcome, r.Detail, tt.want, want)
 				}
-				wantKnown := Known("")
-				if tt.want == OutcomeAlreadyGone {
-					wantKnown = KnownAlreadyGone
-				}
-				if last := r.Attempts[len(r.Attempts)-1]; r.Known != wantKnown || last.Reason != ReasonNotFound || len(tt.answers) != r.AttemptCount {
-					t.Errorf("known %q, %d attempts, the last one %+v", r.Known, r.AttemptCount, last)
+				if last := r.Attempts[len(r.Attempts)-1]; last.Reason != ReasonNotFound || len(tt.answers) != r.AttemptCount {
+					t.Errorf("%d attempts, the last one %+v", r.AttemptCount, last)
 				}
 			})
 		})

@@ -90,8 +90,8 @@ type Answer struct {
 	Code string
 	// RequestID is the API's own id of the request, where it gives one.
 	RequestID string
-	// Known is what a successful answer proves.
-	Known Known
+	// DryRun says that the call was not made, and that nothing has changed.
+	DryRun bool
 	// Detail tells a person more of it; of a dry run, what was not done.
 	Detail string
 }

@@ -85,7 +85,7 @@ func (r *Record) does(j Job) bool { return r.RequestDigest == j.Digest }
 
 // failed reports whether the job has ended without what it was asked for.
 func (r *Record) failed() bool {
-	return r.Done() && !r.Outcome.Success() && r.Known != KnownDryRun
+	return r.Done() && !r.Outcome.Success() && !r.Rehearsed()
 }
 
 // anew is the id of the job that an event makes beside the job of its identity, which does not do what the event asks for:

@@ -100,7 +100,7 @@ func TestAcceptSeenBefore(t *testing.T) {
 		},
 		{
 			name: "published again when it is done", change: copied,
-			record:     func(r *Record) { r.finish(time.Now(), 0, OutcomeRevoked, KnownRevoked, "") },
+			record:     func(r *Record) { r.finish(time.Now(), 0, OutcomeRevoked, "", false) },
 			wantResult: EventDuplicate, wantQueued: 1,
 		},
 	}

@@ -30,6 +30,8 @@ type Job struct {
 	ExpiresAt  time.Time // Zero: never.
 	// Contained says what a request of a kind without a call held, and Unfit why no kind fits that.
 	Contained, Unfit string
+	// NoProof says that a success is not checked.
+	NoProof bool
 	// Round counts how often an operator has retried the job.
 	Round int
 	// Trace is the traceparent that the job belongs to, "" when there is none.
@@ -88,6 +90,7 @@ func newJob(e Event, account string) Job {
 		Trace:       e.Trace,
 		Contained:   e.Request.Contained,
 		Unfit:       e.Request.Unfit,
+		NoProof:     e.Request.NoProof,
 	}
 	j.ID, j.Digest = j.id(), j.digest()
 	return j

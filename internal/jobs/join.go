@@ -151,6 +151,7 @@ func (d *Intake) lift(ctx context.Context, job Job, other Entry) error {
 		return nil
 	}
 	into.join(job.recorded(), job.ExpiresAt)
+	into.NoProof = into.NoProof && job.NoProof
 	if _, err := d.ledger.Update(ctx, other); err != nil {
 		return fmt.Errorf("joining job %s: %w", into.JobID, err)
 	}
@@ -163,9 +164,9 @@ func (r *Record) wants(j Job) bool {
 	return !r.HasEvent(j.Event) || r.short(j)
 }
 
-// short reports whether an event asks an unfinished job for more: a more urgent lane, or more time.
+// short reports whether an event asks an unfinished job for more: a more urgent lane, more time, or a proof.
 func (r *Record) short(j Job) bool {
-	return !r.Done() && (j.Lane.MoreUrgentThan(r.Lane) || outlasts(j.ExpiresAt, r.ExpiresAt))
+	return !r.Done() && (j.Lane.MoreUrgentThan(r.Lane) || outlasts(j.ExpiresAt, r.ExpiresAt) || r.NoProof && !j.NoProof)
 }
 
 // note keeps which job does what the given one was asked for.

@@ -19,7 +19,7 @@ func separately(e *Event)             { e.Request.Separate = true }
 func (p *plant) end(t *testing.T, id string, outcome Outcome) {
 	t.Helper()
 	r := p.record(t, id)
-	r.finish(time.Now(), 0, outcome, "", "")
+	r.finish(time.Now(), 0, outcome, "", false)
 	p.put(t, r)
 }
 

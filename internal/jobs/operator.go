@@ -106,7 +106,7 @@ func (o *Operator) Retry(ctx context.Context, id string, op Operation) (Record, 
 // mayRetry reports, as an error, that there is nothing to retry.
 func (o *Operator) mayRetry(ctx context.Context, entry Entry) error {
 	rec := &entry.Record
-	if rec.Outcome.Success() {
+	if rec.Outcome.Success() && !rec.Alive() {
 		return ErrSucceeded
 	}
 	if rec.State != StateRunning {
@@ -181,6 +181,24 @@ func (o *Operator) Requeue(ctx context.Context, id string) error {
 		return err
 	}
 	return o.queue.Enqueue(ctx, entry.Record.job(params))
+}
+
+// CheckQueue takes checks of jobs that have succeeded. Putting the same one twice is harmless.
+type CheckQueue interface {
+	EnqueueCheck(ctx context.Context, j Job, r Record) error
+}
+
+// Recheck puts the check of a job whose target is still looked at into the queue once more, for its message was lost.
+func (o *Operator) Recheck(ctx context.Context, id string, checks CheckQueue) (queued bool, err error) {
+	entry, err := o.ledger.Load(ctx, id)
+	if err != nil || !entry.Record.LookedAt() {
+		return false, err
+	}
+	params, err := o.params(ctx, &entry.Record)
+	if err != nil {
+		return false, err
+	}
+	return true, checks.EnqueueCheck(ctx, entry.Record.job(params), entry.Record)
 }
 
 // change loads a record and changes it, again after a conflict.
@@ -273,7 +291,7 @@ func (o *Operator) takeTarget(ctx context.Context, job Job) error {
 // reopen puts a record back to the state before its first attempt of a round.
 func (r *Record) reopen(op Operation) {
 	if r.Done() {
-		r.Outcome, r.Known, r.Detail, r.FinishedAt = "", "", "", time.Time{}
+		r.Outcome, r.Detail, r.FinishedAt, r.Proof, r.Proving = "", "", time.Time{}, nil, nil
 		r.AttemptsSpent, r.ReopenedAt, r.ExpiresAt, r.FinishedBy = 0, op.At, time.Time{}, 0
 	}
 	r.CancelAsked = false

@@ -1,6 +1,12 @@
 package jobs
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"rekey/internal/kinds"
+)
 
 // Verdict is what is known of a target after a success. The set is closed.
 type Verdict string
@@ -36,6 +42,9 @@ type Proof struct {
 	Evidence    []Evidence `json:"evidence"`
 }
 
+// EvidenceAnswer is the check of the first evidence: the API's answer to the call.
+const EvidenceAnswer = "answer"
+
 // Evidence is what one check showed at one moment.
 type Evidence struct {
 	At      time.Time `json:"at"`
@@ -43,4 +52,112 @@ type Evidence struct {
 	Status  int       `json:"status,omitempty"` // HTTP status; 0 when no answer came.
 	Says    string    `json:"says"`
 	EventID string    `json:"event_id,omitempty"` // Of the API's event log.
+}
+
+// maxEvidence bounds how many evidences a proof lists: the first one and the latest.
+const maxEvidence = 32
+
+// Note adds an evidence. What a check shows once more is one evidence, of the latest moment.
+func (p *Proof) Note(e Evidence) {
+	e.Says = clip(e.Says)
+	for i, have := range slices.Backward(p.Evidence) {
+		if have.Check != e.Check {
+			continue
+		}
+		if have.Status == e.Status && have.Says == e.Says && have.EventID == e.EventID {
+			p.Evidence[i].At = e.At
+			return
+		}
+		break
+	}
+	if p.Evidence = append(p.Evidence, e); len(p.Evidence) > maxEvidence {
+		p.Evidence = slices.Delete(p.Evidence, 1, 2)
+	}
+}
+
+// Conclude gives the proof its verdict. next is when the target is looked at next; zero: not any more.
+func (r *Record) Conclude(now time.Time, verdict Verdict, next time.Time) {
+	p := r.Proof
+	p.Verdict, p.NextCheckAt = verdict, next
+	if verdict.Dead() {
+		p.VerifiedAt = now
+	}
+	if !verdict.Alive() {
+		r.Sealed = nil // The job is not retried any more.
+	}
+	if next.IsZero() {
+		r.Proving = nil
+	}
+}
+
+// ByProof is who retries a job whose target is still alive, where the configuration says so.
+const ByProof = "proof.on_still_alive"
+
+// ProofRetries is how often that was done.
+func (r *PublicRecord) ProofRetries() (n int) {
+	for _, op := range r.Operations {
+		if op.Action == ActionRetry && op.By == ByProof {
+			n++
+		}
+	}
+	return n
+}
+
+// Proving is what the ledger keeps of a proof that is under way, beside what all may see.
+type Proving struct {
+	// Shown is what each check showed last, and Notes are for its later looks, by the name of the check.
+	Shown map[string]kinds.Shows       `json:"shown,omitempty"`
+	Notes map[string]map[string]string `json:"notes,omitempty"`
+}
+
+// Note keeps what a check showed. The zero Finding is none.
+func (p *Proving) Note(check string, f kinds.Finding) {
+	if f.Shows == "" {
+		return
+	}
+	if p.Shown == nil {
+		p.Shown, p.Notes = map[string]kinds.Shows{}, map[string]map[string]string{}
+	}
+	p.Shown[check] = f.Shows
+	if f.Notes != nil {
+		p.Notes[check] = f.Notes
+	}
+}
+
+// beginProof begins the proof of a job that has just succeeded. The API's answer is its first evidence.
+func (r *Record) beginProof() {
+	said := Evidence{At: r.FinishedAt, Check: EvidenceAnswer, Says: r.Detail}
+	if last := r.lastAttempt(); last != nil {
+		said.Status = last.Status
+		if r.Outcome == OutcomeRevoked {
+			said.Says = fmt.Sprintf("the API answered %s with %d", last.Method, last.Status)
+		}
+	}
+	r.Proof = &Proof{Verdict: VerdictPending, NextCheckAt: r.FinishedAt, Evidence: []Evidence{said}}
+	r.Proving = &Proving{}
+}
+
+// Verdict is what is known of the target since the job's success; "" where that is not checked.
+func (r *PublicRecord) Verdict() Verdict {
+	if r.Proof == nil {
+		return ""
+	}
+	return r.Proof.Verdict
+}
+
+// LookedAt reports whether the job has succeeded and its target is looked at again.
+func (r *PublicRecord) LookedAt() bool {
+	return r.Outcome.Success() && r.Proof != nil && !r.Proof.NextCheckAt.IsZero()
+}
+
+// Alive reports whether the job has succeeded and its target is known to work.
+func (r *PublicRecord) Alive() bool { return r.Outcome.Success() && r.Verdict().Alive() }
+
+// Rehearsed reports whether the job went through as a dry run: everything was done but the call that changes something.
+func (r *PublicRecord) Rehearsed() bool {
+	if r.Outcome != OutcomeCancelled || len(r.Attempts) == 0 {
+		return false
+	}
+	last := r.Attempts[len(r.Attempts)-1]
+	return last.Reason == ReasonNone && !last.MaybeEffective && !last.StartedAt.Before(r.ReopenedAt)
 }

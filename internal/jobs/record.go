@@ -17,12 +17,14 @@ const (
 // Record is what the ledger keeps of a job. A field belongs here, unless all readers of results may see it.
 type Record struct {
 	PublicRecord
-	// Sealed holds the sealed form of each secret parameter until the job has succeeded, so that
+	// Sealed holds the sealed form of each secret parameter until the job has succeeded and its proof has a verdict, so that
 	// it can be retried, and TargetKey the target of a job that has some.
 	Sealed    map[string]string `json:"sealed,omitempty"`
 	TargetKey string            `json:"target_key,omitempty"`
 	// Unfit says why no kind takes away what the request held.
 	Unfit string `json:"unfit,omitempty"`
+	// Proving is how far the proof is; nil where there is none under way.
+	Proving *Proving `json:"proving,omitempty"`
 }
 
 // PublicRecord is what results, commands and pages show of a job: what was asked, tried and done. It holds no secret.
@@ -50,8 +52,6 @@ type PublicRecord struct {
 
 	State   State   `json:"state"`
 	Outcome Outcome `json:"outcome,omitempty"`
-	// Known is what a successful outcome proves.
-	Known Known `json:"known,omitempty"`
 	// Detail tells a person why the job ended as it did.
 	Detail string `json:"detail,omitempty"`
 
@@ -91,6 +91,11 @@ type PublicRecord struct {
 	CancelAsked bool `json:"cancel_asked,omitempty"`
 
 	Claim Claim `json:"claim,omitzero"`
+
+	// NoProof says that no event of the job wants it to be checked after a success.
+	NoProof bool `json:"no_proof,omitempty"`
+	// Proof is what is known of the target since the job's success. Nil: it is not checked.
+	Proof *Proof `json:"proof,omitempty"`
 
 	// FinishedBy is the message of the queue whose delivery ended the job. It stays there until
 	// the result is out, and it alone answers for that.
@@ -152,7 +157,7 @@ func NewRecord(j Job) Record {
 	r := Record{PublicRecord: PublicRecord{
 		JobID: j.ID, Kind: j.Kind, Account: j.Account, Target: j.Target(), Params: j.Params.Shown(),
 		Lane: j.Lane, Origin: j.Origin, Reason: j.Reason, RequestedBy: j.RequestedBy, OnBehalfOf: j.OnBehalfOf, Policy: j.Policy, DryRun: j.DryRun,
-		Contained: j.Contained, RequestDigest: j.Digest, Trace: j.Trace, State: StateQueued,
+		Contained: j.Contained, NoProof: j.NoProof, RequestDigest: j.Digest, Trace: j.Trace, State: StateQueued,
 		AcceptedAt: j.AcceptedAt, ExpiresAt: j.ExpiresAt,
 		Events: []RecordedEvent{j.recorded()}, EventCount: 1, Attempts: []Attempt{},
 	}}
@@ -171,7 +176,7 @@ func (r *Record) job(p Params) Job {
 	return Job{
 		ID: r.JobID, Kind: r.Kind, Account: r.Account, Params: p, Digest: r.RequestDigest, Lane: r.Lane, Origin: r.Origin, Reason: r.Reason,
 		RequestedBy: r.RequestedBy, OnBehalfOf: r.OnBehalfOf, Policy: r.Policy, DryRun: r.DryRun, Trace: r.Trace, Event: r.Events[0].EventRef,
-		AcceptedAt: r.AcceptedAt, ExpiresAt: r.ExpiresAt, Round: r.Round, Contained: r.Contained, Unfit: r.Unfit,
+		AcceptedAt: r.AcceptedAt, ExpiresAt: r.ExpiresAt, Round: r.Round, Contained: r.Contained, Unfit: r.Unfit, NoProof: r.NoProof,
 	}
 }
 
@@ -217,7 +222,7 @@ func (r *Record) end(now time.Time, answer Answer, failure *Failure) {
 	last.FinishedAt = now
 	last.DurationMS = float64(now.Sub(last.StartedAt).Microseconds()) / 1000
 	last.Reason = ReasonNone
-	last.MaybeEffective = failure == nil && answer.Known != KnownDryRun
+	last.MaybeEffective = failure == nil && !answer.DryRun
 	if failure != nil {
 		answer = failure.Answer
 		last.Reason = failure.Reason
@@ -256,14 +261,19 @@ func (r *Record) requeue() {
 	r.RetryAt, r.Paced = time.Time{}, false
 }
 
-// finish gives the job its outcome, on behalf of a message.
-func (r *Record) finish(now time.Time, message uint64, outcome Outcome, known Known, detail string) {
+// finish gives the job its outcome, on behalf of a message. prove says that a success is checked.
+func (r *Record) finish(now time.Time, message uint64, outcome Outcome, detail string, prove bool) {
 	r.State, r.FinishedBy = StateDone, message
-	r.Outcome, r.Known, r.Detail = outcome, known, clip(detail)
+	r.Outcome, r.Detail = outcome, clip(detail)
 	r.FinishedAt = now
 	r.RetryAt, r.Paced = time.Time{}, false
 	r.Claim = Claim{}
-	if outcome.Success() {
+	if !outcome.Success() {
+		return
+	}
+	if prove && !r.NoProof && !r.DryRun {
+		r.beginProof()
+	} else {
 		r.Sealed = nil // It is not needed any more.
 	}
 }
@@ -274,7 +284,7 @@ func (r Record) Public() PublicRecord { return r.PublicRecord }
 // adopt takes over what intake and operators may have changed on a job while a worker had claimed it.
 func (r *Record) adopt(fresh *Record) {
 	r.Events, r.EventCount, r.Lane, r.ExpiresAt = fresh.Events, fresh.EventCount, fresh.Lane, fresh.ExpiresAt
-	r.Operations, r.CancelAsked = fresh.Operations, fresh.CancelAsked
+	r.Operations, r.CancelAsked, r.NoProof = fresh.Operations, fresh.CancelAsked, fresh.NoProof
 }
 
 // sameStep reports whether both records are at the same step of the job's life, so that

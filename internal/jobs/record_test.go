@@ -81,9 +81,9 @@ func TestWaitRequeueFinish(t *testing.T) {
 		t.Errorf("requeue: state %s, retry at %s", r.State, r.RetryAt)
 	}
 	r.RetryAt, r.Claim = after(9), Claim{Worker: "w1", Until: after(9)}
-	r.finish(after(10), 0, OutcomeRevoked, KnownAccepted, "detail")
+	r.finish(after(10), 0, OutcomeRevoked, "detail", false)
 	want := newTestRecord(t)
-	want.State, want.Outcome, want.Known, want.Detail, want.FinishedAt = StateDone, OutcomeRevoked, KnownAccepted, "detail", after(10)
+	want.State, want.Outcome, want.Detail, want.FinishedAt = StateDone, OutcomeRevoked, "detail", after(10)
 	if diff := cmp.Diff(want, r); diff != "" || !r.Done() {
 		t.Errorf("finish (-want +got):\n%s", diff)
 	}
@@ -131,7 +131,7 @@ func TestLongestRecord(t *testing.T) {
 		r.begin(after(i), strings.Repeat("w", 64), time.Minute)
 		r.end(after(i), Answer{}, &Failure{Reason: ReasonProtocol, Err: errors.New(strings.Repeat("<", 1<<20))})
 	}
-	r.finish(after(300), 0, OutcomeExhausted, "", strings.Repeat("<", 1<<20))
+	r.finish(after(300), 0, OutcomeExhausted, strings.Repeat("<", 1<<20), false)
 	text, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +213,7 @@ func TestSameStep(t *testing.T) {
 		{name: "ended", change: func(r *Record) { r.end(after(1), Answer{}, nil) }},
 		{name: "waits", change: func(r *Record) { r.wait(after(9)) }},
 		{name: "waits longer", change: func(r *Record) { r.RetryAt = after(9) }},
-		{name: "done", change: func(r *Record) { r.finish(after(1), 0, OutcomeRevoked, KnownRevoked, "") }},
+		{name: "done", change: func(r *Record) { r.finish(after(1), 0, OutcomeRevoked, "", false) }},
 		{name: "done at another moment", change: func(r *Record) { r.FinishedAt = after(9) }},
 		{name: "no attempt", change: func(r *Record) { r.Attempts = nil }},
 	}

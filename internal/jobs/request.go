@@ -33,10 +33,11 @@ type Request struct {
 	Contained   string    // What a request of a kind without a call held.
 	Unfit       string    // Why no kind fits that; empty where one does.
 	DryRun      bool      // Everything but the call that changes something.
+	NoProof     bool      // proof: false; a success is not checked.
 }
 
 // requestFields are the members of a request, for messages.
-var requestFields = []string{"kind", "params", "account", "lane", "reason", "requested_by", "on_behalf_of", "expires_at", "coalesce", "dry_run"}
+var requestFields = []string{"kind", "params", "account", "lane", "reason", "requested_by", "on_behalf_of", "expires_at", "coalesce", "dry_run", "proof"}
 
 // ParseRequest reads a request from a decoded document. The error joins one *Malformed
 // for each mistake.
@@ -75,6 +76,7 @@ func (p *requestParser) parse() Request {
 	req := Request{
 		Account: p.text("account"), Reason: p.text("reason"), RequestedBy: p.text("requested_by"), OnBehalfOf: p.text("on_behalf_of"),
 		ExpiresAt: p.time("expires_at"), Separate: !p.flag("coalesce", true), DryRun: p.flag("dry_run", false),
+		NoProof: !p.flag("proof", true),
 	}
 	p.kindAndParams(&req)
 	if name := p.text("lane"); name != "" {

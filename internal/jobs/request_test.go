@@ -91,7 +91,7 @@ func TestParseRequestMistakes(t *testing.T) {
 		kinds = "the kinds are token.revoke, jwks.revoke, x509.disable, idp.delete, role_mapping.delete, " +
 			"service_account_secret.delete, service_account.delete, api_key.delete, database_user.delete, database_user.scramble, " +
 			"org_user.remove, project_user.remove, leak.contain"
-		fields = "the fields are kind, params, account, lane, reason, requested_by, on_behalf_of, expires_at, coalesce, dry_run"
+		fields = "the fields are kind, params, account, lane, reason, requested_by, on_behalf_of, expires_at, coalesce, dry_run, proof"
 		date   = "line 2: expires_at: must be a time like 2026-11-24T03:00:00Z (RFC 3339)"
 	)
 	with := func(more string) string {
@@ -170,7 +170,7 @@ func TestParseRequestReportsAllMistakes(t *testing.T) {
   "priority": "`+canary+`"
 }`)
 	want := []string{
-		"line 10: priority: unknown field; the fields are kind, params, account, lane, reason, requested_by, on_behalf_of, expires_at, coalesce, dry_run",
+		"line 10: priority: unknown field; the fields are kind, params, account, lane, reason, requested_by, on_behalf_of, expires_at, coalesce, dry_run, proof",
 		"line 8: expires_at: must be a time like 2026-11-24T03:00:00Z (RFC 3339)",
 		"line 9: coalesce: must be true or false, not a number",
 		"line 4: params.federation_id: must be 24 lower-case hexadecimal digits",

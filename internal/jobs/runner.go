@@ -51,13 +51,14 @@ var ErrStopping = errors.New("the worker is stopping")
 // errClaimRace says that the record changed between reading and claiming it.
 var errClaimRace = errors.New("the record changed before it was claimed")
 
-// RunnerConfig are the parts and settings of a Runner. All are required but Instance, Gone, Now and Random.
+// RunnerConfig are the parts and settings of a Runner. All are required but Instance, Gone, Prove, Now and Random.
 type RunnerConfig struct {
 	Worker      string           // Name of this worker, unique in the fleet.
 	Instance    string           // Names this process among all that have had the worker's name.
 	Embedded    bool             // The server of the ledger runs inside this process.
 	Gone        func(Claim) bool // Reports that it is certain that the holder of a claim lives no more. Nil: it never is.
 	Version     string           // Its release, for the record; empty is not recorded.
+	Prove       bool             // What has succeeded is checked, unless the request wants no proof.
 	CallTimeout time.Duration    // Longest attempt. The lease is 10 s longer.
 	Retry       RetryPolicy
 	Ledger      Ledger
@@ -179,7 +180,7 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Settlement,
 		return putBack(now, rec.RetryAt), nil
 	}
 	if rec.Unfit != "" {
-		settlement, err := r.finish(ctx, d.Job, entry, OutcomeRefused, "", rec.Unfit)
+		settlement, err := r.finish(ctx, d.Job, entry, OutcomeRefused, rec.Unfit)
 		return settlement, r.raced(err)
 	}
 	asked := time.Now()
@@ -299,13 +300,13 @@ func (r *Runner) hold(ctx context.Context, job Job, entry Entry, permit Permit) 
 
 // giveUp ends a job that no worker has claimed and that may not be attempted any more.
 func (r *Runner) giveUp(ctx context.Context, job Job, entry Entry, why error) (Settlement, error) {
-	settlement, err := r.finish(ctx, job, entry, OutcomeExhausted, "", why.Error())
+	settlement, err := r.finish(ctx, job, entry, OutcomeExhausted, why.Error())
 	return settlement, r.raced(err)
 }
 
 // cancel ends a job that no worker runs, as an operator asked.
 func (r *Runner) cancel(ctx context.Context, job Job, entry Entry) (Settlement, error) {
-	settlement, err := r.finish(ctx, job, entry, OutcomeCancelled, "", entry.Record.cancelDetail())
+	settlement, err := r.finish(ctx, job, entry, OutcomeCancelled, entry.Record.cancelDetail())
 	return settlement, r.raced(err)
 }
 

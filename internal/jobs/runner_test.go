@@ -52,22 +52,21 @@ func TestRunAnswers(t *testing.T) {
 		answer      func(context.Context, Job) (Answer, error)
 		wantState   State
 		wantOutcome Outcome
-		wantKnown   Known
 		wantDetail  string
 		wantReason  Reason
 		wantSpent   int
 		wantDelay   time.Duration
 	}{
-		{name: "revoked", answer: works, wantState: StateDone, wantOutcome: OutcomeRevoked, wantKnown: KnownRevoked, wantReason: ReasonNone, wantSpent: 1},
+		{name: "revoked", answer: works, wantState: StateDone, wantOutcome: OutcomeRevoked, wantReason: ReasonNone, wantSpent: 1},
 		{
 			name:      "accepted",
-			answer:    func(context.Context, Job) (Answer, error) { return Answer{Status: 202, Known: KnownAccepted}, nil },
-			wantState: StateDone, wantOutcome: OutcomeRevoked, wantKnown: KnownAccepted, wantReason: ReasonNone, wantSpent: 1,
+			answer:    func(context.Context, Job) (Answer, error) { return Answer{Status: 202}, nil },
+			wantState: StateDone, wantOutcome: OutcomeRevoked, wantReason: ReasonNone, wantSpent: 1,
 		},
 		{
 			name:      "nothing said of what is known",
 			answer:    func(context.Context, Job) (Answer, error) { return Answer{Status: 200}, nil },
-			wantState: StateDone, wantOutcome: OutcomeRevoked, wantKnown: KnownRevoked, wantReason: ReasonNone, wantSpent: 1,
+			wantState: StateDone, wantOutcome: OutcomeRevoked, wantReason: ReasonNone, wantSpent: 1,
 		},
 		{name: "rate limited", answer: no(ReasonRateLimited), wantState: StateWaiting, wantReason: ReasonRateLimited, wantDelay: time.Second},
 		{name: "unavailable", answer: no(ReasonUnavailable), wantState: StateWaiting, wantReason: ReasonUnavailable, wantSpent: 1, wantDelay: time.Second},
@@ -113,8 +112,8 @@ func TestRunAnswers(t *testing.T) {
 					t.Errorf("settlement %+v, want %+v", settlement, want)
 				}
 				r := p.record(t, job.ID)
-				if r.State != tt.wantState || r.Outcome != tt.wantOutcome || r.Known != tt.wantKnown || r.Detail != tt.wantDetail {
-					t.Errorf("state %q, outcome %q, known %q, detail %q", r.State, r.Outcome, r.Known, r.Detail)
+				if r.State != tt.wantState || r.Outcome != tt.wantOutcome || r.Detail != tt.wantDetail {
+					t.Errorf("state %q, outcome %q, detail %q", r.State, r.Outcome, r.Detail)
 				}
 				if len(r.Attempts) != 1 || r.Attempts[0].Reason != tt.wantReason || r.AttemptsSpent != tt.wantSpent || r.Claim != (Claim{}) {
 					t.Errorf("attempts %+v, %d spent, claim %v", r.Attempts, r.AttemptsSpent, r.Claim)
@@ -164,7 +163,7 @@ func TestRunRecordsAttempt(t *testing.T) {
 		}
 		at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
 		want := NewRecord(job)
-		want.State, want.Outcome, want.Known, want.FinishedAt = StateDone, OutcomeRevoked, KnownRevoked, at(5500)
+		want.State, want.Outcome, want.FinishedAt = StateDone, OutcomeRevoked, at(5500)
 		want.AttemptCount, want.AttemptsSpent, want.AttemptsMaybeEffective = 2, 1, 1
 		want.Attempts = []Attempt{
 			{
@@ -240,7 +239,7 @@ func TestInfoLine(t *testing.T) {
 		}
 		want := map[string]any{
 			"job_id": job.ID, "event_id": "event-1", "kind": "jwks.revoke", "target": "federation/" + idA + "/idp/" + idB,
-			"account": "security", "lane": "urgent", "outcome": "refused", "known": "", "attempt": int64(2),
+			"account": "security", "lane": "urgent", "outcome": "refused", "attempt": int64(2),
 			"duration": 3 * time.Second, "detail": "forbidden: the API said no", "reason": "forbidden",
 		}
 		if diff := cmp.Diff(want, lines[0].ContextMap()); diff != "" {
@@ -257,7 +256,7 @@ func TestInfoLine(t *testing.T) {
 func TestDryRunProvesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dryRun := func(context.Context, Job) (Answer, error) {
-			return Answer{Known: KnownDryRun, Detail: "dry run: DELETE was not sent"}, nil
+			return Answer{DryRun: true, Detail: "dry run: DELETE was not sent"}, nil
 		}
 		p := newPlant(dryRun, works)
 		r := p.runner(t, "w1")
@@ -266,7 +265,7 @@ func TestDryRunProvesNothing(t *testing.T) {
 		run(t, r, Delivery{Job: rehearsed})
 		run(t, r, Delivery{Job: meant})
 		rec := p.record(t, rehearsed.ID)
-		if rec.Outcome != OutcomeCancelled || rec.Known != KnownDryRun || !rec.DryRun || rec.Detail != "dry run: DELETE was not sent" ||
+		if rec.Outcome != OutcomeCancelled || !rec.Rehearsed() || !rec.DryRun || rec.Detail != "dry run: DELETE was not sent" ||
 			rec.AttemptsMaybeEffective != 0 || rec.Outcome.Success() {
 			t.Errorf("the dry run is %+v", rec)
 		}

@@ -69,23 +69,6 @@ func (o Outcome) Success() bool { return o == OutcomeRevoked || o == OutcomeAlre
 // DeadLetter reports whether a job with this outcome is put among the dead letters.
 func (o Outcome) DeadLetter() bool { return o == OutcomeRefused || o == OutcomeExhausted }
 
-// Known is what a successful result proves, and no more than that.
-type Known string
-
-// What a result can know.
-const (
-	// KnownRevoked says that the API confirmed the change as made.
-	KnownRevoked Known = "revoked"
-	// KnownAccepted says that only the API's answer speaks for it: the API took the request and finishes it in
-	// its own time (202: disabling X.509 starts a rolling restart), or it gives the same answer to everything
-	// (200: revoking a token, RFC 7009 section 2.2).
-	KnownAccepted Known = "accepted"
-	// KnownAlreadyGone says that the target is not there any more, and why that is no typing mistake.
-	KnownAlreadyGone Known = "already_gone"
-	// KnownDryRun says that nothing has changed: the call was not made. It comes with OutcomeCancelled.
-	KnownDryRun Known = "dry_run"
-)
-
 // Origin is what asked for a job.
 type Origin string
 

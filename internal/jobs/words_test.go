@@ -30,7 +30,6 @@ func TestClosedSets(t *testing.T) {
 			name: "reasons", got: Names(Reasons()),
 			want: "none rate_limited unavailable unauthorized forbidden not_found conflict invalid protocol config interrupted",
 		},
-		{name: "known", got: Names([]Known{KnownRevoked, KnownAccepted, KnownAlreadyGone, KnownDryRun}), want: "revoked accepted already_gone dry_run"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

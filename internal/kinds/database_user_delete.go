@@ -42,5 +42,5 @@ var _ = Declare(Kind{
 		Events: []string{"MONGODB_USER_DELETED"}, EventTarget: "dbUserUsername", TargetParam: paramUserName,
 		Cannot: "Connections that are open stay open: nothing in the API ends them.",
 	},
-	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}, OnlyAccepted: true},
+	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })

@@ -29,7 +29,7 @@ var _ = Declare(Kind{
 			"has that it was made. Connections that are open stay open.",
 	},
 	Call: Call{
-		Method: http.MethodPatch, Success: []int{http.StatusOK}, OnlyAccepted: true, Document: true, Updates: true,
+		Method: http.MethodPatch, Success: []int{http.StatusOK}, Document: true, Updates: true,
 		Body: func(Values) (Body, error) {
 			made := rand.Text() // 128 bits at least.
 			body, err := document(formDatabaseUser.Change, map[string]string{"password": made})

@@ -106,9 +106,6 @@ type Call struct {
 	Method string
 	// Success are the statuses of a success. Every other one is a failure.
 	Success []int
-	// OnlyAccepted says that a success proves no more than that the API took the request: it finishes in its own time, or gives
-	// the same answer to everything.
-	OnlyAccepted bool
 	// Document says that a success comes with a JSON document, if with anything: other text is not the API's.
 	Document bool
 	// OwnSecret says that the call authenticates with id and secret of a service account itself (HTTP Basic), and not as the

@@ -45,8 +45,8 @@ var _ = Declare(Kind{
 	},
 	Call: Call{
 		Method: http.MethodPost, OwnSecret: true,
-		// It is the answer for a token that the API does not know, too.
-		Success: []int{http.StatusOK}, OnlyAccepted: true,
+		// It is the answer for a token that the API does not know, too (RFC 7009 section 2.2).
+		Success: []int{http.StatusOK},
 		Body: func(value Values) (Body, error) {
 			return form(url.Values{"token": {value("token")}, "token_type_hint": {"access_token"}}), nil
 		},

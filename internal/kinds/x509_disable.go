@@ -50,7 +50,7 @@ var _ = Declare(Kind{
 	Call: Call{
 		Method: http.MethodDelete, Updates: true,
 		// 202 starts a rolling restart. The other two are not documented, and do not say that it is over.
-		Success:      []int{http.StatusAccepted, http.StatusOK, http.StatusNoContent},
-		OnlyAccepted: true, Document: true,
+		Success:  []int{http.StatusAccepted, http.StatusOK, http.StatusNoContent},
+		Document: true,
 	},
 })

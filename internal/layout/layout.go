@@ -43,6 +43,8 @@ const (
 	ConsumerIncidents      = "intake-incident"
 	ConsumerIncidentsBelow = "intake-incident-below"
 	ConsumerEvents         = "intake"
+	ConsumerChecks         = "checks"
+	ConsumerWatched        = "checks-watch"
 )
 
 // ConsumerOf is the name of the consumer of a lane.
@@ -97,13 +99,16 @@ func (l Layout) Streams() []jetstream.StreamConfig {
 	events := limits(n.Events(), n.Subject("event.>"), "Events that came in.", keepEvents)
 	events.Duplicates = shortestWindow
 	work := limits(n.Jobs(), n.Subject("job.>"), "Jobs that wait for a worker.", 0)
+	work.Subjects = append(work.Subjects, n.Subject("check.>"))
 	work.Retention = jetstream.WorkQueuePolicy
+	results := limits(n.Results(), n.Subject("result.>"), "How jobs ended.", keepResults)
+	results.Subjects = append(results.Subjects, n.Subject("proof.>"))
 	dead := limits(n.DeadLetters(), n.Subject("dlq.>"), "What was refused or given up, until it is replayed or dropped.", 0)
 	dead.Duplicates = DropCopies
 	list := []jetstream.StreamConfig{
 		events,
 		work,
-		limits(n.Results(), n.Subject("result.>"), "How jobs ended.", keepResults),
+		results,
 		dead,
 	}
 	buckets := []string{n.Schedules(), n.Pace(), n.Audit(), n.Rules(), n.Limits(), n.Notify()}
@@ -158,13 +163,21 @@ func LaneConsumer(n names.Names, lane jobs.Lane) Consumer {
 	return consumer(n.Jobs(), ConsumerOf(lane), n.Lane(lane))
 }
 
-// Consumers are those that workers take events and jobs from.
+// CheckConsumers are what checks are taken from: those of jobs that have just succeeded, and those of watched targets.
+func CheckConsumers(n names.Names) []Consumer {
+	return []Consumer{
+		consumer(n.Jobs(), ConsumerChecks, n.Subject("check.*")),
+		consumer(n.Jobs(), ConsumerWatched, n.Subject("check.watch.*")),
+	}
+}
+
+// Consumers are those that workers take events, jobs and checks from.
 func Consumers(n names.Names) []Consumer {
 	list := IntakeConsumers(n)
 	for _, lane := range jobs.Lanes() {
 		list = append(list, LaneConsumer(n, lane))
 	}
-	return list
+	return append(list, CheckConsumers(n)...)
 }
 
 // Consumers are all consumers.

@@ -3,6 +3,7 @@ package layout
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -64,10 +65,7 @@ func lookAtStream(ctx context.Context, a Asker, want jetstream.StreamConfig) Str
 		return s
 	default:
 		s.Info = info
-		s.Weak, s.Wrong = differences(want, info.Config)
-		if text := full(info); text != "" {
-			s.Wrong = append(s.Wrong, text)
-		}
+		s.Reconsider(info.Config)
 	}
 	if len(s.Wrong) > 0 { // Else nothing else has its subjects: the server sees to that.
 		s.LookForOwner(ctx, a)
@@ -98,6 +96,20 @@ func lookAtConsumer(ctx context.Context, a Asker, want Consumer) ConsumerSight {
 		}
 	}
 	return s
+}
+
+// MadeBefore reports whether a stream has the subject that an earlier release gave it, and lacks those that have come since.
+func MadeBefore(want, have jetstream.StreamConfig) bool {
+	return len(want.Subjects) > 1 && have.Mirror == nil && slices.Equal(have.Subjects, want.Subjects[:1])
+}
+
+// Reconsider compares the stream anew, with the configuration that it has now.
+func (s *StreamSight) Reconsider(have jetstream.StreamConfig) {
+	s.Info.Config = have
+	s.Weak, s.Wrong = differences(s.Want, have)
+	if text := full(s.Info); text != "" {
+		s.Wrong = append(s.Wrong, text)
+	}
 }
 
 // Problems are what is wrong with a stream, in its words.

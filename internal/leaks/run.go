@@ -222,7 +222,7 @@ func (r *run) changed(at int, record jobs.PublicRecord, err error) {
 	}
 	row.JobID, row.Kind, row.State, row.Outcome, row.RetryAt = record.JobID, record.Kind, record.State, record.Outcome, record.RetryAt
 	row.paced = record.State == jobs.StateWaiting && (record.Paced || limited(record.Attempts))
-	row.Dead, row.rehearsed = record.Outcome.Success(), record.Known == jobs.KnownDryRun
+	row.Dead, row.rehearsed = record.Outcome.Success(), record.Rehearsed()
 	if row.Detail = ""; record.Done() && (!record.Outcome.Success() || record.DryRun) {
 		row.Detail = record.Detail
 	}

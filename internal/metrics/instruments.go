@@ -18,6 +18,7 @@ const (
 // rules and dashboards that ask for _bucket would find nothing.
 func (m *Metrics) build(f promauto.Factory) {
 	m.buildJobs(f)
+	m.buildProofs(f)
 	m.buildAtlas(f)
 	m.buildQueues(f)
 	m.buildPolicies(f)
@@ -235,6 +236,11 @@ func (m *Metrics) createKind(kind string) {
 		m.JobsFinished.WithLabelValues(kind, outcome)
 		m.JobDuration.WithLabelValues(kind, outcome)
 	}
+	for _, verdict := range m.labels.verdicts.start() {
+		m.Proofs.WithLabelValues(kind, verdict)
+	}
+	m.TimeToProof.WithLabelValues(kind)
+	m.Reverted.WithLabelValues(kind)
 	for _, reason := range m.labels.reasons.start() {
 		m.JobAttempts.WithLabelValues(kind, reason)
 	}

@@ -86,6 +86,7 @@ type labels struct {
 	receivers, notificationResults                         set
 	policies, decisions, routes, doors, doorResults        set
 	kinds, lanes, outcomes, reasons, origins, eventResults set
+	verdicts                                               set
 	operations, schedules, skips, buckets, streams, parts  set
 }
 
@@ -107,6 +108,7 @@ func newLabels(cfg Config) (labels, error) {
 		{"kind", cfg.Kinds, &l.kinds},
 		{"lane", cfg.Lanes, &l.lanes},
 		{"outcome", cfg.Outcomes, &l.outcomes},
+		{"verdict", cfg.Verdicts, &l.verdicts},
 		{"reason", reasons, &l.reasons},
 		{"origin", cfg.Origins, &l.origins},
 		{"result", cfg.EventResults, &l.eventResults},

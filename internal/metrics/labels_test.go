@@ -37,6 +37,11 @@ func designed() map[string]shape {
 		"rekey_queue_pending":                                {gauge, []string{"lane"}},
 		"rekey_queue_waiting":                                {gauge, nil},
 		"rekey_queue_oldest_seconds":                         {gauge, []string{"lane"}},
+		"rekey_proofs_total":                                 {counter, []string{"kind", "verdict"}},
+		"rekey_time_to_proof_seconds":                        {histogram, []string{"kind"}},
+		"rekey_proofs_pending":                               {gauge, nil},
+		"rekey_watched_targets":                              {gauge, nil},
+		"rekey_reverted_total":                               {counter, []string{"kind"}},
 		"rekey_dead_letters":                                 {gauge, nil},
 		"rekey_schedule_last_fire_timestamp_seconds":         {gauge, []string{"schedule"}},
 		"rekey_schedule_next_fire_timestamp_seconds":         {gauge, []string{"schedule"}},
@@ -158,6 +163,8 @@ func TestForeignLabels(t *testing.T) {
 		m.ScheduleMissed(x, 1)
 		m.ScheduleSkipped(x, x)
 		m.PolicyDecided(x, x)
+		m.Proof(x, x, true, time.Second)
+		m.TargetReverted(x)
 		m.Notified(x, x)
 		m.SetNotificationsPending(x, flood)
 		m.SchedulePaused(x, true)

@@ -40,6 +40,8 @@ type Config struct {
 	// Reasons are the reasons of a failed attempt, such as "rate_limited". The reason "none" of
 	// an attempt that worked is added when it is not listed.
 	Reasons []string
+	// Verdicts are what can be known of a target after a success, such as "verified".
+	Verdicts []string
 	// Origins say what asked for a job, such as "event" or "schedule".
 	Origins []string
 	// EventResults say what became of an event, such as "duplicate" or "malformed".
@@ -93,6 +95,17 @@ type Metrics struct {
 	JobAttempts *prometheus.CounterVec
 	// JobFirstAttemptDelay is rekey_job_first_attempt_delay_seconds{lane}.
 	JobFirstAttemptDelay *prometheus.HistogramVec
+
+	// Proofs is rekey_proofs_total{kind,verdict}.
+	Proofs *prometheus.CounterVec
+	// TimeToProof is rekey_time_to_proof_seconds{kind}.
+	TimeToProof *prometheus.HistogramVec
+	// ProofsPending is rekey_proofs_pending.
+	ProofsPending prometheus.Gauge
+	// WatchedTargets is rekey_watched_targets.
+	WatchedTargets prometheus.Gauge
+	// Reverted is rekey_reverted_total{kind}.
+	Reverted *prometheus.CounterVec
 
 	// AtlasRequests is rekey_atlas_requests_total{operation,code}.
 	AtlasRequests *prometheus.CounterVec

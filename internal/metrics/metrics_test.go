@@ -74,6 +74,9 @@ func useAll(m *metrics.Metrics) {
 	m.SetQueue("urgent", 3, 90*time.Second)
 	m.SetWaiting(4)
 	m.SetDeadLetters(5)
+	m.Proof("jwks.revoke", "verified", true, 4*time.Second)
+	m.SetProofs(6, 7)
+	m.TargetReverted("jwks.revoke")
 	m.ScheduleFired("weekly", time.UnixMilli(1_700_000_000_500))
 	m.ScheduleNext("weekly", time.Unix(1_700_604_800, 0))
 	m.ScheduleMissed("weekly", 2)
@@ -178,6 +181,7 @@ func TestOpenMetrics(t *testing.T) {
 		"rekey_queue_oldest_seconds seconds",
 		"rekey_schedule_last_fire_timestamp_seconds seconds",
 		"rekey_schedule_next_fire_timestamp_seconds seconds",
+		"rekey_time_to_proof_seconds seconds",
 	}
 	if diff := cmp.Diff(want, units); diff != "" {
 		t.Errorf("units (-want +got):\n%s", diff)

@@ -11,7 +11,7 @@ import (
 // Headers of dead letters.
 const (
 	HeaderReason       = "Rekey-Reason"        // Why it is here, for people.
-	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, policy, limit, identity, conflict, signature, plaintext, unread, unmatched, refused, exhausted, undecodable, gone.
+	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, policy, limit, identity, conflict, signature, plaintext, unread, unmatched, refused, exhausted, still_alive, reverted, undecodable, gone.
 	HeaderPolicy       = "Rekey-Policy"        // The policies that it is about, with commas.
 	HeaderJobID        = "Rekey-Job-Id"        // The job, where there is one; of a request, the job that it asked for.
 	HeaderKind         = "Rekey-Kind"          // The job's kind.
@@ -116,6 +116,29 @@ func (n Names) Job(lane jobs.Lane, kind jobs.Kind) string {
 
 // Lane is the subject filter of all jobs in a lane.
 func (n Names) Lane(lane jobs.Lane) string { return n.Subject("job." + string(lane) + ".>") }
+
+// Check is the subject of a check of what a job of a kind did.
+func (n Names) Check(kind jobs.Kind) string { return n.Subject("check." + kind.SubjectToken()) }
+
+// Watch is the subject of a target that is watched after a job of a kind.
+func (n Names) Watch(kind jobs.Kind) string { return n.Subject("check.watch." + kind.SubjectToken()) }
+
+// Proof is the subject of the verdict on what a job of a kind did.
+func (n Names) Proof(kind jobs.Kind, verdict jobs.Verdict) string {
+	return n.Subject("proof." + kind.SubjectToken() + "." + string(verdict))
+}
+
+// IsProof reports whether a subject is that of a verdict.
+func (n Names) IsProof(subject string) bool {
+	for _, kind := range jobs.Kinds() {
+		for _, verdict := range jobs.Verdicts() {
+			if subject == n.Proof(kind, verdict) {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // Result is the subject of a result.
 func (n Names) Result(kind jobs.Kind, outcome jobs.Outcome) string {

@@ -50,7 +50,7 @@ type View struct {
 	Lane        string
 	Origin      string // event, schedule or operator.
 	Outcome     string // revoked, already_gone, refused, exhausted or cancelled.
-	Known       string // What a successful outcome proves; empty for another.
+	Proof       string // What is known of the target after a success: pending, verified, recorded or accepted; empty where it is not checked.
 	Detail      string // Why the job ended as it did, for people.
 	Reason      string // Free text of the request.
 	RequestedBy string // Free text of the request.
@@ -74,7 +74,7 @@ func (r *Result) view(clean func(string) string) View {
 	v := View{
 		JobID: clean(rec.JobID), Kind: clean(string(rec.Kind)), Account: clean(rec.Account), Target: clean(rec.Target),
 		Lane: clean(string(rec.Lane)), Origin: clean(string(rec.Origin)), Outcome: clean(string(rec.Outcome)),
-		Known: clean(string(rec.Known)), Detail: clean(rec.Detail), Reason: clean(rec.Reason),
+		Proof: clean(string(rec.Verdict())), Detail: clean(rec.Detail), Reason: clean(rec.Reason),
 		RequestedBy: clean(rec.RequestedBy), Policy: clean(rec.Policy), DryRun: rec.DryRun,
 		Attempts: rec.AttemptCount, EventCount: rec.EventCount,
 		AcceptedAt: rec.AcceptedAt.UTC(), FinishedAt: rec.FinishedAt.UTC(),

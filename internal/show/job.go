@@ -127,7 +127,7 @@ func stateFields(t *terminal.Table, r *jobs.PublicRecord) {
 	}
 	if r.Done() {
 		t.Field("outcome", r.Outcome)
-		t.Field("known", r.Known)
+		t.Field("proof", r.Verdict())
 		t.Field("detail", r.Detail)
 		t.Field("finished", r.FinishedAt)
 		t.Field("took", r.FinishedAt.Sub(r.AcceptedAt))

@@ -29,7 +29,11 @@ func TestStoppedAgainAndAgain(t *testing.T) {
 				return
 			case <-time.After(5 * time.Millisecond):
 			}
-			if done, err := w.Js.Stream(t.Context(), "REKEY_RESULTS"); err != nil || n-int(done.CachedInfo().State.Msgs) > 16 {
+			results, err := w.Js.Stream(t.Context(), "REKEY_RESULTS")
+			if err != nil {
+				continue
+			}
+			if done, err := apptest.CountSubjects(t.Context(), results, "rekey.v1.result.>"); err != nil || n-done > 16 {
 				continue
 			}
 			event := apptest.X509Disable(apptest.HexID(n)).CloudEvent("urn:siem", apptest.HexID(n))

@@ -29,7 +29,7 @@ func TestDryRunOfOneRequest(t *testing.T) {
 	victim.Nc.Close()
 	w := rig.Beside("worker-2").Start(t)
 	for _, r := range w.Results(2) {
-		if r.Record.Outcome != jobs.OutcomeCancelled || r.Record.Known != jobs.KnownDryRun || !r.Record.DryRun || r.Record.AttemptsMaybeEffective != 0 ||
+		if r.Record.Outcome != jobs.OutcomeCancelled || !r.Record.Rehearsed() || !r.Record.DryRun || r.Record.AttemptsMaybeEffective != 0 ||
 			!strings.HasPrefix(r.Record.Detail, "dry run: ") || !strings.Contains(r.Record.Detail, " /api/") {
 			t.Errorf("the dry run is %s", apptest.Encoded(r.Record))
 		}

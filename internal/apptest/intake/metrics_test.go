@@ -60,6 +60,7 @@ func closedSets() map[string][]string {
 		"kind":    kinds,
 		"lane":    {"urgent", "normal", "bulk"},
 		"outcome": {"revoked", "already_gone", "refused", "exhausted", "cancelled"},
+		"verdict": {"pending", "verified", "recorded", "accepted", "still_alive", "reverted"},
 		"reason": {
 			"none", "rate_limited", "unavailable", "unauthorized", "forbidden", "not_found", "conflict", "invalid",
 			"protocol", "config", "interrupted",
@@ -75,7 +76,7 @@ func closedSets() map[string][]string {
 			"REKEY_EVENTS", "REKEY_JOBS", "REKEY_RESULTS", "REKEY_DLQ", "REKEY_INDEX", "REKEY_SCHEDULES", "REKEY_PACE", "REKEY_LEDGER",
 			"REKEY_TARGETS", "REKEY_AUDIT", "REKEY_RULES", "REKEY_LIMITS", "REKEY_NOTIFY",
 		},
-		"part":     {"embedded NATS server", "store watch", "streams and consumers", "unfinished jobs", "shared pauses", "queue statistics", "stalled messages", "ledger index", "workers", "intake", "schedules", "removed schedules", "configuration", "chain of results", "notifications"},
+		"part":     {"embedded NATS server", "store watch", "streams and consumers", "unfinished jobs", "shared pauses", "queue statistics", "stalled messages", "ledger index", "workers", "intake", "schedules", "removed schedules", "configuration", "chain of results", "notifications", "checks", "chain of verdicts"},
 		"version":  {"1.2.3"},
 		"revision": {"abcdef"},
 		"decision": {"matched", "not_matched", "error", "limited"},

@@ -154,7 +154,7 @@ func TestADryRunStopsBeforeTheCall(t *testing.T) {
 			w := rig.Start(t)
 			w.Publish("siem", apptest.Projects(apptest.HexID(1)), "Nats-Msg-Id", "alert-1")
 			r := w.Results(1)[0]
-			if r.Record.Outcome != jobs.OutcomeCancelled || r.Record.Known != jobs.KnownDryRun || !r.Record.DryRun ||
+			if r.Record.Outcome != jobs.OutcomeCancelled || !r.Record.Rehearsed() || !r.Record.DryRun ||
 				!strings.HasPrefix(r.Record.Detail, "dry run: DELETE ") || r.Subject != "rekey.v1.result.x509-disable.cancelled" {
 				t.Errorf("the result on %s is %+v", r.Subject, r.Record)
 			}

@@ -118,7 +118,9 @@ func TestNewKind(t *testing.T) {
 	t.Parallel()
 	var l lockers
 	box, url := apptest.StartSandbox(t, l.handlers()...)
-	w := apptest.SandboxRig(t, box, url).Start(t)
+	rig := apptest.SandboxRig(t, box, url)
+	rig.Cfg.Proof.Within = time.Second
+	w := rig.Start(t)
 	w.Publish("incident", request("project_id", sandbox.ProjectID, combined).String())
 	w.Publish("incident", request("org_id", sandbox.OrgID, combined).With("account", apptest.Legacy).String())
 	w.Publish("incident", request("org_id", sandbox.OtherOrgID, "wrong sesame").String())
@@ -130,8 +132,8 @@ func TestNewKind(t *testing.T) {
 	}
 	for _, target := range []string{"project/" + sandbox.ProjectID, "org/" + sandbox.OrgID} {
 		r := byTarget[target+"/locker/front/"+user]
-		if r.Subject != "rekey.v1.result.locker-scramble.revoked" || r.Record.Known != jobs.KnownRevoked {
-			t.Errorf("%s: got %q on %s", target, r.Record.Known, r.Subject)
+		if r.Subject != "rekey.v1.result.locker-scramble.revoked" || r.Record.Verdict() != jobs.VerdictPending {
+			t.Errorf("%s: got %q on %s", target, r.Record.Verdict(), r.Subject)
 		}
 		if got := r.Record.Params["combination"]; got != apptest.Fingerprint(combined) || r.Record.Params["door"] != "front" {
 			t.Errorf("%s: the record has %v", target, r.Record.Params)

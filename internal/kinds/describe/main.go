@@ -26,7 +26,6 @@ type kind struct {
 	Logs     []log // The event logs that have what it does.
 	Proof    proof
 	Becomes  bool // It has no call of its own.
-	Accepted bool // A success proves no more than that the API took the request.
 }
 
 // param is one name under which a parameter can be given.
@@ -71,7 +70,7 @@ func main() {
 
 func describe(k kinds.Kind) kind {
 	out := kind{
-		Name: k.Name, Does: k.Does, Reach: k.Reach, Role: k.Role(), Required: k.Required(), Needs: k.Needs(), Accepted: k.Call.OnlyAccepted,
+		Name: k.Name, Does: k.Does, Reach: k.Reach, Role: k.Role(), Required: k.Required(), Needs: k.Needs(),
 		Becomes: k.Becomes != nil,
 	}
 	for _, p := range k.Params {

@@ -1,0 +1,54 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+
+	"rekey/internal/jobs"
+)
+
+// TypeProof is the CloudEvents type of a verdict. Its data is the ledger's record, as that of a result.
+const TypeProof = "rekey.job.proof.v1"
+
+// EnqueueCheck implements jobs.CheckQueue. A copy is harmless: the record says when the next look is due.
+func (a *Announcer) EnqueueCheck(ctx context.Context, j jobs.Job, r jobs.Record) error {
+	j.Round = r.Round
+	data, err := json.Marshal(newJobMessage(j, a.carried(j.Params)))
+	if err != nil {
+		return fmt.Errorf("encoding the check of job %s: %w", r.JobID, err)
+	}
+	msg := &nats.Msg{Subject: a.conn.names.Check(r.Kind), Data: data}
+	return a.conn.publish(ctx, msg, roundID(r.JobID+".check", r.Round))
+}
+
+// carried are the parameters as a check carries them: their secrets sealed. Where there is no key, a secret that intake.plaintext
+// allowed in the job's message is in that of its check, too.
+func (a *Announcer) carried(p jobs.Params) map[string]string {
+	if sealed, err := p.Seal(a.sealer); err == nil {
+		return sealed.Carried()
+	}
+	return p.Carried()
+}
+
+// AnnounceVerdict publishes the dead letter of a target that is alive, where that is asked for, and then the verdict.
+func (a *Announcer) AnnounceVerdict(ctx context.Context, j jobs.Job, r jobs.Record, deadLetter, maybeSent bool) error {
+	verdict := r.Verdict()
+	id := roundID(r.JobID+"."+string(verdict), r.Round)
+	if verdict.Alive() && deadLetter {
+		msg, err := a.deadJob(j, r, string(verdict), r.Proof.Evidence[len(r.Proof.Evidence)-1].Says)
+		if err != nil {
+			return err
+		}
+		if err := a.conn.publishOnce(ctx, a.conn.names.DeadLetters(), msg, id+".dead", maybeSent, r.FinishedAt); err != nil {
+			return err
+		}
+	}
+	msg, err := a.event(r, a.conn.names.Proof(r.Kind, verdict), Result{ID: id, Type: TypeProof, Time: r.Proof.CheckedAt})
+	if err != nil {
+		return err
+	}
+	return a.conn.once(ctx, a.conn.names.Results(), msg, id, maybeSent, r.FinishedAt, func(ctx context.Context) error { return a.tie(ctx, a.proofs, msg, id) })
+}

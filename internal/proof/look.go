@@ -1,0 +1,174 @@
+package proof
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"rekey/internal/jobs"
+	"rekey/internal/kinds"
+)
+
+// checkEvents is what evidence of the API's event log calls its check.
+const checkEvents = "events"
+
+// eventMargin allows for the clock by which the API dates its events.
+const eventMargin = time.Minute
+
+// look is one look at a target, and what it finds.
+type look struct {
+	checker *Checker
+	policy  Policy
+	job     jobs.Job
+	rec     *jobs.Record
+	now     time.Time
+	over    bool // It is the last look.
+	checks  []kinds.Check
+
+	found     []found
+	heldUntil time.Time // Before this moment, the API wants no call.
+}
+
+// found is what one read shows.
+type found struct {
+	jobs.Evidence
+	kinds.Finding
+}
+
+// read makes the reads of the checks that have not shown the target dead yet, and reads the event log where that can tell more.
+func (l *look) read(ctx context.Context) {
+	var left []string
+	l.checks, left = l.policy.checks(l.job)
+	shown := map[string]kinds.Shows{}
+	for _, c := range l.checks {
+		if shown[c.Name] = l.rec.Proving.Shown[c.Name]; shown[c.Name] == kinds.ShowsDead || l.held() {
+			continue
+		}
+		if f, ok := l.check(ctx, c); ok {
+			shown[c.Name] = f.Shows
+		}
+	}
+	for _, name := range left {
+		l.note(name, 0, "not read: proof.probe is off")
+	}
+	if without := conclude(l.checks, shown, false, false, l.over); without != jobs.VerdictPending && !l.recorded() && !l.held() {
+		l.readEvents(ctx)
+	}
+}
+
+// held reports whether the API wants no call now.
+func (l *look) held() bool { return l.heldUntil.After(l.now) }
+
+// note notes an evidence that finds nothing.
+func (l *look) note(check string, status int, says string) {
+	l.found = append(l.found, found{Evidence: jobs.Evidence{At: l.now, Check: check, Status: status, Says: says}})
+}
+
+// check makes one read, and reports whether there was an answer.
+func (l *look) check(ctx context.Context, c kinds.Check) (kinds.Finding, bool) {
+	seen, err := l.checker.cfg.Reader.Read(ctx, l.job, c)
+	if err != nil {
+		l.failed(c.Name, err)
+		return kinds.Finding{}, false
+	}
+	ids := l.rec.Search.Only()
+	seen.Value = func(name string) string {
+		if id, ok := ids[name]; ok {
+			return id
+		}
+		return l.job.Params.Get(name)
+	}
+	seen.Notes, seen.Changed = l.rec.Proving.Notes[c.Name], l.rec.FinishedAt
+	f := c.Judge(seen)
+	l.found = append(l.found, found{jobs.Evidence{At: l.now, Check: c.Name, Status: seen.Status, Says: f.Says}, f})
+	return f, true
+}
+
+// failed notes a read that failed.
+func (l *look) failed(check string, err error) *jobs.Failure {
+	failure, ok := errors.AsType[*jobs.Failure](err)
+	if !ok {
+		failure = &jobs.Failure{Reason: jobs.ReasonProtocol, Err: err}
+	}
+	if failure.Reason == jobs.ReasonRateLimited {
+		l.heldUntil = l.now.Add(max(time.Until(failure.RetryAt), leastApart))
+	}
+	l.note(check, failure.Answer.Status, "the read failed: "+failure.Error())
+	return failure
+}
+
+// recorded reports whether the event log has shown the change.
+func (l *look) recorded() bool {
+	for _, e := range l.rec.Proof.Evidence {
+		if e.EventID != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// readEvents looks for the change in the API's event log.
+func (l *look) readEvents(ctx context.Context) {
+	types := kinds.Of(l.rec.Kind).Proof.Events
+	if !l.policy.Events || len(types) == 0 {
+		return
+	}
+	since := l.rec.FinishedAt
+	if len(l.rec.Attempts) > 0 {
+		since = l.rec.Attempts[0].StartedAt
+	}
+	events, err := l.checker.cfg.Reader.Events(ctx, l.job, types, since.Add(-eventMargin))
+	if err != nil {
+		if failure := l.failed(checkEvents, err); !failure.Reason.Retryable() {
+			l.found[len(l.found)-1].Shows = kinds.ShowsNothing
+		}
+		return
+	}
+	for _, e := range events {
+		if e.Own || e.Names {
+			l.found = append(l.found, found{Evidence: jobs.Evidence{At: l.now, Check: checkEvents, Says: e.says(), EventID: e.ID}})
+			return
+		}
+	}
+	l.note(checkEvents, 0, "the event log has no event of it")
+}
+
+// says tells of the event, and by what it was matched.
+func (e Event) says() string {
+	by, matched := "", "it names the target"
+	if e.By != "" {
+		by = " by " + e.By
+	}
+	if !e.Names {
+		matched = "it names no target: matched by type, time and actor"
+	}
+	return fmt.Sprintf("%s at %s%s; %s", e.Type, e.At.UTC().Format(time.RFC3339), by, matched)
+}
+
+// apply puts what was found on the record.
+func (l *look) apply(rec *jobs.Record) {
+	if rec.Proving == nil {
+		rec.Proving = &jobs.Proving{}
+	}
+	recorded, closed := false, false
+	for _, f := range l.found {
+		rec.Proof.Note(f.Evidence)
+		rec.Proving.Note(f.Check, f.Finding)
+		recorded = recorded || f.EventID != ""
+		closed = closed || f.Check == checkEvents && f.Shows == kinds.ShowsNothing
+	}
+	awaited := l.policy.Events && len(kinds.Of(rec.Kind).Proof.Events) > 0 && !closed
+	verdict := conclude(l.checks, rec.Proving.Shown, recorded || l.recorded(), awaited, l.over)
+	rec.Proof.Checks++
+	rec.Proof.CheckedAt = l.now
+	if verdict != jobs.VerdictPending {
+		rec.Conclude(l.now, verdict, time.Time{})
+		return
+	}
+	next := rec.FinishedAt.Add(nextLook(l.now.Sub(rec.FinishedAt), l.policy.Within))
+	if l.heldUntil.After(next) {
+		next = l.heldUntil
+	}
+	rec.Proof.NextCheckAt = next
+}
