@@ -23,11 +23,11 @@ const MaxRetries = 3
 // checks are the checks of a job that the policy allows, and the names of those that it does not.
 func (p Policy) checks(job jobs.Job) (made []kinds.Check, left []string) {
 	kind := kinds.Of(job.Kind)
-	all := kind.Checks(kinds.Form{}, job.Params.Has, true) // The reader fills in what depends on the form.
+	all := kind.Checks(job.Params.Has, true)
 	if p.Probe {
 		return all, nil
 	}
-	made = kind.Checks(kinds.Form{}, job.Params.Has, false)
+	made = kind.Checks(job.Params.Has, false)
 	for _, c := range all {
 		if !slices.ContainsFunc(made, func(have kinds.Check) bool { return have.Name == c.Name }) {
 			left = append(left, c.Name)
