@@ -21,7 +21,7 @@ func documents(t *testing.T) []string {
 	t.Helper()
 	root := repo.Path(t, ".")
 	var names []string
-	for _, pattern := range []string{"*.md", "docs/*.md", "deploy/*/*.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "deploy/*/*.md"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			t.Fatal(err)
