@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -61,8 +62,8 @@ func Read(ctx context.Context, cfg ReadConfig) (rows []ReadRow, err error) {
 	if err := p.fill(ctx, cfg.Records); err != nil {
 		return nil, err
 	}
-	cfg.Progress("waiting for the index of the ledger")
-	if err := p.indexed(ctx, cfg.Records); err != nil {
+	cfg.Progress("waiting for the search")
+	if _, err := p.found(ctx, cfg.Records); err != nil {
 		return nil, err
 	}
 	for _, list := range lists(cfg.Records) {
@@ -170,38 +171,23 @@ func benchRecord(i int, at time.Time) []byte {
 		jobName(i), kind, target, i, state, outcome, stamp, stamp, i, i+1, stamp, stamp, stamp)
 }
 
-// indexed waits until the worker has written most of the index: it stays a little behind.
-func (p *process) indexed(ctx context.Context, records int) error {
-	const behind, part = 5000, 2000
-	ticker := time.NewTicker(100 * time.Millisecond)
+// found waits until a worker finds all records, and returns how long it takes.
+func (p *process) found(ctx context.Context, records int) (time.Duration, error) {
+	begun := time.Now()
+	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for records > behind {
-		parts, err := p.parts(ctx)
-		if err != nil || parts >= (records-behind)/part {
-			return err
+	for {
+		var page struct {
+			Revision int `json:"revision"`
+		}
+		msg, err := p.nc.RequestWithContext(ctx, namespace+".v1.query.jobs", []byte(`{"limit": 1}`))
+		if err == nil && json.Unmarshal(msg.Data, &page) == nil && page.Revision >= records {
+			return time.Since(begun), nil
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return 0, context.Cause(ctx)
 		case <-ticker.C:
 		}
 	}
-	return nil
-}
-
-// parts is how many parts the index has.
-func (p *process) parts(ctx context.Context) (int, error) {
-	const summaries = namespace + ".v1.index.summary"
-	stream, err := p.js.Stream(ctx, "REKEY-BENCH_INDEX")
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(summaries))
-	if err != nil {
-		return 0, err
-	}
-	return int(info.State.Subjects[summaries]), nil
 }

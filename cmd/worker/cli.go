@@ -216,6 +216,9 @@ func (c *cli) dial(ctx context.Context) (context.Context, *fleet.Client, error) 
 	if err != nil {
 		return ctx, nil, unanswered(ctx, limited, err)
 	}
+	client.OnReading = func(error) {
+		fmt.Fprintln(c.stderr, "No worker answers the search: the streams are read instead, which takes longer.")
+	}
 	ctx = client.Guard(ctx)
 	c.guarded, c.serverNow = ctx, client.Now
 	return ctx, client, nil
@@ -223,12 +226,24 @@ func (c *cli) dial(ctx context.Context) (context.Context, *fleet.Client, error) 
 
 // ask runs one question to the fleet on a connection of its own.
 func (c *cli) ask(ctx context.Context, question func(context.Context, *fleet.Client) error) error {
+	return c.askWithin(ctx, askTimeout, question)
+}
+
+// searchTimeout bounds a search that reads the streams themselves, where there are millions of records.
+const searchTimeout = 5 * time.Minute
+
+// search runs a question to the fleet that takes long where no worker answers it, which it says.
+func (c *cli) search(ctx context.Context, question func(context.Context, *fleet.Client) error) error {
+	return c.askWithin(ctx, searchTimeout, question)
+}
+
+func (c *cli) askWithin(ctx context.Context, most time.Duration, question func(context.Context, *fleet.Client) error) error {
 	ctx, client, err := c.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	limited, cancel := context.WithTimeout(ctx, askTimeout)
+	limited, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	return unanswered(ctx, limited, client.Explain(question(limited, client)))
 }

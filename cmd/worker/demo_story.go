@@ -12,8 +12,8 @@ import (
 	"rekey/internal/atlas/sandbox"
 	"rekey/internal/bus"
 	"rekey/internal/event"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
-	"rekey/internal/ledger"
 	"rekey/internal/show"
 	"rekey/internal/terminal"
 )
@@ -60,12 +60,12 @@ func (d *demo) outcomes(ctx context.Context) (list []jobs.PublicRecord, letters 
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		page, err := d.client.Jobs(ctx, ledger.Filter{})
+		page, err := d.client.Jobs(ctx, fleet.Query{})
 		if err != nil {
 			return list, letters, err
 		}
 		list = page.Records
-		if letters, err = d.client.DeadLetters(ctx, 10); err != nil {
+		if letters, err = d.client.StoredDeadLetters(ctx, 10); err != nil {
 			return list, letters, err
 		}
 		if allDone(list) && len(letters) > 0 {

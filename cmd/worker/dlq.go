@@ -41,19 +41,16 @@ func (c *cli) listDeadLetters(ctx context.Context, limit int) error {
 	if err := notNegative("--limit", limit); err != nil {
 		return usage(err)
 	}
-	if limit == 0 {
-		limit = math.MaxInt - 1
-	}
-	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
-		list, err := client.DeadLetters(ctx, limit+1) // One more, to see whether there is more.
+	return c.search(ctx, func(ctx context.Context, client *fleet.Client) error {
+		found, err := client.DeadLetters(ctx, fleet.LetterQuery{Limit: limit})
 		if err != nil {
 			return err
 		}
-		if len(list) > limit {
-			list = list[:limit]
+		if found.More {
 			fmt.Fprintln(c.stderr, "There are more dead letters: --limit shows more at once, 0 all.")
 		}
-		return c.printDeadLetters(list)
+		c.tellAge(found.Lag)
+		return c.printDeadLetters(found.Letters)
 	})
 }
 
@@ -147,7 +144,7 @@ func (c *cli) letters(ctx context.Context, client *fleet.Client, list []string) 
 		number, err := letterNumber(list[0])
 		return []uint64{number}, err
 	}
-	all, err := client.DeadLetters(ctx, math.MaxInt)
+	all, err := client.StoredDeadLetters(ctx, math.MaxInt)
 	if err != nil {
 		return nil, err
 	}

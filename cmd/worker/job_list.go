@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
-	"rekey/internal/ledger"
 	"rekey/internal/show"
 	"rekey/internal/terminal"
 )
@@ -46,8 +46,8 @@ has a line for each, too.`,
 	return cmd
 }
 
-func (c *cli) listJobs(ctx context.Context, filter ledger.Filter, begin moment) error {
-	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
+func (c *cli) listJobs(ctx context.Context, filter fleet.Query, begin moment) error {
+	return c.search(ctx, func(ctx context.Context, client *fleet.Client) error {
 		filter.Since = begin(c.now())
 		var err error
 		if filter.After, err = client.JobID(ctx, filter.After); err != nil {
@@ -96,8 +96,8 @@ func complete(cmd *cobra.Command, flag string, set []string) {
 }
 
 // filter is what the flags choose, but for the moment since which they do.
-func (f *listFlags) filter() (ledger.Filter, moment, error) {
-	filter := ledger.Filter{Target: f.target, Event: f.event, After: f.after, Limit: f.limit}
+func (f *listFlags) filter() (fleet.Query, moment, error) {
+	filter := fleet.Query{Target: f.target, Event: f.event, After: f.after, Limit: f.limit}
 	begin, err := since(f.since)
 	if err != nil {
 		return filter, nil, err
@@ -118,12 +118,20 @@ func (f *listFlags) filter() (ledger.Filter, moment, error) {
 }
 
 // printPage prints a list, and on standard error, away from it, whether there is more.
-func (c *cli) printPage(page ledger.Page) error {
+func (c *cli) printPage(page fleet.Page) error {
 	if page.More {
 		last := page.Records[len(page.Records)-1]
 		fmt.Fprintf(c.stderr, "There are more jobs: --after %s goes on behind these, --limit shows more at once.\n", last.JobID)
 	}
+	c.tellAge(page.Lag)
 	return c.printJobs(page.Records)
+}
+
+// tellAge says on standard error, away from a list, that it is not up to date.
+func (c *cli) tellAge(lag uint64) {
+	if lag > 0 {
+		fmt.Fprintf(c.stderr, "The list is %s behind: the worker that answered is still reading them.\n", terminal.Plural(int(min(lag, math.MaxInt32)), "change"))
+	}
 }
 
 // tellFleet says on standard error, away from a list, that no worker is connected and what waits for one. What may not be
@@ -140,7 +148,7 @@ func (c *cli) tellFleet(ctx context.Context, client *fleet.Client) {
 
 // watchJobs prints the jobs that the filter chooses and then a line for every change, until
 // ctx ends. That is how a watch is meant to end.
-func (c *cli) watchJobs(ctx context.Context, filter ledger.Filter, begin moment) error {
+func (c *cli) watchJobs(ctx context.Context, filter fleet.Query, begin moment) error {
 	ctx, client, page, err := c.beginWatch(ctx, &filter, begin)
 	if err != nil {
 		return err
@@ -165,10 +173,10 @@ func (c *cli) watchJobs(ctx context.Context, filter ledger.Filter, begin moment)
 }
 
 // beginWatch reads the list, which begins on the clock of the server. It is bounded as every question; what follows is not.
-func (c *cli) beginWatch(ctx context.Context, filter *ledger.Filter, begin moment) (context.Context, *fleet.Client, ledger.Page, error) {
+func (c *cli) beginWatch(ctx context.Context, filter *fleet.Query, begin moment) (context.Context, *fleet.Client, fleet.Page, error) {
 	ctx, client, err := c.dial(ctx)
 	if err != nil {
-		return ctx, nil, ledger.Page{}, err
+		return ctx, nil, fleet.Page{}, err
 	}
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -183,7 +191,7 @@ func (c *cli) beginWatch(ctx context.Context, filter *ledger.Filter, begin momen
 // jobWatch prints jobs as they change.
 type jobWatch struct {
 	cli    *cli
-	filter ledger.Filter
+	filter fleet.Query
 	shown  map[string]bool // Jobs that the reader takes for chosen.
 	table  *terminal.Table
 }

@@ -6,9 +6,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
-	"rekey/internal/ledger"
 )
 
 func TestSince(t *testing.T) {
@@ -83,7 +83,7 @@ func TestListFlagsFilter(t *testing.T) {
 		t.Fatal(err)
 	}
 	got.Since = begin(now)
-	want := ledger.Filter{
+	want := fleet.Query{
 		State: jobs.StateDone, Kind: kinds.JWKSRevoke, Outcome: jobs.OutcomeRefused, Target: "00d2", Event: "e1",
 		Since: now.Add(-time.Hour), Limit: 7,
 	}

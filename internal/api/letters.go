@@ -35,7 +35,7 @@ func (s *Server) letters(c *call) error {
 	if !c.client.unlimited() {
 		look = maxLimit // Of which some are hidden.
 	}
-	found, err := c.fleet.DeadLetters(ctx, look)
+	found, err := c.fleet.StoredDeadLetters(ctx, look)
 	if err != nil {
 		return err
 	}

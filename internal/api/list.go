@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
-	"rekey/internal/ledger"
 )
 
 // How long lists are.
@@ -41,6 +41,8 @@ func (s *Server) list(c *call) error {
 	switch {
 	case errors.Is(err, jobs.ErrNotFound):
 		return inQuery("after", "there is no such job")
+	case errors.Is(err, fleet.ErrTooSlow):
+		return unavailable(err.Error())
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errSlow):
 		return unavailable("the list takes longer than " + askTimeout.String() + ": choose fewer jobs, with since for example")
 	case err != nil:
@@ -58,12 +60,12 @@ func (s *Server) list(c *call) error {
 }
 
 // filter is what the query chooses of what the client may see.
-func (c *call) filter() (ledger.Filter, error) {
-	q, err := c.query("state", "kind", "outcome", "target", "q", "since", "limit", "after")
+func (c *call) filter() (fleet.Query, error) {
+	q, err := c.query("state", "kind", "outcome", "verdict", "target", "q", "since", "limit", "after")
 	if err != nil {
-		return ledger.Filter{}, err
+		return fleet.Query{}, err
 	}
-	f := ledger.Filter{Target: q.Get("target"), Text: q.Get("q"), After: q.Get("after"), Kinds: c.client.Kinds, Accounts: c.client.Accounts}
+	f := fleet.Query{Target: q.Get("target"), Q: q.Get("q"), After: q.Get("after"), Kinds: c.client.Kinds, Accounts: c.client.Accounts}
 	var problems []error
 	note := func(err error) {
 		if err != nil {
@@ -75,6 +77,8 @@ func (c *call) filter() (ledger.Filter, error) {
 	f.Kind, err = oneOf("kind", q, jobs.Kinds())
 	note(err)
 	f.Outcome, err = oneOf("outcome", q, jobs.Outcomes())
+	note(err)
+	f.Verdict, err = oneOf("verdict", q, jobs.Verdicts())
 	note(err)
 	f.Since, err = since(q, c.fleet.Now())
 	note(err)

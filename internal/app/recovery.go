@@ -20,8 +20,8 @@ const (
 	heldByNone = 10 * time.Millisecond
 	// heldByOthers is the same where others work on: it is longer than most of what they do.
 	heldByOthers = time.Second
-	// recoveryPage is how many records are read at once.
-	recoveryPage = 500
+	// longestClaim is longer than any claim: an older one is over by itself.
+	longestClaim = 24 * time.Hour
 )
 
 // recovery takes up what was left behind: at the start what a predecessor held that was killed, and later the jobs whose
@@ -91,26 +91,26 @@ func (r *recovery) run(ctx context.Context) error {
 
 // requeue queues the jobs and the checks again whose messages were lost with their stream.
 func (r *recovery) requeue(ctx context.Context) error {
-	var all []error
-	n := 0
-	for _, state := range jobs.States() {
-		if state == jobs.StateDone {
-			continue
+	since := r.conn.Clock().Now().Add(-r.lookedAt())
+	n, checks := 0, 0
+	err := r.each(ctx, time.Time{}, func(rec jobs.PublicRecord) error {
+		if !rec.Done() {
+			n++
+			return r.operator.Requeue(ctx, rec.JobID)
 		}
-		did, err := r.each(ctx, ledger.Filter{State: state}, func(rec jobs.PublicRecord) (bool, error) { return true, r.operator.Requeue(ctx, rec.JobID) })
-		n, all = n+did, append(all, err)
-	}
-	looked := ledger.Filter{State: jobs.StateDone, Since: r.conn.Clock().Now().Add(-r.lookedAt())}
-	checks, err := r.each(ctx, looked, func(rec jobs.PublicRecord) (bool, error) {
-		if !rec.LookedAt() {
-			return false, nil
+		if !rec.LookedAt() || rec.AcceptedAt.Before(since) {
+			return nil
 		}
-		return r.operator.Recheck(ctx, rec.JobID, r.checks)
+		did, err := r.operator.Recheck(ctx, rec.JobID, r.checks)
+		if did {
+			checks++
+		}
+		return err
 	})
 	if n+checks > 0 {
 		r.log.Warn("jobs and checks whose messages were lost with their stream are queued again", zap.Int("jobs", n), zap.Int("checks", checks))
 	}
-	return errors.Join(append(all, err)...)
+	return err
 }
 
 // lookedAt is how old a job may be whose target is still looked at.
@@ -122,8 +122,17 @@ func (r *recovery) lookedAt() time.Duration {
 // takeUp releases what a predecessor of this worker's name had claimed, and has handed over again what it held. What fails
 // is not lost: it comes when its lease is over.
 func (r *recovery) takeUp(ctx context.Context) {
-	isGone := func(c jobs.Claim) bool { return r.self.IsGone(ctx, c.Worker, c.Instance) }
-	n, err := r.each(ctx, ledger.Filter{State: jobs.StateRunning}, func(rec jobs.PublicRecord) (bool, error) { return r.operator.Release(ctx, rec.JobID, isGone) })
+	n, isGone := 0, func(c jobs.Claim) bool { return r.self.IsGone(ctx, c.Worker, c.Instance) }
+	err := r.each(ctx, r.conn.Clock().Now().Add(-longestClaim), func(rec jobs.PublicRecord) error {
+		if rec.State != jobs.StateRunning {
+			return nil
+		}
+		did, err := r.operator.Release(ctx, rec.JobID, isGone)
+		if did {
+			n++
+		}
+		return err
+	})
 	if n > 0 {
 		r.log.Warn("jobs that a killed worker of the same name had claimed are due at once", zap.String("worker", r.Name), zap.Int("jobs", n))
 	}
@@ -133,26 +142,13 @@ func (r *recovery) takeUp(ctx context.Context) {
 	}
 }
 
-// each calls do for the records of some jobs, and returns for how many it did something. One that
-// cannot be done is logged, and does not hold up the others.
-func (r *recovery) each(ctx context.Context, filter ledger.Filter, do func(jobs.PublicRecord) (bool, error)) (done int, err error) {
-	filter.Limit = recoveryPage
-	for more := true; more && ctx.Err() == nil; {
-		page, err := r.ledger.List(ctx, filter)
-		if err != nil {
-			return done, err
+// each calls do for the records that were written since a moment. A job for which it fails is logged, and does not hold up the
+// others.
+func (r *recovery) each(ctx context.Context, since time.Time, do func(jobs.PublicRecord) error) error {
+	return r.ledger.Each(ctx, since, func(rec jobs.PublicRecord) error {
+		if err := do(rec); err != nil && ctx.Err() == nil {
+			r.log.Warn("a job cannot be taken up", zap.String("job_id", rec.JobID), zap.Error(err))
 		}
-		for _, rec := range page.Records {
-			did, err := do(rec)
-			if err != nil && ctx.Err() == nil {
-				r.log.Warn("a job cannot be taken up", zap.String("job_id", rec.JobID), zap.Error(err))
-			}
-			if did && err == nil {
-				done++
-			}
-			filter.After = rec.JobID
-		}
-		more = page.More && len(page.Records) > 0
-	}
-	return done, nil
+		return nil
+	})
 }

@@ -15,6 +15,7 @@ import (
 	"rekey/internal/names"
 	"rekey/internal/pace"
 	"rekey/internal/proof"
+	"rekey/internal/search"
 	"rekey/internal/wire"
 )
 
@@ -27,7 +28,7 @@ const (
 	partPauses    = "shared pauses"
 	partStats     = "queue statistics"
 	partStalled   = "stalled messages"
-	partIndex     = "ledger index"
+	partSearch    = "search"
 	partWorkers   = "workers"
 	partChecks    = "checks"
 	partIntake    = "intake"
@@ -42,7 +43,7 @@ const (
 
 func parts() []string {
 	return []string{
-		partServer, partStore, partUpkeep, partRecovery, partPauses, partStats, partStalled, partIndex, partWorkers, partIntake, partSchedules, partRemoved,
+		partServer, partStore, partUpkeep, partRecovery, partPauses, partStats, partStalled, partSearch, partWorkers, partIntake, partSchedules, partRemoved,
 		partConfig, partChain, partNotify, partDoors, partChecks, partProofs,
 	}
 }
@@ -80,7 +81,7 @@ func (w *worker) startJobs(s stores) error {
 	w.background(partPauses, w.atlas.Run)
 	w.background(partStats, stats.Run)
 	w.background(partStalled, bus.Stalled{Conn: w.conn, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger}.Run)
-	w.background(partIndex, s.ledger.Indexer(w.Logger).Run)
+	w.startSearch()
 	w.background(partChain, func(ctx context.Context) error { return s.chains.Keep(ctx, chain) })
 	w.background(partProofs, func(ctx context.Context) error { return s.chains.Keep(ctx, proofs) })
 	w.background(partChecks, w.newChecks(s, announcer).Run)
@@ -116,6 +117,18 @@ func (w *worker) newChecks(s stores, announcer *bus.Announcer) *bus.Checks {
 // newAnnouncer returns what publishes results, verdicts and checks. Without chains, it can publish checks.
 func (w *worker) newAnnouncer(results, proofs *audit.Chain) *bus.Announcer {
 	return bus.NewAnnouncer(w.conn, results, proofs, wire.Sealer{Keyring: w.keys})
+}
+
+// startSearch starts what answers searches.
+func (w *worker) startSearch() {
+	if w.Config.Search.Off {
+		return
+	}
+	service := search.Service{
+		Conn: w.conn, Dir: wire.SearchDir(w.Config), Worker: w.Name, Version: w.Version, InFlight: w.workers.Running,
+		Recorder: w.metrics, OnFailure: func() { w.metrics.PartFailed(partSearch) }, Logger: w.Logger,
+	}
+	w.background(partSearch, service.Run)
 }
 
 // newRunner returns what takes a job one step further and announces how it ended.

@@ -131,7 +131,7 @@ func (c Canaries) searchCommands(t *testing.T, w *Worker) {
 		t.Fatal(err)
 	}
 	c.Search(t, "receiver ls", Encoded(targets))
-	list, err := client.DeadLetters(t.Context(), 10_000)
+	list, err := client.StoredDeadLetters(t.Context(), 10_000)
 	if err != nil {
 		t.Fatal(err)
 	}

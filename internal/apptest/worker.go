@@ -20,7 +20,6 @@ import (
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
-	"rekey/internal/ledger"
 	"rekey/internal/schedule"
 	"rekey/internal/secret"
 	"rekey/internal/wire"
@@ -224,7 +223,7 @@ func (w *Worker) Records(part string) []jobs.PublicRecord {
 
 func (w *Worker) list(client *fleet.Client, part string) []jobs.PublicRecord {
 	w.T.Helper()
-	page, err := client.Jobs(w.T.Context(), ledger.Filter{Target: part})
+	page, err := client.Jobs(w.T.Context(), fleet.Query{Target: part})
 	if err != nil {
 		w.T.Fatal(err)
 	}

@@ -126,8 +126,6 @@ func streamOf(subject string) string {
 		return names.Results()
 	case "dlq":
 		return names.DeadLetters()
-	case "index":
-		return names.Index()
 	}
 	return ""
 }

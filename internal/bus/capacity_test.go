@@ -48,7 +48,6 @@ func TestStreamOf(t *testing.T) {
 		names.Job(jobs.LaneBulk, kinds.JWKSRevoke):         "STAGING_JOBS",
 		names.Result(kinds.JWKSRevoke, jobs.Outcomes()[0]): "STAGING_RESULTS",
 		names.DeadEvent():                                  "STAGING_DLQ",
-		"staging.v1.index.rows":                            "STAGING_INDEX",
 		"of.others":                                        "",
 	} {
 		if got := streamOf(subject); got != want {

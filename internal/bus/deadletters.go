@@ -135,7 +135,7 @@ func (d *DeadLetters) name() string { return d.stream.CachedInfo().Config.Name }
 // each calls do for the letters from a number on, without headers and payloads.
 func (d *DeadLetters) each(ctx context.Context, number uint64, at direct.Position, do func(DeadLetter)) error {
 	_, err := direct.Read(ctx, d.conn.js, direct.Query{Stream: d.name(), From: number, Until: at.Reached()}, func(m direct.Message) error {
-		do(newDeadLetter(&jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Seq, Header: m.Header, Time: m.At}))
+		do(LetterOf(m))
 		return nil
 	})
 	if err != nil {
@@ -155,6 +155,11 @@ func (d *DeadLetters) Delete(ctx context.Context, number uint64) error {
 		return jobs.ErrNotFound
 	}
 	return fmt.Errorf("deleting dead letter %d: %w", number, err)
+}
+
+// LetterOf reads a message of the stream of dead letters, without headers and payload.
+func LetterOf(m direct.Message) DeadLetter {
+	return newDeadLetter(&jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Seq, Header: m.Header, Time: m.At})
 }
 
 func newDeadLetter(msg *jetstream.RawStreamMsg) DeadLetter {

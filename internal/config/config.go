@@ -32,6 +32,7 @@ type Config struct {
 	Receivers []Receiver `yaml:"receivers" reload:"live"`
 	HTTP      HTTP       `yaml:"http"`
 	API       API        `yaml:"api"`
+	Search    Search     `yaml:"search"`
 	Log       Log        `yaml:"log"`
 }
 
@@ -261,6 +262,16 @@ type Job struct {
 type HTTP struct {
 	// Listen is host:port. Default 127.0.0.1:9464; empty serves nothing.
 	Listen string `yaml:"listen"`
+}
+
+// Search is where a worker keeps the file in which jobs and dead letters are found. It is a cache of what NATS has: it can be
+// deleted, and is made anew.
+type Search struct {
+	// Dir is the folder of the file; several workers may have the same one. Default and empty: the store_dir of the embedded
+	// server; with an external one a temporary folder, which is made anew with every start.
+	Dir string `yaml:"dir"`
+	// Off leaves it out: this worker answers no questions, and where none does, commands read all of the ledger. Default false.
+	Off bool `yaml:"off"`
 }
 
 // Log is what the worker writes to standard error.

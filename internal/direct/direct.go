@@ -21,7 +21,7 @@ import (
 const (
 	readBatch   = 512
 	readBytes   = 1 << 20
-	readTimeout = 5 * time.Second // For one batch.
+	readTimeout = 5 * time.Second // For the next message.
 	// replicaPatience is how long a replica that lags behind its leader is waited for.
 	replicaPatience = 2 * time.Second
 	replicaPause    = 50 * time.Millisecond
@@ -136,8 +136,8 @@ func (r *reader) batch(ctx context.Context, do func(Message) error) (bool, error
 	if err != nil {
 		return false, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, readTimeout, ErrNoAnswer)
-	defer cancel()
+	timer := time.NewTimer(readTimeout)
+	defer timer.Stop()
 	nc := r.js.Conn()
 	inbox := nc.NewInbox()
 	// As long as a batch: what SubscribeSync makes is a hundred times as long.
@@ -156,6 +156,8 @@ func (r *reader) batch(ctx context.Context, do func(Message) error) (bool, error
 		case msg = <-messages:
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
+		case <-timer.C:
+			return false, ErrNoAnswer
 		}
 		// A stored message names its sequence, whatever else its sender has put into its headers.
 		if msg.Header.Get("Nats-Sequence") == "" {
@@ -169,6 +171,7 @@ func (r *reader) batch(ctx context.Context, do func(Message) error) (bool, error
 		if err := do(m); err != nil {
 			return false, err
 		}
+		timer.Reset(readTimeout) // What is done takes its time.
 	}
 }
 

@@ -142,7 +142,7 @@ func (p *checkup) server() Finding {
 	switch {
 	case !atLeast(version, natsMajor, natsMinor):
 		f.Status = Failed
-		f.Do = fmt.Sprintf("use NATS %d.%d or later: the index of the ledger reads in batches, which older servers do not know", natsMajor, natsMinor)
+		f.Do = fmt.Sprintf("use NATS %d.%d or later: the ledger is read in batches, which older servers do not know", natsMajor, natsMinor)
 	case p.survey.Encrypted():
 		f.Found += ", encrypted"
 	case !p.onLoopback():

@@ -77,6 +77,10 @@ func (n natsNeeds) anywhere() []Need {
 		name := n.names.Worker(n.worker)
 		needs = append(needs, publish(what, name, name), publish(what, name+".>", name+"."+anything), subscribe(what, name), subscribe(what, name+".*"))
 	}
+	const search = "answering searches"
+	needs = append(needs, publish("finding the workers that answer searches", "$SRV.STATS.rekey-query"),
+		subscribe(search, n.names.Query(">")), subscribe(search, "$SRV.PING"), subscribe(search, "$SRV.INFO"), subscribe(search, "$SRV.STATS"),
+		subscribe(search, "$SRV.*.rekey-query"), subscribe(search, "$SRV.*.rekey-query.*"))
 	return append(needs, subscribe("all answers", cmp.Or(n.inbox, "_INBOX")+".>"))
 }
 
@@ -109,7 +113,6 @@ func (n natsNeeds) messages() []Need {
 		}
 	}
 	prefix := strings.TrimSuffix(n.names.Event(">"), "event.>")
-	index := strings.ToLower(n.namespace) + ".v1.index."
 	return []Need{
 		publish("schedules, and events that are published again", prefix+"event.>", events...),
 		publish("making jobs of events", prefix+"job.>", lanes...),
@@ -117,18 +120,14 @@ func (n natsNeeds) messages() []Need {
 		publish("checks of what jobs did", prefix+"check.>", checks...),
 		publish("verdicts of checks", prefix+"proof.>", proofs...),
 		publish("dead letters", prefix+"dlq.>", letters...),
-		publish("the index of the ledger", index+">", index+anything),
 	}
 }
 
 // streamNeeds are about the streams as such.
 func (n natsNeeds) streamNeeds() []Need {
-	index := n.names.Index()
 	needs := []Need{
 		publish("finding another stream on a worker's subjects", "$JS.API.STREAM.NAMES"),
 		publish("finding another consumer of the jobs", "$JS.API.CONSUMER.NAMES."+n.names.Jobs()),
-		publish("making the index of the ledger anew", "$JS.API.STREAM.PURGE."+index),
-		publish("reading the index", "$JS.API.DIRECT.GET."+index),
 		publish("reading the ledger", "$JS.API.DIRECT.GET.KV_"+ledger.RecordsBucket(n.namespace)),
 		publish("erasing secrets from events", "$JS.API.STREAM.MSG.DELETE."+n.names.Events()),
 		publish("putting stalled jobs back", "$JS.API.STREAM.MSG.DELETE."+n.names.Jobs()),
@@ -155,7 +154,7 @@ func (n natsNeeds) bucket(bucket string) []Need {
 		publish(what, "$JS.API.DIRECT.GET."+stream+".>", "$JS.API.DIRECT.GET."+stream+"."+key+anything),
 		publish(what, key+">", key+anything),
 	}
-	if bucket == n.names.Schedules() { // It is read as a whole.
+	if bucket == n.names.Schedules() || bucket == n.names.Rules() { // They are read as a whole.
 		needs = append(needs, publish(what, "$JS.API.DIRECT.GET."+stream))
 	}
 	if bucket == n.names.Pace() { // It is followed.

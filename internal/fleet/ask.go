@@ -10,7 +10,6 @@ import (
 	"rekey/internal/audit"
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
-	"rekey/internal/ledger"
 )
 
 // Now is the time that the workers share.
@@ -27,18 +26,14 @@ func (c *Client) Job(ctx context.Context, id string) (jobs.PublicRecord, error) 
 	return c.ledger.Find(ctx, id)
 }
 
-// Jobs returns the jobs that a filter chooses.
-func (c *Client) Jobs(ctx context.Context, f ledger.Filter) (ledger.Page, error) {
-	return c.ledger.List(ctx, f)
-}
-
 // FollowJobs calls changed for each change of a job after a revision, until ctx ends.
 func (c *Client) FollowJobs(ctx context.Context, revision uint64, changed func(jobs.PublicRecord)) error {
 	return c.ledger.Follow(ctx, revision, changed)
 }
 
-// DeadLetters returns the latest dead letters, the latest first.
-func (c *Client) DeadLetters(ctx context.Context, limit int) ([]bus.DeadLetter, error) {
+// StoredDeadLetters returns the latest dead letters as the stream has them, the latest first: what is done to them must not go by a
+// cache.
+func (c *Client) StoredDeadLetters(ctx context.Context, limit int) ([]bus.DeadLetter, error) {
 	letters, err := bus.OpenDeadLetters(ctx, c.conn)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"rekey/internal/ledger"
 	"rekey/internal/redact"
 	"rekey/internal/seal"
+	"rekey/internal/search"
 	"rekey/internal/wire"
 )
 
@@ -30,9 +31,15 @@ type Client struct {
 
 	finder func() (*wire.SecretFinder, error) // Knows what policies take for secrets. Of a worker's own client only.
 
+	// OnReading, when set, is called when no worker answers a search, with why: then the streams themselves are read, which takes
+	// longer.
+	OnReading func(why error)
+
 	refusals   refusals
 	attempting sync.Mutex // Held while attempt asks.
 	closing    []func()   // Ends what Guard has begun.
+	reading    sync.Mutex // Guards reader.
+	reader     *search.Reader
 }
 
 // Own is a Client on a worker's own connection, which Close closes as well. It hides the worker's own secrets.
@@ -102,6 +109,9 @@ func unconnected(ctx context.Context, addresses string, err error) error {
 func (c *Client) Close() {
 	for _, end := range c.closing {
 		end()
+	}
+	if c.reader != nil {
+		_ = c.reader.Close() // A temporary file that stays is no failure of what was asked for.
 	}
 	c.conn.Close()
 }

@@ -9,9 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/zap"
 
-	"rekey/internal/index"
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
 )
@@ -32,7 +30,6 @@ type Ledger struct {
 	stream  string // Below the bucket of records.
 	records *kv.Store[jobs.Record]
 	targets *kv.Store[targetValue]
-	index   *index.Index
 }
 
 // targetValue is what a key of the targets bucket holds: the holder of a target, or for a
@@ -62,14 +59,9 @@ func (c Config) targetsConfig() kv.Config {
 	return kv.Config{Bucket: TargetsBucket(c.Namespace), Description: "Which job has which target.", TTL: Keep, Replicas: c.Replicas}
 }
 
-// indexConfig says what the index is of.
-func (c Config) indexConfig() index.Config {
-	return index.Config{Ledger: "KV_" + RecordsBucket(c.Namespace), Namespace: c.Namespace, Replicas: c.Replicas, Keep: Keep}
-}
-
-// Streams are those that the ledger is kept in: its buckets and its index.
+// Streams are those of the ledger's buckets.
 func (c Config) Streams() []jetstream.StreamConfig {
-	return []jetstream.StreamConfig{c.recordsConfig().Stream(), c.targetsConfig().Stream(), index.New(nil, c.indexConfig()).StreamConfig()}
+	return []jetstream.StreamConfig{c.recordsConfig().Stream(), c.targetsConfig().Stream()}
 }
 
 // New returns the ledger on JetStream: the bucket <NAMESPACE>_LEDGER with one key per job, and <NAMESPACE>_TARGETS. It makes
@@ -77,7 +69,7 @@ func (c Config) Streams() []jetstream.StreamConfig {
 func New(js jetstream.JetStream, cfg Config) *Ledger {
 	return &Ledger{
 		js: js, stream: "KV_" + RecordsBucket(cfg.Namespace), records: kv.New[jobs.Record](js, cfg.recordsConfig()),
-		targets: kv.New[targetValue](js, cfg.targetsConfig()), index: index.New(js, cfg.indexConfig()),
+		targets: kv.New[targetValue](js, cfg.targetsConfig()),
 	}
 }
 
@@ -151,9 +143,6 @@ func (l *Ledger) find(ctx context.Context, id string) (jobs.PublicRecord, error)
 func (l *Ledger) Watch(ctx context.Context, id string, found func(jobs.PublicRecord)) error {
 	return l.records.Follow(ctx, id, 0, func(e kv.Entry[jobs.Record]) { found(e.Value.Public()) })
 }
-
-// Indexer returns the writer of the ledger's index.
-func (l *Ledger) Indexer(log *zap.Logger) *index.Indexer { return index.NewIndexer(l.index, log) }
 
 // Note records what an operator did to a dead letter that belongs to no job.
 func (l *Ledger) Note(ctx context.Context, letter string, op jobs.Operation) error {

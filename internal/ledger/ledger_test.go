@@ -49,9 +49,6 @@ func open(t *testing.T, js jetstream.JetStream) *Ledger {
 	l := New(js, Config{Namespace: "rekey"})
 	// Some of these tests read the streams behind the ledger's back.
 	for _, stream := range (Config{Namespace: "rekey"}).Streams() {
-		if stream.Name == l.index.Stream {
-			continue
-		}
 		if _, err := js.CreateStream(t.Context(), stream); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			t.Fatal(err)
 		}
@@ -89,8 +86,8 @@ func TestLedgerNamesItsBuckets(t *testing.T) {
 	t.Parallel()
 	js, _ := newJetStream(t, t.TempDir())
 	l := New(js, Config{Namespace: "rekey"})
-	if page, err := l.List(t.Context(), Filter{}); err != nil || len(page.Records) > 0 {
-		t.Errorf("a ledger that was not made yet: %+v, error %v", page, err)
+	if err := l.Look(t.Context()); err != nil {
+		t.Errorf("a ledger that was not made yet: %v", err)
 	}
 	for stream := range js.StreamNames(t.Context()).Name() {
 		t.Errorf("reading has made %s", stream)
@@ -225,67 +222,6 @@ func TestTargets(t *testing.T) {
 	}
 	if holder, err := targets.Load(t.Context(), "key"); err != nil || holder.JobID != "d" {
 		t.Errorf("the target is held by %+v, error %v", holder, err)
-	}
-}
-
-func TestList(t *testing.T) {
-	t.Parallel()
-	l := newLedger(t)
-	if page, err := l.List(t.Context(), Filter{}); err != nil || len(page.Records) != 0 || page.More {
-		t.Errorf("an empty ledger lists %d records, error %v", len(page.Records), err)
-	}
-	add := func(id string, age time.Duration, change func(*jobs.Record)) {
-		r := record(id)
-		r.AcceptedAt = moment.Add(-age)
-		change(&r)
-		create(t, l, r)
-	}
-	add("old", time.Hour, func(r *jobs.Record) { r.State, r.Outcome = jobs.StateDone, jobs.OutcomeRevoked })
-	add("b", time.Minute, func(r *jobs.Record) { r.Kind, r.Target = kinds.IDPDelete, "federation/f/idp/i" })
-	add("a", time.Minute, func(r *jobs.Record) { r.State = jobs.StateRunning })
-	add("new", 0, func(r *jobs.Record) {
-		r.State, r.Outcome = jobs.StateDone, jobs.OutcomeRefused
-		r.Events = append(r.Events, jobs.RecordedEvent{EventRef: jobs.EventRef{Source: "/t", ID: "second"}})
-	})
-	tests := []struct {
-		name   string
-		filter Filter
-		want   []string
-	}{
-		{"all, the latest first", Filter{}, []string{"new", "a", "b", "old"}},
-		{"limit", Filter{Limit: 2}, []string{"new", "a"}},
-		{"limit above all", Filter{Limit: 9}, []string{"new", "a", "b", "old"}},
-		{"state", Filter{State: jobs.StateDone}, []string{"new", "old"}},
-		{"outcome", Filter{Outcome: jobs.OutcomeRevoked}, []string{"old"}},
-		{"kind", Filter{Kind: kinds.IDPDelete}, []string{"b"}},
-		{"part of the target", Filter{Target: "project/"}, []string{"new", "a", "old"}},
-		{"event", Filter{Event: "e-a"}, []string{"a"}},
-		{"event that joined", Filter{Event: "second"}, []string{"new"}},
-		{"part of an event's id", Filter{Event: "secon"}, nil},
-		{"since", Filter{Since: moment.Add(-time.Minute)}, []string{"new", "a", "b"}},
-		{"two at once", Filter{State: jobs.StateDone, Since: moment}, []string{"new"}},
-		{"limit after the choice", Filter{State: jobs.StateDone, Limit: 1}, []string{"new"}},
-		{"none", Filter{Kind: kinds.TokenRevoke}, nil},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			page, err := l.List(t.Context(), tt.filter)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got []string
-			for _, r := range page.Records {
-				got = append(got, r.JobID)
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := l.List(ended, Filter{}); err == nil {
-		t.Error("a list that was not read was given")
 	}
 }
 

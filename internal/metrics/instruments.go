@@ -142,6 +142,8 @@ func (m *Metrics) buildNATS(f promauto.Factory) {
 		"Whether the worker is connected to NATS: 1 if it is, 0 if not."))
 	m.NATSProblems = f.NewGauge(gauge("nats_problems", "",
 		"Streams, buckets and consumers that are missing, or whose settings keep messages from being received or stored."))
+	m.SearchLag = f.NewGauge(gauge("search_lag", "",
+		"Messages of the streams that a search does not find yet: above 0 for long means that lists are old."))
 	m.ClockOffset = f.NewGauge(gauge("clock_offset_seconds", seconds,
 		"How far this machine's clock is ahead of the NATS server's, in seconds; negative when it is behind."))
 	m.NATSReconnects = f.NewCounter(counter("nats_reconnects_total",

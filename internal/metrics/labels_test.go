@@ -52,6 +52,7 @@ func designed() map[string]shape {
 		"rekey_config_last_reload_success_timestamp_seconds": {gauge, nil},
 		"rekey_nats_connected":                               {gauge, nil},
 		"rekey_nats_problems":                                {gauge, nil},
+		"rekey_search_lag":                                   {gauge, nil},
 		"rekey_clock_offset_seconds":                         {gauge, nil},
 		"rekey_nats_reconnects_total":                        {counter, nil},
 		"rekey_nats_stalled_total":                           {counter, []string{"stream"}},

@@ -168,6 +168,8 @@ type Metrics struct {
 
 	// NATSConnected is rekey_nats_connected.
 	NATSConnected prometheus.Gauge
+	// SearchLag is rekey_search_lag.
+	SearchLag prometheus.Gauge
 	// NATSProblems is rekey_nats_problems.
 	NATSProblems prometheus.Gauge
 	// ClockOffset is rekey_clock_offset_seconds.

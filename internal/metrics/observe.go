@@ -198,6 +198,14 @@ func (m *Metrics) SetNATSConnected(connected bool) {
 	m.NATSConnected.Set(boolean(connected))
 }
 
+// SetSearchLag says how many messages the streams have that a search does not find yet.
+func (m *Metrics) SetSearchLag(n uint64) {
+	if m == nil {
+		return
+	}
+	m.SearchLag.Set(float64(n))
+}
+
 // SetNATSProblems says how many streams, buckets and consumers are missing or wrong.
 func (m *Metrics) SetNATSProblems(n float64) {
 	if m == nil {

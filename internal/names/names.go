@@ -74,9 +74,6 @@ func (n Names) Results() string { return n.stream("RESULTS") }
 // DeadLetters is the stream of dead letters.
 func (n Names) DeadLetters() string { return n.stream("DLQ") }
 
-// Index is the stream of the ledger's index.
-func (n Names) Index() string { return n.stream("INDEX") }
-
 // Schedules is the bucket with the state of every schedule.
 func (n Names) Schedules() string { return n.stream("SCHEDULES") }
 
@@ -182,6 +179,9 @@ func (n Names) Renotify(receiver string) string { return n.Subject("job.notify."
 
 // Worker is the subject on which a worker answers.
 func (n Names) Worker(name string) string { return n.Subject("worker." + SubjectToken(name)) }
+
+// Query is the subject of a question to the workers.
+func (n Names) Query(what string) string { return n.Subject("query." + what) }
 
 // SubjectToken makes one token of a subject of a name, which may hold what subjects do not.
 func SubjectToken(name string) string {

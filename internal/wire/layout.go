@@ -19,9 +19,17 @@ func Layout(c *config.Config) layout.Layout {
 	return l
 }
 
+// SearchDir is the folder of the file of the search; "": a temporary one.
+func SearchDir(c *config.Config) string {
+	if c.Search.Dir == "" && c.NATS.IsEmbedded() {
+		return c.NATS.Embedded.StoreDir
+	}
+	return c.Search.Dir
+}
+
 // StreamNames are a worker's streams.
 func StreamNames(n names.Names) []string {
-	return []string{n.Events(), n.Jobs(), n.Results(), n.DeadLetters(), n.Index()}
+	return []string{n.Events(), n.Jobs(), n.Results(), n.DeadLetters()}
 }
 
 // BucketNames are a worker's buckets, but that of the bearer tokens, which only a fleet has.

@@ -16,7 +16,6 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
-	"rekey/internal/ledger"
 	"rekey/internal/policy"
 	"rekey/internal/schedule"
 )
@@ -51,7 +50,7 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 	g, rig := guardedFleet(t)
 	reading := map[string]func(context.Context, *fleet.Client) error{
 		"job ls": func(ctx context.Context, c *fleet.Client) error {
-			_, err := c.Jobs(ctx, ledger.Filter{})
+			_, err := c.Jobs(ctx, fleet.Query{})
 			return err
 		},
 		"job show": func(ctx context.Context, c *fleet.Client) error {
@@ -103,7 +102,7 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 // waitForJobs does what job wait does, for a job that has ended and for one that is not known.
 func waitForJobs(ctx context.Context, c *fleet.Client) error {
 	ctx = c.Guard(ctx)
-	page, err := c.Jobs(ctx, ledger.Filter{})
+	page, err := c.Jobs(ctx, fleet.Query{})
 	if err != nil || len(page.Records) == 0 {
 		return fmt.Errorf("there is no job: %w", err)
 	}
@@ -138,7 +137,7 @@ func backtest(ctx context.Context, c *fleet.Client) error {
 
 // retryTheJob retries the job, or finds that it was from its dead letter.
 func retryTheJob(ctx context.Context, c *fleet.Client) error {
-	page, err := c.Jobs(ctx, ledger.Filter{})
+	page, err := c.Jobs(ctx, fleet.Query{})
 	if err != nil || len(page.Records) == 0 {
 		return fmt.Errorf("there is no job: %w", err)
 	}
@@ -157,7 +156,7 @@ func replayAndDrop(ctx context.Context, c *fleet.Client) error {
 		}
 	}
 	for {
-		list, err := c.DeadLetters(ctx, 10)
+		list, err := c.StoredDeadLetters(ctx, 10)
 		if err != nil {
 			return err
 		}

@@ -11,7 +11,6 @@ import (
 	"rekey/internal/apptest"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
-	"rekey/internal/ledger"
 )
 
 // mustForbid checks that the server refuses what a connection does.
@@ -64,7 +63,7 @@ func TestPermissions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if page, err := client.Jobs(t.Context(), ledger.Filter{}); err != nil || len(page.Records) != 1 {
+	if page, err := client.Jobs(t.Context(), fleet.Query{}); err != nil || len(page.Records) != 1 {
 		t.Errorf("the reader lists %d jobs with %v, want 1", len(page.Records), err)
 	}
 	for _, subject := range []string{"rekey.v1.job.urgent.x509-disable", "rekey.v1.event.operator", "rekey.v1.event.schedule", "rekey.v1.result.x.y", "$KV.REKEY_LEDGER.x", "$JS.API.STREAM.INFO.REKEY_RESULTS"} {

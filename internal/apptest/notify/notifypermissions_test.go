@@ -28,7 +28,7 @@ func TestPermissionsSufficeForNotifications(t *testing.T) {
 	producer.Publish("incident", apptest.X509Disable(apptest.HexID(1)).String())
 	client := g.As(t, rig, "operator", "_INBOX_OPERATOR")
 	apptest.Eventually(t, "the dead letter", func() bool {
-		list, err := client.DeadLetters(t.Context(), 1)
+		list, err := client.StoredDeadLetters(t.Context(), 1)
 		return err == nil && len(list) == 1
 	})
 	hook.SwitchTo(http.StatusOK)

@@ -1,0 +1,119 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+
+	"rekey/internal/bus"
+	"rekey/internal/jobs"
+	"rekey/internal/search"
+)
+
+type (
+	// Query chooses jobs.
+	Query = search.Query
+	// Page is a part of a list of jobs.
+	Page = search.Page
+	// LetterQuery chooses dead letters.
+	LetterQuery = search.LetterQuery
+	// Letters are a part of the list of dead letters.
+	Letters = search.Letters
+)
+
+// ErrTooSlow says that a search would take too long.
+var ErrTooSlow = search.ErrTooSlow
+
+// Jobs returns the jobs that a query chooses. Without a limit it returns all of them. Where no worker answers, the streams
+// themselves are read: see OnReading. The error is a *search.Invalid for a malformed query, and jobs.ErrNotFound where there is
+// no job Query.After.
+func (c *Client) Jobs(ctx context.Context, q Query) (Page, error) {
+	if q.Limit > 0 {
+		return ask[Page](ctx, c, search.AskJobs, q)
+	}
+	q.Limit = search.MaxLimit
+	all, err := ask[Page](ctx, c, search.AskJobs, q)
+	for err == nil && all.More {
+		var next Page
+		q.After, q.Count = all.Next, false
+		next, err = ask[Page](ctx, c, search.AskJobs, q)
+		all.Records, all.More, all.Next = append(all.Records, next.Records...), next.More, next.Next
+	}
+	return all, err
+}
+
+// DeadLetters returns the dead letters that a query chooses, the latest first. Without a limit it returns all of them.
+func (c *Client) DeadLetters(ctx context.Context, q LetterQuery) (Letters, error) {
+	if q.Limit > 0 {
+		return ask[Letters](ctx, c, search.AskDeadLetters, q)
+	}
+	q.Limit = search.MaxLimit
+	all, err := ask[Letters](ctx, c, search.AskDeadLetters, q)
+	for err == nil && all.More {
+		var next Letters
+		q.After = all.Letters[len(all.Letters)-1].Number
+		next, err = ask[Letters](ctx, c, search.AskDeadLetters, q)
+		all.Letters, all.More = append(all.Letters, next.Letters...), next.More
+	}
+	return all, err
+}
+
+// Summary counts jobs.
+func (c *Client) Summary(ctx context.Context, q search.SummaryQuery) (search.Summary, error) {
+	return ask[search.Summary](ctx, c, search.AskSummary, q)
+}
+
+// Story is a job with what was announced of it. The error is jobs.ErrNotFound where there is none.
+func (c *Client) Story(ctx context.Context, id string) (search.Story[jobs.PublicRecord], error) {
+	return ask[search.Story[jobs.PublicRecord]](ctx, c, search.AskJob, map[string]string{"id": id})
+}
+
+// Workers are the workers that answer searches. The error is search.ErrNoWorker where none does.
+func (c *Client) Workers(ctx context.Context) (search.Workers, error) {
+	return asked[search.Workers](ctx, c, search.AskWorkers, struct{}{})
+}
+
+// ask asks the workers, and where none answers the streams.
+func ask[T any](ctx context.Context, c *Client, what string, question any) (T, error) {
+	answer, err := asked[T](ctx, c, what, question)
+	if ctx.Err() != nil || !errors.Is(err, search.ErrNoWorker) && !isForbidden(err) {
+		return answer, err
+	}
+	if what == search.AskDeadLetters { // A stream that does not exist is no list without dead letters.
+		if _, err := bus.OpenDeadLetters(ctx, c.conn); err != nil {
+			return answer, err
+		}
+	}
+	if c.OnReading != nil && c.reader == nil {
+		c.OnReading(err)
+	}
+	if err := c.read(ctx); err != nil {
+		return answer, err
+	}
+	return search.Read[T](ctx, c.reader, what, question)
+}
+
+// read opens what reads the streams, once: a list that goes on does not begin anew.
+func (c *Client) read(ctx context.Context) (err error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	if c.reader == nil {
+		c.reader, err = search.NewReader(ctx, c.conn)
+	}
+	return err
+}
+
+// asked asks the workers.
+func asked[T any](ctx context.Context, c *Client, what string, question any) (answer T, err error) {
+	request := func(ctx context.Context) error {
+		answer, err = search.Ask[T](ctx, c.conn, what, question)
+		return err
+	}
+	if c.own { // Nothing is forbidden there, and several ask at once.
+		limited, cancel := context.WithTimeout(ctx, search.AskTimeout)
+		defer cancel()
+		err = request(limited)
+		return answer, err
+	}
+	err = c.attempt(ctx, search.AskTimeout, request)
+	return answer, err
+}

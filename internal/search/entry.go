@@ -1,0 +1,172 @@
+package search
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"rekey/internal/bus"
+	"rekey/internal/direct"
+	"rekey/internal/jobs"
+)
+
+// text is what a row is found by.
+type text struct {
+	facets, target, body string
+}
+
+// row is a job as the tables have it.
+type row struct {
+	place    int64
+	id       string
+	revision uint64
+	finished int64 // Microseconds since 1970; 0: it has not.
+	group    group
+	target   string
+	record   []byte
+	text     text
+}
+
+// group is what jobs are counted by.
+type group struct {
+	hour                                int64 // Hours since 1970.
+	kind, lane, state, outcome, verdict string
+}
+
+// newRow reads a record of the ledger. What the ledger alone needs of it is left out.
+func newRow(m direct.Message) (row, error) {
+	var r jobs.PublicRecord
+	if err := json.Unmarshal(m.Data, &r); err != nil {
+		return row{}, fmt.Errorf("decoding revision %d of the ledger: %w", m.Seq, err)
+	}
+	record, err := json.Marshal(r)
+	if err != nil {
+		return row{}, err
+	}
+	made := row{
+		place: place(r.AcceptedAt, r.JobID), id: r.JobID, revision: m.Seq, target: r.Target, record: record,
+		text: text{facets: facetsOf(&r), target: r.Target, body: bodyOf(&r)},
+		group: group{
+			hour: micros(r.AcceptedAt) / time.Hour.Microseconds(), kind: string(r.Kind), lane: string(r.Lane), state: string(r.State),
+			outcome: string(r.Outcome), verdict: string(verdictOf(&r)),
+		},
+	}
+	if !r.FinishedAt.IsZero() {
+		made.finished = micros(r.FinishedAt)
+	}
+	return made, nil
+}
+
+// places is how many jobs may be accepted in one microsecond.
+const places = 1024
+
+// place is the position of a job among the others: the later it was accepted the higher, and of those of one moment as their ids say
+// by their first letters. Where two have the same place, the second one goes to the next that is free.
+func place(accepted time.Time, id string) int64 {
+	rank := func(i int) int64 {
+		if i >= len(id) {
+			return 0
+		}
+		return int64(strings.IndexByte("0123456789abcdefghijklmnopqrstuvwxyz", id[i]))
+	}
+	return micros(accepted)*places + places - 1 - max(rank(0)*28+rank(1)*28/36, 0)
+}
+
+// micros is a moment in microseconds since 1970, within what a place can hold.
+func micros(t time.Time) int64 {
+	const most = 1 << 52 // In the year 2112.
+	if t.Year() < 1970 {
+		return 0
+	}
+	if t.Year() > 2100 {
+		return most
+	}
+	return t.UnixMicro()
+}
+
+// facet is a word for the value of a field, whatever the value holds. Two fields have different ones.
+func facet(field string, value string) string {
+	h := fnv.New64a()
+	// A hash takes everything.
+	_, _ = h.Write([]byte(field + "=" + value))
+	return "f" + strconv.FormatUint(h.Sum64(), 36)
+}
+
+// verdictOf is what is known of a job's target since its success; "" where it is not checked.
+func verdictOf(r *jobs.PublicRecord) jobs.Verdict {
+	if r.Proof == nil {
+		return ""
+	}
+	return r.Proof.Verdict
+}
+
+// facetsOf are the facets of all fields of a record that a Query can name. Events are found by the id that a producer gave them.
+func facetsOf(r *jobs.PublicRecord) string {
+	list := []string{}
+	for _, f := range [][2]string{
+		{"state", string(r.State)},
+		{"kind", string(r.Kind)},
+		{"outcome", string(r.Outcome)},
+		{"verdict", string(verdictOf(r))},
+		{"lane", string(r.Lane)},
+		{"origin", string(r.Origin)},
+		{"account", r.Account},
+		{"requested_by", r.RequestedBy},
+		{"policy", r.Policy},
+		{"requested_by", r.OnBehalfOf},
+	} {
+		if f[1] != "" {
+			list = append(list, facet(f[0], f[1]))
+		}
+	}
+	for _, e := range r.Events {
+		list = append(list, facet("event", strings.TrimPrefix(e.ID, "id:")))
+		for _, by := range []string{e.RequestedBy, e.OnBehalfOf} {
+			if by != "" {
+				list = append(list, facet("requested_by", by))
+			}
+		}
+	}
+	return strings.Join(list, " ")
+}
+
+// bodyOf is what free text finds of a record.
+func bodyOf(r *jobs.PublicRecord) string {
+	list := []string{r.JobID, r.Reason, r.RequestedBy, r.OnBehalfOf, r.Detail, r.Account, r.Policy, r.Contained, r.Trace}
+	for _, value := range r.Params {
+		list = append(list, value)
+	}
+	for _, e := range r.Events {
+		list = append(list, e.ID, e.Source, e.Reason, e.RequestedBy, e.OnBehalfOf)
+	}
+	for _, a := range r.Attempts {
+		list = append(list, a.RequestID, a.ErrorCode, a.Error)
+	}
+	for _, op := range r.Operations {
+		list = append(list, op.By, op.Reason)
+	}
+	if r.Proof != nil {
+		for _, e := range r.Proof.Evidence {
+			list = append(list, e.Check, e.Says, e.EventID)
+		}
+	}
+	return join(list)
+}
+
+// join puts texts one under the other, each once.
+func join(list []string) string {
+	slices.Sort(list)
+	return strings.TrimSpace(strings.Join(slices.Compact(list), "\n"))
+}
+
+// letterText is what a dead letter is found by.
+func letterText(d *bus.DeadLetter) text {
+	return text{
+		facets: strings.Join([]string{facet("code", d.Code), facet("kind", d.Kind), facet("job", d.JobID), facet("receiver", d.Receiver)}, " "),
+		body:   join([]string{d.Reason, d.JobID, d.Receiver, d.Event.ID, d.Event.Source, d.Event.Subject}),
+	}
+}

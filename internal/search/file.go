@@ -1,0 +1,211 @@
+package search
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// How the file is kept.
+const (
+	version   = 1    // Of the tables. Another one is made anew.
+	maxFiles  = 64   // Workers that may share a folder.
+	cacheKiB  = 8192 // What SQLite keeps of the file in memory.
+	pageBytes = 8192
+)
+
+// ErrFilesTaken says that as many workers use a folder as may.
+var ErrFilesTaken = errors.New("all files of the search are in use by other workers")
+
+// errInUse says that another process, or another worker of this one, has the file.
+var errInUse = errors.New("the file is in use")
+
+// tables: a job's place is the moment of its acceptance, so that lists need no sorting: see place. words finds jobs by facets, which
+// are hashes of single fields, and by their words; hours counts them.
+var tables = []string{
+	`CREATE TABLE streams (name TEXT PRIMARY KEY, created INTEGER NOT NULL, through INTEGER NOT NULL) WITHOUT ROWID`,
+	`CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID`,
+	`CREATE TABLE jobs (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, revision INTEGER NOT NULL, finished INTEGER NOT NULL,
+		hour INTEGER NOT NULL, kind TEXT NOT NULL, lane TEXT NOT NULL, state TEXT NOT NULL, outcome TEXT NOT NULL, verdict TEXT NOT NULL,
+		target TEXT NOT NULL)`,
+	`CREATE INDEX jobs_revision ON jobs (revision)`,
+	`CREATE INDEX jobs_finished ON jobs (finished)`,
+	`CREATE TABLE records (place INTEGER PRIMARY KEY, record BLOB NOT NULL)`,
+	`CREATE TABLE hours (hour INTEGER, kind TEXT, lane TEXT, state TEXT, outcome TEXT, verdict TEXT, n INTEGER NOT NULL,
+		PRIMARY KEY (hour, kind, lane, state, outcome, verdict)) WITHOUT ROWID`,
+	`CREATE VIRTUAL TABLE words USING fts5(facets, target, body, content='', contentless_delete=1)`,
+	`CREATE TABLE letters (place INTEGER PRIMARY KEY, at INTEGER NOT NULL, code TEXT NOT NULL, record BLOB NOT NULL)`,
+	`CREATE VIRTUAL TABLE letter_words USING fts5(facets, body, content='', contentless_delete=1)`,
+	`CREATE TABLE endings (place INTEGER PRIMARY KEY, at INTEGER NOT NULL, job TEXT NOT NULL, ending TEXT NOT NULL, proof INTEGER NOT NULL)`,
+	`CREATE INDEX endings_job ON endings (job)`,
+}
+
+// file is the open SQLite file. It has one connection, which locks the file for other processes.
+type file struct {
+	path string
+	db   *sql.DB
+	conn *sql.Conn
+}
+
+// openFile opens the first file of a folder that no other worker has, and makes it where it is missing or cannot be used; why says
+// why it could not.
+func openFile(ctx context.Context, dir, namespace string) (f *file, why error, err error) {
+	for n := range maxFiles {
+		path := filepath.Join(dir, fmt.Sprintf("search-%s-%d.db", namespace, n))
+		f, err = openPath(ctx, path, namespace)
+		if errors.Is(err, errInUse) {
+			continue
+		}
+		if err != nil && ctx.Err() == nil && !isFull(err) {
+			why = err
+			if err = removeFile(path); err == nil {
+				f, err = openPath(ctx, path, namespace)
+			}
+		}
+		if !errors.Is(err, errInUse) {
+			return f, why, err
+		}
+	}
+	return nil, nil, ErrFilesTaken
+}
+
+func openPath(ctx context.Context, path, namespace string) (*file, error) {
+	if err := ownFile(path); err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	f := &file{path: path, db: db}
+	if f.conn, err = db.Conn(ctx); err == nil {
+		err = f.prepare(ctx, namespace)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.close())
+	}
+	return f, nil
+}
+
+// ownFile makes a file that only its owner may read, or takes that right from others.
+func ownFile(path string) error {
+	created, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err == nil {
+		return created.Close()
+	}
+	if !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", path)
+	}
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		err = os.Chmod(path, 0o600)
+	}
+	return err
+}
+
+// removeFile deletes a file that cannot be used, and its journal. Only regular files are deleted.
+func removeFile(path string) error {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no regular file", path)
+	}
+	for _, name := range []string{path, path + "-journal"} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare locks the file and makes the tables where they are missing.
+func (f *file) prepare(ctx context.Context, namespace string) error {
+	for _, pragma := range []string{
+		fmt.Sprintf("page_size = %d", pageBytes), "locking_mode = EXCLUSIVE", "journal_mode = TRUNCATE", "synchronous = OFF",
+		fmt.Sprintf("cache_size = -%d", cacheKiB), "trusted_schema = OFF",
+	} {
+		if _, err := f.conn.ExecContext(ctx, "PRAGMA "+pragma); err != nil {
+			return inUse(err)
+		}
+	}
+	if _, err := f.conn.ExecContext(ctx, "BEGIN EXCLUSIVE"); err != nil {
+		return inUse(err)
+	}
+	if err := f.fill(ctx, namespace); err != nil {
+		return err // The file is closed, and with it the transaction.
+	}
+	_, err := f.conn.ExecContext(ctx, "COMMIT")
+	return err
+}
+
+// fill makes the tables of an empty file, and refuses one that holds something else.
+func (f *file) fill(ctx context.Context, namespace string) error {
+	var has, objects int
+	if err := f.conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&has); err != nil {
+		return err
+	}
+	if err := f.conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&objects); err != nil {
+		return err
+	}
+	switch {
+	case has == version:
+		return f.check(ctx, namespace)
+	case objects > 0:
+		return fmt.Errorf("it has version %d, this worker needs version %d", has, version)
+	}
+	for _, statement := range append(tables, fmt.Sprintf("PRAGMA user_version = %d", version)) {
+		if _, err := f.conn.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	_, err := f.conn.ExecContext(ctx, "INSERT INTO facts VALUES ('namespace', ?)", namespace)
+	return err
+}
+
+// check reports, as an error, that the file is of another namespace, or lacks what it should have.
+func (f *file) check(ctx context.Context, namespace string) error {
+	var has string
+	if err := f.conn.QueryRowContext(ctx, "SELECT value FROM facts WHERE name = 'namespace'").Scan(&has); err != nil {
+		return err
+	}
+	if has != namespace {
+		return fmt.Errorf("it is of the namespace %q", has)
+	}
+	var n int
+	return f.conn.QueryRowContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM jobs, records, words, letters, endings, hours LIMIT 1)").Scan(&n)
+}
+
+func (f *file) close() error {
+	var err error
+	if f.conn != nil {
+		err = f.conn.Close()
+	}
+	return errors.Join(err, f.db.Close())
+}
+
+// inUse names the error of a file that is locked.
+func inUse(err error) error {
+	if hasCode(err, sqlite3.SQLITE_BUSY) || hasCode(err, sqlite3.SQLITE_LOCKED) {
+		return errInUse
+	}
+	return err
+}
+
+// isFull reports whether the disk is full or closed to the worker: the file is as good as before.
+func isFull(err error) bool {
+	return hasCode(err, sqlite3.SQLITE_FULL) || hasCode(err, sqlite3.SQLITE_CANTOPEN) || hasCode(err, sqlite3.SQLITE_READONLY) ||
+		errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist)
+}
+
+func hasCode(err error, code int) bool {
+	failure, ok := errors.AsType[*sqlite.Error](err)
+	return ok && failure.Code()&0xff == code
+}

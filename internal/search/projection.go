@@ -1,0 +1,305 @@
+package search
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"rekey/internal/bus"
+	"rekey/internal/direct"
+	"rekey/internal/ledger"
+)
+
+// How much is written in one transaction.
+const (
+	batchRows  = 2000
+	batchBytes = 8 << 20
+)
+
+// projection follows the streams into a file, and answers from it.
+type projection struct {
+	conn   *bus.Conn
+	worker string // That answers; "": a command that reads the streams.
+	log    *zap.Logger
+	file   *file
+
+	following chan struct{} // Held by the one that reads the streams.
+	mu        sync.Mutex    // Guards what follows, and the file.
+	at        map[string]reached
+}
+
+// reached is how far a stream was read.
+type reached struct {
+	created int64
+	through uint64
+	last    uint64    // Of the stream, when it was looked at.
+	first   uint64    // Of the stream: what is below has expired.
+	asOf    time.Time // When all that there was had been read; zero: never.
+}
+
+// ErrOtherStreams says that the file was made of streams that are there no more.
+var ErrOtherStreams = errors.New("the streams were made anew")
+
+// fileError is an error of the file: it is to be made anew.
+type fileError struct{ error }
+
+// Unwrap is what went wrong.
+func (e *fileError) Unwrap() error { return e.error }
+
+func inFile(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fileError{err}
+}
+
+func newProjection(ctx context.Context, conn *bus.Conn, f *file, log *zap.Logger) (*projection, error) {
+	p := &projection{conn: conn, log: log, file: f, following: make(chan struct{}, 1), at: map[string]reached{}}
+	rows, err := f.conn.QueryContext(ctx, "SELECT name, created, through FROM streams")
+	if err != nil {
+		return nil, inFile(err)
+	}
+	defer rows.Close() //nolint:errcheck // All rows were read, or there is an error already.
+	for rows.Next() {
+		var name string
+		var r reached
+		if err := rows.Scan(&name, &r.created, &r.through); err != nil {
+			return nil, inFile(err)
+		}
+		p.at[name] = r
+	}
+	return p, inFile(rows.Err())
+}
+
+// source is a stream that is followed.
+type source struct {
+	stream string
+	// read makes of a message what is to be written; nil: nothing.
+	read func(direct.Message) (func(*writer) error, error)
+	// tidy takes out what the stream has no more. Optional.
+	tidy func(context.Context, *projection, direct.Position) error
+}
+
+// sources are those of a question: what a reader may not read is not read for what needs it not.
+func (p *projection) sources(what string) []source {
+	n := p.conn.Names()
+	jobs := source{stream: "KV_" + ledger.RecordsBucket(n.Namespace), read: readJob("KV_" + ledger.RecordsBucket(n.Namespace)), tidy: dropExpired}
+	letters := source{stream: n.DeadLetters(), read: readLetter, tidy: dropReplayed}
+	endings := source{stream: n.Results(), read: readEnding, tidy: dropEndings}
+	rules := source{stream: "KV_" + n.Rules(), read: readRules}
+	switch what {
+	case AskJobs:
+		return []source{jobs}
+	case AskJob:
+		return []source{jobs, endings}
+	case AskDeadLetters:
+		return []source{letters}
+	}
+	return []source{jobs, letters, endings, rules}
+}
+
+// follow reads what the streams of a question got since, up to what they have now. One that does not exist yet is empty.
+func (p *projection) follow(ctx context.Context, what string) error {
+	select {
+	case p.following <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-p.following }()
+	for _, s := range p.sources(what) {
+		if err := p.followOne(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errEnough = errors.New("enough")
+
+func (p *projection) followOne(ctx context.Context, s source) error {
+	at, err := direct.PositionOf(ctx, p.conn.JetStream(), s.stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		at, err = direct.Position{}, nil
+	}
+	if err != nil {
+		return err
+	}
+	have, err := p.begin(s.stream, at)
+	if err != nil || at.Created.IsZero() {
+		return err
+	}
+	b := batch{projection: p, source: s, have: have}
+	if at.Last > have.through {
+		_, err = direct.Read(ctx, p.conn.JetStream(), direct.Query{Stream: s.stream, From: have.through + 1, Until: at.Reached()}, func(m direct.Message) error {
+			if err := b.add(m); err != nil {
+				return err
+			}
+			if m.Seq >= at.Last {
+				return errEnough
+			}
+			return nil
+		})
+	}
+	if err != nil && !errors.Is(err, errEnough) {
+		return errors.Join(err, b.flush())
+	}
+	b.have.through = max(b.have.through, at.Last)
+	b.have.first, b.have.asOf = at.First, time.Now()
+	if err := b.flush(); err != nil || s.tidy == nil {
+		return err
+	}
+	return s.tidy(ctx, p, at)
+}
+
+// begin returns how far a stream was read, and notes what it has now.
+func (p *projection) begin(stream string, at direct.Position) (reached, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	have, known := p.at[stream]
+	if known && have.through > 0 && (have.created != at.Created.UnixMicro() || have.through > at.Last) {
+		return have, inFile(fmt.Errorf("%w: %s", ErrOtherStreams, stream))
+	}
+	have.created, have.last = at.Created.UnixMicro(), at.Last
+	p.at[stream] = have
+	return have, nil
+}
+
+// batch collects what is written in one transaction.
+type batch struct {
+	*projection
+	source  source
+	have    reached
+	changes []func(*writer) error
+	bytes   int
+}
+
+func (b *batch) add(m direct.Message) error {
+	b.have.through = m.Seq
+	change, err := b.source.read(m)
+	if err != nil { // One that cannot be read must not hold up the others.
+		b.log.Warn("a message cannot be read and is not found by a search", zap.String("stream", b.source.stream), zap.Uint64("sequence", m.Seq), zap.Error(err))
+	}
+	if change == nil {
+		return nil
+	}
+	b.changes, b.bytes = append(b.changes, change), b.bytes+len(m.Data)
+	if len(b.changes) < batchRows && b.bytes < batchBytes {
+		return nil
+	}
+	return b.flush()
+}
+
+// flush writes what was collected, and how far the stream was read.
+func (b *batch) flush() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if before := b.at[b.source.stream]; len(b.changes) > 0 || before.through != b.have.through {
+		err := b.file.write(func(w *writer) error {
+			for _, change := range b.changes {
+				if err := change(w); err != nil {
+					return err
+				}
+			}
+			return w.run("INSERT OR REPLACE INTO streams VALUES (?, ?, ?)", b.source.stream, b.have.created, b.have.through)
+		})
+		if err != nil {
+			return inFile(err)
+		}
+	}
+	b.changes, b.bytes = nil, 0
+	b.at[b.source.stream] = b.have
+	return nil
+}
+
+func readJob(stream string) func(direct.Message) (func(*writer) error, error) {
+	prefix := "$KV." + strings.TrimPrefix(stream, "KV_") + "."
+	return func(m direct.Message) (func(*writer) error, error) {
+		id := strings.TrimPrefix(m.Subject, prefix)
+		if m.Header.Get("KV-Operation") != "" { // It was deleted.
+			return func(w *writer) error { return w.dropJob(id) }, nil
+		}
+		r, err := newRow(m)
+		if err == nil && r.id != id {
+			err = fmt.Errorf("the record of the key %q names another job", id)
+		}
+		if err != nil {
+			return func(w *writer) error { return w.dropJob(id) }, err
+		}
+		return func(w *writer) error { return w.putJob(r) }, nil
+	}
+}
+
+func readLetter(m direct.Message) (func(*writer) error, error) {
+	letter := bus.LetterOf(m)
+	record, err := json.Marshal(letter)
+	if err != nil {
+		return nil, err
+	}
+	return func(w *writer) error { return w.putLetter(&letter, record) }, nil
+}
+
+func readEnding(m direct.Message) (func(*writer) error, error) {
+	e, ok := endingOf(m.Subject, m.Header.Get(nats.MsgIdHdr))
+	if !ok {
+		return nil, nil
+	}
+	e.seq, e.at = m.Seq, m.At
+	return func(w *writer) error { return w.putEnding(e) }, nil
+}
+
+// readRules keeps the rules as their worker has written them. They hold no secret.
+func readRules(m direct.Message) (func(*writer) error, error) {
+	rules := m.Data
+	if !json.Valid(rules) {
+		return nil, errors.New("the rules are no JSON")
+	}
+	return func(w *writer) error { return w.run("INSERT OR REPLACE INTO facts VALUES ('rules', ?)", rules) }, nil
+}
+
+func dropExpired(ctx context.Context, p *projection, at direct.Position) error {
+	for more := true; more && ctx.Err() == nil; {
+		p.mu.Lock()
+		err := p.file.write(func(w *writer) (err error) {
+			more, err = w.dropJobsBelow(at.First)
+			return err
+		})
+		p.mu.Unlock()
+		if err != nil {
+			return inFile(err)
+		}
+	}
+	return nil
+}
+
+func dropEndings(_ context.Context, p *projection, at direct.Position) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return inFile(p.file.write(func(w *writer) error { return w.run("DELETE FROM endings WHERE place < ?", at.First) }))
+}
+
+// dropReplayed takes out the dead letters that were replayed or dropped: the stream says which are missing.
+func dropReplayed(ctx context.Context, p *projection, at direct.Position) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var n uint64
+	if err := p.file.conn.QueryRowContext(ctx, "SELECT count(*) FROM letters").Scan(&n); err != nil || n == at.Messages {
+		return inFile(err)
+	}
+	stream, err := p.conn.JetStream().Stream(ctx, p.conn.Names().DeadLetters())
+	if err != nil {
+		return err
+	}
+	info, err := stream.Info(ctx, jetstream.WithDeletedDetails(true))
+	if err != nil {
+		return fmt.Errorf("looking at the dead letters that were deleted: %w", err)
+	}
+	return inFile(p.file.write(func(w *writer) error { return w.dropLetters(info.State.FirstSeq, info.State.Deleted) }))
+}

@@ -1,0 +1,286 @@
+package search
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"go.uber.org/zap"
+
+	"rekey/internal/backoff"
+	"rekey/internal/bus"
+	"rekey/internal/jobs"
+	"rekey/internal/quiet"
+)
+
+// ServiceName is what the service is called among those of NATS.
+const ServiceName = "rekey-query"
+
+// protocol is the version of what can be asked and of the answers, not of the worker.
+const protocol = "1.0.0"
+
+// How a worker follows the streams. A question reads what is new itself.
+const (
+	followEvery         = 2 * time.Second
+	retryBase, retryCap = time.Second, time.Minute
+)
+
+// Recorder shows how far the search is behind.
+type Recorder interface {
+	// SetSearchLag is how many messages the streams have that are not found yet.
+	SetSearchLag(messages uint64)
+}
+
+// Service keeps the file of a worker and answers questions.
+type Service struct {
+	Conn     *bus.Conn
+	Dir      string     // Of the file; "": a temporary one, which goes with the worker.
+	Worker   string     // Its name,
+	Version  string     // its release,
+	InFlight func() int // and how many jobs it runs.
+	Recorder Recorder
+	// OnFailure is called for each failure of the file, or of the service.
+	OnFailure func()
+	Logger    *zap.Logger
+}
+
+// Run serves until ctx ends. No failure ends it: a worker does all its work without it.
+func (s *Service) Run(ctx context.Context) error {
+	log, failures := s.Logger.Named("search"), &quiet.Failures{}
+	for n := 1; ; n++ {
+		begun := time.Now()
+		err := s.serve(ctx, log, failures)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // The end of ctx is how it ends.
+		}
+		failures.Warn(log, "the search failed and is started again; commands read the streams themselves", err)
+		s.OnFailure()
+		if time.Since(begun) > retryCap {
+			n = 1
+		}
+		if backoff.Sleep(ctx, backoff.Delay(retryBase, retryCap, n)) != nil {
+			return nil //nolint:nilerr // As above.
+		}
+	}
+}
+
+// serve opens the file, reads what the streams got since, and answers until ctx ends or the file fails.
+func (s *Service) serve(ctx context.Context, log *zap.Logger, failures *quiet.Failures) (err error) {
+	p, end, err := open(ctx, s.Conn, s.Dir, log)
+	if err != nil {
+		return err
+	}
+	p.worker = s.Worker
+	broken := make(chan error, 1)
+	defer func() { err = errors.Join(err, end(isBroken(err))) }()
+	if err := s.catchUp(ctx, p, log); err != nil {
+		return err
+	}
+	service, err := s.add(ctx, p, broken)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, service.Stop()) }()
+	ticker := time.NewTicker(followEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-broken:
+			return err
+		case <-ticker.C:
+		}
+		err := p.follow(ctx, AskSummary)
+		if isBroken(err) || ctx.Err() != nil {
+			return err
+		}
+		if err != nil { // The connection, or JetStream: the file is good.
+			failures.Warn(log, "the search falls behind", err)
+		}
+		s.Recorder.SetSearchLag(p.lag())
+	}
+}
+
+// catchUp reads what is missing before anything is answered.
+func (s *Service) catchUp(ctx context.Context, p *projection, log *zap.Logger) error {
+	begun := time.Now()
+	if err := p.follow(ctx, AskSummary); err != nil {
+		return err
+	}
+	s.Recorder.SetSearchLag(0)
+	log.Debug("the search is ready", zap.String("file", p.file.path), zap.Duration("duration", time.Since(begun)))
+	return nil
+}
+
+// open opens the file of a folder, or of a temporary one. end closes it and, where it is broken or temporary, deletes it.
+func open(ctx context.Context, conn *bus.Conn, dir string, log *zap.Logger) (p *projection, end func(broken bool) error, err error) {
+	temporary := dir == ""
+	if temporary {
+		dir, err = os.MkdirTemp("", "rekey-search-")
+	} else {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	clean := func() error {
+		if temporary {
+			return os.RemoveAll(dir)
+		}
+		return nil
+	}
+	f, why, err := openFile(ctx, dir, conn.Names().Namespace)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("opening the file of the search in %s: %w", dir, err), clean())
+	}
+	if why != nil {
+		log.Warn("the file of the search cannot be used and is made anew", zap.String("file", f.path), zap.Error(why))
+	}
+	end = func(broken bool) error {
+		err := f.close()
+		if broken && !temporary {
+			err = errors.Join(err, removeFile(f.path))
+		}
+		return errors.Join(err, clean())
+	}
+	if p, err = newProjection(ctx, conn, f, log); err != nil {
+		return nil, nil, errors.Join(err, end(isBroken(err)))
+	}
+	return p, end, nil
+}
+
+// isBroken reports whether an error is one of the file, which is made anew then. A full disk does not make it better.
+func isBroken(err error) bool {
+	_, broken := errors.AsType[*fileError](err)
+	return broken && !isFull(err)
+}
+
+// lag is how many messages of all streams are missing.
+func (p *projection) lag() (n uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, at := range p.at {
+		n += max(at.last, at.through) - at.through
+	}
+	return n
+}
+
+// add makes the worker answer. Of several workers one answers each question.
+func (s *Service) add(ctx context.Context, p *projection, broken chan<- error) (micro.Service, error) {
+	nc, names := s.Conn.JetStream().Conn(), s.Conn.Names()
+	service, err := micro.AddService(nc, micro.Config{
+		Name: ServiceName, Version: protocol, Description: "Finds jobs and dead letters.",
+		Metadata: map[string]string{"worker": s.Worker, "version": s.Version, "namespace": names.Namespace},
+		StatsHandler: func(*micro.Endpoint) any {
+			return Present{InFlight: s.InFlight(), Lag: p.lag(), Now: time.Now().UTC(), ClockAheadMS: s.Conn.Clock().Ahead().Milliseconds()}
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("answering questions: %w", err)
+	}
+	for _, what := range []string{AskJobs, AskJob, AskDeadLetters, AskSummary, AskWorkers} {
+		handler := micro.HandlerFunc(func(r micro.Request) {
+			var answer []byte
+			var err error
+			if what == AskWorkers {
+				answer, err = s.workers(ctx)
+			} else {
+				answer, err = p.Answer(ctx, what, r.Data(), int(nc.MaxPayload()))
+			}
+			if isBroken(err) {
+				select {
+				case broken <- err:
+				default: // It is known already.
+				}
+			}
+			respond(r, answer, err)
+		})
+		if err := service.AddEndpoint(what, handler, micro.WithEndpointSubject(names.Query(what))); err != nil {
+			return nil, errors.Join(fmt.Errorf("answering questions: %w", err), service.Stop())
+		}
+	}
+	return service, nil
+}
+
+// respond sends an answer, or why there is none. Who has asked may have gone; then nothing is to be done.
+func respond(r micro.Request, answer []byte, err error) {
+	if err == nil {
+		_ = r.Respond(answer)
+		return
+	}
+	code := "500"
+	switch _, invalid := errors.AsType[*Invalid](err); {
+	case invalid:
+		code = "400"
+	case errors.Is(err, jobs.ErrNotFound):
+		code = "404"
+	case errors.Is(err, ErrTooSlow):
+		code = "504"
+	}
+	_ = r.Error(code, err.Error(), nil)
+}
+
+// Present is a worker that answers.
+type Present struct {
+	Worker       string    `json:"worker,omitempty"`
+	Version      string    `json:"version,omitempty"`
+	Since        time.Time `json:"since,omitzero"`
+	InFlight     int       `json:"in_flight"` // Jobs that it runs.
+	Lag          uint64    `json:"lag"`
+	Now          time.Time `json:"now"`            // By its clock.
+	ClockAheadMS int64     `json:"clock_ahead_ms"` // Of that of NATS.
+}
+
+// Workers are those that answer.
+type Workers struct {
+	Workers []Present `json:"workers"`
+}
+
+// How long workers are waited for: until none has answered for a while.
+const workersQuiet, workersMost = 100 * time.Millisecond, 500 * time.Millisecond
+
+// workers asks all workers of the namespace how they are.
+func (s *Service) workers(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, workersMost)
+	defer cancel()
+	nc := s.Conn.JetStream().Conn()
+	subject, err := micro.ControlSubject(micro.StatsVerb, ServiceName, "")
+	if err != nil {
+		return nil, err
+	}
+	sub, err := nc.SubscribeSync(nc.NewInbox())
+	if err != nil {
+		return nil, err
+	}
+	defer sub.Unsubscribe() //nolint:errcheck // It fails with the connection.
+	if err := nc.PublishRequest(subject, sub.Subject, nil); err != nil {
+		return nil, err
+	}
+	all := Workers{Workers: []Present{}}
+	for wait := workersMost; ctx.Err() == nil; wait = workersQuiet {
+		msg, err := sub.NextMsg(wait)
+		if errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		var stats micro.Stats
+		if json.Unmarshal(msg.Data, &stats) != nil || stats.Metadata["namespace"] != s.Conn.Names().Namespace || len(stats.Endpoints) == 0 {
+			continue
+		}
+		var one Present
+		if json.Unmarshal(stats.Endpoints[0].Data, &one) != nil {
+			continue
+		}
+		one.Worker, one.Version, one.Since = stats.Metadata["worker"], stats.Metadata["version"], stats.Started
+		all.Workers = append(all.Workers, one)
+	}
+	return json.Marshal(all)
+}

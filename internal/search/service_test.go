@@ -1,0 +1,206 @@
+package search
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"rekey/internal/jobs"
+)
+
+type lag struct{ atomic.Uint64 }
+
+func (l *lag) SetSearchLag(n uint64) { l.Store(n) }
+
+// serve runs the service of a worker until the test ends, or stop is called.
+func (r *rig) serve(worker, dir string) (failures *atomic.Int64, logged *observer.ObservedLogs, stop func()) {
+	r.t.Helper()
+	core, logged := observer.New(zapcore.WarnLevel)
+	failures = &atomic.Int64{}
+	s := Service{
+		Conn: r.conn, Dir: dir, Worker: worker, Version: "dev", InFlight: func() int { return 3 }, Recorder: &lag{},
+		OnFailure: func() { failures.Add(1) }, Logger: zap.New(core),
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := s.Run(ctx); err != nil {
+			r.t.Errorf("the service ended: %v", err)
+		}
+	})
+	stop = func() { cancel(); running.Wait() }
+	r.t.Cleanup(stop)
+	return failures, logged, stop
+}
+
+// asked waits until a worker answers.
+func asked[T any](r *rig, what string, question any) T {
+	r.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		got, err := Ask[T](r.t.Context(), r.conn, what, question)
+		if err == nil {
+			return got
+		}
+		if !errors.Is(err, ErrNoWorker) || time.Now().After(deadline) {
+			r.t.Fatalf("%s: %v", what, err)
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-r.t.Context().Done():
+		}
+	}
+}
+
+// A worker answers with what was written just before, refuses with the field that is wrong, and is found among the services.
+func TestService(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	r.create()
+	_, _, stop := r.serve("w1", t.TempDir())
+	asked[Page](r, AskJobs, nil)
+	for range 20 {
+		r.create()
+		page := asked[Page](r, AskJobs, Query{Limit: 1, Sort: "-" + SortChanged, After: ""})
+		if newest := asked[Page](r, AskJobs, Query{Limit: 1, Sort: SortChanged}); len(newest.Records) != 1 || newest.Records[0].JobID != r.ids[len(r.ids)-1] || newest.Lag != 0 {
+			t.Fatalf("the newest is %+v, want %s", newest, r.ids[len(r.ids)-1])
+		}
+		if page.Revision != uint64(len(r.ids)) {
+			t.Errorf("the answer is of revision %d, want %d", page.Revision, len(r.ids))
+		}
+	}
+	_, err := Ask[Page](t.Context(), r.conn, AskJobs, map[string]any{"outcome": "good"})
+	if invalid, ok := errors.AsType[*Invalid](err); !ok || invalid.Field != "outcome" {
+		t.Errorf("a wrong outcome: %v", err)
+	}
+	if _, err := Ask[Page](t.Context(), r.conn, AskJob, map[string]any{"id": "none"}); !errors.Is(err, jobs.ErrNotFound) {
+		t.Errorf("a job that is not there: %v", err)
+	}
+	workers := asked[Workers](r, AskWorkers, nil).Workers
+	if len(workers) != 1 || workers[0].Worker != "w1" || workers[0].InFlight != 3 || workers[0].Since.IsZero() || workers[0].Version != "dev" {
+		t.Errorf("the workers are %+v", workers)
+	}
+	if info, err := r.js.Conn().Request("$SRV.INFO."+ServiceName, nil, patience); err != nil || decoded[micro.Info](t, info.Data).Metadata["namespace"] != "rekey" {
+		t.Errorf("the service says %v, %v", info, err)
+	}
+	stop()
+	if _, err := Ask[Page](t.Context(), r.conn, AskJobs, nil); !errors.Is(err, ErrNoWorker) {
+		t.Errorf("without a worker: %v", err)
+	}
+}
+
+// Of several workers one answers each question, and any of them.
+func TestServiceOfSeveralWorkers(t *testing.T) {
+	t.Parallel()
+	r, dir := newRig(t, 1), t.TempDir()
+	r.create()
+	r.serve("w1", dir)
+	_, _, stop := r.serve("w2", dir)
+	for len(asked[Workers](r, AskWorkers, nil).Workers) < 2 {
+	}
+	nc := r.js.Conn()
+	answers, err := nc.SubscribeSync(nc.NewInbox())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const questions = 100
+	for range questions {
+		if err := nc.PublishMsg(&nats.Msg{Subject: "rekey.v1.query.jobs", Reply: answers.Subject}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	by := map[string]int{}
+	for range questions {
+		msg, err := answers.NextMsg(patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		by[decoded[Page](t, msg.Data).Worker]++
+	}
+	if by["w1"]+by["w2"] != questions || by["w1"] == 0 || by["w2"] == 0 {
+		t.Errorf("they have answered %v", by)
+	}
+	if msg, err := answers.NextMsg(50 * time.Millisecond); err == nil {
+		t.Errorf("there is one answer more: %s", msg.Data)
+	}
+	stop()
+	if got := asked[Page](r, AskJobs, nil); got.Worker != "w1" {
+		t.Errorf("%q answers", got.Worker)
+	}
+}
+
+// A file of streams that are there no more is made anew while the worker runs, and that is said.
+func TestServiceMakesItsFileAnew(t *testing.T) {
+	t.Parallel()
+	r, dir := newRig(t, 1), t.TempDir()
+	for range 300 {
+		r.create()
+	}
+	failures, logged, _ := r.serve("w1", dir)
+	asked[Page](r, AskJobs, nil)
+	r.empty()
+	r.create()
+	for deadline := time.Now().Add(patience); failures.Load() == 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("it is not noticed")
+		}
+		// Until it is noticed, no answer comes.
+		_, _ = Ask[Page](t.Context(), r.conn, AskJobs, Query{Limit: 1000})
+	}
+	page := asked[Page](r, AskJobs, Query{Limit: 1000})
+	if diff := gocmp.Diff(len(r.want), len(page.Records)); diff != "" {
+		t.Errorf("%d jobs of %d are found", len(page.Records), len(r.want))
+	}
+	if logged.FilterMessageSnippet("the search failed").Len() == 0 {
+		t.Errorf("it is not said: %v", logged.All())
+	}
+}
+
+// A folder that cannot be written to is a failure of the search alone.
+func TestServiceWithoutAFolder(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	file := t.TempDir() + "/file"
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	failures, logged, _ := r.serve("w1", file+"/below")
+	for deadline := time.Now().Add(patience); failures.Load() == 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not fail")
+		}
+		_, _ = Ask[Page](t.Context(), r.conn, AskJobs, nil) // Nothing answers.
+	}
+	if logged.Len() == 0 {
+		t.Error("it is not said")
+	}
+	if _, err := Ask[Page](t.Context(), r.conn, AskJobs, nil); !errors.Is(err, ErrNoWorker) {
+		t.Errorf("it answers: %v", err)
+	}
+	reader, err := NewReader(t.Context(), r.conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.create()
+	page, err := Read[Page](t.Context(), reader, AskJobs, Query{})
+	if err != nil || len(page.Records) != 1 {
+		t.Errorf("the streams have %+v, %v", page, err)
+	}
+	path := reader.projection.file.path
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the temporary file stays: %v", err)
+	}
+}

@@ -1,0 +1,257 @@
+package search
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"rekey/internal/bus"
+	"rekey/internal/jobs"
+)
+
+// LetterQuery chooses dead letters. Empty fields choose all.
+type LetterQuery struct {
+	Code     string    `json:"code,omitempty"`
+	Kind     string    `json:"kind,omitempty"`
+	Job      string    `json:"job,omitempty"`
+	Receiver string    `json:"receiver,omitempty"`
+	Q        string    `json:"q,omitempty"`     // Words of reason, job, event, receiver, as those of a Query.
+	Since    time.Time `json:"since,omitzero"`  // Written then or later.
+	After    uint64    `json:"after,omitempty"` // A number: only those before it, which come after it in the list.
+	Limit    int       `json:"limit,omitempty"` // At most so many, up to 1000; default 50.
+}
+
+func (q *LetterQuery) check() error {
+	return cmp.Or(short("code", q.Code), short("kind", q.Kind), short("job", q.Job), short("receiver", q.Receiver), checkWords(q.Q), checkLimit(q.Limit))
+}
+
+// RawLetters is a part of the list of dead letters, the latest first.
+type RawLetters[T any] struct {
+	Letters []T            `json:"dead_letters"`
+	More    bool           `json:"more"`
+	Codes   map[string]int `json:"codes"` // How many there are of each code, whatever was asked for.
+	Freshness
+}
+
+// Letters are dead letters without headers and payloads.
+type Letters = RawLetters[bus.DeadLetter]
+
+func (q *LetterQuery) match(begin bool) string {
+	var terms []string
+	for _, f := range [][2]string{{"code", q.Code}, {"kind", q.Kind}, {"job", q.Job}, {"receiver", q.Receiver}} {
+		if f[1] != "" {
+			terms = append(terms, "facets:"+facet(f[0], f[1]))
+		}
+	}
+	return strings.Join(append(terms, wordTerms("body:", q.Q, begin)...), " AND ")
+}
+
+func (q *LetterQuery) listOf(begin bool) *list {
+	l := &list{from: "letters r", match: q.match(begin)}
+	if l.order = "r.place"; l.match != "" {
+		l.from, l.order = "letter_words w JOIN letters r ON r.place = w.rowid", "w.rowid"
+		l.add("w.letter_words MATCH ?", l.match)
+	}
+	if !q.Since.IsZero() {
+		l.add("r.at >= ?", micros(q.Since))
+	}
+	return l
+}
+
+func (p *projection) letters(ctx context.Context, q *LetterQuery, most int) (answer RawLetters[json.RawMessage], err error) {
+	answer.Freshness = p.freshness(AskDeadLetters)
+	if answer.Codes, err = p.codes(ctx); err != nil {
+		return answer, err
+	}
+	l := q.listOf(false)
+	if len(wordTerms("", q.Q, false)) > 0 {
+		found, err := p.count(ctx, l, 1)
+		if err != nil {
+			return answer, err
+		}
+		if found == 0 {
+			l = q.listOf(true)
+		}
+	}
+	if q.After > 0 {
+		l.add(l.order+" < ?", q.After)
+	}
+	limit := cmp.Or(q.Limit, DefaultLimit)
+	rows, err := p.file.conn.QueryContext(ctx, l.sql("r.record", " ORDER BY "+l.order+" DESC LIMIT ?"), append(l.args, limit+1)...)
+	if err != nil {
+		return answer, inFile(err)
+	}
+	answer.Letters, answer.More, err = records(rows, limit, most)
+	return answer, err
+}
+
+func (p *projection) codes(ctx context.Context) (map[string]int, error) {
+	codes := map[string]int{}
+	err := p.each(ctx, "SELECT code, count(*) FROM letters GROUP BY code", nil, func(scan func(...any) error) error {
+		var code string
+		var n int
+		err := scan(&code, &n)
+		codes[code] = n
+		return err
+	})
+	return codes, err
+}
+
+// each calls do for each row that a query finds.
+func (p *projection) each(ctx context.Context, query string, args []any, do func(scan func(...any) error) error) (err error) {
+	rows, err := p.file.conn.QueryContext(ctx, query, args...)
+	if err != nil {
+		return inFile(err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := do(rows.Scan); err != nil {
+			return inFile(err)
+		}
+	}
+	return inFile(rows.Err())
+}
+
+// SummaryQuery says which jobs are counted, and by what.
+type SummaryQuery struct {
+	Query
+	// By are the fields that jobs are counted by: hour, kind, lane, state, outcome, verdict. Default: state, outcome, verdict.
+	By []string `json:"by,omitempty"`
+}
+
+// fields are what jobs can be counted by.
+func fields() []string { return []string{"hour", "kind", "lane", "state", "outcome", "verdict"} }
+
+// maxGroups bounds an answer.
+const maxGroups = 5000
+
+func (q *SummaryQuery) check() error {
+	for _, by := range q.By {
+		if !slices.Contains(fields(), by) {
+			return &Invalid{"by", "must be some of " + strings.Join(fields(), ", ")}
+		}
+	}
+	return q.Query.check()
+}
+
+// Summary is how many jobs there are.
+type Summary struct {
+	Groups []Group `json:"groups"`
+	More   bool    `json:"more"` // There are more groups than an answer holds.
+	// OldestUrgent is when the oldest urgent job was accepted that has no outcome; zero: there is none.
+	OldestUrgent time.Time       `json:"oldest_urgent,omitzero"`
+	DeadLetters  map[string]int  `json:"dead_letters"` // By code.
+	Rules        json.RawMessage `json:"rules,omitempty"`
+	Freshness
+}
+
+// Group is a number of jobs that have something in common.
+type Group struct {
+	Hour    time.Time    `json:"hour,omitzero"` // In which they were accepted.
+	Kind    jobs.Kind    `json:"kind,omitempty"`
+	Lane    jobs.Lane    `json:"lane,omitempty"`
+	State   jobs.State   `json:"state,omitempty"`
+	Outcome jobs.Outcome `json:"outcome,omitempty"`
+	Verdict jobs.Verdict `json:"verdict,omitempty"`
+	Jobs    int          `json:"jobs"`
+}
+
+func (p *projection) summary(ctx context.Context, q *SummaryQuery) (s Summary, err error) {
+	s.Freshness = p.freshness(AskSummary)
+	if s.Groups, s.More, err = p.groups(ctx, q); err != nil {
+		return s, err
+	}
+	if s.DeadLetters, err = p.codes(ctx); err != nil {
+		return s, err
+	}
+	var rules []byte
+	err = p.file.conn.QueryRowContext(ctx, "SELECT value FROM facts WHERE name = 'rules'").Scan(&rules)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return s, inFile(err)
+	}
+	s.Rules = rules
+	s.OldestUrgent, err = p.oldestUrgent(ctx)
+	return s, err
+}
+
+// oldestUrgent is read from the counts to the hour, and there from the jobs of that hour.
+func (p *projection) oldestUrgent(ctx context.Context) (time.Time, error) {
+	var place sql.NullInt64
+	err := p.file.conn.QueryRowContext(ctx, `SELECT min(place) FROM jobs WHERE lane = ?1 AND state <> ?2 AND place >= ?3 *
+		(SELECT min(hour) FROM hours WHERE lane = ?1 AND state <> ?2 AND n > 0)
+		AND place < ?3 * (1 + (SELECT min(hour) FROM hours WHERE lane = ?1 AND state <> ?2 AND n > 0))`,
+		jobs.LaneUrgent, jobs.StateDone, time.Hour.Microseconds()*places).Scan(&place)
+	if err != nil || !place.Valid {
+		return time.Time{}, inFile(err)
+	}
+	return time.UnixMicro(place.Int64 / places).UTC(), nil
+}
+
+// groups counts jobs. Where only fields are asked for by which they are counted anyway, the counts are added up; else what is found.
+func (p *projection) groups(ctx context.Context, q *SummaryQuery) (list []Group, more bool, err error) {
+	by := q.By
+	if len(by) == 0 {
+		by = []string{"state", "outcome", "verdict"}
+	}
+	var columns []string
+	for _, field := range fields() {
+		switch {
+		case slices.Contains(by, field):
+			columns = append(columns, "g."+field)
+		case field == "hour":
+			columns = append(columns, "0")
+		default:
+			columns = append(columns, "''")
+		}
+	}
+	l := q.counted()
+	statement := l.sql(strings.Join(columns, ", ")+", sum(n)", fmt.Sprintf(" GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1 DESC, 7 DESC LIMIT %d", maxGroups+1))
+	list = []Group{}
+	err = p.each(ctx, statement, l.args, func(scan func(...any) error) error {
+		var g Group
+		var hour int64
+		if err := scan(&hour, &g.Kind, &g.Lane, &g.State, &g.Outcome, &g.Verdict, &g.Jobs); err != nil {
+			return err
+		}
+		if slices.Contains(by, "hour") {
+			g.Hour = time.Unix(hour*3600, 0).UTC()
+		}
+		list = append(list, g)
+		return nil
+	})
+	if len(list) > maxGroups {
+		return list[:maxGroups], true, err
+	}
+	return list, false, err
+}
+
+// counted is what is counted: the counts, or jobs.
+func (q *SummaryQuery) counted() *list {
+	l := &list{from: "hours g"}
+	whole := func(t time.Time) bool { return t.IsZero() || t.Truncate(time.Hour).Equal(t) }
+	if len(q.Kinds)+len(q.Accounts) > 0 || q.Account+q.RequestedBy+q.Policy+q.Event+q.Target+q.Q+string(q.Origin) != "" || !whole(q.Since) || !whole(q.Until) {
+		jobs := q.listOf(false)
+		l = &list{from: "(" + jobs.sql("r.place AS place", "") + ") f JOIN (SELECT *, 1 AS n FROM jobs) g ON g.place = f.place", args: jobs.args}
+		return l
+	}
+	for column, value := range map[string]string{
+		"kind": string(q.Kind), "lane": string(q.Lane), "state": string(q.State), "outcome": string(q.Outcome), "verdict": string(q.Verdict),
+	} {
+		if value != "" {
+			l.add("g."+column+" = ?", value)
+		}
+	}
+	if !q.Since.IsZero() {
+		l.add("g.hour >= ?", micros(q.Since)/time.Hour.Microseconds())
+	}
+	if !q.Until.IsZero() {
+		l.add("g.hour < ?", micros(q.Until)/time.Hour.Microseconds())
+	}
+	return l
+}

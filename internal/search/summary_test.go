@@ -1,0 +1,164 @@
+package search
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"rekey/internal/jobs"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// letter writes a dead letter.
+func (r *rig) letter(reason, code string) {
+	r.t.Helper()
+	msg := &nats.Msg{Subject: "rekey.v1.dlq.job.x509-disable", Data: []byte(`{"payload": "of no concern"}`), Header: nats.Header{
+		"Rekey-Reason": {reason}, "Rekey-Code": {code}, "Rekey-Job-Id": {"job1"}, "Rekey-Kind": {"x509.disable"}, "Rekey-Event-Id": {"alert-1"},
+	}}
+	if _, err := r.js.PublishMsg(r.t.Context(), msg); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func TestDeadLetters(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	for i := range 9 {
+		r.letter(fmt.Sprintf("the role of account %d is missing", i), []string{"refused", "exhausted", "malformed"}[i%3])
+	}
+	p, _ := r.project("")
+	tests := []struct {
+		name  string
+		query LetterQuery
+		want  string
+		more  bool
+	}{
+		{"all", LetterQuery{}, "9 8 7 6 5 4 3 2 1", false},
+		{"limit", LetterQuery{Limit: 2}, "9 8", true},
+		{"after", LetterQuery{Limit: 2, After: 8}, "7 6", true},
+		{"code", LetterQuery{Code: "exhausted"}, "8 5 2", false},
+		{"code and words", LetterQuery{Code: "exhausted", Q: "account 4"}, "5", false},
+		{"words", LetterQuery{Q: "missing", Limit: 1}, "9", true},
+		{"a beginning", LetterQuery{Q: "miss", After: 3}, "2 1", false},
+		{"job", LetterQuery{Job: "job1", After: 2}, "1", false},
+		{"another job", LetterQuery{Job: "job2"}, "", false},
+		{"since", LetterQuery{Since: time.Now().Add(time.Hour)}, "", false},
+		{"event", LetterQuery{Q: "alert-1", After: 2}, "1", false},
+	}
+	for _, tt := range tests {
+		found := mustAnswer[Letters](t, p, AskDeadLetters, tt.query)
+		var got []string
+		for _, letter := range found.Letters {
+			got = append(got, fmt.Sprint(letter.Number))
+			if letter.Payload != "" || letter.Header != nil || letter.Code == "" || letter.At.IsZero() {
+				t.Errorf("%s: %+v", tt.name, letter)
+			}
+		}
+		if strings.Join(got, " ") != tt.want || found.More != tt.more {
+			t.Errorf("%s: %q, more %v; want %s, %v", tt.name, got, found.More, tt.want, tt.more)
+		}
+		if diff := gocmp.Diff(map[string]int{"refused": 3, "exhausted": 3, "malformed": 3}, found.Codes); diff != "" {
+			t.Errorf("%s: codes %s", tt.name, diff)
+		}
+	}
+}
+
+func TestSummary(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 4)
+	for range 150 {
+		r.create()
+		r.change()
+	}
+	p, _ := r.project("")
+	for _, q := range []SummaryQuery{
+		{},
+		{By: []string{"hour", "kind"}},
+		{By: []string{"lane", "outcome"}, Query: Query{State: jobs.StateDone}},
+		{By: []string{"state"}, Query: Query{Account: "ops", Q: "IR-7"}},
+		{By: []string{"kind"}, Query: Query{Since: moment.Add(50 * time.Second), Until: moment.Add(90 * time.Second)}},
+		{By: []string{"hour"}, Query: Query{Since: moment, Until: moment.Add(time.Hour)}},
+	} {
+		want := map[Group]int{}
+		for _, e := range r.want {
+			rec := e.Record
+			if !q.Chooses(&rec.PublicRecord) {
+				continue
+			}
+			var g Group
+			by := strings.Join(q.By, " ")
+			if by == "" {
+				by = "state outcome verdict"
+			}
+			if strings.Contains(by, "hour") {
+				g.Hour = rec.AcceptedAt.Truncate(time.Hour)
+			}
+			if strings.Contains(by, "kind") {
+				g.Kind = rec.Kind
+			}
+			if strings.Contains(by, "lane") {
+				g.Lane = rec.Lane
+			}
+			if strings.Contains(by, "state") {
+				g.State = rec.State
+			}
+			if strings.Contains(by, "outcome") {
+				g.Outcome = rec.Outcome
+			}
+			if strings.Contains(by, "verdict") && rec.Proof != nil {
+				g.Verdict = rec.Proof.Verdict
+			}
+			want[g]++
+		}
+		got := map[Group]int{}
+		summary := mustAnswer[Summary](t, p, AskSummary, q)
+		for _, g := range summary.Groups {
+			n := g.Jobs
+			g.Jobs = 0
+			got[g] = n
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("%+v (-want +got): %s", q, diff)
+		}
+		oldest := time.Time{}
+		for _, e := range r.want {
+			if at := e.Record.AcceptedAt; e.Record.Lane == jobs.LaneUrgent && !e.Record.Done() && (oldest.IsZero() || at.Before(oldest)) {
+				oldest = at
+			}
+		}
+		if !summary.OldestUrgent.Equal(oldest) {
+			t.Errorf("the oldest urgent job is of %s, want %s", summary.OldestUrgent, oldest)
+		}
+	}
+}
+
+// A job is shown with what was announced of it.
+func TestStory(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	r.create()
+	id := r.ids[0]
+	for subject, msgID := range map[string]string{
+		"rekey.v1.result.x509-disable.refused": id + ".result", "rekey.v1.proof.x509-disable.verified": id + ".proof.1", "rekey.v1.result.x509-disable.revoked": "other.result",
+	} {
+		if _, err := r.js.Publish(t.Context(), subject, []byte("{}"), jetstream.WithMsgID(msgID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, _ := r.project("")
+	story := mustAnswer[Story[jobs.PublicRecord]](t, p, AskJob, map[string]string{"id": id})
+	if diff := gocmp.Diff(r.want[id].Record.Public(), story.Job); diff != "" {
+		t.Error(diff)
+	}
+	said := map[string]bool{}
+	for _, a := range story.Announced {
+		said[a.Outcome+a.Verdict] = !a.At.IsZero() && a.Seq > 0
+	}
+	if diff := gocmp.Diff(map[string]bool{"refused": true, "verified": true}, said); diff != "" {
+		t.Errorf("announced: %s", diff)
+	}
+}

@@ -1,0 +1,265 @@
+package search
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"rekey/internal/bus"
+)
+
+// writer changes the tables within one transaction. Texts and counts are written at its end: SQLite writes what the words have in
+// memory whenever it goes back and forth between tables.
+type writer struct {
+	conn   *sql.Conn
+	known  map[string]*sql.Stmt
+	counts map[group]int
+	texts  []textChange
+}
+
+// textChange takes a row out of the words, or puts it there, or both.
+type textChange struct {
+	table string
+	place int64
+	gone  bool
+	text  text
+}
+
+// background is that of writes: a transaction is short, and is not ended half-way.
+var background = context.Background()
+
+// write changes the file in one transaction.
+func (f *file) write(change func(*writer) error) (err error) {
+	w := &writer{conn: f.conn, known: map[string]*sql.Stmt{}, counts: map[group]int{}}
+	if err := w.run("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	if err = change(w); err == nil {
+		err = w.finish()
+	}
+	for _, statement := range w.known {
+		err = errors.Join(err, statement.Close())
+	}
+	if err != nil {
+		_, undone := f.conn.ExecContext(background, "ROLLBACK")
+		return errors.Join(err, undone)
+	}
+	_, err = f.conn.ExecContext(background, "COMMIT")
+	return err
+}
+
+// exec runs a statement, which is prepared once, and returns how many rows it has changed.
+func (w *writer) exec(statement string, args ...any) (int64, error) {
+	prepared, err := w.prepare(statement)
+	if err != nil {
+		return 0, err
+	}
+	result, err := prepared.ExecContext(background, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+func (w *writer) run(statement string, args ...any) error {
+	_, err := w.exec(statement, args...)
+	return err
+}
+
+func (w *writer) prepare(statement string) (*sql.Stmt, error) {
+	if prepared := w.known[statement]; prepared != nil {
+		return prepared, nil
+	}
+	prepared, err := w.conn.PrepareContext(background, statement)
+	if err == nil {
+		w.known[statement] = prepared
+	}
+	return prepared, err
+}
+
+// finish writes what was put off.
+func (w *writer) finish() error {
+	for _, change := range w.texts {
+		if change.gone {
+			if err := w.run("DELETE FROM "+change.table+" WHERE rowid = ?", change.place); err != nil {
+				return err
+			}
+		}
+		var err error
+		switch {
+		case change.text == (text{}):
+		case change.table == "words":
+			err = w.run("INSERT INTO words (rowid, facets, target, body) VALUES (?, ?, ?, ?)", change.place, change.text.facets, change.text.target, change.text.body)
+		default:
+			err = w.run("INSERT INTO letter_words (rowid, facets, body) VALUES (?, ?, ?)", change.place, change.text.facets, change.text.body)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for g, n := range w.counts {
+		if n == 0 {
+			continue
+		}
+		err := w.run("INSERT INTO hours VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n", g.hour, g.kind, g.lane, g.state, g.outcome, g.verdict, n)
+		if err == nil && n < 0 {
+			err = w.run("DELETE FROM hours WHERE hour = ? AND kind = ? AND lane = ? AND state = ? AND outcome = ? AND verdict = ? AND n = 0", g.hour, g.kind, g.lane, g.state, g.outcome, g.verdict)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putJob writes a job as it is now.
+func (w *writer) putJob(r row) error {
+	for range places {
+		n, err := w.exec("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", r.place, r.id, r.revision, r.finished,
+			r.group.hour, r.group.kind, r.group.lane, r.group.state, r.group.outcome, r.group.verdict, r.target)
+		if err != nil {
+			return err
+		}
+		if n == 1 {
+			w.counts[r.group]++
+			w.texts = append(w.texts, textChange{table: "words", place: r.place, text: r.text})
+			return w.run("INSERT INTO records VALUES (?, ?)", r.place, r.record)
+		}
+		has, was, err := w.find(r.id)
+		if err != nil {
+			return err
+		}
+		if has != 0 {
+			r.place = has
+			return w.changeJob(r, was)
+		}
+		r.place++ // Another job has the place.
+	}
+	return fmt.Errorf("job %s has no place: too many were accepted at its moment", r.id)
+}
+
+func (w *writer) changeJob(r row, was group) error {
+	err := w.run("UPDATE jobs SET revision = ?, finished = ?, hour = ?, kind = ?, lane = ?, state = ?, outcome = ?, verdict = ?, target = ? WHERE place = ?",
+		r.revision, r.finished, r.group.hour, r.group.kind, r.group.lane, r.group.state, r.group.outcome, r.group.verdict, r.target, r.place)
+	if err != nil {
+		return err
+	}
+	w.counts[was]--
+	w.counts[r.group]++
+	w.texts = append(w.texts, textChange{table: "words", place: r.place, gone: true, text: r.text})
+	return w.run("UPDATE records SET record = ? WHERE place = ?", r.record, r.place)
+}
+
+// find returns the place of a job, 0 where it is missing, and what it is counted as.
+func (w *writer) find(id string) (has int64, g group, err error) {
+	prepared, err := w.prepare("SELECT place, hour, kind, lane, state, outcome, verdict FROM jobs WHERE id = ?")
+	if err != nil {
+		return 0, g, err
+	}
+	err = prepared.QueryRowContext(background, id).Scan(&has, &g.hour, &g.kind, &g.lane, &g.state, &g.outcome, &g.verdict)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return has, g, err
+}
+
+// dropJob takes a job out, if it is there.
+func (w *writer) dropJob(id string) error {
+	has, was, err := w.find(id)
+	if err != nil || has == 0 {
+		return err
+	}
+	w.counts[was]--
+	w.texts = append(w.texts, textChange{table: "words", place: has, gone: true})
+	if err := w.run("DELETE FROM records WHERE place = ?", has); err != nil {
+		return err
+	}
+	return w.run("DELETE FROM jobs WHERE place = ?", has)
+}
+
+// dropJobsBelow takes out some of the jobs whose records have expired, and reports whether there may be more.
+func (w *writer) dropJobsBelow(revision uint64) (more bool, err error) {
+	ids, err := w.strings("SELECT id FROM jobs WHERE revision < ? LIMIT ?", revision, batchRows)
+	for _, id := range ids {
+		if err == nil {
+			err = w.dropJob(id)
+		}
+	}
+	return len(ids) == batchRows, err
+}
+
+// putLetter writes a dead letter.
+func (w *writer) putLetter(d *bus.DeadLetter, record []byte) error {
+	n, err := w.exec("INSERT OR IGNORE INTO letters VALUES (?, ?, ?, ?)", d.Number, micros(d.At), d.Code, record)
+	if err == nil && n == 1 {
+		w.texts = append(w.texts, textChange{table: "letter_words", place: int64(d.Number), text: letterText(d)})
+	}
+	return err
+}
+
+// dropLetters takes out the letters that their stream has no more.
+func (w *writer) dropLetters(first uint64, deleted []uint64) error {
+	below, err := w.strings("SELECT place FROM letters WHERE place < ?", first)
+	if err != nil {
+		return err
+	}
+	for _, n := range deleted {
+		below = append(below, fmt.Sprint(n))
+	}
+	for _, n := range below {
+		gone, err := w.exec("DELETE FROM letters WHERE place = CAST(? AS INTEGER)", n)
+		if err == nil && gone > 0 {
+			err = w.run("DELETE FROM letter_words WHERE rowid = CAST(? AS INTEGER)", n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putEnding writes that a result or a proof was announced.
+func (w *writer) putEnding(e ending) error {
+	return w.run("INSERT OR IGNORE INTO endings VALUES (?, ?, ?, ?, ?)", e.seq, micros(e.at), e.job, e.says, e.proof)
+}
+
+// ending is a result or the verdict of a proof, as it was announced.
+type ending struct {
+	seq   uint64
+	at    time.Time
+	job   string
+	says  string
+	proof bool
+}
+
+// endingOf reads of a message of the stream of results what its subject and its id say; ok is false for one that is neither
+// result nor proof.
+func endingOf(subject, id string) (e ending, ok bool) {
+	parts := strings.Split(subject, ".")
+	if len(parts) < 3 {
+		return e, false
+	}
+	e.says, e.proof = parts[len(parts)-1], parts[len(parts)-3] == "proof"
+	e.job, _, _ = strings.Cut(id, ".")
+	return e, e.job != "" && (e.proof || parts[len(parts)-3] == "result")
+}
+
+// strings returns the first column of what a query finds.
+func (w *writer) strings(query string, args ...any) (list []string, err error) {
+	rows, err := w.conn.QueryContext(background, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var one string
+		if err := rows.Scan(&one); err != nil {
+			return nil, err
+		}
+		list = append(list, one)
+	}
+	return list, rows.Err()
+}
