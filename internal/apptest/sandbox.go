@@ -13,7 +13,13 @@ import (
 // StartSandbox serves a sandbox with these handlers besides its own until the test is over, and returns where.
 func StartSandbox(t *testing.T, handlers ...sandbox.Handler) (*sandbox.Sandbox, string) {
 	t.Helper()
-	box, err := sandbox.New(sandbox.Config{Handlers: handlers})
+	return ServeSandbox(t, sandbox.Config{Handlers: handlers})
+}
+
+// ServeSandbox serves a sandbox of this configuration until the test is over, and returns where.
+func ServeSandbox(t *testing.T, cfg sandbox.Config) (*sandbox.Sandbox, string) {
+	t.Helper()
+	box, err := sandbox.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

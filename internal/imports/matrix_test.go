@@ -17,6 +17,7 @@ var matrix = map[string]string{
 	"internal/apptest/notify":     "",
 	"internal/apptest/pacing":     "",
 	"internal/apptest/schedules":  "",
+	"internal/apptest/verdicts":   "",
 	"internal/apptest/secrets":    "",
 	"internal/atlas":              "backoff credential jobs kinds pace proof proxy redact retryafter secret",
 	"internal/atlas/sandbox":      "",

@@ -41,8 +41,9 @@ var _ = Declare(Kind{
 		Events:   []string{"USER_SECURITY_SETTINGS_UPDATED"},
 		Restored: []string{"USER_SECURITY_SETTINGS_UPDATED"},
 		Watch:    week,
-		Cannot: "A cluster that is paused takes the change when it is resumed. A cluster that Atlas does not restart is waited for until " +
-			"proof.within is over. That the event is of this type is inferred; it does not say what was changed.",
+		Cannot: "A cluster that is paused takes the change when it is resumed. Another change of a cluster at the same time is taken for its " +
+			"restart. A cluster that Atlas does not restart is waited for until proof.within is over. That the event is of this type is " +
+			"inferred; it does not say what was changed.",
 		Restorers: "Terraform puts the authority back at the next apply, as long as customer_x509_cas has it: take it out of the configuration. The Atlas " +
 			"Kubernetes operator puts back the x509CertRef of an AtlasProject at each reconcile, every 3 hours at least: take it out there, or annotate " +
 			"the resource with mongodb.com/atlas-reconciliation-policy: skip.",
