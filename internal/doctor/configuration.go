@@ -126,13 +126,36 @@ func (p *checkup) receivers() []Finding {
 	return list
 }
 
+// doors says whether doors can verify what is posted: their secrets, and the keys of issuers.
+func (p *checkup) doors(ctx context.Context) []Finding {
+	if len(p.cfg.API.Doors) == 0 {
+		return nil
+	}
+	trial, err := wire.NewDoorTrial(p.cfg, p.LookupEnv, nil)
+	if err != nil {
+		return []Finding{{What: "doors", Status: Failed, Found: plain(err), Do: "correct api.doors"}}
+	}
+	problems := trial.Check(ctx)
+	var list []Finding
+	for _, d := range p.cfg.API.Doors {
+		f := Finding{What: "door " + d.Name, Status: OK, Found: fmt.Sprintf("%s: it can verify what is posted", d.Type)}
+		if err := problems[d.Name]; err != nil {
+			f.Status, f.Found = Failed, plain(err)
+			f.Do = "correct the file or variable, or make the issuer's address reachable; until then its sender gets 503. Then: worker door test " + d.Name + " SAMPLE"
+		}
+		list = append(list, f)
+	}
+	return list
+}
+
 // secrets looks at the places of all secrets, and when they end.
-func (p *checkup) secrets(context.Context) []Finding {
+func (p *checkup) secrets(ctx context.Context) []Finding {
 	var list []Finding
 	for _, place := range p.places() {
 		list = append(list, Secret(place, p.LookupEnv))
 	}
 	list = append(list, p.receivers()...)
+	list = append(list, p.doors(ctx)...)
 	for _, a := range p.cfg.Atlas.Accounts {
 		at, err := a.SecretExpiry()
 		if err == nil && !at.IsZero() {
@@ -140,6 +163,7 @@ func (p *checkup) secrets(context.Context) []Finding {
 			list = append(list, Expiry("account "+a.Name+" expires", at, p.now, renew))
 		}
 	}
+	list = append(list, p.certificate("api.tls.cert_file", p.cfg.API.TLS.CertFile, p.cfg.API.TLS.KeyFile)...)
 	list = append(list, p.certificate("nats.tls.cert_file", p.cfg.NATS.TLS.CertFile, p.cfg.NATS.TLS.KeyFile)...)
 	if e := p.cfg.NATS.Embedded.TLS; p.cfg.NATS.IsEmbedded() {
 		list = append(list, p.certificate("nats.embedded.tls.cert_file", e.CertFile, e.KeyFile)...)

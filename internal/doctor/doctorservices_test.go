@@ -153,6 +153,29 @@ func TestDoctorLooksAtTheStore(t *testing.T) {
 	}
 }
 
+func TestDoctorLooksAtDoors(t *testing.T) {
+	t.Parallel()
+	r, _ := apptest.StandInRig(t)
+	keys := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"keys":[]}`)) }))
+	defer keys.Close()
+	r.Env["GOOD"], r.Env["BAD"] = "k3y-"+apptest.Canary(), "nokey-"+apptest.Canary()
+	text := apptest.Plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: \"\"}}", t.TempDir()), fmt.Sprintf(`api:
+  listen: %s
+  doors:
+    - {name: good, type: github, secret_env: GOOD}
+    - {name: bad, type: standard_webhooks, secret_env: BAD}
+    - {name: none, type: bearer, token_env: NOWHERE}
+    - {name: idp, type: caep, issuer: "https://idp.example.com", audience: a, jwks_url: "%s"}
+`, apptest.FreeAddress(t), keys.URL))
+	found := apptest.Examine(t, r, text)
+	apptest.MustFind(t, found, "secrets", "door good", doctor.OK, `github: it can verify what is posted`)
+	apptest.MustFind(t, found, "secrets", "door bad", doctor.Failed, `must begin with whsec_.*worker door test bad`)
+	apptest.MustFind(t, found, "secrets", "door none", doctor.Failed, `it is not set`)
+	apptest.MustFind(t, found, "secrets", "door idp", doctor.Failed, `no RSA key of at least 2048 bits`)
+	apptest.MustFind(t, found, "ports", "api.listen", doctor.OK, `free`)
+	apptest.Canaries{"key": r.Env["GOOD"], "bad key": r.Env["BAD"]}.Search(t, "the doctor", apptest.Encoded(found))
+}
+
 func TestDoctorLooksAtTargets(t *testing.T) {
 	t.Parallel()
 	r, _ := apptest.StandInRig(t)

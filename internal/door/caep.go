@@ -40,6 +40,8 @@ func newCAEP(d *door) (*caep, error) {
 	return c, nil
 }
 
+func (c *caep) check(ctx context.Context) error { return c.verifier.Keys.Check(ctx) }
+
 // setError refuses a token with a code that its transmitter knows.
 func setError(code, description string) *Refusal {
 	result := ResultMalformed

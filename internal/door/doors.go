@@ -117,6 +117,10 @@ type (
 	answerer interface {
 		accept(w http.ResponseWriter, q *request, ids []string)
 	}
+	// checker are senders whose secret has a form, or who have keys.
+	checker interface {
+		check(ctx context.Context) error
+	}
 	// refuser are senders that expect other refusals than problem documents.
 	refuser interface {
 		refuse(w http.ResponseWriter, r *Refusal)
@@ -171,6 +175,9 @@ func (d *door) newSender() (sender, error) {
 
 // Run polls for the doors that are configured for it, and keeps streams verified, until ctx ends.
 func (a *Doors) Run(ctx context.Context) error {
+	for name, err := range a.Check(ctx) {
+		a.doors[name].log.Error("the door cannot take requests yet: they are answered with 503", zap.Error(err))
+	}
 	var running sync.WaitGroup
 	for _, d := range a.doors {
 		if c, ok := d.sender.(*caep); ok {

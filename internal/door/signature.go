@@ -1,6 +1,7 @@
 package door
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -117,4 +118,30 @@ func bearerToken(header string, bare bool) string {
 		return scheme
 	}
 	return ""
+}
+
+// Check says, by the name of a door, what keeps it from taking requests: a secret that cannot be used, or keys that cannot be read.
+func (a *Doors) Check(ctx context.Context) map[string]error {
+	problems := map[string]error{}
+	for name, d := range a.doors {
+		if err := d.usable(ctx); err != nil {
+			problems[name] = err
+		}
+	}
+	return problems
+}
+
+func (d *door) usable(ctx context.Context) error {
+	for _, ref := range []secret.Ref{d.Secret, d.Token, d.Password, d.StreamToken} {
+		if ref.IsZero() {
+			continue
+		}
+		if _, err := d.secretsIn(ref); err != nil {
+			return err
+		}
+	}
+	if c, ok := d.sender.(checker); ok {
+		return c.check(ctx)
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package door
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"encoding/base64"
@@ -81,14 +82,28 @@ func (k webhookKey) matches(version string, content, signature []byte) bool {
 	return hmac.Equal(sum256(k.key, content), signature)
 }
 
-func (s standardWebhooks) verify(q *request) error {
+// keys are those of the door.
+func (s standardWebhooks) keys() ([]webhookKey, error) {
 	texts, err := s.secretsIn(s.Secret)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	keys, err := webhookKeys(texts)
 	if err != nil {
-		return unavailable("the door's secret cannot be used", err)
+		return nil, unavailable("the door's secret cannot be used", err)
+	}
+	return keys, nil
+}
+
+func (s standardWebhooks) check(context.Context) error {
+	_, err := s.keys()
+	return err
+}
+
+func (s standardWebhooks) verify(q *request) error {
+	keys, err := s.keys()
+	if err != nil {
+		return err
 	}
 	id, stamp := q.Header.Get(webhookID), q.Header.Get(webhookTimestamp)
 	if _, err := strconv.ParseInt(stamp, 10, 64); err != nil || id == "" {

@@ -1,6 +1,7 @@
 package door
 
 import (
+	"context"
 	"encoding/base64"
 	"net/http"
 	"strings"
@@ -12,18 +13,32 @@ type teams struct{ *door }
 
 const teamsScheme = "HMAC "
 
-func (t teams) verify(q *request) error {
+// keys are those of the door.
+func (t teams) keys() ([]string, error) {
 	tokens, err := t.secretsIn(t.Secret)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	keys := make([]string, 0, len(tokens))
 	for _, token := range tokens {
 		key, err := base64.StdEncoding.DecodeString(token)
 		if err != nil {
-			return unavailable("the door's secret cannot be used: it must be base64, as Teams has shown it", nil)
+			return nil, unavailable("the door's secret cannot be used: it must be base64, as Teams has shown it", nil)
 		}
 		keys = append(keys, string(key))
+	}
+	return keys, nil
+}
+
+func (t teams) check(context.Context) error {
+	_, err := t.keys()
+	return err
+}
+
+func (t teams) verify(q *request) error {
+	keys, err := t.keys()
+	if err != nil {
+		return err
 	}
 	encoded, ok := strings.CutPrefix(q.Header.Get("Authorization"), teamsScheme)
 	signature, err := base64.StdEncoding.DecodeString(encoded)

@@ -75,6 +75,15 @@ func (k *Keys) find(ctx context.Context, id string) ([]*rsa.PublicKey, error) {
 	return keys, nil
 }
 
+// Check reports, as an error, that there is no key that a token could be verified with.
+func (k *Keys) Check(ctx context.Context) error {
+	keys, err := k.find(ctx, "")
+	if err == nil && len(keys) == 0 {
+		err = errors.New("the issuer has no RSA key of at least 2048 bits for RS256")
+	}
+	return err
+}
+
 // ask reads the keys from their address.
 func (k *Keys) ask(ctx context.Context) (set jose.JSONWebKeySet, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, keysTimeout, errors.New("no answer in time"))

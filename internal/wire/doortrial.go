@@ -63,6 +63,9 @@ func (t *DoorTrial) PublishEvent(_ context.Context, class string, data []byte, h
 // DoorEvent implements door.Recorder.
 func (t *DoorTrial) DoorEvent(_, result string) { t.result = result }
 
+// Check says, by the name of a door, what keeps it from taking requests.
+func (t *DoorTrial) Check(ctx context.Context) map[string]error { return t.doors.Check(ctx) }
+
 // TriedDoor is what a door makes of a sample, fit to be shown.
 type TriedDoor struct {
 	Door   string `json:"door"`
