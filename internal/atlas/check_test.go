@@ -399,3 +399,22 @@ func TestListOfACheck(t *testing.T) {
 		})
 	}
 }
+
+// TestCheckOfTheOlderPath: what an account reads of itself is where the configuration says that the call is.
+func TestCheckOfTheOlderPath(t *testing.T) {
+	for version, want := range map[string]string{
+		atlas.X509APIv10: "/api/atlas/v1.0/groups/" + idA + "/userSecurity application/json",
+		atlas.X509APIv2:  "/api/atlas/v2/groups/" + idA + "/userSecurity application/vnd.atlas.2023-01-01+json",
+	} {
+		cfg := config(api(func(req *http.Request) *http.Response {
+			if got := req.URL.Path + " " + req.Header.Get("Accept"); got != want {
+				t.Errorf("reads %s, want %s", got, want)
+			}
+			return reply(http.StatusOK, `{"customerX509":{}}`)
+		}))
+		cfg.X509API = version
+		if seen, err := readFirst(t, newClient(t, cfg), job(t, kinds.X509Disable, "service")); err != nil || seen.Status != http.StatusOK {
+			t.Errorf("%s: %+v, %v", version, seen, err)
+		}
+	}
+}

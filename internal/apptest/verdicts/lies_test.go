@@ -31,6 +31,7 @@ func params(pairs ...string) map[string]any {
 }
 
 // check runs a job for each row on a worker whose API has these faults, and compares the verdicts.
+// Credentials that were tried are nowhere afterwards.
 func check(t *testing.T, within time.Duration, faults []string, rows func(box *sandbox.Sandbox) []row) {
 	t.Helper()
 	box, url := apptest.ServeSandbox(t, sandbox.Config{RestartAfter: 300 * time.Millisecond, RestartFor: 700 * time.Millisecond})
@@ -47,7 +48,13 @@ func check(t *testing.T, within time.Duration, faults []string, rows func(box *s
 	rig.Cfg.Proof.Within = within
 	list := rows(box)
 	w := rig.Start(t)
+	leaked := apptest.Canaries{}
 	for _, r := range list {
+		for _, name := range []string{"token", "secret"} {
+			if value, ok := r.params[name].(string); ok {
+				leaked[name] = value
+			}
+		}
 		w.Publish("incident", apptest.NewRequest(r.kind, r.params).String())
 	}
 	for _, r := range list {
@@ -62,6 +69,12 @@ func check(t *testing.T, within time.Duration, faults []string, rows func(box *s
 		}
 		if took := record.Proof.CheckedAt.Sub(record.FinishedAt); took < r.after {
 			t.Errorf("%s: the verdict took %s, while the truth took %s", r.kind, took, r.after)
+		}
+	}
+	leaked.SearchEverything(t, w)
+	for _, a := range box.State().Accounts {
+		if a.ID == sandbox.LeakedClientID && a.LiveTokens > 0 {
+			t.Errorf("a check left %d tokens of %s", a.LiveTokens, a.ID)
 		}
 	}
 }
@@ -95,7 +108,7 @@ func TestVerdictsOfAnHonestAPI(t *testing.T) {
 func TestVerdictsOfAnAPIThatLies(t *testing.T) {
 	t.Parallel()
 	faults := []string{
-		"jwks.revoke:unlogged", "role_mapping.delete:pretend", "idp.delete:lag:delay=1s", "x509.disable:late_restart:delay=2s", "token.revoke:pretend",
+		"jwks.revoke:unlogged", "role_mapping.delete:pretend", "idp.delete:lag:delay=1s", "x509.disable:late_restart:delay=2s", "token.revoke:pretend:account=" + sandbox.ClientID,
 		"service_account_secret.delete:pretend", "database_user.scramble:unlogged",
 	}
 	check(t, 6*time.Second, faults, func(box *sandbox.Sandbox) []row {
