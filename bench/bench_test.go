@@ -29,6 +29,9 @@ func TestCommands(t *testing.T) {
 		{"read", []string{"read", "--records", "600", "--runs", "1"}, []string{
 			`\njob ls +50 +\d+ +\d+\n`, `\njob ls --state waiting +30 `, `\njob ls --event bench-200 +1 `, `\njob ls --outcome exhausted +1 `, `\ndlq ls +50 `,
 		}},
+		{"search", []string{"search", "--records", "600", "--queries", "3"}, []string{
+			`^RECORDS +RECORDS/S`, `\n600 +\d+ +\d+ `, `\nwaiting +30 +[0-9.]+ `, `\nby target +1 `, `\nincident +10 `, `\none job +1 `, `\ndead letters +50 `,
+		}},
 		{"pace", []string{"pace", "--jobs", "30", "--workers", "1", "--alone"}, []string{`^WAY +WORKERS +RATIO +429S`, `\nRekey, bucket known +1 +[0-9.]+ +\d+ +\d+ `}},
 		{"pace as JSON", []string{"pace", "--jobs", "21", "--workers", "1", "--alone", "-o", "json"}, []string{`"kv_operations_per_job": `}},
 	}

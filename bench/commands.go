@@ -32,7 +32,7 @@ func (b *bench) execute(ctx context.Context, args []string) error {
 // root returns all commands. The measurement of throughput has no name of its own.
 func (b *bench) root() *cobra.Command {
 	root := b.throughputCommand()
-	root.AddCommand(b.memoryCommand(), b.readCommand(), b.paceCommand())
+	root.AddCommand(b.memoryCommand(), b.readCommand(), b.searchCommand(), b.paceCommand())
 	root.PersistentFlags().StringVar(&b.worker, "worker", "bin/worker", "`FILE` of the worker that is measured")
 	root.PersistentFlags().StringVarP(&b.output, "output", "o", "table", "`FORM` of the output: table or json")
 	root.PersistentPreRunE = func(*cobra.Command, []string) (err error) {
@@ -185,6 +185,40 @@ and 'dlq ls' take, from the start of the command to its end: medians of --runs, 
 	cmd.Flags().StringVar(&cfg.Server, "server", "", "`URL` of an external NATS server (default: embedded)")
 	cmd.Flags().IntVar(&cfg.Records, "records", 100_000, "`N` records, and a tenth of it dead letters")
 	cmd.Flags().IntVar(&cfg.Runs, "runs", 5, "`N` times for each list")
+	return cmd
+}
+
+func (b *bench) searchCommand() *cobra.Command {
+	var cfg SearchConfig
+	cmd := &cobra.Command{
+		Use:   "search",
+		Short: "Measure searches of a large ledger",
+		Long: `Fill the ledger of a worker process with records, and measure how fast the worker makes the file of its
+search from them, how soon it answers from an existing file, how much memory the search takes (RSS, and the
+most that the process ever had, with and without it), and how long it takes to answer each search (--queries
+times each, one after the other, over NATS).`,
+		Example: "  bench search\n  bench search --records 100000 --queries 200",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Binary, cfg.Progress = b.worker, b.progress
+			found, err := Search(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			return b.print(found, func(t *tabwriter.Writer) {
+				row(t, "RECORDS", "RECORDS/S", "FIRST ANSWER MS", "FILE MIB", "RSS MIB", "PEAK MIB", "RSS WITHOUT MIB", "PEAK WITHOUT MIB")
+				row(t, found.Records, fmt.Sprintf("%.0f", found.PerSecond), fmt.Sprintf("%.0f", found.FirstMS), fmt.Sprintf("%.0f", found.FileMiB),
+					fmt.Sprintf("%.0f", found.RSSMiB), fmt.Sprintf("%.0f", found.PeakMiB), fmt.Sprintf("%.0f", found.WithoutMiB), fmt.Sprintf("%.0f", found.WithoutPeakMiB))
+				row(t)
+				row(t, "SEARCH", "FOUND", "P50 MS", "P99 MS", "WORST MS")
+				for _, r := range found.Searches {
+					row(t, r.Search, r.Found, fmt.Sprintf("%.1f", r.P50), fmt.Sprintf("%.1f", r.P99), fmt.Sprintf("%.1f", r.Worst))
+				}
+			})
+		},
+	}
+	cmd.Flags().IntVar(&cfg.Records, "records", 1_000_000, "`N` records, and a tenth of it dead letters")
+	cmd.Flags().IntVar(&cfg.Queries, "queries", 100, "`N` times for each search")
 	return cmd
 }
 

@@ -41,6 +41,7 @@ atlas:
   %s
 worker: {concurrency: %d}
 http: {listen: "%s"}
+search: {off: %t}
 log: {level: warn}
 `
 
@@ -55,6 +56,11 @@ func startWorker(ctx context.Context, binary, dir, url, api string, concurrency 
 
 // startLimited is startWorker with a further line of the section atlas.
 func startLimited(ctx context.Context, binary, dir, url, api, limits string, concurrency int) (*process, error) {
+	return startSearching(ctx, binary, dir, url, api, limits, concurrency, true)
+}
+
+// startSearching is startLimited with the choice whether the worker answers searches.
+func startSearching(ctx context.Context, binary, dir, url, api, limits string, concurrency int, search bool) (*process, error) {
 	natsAddress, httpAddress, err := freePorts(ctx)
 	if err != nil {
 		return nil, err
@@ -64,7 +70,7 @@ func startLimited(ctx context.Context, binary, dir, url, api, limits string, con
 	if err := os.WriteFile(secretFile, []byte("bench"), 0o600); err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf(workerConfig, url, namespace, natsAddress, filepath.Join(dir, "store"), api, secretFile, limits, concurrency, httpAddress)
+	text := fmt.Sprintf(workerConfig, url, namespace, natsAddress, filepath.Join(dir, "store"), api, secretFile, limits, concurrency, httpAddress, !search)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func Read(ctx context.Context, cfg ReadConfig) (rows []ReadRow, err error) {
 		}
 	}
 	// Nothing is called: what is read has no messages in the queue.
-	p, err := startWorker(ctx, cfg.Binary, dir, cfg.Server, "http://127.0.0.1:9", 1)
+	p, err := startSearching(ctx, cfg.Binary, dir, cfg.Server, "http://127.0.0.1:9", "", 1, true)
 	if err != nil {
 		return nil, err
 	}
@@ -164,11 +164,11 @@ func benchRecord(i int, at time.Time) []byte {
 	}
 	stamp := at.UTC().Format(time.RFC3339Nano)
 	return fmt.Appendf(nil, `{"job_id":%q,"kind":%q,"account":"bench","target":%q,"params":{"project_id":"%024x"},"lane":"normal",`+
-		`"origin":"event","state":%q,"outcome":%q,"accepted_at":%q,"finished_at":%q,"events":[{"source":"nats:REKEY_EVENTS",`+
+		`"origin":"event","reason":"Incident IR-%d: leaked in a public repository","requested_by":"soar@example.com","state":%q,"outcome":%q,"accepted_at":%q,"finished_at":%q,"events":[{"source":"nats:REKEY_EVENTS",`+
 		`"id":"bench-%d","subject":"rekey.v1.event.rotation","seq":%d,"at":%q}],"event_count":1,"attempts":[{"attempt":1,`+
 		`"worker":"bench-1234-abcdef","started_at":%q,"finished_at":%q,"duration_ms":12.5,"status":202,"reason":"none",`+
-		`"request_id":"0123456789abcdef","maybe_effective":true}],"attempt_count":1,"attempts_spent":1,"attempts_maybe_effective":1}`,
-		jobName(i), kind, target, i, state, outcome, stamp, stamp, i, i+1, stamp, stamp, stamp)
+		`"request_id":"%016x","maybe_effective":true}],"attempt_count":1,"attempts_spent":1,"attempts_maybe_effective":1}`,
+		jobName(i), kind, target, i, i/10, state, outcome, stamp, stamp, i, i+1, stamp, stamp, stamp, i*2654435761)
 }
 
 // found waits until a worker finds all records, and returns how long it takes.

@@ -179,8 +179,13 @@ func (f *file) check(ctx context.Context, namespace string) error {
 	if has != namespace {
 		return fmt.Errorf("it is of the namespace %q", has)
 	}
-	var n int
-	return f.conn.QueryRowContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM jobs, records, words, letters, endings, hours LIMIT 1)").Scan(&n)
+	for _, table := range []string{"jobs", "records", "hours", "words", "letters", "letter_words", "endings", "streams"} {
+		var n int
+		if err := f.conn.QueryRowContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM "+table+" LIMIT 1)").Scan(&n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f *file) close() error {
