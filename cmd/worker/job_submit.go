@@ -284,12 +284,5 @@ func (c *cli) confirm(ctx context.Context, client *fleet.Client, request map[str
 		return err
 	}
 	fmt.Fprint(c.stderr, "Is this meant? yes or no: ")
-	answer, err := terminal.ReadLine(ctx, c.stdin)
-	if err != nil {
-		return err
-	}
-	if answer := strings.ToLower(answer); answer != "yes" && answer != "y" {
-		return terminal.ErrNotConfirmed
-	}
-	return nil
+	return terminal.Confirm(ctx, c.stdin)
 }

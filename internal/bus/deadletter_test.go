@@ -23,10 +23,11 @@ import (
 
 func TestDeadEvent(t *testing.T) {
 	t.Parallel()
-	why := errors.Join(&jobs.Malformed{Field: "kind", Line: 2, Detail: "is odd"}, &jobs.Malformed{Detail: "second\r\nline"})
+	why := errors.Join(&jobs.Malformed{Field: "kind", Line: 2, Detail: "is odd"}, &jobs.Malformed{Field: "kind", Line: 2, Detail: "is odd"}, &jobs.Malformed{Detail: "second\r\nline"})
 	asked := jobs.Event{EventRef: jobs.EventRef{Source: "/soar", ID: "id\n1", Subject: "rekey.v1.event.incident", Seq: 42, At: moment}}
 	reference := map[string][]string{
 		names.HeaderCode: {"malformed"}, names.HeaderReason: {"line 2: kind: is odd; second; line"},
+		names.HeaderProblem:     {"line 2: kind: is odd", "second", "line"},
 		names.HeaderEventSource: {"/soar"}, names.HeaderEventID: {"id; 1"}, names.HeaderEventSubject: {"rekey.v1.event.incident"}, names.HeaderEventSeq: {"42"},
 		names.HeaderEventAt: {"2026-03-01T03:04:05.678Z"},
 	}

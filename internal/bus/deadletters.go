@@ -28,6 +28,7 @@ type DeadLetter struct {
 	Subject  string              `json:"subject"`
 	Code     string              `json:"code"`
 	Reason   string              `json:"reason"`
+	Problems []string            `json:"problems,omitempty"` // Where there are several: each once. Reason has them all.
 	JobID    string              `json:"job_id,omitempty"`
 	Kind     string              `json:"kind,omitempty"`
 	Receiver string              `json:"receiver,omitempty"` // Of a notification.
@@ -174,7 +175,8 @@ func newDeadLetter(msg *jetstream.RawStreamMsg) DeadLetter {
 	return DeadLetter{
 		Number: msg.Sequence, At: msg.Time, Subject: msg.Subject,
 		Code: msg.Header.Get(names.HeaderCode), Reason: msg.Header.Get(names.HeaderReason),
-		JobID: msg.Header.Get(names.HeaderJobID), Kind: msg.Header.Get(names.HeaderKind),
+		Problems: msg.Header.Values(names.HeaderProblem),
+		JobID:    msg.Header.Get(names.HeaderJobID), Kind: msg.Header.Get(names.HeaderKind),
 		Receiver: msg.Header.Get(names.HeaderReceiver),
 		Event: jobs.EventRef{
 			Source: msg.Header.Get(names.HeaderEventSource), ID: msg.Header.Get(names.HeaderEventID),
@@ -210,7 +212,13 @@ func deadEvent(n names.Names, m event.Message, e jobs.Event, why error, limit in
 		msg.Header.Set(names.HeaderSealedEvent, m.Sealed)
 		msg.Data = copyPayload(msg.Header, m.Data, limit-size, hidden...)
 	}
-	msg.Header.Set(names.HeaderReason, headerText(why.Error(), hidden...))
+	problems := problemsOf(why)
+	msg.Header.Set(names.HeaderReason, headerText(strings.Join(problems, "\n"), hidden...))
+	for _, problem := range problems[:min(len(problems), mostProblems)] {
+		if len(problems) > 1 {
+			msg.Header.Add(names.HeaderProblem, headerText(problem, hidden...))
+		}
+	}
 	msg.Header.Set(names.HeaderCode, jobs.CodeOf(why))
 	if policies := jobs.PoliciesOf(why); len(policies) > 0 {
 		msg.Header.Set(names.HeaderPolicy, headerText(strings.Join(policies, ",")))
@@ -223,6 +231,20 @@ func deadEvent(n names.Names, m event.Message, e jobs.Event, why error, limit in
 	}
 	setReference(msg.Header, e.EventRef)
 	return msg
+}
+
+// mostProblems bounds how many problems of an event are told apart.
+const mostProblems = 20
+
+// problemsOf are the lines of an error, each once: several policies can have the same one.
+func problemsOf(why error) []string {
+	var problems []string
+	for line := range strings.Lines(why.Error()) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(problems, line) {
+			problems = append(problems, line)
+		}
+	}
+	return problems
 }
 
 // askedJob is the id of the job that a direct request asks for, whether there is such a job or not; "" where the event is none,

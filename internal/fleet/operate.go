@@ -12,13 +12,14 @@ import (
 // ErrNotReplayable says that a dead letter cannot be replayed.
 var ErrNotReplayable = errors.New("cannot be replayed")
 
-// Replayed is what became of a replayed dead letter.
+// Replayed is what became of a dead letter that was replayed or dropped.
 type Replayed struct {
 	Number   uint64 `json:"number"`
 	JobID    string `json:"job_id,omitempty"`    // The job that is back at work, or that has succeeded.
 	EventSeq uint64 `json:"event_seq,omitempty"` // The present sequence of the event.
 	Receiver string `json:"receiver,omitempty"`  // The receiver that the notification is sent to again.
 	Nothing  bool   `json:"nothing,omitempty"`   // The job had succeeded meanwhile: no call is made.
+	Dropped  bool   `json:"dropped,omitempty"`   // It was not replayed but deleted.
 	Error    string `json:"error,omitempty"`
 }
 

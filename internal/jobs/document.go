@@ -124,8 +124,11 @@ func (d Document) nearest(path string) int {
 	for {
 		line, known := d.lines[path]
 		end := strings.LastIndexByte(path, '.')
-		if known || end < 0 {
+		if known {
 			return line
+		}
+		if end < 0 {
+			return d.start
 		}
 		path = path[:end]
 	}

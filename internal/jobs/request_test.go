@@ -102,11 +102,11 @@ func TestParseRequestMistakes(t *testing.T) {
 		text string
 		want string
 	}{
-		{name: "nothing", text: "{}", want: "kind: is required; " + kinds},
+		{name: "nothing", text: "{}", want: "line 1: kind: is required; " + kinds},
 		{name: "unknown kind", text: "{\n\"kind\": \"" + canary + "\"}", want: "line 2: kind: unknown kind; " + kinds},
 		{name: "kind as number", text: `{"kind": 1}`, want: "line 1: kind: must be a string, not a number"},
 		{name: "kind as null", text: `{"kind": null}`, want: "line 1: kind: must be a string, not null"},
-		{name: "no params", text: `{"kind": "x509.disable"}`, want: "params.project_id: required by x509.disable"},
+		{name: "no params", text: `{"kind": "x509.disable"}`, want: "line 1: params.project_id: required by x509.disable"},
 		{name: "params as null", text: `{"kind": "x509.disable", "params": null}`, want: "line 1: params.project_id: required by x509.disable"},
 		{
 			name: "params as text", text: "{\"kind\": \"x509.disable\",\n\"params\": \"" + canary + "\"}",

@@ -11,6 +11,7 @@ import (
 // Headers of dead letters.
 const (
 	HeaderReason       = "Rekey-Reason"        // Why it is here, for people.
+	HeaderProblem      = "Rekey-Problem"       // Where there are several reasons: each of them, as a value of its own.
 	HeaderCode         = "Rekey-Code"          // Why it is here, closed set: malformed, policy, limit, identity, conflict, signature, plaintext, unread, unmatched, refused, exhausted, still_alive, reverted, undecodable, gone.
 	HeaderPolicy       = "Rekey-Policy"        // The policies that it is about, with commas.
 	HeaderJobID        = "Rekey-Job-Id"        // The job, where there is one; of a request, the job that it asked for.

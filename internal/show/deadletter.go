@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"rekey/internal/bus"
+	"rekey/internal/fleet"
 	"rekey/internal/terminal"
 )
 
@@ -21,7 +22,12 @@ func DeadLetter(t *terminal.Table, d *bus.DeadLetter) {
 	t.Field("at", d.At)
 	t.Field("subject", d.Subject)
 	t.Field("code", d.Code)
-	t.Field("reason", d.Reason)
+	if len(d.Problems) == 0 {
+		t.Field("reason", d.Reason)
+	}
+	for _, problem := range d.Problems {
+		t.Field("reason", problem)
+	}
 	t.Field("receiver", d.Receiver)
 	t.Field("kind", d.Kind)
 	t.Field("job", d.JobID)
@@ -30,4 +36,35 @@ func DeadLetter(t *terminal.Table, d *bus.DeadLetter) {
 		t.Field("event subject", fmt.Sprintf("%s, sequence %d", d.Event.Subject, d.Event.Seq))
 	}
 	t.Line("\n%s", terminal.PrintableLines(d.Payload))
+}
+
+// Causes are dead letters in groups.
+func Causes(t *terminal.Table, list []fleet.Cause) {
+	t.Head("LETTERS", "NUMBERS", "CODE", terminal.Optional("KIND"), terminal.Optional("FIRST"), "LAST", "REASON OF THE LAST")
+	for _, cause := range list {
+		t.Row(cause.Letters, cause.Numbers, terminal.Meant{Cell: cause.Code, Meaning: terminal.Bad}, cause.Kind, cause.First, cause.Last, cause.Reason)
+	}
+}
+
+// Replayed is what became of dead letters.
+func Replayed(t *terminal.Table, list []fleet.Replayed) {
+	t.Head("N", "RESULT", "JOB", "EVENT", "ERROR")
+	for _, r := range list {
+		result := terminal.Meant{Cell: "back at work", Meaning: terminal.Good}
+		switch {
+		case r.Error != "":
+			result = terminal.Meant{Cell: "failed", Meaning: terminal.Bad}
+		case r.Dropped:
+			result.Cell = "dropped"
+		case r.Nothing:
+			result.Cell = "has succeeded"
+		case r.Receiver != "":
+			result.Cell = "sent again to " + r.Receiver
+		}
+		event := ""
+		if r.EventSeq != 0 {
+			event = fmt.Sprintf("sequence %d", r.EventSeq)
+		}
+		t.Row(r.Number, result, terminal.ID(r.JobID), event, r.Error)
+	}
 }

@@ -10,7 +10,19 @@ import (
 )
 
 // ErrNotConfirmed says that a person did not say yes.
-var ErrNotConfirmed = errors.New("not confirmed: nothing was asked for")
+var ErrNotConfirmed = errors.New("not confirmed: nothing was done")
+
+// Confirm reads an answer, and returns ErrNotConfirmed where it is not yes.
+func Confirm(ctx context.Context, in io.Reader) error {
+	answer, err := ReadLine(ctx, in)
+	if err != nil {
+		return err
+	}
+	if answer := strings.ToLower(answer); answer != "yes" && answer != "y" {
+		return ErrNotConfirmed
+	}
+	return nil
+}
 
 // ReadLine reads a line from in. A signal ends the wait for it.
 func ReadLine(ctx context.Context, in io.Reader) (string, error) {
