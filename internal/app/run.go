@@ -107,7 +107,7 @@ func (w *worker) newChecks(s stores, announcer *bus.Announcer) *bus.Checks {
 	checker := proof.New(proof.Config{
 		Policy: func() proof.Policy { return wire.ProofPolicy(w.running.Load()) },
 		Ledger: s.ledger, Reader: w.atlas, Announcer: announcer, Retrier: fleet.Own(w.conn, s.ledger, w.Config, w.keys, w.Known).Operator(),
-		Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
+		Repeater: bus.NewRepeater(w.conn), Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
 	})
 	return &bus.Checks{
 		Conn: w.conn, Checker: checker, Slots: max(w.Config.Worker.Concurrency/checkShare, leastChecks), Sealer: wire.Sealer{Keyring: w.keys}, Logger: w.Logger,

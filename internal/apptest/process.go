@@ -63,7 +63,9 @@ type workerSettings struct {
 	URL              string // Of an external server; empty for an embedded one.
 	Replicas         int
 	Listen, StoreDir string // Of an embedded server.
-	API, Secret      string
+	API              string
+	Client, Secret   string        // Of its service account.
+	Within           time.Duration // Of proofs.
 	Timeout          time.Duration
 	Concurrency      int
 	Ready            string // A file that it writes when it takes events: how its server is reached.
@@ -81,7 +83,8 @@ func runWorkerToKill(settings string) error {
 		r.Cfg.Worker.Name = s.Name
 	}
 	r.Cfg.NATS.URL, r.Cfg.NATS.Replicas, r.Cfg.NATS.Embedded.Listen = s.URL, s.Replicas, s.Listen
-	r.Cfg.Atlas.Timeout, r.Cfg.Worker.Concurrency = s.Timeout, s.Concurrency
+	r.Cfg.Atlas.Timeout, r.Cfg.Worker.Concurrency, r.Cfg.Proof.Within = s.Timeout, s.Concurrency, s.Within
+	r.Cfg.Atlas.Accounts[0].ClientID = s.Client
 	// The parent must not read a half-written address.
 	tell := func(a app.Addresses) {
 		half := s.Ready + ".half"
@@ -178,7 +181,7 @@ func (r *Rig) StartToKill(t *testing.T) (c *Child, url string) {
 	ready := filepath.Join(t.TempDir(), "ready")
 	c = StartChild(t, workerToKill, workerSettings{
 		Name: r.Name, Named: r.Cfg.Worker.Name != "", URL: r.Cfg.NATS.URL, Replicas: r.Cfg.NATS.Replicas, Listen: r.Cfg.NATS.Embedded.Listen,
-		StoreDir: r.Cfg.NATS.Embedded.StoreDir, API: r.Cfg.Atlas.BaseURL, Secret: r.ClientSecret,
+		StoreDir: r.Cfg.NATS.Embedded.StoreDir, API: r.Cfg.Atlas.BaseURL, Client: r.Cfg.Atlas.Accounts[0].ClientID, Secret: r.Env["SECURITY_SECRET"], Within: r.Cfg.Proof.Within,
 		Timeout: r.Cfg.Atlas.Timeout, Concurrency: r.Cfg.Worker.Concurrency, Ready: ready,
 	})
 	Eventually(t, "the worker in another process", func() bool {

@@ -84,6 +84,9 @@ func (k *call) run(ctx context.Context) (jobs.Answer, *jobs.Failure) {
 	if failure := k.guard(ctx); failure != nil {
 		return jobs.Answer{}, failure
 	}
+	if failure := k.keepMeaning(ctx); failure != nil {
+		return jobs.Answer{}, failure
+	}
 	ex, failure := k.request(ctx)
 	if failure != nil {
 		return jobs.Answer{}, failure

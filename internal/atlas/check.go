@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 
+	"go.uber.org/zap"
+
 	"rekey/internal/credential"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
@@ -51,14 +53,8 @@ func (c *Client) Read(ctx context.Context, job jobs.Job, check kinds.Check) (kin
 	return seen, nil
 }
 
-// Meaning reads what the target of a job is beyond its id, as the job's account, for kinds that declare it: it is for before the
-// call. It returns nil for other kinds, and where the target is not there.
-func (c *Client) Meaning(ctx context.Context, job jobs.Job) (map[string]string, error) {
-	k, failure := c.newCall(job)
-	if failure != nil {
-		return nil, failure
-	}
-	defer k.dropPermit()
+// meaning reads what the target is beyond its id.
+func (k *call) meaning(ctx context.Context) (map[string]string, error) {
 	if k.kind.Proof.Meaning == nil {
 		return nil, nil
 	}
@@ -67,14 +63,38 @@ func (c *Client) Meaning(ctx context.Context, job jobs.Job) (map[string]string, 
 	case failure != nil && failure.Reason == jobs.ReasonNotFound:
 		return nil, nil
 	case failure != nil:
-		failure.Err = c.discreet(failure.Err)
+		failure.Err = k.client.discreet(failure.Err)
 		return nil, failure
 	}
 	meaning, err := k.kind.Proof.Meaning(ex.body)
 	if err != nil {
-		return nil, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: err, Answer: ex.answer(c.scrubber(k.hidden...))}
+		return nil, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: err, Answer: ex.answer(k.client.scrubber(k.hidden...))}
 	}
 	return meaning, nil
+}
+
+// meaningShare is the part of the time of a request that reading the meaning of a target may take, which must not hold up the call.
+const meaningShare = 6
+
+// keepMeaning has the meaning of the target recorded before the call, once for a job. Where that does not work, the call is made all the
+// same: the proof then goes by the id alone.
+func (k *call) keepMeaning(ctx context.Context) *jobs.Failure {
+	if k.job.KeepMeaning == nil || k.job.Meaning != nil {
+		return nil
+	}
+	reading, cancel := context.WithTimeout(ctx, k.client.timeout/meaningShare)
+	defer cancel()
+	meaning, err := k.meaning(reading)
+	if err != nil {
+		k.client.log.Debug("the meaning of a target is not known", zap.String("job_id", k.job.ID), zap.Error(err))
+	}
+	if len(meaning) == 0 {
+		return nil
+	}
+	if err := k.job.KeepMeaning(ctx, meaning); err != nil {
+		return &jobs.Failure{Reason: jobs.ReasonInterrupted, Err: err}
+	}
+	return nil
 }
 
 // newCheck is a read for a job, after its call, that draws on an endpoint set; empty: on that of the call.

@@ -109,15 +109,21 @@ func TestChecksOfEveryKind(t *testing.T) {
 				if tt.found != nil {
 					j = found(j, tt.found)
 				}
-				meaning, err := c.Meaning(t.Context(), j)
-				if declared := kinds.Of(tt.kind).Proof.Meaning != nil; err != nil || declared != (meaning != nil) {
-					t.Errorf("%s: meaning %v, %v", tt.kind, meaning, err)
-				}
-				before := look(t, c, j, nil, meaning)
+				var meaning map[string]string
+				before := look(t, c, j, nil, nil)
 				called := time.Now()
-				j.AcceptedAt = called
+				j.KeepMeaning = func(_ context.Context, read map[string]string) error {
+					meaning = read
+					before = look(t, c, j, nil, meaning) // It is before the call.
+					called = time.Now()
+					return nil
+				}
 				if _, err := c.Revoke(t.Context(), j); err != nil {
 					t.Fatalf("%s: %v", tt.kind, err)
+				}
+				j.AcceptedAt = called
+				if declared := kinds.Of(tt.kind).Proof.Meaning != nil; declared != (meaning != nil) {
+					t.Errorf("%s: meaning %v", tt.kind, meaning)
 				}
 				after := look(t, c, j, nil, meaning)
 				if tt.before != "" && all(before) != tt.before || tt.after != "" && all(after) != tt.after {

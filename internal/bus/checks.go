@@ -13,8 +13,14 @@ import (
 
 // Checker takes a delivered check one step further.
 type Checker interface {
+	// Check is about the target of a job that has just succeeded.
 	Check(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error)
+	// Watch is about a dead target that may be put back.
+	Watch(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error)
 }
+
+// step is one of the two.
+type step func(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error)
 
 // Checks makes the checks of what jobs did, in slots of their own.
 type Checks struct {
@@ -30,6 +36,7 @@ type Checks struct {
 // Run makes checks until ctx ends, which cuts off those under way. They are made again.
 func (c *Checks) Run(ctx context.Context) error {
 	log := c.Logger.Named("checks")
+	steps := []step{c.Checker.Check, c.Checker.Watch}
 	var pullers []*puller
 	for _, want := range layout.CheckConsumers(c.Conn.names) {
 		cons, err := c.Conn.consumer(ctx, want)
@@ -39,19 +46,19 @@ func (c *Checks) Run(ctx context.Context) error {
 		pullers = append(pullers, newPuller(c.Conn, cons, 2*c.Slots, log))
 	}
 	var serving sync.WaitGroup
-	for _, p := range pullers {
-		serving.Go(func() { p.serve(ctx, c.Slots, func(h *delivery) { c.handle(ctx, log, h) }) })
+	for i, p := range pullers {
+		serving.Go(func() { p.serve(ctx, c.Slots, func(h *delivery) { c.handle(ctx, log, h, steps[i]) }) })
 	}
 	serving.Wait()
 	return nil
 }
 
 // handle makes one check and settles its message. Once the worker stops, the message goes back.
-func (c *Checks) handle(ctx context.Context, log *zap.Logger, h *delivery) {
+func (c *Checks) handle(ctx context.Context, log *zap.Logger, h *delivery, do step) {
 	var settlement jobs.Settlement
 	var err error
 	if ctx.Err() == nil {
-		settlement, err = c.check(ctx, log, h)
+		settlement, err = c.check(ctx, log, h, do)
 	}
 	if err != nil {
 		settlement = jobs.Settlement{Delay: redeliverDelay(h.meta.NumDelivered)}
@@ -63,7 +70,7 @@ func (c *Checks) handle(ctx context.Context, log *zap.Logger, h *delivery) {
 	}
 }
 
-func (c *Checks) check(ctx context.Context, log *zap.Logger, h *delivery) (jobs.Settlement, error) {
+func (c *Checks) check(ctx context.Context, log *zap.Logger, h *delivery, do step) (jobs.Settlement, error) {
 	job, err := decodeJob(h.Data())
 	if err != nil {
 		return jobs.Settlement{Done: true}, c.Conn.deadLetterJob(context.WithoutCancel(ctx), h, err)
@@ -71,5 +78,5 @@ func (c *Checks) check(ctx context.Context, log *zap.Logger, h *delivery) (jobs.
 	if job.Params, err = job.Params.Open(c.Sealer); err != nil {
 		c.failures.Warn(log, "a secret of the check cannot be opened here", err, zap.String("job_id", job.ID))
 	}
-	return c.Checker.Check(ctx, jobs.Delivery{Job: job, Count: h.meta.NumDelivered})
+	return do(ctx, jobs.Delivery{Job: job, Count: h.meta.NumDelivered})
 }

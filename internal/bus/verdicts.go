@@ -20,8 +20,11 @@ func (a *Announcer) EnqueueCheck(ctx context.Context, j jobs.Job, r jobs.Record)
 	if err != nil {
 		return fmt.Errorf("encoding the check of job %s: %w", r.JobID, err)
 	}
-	msg := &nats.Msg{Subject: a.conn.names.Check(r.Kind), Data: data}
-	return a.conn.publish(ctx, msg, roundID(r.JobID+".check", r.Round))
+	msg, id := &nats.Msg{Subject: a.conn.names.Check(r.Kind), Data: data}, ".check"
+	if r.Verdict() != jobs.VerdictPending {
+		msg.Subject, id = a.conn.names.Watch(r.Kind), ".watch"
+	}
+	return a.conn.publish(ctx, msg, roundID(r.JobID+id, r.Round))
 }
 
 // carried are the parameters as a check carries them: their secrets sealed. Where there is no key, a secret that intake.plaintext
@@ -38,7 +41,7 @@ func (a *Announcer) AnnounceVerdict(ctx context.Context, j jobs.Job, r jobs.Reco
 	verdict := r.Verdict()
 	id := roundID(r.JobID+"."+string(verdict), r.Round)
 	if verdict.Alive() && deadLetter {
-		msg, err := a.deadJob(j, r, string(verdict), r.Proof.Evidence[len(r.Proof.Evidence)-1].Says)
+		msg, err := a.deadJob(j, r, string(verdict), r.Proof.Why())
 		if err != nil {
 			return err
 		}
@@ -51,4 +54,16 @@ func (a *Announcer) AnnounceVerdict(ctx context.Context, j jobs.Job, r jobs.Reco
 		return err
 	}
 	return a.conn.once(ctx, a.conn.names.Results(), msg, id, maybeSent, r.FinishedAt, func(ctx context.Context) error { return a.tie(ctx, a.proofs, msg, id) })
+}
+
+// Repeater asks for jobs once more whose targets are back.
+type Repeater struct{ conn *Conn }
+
+// NewRepeater returns the repeater of a namespace.
+func NewRepeater(c *Conn) Repeater { return Repeater{c} }
+
+// Repeat publishes a request of a job under the id, which the ledger knows again.
+func (r Repeater) Repeat(ctx context.Context, id string, request map[string]any) error {
+	_, err := r.conn.PublishRequest(ctx, jobs.ClassOperator, jobs.SourceRepeat, id, request)
+	return err
 }

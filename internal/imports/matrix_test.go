@@ -16,6 +16,7 @@ var matrix = map[string]string{
 	"internal/apptest/newkind":    "",
 	"internal/apptest/notify":     "",
 	"internal/apptest/pacing":     "",
+	"internal/apptest/proof":      "",
 	"internal/apptest/schedules":  "",
 	"internal/apptest/verdicts":   "",
 	"internal/apptest/secrets":    "",

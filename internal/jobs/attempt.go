@@ -101,6 +101,9 @@ func (r *Runner) call(ctx context.Context, job Job, entry Entry) (Answer, *Failu
 	held := &heldEntry{entry: entry}
 	kept := r.keepLease(callCtx, held, cancel)
 	job.Search = entry.Record.Search.copied()
+	if job.Meaning = entry.Record.Meaning; r.proves(&entry.Record) {
+		job.KeepMeaning = func(ctx context.Context, meaning map[string]string) error { return r.keepMeaning(ctx, held, meaning) }
+	}
 	job.Keep = func(ctx context.Context, search Search) error { return r.keepSearch(ctx, held, search) }
 	answer, err := r.cfg.Revoker.Revoke(callCtx, job)
 	cause := context.Cause(callCtx)

@@ -42,6 +42,10 @@ type Job struct {
 	// keeps nothing.
 	Search *Search                                        `json:"-"`
 	Keep   func(ctx context.Context, search Search) error `json:"-"`
+	// Meaning is what the target is beyond its id, as read before the call; nil: it is not known. KeepMeaning records it; nil keeps nothing,
+	// and then it need not be read.
+	Meaning     map[string]string                                          `json:"-"`
+	KeepMeaning func(ctx context.Context, meaning map[string]string) error `json:"-"`
 	// Wake marks a message that carries no parameters: it only asks to look at the record.
 	Wake bool
 }

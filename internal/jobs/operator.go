@@ -291,7 +291,7 @@ func (o *Operator) takeTarget(ctx context.Context, job Job) error {
 // reopen puts a record back to the state before its first attempt of a round.
 func (r *Record) reopen(op Operation) {
 	if r.Done() {
-		r.Outcome, r.Detail, r.FinishedAt, r.Proof, r.Proving = "", "", time.Time{}, nil, nil
+		r.Outcome, r.Detail, r.FinishedAt, r.Proof, r.Proving, r.BackAs = "", "", time.Time{}, nil, nil, nil
 		r.AttemptsSpent, r.ReopenedAt, r.ExpiresAt, r.FinishedBy = 0, op.At, time.Time{}, 0
 	}
 	r.CancelAsked = false

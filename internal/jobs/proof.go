@@ -3,6 +3,7 @@ package jobs
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"rekey/internal/kinds"
@@ -75,6 +76,17 @@ func (p *Proof) Note(e Evidence) {
 	}
 }
 
+// Why is what the latest look shows, for people.
+func (p *Proof) Why() string {
+	var says []string
+	for _, e := range p.Evidence {
+		if e.At.Equal(p.CheckedAt) {
+			says = append(says, e.Says)
+		}
+	}
+	return strings.Join(says, "; ")
+}
+
 // Conclude gives the proof its verdict. next is when the target is looked at next; zero: not any more.
 func (r *Record) Conclude(now time.Time, verdict Verdict, next time.Time) {
 	p := r.Proof
@@ -89,6 +101,10 @@ func (r *Record) Conclude(now time.Time, verdict Verdict, next time.Time) {
 		r.Proving = nil
 	}
 }
+
+// SourceRepeat is the source of the events that ask for a job once more whose target is back. Their ids are the id of the first job and
+// the number of the repeat.
+const SourceRepeat = "rekey.proof.repeat"
 
 // ByProof is who retries a job whose target is still alive, where the configuration says so.
 const ByProof = "proof.on_still_alive"
@@ -136,6 +152,12 @@ func (r *Record) beginProof() {
 	r.Proof = &Proof{Verdict: VerdictPending, NextCheckAt: r.FinishedAt, Evidence: []Evidence{said}}
 	r.Proving = &Proving{}
 }
+
+// wantsProof reports whether a success of the job is to be checked.
+func (r *PublicRecord) wantsProof() bool { return !r.NoProof && !r.DryRun }
+
+// proves reports whether a success of the job is checked.
+func (r *Runner) proves(rec *Record) bool { return r.cfg.Prove && rec.wantsProof() }
 
 // Verdict is what is known of the target since the job's success; "" where that is not checked.
 func (r *PublicRecord) Verdict() Verdict {

@@ -157,3 +157,38 @@ func TestRecheck(t *testing.T) {
 		}
 	})
 }
+
+// TestMeaningIsKept: what the target means is on the record before the call, and the next attempt has it; where no proof is wanted, it
+// need not be read.
+func TestMeaningIsKept(t *testing.T) {
+	for _, wanted := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var had []map[string]string
+			attempt := func(ctx context.Context, j Job) (Answer, error) {
+				had = append(had, j.Meaning)
+				if (j.KeepMeaning != nil) != wanted {
+					t.Errorf("the meaning can be kept: %t, want %t", j.KeepMeaning != nil, wanted)
+				}
+				if j.KeepMeaning != nil && j.Meaning == nil {
+					if err := j.KeepMeaning(ctx, map[string]string{"group": "admins"}); err != nil {
+						t.Error(err)
+					}
+				}
+				return Answer{}, &Failure{Reason: ReasonUnavailable, MaybeEffective: true, Err: errLost}
+			}
+			p := newPlant(attempt, attempt, works)
+			job := p.acceptJob(t, jwksEvent(t, 1, func(e *Event) { e.Request.NoProof = !wanted }))
+			deliverUntilDone(t, p.runner(t, "w1", proving), job)
+			want := []map[string]string{nil, {"group": "admins"}}
+			if !wanted {
+				want[1] = nil
+			}
+			if diff := cmp.Diff(want, had); diff != "" {
+				t.Errorf("meanings (-want +got):\n%s", diff)
+			}
+			if r := p.record(t, job.ID); r.Outcome != OutcomeRevoked || (r.Meaning["group"] == "admins") != wanted {
+				t.Errorf("%s, meaning %v", r.Outcome, r.Meaning)
+			}
+		})
+	}
+}

@@ -23,6 +23,10 @@ type Record struct {
 	TargetKey string            `json:"target_key,omitempty"`
 	// Unfit says why no kind takes away what the request held.
 	Unfit string `json:"unfit,omitempty"`
+	// Meaning is what the target was beyond its id before the call, such as the group of a role mapping: what is put back has another id.
+	Meaning map[string]string `json:"meaning,omitempty"`
+	// BackAs are the ids of the object that came back with the target's meaning, by the names of parameters.
+	BackAs map[string]string `json:"back_as,omitempty"`
 	// Proving is how far the proof is; nil where there is none under way.
 	Proving *Proving `json:"proving,omitempty"`
 }
@@ -271,7 +275,7 @@ func (r *Record) finish(now time.Time, message uint64, outcome Outcome, detail s
 	if !outcome.Success() {
 		return
 	}
-	if prove && !r.NoProof && !r.DryRun {
+	if prove && r.wantsProof() {
 		r.beginProof()
 	} else {
 		r.Sealed = nil // It is not needed any more.

@@ -78,14 +78,24 @@ func (r *Record) searching() bool {
 
 // keepSearch records how far the search is, while the lease is held.
 func (r *Runner) keepSearch(ctx context.Context, held *heldEntry, search Search) error {
+	return r.keep(ctx, held, "what was found", func(rec *Record) { rec.Search = search.copied() })
+}
+
+// keepMeaning records what the target is beyond its id, while the lease is held.
+func (r *Runner) keepMeaning(ctx context.Context, held *heldEntry, meaning map[string]string) error {
+	return r.keep(ctx, held, "what the target is", func(rec *Record) { rec.Meaning = meaning })
+}
+
+// keep records what was learned before the call, while the lease is held.
+func (r *Runner) keep(ctx context.Context, held *heldEntry, what string, change func(*Record)) error {
 	held.mu.Lock()
 	defer held.mu.Unlock()
 	entry := held.entry
-	entry.Record.Search = search.copied()
+	change(&entry.Record)
 	entry.Record.Claim = entry.Record.Claim.renewed(r.cfg.Now(), r.cfg.CallTimeout+leaseMargin) // Else the write could be taken for one that was done.
 	saved, err := r.write(ctx, entry)
 	if err != nil {
-		return fmt.Errorf("recording what was found: %w", err)
+		return fmt.Errorf("recording %s: %w", what, err)
 	}
 	held.entry = saved
 	return nil

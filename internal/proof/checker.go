@@ -16,6 +16,13 @@ type Announcer interface {
 	// AnnounceVerdict publishes the verdict of a concluded proof; its dead letter before that, where the job is not retried and the
 	// target is alive. With maybeSent set, an earlier run may have done so: what was already published is not published twice.
 	AnnounceVerdict(ctx context.Context, j jobs.Job, r jobs.Record, deadLetter, maybeSent bool) error
+	// EnqueueCheck queues what looks at a dead target in case it is back. A copy is harmless.
+	EnqueueCheck(ctx context.Context, j jobs.Job, r jobs.Record) error
+}
+
+// Repeater asks for a job under an identity: the same request once more makes no second one.
+type Repeater interface {
+	Repeat(ctx context.Context, id string, request map[string]any) error
 }
 
 // Retrier queues a job once more; a *jobs.Operator does.
@@ -27,6 +34,8 @@ type Retrier interface {
 type Recorder interface {
 	// Proof counts a verdict, so long after the job was accepted. dead says that something shows that the target is dead.
 	Proof(kind, verdict string, dead bool, d time.Duration)
+	// TargetReverted counts a watched target that is back.
+	TargetReverted(kind string)
 }
 
 // Config are the parts and settings of a Checker. All are required.
@@ -36,6 +45,7 @@ type Config struct {
 	Reader    Reader
 	Announcer Announcer
 	Retrier   Retrier
+	Repeater  Repeater
 	Recorder  Recorder
 	Logger    *zap.Logger
 	Now       func() time.Time // The time that all workers share, see internal/clock.
@@ -66,18 +76,13 @@ const (
 // Check takes the proof of a delivered job one step further. An error means that the ledger or the bus did not do their part; the
 // message must be redelivered, and a look is made again.
 func (c *Checker) Check(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error) {
-	entry, err := c.cfg.Ledger.Load(ctx, d.Job.ID)
-	if errors.Is(err, jobs.ErrNotFound) {
-		return jobs.Settlement{Done: d.Count > aheadPolls, Delay: ahead}, nil
-	}
-	if err != nil {
-		return jobs.Settlement{}, fmt.Errorf("loading job %s: %w", d.Job.ID, err)
+	entry, settlement, err := c.load(ctx, d)
+	if err != nil || settlement != (jobs.Settlement{}) {
+		return settlement, err
 	}
 	rec, now := &entry.Record, c.cfg.Now()
 	switch {
-	case rec.Round < d.Job.Round, rec.Round == d.Job.Round && !rec.Done():
-		return jobs.Settlement{Done: d.Count > aheadPolls, Delay: ahead}, nil
-	case rec.Round > d.Job.Round, rec.Proof == nil: // It was retried since, and has another check.
+	case rec.Proof.Verdict == jobs.VerdictReverted: // Its watch has announced it, or will.
 		return jobs.Settlement{Done: true}, nil
 	case rec.Proof.Verdict != jobs.VerdictPending:
 		return c.conclude(ctx, d.Job, rec, true)
@@ -87,6 +92,22 @@ func (c *Checker) Check(ctx context.Context, d jobs.Delivery) (jobs.Settlement, 
 		return jobs.Settlement{Delay: rec.Proof.NextCheckAt.Sub(now)}, nil
 	}
 	return c.look(ctx, d.Job, entry)
+}
+
+// load loads the record of a delivered check. A settlement that is not zero says that there is nothing to do, or not yet.
+func (c *Checker) load(ctx context.Context, d jobs.Delivery) (jobs.Entry, jobs.Settlement, error) {
+	entry, err := c.cfg.Ledger.Load(ctx, d.Job.ID)
+	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
+		return entry, jobs.Settlement{}, fmt.Errorf("loading job %s: %w", d.Job.ID, err)
+	}
+	rec := &entry.Record
+	switch {
+	case err != nil, rec.Round < d.Job.Round, rec.Round == d.Job.Round && !rec.Done(): // A read that lags.
+		return entry, jobs.Settlement{Done: d.Count > aheadPolls, Delay: ahead}, nil
+	case rec.Round > d.Job.Round, rec.Proof == nil: // It was retried since, and has another check.
+		return entry, jobs.Settlement{Done: true}, nil
+	}
+	return entry, jobs.Settlement{}, nil
 }
 
 // look looks at the target once, and records what that shows.
@@ -155,7 +176,7 @@ func (c *Checker) concluded(rec *jobs.Record) {
 	c.cfg.Recorder.Proof(string(rec.Kind), string(verdict), verdict.Dead(), took)
 	line := []zap.Field{
 		zap.String("job_id", rec.JobID), zap.String("kind", string(rec.Kind)), zap.String("target", rec.Target), zap.String("account", rec.Account),
-		zap.String("verdict", string(verdict)), zap.Int("checks", rec.Proof.Checks), zap.Duration("duration", took), zap.String("says", lastSays(rec)),
+		zap.String("verdict", string(verdict)), zap.Int("checks", rec.Proof.Checks), zap.Duration("duration", took), zap.String("says", rec.Proof.Why()),
 	}
 	if verdict.Alive() {
 		c.log.Error("the target is alive", line...)
@@ -164,24 +185,21 @@ func (c *Checker) concluded(rec *jobs.Record) {
 	}
 }
 
-// lastSays is what the latest evidence says.
-func lastSays(rec *jobs.Record) string {
-	if n := len(rec.Proof.Evidence); n > 0 {
-		return rec.Proof.Evidence[n-1].Says
-	}
-	return ""
-}
-
 // conclude announces the verdict of a proof, and retries a job whose target is still alive where the policy says so.
 func (c *Checker) conclude(ctx context.Context, job jobs.Job, rec *jobs.Record, maybeSent bool) (jobs.Settlement, error) {
 	retry := c.cfg.Policy().retries(rec)
 	if err := c.cfg.Announcer.AnnounceVerdict(ctx, job, *rec, !retry, maybeSent); err != nil {
 		return jobs.Settlement{}, fmt.Errorf("announcing the verdict on job %s: %w", rec.JobID, err)
 	}
+	if rec.LookedAt() {
+		if err := c.cfg.Announcer.EnqueueCheck(ctx, job, *rec); err != nil {
+			return jobs.Settlement{}, fmt.Errorf("watching the target of job %s: %w", rec.JobID, err)
+		}
+	}
 	if !retry {
 		return jobs.Settlement{Done: true}, nil
 	}
-	op := jobs.Operation{Action: jobs.ActionRetry, By: jobs.ByProof, Reason: "the target is still alive: " + lastSays(rec)}
+	op := jobs.Operation{Action: jobs.ActionRetry, By: jobs.ByProof, Reason: "the target is still alive: " + rec.Proof.Why()}
 	_, err := c.cfg.Retrier.Retry(ctx, rec.JobID, op)
 	if err != nil && !errors.Is(err, jobs.ErrRunning) && !errors.Is(err, jobs.ErrSucceeded) {
 		return jobs.Settlement{}, fmt.Errorf("retrying job %s, whose target is still alive: %w", rec.JobID, err)

@@ -22,6 +22,7 @@ const (
 	blind   kinds.Name = "made_up.blind"   // Only the log of events.
 	probed  kinds.Name = "made_up.probed"  // A read with the leaked token itself.
 	restart kinds.Name = "made_up.restart" // Two reads, one of clusters that restart.
+	watched kinds.Name = "made_up.watched" // What is put back under another id.
 )
 
 const deleted = "MADE_UP_DELETED"
@@ -32,7 +33,11 @@ func judge(s kinds.Seen) kinds.Finding {
 	if shows == "" {
 		shows = kinds.ShowsNothing
 	}
-	return kinds.Finding{Shows: shows, Says: http.StatusText(s.Status), Notes: map[string]string{"latest": fmt.Sprint(s.Status)}}
+	f := kinds.Finding{Shows: shows, Says: http.StatusText(s.Status), Notes: map[string]string{"latest": fmt.Sprint(s.Status)}}
+	if shows == kinds.ShowsAlive {
+		f.BackAs = map[string]string{kinds.ParamProject: "5ec0000000000000000000f2"}
+	}
+	return f
 }
 
 func declare(name kinds.Name, p kinds.Proof) kinds.Kind {
@@ -52,6 +57,9 @@ func declare(name kinds.Name, p kinds.Proof) kinds.Kind {
 
 var (
 	_ = declare(read, kinds.Proof{Checks: []kinds.Check{{Name: "target"}}, Events: []string{deleted}})
+	_ = declare(watched, kinds.Proof{
+		Checks: []kinds.Check{{Name: "target"}}, Restored: []string{"MADE_UP_CREATED"}, Watch: time.Hour, Restorers: "Terraform does: take it out.",
+	})
 	_ = declare(blind, kinds.Proof{Events: []string{deleted}})
 	_ = declare(probed, kinds.Proof{Checks: []kinds.Check{{Name: "probe", As: kinds.AsToken, Resource: kinds.Resource{Path: "/"}, Set: kinds.Set{Name: "made_up", Scope: kinds.ScopeAccount}, Role: kinds.NoRole}}})
 	_ = declare(restart, kinds.Proof{Checks: []kinds.Check{{Name: "target"}, {Name: "clusters"}}})
@@ -72,6 +80,8 @@ type plant struct {
 	reads     []string // With when they were made.
 	announced []string // Verdicts, with dead letters and how often they were looked for first.
 	retried   int
+	watched   int
+	repeats   map[string]map[string]any
 	counted   []string
 }
 
@@ -86,7 +96,8 @@ func newPlant(t *testing.T, kind kinds.Name) *plant {
 	}
 	p.put(t, jobs.Record{
 		PublicRecord: jobs.PublicRecord{
-			JobID: "job", Kind: kind, State: jobs.StateDone, Outcome: jobs.OutcomeRevoked, AcceptedAt: now.Add(-time.Second), FinishedAt: now,
+			JobID: "job", Kind: kind, Account: "security", Lane: jobs.LaneUrgent, Params: map[string]string{"project_id": "5ec0000000000000000000f1"},
+			Events: []jobs.RecordedEvent{{EventRef: jobs.EventRef{Source: "siem", ID: "e"}}}, State: jobs.StateDone, Outcome: jobs.OutcomeRevoked, AcceptedAt: now.Add(-time.Second), FinishedAt: now,
 			Proof: &jobs.Proof{Verdict: jobs.VerdictPending, NextCheckAt: now, Evidence: []jobs.Evidence{{At: now, Check: jobs.EvidenceAnswer, Status: 204}}},
 		},
 		Sealed: map[string]string{"token": "sealed"}, Proving: &jobs.Proving{},
@@ -174,6 +185,21 @@ func (p *plant) AnnounceVerdict(_ context.Context, _ jobs.Job, r jobs.Record, de
 	})
 }
 
+func (p *plant) EnqueueCheck(context.Context, jobs.Job, jobs.Record) error {
+	return p.step("watch", func() { p.watched++ })
+}
+
+func (p *plant) Repeat(_ context.Context, id string, request map[string]any) error {
+	return p.step("repeat", func() {
+		if p.repeats == nil {
+			p.repeats = map[string]map[string]any{}
+		}
+		p.repeats[id] = request
+	})
+}
+
+func (p *plant) TargetReverted(string) { p.counted = append(p.counted, "back") }
+
 func (p *plant) Retry(_ context.Context, _ string, op jobs.Operation) (jobs.Record, error) {
 	e, err := p.entry()
 	if err != nil {
@@ -196,12 +222,20 @@ func (p *plant) Proof(_, verdict string, dead bool, d time.Duration) {
 
 func (p *plant) checker() *Checker {
 	return New(Config{
-		Policy: func() Policy { return p.policy }, Ledger: p, Reader: p, Announcer: p, Retrier: p, Recorder: p, Logger: zap.NewNop(), Now: time.Now,
+		Policy: func() Policy { return p.policy }, Ledger: p, Reader: p, Announcer: p, Retrier: p, Repeater: p, Recorder: p, Logger: zap.NewNop(), Now: time.Now,
 	})
 }
 
-// deliver hands the check over until it is settled, as a queue does.
+// deliver hands the check over until it is settled, as a queue does, and then the watch.
 func (p *plant) deliver(t *testing.T) {
+	t.Helper()
+	p.settle(t, (*Checker).Check)
+	if p.watched > 0 {
+		p.settle(t, (*Checker).Watch)
+	}
+}
+
+func (p *plant) settle(t *testing.T, do func(*Checker, context.Context, jobs.Delivery) (jobs.Settlement, error)) {
 	t.Helper()
 	r := p.record(t)
 	params, err := jobs.CarriedParams(r.Kind, map[string]any{"project_id": "5ec0000000000000000000f1", "token": "the-leaked-token"})
@@ -210,7 +244,7 @@ func (p *plant) deliver(t *testing.T) {
 	}
 	job, c := jobs.Job{ID: "job", Kind: r.Kind, Round: r.Round, Params: params}, p.checker()
 	for n := uint64(1); n < 10_000; n++ {
-		s, err := c.Check(t.Context(), jobs.Delivery{Job: job, Count: n})
+		s, err := do(c, t.Context(), jobs.Delivery{Job: job, Count: n})
 		switch {
 		case err != nil:
 			s.Delay = time.Second

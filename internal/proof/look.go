@@ -79,7 +79,7 @@ func (l *look) check(ctx context.Context, c kinds.Check) (kinds.Finding, bool) {
 		}
 		return l.job.Params.Get(name)
 	}
-	seen.Notes, seen.Changed = l.rec.Proving.Notes[c.Name], l.rec.FinishedAt
+	seen.Meaning, seen.Notes, seen.Changed = l.rec.Meaning, l.rec.Proving.Notes[c.Name], l.rec.FinishedAt
 	f := c.Judge(seen)
 	l.found = append(l.found, found{jobs.Evidence{At: l.now, Check: c.Name, Status: seen.Status, Says: f.Says}, f})
 	return f, true
@@ -127,23 +127,24 @@ func (l *look) readEvents(ctx context.Context) {
 	}
 	for _, e := range events {
 		if e.Own || e.Names {
-			l.found = append(l.found, found{Evidence: jobs.Evidence{At: l.now, Check: checkEvents, Says: e.says(), EventID: e.ID}})
+			l.found = append(l.found, found{Evidence: e.evidence(l.now, "type, time and actor")})
 			return
 		}
 	}
 	l.note(checkEvents, 0, "the event log has no event of it")
 }
 
-// says tells of the event, and by what it was matched.
-func (e Event) says() string {
-	by, matched := "", "it names the target"
+// evidence tells of the event, and where it names no target, by what it was matched.
+func (e Event) evidence(at time.Time, matched string) jobs.Evidence {
+	by, how := "", "it names the target"
 	if e.By != "" {
 		by = " by " + e.By
 	}
 	if !e.Names {
-		matched = "it names no target: matched by type, time and actor"
+		how = "it names no target: matched by " + matched
 	}
-	return fmt.Sprintf("%s at %s%s; %s", e.Type, e.At.UTC().Format(time.RFC3339), by, matched)
+	says := fmt.Sprintf("%s at %s%s; %s", e.Type, e.At.UTC().Format(time.RFC3339), by, how)
+	return jobs.Evidence{At: at, Check: checkEvents, Says: says, EventID: e.ID}
 }
 
 // apply puts what was found on the record.
@@ -163,7 +164,11 @@ func (l *look) apply(rec *jobs.Record) {
 	rec.Proof.Checks++
 	rec.Proof.CheckedAt = l.now
 	if verdict != jobs.VerdictPending {
-		rec.Conclude(l.now, verdict, time.Time{})
+		next := time.Time{}
+		if verdict.Dead() {
+			next = l.policy.watch(rec, l.now)
+		}
+		rec.Conclude(l.now, verdict, next)
 		return
 	}
 	next := rec.FinishedAt.Add(nextLook(l.now.Sub(rec.FinishedAt), l.policy.Within))

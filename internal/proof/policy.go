@@ -13,6 +13,11 @@ type Policy struct {
 	Within time.Duration // How long a verdict may take, from the API's answer. Zero: nothing is checked.
 	Probe  bool          // Leaked secrets are tried out themselves.
 	Events bool          // The API's event log is read.
+	// Watch is how long dead targets are looked at that may be put back, from their success, and Looks when. Zero: not at all.
+	Watch time.Duration
+	Looks []time.Duration
+	// MaxRepeats is how often in a row a job of the same kind ends a target again that is back. Zero: not at all.
+	MaxRepeats int
 	// Retry retries jobs whose target is still alive, at most MaxRetries times.
 	Retry bool
 }
@@ -34,6 +39,18 @@ func (p Policy) checks(job jobs.Job) (made []kinds.Check, left []string) {
 		}
 	}
 	return made, left
+}
+
+// watch is when a dead target is looked at next, after a look at a moment; the zero time when it is not.
+func (p Policy) watch(r *jobs.Record, now time.Time) time.Time {
+	if kinds.Of(r.Kind).Proof.Watch == 0 {
+		return time.Time{}
+	}
+	next := nextWatch(now.Sub(r.FinishedAt), p.Watch, p.Looks)
+	if next == 0 {
+		return time.Time{}
+	}
+	return r.FinishedAt.Add(next)
 }
 
 // retries reports whether the job of a concluded proof is retried.
