@@ -14,6 +14,7 @@ import (
 	"rekey/internal/event"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/show"
 	"rekey/internal/terminal"
 )
@@ -43,7 +44,8 @@ func (d *demo) publish(ctx context.Context) error {
 	if err := d.box.Inject(fault); err != nil {
 		return err
 	}
-	for _, e := range sandbox.DemoEvents(d.token, d.secret, event.TypeRequested) {
+	events := sandbox.DemoEvents(d.token, d.secret, event.TypeRequested)
+	for _, e := range slices.Insert(events, len(events)-1, demoLeak()) {
 		done, err := d.client.Publish(ctx, e.Class, []byte(e.Payload), "")
 		if err != nil {
 			return err
@@ -52,6 +54,24 @@ func (d *demo) publish(ctx context.Context) error {
 	}
 	fmt.Fprintf(d.stdout, "  %-24s %s\n\n", "schedule "+demoSchedule, "disable customer-managed X.509")
 	return nil
+}
+
+// demoKinds is how many kinds the jobs of the demo have: those of the sandbox's events, and that of the leak.
+const demoKinds = sandbox.DemoOperations + 1
+
+// demoLeak is something that leaked, of which the sender does not know what it is: both halves of an API key.
+func demoLeak() sandbox.DemoEvent {
+	return sandbox.DemoEvent{
+		Say: "plain JSON: leak.contain, of what a scanner found, whatever it is", Class: jobs.ClassIncident,
+		Payload: fmt.Sprintf(`{"kind":%q,"account":"security","params":{"org_id":%q,%q:%q}}`, kinds.Containing().Name, sandbox.OrgID,
+			kinds.Containing().Secrets()[0].Name, sandbox.LeakedPublicKey+":7d1f3a52-9b0c-4eef-8a11-3c5e7f90abcd"),
+	}
+}
+
+// isContained reports whether the leaked API key was recognised, and is gone.
+func (d *demo) isContained(list []jobs.PublicRecord) bool {
+	left := slices.ContainsFunc(d.box.State().Accounts, func(a sandbox.AccountState) bool { return a.APIKeyID == sandbox.LeakedAPIKeyID })
+	return !left && slices.ContainsFunc(list, func(r jobs.PublicRecord) bool { return r.Contained != "" })
 }
 
 // outcomes waits until every job is done and the dead letter is there. When ctx
@@ -82,15 +102,15 @@ func (d *demo) outcomes(ctx context.Context) (list []jobs.PublicRecord, letters 
 // allDone reports whether there is a job of each event and the schedule, and each has its outcome.
 func allDone(list []jobs.PublicRecord) bool {
 	unfinished := slices.ContainsFunc(list, func(r jobs.PublicRecord) bool { return !r.Done() })
-	return !unfinished && len(kindsOf(list)) == sandbox.DemoOperations
+	return !unfinished && len(kindsOf(list)) == demoKinds
 }
 
 func kindsOf(list []jobs.PublicRecord) map[jobs.Kind]jobs.PublicRecord {
-	kinds := map[jobs.Kind]jobs.PublicRecord{}
+	byKind := map[jobs.Kind]jobs.PublicRecord{}
 	for _, r := range list {
-		kinds[r.Kind] = r
+		byKind[r.Kind] = r
 	}
-	return kinds
+	return byKind
 }
 
 // jobsTable shows the jobs in the order in which they were accepted.
@@ -128,6 +148,7 @@ func (d *demo) checks(list []jobs.PublicRecord, letters []bus.DeadLetter) error 
 	check(calls[sandbox.DemoRepeated] == 1, "its event came twice, and the API saw %d call", calls[sandbox.DemoRepeated])
 	_, left := d.box.Secret(sandbox.LeakedSecretID)
 	check(!left, "the leaked client secret was found among the service accounts and is deleted")
+	check(d.isContained(list), "what the scanner found was recognised as an API key, and is deleted")
 	check(jwks.AttemptCount == 2 && wait >= 2*time.Second, "429 with Retry-After: 2 was obeyed: the next call came after %s", terminal.Took(wait))
 	reason, _, _ := strings.Cut(letter.Reason, ";") // Without the list of all kinds.
 	check(letter.Number > 0, "the event with an unknown kind is dead letter %d: %s", letter.Number, reason)
@@ -139,7 +160,7 @@ func (d *demo) checks(list []jobs.PublicRecord, letters []bus.DeadLetter) error 
 
 func allRevoked(list []jobs.PublicRecord) bool {
 	other := slices.ContainsFunc(list, func(r jobs.PublicRecord) bool { return r.Outcome != jobs.OutcomeRevoked })
-	return !other && len(kindsOf(list)) == sandbox.DemoOperations
+	return !other && len(kindsOf(list)) == demoKinds
 }
 
 // malformedKind is the dead letter of the event with an unknown kind.

@@ -40,6 +40,8 @@ flags say where to look. The values are sealed before they leave this command, a
 It shows progress on standard error, and at the end a table. It can be interrupted and repeated with the same
 flags: what was handed over is not handed over again, and what is done is not done twice. A value whose job failed
 is not asked for again by a repeat: 'worker job retry ID' attempts it again, and other hints are another request.
+A client secret that is the only one of its account is refused: add another one to the account and retry, or set
+allow_self for the account that calls.
 
 The ids of the requests are keyed hashes of the values. The key is the one of the configuration that seals; where the
 configuration has none, --key names the public key of the workers to seal to, and --id-key a file of yours with at

@@ -88,7 +88,9 @@ func (k *call) guardSecret(held kinds.Holder, id string) *jobs.Failure {
 	last := k.guarded.last(held, id)
 	for _, a := range own {
 		if last && !a.AllowSelf {
-			return k.refuse("the last secret of "+held.Account+" that has not expired", a.Name)
+			failure := k.refuse("the last secret of "+held.Account+" that has not expired", a.Name)
+			failure.Err = fmt.Errorf("%w; so does another secret of that account, for its users to go on with", failure.Err)
+			return failure
 		}
 	}
 	return nil

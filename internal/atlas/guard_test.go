@@ -62,7 +62,7 @@ func TestGuard(t *testing.T) {
 		{name: "own secret, allowed", kind: kinds.ServiceAccountSecretDelete, params: ofSecret, document: heldAccount(t, clientID, mine...), allow: "service", wantReads: 1},
 		{name: "own account's other secret", kind: kinds.ServiceAccountSecretDelete, params: ofSecret, document: heldAccount(t, clientID, other...), wantReads: 1},
 		{name: "one of two secrets", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: heldAccount(t, leakedClient, other...), wantReads: 1},
-		{name: "last secret", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: heldAccount(t, leakedClient, other[0]), want: "the last secret of " + leakedClient + " that has not expired; allow_self: true of account service", wantReads: 1},
+		{name: "last secret", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: heldAccount(t, leakedClient, other[0]), want: "the last secret of " + leakedClient + " that has not expired; allow_self: true of account service in the configuration allows it; so does another secret of that account", wantReads: 1},
 		{name: "last unexpired secret", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: heldAccount(t, leakedClient, other[0], expired), want: "the last secret of ", wantReads: 1},
 		{name: "last secret without an end", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: `{"clientId":"x","secrets":[{"id":"` + idB + `"}]}`, want: "the last secret of ", wantReads: 1},
 		{name: "last secret, allowed by the account that calls", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: heldAccount(t, leakedClient, other[0]), allow: "service", wantReads: 1},

@@ -24,6 +24,17 @@ func KeyPair(text string) (public, private string, ok bool) {
 	return parts[1], parts[2], true
 }
 
+// bearer is what is before a token in a header.
+var bearer = regexp.MustCompile(`(?i)^["']?(?:(?:proxy-)?authorization["']?\s*[:=]\s*["']?)?bearer(?:[ \t:]|%20)+`)
+
+// BearerJWT returns the JWT of a header Authorization, alone or with the header's name.
+func BearerJWT(text string) (string, bool) {
+	text = strings.TrimSpace(text)
+	scheme := bearer.FindString(text)
+	token := strings.TrimRight(text[len(scheme):], `"'`)
+	return token, scheme != "" && isJWT(token)
+}
+
 var (
 	serviceSecret  = regexp.MustCompile(`mdb_sa_sk_[A-Za-z0-9_-]{8,512}`)
 	serviceAccount = regexp.MustCompile(`mdb_sa_id_[A-Fa-f0-9]{24}`)

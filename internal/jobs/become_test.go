@@ -97,3 +97,31 @@ type noSealer struct{}
 
 func (noSealer) Seal(secret.Value) (string, error) { return "", errors.New("no key") }
 func (noSealer) Open(string) (secret.Value, error) { return secret.Value{}, errors.New("no key") }
+
+// TestJoinedLeakSaysWhatItHeld: a leak that joins the job of another request has what it held on its event.
+func TestJoinedLeakSaysWhatItHeld(t *testing.T) {
+	t.Parallel()
+	s := newSpread(Rules{})
+	ask := func(seq uint64, kind Kind, name string) Accepted {
+		t.Helper()
+		params, err := NewParams(kind, map[string]any{name: "eyJhbGciOiJFUzUxMiJ9.e30.c2lnbmF0dXJl"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepted, err := s.fanout.Accept(t.Context(), jwksEvent(t, seq, func(e *Event) {
+			e.Direct, e.Request = true, Request{Kind: kind, Params: params, Account: "security"}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return accepted
+	}
+	first := ask(1, kinds.TokenRevoke, "token")
+	if second := ask(2, kinds.LeakContain, "secret"); second.JobID != first.JobID || second.Result != EventDuplicate {
+		t.Fatalf("the leak is job %s (%s)", second.JobID, second.Result)
+	}
+	r := s.record(t, first.JobID)
+	if r.Contained != "" || len(r.Events) != 2 || r.Events[0].Contained != "" || r.Events[1].Contained != "jwt" {
+		t.Errorf("the record is %+v", r.Events)
+	}
+}

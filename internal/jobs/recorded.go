@@ -11,6 +11,8 @@ type RecordedEvent struct {
 	Reason      string `json:"reason,omitempty"` // Free texts of its own request.
 	RequestedBy string `json:"requested_by,omitempty"`
 	OnBehalfOf  string `json:"on_behalf_of,omitempty"`
+	// Contained says what it held, where it asked to contain a leak: the job may be that of another request.
+	Contained string `json:"contained,omitempty"`
 	// Duplicate says that the job had failed when the event asked for the same under the same
 	// identity: nothing was done for it.
 	Duplicate bool `json:"duplicate,omitempty"`
@@ -18,12 +20,12 @@ type RecordedEvent struct {
 
 // recorded is the event that asks for a job.
 func (j Job) recorded() RecordedEvent {
-	return RecordedEvent{EventRef: j.Event, Reason: j.Reason, RequestedBy: j.RequestedBy, OnBehalfOf: j.OnBehalfOf}
+	return RecordedEvent{EventRef: j.Event, Reason: j.Reason, RequestedBy: j.RequestedBy, OnBehalfOf: j.OnBehalfOf, Contained: j.Contained}
 }
 
 // size is how many bytes its texts have.
 func (e RecordedEvent) size() int {
-	return e.EventRef.size() + len(e.Reason) + len(e.RequestedBy) + len(e.OnBehalfOf)
+	return e.EventRef.size() + len(e.Reason) + len(e.RequestedBy) + len(e.OnBehalfOf) + len(e.Contained)
 }
 
 // HasEvent reports whether the event made or joined this job.

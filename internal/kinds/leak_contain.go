@@ -41,6 +41,9 @@ var leaked = Shape{Check: func(value string) string {
 // contain decides by the look of what leaked. It never ends more than the one credential.
 func contain(value Values) Became {
 	text := strings.TrimSpace(value(paramSecret))
+	if token, ok := credential.BearerJWT(text); ok {
+		text = token
+	}
 	id := credential.Identify(text)
 	b := Became{Was: string(id.Kind)}
 	switch id.Kind {

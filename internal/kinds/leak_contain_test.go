@@ -31,6 +31,11 @@ func TestContain(t *testing.T) {
 		was, want  string
 	}{
 		{"JWT", " eyJhbGciOiJFUzUxMiJ9.e30.c2ln\n", nil, "jwt", "token.revoke map[token:eyJhbGciOiJFUzUxMiJ9.e30.c2ln]"},
+		{"JWT behind its scheme", "Bearer eyJhbGciOiJFUzUxMiJ9.e30.c2ln", nil, "jwt", "token.revoke map[token:eyJhbGciOiJFUzUxMiJ9.e30.c2ln]"},
+		{"JWT in a header", "Authorization: bearer eyJhbGciOiJFUzUxMiJ9.e30.c2ln", nil, "jwt", "token.revoke map[token:eyJhbGciOiJFUzUxMiJ9.e30.c2ln]"},
+		{"JWT in a header in quotes", `"authorization": "Bearer eyJhbGciOiJFUzUxMiJ9.e30.c2ln"`, nil, "jwt", "token.revoke map[token:eyJhbGciOiJFUzUxMiJ9.e30.c2ln]"},
+		{"another token behind the scheme", "Bearer abcdefghijklmnop", nil, "header", "hand over only the text after Bearer"},
+		{"half of a JWT behind the scheme", "Bearer eyJhbGciOiJFUzUxMiJ9.e30", nil, "header", "hand over only the text after Bearer"},
 		{"secret", secret, hints, "service_account_secret", orgSecret},
 		{"secret by project", secret, map[string]string{"project_id": leakProject}, "service_account_secret", "service_account_secret.delete map[project_id:" + leakProject + " secret:" + secret + "]"},
 		{"secret with its id", "mdb_sa_id_5ec0000000000000000000a4:" + secret, hints, "service_account_secret", orgSecret},

@@ -1,6 +1,7 @@
 package leaks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -221,6 +222,7 @@ func (r *run) changed(at int, record jobs.PublicRecord, err error) {
 		return
 	}
 	row.JobID, row.Kind, row.State, row.Outcome, row.RetryAt = record.JobID, record.Kind, record.State, record.Outcome, record.RetryAt
+	row.Was = cmp.Or(record.Contained, row.Was)
 	row.paced = record.State == jobs.StateWaiting && (record.Paced || limited(record.Attempts))
 	row.Dead, row.rehearsed = record.Outcome.Success(), record.Rehearsed()
 	if row.Detail = ""; record.Done() && (!record.Outcome.Success() || record.DryRun) {

@@ -146,6 +146,9 @@ func Event(e jobs.RecordedEvent, later bool) string {
 	if later && e.Reason != "" {
 		line += ", reason: " + e.Reason
 	}
+	if later && e.Contained != "" {
+		line += ", which held: " + e.Contained
+	}
 	if e.Duplicate {
 		line += " (duplicate: the job had failed, and nothing was done for this event)"
 	}

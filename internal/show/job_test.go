@@ -96,6 +96,7 @@ func TestEventLine(t *testing.T) {
 		{e, false, "urn:siem 7"},
 		{e, true, "urn:siem 7, requested by night shift, reason: seen again"},
 		{jobs.RecordedEvent{EventRef: e.EventRef}, true, "urn:siem 7"},
+		{jobs.RecordedEvent{EventRef: e.EventRef, Contained: "jwt"}, true, "urn:siem 7, which held: jwt"},
 		{failed, true, "urn:siem 7, requested by night shift, reason: seen again (duplicate: the job had failed, and nothing was done for this event)"},
 	} {
 		if got := Event(tt.event, tt.later); got != tt.want {
