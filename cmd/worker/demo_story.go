@@ -62,7 +62,7 @@ const demoKinds = sandbox.DemoOperations + 1
 // demoLeak is something that leaked, of which the sender does not know what it is: both halves of an API key.
 func demoLeak() sandbox.DemoEvent {
 	return sandbox.DemoEvent{
-		Say: "plain JSON: leak.contain, of what a scanner found, whatever it is", Class: jobs.ClassIncident,
+		Say: "plain JSON: " + string(kinds.Containing().Name) + ", of what a scanner found, whatever it is", Class: jobs.ClassIncident,
 		Payload: fmt.Sprintf(`{"kind":%q,"account":"security","params":{"org_id":%q,%q:%q}}`, kinds.Containing().Name, sandbox.OrgID,
 			kinds.Containing().Secrets()[0].Name, sandbox.LeakedPublicKey+":7d1f3a52-9b0c-4eef-8a11-3c5e7f90abcd"),
 	}
