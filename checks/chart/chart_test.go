@@ -47,6 +47,13 @@ var values = []struct {
 		"ConfigMap Deployment PersistentVolumeClaim Service ServiceAccount",
 	},
 	{
+		"with the HTTP API",
+		set("api.enabled=true,api.service.type=LoadBalancer,api.service.annotations.a=b,networkPolicy.enabled=true,networkPolicy.apiFrom[0].podSelector.matchLabels.app=soar",
+			"secrets[0].name=tls,config.api.tls.cert_file=/run/secrets/tls/tls.crt,config.api.tls.key_file=/run/secrets/tls/tls.key",
+			"config.api.doors[0].name=github,config.api.doors[0].type=github,config.api.doors[0].secret_file=/run/secrets/tls/github"),
+		"ConfigMap Deployment NetworkPolicy PodDisruptionBudget Service Service ServiceAccount",
+	},
+	{
 		"an account of another's, one worker", set("serviceAccount.create=false,serviceAccount.name=other,replicas=1,fullnameOverride=revoker"),
 		"ConfigMap Deployment Service",
 	},
@@ -165,6 +172,9 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 		{"a server inside without storage", append(file("embedded"), set("persistence.enabled=false")...), "lost with the pod"},
 		{"another drain than the grace period's", set("config.worker.drain_timeout=5m"), "use drainSeconds"},
 		{"another port than the probes'", set("config.http.listen=:80"), "use port"},
+		{"an API that the chart does not know of", set("config.api.listen=:9465"), "use api.enabled"},
+		{"an API without TLS", set("api.enabled=true"), "needs config.api.tls"},
+		{"an API on the port of the probes", set("api.enabled=true,api.port=9464,config.api.tls.cert_file=/c"), "a port of its own"},
 		{"another store than the volume's", append(file("embedded"), set("config.nats.embedded.store_dir=/tmp")...), "use persistence"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

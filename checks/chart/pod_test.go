@@ -81,7 +81,17 @@ func drainOf(t *testing.T, objects []runtime.Object) time.Duration {
 func checkReferences(t *testing.T, objects []runtime.Object) {
 	t.Helper()
 	deployment := the[*appsv1.Deployment](t, objects)
-	service := the[*corev1.Service](t, objects)
+	for _, api := range find[*corev1.Service](objects) {
+		if !strings.HasSuffix(api.Name, "-api") {
+			continue
+		}
+		selects(t, "the Service of the API", &metav1.LabelSelector{MatchLabels: api.Spec.Selector}, deployment.Spec.Template.Labels)
+		wantPort(t, "the Service of the API", deployment.Spec.Template.Spec.Containers[0], api.Spec.Ports[0].TargetPort.StrVal)
+		if api.Spec.PublishNotReadyAddresses || api.Spec.ClusterIP == corev1.ClusterIPNone {
+			t.Error("the Service of the API leads to workers that are not ready")
+		}
+	}
+	service := the[*corev1.Service](t, without(objects, "-api"))
 	template := deployment.Spec.Template
 	selects(t, "the Deployment", deployment.Spec.Selector, template.Labels)
 	selects(t, "the Service", &metav1.LabelSelector{MatchLabels: service.Spec.Selector}, template.Labels)

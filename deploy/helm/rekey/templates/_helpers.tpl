@@ -70,6 +70,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if hasKey (dig "http" dict .Values.config) "listen" -}}
 {{- fail "config.http.listen is set by the chart: use port" -}}
 {{- end -}}
+{{- if hasKey (dig "api" dict .Values.config) "listen" -}}
+{{- fail "config.api.listen is set by the chart: use api.enabled and api.port" -}}
+{{- end -}}
+{{- if and .Values.api.enabled (not (dig "api" "tls" "cert_file" "" .Values.config)) -}}
+{{- fail "api.enabled needs config.api.tls with cert_file and key_file: beyond the pod itself the worker serves TLS only" -}}
+{{- end -}}
+{{- if and .Values.api.enabled (eq (int .Values.api.port) (int .Values.port)) -}}
+{{- fail "api.port and port are the same: the API needs a port of its own" -}}
+{{- end -}}
 {{- if hasKey (dig "worker" dict .Values.config) "drain_timeout" -}}
 {{- fail "config.worker.drain_timeout is set by the chart, together with the grace period: use drainSeconds" -}}
 {{- end -}}
@@ -82,6 +91,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "rekey.config" -}}
 {{- include "rekey.check" . -}}
 {{- $own := dict "http" (dict "listen" (printf ":%d" (int .Values.port))) "worker" (dict "drain_timeout" (printf "%ds" (int .Values.drainSeconds))) -}}
+{{- if .Values.api.enabled -}}
+{{- $_ := set $own "api" (dict "listen" (printf ":%d" (int .Values.api.port))) -}}
+{{- end -}}
 {{- if include "rekey.embedded" . -}}
 {{- $_ := set $own "nats" (dict "embedded" (dict "store_dir" "/var/lib/rekey")) -}}
 {{- end -}}
