@@ -18,10 +18,11 @@ import (
 func (c *cli) jobListCommand() *cobra.Command {
 	var f listFlags
 	cmd := c.withIDs(c.withOutput(c.withServer(&cobra.Command{
-		Use:   "ls",
-		Short: "List jobs, the latest first",
-		Long: `List jobs, the one whose event was accepted last first. The filters can be combined. When there
-are more jobs than --limit lets through, the command says so and how to go on. Where no worker is
+		Use:   "ls [WORD]…",
+		Short: "List and find jobs, the latest first",
+		Long: `List jobs, the one whose event was accepted last first. The filters can be combined. Words find what a
+person may have read: reason, requester, detail, target, ids of jobs, events, requests and evidence,
+errors; a job has them all. Where no job has them, words that begin like them are looked for. When there are more jobs than --limit lets through, the command says so and how to go on. Where no worker is
 connected, or events wait to be taken in, it says that, too.
 
 With --watch it then prints a line for every job that changes and that the filters choose, and for
@@ -29,12 +30,17 @@ one that they do not choose any more, until it is interrupted: when it changed a
 has a line for each, too.`,
 		Example: `  worker job ls --state waiting
   worker job ls --outcome exhausted --since 24h -o json
+  worker job ls IR-4711
+  worker job ls --since 7d --count hour,outcome
   worker job ls --target 5ec0000000000000000000c1 --watch`,
-		Args: want(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, words []string) error {
 			filter, begin, err := f.filter()
 			if err != nil {
 				return usage(err)
+			}
+			filter.Q = strings.Join(words, " ")
+			if f.count != "" {
+				return c.countJobs(cmd.Context(), fleet.SummaryQuery{Query: filter, By: strings.Split(f.count, ",")}, begin)
 			}
 			if f.watch {
 				return c.watchJobs(cmd.Context(), filter, begin)
@@ -55,7 +61,7 @@ func (c *cli) listJobs(ctx context.Context, filter fleet.Query, begin moment) er
 		}
 		page, err := client.Jobs(ctx, filter)
 		if err != nil {
-			return err
+			return asUsage(err)
 		}
 		if err := c.printPage(page); err != nil {
 			return err
@@ -65,9 +71,23 @@ func (c *cli) listJobs(ctx context.Context, filter fleet.Query, begin moment) er
 	})
 }
 
+// countJobs prints how many jobs there are of each kind that is asked for.
+func (c *cli) countJobs(ctx context.Context, q fleet.SummaryQuery, begin moment) error {
+	return c.search(ctx, func(ctx context.Context, client *fleet.Client) error {
+		q.Since, q.Limit = begin(c.now()), 0
+		counted, err := client.Summary(ctx, q)
+		if err != nil {
+			return asUsage(err)
+		}
+		c.tellAge(counted.Lag)
+		return c.print(counted.Groups, func(t *terminal.Table) { show.Groups(t, q.By, counted.Groups) })
+	})
+}
+
 // listFlags choose the jobs that `job ls` shows.
 type listFlags struct {
 	state, kind, outcome, target, event, since string
+	verdict, account, by, sort, count          string
 	after                                      string
 	limit                                      int
 	watch                                      bool
@@ -78,12 +98,19 @@ func (f *listFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.state, "state", "", "only jobs in this `STATE`: queued, running, waiting or done")
 	flags.StringVar(&f.kind, "kind", "", "only jobs of this `KIND`, as in 'worker job submit --help'")
 	flags.StringVar(&f.outcome, "outcome", "", "only jobs with this `OUTCOME`: "+strings.Join(jobs.Names(jobs.Outcomes()), ", "))
-	flags.StringVar(&f.target, "target", "", "only jobs whose target contains this `TEXT`")
+	flags.StringVar(&f.verdict, "verdict", "", "only jobs whose proof has this `VERDICT`: "+strings.Join(jobs.Names(jobs.Verdicts()), ", "))
+	flags.StringVar(&f.account, "account", "", "only jobs of the account of this `NAME`")
+	flags.StringVar(&f.by, "requested-by", "", "only jobs that this `REQUESTER` asked for, or was said to ask for")
+	flags.StringVar(&f.target, "target", "", "only jobs whose target contains this `TEXT`, from the beginning of a word or id")
 	flags.StringVar(&f.event, "event", "", "only jobs that the event with this `ID` asked for")
 	flags.StringVar(&f.since, "since", "", "only jobs accepted since then: a `TIME` (RFC 3339) or an age like 24h")
 	flags.IntVar(&f.limit, "limit", 50, "at most `N` jobs; 0 is all")
 	flags.StringVar(&f.after, "after", "", "go on behind this job, the last of an earlier list: its `ID`")
 	flags.BoolVarP(&f.watch, "watch", "w", false, "go on with a line for every change, until interrupted")
+	flags.StringVar(&f.sort, "sort", "", "the `ORDER`, the latest first: accepted (default), finished or changed; the oldest first with a - before it")
+	flags.StringVar(&f.count, "count", "", "count the jobs instead, by these `FIELDS` with commas: hour, kind, lane, state, outcome, verdict")
+	complete(cmd, "verdict", jobs.Names(jobs.Verdicts()))
+	complete(cmd, "sort", jobs.Names(fleet.Sorts()))
 	complete(cmd, "state", jobs.Names(jobs.States()))
 	complete(cmd, "kind", jobs.Names(jobs.Kinds()))
 	complete(cmd, "outcome", jobs.Names(jobs.Outcomes()))
@@ -97,7 +124,7 @@ func complete(cmd *cobra.Command, flag string, set []string) {
 
 // filter is what the flags choose, but for the moment since which they do.
 func (f *listFlags) filter() (fleet.Query, moment, error) {
-	filter := fleet.Query{Target: f.target, Event: f.event, After: f.after, Limit: f.limit}
+	filter := fleet.Query{Target: f.target, Event: f.event, Account: f.account, RequestedBy: f.by, After: f.after, Limit: f.limit}
 	begin, err := since(f.since)
 	if err != nil {
 		return filter, nil, err
@@ -114,6 +141,12 @@ func (f *listFlags) filter() (fleet.Query, moment, error) {
 	if filter.Outcome, err = member("--outcome", f.outcome, jobs.Outcomes()); err != nil {
 		return filter, nil, err
 	}
+	if filter.Verdict, err = member("--verdict", f.verdict, jobs.Verdicts()); err != nil {
+		return filter, nil, err
+	}
+	if filter.Sort, err = member("--sort", f.sort, fleet.Sorts()); err != nil {
+		return filter, nil, err
+	}
 	return filter, begin, notNegative("--limit", f.limit)
 }
 
@@ -125,6 +158,14 @@ func (c *cli) printPage(page fleet.Page) error {
 	}
 	c.tellAge(page.Lag)
 	return c.printJobs(page.Records)
+}
+
+// asUsage makes an error of usage of a question that is wrong.
+func asUsage(err error) error {
+	if invalid, ok := errors.AsType[*fleet.InvalidQuery](err); ok {
+		return usage(invalid)
+	}
+	return err
 }
 
 // tellAge says on standard error, away from a list, that it is not up to date.

@@ -14,11 +14,24 @@ type (
 	Query = search.Query
 	// Page is a part of a list of jobs.
 	Page = search.Page
+	// SummaryQuery says which jobs are counted, and by what.
+	SummaryQuery = search.SummaryQuery
+	// Summary is how many jobs there are.
+	Summary = search.Summary
+	// Group is a number of jobs that have something in common.
+	Group = search.Group
+	// Sort is an order of jobs.
+	Sort = search.Sort
+	// InvalidQuery says what is wrong with a query.
+	InvalidQuery = search.Invalid
 	// LetterQuery chooses dead letters.
 	LetterQuery = search.LetterQuery
 	// Letters are a part of the list of dead letters.
 	Letters = search.Letters
 )
+
+// Sorts lists the orders of jobs.
+func Sorts() []Sort { return search.Sorts() }
 
 // ErrTooSlow says that a search would take too long.
 var ErrTooSlow = search.ErrTooSlow
@@ -27,30 +40,34 @@ var ErrTooSlow = search.ErrTooSlow
 // themselves are read: see OnReading. The error is a *search.Invalid for a malformed query, and jobs.ErrNotFound where there is
 // no job Query.After.
 func (c *Client) Jobs(ctx context.Context, q Query) (Page, error) {
-	if q.Limit > 0 {
-		return ask[Page](ctx, c, search.AskJobs, q)
-	}
-	q.Limit = search.MaxLimit
+	most := q.Limit
+	q.Limit = chunk(most, 0)
 	all, err := ask[Page](ctx, c, search.AskJobs, q)
-	for err == nil && all.More {
+	for err == nil && all.More && (most <= 0 || len(all.Records) < most) {
 		var next Page
-		q.After, q.Count = all.Next, false
+		q.After, q.Count, q.Limit = all.Next, false, chunk(most, len(all.Records))
 		next, err = ask[Page](ctx, c, search.AskJobs, q)
 		all.Records, all.More, all.Next = append(all.Records, next.Records...), next.More, next.Next
 	}
 	return all, err
 }
 
+// chunk is how many are asked for at once, when some of those that are wanted are there.
+func chunk(most, have int) int {
+	if most <= 0 {
+		return search.MaxLimit
+	}
+	return min(most-have, search.MaxLimit)
+}
+
 // DeadLetters returns the dead letters that a query chooses, the latest first. Without a limit it returns all of them.
 func (c *Client) DeadLetters(ctx context.Context, q LetterQuery) (Letters, error) {
-	if q.Limit > 0 {
-		return ask[Letters](ctx, c, search.AskDeadLetters, q)
-	}
-	q.Limit = search.MaxLimit
+	most := q.Limit
+	q.Limit = chunk(most, 0)
 	all, err := ask[Letters](ctx, c, search.AskDeadLetters, q)
-	for err == nil && all.More {
+	for err == nil && all.More && (most <= 0 || len(all.Letters) < most) {
 		var next Letters
-		q.After = all.Letters[len(all.Letters)-1].Number
+		q.After, q.Limit = all.Letters[len(all.Letters)-1].Number, chunk(most, len(all.Letters))
 		next, err = ask[Letters](ctx, c, search.AskDeadLetters, q)
 		all.Letters, all.More = append(all.Letters, next.Letters...), next.More
 	}
@@ -58,8 +75,8 @@ func (c *Client) DeadLetters(ctx context.Context, q LetterQuery) (Letters, error
 }
 
 // Summary counts jobs.
-func (c *Client) Summary(ctx context.Context, q search.SummaryQuery) (search.Summary, error) {
-	return ask[search.Summary](ctx, c, search.AskSummary, q)
+func (c *Client) Summary(ctx context.Context, q SummaryQuery) (Summary, error) {
+	return ask[Summary](ctx, c, search.AskSummary, q)
 }
 
 // Story is a job with what was announced of it. The error is jobs.ErrNotFound where there is none.
