@@ -11,6 +11,7 @@ import (
 
 	"rekey/internal/config"
 	"rekey/internal/fleet"
+	"rekey/internal/openapi"
 )
 
 // errStopping ends answers that wait when the worker stops.
@@ -21,21 +22,23 @@ type route struct {
 	pattern string            // Of http.ServeMux; the label of its requests.
 	may     config.Permission // What the client must be allowed. Empty: nothing, and it need not be known.
 	handle  func(*Server, *call) error
+	doc     func(*openapi.Types) openapi.Operation // In the OpenAPI document.
 }
 
 // routes are all of them.
 func routes() []route {
 	return []route{
-		{"POST /v1/jobs", config.MaySubmit, (*Server).submit},
-		{"GET /v1/jobs", config.MayRead, (*Server).list},
-		{"GET /v1/jobs/{id}", config.MayRead, (*Server).job},
-		{"POST /v1/jobs/{id}/cancel", config.MayCancel, (*Server).cancel},
-		{"POST /v1/jobs/{id}/retry", config.MayRetry, (*Server).retry},
-		{"GET /v1/dead-letters", config.MayRead, (*Server).letters},
-		{"POST /v1/dead-letters/{n}/replay", config.MayReplay, (*Server).replay},
-		{"POST /v1/dead-letters/{n}/drop", config.MayDrop, (*Server).drop},
-		{"POST /v1/events/{class}", config.MayEvents, (*Server).event},
-		{"GET /v1/status", config.MayRead, (*Server).status},
+		{"POST /v1/jobs", config.MaySubmit, (*Server).submit, docSubmit},
+		{"GET /v1/jobs", config.MayRead, (*Server).list, docList},
+		{"GET /v1/jobs/{id}", config.MayRead, (*Server).job, docJob},
+		{"POST /v1/jobs/{id}/cancel", config.MayCancel, (*Server).cancel, docCancel},
+		{"POST /v1/jobs/{id}/retry", config.MayRetry, (*Server).retry, docRetry},
+		{"GET /v1/dead-letters", config.MayRead, (*Server).letters, docLetters},
+		{"POST /v1/dead-letters/{n}/replay", config.MayReplay, (*Server).replay, docReplay},
+		{"POST /v1/dead-letters/{n}/drop", config.MayDrop, (*Server).drop, docDrop},
+		{"POST /v1/events/{class}", config.MayEvents, (*Server).event, docEvent},
+		{"GET /v1/status", config.MayRead, (*Server).status, docStatus},
+		{"GET /v1/openapi.json", "", (*Server).openAPI, docOpenAPI},
 	}
 }
 

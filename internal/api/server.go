@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -59,6 +60,8 @@ type Server struct {
 	fleet   atomic.Pointer[fleet.Client] // Nil until the worker has what it needs in NATS.
 	doors   atomic.Pointer[map[string]http.Handler]
 	waiting waiters
+	// document makes the OpenAPI document once, when it is asked for first.
+	document func() ([]byte, error)
 
 	stopping context.Context //nolint:containedctx // It ends with the server, and so do the answers that wait.
 	stop     context.CancelCauseFunc
@@ -66,7 +69,7 @@ type Server struct {
 
 // New checks the configuration and builds a server that does not listen yet.
 func New(cfg Config) (*Server, error) {
-	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, lookup: cfg.Lookup}
+	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, lookup: cfg.Lookup, document: sync.OnceValues(newDocument)}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	s.Use(cfg.API)
 	server := &http.Server{

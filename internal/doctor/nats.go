@@ -238,6 +238,7 @@ func (p *checkup) needs() natsNeeds {
 		names: p.names, namespace: p.cfg.NATS.Namespace, inbox: p.cfg.NATS.InboxPrefix, domain: p.cfg.NATS.Domain, buckets: p.buckets(),
 		receivers: wire.ReceiverNames(wire.Receivers(p.cfg)),
 	}
+	n.classes = httpClasses(&p.cfg.API)
 	if p.cfg.Worker.Name != "" {
 		host, err := os.Hostname()
 		if err != nil {

@@ -24,6 +24,7 @@ type natsNeeds struct {
 	buckets   []string
 	receivers []string // Of notifications.
 	worker    string   // Its name; empty: it was given none.
+	classes   []string // Of events that come over HTTP.
 }
 
 // NATSNeeds are the permissions that a worker of a namespace needs in NATS, its first one included, which makes everything.
@@ -97,6 +98,9 @@ func createConsumer(c layout.Consumer) Need {
 // messages are the subjects of events, jobs, results and dead letters.
 func (n natsNeeds) messages() []Need {
 	events := []string{n.names.Event(jobs.ClassSchedule), n.names.Event(jobs.ClassOperator)}
+	for _, class := range n.classes {
+		events = append(events, n.names.Event(class))
+	}
 	letters, lanes, results := []string{n.names.DeadEvent(), n.names.DeadNotification()}, []string{}, []string{}
 	var checks, proofs []string
 	for _, kind := range jobs.Kinds() {
@@ -114,7 +118,7 @@ func (n natsNeeds) messages() []Need {
 	}
 	prefix := strings.TrimSuffix(n.names.Event(">"), "event.>")
 	return []Need{
-		publish("schedules, and events that are published again", prefix+"event.>", events...),
+		publish("schedules, events over HTTP, and events that are published again", prefix+"event.>", events...),
 		publish("making jobs of events", prefix+"job.>", lanes...),
 		publish("results", prefix+"result.>", results...),
 		publish("checks of what jobs did", prefix+"check.>", checks...),

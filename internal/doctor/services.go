@@ -27,6 +27,7 @@ func (p *checkup) ports(ctx context.Context) []Finding {
 	look(Listener{Key: "http.listen", Address: p.cfg.HTTP.Listen, Ask: AskHTTP})
 	if p.cfg.API.Listen != "" {
 		look(Listener{Key: "api.listen", Address: p.cfg.API.Listen, Ask: AskAPI(p.cfg.API.TLS.CertFile != "")})
+		list = append(list, p.api()...)
 	}
 	if p.cfg.NATS.IsEmbedded() {
 		look(Listener{Key: "nats.embedded.listen", Address: p.cfg.NATS.Embedded.Listen, Ask: AskNATS(natsserver.Name)})

@@ -39,6 +39,9 @@ type Request struct {
 // requestFields are the members of a request, for messages.
 var requestFields = []string{"kind", "params", "account", "lane", "reason", "requested_by", "on_behalf_of", "expires_at", "coalesce", "dry_run", "proof"}
 
+// RequestFields are the members of a request.
+func RequestFields() []string { return slices.Clone(requestFields) }
+
 // ParseRequest reads a request from a decoded document. The error joins one *Malformed
 // for each mistake.
 func ParseRequest(doc Document) (Request, error) {
