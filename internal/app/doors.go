@@ -44,6 +44,10 @@ func (w *worker) useDoors(c *config.Config) error {
 // runDoors polls for the doors that are open until ctx ends.
 func (w *worker) runDoors(ctx context.Context) error {
 	for ctx.Err() == nil {
+		select {
+		case <-w.doorsChanged: // Those that are open now are the changed ones.
+		default:
+		}
 		if err := w.pollUntilChanged(ctx); err != nil {
 			return err
 		}
