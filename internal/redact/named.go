@@ -227,11 +227,13 @@ func (p pair) tells(value, rest string) bool {
 	case !p.colon:
 		return true
 	}
-	isWord := wordLike.MatchString(value)
-	if p.isNoun && !p.isPassword { // "fetching a token: EOF"
-		return !isWord || len(value) >= longWord
+	if !wordLike.MatchString(value) || len(value) >= longWord {
+		return true
 	}
-	return !isWord || !goesOn.MatchString(rest) || isName.MatchString(rest)
+	if p.isNoun && !p.isPassword { // "fetching a token: EOF"
+		return false
+	}
+	return !goesOn.MatchString(rest) || isName.MatchString(rest)
 }
 
 var (

@@ -25,6 +25,7 @@ func TestReplaceShapes(t *testing.T) {
 		{"a client secret", "found mdb_sa_sk_Ab-_9 there", "found " + mark("mdb_sa_sk_Ab-_9") + " there"},
 		{"two", jwt + " " + jwt, mark(jwt) + " " + mark(jwt)},
 		{"a password", "mongodb://u:p4ss@h/", "mongodb://u:" + mark("p4ss") + "@h/"},
+		{"a password of letters alone", "mongosh --password QKZTWVABCDEFGHKLMN of it", "mongosh --password " + mark("QKZTWVABCDEFGHKLMN") + " of it"},
 		{"a sealed value", "rekey-seal.v1.XAFC.WEJJSDRFRzRJ", "rekey-seal.v1.XAFC.WEJJSDRFRzRJ"},
 	}
 	for _, tt := range tests {

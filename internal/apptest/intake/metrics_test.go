@@ -67,7 +67,7 @@ func closedSets() map[string][]string {
 			"paused", "overlap", "blackout", // Of skipped ticks.
 		},
 		"origin":      {"event", "schedule", "operator"},
-		"result":      {"accepted", "duplicate", "malformed", "refused", "policy_error", "unmatched", "delivered", "failed", "given_up"},
+		"result":      {"accepted", "duplicate", "malformed", "refused", "policy_error", "unmatched", "delivered", "failed", "given_up", "unauthorized", "ignored", "unavailable"},
 		"operation":   append([]string{"token", "read", "rate_limits"}, kinds...),
 		"schedule":    {"nightly"},
 		"bucket":      {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project", "service_accounts_org", "service_accounts_project", "api_keys_org", "database_users_project", "users_org", "users_project", "system_account", "clusters_project", "events_org", "events_project", "rate_limits"},
@@ -76,7 +76,7 @@ func closedSets() map[string][]string {
 			"REKEY_EVENTS", "REKEY_JOBS", "REKEY_RESULTS", "REKEY_DLQ", "REKEY_SCHEDULES", "REKEY_PACE", "REKEY_LEDGER",
 			"REKEY_TARGETS", "REKEY_AUDIT", "REKEY_RULES", "REKEY_LIMITS", "REKEY_NOTIFY",
 		},
-		"part":     {"embedded NATS server", "store watch", "streams and consumers", "unfinished jobs", "shared pauses", "queue statistics", "stalled messages", "search", "workers", "intake", "schedules", "removed schedules", "configuration", "chain of results", "notifications", "checks", "chain of verdicts"},
+		"part":     {"embedded NATS server", "store watch", "streams and consumers", "unfinished jobs", "shared pauses", "queue statistics", "stalled messages", "search", "workers", "intake", "schedules", "removed schedules", "configuration", "chain of results", "notifications", "checks", "chain of verdicts", "doors"},
 		"version":  {"1.2.3"},
 		"revision": {"abcdef"},
 		"decision": {"matched", "not_matched", "error", "limited"},
