@@ -158,7 +158,7 @@ waits for a job also: 5 there is no outcome yet, 6 the job was refused, or its r
 	root.SetVersionTemplate("rekey {{.Version}}\n")
 	root.AddCommand(
 		c.runCommand(), c.demoCommand(), c.configCommand(), c.eventCommand(), c.jobCommand(), c.leakCommand(),
-		c.dlqCommand(), c.policyCommand(), c.planCommand(), c.doorCommand(), c.scheduleCommand(), c.receiverCommand(), c.auditCommand(), c.paceCommand(), c.sandboxCommand(), c.versionCommand(),
+		c.dlqCommand(), c.statusCommand(), c.policyCommand(), c.planCommand(), c.doorCommand(), c.scheduleCommand(), c.receiverCommand(), c.auditCommand(), c.paceCommand(), c.sandboxCommand(), c.versionCommand(),
 		c.keygenCommand(), c.sealCommand(), c.doctorCommand(),
 	)
 	withCompletion(root)

@@ -3,7 +3,7 @@ package imports_test
 // matrix says of each package which packages of Rekey it imports, in the order of their names; those below internal/
 // without that. An empty row is a leaf.
 var matrix = map[string]string{
-	"cmd/worker":                  "app atlas/sandbox audit bus config configs credential doctor door event fleet jobs kinds leaks memory pace policy redact schedule seal secret show terminal wire",
+	"cmd/worker":                  "app atlas/sandbox audit backoff bus config configs credential doctor door event fleet jobs kinds leaks memory pace policy redact schedule seal secret show terminal wire",
 	"configs":                     "",
 	"internal/api":                "backoff bus config event fleet httpserver jobs kinds openapi proxy quiet secret wire",
 	"internal/app":                "api atlas audit backoff bus config door event fleet httpserver jobs kinds layout ledger metrics names natsserver notify pace proof quiet redact schedule seal search tracing wire",
@@ -59,7 +59,7 @@ var matrix = map[string]string{
 	"internal/sealing":            "credential redact secret",
 	"internal/search":             "backoff bus direct jobs ledger quiet",
 	"internal/secret":             "",
-	"internal/show":               "bus fleet jobs terminal",
+	"internal/show":               "bus fleet jobs search terminal",
 	"internal/ssf":                "backoff jobs",
 	"internal/terminal":           "",
 	"internal/tracing":            "",

@@ -33,3 +33,6 @@ func Screen(stream any, env func(string) (string, bool)) Style {
 	}
 	return s
 }
+
+// Clear empties the screen and begins at its top.
+const Clear = "\x1b[H\x1b[2J"

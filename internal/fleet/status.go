@@ -1,0 +1,219 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"rekey/internal/bus"
+	"rekey/internal/jobs"
+	"rekey/internal/schedule"
+	"rekey/internal/search"
+	"rekey/internal/wire"
+)
+
+// When a person must act.
+const (
+	actEvent    = 10 * time.Second // An event that waits longer: a running worker takes one in within milliseconds.
+	actUrgent   = 5 * time.Minute  // An urgent job without an outcome.
+	actClock    = 5 * time.Second  // A worker's clock that differs more.
+	actSchedule = time.Minute      // A tick that is due since then, and not dealt with.
+)
+
+// Status is how the fleet is, and what a person must do about it.
+type Status struct {
+	At           time.Time            `json:"at"`
+	OK           bool                 `json:"ok"` // Nothing is to be done.
+	Act          []Action             `json:"act"`
+	Attendance   string               `json:"attendance"` // present, absent or unknown.
+	Workers      []search.Present     `json:"workers"`
+	Events       int                  `json:"events_pending"` // Not taken in yet.
+	OldestEvent  time.Time            `json:"oldest_event,omitzero"`
+	Jobs         []search.Group       `json:"jobs"` // Those without an outcome, by lane and state.
+	OldestUrgent time.Time            `json:"oldest_urgent,omitzero"`
+	Proofs       map[jobs.Verdict]int `json:"proofs"` // pending, still_alive and reverted.
+	DeadLetters  []Cause              `json:"dead_letters"`
+	Paused       []Bucket             `json:"paused_buckets"`
+	Late         []LateSchedule       `json:"late_schedules"`
+	Behind       []ReceiverState      `json:"receivers_behind"`
+	Unknown      []string             `json:"unknown,omitempty"` // What could not be read, and why.
+}
+
+// Action is something that a person must do.
+type Action struct {
+	What string `json:"what"`
+	Do   string `json:"do"`
+}
+
+// LateSchedule is a schedule with a tick that no worker has dealt with.
+type LateSchedule struct {
+	Name string    `json:"name"`
+	Due  time.Time `json:"due"`
+}
+
+// attendance is what Status says of the workers.
+var attendance = map[bus.Attendance]string{bus.Attended: "present", bus.Unattended: "absent", bus.AttendanceUnknown: "unknown"}
+
+// Status looks at everything. What may not be read, or is not there, is in Unknown.
+func (c *Client) Status(ctx context.Context) Status {
+	s := Status{
+		At: c.Now().UTC(), Act: []Action{}, Workers: []search.Present{}, Jobs: []search.Group{}, Proofs: map[jobs.Verdict]int{},
+		DeadLetters: []Cause{}, Paused: []Bucket{}, Late: []LateSchedule{}, Behind: []ReceiverState{}, Attendance: attendance[bus.AttendanceUnknown],
+	}
+	for _, part := range []struct {
+		name string
+		look func(context.Context, *Status) error
+	}{
+		{"workers", c.statusWorkers},
+		{"jobs", c.statusJobs},
+		{"dead letters", c.statusLetters},
+		{"rate buckets", c.within(c.statusBuckets)},
+		{"schedules", c.within(c.statusSchedules)},
+		{"receivers", c.within(c.statusReceivers)},
+	} {
+		if err := part.look(ctx, &s); err != nil {
+			s.Unknown = append(s.Unknown, fmt.Sprintf("%s: %s", part.name, c.Explain(err)))
+		}
+	}
+	s.OK = len(s.Act) == 0
+	return s
+}
+
+// within is a look that a refusal of the server ends alone.
+func (c *Client) within(look func(context.Context, *Status) error) func(context.Context, *Status) error {
+	return func(ctx context.Context, s *Status) error {
+		return c.attempt(ctx, lettersTimeout, func(ctx context.Context) error { return look(ctx, s) })
+	}
+}
+
+// act adds what a person must do.
+func (s *Status) act(do, what string, values ...any) {
+	s.Act = append(s.Act, Action{What: fmt.Sprintf(what, values...), Do: do})
+}
+
+func (c *Client) statusWorkers(ctx context.Context, s *Status) error {
+	f, err := c.Fleet(ctx)
+	if err == nil {
+		s.Attendance, s.Events = attendance[f.Attendance], f.Events
+		if f.Events > 0 && f.Oldest > 0 {
+			s.OldestEvent = s.At.Add(-f.Oldest)
+		}
+		if f.Attendance == bus.Unattended {
+			s.act("start one: worker run -c FILE", "no worker is connected")
+		}
+		if f.Oldest > actEvent {
+			s.act("worker doctor -c FILE", "events not taken in: %d, the oldest waits for %s", f.Events, f.Oldest.Round(time.Second))
+		}
+	}
+	present, presentErr := c.Workers(ctx)
+	if errors.Is(presentErr, search.ErrNoWorker) {
+		presentErr = nil // Fleet says whether there is one.
+	}
+	s.Workers = append(s.Workers, present.Workers...)
+	for _, w := range s.Workers {
+		if ahead := time.Duration(w.ClockAheadMS) * time.Millisecond; ahead.Abs() > actClock {
+			s.act("set it right (chrony, ntpd)", "the clock of worker %s is %s off that of NATS", w.Worker, ahead)
+		}
+	}
+	return errors.Join(err, presentErr)
+}
+
+func (c *Client) statusJobs(ctx context.Context, s *Status) error {
+	summary, err := c.Summary(ctx, search.SummaryQuery{By: []string{"lane", "state", "verdict"}})
+	if err != nil {
+		return err
+	}
+	unfinished := map[search.Group]int{}
+	for _, g := range summary.Groups {
+		if g.State != jobs.StateDone {
+			unfinished[search.Group{Lane: g.Lane, State: g.State}] += g.Jobs
+		}
+		switch g.Verdict {
+		case jobs.VerdictPending, jobs.VerdictStillAlive, jobs.VerdictReverted:
+			s.Proofs[g.Verdict] += g.Jobs
+		default:
+		}
+	}
+	for _, lane := range jobs.Lanes() {
+		for _, state := range jobs.States() {
+			g := search.Group{Lane: lane, State: state}
+			if n := unfinished[g]; n > 0 {
+				g.Jobs = n
+				s.Jobs = append(s.Jobs, g)
+			}
+		}
+	}
+	if s.OldestUrgent = summary.OldestUrgent; !s.OldestUrgent.IsZero() && s.At.Sub(s.OldestUrgent) > actUrgent {
+		s.act("worker job ls --state waiting", "an urgent job has no outcome after %s", s.At.Sub(s.OldestUrgent).Round(time.Second))
+	}
+	if n := s.Proofs[jobs.VerdictStillAlive] + s.Proofs[jobs.VerdictReverted]; n > 0 {
+		s.act("worker dlq ls --code still_alive, or --code reverted", "credentials that are alive although their job succeeded: %d", n)
+	}
+	return nil
+}
+
+func (c *Client) statusLetters(ctx context.Context, s *Status) error {
+	found, err := c.DeadLetters(ctx, LetterQuery{})
+	if err != nil {
+		return err
+	}
+	s.DeadLetters = Causes(found.Letters)
+	if n := len(found.Letters); n > 0 {
+		s.act("worker dlq ls --group, then replay or drop them", "dead letters wait: %d", n)
+	}
+	return nil
+}
+
+func (c *Client) statusBuckets(ctx context.Context, s *Status) error {
+	buckets, err := c.Buckets(ctx)
+	for _, b := range buckets {
+		if b.PausedUntil.After(s.At) {
+			s.Paused = append(s.Paused, b)
+		}
+	}
+	return err
+}
+
+// statusSchedules looks at the configured schedules that a worker has begun.
+func (c *Client) statusSchedules(ctx context.Context, s *Status) error {
+	specs, err := wire.Specs(c.config.Schedules)
+	if err != nil || len(specs) == 0 {
+		return err
+	}
+	states, err := NewScheduleStore(c.conn).All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, spec := range specs {
+		if tick, late := lateTick(spec, states[spec.Name], s.At); late {
+			s.Late = append(s.Late, LateSchedule{Name: spec.Name, Due: tick.Due})
+			s.act("worker schedule ls", "schedule %s is late: its tick of %s is not dealt with", spec.Name, tick.At.UTC().Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
+// lateTick is the tick of a schedule that should have been dealt with. One that no worker has begun, or that is paused, has none.
+func lateTick(spec schedule.Spec, state schedule.State, now time.Time) (schedule.Tick, bool) {
+	if state.Settled.IsZero() || state.IsPaused() || !state.Removed.IsZero() {
+		return schedule.Tick{}, false
+	}
+	next := schedule.Upcoming(spec, state.Settled, 1)
+	if len(next) == 0 || next[0].Skip {
+		return schedule.Tick{}, false
+	}
+	return next[0], now.Sub(next[0].Due) >= actSchedule
+}
+
+func (c *Client) statusReceivers(ctx context.Context, s *Status) error {
+	receivers, err := c.Receivers(ctx)
+	for _, r := range receivers {
+		if r.Failures == 0 {
+			continue
+		}
+		s.Behind = append(s.Behind, r)
+		s.act("worker receiver test "+r.Name, "receiver %s fails (%s), notifications that wait: %d", r.Name, r.Error, r.Pending)
+	}
+	return err
+}
