@@ -1,0 +1,38 @@
+package config_test
+
+import "testing"
+
+func TestAPIProblems(t *testing.T) {
+	client := func(more string) string {
+		return "api:\n  listen: 127.0.0.1:9465\n  clients:\n    - {name: soar, " + more + "}\n"
+	}
+	runProblemTests(t, []problemTest{
+		{name: "good", text: client("token_file: /run/t, may: [read], rate: 60"), want: []string{""}},
+		{name: "beyond loopback", text: "api: {listen: \":9465\"}\n", want: []string{
+			"1: api.listen: is beyond loopback, where tokens and secrets would be readable on the way: set api.tls with cert_file and key_file, or listen on 127.0.0.1",
+		}},
+		{name: "beyond loopback with TLS", text: "api: {listen: \":9465\", tls: {cert_file: a.crt, key_file: a.key}}\n", want: []string{""}},
+		{name: "half of TLS", text: "api: {listen: \":9465\", tls: {cert_file: a.crt}}\n", want: []string{"1: api.tls.cert_file: needs key_file as well"}},
+		{name: "no way to recognise it", text: client("may: [read]"), want: []string{"4: api.clients[0]: needs token_file or token_env, or cert_name, or claims"}},
+		{name: "two ways", text: client("token_file: /run/t, claims: {sub: x}, may: [read]"), want: []string{
+			"4: api.clients[0]: only one way to recognise it may be set, here are token_file and claims",
+			"4: api.clients[0].claims: needs api.oidc.issuer as well",
+		}},
+		{name: "a certificate without authorities", text: client("cert_name: soar, may: [read]"), want: []string{"4: api.clients[0].cert_name: needs api.tls.client_ca_file as well"}},
+		{name: "nothing that it may", text: client("token_file: /run/t"), want: []string{
+			"4: api.clients[0]: needs may, a list of what it may do: submit, read, cancel, retry, replay, drop and events",
+		}},
+		{name: "an unknown permission", text: client("token_file: /run/t, may: [write]"), want: []string{
+			"4: api.clients[0].may[0]: must be one of submit, read, cancel, retry, replay, drop, events",
+		}},
+		{name: "a class of commands", text: client("token_file: /run/t, may: [events], classes: [operator]"), want: []string{
+			"4: api.clients[0].classes[0]: is a class of Rekey's own: only commands and schedules publish it",
+		}},
+		{name: "no audience", text: "api: {oidc: {issuer: \"https://idp.example.com\"}}\n", want: []string{
+			"1: api.oidc.issuer: needs audience as well: a token that was made for another service must not be accepted",
+		}},
+		{name: "an issuer in the clear", text: "api: {oidc: {issuer: \"http://idp.example.com\", audience: rekey}}\n", want: []string{
+			"1: api.oidc.issuer: must begin with https://; http:// is for 127.0.0.1, ::1 and localhost only",
+		}},
+	})
+}
