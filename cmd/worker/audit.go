@@ -100,8 +100,8 @@ func (c *cli) verifyResults(ctx context.Context) error {
 
 func (c *cli) printReport(report audit.Report) error {
 	return c.print(report, func(t *terminal.Table) {
-		t.Head("RESULTS", "CHAINS", "UNTIED", "EXPIRED", "PROBLEMS")
-		t.Row(report.Results, report.Chains, report.Untied, report.Expired, len(report.Problems))
+		t.Head("RESULTS", "PROOFS", "CHAINS", "UNTIED", "EXPIRED", "PROBLEMS")
+		t.Row(report.Results, report.Proofs, report.Chains, report.Untied, report.Expired, len(report.Problems))
 		for _, p := range report.Problems {
 			t.Row(p.Code, p.Chain, p.N, p.Detail)
 		}

@@ -28,8 +28,9 @@ const (
 	exitUsage    = 2
 	exitNotFound = 3
 	exitPartly   = 4
-	exitUnknown  = 5 // Of what waits for a job: there is no outcome yet.
+	exitUnknown  = 5 // Of what waits for a job: it is not known yet.
 	exitRefused  = 6 // The same: the job was refused, or its request was not accepted.
+	exitAlive    = 7 // Of what waits for a proof: the target is alive.
 )
 
 // askTimeout bounds the connection to NATS, and then a question to the fleet up to its last answer.
@@ -148,7 +149,8 @@ then it revokes tokens and JWKS, disables X.509 and deletes identity providers a
 mappings in MongoDB Atlas, and says what it did in results and metrics.
 
 Exit codes: 0 done, 1 failed, 2 usage, or NATS permissions refuse it, 3 not found, 4 partly. Of what
-waits for a job also: 5 there is no outcome yet, 6 the job was refused, or its request was not accepted.`,
+waits for a job also: 5 not known yet, 6 the job was refused, or its request was not accepted, 7 its target is still alive,
+or is back.`,
 		Example:       "  worker demo\n  worker run -c configs/worker.yaml",
 		SilenceErrors: true, SilenceUsage: true,
 	})

@@ -29,6 +29,7 @@ With --watch it then prints a line for every job that changes and that the filte
 one that they do not choose any more, until it is interrupted: when it changed and why. The form json
 has a line for each, too.`,
 		Example: `  worker job ls --state waiting
+  worker job ls --verdict still_alive
   worker job ls --outcome exhausted --since 24h -o json
   worker job ls IR-4711
   worker job ls --since 7d --count hour,outcome

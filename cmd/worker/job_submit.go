@@ -22,7 +22,8 @@ import (
 type submitFlags struct {
 	account, lane, reason, requestedBy, id string
 	expiresIn, timeout                     time.Duration
-	separate, wait, dryRun, yes            bool
+	wait                                   fleet.Until
+	separate, dryRun, yes                  bool
 }
 
 func (c *cli) submitCommand() *cobra.Command {
@@ -71,7 +72,7 @@ func (f *submitFlags) register(cmd *cobra.Command) {
 	flags.BoolVar(&f.separate, "separate", false, "make a job of its own even if an unfinished one has the same target")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "do everything but the call that changes something; with --wait, show what would have been done to what")
 	flags.BoolVar(&f.yes, "yes", false, "do not ask at a terminal whether a far-reaching kind is meant")
-	flags.BoolVar(&f.wait, "wait", false, "show progress until the outcome; exit 0 only when the credential is dead")
+	waitFlag(cmd, &f.wait)
 	flags.DurationVar(&f.timeout, "timeout", 0, "`DURATION` to --wait at most; 0 is without an end")
 	complete(cmd, "lane", jobs.Names(jobs.Lanes()))
 }
@@ -152,12 +153,15 @@ func (f *submitFlags) fields(request map[string]any) {
 }
 
 func (f *submitFlags) validate() error {
+	if _, err := member("--wait", string(f.wait), fleet.Untils()); err != nil {
+		return err
+	}
 	switch {
 	case f.expiresIn < 0:
 		return errors.New("--expires-in must not be negative")
 	case f.timeout < 0:
 		return errors.New("--timeout must not be negative")
-	case f.timeout > 0 && !f.wait:
+	case f.timeout > 0 && f.wait == "":
 		return errors.New("--timeout needs --wait")
 	}
 	return nil
@@ -225,8 +229,8 @@ func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags
 	if f.expiresIn != 0 {
 		request["expires_at"] = c.now().Add(f.expiresIn).UTC().Format(time.RFC3339Nano)
 	}
-	w := fleet.Wait{Stored: true}
-	if f.wait {
+	w := fleet.Wait{Stored: true, Proof: f.wait == fleet.UntilProof}
+	if f.wait != "" {
 		if w.After, err = client.LastLetter(ctx); err != nil {
 			return err
 		}
@@ -238,7 +242,7 @@ func (c *cli) submit(ctx context.Context, request map[string]any, f *submitFlags
 	if err != nil {
 		return err
 	}
-	if !f.wait {
+	if f.wait == "" {
 		return c.printSubmitted(submitted{JobID: done.JobID, EventID: id, Duplicate: done.Duplicate})
 	}
 	w.JobID, w.Meant = done.JobID, done.Meant

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
 	"rekey/internal/leaks"
@@ -48,7 +50,7 @@ configuration has none, --key names the public key of the workers to seal to, an
 least ` + fmt.Sprint(shortestIDKey) + ` characters, the same at each repeat.
 
 Exit codes: 0 each credential is dead, 1 none is, or the command failed, 2 usage, such as a line that is no value; nothing is submitted then,
-4 some are not, 5 interrupted.`,
+4 some are not, 5 interrupted; with --wait=proof also 7 a credential is still alive, or is back.`,
 		Example: "  worker leak contain leaked.txt --org-id 5ec0000000000000000000b1 --reason IR-4711\n" +
 			"  gitleaks dir . -f json -r - | worker leak contain - --project-id 5ec0000000000000000000f1 --dry-run\n" +
 			"  trufflehog git file://. --json | worker leak contain - --org-id 5ec0000000000000000000b1",
@@ -68,6 +70,7 @@ Exit codes: 0 each credential is dead, 1 none is, or the command failed, 2 usage
 	flags.StringVar(&f.key, "key", "", "public `KEY` to seal to (default: that of the configuration)")
 	flags.StringVar(&f.idKey, "id-key", "", "`FILE` with the key of the requests' ids; goes with --key")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "do everything but the calls that change something, and show what they would have been")
+	waitFlag(cmd, &f.wait)
 	flags.BoolVar(&f.noWait, "no-wait", false, "end when all values are handed over")
 	complete(cmd, "lane", jobs.Names(jobs.Lanes()))
 	return noun("leak", "Work with leaked credentials", cmd)
@@ -78,6 +81,12 @@ const shortestIDKey = 16
 
 func (c *cli) containLeaks(ctx context.Context, file string, f *leakFlags) error {
 	kind := kinds.Containing()
+	if _, err := member("--wait", string(f.wait), fleet.Untils()); err != nil {
+		return usage(err)
+	}
+	if f.noWait && f.wait != "" {
+		return usagef("--no-wait cannot go with --wait")
+	}
 	hints, err := f.given(kind)
 	if err != nil {
 		return err
@@ -91,7 +100,7 @@ func (c *cli) containLeaks(ctx context.Context, file string, f *leakFlags) error
 		return usagef("%s: %w", inputName(file), err)
 	}
 	cfg := leaks.Config{
-		Source: operatorSource, Kind: kind, Hints: hints, Account: f.account, Fields: map[string]any{}, DryRun: f.dryRun, NoWait: f.noWait, Progress: c.leakProgress(),
+		Source: operatorSource, Kind: kind, Hints: hints, Account: f.account, Fields: map[string]any{}, DryRun: f.dryRun, NoWait: f.noWait, Proof: f.wait == fleet.UntilProof, Progress: c.leakProgress(),
 	}
 	f.fields(cfg.Fields)
 	if cfg.Seal, cfg.Sums, err = c.leakKeys(f); err != nil {
@@ -198,7 +207,7 @@ func (c *cli) leaksDone(ctx context.Context, rows []leaks.Row, err error, f *lea
 		}
 		return err
 	}
-	if printErr := c.printLeaks(rows); err == nil {
+	if printErr := c.printLeaks(rows, f.wait == fleet.UntilProof); err == nil {
 		err = printErr
 	}
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, context.Canceled) {
@@ -207,6 +216,9 @@ func (c *cli) leaksDone(ctx context.Context, rows []leaks.Row, err error, f *lea
 	}
 	if err == nil && failed > 0 {
 		err = fmt.Errorf("%d of %s failed; 'worker job retry ID' attempts one again", failed, terminal.Plural(len(rows), "value"))
+		if f.wait == fleet.UntilProof && slices.ContainsFunc(rows, func(r leaks.Row) bool { return r.Verdict.Alive() }) {
+			return &codeError{exitAlive, err}
+		}
 		if failed < len(rows) && !f.noWait {
 			return &partlyError{err}
 		}
@@ -214,14 +226,22 @@ func (c *cli) leaksDone(ctx context.Context, rows []leaks.Row, err error, f *lea
 	return err
 }
 
-func (c *cli) printLeaks(rows []leaks.Row) error {
+// printLeaks shows what became of each value, with proof also what is known of its target.
+func (c *cli) printLeaks(rows []leaks.Row, proof bool) error {
 	return c.print(rows, func(t *terminal.Table) {
-		t.Row("LINE", "VALUE", "WAS", "KIND", "OUTCOME", "JOB", "DETAIL")
+		head := "OUTCOME"
+		if proof {
+			head = "PROOF"
+		}
+		t.Row("LINE", "VALUE", "WAS", "KIND", head, "JOB", "DETAIL")
 		for i := range rows {
 			r := &rows[i]
 			outcome := string(cmp.Or(r.Outcome, jobs.Outcome(r.State)))
 			if r.Rejected {
 				outcome = "not accepted"
+			}
+			if proof {
+				outcome = cmp.Or(string(r.Verdict), outcome)
 			}
 			t.Row(lineList(r.Lines), r.Fingerprint, r.Was, r.Kind, outcome, r.JobID, terminal.Short(r.Detail, 100))
 		}

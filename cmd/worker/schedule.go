@@ -185,7 +185,7 @@ func (c *cli) nextTicks(name string, n int) error {
 // scheduleFlags say who does something to a schedule and why.
 type scheduleFlags struct {
 	by, reason string
-	wait       bool
+	wait       fleet.Until
 }
 
 func (f *scheduleFlags) register(cmd *cobra.Command) *cobra.Command {
@@ -215,11 +215,14 @@ last job is not done, or a window of not_during is open. Who did it and why is r
 		Args:    want("NAME"),
 		RunE:    func(cmd *cobra.Command, list []string) error { return c.runSchedule(cmd.Context(), list[0], &f) },
 	})))
-	cmd.Flags().BoolVar(&f.wait, "wait", false, "show progress until the outcome; exit 0 only when the credential is dead")
+	waitFlag(cmd, &f.wait)
 	return cmd
 }
 
 func (c *cli) runSchedule(ctx context.Context, name string, f *scheduleFlags) error {
+	if _, err := member("--wait", string(f.wait), fleet.Untils()); err != nil {
+		return usage(err)
+	}
 	op, err := c.scheduleOperation(schedule.ActionRun, f)
 	if err != nil {
 		return err
@@ -249,9 +252,9 @@ func (c *cli) runSchedule(ctx context.Context, name string, f *scheduleFlags) er
 	if err != nil {
 		return unanswered(ctx, limited, err)
 	}
-	if f.wait {
+	if f.wait != "" {
 		c.say(submittedLine, jobID)
-		return c.await(ctx, client, fleet.Wait{JobID: jobID, Stored: true, After: after}, 0)
+		return c.await(ctx, client, fleet.Wait{JobID: jobID, Stored: true, After: after, Proof: f.wait == fleet.UntilProof}, 0)
 	}
 	return c.printSubmitted(submitted{JobID: jobID, EventID: eventID})
 }

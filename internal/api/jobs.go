@@ -138,13 +138,13 @@ var errSlow = fmt.Errorf("no answer within %s", askTimeout)
 
 // job answers with the record of a job, at once or when what is waited for has come.
 func (s *Server) job(c *call) error {
-	wait, err := c.wait()
+	wait, proof, err := c.wait()
 	if err != nil {
 		return err
 	}
 	id := c.r.PathValue("id")
 	if wait > 0 {
-		return s.await(c, id, wait)
+		return s.await(c, fleet.Wait{JobID: id, Proof: proof}, wait)
 	}
 	ctx, cancel := c.within()
 	defer cancel()
@@ -207,30 +207,32 @@ func notAccepted(id string, letter uint64, reason string) *Problem {
 // maxWait is how long an answer waits at most.
 const maxWait = 5 * time.Minute
 
-// wait is how long the client wants to wait for the outcome; 0: it does not.
-func (c *call) wait() (time.Duration, error) {
+// wait is how long the client wants to wait, 0 where it does not, and whether for the verdict on the target.
+func (c *call) wait() (wait time.Duration, proof bool, err error) {
 	q, err := c.query("wait", "until")
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	if until := q.Get("until"); until != "" && until != "outcome" {
-		return 0, inQuery("until", "must be outcome")
+	until, err := oneOf("until", q, fleet.Untils())
+	if err != nil {
+		return 0, false, mistakes(http.StatusBadRequest, CodeMalformed, err)
 	}
 	if !q.Has("wait") {
 		if q.Has("until") {
-			return 0, inQuery("until", "needs wait as well, such as wait=30s")
+			return 0, false, inQuery("until", "needs wait as well, such as wait=30s")
 		}
-		return 0, nil
+		return 0, false, nil
 	}
-	wait, err := time.ParseDuration(q.Get("wait"))
+	wait, err = time.ParseDuration(q.Get("wait"))
 	if err != nil || wait < 0 || wait > maxWait {
-		return 0, inQuery("wait", "must be a duration of up to 5m, such as 30s")
+		return 0, false, inQuery("wait", "must be a duration of up to 5m, such as 30s")
 	}
-	return wait, nil
+	return wait, until == fleet.UntilProof, nil
 }
 
-// await answers when the job has its outcome, or with 202 and its record when the time is over.
-func (s *Server) await(c *call, id string, wait time.Duration) error {
+// await answers when what is waited for has come, or with 202 and the job's record when the time is over.
+func (s *Server) await(c *call, w fleet.Wait, wait time.Duration) error {
+	id := w.JobID
 	if !isID(id) {
 		return noJob()
 	}
@@ -243,7 +245,7 @@ func (s *Server) await(c *call, id string, wait time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(c.r.Context(), wait, errWaited)
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
-	record, err := c.fleet.Await(ctx, fleet.Wait{JobID: id})
+	record, err := c.fleet.Await(ctx, w)
 	if refused, ok := errors.AsType[*fleet.NotAcceptedError](err); ok {
 		if !c.client.unlimited() {
 			return noJob()
@@ -261,7 +263,7 @@ func (s *Server) await(c *call, id string, wait time.Duration) error {
 	case ctx.Err() == nil:
 		return err
 	}
-	return s.notYet(c, id)
+	return s.notYet(c, w)
 }
 
 // errWaited is the cause of the end of a wait.
@@ -273,13 +275,13 @@ type Pending struct {
 }
 
 // notYet answers that what was waited for has not come: 202.
-func (s *Server) notYet(c *call, id string) error {
+func (s *Server) notYet(c *call, w fleet.Wait) error {
 	ctx, cancel := c.within()
 	defer cancel()
-	record, err := c.fleet.Job(ctx, id)
+	record, err := c.fleet.Job(ctx, w.JobID)
 	switch {
 	case errors.Is(err, jobs.ErrNotFound):
-		writeJSON(c.w, http.StatusAccepted, "", Pending{JobID: id})
+		writeJSON(c.w, http.StatusAccepted, "", Pending{JobID: w.JobID})
 		return nil
 	case err != nil:
 		return err
@@ -287,7 +289,7 @@ func (s *Server) notYet(c *call, id string) error {
 		return noJob()
 	}
 	status := http.StatusAccepted
-	if record.Done() { // Just now.
+	if w.Over(&record) { // Just now.
 		status = http.StatusOK
 	}
 	writeJSON(c.w, status, "", record)

@@ -135,15 +135,15 @@ func docList(*openapi.Types) openapi.Operation {
 }
 
 func docJob(*openapi.Types) openapi.Operation {
-	found := answers(http.StatusOK, "The record of the job; with wait, once it has its outcome.", jobs.PublicRecord{})
-	maps.Copy(found, answers(http.StatusAccepted, "The time to wait is over, and the job has no outcome yet. Without a record, no worker has taken in its event yet.", openapi.Object{
+	found := answers(http.StatusOK, "The record of the job; with wait, once it has its outcome, or the verdict on its target.", jobs.PublicRecord{})
+	maps.Copy(found, answers(http.StatusAccepted, "The time to wait is over, and what is waited for has not come. Without a record, no worker has taken in its event yet.", openapi.Object{
 		"type": "object", "properties": openapi.Object{"job_id": openapi.Object{"type": "string"}, "state": enumOf(jobs.States())}, "required": []string{"job_id"},
 	}))
 	return openapi.Operation{
 		ID: "getJob", Summary: "Look at a job, or wait for its outcome", Answers: found,
 		Params: []openapi.Param{
 			jobID, optional("wait", "How long to wait, up to 5m, such as 30s.", texts(maxText)),
-			optional("until", "What to wait for.", openapi.Object{"type": "string", "enum": []string{"outcome"}, "default": "outcome"}),
+			optional("until", "What to wait for.", openapi.Object{"type": "string", "enum": jobs.Names(fleet.Untils()), "default": string(fleet.UntilOutcome)}),
 		},
 	}
 }

@@ -26,7 +26,7 @@ type Exporter interface {
 // NewExporter returns an exporter to out: jsonl writes one JSON object per line with the result
 // as it was announced and its place in the stream; ocsf one event of the class API Activity
 // per line (OCSF 1.5, https://schema.ocsf.io/1.5.0/classes/api_activity); csv one line of
-// text (RFC 4180) under a head line.
+// text (RFC 4180) under a head line. The verdicts of proofs are records of their own.
 func NewExporter(format string, out io.Writer) (Exporter, error) {
 	switch format {
 	case "jsonl":
@@ -105,15 +105,12 @@ func newTable(out io.Writer) (table, error) {
 	return t, t.csv.Write([]string{
 		"seq", "finished_at", "job_id", "kind", "target", "account", "outcome", "proof", "detail", "origin", "requested_by", "policy",
 		"reason", "event_source", "event_id", "events", "accepted_at", "attempts", "method", "path", "status", "error_code",
-		"request_id", "worker", "version", "operations", "joined",
+		"request_id", "worker", "version", "operations", "joined", "record", "checked_at", "evidence",
 	})
 }
 
 // Write writes one result.
 func (t table) Write(r Result) error {
-	if r.Proof { // A row is a result.
-		return nil
-	}
 	a, err := decode(r)
 	if err != nil {
 		return err
@@ -123,7 +120,10 @@ func (t table) Write(r Result) error {
 		strconv.FormatUint(r.Seq, 10), stamp(d.FinishedAt), d.JobID, string(d.Kind), d.Target, d.Account, string(d.Outcome), string(d.Verdict()),
 		d.Detail, string(d.Origin), d.RequestedBy, d.Policy, d.Reason, d.Events[0].Source, d.Events[0].ID, strconv.Itoa(d.EventCount),
 		stamp(d.AcceptedAt), strconv.Itoa(d.AttemptCount), last.Method, last.Path, strconv.Itoa(last.Status), last.ErrorCode,
-		last.RequestID, last.Worker, last.Version, operations(d.Operations), joined(d.Events),
+		last.RequestID, last.Worker, last.Version, operations(d.Operations), joined(d.Events), "result", "", "",
+	}
+	if p := d.Proof; r.Proof && p != nil {
+		copy(row[len(row)-3:], []string{"proof", stamp(p.CheckedAt), p.Why()})
 	}
 	for i := range row {
 		row[i] = harmless(row[i])

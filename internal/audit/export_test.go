@@ -62,11 +62,49 @@ func export(t *testing.T, format string, list ...audit.Result) string {
 func TestExportCSV(t *testing.T) {
 	got := export(t, "csv", result(t, nil))
 	want := "seq,finished_at,job_id,kind,target,account,outcome,proof,detail,origin,requested_by,policy,reason,event_source,event_id,events,accepted_at," +
-		"attempts,method,path,status,error_code,request_id,worker,version,operations,joined\n" +
+		"attempts,method,path,status,error_code,request_id,worker,version,operations,joined,record,checked_at,evidence\n" +
 		"7,2026-11-24T03:00:02Z,j1,idp.delete,federation/f/idp/i,security,refused,,forbidden: HTTP 403,event,'=cmd(),,IR-4711,/siem,e1,1," +
-		"2026-11-24T03:00:00Z,1,DELETE,/api/x,403,FORBIDDEN,r1,w1,1.2.3,2026-11-24T03:00:00Z retry by ops: again,/soar e2 by night shift: seen again\n"
+		"2026-11-24T03:00:00Z,1,DELETE,/api/x,403,FORBIDDEN,r1,w1,1.2.3,2026-11-24T03:00:00Z retry by ops: again,/soar e2 by night shift: seen again,result,,\n"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// proof is the verdict that the target of a job is alive.
+func proof(t *testing.T) audit.Result {
+	t.Helper()
+	at := time.Date(2026, 11, 24, 3, 15, 0, 0, time.UTC)
+	r := result(t, func(r *jobs.PublicRecord) {
+		r.Outcome, r.Detail = jobs.OutcomeRevoked, ""
+		r.Proof = &jobs.Proof{Verdict: jobs.VerdictStillAlive, CheckedAt: at, Checks: 19, Evidence: []jobs.Evidence{{At: at, Check: "idp", Status: 200, Says: "200: it is there"}}}
+	})
+	r.Subject, r.Proof = "rekey.v1.proof.idp-delete.still_alive", true
+	return r
+}
+
+// TestExportProof: a verdict is a record of its own, with what it rests on.
+func TestExportProof(t *testing.T) {
+	rows, err := csv.NewReader(strings.NewReader(export(t, "csv", proof(t)))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"revoked", "still_alive"}, rows[1][6:8]); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"proof", "2026-11-24T03:15:00Z", "200: it is there"}, rows[1][27:]); diff != "" {
+		t.Error(diff)
+	}
+	var got map[string]any
+	if err := json.Unmarshal([]byte(export(t, "ocsf", proof(t))), &got); err != nil {
+		t.Fatal(err)
+	}
+	for member, want := range map[string]any{
+		"class_uid": 6003.0, "type_uid": 600302.0, "activity_id": 2.0, "status_id": 2.0, "severity_id": 4.0, "status_code": "still_alive",
+		"status_detail": "200: it is there", "time": 1795490100000.0, "http_request": nil,
+	} {
+		if diff := cmp.Diff(want, got[member]); diff != "" {
+			t.Errorf("%s:\n%s", member, diff)
+		}
 	}
 }
 

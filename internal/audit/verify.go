@@ -35,8 +35,9 @@ type Problem struct {
 // Report is what Verify found.
 type Report struct {
 	Results  int       `json:"results"`
+	Proofs   int       `json:"proofs"` // Verdicts on the targets of jobs.
 	Chains   int       `json:"chains"`
-	Untied   int       `json:"untied"`  // Results without a link: from before there were chains, or a problem each.
+	Untied   int       `json:"untied"`  // Results and proofs without a link: from before there were chains, or a problem each.
 	Expired  int       `json:"expired"` // Links whose predecessor is older than the stream keeps.
 	Problems []Problem `json:"problems"`
 }
@@ -63,7 +64,11 @@ func NewVerifier() *Verifier {
 
 // Add checks one result by itself.
 func (v *Verifier) Add(r Result) {
-	v.report.Results++
+	if r.Proof {
+		v.report.Proofs++
+	} else {
+		v.report.Results++
+	}
 	if r.Foreign {
 		v.problem("foreign", Link{}, r.Seq, "message %d is on the subject %s, which is that of neither a result nor a verdict", r.Seq, r.Subject)
 	}

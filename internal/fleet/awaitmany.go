@@ -22,7 +22,7 @@ const (
 	silencePatience = time.Minute
 )
 
-// AwaitMany waits until all jobs have their outcome, or are known not to come. Of each Wait, only JobID and Meant count.
+// AwaitMany waits until all jobs have what is waited for, or are known not to come. Of each Wait, only JobID, Meant and Proof count.
 // changed is called for what is new of one of them, with its place in the list: its record, or the *NotAcceptedError of its request. After
 // each round, round is called; it may be nil.
 func (c *Client) AwaitMany(ctx context.Context, list []Wait, after uint64, changed func(at int, r jobs.PublicRecord, err error), round func()) error {
@@ -78,7 +78,7 @@ func (m *many) round(ctx context.Context, pending []int) ([]int, error) {
 	return m.letters(ctx, left)
 }
 
-// look looks at one job, and reports whether it has its outcome.
+// look looks at one job, and reports whether it has what is waited for.
 func (m *many) look(ctx context.Context, at int) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, fleetTimeout)
 	defer cancel()
@@ -90,11 +90,11 @@ func (m *many) look(ctx context.Context, at int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if state := string(r.State) + string(r.Outcome) + r.RetryAt.String(); state != m.last[at] {
+	if state := string(r.State) + string(r.Outcome) + string(r.Verdict()) + r.RetryAt.String(); state != m.last[at] {
 		m.last[at] = state
 		m.changed(at, r, nil)
 	}
-	return r.Done(), nil
+	return w.Over(&r), nil
 }
 
 // letters looks for requests among the new dead letters, and returns those jobs that can still come.

@@ -47,10 +47,32 @@ type Wait struct {
 	// After is the last dead letter that there was before the event, as LastLetter has it: what those before it say is about
 	// earlier requests. 0 looks at all.
 	After uint64
+	// Proof says that the verdict on the target is waited for, too; not where the job has failed, or its target is not looked at.
+	Proof bool
 	// Progress is called for every change of the job. Optional.
 	Progress func(jobs.PublicRecord)
 	// Unattended is called when no worker has taken the event or, with taken, the job for a while. Optional.
 	Unattended func(f bus.Fleet, taken bool)
+}
+
+// Until is what of a job is waited for. The set is closed.
+type Until string
+
+// What can be waited for.
+const (
+	UntilOutcome Until = "outcome"
+	UntilProof   Until = "proof" // The verdict on the target.
+)
+
+// Untils lists all that can be waited for.
+func Untils() []Until { return []Until{UntilOutcome, UntilProof} }
+
+// Over reports whether what is waited for has come.
+func (w *Wait) Over(r *jobs.PublicRecord) bool {
+	if w.Proof {
+		return r.Concluded()
+	}
+	return r.Done()
 }
 
 // LastLetter is the number of the last dead letter, for Wait.After; 0 where they may not be read.
@@ -90,7 +112,7 @@ func (c *Client) Fleet(ctx context.Context) (fleet bus.Fleet, err error) {
 	return fleet, err
 }
 
-// Await waits until a job has its outcome, and returns its record. The error is a *NotAcceptedError when its request ended
+// Await waits until a job has its outcome or, where that is asked for, its verdict, and returns its record. The error is a *NotAcceptedError when its request ended
 // in the dead letters, and jobs.ErrNotFound when there is no such job and none can come any more.
 func (c *Client) Await(ctx context.Context, w Wait) (jobs.PublicRecord, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -115,7 +137,7 @@ func (c *Client) Await(ctx context.Context, w Wait) (jobs.PublicRecord, error) {
 		if w.Progress != nil {
 			w.Progress(r)
 		}
-		if r.Done() {
+		if w.Over(&r) {
 			cancel(complete)
 		}
 	})

@@ -167,6 +167,12 @@ func (r *PublicRecord) Verdict() Verdict {
 	return r.Proof.Verdict
 }
 
+// Concluded reports whether the job has its outcome and, where its target is looked at, a verdict.
+func (r *PublicRecord) Concluded() bool { return r.Done() && r.Verdict() != VerdictPending }
+
+// Looking reports whether the job has succeeded, and only its verdict is missing.
+func (r *PublicRecord) Looking() bool { return r.Done() && r.Verdict() == VerdictPending }
+
 // LookedAt reports whether the job has succeeded and its target is looked at again.
 func (r *PublicRecord) LookedAt() bool {
 	return r.Outcome.Success() && r.Proof != nil && !r.Proof.NextCheckAt.IsZero()

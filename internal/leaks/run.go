@@ -46,6 +46,8 @@ type Config struct {
 	Sums func(text string) ([]string, error)
 	// NoWait ends a run when everything is submitted.
 	NoWait bool
+	// Proof has a run wait for the verdict on each target, too.
+	Proof bool
 	// Progress is called when something has changed. Nil: it is not told.
 	Progress func(Progress)
 }
@@ -69,24 +71,25 @@ type Row struct {
 	// State is that of the job; empty while there is none that is known.
 	State   jobs.State   `json:"state,omitempty"`
 	Outcome jobs.Outcome `json:"outcome,omitempty"`
-	Detail  string       `json:"detail,omitempty"` // Why it failed.
+	Verdict jobs.Verdict `json:"verdict,omitempty"` // What is known of the target since its success.
+	Detail  string       `json:"detail,omitempty"`  // Why it failed.
 	// RetryAt is when a job that waits goes on.
 	RetryAt time.Time `json:"retry_at,omitzero"`
 	// Submitted says that the value was handed over, by this run or an earlier one.
 	Submitted bool `json:"submitted"`
-	// Dead says that the credential is dead.
+	// Dead says that the job has succeeded, and no read shows the target alive.
 	Dead bool `json:"dead"`
 	// Rejected says that the request made no job: Detail says why.
 	Rejected bool `json:"rejected,omitempty"`
 
-	paced, rehearsed bool
+	paced, rehearsed, looking bool
 }
 
 // Well reports whether what was asked for is done: the credential is dead, or the dry run of that went through.
-func (r *Row) Well() bool { return r.Dead || r.rehearsed }
+func (r *Row) Well() bool { return r.Dead && !r.looking || r.rehearsed }
 
 // Over reports whether nothing more comes of the value.
-func (r *Row) Over() bool { return r.State == jobs.StateDone || r.Rejected }
+func (r *Row) Over() bool { return r.State == jobs.StateDone && !r.looking || r.Rejected }
 
 // run is one run over a list.
 type run struct {
@@ -156,7 +159,8 @@ func (r *run) submit(ctx context.Context, at int) error {
 		return err
 	}
 	row.EventID, row.JobID = id, known.JobID
-	if r.waits[at].JobID = known.JobID; known.Done() {
+	r.waits[at] = fleet.Wait{JobID: known.JobID, Proof: r.cfg.Proof}
+	if known.Done() {
 		row.Submitted = true
 		r.changed(at, known, nil)
 		return nil
@@ -166,7 +170,7 @@ func (r *run) submit(ctx context.Context, at int) error {
 		return fmt.Errorf("submitting what is in line %d: %w", row.Lines[0], err)
 	}
 	row.JobID, row.Submitted = done.JobID, true
-	r.waits[at] = fleet.Wait{JobID: done.JobID, Meant: done.Meant}
+	r.waits[at] = fleet.Wait{JobID: done.JobID, Meant: done.Meant, Proof: r.cfg.Proof}
 	return nil
 }
 
@@ -224,9 +228,13 @@ func (r *run) changed(at int, record jobs.PublicRecord, err error) {
 	row.JobID, row.Kind, row.State, row.Outcome, row.RetryAt = record.JobID, record.Kind, record.State, record.Outcome, record.RetryAt
 	row.Was = cmp.Or(record.Contained, row.Was)
 	row.paced = record.State == jobs.StateWaiting && (record.Paced || limited(record.Attempts))
-	row.Dead, row.rehearsed = record.Outcome.Success(), record.Rehearsed()
+	row.Verdict, row.looking = record.Verdict(), r.cfg.Proof && record.Looking()
+	row.Dead, row.rehearsed = record.Outcome.Success() && !record.Alive(), record.Rehearsed()
 	if row.Detail = ""; record.Done() && (!record.Outcome.Success() || record.DryRun) {
 		row.Detail = record.Detail
+	}
+	if record.Alive() {
+		row.Detail = record.Proof.Why()
 	}
 }
 

@@ -12,13 +12,13 @@ import (
 
 // Jobs are a list of jobs.
 func Jobs(t *terminal.Table, list []jobs.PublicRecord, now time.Time) {
-	t.Head("JOB", "KIND", "TARGET", terminal.Optional("LANE"), "STATE", terminal.Optional("ATTEMPTS"), "ACCEPTED")
+	t.Head("JOB", "KIND", "TARGET", terminal.Optional("LANE"), "STATE", "PROOF", terminal.Optional("ATTEMPTS"), "ACCEPTED")
 	for _, r := range list {
-		t.Row(terminal.ID(r.JobID), r.Kind, ShortTarget(r.Target), r.Lane, State(r, now), r.AttemptCount, r.AcceptedAt)
+		t.Row(terminal.ID(r.JobID), r.Kind, ShortTarget(r.Target), r.Lane, State(r, now), Verdict(r.Verdict()), r.AttemptCount, r.AcceptedAt)
 	}
 }
 
-// Job is one job with all its attempts.
+// Job is the story of one job: who asked for it, all its attempts, and the proof of what they did.
 func Job(t *terminal.Table, r *jobs.PublicRecord) {
 	askedFields(t, r)
 	stateFields(t, r)
@@ -28,6 +28,9 @@ func Job(t *terminal.Table, r *jobs.PublicRecord) {
 	t.Field("attempts", fmt.Sprintf("%d, %d spent", r.AttemptCount, r.AttemptsSpent))
 	for _, a := range r.Attempts {
 		t.Field(fmt.Sprintf("  %d", a.Attempt), Attempt(a))
+	}
+	if r.Proof != nil {
+		proofFields(t, r)
 	}
 }
 
@@ -83,6 +86,9 @@ func Change(r *jobs.PublicRecord) (at time.Time, why string) {
 	if r.FinishedAt.After(at) {
 		at, why = r.FinishedAt, cmp.Or(r.Detail, why)
 	}
+	if p := r.Proof; p != nil && p.Checks > 0 && p.CheckedAt.After(at) {
+		at, why = p.CheckedAt, fmt.Sprintf("proof %s: %s", p.Verdict, p.Why())
+	}
 	return at, why
 }
 
@@ -105,10 +111,14 @@ func askedFields(t *terminal.Table, r *jobs.PublicRecord) {
 		t.Field("dry run", "the call that would change something is not made")
 	}
 	for i, e := range r.Events {
-		t.Field("event", Event(e, i > 0))
+		name := "event"
+		if i > 0 {
+			name = "joined"
+		}
+		t.Field(name, Event(e, i > 0))
 	}
 	if more := r.EventCount - len(r.Events); more > 0 {
-		t.Field("event", fmt.Sprintf("and %d more", more))
+		t.Field("joined", fmt.Sprintf("and %d more", more))
 	}
 	for _, op := range r.Operations {
 		t.Field(string(op.Action), op.At.Local().Format(time.DateTime)+" by "+op.By+" "+op.Reason)
@@ -127,7 +137,7 @@ func stateFields(t *terminal.Table, r *jobs.PublicRecord) {
 	}
 	if r.Done() {
 		t.Field("outcome", r.Outcome)
-		t.Field("proof", r.Verdict())
+		t.Field("proof", Verdict(r.Verdict()))
 		t.Field("detail", r.Detail)
 		t.Field("finished", r.FinishedAt)
 		t.Field("took", r.FinishedAt.Sub(r.AcceptedAt))

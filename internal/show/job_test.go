@@ -1,8 +1,11 @@
 package show
 
 import (
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"rekey/internal/jobs"
 	"rekey/internal/terminal"
@@ -162,5 +165,48 @@ func TestShortTarget(t *testing.T) {
 				t.Errorf("ShortTarget(%q) = %q, want %q", tt.target, got, tt.want)
 			}
 		})
+	}
+}
+
+// TestProofShown: a job's story ends with what is known of its target, by what, and when it is looked at next.
+func TestProofShown(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 24, 3, 0, 0, 0, time.Local)
+	seen := jobs.Evidence{At: at, Check: "idp", Status: 200, Says: "200: it is there\x1b[0m"}
+	pending := jobs.PublicRecord{State: jobs.StateDone, Outcome: jobs.OutcomeRevoked, AcceptedAt: at, Proof: &jobs.Proof{
+		Verdict: jobs.VerdictPending, CheckedAt: at, Checks: 2, NextCheckAt: at.Add(5 * time.Second), Evidence: []jobs.Evidence{seen},
+	}}
+	watched := pending
+	watched.Proof = &jobs.Proof{
+		Verdict: jobs.VerdictRecorded, CheckedAt: at, Checks: 3, VerifiedAt: at.Add(5 * time.Second), NextCheckAt: at.Add(15 * time.Minute),
+		Evidence: []jobs.Evidence{{At: at, Check: "events", Says: "IDP_DELETED", EventID: "e1"}},
+	}
+	for _, tt := range []struct {
+		name           string
+		record         jobs.PublicRecord
+		progress, want string
+	}{
+		{
+			"pending", pending, "proof pending after 2 looks, the next one at 03:00:05: 200: it is there\ufffd[0m",
+			"proven by  2 looks\n  idp      2026-11-24 03:00:00.000 200: it is there\ufffd[0m\nnext look  " + terminal.Text(at.Add(5*time.Second)) + "\n",
+		},
+		{
+			"watched", watched, "proof recorded after 3 looks: IDP_DELETED",
+			"proven by           3 looks, dead 5s after it was asked for\n  events            2026-11-24 03:00:00.000 IDP_DELETED, event e1\n" +
+				"watched, next look  " + terminal.Text(at.Add(15*time.Minute)) + "\n",
+		},
+	} {
+		if got := ProofProgress(tt.record, at); got != tt.progress {
+			t.Errorf("%s: progress is %q, want %q", tt.name, got, tt.progress)
+		}
+		var out strings.Builder
+		table := terminal.NewTable(&out, terminal.Style{})
+		proofFields(table, &tt.record)
+		if err := table.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, out.String()); diff != "" {
+			t.Errorf("%s is shown as (-want +got):\n%s", tt.name, diff)
+		}
 	}
 }

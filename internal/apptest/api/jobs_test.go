@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"rekey/internal/apptest"
+	"rekey/internal/atlas/sandbox"
+	"rekey/internal/config"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // TestSubmit: a request is stored when the answer comes, is requested by the client, and becomes the job that the answer names.
@@ -282,4 +285,36 @@ func TestDeadLetters(t *testing.T) {
 	if all := count(viewer); all != 1 {
 		t.Errorf("%d dead letters, want 1", all)
 	}
+}
+
+// TestWaitForProof: the answer comes with the outcome, or with the verdict on the target where that is waited for.
+func TestWaitForProof(t *testing.T) {
+	t.Parallel()
+	box, url := apptest.StartSandbox(t)
+	rig := withAPI(t, apptest.SandboxRig(t, box, url))
+	rig.Cfg.Proof = config.Default().Proof
+	w := rig.Start(t)
+	if err := box.Inject(sandbox.Fault{Operation: sandbox.OperationIDPDelete, Kind: sandbox.FaultLag, Delay: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	id := as(w, soar).do("POST", "/v1/jobs", map[string]any{
+		"kind": kinds.IDPDelete, "account": apptest.Security,
+		"params": map[string]string{"federation_id": sandbox.FederationID, "identity_provider_id": sandbox.IdentityProviderID},
+	}).must(t, "submitting", 202).get("job_id")
+	as(w, soar).do("GET", "/v1/jobs/"+id+"?wait=30s", nil).must(t, "the outcome", 200)
+	pending := as(w, soar).do("GET", "/v1/jobs/"+id+"?wait=1ms&until=proof", nil).must(t, "no verdict yet", 202)
+	if pending.get("outcome") != "revoked" || !strings.Contains(pending.text, `"verdict":"pending"`) {
+		t.Errorf("before the verdict: %s", pending.text)
+	}
+	proven := as(w, soar).do("GET", "/v1/jobs/"+id+"?wait=30s&until=proof", nil).must(t, "the verdict", 200)
+	if !strings.Contains(proven.text, `"verdict":"verified"`) {
+		t.Errorf("the verdict: %s", proven.text)
+	}
+	if list := as(w, soar).do("GET", "/v1/jobs?verdict=verified", nil).must(t, "those that are dead", 200); !strings.Contains(list.text, id) {
+		t.Errorf("those that are dead: %s", list.text)
+	}
+	if list := as(w, soar).do("GET", "/v1/jobs?verdict=still_alive", nil).must(t, "those that are alive", 200); strings.Contains(list.text, id) {
+		t.Errorf("those that are alive: %s", list.text)
+	}
+	as(w, soar).do("GET", "/v1/jobs?verdict=dead", nil).must(t, "no verdict", 400)
 }

@@ -1,0 +1,63 @@
+package show
+
+import (
+	"fmt"
+	"time"
+
+	"rekey/internal/jobs"
+	"rekey/internal/terminal"
+)
+
+// Verdict is what is known of a target.
+func Verdict(v jobs.Verdict) terminal.Meant {
+	meaning := terminal.Faint
+	switch {
+	case v.Alive():
+		meaning = terminal.Bad
+	case v.Dead():
+		meaning = terminal.Good
+	case v == jobs.VerdictPending, v == jobs.VerdictAccepted:
+		meaning = terminal.Worth
+	}
+	return terminal.Meant{Cell: v, Meaning: meaning}
+}
+
+// proofFields show what is known of the target, by what, and when it is looked at next.
+func proofFields(t *terminal.Table, r *jobs.PublicRecord) {
+	p := r.Proof
+	says := terminal.Plural(p.Checks, "look")
+	if !p.VerifiedAt.IsZero() {
+		says += ", dead " + terminal.Took(p.VerifiedAt.Sub(r.AcceptedAt)) + " after it was asked for"
+	}
+	t.Field("proven by", says)
+	for _, e := range p.Evidence {
+		t.Field("  "+e.Check, Evidence(e))
+	}
+	next := "next look"
+	if p.Verdict != jobs.VerdictPending {
+		next = "watched, next look"
+	}
+	t.Field(next, p.NextCheckAt)
+}
+
+// Evidence tells what one check showed.
+func Evidence(e jobs.Evidence) string {
+	line := e.At.Local().Format("2006-01-02 15:04:05.000") + " " + e.Says
+	if e.EventID != "" {
+		line += ", event " + e.EventID
+	}
+	return line
+}
+
+// ProofProgress is what is known of a target in one line, or "" before it was looked at.
+func ProofProgress(r jobs.PublicRecord, now time.Time) string {
+	if r.Proof == nil || r.Proof.Checks == 0 {
+		return ""
+	}
+	p := r.Proof
+	line := fmt.Sprintf("proof %s after %s", p.Verdict, terminal.Plural(p.Checks, "look"))
+	if p.Verdict == jobs.VerdictPending && !p.NextCheckAt.IsZero() {
+		line += ", the next one at " + terminal.Clock(p.NextCheckAt, now)
+	}
+	return line + ": " + terminal.Short(terminal.Printable(p.Why()), 120)
+}
