@@ -248,7 +248,7 @@ func (r *run) tell() {
 	if r.cfg.Progress == nil {
 		return
 	}
-	p := Progress{Values: len(r.rows)}
+	p, now := Progress{Values: len(r.rows)}, time.Now()
 	for i := range r.rows {
 		row := &r.rows[i]
 		if row.Submitted {
@@ -259,7 +259,7 @@ func (r *run) tell() {
 			p.Done++
 		case row.Over():
 			p.Failed++
-		case row.paced && (p.Until.IsZero() || row.RetryAt.Before(p.Until)):
+		case row.paced && row.RetryAt.After(now) && (p.Until.IsZero() || row.RetryAt.Before(p.Until)): // A record may have an older estimate.
 			p.Until = row.RetryAt
 		}
 	}
