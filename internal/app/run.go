@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -110,6 +111,9 @@ func (w *worker) newChecks(s stores, announcer *bus.Announcer) *bus.Checks {
 		Repeater: bus.NewRepeater(w.conn), Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
 	})
 	return &bus.Checks{
+		Busy: func() bool {
+			return slices.ContainsFunc(jobs.Lanes(), func(l jobs.Lane) bool { return w.workers.Ahead(l) > 0 })
+		},
 		Conn: w.conn, Checker: checker, Slots: max(w.Config.Worker.Concurrency/checkShare, leastChecks), Sealer: wire.Sealer{Keyring: w.keys}, Logger: w.Logger,
 	}
 }

@@ -3,9 +3,11 @@ package bus
 import (
 	"context"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
+	"rekey/internal/backoff"
 	"rekey/internal/jobs"
 	"rekey/internal/layout"
 	"rekey/internal/quiet"
@@ -28,10 +30,16 @@ type Checks struct {
 	Checker Checker
 	Slots   int         // Checks that are made at once.
 	Sealer  jobs.Sealer // Opens what checks hold sealed.
-	Logger  *zap.Logger
+	// Busy reports whether jobs wait for a slot of this worker. Each check waits for busyPause then: processor and disk are theirs. Nil:
+	// none ever does.
+	Busy   func() bool
+	Logger *zap.Logger
 
 	failures quiet.Failures
 }
+
+// busyPause is how long a check waits for jobs.
+const busyPause = 500 * time.Millisecond
 
 // Run makes checks until ctx ends, which cuts off those under way. They are made again.
 func (c *Checks) Run(ctx context.Context) error {
@@ -57,6 +65,9 @@ func (c *Checks) Run(ctx context.Context) error {
 func (c *Checks) handle(ctx context.Context, log *zap.Logger, h *delivery, do step) {
 	var settlement jobs.Settlement
 	var err error
+	if c.Busy != nil && c.Busy() {
+		_ = backoff.Sleep(ctx, busyPause) // The end of ctx is looked at next.
+	}
 	if ctx.Err() == nil {
 		settlement, err = c.check(ctx, log, h, do)
 	}

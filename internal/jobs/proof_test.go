@@ -84,7 +84,8 @@ func TestAnEventThatWantsAProof(t *testing.T) {
 func TestRetryOfWhatIsAlive(t *testing.T) {
 	for _, verdict := range Verdicts() {
 		synctest.Test(t, func(t *testing.T) {
-			p := newPlant(works, works)
+			again := works
+			p := newPlant(works, again)
 			job := p.acceptJob(t, jwksEvent(t, 1))
 			deliverUntilDone(t, p.runner(t, "w1", proving), job)
 			r := p.record(t, job.ID)
@@ -176,7 +177,8 @@ func TestMeaningIsKept(t *testing.T) {
 				}
 				return Answer{}, &Failure{Reason: ReasonUnavailable, MaybeEffective: true, Err: errLost}
 			}
-			p := newPlant(attempt, attempt, works)
+			again := attempt
+			p := newPlant(attempt, again, works)
 			job := p.acceptJob(t, jwksEvent(t, 1, func(e *Event) { e.Request.NoProof = !wanted }))
 			deliverUntilDone(t, p.runner(t, "w1", proving), job)
 			want := []map[string]string{nil, {"group": "admins"}}

@@ -97,12 +97,13 @@ func (c *Checker) Check(ctx context.Context, d jobs.Delivery) (jobs.Settlement, 
 // load loads the record of a delivered check. A settlement that is not zero says that there is nothing to do, or not yet.
 func (c *Checker) load(ctx context.Context, d jobs.Delivery) (jobs.Entry, jobs.Settlement, error) {
 	entry, err := c.cfg.Ledger.Load(ctx, d.Job.ID)
-	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
+	missing := errors.Is(err, jobs.ErrNotFound)
+	if err != nil && !missing {
 		return entry, jobs.Settlement{}, fmt.Errorf("loading job %s: %w", d.Job.ID, err)
 	}
 	rec := &entry.Record
 	switch {
-	case err != nil, rec.Round < d.Job.Round, rec.Round == d.Job.Round && !rec.Done(): // A read that lags.
+	case missing, rec.Round < d.Job.Round, rec.Round == d.Job.Round && !rec.Done(): // A read that lags.
 		return entry, jobs.Settlement{Done: d.Count > aheadPolls, Delay: ahead}, nil
 	case rec.Round > d.Job.Round, rec.Proof == nil: // It was retried since, and has another check.
 		return entry, jobs.Settlement{Done: true}, nil

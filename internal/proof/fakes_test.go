@@ -251,7 +251,7 @@ func (p *plant) settle(t *testing.T, do func(*Checker, context.Context, jobs.Del
 		case s.Done:
 			return
 		}
-		time.Sleep(s.Delay)
+		<-time.After(s.Delay)
 	}
 	t.Fatal("the check has no end")
 }

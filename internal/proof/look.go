@@ -69,7 +69,7 @@ func (l *look) note(check string, status int, says string) {
 func (l *look) check(ctx context.Context, c kinds.Check) (kinds.Finding, bool) {
 	seen, err := l.checker.cfg.Reader.Read(ctx, l.job, c)
 	if err != nil {
-		l.failed(c.Name, err)
+		_ = l.failed(c.Name, err) // It is noted.
 		return kinds.Finding{}, false
 	}
 	ids := l.rec.Search.Only()

@@ -101,8 +101,8 @@ func (l *look) readReturn(ctx context.Context) {
 	held := l.heldUntil
 	events, err := l.checker.cfg.Reader.Events(ctx, l.job, types, l.rec.FinishedAt)
 	if err != nil {
-		l.failed(checkEvents, err)
-		l.heldUntil = held // That it is back is known.
+		_ = l.failed(checkEvents, err) // It is noted.
+		l.heldUntil = held             // That it is back is known.
 		return
 	}
 	for _, e := range slices.Backward(events) { // The latest one: a target may have been changed before.
