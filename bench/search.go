@@ -10,6 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // SearchConfig says what is searched.
@@ -90,8 +93,11 @@ func Search(ctx context.Context, cfg SearchConfig) (found Searched, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	cfg.Progress(fmt.Sprintf("writing %d records and %d dead letters", cfg.Records, cfg.Records/10))
-	err = cfg.with(ctx, dir, false, func(p *process) error { return p.fill(ctx, cfg.Records) })
-	if err != nil {
+	// The worker makes the streams, and a server that does not sync fills them.
+	if err := cfg.with(ctx, dir, false, func(*process) error { return nil }); err != nil {
+		return found, err
+	}
+	if err := cfg.fill(ctx, filepath.Join(dir, "store")); err != nil {
 		return found, err
 	}
 	cfg.Progress("a worker without the search")
@@ -117,6 +123,24 @@ func Search(ctx context.Context, cfg SearchConfig) (found Searched, err error) {
 		found.FileMiB = mib(info.Size())
 	}
 	return found, cfg.with(ctx, dir, true, func(p *process) error { return cfg.measure(ctx, p, &found) })
+}
+
+// fill writes the records into a store.
+func (cfg SearchConfig) fill(ctx context.Context, store string) error {
+	srv, err := startSyncing(store, false)
+	if err != nil {
+		return err
+	}
+	defer stopServer(srv)
+	p := &process{}
+	if p.nc, err = nats.Connect(srv.ClientURL()); err != nil {
+		return fmt.Errorf("connecting to the server that fills the store: %w", err)
+	}
+	defer p.nc.Close()
+	if p.js, err = jetstream.New(p.nc); err != nil {
+		return err
+	}
+	return p.fill(ctx, cfg.Records)
 }
 
 // with runs a worker on the streams that are there.

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -75,45 +76,32 @@ func (p *projection) Answer(ctx context.Context, what string, question []byte, m
 }
 
 func (p *projection) answer(ctx context.Context, what string, question []byte, most int) (any, error) {
-	var err error
 	switch what {
 	case AskJobs:
-		var q Query
-		if err = decode(question, &q); err == nil {
-			err = q.check()
-		}
-		if err != nil {
-			return nil, err
-		}
-		return p.jobs(ctx, &q, most)
+		return reply(question, func(q *Query) (any, error) { return p.jobs(ctx, q, most) })
 	case AskJob:
-		var q struct {
-			ID string `json:"id"`
-		}
-		if err := decode(question, &q); err != nil {
-			return nil, err
-		}
-		return p.job(ctx, q.ID)
+		return reply(question, func(q *jobQuery) (any, error) { return p.job(ctx, q.ID) })
 	case AskDeadLetters:
-		var q LetterQuery
-		if err = decode(question, &q); err == nil {
-			err = q.check()
-		}
-		if err != nil {
-			return nil, err
-		}
-		return p.letters(ctx, &q, most)
+		return reply(question, func(q *LetterQuery) (any, error) { return p.letters(ctx, q, most) })
 	case AskSummary:
-		var q SummaryQuery
-		if err = decode(question, &q); err == nil {
-			err = q.check()
-		}
-		if err != nil {
-			return nil, err
-		}
-		return p.summary(ctx, &q)
+		return reply(question, func(q *SummaryQuery) (any, error) { return p.summary(ctx, q) })
 	}
 	return nil, &Invalid{"subject", "there is no such question"}
+}
+
+// reply reads a question, checks it, and answers it.
+func reply[T any, Q interface {
+	*T
+	check() error
+}](question []byte, answer func(Q) (any, error)) (any, error) {
+	q := Q(new(T))
+	if err := decode(question, q); err != nil {
+		return nil, err
+	}
+	if err := q.check(); err != nil {
+		return nil, err
+	}
+	return answer(q)
 }
 
 // freshness is how far the answer goes, of the first stream of a question.
@@ -127,7 +115,6 @@ type list struct {
 	from, order string
 	where       []string
 	args        []any
-	match       string
 }
 
 func (l *list) add(condition string, args ...any) {
@@ -144,14 +131,14 @@ func (l *list) sql(columns, tail string) string {
 
 // listOf is what chooses the jobs of a query, without After.
 func (q *Query) listOf(loose bool) *list {
-	l := &list{from: "records r", match: q.match(loose)}
+	l, match := &list{from: "records r"}, q.match(loose)
 	column := "r.place"
 	if q.Sort != "" && strings.TrimPrefix(string(q.Sort), "-") != string(SortAccepted) || q.Target != "" {
 		l.from += " JOIN jobs j ON j.place = r.place"
 	}
-	if l.match != "" {
+	if match != "" {
 		l.from, column = strings.Replace(l.from, "records r", "words w JOIN records r ON r.place = w.rowid", 1), "w.rowid"
-		l.add("w.words MATCH ?", l.match)
+		l.add("w.words MATCH ?", match)
 	}
 	if q.Target != "" {
 		l.add("instr(j.target, ?) > 0", q.Target)
@@ -176,22 +163,15 @@ func (q *Query) listOf(loose bool) *list {
 // jobs answers with a page of jobs.
 func (p *projection) jobs(ctx context.Context, q *Query, most int) (page RawPage[json.RawMessage], err error) {
 	page.Freshness = p.freshness(AskJobs)
-	l := q.listOf(false)
-	if hasWord(q.Q + q.Target) {
-		found, err := p.count(ctx, l, 1)
-		if err != nil {
-			return page, err
-		}
-		if found == 0 {
-			l = q.listOf(true)
-		}
+	l, err := p.choose(ctx, q.listOf, q.Q+q.Target)
+	if err != nil {
+		return page, err
 	}
 	if q.Count {
 		if page.Total, err = p.count(ctx, l, MostCounted+1); err != nil {
 			return page, err
 		}
-		page.Most = page.Total > MostCounted
-		page.Total = min(page.Total, MostCounted)
+		page.Most, page.Total = page.Total > MostCounted, min(page.Total, MostCounted)
 	}
 	direction, than := " DESC", "<"
 	if strings.HasPrefix(string(q.Sort), "-") {
@@ -202,41 +182,46 @@ func (p *projection) jobs(ctx context.Context, q *Query, most int) (page RawPage
 			return page, err
 		}
 	}
-	limit := q.Limit
-	if limit == 0 {
-		limit = DefaultLimit
-	}
 	order := " ORDER BY " + l.order + direction
 	if strings.HasPrefix(l.order, "j.") {
 		order += ", r.place" + direction
 	}
-	rows, err := p.file.conn.QueryContext(ctx, l.sql("r.record", order+" LIMIT ?"), append(l.args, limit+1)...)
-	if err != nil {
-		return page, inFile(err)
-	}
-	page.Records, page.More, err = records(rows, limit, most)
+	page.Records, page.More, err = p.records(ctx, l, order, q.Limit, most)
 	if err == nil && page.More {
 		page.Next, err = idOf(page.Records)
 	}
 	return page, err
 }
 
-// records reads at most limit records, and of more than most bytes none but the first. more says that there are others.
-func records(rows *sql.Rows, limit, most int) (list []json.RawMessage, more bool, err error) {
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	list = []json.RawMessage{}
-	for size := 0; rows.Next(); {
-		var record []byte
-		if err := rows.Scan(&record); err != nil {
-			return nil, false, inFile(err)
-		}
-		size += len(record) + 1
-		if len(list) == limit || len(list) > 0 && size > most-answerFrame {
-			return list, true, nil
-		}
-		list = append(list, record)
+// choose is a list with words as they are, and where nothing has them, loosely.
+func (p *projection) choose(ctx context.Context, listOf func(loose bool) *list, words string) (*list, error) {
+	l := listOf(false)
+	if !hasWord(words) {
+		return l, nil
 	}
-	return list, false, inFile(rows.Err())
+	if found, err := p.count(ctx, l, 1); err != nil || found > 0 {
+		return l, err
+	}
+	return listOf(true), nil
+}
+
+// records reads at most limit records, and of more than most bytes none but the first. more says that there are others.
+func (p *projection) records(ctx context.Context, l *list, order string, limit, most int) (records []json.RawMessage, more bool, err error) {
+	limit, records = cmp.Or(limit, DefaultLimit), []json.RawMessage{}
+	size := answerFrame
+	err = p.each(ctx, l.sql("r.record", order+" LIMIT ?"), append(l.args, limit+1), func(scan func(...any) error) error {
+		var record []byte
+		if err := scan(&record); err != nil {
+			return err
+		}
+		if size += len(record) + 1; more || len(records) == limit || len(records) > 0 && size > most {
+			more = true
+			return nil
+		}
+		records = append(records, record)
+		return nil
+	})
+	return records, more, err
 }
 
 // answerFrame is more than an answer has beside its records.
@@ -274,6 +259,18 @@ func (p *projection) count(ctx context.Context, l *list, limit int) (n int, err 
 	return n, inFile(err)
 }
 
+// jobQuery names a job.
+type jobQuery struct {
+	ID string `json:"id"`
+}
+
+func (q *jobQuery) check() error {
+	if q.ID == "" {
+		return &Invalid{"id", "the id of a job is expected"}
+	}
+	return short("id", q.ID)
+}
+
 // Story is a job with what was announced of it.
 type Story[T any] struct {
 	Job       T           `json:"job"`
@@ -290,9 +287,6 @@ type Announced struct {
 }
 
 func (p *projection) job(ctx context.Context, id string) (story Story[json.RawMessage], err error) {
-	if id == "" || short("id", id) != nil {
-		return story, &Invalid{"id", "the id of a job is expected"}
-	}
 	story.Freshness, story.Announced = p.freshness(AskJob), []Announced{}
 	var record []byte
 	err = p.file.conn.QueryRowContext(ctx, "SELECT r.record FROM jobs j JOIN records r ON r.place = j.place WHERE j.id = ?", id).Scan(&record)
@@ -303,23 +297,18 @@ func (p *projection) job(ctx context.Context, id string) (story Story[json.RawMe
 		return story, inFile(err)
 	}
 	story.Job = record
-	rows, err := p.file.conn.QueryContext(ctx, "SELECT place, at, ending, proof FROM endings WHERE job = ? ORDER BY place LIMIT ?", id, MaxLimit)
-	if err != nil {
-		return story, inFile(err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
+	err = p.each(ctx, "SELECT place, at, ending, proof FROM endings WHERE job = ? ORDER BY place LIMIT ?", []any{id, MaxLimit}, func(scan func(...any) error) error {
 		var a Announced
 		var at int64
-		var says string
 		var proof bool
-		if err := rows.Scan(&a.Seq, &at, &says, &proof); err != nil {
-			return story, inFile(err)
+		if err := scan(&a.Seq, &at, &a.Outcome, &proof); err != nil {
+			return err
 		}
-		if a.At, a.Outcome = time.UnixMicro(at).UTC(), says; proof {
-			a.Outcome, a.Verdict = "", says
+		if a.At = time.UnixMicro(at).UTC(); proof {
+			a.Outcome, a.Verdict = "", a.Outcome
 		}
 		story.Announced = append(story.Announced, a)
-	}
-	return story, inFile(rows.Err())
+		return nil
+	})
+	return story, err
 }

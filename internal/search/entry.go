@@ -49,7 +49,7 @@ func newRow(m direct.Message) (row, error) {
 	}
 	made := row{
 		place: place(r.AcceptedAt, r.JobID), id: r.JobID, revision: m.Seq, target: r.Target, record: record,
-		text: text{facets: facetsOf(&r), target: r.Target, body: bodyOf(&r)},
+		text: text{facets: strings.Join(facetsOf(&r), " "), target: r.Target, body: bodyOf(&r)},
 		group: group{
 			hour: micros(r.AcceptedAt) / time.Hour.Microseconds(), kind: string(r.Kind), lane: string(r.Lane), state: string(r.State),
 			outcome: string(r.Outcome), verdict: string(verdictOf(&r)),
@@ -88,12 +88,17 @@ func micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-// facet is a word for the value of a field, whatever the value holds. Two fields have different ones.
-func facet(field string, value string) string {
-	h := fnv.New64a()
-	// A hash takes everything.
-	_, _ = h.Write([]byte(field + "=" + value))
-	return "f" + strconv.FormatUint(h.Sum64(), 36)
+// facets are words for the values of fields, given in pairs, whatever the values hold. Two fields have different ones, and no value
+// has none.
+func facets(pairs ...string) (list []string) {
+	for pair := range slices.Chunk(pairs, 2) {
+		if field, value := pair[0], pair[1]; value != "" {
+			h := fnv.New64a()
+			_, _ = h.Write([]byte(field + "=" + value)) // A hash takes everything.
+			list = append(list, "f"+strconv.FormatUint(h.Sum64(), 36))
+		}
+	}
+	return list
 }
 
 // verdictOf is what is known of a job's target since its success; "" where it is not checked.
@@ -105,33 +110,14 @@ func verdictOf(r *jobs.PublicRecord) jobs.Verdict {
 }
 
 // facetsOf are the facets of all fields of a record that a Query can name. Events are found by the id that a producer gave them.
-func facetsOf(r *jobs.PublicRecord) string {
-	list := []string{}
-	for _, f := range [][2]string{
-		{"state", string(r.State)},
-		{"kind", string(r.Kind)},
-		{"outcome", string(r.Outcome)},
-		{"verdict", string(verdictOf(r))},
-		{"lane", string(r.Lane)},
-		{"origin", string(r.Origin)},
-		{"account", r.Account},
-		{"requested_by", r.RequestedBy},
-		{"policy", r.Policy},
-		{"requested_by", r.OnBehalfOf},
-	} {
-		if f[1] != "" {
-			list = append(list, facet(f[0], f[1]))
-		}
-	}
+func facetsOf(r *jobs.PublicRecord) []string {
+	list := facets("state", string(r.State), "kind", string(r.Kind), "outcome", string(r.Outcome), "verdict", string(verdictOf(r)),
+		"lane", string(r.Lane), "origin", string(r.Origin), "account", r.Account, "policy", r.Policy,
+		"requested_by", r.RequestedBy, "requested_by", r.OnBehalfOf)
 	for _, e := range r.Events {
-		list = append(list, facet("event", strings.TrimPrefix(e.ID, "id:")))
-		for _, by := range []string{e.RequestedBy, e.OnBehalfOf} {
-			if by != "" {
-				list = append(list, facet("requested_by", by))
-			}
-		}
+		list = append(list, facets("event", strings.TrimPrefix(e.ID, "id:"), "requested_by", e.RequestedBy, "requested_by", e.OnBehalfOf)...)
 	}
-	return strings.Join(list, " ")
+	return list
 }
 
 // bodyOf is what free text finds of a record.
@@ -166,7 +152,7 @@ func join(list []string) string {
 // letterText is what a dead letter is found by.
 func letterText(d *bus.DeadLetter) text {
 	return text{
-		facets: strings.Join([]string{facet("code", d.Code), facet("kind", d.Kind), facet("job", d.JobID), facet("receiver", d.Receiver)}, " "),
+		facets: strings.Join(facets("code", d.Code, "kind", d.Kind, "job", d.JobID, "receiver", d.Receiver), " "),
 		body:   join([]string{d.Reason, d.JobID, d.Receiver, d.Event.ID, d.Event.Source, d.Event.Subject}),
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // How the file is kept.
 const (
-	version   = 1    // Of the tables. Another one is made anew.
+	version   = 2    // Of the tables. Another one is made anew.
 	maxFiles  = 64   // Workers that may share a folder.
 	cacheKiB  = 8192 // What SQLite keeps of the file in memory.
 	pageBytes = 8192
@@ -41,7 +41,7 @@ var tables = []string{
 		PRIMARY KEY (hour, kind, lane, state, outcome, verdict)) WITHOUT ROWID`,
 	`CREATE VIRTUAL TABLE words USING fts5(facets, target, body, content='', contentless_delete=1)`,
 	`CREATE TABLE letters (place INTEGER PRIMARY KEY, at INTEGER NOT NULL, code TEXT NOT NULL, record BLOB NOT NULL)`,
-	`CREATE VIRTUAL TABLE letter_words USING fts5(facets, body, content='', contentless_delete=1)`,
+	`CREATE VIRTUAL TABLE letter_words USING fts5(facets, target, body, content='', contentless_delete=1)`,
 	`CREATE TABLE endings (place INTEGER PRIMARY KEY, at INTEGER NOT NULL, job TEXT NOT NULL, ending TEXT NOT NULL, proof INTEGER NOT NULL)`,
 	`CREATE INDEX endings_job ON endings (job)`,
 }

@@ -223,15 +223,16 @@ func readJob(stream string) func(direct.Message) (func(*writer) error, error) {
 	prefix := "$KV." + strings.TrimPrefix(stream, "KV_") + "."
 	return func(m direct.Message) (func(*writer) error, error) {
 		id := strings.TrimPrefix(m.Subject, prefix)
+		drop := func(w *writer) error { _, err := w.dropJob(id); return err }
 		if m.Header.Get("KV-Operation") != "" { // It was deleted.
-			return func(w *writer) error { return w.dropJob(id) }, nil
+			return drop, nil
 		}
 		r, err := newRow(m)
 		if err == nil && r.id != id {
 			err = fmt.Errorf("the record of the key %q names another job", id)
 		}
 		if err != nil {
-			return func(w *writer) error { return w.dropJob(id) }, err
+			return drop, err
 		}
 		return func(w *writer) error { return w.putJob(r) }, nil
 	}

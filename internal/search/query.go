@@ -143,7 +143,7 @@ func checkLimit(limit int) error {
 // Chooses reports whether a query chooses a record, whatever After and Limit say. It is for what changes while one looks at a
 // list: of Q it sees texts, not words.
 func (q *Query) Chooses(r *jobs.PublicRecord) bool {
-	own := strings.Fields(facetsOf(r))
+	own := facetsOf(r)
 	for _, f := range q.facets() {
 		if !slices.Contains(own, f) {
 			return false
@@ -161,62 +161,45 @@ func (q *Query) Chooses(r *jobs.PublicRecord) bool {
 
 // facets are those that a job must have.
 func (q *Query) facets() []string {
-	var list []string
-	for _, f := range [][2]string{
-		{"state", string(q.State)},
-		{"kind", string(q.Kind)},
-		{"outcome", string(q.Outcome)},
-		{"verdict", string(q.Verdict)},
-		{"lane", string(q.Lane)},
-		{"origin", string(q.Origin)},
-		{"account", q.Account},
-		{"requested_by", q.RequestedBy},
-		{"policy", q.Policy},
-		{"event", strings.TrimPrefix(q.Event, "id:")},
-	} {
-		if f[1] != "" {
-			list = append(list, facet(f[0], f[1]))
-		}
-	}
-	return list
+	return facets("state", string(q.State), "kind", string(q.Kind), "outcome", string(q.Outcome), "verdict", string(q.Verdict),
+		"lane", string(q.Lane), "origin", string(q.Origin), "account", q.Account, "requested_by", q.RequestedBy, "policy", q.Policy,
+		"event", strings.TrimPrefix(q.Event, "id:"))
 }
 
 // match is the query in the language of FTS5, "" where it asks for nothing that is there. With loose, words are those that begin
 // like the ones of Q, and Target is any part.
 func (q *Query) match(loose bool) string {
-	var terms []string
-	for _, f := range q.facets() {
-		terms = append(terms, "facets:"+f)
+	terms := q.facets()
+	if len(q.Kinds) > 0 {
+		terms = append(terms, anyOf("kind", jobs.Names(q.Kinds)))
 	}
-	terms = append(terms, anyOf("kind", jobs.Names(q.Kinds))...)
-	terms = append(terms, anyOf("account", q.Accounts)...)
+	if len(q.Accounts) > 0 {
+		terms = append(terms, anyOf("account", q.Accounts))
+	}
 	if hasWord(q.Target) && !loose {
 		terms = append(terms, "target:"+phrase(q.Target, true))
 	}
-	return strings.Join(append(terms, wordTerms("{target body}:", q.Q, loose)...), " AND ")
+	return strings.Join(append(terms, wordTerms(q.Q, loose)...), " AND ")
 }
 
-// anyOf is the term that one of the values of a field is there.
-func anyOf(field string, values []string) []string {
+// anyOf is the term that a field has one of some values.
+func anyOf(field string, values []string) string {
 	var list []string
 	for _, value := range values {
-		list = append(list, "facets:"+facet(field, value))
+		list = append(list, facets(field, value)...)
 	}
-	if list == nil {
-		return nil
-	}
-	return []string{"(" + strings.Join(list, " OR ") + ")"}
+	return "(" + strings.Join(list, " OR ") + ")"
 }
 
 // shortestBegin is how many letters a beginning of a word must have.
 const shortestBegin = 3
 
 // wordTerms are the words of a text as terms that all must be there.
-func wordTerms(columns, text string, begin bool) []string {
+func wordTerms(text string, begin bool) []string {
 	var terms []string
 	for word := range strings.FieldsSeq(text) {
 		if hasWord(word) {
-			terms = append(terms, columns+phrase(word, begin && utf8.RuneCountInString(word) >= shortestBegin))
+			terms = append(terms, "{target body}:"+phrase(word, begin && utf8.RuneCountInString(word) >= shortestBegin))
 		}
 	}
 	return terms

@@ -42,21 +42,12 @@ type RawLetters[T any] struct {
 // Letters are dead letters without headers and payloads.
 type Letters = RawLetters[bus.DeadLetter]
 
-func (q *LetterQuery) match(begin bool) string {
-	var terms []string
-	for _, f := range [][2]string{{"code", q.Code}, {"kind", q.Kind}, {"job", q.Job}, {"receiver", q.Receiver}} {
-		if f[1] != "" {
-			terms = append(terms, "facets:"+facet(f[0], f[1]))
-		}
-	}
-	return strings.Join(append(terms, wordTerms("body:", q.Q, begin)...), " AND ")
-}
-
-func (q *LetterQuery) listOf(begin bool) *list {
-	l := &list{from: "letters r", match: q.match(begin)}
-	if l.order = "r.place"; l.match != "" {
+func (q *LetterQuery) listOf(loose bool) *list {
+	l := &list{from: "letters r", order: "r.place"}
+	terms := append(facets("code", q.Code, "kind", q.Kind, "job", q.Job, "receiver", q.Receiver), wordTerms(q.Q, loose)...)
+	if len(terms) > 0 {
 		l.from, l.order = "letter_words w JOIN letters r ON r.place = w.rowid", "w.rowid"
-		l.add("w.letter_words MATCH ?", l.match)
+		l.add("w.letter_words MATCH ?", strings.Join(terms, " AND "))
 	}
 	if !q.Since.IsZero() {
 		l.add("r.at >= ?", micros(q.Since))
@@ -69,25 +60,14 @@ func (p *projection) letters(ctx context.Context, q *LetterQuery, most int) (ans
 	if answer.Codes, err = p.codes(ctx); err != nil {
 		return answer, err
 	}
-	l := q.listOf(false)
-	if len(wordTerms("", q.Q, false)) > 0 {
-		found, err := p.count(ctx, l, 1)
-		if err != nil {
-			return answer, err
-		}
-		if found == 0 {
-			l = q.listOf(true)
-		}
+	l, err := p.choose(ctx, q.listOf, q.Q)
+	if err != nil {
+		return answer, err
 	}
 	if q.After > 0 {
 		l.add(l.order+" < ?", q.After)
 	}
-	limit := cmp.Or(q.Limit, DefaultLimit)
-	rows, err := p.file.conn.QueryContext(ctx, l.sql("r.record", " ORDER BY "+l.order+" DESC LIMIT ?"), append(l.args, limit+1)...)
-	if err != nil {
-		return answer, inFile(err)
-	}
-	answer.Letters, answer.More, err = records(rows, limit, most)
+	answer.Letters, answer.More, err = p.records(ctx, l, " ORDER BY "+l.order+" DESC", q.Limit, most)
 	return answer, err
 }
 

@@ -88,14 +88,10 @@ func (w *writer) finish() error {
 				return err
 			}
 		}
-		var err error
-		switch {
-		case change.text == (text{}):
-		case change.table == "words":
-			err = w.run("INSERT INTO words (rowid, facets, target, body) VALUES (?, ?, ?, ?)", change.place, change.text.facets, change.text.target, change.text.body)
-		default:
-			err = w.run("INSERT INTO letter_words (rowid, facets, body) VALUES (?, ?, ?)", change.place, change.text.facets, change.text.body)
+		if change.text == (text{}) {
+			continue
 		}
+		err := w.run("INSERT INTO "+change.table+" (rowid, facets, target, body) VALUES (?, ?, ?, ?)", change.place, change.text.facets, change.text.target, change.text.body)
 		if err != nil {
 			return err
 		}
@@ -128,56 +124,39 @@ func (w *writer) putJob(r row) error {
 			w.texts = append(w.texts, textChange{table: "words", place: r.place, text: r.text})
 			return w.run("INSERT INTO records VALUES (?, ?)", r.place, r.record)
 		}
-		has, was, err := w.find(r.id)
+		was, err := w.dropJob(r.id)
 		if err != nil {
 			return err
 		}
-		if has != 0 {
-			r.place = has
-			return w.changeJob(r, was)
+		if was != 0 {
+			r.place = was
+		} else { // Another job has the place.
+			r.place++
 		}
-		r.place++ // Another job has the place.
 	}
 	return fmt.Errorf("job %s has no place: too many were accepted at its moment", r.id)
 }
 
-func (w *writer) changeJob(r row, was group) error {
-	err := w.run("UPDATE jobs SET revision = ?, finished = ?, hour = ?, kind = ?, lane = ?, state = ?, outcome = ?, verdict = ?, target = ? WHERE place = ?",
-		r.revision, r.finished, r.group.hour, r.group.kind, r.group.lane, r.group.state, r.group.outcome, r.group.verdict, r.target, r.place)
-	if err != nil {
-		return err
-	}
-	w.counts[was]--
-	w.counts[r.group]++
-	w.texts = append(w.texts, textChange{table: "words", place: r.place, gone: true, text: r.text})
-	return w.run("UPDATE records SET record = ? WHERE place = ?", r.record, r.place)
-}
-
-// find returns the place of a job, 0 where it is missing, and what it is counted as.
-func (w *writer) find(id string) (has int64, g group, err error) {
+// dropJob takes a job out, and returns the place that it had; 0: it is not there.
+func (w *writer) dropJob(id string) (was int64, err error) {
 	prepared, err := w.prepare("SELECT place, hour, kind, lane, state, outcome, verdict FROM jobs WHERE id = ?")
 	if err != nil {
-		return 0, g, err
+		return 0, err
 	}
-	err = prepared.QueryRowContext(background, id).Scan(&has, &g.hour, &g.kind, &g.lane, &g.state, &g.outcome, &g.verdict)
+	var g group
+	err = prepared.QueryRowContext(background, id).Scan(&was, &g.hour, &g.kind, &g.lane, &g.state, &g.outcome, &g.verdict)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
+		return 0, nil
 	}
-	return has, g, err
-}
-
-// dropJob takes a job out, if it is there.
-func (w *writer) dropJob(id string) error {
-	has, was, err := w.find(id)
-	if err != nil || has == 0 {
-		return err
+	w.counts[g]--
+	w.texts = append(w.texts, textChange{table: "words", place: was, gone: true})
+	if err == nil {
+		err = w.run("DELETE FROM records WHERE place = ?", was)
 	}
-	w.counts[was]--
-	w.texts = append(w.texts, textChange{table: "words", place: has, gone: true})
-	if err := w.run("DELETE FROM records WHERE place = ?", has); err != nil {
-		return err
+	if err == nil {
+		err = w.run("DELETE FROM jobs WHERE place = ?", was)
 	}
-	return w.run("DELETE FROM jobs WHERE place = ?", has)
+	return was, err
 }
 
 // dropJobsBelow takes out some of the jobs whose records have expired, and reports whether there may be more.
@@ -185,7 +164,7 @@ func (w *writer) dropJobsBelow(revision uint64) (more bool, err error) {
 	ids, err := w.strings("SELECT id FROM jobs WHERE revision < ? LIMIT ?", revision, batchRows)
 	for _, id := range ids {
 		if err == nil {
-			err = w.dropJob(id)
+			_, err = w.dropJob(id)
 		}
 	}
 	return len(ids) == batchRows, err
