@@ -177,7 +177,7 @@ func (q *Query) match(loose bool) string {
 		terms = append(terms, anyOf("account", q.Accounts))
 	}
 	if hasWord(q.Target) && !loose {
-		terms = append(terms, "target:"+phrase(q.Target, true))
+		terms = append(terms, "target:"+phrase(longest(q.Target), true))
 	}
 	return strings.Join(append(terms, wordTerms(q.Q, loose)...), " AND ")
 }
@@ -198,11 +198,18 @@ const shortestBegin = 3
 func wordTerms(text string, begin bool) []string {
 	var terms []string
 	for word := range strings.FieldsSeq(text) {
-		if hasWord(word) {
+		if one := compounds(word); len(one) > 0 && !begin {
+			terms = append(terms, one...)
+		} else if hasWord(word) {
 			terms = append(terms, "{target body}:"+phrase(word, begin && utf8.RuneCountInString(word) >= shortestBegin))
 		}
 	}
 	return terms
+}
+
+// longest is the longest word of a text, which is in few targets if any of its words is.
+func longest(text string) string {
+	return slices.MaxFunc(strings.FieldsFunc(text, notInWord), func(a, b string) int { return cmp.Compare(len(a), len(b)) })
 }
 
 // phrase is a text as FTS5 quotes it: its words in this order. With begin, the last one may go on.
@@ -218,5 +225,7 @@ func phrase(text string, begin bool) string {
 func hasWord(text string) bool {
 	return strings.ContainsFunc(text, inWord)
 }
+
+func notInWord(r rune) bool { return !inWord(r) }
 
 func inWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }
