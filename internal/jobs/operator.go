@@ -225,6 +225,9 @@ func (o *Operator) params(ctx context.Context, rec *Record) (Params, error) {
 		for name, value := range rec.Params {
 			raw[name] = value
 		}
+		for name, id := range rec.BackAs { // What came back has the target's meaning under another id.
+			raw[name] = id
+		}
 		for name, text := range rec.Sealed {
 			raw[name] = text // A secret parameter takes its sealed form as well.
 		}
@@ -291,7 +294,7 @@ func (o *Operator) takeTarget(ctx context.Context, job Job) error {
 // reopen puts a record back to the state before its first attempt of a round.
 func (r *Record) reopen(op Operation) {
 	if r.Done() {
-		r.Outcome, r.Detail, r.FinishedAt, r.Proof, r.Proving, r.BackAs = "", "", time.Time{}, nil, nil, nil
+		r.Outcome, r.Detail, r.FinishedAt, r.Proof, r.Proving = "", "", time.Time{}, nil, nil
 		r.AttemptsSpent, r.ReopenedAt, r.ExpiresAt, r.FinishedBy = 0, op.At, time.Time{}, 0
 	}
 	r.CancelAsked = false

@@ -90,6 +90,9 @@ func TestRetryOfWhatIsAlive(t *testing.T) {
 			deliverUntilDone(t, p.runner(t, "w1", proving), job)
 			r := p.record(t, job.ID)
 			r.Conclude(time.Now(), verdict, time.Time{})
+			if verdict == VerdictReverted {
+				r.BackAs = map[string]string{"identity_provider_id": idC}
+			}
 			p.put(t, r)
 			_, err := p.operator(nil).Retry(t.Context(), job.ID, Operation{Action: ActionRetry, By: ByProof})
 			if !verdict.Alive() {
@@ -101,8 +104,11 @@ func TestRetryOfWhatIsAlive(t *testing.T) {
 			if r := p.record(t, job.ID); err != nil || r.Proof != nil || r.Proving != nil || r.Done() || r.ProofRetries() != 1 {
 				t.Fatalf("%v, and the record is %+v", err, r)
 			}
-			job.Round = 1
-			deliverUntilDone(t, p.runner(t, "w1", proving), job)
+			queued := p.memory.queue[len(p.memory.queue)-1]
+			if id := queued.Params.Get("identity_provider_id"); (id == idC) != (verdict == VerdictReverted) || queued.Target() != job.Target() {
+				t.Errorf("the retry of what is %s acts on %s, of %s", verdict, id, queued.Target())
+			}
+			deliverUntilDone(t, p.runner(t, "w1", proving), queued)
 			if r := p.record(t, job.ID); r.Outcome != OutcomeRevoked || r.Verdict() != VerdictPending || r.Round != 1 {
 				t.Errorf("after the retry: %s %s", r.Outcome, r.Verdict())
 			}
