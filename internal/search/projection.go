@@ -137,6 +137,7 @@ func (p *projection) followOne(ctx context.Context, s source) error {
 		return err
 	}
 	b := batch{projection: p, source: s, have: have}
+	defer b.wait() //nolint:errcheck // Of an error there is one already.
 	if at.Last > have.through {
 		_, err = direct.Read(ctx, p.conn.JetStream(), direct.Query{Stream: s.stream, From: have.through + 1, Until: at.Reached()}, func(m direct.Message) error {
 			if err := b.add(m); err != nil {
@@ -149,11 +150,11 @@ func (p *projection) followOne(ctx context.Context, s source) error {
 		})
 	}
 	if err != nil && !errors.Is(err, errEnough) {
-		return errors.Join(err, b.flush())
+		return errors.Join(err, b.flush(), b.wait())
 	}
 	b.have.through = max(b.have.through, at.Last)
 	b.have.first, b.have.asOf = at.First, time.Now()
-	if err := b.flush(); err != nil || s.tidy == nil {
+	if err := errors.Join(b.flush(), b.wait()); err != nil || s.tidy == nil {
 		return err
 	}
 	return s.tidy(ctx, p, at)
@@ -179,6 +180,7 @@ type batch struct {
 	have    reached
 	changes []func(*writer) error
 	bytes   int
+	writing chan error // The end of the transaction under way; nil: none is.
 }
 
 func (b *batch) add(m direct.Message) error {
@@ -197,25 +199,42 @@ func (b *batch) add(m direct.Message) error {
 	return b.flush()
 }
 
-// flush writes what was collected, and how far the stream was read.
+// flush writes what was collected, and how far the stream was read, while more is read.
 func (b *batch) flush() error {
+	if err := b.wait(); err != nil {
+		return err
+	}
+	changes, have, done := b.changes, b.have, make(chan error, 1)
+	b.changes, b.bytes, b.writing = nil, 0, done
+	go func() { done <- b.write(changes, have) }()
+	return nil
+}
+
+// wait waits for the transaction under way.
+func (b *batch) wait() (err error) {
+	if b.writing != nil {
+		err, b.writing = <-b.writing, nil
+	}
+	return err
+}
+
+func (b *batch) write(changes []func(*writer) error, have reached) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if before := b.at[b.source.stream]; len(b.changes) > 0 || before.through != b.have.through {
+	if before := b.at[b.source.stream]; len(changes) > 0 || before.through != have.through {
 		err := b.file.write(func(w *writer) error {
-			for _, change := range b.changes {
+			for _, change := range changes {
 				if err := change(w); err != nil {
 					return err
 				}
 			}
-			return w.run("INSERT OR REPLACE INTO streams VALUES (?, ?, ?)", b.source.stream, b.have.created, b.have.through)
+			return w.run("INSERT OR REPLACE INTO streams VALUES (?, ?, ?)", b.source.stream, have.created, have.through)
 		})
 		if err != nil {
 			return inFile(err)
 		}
 	}
-	b.changes, b.bytes = nil, 0
-	b.at[b.source.stream] = b.have
+	b.at[b.source.stream] = have
 	return nil
 }
 
