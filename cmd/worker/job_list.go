@@ -22,8 +22,9 @@ func (c *cli) jobListCommand() *cobra.Command {
 		Short: "List and find jobs, the latest first",
 		Long: `List jobs, the one whose event was accepted last first. The filters can be combined. Words find what a
 person may have read: reason, requester, detail, target, ids of jobs, events, requests and evidence,
-errors; a job has them all. Where no job has them, words that begin like them are looked for. When there are more jobs than --limit lets through, the command says so and how to go on. Where no worker is
-connected, or events wait to be taken in, it says that, too.
+errors; a job has them all. Where no job has them, words that begin like them are looked for. When there are more
+jobs than --limit lets through, the command says so and how to go on. Where no worker is connected, or events wait
+to be taken in, it says that, too.
 
 With --watch it then prints a line for every job that changes and that the filters choose, and for
 one that they do not choose any more, until it is interrupted: when it changed and why. The form json
@@ -34,6 +35,7 @@ has a line for each, too.`,
   worker job ls IR-4711
   worker job ls --since 7d --count hour,outcome
   worker job ls --target 5ec0000000000000000000c1 --watch`,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			filter, begin, err := f.filter()
 			if err != nil {
