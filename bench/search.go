@@ -70,7 +70,6 @@ func searches(records int) []search {
 		list("words that all have, requester", func(int) map[string]any {
 			return map[string]any{"q": "leaked repository", "requested_by": "soar@example.com"}
 		}),
-		list("none: words that all have, and one", func(int) map[string]any { return map[string]any{"q": "leaked repository rotation"} }),
 		list("a page in the middle", func(n int) map[string]any { return map[string]any{"after": jobName(n), "state": "done"} }),
 		list("latest finished", func(int) map[string]any { return map[string]any{"sort": "finished", "outcome": "exhausted"} }),
 		list("the end of an id", func(n int) map[string]any { return map[string]any{"target": fmt.Sprintf("%06x", n)} }),
