@@ -58,15 +58,23 @@ func TestVerdicts(t *testing.T) {
 		says    string
 	}{
 		{name: "gone", request: func(*sandbox.Sandbox) apptest.Request { return mapping() }, within: time.Minute, want: "verified", check: "events", says: "ROLE_MAPPING_DELETED"},
-		{name: "lag", request: func(*sandbox.Sandbox) apptest.Request { return mapping() }, within: time.Minute, want: "verified", check: "role_mapping", says: "200",
-			fault: &sandbox.Fault{Operation: sandbox.OperationRoleMappingDelete, Kind: sandbox.FaultLag, Delay: 1500 * time.Millisecond}},
-		{name: "a lie", request: func(*sandbox.Sandbox) apptest.Request { return mapping() }, within: 2 * time.Second, want: "still_alive", check: "role_mapping", says: "200",
-			fault: &sandbox.Fault{Operation: sandbox.OperationRoleMappingDelete, Kind: sandbox.FaultPretend}},
+		{
+			name: "lag", request: func(*sandbox.Sandbox) apptest.Request { return mapping() }, within: time.Minute, want: "verified", check: "role_mapping", says: "200",
+			fault: &sandbox.Fault{Operation: sandbox.OperationRoleMappingDelete, Kind: sandbox.FaultLag, Delay: 1500 * time.Millisecond},
+		},
+		{
+			name: "a lie", request: func(*sandbox.Sandbox) apptest.Request { return mapping() }, within: 2 * time.Second, want: "still_alive", check: "role_mapping", says: "200",
+			fault: &sandbox.Fault{Operation: sandbox.OperationRoleMappingDelete, Kind: sandbox.FaultPretend},
+		},
 		{name: "token", request: leaked, within: time.Minute, want: "verified", check: "token", says: "401"},
-		{name: "a token that lives on", request: leaked, within: 2 * time.Second, want: "still_alive", check: "token", says: "200",
-			fault: &sandbox.Fault{Operation: sandbox.OperationTokenRevoke, Kind: sandbox.FaultPretend}},
-		{name: "no probe", request: leaked, within: 2 * time.Second, want: "accepted", check: "token", says: "proof.probe is off",
-			change: func(c *config.Config) { c.Proof.Probe, c.Proof.Events = false, false }},
+		{
+			name: "a token that lives on", request: leaked, within: 2 * time.Second, want: "still_alive", check: "token", says: "200",
+			fault: &sandbox.Fault{Operation: sandbox.OperationTokenRevoke, Kind: sandbox.FaultPretend},
+		},
+		{
+			name: "no probe", request: leaked, within: 2 * time.Second, want: "accepted", check: "token", says: "proof.probe is off",
+			change: func(c *config.Config) { c.Proof.Probe, c.Proof.Events = false, false },
+		},
 		{name: "JWKS", request: jwks, within: time.Minute, want: "recorded", check: "events", says: "IDENTITY_PROVIDER_JWKS_REVOKED"},
 		{name: "JWKS without a log", request: jwks, within: time.Minute, want: "accepted", change: func(c *config.Config) { c.Proof.Events = false }},
 	}
