@@ -50,6 +50,7 @@ type cli struct {
 
 	configFile string
 	server     string
+	context    string
 	output     terminal.Form
 	utc, ids   bool
 
@@ -160,7 +161,7 @@ or is back.`,
 	root.SetVersionTemplate("rekey {{.Version}}\n")
 	root.AddCommand(
 		c.runCommand(), c.demoCommand(), c.configCommand(), c.eventCommand(), c.jobCommand(), c.leakCommand(),
-		c.dlqCommand(), c.statusCommand(), c.policyCommand(), c.planCommand(), c.doorCommand(), c.scheduleCommand(), c.receiverCommand(), c.auditCommand(), c.paceCommand(), c.sandboxCommand(), c.versionCommand(),
+		c.dlqCommand(), c.statusCommand(), c.contextCommand(), c.policyCommand(), c.planCommand(), c.doorCommand(), c.scheduleCommand(), c.receiverCommand(), c.auditCommand(), c.paceCommand(), c.sandboxCommand(), c.versionCommand(),
 		c.keygenCommand(), c.sealCommand(), c.doctorCommand(),
 	)
 	withCompletion(root)
@@ -176,6 +177,9 @@ func (c *cli) withConfig(cmd *cobra.Command) *cobra.Command {
 // withServer adds the flags of a command that talks to NATS.
 func (c *cli) withServer(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().StringVar(&c.server, "server", "", "NATS `URL` (default: as the configuration says, else nats://127.0.0.1:4222)")
+	cmd.Flags().StringVar(&c.context, "context", "", "`NAME` of a context that says how the fleet is reached ('worker context ls')")
+	// The flag exists: it was added in the line above.
+	_ = cmd.RegisterFlagCompletionFunc("context", c.completeContexts)
 	return c.withConfig(cmd)
 }
 
@@ -209,11 +213,14 @@ func (c *cli) dial(ctx context.Context) (context.Context, *fleet.Client, error) 
 	if err != nil {
 		return ctx, nil, err
 	}
+	if cfg, err = c.inContext(cfg); err != nil {
+		return ctx, nil, err
+	}
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	client, err := fleet.Dial(limited, cfg, c.server, c.lookupEnv)
 	if _, ok := errors.AsType[*fleet.UnreachableError](err); ok {
-		err = fmt.Errorf("%w; is the worker running? --server URL or -c FILE names another server", err)
+		err = fmt.Errorf("%w; is the worker running? --server URL, -c FILE or --context NAME names another server", err)
 	}
 	if err != nil {
 		return ctx, nil, unanswered(ctx, limited, err)

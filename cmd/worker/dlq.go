@@ -31,11 +31,12 @@ ids, times and addresses alone has one cause. The filters can be combined.`,
 	ls.Flags().IntVar(&limit, "limit", 50, "at most `N` dead letters, or groups of them; 0 is all")
 	ls.Flags().BoolVarP(&grouped, "group", "g", false, "count them by their cause, with the numbers that 'worker dlq replay' and 'drop' take")
 	show := c.withOutput(c.withServer(&cobra.Command{
-		Use:     "show N",
-		Short:   "Show one dead letter with its reason and the original message",
-		Example: "  worker dlq show 1",
-		Args:    want("N"),
-		RunE:    func(cmd *cobra.Command, list []string) error { return c.showDeadLetter(cmd.Context(), list[0]) },
+		Use:               "show N",
+		ValidArgsFunction: c.completeLetters(false),
+		Short:             "Show one dead letter with its reason and the original message",
+		Example:           "  worker dlq show 1",
+		Args:              want("N"),
+		RunE:              func(cmd *cobra.Command, list []string) error { return c.showDeadLetter(cmd.Context(), list[0]) },
 	}))
 	return noun("dlq", "Work with dead letters", ls, show, c.replayCommand(), c.dropCommand())
 }

@@ -131,7 +131,7 @@ type onLetter func(context.Context, *fleet.Client, uint64, jobs.Operation) (flee
 func (c *cli) lettersCommand(action jobs.Action, cmd *cobra.Command, do onLetter) *cobra.Command {
 	var f letterFlags
 	var op operateFlags
-	cmd.Args = f.check
+	cmd.Args, cmd.ValidArgsFunction = f.check, c.completeLetters(true)
 	cmd.RunE = func(cmd *cobra.Command, list []string) error {
 		if op.reason == "" {
 			return usagef("--reason is required: it is recorded, and what remains of a dead letter")

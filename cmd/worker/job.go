@@ -18,12 +18,13 @@ import (
 
 func (c *cli) jobCommand() *cobra.Command {
 	show := c.withOutput(c.withServer(&cobra.Command{
-		Use:     "show ID",
-		Short:   "Show one job with all its attempts",
-		Long:    "Show one job with all its attempts, or the dead letter of the request that asked for it and was not accepted.",
-		Example: "  worker job show 3f9k2c8w5m1x7q0z4r6t8v2y9a -o json",
-		Args:    want("ID"),
-		RunE:    func(cmd *cobra.Command, list []string) error { return c.showJob(cmd.Context(), list[0]) },
+		Use:               "show ID",
+		ValidArgsFunction: c.completeJobs(),
+		Short:             "Show one job with all its attempts",
+		Long:              "Show one job with all its attempts, or the dead letter of the request that asked for it and was not accepted.",
+		Example:           "  worker job show 3f9k2c8w5m1x7q0z4r6t8v2y9a -o json",
+		Args:              want("ID"),
+		RunE:              func(cmd *cobra.Command, list []string) error { return c.showJob(cmd.Context(), list[0]) },
 	}))
 	return noun("job", "Work with jobs", c.submitCommand(), c.jobListCommand(), show, c.waitCommand(), c.retryCommand(), c.cancelCommand())
 }
@@ -113,8 +114,9 @@ func since(text string) (moment, error) {
 func (c *cli) retryCommand() *cobra.Command {
 	var f operateFlags
 	cmd := c.withOutput(c.withServer(&cobra.Command{
-		Use:   "retry ID",
-		Short: "Retry a job",
+		Use:               "retry ID",
+		ValidArgsFunction: c.completeJobs(),
+		Short:             "Retry a job",
 		Long: `Retry a job: one that was refused, exhausted or cancelled begins anew with all its
 attempts; one that waits is due at once, though not before the API allows it. A job that has
 succeeded is left alone.`,
@@ -138,8 +140,9 @@ succeeded is left alone.`,
 func (c *cli) cancelCommand() *cobra.Command {
 	var f operateFlags
 	cmd := c.withOutput(c.withServer(&cobra.Command{
-		Use:   "cancel ID",
-		Short: "End a job before its next attempt",
+		Use:               "cancel ID",
+		ValidArgsFunction: c.completeJobs(),
+		Short:             "End a job before its next attempt",
 		Long: `Ask a job to end before its next attempt. A worker ends one that is queued or waits at once,
 and one that runs after its call, unless that succeeds. When it has succeeded already, it is too late:
 exit code 1.`,

@@ -58,6 +58,8 @@ The kinds and their parameters:
 		},
 	})))
 	f.register(cmd)
+	// The flag exists: it was added in the line above.
+	_ = cmd.RegisterFlagCompletionFunc("account", c.completeAccounts())
 	return cmd
 }
 

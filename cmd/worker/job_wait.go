@@ -32,8 +32,9 @@ func (c *cli) waitCommand() *cobra.Command {
 	var timeout time.Duration
 	var until fleet.Until
 	cmd := c.withOutput(c.withServer(&cobra.Command{
-		Use:   "wait ID",
-		Short: "Wait for the outcome of a job, or for its proof",
+		Use:               "wait ID",
+		ValidArgsFunction: c.completeJobs(),
+		Short:             "Wait for the outcome of a job, or for its proof",
 		Long: `Wait for the outcome of a job, or for the verdict on its target, with its progress on standard error and the job on standard output.
 A job whose event no worker has taken in yet is waited for.
 

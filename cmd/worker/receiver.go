@@ -25,8 +25,9 @@ was given up is among the dead letters: 'worker dlq ls'.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listReceivers(cmd.Context()) },
 	})))
 	test := c.withOutput(c.withConfig(&cobra.Command{
-		Use:   "test NAME",
-		Short: "Send one sample to a receiver, now and from here",
+		Use:               "test NAME",
+		ValidArgsFunction: c.completeReceivers,
+		Short:             "Send one sample to a receiver, now and from here",
 		Long: `Send one sample, with the receiver's template and signature, from this machine, and show the
 answer. The fleet is not asked, and a failure is not retried. Exit code 1 says that the receiver
 did not accept it.`,

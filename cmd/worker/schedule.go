@@ -127,8 +127,9 @@ func (c *cli) configured(names []string) string {
 func (c *cli) scheduleNextCommand() *cobra.Command {
 	var n int
 	cmd := c.withOutput(c.withConfig(&cobra.Command{
-		Use:   "next NAME",
-		Short: "Show the next ticks of a schedule",
+		Use:               "next NAME",
+		ValidArgsFunction: c.completeSchedules,
+		Short:             "Show the next ticks of a schedule",
 		Long: `Show the next ticks of a schedule on its own clock, when they are due with jitter, and which
 of them fall into a window of not_during: they are skipped, or due at its end. No server is asked,
 so that a pause or an unfinished job does not count.`,
@@ -205,8 +206,9 @@ func (c *cli) scheduleOperation(action schedule.Action, f *scheduleFlags) (sched
 func (c *cli) scheduleRunCommand() *cobra.Command {
 	var f scheduleFlags
 	cmd := f.register(c.withOutput(c.withServer(&cobra.Command{
-		Use:   "run NAME --reason TEXT",
-		Short: "Make the job of a schedule now, once",
+		Use:               "run NAME --reason TEXT",
+		ValidArgsFunction: c.completeSchedules,
+		Short:             "Make the job of a schedule now, once",
 		Long: `Make the job of a schedule now, once, beside its ticks: also while the schedule is paused, its
 last job is not done, or a window of not_during is open. Who did it and why is recorded.
 
@@ -261,8 +263,9 @@ func (c *cli) runSchedule(ctx context.Context, name string, f *scheduleFlags) er
 
 func (c *cli) schedulePauseCommand() *cobra.Command {
 	return c.operateCommand(schedule.ActionPause, &cobra.Command{
-		Use:   "pause NAME --reason TEXT",
-		Short: "Keep a schedule from firing, on all workers",
+		Use:               "pause NAME --reason TEXT",
+		ValidArgsFunction: c.completeSchedules,
+		Short:             "Keep a schedule from firing, on all workers",
 		Long: `Keep a schedule from firing, on all workers and across restarts, until it is resumed. Its ticks
 are skipped and counted meanwhile. Jobs that it has made already go on.`,
 		Example: "  worker schedule pause weekly-jwks --reason 'change freeze CHG-42'",
@@ -271,8 +274,9 @@ are skipped and counted meanwhile. Jobs that it has made already go on.`,
 
 func (c *cli) scheduleResumeCommand() *cobra.Command {
 	return c.operateCommand(schedule.ActionResume, &cobra.Command{
-		Use:   "resume NAME --reason TEXT",
-		Short: "Let a paused schedule fire again",
+		Use:               "resume NAME --reason TEXT",
+		ValidArgsFunction: c.completeSchedules,
+		Short:             "Let a paused schedule fire again",
 		Long: `Let a paused schedule fire again, from its next tick on. Ticks that came due during the pause are
 not made up for; 'worker schedule run' does that where it is wanted.`,
 		Example: "  worker schedule resume weekly-jwks --reason 'freeze is over'",

@@ -3,7 +3,7 @@ package imports_test
 // matrix says of each package which packages of Rekey it imports, in the order of their names; those below internal/
 // without that. An empty row is a leaf.
 var matrix = map[string]string{
-	"cmd/worker":                  "app atlas/sandbox audit backoff bus config configs credential doctor door event fleet jobs kinds leaks memory pace policy redact schedule seal secret show terminal wire",
+	"cmd/worker":                  "app atlas/sandbox audit backoff bus config configs contexts credential doctor door event fleet jobs kinds leaks memory pace policy redact schedule seal secret show terminal wire",
 	"configs":                     "",
 	"internal/api":                "backoff bus config event fleet httpserver jobs kinds openapi proxy quiet secret wire",
 	"internal/app":                "api atlas audit backoff bus config door event fleet httpserver jobs kinds layout ledger metrics names natsserver notify pace proof quiet redact schedule seal search tracing wire",
@@ -27,6 +27,7 @@ var matrix = map[string]string{
 	"internal/bus":                "audit backoff clock direct event jobs kv layout names natsserver notify quiet redact secret",
 	"internal/clock":              "",
 	"internal/config":             "credential door jobs kinds notify policy redact schedule secret",
+	"internal/contexts":           "",
 	"internal/credential":         "redact",
 	"internal/direct":             "backoff",
 	"internal/doctor":             "atlas bus config fleet jobs kinds layout ledger metrics names natsserver notify proxy redact retryafter schedule secret tracing vault wire",
