@@ -160,7 +160,7 @@ or is back.`,
 	root.Version = fmt.Sprintf("%s (revision %s, %s)", release, revision, runtime.Version())
 	root.SetVersionTemplate("rekey {{.Version}}\n")
 	root.AddCommand(
-		c.runCommand(), c.demoCommand(), c.configCommand(), c.eventCommand(), c.jobCommand(), c.leakCommand(),
+		c.runCommand(), c.demoCommand(), c.configCommand(), c.eventCommand(), c.jobCommand(), c.leakCommand(), c.proofCommand(),
 		c.dlqCommand(), c.statusCommand(), c.contextCommand(), c.policyCommand(), c.planCommand(), c.doorCommand(), c.scheduleCommand(), c.receiverCommand(), c.auditCommand(), c.paceCommand(), c.sandboxCommand(), c.versionCommand(),
 		c.keygenCommand(), c.sealCommand(), c.doctorCommand(),
 	)

@@ -8,10 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"rekey/internal/jobs"
+	"rekey/internal/notify"
 )
-
-// TypeProof is the CloudEvents type of a verdict. Its data is the ledger's record, as that of a result.
-const TypeProof = "rekey.job.proof.v1"
 
 // EnqueueCheck implements jobs.CheckQueue. A copy is harmless: the record says when the next look is due.
 func (a *Announcer) EnqueueCheck(ctx context.Context, j jobs.Job, r jobs.Record) error {
@@ -49,7 +47,7 @@ func (a *Announcer) AnnounceVerdict(ctx context.Context, j jobs.Job, r jobs.Reco
 			return err
 		}
 	}
-	msg, err := a.event(r, a.conn.names.Proof(r.Kind, verdict), Result{ID: id, Type: TypeProof, Time: r.Proof.CheckedAt})
+	msg, err := a.event(r, a.conn.names.Proof(r.Kind, verdict), Result{ID: id, Type: notify.TypeProof, Time: r.Proof.CheckedAt})
 	if err != nil {
 		return err
 	}

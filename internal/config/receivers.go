@@ -27,6 +27,8 @@ type Receiver struct {
 	SigningSecret secret.Ref `yaml:"signing_secret" secret:"lines"`
 	// Outcomes are those whose results it receives. Default and empty: all.
 	Outcomes []jobs.Outcome `yaml:"outcomes"`
+	// Verdicts are those on targets that it is notified of, beside results. Empty: none. Default still_alive and reverted.
+	Verdicts []jobs.Verdict `yaml:"verdicts"`
 	// Lanes are those whose results it receives. Default and empty: all.
 	Lanes []jobs.Lane `yaml:"lanes"`
 	// Kinds are those whose results it receives. Default and empty: all.
@@ -50,14 +52,14 @@ var templateType = reflect.TypeFor[Template]()
 
 // setDefaults prepares a receiver for what the file says about it.
 func (n *Receiver) setDefaults() {
-	n.Timeout, n.Retry = 10*time.Second, Default().Retry
+	n.Timeout, n.Retry, n.Verdicts = 10*time.Second, Default().Retry, []jobs.Verdict{jobs.VerdictStillAlive, jobs.VerdictReverted}
 }
 
 // Receiver is the receiver as notifications go to it.
 func (n *Receiver) Receiver() notify.Receiver {
 	return notify.Receiver{
 		Name: n.Name, Type: n.Type, URL: n.URL, SigningSecret: n.SigningSecret,
-		Filter:   notify.Filter{Outcomes: n.Outcomes, Lanes: n.Lanes, Kinds: n.Kinds, Accounts: n.Accounts},
+		Filter:   notify.Filter{Outcomes: n.Outcomes, Verdicts: n.Verdicts, Lanes: n.Lanes, Kinds: n.Kinds, Accounts: n.Accounts},
 		Template: string(n.Template), Timeout: n.Timeout, MaxRetryAfter: n.Retry.RetryAfterCap,
 		Retry: jobs.RetryPolicy{
 			Base: n.Retry.Base, Cap: n.Retry.Cap, MaxAttempts: n.Retry.MaxAttempts, MaxAge: n.Retry.MaxAge,
@@ -111,6 +113,7 @@ func (c *checker) filter(path string, n Receiver) {
 		values, known []string
 	}{
 		{"outcomes", jobs.Names(n.Outcomes), jobs.Names(jobs.Outcomes())},
+		{"verdicts", jobs.Names(n.Verdicts), jobs.Names(jobs.FinalVerdicts())},
 		{"lanes", jobs.Names(n.Lanes), jobs.Names(jobs.Lanes())},
 		{"kinds", jobs.Names(n.Kinds), jobs.Names(jobs.Kinds())},
 	} {

@@ -81,7 +81,8 @@ func TestNotifyTarget(t *testing.T) {
 	want := notify.Receiver{
 		Name: "siem", Type: notify.TypeWebhook, URL: secret.Ref{File: "/run/secrets/url"}, SigningSecret: secret.Ref{Env: "SIGN"},
 		Filter: notify.Filter{
-			Outcomes: []jobs.Outcome{jobs.OutcomeRevoked}, Lanes: []jobs.Lane{jobs.LaneUrgent}, Kinds: []jobs.Kind{kinds.JWKSRevoke},
+			Outcomes: []jobs.Outcome{jobs.OutcomeRevoked}, Verdicts: []jobs.Verdict{jobs.VerdictStillAlive, jobs.VerdictReverted},
+			Lanes: []jobs.Lane{jobs.LaneUrgent}, Kinds: []jobs.Kind{kinds.JWKSRevoke},
 		},
 		Template: "{\"why\":\n  {{json .Reason}}}\n", Timeout: 10 * time.Second, MaxRetryAfter: 6 * time.Hour,
 		Retry: jobs.RetryPolicy{Base: time.Second, Cap: 5 * time.Minute, MaxAttempts: 12, MaxAge: 48 * time.Hour},

@@ -43,6 +43,16 @@ func (c *Client) Cancel(ctx context.Context, id string, op jobs.Operation) (jobs
 	return rec.Public(), err
 }
 
+// StopWatch ends the watch of a job's target.
+func (c *Client) StopWatch(ctx context.Context, id string, op jobs.Operation) (jobs.PublicRecord, error) {
+	known, err := c.ledger.Find(ctx, id)
+	if err != nil {
+		return jobs.PublicRecord{}, err
+	}
+	rec, err := c.Operator().StopWatch(ctx, known.JobID, op)
+	return rec.Public(), err
+}
+
 // Operator is what changes jobs for an operator.
 func (c *Client) Operator() *jobs.Operator {
 	return jobs.NewOperator(c.ledger, c.ledger.Targets(), bus.NewQueue(c.conn), originals{c}, c.conn.Clock().Now)

@@ -23,6 +23,7 @@ const (
 	ActionCancel Action = "cancel" // Asked to end before its next attempt.
 	ActionReplay Action = "replay" // Replayed from its dead letter.
 	ActionDrop   Action = "drop"   // The dead letter was dropped.
+	ActionStop   Action = "stop"   // The watch of its target was ended.
 )
 
 // Operation is what an operator did, when and why.
@@ -41,6 +42,10 @@ var (
 	ErrEnded = errors.New("the job has ended")
 	// ErrRunning says that a job that runs needs no retry.
 	ErrRunning = errors.New("the job is running")
+	// ErrNotWatched says that a watch cannot be ended, for there is none.
+	ErrNotWatched = errors.New("the target is not watched")
+	// ErrPending says that the target is not watched yet: its proof has no verdict.
+	ErrPending = errors.New("the target is not watched yet: its proof is pending")
 )
 
 // Originals gives back the parameters that a job's first event asked for it with, secrets
@@ -137,6 +142,28 @@ func (o *Operator) Cancel(ctx context.Context, id string, op Operation) (Record,
 		wake := rec.job(Params{})
 		wake.Wake = true
 		return rec, o.queue.Enqueue(ctx, wake)
+	})
+}
+
+// StopWatch ends the watch of a job's target. The message of its check ends when it is due. ErrNotWatched and ErrPending say
+// that there is no watch.
+func (o *Operator) StopWatch(ctx context.Context, id string, op Operation) (Record, error) {
+	return o.change(ctx, id, func(entry Entry) (Record, error) {
+		rec := entry.Record
+		switch {
+		case rec.Looking():
+			return rec, ErrPending
+		case !rec.Watched():
+			return rec, ErrNotWatched
+		}
+		proof := *rec.Proof
+		proof.NextCheckAt = time.Time{}
+		rec.Proof, rec.Proving = &proof, nil
+		op.At = o.now().UTC()
+		rec.note(op)
+		entry.Record = rec
+		_, err := o.ledger.Update(ctx, entry)
+		return rec, err
 	})
 }
 

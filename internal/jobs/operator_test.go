@@ -239,3 +239,32 @@ func TestWake(t *testing.T) {
 		}
 	})
 }
+
+// TestStopWatch: an operator ends the watch of a dead target, which is recorded; before there is a verdict, and where nothing is
+// watched, there is nothing to end.
+func TestStopWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		job := p.acceptJob(t, jwksEvent(t, 1))
+		deliverUntilDone(t, p.runner(t, "w1", proving), job)
+		stop := func() (Record, error) {
+			return p.operator(nil).StopWatch(t.Context(), job.ID, Operation{Action: ActionStop, By: "ops", Reason: "planned"})
+		}
+		if _, err := stop(); !errors.Is(err, ErrPending) {
+			t.Errorf("of a proof that is pending: %v", err)
+		}
+		verified := p.record(t, job.ID)
+		verified.Conclude(time.Now(), VerdictVerified, time.Now().Add(time.Hour))
+		p.put(t, verified)
+		rec, err := stop()
+		if n := len(rec.Operations); err != nil || n != 1 || rec.Operations[0].Action != ActionStop || rec.Operations[0].Reason != "planned" {
+			t.Errorf("%+v, %v", rec.Operations, err)
+		}
+		if r := p.record(t, job.ID); r.Watched() || r.Verdict() != VerdictVerified || r.Proving != nil {
+			t.Errorf("the proof is %+v", r.Proof)
+		}
+		if _, err := stop(); !errors.Is(err, ErrNotWatched) {
+			t.Errorf("once more: %v", err)
+		}
+	})
+}

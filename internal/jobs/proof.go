@@ -27,6 +27,9 @@ func Verdicts() []Verdict {
 	return []Verdict{VerdictPending, VerdictVerified, VerdictRecorded, VerdictAccepted, VerdictStillAlive, VerdictReverted}
 }
 
+// FinalVerdicts lists those that are announced.
+func FinalVerdicts() []Verdict { return Verdicts()[1:] }
+
 // Dead reports whether something other than the API's answer says that the target is dead.
 func (v Verdict) Dead() bool { return v == VerdictVerified || v == VerdictRecorded }
 
@@ -172,6 +175,9 @@ func (r *PublicRecord) Concluded() bool { return r.Done() && r.Verdict() != Verd
 
 // Looking reports whether the job has succeeded, and only its verdict is missing.
 func (r *PublicRecord) Looking() bool { return r.Done() && r.Verdict() == VerdictPending }
+
+// Watched reports whether the target is dead, and looked at in case it is back.
+func (r *PublicRecord) Watched() bool { return r.LookedAt() && r.Verdict() != VerdictPending }
 
 // LookedAt reports whether the job has succeeded and its target is looked at again.
 func (r *PublicRecord) LookedAt() bool {

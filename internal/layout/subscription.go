@@ -27,6 +27,7 @@ type Subscription struct {
 	Receiver string         // Its name.
 	Kinds    []jobs.Kind    // Empty: all.
 	Outcomes []jobs.Outcome // Empty: all.
+	Verdicts []jobs.Verdict // Empty: none.
 	Timeout  time.Duration  // Of one request.
 	MaxAge   time.Duration  // At which a notice is given up.
 }
@@ -34,7 +35,7 @@ type Subscription struct {
 // ConsumerOfReceiver is what the consumers of a receiver are called.
 func ConsumerOfReceiver(receiver string) string { return "notify-" + receiver }
 
-// subjects are those of the results that may concern the receiver.
+// subjects are those of the results and verdicts that may concern the receiver.
 func (i Subscription) subjects(n names.Names) []string {
 	kinds, outcomes := []string{"*"}, []string{"*"}
 	if len(i.Kinds) > 0 {
@@ -50,6 +51,11 @@ func (i Subscription) subjects(n names.Names) []string {
 	for _, kind := range kinds {
 		for _, outcome := range outcomes {
 			list = append(list, n.Subject("result."+kind+"."+outcome))
+		}
+	}
+	for _, kind := range kinds {
+		for _, verdict := range i.Verdicts {
+			list = append(list, n.Subject("proof."+kind+"."+string(verdict)))
 		}
 	}
 	slices.Sort(list)

@@ -148,7 +148,7 @@ func (c *Deliverer) Deliver(ctx context.Context, d Delivery) (jobs.Settlement, e
 	if err != nil {
 		return c.giveUp(ctx, d, &result, CodeMalformed, err)
 	}
-	if !d.Again && !c.Receiver.Filter.Matches(&result.record) {
+	if !d.Again && !c.Receiver.Filter.Matches(&result.record, result.isVerdict()) {
 		return jobs.Settlement{Done: true}, nil
 	}
 	receiver, message, err := c.states(ctx, &d)

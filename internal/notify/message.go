@@ -22,7 +22,9 @@ const (
 )
 
 // slackText is the text for a chat without a template.
-const slackText = "*{{.Outcome}}*{{if .DryRun}} (dry run){{end}}: {{.Kind}} of `{{.Target}}`, account {{.Account}}" +
+const slackText = "*{{if .IsVerdict}}{{.Proof}}{{else}}{{.Outcome}}{{end}}*{{if .DryRun}} (dry run){{end}}: {{.Kind}} of `{{.Target}}`, account {{.Account}}" +
+	"{{with .Means}}\n{{.}}{{end}}" +
+	"{{with .Evidence}}\n{{.}}{{end}}" +
 	"{{with .Detail}}\n{{.}}{{end}}" +
 	"{{with .Reason}}\nReason: {{.}}{{end}}" +
 	"{{with .RequestedBy}}\nRequested by: {{.}}{{end}}" +
@@ -105,7 +107,9 @@ func CheckTemplate(kind Type, text string) error {
 	rec.Events = []jobs.RecordedEvent{{EventRef: jobs.EventRef{Source: sampleText, ID: sampleText}}}
 	bare := Result{record: result.record}
 	bare.record.Attempts, bare.record.Events = nil, nil
-	for _, sample := range []*Result{&result, &quoted, &bare} {
+	verdict := result
+	verdict.Type, verdict.record.Proof = TypeProof, &jobs.Proof{Verdict: jobs.VerdictStillAlive, Checks: 1, Evidence: []jobs.Evidence{{Check: "sample", Says: sampleText}}}
+	for _, sample := range []*Result{&result, &quoted, &bare, &verdict} {
 		if _, err := c.Compose(sample); err != nil {
 			return err
 		}

@@ -177,13 +177,19 @@ func TestCheckTemplate(t *testing.T) {
 
 func TestFilter(t *testing.T) {
 	t.Parallel()
-	r := jobs.PublicRecord{Outcome: jobs.OutcomeRevoked, Lane: jobs.LaneUrgent, Kind: kinds.JWKSRevoke, Account: "a"}
+	r := jobs.PublicRecord{
+		Outcome: jobs.OutcomeRevoked, Lane: jobs.LaneUrgent, Kind: kinds.JWKSRevoke, Account: "a", Proof: &jobs.Proof{Verdict: jobs.VerdictStillAlive},
+	}
+	alive := []jobs.Verdict{jobs.VerdictStillAlive}
 	tests := []struct {
 		name   string
 		filter notify.Filter
-		want   bool
+		want   bool // Of a result; as a verdict it is let through where the name says so.
 	}{
 		{"all", notify.Filter{}, true},
+		{"verdict, whatever the outcome", notify.Filter{Verdicts: alive, Outcomes: []jobs.Outcome{jobs.OutcomeRefused}}, false},
+		{"verdict of a lane", notify.Filter{Verdicts: alive, Lanes: []jobs.Lane{jobs.LaneUrgent}}, true},
+		{"another verdict", notify.Filter{Verdicts: []jobs.Verdict{jobs.VerdictVerified}}, true},
 		{"outcome", notify.Filter{Outcomes: []jobs.Outcome{jobs.OutcomeRefused, jobs.OutcomeRevoked}}, true},
 		{"not the outcome", notify.Filter{Outcomes: []jobs.Outcome{jobs.OutcomeRefused}}, false},
 		{"not the lane", notify.Filter{Lanes: []jobs.Lane{jobs.LaneBulk}}, false},
@@ -194,10 +200,54 @@ func TestFilter(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := tt.filter.Matches(&r); got != tt.want {
+			if got := tt.filter.Matches(&r, false); got != tt.want {
 				t.Errorf("Matches = %v, want %v", got, tt.want)
 			}
+			if got, want := tt.filter.Matches(&r, true), strings.HasPrefix(tt.name, "verdict"); got != want {
+				t.Errorf("Matches of a verdict = %v, want %v", got, want)
+			}
 		})
+	}
+}
+
+// TestVerdictText: a chat receives what a verdict means and what was seen; what was seen cannot steer it.
+func TestVerdictText(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
+	for verdict, want := range map[jobs.Verdict]string{
+		jobs.VerdictVerified: "dead.", jobs.VerdictRecorded: "event log", jobs.VerdictAccepted: "Not proven", jobs.VerdictStillAlive: "still works", jobs.VerdictReverted: "is back",
+	} {
+		data, err := json.Marshal(map[string]any{"id": "a." + string(verdict), "source": "rekey", "type": notify.TypeProof, "data": jobs.PublicRecord{
+			JobID: "a", Kind: kinds.IDPDelete, State: jobs.StateDone, Outcome: jobs.OutcomeRevoked, AcceptedAt: at, FinishedAt: at.Add(time.Second),
+			Proof: &jobs.Proof{Verdict: verdict, CheckedAt: at.Add(time.Minute), Evidence: []jobs.Evidence{{At: at.Add(time.Minute), Check: "idp", Says: "200: <!channel>"}}},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := notify.ReadResult(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		composer, err := notify.NewComposer(notify.TypeSlack, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := composer.Compose(&r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var body struct{ Text string }
+		if err := json.Unmarshal(m.Body, &body); err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range []string{"*" + string(verdict) + "*: idp.delete", want, "\n200: &lt;!channel&gt;\n", "1m0s"} {
+			if !strings.Contains(body.Text, part) {
+				t.Errorf("%s: %q is not in %q", verdict, part, body.Text)
+			}
+		}
+		if m.ID != "rekey-a-"+string(verdict) {
+			t.Errorf("the id is %s", m.ID)
+		}
 	}
 }
 

@@ -50,18 +50,23 @@ func (t Receiver) parallel() int {
 	return webhooks
 }
 
-// Filter says which results a receiver gets. Of each list that is not empty, the result must
-// be in one.
+// Filter says which results and verdicts a receiver gets. Of each list that is not empty, the result must
+// be in one; of verdicts, those that are listed.
 type Filter struct {
 	Outcomes []jobs.Outcome
+	Verdicts []jobs.Verdict
 	Lanes    []jobs.Lane
 	Kinds    []jobs.Kind
 	Accounts []string
 }
 
-// Matches reports whether the filter lets a result through.
-func (f Filter) Matches(r *jobs.PublicRecord) bool {
-	return among(f.Outcomes, r.Outcome) && among(f.Lanes, r.Lane) && among(f.Kinds, r.Kind) && among(f.Accounts, r.Account)
+// Matches reports whether the filter lets a result through, or a verdict.
+func (f Filter) Matches(r *jobs.PublicRecord, verdict bool) bool {
+	wanted := among(f.Outcomes, r.Outcome)
+	if verdict {
+		wanted = slices.Contains(f.Verdicts, r.Verdict())
+	}
+	return wanted && among(f.Lanes, r.Lane) && among(f.Kinds, r.Kind) && among(f.Accounts, r.Account)
 }
 
 func among[T comparable](list []T, value T) bool {

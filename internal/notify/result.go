@@ -9,7 +9,10 @@ import (
 	"rekey/internal/jobs"
 )
 
-// Result is a message of the stream of results: a CloudEvent whose data is the record of a job.
+// TypeProof is the CloudEvents type of a verdict on the target of a job. Its data is the ledger's record, as that of a result.
+const TypeProof = "rekey.job.proof.v1"
+
+// Result is a message of the stream of results, a result or a verdict: a CloudEvent whose data is the record of a job.
 type Result struct {
 	ID     string          `json:"id"`
 	Source string          `json:"source"`
@@ -35,6 +38,9 @@ func ReadResult(data []byte) (Result, error) {
 	return r, nil
 }
 
+// isVerdict reports whether it is the verdict on the target of a job, and not the job's result.
+func (r *Result) isVerdict() bool { return r.Type == TypeProof && r.record.Proof != nil }
+
 // messageID is the id of the result's notification, the same at every attempt, so that a receiver
 // can drop repeats. Signatures join it to what follows by a dot.
 func (r *Result) messageID() string {
@@ -50,7 +56,11 @@ type View struct {
 	Lane        string
 	Origin      string // event, schedule or operator.
 	Outcome     string // revoked, already_gone, refused, exhausted or cancelled.
-	Proof       string // What is known of the target after a success: pending, verified, recorded or accepted; empty where it is not checked.
+	Proof       string // The verdict on the target after a success, as in a record; empty where it is not checked.
+	IsVerdict   bool   // It tells of the verdict, and not of the job's outcome.
+	Means       string // What the verdict means, in a sentence; empty without IsVerdict.
+	Evidence    string // What the look showed that the verdict rests on; empty without IsVerdict.
+	CheckedAt   time.Time
 	Detail      string // Why the job ended as it did, for people.
 	Reason      string // Free text of the request.
 	RequestedBy string // Free text of the request.
@@ -65,7 +75,25 @@ type View struct {
 	EventCount  int
 	AcceptedAt  time.Time
 	FinishedAt  time.Time
-	Took        time.Duration // From AcceptedAt to FinishedAt, rounded to milliseconds.
+	Took        time.Duration // From AcceptedAt to FinishedAt, or to CheckedAt of a verdict, rounded to milliseconds.
+}
+
+// means is what a verdict means, for people.
+func means(v jobs.Verdict) string {
+	switch v {
+	case jobs.VerdictPending: // It is not announced.
+	case jobs.VerdictVerified:
+		return "A read shows that it is dead."
+	case jobs.VerdictRecorded:
+		return "No read can show it; the event log of the API has the change."
+	case jobs.VerdictAccepted:
+		return "Not proven: only the API's answer says that it is dead."
+	case jobs.VerdictStillAlive:
+		return "The API answered with a success, and it still works. A person must act."
+	case jobs.VerdictReverted:
+		return "It was dead, and is back."
+	}
+	return ""
 }
 
 // view is the result as templates see it, every text passed through clean.
@@ -79,6 +107,10 @@ func (r *Result) view(clean func(string) string) View {
 		Attempts: rec.AttemptCount, EventCount: rec.EventCount,
 		AcceptedAt: rec.AcceptedAt.UTC(), FinishedAt: rec.FinishedAt.UTC(),
 		Took: rec.FinishedAt.Sub(rec.AcceptedAt).Round(time.Millisecond),
+	}
+	if r.isVerdict() {
+		v.IsVerdict, v.Means, v.Evidence = true, means(rec.Verdict()), clean(rec.Proof.Why())
+		v.CheckedAt, v.Took = rec.Proof.CheckedAt.UTC(), rec.Proof.CheckedAt.Sub(rec.AcceptedAt).Round(time.Millisecond)
 	}
 	if n := len(rec.Attempts); n > 0 {
 		last := rec.Attempts[n-1]

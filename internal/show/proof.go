@@ -22,6 +22,15 @@ func Verdict(v jobs.Verdict) terminal.Meant {
 	return terminal.Meant{Cell: v, Meaning: meaning}
 }
 
+// Proofs are a list of jobs by what is known of their targets.
+func Proofs(t *terminal.Table, list []jobs.PublicRecord) {
+	t.Head("JOB", "KIND", "TARGET", "PROOF", terminal.Optional("LOOKS"), "LAST LOOK", "NEXT LOOK", "SAYS")
+	for _, r := range list {
+		p := r.Proof
+		t.Row(terminal.ID(r.JobID), r.Kind, ShortTarget(r.Target), Verdict(p.Verdict), p.Checks, p.CheckedAt, p.NextCheckAt, terminal.Short(p.Why(), 120))
+	}
+}
+
 // proofFields show what is known of the target, by what, and when it is looked at next.
 func proofFields(t *terminal.Table, r *jobs.PublicRecord) {
 	p := r.Proof

@@ -27,6 +27,6 @@ func ReceiverNames(receivers []notify.Receiver) []string {
 // SubscriptionOf is the place of a receiver in NATS.
 func SubscriptionOf(t *notify.Receiver) layout.Subscription {
 	return layout.Subscription{
-		Receiver: t.Name, Kinds: t.Filter.Kinds, Outcomes: t.Filter.Outcomes, Timeout: t.Timeout, MaxAge: t.Retry.MaxAge,
+		Receiver: t.Name, Kinds: t.Filter.Kinds, Outcomes: t.Filter.Outcomes, Verdicts: t.Filter.Verdicts, Timeout: t.Timeout, MaxAge: t.Retry.MaxAge,
 	}
 }

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"rekey/internal/fleet"
+	"rekey/internal/jobs"
+	"rekey/internal/show"
+	"rekey/internal/terminal"
+)
+
+// proofFlags choose the proofs that `proof ls` shows.
+type proofFlags struct {
+	state, kind, target, account, since string
+	limit                               int
+}
+
+func (c *cli) proofCommand() *cobra.Command {
+	var f proofFlags
+	ls := c.withIDs(c.withOutput(c.withServer(&cobra.Command{
+		Use:   "ls",
+		Short: "List the proofs that are not over, and those that went wrong",
+		Long: `List the jobs whose target is still alive, or is back; those without a verdict yet; and those whose
+target is dead and watched in case it is back. Those that a person must act on come first.`,
+		Example: "  worker proof ls\n  worker proof ls --state watched --kind role_mapping.delete",
+		Args:    want(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listProofs(cmd.Context(), &f) },
+	})))
+	flags := ls.Flags()
+	flags.StringVar(&f.state, "state", "", "only proofs in this `STATE`: "+strings.Join(jobs.Names(fleet.ProofStates()), ", "))
+	flags.StringVar(&f.kind, "kind", "", "only jobs of this `KIND`")
+	flags.StringVar(&f.target, "target", "", "only jobs whose target contains this `TEXT`, from the beginning of a word or id")
+	flags.StringVar(&f.account, "account", "", "only jobs of the account of this `NAME`")
+	flags.StringVar(&f.since, "since", "", "only jobs accepted since then: a `TIME` (RFC 3339) or an age like 24h")
+	flags.IntVar(&f.limit, "limit", 50, "at most `N` proofs; 0 is all")
+	complete(ls, "state", jobs.Names(fleet.ProofStates()))
+	complete(ls, "kind", jobs.Names(jobs.Kinds()))
+	return noun("proof", "Work with the proofs of what jobs did", ls, c.proofStopCommand())
+}
+
+func (c *cli) listProofs(ctx context.Context, f *proofFlags) error {
+	states, q, begin, err := f.query()
+	if err != nil {
+		return usage(err)
+	}
+	return c.search(ctx, func(ctx context.Context, client *fleet.Client) error {
+		q.Since = begin(c.now())
+		list, more, err := client.Proofs(ctx, q, states)
+		if err != nil {
+			return asUsage(err)
+		}
+		if more {
+			fmt.Fprintln(c.stderr, "There are more proofs: --limit shows more at once, 0 all.")
+		}
+		if list == nil {
+			list = []jobs.PublicRecord{}
+		}
+		return c.print(list, func(t *terminal.Table) { show.Proofs(t, list) })
+	})
+}
+
+// query is what the flags choose, but for the moment since which they do.
+func (f *proofFlags) query() ([]fleet.ProofState, fleet.Query, moment, error) {
+	q := fleet.Query{Target: f.target, Account: f.account, Limit: f.limit}
+	begin, err := since(f.since)
+	if err != nil {
+		return nil, q, nil, err
+	}
+	states := fleet.ProofStates()
+	state, err := member("--state", f.state, states)
+	if err != nil {
+		return nil, q, nil, err
+	}
+	if state != "" {
+		states = []fleet.ProofState{state}
+	}
+	if q.Kind, err = member("--kind", f.kind, jobs.Kinds()); err != nil {
+		return nil, q, nil, err
+	}
+	return states, q, begin, notNegative("--limit", f.limit)
+}
+
+func (c *cli) proofStopCommand() *cobra.Command {
+	var f operateFlags
+	cmd := c.withOutput(c.withServer(&cobra.Command{
+		Use:   "stop JOB --reason TEXT",
+		Short: "End the watch of a job's target",
+		Long: `End the watch of a target that is dead: it is not looked at any more in case it is back. Who did it and why
+is recorded on the job, and the verdict stays. A proof that is pending ends by itself, within proof.within.`,
+		Example: "  worker proof stop 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'it is to be put back'",
+		Args:    want("JOB"),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			if f.reason == "" {
+				return usagef("--reason is required: it is recorded on the job")
+			}
+			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
+				id, err := client.JobID(ctx, list[0])
+				if err != nil {
+					return err
+				}
+				record, err := client.StopWatch(ctx, id, c.operation(jobs.ActionStop, &f))
+				if errors.Is(err, jobs.ErrNotWatched) { // What was asked for is so.
+					fmt.Fprintf(c.stderr, "%s\n", err)
+					err = nil
+				}
+				return c.operated(id, record, err)
+			})
+		},
+	}))
+	f.register(cmd)
+	return cmd
+}
