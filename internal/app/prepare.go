@@ -125,8 +125,10 @@ func (w *worker) startKeys() error {
 		return fmt.Errorf("reading the keys of sealed values: %w", err)
 	}
 	if keys.ID() == "" {
-		w.log.Warn("there is no key yet to seal secrets with: configure seal.keys", zap.Error(err))
+		w.log.Warn("there is no key yet to seal secrets with, and to mark events of doors and clients: configure seal.keys; until then, what comes "+
+			"over HTTP is answered with 503, and events in the names of doors and clients are not taken in", zap.Error(err))
 	}
 	w.keys = keys
+	w.conn.UseMarks(wire.Sealer{Keyring: keys})
 	return nil
 }

@@ -104,7 +104,8 @@ type Conn struct {
 	failure  *atomic.Pointer[string]    // Why the last attempt to connect failed; empty once one worked.
 	lostAt   *atomic.Pointer[time.Time] // Since when there is no connection; nil while there is one.
 	sign     event.SigningKey
-	domain   string // Of JetStream.
+	marks    event.Marker // Nil: nothing is marked, and no mark is asked for.
+	domain   string       // Of JetStream.
 	clock    *clock.Clock
 	places   places
 	trouble  chan struct{} // Holds a token after a consumer gave nothing out, which may be gone.
@@ -150,6 +151,10 @@ func (cfg ConnectConfig) clock() *clock.Clock {
 	}
 	return clock.New()
 }
+
+// UseMarks marks what is published from now on for doors and clients, and asks for such marks of what is taken in. It must be called
+// before either begins.
+func (c *Conn) UseMarks(by event.Marker) { c.marks = by }
 
 // suspect has the upkeep look at once.
 func (c *Conn) suspect() {

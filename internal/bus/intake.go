@@ -121,7 +121,7 @@ func (in Intake) accept(ctx context.Context, h *delivery) jobs.Settlement {
 	m := event.Message{
 		Subject: h.Subject(), Header: h.Headers(), Data: h.Data(),
 		Seq: h.meta.Sequence.Stream, At: h.meta.Timestamp, Redelivered: h.redelivered(),
-		Known: in.Secrets.Known.Set(),
+		Known: in.Secrets.Known.Set(), Marks: in.Conn.marks,
 	}
 	event, accepted, err := in.take(ctx, m)
 	log := in.Logger.Named("intake").With(zap.Uint64("event_seq", m.Seq), zap.String("event_id", event.ID))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -62,7 +63,7 @@ func unpublished(subject, stream string, err error) error {
 // IsRefused reports whether an error of a publication says that nothing was stored. After another one that is not known.
 func IsRefused(err error) bool {
 	_, answered := errors.AsType[*jetstream.APIError](err)
-	for _, refusal := range []error{errNotStored, jetstream.ErrNoStreamResponse, nats.ErrReconnectBufExceeded, nats.ErrConnectionClosed, nats.ErrDisconnected, nats.ErrMaxPayload} {
+	for _, refusal := range []error{errNotStored, event.ErrUnmarked, jetstream.ErrNoStreamResponse, nats.ErrReconnectBufExceeded, nats.ErrConnectionClosed, nats.ErrDisconnected, nats.ErrMaxPayload} {
 		answered = answered || errors.Is(err, refusal)
 	}
 	return answered
@@ -101,6 +102,9 @@ func (c *Conn) PublishEvent(ctx context.Context, class string, data []byte, head
 	for name, value := range headers {
 		msg.Header.Set(name, value)
 	}
+	if err := c.mark(msg); err != nil {
+		return err
+	}
 	_, err = c.store(ctx, msg, c.names.Events())
 	if tooLarge(err) {
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
@@ -119,6 +123,14 @@ func (c *Conn) signed(class string, data []byte) (*nats.Msg, error) {
 		msg.Header[event.HeaderSignature] = []string{signature}
 	}
 	return msg, nil
+}
+
+// mark marks a message as one that a worker publishes for others.
+func (c *Conn) mark(msg *nats.Msg) error {
+	if c.marks == nil {
+		return nil
+	}
+	return event.Mark(c.marks, msg)
 }
 
 // Requested is a direct request as a CloudEvent. Data is the request object.
@@ -148,8 +160,17 @@ func (c *Conn) PublishTraced(ctx context.Context, class, source, id, trace strin
 	if err != nil {
 		return 0, fmt.Errorf("encoding the request %s: %w", id, err)
 	}
-	stored, err := c.PublishRaw(ctx, class, data, "")
-	return stored.Seq, err
+	if err := CheckClass(class); err != nil {
+		return 0, err
+	}
+	msg, err := c.signed(class, data)
+	if err == nil && event.NeedsMark(source) {
+		err = c.mark(msg)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return c.store(ctx, msg, c.names.Events())
 }
 
 // Originals gives back events as they came in, for as long as their stream keeps them.
@@ -193,9 +214,9 @@ func (o *Originals) Replay(ctx context.Context, e jobs.EventRef) (uint64, error)
 	}
 	header := nats.Header{}
 	for key, values := range original.Header {
-		// What is Rekey's own in it says something of the first publication. Only another replay had the
+		// What is Rekey's own in it says something of the first publication, but for its mark. Only another replay had the
 		// right to a sealed event.
-		if !event.IsOwn(key) || key == names.HeaderSealedEvent && original.Subject == o.conn.names.Event(jobs.ClassOperator) {
+		if !event.IsOwn(key) || strings.EqualFold(key, event.HeaderMark) || key == names.HeaderSealedEvent && original.Subject == o.conn.names.Event(jobs.ClassOperator) {
 			header[key] = values
 		}
 	}

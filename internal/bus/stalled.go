@@ -131,7 +131,7 @@ func (s Stalled) republish(ctx context.Context, old *jetstream.RawStreamMsg) err
 	// What cannot be understood has an identity as well, and ends in the dead letters this time.
 	m := event.Receive(s.Conn.names, event.Message{
 		Subject: old.Subject, Header: old.Header, Data: old.Data, Seq: old.Sequence, At: old.Time,
-		Known: s.Secrets.Known.Set(),
+		Known: s.Secrets.Known.Set(), Marks: s.Conn.marks,
 	})
 	event, err := event.Read(s.Conn.names, m)
 	if err != nil && !isAboutEvent(err) {

@@ -40,7 +40,7 @@ func decodeBinary(e *jobs.Event, attributes map[string]string, m Message) error 
 			return &jobs.Malformed{Field: "ce-" + name, Detail: "is no attribute: the data of an event in binary mode is its payload"}
 		}
 	}
-	if err := checkEnvelope(e, slices.Collect(maps.Keys(attributes)), func(name string) (any, bool) {
+	if err := checkEnvelope(e, m, slices.Collect(maps.Keys(attributes)), func(name string) (any, bool) {
 		value, ok := attributes[name]
 		return value, ok
 	}); err != nil {
@@ -58,7 +58,7 @@ func decodeBinary(e *jobs.Event, attributes map[string]string, m Message) error 
 
 // decodeStructured reads a CloudEvent that is one JSON object. Attributes in headers may repeat those of
 // the object.
-func decodeStructured(e *jobs.Event, doc jobs.Document, headers map[string]string) error {
+func decodeStructured(e *jobs.Event, m Message, doc jobs.Document, headers map[string]string) error {
 	if err := doc.Object(""); err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func decodeStructured(e *jobs.Event, doc jobs.Document, headers map[string]strin
 			return &jobs.Malformed{Field: safeHeader("ce-" + name), Detail: "says something else than the event in the payload"}
 		}
 	}
-	err := checkEnvelope(e, slices.Collect(maps.Keys(doc.Fields)), func(name string) (any, bool) {
+	err := checkEnvelope(e, m, slices.Collect(maps.Keys(doc.Fields)), func(name string) (any, bool) {
 		value, ok := doc.Fields[name]
 		return value, ok
 	})

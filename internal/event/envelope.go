@@ -13,7 +13,7 @@ import (
 
 // checkEnvelope checks the context attributes that CloudEvents 1.0 requires and takes the
 // event's identity from them, and what policies may want to see.
-func checkEnvelope(e *jobs.Event, names []string, attribute func(string) (any, bool)) error {
+func checkEnvelope(e *jobs.Event, m Message, names []string, attribute func(string) (any, bool)) error {
 	var problems []error
 	reject := func(field, detail string) {
 		problems = append(problems, &jobs.Malformed{Field: field, Detail: detail})
@@ -35,7 +35,7 @@ func checkEnvelope(e *jobs.Event, names []string, attribute func(string) (any, b
 	if v := values["specversion"]; v != "" && v != "1.0" {
 		reject("specversion", "only 1.0 is understood")
 	}
-	if held := reserved(e.Class, values["source"]); held != nil {
+	if held := reserved(m, e.Class, values["source"]); held != nil {
 		return held
 	}
 	if _, err := url.Parse(values["source"]); err != nil {
@@ -56,12 +56,12 @@ func checkEnvelope(e *jobs.Event, names []string, attribute func(string) (any, b
 }
 
 // reserved says, as a *jobs.Rejection, that an event uses a source of Rekey's own on a class that others may
-// publish. Who may use which class is a matter of NATS permissions; see docs/security.md.
-func reserved(class, source string) error {
+// publish, or that of a door or a client without a worker's mark. Who may use which class is a matter of NATS permissions; see docs/security.md.
+func reserved(m Message, class, source string) error {
 	owner := ""
 	switch {
-	case (strings.HasPrefix(source, SourceOfDoors) || strings.HasPrefix(source, SourceOfClients)) && class != jobs.ClassSchedule:
-		return nil
+	case NeedsMark(source) && class != jobs.ClassSchedule:
+		return m.checkMark()
 	case strings.HasPrefix(source, sourceOfSchedules):
 		owner = jobs.ClassSchedule
 	case source == "rekey" || strings.HasPrefix(source, "rekey/") || strings.HasPrefix(source, sourceOfStream):

@@ -38,6 +38,8 @@ type Message struct {
 	Secrets []secret.Value
 	// Known are the worker's own secrets, which the message may repeat. Nil: none.
 	Known *redact.Set
+	// Marks confirm what is published in the names of doors and clients. Nil: it is taken as it is, as by those who only look at it.
+	Marks Marker
 }
 
 // Hidden are all secrets that nothing of the message may show.
@@ -45,7 +47,7 @@ func (m Message) Hidden() []*redact.Set { return []*redact.Set{m.Known, redact.N
 
 // knownHeaders are the headers that intake looks up by name.
 var knownHeaders = []string{
-	nats.MsgIdHdr, HeaderSignature, HeaderReplaySignature, names.HeaderReplaySource, names.HeaderReplayID, names.HeaderReplaySubject, names.HeaderSealedEvent,
+	nats.MsgIdHdr, HeaderSignature, HeaderReplaySignature, HeaderMark, names.HeaderReplaySource, names.HeaderReplayID, names.HeaderReplaySubject, names.HeaderSealedEvent,
 }
 
 // headerName is the name under which a header is looked up. Clients differ in how they write it.

@@ -86,7 +86,7 @@ func decodeBody(e *jobs.Event, m Message) error {
 		return err
 	}
 	if _, ok := doc.Fields["specversion"]; ok || structured {
-		return decodeStructured(e, doc, attributes)
+		return decodeStructured(e, m, doc, attributes)
 	}
 	if detail := checkIdentity(e.ID); detail != "" {
 		return &jobs.Malformed{Field: nats.MsgIdHdr, Detail: detail}

@@ -96,7 +96,7 @@ func Open(n names.Names, s jobs.Sealer, m Message) (Message, error) {
 	}
 	header := nats.Header{}
 	for key, values := range o.Header {
-		if !IsOwn(key) {
+		if !IsOwn(key) || headerName(key) == HeaderMark {
 			header[key] = values
 		}
 	}

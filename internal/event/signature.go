@@ -168,16 +168,23 @@ func (s Signatures) checkReplay(m Message) error {
 // ReplayBytes are what the signature of a replay covers: subject, payload, and all headers but
 // itself and those of NATS. A header of NATS has no line breaks.
 func ReplayBytes(subject string, h nats.Header, data []byte) []byte {
-	lines := []string{"rekey-replay.v1", subject}
+	return covered("rekey-replay.v1", subject, h, func(key string) bool {
+		return key == HeaderReplaySignature || strings.HasPrefix(strings.ToLower(key), "nats-")
+	}, string(data))
+}
+
+// covered are the bytes of a subject, of all headers but some, and of a payload.
+func covered(version, subject string, h nats.Header, but func(key string) bool, data string) []byte {
+	lines := []string{version, subject}
 	for _, key := range slices.Sorted(maps.Keys(h)) {
-		if key == HeaderReplaySignature || strings.HasPrefix(strings.ToLower(key), "nats-") {
+		if but(key) {
 			continue
 		}
 		for _, value := range h[key] {
 			lines = append(lines, key+": "+value)
 		}
 	}
-	return []byte(strings.Join(append(lines, "", string(data)), "\n"))
+	return []byte(strings.Join(append(lines, "", data), "\n"))
 }
 
 // trusts reports whether a key may sign for a source.

@@ -276,3 +276,40 @@ func TestDerive(t *testing.T) {
 }
 
 const wantDerived = "XAFCHCUB6MPW5GC4IBDDHUU7KPFDXEDSRALKK3IA4DFMVWFKJBWU2FE4"
+
+// TestMarks: a mark is confirmed by the key that made it, also after another one took its place, for the same text and end only.
+func TestMarks(t *testing.T) {
+	t.Parallel()
+	old, next := newKey(t), newKey(t)
+	ring := ringOf(t, old)
+	mark, err := ring.Mark("event", canary)
+	if err != nil || strings.Contains(mark, canary) || strings.Contains(mark, old.Seed().Reveal()) {
+		t.Fatalf("mark %s, %v", mark, err)
+	}
+	keys := []*seal.Key{next}
+	rotated, err := seal.NewKeyring(func() ([]*seal.Key, error) { return keys, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rotated.Confirm("event", canary, mark); err == nil {
+		t.Error("a key of another fleet confirms a mark")
+	}
+	keys = append(keys, old) // The file has it now: it is read again.
+	for _, r := range []*seal.Keyring{ring, rotated} {
+		if err := r.Confirm("event", canary, mark); err != nil {
+			t.Error(err)
+		}
+	}
+	id, sum, _ := strings.Cut(mark, ".")
+	for name, wrong := range map[string][3]string{
+		"another text": {"event", canary + "x", mark}, "another end": {"leaks", canary, mark}, "another key": {"event", canary, next.ID() + "." + sum},
+		"no sum": {"event", canary, id + "."}, "no key": {"event", canary, "." + sum}, "cut": {"event", canary, mark[:len(mark)-1]}, "nothing": {"event", canary, ""},
+	} {
+		if err := rotated.Confirm(wrong[0], wrong[1], wrong[2]); err == nil {
+			t.Errorf("%s: confirmed", name)
+		}
+	}
+	if mark, err := ringOf(t).Mark("event", canary); !errors.Is(err, seal.ErrNoKey) {
+		t.Errorf("without a key: %s, %v", mark, err)
+	}
+}

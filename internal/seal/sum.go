@@ -4,10 +4,13 @@ import (
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"rekey/internal/secret"
 )
@@ -25,6 +28,41 @@ func Sum(key secret.Value, purpose, text string) (string, error) {
 	h := hmac.New(sha256.New, raw)
 	_, _ = h.Write([]byte(text)) // A hash returns no error.
 	return hex.EncodeToString(h.Sum(nil)[:sumBytes]), nil
+}
+
+// Mark is the name of the key that seals first, a dot, and the keyed hash of a text by it. The error wraps ErrNoKey when there is no key.
+func (r *Keyring) Mark(purpose, text string) (string, error) {
+	first, err := r.recipient()
+	if err != nil {
+		return "", err
+	}
+	key, err := r.find(first)
+	if err != nil {
+		return "", err
+	}
+	sum, err := Sum(key.Seed(), purpose, text)
+	return first + "." + sum, err
+}
+
+// Confirm reports, as an error, that a mark is not that of a text by a key of the ring. It wraps ErrReading when that is not known.
+// It reads as the rest of a sentence that begins with the mark.
+func (r *Keyring) Confirm(purpose, text, mark string) error {
+	id, sum, ok := strings.Cut(mark, ".")
+	if !ok || !isPublic(id) {
+		return errors.New("has not the form of one")
+	}
+	key, err := r.find(id)
+	if unknown, ok := errors.AsType[*UnknownKeyError](err); ok {
+		return fmt.Errorf("is made by key %s, which this worker does not have", unknown.ID)
+	}
+	if err != nil {
+		return err
+	}
+	want, err := Sum(key.Seed(), purpose, text)
+	if err == nil && subtle.ConstantTimeCompare([]byte(want), []byte(sum)) != 1 {
+		err = errors.New("is that of another event")
+	}
+	return err
 }
 
 // Sums are the keyed hashes of a text by each key of the ring, that of the key that seals first: a text that was hashed before the keys

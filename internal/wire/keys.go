@@ -172,8 +172,18 @@ type Sealer struct{ *seal.Keyring }
 // Open opens a sealed value.
 func (s Sealer) Open(text string) (secret.Value, error) {
 	value, err := s.Keyring.Open(text)
+	return value, forGood(err)
+}
+
+// Confirm implements event.Marker.
+func (s Sealer) Confirm(purpose, text, mark string) error {
+	return forGood(s.Keyring.Confirm(purpose, text, mark))
+}
+
+// forGood is an error as the domain sees it: a *jobs.Malformed unless the keys could not be read now.
+func forGood(err error) error {
 	if err != nil && !errors.Is(err, seal.ErrReading) {
-		return value, &jobs.Malformed{Detail: err.Error()}
+		return &jobs.Malformed{Detail: err.Error()}
 	}
-	return value, err
+	return err
 }
