@@ -40,6 +40,7 @@ func dashboardRows() []row {
 	return []row{
 		{"Is all well?", summary()},
 		{"Time to revoke", timeToRevoke()},
+		{"Time from event to proven dead", proofs()},
 		{"Lanes", lanes()},
 		{"Attempts and the API", attempts()},
 		{"Pacing", pacing()},
@@ -83,6 +84,24 @@ func timeToRevoke() []panel {
 		}},
 		{title: "Jobs finished", unit: "ops", width: 8, stack: true, queries: []query{
 			{`sum by (outcome) (rate(rekey_jobs_finished_total` + of + `[$__rate_interval]))`, "{{outcome}}"},
+		}},
+	}
+}
+
+func proofs() []panel {
+	proven := func(q string) query {
+		return query{`histogram_quantile(` + q + `, sum by (le) (rate(rekey_time_to_proof_seconds_bucket` + of + `[$__rate_interval])))`, ""}
+	}
+	half, most := proven("0.5"), proven("0.95")
+	half.legend, most.legend = "half", "95 %"
+	return []panel{
+		{title: "From accepted to proven dead", about: "verified or recorded.", unit: "s", width: 8, queries: []query{half, most}},
+		{title: "Verdicts", about: "still_alive and reverted: a person must act.", unit: "ops", width: 8, stack: true, queries: []query{
+			{`sum by (verdict) (rate(rekey_proofs_total` + of + `[$__rate_interval]))`, "{{verdict}}"},
+		}},
+		{title: "Looked at", about: "Targets without a verdict, and dead ones that are watched in case they are back.", unit: "none", width: 8, queries: []query{
+			{`max(rekey_proofs_pending` + of + `)`, "pending"}, {`max(rekey_watched_targets` + of + `)`, "watched"},
+			{`sum(increase(rekey_reverted_total` + of + `[$__rate_interval]))`, "back"},
 		}},
 	}
 }
