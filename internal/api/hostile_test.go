@@ -63,7 +63,7 @@ func TestLargeRequests(t *testing.T) {
 	} {
 		conn := r.dial()
 		// The server may have answered, and closed, before all is sent.
-		_, _ = io.WriteString(conn, tt.request)
+		_, _ = io.WriteString(conn, tt.request) //nolint:errcheck // It may be closed.
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -69,7 +69,7 @@ func optional(name, description string, schema openapi.Object) openapi.Param {
 	return openapi.Param{Name: name, In: "query", Description: description, Schema: schema}
 }
 
-func texts(most int) openapi.Object { return openapi.Object{"type": "string", "maxLength": most} }
+func texts() openapi.Object { return openapi.Object{"type": "string", "maxLength": maxText} }
 
 func enumOf[T ~string](set []T) openapi.Object {
 	return openapi.Object{"type": "string", "enum": jobs.Names(set)}
@@ -80,7 +80,7 @@ var (
 	number    = inPath("n", "The number of a dead letter.", openapi.Object{"type": "integer", "minimum": 1})
 	limitOf   = optional("limit", "How many at most.", openapi.Object{"type": "integer", "minimum": 1, "maximum": maxLimit, "default": defaultLimit})
 	keyHeader = openapi.Param{Name: "Idempotency-Key", In: "header", Description: "The id of the event: the same twice is one job.", Schema: openapi.Object{"type": "string", "minLength": 1, "maxLength": maxKey}}
-	traceIn   = openapi.Param{Name: event.HeaderTrace, In: "header", Description: "The trace that the job belongs to (W3C Trace Context).", Schema: texts(maxText)}
+	traceIn   = openapi.Param{Name: event.HeaderTrace, In: "header", Description: "The trace that the job belongs to (W3C Trace Context).", Schema: texts()}
 )
 
 // JobRequest is the body of a request for a job.
@@ -126,10 +126,10 @@ func docList(*openapi.Types) openapi.Operation {
 		Params: []openapi.Param{
 			optional("state", "Only jobs in this state.", enumOf(jobs.States())), optional("kind", "Only jobs of this kind.", enumOf(jobs.Kinds())),
 			optional("outcome", "Only jobs with this outcome.", enumOf(jobs.Outcomes())),
-			optional("verdict", "Only jobs whose proof says this.", enumOf(jobs.Verdicts())), optional("target", "Only jobs whose target contains this.", texts(maxText)),
-			optional("q", "Only jobs whose record says this, in letters of any case.", texts(maxText)),
-			optional("since", "Only jobs accepted since then: an age like 24h, or a time (RFC 3339).", texts(maxText)),
-			limitOf, optional("after", "Go on behind this job, the last of an earlier list.", texts(maxText)),
+			optional("verdict", "Only jobs whose proof says this.", enumOf(jobs.Verdicts())), optional("target", "Only jobs whose target contains this.", texts()),
+			optional("q", "Only jobs whose record says this, in letters of any case.", texts()),
+			optional("since", "Only jobs accepted since then: an age like 24h, or a time (RFC 3339).", texts()),
+			limitOf, optional("after", "Go on behind this job, the last of an earlier list.", texts()),
 		},
 	}
 }
@@ -142,7 +142,7 @@ func docJob(*openapi.Types) openapi.Operation {
 	return openapi.Operation{
 		ID: "getJob", Summary: "Look at a job, or wait for its outcome", Answers: found,
 		Params: []openapi.Param{
-			jobID, optional("wait", "How long to wait, up to 5m, such as 30s.", texts(maxText)),
+			jobID, optional("wait", "How long to wait, up to 5m, such as 30s.", texts()),
 			optional("until", "What to wait for.", openapi.Object{"type": "string", "enum": jobs.Names(fleet.Untils()), "default": string(fleet.UntilOutcome)}),
 		},
 	}

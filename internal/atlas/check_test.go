@@ -114,7 +114,7 @@ func TestChecksOfEveryKind(t *testing.T) {
 				called := time.Now()
 				j.KeepMeaning = func(_ context.Context, read map[string]string) error {
 					meaning = read
-					before = look(t, c, j, nil, meaning) // It is before the call.
+					before = look(t, c, j, nil, meaning) //nolint:contextcheck // It is before the call, and has the test's context.
 					called = time.Now()
 					return nil
 				}

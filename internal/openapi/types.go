@@ -54,7 +54,7 @@ func (t *Types) of(typ reflect.Type) Object {
 	if typ == reflect.TypeFor[time.Time]() {
 		return Object{"type": "string", "format": "date-time"}
 	}
-	switch typ.Kind() { //nolint:exhaustive // The rest has no form in JSON, or is any.
+	switch typ.Kind() {
 	case reflect.Pointer:
 		return t.of(typ.Elem())
 	case reflect.String:
