@@ -163,7 +163,7 @@ func (k *call) see(ctx context.Context, r kinds.Resource) (kinds.Seen, *jobs.Fai
 // judgeable is an answer that says something about the target. Pages of proxies, rate limits, and errors of the server do not.
 func (k *call) judgeable(ctx context.Context, ex exchange) (kinds.Seen, *jobs.Failure) {
 	said, isError := parseProblem(ex.body)
-	seen := kinds.Seen{Status: ex.status, At: ex.at, Code: k.client.scrubber(k.hidden...).code(said.code)}
+	seen := kinds.Seen{Status: ex.status, Code: k.client.scrubber(k.hidden...).code(said.code)}
 	body := bytes.TrimSpace(ex.body)
 	var good bool
 	switch {
@@ -192,6 +192,7 @@ func (k *call) judgeable(ctx context.Context, ex exchange) (kinds.Seen, *jobs.Fa
 // seeList reads all pages of a list.
 func (k *call) seeList(ctx context.Context, r kinds.Resource) (kinds.Seen, *jobs.Failure) {
 	var all kinds.Seen
+	have := map[string]bool{}
 	for number := 1; number <= mostCheckPages; number++ {
 		seen, failure := k.see(ctx, r.Page(number, pageSize))
 		if failure != nil {
@@ -204,11 +205,17 @@ func (k *call) seeList(ctx context.Context, r kinds.Resource) (kinds.Seen, *jobs
 		if !ok {
 			return kinds.Seen{}, k.unreadable("it is no JSON of the documented form")
 		}
-		for _, element := range p.Results {
-			all.Elements = append(all.Elements, element)
+		before := len(all.Elements)
+		for _, element := range p.Results { // The end of a page comes once more where something was added before it.
+			if !have[string(element)] {
+				have[string(element)] = true
+				all.Elements = append(all.Elements, element)
+			}
 		}
-		all.Status, all.At = seen.Status, seen.At
+		all.Status = seen.Status
 		switch have := len(all.Elements); {
+		case len(p.Results) > 0 && have == before:
+			return kinds.Seen{}, k.unreadable("a page repeats what is on those before it")
 		case len(p.Results) == 0 && have < p.TotalCount:
 			return kinds.Seen{}, k.unreadable(fmt.Sprintf("it ends after %d of %d elements", have, p.TotalCount))
 		case len(p.Results) == 0, p.TotalCount > 0 && have >= p.TotalCount, p.TotalCount == 0 && len(p.Results) < pageSize:

@@ -43,6 +43,7 @@ func look(t *testing.T, c *atlas.Client, j jobs.Job, notes map[string]map[string
 			}
 			return j.Params.Get(name)
 		}, notes[check.Name], meaning, j.AcceptedAt
+		seen.At = time.Now()
 		shown[check.Name] = check.Judge(seen)
 		if notes != nil && shown[check.Name].Notes != nil {
 			notes[check.Name] = shown[check.Name].Notes
@@ -371,7 +372,11 @@ func TestCheckPausesTheBucketOfTheCall(t *testing.T) {
 // TestListOfACheck: a list is whole, or it shows nothing.
 func TestListOfACheck(t *testing.T) {
 	page := func(n, total int) string {
-		return fmt.Sprintf(`{"results":[%s],"totalCount":%d}`, strings.TrimSuffix(strings.Repeat(`{"id":"`+idB+`"},`, n), ","), total)
+		elements := []string{}
+		for i := range n {
+			elements = append(elements, fmt.Sprintf(`{"id":"%d of NUMBER"}`, i))
+		}
+		return fmt.Sprintf(`{"results":[%s],"totalCount":%d}`, strings.Join(elements, ","), total)
 	}
 	tests := []struct {
 		name  string
@@ -385,6 +390,8 @@ func TestListOfACheck(t *testing.T) {
 		{"without a count", []string{page(100, 0), page(3, 0)}, 103},
 		{"ends before its end", []string{page(10, 50), page(0, 50)}, -1},
 		{"endless", []string{page(100, 0)}, -1},
+		{"the same page again", []string{strings.ReplaceAll(page(100, 150), "NUMBER", "1")}, -1},
+		{"an element was added before the next page", []string{`{"results":[{"id":"a"},{"id":"b"}],"totalCount":3}`, `{"results":[{"id":"b"},{"id":"c"}],"totalCount":3}`}, 3},
 		{"no list", []string{`{"results":null}`}, -1},
 		{"another type", []string{`{"results":{}}`}, -1},
 	}
@@ -396,7 +403,7 @@ func TestListOfACheck(t *testing.T) {
 					t.Errorf("the query is %s, want page %s", req.URL.RawQuery, want)
 				}
 				read++
-				return reply(200, tt.pages[min(read, len(tt.pages))-1])
+				return reply(200, strings.ReplaceAll(tt.pages[min(read, len(tt.pages))-1], "NUMBER", fmt.Sprint(read)))
 			})))
 			seen, err := c.Read(t.Context(), job(t, kinds.IDPDelete, "service"), kinds.Of(kinds.IDPDelete).Proof.Checks[1])
 			if got := len(seen.Elements); (err != nil) != (tt.want < 0) || err == nil && got != tt.want {

@@ -51,7 +51,7 @@ func (k *call) readAsClient(ctx context.Context, check kinds.Check) (kinds.Seen,
 		return k.revokeMinted(ctx, revoke, basic, ex)
 	}
 	said, isError := parseProblem(ex.body)
-	seen := kinds.Seen{Status: ex.status, Code: k.client.scrubber(k.hidden...).code(said.code), At: ex.at}
+	seen := kinds.Seen{Status: ex.status, Code: k.client.scrubber(k.hidden...).code(said.code)}
 	if ex.err == nil && isError && !ex.limited() && (ex.status == http.StatusUnauthorized || ex.status == http.StatusForbidden) {
 		return seen, nil
 	}
@@ -96,7 +96,7 @@ func (k *call) revokeMinted(ctx context.Context, revoke *call, basic string, ex 
 		}
 		answer, failure := revoke.send(ctx, basic)
 		if failure == nil && answer.status == http.StatusOK && answer.err == nil {
-			return kinds.Seen{Status: http.StatusOK, At: ex.at}, nil
+			return kinds.Seen{Status: http.StatusOK}, nil
 		}
 		if last = failure; last == nil {
 			last = k.client.failureFrom(ctx, revoke.to, answer, revoke.hidden)
@@ -104,5 +104,5 @@ func (k *call) revokeMinted(ctx context.Context, revoke *call, basic string, ex 
 	}
 	k.client.log.Error("a check got a bearer token with a leaked secret that still works, and could not revoke it; it ends by itself within an hour",
 		zap.String("job_id", k.job.ID), zap.String("kind", string(k.job.Kind)), zap.Error(k.client.discreet(last)))
-	return kinds.Seen{Status: http.StatusOK, At: ex.at}, nil
+	return kinds.Seen{Status: http.StatusOK}, nil
 }

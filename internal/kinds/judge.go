@@ -31,13 +31,18 @@ func unread(s Seen) Finding {
 	return judged(ShowsNothing, "%d: the account may not read it", s.Status)
 }
 
+// elsewhere are the codes of a 404 that speaks of the place where the target is, or of the caller, and not of the target.
+var elsewhere = []string{"GROUP_NOT_FOUND", "ORG_NOT_FOUND", "FEDERATION_SETTINGS_NOT_FOUND", "NOT_IN_GROUP", "NOT_IN_ORG"}
+
 // gone judges a read of the target itself.
 func gone(what string) func(Seen) Finding {
 	return func(s Seen) Finding {
-		switch s.Status {
-		case http.StatusNotFound:
+		switch {
+		case s.Status == http.StatusNotFound && slices.Contains(elsewhere, s.Code):
+			return judged(ShowsNothing, "404 %s: the account does not see where the %s is", s.Code, what)
+		case s.Status == http.StatusNotFound:
 			return judged(ShowsDead, "404: the %s is gone", what)
-		case http.StatusOK:
+		case s.Status == http.StatusOK:
 			return judged(ShowsAlive, "200: the %s is there", what)
 		}
 		return unread(s)
@@ -68,7 +73,10 @@ func withoutMeaning(what, param string, alike func(element []byte, meaning map[s
 			if len(s.Meaning) == 0 {
 				continue
 			}
-			if id, is := alike(element, s.Meaning); is && IsID(id) {
+			if id, is := alike(element, s.Meaning); is {
+				if !IsID(id) {
+					return judged(ShowsAlive, "200: one %s means the same; its id is not of the documented form", what)
+				}
 				f := judged(ShowsAlive, "200: %s %s means the same", what, id)
 				f.BackAs = map[string]string{param: id}
 				return f
@@ -266,7 +274,7 @@ func restarted(s Seen) Finding {
 		notes = map[string]string{}
 	}
 	for _, e := range s.Log {
-		if (e.Type == eventUpdateStarted || e.Type == eventUpdateCompleted) && clusterName.MatchString(e.Cluster) && !e.At.Before(s.Changed.Add(-clockSkew).Truncate(time.Second)) {
+		if (e.Type == eventUpdateStarted || e.Type == eventUpdateCompleted) && clusterName.MatchString(e.Cluster) && !e.At.Before(s.Changed.Add(-clockSkew).Truncate(time.Second)) && !e.At.After(s.At.Add(clockSkew)) {
 			notes[e.Cluster] = began
 		}
 	}
@@ -321,7 +329,7 @@ func idle(s Seen) Finding {
 // orNone judges a list that an API without such things does not have.
 func orNone(judge func(Seen) Finding) func(Seen) Finding {
 	return func(s Seen) Finding {
-		if s.Status == http.StatusNotFound {
+		if s.Status == http.StatusNotFound && !slices.Contains(elsewhere, s.Code) {
 			return judged(ShowsDead, "404: the project has none")
 		}
 		return judge(s)
@@ -368,9 +376,9 @@ func refusedToken(s Seen) Finding {
 	case s.Ends.IsZero():
 		return judged(ShowsDead, "401: the token is refused; it does not say when it would have ended by itself")
 	case !s.At.Add(clockSkew).Before(s.Ends):
-		return judged(ShowsNothing, "401 after %s, when the token ended by itself: that does not show that it was revoked", ends)
+		return judged(ShowsNothing, "401, and the token says that it ends at %s: that does not show that it was revoked", ends)
 	}
-	return judged(ShowsDead, "401: the token is refused before %s, when it would have ended by itself", ends)
+	return judged(ShowsDead, "401: the token is refused before %s, when it would have ended by itself as it says", ends)
 }
 
 // refusedClient judges a request for a token with the leaked secret itself.
@@ -388,12 +396,12 @@ func refusedClient(s Seen) Finding {
 
 // withoutSecret judges the document of a service account: the secret must not be listed, or have expired.
 func withoutSecret(s Seen) Finding {
-	switch s.Status {
-	case http.StatusNotFound:
-		return judged(ShowsDead, "404: the service account is gone, and its secrets with it")
-	case http.StatusOK:
-	default:
-		return unread(s)
+	if s.Status != http.StatusOK {
+		f := gone("service account")(s)
+		if f.Shows == ShowsDead {
+			f.Says += ", and its secrets with it"
+		}
+		return f
 	}
 	d, ok := decoded[struct {
 		Secrets *[]HeldSecret `json:"secrets"`

@@ -120,7 +120,7 @@ type Seen struct {
 	Status int
 	// Code is the errorCode, or the OAuth error, of an answer that is no success; empty where it has none.
 	Code string
-	// At is when the answer came.
+	// At is when the answer was there, by the time that all workers share.
 	At time.Time
 	// Document is the body of a 200, and Elements what a list has instead; Each are the documents of Check.Each, nil where there
 	// is none.

@@ -65,6 +65,9 @@ func TestGone(t *testing.T) {
 				t.Errorf("%s %s, %d: %+v", kind.name, kind.check, status, got)
 			}
 		}
+		if got := checkOf(t, kind.name, kind.check, AsAccount).Judge(Seen{Status: 404, Code: "GROUP_NOT_FOUND"}); got.Shows != ShowsNothing {
+			t.Errorf("%s %s, in a project that the account does not see: %+v", kind.name, kind.check, got)
+		}
 	}
 }
 
@@ -103,7 +106,7 @@ func TestMeaning(t *testing.T) {
 		}},
 		{name: "with fewer grants", kind: RoleMappingDelete, before: group, now: []string{mappingElement(idTwo, "admins", reader)}, wantShows: ShowsDead},
 		{name: "other group", kind: RoleMappingDelete, before: group, now: []string{mappingElement(idTwo, "Admins", owner+","+reader)}, wantShows: ShowsDead},
-		{name: "hostile id", kind: RoleMappingDelete, before: group, now: []string{mappingElement("../x", "admins", owner+","+reader)}, wantShows: ShowsDead},
+		{name: "hostile id", kind: RoleMappingDelete, before: group, now: []string{mappingElement("../x", "admins", owner+","+reader)}, wantShows: ShowsAlive},
 		{name: "no list", kind: RoleMappingDelete, before: group, now: []string{`[]`}, wantShows: ShowsNothing},
 		{name: "no ids", kind: RoleMappingDelete, before: group, now: []string{`{"externalGroupName":"x"}`}, wantShows: ShowsNothing},
 	}
@@ -209,6 +212,7 @@ func TestRestart(t *testing.T) {
 		{name: "in the log", list: []string{idle}, log: []LogEvent{event(eventUpdateCompleted, "A", 0)}, want: ShowsDead},
 		{name: "started in the log", list: []string{idle}, log: []LogEvent{event(eventUpdateStarted, "A", time.Minute)}, want: ShowsDead},
 		{name: "an earlier restart", list: []string{idle}, log: []LogEvent{event(eventUpdateCompleted, "A", -time.Minute)}, want: ShowsPending},
+		{name: "in a future log", list: []string{idle}, log: []LogEvent{event(eventUpdateStarted, "A", time.Hour)}, want: ShowsPending},
 		{name: "of no cluster", list: []string{idle}, log: []LogEvent{event(eventUpdateCompleted, "", 0)}, want: ShowsPending},
 		{name: "another type", list: []string{idle}, log: []LogEvent{event("CLUSTER_READY", "A", 0)}, want: ShowsPending},
 		{name: "paused", list: []string{paused}, want: ShowsDead},
@@ -219,7 +223,7 @@ func TestRestart(t *testing.T) {
 	for _, name := range []string{"clusters", "flex_clusters"} {
 		check := checkOf(t, X509Disable, name, AsAccount)
 		for _, tt := range tests {
-			got := check.Judge(Seen{Status: 200, Elements: elements(tt.list...), Notes: tt.notes, Log: tt.log, Changed: changed})
+			got := check.Judge(Seen{Status: 200, Elements: elements(tt.list...), Notes: tt.notes, Log: tt.log, At: changed.Add(2 * time.Minute), Changed: changed})
 			if got.Shows != tt.want || !strings.Contains(got.Says, tt.says) {
 				t.Errorf("%s, %s: %+v, want %s with %q", name, tt.name, got, tt.want, tt.says)
 			}

@@ -118,6 +118,7 @@ func (c *Checker) look(ctx context.Context, job jobs.Job, entry jobs.Entry) (job
 	l := &look{checker: c, policy: policy, job: job, rec: rec, now: c.cfg.Now()}
 	l.over = l.now.Sub(rec.FinishedAt) >= policy.Within
 	l.read(ctx)
+	l.done()
 	if l.held() && l.now.Sub(rec.FinishedAt) < 2*policy.Within {
 		l.over = false // A rate limit may take as long again.
 	}

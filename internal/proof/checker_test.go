@@ -115,6 +115,59 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestEventOfTheJob: an event is evidence when the job's account made it while the job was attempted, or it names the target and no
+// actor.
+func TestEventOfTheJob(t *testing.T) {
+	tests := []struct {
+		name  string
+		event Event
+		after time.Duration // Its time, since the API's answer.
+		want  jobs.Verdict
+	}{
+		{"own", Event{Own: true, By: "key"}, 0, jobs.VerdictRecorded},
+		{"own, and late", Event{Own: true, By: "key"}, 30 * time.Second, jobs.VerdictRecorded},
+		{"of an earlier job", Event{Own: true, By: "key"}, -30 * time.Second, jobs.VerdictAccepted},
+		{"of a later job", Event{Own: true, By: "key"}, 10 * time.Minute, jobs.VerdictAccepted},
+		{"by a clock that is an hour ahead", Event{Own: true, Names: true, By: "key"}, time.Hour, jobs.VerdictAccepted},
+		{"by another on the target", Event{Names: true, By: "other"}, 0, jobs.VerdictAccepted},
+		{"on the target, without an actor", Event{Names: true}, 0, jobs.VerdictRecorded},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPlant(t, blind)
+				tt.event.ID, tt.event.Type, tt.event.At = "e1", deleted, p.began.Add(tt.after)
+				p.events = func(after time.Duration) ([]Event, error) {
+					if after < tt.after && tt.after < time.Hour {
+						return nil, nil
+					}
+					return []Event{tt.event}, nil
+				}
+				p.deliver(t)
+				if r := p.record(t); r.Proof.Verdict != tt.want {
+					t.Errorf("%s, want %s: %+v", r.Proof.Verdict, tt.want, r.Proof.Evidence)
+				}
+			})
+		})
+	}
+}
+
+// TestTimesOfSlowReads: a target is known to be dead since the answer that shows it, and not since its read began.
+func TestTimesOfSlowReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t, read)
+		p.policy.Events, p.takes = false, 20*time.Second
+		p.deliver(t)
+		r, want := p.record(t), p.began.Add(20*time.Second)
+		if seen := r.Proof.Evidence[1]; !r.Proof.VerifiedAt.Equal(want) || !r.Proof.CheckedAt.Equal(want) || !seen.At.Equal(want) {
+			t.Errorf("verified at %s, evidence of %s, want %s", r.Proof.VerifiedAt, seen.At, want)
+		}
+		if diff := cmp.Diff([]string{"verified true 21s"}, p.counted); diff != "" {
+			t.Errorf("counted (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // TestRetryAfterIsObeyed: no read is made before the moment that the API names, and one that comes after the end of the time is
 // made all the same.
 func TestRetryAfterIsObeyed(t *testing.T) {

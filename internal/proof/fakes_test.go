@@ -74,6 +74,7 @@ type plant struct {
 
 	// answer answers a read, so long after the API's answer to the call.
 	answer func(check string, after time.Duration) (int, error)
+	takes  time.Duration // So long takes each read.
 	events func(after time.Duration) ([]Event, error)
 	fail   func(step string) (done bool, err error) // A fault: whether the step was done, and what it says.
 
@@ -165,12 +166,15 @@ func (p *plant) Read(_ context.Context, _ jobs.Job, c kinds.Check) (kinds.Seen, 
 	after := time.Since(p.began)
 	p.reads = append(p.reads, fmt.Sprintf("%s %s", c.Name, after))
 	status, err := p.answer(c.Name, after)
+	time.Sleep(p.takes)
 	return kinds.Seen{Status: status}, err
 }
 
-func (p *plant) Events(context.Context, jobs.Job, []string, time.Time) ([]Event, error) {
+// Events returns the events since a moment. One without a time was at the moment of the API's answer.
+func (p *plant) Events(_ context.Context, _ jobs.Job, _ []string, since time.Time) ([]Event, error) {
 	p.reads = append(p.reads, fmt.Sprintf("events %s", time.Since(p.began)))
-	return p.events(time.Since(p.began))
+	list, err := p.events(time.Since(p.began))
+	return slices.DeleteFunc(slices.Clone(list), func(e Event) bool { return !e.At.IsZero() && e.At.Before(since) }), err
 }
 
 func (p *plant) AnnounceVerdict(_ context.Context, _ jobs.Job, r jobs.Record, deadLetter, maybeSent bool) error {

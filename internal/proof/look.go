@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"rekey/internal/jobs"
@@ -13,8 +14,12 @@ import (
 // checkEvents is what evidence of the API's event log calls its check.
 const checkEvents = "events"
 
-// eventMargin allows for the clock by which the API dates its events.
-const eventMargin = time.Minute
+// An event is of the job when it is dated between its first attempt and its success. Margins allow for the clock by which the API dates
+// events, and, after the success, for an API that does later what it has promised.
+const (
+	eventMargin     = 5 * time.Second
+	eventLateMargin = time.Minute
+)
 
 // look is one look at a target, and what it finds.
 type look struct {
@@ -22,8 +27,9 @@ type look struct {
 	policy  Policy
 	job     jobs.Job
 	rec     *jobs.Record
-	now     time.Time
-	over    bool // It is the last look.
+	now     time.Time // When the look began.
+	end     time.Time // When its last read was answered: what it shows is known since then.
+	over    bool      // It is the last look.
 	checks  []kinds.Check
 
 	found     []found
@@ -57,12 +63,20 @@ func (l *look) read(ctx context.Context) {
 	}
 }
 
+// done ends the reads: what they show is known from now on.
+func (l *look) done() {
+	l.end = l.checker.cfg.Now()
+	for i := range l.found {
+		l.found[i].At = l.end
+	}
+}
+
 // held reports whether the API wants no call now.
 func (l *look) held() bool { return l.heldUntil.After(l.now) }
 
 // note notes an evidence that finds nothing.
 func (l *look) note(check string, status int, says string) {
-	l.found = append(l.found, found{Evidence: jobs.Evidence{At: l.now, Check: check, Status: status, Says: says}})
+	l.found = append(l.found, found{Evidence: jobs.Evidence{Check: check, Status: status, Says: says}})
 }
 
 // check makes one read, and reports whether there was an answer.
@@ -79,9 +93,10 @@ func (l *look) check(ctx context.Context, c kinds.Check) (kinds.Finding, bool) {
 		}
 		return l.job.Params.Get(name)
 	}
+	seen.At = l.checker.cfg.Now()
 	seen.Meaning, seen.Notes, seen.Changed = l.rec.Meaning, l.rec.Proving.Notes[c.Name], l.rec.FinishedAt
 	f := c.Judge(seen)
-	l.found = append(l.found, found{jobs.Evidence{At: l.now, Check: c.Name, Status: seen.Status, Says: f.Says}, f})
+	l.found = append(l.found, found{jobs.Evidence{Check: c.Name, Status: seen.Status, Says: f.Says}, f})
 	return f, true
 }
 
@@ -125,17 +140,27 @@ func (l *look) readEvents(ctx context.Context) {
 		}
 		return
 	}
-	for _, e := range events {
-		if e.Own || e.Names {
-			l.found = append(l.found, found{Evidence: e.evidence(l.now, "type, time and actor")})
+	// The latest one that fits: an earlier job of the account may have one of the same type.
+	for _, e := range slices.Backward(events) {
+		if l.own(e) {
+			l.found = append(l.found, found{Evidence: e.evidence("type, time and actor")})
 			return
 		}
 	}
 	l.note(checkEvents, 0, "the event log has no event of it")
 }
 
+// own reports whether an event is taken to be of the job: its account made it, or it names the target and no actor, and it is dated when
+// the job was attempted. What is dated in the future is not.
+func (l *look) own(e Event) bool {
+	if !e.Own && (!e.Names || e.By != "") {
+		return false
+	}
+	return !e.At.After(l.rec.FinishedAt.Add(eventLateMargin)) && !e.At.After(l.checker.cfg.Now().Add(eventMargin))
+}
+
 // evidence tells of the event, and where it names no target, by what it was matched.
-func (e Event) evidence(at time.Time, matched string) jobs.Evidence {
+func (e Event) evidence(matched string) jobs.Evidence {
 	by, how := "", "it names the target"
 	if e.By != "" {
 		by = " by " + e.By
@@ -144,7 +169,7 @@ func (e Event) evidence(at time.Time, matched string) jobs.Evidence {
 		how = "it names no target: matched by " + matched
 	}
 	says := fmt.Sprintf("%s at %s%s; %s", e.Type, e.At.UTC().Format(time.RFC3339), by, how)
-	return jobs.Evidence{At: at, Check: checkEvents, Says: says, EventID: e.ID}
+	return jobs.Evidence{Check: checkEvents, Says: says, EventID: e.ID}
 }
 
 // apply puts what was found on the record.
@@ -162,16 +187,16 @@ func (l *look) apply(rec *jobs.Record) {
 	awaited := l.policy.Events && len(kinds.Of(rec.Kind).Proof.Events) > 0 && !closed
 	verdict := conclude(l.checks, rec.Proving.Shown, recorded || l.recorded(), awaited, l.over)
 	rec.Proof.Checks++
-	rec.Proof.CheckedAt = l.now
+	rec.Proof.CheckedAt = l.end
 	if verdict != jobs.VerdictPending {
 		next := time.Time{}
 		if verdict.Dead() {
-			next = l.policy.watch(rec, l.now)
+			next = l.policy.watch(rec, l.end)
 		}
-		rec.Conclude(l.now, verdict, next)
+		rec.Conclude(l.end, verdict, next)
 		return
 	}
-	next := rec.FinishedAt.Add(nextLook(l.now.Sub(rec.FinishedAt), l.policy.Within))
+	next := rec.FinishedAt.Add(nextLook(l.end.Sub(rec.FinishedAt), l.policy.Within))
 	if l.heldUntil.After(next) {
 		next = l.heldUntil
 	}

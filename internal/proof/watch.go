@@ -43,6 +43,7 @@ func (c *Checker) Watch(ctx context.Context, d jobs.Delivery) (jobs.Settlement, 
 		rec.Proving = &jobs.Proving{}
 	}
 	back, ids := l.readAgain(ctx)
+	l.done()
 	if ctx.Err() != nil { // The worker stops; what failed for that is no finding.
 		return jobs.Settlement{}, nil
 	}
@@ -108,7 +109,7 @@ func (l *look) readReturn(ctx context.Context) {
 	for _, e := range slices.Backward(events) { // The latest one: a target may have been changed before.
 		known := slices.ContainsFunc(l.rec.Proof.Evidence, func(have jobs.Evidence) bool { return have.EventID == e.ID })
 		if !known && !(e.Own && e.At.Sub(l.rec.FinishedAt) <= ownEventMargin) { // Else it is of the job itself.
-			l.found = append(l.found, found{Evidence: e.evidence(l.now, "type and time")})
+			l.found = append(l.found, found{Evidence: e.evidence("type and time")})
 			return
 		}
 	}
@@ -124,17 +125,17 @@ func (l *look) applyWatch(rec *jobs.Record, back bool, ids map[string]string) {
 		rec.Proving.Note(f.Check, f.Finding)
 	}
 	rec.Proof.Checks++
-	rec.Proof.CheckedAt = l.now
+	rec.Proof.CheckedAt = l.end
 	if !back {
-		if rec.Proof.NextCheckAt = l.policy.watch(rec, l.now); rec.Proof.NextCheckAt.IsZero() {
+		if rec.Proof.NextCheckAt = l.policy.watch(rec, l.end); rec.Proof.NextCheckAt.IsZero() {
 			rec.Proving = nil
 		}
 		return
 	}
 	if advice := kinds.Of(rec.Kind).Proof.Restorers; advice != "" {
-		rec.Proof.Note(jobs.Evidence{At: l.now, Check: checkRestorers, Says: advice})
+		rec.Proof.Note(jobs.Evidence{At: l.end, Check: checkRestorers, Says: advice})
 	}
-	rec.Conclude(l.now, jobs.VerdictReverted, time.Time{})
+	rec.Conclude(l.end, jobs.VerdictReverted, time.Time{})
 	rec.BackAs = ids
 }
 
