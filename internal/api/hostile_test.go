@@ -107,3 +107,16 @@ func TestManyConnections(t *testing.T) {
 	conns[0].Close()
 	apptest.Eventually(t, "a place", func() bool { return status(r.dial()) == nil })
 }
+
+// TestSlowBody: a client whose body does not end is cut off.
+func TestSlowBody(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	conn := r.dial()
+	if _, err := fmt.Fprintf(conn, "POST /v1/jobs HTTP/1.1\r\nHost: rekey\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", soarToken); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, conn); err != nil {
+		t.Errorf("the slow client: %v, want the end of the connection", err)
+	}
+}

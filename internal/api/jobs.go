@@ -191,7 +191,7 @@ func (c *call) notMade(ctx context.Context, id string) error {
 		return noJob()
 	case err != nil:
 		return err
-	case !c.client.unlimited():
+	case !c.mayKnow(letter.Event.Source):
 		return noJob()
 	}
 	return notAccepted(id, letter.Number, letter.Reason)
@@ -236,26 +236,22 @@ func (s *Server) await(c *call, w fleet.Wait, wait time.Duration) error {
 	if !isID(id) {
 		return noJob()
 	}
-	if !s.waiting.enter() {
+	if !s.waiting.enter(c.client.Name) {
 		return unavailable("too many requests wait for jobs; ask without wait")
 	}
-	defer s.waiting.leave()
+	defer s.waiting.leave(c.client.Name)
 	// An error says that the connection has no deadlines, which is as good.
 	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(wait + writeTimeout))
 	ctx, cancel := context.WithTimeoutCause(c.r.Context(), wait, errWaited)
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
+	w.JobID = c.visible(ctx, id)
 	record, err := c.fleet.Await(ctx, w)
-	if refused, ok := errors.AsType[*fleet.NotAcceptedError](err); ok {
-		if !c.client.unlimited() {
-			return noJob()
-		}
-		return notAccepted(id, refused.Letter.Number, refused.Letter.Reason)
-	}
+	refused, isRefused := errors.AsType[*fleet.NotAcceptedError](err)
 	switch {
-	case errors.Is(err, jobs.ErrNotFound):
-		return noJob()
-	case err == nil && c.client.allows(record.Kind, record.Account) != "":
+	case isRefused && c.mayKnow(refused.Letter.Event.Source):
+		return notAccepted(id, refused.Letter.Number, refused.Letter.Reason)
+	case isRefused, errors.Is(err, jobs.ErrNotFound), err == nil && c.client.allows(record.Kind, record.Account) != "":
 		return noJob()
 	case err == nil:
 		writeJSON(c.w, http.StatusOK, "", record)
@@ -264,6 +260,24 @@ func (s *Server) await(c *call, w fleet.Wait, wait time.Duration) error {
 		return err
 	}
 	return s.notYet(c, w)
+}
+
+// visible is the id of a job that the client may see, and else one that there is not: what is waited for then comes no sooner, and no
+// later, than for a job that does not exist.
+func (c *call) visible(ctx context.Context, id string) string {
+	if c.client.unlimited() {
+		return id
+	}
+	record, err := c.fleet.Job(ctx, id)
+	if err == nil && c.client.allows(record.Kind, record.Account) != "" {
+		return jobs.ID(rand.Text(), id)
+	}
+	return id
+}
+
+// mayKnow reports whether the client may know what became of a request from a source: its own, or any where it is not limited.
+func (c *call) mayKnow(source string) bool {
+	return c.client.unlimited() || source == SourcePrefix+c.client.Name || source == event.SourceOfClients+c.client.Name
 }
 
 // errWaited is the cause of the end of a wait.
@@ -281,7 +295,7 @@ func (s *Server) notYet(c *call, w fleet.Wait) error {
 	record, err := c.fleet.Job(ctx, w.JobID)
 	switch {
 	case errors.Is(err, jobs.ErrNotFound):
-		writeJSON(c.w, http.StatusAccepted, "", Pending{JobID: w.JobID})
+		writeJSON(c.w, http.StatusAccepted, "", Pending{JobID: c.r.PathValue("id")})
 		return nil
 	case err != nil:
 		return err

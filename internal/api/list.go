@@ -37,6 +37,9 @@ func (s *Server) list(c *call) error {
 	}
 	ctx, cancel := c.within()
 	defer cancel()
+	if err := c.behind(ctx, filter.After); err != nil {
+		return err
+	}
 	page, err := c.fleet.Jobs(ctx, filter)
 	switch {
 	case errors.Is(err, jobs.ErrNotFound):
@@ -57,6 +60,18 @@ func (s *Server) list(c *call) error {
 	}
 	writeJSON(c.w, http.StatusOK, "", list)
 	return nil
+}
+
+// behind refuses to go on behind a job that the client may not see, as behind one that does not exist.
+func (c *call) behind(ctx context.Context, id string) error {
+	if id == "" || c.client.unlimited() {
+		return nil
+	}
+	_, err := c.find(ctx, id)
+	if p, ok := errors.AsType[*Problem](err); ok && p.Status == http.StatusNotFound {
+		return inQuery("after", "there is no such job")
+	}
+	return err
 }
 
 // filter is what the query chooses of what the client may see.

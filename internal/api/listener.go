@@ -3,7 +3,6 @@ package api
 import (
 	"net"
 	"sync"
-	"sync/atomic"
 )
 
 // limited refuses connections above what one address, or all together, may have.
@@ -27,17 +26,23 @@ func (l limited) Accept() (net.Conn, error) {
 	}
 }
 
-// crowd counts connections by address.
+// crowd counts by name what each, and all together, may have at once: connections by address, waits by client.
 type crowd struct {
+	most, mostOfOne int
+
 	mu  sync.Mutex // Guards what follows.
 	all int
 	of  map[string]int
 }
 
+func newCrowd(most, mostOfOne int) *crowd {
+	return &crowd{most: most, mostOfOne: mostOfOne, of: map[string]int{}}
+}
+
 func (c *crowd) enter(host string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.all >= maxConns || c.of[host] >= maxConnsOfOne {
+	if c.all >= c.most || c.of[host] >= c.mostOfOne {
 		return false
 	}
 	c.all++
@@ -66,19 +71,8 @@ func (c *counted) Close() error {
 	return c.Conn.Close()
 }
 
-// maxWaiting is how many requests may wait for jobs at once.
-const maxWaiting = 256
-
-// waiters counts requests that wait.
-type waiters struct{ n atomic.Int32 }
-
-// enter reports whether one more may wait. If so, it has to leave.
-func (w *waiters) enter() bool {
-	if w.n.Add(1) > maxWaiting {
-		w.leave()
-		return false
-	}
-	return true
-}
-
-func (w *waiters) leave() { w.n.Add(-1) }
+// How many requests may wait for jobs at once: of all clients, and of one, which must not keep the others from it.
+const (
+	maxWaiting      = 256
+	maxWaitingOfOne = 128
+)

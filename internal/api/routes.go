@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/config"
+	"rekey/internal/event"
 	"rekey/internal/fleet"
 	"rekey/internal/openapi"
 )
@@ -82,6 +83,9 @@ func (s *Server) handler() http.Handler {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
+		if trace := event.ValidTrace(req.Header.Get(event.HeaderTrace)); trace != "" {
+			h.Set(event.HeaderTrace, trace)
+		}
 		if _, pattern := mux.Handler(req); pattern == "" {
 			other.ServeHTTP(w, req)
 			return

@@ -20,7 +20,6 @@ import (
 // The limits of a connection. A client that is slow on purpose must not hold one without end, nor one client all of them.
 const (
 	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 30 * time.Second
 	writeTimeout      = 30 * time.Second // An answer that waits for a job extends it.
 	idleTimeout       = 2 * time.Minute
 	pingAfter         = 30 * time.Second // Of silence of a client that speaks HTTP/2.
@@ -29,6 +28,9 @@ const (
 	maxConnsOfOne     = 256  // Connections of one address.
 	maxConns          = 4096 // Connections of all.
 )
+
+// readTimeout bounds how long a request may take to come, body included.
+var readTimeout = 30 * time.Second
 
 // Recorder counts requests.
 type Recorder interface {
@@ -59,7 +61,7 @@ type Server struct {
 	clients atomic.Pointer[roster]
 	fleet   atomic.Pointer[fleet.Client] // Nil until the worker has what it needs in NATS.
 	doors   atomic.Pointer[map[string]http.Handler]
-	waiting waiters
+	waiting *crowd // Requests that wait, by client.
 	// document makes the OpenAPI document once, when it is asked for first.
 	document func() ([]byte, error)
 
@@ -69,7 +71,7 @@ type Server struct {
 
 // New checks the configuration and builds a server that does not listen yet.
 func New(cfg Config) (*Server, error) {
-	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, lookup: cfg.Lookup, document: sync.OnceValues(newDocument)}
+	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, lookup: cfg.Lookup, waiting: newCrowd(maxWaiting, maxWaitingOfOne), document: sync.OnceValues(newDocument)}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	s.Use(cfg.API)
 	server := &http.Server{
@@ -84,7 +86,7 @@ func New(cfg Config) (*Server, error) {
 		}
 		server.TLSConfig = keeper.server()
 	}
-	crowd := &crowd{of: map[string]int{}}
+	crowd := newCrowd(maxConns, maxConnsOfOne)
 	var err error
 	s.Endpoint, err = httpserver.NewEndpoint("API server", cfg.API.Listen, server, s.log, func(l net.Listener) net.Listener {
 		return limited{Listener: l, crowd: crowd}

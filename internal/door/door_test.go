@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"go.uber.org/zap"
@@ -274,5 +275,17 @@ func TestTrace(t *testing.T) {
 	r.post(`{}`, http.Header{"Authorization": {"Bearer t0ken"}, "Traceparent": {trace}})
 	if got := r.one(); got.Trace != trace || got.class != "incident" || got.Source != "rekey/door/bearer" {
 		t.Errorf("stored %+v", got)
+	}
+}
+
+// TestSlowSenders: a body that does not come in time can be sent again.
+func TestSlowSenders(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, door.Door{Type: door.TypeBearer}, "t0ken")
+	q := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/in/bearer", iotest.ErrReader(os.ErrDeadlineExceeded))
+	w := httptest.NewRecorder()
+	r.doors.Handlers()["bearer"].ServeHTTP(w, q)
+	if w.Code != http.StatusRequestTimeout || r.results["unavailable"] != 1 {
+		t.Errorf("%d %s, counted %v", w.Code, w.Body, r.results)
 	}
 }

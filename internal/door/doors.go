@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -239,6 +240,9 @@ func (d *door) handle(w http.ResponseWriter, q *request) ([]string, error) {
 	if q.body, err = io.ReadAll(http.MaxBytesReader(w, q.Body, jobs.MaxEventBytes)); err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, tooLarge()
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, &Refusal{Status: http.StatusRequestTimeout, Result: ResultUnavailable, Detail: "the body did not come in time"}
 		}
 		return nil, malformed("the body ended early")
 	}

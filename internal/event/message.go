@@ -31,7 +31,11 @@ const HeaderTrace = "traceparent"
 // traceOf is the trace that an event belongs to: its extension's, which is about the event, else
 // its header's. An invalid traceparent is ignored.
 func traceOf(e *jobs.Event, h nats.Header) string {
-	trace := cmp.Or(e.Envelope.Extensions[HeaderTrace], headerValue(h, HeaderTrace))
+	return ValidTrace(cmp.Or(e.Envelope.Extensions[HeaderTrace], headerValue(h, HeaderTrace)))
+}
+
+// ValidTrace is a traceparent as it is, or "" where it is invalid.
+func ValidTrace(trace string) string {
 	if !traceparent.MatchString(trace) || emptyTrace.MatchString(trace) {
 		return ""
 	}

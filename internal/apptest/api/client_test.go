@@ -22,6 +22,7 @@ const (
 	soar    = "soar"    // May do everything.
 	viewer  = "viewer"  // May read.
 	limited = "limited" // May do everything with x509.disable by the account security, and publish incidents.
+	revoker = "revoker" // May read jobs of jwks.revoke.
 )
 
 // withAPI lets a worker have the API, with the clients of every test.
@@ -32,6 +33,7 @@ func withAPI(t *testing.T, r *apptest.Rig) *apptest.Rig {
 		{Name: soar, May: config.Permissions()},
 		{Name: viewer, May: []config.Permission{config.MayRead}},
 		{Name: limited, May: config.Permissions(), Kinds: []jobs.Kind{kinds.X509Disable}, Accounts: []string{apptest.Security}, Classes: []string{"incident"}},
+		{Name: revoker, May: []config.Permission{config.MayRead}, Kinds: []jobs.Kind{kinds.JWKSRevoke}},
 	} {
 		file := filepath.Join(t.TempDir(), "token")
 		if err := os.WriteFile(file, []byte(tokenOf(c.Name)), 0o600); err != nil {

@@ -22,6 +22,9 @@ func TestSubmit(t *testing.T) {
 	token := apptest.Canary()
 	a := as(w, soar).do("POST", "/v1/jobs", apptest.TokenRevoke(token).With("requested_by", "alice").With("reason", "IR-4711"), "Idempotency-Key", "alert-1",
 		"Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").must(t, "submitting", 202)
+	if got := a.header.Get("Traceparent"); got != "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" {
+		t.Errorf("the answer has the trace %q", got)
+	}
 	id := a.get("job_id")
 	if want := jobs.ID("rekey/api/soar", "alert-1"); id != want || a.get("event_id") != "alert-1" || a.header.Get("Location") != "/v1/jobs/"+id {
 		t.Errorf("%s, Location %q; want the job %s", a.text, a.header.Get("Location"), want)
@@ -192,6 +195,12 @@ func TestRead(t *testing.T) {
 			t.Errorf("%s: %d %s, want the field %s", query, a.status, a.text, field)
 		}
 	}
+	for _, id := range []string{ids[1], ids[2], jobs.ID("a", "b"), strings.Repeat("a", 26)} {
+		if a := as(w, limited).do("GET", "/v1/jobs?after="+id, nil); a.status != 400 || a.get("field") != "after" {
+			t.Errorf("behind job %s, which the client may not see: %d %s", id, a.status, a.text)
+		}
+	}
+	as(w, limited).do("GET", "/v1/jobs?after="+ids[0], nil).must(t, "behind its job", 200)
 	for _, id := range []string{ids[1], ids[2], jobs.ID("a", "b"), "x", strings.Repeat("a", 26)} {
 		if a := as(w, limited).do("GET", "/v1/jobs/"+id, nil); a.status != 404 || a.get("code") != "not_found" {
 			t.Errorf("job %s, which the client may not see: %d %s", id, a.status, a.text)
@@ -215,6 +224,11 @@ func TestWait(t *testing.T) {
 	pending := as(w, soar).do("GET", "/v1/jobs/"+id+"?wait=1s", nil).must(t, "a job that waits", 202)
 	if pending.get("job_id") != id || pending.get("outcome") != "" {
 		t.Errorf("a job that waits: %s", pending.text)
+	}
+	for _, id := range []string{id, jobs.ID("a", "b")} { // Whether a job of others waits, nothing tells.
+		if a := as(w, revoker).do("GET", "/v1/jobs/"+id+"?wait=1m", nil); a.status != 404 || a.get("code") != "not_found" || a.get("job_id") != "" {
+			t.Errorf("waiting for job %s of others: %d %s", id, a.status, a.text)
+		}
 	}
 	for _, query := range []string{"?wait=6m", "?wait=-1s", "?wait=soon", "?until=outcome", "?wait=1s&until=lunch"} {
 		as(w, soar).do("GET", "/v1/jobs/"+id+query, nil).must(t, query, 400)
