@@ -22,14 +22,17 @@ import (
 	"rekey/internal/wire"
 )
 
-// demoTimeout bounds the demo from its start to the end of the story; it needs about 3 s.
-const demoTimeout = 12 * time.Second
+// demoTimeout bounds the demo from its start to the end of the story; it needs 6 to 9 s.
+const demoTimeout = 13 * time.Second
 
 // demoDrain is how long the demo's worker waits for calls when it is interrupted.
 const demoDrain = time.Second
 
 // demoSchedule fires within a few seconds of the start, at a multiple of its period.
 const demoSchedule = "@every 3s"
+
+// demoScheduleName is the name of the schedule.
+const demoScheduleName = "demo"
 
 func (c *cli) demoCommand() *cobra.Command {
 	var keep, verbose bool
@@ -57,6 +60,7 @@ type demo struct {
 	client    *fleet.Client
 	token     string // A live bearer token that is to be revoked.
 	secret    string // A client secret that is to be deleted.
+	paused    bool   // The schedule has fired, and does not fire again.
 	cleanups  []func() error
 }
 
@@ -193,7 +197,7 @@ func demoConfig(dir, api string) (*config.Config, error) {
 	cfg.HTTP.Listen = "127.0.0.1:0"
 	cfg.Worker.DrainTimeout = demoDrain
 	cfg.Schedules = []config.Schedule{{
-		Name: "demo", Cron: demoSchedule, TimeZone: "UTC", Missed: schedule.MissedSkip, MaxLate: time.Minute,
+		Name: demoScheduleName, Cron: demoSchedule, TimeZone: "UTC", Missed: schedule.MissedSkip, MaxLate: time.Minute,
 		Job: config.Job{
 			Kind: sandbox.DemoScheduled, Account: "security", Reason: "scheduled rotation",
 			Params: map[string]string{sandbox.DemoParam: sandbox.ProjectID},

@@ -13,7 +13,7 @@ import (
 )
 
 // shownMetrics are the metrics that the demo prints.
-var shownMetrics = []string{"rekey_jobs_finished_total", "rekey_events_received_total", "rekey_atlas_requests_total", "rekey_dead_letters"}
+var shownMetrics = []string{"rekey_jobs_finished_total", "rekey_proofs_total", "rekey_events_received_total", "rekey_atlas_requests_total", "rekey_dead_letters"}
 
 // further says where to look, and shows some of the metrics.
 func (d *demo) further(ctx context.Context, list []jobs.PublicRecord) error {
@@ -31,6 +31,7 @@ func (d *demo) further(ctx context.Context, list []jobs.PublicRecord) error {
 	fmt.Fprintf(d.stdout, `
 Look further, with 'worker demo --keep', which stays:
   worker job ls --server %[1]s
+  worker proof ls --server %[1]s
   worker job show %[2]s --server %[1]s -o json
   worker dlq show 1 --server %[1]s
   nats sub 'rekey.v1.result.>' --stream REKEY_RESULTS --all --server %[1]s

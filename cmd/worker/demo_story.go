@@ -15,6 +15,7 @@ import (
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/schedule"
 	"rekey/internal/show"
 	"rekey/internal/terminal"
 )
@@ -38,10 +39,14 @@ func (d *demo) show(ctx context.Context) error {
 	return d.further(ctx, list)
 }
 
-// publish publishes the events, after it has told the API to refuse the first call.
+// demoLag is how late the API does what it has answered with a success: after the first look, and before the second.
+const demoLag = 1500 * time.Millisecond
+
+// publish publishes the events, after it has told the API to refuse the first call, and to be late with another.
 func (d *demo) publish(ctx context.Context) error {
-	fault := sandbox.Fault{Operation: sandbox.DemoRateLimited, Kind: "429", RetryAfter: "2", Times: 1}
-	if err := d.box.Inject(fault); err != nil {
+	limited := sandbox.Fault{Operation: sandbox.DemoRateLimited, Kind: "429", RetryAfter: "2", Times: 1}
+	late := sandbox.Fault{Operation: sandbox.DemoLagging, Kind: sandbox.FaultLag, Delay: demoLag}
+	if err := d.box.Inject(limited, late); err != nil {
 		return err
 	}
 	events := sandbox.DemoEvents(d.token, d.secret, event.TypeRequested)
@@ -74,17 +79,26 @@ func (d *demo) isContained(list []jobs.PublicRecord) bool {
 	return !left && slices.ContainsFunc(list, func(r jobs.PublicRecord) bool { return r.Contained != "" })
 }
 
-// outcomes waits until every job is done and the dead letter is there. When ctx
+// outcomes waits until there is a verdict on the target of every job, and the dead letter is there. When ctx
 // ends before, it returns what there is with the cause.
 func (d *demo) outcomes(ctx context.Context) (list []jobs.PublicRecord, letters []bus.DeadLetter, err error) {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
+	shown := false
 	for {
 		page, err := d.client.Jobs(ctx, fleet.Query{})
 		if err != nil {
 			return list, letters, err
 		}
 		list = page.Records
+		if line := pendingLine(list, d.now()); line != "" && !shown {
+			shown = true
+			fmt.Fprintf(d.stdout, "%s\n\n", line)
+		}
+		if err := d.pause(ctx, list); err != nil {
+			return list, letters, err
+		}
+		list = firstOfKinds(list)
 		if letters, err = d.client.StoredDeadLetters(ctx, 10); err != nil {
 			return list, letters, err
 		}
@@ -99,9 +113,34 @@ func (d *demo) outcomes(ctx context.Context) (list []jobs.PublicRecord, letters 
 	}
 }
 
-// allDone reports whether there is a job of each event and the schedule, and each has its outcome.
+// pendingLine tells of the target that the API is late with, while it is looked at; "" at any other time.
+func pendingLine(list []jobs.PublicRecord, now time.Time) string {
+	late := kindsOf(list)[sandbox.DemoLagging]
+	if line := show.ProofProgress(late, now); line != "" && late.Looking() {
+		return string(late.Kind) + " is answered with a success; " + line
+	}
+	return ""
+}
+
+// pause keeps the schedule from firing once more, for the story goes on for longer than its period.
+func (d *demo) pause(ctx context.Context, list []jobs.PublicRecord) error {
+	if _, fired := kindsOf(list)[sandbox.DemoScheduled]; !fired || d.paused {
+		return nil
+	}
+	d.paused = true
+	_, err := d.client.PauseSchedule(ctx, demoScheduleName, schedule.Operation{Action: schedule.ActionPause, By: "demo", Reason: "it has fired"})
+	return err
+}
+
+// firstOfKinds leaves out what the schedule made before it was paused.
+func firstOfKinds(list []jobs.PublicRecord) []jobs.PublicRecord {
+	first := kindsOf(list)
+	return slices.DeleteFunc(slices.Clone(list), func(r jobs.PublicRecord) bool { return first[r.Kind].JobID != r.JobID })
+}
+
+// allDone reports whether there is a job of each event and the schedule, and each has its outcome and the verdict on its target.
 func allDone(list []jobs.PublicRecord) bool {
-	unfinished := slices.ContainsFunc(list, func(r jobs.PublicRecord) bool { return !r.Done() })
+	unfinished := slices.ContainsFunc(list, func(r jobs.PublicRecord) bool { return !r.Concluded() })
 	return !unfinished && len(kindsOf(list)) == demoKinds
 }
 
@@ -116,13 +155,16 @@ func kindsOf(list []jobs.PublicRecord) map[jobs.Kind]jobs.PublicRecord {
 // jobsTable shows the jobs in the order in which they were accepted.
 func (d *demo) jobsTable(list []jobs.PublicRecord) error {
 	t := d.table(d.stdout)
-	t.Head("JOB", "KIND", "TARGET", "ATTEMPTS", "OUTCOME", "TOOK")
+	t.Head("JOB", "KIND", "TARGET", "ATTEMPTS", "OUTCOME", "TOOK", "PROOF", "AFTER")
 	for _, r := range slices.Backward(list) {
-		var spent any = terminal.None
+		var spent, proven any = terminal.None, terminal.None
+		if r.Proof != nil && !r.Proof.VerifiedAt.IsZero() {
+			proven = r.Proof.VerifiedAt.Sub(r.AcceptedAt)
+		}
 		if r.Done() {
 			spent = r.FinishedAt.Sub(r.AcceptedAt)
 		}
-		t.Row(terminal.ID(r.JobID), r.Kind, show.ShortTarget(r.Target), r.AttemptCount, show.State(r, d.now()), spent)
+		t.Row(terminal.ID(r.JobID), r.Kind, show.ShortTarget(r.Target), r.AttemptCount, show.State(r, d.now()), spent, show.Verdict(r.Verdict()), proven)
 	}
 	return t.Flush()
 }
@@ -150,6 +192,10 @@ func (d *demo) checks(list []jobs.PublicRecord, letters []bus.DeadLetter) error 
 	check(!left, "the leaked client secret was found among the service accounts and is deleted")
 	check(d.isContained(list), "what the scanner found was recognised as an API key, and is deleted")
 	check(jwks.AttemptCount == 2 && wait >= 2*time.Second, "429 with Retry-After: 2 was obeyed: the next call came after %s", terminal.Took(wait))
+	late := kindsOf(list)[sandbox.DemoLagging]
+	check(late.Verdict() == jobs.VerdictVerified && late.Proof.Checks > 1,
+		"the API was late with the role mapping: pending at first, verified once a read showed that it is gone")
+	check(jwks.Verdict() == jobs.VerdictRecorded, "no read can show that signing keys are gone: recorded, by the API's own event log")
 	reason, _, _ := strings.Cut(letter.Reason, ";") // Without the list of all kinds.
 	check(letter.Number > 0, "the event with an unknown kind is dead letter %d: %s", letter.Number, reason)
 	if broken {

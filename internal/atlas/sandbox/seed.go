@@ -274,6 +274,8 @@ const (
 	DemoRateLimited = OperationJWKSRevoke
 	// DemoRepeated is the operation of the event that is there twice.
 	DemoRepeated = OperationTokenRevoke
+	// DemoLagging is the operation of an event that the API answers before it does what it was asked for.
+	DemoLagging = OperationRoleMappingDelete
 	// DemoScheduled is the operation of the demo's schedule, and DemoParam and ProjectID its parameter.
 	DemoScheduled = OperationX509Disable
 	DemoParam     = "project_id"
@@ -302,7 +304,7 @@ func DemoEvents(token, secret, typeRequested string) []DemoEvent {
 			"plain JSON: delete a leaked client secret, by the secret alone", "incident",
 			`{"kind":"` + OperationServiceAccountSecretDelete + `","account":"security","params":{"org_id":"` + OrgID + `","secret":"` + secret + `"}}`,
 		},
-		{"plain JSON: delete a role mapping (API key, HTTP Digest)", "rotation", mapping},
+		{"plain JSON: delete a role mapping (API key, HTTP Digest; the API will be slow to do it)", "rotation", mapping},
 		{
 			"plain JSON: delete an identity provider, lane bulk", "rotation",
 			`{"kind":"` + OperationIDPDelete + `","account":"legacy","lane":"bulk",` + idp(IdentityProviderID),
