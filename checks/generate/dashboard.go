@@ -100,7 +100,8 @@ func proofs() []panel {
 			{`sum by (verdict) (rate(rekey_proofs_total` + of + `[$__rate_interval]))`, "{{verdict}}"},
 		}},
 		{title: "Looked at", about: "Targets without a verdict, and dead ones that are watched in case they are back.", unit: "none", width: 8, queries: []query{
-			{`max(rekey_proofs_pending` + of + `)`, "pending"}, {`max(rekey_watched_targets` + of + `)`, "watched"},
+			{`max(rekey_proofs_pending` + of + `)`, "pending"},
+			{`max(rekey_watched_targets` + of + `)`, "watched"},
 			{`sum(increase(rekey_reverted_total` + of + `[$__rate_interval]))`, "back"},
 		}},
 	}
