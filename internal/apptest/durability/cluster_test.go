@@ -55,7 +55,8 @@ func (c *cluster) start(name string) {
 }
 
 // TestClusterLosesALeaderAndAWorker kills the leader of the stream of jobs and a worker, one
-// after the other, while jobs run, and starts both again.
+// after the other, while jobs run, and starts both again. It takes up to 30 s: three servers elect leaders for some twenty streams and
+// buckets, twice, and NATS waits several seconds before it takes a server for lost.
 func TestClusterLosesALeaderAndAWorker(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t)
