@@ -120,3 +120,22 @@ func TestSlowBody(t *testing.T) {
 		t.Errorf("the slow client: %v, want the end of the connection", err)
 	}
 }
+
+// TestFailedHandshakes: strangers who speak no TLS cannot fill the log.
+func TestFailedHandshakes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(r *rig) {
+		cert := apptest.NewAuthority(t).Issue(t, "127.0.0.1")
+		r.cfg.TLS.CertFile, r.cfg.TLS.KeyFile = cert.CertFile, cert.KeyFile
+	})
+	for range 20 {
+		conn := r.dial()
+		if _, err := io.WriteString(conn, "no TLS at all\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, conn) // The server closes it, maybe with a reset.
+	}
+	if lines := r.logs.FilterMessageSnippet("TLS handshake error").Len(); lines != 1 {
+		t.Errorf("%d lines in the log, want 1", lines)
+	}
+}

@@ -1,8 +1,14 @@
 package api
 
 import (
+	"errors"
 	"net"
+	"strings"
 	"sync"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/quiet"
 )
 
 // limited refuses connections above what one address, or all together, may have.
@@ -24,6 +30,21 @@ func (l limited) Accept() (net.Conn, error) {
 		}
 		_ = conn.Close() // What becomes of a connection that is not wanted does not matter.
 	}
+}
+
+// complaints takes what the server says about connections, such as handshakes that fail: strangers decide how often.
+type complaints struct {
+	log      *zap.Logger
+	failures quiet.Failures
+}
+
+// Write logs a line, and the same again once a minute.
+func (c *complaints) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	if repeated, news := c.failures.News("connection", errors.New(text)); news {
+		c.log.Warn(text, repeated)
+	}
+	return len(line), nil
 }
 
 // crowd counts by name what each, and all together, may have at once: connections by address, waits by client.

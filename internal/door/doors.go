@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +26,9 @@ const Path = "/in/"
 
 // publishTimeout bounds the wait for the stream. Senders wait for 3 s (Slack) to 30 s.
 const publishTimeout = 2500 * time.Millisecond
+
+// publishEach is added for each event of a request, of which GitLab's alone has many.
+const publishEach = 10 * time.Millisecond
 
 // Publisher stores events.
 type Publisher interface {
@@ -87,6 +89,7 @@ type door struct {
 	Door
 	cfg      *Config
 	sender   sender
+	bodies   *bodies // Of all doors.
 	failures quiet.Failures
 	log      *zap.Logger
 }
@@ -130,9 +133,9 @@ type (
 
 // New opens doors.
 func New(cfg Config) (*Doors, error) {
-	all := &Doors{doors: map[string]*door{}}
+	all, held := &Doors{doors: map[string]*door{}}, &bodies{of: map[string]int{}}
 	for _, one := range cfg.Doors {
-		d := &door{Door: one, cfg: &cfg, log: cfg.Logger.Named("door").With(zap.String("door", one.Name))}
+		d := &door{Door: one, cfg: &cfg, bodies: held, log: cfg.Logger.Named("door").With(zap.String("door", one.Name))}
 		var err error
 		if d.sender, err = d.newSender(); err != nil {
 			return nil, fmt.Errorf("door %s: %w", one.Name, err)
@@ -236,15 +239,11 @@ func (d *door) handle(w http.ResponseWriter, q *request) ([]string, error) {
 	if err := d.mayCall(q); err != nil {
 		return nil, err
 	}
+	body := d.bodies.read(http.MaxBytesReader(w, q.Body, jobs.MaxEventBytes), q.RemoteAddr)
+	defer body.release()
 	var err error
-	if q.body, err = io.ReadAll(http.MaxBytesReader(w, q.Body, jobs.MaxEventBytes)); err != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return nil, tooLarge()
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil, &Refusal{Status: http.StatusRequestTimeout, Result: ResultUnavailable, Detail: "the body did not come in time"}
-		}
-		return nil, malformed("the body ended early")
+	if q.body, err = io.ReadAll(body); err != nil {
+		return nil, unread(err)
 	}
 	if err := d.sender.verify(q); err != nil {
 		return nil, err
@@ -294,7 +293,7 @@ func (d *door) publish(q *request, events []Event) ([]string, error) {
 		}
 		ids[i] = identity(e.ID)
 	}
-	ctx, cancel := context.WithTimeoutCause(q.Context(), publishTimeout, errors.New("NATS has not acknowledged in time"))
+	ctx, cancel := context.WithTimeoutCause(q.Context(), publishTimeout+time.Duration(len(events))*publishEach, errors.New("NATS has not acknowledged in time"))
 	defer cancel()
 	return ids, parallel(len(messages), atOnce, func(i int) error {
 		err := d.cfg.Publisher.PublishEvent(ctx, d.Class, messages[i].data, messages[i].headers)

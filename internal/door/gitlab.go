@@ -2,6 +2,7 @@ package door
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -51,6 +52,9 @@ func (g gitLab) verify(q *request) error {
 	return nil
 }
 
+// maxTokens is how many tokens one request may have: they are stored one by one, and the answer waits for the last.
+const maxTokens = 1000
+
 // leaked is one element of what GitLab posts.
 type leaked struct {
 	Type     string `json:"type"`
@@ -70,6 +74,9 @@ func (g gitLab) read(q *request) ([]Event, error) {
 	var list []leaked
 	if err := json.Unmarshal(q.body, &list); err != nil {
 		return nil, malformed("the body must be an array of objects with type, token and location")
+	}
+	if len(list) > maxTokens {
+		return nil, &Refusal{Status: http.StatusRequestEntityTooLarge, Result: ResultMalformed, Detail: fmt.Sprintf("the array has more than %d tokens", maxTokens)}
 	}
 	events := make([]Event, 0, len(list))
 	for _, one := range list {

@@ -32,16 +32,18 @@ type Endpoint struct {
 
 // NewEndpoint returns an endpoint that does not listen yet. name is what errors call it, as in "HTTP server". listen is an address
 // as in "127.0.0.1:9464". A server with a TLSConfig serves TLS only. What the server itself has to say, about clients that misbehave
-// and handlers that panic, goes to log as warnings. wrap, when not nil, is put around the listener.
+// and handlers that panic, goes to log as warnings, unless it has an ErrorLog. wrap, when not nil, is put around the listener.
 func NewEndpoint(name, listen string, server *http.Server, log *zap.Logger, wrap func(net.Listener) net.Listener) (*Endpoint, error) {
 	if _, _, err := net.SplitHostPort(listen); err != nil {
 		return nil, fmt.Errorf("building %s: listen address %q: %w", name, listen, err)
 	}
-	stdLog, err := zap.NewStdLogAt(log, zap.WarnLevel)
-	if err != nil {
-		return nil, fmt.Errorf("building %s: making its log: %w", name, err)
+	if server.ErrorLog == nil {
+		stdLog, err := zap.NewStdLogAt(log, zap.WarnLevel)
+		if err != nil {
+			return nil, fmt.Errorf("building %s: making its log: %w", name, err)
+		}
+		server.ErrorLog = stdLog
 	}
-	server.ErrorLog = stdLog
 	return &Endpoint{name: name, listen: listen, log: log, server: server, wrap: wrap, served: make(chan error, 1)}, nil
 }
 
