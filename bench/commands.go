@@ -32,7 +32,7 @@ func (b *bench) execute(ctx context.Context, args []string) error {
 // root returns all commands. The measurement of throughput has no name of its own.
 func (b *bench) root() *cobra.Command {
 	root := b.throughputCommand()
-	root.AddCommand(b.memoryCommand(), b.readCommand(), b.searchCommand(), b.paceCommand())
+	root.AddCommand(b.memoryCommand(), b.readCommand(), b.searchCommand(), b.paceCommand(), b.proofsCommand())
 	root.PersistentFlags().StringVar(&b.worker, "worker", "bin/worker", "`FILE` of the worker that is measured")
 	root.PersistentFlags().StringVarP(&b.output, "output", "o", "table", "`FORM` of the output: table or json")
 	root.PersistentPreRunE = func(*cobra.Command, []string) (err error) {
@@ -253,6 +253,35 @@ buckets' shared state. Figures of a shared machine are noisy: use --runs 5.`,
 	cmd.Flags().IntVar(&cfg.Concurrency, "concurrency", 16, "`N` jobs at once in each worker")
 	cmd.Flags().IntVar(&cfg.Runs, "runs", 1, "`N` runs, to print the medians of")
 	cmd.Flags().BoolVar(&cfg.Alone, "alone", false, "leave out the ways that Rekey is compared with")
+	return cmd
+}
+
+func (b *bench) proofsCommand() *cobra.Command {
+	var cfg ProofsConfig
+	cmd := &cobra.Command{
+		Use:   "proofs",
+		Short: "Measure what pending proofs cost a bulk list",
+		Long: `Empty a bulk list of deletions against a stand-in API with a bucket of 20 calls, then 100 a second, on which
+the reads of proofs draw, too: without any proofs, and beside pending ones of targets that live on, in turns.
+The times are those from the first to the last deletion, medians of --runs; RATIO is that of the two, and READS
+counts the reads that drew on the bucket meanwhile. The jobs of the list are checked, too.`,
+		Example: "  bench proofs\n  bench proofs --jobs 5000 --pending 500 --runs 5",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Binary, cfg.Progress = b.worker, b.progress
+			found, err := Proofs(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			return b.print(found, func(t *tabwriter.Writer) {
+				row(t, "JOBS", "PENDING", "WITHOUT S", "BESIDE S", "RATIO", "READS")
+				row(t, found.Jobs, found.Pending, fmt.Sprintf("%.2f", found.Without), fmt.Sprintf("%.2f", found.Beside), fmt.Sprintf("%.3f", found.Ratio), fmt.Sprintf("%.0f", found.Reads))
+			})
+		},
+	}
+	cmd.Flags().IntVar(&cfg.Jobs, "jobs", 1000, "`N` jobs in the list")
+	cmd.Flags().IntVar(&cfg.Pending, "pending", 500, "`N` proofs that are pending beside it")
+	cmd.Flags().IntVar(&cfg.Runs, "runs", 3, "`N` runs of each, to print the medians of")
 	return cmd
 }
 

@@ -33,7 +33,7 @@ type fleet struct {
 func (cfg PaceConfig) rekey(ctx context.Context, a *ratedAPI, w way, row *PaceRow) (err error) {
 	f := &fleet{}
 	defer func() { err = errors.Join(err, f.stop()) }()
-	if err := f.start(ctx, cfg, a.url, w.limits, row.Workers); err != nil {
+	if err := f.start(ctx, cfg, a.url, w.limits+"\nproof: {within: 0s}", row.Workers); err != nil {
 		return err
 	}
 	if err := f.publish(ctx, cfg.Jobs); err != nil {
@@ -102,8 +102,11 @@ func (f *fleet) stop() error {
 }
 
 // publish asks for n jobs on different targets in one rate bucket.
-func (f *fleet) publish(ctx context.Context, n int) error {
-	for i := range n {
+func (f *fleet) publish(ctx context.Context, n int) error { return f.publishFrom(ctx, 0, n) }
+
+// publishFrom is publish for the targets of some numbers.
+func (f *fleet) publishFrom(ctx context.Context, from, to int) error {
+	for i := from; i < to; i++ {
 		event := fmt.Appendf(nil, `{"kind":"role_mapping.delete","lane":"bulk","params":{"federation_id":"%024x","org_id":"%024x","role_mapping_id":"%024x"}}`, 1, 1, i)
 		if _, err := f.js.PublishAsync(eventSubject, event, jetstream.WithStallWait(stallWait)); err != nil {
 			return fmt.Errorf("publishing events: %w", err)
@@ -123,7 +126,7 @@ func (f *fleet) results(ctx context.Context, n int) ([]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{namespace + ".v1.result.>"}})
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,8 @@ type ratedAPI struct {
 	server *http.Server
 	ended  chan error
 
-	mu     sync.Mutex // Guards what follows.
+	mu     sync.Mutex    // Guards what follows.
+	every  time.Duration // When the bucket gets a token.
 	tokens int
 	filled time.Time
 	// closeEach refuses one call after each so many that got through, although there are tokens.
@@ -56,7 +57,7 @@ func startRatedAPI(ctx context.Context) (*ratedAPI, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for the stand-in API: %w", err)
 	}
-	a := &ratedAPI{url: "http://" + listener.Addr().String(), ended: make(chan error, 1)}
+	a := &ratedAPI{every: bucketEvery, url: "http://" + listener.Addr().String(), ended: make(chan error, 1)}
 	a.reset(0)
 	a.server = &http.Server{Handler: a, ReadHeaderTimeout: 10 * time.Second}
 	go func() { a.ended <- a.server.Serve(listener) }()
@@ -92,7 +93,7 @@ func (a *ratedAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasSuffix(r.URL.Path, "/oauth/token") {
 		w.Header().Set("Content-Type", "application/json")
 		// A client that is gone needs no answer.
-		_, _ = w.Write([]byte(`{"access_token":"bench","token_type":"Bearer","expires_in":3600}`))
+		_, _ = w.Write([]byte(benchToken))
 		return
 	}
 	wait, ok := a.take(time.Now())
@@ -100,6 +101,14 @@ func (a *ratedAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
+	refuse(w, wait)
+}
+
+// benchToken answers a request for a token.
+const benchToken = `{"access_token":"bench","token_type":"Bearer","expires_in":3600}`
+
+// refuse answers a call for which there is no token.
+func refuse(w http.ResponseWriter, wait int) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Retry-After", strconv.Itoa(wait))
 	w.WriteHeader(http.StatusTooManyRequests)
@@ -133,9 +142,9 @@ func (a *ratedAPI) fill(now time.Time) {
 	if a.filled.IsZero() {
 		a.filled = now
 	}
-	periods := int(now.Sub(a.filled) / bucketEvery)
+	periods := int(now.Sub(a.filled) / a.every)
 	a.tokens = min(a.tokens+periods, bucketCapacity)
-	a.filled = a.filled.Add(time.Duration(periods) * bucketEvery)
+	a.filled = a.filled.Add(time.Duration(periods) * a.every)
 }
 
 // judge notes whether the call respects the Retry-After that was announced last.

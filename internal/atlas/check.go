@@ -58,6 +58,12 @@ func (k *call) meaning(ctx context.Context) (map[string]string, error) {
 	if k.kind.Proof.Meaning == nil {
 		return nil, nil
 	}
+	if meaning, ok, failure := k.listedMeaning(ctx); failure != nil {
+		failure.Err = k.client.discreet(failure.Err)
+		return nil, failure
+	} else if ok {
+		return meaning, nil
+	}
 	ex, failure := k.read(ctx)
 	switch {
 	case failure != nil && failure.Reason == jobs.ReasonNotFound:
@@ -116,7 +122,7 @@ func (k *call) readAsAccount(ctx context.Context, check kinds.Check) (kinds.Seen
 	var seen kinds.Seen
 	var failure *jobs.Failure
 	if check.List {
-		seen, failure = k.seeList(ctx, check.Resource)
+		seen, failure = k.seeShared(ctx, check.Resource, min(check.Age, logFresh))
 	} else {
 		seen, failure = k.see(ctx, check.Resource)
 	}

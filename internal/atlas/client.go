@@ -154,6 +154,7 @@ type Client struct {
 	limiter    *pace.Limiter
 	slots      pace.Slots
 	events     eventLogs
+	lists      lists
 	recorder   Recorder
 	trace      func(context.Context) string
 	known      *redact.Known

@@ -1,6 +1,7 @@
 package atlas_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -111,6 +112,64 @@ func TestEventLogIsShared(t *testing.T) {
 		reads.Store(0)
 		if _, err := c.Events(t.Context(), job(t, kinds.RoleMappingDelete, "service"), kinds.Of(kinds.RoleMappingDelete).Proof.Events, time.Now()); err != nil || reads.Load() != 1 {
 			t.Errorf("%d reads, %v", reads.Load(), err)
+		}
+	})
+}
+
+// TestListsAreShared: looks at hundreds of targets in one list read it once, and so do jobs that want to know what their targets mean; a
+// list that is older than the success of a job is read again.
+func TestListsAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reads, calls atomic.Int64
+		c := newClient(t, config(api(func(req *http.Request) *http.Response {
+			pass(time.Second)
+			if req.Method == http.MethodDelete {
+				calls.Add(1)
+				return reply(204, "")
+			}
+			reads.Add(1)
+			return reply(200, `{"results":[`+`{"id":"`+idC+`","externalGroupName":"admins","roleAssignments":[]}`+`],"totalCount":1}`)
+		})))
+		check := kinds.Of(kinds.RoleMappingDelete).Proof.Checks[1]
+		together := func(age time.Duration) {
+			var looks sync.WaitGroup
+			for range 100 {
+				looks.Go(func() {
+					check := check
+					check.Age = age
+					if seen, err := c.Read(t.Context(), job(t, kinds.RoleMappingDelete, "service"), check); err != nil || len(seen.Elements) != 1 {
+						t.Errorf("%+v, %v", seen, err)
+					}
+				})
+			}
+			looks.Wait()
+		}
+		if together(time.Hour); reads.Load() != 1 {
+			t.Errorf("%d reads for 100 watched targets", reads.Load())
+		}
+		pass(time.Second)
+		if together(time.Second); reads.Load() != 2 {
+			t.Errorf("%d reads after a success", reads.Load())
+		}
+		var jobsDone sync.WaitGroup
+		var known atomic.Int64
+		for range 50 {
+			jobsDone.Go(func() {
+				j := job(t, kinds.RoleMappingDelete, "service")
+				j.Lane = jobs.LaneBulk
+				j.KeepMeaning = func(_ context.Context, meaning map[string]string) error {
+					if meaning["group"] == "admins" {
+						known.Add(1)
+					}
+					return nil
+				}
+				if _, err := c.Revoke(t.Context(), j); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		if jobsDone.Wait(); reads.Load() > 3 || calls.Load() != 50 || known.Load() != 50 {
+			t.Errorf("%d reads for %d calls, %d meanings", reads.Load(), calls.Load(), known.Load())
 		}
 	})
 }

@@ -23,7 +23,7 @@ var _ = Declare(Kind{
 		Checks: []Check{
 			{Name: "identity_provider", Judge: gone("identity provider"), Proves: "404"},
 			{
-				Name: "identity_providers", List: true, Set: Federation, Role: ConnectedOwner,
+				Name: "identity_providers", List: true, Names: "identity_provider_id", Set: Federation, Role: ConnectedOwner,
 				Resource: Resource{Path: pathIDPs + "?protocol=OIDC&protocol=SAML&idpType=WORKFORCE&idpType=WORKLOAD", Version: "2023-11-15"},
 				Judge:    withoutMeaning("identity provider", "identity_provider_id", sameIDP),
 				Proves:   "the federation answers, and no identity provider has the same issuer and audience or client id",

@@ -50,6 +50,11 @@ type Check struct {
 	Else []Resource
 	// List says that the resource has pages, which are all read.
 	List bool
+	// Names is the parameter whose value the elements of the list have as their id: then the list alone shows whether the target is
+	// there, by its id or by what it means. Empty: it does not.
+	Names string
+	// Age is how old the list may be that another look has read. The reader of a check sets it.
+	Age time.Duration
 	// Each is read for every element of the list, whose field EachID is in the place of {each}. The zero Resource: nothing is.
 	Each   Resource
 	EachID string

@@ -32,7 +32,7 @@ var _ = Declare(Kind{
 		Checks: []Check{
 			{Name: "role_mapping", Judge: gone("role mapping"), Proves: "404"},
 			{
-				Name: "role_mappings", List: true, Set: setRoleMappings, Role: ConnectedOwner,
+				Name: "role_mappings", List: true, Names: "role_mapping_id", Set: setRoleMappings, Role: ConnectedOwner,
 				Resource: Resource{Path: pathRoleMappings, Version: "2023-01-01"},
 				Judge:    withoutMeaning("role mapping", "role_mapping_id", sameMapping),
 				Proves:   "the federation answers, and no role mapping gives the same group all of the same roles",

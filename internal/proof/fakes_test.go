@@ -22,6 +22,7 @@ const (
 	blind   kinds.Name = "made_up.blind"   // Only the log of events.
 	probed  kinds.Name = "made_up.probed"  // A read with the leaked token itself.
 	restart kinds.Name = "made_up.restart" // Two reads, one of clusters that restart.
+	listed  kinds.Name = "made_up.listed"  // The same, and there is a list of its like.
 	watched kinds.Name = "made_up.watched" // What is put back under another id.
 )
 
@@ -60,6 +61,7 @@ var (
 	_ = declare(watched, kinds.Proof{
 		Checks: []kinds.Check{{Name: "target"}}, Restored: []string{"MADE_UP_CREATED"}, Watch: time.Hour, Restorers: "Terraform does: take it out.",
 	})
+	_ = declare(listed, kinds.Proof{Checks: []kinds.Check{{Name: "target"}, {Name: "list", Names: kinds.ParamProject}}, Watch: time.Hour, Restorers: "Terraform does."})
 	_ = declare(blind, kinds.Proof{Events: []string{deleted}})
 	_ = declare(probed, kinds.Proof{Checks: []kinds.Check{{Name: "probe", As: kinds.AsToken, Resource: kinds.Resource{Path: "/"}, Set: kinds.Set{Name: "made_up", Scope: kinds.ScopeAccount}, Role: kinds.NoRole}}})
 	_ = declare(restart, kinds.Proof{Checks: []kinds.Check{{Name: "target"}, {Name: "clusters"}}})
@@ -74,7 +76,8 @@ type plant struct {
 
 	// answer answers a read, so long after the API's answer to the call.
 	answer func(check string, after time.Duration) (int, error)
-	takes  time.Duration // So long takes each read.
+	ages   []time.Duration // How old what is read may be.
+	takes  time.Duration   // So long takes each read.
 	events func(after time.Duration) ([]Event, error)
 	fail   func(step string) (done bool, err error) // A fault: whether the step was done, and what it says.
 
@@ -164,6 +167,7 @@ func (p *plant) Age(context.Context, jobs.Entry) (time.Duration, error) {
 
 func (p *plant) Read(_ context.Context, _ jobs.Job, c kinds.Check) (kinds.Seen, error) {
 	after := time.Since(p.began)
+	p.ages = append(p.ages, c.Age)
 	p.reads = append(p.reads, fmt.Sprintf("%s %s", c.Name, after))
 	status, err := p.answer(c.Name, after)
 	time.Sleep(p.takes)

@@ -81,6 +81,9 @@ func (l *look) note(check string, status int, says string) {
 
 // check makes one read, and reports whether there was an answer.
 func (l *look) check(ctx context.Context, c kinds.Check) (kinds.Finding, bool) {
+	if c.Age = l.now.Sub(l.rec.FinishedAt); !l.rec.Proof.CheckedAt.IsZero() { // What was read since the latest look shows as much.
+		c.Age = l.now.Sub(l.rec.Proof.CheckedAt)
+	}
 	seen, err := l.checker.cfg.Reader.Read(ctx, l.job, c)
 	if err != nil {
 		_ = l.failed(c.Name, err) // It is noted.

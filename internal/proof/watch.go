@@ -78,12 +78,18 @@ func (c *Checker) watched(ctx context.Context, job jobs.Job, rec *jobs.Record) (
 // readAgain makes the checks that need no leaked secret, and reports whether the target is back, and under which ids.
 func (l *look) readAgain(ctx context.Context) (back bool, ids map[string]string) {
 	l.checks, _ = Policy{}.checks(l.job)
+	// The list goes first: it is read for all targets in it together, and where it shows something, no target is read by itself.
+	slices.SortStableFunc(l.checks, func(a, b kinds.Check) int { return strings.Compare(b.Names, a.Names) })
 	for _, check := range l.checks {
 		if l.held() {
 			return back, ids
 		}
-		if f, ok := l.check(ctx, check); ok && f.Shows == kinds.ShowsAlive {
+		f, ok := l.check(ctx, check)
+		if ok && f.Shows == kinds.ShowsAlive {
 			back, ids = true, f.BackAs
+			break
+		}
+		if ok && f.Shows == kinds.ShowsDead && check.Names != "" {
 			break
 		}
 	}

@@ -48,6 +48,40 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+// TestAgeOfLists: what an earlier look has read is no answer to a later one: the API may lag.
+func TestAgeOfLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t, listed)
+		p.policy.Events, p.answer = false, since(5*time.Second, 200, 404)
+		p.deliver(t)
+		if diff := cmp.Diff([]time.Duration{0, 0, 2 * time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}, p.ages); diff != "" {
+			t.Errorf("ages (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestWatchReadsLists: where a list shows the target, too, a watch reads that alone, which is shared; the target itself where it fails.
+func TestWatchReadsLists(t *testing.T) {
+	for want, answer := range map[string]func(string, time.Duration) (int, error){
+		"target 0s, list 0s, list 1h0m0s": since(0, 0, 404),
+		"target 0s, list 0s, list 1h0m0s, target 1h0m0s": func(check string, after time.Duration) (int, error) {
+			if check == "list" && after > 0 {
+				return 403, nil
+			}
+			return 404, nil
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPlant(t, listed)
+			p.policy.Events, p.policy.Watch, p.policy.Looks, p.answer = false, time.Hour, []time.Duration{time.Hour}, answer
+			p.deliver(t)
+			if got := strings.Join(p.reads, ", "); got != want {
+				t.Errorf("reads %s, want %s", got, want)
+			}
+		})
+	}
+}
+
 // TestReverted: what came back is named with its id, who did it and when, and how to stop it there; once, whatever fails.
 func TestReverted(t *testing.T) {
 	for _, step := range []string{"", "update", "announce", "watch"} {
