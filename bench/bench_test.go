@@ -32,6 +32,7 @@ func TestCommands(t *testing.T) {
 		{"search", []string{"search", "--records", "600", "--queries", "3"}, []string{
 			`^RECORDS +RECORDS/S`, `\n600 +\d+ +\d+ `, `\nwaiting +30 +[0-9.]+ `, `\nby target +1 `, `\nincident +10 `, `\none job +1 `, `\ndead letters +50 `,
 		}},
+		{"doors", []string{"doors", "--rate", "600", "--for", "1s"}, []string{`^DELIVERIES +PER MINUTE`, `\n10 +\d+ +0 +[0-9.]+ / `}},
 		{"pace", []string{"pace", "--jobs", "30", "--workers", "1", "--alone"}, []string{`^WAY +WORKERS +RATIO +429S`, `\nRekey, bucket known +1 +[0-9.]+ +\d+ +\d+ `}},
 		{"proofs", []string{"proofs", "--jobs", "40", "--pending", "5", "--runs", "1"}, []string{`^JOBS +PENDING +WITHOUT S`, `\n40 +5 +[0-9.]+ +[0-9.]+ +[0-9.]+ +\d+\n`}},
 		{"pace as JSON", []string{"pace", "--jobs", "21", "--workers", "1", "--alone", "-o", "json"}, []string{`"kv_operations_per_job": `}},

@@ -32,7 +32,7 @@ func (b *bench) execute(ctx context.Context, args []string) error {
 // root returns all commands. The measurement of throughput has no name of its own.
 func (b *bench) root() *cobra.Command {
 	root := b.throughputCommand()
-	root.AddCommand(b.memoryCommand(), b.readCommand(), b.searchCommand(), b.paceCommand(), b.proofsCommand())
+	root.AddCommand(b.memoryCommand(), b.readCommand(), b.searchCommand(), b.paceCommand(), b.proofsCommand(), b.doorsCommand())
 	root.PersistentFlags().StringVar(&b.worker, "worker", "bin/worker", "`FILE` of the worker that is measured")
 	root.PersistentFlags().StringVarP(&b.output, "output", "o", "table", "`FORM` of the output: table or json")
 	root.PersistentPreRunE = func(*cobra.Command, []string) (err error) {
@@ -185,6 +185,36 @@ and 'dlq ls' take, from the start of the command to its end: medians of --runs, 
 	cmd.Flags().StringVar(&cfg.Server, "server", "", "`URL` of an external NATS server (default: embedded)")
 	cmd.Flags().IntVar(&cfg.Records, "records", 100_000, "`N` records, and a tenth of it dead letters")
 	cmd.Flags().IntVar(&cfg.Runs, "runs", 5, "`N` times for each list")
+	return cmd
+}
+
+func (b *bench) doorsCommand() *cobra.Command {
+	var cfg DoorsConfig
+	cmd := &cobra.Command{
+		Use:   "doors",
+		Short: "Measure deliveries over HTTP, and what they do to urgent jobs",
+		Long: `Post deliveries to a door of a worker process at a steady rate, each of which becomes a job of the normal lane, while
+urgent events are published one after the other. ANSWER is from the request until the answer, which comes when NATS has
+stored the event; URGENT from before the publication until the call comes in, ALONE without deliveries, and WITH them.`,
+		Example: "  bench doors\n  bench doors --class rotation --rate 20000 --for 30s",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Binary, cfg.Progress = b.worker, b.progress
+			r, err := Doors(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			return b.print(r, func(t *tabwriter.Writer) {
+				row(t, "DELIVERIES", "PER MINUTE", "REFUSED", "ANSWER P50/P99 MS", "URGENT ALONE P50/P99 MS", "URGENT WITH P50/P99 MS")
+				row(t, r.Deliveries, fmt.Sprintf("%.0f", r.PerMinute), r.Refused, fmt.Sprintf("%.1f / %.1f", r.AnswerP50, r.AnswerP99),
+					fmt.Sprintf("%.1f / %.1f", r.AloneP50, r.AloneP99), fmt.Sprintf("%.1f / %.1f", r.WithP50, r.WithP99))
+			})
+		},
+	}
+	cmd.Flags().StringVar(&cfg.Server, "server", "", "`URL` of an external NATS server (default: embedded)")
+	cmd.Flags().StringVar(&cfg.Class, "class", "incident", "`CLASS` of the deliveries' events; urgent ones are incidents")
+	cmd.Flags().IntVar(&cfg.Rate, "rate", 10_000, "`N` deliveries a minute")
+	cmd.Flags().DurationVar(&cfg.For, "for", time.Minute, "`TIME` for which they come")
 	return cmd
 }
 

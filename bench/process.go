@@ -59,8 +59,8 @@ func startLimited(ctx context.Context, binary, dir, url, api, limits string, con
 	return startSearching(ctx, binary, dir, url, api, limits, concurrency, true)
 }
 
-// startSearching is startLimited with the choice whether the worker answers searches.
-func startSearching(ctx context.Context, binary, dir, url, api, limits string, concurrency int, search bool) (*process, error) {
+// startSearching is startLimited with the choice whether the worker answers searches, and with further sections.
+func startSearching(ctx context.Context, binary, dir, url, api, limits string, concurrency int, search bool, more ...string) (*process, error) {
 	natsAddress, httpAddress, err := freePorts(ctx)
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func startSearching(ctx context.Context, binary, dir, url, api, limits string, c
 		return nil, err
 	}
 	text := fmt.Sprintf(workerConfig, url, namespace, natsAddress, filepath.Join(dir, "store"), api, secretFile, limits, concurrency, httpAddress, !search)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text+strings.Join(more, "")), 0o600); err != nil {
 		return nil, err
 	}
 	p := &process{http: httpAddress, log: filepath.Join(dir, "worker.log"), client: &http.Client{Timeout: 5 * time.Second, CheckRedirect: stay}}

@@ -94,18 +94,24 @@ func (p *process) overtaking(ctx context.Context, a *api, n, urgent int, call ti
 	}
 	took := make([]time.Duration, 0, urgent)
 	for range urgent {
-		target := a.newProject()
-		begun := time.Now()
-		if _, err := p.js.Publish(ctx, namespace+".v1.event.incident", request(target, "urgent")); err != nil {
-			return nil, err
-		}
-		at, err := awaitCall(ctx, a, target)
+		one, err := p.urgent(ctx, a)
 		if err != nil {
 			return nil, err
 		}
-		took = append(took, at.Sub(begun))
+		took = append(took, one)
 	}
 	return took, nil
+}
+
+// urgent publishes one urgent event, and returns how long it took until its call.
+func (p *process) urgent(ctx context.Context, a *api) (time.Duration, error) {
+	target := a.newProject()
+	begun := time.Now()
+	if _, err := p.js.Publish(ctx, namespace+".v1.event.incident", request(target, "urgent")); err != nil {
+		return 0, err
+	}
+	at, err := awaitCall(ctx, a, target)
+	return at.Sub(begun), err
 }
 
 // takenIn waits until all events have become jobs.
