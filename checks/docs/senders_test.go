@@ -18,7 +18,8 @@ import (
 const senderWorker = `
 head -c 32 /dev/urandom | base64 -w0 > secret
 (printf whsec_; cat secret) > scanner
-for name in github gitlab gitguardian pagerduty atlas slack teams sentinel; do cp secret $name; done
+for name in github gitlab gitguardian pagerduty atlas slack teams sentinel forwarder; do cp secret $name; done
+printf eyJhbGciOiJFUzUxMiJ9.e30.c2lnbmF0dXJl > leaked.txt
 cat > doors.yaml << 'END'
 nats: {embedded: {listen: "127.0.0.1:0", store_dir: ./sender-data}}
 atlas:
@@ -41,6 +42,7 @@ api:
     - {name: slack, type: slack, secret_file: slack}
     - {name: teams, type: teams, secret_file: teams}
     - {name: sentinel, type: bearer, token_file: sentinel}
+    - {name: forwarder, type: bearer, token_file: forwarder}
 END
 REKEY_SANDBOX_CLIENT_SECRET=mdb_sa_sk_for_this_page_only worker run -c doors.yaml > worker.log 2>&1 &
 for try in $(seq 300); do grep -q '"api":' worker.log && break; sleep 0.1; done
@@ -69,7 +71,7 @@ func TestSendersAreImitated(t *testing.T) {
 			script.WriteString(block + "\n")
 		}
 	}
-	if imitated < 9 {
+	if imitated < 10 {
 		t.Errorf("only %d senders are imitated", imitated)
 	}
 	runScript(t, script.String(), binary)

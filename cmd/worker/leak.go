@@ -215,7 +215,7 @@ func (c *cli) leaksDone(ctx context.Context, rows []leaks.Row, err error, f *lea
 			"The same command with the same list goes on, and does nothing twice", submitted, terminal.Plural(len(rows), "value"), done)}
 	}
 	if err == nil && failed > 0 {
-		err = fmt.Errorf("%d of %s failed; 'worker job retry ID' attempts one again", failed, terminal.Plural(len(rows), "value"))
+		err = fmt.Errorf("%d of %s failed, each for what its detail says; when that is mended, 'worker job retry ID' attempts one again", failed, terminal.Plural(len(rows), "value"))
 		if f.wait == fleet.UntilProof && slices.ContainsFunc(rows, func(r leaks.Row) bool { return r.Verdict.Alive() }) {
 			return &codeError{exitAlive, err}
 		}
@@ -243,7 +243,7 @@ func (c *cli) printLeaks(rows []leaks.Row, proof bool) error {
 			if proof {
 				outcome = cmp.Or(string(r.Verdict), outcome)
 			}
-			t.Row(lineList(r.Lines), r.Fingerprint, r.Was, r.Kind, outcome, r.JobID, terminal.Short(r.Detail, 100))
+			t.Row(lineList(r.Lines), r.Fingerprint, r.Was, r.Kind, outcome, r.JobID, r.Detail)
 		}
 	})
 }

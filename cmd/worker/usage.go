@@ -45,9 +45,14 @@ func wantFirst(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// noun is a command that only has verbs below it.
+// noun is a command that only has verbs below it. Its help has the first example of each.
 func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
-	cmd := asGroup(&cobra.Command{Use: use, Short: short, Example: verbs[0].Example})
+	examples := make([]string, 0, len(verbs))
+	for _, verb := range verbs {
+		first, _, _ := strings.Cut(verb.Example, "\n")
+		examples = append(examples, first)
+	}
+	cmd := asGroup(&cobra.Command{Use: use, Short: short, Example: strings.Join(examples, "\n")})
 	cmd.AddCommand(verbs...)
 	return cmd
 }

@@ -92,7 +92,11 @@ func (f *Foresight) job(ctx context.Context, id string) (string, error) {
 	if f.accounts != nil && !f.accounts[record.Account] {
 		return "no worker has the account " + record.Account, nil
 	}
-	switch last := record.Attempts[len(record.Attempts)-1]; last.Reason {
+	last := record.Attempts[len(record.Attempts)-1]
+	if last.Status == 0 { // The API was not called: what the worker found may be mended.
+		return "", nil
+	}
+	switch last.Reason {
 	case jobs.ReasonInvalid, jobs.ReasonNotFound:
 		return fmt.Sprintf("the same call is made once more, and the API answered it with HTTP %d %s", last.Status, last.ErrorCode), nil
 	default:

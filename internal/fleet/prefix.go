@@ -58,7 +58,10 @@ func ByPrefix(what, given string, names []string) (string, error) {
 // JobID returns the id of the only job whose id begins with what is given. What no job begins with is returned as it is: the job
 // may have been joined into another, or not exist yet.
 func (c *Client) JobID(ctx context.Context, given string) (string, error) {
-	if len(given) < leastPrefix || strings.ContainsAny(given, " *>.") {
+	if given != "" && len(given) < leastPrefix {
+		return given, fmt.Errorf("job %s: %w; give %d letters of its id at least", given, jobs.ErrNotFound, leastPrefix)
+	}
+	if given == "" || strings.ContainsAny(given, " *>.") {
 		return given, nil
 	}
 	if _, err := c.ledger.Load(ctx, given); !errors.Is(err, jobs.ErrNotFound) {

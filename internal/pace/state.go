@@ -203,7 +203,7 @@ func (s *State) Plan(now time.Time, rank Rank, share float64) time.Time {
 
 // Waiting is an estimate of how many jobs have a planned retry, and the moment of the last one; zero when there is none.
 func (s *State) Waiting(now time.Time) (n int, last time.Time) {
-	end := max(slices.Max(s.Planned[:]), s.Scout)
+	end := max(slices.Max(s.Planned[:RankCheck]), s.Scout)
 	from := max(micros(now), s.PausedUntil)
 	if end <= micros(now) {
 		return 0, time.Time{}

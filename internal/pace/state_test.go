@@ -355,6 +355,9 @@ func TestChecksComeLast(t *testing.T) {
 	if got := s.Plan(epoch, RankCheck, 0.2); !got.After(at(time.Minute)) {
 		t.Errorf("a check is planned %s after the pause, want later than its end", got.Sub(at(time.Minute)))
 	}
+	if n, _ := s.Waiting(at(2 * ms)); n != 0 {
+		t.Errorf("%d jobs wait, although only a check does", n)
+	}
 	if got := s.Plan(epoch, 2, 0.2); !got.Equal(at(time.Minute)) {
 		t.Errorf("a job is planned at %s, want at the end of the pause", got.Sub(epoch))
 	}

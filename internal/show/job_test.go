@@ -188,7 +188,7 @@ func TestProofShown(t *testing.T) {
 	}{
 		{
 			"pending", pending, "proof pending after 2 looks, the next one at 03:00:05: 200: it is there\ufffd[0m",
-			"proven by  2 looks\n  idp      2026-11-24 03:00:00.000 200: it is there\ufffd[0m\nnext look  " + terminal.Text(at.Add(5*time.Second)) + "\n",
+			"shown by   2 looks\n  idp      2026-11-24 03:00:00.000 200: it is there\ufffd[0m\nnext look  " + terminal.Text(at.Add(5*time.Second)) + "\n",
 		},
 		{
 			"watched", watched, "proof recorded after 3 looks: IDP_DELETED",

@@ -27,7 +27,7 @@ func Proofs(t *terminal.Table, list []jobs.PublicRecord) {
 	t.Head("JOB", "KIND", "TARGET", "PROOF", terminal.Optional("LOOKS"), "LAST LOOK", "NEXT LOOK", "SAYS")
 	for _, r := range list {
 		p := r.Proof
-		t.Row(terminal.ID(r.JobID), r.Kind, ShortTarget(r.Target), Verdict(p.Verdict), p.Checks, p.CheckedAt, p.NextCheckAt, terminal.Short(p.Why(), 120))
+		t.Row(terminal.ID(r.JobID), r.Kind, target(r.Target), Verdict(p.Verdict), p.Checks, p.CheckedAt, p.NextCheckAt, p.Why())
 	}
 }
 
@@ -38,7 +38,14 @@ func proofFields(t *terminal.Table, r *jobs.PublicRecord) {
 	if !p.VerifiedAt.IsZero() {
 		says += ", dead " + terminal.Took(p.VerifiedAt.Sub(r.AcceptedAt)) + " after it was asked for"
 	}
-	t.Field("proven by", says)
+	label := "shown by"
+	switch p.Verdict {
+	case jobs.VerdictVerified, jobs.VerdictRecorded, jobs.VerdictAccepted:
+		label = "proven by"
+	case jobs.VerdictReverted:
+		says += ", and back"
+	}
+	t.Field(label, says)
 	for _, e := range p.Evidence {
 		t.Field("  "+e.Check, Evidence(e))
 	}

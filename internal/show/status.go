@@ -36,7 +36,7 @@ func Status(t *terminal.Table, s *fleet.Status) {
 	t.Wrapped("proofs", fmt.Sprintf("%d pending, %d still alive, %d reverted",
 		s.Proofs[jobs.VerdictPending], s.Proofs[jobs.VerdictStillAlive], s.Proofs[jobs.VerdictReverted]))
 	for _, b := range s.Paused {
-		t.Wrapped("paused", b.Bucket+" until "+terminal.Clock(b.PausedUntil, s.At)+fmt.Sprintf(", %d jobs wait", b.Waiting))
+		t.Wrapped("paused", b.Bucket+" until "+terminal.Clock(b.PausedUntil, s.At))
 	}
 	for _, late := range s.Late {
 		t.Wrapped("late", "schedule "+late.Name+", due "+terminal.Age(late.Due, s.At))

@@ -9,6 +9,11 @@ import (
 // atlasID is an id as Atlas writes it.
 var atlasID = regexp.MustCompile(`[0-9a-f]{24}`)
 
+// target is the cell of a target.
+func target(full string) terminal.Shortened {
+	return terminal.Shortened{Full: full, Short: ShortTarget(full)}
+}
+
 // ShortTarget shortens a target for a table. Its ids keep their ends, in which they differ.
 func ShortTarget(target string) string {
 	const most = 60 // Fits a role mapping.

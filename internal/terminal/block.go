@@ -70,6 +70,11 @@ func see(cell any, s *Style) shown {
 		return one
 	case ID:
 		return shown{text: Text(cell), id: true}
+	case Shortened:
+		if s.Wide {
+			return shown{text: Text(v.Full)}
+		}
+		return shown{text: Text(v.Short)}
 	case time.Time:
 		if !v.IsZero() && !s.Now.IsZero() && !s.Wide {
 			return shown{text: Age(v, s.Now)}

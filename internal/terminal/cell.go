@@ -8,6 +8,9 @@ import (
 // ID is a cell that shows an id. Its beginning is enough where it does not fit: commands take it.
 type ID string
 
+// Shortened is a cell with a short form of a text, which is shown in full where nothing is cut.
+type Shortened struct{ Full, Short string }
+
 // Raw is a cell that is shown as it is, also where it is empty.
 type Raw string
 
