@@ -133,7 +133,7 @@ func TestFailedHandshakes(t *testing.T) {
 		if _, err := io.WriteString(conn, "no TLS at all\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		_, _ = io.Copy(io.Discard, conn) // The server closes it, maybe with a reset.
+		_, _ = io.Copy(io.Discard, conn) //nolint:errcheck // The server closes it, maybe with a reset.
 	}
 	if lines := r.logs.FilterMessageSnippet("TLS handshake error").Len(); lines != 1 {
 		t.Errorf("%d lines in the log, want 1", lines)

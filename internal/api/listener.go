@@ -3,10 +3,9 @@ package api
 import (
 	"errors"
 	"net"
-	"strings"
 	"sync"
 
-	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"rekey/internal/quiet"
 )
@@ -34,17 +33,25 @@ func (l limited) Accept() (net.Conn, error) {
 
 // complaints takes what the server says about connections, such as handshakes that fail: strangers decide how often.
 type complaints struct {
-	log      *zap.Logger
-	failures quiet.Failures
+	zapcore.Core
+	failures *quiet.Failures
+}
+
+// Check implements zapcore.Core.
+func (c complaints) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return checked.AddCore(e, c)
+	}
+	return checked
 }
 
 // Write logs a line, and the same again once a minute.
-func (c *complaints) Write(line []byte) (int, error) {
-	text := strings.TrimSpace(string(line))
-	if repeated, news := c.failures.News("connection", errors.New(text)); news {
-		c.log.Warn(text, repeated)
+func (c complaints) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	repeated, news := c.failures.News("connection", errors.New(e.Message))
+	if !news {
+		return nil
 	}
-	return len(line), nil
+	return c.Core.Write(e, append(fields, repeated))
 }
 
 // crowd counts by name what each, and all together, may have at once: connections by address, waits by client.

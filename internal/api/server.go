@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"rekey/internal/config"
 	"rekey/internal/fleet"
@@ -77,7 +77,7 @@ func New(cfg Config) (*Server, error) {
 	s.Use(cfg.API)
 	server := &http.Server{
 		Handler: s.handler(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(&complaints{log: s.log}, "", 0),
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, WriteByteTimeout: writeTimeout},
 	}
 	if cfg.API.TLS.CertFile != "" {
@@ -87,8 +87,12 @@ func New(cfg Config) (*Server, error) {
 		}
 		server.TLSConfig = keeper.server()
 	}
-	crowd := newCrowd(maxConns, maxConnsOfOne)
 	var err error
+	server.ErrorLog, err = zap.NewStdLogAt(s.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return complaints{c, &quiet.Failures{}} })), zap.WarnLevel)
+	if err != nil {
+		return nil, fmt.Errorf("making the log of connections: %w", err)
+	}
+	crowd := newCrowd(maxConns, maxConnsOfOne)
 	s.Endpoint, err = httpserver.NewEndpoint("API server", cfg.API.Listen, server, s.log, func(l net.Listener) net.Listener {
 		return limited{Listener: l, crowd: crowd}
 	})

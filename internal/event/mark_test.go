@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -88,7 +89,5 @@ func TestMarksOfDoorsAndClients(t *testing.T) {
 // replayOf makes a message one that is published from its dead letter.
 func replayOf(m *nats.Msg, subject string) {
 	m.Subject = "rekey.v1.event.operator"
-	for name, values := range replayHeaders(subject) {
-		m.Header[name] = values
-	}
+	maps.Copy(m.Header, replayHeaders(subject))
 }
