@@ -291,7 +291,7 @@ func (b *bench) proofsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "proofs",
 		Short: "Measure what pending proofs cost a bulk list",
-		Long: `Empty a bulk list of deletions against a stand-in API with a bucket of 20 calls, then 100 a second, on which
+		Long: `Empty a bulk list of deletions against a stand-in API with a bucket of 20 calls, then 50 a second, on which
 the reads of proofs draw, too: without any proofs, and beside pending ones of targets that live on, in turns.
 The times are those from the first to the last deletion, medians of --runs; RATIO is that of the two, and READS
 counts the reads that drew on the bucket meanwhile. The jobs of the list are checked, too.`,

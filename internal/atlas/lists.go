@@ -28,6 +28,8 @@ type sharedList struct {
 	turn chan struct{} // Who has put something in may read, and guards the rest.
 	at   time.Time     // When the read began.
 	seen kinds.Seen
+	// failedAt is when a read that failed began. Jobs make no other one for listFresh: where calls are scarce, they are for the jobs.
+	failedAt time.Time
 }
 
 // list returns what is known of a list, as an account reads it.
@@ -56,10 +58,15 @@ func (k *call) seeShared(ctx context.Context, r kinds.Resource, age time.Duratio
 	if have.seen.Status != 0 && have.at.After(since) {
 		return have.seen, nil
 	}
+	if age >= listFresh && have.failedAt.After(since) {
+		return kinds.Seen{}, k.unreadable("reading it has just failed")
+	}
 	now := time.Now()
 	seen, failure := k.seeList(ctx, r)
 	if failure == nil {
 		have.at, have.seen = now, seen
+	} else {
+		have.failedAt = now
 	}
 	return seen, failure
 }
