@@ -1,6 +1,9 @@
 package kinds
 
-import "net/http"
+import (
+	"errors"
+	"net/http"
+)
 
 // IDPDelete deletes an identity provider.
 const IDPDelete Name = "idp.delete"
@@ -39,3 +42,31 @@ var _ = Declare(Kind{
 	},
 	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })
+
+// idp is an identity provider, as far as it says whom it lets in.
+type idp struct {
+	ID       string `json:"id"`
+	Issuer   string `json:"issuerUri"`
+	Audience string `json:"audience"`
+	ClientID string `json:"clientId"`
+	Protocol string `json:"protocol"`
+}
+
+// meaningOfIDP is whose tokens an identity provider lets in.
+func meaningOfIDP(document []byte) (map[string]string, error) {
+	d, ok := decoded[idp](document)
+	if !ok || d.Issuer == "" {
+		return nil, errors.New("the identity provider does not say its issuer")
+	}
+	return meaning(map[string]string{"issuer": d.Issuer, "audience": d.Audience, "client_id": d.ClientID, "protocol": d.Protocol})
+}
+
+// sameIDP reports whether an identity provider lets in the same tokens: of the same issuer, for the same audience or client.
+func sameIDP(element []byte, meaning map[string]string) (string, bool) {
+	d, ok := decoded[idp](element)
+	same := ok && d.Issuer == meaning["issuer"] && d.Protocol == meaning["protocol"]
+	if meaning["audience"] != "" || meaning["client_id"] != "" {
+		same = same && (d.Audience != "" && d.Audience == meaning["audience"] || d.ClientID != "" && d.ClientID == meaning["client_id"])
+	}
+	return d.ID, same
+}

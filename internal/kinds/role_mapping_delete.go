@@ -1,6 +1,11 @@
 package kinds
 
-import "net/http"
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+)
 
 // RoleMappingDelete deletes the mapping of a group at the identity provider to roles.
 const RoleMappingDelete Name = "role_mapping.delete"
@@ -50,3 +55,52 @@ var _ = Declare(Kind{
 	},
 	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })
+
+// mapping is a role mapping.
+type mapping struct {
+	ID          string `json:"id"`
+	Group       string `json:"externalGroupName"`
+	Assignments []struct {
+		Org     string `json:"orgId"`
+		Project string `json:"groupId"`
+		Role    string `json:"role"`
+	} `json:"roleAssignments"`
+}
+
+// grants are what a role mapping gives, in an order of their own.
+func (m mapping) grants() []string {
+	var list []string
+	for _, a := range m.Assignments {
+		where := "org/" + a.Org
+		if a.Project != "" {
+			where = "project/" + a.Project
+		}
+		list = append(list, where+" "+a.Role)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// meaningOfMapping is whom a role mapping gives what.
+func meaningOfMapping(document []byte) (map[string]string, error) {
+	m, ok := decoded[mapping](document)
+	if !ok || m.Group == "" {
+		return nil, errors.New("the role mapping does not say its group")
+	}
+	return meaning(map[string]string{"group": m.Group, "grants": strings.Join(m.grants(), ", ")})
+}
+
+// sameMapping reports whether a role mapping gives the same group all of the same grants. It may give more.
+func sameMapping(element []byte, meaning map[string]string) (string, bool) {
+	m, ok := decoded[mapping](element)
+	if !ok || m.Group != meaning["group"] {
+		return "", false
+	}
+	have := m.grants()
+	for grant := range strings.SplitSeq(meaning["grants"], ", ") {
+		if grant != "" && !slices.Contains(have, grant) {
+			return "", false
+		}
+	}
+	return m.ID, true
+}

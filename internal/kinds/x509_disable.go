@@ -1,6 +1,14 @@
 package kinds
 
-import "net/http"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+)
 
 // X509Disable disables customer-managed X.509 authentication.
 const X509Disable Name = "x509.disable"
@@ -55,3 +63,62 @@ var _ = Declare(Kind{
 		Document: true,
 	},
 })
+
+// security is the part of a project's user security that is looked at.
+type security struct {
+	X509 *struct {
+		CAs string `json:"cas"`
+	} `json:"customerX509"`
+}
+
+// authorities are the fingerprints of the certificates in a text of PEM, or that of the text where it has none.
+func authorities(text string) []string {
+	var list []string
+	fingerprint := func(data []byte) {
+		sum := sha256.Sum256(data)
+		list = append(list, hex.EncodeToString(sum[:]))
+	}
+	for rest := []byte(text); ; {
+		block, after := pem.Decode(rest)
+		if block == nil {
+			break
+		}
+		fingerprint(block.Bytes)
+		rest = after
+	}
+	if text = strings.TrimSpace(text); len(list) == 0 && text != "" {
+		fingerprint([]byte(text))
+	}
+	return list
+}
+
+// meaningOfX509 is which authorities a project trusts.
+func meaningOfX509(document []byte) (map[string]string, error) {
+	d, ok := decoded[security](document)
+	if !ok || d.X509 == nil {
+		return nil, errors.New("the document does not say which authority the project trusts")
+	}
+	return meaning(map[string]string{"ca_sha256": strings.Join(authorities(d.X509.CAs), " ")})
+}
+
+// withoutAuthority judges a project's user security. Another authority than the one that was disabled is another matter.
+func withoutAuthority(s Seen) Finding {
+	if s.Status != http.StatusOK {
+		return unread(s)
+	}
+	d, ok := decoded[security](s.Document)
+	if !ok || d.X509 == nil {
+		return unread(s)
+	}
+	have := authorities(d.X509.CAs)
+	if len(have) == 0 {
+		return judged(ShowsDead, "200: no authority is uploaded")
+	}
+	before := strings.Fields(s.Meaning["ca_sha256"])
+	for _, one := range have {
+		if len(before) == 0 || slices.Contains(before, one) {
+			return judged(ShowsAlive, "200: the authority with the SHA-256 %s is uploaded", one[:16])
+		}
+	}
+	return judged(ShowsDead, "200: another authority is uploaded, with the SHA-256 %s", have[0][:16])
+}
