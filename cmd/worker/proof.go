@@ -27,7 +27,7 @@ func (c *cli) proofCommand() *cobra.Command {
 		Short: "List the proofs that are not over, and those that went wrong",
 		Long: `List the jobs whose target is still alive, or is back; those without a verdict yet; and those whose
 target is dead and watched in case it is back. Those that a person must act on come first.`,
-		Example: "  worker proof ls\n  worker proof ls --state watched --kind role_mapping.delete",
+		Example: "  worker proof ls\n  worker proof ls --state watched --since 7d",
 		Args:    want(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listProofs(cmd.Context(), &f) },
 	})))
