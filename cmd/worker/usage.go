@@ -49,8 +49,12 @@ func wantFirst(names ...string) cobra.PositionalArgs {
 func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	examples := make([]string, 0, len(verbs))
 	for _, verb := range verbs {
-		first, _, _ := strings.Cut(verb.Example, "\n")
-		examples = append(examples, first)
+		for line := range strings.SplitSeq(verb.Example, "\n") {
+			examples = append(examples, line)
+			if !strings.HasSuffix(line, "|") && !strings.HasSuffix(line, `\`) { // Else the next line belongs to it.
+				break
+			}
+		}
 	}
 	cmd := asGroup(&cobra.Command{Use: use, Short: short, Example: strings.Join(examples, "\n")})
 	cmd.AddCommand(verbs...)

@@ -165,12 +165,16 @@ func (p *plant) Age(context.Context, jobs.Entry) (time.Duration, error) {
 	return 0, errors.New("a checker asks for no age")
 }
 
-func (p *plant) Read(_ context.Context, _ jobs.Job, c kinds.Check) (kinds.Seen, error) {
+func (p *plant) Read(ctx context.Context, _ jobs.Job, c kinds.Check) (kinds.Seen, error) {
 	after := time.Since(p.began)
 	p.ages = append(p.ages, c.Age)
 	p.reads = append(p.reads, fmt.Sprintf("%s %s", c.Name, after))
 	status, err := p.answer(c.Name, after)
-	time.Sleep(p.takes)
+	select {
+	case <-time.After(p.takes):
+	case <-ctx.Done():
+		return kinds.Seen{}, ctx.Err()
+	}
 	return kinds.Seen{Status: status}, err
 }
 

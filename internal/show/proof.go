@@ -44,6 +44,7 @@ func proofFields(t *terminal.Table, r *jobs.PublicRecord) {
 		label = "proven by"
 	case jobs.VerdictReverted:
 		says += ", and back"
+	case jobs.VerdictPending, jobs.VerdictStillAlive:
 	}
 	t.Field(label, says)
 	for _, e := range p.Evidence {
