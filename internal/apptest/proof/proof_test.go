@@ -209,8 +209,38 @@ func TestProofsSurviveKills(t *testing.T) {
 		process, url = rig.StartToKill(t)
 		victim = apptest.DialNATS(t, url)
 	}
-	seen := map[string]int{}
-	for _, p := range victim.Proofs(n) {
+	provenOnce(t, box, victim.Proofs(n))
+}
+
+// TestProofsSurviveNATS: the same of an external server that is killed while a worker goes on.
+func TestProofsSurviveNATS(t *testing.T) {
+	t.Parallel()
+	const n, kills = 6, 3
+	box, rig := proving(t, 6*time.Second, sandbox.Fault{Operation: sandbox.OperationJWKSRevoke, Kind: sandbox.FaultUnlogged})
+	settings := apptest.ServerSettings{Name: "n1", StoreDir: t.TempDir(), Client: apptest.FreePorts(t, 1)[0]}
+	rig.Cfg.NATS.URL = "nats://" + apptest.Localhost(settings.Client)
+	server := apptest.StartChild(t, apptest.ServerToKill, settings)
+	w := rig.Launch(t)
+	w.AwaitReady()
+	w.Connected(t)
+	for i := range n {
+		w.Publish("incident", jwks(box).With("reason", fmt.Sprint(i)).With("coalesce", false).String())
+	}
+	w.Results(n)
+	for range kills {
+		server.Kill()
+		server = apptest.StartChild(t, apptest.ServerToKill, settings)
+		apptest.Eventually(t, "the server to be back", func() bool { return w.Info("REKEY_RESULTS") != nil })
+	}
+	provenOnce(t, box, w.Proofs(n))
+	w.Stop() // Before NATS.
+}
+
+// provenOnce checks that each of the jobs has one verdict, and made one call.
+func provenOnce(t *testing.T, box *sandbox.Sandbox, proofs []apptest.Result) {
+	t.Helper()
+	seen, n := map[string]int{}, len(proofs)
+	for _, p := range proofs {
 		seen[p.Event.ID]++
 		if p.Record.Verdict() != jobs.VerdictAccepted || p.Record.AttemptCount != 1 {
 			t.Errorf("%d attempts, %s", p.Record.AttemptCount, apptest.Encoded(p.Record.Proof))
