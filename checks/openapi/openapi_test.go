@@ -206,7 +206,7 @@ api:
 	run(t, dir, binary, "sandbox", "--listen", sandbox)
 	run(t, dir, binary, "run", "-c", "worker.yaml")
 	repo.Eventually(t, "the worker", func() bool {
-		resp, err := http.Get("http://" + health + "/readyz") //nolint:noctx // It is bounded by Eventually.
+		resp, err := http.Get("http://" + health + "/readyz")
 		if err != nil {
 			return false
 		}
@@ -219,7 +219,7 @@ api:
 // run runs a command until the test ends.
 func run(t *testing.T, dir, name string, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...) //nolint:gosec // Our binary.
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...)
 	cmd.Dir = dir
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
@@ -249,7 +249,7 @@ func free(t *testing.T) string {
 func get(t *testing.T, url string) []byte {
 	t.Helper()
 	client := http.Client{Timeout: time.Minute}
-	resp, err := client.Get(url) //nolint:noctx // It has a timeout.
+	resp, err := client.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
