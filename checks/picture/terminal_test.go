@@ -17,6 +17,7 @@ var varies = []struct {
 }{
 	{regexp.MustCompile(`\b[0-9a-z]{26}\b`), "ID"},
 	{regexp.MustCompile(`sha256:[0-9a-f]{12}`), "sha256:FINGERPRINT"},
+	{regexp.MustCompile(`\b\d\d:\d\d:\d\d\b`), "TIME"},
 	{regexp.MustCompile(`\b[0-9]+(?:\.[0-9]+)?(?:ms|s)\b`), "DURATION"},
 	{regexp.MustCompile(` textLength="[0-9.]+"`), ""},
 	{regexp.MustCompile(` +`), " "},

@@ -80,6 +80,9 @@ func (c *cli) demo(ctx context.Context, keep, verbose bool) (err error) {
 	if !keep {
 		return nil
 	}
+	if err := d.operate(alive, schedule.ActionResume, "the story is over"); err != nil {
+		return err
+	}
 	fmt.Fprintln(c.stdout, "\nThe worker stays; interrupt to end.")
 	<-alive.Done()
 	if ctx.Err() == nil {

@@ -128,7 +128,12 @@ func (d *demo) pause(ctx context.Context, list []jobs.PublicRecord) error {
 		return nil
 	}
 	d.paused = true
-	_, err := d.client.PauseSchedule(ctx, demoScheduleName, schedule.Operation{Action: schedule.ActionPause, By: "demo", Reason: "it has fired"})
+	return d.operate(ctx, schedule.ActionPause, "it has fired")
+}
+
+// operate pauses the schedule, or lets it fire again.
+func (d *demo) operate(ctx context.Context, action schedule.Action, reason string) error {
+	_, err := d.client.PauseSchedule(ctx, demoScheduleName, schedule.Operation{Action: action, By: "demo", Reason: reason})
 	return err
 }
 
