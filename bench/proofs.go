@@ -191,7 +191,7 @@ func (a *livingAPI) mapping(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = w.Write([]byte(`{"error":404,"errorCode":"RESOURCE_NOT_FOUND","reason":"Not Found","detail":"It is gone."}`))
 	default:
-		_, _ = fmt.Fprintf(w, livingGroup, id, id)
+		_, _ = fmt.Fprintf(w, livingGroup, id, id) //nolint:gosec // No browser reads it.
 	}
 	if !a.first.IsZero() {
 		a.reads++

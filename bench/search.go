@@ -52,7 +52,7 @@ type search struct {
 	question      func(n int) map[string]any // n is one of the records.
 }
 
-func searches(records int) []search {
+func searches() []search {
 	list := func(name string, question func(n int) map[string]any) search { return search{name, "jobs", question} }
 	return []search{
 		list("all jobs", func(int) map[string]any { return nil }),
@@ -121,7 +121,8 @@ func Search(ctx context.Context, cfg SearchConfig) (found Searched, err error) {
 	if info, err := os.Stat(filepath.Join(dir, "store", "search-"+namespace+"-0.db")); err == nil {
 		found.FileMiB = mib(info.Size())
 	}
-	return found, cfg.with(ctx, dir, true, func(p *process) error { return cfg.measure(ctx, p, &found) })
+	err = cfg.with(ctx, dir, true, func(p *process) error { return cfg.measure(ctx, p, &found) })
+	return found, err
 }
 
 // fill writes the records into a store.
@@ -170,7 +171,7 @@ func (cfg SearchConfig) measure(ctx context.Context, p *process, found *Searched
 		return err
 	}
 	found.FirstMS = float64(took.Microseconds()) / 1000
-	for _, s := range searches(cfg.Records) {
+	for _, s := range searches() {
 		row, err := cfg.ask(ctx, p, s)
 		if err != nil {
 			return err
