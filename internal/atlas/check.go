@@ -119,10 +119,19 @@ func (c *Client) newCheck(job jobs.Job, set string) (*call, *jobs.Failure) {
 
 // readAsAccount reads as the job's account.
 func (k *call) readAsAccount(ctx context.Context, check kinds.Check) (kinds.Seen, *jobs.Failure) {
+	// The log is read before the state, and the state after it, not out of a cache: a beginning in the log with a state of before it would
+	// look like the end.
+	var log []logEvent
+	var unlogged *jobs.Failure
+	age := min(check.Age, logFresh)
+	if len(check.Events) > 0 {
+		log, unlogged = k.client.eventsOf(ctx, k.job, check.Events, k.job.AcceptedAt)
+		age = 0
+	}
 	var seen kinds.Seen
 	var failure *jobs.Failure
 	if check.List {
-		seen, failure = k.seeShared(ctx, check.Resource, min(check.Age, logFresh))
+		seen, failure = k.seeShared(ctx, check.Resource, age)
 	} else {
 		seen, failure = k.see(ctx, check.Resource)
 	}
@@ -132,13 +141,10 @@ func (k *call) readAsAccount(ctx context.Context, check kinds.Check) (kinds.Seen
 	if failure != nil {
 		return kinds.Seen{}, failure
 	}
-	if len(check.Events) > 0 {
-		// What the log says comes on top: without it a later look shows as much.
-		log, failure := k.client.eventsOf(ctx, k.job, check.Events, k.job.AcceptedAt)
-		seen.Logged = failure == nil
-		for _, e := range log {
-			seen.Log = append(seen.Log, kinds.LogEvent{Type: e.Type, At: e.Created, Cluster: e.Cluster})
-		}
+	// What the log says comes on top: without it a later look shows as much.
+	seen.Logged = len(check.Events) > 0 && unlogged == nil
+	for _, e := range log {
+		seen.Log = append(seen.Log, kinds.LogEvent{Type: e.Type, At: e.Created, Cluster: e.Cluster})
 	}
 	return seen, nil
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -429,5 +431,28 @@ func TestCheckOfTheOlderPath(t *testing.T) {
 		if seen, err := readFirst(t, newClient(t, cfg), job(t, kinds.X509Disable, "service")); err != nil || seen.Status != http.StatusOK {
 			t.Errorf("%s: %+v, %v", version, seen, err)
 		}
+	}
+}
+
+// TestLogIsReadBeforeTheState: a restart that begins between the two reads is in the log, and the state of before it looks like that of
+// after it.
+func TestLogIsReadBeforeTheState(t *testing.T) {
+	var order []string
+	c := newClient(t, config(api(func(req *http.Request) *http.Response {
+		switch last := path.Base(req.URL.Path); last {
+		case "events", "clusters":
+			order = append(order, last)
+		}
+		return reply(http.StatusOK, `{"results":[],"totalCount":0}`)
+	})))
+	check := kinds.Of(kinds.X509Disable).Proof.Checks[1]
+	check.Age = time.Hour
+	for range 2 { // The second time, the state must not come out of a cache.
+		if _, err := c.Read(t.Context(), job(t, kinds.X509Disable, "service"), check); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(order, []string{"events", "clusters", "clusters"}) && !slices.Equal(order, []string{"events", "clusters", "events", "clusters"}) {
+		t.Errorf("read in the order %q", order)
 	}
 }
