@@ -22,11 +22,12 @@ func (c *cli) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show on one screen how the fleet is, and what a person must do",
 		Long: `Show on one screen how the fleet is: workers, events that are not taken in, jobs without an outcome by lane and
-state, the oldest urgent one, proofs that are pending and credentials that are still alive, dead letters by cause,
-paused rate buckets, and of the configuration the schedules that are late and the receivers that fail. What may not be
-read is called not known.
+state, the oldest urgent one, proofs that are pending, credentials that are still alive, how long it took in the last
+24 hours from an event to a dead credential and to its proof, dead letters by cause, paused rate buckets, and of the
+configuration the schedules that are late and the receivers that fail. What may not be read is called not known.
 
-Exit code 1 says that a person must act; the lines ACT say what to do.`,
+Exit code 1 says that a person must act; the lines ACT say who (the responder deals with incidents, the operator runs
+the workers) and what to do.`,
 		Example: "  worker status\n  worker status --watch\n  worker status -o json",
 		Args:    want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {

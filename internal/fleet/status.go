@@ -32,7 +32,9 @@ type Status struct {
 	OldestEvent  time.Time            `json:"oldest_event,omitzero"`
 	Jobs         []search.Group       `json:"jobs"` // Those without an outcome, by lane and state.
 	OldestUrgent time.Time            `json:"oldest_urgent,omitzero"`
-	Proofs       map[jobs.Verdict]int `json:"proofs"` // pending, still_alive and reverted.
+	Today        *search.Today        `json:"today,omitempty"`     // What became of credentials in 24 hours, and which are alive. Nil: not known.
+	Freshness    *search.Freshness    `json:"freshness,omitempty"` // Of what moment jobs, proofs and Today are. Nil: not known.
+	Proofs       map[jobs.Verdict]int `json:"proofs"`              // pending, still_alive and reverted.
 	DeadLetters  []Cause              `json:"dead_letters"`
 	Paused       []Bucket             `json:"paused_buckets"`
 	Late         []LateSchedule       `json:"late_schedules"`
@@ -42,9 +44,16 @@ type Status struct {
 
 // Action is something that a person must do.
 type Action struct {
+	Who  string `json:"who"` // The one who must: see Responder and Operator.
 	What string `json:"what"`
 	Do   string `json:"do"`
 }
+
+// Who must act.
+const (
+	Responder = "responder" // Deals with incidents: credentials, jobs and dead letters.
+	Operator  = "operator"  // Runs the workers: processes, clocks, schedules, receivers.
+)
 
 // LateSchedule is a schedule with a tick that no worker has dealt with.
 type LateSchedule struct {
@@ -88,8 +97,8 @@ func (c *Client) within(look func(context.Context, *Status) error) func(context.
 }
 
 // act adds what a person must do.
-func (s *Status) act(do, what string, values ...any) {
-	s.Act = append(s.Act, Action{What: fmt.Sprintf(what, values...), Do: do})
+func (s *Status) act(who, do, what string, values ...any) {
+	s.Act = append(s.Act, Action{Who: who, What: fmt.Sprintf(what, values...), Do: do})
 }
 
 func (c *Client) statusWorkers(ctx context.Context, s *Status) error {
@@ -100,10 +109,10 @@ func (c *Client) statusWorkers(ctx context.Context, s *Status) error {
 			s.OldestEvent = s.At.Add(-f.Oldest)
 		}
 		if f.Attendance == bus.Unattended {
-			s.act("start one: worker run -c FILE", "no worker is connected")
+			s.act(Operator, "start one: worker run -c FILE", "no worker is connected")
 		}
 		if f.Oldest > actEvent {
-			s.act("worker doctor -c FILE", "events not taken in: %d, the oldest waits for %s", f.Events, f.Oldest.Round(time.Second))
+			s.act(Operator, "worker doctor -c FILE", "events not taken in: %d, the oldest waits for %s", f.Events, f.Oldest.Round(time.Second))
 		}
 	}
 	present, presentErr := c.Workers(ctx)
@@ -113,17 +122,18 @@ func (c *Client) statusWorkers(ctx context.Context, s *Status) error {
 	s.Workers = append(s.Workers, present.Workers...)
 	for _, w := range s.Workers {
 		if ahead := time.Duration(w.ClockAheadMS) * time.Millisecond; ahead.Abs() > actClock {
-			s.act("set it right (chrony, ntpd)", "the clock of worker %s is %s off that of NATS", w.Worker, ahead)
+			s.act(Operator, "set it right (chrony, ntpd)", "the clock of worker %s is %s off that of NATS", w.Worker, ahead)
 		}
 	}
 	return errors.Join(err, presentErr)
 }
 
 func (c *Client) statusJobs(ctx context.Context, s *Status) error {
-	summary, err := c.Summary(ctx, search.SummaryQuery{By: []string{"lane", "state", "verdict"}})
+	summary, err := c.Summary(ctx, search.SummaryQuery{By: []string{"lane", "state", "verdict"}, Today: true})
 	if err != nil {
 		return err
 	}
+	s.Today, s.Freshness = summary.Today, &summary.Freshness
 	unfinished := map[search.Group]int{}
 	for _, g := range summary.Groups {
 		if g.State != jobs.StateDone {
@@ -145,10 +155,10 @@ func (c *Client) statusJobs(ctx context.Context, s *Status) error {
 		}
 	}
 	if s.OldestUrgent = summary.OldestUrgent; !s.OldestUrgent.IsZero() && s.At.Sub(s.OldestUrgent) > actUrgent {
-		s.act("worker job ls --state waiting", "an urgent job has no outcome after %s", s.At.Sub(s.OldestUrgent).Round(time.Second))
+		s.act(Responder, "worker job ls --state waiting", "an urgent job has no outcome after %s", s.At.Sub(s.OldestUrgent).Round(time.Second))
 	}
 	if n := s.Proofs[jobs.VerdictStillAlive] + s.Proofs[jobs.VerdictReverted]; n > 0 {
-		s.act("worker dlq ls --code still_alive, or --code reverted", "credentials that are alive although their job succeeded: %d", n)
+		s.act(Responder, "worker dlq ls --code still_alive, or --code reverted", "credentials that are alive although their job succeeded: %d", n)
 	}
 	return nil
 }
@@ -160,7 +170,7 @@ func (c *Client) statusLetters(ctx context.Context, s *Status) error {
 	}
 	s.DeadLetters = Causes(found.Letters)
 	if n := len(found.Letters); n > 0 {
-		s.act("worker dlq ls --group, then replay or drop them", "dead letters wait: %d", n)
+		s.act(Responder, "worker dlq ls --group, then replay or drop them", "dead letters wait: %d", n)
 	}
 	return nil
 }
@@ -188,7 +198,7 @@ func (c *Client) statusSchedules(ctx context.Context, s *Status) error {
 	for _, spec := range specs {
 		if tick, late := lateTick(spec, states[spec.Name], s.At); late {
 			s.Late = append(s.Late, LateSchedule{Name: spec.Name, Due: tick.Due})
-			s.act("worker schedule ls", "schedule %s is late: its tick of %s is not dealt with", spec.Name, tick.At.UTC().Format(time.RFC3339))
+			s.act(Operator, "worker schedule ls", "schedule %s is late: its tick of %s is not dealt with", spec.Name, tick.At.UTC().Format(time.RFC3339))
 		}
 	}
 	return nil
@@ -213,7 +223,7 @@ func (c *Client) statusReceivers(ctx context.Context, s *Status) error {
 			continue
 		}
 		s.Behind = append(s.Behind, r)
-		s.act("worker receiver test "+r.Name, "receiver %s fails (%s), notifications that wait: %d", r.Name, r.Error, r.Pending)
+		s.act(Operator, "worker receiver test "+r.Name, "receiver %s fails (%s), notifications that wait: %d", r.Name, r.Error, r.Pending)
 	}
 	return err
 }

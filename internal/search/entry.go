@@ -27,14 +27,51 @@ type row struct {
 	finished int64 // Microseconds since 1970; 0: it has not.
 	group    group
 	target   string
-	record   []byte
-	text     text
+	ends
+	record []byte
+	text   text
 }
 
 // group is what jobs are counted by.
 type group struct {
 	hour                                int64 // Hours since 1970.
 	kind, lane, state, outcome, verdict string
+}
+
+// ends is what a job has come to, for what is said of today. Moments are microseconds since 1970; 0: it has not.
+type ends struct {
+	dead   int64  // When it had taken its credential away, as far as no look has shown otherwise.
+	proven int64  // When a look has shown that.
+	failed int64  // When it was given up.
+	alive  string // Why its credential counts as alive: open or works; "": it does not.
+}
+
+// The reasons.
+const (
+	aliveOpen  = "open"  // The job has no outcome.
+	aliveWorks = "works" // It succeeded, and a look shows that the credential works.
+)
+
+func endsOf(r *jobs.PublicRecord) (e ends) {
+	switch {
+	case r.DryRun:
+		return e
+	case !r.Done():
+		e.alive = aliveOpen
+	case r.Outcome.DeadLetter():
+		e.failed = micros(r.FinishedAt)
+	case r.Outcome.Success():
+		if r.Alive() {
+			e.alive = aliveWorks
+		}
+		if r.Verdict() != jobs.VerdictStillAlive {
+			e.dead = micros(r.FinishedAt)
+		}
+		if r.Proof != nil && !r.Proof.VerifiedAt.IsZero() {
+			e.proven = micros(r.Proof.VerifiedAt)
+		}
+	}
+	return e
 }
 
 // newRow reads a record of the ledger. What the ledger alone needs of it is left out.
@@ -48,7 +85,7 @@ func newRow(m direct.Message) (row, error) {
 		return row{}, err
 	}
 	made := row{
-		place: place(r.AcceptedAt, r.JobID), id: r.JobID, revision: m.Seq, target: r.Target, record: record,
+		place: place(r.AcceptedAt, r.JobID), id: r.JobID, revision: m.Seq, target: r.Target, record: record, ends: endsOf(&r),
 		text: text{target: r.Target, body: bodyOf(&r)},
 		group: group{
 			hour: micros(r.AcceptedAt) / time.Hour.Microseconds(), kind: string(r.Kind), lane: string(r.Lane), state: string(r.State),
@@ -76,6 +113,9 @@ func place(accepted time.Time, id string) int64 {
 	}
 	return micros(accepted)*places + places - 1 - max(rank(0)*28+rank(1)*28/36, 0)
 }
+
+// accepted is when the job at a place was accepted.
+func accepted(place int64) time.Time { return time.UnixMicro(place / places).UTC() }
 
 // micros is a moment in microseconds since 1970, within what a place can hold.
 func micros(t time.Time) int64 {

@@ -14,7 +14,7 @@ import (
 
 // How the file is kept.
 const (
-	version   = 3    // Of the tables. Another one is made anew.
+	version   = 4    // Of the tables. Another one is made anew.
 	maxFiles  = 64   // Workers that may share a folder.
 	cacheKiB  = 8192 // What SQLite keeps of the file in memory.
 	pageBytes = 8192
@@ -33,9 +33,15 @@ var tables = []string{
 	`CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID`,
 	`CREATE TABLE jobs (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, revision INTEGER NOT NULL, finished INTEGER NOT NULL,
 		hour INTEGER NOT NULL, kind TEXT NOT NULL, lane TEXT NOT NULL, state TEXT NOT NULL, outcome TEXT NOT NULL, verdict TEXT NOT NULL,
-		target TEXT NOT NULL)`,
+		target TEXT NOT NULL, dead INTEGER NOT NULL, proven INTEGER NOT NULL, failed INTEGER NOT NULL, alive TEXT NOT NULL)`,
 	`CREATE INDEX jobs_revision ON jobs (revision)`,
 	`CREATE INDEX jobs_finished ON jobs (finished)`,
+	`CREATE INDEX jobs_dead ON jobs (dead) WHERE dead > 0`,
+	`CREATE INDEX jobs_proven ON jobs (proven) WHERE proven > 0`,
+	`CREATE INDEX jobs_failed ON jobs (failed) WHERE failed > 0`,
+	`CREATE INDEX jobs_failed_target ON jobs (target) WHERE failed > 0`,
+	`CREATE INDEX jobs_alive ON jobs (alive) WHERE alive > ''`,
+	`CREATE INDEX jobs_open ON jobs (lane) WHERE state <> 'done'`,
 	`CREATE TABLE records (place INTEGER PRIMARY KEY, record BLOB NOT NULL)`,
 	`CREATE TABLE hours (hour INTEGER, kind TEXT, lane TEXT, state TEXT, outcome TEXT, verdict TEXT, n INTEGER NOT NULL,
 		PRIMARY KEY (hour, kind, lane, state, outcome, verdict)) WITHOUT ROWID`,

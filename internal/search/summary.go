@@ -103,6 +103,8 @@ type SummaryQuery struct {
 	Query
 	// By are the fields that jobs are counted by: hour, kind, lane, state, outcome, verdict. Default: state, outcome, verdict.
 	By []string `json:"by,omitempty"`
+	// Today asks for what became of credentials in the 24 hours before Until, or before now.
+	Today bool `json:"today,omitempty"`
 }
 
 // fields are what jobs can be counted by.
@@ -128,6 +130,7 @@ type Summary struct {
 	OldestUrgent time.Time       `json:"oldest_urgent,omitzero"`
 	DeadLetters  map[string]int  `json:"dead_letters"` // By code.
 	Rules        json.RawMessage `json:"rules,omitempty"`
+	Today        *Today          `json:"today,omitempty"`
 	Freshness
 }
 
@@ -156,21 +159,24 @@ func (p *projection) summary(ctx context.Context, q *SummaryQuery) (s Summary, e
 		return s, inFile(err)
 	}
 	s.Rules = rules
+	if q.Today {
+		if s.Today, err = p.today(ctx, q.Until); err != nil {
+			return s, err
+		}
+	}
 	s.OldestUrgent, err = p.oldestUrgent(ctx)
 	return s, err
 }
 
-// oldestUrgent is read from the counts to the hour, and there from the jobs of that hour.
+const oldestUrgentQuery = "SELECT min(place) FROM jobs WHERE state <> 'done' AND lane = ?"
+
 func (p *projection) oldestUrgent(ctx context.Context) (time.Time, error) {
 	var place sql.NullInt64
-	err := p.file.conn.QueryRowContext(ctx, `SELECT min(place) FROM jobs WHERE lane = ?1 AND state <> ?2 AND place >= ?3 *
-		(SELECT min(hour) FROM hours WHERE lane = ?1 AND state <> ?2 AND n > 0)
-		AND place < ?3 * (1 + (SELECT min(hour) FROM hours WHERE lane = ?1 AND state <> ?2 AND n > 0))`,
-		jobs.LaneUrgent, jobs.StateDone, time.Hour.Microseconds()*places).Scan(&place)
+	err := p.file.conn.QueryRowContext(ctx, oldestUrgentQuery, jobs.LaneUrgent).Scan(&place)
 	if err != nil || !place.Valid {
 		return time.Time{}, inFile(err)
 	}
-	return time.UnixMicro(place.Int64 / places).UTC(), nil
+	return accepted(place.Int64), nil
 }
 
 // groups counts jobs. Where only fields are asked for by which they are counted anyway, the counts are added up; else what is found.

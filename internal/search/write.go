@@ -114,15 +114,18 @@ func (w *writer) finish() error {
 // putJob writes a job as it is now.
 func (w *writer) putJob(r row) error {
 	for range places {
-		n, err := w.exec("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", r.place, r.id, r.revision, r.finished,
-			r.group.hour, r.group.kind, r.group.lane, r.group.state, r.group.outcome, r.group.verdict, r.target)
+		n, err := w.exec("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", r.place, r.id, r.revision, r.finished,
+			r.group.hour, r.group.kind, r.group.lane, r.group.state, r.group.outcome, r.group.verdict, r.target, r.dead, r.proven, r.failed, r.alive)
 		if err != nil {
 			return err
 		}
 		if n == 1 {
 			w.counts[r.group]++
 			w.texts = append(w.texts, textChange{table: "words", place: r.place, text: r.text})
-			return w.run("INSERT INTO records VALUES (?, ?)", r.place, r.record)
+			if err := w.run("INSERT INTO records VALUES (?, ?)", r.place, r.record); err != nil || r.dead == 0 {
+				return err
+			}
+			return w.run("UPDATE jobs SET failed = 0 WHERE failed > 0 AND target = ? AND kind = ? AND place < ?", r.target, r.group.kind, r.place)
 		}
 		was, err := w.dropJob(r.id)
 		if err != nil {

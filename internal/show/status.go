@@ -18,7 +18,7 @@ const shownCauses = 5
 // Status is how the fleet is, on one screen.
 func Status(t *terminal.Table, s *fleet.Status) {
 	for _, a := range s.Act {
-		t.Wrapped(terminal.Meant{Cell: "ACT", Meaning: terminal.Bad}, a.What+" → "+a.Do)
+		t.Wrapped(terminal.Meant{Cell: "ACT", Meaning: terminal.Bad}, a.Who+": "+a.What+" → "+a.Do)
 	}
 	if s.OK {
 		t.Row(terminal.Meant{Cell: "OK", Meaning: terminal.Good}, "nothing is to be done")
@@ -35,6 +35,9 @@ func Status(t *terminal.Table, s *fleet.Status) {
 	}
 	t.Wrapped("proofs", fmt.Sprintf("%d pending, %d still alive, %d reverted",
 		s.Proofs[jobs.VerdictPending], s.Proofs[jobs.VerdictStillAlive], s.Proofs[jobs.VerdictReverted]))
+	if s.Today != nil {
+		statusToday(t, s)
+	}
 	for _, b := range s.Paused {
 		t.Wrapped("paused", b.Bucket+" until "+terminal.Clock(b.PausedUntil, s.At))
 	}
@@ -51,6 +54,53 @@ func Status(t *terminal.Table, s *fleet.Status) {
 		t.Line("")
 		Causes(t, s.DeadLetters[:min(shownCauses, len(s.DeadLetters))])
 	}
+}
+
+// statusToday is what became of credentials in 24 hours, and which are alive.
+func statusToday(t *terminal.Table, s *fleet.Status) {
+	alive, parts, first := s.Today.Alive, []string{}, search.Some{}
+	for _, kind := range []struct {
+		search.Some
+		what string
+	}{{alive.Works, "seen to work"}, {alive.Open, "with an unfinished job"}, {alive.GivenUp, "given up in 24 h"}} {
+		if kind.Jobs == 0 {
+			continue
+		}
+		least := ""
+		if kind.Most {
+			least = "at least "
+		}
+		parts = append(parts, fmt.Sprintf("%s%d %s", least, kind.Jobs, kind.what))
+		if first.Oldest.IsZero() || kind.Oldest.Before(first.Oldest) {
+			first = kind.Some
+		}
+	}
+	cell := any("still alive")
+	if len(parts) == 0 {
+		parts = append(parts, "none that is known")
+	} else {
+		cell = terminal.Meant{Cell: cell, Meaning: terminal.Worth}
+		parts[len(parts)-1] += "; the oldest from " + terminal.Age(first.Oldest, s.At) + ": " + first.Job
+	}
+	t.Wrapped(cell, strings.Join(parts, ", "))
+	t.Wrapped("time to dead", times(s.Today.Dead))
+	t.Wrapped("time to proof", times(s.Today.Proven))
+	if f := s.Freshness; f.Lag > 0 {
+		t.Wrapped(terminal.Meant{Cell: "behind", Meaning: terminal.Worth}, fmt.Sprintf("%d changes of jobs are not in these numbers yet", f.Lag))
+	}
+}
+
+// times says how long jobs took in 24 hours.
+func times(d search.Times) string {
+	if d.Jobs == 0 {
+		return "no job in 24 h"
+	}
+	took := func(ms int64) string { return terminal.Took(time.Duration(ms) * time.Millisecond) }
+	of := terminal.Plural(d.Jobs, "job") + " in 24 h"
+	if d.Latest {
+		of = fmt.Sprintf("the latest %d jobs", d.Jobs)
+	}
+	return fmt.Sprintf("median %s, worst %s (%s); %s", took(d.MedianMS), took(d.WorstMS), d.Worst, of)
 }
 
 func statusWorkers(t *terminal.Table, s *fleet.Status) {
