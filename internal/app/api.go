@@ -30,7 +30,7 @@ func (w *worker) startAPI() error {
 }
 
 // serveAPI lets the API answer from the fleet, by a configuration.
-func (w *worker) serveAPI(c *config.Config, s stores) {
+func (w *worker) serveAPI(c *config.Config, s storage) {
 	if w.api == nil {
 		return
 	}

@@ -166,21 +166,21 @@ func (w *worker) start(ctx context.Context) error {
 	if err := w.startAPI(); err != nil { //nolint:contextcheck // As the other parts.
 		return err
 	}
-	stores, err := w.prepare(ctx)
+	storage, err := w.prepare(ctx)
 	if err != nil {
 		return err
 	}
-	w.startNotify(stores) //nolint:contextcheck // As the other parts.
-	w.startRecovery(ctx, stores)
-	if err := w.startJobs(stores); err != nil { //nolint:contextcheck // As the other parts.
+	w.startNotify(storage) //nolint:contextcheck // As the other parts.
+	w.startRecovery(ctx, storage)
+	if err := w.startJobs(storage); err != nil { //nolint:contextcheck // As the other parts.
 		return err
 	}
-	if err := w.startSchedules(stores); err != nil { //nolint:contextcheck // As the other parts.
+	if err := w.startSchedules(storage); err != nil { //nolint:contextcheck // As the other parts.
 		return err
 	}
-	w.serveAPI(w.Config, stores)
+	w.serveAPI(w.Config, storage)
 	w.showRules(ctx, w.Config)
-	w.startReload(stores) //nolint:contextcheck // As the other parts.
+	w.startReload(storage) //nolint:contextcheck // As the other parts.
 	w.announce(ctx)
 	return nil
 }

@@ -9,17 +9,17 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/bus"
-	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/notify"
 	"rekey/internal/redact"
+	"rekey/internal/stores"
 	"rekey/internal/wire"
 )
 
 // notifier runs the receivers of the configuration that is in force.
 type notifier struct {
 	*worker
-	store   *fleet.NotifyStore
+	store   *stores.Receivers
 	sender  *notify.Sender
 	wanted  atomic.Pointer[[]notify.Receiver]
 	changed chan struct{} // Holds a token after wanted was changed.
@@ -29,7 +29,7 @@ type notifier struct {
 
 // startNotify starts telling the receivers. Each has its place in the results before any job can end, for which the upkeep
 // sees, or, where that fails, as soon as it works: no job waits for it.
-func (w *worker) startNotify(s stores) {
+func (w *worker) startNotify(s storage) {
 	n := &notifier{
 		worker: w, store: s.notify, sender: notify.NewSender(w.Version, w.LookupEnv), changed: make(chan struct{}, 1),
 	}

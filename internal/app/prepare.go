@@ -13,10 +13,10 @@ import (
 
 	"rekey/internal/backoff"
 	"rekey/internal/bus"
-	"rekey/internal/fleet"
 	"rekey/internal/layout"
 	"rekey/internal/ledger"
 	"rekey/internal/quiet"
+	"rekey/internal/stores"
 	"rekey/internal/wire"
 )
 
@@ -24,12 +24,12 @@ import (
 // again where an answer was lost.
 const openTimeout = 10 * time.Second
 
-// stores are what lives in JetStream.
-type stores struct {
-	chains    *bus.Chains
+// storage is what lives in JetStream.
+type storage struct {
+	chains    *stores.Chains
 	ledger    *ledger.Ledger
-	schedules fleet.ScheduleStore
-	notify    *fleet.NotifyStore
+	schedules stores.Schedules
+	notify    *stores.Receivers
 }
 
 // preparation is how far a worker is with what it needs in JetStream.
@@ -60,7 +60,7 @@ func (p *preparation) check() error {
 
 // prepare creates what is missing in JetStream. NATS may come up later than the worker,
 // so it is attempted until it works or ctx ends.
-func (w *worker) prepare(ctx context.Context) (stores, error) {
+func (w *worker) prepare(ctx context.Context) (storage, error) {
 	const longest = 15 * time.Second
 	w.upkeep = &bus.Upkeep{
 		Conn: w.conn, Layout: func() layout.Layout { return wire.Layout(w.running.Load()) }, Recorder: w.metrics, Logger: w.Logger,
@@ -88,12 +88,12 @@ func (w *worker) prepare(ctx context.Context) (stores, error) {
 			w.log.Warn("JetStream is not ready", zap.Duration("delay", delay), zap.Error(err), repeated)
 		}
 		if err := backoff.Sleep(ctx, delay); err != nil {
-			return stores{}, err
+			return storage{}, err
 		}
 	}
 }
 
-func (w *worker) open(ctx context.Context) (s stores, err error) {
+func (w *worker) open(ctx context.Context) (s storage, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if err := w.conn.Ready(); err != nil {
@@ -103,7 +103,7 @@ func (w *worker) open(ctx context.Context) (s stores, err error) {
 		return s, err
 	}
 	s.ledger = ledger.New(w.conn.JetStream(), ledger.Config{Namespace: w.Config.NATS.Namespace, Replicas: w.Config.NATS.Replicas})
-	s.schedules, s.notify, s.chains = fleet.NewScheduleStore(w.conn), fleet.NewNotifyStore(w.conn), bus.NewChains(w.conn, w.Logger)
+	s.schedules, s.notify, s.chains = stores.NewSchedules(w.conn), stores.NewReceivers(w.conn), stores.NewChains(w.conn, w.Logger)
 	if !w.Config.NATS.IsEmbedded() && w.Config.NATS.Replicas == 1 {
 		w.log.Warn("each stream has one copy: a lost server is lost data; nats.replicas says how many there are to be")
 	}

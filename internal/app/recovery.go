@@ -37,7 +37,7 @@ type recovery struct {
 // startRecovery takes up what a killed predecessor held, before this worker takes anything. That it is gone is certain in
 // two cases: this process holds the lock on the store of the server, or nothing answers any more under the predecessor's
 // instance of this worker's own name. All other claims keep their lease.
-func (w *worker) startRecovery(ctx context.Context, s stores) {
+func (w *worker) startRecovery(ctx context.Context, s storage) {
 	r := &recovery{worker: w, ledger: s.ledger, operator: fleet.Own(w.conn, s.ledger, w.Config, w.keys, w.Known).Operator(), checks: w.newAnnouncer(nil, nil)}
 	switch {
 	case w.embedded == nil && w.Config.Worker.Name != "":

@@ -15,9 +15,9 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"rekey/internal/config"
-	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
+	"rekey/internal/stores"
 	"rekey/internal/wire"
 )
 
@@ -44,8 +44,8 @@ const (
 // reloader takes over configurations.
 type reloader struct {
 	*worker
-	stores stores
-	files  *config.Files
+	storage storage
+	files   *config.Files
 
 	tried  [sha256.Size]byte // Of the file as it was last taken over, or could not be.
 	seen   [sha256.Size]byte // Of the file as it was when it was last looked at.
@@ -54,11 +54,11 @@ type reloader struct {
 }
 
 // startReload starts looking for another configuration.
-func (w *worker) startReload(s stores) {
+func (w *worker) startReload(s storage) {
 	if w.Reload.File == "" {
 		return
 	}
-	r := &reloader{worker: w, stores: s, files: config.NewFiles(w.Reload.File)}
+	r := &reloader{worker: w, storage: s, files: config.NewFiles(w.Reload.File)}
 	// The file may have changed since it was read for the start.
 	sum := r.files.Sum()
 	if now, err := config.Load(w.Reload.File); err == nil && len(config.Changes(w.Config, now)) == 0 {
@@ -186,7 +186,7 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 	r.runner.current.Store(p.runner)
 	r.fanout.Use(p.rules)
 	r.notifier.use(wire.Receivers(p.config))
-	r.serveAPI(p.config, r.stores)
+	r.serveAPI(p.config, r.storage)
 	if r.api != nil {
 		if err := r.useDoors(p.config); err != nil {
 			return err
@@ -221,7 +221,7 @@ func (r *reloader) swapSchedules(ctx context.Context, p swapped) error {
 	if err := r.metrics.SetSchedules(p.names); err != nil {
 		return err
 	}
-	if err := r.stores.schedules.MarkRemoved(ctx, p.requests, r.keeper(), r.conn.Clock().Now().UTC()); err != nil && ctx.Err() == nil {
+	if err := r.storage.schedules.MarkRemoved(ctx, p.requests, r.keeper(), r.conn.Clock().Now().UTC()); err != nil && ctx.Err() == nil {
 		r.log.Warn("noting which schedules were removed; it is done within a minute", zap.Error(err))
 	}
 	return nil
@@ -260,8 +260,8 @@ func (w *worker) showRules(ctx context.Context, c *config.Config) {
 	const patience = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	rules := fleet.NewRules(c, w.Name, w.conn.Clock().Now())
-	if err := fleet.RulesStore(w.conn).Put(ctx, fleet.RulesKey, rules); err != nil {
+	rules := stores.NewRules(c, w.Name, w.conn.Clock().Now())
+	if err := stores.ShowRules(ctx, w.conn, rules); err != nil {
 		w.log.Warn("the rules of intake are not shown: worker plan and worker policy backtest know those of before", zap.Error(err))
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"rekey/internal/pace"
 	"rekey/internal/proof"
 	"rekey/internal/search"
+	"rekey/internal/stores"
 	"rekey/internal/wire"
 )
 
@@ -56,7 +57,7 @@ func (w *worker) streams() []string {
 }
 
 // startJobs starts what takes events in and runs jobs.
-func (w *worker) startJobs(s stores) error {
+func (w *worker) startJobs(s storage) error {
 	chain, proofs := audit.NewChain(w.Name, w.conn.Clock().Now), audit.NewChain(w.Name+"/proofs", w.conn.Clock().Now)
 	announcer := w.newAnnouncer(chain, proofs)
 	runner, err := w.newRunner(s, announcer)
@@ -104,7 +105,7 @@ const (
 )
 
 // newChecks returns what checks the targets of jobs that succeeded.
-func (w *worker) newChecks(s stores, announcer *bus.Announcer) *bus.Checks {
+func (w *worker) newChecks(s storage, announcer *bus.Announcer) *bus.Checks {
 	checker := proof.New(proof.Config{
 		Policy: func() proof.Policy { return wire.ProofPolicy(w.running.Load()) },
 		Ledger: s.ledger, Reader: w.atlas, Announcer: announcer, Retrier: fleet.Own(w.conn, s.ledger, w.Config, w.keys, w.Known).Operator(),
@@ -136,7 +137,7 @@ func (w *worker) startSearch() {
 }
 
 // newRunner returns what takes a job one step further and announces how it ended.
-func (w *worker) newRunner(s stores, announcer *bus.Announcer) (*liveRunner, error) {
+func (w *worker) newRunner(s storage, announcer *bus.Announcer) (*liveRunner, error) {
 	return newLiveRunner(jobs.RunnerConfig{
 		Worker: w.Name, Instance: w.self.Instance, Embedded: w.embedded != nil, Gone: w.isGone, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: wire.RetryPolicy(w.Config), Prove: w.Config.Proof.Within > 0,
 		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.tracedRevoker(w.atlas), Pacer: w.atlas,
@@ -202,6 +203,6 @@ func (w *worker) startPolicies(desk *jobs.Intake) error {
 	if err != nil {
 		return err
 	}
-	w.fanout = jobs.NewFanout(desk, bus.NewBudget(w.conn), w.metrics, rules)
+	w.fanout = jobs.NewFanout(desk, stores.NewBudget(w.conn), w.metrics, rules)
 	return nil
 }

@@ -10,9 +10,9 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/bus"
-	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
+	"rekey/internal/stores"
 	"rekey/internal/wire"
 )
 
@@ -24,7 +24,7 @@ const intakeGrace = 5 * time.Minute
 const removedEvery = time.Minute
 
 // startSchedules starts what wakes on cron. It runs without any schedule, too: a reload may bring some.
-func (w *worker) startSchedules(s stores) error {
+func (w *worker) startSchedules(s storage) error {
 	specs, err := wire.Specs(w.Config.Schedules)
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func (w *worker) keeper() string {
 
 // markRemoved notes which schedules this worker does not have any more, now and every minute until ctx ends. Where one that
 // no worker had is configured again later, it starts afresh.
-func (w *worker) markRemoved(ctx context.Context, store fleet.ScheduleStore) error {
+func (w *worker) markRemoved(ctx context.Context, store stores.Schedules) error {
 	ticker := time.NewTicker(removedEvery)
 	defer ticker.Stop()
 	for {

@@ -22,6 +22,7 @@ import (
 	"rekey/internal/backoff"
 	"rekey/internal/clock"
 	"rekey/internal/event"
+	"rekey/internal/kv"
 	"rekey/internal/layout"
 	"rekey/internal/names"
 	"rekey/internal/natsserver"
@@ -284,6 +285,11 @@ func (c *Conn) Names() names.Names { return c.names }
 
 // JetStream returns the JetStream context, for the other adapters on the same connection.
 func (c *Conn) JetStream() jetstream.JetStream { return c.js }
+
+// Store returns a bucket of the namespace by its name.
+func Store[T any](c *Conn, bucket string) *kv.Store[T] {
+	return kv.New[T](c.js, layout.Bucket(c.names, bucket, c.copies))
+}
 
 // Ready reports, as an error, that there is no connection, and since when.
 func (c *Conn) Ready() error {

@@ -11,8 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/bus"
-	"rekey/internal/fleet"
 	"rekey/internal/layout"
+	"rekey/internal/stores"
 	"rekey/internal/wire"
 )
 
@@ -211,7 +211,7 @@ func (p *checkup) paused(ctx context.Context) []Finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, portTimeout)
 	defer cancel()
-	store := fleet.NewScheduleStore(p.survey.Conn())
+	store := stores.NewSchedules(p.survey.Conn())
 	var list []Finding
 	for _, s := range p.cfg.Schedules {
 		state, _, err := store.Load(ctx, s.Name)

@@ -10,6 +10,7 @@ import (
 	"rekey/internal/audit"
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
+	"rekey/internal/stores"
 )
 
 // Now is the time that the workers share.
@@ -75,5 +76,5 @@ func (c *Client) EachResult(ctx context.Context, since time.Time, do func(audit.
 
 // ChainEnds returns what workers have noted of the ends of their chains of results.
 func (c *Client) ChainEnds(ctx context.Context) (audit.Ends, error) {
-	return bus.NewChains(c.conn, zap.NewNop()).Ends(ctx)
+	return stores.NewChains(c.conn, zap.NewNop()).Ends(ctx)
 }

@@ -12,6 +12,7 @@ import (
 	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
+	"rekey/internal/stores"
 	"rekey/internal/wire"
 )
 
@@ -26,7 +27,7 @@ type Foresight struct {
 func (c *Client) Foresee(ctx context.Context) (*Foresight, error) {
 	f := &Foresight{client: c}
 	var evaluator *wire.Evaluator
-	var rules Rules
+	var rules stores.Rules
 	err := c.attempt(ctx, rulesTimeout, func(ctx context.Context) (err error) {
 		evaluator, rules, err = c.FleetEvaluator(ctx)
 		return err

@@ -9,6 +9,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/notify"
+	"rekey/internal/stores"
 	"rekey/internal/wire"
 )
 
@@ -28,7 +29,7 @@ type ReceiverState struct {
 // Receivers returns the states of the configured receivers. It makes nothing that is missing.
 func (c *Client) Receivers(ctx context.Context) ([]ReceiverState, error) {
 	list := []ReceiverState{}
-	store := NewNotifyStore(c.conn)
+	store := stores.NewReceivers(c.conn)
 	for _, t := range wire.Receivers(c.config) {
 		inbox, err := c.conn.SubscriptionState(ctx, t.Name)
 		if err != nil {

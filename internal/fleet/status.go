@@ -10,6 +10,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
 	"rekey/internal/search"
+	"rekey/internal/stores"
 	"rekey/internal/wire"
 )
 
@@ -191,7 +192,7 @@ func (c *Client) statusSchedules(ctx context.Context, s *Status) error {
 	if err != nil || len(specs) == 0 {
 		return err
 	}
-	states, err := NewScheduleStore(c.conn).All(ctx)
+	states, err := stores.NewSchedules(c.conn).All(ctx)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
 	"rekey/internal/redact"
+	"rekey/internal/stores"
 	"rekey/internal/wire"
 )
 
@@ -135,7 +136,7 @@ func (c *Client) dryFleet(ctx context.Context) bool {
 	dry := false
 	// Without the rules the request is taken as it is.
 	_ = c.attempt(ctx, rulesTimeout, func(ctx context.Context) error {
-		rules, err := c.rules(ctx)
+		rules, err := stores.LoadRules(ctx, c.conn)
 		dry = rules.DryRun
 		return err
 	})

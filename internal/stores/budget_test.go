@@ -1,4 +1,4 @@
-package bus
+package stores
 
 import (
 	"sync"
@@ -11,8 +11,8 @@ import (
 
 func TestBudget(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	b := NewBudget(r.conn)
+	conn := connect(t)
+	b := NewBudget(conn)
 	take := func(b *Budget, scope string, n, limit, want int) {
 		t.Helper()
 		if got, err := b.Take(t.Context(), scope, n, limit); err != nil || got != want {
@@ -28,7 +28,7 @@ func TestBudget(t *testing.T) {
 	}
 	take(b, "all", 3, 5, 2)
 	// Another worker, or the same after a restart, goes on where this one was.
-	other := NewBudget(r.conn)
+	other := NewBudget(conn)
 	take(other, "all", 1, 5, 0)
 	take(other, "all", 1, 6, 1)
 	take(other, "policy.leak", 1, 4, 0)
@@ -37,12 +37,12 @@ func TestBudget(t *testing.T) {
 // TestBudgetOfManyWorkers: no more than the limit gets through, and not less.
 func TestBudgetOfManyWorkers(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	conn := connect(t)
 	const limit, workers, each = 50, 4, 20
 	var got atomic.Int64
 	var all sync.WaitGroup
 	for range workers {
-		b := NewBudget(r.conn)
+		b := NewBudget(conn)
 		all.Go(func() {
 			for range each {
 				n, err := b.Take(t.Context(), "all", 1, limit)

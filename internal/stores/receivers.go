@@ -1,4 +1,4 @@
-package fleet
+package stores
 
 import (
 	"context"
@@ -11,9 +11,9 @@ import (
 	"rekey/internal/notify"
 )
 
-// NotifyStore keeps in JetStream the states of receivers and of the notifications that they refused, and which receivers
+// Receivers keeps in JetStream the states of receivers and of the notifications that they refused, and which receivers
 // are served.
-type NotifyStore struct {
+type Receivers struct {
 	*kv.Store[notify.State]
 	served *kv.Store[mark] // In the same bucket.
 }
@@ -26,15 +26,15 @@ type mark struct {
 // signKey is the key of the sign of a receiver in the store.
 func signKey(receiver string) string { return "served." + receiver }
 
-// NewNotifyStore returns the store of a connection's namespace.
-func NewNotifyStore(c *bus.Conn) *NotifyStore {
+// NewReceivers returns the store of a connection's namespace.
+func NewReceivers(c *bus.Conn) *Receivers {
 	bucket := c.Names().Notify()
-	return &NotifyStore{Store: bus.Store[notify.State](c, bucket), served: bus.Store[mark](c, bucket)}
+	return &Receivers{Store: bus.Store[notify.State](c, bucket), served: bus.Store[mark](c, bucket)}
 }
 
 // MarkServed gives a sign that a receiver is served, unless another worker gave one after the one that was seen last; zero: whatever
 // was given. It returns the latest one.
-func (s *NotifyStore) MarkServed(ctx context.Context, receiver, worker string, seen uint64) (latest uint64, err error) {
+func (s *Receivers) MarkServed(ctx context.Context, receiver, worker string, seen uint64) (latest uint64, err error) {
 	latest, err = s.ServedMark(ctx, receiver)
 	if err != nil || seen != 0 && latest != seen {
 		return latest, err
@@ -47,19 +47,19 @@ func (s *NotifyStore) MarkServed(ctx context.Context, receiver, worker string, s
 }
 
 // ServedMark returns which sign of a receiver was given last, zero when none was.
-func (s *NotifyStore) ServedMark(ctx context.Context, receiver string) (uint64, error) {
+func (s *Receivers) ServedMark(ctx context.Context, receiver string) (uint64, error) {
 	_, latest, err := s.served.Load(ctx, signKey(receiver))
 	return latest, err
 }
 
 // Forget drops what is known of a receiver: under the same name another one may come.
-func (s *NotifyStore) Forget(ctx context.Context, name string) error {
+func (s *Receivers) Forget(ctx context.Context, name string) error {
 	return s.Put(ctx, notify.ReceiverKey(name), notify.State{})
 }
 
 // Wake lets a receiver that waits be looked at anew: it was changed, maybe for what it failed for.
 // One that fails in this moment, at another worker, waits on.
-func (s *NotifyStore) Wake(ctx context.Context, name string) error {
+func (s *Receivers) Wake(ctx context.Context, name string) error {
 	state, revision, err := s.Load(ctx, notify.ReceiverKey(name))
 	if err != nil || state.RetryAt.IsZero() {
 		return err

@@ -1,4 +1,4 @@
-package bus
+package stores
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/audit"
+	"rekey/internal/bus"
 	"rekey/internal/direct"
 	"rekey/internal/kv"
 	"rekey/internal/quiet"
@@ -31,14 +32,14 @@ type chainHead struct {
 
 // Chains keeps the heads of the chains of results apart from the results themselves.
 type Chains struct {
-	conn  *Conn
+	conn  *bus.Conn
 	store *kv.Store[chainHead]
 	log   *zap.Logger
 }
 
 // NewChains returns the heads of the chains.
-func NewChains(c *Conn, logger *zap.Logger) *Chains {
-	return &Chains{conn: c, store: Store[chainHead](c, c.names.Audit()), log: logger.Named("audit")}
+func NewChains(c *bus.Conn, logger *zap.Logger) *Chains {
+	return &Chains{conn: c, store: bus.Store[chainHead](c, c.Names().Audit()), log: logger.Named("audit")}
 }
 
 // Keep notes the head of a chain whenever it has moved, until ctx ends, and then once more.
@@ -75,7 +76,7 @@ func (c *Chains) note(ctx context.Context, head chainHead) error {
 
 // Ends returns what was noted of the chains, by their names; nothing where no worker has noted anything.
 func (c *Chains) Ends(ctx context.Context) (audit.Ends, error) {
-	at, err := direct.PositionOf(ctx, c.conn.js, "KV_"+c.conn.names.Audit())
+	at, err := direct.PositionOf(ctx, c.conn.JetStream(), "KV_"+c.conn.Names().Audit())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return audit.Ends{}, nil
 	}

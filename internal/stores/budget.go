@@ -1,4 +1,4 @@
-package bus
+package stores
 
 import (
 	"context"
@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"rekey/internal/bus"
 	"rekey/internal/jobs"
 	"rekey/internal/kv"
-	"rekey/internal/layout"
 )
 
 // budgetSpan is the period of the budget, counted minute by minute.
@@ -18,7 +18,7 @@ const budgetSpan = time.Hour
 // Budget counts jobs by the hour for all workers, in the bucket <NAMESPACE>_LIMITS, which is
 // made when something is counted. It implements jobs.Budget.
 type Budget struct {
-	conn  *Conn
+	conn  *bus.Conn
 	store *kv.Store[budgetValue]
 
 	mu sync.Mutex // Keeps the changes of this worker from conflicting with each other.
@@ -31,8 +31,8 @@ type budgetValue struct {
 }
 
 // NewBudget returns the budget of a namespace.
-func NewBudget(c *Conn) *Budget {
-	return &Budget{conn: c, store: Store[budgetValue](c, c.names.Limits())}
+func NewBudget(c *bus.Conn) *Budget {
+	return &Budget{conn: c, store: bus.Store[budgetValue](c, c.Names().Limits())}
 }
 
 // Take counts up to n more jobs in a scope, as far as limit allows, and returns how many.
@@ -63,7 +63,7 @@ func (b *Budget) change(ctx context.Context, scope string, change func(v *budget
 		if err != nil {
 			return err
 		}
-		now := b.conn.clock.Now()
+		now := b.conn.Clock().Now()
 		value.forget(now.Add(-budgetSpan))
 		if !change(&value, strconv.FormatInt(minuteOf(now), 10)) {
 			return nil
@@ -100,9 +100,4 @@ func (v *budgetValue) sum() int {
 		total += n
 	}
 	return max(total, 0)
-}
-
-// Store returns a bucket of the namespace by its name.
-func Store[T any](c *Conn, bucket string) *kv.Store[T] {
-	return kv.New[T](c.js, layout.Bucket(c.names, bucket, c.copies))
 }

@@ -1,4 +1,4 @@
-package fleet
+package stores
 
 import (
 	"context"
@@ -12,17 +12,17 @@ import (
 	"rekey/internal/wire"
 )
 
-// ScheduleStore keeps the state of every schedule in JetStream.
-type ScheduleStore struct{ *kv.Store[schedule.State] }
+// Schedules keeps the state of every schedule in JetStream.
+type Schedules struct{ *kv.Store[schedule.State] }
 
-// NewScheduleStore returns the store of a connection's namespace.
-func NewScheduleStore(c *bus.Conn) ScheduleStore {
-	return ScheduleStore{bus.Store[schedule.State](c, c.Names().Schedules())}
+// NewSchedules returns the store of a connection's namespace.
+func NewSchedules(c *bus.Conn) Schedules {
+	return Schedules{bus.Store[schedule.State](c, c.Names().Schedules())}
 }
 
 // MarkRemoved notes in the states that this worker does not have those schedules that are not among its own. One that no
 // other worker has either counts as removed.
-func (s ScheduleStore) MarkRemoved(ctx context.Context, configured wire.Requests, keeper string, now time.Time) error {
+func (s Schedules) MarkRemoved(ctx context.Context, configured wire.Requests, keeper string, now time.Time) error {
 	all, err := s.All(ctx)
 	if err != nil {
 		return err
