@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,12 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rekey/internal/atlas/sandbox"
-)
-
-// Environment variables that hold the sandbox's secrets, for it and for configs/demo.yaml.
-const (
-	envSandboxClientSecret = "REKEY_SANDBOX_CLIENT_SECRET"
-	envSandboxPrivateKey   = "REKEY_SANDBOX_PRIVATE_KEY"
+	"rekey/internal/demo"
 )
 
 func (c *cli) sandboxCommand() *cobra.Command {
@@ -30,7 +24,7 @@ func (c *cli) sandboxCommand() *cobra.Command {
 		Use:   "sandbox",
 		Short: "Serve a stand-in for the Atlas API",
 		Long: `Serve a stand-in for the Atlas API until interrupted, to try a configuration without touching
-Atlas. Its secrets come from $` + envSandboxClientSecret + ` and $` + envSandboxPrivateKey + `
+Atlas. Its secrets come from $` + demo.EnvClientSecret + ` and $` + demo.EnvPrivateKey + `
 where they are set; else it makes them up and prints them.
 
 Faults make it misbehave: OPERATION:KIND and fields. OPERATION is token, a kind of job or any;
@@ -74,7 +68,7 @@ func (c *cli) serveSandbox(ctx context.Context, listen string, cfg sandbox.Confi
 	if cfg.Buckets, err = parseBuckets(bucketTexts); err != nil {
 		return usage(err)
 	}
-	box, made, err := c.newSandbox(cfg)
+	box, made, err := demo.NewSandbox(cfg, c.lookupEnv)
 	if err != nil {
 		return err
 	}
@@ -128,26 +122,6 @@ func parseBuckets(texts []string) (map[string]sandbox.Bucket, error) {
 	return buckets, nil
 }
 
-// newSandbox builds a sandbox with the secrets of the environment. made are the variables whose secrets it had to make up.
-func (c *cli) newSandbox(cfg sandbox.Config) (box *sandbox.Sandbox, made map[string]string, err error) {
-	secrets, made := map[string]string{}, map[string]string{}
-	for variable, id := range sandboxAccounts() {
-		if value, _ := c.lookupEnv(variable); value != "" {
-			secrets[id] = value
-		} else {
-			made[variable] = id
-		}
-	}
-	cfg.Secrets = secrets
-	box, err = sandbox.New(cfg)
-	return box, made, err
-}
-
-// sandboxAccounts are the accounts of configs/demo.yaml by the variable of their secret.
-func sandboxAccounts() map[string]string {
-	return map[string]string{envSandboxClientSecret: sandbox.ClientID, envSandboxPrivateKey: sandbox.PublicKey}
-}
-
 // printSandbox shows what can be tried.
 func (c *cli) printSandbox(box *sandbox.Sandbox, made map[string]string) error {
 	for _, variable := range slices.Sorted(maps.Keys(made)) {
@@ -162,15 +136,4 @@ func (c *cli) printSandbox(box *sandbox.Sandbox, made map[string]string) error {
 		t.Row(e[0], e[1])
 	}
 	return t.Flush()
-}
-
-// operationsCalled counts the calls by operation.
-func operationsCalled(requests []sandbox.Request) map[string]int {
-	calls := map[string]int{}
-	for _, r := range requests {
-		if r.Status != http.StatusUnauthorized {
-			calls[r.Operation]++
-		}
-	}
-	return calls
 }

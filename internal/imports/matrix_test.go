@@ -3,7 +3,7 @@ package imports_test
 // matrix says of each package which packages of Rekey it imports, in the order of their names; those below internal/
 // without that. An empty row is a leaf.
 var matrix = map[string]string{
-	"cmd/worker":                  "app atlas/sandbox audit backoff bus config configs contexts credential doctor door event fleet jobs kinds leaks memory pace policy redact schedule seal secret show terminal wire",
+	"cmd/worker":                  "app atlas/sandbox audit backoff bus config contexts credential demo doctor door event fleet jobs kinds leaks memory pace policy redact schedule seal secret show terminal wire",
 	"configs":                     "",
 	"internal/api":                "backoff bus config event fleet httpserver jobs kinds openapi proxy quiet secret wire",
 	"internal/app":                "api atlas audit backoff bus config door event fleet httpserver jobs kinds layout ledger metrics names natsserver notify pace proof quiet redact schedule seal search stores tracing wire",
@@ -29,6 +29,7 @@ var matrix = map[string]string{
 	"internal/config":             "credential door jobs kinds notify policy redact schedule secret",
 	"internal/contexts":           "",
 	"internal/credential":         "redact",
+	"internal/demo":               "app atlas/sandbox bus config configs event fleet jobs kinds redact schedule show terminal wire",
 	"internal/direct":             "backoff",
 	"internal/doctor":             "atlas bus config fleet jobs kinds layout ledger metrics names natsserver notify proxy redact retryafter schedule secret stores tracing vault wire",
 	"internal/door":               "event jobs quiet redact sealing secret ssf",

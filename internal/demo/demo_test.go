@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -79,7 +79,7 @@ func TestAllDone(t *testing.T) {
 	t.Parallel()
 	everyKind := func(change func(*jobs.PublicRecord)) []jobs.PublicRecord {
 		var list []jobs.PublicRecord
-		for _, kind := range jobs.Kinds()[:demoKinds] {
+		for _, kind := range jobs.Kinds()[:kindsShown] {
 			list = append(list, jobs.PublicRecord{Kind: kind, State: jobs.StateDone, Outcome: jobs.OutcomeRevoked})
 		}
 		change(&list[0])
@@ -115,8 +115,8 @@ func TestAllDone(t *testing.T) {
 func TestDemoFailsWhenPromisesBreak(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	d := &demo{cli: &cli{stdout: &out, lookupEnv: func(string) (string, bool) { return "", false }}}
-	box, _, err := d.newSandbox(sandbox.Config{})
+	d := &demo{Config: Config{Out: &out}}
+	box, _, err := NewSandbox(sandbox.Config{}, func(string) (string, bool) { return "", false })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -22,13 +22,13 @@ func (d *demo) further(ctx context.Context, list []jobs.PublicRecord) error {
 	if err != nil {
 		return fmt.Errorf("reading the metrics: %w", err)
 	}
-	fmt.Fprintf(d.stdout, "\nMetrics, from %s\n", url)
+	fmt.Fprintf(d.Out, "\nMetrics, from %s\n", url)
 	for line := range strings.Lines(page) {
 		if line = strings.TrimSpace(line); shown(line) {
-			fmt.Fprintln(d.stdout, "  "+line)
+			fmt.Fprintln(d.Out, "  "+line)
 		}
 	}
-	fmt.Fprintf(d.stdout, `
+	fmt.Fprintf(d.Out, `
 Look further, with 'worker demo --keep', which stays:
   worker job ls --server %[1]s
   worker proof ls --server %[1]s

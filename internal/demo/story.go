@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -22,7 +22,7 @@ import (
 
 // show tells the story: events, what came of them, and how to look further.
 func (d *demo) show(ctx context.Context) error {
-	fmt.Fprintf(d.stdout, "Rekey demo: a worker with embedded NATS, and a stand-in for the Atlas API\n\n")
+	fmt.Fprintf(d.Out, "Rekey demo: a worker with embedded NATS, and a stand-in for the Atlas API\n\n")
 	if err := d.publish(ctx); err != nil {
 		return err
 	}
@@ -39,33 +39,33 @@ func (d *demo) show(ctx context.Context) error {
 	return d.further(ctx, list)
 }
 
-// demoLag is how late the API does what it has answered with a success: after the first look, and before the second.
-const demoLag = 1500 * time.Millisecond
+// lag is how late the API does what it has answered with a success: after the first look, and before the second.
+const lag = 1500 * time.Millisecond
 
 // publish publishes the events, after it has told the API to refuse the first call, and to be late with another.
 func (d *demo) publish(ctx context.Context) error {
 	limited := sandbox.Fault{Operation: sandbox.DemoRateLimited, Kind: "429", RetryAfter: "2", Times: 1}
-	late := sandbox.Fault{Operation: sandbox.DemoLagging, Kind: sandbox.FaultLag, Delay: demoLag}
+	late := sandbox.Fault{Operation: sandbox.DemoLagging, Kind: sandbox.FaultLag, Delay: lag}
 	if err := d.box.Inject(limited, late); err != nil {
 		return err
 	}
 	events := sandbox.DemoEvents(d.token, d.secret, event.TypeRequested)
-	for _, e := range slices.Insert(events, len(events)-1, demoLeak()) {
+	for _, e := range slices.Insert(events, len(events)-1, leak()) {
 		done, err := d.client.Publish(ctx, e.Class, []byte(e.Payload), "")
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(d.stdout, "  %-24s %s\n", done.Subject, e.Say)
+		fmt.Fprintf(d.Out, "  %-24s %s\n", done.Subject, e.Say)
 	}
-	fmt.Fprintf(d.stdout, "  %-24s %s\n\n", "schedule "+demoSchedule, "disable customer-managed X.509")
+	fmt.Fprintf(d.Out, "  %-24s %s\n\n", "schedule "+cron, "disable customer-managed X.509")
 	return nil
 }
 
-// demoKinds is how many kinds the jobs of the demo have: those of the sandbox's events, and that of the leak.
-const demoKinds = sandbox.DemoOperations + 1
+// kindsShown is how many kinds the jobs of the demo have: those of the sandbox's events, and that of the leak.
+const kindsShown = sandbox.DemoOperations + 1
 
-// demoLeak is something that leaked, of which the sender does not know what it is: both halves of an API key.
-func demoLeak() sandbox.DemoEvent {
+// leak is something that leaked, of which the sender does not know what it is: both halves of an API key.
+func leak() sandbox.DemoEvent {
 	return sandbox.DemoEvent{
 		Say: "plain JSON: " + string(kinds.Containing().Name) + ", of what a scanner found, whatever it is", Class: jobs.ClassIncident,
 		Payload: fmt.Sprintf(`{"kind":%q,"account":"security","params":{"org_id":%q,%q:%q}}`, kinds.Containing().Name, sandbox.OrgID,
@@ -91,9 +91,9 @@ func (d *demo) outcomes(ctx context.Context) (list []jobs.PublicRecord, letters 
 			return list, letters, err
 		}
 		list = page.Records
-		if line := pendingLine(list, d.now()); line != "" && !shown {
+		if line := pendingLine(list, time.Now()); line != "" && !shown {
 			shown = true
-			fmt.Fprintf(d.stdout, "%s\n\n", line)
+			fmt.Fprintf(d.Out, "%s\n\n", line)
 		}
 		if err := d.pause(ctx, list); err != nil {
 			return list, letters, err
@@ -133,7 +133,7 @@ func (d *demo) pause(ctx context.Context, list []jobs.PublicRecord) error {
 
 // operate pauses the schedule, or lets it fire again.
 func (d *demo) operate(ctx context.Context, action schedule.Action, reason string) error {
-	_, err := d.client.PauseSchedule(ctx, demoScheduleName, schedule.Operation{Action: action, By: "demo", Reason: reason})
+	_, err := d.client.PauseSchedule(ctx, scheduleName, schedule.Operation{Action: action, By: "demo", Reason: reason})
 	return err
 }
 
@@ -146,7 +146,7 @@ func firstOfKinds(list []jobs.PublicRecord) []jobs.PublicRecord {
 // allDone reports whether there is a job of each event and the schedule, and each has its outcome and the verdict on its target.
 func allDone(list []jobs.PublicRecord) bool {
 	unfinished := slices.ContainsFunc(list, func(r jobs.PublicRecord) bool { return !r.Concluded() })
-	return !unfinished && len(kindsOf(list)) == demoKinds
+	return !unfinished && len(kindsOf(list)) == kindsShown
 }
 
 func kindsOf(list []jobs.PublicRecord) map[jobs.Kind]jobs.PublicRecord {
@@ -159,7 +159,7 @@ func kindsOf(list []jobs.PublicRecord) map[jobs.Kind]jobs.PublicRecord {
 
 // jobsTable shows the jobs in the order in which they were accepted.
 func (d *demo) jobsTable(list []jobs.PublicRecord) error {
-	t := d.table(d.stdout)
+	t := d.Table()
 	t.Head("JOB", "KIND", "TARGET", "ATTEMPTS", "OUTCOME", "TOOK", "PROOF", "AFTER")
 	for _, r := range slices.Backward(list) {
 		var spent, proven any = terminal.None, terminal.None
@@ -169,7 +169,7 @@ func (d *demo) jobsTable(list []jobs.PublicRecord) error {
 		if r.Done() {
 			spent = r.FinishedAt.Sub(r.AcceptedAt)
 		}
-		t.Row(terminal.ID(r.JobID), r.Kind, show.ShortTarget(r.Target), r.AttemptCount, show.State(r, d.now()), spent, show.Verdict(r.Verdict()), proven)
+		t.Row(terminal.ID(r.JobID), r.Kind, show.ShortTarget(r.Target), r.AttemptCount, show.State(r, time.Now()), spent, show.Verdict(r.Verdict()), proven)
 	}
 	return t.Flush()
 }
@@ -187,9 +187,9 @@ func (d *demo) checks(list []jobs.PublicRecord, letters []bus.DeadLetter) error 
 		if !ok {
 			mark, broken = "✗", true
 		}
-		fmt.Fprintf(d.stdout, "  %s %s\n", mark, fmt.Sprintf(format, values...))
+		fmt.Fprintf(d.Out, "  %s %s\n", mark, fmt.Sprintf(format, values...))
 	}
-	fmt.Fprintln(d.stdout)
+	fmt.Fprintln(d.Out)
 	check(allRevoked(list), "every job was confirmed by the API")
 	check(!d.box.TokenLive(d.token), "the leaked token is dead: the API does not take it any more")
 	check(calls[sandbox.DemoRepeated] == 1, "its event came twice, and the API saw %d call", calls[sandbox.DemoRepeated])
@@ -211,7 +211,7 @@ func (d *demo) checks(list []jobs.PublicRecord, letters []bus.DeadLetter) error 
 
 func allRevoked(list []jobs.PublicRecord) bool {
 	other := slices.ContainsFunc(list, func(r jobs.PublicRecord) bool { return r.Outcome != jobs.OutcomeRevoked })
-	return !other && len(kindsOf(list)) == demoKinds
+	return !other && len(kindsOf(list)) == kindsShown
 }
 
 // malformedKind is the dead letter of the event with an unknown kind.
@@ -236,4 +236,15 @@ func pauseBetween(requests []sandbox.Request, operation string) time.Duration {
 		return 0
 	}
 	return at[1].Sub(at[0])
+}
+
+// operationsCalled counts the calls by operation.
+func operationsCalled(requests []sandbox.Request) map[string]int {
+	calls := map[string]int{}
+	for _, r := range requests {
+		if r.Status != http.StatusUnauthorized {
+			calls[r.Operation]++
+		}
+	}
+	return calls
 }
