@@ -3,8 +3,13 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
+	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/schedule"
 )
 
@@ -94,4 +99,137 @@ func (c *checker) windows(path string, s Schedule) {
 			c.add(at, "%s", oneLine(err))
 		}
 	}
+}
+
+// maxTextBytes bounds the free texts of a job, as it does in events.
+const maxTextBytes = 1024
+
+func (c *checker) schedules() {
+	taken := map[string]int{}
+	for i, s := range c.cfg.Schedules {
+		path := item("schedules", i)
+		if c.spoilt[path] {
+			continue
+		}
+		c.name(path, s.Name, taken)
+		c.expression(path, s.Cron, s.TimeZone)
+		c.duration(join(path, "jitter"), s.Jitter, 0, 24*time.Hour)
+		c.oneOf(join(path, "missed"), string(s.Missed),
+			string(schedule.MissedSkip), string(schedule.MissedOnce), string(schedule.MissedAll))
+		c.duration(join(path, "max_late"), s.MaxLate, time.Second, 365*24*time.Hour)
+		c.oneOf(join(path, "overlap"), string(s.Overlap),
+			string(schedule.OverlapAllow), string(schedule.OverlapSkip), string(schedule.OverlapQueue))
+		c.windows(path, s)
+		c.job(join(path, "job"), s.Job)
+	}
+}
+
+// expression checks cron and time_zone, apart from each other as far as that is possible.
+func (c *checker) expression(path, cron, zone string) {
+	if _, err := schedule.Parse("@daily", zone); err != nil {
+		c.add(join(path, "time_zone"), "must be a time zone that this machine knows by its IANA name, such as Europe/Berlin or UTC")
+		zone = "UTC"
+	}
+	path = join(path, "cron")
+	if cron == "" {
+		c.add(path, "is required: five fields such as \"0 3 * * 0\", a word such as @daily, or @every 6h")
+		return
+	}
+	if _, err := schedule.Parse(cron, zone); err != nil {
+		c.add(path, "%s", oneLine(err))
+	}
+}
+
+// oneLine writes joined errors in a line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+func (c *checker) job(path string, j Job) {
+	if c.spoilt[path] {
+		return
+	}
+	if !c.has(path) {
+		c.add(path, "is required")
+		return
+	}
+	c.account(join(path, "account"), j.Account)
+	if _, err := jobs.ParseLane(string(j.Lane)); err != nil && j.Lane != "" {
+		c.add(join(path, "lane"), "%s", err)
+	}
+	for name, text := range map[string]string{"reason": j.Reason, "requested_by": j.RequestedBy} {
+		if len(text) > maxTextBytes {
+			c.add(join(path, name), "has %d bytes; the limit is %d", len(text), maxTextBytes)
+		}
+	}
+	if j.Kind == "" {
+		c.add(join(path, "kind"), "is required; the kinds are %s", strings.Join(jobs.Names(jobs.Kinds()), ", "))
+		return
+	}
+	kind, err := jobs.ParseKind(string(j.Kind))
+	if err != nil {
+		c.add(join(path, "kind"), "%s", err)
+		return
+	}
+	if !c.spoilt[join(path, "params")] {
+		c.params(path, kind, j.Params)
+	}
+}
+
+// params checks the parameters of a job with the same code that checks those of an event.
+func (c *checker) params(path string, kind jobs.Kind, params map[string]string) {
+	raw := map[string]any{}
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		at := join(join(path, "params"), showKey(name))
+		p, suffix, known := kinds.Of(kind).Param(name)
+		switch {
+		case known && p.Secret && suffix == "":
+			c.add(at, "secrets are never written here: use %s", name+kinds.SuffixFile)
+			// Then the secret is not missing as well.
+			c.spoil(join(path, "params"))
+		case known:
+			raw[name] = params[name]
+		default:
+			c.unknownParam(join(path, "params"), name, kind)
+		}
+	}
+	_, err := jobs.NewParams(kind, raw)
+	for _, mistake := range flatten(err) {
+		c.add(join(path, mistake.Field), "%s", mistake.Detail)
+	}
+}
+
+// unknownParam reports a parameter that the kind does not have. The one that was probably
+// meant counts as set.
+func (c *checker) unknownParam(path, name string, kind jobs.Kind) {
+	known := kinds.Of(kind).ParamNames()
+	at := join(path, showKey(name))
+	if meant := closest(name, known); meant != "" {
+		c.add(at, "unknown parameter; did you mean %s?", meant)
+		c.spoil(path, join(path, meant))
+		return
+	}
+	c.add(at, "unknown parameter; %s takes %s", kind, strings.Join(known, ", "))
+}
+
+// several is an error that joins others.
+type several interface {
+	error
+	Unwrap() []error
+}
+
+// flatten takes joined mistakes apart.
+func flatten(err error) []*jobs.Malformed {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := errors.AsType[several](err); ok {
+		var all []*jobs.Malformed
+		for _, part := range joined.Unwrap() {
+			all = append(all, flatten(part)...)
+		}
+		return all
+	}
+	if mistake, ok := errors.AsType[*jobs.Malformed](err); ok {
+		return []*jobs.Malformed{mistake}
+	}
+	return []*jobs.Malformed{{Field: "params", Detail: err.Error()}}
 }
