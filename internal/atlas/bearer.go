@@ -3,12 +3,14 @@ package atlas
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -212,4 +214,15 @@ func (t *tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		Body:    io.NopCloser(bytes.NewReader(wholeLifetime(t.last.body))),
 		Request: req,
 	}, nil
+}
+
+// basic makes the request with the account's id and secret (RFC 7009 section 2.1).
+func (k *call) basic(ctx context.Context) (exchange, *jobs.Failure) {
+	own, failure := k.ownSecret()
+	if failure != nil {
+		return exchange{}, failure
+	}
+	// RFC 6749 section 2.3.1 has both halves form-encoded, as the vendor's own SDK does.
+	pair := url.QueryEscape(k.account.ClientID) + ":" + url.QueryEscape(own.Reveal())
+	return k.send(ctx, "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
 }

@@ -2,12 +2,11 @@ package atlas
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,17 +18,6 @@ import (
 
 // maxTokenFile bounds the file with a token, in bytes: the token and some white space.
 const maxTokenFile = credential.MaxTokenBytes + 1<<10
-
-// basic makes the request with the account's id and secret (RFC 7009 section 2.1).
-func (k *call) basic(ctx context.Context) (exchange, *jobs.Failure) {
-	own, failure := k.ownSecret()
-	if failure != nil {
-		return exchange{}, failure
-	}
-	// RFC 6749 section 2.3.1 has both halves form-encoded, as the vendor's own SDK does.
-	pair := url.QueryEscape(k.account.ClientID) + ":" + url.QueryEscape(own.Reveal())
-	return k.send(ctx, "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
-}
 
 // fillBody makes the request's body, once.
 func (k *call) fillBody(ctx context.Context) *jobs.Failure {
@@ -190,4 +178,61 @@ func withoutPath(err error) error {
 		return pathErr.Err
 	}
 	return err
+}
+
+// SecretStore keeps secrets. Read returns the secret of a reference, which has no scheme. An error
+// with the method Forbidden means that the configuration does not allow the reference, and one with the method Missing that the
+// store was asked and has nothing there.
+type SecretStore interface {
+	Read(ctx context.Context, ref string) (secret.Value, error)
+}
+
+// notAllowedError: the configuration does not allow a job to read a file or reference. A retry cannot help.
+type notAllowedError struct{ err error }
+
+// Error names what may not be read.
+func (e *notAllowedError) Error() string { return e.err.Error() }
+
+// Unwrap returns why.
+func (e *notAllowedError) Unwrap() error { return e.err }
+
+// unansweredError: it is not known what a secret store has.
+type unansweredError struct{ err error }
+
+// Error says what was asked for.
+func (e *unansweredError) Error() string { return e.err.Error() }
+
+// Unwrap returns why.
+func (e *unansweredError) Unwrap() error { return e.err }
+
+// resolve returns the path without symbolic links, if a job may read there.
+func (c *Client) resolve(path string) (string, error) {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil || c.tokenFiles == nil {
+		return path, err
+	}
+	if err := c.tokenFiles(path); err != nil {
+		return "", &notAllowedError{err}
+	}
+	return path, nil
+}
+
+// readReference returns the secret that a field names in a secret store.
+func (c *Client) readReference(ctx context.Context, field, ref string) (secret.Value, error) {
+	scheme, rest, _ := strings.Cut(ref, ":")
+	store, ok := c.stores[scheme]
+	if !ok {
+		return secret.Value{}, fmt.Errorf("%s: no store for %s: is configured", field, scheme)
+	}
+	value, err := store.Read(ctx, rest)
+	if forbidden, ok := err.(interface{ Forbidden() bool }); ok && forbidden.Forbidden() {
+		return secret.Value{}, &notAllowedError{fmt.Errorf("%s: %w", field, err)}
+	}
+	if missing, ok := err.(interface{ Missing() bool }); err != nil && (!ok || !missing.Missing()) {
+		return secret.Value{}, &unansweredError{fmt.Errorf("%s: %w", field, err)}
+	}
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("%s: %w", field, err)
+	}
+	return secret.New(strings.TrimSpace(value.Reveal())), nil
 }
