@@ -236,10 +236,10 @@ func (s *Server) await(c *call, w fleet.Wait, wait time.Duration) error {
 	if !isID(id) {
 		return noJob()
 	}
-	if !s.waiting.enter(c.client.Name) {
+	if !s.waiting.Enter(c.client.Name) {
 		return unavailable("too many requests wait for jobs; ask without wait")
 	}
-	defer s.waiting.leave(c.client.Name)
+	defer s.waiting.Leave(c.client.Name)
 	// An error says that the connection has no deadlines, which is as good.
 	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(wait + writeTimeout))
 	ctx, cancel := context.WithTimeoutCause(c.r.Context(), wait, errWaited)

@@ -7,13 +7,14 @@ import (
 
 	"go.uber.org/zap/zapcore"
 
+	"rekey/internal/httpserver"
 	"rekey/internal/quiet"
 )
 
 // limited refuses connections above what one address, or all together, may have.
 type limited struct {
 	net.Listener
-	crowd *crowd
+	crowd *httpserver.Crowd
 }
 
 // Accept returns the next connection that is within the limits. The others are closed at once.
@@ -24,8 +25,8 @@ func (l limited) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
-		if err == nil && l.crowd.enter(host) {
-			return &counted{Conn: conn, leave: sync.OnceFunc(func() { l.crowd.leave(host) })}, nil
+		if err == nil && l.crowd.Enter(host) {
+			return &counted{Conn: conn, leave: sync.OnceFunc(func() { l.crowd.Leave(host) })}, nil
 		}
 		_ = conn.Close() // What becomes of a connection that is not wanted does not matter.
 	}
@@ -52,39 +53,6 @@ func (c complaints) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		return nil
 	}
 	return c.Core.Write(e, append(fields, repeated))
-}
-
-// crowd counts by name what each, and all together, may have at once: connections by address, waits by client.
-type crowd struct {
-	most, mostOfOne int
-
-	mu  sync.Mutex // Guards what follows.
-	all int
-	of  map[string]int
-}
-
-func newCrowd(most, mostOfOne int) *crowd {
-	return &crowd{most: most, mostOfOne: mostOfOne, of: map[string]int{}}
-}
-
-func (c *crowd) enter(host string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.all >= c.most || c.of[host] >= c.mostOfOne {
-		return false
-	}
-	c.all++
-	c.of[host]++
-	return true
-}
-
-func (c *crowd) leave(host string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.all--
-	if c.of[host]--; c.of[host] == 0 {
-		delete(c.of, host)
-	}
 }
 
 // counted is a connection that counts until it is closed.

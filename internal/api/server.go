@@ -62,7 +62,7 @@ type Server struct {
 	clients atomic.Pointer[roster]
 	fleet   atomic.Pointer[fleet.Client] // Nil until the worker has what it needs in NATS.
 	doors   atomic.Pointer[map[string]http.Handler]
-	waiting *crowd // Requests that wait, by client.
+	waiting *httpserver.Crowd // Requests that wait, by client.
 	// document makes the OpenAPI document once, when it is asked for first.
 	document func() ([]byte, error)
 
@@ -72,7 +72,7 @@ type Server struct {
 
 // New checks the configuration and builds a server that does not listen yet.
 func New(cfg Config) (*Server, error) {
-	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, lookup: cfg.Lookup, waiting: newCrowd(maxWaiting, maxWaitingOfOne), document: sync.OnceValues(newDocument)}
+	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, lookup: cfg.Lookup, waiting: httpserver.NewCrowd(maxWaiting, maxWaitingOfOne), document: sync.OnceValues(newDocument)}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	s.Use(cfg.API)
 	server := &http.Server{
@@ -92,7 +92,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the log of connections: %w", err)
 	}
-	crowd := newCrowd(maxConns, maxConnsOfOne)
+	crowd := httpserver.NewCrowd(maxConns, maxConnsOfOne)
 	s.Endpoint, err = httpserver.NewEndpoint("API server", cfg.API.Listen, server, s.log, func(l net.Listener) net.Listener {
 		return limited{Listener: l, crowd: crowd}
 	})

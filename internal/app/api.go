@@ -1,10 +1,13 @@
 package app
 
 import (
+	"net/http"
+
 	"go.uber.org/zap"
 
 	"rekey/internal/api"
 	"rekey/internal/config"
+	"rekey/internal/console"
 	"rekey/internal/fleet"
 )
 
@@ -29,13 +32,26 @@ func (w *worker) startAPI() error {
 	return nil
 }
 
-// serveAPI lets the API answer from the fleet, by a configuration.
-func (w *worker) serveAPI(c *config.Config, s storage) {
-	if w.api == nil {
-		return
+// startConsole returns the console of http.listen, which answers 503 until serveAPI; nil where there is none.
+func (w *worker) startConsole() (http.Handler, error) {
+	if !w.Config.HTTP.ShowsConsole() {
+		return nil, nil
 	}
-	w.api.Use(c.API)
-	w.api.Serve(fleet.Own(w.conn, s.ledger, c, w.keys, w.Known))
+	var err error
+	w.console, err = console.New(console.Config{Version: w.Version, Logger: w.Logger})
+	return w.console, err
+}
+
+// serveAPI lets the API and the console answer from the fleet, by a configuration.
+func (w *worker) serveAPI(c *config.Config, s storage) {
+	client := fleet.Own(w.conn, s.ledger, c, w.keys, w.Known)
+	if w.console != nil {
+		w.console.Serve(client)
+	}
+	if w.api != nil {
+		w.api.Use(c.API)
+		w.api.Serve(client)
+	}
 }
 
 // apiField says where the API is, where there is one.

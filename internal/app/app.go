@@ -17,6 +17,7 @@ import (
 	"rekey/internal/atlas"
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/console"
 	"rekey/internal/door"
 	"rekey/internal/event"
 	"rekey/internal/httpserver"
@@ -77,7 +78,8 @@ type worker struct {
 	fanout   *jobs.Fanout
 	notifier *notifier
 	http     *httpserver.Server
-	api      *api.Server // Nil where there is no HTTP API.
+	console  *console.Console // Nil where it is not served at http.listen.
+	api      *api.Server      // Nil where there is no HTTP API.
 	// doors are those that are open; doorsChanged holds a token after others were opened.
 	doors        atomic.Pointer[door.Doors]
 	doorsChanged chan struct{}
@@ -267,8 +269,12 @@ func (w *worker) startHTTP() error {
 	if w.Config.HTTP.Listen == "" {
 		return nil
 	}
+	pages, err := w.startConsole()
+	if err != nil {
+		return err
+	}
 	server, err := httpserver.New(httpserver.Config{
-		Listen: w.Config.HTTP.Listen, Gatherer: w.gatherer, Logger: w.Logger,
+		Pages: pages, Listen: w.Config.HTTP.Listen, Gatherer: w.gatherer, Logger: w.Logger,
 		Checks: []httpserver.Check{
 			{Name: "nats", Func: func(context.Context) error { return w.conn.Ready() }},
 			{Name: "streams", Func: func(context.Context) error { return w.streamsReady() }},
@@ -286,6 +292,9 @@ func (w *worker) startHTTP() error {
 	}
 	w.http = server
 	w.stack.push("HTTP server", httpGrace, server.Stop)
+	if w.console != nil {
+		w.stack.push("console", httpGrace, w.console.Stop)
+	}
 	return nil
 }
 

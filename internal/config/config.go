@@ -3,6 +3,7 @@ package config
 
 import (
 	"cmp"
+	"net"
 	"time"
 
 	"rekey/internal/jobs"
@@ -262,6 +263,15 @@ type Job struct {
 type HTTP struct {
 	// Listen is host:port. Default 127.0.0.1:9464; empty serves nothing.
 	Listen string `yaml:"listen"`
+	// Console shows the console at /, without a login and read-only, where Listen is an address of loopback, and to no browser that
+	// calls it by another name. All users of this machine can read it then. Default true.
+	Console bool `yaml:"console"`
+}
+
+// ShowsConsole reports whether the console is served there.
+func (h HTTP) ShowsConsole() bool {
+	host, _, err := net.SplitHostPort(h.Listen)
+	return err == nil && h.Console && isLoopback(host)
 }
 
 // Search is where a worker keeps the file in which jobs and dead letters are found. It is a cache of what NATS has: it can be
@@ -303,7 +313,7 @@ func Default() *Config {
 			RetryAfterCap: 6 * time.Hour,
 		},
 		Proof: defaultProof(),
-		HTTP:  HTTP{Listen: "127.0.0.1:9464"},
+		HTTP:  HTTP{Listen: "127.0.0.1:9464", Console: true},
 		Log:   Log{Level: "info", Format: "json"},
 	}
 }

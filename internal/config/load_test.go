@@ -237,7 +237,8 @@ func wantEverything() *config.Config {
 				Job: config.Job{Kind: "token.revoke", Account: "legacy", Params: map[string]string{"token_file": "/run/t"}},
 			},
 		},
-		Log: config.Log{Level: "debug", Format: "console"},
+		HTTP: config.HTTP{Console: true},
+		Log:  config.Log{Level: "debug", Format: "console"},
 	}
 }
 
@@ -307,6 +308,22 @@ func TestMethods(t *testing.T) {
 	}
 	if !cfg.Atlas.Accounts[0].IsServiceAccount() || cfg.Atlas.Accounts[1].IsServiceAccount() {
 		t.Error("IsServiceAccount is not as the client id says")
+	}
+	for _, tt := range []struct {
+		http config.HTTP
+		want bool
+	}{
+		{config.Default().HTTP, true},
+		{config.HTTP{Listen: "[::1]:0", Console: true}, true},
+		{config.HTTP{Listen: "localhost:9464", Console: true}, true},
+		{config.HTTP{Listen: "127.0.0.1:9464"}, false},
+		{config.HTTP{Listen: ":9464", Console: true}, false},
+		{config.HTTP{Listen: "192.0.2.1:9464", Console: true}, false},
+		{config.HTTP{Console: true}, false},
+	} {
+		if got := tt.http.ShowsConsole(); got != tt.want {
+			t.Errorf("ShowsConsole of %+v is %v", tt.http, got)
+		}
 	}
 }
 

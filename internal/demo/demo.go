@@ -82,7 +82,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := d.operate(alive, schedule.ActionResume, "the story is over"); err != nil {
 		return err
 	}
-	fmt.Fprintln(cfg.Out, "\nThe worker stays; interrupt to end.")
+	fmt.Fprintf(cfg.Out, "\nThe worker stays; interrupt to end. Its console: http://%s/\n", d.addresses.HTTP)
 	<-alive.Done()
 	if ctx.Err() == nil {
 		return context.Cause(alive)

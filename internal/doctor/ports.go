@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"rekey/internal/httpserver"
 )
 
 // firstFree is the first port that every user may listen on.
@@ -94,15 +96,11 @@ func loopbackOf(host string) string {
 
 // AskHTTP recognises a worker by what its HTTP server says of itself.
 func AskHTTP(ctx context.Context, address string) (who string, ours bool, err error) {
-	index, _, err := get(ctx, "http://"+address+"/")
-	if err != nil || !strings.HasPrefix(index, "Rekey\n") {
+	state, answer, err := get(ctx, "http://"+address+"/readyz")
+	if err != nil || answer.Header.Get("Server") != httpserver.Name {
 		return "", false, err
 	}
-	state, code, err := get(ctx, "http://"+address+"/readyz")
-	if err != nil {
-		return "a worker", true, err
-	}
-	if code == http.StatusOK {
+	if answer.StatusCode == http.StatusOK {
 		return "held by a running worker, which is ready", true, nil
 	}
 	return "held by a running worker, which is not ready: " + strings.TrimSpace(state), true, nil
@@ -111,21 +109,21 @@ func AskHTTP(ctx context.Context, address string) (who string, ours bool, err er
 // maxPage bounds what is read of a page.
 const maxPage = 4 << 10
 
-func get(ctx context.Context, url string) (body string, code int, err error) {
+func get(ctx context.Context, url string) (body string, answer *http.Response, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	// A proxy of the environment has no business here, nor has whom a stranger on the port sends us on to.
 	// The certificate is for the names by which others know the worker, and not for this address.
 	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // See above.
-	answer, err := transport.RoundTrip(req)
+	answer, err = transport.RoundTrip(req)                                                                        //nolint:bodyclose // It is closed below.
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	defer answer.Body.Close()
 	page, err := io.ReadAll(io.LimitReader(answer.Body, maxPage))
-	return string(page), answer.StatusCode, err
+	return string(page), answer, err
 }
 
 // AskAPI recognises the HTTP API of a worker by how it refuses a stranger. Nothing is sent that a program in its place could use.
@@ -135,8 +133,8 @@ func AskAPI(secure bool) func(context.Context, string) (string, bool, error) {
 		scheme = "https://"
 	}
 	return func(ctx context.Context, address string) (string, bool, error) {
-		page, code, err := get(ctx, scheme+address+"/v1/status")
-		if err != nil || code != http.StatusUnauthorized || !strings.Contains(page, `"code"`) {
+		page, answer, err := get(ctx, scheme+address+"/v1/status")
+		if err != nil || answer.StatusCode != http.StatusUnauthorized || !strings.Contains(page, `"code"`) {
 			return "", false, err
 		}
 		return "held by a running worker", true, nil

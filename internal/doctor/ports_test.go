@@ -8,15 +8,18 @@ import (
 	"testing"
 
 	"rekey/internal/doctor"
+	"rekey/internal/httpserver"
 )
 
 // TestLook: who holds a port is asked there, and nowhere else.
 func TestLook(t *testing.T) {
 	t.Parallel()
-	serve := func(index, ready http.HandlerFunc) string {
+	serve := func(name string, ready http.HandlerFunc) string {
 		mux := http.NewServeMux()
-		mux.HandleFunc("/{$}", index)
-		mux.HandleFunc("/readyz", ready)
+		mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Server", name)
+			ready(w, r)
+		})
 		server := httptest.NewServer(mux)
 		t.Cleanup(server.Close)
 		return strings.TrimPrefix(server.URL, "http://")
@@ -29,17 +32,17 @@ func TestLook(t *testing.T) {
 			}
 		}
 	}
-	worker := serve(say(200, "Rekey\n"), say(200, "ok"))
+	worker := serve(httpserver.Name, say(200, "ok"))
 	tests := []struct {
 		name, address, want string
 		status              doctor.Status
 	}{
 		{"a worker", worker, "held by a running worker, which is ready", doctor.OK},
-		{"a worker that is not ready", serve(say(200, "Rekey\n"), say(503, "nats: away")), "which is not ready: nats: away", doctor.OK},
-		{"something else", serve(say(200, "hello"), say(404, "")), "taken by another program", doctor.Failed},
-		{"who sends on to a worker", serve(func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://"+worker+"/", http.StatusFound)
-		}, say(404, "")), "taken by another program", doctor.Failed},
+		{"a worker that is not ready", serve(httpserver.Name, say(503, "nats: away")), "which is not ready: nats: away", doctor.OK},
+		{"something else", serve("hello", say(200, "ok")), "taken by another program", doctor.Failed},
+		{"who sends on to a worker", serve("", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://"+worker+"/readyz", http.StatusFound)
+		}), "taken by another program", doctor.Failed},
 		{"any port", "127.0.0.1:0", "any free port", doctor.OK},
 	}
 	for _, tt := range tests {

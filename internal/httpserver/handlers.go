@@ -38,12 +38,16 @@ type status struct {
 
 // handler routes. The patterns make the mux answer other methods than GET and HEAD with 405 and
 // Allow, and other paths with 404.
-func (s *Server) handler(gatherer prometheus.Gatherer) http.Handler {
+func (s *Server) handler(gatherer prometheus.Gatherer, pages http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.metricsHandler(gatherer))
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /readyz", s.serveReady)
-	mux.HandleFunc("GET /{$}", s.serveIndex)
+	if pages != nil {
+		mux.Handle("/", pages)
+	} else {
+		mux.HandleFunc("GET /{$}", s.serveIndex)
+	}
 	return secure(mux)
 }
 
@@ -96,10 +100,14 @@ func (s *Server) logWrite(err error) {
 	}
 }
 
+// Name is what every answer calls the server, by which a worker is recognised.
+const Name = "Rekey"
+
 // secure sets the headers that keep a browser from doing more with an answer than showing it.
 func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
+		h.Set("Server", Name)
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("Referrer-Policy", "no-referrer")

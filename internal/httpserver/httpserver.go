@@ -1,7 +1,7 @@
 // Package httpserver serves the metrics, the liveness and the readiness of a worker over HTTP.
 //
-// It answers GET and HEAD on /, /metrics, /healthz and /readyz, has no authentication, and says
-// nothing that would need one. It offers no profiling.
+// It answers GET and HEAD on /metrics, /healthz and /readyz, has no authentication, and says nothing
+// there that would need one. It offers no profiling.
 package httpserver
 
 import (
@@ -38,6 +38,8 @@ type Config struct {
 	Gatherer prometheus.Gatherer
 	// Checks are what /readyz asks. Without any, a server that is not draining is ready.
 	Checks []Check
+	// Pages are served at every path that is not one of the server's own. Nil: there is an index of these at /, and nothing else.
+	Pages http.Handler
 	// Logger takes what goes wrong while serving; nil means that nothing is logged.
 	Logger *zap.Logger
 }
@@ -65,7 +67,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{checks: checks, log: cmp.Or(cfg.Logger, zap.NewNop()).Named("http")}
 	s.Endpoint, err = NewEndpoint("HTTP server", cfg.Listen, &http.Server{
-		Handler:           s.handler(cfg.Gatherer),
+		Handler:           s.handler(cfg.Gatherer, cfg.Pages),
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,

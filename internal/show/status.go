@@ -112,12 +112,16 @@ func statusWorkers(t *terminal.Table, s *fleet.Status) {
 	workers := slices.Clone(s.Workers)
 	slices.SortFunc(workers, func(a, b search.Present) int { return strings.Compare(a.Worker, b.Worker) })
 	for _, w := range workers {
-		clock := "as NATS"
-		if ahead := time.Duration(w.ClockAheadMS) * time.Millisecond; ahead.Abs() >= time.Second {
-			clock = fmt.Sprintf("%+.1fs", ahead.Seconds())
-		}
-		t.Row(w.Worker, w.Version, w.Since, w.InFlight, clock)
+		t.Row(w.Worker, w.Version, w.Since, w.InFlight, ClockAhead(w.ClockAheadMS))
 	}
+}
+
+// ClockAhead says how far a worker's clock is ahead of that of NATS, of so many milliseconds.
+func ClockAhead(milliseconds int64) string {
+	if ahead := time.Duration(milliseconds) * time.Millisecond; ahead.Abs() >= time.Second {
+		return fmt.Sprintf("%+.1fs", ahead.Seconds())
+	}
+	return "as NATS"
 }
 
 // oldest says from when the oldest is, or nothing for no moment.

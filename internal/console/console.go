@@ -1,0 +1,101 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/fleet"
+	"rekey/internal/httpserver"
+	"rekey/internal/quiet"
+)
+
+// How many live pages may be open: of all readers, and of one, who must not keep the others from it.
+const (
+	maxStreams      = 128
+	maxStreamsOfOne = 16
+)
+
+// errStopping ends live pages when the worker stops.
+var errStopping = errors.New("the worker stops")
+
+// Config is what a Console is made of.
+type Config struct {
+	// Version is the worker's release.
+	Version string
+	// Logger takes what goes wrong while serving. Required.
+	Logger *zap.Logger
+}
+
+// Console is the pages. Without a login they only show, and only to readers on this machine. Its methods may be called from several
+// goroutines at once.
+type Console struct {
+	version  string
+	log      *zap.Logger
+	failures quiet.Failures
+	handler  http.Handler
+	pages    map[string]*template.Template
+	static   static
+	streams  *httpserver.Crowd
+	looking  chan struct{} // Holds a token for each live page that is looked at.
+	status   statusCache
+
+	fleet atomic.Pointer[fleet.Client] // Nil until the worker has what it needs in NATS.
+
+	stopping context.Context //nolint:containedctx // It ends with the console, and so do the live pages.
+	stop     context.CancelCauseFunc
+}
+
+// New builds a console that answers 503 until Serve.
+func New(cfg Config) (*Console, error) {
+	c := &Console{version: cfg.Version, log: cfg.Logger.Named("console"), streams: httpserver.NewCrowd(maxStreams, maxStreamsOfOne), looking: make(chan struct{}, liveLooks)}
+	c.stopping, c.stop = context.WithCancelCause(context.Background())
+	var err error
+	if c.static, err = newStatic(); err != nil {
+		return nil, fmt.Errorf("reading the files of the console: %w", err)
+	}
+	if c.pages, err = newPages(c.static); err != nil {
+		return nil, fmt.Errorf("reading the pages of the console: %w", err)
+	}
+	c.handler = c.routed()
+	return c, nil
+}
+
+// Serve lets the pages show a fleet from now on.
+func (c *Console) Serve(f *fleet.Client) { c.fleet.Store(f) }
+
+// Stop ends the live pages. The server that has the console ends the other requests.
+func (c *Console) Stop(context.Context) error {
+	c.stop(errStopping)
+	return nil
+}
+
+// ServeHTTP implements http.Handler.
+func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("X-Content-Type-Options", "nosniff")
+	c.handler.ServeHTTP(w, r)
+}
+
+// isLocal reports whether a request names this machine. Without a login, nothing else keeps the page of another site, whose name its
+// owner lets lead here, from reading along.
+func isLocal(r *http.Request) bool {
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}

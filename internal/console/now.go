@@ -1,0 +1,105 @@
+package console
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"rekey/internal/fleet"
+	"rekey/internal/jobs"
+	"rekey/internal/search"
+)
+
+// How long the lists on the first page are.
+const (
+	nowAlive  = 10
+	nowLatest = 8
+	nowCauses = 5
+)
+
+// statusKept is how old the status on a live page may be: many readers look at it at once.
+const statusKept = time.Second
+
+// statusCache keeps the status for all readers.
+type statusCache struct {
+	mu sync.Mutex // Guards what follows, and is held while the fleet is asked: once for all that wait.
+	at time.Time
+	fleet.Status
+}
+
+// get returns a status that is not older than a moment.
+func (c *statusCache) get(ctx context.Context, client *fleet.Client, oldest time.Time) fleet.Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at.Before(oldest) {
+		asking, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), askTimeout, errSlow)
+		defer cancel()
+		at := time.Now()
+		c.Status, c.at = client.Status(asking), at
+	}
+	return c.Status
+}
+
+// nowView is the first page.
+type nowView struct {
+	fleet.Status
+	StillAlive, Pending, Letters, Unfinished int
+
+	Alive     []row
+	MoreAlive bool
+	Latest    []row
+	Lanes     []lane
+}
+
+// lane are the jobs of a lane that have no outcome.
+type lane struct {
+	Lane   jobs.Lane
+	States []count
+}
+
+// count is a number of jobs.
+type count struct {
+	State jobs.State
+	Jobs  int
+}
+
+// now shows what a person must do, and how the fleet is.
+func (c *Console) now(one *call) (page, error) {
+	ctx, cancel := one.within()
+	defer cancel()
+	oldest := time.Now()
+	if one.live {
+		oldest = oldest.Add(-statusKept)
+	}
+	v := nowView{Status: c.status.get(ctx, one.fleet, oldest)}
+	v.StillAlive = v.Proofs[jobs.VerdictStillAlive] + v.Proofs[jobs.VerdictReverted]
+	v.Pending = v.Proofs[jobs.VerdictPending]
+	for _, cause := range v.DeadLetters {
+		v.Letters += cause.Letters
+	}
+	v.DeadLetters = v.DeadLetters[:min(nowCauses, len(v.DeadLetters))]
+	v.Workers = slices.Clone(v.Workers)
+	slices.SortFunc(v.Workers, func(a, b search.Present) int { return strings.Compare(a.Worker, b.Worker) })
+	for _, l := range jobs.Lanes() {
+		states := lane{Lane: l}
+		for _, g := range v.Jobs {
+			if g.Lane == l {
+				states.States = append(states.States, count{g.State, g.Jobs})
+				v.Unfinished += g.Jobs
+			}
+		}
+		v.Lanes = append(v.Lanes, states)
+	}
+	alive, more, err := one.fleet.Proofs(ctx, fleet.Query{Limit: nowAlive}, []fleet.ProofState{fleet.ProofStillAlive, fleet.ProofReverted})
+	if err != nil {
+		return page{}, err
+	}
+	latest, err := one.fleet.Jobs(ctx, fleet.Query{Limit: nowLatest, Sort: search.SortChanged})
+	if err != nil {
+		return page{}, err
+	}
+	v.Alive, v.MoreAlive, v.Latest = rows(alive), more, rows(latest.Records)
+	return page{Template: "now", Title: "Now", Data: v}, nil
+}

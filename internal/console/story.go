@@ -1,0 +1,186 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"rekey/internal/jobs"
+	"rekey/internal/show"
+	"rekey/internal/terminal"
+)
+
+// storyView is one job.
+type storyView struct {
+	row
+	Record    jobs.PublicRecord
+	Params    []fact
+	TraceID   string
+	Took      time.Duration
+	Proof     *jobs.Proof
+	Told      []entry
+	Unknown   string // Why it is not known what was announced.
+	NotShown  int    // Attempts that the record has no more.
+	NotJoined int    // Events that the record does not name.
+	Lease     jobs.Claim
+}
+
+// fact is a name and a value.
+type fact struct{ Name, Value string }
+
+// entry is a moment of the story.
+type entry struct {
+	At    time.Time
+	What  string
+	Means terminal.Meaning
+	Text  string
+	Facts []fact
+	Until time.Time // The next attempt, or look, is not before.
+}
+
+// story shows one job, from its event to the proof.
+func (c *Console) story(one *call) (page, error) {
+	ctx, cancel := one.within()
+	defer cancel()
+	id, err := one.fleet.JobID(ctx, one.r.PathValue("id"))
+	if err != nil {
+		return page{}, err
+	}
+	record, err := one.fleet.Job(ctx, id)
+	if errors.Is(err, jobs.ErrNotFound) {
+		err = notMade(ctx, one, id)
+	}
+	if err != nil {
+		return page{}, err
+	}
+	v := storyView{row: newRow(&record), Record: record, Proof: record.Proof, Lease: record.Claim}
+	for _, name := range slices.Sorted(maps.Keys(record.Params)) {
+		v.Params = append(v.Params, fact{name, record.Params[name]})
+	}
+	if parts := strings.Split(record.Trace, "-"); len(parts) == 4 {
+		v.TraceID = parts[1]
+	}
+	if record.Done() {
+		v.Took = record.FinishedAt.Sub(record.AcceptedAt)
+	}
+	v.NotShown, v.NotJoined = record.AttemptCount-len(record.Attempts), record.EventCount-len(record.Events)
+	v.Told = told(&record)
+	story, err := one.fleet.Story(ctx, id)
+	if err != nil {
+		v.Unknown = err.Error()
+	}
+	for _, a := range story.Announced {
+		what := "Result published"
+		if a.Verdict != "" {
+			what = "Verdict published"
+		}
+		v.Told = append(v.Told, entry{At: a.At, What: what, Means: terminal.Faint, Text: a.Outcome + a.Verdict, Facts: facts("stream", fmt.Sprintf("results, sequence %d", a.Seq))})
+	}
+	slices.SortStableFunc(v.Told, func(a, b entry) int { return a.At.Compare(b.At) })
+	return page{Template: "story", Title: "Job " + id, Data: v}, nil
+}
+
+// notMade is why there is no record of a job.
+func notMade(ctx context.Context, one *call, id string) error {
+	letter, err := one.fleet.RequestLetter(ctx, id)
+	if err != nil {
+		return err
+	}
+	return failed(http.StatusNotFound, "The request was not accepted", fmt.Sprintf("No job was made. Dead letter %d says why: %s", letter.Number, letter.Reason))
+}
+
+// told is what the record says, in no order.
+func told(r *jobs.PublicRecord) []entry {
+	list := events(r)
+	for _, a := range r.Attempts {
+		list = append(list, attempt(a))
+	}
+	for _, op := range r.Operations {
+		list = append(list, entry{At: op.At, What: "Operator: " + string(op.Action), Text: op.Reason, Facts: facts("by", op.By)})
+	}
+	if r.Done() {
+		list = append(list, entry{At: r.FinishedAt, What: "Outcome: " + string(r.Outcome), Means: show.State(*r, r.FinishedAt).Meaning, Text: r.Detail})
+	}
+	if r.Proof == nil {
+		return list
+	}
+	for _, e := range r.Proof.Evidence {
+		status := ""
+		if e.Status > 0 {
+			status = fmt.Sprintf("HTTP %d", e.Status)
+		}
+		list = append(list, entry{At: e.At, What: "Look: " + e.Check, Text: e.Says, Facts: facts("answer", status, "event of the API", e.EventID)})
+	}
+	if p := r.Proof; !p.CheckedAt.IsZero() {
+		list = append(list, entry{At: p.CheckedAt, What: "Proof: " + string(p.Verdict), Means: show.Verdict(p.Verdict).Meaning, Text: p.Why(), Until: p.NextCheckAt})
+	}
+	return list
+}
+
+// events are those that made the job and joined it, and the plan that came of the first.
+func events(r *jobs.PublicRecord) []entry {
+	var list []entry
+	for i, e := range r.Events {
+		one := entry{At: e.At, What: "Event", Text: show.EventName(e.EventRef), Facts: facts("subject", e.Subject)}
+		if one.At.IsZero() {
+			one.At = r.AcceptedAt
+		}
+		if i > 0 {
+			one.What = "Event joined"
+			one.Facts = append(one.Facts, facts("requested by", e.RequestedBy, "on behalf of", e.OnBehalfOf, "reason", e.Reason, "contained", e.Contained)...)
+		}
+		if e.Duplicate {
+			one.What, one.Means = "Duplicate event", terminal.Worth
+			one.Text += ": the job had failed, and nothing was done for this event"
+		}
+		list = append(list, one)
+	}
+	plan := entry{At: r.AcceptedAt, What: "Job accepted", Text: string(r.Kind) + " in lane " + string(r.Lane), Facts: facts(
+		"requested by", r.RequestedBy, "on behalf of", r.OnBehalfOf, "reason", r.Reason, "policy", r.Policy, "contained", r.Contained)}
+	if r.DryRun {
+		plan.Text += ", a dry run: the call that would change something is not made"
+	}
+	return append(list, plan)
+}
+
+// attempt is one pass against the API.
+func attempt(a jobs.Attempt) entry {
+	one := entry{At: a.StartedAt, What: fmt.Sprintf("Attempt %d", a.Attempt), Means: terminal.Good, Text: "worked", Until: a.RetryAt}
+	switch {
+	case a.FinishedAt.IsZero():
+		one.Means, one.Text = terminal.Worth, "under way"
+	case a.Reason != jobs.ReasonNone:
+		one.Means, one.Text = terminal.Worth, string(a.Reason)
+	}
+	if a.Error != "" {
+		one.Text += ": " + a.Error
+	}
+	answer, took, effect := a.ErrorCode, "", ""
+	if a.Status > 0 {
+		answer = strings.TrimSpace(fmt.Sprintf("HTTP %d %s", a.Status, a.ErrorCode))
+	}
+	if !a.FinishedAt.IsZero() {
+		took = terminal.Took(a.FinishedAt.Sub(a.StartedAt))
+	}
+	if a.MaybeEffective && a.Reason != jobs.ReasonNone {
+		effect = "it may have taken effect"
+	}
+	one.Facts = facts("call", strings.TrimSpace(a.Method+" "+a.Path), "answer", answer, "took", took, "effect", effect, "request", a.RequestID, "worker", a.Worker)
+	return one
+}
+
+// facts are names and values; a name without a value is left out.
+func facts(pairs ...string) []fact {
+	var list []fact
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			list = append(list, fact{pairs[i], pairs[i+1]})
+		}
+	}
+	return list
+}
