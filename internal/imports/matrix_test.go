@@ -30,6 +30,7 @@ var matrix = map[string]string{
 	"internal/console":            "fleet httpserver jobs quiet search show terminal",
 	"internal/contexts":           "",
 	"internal/credential":         "redact",
+	"internal/deliver":            "proxy retryafter secret",
 	"internal/demo":               "app atlas/sandbox bus config configs event fleet jobs kinds redact schedule show terminal wire",
 	"internal/direct":             "backoff",
 	"internal/doctor":             "atlas bus config fleet httpserver jobs kinds layout ledger metrics names natsserver notify proxy redact retryafter schedule secret stores tracing vault wire",
@@ -67,6 +68,6 @@ var matrix = map[string]string{
 	"internal/stores":             "audit bus config direct jobs kv notify policy quiet schedule wire",
 	"internal/terminal":           "",
 	"internal/tracing":            "",
-	"internal/vault":              "proxy secret",
+	"internal/vault":              "proxy retryafter secret",
 	"internal/wire":               "atlas bus clock config door event jobs kinds kv layout ledger names natsserver notify pace policy proof proxy redact schedule seal secret vault",
 }

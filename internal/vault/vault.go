@@ -1,4 +1,4 @@
-// Package vault reads secrets from the KV secrets engine, version 2, of HashiCorp Vault (and of
+// Package vault reads and writes secrets in the KV secrets engine, version 2, of HashiCorp Vault (and of
 // OpenBao, which has the same API).
 package vault
 
@@ -48,7 +48,7 @@ type Config struct {
 	LookupEnv func(string) (string, bool)
 }
 
-// Client reads secrets. It may be used by several goroutines at once.
+// Client reads and writes secrets. It may be used by several goroutines at once.
 type Client struct {
 	cfg  Config
 	base *api.Client
@@ -93,8 +93,12 @@ func New(cfg Config) (*Client, error) {
 // leaveToTransport has net/http follow no redirect: see staysHere.
 func leaveToTransport(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// maxCAFile bounds the file with authorities, in bytes.
-const maxCAFile = 4 << 20
+const (
+	// maxCAFile bounds the file with authorities, in bytes.
+	maxCAFile = 4 << 20
+	// maxAnswer bounds an answer, in bytes: Vault stores at most 1 MiB at a path, unless it is configured for more.
+	maxAnswer = 8 << 20
+)
 
 // staysHere is a transport that makes an error of every redirect. Both net/http and the library would follow one, with
 // the header that has the token, to any host.
@@ -103,8 +107,16 @@ type staysHere struct{ http.RoundTripper }
 // RoundTrip implements http.RoundTripper.
 func (t staysHere) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.RoundTripper.RoundTrip(req)
-	if err != nil || resp.StatusCode < 300 || resp.StatusCode > 399 {
-		return resp, err
+	if err != nil {
+		return nil, err
+	}
+	if at, ok := busyUntil(resp, time.Now()); ok {
+		_ = resp.Body.Close() // Nothing of it is wanted.
+		return nil, &busyError{status: resp.StatusCode, at: at}
+	}
+	if resp.StatusCode < 300 || resp.StatusCode > 399 {
+		resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+		return resp, nil
 	}
 	_ = resp.Body.Close() // Nothing of it is wanted.
 	return nil, &redirectError{status: resp.StatusCode, to: hostOf(resp)}
@@ -161,15 +173,10 @@ func (c *Client) Read(ctx context.Context, ref string) (secret.Value, error) {
 	if !c.allowed(path) {
 		return secret.Value{}, &ForbiddenError{Path: path}
 	}
-	token, err := c.cfg.Token.Read(c.cfg.LookupEnv)
+	asking, err := c.asking()
 	if err != nil {
-		return secret.Value{}, fmt.Errorf("vault.token: %w", err)
+		return secret.Value{}, err
 	}
-	asking, err := c.base.CloneWithHeaders()
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("asking Vault: %w", err)
-	}
-	asking.SetToken(token.Reveal())
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	found, err := asking.KVv2(c.cfg.Mount).Get(ctx, path)
@@ -207,15 +214,10 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	if s.Sealed {
 		return s, nil
 	}
-	token, err := c.cfg.Token.Read(c.cfg.LookupEnv)
+	asking, err := c.asking()
 	if err != nil {
-		return s, fmt.Errorf("vault.token: %w", err)
+		return s, err
 	}
-	asking, err := c.base.CloneWithHeaders()
-	if err != nil {
-		return s, fmt.Errorf("asking Vault: %w", err)
-	}
-	asking.SetToken(token.Reveal())
 	about, err := asking.Auth().Token().LookupSelfWithContext(ctx)
 	if err != nil {
 		return s, fmt.Errorf("asking Vault about the token: %w", plain(err))
@@ -243,6 +245,9 @@ func plain(err error) error {
 	}
 	if refused, ok := errors.AsType[*proxy.RefusedError](err); ok {
 		return refused
+	}
+	if busy, ok := errors.AsType[*busyError](err); ok {
+		return busy
 	}
 	answer, ok := errors.AsType[*api.ResponseError](err)
 	switch {

@@ -1,0 +1,281 @@
+package deliver
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"rekey/internal/secret"
+)
+
+// What a pod finds about its own cluster (kubernetes.io/docs/tasks/run-application/access-api-from-pod).
+const (
+	podFolder = "/var/run/secrets/kubernetes.io/serviceaccount/"
+	podHost   = "KUBERNETES_SERVICE_HOST"
+	podPort   = "KUBERNETES_SERVICE_PORT"
+)
+
+const (
+	// fieldManager is who manages the two keys of the Secret.
+	fieldManager = "rekey"
+	// kubernetesPrevious is the end of the key with the secret before the current one.
+	kubernetesPrevious = ".previous"
+	maxCAFile          = 4 << 20
+)
+
+// kubernetes is a store of the type kubernetes: two keys of a Secret, which are written by server-side apply over plain REST
+// (kubernetes.io/docs/reference/using-api/server-side-apply).
+type kubernetes struct {
+	namespace, secret, key string
+
+	server    *url.URL
+	token     secret.Ref
+	caFile    string
+	lookupEnv func(string) (string, bool)
+
+	mu        sync.Mutex // Guards what is below.
+	authority string     // The content of the CA file with which the transport was made.
+	transport *http.Transport
+}
+
+func newKubernetes(c Config, env Env) (*kubernetes, error) {
+	k := &kubernetes{namespace: c.Namespace, secret: c.Secret, key: c.Key, token: c.Token, caFile: c.CAFile, lookupEnv: env.LookupEnv}
+	address := c.Server
+	if address == "" {
+		host, _ := env.LookupEnv(podHost)
+		port, _ := env.LookupEnv(podPort)
+		if host == "" || port == "" {
+			return nil, fmt.Errorf("type kubernetes needs server and token_file outside of a cluster: %s is not set", podHost)
+		}
+		address, k.caFile = "https://"+net.JoinHostPort(host, port), podFolder+"ca.crt"
+		k.token = secret.Ref{File: podFolder + "token"}
+	}
+	var err error
+	k.server, err = url.Parse(address)
+	return k, err
+}
+
+// Name implements Store.
+func (k *kubernetes) Name() string { return "kubernetes " + k.namespace + "/" + k.secret + "#" + k.key }
+
+// kubeSecret is what is read of a Secret. Its data are secret.
+type kubeSecret struct {
+	Metadata struct {
+		ResourceVersion string `json:"resourceVersion"`
+	} `json:"metadata"`
+	Data map[string][]byte `json:"data"`
+}
+
+// value is what a key of a Secret holds.
+func (s *kubeSecret) value(key string) secret.Value { return secret.New(string(s.Data[key])) }
+
+// Delivered implements Store.
+func (k *kubernetes) Delivered(ctx context.Context, c Credential) (bool, error) {
+	now, err := k.get(ctx)
+	if err != nil {
+		return false, failure(k, "reading the Secret", err, c.Value)
+	}
+	return now.value(k.key).Equal(c.Value) && !c.Value.IsZero(), nil
+}
+
+// Deliver implements Store. Both keys change at once, and only if the Secret is as it was read.
+func (k *kubernetes) Deliver(ctx context.Context, c Credential) error {
+	if err := usable(c); err != nil {
+		return failure(k, "checking the secret", err)
+	}
+	now, err := k.get(ctx)
+	if err != nil {
+		return failure(k, "reading the Secret", err, c.Value)
+	}
+	current := now.value(k.key)
+	if current.Equal(c.Value) {
+		return nil
+	}
+	data := map[string][]byte{k.key: []byte(c.Value.Reveal())}
+	// A key that is left out of an apply is removed.
+	if before, ok := now.Data[k.key+kubernetesPrevious]; ok {
+		data[k.key+kubernetesPrevious] = before
+	}
+	if !current.IsZero() {
+		data[k.key+kubernetesPrevious] = []byte(current.Reveal())
+	}
+	return failure(k, "writing the Secret", k.apply(ctx, data, now.Metadata.ResourceVersion, false), c.Value, current)
+}
+
+// Withdraw implements Withdrawer.
+func (k *kubernetes) Withdraw(ctx context.Context, c Credential) error {
+	now, err := k.get(ctx)
+	if err != nil {
+		return failure(k, "reading the Secret", err, c.Value)
+	}
+	if !now.value(k.key).Equal(c.Value) {
+		return nil
+	}
+	before := now.value(k.key + kubernetesPrevious)
+	if before.IsZero() {
+		return failure(k, "taking the secret back", permanent{errors.New("there is no previous one")})
+	}
+	data := map[string][]byte{k.key: []byte(before.Reveal())}
+	return failure(k, "writing the previous secret", k.apply(ctx, data, now.Metadata.ResourceVersion, false), c.Value, before)
+}
+
+// Inspect implements Inspector: an apply that the server carries out without keeping the result.
+func (k *kubernetes) Inspect(ctx context.Context) (string, error) {
+	now, err := k.get(ctx)
+	if err != nil {
+		return "", failure(k, "reading the Secret", err)
+	}
+	err = k.apply(ctx, map[string][]byte{k.key: []byte("rekey looks whether it may write here")}, now.Metadata.ResourceVersion, true)
+	if err != nil {
+		return "", failure(k, "writing the Secret without keeping the result", err)
+	}
+	if now.Metadata.ResourceVersion == "" {
+		return "the Secret does not exist yet, and may be made", nil
+	}
+	return "the Secret exists, and may be written", nil
+}
+
+// get reads the Secret. One that does not exist is empty.
+func (k *kubernetes) get(ctx context.Context) (*kubeSecret, error) {
+	got, err := k.call(ctx, http.MethodGet, nil, nil)
+	found := &kubeSecret{}
+	if no, ok := errors.AsType[*refusal](err); ok && no.status == http.StatusNotFound {
+		return found, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(got.body, found); err != nil || found.Metadata.ResourceVersion == "" {
+		return nil, errors.New("the answer is no Secret") // The error would repeat what is in it.
+	}
+	return found, nil
+}
+
+// apply sets the keys that Rekey manages, and leaves others as they are. Another version of the Secret than this one is a
+// conflict; an empty version asks for none.
+func (k *kubernetes) apply(ctx context.Context, data map[string][]byte, version string, dryRun bool) error {
+	metadata := map[string]string{"name": k.secret, "namespace": k.namespace}
+	if version != "" {
+		metadata["resourceVersion"] = version
+	}
+	body, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+	if err != nil {
+		return err
+	}
+	query := url.Values{"fieldManager": {fieldManager}}
+	if dryRun {
+		query.Set("dryRun", "All")
+	}
+	_, err = k.call(ctx, http.MethodPatch, query, body)
+	return err
+}
+
+// call makes one request about the Secret. The token is read for each: the kubelet renews it long before it ends.
+func (k *kubernetes) call(ctx context.Context, method string, query url.Values, body []byte) (reply, error) {
+	u := *k.server.JoinPath("api/v1/namespaces", k.namespace, "secrets", k.secret)
+	u.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return reply{}, err
+	}
+	token, err := k.token.Read(k.lookupEnv)
+	if err != nil {
+		return reply{}, err
+	}
+	transport, err := k.connection()
+	if err != nil {
+		return reply{}, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token.Reveal())
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "rekey")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/apply-patch+yaml") // JSON is YAML, too.
+	}
+	got, err := exchange(transport, req)
+	if err == nil && got.status/100 != 2 {
+		return reply{}, kubeRefusal(got)
+	}
+	return got, err
+}
+
+// connection is the transport for the authorities as they are in the file now.
+func (k *kubernetes) connection() (*http.Transport, error) {
+	pem := ""
+	if k.caFile != "" {
+		var err error
+		if pem, err = secret.ReadFile(k.caFile, maxCAFile); err != nil {
+			return nil, fmt.Errorf("reading the CA file %s: %w", k.caFile, err)
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.transport != nil && k.authority == pem {
+		return k.transport, nil
+	}
+	var authorities *x509.CertPool
+	if pem != "" {
+		authorities = x509.NewCertPool()
+		if !authorities.AppendCertsFromPEM([]byte(pem)) {
+			return nil, permanent{fmt.Errorf("the CA file %s holds no certificate", k.caFile)}
+		}
+	}
+	if k.transport != nil {
+		k.transport.CloseIdleConnections()
+	}
+	k.authority, k.transport = pem, newTransport(authorities)
+	return k.transport, nil
+}
+
+// kubeRefusal reads an answer that refuses: a Status (kubernetes.io/docs/reference/kubernetes-api/common-definitions/status).
+func kubeRefusal(got reply) error {
+	var status struct {
+		Kind    string
+		Message string
+		Details struct {
+			Causes []struct{ Reason, Message, Field string }
+		}
+	}
+	text := ""
+	if err := json.Unmarshal(got.body, &status); err == nil && status.Kind == "Status" {
+		text = oneLine(status.Message)
+	}
+	no := newRefusal(got.status, got.header, text)
+	switch got.status {
+	case http.StatusUnauthorized: // A token that has ended is renewed by the kubelet.
+		no.passes = true
+	case http.StatusConflict:
+		no.passes = true // The Secret has changed since it was read.
+		var owners []string
+		for _, cause := range status.Details.Causes {
+			if cause.Reason == "FieldManagerConflict" {
+				owners = append(owners, oneLine(cause.Field+": "+cause.Message))
+			}
+		}
+		if len(owners) > 0 {
+			no.passes = false
+			no.text = "another field manager has the key (" + strings.Join(owners, "; ") + "): take the key out of what that one applies, or out of the Secret"
+		}
+	}
+	return no
+}
+
+// maxText bounds what is repeated of an answer.
+const maxText = 500
+
+// oneLine is a text of a server in one line of bounded length.
+func oneLine(text string) string {
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "")), " ")
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "…"
+	}
+	return text
+}

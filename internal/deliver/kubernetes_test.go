@@ -1,0 +1,329 @@
+package deliver_test
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"rekey/internal/deliver"
+	"rekey/internal/secret"
+)
+
+// cluster answers for one Secret as the Kubernetes API is documented
+// (kubernetes.io/docs/reference/using-api/server-side-apply, /docs/reference/using-api/api-concepts for dry runs and resource
+// versions, /docs/reference/kubernetes-api/common-definitions/status).
+type cluster struct {
+	data    map[string][]byte // Nil: the Secret does not exist.
+	owners  map[string]string // Field managers, by key.
+	version int
+	token   string
+	answer  http.HandlerFunc // Instead of the documented answer, when set.
+	writes  int
+}
+
+const secretPath = "/api/v1/namespaces/ci/secrets/atlas"
+
+func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	switch {
+	case c.answer != nil:
+		c.answer(w, r)
+	case r.Header.Get("Authorization") != "Bearer "+c.token:
+		status(w, http.StatusUnauthorized, "Unauthorized", nil)
+	case r.URL.Path != secretPath:
+		status(w, http.StatusForbidden, "secrets is forbidden", nil)
+	case r.Method == http.MethodGet && c.data == nil:
+		status(w, http.StatusNotFound, `secrets "atlas" not found`, nil)
+	case r.Method == http.MethodGet:
+		c.show(w)
+	case r.Method == http.MethodPatch:
+		c.apply(w, r)
+	default:
+		status(w, http.StatusMethodNotAllowed, "the server does not allow this method on the requested resource", nil)
+	}
+}
+
+func (c *cluster) show(w http.ResponseWriter) {
+	answer(w, map[string]any{
+		"kind": "Secret", "apiVersion": "v1", "type": "Opaque", "data": c.data,
+		"metadata": map[string]any{"name": "atlas", "namespace": "ci", "resourceVersion": fmt.Sprint(c.version)},
+	})
+}
+
+func (c *cluster) apply(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		APIVersion, Kind string
+		Metadata         struct{ Name, Namespace, ResourceVersion string }
+		Data             map[string][]byte
+	}
+	query := r.URL.Query()
+	manager := query.Get("fieldManager")
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || r.Header.Get("Content-Type") != "application/apply-patch+yaml" || manager == "" || in.Kind != "Secret" || in.APIVersion != "v1" {
+		status(w, http.StatusBadRequest, "no apply", nil)
+		return
+	}
+	if in.Metadata.ResourceVersion != "" && in.Metadata.ResourceVersion != fmt.Sprint(c.version) {
+		status(w, http.StatusConflict, `Operation cannot be fulfilled on secrets "atlas": the object has been modified; please apply your changes to the latest version and try again`, nil)
+		return
+	}
+	var causes []map[string]string
+	after, owners := map[string][]byte{}, map[string]string{}
+	for key, value := range c.data {
+		if c.owners[key] != manager {
+			after[key], owners[key] = value, c.owners[key]
+		}
+	}
+	for key, value := range in.Data {
+		if owner := owners[key]; owner != "" && string(after[key]) != string(value) {
+			causes = append(causes, map[string]string{"reason": "FieldManagerConflict", "message": fmt.Sprintf("conflict with %q using v1", owner), "field": ".data." + key})
+		}
+		after[key], owners[key] = value, manager
+	}
+	if len(causes) > 0 {
+		status(w, http.StatusConflict, "Apply failed with conflicts", causes)
+		return
+	}
+	if query.Get("dryRun") == "All" {
+		c.show(w)
+		return
+	}
+	c.data, c.owners, c.version, c.writes = after, owners, c.version+1, c.writes+1
+	c.show(w)
+}
+
+func status(w http.ResponseWriter, code int, message string, causes []map[string]string) {
+	w.WriteHeader(code)
+	answer(w, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code, "details": map[string]any{"causes": causes}})
+}
+
+func answer(w http.ResponseWriter, value any) {
+	if err := json.NewEncoder(w).Encode(value); err != nil {
+		panic(err) // Plain values always have a JSON form.
+	}
+}
+
+// kubernetesStore serves the cluster with a certificate of its own, as clusters have it. The store finds it like in a pod or, with
+// a token in the environment, by its configuration.
+func kubernetesStore(t *testing.T, c *cluster) deliver.Store {
+	t.Helper()
+	c.token = "canary-token"
+	web := httptest.NewTLSServer(c)
+	t.Cleanup(web.Close)
+	ca := filepath.Join(t.TempDir(), "ca.crt")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})
+	if err := os.WriteFile(ca, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, deliver.Config{
+		Type: deliver.TypeKubernetes, Namespace: "ci", Secret: "atlas", Key: "client_secret",
+		Server: web.URL, Token: secret.Ref{Env: "TOKEN"}, CAFile: ca,
+	}, deliver.Env{LookupEnv: func(string) (string, bool) { return "canary-token", true }})
+}
+
+func TestKubernetesDeliver(t *testing.T) {
+	t.Parallel()
+	type data = map[string][]byte
+	mine := map[string]string{"client_secret": "rekey", "client_secret.previous": "rekey", "other": "helm"}
+	tests := []struct {
+		name         string
+		before, want data
+	}{
+		{"no Secret", nil, data{"client_secret": []byte(fresh)}},
+		{"other keys", data{"other": []byte("x")}, data{"client_secret": []byte(fresh), "other": []byte("x")}},
+		{"one secret", data{"client_secret": []byte(old), "other": []byte("x")}, data{"client_secret": []byte(fresh), "client_secret.previous": []byte(old), "other": []byte("x")}},
+		{"two secrets", data{"client_secret": []byte(old), "client_secret.previous": []byte(older)}, data{"client_secret": []byte(fresh), "client_secret.previous": []byte(old)}},
+		{"the same", data{"client_secret": []byte(fresh), "client_secret.previous": []byte(old)}, data{"client_secret": []byte(fresh), "client_secret.previous": []byte(old)}},
+		{"only a previous one", data{"client_secret.previous": []byte(old)}, data{"client_secret": []byte(fresh), "client_secret.previous": []byte(old)}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := &cluster{data: tt.before, owners: mine, version: 7}
+			store := kubernetesStore(t, c)
+			for range 2 { // The second changes nothing.
+				if err := store.Deliver(t.Context(), credential(fresh)); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(tt.want, c.data); diff != "" {
+					t.Errorf("data (-want +got):\n%s", diff)
+				}
+			}
+			if c.writes > 1 {
+				t.Errorf("%d writes", c.writes)
+			}
+			if got, err := store.Delivered(t.Context(), credential(fresh)); !got || err != nil {
+				t.Errorf("Delivered() = %v, %v", got, err)
+			}
+			if got, err := store.Delivered(t.Context(), credential(old)); got || err != nil {
+				t.Errorf("Delivered() of the previous = %v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestKubernetesFailure(t *testing.T) {
+	t.Parallel()
+	const name = "kubernetes ci/atlas#client_secret: "
+	fails := func(code int, message string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { status(w, code, message, nil) }
+	}
+	tests := []struct {
+		name      string
+		cluster   cluster
+		want      string
+		retryable bool
+	}{
+		{
+			"another field manager",
+			cluster{data: map[string][]byte{"client_secret": []byte(old)}, owners: map[string]string{"client_secret": "helm"}},
+			`writing the Secret: HTTP 409: another field manager has the key (.data.client_secret: conflict with "helm" using v1): take the key out of what that one applies, or out of the Secret`, false,
+		},
+		{"forbidden", cluster{answer: fails(403, `secrets "atlas" is forbidden: User "x" cannot get resource`)}, `reading the Secret: HTTP 403: secrets "atlas" is forbidden: User "x" cannot get resource`, false},
+		{"a token that has ended", cluster{answer: fails(401, "Unauthorized")}, "reading the Secret: HTTP 401: Unauthorized", true},
+		{"overload", cluster{answer: fails(429, "too many requests")}, "reading the Secret: HTTP 429: too many requests", true},
+		{"no Secret in the answer", cluster{answer: func(w http.ResponseWriter, _ *http.Request) { answer(w, "canary") }}, "reading the Secret: the answer is no Secret", true},
+		{"a redirect", cluster{answer: http.RedirectHandler("https://elsewhere.example.com", http.StatusFound).ServeHTTP}, "reading the Secret: HTTP 302", false},
+		{
+			"an endless answer", cluster{answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 5<<20)) }}, // The store hangs up.
+			"reading the Secret: the answer is larger than 4 MiB", true,
+		},
+		{"the secret in the answer", cluster{answer: fails(500, "cannot keep "+fresh)}, "reading the Secret: HTTP 500: cannot keep [secret]", true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			store := kubernetesStore(t, &tt.cluster)
+			err := store.Deliver(t.Context(), credential(fresh))
+			f, ok := errors.AsType[*deliver.Failure](err)
+			if !ok || f.Retryable != tt.retryable || err.Error() != name+tt.want {
+				t.Errorf("Deliver() = %v\nwant %s, retryable %v", err, name+tt.want, tt.retryable)
+			}
+			noCanary(t, err)
+		})
+	}
+}
+
+// A Secret that changes between the read and the write is not overwritten.
+func TestKubernetesConflict(t *testing.T) {
+	t.Parallel()
+	c := &cluster{data: map[string][]byte{"client_secret": []byte(old)}, owners: map[string]string{"client_secret": "rekey"}, version: 1}
+	c.answer = func(w http.ResponseWriter, r *http.Request) {
+		c.answer = nil
+		c.ServeHTTP(w, r)
+		c.version++
+	}
+	store := kubernetesStore(t, c)
+	err := store.Deliver(t.Context(), credential(fresh))
+	if f, ok := errors.AsType[*deliver.Failure](err); !ok || !f.Retryable || !strings.Contains(err.Error(), "HTTP 409: Operation cannot be fulfilled") {
+		t.Errorf("Deliver() = %v", err)
+	}
+	if err := store.Deliver(t.Context(), credential(fresh)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestKubernetesRetryAfter(t *testing.T) {
+	t.Parallel()
+	store := kubernetesStore(t, &cluster{answer: func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "100")
+		status(w, http.StatusTooManyRequests, "later", nil)
+	}})
+	before := time.Now()
+	err := store.Deliver(t.Context(), credential(fresh))
+	f, ok := errors.AsType[*deliver.Failure](err)
+	if !ok || f.RetryAt.Before(before.Add(100*time.Second)) || f.RetryAt.After(time.Now().Add(100*time.Second)) {
+		t.Errorf("Deliver() = %#v", f)
+	}
+}
+
+func TestKubernetesInspect(t *testing.T) {
+	t.Parallel()
+	owned := cluster{data: map[string][]byte{"client_secret": []byte(old)}, owners: map[string]string{"client_secret": "rekey"}, version: 1}
+	foreign := cluster{data: map[string][]byte{"client_secret": []byte(old)}, owners: map[string]string{"client_secret": "helm"}}
+	for _, tt := range []struct {
+		name      string
+		cluster   cluster
+		want, err string
+	}{
+		{"no Secret", cluster{}, "the Secret does not exist yet, and may be made", ""},
+		{"a Secret", owned, "the Secret exists, and may be written", ""},
+		{
+			"a Secret of another manager", foreign, "",
+			`kubernetes ci/atlas#client_secret: writing the Secret without keeping the result: HTTP 409: another field manager has the key (.data.client_secret: conflict with "helm" using v1): take the key out of what that one applies, or out of the Secret`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			inspect(t, kubernetesStore(t, &tt.cluster), tt.want, tt.err)
+			if tt.cluster.writes != 0 {
+				t.Error("it was written")
+			}
+		})
+	}
+}
+
+func TestKubernetesWithdraw(t *testing.T) {
+	t.Parallel()
+	c := &cluster{data: map[string][]byte{"client_secret": []byte(fresh), "client_secret.previous": []byte(old)}, owners: map[string]string{"client_secret": "rekey", "client_secret.previous": "rekey"}, version: 1}
+	testWithdraw(t, kubernetesStore(t, c))
+	if diff := cmp.Diff(map[string][]byte{"client_secret": []byte(old)}, c.data); diff != "" {
+		t.Errorf("data (-want +got):\n%s", diff)
+	}
+	testNothingBefore(t, kubernetesStore(t, &cluster{data: map[string][]byte{"client_secret": []byte(fresh)}, owners: map[string]string{"client_secret": "rekey"}, version: 1}))
+}
+
+// The token is read for each request: the kubelet renews it. A certificate of another authority is not trusted.
+func TestKubernetesTokenAndAuthority(t *testing.T) {
+	t.Parallel()
+	c := &cluster{token: "canary-2"}
+	web := httptest.NewTLSServer(c)
+	t.Cleanup(web.Close)
+	token := "canary-1"
+	cfg := deliver.Config{Type: deliver.TypeKubernetes, Namespace: "ci", Secret: "atlas", Key: "k", Server: web.URL, Token: secret.Ref{Env: "TOKEN"}}
+	env := deliver.Env{LookupEnv: func(string) (string, bool) { return token, true }}
+	_, err := open(t, cfg, env).Delivered(t.Context(), credential(fresh))
+	if f, ok := errors.AsType[*deliver.Failure](err); !ok || !f.Retryable || !strings.Contains(err.Error(), "certificate signed by unknown authority") {
+		t.Errorf("Delivered() = %v", err)
+	}
+	cfg.CAFile = filepath.Join(t.TempDir(), "ca.crt")
+	store := open(t, cfg, env)
+	if _, err := store.Delivered(t.Context(), credential(fresh)); err == nil || !strings.Contains(err.Error(), "reading the CA file "+cfg.CAFile) {
+		t.Errorf("Delivered() = %v", err)
+	}
+	if err := os.WriteFile(cfg.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Delivered(t.Context(), credential(fresh)); err == nil || !strings.HasSuffix(err.Error(), "HTTP 401: Unauthorized") {
+		t.Errorf("Delivered() = %v", err)
+	}
+	token = "canary-2"
+	if got, err := store.Delivered(t.Context(), credential(fresh)); got || err != nil {
+		t.Errorf("Delivered() = %v, %v", got, err)
+	}
+}
+
+// A pod finds its own cluster; elsewhere the configuration names one.
+func TestKubernetesPod(t *testing.T) {
+	t.Parallel()
+	cfg := deliver.Config{Type: deliver.TypeKubernetes, Namespace: "ci", Secret: "atlas", Key: "k"}
+	_, err := deliver.New([]deliver.Config{cfg}, deliver.Env{LookupEnv: func(string) (string, bool) { return "", false }})
+	if err == nil || err.Error() != "store 1: type kubernetes needs server and token_file outside of a cluster: KUBERNETES_SERVICE_HOST is not set" {
+		t.Errorf("New() = %v", err)
+	}
+	store := open(t, cfg, deliver.Env{LookupEnv: func(name string) (string, bool) {
+		return map[string]string{"KUBERNETES_SERVICE_HOST": "::1", "KUBERNETES_SERVICE_PORT": "1"}[name], true
+	}})
+	if _, err := store.Delivered(t.Context(), credential(fresh)); err == nil || !strings.Contains(err.Error(), "/var/run/secrets/kubernetes.io/serviceaccount/token") {
+		t.Errorf("Delivered() = %v", err)
+	}
+}
