@@ -10,6 +10,14 @@ import (
 	"testing"
 )
 
+// TestMain lets the test be the server that a measurement starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == serveCommand {
+		os.Exit(run())
+	}
+	os.Exit(m.Run())
+}
+
 // TestCommands builds the worker and runs each measurement on a few jobs. The figures are for people.
 func TestCommands(t *testing.T) {
 	t.Parallel()
@@ -35,6 +43,9 @@ func TestCommands(t *testing.T) {
 		{"doors", []string{"doors", "--rate", "600", "--for", "1s"}, []string{`^DELIVERIES +PER MINUTE`, `\n10 +\d+ +0 +[0-9.]+ / `}},
 		{"pace", []string{"pace", "--jobs", "30", "--workers", "1", "--alone"}, []string{`^WAY +WORKERS +RATIO +429S`, `\nRekey, bucket known +1 +[0-9.]+ +\d+ +\d+ `}},
 		{"proofs", []string{"proofs", "--jobs", "40", "--pending", "5", "--runs", "1"}, []string{`^JOBS +PENDING +WITHOUT S`, `\n40 +5 +[0-9.]+ +[0-9.]+ +[0-9.]+ +\d+\n`}},
+		{"cost", []string{"cost", "--jobs", "40", "--singles", "10"}, []string{
+			`^A JOB +FLOOD +ALONE\n`, `\n  to EVENTS +1\.00 +1\.00\n`, `\n  to RESULTS +1\.00 +1\.00\n`, `\nround trips +[1-9]`, `\nallocations +[1-9]`,
+		}},
 		{"pace as JSON", []string{"pace", "--jobs", "21", "--workers", "1", "--alone", "-o", "json"}, []string{`"kv_operations_per_job": `}},
 	}
 	for _, tt := range tests {

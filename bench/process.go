@@ -45,6 +45,9 @@ search: {off: %t}
 log: {level: warn}
 `
 
+// noProofs has a worker prove nothing: a job is one call then, as in what it is compared with.
+const noProofs = "proof: {within: 0s}\n"
+
 // namespace keeps the benchmark's streams apart on an external server.
 const namespace = "rekey-bench"
 
@@ -108,6 +111,11 @@ func (p *process) connect(ctx context.Context, url string) error {
 		case <-timer.C:
 		}
 	}
+	return p.dial(url)
+}
+
+// dial connects to a server.
+func (p *process) dial(url string) error {
 	nc, err := nats.Connect(url)
 	if err != nil {
 		return fmt.Errorf("connecting to the worker's NATS: %w", err)
@@ -118,16 +126,28 @@ func (p *process) connect(ctx context.Context, url string) error {
 }
 
 func (p *process) ready(ctx context.Context) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.http+"/readyz", nil)
+	_, err := p.get(ctx, "/readyz")
+	return err == nil
+}
+
+// metrics are those of the worker.
+func (p *process) metrics(ctx context.Context) (string, error) { return p.get(ctx, "/metrics") }
+
+// get returns what the worker answers on its HTTP address.
+func (p *process) get(ctx context.Context, path string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.http+path, nil)
 	if err != nil {
-		return false
+		return "", err
 	}
 	res, err := p.client.Do(req)
 	if err != nil {
-		return false
+		return "", err
 	}
-	_, err = io.Copy(io.Discard, res.Body)
-	return errors.Join(err, res.Body.Close()) == nil && res.StatusCode == http.StatusOK
+	text, err := io.ReadAll(res.Body)
+	if err = errors.Join(err, res.Body.Close()); err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s is answered with %s", path, res.Status)
+	}
+	return string(text), err
 }
 
 // rss is the memory of the process in bytes, or 0 where the system does not tell.

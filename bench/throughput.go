@@ -164,7 +164,7 @@ func (cfg Config) measureRekey(ctx context.Context, a *api, row *Row) (err error
 		}
 	}
 	a.reset()
-	p, err := startWorker(ctx, cfg.Binary, filepath.Clean(dir), cfg.Server, a.url, row.Concurrency)
+	p, err := startSearching(ctx, cfg.Binary, filepath.Clean(dir), cfg.Server, a.url, "", row.Concurrency, false, noProofs)
 	if err != nil {
 		return err
 	}
