@@ -16,7 +16,6 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
 	"rekey/internal/terminal"
-	"rekey/internal/wire"
 )
 
 func (c *cli) scheduleCommand() *cobra.Command {
@@ -42,30 +41,10 @@ func (c *cli) listSchedules(ctx context.Context) error {
 	if c.configName() == "" {
 		return usagef("no configuration is given, and it is what names the schedules: -c FILE or $%s", envConfig)
 	}
-	cfg, err := c.config()
-	if err != nil {
-		return err
-	}
-	specs, err := wire.Specs(cfg.Schedules)
-	if err != nil {
-		return err
-	}
-	names := make([]string, len(specs))
-	for i, spec := range specs {
-		names[i] = spec.Name
-	}
 	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
-		standings, err := client.ScheduleStates(ctx, names)
+		rows, err := client.Schedules(ctx)
 		if err != nil {
 			return err
-		}
-		rows := []fleet.Schedule{}
-		for i, s := range cfg.Schedules {
-			r, err := fleet.NewSchedule(s, specs[i], standings[s.Name], c.now())
-			if err != nil {
-				return err
-			}
-			rows = append(rows, r)
 		}
 		return c.printSchedules(rows)
 	})

@@ -32,7 +32,7 @@ func (s *Server) event(c *call) error {
 	switch {
 	case bus.CheckClass(class) != nil:
 		return mistakes(http.StatusBadRequest, CodeMalformed, &jobs.Malformed{Field: "class", Detail: "must be one to four words of letters, digits, - and _, with dots between them"})
-	case !c.client.publishes(class):
+	case !c.client.Publishes(class):
 		return problem(http.StatusForbidden, CodeForbidden, "this client may not publish events of this class")
 	}
 	members, err := c.cloudEvent()

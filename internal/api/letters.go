@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -32,7 +31,7 @@ func (s *Server) letters(c *call) error {
 	ctx, cancel := c.within()
 	defer cancel()
 	look := most + 1
-	if !c.client.unlimited() {
+	if !c.client.Unlimited() {
 		look = maxLimit // Of which some are hidden.
 	}
 	found, err := c.fleet.StoredDeadLetters(ctx, look)
@@ -41,7 +40,7 @@ func (s *Server) letters(c *call) error {
 	}
 	list := LetterList{DeadLetters: []bus.DeadLetter{}}
 	for _, letter := range found {
-		switch sees, err := c.sees(ctx, &letter); {
+		switch sees, err := c.client.Sees(ctx, c.fleet, &letter); {
 		case err != nil:
 			return err
 		case !sees:
@@ -59,30 +58,6 @@ func (s *Server) letters(c *call) error {
 	return nil
 }
 
-// unlimited reports whether the client may have to do with jobs of every kind and account.
-func (c *client) unlimited() bool { return len(c.Kinds) == 0 && len(c.Accounts) == 0 }
-
-// sees reports whether the client may have to do with a dead letter: one of a job like with the job, one of an event by its
-// class, if the client is not limited to some jobs, and one of a notification if it is not limited at all.
-func (c *call) sees(ctx context.Context, letter *bus.DeadLetter) (bool, error) {
-	switch {
-	case c.fleet.IsJobLetter(letter):
-		if c.client.unlimited() {
-			return true, nil
-		}
-		record, err := c.fleet.Job(ctx, letter.JobID)
-		if errors.Is(err, jobs.ErrNotFound) {
-			return false, nil
-		}
-		return err == nil && c.client.allows(record.Kind, record.Account) == "", err
-	case !c.client.unlimited():
-		return false, nil
-	case letter.Receiver != "":
-		return len(c.client.Classes) == 0, nil
-	}
-	return len(c.client.Classes) == 0 || slices.Contains(c.client.Classes, c.fleet.ClassOf(letter)), nil
-}
-
 // letter is the dead letter that the path names, if the client may have to do with it.
 func (c *call) letter(ctx context.Context) (uint64, error) {
 	none := problem(http.StatusNotFound, CodeNotFound, "there is no such dead letter")
@@ -97,7 +72,7 @@ func (c *call) letter(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	sees, err := c.sees(ctx, &letter)
+	sees, err := c.client.Sees(ctx, c.fleet, &letter)
 	if err == nil && !sees {
 		err = none
 	}

@@ -64,7 +64,7 @@ func (s *Server) list(c *call) error {
 
 // behind refuses to go on behind a job that the client may not see, as behind one that does not exist.
 func (c *call) behind(ctx context.Context, id string) error {
-	if id == "" || c.client.unlimited() {
+	if id == "" || c.client.Unlimited() {
 		return nil
 	}
 	_, err := c.find(ctx, id)

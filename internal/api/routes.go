@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"rekey/internal/access"
 	"rekey/internal/config"
 	"rekey/internal/event"
 	"rekey/internal/fleet"
@@ -45,8 +46,9 @@ func routes() []route {
 
 // The routes of what is not listed in routes.
 const (
-	routeDoor  = "/in/{door}"
-	routeOther = "other" // What there is no route for.
+	routeDoor    = "/in/{door}"
+	routeConsole = "console" // Pages, and what they need.
+	routeOther   = "other"   // What there is no route for.
 )
 
 // Routes are the routes by which requests are counted.
@@ -55,14 +57,14 @@ func Routes() []string {
 	for _, r := range routes() {
 		names = append(names, r.pattern)
 	}
-	return append(names, routeDoor, routeOther)
+	return append(names, routeDoor, routeConsole, routeOther)
 }
 
 // call is a request of a client that may make it.
 type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
-	client *client
+	client *access.Client
 	fleet  *fleet.Client
 }
 
@@ -75,11 +77,16 @@ func (s *Server) handler() http.Handler {
 	mux.Handle(routeDoor, s.counted(routeDoor, s.serveDoor))
 	mux.Handle(routeDoor+"/{rest...}", s.counted(routeDoor, s.serveDoor))
 	other := s.counted(routeOther, func(w http.ResponseWriter, req *http.Request) { unrouted(mux, w, req) })
+	pages := s.counted(routeConsole, func(w http.ResponseWriter, req *http.Request) { (*s.console.Load()).ServeHTTP(w, req) })
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(s.counted(routeOther, func(w http.ResponseWriter, _ *http.Request) {
 		problem(http.StatusForbidden, CodeCrossOrigin, "a browser sent this from the page of another site").write(w)
 	}))
 	return protection.Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if s.console.Load() != nil && !strings.HasPrefix(req.URL.Path, "/v1/") && !strings.HasPrefix(req.URL.Path, "/in/") {
+			pages.ServeHTTP(w, req)
+			return
+		}
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -170,15 +177,15 @@ func (s *Server) admit(c *call, r route) error {
 		return nil
 	}
 	var why string
-	if c.client, why = s.clients.Load().recognise(c.r); c.client == nil {
+	if c.client, why = s.clients.Load().Recognise(c.r); c.client == nil {
 		p := problem(http.StatusUnauthorized, CodeUnauthorized, "a bearer token or a certificate of a client is required")
 		p.challenge = true
 		return &refusal{p, why}
 	}
-	if !c.client.may(r.may) {
+	if !c.client.Allowed(r.may) {
 		return problem(http.StatusForbidden, CodeForbidden, "this client may not "+string(r.may))
 	}
-	if l := c.client.limiter; l != nil {
+	if l := c.client.Limiter; l != nil {
 		if wait := l.Reserve(); wait.Delay() > 0 {
 			p := problem(http.StatusTooManyRequests, CodeRateLimited, "this client has made as many requests as it may in a minute")
 			p.retryAfter = wait.Delay()

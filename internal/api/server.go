@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"rekey/internal/access"
 	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/httpserver"
@@ -59,10 +60,11 @@ type Server struct {
 	lookup   func(string) (string, bool)
 	failures quiet.Failures
 
-	clients atomic.Pointer[roster]
+	clients atomic.Pointer[access.Roster]
 	fleet   atomic.Pointer[fleet.Client] // Nil until the worker has what it needs in NATS.
 	doors   atomic.Pointer[map[string]http.Handler]
-	waiting *httpserver.Crowd // Requests that wait, by client.
+	console atomic.Pointer[http.Handler] // Nil: there is none.
+	waiting *httpserver.Crowd            // Requests that wait, by client.
 	// document makes the OpenAPI document once, when it is asked for first.
 	document func() ([]byte, error)
 
@@ -103,13 +105,27 @@ func New(cfg Config) (*Server, error) {
 }
 
 // Use makes these the clients. Requests under way end with the old ones.
-func (s *Server) Use(a config.API) { s.clients.Store(newRoster(a, s.clients.Load(), s.lookup, s.log)) }
+func (s *Server) Use(a config.API) {
+	s.clients.Store(access.NewRoster(a, s.clients.Load(), s.lookup, s.log))
+}
 
 // Serve answers from a fleet from now on. Until then every request that needs it is answered with 503.
 func (s *Server) Serve(c *fleet.Client) { s.fleet.Store(c) }
 
 // Doors puts handlers at /in/<name>. A handler recognises its sender itself.
 func (s *Server) Doors(doors map[string]http.Handler) { s.doors.Store(&doors) }
+
+// Pages puts a handler, which recognises persons itself, at all paths that are neither the API's nor those of doors. Nil takes it away.
+func (s *Server) Pages(pages http.Handler) {
+	if pages == nil {
+		s.console.Store(nil)
+		return
+	}
+	s.console.Store(&pages)
+}
+
+// Clients are those of the configuration that is in force.
+func (s *Server) Clients() *access.Roster { return s.clients.Load() }
 
 // Stop ends the answers that wait, and then the server: see httpserver.Endpoint.
 func (s *Server) Stop(ctx context.Context) error {

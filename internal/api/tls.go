@@ -15,7 +15,7 @@ import (
 	"rekey/internal/wire"
 )
 
-// lookAgain is how old what was read of a file may be: of certificates, and of clients' tokens.
+// lookAgain is how old what was read of the files of a certificate may be.
 const lookAgain = time.Second
 
 // certKeeper reads the certificate and the clients' authorities again when their files change.

@@ -1,10 +1,9 @@
 package app
 
 import (
-	"net/http"
-
 	"go.uber.org/zap"
 
+	"rekey/internal/access"
 	"rekey/internal/api"
 	"rekey/internal/config"
 	"rekey/internal/console"
@@ -24,33 +23,47 @@ func (w *worker) startAPI() error {
 	if err := w.useDoors(w.Config); err != nil {
 		return err
 	}
+	if w.pages, err = w.startConsole(&access.Sessions{Clients: server.Clients, Marker: w.keys, Now: w.conn.Clock().Now}); err != nil {
+		return err
+	}
+	w.usePages(w.Config)
 	if err := server.Start(); err != nil {
 		return err
 	}
 	w.stack.push("API server", httpGrace, server.Stop)
+	w.stack.push("console", httpGrace, w.pages.Stop)
 	w.background(partDoors, w.runDoors)
 	return nil
 }
 
-// startConsole returns the console of http.listen, which answers 503 until serveAPI; nil where there is none.
-func (w *worker) startConsole() (http.Handler, error) {
-	if !w.Config.HTTP.ShowsConsole() {
-		return nil, nil
+// startConsole returns a console that answers 503 until serveAPI. Without sessions it is read-only.
+func (w *worker) startConsole(sessions *access.Sessions) (*console.Console, error) {
+	c, err := console.New(console.Config{Version: w.Version, Access: sessions, Lookup: w.LookupEnv, Logger: w.Logger})
+	if err == nil {
+		w.consoles = append(w.consoles, c)
 	}
-	var err error
-	w.console, err = console.New(console.Config{Version: w.Version, Logger: w.Logger})
-	return w.console, err
+	return c, err
+}
+
+// usePages has the console at the API's listener, or not, as a configuration says.
+func (w *worker) usePages(c *config.Config) {
+	if c.API.Console.Off {
+		w.api.Pages(nil)
+		return
+	}
+	w.api.Pages(w.pages)
 }
 
 // serveAPI lets the API and the console answer from the fleet, by a configuration.
 func (w *worker) serveAPI(c *config.Config, s storage) {
 	client := fleet.Own(w.conn, s.ledger, c, w.keys, w.Known)
-	if w.console != nil {
-		w.console.Serve(client)
+	for _, one := range w.consoles {
+		one.Serve(client, c)
 	}
 	if w.api != nil {
 		w.api.Use(c.API)
 		w.api.Serve(client)
+		w.usePages(c)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -78,8 +79,9 @@ type worker struct {
 	fanout   *jobs.Fanout
 	notifier *notifier
 	http     *httpserver.Server
-	console  *console.Console // Nil where it is not served at http.listen.
-	api      *api.Server      // Nil where there is no HTTP API.
+	consoles []*console.Console // That of http.listen, and that of the API.
+	pages    *console.Console   // That of the API. Nil where there is none.
+	api      *api.Server        // Nil where there is no HTTP API.
 	// doors are those that are open; doorsChanged holds a token after others were opened.
 	doors        atomic.Pointer[door.Doors]
 	doorsChanged chan struct{}
@@ -269,9 +271,13 @@ func (w *worker) startHTTP() error {
 	if w.Config.HTTP.Listen == "" {
 		return nil
 	}
-	pages, err := w.startConsole()
-	if err != nil {
-		return err
+	var pages http.Handler
+	if w.Config.HTTP.ShowsConsole() {
+		shown, err := w.startConsole(nil)
+		if err != nil {
+			return err
+		}
+		pages = shown
 	}
 	server, err := httpserver.New(httpserver.Config{
 		Pages: pages, Listen: w.Config.HTTP.Listen, Gatherer: w.gatherer, Logger: w.Logger,
@@ -292,8 +298,8 @@ func (w *worker) startHTTP() error {
 	}
 	w.http = server
 	w.stack.push("HTTP server", httpGrace, server.Stop)
-	if w.console != nil {
-		w.stack.push("console", httpGrace, w.console.Stop)
+	for _, shown := range w.consoles {
+		w.stack.push("console", httpGrace, shown.Stop)
 	}
 	return nil
 }

@@ -2,8 +2,10 @@ package config
 
 import (
 	"net"
+	"net/netip"
 	"regexp"
 	"slices"
+	"time"
 
 	"rekey/internal/jobs"
 	"rekey/internal/secret"
@@ -16,6 +18,11 @@ type API struct {
 	TLS    APITLS `yaml:"tls"`
 	// OIDC says whose tokens are accepted besides those of Clients. Its changes are taken over without a restart.
 	OIDC OIDC `yaml:"oidc" reload:"live"`
+	// PublicURL is how browsers reach this listener, such as https://rekey.example.com. Default and empty: not known; then there
+	// is no login by OIDC, and links lead nowhere.
+	PublicURL string `yaml:"public_url"`
+	// Console is who may look at the pages of this listener, and how they log in. Changes are taken over without a restart.
+	Console Console `yaml:"console" reload:"live"`
 	// Clients are those who may ask. Default none: then every request is refused.
 	Clients []APIClient `yaml:"clients" reload:"live"`
 	// Doors are where senders post what happens, each at /in/ and its name. Default none.
@@ -41,6 +48,51 @@ type OIDC struct {
 	CAFile string `yaml:"ca_file"`
 }
 
+// Console says how persons log in to the console of the API's listener: with the token of a client, and in the ways that are set here.
+// A person may do what the client may whose Claims they have.
+type Console struct {
+	// Off serves no console there. Default false.
+	Off bool `yaml:"off"`
+	// Idle is after how long without a page a session ends: 1m to 24h. Default 30m.
+	Idle time.Duration `yaml:"idle"`
+	// Session is after how long it ends in any case: 1m to 168h. Default 12h.
+	Session time.Duration `yaml:"session"`
+	// ClientID is the id under which api.oidc.issuer knows the console. Empty, the default: there is no login by OIDC.
+	ClientID string `yaml:"client_id"`
+	// ClientSecret is the secret that goes with ClientID. Zero: none; the issuer takes the console for a public client.
+	ClientSecret secret.Ref `yaml:"client_secret"`
+	// Proxy is a reverse proxy that has authenticated the persons.
+	Proxy ConsoleProxy `yaml:"proxy"`
+}
+
+// ConsoleProxy is a reverse proxy that says in headers who asks. It must take these headers out of the requests that it receives.
+type ConsoleProxy struct {
+	// Addresses are those from which it calls, as IP addresses or ranges (CIDR). From others the headers are ignored. Default none.
+	Addresses []string `yaml:"addresses"`
+	// UserHeader has the name of the person: the claim "user" of clients. Required with Addresses.
+	UserHeader string `yaml:"user_header"`
+	// GroupsHeader has the groups of the person, with commas between them: the claim "groups". Empty: none.
+	GroupsHeader string `yaml:"groups_header"`
+}
+
+// IsTrusted reports whether a request from an address is one of the proxy.
+func (p ConsoleProxy) IsTrusted(address string) bool {
+	ip, err := netip.ParseAddr(address)
+	return err == nil && slices.ContainsFunc(p.Addresses, func(text string) bool {
+		prefix, err := prefixOf(text)
+		return err == nil && prefix.Contains(ip.Unmap())
+	})
+}
+
+// prefixOf reads an address or a range.
+func prefixOf(text string) (netip.Prefix, error) {
+	if ip, err := netip.ParseAddr(text); err == nil {
+		ip = ip.Unmap()
+		return netip.PrefixFrom(ip, ip.BitLen()), nil
+	}
+	return netip.ParsePrefix(text)
+}
+
 // APIClient is a client of the API. Exactly one of Token, CertName and Claims says how it is recognised.
 type APIClient struct {
 	// Name is unique: lower-case letters, digits, - and _, at most 64. It is who has requested what the client asks for.
@@ -50,9 +102,10 @@ type APIClient struct {
 	Token secret.Ref `yaml:"token" secret:"lines"`
 	// CertName is a name in its certificate: the common name, or a DNS name, URI or mail address. Empty: not used.
 	CertName string `yaml:"cert_name"`
-	// Claims are those that its token of OIDC.Issuer must have, with these values. A list must contain the value. Empty: not used.
+	// Claims are those that its token of OIDC.Issuer, or a person of the console, must have, with these values. A list must contain the
+	// value. Empty: not used.
 	Claims map[string]string `yaml:"claims"`
-	// May is what it may do: submit, read, cancel, retry, replay, drop and events. Required.
+	// May is what it may do: submit, read, cancel, retry, replay, drop, operate and events. Required.
 	May []Permission `yaml:"may"`
 	// Kinds are those of the jobs that it may ask for, see and change. Default and empty: all.
 	Kinds []jobs.Kind `yaml:"kinds"`
@@ -69,18 +122,19 @@ type Permission string
 
 // The permissions.
 const (
-	MaySubmit Permission = "submit" // Ask for a job.
-	MayRead   Permission = "read"   // See jobs, dead letters and the status.
-	MayCancel Permission = "cancel" // Cancel a job.
-	MayRetry  Permission = "retry"  // Retry a job.
-	MayReplay Permission = "replay" // Replay a dead letter.
-	MayDrop   Permission = "drop"   // Drop a dead letter.
-	MayEvents Permission = "events" // Publish an event, of which policies may make jobs.
+	MaySubmit  Permission = "submit"  // Ask for a job.
+	MayRead    Permission = "read"    // See jobs, dead letters and the status.
+	MayCancel  Permission = "cancel"  // Cancel a job.
+	MayRetry   Permission = "retry"   // Retry a job.
+	MayReplay  Permission = "replay"  // Replay a dead letter.
+	MayDrop    Permission = "drop"    // Drop a dead letter.
+	MayOperate Permission = "operate" // In the console: run, pause and resume schedules, test receivers, stop watches.
+	MayEvents  Permission = "events"  // Publish an event, of which policies may make jobs.
 )
 
 // Permissions lists all permissions.
 func Permissions() []Permission {
-	return []Permission{MaySubmit, MayRead, MayCancel, MayRetry, MayReplay, MayDrop, MayEvents}
+	return []Permission{MaySubmit, MayRead, MayCancel, MayRetry, MayReplay, MayDrop, MayOperate, MayEvents}
 }
 
 // properClass is what may be the class of an event.
@@ -91,6 +145,7 @@ func (c *checker) api() {
 	c.apiListener(a)
 	c.doors()
 	c.oidc(a.OIDC)
+	c.console(a)
 	taken := map[string]int{}
 	for i, client := range a.Clients {
 		path := item("api.clients", i)
@@ -140,6 +195,44 @@ func (c *checker) oidc(o OIDC) {
 	}
 }
 
+// headerName is what a header may be called.
+var headerName = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+
+// console checks how persons log in.
+func (c *checker) console(a API) {
+	const path = "api.console"
+	if u, ok := parseURL(a.PublicURL); a.PublicURL != "" && (!ok || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "") {
+		c.add("api.public_url", "must be a scheme and a host, such as https://rekey.example.com")
+	}
+	c.duration(path+".idle", a.Console.Idle, time.Minute, 24*time.Hour)
+	c.duration(path+".session", a.Console.Session, time.Minute, 168*time.Hour)
+	if a.Console.ClientID != "" {
+		if a.OIDC.Issuer == "" && !c.unsure("api.oidc.issuer") {
+			c.add(path+".client_id", "needs api.oidc.issuer as well")
+		}
+		if a.PublicURL == "" && !c.unsure("api.public_url") {
+			c.add("api.public_url", "is required with console.client_id: the issuer sends the browser back to it")
+		}
+	}
+	c.consoleProxy(path+".proxy", a.Console.Proxy)
+}
+
+func (c *checker) consoleProxy(path string, p ConsoleProxy) {
+	for i, text := range p.Addresses {
+		if _, err := prefixOf(text); err != nil {
+			c.add(item(join(path, "addresses"), i), "must be an IP address or a range, such as 192.0.2.7 or 10.0.0.0/8")
+		}
+	}
+	for key, name := range map[string]string{"user_header": p.UserHeader, "groups_header": p.GroupsHeader} {
+		if name != "" && !headerName.MatchString(name) {
+			c.add(join(path, key), "must be the name of a header, such as X-Forwarded-User")
+		}
+	}
+	if (len(p.Addresses) > 0) != (p.UserHeader != "") && !c.anySpoilt(join(path, "addresses"), join(path, "user_header")) {
+		c.add(path, "needs addresses and user_header, both or neither")
+	}
+}
+
 // recognised checks that there is one way to recognise a client.
 func (c *checker) recognised(path string, client APIClient) {
 	var ways []string
@@ -165,8 +258,8 @@ func (c *checker) recognised(path string, client APIClient) {
 	if client.CertName != "" && c.cfg.API.TLS.ClientCAFile == "" && !c.unsure("api.tls.client_ca_file") {
 		c.add(join(path, "cert_name"), "needs api.tls.client_ca_file as well")
 	}
-	if len(client.Claims) > 0 && c.cfg.API.OIDC.Issuer == "" && !c.unsure("api.oidc.issuer") {
-		c.add(join(path, "claims"), "needs api.oidc.issuer as well")
+	if len(client.Claims) > 0 && c.cfg.API.OIDC.Issuer == "" && c.cfg.API.Console.Proxy.UserHeader == "" && !c.unsure("api.oidc.issuer") && !c.unsure("api.console") {
+		c.add(join(path, "claims"), "needs api.oidc.issuer as well, or api.console.proxy")
 	}
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 )
@@ -32,6 +33,53 @@ func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
 		}
 	}
 	return reflect.StructField{}, false
+}
+
+// Setting is a key with its value, as the file would have it. A secret is not there, but where it is kept.
+type Setting struct {
+	Key     string
+	Value   string
+	Default bool // The value is that of an empty file.
+}
+
+// Settings lists what a configuration says, in the order of the file. Members of lists have their number in the key.
+func Settings(c *Config) []Setting {
+	var list []Setting
+	settings("", reflect.ValueOf(*c), func(key string, value any) { list = append(list, Setting{Key: key, Value: fmt.Sprint(value)}) })
+	defaults := map[string]string{}
+	settings("", reflect.ValueOf(*Default()), func(key string, value any) { defaults[key] = fmt.Sprint(value) })
+	for i := range list {
+		value, ok := defaults[list[i].Key]
+		list[i].Default = ok && value == list[i].Value
+	}
+	return list
+}
+
+// settings calls found for each key below a value.
+func settings(path string, v reflect.Value, found func(key string, value any)) {
+	switch {
+	case v.Type() == refType:
+		for part, name := range map[part]string{partFile: "File", partEnv: "Env"} {
+			if text := v.FieldByName(name).String(); text != "" {
+				found(path+string(part), text)
+			}
+		}
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			if key := v.Type().Field(i).Tag.Get("yaml"); key != "" && v.Type().Field(i).IsExported() {
+				settings(join(path, strings.TrimSuffix(key, ",inline")), v.Field(i), found)
+			}
+		}
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
+		for i := range v.Len() {
+			settings(item(path, i), v.Index(i), found)
+		}
+	case v.Kind() == reflect.Pointer && v.IsNil():
+	case v.Kind() == reflect.Pointer:
+		settings(path, v.Elem(), found)
+	default:
+		found(path, v.Interface())
+	}
 }
 
 // Changes lists the keys that differ between two configurations, in the order of the file. Lists are named as a whole:

@@ -314,6 +314,7 @@ func Default() *Config {
 		},
 		Proof: defaultProof(),
 		HTTP:  HTTP{Listen: "127.0.0.1:9464", Console: true},
+		API:   API{Console: Console{Idle: 30 * time.Minute, Session: 12 * time.Hour}},
 		Log:   Log{Level: "info", Format: "json"},
 	}
 }

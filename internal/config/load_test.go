@@ -238,6 +238,7 @@ func wantEverything() *config.Config {
 			},
 		},
 		HTTP: config.HTTP{Console: true},
+		API:  config.API{Console: config.Console{Idle: 30 * time.Minute, Session: 12 * time.Hour}},
 		Log:  config.Log{Level: "debug", Format: "console"},
 	}
 }

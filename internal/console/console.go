@@ -12,6 +12,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"rekey/internal/access"
+	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/httpserver"
 	"rekey/internal/quiet"
@@ -30,14 +32,20 @@ var errStopping = errors.New("the worker stops")
 type Config struct {
 	// Version is the worker's release.
 	Version string
+	// Access recognises persons. Nil: there is no login; the pages only show, and only to readers on this machine.
+	Access *access.Sessions
+	// Lookup finds environment variables, for the tests of receivers.
+	Lookup func(string) (string, bool)
 	// Logger takes what goes wrong while serving. Required.
 	Logger *zap.Logger
 }
 
-// Console is the pages. Without a login they only show, and only to readers on this machine. Its methods may be called from several
+// Console is the pages. Its methods may be called from several
 // goroutines at once.
 type Console struct {
 	version  string
+	access   *access.Sessions // Nil: no login.
+	lookup   func(string) (string, bool)
 	log      *zap.Logger
 	failures quiet.Failures
 	handler  http.Handler
@@ -47,7 +55,7 @@ type Console struct {
 	looking  chan struct{} // Holds a token for each live page that is looked at.
 	status   statusCache
 
-	fleet atomic.Pointer[fleet.Client] // Nil until the worker has what it needs in NATS.
+	served atomic.Pointer[served] // Nil until the worker has what it needs in NATS.
 
 	stopping context.Context //nolint:containedctx // It ends with the console, and so do the live pages.
 	stop     context.CancelCauseFunc
@@ -55,7 +63,7 @@ type Console struct {
 
 // New builds a console that answers 503 until Serve.
 func New(cfg Config) (*Console, error) {
-	c := &Console{version: cfg.Version, log: cfg.Logger.Named("console"), streams: httpserver.NewCrowd(maxStreams, maxStreamsOfOne), looking: make(chan struct{}, liveLooks)}
+	c := &Console{version: cfg.Version, access: cfg.Access, lookup: cfg.Lookup, log: cfg.Logger.Named("console"), streams: httpserver.NewCrowd(maxStreams, maxStreamsOfOne), looking: make(chan struct{}, liveLooks)}
 	c.stopping, c.stop = context.WithCancelCause(context.Background())
 	var err error
 	if c.static, err = newStatic(); err != nil {
@@ -68,8 +76,14 @@ func New(cfg Config) (*Console, error) {
 	return c, nil
 }
 
-// Serve lets the pages show a fleet from now on.
-func (c *Console) Serve(f *fleet.Client) { c.fleet.Store(f) }
+// served is what the pages show.
+type served struct {
+	fleet  *fleet.Client
+	config *config.Config
+}
+
+// Serve lets the pages show a fleet from now on, and the configuration that is in force.
+func (c *Console) Serve(f *fleet.Client, cfg *config.Config) { c.served.Store(&served{f, cfg}) }
 
 // Stop ends the live pages. The server that has the console ends the other requests.
 func (c *Console) Stop(context.Context) error {

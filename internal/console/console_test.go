@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -27,7 +29,12 @@ type reader struct {
 func newReader(t *testing.T, address string) *reader {
 	t.Helper()
 	r := &reader{t: t, base: "http://" + address}
-	r.http.Transport = &http.Transport{}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.http.Transport, r.http.Jar = &http.Transport{}, jar
+	r.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	t.Cleanup(r.http.CloseIdleConnections)
 	return r
 }
@@ -38,9 +45,18 @@ var inline = regexp.MustCompile(`(?i)<script(?:>| [^>]*>[^<])|<style|\sstyle=|\s
 // do sends a request and checks what is true of every page.
 func (r *reader) do(method, path string, header ...string) (int, http.Header, string) {
 	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), method, r.base+path, nil)
+	return r.send(method, path, nil, header...)
+}
+
+// send is do with a form.
+func (r *reader) send(method, path string, form url.Values, header ...string) (int, http.Header, string) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), method, r.base+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	for i := 0; i < len(header); i += 2 {
 		if header[i] == "Host" {
@@ -57,10 +73,13 @@ func (r *reader) do(method, path string, header ...string) (int, http.Header, st
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	if strings.HasSuffix(resp.Header.Get("Content-Type"), "problem+json") {
+		return resp.StatusCode, resp.Header, string(body) // Of the API.
+	}
 	if policy := resp.Header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'; script-src 'self'; style-src 'self';") || strings.Contains(policy, "unsafe") {
 		r.t.Errorf("%s has the policy %q", path, policy)
 	}
-	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
+	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") && resp.StatusCode/100 != 3 {
 		if found := inline.FindString(string(body)); found != "" {
 			r.t.Errorf("%s has %q", path, found)
 		}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -89,6 +90,12 @@ func (c *Console) jobs(one *call) (page, error) {
 	}
 	ctx, cancel := one.within()
 	defer cancel()
+	if one.person != nil {
+		q.Kinds, q.Accounts = one.person.Kinds, one.person.Client.Accounts
+	}
+	if err := one.behind(ctx, q.After); err != nil {
+		return page{}, err
+	}
 	found, err := one.fleet.Jobs(ctx, q)
 	if err != nil {
 		return page{}, err
@@ -106,6 +113,18 @@ func (c *Console) jobs(one *call) (page, error) {
 		v.Next = address("/jobs", filters, found.Next)
 	}
 	return page{Template: "jobs", Title: "Jobs", Data: v}, nil
+}
+
+// behind refuses to go on behind a job that the reader may not see, as behind one that does not exist.
+func (c *call) behind(ctx context.Context, id string) error {
+	if id == "" || c.person == nil || c.person.Unlimited() {
+		return nil
+	}
+	record, err := c.fleet.Job(ctx, id)
+	if err == nil && !c.sees(&record) {
+		err = jobs.ErrNotFound
+	}
+	return err
 }
 
 // choices are the filters with closed sets.

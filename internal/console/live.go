@@ -3,6 +3,7 @@ package console
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"time"
@@ -24,17 +25,23 @@ const (
 
 // follow sends the live part of a page when it has changed, as server-sent events, until the reader leaves or the worker stops.
 func (c *Console) follow(one *call) {
+	one.live = true
+	if err := c.recognise(one); err != nil {
+		http.Error(one.w, "log in to follow this page", http.StatusUnauthorized)
+		return
+	}
 	reader, _, err := net.SplitHostPort(one.r.RemoteAddr)
+	if one.person != nil {
+		reader = one.person.Name
+	}
 	if err != nil || !c.streams.Enter(reader) {
 		http.Error(one.w, "too many live pages are open", http.StatusServiceUnavailable)
 		return
 	}
 	defer c.streams.Leave(reader)
-	ctx, cancel := context.WithTimeout(one.r.Context(), liveMost)
+	ctx, cancel := one.until(c.stopping, liveMost)
 	defer cancel()
-	defer context.AfterFunc(c.stopping, cancel)()
 	one.r = one.r.WithContext(ctx)
-	one.live = true
 	out := &stream{w: one.w, to: http.NewResponseController(one.w)}
 	one.w.Header().Set("Content-Type", "text/event-stream")
 	one.w.Header().Set("X-Accel-Buffering", "no")
@@ -50,6 +57,13 @@ func (c *Console) follow(one *call) {
 	}
 }
 
+// until is a context that ends with the request, with the worker, and after a while.
+func (c *call) until(stopping context.Context, most time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(c.r.Context(), most)
+	unhook := context.AfterFunc(stopping, cancel)
+	return ctx, func() { unhook(); cancel() }
+}
+
 // current is the live part of a page, or of one that says why there is none, and how long the look at it took.
 func (c *Console) current(one *call) (text []byte, took time.Duration) {
 	select {
@@ -63,6 +77,9 @@ func (c *Console) current(one *call) (text []byte, took time.Duration) {
 	status := http.StatusOK
 	if err != nil {
 		f := c.failureOf(one, err)
+		if _, ok := errors.AsType[*loginNeeded](err); ok {
+			f = failed(http.StatusUnauthorized, "Your session has ended", "Load this page again to log in.")
+		}
 		p, status = page{Template: "failure", Title: f.Title, Data: f}, f.Status
 	}
 	text, err = c.draw(one, p, "live", status)

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"rekey/internal/access"
 	"rekey/internal/show"
 	"rekey/internal/terminal"
 )
@@ -31,6 +32,8 @@ type page struct {
 type frame struct {
 	page
 	Nav     []link
+	Person  *access.Person // Nil: there is no login, or no person yet.
+	Login   bool           // There is a login.
 	Version string
 	Self    string // The address of the page. Empty: it is not live.
 }
@@ -53,6 +56,7 @@ func newPages(s static) (map[string]*template.Template, error) {
 		"rfc":    func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 		"took":   terminal.Took, "target": show.ShortTarget, "plural": terminal.Plural, "colour": colour,
 		"clock": show.ClockAhead,
+		"every": func(ms float64) string { return terminal.Took(time.Duration(ms * float64(time.Millisecond))) },
 	}
 	pages := map[string]*template.Template{}
 	for _, file := range files {
@@ -74,9 +78,9 @@ func colour(m terminal.Meaning) string {
 
 // draw makes the text of a page, or of the part of it that is live.
 func (c *Console) draw(one *call, p page, part string, status int) ([]byte, error) {
-	f := frame{page: p, Version: c.version}
+	f := frame{page: p, Version: c.version, Person: one.person, Login: c.access != nil}
 	for _, r := range routes() {
-		if r.title != "" {
+		if r.title != "" && (one.person == nil || !r.whole || one.person.Unlimited()) {
 			at := strings.TrimSuffix(r.pattern, "{$}")
 			f.Nav = append(f.Nav, link{at, r.title, at == one.r.URL.Path || at != "/" && strings.HasPrefix(one.r.URL.Path, at+"/")})
 		}
@@ -111,7 +115,7 @@ func (c *Console) render(one *call, status int, p page) {
 	h := one.w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Vary", "Accept")
+	h.Set("Vary", "Accept, Cookie")
 	one.w.WriteHeader(status)
 	_, _ = one.w.Write(body) // The reader may have left.
 }

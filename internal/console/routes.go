@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"rekey/internal/access"
+	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 )
@@ -22,16 +25,39 @@ var errSlow = errors.New("NATS gave no answer within " + askTimeout.String())
 type route struct {
 	pattern string // Of http.ServeMux.
 	title   string // In the navigation. Empty: it is not there.
-	view    func(*Console, *call) (page, error)
+	may     config.Permission
 	live    bool // It may be followed.
+	whole   bool // It shows more than the jobs of some kinds or accounts.
+	view    func(*Console, *call) (page, error)
+	// act does what a form of the page asks for, and returns the page that says what became of it, or "" and the address of one.
+	// Nil: there is nothing to do.
+	act func(*Console, *call) (page, string, error)
 }
 
 func routes() []route {
-	return []route{
-		{"/{$}", "Now", (*Console).now, true},
-		{"/jobs", "Jobs", (*Console).jobs, true},
-		{"/jobs/{id}", "", (*Console).story, true},
+	list := []route{
+		{pattern: "/{$}", title: "Now", live: true, whole: true, view: (*Console).now},
+		{pattern: "/jobs", title: "Jobs", live: true, view: (*Console).jobs},
+		{pattern: "/jobs/{id}", live: true, view: (*Console).story},
+		{pattern: "/dead-letters", title: "Dead letters", live: true, view: (*Console).letters},
+		{pattern: "/dead-letters/{n}", view: (*Console).letter},
+		{pattern: "/schedules", title: "Schedules", live: true, whole: true, view: (*Console).schedules},
+		{pattern: "/pacing", title: "Pacing", live: true, whole: true, view: (*Console).pacing},
+		{pattern: "/policies", title: "Policies", whole: true, view: (*Console).policies, act: (*Console).testPolicies},
+		{pattern: "/receivers", title: "Receivers", live: true, whole: true, view: (*Console).receivers},
+		{pattern: "/audit", title: "Audit", whole: true, view: (*Console).audit},
+		{pattern: "/settings", title: "Settings", whole: true, view: (*Console).settings},
 	}
+	for i := range list {
+		list[i].may = config.MayRead
+	}
+	for _, a := range acts() {
+		list = append(list, route{
+			pattern: a.pattern, may: a.may, whole: a.whole, view: func(c *Console, one *call) (page, error) { return c.ask(one, a, "") },
+			act: func(c *Console, one *call) (page, string, error) { return c.act(one, a) },
+		})
+	}
+	return list
 }
 
 // routed answers all requests.
@@ -39,27 +65,40 @@ func (c *Console) routed() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /static/{hash}/{name}", c.static)
 	for _, r := range routes() {
-		mux.HandleFunc("GET "+r.pattern, func(w http.ResponseWriter, req *http.Request) { c.serve(w, req, r) })
+		mux.HandleFunc("GET "+r.pattern, func(w http.ResponseWriter, req *http.Request) { c.serve(&call{w: w, r: req, route: r}) })
+		if r.act != nil {
+			mux.HandleFunc("POST "+r.pattern, func(w http.ResponseWriter, req *http.Request) { c.receive(&call{w: w, r: req, route: r}) })
+		}
 	}
+	mux.HandleFunc("GET /audit/export", func(w http.ResponseWriter, req *http.Request) {
+		c.export(&call{w: w, r: req, route: route{pattern: "/audit/export", may: config.MayRead, whole: true}})
+	})
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, req *http.Request) {
 		c.fail(&call{w: w, r: req}, failed(http.StatusNotFound, "No such page", "There is no page at this address."))
 	})
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	if c.access != nil {
+		c.logins(mux)
+		return mux
+	}
+	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if !isLocal(req) {
 			http.Error(w, "These pages are shown without a login, and only at an address of this machine, such as http://127.0.0.1 or http://localhost.", http.StatusForbidden)
 			return
 		}
 		mux.ServeHTTP(w, req)
-	})
+	}))
 }
 
 // call is a request for a page.
 type call struct {
-	w     http.ResponseWriter
-	r     *http.Request
-	route route
-	fleet *fleet.Client
-	live  bool // The page is looked at once more.
+	w      http.ResponseWriter
+	r      *http.Request
+	route  route
+	person *access.Person // Nil: there is no login, or none was needed.
+	fleet  *fleet.Client
+	config *config.Config
+	live   bool // The page is looked at once more.
+	typed  bool // The page shows what was typed before a login.
 }
 
 // within is the context in which NATS is asked.
@@ -67,10 +106,19 @@ func (c *call) within() (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(c.r.Context(), askTimeout, errSlow)
 }
 
+// may reports whether the reader may do something.
+func (c *call) may(p config.Permission) bool {
+	return c.person != nil && c.person.Allowed(p)
+}
+
+// sees reports whether the reader may see a job.
+func (c *call) sees(r *jobs.PublicRecord) bool {
+	return c.person == nil || c.person.Allows(r.Kind, r.Account) == ""
+}
+
 // serve shows a page, or follows it.
-func (c *Console) serve(w http.ResponseWriter, req *http.Request, r route) {
-	one := &call{w: w, r: req, route: r}
-	if r.live && req.Header.Get("Accept") == "text/event-stream" {
+func (c *Console) serve(one *call) {
+	if one.route.live && one.r.Header.Get("Accept") == "text/event-stream" {
 		c.follow(one)
 		return
 	}
@@ -84,14 +132,36 @@ func (c *Console) serve(w http.ResponseWriter, req *http.Request, r route) {
 
 // look makes a page as it is now.
 func (c *Console) look(one *call) (page, error) {
-	one.fleet = c.fleet.Load()
-	if one.fleet == nil {
-		return page{}, failed(http.StatusServiceUnavailable, "Not ready", "The worker has not prepared its streams in NATS yet. This page looks again by itself.")
-	}
-	if err := one.fleet.Ready(); err != nil {
-		return page{}, unavailable(err)
+	if err := c.admit(one); err != nil {
+		return page{}, err
 	}
 	return one.route.view(c, one)
+}
+
+// admit reports, as an error, why a reader does not get a page.
+func (c *Console) admit(one *call) error {
+	if c.access != nil && one.person == nil || one.live {
+		if err := c.recognise(one); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.access == nil && one.route.may != config.MayRead:
+		return failed(http.StatusForbidden, "Read-only", "These pages are shown without a login. What changes something is done at the address of the HTTP API (api.listen), or by the commands.")
+	case one.person != nil && !one.person.Allowed(one.route.may):
+		return failed(http.StatusForbidden, "Not allowed", one.person.Name+" may not "+string(one.route.may)+": the list \"may\" of client "+one.person.Client.Name+" does not have it.")
+	case one.person != nil && one.route.whole && !one.person.Unlimited():
+		return failed(http.StatusForbidden, "Not allowed", "This page shows more than the jobs of some kinds or accounts, to which client "+one.person.Client.Name+" is limited.")
+	}
+	s := c.served.Load()
+	if s == nil {
+		return failed(http.StatusServiceUnavailable, "Not ready", "The worker has not prepared its streams in NATS yet. This page looks again by itself.")
+	}
+	one.fleet, one.config = s.fleet, s.config
+	if err := one.fleet.Ready(); err != nil {
+		return unavailable(err)
+	}
+	return nil
 }
 
 // failure is why a page is not shown.
@@ -118,12 +188,14 @@ func (c *Console) failureOf(one *call, err error) *failure {
 	invalid, isInvalid := errors.AsType[*fleet.InvalidQuery](err)
 	many, isAmbiguous := errors.AsType[*fleet.AmbiguousError](err)
 	switch {
+	case errors.Is(err, jobs.ErrSucceeded), errors.Is(err, jobs.ErrEnded), errors.Is(err, jobs.ErrRunning), errors.Is(err, fleet.ErrNotReplayable):
+		return failed(http.StatusConflict, "There is nothing to do", err.Error())
 	case isInvalid:
 		return failed(http.StatusBadRequest, "This cannot be looked for", invalid.Error())
 	case isAmbiguous:
 		return failed(http.StatusNotFound, "More than one begins so", many.Error())
 	case errors.Is(err, jobs.ErrNotFound):
-		return failed(http.StatusNotFound, "Not found", "There is no such job, or its event was not taken in yet.")
+		return failed(http.StatusNotFound, "Not found", missing(one.route.pattern))
 	case errors.Is(err, fleet.ErrTooSlow):
 		return failed(http.StatusServiceUnavailable, "The search takes too long", "Narrow it by time or by more words.")
 	}
@@ -136,8 +208,23 @@ func (c *Console) failureOf(one *call, err error) *failure {
 	return unavailable(err)
 }
 
+// missing says what a page does not find.
+func missing(pattern string) string {
+	switch {
+	case strings.HasPrefix(pattern, "/jobs"):
+		return "There is no such job, or its event was not taken in yet."
+	case strings.HasPrefix(pattern, "/dead-letters"):
+		return "There is no such dead letter. It may have been replayed or dropped."
+	}
+	return "The configuration of this worker does not have it."
+}
+
 // fail shows why there is no page.
 func (c *Console) fail(one *call, err error) {
+	if _, ok := errors.AsType[*loginNeeded](err); ok {
+		c.askLogin(one, "")
+		return
+	}
 	f := c.failureOf(one, err)
 	if f.Status == http.StatusServiceUnavailable {
 		one.w.Header().Set("Retry-After", "5")

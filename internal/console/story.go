@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"rekey/internal/bus"
+	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/show"
 	"rekey/internal/terminal"
@@ -27,7 +30,7 @@ type storyView struct {
 	Unknown   string // Why it is not known what was announced.
 	NotShown  int    // Attempts that the record has no more.
 	NotJoined int    // Events that the record does not name.
-	Lease     jobs.Claim
+	Acts      []link // What the reader may do.
 }
 
 // fact is a name and a value.
@@ -47,18 +50,23 @@ type entry struct {
 func (c *Console) story(one *call) (page, error) {
 	ctx, cancel := one.within()
 	defer cancel()
-	id, err := one.fleet.JobID(ctx, one.r.PathValue("id"))
-	if err != nil {
-		return page{}, err
+	id := one.r.PathValue("id")
+	if one.person == nil || one.person.Unlimited() { // What else begins so is not the business of others.
+		var err error
+		if id, err = one.fleet.JobID(ctx, id); err != nil {
+			return page{}, err
+		}
 	}
 	record, err := one.fleet.Job(ctx, id)
 	if errors.Is(err, jobs.ErrNotFound) {
 		err = notMade(ctx, one, id)
+	} else if err == nil && !one.sees(&record) {
+		err = jobs.ErrNotFound
 	}
 	if err != nil {
 		return page{}, err
 	}
-	v := storyView{row: newRow(&record), Record: record, Proof: record.Proof, Lease: record.Claim}
+	v := storyView{row: newRow(&record), Record: record, Proof: record.Proof, Acts: one.jobActs(&record)}
 	for _, name := range slices.Sorted(maps.Keys(record.Params)) {
 		v.Params = append(v.Params, fact{name, record.Params[name]})
 	}
@@ -91,7 +99,26 @@ func notMade(ctx context.Context, one *call, id string) error {
 	if err != nil {
 		return err
 	}
+	if visible, err := one.visible(ctx, []bus.DeadLetter{letter}); err != nil || len(visible) == 0 {
+		return cmp.Or(err, error(jobs.ErrNotFound))
+	}
 	return failed(http.StatusNotFound, "The request was not accepted", fmt.Sprintf("No job was made. Dead letter %d says why: %s", letter.Number, letter.Reason))
+}
+
+// jobActs are what a reader may do to a job as it is.
+func (c *call) jobActs(r *jobs.PublicRecord) []link {
+	var list []link
+	path := "/jobs/" + r.JobID
+	if !r.Done() && c.may(config.MayCancel) {
+		list = append(list, link{Path: path + "/cancel", Title: "Cancel"})
+	}
+	if (r.Done() && !r.Outcome.Success() || r.State == jobs.StateWaiting || r.Alive()) && c.may(config.MayRetry) {
+		list = append(list, link{Path: path + "/retry", Title: "Retry"})
+	}
+	if r.Watched() && c.may(config.MayOperate) {
+		list = append(list, link{Path: path + "/stop-watch", Title: "Stop the watch"})
+	}
+	return list
 }
 
 // told is what the record says, in no order.

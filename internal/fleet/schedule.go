@@ -74,6 +74,31 @@ func NewSchedule(c config.Schedule, spec schedule.Spec, state ScheduleState, now
 	return r, nil
 }
 
+// Schedules are those of the configuration, in its order, as the fleet has them.
+func (c *Client) Schedules(ctx context.Context) ([]Schedule, error) {
+	specs, err := wire.Specs(c.config.Schedules)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(specs))
+	for i, spec := range specs {
+		names[i] = spec.Name
+	}
+	states, err := c.ScheduleStates(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	list := []Schedule{}
+	for i, s := range c.config.Schedules {
+		one, err := NewSchedule(s, specs[i], states[s.Name], c.Now())
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, one)
+	}
+	return list, nil
+}
+
 // inZone shows a moment on a clock, and leaves the zero time as it is.
 func inZone(at time.Time, zone *time.Location) time.Time {
 	if at.IsZero() {

@@ -1,9 +1,11 @@
-package api
+package access
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,47 +15,52 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
+	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/quiet"
 )
 
-// client is a client of the configuration.
-type client struct {
+// Client is a client of the configuration.
+type Client struct {
 	config.APIClient
-	limiter *rate.Limiter // Nil: no limit.
+	Limiter *rate.Limiter // How often it may ask. Nil: no limit.
 	tokens  *tokens
 }
 
-// may reports whether the client may do something.
-func (c *client) may(p config.Permission) bool { return slices.Contains(c.May, p) }
+// Allowed reports whether the client may do something.
+func (c *Client) Allowed(p config.Permission) bool { return slices.Contains(c.May, p) }
 
-// roster are the clients of a configuration.
-type roster struct {
-	clients  []*client
+// Roster are the clients of a configuration.
+type Roster struct {
+	clients  []*Client
 	verifier *verifier // Nil: no token of an issuer is accepted.
+
+	console   config.Console
+	publicURL string
+	lookup    func(string) (string, bool)
 }
 
-// newRoster returns the clients of a configuration. One whose rate is as before has used as much of it as before.
-func newRoster(a config.API, before *roster, lookup func(string) (string, bool), log *zap.Logger) *roster {
-	r := &roster{verifier: newVerifier(a.OIDC, before, log)}
+// NewRoster returns the clients of a configuration. One whose rate is as before has used as much of it as before.
+func NewRoster(a config.API, before *Roster, lookup func(string) (string, bool), log *zap.Logger) *Roster {
+	r := &Roster{verifier: newVerifier(a.OIDC, before, log), console: a.Console, publicURL: a.PublicURL, lookup: lookup}
 	for _, c := range a.Clients {
-		one := &client{APIClient: c, tokens: &tokens{client: c.Name, read: c.Token.ReadLines, lookup: lookup, log: log}}
+		one := &Client{APIClient: c, tokens: &tokens{client: c.Name, read: c.Token.ReadLines, lookup: lookup, log: log}}
 		if c.Token.IsZero() {
 			one.tokens = nil
 		}
 		if c.Rate > 0 {
-			one.limiter = rate.NewLimiter(rate.Limit(float64(c.Rate)/time.Minute.Seconds()), c.Rate)
+			one.Limiter = rate.NewLimiter(rate.Limit(float64(c.Rate)/time.Minute.Seconds()), c.Rate)
 		}
 		if old := before.named(c.Name); old != nil && old.Rate == c.Rate {
-			one.limiter = old.limiter
+			one.Limiter = old.Limiter
 		}
 		r.clients = append(r.clients, one)
 	}
 	return r
 }
 
-func (r *roster) named(name string) *client {
+func (r *Roster) named(name string) *Client {
 	if r == nil {
 		return nil
 	}
@@ -65,8 +72,8 @@ func (r *roster) named(name string) *client {
 	return nil
 }
 
-// recognise returns the client that sent a request, or why none is recognised. The reason is for the log and names no token.
-func (r *roster) recognise(req *http.Request) (*client, string) {
+// Recognise returns the client that sent a request, or why none is recognised. The reason is for the log and names no token.
+func (r *Roster) Recognise(req *http.Request) (*Client, string) {
 	values := req.Header.Values("Authorization")
 	switch {
 	case len(values) > 1:
@@ -84,9 +91,9 @@ func (r *roster) recognise(req *http.Request) (*client, string) {
 }
 
 // byToken compares a token with those of all clients: how long it takes says nothing about them.
-func (r *roster) byToken(req *http.Request, token string) (*client, string) {
+func (r *Roster) byToken(req *http.Request, token string) (*Client, string) {
 	sum := sha256.Sum256([]byte(token))
-	var found []*client
+	var found []*Client
 	for _, c := range r.clients {
 		if c.tokens.has(sum) {
 			found = append(found, c)
@@ -104,7 +111,7 @@ func (r *roster) byToken(req *http.Request, token string) (*client, string) {
 }
 
 // byCertificate finds the client of a certificate that one of the authorities has signed.
-func (r *roster) byCertificate(cert *x509.Certificate) (*client, string) {
+func (r *Roster) byCertificate(cert *x509.Certificate) (*Client, string) {
 	names := append([]string{cert.Subject.CommonName}, cert.DNSNames...)
 	names = append(names, cert.EmailAddresses...)
 	for _, uri := range cert.URIs {
@@ -118,9 +125,9 @@ func (r *roster) byCertificate(cert *x509.Certificate) (*client, string) {
 	return nil, "no client has a name of this certificate"
 }
 
-// allows says why a client may not have to do with a job of a kind and account, or nothing. An account that is not known yet
+// Allows says why a client may not have to do with a job of a kind and account, or nothing. An account that is not known yet
 // is the only one that there is.
-func (c *client) allows(kind jobs.Kind, account string) string {
+func (c *Client) Allows(kind jobs.Kind, account string) string {
 	switch {
 	case len(c.Kinds) > 0 && !slices.Contains(c.Kinds, kind):
 		return "kind"
@@ -130,13 +137,50 @@ func (c *client) allows(kind jobs.Kind, account string) string {
 	return ""
 }
 
-// publishes reports whether a client may publish events of a class.
-func (c *client) publishes(class string) bool {
+// Publishes reports whether a client may publish events of a class.
+func (c *Client) Publishes(class string) bool {
 	if class == jobs.ClassOperator || class == jobs.ClassSchedule {
 		return false
 	}
 	return len(c.Classes) == 0 || slices.Contains(c.Classes, class)
 }
+
+// Unlimited reports whether the client may have to do with jobs of every kind and account.
+func (c *Client) Unlimited() bool { return len(c.Kinds) == 0 && len(c.Accounts) == 0 }
+
+// Ledger is what is known of dead letters and their jobs.
+type Ledger interface {
+	// IsJobLetter reports whether a dead letter is about a job that there is.
+	IsJobLetter(letter *bus.DeadLetter) bool
+	// ClassOf is the class of the event of a dead letter.
+	ClassOf(letter *bus.DeadLetter) string
+	// Job returns the record of a job, or jobs.ErrNotFound.
+	Job(ctx context.Context, id string) (jobs.PublicRecord, error)
+}
+
+// Sees reports whether the client may have to do with a dead letter: one of a job like with the job, one of an event by its
+// class, if the client is not limited to some jobs, and one of a notification if it is not limited at all.
+func (c *Client) Sees(ctx context.Context, l Ledger, letter *bus.DeadLetter) (bool, error) {
+	switch {
+	case l.IsJobLetter(letter):
+		if c.Unlimited() {
+			return true, nil
+		}
+		record, err := l.Job(ctx, letter.JobID)
+		if errors.Is(err, jobs.ErrNotFound) {
+			return false, nil
+		}
+		return err == nil && c.Allows(record.Kind, record.Account) == "", err
+	case !c.Unlimited():
+		return false, nil
+	case letter.Receiver != "":
+		return len(c.Classes) == 0, nil
+	}
+	return len(c.Classes) == 0 || slices.Contains(c.Classes, l.ClassOf(letter)), nil
+}
+
+// lookAgain is how old what was read of a client's tokens may be.
+const lookAgain = time.Second
 
 // tokens are the bearer tokens of a client, by their hashes. Nil has none.
 type tokens struct {

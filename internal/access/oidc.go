@@ -1,4 +1,4 @@
-package api
+package access
 
 import (
 	"context"
@@ -42,14 +42,15 @@ type verifier struct {
 	log      *zap.Logger
 	failures quiet.Failures
 
-	mu       sync.Mutex // Guards what follows.
-	verify   *oidc.IDTokenVerifier
+	mu       sync.Mutex     // Guards what follows.
+	provider *oidc.Provider // Nil until the issuer has answered.
+	asks     *http.Client
 	failed   int
 	askAgain time.Time
 }
 
 // newVerifier is that of before where the issuer is the same, with its keys; nil where there is none.
-func newVerifier(c config.OIDC, before *roster, log *zap.Logger) *verifier {
+func newVerifier(c config.OIDC, before *Roster, log *zap.Logger) *verifier {
 	switch {
 	case c.Issuer == "":
 		return nil
@@ -62,12 +63,12 @@ func newVerifier(c config.OIDC, before *roster, log *zap.Logger) *verifier {
 // errIssuerWaits says that the issuer is not asked yet.
 var errIssuerWaits = errors.New("the issuer was asked just now")
 
-// ready returns what verifies, once the issuer has said where its keys are.
-func (v *verifier) ready(ctx context.Context) (*oidc.IDTokenVerifier, error) {
+// ready returns the issuer, once it has said where its keys are.
+func (v *verifier) ready(ctx context.Context) (*oidc.Provider, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.verify != nil {
-		return v.verify, nil
+	if v.provider != nil {
+		return v.provider, nil
 	}
 	if time.Now().Before(v.askAgain) {
 		return nil, errIssuerWaits
@@ -85,8 +86,8 @@ func (v *verifier) ready(ctx context.Context) (*oidc.IDTokenVerifier, error) {
 		v.askAgain = time.Now().Add(backoff.Delay(oidcPauseFirst, oidcPauseMost, v.failed))
 		return nil, fmt.Errorf("asking %s: %w", v.cfg.Issuer, err)
 	}
-	v.verify = provider.Verifier(&oidc.Config{ClientID: v.cfg.Audience})
-	return v.verify, nil
+	v.provider, v.asks = provider, client
+	return provider, nil
 }
 
 // client is how the issuer is asked.
@@ -100,7 +101,8 @@ func (v *verifier) client() (*http.Client, error) {
 		}
 		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	}
-	return &http.Client{Transport: sparing{transport, rate.NewLimiter(rate.Every(oidcEvery), oidcBurst)}, Timeout: oidcTimeout}, nil
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // The console's secret is for the issuer alone.
+	return &http.Client{CheckRedirect: stay, Transport: sparing{transport, rate.NewLimiter(rate.Every(oidcEvery), oidcBurst)}, Timeout: oidcTimeout}, nil
 }
 
 // sparing bounds how often the issuer is asked: a token that names a key that is not known makes its keys be read again, and
@@ -119,13 +121,13 @@ func (s sparing) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // byClaims finds the client of a token of the issuer: the first that has all its claims.
-func (r *roster) byClaims(ctx context.Context, token string) (*client, string) {
-	verify, err := r.verifier.ready(ctx)
+func (r *Roster) byClaims(ctx context.Context, token string) (*Client, string) {
+	provider, err := r.verifier.ready(ctx)
 	if err != nil {
 		r.verifier.failures.Warn(r.verifier.log, "tokens of the issuer cannot be verified: they are refused", err)
 		return nil, "the issuer of tokens cannot be reached"
 	}
-	verified, err := verify.Verify(ctx, token)
+	verified, err := provider.Verifier(&oidc.Config{ClientID: r.verifier.cfg.Audience}).Verify(ctx, token)
 	if err != nil {
 		return nil, "the token of the issuer is not valid: " + reasonOf(err)
 	}
@@ -133,10 +135,8 @@ func (r *roster) byClaims(ctx context.Context, token string) (*client, string) {
 	if err := verified.Claims(&claims); err != nil {
 		return nil, "the claims of the token cannot be read"
 	}
-	for _, c := range r.clients {
-		if len(c.Claims) > 0 && hasClaims(claims, c.Claims) {
-			return c, ""
-		}
+	if c := r.withClaims(claims); c != nil {
+		return c, ""
 	}
 	return nil, "no client has the claims of this token"
 }

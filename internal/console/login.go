@@ -1,0 +1,201 @@
+package console
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/access"
+)
+
+// maxForm bounds a form, in bytes: an event that is pasted into one is the largest.
+const maxForm = 2 << 20
+
+// loginNeeded says that it is not known who asks.
+type loginNeeded struct{ why error }
+
+// Error is for the log.
+func (e *loginNeeded) Error() string { return e.why.Error() }
+
+// recognise notes who asks.
+func (c *Console) recognise(one *call) error {
+	if c.access == nil {
+		return nil
+	}
+	person, err := c.access.Person(one.w, one.r)
+	if err != nil {
+		return &loginNeeded{err}
+	}
+	one.person = person
+	return nil
+}
+
+// loginView asks who is there.
+type loginView struct {
+	Action string // Where the form goes.
+	Typed  []fact // What was typed into the form that was sent without a session.
+	To     string
+	Why    string
+	Issuer string // Where a login at the issuer begins. Empty: there is none.
+}
+
+// logins are the routes by which persons come and go.
+func (c *Console) logins(mux *http.ServeMux) {
+	mux.HandleFunc("GET /login", func(w http.ResponseWriter, r *http.Request) { c.askLogin(&call{w: w, r: r}, "") })
+	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) { c.logIn(&call{w: w, r: r}) })
+	mux.HandleFunc("GET /login/oidc", func(w http.ResponseWriter, r *http.Request) { c.askIssuer(&call{w: w, r: r}) })
+	mux.HandleFunc("GET "+access.CallbackPath, func(w http.ResponseWriter, r *http.Request) { c.callback(&call{w: w, r: r}) })
+	mux.HandleFunc("POST /logout", func(w http.ResponseWriter, r *http.Request) {
+		c.access.Leave(w, r)
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+	})
+}
+
+// askLogin shows the login in the place of a page. What was typed into a form stays in it.
+func (c *Console) askLogin(one *call, why string) {
+	// A link from another site brings no strict cookie along. A second request, from this page, does.
+	if one.r.Method == http.MethodGet && one.r.Header.Get("Sec-Fetch-Site") == "cross-site" && why == "" && one.route.pattern != "" {
+		one.w.Header().Set("Refresh", "0")
+		c.render(one, http.StatusOK, page{Template: "failure", Title: "Opening", Data: failed(http.StatusOK, "Opening", "This page opens in a moment.")})
+		return
+	}
+	v := loginView{Action: "/login", To: local(one.r.FormValue("to")), Why: why}
+	if one.route.pattern != "" {
+		v.To = one.r.URL.RequestURI()
+	}
+	if one.r.Method == http.MethodPost && one.route.pattern != "" {
+		v.Action = v.To
+		for name, values := range one.r.PostForm {
+			for _, value := range values {
+				if name != "login_token" && name != "resume" {
+					v.Typed = append(v.Typed, fact{name, value})
+				}
+			}
+		}
+	}
+	if c.access.HasIssuer() {
+		v.Issuer = "/login/oidc?" + url.Values{"to": {v.To}}.Encode()
+	}
+	c.render(one, http.StatusUnauthorized, page{Template: "login", Title: "Log in", Data: v})
+}
+
+// local is an address of these pages: a login must lead nowhere else.
+func local(to string) string {
+	u, err := url.Parse(to)
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t") {
+		return "/"
+	}
+	return to
+}
+
+// logIn begins a session with a token, and shows the page that was asked for.
+func (c *Console) logIn(one *call) {
+	if err := one.form(); err != nil {
+		c.fail(one, err)
+		return
+	}
+	if c.withToken(one) {
+		http.Redirect(one.w, one.r, local(one.r.PostForm.Get("to")), http.StatusSeeOther)
+	}
+}
+
+// withToken begins a session with the token of a form. Where it is refused, the login is shown once more.
+func (c *Console) withToken(one *call) bool {
+	person, err := c.access.LogIn(one.w, one.r, strings.TrimSpace(one.r.PostForm.Get("login_token")))
+	if err != nil {
+		c.refused(one, err)
+		c.askLogin(one, "This token is not accepted.")
+		return false
+	}
+	one.person = person
+	c.log.Info("logged in to the console", zap.String("by", person.Name), zap.String("address", one.r.RemoteAddr))
+	return true
+}
+
+// refused logs a login that was refused.
+func (c *Console) refused(one *call, err error) {
+	if repeated, news := c.failures.News("login", err); news {
+		c.log.Warn("login refused", zap.String("reason", err.Error()), zap.String("address", one.r.RemoteAddr), repeated)
+	}
+}
+
+// askIssuer sends the browser to the issuer.
+func (c *Console) askIssuer(one *call) {
+	to, err := c.access.AskIssuer(one.w, one.r, local(one.r.FormValue("to")))
+	if err != nil {
+		c.refused(one, err)
+		c.fail(one, failed(http.StatusServiceUnavailable, "The issuer cannot be reached", "The worker's log says why."))
+		return
+	}
+	http.Redirect(one.w, one.r, to, http.StatusSeeOther)
+}
+
+// callback ends a login at the issuer. The page that was asked for is opened by this one: a redirect that another site began would
+// bring no strict cookie along.
+func (c *Console) callback(one *call) {
+	person, to, err := c.access.Return(one.w, one.r)
+	if err != nil {
+		c.refused(one, err)
+		c.fail(one, failed(http.StatusUnauthorized, "Not logged in", "The login was not accepted. The worker's log says why."))
+		return
+	}
+	one.person = person
+	c.log.Info("logged in to the console", zap.String("by", person.Name), zap.String("address", one.r.RemoteAddr))
+	one.w.Header().Set("Refresh", "0; url="+local(to))
+	c.render(one, http.StatusOK, page{Template: "failure", Title: "Logged in", Data: failed(http.StatusOK, "Logged in", "The page opens in a moment.")})
+}
+
+// form reads the form of a request.
+func (c *call) form() error {
+	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, maxForm)
+	err := c.r.ParseForm()
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return failed(http.StatusRequestEntityTooLarge, "Too large", "A form may have up to 2 MiB.")
+	}
+	if err != nil {
+		return failed(http.StatusBadRequest, "The form cannot be read", "Send it again.")
+	}
+	return nil
+}
+
+// receive does what a form asks for.
+func (c *Console) receive(one *call) {
+	if err := one.form(); err != nil {
+		c.fail(one, err)
+		return
+	}
+	err := c.recognise(one)
+	if _, ok := errors.AsType[*loginNeeded](err); ok && one.r.PostForm.Get("login_token") != "" {
+		// The form was sent without a session. It is shown once more, with what was typed, before anything is done.
+		if !c.withToken(one) {
+			return
+		}
+		one.typed = true
+		c.serve(one)
+		return
+	}
+	if err == nil && one.r.PostForm.Get("resume") != "" {
+		one.typed = true
+		c.serve(one)
+		return
+	}
+	if err == nil {
+		err = c.admit(one)
+	}
+	var p page
+	to := ""
+	if err == nil {
+		p, to, err = one.route.act(c, one)
+	}
+	switch {
+	case err != nil:
+		c.fail(one, err)
+	case to != "":
+		http.Redirect(one.w, one.r, to, http.StatusSeeOther)
+	default:
+		c.render(one, http.StatusOK, p)
+	}
+}

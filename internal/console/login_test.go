@@ -1,0 +1,370 @@
+package console_test
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"rekey/internal/apptest"
+	"rekey/internal/config"
+	"rekey/internal/jobs"
+	"rekey/internal/kinds"
+	"rekey/internal/secret"
+)
+
+// The clients of every test, each with its token.
+const (
+	operator = "operator" // May do everything.
+	viewer   = "viewer"   // May read.
+	limited  = "limited"  // May do everything with jobs of x509.disable.
+)
+
+func tokenOf(client string) string { return client + "-token-5d2fa8e1c0b94a77" }
+
+// withAPI lets a worker have the API with the clients of every test, and returns the files of their tokens.
+func withAPI(t *testing.T, rig *apptest.Rig) map[string]string {
+	t.Helper()
+	rig.Cfg.API.Listen = "127.0.0.1:0"
+	files := map[string]string{}
+	for _, c := range []config.APIClient{
+		{Name: operator, May: config.Permissions()},
+		{Name: viewer, May: []config.Permission{config.MayRead}},
+		{Name: limited, May: config.Permissions(), Kinds: []jobs.Kind{kinds.X509Disable}},
+	} {
+		files[c.Name] = filepath.Join(t.TempDir(), "token")
+		if err := os.WriteFile(files[c.Name], []byte(tokenOf(c.Name)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.Token = secret.Ref{File: files[c.Name]}
+		rig.Cfg.API.Clients = append(rig.Cfg.API.Clients, c)
+	}
+	return files
+}
+
+// as is a browser in which a client has logged in.
+func as(t *testing.T, w *apptest.Worker, client string) *reader {
+	t.Helper()
+	r := newReader(t, w.API)
+	if status, _, body := r.send("POST", "/login", url.Values{"login_token": {tokenOf(client)}, "to": {"/jobs"}}); status != http.StatusSeeOther {
+		t.Fatalf("logging in as %s: %d\n%s", client, status, body)
+	}
+	return r
+}
+
+// cookie is the session of a browser.
+func (r *reader) cookie() *http.Cookie {
+	r.t.Helper()
+	base, err := url.Parse(r.base)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, c := range r.http.Jar.Cookies(base) {
+		if c.Name == "rekey" {
+			return c
+		}
+	}
+	r.t.Fatal("there is no session")
+	return nil
+}
+
+// TestLogin: pages are shown to those who have logged in, until the session ends.
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	rig, _ := apptest.StandInRig(t)
+	files := withAPI(t, rig)
+	w := rig.Start(t)
+	stranger := newReader(t, w.API)
+	for _, path := range []string{"/", "/jobs", "/settings", "/audit/export?format=csv", "/jobs/1/cancel"} {
+		if status, _, body := stranger.do("GET", path); status != http.StatusUnauthorized || !strings.Contains(body, `name="login_token"`) || strings.Contains(body, "worker-1") {
+			t.Errorf("%s: %d\n%s", path, status, body)
+		}
+	}
+	for _, token := range []string{"", "wrong", tokenOf(operator) + "x"} {
+		if status, header, body := stranger.send("POST", "/login", url.Values{"login_token": {token}}); status != http.StatusUnauthorized || !strings.Contains(body, "not accepted") || header.Get("Set-Cookie") != "" {
+			t.Errorf("token %q: %d %v", token, status, header)
+		}
+	}
+	status, header, _ := stranger.send("POST", "/login", url.Values{"login_token": {tokenOf(operator)}, "to": {"//evil.example.com/"}})
+	if set := header.Get("Set-Cookie"); status != http.StatusSeeOther || header.Get("Location") != "/" || !strings.Contains(set, "HttpOnly") || !strings.Contains(set, "SameSite=Strict") || strings.Contains(set, "token-5d2f") {
+		t.Fatalf("%d, %v", status, header)
+	}
+	stranger.page("/", "operator", "Log out", "worker-1")
+	stolen := stranger.cookie()
+	forged := strings.Replace(stolen.Value, stolen.Value[:8], "eyJpZCI6", 1)
+	for name, value := range map[string]string{"cut": stolen.Value[:len(stolen.Value)-2], "other": forged[:20] + "A" + forged[21:], "empty": "."} {
+		if status, _, _ := newReader(t, w.API).do("GET", "/", "Cookie", "rekey="+value); status != http.StatusUnauthorized {
+			t.Errorf("cookie %s: %d", name, status)
+		}
+	}
+	if status, _, _ := stranger.send("POST", "/logout", nil); status != http.StatusSeeOther {
+		t.Errorf("logging out: %d", status)
+	}
+	if status, _, _ := newReader(t, w.API).do("GET", "/", "Cookie", "rekey="+stolen.Value); status != http.StatusUnauthorized {
+		t.Errorf("a session that has ended: %d", status)
+	}
+	other := as(t, w, viewer)
+	other.page("/", "viewer")
+	if err := os.WriteFile(files[viewer], []byte("another token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	apptest.Eventually(t, "the end of a session whose token was taken away", func() bool {
+		status, _, _ := other.do("GET", "/")
+		return status == http.StatusUnauthorized
+	})
+	if status, _, _ := as(t, w, operator).send("POST", "/jobs/1/cancel", url.Values{"reason": {"x"}}, "Sec-Fetch-Site", "cross-site"); status != http.StatusForbidden {
+		t.Errorf("a form of another site: %d", status)
+	}
+	if status, header, _ := as(t, w, operator).do("GET", "/v1/status"); status != http.StatusUnauthorized || !strings.Contains(header.Get("Content-Type"), "problem+json") {
+		t.Errorf("the API takes a session: %d", status)
+	}
+}
+
+// TestSessionOutlivesTheWorker: a restart ends no session.
+func TestSessionOutlivesTheWorker(t *testing.T) {
+	t.Parallel()
+	rig, _ := apptest.StandInRig(t)
+	withAPI(t, rig)
+	w := rig.Start(t)
+	session := as(t, w, operator).cookie()
+	w.Stop()
+	again := newReader(t, rig.Start(t).API)
+	if status, _, body := again.do("GET", "/jobs", "Cookie", "rekey="+session.Value); status != http.StatusOK {
+		t.Errorf("%d\n%s", status, body)
+	}
+}
+
+// TestRoles: a person may do what the client may, with the jobs that it may see.
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	rig, _ := apptest.StandInRig(t)
+	withAPI(t, rig)
+	w := rig.Start(t)
+	w.Publish("incident", apptest.JwksRevoke(apptest.HexID(1)).String(), "Nats-Msg-Id", "a")
+	w.Publish("incident", apptest.X509Disable(apptest.HexID(2)).String(), "Nats-Msg-Id", "b")
+	byKind := map[jobs.Kind]string{}
+	for _, r := range w.Results(2) {
+		byKind[r.Record.Kind] = r.Record.JobID
+	}
+	looker, part := as(t, w, viewer), as(t, w, limited)
+	for _, tt := range []struct {
+		name         string
+		r            *reader
+		method, path string
+		status       int
+	}{
+		{"viewer looks", looker, "GET", "/jobs/" + byKind[kinds.JWKSRevoke], 200},
+		{"viewer cancels", looker, "GET", "/jobs/" + byKind[kinds.JWKSRevoke] + "/cancel", 403},
+		{"viewer cancels with a form", looker, "POST", "/jobs/" + byKind[kinds.JWKSRevoke] + "/cancel", 403},
+		{"viewer drops", looker, "POST", "/dead-letters/drop", 403},
+		{"viewer tests a receiver", looker, "GET", "/receivers/x/test", 403},
+		{"limited looks at its own", part, "GET", "/jobs/" + byKind[kinds.X509Disable], 200},
+		{"limited looks at another", part, "GET", "/jobs/" + byKind[kinds.JWKSRevoke], 404},
+		{"limited looks at the beginning of another", part, "GET", "/jobs/" + byKind[kinds.JWKSRevoke][:6], 404},
+		{"limited retries another", part, "GET", "/jobs/" + byKind[kinds.JWKSRevoke] + "/retry", 404},
+		{"limited goes on behind another", part, "GET", "/jobs?after=" + byKind[kinds.JWKSRevoke], 404},
+		{"limited looks at all", part, "GET", "/", 403},
+		{"limited exports", part, "GET", "/audit/export?format=csv", 403},
+		{"limited pauses", part, "GET", "/schedules/x/pause", 403},
+	} {
+		var form url.Values
+		if tt.method == "POST" {
+			form = url.Values{"reason": {"because"}}
+		}
+		if status, _, body := tt.r.send(tt.method, tt.path, form); status != tt.status {
+			t.Errorf("%s: %d, want %d\n%s", tt.name, status, tt.status, body)
+		}
+	}
+	if body := part.page("/jobs", byKind[kinds.X509Disable]); strings.Contains(body, byKind[kinds.JWKSRevoke]) {
+		t.Error("a limited client sees another job in the list")
+	}
+}
+
+// TestLostSession: what was typed is there after the login, and nothing is done before.
+func TestLostSession(t *testing.T) {
+	t.Parallel()
+	rig, atlas := apptest.StandInRig(t)
+	withAPI(t, rig)
+	atlas.Script("customerX509", apptest.RetryAfter(503, "3600").Always())
+	w := rig.Start(t)
+	w.Publish("incident", apptest.X509Disable(apptest.HexID(1)).String(), "Nats-Msg-Id", "a")
+	job := w.RecordOf(apptest.HexID(1), func(r jobs.PublicRecord) bool { return r.State == jobs.StateWaiting })
+	r, path := newReader(t, w.API), "/jobs/"+job.JobID+"/cancel"
+	typed := url.Values{"reason": {`IR-4711 "false alarm"`}}
+	status, _, body := r.send("POST", path, typed)
+	if status != http.StatusUnauthorized || !strings.Contains(body, `action="`+path+`"`) || !strings.Contains(body, `name="reason" value="IR-4711 &#34;false alarm&#34;"`) || strings.Contains(body, apptest.HexID(1)) {
+		t.Fatalf("%d\n%s", status, body)
+	}
+	typed.Set("login_token", tokenOf(operator))
+	status, _, body = r.send("POST", path, typed)
+	if status != http.StatusOK || !strings.Contains(body, `name="reason" value="IR-4711 &#34;false alarm&#34;"`) || !strings.Contains(body, apptest.HexID(1)) {
+		t.Fatalf("%d\n%s", status, body)
+	}
+	if again := w.RecordOf(apptest.HexID(1), func(jobs.PublicRecord) bool { return true }); again.CancelAsked || len(again.Operations) > 0 {
+		t.Fatalf("the job was cancelled by a form that was sent without a session: %+v", again)
+	}
+	if status, header, body := r.send("POST", path, url.Values{"reason": {"IR-4711"}}); status != http.StatusSeeOther || header.Get("Location") != "/jobs/"+job.JobID {
+		t.Fatalf("%d %v\n%s", status, header, body)
+	}
+	r.page("/jobs/"+job.JobID, "Operator: cancel", "IR-4711", operator)
+}
+
+// TestProxy: a person is whom a trusted proxy names, and no one whom another sender names.
+func TestProxy(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, addresses string
+		header          []string
+		status          int
+		says            string
+	}{
+		{"of the group", "127.0.0.0/8", []string{"X-User", "alice", "X-Groups", "staff, ir"}, 200, "responders/alice"},
+		{"of another group", "127.0.0.1", []string{"X-User", "alice", "X-Groups", "staff"}, 401, "login_token"},
+		{"no name", "127.0.0.1", []string{"X-User", "", "X-Groups", "ir"}, 401, "login_token"},
+		{"from elsewhere", "192.0.2.0/24", []string{"X-User", "alice", "X-Groups", "ir"}, 401, "login_token"},
+	} {
+		rig, _ := apptest.StandInRig(t)
+		withAPI(t, rig)
+		rig.Cfg.API.Console.Proxy = config.ConsoleProxy{Addresses: []string{tt.addresses}, UserHeader: "X-User", GroupsHeader: "X-Groups"}
+		rig.Cfg.API.Clients = append(rig.Cfg.API.Clients, config.APIClient{Name: "responders", Claims: map[string]string{"groups": "ir"}, May: config.Permissions()})
+		status, _, body := newReader(t, rig.Start(t).API).do("GET", "/jobs", tt.header...)
+		if status != tt.status || !strings.Contains(body, tt.says) {
+			t.Errorf("%s: %d, want %d and %q\n%s", tt.name, status, tt.status, tt.says, body)
+		}
+	}
+}
+
+// idp is an issuer of OpenID Connect that logs alice in.
+type idp struct {
+	*httptest.Server
+	claims    map[string]any
+	challenge string
+	nonce     string
+}
+
+func newIdp(t *testing.T) *idp {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := &idp{claims: map[string]any{"sub": "1", "email": "alice@example.com", "email_verified": true, "groups": []string{"ir"}}}
+	answer := func(w http.ResponseWriter, value any) {
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(value); err != nil {
+			t.Error(err)
+		}
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, map[string]any{"issuer": i.URL, "jwks_uri": i.URL + "/keys", "authorization_endpoint": i.URL + "/authorize", "token_endpoint": i.URL + "/token"})
+	})
+	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "1", Algorithm: "RS256", Use: "sig"}}})
+	})
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
+		sum := sha256.Sum256([]byte(r.FormValue("code_verifier")))
+		if r.FormValue("code") != "the-code" || base64.RawURLEncoding.EncodeToString(sum[:]) != i.challenge {
+			http.Error(w, `{"error":"invalid_grant"}`, http.StatusBadRequest)
+			return
+		}
+		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: key, KeyID: "1"}}, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		claims := map[string]any{"iss": i.URL, "aud": "console", "exp": time.Now().Add(time.Minute).Unix(), "iat": time.Now().Unix(), "nonce": i.nonce}
+		for name, value := range i.claims {
+			claims[name] = value
+		}
+		payload, err := json.Marshal(claims)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		signed, err := signer.Sign(payload)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		compact, err := signed.CompactSerialize()
+		if err != nil {
+			t.Error(err)
+		}
+		answer(w, map[string]any{"access_token": "unused", "token_type": "Bearer", "id_token": compact})
+	})
+	i.Server = httptest.NewServer(mux)
+	t.Cleanup(i.Close)
+	return i
+}
+
+// TestIssuer: a person logs in at the issuer, and is recorded under the name that it says.
+func TestIssuer(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(i *idp, callback url.Values)
+		says   string // Of the answer to the callback.
+	}{
+		{"as it should be", func(*idp, url.Values) {}, "Logged in"},
+		{"answer to another login", func(_ *idp, q url.Values) { q.Set("state", "x") }, "not accepted"},
+		{"code of another login", func(i *idp, _ url.Values) { i.challenge = "x" }, "not accepted"},
+		{"token of another login", func(i *idp, _ url.Values) { i.nonce = "x" }, "not accepted"},
+		{"token for another service", func(i *idp, _ url.Values) { i.claims["aud"] = "rekey" }, "not accepted"},
+		{"old token", func(i *idp, _ url.Values) { i.claims["exp"] = 1 }, "not accepted"},
+		{"person without a role", func(i *idp, _ url.Values) { i.claims["groups"] = []string{"staff"} }, "not accepted"},
+		{"refused", func(_ *idp, q url.Values) { q.Set("error", "access_denied") }, "not accepted"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			i := newIdp(t)
+			rig, _ := apptest.StandInRig(t)
+			withAPI(t, rig)
+			address := apptest.FreeAddress(t)
+			rig.Cfg.API.Listen, rig.Cfg.API.PublicURL = address, "http://"+address
+			rig.Cfg.API.OIDC, rig.Cfg.API.Console.ClientID = config.OIDC{Issuer: i.URL, Audience: "rekey"}, "console"
+			rig.Cfg.API.Clients = append(rig.Cfg.API.Clients, config.APIClient{Name: "responders", Claims: map[string]string{"groups": "ir"}, May: config.Permissions()})
+			r := newReader(t, rig.Start(t).API)
+			status, header, body := r.do("GET", "/login/oidc?to=/settings")
+			to, err := url.Parse(header.Get("Location"))
+			if err != nil || status != http.StatusSeeOther || !strings.HasPrefix(to.String(), i.URL+"/authorize?") {
+				t.Fatalf("%d %v\n%s", status, header, body)
+			}
+			q := to.Query()
+			if q.Get("code_challenge_method") != "S256" || q.Get("redirect_uri") != "http://"+address+"/login/callback" || q.Get("client_id") != "console" {
+				t.Errorf("the issuer is asked %s", to)
+			}
+			i.challenge, i.nonce = q.Get("code_challenge"), q.Get("nonce")
+			callback := url.Values{"state": {q.Get("state")}, "code": {"the-code"}}
+			tt.change(i, callback)
+			status, header, body = r.do("GET", "/login/callback?"+callback.Encode())
+			if !strings.Contains(body, tt.says) {
+				t.Fatalf("%d %v\n%s", status, header, body)
+			}
+			if tt.says != "Logged in" {
+				if status, _, _ := r.do("GET", "/jobs"); status != http.StatusUnauthorized {
+					t.Errorf("there is a session all the same: %d", status)
+				}
+				return
+			}
+			if got := header.Get("Refresh"); got != "0; url=/settings" {
+				t.Errorf("Refresh is %q", got)
+			}
+			r.page("/jobs", "responders/alice@example.com")
+			if status, _, _ = r.do("GET", "/login/callback?"+callback.Encode()); status != http.StatusUnauthorized {
+				t.Errorf("the same answer once more: %d", status)
+			}
+		})
+	}
+}
