@@ -6,10 +6,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -52,6 +54,11 @@ var values = []struct {
 			"secrets[0].name=tls,config.api.tls.cert_file=/run/secrets/tls/tls.crt,config.api.tls.key_file=/run/secrets/tls/tls.key",
 			"config.api.doors[0].name=github,config.api.doors[0].type=github,config.api.doors[0].secret_file=/run/secrets/tls/github"),
 		"ConfigMap Deployment NetworkPolicy PodDisruptionBudget Service Service ServiceAccount",
+	},
+	{
+		"rotations that deliver to Secrets",
+		set("rotationSecrets[0].name=atlas,rotationSecrets[1].name=api,rotationSecrets[2].name=b,rotationSecrets[2].namespace=other,networkPolicy.enabled=true"),
+		"ConfigMap Deployment NetworkPolicy PodDisruptionBudget Role Role RoleBinding RoleBinding Service ServiceAccount",
 	},
 	{
 		"an account of another's, one worker", set("serviceAccount.create=false,serviceAccount.name=other,replicas=1,fullnameOverride=revoker"),
@@ -199,8 +206,8 @@ func checkConfig(t *testing.T, binary, config string) {
 	}
 }
 
-// checkMetadata makes sure that all objects are in the release's namespace and carry its labels, and that none of
-// them is a right in the cluster.
+// checkMetadata makes sure that all objects are in the release's namespace and carry its labels, but for a Role and its binding where
+// the Secrets of rotations are, and that none of them is a right in the whole cluster.
 func checkMetadata(t *testing.T, objects []runtime.Object) {
 	t.Helper()
 	for _, object := range objects {
@@ -209,13 +216,23 @@ func checkMetadata(t *testing.T, objects []runtime.Object) {
 			t.Fatalf("%T has no metadata", object)
 		}
 		kind := object.GetObjectKind().GroupVersionKind()
-		if kind.Group == "rbac.authorization.k8s.io" {
+		if role, ok := object.(*rbacv1.Role); ok && !narrow(role) {
+			t.Errorf("role %s in %s: %v", role.Name, role.Namespace, role.Rules)
+		}
+		if strings.HasPrefix(kind.Kind, "Cluster") {
 			t.Errorf("%s %s: the worker needs no rights in the cluster", kind.Kind, meta.GetName())
 		}
-		if meta.GetNamespace() != "ns" || meta.GetLabels()["app.kubernetes.io/instance"] != "r" {
+		if kind.Group != rbacv1.GroupName && meta.GetNamespace() != "ns" || meta.GetLabels()["app.kubernetes.io/instance"] != "r" {
 			t.Errorf("%s %s: namespace %q, labels %v", kind.Kind, meta.GetName(), meta.GetNamespace(), meta.GetLabels())
 		}
 	}
+}
+
+// narrow reports whether a role is about named Secrets alone, none of which it may delete or list.
+func narrow(role *rbacv1.Role) bool {
+	names := map[string][]string{"ns": {"atlas", "api"}, "other": {"b"}}
+	return len(role.Rules) == 1 && slices.Equal(role.Rules[0].Resources, []string{"secrets"}) && slices.Equal(role.Rules[0].ResourceNames, names[role.Namespace]) &&
+		slices.Equal(role.Rules[0].Verbs, []string{"get", "patch", "create"})
 }
 
 func without(objects []runtime.Object, suffix string) []runtime.Object {

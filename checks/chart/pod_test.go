@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -34,13 +35,13 @@ func checkPod(t *testing.T, objects []runtime.Object) {
 		t.Errorf("grace period %v, want at least %v", grace, least)
 	}
 	for what, ok := range map[string]bool{
-		"no root":               *pod.SecurityContext.RunAsNonRoot && *pod.SecurityContext.RunAsUser > 0,
-		"seccomp":               pod.SecurityContext.SeccompProfile.Type == corev1.SeccompProfileTypeRuntimeDefault,
-		"read-only root":        *c.SecurityContext.ReadOnlyRootFilesystem,
-		"no escalation":         !*c.SecurityContext.AllowPrivilegeEscalation,
-		"no capabilities":       slices.Equal(c.SecurityContext.Capabilities.Drop, []corev1.Capability{"ALL"}),
-		"no token of a account": !*pod.AutomountServiceAccountToken,
-		"probes":                c.StartupProbe != nil && c.LivenessProbe.HTTPGet.Path == "/healthz" && c.ReadinessProbe.HTTPGet.Path == "/readyz",
+		"no root":         *pod.SecurityContext.RunAsNonRoot && *pod.SecurityContext.RunAsUser > 0,
+		"seccomp":         pod.SecurityContext.SeccompProfile.Type == corev1.SeccompProfileTypeRuntimeDefault,
+		"read-only root":  *c.SecurityContext.ReadOnlyRootFilesystem,
+		"no escalation":   !*c.SecurityContext.AllowPrivilegeEscalation,
+		"no capabilities": slices.Equal(c.SecurityContext.Capabilities.Drop, []corev1.Capability{"ALL"}),
+		"a token of the account where there is a role, and there alone": *pod.AutomountServiceAccountToken == (len(find[*rbacv1.Role](objects)) > 0),
+		"probes": c.StartupProbe != nil && c.LivenessProbe.HTTPGet.Path == "/healthz" && c.ReadinessProbe.HTTPGet.Path == "/readyz",
 	} {
 		if !ok {
 			t.Errorf("%s: not so", what)

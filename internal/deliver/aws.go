@@ -54,7 +54,8 @@ func (a *awsStore) Delivered(ctx context.Context, c Credential) (bool, error) {
 }
 
 // Deliver implements Store. The version's id is made from the id of the credential, so that a repeat is the same version. A
-// version that exists with the same value is left as it is, whatever label it has: then the label is moved.
+// version that exists with the same value is left as it is, whatever label it has: then the label is moved, and the service
+// gives AWSPREVIOUS to the version that had AWSCURRENT.
 func (a *awsStore) Deliver(ctx context.Context, c Credential) error {
 	if err := usable(c); err != nil {
 		return failure(a, "checking the secret", err)
@@ -64,14 +65,10 @@ func (a *awsStore) Deliver(ctx context.Context, c Credential) error {
 	if _, value, err := a.get(ctx, awsCurrent); err != nil || value.Equal(c.Value) {
 		return a.failure(ctx, "reading the secret", err, c.Value)
 	}
-	client, err := a.open(ctx)
-	if err != nil {
-		return a.failure(ctx, "finding the credentials of AWS", err)
+	version, value, err := a.get(ctx, awsPrevious)
+	if err == nil && !value.Equal(c.Value) {
+		version, err = a.put(ctx, c)
 	}
-	version := versionID(c)
-	_, err = client.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{
-		SecretId: &a.id, ClientRequestToken: &version, SecretString: aws.String(c.Value.Reveal()),
-	})
 	if err != nil {
 		return a.failure(ctx, "writing the secret", err, c.Value)
 	}
@@ -82,22 +79,14 @@ func (a *awsStore) Deliver(ctx context.Context, c Credential) error {
 	return a.failure(ctx, "making the secret the current one", err, c.Value)
 }
 
-// Withdraw implements Withdrawer. The service gives the label AWSPREVIOUS to the version that loses AWSCURRENT.
-func (a *awsStore) Withdraw(ctx context.Context, c Credential) error {
+// Held implements Reader.
+func (a *awsStore) Held(ctx context.Context) (current, previous secret.Value, err error) {
 	ctx, cancel := a.limit(ctx)
 	defer cancel()
-	now, value, err := a.get(ctx, awsCurrent)
-	if err != nil || !value.Equal(c.Value) {
-		return a.failure(ctx, "reading the secret", err, c.Value)
+	if _, current, err = a.get(ctx, awsCurrent); err == nil {
+		_, previous, err = a.get(ctx, awsPrevious)
 	}
-	before, value, err := a.get(ctx, awsPrevious)
-	if err == nil && value.IsZero() {
-		err = permanent{errors.New("there is no previous one")}
-	}
-	if err == nil {
-		err = a.move(ctx, before, now)
-	}
-	return a.failure(ctx, "taking the secret back", err, c.Value)
+	return current, previous, a.failure(ctx, "reading the secret", err)
 }
 
 // Inspect implements Inspector. The service does not say whether it could be written.
@@ -135,6 +124,19 @@ func (a *awsStore) get(ctx context.Context, label string) (string, secret.Value,
 		return "", secret.Value{}, err
 	}
 	return aws.ToString(got.VersionId), secret.New(aws.ToString(got.SecretString)), nil
+}
+
+// put makes a version and returns its id. A repeat is the same version, which the service ignores.
+func (a *awsStore) put(ctx context.Context, c Credential) (string, error) {
+	client, err := a.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	version := versionID(c)
+	_, err = client.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{
+		SecretId: &a.id, ClientRequestToken: &version, SecretString: aws.String(c.Value.Reveal()),
+	})
+	return version, err
 }
 
 // exists tells a secret without a version from none: the service has one error for both.

@@ -224,12 +224,10 @@ func TestAWSInspect(t *testing.T) {
 	inspect(t, store, "", "aws_secrets_manager eu-central-1 ci/atlas: looking at the secret: the service rotates it by itself: turn that off, or two rotations work against each other")
 }
 
-func TestAWSWithdraw(t *testing.T) {
+func TestAWSBack(t *testing.T) {
 	s, store := awsOf(t, old, fresh)
-	testWithdraw(t, store)
-	if diff := cmp.Diff(map[string]string{"AWSCURRENT": old, "AWSPREVIOUS": fresh}, s.at()); diff != "" {
-		t.Errorf("values (-want +got):\n%s", diff)
+	testBack(t, store, fresh)
+	if diff := cmp.Diff(map[string]string{"AWSCURRENT": old, "AWSPREVIOUS": fresh}, s.at()); diff != "" || len(s.values) != 2 {
+		t.Errorf("%d versions, values (-want +got):\n%s", len(s.values), diff)
 	}
-	_, store = awsOf(t, fresh)
-	testNothingBefore(t, store)
 }

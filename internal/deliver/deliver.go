@@ -31,18 +31,19 @@ type Store interface {
 	// Name says which store it is, for records, logs and metrics: its type and place. It holds no secret.
 	Name() string
 	// Deliver makes a credential the current one, and keeps the one before it beside it. Delivering the same again changes
-	// nothing, and completes what a delivery left undone that was cut off. Its errors are a *Failure.
+	// nothing, and completes what a delivery left undone that was cut off. Delivering the one before it takes the current one
+	// back: a store that keeps both then has no previous one. Its errors are a *Failure.
 	Deliver(ctx context.Context, c Credential) error
 	// Delivered reports whether the store holds exactly this credential as the current one: it is read from the store. A store
 	// that holds nothing, or another one, is no error. Its errors are a *Failure.
 	Delivered(ctx context.Context, c Credential) (bool, error)
 }
 
-// Withdrawer is a store that can take a credential back, as a rotation that is abandoned needs it. All stores here can.
-type Withdrawer interface {
-	// Withdraw makes the credential before this one the current one again. Where this one is not the current one, nothing
-	// changes; where the store does not have the one before it, that is a *Failure.
-	Withdraw(ctx context.Context, c Credential) error
+// Reader is a store that shows what it holds, by which a rotation that is abandoned finds the old secret again. All stores here
+// do.
+type Reader interface {
+	// Held are the current secret and the one before it; zero where there is none. Its errors are a *Failure.
+	Held(ctx context.Context) (current, previous secret.Value, err error)
 }
 
 // Inspector is a store that can be looked at without being changed. All stores here can.

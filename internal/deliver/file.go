@@ -56,7 +56,7 @@ func (f *file) Delivered(_ context.Context, c Credential) (bool, error) {
 }
 
 // Deliver implements Store. The file is copied to its previous one first, and replaced then: a crash in between leaves the
-// old secret in both, and the same delivery goes on from there.
+// old secret in both, and the same delivery goes on from there. Where the previous one is delivered, its file is removed last.
 func (f *file) Deliver(_ context.Context, c Credential) error {
 	if err := usable(c); err != nil {
 		return f.failure("checking the secret", err)
@@ -68,48 +68,49 @@ func (f *file) Deliver(_ context.Context, c Credential) error {
 	if err != nil {
 		return f.failure("reading the file", err)
 	}
-	text := c.Value.Reveal() + "\n"
-	if now.text == text {
-		// The delivery before may have been cut off before the disk had it.
-		return f.failure("writing to the disk", f.sync())
-	}
 	uid, gid, err := f.ids(now)
 	if err != nil {
 		return f.failure("looking up the owner", err)
 	}
+	before, err := f.previous()
+	if err != nil {
+		return f.failure("reading the previous secret", err)
+	}
+	text, back := c.Value.Reveal()+"\n", before == c.Value.Reveal()
 	// What differs in its line feed alone is the same secret, and not the one before.
-	if strings.TrimSpace(now.text) != "" && strings.TrimSpace(now.text) != c.Value.Reveal() {
+	if held := strings.TrimSpace(now.text); held != "" && held != c.Value.Reveal() && !back {
 		if err := f.replace(f.path+previousSuffix, now.text, uid, gid); err != nil {
 			return f.failure("keeping the previous secret", err)
 		}
 	}
-	return f.failure("writing the secret", f.replace(f.path, text, uid, gid))
+	if now.text == text {
+		err = f.sync() // The delivery before may have been cut off before the disk had it.
+	} else {
+		err = f.replace(f.path, text, uid, gid)
+	}
+	if err == nil && back {
+		err = errors.Join(os.Remove(f.path+previousSuffix), syncPath(filepath.Dir(f.path)))
+	}
+	return f.failure("writing the secret", err)
 }
 
-// Withdraw implements Withdrawer. The previous file is removed last: until then it holds what the file does.
-func (f *file) Withdraw(_ context.Context, c Credential) error {
+// Held implements Reader.
+func (f *file) Held(context.Context) (current, previous secret.Value, err error) {
 	now, err := f.current()
 	if err != nil {
-		return f.failure("reading the file", err)
+		return secret.Value{}, secret.Value{}, f.failure("reading the file", err)
 	}
-	if strings.TrimSpace(now.text) != c.Value.Reveal() {
-		return nil
+	before, err := f.previous()
+	if err != nil {
+		return secret.Value{}, secret.Value{}, f.failure("reading the previous secret", err)
 	}
+	return secret.New(strings.TrimSpace(now.text)), secret.New(before), nil
+}
+
+// previous is the secret in the previous file, "" when there is none.
+func (f *file) previous() (string, error) {
 	before, err := (&file{path: f.path + previousSuffix}).current()
-	if err != nil {
-		return f.failure("reading the previous secret", err)
-	}
-	if strings.TrimSpace(before.text) == "" {
-		return f.failure("taking the secret back", errors.New("there is no previous one"))
-	}
-	uid, gid, err := f.ids(now)
-	if err != nil {
-		return f.failure("looking up the owner", err)
-	}
-	if err := f.replace(f.path, before.text, uid, gid); err != nil {
-		return f.failure("writing the previous secret", err)
-	}
-	return f.failure("removing the file of the previous secret", errors.Join(os.Remove(f.path+previousSuffix), syncPath(filepath.Dir(f.path))))
+	return strings.TrimSpace(before.text), err
 }
 
 // Inspect implements Inspector.

@@ -158,7 +158,7 @@ func TestFileRefused(t *testing.T) {
 		value  string
 		want   string // Of the error, without the store's name.
 	}{
-		{"the previous one cannot be kept", map[string]string{"secret": old + "\n", "secret.previous": "/"}, fresh, "keeping the previous secret: rename"},
+		{"the previous one cannot be kept", map[string]string{"secret": old + "\n", "secret.previous": "/"}, fresh, "reading the previous secret: it is no regular file (d"},
 		{"a folder", map[string]string{"secret": "/"}, fresh, "reading the file: it is no regular file (d"},
 		{"too large", map[string]string{"secret": strings.Repeat("canary", 20<<10)}, fresh, "reading the file: it is larger than 64 KiB, which no secret is"},
 		{"no secret", map[string]string{"secret": old + "\n"}, "", "checking the secret: it is empty, or has several lines"},
@@ -263,15 +263,21 @@ func TestFileUnknownOwner(t *testing.T) {
 	}
 }
 
-func TestFileWithdraw(t *testing.T) {
+// Killed after the file was replaced and before the previous one was removed, the next delivery removes it.
+func TestFileBack(t *testing.T) {
 	t.Parallel()
-	path := folder(t, map[string]string{"secret": fresh + "\n", "secret.previous": old + "\n"})
-	testWithdraw(t, open(t, deliver.Config{Type: deliver.TypeFile, Path: path}, deliver.Env{}))
-	if diff := cmp.Diff(map[string]string{"secret": old + "\n"}, files(t, path)); diff != "" {
-		t.Errorf("files (-want +got):\n%s", diff)
+	for _, now := range []string{fresh, old} {
+		path := folder(t, map[string]string{"secret": now + "\n", "secret.previous": old + "\n"})
+		store := open(t, deliver.Config{Type: deliver.TypeFile, Path: path}, deliver.Env{})
+		if now == fresh {
+			testBack(t, store, "")
+		} else if err := store.Deliver(t.Context(), credential(old)); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff(map[string]string{"secret": old + "\n"}, files(t, path)); diff != "" {
+			t.Errorf("files (-want +got):\n%s", diff)
+		}
 	}
-	path = folder(t, map[string]string{"secret": fresh + "\n"})
-	testNothingBefore(t, open(t, deliver.Config{Type: deliver.TypeFile, Path: path}, deliver.Env{}))
 }
 
 func TestFileInspect(t *testing.T) {

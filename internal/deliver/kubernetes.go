@@ -99,32 +99,25 @@ func (k *kubernetes) Deliver(ctx context.Context, c Credential) error {
 	if current.Equal(c.Value) {
 		return nil
 	}
-	data := map[string][]byte{k.key: []byte(c.Value.Reveal())}
 	// A key that is left out of an apply is removed.
-	if before, ok := now.Data[k.key+kubernetesPrevious]; ok {
-		data[k.key+kubernetesPrevious] = before
-	}
-	if !current.IsZero() {
+	data, before := map[string][]byte{k.key: []byte(c.Value.Reveal())}, now.value(k.key+kubernetesPrevious)
+	switch {
+	case before.Equal(c.Value):
+	case !current.IsZero():
 		data[k.key+kubernetesPrevious] = []byte(current.Reveal())
+	case !before.IsZero():
+		data[k.key+kubernetesPrevious] = []byte(before.Reveal())
 	}
 	return failure(k, "writing the Secret", k.apply(ctx, data, now.Metadata.ResourceVersion, false), c.Value, current)
 }
 
-// Withdraw implements Withdrawer.
-func (k *kubernetes) Withdraw(ctx context.Context, c Credential) error {
+// Held implements Reader.
+func (k *kubernetes) Held(ctx context.Context) (current, previous secret.Value, err error) {
 	now, err := k.get(ctx)
 	if err != nil {
-		return failure(k, "reading the Secret", err, c.Value)
+		return secret.Value{}, secret.Value{}, failure(k, "reading the Secret", err)
 	}
-	if !now.value(k.key).Equal(c.Value) {
-		return nil
-	}
-	before := now.value(k.key + kubernetesPrevious)
-	if before.IsZero() {
-		return failure(k, "taking the secret back", permanent{errors.New("there is no previous one")})
-	}
-	data := map[string][]byte{k.key: []byte(before.Reveal())}
-	return failure(k, "writing the previous secret", k.apply(ctx, data, now.Metadata.ResourceVersion, false), c.Value, before)
+	return now.value(k.key), now.value(k.key + kubernetesPrevious), nil
 }
 
 // Inspect implements Inspector: an apply that the server carries out without keeping the result.

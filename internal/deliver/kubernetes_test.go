@@ -272,14 +272,13 @@ func TestKubernetesInspect(t *testing.T) {
 	}
 }
 
-func TestKubernetesWithdraw(t *testing.T) {
+func TestKubernetesBack(t *testing.T) {
 	t.Parallel()
 	c := &cluster{data: map[string][]byte{"client_secret": []byte(fresh), "client_secret.previous": []byte(old)}, owners: map[string]string{"client_secret": "rekey", "client_secret.previous": "rekey"}, version: 1}
-	testWithdraw(t, kubernetesStore(t, c))
+	testBack(t, kubernetesStore(t, c), "")
 	if diff := cmp.Diff(map[string][]byte{"client_secret": []byte(old)}, c.data); diff != "" {
 		t.Errorf("data (-want +got):\n%s", diff)
 	}
-	testNothingBefore(t, kubernetesStore(t, &cluster{data: map[string][]byte{"client_secret": []byte(fresh)}, owners: map[string]string{"client_secret": "rekey"}, version: 1}))
 }
 
 // The token is read for each request: the kubelet renews it. A certificate of another authority is not trusted.

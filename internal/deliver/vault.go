@@ -71,29 +71,19 @@ func (v *vault) Deliver(ctx context.Context, c Credential) error {
 		after = map[string]any{}
 	}
 	after[v.field] = c.Value.Reveal()
-	if !now.IsZero() {
+	switch {
+	case textOf(fields[v.field+vaultPrevious]).Equal(c.Value):
+		delete(after, v.field+vaultPrevious)
+	case !now.IsZero():
 		after[v.field+vaultPrevious] = now.Reveal()
 	}
 	return failure(v, "writing the secret", v.kv.Put(ctx, v.path, after, version), c.Value, now)
 }
 
-// Withdraw implements Withdrawer.
-func (v *vault) Withdraw(ctx context.Context, c Credential) error {
-	fields, version, err := v.kv.Get(ctx, v.path)
-	if err != nil {
-		return failure(v, "reading the secret", err, c.Value)
-	}
-	if !textOf(fields[v.field]).Equal(c.Value) {
-		return nil
-	}
-	before := textOf(fields[v.field+vaultPrevious])
-	if before.IsZero() {
-		return failure(v, "taking the secret back", permanent{errors.New("there is no previous one")})
-	}
-	after := maps.Clone(fields)
-	after[v.field] = before.Reveal()
-	delete(after, v.field+vaultPrevious)
-	return failure(v, "writing the previous secret", v.kv.Put(ctx, v.path, after, version), c.Value, before)
+// Held implements Reader.
+func (v *vault) Held(ctx context.Context) (current, previous secret.Value, err error) {
+	fields, _, err := v.kv.Get(ctx, v.path)
+	return textOf(fields[v.field]), textOf(fields[v.field+vaultPrevious]), failure(v, "reading the secret", err)
 }
 
 // Inspect implements Inspector.

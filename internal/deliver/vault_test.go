@@ -199,56 +199,34 @@ func inspect(t *testing.T, store deliver.Store, want, wantErr string) {
 	noCanary(t, err)
 }
 
-// withdraw takes a credential back.
-func withdraw(t *testing.T, store deliver.Store, value string) error {
+// testBack checks a store that has the fresh secret, and the old one before it, when it gets the old one again.
+func testBack(t *testing.T, store deliver.Store, wantBefore string) {
 	t.Helper()
-	w, ok := store.(deliver.Withdrawer)
+	reader, ok := store.(deliver.Reader)
 	if !ok {
-		t.Fatalf("%T takes nothing back", store)
+		t.Fatalf("%T does not show what it holds", store)
 	}
-	return w.Withdraw(t.Context(), credential(value))
-}
-
-// testWithdraw checks a store that has the fresh secret and the old one before it: it has the old one alone at the end.
-func testWithdraw(t *testing.T, store deliver.Store) {
-	t.Helper()
-	is := func(value string, want bool) {
+	holds := func(current, previous string) {
 		t.Helper()
-		if got, err := store.Delivered(t.Context(), credential(value)); got != want || err != nil {
-			t.Errorf("Delivered() = %v, %v", got, err)
+		now, before, err := reader.Held(t.Context())
+		if err != nil || now.Reveal() != current || before.Reveal() != previous {
+			t.Errorf("it holds %q and before that %q, %v", now.Reveal(), before.Reveal(), err)
 		}
 	}
-	if err := withdraw(t, store, old); err != nil { // It is not the current one.
-		t.Error(err)
-	}
-	is(fresh, true)
+	holds(fresh, old)
 	for range 2 {
-		if err := withdraw(t, store, fresh); err != nil {
-			t.Error(err)
+		if err := store.Deliver(t.Context(), credential(old)); err != nil {
+			t.Fatal(err)
 		}
-		is(old, true)
+		holds(old, wantBefore)
 	}
 }
 
-// testNothingBefore checks that a store with no other secret keeps the one that it has.
-func testNothingBefore(t *testing.T, store deliver.Store) {
-	t.Helper()
-	err := withdraw(t, store, fresh)
-	f, ok := errors.AsType[*deliver.Failure](err)
-	if !ok || f.Retryable || !strings.HasSuffix(f.Error(), "taking the secret back: there is no previous one") {
-		t.Errorf("Withdraw() = %v", err)
-	}
-	if got, err := store.Delivered(t.Context(), credential(fresh)); !got || err != nil {
-		t.Errorf("Delivered() = %v, %v", got, err)
-	}
-}
-
-func TestVaultWithdraw(t *testing.T) {
+func TestVaultBack(t *testing.T) {
 	t.Parallel()
 	e := &engine{fields: map[string]any{"client_secret": fresh, "client_secret_previous": old, "note": "kept"}, version: 1}
-	testWithdraw(t, vaultStore(t, e))
+	testBack(t, vaultStore(t, e), "")
 	if diff := cmp.Diff(map[string]any{"client_secret": old, "note": "kept"}, e.fields); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)
 	}
-	testNothingBefore(t, vaultStore(t, &engine{fields: map[string]any{"client_secret": fresh}, version: 1}))
 }

@@ -99,3 +99,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- mergeOverwrite (deepCopy .Values.config) $own | toYaml -}}
 {{- end -}}
+
+{{- /* The Secrets that rotations deliver to, by their namespaces. */ -}}
+{{- define "rekey.rotationSecrets" -}}
+{{- $byNamespace := dict }}
+{{- range .Values.rotationSecrets }}
+{{- $namespace := .namespace | default $.Release.Namespace }}
+{{- $_ := set $byNamespace $namespace (append (get $byNamespace $namespace | default list) .name) }}
+{{- end }}
+{{- $byNamespace | toYaml }}
+{{- end }}
