@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"rekey/internal/jobs"
@@ -61,9 +62,14 @@ type Console struct {
 	ClientID string `yaml:"client_id"`
 	// ClientSecret is the secret that goes with ClientID. Zero: none; the issuer takes the console for a public client.
 	ClientSecret secret.Ref `yaml:"client_secret"`
+	// TraceURL is where a trace is shown, with {trace_id} in it: the story of a job leads there. Empty, the default: nowhere.
+	TraceURL string `yaml:"trace_url"`
 	// Proxy is a reverse proxy that has authenticated the persons.
 	Proxy ConsoleProxy `yaml:"proxy"`
 }
+
+// TraceID is what Console.TraceURL has in the place of the id of a trace.
+const TraceID = "{trace_id}"
 
 // ConsoleProxy is a reverse proxy that says in headers who asks. It must take these headers out of the requests that it receives.
 type ConsoleProxy struct {
@@ -203,6 +209,9 @@ func (c *checker) console(a API) {
 	const path = "api.console"
 	if u, ok := parseURL(a.PublicURL); a.PublicURL != "" && (!ok || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "") {
 		c.add("api.public_url", "must be a scheme and a host, such as https://rekey.example.com")
+	}
+	if u, ok := parseURL(strings.ReplaceAll(a.Console.TraceURL, TraceID, "0")); a.Console.TraceURL != "" && (!ok || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || !strings.Contains(a.Console.TraceURL, TraceID)) {
+		c.add(path+".trace_url", "must be a URL with {trace_id} in it, such as https://traces.example.com/trace/{trace_id}")
 	}
 	c.duration(path+".idle", a.Console.Idle, time.Minute, 24*time.Hour)
 	c.duration(path+".session", a.Console.Session, time.Minute, 168*time.Hour)

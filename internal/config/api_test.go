@@ -31,6 +31,10 @@ func TestAPIProblems(t *testing.T) {
 			"1: api.public_url: is required with console.client_id: the issuer sends the browser back to it",
 			"1: api.console.client_id: needs api.oidc.issuer as well",
 		}},
+		{name: "a page of traces", text: "api: {console: {trace_url: \"https://traces.example.com/trace/{trace_id}\"}}\n", want: []string{""}},
+		{name: "a page of no trace", text: "api: {console: {trace_url: \"https://traces.example.com/\"}}\n", want: []string{
+			"1: api.console.trace_url: must be a URL with {trace_id} in it, such as https://traces.example.com/trace/{trace_id}",
+		}},
 		{name: "half a proxy", text: "api: {console: {proxy: {addresses: [localhost]}}}\n", want: []string{
 			"1: api.console.proxy: needs addresses and user_header, both or neither",
 			"1: api.console.proxy.addresses[0]: must be an IP address or a range, such as 192.0.2.7 or 10.0.0.0/8",

@@ -157,10 +157,11 @@ func TestFurtherPages(t *testing.T) {
 	rig, atlas := apptest.StandInRig(t)
 	withAPI(t, rig)
 	atlas.Script(apptest.RevokePath, apptest.RetryAfter(429, "1"))
+	rig.Cfg.API.Console.TraceURL = "https://traces.example.com/trace/{trace_id}"
 	rig.Cfg.Policies.List = append(rig.Cfg.Policies.List, apptest.LeakPolicy())
 	w := rig.Start(t)
 	token := apptest.Canary()
-	w.Publish("incident", apptest.TokenRevoke(token).With("reason", "IR-4711").CloudEvent("siem", "a"))
+	w.Publish("incident", apptest.TokenRevoke(token).With("reason", "IR-4711").CloudEvent("siem", "a"), "Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	job := w.Results(1)[0].Record
 	r := as(t, w, operator)
 	canaries := apptest.Canaries{"token": token, "client secret": rig.ClientSecret, "private key": rig.PrivateKey, "token of a client": tokenOf(operator)}
@@ -168,8 +169,8 @@ func TestFurtherPages(t *testing.T) {
 		path string
 		want []string
 	}{
-		{"/", []string{job.JobID}},
-		{"/jobs/" + job.JobID, []string{"IR-4711"}},
+		{"/", []string{job.JobID, "Last 24 hours", `id="worst-` + job.JobID}},
+		{"/jobs/" + job.JobID, []string{"IR-4711", `href="https://traces.example.com/trace/0af7651916cd43dd8448eb211c80319c"`}},
 		{"/pacing", []string{"oauth_revoke"}},
 		{"/policies", []string{apptest.LeakPolicy().Name, "worker-1"}},
 		{"/audit", []string{"ocsf"}},

@@ -80,7 +80,7 @@ func (r *reader) send(method, path string, form url.Values, header ...string) (i
 		r.t.Errorf("%s has the policy %q", path, policy)
 	}
 	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") && resp.StatusCode/100 != 3 {
-		if found := inline.FindString(string(body)); found != "" {
+		if found := inline.FindString(strings.ReplaceAll(string(body), `href="https://traces.example.com/`, "href=\"")); found != "" {
 			r.t.Errorf("%s has %q", path, found)
 		}
 		if !strings.Contains(string(body), "</html>") || strings.Contains(string(body), "<no value>") {

@@ -46,11 +46,26 @@ func (c *statusCache) get(ctx context.Context, client *fleet.Client, oldest time
 type nowView struct {
 	fleet.Status
 	StillAlive, Pending, Letters, Unfinished int
+	Alive24                                  []aliveRow // What is not known to be dead, and since when.
+	Took                                     []tookRow
 
 	Alive     []row
 	MoreAlive bool
 	Latest    []row
 	Lanes     []lane
+}
+
+// aliveRow are credentials that are not known to be dead, of one kind.
+type aliveRow struct {
+	What string
+	search.Some
+}
+
+// tookRow is how long it took in 24 hours from an event to a moment.
+type tookRow struct {
+	To            string
+	Median, Worst time.Duration
+	search.Times
 }
 
 // lane are the jobs of a lane that have no outcome.
@@ -79,6 +94,7 @@ func (c *Console) now(one *call) (page, error) {
 	for _, cause := range v.DeadLetters {
 		v.Letters += cause.Letters
 	}
+	v.today()
 	v.DeadLetters = v.DeadLetters[:min(nowCauses, len(v.DeadLetters))]
 	v.Workers = slices.Clone(v.Workers)
 	slices.SortFunc(v.Workers, func(a, b search.Present) int { return strings.Compare(a.Worker, b.Worker) })
@@ -102,4 +118,27 @@ func (c *Console) now(one *call) (page, error) {
 	}
 	v.Alive, v.MoreAlive, v.Latest = rows(alive), more, rows(latest.Records)
 	return page{Template: "now", Title: "Now", Data: v}, nil
+}
+
+// today says what became of credentials in 24 hours.
+func (v *nowView) today() {
+	if v.Today == nil {
+		return
+	}
+	v.StillAlive = 0
+	for _, a := range []aliveRow{
+		{"seen to work, although the job succeeded", v.Today.Alive.Works},
+		{"with a job that has no outcome yet", v.Today.Alive.Open},
+		{"whose job was given up in 24 h", v.Today.Alive.GivenUp},
+	} {
+		if a.Jobs > 0 {
+			v.Alive24 = append(v.Alive24, a)
+			v.StillAlive += a.Jobs
+		}
+	}
+	for to, t := range map[string]search.Times{"Dead": v.Today.Dead, "Proof": v.Today.Proven} {
+		ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+		v.Took = append(v.Took, tookRow{to, ms(t.MedianMS), ms(t.WorstMS), t})
+	}
+	slices.SortFunc(v.Took, func(a, b tookRow) int { return strings.Compare(a.To, b.To) })
 }

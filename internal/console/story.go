@@ -24,6 +24,7 @@ type storyView struct {
 	Record    jobs.PublicRecord
 	Params    []fact
 	TraceID   string
+	TraceURL  string // Where the trace is shown. Empty: not known.
 	Took      time.Duration
 	Proof     *jobs.Proof
 	Told      []entry
@@ -72,6 +73,7 @@ func (c *Console) story(one *call) (page, error) {
 	}
 	if parts := strings.Split(record.Trace, "-"); len(parts) == 4 {
 		v.TraceID = parts[1]
+		v.TraceURL = strings.ReplaceAll(one.config.API.Console.TraceURL, config.TraceID, v.TraceID)
 	}
 	if record.Done() {
 		v.Took = record.FinishedAt.Sub(record.AcceptedAt)
