@@ -29,7 +29,8 @@ was given up is among the dead letters: 'worker dlq ls'.`,
 		ValidArgsFunction: c.completeReceivers,
 		Short:             "Send one sample to a receiver, now and from here",
 		Long: `Send one sample, with the receiver's template and signature, from this machine, and show the
-answer. The fleet is not asked, and a failure is not retried. Exit code 1 says that the receiver
+answer. A pager gets an incident of the lowest urgency and, at once, its end: who is on call may
+be paged. The fleet is not asked, and a failure is not retried. Exit code 1 says that the receiver
 did not accept it.`,
 		Example: "  worker receiver test security-channel -c worker.yaml",
 		Args:    want("NAME"),
@@ -89,7 +90,7 @@ func (c *cli) testReceiver(ctx context.Context, name string) error {
 		t.Field("receiver", tried.Receiver)
 		t.Field("webhook-id", tried.ID)
 		if tried.Status != 0 {
-			t.Field("answer", fmt.Sprintf("HTTP %d", tried.Status))
+			t.Field("answer", tried.Answer())
 		}
 		t.Field("took", time.Duration(tried.DurationMS*float64(time.Millisecond)))
 	})

@@ -160,10 +160,10 @@ func (n *Subscriber) deliver(ctx context.Context, msg jetstream.Msg, isRetry boo
 		return jobs.Settlement{}, err
 	}
 	d := notify.Delivery{
-		Data: msg.Data(), Key: fmt.Sprint(meta.Sequence.Stream), Since: meta.Timestamp, Count: meta.NumDelivered, Again: isRetry,
+		Data: msg.Data(), Key: fmt.Sprint(meta.Sequence.Stream), Sequence: meta.Sequence.Stream, Since: meta.Timestamp, Count: meta.NumDelivered, Again: isRetry,
 	}
 	if isRetry {
-		d.Key = "again-" + d.Key
+		d.Key, d.Sequence = "again-"+d.Key, 0
 	}
 	return n.Deliverer.Deliver(ctx, d)
 }

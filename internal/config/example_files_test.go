@@ -101,7 +101,7 @@ func TestWorkerYAMLExamplesAreValid(t *testing.T) {
 	// The alternatives exclude each other: keep the first of each.
 	text := uncommented(t)
 	for _, key := range []string{
-		"credentials_file", "nkey_file", "user", "password_file", "password_env", "token_env", "client_secret_env", "private_key_env", "signing_seed_env", "url_env", "signing_secret_env", "cert_name", "claims", "secret_env", "cert_names", "jwks_url", "stream_token_env",
+		"credentials_file", "nkey_file", "user", "password_file", "password_env", "token_env", "client_secret_env", "private_key_env", "signing_seed_env", "url_env", "key_env", "signing_secret_env", "cert_name", "claims", "secret_env", "cert_names", "jwks_url", "stream_token_env",
 	} {
 		text = regexp.MustCompile(`(?m)^ *`+key+`:.*\n`).ReplaceAllString(text, "")
 	}

@@ -17,9 +17,39 @@ func TestNotifyProblems(t *testing.T) {
 	const base = "receivers: [{name: a, type: webhook, url_env: A, "
 	runProblemTests(t, []problemTest{
 		{name: "no name, no type, no address", text: "receivers:\n  - timeout: 1s\n", want: []string{
-			"2: receivers[0]: needs url_file or url_env", "2: receivers[0].name: is required", "2: receivers[0].type: is required: slack or webhook",
+			"2: receivers[0].name: is required", "2: receivers[0].type: is required: slack, teams, pagerduty, opsgenie, email and webhook",
 		}},
-		{name: "type", text: "receivers: [{name: a, type: teams, url_env: A}]\n", want: []string{"1: receivers[0].type: must be one of slack, webhook"}},
+		{name: "type", text: "receivers: [{name: a, type: sms, url_env: A}]\n", want: []string{
+			"1: receivers[0].type: must be one of slack, teams, pagerduty, opsgenie, email, webhook",
+		}},
+		{name: "no address", text: "receivers: [{name: a, type: teams}]\n", want: []string{"1: receivers[0]: needs url_file or url_env"}},
+		{name: "no key", text: "receivers: [{name: a, type: pagerduty, outcomes: [revoked]}]\n", want: []string{
+			"1: receivers[0]: needs key_file or key_env",
+			"1: receivers[0].outcomes[0]: opens no incident: a success closes the incident of its target by itself",
+		}},
+		{name: "a key instead of a path", text: "receivers: [{name: a, type: pagerduty, key: " + canary + "}]\n", want: []string{
+			"1: receivers[0].key: secrets are never written here: name a file with key_file or an environment variable with key_env",
+		}},
+		{name: "a pager's address", text: "receivers: [{name: a, type: opsgenie, key_env: A, url_env: B, endpoint: 'http://api.example.com'}]\n", want: []string{
+			"1: receivers[0].url_env: has no use in a receiver of type opsgenie",
+			"1: receivers[0].endpoint: must be a URL such as https://api.opsgenie.com/v2/alerts; http:// is for 127.0.0.1, ::1 and localhost only",
+		}},
+		{name: "what others need", text: base + "key_env: B, endpoint: 'https://api.example.com', email: {to: [a@example.com]}}]\n", want: []string{
+			"1: receivers[0].key_env: has no use in a receiver of type webhook", "1: receivers[0].endpoint: is for pagerduty and opsgenie only",
+			"1: receivers[0].email: is for receivers of type email only",
+		}},
+		{name: "nothing of a mail", text: "receivers: [{name: a, type: email, email: {tls: ssl, user: u}}]\n", want: []string{
+			"1: receivers[0].email: needs both user and password_file (or password_env), or none of them",
+			"1: receivers[0].email.from: must be a mail address in ASCII, such as oncall@example.com",
+			"1: receivers[0].email.server: must be host:port, such as smtp.example.com:587",
+			"1: receivers[0].email.to: must have 1 to 100 addresses", "1: receivers[0].email.tls: must be one of starttls, tls, none",
+		}},
+		{name: "a mail in the clear, to no address", text: "receivers: [{name: a, type: email, email: {server: 'mail.example.com:25', tls: none, " +
+			"from: 'Rekey <rekey@example.com>', to: [oncall, 'größe@example.com']}}]\n", want: []string{
+			"1: receivers[0].email.tls: none is for a server on this machine only: mails and the password would be readable on the way",
+			"1: receivers[0].email.to[0]: must be a mail address in ASCII, such as oncall@example.com",
+			"1: receivers[0].email.to[1]: must be a mail address in ASCII, such as oncall@example.com",
+		}},
 		{name: "name twice", text: "receivers:\n  - {name: a, type: slack, url_env: A}\n  - {name: a, type: slack, url_env: A}\n", want: []string{
 			"3: receivers[1].name: is taken: the same name is on line 2",
 		}},
@@ -84,10 +114,31 @@ func TestNotifyTarget(t *testing.T) {
 			Outcomes: []jobs.Outcome{jobs.OutcomeRevoked}, Verdicts: []jobs.Verdict{jobs.VerdictStillAlive, jobs.VerdictReverted},
 			Lanes: []jobs.Lane{jobs.LaneUrgent}, Kinds: []jobs.Kind{kinds.JWKSRevoke},
 		},
-		Template: "{\"why\":\n  {{json .Reason}}}\n", Timeout: 10 * time.Second, MaxRetryAfter: 6 * time.Hour,
+		Mail: notify.Mail{TLS: notify.TLSStart}, Template: "{\"why\":\n  {{json .Reason}}}\n", Timeout: 10 * time.Second, MaxRetryAfter: 6 * time.Hour,
 		Retry: jobs.RetryPolicy{Base: time.Second, Cap: 5 * time.Minute, MaxAttempts: 12, MaxAge: 48 * time.Hour},
 	}
 	if diff := cmp.Diff(want, cfg.Receivers[0].Receiver()); diff != "" {
 		t.Errorf("receiver (-want +got):\n%s", diff)
+	}
+}
+
+// A pager is notified of what opens an incident, and of every success, which may close one.
+func TestPagerTarget(t *testing.T) {
+	cfg, err := config.Parse("worker.yaml", []byte("receivers: [{name: a, type: pagerduty, key_env: A}, {name: b, type: opsgenie, key_env: A, outcomes: [cancelled]}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range [][]jobs.Outcome{{jobs.OutcomeRefused, jobs.OutcomeExhausted}, {jobs.OutcomeCancelled}} {
+		r := cfg.Receivers[i].Receiver()
+		if diff := cmp.Diff(want, r.Filter.Outcomes); diff != "" {
+			t.Errorf("outcomes of %s (-want +got):\n%s", r.Name, diff)
+		}
+		outcomes, verdicts := r.Subscribed()
+		if diff := cmp.Diff(append(want, jobs.OutcomeRevoked, jobs.OutcomeAlreadyGone), outcomes); diff != "" {
+			t.Errorf("subscribed outcomes of %s (-want +got):\n%s", r.Name, diff)
+		}
+		if len(verdicts) != len(jobs.FinalVerdicts()) {
+			t.Errorf("%s is subscribed to %v", r.Name, verdicts)
+		}
 	}
 }

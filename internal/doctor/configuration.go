@@ -111,12 +111,12 @@ func (p *checkup) places() []redact.Place {
 	})
 }
 
-// receivers says whether notifications can be sent as far as addresses and signing secrets go. Nothing is sent.
+// receivers says whether notifications can be sent as far as addresses and secrets go. Nothing is sent.
 func (p *checkup) receivers() []Finding {
 	var list []Finding
 	sender := notify.NewSender(p.Version, p.LookupEnv)
 	for _, t := range wire.Receivers(p.cfg) {
-		f := Finding{What: "receiver " + t.Name, Status: OK, Found: fmt.Sprintf("%s: its address and signing secret can be used", t.Type)}
+		f := Finding{What: "receiver " + t.Name, Status: OK, Found: fmt.Sprintf("%s: its address and secrets can be used", t.Type)}
 		if err := sender.Check(&t); err != nil {
 			f.Status, f.Found = Failed, strings.ReplaceAll(err.Error(), "\n", "; ")
 			f.Do = "correct the file or variable; no job waits for it. Then: worker receiver test " + t.Name

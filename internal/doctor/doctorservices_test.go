@@ -195,7 +195,7 @@ func TestDoctorLooksAtTargets(t *testing.T) {
 	if n := len(hook.Requests()); n != 0 {
 		t.Errorf("the receiver got %d requests, want never", n)
 	}
-	apptest.MustFind(t, found, "secrets", "receiver good", doctor.OK, `slack: its address and signing secret can be used`)
+	apptest.MustFind(t, found, "secrets", "receiver good", doctor.OK, `slack: its address and secrets can be used`)
 	apptest.MustFind(t, found, "secrets", "receiver bad", doctor.Failed, `must begin with https://.*must begin with whsec_.*worker receiver test bad`)
 	apptest.MustFind(t, found, "secrets", "receiver none", doctor.Failed, `it is not set`)
 	apptest.Canaries{"address": r.Env["GOOD"], "address here": r.Env["HERE"], "bad address": r.Env["BAD"], "signing secret": r.Env["SIGN"]}.Search(t, "the doctor", apptest.Encoded(found))

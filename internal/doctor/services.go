@@ -66,7 +66,7 @@ func reach(ctx context.Context, sender *notify.Sender, t notify.Receiver) Findin
 		f.Do = "correct HTTPS_PROXY, or NO_PROXY, in the worker's environment; notifications wait, and no job waits for them"
 	case err != nil:
 		f.Status, f.Found = Warning, "cannot be reached: "+err.Error()
-		f.Do = "correct what is in the " + t.URL.String() + ", or see what is in between; notifications wait, and no job waits for them"
+		f.Do = "correct what is in the " + t.Place() + ", or see what is in between; notifications wait, and no job waits for them"
 	case proxied:
 		f.Status, f.Found = Skipped, "its proxy can be reached; what is behind shows with 'worker receiver test "+t.Name+"'"
 	}

@@ -49,21 +49,30 @@ func (c *Client) Receivers(ctx context.Context) ([]ReceiverState, error) {
 
 // TestResult is what became of a sample that was sent to a receiver.
 type TestResult struct {
-	Receiver   string  `json:"receiver"`
-	ID         string  `json:"webhook_id"`
-	Status     int     `json:"status,omitempty"` // HTTP status; 0 where no answer came.
-	Error      string  `json:"error,omitempty"`
-	DurationMS float64 `json:"duration_ms"`
+	Receiver   string      `json:"receiver"`
+	Type       notify.Type `json:"type"`
+	ID         string      `json:"webhook_id"`
+	Status     int         `json:"status,omitempty"` // Of HTTP or SMTP; 0 where no answer came.
+	Error      string      `json:"error,omitempty"`
+	DurationMS float64     `json:"duration_ms"`
 }
 
-// TestReceiver sends a sample to a receiver of a configuration, once, from here. It returns
-// jobs.ErrNotFound when there is no such receiver; that the sample was not taken is in the result.
+// Answer is the status with the protocol that it is of.
+func (r TestResult) Answer() string {
+	if r.Type == notify.TypeEmail {
+		return fmt.Sprintf("SMTP %d", r.Status)
+	}
+	return fmt.Sprintf("HTTP %d", r.Status)
+}
+
+// TestReceiver sends a sample to a receiver of a configuration, once, from here; to a pager also the end of the incident that it opens.
+// It returns jobs.ErrNotFound when there is no such receiver; that the sample was not taken is in the result.
 func TestReceiver(ctx context.Context, c *config.Config, name, version string, env func(string) (string, bool)) (TestResult, error) {
 	for _, t := range wire.Receivers(c) {
 		if t.Name != name {
 			continue
 		}
-		composer, err := notify.NewComposer(t.Type, t.Template)
+		composer, err := notify.NewComposer(&t)
 		if err != nil {
 			return TestResult{}, err
 		}
@@ -71,23 +80,38 @@ func TestReceiver(ctx context.Context, c *config.Config, name, version string, e
 		if err != nil {
 			return TestResult{}, err
 		}
-		message, err := composer.Compose(&sample)
-		if err != nil {
-			return TestResult{}, err
+		sender := notify.NewSender(version, env)
+		defer sender.Close()
+		actions := []notify.Action{notify.ActionOpen}
+		if t.Type.Pages() {
+			actions = append(actions, notify.ActionClose)
 		}
-		return send(ctx, &t, message, notify.NewSender(version, env))
+		return test(ctx, &t, composer, &sample, sender, actions)
 	}
 	return TestResult{}, fmt.Errorf("receiver %s: %w", name, jobs.ErrNotFound)
 }
 
-func send(ctx context.Context, t *notify.Receiver, m notify.Message, s *notify.Sender) (TestResult, error) {
-	defer s.Close()
+// test sends a sample with each of some actions until one is not accepted.
+func test(
+	ctx context.Context, t *notify.Receiver, composer *notify.Composer, sample *notify.Result, s *notify.Sender, actions []notify.Action,
+) (tried TestResult, err error) {
 	begun := time.Now()
-	status, err := s.Send(ctx, t, m)
-	tried := TestResult{Receiver: t.Name, ID: m.ID, Status: status, DurationMS: float64(time.Since(begun).Microseconds()) / 1000}
-	if failure, ok := errors.AsType[*notify.Failure](err); ok {
-		tried.Error = failure.Error()
-		err = nil
+	for _, action := range actions {
+		message, err := composer.Compose(sample, action)
+		if err != nil {
+			return TestResult{}, err
+		}
+		status, err := s.Send(ctx, t, message)
+		tried = TestResult{
+			Receiver: t.Name, Type: t.Type, ID: message.ID, Status: status, DurationMS: float64(time.Since(begun).Microseconds()) / 1000,
+		}
+		if failure, ok := errors.AsType[*notify.Failure](err); ok {
+			tried.Error = failure.Error()
+			return tried, nil
+		}
+		if err != nil {
+			return tried, err
+		}
 	}
-	return tried, err
+	return tried, nil
 }

@@ -13,14 +13,16 @@ import (
 	"rekey/internal/jobs"
 )
 
-// State is what is remembered of a receiver, or of a notification that a receiver has refused. It holds
-// no secret.
+// State is what is remembered of a receiver, of a notification that a receiver has refused, or of the incident of a target at a
+// pager. It holds no secret.
 type State struct {
 	Failures    int       `json:"failures,omitempty"` // In a row, of a receiver; all, of a notification.
 	RetryAt     time.Time `json:"retry_at,omitzero"`  // Not before this moment.
 	FailedAt    time.Time `json:"failed_at,omitzero"` // When the latest failure was.
 	Error       string    `json:"error,omitempty"`    // What it was.
 	DeliveredAt time.Time `json:"delivered_at,omitzero"`
+	Opened      string    `json:"opened,omitempty"`   // Of an incident: what opened it; empty when it is closed.
+	Sequence    uint64    `json:"sequence,omitempty"` // Of an incident: the latest result that opened or closed it.
 }
 
 // Store keeps states over restarts, for all workers. The bus implements it.
@@ -72,11 +74,12 @@ type DeadLetter struct {
 
 // Delivery is a result as it was handed over for a receiver.
 type Delivery struct {
-	Data  []byte
-	Key   string    // Names the delivery among those of its receiver, the same each time.
-	Since time.Time // When it was stored; its age counts from there.
-	Count uint64    // How often it was handed over; 1 is the first time.
-	Again bool      // An operator has it sent once more, whatever the filter says by now.
+	Data     []byte
+	Key      string    // Names the delivery among those of its receiver, the same each time.
+	Sequence uint64    // Its place among the results; 0 where Again is set.
+	Since    time.Time // When it was stored; its age counts from there.
+	Count    uint64    // How often it was handed over; 1 is the first time.
+	Again    bool      // An operator has it sent once more, whatever the filter says by now.
 }
 
 // goneFor is how long nothing is sent to a receiver that has said that it is gone.
@@ -88,7 +91,7 @@ const noteDelivery = 10 * time.Second
 // maxRaces is how often a write is attempted that others are faster with.
 const maxRaces = 10
 
-// Config is what a Courier is made of.
+// Config is what a Deliverer is made of.
 type Config struct {
 	Receiver    Receiver
 	Sender      *Sender
@@ -112,7 +115,7 @@ func NewDeliverer(cfg Config) (*Deliverer, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	composer, err := NewComposer(cfg.Receiver.Type, cfg.Receiver.Template)
+	composer, err := NewComposer(&cfg.Receiver)
 	if err != nil {
 		return nil, fmt.Errorf("receiver %s: %w", cfg.Receiver.Name, err)
 	}
@@ -148,7 +151,7 @@ func (c *Deliverer) Deliver(ctx context.Context, d Delivery) (jobs.Settlement, e
 	if err != nil {
 		return c.giveUp(ctx, d, &result, CodeMalformed, err)
 	}
-	if !d.Again && !c.Receiver.Filter.Matches(&result.record, result.isVerdict()) {
+	if !d.Again && !c.Receiver.wants(&result) {
 		return jobs.Settlement{Done: true}, nil
 	}
 	receiver, message, err := c.states(ctx, &d)
@@ -159,16 +162,27 @@ func (c *Deliverer) Deliver(ctx context.Context, d Delivery) (jobs.Settlement, e
 	if due := later(receiver.RetryAt, message.RetryAt); now.Before(due) {
 		return jobs.Settlement{Delay: due.Sub(now)}, nil // It came early.
 	}
+	action := ActionNone
+	if c.Receiver.Type.Pages() {
+		var settlement jobs.Settlement
+		if action, settlement, err = c.incident(ctx, &d, &result); err != nil || action == ActionNone {
+			return settlement, err
+		}
+	}
 	if !now.Before(d.Since.Add(c.Receiver.Retry.MaxAge)) {
 		return c.giveUp(ctx, d, &result, CodeExhausted, tooOld(c.Receiver.Retry.MaxAge, cmp.Or(message.Error, receiver.Error)))
 	}
-	m, err := c.composer.Compose(&result)
+	m, err := c.composer.Compose(&result, action)
 	if err != nil {
 		return c.giveUp(ctx, d, &result, CodeMalformed, err)
 	}
 	_, err = c.Sender.Send(ctx, &c.Receiver, m)
-	if failure, ok := errors.AsType[*Failure](err); ok {
+	failure, failed := errors.AsType[*Failure](err)
+	if failed && failure.Class != ClassPartly {
 		return c.failed(ctx, d, &result, receiver, message, failure)
+	}
+	if failed {
+		c.log.Warn("some recipients refused the mail; the others have it", zap.String("job_id", result.record.JobID), zap.Error(failure))
 	}
 	c.delivered(ctx, &result, receiver)
 	return jobs.Settlement{Done: true}, nil
@@ -180,7 +194,7 @@ type stored struct {
 	revision uint64
 }
 
-// standings loads what is known of the receiver and of the notification.
+// states loads what is known of the receiver and of the notification.
 func (c *Deliverer) states(ctx context.Context, d *Delivery) (receiver, message stored, err error) {
 	if receiver, err = c.load(ctx, ReceiverKey(c.Receiver.Name)); err != nil {
 		return receiver, message, err
@@ -262,7 +276,7 @@ func (c *Deliverer) noteFailure(ctx context.Context, state State, revision uint6
 	return fmt.Errorf("noting that the receiver fails: %w", jobs.ErrConflict)
 }
 
-// tell logs a failure: loudly when it is news.
+// logFailure logs a failure: loudly when it is news.
 func (c *Deliverer) logFailure(r *Result, receiver State, f *Failure, s step) {
 	fields := []zap.Field{zap.String("job_id", r.record.JobID), zap.Time("retry_at", s.at), zap.Error(f)}
 	switch {

@@ -25,6 +25,8 @@ type memory struct {
 	letters   []notify.DeadLetter
 	counted   map[string]int
 	broken    error // What every write and read fails with.
+
+	now time.Time // Of a test that sets it.
 }
 
 func newMemory() *memory {

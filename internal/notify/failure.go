@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -18,6 +19,10 @@ const (
 	// ClassRefused is a receiver that does not want this one: 3xx and other 4xx. Some more attempts are
 	// made, because an operator may mend it meanwhile.
 	ClassRefused Class = "refused"
+	// ClassInvalid is a receiver that will not take this one however often it is sent, as its vendor documents.
+	ClassInvalid Class = "invalid"
+	// ClassPartly is a mail that some of its recipients refused, and others have.
+	ClassPartly Class = "partly"
 	// ClassGone is a receiver that wants nothing any more: 410.
 	ClassGone Class = "gone"
 )
@@ -38,7 +43,7 @@ func (f *Failure) Unwrap() error { return f.Err }
 
 // failure makes a Failure of an answer; word is what it says.
 func (t *Receiver) failure(resp *http.Response, word string, now time.Time) *Failure {
-	f := &Failure{Class: classOf(resp.StatusCode), Status: resp.StatusCode}
+	f := &Failure{Class: t.classOf(resp.StatusCode), Status: resp.StatusCode}
 	text := fmt.Sprintf("HTTP %d", resp.StatusCode)
 	if word != "" {
 		text += ": " + word
@@ -53,15 +58,27 @@ func (t *Receiver) failure(resp *http.Response, word string, now time.Time) *Fai
 	return f
 }
 
-func classOf(status int) Class {
+// final are the answers after which a vendor says that a request is not to be repeated:
+// https://developer.pagerduty.com/docs/events-api-v2-overview#response-codes--retry-logic,
+// https://docs.opsgenie.com/docs/response. A workflow of Teams answers so to a card that it cannot read or that is too large.
+var final = map[Type][]int{
+	TypePagerDuty: {http.StatusBadRequest},
+	TypeOpsgenie:  {http.StatusBadRequest, http.StatusUnprocessableEntity},
+	TypeTeams:     {http.StatusBadRequest, http.StatusRequestEntityTooLarge},
+}
+
+func (t *Receiver) classOf(status int) Class {
 	switch status {
 	case http.StatusGone:
 		return ClassGone
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return ClassUnavailable
 	}
-	if status >= http.StatusInternalServerError {
+	switch {
+	case status >= http.StatusInternalServerError:
 		return ClassUnavailable
+	case slices.Contains(final[t.Type], status):
+		return ClassInvalid
 	}
 	return ClassRefused
 }

@@ -10,31 +10,18 @@ import (
 	"strings"
 	"text/template"
 	"time"
-	"unicode"
 
 	"rekey/internal/jobs"
 )
 
-// Limits of what is sent.
-const (
-	maxBodyBytes  = 1 << 20 // Of a request that a template makes.
-	maxSlackBytes = 2900    // Of a chat's text: a block of Slack takes 3000 characters.
-)
-
-// slackText is the text for a chat without a template.
-const slackText = "*{{if .IsVerdict}}{{.Proof}}{{else}}{{.Outcome}}{{end}}*{{if .DryRun}} (dry run){{end}}: {{.Kind}} of `{{.Target}}`, account {{.Account}}" +
-	"{{with .Means}}\n{{.}}{{end}}" +
-	"{{with .Evidence}}\n{{.}}{{end}}" +
-	"{{with .Detail}}\n{{.}}{{end}}" +
-	"{{with .Reason}}\nReason: {{.}}{{end}}" +
-	"{{with .RequestedBy}}\nRequested by: {{.}}{{end}}" +
-	"{{with .Policy}}\nPolicy: {{.}}{{end}}" +
-	"\nJob `{{.JobID}}`, lane {{.Lane}}, {{.Attempts}} attempt{{if ne .Attempts 1}}s{{end}}, {{.Took}}"
+// maxBodyBytes bounds a request that a template makes.
+const maxBodyBytes = 1 << 20
 
 // Message is one request to a receiver, but for what changes with each attempt.
 type Message struct {
-	ID   string // The header webhook-id, the same for all attempts.
-	Body []byte // JSON.
+	ID   string // The header webhook-id, or Message-ID of a mail: the same for all attempts.
+	Body []byte // JSON; of a mail all of it, headers and text.
+	Path string // What follows the receiver's address, with its query; empty for none.
 }
 
 // TemplateError is a mistake in a template.
@@ -69,30 +56,31 @@ func newTemplateError(err error) *TemplateError {
 
 // Composer makes the messages for a receiver.
 type Composer struct {
-	kind Type
-	tmpl *template.Template // Nil: a webhook's own form.
+	kind    Type
+	console string
+	mail    Mail
+	tmpl    *template.Template // Nil: the type's own form.
 }
 
 // NewComposer returns the Composer of a receiver's type and template. The error is *TemplateError
 // when the template cannot be parsed.
-func NewComposer(kind Type, text string) (*Composer, error) {
-	if text == "" && kind == TypeWebhook {
-		return &Composer{kind: kind}, nil
+func NewComposer(t *Receiver) (*Composer, error) {
+	c := &Composer{kind: t.Type, console: t.Console, mail: t.Mail}
+	if t.Template == "" {
+		return c, nil
 	}
-	if text == "" {
-		text = slackText
-	}
-	tmpl, err := template.New("notify").Option("missingkey=error").Funcs(template.FuncMap{"json": toJSON}).Parse(text)
+	var err error
+	c.tmpl, err = template.New("notify").Option("missingkey=error").Funcs(template.FuncMap{"json": toJSON}).Parse(t.Template)
 	if err != nil {
 		return nil, newTemplateError(err)
 	}
-	return &Composer{kind: kind, tmpl: tmpl}, nil
+	return c, nil
 }
 
 // CheckTemplate reports, as a *TemplateError, what is wrong with a template: whether it can be
 // parsed, and makes of samples what the type of receiver takes, whatever others wrote into them.
 func CheckTemplate(kind Type, text string) error {
-	c, err := NewComposer(kind, text)
+	c, err := NewComposer(&Receiver{Type: kind, Template: text, Console: "https://rekey.example.com"})
 	if err != nil {
 		return err
 	}
@@ -110,7 +98,7 @@ func CheckTemplate(kind Type, text string) error {
 	verdict := result
 	verdict.Type, verdict.record.Proof = TypeProof, &jobs.Proof{Verdict: jobs.VerdictStillAlive, Checks: 1, Evidence: []jobs.Evidence{{Check: "sample", Says: sampleText}}}
 	for _, sample := range []*Result{&result, &quoted, &bare, &verdict} {
-		if _, err := c.Compose(sample); err != nil {
+		if _, err := c.Compose(sample, ActionOpen); err != nil {
 			return err
 		}
 	}
@@ -120,64 +108,48 @@ func CheckTemplate(kind Type, text string) error {
 // sampleText is a text that is no part of JSON without json.
 const sampleText = "a \"quoted\" \\text\nof two lines"
 
-// Compose makes the message of a result. The error is *TemplateError when the template fails.
-func (c *Composer) Compose(r *Result) (Message, error) {
+// Compose makes the message of a result. What it does to the incident of its target matters to pagers only. The error is
+// *TemplateError when the template fails.
+func (c *Composer) Compose(r *Result, action Action) (Message, error) {
 	m := Message{ID: r.messageID()}
 	var err error
-	switch {
-	case c.tmpl == nil:
-		m.Body, err = json.Marshal(webhookBody{Type: r.Type, Timestamp: r.Time.UTC(), Data: r.Data})
-	case c.kind == TypeSlack:
+	switch c.kind {
+	case TypeSlack:
 		m.Body, err = c.slack(r)
-	default:
-		m.Body, err = c.render(r.view(func(text string) string { return text }))
-		if err == nil && !json.Valid(m.Body) {
-			err = &TemplateError{Detail: "what it makes is not JSON; {{json .Reason}} writes a text with its quotes"}
-		}
+	case TypePagerDuty:
+		m.Body, err = c.pagerDuty(r, action)
+	case TypeOpsgenie:
+		m.Path, m.Body, err = c.opsgenie(r, action)
+	case TypeTeams:
+		m.Body, err = c.teams(r)
+	case TypeEmail:
+		m.Body, err = c.email(r)
+	case TypeWebhook:
+		m.Body, err = c.webhook(r)
 	}
 	return m, err
 }
+
+// webhook is the body of a request to a webhook.
+func (c *Composer) webhook(r *Result) ([]byte, error) {
+	if c.tmpl == nil {
+		return json.Marshal(webhookBody{Type: r.Type, Timestamp: r.Time.UTC(), Data: r.Data})
+	}
+	body, err := c.render(r.view(same, c.console))
+	if err == nil && !json.Valid(body) {
+		err = &TemplateError{Detail: "what it makes is not JSON; {{json .Reason}} writes a text with its quotes"}
+	}
+	return body, err
+}
+
+// same is for texts that need no escape.
+func same(text string) string { return text }
 
 // webhookBody is the payload that the Standard Webhooks recommend.
 type webhookBody struct {
 	Type      string          `json:"type"`
 	Timestamp time.Time       `json:"timestamp"`
 	Data      json.RawMessage `json:"data"`
-}
-
-// slackBody is a message for an incoming webhook. The text is for what shows no blocks.
-type slackBody struct {
-	Text        string       `json:"text"`
-	Blocks      []slackBlock `json:"blocks"`
-	UnfurlLinks bool         `json:"unfurl_links"`
-	UnfurlMedia bool         `json:"unfurl_media"`
-}
-
-type slackBlock struct {
-	Type string        `json:"type"`
-	Text slackMarkdown `json:"text"`
-}
-
-// slackMarkdown is a text in mrkdwn. Verbatim keeps Slack from making links and mentions of plain text.
-type slackMarkdown struct {
-	Type     string `json:"type"`
-	Text     string `json:"text"`
-	Verbatim bool   `json:"verbatim"`
-}
-
-func (c *Composer) slack(r *Result) ([]byte, error) {
-	out, err := c.render(r.view(slackEscape))
-	if err != nil {
-		return nil, err
-	}
-	text := clip(strings.TrimSpace(string(out)), maxSlackBytes)
-	if text == "" {
-		return nil, &TemplateError{Detail: "it makes an empty text"}
-	}
-	return json.Marshal(slackBody{
-		Text:   text,
-		Blocks: []slackBlock{{Type: "section", Text: slackMarkdown{Type: "mrkdwn", Text: text, Verbatim: true}}},
-	})
 }
 
 func (c *Composer) render(v View) ([]byte, error) {
@@ -197,35 +169,6 @@ func (b *bounded) Write(p []byte) (int, error) {
 		return 0, fmt.Errorf("it makes more than %d MiB", maxBodyBytes>>20)
 	}
 	return b.Buffer.Write(p)
-}
-
-// slackEscape makes a text of another sender harmless in mrkdwn: it can begin no link and no
-// mention (https://docs.slack.dev/messaging/formatting-message-text), end no code and begin no line.
-func slackEscape(text string) string {
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case r == '`':
-			return '\''
-		case !unicode.IsPrint(r):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)
-}
-
-// clip keeps the head of a text, and of an escape at its end all or nothing.
-func clip(text string, most int) string {
-	if len(text) <= most {
-		return text
-	}
-	text = strings.ToValidUTF8(text[:most], "")
-	if at := strings.LastIndexByte(text, '&'); at > len(text)-len("&amp;") && !strings.ContainsRune(text[at:], ';') {
-		text = text[:at]
-	}
-	return text + "…"
 }
 
 // toJSON is the function json of templates.

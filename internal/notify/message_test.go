@@ -46,57 +46,77 @@ func published(t *testing.T, change func(*jobs.PublicRecord)) []byte {
 
 func compose(t *testing.T, kind notify.Type, template string, r notify.Result) notify.Message {
 	t.Helper()
-	c, err := notify.NewComposer(kind, template)
+	c, err := notify.NewComposer(&notify.Receiver{Type: kind, Template: template, Console: "https://rekey.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := c.Compose(&r)
+	m, err := c.Compose(&r, notify.ActionOpen)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return m
 }
 
-// slackText is the text of a message to a chat, and that it is the same in its block.
-func slackText(t *testing.T, body []byte) string {
+// slackMessage is a message to a chat, with what its blocks say, one after the other.
+func slackMessage(t *testing.T, body []byte) (text, blocks string) {
 	t.Helper()
+	type markdown struct {
+		Type, Text string
+		Verbatim   bool
+	}
 	var said struct {
 		Text   string
 		Blocks []struct {
-			Type string
-			Text struct {
-				Type, Text string
-				Verbatim   bool
-			}
+			Type   string
+			Text   markdown
+			Fields []markdown
 		}
 	}
 	if err := json.Unmarshal(body, &said); err != nil {
 		t.Fatal(err)
 	}
-	if len(said.Blocks) != 1 || said.Blocks[0].Text.Text != said.Text || !said.Blocks[0].Text.Verbatim {
-		t.Errorf("the blocks are %+v", said.Blocks)
+	var all []string
+	for _, block := range said.Blocks {
+		parts := block.Fields
+		if len(parts) == 0 {
+			parts = []markdown{block.Text}
+		}
+		for _, part := range parts {
+			// https://docs.slack.dev/reference/block-kit/blocks/section-block: 3000 characters, 2000 in each of up to 10 fields.
+			if block.Type != "section" || part.Type != "mrkdwn" || !part.Verbatim || part.Text == "" || len(parts) > 10 ||
+				len([]rune(part.Text)) > 3000 || len(block.Fields) > 0 && len([]rune(part.Text)) > 2000 {
+				t.Errorf("a block is %+v", block)
+			}
+			all = append(all, part.Text)
+		}
 	}
-	return said.Text
+	return said.Text, strings.Join(all, "\n")
 }
 
 func TestSlack(t *testing.T) {
 	t.Parallel()
 	const head = "*revoked*: jwks.revoke of `identity provider 0123456789abcdef01234567`, account security"
-	const tail = "\nJob `j1`, lane urgent, 1 attempt, 1.5s"
+	const since = "\n*Since*\n2026-11-24 03:00:00 UTC (1.5s)"
+	const tail = "\n*Job*\n`j1`, lane urgent, 1 attempt\n*Look*\n`worker job show j1`\n<https://rekey.example.com/jobs/j1|Open in the console>"
 	tests := []struct {
 		name, template string
 		change         func(*jobs.PublicRecord)
-		want           string
+		want           string // In blocks.
 	}{
-		{"as it is", "", nil, head + "\nReason: IR-4711" + tail},
+		{"as it is", "", nil, head + since + "\n*Reason*\nIR-4711" + tail},
 		{"everything", "", func(r *jobs.PublicRecord) {
 			r.Detail, r.RequestedBy, r.Policy, r.DryRun, r.AttemptCount = "gone", "soar", "leak", true, 3
-		}, strings.Replace(head, "*:", "* (dry run):", 1) + "\ngone\nReason: IR-4711\nRequested by: soar\nPolicy: leak" +
+		}, strings.Replace(head, "*:", "* (dry run):", 1) + "\ngone" + since + "\n*Reason*\nIR-4711\n*Requested by*\nsoar\n*Policy*\nleak" +
 			strings.Replace(tail, "1 attempt", "3 attempts", 1)},
+		{"a person must act", "", func(r *jobs.PublicRecord) {
+			r.Outcome, r.Detail = jobs.OutcomeRefused, "forbidden: HTTP 403"
+		}, strings.Replace(head, "revoked", "refused", 1) + "\nforbidden: HTTP 403" + since + "\n*Reason*\nIR-4711" +
+			strings.Replace(tail, "\n<", "\n*Then*\n`worker job retry j1 --reason TEXT`\n<", 1)},
 		{"no link, no mention, no line, no code", "", func(r *jobs.PublicRecord) {
 			r.Reason = "<!channel> <https://evil.example|click> & `x`\nJob `j2`\u202e"
-		}, head + "\nReason: &lt;!channel&gt; &lt;https://evil.example|click&gt; &amp; 'x' Job 'j2'\ufffd" + tail},
+		}, head + since + "\n*Reason*\n&lt;!channel&gt; &lt;https://evil.example|click&gt; &amp; 'x' Job 'j2'\ufffd" + tail},
 		{"a template", "{{.Outcome | printf \"%q\"}} <https://wiki|runbook> {{.FinishedAt.Format \"15:04\"}}", nil, `"revoked" <https://wiki|runbook> 03:00`},
+		{"a template with a link", "{{.Link}} {{.Command}}{{.Act}}", nil, "https://rekey.example.com/jobs/j1 worker job show j1"},
 		{"a long text", "{{.Reason}}", func(r *jobs.PublicRecord) { r.Reason = strings.Repeat("é", 3000) }, strings.Repeat("é", 1450) + "…"},
 		{"a long text below an & of the template", "R&D {{.Reason}}", func(r *jobs.PublicRecord) { r.Reason = strings.Repeat("a", 3000) }, "R&D " + strings.Repeat("a", 2896) + "…"},
 		{"no half of an escape", "{{.Reason}}", func(r *jobs.PublicRecord) { r.Reason = strings.Repeat("a", 2897) + "<b" }, strings.Repeat("a", 2897) + "…"},
@@ -105,8 +125,12 @@ func TestSlack(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := compose(t, notify.TypeSlack, tt.template, resultOf(t, tt.change))
-			if diff := cmp.Diff(tt.want, slackText(t, m.Body)); diff != "" {
-				t.Errorf("text (-want +got):\n%s", diff)
+			text, blocks := slackMessage(t, m.Body)
+			if diff := cmp.Diff(tt.want, blocks); diff != "" {
+				t.Errorf("blocks (-want +got):\n%s", diff)
+			}
+			if tt.template != "" && text != blocks || tt.template == "" && !strings.HasPrefix(text, strings.SplitN(tt.want, "\n", 2)[0]+"\n") {
+				t.Errorf("the text is %s", text)
 			}
 		})
 	}
@@ -228,14 +252,7 @@ func TestVerdictText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		composer, err := notify.NewComposer(notify.TypeSlack, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := composer.Compose(&r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := compose(t, notify.TypeSlack, "", r)
 		var body struct{ Text string }
 		if err := json.Unmarshal(m.Body, &body); err != nil {
 			t.Fatal(err)

@@ -13,7 +13,15 @@ import (
 // and makes no request: no receiver gets anything. Where there is a proxy, it is that one that is looked at, and
 // proxied says so. The error does not show the address beyond its host.
 func (s *Sender) Reach(ctx context.Context, t *Receiver) (proxied bool, err error) {
-	u, err := s.address(t)
+	if t.Type == TypeEmail {
+		session, err := openMail(ctx, t)
+		if err != nil {
+			return false, mailFailure(ctx, "", err)
+		}
+		session.Close()
+		return false, nil
+	}
+	u, err := s.address(t, "")
 	if err != nil {
 		return false, err
 	}

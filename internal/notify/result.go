@@ -3,6 +3,7 @@ package notify
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -76,6 +77,9 @@ type View struct {
 	AcceptedAt  time.Time
 	FinishedAt  time.Time
 	Took        time.Duration // From AcceptedAt to FinishedAt, or to CheckedAt of a verdict, rounded to milliseconds.
+	Command     string        // The command that shows the job.
+	Act         string        // The command that retries the job, where a person must act; else empty.
+	Link        string        // The job's page in the console; empty without api.public_url.
 }
 
 // means is what a verdict means, for people.
@@ -96,8 +100,17 @@ func means(v jobs.Verdict) string {
 	return ""
 }
 
-// view is the result as templates see it, every text passed through clean.
-func (r *Result) view(clean func(string) string) View {
+// mustAct reports whether a person must act on the result or verdict.
+func (r *Result) mustAct() bool {
+	if r.isVerdict() {
+		return r.record.Verdict().Alive()
+	}
+	return r.record.Outcome.DeadLetter()
+}
+
+// view is the result as templates see it, every text passed through clean. The console is the address that links begin with; empty
+// for none.
+func (r *Result) view(clean func(string) string, console string) View {
 	rec := &r.record
 	v := View{
 		JobID: clean(rec.JobID), Kind: clean(string(rec.Kind)), Account: clean(rec.Account), Target: clean(rec.Target),
@@ -115,6 +128,13 @@ func (r *Result) view(clean func(string) string) View {
 	if n := len(rec.Attempts); n > 0 {
 		last := rec.Attempts[n-1]
 		v.Status, v.RequestID, v.Worker = last.Status, clean(last.RequestID), clean(last.Worker)
+	}
+	v.Command = "worker job show " + v.JobID
+	if r.mustAct() {
+		v.Act = "worker job retry " + v.JobID + " --reason TEXT"
+	}
+	if console != "" {
+		v.Link = strings.TrimSuffix(console, "/") + "/jobs/" + url.PathEscape(rec.JobID)
 	}
 	if len(rec.Events) > 0 {
 		v.EventID, v.EventSource = clean(rec.Events[0].ID), clean(rec.Events[0].Source)

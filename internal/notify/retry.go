@@ -37,6 +37,11 @@ func next(p jobs.RetryPolicy, now time.Time, d Delivery, receiver, message State
 		s.receiver.Failures, s.receiver.RetryAt = receiver.Failures+1, s.at
 		s.code, s.why = CodeGone, fmt.Errorf("the receiver says that it is gone: %w", f)
 		return s
+	case ClassInvalid:
+		s.receiver.Failures, s.receiver.RetryAt = 0, time.Time{}
+		s.code, s.why = CodeRefused, fmt.Errorf("it is not sent again after this answer: %w", f)
+		return s
+	case ClassPartly: // It is delivered.
 	case ClassRefused:
 		s.receiver.Failures, s.receiver.RetryAt = 0, time.Time{} // It is there, and says no to this one.
 		s.message.Failures, s.message.FailedAt, s.message.Error = message.Failures+1, now.UTC(), f.Error()

@@ -77,8 +77,8 @@ func TestClassOf(t *testing.T) {
 		} else if class == "" {
 			class = ClassRefused
 		}
-		if got := classOf(status); got != class {
-			t.Errorf("classOf(%d) = %s, want %s", status, got, class)
+		if got := (&Receiver{Type: TypeWebhook}).classOf(status); got != class {
+			t.Errorf("(&Receiver{Type: TypeWebhook}).classOf(%d) = %s, want %s", status, got, class)
 		}
 	}
 }

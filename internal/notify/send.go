@@ -2,6 +2,7 @@ package notify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -54,14 +55,22 @@ func (s *Sender) Close() { s.transport.CloseIdleConnections() }
 // Check reports, as an error, that the address or the signing secret of a receiver cannot be used.
 // It makes no request.
 func (s *Sender) Check(t *Receiver) error {
-	_, urlErr := s.address(t)
+	if t.Type == TypeEmail {
+		_, err := s.password(t)
+		return err
+	}
+	_, urlErr := s.address(t, "")
 	_, keysErr := s.keys(t)
-	return errors.Join(urlErr, keysErr)
+	_, keyErr := s.key(t)
+	return errors.Join(urlErr, keysErr, keyErr)
 }
 
-// Send makes one request and returns the HTTP status of its answer, 0 where none came. The error is
+// Send makes one request and returns the status of its answer, of HTTP or SMTP, 0 where none came. The error is
 // of *Failure. It shows neither the address, which may hold a token, nor what was answered.
 func (s *Sender) Send(ctx context.Context, t *Receiver, m Message) (int, error) {
+	if t.Type == TypeEmail {
+		return s.sendMail(ctx, t, m)
+	}
 	req, err := s.request(ctx, t, m)
 	if err != nil {
 		return 0, &Failure{Class: ClassUnavailable, Err: err}
@@ -78,15 +87,26 @@ func (s *Sender) Send(ctx context.Context, t *Receiver, m Message) (int, error) 
 	if resp.StatusCode >= http.StatusOK && resp.StatusCode < http.StatusMultipleChoices {
 		return resp.StatusCode, nil
 	}
-	return resp.StatusCode, t.failure(resp, word(body, req.URL), time.Now())
+	said := ""
+	if t.Key.IsZero() { // Of a vendor with a key, its status says enough, and its words might repeat the key.
+		said = word(body, req.URL)
+	}
+	return resp.StatusCode, t.failure(resp, said, time.Now())
 }
 
 func (s *Sender) request(ctx context.Context, t *Receiver, m Message) (*http.Request, error) {
-	address, err := s.address(t)
+	address, err := s.address(t, m.Path)
 	if err != nil {
 		return nil, err
 	}
 	keys, err := s.keys(t)
+	if err != nil {
+		return nil, err
+	}
+	key, err := s.key(t)
+	if err == nil && t.Type == TypePagerDuty {
+		m.Body, err = withRoutingKey(m.Body, key)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -100,26 +120,48 @@ func (s *Sender) request(ctx context.Context, t *Receiver, m Message) (*http.Req
 		password, _ := user.Password()
 		req.SetBasicAuth(user.Username(), password)
 	}
-	if t.Type == TypeWebhook {
+	switch t.Type {
+	case TypeWebhook:
 		sign(req.Header, m, time.Now(), keys)
+	case TypeOpsgenie:
+		req.Header.Set("Authorization", "GenieKey "+key)
+	case TypeSlack, TypeTeams, TypePagerDuty, TypeEmail:
 	}
 	return req, nil
 }
 
-// address reads where the receiver is. The error does not show it.
-func (s *Sender) address(t *Receiver) (*url.URL, error) {
-	value, err := t.URL.Read(s.lookupEnv)
-	if err != nil {
-		return nil, fmt.Errorf("url: %w", err)
+// address is where a request goes; path follows what is configured. The error does not show it.
+func (s *Sender) address(t *Receiver, path string) (*url.URL, error) {
+	where, text := "url: what is in "+t.URL.String(), ""
+	if t.Type.Pages() {
+		where, text = "endpoint", cmp.Or(t.Endpoint, map[Type]string{TypePagerDuty: EndpointPagerDuty, TypeOpsgenie: EndpointOpsgenie}[t.Type])
+	} else {
+		value, err := t.URL.Read(s.lookupEnv)
+		if err != nil {
+			return nil, fmt.Errorf("url: %w", err)
+		}
+		text = value.Reveal()
 	}
-	u, err := url.Parse(value.Reveal())
+	u, err := url.Parse(text + path)
 	switch {
 	case err != nil || u.Hostname() == "" || u.Opaque != "":
-		return nil, fmt.Errorf("url: what is in %s is no URL", t.URL)
+		return nil, fmt.Errorf("%s is no URL", where)
 	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
 		return u, nil
 	}
-	return nil, fmt.Errorf("url: what is in %s must begin with https://; http:// is for 127.0.0.1, ::1 and localhost only", t.URL)
+	return nil, fmt.Errorf("%s must begin with https://; http:// is for 127.0.0.1, ::1 and localhost only", where)
+}
+
+// key is that of a pager, "" for other types.
+func (s *Sender) key(t *Receiver) (string, error) {
+	if !t.Type.Pages() {
+		return "", nil
+	}
+	value, err := t.Key.Read(s.lookupEnv)
+	if err != nil {
+		return "", fmt.Errorf("key: %w", err)
+	}
+	return value.Reveal(), nil
 }
 
 func (s *Sender) keys(t *Receiver) ([][]byte, error) {

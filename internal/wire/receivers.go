@@ -11,6 +11,7 @@ func Receivers(c *config.Config) []notify.Receiver {
 	list := make([]notify.Receiver, len(c.Receivers))
 	for i := range c.Receivers {
 		list[i] = c.Receivers[i].Receiver()
+		list[i].Console = c.API.PublicURL
 	}
 	return list
 }
@@ -26,7 +27,8 @@ func ReceiverNames(receivers []notify.Receiver) []string {
 
 // SubscriptionOf is the place of a receiver in NATS.
 func SubscriptionOf(t *notify.Receiver) layout.Subscription {
+	outcomes, verdicts := t.Subscribed()
 	return layout.Subscription{
-		Receiver: t.Name, Kinds: t.Filter.Kinds, Outcomes: t.Filter.Outcomes, Verdicts: t.Filter.Verdicts, Timeout: t.Timeout, MaxAge: t.Retry.MaxAge,
+		Receiver: t.Name, Kinds: t.Filter.Kinds, Outcomes: outcomes, Verdicts: verdicts, Timeout: t.Timeout, MaxAge: t.Retry.MaxAge,
 	}
 }

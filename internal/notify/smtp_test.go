@@ -1,0 +1,378 @@
+package notify_test
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"mime"
+	"mime/quotedprintable"
+	"net"
+	"net/mail"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"rekey/internal/jobs"
+	"rekey/internal/notify"
+	"rekey/internal/secret"
+)
+
+const mailPassword = "c4nary-password-of-a-mail-server"
+
+// silent is the greeting of a server that says nothing.
+const silent = "-"
+
+// mailServer is a mail server as RFC 5321, RFC 3207 and RFC 4954 have it.
+type mailServer struct {
+	t       *testing.T
+	address string
+	ca      string // A PEM file.
+	tls     *tls.Config
+	answers map[string]string // By what a line begins with; default: it accepts.
+
+	mu       sync.Mutex // Guards what follows.
+	lines    []string   // What it was asked, with "(tls)" before what was encrypted.
+	accepted []string   // Mails.
+}
+
+func newMailServer(t *testing.T, implicit bool, answers map[string]string) *mailServer {
+	t.Helper()
+	s := &mailServer{t: t, answers: answers}
+	s.certificate()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.address = listener.Addr().String()
+	var running sync.WaitGroup
+	t.Cleanup(func() { listener.Close(); running.Wait() })
+	running.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				defer conn.Close()
+				if implicit {
+					conn = tls.Server(conn, s.tls)
+				}
+				s.serve(conn, implicit)
+			})
+		}
+	})
+	return s
+}
+
+// certificate makes one for 127.0.0.1.
+func (s *mailServer) certificate() {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.tls = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	s.ca = filepath.Join(s.t.TempDir(), "ca.pem")
+	if err := os.WriteFile(s.ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// serve is one session.
+func (s *mailServer) serve(conn net.Conn, encrypted bool) {
+	in := bufio.NewReader(conn)
+	say := func(text string) { fmt.Fprintf(conn, "%s\r\n", text) }
+	if greeting := s.answer("", "220 stand-in ESMTP"); greeting != silent {
+		say(greeting)
+	}
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		line = strings.TrimSpace(line)
+		s.note(line, encrypted)
+		verb, _, _ := strings.Cut(line, " ")
+		switch answer := s.answer(line, ""); {
+		case answer != "":
+			say(answer)
+		case verb == "EHLO" && encrypted:
+			say("250-stand-in\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN")
+		case verb == "EHLO":
+			say("250-stand-in\r\n250 STARTTLS")
+		case verb == "STARTTLS":
+			say("220 go ahead")
+			conn = tls.Server(conn, s.tls)
+			in, encrypted = bufio.NewReader(conn), true
+		case verb == "AUTH":
+			say(s.login(line, in, say))
+		case verb == "DATA":
+			say("354 go ahead")
+			say(s.data(in))
+		case verb == "QUIT":
+			say("221 bye")
+			return
+		default:
+			say("250 ok")
+		}
+	}
+}
+
+// answer is what the test has for a line.
+func (s *mailServer) answer(line, usual string) string {
+	for begin, answer := range s.answers {
+		if begin != "" && strings.HasPrefix(line, begin) || begin == line {
+			return answer
+		}
+	}
+	return usual
+}
+
+// login accepts the password, by either mechanism.
+func (s *mailServer) login(line string, in *bufio.Reader, say func(string)) string {
+	if text, ok := strings.CutPrefix(line, "AUTH PLAIN "); ok {
+		data, err := base64.StdEncoding.DecodeString(text)
+		if err == nil && string(data) == "\x00rekey\x00"+mailPassword {
+			return "235 2.7.0 ok"
+		}
+		return "535 5.7.8 no: " + string(data)
+	}
+	var said []string
+	for _, question := range []string{"Username:", "Password:"} {
+		say("334 " + base64.StdEncoding.EncodeToString([]byte(question)))
+		text, err := in.ReadString('\n')
+		data, decodeErr := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+		if err != nil || decodeErr != nil {
+			return "501 5.5.2 no base64"
+		}
+		said = append(said, string(data))
+	}
+	if slices.Equal(said, []string{"rekey", mailPassword}) {
+		return "235 2.7.0 ok"
+	}
+	return "535 5.7.8 no"
+}
+
+// data accepts a mail whose lines end as RFC 5321 has it, and are no longer than 998 characters (RFC 5322, 2.1.1).
+func (s *mailServer) data(in *bufio.Reader) string {
+	var text strings.Builder
+	for {
+		line, err := in.ReadString('\n')
+		switch {
+		case err != nil:
+			return "451 cut off"
+		case line == ".\r\n":
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if answer := s.answers["."]; answer != "" {
+				return answer
+			}
+			s.accepted = append(s.accepted, text.String())
+			return "250 2.0.0 queued"
+		case !strings.HasSuffix(line, "\r\n") || len(line) > 1000 || strings.ContainsFunc(line, func(r rune) bool { return r > '~' }):
+			s.t.Errorf("a line of the mail is %q", line)
+		}
+		text.WriteString(strings.TrimPrefix(line, "."))
+	}
+}
+
+func (s *mailServer) note(line string, encrypted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if encrypted {
+		line = "(tls) " + line
+	}
+	s.lines = append(s.lines, line)
+}
+
+// asked are the lines that it got.
+func (s *mailServer) asked() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.lines, "\n")
+}
+
+func mailbox(s *mailServer, mode notify.TLSMode) *notify.Receiver {
+	r := receiver(notify.TypeEmail)
+	r.Console = "https://rekey.example.com"
+	r.Mail = notify.Mail{
+		Server: s.address, TLS: mode, CAFile: s.ca, User: "rekey", Password: secret.Ref{Env: "PASSWORD"},
+		From: "Rekey <rekey@example.com>", To: []string{"oncall@example.com", "Jürgen <lead@example.com>"},
+	}
+	return r
+}
+
+// send composes a mail of a result and sends it.
+func send(t *testing.T, r *notify.Receiver, change func(*jobs.PublicRecord)) (int, error) {
+	t.Helper()
+	composer, err := notify.NewComposer(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := resultOf(t, change)
+	m, err := composer.Compose(&result, notify.ActionNone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return notify.NewSender("1", env{"PASSWORD": mailPassword}.lookup).Send(t.Context(), r, m)
+}
+
+func TestMailIsSent(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		mode    notify.TLSMode
+		answers map[string]string
+		login   string
+	}{
+		{"STARTTLS", notify.TLSStart, nil, "(tls) AUTH PLAIN"},
+		{"TLS from the start", notify.TLSImplicit, nil, "(tls) AUTH PLAIN"},
+		{"AUTH LOGIN", notify.TLSImplicit, map[string]string{"EHLO": "250-stand-in\r\n250 AUTH XOAUTH2 LOGIN"}, "(tls) AUTH LOGIN"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newMailServer(t, tt.mode == notify.TLSImplicit, tt.answers)
+			status, err := send(t, mailbox(s, tt.mode), func(r *jobs.PublicRecord) {
+				r.Outcome, r.Reason = jobs.OutcomeRefused, "größer\r\nBcc: evil@example.com\r\n.\r\nQUIT"
+				r.Target = strings.Repeat("ü", 300)
+			})
+			if err != nil || status != 250 || len(s.accepted) != 1 {
+				t.Fatalf("Send = %d, %v after\n%s", status, err, s.asked())
+			}
+			asked := s.asked()
+			for _, line := range []string{"EHLO [127.0.0.1]", tt.login, "(tls) MAIL FROM:<rekey@example.com>", "(tls) RCPT TO:<oncall@example.com>", "(tls) RCPT TO:<lead@example.com>"} {
+				if !strings.Contains(asked, line) {
+					t.Errorf("%q is not in\n%s", line, asked)
+				}
+			}
+			got, err := mail.ReadMessage(strings.NewReader(s.accepted[0]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(quotedprintable.NewReader(got.Body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			subject, err := new(mime.WordDecoder).DecodeHeader(got.Header.Get("Subject"))
+			if err != nil || !strings.HasPrefix(subject, "[Rekey] refused: jwks.revoke of üü") || got.Header.Get("Bcc") != "" ||
+				got.Header.Get("Message-Id") != "<rekey-j1-2@example.com>" || got.Header.Get("Auto-Submitted") != "auto-generated" {
+				t.Errorf("the subject is %q, the header %v, %v", subject, got.Header, err)
+			}
+			if to, err := got.Header.AddressList("To"); err != nil || len(to) != 2 || to[1].Name != "Jürgen" {
+				t.Errorf("it is for %v, %v", to, err)
+			}
+			if !strings.Contains(string(body), "Reason: größer  Bcc: evil@example.com  .  QUIT") {
+				t.Errorf("the body is %s", body)
+			}
+		})
+	}
+}
+
+// TestMailFails: what a server says decides whether a mail is sent again (RFC 5321, 4.2.1); no error shows more than codes.
+func TestMailFails(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		mode    notify.TLSMode // Default starttls.
+		answers map[string]string
+		change  func(*notify.Receiver)
+		want    notify.Class
+		status  int
+		says    string
+	}{
+		{name: "busy", answers: map[string]string{"": "421 4.3.2 busy " + mailPassword}, want: notify.ClassUnavailable, status: 421, says: "SMTP 421 4.3.2"},
+		{name: "no service", answers: map[string]string{"": "554 no"}, want: notify.ClassUnavailable, status: 554, says: "SMTP 554"},
+		{name: "no SMTP", answers: map[string]string{"": "HTTP/1.1 400 " + mailPassword}, want: notify.ClassUnavailable, says: "no answer of SMTP came: the connection ended, or something else came"},
+		{name: "too much", answers: map[string]string{"": strings.Repeat("220-"+strings.Repeat("a", 1000)+"\r\n", 400) + "220 a"}, want: notify.ClassUnavailable, says: "no answer of SMTP came: the connection ended, or something else came"},
+		{name: "no STARTTLS", answers: map[string]string{"EHLO": "250-stand-in\r\n250 AUTH PLAIN"}, want: notify.ClassUnavailable, says: "the server offers no STARTTLS: nothing was sent"},
+		{name: "an unknown authority", change: func(r *notify.Receiver) { r.Mail.CAFile = "" }, want: notify.ClassUnavailable, says: "tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+		{name: "no way to log in", mode: notify.TLSImplicit, answers: map[string]string{"EHLO": "250-stand-in\r\n250 AUTH XOAUTH2"}, want: notify.ClassUnavailable, says: "the server offers neither AUTH PLAIN nor AUTH LOGIN"},
+		{name: "a wrong password", change: func(r *notify.Receiver) { r.Mail.User = "other" }, want: notify.ClassRefused, status: 535, says: "SMTP 535 5.7.8 to AUTH"},
+		{name: "a login that is busy", answers: map[string]string{"AUTH": "454 4.7.0 later"}, want: notify.ClassUnavailable, status: 454, says: "SMTP 454 4.7.0 to AUTH"},
+		{name: "no password", change: func(r *notify.Receiver) { r.Mail.Password = secret.Ref{Env: "NONE"} }, want: notify.ClassUnavailable, says: "email.password: reading a secret from environment variable NONE: it is not set"},
+		{name: "a sender that is not allowed", answers: map[string]string{"MAIL": "550 5.7.60 no"}, want: notify.ClassInvalid, status: 550, says: "SMTP 550 5.7.60 to MAIL FROM"},
+		{name: "a recipient that waits", answers: map[string]string{"RCPT TO:<lead": "450 4.2.0 greylisted"}, want: notify.ClassUnavailable, status: 450, says: "SMTP 450 4.2.0 to RCPT TO"},
+		{name: "no recipient", answers: map[string]string{"RCPT": "550 5.1.1 unknown"}, want: notify.ClassInvalid, status: 550, says: "SMTP 550 5.1.1 to RCPT TO"},
+		{name: "some recipients", answers: map[string]string{"RCPT TO:<lead": "550 5.1.1 unknown"}, want: notify.ClassPartly, status: 550, says: "1 of 2 recipients were refused (SMTP 550 5.1.1 to RCPT TO); the others have the mail"},
+		{name: "a mail that is refused", answers: map[string]string{".": "554 5.6.0 spam " + mailPassword}, want: notify.ClassInvalid, status: 554, says: "SMTP 554 5.6.0 to DATA"},
+		{name: "a full disk", answers: map[string]string{".": "452 4.3.1 full"}, want: notify.ClassUnavailable, status: 452, says: "SMTP 452 4.3.1 to DATA"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			mode := tt.mode
+			if mode == "" {
+				mode = notify.TLSStart
+			}
+			s := newMailServer(t, mode == notify.TLSImplicit, tt.answers)
+			box := mailbox(s, mode)
+			if tt.change != nil {
+				tt.change(box)
+			}
+			status, err := send(t, box, nil)
+			failure, ok := errors.AsType[*notify.Failure](err)
+			if !ok || failure.Class != tt.want || status != tt.status || failure.Status != tt.status || !strings.Contains(failure.Error(), tt.says) {
+				t.Fatalf("Send = %d, %+v; want %s: %s", status, err, tt.want, tt.says)
+			}
+			if (len(s.accepted) > 0) != (tt.want == notify.ClassPartly) {
+				t.Errorf("%d mails were accepted", len(s.accepted))
+			}
+			if strings.Contains(err.Error(), mailPassword) {
+				t.Errorf("the error shows the password: %v", err)
+			}
+			for line := range strings.SplitSeq(s.asked(), "\n") {
+				if strings.Contains(line, "AUTH") && !strings.HasPrefix(line, "(tls)") {
+					t.Errorf("the password went over the network in the clear: %s", line)
+				}
+			}
+		})
+	}
+}
+
+func TestMailServerThatSaysNothing(t *testing.T) {
+	t.Parallel()
+	s := newMailServer(t, false, map[string]string{"": silent})
+	box := mailbox(s, notify.TLSStart)
+	box.Timeout = 50 * time.Millisecond
+	if _, err := send(t, box, nil); err == nil || err.Error() != "no answer within 50ms" {
+		t.Errorf("Send = %v", err)
+	}
+}
+
+// TestReachMail: the doctor looks whether the server is there and its certificate good, and neither logs in nor sends anything.
+func TestReachMail(t *testing.T) {
+	t.Parallel()
+	s := newMailServer(t, false, nil)
+	box := mailbox(s, notify.TLSStart)
+	if _, err := notify.NewSender("1", env{}.lookup).Reach(t.Context(), box); err != nil {
+		t.Error(err)
+	}
+	if asked := s.asked(); strings.Contains(asked, "AUTH") || strings.Contains(asked, "MAIL") || !strings.Contains(asked, "STARTTLS") {
+		t.Errorf("it was asked %s", asked)
+	}
+	box.Mail.CAFile = ""
+	if _, err := notify.NewSender("1", env{}.lookup).Reach(t.Context(), box); err == nil || !strings.Contains(err.Error(), "unknown authority") {
+		t.Errorf("Reach = %v", err)
+	}
+}
