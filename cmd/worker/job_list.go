@@ -83,6 +83,9 @@ func (c *cli) countJobs(ctx context.Context, q fleet.SummaryQuery, begin moment)
 			return asUsage(err)
 		}
 		c.tellAge(counted.Lag)
+		if counted.Partly {
+			fmt.Fprintln(c.stderr, "Not all jobs are counted: there are at least so many. --since counts fewer.")
+		}
 		return c.print(counted.Groups, func(t *terminal.Table) { show.Groups(t, q.By, counted.Groups) })
 	})
 }
@@ -155,9 +158,11 @@ func (f *listFlags) filter() (fleet.Query, moment, error) {
 
 // printPage prints a list, and on standard error, away from it, whether there is more.
 func (c *cli) printPage(page fleet.Page) error {
-	if page.More {
-		last := page.Records[len(page.Records)-1]
-		fmt.Fprintf(c.stderr, "There are more jobs: --after %s goes on behind these, --limit shows more at once.\n", last.JobID)
+	switch {
+	case page.Partly:
+		fmt.Fprintf(c.stderr, "Not all jobs were looked at in time: --after %s goes on.\n", page.Next)
+	case page.More:
+		fmt.Fprintf(c.stderr, "There are more jobs: --after %s goes on behind these, --limit shows more at once.\n", page.Next)
 	}
 	c.tellAge(page.Lag)
 	return c.printJobs(page.Records)

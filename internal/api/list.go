@@ -24,9 +24,10 @@ const (
 // JobList is a part of the list of jobs, the latest accepted first.
 type JobList struct {
 	Jobs []jobs.PublicRecord `json:"jobs"`
-	// More says that there are more jobs: after goes on behind these.
-	More  bool   `json:"more"`
-	After string `json:"after,omitempty"` // The last of these, where there are more.
+	// More says that there are more jobs, or that not all were looked at in time, which Partly says: after goes on there.
+	More   bool   `json:"more"`
+	Partly bool   `json:"partly"`
+	After  string `json:"after,omitempty"`
 }
 
 // list answers with the jobs that the query chooses.
@@ -51,12 +52,9 @@ func (s *Server) list(c *call) error {
 	case err != nil:
 		return err
 	}
-	list := JobList{Jobs: page.Records, More: page.More}
+	list := JobList{Jobs: page.Records, More: page.More, Partly: page.Partly, After: page.Next}
 	if list.Jobs == nil {
 		list.Jobs = []jobs.PublicRecord{}
-	}
-	if page.More {
-		list.After = page.Records[len(page.Records)-1].JobID
 	}
 	writeJSON(c.w, http.StatusOK, "", list)
 	return nil
@@ -64,7 +62,7 @@ func (s *Server) list(c *call) error {
 
 // behind refuses to go on behind a job that the client may not see, as behind one that does not exist.
 func (c *call) behind(ctx context.Context, id string) error {
-	if id == "" || c.client.Unlimited() {
+	if id == "" || fleet.IsCursor(id) || c.client.Unlimited() {
 		return nil
 	}
 	_, err := c.find(ctx, id)
@@ -99,8 +97,8 @@ func (c *call) filter() (fleet.Query, error) {
 	note(err)
 	f.Limit, err = limit(q)
 	note(err)
-	if f.After != "" && !isID(f.After) {
-		note(&jobs.Malformed{Field: "after", Detail: "must be the id of a job"})
+	if f.After != "" && !isID(f.After) && !fleet.IsCursor(f.After) {
+		note(&jobs.Malformed{Field: "after", Detail: "must be the id of a job, or what after was in the list before"})
 	}
 	if problems != nil {
 		return f, mistakes(http.StatusBadRequest, CodeMalformed, errors.Join(problems...))

@@ -123,7 +123,7 @@ func maybeEffective(ex exchange, reason jobs.Reason) bool {
 func describe(ex exchange, said problem, to endpoint, s scrubber) error {
 	switch {
 	case !ex.heldUntil.IsZero():
-		return fmt.Errorf("rate bucket %s takes no call until %s; no request was made",
+		return fmt.Errorf("rate bucket %s has no permit for this call before %s; no request was made",
 			to.bucket.Key(), ex.heldUntil.UTC().Format(time.RFC3339))
 	case ex.status == 0 && ex.ended:
 		return fmt.Errorf("no answer: %w", ex.err) // The causes are ours, and callers look for them.

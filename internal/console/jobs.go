@@ -109,7 +109,7 @@ func (c *Console) jobs(one *call) (page, error) {
 	if q.After != "" {
 		v.First = address("/jobs", filters, "")
 	}
-	if found.More && len(found.Records) > 0 {
+	if found.More {
 		v.Next = address("/jobs", filters, found.Next)
 	}
 	return page{Template: "jobs", Title: "Jobs", Data: v}, nil

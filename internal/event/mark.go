@@ -15,6 +15,9 @@ import (
 // HeaderMark proves that a worker of this fleet has published an event: a keyed hash, which Marker.Mark returns.
 const HeaderMark = "Rekey-Mark"
 
+// MarkMissing is in the reason of what was rejected for having no mark.
+const MarkMissing = HeaderMark + " is missing"
+
 // purposeOfMarks keeps marks apart from other hashes by the same keys.
 const purposeOfMarks = "event"
 
@@ -58,15 +61,15 @@ func (m Message) checkMark() error {
 		return nil
 	}
 	rejected := func(detail string) error {
-		return &jobs.Rejection{Code: jobs.RejectIdentity, Field: "source", Detail: "is that of a door or a client of the HTTP API, and " + HeaderMark + " " + detail}
+		return &jobs.Rejection{Code: jobs.RejectIdentity, Field: "source", Detail: "is that of a door or a client of the HTTP API, and " + detail}
 	}
 	mark := m.Header.Get(HeaderMark)
 	if mark == "" {
-		return rejected("is missing: only a worker may publish in their names")
+		return rejected(MarkMissing + ": only a worker may publish in their names")
 	}
 	err := m.Marks.Confirm(purposeOfMarks, marked(m.Origin, m.Header, m.Data), mark)
 	if wrong, ok := errors.AsType[*jobs.Malformed](err); ok {
-		return rejected(wrong.Detail)
+		return rejected(HeaderMark + " " + wrong.Detail)
 	}
 	return err
 }

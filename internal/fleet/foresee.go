@@ -60,6 +60,9 @@ func (f *Foresight) Same(ctx context.Context, number uint64) (string, error) {
 
 // event has the rules judge an event once more. One of which the letter does not have every byte is not judged.
 func (f *Foresight) event(ctx context.Context, letter *bus.DeadLetter) string {
+	if letter.Code == string(jobs.RejectIdentity) && strings.Contains(letter.Reason, event.MarkMissing) {
+		return event.MarkMissing + ", and a replay adds none"
+	}
 	header := nats.Header(letter.Header)
 	for _, partly := range []string{names.HeaderRedacted, names.HeaderTruncated, names.HeaderSealedEvent} {
 		if f.evaluator == nil || header.Get(partly) != "" {

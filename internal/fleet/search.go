@@ -31,6 +31,9 @@ type (
 	Letters = search.Letters
 )
 
+// IsCursor reports whether a Query.After is what a list said that was not looked through.
+func IsCursor(after string) bool { return search.IsCursor(after) }
+
 // Sorts lists the orders of jobs.
 func Sorts() []Sort { return search.Sorts() }
 
@@ -48,7 +51,14 @@ func (c *Client) Jobs(ctx context.Context, q Query) (Page, error) {
 		var next Page
 		q.After, q.Count, q.Limit = all.Next, false, chunk(most, len(all.Records))
 		next, err = ask[Page](ctx, c, search.AskJobs, q)
-		all.Records, all.More, all.Next = append(all.Records, next.Records...), next.More, next.Next
+		switch {
+		case err != nil && all.Partly && ctx.Err() != nil: // What was found until now is an answer, too.
+			return all, nil
+		case err == nil && next.Partly && next.Next == q.After:
+			return all, ErrTooSlow
+		case err == nil:
+			all.Records, all.More, all.Next, all.Partly = append(all.Records, next.Records...), next.More, next.Next, next.Partly
+		}
 	}
 	return all, err
 }
@@ -152,22 +162,6 @@ func ProofStates() []ProofState {
 	return []ProofState{ProofStillAlive, ProofReverted, ProofPending, ProofWatched}
 }
 
-// verdicts are those that the jobs of a state have.
-func (s ProofState) verdicts() []jobs.Verdict {
-	if s == ProofWatched {
-		return []jobs.Verdict{jobs.VerdictVerified, jobs.VerdictRecorded}
-	}
-	return []jobs.Verdict{jobs.Verdict(s)}
-}
-
-// has reports whether a job is in the state. One that was retried since is not.
-func (s ProofState) has(r *jobs.PublicRecord) bool {
-	if s == ProofWatched {
-		return r.Watched()
-	}
-	return r.Done() && r.Verdict() == jobs.Verdict(s)
-}
-
 // Proofs returns the jobs that a query chooses whose proof is in one of these states, those first that a person must act on; and
 // whether there are more than the limit of the query lets through.
 func (c *Client) Proofs(ctx context.Context, q Query, states []ProofState) (list []jobs.PublicRecord, more bool, err error) {
@@ -176,21 +170,26 @@ func (c *Client) Proofs(ctx context.Context, q Query, states []ProofState) (list
 		if !slices.Contains(states, state) {
 			continue
 		}
-		for _, verdict := range state.verdicts() {
-			q.Verdict, q.Limit = verdict, 0
-			page, err := c.Jobs(ctx, q)
-			if err != nil {
-				return list, false, err
-			}
-			for i := range page.Records {
-				if state.has(&page.Records[i]) {
-					list = append(list, page.Records[i])
-				}
+		q.Watched, q.State, q.Verdict = state == ProofWatched, jobs.StateDone, jobs.Verdict(state) // One that was retried since is not done.
+		if q.Watched {
+			q.Verdict = ""
+		}
+		if most > 0 {
+			if q.Limit = most - len(list); q.Limit == 0 {
+				q.Limit = 1 // Whether there are more.
 			}
 		}
-	}
-	if most > 0 && len(list) > most {
-		return list[:most], true, nil
+		page, err := c.Jobs(ctx, q)
+		if err != nil {
+			return list, false, err
+		}
+		if most > 0 && len(list) == most && len(page.Records) > 0 {
+			return list, true, nil
+		}
+		list, more = append(list, page.Records...), page.More
+		if more {
+			return list, true, nil
+		}
 	}
 	return list, false, nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +26,10 @@ const (
 // Limits of one answer.
 const (
 	followTimeout = 250 * time.Millisecond // How long it waits for what the streams just got.
-	queryTimeout  = 600 * time.Millisecond // Of one look at the file. A question must be answered within AskTimeout.
+	// patience is how long a list is read: then the answer says how far it goes. A look at the file may read some, and takes
+	// queryTimes as long at most: a question must be answered within AskTimeout.
+	patience   = 200 * time.Millisecond
+	queryTimes = 3
 )
 
 // ErrTooSlow says that a question would take too long.
@@ -42,8 +46,9 @@ type Freshness struct {
 // RawPage is a Page whose records were not decoded.
 type RawPage[T any] struct {
 	Records []T    `json:"jobs"`
-	More    bool   `json:"more"`           // There are more than the limit, or the size of an answer, lets through.
+	More    bool   `json:"more"`           // There are more than the limit, or the size of an answer, lets through; or Partly.
 	Next    string `json:"next,omitempty"` // What After must be for those.
+	Partly  bool   `json:"partly"`         // The time was over before all jobs were looked at: what comes after Next was not.
 	Total   int    `json:"total"`          // How many there are at all, where it was asked for.
 	Most    bool   `json:"total_is_least"` // There are at least Total.
 	Freshness
@@ -61,7 +66,7 @@ func (p *projection) Answer(ctx context.Context, what string, question []byte, m
 	if _, broken := errors.AsType[*fileError](err); broken || ctx.Err() != nil {
 		return nil, err // Else the answer says how far it goes.
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, queryTimeout, ErrTooSlow)
+	limited, cancel := context.WithTimeoutCause(ctx, queryTimes*p.patience, ErrTooSlow)
 	defer cancel()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,118 +115,136 @@ func (p *projection) freshness(what string) Freshness {
 	return Freshness{Worker: p.worker, Revision: at.through, Lag: max(at.last, at.through) - at.through, AsOf: at.asOf.UTC()}
 }
 
-// list is a query that becomes SQL.
-type list struct {
-	from, order string
-	where       []string
-	args        []any
-}
-
-func (l *list) add(condition string, args ...any) {
-	l.where, l.args = append(l.where, condition), append(l.args, args...)
-}
-
-func (l *list) sql(columns, tail string) string {
-	statement := "SELECT " + columns + " FROM " + l.from
-	if len(l.where) > 0 {
-		statement += " WHERE " + strings.Join(l.where, " AND ")
+// listOf is what chooses the jobs of a query, without After. With probe, the order leads, and each job is looked up in the words.
+func (q *Query) listOf(loose, probe bool) *list {
+	l, match := &list{table: "jobs", column: "place", from: "records r", order: "r.place", up: strings.HasPrefix(string(q.Sort), "-")}, q.match(loose)
+	switch strings.TrimPrefix(string(q.Sort), "-") {
+	case string(SortFinished):
+		l.column, l.order = "finished", "j.finished"
+		l.add("j.finished > 0")
+	case string(SortChanged):
+		l.column, l.order = "revision", "j.revision"
 	}
-	return statement + tail
-}
-
-// listOf is what chooses the jobs of a query, without After.
-func (q *Query) listOf(loose bool) *list {
-	l, match := &list{from: "records r"}, q.match(loose)
-	column := "r.place"
-	if q.Sort != "" && strings.TrimPrefix(string(q.Sort), "-") != string(SortAccepted) || q.Target != "" {
-		l.from += " JOIN jobs j ON j.place = r.place"
+	byPlace := l.column == "place"
+	l.whole = loose && hasWord(q.Q) // Beginnings of words are collected before the first job is found.
+	if !byPlace || q.Target != "" {
+		l.from = "jobs j JOIN records r ON r.place = j.place"
 	}
-	if match != "" {
-		l.from, column = strings.Replace(l.from, "records r", "words w JOIN records r ON r.place = w.rowid", 1), "w.rowid"
+	switch {
+	case match == "":
+	case probe && !byPlace:
+		l.add("EXISTS (SELECT 1 FROM words w WHERE w.words MATCH ? AND w.rowid = j.place)", match)
+	default:
+		l.from = "words w JOIN records r ON r.place = w.rowid"
+		if !byPlace || q.Target != "" {
+			l.from += " JOIN jobs j ON j.place = w.rowid"
+		}
+		if byPlace {
+			l.order = "w.rowid"
+		}
 		l.add("w.words MATCH ?", match)
 	}
 	if q.Target != "" {
 		l.add("instr(j.target, ?) > 0", q.Target)
 	}
+	place := "r.place"
+	if byPlace {
+		place = l.order
+	}
 	if !q.Since.IsZero() {
-		l.add(column+" >= ?", micros(q.Since)*places)
+		l.add(place+" >= ?", micros(q.Since)*places)
 	}
 	if !q.Until.IsZero() {
-		l.add(column+" < ?", micros(q.Until)*places)
-	}
-	l.order = column
-	switch strings.TrimPrefix(string(q.Sort), "-") {
-	case string(SortFinished):
-		l.order = "j.finished"
-		l.add("j.finished > 0")
-	case string(SortChanged):
-		l.order = "j.revision"
+		l.add(place+" < ?", micros(q.Until)*places)
 	}
 	return l
 }
 
 // jobs answers with a page of jobs.
 func (p *projection) jobs(ctx context.Context, q *Query, most int) (page RawPage[json.RawMessage], err error) {
-	page.Freshness = p.freshness(AskJobs)
-	l, err := p.choose(ctx, q.listOf, q.Q+q.Target)
+	page.Freshness, page.Records = p.freshness(AskJobs), []json.RawMessage{}
+	l, stop, err := p.choose(ctx, q.listOf, q.Q+q.Target)
 	if err != nil {
 		return page, err
 	}
-	if q.Count {
-		if page.Total, err = p.count(ctx, l, MostCounted+1); err != nil {
-			return page, err
-		}
-		page.Most, page.Total = page.Total > MostCounted, min(page.Total, MostCounted)
+	if stop != swept && q.After == "" && l.column == "place" && !l.up { // Nothing was found up to there.
+		page.More, page.Partly, page.Most, page.Next = true, true, true, cursor(stop)
+		return page, nil
 	}
-	direction, than := " DESC", "<"
-	if strings.HasPrefix(string(q.Sort), "-") {
-		direction, than = "", ">"
-	}
+	all := *l
 	if q.After != "" {
-		if err := p.behind(ctx, l, q.After, than); err != nil {
+		if err := p.behind(ctx, l, q.After); err != nil {
 			return page, err
 		}
 	}
-	order := " ORDER BY " + l.order + direction
-	if strings.HasPrefix(l.order, "j.") {
-		order += ", r.place" + direction
-	}
-	page.Records, page.More, err = p.records(ctx, l, order, q.Limit, most)
-	if err == nil && page.More {
+	page.Records, page.More, stop, err = p.records(ctx, l, q.Limit, most)
+	if page.Partly = stop != swept && !page.More; page.Partly {
+		page.More, page.Next = true, cursor(stop)
+	} else if page.More {
 		page.Next, err = idOf(page.Records)
 	}
+	if err != nil || !q.Count {
+		return page, err
+	}
+	if counts := q.counted(); counts != nil {
+		err := p.file.conn.QueryRowContext(ctx, counts.sql("coalesce(sum(n), 0)", ""), counts.args...).Scan(&page.Total)
+		return page, inFile(err)
+	}
+	n, stop, err := p.count(ctx, &all, MostCounted+1)
+	page.Total = min(max(n, len(page.Records)), MostCounted)
+	page.Most = n > MostCounted || stop != swept
 	return page, err
 }
 
-// choose is a list with words as they are, and where nothing has them, loosely.
-func (p *projection) choose(ctx context.Context, listOf func(loose bool) *list, words string) (*list, error) {
-	l := listOf(false)
-	if !hasWord(words) {
-		return l, nil
+// choose is a list with words as they are, and where nothing has them, loosely. stop is not swept where nothing was found up to there.
+func (p *projection) choose(ctx context.Context, listOf func(loose, probe bool) *list, words string) (l *list, stop int64, err error) {
+	loose := false
+	if stop = swept; hasWord(words) {
+		var n int
+		if n, stop, err = p.count(ctx, listOf(false, false).byPlace(), 1); err != nil {
+			return nil, stop, err
+		}
+		loose = n == 0 && stop == swept
 	}
-	if found, err := p.count(ctx, l, 1); err != nil || found > 0 {
-		return l, err
+	if l = listOf(loose, false); strings.HasPrefix(l.order, "j.") && strings.HasPrefix(l.from, "words") {
+		// Few are sorted. Where there are many, some are soon found in their order.
+		if n, end, err := p.count(ctx, l.byPlace(), mostSorted); err != nil || n == mostSorted || end != swept {
+			return listOf(loose, true), stop, err
+		}
+		l.whole = true
 	}
-	return listOf(true), nil
+	return l, stop, nil
 }
 
-// records reads at most limit records, and of more than most bytes none but the first. more says that there are others.
-func (p *projection) records(ctx context.Context, l *list, order string, limit, most int) (records []json.RawMessage, more bool, err error) {
+// mostSorted is how many jobs are sorted for an answer.
+const mostSorted = 4000
+
+// records reads at most limit records, and of more than most bytes none but the first. more says that there are others, stop how far
+// it came.
+func (p *projection) records(ctx context.Context, l *list, limit, most int) (records []json.RawMessage, more bool, stop int64, err error) {
 	limit, records = cmp.Or(limit, DefaultLimit), []json.RawMessage{}
 	size := answerFrame
-	err = p.each(ctx, l.sql("r.record", order+" LIMIT ?"), append(l.args, limit+1), func(scan func(...any) error) error {
-		var record []byte
-		if err := scan(&record); err != nil {
+	stop, err = p.sweep(ctx, l, func(ctx context.Context, part *list) (bool, error) {
+		var found []json.RawMessage
+		err := p.each(ctx, part.sql("r.record", l.by()+" LIMIT ?"), append(part.args, limit-len(records)+1), func(scan func(...any) error) error {
+			var record []byte
+			err := scan(&record)
+			found = append(found, record)
 			return err
+		})
+		for _, record := range found {
+			if err != nil {
+				break
+			}
+			if size += len(record) + 1; len(records) == limit || len(records) > 0 && size > most {
+				more = true
+				break
+			}
+			records = append(records, record)
 		}
-		if size += len(record) + 1; more || len(records) == limit || len(records) > 0 && size > most {
-			more = true
-			return nil
-		}
-		records = append(records, record)
-		return nil
+		return more, err
 	})
-	return records, more, err
+	return records, more, stop, err
 }
 
 // answerFrame is more than an answer has beside its records.
@@ -235,12 +258,32 @@ func idOf(list []json.RawMessage) (string, error) {
 	return last.JobID, err
 }
 
-// behind chooses only what comes after a job.
-func (p *projection) behind(ctx context.Context, l *list, id, than string) error {
+// cursorPrefix begins an After that names no job: everything up to the number behind it was looked at.
+const cursorPrefix = "at."
+
+func cursor(stop int64) string { return cursorPrefix + strconv.FormatInt(stop, 10) }
+
+// IsCursor reports whether an After has the form of one that names no job.
+func IsCursor(after string) bool { return strings.HasPrefix(after, cursorPrefix) }
+
+// behind chooses only what comes after a job, or after a cursor.
+func (p *projection) behind(ctx context.Context, l *list, after string) error {
+	than := "<"
+	if l.up {
+		than = ">"
+	}
+	if text, ok := strings.CutPrefix(after, cursorPrefix); ok {
+		stop, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return &Invalid{"after", "must be the id of a job, or what next was"}
+		}
+		l.add(l.order+" "+than+" ?", stop)
+		return nil
+	}
 	var place, finished, revision int64
-	err := p.file.conn.QueryRowContext(ctx, "SELECT place, finished, revision FROM jobs WHERE id = ?", id).Scan(&place, &finished, &revision)
+	err := p.file.conn.QueryRowContext(ctx, "SELECT place, finished, revision FROM jobs WHERE id = ?", after).Scan(&place, &finished, &revision)
 	if errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("looking up job %s: %w", id, jobs.ErrNotFound)
+		return fmt.Errorf("looking up job %s: %w", after, jobs.ErrNotFound)
 	}
 	switch l.order {
 	case "j.finished":
@@ -253,62 +296,15 @@ func (p *projection) behind(ctx context.Context, l *list, id, than string) error
 	return inFile(err)
 }
 
-// count counts what a list has, up to a limit.
-func (p *projection) count(ctx context.Context, l *list, limit int) (n int, err error) {
-	err = p.file.conn.QueryRowContext(ctx, "SELECT count(*) FROM ("+l.sql("1", " LIMIT ?")+")", append(l.args, limit)...).Scan(&n)
-	return n, inFile(err)
-}
-
-// jobQuery names a job.
-type jobQuery struct {
-	ID string `json:"id"`
-}
-
-func (q *jobQuery) check() error {
-	if q.ID == "" {
-		return &Invalid{"id", "the id of a job is expected"}
-	}
-	return short("id", q.ID)
-}
-
-// Story is a job with what was announced of it.
-type Story[T any] struct {
-	Job       T           `json:"job"`
-	Announced []Announced `json:"announced"`
-	Freshness
-}
-
-// Announced is a result, or the verdict of a proof, in the stream of results.
-type Announced struct {
-	Seq     uint64    `json:"seq"`
-	At      time.Time `json:"at"`
-	Outcome string    `json:"outcome,omitempty"`
-	Verdict string    `json:"verdict,omitempty"`
-}
-
-func (p *projection) job(ctx context.Context, id string) (story Story[json.RawMessage], err error) {
-	story.Freshness, story.Announced = p.freshness(AskJob), []Announced{}
-	var record []byte
-	err = p.file.conn.QueryRowContext(ctx, "SELECT r.record FROM jobs j JOIN records r ON r.place = j.place WHERE j.id = ?", id).Scan(&record)
-	if errors.Is(err, sql.ErrNoRows) {
-		return story, fmt.Errorf("job %s: %w", id, jobs.ErrNotFound)
-	}
-	if err != nil {
-		return story, inFile(err)
-	}
-	story.Job = record
-	err = p.each(ctx, "SELECT place, at, ending, proof FROM endings WHERE job = ? ORDER BY place LIMIT ?", []any{id, MaxLimit}, func(scan func(...any) error) error {
-		var a Announced
-		var at int64
-		var proof bool
-		if err := scan(&a.Seq, &at, &a.Outcome, &proof); err != nil {
-			return err
+// count counts what a list has, up to a limit. stop says how far it came.
+func (p *projection) count(ctx context.Context, l *list, limit int) (n int, stop int64, err error) {
+	stop, err = p.sweep(ctx, l, func(ctx context.Context, part *list) (bool, error) {
+		var found int
+		err := p.file.conn.QueryRowContext(ctx, "SELECT count(*) FROM ("+part.sql("1", " LIMIT ?")+")", append(part.args, limit-n)...).Scan(&found)
+		if err == nil {
+			n += found
 		}
-		if a.At = time.UnixMicro(at).UTC(); proof {
-			a.Outcome, a.Verdict = "", a.Outcome
-		}
-		story.Announced = append(story.Announced, a)
-		return nil
+		return n >= limit, inFile(err)
 	})
-	return story, err
+	return n, stop, err
 }

@@ -154,7 +154,7 @@ func verdictOf(r *jobs.PublicRecord) jobs.Verdict {
 func facetsOf(r *jobs.PublicRecord) []string {
 	list := facets("state", string(r.State), "kind", string(r.Kind), "outcome", string(r.Outcome), "verdict", string(verdictOf(r)),
 		"lane", string(r.Lane), "origin", string(r.Origin), "account", r.Account, "policy", r.Policy,
-		"requested_by", r.RequestedBy, "requested_by", r.OnBehalfOf)
+		"requested_by", r.RequestedBy, "requested_by", r.OnBehalfOf, "watched", yes(r.Watched()))
 	for _, e := range r.Events {
 		list = append(list, facets("event", strings.TrimPrefix(e.ID, "id:"), "requested_by", e.RequestedBy, "requested_by", e.OnBehalfOf)...)
 	}

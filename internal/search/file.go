@@ -47,6 +47,7 @@ var tables = []string{
 		PRIMARY KEY (hour, kind, lane, state, outcome, verdict)) WITHOUT ROWID`,
 	`CREATE VIRTUAL TABLE words USING fts5(facets, target, body, content='', contentless_delete=1)`,
 	`CREATE TABLE letters (place INTEGER PRIMARY KEY, at INTEGER NOT NULL, code TEXT NOT NULL, record BLOB NOT NULL)`,
+	`CREATE INDEX letters_code ON letters (code)`,
 	`CREATE VIRTUAL TABLE letter_words USING fts5(facets, target, body, content='', contentless_delete=1)`,
 	`CREATE TABLE endings (place INTEGER PRIMARY KEY, at INTEGER NOT NULL, job TEXT NOT NULL, ending TEXT NOT NULL, proof INTEGER NOT NULL)`,
 	`CREATE INDEX endings_job ON endings (job)`,

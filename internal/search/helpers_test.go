@@ -21,8 +21,8 @@ import (
 	"rekey/internal/natsserver"
 )
 
-// patience is how long a test waits for something that must come.
-const patience = 30 * time.Second
+// waiting is how long a test waits for something that must come.
+const waiting = 30 * time.Second
 
 var moment = time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
 
@@ -75,6 +75,7 @@ func (r *rig) project(dir string) (*projection, func()) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	p.patience = waiting
 	closed := false
 	stop := func() {
 		if closed {

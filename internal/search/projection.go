@@ -31,6 +31,8 @@ type projection struct {
 	log    *zap.Logger
 	file   *file
 
+	patience time.Duration // See there.
+
 	following chan struct{} // Held by the one that reads the streams.
 	mu        sync.Mutex    // Guards what follows, and the file.
 	at        map[string]reached
@@ -62,7 +64,7 @@ func inFile(err error) error {
 }
 
 func newProjection(ctx context.Context, conn *bus.Conn, f *file, log *zap.Logger) (*projection, error) {
-	p := &projection{conn: conn, log: log, file: f, following: make(chan struct{}, 1), at: map[string]reached{}}
+	p := &projection{conn: conn, log: log, file: f, patience: patience, following: make(chan struct{}, 1), at: map[string]reached{}}
 	rows, err := f.conn.QueryContext(ctx, "SELECT name, created, through FROM streams")
 	if err != nil {
 		return nil, inFile(err)

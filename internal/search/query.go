@@ -21,8 +21,8 @@ const (
 	MaxLimit     = 1000
 	maxText      = 512 // Bytes of a text that is looked for.
 	maxWords     = 16
-	// MostCounted is up to where what is found is counted.
-	MostCounted = 10_000
+	// MostCounted is up to where jobs are counted that words or names find.
+	MostCounted = 5_000
 )
 
 // Query chooses jobs. Empty fields choose all.
@@ -33,6 +33,7 @@ type Query struct {
 	Verdict jobs.Verdict `json:"verdict,omitempty"`
 	Lane    jobs.Lane    `json:"lane,omitempty"`
 	Origin  jobs.Origin  `json:"origin,omitempty"`
+	Watched bool         `json:"watched,omitempty"` // Only those whose target is dead and watched in case it is back.
 	// Kinds and Accounts are those that a reader may see. Empty: all.
 	Kinds       []jobs.Kind `json:"kinds,omitempty"`
 	Accounts    []string    `json:"accounts,omitempty"`
@@ -49,9 +50,9 @@ type Query struct {
 	Until time.Time `json:"until,omitzero"` // Accepted before then.
 
 	Sort  Sort   `json:"sort,omitempty"`  // Default: accepted, the latest first.
-	After string `json:"after,omitempty"` // The id of a job: only what comes after it in the list.
+	After string `json:"after,omitempty"` // The id of a job, or what Next was: only what comes after it in the list.
 	Limit int    `json:"limit,omitempty"` // At most so many, up to 1000; default 50.
-	Count bool   `json:"count,omitempty"` // Count what is found, up to 10,000.
+	Count bool   `json:"count,omitempty"` // Count what is found: up to 5,000, unless it is chosen by state, kind, outcome, verdict, lane and full hours alone.
 }
 
 // Sort is an order of jobs. Each has an opposite, with a - before it.
@@ -163,7 +164,15 @@ func (q *Query) Chooses(r *jobs.PublicRecord) bool {
 func (q *Query) facets() []string {
 	return facets("state", string(q.State), "kind", string(q.Kind), "outcome", string(q.Outcome), "verdict", string(q.Verdict),
 		"lane", string(q.Lane), "origin", string(q.Origin), "account", q.Account, "requested_by", q.RequestedBy, "policy", q.Policy,
-		"event", strings.TrimPrefix(q.Event, "id:"))
+		"event", strings.TrimPrefix(q.Event, "id:"), "watched", yes(q.Watched))
+}
+
+// yes is the value of a facet that is there or not.
+func yes(is bool) string {
+	if is {
+		return "yes"
+	}
+	return ""
 }
 
 // match is the query in the language of FTS5, "" where it asks for nothing that is there. With loose, words are those that begin

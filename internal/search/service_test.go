@@ -47,7 +47,7 @@ func (r *rig) serve(worker, dir string) (failures *atomic.Int64, logged *observe
 // asked waits until a worker answers.
 func asked[T any](r *rig, what string, question any) T {
 	r.t.Helper()
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(waiting); ; {
 		got, err := Ask[T](r.t.Context(), r.conn, what, question)
 		if err == nil {
 			return got
@@ -90,7 +90,7 @@ func TestService(t *testing.T) {
 	if len(workers) != 1 || workers[0].Worker != "w1" || workers[0].InFlight != 3 || workers[0].Since.IsZero() || workers[0].Version != "dev" {
 		t.Errorf("the workers are %+v", workers)
 	}
-	if info, err := r.js.Conn().Request("$SRV.INFO."+ServiceName, nil, patience); err != nil || decoded[micro.Info](t, info.Data).Metadata["namespace"] != "rekey" {
+	if info, err := r.js.Conn().Request("$SRV.INFO."+ServiceName, nil, waiting); err != nil || decoded[micro.Info](t, info.Data).Metadata["namespace"] != "rekey" {
 		t.Errorf("the service says %v, %v", info, err)
 	}
 	stop()
@@ -121,7 +121,7 @@ func TestServiceOfSeveralWorkers(t *testing.T) {
 	}
 	by := map[string]int{}
 	for range questions {
-		msg, err := answers.NextMsg(patience)
+		msg, err := answers.NextMsg(waiting)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +150,7 @@ func TestServiceMakesItsFileAnew(t *testing.T) {
 	asked[Page](r, AskJobs, nil)
 	r.empty()
 	r.create()
-	for deadline := time.Now().Add(patience); failures.Load() == 0; {
+	for deadline := time.Now().Add(waiting); failures.Load() == 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("it is not noticed")
 		}
@@ -175,7 +175,7 @@ func TestServiceWithoutAFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	failures, logged, _ := r.serve("w1", file+"/below")
-	for deadline := time.Now().Add(patience); failures.Load() == 0; {
+	for deadline := time.Now().Add(waiting); failures.Load() == 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not fail")
 		}

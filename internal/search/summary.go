@@ -6,8 +6,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,8 +42,8 @@ type RawLetters[T any] struct {
 // Letters are dead letters without headers and payloads.
 type Letters = RawLetters[bus.DeadLetter]
 
-func (q *LetterQuery) listOf(loose bool) *list {
-	l := &list{from: "letters r", order: "r.place"}
+func (q *LetterQuery) listOf(loose, _ bool) *list {
+	l := &list{table: "letters", column: "place", from: "letters r", order: "r.place"}
 	terms := append(facets("code", q.Code, "kind", q.Kind, "job", q.Job, "receiver", q.Receiver), wordTerms(q.Q, loose)...)
 	if len(terms) > 0 {
 		l.from, l.order = "letter_words w JOIN letters r ON r.place = w.rowid", "w.rowid"
@@ -60,14 +60,17 @@ func (p *projection) letters(ctx context.Context, q *LetterQuery, most int) (ans
 	if answer.Codes, err = p.codes(ctx); err != nil {
 		return answer, err
 	}
-	l, err := p.choose(ctx, q.listOf, q.Q)
+	l, _, err := p.choose(ctx, q.listOf, q.Q)
 	if err != nil {
 		return answer, err
 	}
 	if q.After > 0 {
 		l.add(l.order+" < ?", q.After)
 	}
-	answer.Letters, answer.More, err = p.records(ctx, l, " ORDER BY "+l.order+" DESC", q.Limit, most)
+	var stop int64
+	if answer.Letters, answer.More, stop, err = p.records(ctx, l, q.Limit, most); err == nil && stop != swept {
+		err = ErrTooSlow
+	}
 	return answer, err
 }
 
@@ -125,7 +128,8 @@ func (q *SummaryQuery) check() error {
 // Summary is how many jobs there are.
 type Summary struct {
 	Groups []Group `json:"groups"`
-	More   bool    `json:"more"` // There are more groups than an answer holds.
+	More   bool    `json:"more"`   // There are more groups than an answer holds.
+	Partly bool    `json:"partly"` // Not all jobs were counted: the latest 5,000 of those that words find, or fewer where they are hard to find.
 	// OldestUrgent is when the oldest urgent job was accepted that has no outcome; zero: there is none.
 	OldestUrgent time.Time       `json:"oldest_urgent,omitzero"`
 	DeadLetters  map[string]int  `json:"dead_letters"` // By code.
@@ -147,7 +151,7 @@ type Group struct {
 
 func (p *projection) summary(ctx context.Context, q *SummaryQuery) (s Summary, err error) {
 	s.Freshness = p.freshness(AskSummary)
-	if s.Groups, s.More, err = p.groups(ctx, q); err != nil {
+	if s.Groups, s.More, s.Partly, err = p.groups(ctx, q); err != nil {
 		return s, err
 	}
 	if s.DeadLetters, err = p.codes(ctx); err != nil {
@@ -180,7 +184,7 @@ func (p *projection) oldestUrgent(ctx context.Context) (time.Time, error) {
 }
 
 // groups counts jobs. Where only fields are asked for by which they are counted anyway, the counts are added up; else what is found.
-func (p *projection) groups(ctx context.Context, q *SummaryQuery) (list []Group, more bool, err error) {
+func (p *projection) groups(ctx context.Context, q *SummaryQuery) (list []Group, more, partly bool, err error) {
 	by := q.By
 	if len(by) == 0 {
 		by = []string{"state", "outcome", "verdict"}
@@ -196,35 +200,74 @@ func (p *projection) groups(ctx context.Context, q *SummaryQuery) (list []Group,
 			columns = append(columns, "''")
 		}
 	}
-	l := q.counted()
-	statement := l.sql(strings.Join(columns, ", ")+", sum(n)", fmt.Sprintf(" GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1 DESC, 7 DESC LIMIT %d", maxGroups+1))
-	list = []Group{}
-	err = p.each(ctx, statement, l.args, func(scan func(...any) error) error {
-		var g Group
-		var hour int64
-		if err := scan(&hour, &g.Kind, &g.Lane, &g.State, &g.Outcome, &g.Verdict, &g.Jobs); err != nil {
-			return err
-		}
-		if slices.Contains(by, "hour") {
-			g.Hour = time.Unix(hour*3600, 0).UTC()
-		}
-		list = append(list, g)
-		return nil
-	})
-	if len(list) > maxGroups {
-		return list[:maxGroups], true, err
+	found, l := map[Group]int{}, q.counted()
+	if l != nil {
+		err = p.group(ctx, found, l.sql(strings.Join(columns, ", ")+", sum(n)", groupBy+" ORDER BY 1 DESC, 7 DESC LIMIT "+strconv.Itoa(maxGroups+1)), l.args)
+	} else {
+		partly, err = p.groupFound(ctx, q, found, strings.Join(columns, ", "))
 	}
-	return list, false, err
+	list = []Group{}
+	for g, n := range found {
+		g.Jobs = n
+		list = append(list, g)
+	}
+	slices.SortFunc(list, func(a, b Group) int { return cmp.Or(b.Hour.Compare(a.Hour), b.Jobs-a.Jobs) })
+	if !slices.Contains(by, "hour") {
+		for i := range list {
+			list[i].Hour = time.Time{}
+		}
+	}
+	if len(list) > maxGroups {
+		return list[:maxGroups], true, partly, err
+	}
+	return list, false, partly, err
 }
 
-// counted is what is counted: the counts, or jobs.
-func (q *SummaryQuery) counted() *list {
+const groupBy = " GROUP BY 1, 2, 3, 4, 5, 6"
+
+// groupFound counts the latest of the jobs that are found, and reports whether there may be more.
+func (p *projection) groupFound(ctx context.Context, q *SummaryQuery, found map[Group]int, columns string) (partly bool, err error) {
+	jobs := q.Query
+	jobs.Sort = SortAccepted
+	l, _, err := p.choose(ctx, jobs.listOf, q.Q+q.Target)
+	if err != nil {
+		return false, err
+	}
+	all := 0
+	stop, err := p.sweep(ctx, l, func(ctx context.Context, part *list) (bool, error) {
+		some := map[Group]int{}
+		from := "SELECT " + columns + ", count(*) FROM (" + part.sql(part.order+" AS place", part.by()+" LIMIT ?") + ") f JOIN jobs g ON g.place = f.place" + groupBy
+		if err := p.group(ctx, some, from, append(part.args, MostCounted-all)); err != nil {
+			return false, err
+		}
+		for g, n := range some {
+			found[g] += n
+			all += n
+		}
+		return all >= MostCounted, nil
+	})
+	return stop != swept || all >= MostCounted, err
+}
+
+// group adds the numbers of jobs that a statement finds.
+func (p *projection) group(ctx context.Context, found map[Group]int, statement string, args []any) error {
+	return p.each(ctx, statement, args, func(scan func(...any) error) error {
+		var g Group
+		var hour int64
+		var n int
+		err := scan(&hour, &g.Kind, &g.Lane, &g.State, &g.Outcome, &g.Verdict, &n)
+		g.Hour = time.Unix(hour*3600, 0).UTC()
+		found[g] += n
+		return err
+	})
+}
+
+// counted are the counts that are added up; nil: those jobs are counted that are found.
+func (q *Query) counted() *list {
 	l := &list{from: "hours g"}
 	whole := func(t time.Time) bool { return t.IsZero() || t.Truncate(time.Hour).Equal(t) }
-	if len(q.Kinds)+len(q.Accounts) > 0 || q.Account+q.RequestedBy+q.Policy+q.Event+q.Target+q.Q+string(q.Origin) != "" || !whole(q.Since) || !whole(q.Until) {
-		jobs := q.listOf(false)
-		l = &list{from: "(" + jobs.sql("r.place AS place", "") + ") f JOIN (SELECT *, 1 AS n FROM jobs) g ON g.place = f.place", args: jobs.args}
-		return l
+	if len(q.Kinds)+len(q.Accounts) > 0 || q.Account+q.RequestedBy+q.Policy+q.Event+q.Target+q.Q+string(q.Origin) != "" || q.Watched || !whole(q.Since) || !whole(q.Until) {
+		return nil
 	}
 	for column, value := range map[string]string{
 		"kind": string(q.Kind), "lane": string(q.Lane), "state": string(q.State), "outcome": string(q.Outcome), "verdict": string(q.Verdict),

@@ -12,9 +12,9 @@ import (
 
 // Jobs are a list of jobs.
 func Jobs(t *terminal.Table, list []jobs.PublicRecord, now time.Time) {
-	t.Head("JOB", "KIND", "TARGET", terminal.Optional("LANE"), "STATE", "PROOF", terminal.Optional("ATTEMPTS"), "ACCEPTED")
+	t.Head("JOB", "KIND", "TARGET", terminal.Optional("LANE"), "STATE", "PROOF", terminal.Optional("ATTEMPTS"), "ACCEPTED", terminal.Optional("REQUESTED BY"))
 	for _, r := range list {
-		t.Row(terminal.ID(r.JobID), r.Kind, target(r.Target), r.Lane, State(r, now), Verdict(r.Verdict()), r.AttemptCount, r.AcceptedAt)
+		t.Row(terminal.ID(r.JobID), r.Kind, target(r.Target), r.Lane, State(r, now), Verdict(r.Verdict()), r.AttemptCount, r.AcceptedAt, r.RequestedBy)
 	}
 }
 

@@ -1,0 +1,118 @@
+package search
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// list is a query that becomes SQL.
+type list struct {
+	table, column string // By which it is sorted, and swept;
+	from, order   string // and as they are called in it.
+	up            bool   // The smallest comes first.
+	whole         bool   // It is read at once: it is found in another order than it is sorted in, or parts take as long.
+	where         []string
+	args          []any
+}
+
+func (l *list) add(condition string, args ...any) {
+	l.where, l.args = append(slices.Clip(l.where), condition), append(slices.Clip(l.args), args...)
+}
+
+func (l *list) sql(columns, tail string) string {
+	statement := "SELECT " + columns + " FROM " + l.from
+	if len(l.where) > 0 {
+		statement += " WHERE " + strings.Join(l.where, " AND ")
+	}
+	return statement + tail
+}
+
+// byPlace is a list that is swept by place, whatever it is sorted by.
+func (l *list) byPlace() *list {
+	other := *l
+	if other.column = "place"; strings.HasPrefix(l.order, "j.") {
+		other.order = "j.place"
+	}
+	return &other
+}
+
+// by is the order.
+func (l *list) by() string {
+	direction := " DESC"
+	if l.up {
+		direction = ""
+	}
+	order := " ORDER BY " + l.order + direction
+	if strings.HasPrefix(l.order, "j.") {
+		order += ", r.place" + direction
+	}
+	return order
+}
+
+const (
+	// swept is where a sweep stops that has seen everything, or enough.
+	swept = -1
+	// A part is read for one of sliceShare of the patience before smaller parts are, and divide is by how much smaller they are.
+	sliceShare = 4
+	divide     = 16
+)
+
+// sweep reads a list in its order, at once where that does not take long, and else in parts. What read returns an error for, it must
+// not keep: that part is read again in smaller ones. Where the time of ctx is over, stop is the value of the order up to which all was read.
+func (p *projection) sweep(ctx context.Context, l *list, read func(context.Context, *list) (enough bool, err error)) (stop int64, err error) {
+	if l.whole {
+		_, err := read(ctx, l)
+		return swept, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.patience)
+	defer cancel()
+	if over, _, err := p.slice(ctx, l, read); !over {
+		return swept, err
+	}
+	var low, high sql.NullInt64
+	err = p.file.conn.QueryRowContext(background, "SELECT min("+l.column+"), max("+l.column+") FROM "+l.table).Scan(&low, &high)
+	if err != nil || !low.Valid {
+		return swept, inFile(err)
+	}
+	done, width := int64(0), (high.Int64-low.Int64)/divide+1 // done is how much of the range was read.
+	for low.Int64+done <= high.Int64 {
+		from, to := low.Int64+done, min(low.Int64+done+width-1, high.Int64)
+		if !l.up {
+			from, to = max(high.Int64-done-width+1, low.Int64), high.Int64-done
+		}
+		if ctx.Err() != nil {
+			return l.last(from, to), nil
+		}
+		part := *l
+		part.add(l.order+" BETWEEN ? AND ?", from, to)
+		over, enough, err := p.slice(ctx, &part, read)
+		if enough || err != nil && !over {
+			return swept, err
+		}
+		if over {
+			width = max(width/divide, 1)
+			continue
+		}
+		done, width = done+width, min(width*2, high.Int64-low.Int64+1)
+	}
+	return swept, nil
+}
+
+// last is the value before a part that is to be read next.
+func (l *list) last(from, to int64) int64 {
+	if l.up {
+		return from - 1
+	}
+	return to + 1
+}
+
+// slice reads a part, and reports whether that took too long.
+func (p *projection) slice(ctx context.Context, l *list, read func(context.Context, *list) (bool, error)) (over, enough bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, p.patience/sliceShare)
+	defer cancel()
+	enough, err = read(ctx, l)
+	return err != nil && (ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)), enough, err
+}
