@@ -12,6 +12,7 @@ import (
 
 	"rekey/internal/bus"
 	"rekey/internal/config"
+	"rekey/internal/event"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
@@ -51,7 +52,65 @@ unless the stream was made otherwise) is a duplicate: nothing is stored, whateve
 		},
 	}))
 	publish.Flags().StringVar(&id, "id", "", "`ID` of the event (Nats-Msg-Id), where it is no CloudEvent")
-	return noun("event", "Work with events", publish)
+	return noun("event", "Work with events", publish, c.eventsCommand())
+}
+
+// eventFilter is what "event ls" shows.
+type eventFilter struct {
+	from, door string
+	unmatched  bool
+	limit      int
+}
+
+func (f eventFilter) wants(e fleet.Seen) bool {
+	return (f.door == "" || e.Source == event.SourceOfDoors+f.door) && (!f.unmatched || e.Result == jobs.EventUnmatched)
+}
+
+func (c *cli) eventsCommand() *cobra.Command {
+	var f eventFilter
+	cmd := c.withOutput(c.withServer(&cobra.Command{
+		Use:   "ls",
+		Short: "List the latest events, and what the fleet's policies make of them",
+		Long: `List the events that the stream still keeps, the latest first, with what the policies that a worker has
+loaded last make of them now: that may be something else than when they came. Events that held secrets in
+the clear are erased once they are taken in, and are not listed.`,
+		Example: "  worker event ls --unmatched\n  worker event ls --door github --since 1h -o json",
+		Args:    want(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listEvents(cmd.Context(), f) },
+	}))
+	cmd.Flags().StringVar(&f.from, "since", "24h", "only those since then: a `TIME` (RFC 3339) or an age like 24h or 7d")
+	cmd.Flags().StringVar(&f.door, "door", "", "only those of the door `NAME`")
+	cmd.Flags().BoolVar(&f.unmatched, "unmatched", false, "only those that ask for nothing: no policy matches, and they are no direct requests")
+	cmd.Flags().IntVar(&f.limit, "limit", 50, "show up to `N`")
+	return cmd
+}
+
+func (c *cli) listEvents(ctx context.Context, f eventFilter) error {
+	begin, err := since(f.from)
+	if err != nil {
+		return usage(err)
+	}
+	if f.limit < 1 {
+		return usagef("--limit must be at least 1")
+	}
+	var list []fleet.Seen
+	err = c.askLong(ctx, func(ctx context.Context, client *fleet.Client) error {
+		rules, _, err := client.FleetEvaluator(ctx)
+		if err == nil {
+			list, err = client.Events(ctx, begin(c.now()), rules, f.limit, f.wants)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	slices.Reverse(list)
+	return c.print(list, func(t *terminal.Table) {
+		t.Head("SEQ", "AT", "SUBJECT", "SOURCE", "ID", "TYPE", "RESULT", "JOBS", "POLICIES")
+		for _, e := range list {
+			t.Row(e.Seq, e.At, e.Subject, e.Source, e.ID, e.Type, e.Result, e.Jobs, strings.Join(e.Policies, ", "))
+		}
+	})
 }
 
 func (c *cli) publishEvent(ctx context.Context, client *fleet.Client, class string, data []byte, id string) error {

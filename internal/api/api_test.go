@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -19,13 +21,15 @@ import (
 	"rekey/internal/api"
 	"rekey/internal/apptest"
 	"rekey/internal/config"
+	"rekey/internal/refused"
 	"rekey/internal/secret"
 )
 
 // counts are what was recorded.
 type counts struct {
-	mu sync.Mutex
-	of map[string]map[int]int
+	mu      sync.Mutex
+	of      map[string]map[int]int
+	refused []refused.Key
 }
 
 // APIRequest implements api.Recorder.
@@ -36,6 +40,25 @@ func (c *counts) APIRequest(route string, code int) {
 		c.of[route] = map[int]int{}
 	}
 	c.of[route][code]++
+}
+
+// Refused implements api.Auditor.
+func (c *counts) Refused(k refused.Key, remote string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if host, _, err := net.SplitHostPort(remote); err != nil || host != "127.0.0.1" {
+		k.Code += " from " + remote
+	}
+	c.refused = append(c.refused, k)
+}
+
+// audited are the refusals that were kept since it was asked last.
+func (c *counts) audited() []refused.Key {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := c.refused
+	c.refused = nil
+	return list
 }
 
 func (c *counts) get(route string, code int) int {
@@ -71,7 +94,7 @@ func newRig(t *testing.T, change func(*rig)) *rig {
 	if change != nil {
 		change(r)
 	}
-	server, err := api.New(api.Config{API: r.cfg, Lookup: func(string) (string, bool) { return "", false }, Recorder: r.counts, Logger: zap.New(core)})
+	server, err := api.New(api.Config{API: r.cfg, Lookup: func(string) (string, bool) { return "", false }, Recorder: r.counts, Auditor: r.counts, Logger: zap.New(core)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,6 +167,7 @@ func TestAdmission(t *testing.T) {
 		want                              int
 		code                              api.Code
 		route                             string
+		client                            string // In the audit trail.
 	}{
 		{name: "no token", method: "GET", path: "/v1/status", want: 401, code: api.CodeUnauthorized, route: status},
 		{name: "wrong token", method: "GET", path: "/v1/status", authorization: "Bearer " + soarToken + "x", want: 401, code: api.CodeUnauthorized, route: status},
@@ -155,13 +179,14 @@ func TestAdmission(t *testing.T) {
 		{name: "known", method: "GET", path: "/v1/status", authorization: "Bearer " + soarToken, want: 503, code: api.CodeUnavailable, route: status},
 		{name: "scheme in small letters", method: "GET", path: "/v1/status", authorization: "bearer " + soarToken, want: 503, code: api.CodeUnavailable, route: status},
 		{name: "second token of the file", method: "GET", path: "/v1/status", authorization: "Bearer viewer-2", want: 503, code: api.CodeUnavailable, route: status},
-		{name: "may not read", method: "GET", path: "/v1/status", authorization: "Bearer siem-1", want: 403, code: api.CodeForbidden, route: status},
+		{name: "may not read", method: "GET", path: "/v1/status", authorization: "Bearer siem-1", want: 403, code: api.CodeForbidden, route: status, client: "siem"},
 		{name: "no such path", method: "GET", path: "/v2/status", want: 404, code: api.CodeNotFound, route: "other"},
 		{name: "no such door", method: "POST", path: "/in/github", want: 404, code: api.CodeNotFound, route: "/in/{door}"},
 		{name: "another method", method: "DELETE", path: "/v1/status", want: 405, code: api.CodeMethod, route: "other"},
 		{name: "from another site", method: "POST", path: "/v1/jobs", header: []string{"Sec-Fetch-Site", "cross-site"}, want: 403, code: api.CodeCrossOrigin, route: "other"},
 	} {
 		before := r.counts.get(tt.route, tt.want)
+		r.counts.audited()
 		got, header, p := r.ask(tt.method, tt.path, tt.authorization, tt.header...)
 		if got != tt.want || p.Code != tt.code {
 			t.Errorf("%s: %d %s, want %d %s", tt.name, got, p.Code, tt.want, tt.code)
@@ -171,6 +196,13 @@ func TestAdmission(t *testing.T) {
 		}
 		if n := r.counts.get(tt.route, tt.want); n != before+1 {
 			t.Errorf("%s: %d requests are counted, want one more than %d", tt.name, n, before)
+		}
+		var audited []refused.Key
+		if tt.want == 401 || tt.want == 403 {
+			audited = []refused.Key{{Client: tt.client, Route: tt.route, Status: tt.want, Code: string(tt.code)}}
+		}
+		if diff := cmp.Diff(audited, r.counts.audited()); diff != "" {
+			t.Errorf("%s: kept for the audit trail (-want +got):\n%s", tt.name, diff)
 		}
 	}
 	for _, entry := range r.logs.All() {
@@ -227,6 +259,9 @@ func TestRate(t *testing.T) {
 	got, header, p := r.ask("GET", "/v1/status", "Bearer "+soarToken)
 	if got != 429 || p.Code != api.CodeRateLimited || header.Get("Retry-After") != "20" {
 		t.Errorf("above the rate: %d %s, Retry-After %q, want 20", got, p.Code, header.Get("Retry-After"))
+	}
+	if diff := cmp.Diff([]refused.Key{{Client: "soar", Route: "GET /v1/status", Status: 429, Code: "rate_limited"}}, r.counts.audited()); diff != "" {
+		t.Errorf("kept for the audit trail (-want +got):\n%s", diff)
 	}
 	if got, _, _ := r.ask("GET", "/v1/status", "Bearer viewer-1"); got != 503 {
 		t.Errorf("another client: %d", got)

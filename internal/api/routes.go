@@ -14,6 +14,7 @@ import (
 	"rekey/internal/event"
 	"rekey/internal/fleet"
 	"rekey/internal/openapi"
+	"rekey/internal/refused"
 )
 
 // errStopping ends answers that wait when the worker stops.
@@ -79,7 +80,8 @@ func (s *Server) handler() http.Handler {
 	other := s.counted(routeOther, func(w http.ResponseWriter, req *http.Request) { unrouted(mux, w, req) })
 	pages := s.counted(routeConsole, func(w http.ResponseWriter, req *http.Request) { (*s.console.Load()).ServeHTTP(w, req) })
 	protection := http.NewCrossOriginProtection()
-	protection.SetDenyHandler(s.counted(routeOther, func(w http.ResponseWriter, _ *http.Request) {
+	protection.SetDenyHandler(s.counted(routeOther, func(w http.ResponseWriter, req *http.Request) {
+		s.auditor.Refused(refused.Key{Route: routeOther, Status: http.StatusForbidden, Code: string(CodeCrossOrigin)}, req.RemoteAddr)
 		problem(http.StatusForbidden, CodeCrossOrigin, "a browser sent this from the page of another site").write(w)
 	}))
 	return protection.Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -159,6 +161,8 @@ func (s *Server) serve(w http.ResponseWriter, req *http.Request, r route) {
 	c := &call{w: w, r: req, fleet: s.fleet.Load()}
 	err := s.admit(c, r)
 	if err == nil {
+		end := s.trace(c, r.pattern)
+		defer func() { end(statusOf(w)) }()
 		err = r.handle(s, c)
 	}
 	if err == nil {
@@ -169,6 +173,29 @@ func (s *Server) serve(w http.ResponseWriter, req *http.Request, r route) {
 		s.refused(c, r.pattern, p, err)
 	}
 	p.write(w)
+}
+
+// trace begins the span of a request of a client, which is above all that the request leads to. Strangers get none: they must not decide how
+// many there are.
+func (s *Server) trace(c *call, route string) (end func(status int)) {
+	if s.tracer == nil {
+		return func(int) {}
+	}
+	ctx, below, end := s.tracer.Request(c.r.Context(), route, event.ValidTrace(c.r.Header.Get(event.HeaderTrace)))
+	c.r = c.r.Clone(ctx)
+	if below != "" {
+		c.r.Header.Set(event.HeaderTrace, below)
+		c.w.Header().Set(event.HeaderTrace, below)
+	}
+	return end
+}
+
+// statusOf is the status of an answer that was written.
+func statusOf(w http.ResponseWriter) int {
+	if o, ok := w.(*observed); ok {
+		return o.status
+	}
+	return http.StatusOK
 }
 
 // admit reports, as a *Problem, why a request is refused before any of it is read.
@@ -216,7 +243,7 @@ func (p *Problem) refusal() bool {
 	return p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden || p.Status == http.StatusTooManyRequests
 }
 
-// refused logs that a client was refused. Repetitions are logged once a minute, with their number.
+// refused logs that a client was refused, and keeps it for the audit trail. Repetitions are logged once a minute, with their number.
 func (s *Server) refused(c *call, route string, p *Problem, err error) {
 	detail := p.Detail
 	if r, ok := errors.AsType[*refusal](err); ok {
@@ -226,6 +253,7 @@ func (s *Server) refused(c *call, route string, p *Problem, err error) {
 	if c.client != nil {
 		name = c.client.Name
 	}
+	s.auditor.Refused(refused.Key{Client: name, Route: route, Status: p.Status, Code: string(p.Code)}, c.r.RemoteAddr)
 	repeated, news := s.failures.News("refused "+name+" "+route, errors.New(detail))
 	if !news {
 		return

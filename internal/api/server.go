@@ -17,6 +17,7 @@ import (
 	"rekey/internal/fleet"
 	"rekey/internal/httpserver"
 	"rekey/internal/quiet"
+	"rekey/internal/refused"
 )
 
 // The limits of a connection. A client that is slow on purpose must not hold one without end, nor one client all of them.
@@ -40,6 +41,19 @@ type Recorder interface {
 	APIRequest(route string, code int)
 }
 
+// Auditor keeps refusals for the audit trail.
+type Auditor interface {
+	// Refused counts a request from a remote address that was refused.
+	Refused(k refused.Key, remote string)
+}
+
+// Tracer makes spans.
+type Tracer interface {
+	// Request begins the span of a request on a route, below the one that parent names (a traceparent, "" for none), and returns the traceparent of
+	// what it leads to. end ends it with the status of the answer.
+	Request(ctx context.Context, route, parent string) (within context.Context, below string, end func(status int))
+}
+
 // Config is what a Server is made of.
 type Config struct {
 	// API is the section of the configuration. Its Listen must not be empty.
@@ -48,6 +62,10 @@ type Config struct {
 	Lookup func(string) (string, bool)
 	// Recorder counts requests. Required.
 	Recorder Recorder
+	// Auditor keeps refusals. Required.
+	Auditor Auditor
+	// Tracer makes the spans of requests of clients. Nil: none are made.
+	Tracer Tracer
 	// Logger takes refusals, and what goes wrong while serving. Required.
 	Logger *zap.Logger
 }
@@ -57,6 +75,8 @@ type Server struct {
 	*httpserver.Endpoint
 	log      *zap.Logger
 	recorder Recorder
+	auditor  Auditor
+	tracer   Tracer
 	lookup   func(string) (string, bool)
 	failures quiet.Failures
 
@@ -74,7 +94,7 @@ type Server struct {
 
 // New checks the configuration and builds a server that does not listen yet.
 func New(cfg Config) (*Server, error) {
-	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, lookup: cfg.Lookup, waiting: httpserver.NewCrowd(maxWaiting, maxWaitingOfOne), document: sync.OnceValues(newDocument)}
+	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, auditor: cfg.Auditor, tracer: cfg.Tracer, lookup: cfg.Lookup, waiting: httpserver.NewCrowd(maxWaiting, maxWaitingOfOne), document: sync.OnceValues(newDocument)}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	s.Use(cfg.API)
 	server := &http.Server{

@@ -1,21 +1,47 @@
 package app
 
 import (
+	"context"
+	"errors"
+
 	"go.uber.org/zap"
 
 	"rekey/internal/access"
 	"rekey/internal/api"
+	"rekey/internal/audit"
+	"rekey/internal/bus"
 	"rekey/internal/config"
 	"rekey/internal/console"
 	"rekey/internal/fleet"
+	"rekey/internal/refused"
+	"rekey/internal/stores"
 )
+
+// trail is what a worker keeps of refused requests until they are in the audit trail. It is empty where there is no HTTP API.
+type trail struct {
+	refusals *refused.Log
+	ready    chan struct{} // Closed once the streams are there.
+}
+
+// open says that the streams are there.
+func (t trail) open() {
+	if t.ready != nil {
+		close(t.ready)
+	}
+}
 
 // startAPI starts the HTTP API, which answers 503 until serveAPI.
 func (w *worker) startAPI() error {
 	if w.Config.API.Listen == "" {
 		return nil
 	}
-	server, err := api.New(api.Config{API: w.Config.API, Lookup: w.LookupEnv, Recorder: w.metrics, Logger: w.Logger})
+	var err error
+	w.trail.ready = make(chan struct{})
+	if w.trail.refusals, err = refused.New(refused.Config{Worker: w.Name, Now: w.conn.Clock().Now, Logger: w.Logger}); err != nil {
+		return err
+	}
+	w.background(partRefusals, w.keepRefusals) // It ends after the server, which counts until then.
+	server, err := api.New(api.Config{API: w.Config.API, Lookup: w.LookupEnv, Recorder: w.metrics, Auditor: w.trail.refusals, Tracer: w.tracer, Logger: w.Logger})
 	if err != nil {
 		return err
 	}
@@ -34,6 +60,22 @@ func (w *worker) startAPI() error {
 	w.stack.push("console", httpGrace, w.pages.Stop)
 	w.background(partDoors, w.runDoors)
 	return nil
+}
+
+// keepRefusals writes refused requests to the audit trail, once there is one, in a chain of their own.
+func (w *worker) keepRefusals(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-w.trail.ready:
+	}
+	chain, chains := audit.NewChain(w.Name+"/refused", w.conn.Clock().Now), stores.NewChains(w.conn, w.Logger)
+	keeping, end := context.WithCancel(context.WithoutCancel(ctx)) // The end of the chain is noted after the last report.
+	kept := make(chan error, 1)
+	go func() { kept <- chains.Keep(keeping, chain) }()
+	err := w.trail.refusals.Run(ctx, bus.NewTrail(w.conn, chain))
+	end()
+	return errors.Join(err, <-kept)
 }
 
 // startConsole returns a console that answers 503 until serveAPI. Without sessions it is read-only.

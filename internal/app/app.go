@@ -82,6 +82,7 @@ type worker struct {
 	consoles []*console.Console // That of http.listen, and that of the API.
 	pages    *console.Console   // That of the API. Nil where there is none.
 	api      *api.Server        // Nil where there is no HTTP API.
+	trail    trail
 	// doors are those that are open; doorsChanged holds a token after others were opened.
 	doors        atomic.Pointer[door.Doors]
 	doorsChanged chan struct{}
@@ -92,8 +93,7 @@ type worker struct {
 	prepared     preparation
 	parts        supervision
 	stack        stack
-
-	signatures event.Signatures
+	signatures   event.Signatures
 
 	// What a reload swaps.
 	runner    *liveRunner
@@ -174,6 +174,7 @@ func (w *worker) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.trail.open()
 	w.startNotify(storage) //nolint:contextcheck // As the other parts.
 	w.startRecovery(ctx, storage)
 	if err := w.startJobs(storage); err != nil { //nolint:contextcheck // As the other parts.

@@ -41,12 +41,13 @@ const (
 	partProofs    = "chain of verdicts"
 	partNotify    = "notifications"
 	partDoors     = "doors"
+	partRefusals  = "refused requests"
 )
 
 func parts() []string {
 	return []string{
 		partServer, partStore, partUpkeep, partRecovery, partPauses, partStats, partStalled, partSearch, partWorkers, partIntake, partSchedules, partRemoved,
-		partConfig, partChain, partNotify, partDoors, partChecks, partProofs,
+		partConfig, partChain, partNotify, partDoors, partRefusals, partChecks, partProofs,
 	}
 }
 

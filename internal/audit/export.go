@@ -26,7 +26,7 @@ type Exporter interface {
 // NewExporter returns an exporter to out: jsonl writes one JSON object per line with the result
 // as it was announced and its place in the stream; ocsf one event of the class API Activity
 // per line (OCSF 1.5, https://schema.ocsf.io/1.5.0/classes/api_activity); csv one line of
-// text (RFC 4180) under a head line. The verdicts of proofs are records of their own.
+// text (RFC 4180) under a head line. The verdicts of proofs, and refused requests, are records of their own.
 func NewExporter(format string, out io.Writer) (Exporter, error) {
 	switch format {
 	case "jsonl":
@@ -68,22 +68,27 @@ func (a announced) last() jobs.Attempt {
 // lines writes one JSON value per line.
 type lines struct {
 	encoder *json.Encoder
-	record  func(Result) (any, error)
+	records func(Result) ([]any, error)
 }
 
 // Write writes one result.
 func (l lines) Write(r Result) error {
-	record, err := l.record(r)
-	if err != nil || record == nil {
+	records, err := l.records(r)
+	if err != nil {
 		return err
 	}
-	return l.encoder.Encode(record)
+	for _, record := range records {
+		if err := l.encoder.Encode(record); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Flush has nothing to do.
 func (l lines) Flush() error { return nil }
 
-func jsonLine(r Result) (any, error) {
+func jsonLine(r Result) ([]any, error) {
 	line := struct {
 		Seq     uint64          `json:"seq"`
 		At      time.Time       `json:"at"`
@@ -94,7 +99,7 @@ func jsonLine(r Result) (any, error) {
 	if !json.Valid(r.Payload) || r.Link != "" && !json.Valid([]byte(r.Link)) {
 		return nil, fmt.Errorf("decoding result %d: it is no JSON", r.Seq)
 	}
-	return line, nil
+	return []any{line}, nil
 }
 
 // table writes CSV.
@@ -102,15 +107,22 @@ type table struct{ csv *csv.Writer }
 
 func newTable(out io.Writer) (table, error) {
 	t := table{csv.NewWriter(out)}
-	return t, t.csv.Write([]string{
+	return t, t.csv.Write(columns())
+}
+
+func columns() []string {
+	return []string{
 		"seq", "finished_at", "job_id", "kind", "target", "account", "outcome", "proof", "detail", "origin", "requested_by", "policy",
 		"reason", "event_source", "event_id", "events", "accepted_at", "attempts", "method", "path", "status", "error_code",
 		"request_id", "worker", "version", "operations", "joined", "record", "checked_at", "evidence",
-	})
+	}
 }
 
 // Write writes one result.
 func (t table) Write(r Result) error {
+	if r.Refusals {
+		return t.writeRefusals(r)
+	}
 	a, err := decode(r)
 	if err != nil {
 		return err
@@ -125,6 +137,10 @@ func (t table) Write(r Result) error {
 	if p := d.Proof; r.Proof && p != nil {
 		copy(row[len(row)-3:], []string{"proof", stamp(p.CheckedAt), p.Why()})
 	}
+	return t.write(row)
+}
+
+func (t table) write(row []string) error {
 	for i := range row {
 		row[i] = harmless(row[i])
 	}

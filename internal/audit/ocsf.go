@@ -16,17 +16,22 @@ const (
 	ocsfRead         = 2    // A proof changes nothing.
 	ocsfUpdate       = 3    // The target stays and is changed.
 	ocsfDelete       = 4    // The others delete what they are about.
+	ocsfOther        = 99   // A request that was refused.
 	ocsfSuccess      = 1
 	ocsfFailure      = 2
 	ocsfInformation  = 1 // Severity of what worked.
+	ocsfLowSeverity  = 2 // A request that was refused.
 	ocsfHighSeverity = 4 // A credential that may be alive still.
 )
 
 // object is one of JSON.
 type object = map[string]any
 
-// ocsfEvent is a result, or the verdict of a proof, as an event of the class API Activity.
-func ocsfEvent(r Result) (any, error) {
+// ocsfEvent is a result, the verdict of a proof, or refused requests, as events of the class API Activity.
+func ocsfEvent(r Result) ([]any, error) {
+	if r.Refusals {
+		return ocsfRefusals(r)
+	}
 	a, err := decode(r)
 	if err != nil {
 		return nil, err
@@ -35,7 +40,7 @@ func ocsfEvent(r Result) (any, error) {
 	if r.Proof && a.Data.Proof != nil {
 		ocsfProof(event, a.Data.Kind, a.Data.Proof)
 	}
-	return event, nil
+	return []any{event}, nil
 }
 
 // ocsfProof makes of the event of a result that of a verdict on its target.

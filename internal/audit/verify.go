@@ -17,8 +17,10 @@ type Result struct {
 	Subject string
 	Payload []byte
 	Link    string // The value of Header; empty when there is none.
-	Foreign bool   // Its subject is that of neither a result nor a verdict.
+	Foreign bool   // Its subject is none of Rekey's.
 	Proof   bool   // It is a verdict.
+	// Refusals says that it is a report of refused requests.
+	Refusals bool
 }
 
 // Problem is one thing that is wrong with the stream.
@@ -35,9 +37,10 @@ type Problem struct {
 // Report is what Verify found.
 type Report struct {
 	Results  int       `json:"results"`
-	Proofs   int       `json:"proofs"` // Verdicts on the targets of jobs.
+	Proofs   int       `json:"proofs"`   // Verdicts on the targets of jobs.
+	Refusals int       `json:"refusals"` // Reports of refused requests.
 	Chains   int       `json:"chains"`
-	Untied   int       `json:"untied"`  // Results and proofs without a link: from before there were chains, or a problem each.
+	Untied   int       `json:"untied"`  // Messages without a link: from before there were chains, or a problem each.
 	Expired  int       `json:"expired"` // Links whose predecessor is older than the stream keeps.
 	Problems []Problem `json:"problems"`
 }
@@ -64,13 +67,16 @@ func NewVerifier() *Verifier {
 
 // Add checks one result by itself.
 func (v *Verifier) Add(r Result) {
-	if r.Proof {
+	switch {
+	case r.Proof:
 		v.report.Proofs++
-	} else {
+	case r.Refusals:
+		v.report.Refusals++
+	default:
 		v.report.Results++
 	}
 	if r.Foreign {
-		v.problem("foreign", Link{}, r.Seq, "message %d is on the subject %s, which is that of neither a result nor a verdict", r.Seq, r.Subject)
+		v.problem("foreign", Link{}, r.Seq, "message %d is on the subject %s, which is that of no result, verdict or report of refused requests", r.Seq, r.Subject)
 	}
 	if r.Link == "" {
 		v.report.Untied++

@@ -122,7 +122,7 @@ func streamOf(subject string) string {
 		return names.Events()
 	case "job", "check":
 		return names.Jobs()
-	case "result", "proof":
+	case "result", "proof", "access":
 		return names.Results()
 	case "dlq":
 		return names.DeadLetters()

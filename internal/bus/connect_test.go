@@ -73,8 +73,8 @@ func works(t *testing.T, conn *Conn) {
 	}
 }
 
-// refused connects and expects an error that holds none of the secrets.
-func refused(t *testing.T, cfg ConnectConfig, secrets ...string) {
+// refusalOf connects and expects an error that holds none of the secrets.
+func refusalOf(t *testing.T, cfg ConnectConfig, secrets ...string) {
 	t.Helper()
 	log, seen := newLogs()
 	cfg.Logger = log
@@ -95,15 +95,15 @@ func TestConnectWithToken(t *testing.T) {
 	t.Parallel()
 	srv := external(t, func(o *server.Options) { o.Authorization = canary })
 	works(t, dial(t, ConnectConfig{URL: srv.ClientURL(), Token: always(secret.New(canary))}))
-	refused(t, ConnectConfig{URL: srv.ClientURL(), Token: always(secret.New("no" + canary))}, canary)
-	refused(t, ConnectConfig{URL: srv.ClientURL()})
+	refusalOf(t, ConnectConfig{URL: srv.ClientURL(), Token: always(secret.New("no" + canary))}, canary)
+	refusalOf(t, ConnectConfig{URL: srv.ClientURL()})
 }
 
 func TestConnectWithPassword(t *testing.T) {
 	t.Parallel()
 	srv := external(t, func(o *server.Options) { o.Username, o.Password = "rekey", canary })
 	works(t, dial(t, ConnectConfig{URL: srv.ClientURL(), User: "rekey", Password: always(secret.New(canary))}))
-	refused(t, ConnectConfig{URL: srv.ClientURL(), User: "rekey", Password: always(secret.New("no" + canary))}, canary)
+	refusalOf(t, ConnectConfig{URL: srv.ClientURL(), User: "rekey", Password: always(secret.New("no" + canary))}, canary)
 }
 
 func TestConnectWithNKey(t *testing.T) {
@@ -112,9 +112,9 @@ func TestConnectWithNKey(t *testing.T) {
 	_, _, other := keyPair(t, nkeys.CreateUser)
 	srv := external(t, func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} })
 	works(t, dial(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: always(secret.New(string(seed)))}))
-	refused(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: always(secret.New(string(other)))}, string(other))
-	refused(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: always(secret.New(canary))}, canary)
-	refused(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: always(secret.New(public))})
+	refusalOf(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: always(secret.New(string(other)))}, string(other))
+	refusalOf(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: always(secret.New(canary))}, canary)
+	refusalOf(t, ConnectConfig{URL: srv.ClientURL(), NKeySeed: always(secret.New(public))})
 }
 
 func TestConnectWithCredentialsFile(t *testing.T) {
@@ -170,9 +170,9 @@ func TestConnectWithCredentialsFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused(t, ConnectConfig{URL: srv.ClientURL(), CredentialsFile: file("forged.creds", forged)}, string(userSeed))
-	refused(t, ConnectConfig{URL: srv.ClientURL(), CredentialsFile: file("odd.creds", []byte(canary))}, canary)
-	refused(t, ConnectConfig{URL: srv.ClientURL(), CredentialsFile: filepath.Join(dir, "none.creds")})
+	refusalOf(t, ConnectConfig{URL: srv.ClientURL(), CredentialsFile: file("forged.creds", forged)}, string(userSeed))
+	refusalOf(t, ConnectConfig{URL: srv.ClientURL(), CredentialsFile: file("odd.creds", []byte(canary))}, canary)
+	refusalOf(t, ConnectConfig{URL: srv.ClientURL(), CredentialsFile: filepath.Join(dir, "none.creds")})
 }
 
 func TestConnectWithClientCertificate(t *testing.T) {
@@ -181,11 +181,11 @@ func TestConnectWithClientCertificate(t *testing.T) {
 	srv := external(t, func(o *server.Options) { o.TLS, o.TLSVerify, o.TLSConfig = true, true, ca.server(t) })
 	works(t, dial(t, ConnectConfig{URL: srv.ClientURL(), TLS: ca.client(t, ca)}))
 	works(t, dial(t, ConnectConfig{URL: strings.Replace(srv.ClientURL(), "nats://", "tls://", 1), TLS: ca.client(t, ca)}))
-	refused(t, ConnectConfig{URL: srv.ClientURL(), TLS: ca.client(t, nil)})
-	refused(t, ConnectConfig{URL: srv.ClientURL(), TLS: ca.client(t, stranger)})
-	refused(t, ConnectConfig{URL: srv.ClientURL(), TLS: stranger.client(t, ca)}) // It does not trust the server.
-	refused(t, ConnectConfig{URL: srv.ClientURL()})
-	refused(t, ConnectConfig{URL: external(t, nil).ClientURL(), TLS: ca.client(t, ca)}) // No TLS where it is asked for.
+	refusalOf(t, ConnectConfig{URL: srv.ClientURL(), TLS: ca.client(t, nil)})
+	refusalOf(t, ConnectConfig{URL: srv.ClientURL(), TLS: ca.client(t, stranger)})
+	refusalOf(t, ConnectConfig{URL: srv.ClientURL(), TLS: stranger.client(t, ca)}) // It does not trust the server.
+	refusalOf(t, ConnectConfig{URL: srv.ClientURL()})
+	refusalOf(t, ConnectConfig{URL: external(t, nil).ClientURL(), TLS: ca.client(t, ca)}) // No TLS where it is asked for.
 }
 
 func TestConnectToEmbedded(t *testing.T) {
@@ -223,7 +223,7 @@ func TestConnectToEmbedded(t *testing.T) {
 			}
 			for _, cfg := range tt.wrong {
 				cfg.URL = srv.URL()
-				refused(t, cfg, canary)
+				refusalOf(t, cfg, canary)
 			}
 		})
 	}

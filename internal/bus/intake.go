@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"rekey/internal/backoff"
 	"rekey/internal/event"
+	"rekey/internal/fair"
 	"rekey/internal/jobs"
 	"rekey/internal/layout"
 	"rekey/internal/quiet"
@@ -23,6 +25,14 @@ import (
 // intakeWorkers is how many events of a consumer are taken in at once. An intake is a few
 // synced writes, which share their syncs.
 const intakeWorkers = 16
+
+// What an intake holds of events that wait for their turn: the more, the further an urgent event is ahead of deliveries that came before it.
+// One door, client, or all other publishers together, have up to senderAtOnce of the events that are taken in at once.
+const (
+	mostWaiting  = 512
+	waitingBytes = 4 << 20
+	senderAtOnce = intakeWorkers * 3 / 4
+)
 
 // Large events, by their bytes, and how many of a consumer's are taken in at once; as many more wait.
 const (
@@ -46,6 +56,8 @@ type Acceptor interface {
 // IntakeRecorder counts what became of events.
 type IntakeRecorder interface {
 	EventReceived(result string)
+	// DoorEvent counts what became of the event of a door.
+	DoorEvent(door, result string)
 }
 
 // Intake reads the stream of events and hands them to the desk. Incidents have a consumer
@@ -78,19 +90,29 @@ func (in Intake) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	for name, f := range feeds {
 		isOthers, large := name == layout.ConsumerEvents, jobs.NewCrowd(largeAtOnce, largeAtOnce)
-		running.Go(func() { f.serve(ctx, intakeWorkers, func(h *delivery) { in.handle(ctx, h, isOthers, large) }) })
+		turns := fair.Config{Items: mostWaiting, Bytes: waitingBytes, AtOnce: senderAtOnce}
+		running.Go(func() {
+			f.serveInTurn(ctx, intakeWorkers, turns, in.sender, func(h *delivery) { in.handle(ctx, h, isOthers, large) })
+		})
 	}
 	running.Wait()
 	return nil
 }
 
+// sender is whose turn it is when an event is taken in.
+func (in Intake) sender(h *delivery) string {
+	return event.SenderOf(in.Conn.marks, h.Subject(), h.Headers(), h.Data())
+}
+
 // handle takes one event in and settles its message.
 func (in Intake) handle(ctx context.Context, h *delivery, isOthers bool, large *jobs.Crowd) {
+	if isOthers && in.Conn.names.IsIncident(h.Subject()) { // One of the incidents' own consumers has it.
+		h.drop()
+		_ = h.Ack() // It is not waited for: what is redelivered ends here once more.
+		return
+	}
 	verdict := jobs.Settlement{}
-	switch {
-	case isOthers && in.Conn.names.IsIncident(h.Subject()):
-		verdict.Done = true // One of the incidents' own consumers has it.
-	case ctx.Err() == nil:
+	if ctx.Err() == nil {
 		verdict = in.inTurn(context.WithoutCancel(ctx), h, large)
 	}
 	h.drop()
@@ -134,6 +156,7 @@ func (in Intake) accept(ctx context.Context, h *delivery) jobs.Settlement {
 		return jobs.Settlement{Delay: delay}
 	}
 	in.Recorder.EventReceived(string(accepted.Result))
+	in.unmatched(event.Source, accepted)
 	if accepted.Ended != "" {
 		log.Warn("event asks once more for what a job of the same source and id has failed to do: duplicate, nothing is done",
 			zap.String("job_id", accepted.JobID), zap.String("outcome", string(accepted.Ended)))
@@ -141,6 +164,22 @@ func (in Intake) accept(ctx context.Context, h *delivery) jobs.Settlement {
 	log.Debug("event taken in", zap.String("result", string(accepted.Result)), zap.String("job_id", accepted.JobID))
 	return jobs.Settlement{Done: true}
 }
+
+// unmatched makes it seen that the event of a door asked for nothing: its sender has an answer that says no more than that it is stored.
+func (in Intake) unmatched(source string, accepted jobs.Accepted) {
+	door, ok := strings.CutPrefix(source, event.SourceOfDoors)
+	if !ok || accepted.Result != jobs.EventUnmatched {
+		return
+	}
+	in.Recorder.DoorEvent(door, string(accepted.Result))
+	const message = "an event of a door matches no policy: nothing is done"
+	if repeated, news := in.failures.News(message+" "+door, errUnmatched); news {
+		in.Logger.Named("intake").Info(message, zap.String("door", door), zap.String("see", "worker event ls --unmatched"), repeated)
+	}
+}
+
+// errUnmatched is what a door's events have in common that no policy matches.
+var errUnmatched = errors.New("no policy matches")
 
 // take hands the event to the desk. In the end it is a job or a dead letter, and a message that
 // delivery secrets in the clear is erased.
@@ -222,28 +261,6 @@ func isAboutEvent(err error) bool {
 // did not do their part: 1 s, 2 s, 4 s … 30 s.
 func redeliverDelay(deliveries uint64) time.Duration {
 	return backoff.Delay(time.Second, 30*time.Second, int(deliveries))
-}
-
-// serve pulls messages and handles them with n workers until ctx ends; then it returns
-// when those in hand are handled. handle sees the ended ctx for those not begun.
-func (f *puller) serve(ctx context.Context, n int, handle func(*delivery)) {
-	// Held messages stay alive until the last one is handled, beyond the end of ctx.
-	alive, done := context.WithCancel(context.WithoutCancel(ctx))
-	defer done()
-	var keeper, workers sync.WaitGroup
-	keeper.Go(func() { f.keepAlive(alive) })
-	workers.Go(func() { f.run(ctx) })
-	for range n {
-		workers.Go(func() {
-			for h := range f.out {
-				f.took()
-				handle(h)
-			}
-		})
-	}
-	workers.Wait()
-	done()
-	keeper.Wait()
 }
 
 // allows says that secrets in the clear may stay where they are.

@@ -68,6 +68,9 @@ func (c *counter) EventReceived(result string) {
 	c.counts[result]++
 }
 
+// DoorEvent counts the event of a door.
+func (c *counter) DoorEvent(door, result string) { c.EventReceived("door " + door + " " + result) }
+
 func (c *counter) get() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -38,7 +38,7 @@ func TestEnsureCreates(t *testing.T) {
 	want := map[string]stream{
 		"REKEY_EVENTS":  {[]string{"rekey.v1.event.>"}, jetstream.LimitsPolicy, jetstream.DiscardNew, jetstream.FileStorage, 30 * day, -1, 1},
 		"REKEY_JOBS":    {[]string{"rekey.v1.job.>", "rekey.v1.check.>"}, jetstream.WorkQueuePolicy, jetstream.DiscardNew, jetstream.FileStorage, 0, -1, 1},
-		"REKEY_RESULTS": {[]string{"rekey.v1.result.>", "rekey.v1.proof.>"}, jetstream.LimitsPolicy, jetstream.DiscardNew, jetstream.FileStorage, 400 * day, -1, 1},
+		"REKEY_RESULTS": {[]string{"rekey.v1.result.>", "rekey.v1.proof.>", "rekey.v1.access.>"}, jetstream.LimitsPolicy, jetstream.DiscardNew, jetstream.FileStorage, 400 * day, -1, 1},
 		"REKEY_DLQ":     {[]string{"rekey.v1.dlq.>"}, jetstream.LimitsPolicy, jetstream.DiscardNew, jetstream.FileStorage, 0, -1, 1},
 	}
 	got := map[string]stream{}

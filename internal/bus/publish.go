@@ -102,7 +102,11 @@ func (c *Conn) PublishEvent(ctx context.Context, class string, data []byte, head
 	for name, value := range headers {
 		msg.Header.Set(name, value)
 	}
-	if err := c.mark(msg); err != nil {
+	var e struct {
+		Source string `json:"source"`
+	}
+	_ = json.Unmarshal(data, &e) // Intake says what is wrong with an event that cannot be read; it has no turn of its own.
+	if err := c.mark(msg, e.Source); err != nil {
 		return err
 	}
 	_, err = c.store(ctx, msg, c.names.Events())
@@ -125,10 +129,13 @@ func (c *Conn) signed(class string, data []byte) (*nats.Msg, error) {
 	return msg, nil
 }
 
-// mark marks a message as one that a worker publishes for others.
-func (c *Conn) mark(msg *nats.Msg) error {
+// mark marks a message as one that a worker publishes for the door or client that is its source.
+func (c *Conn) mark(msg *nats.Msg, source string) error {
 	if c.marks == nil {
 		return nil
+	}
+	if event.NeedsMark(source) {
+		msg.Header.Set(event.HeaderSender, source)
 	}
 	return event.Mark(c.marks, msg)
 }
@@ -165,7 +172,7 @@ func (c *Conn) PublishTraced(ctx context.Context, class, source, id, trace strin
 	}
 	msg, err := c.signed(class, data)
 	if err == nil && event.NeedsMark(source) {
-		err = c.mark(msg)
+		err = c.mark(msg, source)
 	}
 	if err != nil {
 		return 0, err

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/backoff"
+	"rekey/internal/fair"
 	"rekey/internal/jobs"
 	"rekey/internal/quiet"
 	"rekey/internal/redact"
@@ -149,6 +150,57 @@ func (f *puller) signOfLife() {
 			f.log.Debug("keeping a message alive", zap.Error(err))
 		}
 	}
+}
+
+// serve pulls messages and handles them with n workers until ctx ends; then it returns
+// when those in hand are handled. handle sees the ended ctx for those not begun.
+func (f *puller) serve(ctx context.Context, n int, handle func(*delivery)) {
+	f.whileAlive(ctx, func(workers *sync.WaitGroup) {
+		for range n {
+			workers.Go(func() {
+				for h := range f.out {
+					f.took()
+					handle(h)
+				}
+			})
+		}
+	})
+}
+
+// serveInTurn is serve for messages of several senders, which take turns. More of them are held than are pulled ahead, so that one that came
+// behind many of another sender is handed over before these.
+func (f *puller) serveInTurn(ctx context.Context, n int, turns fair.Config, sender func(*delivery) string, handle func(*delivery)) {
+	queue := fair.New[*delivery](turns)
+	f.whileAlive(ctx, func(workers *sync.WaitGroup) {
+		workers.Go(func() {
+			defer queue.Close()
+			for h := range f.out {
+				f.took()
+				queue.Put(sender(h), h, len(h.Data()))
+			}
+		})
+		for range n {
+			workers.Go(func() {
+				for h, done, ok := queue.Take(); ok; h, done, ok = queue.Take() {
+					handle(h)
+					done()
+				}
+			})
+		}
+	})
+}
+
+// whileAlive pulls messages until ctx ends, and keeps those that are held alive at the server until all workers have ended, beyond the end of ctx.
+func (f *puller) whileAlive(ctx context.Context, start func(workers *sync.WaitGroup)) {
+	alive, done := context.WithCancel(context.WithoutCancel(ctx))
+	defer done()
+	var keeper, workers sync.WaitGroup
+	keeper.Go(func() { f.keepAlive(alive) })
+	workers.Go(func() { f.run(ctx) })
+	start(&workers)
+	workers.Wait()
+	done()
+	keeper.Wait()
 }
 
 // settleTimeout bounds the server's confirmation of one settled message.

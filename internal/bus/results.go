@@ -16,6 +16,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/names"
 	"rekey/internal/notify"
+	"rekey/internal/refused"
 )
 
 // TypeFinished is the CloudEvents type of a result.
@@ -75,13 +76,18 @@ func (a *Announcer) Announce(ctx context.Context, j jobs.Job, r jobs.Record, may
 
 // tie publishes a result or a verdict as the next one in its chain.
 func (a *Announcer) tie(ctx context.Context, chain *audit.Chain, msg *nats.Msg, id string) error {
+	return a.conn.tie(ctx, chain, msg, id)
+}
+
+// tie publishes a message as the next one in a chain.
+func (c *Conn) tie(ctx context.Context, chain *audit.Chain, msg *nats.Msg, id string) error {
 	return chain.Tie(ctx, id, msg.Subject, msg.Data, func(link audit.Link) (bool, error) {
 		text, err := link.Encode()
 		if err != nil {
 			return false, err
 		}
 		msg.Header.Set(audit.Header, text)
-		ack, err := a.conn.send(ctx, msg, id)
+		ack, err := c.send(ctx, msg, id)
 		return err == nil && !ack.Duplicate, err
 	})
 }
@@ -183,7 +189,8 @@ func (c *Conn) published(ctx context.Context, stream, subject, id string, since 
 func (c *Conn) EachResult(ctx context.Context, since time.Time, do func(audit.Result) error) (time.Duration, error) {
 	keep, err := c.eachSince(ctx, c.names.Results(), since, func(m direct.Message) error {
 		return do(audit.Result{
-			Seq: m.Seq, At: m.At, Subject: m.Subject, Payload: m.Data, Link: m.Header.Get(audit.Header), Proof: c.names.IsProof(m.Subject), Foreign: !c.names.IsResult(m.Subject) && !c.names.IsProof(m.Subject),
+			Seq: m.Seq, At: m.At, Subject: m.Subject, Payload: m.Data, Link: m.Header.Get(audit.Header), Proof: c.names.IsProof(m.Subject),
+			Refusals: m.Subject == c.names.Refused(), Foreign: !c.names.IsResult(m.Subject) && !c.names.IsProof(m.Subject) && m.Subject != c.names.Refused(),
 		})
 	})
 	if err != nil {
@@ -271,4 +278,39 @@ func NewRepeater(c *Conn) Repeater { return Repeater{c} }
 func (r Repeater) Repeat(ctx context.Context, id string, request map[string]any) error {
 	_, err := r.conn.PublishRequest(ctx, jobs.ClassOperator, jobs.SourceRepeat, id, request)
 	return err
+}
+
+// Trail stores reports of refused requests among the results, in a chain of their own. It implements refused.Trail.
+type Trail struct {
+	conn  *Conn
+	chain *audit.Chain
+}
+
+// NewTrail returns the trail of a worker's process.
+func NewTrail(c *Conn, chain *audit.Chain) Trail { return Trail{c, chain} }
+
+// StoreRefusals stores a report once.
+func (t Trail) StoreRefusals(ctx context.Context, id string, r refused.Report, maybeStored bool) error {
+	if err := t.conn.Ready(); err != nil {
+		return err
+	}
+	data, err := json.Marshal(refusalEvent{
+		SpecVersion: "1.0", ID: id, Source: t.conn.names.Namespace, Type: refused.Type, Time: r.Until, DataContentType: "application/json", Data: r,
+	})
+	if err != nil {
+		return fmt.Errorf("encoding a report of refused requests: %w", err)
+	}
+	msg := &nats.Msg{Subject: t.conn.names.Refused(), Data: data, Header: nats.Header{"Content-Type": []string{event.CloudEventsJSON}}}
+	return t.conn.once(ctx, t.conn.names.Results(), msg, id, maybeStored, r.From, func(ctx context.Context) error { return t.conn.tie(ctx, t.chain, msg, id) })
+}
+
+// refusalEvent is a report of refused requests as a CloudEvent 1.0.
+type refusalEvent struct {
+	SpecVersion     string         `json:"specversion"`
+	ID              string         `json:"id"`
+	Source          string         `json:"source"`
+	Type            string         `json:"type"`
+	Time            time.Time      `json:"time"`
+	DataContentType string         `json:"datacontenttype"`
+	Data            refused.Report `json:"data"`
 }

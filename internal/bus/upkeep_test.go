@@ -11,6 +11,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/layout"
+	"rekey/internal/names"
 )
 
 // shown is what an upkeep shows.
@@ -239,5 +240,50 @@ func TestUpkeepSaysWhatIsWrong(t *testing.T) {
 				t.Errorf("it says %v, want %q; %v problems are shown", err, tt.want, shown.problems)
 			}
 		})
+	}
+}
+
+// TestUpkeepOfEarlierReleases: a stream with the subjects of any release gets those that have come since, and one that an administrator
+// has given others stays as it is.
+func TestUpkeepOfEarlierReleases(t *testing.T) {
+	t.Parallel()
+	for _, want := range (layout.Layout{Names: names.New("rekey")}).Streams() {
+		for n := 1; n < len(want.Subjects); n++ {
+			have := want
+			have.Subjects = want.Subjects[:n]
+			if !layout.MadeBefore(want, have) {
+				t.Errorf("%s with %v is not taken for one of an earlier release", want.Name, have.Subjects)
+			}
+		}
+		for _, subjects := range [][]string{nil, want.Subjects, append(slices.Clone(want.Subjects), "siem.>"), {"siem.>"}} {
+			have := want
+			have.Subjects = subjects
+			if layout.MadeBefore(want, have) {
+				t.Errorf("%s with %v is taken for one of an earlier release", want.Name, have.Subjects)
+			}
+		}
+	}
+	r := newRig(t)
+	for name, subjects := range map[string][]string{"REKEY_RESULTS": {"rekey.v1.result.>", "rekey.v1.proof.>"}, "REKEY_JOBS": {"rekey.v1.job.>"}} {
+		stream, err := r.conn.js.Stream(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		earlier := stream.CachedInfo().Config
+		earlier.Subjects = subjects
+		if _, err := r.conn.js.UpdateStream(t.Context(), earlier); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var made []string
+	r.upkeep(t, &made)
+	for _, want := range (layout.Layout{Names: r.names}).Streams() {
+		stream, err := r.conn.js.Stream(t.Context(), want.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want.Subjects, stream.CachedInfo().Config.Subjects); diff != "" {
+			t.Errorf("%s:\n%s", want.Name, diff)
+		}
 	}
 }

@@ -123,6 +123,7 @@ func (n natsNeeds) messages() []Need {
 		publish("results", prefix+"result.>", results...),
 		publish("checks of what jobs did", prefix+"check.>", checks...),
 		publish("verdicts of checks", prefix+"proof.>", proofs...),
+		publish("refused requests in the audit trail", prefix+"access.>", n.names.Refused()),
 		publish("dead letters", prefix+"dlq.>", letters...),
 	}
 }

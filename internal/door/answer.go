@@ -19,11 +19,12 @@ const (
 	ResultUnauthorized Result = "unauthorized" // The signature, token or certificate is missing or wrong, or too old.
 	ResultMalformed    Result = "malformed"    // It cannot be understood.
 	ResultUnavailable  Result = "unavailable"  // It could not be stored, and must be sent again.
+	ResultUnmatched    Result = "unmatched"    // Of an event that was accepted: it is no direct request, and no policy matches it. Intake counts it.
 )
 
 // Results lists all results.
 func Results() []Result {
-	return []Result{ResultAccepted, ResultIgnored, ResultUnauthorized, ResultMalformed, ResultUnavailable}
+	return []Result{ResultAccepted, ResultIgnored, ResultUnauthorized, ResultMalformed, ResultUnavailable, ResultUnmatched}
 }
 
 // retryAfter is what a sender is asked to wait while an event cannot be stored.

@@ -137,7 +137,7 @@ func (c *caep) polled(ctx context.Context, token string) error {
 		return nil
 	}
 	r := refusalOf(err)
-	c.count(r)
+	c.count(r, "")
 	if r.Code != "" {
 		return &ssf.Error{Code: r.Code, Description: r.Detail}
 	}

@@ -35,6 +35,7 @@ type rig struct {
 	name    string
 	logs    *observer.ObservedLogs
 	results map[string]int
+	audited int // Refusals that were kept for the audit trail.
 
 	mu     sync.Mutex // Guards what follows.
 	events []stored
@@ -76,7 +77,7 @@ func newRig(t *testing.T, d door.Door, secrets string, transports ...http.RoundT
 	r := &rig{t: t, name: d.Name, logs: logs, results: map[string]int{}}
 	var err error
 	r.doors, err = door.New(door.Config{
-		Doors: []door.Door{d}, Publisher: r, Sealer: r, Recorder: r, Logger: zap.New(core), LookupEnv: noEnv, Now: time.Now,
+		Doors: []door.Door{d}, Publisher: r, Sealer: r, Recorder: r, Auditor: r, Logger: zap.New(core), LookupEnv: noEnv, Now: time.Now,
 		Client:     func(string) (*http.Client, error) { return &http.Client{Transport: append(transports, nil)[0]}, nil },
 		Known:      func() *redact.Set { return redact.NewSet(secret.New("0wn-w0rker-s3cret-x9")) },
 		Containing: string(kinds.LeakContain), ContainingParam: "secret",
@@ -84,6 +85,7 @@ func newRig(t *testing.T, d door.Door, secrets string, transports ...http.RoundT
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(r.wantAudited)
 	return r
 }
 
@@ -242,7 +244,7 @@ func reopen(t *testing.T, r *rig, d door.Door) *rig {
 	t.Helper()
 	d.Name, d.Class, d.Tolerance = r.name, "incident", door.Tolerance
 	var err error
-	if r.doors, err = door.New(door.Config{Doors: []door.Door{d}, Publisher: r, Sealer: r, Recorder: r, Logger: zap.NewNop(), LookupEnv: noEnv, Now: time.Now}); err != nil {
+	if r.doors, err = door.New(door.Config{Doors: []door.Door{d}, Publisher: r, Sealer: r, Recorder: r, Auditor: r, Logger: zap.NewNop(), LookupEnv: noEnv, Now: time.Now}); err != nil {
 		t.Fatal(err)
 	}
 	return r

@@ -17,6 +17,7 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/quiet"
 	"rekey/internal/redact"
+	"rekey/internal/refused"
 	"rekey/internal/secret"
 	"rekey/internal/ssf"
 )
@@ -24,11 +25,8 @@ import (
 // Path is where doors are: their name follows.
 const Path = "/in/"
 
-// publishTimeout bounds the wait for the stream. Senders wait for 3 s (Slack) to 30 s.
-const publishTimeout = 2500 * time.Millisecond
-
-// publishEach is added for each event of a request, of which GitLab's alone has many.
-const publishEach = 10 * time.Millisecond
+// Route is the route of all doors.
+const Route = Path + "{door}"
 
 // Publisher stores events.
 type Publisher interface {
@@ -59,6 +57,12 @@ type Recorder interface {
 	DoorEvent(door, result string)
 }
 
+// Auditor keeps refusals for the audit trail.
+type Auditor interface {
+	// Refused counts a request from a remote address that was refused.
+	Refused(k refused.Key, remote string)
+}
+
 // Config is what all doors share.
 type Config struct {
 	Doors     []Door
@@ -67,8 +71,12 @@ type Config struct {
 	// Finder knows what policies take for secrets. Nil: nothing.
 	Finder Finder
 	// Known are the worker's own secrets, which a body may repeat. Nil: none.
-	Known     func() *redact.Set
-	Recorder  Recorder
+	Known    func() *redact.Set
+	Recorder Recorder
+	// Auditor keeps what senders were refused for. Nil: nothing is kept.
+	Auditor Auditor
+	// Tracer makes the spans of requests that are verified. Nil: none are made.
+	Tracer    Tracer
 	Logger    *zap.Logger
 	LookupEnv func(string) (string, bool) // Where secrets in environment variables are looked up.
 	// Client makes a client for transmitters, which trusts the authorities in a file besides those of the system.
@@ -208,7 +216,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &request{Request: r, path: path, now: d.cfg.Now()}
 	ids, err := d.handle(w, q) //nolint:contextcheck // The request has it.
 	if err != nil {
-		d.refused(w, refusalOf(err))
+		d.refused(w, q, refusalOf(err))
 		return
 	}
 	d.taken(ids)
@@ -248,6 +256,18 @@ func (d *door) handle(w http.ResponseWriter, q *request) ([]string, error) {
 	if err := d.sender.verify(q); err != nil {
 		return nil, err
 	}
+	end := d.trace(q)
+	ids, err := d.take(q)
+	if err != nil {
+		end(refusalOf(err).Status)
+		return nil, err
+	}
+	end(http.StatusAccepted)
+	return ids, nil
+}
+
+// take makes events of a verified request, and stores them.
+func (d *door) take(q *request) ([]string, error) {
 	events, err := d.sender.read(q)
 	if err != nil {
 		return nil, err
@@ -275,41 +295,9 @@ func (d *door) mayCall(q *request) error {
 	return nil
 }
 
-// atOnce is how many events of one request are on their way to the stream.
-const atOnce = 16
-
-// publish stores all events, or says why not. What was stored of them is a duplicate when the sender sends them again.
-func (d *door) publish(q *request, events []Event) ([]string, error) {
-	ids := make([]string, len(events))
-	type message struct {
-		data    []byte
-		headers map[string]string
-	}
-	messages := make([]message, len(events))
-	for i, e := range events {
-		var err error
-		if messages[i].data, messages[i].headers, err = d.encode(e, q); err != nil {
-			return nil, err
-		}
-		ids[i] = identity(e.ID)
-	}
-	ctx, cancel := context.WithTimeoutCause(q.Context(), publishTimeout+time.Duration(len(events))*publishEach, errors.New("NATS has not acknowledged in time"))
-	defer cancel()
-	return ids, parallel(len(messages), atOnce, func(i int) error {
-		err := d.cfg.Publisher.PublishEvent(ctx, d.Class, messages[i].data, messages[i].headers)
-		switch {
-		case errors.Is(err, ErrTooLarge):
-			return tooLarge()
-		case err != nil:
-			return unavailable("the event could not be stored", err)
-		}
-		return nil
-	})
-}
-
 // refused answers with a refusal, counts it, and logs it with the name of the door.
-func (d *door) refused(w http.ResponseWriter, r *Refusal) {
-	d.count(r)
+func (d *door) refused(w http.ResponseWriter, q *request, r *Refusal) {
+	d.count(r, q.RemoteAddr)
 	if s, ok := d.sender.(refuser); ok {
 		s.refuse(w, r)
 		return
@@ -317,9 +305,12 @@ func (d *door) refused(w http.ResponseWriter, r *Refusal) {
 	refuse(w, r)
 }
 
-// count counts a refusal, and logs it.
-func (d *door) count(r *Refusal) {
+// count counts a refusal of a request from a remote address, and logs it. What its sender was not allowed is in the audit trail, too.
+func (d *door) count(r *Refusal, remote string) {
 	d.cfg.Recorder.DoorEvent(d.Name, string(r.Result))
+	if d.cfg.Auditor != nil && r.Result == ResultUnauthorized {
+		d.cfg.Auditor.Refused(refused.Key{Door: d.Name, Route: Route, Status: r.Status, Code: string(r.Result)}, remote)
+	}
 	d.failures.Warn(d.log, "request refused", r, zap.String("result", string(r.Result)), zap.Int("status", r.Status))
 }
 

@@ -2,6 +2,7 @@ package door
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,7 +10,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -89,7 +89,7 @@ func (d *door) encode(e Event, q *request) ([]byte, map[string]string, error) {
 func (d *door) envelope(e Event, q *request, data any) ([]byte, error) {
 	encoded, err := json.Marshal(envelope{
 		SpecVersion: "1.0", ID: identity(e.ID), Source: SourcePrefix + d.Name, Type: cmp.Or(e.Type, typeOf(d.Type)), Subject: d.plain(e.Subject),
-		Time: q.now.UTC(), Trace: trace(q.Header), DataContentType: "application/json", Data: data,
+		Time: q.now.UTC(), Trace: event.ValidTrace(q.Header.Get(event.HeaderTrace)), DataContentType: "application/json", Data: data,
 	})
 	switch {
 	case err != nil:
@@ -98,6 +98,44 @@ func (d *door) envelope(e Event, q *request, data any) ([]byte, error) {
 		return nil, tooLarge()
 	}
 	return encoded, nil
+}
+
+// publishTimeout bounds the wait for the stream. Senders wait for 3 s (Slack) to 30 s.
+const publishTimeout = 2500 * time.Millisecond
+
+// publishEach is added for each event of a request, of which GitLab's alone has many.
+const publishEach = 10 * time.Millisecond
+
+// atOnce is how many events of one request are on their way to the stream.
+const atOnce = 16
+
+// publish stores all events, or says why not. What was stored of them is a duplicate when the sender sends them again.
+func (d *door) publish(q *request, events []Event) ([]string, error) {
+	ids := make([]string, len(events))
+	type message struct {
+		data    []byte
+		headers map[string]string
+	}
+	messages := make([]message, len(events))
+	for i, e := range events {
+		var err error
+		if messages[i].data, messages[i].headers, err = d.encode(e, q); err != nil {
+			return nil, err
+		}
+		ids[i] = identity(e.ID)
+	}
+	ctx, cancel := context.WithTimeoutCause(q.Context(), publishTimeout+time.Duration(len(events))*publishEach, errors.New("NATS has not acknowledged in time"))
+	defer cancel()
+	return ids, parallel(len(messages), atOnce, func(i int) error {
+		err := d.cfg.Publisher.PublishEvent(ctx, d.Class, messages[i].data, messages[i].headers)
+		switch {
+		case errors.Is(err, ErrTooLarge):
+			return tooLarge()
+		case err != nil:
+			return unavailable("the event could not be stored", err)
+		}
+		return nil
+	})
 }
 
 // plain is a short text that shows no credential, or nothing.
@@ -122,14 +160,24 @@ func identity(id string) string {
 	return digest([]byte(id))
 }
 
-// traceparent is a trace that goes on (https://www.w3.org/TR/trace-context/).
-var traceparent = regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+// Tracer makes spans.
+type Tracer interface {
+	// Request begins the span of a request on a route, below the one that parent names (a traceparent, "" for none), and returns the traceparent of
+	// what it leads to. end ends it with the status of the answer.
+	Request(ctx context.Context, route, parent string) (within context.Context, below string, end func(status int))
+}
 
-func trace(h http.Header) string {
-	if text := h.Get("traceparent"); traceparent.MatchString(text) {
-		return text
+// trace begins the span of a verified request, to which its events belong. Strangers get none: they must not decide how many there are.
+func (d *door) trace(q *request) (end func(status int)) {
+	if d.cfg.Tracer == nil {
+		return func(int) {}
 	}
-	return ""
+	ctx, below, end := d.cfg.Tracer.Request(q.Context(), Route, event.ValidTrace(q.Header.Get(event.HeaderTrace)))
+	q.Request = q.Clone(ctx)
+	if below != "" {
+		q.Header.Set(event.HeaderTrace, below)
+	}
+	return end
 }
 
 // json decodes the body: an object or an array.

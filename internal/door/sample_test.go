@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"rekey/internal/door"
+	"rekey/internal/refused"
 )
 
 // TestSign: what is signed as the sender would is taken in, by every type.
@@ -45,4 +46,23 @@ func secretOf(t door.Type) string {
 		return shared
 	}
 	return "c2VjcmV0"
+}
+
+// Refused implements door.Auditor.
+func (r *rig) Refused(k refused.Key, _ string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k.Door != r.name || k.Code != string(door.ResultUnauthorized) || k.Client != "" || k.Route != door.Route {
+		r.t.Errorf("kept for the audit trail: %+v", k)
+	}
+	r.audited++
+}
+
+// wantAudited fails unless each request that was unauthorized is in the audit trail, and no other.
+func (r *rig) wantAudited() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if want := r.results[string(door.ResultUnauthorized)]; r.audited != want {
+		r.t.Errorf("%d refusals are kept for the audit trail, want %d", r.audited, want)
+	}
 }

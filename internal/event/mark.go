@@ -43,6 +43,19 @@ func Mark(by Marker, msg *nats.Msg) error {
 	return nil
 }
 
+// HeaderSender names, in a marked event, the door or client that it came through. It counts only with the mark: a mark is on nothing that a
+// publisher has made.
+const HeaderSender = "Rekey-Sender"
+
+// SenderOf is the door or client of the HTTP API through which a message came, or "" for every other one.
+func SenderOf(by Marker, subject string, h nats.Header, data []byte) string {
+	mark, sender := h.Get(HeaderMark), h.Get(HeaderSender)
+	if by == nil || mark == "" || sender == "" || by.Confirm(purposeOfMarks, marked(subject, h, data), mark) != nil {
+		return ""
+	}
+	return sender
+}
+
 // marked is what a mark covers: the subject, the headers of the sender, and the payload, in which are source and id. A replay has
 // the mark of the first publication.
 func marked(subject string, h nats.Header, data []byte) string {

@@ -91,3 +91,32 @@ func replayOf(m *nats.Msg, subject string) {
 	m.Subject = "rekey.v1.event.operator"
 	maps.Copy(m.Header, replayHeaders(subject))
 }
+
+// TestSenders: a publisher cannot take the turns of a door, nor have many of its own.
+func TestSenders(t *testing.T) {
+	t.Parallel()
+	const subject = "rekey.v1.event.incident"
+	key := fleetKey{"k"}
+	for name, tt := range map[string]struct {
+		change func(*nats.Msg)
+		want   string
+	}{
+		"as it was published":     {func(*nats.Msg) {}, "rekey/door/github"},
+		"without a mark":          {func(m *nats.Msg) { m.Header.Del(HeaderMark) }, ""},
+		"the mark of another key": {func(m *nats.Msg) { m.Header.Set(HeaderMark, strings.Repeat("0", 64)) }, ""},
+		"another body":            {func(m *nats.Msg) { m.Data = append(m.Data, ' ') }, ""},
+		"without a sender":        {func(m *nats.Msg) { m.Header.Del(HeaderSender) }, ""},
+	} {
+		m := &nats.Msg{Subject: subject, Header: nats.Header{HeaderSender: {"rekey/door/github"}}, Data: []byte(`{}`)}
+		if err := Mark(key, m); err != nil {
+			t.Fatal(err)
+		}
+		tt.change(m)
+		if got := SenderOf(key, m.Subject, m.Header, m.Data); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+		if got := SenderOf(nil, m.Subject, m.Header, m.Data); got != "" {
+			t.Errorf("%s, by a worker without a key: %q", name, got)
+		}
+	}
+}

@@ -80,6 +80,48 @@ type Changed struct {
 	After   wire.Evaluation `json:"after"`
 }
 
+// Seen is an event that is kept, and what the rules of an evaluator make of it.
+type Seen struct {
+	Seq     uint64    `json:"seq"` // Its sequence in the stream of events.
+	At      time.Time `json:"at"`
+	Subject string    `json:"subject"`
+	Source  string    `json:"source,omitempty"`
+	ID      string    `json:"id,omitempty"`
+	Type    string    `json:"type,omitempty"`
+	// Result is what the rules make of it now, as in the metrics.
+	Result jobs.EventResult `json:"result"`
+	// Policies are those that match.
+	Policies []string `json:"policies,omitempty"`
+	Jobs     int      `json:"jobs"`
+}
+
+// Events evaluates the events that are kept since a moment, and returns the latest ones that want wants, the oldest first.
+func (c *Client) Events(ctx context.Context, since time.Time, by *wire.Evaluator, limit int, want func(Seen) bool) ([]Seen, error) {
+	list := []Seen{}
+	err := c.conn.EachEvent(ctx, since, func(m event.Message) error {
+		if one := c.seen(ctx, m, by); want(one) {
+			list = append(list, one)
+		}
+		if len(list) > 2*limit {
+			list = append(list[:0], list[len(list)-limit:]...)
+		}
+		return context.Cause(ctx)
+	})
+	return list[max(len(list)-limit, 0):], err
+}
+
+func (c *Client) seen(ctx context.Context, m event.Message, by *wire.Evaluator) Seen {
+	e, _ := event.ReadReceived(c.conn.Names(), m) //nolint:errcheck // Its names are there as far as they can be read, and Result says that it is malformed.
+	decided := by.Evaluate(ctx, "", m)
+	one := Seen{Seq: m.Seq, At: m.At, Subject: m.Subject, Source: e.Source, ID: e.ID, Type: e.Envelope.Type, Result: decided.Result, Jobs: len(decided.Jobs)}
+	for _, p := range decided.Policies {
+		if p.Matches {
+			one.Policies = append(one.Policies, p.Policy)
+		}
+	}
+	return one
+}
+
 // Backtest evaluates every event that is kept since a moment twice, calls found for those about
 // which the evaluations differ, and returns how many events there were.
 func (c *Client) Backtest(ctx context.Context, since time.Time, before, after *wire.Evaluator, found func(Changed)) (int, error) {

@@ -102,7 +102,7 @@ func (l Layout) Streams() []jetstream.StreamConfig {
 	work.Subjects = append(work.Subjects, n.Subject("check.>"))
 	work.Retention = jetstream.WorkQueuePolicy
 	results := limits(n.Results(), n.Subject("result.>"), "How jobs ended.", keepResults)
-	results.Subjects = append(results.Subjects, n.Subject("proof.>"))
+	results.Subjects = append(results.Subjects, n.Subject("proof.>"), n.Subject("access.>"))
 	dead := limits(n.DeadLetters(), n.Subject("dlq.>"), "What was refused or given up, until it is replayed or dropped.", 0)
 	dead.Duplicates = DropCopies
 	list := []jetstream.StreamConfig{

@@ -98,9 +98,11 @@ func lookAtConsumer(ctx context.Context, a Asker, want Consumer) ConsumerSight {
 	return s
 }
 
-// MadeBefore reports whether a stream has the subject that an earlier release gave it, and lacks those that have come since.
+// MadeBefore reports whether a stream has exactly the subjects that an earlier release gave it, and lacks those that have come since: each
+// release adds its own at the end.
 func MadeBefore(want, have jetstream.StreamConfig) bool {
-	return len(want.Subjects) > 1 && have.Mirror == nil && slices.Equal(have.Subjects, want.Subjects[:1])
+	n := len(have.Subjects)
+	return n > 0 && n < len(want.Subjects) && have.Mirror == nil && slices.Equal(have.Subjects, want.Subjects[:n])
 }
 
 // Reconsider compares the stream anew, with the configuration that it has now.

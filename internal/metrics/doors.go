@@ -5,7 +5,7 @@ import "github.com/prometheus/client_golang/prometheus/promauto"
 // buildDoors makes the instruments of doors.
 func (m *Metrics) buildDoors(f promauto.Factory) {
 	m.DoorEvents = f.NewCounterVec(counter("door_events_total",
-		"Requests to a door, by result: accepted, ignored (asks for nothing), unauthorized, malformed or unavailable (to be sent again)."),
+		"Requests to a door, by result: accepted, ignored (asks for nothing), unauthorized, malformed or unavailable (to be sent again); and events of a door that were accepted and that no policy matches (unmatched)."),
 		[]string{"door", "result"})
 }
 
@@ -16,7 +16,7 @@ func (m *Metrics) createDoor(door string) {
 	}
 }
 
-// DoorEvent counts a request to a door, by result.
+// DoorEvent counts a request to a door, or what intake makes of its event, by result.
 func (m *Metrics) DoorEvent(door, result string) {
 	if m == nil {
 		return

@@ -160,6 +160,9 @@ func (n Names) ResultsOf(kind jobs.Kind) string {
 	return n.Subject("result." + kind.SubjectToken() + ".>")
 }
 
+// Refused is the subject of reports of refused requests.
+func (n Names) Refused() string { return n.Subject("access.refused") }
+
 // DeadEvent is the subject of events that cannot be read.
 func (n Names) DeadEvent() string { return n.Subject("dlq.event") }
 

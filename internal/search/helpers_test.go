@@ -54,7 +54,7 @@ func newRig(t *testing.T, seed uint64) *rig {
 	r.ledger = ledger.New(r.js, cfg)
 	streams := append(cfg.Streams(),
 		jetstream.StreamConfig{Name: "REKEY_DLQ", Subjects: []string{"rekey.v1.dlq.>"}, AllowDirect: true},
-		jetstream.StreamConfig{Name: "REKEY_RESULTS", Subjects: []string{"rekey.v1.result.>", "rekey.v1.proof.>"}, AllowDirect: true})
+		jetstream.StreamConfig{Name: "REKEY_RESULTS", Subjects: []string{"rekey.v1.result.>", "rekey.v1.proof.>", "rekey.v1.access.>"}, AllowDirect: true})
 	for _, stream := range streams {
 		r.stream(stream)
 	}

@@ -221,6 +221,23 @@ func ID(parent string) string {
 	return ""
 }
 
+// Request begins the span of a request that came in on a route, below the one that parent names, and returns the traceparent of what the
+// request leads to: that of parent where no spans are made. end ends it with the status of the answer.
+func (t *Tracer) Request(ctx context.Context, route, parent string) (within context.Context, below string, end func(status int)) {
+	if !t.On() {
+		return ctx, parent, func(int) {}
+	}
+	ctx, span := t.Start(ctx, route, parent, trace.SpanKindServer, nil)
+	span.span.SetAttributes(attribute.String("http.route", route))
+	return ctx, Parent(ctx), func(status int) {
+		span.span.SetAttributes(attribute.Int("http.response.status_code", status))
+		if status >= http.StatusInternalServerError {
+			span.span.SetStatus(codes.Error, strconv.Itoa(status))
+		}
+		span.span.End()
+	}
+}
+
 // Transport makes a span for every request and tells the receiver of it (header traceparent).
 // The span has the method, the path, and the status; never a header, a query or a body.
 func (t *Tracer) Transport(base http.RoundTripper) http.RoundTripper {
