@@ -85,7 +85,8 @@ func (s *Server) handler() http.Handler {
 		problem(http.StatusForbidden, CodeCrossOrigin, "a browser sent this from the page of another site").write(w)
 	}))
 	return protection.Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if s.console.Load() != nil && !strings.HasPrefix(req.URL.Path, "/v1/") && !strings.HasPrefix(req.URL.Path, "/in/") {
+		program := strings.HasPrefix(req.URL.Path, "/v1/") || strings.HasPrefix(req.URL.Path, "/in/") || req.Header.Get("Authorization") != ""
+		if s.console.Load() != nil && !program {
 			pages.ServeHTTP(w, req)
 			return
 		}

@@ -131,6 +131,35 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestLiveWithALogin: a live page needs a session, and says when that has ended.
+func TestLiveWithALogin(t *testing.T) {
+	t.Parallel()
+	rig, _ := apptest.StandInRig(t)
+	withAPI(t, rig)
+	w := rig.Start(t)
+	if refused := newReader(t, w.API).follow("/jobs")(); !strings.HasPrefix(refused, "401") {
+		t.Errorf("without a login: %s", refused)
+	}
+	r := as(t, w, operator)
+	next := r.follow("/jobs")
+	if first := next(); !strings.Contains(first, "No job fits") {
+		t.Fatalf("first event:\n%s", first)
+	}
+	if status, _, _ := r.send("POST", "/logout", nil); status != http.StatusSeeOther {
+		t.Fatalf("logging out: %d", status)
+	}
+	for event := next(); !strings.Contains(event, "Your session has ended"); event = next() {
+		if event == "" {
+			t.Fatal("the live page ended without a word")
+		}
+	}
+	w.Publish("incident", apptest.X509Disable(apptest.HexID(1)).String(), "Nats-Msg-Id", "one")
+	w.Results(1)
+	if status, header, _ := newReader(t, w.API).do("GET", "/nothing", "Authorization", "Bearer x"); status != http.StatusNotFound || !strings.Contains(header.Get("Content-Type"), "problem+json") {
+		t.Errorf("a program at a path that there is not: %d %v", status, header)
+	}
+}
+
 // TestSessionOutlivesTheWorker: a restart ends no session.
 func TestSessionOutlivesTheWorker(t *testing.T) {
 	t.Parallel()
