@@ -3,7 +3,6 @@ package sandbox
 import (
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -11,11 +10,14 @@ import (
 const (
 	pathOrgAccounts          = "/api/atlas/v2/orgs/{orgId}/serviceAccounts"
 	pathOrgAccount           = pathOrgAccounts + "/{clientId}"
-	pathOrgAccountSecret     = pathOrgAccount + "/secrets/{secretId}"
+	pathOrgAccountSecrets    = pathOrgAccount + "/secrets"
+	pathOrgAccountSecret     = pathOrgAccountSecrets + "/{secretId}"
 	pathAccountGroups        = pathOrgAccount + "/groups"
 	pathProjectAccounts      = "/api/atlas/v2/groups/{groupId}/serviceAccounts"
 	pathProjectAccount       = pathProjectAccounts + "/{clientId}"
-	pathProjectAccountSecret = pathProjectAccount + "/secrets/{secretId}"
+	pathProjectSecrets       = pathProjectAccount + "/secrets"
+	pathProjectAccountSecret = pathProjectSecrets + "/{secretId}"
+	pathOrgSettings          = "/api/atlas/v2/orgs/{orgId}/settings"
 	pathAPIKeys              = "/api/atlas/v2/orgs/{orgId}/apiKeys"
 	pathAPIKey               = pathAPIKeys + "/{apiUserId}"
 )
@@ -38,6 +40,7 @@ type account struct {
 type accountSecret struct {
 	id, value            string
 	createdAt, expiresAt time.Time
+	lastUsedAt           time.Time // When a token was last made with it; zero: never.
 }
 
 // ownsOrg says whether the account is an owner of the organization.
@@ -105,10 +108,9 @@ func (s *Sandbox) credentialRoutes() []route {
 	} {
 		list = append(list, reading(at.list, at.quota, s.listMembers(at.kind), at.version), reading(at.one, at.quota, s.readMember(at.kind), at.version))
 	}
+	list = append(list, s.secretRoutes(org, project, version)...)
 	return append(list,
 		reading(pathAccountGroups, org, s.listAccountProjects, version),
-		on(OperationServiceAccountSecretDelete, http.MethodDelete, pathOrgAccountSecret, org, s.deleteServiceAccountSecret, version),
-		on(OperationServiceAccountSecretDelete, http.MethodDelete, pathProjectAccountSecret, project, s.deleteServiceAccountSecret, version),
 		on(OperationServiceAccountDelete, http.MethodDelete, pathOrgAccount, org, s.deleteMember(kindServiceAccount), version),
 		on(OperationAPIKeyDelete, http.MethodDelete, pathAPIKey, per(paramOrg, BucketAPIKeys), s.deleteMember(kindAPIKey), versionKeys))
 }
@@ -121,14 +123,6 @@ type accountDocument struct {
 	Secrets  []secretDocument `json:"secrets"`
 }
 
-// secretDocument is a secret of a service account without its value.
-type secretDocument struct {
-	ID        string    `json:"id"`
-	CreatedAt time.Time `json:"createdAt"`
-	ExpiresAt time.Time `json:"expiresAt"`
-	Masked    string    `json:"maskedSecretValue"`
-}
-
 // keyDocument is an API key as the API shows it.
 type keyDocument struct {
 	ID          string   `json:"id"`
@@ -138,15 +132,6 @@ type keyDocument struct {
 	Roles       []string `json:"roles"`
 }
 
-// mask hides a secret but for its prefix and its last four characters.
-func mask(value string) string {
-	head := ""
-	if strings.HasPrefix(value, secretPrefix) {
-		head = secretPrefix
-	}
-	return head + "********" + value[max(len(head), len(value)-4):]
-}
-
 // document is the account as the API shows it.
 func (a *account) document() any {
 	if a.kind == kindAPIKey {
@@ -154,7 +139,7 @@ func (a *account) document() any {
 	}
 	d := accountDocument{ClientID: a.id, Name: a.name, Roles: a.roleNames(), Secrets: []secretDocument{}}
 	for _, s := range a.secrets {
-		d.Secrets = append(d.Secrets, secretDocument{ID: s.id, CreatedAt: s.createdAt, ExpiresAt: s.expiresAt, Masked: mask(s.value)})
+		d.Secrets = append(d.Secrets, s.document())
 	}
 	return d
 }
@@ -246,28 +231,6 @@ func (s *Sandbox) deleteMember(kind string) func(*call) answer {
 		}})
 		return c.empty(http.StatusNoContent)
 	}
-}
-
-// deleteServiceAccountSecret answers DELETE …/serviceAccounts/{clientId}/secrets/{secretId}. The tokens that were made with it end.
-func (s *Sandbox) deleteServiceAccountSecret(c *call) answer {
-	a, refusal, ok := s.member(c, kindServiceAccount, true)
-	if !ok {
-		return refusal
-	}
-	id := c.params[paramSecret]
-	is := func(s accountSecret) bool { return s.id == id }
-	if !slices.ContainsFunc(a.secrets, is) {
-		return c.missing("secret", id)
-	}
-	says := []entry{{kind: "SERVICE_ACCOUNT_SECRET_DELETED", orgID: s.world.orgOf(a)}}
-	if project := c.params[paramProject]; project != "" {
-		says = append(says, entry{kind: says[0].kind, projectID: project})
-	}
-	s.alter(c, change{says: says, do: func(time.Time) {
-		a.secrets = slices.DeleteFunc(a.secrets, is)
-		s.tokens.endAll(a.id, id)
-	}})
-	return c.empty(http.StatusNoContent)
 }
 
 // listAccountProjects answers GET …/serviceAccounts/{clientId}/groups.

@@ -21,6 +21,8 @@ const (
 	FaultLateRestart = "late_restart"
 	// FaultForeign answers 403 to an account that has proved who it is, as from an address that is not on its access list.
 	FaultForeign = "foreign"
+	// FaultUnnoticed has lastUsedAt of a secret say that it got a token Delay later, or never where that is 0.
+	FaultUnnoticed = "unnoticed"
 )
 
 // RestorerKey is the public key of the account that the log names for what FaultRestore puts back.
@@ -31,7 +33,7 @@ const maxLieDelay = 31 * 24 * time.Hour
 
 // lieKinds are the kinds of fault that are lies.
 func lieKinds() []string {
-	return []string{FaultPretend, FaultLag, FaultRestore, FaultUnlogged, FaultLateRestart, FaultForeign}
+	return []string{FaultPretend, FaultLag, FaultRestore, FaultUnlogged, FaultLateRestart, FaultForeign, FaultUnnoticed}
 }
 
 // isLie says whether the fault changes what happens, and not what is answered.
@@ -56,6 +58,9 @@ func (f Fault) validateLie(report func(string, ...any)) {
 	}
 	if f.Kind == FaultRestore && !slices.Contains(restorable(), f.Operation) {
 		report("operation: %.40q cannot be put back; restore is for %v", f.Operation, restorable())
+	}
+	if f.Kind == FaultUnnoticed && f.Operation != OperationToken && f.Operation != OperationAny {
+		report("operation: unnoticed is for %s", OperationToken)
 	}
 	if f.Kind == FaultLateRestart && f.Operation != OperationX509Disable && f.Operation != OperationAny {
 		report("operation: late_restart is for %s", OperationX509Disable)

@@ -122,6 +122,7 @@ func (s *Sandbox) issueToken(c *call) answer {
 		return c.refuseOAuth(http.StatusForbidden, "access_denied", fmt.Sprintf("The service account has %d active tokens already.", maxLiveTokens))
 	}
 	c.header.Set("Cache-Control", "no-store")
+	s.used(c)
 	return c.reply(http.StatusOK, "application/json", struct {
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int    `json:"expires_in"`

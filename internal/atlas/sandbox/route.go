@@ -18,6 +18,7 @@ const (
 	OperationX509Disable       = "x509.disable"
 	OperationRateLimits        = "rate_limits"
 
+	OperationServiceAccountSecretCreate = "service_account_secret.create"
 	OperationServiceAccountSecretDelete = "service_account_secret.delete"
 	OperationServiceAccountDelete       = "service_account.delete"
 	OperationAPIKeyDelete               = "api_key.delete"
@@ -104,7 +105,7 @@ func (s *Sandbox) newRoutes() []route {
 func operations() []string {
 	return []string{
 		OperationToken, OperationTokenRevoke, OperationJWKSRevoke, OperationIDPDelete,
-		OperationRoleMappingDelete, OperationX509Disable, OperationServiceAccountSecretDelete, OperationServiceAccountDelete,
+		OperationRoleMappingDelete, OperationX509Disable, OperationServiceAccountSecretCreate, OperationServiceAccountSecretDelete, OperationServiceAccountDelete,
 		OperationAPIKeyDelete, OperationDatabaseUserDelete, OperationDatabaseUserScramble, OperationOrgUserRemove,
 		OperationProjectUserRemove, OperationRead, OperationRateLimits, OperationAny,
 	}

@@ -32,6 +32,8 @@
 //   - A period of a bucket starts when the bucket is first used and repeats from there.
 //     Requests that fail to authenticate spend nothing. The older v1.0 path is not limited.
 //   - Atlas sends no request id that we know of; the sandbox sends X-Request-Id.
+//   - What a third secret of a service account is answered with is not published: 400 MAX_SERVICE_ACCOUNT_SECRETS_REACHED here. lastUsedAt is when
+//     a token was last made with the secret. Two creates at once cannot be told here; a fault answers 409 DATA_CONCURRENCY_ERROR.
 //   - A masked secret shows its prefix and its last four characters. Endpoint sets of service accounts, API keys, database users
 //     and people, their refills, and the error codes of database users and people are named by the same patterns.
 //   - After a change of X.509 the clusters look IDLE for RestartAfter and UPDATING for RestartFor; after one of a database user they
@@ -51,7 +53,7 @@
 //	POST   /sandbox/faults    a fault as JSON, or one per line as ParseFault reads them
 //	DELETE /sandbox/faults    behave again
 //
-// Faults that are lies (pretend, lag, restore, unlogged, late_restart, foreign) leave the answer that of a success, or of a refusal,
+// Faults that are lies (pretend, lag, restore, unlogged, late_restart, foreign, unnoticed) leave the answer that of a success, or of a refusal,
 // and change what is true: see FaultPretend and those beside it. They apply to every call that they fit, together with each other.
 package sandbox
 
@@ -84,6 +86,8 @@ const (
 	DefaultRestartFor   = 3 * time.Second
 	DefaultApplyFor     = time.Second
 
+	// DefaultSecretCut is how long a secret lives at most once there is another one.
+	DefaultSecretCut = 7 * 24 * time.Hour
 	// secretLifetime is how long the client secrets of the seed are good.
 	secretLifetime = 90 * 24 * time.Hour
 )
@@ -109,6 +113,11 @@ type Config struct {
 	RestartAfter, RestartFor time.Duration
 	// ApplyFor is how long clusters take for a change of a database user. Zero means DefaultApplyFor.
 	ApplyFor time.Duration
+	// SecretCut is how long a client secret lives at most once there is another one. Zero means DefaultSecretCut.
+	SecretCut time.Duration
+	// SecretHours is the longest lifetime of a client secret that organizations allow, from 8 hours. Zero means 8760, as without a rule
+	// of theirs.
+	SecretHours int
 	// Buckets replaces buckets of DefaultBuckets, by name.
 	Buckets map[string]Bucket
 	// Handlers are operations besides those that the sandbox knows.
@@ -124,6 +133,9 @@ type Sandbox struct {
 	tokenLifetime time.Duration
 
 	restartAfter, restartFor, applyFor time.Duration
+
+	secretCut   time.Duration
+	secretHours int
 
 	// mu guards everything below. It is never held while reading from or writing to a connection.
 	mu      sync.Mutex
@@ -148,8 +160,8 @@ func New(cfg Config) (*Sandbox, error) {
 	}
 	lifetime := cmp.Or(cfg.TokenLifetime, DefaultTokenLifetime)
 	nonceLifetime := cmp.Or(cfg.NonceLifetime, DefaultNonceLifetime)
-	if lifetime < time.Second || nonceLifetime <= 0 || min(cfg.RestartAfter, cfg.RestartFor, cfg.ApplyFor) < 0 {
-		return nil, errors.New("the token lifetime must be a second at least, the nonce lifetime positive, and no time of clusters negative")
+	if lifetime < time.Second || nonceLifetime <= 0 || min(cfg.RestartAfter, cfg.RestartFor, cfg.ApplyFor, cfg.SecretCut) < 0 || cfg.SecretHours < 0 {
+		return nil, errors.New("the token lifetime must be a second at least, the nonce lifetime positive, and no other time negative")
 	}
 	table, err := bucketTable(cfg.Buckets)
 	if err := errors.Join(err, seed.validate()); err != nil {
@@ -169,6 +181,8 @@ func New(cfg Config) (*Sandbox, error) {
 		restartAfter:  cmp.Or(cfg.RestartAfter, DefaultRestartAfter),
 		restartFor:    cmp.Or(cfg.RestartFor, DefaultRestartFor),
 		applyFor:      cmp.Or(cfg.ApplyFor, DefaultApplyFor),
+		secretCut:     cmp.Or(cfg.SecretCut, DefaultSecretCut),
+		secretHours:   cmp.Or(cfg.SecretHours, maxSecretHours),
 		world:         newWorld(seed, accounts),
 		buckets:       newBuckets(table),
 		tokens:        newTokens(),

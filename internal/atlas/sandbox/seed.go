@@ -52,6 +52,9 @@ const (
 	KeptSecretID   = "5ec000000000000000000502"
 	// SpareClientID is a service account of OrgID with one secret.
 	SpareClientID = "mdb_sa_id_5ec0000000000000000000a5"
+	// RotatedClientID is a service account of OrgID and ProjectID with one secret, RotatedSecretID.
+	RotatedClientID = "mdb_sa_id_5ec0000000000000000000a6"
+	RotatedSecretID = "5ec000000000000000000503"
 	// LeakedPublicKey is an API key that may read in OrgID, and LeakedAPIKeyID its id.
 	LeakedPublicKey = "sandboxl"
 	LeakedAPIKeyID  = "5ec000000000000000000602"
@@ -208,6 +211,10 @@ func DefaultSeed() Seed {
 				Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}, {Name: "GROUP_READ_ONLY", ProjectID: ProjectID}},
 			},
 			{ClientID: SpareClientID, Name: "retired", Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}}},
+			{
+				ClientID: RotatedClientID, Name: "deploy", SecretIDs: []string{RotatedSecretID},
+				Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}, {Name: "GROUP_READ_ONLY", ProjectID: ProjectID}},
+			},
 		},
 		APIKeys: []APIKey{
 			{PublicKey: PublicKey, ID: "5ec000000000000000000601", Name: "rekey", Roles: owner},
