@@ -16,7 +16,7 @@ const (
 
 // packages are those whose types a configuration or an event is made of.
 func packages() []string {
-	return []string{"config", "door", "jobs", "notify", "policy", "schedule", "secret"}
+	return []string{"config", "deliver", "door", "jobs", "notify", "policy", "schedule", "secret"}
 }
 
 // schemas are JSON Schemas of the configuration and of events, for editors and for producers.

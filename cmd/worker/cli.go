@@ -161,7 +161,7 @@ or is back.`,
 	root.SetVersionTemplate("rekey {{.Version}}\n")
 	root.AddCommand(
 		c.runCommand(), c.demoCommand(), c.configCommand(), c.eventCommand(), c.jobCommand(), c.leakCommand(), c.proofCommand(),
-		c.dlqCommand(), c.statusCommand(), c.contextCommand(), c.policyCommand(), c.planCommand(), c.doorCommand(), c.scheduleCommand(), c.receiverCommand(), c.auditCommand(), c.paceCommand(), c.sandboxCommand(), c.versionCommand(),
+		c.dlqCommand(), c.statusCommand(), c.contextCommand(), c.policyCommand(), c.planCommand(), c.doorCommand(), c.scheduleCommand(), c.rotationCommand(), c.receiverCommand(), c.auditCommand(), c.paceCommand(), c.sandboxCommand(), c.versionCommand(),
 		c.keygenCommand(), c.sealCommand(), c.doctorCommand(),
 	)
 	withCompletion(root)

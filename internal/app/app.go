@@ -28,6 +28,7 @@ import (
 	"rekey/internal/notify"
 	"rekey/internal/pace"
 	"rekey/internal/redact"
+	"rekey/internal/rotate"
 	"rekey/internal/schedule"
 	"rekey/internal/seal"
 	"rekey/internal/tracing"
@@ -96,6 +97,7 @@ type worker struct {
 	signatures   event.Signatures
 
 	// What a reload swaps.
+	rotations atomic.Pointer[map[string]rotate.Spec]
 	runner    *liveRunner
 	scheduler *schedule.Scheduler
 	firer     *firer
@@ -206,6 +208,7 @@ func (w *worker) startMetrics() error {
 		Policies: wire.PolicyNames(w.Config), Decisions: jobs.Decisions(),
 		Receivers: wire.ReceiverNames(wire.Receivers(w.Config)), NotificationResults: notify.Results(),
 		Doors: wire.DoorNames(w.Config), DoorResults: jobs.Names(door.Results()), Routes: api.Routes(),
+		Rotations: wire.RotationNames(w.Config), RotationResults: rotate.Results(), RotationSteps: jobs.Names(jobs.RotationSteps()),
 	})
 	if err != nil {
 		return fmt.Errorf("building the metrics: %w", err)

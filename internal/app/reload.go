@@ -16,6 +16,7 @@ import (
 
 	"rekey/internal/config"
 	"rekey/internal/jobs"
+	"rekey/internal/rotate"
 	"rekey/internal/schedule"
 	"rekey/internal/stores"
 	"rekey/internal/wire"
@@ -144,6 +145,8 @@ type swapped struct {
 	requests wire.Requests
 	runner   *jobs.Runner
 	rules    *jobs.Rules
+
+	rotations map[string]rotate.Spec
 }
 
 // prepareSwap builds and checks all that is to be swapped, and changes nothing.
@@ -165,6 +168,8 @@ func (r *reloader) prepareSwap(ctx context.Context, next *config.Config) (p swap
 	if err == nil {
 		p.rules.DryRun = r.Config.Worker.DryRun // Of the whole worker, which needs a restart.
 	}
+	p.rotations, err = wire.Rotations(next, r.LookupEnv)
+	note(err)
 	note(r.atlas.CheckNewAccounts(ctx, wire.AtlasAccounts(next)))
 	for _, s := range next.Schedules {
 		p.names = append(p.names, s.Name)
@@ -184,6 +189,10 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 	r.atlas.SetMaxRetryAfter(p.config.Retry.RetryAfterCap)
 	r.metrics.SetSecretExpiries(wire.SecretExpiries(p.config))
 	r.runner.current.Store(p.runner)
+	r.rotations.Store(&p.rotations)
+	if err := r.metrics.SetRotations(wire.RotationNames(p.config)); err != nil {
+		return err
+	}
 	r.fanout.Use(p.rules)
 	r.notifier.use(wire.Receivers(p.config))
 	r.serveAPI(p.config, r.storage)

@@ -16,6 +16,7 @@ import (
 	"rekey/internal/names"
 	"rekey/internal/pace"
 	"rekey/internal/proof"
+	"rekey/internal/rotate"
 	"rekey/internal/search"
 	"rekey/internal/stores"
 	"rekey/internal/wire"
@@ -42,12 +43,13 @@ const (
 	partNotify    = "notifications"
 	partDoors     = "doors"
 	partRefusals  = "refused requests"
+	partRotations = "rotations"
 )
 
 func parts() []string {
 	return []string{
 		partServer, partStore, partUpkeep, partRecovery, partPauses, partStats, partStalled, partSearch, partWorkers, partIntake, partSchedules, partRemoved,
-		partConfig, partChain, partNotify, partDoors, partRefusals, partChecks, partProofs,
+		partConfig, partChain, partNotify, partDoors, partRefusals, partChecks, partProofs, partRotations,
 	}
 }
 
@@ -87,6 +89,10 @@ func (w *worker) startJobs(s storage) error {
 	w.startSearch()
 	w.background(partChain, func(ctx context.Context) error { return s.chains.Keep(ctx, chain) })
 	w.background(partProofs, func(ctx context.Context) error { return s.chains.Keep(ctx, proofs) })
+	w.background(partRotations, rotate.Monitor{
+		Names:  func() []string { return wire.RotationNames(w.running.Load()) },
+		Ledger: s.ledger, Targets: s.ledger.Targets(), Gauges: w.metrics,
+	}.Run)
 	w.background(partChecks, w.newChecks(s, announcer).Run)
 	stopTaking := w.drained(partWorkers, w.workers.Run)
 	w.background(partIntake, intake.Run)
@@ -139,9 +145,18 @@ func (w *worker) startSearch() {
 
 // newRunner returns what takes a job one step further and announces how it ended.
 func (w *worker) newRunner(s storage, announcer *bus.Announcer) (*liveRunner, error) {
+	specs, err := wire.Rotations(w.Config, w.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	w.rotations.Store(&specs)
+	rotator := rotate.New(rotate.Config{
+		Specs: func() map[string]rotate.Spec { return *w.rotations.Load() }, API: w.atlas, Accounts: w.atlas, Sealer: wire.Sealer{Keyring: w.keys},
+		Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
+	})
 	return newLiveRunner(jobs.RunnerConfig{
 		Worker: w.Name, Instance: w.self.Instance, Embedded: w.embedded != nil, Gone: w.isGone, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: wire.RetryPolicy(w.Config), Prove: w.Config.Proof.Within > 0,
-		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.tracedRevoker(w.atlas), Pacer: w.atlas,
+		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.tracedRevoker(w.atlas), Rotator: rotator, Pacer: w.atlas,
 		Announcer: w.tracedAnnouncer(announcer), Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
 	})
 }

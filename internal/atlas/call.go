@@ -100,7 +100,7 @@ func (c *Client) newCall(job jobs.Job) (*call, *jobs.Failure) {
 		return nil, misconfigured(fmt.Errorf("account %q is not configured", job.Account))
 	}
 	kind := kinds.Of(job.Kind)
-	if kind.Call.Method == "" {
+	if kind.Call.Method == "" && kind.Rotates == nil {
 		return nil, misconfigured(fmt.Errorf("there is no call for jobs of kind %q", job.Kind))
 	}
 	k := &call{client: c, job: job, account: a, guarded: c.accounts.Load().guarded, kind: kind, form: kind.Form(c.x509API, job.Params.Named), unused: true}

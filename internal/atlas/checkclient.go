@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -33,19 +34,49 @@ func (k *call) readAsClient(ctx context.Context, check kinds.Check) (kinds.Seen,
 	if k.kind.Ends == nil || k.value(k.kind.Ends.Account) == "" {
 		return kinds.Seen{}, misconfigured(errors.New("the account of the leaked secret is not known"))
 	}
-	client := k.value(k.kind.Ends.Account)
-	pair := url.QueryEscape(client) + ":" + url.QueryEscape(leaked.Reveal())
+	seen, _, failure := k.tryClient(ctx, k.value(k.kind.Ends.Account), leaked, check)
+	return seen, failure
+}
+
+// Mint reports whether a secret of a service account works: it asks for a bearer token with it, which is revoked at once. The time is
+// that of the last answer by the API's clock. The error is a *jobs.Failure: then it is not known.
+func (c *Client) Mint(ctx context.Context, job jobs.Job, client string, value secret.Value) (works bool, at time.Time, err error) {
+	account, ok := c.account(job.Account)
+	if !ok {
+		return false, at, misconfigured(fmt.Errorf("account %q is not configured", job.Account))
+	}
+	k := &call{client: c, job: job, account: account, kind: kinds.Of(job.Kind)}
+	k.hide(value)
+	k.to.rank = rankOf(job.Lane)
+	seen, at, failure := k.tryClient(ctx, client, value, kinds.Check{Resource: kinds.Resource{Path: kinds.PathToken}, Set: kinds.OAuthToken})
+	if failure != nil {
+		failure.MaybeEffective = false
+		failure.Err = c.discreet(failure.Err)
+		return false, at, failure
+	}
+	switch {
+	case seen.Status == http.StatusUnauthorized && seen.Code == "invalid_client":
+		return false, at, nil
+	case seen.Status == http.StatusOK, seen.Status == http.StatusForbidden && seen.Code == "access_denied": // It has 100 tokens already.
+		return true, at, nil
+	}
+	return false, at, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: fmt.Errorf("HTTP %d %s does not show whether the secret works", seen.Status, seen.Code)}
+}
+
+// tryClient asks for a bearer token with a client's secret, and revokes it at once.
+func (k *call) tryClient(ctx context.Context, client string, value secret.Value, check kinds.Check) (kinds.Seen, time.Time, *jobs.Failure) {
+	pair := url.QueryEscape(client) + ":" + url.QueryEscape(value.Reveal())
 	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
 	revoke := k.asClient(client, kinds.PathTokenRevoke, kinds.OAuthRevoke, 0)
 	// A token that could not be revoked soon must not be made.
 	if wait := k.client.limiter.Peek(ctx, revoke.to.bucket); wait.At.After(time.Now()) {
-		return kinds.Seen{}, k.client.failureFrom(ctx, revoke.to, exchange{heldUntil: wait.At}, k.hidden)
+		return kinds.Seen{}, time.Time{}, k.client.failureFrom(ctx, revoke.to, exchange{heldUntil: wait.At}, k.hidden)
 	}
 	mint := k.asClient(client, check.Path, check.Set, k.to.rank)
 	mint.body.Text = url.Values{"grant_type": {"client_credentials"}}.Encode()
 	ex, failure := mint.send(ctx, basic)
 	if failure != nil {
-		return kinds.Seen{}, failure
+		return kinds.Seen{}, time.Time{}, failure
 	}
 	if ex.status/100 == 2 {
 		return k.revokeMinted(ctx, revoke, basic, ex)
@@ -53,13 +84,13 @@ func (k *call) readAsClient(ctx context.Context, check kinds.Check) (kinds.Seen,
 	said, isError := parseProblem(ex.body)
 	seen := kinds.Seen{Status: ex.status, Code: k.client.scrubber(k.hidden...).code(said.code)}
 	if ex.err == nil && isError && !ex.limited() && (ex.status == http.StatusUnauthorized || ex.status == http.StatusForbidden) {
-		return seen, nil
+		return seen, dateOf(ex), nil
 	}
 	failure = k.client.failureFrom(ctx, mint.to, ex, k.hidden)
 	if failure.Reason == jobs.ReasonNotFound {
 		failure.Reason = jobs.ReasonProtocol // The endpoint was not found.
 	}
-	return kinds.Seen{}, failure
+	return kinds.Seen{}, time.Time{}, failure
 }
 
 // asClient is a request to an OAuth endpoint as another client than the job's account.
@@ -76,13 +107,13 @@ func (k *call) asClient(client, path string, set kinds.Set, rank pace.Rank) *cal
 }
 
 // revokeMinted revokes the token of an answer. It goes on when the check is given up: the token works until it is revoked.
-func (k *call) revokeMinted(ctx context.Context, revoke *call, basic string, ex exchange) (kinds.Seen, *jobs.Failure) {
+func (k *call) revokeMinted(ctx context.Context, revoke *call, basic string, ex exchange) (kinds.Seen, time.Time, *jobs.Failure) {
 	var minted struct {
 		Token string `json:"access_token"`
 	}
 	// A body that was cut off may hold the token all the same; without one there is nothing to revoke.
 	if err := json.Unmarshal(ex.body, &minted); err != nil || minted.Token == "" {
-		return kinds.Seen{}, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: errors.New("the answer to a request for a token holds none")}
+		return kinds.Seen{}, time.Time{}, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: errors.New("the answer to a request for a token holds none")}
 	}
 	k.hide(secret.New(minted.Token))
 	revoke.hidden = k.hidden
@@ -96,13 +127,13 @@ func (k *call) revokeMinted(ctx context.Context, revoke *call, basic string, ex 
 		}
 		answer, failure := revoke.send(ctx, basic)
 		if failure == nil && answer.status == http.StatusOK && answer.err == nil {
-			return kinds.Seen{Status: http.StatusOK}, nil
+			return kinds.Seen{Status: http.StatusOK}, dateOf(answer), nil
 		}
 		if last = failure; last == nil {
 			last = k.client.failureFrom(ctx, revoke.to, answer, revoke.hidden)
 		}
 	}
-	k.client.log.Error("a check got a bearer token with a leaked secret that still works, and could not revoke it; it ends by itself within an hour",
+	k.client.log.Error("a bearer token that was got to see whether a secret works could not be revoked; it ends by itself within an hour",
 		zap.String("job_id", k.job.ID), zap.String("kind", string(k.job.Kind)), zap.Error(k.client.discreet(last)))
-	return kinds.Seen{Status: http.StatusOK}, nil
+	return kinds.Seen{Status: http.StatusOK}, dateOf(ex), nil
 }

@@ -147,10 +147,10 @@ func (l logOf) set() kinds.Set {
 
 // logs are the event logs that may have what the job did.
 func (k *call) logs(ctx context.Context) ([]logOf, *jobs.Failure) {
-	if id := k.job.Params.Get(kinds.ParamProject); id != "" {
+	if id := k.value(kinds.ParamProject); id != "" {
 		return []logOf{{id, true}}, nil
 	}
-	if id := k.job.Params.Get(kinds.ParamOrg); id != "" {
+	if id := k.value(kinds.ParamOrg); id != "" {
 		return []logOf{{id: id}}, nil
 	}
 	if known := k.account.orgs.get(time.Now()); known != nil {

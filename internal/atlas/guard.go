@@ -13,6 +13,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/secret"
 )
 
 // guard refuses, before the call, what would end an account of this configuration, its own secret or key, or the last secret of an
@@ -94,6 +95,41 @@ func (k *call) guardSecret(held kinds.Holder, id string) *jobs.Failure {
 		}
 	}
 	return nil
+}
+
+// Behind returns the configured accounts with a client id that authenticate with another secret than this one, or whose secret cannot
+// be read.
+func (c *Client) Behind(client string, value secret.Value) []string {
+	var names []string
+	for _, a := range c.ownAccounts(client) {
+		if own, err := a.readSecret(c.lookupEnv); err != nil || !own.Equal(value) {
+			names = append(names, a.Name)
+		}
+	}
+	return names
+}
+
+// Uses returns the configured accounts with a client id that authenticate with a secret, or may do so: their secret cannot be read, or
+// what the API shows of the secret fits.
+func (c *Client) Uses(client string, held kinds.HeldSecret) []string {
+	var names []string
+	for _, a := range c.ownAccounts(client) {
+		if own, err := a.readSecret(c.lookupEnv); err != nil || held.MayBe(own.Reveal()) {
+			names = append(names, a.Name)
+		}
+	}
+	return names
+}
+
+// Own returns the secrets with which configured accounts with a client id authenticate now.
+func (c *Client) Own(client string) []secret.Value {
+	var list []secret.Value
+	for _, a := range c.ownAccounts(client) {
+		if own, err := a.readSecret(c.lookupEnv); err == nil {
+			list = append(list, own)
+		}
+	}
+	return list
 }
 
 // refuse says what would have happened, and what allows it.

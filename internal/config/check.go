@@ -43,6 +43,7 @@ func (c *checker) check() {
 	c.limits()
 	c.proof()
 	c.schedules()
+	c.rotations()
 	c.receivers()
 	if c.cfg.HTTP.Listen != "" {
 		c.listenAddress("http.listen", c.cfg.HTTP.Listen)

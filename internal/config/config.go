@@ -29,6 +29,8 @@ type Config struct {
 	Proof    Proof    `yaml:"proof" reload:"live"`
 	// Schedules make jobs by the clock. Default none.
 	Schedules []Schedule `yaml:"schedules" reload:"live"`
+	// Rotations are credentials that are rotated without an outage, by jobs that schedules, events and commands ask for. Default none.
+	Rotations []Rotation `yaml:"rotations" reload:"live"`
 	// Receivers are notified how jobs ended. Default none.
 	Receivers []Receiver `yaml:"receivers" reload:"live"`
 	HTTP      HTTP       `yaml:"http"`
@@ -341,6 +343,9 @@ func (c *Config) fillEmpty() {
 	c.Vault.Mount = cmp.Or(c.Vault.Mount, d.Vault.Mount)
 	c.Log.Level = cmp.Or(c.Log.Level, d.Log.Level)
 	c.Log.Format = cmp.Or(c.Log.Format, d.Log.Format)
+	for i := range c.Rotations {
+		c.Rotations[i].fillEmpty()
+	}
 	var defaults Schedule
 	defaults.setDefaults()
 	for i := range c.Schedules {

@@ -39,7 +39,7 @@ func uncommented(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := regexp.MustCompile(`(?m)^ {0,2}(accounts|signers|token_files|paths|schedules|policies|keys|receivers|clients|doors): \[\]\n`).ReplaceAllString(string(data), "")
+	text := regexp.MustCompile(`(?m)^ {0,2}(accounts|signers|token_files|paths|schedules|rotations|policies|keys|receivers|clients|doors): \[\]\n`).ReplaceAllString(string(data), "")
 	setting := regexp.MustCompile(`(?m)^( *)#((?: {2,})?(?:- )?[a-z0-9_]+:(?: |$)| {2,}#)`)
 	for before := ""; before != text; {
 		before = text
@@ -105,6 +105,7 @@ func TestWorkerYAMLExamplesAreValid(t *testing.T) {
 	} {
 		text = regexp.MustCompile(`(?m)^ *`+key+`:.*\n`).ReplaceAllString(text, "")
 	}
+	text = regexp.MustCompile(`(?m)^    project_id: 5ec0000000000000000000f1\n`).ReplaceAllString(text, "") // Of a rotation, which has org_id.
 	text = strings.Replace(text, `url: ""`, "url: nats://a.example.com:4222", 1)
 	text = strings.Replace(text, `address: ""`, "address: https://vault.example.com:8200", 1)
 	if _, err := Parse("worker.yaml", []byte(text)); err != nil {

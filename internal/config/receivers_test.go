@@ -66,7 +66,7 @@ func TestNotifyProblems(t *testing.T) {
 			"1: receivers[0].signing_secret_env: is for webhooks only: slack takes no signatures",
 		}},
 		{name: "filters", text: base + "outcomes: [done], lanes: [fast], kinds: [all], accounts: [b]}]\n", want: []string{
-			"1: receivers[0].outcomes[0]: must be one of revoked, already_gone, refused, exhausted, cancelled",
+			"1: receivers[0].outcomes[0]: must be one of revoked, rotated, already_gone, refused, exhausted, cancelled",
 			"1: receivers[0].lanes[0]: must be one of urgent, normal, bulk",
 			"1: receivers[0].kinds[0]: must be one of " + kindList(),
 			"1: receivers[0].accounts[0]: there are no accounts under atlas.accounts",
@@ -134,7 +134,7 @@ func TestPagerTarget(t *testing.T) {
 			t.Errorf("outcomes of %s (-want +got):\n%s", r.Name, diff)
 		}
 		outcomes, verdicts := r.Subscribed()
-		if diff := cmp.Diff(append(want, jobs.OutcomeRevoked, jobs.OutcomeAlreadyGone), outcomes); diff != "" {
+		if diff := cmp.Diff(append(want, jobs.OutcomeRevoked, jobs.OutcomeRotated, jobs.OutcomeAlreadyGone), outcomes); diff != "" {
 			t.Errorf("subscribed outcomes of %s (-want +got):\n%s", r.Name, diff)
 		}
 		if len(verdicts) != len(jobs.FinalVerdicts()) {

@@ -151,7 +151,11 @@ func (c *checker) job(path string, j Job) {
 		c.add(path, "is required")
 		return
 	}
-	c.account(join(path, "account"), j.Account)
+	if kinds.Of(j.Kind).Rotates == nil {
+		c.account(join(path, "account"), j.Account)
+	} else {
+		c.rotationOf(path, j)
+	}
 	if _, err := jobs.ParseLane(string(j.Lane)); err != nil && j.Lane != "" {
 		c.add(join(path, "lane"), "%s", err)
 	}

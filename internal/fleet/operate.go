@@ -7,6 +7,7 @@ import (
 
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
+	"rekey/internal/stores"
 )
 
 // ErrNotReplayable says that a dead letter cannot be replayed.
@@ -176,4 +177,32 @@ func (o originals) Params(ctx context.Context, rec *jobs.Record) (jobs.Params, e
 		}
 	}
 	return jobs.Params{}, fmt.Errorf("policy %s does not find its token in event %d any more; submit the token again", rec.Policy, event.Seq)
+}
+
+// Rotations are the latest jobs of all rotations that a worker has loaded, by the names of the rotations; nil where there was none.
+func (c *Client) Rotations(ctx context.Context) (map[string]*jobs.PublicRecord, error) {
+	rules, err := stores.LoadRules(ctx, c.conn)
+	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
+		return nil, err
+	}
+	found := map[string]*jobs.PublicRecord{}
+	for name := range rules.Rotations {
+		r, err := c.Rotation(ctx, name)
+		if err != nil && !errors.Is(err, jobs.ErrNotFound) {
+			return nil, err
+		}
+		if found[name] = nil; err == nil {
+			found[name] = &r
+		}
+	}
+	return found, nil
+}
+
+// Rotation is the latest job of a rotation, or jobs.ErrNotFound.
+func (c *Client) Rotation(ctx context.Context, name string) (jobs.PublicRecord, error) {
+	rec, err := jobs.FindRotation(ctx, c.ledger, c.ledger.Targets(), name)
+	if err != nil {
+		return jobs.PublicRecord{}, fmt.Errorf("looking up rotation %s: %w", name, err)
+	}
+	return rec.Public(), nil
 }

@@ -36,18 +36,11 @@ const claimPoll = 5 * time.Second
 // attempt claims the job, makes the call and records what came of it.
 func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Settlement, error) {
 	begun, now := time.Now(), r.cfg.Now()
-	first := entry.Record.AttemptCount == 0
-	entry.Record.begin(now, r.cfg.Worker, r.cfg.CallTimeout+leaseMargin)
-	entry.Record.Claim.Instance, entry.Record.Claim.Embedded = r.cfg.Instance, r.cfg.Embedded
-	entry.Record.lastAttempt().Version = r.cfg.Version
-	entry, err := r.claim(ctx, entry)
+	entry, err := r.begin(ctx, job, entry, now)
 	if err != nil {
 		return Settlement{}, err
 	}
-	if first {
-		r.cfg.Recorder.FirstAttemptDelay(string(job.Lane), now.Sub(job.AcceptedAt))
-	}
-	answer, failure, entry := r.call(ctx, job, entry)
+	answer, failure, entry := r.call(ctx, entry, r.revoke(job, &entry.Record))
 	if failure != nil && errors.Is(failure.Err, errLeaseLost) {
 		return Settlement{}, fmt.Errorf("running job %s: %w", job.ID, errLeaseLost)
 	}
@@ -56,6 +49,19 @@ func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Settlement,
 	defer cancel()
 	entry.Record.end(now.Add(time.Since(begun)), answer, failure)
 	return r.decide(ctx, job, entry, answer, failure)
+}
+
+// begin claims the job for a new attempt.
+func (r *Runner) begin(ctx context.Context, job Job, entry Entry, now time.Time) (Entry, error) {
+	first := entry.Record.AttemptCount == 0
+	entry.Record.begin(now, r.cfg.Worker, r.cfg.CallTimeout+leaseMargin)
+	entry.Record.Claim.Instance, entry.Record.Claim.Embedded = r.cfg.Instance, r.cfg.Embedded
+	entry.Record.lastAttempt().Version = r.cfg.Version
+	entry, err := r.claim(ctx, entry)
+	if err == nil && first {
+		r.cfg.Recorder.FirstAttemptDelay(string(job.Lane), now.Sub(job.AcceptedAt))
+	}
+	return entry, err
 }
 
 // claim records that this worker begins an attempt, before the call. A write without an
@@ -91,21 +97,31 @@ func (r *Runner) claim(ctx context.Context, entry Entry) (Entry, error) {
 	}
 }
 
+// revoke is the call of a job that makes one.
+func (r *Runner) revoke(job Job, rec *Record) leasedCall {
+	job.Search, job.Meaning = rec.Search.copied(), rec.Meaning
+	return func(ctx context.Context, held *heldEntry) (Answer, error) {
+		if r.proves(rec) {
+			job.KeepMeaning = func(ctx context.Context, meaning map[string]string) error { return r.keepMeaning(ctx, held, meaning) }
+		}
+		job.Keep = func(ctx context.Context, search Search) error { return r.keepSearch(ctx, held, search) }
+		return r.cfg.Revoker.Revoke(ctx, job)
+	}
+}
+
+// leasedCall is what is done while the lease on a job is kept alive.
+type leasedCall func(ctx context.Context, held *heldEntry) (Answer, error)
+
 // call makes the call within its timeout while the lease is kept alive. It returns the
 // entry of the last renewal.
-func (r *Runner) call(ctx context.Context, job Job, entry Entry) (Answer, *Failure, Entry) {
+func (r *Runner) call(ctx context.Context, entry Entry, call leasedCall) (Answer, *Failure, Entry) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	callCtx, stop := context.WithTimeoutCause(ctx, r.cfg.CallTimeout, fmt.Errorf("%w of %s", errCallTimeout, r.cfg.CallTimeout))
 	defer stop()
 	held := &heldEntry{entry: entry}
 	kept := r.keepLease(callCtx, held, cancel)
-	job.Search = entry.Record.Search.copied()
-	if job.Meaning = entry.Record.Meaning; r.proves(&entry.Record) {
-		job.KeepMeaning = func(ctx context.Context, meaning map[string]string) error { return r.keepMeaning(ctx, held, meaning) }
-	}
-	job.Keep = func(ctx context.Context, search Search) error { return r.keepSearch(ctx, held, search) }
-	answer, err := r.cfg.Revoker.Revoke(callCtx, job)
+	answer, err := call(callCtx, held)
 	cause := context.Cause(callCtx)
 	stop()
 	<-kept
@@ -113,6 +129,11 @@ func (r *Runner) call(ctx context.Context, job Job, entry Entry) (Answer, *Failu
 	if err == nil {
 		return answer, nil, entry
 	}
+	return answer, r.failed(err, cause), entry
+}
+
+// failed is the failure of a call, with why it was cut off where it was.
+func (r *Runner) failed(err, cause error) *Failure {
 	failure, ok := errors.AsType[*Failure](err)
 	if !ok {
 		failure = &Failure{Reason: ReasonProtocol, MaybeEffective: true, Err: err}
@@ -129,7 +150,7 @@ func (r *Runner) call(ctx context.Context, job Job, entry Entry) (Answer, *Failu
 	case errors.Is(cause, errCallTimeout) && failure.Reason == ReasonUnavailable && !errors.Is(failure.Err, errCallTimeout):
 		failure.Err = fmt.Errorf("%w: %w", cause, failure.Err)
 	}
-	return answer, failure, entry
+	return failure
 }
 
 // heldEntry is the entry of a job whose call is under way, with its latest revision.

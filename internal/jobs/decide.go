@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"rekey/internal/kinds"
 )
 
 // decide turns what came back into an outcome or another attempt.
@@ -131,6 +133,9 @@ func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outco
 	}
 	rec := &entry.Record
 	took := now.Sub(rec.AcceptedAt)
+	if rec.Rotates() && r.cfg.Rotator != nil {
+		r.cfg.Rotator.Ended(rec.Params[kinds.ParamRotation], outcome)
+	}
 	r.cfg.Recorder.JobFinished(string(rec.Kind), string(outcome), took, rec.Trace)
 	line := append(fields(rec), zap.String("outcome", string(outcome)), zap.Int("attempt", rec.AttemptCount), zap.Duration("duration", took), zap.String("detail", detail))
 	if !outcome.Success() {

@@ -92,6 +92,8 @@ type Answer struct {
 	RequestID string
 	// DryRun says that the call was not made, and that nothing has changed.
 	DryRun bool
+	// Unchanged says of a step of a rotation that it changed nothing at the API.
+	Unchanged bool
 	// Detail tells a person more of it; of a dry run, what was not done.
 	Detail string
 }

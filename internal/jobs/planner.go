@@ -181,6 +181,9 @@ func (p *planner) job(request Request) (PlannedJob, error) {
 	if err != nil {
 		return PlannedJob{}, err
 	}
+	if request.Account, err = p.rules.accountFor(request); err != nil {
+		return PlannedJob{}, err
+	}
 	account, err := p.rules.Accounts.Resolve(request.Kind, request.Account)
 	if err != nil {
 		return PlannedJob{}, err

@@ -17,13 +17,13 @@ func TestPublicRecord(t *testing.T) {
 	want := strings.Fields(`
 		accepted_at account attempt_count attempts attempts_maybe_effective attempts_spent cancel_asked claim contained deliveries detail dry_run
 		event_count events expires_at finished_at finished_by job_id kind lane no_proof on_behalf_of operations origin outcome paced params policy proof reason
-		reopened_at request_digest requested_by retry_at round search state target traceparent`)
+		reopened_at request_digest requested_by retry_at rotation round search state target traceparent`)
 	var rec Record
 	fill(reflect.ValueOf(&rec).Elem())
 	if diff := cmp.Diff(want, members(t, rec.Public())); diff != "" {
 		t.Errorf("what is shown of a record changed (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(slices.Sorted(slices.Values(append(want, "sealed", "target_key", "unfit", "proving", "meaning", "back_as"))), members(t, rec)); diff != "" {
+	if diff := cmp.Diff(slices.Sorted(slices.Values(append(want, "sealed", "target_key", "unfit", "proving", "meaning", "back_as", "new_secret"))), members(t, rec)); diff != "" {
 		t.Errorf("the ledger's record and what is shown of it do not fit (-want +got):\n%s", diff)
 	}
 }

@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"slices"
 	"strings"
 	"time"
 )
@@ -27,6 +26,8 @@ type Record struct {
 	Meaning map[string]string `json:"meaning,omitempty"`
 	// BackAs are the ids of the object that came back with the target's meaning, by the names of parameters.
 	BackAs map[string]string `json:"back_as,omitempty"`
+	// NewSecret is the sealed form of a rotation's new secret, from when it was made until the old one is deleted.
+	NewSecret string `json:"new_secret,omitempty"`
 	// Proving is how far the proof is; nil where there is none under way.
 	Proving *Proving `json:"proving,omitempty"`
 }
@@ -80,6 +81,8 @@ type PublicRecord struct {
 	AttemptCount int       `json:"attempt_count"`
 	// Search is what was found of a target that is not named by its ids.
 	Search *Search `json:"search,omitempty"`
+	// Rotation is how far a job of several steps is. Nil: it has not begun, or makes one call.
+	Rotation *Rotation `json:"rotation,omitempty"`
 	// AttemptsSpent counts the attempts that count against the limit.
 	AttemptsSpent int `json:"attempts_spent"`
 	// AttemptsMaybeEffective counts the attempts that have or may have taken effect.
@@ -191,6 +194,7 @@ func (r *Record) begin(now time.Time, worker string, lease time.Duration) {
 	r.RetryAt, r.Paced = time.Time{}, false
 	r.Claim = Claim{Worker: worker}.renewed(now, lease)
 	r.AttemptCount++
+	r.dropLook()
 	r.Attempts = append(r.Attempts, Attempt{Attempt: r.AttemptCount, Worker: worker, StartedAt: now})
 	if len(r.Attempts) > maxListedAttempts {
 		r.Attempts = append(r.Attempts[:1], r.Attempts[len(r.Attempts)-maxListedAttempts+1:]...)
@@ -209,6 +213,8 @@ func (r *Record) closeLost(now time.Time) bool {
 	switch {
 	case r.DryRun:
 		last.Error = "the worker was lost during the dry run, which changes nothing"
+	case r.looking():
+		last.Error = "the worker was lost while the rotation waited, which changes nothing"
 	case r.searching():
 		last.Error = "the worker was lost while it looked for the target, which changes nothing"
 	default:
@@ -226,7 +232,7 @@ func (r *Record) end(now time.Time, answer Answer, failure *Failure) {
 	last.FinishedAt = now
 	last.DurationMS = float64(now.Sub(last.StartedAt).Microseconds()) / 1000
 	last.Reason = ReasonNone
-	last.MaybeEffective = failure == nil && !answer.DryRun
+	last.MaybeEffective = failure == nil && !answer.DryRun && !answer.Unchanged
 	if failure != nil {
 		answer = failure.Answer
 		last.Reason = failure.Reason
@@ -271,7 +277,7 @@ func (r *Record) finish(now time.Time, message uint64, outcome Outcome, detail s
 	r.Outcome, r.Detail = outcome, clip(detail)
 	r.FinishedAt = now
 	r.RetryAt, r.Paced = time.Time{}, false
-	r.Claim = Claim{}
+	r.Claim, r.NewSecret = Claim{}, ""
 	if !outcome.Success() {
 		return
 	}
@@ -324,24 +330,4 @@ func (r *Record) maybeEffectiveBefore() bool {
 		earlier--
 	}
 	return earlier > 0
-}
-
-// failuresInRow counts the attempts that failed, free ones included, since the last one
-// that worked. Interrupted ones are passed over: they say nothing of the API. It drives
-// the backoff.
-func (r *Record) failuresInRow() int {
-	n := 0
-	for _, attempt := range slices.Backward(r.Attempts) {
-		if attempt.StartedAt.Before(r.ReopenedAt) {
-			return n // An operator has retried the job since.
-		}
-		switch attempt.Reason {
-		case ReasonNone, "":
-			return n
-		case ReasonInterrupted:
-		default:
-			n++
-		}
-	}
-	return n
 }

@@ -3,6 +3,7 @@ package jobs
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"rekey/internal/backoff"
@@ -98,3 +99,23 @@ func (p RetryPolicy) Validate() error {
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// failuresInRow counts the attempts that failed, free ones included, since the last one
+// that worked. Interrupted ones are passed over: they say nothing of the API. It drives
+// the backoff.
+func (r *Record) failuresInRow() int {
+	n := 0
+	for _, attempt := range slices.Backward(r.Attempts) {
+		if attempt.StartedAt.Before(r.ReopenedAt) {
+			return n // An operator has retried the job since.
+		}
+		switch attempt.Reason {
+		case ReasonNone, "":
+			return n
+		case ReasonInterrupted:
+		default:
+			n++
+		}
+	}
+	return n
+}

@@ -51,7 +51,7 @@ var ErrStopping = errors.New("the worker is stopping")
 // errClaimRace says that the record changed between reading and claiming it.
 var errClaimRace = errors.New("the record changed before it was claimed")
 
-// RunnerConfig are the parts and settings of a Runner. All are required but Instance, Gone, Prove, Now and Random.
+// RunnerConfig are the parts and settings of a Runner. All are required but Rotator, Instance, Gone, Prove, Now and Random.
 type RunnerConfig struct {
 	Worker      string           // Name of this worker, unique in the fleet.
 	Instance    string           // Names this process among all that have had the worker's name.
@@ -64,6 +64,7 @@ type RunnerConfig struct {
 	Ledger      Ledger
 	Targets     Targets
 	Revoker     Revoker
+	Rotator     Rotator // Nil: a job that rotates fails with ReasonConfig.
 	Pacer       Pacer
 	Announcer   Announcer
 	Recorder    RunRecorder
@@ -169,6 +170,9 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Settlement,
 	}
 	if rec.closeLost(now) { // No worker runs it: what is written next says so.
 		r.attempts.failed(rec)
+	}
+	if rec.Rotates() {
+		return r.stepRotation(ctx, d, entry)
 	}
 	if rec.CancelAsked {
 		return r.cancel(ctx, d.Job, entry)

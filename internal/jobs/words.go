@@ -52,6 +52,7 @@ type Outcome string
 // The outcomes of a job.
 const (
 	OutcomeRevoked     Outcome = "revoked"      // The API confirmed or accepted the revocation.
+	OutcomeRotated     Outcome = "rotated"      // A new credential has taken the place of the old one, which is deleted.
 	OutcomeAlreadyGone Outcome = "already_gone" // Evidence says that it was dead before this attempt.
 	OutcomeRefused     Outcome = "refused"      // Retrying cannot help: policy, malformed, not found, forbidden.
 	OutcomeExhausted   Outcome = "exhausted"    // Attempts or age are used up.
@@ -60,11 +61,13 @@ const (
 
 // Outcomes lists all outcomes.
 func Outcomes() []Outcome {
-	return []Outcome{OutcomeRevoked, OutcomeAlreadyGone, OutcomeRefused, OutcomeExhausted, OutcomeCancelled}
+	return []Outcome{OutcomeRevoked, OutcomeRotated, OutcomeAlreadyGone, OutcomeRefused, OutcomeExhausted, OutcomeCancelled}
 }
 
 // Success reports whether the credential is dead after this outcome.
-func (o Outcome) Success() bool { return o == OutcomeRevoked || o == OutcomeAlreadyGone }
+func (o Outcome) Success() bool {
+	return o == OutcomeRevoked || o == OutcomeRotated || o == OutcomeAlreadyGone
+}
 
 // DeadLetter reports whether a job with this outcome is put among the dead letters.
 func (o Outcome) DeadLetter() bool { return o == OutcomeRefused || o == OutcomeExhausted }

@@ -20,10 +20,10 @@ func TestClosedSets(t *testing.T) {
 	}{
 		{name: "kinds", got: Names(Kinds()), want: "token.revoke jwks.revoke x509.disable idp.delete role_mapping.delete " +
 			"service_account_secret.delete service_account.delete api_key.delete database_user.delete database_user.scramble " +
-			"org_user.remove project_user.remove leak.contain"},
+			"org_user.remove project_user.remove leak.contain service_account_secret.rotate"},
 		{name: "lanes", got: Names(Lanes()), want: "urgent normal bulk"},
 		{name: "states", got: Names(States()), want: "queued running waiting done"},
-		{name: "outcomes", got: Names(Outcomes()), want: "revoked already_gone refused exhausted cancelled"},
+		{name: "outcomes", got: Names(Outcomes()), want: "revoked rotated already_gone refused exhausted cancelled"},
 		{name: "origins", got: Names(Origins()), want: "event schedule operator"},
 		{name: "intakes", got: Names(EventResults()), want: "accepted duplicate malformed refused policy_error unmatched"},
 		{
@@ -80,7 +80,7 @@ func TestSubjectToken(t *testing.T) {
 	want := []string{
 		"token-revoke", "jwks-revoke", "x509-disable", "idp-delete", "role_mapping-delete",
 		"service_account_secret-delete", "service_account-delete", "api_key-delete", "database_user-delete", "database_user-scramble",
-		"org_user-remove", "project_user-remove", "leak-contain",
+		"org_user-remove", "project_user-remove", "leak-contain", "service_account_secret-rotate",
 	}
 	var got []string
 	for _, kind := range Kinds() {
@@ -133,6 +133,7 @@ func TestOutcomes(t *testing.T) {
 		wantDeadLetter bool
 	}{
 		{outcome: OutcomeRevoked, wantSuccess: true},
+		{outcome: OutcomeRotated, wantSuccess: true},
 		{outcome: OutcomeAlreadyGone, wantSuccess: true},
 		{outcome: OutcomeRefused, wantDeadLetter: true},
 		{outcome: OutcomeExhausted, wantDeadLetter: true},

@@ -29,8 +29,11 @@ type Holder struct {
 type HeldSecret struct {
 	ID     string `json:"id"`
 	Masked string `json:"maskedSecretValue"`
-	// ExpiresAt is the end of the secret; the zero time is none.
+	// CreatedAt is when it was made, and ExpiresAt its end; the zero time is none.
+	CreatedAt time.Time `json:"createdAt"`
 	ExpiresAt time.Time `json:"expiresAt"`
+	// LastUsedAt is when it was last used, as the API says; zero: never, or not known.
+	LastUsedAt time.Time `json:"lastUsedAt"`
 }
 
 // Secret is the secret with an id.

@@ -46,6 +46,8 @@ type Kind struct {
 	Call  Call
 	// Becomes says, for a kind without a call of its own, which kind a request of it is. Nil: the kind has a call.
 	Becomes func(value Values) Became
+	// Rotates says how the API keeps the credentials that a job of the kind rotates, in several steps. Nil: a job makes one call.
+	Rotates *Rotates
 	// Ends says which account of the API the credential belongs to, so that a worker does not end its own. Nil: to none.
 	Ends *Ends
 	// Proof says how the API shows that the target is dead.
@@ -224,6 +226,16 @@ func Sample() Kind {
 func Containing() Kind {
 	for _, k := range All() {
 		if k.Becomes != nil {
+			return k
+		}
+	}
+	return Kind{}
+}
+
+// Rotating is the kind that rotates what the configuration describes.
+func Rotating() Kind {
+	for _, k := range All() {
+		if k.Rotates != nil {
 			return k
 		}
 	}

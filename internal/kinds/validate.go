@@ -12,7 +12,7 @@ func (k Kind) validate() error {
 	if _, exists := declared[k.Name]; exists || k.Name == "" {
 		problems = append(problems, errors.New("the name must be one of its own"))
 	}
-	if k.Becomes == nil && (k.Call.Method == "" || len(k.Call.Success) == 0) || k.Does == "" || len(k.Forms) == 0 || len(k.Examples) == 0 {
+	if k.Becomes == nil && k.Rotates == nil && (k.Call.Method == "" || len(k.Call.Success) == 0) || k.Does == "" || len(k.Forms) == 0 || len(k.Examples) == 0 {
 		problems = append(problems, errors.New("what it does, method, success, a form and an example are required"))
 	}
 	for _, p := range k.Params {
@@ -45,7 +45,7 @@ func (k Kind) validateProof() error {
 		}
 		for _, r := range append([]Resource{c.Resource, c.Each}, c.Else...) {
 			_, names := parts(r.Path)
-			names = slices.DeleteFunc(names, func(name string) bool { return name == ParamEach })
+			names = slices.DeleteFunc(names, func(name string) bool { return name == ParamEach || k.Rotates != nil && slices.Contains(found, name) })
 			problems = append(problems, k.known("check "+c.Name, names, false))
 		}
 	}
@@ -75,7 +75,7 @@ func (k Kind) validateForm(f Form) error {
 	if (f.Read.Path == "") == (f.Unread == "") {
 		problems = append(problems, errors.New("each form needs either what can be read or why nothing can"))
 	}
-	if k.Becomes == nil && (f.Change.Path == "" || f.Set.Name == "" || f.Set.Scope == "" || f.Role.Title == "") || f.Target == "" {
+	if k.Becomes == nil && (f.Change.Path == "" && k.Rotates == nil || f.Set.Name == "" || f.Set.Scope == "" || f.Role.Title == "") || f.Target == "" {
 		problems = append(problems, errors.New("each form needs target, path, endpoint set and role"))
 	}
 	return errors.Join(problems...)

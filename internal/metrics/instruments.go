@@ -25,6 +25,7 @@ func (m *Metrics) build(f promauto.Factory) {
 	m.buildNotifications(f)
 	m.buildDoors(f)
 	m.buildSchedules(f)
+	m.buildRotations(f)
 	m.APIRequests = f.NewCounterVec(counter("api_requests_total",
 		"Requests to the HTTP API, by route and status; 401, 403 and 429 are refusals."),
 		[]string{"route", "code"})
@@ -180,6 +181,9 @@ func (m *Metrics) createSeries() {
 	}
 	for _, door := range l.doors.start() {
 		m.createDoor(door)
+	}
+	for _, rotation := range l.rotations.start() {
+		m.createRotation(rotation)
 	}
 	for _, schedule := range l.schedules.start() {
 		m.createSchedule(schedule)

@@ -86,7 +86,7 @@ type labels struct {
 	receivers, notificationResults                         set
 	policies, decisions, routes, doors, doorResults        set
 	kinds, lanes, outcomes, reasons, origins, eventResults set
-	verdicts                                               set
+	verdicts, rotations, rotationResults, rotationSteps    set
 	operations, schedules, skips, buckets, streams, parts  set
 }
 
@@ -125,6 +125,9 @@ func newLabels(cfg Config) (labels, error) {
 		{"route", cfg.Routes, &l.routes},
 		{"door", cfg.Doors, &l.doors},
 		{"result", cfg.DoorResults, &l.doorResults},
+		{"rotation", cfg.Rotations, &l.rotations},
+		{"result", cfg.RotationResults, &l.rotationResults},
+		{"step", cfg.RotationSteps, &l.rotationSteps},
 	} {
 		var err error
 		if *s.to, err = newSet(s.name, s.values); err != nil {

@@ -43,6 +43,9 @@ func designed() map[string]shape {
 		"rekey_watched_targets":                              {gauge, nil},
 		"rekey_reverted_total":                               {counter, []string{"kind"}},
 		"rekey_dead_letters":                                 {gauge, nil},
+		"rekey_rotations_total":                              {counter, []string{"result", "rotation"}},
+		"rekey_rotation_step_timestamp_seconds":              {gauge, []string{"rotation", "step"}},
+		"rekey_rotation_deadline_timestamp_seconds":          {gauge, []string{"rotation"}},
 		"rekey_schedule_last_fire_timestamp_seconds":         {gauge, []string{"schedule"}},
 		"rekey_schedule_next_fire_timestamp_seconds":         {gauge, []string{"schedule"}},
 		"rekey_schedule_missed_total":                        {counter, []string{"schedule"}},
@@ -148,6 +151,8 @@ func TestForeignLabels(t *testing.T) {
 		m.EventReceived(x)
 		m.APIRequest(x, i)
 		m.DoorEvent(x, x)
+		m.Rotation(x, x)
+		m.RotationAt(x, x, time.Unix(flood, 0), time.Unix(flood, 0))
 		m.Enqueued(x, x, x)
 		m.JobFinished(x, x, time.Second, x)
 		m.Attempt(x, x)

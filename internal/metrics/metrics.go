@@ -74,6 +74,11 @@ type Config struct {
 	// DoorResults say what became of a request to a door, such as "accepted".
 	DoorResults []string
 
+	// Rotations are the configured names of the rotations. SetRotations changes them.
+	Rotations []string
+	// RotationResults say what became of a rotation, such as "rotated", and RotationSteps are the steps of one.
+	RotationResults, RotationSteps []string
+
 	// Version is the release that runs; empty means "unknown".
 	Version string
 	// Revision is the commit that it was built from; empty means "unknown".
@@ -158,6 +163,13 @@ type Metrics struct {
 	// SchedulePauses is rekey_schedule_paused{schedule}.
 	SchedulePauses *prometheus.GaugeVec
 
+	// Rotations is rekey_rotations_total{rotation,result}.
+	Rotations *prometheus.CounterVec
+	// RotationStepTime is rekey_rotation_step_timestamp_seconds{rotation,step}.
+	RotationStepTime *prometheus.GaugeVec
+	// RotationDeadlineTime is rekey_rotation_deadline_timestamp_seconds{rotation}.
+	RotationDeadlineTime *prometheus.GaugeVec
+
 	// ReloadSuccessful is rekey_config_last_reload_successful.
 	ReloadSuccessful prometheus.Gauge
 	// ReloadSuccessTime is rekey_config_last_reload_success_timestamp_seconds.
@@ -192,6 +204,8 @@ type Metrics struct {
 	receivers atomic.Pointer[set]
 	// doors is the closed set of the label door, which a reload changes.
 	doors atomic.Pointer[set]
+	// rotations is the closed set of the label rotation, which a reload changes.
+	rotations atomic.Pointer[set]
 	// schedules is the closed set of the label schedule, which a reload changes.
 	schedules atomic.Pointer[set]
 }
@@ -213,6 +227,7 @@ func New(cfg Config) (*Metrics, error) {
 	m.policies.Store(&closed.policies)
 	m.receivers.Store(&closed.receivers)
 	m.doors.Store(&closed.doors)
+	m.rotations.Store(&closed.rotations)
 	m.build(promauto.With(reg))
 	if err := reg.settle(); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)

@@ -40,6 +40,9 @@ func smallConfig(reg prometheus.Registerer) metrics.Config {
 		Routes:              []string{"GET /v1/status"},
 		Doors:               []string{"github"},
 		DoorResults:         []string{"accepted", "unauthorized"},
+		Rotations:           []string{"ci"},
+		RotationResults:     []string{"rotated", "overdue"},
+		RotationSteps:       []string{"create", "adopt"},
 		Version:             "1.2.3",
 		Revision:            "abc",
 	}
@@ -84,6 +87,8 @@ func useAll(m *metrics.Metrics) {
 	m.PolicyDecided("leak", "matched")
 	m.Notified("siem", "delivered")
 	m.DoorEvent("github", "accepted")
+	m.Rotation("ci", "rotated")
+	m.RotationAt("ci", "adopt", time.Unix(1_700_000_000, 0), time.Unix(1_700_604_800, 0))
 	m.SetNotificationsPending("siem", 3)
 	m.SchedulePaused("weekly", true)
 	m.Reloaded(true, time.Unix(1_700_000_000, 0))
@@ -179,6 +184,8 @@ func TestOpenMetrics(t *testing.T) {
 		"rekey_job_duration_seconds seconds",
 		"rekey_job_first_attempt_delay_seconds seconds",
 		"rekey_queue_oldest_seconds seconds",
+		"rekey_rotation_deadline_timestamp_seconds seconds",
+		"rekey_rotation_step_timestamp_seconds seconds",
 		"rekey_schedule_last_fire_timestamp_seconds seconds",
 		"rekey_schedule_next_fire_timestamp_seconds seconds",
 		"rekey_time_to_proof_seconds seconds",

@@ -22,7 +22,9 @@ func Jobs(t *terminal.Table, list []jobs.PublicRecord, now time.Time) {
 func Job(t *terminal.Table, r *jobs.PublicRecord) {
 	askedFields(t, r)
 	stateFields(t, r)
-	if r.Search != nil {
+	if r.Rotation != nil {
+		rotationFields(t, r.Done(), r.Rotation)
+	} else if r.Search != nil {
 		t.Field("search", r.Search)
 	}
 	t.Field("attempts", fmt.Sprintf("%d, %d spent", r.AttemptCount, r.AttemptsSpent))

@@ -24,6 +24,8 @@ type Rules struct {
 	Policies []policy.Rule    `json:"policies"`
 	Intake   Intake           `json:"intake"`
 	DryRun   bool             `json:"dry_run,omitempty"`
+	// Rotations are the accounts as which rotations call, by the names of the rotations.
+	Rotations map[string]string `json:"rotations,omitempty"`
 }
 
 // Intake is what of the configuration's intake decides about events.
@@ -38,6 +40,7 @@ type Intake struct {
 func NewRules(c *config.Config, worker string, now time.Time) Rules {
 	return Rules{
 		Worker: worker, LoadedAt: now.UTC(), Accounts: c.PolicyAccounts(), Policies: c.Policies.List, DryRun: c.Worker.DryRun,
+		Rotations: c.RotationAccounts(),
 		Intake: Intake{
 			Unmatched: c.Intake.Unmatched, MaxEventAge: c.Intake.MaxEventAge, MaxClockSkew: c.Intake.MaxClockSkew, Limits: c.Intake.Limits,
 		},
@@ -53,6 +56,9 @@ func (f Rules) Config(namespace string) *config.Config {
 	c.Intake.Limits = f.Intake.Limits
 	for _, a := range f.Accounts {
 		c.Atlas.Accounts = append(c.Atlas.Accounts, config.Account{Name: a.Name, ClientID: a.ClientID}) // No call is made.
+	}
+	for name, account := range f.Rotations {
+		c.Rotations = append(c.Rotations, config.Rotation{Name: name, Account: account})
 	}
 	return c
 }

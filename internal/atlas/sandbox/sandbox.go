@@ -33,7 +33,7 @@
 //     Requests that fail to authenticate spend nothing. The older v1.0 path is not limited.
 //   - Atlas sends no request id that we know of; the sandbox sends X-Request-Id.
 //   - What a third secret of a service account is answered with is not published: 400 MAX_SERVICE_ACCOUNT_SECRETS_REACHED here. lastUsedAt is when
-//     a token was last made with the secret. Two creates at once cannot be told here; a fault answers 409 DATA_CONCURRENCY_ERROR.
+//     a token was last made with the secret. Two creates at once do not conflict here; a fault answers 409 DATA_CONCURRENCY_ERROR.
 //   - A masked secret shows its prefix and its last four characters. Endpoint sets of service accounts, API keys, database users
 //     and people, their refills, and the error codes of database users and people are named by the same patterns.
 //   - After a change of X.509 the clusters look IDLE for RestartAfter and UPDATING for RestartFor; after one of a database user they

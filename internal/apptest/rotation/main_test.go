@@ -1,0 +1,9 @@
+package rotation_test
+
+import (
+	"testing"
+
+	"rekey/internal/apptest"
+)
+
+func TestMain(m *testing.M) { apptest.Main(m) }

@@ -1,0 +1,210 @@
+package config
+
+import (
+	"cmp"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"rekey/internal/deliver"
+	"rekey/internal/kinds"
+)
+
+// Rotation is the credential of a service account that is rotated: a new secret is made and delivered, its users move over, and then the
+// old one is deleted.
+type Rotation struct {
+	// Name is how jobs call it, unique: lower-case letters, digits, - and _, at most 64.
+	Name string `yaml:"name"`
+	// Account is the name of one of atlas.accounts, as which the API is called. It may be empty when there is only one.
+	Account string `yaml:"account"`
+	// OrgID is the organization of the service account. Either it or project_id is required.
+	OrgID string `yaml:"org_id"`
+	// ProjectID is the project of a service account that belongs to one project alone.
+	ProjectID string `yaml:"project_id"`
+	// ClientID is the service account that is rotated, mdb_sa_id_ and 24 hexadecimal digits. Each has one rotation at most. Required.
+	ClientID string `yaml:"client_id"`
+	// Lifetime is how long a new secret lives, in whole hours: 8h to 8760h, and a day more than quiet_for at least. It is asked for up
+	// to a hundredth shorter, by which a secret whose answer is lost is recognised. Default 2160h.
+	Lifetime time.Duration `yaml:"lifetime"`
+	// QuietFor is how long the old secret must have been unused before it is deleted: longer than its slowest user takes from one use
+	// to the next. 1s to 120h, default 48h.
+	QuietFor time.Duration `yaml:"quiet_for"`
+	// WhenFull is what becomes of the rotation while the account has two secrets that work: wait (default and empty) waits until one
+	// is gone; delete_unused deletes the older one once it was unused for quiet_for while the other one is in use.
+	WhenFull string `yaml:"when_full"`
+	// Overdue is what becomes of an old secret that is in use as it nears its end, a week after the new one was made: alert (default
+	// and empty) waits on and says so; delete deletes it a day before.
+	Overdue string `yaml:"overdue"`
+	// Deliver are the stores that get the new secret, one at least. Nothing is deleted before all have it.
+	Deliver []deliver.Config `yaml:"deliver"`
+}
+
+// Values of Rotation.WhenFull and Rotation.Overdue.
+const (
+	WhenFullWait   = "wait"
+	WhenFullDelete = "delete_unused"
+	OverdueAlert   = "alert"
+	OverdueDelete  = "delete"
+)
+
+// setDefaults prepares a rotation for what the file says about it.
+func (r *Rotation) setDefaults() {
+	r.Lifetime, r.QuietFor, r.WhenFull, r.Overdue = 90*24*time.Hour, 48*time.Hour, WhenFullWait, OverdueAlert
+}
+
+// fillEmpty replaces texts that were set to "" where that means the default.
+func (r *Rotation) fillEmpty() {
+	r.WhenFull, r.Overdue = cmp.Or(r.WhenFull, WhenFullWait), cmp.Or(r.Overdue, OverdueAlert)
+}
+
+// AccountOf is the account as which a rotation calls.
+func (c *Config) AccountOf(r Rotation) string {
+	if r.Account == "" && len(c.Atlas.Accounts) == 1 {
+		return c.Atlas.Accounts[0].Name
+	}
+	return r.Account
+}
+
+// RotationAccounts are the accounts as which rotations call, by the names of the rotations.
+func (c *Config) RotationAccounts() map[string]string {
+	accounts := map[string]string{}
+	for _, r := range c.Rotations {
+		accounts[r.Name] = c.AccountOf(r)
+	}
+	return accounts
+}
+
+func (c *checker) rotations() {
+	taken, clients, places := map[string]int{}, map[string]int{}, map[string]string{}
+	for i, r := range c.cfg.Rotations {
+		path := item("rotations", i)
+		if c.spoilt[path] {
+			continue
+		}
+		c.name(path, r.Name, taken)
+		c.account(join(path, "account"), r.Account)
+		c.rotated(path, r, clients)
+		c.rotationTimes(path, r)
+		c.oneOf(join(path, "when_full"), r.WhenFull, WhenFullWait, WhenFullDelete)
+		c.oneOf(join(path, "overdue"), r.Overdue, OverdueAlert, OverdueDelete)
+		c.deliver(path, r, places)
+	}
+	if len(c.cfg.Rotations) > 0 && !c.cfg.NATS.IsEmbedded() && len(c.cfg.Seal.Keys) == 0 && !c.unsure("seal.keys") && !c.unsure("nats.url") {
+		c.add("rotations", "need seal.keys with an external NATS server: a new secret is sealed before it is delivered, and keys that are derived from "+
+			"accounts' secrets end with those")
+	}
+}
+
+// rotated checks which service account it is about.
+func (c *checker) rotated(path string, r Rotation, clients map[string]int) {
+	org, project, client := join(path, "org_id"), join(path, "project_id"), join(path, "client_id")
+	switch {
+	case c.anySpoilt(org, project):
+	case r.OrgID == "" && r.ProjectID == "":
+		c.add(path, "needs org_id or project_id")
+	case r.OrgID != "" && r.ProjectID != "":
+		c.add(path, "has either org_id or project_id, not both")
+	}
+	for at, id := range map[string]string{org: r.OrgID, project: r.ProjectID} {
+		if id != "" && !kinds.IsID(id) {
+			c.add(at, "must be 24 lower-case hexadecimal digits")
+		}
+	}
+	id := strings.ToLower(r.ClientID)
+	switch line, twice := clients[id]; {
+	case id == "":
+		c.add(client, "is required")
+	case !clientID.MatchString(r.ClientID):
+		c.add(client, "must be mdb_sa_id_ and 24 hexadecimal digits")
+	case twice:
+		c.add(client, "is rotated by the rotation on line %d already", line)
+	default:
+		clients[id] = c.locate(client).line
+	}
+}
+
+// rotationTimes checks lifetime and quiet_for.
+func (c *checker) rotationTimes(path string, r Rotation) {
+	const least, most, quiet, beyond = 8 * time.Hour, 8760 * time.Hour, 120 * time.Hour, 24 * time.Hour
+	lifetime := join(path, "lifetime")
+	c.duration(lifetime, r.Lifetime, least, most)
+	c.duration(join(path, "quiet_for"), r.QuietFor, time.Second, quiet)
+	if r.Lifetime%time.Hour != 0 {
+		c.add(lifetime, "must be whole hours")
+	}
+	if r.Lifetime < r.QuietFor+beyond && !c.anySpoilt(join(path, "quiet_for")) {
+		c.add(lifetime, "must be a day longer than quiet_for at least, which is %s", short(r.QuietFor))
+	}
+}
+
+// deliver checks the stores. Two rotations must not write to one place, nor a rotation over another secret of the worker.
+func (c *checker) deliver(path string, r Rotation, places map[string]string) {
+	list := join(path, "deliver")
+	if len(r.Deliver) == 0 {
+		c.add(list, "needs a store at least: a secret that is not delivered has no user")
+		return
+	}
+	for i, store := range r.Deliver {
+		at := item(list, i)
+		if c.spoilt[at] {
+			continue
+		}
+		problems := store.Check()
+		for _, p := range problems {
+			where := at
+			if p.Key != "" {
+				where = join(at, p.Key)
+			}
+			c.add(where, "%s", p.Message)
+		}
+		if len(problems) > 0 {
+			continue
+		}
+		if store.Type == deliver.TypeVault && c.cfg.Vault.Address == "" && !c.unsure("vault.address") {
+			c.add(at, "needs vault.address as well")
+		}
+		if other, twice := places[store.Place()]; twice {
+			c.add(at, "is the place of %s as well", other)
+		}
+		places[store.Place()] = at
+		c.foreignFile(at, r, store)
+	}
+}
+
+// foreignFile refuses to write over a secret that the configuration names for something else than the account that is rotated.
+func (c *checker) foreignFile(path string, r Rotation, store deliver.Config) {
+	if store.Type != deliver.TypeFile {
+		return
+	}
+	for _, a := range c.cfg.Atlas.Accounts {
+		if strings.EqualFold(a.ClientID, r.ClientID) && sameFile(a.ClientSecret.File, store.Path) {
+			return
+		}
+	}
+	for _, place := range c.cfg.Secrets() {
+		if sameFile(place.Ref.File, store.Path) {
+			c.add(join(path, "path"), "is where %s is, which is another secret of the worker", place.Key)
+		}
+	}
+}
+
+// sameFile reports whether two paths name one file.
+func sameFile(a, b string) bool {
+	absolute, err := filepath.Abs(a)
+	return a != "" && err == nil && absolute == filepath.Clean(b)
+}
+
+// rotationOf checks that a schedule names a rotation, whose account calls.
+func (c *checker) rotationOf(path string, j Job) {
+	at := join(join(path, "params"), kinds.ParamRotation)
+	name := j.Params[kinds.ParamRotation]
+	i := slices.IndexFunc(c.cfg.Rotations, func(r Rotation) bool { return r.Name == name })
+	switch {
+	case name == "" || c.unsure("rotations"):
+	case i < 0:
+		c.add(at, "is not the name of a rotation under rotations")
+	case j.Account != "" && j.Account != c.cfg.AccountOf(c.cfg.Rotations[i]):
+		c.add(join(path, "account"), "is not that of the rotation; leave it out")
+	}
+}

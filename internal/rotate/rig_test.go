@@ -1,0 +1,344 @@
+package rotate_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/atlas"
+	"rekey/internal/atlas/sandbox"
+	"rekey/internal/deliver"
+	"rekey/internal/jobs"
+	"rekey/internal/kinds"
+	"rekey/internal/metrics"
+	"rekey/internal/rotate"
+	"rekey/internal/secret"
+)
+
+// rig is a rotation against the sandbox, in virtual time, whose worker can be killed.
+type rig struct {
+	t     *testing.T
+	box   *sandbox.Sandbox
+	file  string // Which the consumer reads.
+	spec  rotate.Spec
+	store deliver.Store
+	own   bool          // The account that is rotated is one of the worker's own, which reads the file.
+	skew  time.Duration // Of the API's clock.
+
+	mu      sync.Mutex // Guards what follows.
+	dead    bool
+	points  int            // Points at which a worker can be killed, so far.
+	kills   map[int]bool   // At which of them it is.
+	results map[string]int // Of the rotation, by how often they were counted.
+	asked   map[string]int // Requests that reached the API, by method.
+
+	state jobs.RotationState // As recorded.
+}
+
+func newRig(t *testing.T, cfg sandbox.Config) *rig {
+	t.Helper()
+	many := sandbox.Bucket{Capacity: 100000, Refill: 100000, Every: time.Minute}
+	cfg.Buckets = map[string]sandbox.Bucket{
+		sandbox.BucketToken: many, sandbox.BucketTokenRevoke: many, sandbox.BucketServiceAccountsOrg: many, sandbox.BucketServiceAccountsProject: many,
+	}
+	box, err := sandbox.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, box: box, file: filepath.Join(t.TempDir(), "secret"), kills: map[int]bool{}, results: map[string]int{}, asked: map[string]int{}}
+	value, _ := box.Secret(sandbox.RotatedSecretID)
+	if err := os.WriteFile(r.file, []byte(value+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stores, err := deliver.New([]deliver.Config{{Type: deliver.TypeFile, Path: r.file}}, deliver.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.store = stores[0]
+	r.spec = rotate.Spec{
+		Name: "ci", OrgID: sandbox.OrgID, ClientID: sandbox.RotatedClientID, Lifetime: 2160 * time.Hour, QuietFor: 12 * time.Hour,
+		WhenFull: rotate.WhenFullWait, Overdue: rotate.OverdueAlert, Stores: []deliver.Store{killable{r.store, r}},
+	}
+	return r
+}
+
+var errKilled = errors.New("the worker was killed")
+
+// point is a moment at which the worker may be killed; it fails from there on.
+func (r *rig) point() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.points++; r.kills[r.points] {
+		r.dead = true
+	}
+	if r.dead {
+		return errKilled
+	}
+	return nil
+}
+
+// killable is a store of a worker that can be killed before and after each delivery.
+type killable struct {
+	deliver.Store
+
+	rig *rig
+}
+
+func (k killable) Deliver(ctx context.Context, c deliver.Credential) error {
+	if err := k.rig.point(); err != nil {
+		return err
+	}
+	if err := k.Store.Deliver(ctx, c); err != nil {
+		return err
+	}
+	return k.rig.point()
+}
+
+// RoundTrip brings a request to the sandbox. The worker can be killed before it and after it.
+func (r *rig) RoundTrip(req *http.Request) (response *http.Response, err error) {
+	if err := r.point(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if cut := recover(); cut != nil {
+			err = errors.New("connection reset")
+		}
+	}()
+	w := httptest.NewRecorder()
+	r.mu.Lock()
+	r.asked[req.Method]++
+	r.mu.Unlock()
+	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil && trace.WroteHeaders != nil {
+		trace.WroteHeaders()
+	}
+	r.box.ServeHTTP(w, req)
+	if err := r.point(); err != nil {
+		return nil, err
+	}
+	response = w.Result()
+	response.Request = req
+	response.Header.Set("Date", time.Now().Add(r.skew).UTC().Format(http.TimeFormat))
+	return response, nil
+}
+
+// sealer seals for tests.
+type sealer struct{}
+
+func (sealer) Seal(value secret.Value) (string, error) {
+	return "rekey-seal.test." + base64.StdEncoding.EncodeToString([]byte(value.Reveal())), nil
+}
+
+func (sealer) Open(text string) (secret.Value, error) {
+	plain, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(text, "rekey-seal.test."))
+	return secret.New(string(plain)), err
+}
+
+// Rotation implements rotate.Recorder.
+func (r *rig) Rotation(_, result string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.results[result]++
+}
+
+// start starts a worker.
+func (r *rig) start() *rotate.Rotator {
+	r.t.Helper()
+	r.mu.Lock()
+	r.dead = false
+	r.mu.Unlock()
+	value, _ := r.box.Secret(sandbox.ClientID)
+	accounts := []atlas.Account{{Name: "security", ClientID: sandbox.ClientID, ClientSecret: secret.Ref{Env: "SECRET"}}}
+	if r.own {
+		accounts = append(accounts, atlas.Account{Name: "own", ClientID: sandbox.RotatedClientID, ClientSecret: secret.Ref{File: r.file}})
+	}
+	client, err := atlas.New(atlas.Config{
+		BaseURL: "http://127.0.0.1:1", Accounts: accounts, Recorder: metrics.Discard(), Transport: r, Logger: zap.NewNop(),
+		LookupEnv: func(string) (string, bool) { return value, true },
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return rotate.New(rotate.Config{
+		Specs: func() map[string]rotate.Spec { return map[string]rotate.Spec{"ci": r.spec} },
+		API:   client, Accounts: client, Sealer: sealer{}, Recorder: r, Logger: zap.NewNop(), Now: time.Now,
+	})
+}
+
+// job is the job of the rotation.
+func (r *rig) job() jobs.Job {
+	r.t.Helper()
+	kind := kinds.Rotating().Name
+	params, err := jobs.NewParams(kind, map[string]any{"rotation": "ci"})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return jobs.Job{ID: "job", Kind: kind, Account: "security", Params: params, Lane: jobs.LaneNormal}
+}
+
+// pass makes one pass, as jobs.Runner does.
+func (r *rig) pass(rotator *rotate.Rotator, abandon string) (jobs.RotationResult, error) {
+	r.t.Helper()
+	state := r.state
+	state.Rotation = state.Copied()
+	return rotator.Rotate(r.t.Context(), jobs.RotationPass{
+		Job: r.job(), State: state, Abandon: abandon,
+		Keep: func(_ context.Context, s jobs.RotationState) error {
+			if err := r.point(); err != nil {
+				return err
+			}
+			s.Rotation = s.Copied()
+			r.state = s
+			return r.point()
+		},
+	})
+}
+
+// run makes passes until the rotation is over or a moment has come, and restarts the worker where it was killed.
+func (r *rig) run(until time.Duration) (jobs.RotationResult, bool) {
+	r.t.Helper()
+	rotator, end := r.start(), time.Now().Add(until)
+	for time.Now().Before(end) {
+		result, err := r.pass(rotator, "")
+		r.works()
+		switch {
+		case r.wasKilled():
+			rotator = r.start()
+			time.Sleep(time.Second)
+		case err != nil:
+			time.Sleep(time.Minute)
+		case result.Outcome != "":
+			return result, true
+		default:
+			time.Sleep(result.Wait)
+		}
+	}
+	return jobs.RotationResult{}, false
+}
+
+func (r *rig) wasKilled() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dead
+}
+
+// secrets are those of the account.
+func (r *rig) secrets() []sandbox.SecretState {
+	for _, a := range r.box.State().Accounts {
+		if a.ID == sandbox.RotatedClientID {
+			return a.Secrets
+		}
+	}
+	return nil
+}
+
+// works holds that at least one secret of the account works, and that what is in the file does.
+func (r *rig) works() {
+	r.t.Helper()
+	alive := slices.ContainsFunc(r.secrets(), func(s sandbox.SecretState) bool {
+		value, ok := r.box.Secret(s.ID)
+		return ok && r.box.Works(sandbox.RotatedClientID, value)
+	})
+	if !alive {
+		r.t.Fatalf("no secret works at step %s", r.state.Step)
+	}
+	if value := r.current(); !r.box.Works(sandbox.RotatedClientID, value) {
+		r.t.Fatalf("what is in the file does not work at step %s", r.state.Step)
+	}
+}
+
+// current is what is in the file.
+func (r *rig) current() string {
+	r.t.Helper()
+	text, err := os.ReadFile(r.file)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return strings.TrimSuffix(string(text), "\n")
+}
+
+// use gets a token with a secret, as its user does, and reports whether that worked.
+func (r *rig) use(value string) bool {
+	req := httptest.NewRequest(http.MethodPost, "/api/oauth/token", strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode()))
+	req.SetBasicAuth(sandbox.RotatedClientID, value)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	r.box.ServeHTTP(w, req)
+	return w.Code == http.StatusOK
+}
+
+// consume uses the secret every hour until the returned function is called. For some time it goes on with the one that it has.
+func (r *rig) consume(stays time.Duration) (stop func()) {
+	r.t.Helper()
+	value, moves := r.current(), time.Now().Add(stays)
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(time.Hour)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				if !time.Now().Before(moves) {
+					value = r.current()
+				}
+				if !r.use(value) {
+					r.t.Errorf("its user has a secret that does not work, at step %s", r.state.Step)
+				}
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// rotated holds that the rotation is over as it should be: one secret, which the store has, and which is nowhere else.
+func (r *rig) rotated(result jobs.RotationResult) {
+	r.t.Helper()
+	left := r.secrets()
+	if result.Outcome != jobs.OutcomeRotated || len(left) != 1 || left[0].ID == sandbox.RotatedSecretID || left[0].ID != r.state.NewID {
+		r.t.Fatalf("the rotation is %+v, and the account has %+v", result, left)
+	}
+	if value, _ := r.box.Secret(left[0].ID); r.current() != value || r.state.NewSecret != "" {
+		r.t.Errorf("the store has another secret, or the record still has the new one")
+	}
+}
+
+// shown is a store that shows what it has had before.
+type shown struct {
+	deliver.Store
+
+	previous secret.Value
+}
+
+func (s shown) Held(context.Context) (current, previous secret.Value, err error) {
+	return secret.Value{}, s.previous, nil
+}
+
+func secretOf(text string) secret.Value { return secret.New(text) }
+
+// deleteSecret deletes a secret of the account, as others do.
+func (r *rig) deleteSecret(id string) {
+	r.t.Helper()
+	req := httptest.NewRequest(http.MethodDelete, "/api/atlas/v2/orgs/"+sandbox.OrgID+"/serviceAccounts/"+sandbox.RotatedClientID+"/secrets/"+id, http.NoBody)
+	req.Header.Set("Authorization", "Bearer "+r.box.MintToken(sandbox.ClientID))
+	req.Header.Set("Accept", "application/vnd.atlas.2024-08-05+json")
+	w := httptest.NewRecorder()
+	r.box.ServeHTTP(w, req)
+	if w.Code != http.StatusNoContent {
+		r.t.Fatalf("deleting is answered with %d", w.Code)
+	}
+}

@@ -1,0 +1,337 @@
+package rotate_test
+
+import (
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rekey/internal/atlas/sandbox"
+	"rekey/internal/jobs"
+	"rekey/internal/rotate"
+)
+
+const day = 24 * time.Hour
+
+func TestRotates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, sandbox.Config{})
+		defer r.consume(0)()
+		result, _ := r.run(3 * day)
+		r.rotated(result)
+	})
+}
+
+// TestKilledAtEveryPoint kills the worker before and after each request, delivery and write, and again at the next such moment.
+func TestKilledAtEveryPoint(t *testing.T) {
+	points := 0
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, sandbox.Config{})
+		r.spec.QuietFor = 2 * time.Hour
+		defer r.consume(0)()
+		result, _ := r.run(3 * day)
+		r.rotated(result)
+		points = r.points
+	})
+	for at := 1; at <= points; at++ {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, sandbox.Config{})
+			r.kills[at], r.kills[at+1], r.kills[at+3], r.spec.QuietFor = true, true, true, 2*time.Hour
+			defer r.consume(0)()
+			result, over := r.run(4 * day)
+			if !over {
+				t.Fatalf("killed at point %d, the rotation is at %s, and waits for %q", at, r.state.Step, r.state.Waits)
+			}
+			r.rotated(result)
+		})
+	}
+	t.Logf("killed at each of %d points", points)
+}
+
+// TestFaults: whatever the API answers to a step, the rotation ends well.
+func TestFaults(t *testing.T) {
+	operations := []string{
+		sandbox.OperationRead, sandbox.OperationServiceAccountSecretCreate, sandbox.OperationServiceAccountSecretDelete, sandbox.OperationToken,
+		sandbox.OperationTokenRevoke,
+	}
+	kinds := []string{"reset", "reset_after", "html", "cut", "429:retry_after=7", "503:retry_after=3", "500", "409:error_code=DATA_CONCURRENCY_ERROR"}
+	for _, operation := range operations {
+		for _, kind := range kinds {
+			if kind[:3] == "409" && operation != sandbox.OperationServiceAccountSecretCreate {
+				continue
+			}
+			for _, times := range []string{":times=1", ":times=2"} {
+				t.Run(operation+":"+kind+times, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						r := newRig(t, sandbox.Config{})
+						fault, err := sandbox.ParseFault(operation + ":" + kind + times)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if err := r.box.Inject(fault); err != nil {
+							t.Fatal(err)
+						}
+						stop := r.consume(0)
+						time.Sleep(time.Minute)
+						result, over := r.run(5 * day)
+						stop()
+						if !over {
+							t.Fatalf("the rotation is at %s, and waits for %q", r.state.Step, r.state.Waits)
+						}
+						r.rotated(result)
+					})
+				})
+			}
+		}
+	}
+}
+
+// TestLostAnswer: the secret of a request whose answer was lost is deleted, and the rotation goes on with another one.
+func TestLostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, sandbox.Config{})
+		if err := r.box.Inject(sandbox.Fault{Operation: sandbox.OperationServiceAccountSecretCreate, Kind: sandbox.FaultResetAfter, Times: 2}); err != nil {
+			t.Fatal(err)
+		}
+		defer r.consume(0)()
+		result, _ := r.run(3 * day)
+		r.rotated(result)
+		if r.results["orphan"] != 2 {
+			t.Errorf("%d orphans were counted, want 2", r.results["orphan"])
+		}
+	})
+}
+
+// TestForeignSecret: a secret that others make while the answer is lost is left alone, by its lifetime or because it is used.
+func TestForeignSecret(t *testing.T) {
+	for _, used := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, sandbox.Config{})
+			// The API did nothing, and others make a secret at the same moment.
+			if err := r.box.Inject(sandbox.Fault{Operation: sandbox.OperationServiceAccountSecretCreate, Kind: sandbox.FaultReset, Times: 1}); err != nil {
+				t.Fatal(err)
+			}
+			rotator := r.start()
+			for r.state.Rotation == nil || len(r.state.Asked) == 0 {
+				if _, err := r.pass(rotator, ""); err != nil {
+					break
+				}
+			}
+			other := newRig(t, sandbox.Config{})
+			other.box, other.spec.Lifetime = r.box, r.spec.Lifetime-200*time.Hour
+			if used {
+				other.spec.Lifetime = r.spec.Lifetime
+			}
+			theirs := other.start()
+			for other.state.Rotation == nil || other.state.NewID == "" {
+				if _, err := other.pass(theirs, ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if value, _ := r.box.Secret(other.state.NewID); used && !r.use(value) {
+				t.Fatal("their secret does not work")
+			}
+			if _, over := r.run(day); over || r.state.Step != jobs.StepRoom {
+				t.Errorf("over %v, at %s, waits for %q; want it to wait for room", over, r.state.Step, r.state.Waits)
+			}
+			if left := r.secrets(); len(left) != 2 {
+				t.Errorf("the account has %+v, want both", left)
+			}
+		})
+	}
+}
+
+// TestUserStaysForSixDays: the old secret is there as long as it is used.
+func TestUserStaysForSixDays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, sandbox.Config{})
+		defer r.consume(6 * day)()
+		if _, over := r.run(6*day + 11*time.Hour); over || len(r.secrets()) != 2 {
+			t.Fatalf("over %v, the account has %+v", over, r.secrets())
+		}
+		if r.results["overdue"] != 1 || !r.state.Overdue {
+			t.Errorf("overdue is counted %d times, want once", r.results["overdue"])
+		}
+		result, _ := r.run(day)
+		r.rotated(result)
+	})
+}
+
+// TestOverdueDelete deletes a secret that is in use a day before it ends by itself, and alert leaves it until then.
+func TestOverdueDelete(t *testing.T) {
+	for overdue, most := range map[string]time.Duration{rotate.OverdueDelete: 6*day + 2*time.Hour, rotate.OverdueAlert: 7*day + 2*time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, sandbox.Config{})
+			r.spec.Overdue = overdue
+			old := r.current()
+			for range 10 * 24 {
+				r.use(old) // A user that never moves.
+				if result, over := r.run(time.Hour); over {
+					r.rotated(result)
+					return
+				}
+				if time.Since(r.state.Steps[0].BeganAt) > most {
+					t.Fatalf("overdue %s: it is at %s after %s, and waits for %q", overdue, r.state.Step, most, r.state.Waits)
+				}
+			}
+		})
+	}
+}
+
+// TestUnnoticedUse: while the API does not notice the use of the new secret, the old one is not deleted before it is overdue.
+func TestUnnoticedUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, sandbox.Config{})
+		if err := r.box.Inject(sandbox.Fault{Operation: sandbox.OperationToken, Kind: sandbox.FaultUnnoticed, Account: sandbox.RotatedClientID}); err != nil {
+			t.Fatal(err)
+		}
+		defer r.consume(0)()
+		if _, over := r.run(5 * day); over || r.state.Step != jobs.StepAdopt || len(r.secrets()) != 2 {
+			t.Errorf("over %v, at %s with %+v", over, r.state.Step, r.secrets())
+		}
+		r.box.ClearFaults()
+		result, _ := r.run(day)
+		r.rotated(result)
+	})
+}
+
+// TestFull: two secrets that work are left alone, or the older one goes once it was unused while the other one is in use.
+func TestFull(t *testing.T) {
+	for _, whenFull := range []string{rotate.WhenFullWait, rotate.WhenFullDelete} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, sandbox.Config{})
+			r.spec.WhenFull = whenFull
+			other := newRig(t, sandbox.Config{})
+			other.box = r.box
+			theirs := other.start()
+			for other.state.Rotation == nil || other.state.NewID == "" {
+				if _, err := other.pass(theirs, ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			value, _ := r.box.Secret(other.state.NewID)
+			if err := os.WriteFile(r.file, []byte(value+"\n"), 0o600); err != nil { // Its users have moved.
+				t.Fatal(err)
+			}
+			for range 30 {
+				if !r.use(value) {
+					t.Fatal("the younger secret does not work")
+				}
+				if _, over := r.run(time.Hour); over {
+					t.Fatal("it is over")
+				}
+			}
+			left := r.secrets()
+			if waits := r.state.Step == jobs.StepRoom; waits != (whenFull == rotate.WhenFullWait) || waits && len(left) != 2 {
+				t.Errorf("%s: at step %s the account has %+v", whenFull, r.state.Step, left)
+			}
+		})
+	}
+}
+
+// TestNewSecretDeletedByOthers: the rotation begins anew, and the old secret is there all the time.
+func TestNewSecretDeletedByOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, sandbox.Config{})
+		old := r.current()
+		rotator := r.start()
+		for r.state.Rotation == nil || r.state.Step != jobs.StepAdopt {
+			if _, err := r.pass(rotator, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		gone := r.state.NewID
+		r.deleteSecret(gone)
+		for range 6 {
+			if !r.use(old) {
+				t.Fatal("the old secret does not work any more")
+			}
+			if _, err := r.pass(rotator, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		defer r.consume(0)()
+		result, _ := r.run(3 * day)
+		r.rotated(result)
+		if r.results["restarted"] != 1 || r.state.NewID == gone {
+			t.Errorf("restarted %d times, the new secret is %s", r.results["restarted"], r.state.NewID)
+		}
+	})
+}
+
+// TestAbandon takes the new secret back: the store has the old one again, which works.
+func TestAbandon(t *testing.T) {
+	for _, step := range []jobs.RotationStep{jobs.StepCreate, jobs.StepDeliver, jobs.StepProve, jobs.StepAdopt} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, sandbox.Config{})
+			r.spec.Stores = append(r.spec.Stores[:0], shown{r.spec.Stores[0], secretOf(r.current())})
+			old := r.current()
+			rotator := r.start()
+			for r.state.Rotation == nil || r.state.Step != step {
+				if _, err := r.pass(rotator, ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			result, err := r.pass(rotator, "cancelled by kim: a mistake")
+			if err != nil || result.Outcome != jobs.OutcomeCancelled {
+				t.Fatalf("%s: %+v, error %v", step, result, err)
+			}
+			if left := r.secrets(); len(left) != 1 || left[0].ID != sandbox.RotatedSecretID || r.current() != old {
+				t.Errorf("%s: the account has %+v", step, left)
+			}
+			r.works()
+		})
+	}
+}
+
+// TestNotAbandoned: where the old secret cannot be shown to work, the rotation goes on.
+func TestNotAbandoned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, sandbox.Config{})
+		r.spec.Stores = append(r.spec.Stores[:0], shown{r.spec.Stores[0], secretOf("mdb_sa_sk_of-something-else")})
+		rotator := r.start()
+		for r.state.Rotation == nil || r.state.Step != jobs.StepAdopt {
+			if _, err := r.pass(rotator, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		result, err := r.pass(rotator, "cancelled by kim: a mistake")
+		if err != nil || !result.Kept || result.Outcome != "" || len(r.secrets()) != 2 {
+			t.Fatalf("%+v, error %v, the account has %+v", result, err, r.secrets())
+		}
+		defer r.consume(0)()
+		ended, _ := r.run(3 * day)
+		r.rotated(ended)
+	})
+}
+
+// TestOwnAccount: an account of the worker itself takes the new secret over before the old one is deleted, whatever is overdue.
+func TestOwnAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, sandbox.Config{})
+		r.own = true
+		defer r.consume(0)()
+		result, _ := r.run(3 * day)
+		r.rotated(result)
+	})
+}
+
+// TestClockOfTheAPI: a clock of the API that is wrong by days makes no secret count as expired.
+func TestClockOfTheAPI(t *testing.T) {
+	for _, skew := range []time.Duration{-200 * day, 200 * day} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, sandbox.Config{})
+			r.skew = skew
+			old := r.current()
+			for range 3 * 24 {
+				r.use(old)
+				if _, over := r.run(time.Hour); over {
+					t.Fatal("it is over although the old secret is in use")
+				}
+			}
+			if !r.use(old) {
+				t.Error("the old secret was deleted")
+			}
+		})
+	}
+}
