@@ -136,7 +136,7 @@ func TestIncidentsBelowAnotherClass(t *testing.T) {
 	for i := range flood {
 		r.publish(t, []string{"rotation", "incident.siem", "siem.incidents", "a.b.c.d.incident"}[i%4], plain, nil)
 	}
-	eventually(t, "the others' workers are all busy", func() bool { return len(d.seen()) == intakeWorkers })
+	eventually(t, "the others have all workers that they may", func() bool { return len(d.seen()) == senderAtOnce })
 	for _, class := range []string{"incident", "siem.incident", "eu.siem.incident", "a.b.c.incident"} {
 		r.publish(t, class, plain, nil)
 	}

@@ -222,7 +222,7 @@ func TestIntakeOfABlockedClassDelaysNoIncident(t *testing.T) {
 	for range flood {
 		r.publish(t, jobs.ClassRotation, plain, nil)
 	}
-	eventually(t, "the others' workers are all busy", func() bool { return len(d.seen()) == intakeWorkers })
+	eventually(t, "the others have all workers that they may", func() bool { return len(d.seen()) == senderAtOnce })
 	r.publish(t, jobs.ClassIncident, plain, nil)
 	eventually(t, "the incident is taken in", func() bool { return c.get()["duplicate"] == 1 })
 	close(release)
@@ -353,7 +353,7 @@ func TestIntakeStopsWithNothingHalfDone(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.intake(&d, &c).Run(ctx) }()
-	for range intakeWorkers {
+	for range senderAtOnce {
 		receive(t, "an event", begun)
 	}
 	cancel()
@@ -367,7 +367,7 @@ func TestIntakeStopsWithNothingHalfDone(t *testing.T) {
 		t.Error(err)
 	}
 	done := c.get()["accepted"]
-	if done != intakeWorkers || len(begun) != 0 {
+	if done != senderAtOnce || len(begun) != 0 {
 		t.Errorf("%d events are done, %d more were begun after the stop", done, len(begun))
 	}
 	// The rest has gone back: the next worker gets it at once, long before the AckWait ends.
