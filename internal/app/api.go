@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"go.uber.org/zap"
 
@@ -13,6 +14,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/console"
 	"rekey/internal/fleet"
+	"rekey/internal/httpserver"
 	"rekey/internal/refused"
 	"rekey/internal/stores"
 )
@@ -28,6 +30,44 @@ func (t trail) open() {
 	if t.ready != nil {
 		close(t.ready)
 	}
+}
+
+// startHTTP serves metrics and health and, on loopback, the console.
+func (w *worker) startHTTP() error {
+	if w.Config.HTTP.Listen == "" {
+		return nil
+	}
+	var pages http.Handler
+	if w.Config.HTTP.ShowsConsole() {
+		shown, err := w.startConsole(nil)
+		if err != nil {
+			return err
+		}
+		pages = shown
+	}
+	server, err := httpserver.New(httpserver.Config{
+		Pages: pages, Listen: w.Config.HTTP.Listen, Gatherer: w.gatherer, Logger: w.Logger,
+		Checks: []httpserver.Check{
+			{Name: "nats", Func: func(context.Context) error { return w.conn.Ready() }},
+			{Name: "streams", Func: func(context.Context) error { return w.streamsReady() }},
+			{Name: "storage", Func: func(context.Context) error { return w.storage() }},
+			{Name: "clock", Func: func(context.Context) error { return w.conn.Clock().Check() }},
+			{Name: "parts", Func: func(context.Context) error { return w.parts.check() }},
+			{Name: "accounts", Func: w.accountsReady},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if err := server.Start(); err != nil {
+		return err
+	}
+	w.http = server
+	w.stack.push("HTTP server", httpGrace, server.Stop)
+	for _, shown := range w.consoles {
+		w.stack.push("console", httpGrace, shown.Stop)
+	}
+	return nil
 }
 
 // startAPI starts the HTTP API, which answers 503 until serveAPI.

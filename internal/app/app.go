@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -268,43 +267,6 @@ func (w *worker) startAtlas() error {
 	}
 	w.atlas = client
 	w.stack.push("API connections", stopGrace, func(context.Context) error { client.Close(); return nil })
-	return nil
-}
-
-func (w *worker) startHTTP() error {
-	if w.Config.HTTP.Listen == "" {
-		return nil
-	}
-	var pages http.Handler
-	if w.Config.HTTP.ShowsConsole() {
-		shown, err := w.startConsole(nil)
-		if err != nil {
-			return err
-		}
-		pages = shown
-	}
-	server, err := httpserver.New(httpserver.Config{
-		Pages: pages, Listen: w.Config.HTTP.Listen, Gatherer: w.gatherer, Logger: w.Logger,
-		Checks: []httpserver.Check{
-			{Name: "nats", Func: func(context.Context) error { return w.conn.Ready() }},
-			{Name: "streams", Func: func(context.Context) error { return w.streamsReady() }},
-			{Name: "storage", Func: func(context.Context) error { return w.storage() }},
-			{Name: "clock", Func: func(context.Context) error { return w.conn.Clock().Check() }},
-			{Name: "parts", Func: func(context.Context) error { return w.parts.check() }},
-			{Name: "accounts", Func: w.accountsReady},
-		},
-	})
-	if err != nil {
-		return err
-	}
-	if err := server.Start(); err != nil {
-		return err
-	}
-	w.http = server
-	w.stack.push("HTTP server", httpGrace, server.Stop)
-	for _, shown := range w.consoles {
-		w.stack.push("console", httpGrace, shown.Stop)
-	}
 	return nil
 }
 

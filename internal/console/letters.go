@@ -93,7 +93,7 @@ func (c *Console) letters(one *call) (page, error) {
 	}
 	filters := url.Values{}
 	for _, name := range filterFields() {
-		v.Fields = append(v.Fields, choice{Name: name, Value: values.Get(name)})
+		v.Fields = append(v.Fields, choice{Name: name, Label: strings.ToUpper(name[:1]) + name[1:], Value: values.Get(name)})
 		if text := values.Get(name); text != "" {
 			filters.Set(name, text)
 		}

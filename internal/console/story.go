@@ -51,19 +51,7 @@ type entry struct {
 func (c *Console) story(one *call) (page, error) {
 	ctx, cancel := one.within()
 	defer cancel()
-	id := one.r.PathValue("id")
-	if one.person == nil || one.person.Unlimited() { // What else begins so is not the business of others.
-		var err error
-		if id, err = one.fleet.JobID(ctx, id); err != nil {
-			return page{}, err
-		}
-	}
-	record, err := one.fleet.Job(ctx, id)
-	if errors.Is(err, jobs.ErrNotFound) {
-		err = notMade(ctx, one, id)
-	} else if err == nil && !one.sees(&record) {
-		err = jobs.ErrNotFound
-	}
+	record, err := one.record(ctx)
 	if err != nil {
 		return page{}, err
 	}
@@ -80,7 +68,7 @@ func (c *Console) story(one *call) (page, error) {
 	}
 	v.NotShown, v.NotJoined = record.AttemptCount-len(record.Attempts), record.EventCount-len(record.Events)
 	v.Told = told(&record)
-	story, err := one.fleet.Story(ctx, id)
+	story, err := one.fleet.Story(ctx, record.JobID)
 	if err != nil {
 		v.Unknown = err.Error()
 	}
@@ -92,7 +80,25 @@ func (c *Console) story(one *call) (page, error) {
 		v.Told = append(v.Told, entry{At: a.At, What: what, Means: terminal.Faint, Text: a.Outcome + a.Verdict, Facts: facts("stream", fmt.Sprintf("results, sequence %d", a.Seq))})
 	}
 	slices.SortStableFunc(v.Told, func(a, b entry) int { return a.At.Compare(b.At) })
-	return page{Template: "story", Title: "Job " + id, Data: v}, nil
+	return page{Template: "story", Title: "Job " + record.JobID, Data: v}, nil
+}
+
+// record is the job that the address names, by its id or the beginning of it.
+func (c *call) record(ctx context.Context) (jobs.PublicRecord, error) {
+	id := c.r.PathValue("id")
+	if c.person == nil || c.person.Unlimited() { // What else begins so is not the business of others.
+		var err error
+		if id, err = c.fleet.JobID(ctx, id); err != nil {
+			return jobs.PublicRecord{}, err
+		}
+	}
+	record, err := c.fleet.Job(ctx, id)
+	if errors.Is(err, jobs.ErrNotFound) {
+		err = notMade(ctx, c, id)
+	} else if err == nil && !c.sees(&record) {
+		err = jobs.ErrNotFound
+	}
+	return record, err
 }
 
 // notMade is why there is no record of a job.
