@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"rekey/internal/apptest"
 	"rekey/internal/config"
@@ -157,6 +158,7 @@ func TestFurtherPages(t *testing.T) {
 	rig, atlas := apptest.StandInRig(t)
 	withAPI(t, rig)
 	atlas.Script(apptest.RevokePath, apptest.RetryAfter(429, "1"))
+	rig.Cfg.Rotations = []config.Rotation{{Name: "ci", Account: apptest.Security, OrgID: apptest.Org, ClientID: "mdb_sa_id_5ec0000000000000000000a7", Lifetime: 2160 * time.Hour, QuietFor: 48 * time.Hour}}
 	rig.Cfg.API.Console.TraceURL = "https://traces.example.com/trace/{trace_id}"
 	rig.Cfg.Policies.List = append(rig.Cfg.Policies.List, apptest.LeakPolicy())
 	w := rig.Start(t)
@@ -172,6 +174,7 @@ func TestFurtherPages(t *testing.T) {
 		{"/", []string{job.JobID, "Last 24 hours", `id="worst-` + job.JobID}},
 		{"/jobs/" + job.JobID, []string{"IR-4711", `href="https://traces.example.com/trace/0af7651916cd43dd8448eb211c80319c"`}},
 		{"/pacing", []string{"oauth_revoke"}},
+		{"/rotations", []string{"ci", "has not run yet"}},
 		{"/policies", []string{apptest.LeakPolicy().Name, "worker-1"}},
 		{"/audit", []string{"ocsf"}},
 		{"/settings", []string{"atlas.accounts[0].client_secret_env", "SECURITY_SECRET", "api.clients[0].name", "worker.concurrency"}},

@@ -42,6 +42,7 @@ func routes() []route {
 		{pattern: "/dead-letters", title: "Dead letters", live: true, view: (*Console).letters},
 		{pattern: "/dead-letters/{n}", view: (*Console).letter},
 		{pattern: "/schedules", title: "Schedules", live: true, whole: true, view: (*Console).schedules},
+		{pattern: "/rotations", title: "Rotations", live: true, whole: true, view: (*Console).rotations},
 		{pattern: "/pacing", title: "Pacing", live: true, whole: true, view: (*Console).pacing},
 		{pattern: "/policies", title: "Policies", whole: true, view: (*Console).policies, act: (*Console).testPolicies},
 		{pattern: "/receivers", title: "Receivers", live: true, whole: true, view: (*Console).receivers},

@@ -111,6 +111,30 @@ func (c *Console) pauseSchedule(ctx context.Context, one *call, op operation) (p
 	return page{}, "/schedules", err
 }
 
+// rotationRow is a rotation and its latest job.
+type rotationRow struct {
+	Name string
+	Job  *row // Nil: it has not run yet.
+	Now  *jobs.Rotation
+}
+
+// rotations lists the rotations.
+func (c *Console) rotations(one *call) (page, error) {
+	ctx, cancel := one.within()
+	defer cancel()
+	found, err := one.fleet.Rotations(ctx)
+	var list []rotationRow
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		r := rotationRow{Name: name}
+		if record := found[name]; record != nil {
+			job := newRow(record)
+			r.Job, r.Now = &job, record.Rotation
+		}
+		list = append(list, r)
+	}
+	return page{Template: "rotations", Title: "Rotations", Data: struct{ Rotations []rotationRow }{list}}, err
+}
+
 // pacing lists the rate buckets.
 func (c *Console) pacing(one *call) (page, error) {
 	ctx, cancel := one.within()
