@@ -49,8 +49,11 @@ func (d *drawing) draw(ctx context.Context, dashboard repo.Dashboard) error {
 		fmt.Fprintf(&d.body, `<rect x="%d" y="%d" width="%d" height="%d" rx="3" fill="#181b1f" stroke="#2c2f36"/>`+"\n", x, y, w, h)
 		d.text(x+9, y+16, 12, "start", "#ccccdc", p.Title, "")
 		draw := d.graph
-		if p.Type == "stat" {
+		switch p.Type {
+		case "stat":
 			draw = d.stat
+		case "state-timeline":
+			draw = d.timeline
 		}
 		if err := draw(ctx, p, x, y, w, h); err != nil {
 			return fmt.Errorf("%s: %w", p.Title, err)
@@ -79,19 +82,73 @@ func (d *drawing) stat(ctx context.Context, p repo.Panel, x, y, w, h int) error 
 	if err != nil {
 		return err
 	}
-	value := 0.0
+	value := math.NaN()
 	if len(found) > 0 {
 		if value, err = number(found[0].Value[1]); err != nil {
 			return err
 		}
 	}
-	colour := "#73BF69"
+	text := p.Field.Defaults.NoValue
+	if !math.IsNaN(value) {
+		text = show(value, p.Field.Defaults.Unit, true)
+	}
+	d.text(x+w/2, y+h/2+22, 32, "middle", stepColour(p, value), text, "")
+	return nil
+}
+
+// colours are Grafana's, by name.
+func colours() map[string]string {
+	return map[string]string{
+		"green": "#73BF69", "light-green": "#96D98D", "dark-green": "#37872D", "yellow": "#FADE2A", "orange": "#FF9830", "red": "#F2495C", "dark-red": "#C4162A",
+		"blue": "#5794F2", "text": "#8e8e9a",
+	}
+}
+
+// stepColour is the colour of a value.
+func stepColour(p repo.Panel, value float64) string {
+	colour := colours()["green"]
 	for _, step := range p.Field.Defaults.Thresholds.Steps {
 		if step.Value != nil && value >= *step.Value {
-			colour = "#FF9830"
+			colour = colours()[step.Color]
 		}
 	}
-	d.text(x+w/2, y+h/2+22, 32, "middle", colour, show(value, p.Field.Defaults.Unit, true), "")
+	return colour
+}
+
+// seriesColour is the colour of a series: that of its meaning, or the next of the palette.
+func seriesColour(p repo.Panel, name string, i int) string {
+	for _, o := range p.Field.Overrides {
+		if o.Matcher.Name == name && len(o.Properties) > 0 {
+			return colours()[o.Properties[0].Value.Color]
+		}
+	}
+	return palette()[i%len(palette())]
+}
+
+// timeline draws a bar for each series, coloured by its state.
+func (d *drawing) timeline(ctx context.Context, p repo.Panel, x, y, w, h int) error {
+	lines, err := d.lines(ctx, p)
+	if err != nil {
+		return err
+	}
+	const names = 110
+	left, right, top := x+names, x+w-10, y+titleHeight+6
+	each := max((h-titleHeight-20)/max(len(lines), 1), 6)
+	for i, l := range lines {
+		at := top + i*each
+		if at+each > y+h {
+			break // Grafana draws thinner bars.
+		}
+		d.text(left-6, at+each/2+3, 9, "end", "#8e8e9a", l.name, "")
+		for j, point := range l.points {
+			from := float64(left) + (point.at-float64(d.from.Unix()))/d.to.Sub(d.from).Seconds()*float64(right-left)
+			until := float64(right)
+			if j+1 < len(l.points) {
+				until = float64(left) + (l.points[j+1].at-float64(d.from.Unix()))/d.to.Sub(d.from).Seconds()*float64(right-left)
+			}
+			fmt.Fprintf(&d.body, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", from, at, until-from, each-3, stepColour(p, point.value))
+		}
+	}
 	return nil
 }
 
@@ -154,7 +211,7 @@ func (d *drawing) graph(ctx context.Context, p repo.Panel, x, y, w, h int) error
 	}
 	legend := left
 	for i, l := range lines {
-		colour := palette()[i%len(palette())]
+		colour := seriesColour(p, l.name, i)
 		fmt.Fprintf(&d.body, `<path d="%s" fill="none" stroke="%s" stroke-width="1.3"/>`+"\n", path(l.points, toX, toY), colour)
 		if legend+14+6*len(l.name) > right+4 {
 			continue // Grafana scrolls here.

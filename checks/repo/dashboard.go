@@ -13,7 +13,7 @@ type Dashboard struct {
 // Panel is a row or a panel with queries.
 type Panel struct {
 	Title string `json:"title"`
-	Type  string `json:"type"` // "row", "stat" or "timeseries".
+	Type  string `json:"type"` // "row", "stat", "state-timeline" or "timeseries".
 	Place struct {
 		H int `json:"h"`
 		W int `json:"w"`
@@ -27,13 +27,31 @@ type Panel struct {
 	Field struct {
 		Defaults struct {
 			Unit       string `json:"unit"`
+			NoValue    string `json:"noValue"`
 			Thresholds struct {
-				Steps []struct {
-					Value *float64 `json:"value"` // Nil: from the beginning.
-				} `json:"steps"`
+				Steps []Step `json:"steps"`
 			} `json:"thresholds"`
+			Custom struct {
+				DrawStyle string `json:"drawStyle"` // "line" or "bars".
+			} `json:"custom"`
 		} `json:"defaults"`
+		Overrides []struct {
+			Matcher struct {
+				Name string `json:"options"`
+			} `json:"matcher"`
+			Properties []struct {
+				Value struct {
+					Color string `json:"fixedColor"`
+				} `json:"value"`
+			} `json:"properties"`
+		} `json:"overrides"`
 	} `json:"fieldConfig"`
+}
+
+// Step is a colour and from which value on it counts.
+type Step struct {
+	Color string   `json:"color"`
+	Value *float64 `json:"value"` // Nil: from the beginning.
 }
 
 // ReadDashboard reads a dashboard with Grafana's variables filled in, as Grafana does it for a short time.

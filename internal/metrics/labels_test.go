@@ -39,6 +39,8 @@ func designed() map[string]shape {
 		"rekey_queue_oldest_seconds":                         {gauge, []string{"lane"}},
 		"rekey_proofs_total":                                 {counter, []string{"kind", "verdict"}},
 		"rekey_time_to_proof_seconds":                        {histogram, []string{"kind"}},
+		"rekey_alive_jobs":                                   {gauge, []string{"state"}},
+		"rekey_alive_oldest_accepted_timestamp_seconds":      {gauge, []string{"state"}},
 		"rekey_proofs_pending":                               {gauge, nil},
 		"rekey_watched_targets":                              {gauge, nil},
 		"rekey_reverted_total":                               {counter, []string{"kind"}},
@@ -171,6 +173,7 @@ func TestForeignLabels(t *testing.T) {
 		m.PolicyDecided(x, x)
 		m.Proof(x, x, true, time.Second)
 		m.TargetReverted(x)
+		m.SetAlive(x, flood, time.Unix(flood, 0))
 		m.Notified(x, x)
 		m.SetNotificationsPending(x, flood)
 		m.SchedulePaused(x, true)

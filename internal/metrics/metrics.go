@@ -105,6 +105,8 @@ type Metrics struct {
 	Proofs *prometheus.CounterVec
 	// TimeToProof is rekey_time_to_proof_seconds{kind}.
 	TimeToProof *prometheus.HistogramVec
+	// Alive is rekey_alive_jobs{state}, AliveOldest rekey_alive_oldest_accepted_timestamp_seconds{state}.
+	Alive, AliveOldest *prometheus.GaugeVec
 	// ProofsPending is rekey_proofs_pending.
 	ProofsPending prometheus.Gauge
 	// WatchedTargets is rekey_watched_targets.

@@ -79,6 +79,8 @@ func useAll(m *metrics.Metrics) {
 	m.SetDeadLetters(5)
 	m.Proof("jwks.revoke", "verified", true, 4*time.Second)
 	m.SetProofs(6, 7)
+	m.SetAlive("works", 2, time.Unix(1000, 0))
+	m.SetAlive("open", 0, time.Time{})
 	m.TargetReverted("jwks.revoke")
 	m.ScheduleFired("weekly", time.UnixMilli(1_700_000_000_500))
 	m.ScheduleNext("weekly", time.Unix(1_700_604_800, 0))
@@ -177,6 +179,7 @@ func TestOpenMetrics(t *testing.T) {
 		}
 	}
 	want := []string{
+		"rekey_alive_oldest_accepted_timestamp_seconds seconds",
 		"rekey_atlas_bucket_tokens tokens",
 		"rekey_atlas_request_duration_seconds seconds",
 		"rekey_atlas_retry_after_seconds seconds",

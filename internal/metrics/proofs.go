@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"math"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -18,6 +20,16 @@ func (m *Metrics) buildProofs(f promauto.Factory) {
 		"Jobs that succeeded and whose proof has no verdict yet."))
 	m.WatchedTargets = f.NewGauge(gauge("watched_targets", "",
 		"Dead targets that are watched in case they are restored."))
+	m.Alive = f.NewGaugeVec(gauge("alive_jobs", "",
+		"Jobs whose credential is not known to be dead, of the whole fleet: works (a look after the success shows that it works), open (no outcome yet), given_up (refused or exhausted in 24 hours, without a later success); NaN while the search does not know."),
+		[]string{"state"})
+	m.AliveOldest = f.NewGaugeVec(gauge("alive_oldest_accepted_timestamp_seconds", seconds,
+		"When the oldest of alive_jobs was accepted, in seconds since 1970; 0 where there is none, NaN while the search does not know."),
+		[]string{"state"})
+	for _, state := range aliveStates() {
+		m.Alive.WithLabelValues(state).Set(math.NaN())
+		m.AliveOldest.WithLabelValues(state).Set(math.NaN())
+	}
 	m.Reverted = f.NewCounterVec(counter("reverted_total",
 		"Watched targets that were restored, by kind."),
 		[]string{"kind"})
@@ -41,6 +53,25 @@ func (m *Metrics) TargetReverted(kind string) {
 		return
 	}
 	m.Reverted.WithLabelValues(m.labels.kinds.bound(kind)).Inc()
+}
+
+// aliveStates are the states in which a credential is not known to be dead.
+func aliveStates() []string { return []string{"works", "open", "given_up"} }
+
+// SetAlive sets how many jobs are in a state in which their credential is not known to be dead, and when the oldest of them was accepted.
+func (m *Metrics) SetAlive(state string, jobs int, oldest time.Time) {
+	if m == nil {
+		return
+	}
+	if !slices.Contains(aliveStates(), state) {
+		state = other
+	}
+	m.Alive.WithLabelValues(state).Set(float64(jobs))
+	at := 0.0
+	if !oldest.IsZero() {
+		at = float64(oldest.UnixMilli()) / 1000
+	}
+	m.AliveOldest.WithLabelValues(state).Set(at)
 }
 
 // SetProofs sets how many proofs have no verdict yet, and how many targets are watched.

@@ -34,6 +34,9 @@ const (
 type Recorder interface {
 	// SetSearchLag is how many messages the streams have that are not found yet.
 	SetSearchLag(messages uint64)
+	// SetAlive is how many jobs are in a state (works, open, given_up) in which their credential is not known to be dead, and when the
+	// oldest of them was accepted.
+	SetAlive(state string, jobs int, oldest time.Time)
 }
 
 // Service keeps the file of a worker and answers questions.
@@ -104,7 +107,27 @@ func (s *Service) serve(ctx context.Context, log *zap.Logger, failures *quiet.Fa
 			failures.Warn(log, "the search falls behind", err)
 		}
 		s.Recorder.SetSearchLag(p.lag())
+		if err := s.recordAlive(ctx, p); err != nil {
+			return err
+		}
 	}
+}
+
+// recordAlive shows how many credentials are not known to be dead.
+func (s *Service) recordAlive(ctx context.Context, p *projection) error {
+	now := p.conn.Clock().Now()
+	var works, open, givenUp Some
+	err := errors.Join(
+		p.some(ctx, &works, isAlive, aliveWorks), p.some(ctx, &open, isAlive, aliveOpen),
+		p.some(ctx, &givenUp, isGivenUp, micros(now.Add(-24*time.Hour)), micros(now)),
+	)
+	if err != nil {
+		return err
+	}
+	s.Recorder.SetAlive("works", works.Jobs, works.Oldest)
+	s.Recorder.SetAlive("open", open.Jobs, open.Oldest)
+	s.Recorder.SetAlive("given_up", givenUp.Jobs, givenUp.Oldest)
+	return nil
 }
 
 // catchUp reads what is missing before anything is answered.

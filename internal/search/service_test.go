@@ -23,6 +23,9 @@ type lag struct{ atomic.Uint64 }
 
 func (l *lag) SetSearchLag(n uint64) { l.Store(n) }
 
+// SetAlive is not looked at here.
+func (l *lag) SetAlive(string, int, time.Time) {}
+
 // serve runs the service of a worker until the test ends, or stop is called.
 func (r *rig) serve(worker, dir string) (failures *atomic.Int64, logged *observer.ObservedLogs, stop func()) {
 	r.t.Helper()
