@@ -237,7 +237,7 @@ const OperationToken = "token"
 
 // Operations lists the names of all operations for the Recorder.
 func Operations() []string {
-	return append([]string{OperationToken, OperationRead, OperationRateLimits}, jobs.Names(kinds.Calling())...)
+	return append(append([]string{OperationToken, OperationRead, OperationRateLimits}, jobs.Names(kinds.Calling())...), string(kinds.Rotating().Name))
 }
 
 // operation is one request to the API.

@@ -306,7 +306,7 @@ func TestMintedTokenIsRevoked(t *testing.T) {
 				if revoked != len(tt.revokes) {
 					t.Errorf("%d revocations, want %d", revoked, len(tt.revokes))
 				}
-				if logged := logs.FilterMessageSnippet("could not revoke it").Len() > 0; logged != tt.wantLogged {
+				if logged := logs.FilterMessageSnippet("could not be revoked").Len() > 0; logged != tt.wantLogged {
 					t.Errorf("logs %v", logs.All())
 				}
 				for _, canary := range []string{minted, "mdb_sa_sk_leakedleaked1234"} {

@@ -182,7 +182,7 @@ func TestRecorder(t *testing.T) {
 	if diff := cmp.Diff([]string{
 		"token", "read", "rate_limits", "token.revoke", "jwks.revoke", "x509.disable", "idp.delete", "role_mapping.delete",
 		"service_account_secret.delete", "service_account.delete", "api_key.delete", "database_user.delete", "database_user.scramble",
-		"org_user.remove", "project_user.remove",
+		"org_user.remove", "project_user.remove", "service_account_secret.rotate",
 	}, atlas.Operations()); diff != "" {
 		t.Errorf("Operations() (-want +got):\n%s", diff)
 	}

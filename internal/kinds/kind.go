@@ -207,9 +207,9 @@ func Names() []Name {
 	return names
 }
 
-// Calling are the names of the kinds with a call of their own.
+// Calling are the names of the kinds whose jobs make one call.
 func Calling() []Name {
-	return slices.DeleteFunc(Names(), func(n Name) bool { return Of(n).Becomes != nil })
+	return slices.DeleteFunc(Names(), func(n Name) bool { return Of(n).Becomes != nil || Of(n).Rotates != nil })
 }
 
 // Sample is the first kind without a secret, for examples.
