@@ -40,7 +40,7 @@ target is dead and watched in case it is back. Those that a person must act on c
 	flags.IntVar(&f.limit, "limit", 50, "at most `N` proofs; 0 is all")
 	complete(ls, "state", jobs.Names(fleet.ProofStates()))
 	complete(ls, "kind", jobs.Names(jobs.Kinds()))
-	return noun("proof", "Work with the proofs of what jobs did", ls, c.proofStopCommand())
+	return noun("proof", "Work with the proofs of what jobs did", ls, c.proofCheckCommand(), c.proofStopCommand())
 }
 
 func (c *cli) listProofs(ctx context.Context, f *proofFlags) error {
@@ -85,33 +85,48 @@ func (f *proofFlags) query() ([]fleet.ProofState, fleet.Query, moment, error) {
 	return states, q, begin, notNegative("--limit", f.limit)
 }
 
+func (c *cli) proofCheckCommand() *cobra.Command {
+	return c.watchCommand(jobs.ActionCheck, &cobra.Command{
+		Use:   "check JOB --reason TEXT",
+		Short: "Look at a job's watched target at once",
+		Long: `Have a worker look at once at a target that is dead and watched, in case it is back. The look has the lowest rank
+at the API's rate limit, as the others, and is made later where the limit is used up. Who did it and why is recorded on the
+job; 'worker job show JOB' has what the look shows. A proof that is pending is looked at often anyway.`,
+		Example: "  worker proof check 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'Terraform has run'",
+	}, (*fleet.Client).CheckNow)
+}
+
 func (c *cli) proofStopCommand() *cobra.Command {
-	var f operateFlags
-	cmd := c.withOutput(c.withServer(&cobra.Command{
+	return c.watchCommand(jobs.ActionStop, &cobra.Command{
 		Use:   "stop JOB --reason TEXT",
 		Short: "End the watch of a job's target",
 		Long: `End the watch of a target that is dead: it is not looked at any more in case it is back. Who did it and why
 is recorded on the job, and the verdict stays. A proof that is pending ends by itself, within proof.within.`,
 		Example: "  worker proof stop 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'it is to be put back'",
-		Args:    want("JOB"),
-		RunE: func(cmd *cobra.Command, list []string) error {
-			if f.reason == "" {
-				return usagef("--reason is required: it is recorded on the job")
+	}, (*fleet.Client).StopWatch)
+}
+
+// watchCommand completes a command that changes the watch of a target.
+func (c *cli) watchCommand(action jobs.Action, cmd *cobra.Command, do func(*fleet.Client, context.Context, string, jobs.Operation) (jobs.PublicRecord, error)) *cobra.Command {
+	var f operateFlags
+	cmd.Args = want("JOB")
+	cmd.RunE = func(cmd *cobra.Command, list []string) error {
+		if f.reason == "" {
+			return usagef("--reason is required: it is recorded on the job")
+		}
+		return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
+			id, err := client.JobID(ctx, list[0])
+			if err != nil {
+				return err
 			}
-			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
-				id, err := client.JobID(ctx, list[0])
-				if err != nil {
-					return err
-				}
-				record, err := client.StopWatch(ctx, id, c.operation(jobs.ActionStop, &f))
-				if errors.Is(err, jobs.ErrNotWatched) { // What was asked for is so.
-					fmt.Fprintf(c.stderr, "%s\n", err)
-					err = nil
-				}
-				return c.operated(id, record, err)
-			})
-		},
-	}))
+			record, err := do(client, ctx, id, c.operation(action, &f))
+			if action == jobs.ActionStop && errors.Is(err, jobs.ErrNotWatched) { // What was asked for is so.
+				fmt.Fprintf(c.stderr, "%s\n", err)
+				err = nil
+			}
+			return c.operated(id, record, err)
+		})
+	}
 	f.register(cmd)
-	return cmd
+	return c.withOutput(c.withServer(cmd))
 }

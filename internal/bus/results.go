@@ -236,6 +236,9 @@ func (a *Announcer) EnqueueCheck(ctx context.Context, j jobs.Job, r jobs.Record)
 	if r.Verdict() != jobs.VerdictPending {
 		msg.Subject, id = a.conn.names.Watch(r.Kind), ".watch"
 	}
+	if j.Wake { // What an operator asks for is never dropped.
+		return a.conn.publish(ctx, msg, "")
+	}
 	return a.conn.publish(ctx, msg, roundID(r.JobID+id, r.Round))
 }
 

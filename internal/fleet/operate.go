@@ -54,6 +54,16 @@ func (c *Client) StopWatch(ctx context.Context, id string, op jobs.Operation) (j
 	return rec.Public(), err
 }
 
+// CheckNow has a worker look at a watched target at once.
+func (c *Client) CheckNow(ctx context.Context, id string, op jobs.Operation) (jobs.PublicRecord, error) {
+	known, err := c.ledger.Find(ctx, id)
+	if err != nil {
+		return jobs.PublicRecord{}, err
+	}
+	rec, err := c.Operator().CheckNow(ctx, known.JobID, op, bus.NewAnnouncer(c.conn, nil, nil, nil))
+	return rec.Public(), err
+}
+
 // Operator is what changes jobs for an operator.
 func (c *Client) Operator() *jobs.Operator {
 	return jobs.NewOperator(c.ledger, c.ledger.Targets(), bus.NewQueue(c.conn), originals{c}, c.conn.Clock().Now)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"rekey/internal/kinds"
@@ -22,6 +23,7 @@ const (
 	ActionReplay Action = "replay" // Replayed from its dead letter.
 	ActionDrop   Action = "drop"   // The dead letter was dropped.
 	ActionStop   Action = "stop"   // The watch of its target was ended.
+	ActionCheck  Action = "check"  // Its target, which is watched, was to be looked at at once.
 )
 
 // Operation is what an operator did, when and why.
@@ -148,11 +150,8 @@ func (o *Operator) Cancel(ctx context.Context, id string, op Operation) (Record,
 func (o *Operator) StopWatch(ctx context.Context, id string, op Operation) (Record, error) {
 	return o.change(ctx, id, func(entry Entry) (Record, error) {
 		rec := entry.Record
-		switch {
-		case rec.Looking():
-			return rec, ErrPending
-		case !rec.Watched():
-			return rec, ErrNotWatched
+		if err := rec.mayLook(); err != nil {
+			return rec, err
 		}
 		proof := *rec.Proof
 		proof.NextCheckAt = time.Time{}
@@ -163,6 +162,48 @@ func (o *Operator) StopWatch(ctx context.Context, id string, op Operation) (Reco
 		_, err := o.ledger.Update(ctx, entry)
 		return rec, err
 	})
+}
+
+// CheckNow has a watched target looked at at once. The look is due in the ledger before its message is queued, and so is made when its watch
+// goes on where that message is lost. ErrNotWatched and ErrPending say that there is no watch.
+func (o *Operator) CheckNow(ctx context.Context, id string, op Operation, checks CheckQueue) (Record, error) {
+	return o.change(ctx, id, func(entry Entry) (Record, error) {
+		rec := entry.Record
+		if err := rec.mayLook(); err != nil {
+			return rec, err
+		}
+		proof := *rec.Proof
+		op.At = o.now().UTC()
+		proof.NextCheckAt, rec.Proof = op.At, &proof
+		rec.note(op)
+		entry.Record = rec
+		if _, err := o.ledger.Update(ctx, entry); err != nil {
+			return rec, err
+		}
+		wake := rec.job(Params{})
+		wake.Wake = true
+		return rec, checks.EnqueueCheck(ctx, wake, rec)
+	})
+}
+
+// mayLook reports, as ErrNotWatched or ErrPending, that the target is not watched.
+func (r *Record) mayLook() error {
+	switch {
+	case r.Looking():
+		return ErrPending
+	case !r.Watched():
+		return ErrNotWatched
+	}
+	return nil
+}
+
+// Lookout is the job of a watch whose message carries no parameters. Those that are secret are left out: a watch needs none.
+func (r *Record) Lookout() Job {
+	plain := maps.Clone(r.Params)
+	for _, p := range kinds.Of(r.Kind).Secrets() {
+		delete(plain, p.Name)
+	}
+	return r.job(Params{plain: plain, target: r.Target, key: r.TargetKey})
 }
 
 // Note records an operation that does not change the job.

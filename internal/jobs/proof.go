@@ -184,6 +184,16 @@ func (r *PublicRecord) LookedAt() bool {
 	return r.Outcome.Success() && r.Proof != nil && !r.Proof.NextCheckAt.IsZero()
 }
 
+// CheckAsked is when an operator asked last for a look at a watched target; zero: never.
+func (r *PublicRecord) CheckAsked() time.Time {
+	for _, op := range slices.Backward(r.Operations) {
+		if op.Action == ActionCheck {
+			return op.At
+		}
+	}
+	return time.Time{}
+}
+
 // Alive reports whether the job has succeeded and its target is known to work.
 func (r *PublicRecord) Alive() bool { return r.Outcome.Success() && r.Verdict().Alive() }
 

@@ -82,8 +82,8 @@ func (c *Checker) Check(ctx context.Context, d jobs.Delivery) (jobs.Settlement, 
 	}
 	rec, now := &entry.Record, c.cfg.Now()
 	switch {
-	case rec.Proof.Verdict == jobs.VerdictReverted: // Its watch has announced it, or will.
-		return jobs.Settlement{Done: true}, nil
+	case rec.Proof.Verdict == jobs.VerdictReverted: // By this check, or by its watch. What was announced is not announced twice.
+		return c.reverted(ctx, d.Job, rec, true)
 	case rec.Proof.Verdict != jobs.VerdictPending:
 		return c.conclude(ctx, d.Job, rec, true)
 	case rec.Proof.NextCheckAt.IsZero(): // An operator has stopped it.
@@ -140,6 +140,9 @@ func (c *Checker) look(ctx context.Context, job jobs.Job, entry jobs.Entry) (job
 	rec = &saved.Record
 	if rec.Proof.Verdict == jobs.VerdictPending {
 		return jobs.Settlement{Delay: max(rec.Proof.NextCheckAt.Sub(c.cfg.Now()), 0)}, nil
+	}
+	if rec.Proof.Verdict == jobs.VerdictReverted {
+		return c.watched(ctx, job, rec)
 	}
 	c.concluded(rec)
 	return c.conclude(ctx, job, rec, false)

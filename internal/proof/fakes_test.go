@@ -41,10 +41,19 @@ func judge(s kinds.Seen) kinds.Finding {
 	return f
 }
 
+// inPlace judges what keeps its id.
+func inPlace(s kinds.Seen) kinds.Finding {
+	f := judge(s)
+	f.BackAs = nil
+	return f
+}
+
 func declare(name kinds.Name, p kinds.Proof) kinds.Kind {
 	p.Takes = "seconds"
 	for i := range p.Checks {
-		p.Checks[i].Judge, p.Checks[i].Proves = judge, "404"
+		if p.Checks[i].Judge, p.Checks[i].Proves = inPlace, "404"; name == watched {
+			p.Checks[i].Judge = judge
+		}
 	}
 	return kinds.Declare(kinds.Kind{
 		Name: name, Order: 99, Does: "deletes", Params: []kinds.Param{{Name: kinds.ParamProject, Shape: kinds.ID}, {Name: "token", Shape: kinds.BearerToken, Secret: true, Optional: true}}, Examples: []string{"x"},
@@ -249,8 +258,13 @@ func (p *plant) deliver(t *testing.T) {
 
 func (p *plant) settle(t *testing.T, do func(*Checker, context.Context, jobs.Delivery) (jobs.Settlement, error)) {
 	t.Helper()
+	p.settleFor(t, "5ec0000000000000000000f1", do)
+}
+
+func (p *plant) settleFor(t *testing.T, project string, do func(*Checker, context.Context, jobs.Delivery) (jobs.Settlement, error)) {
+	t.Helper()
 	r := p.record(t)
-	params, err := jobs.CarriedParams(r.Kind, map[string]any{"project_id": "5ec0000000000000000000f1", "token": "the-leaked-token"})
+	params, err := jobs.CarriedParams(r.Kind, map[string]any{"project_id": project, "token": "the-leaked-token"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,9 @@ type look struct {
 	checks  []kinds.Check
 
 	found     []found
-	heldUntil time.Time // Before this moment, the API wants no call.
+	back      bool              // Something shows that the target was dead since its success and is back,
+	backAs    map[string]string // under these ids.
+	heldUntil time.Time         // Before this moment, the API wants no call.
 }
 
 // found is what one read shows.
@@ -51,16 +53,34 @@ func (l *look) read(ctx context.Context) {
 		if shown[c.Name] = l.rec.Proving.Shown[c.Name]; shown[c.Name] == kinds.ShowsDead || l.held() {
 			continue
 		}
-		if f, ok := l.check(ctx, c); ok {
-			shown[c.Name] = f.Shows
+		f, ok := l.check(ctx, c)
+		if !ok {
+			continue
+		}
+		if shown[c.Name] = f.Shows; f.Shows == kinds.ShowsAlive && l.elsewhere(f.BackAs) {
+			l.backAs = f.BackAs
 		}
 	}
 	for _, name := range left {
 		l.note(name, 0, "not read: proof.probe is off")
 	}
-	if without := conclude(l.checks, shown, false, false, l.over); without != jobs.VerdictPending && !l.recorded() && !l.held() {
+	without := conclude(l.checks, shown, false, false, l.over)
+	if without != jobs.VerdictPending && !l.recorded() && !l.held() {
 		l.readEvents(ctx)
 	}
+	if without == jobs.VerdictStillAlive && !l.held() {
+		l.back = len(l.backAs) > 0 || l.policy.Events && l.readReturn(ctx)
+	}
+}
+
+// elsewhere reports whether an object has ids that the job did not act on.
+func (l *look) elsewhere(ids map[string]string) bool {
+	for name, id := range ids {
+		if was := l.job.Params.Get(name); was != "" && was != id {
+			return true
+		}
+	}
+	return false
 }
 
 // done ends the reads: what they show is known from now on.
@@ -195,6 +215,10 @@ func (l *look) apply(rec *jobs.Record) {
 		next := time.Time{}
 		if verdict.Dead() {
 			next = l.policy.watch(rec, l.end)
+		}
+		if verdict == jobs.VerdictStillAlive && l.back {
+			l.reverted(rec, l.backAs)
+			return
 		}
 		rec.Conclude(l.end, verdict, next)
 		return

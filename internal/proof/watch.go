@@ -33,10 +33,15 @@ func (c *Checker) Watch(ctx context.Context, d jobs.Delivery) (jobs.Settlement, 
 		return c.reverted(ctx, d.Job, rec, true)
 	case !rec.Proof.Verdict.Dead(), rec.Proof.NextCheckAt.IsZero(): // The watch is over, or an operator has stopped it.
 		return jobs.Settlement{Done: true}, nil
+	case d.Job.Wake && rec.Proof.CheckedAt.After(rec.CheckAsked()): // The look that it asks for was made.
+		return jobs.Settlement{Done: true}, nil
 	case rec.Proof.NextCheckAt.After(now):
 		return jobs.Settlement{Delay: rec.Proof.NextCheckAt.Sub(now)}, nil
 	}
 	job := d.Job
+	if job.Wake {
+		job = rec.Lookout()
+	}
 	job.Search = rec.Search
 	l := &look{checker: c, policy: c.cfg.Policy(), job: job, rec: rec, now: now}
 	if rec.Proving == nil {
@@ -59,7 +64,11 @@ func (c *Checker) Watch(ctx context.Context, d jobs.Delivery) (jobs.Settlement, 
 	if err != nil {
 		return jobs.Settlement{}, err
 	}
-	return c.watched(ctx, job, &saved.Record)
+	settlement, err = c.watched(ctx, job, &saved.Record)
+	if d.Job.Wake && err == nil { // The message of the watch itself goes on.
+		settlement = jobs.Settlement{Done: true}
+	}
+	return settlement, err
 }
 
 // watched is what becomes of a target after a look.
@@ -99,26 +108,27 @@ func (l *look) readAgain(ctx context.Context) (back bool, ids map[string]string)
 	return back, ids
 }
 
-// readReturn looks for who put the target back, and when.
-func (l *look) readReturn(ctx context.Context) {
+// readReturn looks for who put the target back, and when, and reports whether the event log says so.
+func (l *look) readReturn(ctx context.Context) bool {
 	types := kinds.Of(l.rec.Kind).Proof.Restored
 	if len(types) == 0 {
-		return
+		return false
 	}
 	held := l.heldUntil
 	events, err := l.checker.cfg.Reader.Events(ctx, l.job, types, l.rec.FinishedAt)
 	if err != nil {
 		_ = l.failed(checkEvents, err) // It is noted.
-		l.heldUntil = held             // That it is back is known.
-		return
+		l.heldUntil = held             // That it is alive is known.
+		return false
 	}
 	for _, e := range slices.Backward(events) { // The latest one: a target may have been changed before.
 		known := slices.ContainsFunc(l.rec.Proof.Evidence, func(have jobs.Evidence) bool { return have.EventID == e.ID })
 		if !known && !(e.Own && e.At.Sub(l.rec.FinishedAt) <= ownEventMargin) { // Else it is of the job itself.
 			l.found = append(l.found, found{Evidence: e.evidence("type and time")})
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // applyWatch puts what was found on the record.
@@ -138,6 +148,11 @@ func (l *look) applyWatch(rec *jobs.Record, back bool, ids map[string]string) {
 		}
 		return
 	}
+	l.reverted(rec, ids)
+}
+
+// reverted is the verdict on a target that is back under these ids.
+func (l *look) reverted(rec *jobs.Record, ids map[string]string) {
 	if advice := kinds.Of(rec.Kind).Proof.Restorers; advice != "" {
 		rec.Proof.Note(jobs.Evidence{At: l.end, Check: checkRestorers, Says: advice})
 	}
