@@ -192,6 +192,7 @@ func (in Intake) take(ctx context.Context, m event.Message) (jobs.Event, jobs.Ac
 	flaw, signErr := m.Flaw, in.Signatures.Check(m)
 	m, openErr := event.Open(in.Conn.names, in.Secrets.Sealer, m)
 	e, err := event.Read(in.Conn.names, m)
+	e.New = !m.Redelivered
 	m.Secrets = append(e.Request.Params.InClear(), event.SecretHeaders(m.Header)...)
 	if err = cmp.Or(flaw, signErr, openErr, errors.Join(in.refuse(m, &e), err)); err != nil {
 		accepted, err := in.deadLetter(ctx, m, &e, err)

@@ -18,6 +18,9 @@ type Event struct {
 	// Replayed says that it was published once more under the identity that it had: its intake
 	// may have been cut off, in a message that does not come any more.
 	Replayed bool
+	// New says that its message was not handed over before, as far as the stream knows, which forgets its latest deliveries in a
+	// crash: its job is made without a look whether there is one.
+	New bool
 	// Trace is the traceparent that the event came with (W3C Trace Context), "" when there is none.
 	Trace    string
 	Envelope Envelope

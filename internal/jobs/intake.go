@@ -100,11 +100,16 @@ func (d *Intake) Accept(ctx context.Context, e Event) (Accepted, error) {
 		return Accepted{}, errNotBecome // A redelivery finds it opened.
 	}
 	job := newJob(e, account)
-	leave, err := d.turns.take(ctx, job.TargetKey())
+	leave, alone, err := d.turns.take(ctx, job.TargetKey())
 	if err != nil {
 		return Accepted{}, err
 	}
 	defer leave()
+	if e.New && !e.Replayed && alone { // Of many events about one target, all but the first would try in vain.
+		if accepted, err := d.openNew(ctx, job); !errors.Is(err, ErrConflict) {
+			return accepted, err
+		}
+	}
 	for round := 1; ; round++ {
 		accepted, err := d.take(ctx, e, job)
 		switch retry := errors.Is(err, ErrConflict) || errors.Is(err, errBeingMade); {

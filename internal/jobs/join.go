@@ -9,6 +9,27 @@ import (
 	"rekey/internal/kinds"
 )
 
+// openNew takes the target for the job of a new event, for most events are, and most targets were never taken. ErrConflict says that
+// the target, or the job, is there already, or that the event has expired: then what there is must be looked at.
+func (d *Intake) openNew(ctx context.Context, job Job) (Accepted, error) {
+	if at := job.ExpiresAt; !at.IsZero() && !at.After(d.now()) {
+		return Accepted{}, ErrConflict
+	}
+	if err := d.hold(ctx, job, Holder{}); err != nil {
+		return Accepted{}, err
+	}
+	return d.create(ctx, job)
+}
+
+// hold makes the job the holder of its target, over what the target had.
+func (d *Intake) hold(ctx context.Context, job Job, holder Holder) error {
+	holder.JobID, holder.At = job.ID, d.now()
+	if err := d.targets.Save(ctx, job.TargetKey(), holder); err != nil {
+		return fmt.Errorf("taking target %s: %w", job.Target(), err)
+	}
+	return nil
+}
+
 // open takes the target for the job, or joins the unfinished job that does the same. ErrConflict
 // asks for another round.
 func (d *Intake) open(ctx context.Context, job Job, separate bool) (Accepted, error) {
@@ -33,9 +54,8 @@ func (d *Intake) open(ctx context.Context, job Job, separate bool) (Accepted, er
 			return accepted, err
 		}
 	}
-	holder.JobID, holder.At = job.ID, d.now()
-	if err := d.targets.Save(ctx, key, holder); err != nil {
-		return Accepted{}, fmt.Errorf("taking target %s: %w", job.Target(), err)
+	if err := d.hold(ctx, job, holder); err != nil {
+		return Accepted{}, err
 	}
 	return d.create(ctx, job)
 }

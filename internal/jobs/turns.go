@@ -18,8 +18,8 @@ type turn struct {
 	want int           // Who has the turn or waits for it.
 }
 
-// take waits for the turn of a key and returns what gives it back, or the cause of ctx's end.
-func (t *turns) take(ctx context.Context, key string) (leave func(), err error) {
+// take waits for the turn of a key and returns what gives it back and whether no other one wanted it, or the cause of ctx's end.
+func (t *turns) take(ctx context.Context, key string) (leave func(), alone bool, err error) {
 	t.mu.Lock()
 	if t.keys == nil {
 		t.keys = map[string]*turn{}
@@ -31,13 +31,14 @@ func (t *turns) take(ctx context.Context, key string) (leave func(), err error) 
 		t.keys[key] = one
 	}
 	one.want++
+	alone = one.want == 1
 	t.mu.Unlock()
 	select {
 	case <-one.free:
-		return func() { one.free <- struct{}{}; t.left(key, one) }, nil
+		return func() { one.free <- struct{}{}; t.left(key, one) }, alone, nil
 	case <-ctx.Done():
 		t.left(key, one)
-		return nil, context.Cause(ctx)
+		return nil, false, context.Cause(ctx)
 	}
 }
 
