@@ -19,13 +19,15 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"rekey/internal/apptest/testmain"
 )
 
 // patience is how long a script waits for something that is to come.
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"worker": main})
+	testscript.Main(testmain.Of(m), map[string]func(){"worker": main})
 }
 
 // TestScripts runs the binary as an operator does. The commands that the scripts have

@@ -5,9 +5,10 @@ import (
 	"time"
 
 	"rekey/internal/api"
+	"rekey/internal/apptest/testmain"
 )
 
 func TestMain(m *testing.M) {
 	api.SetReadTimeout(2 * time.Second)
-	m.Run()
+	testmain.Of(m).Run()
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/app"
+	"rekey/internal/apptest/testmain"
 )
 
 // What the test binary is with one of these as its only argument but the settings.
@@ -43,10 +43,7 @@ func Main(m *testing.M) {
 		must(runServerToKill(os.Args[2]))
 		return
 	}
-	// Most of a test is waiting, so more of them fit into the time than there are processors. What
-	// the command line says comes later and counts.
-	os.Args = slices.Insert(os.Args, 1, "-test.parallel=4") //nolint:reassign // There is no other way to set a default.
-	m.Run()
+	testmain.Of(m).Run()
 }
 
 // must ends a process with a trace, which its parent shows.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"rekey/internal/redact"
 )
@@ -58,8 +59,11 @@ type form struct {
 	what, advice string
 }
 
-// pattern recognises a text as a whole.
-func pattern(expression string) func(string) bool { return regexp.MustCompile(expression).MatchString }
+// pattern recognises a text as a whole. It is compiled when the first text is compared, since most commands compare none.
+func pattern(expression string) func(string) bool {
+	compiled := sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+	return func(text string) bool { return compiled().MatchString(text) }
+}
 
 // Advice that more than one form gives.
 const (
@@ -208,7 +212,7 @@ func isJSON(text string) bool {
 var jsonObject = regexp.MustCompile(`^\{\s*(?:["'\\]|\}$)`)
 
 // templates are the marks of templates.
-var templates = regexp.MustCompile(`^(?:[\[(<{"']*(?i:` + standIns + `|` + tokenNouns + `)[\])>}"']*|` +
+var templates = pattern(`^(?:[\[(<{"']*(?i:` + standIns + `|` + tokenNouns + `)[\])>}"']*|` +
 	`<[^<>]*>|\$\{[^{}]*\}|\$\([^()]*\)|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%|\{\{.*\}\}|\{%.*%\}|\{[A-Za-z_. -]+\}|\[[A-Za-z_. -]+\]|__[A-Za-z_]+__)$`)
 
 // Words, as expressions, of which placeholders are made.
@@ -223,10 +227,10 @@ const (
 
 var (
 	// standIn is a text of nothing but such words, numbers and signs, one of them a stand-in; EXAMPLE_TOKEN, dummytoken123.
-	standIn = regexp.MustCompile(`(?i)^(?:` + tokenNouns + `|a|an|the|my|with|of|[0-9]{1,4}|[^A-Za-z0-9])*(?:` + standIns + `)` +
+	standIn = pattern(`(?i)^(?:` + tokenNouns + `|a|an|the|my|with|of|[0-9]{1,4}|[^A-Za-z0-9])*(?:` + standIns + `)` +
 		`(?:` + standIns + `|` + tokenNouns + `|a|an|the|my|with|of|[0-9]{1,4}|[^A-Za-z0-9])*$`)
 	// nameless is a text of nothing but nouns: refresh_token.
-	nameless = regexp.MustCompile(`(?i)^[^A-Za-z0-9]*(?:` + tokenNouns + `)(?:` + tokenNouns + `|[^A-Za-z0-9])*$`)
+	nameless = pattern(`(?i)^[^A-Za-z0-9]*(?:` + tokenNouns + `)(?:` + tokenNouns + `|[^A-Za-z0-9])*$`)
 	// longNumber makes a text one of its kind.
 	longNumber = regexp.MustCompile(`[0-9]{5}`)
 	// signs are what is between the parts of a text.
@@ -245,7 +249,7 @@ func isPlaceholder(text string) bool {
 		return text == ""
 	}
 	bare := strings.ToLower(signs.Replace(text))
-	return templates.MatchString(text) || standIn.MatchString(text) && !longNumber.MatchString(text) || nameless.MatchString(text) || masked.MatchString(text) ||
+	return templates(text) || standIn(text) && !longNumber.MatchString(text) || nameless(text) || masked.MatchString(text) ||
 		bare == "" || strings.Trim(bare, bare[:1]) == ""
 }
 

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Span is a part of a text, in bytes.
@@ -54,12 +55,13 @@ var shapes = slices.Concat([]shape{
 	{hints: []string{"-", " ", ":", "=", "/"}, find: keyPairs},
 }, foreignShapes())
 
-// submatches finds the first group of an expression, where its second, if there is one, passes.
+// submatches finds the first group of an expression, where its second, if there is one, passes. The expression is compiled when it
+// is first needed: few texts need most of them.
 func submatches(expression string, passes func(string) bool) func(string) []Span {
-	compiled := regexp.MustCompile(expression)
+	compiled := sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
 	return func(text string) []Span {
 		var spans []Span
-		for _, at := range compiled.FindAllStringSubmatchIndex(text, -1) {
+		for _, at := range compiled().FindAllStringSubmatchIndex(text, -1) {
 			if passes == nil || passes(text[at[4]:at[5]]) {
 				spans = append(spans, Span{at[2], at[2] + len(strings.TrimRight(text[at[2]:at[3]], `\`))})
 			}
