@@ -27,7 +27,7 @@ import (
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	testscript.Main(testmain.Of(m), map[string]func(){"worker": main})
+	testscript.Main(testmain.Heavy(m), map[string]func(){"worker": main})
 }
 
 // TestScripts runs the binary as an operator does. The commands that the scripts have

@@ -142,8 +142,9 @@ func (s *Sessions) redeem(ctx context.Context, code string, a attempt) (map[stri
 	if subtle.ConstantTimeCompare([]byte(token.Nonce), []byte(a.Nonce)) == 0 {
 		return nil, errors.New("the token is that of another login")
 	}
-	claims := map[string]any{}
-	return claims, token.Claims(&claims)
+	var claims map[string]any
+	err = token.Claims(&claims)
+	return claims, err
 }
 
 // personOf names a person by the claims of a token.

@@ -94,11 +94,11 @@ func (s *Sessions) Person(w http.ResponseWriter, r *http.Request) (*Person, erro
 	case err == nil:
 		return s.resume(w, r, roster, cookie.Value)
 	case r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
-		if client, why := roster.byCertificate(r.TLS.VerifiedChains[0][0]); client == nil {
+		client, why := roster.byCertificate(r.TLS.VerifiedChains[0][0])
+		if client == nil {
 			return nil, errors.New(why)
-		} else {
-			return &Person{Client: client, Name: client.Name}, nil
 		}
+		return &Person{Client: client, Name: client.Name}, nil
 	}
 	return nil, errNoSession
 }

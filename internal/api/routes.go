@@ -73,7 +73,7 @@ type call struct {
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range routes() {
-		mux.Handle(r.pattern, s.counted(r.pattern, func(w http.ResponseWriter, req *http.Request) { s.serve(w, req, r) }))
+		mux.Handle(r.pattern, s.counted(r.pattern, func(w http.ResponseWriter, req *http.Request) { s.serve(w, req, r) })) //nolint:contextcheck // The request has it.
 	}
 	mux.Handle(routeDoor, s.counted(routeDoor, s.serveDoor))
 	mux.Handle(routeDoor+"/{rest...}", s.counted(routeDoor, s.serveDoor))

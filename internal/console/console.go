@@ -57,6 +57,7 @@ type Console struct {
 
 	served atomic.Pointer[served] // Nil until the worker has what it needs in NATS.
 
+	routes   []route
 	stopping context.Context //nolint:containedctx // It ends with the console, and so do the live pages.
 	stop     context.CancelCauseFunc
 }
@@ -72,6 +73,7 @@ func New(cfg Config) (*Console, error) {
 	if c.pages, err = newPages(c.static); err != nil {
 		return nil, fmt.Errorf("reading the pages of the console: %w", err)
 	}
+	c.routes = routes()
 	c.handler = c.routed()
 	return c, nil
 }

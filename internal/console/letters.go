@@ -175,7 +175,7 @@ func (c *Console) letter(one *call) (page, error) {
 // spansOf reads numbers and ranges.
 func spansOf(texts []string) ([]fleet.Span, error) {
 	var spans []fleet.Span
-	for _, text := range strings.Fields(strings.Join(texts, " ")) {
+	for text := range strings.FieldsSeq(strings.Join(texts, " ")) {
 		from, to, ranged := strings.Cut(text, "-")
 		first, err := strconv.ParseUint(from, 10, 64)
 		last := first

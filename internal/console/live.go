@@ -116,10 +116,15 @@ func (s *stream) send(text []byte) error {
 	}
 	out.WriteByte('\n')
 	s.last, s.at = text, time.Now()
-	// An error says that the connection has no deadlines, which is as good. The server's own would end the stream.
-	_, _ = s.to.SetReadDeadline(time.Time{}), s.to.SetWriteDeadline(s.at.Add(liveWrite))
+	extend(s.to, s.at) // The server's own deadlines would end the stream.
 	if _, err := s.w.Write(out.Bytes()); err != nil {
 		return err
 	}
 	return s.to.Flush()
+}
+
+// extend gives a connection time for its next write. An error says that the connection has no deadlines, which is as good.
+func extend(to *http.ResponseController, now time.Time) {
+	_ = to.SetReadDeadline(time.Time{})
+	_ = to.SetWriteDeadline(now.Add(liveWrite))
 }

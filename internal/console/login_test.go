@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -314,9 +315,7 @@ func newIdp(t *testing.T) *idp {
 			return
 		}
 		claims := map[string]any{"iss": i.URL, "aud": "console", "exp": time.Now().Add(time.Minute).Unix(), "iat": time.Now().Unix(), "nonce": i.nonce}
-		for name, value := range i.claims {
-			claims[name] = value
-		}
+		maps.Copy(claims, i.claims)
 		payload, err := json.Marshal(claims)
 		if err != nil {
 			t.Error(err)

@@ -79,7 +79,7 @@ func colour(m terminal.Meaning) string {
 // draw makes the text of a page, or of the part of it that is live.
 func (c *Console) draw(one *call, p page, part string, status int) ([]byte, error) {
 	f := frame{page: p, Version: c.version, Person: one.person, Login: c.access != nil}
-	for _, r := range routes() {
+	for _, r := range c.routes {
 		if r.title != "" && (one.person == nil || !r.whole || one.person.Unlimited()) {
 			at := strings.TrimSuffix(r.pattern, "{$}")
 			f.Nav = append(f.Nav, link{at, r.title, at == one.r.URL.Path || at != "/" && strings.HasPrefix(one.r.URL.Path, at+"/")})

@@ -112,7 +112,6 @@ type paced struct {
 
 // Write implements io.Writer.
 func (p paced) Write(data []byte) (int, error) {
-	// An error says that the connection has no deadlines, which is as good.
-	_, _ = p.to.SetReadDeadline(time.Time{}), p.to.SetWriteDeadline(time.Now().Add(liveWrite))
+	extend(p.to, time.Now())
 	return p.ResponseWriter.Write(data)
 }

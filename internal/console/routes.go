@@ -65,7 +65,7 @@ func routes() []route {
 func (c *Console) routed() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /static/{hash}/{name}", c.static)
-	for _, r := range routes() {
+	for _, r := range c.routes {
 		mux.HandleFunc("GET "+r.pattern, func(w http.ResponseWriter, req *http.Request) { c.serve(&call{w: w, r: req, route: r}) })
 		if r.act != nil {
 			mux.HandleFunc("POST "+r.pattern, func(w http.ResponseWriter, req *http.Request) { c.receive(&call{w: w, r: req, route: r}) })

@@ -108,7 +108,7 @@ func notMade(ctx context.Context, one *call, id string) error {
 		return err
 	}
 	if visible, err := one.visible(ctx, []bus.DeadLetter{letter}); err != nil || len(visible) == 0 {
-		return cmp.Or(err, error(jobs.ErrNotFound))
+		return cmp.Or(err, jobs.ErrNotFound)
 	}
 	return failed(http.StatusNotFound, "The request was not accepted", fmt.Sprintf("No job was made. Dead letter %d says why: %s", letter.Number, letter.Reason))
 }
@@ -212,9 +212,9 @@ func attempt(a jobs.Attempt) entry {
 // facts are names and values; a name without a value is left out.
 func facts(pairs ...string) []fact {
 	var list []fact
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			list = append(list, fact{pairs[i], pairs[i+1]})
+	for pair := range slices.Chunk(pairs, 2) {
+		if name, value := pair[0], pair[1]; value != "" {
+			list = append(list, fact{name, value})
 		}
 	}
 	return list

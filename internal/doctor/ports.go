@@ -97,10 +97,10 @@ func loopbackOf(host string) string {
 // AskHTTP recognises a worker by what its HTTP server says of itself.
 func AskHTTP(ctx context.Context, address string) (who string, ours bool, err error) {
 	state, answer, err := get(ctx, "http://"+address+"/readyz")
-	if err != nil || answer.Header.Get("Server") != httpserver.Name {
+	if err != nil || answer.server != httpserver.Name {
 		return "", false, err
 	}
-	if answer.StatusCode == http.StatusOK {
+	if answer.status == http.StatusOK {
 		return "held by a running worker, which is ready", true, nil
 	}
 	return "held by a running worker, which is not ready: " + strings.TrimSpace(state), true, nil
@@ -109,21 +109,27 @@ func AskHTTP(ctx context.Context, address string) (who string, ours bool, err er
 // maxPage bounds what is read of a page.
 const maxPage = 4 << 10
 
-func get(ctx context.Context, url string) (body string, answer *http.Response, err error) {
+// said is what an HTTP server says beside its page.
+type said struct {
+	status int
+	server string // What it calls itself.
+}
+
+func get(ctx context.Context, url string) (body string, answer said, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return "", nil, err
+		return "", said{}, err
 	}
 	// A proxy of the environment has no business here, nor has whom a stranger on the port sends us on to.
 	// The certificate is for the names by which others know the worker, and not for this address.
 	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // See above.
-	answer, err = transport.RoundTrip(req)                                                                        //nolint:bodyclose // It is closed below.
+	response, err := transport.RoundTrip(req)
 	if err != nil {
-		return "", nil, err
+		return "", said{}, err
 	}
-	defer answer.Body.Close()
-	page, err := io.ReadAll(io.LimitReader(answer.Body, maxPage))
-	return string(page), answer, err
+	defer response.Body.Close()
+	page, err := io.ReadAll(io.LimitReader(response.Body, maxPage))
+	return string(page), said{response.StatusCode, response.Header.Get("Server")}, err
 }
 
 // AskAPI recognises the HTTP API of a worker by how it refuses a stranger. Nothing is sent that a program in its place could use.
@@ -134,7 +140,7 @@ func AskAPI(secure bool) func(context.Context, string) (string, bool, error) {
 	}
 	return func(ctx context.Context, address string) (string, bool, error) {
 		page, answer, err := get(ctx, scheme+address+"/v1/status")
-		if err != nil || answer.StatusCode != http.StatusUnauthorized || !strings.Contains(page, `"code"`) {
+		if err != nil || answer.status != http.StatusUnauthorized || !strings.Contains(page, `"code"`) {
 			return "", false, err
 		}
 		return "held by a running worker", true, nil

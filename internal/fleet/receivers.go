@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"rekey/internal/config"
@@ -68,27 +69,27 @@ func (r TestResult) Answer() string {
 // TestReceiver sends a sample to a receiver of a configuration, once, from here; to a pager also the end of the incident that it opens.
 // It returns jobs.ErrNotFound when there is no such receiver; that the sample was not taken is in the result.
 func TestReceiver(ctx context.Context, c *config.Config, name, version string, env func(string) (string, bool)) (TestResult, error) {
-	for _, t := range wire.Receivers(c) {
-		if t.Name != name {
-			continue
-		}
-		composer, err := notify.NewComposer(&t)
-		if err != nil {
-			return TestResult{}, err
-		}
-		sample, err := notify.Sample(c.NATS.Namespace, "worker receiver test", time.Now().UTC())
-		if err != nil {
-			return TestResult{}, err
-		}
-		sender := notify.NewSender(version, env)
-		defer sender.Close()
-		actions := []notify.Action{notify.ActionOpen}
-		if t.Type.Pages() {
-			actions = append(actions, notify.ActionClose)
-		}
-		return test(ctx, &t, composer, &sample, sender, actions)
+	receivers := wire.Receivers(c)
+	i := slices.IndexFunc(receivers, func(t notify.Receiver) bool { return t.Name == name })
+	if i < 0 {
+		return TestResult{}, fmt.Errorf("receiver %s: %w", name, jobs.ErrNotFound)
 	}
-	return TestResult{}, fmt.Errorf("receiver %s: %w", name, jobs.ErrNotFound)
+	t := &receivers[i]
+	composer, err := notify.NewComposer(t)
+	if err != nil {
+		return TestResult{}, err
+	}
+	sample, err := notify.Sample(c.NATS.Namespace, "worker receiver test", time.Now().UTC())
+	if err != nil {
+		return TestResult{}, err
+	}
+	sender := notify.NewSender(version, env)
+	defer sender.Close()
+	actions := []notify.Action{notify.ActionOpen}
+	if t.Type.Pages() {
+		actions = append(actions, notify.ActionClose)
+	}
+	return test(ctx, t, composer, &sample, sender, actions)
 }
 
 // test sends a sample with each of some actions until one is not accepted.

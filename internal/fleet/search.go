@@ -53,7 +53,7 @@ func (c *Client) Jobs(ctx context.Context, q Query) (Page, error) {
 		next, err = ask[Page](ctx, c, search.AskJobs, q)
 		switch {
 		case err != nil && all.Partly && ctx.Err() != nil: // What was found until now is an answer, too.
-			return all, nil
+			return all, nil //nolint:nilerr // It says that it is partly.
 		case err == nil && next.Partly && next.Next == q.After:
 			return all, ErrTooSlow
 		case err == nil:

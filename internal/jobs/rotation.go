@@ -137,9 +137,7 @@ func (r *Rotation) Copied() *Rotation {
 	other := *r
 	other.Before, other.Asked, other.Stores, other.Steps = slices.Clone(r.Before), slices.Clone(r.Asked), slices.Clone(r.Stores), slices.Clone(r.Steps)
 	other.Seen = map[string]SeenSecret{}
-	for id, seen := range r.Seen {
-		other.Seen[id] = seen
-	}
+	maps.Copy(other.Seen, r.Seen)
 	return &other
 }
 

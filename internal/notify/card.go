@@ -2,6 +2,7 @@ package notify
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -77,12 +78,12 @@ func (c card) head() string { return c.What + c.Of }
 
 // text is all but the first line, as plain text.
 func (c card) text() string {
-	lines := c.Lines
+	lines := slices.Clone(c.Lines)
 	for _, f := range c.Facts {
-		lines = append(lines[:len(lines):len(lines)], f.Name+": "+f.Value)
+		lines = append(lines, f.Name+": "+f.Value)
 	}
 	if c.Link != "" {
-		lines = append(lines[:len(lines):len(lines)], "Console: "+c.Link)
+		lines = append(lines, "Console: "+c.Link)
 	}
 	return strings.Join(lines, "\n")
 }

@@ -132,7 +132,8 @@ func (s *Sender) request(ctx context.Context, t *Receiver, m Message) (*http.Req
 
 // address is where a request goes; path follows what is configured. The error does not show it.
 func (s *Sender) address(t *Receiver, path string) (*url.URL, error) {
-	where, text := "url: what is in "+t.URL.String(), ""
+	where := "url: what is in " + t.URL.String()
+	var text string
 	if t.Type.Pages() {
 		where, text = "endpoint", cmp.Or(t.Endpoint, map[Type]string{TypePagerDuty: EndpointPagerDuty, TypeOpsgenie: EndpointOpsgenie}[t.Type])
 	} else {

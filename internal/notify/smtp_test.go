@@ -173,6 +173,17 @@ func (s *mailServer) login(line string, in *bufio.Reader, say func(string)) stri
 	return "535 5.7.8 no"
 }
 
+// accept answers the end of a mail.
+func (s *mailServer) accept(text string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if answer := s.answers["."]; answer != "" {
+		return answer
+	}
+	s.accepted = append(s.accepted, text)
+	return "250 2.0.0 queued"
+}
+
 // data accepts a mail whose lines end as RFC 5321 has it, and are no longer than 998 characters (RFC 5322, 2.1.1).
 func (s *mailServer) data(in *bufio.Reader) string {
 	var text strings.Builder
@@ -182,13 +193,7 @@ func (s *mailServer) data(in *bufio.Reader) string {
 		case err != nil:
 			return "451 cut off"
 		case line == ".\r\n":
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if answer := s.answers["."]; answer != "" {
-				return answer
-			}
-			s.accepted = append(s.accepted, text.String())
-			return "250 2.0.0 queued"
+			return s.accept(text.String())
 		case !strings.HasSuffix(line, "\r\n") || len(line) > 1000 || strings.ContainsFunc(line, func(r rune) bool { return r > '~' }):
 			s.t.Errorf("a line of the mail is %q", line)
 		}

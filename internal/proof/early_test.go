@@ -55,7 +55,7 @@ func TestCheckNow(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := watching(t, 0)
 			p.settle(t, (*Checker).Check)
-			time.Sleep(time.Minute) // In the bubble.
+			<-time.After(time.Minute) // In the bubble.
 			r := p.record(t)
 			now := time.Now()
 			r.Operations = append(r.Operations, jobs.Operation{At: now, Action: jobs.ActionCheck, By: "ada"})
@@ -63,7 +63,7 @@ func TestCheckNow(t *testing.T) {
 				r.Proof.CheckedAt, r.Proof.NextCheckAt = now.Add(time.Second), now.Add(time.Hour)
 			}
 			p.put(t, r)
-			time.Sleep(2 * time.Second)
+			<-time.After(2 * time.Second)
 			p.reads = nil
 			s, err := p.checker().Watch(t.Context(), jobs.Delivery{Job: jobs.Job{ID: "job", Kind: r.Kind, Wake: true}, Count: 1})
 			if err != nil || !s.Done {

@@ -216,13 +216,13 @@ func (r *rig) run(until time.Duration) (jobs.RotationResult, bool) {
 		switch {
 		case r.wasKilled():
 			rotator = r.start()
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 		case err != nil:
-			time.Sleep(time.Minute)
+			<-time.After(time.Minute)
 		case result.Outcome != "":
 			return result, true
 		default:
-			time.Sleep(result.Wait)
+			<-time.After(result.Wait)
 		}
 	}
 	return jobs.RotationResult{}, false

@@ -72,7 +72,7 @@ func TestFaults(t *testing.T) {
 							t.Fatal(err)
 						}
 						stop := r.consume(0)
-						time.Sleep(time.Minute)
+						<-time.After(time.Minute)
 						result, over := r.run(5 * day)
 						stop()
 						if !over {

@@ -54,20 +54,23 @@ func closedSets() map[string][]string {
 	kinds := []string{
 		"token.revoke", "jwks.revoke", "x509.disable", "idp.delete", "role_mapping.delete", "service_account_secret.delete",
 		"service_account.delete", "api_key.delete", "database_user.delete", "database_user.scramble", "org_user.remove", "project_user.remove",
-		"leak.contain",
+		"leak.contain", "service_account_secret.rotate",
 	}
 	return map[string][]string{
 		"kind":    kinds,
 		"lane":    {"urgent", "normal", "bulk"},
-		"outcome": {"revoked", "already_gone", "refused", "exhausted", "cancelled"},
+		"outcome": {"revoked", "rotated", "already_gone", "refused", "exhausted", "cancelled"},
 		"verdict": {"pending", "verified", "recorded", "accepted", "still_alive", "reverted"},
 		"reason": {
 			"none", "rate_limited", "unavailable", "unauthorized", "forbidden", "not_found", "conflict", "invalid",
 			"protocol", "config", "interrupted",
 			"paused", "overlap", "blackout", // Of skipped ticks.
 		},
-		"origin":      {"event", "schedule", "operator"},
-		"result":      {"accepted", "duplicate", "malformed", "refused", "policy_error", "unmatched", "delivered", "failed", "given_up", "unauthorized", "ignored", "unavailable"},
+		"origin": {"event", "schedule", "operator"},
+		"result": {
+			"accepted", "duplicate", "malformed", "refused", "policy_error", "unmatched", "delivered", "failed", "given_up", "unauthorized", "ignored", "unavailable",
+			"begun", "restarted", "rotated", "cancelled", "exhausted", "delivery_failed", "orphan", "overdue", "not_abandoned", // Of rotations.
+		},
 		"operation":   append([]string{"token", "read", "rate_limits"}, kinds...),
 		"schedule":    {"nightly"},
 		"bucket":      {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project", "service_accounts_org", "service_accounts_project", "api_keys_org", "database_users_project", "users_org", "users_project", "system_account", "clusters_project", "events_org", "events_project", "rate_limits"},
@@ -76,7 +79,7 @@ func closedSets() map[string][]string {
 			"REKEY_EVENTS", "REKEY_JOBS", "REKEY_RESULTS", "REKEY_DLQ", "REKEY_SCHEDULES", "REKEY_PACE", "REKEY_LEDGER",
 			"REKEY_TARGETS", "REKEY_AUDIT", "REKEY_RULES", "REKEY_LIMITS", "REKEY_NOTIFY",
 		},
-		"part":     {"embedded NATS server", "store watch", "streams and consumers", "unfinished jobs", "shared pauses", "queue statistics", "stalled messages", "search", "workers", "intake", "schedules", "removed schedules", "configuration", "chain of results", "notifications", "checks", "chain of verdicts", "doors"},
+		"part":     {"embedded NATS server", "store watch", "streams and consumers", "unfinished jobs", "shared pauses", "queue statistics", "stalled messages", "search", "workers", "intake", "schedules", "removed schedules", "configuration", "chain of results", "notifications", "checks", "chain of verdicts", "doors", "refused requests", "rotations"},
 		"version":  {"1.2.3"},
 		"revision": {"abcdef"},
 		"decision": {"matched", "not_matched", "error", "limited"},

@@ -66,7 +66,7 @@ func mint(api, file string) int {
 		return 0
 	}
 	form := strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode())
-	req, err := http.NewRequest(http.MethodPost, api+"/api/oauth/token", form) //nolint:noctx // The consumer outlives no test.
+	req, err := http.NewRequest(http.MethodPost, api+"/api/oauth/token", form)
 	if err != nil {
 		return 0
 	}

@@ -8,18 +8,24 @@ import (
 )
 
 // Tests are the tests of a package.
-type Tests struct{ m *testing.M }
+type Tests struct {
+	m      *testing.M
+	atOnce string // How many run at a time.
+}
 
 // Of are the tests that TestMain gets.
-func Of(m *testing.M) Tests { return Tests{m} }
+func Of(m *testing.M) Tests { return Tests{m, "4"} }
+
+// Heavy are tests that keep a processor busy each.
+func Heavy(m *testing.M) Tests { return Tests{m, "2"} }
 
 // Run runs the tests. NATS syncs each write, for which a busy disk takes hundreds of milliseconds. No test can tell a disk from memory:
 // a process that is killed loses nothing that it has written, in either. A TMPDIR that is set counts, and
 // so does a -parallel of the command line.
 func (t Tests) Run() int {
 	// What the command line says comes later and counts.
-	os.Args = slices.Insert(os.Args, 1, "-test.parallel=8") //nolint:reassign // There is no other way to set a default.
-	if _, given := os.LookupEnv("TMPDIR"); !given {         //nolint:forbidigo // A test is its own command.
+	os.Args = slices.Insert(os.Args, 1, "-test.parallel="+t.atOnce) //nolint:reassign // There is no other way to set a default.
+	if _, given := os.LookupEnv("TMPDIR"); !given {                 //nolint:forbidigo // A test is its own command.
 		if dir, remove := inMemory(); dir != "" {
 			defer remove()
 			if err := os.Setenv("TMPDIR", dir); err != nil { //nolint:forbidigo // The same.
