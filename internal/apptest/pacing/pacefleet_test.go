@@ -68,7 +68,7 @@ func limitedRig(t *testing.T, capacity int, every time.Duration) (*apptest.Rig, 
 func TestFleetKeepsToABucket(t *testing.T) {
 	t.Parallel()
 	// The half that is kept for urgent jobs makes room for the hiccups of a busy machine.
-	rig, atlas, bucket := limitedRig(t, 20, 100*time.Millisecond)
+	rig, atlas, bucket := limitedRig(t, 20, 250*time.Millisecond) // Slower than a busy machine.
 	rig.Cfg.Atlas.RateLimits.UrgentShare = 50
 	rig.Cfg.Worker.Concurrency = 2
 	w, second := apptest.TwoWorkers(t, rig)
@@ -86,7 +86,7 @@ func TestFleetKeepsToABucket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b := buckets[0]; b.Bucket != "federation_account/"+apptest.ClientID || b.Source != pace.SourceConfig || b.Capacity != 20 || b.EveryMS != 100 {
+	if b := buckets[0]; b.Bucket != "federation_account/"+apptest.ClientID || b.Source != pace.SourceConfig || b.Capacity != 20 || b.EveryMS != 250 {
 		t.Errorf("the bucket is %+v", b)
 	}
 	// A job of another bucket is delayed by none of them.
@@ -111,8 +111,8 @@ func TestFleetKeepsToABucket(t *testing.T) {
 		t.Errorf("the jobs were handed over %v times, want twice in the middle", handed)
 	}
 	calls := atlas.Requests("/jwks")
-	if took := calls[len(calls)-1].At.Sub(calls[0].At); took < 2*time.Second {
-		t.Errorf("%d calls took %s, and the bucket allows them in 2s", len(calls), took)
+	if took := calls[len(calls)-1].At.Sub(calls[0].At); took < 5*time.Second {
+		t.Errorf("%d calls took %s, and the bucket allows them in 5s", len(calls), took)
 	}
 	if sent := w.Metrics()[`rekey_atlas_calls_delayed_total{bucket="federation_account",lane="bulk"}`] +
 		second.Connected(t).Metrics()[`rekey_atlas_calls_delayed_total{bucket="federation_account",lane="bulk"}`]; sent < list/2 {
