@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,7 @@ import (
 type trail struct {
 	t       *testing.T
 	begun   time.Time
-	fail    error
+	failing atomic.Bool
 	reports []refused.Report
 	at      []time.Duration
 	ids     []string
@@ -30,7 +31,10 @@ type trail struct {
 // StoreRefusals implements refused.Trail.
 func (s *trail) StoreRefusals(_ context.Context, id string, r refused.Report, maybeStored bool) error {
 	s.reports, s.at, s.ids, s.maybe = append(s.reports, r), append(s.at, time.Since(s.begun)), append(s.ids, id), append(s.maybe, maybeStored)
-	return s.fail
+	if s.failing.Load() {
+		return errors.New("no answer")
+	}
+	return nil
 }
 
 // run runs a log in virtual time, while do is at work, and stops it.
@@ -156,13 +160,13 @@ func TestFloodIsBounded(t *testing.T) {
 func TestReportIsStoredOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := run(t, func(l *refused.Log, s *trail) {
-			s.fail = errors.New("no answer")
+			s.failing.Store(true)
 			l.Refused(wrongToken, "192.0.2.7:1")
 			pass(1500 * time.Millisecond)
 			l.Refused(wrongToken, "192.0.2.7:1")
 			l.Refused(wrongToken, "192.0.2.7:1")
 			pass(time.Second)
-			s.fail = nil
+			s.failing.Store(false)
 			pass(2 * time.Minute)
 		})
 		var counts []uint64
@@ -185,7 +189,7 @@ func TestReportIsStoredOnce(t *testing.T) {
 func TestStopWithoutTrail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		run(t, func(l *refused.Log, s *trail) {
-			s.fail = errors.New("no answer")
+			s.failing.Store(true)
 			l.Refused(wrongToken, "192.0.2.7:1")
 			pass(10 * time.Minute)
 		})
