@@ -66,13 +66,13 @@ func (c *Console) routed() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /static/{hash}/{name}", c.static)
 	for _, r := range c.routes {
-		mux.HandleFunc("GET "+r.pattern, func(w http.ResponseWriter, req *http.Request) { c.serve(&call{w: w, r: req, route: r}) })
+		mux.HandleFunc("GET "+r.pattern, func(w http.ResponseWriter, req *http.Request) { c.serve(&call{w: w, r: req, route: r}) }) //nolint:contextcheck // The request has it.
 		if r.act != nil {
-			mux.HandleFunc("POST "+r.pattern, func(w http.ResponseWriter, req *http.Request) { c.receive(&call{w: w, r: req, route: r}) })
+			mux.HandleFunc("POST "+r.pattern, func(w http.ResponseWriter, req *http.Request) { c.receive(&call{w: w, r: req, route: r}) }) //nolint:contextcheck // The request has it.
 		}
 	}
 	mux.HandleFunc("GET /audit/export", func(w http.ResponseWriter, req *http.Request) {
-		c.export(&call{w: w, r: req, route: route{pattern: "/audit/export", may: config.MayRead, whole: true}})
+		c.export(&call{w: w, r: req, route: route{pattern: "/audit/export", may: config.MayRead, whole: true}}) //nolint:contextcheck // The request has it. //nolint:contextcheck // The request has it.
 	})
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, req *http.Request) {
 		c.fail(&call{w: w, r: req}, failed(http.StatusNotFound, "No such page", "There is no page at this address."))

@@ -86,7 +86,8 @@ func openMail(ctx context.Context, t *Receiver) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{host: host, release: context.AfterFunc(ctx, func() { _ = plain.Close() /* It ends the reads; they say why. */ })}
+	// What closing ends says why it ended.
+	s := &session{host: host, release: context.AfterFunc(ctx, func() { _ = plain.Close() })} //nolint:errcheck // See above.
 	var conn net.Conn = &boundedConn{Conn: plain, left: maxSMTPBytes}
 	if t.Mail.TLS == TLSImplicit {
 		conn = tls.Client(conn, secure)
