@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,7 +61,7 @@ func MeasureCosts(ctx context.Context, cfg CostConfig) (Costs, error) {
 	for _, r := range runs {
 		flood, alone = append(flood, r.Flood), append(alone, r.Alone)
 	}
-	return Costs{medianCost(flood), medianCost(alone)}, nil
+	return Costs{medians(flood, (*Cost).figures), medians(alone, (*Cost).figures)}, nil
 }
 
 // run starts a server, the proxy and a worker, and measures both ways.
@@ -245,18 +244,4 @@ func cpuMS(pid int) float64 {
 // figures are all single figures but the sum of what was stored, in a fixed order.
 func (c *Cost) figures() []*float64 {
 	return []*float64{&c.WorkerCPU, &c.ServerCPU, &c.Allocs, &c.AllocKiB, &c.RoundTrips, &c.Sent}
-}
-
-// medianCost takes the median of each figure by itself. What is counted hardly differs between runs: it is that of the first.
-func medianCost(runs []Cost) Cost {
-	c := runs[0]
-	for i, figure := range c.figures() {
-		values := make([]float64, len(runs))
-		for n := range runs {
-			values[n] = *runs[n].figures()[i]
-		}
-		slices.Sort(values)
-		*figure = values[len(values)/2]
-	}
-	return c
 }

@@ -72,7 +72,7 @@ func Run(ctx context.Context, cfg Config) (rows []Row, err error) {
 				return rows, err
 			}
 		}
-		rows = append(rows, medians(runs))
+		rows = append(rows, medians(runs, (*Row).figures))
 	}
 	return rows, nil
 }
@@ -91,18 +91,18 @@ func (cfg Config) measure(ctx context.Context, a *api, concurrency, run int) (Ro
 	return row, nil
 }
 
-// medians takes the median of each figure by itself.
-func medians(runs []Row) Row {
-	row := runs[0]
-	for i, figure := range row.figures() {
+// medians takes the median of each figure by itself; what is no figure is that of the first run.
+func medians[T any](runs []T, figures func(*T) []*float64) T {
+	one := runs[0]
+	for i, figure := range figures(&one) {
 		values := make([]float64, len(runs))
 		for n := range runs {
-			values[n] = *runs[n].figures()[i]
+			values[n] = *figures(&runs[n])[i]
 		}
 		slices.Sort(values)
 		*figure = values[len(values)/2]
 	}
-	return row
+	return one
 }
 
 // figures are all that was measured, in a fixed order.
