@@ -91,7 +91,7 @@ func (cfg Config) measure(ctx context.Context, a *api, concurrency, run int) (Ro
 	return row, nil
 }
 
-// medians takes the median of each figure by itself; what is no figure is that of the first run.
+// medians takes the median of each figure by itself. All else is that of the first run.
 func medians[T any](runs []T, figures func(*T) []*float64) T {
 	one := runs[0]
 	for i, figure := range figures(&one) {

@@ -142,10 +142,7 @@ func without(spans, alone []Span) []Span {
 // JSON has them, begins with it: what is left around it stays what it was.
 func Merge(text string, spans []Span) []Span {
 	for i := range spans {
-		before := text[:spans[i].From]
-		if (len(before)-len(strings.TrimRight(before, `\`)))%2 == 1 {
-			spans[i].From--
-		}
+		spans[i].From = outOfEscape(text, spans[i].From)
 	}
 	slices.SortFunc(spans, func(a, b Span) int { return a.From - b.From })
 	var merged []Span
@@ -157,6 +154,23 @@ func Merge(text string, spans []Span) []Span {
 		merged = append(merged, s)
 	}
 	return merged
+}
+
+// outOfEscape returns the beginning of the escape (\n, \u0026) that a place in a text is inside of, else the place itself.
+func outOfEscape(text string, place int) int {
+	const longest = len(`\u0026`)
+	for from := place - 1; from >= 0 && from > place-longest; from-- {
+		if text[from] != '\\' {
+			continue
+		}
+		before := text[:from+1]
+		begins := (len(before)-len(strings.TrimRight(before, `\`)))%2 == 1
+		if begins && (from == place-1 || text[from+1] == 'u') {
+			return from
+		}
+		return place
+	}
+	return place
 }
 
 // Replace returns a text with something else in the place of everything that looks like a credential.

@@ -13,7 +13,7 @@ import (
 func FuzzFind(f *testing.F) {
 	for _, seed := range []string{
 		"", jwt, pem, "mongodb+srv://app:p@ss/w@h,x://y:z@w", "yhltsukm:" + pair, "private key: " + pair, "Authorization: Basic dTpwYXNzd29yZA==",
-		`token=abc\"def`, "%3A%2F%2Fu%3Ap%40h", "rekey-seal.v1.X", "[redacted sha256:0f1e2d3c4b5a]", "-----BEGIN PRIVATE KEY-----\\", "AKIAIOSFODNN7EXAMPLE wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+		`token=abc\"def`, "%3A%2F%2Fu%3Ap%40h", "rekey-seal.v1.X", "[redacted sha256:0f1e2d3c4b5a]", "-----BEGIN PRIVATE KEY-----\\", "private key&0000-0000-0000-0000-000000000000", "AKIAIOSFODNN7EXAMPLE wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
 	} {
 		f.Add(seed)
 	}
