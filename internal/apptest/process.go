@@ -16,6 +16,7 @@ import (
 
 	"rekey/internal/app"
 	"rekey/internal/apptest/testmain"
+	"rekey/internal/config"
 )
 
 // What the test binary is with one of these as its only argument but the settings.
@@ -66,6 +67,8 @@ type workerSettings struct {
 	Timeout          time.Duration
 	Concurrency      int
 	Ready            string // A file that it writes when it takes events: how its server is reached.
+	Rotations        []config.Rotation
+	Log              string // A file to which its log is written; empty: nowhere.
 }
 
 // runWorkerToKill runs a worker until the process is killed.
@@ -75,7 +78,13 @@ func runWorkerToKill(settings string) error {
 		return err
 	}
 	r := &Rig{Name: s.Name, log: zap.NewNop(), ClientSecret: s.Secret}
+	if s.Log != "" {
+		cfg := zap.NewDevelopmentConfig()
+		cfg.OutputPaths = []string{s.Log}
+		r.log = zap.Must(cfg.Build())
+	}
 	r.configure(s.StoreDir, s.API)
+	r.Cfg.Rotations = s.Rotations
 	if s.Named {
 		r.Cfg.Worker.Name = s.Name
 	}
@@ -179,7 +188,7 @@ func (r *Rig) StartToKill(t *testing.T) (c *Child, url string) {
 	c = StartChild(t, workerToKill, workerSettings{
 		Name: r.Name, Named: r.Cfg.Worker.Name != "", URL: r.Cfg.NATS.URL, Replicas: r.Cfg.NATS.Replicas, Listen: r.Cfg.NATS.Embedded.Listen,
 		StoreDir: r.Cfg.NATS.Embedded.StoreDir, API: r.Cfg.Atlas.BaseURL, Client: r.Cfg.Atlas.Accounts[0].ClientID, Secret: r.Env["SECURITY_SECRET"], Within: r.Cfg.Proof.Within,
-		Timeout: r.Cfg.Atlas.Timeout, Concurrency: r.Cfg.Worker.Concurrency, Ready: ready,
+		Timeout: r.Cfg.Atlas.Timeout, Concurrency: r.Cfg.Worker.Concurrency, Ready: ready, Rotations: r.Cfg.Rotations, Log: r.LogFile,
 	})
 	Eventually(t, "the worker in another process", func() bool {
 		address, err := os.ReadFile(ready)

@@ -48,6 +48,7 @@ type Rig struct {
 	PrivateKey   string
 	Logs         *observer.ObservedLogs
 	log          *zap.Logger
+	LogFile      string // Of a worker in a process of its own.
 	Reload       app.Reload
 }
 

@@ -2,6 +2,7 @@ package rotation_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,10 +17,13 @@ import (
 	"rekey/internal/jobs"
 )
 
+// tokenLifetime is short: a service account can have 100 tokens, and its consumer gets one at each use.
+const tokenLifetime = 10 * time.Second
+
 // rig is a worker that can rotate the sandbox's account, and the file that its consumer reads.
 func rig(t *testing.T) (*apptest.Rig, *sandbox.Sandbox, string) {
 	t.Helper()
-	box, api := apptest.ServeSandbox(t, sandbox.Config{Buckets: map[string]sandbox.Bucket{
+	box, api := apptest.ServeSandbox(t, sandbox.Config{TokenLifetime: tokenLifetime, Buckets: map[string]sandbox.Bucket{
 		sandbox.BucketToken:       {Capacity: 1000, Refill: 1000, Every: time.Minute},
 		sandbox.BucketTokenRevoke: {Capacity: 1000, Refill: 1000, Every: time.Minute},
 	}})
@@ -38,7 +42,7 @@ func rig(t *testing.T) (*apptest.Rig, *sandbox.Sandbox, string) {
 }
 
 // consume uses what is in the file, as a consumer does that reads it for each use, until the test is over.
-func consume(t *testing.T, api, file string) {
+func consume(t *testing.T, box *sandbox.Sandbox, file string) {
 	t.Helper()
 	stop, done := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() { close(stop); <-done })
@@ -51,7 +55,7 @@ func consume(t *testing.T, api, file string) {
 			case <-stop:
 				return
 			case <-ticker.C:
-				if status := mint(api, file); status != http.StatusOK {
+				if status := mint(box, sandbox.RotatedClientID, file); status != http.StatusOK {
 					t.Errorf("the consumer's secret is answered with %d", status)
 				}
 			}
@@ -59,31 +63,25 @@ func consume(t *testing.T, api, file string) {
 	}()
 }
 
-// mint gets a token with what is in a file, and returns the status; 0 where there was no answer.
-func mint(api, file string) int {
+// mint gets a token with what is in a file, and returns the status; 0 where the file cannot be read.
+func mint(box *sandbox.Sandbox, client, file string) int {
 	value, err := os.ReadFile(file)
 	if err != nil {
 		return 0
 	}
 	form := strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode())
-	req, err := http.NewRequest(http.MethodPost, api+"/api/oauth/token", form)
-	if err != nil {
-		return 0
-	}
-	req.SetBasicAuth(sandbox.RotatedClientID, strings.TrimSpace(string(value)))
+	req := httptest.NewRequest(http.MethodPost, "/api/oauth/token", form)
+	req.SetBasicAuth(client, strings.TrimSpace(string(value)))
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	response, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		return 0
-	}
-	defer response.Body.Close()
-	return response.StatusCode
+	w := httptest.NewRecorder()
+	box.ServeHTTP(w, req)
+	return w.Code
 }
 
-// secretsOf are the ids of the secrets of the account that is rotated.
-func secretsOf(box *sandbox.Sandbox) []string {
+// secretsOf are the ids of the secrets of an account.
+func secretsOf(box *sandbox.Sandbox, client string) []string {
 	for _, a := range box.State().Accounts {
-		if a.ID == sandbox.RotatedClientID {
+		if a.ID == client {
 			return a.SecretIDs
 		}
 	}
@@ -98,13 +96,13 @@ func TestRotation(t *testing.T) {
 	r, box, file := rig(t)
 	r.Cfg.Proof.Within = time.Minute
 	w := r.Start(t)
-	consume(t, r.Cfg.Atlas.BaseURL, file)
+	consume(t, box, file)
 	w.Publish("rotation", rotate)
 	got := w.ResultOf("rotation/ci")
 	if got.Outcome != jobs.OutcomeRotated {
 		t.Fatalf("the job is %s", apptest.Encoded(got))
 	}
-	left := secretsOf(box)
+	left := secretsOf(box, sandbox.RotatedClientID)
 	if len(left) != 1 || left[0] == sandbox.RotatedSecretID || left[0] != got.Rotation.NewID {
 		t.Errorf("the account has %v after %s", left, apptest.Encoded(got.Rotation))
 	}
