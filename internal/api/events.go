@@ -45,7 +45,7 @@ func (s *Server) event(c *call) error {
 	if members["type"] == event.TypeRequested {
 		return s.direct(c, class, members)
 	}
-	switch err := c.fleet.Emit(ctx, class, members); {
+	switch err := c.fleet.Emit(ctx, c.sender(), class, members); {
 	case errors.Is(err, fleet.ErrTooLarge):
 		return problem(http.StatusRequestEntityTooLarge, CodeTooLarge, "NATS takes no event of that size")
 	case errors.Is(err, fleet.ErrCannotSeal):
@@ -65,13 +65,16 @@ func (s *Server) direct(c *call, class string, members map[string]any) error {
 	if !ok || !isSource || !isID || members["specversion"] != "1.0" {
 		return mistakes(http.StatusUnprocessableEntity, CodeInvalid, &jobs.Malformed{Field: "data", Detail: "a direct request has specversion 1.0, id and source, and an object as its data"})
 	}
-	done, err := s.ask(c, fleet.Ask{Class: class, Source: source, ID: id, Trace: text(members[event.HeaderTrace])}, jobs.Document{Fields: fields})
+	done, err := s.ask(c, fleet.Ask{Class: class, Sender: c.sender(), Source: source, ID: id, Trace: text(members[event.HeaderTrace])}, jobs.Document{Fields: fields})
 	if err != nil {
 		return err
 	}
 	writeJSON(c.w, http.StatusAccepted, "", Published{EventID: id, JobID: done.JobID, Duplicate: done.Duplicate})
 	return nil
 }
+
+// sender is the client in whose turn its events are taken in, and the source of those that name none.
+func (c *call) sender() string { return event.SourceOfClients + c.client.Name }
 
 func text(value any) string {
 	s, _ := value.(string) //nolint:errcheck // "" for other values.
@@ -139,7 +142,7 @@ func (c *call) wrapped(id string, data any) map[string]any {
 	if fields, ok := data.(map[string]any); ok && event.Meant(fields) {
 		kind = event.TypeRequested
 	}
-	return map[string]any{"specversion": "1.0", "id": id, "source": event.SourceOfClients + c.client.Name, "type": kind, "data": data}
+	return map[string]any{"specversion": "1.0", "id": id, "source": c.sender(), "type": kind, "data": data}
 }
 
 // foreign checks what only an event with an identity of its own can have wrong: it must not be one of Rekey's.

@@ -2,11 +2,15 @@ package api_test
 
 import (
 	"bufio"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -108,17 +112,33 @@ func TestManyConnections(t *testing.T) {
 	apptest.Eventually(t, "a place", func() bool { return status(r.dial()) == nil })
 }
 
-// TestSlowBody: a client whose body does not end is cut off.
+// TestSlowBody: a client whose body does not end learns that, and is cut off.
 func TestSlowBody(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, nil)
-	conn := r.dial()
-	if _, err := fmt.Fprintf(conn, "POST /v1/jobs HTTP/1.1\r\nHost: rekey\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", soarToken); err != nil {
-		t.Fatal(err)
+	authority := apptest.NewAuthority(t)
+	r := newRig(t, func(r *rig) {
+		cert := authority.Issue(t, "127.0.0.1")
+		r.cfg.TLS.CertFile, r.cfg.TLS.KeyFile = cert.CertFile, cert.KeyFile
+	})
+	r.Doors(map[string]http.Handler{"slow": http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if _, err := io.ReadAll(q.Body); errors.Is(err, os.ErrDeadlineExceeded) {
+			w.WriteHeader(http.StatusRequestTimeout)
+		}
+	})})
+	var slow sync.WaitGroup
+	for range 4 { // Whether there is time for the answer is close.
+		conn := tls.Client(r.dial(), &tls.Config{RootCAs: authority.Pool, ServerName: "127.0.0.1"})
+		slow.Go(func() {
+			if _, err := io.WriteString(conn, "POST /in/slow HTTP/1.1\r\nHost: rekey\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+				t.Error(err)
+				return
+			}
+			if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") {
+				t.Errorf("%q, then %v; want 408, then the end of the connection", answer, err)
+			}
+		})
 	}
-	if _, err := io.Copy(io.Discard, conn); err != nil {
-		t.Errorf("the slow client: %v, want the end of the connection", err)
-	}
+	slow.Wait()
 }
 
 // TestFailedHandshakes: strangers who speak no TLS cannot fill the log.

@@ -40,7 +40,7 @@ func (s *Server) submit(c *call) error {
 	if err != nil {
 		return err
 	}
-	done, err := s.ask(c, fleet.Ask{Source: SourcePrefix + c.client.Name, ID: id, Trace: c.r.Header.Get(event.HeaderTrace)}, doc)
+	done, err := s.ask(c, fleet.Ask{Source: SourcePrefix + c.client.Name, Sender: c.sender(), ID: id, Trace: c.r.Header.Get(event.HeaderTrace)}, doc)
 	if err != nil {
 		return err
 	}
@@ -241,7 +241,7 @@ func (s *Server) await(c *call, w fleet.Wait, wait time.Duration) error {
 	}
 	defer s.waiting.Leave(c.client.Name)
 	// An error says that the connection has no deadlines, which is as good.
-	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(wait + writeTimeout))
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(wait + answerTimeout))
 	ctx, cancel := context.WithTimeoutCause(c.r.Context(), wait, errWaited)
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
@@ -277,7 +277,7 @@ func (c *call) visible(ctx context.Context, id string) string {
 
 // mayKnow reports whether the client may know what became of a request from a source: its own, or any where it is not limited.
 func (c *call) mayKnow(source string) bool {
-	return c.client.Unlimited() || source == SourcePrefix+c.client.Name || source == event.SourceOfClients+c.client.Name
+	return c.client.Unlimited() || source == SourcePrefix+c.client.Name || source == c.sender()
 }
 
 // errWaited is the cause of the end of a wait.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
@@ -96,12 +97,18 @@ func (s *Server) handler() http.Handler {
 		if trace := event.ValidTrace(req.Header.Get(event.HeaderTrace)); trace != "" {
 			h.Set(event.HeaderTrace, trace)
 		}
-		if _, pattern := mux.Handler(req); pattern == "" {
+		if _, pattern := mux.Handler(req); pattern == "" || !isClean(req.URL.Path) {
 			other.ServeHTTP(w, req)
 			return
 		}
 		mux.ServeHTTP(w, req)
 	}))
+}
+
+// isClean reports whether a path is written as the routes are. http.ServeMux would send a client to the clean one, and senders take that for a
+// failure, or post there what was meant for another door.
+func isClean(p string) bool {
+	return p != "" && strings.TrimSuffix(p, "/") == strings.TrimSuffix(path.Clean(p), "/")
 }
 
 // unrouted answers what no route is for: with 405 where the path has other methods, else with 404.

@@ -23,7 +23,7 @@ import (
 // The limits of a connection. A client that is slow on purpose must not hold one without end, nor one client all of them.
 const (
 	readHeaderTimeout = 5 * time.Second
-	writeTimeout      = 30 * time.Second // An answer that waits for a job extends it.
+	answerTimeout     = 30 * time.Second // Behind the request. An answer that waits for a job extends it.
 	idleTimeout       = 2 * time.Minute
 	pingAfter         = 30 * time.Second // Of silence of a client that speaks HTTP/2.
 	maxHeaderBytes    = 16 << 10
@@ -98,9 +98,10 @@ func New(cfg Config) (*Server, error) {
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	s.Use(cfg.API)
 	server := &http.Server{
-		Handler: s.handler(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, WriteByteTimeout: writeTimeout},
+		Handler: s.handler(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: readTimeout + answerTimeout, // What is too slow to come has an answer, too.
+		IdleTimeout:  idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, WriteByteTimeout: answerTimeout},
 	}
 	if cfg.API.TLS.CertFile != "" {
 		keeper := &certKeeper{files: cfg.API.TLS, log: s.log}

@@ -71,11 +71,11 @@ func (w *worker) pollUntilChanged(ctx context.Context) error {
 type doorEvents struct{ conn *bus.Conn }
 
 // PublishEvent implements door.Publisher.
-func (e doorEvents) PublishEvent(ctx context.Context, class string, data []byte, headers map[string]string) error {
+func (e doorEvents) PublishEvent(ctx context.Context, sender, class string, data []byte, headers map[string]string) error {
 	if err := e.conn.Ready(); err != nil {
 		return err
 	}
-	err := e.conn.PublishEvent(ctx, class, data, headers)
+	err := e.conn.PublishEvent(ctx, sender, class, data, headers)
 	if errors.Is(err, bus.ErrTooLarge) {
 		return errors.Join(door.ErrTooLarge, err)
 	}

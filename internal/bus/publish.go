@@ -92,9 +92,9 @@ func (c *Conn) PublishRaw(ctx context.Context, class string, data []byte, id str
 // ErrTooLarge says that NATS, or the stream of events, takes no message of that size.
 var ErrTooLarge = errors.New("too large for NATS")
 
-// PublishEvent stores a CloudEvent in structured mode as an event of a class, with headers for policies. The error wraps
-// ErrTooLarge where it never will be stored.
-func (c *Conn) PublishEvent(ctx context.Context, class string, data []byte, headers map[string]string) error {
+// PublishEvent stores a CloudEvent in structured mode as an event of a class, with headers for policies. sender is the door or client of the
+// HTTP API that was authenticated, whatever the event says to be its source. The error wraps ErrTooLarge where it never will be stored.
+func (c *Conn) PublishEvent(ctx context.Context, sender, class string, data []byte, headers map[string]string) error {
 	msg, err := c.signed(class, data)
 	if err != nil {
 		return err
@@ -102,11 +102,7 @@ func (c *Conn) PublishEvent(ctx context.Context, class string, data []byte, head
 	for name, value := range headers {
 		msg.Header.Set(name, value)
 	}
-	var e struct {
-		Source string `json:"source"`
-	}
-	_ = json.Unmarshal(data, &e) // Intake says what is wrong with an event that cannot be read; it has no turn of its own.
-	if err := c.mark(msg, e.Source); err != nil {
+	if err := c.mark(msg, sender); err != nil {
 		return err
 	}
 	_, err = c.store(ctx, msg, c.names.Events())
@@ -129,15 +125,12 @@ func (c *Conn) signed(class string, data []byte) (*nats.Msg, error) {
 	return msg, nil
 }
 
-// mark marks a message as one that a worker publishes for the door or client that is its source.
-func (c *Conn) mark(msg *nats.Msg, source string) error {
+// mark marks a message as one that a worker publishes for a door or client.
+func (c *Conn) mark(msg *nats.Msg, sender string) error {
 	if c.marks == nil {
 		return nil
 	}
-	if event.NeedsMark(source) {
-		msg.Header.Set(event.HeaderSender, source)
-	}
-	return event.Mark(c.marks, msg)
+	return event.Mark(c.marks, msg, sender)
 }
 
 // Requested is a direct request as a CloudEvent. Data is the request object.
@@ -155,24 +148,35 @@ type Requested struct {
 // PublishRequest stores a direct request under the identity of source and id, by which the ledger
 // knows that the same request twice is one job. It returns the event's sequence.
 func (c *Conn) PublishRequest(ctx context.Context, class, source, id string, request map[string]any) (uint64, error) {
-	return c.PublishTraced(ctx, class, source, id, "", request)
+	return c.PublishDirect(ctx, Direct{Class: class, Source: source, ID: id, Request: request})
 }
 
-// PublishTraced is PublishRequest for a request that belongs to a trace, as a traceparent names it; "" for none.
-func (c *Conn) PublishTraced(ctx context.Context, class, source, id, trace string, request map[string]any) (uint64, error) {
+// Direct is a direct request on its way to the stream.
+type Direct struct {
+	Class      string
+	Source, ID string // The identity of its event.
+	// Sender is the client of the HTTP API that was authenticated. Empty: none.
+	Sender string
+	// Trace is the traceparent that it belongs to. Empty: none.
+	Trace   string
+	Request map[string]any
+}
+
+// PublishDirect stores a direct request as PublishRequest does.
+func (c *Conn) PublishDirect(ctx context.Context, d Direct) (uint64, error) {
 	data, err := json.Marshal(Requested{
-		SpecVersion: "1.0", ID: id, Source: source, Type: event.TypeRequested, Time: c.clock.Now().UTC(), Trace: trace,
-		DataContentType: "application/json", Data: request,
+		SpecVersion: "1.0", ID: d.ID, Source: d.Source, Type: event.TypeRequested, Time: c.clock.Now().UTC(), Trace: d.Trace,
+		DataContentType: "application/json", Data: d.Request,
 	})
 	if err != nil {
-		return 0, fmt.Errorf("encoding the request %s: %w", id, err)
+		return 0, fmt.Errorf("encoding the request %s: %w", d.ID, err)
 	}
-	if err := CheckClass(class); err != nil {
+	if err := CheckClass(d.Class); err != nil {
 		return 0, err
 	}
-	msg, err := c.signed(class, data)
-	if err == nil && event.NeedsMark(source) {
-		err = c.mark(msg, source)
+	msg, err := c.signed(d.Class, data)
+	if err == nil && (d.Sender != "" || event.NeedsMark(d.Source)) {
+		err = c.mark(msg, d.Sender)
 	}
 	if err != nil {
 		return 0, err

@@ -37,7 +37,7 @@ func TestDeliveriesLetOthersBefore(t *testing.T) {
 	const deliveries = 100
 	for i := range deliveries {
 		data := fmt.Sprintf(`{"specversion":"1.0","id":"%d","source":"rekey/door/siem","type":"rekey.door.bearer.v1","data":{}}`, i)
-		if err := r.conn.PublishEvent(t.Context(), jobs.ClassIncident, []byte(data), nil); err != nil {
+		if err := r.conn.PublishEvent(t.Context(), "rekey/door/siem", jobs.ClassIncident, []byte(data), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -63,4 +63,34 @@ func TestDeliveriesLetOthersBefore(t *testing.T) {
 	if !r.settled(t) {
 		t.Error("an event is left")
 	}
+}
+
+// TestClientHasOneTurn: a client of the HTTP API has one turn, whatever its events say to be their sources, and none of those of other publishers.
+func TestClientHasOneTurn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.conn.UseMarks(marker("k"))
+	const events = 100
+	for i := range events {
+		data := fmt.Sprintf(`{"specversion":"1.0","id":"%d","source":"urn:siem:%d","type":"alert","data":{}}`, i, i)
+		if err := r.conn.PublishEvent(t.Context(), "rekey/client/soar", jobs.ClassIncident, []byte(data), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.publish(t, jobs.ClassIncident, plain, nil)
+	release, urgent := make(chan struct{}), make(chan struct{})
+	d := desk{accept: func(_ context.Context, e jobs.Event) (jobs.Accepted, error) {
+		if !strings.HasPrefix(e.Source, "urn:siem:") {
+			close(urgent)
+		} else {
+			<-release
+		}
+		return jobs.Accepted{Result: jobs.EventAccepted}, nil
+	}}
+	var c counter
+	stop := background(t, r.intake(&d, &c).Run)
+	receive(t, "the incident", urgent)
+	close(release)
+	eventually(t, "all are taken in", func() bool { return c.get()["accepted"] == events+1 })
+	stop()
 }

@@ -90,7 +90,7 @@ func newRig(t *testing.T, d door.Door, secrets string, transports ...http.RoundT
 }
 
 // PublishEvent implements door.Publisher.
-func (r *rig) PublishEvent(_ context.Context, class string, data []byte, headers map[string]string) error {
+func (r *rig) PublishEvent(_ context.Context, _, class string, data []byte, headers map[string]string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.fail != nil {

@@ -30,9 +30,9 @@ const Route = Path + "{door}"
 
 // Publisher stores events.
 type Publisher interface {
-	// PublishEvent stores a CloudEvent under headers. Without an error, the stream has acknowledged it. An error that is
+	// PublishEvent stores a CloudEvent of a sender under headers. Without an error, the stream has acknowledged it. An error that is
 	// ErrTooLarge says that it never will.
-	PublishEvent(ctx context.Context, class string, data []byte, headers map[string]string) error
+	PublishEvent(ctx context.Context, sender, class string, data []byte, headers map[string]string) error
 }
 
 // ErrTooLarge says that the streams take no event of that size.
@@ -286,6 +286,10 @@ func (d *door) mayCall(q *request) error {
 	switch {
 	case len(allowed) == 0:
 		return &Refusal{Status: http.StatusNotFound, Result: ResultMalformed, Detail: "there is nothing below this door"}
+	case len(q.Header.Values("Authorization")) > 1:
+		return malformed("there is more than one header Authorization")
+	case !isPlain(q.Header.Values("Content-Encoding")):
+		return &Refusal{Status: http.StatusUnsupportedMediaType, Result: ResultMalformed, Detail: "the body must not be compressed"}
 	case !slices.Contains(allowed, q.Method):
 		return &Refusal{
 			Status: http.StatusMethodNotAllowed, Result: ResultMalformed, Detail: "this door takes " + strings.Join(allowed, " and ") + " only",
@@ -293,6 +297,11 @@ func (d *door) mayCall(q *request) error {
 		}
 	}
 	return nil
+}
+
+// isPlain reports whether a body with these encodings is as it was signed.
+func isPlain(encodings []string) bool {
+	return !slices.ContainsFunc(encodings, func(one string) bool { return one != "" && !strings.EqualFold(one, "identity") })
 }
 
 // refused answers with a refusal, counts it, and logs it with the name of the door.

@@ -127,7 +127,7 @@ func (d *door) publish(q *request, events []Event) ([]string, error) {
 	ctx, cancel := context.WithTimeoutCause(q.Context(), publishTimeout+time.Duration(len(events))*publishEach, errors.New("NATS has not acknowledged in time"))
 	defer cancel()
 	return ids, parallel(len(messages), atOnce, func(i int) error {
-		err := d.cfg.Publisher.PublishEvent(ctx, d.Class, messages[i].data, messages[i].headers)
+		err := d.cfg.Publisher.PublishEvent(ctx, SourcePrefix+d.Name, d.Class, messages[i].data, messages[i].headers)
 		switch {
 		case errors.Is(err, ErrTooLarge):
 			return tooLarge()
@@ -187,7 +187,7 @@ func (q *request) json() (any, error) {
 	}
 	doc, err := jobs.ParseJSON(q.body)
 	if m, ok := errors.AsType[*jobs.Malformed](err); ok {
-		return nil, malformed(fmt.Sprintf("the body is no JSON document (line %d)", max(m.Line, 1)))
+		return nil, malformed(fmt.Sprintf("the body cannot be read as JSON in which no member is there twice (line %d)", max(m.Line, 1)))
 	}
 	if err != nil {
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
 )
 
 // none takes whatever processes on this machine post.
@@ -16,8 +18,8 @@ func (n none) verify(q *request) error {
 	if err != nil || parseErr != nil || !address.Unmap().IsLoopback() {
 		return unauthorized("this door is for processes on the same machine")
 	}
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
-		if q.Header.Get(name) != "" {
+	for name := range q.Header {
+		if strings.HasPrefix(name, "X-Forwarded-") || slices.Contains([]string{"Forwarded", "X-Real-Ip", "Via"}, name) {
 			return unauthorized("this door is for processes on the same machine, and a proxy has forwarded the request")
 		}
 	}

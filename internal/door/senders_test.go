@@ -284,6 +284,10 @@ func TestPlainSenders(t *testing.T) {
 		{"bearer, wrong", `{}`, http.Header{"Authorization": {"Bearer x"}}, 401, "unauthorized", "RFC 6750 section 3.1"},
 		{"bearer, none", `{}`, nil, 401, "unauthorized", "RFC 6750 section 3.1"},
 		{"bearer, no JSON", `x`, http.Header{"Authorization": {"Bearer t0ken"}}, 400, "malformed", "RFC 9110 section 15.5.1"},
+		{"bearer, twice", `{}`, http.Header{"Authorization": {"Bearer t0ken", "Bearer x"}}, 400, "malformed", "RFC 9110 section 5.3"},
+		{"bearer, not compressed", `{}`, http.Header{"Authorization": {"Bearer t0ken"}, "Content-Encoding": {"identity"}}, 202, "accepted", "RFC 9110 section 8.4.1"},
+		{"bearer, compressed", `{}`, http.Header{"Authorization": {"Bearer t0ken"}, "Content-Encoding": {"gzip"}}, 415, "malformed", "RFC 9110 section 15.5.16"},
+		{"bearer, compressed twice", `{}`, http.Header{"Authorization": {"Bearer t0ken"}, "Content-Encoding": {"identity", "gzip"}}, 415, "malformed", "RFC 9110 section 15.5.16"},
 		{"bearer, a form", `a=b`, http.Header{"Authorization": {"Bearer t0ken"}, "Content-Type": {"application/x-www-form-urlencoded"}}, 415, "malformed", "RFC 9110 section 15.5.16"},
 	})
 	check(t, door.Door{Type: door.TypeBasic, User: "siem"}, "passw0rd", []answer{
@@ -295,6 +299,7 @@ func TestPlainSenders(t *testing.T) {
 	check(t, door.Door{Type: door.TypeNone}, "-", []answer{
 		{"none", `{}`, nil, 202, "accepted", "DESIGN: loopback only"},
 		{"none, through a proxy", `{}`, http.Header{"X-Forwarded-For": {"192.0.2.1"}}, 401, "unauthorized", "DESIGN: loopback only"},
+		{"none, through a proxy that hides from where", `{}`, http.Header{"X-Forwarded-Host": {"rekey.example.com"}}, 401, "unauthorized", "DESIGN: loopback only"},
 		{"none, from a page", `{}`, http.Header{"Origin": {"https://example.com"}}, 401, "unauthorized", "DESIGN: loopback only"},
 	})
 	r := newRig(t, door.Door{Type: door.TypeNone}, "-")

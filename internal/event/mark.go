@@ -33,24 +33,41 @@ type Marker interface {
 // ErrUnmarked says that an event was not published, because it could not be marked.
 var ErrUnmarked = errors.New("the event cannot be marked as one of this fleet")
 
-// Mark puts the mark of a message, which has all its other headers, into its header.
-func Mark(by Marker, msg *nats.Msg) error {
+// Mark puts the mark of a message, which has all its other headers, into its header, and names the sender that was authenticated: a door or a
+// client of the HTTP API, "" for none.
+func Mark(by Marker, msg *nats.Msg, sender string) error {
 	mark, err := by.Mark(purposeOfMarks, marked(msg.Subject, msg.Header, msg.Data))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnmarked, err)
 	}
 	msg.Header.Set(HeaderMark, mark)
+	if sender == "" {
+		return nil
+	}
+	proof, err := by.Mark(purposeOfSenders, named(sender, mark))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnmarked, err)
+	}
+	msg.Header.Set(HeaderSender, proof+" "+sender)
 	return nil
 }
 
-// HeaderSender names, in a marked event, the door or client that it came through. It counts only with the mark: a mark is on nothing that a
-// publisher has made.
+// HeaderSender proves which door or client a marked event came through: a mark of the sender and of the event's mark, a space, and the sender. A
+// replay does not have it.
 const HeaderSender = "Rekey-Sender"
+
+// purposeOfSenders keeps the marks of senders apart from other hashes by the same keys.
+const purposeOfSenders = "sender"
+
+// named is what the mark of a sender covers.
+func named(sender, mark string) string { return mark + " " + sender }
 
 // SenderOf is the door or client of the HTTP API through which a message came, or "" for every other one.
 func SenderOf(by Marker, subject string, h nats.Header, data []byte) string {
-	mark, sender := h.Get(HeaderMark), h.Get(HeaderSender)
-	if by == nil || mark == "" || sender == "" || by.Confirm(purposeOfMarks, marked(subject, h, data), mark) != nil {
+	mark := h.Get(HeaderMark)
+	proof, sender, ok := strings.Cut(h.Get(HeaderSender), " ")
+	if by == nil || !ok || mark == "" || by.Confirm(purposeOfSenders, named(sender, mark), proof) != nil ||
+		by.Confirm(purposeOfMarks, marked(subject, h, data), mark) != nil {
 		return ""
 	}
 	return sender

@@ -41,7 +41,7 @@ func TestMarksOfDoorsAndClients(t *testing.T) {
 	n, key := names.New("rekey"), fleetKey{"k"}
 	published := func(source string) *nats.Msg {
 		msg := &nats.Msg{Subject: subject, Header: nats.Header{"Content-Type": {CloudEventsJSON}, "X-Github-Event": {"ping"}}, Data: []byte(requestOf("1", source))}
-		if err := Mark(key, msg); err != nil {
+		if err := Mark(key, msg, ""); err != nil {
 			t.Fatal(err)
 		}
 		return msg
@@ -92,25 +92,34 @@ func replayOf(m *nats.Msg, subject string) {
 	maps.Copy(m.Header, replayHeaders(subject))
 }
 
-// TestSenders: a publisher cannot take the turns of a door, nor have many of its own.
+// TestSenders: a publisher cannot take the turns of a door or client, nor have many of its own.
 func TestSenders(t *testing.T) {
 	t.Parallel()
-	const subject = "rekey.v1.event.incident"
+	const subject, door = "rekey.v1.event.incident", "rekey/door/github"
 	key := fleetKey{"k"}
+	marked := func(body, sender string) *nats.Msg {
+		m := &nats.Msg{Subject: subject, Header: nats.Header{}, Data: []byte(body)}
+		if err := Mark(key, m, sender); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	other := marked(`{"source":"rekey/door/github"}`, "rekey/client/soar")
 	for name, tt := range map[string]struct {
 		change func(*nats.Msg)
 		want   string
 	}{
-		"as it was published":     {func(*nats.Msg) {}, "rekey/door/github"},
+		"as it was published":     {func(*nats.Msg) {}, door},
 		"without a mark":          {func(m *nats.Msg) { m.Header.Del(HeaderMark) }, ""},
 		"the mark of another key": {func(m *nats.Msg) { m.Header.Set(HeaderMark, strings.Repeat("0", 64)) }, ""},
 		"another body":            {func(m *nats.Msg) { m.Data = append(m.Data, ' ') }, ""},
 		"without a sender":        {func(m *nats.Msg) { m.Header.Del(HeaderSender) }, ""},
+		"another sender":          {func(m *nats.Msg) { m.Header.Set(HeaderSender, m.Header.Get(HeaderSender)+"2") }, ""},
+		"a sender alone":          {func(m *nats.Msg) { m.Header.Set(HeaderSender, door) }, ""},
+		"the sender of another":   {func(m *nats.Msg) { m.Header.Set(HeaderSender, other.Header.Get(HeaderSender)) }, ""},
+		"the marks of another":    {func(m *nats.Msg) { m.Header = other.Header }, ""},
 	} {
-		m := &nats.Msg{Subject: subject, Header: nats.Header{HeaderSender: {"rekey/door/github"}}, Data: []byte(`{}`)}
-		if err := Mark(key, m); err != nil {
-			t.Fatal(err)
-		}
+		m := marked(`{}`, door)
 		tt.change(m)
 		if got := SenderOf(key, m.Subject, m.Header, m.Data); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
@@ -118,5 +127,8 @@ func TestSenders(t *testing.T) {
 		if got := SenderOf(nil, m.Subject, m.Header, m.Data); got != "" {
 			t.Errorf("%s, by a worker without a key: %q", name, got)
 		}
+	}
+	if got := SenderOf(key, other.Subject, other.Header, other.Data); got != "rekey/client/soar" {
+		t.Errorf("what a client says to come from a door is in the turn of %q", got)
 	}
 }

@@ -26,10 +26,11 @@ var ErrCannotSeal = errors.New("a secret in it cannot be sealed")
 // structured is the header of what Emit publishes.
 func structured() map[string]string { return map[string]string{"Content-Type": event.CloudEventsJSON} }
 
-// Emit stores a CloudEvent in structured mode, by its members, as an event of a class. Secrets in its data and extensions are sealed first,
+// Emit stores a CloudEvent in structured mode, by its members, as an event of a class. sender is the client of the HTTP API that was
+// authenticated. Secrets in its data and extensions are sealed first,
 // unless the configuration allows them in the clear: what looks like one, and what the policies take for one. The error is
 // of *jobs.Malformed and *jobs.Rejection, joined, where no worker could read the event.
-func (c *Client) Emit(ctx context.Context, class string, members map[string]any) error {
+func (c *Client) Emit(ctx context.Context, sender, class string, members map[string]any) error {
 	data, err := c.sealed(ctx, class, members)
 	if err != nil {
 		return err
@@ -38,7 +39,7 @@ func (c *Client) Emit(ctx context.Context, class string, members map[string]any)
 	if _, err := event.ReadReceived(c.conn.Names(), m); err != nil {
 		return err
 	}
-	err = c.conn.PublishEvent(ctx, class, data, structured())
+	err = c.conn.PublishEvent(ctx, sender, class, data, structured())
 	if errors.Is(err, bus.ErrTooLarge) {
 		return err
 	}

@@ -48,6 +48,7 @@ func (c *Client) sameRequest(r jobs.PublicRecord, req jobs.Request, p jobs.Param
 type Ask struct {
 	Source, ID string         // The identity of its event.
 	Class      string         // Of its event. Empty: that of operators.
+	Sender     string         // The client of the HTTP API that was authenticated; "" for none.
 	Trace      string         // The traceparent that it belongs to; "" for none.
 	Fields     map[string]any // The request object.
 }
@@ -85,7 +86,9 @@ func (c *Client) Ask(ctx context.Context, a Ask) (Submitted, error) {
 	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 		return done, err
 	}
-	_, err = c.conn.PublishTraced(ctx, cmp.Or(a.Class, jobs.ClassOperator), a.Source, a.ID, a.Trace, fields)
+	_, err = c.conn.PublishDirect(ctx, bus.Direct{
+		Class: cmp.Or(a.Class, jobs.ClassOperator), Source: a.Source, ID: a.ID, Sender: a.Sender, Trace: a.Trace, Request: fields,
+	})
 	return done, maybeStored(err)
 }
 

@@ -53,7 +53,7 @@ func NewDoorTrial(c *config.Config, env Lookup, known *redact.Known) (*DoorTrial
 }
 
 // PublishEvent implements door.Publisher.
-func (t *DoorTrial) PublishEvent(_ context.Context, class string, data []byte, headers map[string]string) error {
+func (t *DoorTrial) PublishEvent(_ context.Context, _, class string, data []byte, headers map[string]string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.published = append(t.published, Sample{Class: class, Data: data, Headers: headers, At: time.Now()})
