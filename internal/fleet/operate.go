@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
@@ -197,7 +200,7 @@ func (c *Client) Rotations(ctx context.Context) (map[string]*jobs.PublicRecord, 
 	}
 	found := map[string]*jobs.PublicRecord{}
 	for name := range rules.Rotations {
-		r, err := c.Rotation(ctx, name)
+		r, err := c.rotation(ctx, name)
 		if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 			return nil, err
 		}
@@ -208,8 +211,26 @@ func (c *Client) Rotations(ctx context.Context) (map[string]*jobs.PublicRecord, 
 	return found, nil
 }
 
-// Rotation is the latest job of a rotation, or jobs.ErrNotFound.
+// Rotation is the latest job of a rotation, or jobs.ErrNotFound, which says whether there is such a rotation.
 func (c *Client) Rotation(ctx context.Context, name string) (jobs.PublicRecord, error) {
+	r, err := c.rotation(ctx, name)
+	if !errors.Is(err, jobs.ErrNotFound) {
+		return r, err
+	}
+	rules, failed := stores.LoadRules(ctx, c.conn)
+	if failed != nil && !errors.Is(failed, jobs.ErrNotFound) {
+		return r, failed
+	}
+	if _, known := rules.Rotations[name]; known {
+		return r, fmt.Errorf("rotation %s has not run yet: %w", name, jobs.ErrNotFound)
+	}
+	if len(rules.Rotations) == 0 {
+		return r, fmt.Errorf("rotation %s: %w; the workers have none", name, jobs.ErrNotFound)
+	}
+	return r, fmt.Errorf("rotation %s: %w; the workers have %s", name, jobs.ErrNotFound, strings.Join(slices.Sorted(maps.Keys(rules.Rotations)), ", "))
+}
+
+func (c *Client) rotation(ctx context.Context, name string) (jobs.PublicRecord, error) {
 	rec, err := jobs.FindRotation(ctx, c.ledger, c.ledger.Targets(), name)
 	if err != nil {
 		return jobs.PublicRecord{}, fmt.Errorf("looking up rotation %s: %w", name, err)

@@ -92,7 +92,11 @@ func rotationFields(t *terminal.Table, done bool, r *jobs.Rotation) {
 	}
 	for _, e := range r.Steps {
 		says := e.Says
-		if e.EndedAt.IsZero() {
+		switch {
+		case !e.EndedAt.IsZero():
+		case done:
+			says = "the job ended before this step was over: " + e.Will
+		default:
 			says = "under way: " + e.Will
 		}
 		t.Field("  "+string(e.Step), says)
