@@ -134,6 +134,9 @@ func (f *file) Inspect(context.Context) (string, error) {
 	if info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
 		return "", f.failure("looking at the folder", errors.New("every user can replace its files: take the right to write from others"))
 	}
+	if err := space(folder); err != nil {
+		return "", f.failure("looking at the space of the folder", err)
+	}
 	if now.text == "" {
 		return "the folder can be written; the file does not exist yet", nil
 	}

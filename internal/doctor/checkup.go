@@ -89,6 +89,7 @@ func (p *checkup) checks() []Check {
 		{Area: areaPorts, What: "listen", Timeout: portTimeout, Run: p.ports},
 		{Area: areaAccounts, What: "accounts", Timeout: atlasTimeout, Run: p.accounts},
 		{Area: areaServices, What: "services", Timeout: serviceTimeout, Run: p.services},
+		{Area: areaServices, What: "stores of rotations", Timeout: serviceTimeout, Run: p.rotations},
 	}
 }
 

@@ -23,7 +23,7 @@ func vaultStandIn(t *testing.T, token string, sealed bool) string {
 	t.Helper()
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case r.Method != http.MethodGet:
+		case r.Method != http.MethodGet && r.URL.Path != "/v1/sys/capabilities-self":
 			t.Errorf("Vault was asked for %s %s", r.Method, r.URL.Path)
 		case r.URL.Path == "/v1/sys/health":
 			fmt.Fprintf(w, `{"initialized":true,"sealed":%v,"version":"1.20.0"}`, sealed)
