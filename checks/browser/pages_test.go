@@ -2,6 +2,7 @@ package browser_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -10,49 +11,54 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"rekey/checks/repo"
 )
 
 // TestConsole looks at one worker's console, one thing after the other. In each of them, no page may ask another host, hold a secret,
 // or have a script that fails.
 func TestConsole(t *testing.T) {
 	f := newFleet(t)
-	dead := f.submit("x509.disable", `"project_id": "5ec0000000000000000000f1"`, "IR-4711")
-	refused := f.submit("idp.delete", `"federation_id": "5ec0000000000000000000c1", "identity_provider_id": "000000000000000000000001"`, "IR-4712")
-	t.Run("pages", func(t *testing.T) { testPages(t, f, dead) })
-	t.Run("keyboard", func(t *testing.T) { testKeyboard(t, f, dead) })
+	i := newIncident(f)
+	t.Run("pages", func(t *testing.T) { testPages(t, f, i.dead) })
+	t.Run("keyboard", func(t *testing.T) { testKeyboard(t, f, i.dead) })
 	t.Run("live", func(t *testing.T) { testLive(t, f) })
-	t.Run("viewer", func(t *testing.T) { testViewer(t, f, refused) })
-	t.Run("act", func(t *testing.T) { testAct(t, f, refused) })
-	t.Run("expired session", func(t *testing.T) { testExpiredSession(t, f, refused) })
+	t.Run("viewer", func(t *testing.T) { testViewer(t, f, i) })
+	t.Run("acts", func(t *testing.T) { testActs(t, f, i) })
+	t.Run("dead letters", func(t *testing.T) { testLetters(t, f) })
+	t.Run("expired session", func(t *testing.T) { testExpiredSession(t, f, i.refused) })
+	t.Run("many jobs", func(t *testing.T) { testMany(t, f) })
+	t.Run("no NATS", func(t *testing.T) { testNoNATS(t, f) })
 }
 
-// testPages: each page can be seen with JavaScript, has a title of its own, and is no wider than a phone.
-func testPages(t *testing.T, f *fleet, job string) {
-	b := newTab(t)
-	b.visit(f.open + "/")
-	paths := eval[[]string](b, "[...document.querySelectorAll('nav a')].map(a => a.getAttribute('href'))")
-	if len(paths) < 8 {
-		t.Fatalf("the navigation has %v", paths)
+// incident is what happened before a person looks.
+type incident struct {
+	dead    string // A job whose target is shown to be dead, and is watched.
+	refused string
+	waiting string
+}
+
+// newIncident has a job in each state, events that were rejected, and a rotation that waits.
+func newIncident(f *fleet) (i incident) {
+	f.t.Helper()
+	mapping := `"federation_id": "5ec0000000000000000000c1", "org_id": "5ec0000000000000000000b1", "role_mapping_id": "5ec0000000000000000000%s"`
+	alive := f.submit("role_mapping.delete", fmt.Sprintf(mapping, "e1"), "IR-4714: the contractor's laptop is gone")
+	f.await(alive, "proof")
+	i.dead = f.submit("role_mapping.delete", fmt.Sprintf(mapping, "e2"), "IR-4711: the group was added by an intruder")
+	i.refused = f.submit("idp.delete", `"federation_id": "5ec0000000000000000000c1", "identity_provider_id": "000000000000000000000001"`, "IR-4712: unknown provider")
+	f.submit("x509.disable", `"project_id": "5ec0000000000000000000f1"`, "IR-4713: a client's key was in a repository")
+	f.await(i.dead, "proof") // Before its rate bucket is paused.
+	f.await(i.refused, "outcome")
+	i.waiting = f.submit("jwks.revoke", `"federation_id": "5ec0000000000000000000c1", "identity_provider_id": "5ec0000000000000000000d1"`, "IR-4715: signing key of the provider")
+	f.submit("token.revoke", fmt.Sprintf(`"token": %q`, leakedToken), "IR-4716: a token was in a log")
+	for n := range 4 {
+		f.publish(fmt.Sprintf(`{"kind": "x509.disable", "reason": "IR-47%d", "params": {"project": "5ec0000000000000000000f1"}}`, 20+n))
 	}
-	titles := map[string]string{}
-	b.do(chromedp.EmulateViewport(390, 844))
-	for _, path := range append(paths, "/jobs/"+job) {
-		b.visit(f.open + path)
-		title := eval[string](b, "document.title")
-		if other, ok := titles[title]; ok || !strings.HasSuffix(title, " · Rekey") {
-			t.Errorf("%s has the title %q, and so has %q", path, title, other)
-		}
-		titles[title] = path
-		if !eval[bool](b, "document.documentElement.classList.contains('js')") {
-			t.Errorf("the script of %s did not run", path)
-		}
-		if !eval[bool](b, "document.querySelector('main h1').checkVisibility() && document.querySelector('#live').getBoundingClientRect().height > 10") {
-			t.Errorf("%s cannot be seen", path)
-		}
-		if wide := eval[int](b, "document.documentElement.scrollWidth"); wide > 390 {
-			t.Errorf("%s is %d pixels wide", path, wide)
-		}
-	}
+	repo.Eventually(f.t, "the dead letters", func() bool {
+		code, _ := f.ask(http.MethodGet, f.open+"/dead-letters/6", nil)
+		return code == http.StatusOK
+	})
+	return i
 }
 
 // testKeyboard: without a pointer, a reader comes to the jobs and finds one.
@@ -89,46 +95,10 @@ func testLive(t *testing.T, f *fleet) {
 	b.visit(f.open + "/jobs")
 	eval[bool](b, "window.same = true")
 	b.await("document.getElementById('link').classList.contains('good')")
-	b.awaitText(f.submit("x509.disable", `"project_id": "5ec0000000000000000000f2"`, "IR-4713"))
+	b.awaitText(f.submit("x509.disable", `"project_id": "5ec0000000000000000000f2"`, "IR-4799"))
 	if !eval[bool](b, "window.same === true") {
 		t.Error("the page was loaded")
 	}
-}
-
-// testViewer: a wrong token is not let in, and a client that may read sees the job and cannot act.
-func testViewer(t *testing.T, f *fleet, refused string) {
-	b := newTab(t)
-	b.logIn(f, "wrong")
-	b.awaitText("This token is not accepted.")
-	b.logIn(f, viewerToken)
-	b.awaitText("viewer")
-	b.visit(f.login + "/jobs/" + refused)
-	b.awaitText("refused")
-	if eval[bool](b, `document.querySelector('a.button') !== null`) {
-		t.Errorf("a viewer has a button: %s", b.text())
-	}
-	b.visit(f.login + "/jobs/" + refused + "/retry")
-	if text := b.text(); !strings.Contains(text, "Not allowed") || eval[bool](b, "document.querySelector('main form') !== null") {
-		t.Errorf("a viewer may act: %s", text)
-	}
-}
-
-// testAct: an act says what it touches and whose name it has, and its reason is recorded.
-func testAct(t *testing.T, f *fleet, refused string) {
-	b := newTab(t)
-	b.logIn(f, operatorToken)
-	b.awaitText("operator")
-	b.visit(f.login + "/jobs/" + refused)
-	b.await(`(a => a !== null && (a.click(), true))(document.querySelector('a.button[href$="/retry"]'))`)
-	b.focus("input[name=reason]")
-	for _, part := range []string{"idp.delete", refused, "recorded with the name operator"} {
-		if text := b.text(); !strings.Contains(text, part) {
-			t.Errorf("the act does not say %q: %s", part, text)
-		}
-	}
-	b.keys("the provider is back" + kb.Enter)
-	b.await(fmt.Sprintf("location.pathname === %q", "/jobs/"+refused))
-	b.awaitText("the provider is back")
 }
 
 // testExpiredSession: what was typed outlives the session, and is not done before the person looks at it once more.

@@ -167,7 +167,7 @@ func (b *tab) visit(address string) {
 func (b *tab) text() string {
 	b.t.Helper()
 	source, text := eval[string](b, "document.documentElement.outerHTML"), eval[string](b, "document.body.innerText")
-	for _, secret := range []string{operatorToken, viewerToken, accountSecret} {
+	for _, secret := range []string{operatorToken, viewerToken, accountSecret, receiverPath, leakedToken, "mdb_sa_sk_"} {
 		if strings.Contains(source, secret) {
 			b.t.Errorf("%s holds a secret", eval[string](b, "location.href"))
 		}
@@ -181,4 +181,23 @@ func (b *tab) logIn(f *fleet, token string) {
 	b.visit(f.login + "/")
 	b.focus("input[name=login_token]")
 	b.keys(token + kb.Enter)
+}
+
+// status loads a page and returns the status of its answer; 0: there was none.
+func (b *tab) status(address string) int64 {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, actTimeout)
+	defer cancel()
+	response, err := chromedp.Run(ctx, chromedp.NavigateResponse(address))
+	if err != nil {
+		b.t.Log(err)
+		return 0
+	}
+	return response.Status
+}
+
+// click waits for an element and clicks it.
+func (b *tab) click(selector string) {
+	b.t.Helper()
+	b.await(fmt.Sprintf("(e => document.readyState === 'complete' && e !== null && (e.click(), true))(document.querySelector(%q))", selector))
 }

@@ -64,9 +64,13 @@ func Helm(ctx context.Context, args ...string) ([]byte, error) {
 	return run(ctx, root, path, args...)
 }
 
-// Worker builds the worker's binary, as a release is built, and returns its path. The binary goes when the test ends.
+// Worker builds the worker's binary, as a release is built, and returns its path. The binary goes when the test ends. REKEY_WORKER names
+// one that is there already, for a test that is run often.
 func Worker(t *testing.T) string {
 	t.Helper()
+	if path := os.Getenv("REKEY_WORKER"); path != "" {
+		return path
+	}
 	path := filepath.Join(t.TempDir(), "worker")
 	t.Setenv("CGO_ENABLED", "0")
 	if _, err := run(t.Context(), Path(t, "."), "go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/worker"); err != nil {

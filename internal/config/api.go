@@ -134,7 +134,7 @@ const (
 	MayRetry   Permission = "retry"   // Retry a job.
 	MayReplay  Permission = "replay"  // Replay a dead letter.
 	MayDrop    Permission = "drop"    // Drop a dead letter.
-	MayOperate Permission = "operate" // In the console: run, pause and resume schedules, test receivers, stop watches.
+	MayOperate Permission = "operate" // In the console: run, pause and resume schedules, run rotations, test receivers, stop watches.
 	MayEvents  Permission = "events"  // Publish an event, of which policies may make jobs.
 )
 

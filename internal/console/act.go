@@ -56,6 +56,8 @@ func acts() []act {
 		{"/schedules/{name}/run", config.MayOperate, true, (*Console).showSchedule, (*Console).runSchedule},
 		{"/schedules/{name}/pause", config.MayOperate, true, (*Console).showSchedule, (*Console).pauseSchedule},
 		{"/schedules/{name}/resume", config.MayOperate, true, (*Console).showSchedule, (*Console).pauseSchedule},
+		{"/rotations/{name}/run", config.MayOperate, true, (*Console).showRun, (*Console).runRotation},
+		{"/rotations/{name}/abandon", config.MayCancel, true, (*Console).showAbandon, (*Console).abandon},
 		{"/receivers/{name}/test", config.MayOperate, true, (*Console).showReceiver, (*Console).testReceiver},
 	}
 }
@@ -116,8 +118,12 @@ func showJob(ctx context.Context, one *call, title, button string, says ...strin
 }
 
 func (c *Console) showCancel(ctx context.Context, one *call) (actView, error) {
-	return showJob(ctx, one, "Cancel a job", "Cancel the job", "The job ends before its next attempt. A call that is under way is not cut off, and what it does is not undone.",
+	v, err := showJob(ctx, one, "Cancel a job", "Cancel the job", "The job ends before its next attempt. A call that is under way is not cut off, and what it does is not undone.",
 		"The credential may be alive then, and no worker takes it away.")
+	if record, err := one.job(ctx); err == nil && record.Rotation != nil {
+		v.Says = abandonSays()
+	}
+	return v, err
 }
 
 func (c *Console) showRetry(ctx context.Context, one *call) (actView, error) {
@@ -131,6 +137,14 @@ func (c *Console) showStop(ctx context.Context, one *call) (actView, error) {
 // done is where a job is shown after something was done to it.
 func done(r jobs.PublicRecord, err error) (page, string, error) {
 	return page{}, "/jobs/" + r.JobID, err
+}
+
+// made is where a job is shown that was asked for.
+func made(ctx context.Context, one *call, id string, err error) (page, string, error) {
+	if err == nil {
+		one.fleet.AwaitMade(ctx, id)
+	}
+	return page{}, "/jobs/" + id, err
 }
 
 func (c *Console) cancel(ctx context.Context, one *call, op operation) (page, string, error) {

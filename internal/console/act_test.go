@@ -3,12 +3,15 @@ package console_test
 import (
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"rekey/internal/apptest"
+	"rekey/internal/atlas/sandbox"
 	"rekey/internal/config"
+	"rekey/internal/deliver"
 	"rekey/internal/jobs"
 	"rekey/internal/notify"
 	"rekey/internal/secret"
@@ -150,6 +153,40 @@ func TestReceiverActs(t *testing.T) {
 			t.Errorf("%s shows the address of a receiver", path)
 		}
 	}
+}
+
+// TestRotationActs: a rotation is run and abandoned. Its job says who did that, and its story has the steps.
+func TestRotationActs(t *testing.T) {
+	t.Parallel()
+	box, api := apptest.ServeSandbox(t, sandbox.Config{})
+	rig := apptest.SandboxRig(t, box, api)
+	withAPI(t, rig)
+	rig.Cfg.Rotations = []config.Rotation{{
+		Name: "ci", Account: apptest.Security, OrgID: sandbox.OrgID, ClientID: sandbox.RotatedClientID, Lifetime: 720 * time.Hour, QuietFor: 48 * time.Hour,
+		WhenFull: config.WhenFullWait, Overdue: config.OverdueAlert, Deliver: []deliver.Config{{Type: deliver.TypeFile, Path: filepath.Join(t.TempDir(), "secret")}},
+	}}
+	w := rig.Start(t)
+	r := as(t, w, operator)
+	if status, _, _ := r.do("GET", "/rotations/ci/abandon"); status != http.StatusConflict {
+		t.Errorf("abandoning what has not begun: %d", status)
+	}
+	if status, _, _ := r.do("GET", "/rotations/no-such/run"); status != http.StatusNotFound {
+		t.Errorf("running what there is not: %d", status)
+	}
+	header, _ := r.act("/rotations/ci/run", url.Values{}, sandbox.RotatedClientID, "cut to a week", "48h", "file ")
+	job := strings.TrimPrefix(header.Get("Location"), "/jobs/")
+	r.page("/jobs/"+job, "Requested by", operator, "IR-4711")
+	w.RecordOf("", func(r jobs.PublicRecord) bool {
+		return r.JobID == job && r.Rotation != nil && r.Rotation.Step == jobs.StepAdopt
+	})
+	r.page("/rotations", "adopt", "/rotations/ci/abandon")
+	r.page("/jobs/"+job, "Step: create", "Step: deliver", "Step: adopt", "under way: ", "Old secret", sandbox.RotatedSecretID)
+	r.page("/jobs/"+job+"/cancel", "the new secret is deleted")
+	if header, _ = r.act("/rotations/ci/run", url.Values{}, "This rotation is unfinished"); header.Get("Location") != "/jobs/"+job {
+		t.Errorf("a second one is at %q", header.Get("Location"))
+	}
+	r.act("/rotations/ci/abandon", url.Values{}, job, "the rotation goes on")
+	r.page("/jobs/"+job, "Operator: cancel", "by <code>"+operator)
 }
 
 // TestFurtherPages: what is only looked at, without a secret.

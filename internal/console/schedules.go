@@ -97,7 +97,7 @@ func (c *Console) runSchedule(ctx context.Context, one *call, op operation) (pag
 	if mistakes := jobs.Mistakes(err); len(mistakes) > 0 {
 		err = failed(http.StatusUnprocessableEntity, "The job is not accepted", err.Error())
 	}
-	return page{}, "/jobs/" + id, err
+	return made(ctx, one, id, err)
 }
 
 func (c *Console) pauseSchedule(ctx context.Context, one *call, op operation) (page, string, error) {
@@ -109,30 +109,6 @@ func (c *Console) pauseSchedule(ctx context.Context, one *call, op operation) (p
 		err = failed(http.StatusConflict, "There is nothing to do", err.Error())
 	}
 	return page{}, "/schedules", err
-}
-
-// rotationRow is a rotation and its latest job.
-type rotationRow struct {
-	Name string
-	Job  *row // Nil: it has not run yet.
-	Now  *jobs.Rotation
-}
-
-// rotations lists the rotations.
-func (c *Console) rotations(one *call) (page, error) {
-	ctx, cancel := one.within()
-	defer cancel()
-	found, err := one.fleet.Rotations(ctx)
-	var list []rotationRow
-	for _, name := range slices.Sorted(maps.Keys(found)) {
-		r := rotationRow{Name: name}
-		if record := found[name]; record != nil {
-			job := newRow(record)
-			r.Job, r.Now = &job, record.Rotation
-		}
-		list = append(list, r)
-	}
-	return page{Template: "rotations", Title: "Rotations", Data: struct{ Rotations []rotationRow }{list}}, err
 }
 
 // pacing lists the rate buckets.

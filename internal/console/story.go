@@ -23,6 +23,7 @@ type storyView struct {
 	row
 	Record    jobs.PublicRecord
 	Params    []fact
+	Rotation  []fact // How far it is.
 	TraceID   string
 	TraceURL  string // Where the trace is shown. Empty: not known.
 	Took      time.Duration
@@ -55,7 +56,7 @@ func (c *Console) story(one *call) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	v := storyView{row: newRow(&record), Record: record, Proof: record.Proof, Acts: one.jobActs(&record)}
+	v := storyView{row: newRow(&record), Record: record, Proof: record.Proof, Rotation: rotationFacts(record.Rotation), Acts: one.jobActs(&record)}
 	for _, name := range slices.Sorted(maps.Keys(record.Params)) {
 		v.Params = append(v.Params, fact{name, record.Params[name]})
 	}
@@ -135,6 +136,7 @@ func told(r *jobs.PublicRecord) []entry {
 	for _, a := range r.Attempts {
 		list = append(list, attempt(a))
 	}
+	list = append(list, steps(r)...)
 	for _, op := range r.Operations {
 		list = append(list, entry{At: op.At, What: "Operator: " + string(op.Action), Text: op.Reason, Facts: facts("by", op.By)})
 	}

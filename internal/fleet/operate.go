@@ -7,9 +7,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/nats-io/nuid"
 
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/stores"
 )
 
@@ -236,4 +240,33 @@ func (c *Client) rotation(ctx context.Context, name string) (jobs.PublicRecord, 
 		return jobs.PublicRecord{}, fmt.Errorf("looking up rotation %s: %w", name, err)
 	}
 	return rec.Public(), nil
+}
+
+// RunRotation asks for a rotation in the name of a person, and returns the id of its job: of the unfinished one where there is one, which the request joins.
+func (c *Client) RunRotation(ctx context.Context, name string, op jobs.Operation) (id string, err error) {
+	request := map[string]any{
+		"kind": string(kinds.Rotating().Name), "params": map[string]any{kinds.ParamRotation: name}, "requested_by": op.By, "reason": op.Reason,
+	}
+	if err := c.CheckRequest(ctx, request); err != nil {
+		return "", err
+	}
+	latest, err := c.rotation(ctx, name)
+	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
+		return "", err
+	}
+	done, err := c.Submit(ctx, "rekey/console", nuid.Next(), request)
+	if latest.JobID != "" && !latest.Done() {
+		return latest.JobID, err
+	}
+	return done.JobID, err
+}
+
+// madeTimeout is how long AwaitMade waits: a worker makes a job within milliseconds.
+const madeTimeout = 3 * time.Second
+
+// AwaitMade waits a moment until there is the job of a request that was stored, or the dead letter of it. A later look at the job says what there is.
+func (c *Client) AwaitMade(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(ctx, madeTimeout)
+	defer cancel()
+	_, _ = c.awaitRecord(ctx, &Wait{JobID: id, Stored: true}) //nolint:errcheck // As above.
 }

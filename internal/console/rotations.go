@@ -1,0 +1,152 @@
+package console
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"rekey/internal/config"
+	"rekey/internal/jobs"
+	"rekey/internal/terminal"
+)
+
+// rotationRow is a rotation and its latest job.
+type rotationRow struct {
+	Name    string
+	Job     *row // Nil: it has not run yet.
+	Now     *jobs.Rotation
+	Run     bool // The person may do that.
+	Abandon bool // As is, and there is something to abandon.
+}
+
+// rotations lists the rotations.
+func (c *Console) rotations(one *call) (page, error) {
+	ctx, cancel := one.within()
+	defer cancel()
+	found, err := one.fleet.Rotations(ctx)
+	v := struct {
+		Rotations []rotationRow
+		Acts      bool
+	}{Acts: one.may(config.MayOperate) || one.may(config.MayCancel)}
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		r := rotationRow{Name: name, Run: one.may(config.MayOperate)}
+		if record := found[name]; record != nil {
+			job := newRow(record)
+			r.Job, r.Now = &job, record.Rotation
+			r.Abandon = !record.Done() && one.may(config.MayCancel)
+		}
+		v.Rotations = append(v.Rotations, r)
+	}
+	return page{Template: "rotations", Title: "Rotations", Data: v}, err
+}
+
+// rotation is the latest job of the rotation that the address names; nil: it has not run yet.
+func (c *call) rotation(ctx context.Context) (*jobs.PublicRecord, error) {
+	found, err := c.fleet.Rotations(ctx)
+	record, known := found[c.r.PathValue("name")]
+	if err == nil && !known {
+		err = jobs.ErrNotFound
+	}
+	return record, err
+}
+
+// showRotation is what is shown before something is done to a rotation: the service account, and the stores that its secret goes to.
+func showRotation(ctx context.Context, one *call, title, button string) (v actView, latest *jobs.PublicRecord, err error) {
+	latest, err = one.rotation(ctx)
+	v = actView{Title: title, Button: button, Back: "/rotations", Facts: facts("rotation", one.r.PathValue("name"))}
+	for _, r := range one.config.Rotations {
+		if r.Name != one.r.PathValue("name") {
+			continue
+		}
+		v.Facts = append(v.Facts, facts("service account", r.ClientID, "account", r.Account, "old secret unused for", terminal.Took(r.QuietFor))...)
+		for _, store := range r.Deliver {
+			v.Facts = append(v.Facts, fact{"store", store.Place()})
+		}
+	}
+	if latest != nil && !latest.Done() {
+		v.Jobs = []row{newRow(latest)}
+	}
+	return v, latest, err
+}
+
+func (c *Console) showRun(ctx context.Context, one *call) (actView, error) {
+	v, _, err := showRotation(ctx, one, "Run a rotation now", "Run it")
+	v.Says = []string{
+		"A new secret of the service account is made, and every store gets it. The life of the old secret is cut to a week then.",
+		"When the users of the old secret have moved to the new one, the old one is deleted.",
+	}
+	if len(v.Jobs) > 0 {
+		v.Says = []string{"This rotation is unfinished. The request joins its job, and no second secret is made."}
+	}
+	return v, err
+}
+
+// abandonSays is what it comes to that a rotation is abandoned.
+func abandonSays() []string {
+	return []string{
+		"Where the old secret is shown to work, the stores get it back, and the new secret is deleted. The life of the old one stays cut to a week.",
+		"Where that cannot be shown, and once the old secret is being deleted, the rotation goes on. A rotation that has not asked for a secret yet just ends.",
+	}
+}
+
+func (c *Console) showAbandon(ctx context.Context, one *call) (actView, error) {
+	v, latest, err := showRotation(ctx, one, "Abandon a rotation", "Abandon it")
+	if v.Says = abandonSays(); err == nil && (latest == nil || latest.Done()) {
+		err = failed(http.StatusConflict, "There is nothing to do", "No job of this rotation is unfinished.")
+	}
+	return v, err
+}
+
+func (c *Console) runRotation(ctx context.Context, one *call, op operation) (page, string, error) {
+	if _, err := one.rotation(ctx); err != nil {
+		return page{}, "", err
+	}
+	id, err := one.fleet.RunRotation(ctx, one.r.PathValue("name"), jobs.Operation{By: op.By, Reason: op.Reason})
+	if mistakes := jobs.Mistakes(err); len(mistakes) > 0 {
+		err = failed(http.StatusUnprocessableEntity, "The job is not accepted", err.Error())
+	}
+	return made(ctx, one, id, err)
+}
+
+func (c *Console) abandon(ctx context.Context, one *call, op operation) (page, string, error) {
+	latest, err := one.rotation(ctx)
+	if err == nil && latest == nil {
+		err = jobs.ErrNotFound
+	}
+	if err != nil {
+		return page{}, "", err
+	}
+	return done(one.fleet.Cancel(ctx, latest.JobID, jobs.Operation{Action: jobs.ActionCancel, By: op.By, Reason: op.Reason}))
+}
+
+// steps are those of a rotation; nil: the job is none.
+func steps(job *jobs.PublicRecord) []entry {
+	if job.Rotation == nil {
+		return nil
+	}
+	var list []entry
+	for _, s := range job.Rotation.Steps {
+		one := entry{At: s.BeganAt, What: "Step: " + string(s.Step), Means: terminal.Good, Text: s.Says}
+		switch {
+		case !s.EndedAt.IsZero():
+			one.Facts = facts("took", terminal.Took(s.EndedAt.Sub(s.BeganAt)))
+		case job.Done():
+			one.Means, one.Text = terminal.Worth, "the job ended before this step was over: "+s.Will
+		default:
+			one.Means, one.Text = terminal.Worth, "under way: "+s.Will
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+// rotationFacts are how far a rotation is.
+func rotationFacts(r *jobs.Rotation) []fact {
+	if r == nil {
+		return nil
+	}
+	return facts("Rotation", r.Name, "Service account", r.ClientID, "Step", string(r.Step), "Waits for", r.Waits, "Old secret", r.OldID, "New secret", r.NewID,
+		"Delivered to", strings.Join(r.Stores, ", "))
+}
