@@ -72,26 +72,30 @@ func (r *Roster) named(name string) *Client {
 	return nil
 }
 
-// Recognise returns the client that sent a request, or why none is recognised. The reason is for the log and names no token.
-func (r *Roster) Recognise(req *http.Request) (*Client, string) {
+// ErrUnsure says that it is not known whether a client is recognised: it may be, later.
+var ErrUnsure = errors.New("the client cannot be recognised now")
+
+// Recognise returns the client that sent a request. The error, which is for the log and names no token, says why none is recognised; it is
+// ErrUnsure where that is not known.
+func (r *Roster) Recognise(req *http.Request) (*Client, error) {
 	values := req.Header.Values("Authorization")
 	switch {
 	case len(values) > 1:
-		return nil, "there is more than one header Authorization"
+		return nil, errors.New("there is more than one header Authorization")
 	case len(values) == 1:
 		scheme, token, _ := strings.Cut(values[0], " ")
 		if token = strings.TrimSpace(token); !strings.EqualFold(scheme, "Bearer") || token == "" {
-			return nil, "the header Authorization has no bearer token"
+			return nil, errors.New("the header Authorization has no bearer token")
 		}
 		return r.byToken(req, token)
 	case req.TLS != nil && len(req.TLS.VerifiedChains) > 0:
 		return r.byCertificate(req.TLS.VerifiedChains[0][0])
 	}
-	return nil, "there is neither a bearer token nor a client certificate"
+	return nil, errors.New("there is neither a bearer token nor a client certificate")
 }
 
 // byToken compares a token with those of all clients: how long it takes says nothing about them.
-func (r *Roster) byToken(req *http.Request, token string) (*Client, string) {
+func (r *Roster) byToken(req *http.Request, token string) (*Client, error) {
 	sum := sha256.Sum256([]byte(token))
 	var found []*Client
 	for _, c := range r.clients {
@@ -101,17 +105,17 @@ func (r *Roster) byToken(req *http.Request, token string) (*Client, string) {
 	}
 	switch {
 	case len(found) == 1:
-		return found[0], ""
+		return found[0], nil
 	case len(found) > 1:
-		return nil, "clients " + found[0].Name + " and " + found[1].Name + " have the same token"
+		return nil, errors.New("clients " + found[0].Name + " and " + found[1].Name + " have the same token")
 	case r.verifier != nil && strings.Count(token, ".") == 2:
 		return r.byClaims(req.Context(), token)
 	}
-	return nil, "no client has this bearer token"
+	return nil, errors.New("no client has this bearer token")
 }
 
 // byCertificate finds the client of a certificate that one of the authorities has signed.
-func (r *Roster) byCertificate(cert *x509.Certificate) (*Client, string) {
+func (r *Roster) byCertificate(cert *x509.Certificate) (*Client, error) {
 	names := append([]string{cert.Subject.CommonName}, cert.DNSNames...)
 	names = append(names, cert.EmailAddresses...)
 	for _, uri := range cert.URIs {
@@ -119,10 +123,10 @@ func (r *Roster) byCertificate(cert *x509.Certificate) (*Client, string) {
 	}
 	for _, c := range r.clients {
 		if c.CertName != "" && slices.Contains(names, c.CertName) {
-			return c, ""
+			return c, nil
 		}
 	}
-	return nil, "no client has a name of this certificate"
+	return nil, errors.New("no client has a name of this certificate")
 }
 
 // Allows says why a client may not have to do with a job of a kind and account, or nothing. An account that is not known yet

@@ -135,9 +135,9 @@ func (s *Sessions) redeem(ctx context.Context, code string, a attempt) (map[stri
 		return nil, errors.New("the issuer cannot be asked for a token")
 	}
 	raw, _ := answer.Extra("id_token").(string) //nolint:errcheck // "" is refused next.
-	token, err := provider.Verifier(&oidc.Config{ClientID: roster.console.ClientID}).Verify(ctx, raw)
+	token, err := roster.verifier.verify(ctx, raw, roster.console.ClientID)
 	if err != nil {
-		return nil, errors.New("the token of the issuer is not valid: " + reasonOf(err))
+		return nil, err
 	}
 	if subtle.ConstantTimeCompare([]byte(token.Nonce), []byte(a.Nonce)) == 0 {
 		return nil, errors.New("the token is that of another login")

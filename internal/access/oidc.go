@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
 	"rekey/internal/backoff"
 	"rekey/internal/config"
+	"rekey/internal/jwks"
 	"rekey/internal/proxy"
 	"rekey/internal/quiet"
 	"rekey/internal/secret"
@@ -44,6 +46,7 @@ type verifier struct {
 
 	mu       sync.Mutex     // Guards what follows.
 	provider *oidc.Provider // Nil until the issuer has answered.
+	keys     *jwks.Keys
 	asks     *http.Client
 	failed   int
 	askAgain time.Time
@@ -77,7 +80,6 @@ func (v *verifier) ready(ctx context.Context) (*oidc.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The keys are read again later, with this client and without the request's context.
 	ctx, cancel := context.WithTimeout(oidc.ClientContext(context.WithoutCancel(ctx), client), oidcTimeout)
 	defer cancel()
 	provider, err := oidc.NewProvider(ctx, v.cfg.Issuer)
@@ -86,7 +88,13 @@ func (v *verifier) ready(ctx context.Context) (*oidc.Provider, error) {
 		v.askAgain = time.Now().Add(backoff.Delay(oidcPauseFirst, oidcPauseMost, v.failed))
 		return nil, fmt.Errorf("asking %s: %w", v.cfg.Issuer, err)
 	}
-	v.provider, v.asks = provider, client
+	var where struct {
+		JWKSURI string `json:"jwks_uri"`
+	}
+	if err := provider.Claims(&where); err != nil {
+		return nil, fmt.Errorf("asking %s: %w", v.cfg.Issuer, err)
+	}
+	v.provider, v.asks, v.keys = provider, client, &jwks.Keys{URL: where.JWKSURI, Client: client}
 	return provider, nil
 }
 
@@ -120,25 +128,67 @@ func (s sparing) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.RoundTripper.RoundTrip(req)
 }
 
-// byClaims finds the client of a token of the issuer: the first that has all its claims.
-func (r *Roster) byClaims(ctx context.Context, token string) (*Client, string) {
-	provider, err := r.verifier.ready(ctx)
-	if err != nil {
-		r.verifier.failures.Warn(r.verifier.log, "tokens of the issuer cannot be verified: they are refused", err)
-		return nil, "the issuer of tokens cannot be reached"
+// byClaims finds the client of a token of the issuer: the first that has all its claims. The error is ErrUnsure where the issuer does not say
+// which keys it has.
+func (r *Roster) byClaims(ctx context.Context, token string) (*Client, error) {
+	if _, err := r.verifier.ready(ctx); err != nil {
+		r.verifier.failures.Warn(r.verifier.log, "tokens of the issuer cannot be verified", err)
+		return nil, fmt.Errorf("%w: the issuer of tokens cannot be reached", ErrUnsure)
 	}
-	verified, err := provider.Verifier(&oidc.Config{ClientID: r.verifier.cfg.Audience}).Verify(ctx, token)
+	verified, err := r.verifier.verify(ctx, token, r.verifier.cfg.Audience)
 	if err != nil {
-		return nil, "the token of the issuer is not valid: " + reasonOf(err)
+		return nil, err
 	}
 	claims := map[string]any{}
 	if err := verified.Claims(&claims); err != nil {
-		return nil, "the claims of the token cannot be read"
+		return nil, errors.New("the claims of the token cannot be read")
 	}
 	if c := r.withClaims(claims); c != nil {
-		return c, ""
+		return c, nil
 	}
-	return nil, "no client has the claims of this token"
+	return nil, errors.New("no client has the claims of this token")
+}
+
+// signedBy are the algorithms of signatures that count. Those with a shared secret do not.
+var signedBy = []string{
+	oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA,
+}
+
+// verify verifies a token of the issuer, once that is ready. The error has nothing of the token.
+func (v *verifier) verify(ctx context.Context, token, audience string) (*oidc.IDToken, error) {
+	keys := &keySet{keys: v.keys}
+	verified, err := oidc.NewVerifier(v.cfg.Issuer, keys, &oidc.Config{ClientID: audience, SupportedSigningAlgs: signedBy}).Verify(ctx, token)
+	if err == nil {
+		return verified, nil
+	}
+	if keys.unsure != nil {
+		v.failures.Warn(v.log, "tokens of the issuer cannot be verified", keys.unsure)
+		return nil, fmt.Errorf("%w: the keys of the issuer of tokens cannot be read", ErrUnsure)
+	}
+	return nil, errors.New("the token of the issuer is not valid: " + reasonOf(err))
+}
+
+// keySet verifies one token by the keys of the issuer. Its error says no more than that it has failed; unsure is why that is not the token's fault.
+type keySet struct {
+	keys   *jwks.Keys
+	unsure error
+}
+
+// VerifySignature implements oidc.KeySet.
+func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	algorithms := make([]jose.SignatureAlgorithm, len(signedBy))
+	for i, name := range signedBy {
+		algorithms[i] = jose.SignatureAlgorithm(name)
+	}
+	signed, err := jose.ParseSignedCompact(token, algorithms)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := k.keys.Verify(ctx, signed)
+	if err != nil && !errors.Is(err, jwks.ErrNoKey) {
+		k.unsure = err
+	}
+	return payload, err
 }
 
 // reasonOf says why a token was refused, without its content.

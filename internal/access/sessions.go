@@ -94,9 +94,9 @@ func (s *Sessions) Person(w http.ResponseWriter, r *http.Request) (*Person, erro
 	case err == nil:
 		return s.resume(w, r, roster, cookie.Value)
 	case r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
-		client, why := roster.byCertificate(r.TLS.VerifiedChains[0][0])
-		if client == nil {
-			return nil, errors.New(why)
+		client, err := roster.byCertificate(r.TLS.VerifiedChains[0][0])
+		if err != nil {
+			return nil, err
 		}
 		return &Person{Client: client, Name: client.Name}, nil
 	}
@@ -211,9 +211,9 @@ func digest(claims map[string]string) string {
 
 // LogIn begins a session with the token of a client. The error is for the log.
 func (s *Sessions) LogIn(w http.ResponseWriter, r *http.Request, token string) (*Person, error) {
-	client, why := s.Clients().byToken(r, token)
-	if client == nil {
-		return nil, errors.New(why)
+	client, err := s.Clients().byToken(r, token)
+	if err != nil {
+		return nil, err
 	}
 	if client.tokens == nil {
 		return nil, errors.New("the client has no token of its own: log in at the issuer")

@@ -211,11 +211,14 @@ func (s *Server) admit(c *call, r route) error {
 	if r.may == "" {
 		return nil
 	}
-	var why string
-	if c.client, why = s.clients.Load().Recognise(c.r); c.client == nil {
+	var err error
+	switch c.client, err = s.clients.Load().Recognise(c.r); {
+	case errors.Is(err, access.ErrUnsure):
+		return unavailable("the issuer of the token does not say which keys it has: send the request again")
+	case err != nil:
 		p := problem(http.StatusUnauthorized, CodeUnauthorized, "a bearer token or a certificate of a client is required")
 		p.challenge = true
-		return &refusal{p, why}
+		return &refusal{p, err.Error()}
 	}
 	if !c.client.Allowed(r.may) {
 		return problem(http.StatusForbidden, CodeForbidden, "this client may not "+string(r.may))

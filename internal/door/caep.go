@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"rekey/internal/jwks"
 	"rekey/internal/ssf"
 )
 
@@ -28,7 +29,7 @@ func newCAEP(d *door) (*caep, error) {
 		return nil, err
 	}
 	c := &caep{door: d, verifier: &ssf.Verifier{
-		Issuer: d.Issuer, Audience: d.Audience, Keys: &ssf.Keys{File: d.JWKSFile, URL: d.JWKSURL, Client: client},
+		Issuer: d.Issuer, Audience: d.Audience, Keys: &jwks.Keys{File: d.JWKSFile, URL: d.JWKSURL, Client: client, Usable: ssf.Usable},
 	}}
 	c.stream = &ssf.Stream{PollURL: d.PollURL, VerificationURL: d.VerificationURL, ID: d.StreamID, Client: client}
 	if !d.StreamToken.IsZero() {

@@ -6,10 +6,12 @@ import (
 	"fmt"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"rekey/internal/jwks"
 )
 
 // Sign signs claims with a key that is made for it, and returns the token with the keys that verify it: what a transmitter would send.
-func Sign(claims []byte) (string, *Keys, error) {
+func Sign(claims []byte) (string, *jwks.Keys, error) {
 	private, err := rsa.GenerateKey(rand.Reader, minKeyBits)
 	if err != nil {
 		return "", nil, fmt.Errorf("making a key: %w", err)
@@ -25,5 +27,5 @@ func Sign(claims []byte) (string, *Keys, error) {
 		return "", nil, fmt.Errorf("signing a sample: %w", err)
 	}
 	token, err := signed.CompactSerialize()
-	return token, &Keys{Set: &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: private.Public(), KeyID: id}}}}, err
+	return token, &jwks.Keys{Set: &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: private.Public(), KeyID: id}}}}, err
 }

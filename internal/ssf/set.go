@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"rekey/internal/jobs"
+	"rekey/internal/jwks"
 )
 
 // MediaType is that of a security event token (RFC 8417 section 2.3).
@@ -60,7 +62,7 @@ type SET struct {
 type Verifier struct {
 	Issuer   string
 	Audience string
-	Keys     *Keys
+	Keys     *jwks.Keys // Made with Usable.
 }
 
 // Verify verifies a token. The error is an *Error where the token is at fault; after another one it can be verified later.
@@ -87,16 +89,11 @@ func (v *Verifier) payload(ctx context.Context, token string) ([]byte, error) {
 	if kind = strings.ToLower(kind); kind != "secevent+jwt" && kind != MediaType {
 		return nil, &Error{InvalidRequest, "the header typ must be secevent+jwt"}
 	}
-	keys, err := v.Keys.find(ctx, header.KeyID)
-	if err != nil {
-		return nil, err
+	payload, err := v.Keys.Verify(ctx, signed)
+	if errors.Is(err, jwks.ErrNoKey) {
+		return nil, &Error{InvalidKey, "none of the issuer's keys of at least 2048 bits has signed the token"}
 	}
-	for _, key := range keys {
-		if payload, err := signed.Verify(key); err == nil {
-			return payload, nil
-		}
-	}
-	return nil, &Error{InvalidKey, "none of the issuer's keys of at least 2048 bits has signed the token"}
+	return payload, err
 }
 
 // claims checks the claims of a token.
@@ -164,16 +161,8 @@ func isSubject(claim any) bool {
 	})
 }
 
-// usable are the keys of a set that may sign, of those with an id where it is given.
-func usable(set jose.JSONWebKeySet, id string) (keys []*rsa.PublicKey) {
-	for _, key := range set.Keys {
-		public, ok := key.Public().Key.(*rsa.PublicKey)
-		if !ok || id != "" && key.KeyID != id || key.Use != "" && key.Use != "sig" || key.Algorithm != "" && key.Algorithm != string(jose.RS256) {
-			continue
-		}
-		if public.N.BitLen() >= minKeyBits {
-			keys = append(keys, public)
-		}
-	}
-	return keys
+// Usable reports whether a key may sign tokens.
+func Usable(key jose.JSONWebKey) bool {
+	public, ok := key.Public().Key.(*rsa.PublicKey)
+	return ok && public.N.BitLen() >= minKeyBits
 }
