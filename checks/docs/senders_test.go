@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -14,41 +15,76 @@ import (
 	"rekey/checks/repo"
 )
 
-// senderWorker is a worker with a door for each page of docs/senders. Its files take the place of those in /run/secrets.
+// senderWorker makes the secrets of the pages of docs/senders, and runs a worker that is set up as the pages say. Its files take the place of those in
+// /run/secrets, and nothing answers its calls.
 const senderWorker = `
 head -c 32 /dev/urandom | base64 -w0 > secret
 (printf whsec_; cat secret) > scanner
-for name in github gitlab gitguardian pagerduty atlas slack teams sentinel forwarder; do cp secret $name; done
+for name in github forwarder gitlab gitguardian pagerduty atlas slack teams elastic sentinel; do cp secret $name; done
 printf eyJhbGciOiJFUzUxMiJ9.e30.c2lnbmF0dXJl > leaked.txt
-cat > doors.yaml << 'END'
-nats: {embedded: {listen: "127.0.0.1:0", store_dir: ./sender-data}}
-atlas:
-  base_url: http://127.0.0.1:9
-  accounts:
-    - {name: security, client_id: mdb_sa_id_5ec0000000000000000000a1, client_secret_env: REKEY_SANDBOX_CLIENT_SECRET}
-http: {listen: ""}
-api:
-  listen: 127.0.0.1:19467
-  doors:
-    - {name: github, type: github, secret_file: github}
-    - name: gitlab
-      type: gitlab_revocation
-      token_file: gitlab
-      token_types: [gitleaks_rule_id_mongodb_atlas_service_account_secret]
-    - {name: scanner, type: standard_webhooks, secret_file: scanner}
-    - {name: gitguardian, type: gitguardian, secret_file: gitguardian}
-    - {name: pagerduty, type: pagerduty, secret_file: pagerduty}
-    - {name: atlas, type: atlas, secret_file: atlas, class: rotation}
-    - {name: slack, type: slack, secret_file: slack}
-    - {name: teams, type: teams, secret_file: teams}
-    - {name: sentinel, type: bearer, token_file: sentinel}
-    - {name: forwarder, type: bearer, token_file: forwarder}
+cat > senders.yaml << 'END'
+%s
 END
-REKEY_SANDBOX_CLIENT_SECRET=mdb_sa_sk_for_this_page_only worker run -c doors.yaml > worker.log 2>&1 &
-for try in $(seq 300); do grep -q '"api":' worker.log && break; sleep 0.1; done
+export REKEY_SANDBOX_CLIENT_SECRET=mdb_sa_sk_for_this_page_only REKEY_CONFIG=senders.yaml
+worker run > worker.log 2>&1 &
+for try in $(seq 300); do grep -q '"msg":"ready"' worker.log && break; sleep 0.1; done
 `
 
-// TestSendersAreImitated: the curl of each page of docs/senders is taken in by its door.
+// senderOutcome is what the pages say to come of it.
+const senderOutcome = `
+for try in $(seq 100); do worker job ls -o json > jobs.json; worker dlq ls -o json > letters.json
+  grep -q "Slack user ann" jobs.json && grep -q token.revoke jobs.json && grep -q "rekey.secret is missing" letters.json && break; sleep 0.1; done
+grep "Slack user ann" jobs.json > found
+grep token.revoke jobs.json > found
+grep "rekey.secret is missing" letters.json > found
+worker event ls --unmatched -o json > unmatched.json
+for name in pagerduty scanner sentinel; do grep "rekey/door/$name" unmatched.json > found; done
+`
+
+// senderConfig is the configuration that the pages of docs/senders show, as one. The doors that need TLS or an issuer are left out.
+func senderConfig(t *testing.T, pages []string) string {
+	t.Helper()
+	var doors, policies []any
+	for _, page := range pages {
+		for _, match := range fence.FindAllStringSubmatch(string(repo.Read(t, "docs/senders/"+filepath.Base(page))), -1) {
+			if match[1] != "yaml" {
+				continue
+			}
+			var shown struct {
+				API struct {
+					Doors []map[string]any `json:"doors"`
+				} `json:"api"`
+				Policies any `json:"policies"`
+			}
+			if err := yaml.Unmarshal([]byte(match[2]), &shown); err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+			for _, door := range shown.API.Doors {
+				if door["type"] != "mtls" && door["type"] != "caep" {
+					doors = append(doors, door)
+				}
+			}
+			if list, ok := shown.Policies.([]any); ok {
+				policies = append(policies, list...)
+			}
+		}
+	}
+	config, err := yaml.Marshal(map[string]any{
+		"nats": map[string]any{"embedded": map[string]any{"listen": "127.0.0.1:14467", "store_dir": "./sender-data"}},
+		"atlas": map[string]any{"base_url": "http://127.0.0.1:9", "accounts": []any{map[string]any{
+			"name": "security", "client_id": "mdb_sa_id_5ec0000000000000000000a1", "client_secret_env": "REKEY_SANDBOX_CLIENT_SECRET",
+		}}},
+		"http":     map[string]any{"listen": ""},
+		"policies": map[string]any{"dir": "configs/policies", "list": policies},
+		"api":      map[string]any{"listen": "127.0.0.1:19467", "doors": doors},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(config), "/run/secrets/", "./")
+}
+
+// TestSendersAreImitated: the curl of each page of docs/senders is taken in by the door that the page shows, and what the page calls success comes of it.
 func TestSendersAreImitated(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("there is no openssl to sign with")
@@ -59,7 +95,7 @@ func TestSendersAreImitated(t *testing.T) {
 		t.Fatal(err)
 	}
 	script := strings.Builder{}
-	script.WriteString(senderWorker)
+	fmt.Fprintf(&script, senderWorker, senderConfig(t, pages))
 	imitated := 0
 	for _, page := range pages {
 		for _, match := range fence.FindAllStringSubmatch(string(repo.Read(t, "docs/senders/"+filepath.Base(page))), -1) {
@@ -74,6 +110,7 @@ func TestSendersAreImitated(t *testing.T) {
 	if imitated < 10 {
 		t.Errorf("only %d senders are imitated", imitated)
 	}
+	script.WriteString(senderOutcome)
 	runScript(t, script.String(), binary)
 }
 
