@@ -126,45 +126,52 @@ func (c *checker) class(path, class string) {
 	}
 }
 
+// doorKey is a key that doors of some types have: a secret, or another one that is given or not.
+type doorKey struct {
+	name  string
+	ref   *secret.Ref
+	given bool
+}
+
+// keys are those of a door. Of keys that no type requires, what the document has counts alone.
+func (d *Door) keys() []doorKey {
+	return []doorKey{
+		{name: door.KeySecret, ref: &d.Secret},
+		{name: door.KeyToken, ref: &d.Token},
+		{name: door.KeyUser, given: d.User != ""},
+		{name: door.KeyPassword, ref: &d.Password},
+		{name: door.KeyCertNames, given: len(d.CertNames) > 0},
+		{name: door.KeyTolerance},
+		{name: door.KeyDirect},
+		{name: door.KeyTokenTypes},
+		{name: door.KeyAccount},
+		{name: door.KeyParams},
+		{name: door.KeyIssuer, given: d.Issuer != ""},
+		{name: door.KeyAudience, given: d.Audience != ""},
+		{name: door.KeyJWKSFile},
+		{name: door.KeyJWKSURL},
+		{name: door.KeyCAFile},
+		{name: door.KeyPollURL},
+		{name: door.KeyVerificationURL},
+		{name: door.KeyStreamID},
+		{name: door.KeyStreamToken, ref: &d.StreamToken},
+	}
+}
+
 // keysOfDoor checks that a door has the keys of its type, and no others.
 func (c *checker) keysOfDoor(path string, d Door) {
 	keys := door.KeysOf(d.Type)
-	for _, one := range []struct {
-		key   string
-		ref   secret.Ref
-		isRef bool
-		given bool
-	}{
-		{key: door.KeySecret, ref: d.Secret, isRef: true},
-		{key: door.KeyToken, ref: d.Token, isRef: true},
-		{key: door.KeyUser, given: d.User != ""},
-		{key: door.KeyPassword, ref: d.Password, isRef: true},
-		{key: door.KeyCertNames, given: len(d.CertNames) > 0},
-		{key: door.KeyTolerance},
-		{key: door.KeyDirect},
-		{key: door.KeyTokenTypes},
-		{key: door.KeyAccount},
-		{key: door.KeyParams},
-		{key: door.KeyIssuer, given: d.Issuer != ""},
-		{key: door.KeyAudience, given: d.Audience != ""},
-		{key: door.KeyJWKSFile},
-		{key: door.KeyJWKSURL},
-		{key: door.KeyCAFile},
-		{key: door.KeyPollURL},
-		{key: door.KeyVerificationURL},
-		{key: door.KeyStreamID},
-		{key: door.KeyStreamToken, ref: d.StreamToken, isRef: true},
-	} {
-		at, shown := join(path, one.key), one.key
+	for _, one := range d.keys() {
+		at, shown := join(path, one.name), one.name
 		given := one.given || c.spoilt[at]
-		if one.isRef {
-			at, given = refPath(at, one.ref), c.given(at, one.ref)
-			shown += "_file or " + one.key + "_env"
+		if one.ref != nil {
+			at, given = refPath(at, *one.ref), c.given(at, *one.ref)
+			shown += "_file or " + one.name + "_env"
 		}
 		switch {
-		case slices.Contains(keys.Required, one.key) && !given:
+		case slices.Contains(keys.Required, one.name) && !given:
 			c.add(path, "needs %s: doors of the type %s have it", shown, d.Type)
-		case !keys.Has(one.key) && c.has(at):
+		case !keys.Has(one.name) && c.has(at):
 			c.add(at, "is not for doors of the type %s", d.Type)
 		}
 	}

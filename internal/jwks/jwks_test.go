@@ -96,19 +96,19 @@ func TestKeysChange(t *testing.T) {
 		}
 		i.keys = []jose.JSONWebKey{first, second}
 		want("a new key, just now", bySecond, bad)
-		time.Sleep(31 * time.Second)
+		<-time.After(31 * time.Second)
 		want("a new key", bySecond, good)
 		i.keys = []jose.JSONWebKey{second}
-		time.Sleep(10*time.Minute + time.Second)
+		<-time.After(10*time.Minute + time.Second)
 		want("a key that was withdrawn", byFirst, bad)
 		i.down = true
-		time.Sleep(11 * time.Minute)
+		<-time.After(11 * time.Minute)
 		want("a key that was good, and no answer", bySecond, good)
 		want("a key that is not known, and no answer", byFirst, unsure)
-		time.Sleep(24 * time.Hour)
+		<-time.After(24 * time.Hour)
 		want("a key that was good a day ago, and no answer", bySecond, unsure)
 		i.down = false
-		time.Sleep(31 * time.Second)
+		<-time.After(31 * time.Second)
 		want("a key that is good, once there is an answer", bySecond, good)
 	})
 }
