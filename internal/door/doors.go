@@ -256,7 +256,7 @@ func (d *door) handle(w http.ResponseWriter, q *request) ([]string, error) {
 	if err := d.sender.verify(q); err != nil {
 		return nil, err
 	}
-	end := d.trace(q)
+	end := d.trace(w, q)
 	ids, err := d.take(q)
 	if err != nil {
 		end(refusalOf(err).Status)

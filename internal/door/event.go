@@ -168,7 +168,7 @@ type Tracer interface {
 }
 
 // trace begins the span of a verified request, to which its events belong. Strangers get none: they must not decide how many there are.
-func (d *door) trace(q *request) (end func(status int)) {
+func (d *door) trace(w http.ResponseWriter, q *request) (end func(status int)) {
 	if d.cfg.Tracer == nil {
 		return func(int) {}
 	}
@@ -176,6 +176,7 @@ func (d *door) trace(q *request) (end func(status int)) {
 	q.Request = q.Clone(ctx)
 	if below != "" {
 		q.Header.Set(event.HeaderTrace, below)
+		w.Header().Set(event.HeaderTrace, below)
 	}
 	return end
 }

@@ -15,6 +15,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"rekey/internal/apptest"
+	"rekey/internal/config"
+	"rekey/internal/door"
+	"rekey/internal/secret"
 )
 
 // receiver is an OTLP receiver that keeps the spans of one trace.
@@ -27,6 +30,8 @@ type receiver struct {
 
 // span is what is looked at of a span.
 type span struct {
+	id         string
+	count      int    // Of spans of this name.
 	parent     string // Name of the span above it, "" for one that is not ours.
 	attributes map[string]string
 }
@@ -66,7 +71,7 @@ func (r *receiver) keep(sent *collector.ExportTraceServiceRequest, trace string)
 				}
 				names[hexOf(s.GetSpanId())] = s.GetName()
 				parents[s.GetName()] = hexOf(s.GetParentSpanId())
-				r.spans[s.GetName()] = span{attributes: attributes}
+				r.spans[s.GetName()] = span{id: hexOf(s.GetSpanId()), count: r.spans[s.GetName()].count + 1, attributes: attributes}
 			}
 		}
 	}
@@ -119,6 +124,50 @@ func TestTraces(t *testing.T) {
 	}
 	if got := r.spans["result"].attributes["rekey.outcome"]; got != "revoked" {
 		t.Errorf("the outcome in the span is %q", got)
+	}
+}
+
+// TestTracesOfRequests: a request to a door or the HTTP API has a span in the trace of its sender, which its answer names and to which what it
+// leads to belongs; one that is refused has none.
+func TestTracesOfRequests(t *testing.T) {
+	const trace, token = "0af7651916cd43dd8448eb211c80319c", "a-token-of-the-test"
+	for _, tt := range []struct{ path, route string }{{"/in/siem", "/in/{door}"}, {"/v1/jobs", "POST /v1/jobs"}} {
+		t.Run(tt.route, func(t *testing.T) {
+			r := newReceiver(t, trace)
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", r.url) // The SDK reads the process's environment.
+			rig, _ := apptest.StandInRig(t)
+			rig.Env["OTEL_EXPORTER_OTLP_ENDPOINT"] = r.url
+			secrets := secret.Ref{File: apptest.InFile(t, token)}
+			rig.Cfg.API.Clients = []config.APIClient{{Name: "soar", Token: secrets, May: []config.Permission{config.MaySubmit}}}
+			withDoors(t, rig, config.Door{Name: "siem", Type: door.TypeBearer, Token: secrets})
+			w := rig.Start(t)
+			ask := func(token string, want int) string {
+				q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+w.API+tt.path, strings.NewReader(apptest.X509Disable(apptest.HexID(1)).String()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				q.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}, "Traceparent": {"00-" + trace + "-b7ad6b7169203331-01"}}
+				resp, err := http.DefaultClient.Do(q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				wantStatus(t, resp, want)
+				return resp.Header.Get("Traceparent")
+			}
+			ask("another", http.StatusUnauthorized)
+			below := ask(token, http.StatusAccepted)
+			w.ResultOf(apptest.HexID(1))
+			w.Stop() // Which sends what is left.
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if s := r.spans[tt.route]; s.count != 1 || s.parent != "" || s.attributes["http.route"] != tt.route || below != "00-"+trace+"-"+s.id+"-01" {
+				t.Errorf("the request has the span %+v, its answer %s", s, below)
+			}
+			if s := r.spans["intake"]; s.parent != tt.route {
+				t.Errorf("the event is taken in below %q", s.parent)
+			}
+		})
 	}
 }
 
