@@ -55,7 +55,7 @@ func newPages(s static) (map[string]*template.Template, error) {
 		"utc":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"rfc":    func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 		"took":   terminal.Took, "target": show.ShortTarget, "plural": terminal.Plural, "colour": colour,
-		"clock": show.ClockAhead,
+		"clock": show.ClockAhead, "where": where,
 		"every": func(ms float64) string { return terminal.Took(time.Duration(ms * float64(time.Millisecond))) },
 	}
 	pages := map[string]*template.Template{}
@@ -69,6 +69,18 @@ func newPages(s static) (map[string]*template.Template, error) {
 		}
 	}
 	return pages, nil
+}
+
+// where is the page that shows what a command shows; "" where none does.
+func where(command string) string {
+	for begins, page := range map[string]string{
+		"worker dlq ": "/dead-letters", "worker job ls --state waiting": "/jobs?state=waiting", "worker schedule ": "/schedules", "worker receiver ": "/receivers",
+	} {
+		if strings.HasPrefix(command, begins) {
+			return page
+		}
+	}
+	return ""
 }
 
 // colour is the class of a meaning.
