@@ -58,6 +58,7 @@ func dashboardRows() []row {
 		{"Attempts and the API", attempts()},
 		{"Pacing", pacing()},
 		{"Schedules", schedules()},
+		{"Rotations", rotations()},
 		{"Dead letters and events", deadLetters()},
 		{"Notifications", notifications()},
 		{"Workers", workers()},
@@ -201,6 +202,20 @@ func schedules() []panel {
 		{title: "Ticks that made no job", unit: "none", width: 8, queries: []query{
 			{`sum by (schedule) (increase(rekey_schedule_missed_total` + of + `[$__rate_interval]))`, "{{schedule}} missed"},
 			{`sum by (schedule, reason) (increase(rekey_schedule_skipped_total` + of + `[$__rate_interval]))`, "{{schedule}} {{reason}}"},
+		}},
+	}
+}
+
+func rotations() []panel {
+	return []panel{
+		{title: "At the step since", about: "Users move in adopt, which takes days; other steps take seconds.", unit: "s", width: 8, queries: []query{
+			{`time() - max by (rotation, step) (rekey_rotation_step_timestamp_seconds` + of + ` > 0)`, "{{rotation}} {{step}}"},
+		}},
+		{title: "Until the old secret ends", about: "By itself, a week after the new one was made. Below a day it is overdue.", unit: "s", width: 8, queries: []query{
+			{`max by (rotation) (rekey_rotation_deadline_timestamp_seconds` + of + ` > 0) - time()`, "{{rotation}}"},
+		}},
+		{title: "What became of rotations", kind: bars, unit: "none", width: 8, stack: true, queries: []query{
+			{`sum by (rotation, result) (increase(rekey_rotations_total` + of + `[$__rate_interval]) > 0)`, "{{rotation}} {{result}}"},
 		}},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -118,16 +119,27 @@ func (s Stats) consumer(ctx context.Context, stream jetstream.Stream, name strin
 	return info.NumPending, info.NumAckPending, nil
 }
 
-// oldest returns the age of the oldest unfinished job of a lane, 0 when there is none.
+// mostRotations is how many rotations are passed over in a lane in the search for its oldest job.
+const mostRotations = 256
+
+// oldest returns the age of the oldest unfinished job of a lane, 0 when there is none. Rotations do not count: they take days, as their
+// users do.
 func (s Stats) oldest(ctx context.Context, stream jetstream.Stream, lane jobs.Lane) (time.Duration, error) {
-	msg, err := stream.GetMsg(ctx, 0, jetstream.WithGetMsgSubject(s.Conn.names.Lane(lane)))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
+	rotation, from := "."+jobs.RotatingKind().SubjectToken(), uint64(0)
+	for range mostRotations {
+		msg, err := stream.GetMsg(ctx, from, jetstream.WithGetMsgSubject(s.Conn.names.Lane(lane)))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return 0, nil
+		}
+		if err != nil {
+			return 0, fmt.Errorf("reading the oldest job of lane %s: %w", lane, err)
+		}
+		if !strings.HasSuffix(msg.Subject, rotation) {
+			return max(s.Conn.clock.Now().Sub(msg.Time), 0), nil
+		}
+		from = msg.Sequence + 1
 	}
-	if err != nil {
-		return 0, fmt.Errorf("reading the oldest job of lane %s: %w", lane, err)
-	}
-	return max(s.Conn.clock.Now().Sub(msg.Time), 0), nil
+	return 0, nil
 }
 
 // fleetIdle is for how long a consumer that nothing was delivered to must be idle until what it holds counts as left by a

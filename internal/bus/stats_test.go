@@ -152,6 +152,31 @@ func TestStatsOldestAfterTheFirstIsDone(t *testing.T) {
 	}
 }
 
+// TestStatsOldestIsNoRotation: a rotation takes days, and is no job that is late; one behind it counts.
+func TestStatsOldestIsNoRotation(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	rotation := newJob(t, "rotation", jobs.LaneUrgent)
+	rotation.Kind = jobs.RotatingKind()
+	var err error
+	if rotation.Params, err = jobs.NewParams(rotation.Kind, map[string]any{"rotation": "ci"}); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := r.conn.js.Stream(t.Context(), r.names.Jobs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, behind := range []bool{false, true} {
+		if r.enqueue(t, rotation); behind {
+			r.enqueue(t, newJob(t, "behind", jobs.LaneUrgent))
+		}
+		oldest, err := (Stats{Conn: r.conn}).oldest(t.Context(), stream, jobs.LaneUrgent)
+		if err != nil || (oldest > 0) != behind {
+			t.Errorf("a job behind the rotation %v: the oldest is %s old, error %v", behind, oldest, err)
+		}
+	}
+}
+
 func TestStatsRun(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

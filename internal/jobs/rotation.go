@@ -207,6 +207,9 @@ func (r *Rules) rotations() string {
 	return "there is " + strings.Join(slices.Sorted(maps.Keys(r.Rotations)), ", ")
 }
 
+// RotatingKind is the kind of the jobs that take several steps, and days.
+func RotatingKind() Kind { return kinds.Rotating().Name }
+
 // Rotates reports whether the job takes several steps.
 func (r *PublicRecord) Rotates() bool { return kinds.Of(r.Kind).Rotates != nil }
 
@@ -223,7 +226,7 @@ func (r *Record) dropLook() {
 
 // FindRotation returns the latest job of a rotation, or ErrNotFound.
 func FindRotation(ctx context.Context, l Ledger, t Targets, name string) (Record, error) {
-	kind := kinds.Rotating().Name
+	kind := RotatingKind()
 	params, err := NewParams(kind, map[string]any{kinds.ParamRotation: name})
 	if err != nil {
 		return Record{}, err

@@ -102,7 +102,7 @@ func (m *Metrics) buildQueues(f promauto.Factory) {
 		"Queued jobs that no worker has taken."),
 		[]string{"lane"})
 	m.QueueOldest = f.NewGaugeVec(gauge("queue_oldest_seconds", seconds,
-		"Age of the oldest unfinished job, in seconds; 0 when there is none."),
+		"Age of the oldest unfinished job that is no rotation, in seconds; 0 when there is none."),
 		[]string{"lane"})
 	m.QueueWaiting = f.NewGauge(gauge("queue_waiting", "",
 		"Jobs that wait for the time of their next attempt."))

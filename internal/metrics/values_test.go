@@ -99,7 +99,7 @@ rekey_atlas_pace_shared 1
 rekey_queue_pending{lane="urgent"} 3
 `},
 		{"rekey_queue_oldest_seconds", `
-# HELP rekey_queue_oldest_seconds Age of the oldest unfinished job, in seconds; 0 when there is none.
+# HELP rekey_queue_oldest_seconds Age of the oldest unfinished job that is no rotation, in seconds; 0 when there is none.
 # TYPE rekey_queue_oldest_seconds gauge
 rekey_queue_oldest_seconds{lane="urgent"} 90
 `},

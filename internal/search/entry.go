@@ -54,7 +54,7 @@ const (
 
 func endsOf(r *jobs.PublicRecord) (e ends) {
 	switch {
-	case r.DryRun:
+	case r.DryRun, r.Rotates() && !r.Done(): // A rotation takes nothing away that is known to be in wrong hands.
 		return e
 	case !r.Done():
 		e.alive = aliveOpen
