@@ -13,6 +13,7 @@ import (
 	"rekey/internal/notify"
 	"rekey/internal/redact"
 	"rekey/internal/schedule"
+	"rekey/internal/secret"
 	"rekey/internal/wire"
 )
 
@@ -137,15 +138,42 @@ func (p *checkup) doors(ctx context.Context) []Finding {
 	}
 	problems := trial.Check(ctx)
 	var list []Finding
+	owner := map[string]string{}
+	for _, c := range p.cfg.API.Clients {
+		p.shared(owner, "api client "+c.Name, c.Token)
+	}
 	for _, d := range p.cfg.API.Doors {
 		f := Finding{What: "door " + d.Name, Status: OK, Found: fmt.Sprintf("%s: it can verify what is posted", d.Type)}
+		other := p.shared(owner, "door "+d.Name, d.Secret, d.Token, d.Password)
 		if err := problems[d.Name]; err != nil {
 			f.Status, f.Found = Failed, plain(err)
 			f.Do = "correct the file or variable, or make the issuer's address reachable; until then its sender gets 503. Then: worker door test " + d.Name + " SAMPLE"
+		} else if other != "" {
+			f.Status, f.Found = Warning, "it has a secret of "+other+": who has a request to one of them may be able to use it at the other"
+			f.Do = "give each sender a secret of its own: openssl rand -hex 32"
 		}
 		list = append(list, f)
 	}
 	return list
+}
+
+// shared returns another owner of one of the secrets in these places, "" where there is none, and makes this the owner of the others.
+func (p *checkup) shared(owner map[string]string, name string, places ...secret.Ref) (other string) {
+	for _, place := range places {
+		text, err := place.ReadLines(p.LookupEnv)
+		if place.IsZero() || err != nil {
+			continue // It is among the secrets.
+		}
+		for one := range strings.FieldsSeq(text.Reveal()) {
+			mark := secret.New(one).Fingerprint()
+			if taken, ok := owner[mark]; ok && taken != name {
+				other = taken
+				continue
+			}
+			owner[mark] = name
+		}
+	}
+	return other
 }
 
 // secrets looks at the places of all secrets, and when they end.

@@ -163,12 +163,14 @@ func TestDoctorLooksAtDoors(t *testing.T) {
   listen: %s
   doors:
     - {name: good, type: github, secret_env: GOOD}
+    - {name: same, type: pagerduty, secret_env: GOOD}
     - {name: bad, type: standard_webhooks, secret_env: BAD}
     - {name: none, type: bearer, token_env: NOWHERE}
     - {name: idp, type: caep, issuer: "https://idp.example.com", audience: a, jwks_url: "%s"}
 `, apptest.FreeAddress(t), keys.URL))
 	found := apptest.Examine(t, r, text)
 	apptest.MustFind(t, found, "secrets", "door good", doctor.OK, `github: it can verify what is posted`)
+	apptest.MustFind(t, found, "secrets", "door same", doctor.Warning, `a secret of door good`)
 	apptest.MustFind(t, found, "secrets", "door bad", doctor.Failed, `must begin with whsec_.*worker door test bad`)
 	apptest.MustFind(t, found, "secrets", "door none", doctor.Failed, `it is not set`)
 	apptest.MustFind(t, found, "secrets", "door idp", doctor.Failed, `no RSA key of at least 2048 bits`)

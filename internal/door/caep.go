@@ -41,7 +41,13 @@ func newCAEP(d *door) (*caep, error) {
 	return c, nil
 }
 
-func (c *caep) check(ctx context.Context) error { return c.verifier.Keys.Check(ctx) }
+func (c *caep) check(ctx context.Context) error {
+	err := c.verifier.Keys.Check(ctx)
+	if errors.Is(err, jwks.ErrNoKey) {
+		return errors.New("the issuer has no RSA key of at least 2048 bits for RS256")
+	}
+	return err
+}
 
 // setError refuses a token with a code that its transmitter knows.
 func setError(code, description string) *Refusal {

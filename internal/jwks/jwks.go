@@ -30,7 +30,7 @@ const (
 	keysTimeout  = 5 * time.Second
 )
 
-// ErrNoKey says that none of the issuer's keys has made a signature.
+// ErrNoKey says that none of the issuer's keys has made a signature, or may make one.
 var ErrNoKey = errors.New("none of the issuer's keys has signed it")
 
 // Keys are the public keys of an issuer: in a file, which is read for each signature, or at an address. Its methods may be called from several
@@ -74,7 +74,7 @@ func (k *Keys) Verify(ctx context.Context, signed *jose.JSONWebSignature) ([]byt
 	return payload, err
 }
 
-// Check reports, as an error, that there is no key that could verify a signature.
+// Check reports, as ErrNoKey, that there is no key that could verify a signature. After another error it is not known.
 func (k *Keys) Check(ctx context.Context) error {
 	now, err := k.latest(ctx)
 	switch {
@@ -83,7 +83,7 @@ func (k *Keys) Check(ctx context.Context) error {
 	case now.failed != nil:
 		return fmt.Errorf("asking for the keys of the issuer: %w", now.failed)
 	case !slices.ContainsFunc(now.set.Keys, k.usable):
-		return errors.New("the issuer has no key that may sign")
+		return ErrNoKey
 	}
 	return nil
 }
