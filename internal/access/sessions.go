@@ -2,6 +2,7 @@ package access
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -69,10 +70,27 @@ type Sessions struct {
 	Marker  Marker
 	// Now is the time that workers share.
 	Now func() time.Time
+	// Ended keeps the sessions that have ended.
+	Ended Ended
 
-	mu    sync.Mutex // Guards ended.
-	ended map[string]time.Time
+	mu      sync.Mutex           // Guards what follows, and is held while it is read: once for all that wait.
+	ended   map[string]time.Time // As it was read last.
+	endedAt time.Time
 }
+
+// Ended keeps the sessions that a person has ended, for all workers.
+type Ended interface {
+	// End adds a session. It is kept until a moment, from which on its cookie cannot be used any more.
+	End(ctx context.Context, id string, until time.Time) error
+	// All are the sessions that have ended.
+	All(ctx context.Context) (map[string]time.Time, error)
+}
+
+// endedKept is how old may be what is known of ended sessions: so long one that was ended at another worker goes on here.
+const endedKept = time.Second
+
+// ErrUnknown says that it cannot be found out who asks.
+var ErrUnknown = errors.New("it is not known which sessions have ended")
 
 // Errors of a session that a reader learns.
 var (
@@ -155,8 +173,11 @@ func (s *Sessions) resume(w http.ResponseWriter, r *http.Request, roster *Roster
 	now, c := s.Now(), roster.console
 	client := roster.named(one.Client)
 	switch {
-	case now.Sub(one.Seen) > cmp.Or(c.Idle, defaultIdle), now.Sub(one.Began) > cmp.Or(c.Session, defaultSession), one.Seen.Sub(now) > seenAgain, s.isEnded(one.ID), client == nil:
+	case now.Sub(one.Seen) > cmp.Or(c.Idle, defaultIdle), now.Sub(one.Began) > cmp.Or(c.Session, defaultSession), one.Seen.Sub(now) > seenAgain, client == nil:
 		return nil, errEnded
+	}
+	if err := s.goesOn(r.Context(), one.ID); err != nil {
+		return nil, err
 	}
 	if err := s.tied(client, one.Proof); err != nil {
 		return nil, err
@@ -236,35 +257,40 @@ func (s *Sessions) begin(w http.ResponseWriter, r *http.Request, client *Client,
 	return one.of(client), nil
 }
 
-// Leave ends the session of a request.
-func (s *Sessions) Leave(w http.ResponseWriter, r *http.Request) {
+// Leave ends the session of a request, at all workers. Where that fails, the browser alone has forgotten it.
+func (s *Sessions) Leave(w http.ResponseWriter, r *http.Request) error {
 	name := s.cookieName(r)
-	if cookie, err := r.Cookie(name); err == nil {
-		var one session
-		if s.open(markSession, cookie.Value, &one) == nil {
-			s.end(one)
-		}
-	}
 	http.SetCookie(w, s.cookie(r, name, "", -1, http.SameSiteStrictMode))
-}
-
-// end remembers that a session has ended, as long as its cookie could be used.
-func (s *Sessions) end(one session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended == nil {
-		s.ended = map[string]time.Time{}
+	cookie, err := r.Cookie(name)
+	var one session
+	if err != nil || s.open(markSession, cookie.Value, &one) != nil {
+		return nil //nolint:nilerr // There is no session.
 	}
-	now := s.Now()
-	maps.DeleteFunc(s.ended, func(_ string, until time.Time) bool { return now.After(until) })
-	s.ended[one.ID] = one.Began.Add(cmp.Or(s.Clients().console.Session, defaultSession))
-}
-
-func (s *Sessions) isEnded(id string) bool {
+	if err := s.Ended.End(r.Context(), one.ID, one.Began.Add(cmp.Or(s.Clients().console.Session, defaultSession))); err != nil {
+		return fmt.Errorf("ending a session: %w", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ended := s.ended[id]
-	return ended
+	s.endedAt = time.Time{} // It is read anew.
+	return nil
+}
+
+// goesOn reports, as an error, that a session has ended, or that this is not known.
+func (s *Sessions) goesOn(ctx context.Context, id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.Now()
+	if age := now.Sub(s.endedAt); s.endedAt.IsZero() || age < 0 || age >= endedKept {
+		list, err := s.Ended.All(ctx)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrUnknown, err)
+		}
+		s.ended, s.endedAt = list, now
+	}
+	if _, ended := s.ended[id]; ended {
+		return errEnded
+	}
+	return nil
 }
 
 // keep gives a session to the browser.

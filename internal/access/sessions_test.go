@@ -1,7 +1,9 @@
 package access_test
 
 import (
+	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -28,6 +30,19 @@ func (m marks) Confirm(purpose, text, mark string) error {
 	return nil
 }
 
+// ended are the sessions that have ended, of all workers.
+type ended struct {
+	list map[string]time.Time
+	err  error
+}
+
+func (e *ended) End(_ context.Context, id string, until time.Time) error {
+	e.list[id] = until
+	return e.err
+}
+
+func (e *ended) All(context.Context) (map[string]time.Time, error) { return maps.Clone(e.list), e.err }
+
 // rig is sessions on a clock of their own.
 type rig struct {
 	*access.Sessions
@@ -47,7 +62,7 @@ func newRig(t *testing.T) *rig {
 		Console: config.Console{Idle: 30 * time.Minute, Session: 12 * time.Hour},
 		Clients: []config.APIClient{{Name: "soar", Token: secret.Ref{File: file}, May: []config.Permission{config.MayRead}}},
 	}
-	r.Sessions = &access.Sessions{Marker: marks{"k"}, Now: func() time.Time { return r.now }, Clients: func() *access.Roster {
+	r.Sessions = &access.Sessions{Marker: marks{"k"}, Ended: &ended{list: map[string]time.Time{}}, Now: func() time.Time { return r.now }, Clients: func() *access.Roster {
 		return access.NewRoster(r.api, nil, func(string) (string, bool) { return "", false }, zap.NewNop())
 	}}
 	return r
@@ -145,5 +160,48 @@ func TestCookie(t *testing.T) {
 	r.api.PublicURL = "https://rekey.example.com"
 	if c := r.login(); c.Name != "__Host-rekey" || !c.Secure || c.Path != "/" || c.Domain != "" {
 		t.Errorf("cookie behind a proxy with TLS: %+v", c)
+	}
+}
+
+// TestLogOutEverywhere: a session that was ended at one worker is over at another within a second, and no session is accepted while it is not known which have ended.
+func TestLogOutEverywhere(t *testing.T) {
+	t.Parallel()
+	here, there := newRig(t), newRig(t)
+	shared := &ended{list: map[string]time.Time{}}
+	here.Ended, there.Ended = shared, shared
+	kept, other := here.login(), here.login()
+	for _, r := range []*rig{here, there} {
+		if _, ok := r.visit(kept); !ok {
+			t.Fatal("a session is not known")
+		}
+	}
+	req := httptest.NewRequestWithContext(t.Context(), "POST", "http://127.0.0.1/logout", nil)
+	req.AddCookie(kept)
+	if err := here.Leave(httptest.NewRecorder(), req); err != nil {
+		t.Fatal(err)
+	}
+	there.now = there.now.Add(time.Second)
+	for name, r := range map[string]*rig{"here": here, "there": there} {
+		if _, ok := r.visit(kept); ok {
+			t.Errorf("%s the session goes on", name)
+		}
+		if _, ok := r.visit(other); !ok {
+			t.Errorf("%s another session has ended", name)
+		}
+	}
+	for _, until := range shared.list {
+		if want := here.now.Add(12 * time.Hour); !until.Equal(want) {
+			t.Errorf("it is kept until %s, want %s", until, want)
+		}
+	}
+	shared.err = errors.New("no answer")
+	there.now = there.now.Add(time.Second)
+	req = httptest.NewRequestWithContext(t.Context(), "GET", "http://127.0.0.1/", nil)
+	req.AddCookie(other)
+	if person, err := there.Person(httptest.NewRecorder(), req); person != nil || !errors.Is(err, access.ErrUnknown) {
+		t.Errorf("without NATS: %v, %v", person, err)
+	}
+	if err := here.Leave(httptest.NewRecorder(), req); err == nil {
+		t.Error("a session was ended without NATS")
 	}
 }

@@ -89,7 +89,7 @@ func (w *worker) startAPI() error {
 	if err := w.useDoors(w.Config); err != nil {
 		return err
 	}
-	if w.pages, err = w.startConsole(&access.Sessions{Clients: server.Clients, Marker: w.keys, Now: w.conn.Clock().Now}); err != nil {
+	if w.pages, err = w.startConsole(&access.Sessions{Clients: server.Clients, Marker: w.keys, Now: w.conn.Clock().Now, Ended: stores.NewSessions(w.conn)}); err != nil {
 		return err
 	}
 	w.usePages(w.Config)
@@ -120,7 +120,7 @@ func (w *worker) keepRefusals(ctx context.Context) error {
 
 // startConsole returns a console that answers 503 until serveAPI. Without sessions it is read-only.
 func (w *worker) startConsole(sessions *access.Sessions) (*console.Console, error) {
-	c, err := console.New(console.Config{Version: w.Version, Access: sessions, Lookup: w.LookupEnv, Logger: w.Logger})
+	c, err := console.New(console.Config{Version: w.Version, Access: sessions, Auditor: w.trail.refusals, Lookup: w.LookupEnv, Logger: w.Logger})
 	if err == nil {
 		w.consoles = append(w.consoles, c)
 	}

@@ -17,6 +17,7 @@ import (
 	"rekey/internal/fleet"
 	"rekey/internal/httpserver"
 	"rekey/internal/quiet"
+	"rekey/internal/refused"
 )
 
 // How many live pages may be open: of all readers, and of one, who must not keep the others from it.
@@ -34,10 +35,18 @@ type Config struct {
 	Version string
 	// Access recognises persons. Nil: there is no login; the pages only show, and only to readers on this machine.
 	Access *access.Sessions
+	// Auditor takes refused logins. Required with Access.
+	Auditor Auditor
 	// Lookup finds environment variables, for the tests of receivers.
 	Lookup func(string) (string, bool)
 	// Logger takes what goes wrong while serving. Required.
 	Logger *zap.Logger
+}
+
+// Auditor counts refused requests for the audit trail.
+type Auditor interface {
+	// Refused counts a request from a remote address that was refused.
+	Refused(k refused.Key, remote string)
 }
 
 // Console is the pages. Its methods may be called from several
@@ -45,6 +54,7 @@ type Config struct {
 type Console struct {
 	version  string
 	access   *access.Sessions // Nil: no login.
+	auditor  Auditor
 	lookup   func(string) (string, bool)
 	log      *zap.Logger
 	failures quiet.Failures
@@ -64,7 +74,7 @@ type Console struct {
 
 // New builds a console that answers 503 until Serve.
 func New(cfg Config) (*Console, error) {
-	c := &Console{version: cfg.Version, access: cfg.Access, lookup: cfg.Lookup, log: cfg.Logger.Named("console"), streams: httpserver.NewCrowd(maxStreams, maxStreamsOfOne), looking: make(chan struct{}, liveLooks)}
+	c := &Console{version: cfg.Version, access: cfg.Access, auditor: cfg.Auditor, lookup: cfg.Lookup, log: cfg.Logger.Named("console"), streams: httpserver.NewCrowd(maxStreams, maxStreamsOfOne), looking: make(chan struct{}, liveLooks)}
 	c.stopping, c.stop = context.WithCancelCause(context.Background())
 	var err error
 	if c.static, err = newStatic(); err != nil {

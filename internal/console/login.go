@@ -9,10 +9,14 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/access"
+	"rekey/internal/refused"
 )
 
 // maxForm bounds a form, in bytes: an event that is pasted into one is the largest.
 const maxForm = 2 << 20
+
+// codeLogin is the code of refused logins in the audit trail.
+const codeLogin = "login"
 
 // loginNeeded says that it is not known who asks.
 type loginNeeded struct{ why error }
@@ -26,6 +30,9 @@ func (c *Console) recognise(one *call) error {
 		return nil
 	}
 	person, err := c.access.Person(one.w, one.r)
+	if errors.Is(err, access.ErrUnknown) {
+		return unavailable(err)
+	}
 	if err != nil {
 		return &loginNeeded{err}
 	}
@@ -49,7 +56,12 @@ func (c *Console) logins(mux *http.ServeMux) {
 	mux.HandleFunc("GET /login/oidc", func(w http.ResponseWriter, r *http.Request) { c.askIssuer(&call{w: w, r: r}) })
 	mux.HandleFunc("GET "+access.CallbackPath, func(w http.ResponseWriter, r *http.Request) { c.callback(&call{w: w, r: r}) })
 	mux.HandleFunc("POST /logout", func(w http.ResponseWriter, r *http.Request) {
-		c.access.Leave(w, r)
+		if err := c.access.Leave(w, r); err != nil {
+			c.failures.Warn(c.log, "a session could not be ended", err)
+			c.fail(&call{w: w, r: r}, failed(http.StatusServiceUnavailable, "Logged out here alone",
+				"NATS does not answer. This browser has forgotten the session, but a copy of its cookie can be used until it expires."))
+			return
+		}
 		http.Redirect(w, r, "/login", http.StatusSeeOther)
 	})
 }
@@ -106,7 +118,7 @@ func (c *Console) logIn(one *call) {
 func (c *Console) withToken(one *call) bool {
 	person, err := c.access.LogIn(one.w, one.r, strings.TrimSpace(one.r.PostForm.Get("login_token")))
 	if err != nil {
-		c.refused(one, err)
+		c.refused(one, http.StatusUnauthorized, err)
 		c.askLogin(one, "This token is not accepted.")
 		return false
 	}
@@ -115,8 +127,13 @@ func (c *Console) withToken(one *call) bool {
 	return true
 }
 
-// refused logs a login that was refused.
-func (c *Console) refused(one *call, err error) {
+// refused logs a login that was refused, and counts it for the audit trail.
+func (c *Console) refused(one *call, status int, err error) {
+	path := one.route.pattern
+	if path == "" { // A page of the login itself, whose address has no names in it.
+		path = one.r.URL.Path
+	}
+	c.auditor.Refused(refused.Key{Route: one.r.Method + " " + path, Status: status, Code: codeLogin}, one.r.RemoteAddr)
 	if repeated, news := c.failures.News("login", err); news {
 		c.log.Warn("login refused", zap.String("reason", err.Error()), zap.String("address", one.r.RemoteAddr), repeated)
 	}
@@ -126,7 +143,7 @@ func (c *Console) refused(one *call, err error) {
 func (c *Console) askIssuer(one *call) {
 	to, err := c.access.AskIssuer(one.w, one.r, local(one.r.FormValue("to")))
 	if err != nil {
-		c.refused(one, err)
+		c.refused(one, http.StatusServiceUnavailable, err)
 		c.fail(one, failed(http.StatusServiceUnavailable, "The issuer cannot be reached", "The worker's log says why."))
 		return
 	}
@@ -138,7 +155,7 @@ func (c *Console) askIssuer(one *call) {
 func (c *Console) callback(one *call) {
 	person, to, err := c.access.Return(one.w, one.r)
 	if err != nil {
-		c.refused(one, err)
+		c.refused(one, http.StatusUnauthorized, err)
 		c.fail(one, failed(http.StatusUnauthorized, "Not logged in", "The login was not accepted. The worker's log says why."))
 		return
 	}

@@ -12,11 +12,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/apptest"
 	"rekey/internal/config"
@@ -115,6 +117,11 @@ func TestLogin(t *testing.T) {
 	if status, _, _ := newReader(t, w.API).do("GET", "/", "Cookie", "rekey="+stolen.Value); status != http.StatusUnauthorized {
 		t.Errorf("a session that has ended: %d", status)
 	}
+	apptest.Eventually(t, "the refused logins to be in the audit trail", func() bool {
+		return slices.ContainsFunc(w.Messages("REKEY_RESULTS"), func(m *jetstream.RawStreamMsg) bool {
+			return strings.Contains(string(m.Data), `"route":"POST /login","status":401,"code":"login","count":3`)
+		})
+	})
 	other := as(t, w, viewer)
 	other.page("/", "viewer")
 	if err := os.WriteFile(files[viewer], []byte("another token"), 0o600); err != nil {

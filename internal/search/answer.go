@@ -186,7 +186,7 @@ func (p *projection) jobs(ctx context.Context, q *Query, most int) (page RawPage
 	if err != nil || !q.Count {
 		return page, err
 	}
-	if counts := q.counted(); counts != nil {
+	if counts := q.counted(false); counts != nil {
 		err := p.file.conn.QueryRowContext(ctx, counts.sql("coalesce(sum(n), 0)", ""), counts.args...).Scan(&page.Total)
 		return page, inFile(err)
 	}

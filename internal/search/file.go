@@ -27,7 +27,7 @@ var ErrFilesTaken = errors.New("all files of the search are in use by other work
 var errInUse = errors.New("the file is in use")
 
 // tables: a job's place is the moment of its acceptance, so that lists need no sorting: see place. words finds jobs by facets, which
-// are hashes of single fields, and by their words; hours counts them.
+// are hashes of single fields, and by their words; hours counts them, by the hour and (at allHours) on the whole. codes counts dead letters.
 var tables = []string{
 	`CREATE TABLE streams (name TEXT PRIMARY KEY, created INTEGER NOT NULL, through INTEGER NOT NULL) WITHOUT ROWID`,
 	`CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID`,
@@ -47,7 +47,10 @@ var tables = []string{
 		PRIMARY KEY (hour, kind, lane, state, outcome, verdict)) WITHOUT ROWID`,
 	`CREATE VIRTUAL TABLE words USING fts5(facets, target, body, content='', contentless_delete=1)`,
 	`CREATE TABLE letters (place INTEGER PRIMARY KEY, at INTEGER NOT NULL, code TEXT NOT NULL, record BLOB NOT NULL)`,
-	`CREATE INDEX letters_code ON letters (code)`,
+	`CREATE TABLE codes (code TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID`,
+	`CREATE TRIGGER letter_put AFTER INSERT ON letters BEGIN
+		INSERT INTO codes VALUES (new.code, 1) ON CONFLICT DO UPDATE SET n = n + 1; END`,
+	`CREATE TRIGGER letter_dropped AFTER DELETE ON letters BEGIN UPDATE codes SET n = n - 1 WHERE code = old.code; END`,
 	`CREATE VIRTUAL TABLE letter_words USING fts5(facets, target, body, content='', contentless_delete=1)`,
 	`CREATE TABLE endings (place INTEGER PRIMARY KEY, at INTEGER NOT NULL, job TEXT NOT NULL, ending TEXT NOT NULL, proof INTEGER NOT NULL)`,
 	`CREATE INDEX endings_job ON endings (job)`,
@@ -186,7 +189,7 @@ func (f *file) check(ctx context.Context, namespace string) error {
 	if has != namespace {
 		return fmt.Errorf("it is of the namespace %q", has)
 	}
-	for _, table := range []string{"jobs", "records", "hours", "words", "letters", "letter_words", "endings", "streams"} {
+	for _, table := range []string{"jobs", "records", "hours", "words", "letters", "codes", "letter_words", "endings", "streams"} {
 		var n int
 		if err := f.conn.QueryRowContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM "+table+" LIMIT 1)").Scan(&n); err != nil {
 			return err

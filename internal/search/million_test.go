@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,8 +36,12 @@ func TestMillion(t *testing.T) {
 	begun := time.Now()
 	p, stop := r.project(dir)
 	t.Logf("opening an existing or empty file: %s", time.Since(begun))
+	before := processorTime(t)
 	if n := fill(t, p); n > 0 {
-		t.Logf("%d records and a tenth as many dead letters in %s: %.0f a second", n, time.Since(begun), float64(n)/time.Since(begun).Seconds())
+		used := processorTime(t) - before
+		t.Logf("%d records and a tenth as many dead letters in %s: %.0f a second; %s of processor time for each", n, time.Since(begun), float64(n)/time.Since(begun).Seconds(), used/time.Duration(n))
+		load, _ := os.ReadFile("/proc/loadavg") // Elsewhere there is none.
+		t.Logf("load average %s", load)
 		stop()
 		begun = time.Now()
 		p, _ = r.project(dir)
@@ -52,7 +57,19 @@ func TestMillion(t *testing.T) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	status, _ := os.ReadFile("/proc/self/status") // Elsewhere there is none.
+	load, _ := os.ReadFile("/proc/loadavg")
+	t.Logf("load average %s", load)
 	t.Logf("heap %d MiB, from the system %d MiB\n%s", m.HeapAlloc>>20, m.Sys>>20, status)
+}
+
+// processorTime is what the process has used so far.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // fill writes records in batches, and returns how many; 0: they are there.

@@ -312,7 +312,7 @@ func dropReplayed(ctx context.Context, p *projection, at direct.Position) error 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var n uint64
-	if err := p.file.conn.QueryRowContext(ctx, "SELECT count(*) FROM letters").Scan(&n); err != nil || n == at.Messages {
+	if err := p.file.conn.QueryRowContext(ctx, "SELECT coalesce(sum(n), 0) FROM codes").Scan(&n); err != nil || n == at.Messages {
 		return inFile(err)
 	}
 	stream, err := p.conn.JetStream().Stream(ctx, p.conn.Names().DeadLetters())

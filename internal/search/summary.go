@@ -76,7 +76,7 @@ func (p *projection) letters(ctx context.Context, q *LetterQuery, most int) (ans
 
 func (p *projection) codes(ctx context.Context) (map[string]int, error) {
 	codes := map[string]int{}
-	err := p.each(ctx, "SELECT code, count(*) FROM letters GROUP BY code", nil, func(scan func(...any) error) error {
+	err := p.each(ctx, "SELECT code, n FROM codes WHERE n > 0", nil, func(scan func(...any) error) error {
 		var code string
 		var n int
 		err := scan(&code, &n)
@@ -200,7 +200,7 @@ func (p *projection) groups(ctx context.Context, q *SummaryQuery) (list []Group,
 			columns = append(columns, "''")
 		}
 	}
-	found, l := map[Group]int{}, q.counted()
+	found, l := map[Group]int{}, q.counted(slices.Contains(by, "hour"))
 	if l != nil {
 		err = p.group(ctx, found, l.sql(strings.Join(columns, ", ")+", sum(n)", groupBy+" ORDER BY 1 DESC, 7 DESC LIMIT "+strconv.Itoa(maxGroups+1)), l.args)
 	} else {
@@ -262,12 +262,17 @@ func (p *projection) group(ctx context.Context, found map[Group]int, statement s
 	})
 }
 
-// counted are the counts that are added up; nil: those jobs are counted that are found.
-func (q *Query) counted() *list {
+// counted are the counts that are added up, by the hour if that is wanted; nil: those jobs are counted that are found.
+func (q *Query) counted(hourly bool) *list {
 	l := &list{from: "hours g"}
 	whole := func(t time.Time) bool { return t.IsZero() || t.Truncate(time.Hour).Equal(t) }
 	if len(q.Kinds)+len(q.Accounts) > 0 || q.Account+q.RequestedBy+q.Policy+q.Event+q.Target+q.Q+string(q.Origin) != "" || q.Watched || !whole(q.Since) || !whole(q.Until) {
 		return nil
+	}
+	if hourly || !q.Since.IsZero() || !q.Until.IsZero() {
+		l.add("g.hour > ?", allHours)
+	} else {
+		l.add("g.hour = ?", allHours)
 	}
 	for column, value := range map[string]string{
 		"kind": string(q.Kind), "lane": string(q.Lane), "state": string(q.State), "outcome": string(q.Outcome), "verdict": string(q.Verdict),

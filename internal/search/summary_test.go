@@ -1,11 +1,13 @@
 package search
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"rekey/internal/bus"
 	"rekey/internal/jobs"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -21,6 +23,45 @@ func (r *rig) letter(reason, code string) {
 	}}
 	if _, err := r.js.PublishMsg(r.t.Context(), msg); err != nil {
 		r.t.Fatal(err)
+	}
+}
+
+// TestCountsOnTheWhole: what is counted on the whole is the sum of the hours, also after jobs and dead letters have changed and gone.
+func TestCountsOnTheWhole(t *testing.T) {
+	t.Parallel()
+	f, _, err := openFile(t.Context(), t.TempDir(), "rekey")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close() //nolint:errcheck // A temporary file.
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	job := func(n int, state string) row {
+		id := fmt.Sprintf("job%d", n)
+		return row{place: place(at.Add(time.Duration(n)*time.Hour), id), id: id, revision: uint64(n + 1), record: []byte("{}"), group: group{hour: int64(n), kind: "x509.disable", state: state}}
+	}
+	err = f.write(func(w *writer) error {
+		var errs []error
+		for n := range 9 {
+			errs = append(errs, w.putJob(job(n, "queued")), w.putJob(job(n, "done")))
+			errs = append(errs, w.putLetter(&bus.DeadLetter{Number: uint64(n + 1), Code: []string{"refused", "limit"}[n%2]}, []byte("{}")))
+		}
+		_, err := w.dropJobsBelow(4)
+		return errors.Join(append(errs, err, w.dropLetters(3, []uint64{8}))...)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for query, want := range map[string]string{
+		"SELECT group_concat(state || n) FROM hours WHERE hour = -1 AND n > 0":                      "done6",
+		"SELECT sum(n) || '' FROM hours WHERE hour > -1 AND state = 'done'":                         "6",
+		"SELECT count(*) || '' FROM hours WHERE n <= 0":                                             "0",
+		"SELECT group_concat(code || n) FROM (SELECT code, n FROM codes WHERE n > 0 ORDER BY code)": "limit2,refused4",
+		"SELECT count(*) || '' FROM letters":                                                        "6",
+	} {
+		var got string
+		if err := f.conn.QueryRowContext(t.Context(), query).Scan(&got); err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", query, got, err, want)
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // mostTimed is how many jobs a day's times are made of: the latest.
-const mostTimed = 10_000
+const mostTimed = MostCounted
 
 // Today is what became of credentials in 24 hours, and which of them are alive now.
 type Today struct {

@@ -111,6 +111,16 @@ func (w *writer) finish() error {
 	return nil
 }
 
+// allHours is the hour of counts that are of all hours.
+const allHours = -1
+
+// count adds to the jobs of a group, in its hour and on the whole.
+func (w *writer) count(g group, n int) {
+	w.counts[g] += n
+	g.hour = allHours
+	w.counts[g] += n
+}
+
 // putJob writes a job as it is now.
 func (w *writer) putJob(r row) error {
 	for range places {
@@ -120,7 +130,7 @@ func (w *writer) putJob(r row) error {
 			return err
 		}
 		if n == 1 {
-			w.counts[r.group]++
+			w.count(r.group, 1)
 			w.texts = append(w.texts, textChange{table: "words", place: r.place, text: r.text})
 			if err := w.run("INSERT INTO records VALUES (?, ?)", r.place, r.record); err != nil || r.dead == 0 {
 				return err
@@ -151,7 +161,7 @@ func (w *writer) dropJob(id string) (was int64, err error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
-	w.counts[g]--
+	w.count(g, -1)
 	w.texts = append(w.texts, textChange{table: "words", place: was, gone: true})
 	if err == nil {
 		err = w.run("DELETE FROM records WHERE place = ?", was)
