@@ -96,7 +96,7 @@ func wrap(lines []string) []string {
 
 var (
 	bold    = regexp.MustCompile(`^(?:JOB|Rekey demo:|\$) .*$`)
-	good    = regexp.MustCompile(`✓|\brevoked\b`)
+	good    = regexp.MustCompile(`✓|\brevoked\b|\brotated\b`)
 	subject = regexp.MustCompile(`^ {2}(?:rekey\.v1\S+|schedule @every \S+)`)
 )
 

@@ -32,6 +32,9 @@ const timeout = 13 * time.Second
 // drain is how long the demo's worker waits for calls when it is interrupted.
 const drain = time.Second
 
+// tokenLifetime bounds how many tokens the program has that is rotated: the API gives out no more than 100 at a time.
+const tokenLifetime = 20 * time.Second
+
 // cron fires within a few seconds of the start, at a multiple of its period.
 const cron = "@every 3s"
 
@@ -58,6 +61,7 @@ type demo struct {
 	client    *fleet.Client
 	token     string // A live bearer token that is to be revoked.
 	secret    string // A client secret that is to be deleted.
+	user      user   // Of the service account that is rotated.
 	paused    bool   // The schedule has fired, and does not fire again.
 	cleanups  []func() error
 }
@@ -121,6 +125,9 @@ func (d *demo) start(ctx context.Context, died context.CancelCauseFunc, dir stri
 	if err != nil {
 		return err
 	}
+	if err := d.startUser(ctx, api, dir); err != nil {
+		return err
+	}
 	cfg, err := configure(dir, api)
 	if err != nil {
 		return err
@@ -137,7 +144,9 @@ func (d *demo) start(ctx context.Context, died context.CancelCauseFunc, dir stri
 
 // startSandbox serves the sandbox and returns its base URL.
 func (d *demo) startSandbox(ctx context.Context) (string, error) {
-	box, _, err := NewSandbox(sandbox.Config{}, d.LookupEnv)
+	// A program that gets a token for each use needs more than the vendor allows in a minute.
+	many := sandbox.Bucket{Capacity: 1000, Refill: 1000, Every: time.Minute}
+	box, _, err := NewSandbox(sandbox.Config{Buckets: map[string]sandbox.Bucket{sandbox.BucketToken: many}, TokenLifetime: tokenLifetime}, d.LookupEnv)
 	if err != nil {
 		return "", err
 	}
@@ -198,6 +207,7 @@ func configure(dir, api string) (*config.Config, error) {
 	cfg.NATS.Embedded.Listen, cfg.NATS.Embedded.StoreDir = "127.0.0.1:0", filepath.Join(dir, "store")
 	cfg.HTTP.Listen = "127.0.0.1:0"
 	cfg.Worker.DrainTimeout = drain
+	cfg.Rotations = []config.Rotation{rotation(dir)}
 	cfg.Schedules = []config.Schedule{{
 		Name: scheduleName, Cron: cron, TimeZone: "UTC", Missed: schedule.MissedSkip, MaxLate: time.Minute,
 		Job: config.Job{

@@ -86,10 +86,10 @@ func TestAllDone(t *testing.T) {
 		return list
 	}
 	tests := []struct {
-		name        string
-		list        []jobs.PublicRecord
-		wantDone    bool
-		wantRevoked bool
+		name     string
+		list     []jobs.PublicRecord
+		wantDone bool
+		wantDead bool
 	}{
 		{"nothing", nil, false, false},
 		{"a kind is missing", everyKind(func(*jobs.PublicRecord) {})[1:], false, false},
@@ -104,8 +104,8 @@ func TestAllDone(t *testing.T) {
 			if got := allDone(tt.list); got != tt.wantDone {
 				t.Errorf("allDone = %t, want %t", got, tt.wantDone)
 			}
-			if got := allRevoked(tt.list); got != tt.wantRevoked {
-				t.Errorf("allRevoked = %t, want %t", got, tt.wantRevoked)
+			if got := allDead(tt.list); got != tt.wantDead {
+				t.Errorf("allDead = %t, want %t", got, tt.wantDead)
 			}
 		})
 	}
@@ -124,7 +124,7 @@ func TestDemoFailsWhenPromisesBreak(t *testing.T) {
 	if err := d.checks(nil, []bus.DeadLetter{{Number: 1, Reason: "expired"}}); err == nil {
 		t.Error("the demo is content")
 	}
-	if got := strings.Count(out.String(), "✗"); got != 9 {
-		t.Errorf("%d of 9 checks failed:\n%s", got, out.String())
+	if got := strings.Count(out.String(), "✗"); got != 10 {
+		t.Errorf("%d of 10 checks failed:\n%s", got, out.String())
 	}
 }

@@ -50,7 +50,7 @@ func (d *demo) publish(ctx context.Context) error {
 		return err
 	}
 	events := sandbox.DemoEvents(d.token, d.secret, event.TypeRequested)
-	for _, e := range slices.Insert(events, len(events)-1, leak()) {
+	for _, e := range slices.Insert(events, len(events)-1, leak(), rotate()) {
 		done, err := d.client.Publish(ctx, e.Class, []byte(e.Payload), "")
 		if err != nil {
 			return err
@@ -61,8 +61,8 @@ func (d *demo) publish(ctx context.Context) error {
 	return nil
 }
 
-// kindsShown is how many kinds the jobs of the demo have: those of the sandbox's events, and that of the leak.
-const kindsShown = sandbox.DemoOperations + 1
+// kindsShown is how many kinds the jobs of the demo have: those of the sandbox's events, that of the leak, and that of the rotation.
+const kindsShown = sandbox.DemoOperations + 2
 
 // leak is something that leaked, of which the sender does not know what it is: both halves of an API key.
 func leak() sandbox.DemoEvent {
@@ -190,11 +190,13 @@ func (d *demo) checks(list []jobs.PublicRecord, letters []bus.DeadLetter) error 
 		fmt.Fprintf(d.Out, "  %s %s\n", mark, fmt.Sprintf(format, values...))
 	}
 	fmt.Fprintln(d.Out)
-	check(allRevoked(list), "every job was confirmed by the API")
+	check(allDead(list), "every job was confirmed by the API")
 	check(!d.box.TokenLive(d.token), "the leaked token is dead: the API does not take it any more")
 	check(calls[sandbox.DemoRepeated] == 1, "its event came twice, and the API saw %d call", calls[sandbox.DemoRepeated])
 	_, left := d.box.Secret(sandbox.LeakedSecretID)
 	check(!left, "the leaked client secret was found among the service accounts and is deleted")
+	check(d.isRotated() && d.user.tokens.Load() > 0 && d.user.refused.Load() == 0,
+		"the secret of a program was rotated: it got %d tokens meanwhile, and was refused %d times; the old secret is gone", d.user.tokens.Load(), d.user.refused.Load())
 	check(d.isContained(list), "what the scanner found was recognised as an API key, and is deleted")
 	check(jwks.AttemptCount == 2 && wait >= 2*time.Second, "429 with Retry-After: 2 was obeyed: the next call came after %s", terminal.Took(wait))
 	late := kindsOf(list)[sandbox.DemoLagging]
@@ -209,8 +211,11 @@ func (d *demo) checks(list []jobs.PublicRecord, letters []bus.DeadLetter) error 
 	return nil
 }
 
-func allRevoked(list []jobs.PublicRecord) bool {
-	other := slices.ContainsFunc(list, func(r jobs.PublicRecord) bool { return r.Outcome != jobs.OutcomeRevoked })
+// allDead reports whether each job has ended what it was about.
+func allDead(list []jobs.PublicRecord) bool {
+	other := slices.ContainsFunc(list, func(r jobs.PublicRecord) bool {
+		return r.Outcome != jobs.OutcomeRevoked && r.Outcome != jobs.OutcomeRotated
+	})
 	return !other && len(kindsOf(list)) == kindsShown
 }
 
@@ -238,11 +243,11 @@ func pauseBetween(requests []sandbox.Request, operation string) time.Duration {
 	return at[1].Sub(at[0])
 }
 
-// operationsCalled counts the calls by operation.
+// operationsCalled counts the calls by operation. What the rotation does with the account that it rotates is left out: it revokes its tokens.
 func operationsCalled(requests []sandbox.Request) map[string]int {
 	calls := map[string]int{}
 	for _, r := range requests {
-		if r.Status != http.StatusUnauthorized {
+		if r.Status != http.StatusUnauthorized && r.Account != sandbox.RotatedClientID {
 			calls[r.Operation]++
 		}
 	}

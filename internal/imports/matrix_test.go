@@ -34,7 +34,7 @@ var matrix = map[string]string{
 	"internal/contexts":           "",
 	"internal/credential":         "redact",
 	"internal/deliver":            "proxy retryafter secret",
-	"internal/demo":               "app atlas/sandbox bus config configs event fleet jobs kinds redact schedule show terminal wire",
+	"internal/demo":               "app atlas/sandbox bus config configs deliver event fleet jobs kinds redact schedule show terminal wire",
 	"internal/direct":             "backoff",
 	"internal/doctor":             "atlas bus config fleet httpserver jobs kinds layout ledger metrics names natsserver notify proxy redact retryafter schedule secret stores tracing vault wire",
 	"internal/door":               "event jobs jwks quiet redact refused sealing secret ssf",
