@@ -125,9 +125,12 @@ func (q *Query) listOf(loose, probe bool) *list {
 	case string(SortChanged):
 		l.column, l.order = "revision", "j.revision"
 	}
-	byPlace := l.column == "place"
+	byPlace, place := l.column == "place", "r.place"
 	l.whole = loose && hasWord(q.Q) // Beginnings of words are collected before the first job is found.
-	if !byPlace || q.Target != "" {
+	switch {
+	case !byPlace: // Their records are read when they are sorted.
+		l.from, place = "jobs j", "j.place"
+	case q.Target != "":
 		l.from = "jobs j JOIN records r ON r.place = j.place"
 	}
 	switch {
@@ -135,19 +138,18 @@ func (q *Query) listOf(loose, probe bool) *list {
 	case probe && !byPlace:
 		l.add("EXISTS (SELECT 1 FROM words w WHERE w.words MATCH ? AND w.rowid = j.place)", match)
 	default:
-		l.from = "words w JOIN records r ON r.place = w.rowid"
-		if !byPlace || q.Target != "" {
-			l.from += " JOIN jobs j ON j.place = w.rowid"
-		}
+		l.from = "words w JOIN jobs j ON j.place = w.rowid"
 		if byPlace {
-			l.order = "w.rowid"
+			l.from, l.order = "words w JOIN records r ON r.place = w.rowid", "w.rowid"
+			if q.Target != "" {
+				l.from += " JOIN jobs j ON j.place = w.rowid"
+			}
 		}
 		l.add("w.words MATCH ?", match)
 	}
 	if q.Target != "" {
 		l.add("instr(j.target, ?) > 0", q.Target)
 	}
-	place := "r.place"
 	if byPlace {
 		place = l.order
 	}
@@ -226,7 +228,7 @@ func (p *projection) records(ctx context.Context, l *list, limit, most int) (rec
 	size := answerFrame
 	stop, err = p.sweep(ctx, l, func(ctx context.Context, part *list) (bool, error) {
 		var found []json.RawMessage
-		err := p.each(ctx, part.sql("r.record", l.by()+" LIMIT ?"), append(part.args, limit-len(records)+1), func(scan func(...any) error) error {
+		err := p.each(ctx, part.first(), append(part.args, limit-len(records)+1), func(scan func(...any) error) error {
 			var record []byte
 			err := scan(&record)
 			found = append(found, record)
@@ -287,7 +289,7 @@ func (p *projection) behind(ctx context.Context, l *list, after string) error {
 	}
 	switch l.order {
 	case "j.finished":
-		l.add("(j.finished, r.place) "+than+" (?, ?)", finished, place)
+		l.add("(j.finished, j.place) "+than+" (?, ?)", finished, place)
 	case "j.revision":
 		l.add("j.revision "+than+" ?", revision)
 	default:

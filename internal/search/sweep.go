@@ -41,15 +41,26 @@ func (l *list) byPlace() *list {
 
 // by is the order.
 func (l *list) by() string {
-	direction := " DESC"
-	if l.up {
-		direction = ""
-	}
-	order := " ORDER BY " + l.order + direction
 	if strings.HasPrefix(l.order, "j.") {
-		order += ", r.place" + direction
+		return " ORDER BY " + l.order + l.direction() + ", j.place" + l.direction()
 	}
-	return order
+	return " ORDER BY " + l.order + l.direction()
+}
+
+func (l *list) direction() string {
+	if l.up {
+		return ""
+	}
+	return " DESC"
+}
+
+// first are the first records. Those that are sorted by something else than their place are read when they are chosen.
+func (l *list) first() string {
+	if !strings.HasPrefix(l.order, "j.") {
+		return l.sql("r.record", l.by()+" LIMIT ?")
+	}
+	chosen := l.sql(l.order+" AS key, j.place AS place", l.by()+" LIMIT ?")
+	return "SELECT r.record FROM (" + chosen + ") f JOIN records r ON r.place = f.place ORDER BY f.key" + l.direction() + ", f.place" + l.direction()
 }
 
 const (

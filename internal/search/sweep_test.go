@@ -3,6 +3,7 @@ package search
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -67,6 +68,9 @@ func TestSweepInParts(t *testing.T) {
 func ids(t *testing.T, p *projection, l *list) (list []string) {
 	t.Helper()
 	columns := "(SELECT id FROM jobs o WHERE o.place = r.place)"
+	if strings.HasPrefix(l.order, "j.") {
+		columns = "j.id"
+	}
 	err := p.each(t.Context(), l.sql(columns, l.by()), slices.Clone(l.args), func(scan func(...any) error) error {
 		var id string
 		err := scan(&id)

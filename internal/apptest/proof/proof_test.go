@@ -171,9 +171,18 @@ func TestReverted(t *testing.T) {
 	_, rig := proving(t, time.Minute, sandbox.Fault{Operation: sandbox.OperationRoleMappingDelete, Kind: sandbox.FaultRestore, Delay: time.Second, Times: 3})
 	rig.Cfg.Proof.Looks, rig.Cfg.Proof.Watch = []time.Duration{4 * time.Second}, 20*time.Second
 	rig.Cfg.Proof.OnRevert, rig.Cfg.Proof.MaxRepeats = config.OnRevertRepeat, 2
+	hook := apptest.NewHook(t, nil)
+	receiver := rig.Receiver("hook", hook)
+	receiver.Outcomes, receiver.Verdicts = []jobs.Outcome{jobs.OutcomeExhausted}, []jobs.Verdict{jobs.VerdictReverted}
+	rig.Cfg.Receivers = []config.Receiver{receiver}
 	w := rig.Start(t)
 	w.Publish("incident", mapping().String())
 	list := w.Proofs(6)
+	for _, told := range hook.Await(t, 3) {
+		if !strings.Contains(told.Body, `"verdict":"reverted"`) || !strings.Contains(told.Body, sandbox.RestorerKey) {
+			t.Errorf("the receiver got %s", told.Body)
+		}
+	}
 	ids := map[string]bool{}
 	for i, p := range list {
 		want := []jobs.Verdict{jobs.VerdictVerified, jobs.VerdictReverted}[i%2]
