@@ -29,7 +29,7 @@ const intakeWorkers = 16
 // What an intake holds of events that wait for their turn: the more, the further an urgent event is ahead of deliveries that came before it.
 // One door, client, or all other publishers together, have up to senderAtOnce of the events that are taken in at once.
 const (
-	mostWaiting  = 512
+	mostWaiting  = 4096
 	waitingBytes = 4 << 20
 	senderAtOnce = intakeWorkers * 3 / 4
 )

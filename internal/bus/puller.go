@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -144,11 +146,22 @@ func (f *puller) keepAlive(ctx context.Context) {
 
 func (f *puller) signOfLife() {
 	f.mu.Lock()
+	all := slices.Collect(maps.Keys(f.held))
+	f.mu.Unlock()
+	for _, h := range all { // There may be thousands: the lock is for one at a time.
+		f.renewOne(h)
+	}
+}
+
+// renewOne tells the server that a message is in work, if it still is.
+func (f *puller) renewOne(h *delivery) {
+	f.mu.Lock()
 	defer f.mu.Unlock()
-	for h := range f.held {
-		if err := h.InProgress(); err != nil {
-			f.log.Debug("keeping a message alive", zap.Error(err))
-		}
+	if _, ok := f.held[h]; !ok {
+		return
+	}
+	if err := h.InProgress(); err != nil {
+		f.log.Debug("keeping a message alive", zap.Error(err))
 	}
 }
 

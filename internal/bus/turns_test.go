@@ -28,13 +28,13 @@ func (m marker) Confirm(purpose, text, mark string) error {
 	return nil
 }
 
-// TestDeliveriesLetOthersBefore: an incident that comes behind hundreds of a door's deliveries is taken in while none of these is done yet. An
+// TestDeliveriesLetOthersBefore: an incident that comes behind a thousand of a door's deliveries is taken in while none of these is done yet. An
 // event of a door that no policy matches is counted by the door.
 func TestDeliveriesLetOthersBefore(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.conn.UseMarks(marker("k"))
-	const deliveries = 100
+	const deliveries = 1000
 	for i := range deliveries {
 		data := fmt.Sprintf(`{"specversion":"1.0","id":"%d","source":"rekey/door/siem","type":"rekey.door.bearer.v1","data":{}}`, i)
 		if err := r.conn.PublishEvent(t.Context(), "rekey/door/siem", jobs.ClassIncident, []byte(data), nil); err != nil {
