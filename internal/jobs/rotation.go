@@ -207,6 +207,18 @@ func (r *Rules) rotations() string {
 	return "there is " + strings.Join(slices.Sorted(maps.Keys(r.Rotations)), ", ")
 }
 
+// SecretEnds is when the secret ends that a rotation which is over has left: the new one, or, where that was taken back, the old one, whose
+// life stays cut. The zero time: that is not known.
+func (r *PublicRecord) SecretEnds() time.Time {
+	switch {
+	case !r.Done() || r.Rotation == nil || r.DryRun:
+		return time.Time{}
+	case r.Outcome == OutcomeRotated:
+		return r.Rotation.NewExpiresAt
+	}
+	return r.Rotation.Deadline
+}
+
 // RotatingKind is the kind of the jobs that take several steps, and days.
 func RotatingKind() Kind { return kinds.Rotating().Name }
 

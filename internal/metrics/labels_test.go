@@ -48,6 +48,7 @@ func designed() map[string]shape {
 		"rekey_rotations_total":                              {counter, []string{"result", "rotation"}},
 		"rekey_rotation_step_timestamp_seconds":              {gauge, []string{"rotation", "step"}},
 		"rekey_rotation_deadline_timestamp_seconds":          {gauge, []string{"rotation"}},
+		"rekey_rotation_secret_expires_timestamp_seconds":    {gauge, []string{"rotation"}},
 		"rekey_schedule_last_fire_timestamp_seconds":         {gauge, []string{"schedule"}},
 		"rekey_schedule_next_fire_timestamp_seconds":         {gauge, []string{"schedule"}},
 		"rekey_schedule_missed_total":                        {counter, []string{"schedule"}},
@@ -155,6 +156,7 @@ func TestForeignLabels(t *testing.T) {
 		m.DoorEvent(x, x)
 		m.Rotation(x, x)
 		m.RotationAt(x, x, time.Unix(flood, 0), time.Unix(flood, 0))
+		m.RotationLeft(x, time.Unix(flood, 0))
 		m.Enqueued(x, x, x)
 		m.JobFinished(x, x, time.Second, x)
 		m.Attempt(x, x)

@@ -171,6 +171,8 @@ type Metrics struct {
 	RotationStepTime *prometheus.GaugeVec
 	// RotationDeadlineTime is rekey_rotation_deadline_timestamp_seconds{rotation}.
 	RotationDeadlineTime *prometheus.GaugeVec
+	// RotationSecretExpires is rekey_rotation_secret_expires_timestamp_seconds{rotation}.
+	RotationSecretExpires *prometheus.GaugeVec
 
 	// ReloadSuccessful is rekey_config_last_reload_successful.
 	ReloadSuccessful prometheus.Gauge

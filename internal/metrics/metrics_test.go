@@ -91,6 +91,7 @@ func useAll(m *metrics.Metrics) {
 	m.DoorEvent("github", "accepted")
 	m.Rotation("ci", "rotated")
 	m.RotationAt("ci", "adopt", time.Unix(1_700_000_000, 0), time.Unix(1_700_604_800, 0))
+	m.RotationLeft("ci", time.Unix(1_700_604_800, 0))
 	m.SetNotificationsPending("siem", 3)
 	m.SchedulePaused("weekly", true)
 	m.Reloaded(true, time.Unix(1_700_000_000, 0))
@@ -188,6 +189,7 @@ func TestOpenMetrics(t *testing.T) {
 		"rekey_job_first_attempt_delay_seconds seconds",
 		"rekey_queue_oldest_seconds seconds",
 		"rekey_rotation_deadline_timestamp_seconds seconds",
+		"rekey_rotation_secret_expires_timestamp_seconds seconds",
 		"rekey_rotation_step_timestamp_seconds seconds",
 		"rekey_schedule_last_fire_timestamp_seconds seconds",
 		"rekey_schedule_next_fire_timestamp_seconds seconds",

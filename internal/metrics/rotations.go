@@ -18,6 +18,9 @@ func (m *Metrics) buildRotations(f promauto.Factory) {
 	m.RotationDeadlineTime = f.NewGaugeVec(gauge("rotation_deadline_timestamp_seconds", seconds,
 		"Unix time at which the old secret of an unfinished rotation ends by itself, in seconds; 0 when there is none."),
 		[]string{"rotation"})
+	m.RotationSecretExpires = f.NewGaugeVec(gauge("rotation_secret_expires_timestamp_seconds", seconds,
+		"Unix time at which the secret ends that the latest rotation has left, in seconds; 0 when that is not known, and while a rotation is unfinished."),
+		[]string{"rotation"})
 }
 
 // createRotation creates the series of one rotation.
@@ -29,6 +32,7 @@ func (m *Metrics) createRotation(rotation string) {
 		m.RotationStepTime.WithLabelValues(rotation, step)
 	}
 	m.RotationDeadlineTime.WithLabelValues(rotation)
+	m.RotationSecretExpires.WithLabelValues(rotation)
 }
 
 // Rotation counts what became of a rotation.
@@ -57,10 +61,18 @@ func (m *Metrics) RotationAt(rotation, step string, since, deadline time.Time) {
 	m.RotationDeadlineTime.WithLabelValues(rotation).Set(unixSeconds(deadline))
 }
 
+// RotationLeft says when the secret ends that the latest rotation has left; the zero time: that is not known.
+func (m *Metrics) RotationLeft(rotation string, ends time.Time) {
+	if m == nil {
+		return
+	}
+	m.RotationSecretExpires.WithLabelValues(m.rotations.Load().bound(rotation)).Set(unixSeconds(ends))
+}
+
 // SetRotations makes names the configured rotations, as changeLabel says.
 func (m *Metrics) SetRotations(names []string) error {
 	if m == nil {
 		return nil
 	}
-	return changeLabel(&m.rotations, "rotation", names, m.createRotation, m.Rotations, m.RotationStepTime, m.RotationDeadlineTime)
+	return changeLabel(&m.rotations, "rotation", names, m.createRotation, m.Rotations, m.RotationStepTime, m.RotationDeadlineTime, m.RotationSecretExpires)
 }

@@ -74,6 +74,9 @@ func (s *pass) abandonOrphans(ctx context.Context, a account) (wait, error) {
 			return w, err
 		}
 	}
+	if old, there := a.Secret(s.State.OldID); there {
+		s.State.Deadline = old.ExpiresAt.UTC() // The request may have cut its life.
+	}
 	return 0, s.abandoned(ctx, "no new secret is left")
 }
 

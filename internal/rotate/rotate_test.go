@@ -279,6 +279,9 @@ func TestAbandon(t *testing.T) {
 			if left := r.secrets(); len(left) != 1 || left[0].ID != sandbox.RotatedSecretID || r.current() != old {
 				t.Errorf("%s: the account has %+v", step, left)
 			}
+			if left := time.Until(r.state.Deadline); step != jobs.StepCreate && (left < 6*day || left > 7*day) {
+				t.Errorf("%s: the old secret is said to end in %s, want the week that is left", step, left)
+			}
 			r.works()
 		})
 	}

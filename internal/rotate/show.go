@@ -38,6 +38,8 @@ func (r *Rotator) Ended(rotation string, outcome jobs.Outcome) {
 type Gauges interface {
 	// RotationAt says at which step a rotation is, since when, and when its old secret ends by itself; empty and zero: it is at none.
 	RotationAt(rotation, step string, since, deadline time.Time)
+	// RotationLeft says when the secret ends that the latest rotation has left; the zero time: that is not known.
+	RotationLeft(rotation string, ends time.Time)
 }
 
 // Monitor shows how far the rotations of the whole fleet are: another worker may have taken them further. All fields are required.
@@ -70,16 +72,15 @@ func (m Monitor) Run(ctx context.Context) error {
 func (m Monitor) look(ctx context.Context) error {
 	for _, name := range m.Names() {
 		rec, err := jobs.FindRotation(ctx, m.Ledger, m.Targets, name)
-		switch {
-		case errors.Is(err, jobs.ErrNotFound):
-			m.Gauges.RotationAt(name, "", time.Time{}, time.Time{})
-		case err != nil:
+		if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 			return fmt.Errorf("looking up rotation %s: %w", name, err)
-		case rec.Done() || rec.Rotation == nil:
-			m.Gauges.RotationAt(name, "", time.Time{}, time.Time{})
-		default:
-			m.Gauges.RotationAt(name, string(rec.Rotation.Step), rec.Rotation.StepSince, rec.Rotation.Deadline)
 		}
+		m.Gauges.RotationLeft(name, rec.SecretEnds())
+		if err != nil || rec.Done() || rec.Rotation == nil {
+			m.Gauges.RotationAt(name, "", time.Time{}, time.Time{})
+			continue
+		}
+		m.Gauges.RotationAt(name, string(rec.Rotation.Step), rec.Rotation.StepSince, rec.Rotation.Deadline)
 	}
 	return nil
 }
