@@ -33,7 +33,7 @@ func (i incident) acts() []act {
 
 // testActs: each act says what it touches and whose name it has, is done with a reason, and is recorded where the thing is.
 func testActs(t *testing.T, f *fleet, i incident) {
-	b := newTab(t)
+	b := f.newTab(t)
 	b.logIn(f, operatorToken)
 	b.awaitText("operator")
 	for n, a := range i.acts() {
@@ -56,7 +56,7 @@ func testActs(t *testing.T, f *fleet, i incident) {
 
 // testViewer: a wrong token is not let in, and a client that may read sees the jobs, has no button, and can do nothing.
 func testViewer(t *testing.T, f *fleet, i incident) {
-	b := newTab(t)
+	b := f.newTab(t)
 	b.logIn(f, "wrong")
 	b.awaitText("This token is not accepted.")
 	b.logIn(f, viewerToken)
@@ -80,7 +80,7 @@ func testViewer(t *testing.T, f *fleet, i incident) {
 
 // testLetters: dead letters are replayed and dropped: one, the chosen ones, and all of a filter.
 func testLetters(t *testing.T, f *fleet) {
-	b := newTab(t)
+	b := f.newTab(t)
 	b.logIn(f, operatorToken)
 	b.awaitText("operator")
 	numbers := func() []int {

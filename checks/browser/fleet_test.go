@@ -62,22 +62,22 @@ policies:
         reason: '"the project is closed"'
 `
 
-// fleet is a worker with its console, on the sandbox.
+// fleet is a worker with its console, on the sandbox, and a browser.
 type fleet struct {
-	t     *testing.T
-	store string // Of the NATS server.
-	nats  *server.Server
-	open  string // The console without a login.
-	login string // The console with one, and the API.
+	t       *testing.T
+	browser context.Context //nolint:containedctx // It is the browser, as chromedp wants it.
+	store   string          // Of the NATS server.
+	nats    *server.Server
+	open    string // The console without a login.
+	login   string // The console with one, and the API.
 }
 
 // newFleet runs a worker and a sandbox until the test ends.
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	repo.Tool(t, "chromium")
 	worker, dir := repo.Worker(t), t.TempDir()
 	sandbox, web, api := address(t), address(t), address(t)
-	f := &fleet{t: t, store: filepath.Join(dir, "store"), open: "http://" + web, login: "http://" + api}
+	f := &fleet{t: t, browser: newBrowser(t), store: filepath.Join(dir, "store"), open: "http://" + web, login: "http://" + api}
 	f.serve()
 	f.run(worker, "keygen", filepath.Join(dir, "seal.key"))
 	file := filepath.Join(dir, "worker.yaml")

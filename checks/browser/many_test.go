@@ -21,7 +21,7 @@ var many = flag.Int("many", 3_000, "how many jobs the console is looked at with,
 // testMany: with very many jobs, lists are bounded, and one job is found.
 func testMany(t *testing.T, f *fleet) {
 	writeRecords(t, f, *many)
-	b := newTab(t)
+	b := f.newTab(t)
 	repo.Eventually(t, "all jobs to be found", func() bool {
 		b.visit(f.open + "/jobs?requested_by=crowd&kind=x509.disable")
 		return eval[int](b, "+(document.querySelector('.count').textContent.match(/[0-9]+/) || [0])[0]") >= min(*many, 5000)
@@ -74,7 +74,7 @@ func writeRecords(t *testing.T, f *fleet, n int) {
 
 // testNoNATS: without NATS each page says that nothing is known, and shows no number. It comes back by itself.
 func testNoNATS(t *testing.T, f *fleet) {
-	b := newTab(t)
+	b := f.newTab(t)
 	b.visit(f.open + "/")
 	f.stop()
 	b.await("document.body.innerText.includes('not connected') || document.body.innerText.includes('NATS does not answer')")

@@ -63,7 +63,7 @@ func newIncident(f *fleet) (i incident) {
 
 // testKeyboard: without a pointer, a reader comes to the jobs and finds one.
 func testKeyboard(t *testing.T, f *fleet, job string) {
-	b := newTab(t)
+	b := f.newTab(t)
 	b.visit(f.open + "/")
 	var passed []string
 	for range 20 {
@@ -91,7 +91,7 @@ func testKeyboard(t *testing.T, f *fleet, job string) {
 
 // testLive: a job shows without a load of the page.
 func testLive(t *testing.T, f *fleet) {
-	b := newTab(t)
+	b := f.newTab(t)
 	b.visit(f.open + "/jobs")
 	eval[bool](b, "window.same = true")
 	b.await("document.getElementById('link').classList.contains('good')")
@@ -103,7 +103,7 @@ func testLive(t *testing.T, f *fleet) {
 
 // testExpiredSession: what was typed outlives the session, and is not done before the person looks at it once more.
 func testExpiredSession(t *testing.T, f *fleet, refused string) {
-	b := newTab(t)
+	b := f.newTab(t)
 	b.logIn(f, operatorToken)
 	b.awaitText("operator")
 	b.visit(f.login + "/jobs/" + refused + "/retry")

@@ -32,7 +32,7 @@ var shown = []struct {
 
 // testPages: each page has a title of its own and runs its script, and at each width nothing goes beyond it. What is asked for by a flag is drawn.
 func testPages(t *testing.T, f *fleet, job string) {
-	b := newTab(t)
+	b := f.newTab(t)
 	b.logIn(f, operatorToken)
 	b.awaitText("operator")
 	titles := map[string]string{}

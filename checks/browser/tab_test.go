@@ -38,22 +38,35 @@ type tab struct {
 	problems []string   // What no page may do, and did.
 }
 
-// newTab opens a browser without any cookie. It ends with the test.
-func newTab(t *testing.T) *tab {
+// newBrowser starts a browser, which ends with the test.
+func newBrowser(t *testing.T) context.Context {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(repo.Tool(t, "chromium")), chromedp.WSURLReadTimeout(actTimeout), chromedp.WindowSize(1280, 900),
+		chromedp.ExecPath(repo.Tool(t, "chromium")), chromedp.WSURLReadTimeout(actTimeout),
 		chromedp.Flag("disable-gpu", true), chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"))
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium's sandbox refuses root.
 	}
-	ctx, end := context.WithTimeout(context.WithoutCancel(t.Context()), tabTimeout)
-	allocator, stop := chromedp.NewExecAllocator(ctx, options...)
+	allocator, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
 	ctx, leave := chromedp.NewContext(allocator)
-	b := &tab{t: t, ctx: ctx}
 	t.Cleanup(func() {
 		leave()
 		stop()
+	})
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1280, 900)); err != nil { // It starts with this.
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+// newTab opens a page without any cookie. It ends with the test.
+func (f *fleet) newTab(t *testing.T) *tab {
+	t.Helper()
+	ctx, end := context.WithTimeout(f.browser, tabTimeout)
+	ctx, leave := chromedp.NewContext(ctx, chromedp.WithNewBrowserContext())
+	b := &tab{t: t, ctx: ctx}
+	t.Cleanup(func() {
+		leave()
 		end()
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -66,7 +79,7 @@ func newTab(t *testing.T) *tab {
 	_, logErr := chromedp.Call(ctx, log.Enable, cdp.Empty{})
 	// A page has the focus although no window has it. Keys would be lost otherwise.
 	_, focusErr := chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
-	if err := errors.Join(err, networkErr, logErr, focusErr); err != nil {
+	if err := errors.Join(err, networkErr, logErr, focusErr, chromedp.Do(ctx, chromedp.EmulateViewport(1280, 900))); err != nil {
 		t.Fatal(err)
 	}
 	return b
