@@ -130,7 +130,7 @@ type Summary struct {
 	Groups []Group `json:"groups"`
 	More   bool    `json:"more"`   // There are more groups than an answer holds.
 	Partly bool    `json:"partly"` // Not all jobs were counted: the latest 5,000 of those that words find, or fewer where they are hard to find.
-	// OldestUrgent is when the oldest urgent job was accepted that has no outcome; zero: there is none.
+	// OldestUrgent is when the oldest urgent job was accepted that has no outcome and is no rotation; zero: there is none.
 	OldestUrgent time.Time       `json:"oldest_urgent,omitzero"`
 	DeadLetters  map[string]int  `json:"dead_letters"` // By code.
 	Rules        json.RawMessage `json:"rules,omitempty"`
@@ -172,11 +172,11 @@ func (p *projection) summary(ctx context.Context, q *SummaryQuery) (s Summary, e
 	return s, err
 }
 
-const oldestUrgentQuery = "SELECT min(place) FROM jobs WHERE state <> 'done' AND lane = ?"
+const oldestUrgentQuery = "SELECT min(place) FROM jobs WHERE state <> 'done' AND lane = ? AND kind <> ?"
 
 func (p *projection) oldestUrgent(ctx context.Context) (time.Time, error) {
 	var place sql.NullInt64
-	err := p.file.conn.QueryRowContext(ctx, oldestUrgentQuery, jobs.LaneUrgent).Scan(&place)
+	err := p.file.conn.QueryRowContext(ctx, oldestUrgentQuery, jobs.LaneUrgent, jobs.RotatingKind()).Scan(&place)
 	if err != nil || !place.Valid {
 		return time.Time{}, inFile(err)
 	}

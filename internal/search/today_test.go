@@ -47,7 +47,7 @@ func TestToday(t *testing.T) {
 	r.ended("quick-again", "t3", 80, jobs.OutcomeRevoked, 4, jobs.VerdictAccepted, 0)
 	// A rotation is open for days, and its secret is in no wrong hands.
 	r.put(jobs.Entry{Record: jobs.Record{PublicRecord: jobs.PublicRecord{
-		JobID: "rotation", Kind: jobs.RotatingKind(), Target: "t10", State: jobs.StateWaiting, AcceptedAt: moment.Add(-time.Hour),
+		JobID: "rotation", Kind: jobs.RotatingKind(), Target: "t10", State: jobs.StateWaiting, Lane: jobs.LaneUrgent, AcceptedAt: moment.Add(-time.Hour),
 	}}})
 	p, _ := r.project("")
 
@@ -68,6 +68,9 @@ func TestToday(t *testing.T) {
 	}
 	if diff := gocmp.Diff(want, got.Today); diff != "" {
 		t.Errorf("today (-want +got): %s", diff)
+	}
+	if !got.OldestUrgent.Equal(at(50)) {
+		t.Errorf("the oldest urgent job is of %s, want that which is open, and no rotation", got.OldestUrgent)
 	}
 	if got.Lag != 0 || got.Revision != 12 {
 		t.Errorf("freshness %+v, want all 12 revisions", got.Freshness)
