@@ -100,7 +100,7 @@ func (b *tab) draw(name string, width int, theme string) {
 		}
 		drawn, err := chromedp.Call(b.ctx, page.CaptureScreenshot, params)
 		if err == nil {
-			err = os.WriteFile(file, drawn.Data, 0o644) //nolint:gosec // To be read by all.
+			err = os.WriteFile(file, drawn.Data, 0o644)
 		}
 		if err != nil {
 			b.t.Fatal(err)

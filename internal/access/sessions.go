@@ -264,7 +264,7 @@ func (s *Sessions) Leave(w http.ResponseWriter, r *http.Request) error {
 	cookie, err := r.Cookie(name)
 	var one session
 	if err != nil || s.open(markSession, cookie.Value, &one) != nil {
-		return nil //nolint:nilerr // There is no session.
+		return nil // There is no session.
 	}
 	if err := s.Ended.End(r.Context(), one.ID, one.Began.Add(cmp.Or(s.Clients().console.Session, defaultSession))); err != nil {
 		return fmt.Errorf("ending a session: %w", err)
