@@ -69,6 +69,9 @@ func Helm(ctx context.Context, args ...string) ([]byte, error) {
 func Worker(t *testing.T) string {
 	t.Helper()
 	if path := os.Getenv("REKEY_WORKER"); path != "" {
+		if filepath.Base(path) != "worker" { // Documents call it so.
+			t.Fatalf("REKEY_WORKER is %s: the file must be called worker", path)
+		}
 		return path
 	}
 	path := filepath.Join(t.TempDir(), "worker")
