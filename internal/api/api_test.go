@@ -336,9 +336,14 @@ func TestTLS(t *testing.T) {
 		resp.Body.Close()
 		return !bytes.Equal(resp.TLS.PeerCertificates[0].Raw, before)
 	})
-	conn, err := tls.Dial("tcp", r.Addr(), &tls.Config{RootCAs: authority.Pool, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10})
-	if err == nil {
-		conn.Close()
-		t.Error("TLS 1.1 is accepted")
+	for name, old := range map[string]*tls.Config{
+		"TLS 1.1": {MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10},
+		"CBC":     {MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}},
+	} {
+		old.RootCAs = authority.Pool
+		if conn, err := tls.Dial("tcp", r.Addr(), old); err == nil {
+			conn.Close()
+			t.Errorf("%s is accepted", name)
+		}
 	}
 }

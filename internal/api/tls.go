@@ -31,9 +31,20 @@ type certKeeper struct {
 
 // server is the configuration of the listener: that of each connection is read when it comes.
 func (k *certKeeper) server() *tls.Config {
+	cfg := listenerTLS()
+	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return k.latest(), nil }
+	return cfg
+}
+
+// listenerTLS is what all connections have in common. Of TLS 1.2 it takes what RFC 9325, section 4.2, recommends: forward secrecy, and
+// encryption that is authenticated. The suites of TLS 1.3 are all so.
+func listenerTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return k.latest(), nil },
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
 	}
 }
 
@@ -54,7 +65,7 @@ func (k *certKeeper) latest() *tls.Config {
 // at the start.
 func (k *certKeeper) read() error {
 	k.looked = time.Now()
-	next := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	next := listenerTLS()
 	cert, err := wire.KeyPair(k.files.CertFile, k.files.KeyFile)
 	if err != nil {
 		return err

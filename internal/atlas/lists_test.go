@@ -52,7 +52,7 @@ func TestAListIsSharedForTenSeconds(t *testing.T) {
 			{11 * time.Second, jobs.LaneBulk, 2, 1},
 			{20 * time.Second, jobs.LaneBulk, 2, 1},
 		} {
-			time.Sleep(tt.at - time.Since(begun))
+			<-time.After(tt.at - time.Since(begun))
 			if revoke(tt.lane); lists != tt.lists || targets != tt.targets {
 				t.Errorf("after %s the list was read %d times and targets %d times, want %d and %d", tt.at, lists, targets, tt.lists, tt.targets)
 			}
