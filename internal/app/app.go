@@ -88,6 +88,7 @@ type worker struct {
 	doorsChanged chan struct{}
 	workers      *bus.Workers // Nil until jobs are taken.
 	self         *wire.Identity
+	fresh        jobs.Fresh
 	lost         chan struct{} // Holds a token after the messages of jobs were lost.
 	upkeep       *bus.Upkeep
 	prepared     preparation

@@ -75,6 +75,7 @@ func (w *worker) startJobs(s storage) error {
 	}
 	secrets := jobs.Secrets{Sealer: wire.Sealer{Keyring: w.keys}, Plaintext: w.Config.Intake.Plaintext, Known: w.Known}
 	desk := jobs.NewIntake(s.ledger, s.ledger.Targets(), bus.NewQueue(w.conn), w.atlas, w.metrics, secrets, w.conn.Clock().Now)
+	desk.Share(&w.fresh)
 	if err := w.startPolicies(desk); err != nil {
 		return err
 	}
@@ -156,7 +157,7 @@ func (w *worker) newRunner(s storage, announcer *bus.Announcer) (*liveRunner, er
 	})
 	return newLiveRunner(jobs.RunnerConfig{
 		Worker: w.Name, Instance: w.self.Instance, Embedded: w.embedded != nil, Gone: w.isGone, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: wire.RetryPolicy(w.Config), Prove: w.Config.Proof.Within > 0,
-		Ledger: s.ledger, Targets: s.ledger.Targets(), Revoker: w.tracedRevoker(w.atlas), Rotator: rotator, Pacer: w.atlas,
+		Ledger: s.ledger, Fresh: &w.fresh, Targets: s.ledger.Targets(), Revoker: w.tracedRevoker(w.atlas), Rotator: rotator, Pacer: w.atlas,
 		Announcer: w.tracedAnnouncer(announcer), Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
 	})
 }

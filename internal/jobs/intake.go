@@ -42,6 +42,7 @@ type Intake struct {
 	secrets  Secrets
 	now      func() time.Time
 	turns    turns
+	fresh    *Fresh
 }
 
 // IntakeRecorder counts the jobs that intake makes.
@@ -53,6 +54,9 @@ type IntakeRecorder interface {
 func NewIntake(l Ledger, t Targets, q Queue, a Accounts, r IntakeRecorder, s Secrets, now func() time.Time) *Intake {
 	return &Intake{ledger: l, targets: t, queue: q, accounts: a, recorder: r, secrets: s, now: now}
 }
+
+// Share lets the runner of this worker have the records that the intake makes. Not while it is at work.
+func (d *Intake) Share(f *Fresh) { d.fresh = f }
 
 // Accepted is what became of an event.
 type Accepted struct {
@@ -234,9 +238,10 @@ func (d *Intake) repeat(ctx context.Context, job Job, entry Entry) error {
 // disk. A worker that is handed the job before its record is there makes the record
 // itself, and of two messages of one job the second finds nothing to do.
 func (d *Intake) create(ctx context.Context, job Job) (Accepted, error) {
-	queued := make(chan error, 1)
+	made, queued := d.fresh.making(job.ID), make(chan error, 1)
 	go func() { queued <- d.queue.Enqueue(ctx, job) }()
-	_, err := d.ledger.Create(ctx, NewRecord(job))
+	entry, err := d.ledger.Create(ctx, NewRecord(job))
+	made(entry, err)
 	queueErr := <-queued
 	if errors.Is(err, ErrConflict) { // The worker, or a copy of the event, was faster.
 		err = d.made(ctx, job)

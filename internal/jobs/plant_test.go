@@ -33,6 +33,7 @@ type plant struct {
 	pacer    *paused
 	recorder *counts
 	intake   *Intake
+	fresh    Fresh // Of runners; intakes share it where a test says so.
 	logger   *zap.Logger
 	logs     *observer.ObservedLogs
 	logText  *bytes.Buffer
@@ -57,7 +58,9 @@ func newPlant(answers ...func(context.Context, Job) (Answer, error)) *plant {
 // newIntake is the intake of one more worker: within one, the events of a target are taken in one after another.
 func (p *plant) newIntake() *Intake {
 	d := p.intake
-	return NewIntake(d.ledger, d.targets, d.queue, d.accounts, d.recorder, d.secrets, d.now)
+	next := NewIntake(d.ledger, d.targets, d.queue, d.accounts, d.recorder, d.secrets, d.now)
+	next.Share(d.fresh)
+	return next
 }
 
 // runner returns a runner of the plant under a worker's name. Its jitter is zero.
@@ -65,7 +68,7 @@ func (p *plant) runner(t *testing.T, worker string, change ...func(*RunnerConfig
 	t.Helper()
 	cfg := RunnerConfig{
 		Worker: worker, CallTimeout: 30 * time.Second, Retry: policy(),
-		Ledger: memoryLedger{p.memory}, Targets: memoryTargets{p.memory}, Revoker: p.api, Pacer: p.pacer,
+		Ledger: memoryLedger{p.memory}, Fresh: &p.fresh, Targets: memoryTargets{p.memory}, Revoker: p.api, Pacer: p.pacer,
 		Announcer: p.memory, Recorder: p.recorder, Logger: p.logger,
 		Random: func() float64 { return 0 },
 	}

@@ -51,7 +51,7 @@ var ErrStopping = errors.New("the worker is stopping")
 // errClaimRace says that the record changed between reading and claiming it.
 var errClaimRace = errors.New("the record changed before it was claimed")
 
-// RunnerConfig are the parts and settings of a Runner. All are required but Rotator, Instance, Gone, Prove, Now and Random.
+// RunnerConfig are the parts and settings of a Runner. All are required but Fresh, Rotator, Instance, Gone, Prove, Now and Random.
 type RunnerConfig struct {
 	Worker      string           // Name of this worker, unique in the fleet.
 	Instance    string           // Names this process among all that have had the worker's name.
@@ -62,6 +62,7 @@ type RunnerConfig struct {
 	CallTimeout time.Duration    // Longest attempt. The lease is 10 s longer.
 	Retry       RetryPolicy
 	Ledger      Ledger
+	Fresh       *Fresh // What the intake of this worker has just made. Nil: all is read from the ledger.
 	Targets     Targets
 	Revoker     Revoker
 	Rotator     Rotator // Nil: a job that rotates fails with ReasonConfig.
@@ -227,6 +228,9 @@ const wakePolls = 8
 // never taken for certain: a ledger with replicas may answer from one that lags.
 func (r *Runner) load(ctx context.Context, d Delivery) (Entry, error) {
 	job := d.Job
+	if entry, ok := r.cfg.Fresh.take(ctx, job.ID); ok && d.Count <= 1 && job.Round == 0 && !job.Wake && entry.Record.does(job) {
+		return entry, nil
+	}
 	entry, err := r.cfg.Ledger.Load(ctx, job.ID)
 	if errors.Is(err, ErrNotFound) && !job.Wake {
 		entry, err = r.create(ctx, job)

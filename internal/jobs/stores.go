@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -27,6 +28,67 @@ type Ledger interface {
 	Create(ctx context.Context, r Record) (Entry, error)
 	Update(ctx context.Context, e Entry) (Entry, error)
 	Age(ctx context.Context, e Entry) (time.Duration, error)
+}
+
+// mostFresh bounds what a Fresh keeps.
+const mostFresh = 1024
+
+// Fresh has the records that this worker made last, and those that it is making, so that the first delivery of a job needs no read of the
+// ledger. Others may have changed them since: what is decided by one counts only once the ledger has taken a write over its revision. The
+// zero Fresh is empty, and a nil one stays so. It may be used by several goroutines at once.
+type Fresh struct {
+	mu      sync.Mutex // Guards what follows.
+	entries map[string]*freshEntry
+	ids     [mostFresh]string // A ring: the next one takes the place of the oldest.
+	next    int
+}
+
+// freshEntry is a record that is there once made is closed, or then is not.
+type freshEntry struct {
+	made  chan struct{}
+	entry Entry
+	ok    bool
+}
+
+// making says that a record is being written. The returned function must be called with what came of it.
+func (f *Fresh) making(id string) (made func(Entry, error)) {
+	if f == nil {
+		return func(Entry, error) {}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.entries == nil {
+		f.entries = make(map[string]*freshEntry, mostFresh)
+	}
+	one := &freshEntry{made: make(chan struct{})}
+	delete(f.entries, f.ids[f.next])
+	f.ids[f.next] = id
+	f.next = (f.next + 1) % mostFresh
+	f.entries[id] = one
+	return func(e Entry, err error) {
+		one.entry, one.ok = e, err == nil
+		close(one.made)
+	}
+}
+
+// take returns a record once. It waits for one that is being written.
+func (f *Fresh) take(ctx context.Context, id string) (Entry, bool) {
+	if f == nil {
+		return Entry{}, false
+	}
+	f.mu.Lock()
+	one := f.entries[id]
+	delete(f.entries, id)
+	f.mu.Unlock()
+	if one == nil {
+		return Entry{}, false
+	}
+	select {
+	case <-one.made:
+		return one.entry, one.ok
+	case <-ctx.Done():
+		return Entry{}, false
+	}
 }
 
 // Holder is which job has a target.
