@@ -29,8 +29,7 @@ const (
 	leakedToken   = "c4nary-token-that-has-leaked-0123456789"
 )
 
-// configuration has one of each thing that has a page. The sandbox pauses the bucket of token.revoke, asks for a later attempt of jwks.revoke, and only pretends to do the
-// first role_mapping.delete.
+// configuration has one of each thing that has a page. The sandbox asks for a later attempt of jwks.revoke, and only pretends to do the first role_mapping.delete.
 const configuration = `
 worker: {name: worker-1}
 nats: {url: "%s"}
@@ -84,7 +83,7 @@ func newFleet(t *testing.T) *fleet {
 	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, f.nats.ClientURL(), filepath.Join(dir, "seal.key"), sandbox, web, api, filepath.Join(dir, "ci")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.start(worker, "sandbox", "--listen", sandbox, "--fault", "token.revoke:429:retry_after=1800", "--fault", "jwks.revoke:503:retry_after=3600", "--fault", "role_mapping.delete:pretend:times=1")
+	f.start(worker, "sandbox", "--listen", sandbox, "--fault", "jwks.revoke:503:retry_after=3600", "--fault", "role_mapping.delete:pretend:times=1")
 	f.start(worker, "run", "-c", file)
 	repo.Eventually(t, "the worker to be ready", func() bool {
 		code, _ := f.ask(http.MethodGet, f.open+"/readyz", nil)
