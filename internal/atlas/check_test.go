@@ -1,6 +1,7 @@
 package atlas_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -255,8 +256,9 @@ func TestMintedTokenIsRevoked(t *testing.T) {
 	tests := []struct {
 		name       string
 		mint       *http.Response
-		revokes    []int // Statuses of the revocations.
-		stopped    bool  // The check is given up while it waits for the token.
+		revokes    []int  // Statuses of the revocations.
+		later      string // Their Retry-After; "" is 2.
+		stopped    bool   // The check is given up while it waits for the token.
 		wantStatus int
 		wantCode   string
 		wantReason jobs.Reason
@@ -265,6 +267,7 @@ func TestMintedTokenIsRevoked(t *testing.T) {
 		{name: "dead", mint: reply(401, `{"error":"invalid_client"}`, "Content-Type", asJSON), wantStatus: 401, wantCode: "invalid_client"},
 		{name: "alive", mint: issue(minted, 3600), revokes: []int{200}, wantStatus: 200},
 		{name: "alive, given up", mint: issue(minted, 3600), revokes: []int{200}, stopped: true, wantStatus: 200},
+		{name: "alive, given up while it waits", mint: issue(minted, 3600), revokes: []int{429}, later: "9", stopped: true, wantStatus: 200, wantLogged: true},
 		{name: "alive, revoked later", mint: issue(minted, 3600), revokes: []int{503, 429, 200}, wantStatus: 200},
 		{name: "alive, never revoked", mint: issue(minted, 3600), revokes: []int{500, 500, 500, 500}, wantStatus: 200, wantLogged: true},
 		{name: "no token left", mint: reply(403, `{"error":"access_denied"}`, "Content-Type", asJSON), wantStatus: 403, wantCode: "access_denied"},
@@ -295,7 +298,7 @@ func TestMintedTokenIsRevoked(t *testing.T) {
 						t.Errorf("%s with %v, %v", req.URL, req.PostForm, err)
 					}
 					revoked++
-					return reply(tt.revokes[revoked-1], "", "Retry-After", "2"), nil
+					return reply(tt.revokes[revoked-1], "", "Retry-After", cmp.Or(tt.later, "2")), nil
 				}))
 				cfg.Logger = zap.New(core)
 				j := leakedJob(t)

@@ -23,6 +23,7 @@ import (
 const (
 	revokeAttempts = 4
 	revokeWithin   = time.Minute
+	revokeGrace    = 5 * time.Second // A worker that stops waits no longer.
 )
 
 // readAsClient asks for a bearer token with the leaked secret itself. One that it gets is revoked at once.
@@ -106,7 +107,7 @@ func (k *call) asClient(client, path string, set kinds.Set, rank pace.Rank) *cal
 	return &one
 }
 
-// revokeMinted revokes the token of an answer. It goes on when the check is given up: the token works until it is revoked.
+// revokeMinted revokes the token of an answer. When the check is given up it goes on, for revokeGrace: the token works until it is revoked.
 func (k *call) revokeMinted(ctx context.Context, revoke *call, basic string, ex exchange) (kinds.Seen, time.Time, *jobs.Failure) {
 	var minted struct {
 		Token string `json:"access_token"`
@@ -118,8 +119,10 @@ func (k *call) revokeMinted(ctx context.Context, revoke *call, basic string, ex 
 	k.hide(secret.New(minted.Token))
 	revoke.hidden = k.hidden
 	revoke.body.Text = url.Values{"token": {minted.Token}, "token_type_hint": {"access_token"}}.Encode()
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), revokeWithin, errors.New("revoking a token took too long"))
+	given := ctx
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(given), revokeWithin, errors.New("revoking a token took too long"))
 	defer cancel()
+	defer context.AfterFunc(given, func() { time.AfterFunc(revokeGrace, cancel) })()
 	var last *jobs.Failure
 	for attempt := range revokeAttempts {
 		if attempt > 0 && backoff.Sleep(ctx, max(backoff.Delay(time.Second, revokeWithin, attempt), time.Until(last.RetryAt))) != nil {
