@@ -19,6 +19,8 @@ var varies = []struct {
 	{regexp.MustCompile(`sha256:[0-9a-f]{12}`), "sha256:FINGERPRINT"},
 	{regexp.MustCompile(`\b\d\d:\d\d:\d\d\b`), "TIME"},
 	{regexp.MustCompile(`\b[0-9]+(?:\.[0-9]+)?(?:ms|s)\b`), "DURATION"},
+	{regexp.MustCompile(`\b[0-9]+ +(<[^>]*>rotated)`), "PASSES $1"}, // A rotation looks until its users have moved.
+	{regexp.MustCompile(`\bgot [0-9]+ tokens`), "got TOKENS"},
 	{regexp.MustCompile(` textLength="[0-9.]+"`), ""},
 	{regexp.MustCompile(` +`), " "},
 }
