@@ -299,6 +299,7 @@ func TestEncryptedStore(t *testing.T) {
 	rig, _ := apptest.StandInRig(t)
 	rig.Cfg.Intake.Plaintext = jobs.PlaintextAllow // So that there is something to hide.
 	rig.Cfg.NATS.Embedded.EncryptionKeyFile = apptest.InFile(t, rand.Text())
+	rig.Cfg.Search.Off = true // Its file holds kinds in the clear.
 	w := rig.Start(t)
 	token := apptest.Canary()
 	w.Publish("incident", apptest.TokenRevoke(token).String())
