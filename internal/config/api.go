@@ -3,12 +3,12 @@ package config
 import (
 	"net"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"rekey/internal/jobs"
+	"rekey/internal/lazyregexp"
 	"rekey/internal/secret"
 )
 
@@ -144,7 +144,7 @@ func Permissions() []Permission {
 }
 
 // properClass is what may be the class of an event.
-var properClass = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}$`)
+var properClass = lazyregexp.New(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}$`)
 
 func (c *checker) api() {
 	a := c.cfg.API
@@ -202,7 +202,7 @@ func (c *checker) oidc(o OIDC) {
 }
 
 // headerName is what a header may be called.
-var headerName = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+var headerName = lazyregexp.New(`^[A-Za-z0-9-]{1,64}$`)
 
 // console checks how persons log in.
 func (c *checker) console(a API) {

@@ -1,11 +1,11 @@
 package config
 
 import (
-	"regexp"
 	"strings"
 	"time"
 
 	"rekey/internal/kinds"
+	"rekey/internal/lazyregexp"
 )
 
 // RateLimits is what the operator knows of the API's rate buckets, and how they are shared out.
@@ -86,11 +86,11 @@ func (c *checker) rateLimit(path string, l RateLimit) {
 }
 
 // clientID is the form of a service account's id, after the API's own documentation.
-var clientID = regexp.MustCompile(`^mdb_sa_id_[a-fA-F0-9]{24}$`)
+var clientID = lazyregexp.New(`^mdb_sa_id_[a-fA-F0-9]{24}$`)
 
 // publicKey allows what Atlas uses (eight letters) and other stand-ins may; nothing that HTTP
 // Digest would have to escape.
-var publicKey = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+var publicKey = lazyregexp.New(`^[A-Za-z0-9_-]{1,64}$`)
 
 func (c *checker) atlas() {
 	a := &c.cfg.Atlas

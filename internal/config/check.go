@@ -4,12 +4,12 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"rekey/internal/lazyregexp"
 	"rekey/internal/secret"
 )
 
@@ -57,7 +57,7 @@ func (c *checker) check() {
 const HostInName = "{host}"
 
 // workerName is what a worker may be called.
-var workerName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+var workerName = lazyregexp.New(`^[A-Za-z0-9._-]{1,64}$`)
 
 // limits checks the plain numbers and durations.
 func (c *checker) limits() {
@@ -108,7 +108,7 @@ func (c *checker) oneOf(path, value string, set ...string) {
 }
 
 // properName is what accounts and schedules may be called: fit for labels, keys and shells.
-var properName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
+var properName = lazyregexp.New(`^[a-z0-9_-]{1,64}$`)
 
 // name checks the name of the list item at path, and that no other item has it; taken says on
 // which line each name is used.

@@ -2,19 +2,20 @@ package config
 
 import (
 	"net"
-	"regexp"
 	"slices"
 	"strings"
+
+	"rekey/internal/lazyregexp"
 )
 
 // properNamespace is what both NATS subjects and the names of streams and buckets allow.
-var properNamespace = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+var properNamespace = lazyregexp.New(`^[A-Za-z0-9_-]{1,64}$`)
 
 // properInbox is a subject without wildcards.
-var properInbox = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}$`)
+var properInbox = lazyregexp.New(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}$`)
 
 // properDomain is one token of a subject, as a server's jetstream block names its domain.
-var properDomain = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+var properDomain = lazyregexp.New(`^[A-Za-z0-9_-]{1,64}$`)
 
 func (c *checker) nats() {
 	n := c.cfg.NATS

@@ -2,7 +2,6 @@ package config
 
 import (
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"rekey/internal/credential"
+	"rekey/internal/lazyregexp"
 	"rekey/internal/redact"
 	"rekey/internal/secret"
 )
@@ -217,7 +217,7 @@ func (d *decoder) text(path string, node *yaml.Node, out reflect.Value) {
 }
 
 // envName is what POSIX calls the name of an environment variable.
-var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var envName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // secretPlace checks a text that should say where a secret is kept. Later errors will show it, so
 // it must not be the secret itself.

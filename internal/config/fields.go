@@ -3,8 +3,9 @@ package config
 import (
 	"fmt"
 	"reflect"
-	"regexp"
 	"strings"
+
+	"rekey/internal/lazyregexp"
 )
 
 // part is what a key adds to the name of the secret that it is about.
@@ -51,7 +52,7 @@ func fieldsOf(t reflect.Type) []field {
 
 // inlineKeys are what people call secrets. Where they are not known either, they get the
 // message about secrets instead of the one about unknown keys.
-var inlineKeys = regexp.MustCompile(`^(client_?secret|private_?key|password|passphrase|token|secret|api_?key|seed|nkey)$`)
+var inlineKeys = lazyregexp.New(`^(client_?secret|private_?key|password|passphrase|token|secret|api_?key|seed|nkey)$`)
 
 // renamed are keys under the names that they had before.
 var renamed = map[string]string{"notify": "receivers", "targets": "receivers"}
@@ -86,7 +87,7 @@ func (d *decoder) unknownKey(path, key string, fields []field) {
 }
 
 // plainKey is a key as people write them.
-var plainKey = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,40}$`)
+var plainKey = lazyregexp.New(`^[A-Za-z0-9_.-]{1,40}$`)
 
 // showKey returns a key as it may be shown: an operator may have put a secret where a key belongs.
 func showKey(key string) string {

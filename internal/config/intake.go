@@ -1,10 +1,10 @@
 package config
 
 import (
-	"regexp"
 	"time"
 
 	"rekey/internal/jobs"
+	"rekey/internal/lazyregexp"
 	"rekey/internal/secret"
 )
 
@@ -100,7 +100,7 @@ const (
 )
 
 // publicUser is how NATS writes a user's public nkey.
-var publicUser = regexp.MustCompile(`^U[A-Z2-7]{55}$`)
+var publicUser = lazyregexp.New(`^U[A-Z2-7]{55}$`)
 
 // signatures checks whose events are to be taken in.
 func (c *checker) signatures() {

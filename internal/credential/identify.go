@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"rekey/internal/lazyregexp"
 	"rekey/internal/redact"
 )
 
@@ -171,7 +172,7 @@ func encoded(plain, how string) Identity {
 }
 
 // base64url is a part of a JWT (RFC 7515 section 2).
-var base64url = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var base64url = lazyregexp.New(`^[A-Za-z0-9_-]+$`)
 
 // isJWT reports whether a text is a JSON Web Token: it has the parts of one, the first of them a header that names its
 // algorithm.
@@ -209,7 +210,7 @@ func isJSON(text string) bool {
 	return jsonObject.MatchString(text) || strings.HasPrefix(text, "[") && json.Valid([]byte(text))
 }
 
-var jsonObject = regexp.MustCompile(`^\{\s*(?:["'\\]|\}$)`)
+var jsonObject = lazyregexp.New(`^\{\s*(?:["'\\]|\}$)`)
 
 // templates are the marks of templates.
 var templates = pattern(`^(?:[\[(<{"']*(?i:` + standIns + `|` + tokenNouns + `)[\])>}"']*|` +
@@ -232,7 +233,7 @@ var (
 	// nameless is a text of nothing but nouns: refresh_token.
 	nameless = pattern(`(?i)^[^A-Za-z0-9]*(?:` + tokenNouns + `)(?:` + tokenNouns + `|[^A-Za-z0-9])*$`)
 	// longNumber makes a text one of its kind.
-	longNumber = regexp.MustCompile(`[0-9]{5}`)
+	longNumber = lazyregexp.New(`[0-9]{5}`)
 	// signs are what is between the parts of a text.
 	signs = strings.NewReplacer("-", "", "_", "", ".", "", ":", "", "/", "", " ", "")
 )
@@ -241,7 +242,7 @@ var (
 const longestPlaceholder = 128
 
 // masked is what a mask leaves of a secret: signs in a row that no token has.
-var masked = regexp.MustCompile(`\*{3,}|•{3,}|●{3,}|█{3,}|[xX]{8,}`)
+var masked = lazyregexp.New(`\*{3,}|•{3,}|●{3,}|█{3,}|[xX]{8,}`)
 
 // isPlaceholder reports whether a text stands for a secret and is none.
 func isPlaceholder(text string) bool {

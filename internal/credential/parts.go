@@ -5,15 +5,15 @@ import (
 	"encoding/json"
 	"math"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
+	"rekey/internal/lazyregexp"
 	"rekey/internal/redact"
 )
 
 // keyPair is the public and the private half of an API key.
-var keyPair = regexp.MustCompile(`^([a-z]{8})(?:\s*[:,;/|]\s*|\s+)(` + redact.UUID + `)$`)
+var keyPair = lazyregexp.New(`^([a-z]{8})(?:\s*[:,;/|]\s*|\s+)(` + redact.UUID + `)$`)
 
 // KeyPair takes the two halves of an API key apart.
 func KeyPair(text string) (public, private string, ok bool) {
@@ -25,7 +25,7 @@ func KeyPair(text string) (public, private string, ok bool) {
 }
 
 // bearer is what is before a token in a header.
-var bearer = regexp.MustCompile(`(?i)^["']?(?:(?:proxy-)?authorization["']?\s*[:=]\s*["']?)?bearer(?:[ \t:]|%20)+`)
+var bearer = lazyregexp.New(`(?i)^["']?(?:(?:proxy-)?authorization["']?\s*[:=]\s*["']?)?bearer(?:[ \t:]|%20)+`)
 
 // BearerJWT returns the JWT of a header Authorization, alone or with the header's name.
 func BearerJWT(text string) (string, bool) {
@@ -36,8 +36,8 @@ func BearerJWT(text string) (string, bool) {
 }
 
 var (
-	serviceSecret  = regexp.MustCompile(`mdb_sa_sk_[A-Za-z0-9_-]{8,512}`)
-	serviceAccount = regexp.MustCompile(`mdb_sa_id_[A-Fa-f0-9]{24}`)
+	serviceSecret  = lazyregexp.New(`mdb_sa_sk_[A-Za-z0-9_-]{8,512}`)
+	serviceAccount = lazyregexp.New(`mdb_sa_id_[A-Fa-f0-9]{24}`)
 )
 
 // ServiceSecrets are the different secrets of service accounts in a text, and the ids of service accounts.
@@ -106,7 +106,7 @@ func decoded(text string) string {
 }
 
 // atlasHost is a host of a cluster of Atlas.
-var atlasHost = regexp.MustCompile(`^(?:[a-z0-9-]+\.)+mongodb(?:gov|-[a-z]+)?\.(?:net|com)$`)
+var atlasHost = lazyregexp.New(`^(?:[a-z0-9-]+\.)+mongodb(?:gov|-[a-z]+)?\.(?:net|com)$`)
 
 // InAtlas reports whether all hosts are those of clusters of Atlas.
 func (c Connection) InAtlas() bool {

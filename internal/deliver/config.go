@@ -4,11 +4,11 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"rekey/internal/lazyregexp"
 	"rekey/internal/secret"
 )
 
@@ -147,19 +147,19 @@ func oneOf(types []Type) string {
 const required = "is required"
 
 var (
-	properOwner = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?$`)
-	properField = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
-	properPath  = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9_. -]*(/[A-Za-z0-9_-][A-Za-z0-9_. -]*)*$`)
+	properOwner = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?$`)
+	properField = lazyregexp.New(`^[A-Za-z0-9_.-]{1,128}$`)
+	properPath  = lazyregexp.New(`^[A-Za-z0-9_-][A-Za-z0-9_. -]*(/[A-Za-z0-9_-][A-Za-z0-9_. -]*)*$`)
 	// kubernetes.io/docs/concepts/overview/working-with-objects/names, and /docs/concepts/configuration/secret for keys.
-	properLabel     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	properSubdomain = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
-	properKey       = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,240}$`)
-	properRegion    = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
-	properSecretID  = regexp.MustCompile(`^[A-Za-z0-9/_+=.@:-]+$`)
+	properLabel     = lazyregexp.New(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	properSubdomain = lazyregexp.New(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+	properKey       = lazyregexp.New(`^[A-Za-z0-9_.-]{1,240}$`)
+	properRegion    = lazyregexp.New(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
+	properSecretID  = lazyregexp.New(`^[A-Za-z0-9/_+=.@:-]+$`)
 )
 
 // pattern checks a value that has a form.
-func pattern(form *regexp.Regexp, message string, optional bool) func(*Config, string) string {
+func pattern(form *lazyregexp.Regexp, message string, optional bool) func(*Config, string) string {
 	return func(_ *Config, value string) string {
 		switch {
 		case value == "" && optional, form.MatchString(value):

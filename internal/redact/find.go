@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"rekey/internal/lazyregexp"
 )
 
 // Span is a part of a text, in bytes.
@@ -25,10 +27,10 @@ type shape struct {
 const boundary = `(?:\b|\\[nrtbf])`
 
 // harmless are what is left where a credential was taken out, and sealed values: nothing is found inside of them.
-var harmless = regexp.MustCompile(marks.String() + `|rekey-seal\.v[0-9]{1,3}\.X[A-Z2-7]{55}\.[A-Za-z0-9_-]+`)
+var harmless = lazyregexp.New(marks.String() + `|rekey-seal\.v[0-9]{1,3}\.X[A-Z2-7]{55}\.[A-Za-z0-9_-]+`)
 
 // marks are what is left where a credential was taken out.
-var marks = regexp.MustCompile(`\[redacted(?: sha256:[0-9a-f]{12})?\]|\[secret\]`)
+var marks = lazyregexp.New(`\[redacted(?: sha256:[0-9a-f]{12})?\]|\[secret\]`)
 
 // harmlessHints are those of harmless.
 var harmlessHints = []string{"[redacted", "[secret]", "rekey-seal."}
@@ -117,7 +119,7 @@ func look(text string, sure bool) []Span {
 }
 
 // leftAlone are the parts of a text in which nothing is found.
-func leftAlone(text string, harmless *regexp.Regexp) []Span {
+func leftAlone(text string, harmless *lazyregexp.Regexp) []Span {
 	if !contains(text, harmlessHints) {
 		return nil
 	}

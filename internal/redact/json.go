@@ -4,14 +4,15 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"regexp"
+
+	"rekey/internal/lazyregexp"
 )
 
 // redactDepth bounds how deep objects and arrays are followed.
 const redactDepth = 1000
 
 // paramName is what can be the name of a parameter, if a mistyped one.
-var paramName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,40}$`)
+var paramName = lazyregexp.New(`^[A-Za-z0-9_.-]{1,40}$`)
 
 // suspicion is how sure a place makes us that a value is a credential.
 type suspicion int

@@ -1,11 +1,12 @@
 package redact
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"rekey/internal/lazyregexp"
 )
 
 // longestName bounds how much of a name is looked at, and longestValue how far the end of a value is looked for, in bytes.
@@ -24,7 +25,7 @@ var nouns = []string{
 var shortNouns = []string{"pwd", "pass", "pw"}
 
 // positions are no secrets, although they are called tokens.
-var positions = regexp.MustCompile(`(?:page|next|continuation|sync|cursor|resume|etag)token$`)
+var positions = lazyregexp.New(`(?:page|next|continuation|sync|cursor|resume|etag)token$`)
 
 // named finds the values of which a name says that they are secret: password: x, client_secret=x, "private_key":"x", --token x.
 // Sentences have such names, too: "the password: policy was changed".
@@ -212,10 +213,10 @@ func bareEnd(text string) int {
 }
 
 // closes is how JSON goes on behind a text.
-var closes = regexp.MustCompile(`^\s*[,:}\]]`)
+var closes = lazyregexp.New(`^\s*[,:}\]]`)
 
 // behindValue is what follows a sign that is between values, and in none of them.
-var behindValue = regexp.MustCompile(`^(?:\s|$|["'}\]]|[A-Za-z_][\w.-]*["']?\s*[:=])`)
+var behindValue = lazyregexp.New(`^(?:\s|$|["'}\]]|[A-Za-z_][\w.-]*["']?\s*[:=])`)
 
 // tells reports whether a value without quotes is a secret, by what it is and what follows it.
 func (p pair) tells(value, rest string) bool {
@@ -238,14 +239,14 @@ func (p pair) tells(value, rest string) bool {
 
 var (
 	// idLike is what people write behind "token:" about one: the number of a ticket, an id, a date, a count.
-	idLike = regexp.MustCompile(`^(?:[A-Z][A-Z0-9]{1,9}-\d+|(?:INC|CHG|RITM|TASK|PRB|SIR)\d{4,}|#\d+|[0-9a-f]{24}|\d{1,5}|\d{4}-\d\d-\d\d(?:T\S*)?)$`)
+	idLike = lazyregexp.New(`^(?:[A-Z][A-Z0-9]{1,9}-\d+|(?:INC|CHG|RITM|TASK|PRB|SIR)\d{4,}|#\d+|[0-9a-f]{24}|\d{1,5}|\d{4}-\d\d-\d\d(?:T\S*)?)$`)
 	// wordLike is a word of a sentence, or a small number in it.
-	wordLike = regexp.MustCompile(`^(?:\p{L}\p{Ll}*|\p{Lu}+|\d{1,3})(?:['’/-]\p{L}\p{Ll}*)*$`)
+	wordLike = lazyregexp.New(`^(?:\p{L}\p{Ll}*|\p{Lu}+|\d{1,3})(?:['’/-]\p{L}\p{Ll}*)*$`)
 	// goesOn is how a sentence goes on behind a word, and isName how another pair begins.
-	goesOn = regexp.MustCompile(`^,?[ \t]+[^\s,;&|]`)
-	isName = regexp.MustCompile(`^,?[ \t]+["']?[A-Za-z_][\w-]*["']?[ \t]*[:=]`)
+	goesOn = lazyregexp.New(`^,?[ \t]+[^\s,;&|]`)
+	isName = lazyregexp.New(`^,?[ \t]+["']?[A-Za-z_][\w-]*["']?[ \t]*[:=]`)
 	// place is the name of a place or a variable, the mark of one that was sealed, or an expression.
-	place = regexp.MustCompile(`^(?:sha256:|sealed:|vault:|file:|env:|op://|https?://|arn:|rekey-seal\.|item\.|event\.|\.{0,2}/[a-z][a-z0-9_.-]*(?:/|$)|~/|@\S*[./]|` +
+	place = lazyregexp.New(`^(?:sha256:|sealed:|vault:|file:|env:|op://|https?://|arn:|rekey-seal\.|item\.|event\.|\.{0,2}/[a-z][a-z0-9_.-]*(?:/|$)|~/|@\S*[./]|` +
 		`\$[({]|\$[A-Za-z_]\w*$|%[A-Z_]+%|\{\{|\.{3}|\*{3}|…|-)`)
 )
 

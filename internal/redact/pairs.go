@@ -1,9 +1,10 @@
 package redact
 
 import (
-	"regexp"
 	"slices"
 	"strings"
+
+	"rekey/internal/lazyregexp"
 )
 
 // URLSecrets finds the passwords in URLs, scheme://user:password@host, whatever the scheme, and a text that is there alone
@@ -86,13 +87,13 @@ func isAlphanumeric(c byte) bool {
 
 var (
 	// namesKey is how people name an API key or a half of it before or behind its value.
-	namesKey = regexp.MustCompile(`(?i)(?:(?:public|private|programmatic)[ _-]?(?:api[ _-]?)?|\bapi[ _-]?)keys?(?:\b|\\)`)
+	namesKey = lazyregexp.New(`(?i)(?:(?:public|private|programmatic)[ _-]?(?:api[ _-]?)?|\bapi[ _-]?)keys?(?:\b|\\)`)
 	// namesID is how an id is named right before it.
-	namesID = regexp.MustCompile(`(?i)(?:id|uuid|guid|incident|event|trace|span|request|alert|case|ticket|correlation|session|run|job|finding|detection)\\?["']?[\s:=#/]{1,3}\\?["']?$`)
+	namesID = lazyregexp.New(`(?i)(?:id|uuid|guid|incident|event|trace|span|request|alert|case|ticket|correlation|session|run|job|finding|detection)\\?["']?[\s:=#/]{1,3}\\?["']?$`)
 	// publicBefore is a public key right before its private half, with a sign between them or another one, and publicBehind
 	// is one right behind it.
-	publicBefore = regexp.MustCompile(`(?:^|[^A-Za-z0-9_-]|\\[nrt])([a-z]{8})(?:\\?["']?\s{0,2}([:,;/|])\s{0,2}\\?["']?|(?:[^A-Za-z0-9]|\\[nrt]){1,6}(?:and )?)$`)
-	publicBehind = regexp.MustCompile(`^[^A-Za-z0-9]{1,6}(?:(?i:of|for|and|public|the|api|key|id|is)[ :=]{1,2}){0,4}["'(]?([a-z]{8})(?:$|[^A-Za-z0-9_-])`)
+	publicBefore = lazyregexp.New(`(?:^|[^A-Za-z0-9_-]|\\[nrt])([a-z]{8})(?:\\?["']?\s{0,2}([:,;/|])\s{0,2}\\?["']?|(?:[^A-Za-z0-9]|\\[nrt]){1,6}(?:and )?)$`)
+	publicBehind = lazyregexp.New(`^[^A-Za-z0-9]{1,6}(?:(?i:of|for|and|public|the|api|key|id|is)[ :=]{1,2}){0,4}["'(]?([a-z]{8})(?:$|[^A-Za-z0-9_-])`)
 )
 
 // words have eight letters, as a public key has, and are before UUIDs that are ids.
@@ -186,7 +187,7 @@ func findBareUUIDs(text string) []Span {
 // UUID is how the private halves of Atlas' API keys are written.
 const UUID = `[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}`
 
-var isUUID = regexp.MustCompile(`^` + UUID + `$`).MatchString
+var isUUID = lazyregexp.New(`^` + UUID + `$`).MatchString
 
 // hasPublic reports whether a private half is beside a public key.
 func hasPublic(before, behind string) bool {

@@ -6,39 +6,39 @@ import (
 	"cmp"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"rekey/internal/lazyregexp"
 	"rekey/internal/secret"
 )
 
 // secretNames tells from the name of a member that its value is a credential.
-var secretNames = regexp.MustCompile(`(?i)token|secret|passw|passphrase|pwd|private[_-]?key|api[_-]?key|authorization|credential`)
+var secretNames = lazyregexp.New(`(?i)token|secret|passw|passphrase|pwd|private[_-]?key|api[_-]?key|authorization|credential`)
 
 // NamesSecret reports whether the name of a member or a header says that its value is a credential.
 func NamesSecret(name string) bool { return secretNames.MatchString(name) }
 
 // paramNames tells that parameters are below a member: credentials, maybe, under
 // mistyped names.
-var paramNames = regexp.MustCompile(`(?i)^param(s|eters)?$`)
+var paramNames = lazyregexp.New(`(?i)^param(s|eters)?$`)
 
 // secretPairs finds name and value in text that is no JSON; it errs on the safe side.
-var secretPairs = regexp.MustCompile(
+var secretPairs = lazyregexp.New(
 	`(?i)([\w-]*(?:token|secret|passw|private[_-]?key|api[_-]?key|authorization|credential)[\w-]*\\*["']?\s*[:=]+>?\s*(?:(?:bearer|basic|digest)\s+)?)` +
 		`("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,}]+)`)
 
 // paramsTail finds parameters in text that is no JSON. Where they end is not known.
-var paramsTail = regexp.MustCompile(`(?is)(\bparam(?:s|eters)?\\*["']?\s*[:=]\s*).+`)
+var paramsTail = lazyregexp.New(`(?is)(\bparam(?:s|eters)?\\*["']?\s*[:=]\s*).+`)
 
 // nameEnd is the text between a name and its value.
-var nameEnd = regexp.MustCompile(`[^\w-]+.*$`)
+var nameEnd = lazyregexp.New(`[^\w-]+.*$`)
 
 // harmlessID is a value that may be an id, if a mistyped one.
-var harmlessID = regexp.MustCompile(`^[0-9A-Fa-f-]{0,40}$`)
+var harmlessID = lazyregexp.New(`^[0-9A-Fa-f-]{0,40}$`)
 
 // placeholder is a text that is nothing but a mark, or a sealed value.
-var placeholder = regexp.MustCompile(`^(?:` + harmless.String() + `)$`)
+var placeholder = lazyregexp.New(`^(?:` + harmless.String() + `)$`)
 
 // Limits of the search for credentials.
 const (

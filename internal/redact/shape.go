@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"iter"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
+	"rekey/internal/lazyregexp"
 	"rekey/internal/secret"
 )
 
@@ -27,7 +27,7 @@ func Scrub(text string, known ...*Set) string {
 }
 
 // isDocument recognises JSON that has members, also where it is cut off.
-var isDocument = regexp.MustCompile(`^\s*(?:\{|\[\s*[\[{"])`)
+var isDocument = lazyregexp.New(`^\s*(?:\{|\[\s*[\[{"])`)
 
 // Exposed reports whether a text shows a credential for certain: one of these secrets, or what nothing else looks like.
 func Exposed(text string, known ...*Set) bool {
@@ -196,7 +196,7 @@ func isPlainWord(text string) bool {
 	return len(text) < longWord && plainWord.MatchString(text)
 }
 
-var plainWord = regexp.MustCompile(`^(?:[A-Za-z][a-z]*|[A-Z]+)(?:[-_. ](?:[A-Za-z][a-z]*|[A-Z]+))*$`)
+var plainWord = lazyregexp.New(`^(?:[A-Za-z][a-z]*|[A-Z]+)(?:[-_. ](?:[A-Za-z][a-z]*|[A-Z]+))*$`)
 
 const longWord = 16
 
