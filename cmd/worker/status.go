@@ -21,7 +21,7 @@ func (c *cli) statusCommand() *cobra.Command {
 	cmd := c.withOutput(c.withServer(&cobra.Command{
 		Use:   "status",
 		Short: "Show on one screen how the fleet is, and what a person must do",
-		Long: `Show on one screen how the fleet is: workers, events that are not taken in, jobs without an outcome by lane and
+		Long: `Show on one screen how the fleet is: workers, events that are not settled, jobs without an outcome by lane and
 state, the oldest urgent one, proofs that are pending, credentials that are still alive, how long it took in the last
 24 hours from an event to a dead credential and to its proof, dead letters by cause, paused rate buckets, and of the
 configuration the schedules that are late and the receivers that fail. What may not be read is called not known.

@@ -13,7 +13,7 @@ var attendance = map[bus.Attendance]string{bus.Attended: "present", bus.Unattend
 type Status struct {
 	// Workers says whether a worker takes events and jobs: present, absent or unknown.
 	Workers string `json:"workers"`
-	// EventsPending is how many events no worker has taken in yet.
+	// EventsPending is how many events are not settled: no worker has taken them in, or a slot runs the job of one, for 8 s at most.
 	EventsPending int `json:"events_pending"`
 	// OldestEventSeconds is how long the first of them has waited.
 	OldestEventSeconds float64 `json:"oldest_event_seconds"`

@@ -65,7 +65,9 @@ func (w *worker) prepare(ctx context.Context) (storage, error) {
 	w.upkeep = &bus.Upkeep{
 		Conn: w.conn, Layout: func() layout.Layout { return wire.Layout(w.running.Load()) }, Recorder: w.metrics, Logger: w.Logger,
 		Made: func(streams []string) {
-			if !slices.Contains(streams, w.conn.Names().Jobs()) || slices.Contains(streams, "KV_"+ledger.RecordsBucket(w.Config.NATS.Namespace)) {
+			// An event is the message of a job that a slot runs at once.
+			lost := slices.Contains(streams, w.conn.Names().Jobs()) || slices.Contains(streams, w.conn.Names().Events())
+			if !lost || slices.Contains(streams, "KV_"+ledger.RecordsBucket(w.Config.NATS.Namespace)) {
 				return // No message was lost of a job that the ledger knows.
 			}
 			select {

@@ -264,6 +264,11 @@ func (l *liveRunner) Run(ctx context.Context, d jobs.Delivery) (jobs.Settlement,
 	return l.current.Load().Run(ctx, d)
 }
 
+// Begin runs a new job at once.
+func (l *liveRunner) Begin(ctx context.Context, o jobs.Opened) (jobs.Settlement, error) {
+	return l.current.Load().Begin(ctx, o)
+}
+
 // showRules lets the commands see by which rules this worker goes. It works without.
 func (w *worker) showRules(ctx context.Context, c *config.Config) {
 	const patience = 10 * time.Second

@@ -81,9 +81,9 @@ func (w *worker) startJobs(s storage) error {
 	}
 	intake := bus.Intake{
 		Conn: w.conn, Secrets: secrets, Signatures: w.signatures, Recorder: w.metrics, Logger: w.Logger,
-		Acceptor: w.tracedIntake(w.fanout),
+		Acceptor: w.tracedIntake(w.fanout), Slots: w.workers,
 	}
-	stats := bus.Stats{Conn: w.conn, Running: w.workers.Running, Ahead: w.workers.Ahead, Recorder: w.metrics, Logger: w.Logger}
+	stats := bus.Stats{Conn: w.conn, Running: w.workers.Queued, Ahead: w.workers.Ahead, Recorder: w.metrics, Logger: w.Logger}
 	w.background(partPauses, w.atlas.Run)
 	w.background(partStats, stats.Run)
 	w.background(partStalled, bus.Stalled{Conn: w.conn, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger}.Run)
@@ -157,7 +157,7 @@ func (w *worker) newRunner(s storage, announcer *bus.Announcer) (*liveRunner, er
 	})
 	return newLiveRunner(jobs.RunnerConfig{
 		Worker: w.Name, Instance: w.self.Instance, Embedded: w.embedded != nil, Gone: w.isGone, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: wire.RetryPolicy(w.Config), Prove: w.Config.Proof.Within > 0,
-		Ledger: s.ledger, Fresh: &w.fresh, Targets: s.ledger.Targets(), Revoker: w.tracedRevoker(w.atlas), Rotator: rotator, Pacer: w.atlas,
+		Ledger: s.ledger, Fresh: &w.fresh, Targets: s.ledger.Targets(), Queue: bus.NewQueue(w.conn), Revoker: w.tracedRevoker(w.atlas), Rotator: rotator, Pacer: w.atlas,
 		Announcer: w.tracedAnnouncer(announcer), Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
 	})
 }

@@ -128,11 +128,8 @@ func (c *Client) Permit(ctx context.Context, job jobs.Job) jobs.Permit {
 	if !ok || kind.Call.Method == "" {
 		return jobs.Permit{} // Revoke reports what is wrong.
 	}
-	// The request for a token draws on another bucket, but only a call without one has to wait for it.
-	if a.isService() && !kind.Call.OwnSecret && a.tokens.empty(time.Now()) {
-		if wait := c.limiter.Peek(ctx, c.tokenEndpoint(a).bucket); wait.At.After(time.Now()) && !c.tokenIsShared(ctx, a) {
-			return jobs.Permit(wait)
-		}
+	if wait := c.tokenWait(ctx, a, &kind); wait.At.After(time.Now()) {
+		return jobs.Permit(wait)
 	}
 	b := c.bucket(kind.Form(c.x509API, job.Params.Named).Set.Name, a, job)
 	wait := c.take(ctx, a, b, rankOf(job.Lane))
@@ -140,6 +137,44 @@ func (c *Client) Permit(ctx context.Context, job jobs.Job) jobs.Permit {
 		c.recorder.CallDelayed(b.Set, string(job.Lane))
 	}
 	return jobs.Permit(wait)
+}
+
+// PermitNow grants a permit to make the job's call now, or reports that there is none. The job has no turn planned then: it asks with
+// Permit when it has its place in the queue.
+func (c *Client) PermitNow(ctx context.Context, job jobs.Job) bool {
+	a, ok := c.account(job.Account)
+	kind := kinds.Of(job.Kind)
+	if !ok || kind.Call.Method == "" {
+		return true // Revoke reports what is wrong.
+	}
+	if c.tokenWait(ctx, a, &kind).At.After(time.Now()) {
+		return false
+	}
+	b, rank := c.bucket(kind.Form(c.x509API, job.Params.Named).Set.Name, a, job), rankOf(job.Lane)
+	if len(c.accounts.Load().list) < 2 {
+		return c.limiter.TakeNow(ctx, b, rank)
+	}
+	if !a.slots.TakeNow(rank, c.slots) {
+		return false
+	}
+	granted := c.limiter.TakeNow(ctx, b, rank)
+	if !granted {
+		a.slots.Drop()
+	}
+	return granted
+}
+
+// tokenWait is when the account's token can be requested, where a call has to wait for that. The request draws on another bucket, but
+// only a call without a token has to wait for it.
+func (c *Client) tokenWait(ctx context.Context, a *account, kind *kinds.Kind) pace.Wait {
+	if !a.isService() || kind.Call.OwnSecret || !a.tokens.empty(time.Now()) {
+		return pace.Wait{}
+	}
+	wait := c.limiter.Peek(ctx, c.tokenEndpoint(a).bucket)
+	if !wait.At.After(time.Now()) || c.tokenIsShared(ctx, a) {
+		return pace.Wait{}
+	}
+	return wait
 }
 
 // take takes a slot for the account where there are others, and then a token of the bucket.

@@ -69,7 +69,9 @@ type Intake struct {
 	// Signatures says whose events are taken in. Zero: those of all publishers.
 	Signatures event.Signatures
 	Recorder   IntakeRecorder
-	Logger     *zap.Logger
+	// Slots run the jobs of new events at once while one of them is free. Nil: all jobs are queued.
+	Slots  *Workers
+	Logger *zap.Logger
 
 	failures *quiet.Failures // Made by Run.
 }
@@ -115,6 +117,9 @@ func (in Intake) handle(ctx context.Context, h *delivery, isOthers bool, large *
 	if ctx.Err() == nil {
 		verdict = in.inTurn(context.WithoutCancel(ctx), h, large)
 	}
+	if verdict.Leave {
+		return // A slot runs its job.
+	}
 	h.drop()
 	if err := settle(ctx, in.Conn.nc, h.Msg, verdict); err != nil {
 		in.failures.Warn(in.Logger.Named("intake"), "event is not settled; it is redelivered", err, zap.Uint64("event_seq", h.meta.Sequence.Stream))
@@ -145,7 +150,7 @@ func (in Intake) accept(ctx context.Context, h *delivery) jobs.Settlement {
 		Seq: h.meta.Sequence.Stream, At: h.meta.Timestamp, Redelivered: h.redelivered(),
 		Known: in.Secrets.Known.Set(), Marks: in.Conn.marks,
 	}
-	event, accepted, err := in.take(ctx, m)
+	event, accepted, err := in.take(ctx, m, h)
 	log := in.Logger.Named("intake").With(zap.Uint64("event_seq", m.Seq), zap.String("event_id", event.ID))
 	if errors.Is(err, jobs.ErrCrowded) {
 		return crowded(h)
@@ -162,7 +167,7 @@ func (in Intake) accept(ctx context.Context, h *delivery) jobs.Settlement {
 			zap.String("job_id", accepted.JobID), zap.String("outcome", string(accepted.Ended)))
 	}
 	log.Debug("event taken in", zap.String("result", string(accepted.Result)), zap.String("job_id", accepted.JobID))
-	return jobs.Settlement{Done: true}
+	return jobs.Settlement{Done: true, Leave: accepted.Started}
 }
 
 // unmatched makes it seen that the event of a door asked for nothing: its sender has an answer that says no more than that it is stored.
@@ -183,7 +188,7 @@ var errUnmatched = errors.New("no policy matches")
 
 // take hands the event to the desk. In the end it is a job or a dead letter, and a message that
 // delivery secrets in the clear is erased.
-func (in Intake) take(ctx context.Context, m event.Message) (jobs.Event, jobs.Accepted, error) {
+func (in Intake) take(ctx context.Context, m event.Message, h *delivery) (jobs.Event, jobs.Accepted, error) {
 	m, err := in.whole(ctx, m)
 	if err != nil {
 		return jobs.Event{}, jobs.Accepted{}, err
@@ -198,13 +203,16 @@ func (in Intake) take(ctx context.Context, m event.Message) (jobs.Event, jobs.Ac
 		accepted, err := in.deadLetter(ctx, m, &e, err)
 		return e, accepted, err
 	}
+	if e.New && in.Slots != nil && !in.erases(m, &e) { // What is erased cannot answer for its job.
+		e.Start = func(o jobs.Opened) bool { return in.Slots.offer(h, o) }
+	}
 	accepted, err := in.Acceptor.Accept(ctx, e)
 	m.Secrets = append(m.Secrets, accepted.InClear()...)
 	if err != nil {
 		accepted, err := in.deadLetter(ctx, m, &e, err)
 		return e, accepted, err
 	}
-	if in.erases(m, &e) {
+	if !accepted.Started && in.erases(m, &e) {
 		err = in.erase(ctx, m)
 	}
 	return e, accepted, err

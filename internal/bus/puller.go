@@ -45,6 +45,7 @@ type delivery struct {
 	jetstream.Msg
 	puller *puller
 	meta   *jetstream.MsgMetadata
+	opened *jobs.Opened // The message is an event whose job is to be run; nil: it is a job.
 }
 
 func newPuller(c *Conn, cons jetstream.Consumer, depth int, log *zap.Logger) *puller {
@@ -111,10 +112,15 @@ func (f *puller) take(msg jetstream.Msg) (*delivery, error) {
 		return nil, err
 	}
 	h := &delivery{Msg: msg, puller: f, meta: meta}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.held[h] = struct{}{}
+	h.hold()
 	return h, nil
+}
+
+// hold keeps a message alive until drop.
+func (h *delivery) hold() {
+	h.puller.mu.Lock()
+	defer h.puller.mu.Unlock()
+	h.puller.held[h] = struct{}{}
 }
 
 // drop ends the care for a message. It comes before the settlement: a sign of life behind

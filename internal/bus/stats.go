@@ -29,7 +29,7 @@ type StatsRecorder interface {
 // Stats reads from the streams how many jobs wait and how long they have.
 type Stats struct {
 	Conn    *Conn
-	Running func() int // Jobs that run in this worker.
+	Running func() int // Jobs of the queue that run in this worker.
 	// Ahead is how many jobs of a lane this worker has pulled and not begun: they are pending
 	// still, and wait for nothing but a slot. Nil counts them as waiting.
 	Ahead    func(lane jobs.Lane) int
@@ -159,8 +159,8 @@ const (
 // Fleet is what NATS shows of the workers and of what waits for them.
 type Fleet struct {
 	Attendance Attendance
-	// Events is how many events no worker has taken in yet, and Oldest for how long the first of them has waited, by the
-	// server's clock; 0 where there is none, or it may not be read.
+	// Events is how many events are not settled: no worker has taken them in yet, or a slot runs the job of one. Oldest is for how
+	// long the first of them has waited, by the server's clock; 0 where there is none, or it may not be read.
 	Events int
 	Oldest time.Duration
 	// Jobs is how many jobs no worker has pulled yet.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -15,6 +16,8 @@ import (
 // Runner takes a delivered job one step further.
 type Runner interface {
 	Run(ctx context.Context, d jobs.Delivery) (jobs.Settlement, error)
+	// Begin runs a new job by the event that made it.
+	Begin(ctx context.Context, o jobs.Opened) (jobs.Settlement, error)
 }
 
 // Workers run jobs from all lanes in a fixed number of slots. A job that waits for its
@@ -27,12 +30,16 @@ type Workers struct {
 	// hold up all. Less than Concurrency; zero keeps none.
 	Kept   int
 	Sealer jobs.Sealer // Opens what jobs hold sealed.
-	Logger *zap.Logger
+	// QueueAfter is how long a job that is run by its event may take before it is queued; default 8 s.
+	QueueAfter time.Duration
+	Logger     *zap.Logger
 
-	mu      sync.Mutex // Guards the assignment of feeds.
+	mu      sync.Mutex // Guards the assignment of the two maps.
 	pullers map[jobs.Lane]*puller
+	offers  map[jobs.Lane]chan *delivery // Events whose jobs a slot that is free runs at once.
 	rota    rota
 	running atomic.Int64
+	begun   atomic.Int64 // Of those, jobs that no message in the queue is about.
 	drain   drain
 
 	failures quiet.Failures
@@ -75,12 +82,18 @@ func (w *Workers) open(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.pullers = feeds
+	w.pullers, w.offers = feeds, map[jobs.Lane]chan *delivery{}
+	for _, lane := range jobs.Lanes() {
+		w.offers[lane] = make(chan *delivery)
+	}
 	return nil
 }
 
 // Running is how many jobs run in this worker now.
 func (w *Workers) Running() int { return int(w.running.Load()) }
+
+// Queued is how many of the jobs that run in this worker now are in the queue as well.
+func (w *Workers) Queued() int { return int(w.running.Load() - w.begun.Load()) }
 
 // Ahead is how many jobs of a lane this worker has pulled and not begun.
 func (w *Workers) Ahead(lane jobs.Lane) int {
@@ -124,9 +137,10 @@ func (w *Workers) next(pull context.Context, urgentOnly bool) (*delivery, bool) 
 		}
 	}
 	// A channel that is nil never delivers.
-	var normal, bulk <-chan *delivery
+	var normal, bulk, newNormal, newBulk <-chan *delivery
 	if !urgentOnly {
 		normal, bulk = w.pullers[jobs.LaneNormal].out, w.pullers[jobs.LaneBulk].out
+		newNormal, newBulk = w.offers[jobs.LaneNormal], w.offers[jobs.LaneBulk]
 	}
 	var h *delivery
 	var ok bool
@@ -136,6 +150,12 @@ func (w *Workers) next(pull context.Context, urgentOnly bool) (*delivery, bool) 
 	case h, ok = <-w.pullers[jobs.LaneUrgent].out:
 	case h, ok = <-normal:
 	case h, ok = <-bulk:
+	case h = <-w.offers[jobs.LaneUrgent]:
+	case h = <-newNormal:
+	case h = <-newBulk:
+	}
+	if h != nil && h.opened != nil {
+		return h, true
 	}
 	if ok {
 		h.puller.took()
@@ -147,6 +167,10 @@ func (w *Workers) next(pull context.Context, urgentOnly bool) (*delivery, bool) 
 func (w *Workers) handle(ctx, pull context.Context, h *delivery) {
 	w.running.Add(1)
 	defer w.running.Add(-1)
+	if h.opened != nil {
+		w.begin(ctx, pull, h)
+		return
+	}
 	log := w.Logger.Named("workers").With(zap.Uint64("job_seq", h.meta.Sequence.Stream))
 	job, err := decodeJob(h.Data())
 	var verdict jobs.Settlement
@@ -198,8 +222,11 @@ func (w *Workers) giveBack(ctx context.Context) {
 	}
 }
 
-// putBack returns one job that was not begun and reports whether the server confirmed it.
+// putBack returns one job that was not begun, or its event, and reports whether the server confirmed it.
 func (w *Workers) putBack(ctx context.Context, h *delivery) bool {
+	if h.opened != nil {
+		h.opened.Recorded()
+	}
 	h.drop()
 	err := settle(ctx, w.Conn.nc, h.Msg, jobs.Settlement{})
 	if err != nil {
@@ -212,7 +239,7 @@ func (w *Workers) putBack(ctx context.Context, h *delivery) bool {
 // Drained is what became of the jobs that a worker had when it began to stop.
 type Drained struct {
 	Finished int // They came to their outcome.
-	PutBack  int // They are in their queue again: not begun, or due for another attempt.
+	PutBack  int // Messages that are in their queue again: of jobs not begun, due for another attempt, or still under way when they came.
 	CutOff   int // Their calls were cut off, and may have taken effect.
 	// Unconfirmed were given back to a server that did not confirm it; it redelivers them.
 	Unconfirmed int
@@ -225,7 +252,7 @@ type drain struct{ finished, putBack, cutOff, unconfirmed atomic.Int64 }
 func (d *drain) job(ctx, pull context.Context, v jobs.Settlement, confirmed bool) {
 	switch {
 	case pull.Err() == nil || v.Leave:
-	case v.Done:
+	case v.Done && !v.Queued:
 		d.finished.Add(1)
 	case ctx.Err() != nil:
 		d.cutOff.Add(1)

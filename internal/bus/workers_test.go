@@ -41,6 +41,10 @@ func (r *runner) Run(ctx context.Context, d jobs.Delivery) (jobs.Settlement, err
 	return r.run(ctx, d)
 }
 
+func (r *runner) Begin(ctx context.Context, o jobs.Opened) (jobs.Settlement, error) {
+	return r.Run(ctx, jobs.Delivery{Job: o.Job, Count: 1})
+}
+
 // ids lists the jobs in the order in which they were run.
 func (r *runner) ids() []string {
 	r.mu.Lock()

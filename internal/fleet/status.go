@@ -29,7 +29,7 @@ type Status struct {
 	Act          []Action             `json:"act"`
 	Attendance   string               `json:"attendance"` // present, absent or unknown.
 	Workers      []search.Present     `json:"workers"`
-	Events       int                  `json:"events_pending"` // Not taken in yet.
+	Events       int                  `json:"events_pending"` // Not settled.
 	OldestEvent  time.Time            `json:"oldest_event,omitzero"`
 	Jobs         []search.Group       `json:"jobs"` // Those without an outcome, by lane and state.
 	OldestUrgent time.Time            `json:"oldest_urgent,omitzero"`

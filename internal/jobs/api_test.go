@@ -62,6 +62,8 @@ type paused struct {
 	estimate bool // The API has said nothing; it is only a plan.
 }
 
+func (p *paused) PermitNow(context.Context, Job) bool { return !p.until.After(time.Now()) }
+
 func (p *paused) Permit(context.Context, Job) Permit {
 	permit := Permit{At: p.until}
 	if !p.estimate {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rekey/internal/backoff"
+	"rekey/internal/kinds"
 )
 
 // errLeaseLost is the cause of a call that is cut off because another worker may have the job.
@@ -33,6 +34,58 @@ const (
 // a more urgent lane must not wait for the end of a lease when the attempt ends before.
 const claimPoll = 5 * time.Second
 
+// Opened is a new job that has taken its target, and of which nothing else is stored.
+type Opened struct {
+	Job   Job
+	Taken time.Time // When it took its target, by this machine's clock.
+	// Recorded is called when the job has its record, or will not get one from this: until then other events about its target wait.
+	Recorded func()
+}
+
+// Begin runs a new job at once and without a message of its own: the event that made it answers for it. The first thing that is stored
+// of the job is the claim, which fails where there is a record of it. What may not be called for now, or needs another attempt, is
+// queued. An error, and a settlement that is not done, ask for the event once more: its intake finds what is recorded and queues the job.
+func (r *Runner) Begin(ctx context.Context, o Opened) (Settlement, error) {
+	recorded := sync.OnceFunc(o.Recorded)
+	defer recorded()
+	if passed(o.Taken) > creationTimeout/2 { // The target may be another job's soon.
+		return Settlement{}, nil
+	}
+	job, entry := o.Job, Entry{Record: NewRecord(o.Job)}
+	if !r.mayBegin(ctx, job, &entry.Record) {
+		err, queueErr := store(context.WithoutCancel(ctx), r.cfg.Ledger, r.cfg.Queue, r.cfg.Fresh, job)
+		if errors.Is(err, ErrConflict) {
+			return Settlement{}, nil
+		}
+		return Settlement{Done: true, Queued: true}, errors.Join(err, queueErr)
+	}
+	entry.Record.ByEvent, entry.Record.Deliveries = true, 1
+	begun, now := time.Now(), r.cfg.Now()
+	entry, err := r.begin(ctx, job, entry, now)
+	recorded()
+	var settlement Settlement
+	if err == nil {
+		settlement, err = r.carryOut(ctx, job, entry, begun, now)
+	}
+	switch {
+	case errors.Is(err, errClaimRace): // A copy of the event made the record.
+		return Settlement{}, nil
+	case errors.Is(err, errLeaseLost):
+		return Settlement{Leave: true}, nil
+	case err != nil || settlement.Done:
+		return settlement, err
+	}
+	return Settlement{Done: true, Queued: true}, r.cfg.Queue.Enqueue(context.WithoutCancel(ctx), job)
+}
+
+// mayBegin reports whether step would make an attempt of a new job. A permit comes last: it is counted, and has to be used.
+func (r *Runner) mayBegin(ctx context.Context, job Job, rec *Record) bool {
+	return job.oneCall() && r.cfg.Retry.tooLate(r.cfg.Now(), rec) == nil && r.cfg.Pacer.PermitNow(ctx, job)
+}
+
+// oneCall reports whether the job is done by a call: it is no rotation, which takes steps, and there is a kind for what leaked.
+func (j Job) oneCall() bool { return kinds.Of(j.Kind).Rotates == nil && j.Unfit == "" }
+
 // attempt claims the job, makes the call and records what came of it.
 func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Settlement, error) {
 	begun, now := time.Now(), r.cfg.Now()
@@ -40,6 +93,11 @@ func (r *Runner) attempt(ctx context.Context, job Job, entry Entry) (Settlement,
 	if err != nil {
 		return Settlement{}, err
 	}
+	return r.carryOut(ctx, job, entry, begun, now)
+}
+
+// carryOut makes the call of a job that was claimed for an attempt which began at a moment, by this machine's clock and by the shared time.
+func (r *Runner) carryOut(ctx context.Context, job Job, entry Entry, begun, now time.Time) (Settlement, error) {
 	answer, failure, entry := r.call(ctx, entry, r.revoke(job, &entry.Record))
 	if failure != nil && errors.Is(failure.Err, errLeaseLost) {
 		return Settlement{}, fmt.Errorf("running job %s: %w", job.ID, errLeaseLost)

@@ -199,6 +199,27 @@ func TestRequeue(t *testing.T) {
 	})
 }
 
+// TestRequeueWithoutItsEvent: a job that was begun by its event, whose stream was lost with it and its worker, is queued from the ledger. It
+// goes on when the lease is over.
+func TestRequeueWithoutItsEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		job := newJob(jwksEvent(t, 1), "security")
+		lost := NewRecord(job)
+		lost.ByEvent = true
+		lost.begin(time.Now(), "w1", 40*time.Second)
+		p.put(t, lost)
+		if err := p.operator(nil).Requeue(t.Context(), job.ID); err != nil || len(p.queued(job.ID)) != 1 {
+			t.Fatalf("queued %+v (%v)", p.queue, err)
+		}
+		deliverUntilDone(t, p.runner(t, "w2"), p.queued(job.ID)[0])
+		r := p.record(t, job.ID)
+		if r.Outcome != OutcomeRevoked || r.AttemptsMaybeEffective != 2 || r.Attempts[0].Reason != ReasonInterrupted || p.api.made() != 1 {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
 // TestLostWorkerTooLate: a job that is too old when its worker is lost says so, and that
 // its attempt may have worked.
 func TestLostWorkerTooLate(t *testing.T) {

@@ -21,6 +21,9 @@ type Event struct {
 	// New says that its message was not handed over before, as far as the stream knows, which forgets its latest deliveries in a
 	// crash: its job is made without a look whether there is one.
 	New bool
+	// Start hands its job to a free slot, if there is one: then the slot runs the job at once, without a message of its own, and settles
+	// the event. Nil: the job is queued.
+	Start func(o Opened) bool `json:"-"`
 	// Trace is the traceparent that the event came with (W3C Trace Context), "" when there is none.
 	Trace    string
 	Envelope Envelope

@@ -100,6 +100,11 @@ func (p *Plan) crowded(ctx context.Context) bool {
 	return p.place.full
 }
 
+// simple reports whether the event asks for one job, and nothing else has to be done about it: then that job may settle it.
+func (p *Plan) simple() bool {
+	return len(p.Jobs) == 1 && len(p.Problems) == 0 && p.later == nil && len(p.secrets()) == 0
+}
+
 // secrets are those that the policies found in the event.
 func (p *Plan) secrets() []secret.Value {
 	var all []secret.Value
@@ -120,6 +125,9 @@ type grantedJob struct {
 func (f *Fanout) fulfil(ctx context.Context, e Event, plan *Plan, granted []*grantedJob) (Accepted, error) {
 	var all Accepted
 	var exposed []secret.Value
+	if len(granted) != 1 || !plan.simple() {
+		e.Start = nil
+	}
 	for _, one := range granted {
 		e.Request = one.Request
 		accepted, err := f.intake.Accept(ctx, e)
@@ -134,6 +142,7 @@ func (f *Fanout) fulfil(ctx context.Context, e Event, plan *Plan, granted []*gra
 		if err != nil {
 			return Accepted{}, err
 		}
+		all.Started = accepted.Started
 		one.used = accepted.Result == EventAccepted
 		all.JobID, all.Ended = cmp.Or(all.JobID, accepted.JobID), cmp.Or(all.Ended, accepted.Ended)
 		if all.Result == "" || one.used {

@@ -64,6 +64,8 @@ type Accepted struct {
 	JobID  string // The job that does what the event asks for; the first, if there are several.
 	// Ended is how that job had ended, where it had failed when the event asked for the same again.
 	Ended Outcome
+	// Started says that a slot runs the job, and settles the event.
+	Started bool
 	// Found are the secrets that policies found in the event, and those that are in its names; nil
 	// when it has none.
 	Found *Found
@@ -108,9 +110,15 @@ func (d *Intake) Accept(ctx context.Context, e Event) (Accepted, error) {
 	if err != nil {
 		return Accepted{}, err
 	}
-	defer leave()
+	started := false
+	defer func() {
+		if !started {
+			leave()
+		}
+	}()
 	if e.New && !e.Replayed && alone { // Of many events about one target, all but the first would try in vain.
-		if accepted, err := d.openNew(ctx, job); !errors.Is(err, ErrConflict) {
+		accepted, err := d.openNew(ctx, e, job, leave)
+		if started = accepted.Started; !errors.Is(err, ErrConflict) {
 			return accepted, err
 		}
 	}
@@ -195,10 +203,8 @@ func (d *Intake) expired(ctx context.Context, job Job) (Accepted, error) {
 func (d *Intake) known(ctx context.Context, e Event, job Job, entry Entry) (Accepted, error) {
 	rec := &entry.Record
 	if e.Replayed || len(rec.Events) > 0 && rec.Events[0].Seq == e.Seq {
-		if rec.State == StateQueued && rec.AttemptCount == 0 {
-			if err := d.enqueue(ctx, job); err != nil {
-				return Accepted{}, err
-			}
+		if err := d.queueAgain(ctx, job, rec); err != nil {
+			return Accepted{}, err
 		}
 		return Accepted{Result: EventAccepted, JobID: job.ID}, nil
 	}
@@ -238,11 +244,7 @@ func (d *Intake) repeat(ctx context.Context, job Job, entry Entry) error {
 // disk. A worker that is handed the job before its record is there makes the record
 // itself, and of two messages of one job the second finds nothing to do.
 func (d *Intake) create(ctx context.Context, job Job) (Accepted, error) {
-	made, queued := d.fresh.making(job.ID), make(chan error, 1)
-	go func() { queued <- d.queue.Enqueue(ctx, job) }()
-	entry, err := d.ledger.Create(ctx, NewRecord(job))
-	made(entry, err)
-	queueErr := <-queued
+	err, queueErr := store(ctx, d.ledger, d.queue, d.fresh, job)
 	if errors.Is(err, ErrConflict) { // The worker, or a copy of the event, was faster.
 		err = d.made(ctx, job)
 	}
@@ -256,6 +258,15 @@ func (d *Intake) create(ctx context.Context, job Job) (Accepted, error) {
 	}
 	d.recorder.Enqueued(string(job.Kind), string(job.Lane), string(job.Origin))
 	return Accepted{Result: EventAccepted, JobID: job.ID}, nil
+}
+
+// store writes the record of a job and its message, both at once.
+func store(ctx context.Context, l Ledger, q Queue, fresh *Fresh, job Job) (recordErr, queueErr error) {
+	made, queued := fresh.making(job.ID), make(chan error, 1)
+	go func() { queued <- q.Enqueue(ctx, job) }()
+	entry, recordErr := l.Create(ctx, NewRecord(job))
+	made(entry, recordErr)
+	return recordErr, <-queued
 }
 
 // errCopy says that a copy of the event has made the job.
@@ -276,10 +287,18 @@ func (d *Intake) made(ctx context.Context, job Job) error {
 	return nil
 }
 
-func (d *Intake) enqueue(ctx context.Context, job Job) error {
+// queueAgain queues the job of an event that was cut off before that, or while a slot ran the job by the event. A message too many
+// is harmless. What such a job needs, its next attempt, the end of a lost one or its announcement, its message sees to.
+func (d *Intake) queueAgain(ctx context.Context, job Job, rec *Record) error {
+	isNew := rec.State == StateQueued && rec.AttemptCount == 0
+	if !isNew && !rec.answersByEvent() && (rec.Done() || !rec.ByEvent) {
+		return nil
+	}
 	if err := d.queue.Enqueue(ctx, job); err != nil {
 		return fmt.Errorf("queueing job %s: %w", job.ID, err)
 	}
-	d.recorder.Enqueued(string(job.Kind), string(job.Lane), string(job.Origin))
+	if isNew {
+		d.recorder.Enqueued(string(job.Kind), string(job.Lane), string(job.Origin))
+	}
 	return nil
 }

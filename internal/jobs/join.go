@@ -11,12 +11,18 @@ import (
 
 // openNew takes the target for the job of a new event, for most events are, and most targets were never taken. ErrConflict says that
 // the target, or the job, is there already, or that the event has expired: then what there is must be looked at.
-func (d *Intake) openNew(ctx context.Context, job Job) (Accepted, error) {
+// A slot that has the job gives the turn of the target back.
+func (d *Intake) openNew(ctx context.Context, e Event, job Job, leave func()) (Accepted, error) {
 	if at := job.ExpiresAt; !at.IsZero() && !at.After(d.now()) {
 		return Accepted{}, ErrConflict
 	}
+	taken := time.Now()
 	if err := d.hold(ctx, job, Holder{}); err != nil {
 		return Accepted{}, err
+	}
+	if e.Start != nil && job.oneCall() && e.Start(Opened{Job: job, Taken: taken, Recorded: leave}) {
+		d.recorder.Enqueued(string(job.Kind), string(job.Lane), string(job.Origin))
+		return Accepted{Result: EventAccepted, JobID: job.ID, Started: true}, nil
 	}
 	return d.create(ctx, job)
 }

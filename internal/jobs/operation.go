@@ -13,7 +13,7 @@ func (r *Record) reopen(op Operation) {
 		r.Outcome, r.Detail, r.FinishedAt, r.Proof, r.Proving = "", "", time.Time{}, nil, nil
 		r.AttemptsSpent, r.ReopenedAt, r.ExpiresAt, r.FinishedBy = 0, op.At, time.Time{}, 0
 	}
-	r.CancelAsked = false
+	r.CancelAsked, r.ByEvent = false, false // A message of its own comes with this.
 	r.requeue()
 	r.note(op)
 }

@@ -68,7 +68,7 @@ func (p *plant) runner(t *testing.T, worker string, change ...func(*RunnerConfig
 	t.Helper()
 	cfg := RunnerConfig{
 		Worker: worker, CallTimeout: 30 * time.Second, Retry: policy(),
-		Ledger: memoryLedger{p.memory}, Fresh: &p.fresh, Targets: memoryTargets{p.memory}, Revoker: p.api, Pacer: p.pacer,
+		Ledger: memoryLedger{p.memory}, Fresh: &p.fresh, Targets: memoryTargets{p.memory}, Queue: p.memory, Revoker: p.api, Pacer: p.pacer,
 		Announcer: p.memory, Recorder: p.recorder, Logger: p.logger,
 		Random: func() float64 { return 0 },
 	}

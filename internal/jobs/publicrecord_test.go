@@ -23,7 +23,7 @@ func TestPublicRecord(t *testing.T) {
 	if diff := cmp.Diff(want, members(t, rec.Public())); diff != "" {
 		t.Errorf("what is shown of a record changed (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(slices.Sorted(slices.Values(append(want, "sealed", "target_key", "unfit", "proving", "meaning", "back_as", "new_secret"))), members(t, rec)); diff != "" {
+	if diff := cmp.Diff(slices.Sorted(slices.Values(append(want, "sealed", "target_key", "unfit", "proving", "meaning", "back_as", "new_secret", "by_event"))), members(t, rec)); diff != "" {
 		t.Errorf("the ledger's record and what is shown of it do not fit (-want +got):\n%s", diff)
 	}
 }

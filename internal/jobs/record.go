@@ -20,6 +20,9 @@ type Record struct {
 	// it can be retried, and TargetKey the target of a job that has some.
 	Sealed    map[string]string `json:"sealed,omitempty"`
 	TargetKey string            `json:"target_key,omitempty"`
+	// ByEvent says that a slot began the job at once, by the event that made it: until the job is queued for another attempt, that
+	// event is the message that answers for it.
+	ByEvent bool `json:"by_event,omitempty"`
 	// Unfit says why no kind takes away what the request held.
 	Unfit string `json:"unfit,omitempty"`
 	// Meaning is what the target was beyond its id before the call, such as the group of a role mapping: what is put back has another id.
@@ -105,7 +108,7 @@ type PublicRecord struct {
 	Proof *Proof `json:"proof,omitempty"`
 
 	// FinishedBy is the message of the queue whose delivery ended the job. It stays there until
-	// the result is out, and it alone answers for that.
+	// the result is out, and it alone answers for that. Zero: the event that made the job does.
 	FinishedBy uint64 `json:"finished_by,omitempty"`
 }
 
@@ -174,6 +177,9 @@ func NewRecord(j Job) Record {
 	}
 	return r
 }
+
+// answersByEvent reports whether the job has ended without a message of its own.
+func (r *Record) answersByEvent() bool { return r.ByEvent && r.Done() && r.FinishedBy == 0 }
 
 // Done reports whether the job has its outcome.
 func (r *PublicRecord) Done() bool { return r.State == StateDone }

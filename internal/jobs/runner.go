@@ -19,6 +19,8 @@ type Revoker interface {
 // when the job is to ask again. A job that was given leave calls at once.
 type Pacer interface {
 	Permit(ctx context.Context, j Job) Permit
+	// PermitNow is Permit for a job that is queued where it has none: it plans no turn.
+	PermitNow(ctx context.Context, j Job) bool
 }
 
 // Permit is when a job may call, by this machine's clock. The zero Permit is now.
@@ -64,6 +66,7 @@ type RunnerConfig struct {
 	Ledger      Ledger
 	Fresh       *Fresh // What the intake of this worker has just made. Nil: all is read from the ledger.
 	Targets     Targets
+	Queue       Queue
 	Revoker     Revoker
 	Rotator     Rotator // Nil: a job that rotates fails with ReasonConfig.
 	Pacer       Pacer
@@ -115,6 +118,8 @@ type Settlement struct {
 	// Done says that the queue can forget the job; else it hands it over again after Delay.
 	Done  bool
 	Delay time.Duration
+	// Queued says, of what is done, that the job is not: it goes on by a message of its own.
+	Queued bool
 	// Leave says that another worker has the job: the message is not settled, for that
 	// would settle the delivery of the other one.
 	Leave bool
@@ -273,7 +278,7 @@ func (r *Runner) create(ctx context.Context, job Job) (Entry, error) {
 // worker may have been lost between the record and the announcement. Other messages of the
 // job leave that to it: the queue has it until the result is out.
 func (r *Runner) doneBefore(ctx context.Context, d Delivery, rec Record) (Settlement, error) {
-	if d.Job.Message == rec.FinishedBy {
+	if d.Job.Message == rec.FinishedBy || rec.answersByEvent() && !d.Job.Wake {
 		if err := r.cfg.Announcer.Announce(ctx, d.Job, rec, true); err != nil {
 			return Settlement{}, fmt.Errorf("announcing job %s: %w", rec.JobID, err)
 		}

@@ -138,7 +138,7 @@ type Wait struct {
 func (l *Limiter) Take(ctx context.Context, b Bucket, rank Rank) Wait {
 	l.awaitReady(ctx)
 	lb := l.local(b)
-	if wait, probed := l.probe(lb, rank); probed {
+	if wait, probed := l.probe(lb, rank, true); probed {
 		return wait
 	}
 	var granted bool
@@ -158,9 +158,29 @@ func (l *Limiter) Take(ctx context.Context, b Bucket, rank Rank) Wait {
 	return Wait{At: l.own(slot), NotBefore: l.own(paused)}
 }
 
-// probe is Take for a bucket whose limit is not known, which has no state to share. It reports whether
+// TakeNow is Take for a job that asks again when it has its place in the queue: where there is no permit, it reports that, and plans
+// no turn.
+func (l *Limiter) TakeNow(ctx context.Context, b Bucket, rank Rank) bool {
+	l.awaitReady(ctx)
+	lb := l.local(b)
+	if wait, probed := l.probe(lb, rank, false); probed {
+		return wait.At.IsZero()
+	}
+	var granted bool
+	l.change(ctx, lb, &change{rank: rank, apply: func(s *State, now time.Time) bool {
+		granted = s.Take(now, rank, l.share)
+		return granted && (s.Limit.Known() || s.Refusals > 0)
+	}})
+	l.showTokens(lb)
+	if granted {
+		lb.grant(time.Now(), rank)
+	}
+	return granted
+}
+
+// probe is Take for a bucket whose limit is not known, which has no state to share, or TakeNow, which plans no turn. It reports whether
 // the bucket is one.
-func (l *Limiter) probe(lb *localBucket, rank Rank) (Wait, bool) {
+func (l *Limiter) probe(lb *localBucket, rank Rank, plan bool) (Wait, bool) {
 	if !l.unknown(lb) {
 		return Wait{}, false
 	}
@@ -176,6 +196,9 @@ func (l *Limiter) probe(lb *localBucket, rank Rank) (Wait, bool) {
 	from := now
 	if paused.After(now) {
 		from = paused
+	}
+	if !plan {
+		return Wait{At: from, NotBefore: paused}, true
 	}
 	return Wait{At: lb.probe.Plan(now, from, rank), NotBefore: paused}, true
 }

@@ -176,3 +176,53 @@ func TestParseKey(t *testing.T) {
 		t.Errorf("got %+v, %v", b, ok)
 	}
 }
+
+// TestTakeNowPlansNoTurn: a request for now takes a token as any other, and moves no turn of others where there is none.
+func TestTakeNowPlansNoTurn(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		bucket Bucket
+		tokens int
+	}{
+		{"the limit is known", Bucket{Set: "set", Entity: "e"}, 2},
+		{"nothing is known", Bucket{Set: "other", Entity: "e"}, 1}, // One call at a time.
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				l, asked, _ := twoLimiters(t, nil)
+				b, ctx := tt.bucket, t.Context()
+				for n := range tt.tokens {
+					if !l.TakeNow(ctx, b, 0) || !asked.TakeNow(ctx, b, 0) {
+						t.Fatalf("call %d has no permit", n+1)
+					}
+				}
+				for range 10 {
+					if asked.TakeNow(ctx, b, 0) {
+						t.Fatal("there is a permit too many")
+					}
+				}
+				if first, second := l.Take(ctx, b, 0), asked.Take(ctx, b, 0); first != second || first == (Wait{}) {
+					t.Errorf("the next one waits %+v; where others had asked for now, %+v", first, second)
+				}
+				if entry := asked.Enter(ctx, b, 0); !entry.HeldUntil.IsZero() {
+					t.Errorf("the permit cannot be used before %s", entry.HeldUntil)
+				}
+			})
+		})
+	}
+	t.Run("slots of an account", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			var a, asked AccountSlots
+			one := Slots{All: 1}
+			if !a.TakeNow(0, one) || !asked.TakeNow(0, one) || asked.TakeNow(0, one) || asked.TakeNow(0, one) {
+				t.Fatal("there is not one slot")
+			}
+			if first, second := a.Take(0, one), asked.Take(0, one); first != second || first == (Wait{}) {
+				t.Errorf("the next one waits %+v; where others had asked for now, %+v", first, second)
+			}
+		})
+	})
+}

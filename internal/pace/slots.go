@@ -19,6 +19,21 @@ func (a *AccountSlots) Take(rank Rank, slots Slots) Wait {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.take(now, rank, slots) {
+		return Wait{}
+	}
+	return Wait{At: a.holding.Plan(now, rank, slots)}
+}
+
+// TakeNow takes a slot, or reports that there is none. It plans no turn.
+func (a *AccountSlots) TakeNow(rank Rank, slots Slots) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.take(time.Now(), rank, slots)
+}
+
+// take takes a slot, and reports whether there was one. The lock is held.
+func (a *AccountSlots) take(now time.Time, rank Rank, slots Slots) bool {
 	a.permits = slices.DeleteFunc(a.permits, func(p permit) bool {
 		lost := now.Sub(p.granted) >= permitLife // With the claim of its job.
 		if lost {
@@ -27,10 +42,10 @@ func (a *AccountSlots) Take(rank Rank, slots Slots) Wait {
 		return lost
 	})
 	if !a.holding.Take(rank, slots) {
-		return Wait{At: a.holding.Plan(now, rank, slots)}
+		return false
 	}
 	a.permits = append(a.permits, permit{granted: now, rank: rank})
-	return Wait{}
+	return true
 }
 
 // Drop gives the slot back of a job that does not call.

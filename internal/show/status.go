@@ -26,7 +26,7 @@ func Status(t *terminal.Table, s *fleet.Status) {
 	t.Line("")
 	statusWorkers(t, s)
 	t.Line("")
-	t.Wrapped("events", fmt.Sprintf("%d not taken in%s", s.Events, oldest(s.OldestEvent, s.At)))
+	t.Wrapped("events", fmt.Sprintf("%d not settled%s", s.Events, oldest(s.OldestEvent, s.At)))
 	for _, lane := range jobs.Lanes() {
 		t.Wrapped(string(lane), inLane(s, lane))
 	}

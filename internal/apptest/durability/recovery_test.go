@@ -83,3 +83,32 @@ func TestTwoWorkersOfOneName(t *testing.T) {
 		t.Errorf("the job of the first one was called %d times", calls)
 	}
 }
+
+// TestBegunJobsOutliveTheirEvents: a worker is killed during the call of a job that a slot ran at once, and the stream with the event, which
+// answers for that job, is deleted before another worker comes. The job goes on from the ledger.
+func TestBegunJobsOutliveTheirEvents(t *testing.T) {
+	t.Parallel()
+	r, atlas := apptest.StandInRig(t)
+	r.Cfg.Atlas.Timeout = apptest.CrashTimeout
+	r.Cfg.NATS.URL = apptest.StartNATS(t, nil).ClientURL()
+	project := apptest.HexID(1)
+	atlas.Script(project, apptest.Holding(make(chan struct{})))
+	process, _ := r.StartToKill(t)
+	w := &apptest.Worker{Stranger: &apptest.Stranger{T: t}, Rig: r}
+	w.Connected(t)
+	w.Publish("incident", apptest.X509Disable(project).String())
+	atlas.Await(t, project, 1)
+	if queued := w.Count("REKEY_JOBS"); queued != 0 {
+		t.Fatalf("%d jobs are queued: the slot did not run it at once", queued)
+	}
+	process.Kill()
+	if err := w.Js.DeleteStream(t.Context(), "REKEY_EVENTS"); err != nil {
+		t.Fatal(err)
+	}
+	second := r.Beside("worker-2").Launch(t)
+	second.AwaitReady()
+	ended := w.ResultOf(project)
+	if ended.Outcome != jobs.OutcomeRevoked || ended.AttemptCount != 2 || ended.Attempts[0].Reason != jobs.ReasonInterrupted {
+		t.Errorf("the job is %s, want revoked by a second attempt", apptest.Encoded(ended))
+	}
+}

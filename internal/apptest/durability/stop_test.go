@@ -103,8 +103,9 @@ func TestQueuedJobsAreRunByTheNextWorker(t *testing.T) {
 	close(release)
 	w.Stop()
 	last := mustEndWith(t, rig, map[string]int64{"jobs_finished": 1, "jobs_cut_off": 0})
-	if back, _ := last["jobs_put_back"].(int64); back < 1 || back > 2 { // It pulls up to twice as many jobs ahead as it has slots.
-		t.Errorf("the last line says that %d jobs were put back, want 1 or 2", back)
+	if back, _ := last["jobs_put_back"].(int64); back < 1 || back > 3 {
+		// It pulls up to twice as many jobs ahead as it has slots, and the job under way may have been queued after 8 s.
+		t.Errorf("the last line says that %d jobs were put back, want 1 to 3", back)
 	}
 	if got := len(atlas.Requests(apptest.AdminPath)); got != 1 {
 		t.Errorf("the worker made %d calls after the signal to stop, want none", got-1)

@@ -124,7 +124,8 @@ func TestDeadLettersOfJobsCarryTheirMessageAndTheReason(t *testing.T) {
 	t.Parallel()
 	rig, atlas := apptest.StandInRig(t)
 	rig.Cfg.Retry.MaxAttempts = 2
-	atlas.Script(apptest.HexID(1), apptest.Problem(http.StatusNotFound, "RESOURCE_NOT_FOUND"))
+	// A job whose first attempt is its last is not queued where a slot waits for work.
+	atlas.Script(apptest.HexID(1), apptest.RetryAfter(429, "1"), apptest.Problem(http.StatusNotFound, "RESOURCE_NOT_FOUND"))
 	atlas.Script(apptest.HexID(2), apptest.Problem(500, "UNEXPECTED_ERROR").Always())
 	w := rig.Start(t)
 	sub, err := w.Nc.SubscribeSync("rekey.v1.job.>")
