@@ -52,6 +52,7 @@ type Position struct {
 	Messages   uint64
 	MaxAge     time.Duration
 	Replicated bool
+	Latest     bool // It keeps one message of each subject: the latest.
 }
 
 // Reached is up to where a read must get that is to miss nothing. A stream with one
@@ -73,6 +74,7 @@ func PositionOf(ctx context.Context, js jetstream.JetStream, stream string) (Pos
 	return Position{
 		Created: info.Created, First: info.State.FirstSeq, Last: info.State.LastSeq, Messages: info.State.Msgs,
 		MaxAge: info.Config.MaxAge, Replicated: info.Config.Replicas > 1,
+		Latest: info.Config.MaxMsgsPerSubject == 1,
 	}, nil
 }
 

@@ -60,7 +60,7 @@ type Page = RawPage[jobs.PublicRecord]
 // Answer answers a question with JSON of at most so many bytes. The error is an *Invalid for a malformed question, and
 // jobs.ErrNotFound where what it names is not there.
 func (p *projection) Answer(ctx context.Context, what string, question []byte, most int) ([]byte, error) {
-	following, cancel := context.WithTimeout(ctx, followTimeout)
+	following, cancel := context.WithTimeout(ctx, p.followTimeout)
 	err := p.follow(following, what)
 	cancel()
 	if _, broken := errors.AsType[*fileError](err); broken || ctx.Err() != nil {

@@ -3,7 +3,6 @@ package search
 import (
 	"encoding/json"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,12 +133,20 @@ func micros(t time.Time) int64 {
 func facets(pairs ...string) (list []string) {
 	for pair := range slices.Chunk(pairs, 2) {
 		if field, value := pair[0], pair[1]; value != "" {
-			h := fnv.New64a()
-			_, _ = h.Write([]byte(field + "=" + value)) // A hash takes everything.
-			list = append(list, "f"+strconv.FormatUint(h.Sum64(), 36))
+			list = append(list, "f"+strconv.FormatUint(hashed(hashed(hashed(fnvBasis, field), "="), value), 36))
 		}
 	}
 	return list
+}
+
+// The hash is FNV-1a, of 64 bits.
+const fnvBasis, fnvPrime = 14695981039346656037, 1099511628211
+
+func hashed(h uint64, text string) uint64 {
+	for i := range len(text) {
+		h = (h ^ uint64(text[i])) * fnvPrime
+	}
+	return h
 }
 
 // verdictOf is what is known of a job's target since its success; "" where it is not checked.

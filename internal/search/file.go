@@ -14,7 +14,7 @@ import (
 
 // How the file is kept.
 const (
-	version   = 5    // Of the tables. Another one is made anew.
+	version   = 6    // Of the tables. Another one is made anew.
 	maxFiles  = 64   // Workers that may share a folder.
 	cacheKiB  = 8192 // What SQLite keeps of the file in memory.
 	pageBytes = 8192
@@ -31,21 +31,15 @@ var errInUse = errors.New("the file is in use")
 var tables = []string{
 	`CREATE TABLE streams (name TEXT PRIMARY KEY, created INTEGER NOT NULL, through INTEGER NOT NULL) WITHOUT ROWID`,
 	`CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID`,
-	`CREATE TABLE jobs (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, revision INTEGER NOT NULL, finished INTEGER NOT NULL,
+	`CREATE TABLE jobs (place INTEGER PRIMARY KEY, id TEXT NOT NULL, revision INTEGER NOT NULL, finished INTEGER NOT NULL,
 		hour INTEGER NOT NULL, kind TEXT NOT NULL, lane TEXT NOT NULL, state TEXT NOT NULL, outcome TEXT NOT NULL, verdict TEXT NOT NULL,
 		target TEXT NOT NULL, dead INTEGER NOT NULL, proven INTEGER NOT NULL, failed INTEGER NOT NULL, alive TEXT NOT NULL)`,
-	`CREATE INDEX jobs_revision ON jobs (revision)`,
-	`CREATE INDEX jobs_finished ON jobs (finished)`,
-	`CREATE INDEX jobs_dead ON jobs (dead) WHERE dead > 0`,
-	`CREATE INDEX jobs_proven ON jobs (proven) WHERE proven > 0`,
-	`CREATE INDEX jobs_failed ON jobs (failed) WHERE failed > 0`,
 	`CREATE INDEX jobs_failed_target ON jobs (target) WHERE failed > 0`,
-	`CREATE INDEX jobs_alive ON jobs (alive) WHERE alive > ''`,
-	`CREATE INDEX jobs_open ON jobs (lane) WHERE state <> 'done'`,
 	`CREATE TABLE records (place INTEGER PRIMARY KEY, record BLOB NOT NULL)`,
 	`CREATE TABLE hours (hour INTEGER, kind TEXT, lane TEXT, state TEXT, outcome TEXT, verdict TEXT, n INTEGER NOT NULL,
 		PRIMARY KEY (hour, kind, lane, state, outcome, verdict)) WITHOUT ROWID`,
 	`CREATE VIRTUAL TABLE words USING fts5(facets, target, body, content='', contentless_delete=1)`,
+	`INSERT INTO words (words, rank) VALUES ('automerge', 16)`,
 	`CREATE TABLE letters (place INTEGER PRIMARY KEY, at INTEGER NOT NULL, code TEXT NOT NULL, record BLOB NOT NULL)`,
 	`CREATE TABLE codes (code TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID`,
 	`CREATE TRIGGER letter_put AFTER INSERT ON letters BEGIN
@@ -56,11 +50,43 @@ var tables = []string{
 	`CREATE INDEX endings_job ON endings (job)`,
 }
 
+// indexes are made when the first reading of the ledger is over: each at once takes a fraction of what it takes job by job. Until
+// then, parts of the words are merged less often, too.
+var indexes = []string{
+	`CREATE UNIQUE INDEX jobs_id ON jobs (id)`,
+	`CREATE INDEX jobs_revision ON jobs (revision)`,
+	`CREATE INDEX jobs_finished ON jobs (finished)`,
+	`CREATE INDEX jobs_dead ON jobs (dead) WHERE dead > 0`,
+	`CREATE INDEX jobs_proven ON jobs (proven) WHERE proven > 0`,
+	`CREATE INDEX jobs_failed ON jobs (failed) WHERE failed > 0`,
+	`CREATE INDEX jobs_alive ON jobs (alive) WHERE alive > ''`,
+	`CREATE INDEX jobs_open ON jobs (lane) WHERE state <> 'done'`,
+	`INSERT INTO words (words, rank) VALUES ('automerge', 4)`,
+}
+
 // file is the open SQLite file. It has one connection, which locks the file for other processes.
 type file struct {
-	path string
-	db   *sql.DB
-	conn *sql.Conn
+	path    string
+	db      *sql.DB
+	conn    *sql.Conn
+	indexed bool
+}
+
+// index makes the indexes where they are missing.
+func (f *file) index() error {
+	if f.indexed {
+		return nil
+	}
+	err := f.write(func(w *writer) error {
+		for _, statement := range indexes {
+			if err := w.run(statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	f.indexed = err == nil
+	return inFile(err)
 }
 
 // openFile opens the first file of a folder that no other worker has, and makes it where it is missing or cannot be used; why says
@@ -195,7 +221,7 @@ func (f *file) check(ctx context.Context, namespace string) error {
 			return err
 		}
 	}
-	return nil
+	return f.conn.QueryRowContext(ctx, "SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'jobs_id'").Scan(&f.indexed)
 }
 
 func (f *file) close() error {

@@ -75,7 +75,7 @@ func (r *rig) project(dir string) (*projection, func()) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	p.patience = waiting
+	p.patience, p.followTimeout = waiting, waiting
 	closed := false
 	stop := func() {
 		if closed {

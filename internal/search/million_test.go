@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"rekey/internal/bus"
 	"rekey/internal/direct"
 	"rekey/internal/jobs"
@@ -42,6 +44,10 @@ func TestMillion(t *testing.T) {
 		t.Logf("%d records and a tenth as many dead letters in %s: %.0f a second; %s of processor time for each", n, time.Since(begun), float64(n)/time.Since(begun).Seconds(), used/time.Duration(n))
 		load, _ := os.ReadFile("/proc/loadavg") // Elsewhere there is none.
 		t.Logf("load average %s", load)
+		if err := p.file.index(); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("with its indexes after %s", time.Since(begun))
 		stop()
 		begun = time.Now()
 		p, _ = r.project(dir)
@@ -202,4 +208,31 @@ func measure(t *testing.T, p *projection, s millionSearch) {
 	slices.Sort(took)
 	at := func(q float64) time.Duration { return took[int(q*float64(len(took)-1))].Round(10 * time.Microsecond) }
 	t.Logf("%-30s p50 %9s p99 %9s worst %9s: %s", s.name, at(0.5), at(0.99), at(1), says)
+}
+
+// TestProjected measures how long the file takes that is made of the streams of a server in the same process:
+// go test -tags large ./internal/search -run TestProjected -v -records 100000.
+func TestProjected(t *testing.T) {
+	r := newRig(t, 1)
+	from := time.Now().Add(-time.Duration(*records) * time.Second)
+	var last jetstream.PubAckFuture
+	for i := range *records {
+		var err error
+		data := millionRecord(i, from.Add(time.Duration(i)*time.Second))
+		if last, err = r.js.PublishAsync("$KV.REKEY_LEDGER."+millionID(i), data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-last.Ok():
+	case err := <-last.Err():
+		t.Fatal(err)
+	}
+	<-r.js.PublishAsyncComplete()
+	p, _ := r.project(t.TempDir())
+	begun, before := time.Now(), processorTime(t)
+	r.follow(p)
+	took, used := time.Since(begun), processorTime(t)-before
+	load, _ := os.ReadFile("/proc/loadavg") // Elsewhere there is none.
+	t.Logf("%d records: %.0f a second, %s of processor time for each; load average %s", *records, float64(*records)/took.Seconds(), used/time.Duration(*records), load)
 }

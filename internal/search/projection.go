@@ -31,7 +31,7 @@ type projection struct {
 	log    *zap.Logger
 	file   *file
 
-	patience time.Duration // See there.
+	patience, followTimeout time.Duration // See there.
 
 	following chan struct{} // Held by the one that reads the streams.
 	mu        sync.Mutex    // Guards what follows, and the file.
@@ -64,7 +64,7 @@ func inFile(err error) error {
 }
 
 func newProjection(ctx context.Context, conn *bus.Conn, f *file, log *zap.Logger) (*projection, error) {
-	p := &projection{conn: conn, log: log, file: f, patience: patience, following: make(chan struct{}, 1), at: map[string]reached{}}
+	p := &projection{conn: conn, log: log, file: f, patience: patience, followTimeout: followTimeout, following: make(chan struct{}, 1), at: map[string]reached{}}
 	rows, err := f.conn.QueryContext(ctx, "SELECT name, created, through FROM streams")
 	if err != nil {
 		return nil, inFile(err)
@@ -87,13 +87,14 @@ type source struct {
 	// read makes of a message what is to be written; nil: nothing.
 	read func(direct.Message) (func(*writer) error, error)
 	// tidy takes out what the stream has no more. Optional.
-	tidy func(context.Context, *projection, direct.Position) error
+	tidy    func(context.Context, *projection, direct.Position) error
+	indexed bool // It is the one that the indexes wait for.
 }
 
 // sources are those of a question: what a reader may not read is not read for what needs it not.
 func (p *projection) sources(what string) []source {
 	n := p.conn.Names()
-	jobs := source{stream: "KV_" + ledger.RecordsBucket(n.Namespace), read: readJob("KV_" + ledger.RecordsBucket(n.Namespace)), tidy: dropExpired}
+	jobs := source{stream: "KV_" + ledger.RecordsBucket(n.Namespace), read: readJob("KV_" + ledger.RecordsBucket(n.Namespace)), tidy: dropExpired, indexed: true}
 	letters := source{stream: n.DeadLetters(), read: readLetter, tidy: dropReplayed}
 	endings := source{stream: n.Results(), read: readEnding, tidy: dropEndings}
 	rules := source{stream: "KV_" + n.Rules(), read: readRules}
@@ -134,7 +135,7 @@ func (p *projection) followOne(ctx context.Context, s source) error {
 	if err != nil {
 		return err
 	}
-	have, err := p.begin(s.stream, at)
+	have, err := p.begin(s, at)
 	if err != nil || at.Created.IsZero() {
 		return err
 	}
@@ -142,13 +143,10 @@ func (p *projection) followOne(ctx context.Context, s source) error {
 	defer b.wait() //nolint:errcheck // Of an error there is one already.
 	if at.Last > have.through {
 		_, err = direct.Read(ctx, p.conn.JetStream(), direct.Query{Stream: s.stream, From: have.through + 1, Until: at.Reached()}, func(m direct.Message) error {
-			if err := b.add(m); err != nil {
-				return err
-			}
-			if m.Seq >= at.Last {
+			if m.Seq > at.Last { // A record that was written over meanwhile: its job may have been read already.
 				return errEnough
 			}
-			return nil
+			return b.add(m)
 		})
 	}
 	if err != nil && !errors.Is(err, errEnough) {
@@ -163,16 +161,19 @@ func (p *projection) followOne(ctx context.Context, s source) error {
 }
 
 // begin returns how far a stream was read, and notes what it has now.
-func (p *projection) begin(stream string, at direct.Position) (reached, error) {
+func (p *projection) begin(s source, at direct.Position) (have reached, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	have, known := p.at[stream]
+	have, known := p.at[s.stream]
 	if known && have.through > 0 && (have.created != at.Created.UnixMicro() || have.through > at.Last) {
-		return have, inFile(fmt.Errorf("%w: %s", ErrOtherStreams, stream))
+		return have, inFile(fmt.Errorf("%w: %s", ErrOtherStreams, s.stream))
 	}
 	have.created, have.last = at.Created.UnixMicro(), at.Last
-	p.at[stream] = have
-	return have, nil
+	p.at[s.stream] = have
+	if s.indexed && (have.through > 0 || !at.Latest) { // The first reading was cut off, or may meet a job twice.
+		err = p.file.index()
+	}
+	return have, err
 }
 
 // batch collects what is written in one transaction.
@@ -287,6 +288,12 @@ func readRules(m direct.Message) (func(*writer) error, error) {
 }
 
 func dropExpired(ctx context.Context, p *projection, at direct.Position) error {
+	p.mu.Lock()
+	err := p.file.index()
+	p.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	for more := true; more && ctx.Err() == nil; {
 		p.mu.Lock()
 		err := p.file.write(func(w *writer) (err error) {

@@ -2,7 +2,9 @@ package search
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -47,13 +49,21 @@ func (r *rig) serve(worker, dir string) (failures *atomic.Int64, logged *observe
 	return failures, logged, stop
 }
 
-// asked waits until a worker answers.
+// asked waits until a worker answers, with all that the ledger has got so far.
 func asked[T any](r *rig, what string, question any) T {
 	r.t.Helper()
+	var newest uint64
+	for _, entry := range r.want {
+		newest = max(newest, entry.Revision)
+	}
 	for deadline := time.Now().Add(waiting); ; {
-		got, err := Ask[T](r.t.Context(), r.conn, what, question)
+		var of Freshness
+		raw, err := Ask[json.RawMessage](r.t.Context(), r.conn, what, question)
 		if err == nil {
-			return got
+			if of = decoded[Freshness](r.t, raw); of.Revision >= newest || what == AskWorkers {
+				return decoded[T](r.t, raw)
+			}
+			err = fmt.Errorf("%w with revision %d: revision %d is the newest", ErrNoWorker, newest, of.Revision)
 		}
 		if !errors.Is(err, ErrNoWorker) || time.Now().After(deadline) {
 			r.t.Fatalf("%s: %v", what, err)

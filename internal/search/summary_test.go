@@ -39,6 +39,9 @@ func TestCountsOnTheWhole(t *testing.T) {
 		id := fmt.Sprintf("job%d", n)
 		return row{place: place(at.Add(time.Duration(n)*time.Hour), id), id: id, revision: uint64(n + 1), record: []byte("{}"), group: group{hour: int64(n), kind: "x509.disable", state: state}}
 	}
+	if err := f.index(); err != nil {
+		t.Fatal(err)
+	}
 	err = f.write(func(w *writer) error {
 		var errs []error
 		for n := range 9 {

@@ -84,6 +84,9 @@ func TestToday(t *testing.T) {
 func TestTodayUsesIndexes(t *testing.T) {
 	t.Parallel()
 	p, _ := newRig(t, 1).project("")
+	if err := p.file.index(); err != nil {
+		t.Fatal(err)
+	}
 	for _, query := range []string{
 		timesQuery("dead"), timesQuery("proven"), someQuery(isAlive), someQuery(isGivenUp), oldestUrgentQuery,
 	} {

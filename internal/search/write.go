@@ -14,7 +14,7 @@ import (
 // writer changes the tables within one transaction. Texts and counts are written at its end: SQLite writes what the words have in
 // memory whenever it goes back and forth between tables.
 type writer struct {
-	conn   *sql.Conn
+	*file
 	known  map[string]*sql.Stmt
 	counts map[group]int
 	texts  []textChange
@@ -33,7 +33,7 @@ var background = context.Background()
 
 // write changes the file in one transaction.
 func (f *file) write(change func(*writer) error) (err error) {
-	w := &writer{conn: f.conn, known: map[string]*sql.Stmt{}, counts: map[group]int{}}
+	w := &writer{file: f, known: map[string]*sql.Stmt{}, counts: map[group]int{}}
 	if err := w.run("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
@@ -152,6 +152,9 @@ func (w *writer) putJob(r row) error {
 
 // dropJob takes a job out, and returns the place that it had; 0: it is not there.
 func (w *writer) dropJob(id string) (was int64, err error) {
+	if !w.indexed { // In the first reading, no job is met twice.
+		return 0, nil
+	}
 	prepared, err := w.prepare("SELECT place, hour, kind, lane, state, outcome, verdict FROM jobs WHERE id = ?")
 	if err != nil {
 		return 0, err
