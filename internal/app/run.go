@@ -134,6 +134,15 @@ func (w *worker) newAnnouncer(results, proofs *audit.Chain) *bus.Announcer {
 
 // startSearch starts what answers searches.
 func (w *worker) startSearch() {
+	if w.Config.SearchInClear() {
+		if !w.Config.Search.Off {
+			w.Logger.Warn("the search is off: the store is encrypted, and the file of the search would not be; search.dir names a folder where it may be in the clear")
+		}
+		if err := search.Delete(w.Config.NATS.Embedded.StoreDir, w.Config.NATS.Namespace); err != nil {
+			w.Logger.Error("a file of the search, from before the store was encrypted, cannot be deleted", zap.Error(err))
+		}
+		return
+	}
 	if w.Config.Search.Off {
 		return
 	}

@@ -28,6 +28,9 @@ func (c *Config) Warnings() []string {
 	if len(c.API.Doors) > 0 && c.API.Listen == "" {
 		list = append(list, "api.doors: api.listen is empty: no door is open")
 	}
+	if c.SearchInClear() && !c.Search.Off {
+		list = append(list, "search: off, as the store is encrypted (nats.embedded.encryption_key_file) and search.dir is empty: its file would be in the clear")
+	}
 	return list
 }
 

@@ -279,11 +279,18 @@ func (h HTTP) ShowsConsole() bool {
 // Search is where a worker keeps the file in which jobs and dead letters are found. It is a cache of what NATS has: it can be
 // deleted, and is made anew.
 type Search struct {
-	// Dir is the folder of the file; several workers may have the same one. Default and empty: the store_dir of the embedded
-	// server; with an external one a temporary folder, which is made anew with every start.
+	// Dir is the folder of the file, which is not encrypted; several workers may have the same one. Default and empty: the store_dir of
+	// the embedded server, and none where that is encrypted (encryption_key_file): the search is off then. With an external server: a
+	// temporary folder, which is made anew with every start.
 	Dir string `yaml:"dir"`
 	// Off leaves it out: this worker answers no questions, and where none does, commands read all of the ledger. Default false.
 	Off bool `yaml:"off"`
+}
+
+// SearchInClear reports whether the file of the search would be in the clear beside an encrypted store. The search is off then, and
+// commands that read the streams themselves keep what they read in memory.
+func (c *Config) SearchInClear() bool {
+	return c.NATS.IsEmbedded() && c.NATS.Embedded.EncryptionKeyFile != "" && c.Search.Dir == ""
 }
 
 // Log is what the worker writes to standard error.

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -377,5 +378,29 @@ func TestLoadErrors(t *testing.T) {
 				t.Errorf("the error is ErrNotExist: %v", got)
 			}
 		})
+	}
+}
+
+// The file of the search is left out beside an encrypted store, unless it has a folder of its own, and that is said.
+func TestSearchInClear(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name           string
+		nats           config.NATS
+		search         config.Search
+		inClear, warns bool
+	}{
+		{name: "no encryption"},
+		{name: "encrypted", nats: config.NATS{Embedded: config.Embedded{EncryptionKeyFile: "key"}}, inClear: true, warns: true},
+		{name: "off already", nats: config.NATS{Embedded: config.Embedded{EncryptionKeyFile: "key"}}, search: config.Search{Off: true}, inClear: true},
+		{name: "a folder of its own", nats: config.NATS{Embedded: config.Embedded{EncryptionKeyFile: "key"}}, search: config.Search{Dir: "d"}},
+		{name: "an external server", nats: config.NATS{URL: "nats://n:4222", Embedded: config.Embedded{EncryptionKeyFile: "key"}}},
+	}
+	for _, tt := range tests {
+		cfg := config.Config{NATS: tt.nats, Search: tt.search}
+		warns := slices.ContainsFunc(cfg.Warnings(), func(w string) bool { return strings.HasPrefix(w, "search: off") })
+		if cfg.SearchInClear() != tt.inClear || warns != tt.warns {
+			t.Errorf("%s: in the clear %v, want %v; a warning %v, want %v", tt.name, cfg.SearchInClear(), tt.inClear, warns, tt.warns)
+		}
 	}
 }

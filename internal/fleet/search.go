@@ -125,7 +125,11 @@ func (c *Client) read(ctx context.Context) (err error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	if c.reader == nil {
-		c.reader, err = search.NewReader(ctx, c.conn)
+		dir := ""
+		if c.config.SearchInClear() {
+			dir = search.InMemory
+		}
+		c.reader, err = search.NewReader(ctx, c.conn, dir)
 	}
 	return err
 }

@@ -48,15 +48,18 @@ func Ask[T any](ctx context.Context, conn *bus.Conn, what string, question any) 
 	}
 }
 
+// InMemory, in place of a folder, says that nothing is written to a disk, and at most mostInMemory bytes are kept.
+const InMemory = ":memory:"
+
 // Reader answers questions from the streams themselves, by a temporary file of what it needs of them.
 type Reader struct {
 	projection *projection
 	end        func(broken bool) error
 }
 
-// NewReader returns a reader, which is to be closed.
-func NewReader(ctx context.Context, conn *bus.Conn) (*Reader, error) {
-	p, end, err := open(ctx, conn, "", zap.NewNop())
+// NewReader returns a reader, which is to be closed. dir is "" or InMemory.
+func NewReader(ctx context.Context, conn *bus.Conn, dir string) (*Reader, error) {
+	p, end, err := open(ctx, conn, dir, zap.NewNop())
 	if err != nil {
 		return nil, err
 	}

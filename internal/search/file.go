@@ -18,7 +18,12 @@ const (
 	maxFiles  = 64   // Workers that may share a folder.
 	cacheKiB  = 8192 // What SQLite keeps of the file in memory.
 	pageBytes = 8192
+	// mostInMemory is up to how many bytes are kept where nothing may be written to a disk: 100,000 jobs, about.
+	mostInMemory = 256 << 20
 )
+
+// errMemoryFull says that there is more than what may be kept in memory.
+var errMemoryFull = fmt.Errorf("the store is encrypted, so the search keeps what it reads in memory, and %d MiB do not hold it: search.dir names a folder where it may be in the clear", mostInMemory>>20)
 
 // ErrFilesTaken says that as many workers use a folder as may.
 var ErrFilesTaken = errors.New("all files of the search are in use by other workers")
@@ -92,8 +97,12 @@ func (f *file) index() error {
 // openFile opens the first file of a folder that no other worker has, and makes it where it is missing or cannot be used; why says
 // why it could not.
 func openFile(ctx context.Context, dir, namespace string) (f *file, why error, err error) {
+	if dir == InMemory {
+		f, err = openPath(ctx, InMemory, namespace)
+		return f, nil, err
+	}
 	for n := range maxFiles {
-		path := filepath.Join(dir, fmt.Sprintf("search-%s-%d.db", namespace, n))
+		path := filePath(dir, namespace, n)
 		f, err = openPath(ctx, path, namespace)
 		if errors.Is(err, errInUse) {
 			continue
@@ -111,9 +120,24 @@ func openFile(ctx context.Context, dir, namespace string) (f *file, why error, e
 	return nil, nil, ErrFilesTaken
 }
 
+func filePath(dir, namespace string, n int) string {
+	return filepath.Join(dir, fmt.Sprintf("search-%s-%d.db", namespace, n))
+}
+
+// Delete deletes the files of a folder.
+func Delete(dir, namespace string) error {
+	var errs []error
+	for n := range maxFiles {
+		errs = append(errs, removeFile(filePath(dir, namespace, n)))
+	}
+	return errors.Join(errs...)
+}
+
 func openPath(ctx context.Context, path, namespace string) (*file, error) {
-	if err := ownFile(path); err != nil {
-		return nil, err
+	if path != InMemory {
+		if err := ownFile(path); err != nil {
+			return nil, err
+		}
 	}
 	db, err := sql.Open("sqlite", path)
 	if err != nil {
@@ -164,10 +188,14 @@ func removeFile(path string) error {
 
 // prepare locks the file and makes the tables where they are missing.
 func (f *file) prepare(ctx context.Context, namespace string) error {
-	for _, pragma := range []string{
+	pragmas := []string{
 		fmt.Sprintf("page_size = %d", pageBytes), "locking_mode = EXCLUSIVE", "journal_mode = TRUNCATE", "synchronous = OFF",
 		fmt.Sprintf("cache_size = -%d", cacheKiB), "trusted_schema = OFF",
-	} {
+	}
+	if f.path == InMemory { // Also what is sorted.
+		pragmas = append(pragmas, "temp_store = MEMORY", fmt.Sprintf("max_page_count = %d", mostInMemory/pageBytes))
+	}
+	for _, pragma := range pragmas {
 		if _, err := f.conn.ExecContext(ctx, "PRAGMA "+pragma); err != nil {
 			return inUse(err)
 		}

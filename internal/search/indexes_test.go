@@ -1,6 +1,10 @@
 package search
 
-import "testing"
+import (
+	"errors"
+	"os"
+	"testing"
+)
 
 // A file whose first reading was cut off has no indexes yet: it gets them before a job can be met twice.
 func TestSearchAfterACutOffReading(t *testing.T) {
@@ -51,4 +55,39 @@ func TestSearchOfALedgerWithHistory(t *testing.T) {
 	p, _ := r.project("")
 	r.check(p, Query{Limit: 1000, Count: true})
 	r.check(p, Query{Q: "incident"})
+}
+
+// In memory, the search finds the same, writes nothing to a disk, and says so when there is more than it may keep.
+func TestSearchInMemory(t *testing.T) {
+	r := newRig(t, 1)
+	for range 60 {
+		r.create()
+	}
+	t.Chdir(t.TempDir())
+	t.Setenv("TMPDIR", t.TempDir())
+	reader, err := NewReader(t.Context(), r.conn, InMemory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := Read[Page](t.Context(), reader, AskJobs, Query{Q: "incident", Limit: 1000})
+	if err != nil || len(page.Records) != len(r.ids) {
+		t.Errorf("%d of %d jobs are found: %v", len(page.Records), len(r.ids), err)
+	}
+	for _, dir := range []string{".", os.TempDir()} {
+		if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
+			t.Errorf("%s holds %v, %v", dir, files, err)
+		}
+	}
+	if _, err := reader.projection.file.conn.ExecContext(t.Context(), "PRAGMA max_page_count = 1"); err != nil { // As many as it has.
+		t.Fatal(err)
+	}
+	for range 60 {
+		r.create()
+	}
+	if _, err := Read[Page](t.Context(), reader, AskJobs, Query{}); !errors.Is(err, errMemoryFull) {
+		t.Errorf("more than fits: %v", err)
+	}
+	if err := reader.Close(); err != nil {
+		t.Error(err)
+	}
 }

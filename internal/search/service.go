@@ -144,9 +144,11 @@ func (s *Service) catchUp(ctx context.Context, p *projection, log *zap.Logger) e
 // open opens the file of a folder, or of a temporary one. end closes it and, where it is broken or temporary, deletes it.
 func open(ctx context.Context, conn *bus.Conn, dir string, log *zap.Logger) (p *projection, end func(broken bool) error, err error) {
 	temporary := dir == ""
-	if temporary {
+	switch dir {
+	case InMemory:
+	case "":
 		dir, err = os.MkdirTemp("", "rekey-search-")
-	} else {
+	default:
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err != nil {
@@ -167,7 +169,7 @@ func open(ctx context.Context, conn *bus.Conn, dir string, log *zap.Logger) (p *
 	}
 	end = func(broken bool) error {
 		err := f.close()
-		if broken && !temporary {
+		if broken && !temporary && dir != InMemory {
 			err = errors.Join(err, removeFile(f.path))
 		}
 		return errors.Join(err, clean())

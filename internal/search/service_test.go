@@ -200,7 +200,7 @@ func TestServiceWithoutAFolder(t *testing.T) {
 	if _, err := Ask[Page](t.Context(), r.conn, AskJobs, nil); !errors.Is(err, ErrNoWorker) {
 		t.Errorf("it answers: %v", err)
 	}
-	reader, err := NewReader(t.Context(), r.conn)
+	reader, err := NewReader(t.Context(), r.conn, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"rekey/internal/bus"
 )
 
@@ -44,6 +46,9 @@ func (f *file) write(change func(*writer) error) (err error) {
 		err = errors.Join(err, statement.Close())
 	}
 	if err != nil {
+		if f.path == InMemory && hasCode(err, sqlite3.SQLITE_FULL) {
+			err = errMemoryFull
+		}
 		_, undone := f.conn.ExecContext(background, "ROLLBACK")
 		return errors.Join(err, undone)
 	}

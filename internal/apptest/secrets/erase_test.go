@@ -299,11 +299,21 @@ func TestEncryptedStore(t *testing.T) {
 	rig, _ := apptest.StandInRig(t)
 	rig.Cfg.Intake.Plaintext = jobs.PlaintextAllow // So that there is something to hide.
 	rig.Cfg.NATS.Embedded.EncryptionKeyFile = apptest.InFile(t, rand.Text())
-	rig.Cfg.Search.Off = true // Its file holds kinds in the clear.
+	old := filepath.Join(rig.Cfg.NATS.Embedded.StoreDir, "search-rekey-0.db")
+	if err := os.WriteFile(old, []byte("token.revoke"), 0o600); err != nil { // From before it was encrypted.
+		t.Fatal(err)
+	}
 	w := rig.Start(t)
 	token := apptest.Canary()
 	w.Publish("incident", apptest.TokenRevoke(token).String())
 	w.Results(1)
+	client := w.Operator()
+	read := false
+	client.OnReading = func(error) { read = true }
+	if page, err := client.Jobs(t.Context(), fleet.Query{Kind: kinds.TokenRevoke}); err != nil || len(page.Records) != 1 || !read {
+		t.Errorf("a command finds %+v, %v; by reading the streams itself: %v", page, err, read)
+	}
+	client.Close()
 	dir := rig.Cfg.NATS.Embedded.StoreDir
 	w.Stop()
 	apptest.Canaries{"token": token, "name of a kind": "token.revoke"}.SearchFiles(t, dir)
