@@ -15,11 +15,12 @@ import (
 func (c *cli) paceCommand() *cobra.Command {
 	ls := c.withIDs(c.withOutput(c.withServer(&cobra.Command{
 		Use:   "ls",
-		Short: "List the API's rate buckets and the jobs that wait for them",
+		Short: "List the API's rate buckets and how many jobs have a turn",
 		Long: `List the rate buckets of the API that the fleet has used within the last day: what is known of
 each and from where (config, rate_limits, answer, default), how many calls it would take now,
-until when the API wants none, about how many jobs wait for their turn, and when the last of
-them will have it at this rate. docs/pacing.md tells how jobs are paced.`,
+until when the API wants none, about how many jobs have a planned turn, and when the last of
+them will have it at this rate. A job that the API has refused waits for its own retry and has no
+planned turn: worker job ls --state waiting lists it. docs/pacing.md tells how jobs are paced.`,
 		Example: "  worker pace ls\n  worker pace ls -o json",
 		Args:    want(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listBuckets(cmd.Context()) },
@@ -39,9 +40,9 @@ func (c *cli) listBuckets(ctx context.Context) error {
 
 func (c *cli) printBuckets(buckets []fleet.Bucket) error {
 	return c.print(buckets, func(t *terminal.Table) {
-		t.Head("BUCKET", "LIMIT", terminal.Optional("KNOWN FROM"), "TOKENS", "OPENS", "WAITING", "LAST TURN")
+		t.Head("BUCKET", "LIMIT", terminal.Optional("KNOWN FROM"), "TOKENS", "OPENS", "PLANNED", "LAST TURN")
 		for _, b := range buckets {
-			t.Row(b.Bucket, bucketLimit(b), b.Source, bucketTokens(b), terminal.Meant{Cell: b.PausedUntil, Meaning: terminal.Worth}, b.Waiting, b.LastTurnAt)
+			t.Row(b.Bucket, bucketLimit(b), b.Source, bucketTokens(b), terminal.Meant{Cell: b.PausedUntil, Meaning: terminal.Worth}, b.Planned, b.LastTurnAt)
 		}
 	})
 }

@@ -37,13 +37,13 @@ func TestPrintBuckets(t *testing.T) {
 		return c.printBuckets([]fleet.Bucket{
 			{
 				Bucket: "oauth_revoke/mdb_sa_id_1", Source: pace.SourceDefault, Capacity: 10, Refill: 10, EveryMS: 60_000, Tokens: 2,
-				Waiting: 480, LastTurnAt: later,
+				Planned: 480, LastTurnAt: later,
 			},
 			{Bucket: "x509_project/a", PausedUntil: later},
 		})
 	})
 	want := []string{
-		"BUCKET LIMIT KNOWN FROM TOKENS OPENS WAITING LAST TURN",
+		"BUCKET LIMIT KNOWN FROM TOKENS OPENS PLANNED LAST TURN",
 		"oauth_revoke/mdb_sa_id_1 10, then 10 per 1m0s default 2 - 480 in 47h",
 		"x509_project/a unknown - - in 47h 0 -",
 	}

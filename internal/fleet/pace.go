@@ -25,7 +25,8 @@ type Bucket struct {
 	// PausedUntil is the moment before which the API wants no call; zero when it said nothing.
 	PausedUntil time.Time `json:"paused_until,omitzero"`
 	Refusals    int       `json:"refusals"` // Rate limits in a row.
-	Waiting     int       `json:"waiting"`  // About how many jobs were sent away until their turn.
+	// Planned is about how many jobs have a planned turn. One that the API has refused waits for its own retry, and is not among them.
+	Planned int `json:"planned"`
 	// LastTurnAt is about when the last of them has its turn, at this rate.
 	LastTurnAt time.Time `json:"last_turn_at,omitzero"`
 }
@@ -56,6 +57,6 @@ func newBucket(key string, s pace.State, now time.Time) Bucket {
 		EveryMS: float64(s.Limit.Every.Microseconds()) / 1000, Tokens: s.Tokens(now), Refusals: s.Refusals,
 	}
 	b.PausedUntil = s.Paused(now)
-	b.Waiting, b.LastTurnAt = s.Waiting(now)
+	b.Planned, b.LastTurnAt = s.Waiting(now)
 	return b
 }

@@ -80,7 +80,7 @@ func TestFleetKeepsToABucket(t *testing.T) {
 	defer client.Close()
 	apptest.Eventually(t, "jobs that wait for their turn", func() bool {
 		buckets, err := client.Buckets(t.Context())
-		return err == nil && len(buckets) > 0 && buckets[0].Waiting > 0
+		return err == nil && len(buckets) > 0 && buckets[0].Planned > 0
 	})
 	buckets, err := client.Buckets(t.Context())
 	if err != nil {
@@ -183,7 +183,7 @@ func TestLiftedJobTakesAnEarlierTurn(t *testing.T) {
 	defer client.Close()
 	apptest.Eventually(t, "two jobs that wait", func() bool {
 		buckets, err := client.Buckets(t.Context())
-		return err == nil && len(buckets) == 1 && buckets[0].Waiting == 2
+		return err == nil && len(buckets) == 1 && buckets[0].Planned == 2
 	})
 	called := func(n int) bool { return len(atlas.Requests(apptest.HexID(n))) > 0 }
 	last := slices.IndexFunc([]int{5, 4, 3, 2, 1, 0}, func(n int) bool { return !called(n) })
