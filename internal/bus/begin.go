@@ -14,19 +14,57 @@ import (
 // layout.AckWait, so that the event needs no signs of life, and than the age at which an event that is not settled is worth a word.
 const queueAfter = 8 * time.Second
 
-// offer hands an event to a slot that waits for work, and reports whether there is one: then this worker has no job that it could run
-// before. The slot runs the event's job and settles the event.
+// How long an event waits for a slot. To queue its job costs three synced writes, and slots that become free many times a second are
+// there sooner. Behind a long queue, or calls that hang, no event waits for long: its job cannot be seen meanwhile.
+const (
+	offerMost   = time.Second
+	offerPause  = 100 * time.Millisecond // How long no slot may become free.
+	offerBehind = 4                      // How many queued jobs for each slot may be there already.
+)
+
+// offer hands an event to a slot that is free, or soon will be, and reports whether there is one. The slot runs the event's job and settles
+// the event.
 func (w *Workers) offer(h *delivery, o jobs.Opened) bool {
 	w.mu.Lock()
-	slots := w.offers[o.Job.Lane]
+	slots, queued, stopping := w.offers[o.Job.Lane], w.pullers[o.Job.Lane], w.stopping
 	w.mu.Unlock()
-	h.drop() // The slot may have settled it before this returns.
-	select {
-	case slots <- &delivery{Msg: h.Msg, puller: h.puller, meta: h.meta, opened: &o}:
-		return true
-	default: // Also before the slots are there.
-		h.hold()
+	if slots == nil { // No slots are there yet.
 		return false
+	}
+	h.drop() // The slot may have settled it before this returns.
+	event := &delivery{Msg: h.Msg, puller: h.puller, meta: h.meta, opened: &o}
+	select {
+	case slots <- event:
+		return true
+	default:
+	}
+	if queued.behind() <= offerBehind*w.Concurrency && w.awaitSlot(slots, event, stopping) {
+		return true
+	}
+	h.hold()
+	return false
+}
+
+// awaitSlot hands an event to the next slot that is free, as long as slots become free.
+func (w *Workers) awaitSlot(slots chan<- *delivery, event *delivery, stopping <-chan struct{}) bool {
+	most, pause := time.NewTimer(offerMost), time.NewTicker(offerPause)
+	defer most.Stop()
+	defer pause.Stop()
+	for turns := w.turns.Load(); ; {
+		select {
+		case slots <- event:
+			return true
+		case <-pause.C:
+			now := w.turns.Load()
+			if now == turns {
+				return false
+			}
+			turns = now
+		case <-most.C:
+			return false
+		case <-stopping:
+			return false
+		}
 	}
 }
 

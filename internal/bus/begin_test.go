@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"rekey/internal/jobs"
@@ -143,5 +144,78 @@ func TestErasedEventsBeginNothing(t *testing.T) {
 			o.had <- false
 			eventually(t, "the event is settled", func() bool { return r.settled(t) })
 		})
+	}
+}
+
+// TestEventsWaitForASlot: an event waits while slots become free, and no longer than is good for those who look for its job.
+func TestEventsWaitForASlot(t *testing.T) {
+	t.Parallel()
+	never := 10 * time.Second
+	tests := []struct {
+		name                   string
+		slot, turn, stop, wait time.Duration // When a slot takes it, how often one becomes free, when the worker stops; and how long it waited.
+		want                   bool
+	}{
+		{"a slot becomes free", 50 * time.Millisecond, never, never, 50 * time.Millisecond, true},
+		{"one of many turns is its own", 900 * time.Millisecond, 90 * time.Millisecond, never, 900 * time.Millisecond, true},
+		{"all turns are of others", never, 90 * time.Millisecond, never, offerMost, false},
+		{"no slot becomes free", never, never, never, offerPause, false},
+		{"the worker stops", never, never, 20 * time.Millisecond, 20 * time.Millisecond, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w, slots, stopping, begun := &Workers{}, make(chan *delivery), make(chan struct{}), time.Now()
+				defer time.AfterFunc(tt.stop, func() { close(stopping) }).Stop()
+				turns := time.NewTicker(tt.turn)
+				defer turns.Stop()
+				over := make(chan struct{})
+				go func() {
+					slot := time.NewTimer(tt.slot)
+					defer slot.Stop()
+					for {
+						select {
+						case <-over:
+							return
+						case <-turns.C:
+							w.turns.Add(1)
+						case <-slot.C:
+							<-slots
+						}
+					}
+				}()
+				got := w.awaitSlot(slots, &delivery{}, stopping)
+				close(over)
+				if waited := time.Since(begun); got != tt.want || waited != tt.wait {
+					t.Errorf("a slot has it: %t, after %s; want %t after %s", got, waited, tt.want, tt.wait)
+				}
+			})
+		})
+	}
+}
+
+// TestEventsGoByTheirLane: a slot takes the event of a more urgent lane before queued jobs, and queued jobs of its own lane before it.
+func TestEventsGoByTheirLane(t *testing.T) {
+	t.Parallel()
+	w := &Workers{pullers: map[jobs.Lane]*puller{}, offers: map[jobs.Lane]chan *delivery{}}
+	for _, lane := range jobs.Lanes() {
+		w.pullers[lane] = &puller{out: make(chan *delivery, 1), taken: make(chan struct{}, 1)}
+		w.offers[lane] = make(chan *delivery, 1)
+	}
+	all := map[string]*delivery{}
+	add := func(name string, to chan<- *delivery, p *puller, opened *jobs.Opened) {
+		all[name] = &delivery{puller: p, opened: opened}
+		to <- all[name]
+	}
+	normal, bulk := w.pullers[jobs.LaneNormal], w.pullers[jobs.LaneBulk]
+	add("queued, bulk", bulk.out, bulk, nil)
+	add("queued, normal", normal.out, normal, nil)
+	add("event, normal", w.offers[jobs.LaneNormal], nil, &jobs.Opened{})
+	add("event, urgent", w.offers[jobs.LaneUrgent], nil, &jobs.Opened{})
+	for _, want := range []string{"event, urgent", "queued, normal", "event, normal", "queued, bulk"} {
+		if got, ok := w.next(t.Context(), false); !ok || got != all[want] {
+			t.Errorf("the slot does not take %q", want)
+		}
 	}
 }

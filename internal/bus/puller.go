@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,6 +35,7 @@ type puller struct {
 	out   chan *delivery
 	taken chan struct{} // Holds a token after a message was taken from out.
 	renew time.Duration // How often the server gets a sign of life for held messages.
+	after atomic.Uint64 // How many messages the server had behind the last one that it handed over.
 	log   *zap.Logger
 
 	mu   sync.Mutex // Guards hold.
@@ -96,12 +98,17 @@ func (f *puller) pull(room int) error {
 	if err != nil {
 		return err
 	}
+	none := true
 	for msg := range batch.Messages() {
 		h, err := f.take(msg)
 		if err != nil {
 			return err
 		}
 		f.out <- h // Never blocks: no more than room are pulled.
+		none = false
+	}
+	if none { // Other workers have what was behind the last one.
+		f.after.Store(0)
 	}
 	return batch.Error()
 }
@@ -111,10 +118,14 @@ func (f *puller) take(msg jetstream.Msg) (*delivery, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.after.Store(meta.NumPending)
 	h := &delivery{Msg: msg, puller: f, meta: meta}
 	h.hold()
 	return h, nil
 }
+
+// behind is how many messages have to be handled before one that is published now, as far as this worker knows.
+func (f *puller) behind() int { return len(f.out) + int(f.after.Load()) } //nolint:gosec // A number of messages.
 
 // hold keeps a message alive until drop.
 func (h *delivery) hold() {

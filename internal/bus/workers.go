@@ -34,13 +34,15 @@ type Workers struct {
 	QueueAfter time.Duration
 	Logger     *zap.Logger
 
-	mu      sync.Mutex // Guards the assignment of the two maps.
-	pullers map[jobs.Lane]*puller
-	offers  map[jobs.Lane]chan *delivery // Events whose jobs a slot that is free runs at once.
-	rota    rota
-	running atomic.Int64
-	begun   atomic.Int64 // Of those, jobs that no message in the queue is about.
-	drain   drain
+	mu       sync.Mutex // Guards the assignment of the next three.
+	pullers  map[jobs.Lane]*puller
+	offers   map[jobs.Lane]chan *delivery // Events whose jobs a slot that is free runs at once.
+	stopping <-chan struct{}              // Closed when slots take nothing more.
+	rota     rota
+	running  atomic.Int64
+	turns    atomic.Int64 // How often a slot became free.
+	begun    atomic.Int64 // Of those, jobs that no message in the queue is about.
+	drain    drain
 
 	failures quiet.Failures
 }
@@ -49,7 +51,7 @@ type Workers struct {
 // ctx is what the running jobs see: cancelling it cuts them off. Jobs that were pulled and
 // not begun go back to the server when the last pull request is over, within half a second.
 func (w *Workers) Run(ctx, pull context.Context) error {
-	if err := w.open(ctx); err != nil {
+	if err := w.open(ctx, pull); err != nil {
 		return err
 	}
 	alive, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
@@ -71,7 +73,7 @@ func (w *Workers) Run(ctx, pull context.Context) error {
 }
 
 // open makes the feeds of all lanes.
-func (w *Workers) open(ctx context.Context) error {
+func (w *Workers) open(ctx, pull context.Context) error {
 	feeds := map[jobs.Lane]*puller{}
 	for _, lane := range jobs.Lanes() {
 		cons, err := w.Conn.consumer(ctx, layout.LaneConsumer(w.Conn.names, lane))
@@ -82,7 +84,7 @@ func (w *Workers) open(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.pullers, w.offers = feeds, map[jobs.Lane]chan *delivery{}
+	w.pullers, w.offers, w.stopping = feeds, map[jobs.Lane]chan *delivery{}, pull.Done()
 	for _, lane := range jobs.Lanes() {
 		w.offers[lane] = make(chan *delivery)
 	}
@@ -117,6 +119,7 @@ func (w *Workers) slot(ctx, pull context.Context, urgentOnly bool) {
 			return
 		}
 		w.handle(ctx, pull, h)
+		w.turns.Add(1)
 	}
 }
 
@@ -133,6 +136,11 @@ func (w *Workers) next(pull context.Context, urgentOnly bool) (*delivery, bool) 
 				w.pullers[lane].took()
 			}
 			return h, ok
+		default:
+		}
+		select {
+		case h := <-w.offers[lane]:
+			return h, true
 		default:
 		}
 	}
