@@ -70,9 +70,6 @@ func (c *cli) now() time.Time {
 func (c *cli) execute(ctx context.Context, args []string) int {
 	root := c.root() //nolint:contextcheck // The commands get their context from ExecuteContextC.
 	root.SetArgs(args)
-	root.SetIn(c.stdin)
-	root.SetOut(c.stdout)
-	root.SetErr(c.stderr)
 	called, err := root.ExecuteContextC(ctx)
 	err = c.forbidden(err)
 	if err == nil {
@@ -155,6 +152,9 @@ or is back.`,
 		Example:       "  worker demo\n  worker run -c configs/worker.yaml",
 		SilenceErrors: true, SilenceUsage: true,
 	})
+	root.SetIn(c.stdin)
+	root.SetOut(c.stdout) // Before the command for completion is made, which keeps what is set then.
+	root.SetErr(c.stderr)
 	root.SetFlagErrorFunc(flagError)
 	release, revision := buildVersion()
 	root.Version = fmt.Sprintf("%s (revision %s, %s)", release, revision, runtime.Version())

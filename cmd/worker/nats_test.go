@@ -3,7 +3,6 @@ package main
 import (
 	"net"
 	"strconv"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -29,16 +28,5 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 	})
 	if !srv.ReadyForConnections(patience) {
 		ts.Fatalf("the NATS server does not start")
-	}
-}
-
-// within DURATION COMMAND… is exits 1 of a command that must end within that time.
-func endsWithin(ts *testscript.TestScript, neg bool, args []string) {
-	most, err := time.ParseDuration(args[0])
-	ts.Check(err)
-	begun := time.Now()
-	checkExit(ts, neg, append([]string{"2"}, args[1:]...))
-	if took := time.Since(begun); took > most {
-		ts.Fatalf("it took %s", took)
 	}
 }

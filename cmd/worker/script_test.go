@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -27,17 +26,24 @@ import (
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	testscript.Main(testmain.Heavy(m), map[string]func(){"worker": main})
+	if filepath.Base(os.Args[0]) == companion {
+		if err := accompany(os.Stdin, os.Stdout); err != nil {
+			panic(err) // The script shows it.
+		}
+		return
+	}
+	testscript.Main(testmain.Of(m), map[string]func(){"worker": main})
 }
 
-// TestScripts runs the binary as an operator does. The commands that the scripts have
-// besides testscript's own are the functions below.
+// TestScripts runs the commands as an operator does. The commands that the scripts have
+// besides testscript's own are the functions below, and in called_test.go.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	template, err := os.ReadFile(filepath.Join("testdata", "worker.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	calls := &companions{all: map[string]*running{}}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
@@ -49,7 +55,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": reserveAddress, "answers": waitForAnswer, "appears": waitForFile, "empty": checkEmpty,
-			"exits": checkExit, "expand": expandFile, "field": keepField, "hook": startHook, "hup": hangUp, "keys": checkKeys, "nats": startServer, "prefix": keepPrefix, "within": endsWithin, "shows": waitForPage, "term": terminate, "until": waitForOutput,
+			"call": calls.call, "exits": calls.exits, "expand": expandFile, "field": keepField, "hook": startHook, "hup": hangUp, "keys": checkKeys, "nats": startServer, "prefix": keepPrefix, "within": calls.within, "shows": waitForPage, "term": terminate, "silent": calls.silent, "until": calls.until,
 		},
 	})
 }
@@ -157,38 +163,6 @@ func checkEmpty(ts *testscript.TestScript, _ bool, args []string) {
 	if len(entries) > 0 {
 		ts.Fatalf("in %s there is %v", args[0], entries)
 	}
-}
-
-// exits CODE COMMAND… runs a command and checks its exit code.
-func checkExit(ts *testscript.TestScript, _ bool, args []string) {
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	code := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		exit, ok := errors.AsType[*exec.ExitError](err)
-		if !ok {
-			ts.Fatalf("running %s: %v", args[1], err)
-		}
-		code = exit.ExitCode()
-	}
-	if code != want {
-		ts.Fatalf("the exit code is %d, want %d", code, want)
-	}
-}
-
-// until PATTERN COMMAND… runs a command again and again until its standard output matches.
-func waitForOutput(ts *testscript.TestScript, _ bool, args []string) {
-	pattern, err := regexp.Compile(args[0])
-	ts.Check(err)
-	await(ts, 200*time.Millisecond, func() error {
-		if err := ts.Exec(args[1], args[2:]...); err != nil {
-			return err
-		}
-		if !pattern.MatchString(ts.ReadFile("stdout")) {
-			return fmt.Errorf("the output does not match %s", pattern)
-		}
-		return nil
-	})
 }
 
 // documents decodes the last command's standard output: one JSON object or a list of them.
