@@ -159,7 +159,7 @@ func (d *Intake) take(ctx context.Context, e Event, job Job) (Accepted, error) {
 	if at := job.ExpiresAt; !at.IsZero() && !at.After(d.now()) {
 		return d.expired(ctx, job)
 	}
-	return d.open(ctx, job, e.Request.Separate)
+	return d.open(ctx, job, e.Request.Separate && !rotates(job.Kind))
 }
 
 // lookUp returns the record of a job, and whether there is one.

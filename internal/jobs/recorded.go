@@ -3,6 +3,8 @@ package jobs
 import (
 	"slices"
 	"time"
+
+	"rekey/internal/kinds"
 )
 
 // RecordedEvent is an event on the record of a job, with what it says for itself.
@@ -57,8 +59,12 @@ func (r *Record) joinedBy(j Job) bool {
 
 // joinable reports whether an event may join this job: it will do what is asked, in time.
 func (r *Record) joinable(j Job) bool {
-	return !r.Done() && r.does(j) && !r.CancelAsked && (j.ExpiresAt.IsZero() || r.RetryAt.Before(j.ExpiresAt))
+	return !r.Done() && r.does(j) && !r.CancelAsked && (rotates(j.Kind) || j.ExpiresAt.IsZero() || r.RetryAt.Before(j.ExpiresAt))
 }
+
+// rotates reports whether jobs of a kind rotate a credential. There is one such job at a time: what asks for another one joins it, whatever it
+// says, for the rotation that it asks for has begun.
+func rotates(k Kind) bool { return kinds.Of(k).Rotates != nil }
 
 // fits reports whether one more event can be listed. Those who publish must not be able to
 // make the record of a job too large to be written.

@@ -60,6 +60,12 @@ func (s *pass) abandon(ctx context.Context) (wait, error) {
 	if err := s.delete(ctx, s.State.NewID); err != nil {
 		return 0, err
 	}
+	if a, err = s.read(ctx); err != nil {
+		return 0, err
+	}
+	if _, there := a.Secret(s.State.NewID); there {
+		return 0, &jobs.Failure{Reason: jobs.ReasonConflict, Err: fmt.Errorf("the account still lists the new secret %s after its deletion", s.State.NewID)}
+	}
 	return 0, s.abandoned(ctx, fmt.Sprintf("secret %s is deleted; %s works, until %s: its life was cut when the other one was made", s.State.NewID, old.ID, stamp(old.ExpiresAt)))
 }
 

@@ -47,6 +47,7 @@ func TestKilledAtEveryRequest(t *testing.T) {
 	}
 	stop()
 	g.nowhereElse(w)
+	g.beside()
 }
 
 // killRig is a worker that rotates an account for each moment.
@@ -166,6 +167,11 @@ func (g *gate) nowhereElse(w *apptest.Worker) {
 		g.t.Errorf("there is no log of the killed workers: %v", err)
 	}
 	canaries.Search(g.t, "the log of a killed worker", string(log))
+}
+
+// beside holds that there is one file beside that of each account's secret: the one before.
+func (g *gate) beside() {
+	g.t.Helper()
 	for _, a := range g.accounts {
 		left, err := filepath.Glob(a.file + ".*")
 		if err != nil || len(left) != 1 || left[0] != a.file+".previous" {
