@@ -6,8 +6,6 @@ import (
 	"net"
 	"time"
 
-	"rekey/internal/jobs"
-	"rekey/internal/schedule"
 	"rekey/internal/secret"
 )
 
@@ -37,78 +35,6 @@ type Config struct {
 	API       API        `yaml:"api"`
 	Search    Search     `yaml:"search"`
 	Log       Log        `yaml:"log"`
-}
-
-// NATS says which server holds the streams, and how to log in to it. At most one of
-// credentials file, nkey, user and token is set, and only with an external server; a TLS
-// client certificate goes with any of them.
-type NATS struct {
-	// URL is one address or several with commas, with the schemes nats, tls, ws or wss.
-	// Empty, the default, means the embedded server.
-	URL string `yaml:"url"`
-	// Namespace begins all subjects and the names of all streams. Default and empty: rekey.
-	Namespace string `yaml:"namespace"`
-	// Replicas is how many servers keep a copy of each stream: 1 (default), 3 or 5; 1 with the embedded server.
-	Replicas int `yaml:"replicas"`
-	// CredentialsFile is the path of a .creds file (user JWT and seed). Empty: not used. This and the
-	// secrets below are read for each connection.
-	CredentialsFile string `yaml:"credentials_file" secret:"lines"`
-	// NKeyFile is the path of a file with a user's nkey seed. Empty: not used.
-	NKeyFile string `yaml:"nkey_file" secret:"file"`
-	// User is a user name; it needs a Password. Empty: not used.
-	User string `yaml:"user"`
-	// Password is that of User.
-	Password secret.Ref `yaml:"password"`
-	// Token is the server's authentication token. Zero: not used.
-	Token secret.Ref `yaml:"token"`
-	// InboxPrefix begins the subjects on which answers come back, where a server gives each role
-	// inboxes of its own. Default and empty: _INBOX.
-	InboxPrefix string `yaml:"inbox_prefix"`
-	// Domain is the JetStream domain that has the streams, where the server is a leaf node of another one or has a domain
-	// of its own. Default and empty: the JetStream of the server itself.
-	Domain string `yaml:"domain"`
-	// TLS is for connections to an external server, and of commands to an embedded server that has TLS.
-	TLS      ClientTLS `yaml:"tls"`
-	Embedded Embedded  `yaml:"embedded"`
-}
-
-// IsEmbedded reports whether the worker starts a NATS server of its own.
-func (n NATS) IsEmbedded() bool { return n.URL == "" }
-
-// ClientTLS says how to recognise a server, and how to be recognised by it.
-type ClientTLS struct {
-	// CAFile is a PEM file with the authorities that may sign the server's certificate. Empty: those of the system.
-	CAFile string `yaml:"ca_file"`
-	// CertFile and KeyFile are PEM files with our certificate and its key, read for each connection. Both or neither
-	// (the default) are set.
-	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file" secret:"lines"`
-}
-
-// Embedded is the NATS server inside the worker, used when NATS.URL is empty.
-type Embedded struct {
-	// Listen is host:port for other clients. Default 127.0.0.1:4222; empty keeps the server inside the process.
-	Listen string `yaml:"listen"`
-	// StoreDir is the folder of the streams, made when it is missing. Default and empty: ./data.
-	StoreDir string `yaml:"store_dir"`
-	// Token is what clients must present. Zero: none, which is refused beyond loopback
-	// unless TLS client certificates are required.
-	Token secret.Ref `yaml:"token"`
-	TLS   ServerTLS  `yaml:"tls"`
-	// EncryptionKeyFile is a file with the key by which the server encrypts its files. Empty: they
-	// are not encrypted. A store keeps the key that it was made with.
-	EncryptionKeyFile string `yaml:"encryption_key_file" secret:"file"`
-	// MaxPayloadMiB is the largest message in MiB, 1 to 64. Default 8.
-	MaxPayloadMiB int `yaml:"max_payload_mib"`
-}
-
-// ServerTLS is the certificate of the embedded server, and whose clients it lets in.
-type ServerTLS struct {
-	// CertFile and KeyFile are PEM files. Both or neither are set; neither (the default) means no TLS.
-	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file" secret:"lines"`
-	// ClientCAFile is a PEM file with the authorities whose client certificates are required. Empty: none is asked for.
-	ClientCAFile string `yaml:"client_ca_file"`
 }
 
 // Atlas is the API that revokes, and the accounts that may call it.
@@ -198,69 +124,6 @@ type Retry struct {
 	RetryAfterCap time.Duration `yaml:"retry_after_cap"`
 }
 
-// Schedule makes a job at the ticks of a cron expression.
-type Schedule struct {
-	// Name is unique: lower-case letters, digits, - and _, at most 64. It is the schedule's
-	// identity: under another name it has no memory of what it fired.
-	Name string `yaml:"name"`
-	// Cron has five fields, or is a word like @daily, or @every with a duration.
-	Cron string `yaml:"cron"`
-	// TimeZone is the IANA name of the clock that Cron goes by. Default and empty: UTC.
-	TimeZone string `yaml:"time_zone"`
-	// Jitter is the most by which a tick is fired late, so that not all fire at once: up to 24h. Default 0, none.
-	Jitter time.Duration `yaml:"jitter"`
-	// Missed is what becomes of ticks that no worker was there for: skip, once (default and empty) or all.
-	Missed schedule.Missed `yaml:"missed"`
-	// MaxLate is the age up to which missed ticks are made up for: 1s to 8760h. Default 24h.
-	MaxLate time.Duration `yaml:"max_late"`
-	// Overlap is what becomes of a tick while the schedule's last job is not done: allow (default and empty), skip or queue.
-	Overlap schedule.Overlap `yaml:"overlap"`
-	// NotDuring are times in which nothing fires. Default none.
-	NotDuring []Window `yaml:"not_during"`
-	Job       Job      `yaml:"job"`
-}
-
-// Window is a time in which a schedule does not fire: either From and Until are set, or Cron and For.
-type Window struct {
-	// From and Until bound a window that comes once, as "2026-12-18", "2026-12-18 18:00" (both by the schedule's clock) or
-	// RFC 3339. Until is not a part of it.
-	From  Moment `yaml:"from"`
-	Until Moment `yaml:"until"`
-	// Cron says when a repeating window opens, by the schedule's clock; see Schedule.Cron.
-	Cron string `yaml:"cron"`
-	// For is how long it stays open, by that clock: 1m to 744h.
-	For time.Duration `yaml:"for"`
-	// Ticks says what becomes of the ticks in the window: TicksSkip (default and empty) or TicksMove.
-	Ticks string `yaml:"ticks"`
-	// Reason is free text of up to 1024 bytes, shown to operators. Default empty.
-	Reason string `yaml:"reason"`
-}
-
-// What becomes of the ticks in a window.
-const (
-	TicksSkip = "skip" // They are left out.
-	TicksMove = "move" // The last of them fires at the end of the window.
-)
-
-// Moment is a date, with or without a time.
-type Moment string
-
-// Job is what a schedule asks for; the fields are those of an event.
-type Job struct {
-	// Kind is the kind of the job. Required.
-	Kind jobs.Kind `yaml:"kind"`
-	// Account is the name of one of Atlas.Accounts. It may be empty when there is only one.
-	Account string `yaml:"account"`
-	// Params are the parameters of the kind, validated. Secret ones are not accepted here.
-	Params map[string]string `yaml:"params"`
-	// Lane is urgent, normal or bulk. Empty, the default, leaves it to the class of the event (normal).
-	Lane jobs.Lane `yaml:"lane"`
-	// Reason is free text of up to 1024 bytes, shown in results. Default empty.
-	Reason string `yaml:"reason"`
-	// RequestedBy is free text of up to 1024 bytes, shown in results. Default empty.
-	RequestedBy string `yaml:"requested_by"`
-}
-
 // HTTP is where metrics and health are served.
 type HTTP struct {
 	// Listen is host:port. Default 127.0.0.1:9464; empty serves nothing.
@@ -326,11 +189,6 @@ func Default() *Config {
 		API:   API{Console: Console{Idle: 30 * time.Minute, Session: 12 * time.Hour}},
 		Log:   Log{Level: "info", Format: "json"},
 	}
-}
-
-// setDefaults prepares a schedule for what the file says about it.
-func (s *Schedule) setDefaults() {
-	s.TimeZone, s.Missed, s.MaxLate, s.Overlap = "UTC", schedule.MissedOnce, 24*time.Hour, schedule.OverlapAllow
 }
 
 // fillEmpty replaces texts that were set to "" where that means the default. Elsewhere ""

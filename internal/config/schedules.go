@@ -13,6 +13,74 @@ import (
 	"rekey/internal/schedule"
 )
 
+// Schedule makes a job at the ticks of a cron expression.
+type Schedule struct {
+	// Name is unique: lower-case letters, digits, - and _, at most 64. It is the schedule's
+	// identity: under another name it has no memory of what it fired.
+	Name string `yaml:"name"`
+	// Cron has five fields, or is a word like @daily, or @every with a duration.
+	Cron string `yaml:"cron"`
+	// TimeZone is the IANA name of the clock that Cron goes by. Default and empty: UTC.
+	TimeZone string `yaml:"time_zone"`
+	// Jitter is the most by which a tick is fired late, so that not all fire at once: up to 24h. Default 0, none.
+	Jitter time.Duration `yaml:"jitter"`
+	// Missed is what becomes of ticks that no worker was there for: skip, once (default and empty) or all.
+	Missed schedule.Missed `yaml:"missed"`
+	// MaxLate is the age up to which missed ticks are made up for: 1s to 8760h. Default 24h.
+	MaxLate time.Duration `yaml:"max_late"`
+	// Overlap is what becomes of a tick while the schedule's last job is not done: allow (default and empty), skip or queue.
+	Overlap schedule.Overlap `yaml:"overlap"`
+	// NotDuring are times in which nothing fires. Default none.
+	NotDuring []Window `yaml:"not_during"`
+	Job       Job      `yaml:"job"`
+}
+
+// Window is a time in which a schedule does not fire: either From and Until are set, or Cron and For.
+type Window struct {
+	// From and Until bound a window that comes once, as "2026-12-18", "2026-12-18 18:00" (both by the schedule's clock) or
+	// RFC 3339. Until is not a part of it.
+	From  Moment `yaml:"from"`
+	Until Moment `yaml:"until"`
+	// Cron says when a repeating window opens, by the schedule's clock; see Schedule.Cron.
+	Cron string `yaml:"cron"`
+	// For is how long it stays open, by that clock: 1m to 744h.
+	For time.Duration `yaml:"for"`
+	// Ticks says what becomes of the ticks in the window: TicksSkip (default and empty) or TicksMove.
+	Ticks string `yaml:"ticks"`
+	// Reason is free text of up to 1024 bytes, shown to operators. Default empty.
+	Reason string `yaml:"reason"`
+}
+
+// What becomes of the ticks in a window.
+const (
+	TicksSkip = "skip" // They are left out.
+	TicksMove = "move" // The last of them fires at the end of the window.
+)
+
+// Moment is a date, with or without a time.
+type Moment string
+
+// Job is what a schedule asks for; the fields are those of an event.
+type Job struct {
+	// Kind is the kind of the job. Required.
+	Kind jobs.Kind `yaml:"kind"`
+	// Account is the name of one of Atlas.Accounts. It may be empty when there is only one.
+	Account string `yaml:"account"`
+	// Params are the parameters of the kind, validated. Secret ones are not accepted here.
+	Params map[string]string `yaml:"params"`
+	// Lane is urgent, normal or bulk. Empty, the default, leaves it to the class of the event (normal).
+	Lane jobs.Lane `yaml:"lane"`
+	// Reason is free text of up to 1024 bytes, shown in results. Default empty.
+	Reason string `yaml:"reason"`
+	// RequestedBy is free text of up to 1024 bytes, shown in results. Default empty.
+	RequestedBy string `yaml:"requested_by"`
+}
+
+// setDefaults prepares a schedule for what the file says about it.
+func (s *Schedule) setDefaults() {
+	s.TimeZone, s.Missed, s.MaxLate, s.Overlap = "UTC", schedule.MissedOnce, 24*time.Hour, schedule.OverlapAllow
+}
+
 // Spec turns a configured schedule into one that runs. The error names the key.
 func (s *Schedule) Spec() (schedule.Spec, error) {
 	expr, err := schedule.Parse(s.Cron, s.TimeZone)

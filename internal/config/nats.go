@@ -6,7 +6,80 @@ import (
 	"strings"
 
 	"rekey/internal/lazyregexp"
+	"rekey/internal/secret"
 )
+
+// NATS says which server holds the streams, and how to log in to it. At most one of
+// credentials file, nkey, user and token is set, and only with an external server; a TLS
+// client certificate goes with any of them.
+type NATS struct {
+	// URL is one address or several with commas, with the schemes nats, tls, ws or wss.
+	// Empty, the default, means the embedded server.
+	URL string `yaml:"url"`
+	// Namespace begins all subjects and the names of all streams. Default and empty: rekey.
+	Namespace string `yaml:"namespace"`
+	// Replicas is how many servers keep a copy of each stream: 1 (default), 3 or 5; 1 with the embedded server.
+	Replicas int `yaml:"replicas"`
+	// CredentialsFile is the path of a .creds file (user JWT and seed). Empty: not used. This and the
+	// secrets below are read for each connection.
+	CredentialsFile string `yaml:"credentials_file" secret:"lines"`
+	// NKeyFile is the path of a file with a user's nkey seed. Empty: not used.
+	NKeyFile string `yaml:"nkey_file" secret:"file"`
+	// User is a user name; it needs a Password. Empty: not used.
+	User string `yaml:"user"`
+	// Password is that of User.
+	Password secret.Ref `yaml:"password"`
+	// Token is the server's authentication token. Zero: not used.
+	Token secret.Ref `yaml:"token"`
+	// InboxPrefix begins the subjects on which answers come back, where a server gives each role
+	// inboxes of its own. Default and empty: _INBOX.
+	InboxPrefix string `yaml:"inbox_prefix"`
+	// Domain is the JetStream domain that has the streams, where the server is a leaf node of another one or has a domain
+	// of its own. Default and empty: the JetStream of the server itself.
+	Domain string `yaml:"domain"`
+	// TLS is for connections to an external server, and of commands to an embedded server that has TLS.
+	TLS      ClientTLS `yaml:"tls"`
+	Embedded Embedded  `yaml:"embedded"`
+}
+
+// IsEmbedded reports whether the worker starts a NATS server of its own.
+func (n NATS) IsEmbedded() bool { return n.URL == "" }
+
+// ClientTLS says how to recognise a server, and how to be recognised by it.
+type ClientTLS struct {
+	// CAFile is a PEM file with the authorities that may sign the server's certificate. Empty: those of the system.
+	CAFile string `yaml:"ca_file"`
+	// CertFile and KeyFile are PEM files with our certificate and its key, read for each connection. Both or neither
+	// (the default) are set.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file" secret:"lines"`
+}
+
+// Embedded is the NATS server inside the worker, used when NATS.URL is empty.
+type Embedded struct {
+	// Listen is host:port for other clients. Default 127.0.0.1:4222; empty keeps the server inside the process.
+	Listen string `yaml:"listen"`
+	// StoreDir is the folder of the streams, made when it is missing. Default and empty: ./data.
+	StoreDir string `yaml:"store_dir"`
+	// Token is what clients must present. Zero: none, which is refused beyond loopback
+	// unless TLS client certificates are required.
+	Token secret.Ref `yaml:"token"`
+	TLS   ServerTLS  `yaml:"tls"`
+	// EncryptionKeyFile is a file with the key by which the server encrypts its files. Empty: they
+	// are not encrypted. A store keeps the key that it was made with.
+	EncryptionKeyFile string `yaml:"encryption_key_file" secret:"file"`
+	// MaxPayloadMiB is the largest message in MiB, 1 to 64. Default 8.
+	MaxPayloadMiB int `yaml:"max_payload_mib"`
+}
+
+// ServerTLS is the certificate of the embedded server, and whose clients it lets in.
+type ServerTLS struct {
+	// CertFile and KeyFile are PEM files. Both or neither are set; neither (the default) means no TLS.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file" secret:"lines"`
+	// ClientCAFile is a PEM file with the authorities whose client certificates are required. Empty: none is asked for.
+	ClientCAFile string `yaml:"client_ca_file"`
+}
 
 // properNamespace is what both NATS subjects and the names of streams and buckets allow.
 var properNamespace = lazyregexp.New(`^[A-Za-z0-9_-]{1,64}$`)
