@@ -28,8 +28,8 @@ const (
 	followTimeout = 250 * time.Millisecond // How long it waits for what the streams just got.
 	// patience is how long a list is read: then the answer says how far it goes. A look at the file may read some, and takes
 	// queryTimes as long at most: a question must be answered within AskTimeout.
-	patience   = 200 * time.Millisecond
-	queryTimes = 3
+	patience   = 40 * time.Millisecond
+	queryTimes = 15
 )
 
 // ErrTooSlow says that a question would take too long.
@@ -117,15 +117,17 @@ func (p *projection) freshness(what string) Freshness {
 
 // listOf is what chooses the jobs of a query, without After. With probe, the order leads, and each job is looked up in the words.
 func (q *Query) listOf(loose, probe bool) *list {
-	l, match := &list{table: "jobs", column: "place", from: "records r", order: "r.place", up: strings.HasPrefix(string(q.Sort), "-")}, q.match(loose)
+	l, words := &list{table: "jobs", column: "place", from: "records r", order: "r.place", up: strings.HasPrefix(string(q.Sort), "-")}, *q
 	switch strings.TrimPrefix(string(q.Sort), "-") {
 	case string(SortFinished):
 		l.column, l.order = "finished", "j.finished"
-		l.add("j.finished > 0")
+		if q.Outcome != "" { // An index has them in this order.
+			words.Outcome = ""
+		}
 	case string(SortChanged):
 		l.column, l.order = "revision", "j.revision"
 	}
-	byPlace, place := l.column == "place", "r.place"
+	byPlace, place, terms := l.column == "place", "r.place", words.terms(loose)
 	l.whole = loose && hasWord(q.Q) // Beginnings of words are collected before the first job is found.
 	switch {
 	case !byPlace: // Their records are read when they are sorted.
@@ -134,9 +136,11 @@ func (q *Query) listOf(loose, probe bool) *list {
 		l.from = "jobs j JOIN records r ON r.place = j.place"
 	}
 	switch {
-	case match == "":
-	case probe && !byPlace:
-		l.add("EXISTS (SELECT 1 FROM words w WHERE w.words MATCH ? AND w.rowid = j.place)", match)
+	case len(terms) == 0:
+	case probe && !byPlace: // Each by itself: see between.
+		for _, term := range terms {
+			l.add("EXISTS (SELECT 1 FROM words w WHERE w.words MATCH ? AND w.rowid = j.place)", term)
+		}
 	default:
 		l.from = "words w JOIN jobs j ON j.place = w.rowid"
 		if byPlace {
@@ -145,7 +149,13 @@ func (q *Query) listOf(loose, probe bool) *list {
 				l.from += " JOIN jobs j ON j.place = w.rowid"
 			}
 		}
-		l.add("w.words MATCH ?", match)
+		l.find("words", terms)
+	}
+	if l.column == "finished" {
+		l.add("j.finished > 0")
+		if q.Outcome != "" {
+			l.add("j.outcome = ?", q.Outcome)
+		}
 	}
 	if q.Target != "" {
 		l.add("instr(j.target, ?) > 0", q.Target)

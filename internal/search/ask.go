@@ -48,7 +48,7 @@ func Ask[T any](ctx context.Context, conn *bus.Conn, what string, question any) 
 	}
 }
 
-// InMemory, in place of a folder, says that nothing is written to a disk, and at most mostInMemory bytes are kept.
+// InMemory is given in place of a folder where nothing may be written to a disk. At most mostInMemory bytes are kept then.
 const InMemory = ":memory:"
 
 // Reader answers questions from the streams themselves, by a temporary file of what it needs of them.

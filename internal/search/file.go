@@ -14,7 +14,7 @@ import (
 
 // How the file is kept.
 const (
-	version   = 6    // Of the tables. Another one is made anew.
+	version   = 7    // Of the tables. Another one is made anew.
 	maxFiles  = 64   // Workers that may share a folder.
 	cacheKiB  = 8192 // What SQLite keeps of the file in memory.
 	pageBytes = 8192
@@ -61,6 +61,7 @@ var indexes = []string{
 	`CREATE UNIQUE INDEX jobs_id ON jobs (id)`,
 	`CREATE INDEX jobs_revision ON jobs (revision)`,
 	`CREATE INDEX jobs_finished ON jobs (finished)`,
+	`CREATE INDEX jobs_ended ON jobs (outcome, finished) WHERE finished > 0`,
 	`CREATE INDEX jobs_dead ON jobs (dead) WHERE dead > 0`,
 	`CREATE INDEX jobs_proven ON jobs (proven) WHERE proven > 0`,
 	`CREATE INDEX jobs_failed ON jobs (failed) WHERE failed > 0`,

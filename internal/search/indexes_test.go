@@ -15,7 +15,7 @@ func TestSearchAfterACutOffReading(t *testing.T) {
 	}
 	p, stop := r.project(dir)
 	r.follow(p)
-	for _, index := range []string{"id", "revision", "finished", "dead", "proven", "failed", "alive", "open"} {
+	for _, index := range []string{"id", "revision", "finished", "ended", "dead", "proven", "failed", "alive", "open"} {
 		if _, err := p.file.conn.ExecContext(t.Context(), "DROP INDEX jobs_"+index); err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,8 @@ func TestSearchInMemory(t *testing.T) {
 		r.create()
 	}
 	t.Chdir(t.TempDir())
-	t.Setenv("TMPDIR", t.TempDir())
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
 	reader, err := NewReader(t.Context(), r.conn, InMemory)
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +74,7 @@ func TestSearchInMemory(t *testing.T) {
 	if err != nil || len(page.Records) != len(r.ids) {
 		t.Errorf("%d of %d jobs are found: %v", len(page.Records), len(r.ids), err)
 	}
-	for _, dir := range []string{".", os.TempDir()} {
+	for _, dir := range []string{".", temporary} {
 		if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
 			t.Errorf("%s holds %v, %v", dir, files, err)
 		}

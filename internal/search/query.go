@@ -175,9 +175,9 @@ func yes(is bool) string {
 	return ""
 }
 
-// match is the query in the language of FTS5, "" where it asks for nothing that is there. With loose, words are those that begin
-// like the ones of Q, and Target is any part.
-func (q *Query) match(loose bool) string {
+// terms are what a job must have, in the language of FTS5. With loose, words are those that begin like the ones of Q, and Target is any
+// part.
+func (q *Query) terms(loose bool) []string {
 	terms := q.facets()
 	if len(q.Kinds) > 0 {
 		terms = append(terms, anyOf("kind", jobs.Names(q.Kinds)))
@@ -188,7 +188,7 @@ func (q *Query) match(loose bool) string {
 	if hasWord(q.Target) && !loose {
 		terms = append(terms, "target:"+phrase(longest(q.Target), true))
 	}
-	return strings.Join(append(terms, wordTerms(q.Q, loose)...), " AND ")
+	return append(terms, wordTerms(q.Q, loose)...)
 }
 
 // anyOf is the term that a field has one of some values.

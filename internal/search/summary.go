@@ -43,11 +43,11 @@ type RawLetters[T any] struct {
 type Letters = RawLetters[bus.DeadLetter]
 
 func (q *LetterQuery) listOf(loose, _ bool) *list {
-	l := &list{table: "letters", column: "place", from: "letters r", order: "r.place"}
+	l := &list{table: "letters", column: "place", from: "letters r", order: "r.place", patient: true}
 	terms := append(facets("code", q.Code, "kind", q.Kind, "job", q.Job, "receiver", q.Receiver), wordTerms(q.Q, loose)...)
 	if len(terms) > 0 {
 		l.from, l.order = "letter_words w JOIN letters r ON r.place = w.rowid", "w.rowid"
-		l.add("w.letter_words MATCH ?", strings.Join(terms, " AND "))
+		l.find("letter_words", terms)
 	}
 	if !q.Since.IsZero() {
 		l.add("r.at >= ?", micros(q.Since))
@@ -233,6 +233,7 @@ func (p *projection) groupFound(ctx context.Context, q *SummaryQuery, found map[
 	if err != nil {
 		return false, err
 	}
+	l.patient = true
 	all := 0
 	stop, err := p.sweep(ctx, l, func(ctx context.Context, part *list) (bool, error) {
 		some := map[Group]int{}

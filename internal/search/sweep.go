@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 )
 
 // list is a query that becomes SQL.
@@ -14,8 +15,17 @@ type list struct {
 	from, order   string // and as they are called in it.
 	up            bool   // The smallest comes first.
 	whole         bool   // It is read at once: it is found in another order than it is sorted in, or parts take as long.
+	patient       bool   // It has all of the question's time: there is no way to go on behind it.
 	where         []string
 	args          []any
+	words         string   // The table of words that it is found by, as w; and
+	terms         []string // what it must have of them.
+}
+
+// find chooses by terms. It is to be the first condition.
+func (l *list) find(words string, terms []string) {
+	l.words, l.terms = words, terms
+	l.add("w."+words+" MATCH ?", strings.Join(terms, " AND "))
 }
 
 func (l *list) add(condition string, args ...any) {
@@ -30,10 +40,27 @@ func (l *list) sql(columns, tail string) string {
 	return statement + tail
 }
 
+// between is the part of a list between two values of its order. FTS5 looks for the first row that has several terms before it goes to where a
+// part begins, through all that have one of them where none has all; so each term is looked up by itself.
+func (l *list) between(from, to int64) *list {
+	part := *l
+	part.add(l.order+" BETWEEN ? AND ?", from, to)
+	if len(l.terms) < 2 || l.order != "w.rowid" {
+		return &part
+	}
+	part.args[0] = l.terms[0]
+	for _, term := range l.terms[1:] {
+		part.add("w.rowid IN (SELECT rowid FROM "+l.words+" WHERE "+l.words+" MATCH ? AND rowid BETWEEN ? AND ?)", term, from, to)
+	}
+	return &part
+}
+
 // byPlace is a list that is swept by place, whatever it is sorted by.
 func (l *list) byPlace() *list {
 	other := *l
-	if other.column = "place"; strings.HasPrefix(l.order, "j.") {
+	if other.column = "place"; len(l.terms) > 0 {
+		other.order = "w.rowid"
+	} else if strings.HasPrefix(l.order, "j.") {
 		other.order = "j.place"
 	}
 	return &other
@@ -67,19 +94,19 @@ const (
 	// swept is where a sweep stops that has seen everything, or enough.
 	swept = -1
 	// A part is read for one of sliceShare of the patience before smaller parts are, and divide is by how much smaller they are.
-	sliceShare = 4
+	sliceShare = 2
 	divide     = 16
 )
 
 // sweep reads a list in its order, at once where that does not take long, and else in parts. What read returns an error for, it must
-// not keep: that part is read again in smaller ones. Where the time of ctx is over, stop is the value of the order up to which all was read.
+// not keep: that part is read again in smaller ones. Where the patience is over and a part was read, or the time of ctx is over, stop is
+// the value of the order up to which all was read.
 func (p *projection) sweep(ctx context.Context, l *list, read func(context.Context, *list) (enough bool, err error)) (stop int64, err error) {
 	if l.whole {
 		_, err := read(ctx, l)
 		return swept, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.patience)
-	defer cancel()
+	end := time.Now().Add(p.patience)
 	if over, _, err := p.slice(ctx, l, read); !over {
 		return swept, err
 	}
@@ -94,12 +121,10 @@ func (p *projection) sweep(ctx context.Context, l *list, read func(context.Conte
 		if !l.up {
 			from, to = max(high.Int64-done-width+1, low.Int64), high.Int64-done
 		}
-		if ctx.Err() != nil {
-			return l.last(from, to), nil
+		if ctx.Err() != nil || !l.patient && done > 0 && time.Now().After(end) {
+			return l.last(from, to), nil //nolint:nilerr // The answer says how far it goes.
 		}
-		part := *l
-		part.add(l.order+" BETWEEN ? AND ?", from, to)
-		over, enough, err := p.slice(ctx, &part, read)
+		over, enough, err := p.slice(ctx, l.between(from, to), read)
 		if enough || err != nil && !over {
 			return swept, err
 		}

@@ -14,7 +14,7 @@ import (
 func TestSweepInParts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 3)
-	for range 120 {
+	for range 240 {
 		r.create()
 		r.change()
 	}
@@ -22,14 +22,14 @@ func TestSweepInParts(t *testing.T) {
 	r.follow(p)
 	for _, sort := range []Sort{SortAccepted, "-" + SortAccepted, SortChanged, "-" + SortChanged, SortFinished} {
 		for _, loose := range []bool{false, true} {
-			want := ids(t, p, (&Query{Sort: sort, Q: "incident"}).listOf(false, loose))
+			want := ids(t, p, (&Query{Sort: sort, Q: "incident", RequestedBy: "ada"}).listOf(false, loose))
 			var got []string
 			after, questions := "", 0
 			for ; questions == 0 || after != ""; questions++ {
 				if questions > 200 {
 					t.Fatalf("%s: no end", sort)
 				}
-				l := (&Query{Sort: sort, Q: "incident"}).listOf(false, loose)
+				l := (&Query{Sort: sort, Q: "incident", RequestedBy: "ada"}).listOf(false, loose)
 				if after != "" {
 					if err := p.behind(t.Context(), l, after); err != nil {
 						t.Fatal(err)
