@@ -31,7 +31,7 @@ ends by itself; else the outcome of the latest one.`,
 		Use:   "show NAME",
 		Short: "Show the latest job of a rotation: its steps, what it waits for and until when",
 		Long: `Show the latest job of a rotation, as 'worker job show' does: each step with what came of it, what the present one waits for
-and since when, and when the old secret ends by itself.`,
+and since when, and when an old secret ends by itself.`,
 		Example: "  worker rotation show ci -o json",
 		Args:    want("NAME"),
 		RunE: func(cmd *cobra.Command, list []string) error {
@@ -67,17 +67,13 @@ func (c *cli) rotationRunCommand() *cobra.Command {
 		Use:   "run NAME",
 		Short: "Begin a rotation now",
 		Long: `Begin a rotation now. While one of the same name is unfinished, the request joins that. It takes as long as the users of the old
-secret need to move: days, as a rule. --dry-run says what would be done, and changes nothing.
+one need to move: days, as a rule. --dry-run says what would be done, and changes nothing.
 
 ` + waitCodes,
 		Example: "  worker rotation run ci --reason 'laptop lost'",
 		Args:    want("NAME"),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			request, err := c.request(string(kinds.Rotating().Name), []string{kinds.ParamRotation + "=" + list[0]}, &f)
-			if err != nil {
-				return err
-			}
-			return c.submit(cmd.Context(), request, &f)
+			return c.runRotation(cmd.Context(), list[0], &f)
 		},
 	}))
 	flags := cmd.Flags()
@@ -89,13 +85,30 @@ secret need to move: days, as a rule. --dry-run says what would be done, and cha
 	return cmd
 }
 
+// runRotation asks for a rotation. The workers know which kind its jobs have.
+func (c *cli) runRotation(ctx context.Context, name string, f *submitFlags) error {
+	var kind jobs.Kind
+	err := c.ask(ctx, func(ctx context.Context, client *fleet.Client) (err error) {
+		kind, err = client.RotationKind(ctx, name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	request, err := c.request(string(kind), []string{kinds.ParamRotation + "=" + name}, f)
+	if err != nil {
+		return err
+	}
+	return c.submit(ctx, request, f)
+}
+
 func (c *cli) rotationAbandonCommand() *cobra.Command {
 	var f operateFlags
 	cmd := c.withOutput(c.withServer(&cobra.Command{
 		Use:   "abandon NAME --reason TEXT",
-		Short: "Take the new secret of an unfinished rotation back",
-		Long: `Take the new secret of an unfinished rotation back: where the old one is shown to work, the stores get that again, and the new one
-is deleted. The life of the old one stays cut to a week. Where it cannot be shown, and once the old one is being deleted, the rotation
+		Short: "Take what an unfinished rotation has made back",
+		Long: `Take what an unfinished rotation has made back: where the old one is shown to work, the stores get that again, and the new one
+is deleted. The life of an old secret stays cut to a week. Where it cannot be shown, and once the old one is being deleted, the rotation
 goes on: exit code 6. A rotation that has not asked for a secret yet just ends.`,
 		Example: "  worker rotation abandon ci --reason 'the new secret is in a log'",
 		Args:    want("NAME"),

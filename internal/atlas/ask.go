@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"rekey/internal/jobs"
@@ -51,8 +52,8 @@ func (k *call) endpointOf(set kinds.Set, entity string) endpoint {
 func (k *call) unlike(ctx context.Context, ex exchange, a kinds.Ask) *jobs.Failure {
 	body := bytes.TrimSpace(ex.body)
 	_, isError := parseProblem(ex.body)
-	wantsBody := a.Success != http.StatusNoContent
-	good := ex.status == a.Success && ex.err == nil && !isError && !isHTML(ex) &&
+	wantsBody := ex.status != http.StatusNoContent
+	good := slices.Contains(a.Success, ex.status) && ex.err == nil && !isError && !isHTML(ex) &&
 		(!wantsBody && len(body) == 0 || len(body) > 0 && body[0] == '{' && json.Valid(body))
 	switch {
 	case ex.stopped:

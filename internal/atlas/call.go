@@ -237,7 +237,7 @@ const OperationToken = "token"
 
 // Operations lists the names of all operations for the Recorder.
 func Operations() []string {
-	return append(append([]string{OperationToken, OperationRead, OperationRateLimits}, jobs.Names(kinds.Calling())...), string(kinds.Rotating().Name))
+	return slices.Concat([]string{OperationToken, OperationRead, OperationRateLimits}, jobs.Names(kinds.Calling()), jobs.Names(jobs.RotatingKinds()))
 }
 
 // operation is one request to the API.

@@ -39,17 +39,20 @@ func (k *call) readAsClient(ctx context.Context, check kinds.Check) (kinds.Seen,
 	return seen, failure
 }
 
-// Mint reports whether a secret of a service account works: it asks for a bearer token with it, which is revoked at once. The time is
-// that of the last answer by the API's clock. The error is a *jobs.Failure: then it is not known.
-func (c *Client) Mint(ctx context.Context, job jobs.Job, client string, value secret.Value) (works bool, at time.Time, err error) {
+// Works reports whether a credential works: it asks for a bearer token, which is revoked at once, or reads what the login names. The time
+// is that of the last answer by the API's clock. The error is a *jobs.Failure: then it is not known.
+func (c *Client) Works(ctx context.Context, job jobs.Job, l kinds.Login) (works bool, at time.Time, err error) {
 	account, ok := c.account(job.Account)
 	if !ok {
 		return false, at, misconfigured(fmt.Errorf("account %q is not configured", job.Account))
 	}
 	k := &call{client: c, job: job, account: account, kind: kinds.Of(job.Kind)}
-	k.hide(value)
+	k.hide(l.Secret)
 	k.to.rank = rankOf(job.Lane)
-	seen, at, failure := k.tryClient(ctx, client, value, kinds.Check{Resource: kinds.Resource{Path: kinds.PathToken}, Set: kinds.OAuthToken})
+	if l.Read.Path != "" {
+		return k.readAsKey(ctx, l)
+	}
+	seen, at, failure := k.tryClient(ctx, l.Identity, l.Secret, kinds.Check{Resource: kinds.Resource{Path: kinds.PathToken}, Set: kinds.OAuthToken})
 	if failure != nil {
 		failure.MaybeEffective = false
 		failure.Err = c.discreet(failure.Err)
@@ -92,6 +95,31 @@ func (k *call) tryClient(ctx context.Context, client string, value secret.Value,
 		failure.Reason = jobs.ReasonProtocol // The endpoint was not found.
 	}
 	return kinds.Seen{}, time.Time{}, failure
+}
+
+// readAsKey reads what an API key must be able to read, as that key.
+func (k *call) readAsKey(ctx context.Context, l kinds.Login) (works bool, at time.Time, err error) {
+	key := &account{Account: Account{Name: l.Identity, PublicKey: l.Identity}} // It is not configured.
+	reader := *k
+	reader.account = key
+	reader.op = operation{method: http.MethodGet, Resource: l.Read, set: kinds.System.Name}
+	reader.to = endpoint{operation: OperationRead, bucket: k.client.bucket(kinds.System.Name, key, jobs.Job{}), rank: k.to.rank}
+	ex, failure := reader.digestWith(ctx, l.Secret)
+	if failure != nil {
+		failure.MaybeEffective, failure.Err = false, k.client.discreet(failure.Err)
+		return false, at, failure
+	}
+	seen, failure := reader.judgeable(ctx, ex)
+	switch {
+	case failure == nil && seen.Status == http.StatusOK:
+		return true, dateOf(ex), nil
+	case failure == nil && seen.Status == http.StatusUnauthorized && !ex.lacksRole():
+		return false, dateOf(ex), nil
+	case failure == nil:
+		failure = reader.failure(ctx, ex)
+	}
+	failure.Err = k.client.discreet(failure.Err)
+	return false, at, failure
 }
 
 // asClient is a request to an OAuth endpoint as another client than the job's account.

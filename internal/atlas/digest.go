@@ -57,6 +57,11 @@ func (k *call) digest(ctx context.Context) (exchange, *jobs.Failure) {
 	if failure != nil {
 		return exchange{}, failure
 	}
+	return k.digestWith(ctx, key)
+}
+
+// digestWith makes the request with a private key.
+func (k *call) digestWith(ctx context.Context, key secret.Value) (exchange, *jobs.Failure) {
 	n, fresh := k.account.nonces.current(), false
 	for challenges := 0; ; challenges++ {
 		authorization, failure := k.answerChallenge(ctx, n, key)

@@ -77,7 +77,7 @@ func (c *Client) Events(ctx context.Context, job jobs.Job, types []string, since
 	}
 	a, _ := c.account(job.Account)
 	declared := kinds.Of(job.Kind).Proof
-	target := job.Params.Get(declared.TargetParam)
+	target := cmp.Or(job.Params.Get(declared.TargetParam), job.Search.Only()[declared.TargetParam])
 	list := []proof.Event{}
 	for _, e := range log {
 		named := e.field(declared.EventTarget)

@@ -210,7 +210,7 @@ func TestFindIsGuarded(t *testing.T) {
 		if failure := revokeFails(t, c, j); failure.Reason != jobs.ReasonInvalid || !strings.Contains(failure.Err.Error(), "allow_self") {
 			t.Errorf("%s: %v", j.Kind, failure)
 		}
-		if value, _ := box.Secret(sandbox.ClientID); value != own || len(box.State().Accounts) != 8 {
+		if value, _ := box.Secret(sandbox.ClientID); value != own || len(box.State().Accounts) != 9 {
 			t.Errorf("%s: the sandbox has %v", j.Kind, box.State())
 		}
 	}

@@ -182,11 +182,11 @@ func TestRecorder(t *testing.T) {
 	if diff := cmp.Diff([]string{
 		"token", "read", "rate_limits", "token.revoke", "jwks.revoke", "x509.disable", "idp.delete", "role_mapping.delete",
 		"service_account_secret.delete", "service_account.delete", "api_key.delete", "database_user.delete", "database_user.scramble",
-		"org_user.remove", "project_user.remove", "service_account_secret.rotate",
+		"org_user.remove", "project_user.remove", "service_account_secret.rotate", "api_key.rotate",
 	}, atlas.Operations()); diff != "" {
 		t.Errorf("Operations() (-want +got):\n%s", diff)
 	}
-	if !slices.Contains(atlas.Buckets(), "x509_project") || len(atlas.Buckets()) != 16 {
+	if !slices.Contains(atlas.Buckets(), "x509_project") || len(atlas.Buckets()) != 17 {
 		t.Errorf("Buckets() = %v", atlas.Buckets())
 	}
 }

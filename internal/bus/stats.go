@@ -122,10 +122,15 @@ func (s Stats) consumer(ctx context.Context, stream jetstream.Stream, name strin
 // mostRotations is how many rotations are passed over in a lane in the search for its oldest job.
 const mostRotations = 256
 
+// isRotation reports whether a subject is that of a job that rotates something.
+func isRotation(subject string) bool {
+	return slices.ContainsFunc(jobs.RotatingKinds(), func(k jobs.Kind) bool { return strings.HasSuffix(subject, "."+k.SubjectToken()) })
+}
+
 // oldest returns the age of the oldest unfinished job of a lane, 0 when there is none. Rotations do not count: they take days, as their
 // users do.
 func (s Stats) oldest(ctx context.Context, stream jetstream.Stream, lane jobs.Lane) (time.Duration, error) {
-	rotation, from := "."+jobs.RotatingKind().SubjectToken(), uint64(0)
+	from := uint64(0)
 	for range mostRotations {
 		msg, err := stream.GetMsg(ctx, from, jetstream.WithGetMsgSubject(s.Conn.names.Lane(lane)))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -134,7 +139,7 @@ func (s Stats) oldest(ctx context.Context, stream jetstream.Stream, lane jobs.La
 		if err != nil {
 			return 0, fmt.Errorf("reading the oldest job of lane %s: %w", lane, err)
 		}
-		if !strings.HasSuffix(msg.Subject, rotation) {
+		if !isRotation(msg.Subject) {
 			return max(s.Conn.clock.Now().Sub(msg.Time), 0), nil
 		}
 		from = msg.Sequence + 1

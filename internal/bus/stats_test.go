@@ -157,7 +157,7 @@ func TestStatsOldestIsNoRotation(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	rotation := newJob(t, "rotation", jobs.LaneUrgent)
-	rotation.Kind = jobs.RotatingKind()
+	rotation.Kind = jobs.RotatingKinds()[0]
 	var err error
 	if rotation.Params, err = jobs.NewParams(rotation.Kind, map[string]any{"rotation": "ci"}); err != nil {
 		t.Fatal(err)

@@ -8,35 +8,41 @@ import (
 	"time"
 
 	"rekey/internal/deliver"
+	"rekey/internal/jobs"
 	"rekey/internal/kinds"
 )
 
-// Rotation is the credential of a service account that is rotated: a new secret is made and delivered, its users move over, and then the
-// old one is deleted.
+// Rotation is the credential that is rotated, the secret of a service account or an API key: a new one is made and delivered, its users
+// move over, and then the old one is deleted.
 type Rotation struct {
 	// Name is how jobs call it, unique: lower-case letters, digits, - and _, at most 64.
 	Name string `yaml:"name"`
 	// Account is the name of one of atlas.accounts, as which the API is called. It may be empty when there is only one.
 	Account string `yaml:"account"`
-	// OrgID is the organization of the service account. Either it or project_id is required.
+	// OrgID is the organization of the service account or API key. Either it or project_id is required.
 	OrgID string `yaml:"org_id"`
-	// ProjectID is the project of a service account that belongs to one project alone.
+	// ProjectID is the project of a service account that belongs to one project alone. An API key has none.
 	ProjectID string `yaml:"project_id"`
-	// ClientID is the service account that is rotated, mdb_sa_id_ and 24 hexadecimal digits. Each has one rotation at most. Required.
+	// ClientID is the service account that is rotated, mdb_sa_id_ and 24 hexadecimal digits. Each has one rotation at most. Either it or
+	// api_key_id is required.
 	ClientID string `yaml:"client_id"`
+	// APIKeyID is the id of the API key that is rotated, 24 hexadecimal digits. It stays here: the keys that rotations make are found by a
+	// mark in their description, which has this id. Each has one rotation at most.
+	APIKeyID string `yaml:"api_key_id"`
 	// Lifetime is how long a new secret lives, in whole hours: 8h to 8760h, and a day more than quiet_for at least. It is asked for up
-	// to a hundredth shorter, by which a secret whose answer is lost is recognised. Default 2160h.
+	// to a hundredth shorter, by which a secret whose answer is lost is recognised. Default 2160h. Not for API keys, which have no end.
 	Lifetime time.Duration `yaml:"lifetime"`
-	// QuietFor is how long the old secret must have been unused before it is deleted: longer than its slowest user takes from one use
+	// QuietFor is how long the old one must have been unused before it is deleted: longer than its slowest user takes from one use
 	// to the next. 1s to 120h, default 48h.
 	QuietFor time.Duration `yaml:"quiet_for"`
-	// WhenFull is what becomes of the rotation while the account has two secrets that work: wait (default and empty) waits until one
+	// WhenFull is what becomes of the rotation while there are two that work: wait (default and empty) waits until one
 	// is gone; delete_unused deletes the older one once it was unused for quiet_for while the other one is in use.
 	WhenFull string `yaml:"when_full"`
 	// Overdue is what becomes of an old secret that is in use as it nears its end, a week after the new one was made: alert (default
-	// and empty) waits on and says so; delete deletes it a day before.
+	// and empty) waits on and says so; delete deletes it a day before. Not for API keys.
 	Overdue string `yaml:"overdue"`
-	// Deliver are the stores that get the new secret, one at least. Nothing is deleted before all have it.
+	// Deliver are the stores that get the new secret, or the two keys of the new API key as PUBLIC:PRIVATE, one at least. Nothing is
+	// deleted before all have it.
 	Deliver []deliver.Config `yaml:"deliver"`
 }
 
@@ -66,17 +72,51 @@ func (c *Config) AccountOf(r Rotation) string {
 	return r.Account
 }
 
-// RotationAccounts are the accounts as which rotations call, by the names of the rotations.
-func (c *Config) RotationAccounts() map[string]string {
-	accounts := map[string]string{}
-	for _, r := range c.Rotations {
-		accounts[r.Name] = c.AccountOf(r)
+// Home is the key that says where what is rotated is, and its value.
+func (r Rotation) Home() (key, id string) {
+	if r.ProjectID != "" {
+		return kinds.ParamProject, r.ProjectID
 	}
-	return accounts
+	return kinds.ParamOrg, r.OrgID
+}
+
+// subjects are the keys that can say what is rotated, with their values.
+func (r Rotation) subjects() map[string]string {
+	return map[string]string{"client_id": r.ClientID, "api_key_id": r.APIKeyID}
+}
+
+// Rotated is the key that says what is rotated, and its value; empty where none does.
+func (r Rotation) Rotated() (key, id string) {
+	for _, k := range kinds.Rotating() {
+		if id := r.subjects()[k.Rotates.Subject]; id != "" {
+			return k.Rotates.Subject, id
+		}
+	}
+	return "", ""
+}
+
+// Kind is that of the rotation's jobs: the one that rotates what is named here; empty where nothing is.
+func (r Rotation) Kind() jobs.Kind {
+	key, _ := r.Rotated()
+	for _, k := range kinds.Rotating() {
+		if k.Rotates.Subject == key {
+			return k.Name
+		}
+	}
+	return ""
+}
+
+// RotationRules are what requests for rotations go by, by the names of the rotations.
+func (c *Config) RotationRules() map[string]jobs.RotationRule {
+	rules := map[string]jobs.RotationRule{}
+	for _, r := range c.Rotations {
+		rules[r.Name] = jobs.RotationRule{Kind: r.Kind(), Account: c.AccountOf(r)}
+	}
+	return rules
 }
 
 func (c *checker) rotations() {
-	taken, clients, places := map[string]int{}, map[string]int{}, map[string]string{}
+	taken, subjects, places := map[string]int{}, map[string]int{}, map[string]string{}
 	for i, r := range c.cfg.Rotations {
 		path := item("rotations", i)
 		if c.spoilt[path] {
@@ -84,7 +124,8 @@ func (c *checker) rotations() {
 		}
 		c.name(path, r.Name, taken)
 		c.account(join(path, "account"), r.Account)
-		c.rotated(path, r, clients)
+		c.home(path, r)
+		c.rotated(path, r, subjects)
 		c.rotationTimes(path, r)
 		c.oneOf(join(path, "when_full"), r.WhenFull, WhenFullWait, WhenFullDelete)
 		c.oneOf(join(path, "overdue"), r.Overdue, OverdueAlert, OverdueDelete)
@@ -96,9 +137,9 @@ func (c *checker) rotations() {
 	}
 }
 
-// rotated checks which service account it is about.
-func (c *checker) rotated(path string, r Rotation, clients map[string]int) {
-	org, project, client := join(path, "org_id"), join(path, "project_id"), join(path, "client_id")
+// home checks where it is what is rotated.
+func (c *checker) home(path string, r Rotation) {
+	org, project := join(path, "org_id"), join(path, "project_id")
 	switch {
 	case c.anySpoilt(org, project):
 	case r.OrgID == "" && r.ProjectID == "":
@@ -111,16 +152,49 @@ func (c *checker) rotated(path string, r Rotation, clients map[string]int) {
 			c.add(at, "must be 24 lower-case hexadecimal digits")
 		}
 	}
-	id := strings.ToLower(r.ClientID)
-	switch line, twice := clients[id]; {
-	case id == "":
-		c.add(client, "is required")
-	case !clientID.MatchString(r.ClientID):
-		c.add(client, "must be mdb_sa_id_ and 24 hexadecimal digits")
-	case twice:
-		c.add(client, "is rotated by the rotation on line %d already", line)
-	default:
-		clients[id] = c.locate(client).line
+}
+
+// rotated checks what it is that is rotated, and that nothing is said that is not for it.
+func (c *checker) rotated(path string, r Rotation, subjects map[string]int) {
+	named, spoilt := 0, false
+	var keys []string
+	for _, k := range kinds.Rotating() {
+		key := k.Rotates.Subject
+		keys, spoilt = append(keys, key), spoilt || c.spoilt[join(path, key)]
+		if r.subjects()[key] != "" {
+			named++
+		}
+	}
+	switch {
+	case named == 0 && !spoilt:
+		c.add(path, "needs %s", strings.Join(keys, " or "))
+	case named > 1:
+		c.add(path, "has one of %s only", strings.Join(keys, ", "))
+	case named == 1:
+		c.subject(path, r, subjects)
+	}
+}
+
+// subject checks the one thing that is rotated.
+func (c *checker) subject(path string, r Rotation, subjects map[string]int) {
+	key, id := r.Rotated()
+	at, rotates := join(path, key), kinds.Of(r.Kind()).Rotates
+	id = strings.ToLower(id)
+	line, twice := subjects[id]
+	if mistake := rotates.Shape.Check(r.subjects()[key]); mistake != "" {
+		c.add(at, "%s", mistake)
+	} else if twice {
+		c.add(at, "is rotated by the rotation on line %d already", line)
+	} else {
+		subjects[id] = c.locate(at).line
+	}
+	if in, _ := r.Home(); !slices.ContainsFunc(rotates.Homes, func(h kinds.Home) bool { return h.In == in }) {
+		c.add(join(path, in), "is not for rotations with %s", key)
+	}
+	for _, one := range []string{"lifetime", "overdue"} {
+		if rotates.Most == 0 && c.has(join(path, one)) {
+			c.add(join(path, one), "is not for rotations with %s: %s", key, rotates.Words.Endless)
+		}
 	}
 }
 
@@ -178,7 +252,7 @@ func (c *checker) foreignFile(path string, r Rotation, store deliver.Config) {
 		return
 	}
 	for _, a := range c.cfg.Atlas.Accounts {
-		if strings.EqualFold(a.ClientID, r.ClientID) && sameFile(a.ClientSecret.File, store.Path) {
+		if a.ClientID != "" && strings.EqualFold(a.ClientID, r.ClientID) && sameFile(a.ClientSecret.File, store.Path) {
 			return
 		}
 	}
@@ -204,6 +278,8 @@ func (c *checker) rotationOf(path string, j Job) {
 	case name == "" || c.unsure("rotations"):
 	case i < 0:
 		c.add(at, "is not the name of a rotation under rotations")
+	case j.Kind != c.cfg.Rotations[i].Kind():
+		c.add(join(path, "kind"), "must be %s, which makes the rotation", c.cfg.Rotations[i].Kind())
 	case j.Account != "" && j.Account != c.cfg.AccountOf(c.cfg.Rotations[i]):
 		c.add(join(path, "account"), "is not that of the rotation; leave it out")
 	}

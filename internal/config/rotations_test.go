@@ -29,6 +29,12 @@ func withRotation(key, value string) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
+// withKeyRotation is a configuration with a rotation of an API key.
+func withKeyRotation(lines string) string {
+	return "atlas: {accounts: [{name: a, client_id: mdb_sa_id_0123456789abcdef01234567, client_secret_file: /run/a}]}\nrotations:\n  - name: ci\n" +
+		"    account: a\n    org_id: 5ec0000000000000000000b1\n    " + lines + "\n    deliver: [{type: file, path: /var/lib/ci}]\n"
+}
+
 // TestRotationProblems: each mistake names its key and its line.
 func TestRotationProblems(t *testing.T) {
 	const (
@@ -45,8 +51,23 @@ func TestRotationProblems(t *testing.T) {
 			"3: rotations[0]: has either org_id or project_id, not both",
 		}},
 		{name: "organization", text: withRotation("org_id", "prod"), want: []string{"5: rotations[0].org_id: must be 24 lower-case hexadecimal digits"}},
-		{name: "no client", text: withRotation("client_id", "''"), want: []string{"6: rotations[0].client_id: is required"}},
+		{name: "no client", text: withRotation("client_id", "''"), want: []string{"3: rotations[0]: needs client_id or api_key_id"}},
 		{name: "client", text: withRotation("client_id", "ci"), want: []string{"6: rotations[0].client_id: must be mdb_sa_id_ and 24 hexadecimal digits"}},
+		{name: "two subjects", text: withRotation("client_id", "mdb_sa_id_0123456789abcdef01234568\n    api_key_id: 5ec000000000000000000603"), want: []string{
+			"3: rotations[0]: has one of client_id, api_key_id only",
+		}},
+		{name: "API key", text: withKeyRotation("api_key_id: 5ec000000000000000000603"), want: []string{""}},
+		{name: "id of an API key", text: withKeyRotation("api_key_id: sandboxr"), want: []string{"6: rotations[0].api_key_id: must be 24 lower-case hexadecimal digits"}},
+		{name: "API key of a project", text: strings.Replace(withKeyRotation("api_key_id: 5ec000000000000000000603"), "org_id", "project_id", 1), want: []string{
+			"5: rotations[0].project_id: is not for rotations with api_key_id",
+		}},
+		{name: "API key with an end", text: withKeyRotation("api_key_id: 5ec000000000000000000603\n    lifetime: 2160h\n    overdue: alert"), want: []string{
+			"7: rotations[0].lifetime: is not for rotations with api_key_id: API keys have no end", "8: rotations[0].overdue: is not for rotations with api_key_id: API keys have no end",
+		}},
+		{name: "API key that rests long", text: withKeyRotation("api_key_id: 5ec000000000000000000603\n    quiet_for: 120h"), want: []string{""}},
+		{name: "schedule of another kind", text: withKeyRotation("api_key_id: 5ec000000000000000000603") + "schedules: [{name: s, cron: '@daily', job: {kind: service_account_secret.rotate, params: {rotation: ci}}}]\n", want: []string{
+			"8: schedules[0].job.kind: must be api_key.rotate, which makes the rotation",
+		}},
 		{name: "lifetime", text: withRotation("lifetime", "2160h30m"), want: []string{"7: rotations[0].lifetime: must be whole hours"}},
 		{name: "lifetime and rest", text: withRotation("lifetime", "60h"), want: []string{"7: rotations[0].lifetime: must be a day longer than quiet_for at least, which is 48h"}},
 		{name: "long rest", text: withRotation("quiet_for", "121h"), want: []string{"8: rotations[0].quiet_for: must be from 1s to 120h, not 121h"}},

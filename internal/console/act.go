@@ -121,7 +121,7 @@ func (c *Console) showCancel(ctx context.Context, one *call) (actView, error) {
 	v, err := showJob(ctx, one, "Cancel a job", "Cancel the job", "The job ends before its next attempt. A call that is under way is not cut off, and what it does is not undone.",
 		"The credential may be alive then, and no worker takes it away.")
 	if record, err := one.job(ctx); err == nil && record.Rotation != nil {
-		v.Says = abandonSays()
+		v.Says = abandonSays(record.RotationWords())
 	}
 	return v, err
 }

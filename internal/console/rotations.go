@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"rekey/internal/config"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/terminal"
 )
 
@@ -52,15 +54,17 @@ func (c *call) rotation(ctx context.Context) (*jobs.PublicRecord, error) {
 	return record, err
 }
 
-// showRotation is what is shown before something is done to a rotation: the service account, and the stores that its secret goes to.
-func showRotation(ctx context.Context, one *call, title, button string) (v actView, latest *jobs.PublicRecord, err error) {
+// showRotation is what is shown before something is done to a rotation: what it rotates, and the stores that the new one goes to.
+func showRotation(ctx context.Context, one *call, title, button string) (v actView, words kinds.Words, latest *jobs.PublicRecord, err error) {
 	latest, err = one.rotation(ctx)
 	v = actView{Title: title, Button: button, Back: "/rotations", Facts: facts("rotation", one.r.PathValue("name"))}
 	for _, r := range one.config.Rotations {
 		if r.Name != one.r.PathValue("name") {
 			continue
 		}
-		v.Facts = append(v.Facts, facts("service account", r.ClientID, "account", r.Account, "old secret unused for", terminal.Took(r.QuietFor))...)
+		_, subject := r.Rotated()
+		words = kinds.Of(r.Kind()).Rotates.Words
+		v.Facts = append(v.Facts, facts(words.Subject, subject, "account", r.Account, "old one unused for", terminal.Took(r.QuietFor))...)
 		for _, store := range r.Deliver {
 			v.Facts = append(v.Facts, fact{"store", store.Place()})
 		}
@@ -68,32 +72,40 @@ func showRotation(ctx context.Context, one *call, title, button string) (v actVi
 	if latest != nil && !latest.Done() {
 		v.Jobs = []row{newRow(latest)}
 	}
-	return v, latest, err
+	return v, words, latest, err
 }
 
 func (c *Console) showRun(ctx context.Context, one *call) (actView, error) {
-	v, _, err := showRotation(ctx, one, "Run a rotation now", "Run it")
+	v, words, _, err := showRotation(ctx, one, "Run a rotation now", "Run it")
 	v.Says = []string{
-		"A new secret of the service account is made, and every store gets it. The life of the old secret is cut to a week then.",
-		"When the users of the old secret have moved to the new one, the old one is deleted.",
+		fmt.Sprintf("A new %s is made, and every store gets it.%s", words.One, cut(words, " The life of the old one is cut to a week then.")),
+		"When the users of the old one have moved to the new one, the old one is deleted.",
 	}
 	if len(v.Jobs) > 0 {
-		v.Says = []string{"This rotation is unfinished. The request joins its job, and no second secret is made."}
+		v.Says = []string{fmt.Sprintf("This rotation is unfinished. The request joins its job, and no second %s is made.", words.One)}
 	}
 	return v, err
 }
 
 // abandonSays is what it comes to that a rotation is abandoned.
-func abandonSays() []string {
+func abandonSays(words kinds.Words) []string {
 	return []string{
-		"Where the old secret is shown to work, the stores get it back, and the new secret is deleted. The life of the old one stays cut to a week.",
-		"Where that cannot be shown, and once the old secret is being deleted, the rotation goes on. A rotation that has not asked for a secret yet just ends.",
+		fmt.Sprintf("Where the old %s is shown to work, the stores get it back, and the new %s is deleted.%s", words.One, words.One, cut(words, " The life of the old one stays cut to a week.")),
+		fmt.Sprintf("Where that cannot be shown, and once the old one is being deleted, the rotation goes on. A rotation that has not asked for a new %s yet just ends.", words.One),
 	}
 }
 
+// cut is what is said of the old one's life where that is cut.
+func cut(words kinds.Words, says string) string {
+	if words.Cut {
+		return says
+	}
+	return ""
+}
+
 func (c *Console) showAbandon(ctx context.Context, one *call) (actView, error) {
-	v, latest, err := showRotation(ctx, one, "Abandon a rotation", "Abandon it")
-	if v.Says = abandonSays(); err == nil && (latest == nil || latest.Done()) {
+	v, words, latest, err := showRotation(ctx, one, "Abandon a rotation", "Abandon it")
+	if v.Says = abandonSays(words); err == nil && (latest == nil || latest.Done()) {
 		err = failed(http.StatusConflict, "There is nothing to do", "No job of this rotation is unfinished.")
 	}
 	return v, err
@@ -143,10 +155,11 @@ func steps(job *jobs.PublicRecord) []entry {
 }
 
 // rotationFacts are how far a rotation is.
-func rotationFacts(r *jobs.Rotation) []fact {
+func rotationFacts(job *jobs.PublicRecord) []fact {
+	r, words := job.Rotation, job.RotationWords()
 	if r == nil {
 		return nil
 	}
-	return facts("Rotation", r.Name, "Service account", r.ClientID, "Step", string(r.Step), "Waits for", r.Waits, "Old secret", r.OldID, "New secret", r.NewID,
+	return facts("Rotation", r.Name, "Rotates", words.Subject+" "+r.Subject, "Step", string(r.Step), "Waits for", r.Waits, "Old "+words.One, r.OldID, "New "+words.One, r.NewID,
 		"Delivered to", strings.Join(r.Stores, ", "))
 }

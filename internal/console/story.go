@@ -56,7 +56,7 @@ func (c *Console) story(one *call) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	v := storyView{row: newRow(&record), Record: record, Proof: record.Proof, Rotation: rotationFacts(record.Rotation), Acts: one.jobActs(&record)}
+	v := storyView{row: newRow(&record), Record: record, Proof: record.Proof, Rotation: rotationFacts(&record), Acts: one.jobActs(&record)}
 	for _, name := range slices.Sorted(maps.Keys(record.Params)) {
 		v.Params = append(v.Params, fact{name, record.Params[name]})
 	}

@@ -40,7 +40,7 @@ func secretFile(dir string) string { return filepath.Join(dir, rotationName) }
 func rotate() sandbox.DemoEvent {
 	return sandbox.DemoEvent{
 		Say: "plain JSON: rotate the client secret of a program that works on meanwhile", Class: jobs.ClassRotation,
-		Payload: fmt.Sprintf(`{"kind":%q,"params":{%q:%q}}`, jobs.RotatingKind(), kinds.ParamRotation, rotationName),
+		Payload: fmt.Sprintf(`{"kind":%q,"params":{%q:%q}}`, rotation("").Kind(), kinds.ParamRotation, rotationName),
 	}
 }
 

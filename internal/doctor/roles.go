@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"rekey/internal/atlas"
+	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
 	"rekey/internal/wire"
@@ -99,7 +100,7 @@ func (e *accountCheck) noOwner(member []string, asked []kinds.Kind) Finding {
 func (e *accountCheck) kinds() []kinds.Kind {
 	l := e.cfg.Intake.Limits
 	return slices.DeleteFunc(kinds.All(), func(k kinds.Kind) bool {
-		return k.Role() == kinds.NoRole.Title || k.Rotates != nil && len(e.cfg.Rotations) == 0 || slices.Contains(l.Deny.Kinds, string(k.Name)) ||
+		return k.Role() == kinds.NoRole.Title || k.Rotates != nil && !slices.ContainsFunc(e.cfg.Rotations, func(r config.Rotation) bool { return r.Kind() == k.Name }) || slices.Contains(l.Deny.Kinds, string(k.Name)) ||
 			len(l.Allow.Kinds) > 0 && !slices.Contains(l.Allow.Kinds, string(k.Name))
 	})
 }

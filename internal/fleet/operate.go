@@ -221,17 +221,25 @@ func (c *Client) Rotation(ctx context.Context, name string) (jobs.PublicRecord, 
 	if !errors.Is(err, jobs.ErrNotFound) {
 		return r, err
 	}
-	rules, failed := stores.LoadRules(ctx, c.conn)
-	if failed != nil && !errors.Is(failed, jobs.ErrNotFound) {
-		return r, failed
+	if _, err := c.RotationKind(ctx, name); err != nil {
+		return r, err
 	}
-	if _, known := rules.Rotations[name]; known {
-		return r, fmt.Errorf("rotation %s has not run yet: %w", name, jobs.ErrNotFound)
+	return r, fmt.Errorf("rotation %s has not run yet: %w", name, jobs.ErrNotFound)
+}
+
+// RotationKind is the kind of the jobs of a rotation, or jobs.ErrNotFound, which says which rotations there are.
+func (c *Client) RotationKind(ctx context.Context, name string) (jobs.Kind, error) {
+	rules, err := stores.LoadRules(ctx, c.conn)
+	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
+		return "", err
+	}
+	if r, known := rules.Config("").RotationRules()[name]; known {
+		return r.Kind, nil
 	}
 	if len(rules.Rotations) == 0 {
-		return r, fmt.Errorf("rotation %s: %w; the workers have none", name, jobs.ErrNotFound)
+		return "", fmt.Errorf("rotation %s: %w; the workers have none", name, jobs.ErrNotFound)
 	}
-	return r, fmt.Errorf("rotation %s: %w; the workers have %s", name, jobs.ErrNotFound, strings.Join(slices.Sorted(maps.Keys(rules.Rotations)), ", "))
+	return "", fmt.Errorf("rotation %s: %w; the workers have %s", name, jobs.ErrNotFound, strings.Join(slices.Sorted(maps.Keys(rules.Rotations)), ", "))
 }
 
 func (c *Client) rotation(ctx context.Context, name string) (jobs.PublicRecord, error) {
@@ -244,8 +252,12 @@ func (c *Client) rotation(ctx context.Context, name string) (jobs.PublicRecord, 
 
 // RunRotation asks for a rotation in the name of a person, and returns the id of its job: of the unfinished one where there is one, which the request joins.
 func (c *Client) RunRotation(ctx context.Context, name string, op jobs.Operation) (id string, err error) {
+	kind, err := c.RotationKind(ctx, name)
+	if err != nil {
+		return "", err
+	}
 	request := map[string]any{
-		"kind": string(kinds.Rotating().Name), "params": map[string]any{kinds.ParamRotation: name}, "requested_by": op.By, "reason": op.Reason,
+		"kind": string(kind), "params": map[string]any{kinds.ParamRotation: name}, "requested_by": op.By, "reason": op.Reason,
 	}
 	if err := c.CheckRequest(ctx, request); err != nil {
 		return "", err

@@ -30,7 +30,7 @@ var matrix = map[string]string{
 	"internal/bus":                "audit backoff clock direct event fair jobs kv layout names natsserver notify quiet redact refused secret",
 	"internal/clock":              "",
 	"internal/config":             "credential deliver door jobs kinds lazyregexp notify policy redact schedule secret",
-	"internal/console":            "access audit bus config fleet httpserver jobs quiet refused schedule search show terminal wire",
+	"internal/console":            "access audit bus config fleet httpserver jobs kinds quiet refused schedule search show terminal wire",
 	"internal/contexts":           "",
 	"internal/credential":         "lazyregexp redact",
 	"internal/deliver":            "lazyregexp proxy retryafter secret",

@@ -32,8 +32,8 @@ type Rules struct {
 	Sealer Sealer
 	// Reader reads what leaked where a request names it by file or reference. Nil: that stays unread.
 	Reader SecretReader
-	// Rotations are the configured rotations, with the account that each calls as. Nil: there is none.
-	Rotations map[string]string
+	// Rotations are the configured rotations. Nil: there is none.
+	Rotations map[string]RotationRule
 	// Patience is how long after its event what a file or a store does not have is looked for. Zero: once.
 	Patience time.Duration
 	Limits   Limits // Of all events together.

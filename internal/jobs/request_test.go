@@ -90,7 +90,7 @@ func TestParseRequestMistakes(t *testing.T) {
 	const (
 		kinds = "the kinds are token.revoke, jwks.revoke, x509.disable, idp.delete, role_mapping.delete, " +
 			"service_account_secret.delete, service_account.delete, api_key.delete, database_user.delete, database_user.scramble, " +
-			"org_user.remove, project_user.remove, leak.contain, service_account_secret.rotate"
+			"org_user.remove, project_user.remove, leak.contain, service_account_secret.rotate, api_key.rotate"
 		fields = "the fields are kind, params, account, lane, reason, requested_by, on_behalf_of, expires_at, coalesce, dry_run, proof"
 		date   = "line 2: expires_at: must be a time like 2026-11-24T03:00:00Z (RFC 3339)"
 	)

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,10 +35,12 @@ func RotationSteps() []RotationStep {
 
 // Rotation is how far a job is that rotates a credential: what was done, what is done now, and what it waits for. It holds no secret.
 type Rotation struct {
-	Name      string `json:"name"`
-	OrgID     string `json:"org_id,omitempty"`
-	ProjectID string `json:"project_id,omitempty"`
-	ClientID  string `json:"client_id"`
+	Name string `json:"name"`
+	// In is the key of the configuration that says where what is rotated is, as in org_id, and Place its value.
+	In    string `json:"in"`
+	Place string `json:"place"`
+	// Subject is what is rotated: the client id of a service account, or the id of the first API key.
+	Subject string `json:"subject"`
 
 	Step      RotationStep `json:"step"`
 	StepSince time.Time    `json:"step_since"`
@@ -46,8 +49,8 @@ type Rotation struct {
 	WaitsSince time.Time `json:"waits_since,omitzero"`
 
 	// OldID is the secret that is to go, and NewID the one that takes its place; empty: there is none, or it is not made yet.
-	OldID string `json:"old_secret_id,omitempty"`
-	NewID string `json:"new_secret_id,omitempty"`
+	OldID string `json:"old_id,omitempty"`
+	NewID string `json:"new_id,omitempty"`
 	// Deadline is when the old secret ends by itself, by the API's clock, and NewExpiresAt when the new one does.
 	Deadline     time.Time `json:"deadline,omitzero"`
 	NewExpiresAt time.Time `json:"new_expires_at,omitzero"`
@@ -55,7 +58,7 @@ type Rotation struct {
 	Overdue bool `json:"overdue,omitempty"`
 
 	// Before are the secrets that the account had before the first request for a new one, and Asked those requests.
-	Before []string `json:"secrets_before,omitempty"`
+	Before []string `json:"before,omitempty"`
 	Asked  []Asked  `json:"asked,omitempty"`
 	// Seen is what was seen of each secret, by its id.
 	Seen map[string]SeenSecret `json:"seen,omitempty"`
@@ -78,7 +81,9 @@ type Asked struct {
 	At time.Time `json:"at"`
 	// Hours is the lifetime that was asked for. It differs a little from request to request, and tells whose a secret is whose
 	// answer was lost.
-	Hours int `json:"hours"`
+	Hours int `json:"hours,omitempty"`
+	// Mark is what tells it besides that, where there is no lifetime.
+	Mark string `json:"mark,omitempty"`
 }
 
 // SeenSecret is what was seen of a secret.
@@ -183,20 +188,28 @@ type Rotator interface {
 	Ended(rotation string, outcome Outcome)
 }
 
+// RotationRule is what requests for a configured rotation go by.
+type RotationRule struct {
+	Kind    Kind   // Of its jobs.
+	Account string // As which it calls.
+}
+
 // accountFor is the account that a request names. That of a rotation is the rotation's.
 func (r *Rules) accountFor(request Request) (string, error) {
 	if kinds.Of(request.Kind).Rotates == nil {
 		return request.Account, nil
 	}
 	name := request.Params.Get(kinds.ParamRotation)
-	account, known := r.Rotations[name]
+	rotation, known := r.Rotations[name]
 	switch {
 	case !known:
 		return "", &Malformed{Field: "params." + kinds.ParamRotation, Detail: "is not the name of a rotation; " + r.rotations()}
-	case request.Account != "" && request.Account != account:
-		return "", &Malformed{Field: "account", Detail: fmt.Sprintf("rotation %s calls as %s; leave it out", name, account)}
+	case request.Kind != rotation.Kind:
+		return "", &Malformed{Field: "kind", Detail: fmt.Sprintf("rotation %s is made by jobs of the kind %s", name, rotation.Kind)}
+	case request.Account != "" && request.Account != rotation.Account:
+		return "", &Malformed{Field: "account", Detail: fmt.Sprintf("rotation %s calls as %s; leave it out", name, rotation.Account)}
 	}
-	return account, nil
+	return rotation.Account, nil
 }
 
 // rotations says which rotations there are.
@@ -219,11 +232,25 @@ func (r *PublicRecord) SecretEnds() time.Time {
 	return r.Rotation.Deadline
 }
 
-// RotatingKind is the kind of the jobs that take several steps, and days.
-func RotatingKind() Kind { return kinds.Rotating().Name }
+// RotatingKinds are the kinds of the jobs that take several steps, and days.
+func RotatingKinds() []Kind {
+	var list []Kind
+	for _, k := range kinds.Rotating() {
+		list = append(list, k.Name)
+	}
+	return list
+}
 
 // Rotates reports whether the job takes several steps.
 func (r *PublicRecord) Rotates() bool { return kinds.Of(r.Kind).Rotates != nil }
+
+// RotationWords are how texts speak of what the job rotates; zero: it rotates nothing.
+func (r *PublicRecord) RotationWords() kinds.Words {
+	if rotates := kinds.Of(r.Kind).Rotates; rotates != nil {
+		return rotates.Words
+	}
+	return kinds.Words{}
+}
 
 // looking reports whether the rotation waits, so that its attempt changes nothing.
 func (r *PublicRecord) looking() bool { return r.Rotation != nil && r.Rotation.Waits != "" }
@@ -236,9 +263,23 @@ func (r *Record) dropLook() {
 	}
 }
 
-// FindRotation returns the latest job of a rotation, or ErrNotFound.
+// FindRotation returns the latest job of a rotation, or ErrNotFound. A name may have been that of a rotation of another kind before.
 func FindRotation(ctx context.Context, l Ledger, t Targets, name string) (Record, error) {
-	kind := RotatingKind()
+	latest, found := Record{}, ErrNotFound
+	for _, kind := range RotatingKinds() {
+		rec, err := findRotation(ctx, l, t, kind, name)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return Record{}, err
+		}
+		if err == nil && (found != nil || rec.AcceptedAt.After(latest.AcceptedAt)) {
+			latest, found = rec, nil
+		}
+	}
+	return latest, found
+}
+
+// findRotation returns the latest job of a kind for a rotation, or ErrNotFound.
+func findRotation(ctx context.Context, l Ledger, t Targets, kind Kind, name string) (Record, error) {
 	params, err := NewParams(kind, map[string]any{kinds.ParamRotation: name})
 	if err != nil {
 		return Record{}, err

@@ -20,7 +20,7 @@ func TestClosedSets(t *testing.T) {
 	}{
 		{name: "kinds", got: Names(Kinds()), want: "token.revoke jwks.revoke x509.disable idp.delete role_mapping.delete " +
 			"service_account_secret.delete service_account.delete api_key.delete database_user.delete database_user.scramble " +
-			"org_user.remove project_user.remove leak.contain service_account_secret.rotate"},
+			"org_user.remove project_user.remove leak.contain service_account_secret.rotate api_key.rotate"},
 		{name: "lanes", got: Names(Lanes()), want: "urgent normal bulk"},
 		{name: "states", got: Names(States()), want: "queued running waiting done"},
 		{name: "outcomes", got: Names(Outcomes()), want: "revoked rotated already_gone refused exhausted cancelled"},
@@ -80,7 +80,7 @@ func TestSubjectToken(t *testing.T) {
 	want := []string{
 		"token-revoke", "jwks-revoke", "x509-disable", "idp-delete", "role_mapping-delete",
 		"service_account_secret-delete", "service_account-delete", "api_key-delete", "database_user-delete", "database_user-scramble",
-		"org_user-remove", "project_user-remove", "leak-contain", "service_account_secret-rotate",
+		"org_user-remove", "project_user-remove", "leak-contain", "service_account_secret-rotate", "api_key-rotate",
 	}
 	var got []string
 	for _, kind := range Kinds() {

@@ -38,7 +38,7 @@ func apiKey(target string, find *Search) Form {
 	one := Resource{Path: pathAPIKeys + "/{api_key_id}", Version: versionAPIKeys}
 	return Form{
 		Target: target, Find: find, Change: one, Read: one, ReadRole: "Organization Member",
-		Set: Set{Name: "api_keys_org", Scope: ScopeOrganization, Seen: 500}, Role: OrgOwner,
+		Set: orgAPIKeys, Role: OrgOwner,
 	}
 }
 

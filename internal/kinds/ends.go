@@ -34,6 +34,22 @@ type HeldSecret struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 	// LastUsedAt is when it was last used, as the API says; zero: never, or not known.
 	LastUsedAt time.Time `json:"lastUsedAt"`
+
+	// Public is its own public half; empty where its account has one name for all.
+	Public string `json:"-"`
+	// Text is what people call it, Grants what it may do, and List the addresses that it may call from; empty: not known, or any.
+	Text   string   `json:"-"`
+	Grants []Grant  `json:"-"`
+	List   []string `json:"-"`
+	// Unseen says why the API does not show its use. Empty: it does.
+	Unseen string `json:"-"`
+}
+
+// Grant is a role in an organization, or in a project.
+type Grant struct {
+	OrgID     string `json:"orgId"`
+	ProjectID string `json:"groupId"`
+	Role      string `json:"roleName"`
 }
 
 // Secret is the secret with an id.

@@ -232,14 +232,9 @@ func Containing() Kind {
 	return Kind{}
 }
 
-// Rotating is the kind that rotates what the configuration describes.
-func Rotating() Kind {
-	for _, k := range All() {
-		if k.Rotates != nil {
-			return k
-		}
-	}
-	return Kind{}
+// Rotating are the kinds that rotate what the configuration describes.
+func Rotating() []Kind {
+	return slices.DeleteFunc(All(), func(k Kind) bool { return k.Rotates == nil })
 }
 
 // Of returns the declaration of a kind. That of an unknown one has no name, parameters and forms.

@@ -79,6 +79,7 @@ func TestHelp(t *testing.T) {
   project_user.remove            project_id, user_id or username
   leak.contain                   secret or secret_file or secret_sealed or secret_ref, [org_id], [project_id], [client_id], [public_key]
   service_account_secret.rotate  rotation
+  api_key.rotate                 rotation
 `
 	if diff := cmp.Diff(want, kinds.Help()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

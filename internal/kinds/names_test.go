@@ -16,7 +16,7 @@ import (
 var constants = regexp.MustCompile(`\bkinds\.(?:` + strings.Join([]string{
 	"TokenRevoke", "JWKSRevoke", "X509Disable", "IDPDelete", "RoleMappingDelete",
 	"ServiceAccountSecretDelete", "ServiceAccountDelete", "APIKeyDelete", "DatabaseUserDelete", "DatabaseUserScramble",
-	"OrgUserRemove", "ProjectUserRemove", "LeakContain", "ServiceAccountSecretRotate",
+	"OrgUserRemove", "ProjectUserRemove", "LeakContain", "ServiceAccountSecretRotate", "APIKeyRotate",
 }, "|") + `)\b`)
 
 // TestNoOtherFileNamesAKind: what depends on a kind is in its declaration. The sandbox plays the API, and apptest is for tests.

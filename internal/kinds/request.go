@@ -18,8 +18,8 @@ type Ask struct {
 	// Value returns the values in the path.
 	Value Values
 	Body  Body
-	// Success is the status of a success.
-	Success int
+	// Success are the statuses of a success.
+	Success []int
 }
 
 // Told is the answer to an Ask that succeeded.

@@ -46,6 +46,8 @@ var (
 
 	orgServiceAccounts     = Set{Name: "service_accounts_org", Scope: ScopeOrganization}
 	projectServiceAccounts = Set{Name: "service_accounts_project", Scope: ScopeProject}
+	orgAPIKeys             = Set{Name: "api_keys_org", Scope: ScopeOrganization, Seen: 500}
+	projectAPIKeys         = Set{Name: "api_keys_project", Scope: ScopeProject}
 	databaseUsers          = Set{Name: "database_users_project", Scope: ScopeProject, Seen: 10000}
 
 	// OAuthToken is that of requests for a bearer token.
@@ -77,6 +79,11 @@ func Sets() []Set {
 	for _, k := range All() {
 		for _, c := range k.Proof.Checks {
 			add(c.Set)
+		}
+	}
+	for _, k := range Rotating() {
+		for _, set := range k.Rotates.Others {
+			add(set)
 		}
 	}
 	add(EventsOrg)

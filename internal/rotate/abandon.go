@@ -11,8 +11,8 @@ import (
 	"rekey/internal/secret"
 )
 
-// reader is a store that shows what it holds. Not every store does.
-type reader interface {
+// shower is a store that shows what it holds. Not every store does.
+type shower interface {
 	// Held are the current secret and the one before it; zero where there is none.
 	Held(ctx context.Context) (current, previous secret.Value, err error)
 }
@@ -29,10 +29,10 @@ func notAbandoned(format string, args ...any) error { return &kept{fmt.Sprintf(f
 func (s *pass) abandon(ctx context.Context) (wait, error) {
 	switch s.State.Step {
 	case jobs.StepDelete, jobs.StepVerify:
-		return 0, notAbandoned("the old secret is being deleted, or is deleted")
+		return 0, notAbandoned("the old %s is being deleted, or is deleted", s.one)
 	case jobs.StepAbandon:
 	default:
-		if _, err := s.advance(ctx, "stopped: "+s.Abandon, jobs.StepAbandon, "shows that the old secret works, gives it to the stores again, and deletes the new one"); err != nil {
+		if _, err := s.advance(ctx, "stopped: "+s.Abandon, jobs.StepAbandon, fmt.Sprintf("shows that the old %s works, gives it to the stores again, and deletes the new one", s.one)); err != nil {
 			return 0, err
 		}
 	}
@@ -43,37 +43,42 @@ func (s *pass) abandon(ctx context.Context) (wait, error) {
 	if s.State.NewID == "" {
 		return s.abandonOrphans(ctx, a)
 	}
-	if _, there := a.Secret(s.State.NewID); !there {
-		return 0, s.abandoned(ctx, "the new secret is gone")
+	fresh, there := a.Secret(s.State.NewID)
+	if !there {
+		return 0, s.abandoned(ctx, fmt.Sprintf("the new %s is gone", s.one))
 	}
 	old, there := a.Secret(s.State.OldID)
 	if !there || !a.live(old) {
-		return 0, notAbandoned("the old secret is gone or has expired, and the new one is the only one that works")
+		return 0, notAbandoned("the old %s is gone or has expired, and the new one is the only one that works", s.one)
 	}
 	value, err := s.oldValue(ctx, old)
 	if err != nil {
 		return 0, err
 	}
-	if err := s.putBack(ctx, deliver.Credential{Rotation: s.State.Name, ID: old.ID, ClientID: s.State.ClientID, Value: value}); err != nil {
+	if err := s.putBack(ctx, deliver.Credential{Rotation: s.State.Name, ID: old.ID, ClientID: s.identity(old), Value: value}); err != nil {
 		return 0, err
 	}
-	if err := s.delete(ctx, s.State.NewID); err != nil {
+	if err := s.delete(ctx, fresh); err != nil {
 		return 0, err
 	}
 	if a, err = s.read(ctx); err != nil {
 		return 0, err
 	}
-	if _, there := a.Secret(s.State.NewID); there {
-		return 0, &jobs.Failure{Reason: jobs.ReasonConflict, Err: fmt.Errorf("the account still lists the new secret %s after its deletion", s.State.NewID)}
+	if _, there := a.Secret(fresh.ID); there {
+		return 0, &jobs.Failure{Reason: jobs.ReasonConflict, Err: fmt.Errorf("the API still lists the new %s %s after its deletion", s.one, fresh.ID)}
 	}
-	return 0, s.abandoned(ctx, fmt.Sprintf("secret %s is deleted; %s works, until %s: its life was cut when the other one was made", s.State.NewID, old.ID, stamp(old.ExpiresAt)))
+	says := fmt.Sprintf("%s %s is deleted; %s works, %s", s.one, fresh.ID, old.ID, ends(old))
+	if s.rotates.Cut > 0 {
+		says += ": its life was cut when the other one was made"
+	}
+	return 0, s.abandoned(ctx, says)
 }
 
 // abandonOrphans ends a rotation that has asked for a secret and never had the answer.
 func (s *pass) abandonOrphans(ctx context.Context, a account) (wait, error) {
 	ours, _ := s.unanswered(a)
 	if len(ours) > 1 {
-		return 0, notAbandoned("more than one secret may be that of a request whose answer was lost: %s", a.describe(ours))
+		return 0, notAbandoned("more than one %s may be that of a request whose answer was lost: %s", s.one, s.describe(ours))
 	}
 	for _, one := range ours {
 		if w, deleted, err := s.deleteOrphan(ctx, one); !deleted || err != nil {
@@ -83,7 +88,7 @@ func (s *pass) abandonOrphans(ctx context.Context, a account) (wait, error) {
 	if old, there := a.Secret(s.State.OldID); there {
 		s.State.Deadline = old.ExpiresAt.UTC() // The request may have cut its life.
 	}
-	return 0, s.abandoned(ctx, "no new secret is left")
+	return 0, s.abandoned(ctx, fmt.Sprintf("no new %s is left", s.one))
 }
 
 // abandoned ends the rotation.
@@ -104,9 +109,12 @@ func (s *pass) oldValue(ctx context.Context, old kinds.HeldSecret) (secret.Value
 	if err != nil {
 		return secret.Value{}, err
 	}
-	candidates := s.cfg.Accounts.Own(s.State.ClientID)
+	var candidates []secret.Value
+	for _, own := range s.cfg.Accounts.Own(s.identity(old)) {
+		candidates = append(candidates, s.keeper.Value(kinds.Login{Identity: s.identity(old), Secret: own}))
+	}
 	for _, store := range s.spec.Stores {
-		shows, ok := store.(reader)
+		shows, ok := store.(shower)
 		if !ok {
 			continue
 		}
@@ -118,11 +126,12 @@ func (s *pass) oldValue(ctx context.Context, old kinds.HeldSecret) (secret.Value
 	}
 	var tried []secret.Value
 	for _, value := range candidates {
-		if value.IsZero() || value.Equal(c.Value) || !old.MayBe(value.Reveal()) || slices.ContainsFunc(tried, value.Equal) {
+		login := s.keeper.Login(value)
+		if login.Secret.IsZero() || login.Identity != s.identity(old) || value.Equal(c.Value) || !old.MayBe(login.Secret.Reveal()) || slices.ContainsFunc(tried, value.Equal) {
 			continue
 		}
 		tried = append(tried, value)
-		works, _, err := s.cfg.API.Mint(ctx, s.Job, s.State.ClientID, value)
+		works, _, err := s.cfg.API.Works(ctx, s.Job, login)
 		if err != nil {
 			return secret.Value{}, err
 		}
@@ -130,7 +139,7 @@ func (s *pass) oldValue(ctx context.Context, old kinds.HeldSecret) (secret.Value
 			return value, nil
 		}
 	}
-	return secret.Value{}, notAbandoned("it could not be shown that the old secret %s works: no store that can be read and no account of this worker has its value", old.ID)
+	return secret.Value{}, notAbandoned("it could not be shown that the old %s %s works: no store that can be read and no account of this worker has its value", s.one, old.ID)
 }
 
 // putBack gives the old secret to every store that has the new one, and shows that none of them and no account of the worker has that.
@@ -155,8 +164,9 @@ func (s *pass) putBack(ctx context.Context, old deliver.Credential) error {
 			return err
 		}
 	}
-	if slices.ContainsFunc(s.cfg.Accounts.Own(s.State.ClientID), c.Value.Equal) {
-		return notAbandoned("an account of this worker authenticates with the new secret")
+	login := s.keeper.Login(c.Value)
+	if slices.ContainsFunc(s.cfg.Accounts.Own(login.Identity), login.Secret.Equal) {
+		return notAbandoned("an account of this worker authenticates with the new %s", s.one)
 	}
 	return nil
 }
@@ -171,9 +181,9 @@ func (s *pass) resumeWith(ctx context.Context, says string) (wait, error) {
 	case s.State.NewID == "":
 		return s.advance(ctx, says, jobs.StepCreate, s.willCreate())
 	case len(s.State.Stores) < len(s.spec.Stores):
-		return s.advance(ctx, says, jobs.StepDeliver, "gives the new secret to "+s.storeNames())
+		return s.advance(ctx, says, jobs.StepDeliver, s.willDeliver())
 	}
-	return s.advance(ctx, says, jobs.StepProve, "gets a bearer token with the new secret, and revokes it")
+	return s.advance(ctx, says, jobs.StepProve, s.willProve())
 }
 
 // keepOn records why the rotation was not taken back, and lets it go on.
@@ -184,7 +194,7 @@ func (s *pass) keepOn(ctx context.Context, k *kept) (jobs.RotationResult, error)
 	if s.State.Step != jobs.StepAbandon {
 		// The step that is under way stays the last one.
 		s.State.Steps = slices.Insert(s.State.Steps, max(len(s.State.Steps)-1, 0), jobs.RotationEntry{
-			Step: jobs.StepAbandon, BeganAt: s.now(), EndedAt: s.now(), Will: "takes the new secret back: " + s.Abandon, Says: says,
+			Step: jobs.StepAbandon, BeganAt: s.now(), EndedAt: s.now(), Will: fmt.Sprintf("takes the new %s back: %s", s.one, s.Abandon), Says: says,
 		})
 		return result, s.keep(ctx)
 	}

@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,7 +15,7 @@ import (
 // clockSlack is by how much the clock of the API and that of the fleet may differ, and how long a moment in whole seconds may be off.
 const clockSlack = 2 * time.Second
 
-// account is the service account as the API shows it at a moment.
+// account is what there is of the credentials at a moment, as the API shows it.
 type account struct {
 	kinds.Holder
 
@@ -45,23 +46,30 @@ func (a account) ids() []string {
 }
 
 // describe says what there is, for people.
-func (a account) describe(list []kinds.HeldSecret) string {
+func (s *pass) describe(list []kinds.HeldSecret) string {
 	if len(list) == 0 {
-		return "no secret"
+		return "no " + s.one
 	}
 	var texts []string
-	for _, s := range list {
-		ends := "without an end"
-		if !s.ExpiresAt.IsZero() {
-			ends = "until " + stamp(s.ExpiresAt)
-		}
-		texts = append(texts, fmt.Sprintf("secret %s %s, %s", s.ID, ends, used(s)))
+	for _, one := range list {
+		texts = append(texts, fmt.Sprintf("%s %s %s, %s", s.one, one.ID, ends(one), used(one)))
 	}
 	return strings.Join(texts, "; ")
 }
 
-// used says when a secret was last used.
+// ends says when a credential ends by itself.
+func ends(s kinds.HeldSecret) string {
+	if s.ExpiresAt.IsZero() {
+		return "without an end"
+	}
+	return "until " + stamp(s.ExpiresAt)
+}
+
+// used says when a credential was last used.
 func used(s kinds.HeldSecret) string {
+	if s.Unseen != "" {
+		return "whose use the API does not show"
+	}
 	if s.LastUsedAt.IsZero() {
 		return "never used as far as the API says"
 	}
@@ -70,26 +78,36 @@ func used(s kinds.HeldSecret) string {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// found are the values of paths.
-func (s *pass) found(id string) map[string]string {
-	return s.keeper.Found(s.scopeID, s.spec.ClientID, id)
+// identity is what a credential authenticates as.
+func (s *pass) identity(one kinds.HeldSecret) string { return cmp.Or(one.Public, s.spec.Subject) }
+
+// asker makes the requests of one read, and notes the time of the first answer by the API's clock.
+func (s *pass) asker(ctx context.Context, date *time.Time) kinds.Asker {
+	asked := 0
+	return func(a kinds.Ask) (kinds.Told, error) {
+		told, err := s.cfg.API.Ask(ctx, s.Job, a)
+		if asked++; asked == 1 {
+			*date = told.Date
+		}
+		if failure, ok := asFailure(err); ok && asked > 1 && failure.Reason == jobs.ReasonNotFound {
+			failure.Reason = jobs.ReasonConflict // It was there a moment ago.
+		}
+		return told, err
+	}
 }
 
 // read reads the account, and notes what is seen of its secrets.
 func (s *pass) read(ctx context.Context) (account, error) {
-	told, err := s.cfg.API.Ask(ctx, s.Job, s.keeper.AskAccount(s.found("")))
-	if err != nil {
-		return account{}, err
-	}
-	held, err := s.rotates.ReadHolder(told.Document)
-	if err == nil && held.Account != "" && !strings.EqualFold(held.Account, s.spec.ClientID) {
-		err = fmt.Errorf("the API answers with service account %s instead of %s", held.Account, s.spec.ClientID)
+	var date time.Time
+	held, err := s.keeper.Read(s.asker(ctx, &date))
+	if failure, ok := asFailure(err); ok {
+		return account{}, failure
 	}
 	if err != nil {
 		return account{}, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: err}
 	}
 	now := s.now()
-	a := account{Holder: held, at: told.Date, sure: told.Date}
+	a := account{Holder: held, at: date, sure: date}
 	if a.at.IsZero() {
 		a.at, a.sure = now, now
 	}
@@ -127,16 +145,18 @@ func (s *pass) still(id string) time.Duration {
 	return s.now().Sub(seen.StillSince)
 }
 
-// delete deletes a secret. That it is gone already is as good.
-func (s *pass) delete(ctx context.Context, id string) error {
-	ask := s.keeper.AskRemove(s.found(id))
-	_, err := s.cfg.API.Ask(ctx, s.Job, ask)
-	s.answer = jobs.Answer{Method: ask.Method, Path: ask.Fill(ask.Value)}
+// delete deletes a credential. That it is gone already is as good.
+func (s *pass) delete(ctx context.Context, one kinds.HeldSecret) error {
+	err := s.change(ctx, s.keeper.Remove(one))
 	if failure, ok := asFailure(err); ok && failure.Reason == jobs.ReasonNotFound && !failure.Unproven {
 		return nil
 	}
-	if err == nil {
-		s.answer.Status = ask.Success
-	}
+	return err
+}
+
+// change makes a request that changes something.
+func (s *pass) change(ctx context.Context, ask kinds.Ask) error {
+	told, err := s.cfg.API.Ask(ctx, s.Job, ask)
+	s.answer = jobs.Answer{Method: ask.Method, Path: ask.Fill(ask.Value), Status: told.Status}
 	return err
 }

@@ -20,7 +20,7 @@ func (s *pass) prove(ctx context.Context) (wait, error) {
 	if w, lost, err := s.lost(ctx, a); lost || err != nil {
 		return w, err
 	}
-	if w, sent, err := s.works(ctx); !sent || err != nil {
+	if w, sent, err := s.works(ctx, a); !sent || err != nil {
 		return w, err
 	}
 	if a, err = s.read(ctx); err != nil {
@@ -28,19 +28,26 @@ func (s *pass) prove(ctx context.Context) (wait, error) {
 	}
 	fresh, _ := a.Secret(s.State.NewID)
 	s.State.ProvenUse = fresh.LastUsedAt.UTC()
+	says := fmt.Sprintf("the new %s %s", s.one, s.rotates.Words.Proof)
 	if s.State.OldID == "" {
-		return s.advance(ctx, "the new secret gets a token", jobs.StepVerify, "reads that the account has the new secret and no other")
+		return s.advance(ctx, says, jobs.StepVerify, s.willVerify())
 	}
-	old, _ := a.Secret(s.State.OldID)
-	says := fmt.Sprintf("the new secret gets a token; the old one ends by itself at %s, %s", stamp(old.ExpiresAt), used(old))
-	if old.ID == "" {
-		says = "the new secret gets a token; the old one is gone"
+	if old, there := a.Secret(s.State.OldID); there {
+		says += fmt.Sprintf("; the old one is there %s, %s", ends(old), used(old))
+	} else {
+		says += "; the old one is gone"
 	}
-	return s.advance(ctx, says, jobs.StepAdopt, fmt.Sprintf("waits until the new secret is used and the old one has been unused for %s", span(s.spec.QuietFor)))
+	return s.advance(ctx, says, jobs.StepAdopt, s.willAdopt())
 }
 
-// works shows that the new secret gets a token, and that every store has it. It is false when it has to be delivered again.
-func (s *pass) works(ctx context.Context) (w wait, sent bool, _ error) {
+func (s *pass) willAdopt() string {
+	return fmt.Sprintf("waits until the new %s is used and the old one has been unused for %s", s.one, span(s.spec.QuietFor))
+}
+
+func (s *pass) willVerify() string { return "reads that the new " + s.one + " is there and no other" }
+
+// works shows that the new credential works, has what the old one has, and is in every store. It is false when it has to be delivered again.
+func (s *pass) works(ctx context.Context, a account) (w wait, sent bool, _ error) {
 	c, err := s.credential()
 	if err != nil {
 		return 0, false, err
@@ -51,15 +58,19 @@ func (s *pass) works(ctx context.Context) (w wait, sent bool, _ error) {
 	}
 	if len(missing) > 0 {
 		s.State.Stores = slices.DeleteFunc(s.State.Stores, func(name string) bool { return slices.Contains(missing, name) })
-		w, err := s.advance(ctx, "the new secret is not there any more in "+strings.Join(missing, ", "), jobs.StepDeliver, "gives the new secret to "+strings.Join(missing, ", "))
+		names := strings.Join(missing, ", ")
+		w, err := s.advance(ctx, fmt.Sprintf("the new %s is not there any more in %s", s.one, names), jobs.StepDeliver, fmt.Sprintf("gives the new %s to %s", s.one, names))
 		return w, false, err
 	}
-	works, at, err := s.cfg.API.Mint(ctx, s.Job, s.State.ClientID, c.Value)
+	if err := s.equip(ctx, a); err != nil {
+		return 0, false, err
+	}
+	works, at, err := s.cfg.API.Works(ctx, s.Job, s.keeper.Login(c.Value))
 	if err != nil {
 		return 0, false, err
 	}
 	if !works {
-		return 0, false, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: fmt.Errorf("the new secret %s gets no token although the account lists it", s.State.NewID)}
+		return 0, false, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: fmt.Errorf("the new %s %s does not work although the API lists it", s.one, s.State.NewID)}
 	}
 	if at.IsZero() {
 		at = s.now()
@@ -77,18 +88,23 @@ func (s *pass) lost(ctx context.Context, a account) (wait, bool, error) {
 	if there && a.live(fresh) {
 		return 0, false, nil
 	}
-	says := fmt.Sprintf("the new secret %s is gone: others have deleted it", s.State.NewID)
+	says := fmt.Sprintf("the new %s %s is gone: others have deleted it", s.one, s.State.NewID)
 	if there {
-		says = fmt.Sprintf("the new secret %s expired at %s before its users had moved", s.State.NewID, stamp(fresh.ExpiresAt))
+		says = fmt.Sprintf("the new %s %s expired at %s before its users had moved", s.one, s.State.NewID, stamp(fresh.ExpiresAt))
 	}
 	if s.State.Restarts++; s.State.Restarts > mostRestarts {
-		return 0, true, &ended{jobs.OutcomeRefused, fmt.Sprintf("%s, as %d others before; the account has %s", says, mostRestarts, a.describe(a.Secrets))}
+		return 0, true, &ended{jobs.OutcomeRefused, fmt.Sprintf("%s, as %d others before; there is %s", says, mostRestarts, s.describe(a.Secrets))}
 	}
 	s.count(resultRestarted)
+	s.forget()
+	w, err := s.advance(ctx, says+"; the rotation begins anew", jobs.StepLook, s.willLook())
+	return w, true, err
+}
+
+// forget forgets the new credential, and what was done to get it.
+func (s *pass) forget() {
 	s.State.NewID, s.State.NewSecret, s.State.NewExpiresAt, s.State.ProvenAt, s.State.ProvenUse, s.State.Deadline = "", "", time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	s.State.Asked, s.State.Before, s.State.Stores, s.State.Overdue = nil, nil, nil, false
-	w, err := s.advance(ctx, says+"; the rotation begins anew", jobs.StepLook, "reads the secrets of the service account")
-	return w, true, err
 }
 
 // adopt waits until the users of the old secret have moved over.
@@ -102,12 +118,13 @@ func (s *pass) adopt(ctx context.Context) (wait, error) {
 	}
 	old, there := a.Secret(s.State.OldID)
 	if !there {
-		return s.advance(ctx, "the old secret is gone: others have deleted it", jobs.StepVerify, "reads that the account has the new secret and no other")
+		s.State.Gone = s.keeper.Found(kinds.HeldSecret{ID: s.State.OldID})
+		return s.advance(ctx, fmt.Sprintf("the old %s is gone: others have deleted it", s.one), jobs.StepVerify, s.willVerify())
 	}
 	if !a.live(old) {
-		return s.toDelete(ctx, fmt.Sprintf("the old secret ended by itself at %s", stamp(old.ExpiresAt)))
+		return s.toDelete(ctx, fmt.Sprintf("the old %s ended by itself at %s", s.one, stamp(old.ExpiresAt)))
 	}
-	behind, err := s.behind()
+	behind, err := s.behind(old)
 	if err != nil {
 		return 0, err
 	}
@@ -117,7 +134,7 @@ func (s *pass) adopt(ctx context.Context) (wait, error) {
 		waits = append(waits, behind)
 	}
 	if len(waits) == 0 {
-		return s.toDelete(ctx, fmt.Sprintf("adopted: the old secret has been unused for %s, %s; the new one was %s", span(s.still(old.ID)), used(old), used(fresh)))
+		return s.toDelete(ctx, fmt.Sprintf("adopted: the old %s has been unused for %s, %s; the new one was %s", s.one, span(s.still(old.ID)), used(old), used(fresh)))
 	}
 	what := "adoption: " + strings.Join(waits, "; ")
 	if near(a, old, s.rotates.Cut) {
@@ -129,27 +146,36 @@ func (s *pass) adopt(ctx context.Context) (wait, error) {
 // unadopted says what shows that users have not moved yet.
 func (s *pass) unadopted(old, fresh kinds.HeldSecret) []string {
 	var waits []string
-	if still := s.still(old.ID); still < s.spec.QuietFor {
-		waits = append(waits, fmt.Sprintf("the old secret, %s, has been seen unused for %s of %s", used(old), span(still), span(s.spec.QuietFor)))
+	for _, one := range []kinds.HeldSecret{old, fresh} {
+		if one.Unseen != "" {
+			return []string{fmt.Sprintf("a person: the API does not show when %s %s is used: %s; once the users of the old one, %s, have moved, delete that", s.one, one.ID, one.Unseen, old.ID)}
+		}
 	}
-	// Getting a token to prove it counts as use, too.
+	if still := s.still(old.ID); still < s.spec.QuietFor {
+		waits = append(waits, fmt.Sprintf("the old %s, %s, has been seen unused for %s of %s", s.one, used(old), span(still), span(s.spec.QuietFor)))
+	}
+	// Proving it counts as use, too.
 	if !fresh.LastUsedAt.After(s.State.ProvenAt.Add(clockSlack)) || !fresh.LastUsedAt.After(s.State.ProvenUse) {
-		waits = append(waits, fmt.Sprintf("the new secret was not used by others since it was proven at %s", stamp(s.State.ProvenAt)))
+		waits = append(waits, fmt.Sprintf("the new %s was not used by others since it was proven at %s", s.one, stamp(s.State.ProvenAt)))
 	}
 	return waits
 }
 
 // behind says which of the worker's own accounts have another secret than the new one, or "".
-func (s *pass) behind() (string, error) {
+func (s *pass) behind(old kinds.HeldSecret) (string, error) {
 	c, err := s.credential()
 	if err != nil {
 		return "", err
 	}
-	names := s.cfg.Accounts.Behind(s.State.ClientID, c.Value)
+	login := s.keeper.Login(c.Value)
+	names := s.cfg.Accounts.Behind(login.Identity, login.Secret)
+	if before := s.identity(old); before != login.Identity {
+		names = append(names, s.cfg.Accounts.Behind(before, login.Secret)...)
+	}
 	if len(names) == 0 {
 		return "", nil
 	}
-	return fmt.Sprintf("account %s of this worker has another secret than the new one", strings.Join(names, ", ")), nil
+	return fmt.Sprintf("account %s of this worker has another %s than the new one", strings.Join(names, ", "), s.one), nil
 }
 
 // nearShare is the part of the old secret's last time in which it counts as near its end: a day of a week.
@@ -167,11 +193,11 @@ func (s *pass) overdue(ctx context.Context, old kinds.HeldSecret, behind, what s
 		s.count(resultOverdue)
 	}
 	if s.spec.Overdue == OverdueDelete && behind == "" {
-		return s.toDelete(ctx, fmt.Sprintf("overdue: the old secret would end by itself at %s; overdue is %s; it waited for %s", stamp(old.ExpiresAt), OverdueDelete, what))
+		return s.toDelete(ctx, fmt.Sprintf("overdue: the old %s would end by itself at %s; overdue is %s; it waited for %s", s.one, stamp(old.ExpiresAt), OverdueDelete, what))
 	}
-	return s.hold(ctx, s.poll(), fmt.Sprintf("%s; overdue: the old secret ends by itself at %s", what, stamp(old.ExpiresAt)))
+	return s.hold(ctx, s.poll(), fmt.Sprintf("%s; overdue: the old %s ends by itself at %s", what, s.one, stamp(old.ExpiresAt)))
 }
 
 func (s *pass) toDelete(ctx context.Context, says string) (wait, error) {
-	return s.advance(ctx, says, jobs.StepDelete, fmt.Sprintf("shows once more that the new secret works, and deletes the old one, %s", s.State.OldID))
+	return s.advance(ctx, says, jobs.StepDelete, fmt.Sprintf("shows once more that the new %s works, and deletes the old one, %s", s.one, s.State.OldID))
 }

@@ -14,9 +14,9 @@ import (
 func (s *pass) credential() (deliver.Credential, error) {
 	value, err := s.cfg.Sealer.Open(s.State.NewSecret)
 	if err != nil {
-		return deliver.Credential{}, misconfigured("opening the new secret, which is sealed in the record of the job: %w", err)
+		return deliver.Credential{}, misconfigured("opening the new %s, which is sealed in the record of the job: %w", s.one, err)
 	}
-	return deliver.Credential{Rotation: s.State.Name, ID: s.State.NewID, ClientID: s.State.ClientID, Value: value}, nil
+	return deliver.Credential{Rotation: s.State.Name, ID: s.State.NewID, ClientID: s.keeper.Login(value).Identity, Value: value}, nil
 }
 
 // deliver gives the new secret to every store. One that fails does not hold up the others.
@@ -45,7 +45,13 @@ func (s *pass) deliver(ctx context.Context) (wait, error) {
 		s.count(resultUndelivered)
 		return 0, first
 	}
-	return s.advance(ctx, "delivered to "+s.storeNames(), jobs.StepProve, "gets a bearer token with the new secret, and revokes it")
+	return s.advance(ctx, "delivered to "+s.storeNames(), jobs.StepProve, s.willProve())
+}
+
+func (s *pass) willDeliver() string { return "gives the new " + s.one + " to " + s.storeNames() }
+
+func (s *pass) willProve() string {
+	return "shows that the new " + s.one + " works: that it " + s.rotates.Words.Proof
 }
 
 // deliverTo delivers to one store, and reads back that it has the secret.
@@ -58,7 +64,7 @@ func (s *pass) deliverTo(ctx context.Context, store deliver.Store, c deliver.Cre
 		return stored("reading back", store, err)
 	}
 	if !has {
-		return &jobs.Failure{Reason: jobs.ReasonProtocol, Err: fmt.Errorf("store %s took secret %s, and does not have it", store.Name(), c.ID)}
+		return &jobs.Failure{Reason: jobs.ReasonProtocol, Err: fmt.Errorf("store %s took %s %s, and does not have it", store.Name(), s.one, c.ID)}
 	}
 	return nil
 }

@@ -22,15 +22,16 @@ func (s *pass) remove(ctx context.Context) (wait, error) {
 		if w, back, err := s.inUse(ctx, a, old); back || err != nil {
 			return w, err
 		}
-		if w, sent, err := s.works(ctx); !sent || err != nil {
+		if w, sent, err := s.works(ctx, a); !sent || err != nil {
 			return w, err
 		}
-		if err := s.delete(ctx, old.ID); err != nil {
-			return 0, fmt.Errorf("deleting the old secret %s: %w", old.ID, err)
+		if err := s.delete(ctx, old); err != nil {
+			return 0, fmt.Errorf("deleting the old %s %s: %w", s.one, old.ID, err)
 		}
 	}
-	s.State.Gone = s.found(s.State.OldID)
-	return s.advance(ctx, fmt.Sprintf("the old secret %s is deleted", s.State.OldID), jobs.StepVerify, "reads that the account has the new secret and no other")
+	old.ID = s.State.OldID
+	s.State.Gone = s.keeper.Found(old)
+	return s.advance(ctx, fmt.Sprintf("the old %s %s is deleted", s.one, s.State.OldID), jobs.StepVerify, s.willVerify())
 }
 
 // inUse takes the rotation back to adoption where the old secret was used since that was over, or an account of the worker has it.
@@ -38,19 +39,19 @@ func (s *pass) inUse(ctx context.Context, a account, old kinds.HeldSecret) (wait
 	if !a.live(old) {
 		return 0, false, nil
 	}
-	behind, err := s.behind()
+	behind, err := s.behind(old)
 	if err != nil {
 		return 0, false, err
 	}
-	again := s.still(old.ID) < s.spec.QuietFor && (!s.State.Overdue || s.spec.Overdue != OverdueDelete)
+	again := (old.Unseen != "" || s.still(old.ID) < s.spec.QuietFor) && (!s.State.Overdue || s.spec.Overdue != OverdueDelete)
 	if behind == "" && !again {
 		return 0, false, nil
 	}
-	says := "the old secret is in use again, " + used(old)
+	says := fmt.Sprintf("the old %s is in use again, or may be: %s", s.one, used(old))
 	if behind != "" {
 		says = behind
 	}
-	w, err := s.advance(ctx, says, jobs.StepAdopt, fmt.Sprintf("waits until the new secret is used and the old one has been unused for %s", span(s.spec.QuietFor)))
+	w, err := s.advance(ctx, says, jobs.StepAdopt, s.willAdopt())
 	return w, true, err
 }
 
@@ -61,7 +62,7 @@ func (s *pass) verify(ctx context.Context) (wait, error) {
 		return 0, err
 	}
 	if _, there := a.Secret(s.State.OldID); there && s.State.OldID != "" {
-		return s.toDelete(ctx, "the account still lists the old secret")
+		return s.toDelete(ctx, "the API still lists the old "+s.one)
 	}
 	if w, lost, err := s.lost(ctx, a); lost || err != nil {
 		return w, err
@@ -72,12 +73,12 @@ func (s *pass) verify(ctx context.Context) (wait, error) {
 			return w, err
 		}
 	}
-	detail := fmt.Sprintf("secret %s has taken the place of %s", s.State.NewID, s.State.OldID)
+	detail := fmt.Sprintf("%s %s has taken the place of %s", s.one, s.State.NewID, s.State.OldID)
 	if s.State.OldID == "" {
-		detail = fmt.Sprintf("the service account had no secret that worked; it has %s now", s.State.NewID)
+		detail = fmt.Sprintf("there was no %s that worked; there is %s now", s.one, s.State.NewID)
 	}
 	if len(foreign) > 0 {
-		detail += "; others have made another one, which is left alone: " + a.describe(foreign)
+		detail += "; others have made another one, which is left alone: " + s.describe(foreign)
 	}
 	s.State.End(s.now(), detail)
 	s.State.Waits, s.State.NewSecret = "", ""

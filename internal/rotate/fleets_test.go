@@ -16,11 +16,13 @@ import (
 
 // TestTwoFleets: two fleets that do not know of each other rotate one account into one file, and the workers of both are killed. One after the
 // other is over; the user of the file never meets a secret that does not work, and one secret is left.
-func TestTwoFleets(t *testing.T) {
+func TestTwoFleets(t *testing.T) { eachSubject(t, testTwoFleets) }
+
+func testTwoFleets(t *testing.T, what subject) {
 	const every, points = 9, 128
 	for at := 1; at <= points; at += every {
 		synctest.Test(t, func(t *testing.T) {
-			first, second := newRig(t, sandbox.Config{}), newRig(t, sandbox.Config{})
+			first, second := newRig(t, what, sandbox.Config{}), newRig(t, what, sandbox.Config{})
 			second.box, second.file, second.spec.Stores = first.box, first.file, []deliver.Store{killable{first.store, second}}
 			stop := first.consume(0)
 			results := map[*rig]jobs.RotationResult{}
@@ -39,7 +41,7 @@ func TestTwoFleets(t *testing.T) {
 			both.Wait()
 			stop()
 			last := first
-			if second.secrets()[0].ID == second.state.NewID {
+			if second.ids()[0] == second.state.NewID {
 				last = second
 			}
 			last.rotated(results[last])
@@ -69,17 +71,19 @@ func (f full) Deliver(ctx context.Context, c deliver.Credential) error {
 }
 
 // TestFullStore: while a store is full, the others have the new secret and the old one is not touched.
-func TestFullStore(t *testing.T) {
+func TestFullStore(t *testing.T) { eachSubject(t, testFullStore) }
+
+func testFullStore(t *testing.T, what subject) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, sandbox.Config{})
-		other := newRig(t, sandbox.Config{})
+		r := newRig(t, what, sandbox.Config{})
+		other := newRig(t, what, sandbox.Config{})
 		r.spec.Stores = append([]deliver.Store{full{other.store, time.Now().Add(2 * day)}}, r.spec.Stores...)
 		old := r.current()
 		defer r.consume(0)()
-		if _, over := r.run(2*day - time.Hour); over || r.state.Step != jobs.StepDeliver || len(r.secrets()) != 2 || r.current() == old {
-			t.Errorf("over %v, at %s with %+v", over, r.state.Step, r.secrets())
+		if _, over := r.run(2*day - time.Hour); over || r.state.Step != jobs.StepDeliver || len(r.ids()) != 2 || r.current() == old {
+			t.Errorf("over %v, at %s with %+v", over, r.state.Step, r.ids())
 		}
-		if r.results["delivery_failed"] == 0 || len(r.state.Stores) != 1 || !r.box.Works(sandbox.RotatedClientID, old) {
+		if r.results["delivery_failed"] == 0 || len(r.state.Stores) != 1 || !what.works(r.box, old) {
 			t.Errorf("counted %v, delivered to %v", r.results, r.state.Stores)
 		}
 		result, _ := r.run(3 * day)
@@ -91,16 +95,18 @@ func TestFullStore(t *testing.T) {
 }
 
 // TestUseIsNoticedLate: an API that shows the use of a secret hours later has none deleted that is in use.
-func TestUseIsNoticedLate(t *testing.T) {
+func TestUseIsNoticedLate(t *testing.T) { eachSubject(t, testUseIsNoticedLate) }
+
+func testUseIsNoticedLate(t *testing.T, what subject) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, sandbox.Config{})
-		late := sandbox.Fault{Operation: sandbox.OperationToken, Kind: sandbox.FaultUnnoticed, Account: sandbox.RotatedClientID, Delay: 8 * time.Hour}
+		r := newRig(t, what, sandbox.Config{})
+		late := sandbox.Fault{Operation: what.used, Kind: sandbox.FaultUnnoticed, Account: what.usedBy, Delay: 8 * time.Hour}
 		if err := r.box.Inject(late); err != nil {
 			t.Fatal(err)
 		}
 		defer r.consume(3 * day)()
-		if _, over := r.run(3 * day); over || len(r.secrets()) != 2 {
-			t.Fatalf("over %v, the account has %+v", over, r.secrets())
+		if _, over := r.run(3 * day); over || len(r.ids()) != 2 {
+			t.Fatalf("over %v, the account has %+v", over, r.ids())
 		}
 		result, _ := r.run(2 * day)
 		r.rotated(result)

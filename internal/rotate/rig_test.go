@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,6 +30,7 @@ import (
 // rig is a rotation against the sandbox, in virtual time, whose worker can be killed.
 type rig struct {
 	t     *testing.T
+	what  subject
 	box   *sandbox.Sandbox
 	file  string // Which the consumer reads.
 	spec  rotate.Spec
@@ -48,19 +48,19 @@ type rig struct {
 	state jobs.RotationState // As recorded.
 }
 
-func newRig(t *testing.T, cfg sandbox.Config) *rig {
+func newRig(t *testing.T, what subject, cfg sandbox.Config) *rig {
 	t.Helper()
 	many := sandbox.Bucket{Capacity: 100000, Refill: 100000, Every: time.Minute}
 	cfg.Buckets = map[string]sandbox.Bucket{
 		sandbox.BucketToken: many, sandbox.BucketTokenRevoke: many, sandbox.BucketServiceAccountsOrg: many, sandbox.BucketServiceAccountsProject: many,
+		sandbox.BucketAPIKeys: many, sandbox.BucketSystem: many,
 	}
 	box, err := sandbox.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, box: box, file: filepath.Join(t.TempDir(), "secret"), kills: map[int]bool{}, results: map[string]int{}, asked: map[string]int{}}
-	value, _ := box.Secret(sandbox.RotatedSecretID)
-	if err := os.WriteFile(r.file, []byte(value+"\n"), 0o600); err != nil {
+	r := &rig{t: t, what: what, box: box, file: filepath.Join(t.TempDir(), "secret"), kills: map[int]bool{}, results: map[string]int{}, asked: map[string]int{}}
+	if err := os.WriteFile(r.file, []byte(what.value(box, what.first)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	stores, err := deliver.New([]deliver.Config{{Type: deliver.TypeFile, Path: r.file}}, deliver.Env{})
@@ -69,7 +69,7 @@ func newRig(t *testing.T, cfg sandbox.Config) *rig {
 	}
 	r.store = stores[0]
 	r.spec = rotate.Spec{
-		Name: "ci", OrgID: sandbox.OrgID, ClientID: sandbox.RotatedClientID, Lifetime: 2160 * time.Hour, QuietFor: 12 * time.Hour,
+		Name: "ci", Kind: what.kind, In: kinds.ParamOrg, Place: sandbox.OrgID, Subject: what.subject, Lifetime: 2160 * time.Hour, QuietFor: 12 * time.Hour,
 		WhenFull: rotate.WhenFullWait, Overdue: rotate.OverdueAlert, Stores: []deliver.Store{killable{r.store, r}},
 	}
 	return r
@@ -153,12 +153,9 @@ func (r *rig) Rotation(_, result string) {
 	r.results[result]++
 }
 
-// start starts a worker.
-func (r *rig) start() *rotate.Rotator {
+// client is that of a worker.
+func (r *rig) client() *atlas.Client {
 	r.t.Helper()
-	r.mu.Lock()
-	r.dead = false
-	r.mu.Unlock()
 	value, _ := r.box.Secret(sandbox.ClientID)
 	accounts := []atlas.Account{{Name: "security", ClientID: sandbox.ClientID, ClientSecret: secret.Ref{Env: "SECRET"}}}
 	if r.own {
@@ -171,6 +168,16 @@ func (r *rig) start() *rotate.Rotator {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	return client
+}
+
+// start starts a worker.
+func (r *rig) start() *rotate.Rotator {
+	r.t.Helper()
+	r.mu.Lock()
+	r.dead = false
+	r.mu.Unlock()
+	client := r.client()
 	return rotate.New(rotate.Config{
 		Specs: func() map[string]rotate.Spec { return map[string]rotate.Spec{"ci": r.spec} },
 		API:   client, Accounts: client, Sealer: sealer{}, Recorder: r, Logger: zap.NewNop(), Now: time.Now,
@@ -180,7 +187,7 @@ func (r *rig) start() *rotate.Rotator {
 // job is the job of the rotation.
 func (r *rig) job() jobs.Job {
 	r.t.Helper()
-	kind := kinds.Rotating().Name
+	kind := r.what.kind
 	params, err := jobs.NewParams(kind, map[string]any{"rotation": "ci"})
 	if err != nil {
 		r.t.Fatal(err)
@@ -234,27 +241,16 @@ func (r *rig) wasKilled() bool {
 	return r.dead
 }
 
-// secrets are those of the account.
-func (r *rig) secrets() []sandbox.SecretState {
-	for _, a := range r.box.State().Accounts {
-		if a.ID == sandbox.RotatedClientID {
-			return a.Secrets
-		}
-	}
-	return nil
-}
+// ids are those of the credentials that there are.
+func (r *rig) ids() []string { return r.what.ids(r.box) }
 
-// works holds that at least one secret of the account works, and that what is in the file does.
+// works holds that at least one credential works, and that what is in the file does.
 func (r *rig) works() {
 	r.t.Helper()
-	alive := slices.ContainsFunc(r.secrets(), func(s sandbox.SecretState) bool {
-		value, ok := r.box.Secret(s.ID)
-		return ok && r.box.Works(sandbox.RotatedClientID, value)
-	})
-	if !alive {
-		r.t.Fatalf("no secret works at step %s", r.state.Step)
+	if !slices.ContainsFunc(r.ids(), func(id string) bool { return r.what.works(r.box, r.what.value(r.box, id)) }) {
+		r.t.Fatalf("none works at step %s", r.state.Step)
 	}
-	if value := r.current(); !r.box.Works(sandbox.RotatedClientID, value) {
+	if !r.what.works(r.box, r.current()) {
 		r.t.Fatalf("what is in the file does not work at step %s", r.state.Step)
 	}
 }
@@ -269,15 +265,8 @@ func (r *rig) current() string {
 	return strings.TrimSuffix(string(text), "\n")
 }
 
-// use gets a token with a secret, as its user does, and reports whether that worked.
-func (r *rig) use(value string) bool {
-	req := httptest.NewRequest(http.MethodPost, "/api/oauth/token", strings.NewReader(url.Values{"grant_type": {"client_credentials"}}.Encode()))
-	req.SetBasicAuth(sandbox.RotatedClientID, value)
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	w := httptest.NewRecorder()
-	r.box.ServeHTTP(w, req)
-	return w.Code == http.StatusOK
-}
+// use uses a credential, as its user does, and reports whether that worked.
+func (r *rig) use(value string) bool { return r.what.use(r.box, value) }
 
 // consume uses the secret every hour until the returned function is called. For some time it goes on with the one that it has.
 func (r *rig) consume(stays time.Duration) (stop func()) {
@@ -305,15 +294,15 @@ func (r *rig) consume(stays time.Duration) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
-// rotated holds that the rotation is over as it should be: one secret, which the store has, and which is nowhere else.
+// rotated holds that the rotation is over as it should be: one credential, which the store has, and which is nowhere else.
 func (r *rig) rotated(result jobs.RotationResult) {
 	r.t.Helper()
-	left := r.secrets()
-	if result.Outcome != jobs.OutcomeRotated || len(left) != 1 || left[0].ID == sandbox.RotatedSecretID || left[0].ID != r.state.NewID {
-		r.t.Fatalf("the rotation is %+v, and the account has %+v", result, left)
+	left := r.ids()
+	if result.Outcome != jobs.OutcomeRotated || len(left) != 1 || left[0] == r.what.first || left[0] != r.state.NewID {
+		r.t.Fatalf("the rotation is %+v, and there is %v", result, left)
 	}
-	if value, _ := r.box.Secret(left[0].ID); r.current() != value || r.state.NewSecret != "" {
-		r.t.Errorf("the store has another secret, or the record still has the new one")
+	if r.current() != r.what.value(r.box, left[0]) || r.state.NewSecret != "" {
+		r.t.Errorf("the store has another one, or the record still has the new one")
 	}
 }
 
@@ -329,16 +318,3 @@ func (s shown) Held(context.Context) (current, previous secret.Value, err error)
 }
 
 func secretOf(text string) secret.Value { return secret.New(text) }
-
-// deleteSecret deletes a secret of the account, as others do.
-func (r *rig) deleteSecret(id string) {
-	r.t.Helper()
-	req := httptest.NewRequest(http.MethodDelete, "/api/atlas/v2/orgs/"+sandbox.OrgID+"/serviceAccounts/"+sandbox.RotatedClientID+"/secrets/"+id, http.NoBody)
-	req.Header.Set("Authorization", "Bearer "+r.box.MintToken(sandbox.ClientID))
-	req.Header.Set("Accept", "application/vnd.atlas.2024-08-05+json")
-	w := httptest.NewRecorder()
-	r.box.ServeHTTP(w, req)
-	if w.Code != http.StatusNoContent {
-		r.t.Fatalf("deleting is answered with %d", w.Code)
-	}
-}

@@ -18,18 +18,62 @@ import (
 // API is what a rotation asks the API, as the account of its job. Errors are a *jobs.Failure.
 type API interface {
 	Ask(ctx context.Context, job jobs.Job, a kinds.Ask) (kinds.Told, error)
-	// Mint reports whether a secret gets a bearer token, and when that was by the API's clock. The token is revoked at once.
-	Mint(ctx context.Context, job jobs.Job, client string, value secret.Value) (works bool, at time.Time, err error)
+	// Works reports whether a credential works, and when that was by the API's clock. A token that it gets is revoked at once.
+	Works(ctx context.Context, job jobs.Job, l kinds.Login) (works bool, at time.Time, err error)
 }
 
-// Accounts knows the configured accounts of the worker itself, by their client id.
+// keeper is how the API keeps the credentials of what is rotated: all that differs between kinds.
+type keeper interface {
+	reader
+	maker
+	heir
+	ender
+	translator
+}
+
+// reader reads the credentials that there are, and asks for the longest lifetime, where that is shown.
+type reader interface {
+	Read(ask kinds.Asker) (kinds.Holder, error)
+	Longest() (ask kinds.Ask, shown bool)
+}
+
+// maker asks for a credential. Mark tells one request from others, Make is that request, Fresh reads its answer, and Fits finds what a
+// request has made whose answer was lost.
+type maker interface {
+	Mark(at time.Time) string
+	Make(like kinds.HeldSecret, w kinds.Wanted) (kinds.Ask, error)
+	Fresh(document []byte) (kinds.Fresh, error)
+	Fits(one kinds.HeldSecret, w kinds.Wanted) bool
+}
+
+// heir gives a credential what it lacks of another one; Copies reports whether it can lack anything.
+type heir interface {
+	Lacks(of, fresh kinds.HeldSecret) ([]kinds.Ask, error)
+	Copies() bool
+}
+
+// ender ends a credential; Found are the values in its paths.
+type ender interface {
+	Remove(one kinds.HeldSecret) kinds.Ask
+	Found(one kinds.HeldSecret) map[string]string
+}
+
+// translator knows what a value in a store authenticates as, and the reverse.
+type translator interface {
+	Login(value secret.Value) kinds.Login
+	Value(l kinds.Login) secret.Value
+}
+
+var _ keeper = kinds.Keeper{}
+
+// Accounts knows the configured accounts of the worker itself, by their client id or public key.
 type Accounts interface {
 	// Behind are those that authenticate with another secret than this one.
-	Behind(client string, value secret.Value) []string
+	Behind(identity string, value secret.Value) []string
 	// Uses are those that authenticate with a secret, or may do so.
-	Uses(client string, held kinds.HeldSecret) []string
+	Uses(identity string, held kinds.HeldSecret) []string
 	// Own are the secrets with which they authenticate now.
-	Own(client string) []secret.Value
+	Own(identity string) []secret.Value
 }
 
 // Recorder counts what becomes of rotations.
@@ -49,22 +93,16 @@ const (
 // Spec is a configured rotation.
 type Spec struct {
 	Name string
-	// OrgID or ProjectID says where the service account is.
-	OrgID, ProjectID string
-	ClientID         string
-	Lifetime         time.Duration // Of the new secret, in whole hours.
-	QuietFor         time.Duration // How long the old secret must have been unused before it is deleted.
-	WhenFull         string
-	Overdue          string
-	Stores           []deliver.Store
-}
-
-// in is the parameter that says where the service account is, and its value.
-func (s Spec) in() (param, id string) {
-	if s.ProjectID != "" {
-		return kinds.ParamProject, s.ProjectID
-	}
-	return kinds.ParamOrg, s.OrgID
+	Kind jobs.Kind // Of its jobs.
+	// In is the parameter that says where what is rotated is, and Place its value.
+	In, Place string
+	// Subject is what is rotated: the client id of a service account, or the id of an API key.
+	Subject  string
+	Lifetime time.Duration // Of the new secret, in whole hours. Of no meaning where it has no end.
+	QuietFor time.Duration // How long the old secret must have been unused before it is deleted.
+	WhenFull string
+	Overdue  string
+	Stores   []deliver.Store
 }
 
 // Config are the parts of a Rotator. All are required but Random.
@@ -102,9 +140,9 @@ type pass struct {
 	jobs.RotationPass
 
 	spec    Spec
-	rotates kinds.Rotates
-	keeper  kinds.Keeper
-	scopeID string
+	rotates *kinds.Rotates
+	keeper  keeper
+	one     string      // What is rotated, as texts call it.
 	answer  jobs.Answer // Of the last request that changed something.
 }
 
@@ -147,7 +185,7 @@ func (r *Rotator) Rotate(ctx context.Context, p jobs.RotationPass) (jobs.Rotatio
 	return s.conclude(w, err)
 }
 
-// newPass finds the rotation of a job, and that it is about the service account that it was about when it began.
+// newPass finds the rotation of a job, and that it is about what it was about when it began.
 func (r *Rotator) newPass(p jobs.RotationPass) (*pass, error) {
 	name := p.Job.Params.Get(kinds.ParamRotation)
 	if p.State.Rotation != nil {
@@ -157,20 +195,18 @@ func (r *Rotator) newPass(p jobs.RotationPass) (*pass, error) {
 	if !ok {
 		return nil, misconfigured("rotation %s is not configured any more: configure it again, or abandon the rotation there", name)
 	}
-	if have := p.State.Rotation; have != nil && (have.ClientID != spec.ClientID || have.OrgID != spec.OrgID || have.ProjectID != spec.ProjectID) {
-		return nil, misconfigured("rotation %s began with service account %s and is configured for another one now: put that back until it is over", name, have.ClientID)
-	}
-	s := &pass{Rotator: r, RotationPass: p, spec: spec}
 	rotates := kinds.Of(p.Job.Kind).Rotates
 	if rotates == nil {
 		return nil, misconfigured("jobs of kind %s rotate nothing", p.Job.Kind)
 	}
-	in, id := spec.in()
-	if s.keeper, ok = rotates.Keeper(in); !ok {
-		return nil, misconfigured("jobs of kind %s do not rotate what %s names", p.Job.Kind, in)
+	if have := p.State.Rotation; spec.Kind != p.Job.Kind || have != nil && (have.Subject != spec.Subject || have.In != spec.In || have.Place != spec.Place) {
+		return nil, misconfigured("rotation %s began with another %s than it is configured for now: put that back until it is over", name, rotates.Words.Subject)
 	}
-	s.rotates, s.scopeID = *rotates, id
-	return s, nil
+	keeper, ok := rotates.Keeper(spec.In, spec.Place, spec.Subject)
+	if !ok {
+		return nil, misconfigured("jobs of kind %s do not rotate what %s names", p.Job.Kind, spec.In)
+	}
+	return &pass{Rotator: r, RotationPass: p, spec: spec, rotates: rotates, keeper: keeper, one: rotates.Words.One}, nil
 }
 
 func misconfigured(format string, args ...any) error {
@@ -180,11 +216,16 @@ func misconfigured(format string, args ...any) error {
 // open begins the record of the rotation.
 func (s *pass) open(ctx context.Context) error {
 	s.State.Rotation = &jobs.Rotation{
-		Name: s.spec.Name, OrgID: s.spec.OrgID, ProjectID: s.spec.ProjectID, ClientID: s.spec.ClientID, Seen: map[string]jobs.SeenSecret{},
+		Name: s.spec.Name, In: s.spec.In, Place: s.spec.Place, Subject: s.spec.Subject, Seen: map[string]jobs.SeenSecret{},
 	}
 	s.count(resultBegun)
-	s.State.Begin(jobs.StepLook, s.now(), "reads the secrets of the service account, and the longest lifetime that the organization allows")
+	s.State.Begin(jobs.StepLook, s.now(), s.willLook())
 	return s.keep(ctx)
+}
+
+// willLook says what is done first.
+func (s *pass) willLook() string {
+	return fmt.Sprintf("reads which %s there are, and the longest lifetime that is allowed", s.rotates.Words.Many)
 }
 
 // step is what is to be done now.

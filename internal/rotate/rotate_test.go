@@ -8,14 +8,17 @@ import (
 
 	"rekey/internal/atlas/sandbox"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/rotate"
 )
 
 const day = 24 * time.Hour
 
-func TestRotates(t *testing.T) {
+func TestRotates(t *testing.T) { eachSubject(t, testRotates) }
+
+func testRotates(t *testing.T, what subject) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, sandbox.Config{})
+		r := newRig(t, what, sandbox.Config{})
 		defer r.consume(0)()
 		result, _ := r.run(3 * day)
 		r.rotated(result)
@@ -23,10 +26,12 @@ func TestRotates(t *testing.T) {
 }
 
 // TestKilledAtEveryPoint kills the worker before and after each request, delivery and write, and again at the next such moment.
-func TestKilledAtEveryPoint(t *testing.T) {
+func TestKilledAtEveryPoint(t *testing.T) { eachSubject(t, testKilledAtEveryPoint) }
+
+func testKilledAtEveryPoint(t *testing.T, what subject) {
 	points := 0
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, sandbox.Config{})
+		r := newRig(t, what, sandbox.Config{})
 		r.spec.QuietFor = 2 * time.Hour
 		defer r.consume(0)()
 		result, _ := r.run(3 * day)
@@ -35,7 +40,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 	})
 	for at := 1; at <= points; at++ {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, sandbox.Config{})
+			r := newRig(t, what, sandbox.Config{})
 			r.kills[at], r.kills[at+1], r.kills[at+3], r.spec.QuietFor = true, true, true, 2*time.Hour
 			defer r.consume(0)()
 			result, over := r.run(4 * day)
@@ -49,21 +54,22 @@ func TestKilledAtEveryPoint(t *testing.T) {
 }
 
 // TestFaults: whatever the API answers to a step, the rotation ends well.
-func TestFaults(t *testing.T) {
+func TestFaults(t *testing.T) { eachSubject(t, testFaults) }
+
+func testFaults(t *testing.T, what subject) {
 	operations := []string{
-		sandbox.OperationRead, sandbox.OperationServiceAccountSecretCreate, sandbox.OperationServiceAccountSecretDelete, sandbox.OperationToken,
-		sandbox.OperationTokenRevoke,
+		sandbox.OperationRead, what.create, what.remove, sandbox.OperationToken, sandbox.OperationTokenRevoke, sandbox.OperationAPIKeyAssign,
 	}
-	kinds := []string{"reset", "reset_after", "html", "cut", "429:retry_after=7", "503:retry_after=3", "500", "409:error_code=DATA_CONCURRENCY_ERROR"}
+	faults := []string{"reset", "reset_after", "html", "cut", "429:retry_after=7", "503:retry_after=3", "500", "409:error_code=DATA_CONCURRENCY_ERROR"}
 	for _, operation := range operations {
-		for _, kind := range kinds {
-			if kind[:3] == "409" && operation != sandbox.OperationServiceAccountSecretCreate {
+		for _, kind := range faults {
+			if kind[:3] == "409" && operation != what.create {
 				continue
 			}
 			for _, times := range []string{":times=1", ":times=2"} {
 				t.Run(operation+":"+kind+times, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
-						r := newRig(t, sandbox.Config{})
+						r := newRig(t, what, sandbox.Config{})
 						fault, err := sandbox.ParseFault(operation + ":" + kind + times)
 						if err != nil {
 							t.Fatal(err)
@@ -87,10 +93,12 @@ func TestFaults(t *testing.T) {
 }
 
 // TestLostAnswer: the secret of a request whose answer was lost is deleted, and the rotation goes on with another one.
-func TestLostAnswer(t *testing.T) {
+func TestLostAnswer(t *testing.T) { eachSubject(t, testLostAnswer) }
+
+func testLostAnswer(t *testing.T, what subject) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, sandbox.Config{})
-		if err := r.box.Inject(sandbox.Fault{Operation: sandbox.OperationServiceAccountSecretCreate, Kind: sandbox.FaultResetAfter, Times: 2}); err != nil {
+		r := newRig(t, what, sandbox.Config{})
+		if err := r.box.Inject(sandbox.Fault{Operation: what.create, Kind: sandbox.FaultResetAfter, Times: 2}); err != nil {
 			t.Fatal(err)
 		}
 		defer r.consume(0)()
@@ -106,7 +114,7 @@ func TestLostAnswer(t *testing.T) {
 func TestForeignSecret(t *testing.T) {
 	for _, used := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, sandbox.Config{})
+			r := newRig(t, secrets(), sandbox.Config{})
 			// The API did nothing, and others make a secret at the same moment.
 			if err := r.box.Inject(sandbox.Fault{Operation: sandbox.OperationServiceAccountSecretCreate, Kind: sandbox.FaultReset, Times: 1}); err != nil {
 				t.Fatal(err)
@@ -117,7 +125,7 @@ func TestForeignSecret(t *testing.T) {
 					break
 				}
 			}
-			other := newRig(t, sandbox.Config{})
+			other := newRig(t, secrets(), sandbox.Config{})
 			other.box, other.spec.Lifetime = r.box, r.spec.Lifetime-200*time.Hour
 			if used {
 				other.spec.Lifetime = r.spec.Lifetime
@@ -134,7 +142,7 @@ func TestForeignSecret(t *testing.T) {
 			if _, over := r.run(day); over || r.state.Step != jobs.StepRoom {
 				t.Errorf("over %v, at %s, waits for %q; want it to wait for room", over, r.state.Step, r.state.Waits)
 			}
-			if left := r.secrets(); len(left) != 2 {
+			if left := r.ids(); len(left) != 2 {
 				t.Errorf("the account has %+v, want both", left)
 			}
 		})
@@ -144,10 +152,10 @@ func TestForeignSecret(t *testing.T) {
 // TestUserStaysForSixDays: the old secret is there as long as it is used.
 func TestUserStaysForSixDays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, sandbox.Config{})
+		r := newRig(t, secrets(), sandbox.Config{})
 		defer r.consume(6 * day)()
-		if _, over := r.run(6*day + 11*time.Hour); over || len(r.secrets()) != 2 {
-			t.Fatalf("over %v, the account has %+v", over, r.secrets())
+		if _, over := r.run(6*day + 11*time.Hour); over || len(r.ids()) != 2 {
+			t.Fatalf("over %v, the account has %+v", over, r.ids())
 		}
 		if r.results["overdue"] != 1 || !r.state.Overdue {
 			t.Errorf("overdue is counted %d times, want once", r.results["overdue"])
@@ -161,7 +169,7 @@ func TestUserStaysForSixDays(t *testing.T) {
 func TestOverdueDelete(t *testing.T) {
 	for overdue, most := range map[string]time.Duration{rotate.OverdueDelete: 6*day + 2*time.Hour, rotate.OverdueAlert: 7*day + 2*time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, sandbox.Config{})
+			r := newRig(t, secrets(), sandbox.Config{})
 			r.spec.Overdue = overdue
 			old := r.current()
 			for range 10 * 24 {
@@ -179,15 +187,17 @@ func TestOverdueDelete(t *testing.T) {
 }
 
 // TestUnnoticedUse: while the API does not notice the use of the new secret, the old one is not deleted before it is overdue.
-func TestUnnoticedUse(t *testing.T) {
+func TestUnnoticedUse(t *testing.T) { eachSubject(t, testUnnoticedUse) }
+
+func testUnnoticedUse(t *testing.T, what subject) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, sandbox.Config{})
-		if err := r.box.Inject(sandbox.Fault{Operation: sandbox.OperationToken, Kind: sandbox.FaultUnnoticed, Account: sandbox.RotatedClientID}); err != nil {
+		r := newRig(t, what, sandbox.Config{})
+		if err := r.box.Inject(sandbox.Fault{Operation: what.used, Kind: sandbox.FaultUnnoticed, Account: what.usedBy}); err != nil {
 			t.Fatal(err)
 		}
 		defer r.consume(0)()
-		if _, over := r.run(5 * day); over || r.state.Step != jobs.StepAdopt || len(r.secrets()) != 2 {
-			t.Errorf("over %v, at %s with %+v", over, r.state.Step, r.secrets())
+		if _, over := r.run(5 * day); over || r.state.Step != jobs.StepAdopt || len(r.ids()) != 2 {
+			t.Errorf("over %v, at %s with %+v", over, r.state.Step, r.ids())
 		}
 		r.box.ClearFaults()
 		result, _ := r.run(day)
@@ -196,20 +206,22 @@ func TestUnnoticedUse(t *testing.T) {
 }
 
 // TestFull: two secrets that work are left alone, or the older one goes once it was unused while the other one is in use.
-func TestFull(t *testing.T) {
+func TestFull(t *testing.T) { eachSubject(t, testFull) }
+
+func testFull(t *testing.T, what subject) {
 	for _, whenFull := range []string{rotate.WhenFullWait, rotate.WhenFullDelete} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, sandbox.Config{})
+			r := newRig(t, what, sandbox.Config{})
 			r.spec.WhenFull = whenFull
-			other := newRig(t, sandbox.Config{})
+			other := newRig(t, what, sandbox.Config{})
 			other.box = r.box
 			theirs := other.start()
-			for other.state.Rotation == nil || other.state.NewID == "" {
+			for other.state.Rotation == nil || other.state.Step != jobs.StepProve {
 				if _, err := other.pass(theirs, ""); err != nil {
 					t.Fatal(err)
 				}
 			}
-			value, _ := r.box.Secret(other.state.NewID)
+			value := what.value(r.box, other.state.NewID)
 			if err := os.WriteFile(r.file, []byte(value+"\n"), 0o600); err != nil { // Its users have moved.
 				t.Fatal(err)
 			}
@@ -221,7 +233,7 @@ func TestFull(t *testing.T) {
 					t.Fatal("it is over")
 				}
 			}
-			left := r.secrets()
+			left := r.ids()
 			if waits := r.state.Step == jobs.StepRoom; waits != (whenFull == rotate.WhenFullWait) || waits && len(left) != 2 {
 				t.Errorf("%s: at step %s the account has %+v", whenFull, r.state.Step, left)
 			}
@@ -230,9 +242,11 @@ func TestFull(t *testing.T) {
 }
 
 // TestNewSecretDeletedByOthers: the rotation begins anew, and the old secret is there all the time.
-func TestNewSecretDeletedByOthers(t *testing.T) {
+func TestNewSecretDeletedByOthers(t *testing.T) { eachSubject(t, testNewSecretDeletedByOthers) }
+
+func testNewSecretDeletedByOthers(t *testing.T, what subject) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, sandbox.Config{})
+		r := newRig(t, what, sandbox.Config{})
 		old := r.current()
 		rotator := r.start()
 		for r.state.Rotation == nil || r.state.Step != jobs.StepAdopt {
@@ -241,7 +255,9 @@ func TestNewSecretDeletedByOthers(t *testing.T) {
 			}
 		}
 		gone := r.state.NewID
-		r.deleteSecret(gone)
+		if code := what.delete(r.box, gone); code != 204 {
+			t.Fatalf("deleting is answered with %d", code)
+		}
 		for range 6 {
 			if !r.use(old) {
 				t.Fatal("the old secret does not work any more")
@@ -260,10 +276,12 @@ func TestNewSecretDeletedByOthers(t *testing.T) {
 }
 
 // TestAbandon takes the new secret back: the store has the old one again, which works.
-func TestAbandon(t *testing.T) {
+func TestAbandon(t *testing.T) { eachSubject(t, testAbandon) }
+
+func testAbandon(t *testing.T, what subject) {
 	for _, step := range []jobs.RotationStep{jobs.StepCreate, jobs.StepDeliver, jobs.StepProve, jobs.StepAdopt} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, sandbox.Config{})
+			r := newRig(t, what, sandbox.Config{})
 			r.spec.Stores = append(r.spec.Stores[:0], shown{r.spec.Stores[0], secretOf(r.current())})
 			old := r.current()
 			rotator := r.start()
@@ -276,10 +294,10 @@ func TestAbandon(t *testing.T) {
 			if err != nil || result.Outcome != jobs.OutcomeCancelled {
 				t.Fatalf("%s: %+v, error %v", step, result, err)
 			}
-			if left := r.secrets(); len(left) != 1 || left[0].ID != sandbox.RotatedSecretID || r.current() != old {
+			if left := r.ids(); len(left) != 1 || left[0] != what.first || r.current() != old {
 				t.Errorf("%s: the account has %+v", step, left)
 			}
-			if left := time.Until(r.state.Deadline); step != jobs.StepCreate && (left < 6*day || left > 7*day) {
+			if left := time.Until(r.state.Deadline); step != jobs.StepCreate && kinds.Of(what.kind).Rotates.Cut > 0 && (left < 6*day || left > 7*day) {
 				t.Errorf("%s: the old secret is said to end in %s, want the week that is left", step, left)
 			}
 			r.works()
@@ -288,9 +306,11 @@ func TestAbandon(t *testing.T) {
 }
 
 // TestNotAbandoned: where the old secret cannot be shown to work, the rotation goes on.
-func TestNotAbandoned(t *testing.T) {
+func TestNotAbandoned(t *testing.T) { eachSubject(t, testNotAbandoned) }
+
+func testNotAbandoned(t *testing.T, what subject) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, sandbox.Config{})
+		r := newRig(t, what, sandbox.Config{})
 		r.spec.Stores = append(r.spec.Stores[:0], shown{r.spec.Stores[0], secretOf("mdb_sa_sk_of-something-else")})
 		rotator := r.start()
 		for r.state.Rotation == nil || r.state.Step != jobs.StepAdopt {
@@ -299,8 +319,8 @@ func TestNotAbandoned(t *testing.T) {
 			}
 		}
 		result, err := r.pass(rotator, "cancelled by kim: a mistake")
-		if err != nil || !result.Kept || result.Outcome != "" || len(r.secrets()) != 2 {
-			t.Fatalf("%+v, error %v, the account has %+v", result, err, r.secrets())
+		if err != nil || !result.Kept || result.Outcome != "" || len(r.ids()) != 2 {
+			t.Fatalf("%+v, error %v, the account has %+v", result, err, r.ids())
 		}
 		defer r.consume(0)()
 		ended, _ := r.run(3 * day)
@@ -311,7 +331,7 @@ func TestNotAbandoned(t *testing.T) {
 // TestOwnAccount: an account of the worker itself takes the new secret over before the old one is deleted, whatever is overdue.
 func TestOwnAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, sandbox.Config{})
+		r := newRig(t, secrets(), sandbox.Config{})
 		r.own = true
 		defer r.consume(0)()
 		result, _ := r.run(3 * day)
@@ -320,10 +340,12 @@ func TestOwnAccount(t *testing.T) {
 }
 
 // TestClockOfTheAPI: a clock of the API that is wrong by days makes no secret count as expired.
-func TestClockOfTheAPI(t *testing.T) {
+func TestClockOfTheAPI(t *testing.T) { eachSubject(t, testClockOfTheAPI) }
+
+func testClockOfTheAPI(t *testing.T, what subject) {
 	for _, skew := range []time.Duration{-200 * day, 200 * day} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, sandbox.Config{})
+			r := newRig(t, what, sandbox.Config{})
 			r.skew = skew
 			old := r.current()
 			for range 3 * 24 {

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -172,11 +173,16 @@ func (p *projection) summary(ctx context.Context, q *SummaryQuery) (s Summary, e
 	return s, err
 }
 
-const oldestUrgentQuery = "SELECT min(place) FROM jobs WHERE state <> 'done' AND lane = ? AND kind <> ?"
+// oldestUrgentQuery finds the oldest urgent job that is no rotation. The kinds of those are one JSON array.
+const oldestUrgentQuery = "SELECT min(place) FROM jobs WHERE state <> 'done' AND lane = ? AND kind NOT IN (SELECT value FROM json_each(?))"
 
 func (p *projection) oldestUrgent(ctx context.Context) (time.Time, error) {
+	rotations, err := json.Marshal(jobs.RotatingKinds())
+	if err != nil {
+		return time.Time{}, fmt.Errorf("encoding the kinds that rotate: %w", err)
+	}
 	var place sql.NullInt64
-	err := p.file.conn.QueryRowContext(ctx, oldestUrgentQuery, jobs.LaneUrgent, jobs.RotatingKind()).Scan(&place)
+	err = p.file.conn.QueryRowContext(ctx, oldestUrgentQuery, jobs.LaneUrgent, string(rotations)).Scan(&place)
 	if err != nil || !place.Valid {
 		return time.Time{}, inFile(err)
 	}

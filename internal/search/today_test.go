@@ -47,7 +47,7 @@ func TestToday(t *testing.T) {
 	r.ended("quick-again", "t3", 80, jobs.OutcomeRevoked, 4, jobs.VerdictAccepted, 0)
 	// A rotation is open for days, and its secret is in no wrong hands.
 	r.put(jobs.Entry{Record: jobs.Record{PublicRecord: jobs.PublicRecord{
-		JobID: "rotation", Kind: jobs.RotatingKind(), Target: "t10", State: jobs.StateWaiting, Lane: jobs.LaneUrgent, AcceptedAt: moment.Add(-time.Hour),
+		JobID: "rotation", Kind: jobs.RotatingKinds()[0], Target: "t10", State: jobs.StateWaiting, Lane: jobs.LaneUrgent, AcceptedAt: moment.Add(-time.Hour),
 	}}})
 	p, _ := r.project("")
 

@@ -23,7 +23,7 @@ func Job(t *terminal.Table, r *jobs.PublicRecord) {
 	askedFields(t, r)
 	stateFields(t, r)
 	if r.Rotation != nil {
-		rotationFields(t, r.Done(), r.Rotation)
+		rotationFields(t, r)
 	} else if r.Search != nil {
 		t.Field("search", r.Search)
 	}

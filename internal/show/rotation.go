@@ -10,8 +10,9 @@ import (
 
 // ConfiguredRotation is a rotation of the configuration with its latest job.
 type ConfiguredRotation struct {
-	Name     string `json:"name"`
-	ClientID string `json:"client_id,omitempty"`
+	Name string `json:"name"`
+	// Subject is what is rotated: a client id, or the id of an API key. Empty: it has not run yet.
+	Subject string `json:"subject,omitempty"`
 	// State is the step of an unfinished job, else the outcome of the latest one; empty: there was none.
 	State string `json:"state,omitempty"`
 	JobID string `json:"job_id,omitempty"`
@@ -26,7 +27,7 @@ type ConfiguredRotation struct {
 func NewRotation(name string, r *jobs.PublicRecord) ConfiguredRotation {
 	c := ConfiguredRotation{Name: name}
 	if r != nil && r.Rotation != nil {
-		c.ClientID = r.Rotation.ClientID
+		c.Subject = r.Rotation.Subject
 	}
 	switch {
 	case r == nil:
@@ -45,9 +46,9 @@ func NewRotation(name string, r *jobs.PublicRecord) ConfiguredRotation {
 
 // Rotations are a list of configured rotations.
 func Rotations(t *terminal.Table, list []ConfiguredRotation) {
-	t.Head("NAME", terminal.Optional("CLIENT ID"), "STATE", "SINCE", "OLD ONE ENDS", "JOB", "WAITS FOR")
+	t.Head("NAME", terminal.Optional("ROTATES"), "STATE", "SINCE", "OLD ONE ENDS", "JOB", "WAITS FOR")
 	for _, r := range list {
-		t.Row(r.Name, r.ClientID, r.state(), r.Since, r.Deadline, terminal.ID(r.JobID), r.WaitsFor)
+		t.Row(r.Name, r.Subject, r.state(), r.Since, r.Deadline, terminal.ID(r.JobID), r.WaitsFor)
 	}
 }
 
@@ -67,8 +68,9 @@ func (c ConfiguredRotation) state() terminal.Meant {
 }
 
 // rotationFields show how far a rotation is, and its steps.
-func rotationFields(t *terminal.Table, done bool, r *jobs.Rotation) {
-	t.Field("service account", r.ClientID)
+func rotationFields(t *terminal.Table, record *jobs.PublicRecord) {
+	r, done, words := record.Rotation, record.Done(), record.RotationWords()
+	t.Field("rotates", words.Subject+" "+r.Subject)
 	if !done {
 		t.Field("step", string(r.Step))
 		t.Field("since", r.StepSince)
@@ -78,11 +80,13 @@ func rotationFields(t *terminal.Table, done bool, r *jobs.Rotation) {
 		t.Field("waits since", r.WaitsSince)
 	}
 	if r.OldID != "" {
-		t.Field("old secret", r.OldID)
+		t.Field("old "+words.One, r.OldID)
 	}
 	if r.NewID != "" {
-		t.Field("new secret", r.NewID)
-		t.Field("expires", r.NewExpiresAt)
+		t.Field("new "+words.One, r.NewID)
+		if !r.NewExpiresAt.IsZero() {
+			t.Field("expires", r.NewExpiresAt)
+		}
 	}
 	if !done && !r.Deadline.IsZero() {
 		t.Field("old one ends", r.Deadline)

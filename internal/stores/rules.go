@@ -24,8 +24,24 @@ type Rules struct {
 	Policies []policy.Rule    `json:"policies"`
 	Intake   Intake           `json:"intake"`
 	DryRun   bool             `json:"dry_run,omitempty"`
-	// Rotations are the accounts as which rotations call, by the names of the rotations.
-	Rotations map[string]string `json:"rotations,omitempty"`
+	// Rotations are the rotations by their names.
+	Rotations map[string]Rotation `json:"rotations,omitempty"`
+}
+
+// Rotation is what a rotation is about, and as which account it calls.
+type Rotation struct {
+	Account  string `json:"account"`
+	ClientID string `json:"client_id,omitempty"`
+	APIKeyID string `json:"api_key_id,omitempty"`
+}
+
+// rotationsOf are the rotations of a configuration.
+func rotationsOf(c *config.Config) map[string]Rotation {
+	rotations := map[string]Rotation{}
+	for _, r := range c.Rotations {
+		rotations[r.Name] = Rotation{Account: c.AccountOf(r), ClientID: r.ClientID, APIKeyID: r.APIKeyID}
+	}
+	return rotations
 }
 
 // Intake is what of the configuration's intake decides about events.
@@ -40,7 +56,7 @@ type Intake struct {
 func NewRules(c *config.Config, worker string, now time.Time) Rules {
 	return Rules{
 		Worker: worker, LoadedAt: now.UTC(), Accounts: c.PolicyAccounts(), Policies: c.Policies.List, DryRun: c.Worker.DryRun,
-		Rotations: c.RotationAccounts(),
+		Rotations: rotationsOf(c),
 		Intake: Intake{
 			Unmatched: c.Intake.Unmatched, MaxEventAge: c.Intake.MaxEventAge, MaxClockSkew: c.Intake.MaxClockSkew, Limits: c.Intake.Limits,
 		},
@@ -57,8 +73,8 @@ func (f Rules) Config(namespace string) *config.Config {
 	for _, a := range f.Accounts {
 		c.Atlas.Accounts = append(c.Atlas.Accounts, config.Account{Name: a.Name, ClientID: a.ClientID}) // No call is made.
 	}
-	for name, account := range f.Rotations {
-		c.Rotations = append(c.Rotations, config.Rotation{Name: name, Account: account})
+	for name, r := range f.Rotations {
+		c.Rotations = append(c.Rotations, config.Rotation{Name: name, Account: r.Account, ClientID: r.ClientID, APIKeyID: r.APIKeyID})
 	}
 	return c
 }

@@ -21,7 +21,7 @@ import (
 func NewRules(c *config.Config, accounts jobs.Accounts, s jobs.Sealer, r jobs.SecretReader) (*jobs.Rules, error) {
 	rules := &jobs.Rules{
 		Accounts: accounts, Sealer: s, Reader: r, Patience: RetryPolicy(c).Span(), Limits: c.Intake.Limits, MaxAge: c.Intake.MaxEventAge, MaxSkew: c.Intake.MaxClockSkew,
-		DeadLetterUnmatched: c.Intake.Unmatched == config.UnmatchedDeadLetter, DryRun: c.Worker.DryRun, Rotations: c.RotationAccounts(),
+		DeadLetterUnmatched: c.Intake.Unmatched == config.UnmatchedDeadLetter, DryRun: c.Worker.DryRun, Rotations: c.RotationRules(),
 	}
 	if len(c.Policies.List) == 0 {
 		return rules, nil

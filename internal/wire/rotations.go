@@ -23,8 +23,10 @@ func Rotations(c *config.Config, env Lookup) (map[string]rotate.Spec, error) {
 		if err != nil {
 			return nil, fmt.Errorf("rotation %s: %w", r.Name, err)
 		}
+		in, place := r.Home()
+		_, subject := r.Rotated()
 		specs[r.Name] = rotate.Spec{
-			Name: r.Name, OrgID: r.OrgID, ProjectID: r.ProjectID, ClientID: r.ClientID, Lifetime: r.Lifetime, QuietFor: r.QuietFor,
+			Name: r.Name, Kind: r.Kind(), In: in, Place: place, Subject: subject, Lifetime: r.Lifetime, QuietFor: r.QuietFor,
 			WhenFull: r.WhenFull, Overdue: r.Overdue, Stores: stores,
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/icholy/digest"
+
 	"rekey/internal/apptest"
 	"rekey/internal/atlas/sandbox"
 	"rekey/internal/config"
@@ -44,6 +46,12 @@ func rig(t *testing.T) (*apptest.Rig, *sandbox.Sandbox, string) {
 // consume uses what is in the file, as a consumer does that reads it for each use, until the test is over.
 func consume(t *testing.T, box *sandbox.Sandbox, file string) {
 	t.Helper()
+	use(t, func() int { return mint(box, sandbox.RotatedClientID, file) })
+}
+
+// use uses something again and again until the test is over. It is answered with a status.
+func use(t *testing.T, once func() int) {
+	t.Helper()
 	stop, done := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() { close(stop); <-done })
 	go func() {
@@ -55,7 +63,7 @@ func consume(t *testing.T, box *sandbox.Sandbox, file string) {
 			case <-stop:
 				return
 			case <-ticker.C:
-				if status := mint(box, sandbox.RotatedClientID, file); status != http.StatusOK {
+				if status := once(); status != http.StatusOK {
 					t.Errorf("the consumer's secret is answered with %d", status)
 				}
 			}
@@ -86,6 +94,77 @@ func secretsOf(box *sandbox.Sandbox, client string) []string {
 		}
 	}
 	return nil
+}
+
+// TestAPIKeyRotation: an event rotates an API key; at the end exactly one exists, which the store has, and the old one is proven dead.
+func TestAPIKeyRotation(t *testing.T) {
+	t.Parallel()
+	r, box, file := rig(t)
+	r.Cfg.Proof.Within = time.Minute
+	private, _ := box.Secret(sandbox.RotatedPublicKey)
+	write(t, file, sandbox.RotatedPublicKey+":"+private+"\n")
+	r.Cfg.Rotations[0].ClientID, r.Cfg.Rotations[0].APIKeyID = "", sandbox.RotatedAPIKeyID
+	w := r.Start(t)
+	consumeKey(t, box, file)
+	w.Publish("rotation", `{"kind":"api_key.rotate","params":{"rotation":"ci"}}`)
+	got := w.ResultOf("rotation/ci")
+	if got.Outcome != jobs.OutcomeRotated || got.Rotation.OldID != sandbox.RotatedAPIKeyID {
+		t.Fatalf("the job is %s", apptest.Encoded(got))
+	}
+	public, value, _ := strings.Cut(strings.TrimSpace(content(t, file)), ":")
+	for _, a := range box.State().Accounts {
+		if kept, _ := box.Secret(a.ID); a.APIKeyID == sandbox.RotatedAPIKeyID || a.APIKeyID == got.Rotation.NewID && (a.ID != public || kept != value) {
+			t.Errorf("there is %+v after %s", a, apptest.Encoded(got.Rotation))
+		}
+	}
+	if proof := w.Proofs(1)[0]; proof.Record.Verdict() != jobs.VerdictVerified {
+		t.Errorf("the proof is %s", apptest.Encoded(proof.Record.Proof))
+	}
+	canaries := apptest.Canaries(map[string]string{"the new key": value, "the old key": private})
+	canaries.SearchEverything(t, w)
+}
+
+func content(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// consumeKey reads with the API key that is in a file, as consume does, until the test is over.
+func consumeKey(t *testing.T, box *sandbox.Sandbox, file string) {
+	t.Helper()
+	use(t, func() int {
+		public, private, _ := strings.Cut(strings.TrimSpace(content(t, file)), ":")
+		w := httptest.NewRecorder()
+		box.ServeHTTP(w, systemRequest())
+		challenge, err := digest.FindChallenge(w.Result().Header)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		credentials, err := digest.Digest(challenge, digest.Options{Method: http.MethodGet, URI: systemPath, Username: public, Password: private, Count: 1})
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		req := systemRequest()
+		req.Header.Set("Authorization", credentials.String())
+		w = httptest.NewRecorder()
+		box.ServeHTTP(w, req)
+		return w.Code
+	})
+}
+
+// systemPath can be read with any API key.
+const systemPath = "/api/atlas/v2"
+
+func systemRequest() *http.Request {
+	req := httptest.NewRequest(http.MethodGet, systemPath, http.NoBody)
+	req.Header.Set("Accept", "application/vnd.atlas.2023-01-01+json")
+	return req
 }
 
 const rotate = `{"kind":"service_account_secret.rotate","params":{"rotation":"ci"}}`

@@ -20,7 +20,7 @@ func (s *Sandbox) admin(c *call) answer {
 		return refusal
 	}
 	if _, foreign := s.lie(c, FaultForeign); foreign {
-		return c.refuse(http.StatusForbidden, adminCode(http.StatusForbidden), "IP address "+clientIP(c.request)+" is not allowed to access this resource.", clientIP(c.request))
+		return c.foreign()
 	}
 	if c.route.bucket != nil {
 		t := s.buckets.take(c.route.bucket(c), c.route.entity(c), c.at)

@@ -84,7 +84,7 @@ func TestControlState(t *testing.T) {
 	got, _ := compact(t, f.do(f.request("GET", "/sandbox/state", "")).body).(map[string]any)
 	accounts, _ := got["accounts"].([]any)
 	federations, _ := got["federations"].([]any)
-	if len(accounts) != 8 || len(federations) != 2 {
+	if len(accounts) != 9 || len(federations) != 2 {
 		t.Fatalf("state is %v", got)
 	}
 	want := map[string]any{

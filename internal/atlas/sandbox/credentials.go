@@ -20,6 +20,8 @@ const (
 	pathOrgSettings          = "/api/atlas/v2/orgs/{orgId}/settings"
 	pathAPIKeys              = "/api/atlas/v2/orgs/{orgId}/apiKeys"
 	pathAPIKey               = pathAPIKeys + "/{apiUserId}"
+	pathAPIKeyList           = pathAPIKey + "/accessList"
+	pathProjectAPIKey        = "/api/atlas/v2/groups/{groupId}/apiKeys/{apiUserId}"
 )
 
 // Kinds of account.
@@ -31,7 +33,8 @@ const (
 // account is a service account or an API key.
 type account struct {
 	id, kind, name string
-	keyID          string // Of an API key.
+	keyID          string      // Of an API key.
+	list           []listEntry // As above: where it may call from; empty: from everywhere.
 	roles          []Role
 	secrets        []accountSecret // Of an API key: its private key.
 }
@@ -109,6 +112,7 @@ func (s *Sandbox) credentialRoutes() []route {
 		list = append(list, reading(at.list, at.quota, s.listMembers(at.kind), at.version), reading(at.one, at.quota, s.readMember(at.kind), at.version))
 	}
 	list = append(list, s.secretRoutes(org, project, version)...)
+	list = append(list, s.keyRoutes(versionKeys)...)
 	return append(list,
 		reading(pathAccountGroups, org, s.listAccountProjects, version),
 		on(OperationServiceAccountDelete, http.MethodDelete, pathOrgAccount, org, s.deleteMember(kindServiceAccount), version),
@@ -125,17 +129,33 @@ type accountDocument struct {
 
 // keyDocument is an API key as the API shows it.
 type keyDocument struct {
-	ID          string   `json:"id"`
-	Description string   `json:"desc"`
-	PublicKey   string   `json:"publicKey"`
-	PrivateKey  string   `json:"privateKey"` // Masked.
-	Roles       []string `json:"roles"`
+	ID          string    `json:"id"`
+	Description string    `json:"desc"`
+	PublicKey   string    `json:"publicKey"`
+	PrivateKey  string    `json:"privateKey"` // Masked, but in the answer that makes it.
+	Roles       []keyRole `json:"roles"`
+}
+
+// keyRole is a role of an API key.
+type keyRole struct {
+	OrgID     string `json:"orgId,omitempty"`
+	ProjectID string `json:"groupId,omitempty"`
+	Name      string `json:"roleName"`
+}
+
+// keyDocument is an API key as the API shows it.
+func (a *account) keyDocument() keyDocument {
+	d := keyDocument{ID: a.keyID, Description: a.name, PublicKey: a.id, PrivateKey: mask(a.firstSecret()), Roles: []keyRole{}}
+	for _, r := range a.roles {
+		d.Roles = append(d.Roles, keyRole{r.OrgID, r.ProjectID, r.Name})
+	}
+	return d
 }
 
 // document is the account as the API shows it.
 func (a *account) document() any {
 	if a.kind == kindAPIKey {
-		return keyDocument{ID: a.keyID, Description: a.name, PublicKey: a.id, PrivateKey: mask(a.secrets[0].value), Roles: a.roleNames()}
+		return a.keyDocument()
 	}
 	d := accountDocument{ClientID: a.id, Name: a.name, Roles: a.roleNames(), Secrets: []secretDocument{}}
 	for _, s := range a.secrets {

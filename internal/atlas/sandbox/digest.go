@@ -11,6 +11,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -175,7 +177,45 @@ func (s *Sandbox) digest(c *call) (answer, bool) {
 	case nonceGood:
 	}
 	c.account = a
+	if !s.usedKey(c) {
+		return c.foreign(), true
+	}
 	return answer{}, false
+}
+
+// usedKey notes that an API key has called, unless its access list does not allow that from where it did.
+func (s *Sandbox) usedKey(c *call) bool {
+	a := c.account
+	from, err := netip.ParseAddr(clientIP(c.request))
+	if err != nil {
+		from = netip.AddrFrom4([4]byte{127, 0, 0, 1}) // Without a server in between, as with a RoundTripper in tests.
+	}
+	in := slices.IndexFunc(a.list, func(e listEntry) bool { return e.block.Contains(from.Unmap()) })
+	if in < 0 || len(a.list) == 0 {
+		return len(a.list) == 0
+	}
+	at, block := c.at, a.list[in].block
+	if lie, ok := s.lie(c, FaultUnnoticed); ok {
+		if lie.Delay == 0 {
+			return true
+		}
+		at = at.Add(lie.Delay)
+	}
+	s.later(at, func(time.Time) {
+		for i := range a.list {
+			if a.list[i].block == block && c.at.After(a.list[i].lastUsed) {
+				a.list[i].lastUsed = c.at
+			}
+		}
+	})
+	s.settle(s.now())
+	return true
+}
+
+// foreign refuses a call from an address that is not on the access list of the account.
+func (c *call) foreign() answer {
+	from := clientIP(c.request)
+	return c.refuse(http.StatusForbidden, adminCode(http.StatusForbidden), "IP address "+from+" is not allowed to access this resource.", from)
 }
 
 // validDigest checks everything but the nonce and its count.

@@ -21,7 +21,8 @@ const (
 	FaultLateRestart = "late_restart"
 	// FaultForeign answers 403 to an account that has proved who it is, as from an address that is not on its access list.
 	FaultForeign = "foreign"
-	// FaultUnnoticed has lastUsedAt of a secret say that it got a token Delay later, or never where that is 0.
+	// FaultUnnoticed has lastUsedAt of a secret say that it got a token Delay later, or never where that is 0; of a read, lastUsed in the
+	// access list of an API key.
 	FaultUnnoticed = "unnoticed"
 )
 
@@ -59,8 +60,8 @@ func (f Fault) validateLie(report func(string, ...any)) {
 	if f.Kind == FaultRestore && !slices.Contains(restorable(), f.Operation) {
 		report("operation: %.40q cannot be put back; restore is for %v", f.Operation, restorable())
 	}
-	if f.Kind == FaultUnnoticed && f.Operation != OperationToken && f.Operation != OperationAny {
-		report("operation: unnoticed is for %s", OperationToken)
+	if f.Kind == FaultUnnoticed && !slices.Contains([]string{OperationToken, OperationRead, OperationAny}, f.Operation) {
+		report("operation: unnoticed is for %s and %s", OperationToken, OperationRead)
 	}
 	if f.Kind == FaultLateRestart && f.Operation != OperationX509Disable && f.Operation != OperationAny {
 		report("operation: late_restart is for %s", OperationX509Disable)

@@ -22,6 +22,8 @@ const (
 	OperationServiceAccountSecretDelete = "service_account_secret.delete"
 	OperationServiceAccountDelete       = "service_account.delete"
 	OperationAPIKeyDelete               = "api_key.delete"
+	OperationAPIKeyCreate               = "api_key.create"
+	OperationAPIKeyAssign               = "api_key.assign" // To a project, with roles; or addresses to it.
 	OperationDatabaseUserDelete         = "database_user.delete"
 	OperationDatabaseUserScramble       = "database_user.scramble"
 	OperationOrgUserRemove              = "org_user.remove"
@@ -106,7 +108,7 @@ func operations() []string {
 	return []string{
 		OperationToken, OperationTokenRevoke, OperationJWKSRevoke, OperationIDPDelete,
 		OperationRoleMappingDelete, OperationX509Disable, OperationServiceAccountSecretCreate, OperationServiceAccountSecretDelete, OperationServiceAccountDelete,
-		OperationAPIKeyDelete, OperationDatabaseUserDelete, OperationDatabaseUserScramble, OperationOrgUserRemove,
+		OperationAPIKeyDelete, OperationAPIKeyCreate, OperationAPIKeyAssign, OperationDatabaseUserDelete, OperationDatabaseUserScramble, OperationOrgUserRemove,
 		OperationProjectUserRemove, OperationRead, OperationRateLimits, OperationAny,
 	}
 }

@@ -68,6 +68,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -242,7 +243,10 @@ func newAccounts(seed Seed, secrets map[string]string, now time.Time) (map[strin
 	}
 	for _, k := range seed.APIKeys {
 		made := &account{id: k.PublicKey, kind: kindAPIKey, name: k.Name, keyID: cmp.Or(k.ID, madeID("API key "+k.PublicKey)), roles: slices.Clone(k.Roles)}
-		made.secrets = []accountSecret{{value: strings.ToLower(rand.Text())}}
+		made.secrets = []accountSecret{{value: newPrivateKey()}}
+		for _, block := range k.List {
+			made.list = append(made.list, listEntry{block: netip.MustParsePrefix(block), created: now})
+		}
 		accounts[k.PublicKey], values[k.PublicKey] = made, &made.secrets[0].value
 	}
 	var errs []error

@@ -2,9 +2,12 @@ package sandbox
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -158,5 +161,157 @@ func (s *Sandbox) Works(clientID, value string) bool {
 		return false
 	}
 	_, ok := a.secretWith(value, now)
-	return ok
+	return ok || a.kind == kindAPIKey && value != "" && a.firstSecret() == value
+}
+
+// listEntry is an entry of the access list of an API key.
+type listEntry struct {
+	block    netip.Prefix
+	created  time.Time
+	lastUsed time.Time // Zero: never.
+}
+
+// keyRoutes returns the table of what changes API keys.
+func (s *Sandbox) keyRoutes(version string) []route {
+	org := per(paramOrg, BucketAPIKeys)
+	list := []route{
+		on(OperationAPIKeyCreate, http.MethodPost, pathAPIKeys, org, s.createKey, version),
+		on(OperationAPIKeyAssign, http.MethodPatch, pathAPIKey, org, s.assignKey, version),
+		on(OperationAPIKeyAssign, http.MethodPost, pathAPIKeyList, org, s.allowKey, version),
+		on(OperationAPIKeyAssign, http.MethodPost, pathProjectAPIKey, quota{}, s.assignKey, version),
+		on(OperationAPIKeyAssign, http.MethodPatch, pathProjectAPIKey, quota{}, s.assignKey, version),
+	}
+	for i := range list {
+		list[i].body = true
+	}
+	return append(list, reading(pathAPIKeyList, org, s.readKeyList, version))
+}
+
+// newPrivateKey is a private key as Atlas makes them.
+func newPrivateKey() string {
+	id := madeID("private key " + rand.Text())
+	return fmt.Sprintf("%s-%s-4%s-8%s-%s%s", id[:8], id[8:12], id[12:15], id[15:18], id[18:24], strings.ToLower(hex.EncodeToString([]byte(rand.Text()[:3]))))
+}
+
+// createKey answers POST …/apiKeys.
+func (s *Sandbox) createKey(c *call) answer {
+	if _, refusal, ok := s.members(c, kindAPIKey, true); !ok {
+		return refusal
+	}
+	var wanted struct {
+		Text  string   `json:"desc"`
+		Roles []string `json:"roles"`
+	}
+	if json.Unmarshal(c.body, &wanted) != nil || wanted.Text == "" || len(wanted.Text) > 250 || len(wanted.Roles) == 0 {
+		return c.refuse(http.StatusBadRequest, "INVALID_ATTRIBUTE", "An API key needs a description of up to 250 characters, and roles.", "desc")
+	}
+	made := &account{kind: kindAPIKey, id: "s" + strings.ToLower(rand.Text()[:7]), name: wanted.Text, keyID: madeID("API key " + rand.Text())}
+	made.secrets = []accountSecret{{value: newPrivateKey(), createdAt: c.at}}
+	made.grant(Role{OrgID: c.params[paramOrg]}, wanted.Roles)
+	s.alter(c, change{
+		says: []entry{{kind: "API_KEY_CREATED", orgID: c.params[paramOrg], publicKey: made.id}},
+		do:   func(time.Time) { s.world.accounts[made.id] = made },
+	})
+	document := made.keyDocument()
+	document.PrivateKey = made.firstSecret()
+	return c.document(http.StatusOK, document)
+}
+
+// grant gives an API key other roles in one place.
+func (a *account) grant(in Role, names []string) {
+	a.roles = slices.DeleteFunc(a.roles, func(r Role) bool { return r.OrgID == in.OrgID && r.ProjectID == in.ProjectID })
+	for _, name := range names {
+		a.roles = append(a.roles, Role{Name: name, OrgID: in.OrgID, ProjectID: in.ProjectID})
+	}
+}
+
+// assignKey answers PATCH …/orgs/{orgId}/apiKeys/{apiUserId}, and POST and PATCH …/groups/{groupId}/apiKeys/{apiUserId}.
+func (s *Sandbox) assignKey(c *call) answer {
+	in := Role{OrgID: c.params[paramOrg], ProjectID: c.params[paramProject]}
+	org := in.OrgID
+	if p := s.world.projects[in.ProjectID]; p != nil {
+		org = p.orgID
+	}
+	if in.ProjectID != "" && (org == "" || !c.account.ownsOrg(org)) || in.OrgID != "" && !c.account.ownsOrg(org) {
+		return c.unauthorized()
+	}
+	var a *account
+	for _, one := range s.world.sortedAccounts() {
+		if one.kind == kindAPIKey && one.keyID == c.params[paramAPIKey] && s.world.orgOf(one) == org {
+			a = one
+		}
+	}
+	type assignment struct {
+		Roles []string `json:"roles"`
+	}
+	var wanted assignment
+	err := json.Unmarshal(c.body, &wanted)
+	if c.request.Method == http.MethodPost { // Into a project, as a list.
+		var list []assignment
+		if err = json.Unmarshal(c.body, &list); len(list) == 1 {
+			wanted = list[0]
+		}
+	}
+	switch {
+	case a == nil:
+		return c.missing("API key", c.params[paramAPIKey])
+	case err != nil || len(wanted.Roles) == 0:
+		return c.refuse(http.StatusBadRequest, "MISSING_ATTRIBUTE", "The required attribute roles was not specified.", "roles")
+	}
+	s.alter(c, change{do: func(time.Time) { a.grant(in, wanted.Roles) }})
+	if c.request.Method == http.MethodPost {
+		return c.empty(http.StatusNoContent)
+	}
+	return c.document(http.StatusOK, a.document())
+}
+
+// listDocument is an entry of an access list as the API shows it.
+type listDocument struct {
+	Block    string    `json:"cidrBlock"`
+	Address  string    `json:"ipAddress,omitempty"`
+	Created  time.Time `json:"created"`
+	LastUsed time.Time `json:"lastUsed,omitzero"`
+}
+
+// readKeyList answers GET …/apiKeys/{apiUserId}/accessList.
+func (s *Sandbox) readKeyList(c *call) answer {
+	a, refusal, ok := s.member(c, kindAPIKey, false)
+	if !ok {
+		return refusal
+	}
+	list := []listDocument{}
+	for _, e := range a.list {
+		d := listDocument{Block: e.block.String(), Created: e.created.UTC().Truncate(time.Second), LastUsed: e.lastUsed.UTC().Truncate(time.Second)}
+		if e.block.IsSingleIP() {
+			d.Address = e.block.Addr().String()
+		}
+		list = append(list, d)
+	}
+	return page(c, list)
+}
+
+// allowKey answers POST …/apiKeys/{apiUserId}/accessList.
+func (s *Sandbox) allowKey(c *call) answer {
+	a, refusal, ok := s.member(c, kindAPIKey, true)
+	if !ok {
+		return refusal
+	}
+	var wanted []listDocument
+	err := json.Unmarshal(c.body, &wanted)
+	var blocks []netip.Prefix
+	for _, w := range wanted {
+		block, wrong := netip.ParsePrefix(w.Block)
+		blocks, err = append(blocks, block), errors.Join(err, wrong)
+	}
+	if err != nil || len(blocks) == 0 {
+		return c.refuse(http.StatusBadRequest, "INVALID_ATTRIBUTE", "An entry of an access list needs a cidrBlock.", "cidrBlock")
+	}
+	s.alter(c, change{do: func(at time.Time) {
+		for _, block := range blocks {
+			if !slices.ContainsFunc(a.list, func(e listEntry) bool { return e.block == block }) {
+				a.list = append(a.list, listEntry{block: block, created: at})
+			}
+		}
+	}})
+	return s.readKeyList(c)
 }

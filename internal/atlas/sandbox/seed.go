@@ -58,6 +58,9 @@ const (
 	// LeakedPublicKey is an API key that may read in OrgID, and LeakedAPIKeyID its id.
 	LeakedPublicKey = "sandboxl"
 	LeakedAPIKeyID  = "5ec000000000000000000602"
+	// RotatedPublicKey is an API key that may read in OrgID, ProjectID and SpareProjectID, with an access list, and RotatedAPIKeyID its id.
+	RotatedPublicKey = "sandboxr"
+	RotatedAPIKeyID  = "5ec000000000000000000603"
 	// UserID is a person in OrgID, ProjectID and SpareProjectID, and UserName that person's name. SpareUserID is another one.
 	UserID      = "5ec000000000000000000701"
 	UserName    = "mallory@example.com"
@@ -107,6 +110,8 @@ type APIKey struct {
 	ID    string
 	Name  string
 	Roles []Role
+	// List are the blocks of addresses that it may call from. Empty: from everywhere, and the API does not show when it was last used.
+	List []string
 }
 
 // Role is one role in one organization or one project. Exactly one of the ids is set.
@@ -198,7 +203,7 @@ type User struct {
 // DefaultSeed returns the world of the demo and the README, with the ids that are constants of
 // this package: an organization with a federation, three identity providers (one of them in
 // use), two role mappings and two projects; a second, smaller one that belongs to others;
-// four accounts that call, three that leaked or are there to be deleted, database users and people.
+// four accounts that call, some that leaked or are there to be deleted or rotated, database users and people.
 func DefaultSeed() Seed {
 	owner := []Role{{Name: RoleOrgOwner, OrgID: OrgID}}
 	return Seed{
@@ -219,6 +224,10 @@ func DefaultSeed() Seed {
 		APIKeys: []APIKey{
 			{PublicKey: PublicKey, ID: "5ec000000000000000000601", Name: "rekey", Roles: owner},
 			{PublicKey: LeakedPublicKey, ID: LeakedAPIKeyID, Name: "backup", Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}}},
+			{
+				PublicKey: RotatedPublicKey, ID: RotatedAPIKeyID, Name: "reports", List: []string{"127.0.0.0/8", "::1/128", "192.0.2.0/24"},
+				Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}, {Name: "GROUP_READ_ONLY", ProjectID: ProjectID}, {Name: "GROUP_READ_ONLY", ProjectID: SpareProjectID}},
+			},
 		},
 		Users: []User{
 			{ID: UserID, Username: UserName, OrgID: OrgID, ProjectIDs: []string{ProjectID, SpareProjectID}},

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -58,6 +59,11 @@ func (s Seed) validate() error {
 			c.id("API key", k.ID)
 		}
 		c.roles(k.PublicKey, k.Roles)
+		for _, block := range k.List {
+			if _, err := netip.ParsePrefix(block); err != nil {
+				c.errorf("API key %q: %q is no block of addresses", k.PublicKey, block)
+			}
+		}
 	}
 	for _, f := range s.Federations {
 		c.federation(f)

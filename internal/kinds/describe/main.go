@@ -87,6 +87,12 @@ func describe(k kinds.Kind) kind {
 			out.Sets = append(out.Sets, f.Set)
 		}
 	}
+	if k.Rotates != nil {
+		out.Sets = slices.Clone(k.Rotates.Others)
+		for _, h := range k.Rotates.Homes {
+			out.Sets = append(out.Sets, h.Set)
+		}
+	}
 	out.Checks, out.Logs, out.Proof = checks(k), logs(k), proof{
 		Events: k.Proof.Events, Named: k.Proof.EventTarget != "", Takes: k.Proof.Takes, Cannot: k.Proof.Cannot, Restorers: k.Proof.Restorers,
 	}
