@@ -16,8 +16,8 @@ type Tests struct {
 // Of are the tests that TestMain gets.
 func Of(m *testing.M) Tests { return Tests{m, "4"} }
 
-// Heavy are tests that keep a processor busy each.
-func Heavy(m *testing.M) Tests { return Tests{m, "2"} }
+// Waiting are tests of whole workers, which wait most of the time: for leases, elections, the ends of proofs.
+func Waiting(m *testing.M) Tests { return Tests{m, waitingAtOnce} }
 
 // Run runs the tests. NATS syncs each write, for which a busy disk takes hundreds of milliseconds. No test can tell a disk from memory:
 // a process that is killed loses nothing that it has written, in either. A TMPDIR that is set counts, and
