@@ -54,7 +54,7 @@ func closedSets() map[string][]string {
 	kinds := []string{
 		"token.revoke", "jwks.revoke", "x509.disable", "idp.delete", "role_mapping.delete", "service_account_secret.delete",
 		"service_account.delete", "api_key.delete", "database_user.delete", "database_user.scramble", "org_user.remove", "project_user.remove",
-		"leak.contain", "service_account_secret.rotate",
+		"leak.contain", "service_account_secret.rotate", "api_key.rotate",
 	}
 	return map[string][]string{
 		"kind":    kinds,
@@ -73,7 +73,7 @@ func closedSets() map[string][]string {
 		},
 		"operation":   append([]string{"token", "read", "rate_limits"}, kinds...),
 		"schedule":    {"nightly"},
-		"bucket":      {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project", "service_accounts_org", "service_accounts_project", "api_keys_org", "database_users_project", "users_org", "users_project", "system_account", "clusters_project", "events_org", "events_project", "rate_limits"},
+		"bucket":      {"oauth_token", "oauth_revoke", "federation_account", "federation_org", "x509_project", "service_accounts_org", "service_accounts_project", "api_keys_org", "api_keys_project", "database_users_project", "users_org", "users_project", "system_account", "clusters_project", "events_org", "events_project", "rate_limits"},
 		"foreseeable": {"true", "false"},
 		"stream": {
 			"REKEY_EVENTS", "REKEY_JOBS", "REKEY_RESULTS", "REKEY_DLQ", "REKEY_SCHEDULES", "REKEY_PACE", "REKEY_LEDGER",
