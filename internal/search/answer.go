@@ -129,11 +129,12 @@ func (q *Query) listOf(loose, probe bool) *list {
 	}
 	byPlace, place, terms := l.column == "place", "r.place", words.terms(loose)
 	l.whole = loose && hasWord(q.Q) // Beginnings of words are collected before the first job is found.
+	target := "j.target"
 	switch {
 	case !byPlace: // Their records are read when they are sorted.
 		l.from, place = "jobs j", "j.place"
-	case q.Target != "":
-		l.from = "jobs j JOIN records r ON r.place = j.place"
+	case q.Target != "": // Records, which are large, are read of those alone that have the target.
+		l.from, l.order, target = "jobs t CROSS JOIN records r ON r.place = t.place", "t.place", "t.target"
 	}
 	switch {
 	case len(terms) == 0:
@@ -144,7 +145,7 @@ func (q *Query) listOf(loose, probe bool) *list {
 	default:
 		l.from = "words w JOIN jobs j ON j.place = w.rowid"
 		if byPlace {
-			l.from, l.order = "words w JOIN records r ON r.place = w.rowid", "w.rowid"
+			l.from, l.order, target = "words w JOIN records r ON r.place = w.rowid", "w.rowid", "j.target"
 			if q.Target != "" {
 				l.from += " JOIN jobs j ON j.place = w.rowid"
 			}
@@ -158,18 +159,23 @@ func (q *Query) listOf(loose, probe bool) *list {
 		}
 	}
 	if q.Target != "" {
-		l.add("instr(j.target, ?) > 0", q.Target)
+		l.add("instr("+target+", ?) > 0", q.Target)
 	}
 	if byPlace {
 		place = l.order
 	}
-	if !q.Since.IsZero() {
-		l.add(place+" >= ?", micros(q.Since)*places)
-	}
-	if !q.Until.IsZero() {
-		l.add(place+" < ?", micros(q.Until)*places)
-	}
+	l.accepted(place, q.Since, q.Until)
 	return l
+}
+
+// accepted chooses by when jobs were accepted.
+func (l *list) accepted(place string, since, until time.Time) {
+	if !since.IsZero() {
+		l.add(place+" >= ?", micros(since)*places)
+	}
+	if !until.IsZero() {
+		l.add(place+" < ?", micros(until)*places)
+	}
 }
 
 // jobs answers with a page of jobs.

@@ -147,7 +147,11 @@ func (l *list) last(from, to int64) int64 {
 
 // slice reads a part, and reports whether that took too long.
 func (p *projection) slice(ctx context.Context, l *list, read func(context.Context, *list) (bool, error)) (over, enough bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, p.patience/sliceShare)
+	patience := p.patience / sliceShare
+	if strings.HasPrefix(l.order, "j.") { // Each job may be looked up in the words, which takes as long in a small part.
+		patience = p.patience * sliceShare
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	enough, err = read(ctx, l)
 	return err != nil && (ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)), enough, err
