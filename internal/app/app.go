@@ -20,6 +20,7 @@ import (
 	"rekey/internal/console"
 	"rekey/internal/door"
 	"rekey/internal/event"
+	"rekey/internal/expiry"
 	"rekey/internal/httpserver"
 	"rekey/internal/jobs"
 	"rekey/internal/metrics"
@@ -98,6 +99,7 @@ type worker struct {
 
 	// What a reload swaps.
 	rotations atomic.Pointer[map[string]rotate.Spec]
+	expiries  *expiry.Watch // Nil where nothing is read.
 	runner    *liveRunner
 	scheduler *schedule.Scheduler
 	firer     *firer

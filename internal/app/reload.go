@@ -187,7 +187,11 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 		return err
 	}
 	r.atlas.SetMaxRetryAfter(p.config.Retry.RetryAfterCap)
-	r.metrics.SetSecretExpiries(wire.SecretExpiries(p.config))
+	if r.expiries != nil {
+		r.expiries.Use(wire.OwnAccounts(p.config))
+	} else {
+		r.metrics.SetSecretExpiries(wire.SecretExpiries(p.config))
+	}
 	r.runner.current.Store(p.runner)
 	r.rotations.Store(&p.rotations)
 	if err := r.metrics.SetRotations(wire.RotationNames(p.config)); err != nil {

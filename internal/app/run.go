@@ -11,6 +11,7 @@ import (
 
 	"rekey/internal/audit"
 	"rekey/internal/bus"
+	"rekey/internal/expiry"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/names"
@@ -44,12 +45,14 @@ const (
 	partDoors     = "doors"
 	partRefusals  = "refused requests"
 	partRotations = "rotations"
+	partExpiries  = "expiries"
 )
 
 func parts() []string {
 	return []string{
 		partServer, partStore, partUpkeep, partRecovery, partPauses, partStats, partStalled, partSearch, partWorkers, partIntake, partSchedules, partRemoved,
 		partConfig, partChain, partNotify, partDoors, partRefusals, partChecks, partProofs, partRotations,
+		partExpiries,
 	}
 }
 
@@ -94,6 +97,7 @@ func (w *worker) startJobs(s storage) error {
 		Names:  func() []string { return wire.RotationNames(w.running.Load()) },
 		Ledger: s.ledger, Targets: s.ledger.Targets(), Gauges: w.metrics,
 	}.Run)
+	w.startExpiries()
 	w.background(partChecks, w.newChecks(s, announcer).Run)
 	stopTaking := w.drained(partWorkers, w.workers.Run)
 	w.background(partIntake, intake.Run)
@@ -130,6 +134,17 @@ func (w *worker) newChecks(s storage, announcer *bus.Announcer) *bus.Checks {
 // newAnnouncer returns what publishes results, verdicts and checks. Without chains, it can publish checks.
 func (w *worker) newAnnouncer(results, proofs *audit.Chain) *bus.Announcer {
 	return bus.NewAnnouncer(w.conn, results, proofs, wire.Sealer{Keyring: w.keys})
+}
+
+// startExpiries starts what reads when the secrets of the worker's own accounts end.
+func (w *worker) startExpiries() {
+	if w.Config.Expiry.Every == 0 {
+		return
+	}
+	w.expiries = expiry.New(expiry.Config{
+		Accounts: wire.OwnAccounts(w.Config), Reader: w.atlas, Gauge: w.metrics, Every: w.Config.Expiry.Every, Logger: w.Logger,
+	})
+	w.background(partExpiries, w.expiries.Run)
 }
 
 // startSearch starts what answers searches.

@@ -74,6 +74,7 @@ func (r *Rig) configure(dir, url string) {
 	c.Retry.Base, c.Retry.Cap = 20*time.Millisecond, 200*time.Millisecond
 	c.Atlas.BaseURL = url
 	c.Proof.Within = 0 // Most tests count calls. Those of proofs turn them on.
+	c.Expiry.Every = 0
 	c.Atlas.Accounts = []config.Account{
 		{Name: Security, ClientID: ClientID, ClientSecret: secret.Ref{Env: "SECURITY_SECRET"}},
 		{Name: Legacy, PublicKey: PublicKey, PrivateKey: secret.Ref{Env: "LEGACY_KEY"}},

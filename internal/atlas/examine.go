@@ -12,6 +12,8 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/pace"
+	"rekey/internal/secret"
 )
 
 // Token describes an account's bearer token, without its value.
@@ -115,22 +117,108 @@ func (c *Client) Organizations(ctx context.Context, name string) ([]Organization
 
 // get reads a document of the API as an account.
 func (c *Client) get(ctx context.Context, a *account, path string, document any) *jobs.Failure {
-	k := &call{client: c, account: a, unused: true, op: operation{
-		method: http.MethodGet, Resource: kinds.Resource{Path: path, Version: firstVersion}, set: kinds.Federation.Name,
-	}}
-	k.to = endpoint{operation: OperationRead, bucket: c.bucket(kinds.Federation.Name, a, jobs.Job{})}
-	defer k.dropPermit()
-	ex, failure := k.request(ctx)
+	to := endpoint{operation: OperationRead, bucket: c.bucket(kinds.Federation.Name, a, jobs.Job{})}
+	body, failure := c.getAt(ctx, a, kinds.Resource{Path: path, Version: firstVersion}, to)
 	if failure != nil {
 		return failure
 	}
-	if ex.status != http.StatusOK || ex.err != nil {
-		return k.failure(ctx, ex)
-	}
-	if err := json.Unmarshal(ex.body, document); err != nil {
+	if err := json.Unmarshal(body, document); err != nil {
 		return &jobs.Failure{Reason: jobs.ReasonProtocol, Err: errors.New("the document cannot be read: " + jsonMistake(err))}
 	}
 	return nil
+}
+
+// getAt reads the bytes of a document of the API as an account.
+func (c *Client) getAt(ctx context.Context, a *account, r kinds.Resource, to endpoint) ([]byte, *jobs.Failure) {
+	k := &call{client: c, account: a, unused: true, to: to, op: operation{method: http.MethodGet, Resource: r, set: to.bucket.Set}}
+	defer k.dropPermit()
+	ex, failure := k.request(ctx)
+	if failure != nil {
+		return nil, failure
+	}
+	if ex.status != http.StatusOK || ex.err != nil {
+		return nil, k.failure(ctx, ex)
+	}
+	return ex.body, nil
+}
+
+// SecretEnd returns when the secret ends with which a service account of the configuration authenticates, as the API says, and how that secret
+// was found among the account's. The error is a *jobs.Failure. Its reads are of the rank of checks: jobs go before them.
+func (c *Client) SecretEnd(ctx context.Context, name string) (ends time.Time, found string, _ error) {
+	a, ok := c.account(name)
+	if !ok || !a.isService() {
+		return time.Time{}, "", misconfigured(fmt.Errorf("%q is no service account", name))
+	}
+	value, err := a.readSecret(c.lookupEnv)
+	if err != nil {
+		return time.Time{}, "", misconfigured(err)
+	}
+	held, failure := c.ownSecrets(ctx, a)
+	if failure != nil {
+		failure.Err = c.discreet(failure.Err)
+		return time.Time{}, "", failure
+	}
+	one, found := inUse(held, value)
+	if found == "" {
+		return time.Time{}, "", &jobs.Failure{Reason: jobs.ReasonNotFound, Err: errors.New("the API shows no secret of the account that may be the one in use")}
+	}
+	return one.ExpiresAt, found, nil
+}
+
+// ownSecrets reads the secrets of a service account, as that account: it looks for itself in the organizations that it sees.
+func (c *Client) ownSecrets(ctx context.Context, a *account) ([]kinds.HeldSecret, *jobs.Failure) {
+	body, failure := c.getAt(ctx, a, kinds.Resource{Path: pathOrgs, Version: firstVersion}, c.lowest(kinds.Federation, a, ""))
+	if failure != nil {
+		return nil, failure
+	}
+	var page struct {
+		Results []Organization `json:"results"`
+	}
+	if err := json.Unmarshal(body, &page); err != nil {
+		return nil, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: errors.New("the organizations cannot be read: " + jsonMistake(err))}
+	}
+	last := &jobs.Failure{Reason: jobs.ReasonNotFound, Err: errors.New("the account sees no organization that it is of")}
+	for _, o := range page.Results[:min(len(page.Results), maxOrgs)] {
+		if !kinds.IsID(o.ID) {
+			continue
+		}
+		r, set := kinds.AccountOfOrg(o.ID, a.ClientID)
+		body, failure := c.getAt(ctx, a, r, c.lowest(set, a, o.ID))
+		if failure != nil {
+			if last = failure; failure.Reason == jobs.ReasonNotFound || LacksRole(failure) {
+				continue
+			}
+			return nil, failure
+		}
+		held, err := kinds.ReadAccount(body)
+		if err != nil || !strings.EqualFold(held.Account, a.ClientID) {
+			return nil, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: errors.New("the API answers with no such service account")}
+		}
+		return held.Secrets, nil
+	}
+	return nil, last
+}
+
+// lowest is where reads go that all else goes before.
+func (c *Client) lowest(set kinds.Set, a *account, entity string) endpoint {
+	bucket := c.bucket(set.Name, a, jobs.Job{})
+	if scope := c.sets[set.Name].Scope; entity != "" && scope == set.Scope && scope != kinds.ScopeAccount {
+		bucket.Entity = entity
+	}
+	return endpoint{operation: OperationRead, bucket: bucket, rank: pace.RankCheck}
+}
+
+// inUse finds the secret of a value by what the API shows of each, or else takes the latest, and says how; empty: it is none of them.
+func inUse(held []kinds.HeldSecret, value secret.Value) (one kinds.HeldSecret, found string) {
+	fit := slices.DeleteFunc(slices.Clone(held), func(s kinds.HeldSecret) bool { return !s.MayBe(value.Reveal()) })
+	if len(fit) == 0 {
+		return kinds.HeldSecret{}, ""
+	}
+	one = slices.MaxFunc(fit, func(x, y kinds.HeldSecret) int { return x.CreatedAt.Compare(y.CreatedAt) })
+	if len(fit) == 1 && one.Masked != "" {
+		return one, "by the end of its value"
+	}
+	return one, "as the latest one that it may be"
 }
 
 // ReadRateLimits reads the API's list of rate limits as an account, and returns the number of endpoint sets in it.

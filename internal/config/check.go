@@ -71,6 +71,9 @@ func (c *checker) limits() {
 	c.number("worker.concurrency", w.Concurrency, 1, 1024)
 	c.duration("worker.drain_timeout", w.DrainTimeout, 0, time.Hour)
 	c.retry("retry", c.cfg.Retry)
+	if every := c.cfg.Expiry.Every; every != 0 {
+		c.duration("expiry.every", every, time.Minute, 7*24*time.Hour)
+	}
 }
 
 // retry checks the section at a path.

@@ -34,6 +34,7 @@ type Config struct {
 	HTTP      HTTP       `yaml:"http"`
 	API       API        `yaml:"api"`
 	Search    Search     `yaml:"search"`
+	Expiry    Expiry     `yaml:"expiry"`
 	Log       Log        `yaml:"log"`
 }
 
@@ -150,6 +151,13 @@ type Search struct {
 	Off bool `yaml:"off"`
 }
 
+// Expiry is what is read of the ends of secrets.
+type Expiry struct {
+	// Every is how often a worker reads from Atlas when the secrets of its own service accounts end, 1m to 168h, or 0s for never. What
+	// cannot be read is as secret_expires_at says. Default 6h.
+	Every time.Duration `yaml:"every"`
+}
+
 // SearchInClear reports whether the file of the search would be in the clear beside an encrypted store. The search is off then, and
 // commands that read the streams themselves keep what they read in memory.
 func (c *Config) SearchInClear() bool {
@@ -184,10 +192,11 @@ func Default() *Config {
 			Base: time.Second, Cap: 5 * time.Minute, MaxAttempts: 12, MaxAge: 24 * time.Hour,
 			RetryAfterCap: 6 * time.Hour,
 		},
-		Proof: defaultProof(),
-		HTTP:  HTTP{Listen: "127.0.0.1:9464", Console: true},
-		API:   API{Console: Console{Idle: 30 * time.Minute, Session: 12 * time.Hour}},
-		Log:   Log{Level: "info", Format: "json"},
+		Proof:  defaultProof(),
+		Expiry: Expiry{Every: 6 * time.Hour},
+		HTTP:   HTTP{Listen: "127.0.0.1:9464", Console: true},
+		API:    API{Console: Console{Idle: 30 * time.Minute, Session: 12 * time.Hour}},
+		Log:    Log{Level: "info", Format: "json"},
 	}
 }
 

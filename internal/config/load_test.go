@@ -216,6 +216,7 @@ func wantEverything() *config.Config {
 		Retry: config.Retry{
 			Base: 10 * time.Millisecond, Cap: time.Second, MaxAttempts: 3, MaxAge: time.Hour, RetryAfterCap: 10 * time.Minute,
 		},
+		Expiry: config.Expiry{Every: 6 * time.Hour},
 		Proof: config.Proof{
 			Within: time.Minute, Watch: 48 * time.Hour, Looks: []time.Duration{10 * time.Minute, 2 * time.Hour},
 			OnRevert: config.OnRevertRepeat, MaxRepeats: 1, OnStillAlive: config.OnStillAliveRetry,

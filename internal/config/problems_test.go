@@ -173,7 +173,7 @@ func TestAliasBomb(t *testing.T) {
 }
 
 func TestKeyProblems(t *testing.T) {
-	const rootKeys = "nats, atlas, intake, seal, vault, policies, worker, retry, proof, schedules, rotations, receivers, http, api, search, log"
+	const rootKeys = "nats, atlas, intake, seal, vault, policies, worker, retry, proof, schedules, rotations, receivers, http, api, search, expiry, log"
 	runProblemTests(t, []problemTest{
 		{name: "unknown section", text: "\nmetrics: {}\n", want: []string{"2: metrics: unknown key; the keys here are " + rootKeys}},
 		{name: "notify", text: "notify: []\n", want: []string{"1: notify: is called receivers now"}},

@@ -138,11 +138,25 @@ func (e *accountCheck) all(ctx context.Context, targets []jobs.Job) []Finding {
 		list = append(list, f)
 	}
 	list = append(list, e.rateLimits(told, err))
+	if e.account.IsServiceAccount() {
+		list = append(list, e.secretEnds(ctx))
+	}
 	return append(list, e.roles(ctx, targets)...)
 }
 
 func (e *accountCheck) finding(what string, status Status, found, do string) Finding {
 	return Finding{What: e.account.Name + ": " + what, Status: status, Found: found, Do: do}
+}
+
+// secretEnds reads when the account's secret ends, which takes a role.
+func (e *accountCheck) secretEnds(ctx context.Context) Finding {
+	ends, found, err := e.client.SecretEnd(ctx, e.account.Name)
+	if err != nil {
+		return e.finding("secret expires", Skipped, "the API does not say: "+err.Error(), "")
+	}
+	f := Expiry(e.account.Name+": secret expires", ends, e.now, "make a new secret in Atlas and put it in the "+e.place()+", or let a rotation do it")
+	f.Found += "; the secret was found " + found
+	return f
 }
 
 // token gets the bearer token of a service account.

@@ -7,7 +7,7 @@ var matrix = map[string]string{
 	"configs":                     "",
 	"internal/access":             "backoff bus config jobs jwks proxy quiet secret wire",
 	"internal/api":                "access bus config event fleet httpserver jobs kinds openapi quiet refused wire",
-	"internal/app":                "access api atlas audit backoff bus config console door event fleet httpserver jobs kinds layout ledger metrics names natsserver notify pace proof quiet redact refused rotate schedule seal search stores tracing wire",
+	"internal/app":                "access api atlas audit backoff bus config console door event expiry fleet httpserver jobs kinds layout ledger metrics names natsserver notify pace proof quiet redact refused rotate schedule seal search stores tracing wire",
 	"internal/apptest":            "app apptest/testmain atlas/sandbox audit bus config doctor fleet jobs kinds notify policy schedule seal secret wire",
 	"internal/apptest/api":        "",
 	"internal/apptest/commands":   "",
@@ -39,6 +39,7 @@ var matrix = map[string]string{
 	"internal/doctor":             "atlas bus config fleet httpserver jobs kinds layout ledger metrics names natsserver notify proxy redact retryafter schedule secret stores tracing vault wire",
 	"internal/door":               "event jobs jwks quiet redact refused sealing secret ssf",
 	"internal/event":              "jobs names redact secret",
+	"internal/expiry":             "jobs",
 	"internal/fair":               "",
 	"internal/fleet":              "atlas audit backoff bus config event jobs kinds ledger metrics names notify pace redact schedule seal sealing search stores wire",
 	"internal/httpserver":         "",
@@ -77,5 +78,5 @@ var matrix = map[string]string{
 	"internal/terminal":           "",
 	"internal/tracing":            "",
 	"internal/vault":              "proxy retryafter secret",
-	"internal/wire":               "atlas bus clock config deliver door event jobs kinds kv layout ledger names natsserver notify pace policy proof proxy redact rotate schedule seal secret vault",
+	"internal/wire":               "atlas bus clock config deliver door event expiry jobs kinds kv layout ledger names natsserver notify pace policy proof proxy redact rotate schedule seal secret vault",
 }

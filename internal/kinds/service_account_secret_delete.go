@@ -77,3 +77,15 @@ var _ = Declare(Kind{
 	Ends: &Ends{Account: paramClient, Secret: "secret_id", Holder: holder},
 	Call: Call{Method: http.MethodDelete, Success: []int{http.StatusNoContent}},
 })
+
+// AccountOfOrg shows a service account of an organization with its secrets: where it is, given the organization and the client id, and which
+// endpoint set that is of.
+func AccountOfOrg(org, client string) (Resource, Set) {
+	found := map[string]string{ParamOrg: org, paramClient: client}
+	r := Resource{Path: pathOrgAccount, Version: versionAccounts}
+	r.Path = r.Fill(func(name string) string { return found[name] })
+	return r, orgServiceAccounts
+}
+
+// ReadAccount reads the document of a service account.
+func ReadAccount(document []byte) (Holder, error) { return holder(document) }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"rekey/internal/config"
+	"rekey/internal/expiry"
 )
 
 // SecretExpiries says when the secrets of the accounts expire, as far as the configuration does.
@@ -17,4 +18,14 @@ func SecretExpiries(c *config.Config) map[string]time.Time {
 		expiries[account.Name] = at
 	}
 	return expiries
+}
+
+// OwnAccounts are the accounts of a configuration, with what it says of the ends of their secrets.
+func OwnAccounts(c *config.Config) []expiry.Account {
+	ends := SecretExpiries(c)
+	list := make([]expiry.Account, 0, len(c.Atlas.Accounts))
+	for _, a := range c.Atlas.Accounts {
+		list = append(list, expiry.Account{Name: a.Name, Readable: a.IsServiceAccount(), Configured: ends[a.Name]})
+	}
+	return list
 }
