@@ -208,7 +208,7 @@ func (c *Client) lowest(set kinds.Set, a *account, entity string) endpoint {
 	return endpoint{operation: OperationRead, bucket: bucket, rank: pace.RankCheck}
 }
 
-// inUse finds the secret of a value by what the API shows of each, or else takes the latest, and says how; empty: it is none of them.
+// inUse finds the secret of a value by what the API shows of each, or else takes the latest, and says how; empty: no secret fits.
 func inUse(held []kinds.HeldSecret, value secret.Value) (one kinds.HeldSecret, found string) {
 	fit := slices.DeleteFunc(slices.Clone(held), func(s kinds.HeldSecret) bool { return !s.MayBe(value.Reveal()) })
 	if len(fit) == 0 {

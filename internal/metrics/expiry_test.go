@@ -13,7 +13,7 @@ import (
 
 func TestSecretExpiries(t *testing.T) {
 	const name = "rekey_account_secret_expires_timestamp_seconds"
-	const head = "# HELP " + name + " Unix time at which the secret of an account expires, in seconds, from the configuration; 0 when that has none.\n" +
+	const head = "# HELP " + name + " Unix time at which the secret of an account expires, in seconds, as the API says, or else the configuration; 0 when neither does.\n" +
 		"# TYPE " + name + " gauge\n"
 	registry := prometheus.NewRegistry()
 	m, err := metrics.New(metrics.Config{Registerer: registry})

@@ -32,7 +32,7 @@ func (m *Metrics) build(f promauto.Factory) {
 	m.buildReload(f)
 	m.buildNATS(f)
 	m.AccountSecretExpires = f.NewGaugeVec(gauge("account_secret_expires_timestamp_seconds", seconds,
-		"Unix time at which the secret of an account expires, in seconds, from the configuration; 0 when that has none."),
+		"Unix time at which the secret of an account expires, in seconds, as the API says, or else the configuration; 0 when neither does."),
 		[]string{"account"})
 	m.PartFailures = f.NewCounterVec(counter("part_failures_total",
 		"Failures of a part of the worker; a part that failed is restarted."),
