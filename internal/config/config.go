@@ -153,8 +153,8 @@ type Search struct {
 
 // Expiry is what is read of the ends of secrets.
 type Expiry struct {
-	// Every is how often a worker reads from Atlas when the secrets of its own service accounts end, 1m to 168h, or 0s for never. What
-	// cannot be read is as secret_expires_at says. Default 6h.
+	// Every is how often a worker reads from Atlas when the secrets of its own service accounts end, 1m to 168h, or 0s for never; first a
+	// minute after its start. What cannot be read is as secret_expires_at says. Default 6h.
 	Every time.Duration `yaml:"every"`
 }
 

@@ -42,7 +42,7 @@ type Config struct {
 	Logger   *zap.Logger
 }
 
-// Watch reads when secrets end, at its start and from time to time. It may be used by several goroutines at once.
+// Watch reads when secrets end, soon after its start and from time to time. It may be used by several goroutines at once.
 type Watch struct {
 	cfg     Config
 	log     *zap.Logger
@@ -74,16 +74,14 @@ func (w *Watch) Use(accounts []Account) {
 	}
 }
 
-// soon is when the API is asked once more that did not answer.
-const soon = 10 * time.Minute
+const (
+	first = time.Minute      // How long what waits for a worker to start goes before the first read.
+	soon  = 10 * time.Minute // When the API is asked once more that did not answer.
+)
 
 // Run reads until ctx ends.
 func (w *Watch) Run(ctx context.Context) error {
-	for {
-		next := w.cfg.Every
-		if !w.look(ctx) {
-			next = min(next, soon)
-		}
+	for next := min(w.cfg.Every, first); ; {
 		timer := time.NewTimer(next)
 		select {
 		case <-ctx.Done():
@@ -93,6 +91,10 @@ func (w *Watch) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		timer.Stop()
+		next = w.cfg.Every
+		if !w.look(ctx) {
+			next = min(next, soon)
+		}
 	}
 }
 

@@ -54,7 +54,7 @@ func TestWatch(t *testing.T) {
 				a := &api{ends: tt.ends, err: tt.err, shown: map[string]time.Time{"security": configured}}
 				list := []expiry.Account{{Name: "security", Readable: true, Configured: configured}, {Name: "legacy"}}
 				w := expiry.New(expiry.Config{Accounts: list, Reader: a, Gauge: a, Every: 6 * time.Hour, Logger: zap.New(core)})
-				ctx, stop := context.WithTimeout(t.Context(), 13*time.Hour+time.Minute)
+				ctx, stop := context.WithTimeout(t.Context(), 13*time.Hour+2*time.Minute)
 				defer stop()
 				if err := w.Run(ctx); err != nil {
 					t.Fatal(err)
@@ -79,7 +79,7 @@ func TestChanged(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- w.Run(ctx) }()
-		synctest.Wait()
+		time.Sleep(2 * time.Minute) // The first read is over.
 		w.Use([]expiry.Account{{Name: "new", Readable: true}})
 		synctest.Wait()
 		if _, old := a.shown["old"]; old || !a.shown["new"].Equal(ends) || a.asked != 2 {

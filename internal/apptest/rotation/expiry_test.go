@@ -11,7 +11,7 @@ import (
 func TestOwnSecretEnds(t *testing.T) {
 	t.Parallel()
 	r, _, _ := rig(t)
-	r.Cfg.Expiry.Every = time.Hour
+	r.Cfg.Expiry.Every = time.Second // The first read comes after it, or after a minute.
 	r.Cfg.Atlas.Accounts[0].SecretExpiresAt = "2040-01-01"
 	w := r.Start(t)
 	const series = `rekey_account_secret_expires_timestamp_seconds{account="security"}`
