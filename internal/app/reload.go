@@ -188,7 +188,7 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 	}
 	r.atlas.SetMaxRetryAfter(p.config.Retry.RetryAfterCap)
 	if r.expiries != nil {
-		r.expiries.Use(wire.OwnAccounts(p.config))
+		r.expiries.Use(wire.OwnAccounts(p.config), wire.WatchedCertificates(p.config))
 	} else {
 		r.metrics.SetSecretExpiries(wire.SecretExpiries(p.config))
 	}

@@ -136,13 +136,14 @@ func (w *worker) newAnnouncer(results, proofs *audit.Chain) *bus.Announcer {
 	return bus.NewAnnouncer(w.conn, results, proofs, wire.Sealer{Keyring: w.keys})
 }
 
-// startExpiries starts what reads when the secrets of the worker's own accounts end.
+// startExpiries starts what reads when the secrets of the worker's own accounts end, and the certificates that are watched.
 func (w *worker) startExpiries() {
 	if w.Config.Expiry.Every == 0 {
 		return
 	}
 	w.expiries = expiry.New(expiry.Config{
-		Accounts: wire.OwnAccounts(w.Config), Reader: w.atlas, Gauge: w.metrics, Every: w.Config.Expiry.Every, Logger: w.Logger,
+		Accounts: wire.OwnAccounts(w.Config), Certificates: wire.WatchedCertificates(w.Config), Reader: w.atlas, Gauge: w.metrics,
+		Every: w.Config.Expiry.Every, Logger: w.Logger,
 	})
 	w.background(partExpiries, w.expiries.Run)
 }

@@ -199,6 +199,39 @@ func (c *Client) ownSecrets(ctx context.Context, a *account) ([]kinds.HeldSecret
 	return nil, last
 }
 
+// maxCertificatePages is how many pages of a database user's certificates are read.
+const maxCertificatePages = 20
+
+// CertificatesEnd returns when the last of the certificates ends that the API made for a database user; the zero time: it lists none that has not
+// expired. The error is a *jobs.Failure. Its reads are of the rank of checks.
+func (c *Client) CertificatesEnd(ctx context.Context, name, project, username string) (last time.Time, _ error) {
+	a, ok := c.account(name)
+	if !ok {
+		return time.Time{}, misconfigured(fmt.Errorf("account %q is not configured", name))
+	}
+	r, set := kinds.ManagedCertificates(project, username)
+	for number := 1; number <= maxCertificatePages; number++ {
+		body, failure := c.getAt(ctx, a, r.Page(number, pageSize), c.lowest(set, a, project))
+		if failure != nil {
+			failure.Err = c.discreet(failure.Err)
+			return time.Time{}, failure
+		}
+		ends, err := kinds.ReadCertificates(body)
+		if err != nil {
+			return time.Time{}, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: err}
+		}
+		for _, at := range ends {
+			if at.After(last) {
+				last = at
+			}
+		}
+		if len(ends) < pageSize {
+			return last, nil
+		}
+	}
+	return time.Time{}, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: errors.New("the API lists more certificates than are read")}
+}
+
 // lowest is where reads go that all else goes before.
 func (c *Client) lowest(set kinds.Set, a *account, entity string) endpoint {
 	bucket := c.bucket(set.Name, a, jobs.Job{})

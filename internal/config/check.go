@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"rekey/internal/kinds"
 	"rekey/internal/lazyregexp"
 	"rekey/internal/secret"
 )
@@ -71,8 +72,36 @@ func (c *checker) limits() {
 	c.number("worker.concurrency", w.Concurrency, 1, 1024)
 	c.duration("worker.drain_timeout", w.DrainTimeout, 0, time.Hour)
 	c.retry("retry", c.cfg.Retry)
-	if every := c.cfg.Expiry.Every; every != 0 {
-		c.duration("expiry.every", every, time.Minute, 7*24*time.Hour)
+	c.expiry(c.cfg.Expiry)
+}
+
+// expiry checks what is read of the ends of secrets and certificates.
+func (c *checker) expiry(e Expiry) {
+	if e.Every != 0 {
+		c.duration("expiry.every", e.Every, time.Minute, 7*24*time.Hour)
+	} else if len(e.Watch) > 0 && !c.spoilt["expiry.every"] {
+		c.add("expiry.watch", "needs expiry.every, which is 0s: nothing is read")
+	}
+	type user struct{ project, name string }
+	taken, users := map[string]int{}, map[user]int{}
+	for i, one := range e.Watch {
+		path := item("expiry.watch", i)
+		if c.spoilt[path] {
+			continue
+		}
+		c.name(path, one.Name, taken)
+		c.account(join(path, "account"), one.Account)
+		if mistake := kinds.ID.Check(one.ProjectID); mistake != "" {
+			c.add(join(path, "project_id"), "%s", mistake)
+		}
+		at := join(path, "username")
+		line, twice := users[user{one.ProjectID, one.Username}]
+		if mistake := kinds.UserName.Check(one.Username); mistake != "" {
+			c.add(at, "%s", mistake)
+		} else if twice {
+			c.add(at, "is watched already: the same user of the project is on line %d", line)
+		}
+		users[user{one.ProjectID, one.Username}] = c.locate(at).line
 	}
 }
 

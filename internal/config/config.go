@@ -156,6 +156,20 @@ type Expiry struct {
 	// Every is how often a worker reads from Atlas when the secrets of its own service accounts end, 1m to 168h, or 0s for never; first a
 	// minute after its start. What cannot be read is as secret_expires_at says. Default 6h.
 	Every time.Duration `yaml:"every"`
+	// Watch are the database users of whose certificates the worker reads from Atlas when they end, every expiry.every.
+	Watch []Watched `yaml:"watch" reload:"live"`
+}
+
+// Watched is a database user for whom Atlas made certificates (x509Type MANAGED). The last one that ends counts.
+type Watched struct {
+	// Name is what the metric, the alert and the log call it, unique: lower-case letters, digits, - and _, at most 64.
+	Name string `yaml:"name"`
+	// Account is the name of one of atlas.accounts, as which the API is called. It may be empty when there is only one.
+	Account string `yaml:"account"`
+	// ProjectID is the project of the database user. Required.
+	ProjectID string `yaml:"project_id"`
+	// Username is the name of the database user, as Atlas shows it. Required; each is watched once.
+	Username string `yaml:"username"`
 }
 
 // SearchInClear reports whether the file of the search would be in the clear beside an encrypted store. The search is off then, and

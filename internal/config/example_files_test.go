@@ -39,7 +39,7 @@ func uncommented(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := regexp.MustCompile(`(?m)^ {0,2}(accounts|signers|token_files|paths|schedules|rotations|policies|keys|receivers|clients|doors): \[\]\n`).ReplaceAllString(string(data), "")
+	text := regexp.MustCompile(`(?m)^ {0,2}(accounts|signers|token_files|paths|schedules|rotations|policies|keys|receivers|clients|doors|watch): \[\]\n`).ReplaceAllString(string(data), "")
 	setting := regexp.MustCompile(`(?m)^( *)#((?: {2,})?(?:- )?[a-z0-9_]+:(?: |$)| {2,}#)`)
 	for before := ""; before != text; {
 		before = text

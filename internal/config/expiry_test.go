@@ -43,3 +43,24 @@ func TestSecretExpiresAt(t *testing.T) {
 		})
 	}
 }
+
+// TestWatchProblems: each mistake in what is watched names its key and its line.
+func TestWatchProblems(t *testing.T) {
+	const accounts = "atlas: {accounts: [{name: a, client_id: mdb_sa_id_0123456789abcdef01234567, client_secret_file: /run/a}]}\n"
+	const project = "5ec0000000000000000000f1"
+	with := func(entries string) string { return accounts + "expiry:\n  watch:\n" + entries }
+	one := func(name, account, project, username string) string {
+		return "    - {name: " + name + ", account: " + account + ", project_id: " + project + ", username: '" + username + "'}\n"
+	}
+	runProblemTests(t, []problemTest{
+		{name: "right", text: with(one("batch", "a", project, "CN=batch/1,OU=jobs") + one("other", "''", project, "CN=other")), want: []string{""}},
+		{name: "name", text: with(one("Batch", "a", project, "CN=b")), want: []string{"4: expiry.watch[0].name: must be 1 to 64 lower-case letters, digits, - and _"}},
+		{name: "name twice", text: with(one("b", "a", project, "CN=b") + one("b", "a", project, "CN=c")), want: []string{"5: expiry.watch[1].name: is taken: the same name is on line 4"}},
+		{name: "account", text: with(one("b", "c", project, "CN=b")), want: []string{"4: expiry.watch[0].account: is not the name of an account; there is a"}},
+		{name: "project", text: with(one("b", "a", "f1", "CN=b")), want: []string{"4: expiry.watch[0].project_id: must be 24 lower-case hexadecimal digits"}},
+		{name: "no user", text: with(one("b", "a", project, "")), want: []string{"4: expiry.watch[0].username: must have 1 to 1024 bytes"}},
+		{name: "user twice", text: with(one("b", "a", project, "CN=b") + one("c", "a", project, "CN=b")), want: []string{"5: expiry.watch[1].username: is watched already: the same user of the project is on line 4"}},
+		{name: "unknown key", text: with("    - {name: b, project_id: " + project + ", user: CN=b}\n"), want: []string{"4: expiry.watch[0].user: unknown key; did you mean username?"}},
+		{name: "nothing is read", text: accounts + "expiry:\n  every: 0s\n  watch:\n" + one("b", "a", project, "CN=b"), want: []string{"4: expiry.watch: needs expiry.every, which is 0s: nothing is read"}},
+	})
+}

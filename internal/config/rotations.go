@@ -65,11 +65,14 @@ func (r *Rotation) fillEmpty() {
 }
 
 // AccountOf is the account as which a rotation calls.
-func (c *Config) AccountOf(r Rotation) string {
-	if r.Account == "" && len(c.Atlas.Accounts) == 1 {
+func (c *Config) AccountOf(r Rotation) string { return c.AccountNamed(r.Account) }
+
+// AccountNamed is the name of an account that may be left out when there is only one.
+func (c *Config) AccountNamed(name string) string {
+	if name == "" && len(c.Atlas.Accounts) == 1 {
 		return c.Atlas.Accounts[0].Name
 	}
-	return r.Account
+	return name
 }
 
 // Home is the key that says where what is rotated is, and its value.

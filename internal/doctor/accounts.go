@@ -141,6 +141,7 @@ func (e *accountCheck) all(ctx context.Context, targets []jobs.Job) []Finding {
 	if e.account.IsServiceAccount() {
 		list = append(list, e.secretEnds(ctx))
 	}
+	list = append(list, e.certificates(ctx)...)
 	return append(list, e.roles(ctx, targets)...)
 }
 
@@ -157,6 +158,26 @@ func (e *accountCheck) secretEnds(ctx context.Context) Finding {
 	f := Expiry(e.account.Name+": secret expires", ends, e.now, "make a new secret in Atlas and put it in the "+e.place()+", or let a rotation do it")
 	f.Found += "; the secret was found " + found
 	return f
+}
+
+// certificates reads when the certificates end that the account watches.
+func (e *accountCheck) certificates(ctx context.Context) []Finding {
+	var list []Finding
+	for _, c := range wire.WatchedCertificates(e.cfg) {
+		if c.Account != e.account.Name {
+			continue
+		}
+		what := "certificate " + c.Name + " expires"
+		switch ends, err := e.client.CertificatesEnd(ctx, c.Account, c.ProjectID, c.Username); {
+		case err != nil:
+			list = append(list, e.finding(what, Failed, "cannot be read: "+err.Error(), "correct expiry.watch, or give the account the role that docs/rotation.md names"))
+		case ends.IsZero():
+			list = append(list, e.finding(what, Failed, "the API lists none that has not expired", "make a new certificate in Atlas, or take the user out of expiry.watch"))
+		default:
+			list = append(list, Expiry(e.account.Name+": "+what, ends, e.now, "make a new certificate in Atlas and give it to what uses it"))
+		}
+	}
+	return list
 }
 
 // token gets the bearer token of a service account.

@@ -1,4 +1,4 @@
-// Package expiry reads from the API when the secrets of the worker's own accounts end.
+// Package expiry reads from the API when the secrets of the worker's own accounts end, and the certificates that it is to watch.
 package expiry
 
 import (
@@ -26,20 +26,24 @@ type Account struct {
 type Reader interface {
 	// SecretEnd returns when the secret in use of an account ends, and how that one was found. The error is a *jobs.Failure.
 	SecretEnd(ctx context.Context, account string) (ends time.Time, found string, _ error)
+	// CertificatesEnd returns when the last certificate of a database user ends; the zero time: it has none that has not expired.
+	CertificatesEnd(ctx context.Context, account, project, username string) (time.Time, error)
 }
 
 // Gauge shows when secrets end; the zero time: that is not known.
 type Gauge interface {
 	SetSecretExpiries(accounts map[string]time.Time)
+	SetCertificateExpiries(certificates map[string]time.Time)
 }
 
-// Config is what a Watch is made of. All fields are required.
+// Config is what a Watch is made of. All fields are required, but for the certificates.
 type Config struct {
-	Accounts []Account
-	Reader   Reader
-	Gauge    Gauge
-	Every    time.Duration // How often the API is asked.
-	Logger   *zap.Logger
+	Accounts     []Account
+	Certificates []Certificates
+	Reader       Reader
+	Gauge        Gauge
+	Every        time.Duration // How often the API is asked.
+	Logger       *zap.Logger
 }
 
 // Watch reads when secrets end, soon after its start and from time to time. It may be used by several goroutines at once.
@@ -52,21 +56,27 @@ type Watch struct {
 	accounts []Account
 	read     map[string]time.Time // What the API said, by the names of accounts.
 	said     map[string]string    // What the log had last of each.
+
+	certificates []Certificates
+	last         map[Certificates]time.Time // When the last one ends, as was read.
 }
 
-// New makes a Watch. It reads nothing before Run.
+// New makes a Watch, and shows the certificates as not known. It reads nothing before Run.
 func New(cfg Config) *Watch {
-	return &Watch{
+	w := &Watch{
 		cfg: cfg, log: cfg.Logger.Named("expiry"), changed: make(chan struct{}, 1), accounts: cfg.Accounts,
-		read: map[string]time.Time{}, said: map[string]string{},
+		read: map[string]time.Time{}, said: map[string]string{}, certificates: cfg.Certificates, last: map[Certificates]time.Time{},
 	}
+	w.showCertificates()
+	return w
 }
 
-// Use changes the accounts. What was read of the old ones is forgotten, and read anew.
-func (w *Watch) Use(accounts []Account) {
+// Use changes what is watched. What was read of the old accounts is forgotten, and all is read anew.
+func (w *Watch) Use(accounts []Account, certificates []Certificates) {
 	w.mu.Lock()
-	w.accounts, w.read = accounts, map[string]time.Time{}
+	w.accounts, w.read, w.certificates = accounts, map[string]time.Time{}, certificates
 	w.show()
+	w.showCertificates()
 	w.mu.Unlock()
 	select {
 	case w.changed <- struct{}{}:
@@ -92,7 +102,8 @@ func (w *Watch) Run(ctx context.Context) error {
 		}
 		timer.Stop()
 		next = w.cfg.Every
-		if !w.look(ctx) {
+		secrets, certificates := w.look(ctx), w.lookAtCertificates(ctx)
+		if !secrets || !certificates {
 			next = min(next, soon)
 		}
 	}
@@ -146,9 +157,7 @@ func apart(configured, read time.Time) bool {
 func (w *Watch) unread(a Account, err error) (final bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	failure, ok := errors.AsType[*jobs.Failure](err)
-	final = ok && (failure.Reason == jobs.ReasonForbidden || failure.Reason == jobs.ReasonUnauthorized || failure.Reason == jobs.ReasonNotFound)
-	if !final {
+	if !isFinal(err) {
 		if w.news(a.Name, "failed") {
 			w.log.Warn("cannot read when the account's secret ends; it will be retried", zap.String("account", a.Name), zap.Error(err))
 		}
@@ -160,6 +169,12 @@ func (w *Watch) unread(a Account, err error) (final bool) {
 		w.log.Info("the API does not let the account read when its secret ends: secret_expires_at counts, where it is set", zap.String("account", a.Name), zap.Error(err))
 	}
 	return true
+}
+
+// isFinal reports whether a read that failed will fail soon after, too.
+func isFinal(err error) bool {
+	failure, ok := errors.AsType[*jobs.Failure](err)
+	return ok && (failure.Reason == jobs.ReasonForbidden || failure.Reason == jobs.ReasonUnauthorized || failure.Reason == jobs.ReasonNotFound)
 }
 
 // news reports whether a text is another than the last one of an account. The lock is held.

@@ -3,6 +3,7 @@ package expiry_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,12 +21,23 @@ type api struct {
 	err   error
 	asked int
 	shown map[string]time.Time
+
+	answers      func() answer                        // What it says of certificates.
+	certificates atomic.Pointer[map[string]time.Time] // What is shown of them.
 }
 
 func (a *api) SecretEnd(context.Context, string) (time.Time, string, error) {
 	a.asked++
 	return a.ends, "by the end of its value", a.err
 }
+
+func (a *api) CertificatesEnd(context.Context, string, string, string) (time.Time, error) {
+	a.asked++
+	answer := a.answers()
+	return answer.ends, answer.err
+}
+
+func (a *api) SetCertificateExpiries(ends map[string]time.Time) { a.certificates.Store(&ends) }
 
 func (a *api) SetSecretExpiries(ends map[string]time.Time) { a.shown = ends }
 
@@ -80,7 +92,7 @@ func TestChanged(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- w.Run(ctx) }()
 		time.Sleep(2 * time.Minute) // The first read is over.
-		w.Use([]expiry.Account{{Name: "new", Readable: true}})
+		w.Use([]expiry.Account{{Name: "new", Readable: true}}, nil)
 		synctest.Wait()
 		if _, old := a.shown["old"]; old || !a.shown["new"].Equal(ends) || a.asked != 2 {
 			t.Errorf("shown %v after %d reads", a.shown, a.asked)

@@ -1,6 +1,10 @@
 package metrics
 
-import "time"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // SetSecretExpiries sets when the secrets of the configured accounts expire; the zero time means that it is not known.
 // Series of other accounts go. Without any account one series with an empty name says that the metric is there.
@@ -8,11 +12,24 @@ func (m *Metrics) SetSecretExpiries(accounts map[string]time.Time) {
 	if m == nil {
 		return
 	}
-	m.AccountSecretExpires.Reset()
-	if len(accounts) == 0 {
-		m.AccountSecretExpires.WithLabelValues("")
+	setEnds(m.AccountSecretExpires, accounts)
+}
+
+// SetCertificateExpiries does the same for the certificates that are watched.
+func (m *Metrics) SetCertificateExpiries(certificates map[string]time.Time) {
+	if m == nil {
+		return
 	}
-	for name, at := range accounts {
-		m.AccountSecretExpires.WithLabelValues(name).Set(unixSeconds(at))
+	setEnds(m.CertificateExpires, certificates)
+}
+
+// setEnds sets a gauge with one label.
+func setEnds(gauge *prometheus.GaugeVec, ends map[string]time.Time) {
+	gauge.Reset()
+	if len(ends) == 0 {
+		gauge.WithLabelValues("")
+	}
+	for name, at := range ends {
+		gauge.WithLabelValues(name).Set(unixSeconds(at))
 	}
 }

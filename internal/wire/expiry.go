@@ -29,3 +29,12 @@ func OwnAccounts(c *config.Config) []expiry.Account {
 	}
 	return list
 }
+
+// WatchedCertificates are the certificates of which the configuration says that their ends are watched.
+func WatchedCertificates(c *config.Config) []expiry.Certificates {
+	list := make([]expiry.Certificates, 0, len(c.Expiry.Watch))
+	for _, one := range c.Expiry.Watch {
+		list = append(list, expiry.Certificates{Name: one.Name, Account: c.AccountNamed(one.Account), ProjectID: one.ProjectID, Username: one.Username})
+	}
+	return list
+}

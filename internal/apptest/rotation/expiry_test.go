@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"rekey/internal/apptest"
+	"rekey/internal/atlas/sandbox"
+	"rekey/internal/config"
 )
 
 // TestOwnSecretEnds: a worker reads from the API when the secret of its own account ends, and the metric shows it, whatever is configured.
@@ -22,5 +24,35 @@ func TestOwnSecretEnds(t *testing.T) {
 	}
 	if n := r.Logs.FilterMessage("secret_expires_at differs from what the API says, which is used").Len(); n != 1 {
 		t.Errorf("the log says %d times that both differ", n)
+	}
+}
+
+// TestWatchedCertificate: a worker reads when the last certificate of a watched database user ends, on whichever page of the list it is.
+func TestWatchedCertificate(t *testing.T) {
+	t.Parallel()
+	seed, now := sandbox.DefaultSeed(), time.Now()
+	last := now.Add(400 * 24 * time.Hour)
+	ends := []time.Time{now.Add(-time.Hour)}
+	for range 120 {
+		ends = append(ends, now.Add(24*time.Hour))
+	}
+	seed.Projects[0].Certificates = map[string][]time.Time{sandbox.DatabaseExternalUser: append(ends, last, now.Add(48*time.Hour))}
+	box, api := apptest.ServeSandbox(t, sandbox.Config{Seed: seed})
+	r := apptest.SandboxRig(t, box, api)
+	r.Cfg.Expiry = config.Expiry{Every: time.Second, Watch: []config.Watched{
+		{Name: "batch", Account: apptest.Security, ProjectID: sandbox.ProjectID, Username: sandbox.DatabaseExternalUser},
+		{Name: "gone", Account: apptest.Security, ProjectID: sandbox.ProjectID, Username: "CN=gone"},
+	}}
+	w := r.Start(t)
+	const series, gone = `rekey_certificate_expires_timestamp_seconds{certificate="batch"}`, `rekey_certificate_expires_timestamp_seconds{certificate="gone"}`
+	apptest.Eventually(t, "the end of the certificate", func() bool { return w.Metrics()[series] != 0 })
+	if got := w.Metrics()[series]; int64(got) != last.Unix() {
+		t.Errorf("the metric has %d, want %d", int64(got), last.Unix())
+	}
+	apptest.Eventually(t, "the log of the user that does not exist", func() bool {
+		return r.Logs.FilterMessage("cannot read when the certificates of the database user end; it will be retried").Len() == 1
+	})
+	if got, ok := w.Metrics()[gone]; !ok || got != 0 {
+		t.Errorf("of a user that does not exist the metric has %v", got)
 	}
 }

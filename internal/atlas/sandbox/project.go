@@ -24,6 +24,7 @@ const (
 	pathX509V1         = pathUserSecurityV1 + "/customerX509"
 	pathDatabaseUsers  = pathProject + "/databaseUsers"
 	pathDatabaseUser   = pathDatabaseUsers + "/{databaseName}/{username}"
+	pathCertificates   = pathDatabaseUsers + "/{username}/certs"
 )
 
 type project struct {
@@ -55,7 +56,7 @@ func newProject(seed Project) *project {
 		p.clusters = append(p.clusters, &cluster{Cluster: c})
 	}
 	for _, u := range seed.DatabaseUsers {
-		p.users[databaseName{u.Database, u.Username}] = &databaseUser{}
+		p.users[databaseName{u.Database, u.Username}] = &databaseUser{certificates: seed.Certificates[u.Username]}
 	}
 	return p
 }
@@ -89,6 +90,7 @@ func (s *Sandbox) projectRoutes() []route {
 		on(OperationX509Disable, http.MethodDelete, pathX509, x509, s.disableX509, "2023-01-01"),
 		on(OperationX509Disable, http.MethodDelete, pathX509V1, quota{}, s.disableX509),
 		reading(pathDatabaseUsers, users, s.listDatabaseUsers, "2023-01-01"),
+		reading(pathCertificates, x509, s.listCertificates, "2023-01-01"), // Before that of a user: certs is the name of none here.
 		reading(pathDatabaseUser, users, s.readDatabaseUser, "2023-01-01"),
 		on(OperationDatabaseUserDelete, http.MethodDelete, pathDatabaseUser, users, s.deleteDatabaseUser, "2023-01-01"),
 		scramble,

@@ -1,6 +1,9 @@
 package sandbox
 
-import "cmp"
+import (
+	"cmp"
+	"time"
+)
 
 // Ids of the world that DefaultSeed describes. All are made up, and easy to tell from real ones.
 const (
@@ -180,6 +183,8 @@ type Project struct {
 	// CustomerX509 says whether customer-managed X.509 is on.
 	CustomerX509  bool
 	DatabaseUsers []DatabaseAccount
+	// Certificates are when those end that the API made for database users in $external, by the names of these.
+	Certificates map[string][]time.Time
 	// Clusters are its databases. Nil: one that is called Cluster0.
 	Clusters []Cluster
 }

@@ -30,7 +30,10 @@ const minPassword = 8
 type databaseName struct{ database, username string }
 
 // databaseUser is what is kept of a database user: not its password.
-type databaseUser struct{ passwordChanges int }
+type databaseUser struct {
+	passwordChanges int
+	certificates    []time.Time // When those end that the API made.
+}
 
 // user is a person.
 type user struct {
@@ -162,10 +165,13 @@ func (s *Sandbox) databaseUser(c *call, change bool) (*project, databaseName, an
 	}
 	name := databaseName{c.params[paramDatabase], c.params[paramUserName]}
 	if p.users[name] == nil {
-		return nil, databaseName{}, c.refuse(http.StatusNotFound, "USERNAME_NOT_FOUND",
-			fmt.Sprintf("No user with username %s exists.", name.username), name.username), false
+		return nil, databaseName{}, c.missingDatabaseUser(name.username), false
 	}
 	return p, name, answer{}, true
+}
+
+func (c *call) missingDatabaseUser(name string) answer {
+	return c.refuse(http.StatusNotFound, "USERNAME_NOT_FOUND", fmt.Sprintf("No user with username %s exists.", name), name)
 }
 
 // databaseUserDocument is a database user as the API shows it.
@@ -207,6 +213,31 @@ func (s *Sandbox) readDatabaseUser(c *call) answer {
 		return refusal
 	}
 	return c.document(http.StatusOK, c.databaseUserDocument(name))
+}
+
+// listCertificates answers GET …/databaseUsers/{username}/certs with those that have not expired.
+func (s *Sandbox) listCertificates(c *call) answer {
+	p, refusal, ok := s.project(c)
+	if !ok {
+		return refusal
+	}
+	user := p.users[databaseName{externalDatabase, c.params[paramUserName]}]
+	if user == nil {
+		return c.missingDatabaseUser(c.params[paramUserName])
+	}
+	type certificate struct {
+		ID        int       `json:"_id"`
+		ProjectID string    `json:"groupId"`
+		NotAfter  time.Time `json:"notAfter"`
+		Subject   string    `json:"subject"`
+	}
+	list := []certificate{}
+	for i, at := range user.certificates {
+		if at.After(c.at) {
+			list = append(list, certificate{i + 1, c.params[paramProject], at, c.params[paramUserName]})
+		}
+	}
+	return page(c, list)
 }
 
 // alterDatabaseUser changes or deletes a database user. The clusters apply it in their own time.
