@@ -73,10 +73,10 @@ func TestCertificates(t *testing.T) {
 					t.Errorf("before the first read %s is shown", at)
 				}
 				stop := run(t, w)
-				time.Sleep(2 * time.Minute)
+				<-time.After(2 * time.Minute)
 				for i, hour := range tt.hours {
 					if i > 0 {
-						time.Sleep(time.Hour)
+						<-time.After(time.Hour)
 					}
 					synctest.Wait()
 					var want time.Time
@@ -128,7 +128,7 @@ func TestOtherCertificates(t *testing.T) {
 		}}
 		w := expiry.New(expiry.Config{Certificates: []expiry.Certificates{one}, Reader: a, Gauge: a, Every: time.Hour, Logger: zap.NewNop()})
 		stop := run(t, w)
-		time.Sleep(2 * time.Minute) // The first read is over.
+		<-time.After(2 * time.Minute) // The first read is over.
 		refused.Store(true)
 		w.Use(nil, []expiry.Certificates{one, two})
 		synctest.Wait()

@@ -91,7 +91,7 @@ func TestChanged(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- w.Run(ctx) }()
-		time.Sleep(2 * time.Minute) // The first read is over.
+		<-time.After(2 * time.Minute) // The first read is over.
 		w.Use([]expiry.Account{{Name: "new", Readable: true}}, nil)
 		synctest.Wait()
 		if _, old := a.shown["old"]; old || !a.shown["new"].Equal(ends) || a.asked != 2 {
