@@ -42,7 +42,7 @@ func alerts(t *testing.T) []alert {
 func TestPromtoolFindsNothing(t *testing.T) {
 	promtool := repo.Tool(t, "promtool")
 	repo.Output(t, folder, promtool, "check", "rules", "--lint-fatal", "rekey.rules.yml")
-	repo.Output(t, folder, promtool, "test", "rules", "rekey.test.yml")
+	repo.Output(t, folder, promtool, "test", "rules", "rekey.test.yml", "rekey.days.test.yml")
 }
 
 // Promtool is content with rules without a test.
