@@ -40,6 +40,9 @@ func Sorts() []Sort { return search.Sorts() }
 // ErrTooSlow says that a search would take too long.
 var ErrTooSlow = search.ErrTooSlow
 
+// mostAsks is how often a question is asked that took too long, or got no further: a machine may be busy for a moment.
+const mostAsks = 3
+
 // Jobs returns the jobs that a query chooses. Without a limit it returns all of them. Where no worker answers, the streams
 // themselves are read: see OnReading. The error is a *search.Invalid for a malformed query, and jobs.ErrNotFound where there is
 // no job Query.After.
@@ -47,7 +50,7 @@ func (c *Client) Jobs(ctx context.Context, q Query) (Page, error) {
 	most := q.Limit
 	q.Limit = chunk(most, 0)
 	all, err := ask[Page](ctx, c, search.AskJobs, q)
-	for err == nil && all.More && (most <= 0 || len(all.Records) < most) {
+	for asks := 1; err == nil && all.More && (most <= 0 || len(all.Records) < most); {
 		var next Page
 		q.After, q.Count, q.Limit = all.Next, false, chunk(most, len(all.Records))
 		next, err = ask[Page](ctx, c, search.AskJobs, q)
@@ -55,8 +58,11 @@ func (c *Client) Jobs(ctx context.Context, q Query) (Page, error) {
 		case err != nil && all.Partly && ctx.Err() != nil: // What was found until now is an answer, too.
 			return all, nil //nolint:nilerr // It says that it is partly.
 		case err == nil && next.Partly && next.Next == q.After:
-			return all, ErrTooSlow
+			if asks++; asks > mostAsks {
+				return all, ErrTooSlow
+			}
 		case err == nil:
+			asks = 1
 			all.Records, all.More, all.Next, all.Partly = append(all.Records, next.Records...), next.More, next.Next, next.Partly
 		}
 	}
@@ -103,6 +109,9 @@ func (c *Client) Workers(ctx context.Context) (search.Workers, error) {
 // ask asks the workers, and where none answers the streams.
 func ask[T any](ctx context.Context, c *Client, what string, question any) (T, error) {
 	answer, err := asked[T](ctx, c, what, question)
+	for asks := 1; asks < mostAsks && errors.Is(err, ErrTooSlow) && ctx.Err() == nil; asks++ {
+		answer, err = asked[T](ctx, c, what, question)
+	}
 	if ctx.Err() != nil || !errors.Is(err, search.ErrNoWorker) && !isForbidden(err) {
 		return answer, err
 	}

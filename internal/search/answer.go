@@ -66,10 +66,10 @@ func (p *projection) Answer(ctx context.Context, what string, question []byte, m
 	if _, broken := errors.AsType[*fileError](err); broken || ctx.Err() != nil {
 		return nil, err // Else the answer says how far it goes.
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, queryTimes*p.patience, ErrTooSlow)
-	defer cancel()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	limited, cancel := context.WithTimeoutCause(ctx, queryTimes*p.patience, ErrTooSlow) // Others that ask take none of its time.
+	defer cancel()
 	answer, err := p.answer(limited, what, question, most)
 	if err != nil {
 		if limited.Err() != nil {

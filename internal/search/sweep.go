@@ -96,6 +96,8 @@ const (
 	// A part is read for one of sliceShare of the patience before smaller parts are, and divide is by how much smaller they are.
 	sliceShare = 2
 	divide     = 16
+	// mostOvers is how many parts take too long before the next ones have all of the question's time: on a busy machine, no part may be small enough.
+	mostOvers = 3
 )
 
 // sweep reads a list in its order, at once where that does not take long, and else in parts. What read returns an error for, it must
@@ -107,7 +109,7 @@ func (p *projection) sweep(ctx context.Context, l *list, read func(context.Conte
 		return swept, err
 	}
 	end := time.Now().Add(p.patience)
-	if over, _, err := p.slice(ctx, l, read); !over {
+	if over, _, err := p.slice(ctx, l, read, false); !over {
 		return swept, err
 	}
 	var low, high sql.NullInt64
@@ -115,7 +117,7 @@ func (p *projection) sweep(ctx context.Context, l *list, read func(context.Conte
 	if err != nil || !low.Valid {
 		return swept, inFile(err)
 	}
-	done, width := int64(0), (high.Int64-low.Int64)/divide+1 // done is how much of the range was read.
+	done, width, overs := int64(0), (high.Int64-low.Int64)/divide+1, 0 // done is how much of the range was read.
 	for low.Int64+done <= high.Int64 {
 		from, to := low.Int64+done, min(low.Int64+done+width-1, high.Int64)
 		if !l.up {
@@ -124,12 +126,12 @@ func (p *projection) sweep(ctx context.Context, l *list, read func(context.Conte
 		if ctx.Err() != nil || !l.patient && done > 0 && time.Now().After(end) {
 			return l.last(from, to), nil //nolint:nilerr // The answer says how far it goes.
 		}
-		over, enough, err := p.slice(ctx, l.between(from, to), read)
+		over, enough, err := p.slice(ctx, l.between(from, to), read, overs >= mostOvers)
 		if enough || err != nil && !over {
 			return swept, err
 		}
 		if over {
-			width = max(width/divide, 1)
+			width, overs = max(width/divide, 1), overs+1
 			continue
 		}
 		done, width = done+width, min(width*2, high.Int64-low.Int64+1)
@@ -146,9 +148,11 @@ func (l *list) last(from, to int64) int64 {
 }
 
 // slice reads a part, and reports whether that took too long.
-func (p *projection) slice(ctx context.Context, l *list, read func(context.Context, *list) (bool, error)) (over, enough bool, err error) {
+func (p *projection) slice(ctx context.Context, l *list, read func(context.Context, *list) (bool, error), patient bool) (over, enough bool, err error) {
 	patience := p.patience / sliceShare
-	if strings.HasPrefix(l.order, "j.") { // Each job may be looked up in the words, which takes as long in a small part.
+	if patient {
+		patience = queryTimes * p.patience
+	} else if strings.HasPrefix(l.order, "j.") { // Each job may be looked up in the words, which takes as long in a small part.
 		patience = p.patience * sliceShare
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 )
@@ -61,6 +62,34 @@ func TestSweepInParts(t *testing.T) {
 				t.Errorf("%s: %d questions, %d jobs: %s", sort, questions, len(want), diff)
 			}
 		}
+	}
+}
+
+// TestSweepOnABusyMachine: where no part is small enough to be read within its time, parts have all there is, and so the list gets on.
+func TestSweepOnABusyMachine(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 3)
+	for range 20 {
+		r.create()
+	}
+	p, _ := r.project("")
+	r.follow(p)
+	l, reads := (&Query{}).listOf(false, false), 0
+	ctx, over := context.WithCancel(t.Context())
+	defer over()
+	var got []string
+	stop, err := p.sweep(ctx, l, func(ctx context.Context, part *list) (bool, error) {
+		if reads++; reads > 100 {
+			over()
+		}
+		if end, _ := ctx.Deadline(); time.Until(end) < 2*p.patience {
+			return false, context.DeadlineExceeded
+		}
+		got = append(got, ids(t, p, part)...)
+		return false, nil
+	})
+	if want := ids(t, p, l); err != nil || stop != swept || len(want) < 20 || !slices.Equal(got, want) {
+		t.Errorf("read %v up to %d, error %v; want all of %v", got, stop, err, want)
 	}
 }
 
