@@ -125,7 +125,7 @@ func (f *puller) take(msg jetstream.Msg) (*delivery, error) {
 }
 
 // behind is how many messages have to be handled before one that is published now, as far as this worker knows.
-func (f *puller) behind() int { return len(f.out) + int(f.after.Load()) } //nolint:gosec // A number of messages.
+func (f *puller) behind() int { return len(f.out) + int(f.after.Load()) }
 
 // hold keeps a message alive until drop.
 func (h *delivery) hold() {

@@ -161,6 +161,7 @@ func TestLeakContainInFilesAndStores(t *testing.T) {
 	rig.Env["VAULT"] = "hvs." + apptest.Canary()
 	rig.Cfg.Vault.Address, rig.Cfg.Vault.Token = store.url, secret.Ref{Env: "VAULT"}
 	rig.Cfg.Intake.TokenFiles = []string{folder}
+	rig.Cfg.Retry.MaxAttempts = 200 // As long as all of them take is the late file waited for.
 	w := rig.Start(t)
 	write(t, filepath.Join(folder, "leak"), inFile)
 	elsewhere := write(t, filepath.Join(t.TempDir(), "leak"), jwt())
