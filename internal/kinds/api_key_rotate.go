@@ -59,21 +59,33 @@ var (
 
 // markOf finds the mark in the description of an API key that a rotation has made, and in it the id of the first one: the one that the
 // configuration names.
-var markOf = regexp.MustCompile(`\s*\[rekey ([a-f0-9]{24}) \d{8}T\d{6}Z [A-Z2-7]{13}\]$`)
+var markOf = regexp.MustCompile(`\s*\[rekey ([a-f0-9]{24}) (\d{8}T\d{6}Z) [A-Z2-7]{13}\]$`)
+
+// markTime is the form of the time in a mark.
+const markTime = "20060102T150405Z"
 
 // rootOf is the id of the first API key that a description names; empty: it has no mark.
 func rootOf(text string) string {
-	mark := markOf.FindStringSubmatch(text)
-	if len(mark) < 2 {
-		return ""
+	if mark := markOf.FindStringSubmatch(text); mark != nil {
+		return mark[1]
 	}
-	return mark[1]
+	return ""
+}
+
+// madeAt is when an API key was asked for, as its mark says: the API does not say when it was made. The first one has none, and is the oldest.
+func madeAt(text string) time.Time {
+	mark := markOf.FindStringSubmatch(text)
+	if mark == nil {
+		return time.Time{}
+	}
+	at, _ := time.Parse(markTime, mark[2]) //nolint:errcheck // A time that cannot be read is as good as no mark.
+	return at
 }
 
 // newMark is the mark of a request. Its last part is made up, so that no other request has it.
 func newMark(k Keeper, at time.Time) string {
 	const unlike = 13 // 65 bits.
-	return "[rekey " + k.Subject + " " + at.UTC().Format("20060102T150405Z") + " " + rand.Text()[:unlike] + "]"
+	return "[rekey " + k.Subject + " " + at.UTC().Format(markTime) + " " + rand.Text()[:unlike] + "]"
 }
 
 // keyDocument is an API key as the API shows it.
@@ -86,7 +98,7 @@ type keyDocument struct {
 }
 
 func (d keyDocument) held() HeldSecret {
-	return HeldSecret{ID: d.ID, Masked: d.Private, Public: d.Public, Text: d.Text, Grants: d.Grants}
+	return HeldSecret{ID: d.ID, CreatedAt: madeAt(d.Text), Masked: d.Private, Public: d.Public, Text: d.Text, Grants: d.Grants}
 }
 
 // readKeys reads the API key that the configuration names, and those that rotations of it have made. When one was last used is in its
