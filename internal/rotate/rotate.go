@@ -22,50 +22,6 @@ type API interface {
 	Works(ctx context.Context, job jobs.Job, l kinds.Login) (works bool, at time.Time, err error)
 }
 
-// keeper is how the API keeps the credentials of what is rotated: all that differs between kinds.
-type keeper interface {
-	reader
-	maker
-	heir
-	ender
-	translator
-}
-
-// reader reads the credentials that there are, and asks for the longest lifetime, where that is shown.
-type reader interface {
-	Read(ask kinds.Asker) (kinds.Holder, error)
-	Longest() (ask kinds.Ask, shown bool)
-}
-
-// maker asks for a credential. Mark tells one request from others, Make is that request, Fresh reads its answer, and Fits finds what a
-// request has made whose answer was lost.
-type maker interface {
-	Mark(at time.Time) string
-	Make(like kinds.HeldSecret, w kinds.Wanted) (kinds.Ask, error)
-	Fresh(document []byte) (kinds.Fresh, error)
-	Fits(one kinds.HeldSecret, w kinds.Wanted) bool
-}
-
-// heir gives a credential what it lacks of another one; Copies reports whether it can lack anything.
-type heir interface {
-	Lacks(of, fresh kinds.HeldSecret) ([]kinds.Ask, error)
-	Copies() bool
-}
-
-// ender ends a credential; Found are the values in its paths.
-type ender interface {
-	Remove(one kinds.HeldSecret) kinds.Ask
-	Found(one kinds.HeldSecret) map[string]string
-}
-
-// translator knows what a value in a store authenticates as, and the reverse.
-type translator interface {
-	Login(value secret.Value) kinds.Login
-	Value(l kinds.Login) secret.Value
-}
-
-var _ keeper = kinds.Keeper{}
-
 // Accounts knows the configured accounts of the worker itself, by their client id or public key.
 type Accounts interface {
 	// Behind are those that authenticate with another secret than this one.
@@ -141,9 +97,9 @@ type pass struct {
 
 	spec    Spec
 	rotates *kinds.Rotates
-	keeper  keeper
-	one     string      // What is rotated, as texts call it.
-	answer  jobs.Answer // Of the last request that changed something.
+	keeper  kinds.Keeper // How the API keeps the credentials: all that differs between kinds.
+	one     string       // What is rotated, as texts call it.
+	answer  jobs.Answer  // Of the last request that changed something.
 }
 
 // wait is how long a pass that has done all it can waits; zero: the next one follows at once.

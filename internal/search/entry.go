@@ -3,6 +3,7 @@ package search
 import (
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,22 +132,16 @@ func micros(t time.Time) int64 {
 // facets are words for the values of fields, given in pairs, whatever the values hold. Two fields have different ones, and no value
 // has none.
 func facets(pairs ...string) (list []string) {
+	h, text := fnv.New64a(), []byte(nil)
 	for pair := range slices.Chunk(pairs, 2) {
 		if field, value := pair[0], pair[1]; value != "" {
-			list = append(list, "f"+strconv.FormatUint(hashed(hashed(hashed(fnvBasis, field), "="), value), 36))
+			text = append(append(append(text[:0], field...), '='), value...)
+			h.Reset()
+			_, _ = h.Write(text) // A hash takes everything.
+			list = append(list, "f"+strconv.FormatUint(h.Sum64(), 36))
 		}
 	}
 	return list
-}
-
-// The hash is FNV-1a, of 64 bits.
-const fnvBasis, fnvPrime = 14695981039346656037, 1099511628211
-
-func hashed(h uint64, text string) uint64 {
-	for i := range len(text) {
-		h = (h ^ uint64(text[i])) * fnvPrime
-	}
-	return h
 }
 
 // verdictOf is what is known of a job's target since its success; "" where it is not checked.
