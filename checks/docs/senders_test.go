@@ -27,16 +27,25 @@ cat > senders.yaml << 'END'
 END
 export REKEY_SANDBOX_CLIENT_SECRET=mdb_sa_sk_for_this_page_only REKEY_CONFIG=senders.yaml
 worker run > worker.log 2>&1 &
-for try in $(seq 300); do grep -q '"msg":"ready"' worker.log && break; sleep 0.1; done
+running=$!
+until_seen() {
+  for ((try = 0; try < 1200; try++)); do
+    if "$@"; then return; fi
+    kill -0 $running || break
+    sleep 0.1
+  done
+  echo "never seen: $*"
+  cat worker.log
+  return 1
+}
+until_seen grep -q '"msg":"ready"' worker.log
 `
 
 // senderOutcome is what the pages say to come of it.
 const senderOutcome = `
-for try in $(seq 100); do worker job ls -o json > jobs.json; worker dlq ls -o json > letters.json
-  grep -q "Slack user ann" jobs.json && grep -q token.revoke jobs.json && grep -q "rekey.secret is missing" letters.json && break; sleep 0.1; done
-grep "Slack user ann" jobs.json > found
-grep token.revoke jobs.json > found
-grep "rekey.secret is missing" letters.json > found
+until_seen eval 'worker job ls -o json | grep "Slack user ann" > found'
+until_seen eval 'worker job ls -o json | grep token.revoke > found'
+until_seen eval 'worker dlq ls -o json | grep "rekey.secret is missing" > found'
 worker event ls --unmatched -o json > unmatched.json
 for name in pagerduty scanner sentinel; do grep "rekey/door/$name" unmatched.json > found; done
 `
