@@ -1,15 +1,19 @@
 package rotate_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"rekey/internal/atlas"
 	"rekey/internal/atlas/sandbox"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/secret"
 )
 
 // withKey is a sandbox's world whose API key that is rotated is another one.
@@ -88,5 +92,29 @@ func TestKeyIsGone(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "is gone, and none that a rotation of it has made is there") || r.state.Committed() {
 			t.Errorf("error %v, committed %v", err, r.state.Committed())
 		}
+	})
+}
+
+// TestOwnKey: the API key of an account of the worker itself is not deleted before the configuration has both halves of the new one.
+func TestOwnKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, keys(), sandbox.Config{})
+		file := filepath.Join(t.TempDir(), "private")
+		use := func(value string) {
+			public, private, _ := strings.Cut(value, ":")
+			r.own = atlas.Account{Name: "own", PublicKey: public, PrivateKey: secret.Ref{File: file}}
+			if err := os.WriteFile(file, []byte(private), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		use(r.current())
+		defer r.consume(0)()
+		const waits = "adoption: account own of this worker has another API key than the new one"
+		if _, over := r.run(30 * day); over || r.state.Waits != waits || len(r.ids()) != 2 {
+			t.Fatalf("over %v, waits for %q, there is %v", over, r.state.Waits, r.ids())
+		}
+		use(r.current())
+		result, _ := r.run(day)
+		r.rotated(result)
 	})
 }

@@ -35,7 +35,7 @@ type rig struct {
 	file  string // Which the consumer reads.
 	spec  rotate.Spec
 	store deliver.Store
-	own   bool          // The account that is rotated is one of the worker's own, which reads the file.
+	own   atlas.Account // Another account of the worker. Without a name: there is none.
 	skew  time.Duration // Of the API's clock.
 
 	mu      sync.Mutex // Guards what follows.
@@ -158,8 +158,8 @@ func (r *rig) client() *atlas.Client {
 	r.t.Helper()
 	value, _ := r.box.Secret(sandbox.ClientID)
 	accounts := []atlas.Account{{Name: "security", ClientID: sandbox.ClientID, ClientSecret: secret.Ref{Env: "SECRET"}}}
-	if r.own {
-		accounts = append(accounts, atlas.Account{Name: "own", ClientID: sandbox.RotatedClientID, ClientSecret: secret.Ref{File: r.file}})
+	if r.own.Name != "" {
+		accounts = append(accounts, r.own)
 	}
 	client, err := atlas.New(atlas.Config{
 		BaseURL: "http://127.0.0.1:1", Accounts: accounts, Recorder: metrics.Discard(), Transport: r, Logger: zap.NewNop(),

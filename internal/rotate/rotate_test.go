@@ -6,10 +6,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rekey/internal/atlas"
 	"rekey/internal/atlas/sandbox"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
 	"rekey/internal/rotate"
+	"rekey/internal/secret"
 )
 
 const day = 24 * time.Hour
@@ -332,7 +334,7 @@ func testNotAbandoned(t *testing.T, what subject) {
 func TestOwnAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, secrets(), sandbox.Config{})
-		r.own = true
+		r.own = atlas.Account{Name: "own", ClientID: sandbox.RotatedClientID, ClientSecret: secret.Ref{File: r.file}}
 		defer r.consume(0)()
 		result, _ := r.run(3 * day)
 		r.rotated(result)

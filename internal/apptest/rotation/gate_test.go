@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,68 +15,16 @@ import (
 	"rekey/internal/atlas/sandbox"
 )
 
-// request is what a rotation asks for.
-type request string
-
-// The requests of a rotation, in their order.
-const (
-	readAccount request = "read the account"
-	makeSecret  request = "make a secret"
-	readStore   request = "read the store"
-	writeStore  request = "write to the store"
-	mintToken   request = "get a token"
-	revokeToken request = "revoke the token"
-	endSecret   request = "delete the old secret"
-)
-
-// point is a moment of a rotation: before or after its nth such request reaches the other side.
-type point struct {
-	request request
-	nth     int
-	after   bool
-	// again is the request at which the worker is killed for the second time; empty: at the same.
-	again request
-}
-
-func (p point) String() string {
-	return fmt.Sprintf("%s %d, %s", p.request, p.nth, map[bool]string{false: "before", true: "after"}[p.after])
-}
-
-// killPoints are all moments of a rotation at which a worker is killed.
-func killPoints() []point {
-	var points []point
-	for _, p := range []point{
-		{request: readAccount, nth: 1},                   // look
-		{request: readAccount, nth: 2},                   // room
-		{request: readAccount, nth: 3},                   // create
-		{request: makeSecret, nth: 1},                    // create: the answer is lost
-		{request: readStore, nth: 1},                     // deliver
-		{request: writeStore, nth: 1, again: readStore},  // deliver
-		{request: readStore, nth: 2},                     // deliver: read back
-		{request: readAccount, nth: 4},                   // prove
-		{request: readStore, nth: 3},                     // prove
-		{request: mintToken, nth: 1},                     // prove
-		{request: revokeToken, nth: 1},                   // prove
-		{request: readAccount, nth: 5},                   // prove
-		{request: readAccount, nth: 6},                   // adopt
-		{request: readStore, nth: 4},                     // delete
-		{request: mintToken, nth: 2},                     // delete
-		{request: revokeToken, nth: 2},                   // delete
-		{request: endSecret, nth: 1, again: readAccount}, // delete, and verify
-	} {
-		points = append(points, p)
-		p.after = true
-		points = append(points, p)
-	}
-	return points
-}
-
-// account is a service account that is rotated, and where its worker is to be killed.
+// account is something that is rotated, and where its worker is to be killed.
 type account struct {
-	id, clientID, secretID, file string
-	at                           point
+	id    string // Of the rotation.
+	first string // The id of the credential that is there first.
+	name  string // The client id of the service account, or the public key of the first API key.
+	file  string
+	at    point
 
 	// The gate's mutex guards what follows.
+	made   []string        // The ids of the credentials that were made.
 	counts map[request]int // Since the worker was started.
 	kills  int             // How often it was killed there.
 	held   bool
@@ -88,8 +35,9 @@ type account struct {
 // gate is before the sandbox and a store that speaks as the API of Kubernetes does. It holds the requests at which a worker is to be killed,
 // and holds that at every request the account has a secret that works.
 type gate struct {
-	t   *testing.T
-	box *sandbox.Sandbox
+	t    *testing.T
+	what subject
+	box  *sandbox.Sandbox
 
 	mu       sync.Mutex // Guards what follows.
 	accounts []*account
@@ -98,26 +46,23 @@ type gate struct {
 }
 
 // about says which account a request is about, and what it is.
-func (g *gate) about(r *http.Request) (*account, request) {
-	client, _, _ := r.BasicAuth()
-	i := slices.IndexFunc(g.accounts, func(a *account) bool {
-		return client == a.clientID || strings.Contains(r.URL.Path, a.clientID) || strings.HasSuffix(r.URL.Path, "/secrets/"+a.id)
-	})
-	if i < 0 {
-		return nil, ""
+func (g *gate) about(r *http.Request, body []byte) (*account, request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, a := range g.accounts {
+		switch {
+		case !strings.HasPrefix(r.URL.Path, "/api/v1/namespaces/"):
+			if kind := g.what.about(g.box, a, r, body); kind != "" {
+				return a, kind
+			}
+		case !strings.HasSuffix(r.URL.Path, "/secrets/"+a.id):
+		case r.Method == http.MethodGet:
+			return a, readStore
+		default:
+			return a, writeStore
+		}
 	}
-	kind := map[string]request{
-		http.MethodGet: readAccount, http.MethodDelete: endSecret, http.MethodPost: makeSecret, http.MethodPatch: writeStore,
-	}[r.Method]
-	switch {
-	case strings.HasSuffix(r.URL.Path, "/oauth/token"):
-		kind = mintToken
-	case strings.HasSuffix(r.URL.Path, "/oauth/revoke"):
-		kind = revokeToken
-	case strings.HasPrefix(r.URL.Path, "/api/v1/namespaces/") && r.Method == http.MethodGet:
-		kind = readStore
-	}
-	return g.accounts[i], kind
+	return nil, ""
 }
 
 // ServeHTTP brings a request to where it belongs, or holds it until the worker is dead.
@@ -127,7 +72,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // The worker is dead.
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	a, kind := g.about(r)
+	a, kind := g.about(r, body)
 	if a == nil {
 		g.box.ServeHTTP(w, r)
 		return
@@ -145,8 +90,8 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.box.ServeHTTP(answer, r)
 	}
 	g.works(a)
-	if kind == makeSecret {
-		g.made(answer.Body.Bytes())
+	if kind == makeNew {
+		g.made(a, answer.Body.Bytes())
 	}
 	if g.hold(a, kind, true) {
 		<-r.Context().Done()
@@ -206,25 +151,35 @@ func (g *gate) killed() {
 	}
 }
 
-// made notes the value of a new secret.
-func (g *gate) made(document []byte) {
-	var made struct{ ID, Secret string }
-	if err := json.Unmarshal(document, &made); err != nil || made.Secret == "" {
+// made notes a new credential.
+func (g *gate) made(a *account, document []byte) {
+	var made struct{ ID, Secret, PrivateKey string }
+	if err := json.Unmarshal(document, &made); err != nil || made.Secret+made.PrivateKey == "" {
 		return // It was not made.
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.values[made.ID] = made.Secret
+	a.made = append(a.made, made.ID)
+	g.values[made.ID] = made.Secret + made.PrivateKey
 }
 
-// works holds that the account has a secret that works.
+// left are the ids of the credentials of an account that there are.
+func (g *gate) left(a *account) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.what.left(g.box, a)
+}
+
+// works holds that the account has a credential that works.
 func (g *gate) works(a *account) {
-	for _, s := range secretsOf(g.box, a.clientID) {
-		if value, ok := g.box.Secret(s); ok && g.box.Works(a.clientID, value) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, id := range g.what.left(g.box, a) {
+		if g.what.works(g.box, a, id) {
 			return
 		}
 	}
-	g.t.Errorf("no secret of account %s works, whose worker is killed at %s", a.id, a.at)
+	g.t.Errorf("no %s of account %s works, whose worker is killed at %s", g.what.name, a.id, a.at)
 }
 
 // store answers as the API of Kubernetes does for a Secret.

@@ -3,6 +3,7 @@ package rotation_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -20,12 +21,16 @@ import (
 // TestKilledAtEveryRequest rotates an account for each moment of a rotation, all at once. When all of them are at their moments, the process
 // of the worker, its NATS server included, is killed, and once more when they are there again; then at random moments.
 func TestKilledAtEveryRequest(t *testing.T) {
-	r, g := killRig(t)
+	eachSubject(t, killedAtEveryRequest)
+}
+
+func killedAtEveryRequest(t *testing.T, what subject) {
+	r, g := killRig(t, what)
 	stop := g.consume()
 	process, url := r.StartToKill(t)
 	s := apptest.DialNATS(t, url)
 	for _, a := range g.accounts {
-		s.Publish("rotation", `{"kind":"service_account_secret.rotate","params":{"rotation":"`+a.id+`"}}`)
+		s.Publish("rotation", what.rotate(a.id))
 	}
 	for range 2 {
 		apptest.Eventually(t, "rotations at their moments", func() bool { return len(g.waiting()) == 0 })
@@ -51,27 +56,22 @@ func TestKilledAtEveryRequest(t *testing.T) {
 }
 
 // killRig is a worker that rotates an account for each moment.
-func killRig(t *testing.T) (*apptest.Rig, *gate) {
+func killRig(t *testing.T, what subject) (*apptest.Rig, *gate) {
 	t.Helper()
 	dir := t.TempDir()
 	seed := sandbox.DefaultSeed()
-	g := &gate{t: t, values: map[string]string{}}
-	for i, at := range killPoints() {
-		a := &account{
-			id: fmt.Sprintf("r%02d", i), clientID: fmt.Sprintf("mdb_sa_id_5ec0000000000000000a%04d", i), secretID: fmt.Sprintf("5ec0000000000000000b%04d", i),
-			at: at, counts: map[request]int{},
-		}
+	g := &gate{t: t, what: what, values: map[string]string{}}
+	for i, at := range both(what.points) {
+		a := what.seed(&seed, i)
+		a.id, a.at, a.counts = fmt.Sprintf("r%02d", i), at, map[request]int{}
 		a.file = filepath.Join(dir, a.id)
 		g.accounts = append(g.accounts, a)
-		seed.ServiceAccounts = append(seed.ServiceAccounts, sandbox.ServiceAccount{
-			ClientID: a.clientID, Name: a.id, SecretIDs: []string{a.secretID},
-			Roles: []sandbox.Role{{Name: sandbox.RoleOrgReadOnly, OrgID: sandbox.OrgID}, {Name: "GROUP_READ_ONLY", ProjectID: sandbox.ProjectID}},
-		})
 	}
 	many := sandbox.Bucket{Capacity: 100_000, Refill: 100_000, Every: time.Minute}
 	var err error
 	g.box, err = sandbox.New(sandbox.Config{Seed: seed, TokenLifetime: tokenLifetime, Buckets: map[string]sandbox.Bucket{
 		sandbox.BucketToken: many, sandbox.BucketTokenRevoke: many, sandbox.BucketServiceAccountsOrg: many, sandbox.BucketServiceAccountsProject: many,
+		sandbox.BucketAPIKeys: many, sandbox.BucketSystem: many,
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -82,31 +82,28 @@ func killRig(t *testing.T) (*apptest.Rig, *gate) {
 	token := filepath.Join(dir, "token")
 	write(t, token, "pod")
 	for i, a := range g.accounts {
-		value, _ := g.box.Secret(a.secretID)
-		write(t, a.file, value+"\n")
-		r.Cfg.Rotations = append(r.Cfg.Rotations, rotationOf(a, server.URL, token, i))
+		write(t, a.file, what.value(g.box, a, a.first)+"\n")
+		r.Cfg.Rotations = append(r.Cfg.Rotations, rotationOf(what, a, server.URL, token, i))
 	}
 	r.LogFile = filepath.Join(t.TempDir(), "log")
 	r.Cfg.Atlas.Timeout, r.Cfg.Worker.Concurrency = 20*time.Second, 128
 	return r, g
 }
 
-// rotationOf rotates an account: some in the organization and some in the project, some with the file before the other store and some after.
-func rotationOf(a *account, server, token string, i int) config.Rotation {
+// rotationOf rotates an account: some with the file before the other store and some after.
+func rotationOf(what subject, a *account, server, token string, i int) config.Rotation {
 	stores := []deliver.Config{
 		{Type: deliver.TypeFile, Path: a.file},
 		{Type: deliver.TypeKubernetes, Namespace: "ci", Secret: a.id, Key: "secret", Server: server, Token: secret.Ref{File: token}},
 	}
-	rotation := config.Rotation{
-		Name: a.id, Account: apptest.Security, OrgID: sandbox.OrgID, ClientID: a.clientID, Lifetime: 720 * time.Hour, QuietFor: 3 * time.Second,
-		WhenFull: config.WhenFullWait, Overdue: config.OverdueAlert, Deliver: stores,
-	}
 	if i%4 > 1 {
 		stores[0], stores[1] = stores[1], stores[0]
 	}
-	if i%3 == 0 {
-		rotation.OrgID, rotation.ProjectID = "", sandbox.ProjectID
+	rotation := config.Rotation{
+		Name: a.id, Account: apptest.Security, OrgID: sandbox.OrgID, QuietFor: 3 * time.Second,
+		WhenFull: config.WhenFullWait, Overdue: config.OverdueAlert, Deliver: stores,
 	}
+	what.configure(&rotation, a, i)
 	return rotation
 }
 
@@ -131,7 +128,7 @@ func (g *gate) consume() (stop func()) {
 				return
 			case <-ticker.C:
 				for _, a := range g.accounts {
-					if status := mint(g.box, a.clientID, a.file); status != 200 {
+					if status := g.what.use(g.t, g.box, a); status != http.StatusOK {
 						g.t.Errorf("the consumer of account %s, whose worker is killed at %s, is answered with %d", a.id, a.at, status)
 					}
 				}
@@ -141,19 +138,25 @@ func (g *gate) consume() (stop func()) {
 	return func() { close(over); <-done }
 }
 
-// rotated holds that a rotation is over: the account has one secret, which both stores have.
+// rotated holds that a rotation is over: the account has one credential, which both stores have.
 func (g *gate) rotated(w *apptest.Worker, a *account) {
 	g.t.Helper()
 	got := w.ResultOf("rotation/" + a.id)
-	left := secretsOf(g.box, a.clientID)
-	if got.Outcome != jobs.OutcomeRotated || len(left) != 1 || left[0] == a.secretID || left[0] != got.Rotation.NewID || a.kills < 2 {
+	left := g.left(a)
+	if got.Outcome != jobs.OutcomeRotated || len(left) != 1 || left[0] == a.first || left[0] != got.Rotation.NewID || a.kills < 2 {
 		g.t.Errorf("killed %d times at %s: the account has %v after %s", a.kills, a.at, left, apptest.Encoded(got))
 		return
 	}
-	value, _ := g.box.Secret(left[0])
+	g.delivered(a, left[0])
+}
+
+// delivered holds that both stores have a credential.
+func (g *gate) delivered(a *account, id string) {
+	g.t.Helper()
+	value := g.what.value(g.box, a, id)
 	content, err := os.ReadFile(a.file)
 	if err != nil || string(content) != value+"\n" || string(a.data["secret"]) != value {
-		g.t.Errorf("killed at %s: a store has another secret than the account; error %v", a.at, err)
+		g.t.Errorf("killed at %s: a store has another %s than the account; error %v", a.at, g.what.name, err)
 	}
 }
 

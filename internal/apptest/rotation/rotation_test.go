@@ -105,7 +105,7 @@ func TestAPIKeyRotation(t *testing.T) {
 	write(t, file, sandbox.RotatedPublicKey+":"+private+"\n")
 	r.Cfg.Rotations[0].ClientID, r.Cfg.Rotations[0].APIKeyID = "", sandbox.RotatedAPIKeyID
 	w := r.Start(t)
-	consumeKey(t, box, file)
+	use(t, func() int { return readAs(t, box, file) })
 	w.Publish("rotation", `{"kind":"api_key.rotate","params":{"rotation":"ci"}}`)
 	got := w.ResultOf("rotation/ci")
 	if got.Outcome != jobs.OutcomeRotated || got.Rotation.OldID != sandbox.RotatedAPIKeyID {
@@ -133,29 +133,27 @@ func content(t *testing.T, file string) string {
 	return string(text)
 }
 
-// consumeKey reads with the API key that is in a file, as consume does, until the test is over.
-func consumeKey(t *testing.T, box *sandbox.Sandbox, file string) {
+// readAs reads with the API key that is in a file, and returns the status; 0 where that cannot be done.
+func readAs(t *testing.T, box *sandbox.Sandbox, file string) int {
 	t.Helper()
-	use(t, func() int {
-		public, private, _ := strings.Cut(strings.TrimSpace(content(t, file)), ":")
-		w := httptest.NewRecorder()
-		box.ServeHTTP(w, systemRequest())
-		challenge, err := digest.FindChallenge(w.Result().Header)
-		if err != nil {
-			t.Error(err)
-			return 0
-		}
-		credentials, err := digest.Digest(challenge, digest.Options{Method: http.MethodGet, URI: systemPath, Username: public, Password: private, Count: 1})
-		if err != nil {
-			t.Error(err)
-			return 0
-		}
-		req := systemRequest()
-		req.Header.Set("Authorization", credentials.String())
-		w = httptest.NewRecorder()
-		box.ServeHTTP(w, req)
-		return w.Code
-	})
+	public, private, _ := strings.Cut(strings.TrimSpace(content(t, file)), ":")
+	w := httptest.NewRecorder()
+	box.ServeHTTP(w, systemRequest())
+	challenge, err := digest.FindChallenge(w.Result().Header)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	credentials, err := digest.Digest(challenge, digest.Options{Method: http.MethodGet, URI: systemPath, Username: public, Password: private, Count: 1})
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	req := systemRequest()
+	req.Header.Set("Authorization", credentials.String())
+	w = httptest.NewRecorder()
+	box.ServeHTTP(w, req)
+	return w.Code
 }
 
 // systemPath can be read with any API key.
