@@ -80,6 +80,7 @@ func (n natsNeeds) anywhere() []Need {
 	}
 	const search = "answering searches"
 	needs = append(needs, publish("finding the workers that answer searches", "$SRV.STATS.rekey-query"),
+		publish("searches of the console and the HTTP API", n.names.Query(">"), n.names.Query(anything)),
 		subscribe(search, n.names.Query(">")), subscribe(search, "$SRV.PING"), subscribe(search, "$SRV.INFO"), subscribe(search, "$SRV.STATS"),
 		subscribe(search, "$SRV.*.rekey-query"), subscribe(search, "$SRV.*.rekey-query.*"))
 	return append(needs, subscribe("all answers", cmp.Or(n.inbox, "_INBOX")+".>"))
@@ -136,6 +137,7 @@ func (n natsNeeds) streamNeeds() []Need {
 		publish("reading the ledger", "$JS.API.DIRECT.GET.KV_"+ledger.RecordsBucket(n.namespace)),
 		publish("erasing secrets from events", "$JS.API.STREAM.MSG.DELETE."+n.names.Events()),
 		publish("putting stalled jobs back", "$JS.API.STREAM.MSG.DELETE."+n.names.Jobs()),
+		publish("replaying and dropping dead letters in the console and over HTTP", "$JS.API.STREAM.MSG.DELETE."+n.names.DeadLetters()),
 		publish("reading events again", "$JS.API.DIRECT.GET."+n.names.Events()),
 		publish("the age of the oldest job", "$JS.API.DIRECT.GET."+n.names.Jobs()),
 	}
@@ -159,7 +161,7 @@ func (n natsNeeds) bucket(bucket string) []Need {
 		publish(what, "$JS.API.DIRECT.GET."+stream+".>", "$JS.API.DIRECT.GET."+stream+"."+key+anything),
 		publish(what, key+">", key+anything),
 	}
-	if bucket == n.names.Schedules() || bucket == n.names.Rules() { // They are read as a whole.
+	if bucket == n.names.Schedules() || bucket == n.names.Rules() || bucket == n.names.Pace() { // They are read as a whole.
 		needs = append(needs, publish(what, "$JS.API.DIRECT.GET."+stream))
 	}
 	if bucket == n.names.Pace() { // It is followed.

@@ -44,11 +44,12 @@ func guardedFleet(t *testing.T) (apptest.Guarded, *apptest.Rig) {
 	return g, rig
 }
 
-// TestPermissionsOfTheCommands does what the commands do, as the roles that may.
-func TestPermissionsOfTheCommands(t *testing.T) {
-	t.Parallel()
-	g, rig := guardedFleet(t)
-	reading := map[string]func(context.Context, *fleet.Client) error{
+// command is what a command does, or a page of the console.
+type command = func(context.Context, *fleet.Client) error
+
+// reading are the commands that change nothing.
+func reading() map[string]command {
+	return map[string]command{
 		"job ls": func(ctx context.Context, c *fleet.Client) error {
 			_, err := c.Jobs(ctx, fleet.Query{})
 			return err
@@ -62,7 +63,6 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 		"job wait": waitForJobs,
 		"plan":     func(ctx context.Context, c *fleet.Client) error { _, _, err := c.FleetEvaluator(ctx); return err },
 		"pace":     func(ctx context.Context, c *fleet.Client) error { _, err := c.Buckets(ctx); return err },
-		"audit":    readAudit,
 		"notify ls": func(ctx context.Context, c *fleet.Client) error {
 			targets, err := c.Receivers(ctx)
 			if err == nil && (len(targets) != 1 || !targets[0].Served) {
@@ -75,7 +75,11 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 			return err
 		},
 	}
-	writing := map[string]func(context.Context, *fleet.Client) error{
+}
+
+// writing are the commands that change something.
+func writing() map[string]command {
+	return map[string]command{
 		"policy backtest":     backtest,
 		"job retry":           retryTheJob,
 		"dlq replay and drop": replayAndDrop,
@@ -84,19 +88,40 @@ func TestPermissionsOfTheCommands(t *testing.T) {
 			return err
 		},
 	}
-	check := func(client *fleet.Client, role string, commands map[string]func(context.Context, *fleet.Client) error) {
-		for name, do := range commands {
-			ctx, cancel := context.WithTimeout(t.Context(), apptest.Patience)
-			if err := do(ctx, client); err != nil {
-				t.Errorf("%s of the %s: %v", name, role, err)
-			}
-			cancel()
+}
+
+// checkRole does what a role may do.
+func checkRole(t *testing.T, client *fleet.Client, role string, commands map[string]command) {
+	t.Helper()
+	for name, do := range commands {
+		ctx, cancel := context.WithTimeout(t.Context(), apptest.Patience)
+		if err := do(ctx, client); err != nil {
+			t.Errorf("%s of the %s: %v", name, role, err)
 		}
+		cancel()
 	}
-	check(g.As(t, rig, "reader", "_INBOX_READER"), "reader", reading)
-	operator := g.As(t, rig, "operator", "_INBOX_OPERATOR")
-	check(operator, "operator", reading)
-	check(operator, "operator", writing)
+}
+
+// TestPermissionsOfTheCommands does what the commands do, as the roles that may.
+func TestPermissionsOfTheCommands(t *testing.T) {
+	t.Parallel()
+	g, rig := guardedFleet(t)
+	audited := map[string]command{"audit": readAudit}
+	reader, operator := g.As(t, rig, "reader", "_INBOX_READER"), g.As(t, rig, "operator", "_INBOX_OPERATOR")
+	checkRole(t, reader, "reader", reading())
+	checkRole(t, reader, "reader", audited)
+	checkRole(t, operator, "operator", reading())
+	checkRole(t, operator, "operator", audited)
+	checkRole(t, operator, "operator", writing())
+}
+
+// TestPermissionsOfTheConsole does with the key of a worker what its console and its HTTP API do.
+func TestPermissionsOfTheConsole(t *testing.T) {
+	t.Parallel()
+	g, rig := guardedFleet(t)
+	worker := g.As(t, rig, "worker", "")
+	checkRole(t, worker, "worker", reading())
+	checkRole(t, worker, "worker", writing())
 }
 
 // waitForJobs does what job wait does, for a job that has ended and for one that is not known.

@@ -24,11 +24,11 @@ func answered(t *testing.T, c *fleet.Client) {
 	})
 }
 
-// TestPermissionsOfSearches: readers and operators are answered by a worker, and producers may not ask.
+// TestPermissionsOfSearches: readers, operators, and other workers for their pages, are answered by a worker; producers may not ask.
 func TestPermissionsOfSearches(t *testing.T) {
 	t.Parallel()
 	g, rig := guardedFleet(t)
-	for role, inbox := range map[string]string{"reader": "_INBOX_READER", "operator": "_INBOX_OPERATOR"} {
+	for role, inbox := range map[string]string{"reader": "_INBOX_READER", "operator": "_INBOX_OPERATOR", "worker": ""} {
 		client := g.As(t, rig, role, inbox)
 		answered(t, client)
 		client.OnReading = func(err error) { t.Errorf("the %s is not answered by a worker: %v", role, err) }
