@@ -14,7 +14,7 @@ import (
 
 // How the file is kept.
 const (
-	version   = 7    // Of the tables. Another one is made anew.
+	version   = 8    // Of the tables. Another one is made anew.
 	maxFiles  = 64   // Workers that may share a folder.
 	cacheKiB  = 8192 // What SQLite keeps of the file in memory.
 	pageBytes = 8192
@@ -44,7 +44,8 @@ var tables = []string{
 	`CREATE TABLE hours (hour INTEGER, kind TEXT, lane TEXT, state TEXT, outcome TEXT, verdict TEXT, n INTEGER NOT NULL,
 		PRIMARY KEY (hour, kind, lane, state, outcome, verdict)) WITHOUT ROWID`,
 	`CREATE VIRTUAL TABLE words USING fts5(facets, target, body, content='', contentless_delete=1)`,
-	`INSERT INTO words (words, rank) VALUES ('automerge', 16)`,
+	`INSERT INTO words (words, rank) VALUES ('automerge', 0)`,
+	`INSERT INTO words (words, rank) VALUES ('crisismerge', 500)`,
 	`CREATE TABLE letters (place INTEGER PRIMARY KEY, at INTEGER NOT NULL, code TEXT NOT NULL, record BLOB NOT NULL)`,
 	`CREATE TABLE codes (code TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID`,
 	`CREATE TRIGGER letter_put AFTER INSERT ON letters BEGIN
@@ -56,7 +57,8 @@ var tables = []string{
 }
 
 // indexes are made when the first reading of the ledger is over: each at once takes a fraction of what it takes job by job. Until
-// then, parts of the words are merged less often, too; then they become one, as each that is left costs every look at a word.
+// then, parts of the words are left as they were written, up to 500 of the 2,000 that there may be; then they become one, as each that is left
+// costs every look at a word.
 var indexes = []string{
 	`CREATE UNIQUE INDEX jobs_id ON jobs (id)`,
 	`CREATE INDEX jobs_revision ON jobs (revision)`,
@@ -69,6 +71,7 @@ var indexes = []string{
 	`CREATE INDEX jobs_open ON jobs (lane) WHERE state <> 'done'`,
 	`INSERT INTO words (words) VALUES ('optimize')`,
 	`INSERT INTO words (words, rank) VALUES ('automerge', 4)`,
+	`INSERT INTO words (words, rank) VALUES ('crisismerge', 16)`,
 }
 
 // file is the open SQLite file. It has one connection, which locks the file for other processes.

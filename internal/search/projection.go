@@ -20,7 +20,7 @@ import (
 
 // How much is written in one transaction.
 const (
-	batchRows  = 2000
+	batchRows  = 1000
 	batchBytes = 8 << 20
 )
 
@@ -179,46 +179,70 @@ func (p *projection) begin(s source, at direct.Position) (have reached, err erro
 // batch collects what is written in one transaction.
 type batch struct {
 	*projection
-	source  source
-	have    reached
-	changes []func(*writer) error
-	bytes   int
-	writing chan error // The end of the transaction under way; nil: none is.
+	source          source
+	have            reached
+	messages        []direct.Message
+	bytes           int
+	before, writing *transaction // The last two that were begun.
+}
+
+// transaction is one that is written while more is read.
+type transaction struct {
+	done chan struct{}
+	err  error
+}
+
+// wait waits for its end. There may be none.
+func (t *transaction) wait() error {
+	if t == nil {
+		return nil
+	}
+	<-t.done
+	return t.err
 }
 
 func (b *batch) add(m direct.Message) error {
 	b.have.through = m.Seq
-	change, err := b.source.read(m)
-	if err != nil { // One that cannot be read must not hold up the others.
-		b.log.Warn("a message cannot be read and is not found by a search", zap.String("stream", b.source.stream), zap.Uint64("sequence", m.Seq), zap.Error(err))
-	}
-	if change == nil {
-		return nil
-	}
-	b.changes, b.bytes = append(b.changes, change), b.bytes+len(m.Data)
-	if len(b.changes) < batchRows && b.bytes < batchBytes {
+	b.messages, b.bytes = append(b.messages, m), b.bytes+len(m.Data)
+	if len(b.messages) < batchRows && b.bytes < batchBytes {
 		return nil
 	}
 	return b.flush()
 }
 
-// flush writes what was collected, and how far the stream was read, while more is read.
+// flush decodes what was collected while the transaction before is written, and writes it, and how far the stream was read, while more is
+// read.
 func (b *batch) flush() error {
-	if err := b.wait(); err != nil {
+	if err := b.before.wait(); err != nil {
 		return err
 	}
-	changes, have, done := b.changes, b.have, make(chan error, 1)
-	b.changes, b.bytes, b.writing = nil, 0, done
-	go func() { done <- b.write(changes, have) }()
+	messages, have, before, now := b.messages, b.have, b.writing, &transaction{done: make(chan struct{})}
+	b.messages, b.bytes, b.before, b.writing = nil, 0, before, now
+	go func() {
+		defer close(now.done)
+		changes := b.changes(messages)
+		if now.err = before.wait(); now.err == nil {
+			now.err = b.write(changes, have)
+		}
+	}()
 	return nil
 }
 
-// wait waits for the transaction under way.
-func (b *batch) wait() (err error) {
-	if b.writing != nil {
-		err, b.writing = <-b.writing, nil
+// wait waits for the transactions under way.
+func (b *batch) wait() error { return b.writing.wait() }
+
+// changes are what messages make of the file.
+func (b *batch) changes(messages []direct.Message) (list []func(*writer) error) {
+	for _, m := range messages {
+		change, err := b.source.read(m)
+		if err != nil { // One that cannot be read must not hold up the others.
+			b.log.Warn("a message cannot be read and is not found by a search", zap.String("stream", b.source.stream), zap.Uint64("sequence", m.Seq), zap.Error(err))
+		}
+		if change != nil {
+			list = append(list, change)
+		}
 	}
-	return err
+	return list
 }
 
 func (b *batch) write(changes []func(*writer) error, have reached) error {

@@ -1,10 +1,12 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,8 +87,9 @@ func (w *writer) prepare(statement string) (*sql.Stmt, error) {
 	return prepared, err
 }
 
-// finish writes what was put off.
+// finish writes what was put off: the words in the order of their places, since FTS5 makes a part of its own of what goes back.
 func (w *writer) finish() error {
+	slices.SortStableFunc(w.texts, func(a, b textChange) int { return cmp.Compare(a.place, b.place) })
 	for _, change := range w.texts {
 		if change.gone {
 			if err := w.run("DELETE FROM "+change.table+" WHERE rowid = ?", change.place); err != nil {
