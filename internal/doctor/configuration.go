@@ -48,11 +48,29 @@ func (p *checkup) configuration(context.Context) []Finding {
 			})
 		}
 	}
+	list = append(list, p.search())
 	list = append(list, p.policies()...)
 	for i := range c.Schedules {
 		list = append(list, p.schedule(&c.Schedules[i]))
 	}
 	return list
+}
+
+// search says where the worker answers searches from, or why it answers none.
+func (p *checkup) search() Finding {
+	f := Finding{What: "search", Status: OK}
+	switch dir := wire.SearchDir(p.cfg); {
+	case p.cfg.Search.Off:
+		f.Status, f.Found = Skipped, "off (search.off): where no other worker answers, commands and pages read the streams themselves"
+	case p.cfg.SearchInClear():
+		f.Status, f.Found = Warning, "off: the store is encrypted, and the file of the search would not be; commands and pages read the streams, and keep what they read in memory"
+		f.Do = "set search.dir to a folder where the file may be in the clear, such as one on an encrypted file system; or search.off: true"
+	case dir != "":
+		f.Found = "answered from a file in " + dir
+	default:
+		f.Found = "answered from a temporary file, which is made anew with every start; search.dir keeps it"
+	}
+	return f
 }
 
 // policies were compiled when the configuration was loaded; their mistakes would have ended that.

@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"os"
@@ -50,6 +51,32 @@ func TestDoctorBeforeTheFirstWorker(t *testing.T) {
 	}
 	if _, err := os.Stat(store); !os.IsNotExist(err) {
 		t.Errorf("the doctor has made the store: %v", err)
+	}
+}
+
+// The doctor says where searches are answered from, and why not beside an encrypted store.
+func TestDoctorSaysWhatAnswersSearches(t *testing.T) {
+	t.Parallel()
+	box, url := apptest.StartSandbox(t)
+	r := apptest.SandboxRig(t, box, url)
+	store, key := filepath.Join(t.TempDir(), "store"), apptest.InFile(t, rand.Text())
+	clear, encrypted := fmt.Sprintf(`{embedded: {store_dir: %s, listen: ""}}`, store), fmt.Sprintf(`{embedded: {store_dir: %s, listen: "", encryption_key_file: %s}}`, store, key)
+	for _, tt := range []struct {
+		name, nats, more string
+		status           doctor.Status
+		want             string
+	}{
+		{"its folder is the store", clear, "", doctor.OK, "a file in " + store},
+		{"the store is encrypted", encrypted, "", doctor.Warning, "off: the store is encrypted.* in memory.*search.dir"},
+		{"an encrypted store, and a folder", encrypted, "\nsearch: {dir: /var/lib/other}", doctor.OK, "a file in /var/lib/other"},
+		{"off", encrypted, "\nsearch: {off: true}", doctor.Skipped, "off \\(search.off\\)"},
+		{"an external server", `{url: "nats://127.0.0.1:1"}`, "", doctor.OK, "temporary file"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			found := apptest.Examine(t, r, apptest.Plain(r, tt.nats, tt.more))
+			apptest.MustFind(t, found, "configuration", "search", tt.status, tt.want)
+		})
 	}
 }
 

@@ -117,40 +117,20 @@ func (p *projection) freshness(what string) Freshness {
 
 // listOf is what chooses the jobs of a query, without After. With probe, the order leads, and each job is looked up in the words.
 func (q *Query) listOf(loose, probe bool) *list {
-	l, words := &list{table: "jobs", column: "place", from: "records r", order: "r.place", up: strings.HasPrefix(string(q.Sort), "-")}, *q
+	l, words := &list{table: "jobs", column: "place", up: strings.HasPrefix(string(q.Sort), "-")}, *q
+	l.whole = loose && hasWord(q.Q) // Beginnings of words are collected before the first job is found.
 	switch strings.TrimPrefix(string(q.Sort), "-") {
 	case string(SortFinished):
-		l.column, l.order = "finished", "j.finished"
-		if q.Outcome != "" { // An index has them in this order.
-			words.Outcome = ""
-		}
+		l.column, words.Outcome = "finished", "" // An index has those of an outcome in this order.
 	case string(SortChanged):
-		l.column, l.order = "revision", "j.revision"
+		l.column = "revision"
 	}
-	byPlace, place, terms := l.column == "place", "r.place", words.terms(loose)
-	l.whole = loose && hasWord(q.Q) // Beginnings of words are collected before the first job is found.
-	target := "j.target"
-	switch {
-	case !byPlace: // Their records are read when they are sorted.
-		l.from, place = "jobs j", "j.place"
-	case q.Target != "": // Records, which are large, are read of those alone that have the target.
-		l.from, l.order, target = "jobs t CROSS JOIN records r ON r.place = t.place", "t.place", "t.target"
-	}
-	switch {
-	case len(terms) == 0:
-	case probe && !byPlace: // Each by itself: see between.
-		for _, term := range terms {
-			l.add("EXISTS (SELECT 1 FROM words w WHERE w.words MATCH ? AND w.rowid = j.place)", term)
-		}
-	default:
-		l.from = "words w JOIN jobs j ON j.place = w.rowid"
-		if byPlace {
-			l.from, l.order, target = "words w JOIN records r ON r.place = w.rowid", "w.rowid", "j.target"
-			if q.Target != "" {
-				l.from += " JOIN jobs j ON j.place = w.rowid"
-			}
-		}
-		l.find("words", terms)
+	place, target := "j.place", "j.target"
+	if terms := words.terms(loose); l.column == "place" {
+		target = l.inPlace(terms, q.Target != "")
+		place = l.order
+	} else {
+		l.sorted(terms, probe)
 	}
 	if l.column == "finished" {
 		l.add("j.finished > 0")
@@ -161,11 +141,41 @@ func (q *Query) listOf(loose, probe bool) *list {
 	if q.Target != "" {
 		l.add("instr("+target+", ?) > 0", q.Target)
 	}
-	if byPlace {
-		place = l.order
-	}
 	l.accepted(place, q.Since, q.Until)
 	return l
+}
+
+// inPlace reads records as they are found, and returns what the target is called, where that is asked for: then those alone that have it, as
+// records are large.
+func (l *list) inPlace(terms []string, byTarget bool) (target string) {
+	switch {
+	case len(terms) > 0:
+		l.from, l.order, target = "words w JOIN records r ON r.place = w.rowid", "w.rowid", "j.target"
+		if byTarget {
+			l.from += " JOIN jobs j ON j.place = w.rowid"
+		}
+		l.find("words", terms)
+	case byTarget:
+		l.from, l.order, target = "jobs t CROSS JOIN records r ON r.place = t.place", "t.place", "t.target"
+	default:
+		l.from, l.order = "records r", "r.place"
+	}
+	return target
+}
+
+// sorted finds jobs whose records are read when they are sorted.
+func (l *list) sorted(terms []string, probe bool) {
+	l.from, l.order = "jobs j", "j."+l.column
+	switch {
+	case len(terms) == 0:
+	case probe: // Each by itself: see between.
+		for _, term := range terms {
+			l.add("EXISTS (SELECT 1 FROM words w WHERE w.words MATCH ? AND w.rowid = j.place)", term)
+		}
+	default:
+		l.from = "words w JOIN jobs j ON j.place = w.rowid"
+		l.find("words", terms)
+	}
 }
 
 // accepted chooses by when jobs were accepted.
