@@ -42,6 +42,7 @@ atlas:
 worker: {concurrency: %d}
 http: {listen: "%s"}
 search: {off: %t}
+expiry: {every: 0s}
 log: {level: warn}
 `
 
