@@ -112,7 +112,8 @@ const (
 var leads = []string{"mdb_sa_sk_", "whsec_", "hvs.", "hvb."}
 
 // Set are known secrets, in all forms in which they may be repeated: as they are, in upper or lower case, as in a URL, as in
-// JSON, in hexadecimal digits, inside of something in base64, such as a header Authorization, and a UUID without its hyphens.
+// JSON, in hexadecimal digits, inside of something in base64, such as a header Authorization, a UUID without its hyphens, and
+// what is behind the lead of its kind.
 // The zero Set, and nil, are empty. It must not change while it is used.
 type Set struct {
 	// ours says that the secrets are the worker's own: their fingerprint is not shown either.
@@ -203,35 +204,43 @@ const longWord = 16
 // formsOf are the ways in which a secret may be written, in lower case, each with how much of its beginning tells it. Percent-
 // encoding is taken off before they are looked for.
 func formsOf(text string) map[string]int {
-	least := telling
+	least, rest := telling, ""
 	for _, lead := range leads {
-		if strings.HasPrefix(text, lead) {
-			least += len(lead)
+		if behind, ok := strings.CutPrefix(text, lead); ok {
+			least, rest = least+len(lead), behind
 		}
 	}
 	if strings.Trim(strings.ToLower(text[:min(least, len(text))]), "abcdefghijklmnopqrstuvwxyz") == "" {
 		least = max(least, longWord) // Fewer letters may be the beginning of a word.
 	}
 	forms := map[string]int{}
+	for _, one := range spellings(text) {
+		addForms(forms, one, least)
+	}
+	if len(rest) >= longWord { // Every reader can put the lead before it.
+		addForms(forms, rest, longWord)
+	}
+	return forms
+}
+
+// addForms adds the encodings of one spelling of a secret.
+func addForms(forms map[string]int, one string, least int) {
 	add := func(form string, least int) {
 		if len(form) >= shortestKnown {
 			forms[lower(form)] = least
 		}
 	}
-	for _, one := range spellings(text) {
-		add(one, least)
-		add(strings.ReplaceAll(one, " ", "+"), least)
-		add(hex.EncodeToString([]byte(one)), 2*least)
-		if quoted, err := json.Marshal(one); err == nil {
-			add(string(quoted[1:len(quoted)-1]), least)
-		}
-		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-			for before := range 3 {
-				add(within(encoding, one, before), telling+(least-telling)*4/3)
-			}
+	add(one, least)
+	add(strings.ReplaceAll(one, " ", "+"), least)
+	add(hex.EncodeToString([]byte(one)), 2*least)
+	if quoted, err := json.Marshal(one); err == nil {
+		add(string(quoted[1:len(quoted)-1]), least)
+	}
+	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		for before := range 3 {
+			add(within(encoding, one, before), telling+(least-telling)*4/3)
 		}
 	}
-	return forms
 }
 
 // spellings are a secret as it is, and a UUID in all ways in which tools write one.

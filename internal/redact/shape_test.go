@@ -112,6 +112,25 @@ func TestOwnSecretInAllSpellings(t *testing.T) {
 	}
 }
 
+// TestWithoutItsLead: what is behind the lead of a kind is hidden alone, too, also where its end is cut off, and texts that begin like it are not.
+func TestWithoutItsLead(t *testing.T) {
+	t.Parallel()
+	const body = "q1w2e3r4t5z6u7i8o9p0a1s2d3f4g5h6j7k8l9y0"
+	set := redact.NewSet(secret.New("mdb_sa_sk_"+body), secret.New("mdb_sa_sk_short-word"))
+	tests := []struct{ text, want string }{
+		{"the secret mdb_sa_sk_" + body + " leaked", "the secret [secret] leaked"},
+		{"because " + body + " leaked", "because [secret] leaked"},
+		{"it is " + body[:20] + "…", "it is [secret]…"},
+		{"the build q1w2e3r4t5", "the build q1w2e3r4t5"},
+		{"a short-word", "a short-word"},
+	}
+	for _, tt := range tests {
+		if got := set.Replace(tt.text, secret.Value.String); got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
+		}
+	}
+}
+
 // Of what has several lines, each is secret; of a URL, what follows its host.
 func TestSetParts(t *testing.T) {
 	t.Parallel()
