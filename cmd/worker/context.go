@@ -72,10 +72,13 @@ read. One of that name is replaced. It names files with secrets and holds none.`
 			switch err := store.Add(list[0], made); {
 			case errors.Is(err, contexts.ErrName):
 				return usage(err)
-			case err != nil || !selected:
+			case err != nil:
 				return err
+			case selected:
+				return store.Use(list[0])
 			}
-			return store.Use(list[0])
+			fmt.Fprintf(c.stderr, "The context is kept, and not selected: 'worker context use %s' does that.\n", list[0])
+			return nil
 		},
 	}
 	flags := cmd.Flags()

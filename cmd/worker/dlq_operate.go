@@ -95,8 +95,9 @@ func letterNumber(text string) (uint64, error) {
 
 func (c *cli) replayCommand() *cobra.Command {
 	return c.lettersCommand(jobs.ActionReplay, &cobra.Command{
-		Use:   "replay N… | --all --reason TEXT",
-		Short: "Replay dead letters",
+		Use:        "replay N… | --all --reason TEXT",
+		SuggestFor: []string{"retry"},
+		Short:      "Replay dead letters",
 		Long: `Replay dead letters and remove them from the stream: a job is retried, an event is
 published once more under its identity, a notification is sent to its receiver again. What has
 succeeded meanwhile is not done again.

@@ -61,7 +61,7 @@ func (c *cli) printJob(r jobs.PublicRecord) error {
 func (c *cli) showRequest(ctx context.Context, client *fleet.Client, id string) error {
 	letter, err := client.RequestLetter(ctx, id)
 	if errors.Is(err, jobs.ErrNotFound) {
-		return fmt.Errorf("job %s: %w", terminal.Short(terminal.Printable(id), 64), err)
+		return fmt.Errorf("job %s: %w; 'worker job ls WORD' finds jobs by words", terminal.Short(terminal.Printable(id), 64), err)
 	}
 	if err != nil {
 		return err
@@ -111,59 +111,98 @@ func since(text string) (moment, error) {
 	return func(time.Time) time.Time { return at }, nil
 }
 
+// onJob does something to one job.
+type onJob = func(*fleet.Client, context.Context, string, jobs.Operation) (jobs.PublicRecord, error)
+
 func (c *cli) retryCommand() *cobra.Command {
-	var f operateFlags
-	cmd := c.withOutput(c.withServer(&cobra.Command{
-		Use:               "retry ID",
-		ValidArgsFunction: c.completeJobs(),
-		Short:             "Retry a job",
-		Long: `Retry a job: one that was refused, exhausted or cancelled begins anew with all its
+	return c.jobsCommand(jobs.ActionRetry, &cobra.Command{
+		Use:        "retry ID…",
+		SuggestFor: []string{"replay"},
+		Short:      "Retry jobs",
+		Long: `Retry jobs: one that was refused, exhausted or cancelled begins anew with all its
 attempts; one that waits is due at once, though not before the API allows it. A job that has
-succeeded is left alone.`,
-		Example: "  worker job retry 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'role granted'",
-		Args:    want("ID"),
-		RunE: func(cmd *cobra.Command, list []string) error {
-			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
-				id, err := client.JobID(ctx, list[0])
-				if err != nil {
-					return err
-				}
-				record, err := client.Retry(ctx, id, c.operation(jobs.ActionRetry, &f))
-				return c.operated(id, record, orLetter(ctx, client, id, err))
-			})
-		},
-	}))
-	f.register(cmd)
-	return cmd
+succeeded is left alone. Exit code 4 says that some could not be retried.`,
+		Example: `  worker job retry 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'role granted'
+  worker job ls --outcome exhausted --since 2h --limit 0 -q | xargs -r worker job retry --reason 'Atlas is back'`,
+	}, (*fleet.Client).Retry)
 }
 
 func (c *cli) cancelCommand() *cobra.Command {
+	return c.jobsCommand(jobs.ActionCancel, &cobra.Command{
+		Use:        "cancel ID…",
+		SuggestFor: []string{"stop", "abort"},
+		Short:      "End jobs before their next attempt",
+		Long: `Ask jobs to end before their next attempt. A worker ends one that is queued or waits at once,
+and one that runs after its call, unless that succeeds. When one has succeeded already, it is too late:
+exit code 1. Exit code 4 says that it was so for some of them.`,
+		Example: `  worker job cancel 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'false alarm'
+  worker job ls --account security --state waiting --limit 0 -q | xargs -r worker job cancel --reason 'wrong rule of the SIEM'`,
+	}, (*fleet.Client).Cancel)
+}
+
+// jobsCommand completes a command that does something to jobs, one after the other.
+func (c *cli) jobsCommand(action jobs.Action, cmd *cobra.Command, do onJob) *cobra.Command {
 	var f operateFlags
-	cmd := c.withOutput(c.withServer(&cobra.Command{
-		Use:               "cancel ID",
-		ValidArgsFunction: c.completeJobs(),
-		Short:             "End a job before its next attempt",
-		Long: `Ask a job to end before its next attempt. A worker ends one that is queued or waits at once,
-and one that runs after its call, unless that succeeds. When it has succeeded already, it is too late:
-exit code 1.`,
-		Example: "  worker job cancel 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'false alarm'",
-		Args:    want("ID"),
-		RunE: func(cmd *cobra.Command, list []string) error {
-			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
-				id, err := client.JobID(ctx, list[0])
-				if err != nil {
-					return err
-				}
-				record, err := client.Cancel(ctx, id, c.operation(jobs.ActionCancel, &f))
-				if errors.Is(err, jobs.ErrEnded) && record.Outcome.Success() {
-					return fmt.Errorf("job %s: it is too late: %w: %s", terminal.Short(id, 64), err, record.Outcome)
-				}
-				return c.operated(id, record, orLetter(ctx, client, id, err))
-			})
-		},
-	}))
+	cmd.Args, cmd.ValidArgsFunction = wantFirst("ID"), c.completeJobs()
+	cmd.RunE = func(cmd *cobra.Command, list []string) error {
+		ctx, client, err := c.dial(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		return c.operate(ctx, client, list, c.operation(action, &f), do)
+	}
 	f.register(cmd)
-	return cmd
+	return c.withOutput(c.withServer(cmd))
+}
+
+// operate does something to jobs, and shows them as they are then.
+func (c *cli) operate(ctx context.Context, client *fleet.Client, list []string, op jobs.Operation, do onJob) error {
+	var changed []jobs.PublicRecord
+	var failed []error
+	for _, given := range list {
+		limited, cancel := context.WithTimeout(ctx, askTimeout)
+		record, err := c.operateOne(limited, client, given, op, do)
+		err = unanswered(ctx, limited, client.Explain(err))
+		cancel()
+		if err == nil {
+			changed = append(changed, record)
+		} else if failed = append(failed, err); ctx.Err() != nil {
+			break
+		}
+	}
+	err := errors.Join(failed...)
+	switch {
+	case len(changed) == 0:
+		return err
+	case len(list) == 1:
+		return c.printJob(changed[0])
+	case err != nil:
+		err = &partlyError{err}
+	}
+	return errors.Join(c.printJobs(changed), err)
+}
+
+// operateOne does something to one job. That there was nothing to do is no failure, and is said.
+func (c *cli) operateOne(ctx context.Context, client *fleet.Client, given string, op jobs.Operation, do onJob) (jobs.PublicRecord, error) {
+	id, err := client.JobID(ctx, given)
+	if err != nil {
+		return jobs.PublicRecord{}, err
+	}
+	record, err := do(client, ctx, id, op)
+	name := "job " + terminal.Short(terminal.Printable(id), 64)
+	switch {
+	case op.Action == jobs.ActionCancel && errors.Is(err, jobs.ErrEnded) && record.Outcome.Success():
+		return record, fmt.Errorf("%s: it is too late: %w: %s", name, err, record.Outcome)
+	case errors.Is(err, jobs.ErrSucceeded), errors.Is(err, jobs.ErrEnded), errors.Is(err, jobs.ErrRunning),
+		op.Action == jobs.ActionStop && errors.Is(err, jobs.ErrNotWatched):
+		fmt.Fprintf(c.stderr, "%s: %s\n", name, err)
+		return record, nil
+	}
+	if err := orLetter(ctx, client, id, err); err != nil {
+		return record, fmt.Errorf("%s: %w", name, err)
+	}
+	return record, nil
 }
 
 // orLetter names, where there is no such job, the dead letter of the request for it.
@@ -175,16 +214,4 @@ func orLetter(ctx context.Context, client *fleet.Client, id string, err error) e
 		return fmt.Errorf("%w: its request was not accepted, and is dead letter %d; 'worker dlq replay %d' takes it in again", err, letter.Number, letter.Number)
 	}
 	return err
-}
-
-// operated shows a job after an operation. That there was nothing to do is no failure.
-func (c *cli) operated(id string, record jobs.PublicRecord, err error) error {
-	if errors.Is(err, jobs.ErrSucceeded) || errors.Is(err, jobs.ErrEnded) || errors.Is(err, jobs.ErrRunning) {
-		fmt.Fprintf(c.stderr, "%s\n", err)
-		err = nil
-	}
-	if err != nil {
-		return fmt.Errorf("job %s: %w", terminal.Short(id, 64), err)
-	}
-	return c.printJob(record)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -87,46 +86,34 @@ func (f *proofFlags) query() ([]fleet.ProofState, fleet.Query, moment, error) {
 
 func (c *cli) proofCheckCommand() *cobra.Command {
 	return c.watchCommand(jobs.ActionCheck, &cobra.Command{
-		Use:   "check JOB --reason TEXT",
-		Short: "Look at a job's watched target at once",
+		Use:   "check ID… --reason TEXT",
+		Short: "Look at watched targets of jobs at once",
 		Long: `Have a worker look at once at a target that is dead and watched, in case it is back. The look has the lowest rank
 at the API's rate limit, as the others, and is made later where the limit is used up. Who did it and why is recorded on the
-job; 'worker job show JOB' has what the look shows. A proof that is pending is looked at often anyway.`,
+job; 'worker job show ID' has what the look shows. A proof that is pending is looked at often anyway.`,
 		Example: "  worker proof check 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'Terraform has run'",
 	}, (*fleet.Client).CheckNow)
 }
 
 func (c *cli) proofStopCommand() *cobra.Command {
 	return c.watchCommand(jobs.ActionStop, &cobra.Command{
-		Use:   "stop JOB --reason TEXT",
-		Short: "End the watch of a job's target",
+		Use:   "stop ID… --reason TEXT",
+		Short: "End the watch of jobs' targets",
 		Long: `End the watch of a target that is dead: it is not looked at any more in case it is back. Who did it and why
 is recorded on the job, and the verdict stays. A proof that is pending ends by itself, within proof.within.`,
 		Example: "  worker proof stop 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'it is to be put back'",
 	}, (*fleet.Client).StopWatch)
 }
 
-// watchCommand completes a command that changes the watch of a target.
-func (c *cli) watchCommand(action jobs.Action, cmd *cobra.Command, do func(*fleet.Client, context.Context, string, jobs.Operation) (jobs.PublicRecord, error)) *cobra.Command {
-	var f operateFlags
-	cmd.Args = want("JOB")
+// watchCommand completes a command that changes the watch of targets.
+func (c *cli) watchCommand(action jobs.Action, cmd *cobra.Command, do onJob) *cobra.Command {
+	cmd = c.jobsCommand(action, cmd, do)
+	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, list []string) error {
-		if f.reason == "" {
+		if cmd.Flag("reason").Value.String() == "" {
 			return usagef("--reason is required: it is recorded on the job")
 		}
-		return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
-			id, err := client.JobID(ctx, list[0])
-			if err != nil {
-				return err
-			}
-			record, err := do(client, ctx, id, c.operation(action, &f))
-			if action == jobs.ActionStop && errors.Is(err, jobs.ErrNotWatched) { // What was asked for is so.
-				fmt.Fprintf(c.stderr, "%s\n", err)
-				err = nil
-			}
-			return c.operated(id, record, err)
-		})
+		return run(cmd, list)
 	}
-	f.register(cmd)
-	return c.withOutput(c.withServer(cmd))
+	return cmd
 }
