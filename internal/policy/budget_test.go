@@ -8,6 +8,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/secret"
 )
 
 // TestBudget: what an event costs a policy is bounded as a whole, however little each expression costs, and
@@ -124,6 +125,30 @@ func TestStoppedEarly(t *testing.T) {
 	// Where the policy takes no secrets, it finds none.
 	if d := decide(t, disableEach(0), event(t, `{"projects":["x"]}`)); d.Rejection == nil || len(d.InClear) > 0 {
 		t.Errorf("held %v with %d secrets", d.Rejection, len(d.InClear))
+	}
+}
+
+// TestUnreadSecret: the secret of a job whose expressions err is known all the same, whichever erred and whatever it gave.
+func TestUnreadSecret(t *testing.T) {
+	tests := []struct {
+		name, org, secret, event string
+		want                     bool
+	}{
+		{"another expression errs before", `event.data.org`, `event.data.leak`, `{"leak":"` + canary + `"}`, true},
+		{"a list", `"5ec0000000000000000000b1"`, `event.data.leak`, `{"leak":["` + canary + `"]}`, true},
+		{"an object", `"5ec0000000000000000000b1"`, `event.data.leak`, `{"leak":{"value":"` + canary + `"}}`, true},
+		{"an expression that fits no list", `"5ec0000000000000000000b1"`, `event.data.leak.trim()`, `{"leak":["` + canary + `"]}`, true},
+		{"no member", `"5ec0000000000000000000b1"`, `event.data.leak`, `{"title":"` + canary + `"}`, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			rule := Rule{Name: "a", Jobs: []Job{{Kind: kinds.LeakContain, Account: `"security"`, Params: map[string]Expr{"org_id": Expr(tt.org), "secret": Expr(tt.secret)}}}}
+			d := decide(t, rule, event(t, tt.event)).Decision
+			found := slices.ContainsFunc(d.InClear, func(v secret.Value) bool { return v.Reveal() == canary })
+			if d.Rejection == nil || found != tt.want {
+				t.Errorf("held %v; the secret is known: %t", d.Rejection, found)
+			}
+		})
 	}
 }
 

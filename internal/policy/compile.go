@@ -49,6 +49,11 @@ func (j job) leavesOut(param string) bool {
 	return known && p.Optional && !p.Secret
 }
 
+// takesSecret reports whether a field is a parameter that is a secret in the clear.
+func (j job) takesSecret(f fieldProgram) bool {
+	return f.param && len(jobs.SecretsIn(j.kind, map[string]any{f.name: "x"})) > 0
+}
+
 // fieldProgram gives one field of a request.
 type fieldProgram struct {
 	name  string // Of the request: account, lane, …; a parameter's when param is set.

@@ -3,6 +3,8 @@ package policy
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"rekey/internal/jobs"
@@ -85,6 +87,7 @@ func (e *evaluation) request(ctx context.Context, path string, j job, vars map[s
 	for _, f := range j.fields {
 		value, err := e.string(ctx, f.run, vars)
 		if err != nil {
+			e.exposeUnread(ctx, j, params, vars)
 			return false, e.reject(path+"."+f.path(), f.run.text, err)
 		}
 		switch {
@@ -106,13 +109,28 @@ func (e *evaluation) request(ctx context.Context, path string, j job, vars map[s
 	return e.planner.Take(e.d, request), nil
 }
 
-// expose takes all texts of the event for secrets: some of the elements that hold one were not looked at.
-func (e *evaluation) expose(j job) {
+// exposeUnread adds the secrets that were not read before an expression erred. One that is no text, or cannot be read, may be
+// anywhere in the event; one whose member is missing is not there.
+func (e *evaluation) exposeUnread(ctx context.Context, j job, params map[string]any, vars map[string]any) {
 	for _, f := range j.fields {
-		if f.param && len(jobs.SecretsIn(j.kind, map[string]any{f.name: "x"})) > 0 {
-			e.d.InClear = append(e.d.InClear, jobs.TextsIn(e.view.event.Envelope.Data)...)
+		if _, read := params[f.name]; read || !j.takesSecret(f) {
+			continue
+		}
+		value, err := e.string(ctx, f.run, vars)
+		switch {
+		case err == nil:
+			params[f.name] = value
+		case !strings.HasPrefix(err.Error(), missingKey):
+			e.expose(j)
 			return
 		}
+	}
+}
+
+// expose takes all texts of the event for secrets, where the job takes one: some of what holds one was not read.
+func (e *evaluation) expose(j job) {
+	if slices.ContainsFunc(j.fields, j.takesSecret) {
+		e.d.InClear = append(e.d.InClear, jobs.TextsIn(e.view.event.Envelope.Data)...)
 	}
 }
 
