@@ -23,8 +23,9 @@ func (c *cli) statusCommand() *cobra.Command {
 		Short: "Show on one screen how the fleet is, and what a person must do",
 		Long: `Show on one screen how the fleet is: workers, events that are not settled, jobs without an outcome by lane and
 state, the oldest urgent one, proofs that are pending, credentials that are still alive, how long it took in the last
-24 hours from an event to a dead credential and to its proof, dead letters by cause, paused rate buckets, and of the
-configuration the schedules that are late and the receivers that fail. What may not be read is called not known.
+24 hours from an event to a dead credential and to its proof, dead letters by cause, paused rate buckets, when the
+secrets of the workers' own accounts end and the certificates that they watch, and of the configuration the schedules
+that are late and the receivers that fail. What may not be read is called not known.
 
 Exit code 1 says that a person must act; the lines ACT say who (the responder deals with incidents, the operator runs
 the workers) and what to do.`,

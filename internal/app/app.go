@@ -99,7 +99,7 @@ type worker struct {
 
 	// What a reload swaps.
 	rotations atomic.Pointer[map[string]rotate.Spec]
-	expiries  *expiry.Watch // Nil where nothing is read.
+	expiries  *expiry.Watch
 	runner    *liveRunner
 	scheduler *schedule.Scheduler
 	firer     *firer

@@ -187,11 +187,7 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 		return err
 	}
 	r.atlas.SetMaxRetryAfter(p.config.Retry.RetryAfterCap)
-	if r.expiries != nil {
-		r.expiries.Use(wire.OwnAccounts(p.config), wire.WatchedCertificates(p.config))
-	} else {
-		r.metrics.SetSecretExpiries(wire.SecretExpiries(p.config))
-	}
+	r.expiries.Use(wire.OwnAccounts(p.config), wire.WatchedCertificates(p.config), p.config.Expiry.Every)
 	r.runner.current.Store(p.runner)
 	r.rotations.Store(&p.rotations)
 	if err := r.metrics.SetRotations(wire.RotationNames(p.config)); err != nil {

@@ -90,6 +90,7 @@ func (w *worker) startJobs(s storage) error {
 	w.background(partPauses, w.atlas.Run)
 	w.background(partStats, stats.Run)
 	w.background(partStalled, bus.Stalled{Conn: w.conn, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger}.Run)
+	w.startExpiries()
 	w.startSearch()
 	w.background(partChain, func(ctx context.Context) error { return s.chains.Keep(ctx, chain) })
 	w.background(partProofs, func(ctx context.Context) error { return s.chains.Keep(ctx, proofs) })
@@ -97,7 +98,6 @@ func (w *worker) startJobs(s storage) error {
 		Names:  func() []string { return wire.RotationNames(w.running.Load()) },
 		Ledger: s.ledger, Targets: s.ledger.Targets(), Gauges: w.metrics,
 	}.Run)
-	w.startExpiries()
 	w.background(partChecks, w.newChecks(s, announcer).Run)
 	stopTaking := w.drained(partWorkers, w.workers.Run)
 	w.background(partIntake, intake.Run)
@@ -138,9 +138,6 @@ func (w *worker) newAnnouncer(results, proofs *audit.Chain) *bus.Announcer {
 
 // startExpiries starts what reads when the secrets of the worker's own accounts end, and the certificates that are watched.
 func (w *worker) startExpiries() {
-	if w.Config.Expiry.Every == 0 {
-		return
-	}
 	w.expiries = expiry.New(expiry.Config{
 		Accounts: wire.OwnAccounts(w.Config), Certificates: wire.WatchedCertificates(w.Config), Reader: w.atlas, Gauge: w.metrics,
 		Every: w.Config.Expiry.Every, Logger: w.Logger,
@@ -163,7 +160,7 @@ func (w *worker) startSearch() {
 		return
 	}
 	service := search.Service{
-		Conn: w.conn, Dir: wire.SearchDir(w.Config), Worker: w.Name, Version: w.Version, InFlight: w.workers.Running,
+		Conn: w.conn, Dir: wire.SearchDir(w.Config), Worker: w.Name, Version: w.Version, InFlight: w.workers.Running, Ends: w.expiries.Ends,
 		Recorder: w.metrics, OnFailure: func() { w.metrics.PartFailed(partSearch) }, Logger: w.Logger,
 	}
 	w.background(partSearch, service.Run)

@@ -11,7 +11,7 @@ import (
 func TestIsReloaded(t *testing.T) {
 	for key, want := range map[string]bool{
 		"policies": true, "policies.list": true, "intake.unmatched": true, "intake.max_event_age": true, "intake.max_clock_skew": true,
-		"intake.limits.max_jobs_per_event": true, "schedules": true, "atlas.accounts": true, "retry.base": true, "receivers": true, "log.level": true, "expiry.watch": true, "expiry.every": false,
+		"intake.limits.max_jobs_per_event": true, "schedules": true, "atlas.accounts": true, "retry.base": true, "receivers": true, "log.level": true, "expiry.watch": true, "expiry.every": true,
 		"intake": false, "intake.plaintext": false, "intake.signing_seed_file": false, "atlas.timeout": false, "log.format": false,
 		"nats.url": false, "vault.token_env": false, "worker.dry_run": false, "": false, "unknown.key": false,
 	} {

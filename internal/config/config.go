@@ -34,7 +34,7 @@ type Config struct {
 	HTTP      HTTP       `yaml:"http"`
 	API       API        `yaml:"api"`
 	Search    Search     `yaml:"search"`
-	Expiry    Expiry     `yaml:"expiry"`
+	Expiry    Expiry     `yaml:"expiry" reload:"live"`
 	Log       Log        `yaml:"log"`
 }
 
@@ -157,7 +157,7 @@ type Expiry struct {
 	// minute after its start. What cannot be read is as secret_expires_at says. Default 6h.
 	Every time.Duration `yaml:"every"`
 	// Watch are the database users of whose certificates the worker reads from Atlas when they end, every expiry.every.
-	Watch []Watched `yaml:"watch" reload:"live"`
+	Watch []Watched `yaml:"watch"`
 }
 
 // Watched is a database user for whom Atlas made certificates (x509Type MANAGED). The last one that ends counts.

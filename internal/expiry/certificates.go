@@ -72,10 +72,19 @@ func (w *Watch) unreadCertificates(c Certificates, err error) (final bool) {
 
 // showCertificates shows what was read of the certificates that are watched. The lock is held, or not needed yet.
 func (w *Watch) showCertificates() {
-	ends, last := map[string]time.Time{}, map[Certificates]time.Time{}
+	last := map[Certificates]time.Time{}
 	for _, c := range w.certificates {
-		ends[c.Name], last[c] = w.last[c], w.last[c]
+		last[c] = w.last[c]
 	}
 	w.last = last
-	w.cfg.Gauge.SetCertificateExpiries(ends)
+	w.cfg.Gauge.SetCertificateExpiries(w.certificateEnds())
+}
+
+// certificateEnds are what was read of the certificates; the zero time: not known. The lock is held.
+func (w *Watch) certificateEnds() map[string]time.Time {
+	ends := map[string]time.Time{}
+	for _, c := range w.certificates {
+		ends[c.Name] = w.last[c]
+	}
+	return ends
 }

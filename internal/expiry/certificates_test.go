@@ -130,12 +130,12 @@ func TestOtherCertificates(t *testing.T) {
 		stop := run(t, w)
 		<-time.After(2 * time.Minute) // The first read is over.
 		refused.Store(true)
-		w.Use(nil, []expiry.Certificates{one, two})
+		w.Use(nil, []expiry.Certificates{one, two}, time.Hour)
 		synctest.Wait()
 		if diff := cmp.Diff(map[string]time.Time{"one": first, "two": {}}, *a.certificates.Load()); diff != "" {
 			t.Errorf("shown (-want +got):\n%s", diff)
 		}
-		w.Use(nil, []expiry.Certificates{two})
+		w.Use(nil, []expiry.Certificates{two}, time.Hour)
 		synctest.Wait()
 		if diff := cmp.Diff(map[string]time.Time{"two": {}}, *a.certificates.Load()); diff != "" {
 			t.Errorf("shown (-want +got):\n%s", diff)

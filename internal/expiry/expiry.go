@@ -42,7 +42,7 @@ type Config struct {
 	Certificates []Certificates
 	Reader       Reader
 	Gauge        Gauge
-	Every        time.Duration // How often the API is asked.
+	Every        time.Duration // How often the API is asked; 0: never.
 	Logger       *zap.Logger
 }
 
@@ -53,6 +53,7 @@ type Watch struct {
 	changed chan struct{} // Holds a token after the accounts were changed.
 
 	mu       sync.Mutex // Guards what follows.
+	every    time.Duration
 	accounts []Account
 	read     map[string]time.Time // What the API said, by the names of accounts.
 	said     map[string]string    // What the log had last of each.
@@ -61,20 +62,21 @@ type Watch struct {
 	last         map[Certificates]time.Time // When the last one ends, as was read.
 }
 
-// New makes a Watch, and shows the certificates as not known. It reads nothing before Run.
+// New makes a Watch, and shows what is configured. It reads nothing before Run.
 func New(cfg Config) *Watch {
 	w := &Watch{
-		cfg: cfg, log: cfg.Logger.Named("expiry"), changed: make(chan struct{}, 1), accounts: cfg.Accounts,
+		cfg: cfg, log: cfg.Logger.Named("expiry"), changed: make(chan struct{}, 1), every: cfg.Every, accounts: cfg.Accounts,
 		read: map[string]time.Time{}, said: map[string]string{}, certificates: cfg.Certificates, last: map[Certificates]time.Time{},
 	}
+	w.show()
 	w.showCertificates()
 	return w
 }
 
-// Use changes what is watched. What was read of the old accounts is forgotten, and all is read anew.
-func (w *Watch) Use(accounts []Account, certificates []Certificates) {
+// Use changes what is watched, and how often it is read. What was read of the old accounts is forgotten, and all is read anew.
+func (w *Watch) Use(accounts []Account, certificates []Certificates, every time.Duration) {
 	w.mu.Lock()
-	w.accounts, w.read, w.certificates = accounts, map[string]time.Time{}, certificates
+	w.accounts, w.read, w.certificates, w.every = accounts, map[string]time.Time{}, certificates, every
 	w.show()
 	w.showCertificates()
 	w.mu.Unlock()
@@ -91,22 +93,32 @@ const (
 
 // Run reads until ctx ends.
 func (w *Watch) Run(ctx context.Context) error {
-	for next := min(w.cfg.Every, first); ; {
-		timer := time.NewTimer(next)
+	for next := first; ; {
+		var due <-chan time.Time // Nil, and never ready, where nothing is read.
+		if every := w.interval(); every > 0 {
+			due = time.After(min(next, every))
+		}
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return nil
 		case <-w.changed:
-		case <-timer.C:
+		case <-due:
 		}
-		timer.Stop()
-		next = w.cfg.Every
+		if next = w.interval(); next == 0 {
+			continue
+		}
 		secrets, certificates := w.look(ctx), w.lookAtCertificates(ctx)
 		if !secrets || !certificates {
 			next = min(next, soon)
 		}
 	}
+}
+
+// interval is how often the API is asked now; 0: never.
+func (w *Watch) interval() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.every
 }
 
 // look reads the ends of all accounts, and reports whether all are known that can be.
@@ -184,8 +196,22 @@ func (w *Watch) news(account, text string) bool {
 	return news
 }
 
-// show shows what was read, and what is configured where nothing was. The lock is held.
-func (w *Watch) show() {
+// Ends are the moments that are known: of the secrets of accounts, and of the certificates that are watched.
+func (w *Watch) Ends() (accounts, certificates map[string]time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	accounts, certificates = w.ends(), w.certificateEnds()
+	for _, ends := range []map[string]time.Time{accounts, certificates} {
+		maps.DeleteFunc(ends, func(_ string, at time.Time) bool { return at.IsZero() })
+	}
+	return accounts, certificates
+}
+
+// show shows when the secrets of accounts end. The lock is held, or not needed yet.
+func (w *Watch) show() { w.cfg.Gauge.SetSecretExpiries(w.ends()) }
+
+// ends are what was read, and what is configured where nothing was; the zero time: not known. The lock is held.
+func (w *Watch) ends() map[string]time.Time {
 	ends := map[string]time.Time{}
 	for _, a := range w.accounts {
 		ends[a.Name] = a.Configured
@@ -195,5 +221,5 @@ func (w *Watch) show() {
 			ends[name] = at
 		}
 	}
-	w.cfg.Gauge.SetSecretExpiries(ends)
+	return ends
 }

@@ -92,7 +92,7 @@ func TestChanged(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- w.Run(ctx) }()
 		<-time.After(2 * time.Minute) // The first read is over.
-		w.Use([]expiry.Account{{Name: "new", Readable: true}}, nil)
+		w.Use([]expiry.Account{{Name: "new", Readable: true}}, nil, 6*time.Hour)
 		synctest.Wait()
 		if _, old := a.shown["old"]; old || !a.shown["new"].Equal(ends) || a.asked != 2 {
 			t.Errorf("shown %v after %d reads", a.shown, a.asked)
@@ -101,5 +101,31 @@ func TestChanged(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// TestNever: nothing is read until that is changed, and again from then on.
+func TestNever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		configured, ends := time.Now().Add(100*time.Hour), time.Now().Add(200*time.Hour)
+		a := &api{ends: ends}
+		list := []expiry.Account{{Name: "security", Readable: true, Configured: configured}}
+		w := expiry.New(expiry.Config{Accounts: list, Reader: a, Gauge: a, Logger: zap.NewNop()})
+		stop := run(t, w)
+		defer stop()
+		holds := func(asked int, want time.Time) {
+			t.Helper()
+			<-time.After(3 * time.Hour)
+			synctest.Wait()
+			known, _ := w.Ends()
+			if a.asked != asked || !a.shown["security"].Equal(want) || !known["security"].Equal(want) {
+				t.Errorf("asked %d times, shown %v, known %v; want %d times and %s", a.asked, a.shown, known, asked, want)
+			}
+		}
+		holds(0, configured)
+		w.Use(list, nil, 2*time.Hour)
+		holds(2, ends)
+		w.Use(list, nil, 0)
+		holds(2, configured)
 	})
 }

@@ -40,6 +40,7 @@ type Status struct {
 	Paused       []Bucket             `json:"paused_buckets"`
 	Late         []LateSchedule       `json:"late_schedules"`
 	Behind       []ReceiverState      `json:"receivers_behind"`
+	Ends         []Ending             `json:"ends"`              // Of what is known of.
 	Unknown      []string             `json:"unknown,omitempty"` // What could not be read, and why.
 }
 
@@ -69,7 +70,7 @@ var attendance = map[bus.Attendance]string{bus.Attended: "present", bus.Unattend
 func (c *Client) Status(ctx context.Context) Status {
 	s := Status{
 		At: c.Now().UTC(), Act: []Action{}, Workers: []search.Present{}, Jobs: []search.Group{}, Proofs: map[jobs.Verdict]int{},
-		DeadLetters: []Cause{}, Paused: []Bucket{}, Late: []LateSchedule{}, Behind: []ReceiverState{}, Attendance: attendance[bus.AttendanceUnknown],
+		DeadLetters: []Cause{}, Paused: []Bucket{}, Late: []LateSchedule{}, Behind: []ReceiverState{}, Ends: []Ending{}, Attendance: attendance[bus.AttendanceUnknown],
 	}
 	for _, part := range []struct {
 		name string
@@ -121,6 +122,7 @@ func (c *Client) statusWorkers(ctx context.Context, s *Status) error {
 		presentErr = nil // Fleet says whether there is one.
 	}
 	s.Workers = append(s.Workers, present.Workers...)
+	s.statusEndings()
 	for _, w := range s.Workers {
 		if ahead := time.Duration(w.ClockAheadMS) * time.Millisecond; ahead.Abs() > actClock {
 			s.act(Operator, "set it right (chrony, ntpd)", "the clock of worker %s is %s off that of NATS", w.Worker, ahead)

@@ -46,6 +46,8 @@ type Service struct {
 	Worker   string     // Its name,
 	Version  string     // its release,
 	InFlight func() int // and how many jobs it runs.
+	// Ends says when the secrets of its own accounts end, and the certificates that it watches, as far as known.
+	Ends     func() (secrets, certificates map[string]time.Time)
 	Recorder Recorder
 	// OnFailure is called for each failure of the file, or of the service.
 	OnFailure func()
@@ -203,7 +205,9 @@ func (s *Service) add(ctx context.Context, p *projection, broken chan<- error) (
 		Name: ServiceName, Version: protocol, Description: "Finds jobs and dead letters.",
 		Metadata: map[string]string{"worker": s.Worker, "version": s.Version, "namespace": names.Namespace},
 		StatsHandler: func(*micro.Endpoint) any {
-			return Present{InFlight: s.InFlight(), Lag: p.lag(), Now: time.Now().UTC(), ClockAheadMS: s.Conn.Clock().Ahead().Milliseconds()}
+			one := Present{InFlight: s.InFlight(), Lag: p.lag(), Now: time.Now().UTC(), ClockAheadMS: s.Conn.Clock().Ahead().Milliseconds()}
+			one.SecretsEnd, one.CertificatesEnd = s.Ends()
+			return one
 		},
 	})
 	if err != nil {
@@ -260,6 +264,9 @@ type Present struct {
 	Lag          uint64    `json:"lag"`
 	Now          time.Time `json:"now"`            // By its clock.
 	ClockAheadMS int64     `json:"clock_ahead_ms"` // Of that of NATS.
+	// SecretsEnd is when the secrets of its own accounts end, and CertificatesEnd the certificates that it watches, by their names, as far as known.
+	SecretsEnd      map[string]time.Time `json:"secrets_end,omitempty"`
+	CertificatesEnd map[string]time.Time `json:"certificates_end,omitempty"`
 }
 
 // Workers are those that answer.

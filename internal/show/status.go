@@ -47,6 +47,9 @@ func Status(t *terminal.Table, s *fleet.Status) {
 	for _, r := range s.Behind {
 		t.Wrapped("behind", fmt.Sprintf("receiver %s, %d wait: %s", r.Name, r.Pending, r.Error))
 	}
+	for _, e := range s.Ends {
+		t.Wrapped("ends", fmt.Sprintf("%s %s, %s (%s)", e.Of, e.Name, terminal.Clock(e.At, s.At), terminal.Age(e.At, s.At)))
+	}
 	for _, unknown := range s.Unknown {
 		t.Wrapped(terminal.Meant{Cell: "not known", Meaning: terminal.Worth}, unknown)
 	}

@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -55,4 +56,37 @@ func TestWatchedCertificate(t *testing.T) {
 	if got, ok := w.Metrics()[gone]; !ok || got != 0 {
 		t.Errorf("of a user that does not exist the metric has %v", got)
 	}
+}
+
+// TestExpiryIsReloaded: a running worker takes over what is watched and how often, from never to some and back, and commands are shown what ends.
+func TestExpiryIsReloaded(t *testing.T) {
+	t.Parallel()
+	seed, last := sandbox.DefaultSeed(), time.Now().Add(13*24*time.Hour)
+	seed.Projects[0].Certificates = map[string][]time.Time{sandbox.DatabaseExternalUser: {last}}
+	box, api := apptest.ServeSandbox(t, sandbox.Config{Seed: seed})
+	const never = "expiry: {every: 0s}\n"
+	r := apptest.StartFromFile(t, api, never, func(r *apptest.Rig) { r.Env["SECURITY_SECRET"], _ = box.Secret(apptest.ClientID) })
+	const secret, certificate = `rekey_account_secret_expires_timestamp_seconds{account="security"}`, `rekey_certificate_expires_timestamp_seconds{certificate="batch"}`
+	nothing := func(when string) {
+		t.Helper()
+		if got, shown := r.Metrics()[certificate]; shown || r.Metrics()[secret] != 0 {
+			t.Errorf("%s, the metrics have %v and %v", when, r.Metrics()[secret], got)
+		}
+	}
+	nothing("at the start")
+	r.Write("expiry: {every: 1m, watch: [{name: batch, project_id: " + sandbox.ProjectID + ", username: \"" + sandbox.DatabaseExternalUser + "\"}]}\n")
+	r.Reloaded()
+	apptest.Eventually(t, "both ends", func() bool { return int64(r.Metrics()[certificate]) == last.Unix() && r.Metrics()[secret] != 0 })
+	client := r.Operator()
+	defer client.Close()
+	status := client.Status(t.Context())
+	if len(status.Ends) != 2 || status.Ends[0].Name != "batch" || status.Ends[0].At.Unix() != last.Unix() || status.Ends[1].Name != "security" {
+		t.Errorf("the status is %s", apptest.Encoded(status))
+	}
+	if len(status.Act) != 1 || status.OK || !strings.HasPrefix(status.Act[0].What, "the last certificate of batch ends at ") {
+		t.Errorf("a person must %s", apptest.Encoded(status.Act))
+	}
+	r.Write(never)
+	r.Reloaded()
+	nothing("when nothing is read any more")
 }
