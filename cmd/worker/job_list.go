@@ -52,6 +52,8 @@ has a line for each, too.`,
 		},
 	})))
 	f.register(cmd)
+	// The flag exists: it was added in the line above.
+	_ = cmd.RegisterFlagCompletionFunc("account", c.completeAccounts())
 	return cmd
 }
 
@@ -94,7 +96,7 @@ func (c *cli) countJobs(ctx context.Context, q fleet.SummaryQuery, begin moment)
 type listFlags struct {
 	state, kind, outcome, target, event, since string
 	verdict, account, by, sort, count          string
-	after                                      string
+	after, lane, policy                        string
 	limit                                      int
 	watch                                      bool
 }
@@ -106,6 +108,8 @@ func (f *listFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.outcome, "outcome", "", "only jobs with this `OUTCOME`: "+strings.Join(jobs.Names(jobs.Outcomes()), ", "))
 	flags.StringVar(&f.verdict, "verdict", "", "only jobs whose proof has this `VERDICT`: "+strings.Join(jobs.Names(jobs.Verdicts()), ", "))
 	flags.StringVar(&f.account, "account", "", "only jobs of the account of this `NAME`")
+	flags.StringVar(&f.lane, "lane", "", "only jobs of this `LANE`: "+strings.Join(jobs.Names(jobs.Lanes()), ", "))
+	flags.StringVar(&f.policy, "policy", "", "only jobs that the policy of this `NAME` asked for")
 	flags.StringVar(&f.by, "requested-by", "", "only jobs that this `REQUESTER` asked for, or was said to ask for")
 	flags.StringVar(&f.target, "target", "", "only jobs whose target contains this `TEXT`, from the beginning of a word or id")
 	flags.StringVar(&f.event, "event", "", "only jobs that the event with this `ID` asked for")
@@ -120,6 +124,7 @@ func (f *listFlags) register(cmd *cobra.Command) {
 	complete(cmd, "state", jobs.Names(jobs.States()))
 	complete(cmd, "kind", jobs.Names(jobs.Kinds()))
 	complete(cmd, "outcome", jobs.Names(jobs.Outcomes()))
+	complete(cmd, "lane", jobs.Names(jobs.Lanes()))
 }
 
 // complete offers the members of a closed set to shell completion.
@@ -130,7 +135,7 @@ func complete(cmd *cobra.Command, flag string, set []string) {
 
 // filter is what the flags choose, but for the moment since which they do.
 func (f *listFlags) filter() (fleet.Query, moment, error) {
-	filter := fleet.Query{Target: f.target, Event: f.event, Account: f.account, RequestedBy: f.by, After: f.after, Limit: f.limit}
+	filter := fleet.Query{Target: f.target, Event: f.event, Account: f.account, Policy: f.policy, RequestedBy: f.by, After: f.after, Limit: f.limit}
 	begin, err := since(f.since)
 	if err != nil {
 		return filter, nil, err
@@ -148,6 +153,9 @@ func (f *listFlags) filter() (fleet.Query, moment, error) {
 		return filter, nil, err
 	}
 	if filter.Verdict, err = member("--verdict", f.verdict, jobs.Verdicts()); err != nil {
+		return filter, nil, err
+	}
+	if filter.Lane, err = member("--lane", f.lane, jobs.Lanes()); err != nil {
 		return filter, nil, err
 	}
 	if filter.Sort, err = member("--sort", f.sort, fleet.Sorts()); err != nil {

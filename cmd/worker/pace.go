@@ -9,6 +9,7 @@ import (
 
 	"rekey/internal/fleet"
 	"rekey/internal/pace"
+	"rekey/internal/show"
 	"rekey/internal/terminal"
 )
 
@@ -42,7 +43,7 @@ func (c *cli) printBuckets(buckets []fleet.Bucket) error {
 	return c.print(buckets, func(t *terminal.Table) {
 		t.Head("BUCKET", "LIMIT", terminal.Optional("KNOWN FROM"), "TOKENS", "OPENS", "PLANNED", "LAST TURN")
 		for _, b := range buckets {
-			t.Row(b.Bucket, bucketLimit(b), b.Source, bucketTokens(b), terminal.Meant{Cell: b.PausedUntil, Meaning: terminal.Worth}, b.Planned, b.LastTurnAt)
+			t.Row(terminal.Shortened{Full: b.Bucket, Short: show.ShortTarget(b.Bucket)}, bucketLimit(b), b.Source, bucketTokens(b), terminal.Meant{Cell: b.PausedUntil, Meaning: terminal.Worth}, b.Planned, b.LastTurnAt)
 		}
 	})
 }

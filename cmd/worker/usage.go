@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"rekey/internal/config"
@@ -35,11 +36,14 @@ func want(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// wantFirst checks that a command has the named arguments; more may follow.
+// wantFirst checks that a command has the named arguments; more may follow. None may be empty.
 func wantFirst(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, list []string) error {
 		if len(list) < len(names) {
 			return usagef("missing: %s; the form is: %s", strings.Join(names[len(list):], " and "), cmd.UseLine())
+		}
+		if i := slices.Index(list, ""); i >= 0 { // A variable of a script that is not set.
+			return usagef("%s is empty; the form is: %s", names[min(i, len(names)-1)], cmd.UseLine())
 		}
 		return nil
 	}

@@ -93,9 +93,11 @@ func (l *list) first() string {
 const (
 	// swept is where a sweep stops that has seen everything, or enough.
 	swept = -1
-	// A part is read for one of sliceShare of the patience before smaller parts are, and divide is by how much smaller they are.
+	// A part is read for one of sliceShare of the patience before smaller parts are, and divide is by how much smaller they are. The first parts
+	// are the smallest by far, as each that has nothing is followed by one twice as large.
 	sliceShare = 2
 	divide     = 16
+	firstParts = 256 // How many the first part would make of the list.
 	// mostOvers is how many parts take too long before the next ones have all of the question's time: on a busy machine, no part may be small enough.
 	mostOvers = 3
 )
@@ -117,7 +119,7 @@ func (p *projection) sweep(ctx context.Context, l *list, read func(context.Conte
 	if err != nil || !low.Valid {
 		return swept, inFile(err)
 	}
-	done, width, overs := int64(0), (high.Int64-low.Int64)/divide+1, 0 // done is how much of the range was read.
+	done, width, overs := int64(0), (high.Int64-low.Int64)/firstParts+1, 0 // done is how much of the range was read.
 	for low.Int64+done <= high.Int64 {
 		from, to := low.Int64+done, min(low.Int64+done+width-1, high.Int64)
 		if !l.up {
