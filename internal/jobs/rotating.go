@@ -21,8 +21,45 @@ func (r *Runner) stepRotation(ctx context.Context, d Delivery, entry Entry) (Set
 	if rec.RetryAt.After(now) && !rec.CancelAsked {
 		return putBack(now, rec.RetryAt), nil
 	}
+	if !committed {
+		if s, over, err := r.afterOthers(ctx, d.Job, entry); over || err != nil {
+			return s, err
+		}
+	}
 	rec.Deliveries = d.Count
 	return r.attemptStep(ctx, d.Job, entry)
+}
+
+// othersPoll is how often a rotation looks whether the jobs before it are over.
+const othersPoll = 5 * time.Second
+
+// afterOthers looks at the jobs of the same rotation that this one could not join, for they were being taken back. While one is unfinished, this
+// one waits: two must not work on the same credentials. One that went on, and has rotated, did what this one is asked for.
+func (r *Runner) afterOthers(ctx context.Context, job Job, entry Entry) (s Settlement, over bool, _ error) {
+	holder, err := r.cfg.Targets.Load(ctx, job.TargetKey())
+	if errors.Is(err, ErrNotFound) || err == nil && holder.JobID != job.ID {
+		return Settlement{}, false, nil
+	}
+	if err != nil {
+		return Settlement{}, false, fmt.Errorf("looking up target %s: %w", job.Target(), err)
+	}
+	for _, id := range holder.Others {
+		other, err := r.cfg.Ledger.Load(ctx, id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return Settlement{}, false, fmt.Errorf("looking up job %s: %w", id, err)
+		}
+		if !other.Record.Done() {
+			return Settlement{Delay: othersPoll}, true, nil
+		}
+		if other.Record.Outcome == OutcomeRotated {
+			s, err := r.finish(ctx, job, entry, OutcomeCancelled, fmt.Sprintf("nothing was changed: job %s, which was to be taken back when this was asked for, went on and has rotated", id))
+			return s, true, err
+		}
+	}
+	return Settlement{}, false, nil
 }
 
 // waitedFor says what a rotation waits for, as the end of a sentence.
