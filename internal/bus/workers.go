@@ -128,21 +128,8 @@ func (w *Workers) next(pull context.Context, urgentOnly bool) (*delivery, bool) 
 	if pull.Err() != nil {
 		return nil, false
 	}
-	lanes := w.rota.order(urgentOnly)
-	for _, lane := range lanes {
-		select {
-		case h, ok := <-w.pullers[lane].out:
-			if ok {
-				w.pullers[lane].took()
-			}
-			return h, ok
-		default:
-		}
-		select {
-		case h := <-w.offers[lane]:
-			return h, true
-		default:
-		}
+	if h, ok, there := w.atHand(urgentOnly); there {
+		return h, ok
 	}
 	// A channel that is nil never delivers.
 	var normal, bulk, newNormal, newBulk <-chan *delivery
@@ -169,6 +156,26 @@ func (w *Workers) next(pull context.Context, urgentOnly bool) (*delivery, bool) 
 		h.puller.took()
 	}
 	return h, ok
+}
+
+// atHand returns what a lane has, in the order of the turns, without waiting for it.
+func (w *Workers) atHand(urgentOnly bool) (h *delivery, ok, there bool) {
+	for _, lane := range w.rota.order(urgentOnly) {
+		select {
+		case h, ok := <-w.pullers[lane].out:
+			if ok {
+				w.pullers[lane].took()
+			}
+			return h, ok, true
+		default:
+		}
+		select {
+		case h := <-w.offers[lane]:
+			return h, true, true
+		default:
+		}
+	}
+	return nil, false, false
 }
 
 // handle runs one job and settles its message.
@@ -208,10 +215,6 @@ func (w *Workers) handle(ctx, pull context.Context, h *delivery) {
 		w.failures.Warn(log, "the server did not confirm the settlement; the job is redelivered", err)
 	}
 	w.drain.job(ctx, pull, verdict, err == nil)
-}
-
-func (w *Workers) deadLetter(ctx context.Context, h *delivery, why error) error {
-	return w.Conn.deadLetterJob(context.WithoutCancel(ctx), h, why)
 }
 
 // giveBack returns what was pulled and not begun. Once the server does not answer, the

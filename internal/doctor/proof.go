@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -19,24 +20,7 @@ const logSpan = time.Hour
 func (e *accountCheck) proof(ctx context.Context, job jobs.Job) []Finding {
 	kind := kinds.Of(job.Kind)
 	form := kind.Form(e.cfg.Atlas.X509API, job.Params.Named)
-	what := string(job.Kind) + " proof"
-	var readable, closed, roles []string
-	note := func(name string, role kinds.Role, err error) *Finding {
-		failure, failed := errors.AsType[*jobs.Failure](err)
-		switch {
-		case err == nil:
-			readable = append(readable, name)
-		case failed && (atlas.LacksRole(failure) || failure.Reason == jobs.ReasonForbidden):
-			closed = append(closed, name)
-			if !slices.Contains(roles, role.Title) {
-				roles = append(roles, role.Title)
-			}
-		default:
-			f := e.finding(what, Skipped, job.Target()+": "+name+" cannot be read: "+err.Error(), "")
-			return &f
-		}
-		return nil
-	}
+	var reads proofReads
 	for _, check := range kind.Checks(job.Params.Has, false) {
 		if form.Find != nil { // Its ids are found by the job.
 			break
@@ -46,28 +30,55 @@ func (e *accountCheck) proof(ctx context.Context, job jobs.Job) []Finding {
 		if err == nil && (seen.Status == 401 || seen.Status == 403) {
 			err = &jobs.Failure{Reason: jobs.ReasonForbidden, Err: errors.New("the account lacks a role")}
 		}
-		if f := note(check.Name, check.Role, err); f != nil {
-			return []Finding{*f}
+		reads.note(check.Name, check.Role, err)
+		if reads.failed != nil {
+			break
 		}
 	}
-	if len(kind.Proof.Events) > 0 {
+	if len(kind.Proof.Events) > 0 && reads.failed == nil {
 		_, err := e.client.Events(ctx, job, kind.Proof.Events, time.Now().Add(-logSpan))
-		if f := note("events", logRole(kind, job), err); f != nil {
-			return []Finding{*f}
-		}
+		reads.note(readOfEvents, logRole(kind, job), err)
 	}
+	what := string(job.Kind) + " proof"
 	switch {
-	case len(closed) > 0:
+	case reads.failed != nil:
+		return []Finding{e.finding(what, Skipped, job.Target()+": "+reads.failed.Error(), "")}
+	case len(reads.closed) > 0:
 		verdict := jobs.VerdictAccepted
-		if slices.Contains(readable, "events") {
+		if slices.Contains(reads.readable, readOfEvents) {
 			verdict = jobs.VerdictRecorded
 		}
-		return []Finding{e.finding(what, Warning, job.Target()+": the account may not read "+strings.Join(closed, ", ")+
-			": the best verdict will be "+string(verdict), "give the account the role "+strings.Join(roles, " and ")+" in Atlas, see docs/proof.md")}
-	case len(readable) > 0:
-		return []Finding{e.finding(what, OK, job.Target()+": readable: "+strings.Join(readable, ", "), "")}
+		return []Finding{e.finding(what, Warning, job.Target()+": the account may not read "+strings.Join(reads.closed, ", ")+
+			": the best verdict will be "+string(verdict), "give the account the role "+strings.Join(reads.roles, " and ")+" in Atlas, see docs/proof.md")}
+	case len(reads.readable) > 0:
+		return []Finding{e.finding(what, OK, job.Target()+": readable: "+strings.Join(reads.readable, ", "), "")}
 	}
 	return nil
+}
+
+// readOfEvents is the name of the read of Atlas's own log.
+const readOfEvents = "events"
+
+// proofReads are the reads that a proof makes, by what came of each.
+type proofReads struct {
+	readable, closed, roles []string // The roles are those that open what is closed.
+	failed                  error    // The first that says neither.
+}
+
+// note takes down what came of the read of that name, which needs the role.
+func (r *proofReads) note(name string, role kinds.Role, err error) {
+	failure, failed := errors.AsType[*jobs.Failure](err)
+	switch {
+	case err == nil:
+		r.readable = append(r.readable, name)
+	case failed && (atlas.LacksRole(failure) || failure.Reason == jobs.ReasonForbidden):
+		r.closed = append(r.closed, name)
+		if !slices.Contains(r.roles, role.Title) {
+			r.roles = append(r.roles, role.Title)
+		}
+	case r.failed == nil:
+		r.failed = fmt.Errorf("%s cannot be read: %w", name, err)
+	}
 }
 
 // logRole is the role that reading the event log of a job takes.

@@ -7,6 +7,30 @@ import (
 	"rekey/internal/redact"
 )
 
+// maxOperations bounds how many operations a record lists.
+const maxOperations = 64
+
+// Action is what an operator did. The set is closed.
+type Action string
+
+// The actions of operators.
+const (
+	ActionRetry  Action = "retry"  // Retried.
+	ActionCancel Action = "cancel" // Asked to end before its next attempt.
+	ActionReplay Action = "replay" // Replayed from its dead letter.
+	ActionDrop   Action = "drop"   // The dead letter was dropped.
+	ActionStop   Action = "stop"   // The watch of its target was ended.
+	ActionCheck  Action = "check"  // Its target, which is watched, was to be looked at at once.
+)
+
+// Operation is what an operator did, when and why.
+type Operation struct {
+	At     time.Time `json:"at"`
+	Action Action    `json:"action"`
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitempty"`
+}
+
 // reopen puts a record back to the state before its first attempt of a round.
 func (r *Record) reopen(op Operation) {
 	if r.Done() {

@@ -165,14 +165,8 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Settlement,
 	if d.Job.Wake && !rec.CancelAsked {
 		return done(), nil // What it was to tell is dealt with.
 	}
-	if rec.State == StateRunning && !r.cfg.Gone(rec.Claim) {
-		left, err := r.leaseLeft(ctx, entry)
-		if err != nil {
-			return Settlement{}, err
-		}
-		if left > 0 { // Another worker has it, or had it and was lost.
-			return Settlement{Delay: min(left, claimPoll)}, nil
-		}
+	if left, err := r.claimed(ctx, entry); err != nil || left > 0 { // Another worker has it, or had it and was lost.
+		return Settlement{Delay: min(left, claimPoll)}, err
 	}
 	if rec.closeLost(now) { // No worker runs it: what is written next says so.
 		r.attempts.failed(rec)
@@ -199,6 +193,14 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Settlement,
 	}
 	rec.Deliveries = d.Count
 	return r.attempt(ctx, d.Job, entry)
+}
+
+// claimed returns how long the claim of a worker that is not known to be gone still holds; zero: the job is free.
+func (r *Runner) claimed(ctx context.Context, entry Entry) (time.Duration, error) {
+	if entry.Record.State != StateRunning || r.cfg.Gone(entry.Record.Claim) {
+		return 0, nil
+	}
+	return r.leaseLeft(ctx, entry)
 }
 
 // shared converts a moment of this machine's clock into one of the time that all workers share. The zero time stays zero.

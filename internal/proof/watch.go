@@ -28,15 +28,11 @@ func (c *Checker) Watch(ctx context.Context, d jobs.Delivery) (jobs.Settlement, 
 		return settlement, err
 	}
 	rec, now := &entry.Record, c.cfg.Now()
-	switch {
-	case rec.Proof.Verdict == jobs.VerdictReverted:
+	if rec.Proof.Verdict == jobs.VerdictReverted {
 		return c.reverted(ctx, d.Job, rec, true)
-	case !rec.Proof.Verdict.Dead(), rec.Proof.NextCheckAt.IsZero(): // The watch is over, or an operator has stopped it.
-		return jobs.Settlement{Done: true}, nil
-	case d.Job.Wake && rec.Proof.CheckedAt.After(rec.CheckAsked()): // The look that it asks for was made.
-		return jobs.Settlement{Done: true}, nil
-	case rec.Proof.NextCheckAt.After(now):
-		return jobs.Settlement{Delay: rec.Proof.NextCheckAt.Sub(now)}, nil
+	}
+	if settlement := notDue(d.Job, rec, now); settlement != (jobs.Settlement{}) {
+		return settlement, nil
 	}
 	job := d.Job
 	if job.Wake {
@@ -69,6 +65,19 @@ func (c *Checker) Watch(ctx context.Context, d jobs.Delivery) (jobs.Settlement, 
 		settlement = jobs.Settlement{Done: true}
 	}
 	return settlement, err
+}
+
+// notDue settles a message that asks for no look now. The zero value: the target is to be looked at.
+func notDue(job jobs.Job, rec *jobs.Record, now time.Time) jobs.Settlement {
+	switch {
+	case !rec.Proof.Verdict.Dead(), rec.Proof.NextCheckAt.IsZero(): // The watch is over, or an operator has stopped it.
+		return jobs.Settlement{Done: true}
+	case job.Wake && rec.Proof.CheckedAt.After(rec.CheckAsked()): // The look that it asks for was made.
+		return jobs.Settlement{Done: true}
+	case rec.Proof.NextCheckAt.After(now):
+		return jobs.Settlement{Delay: rec.Proof.NextCheckAt.Sub(now)}
+	}
+	return jobs.Settlement{}
 }
 
 // watched is what becomes of a target after a look.

@@ -2,75 +2,12 @@ package sandbox
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
-)
-
-// Ids of the world that DefaultSeed describes. All are made up, and easy to tell from real ones.
-const (
-	// ClientID is a service account that owns OrgID.
-	ClientID = "mdb_sa_id_5ec0000000000000000000a1"
-	// ReadOnlyClientID is a service account that may only read in OrgID.
-	ReadOnlyClientID = "mdb_sa_id_5ec0000000000000000000a2"
-	// OtherClientID is a service account that owns OtherOrgID and has no role in OrgID.
-	OtherClientID = "mdb_sa_id_5ec0000000000000000000a3"
-	// PublicKey is an API key that owns OrgID.
-	PublicKey = "sandboxk"
-
-	// OrgID is the organization that most of the world belongs to.
-	OrgID = "5ec0000000000000000000b1"
-	// OtherOrgID is an organization in which ClientID and PublicKey have no role.
-	OtherOrgID = "5ec0000000000000000000b2"
-
-	// FederationID is the federation that OrgID is connected to.
-	FederationID = "5ec0000000000000000000c1"
-	// OtherFederationID is the federation that OtherOrgID is connected to.
-	OtherFederationID = "5ec0000000000000000000c2"
-
-	// IdentityProviderID is in FederationID. No organization uses it, so it can be deleted.
-	IdentityProviderID = "5ec0000000000000000000d1"
-	// LockedIdentityProviderID is in FederationID. OrgID uses it, so it cannot be deleted.
-	LockedIdentityProviderID = "5ec0000000000000000000d2"
-	// SpareIdentityProviderID is like IdentityProviderID.
-	SpareIdentityProviderID = "5ec0000000000000000000d3"
-	// OtherIdentityProviderID is in OtherFederationID and not in use.
-	OtherIdentityProviderID = "5ec0000000000000000000d4"
-
-	// RoleMappingID belongs to OrgID in FederationID.
-	RoleMappingID = "5ec0000000000000000000e1"
-	// SpareRoleMappingID is like RoleMappingID.
-	SpareRoleMappingID = "5ec0000000000000000000e2"
-	// OtherRoleMappingID belongs to OtherOrgID in OtherFederationID.
-	OtherRoleMappingID = "5ec0000000000000000000e3"
-
-	// ProjectID is a project of OrgID with customer-managed X.509 on.
-	ProjectID = "5ec0000000000000000000f1"
-	// SpareProjectID is like ProjectID.
-	SpareProjectID = "5ec0000000000000000000f2"
-	// OtherProjectID is a project of OtherOrgID with customer-managed X.509 on.
-	OtherProjectID = "5ec0000000000000000000f3"
-
-	// LeakedClientID is a service account of OrgID and ProjectID with two secrets, LeakedSecretID and KeptSecretID.
-	LeakedClientID = "mdb_sa_id_5ec0000000000000000000a4"
-	LeakedSecretID = "5ec000000000000000000501"
-	KeptSecretID   = "5ec000000000000000000502"
-	// SpareClientID is a service account of OrgID with one secret.
-	SpareClientID = "mdb_sa_id_5ec0000000000000000000a5"
-	// RotatedClientID is a service account of OrgID and ProjectID with one secret, RotatedSecretID.
-	RotatedClientID = "mdb_sa_id_5ec0000000000000000000a6"
-	RotatedSecretID = "5ec000000000000000000503"
-	// LeakedPublicKey is an API key that may read in OrgID, and LeakedAPIKeyID its id.
-	LeakedPublicKey = "sandboxl"
-	LeakedAPIKeyID  = "5ec000000000000000000602"
-	// RotatedPublicKey is an API key that may read in OrgID, ProjectID and SpareProjectID, with an access list, and RotatedAPIKeyID its id.
-	RotatedPublicKey = "sandboxr"
-	RotatedAPIKeyID  = "5ec000000000000000000603"
-	// UserID is a person in OrgID, ProjectID and SpareProjectID, and UserName that person's name. SpareUserID is another one.
-	UserID      = "5ec000000000000000000701"
-	UserName    = "mallory@example.com"
-	SpareUserID = "5ec000000000000000000702"
-	// DatabaseUser is a user of ProjectID with a password, and DatabaseExternalUser one without, in $external.
-	DatabaseUser         = "reporting"
-	DatabaseExternalUser = "CN=batch/1,OU=jobs"
 )
 
 // Names of the roles that matter to the operations of the sandbox. Any other name can be given
@@ -205,147 +142,129 @@ type User struct {
 	ProjectIDs          []string
 }
 
-// DefaultSeed returns the world of the demo and the README, with the ids that are constants of
-// this package: an organization with a federation, three identity providers (one of them in
-// use), two role mappings and two projects; a second, smaller one that belongs to others;
-// four accounts that call, some that leaked or are there to be deleted or rotated, database users and people.
-func DefaultSeed() Seed {
-	owner := []Role{{Name: RoleOrgOwner, OrgID: OrgID}}
-	return Seed{
-		ServiceAccounts: []ServiceAccount{
-			{ClientID: ClientID, Roles: owner},
-			{ClientID: ReadOnlyClientID, Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}}},
-			{ClientID: OtherClientID, Roles: []Role{{Name: RoleOrgOwner, OrgID: OtherOrgID}}},
-			{
-				ClientID: LeakedClientID, Name: "ci", SecretIDs: []string{LeakedSecretID, KeptSecretID},
-				Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}, {Name: "GROUP_READ_ONLY", ProjectID: ProjectID}},
-			},
-			{ClientID: SpareClientID, Name: "retired", Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}}},
-			{
-				ClientID: RotatedClientID, Name: "deploy", SecretIDs: []string{RotatedSecretID},
-				Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}, {Name: "GROUP_READ_ONLY", ProjectID: ProjectID}},
-			},
-		},
-		APIKeys: []APIKey{
-			{PublicKey: PublicKey, ID: "5ec000000000000000000601", Name: "rekey", Roles: owner},
-			{PublicKey: LeakedPublicKey, ID: LeakedAPIKeyID, Name: "backup", Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}}},
-			{
-				PublicKey: RotatedPublicKey, ID: RotatedAPIKeyID, Name: "reports", List: []string{"127.0.0.0/8", "::1/128", "192.0.2.0/24"},
-				Roles: []Role{{Name: RoleOrgReadOnly, OrgID: OrgID}, {Name: "GROUP_READ_ONLY", ProjectID: ProjectID}, {Name: "GROUP_READ_ONLY", ProjectID: SpareProjectID}},
-			},
-		},
-		Users: []User{
-			{ID: UserID, Username: UserName, OrgID: OrgID, ProjectIDs: []string{ProjectID, SpareProjectID}},
-			{ID: SpareUserID, Username: "trent@example.com", OrgID: OrgID, ProjectIDs: []string{ProjectID}},
-		},
-		Federations: []Federation{defaultFederation(), otherFederation()},
-		Projects: []Project{
-			{ID: ProjectID, OrgID: OrgID, CustomerX509: true, DatabaseUsers: []DatabaseAccount{
-				{DatabaseUser, "admin"},
-				{"batch", "admin"},
-				{DatabaseExternalUser, externalDatabase},
-				{"arn:aws:iam::123456789012:user/batch", externalDatabase},
-			}},
-			{ID: SpareProjectID, OrgID: OrgID, CustomerX509: true},
-			{ID: OtherProjectID, OrgID: OtherOrgID, CustomerX509: true},
-		},
+// idLength is the length of an Atlas id in hexadecimal digits.
+const idLength = 24
+
+// maxSecrets is how many secrets a service account can have.
+const maxSecrets = 2
+
+// clientIDPrefix begins every client id of a service account.
+const clientIDPrefix = "mdb_sa_id_"
+
+// validID says whether id is 24 lower-case hexadecimal digits.
+func validID(id string) bool {
+	return len(id) == idLength && strings.Trim(id, "0123456789abcdef") == ""
+}
+
+// validClientID says whether id matches ^mdb_sa_id_[a-fA-F\d]{24}$.
+func validClientID(id string) bool {
+	digits, ok := strings.CutPrefix(id, clientIDPrefix)
+	return ok && validID(strings.ToLower(digits))
+}
+
+// checker collects the mistakes of a seed, so that all are reported at once.
+type checker struct {
+	seen map[string]bool
+	errs []error
+}
+
+// validate reports every mistake in the seed.
+func (s Seed) validate() error {
+	c := &checker{seen: map[string]bool{}}
+	c.accounts(s)
+	for _, f := range s.Federations {
+		c.federation(f)
+	}
+	for _, p := range s.Projects {
+		c.id("project", p.ID)
+		c.hex("organization of project "+p.ID, p.OrgID)
+	}
+	for _, u := range s.Users {
+		c.id("user", u.ID)
+		c.hex("organization of user "+u.ID, u.OrgID)
+	}
+	return errors.Join(c.errs...)
+}
+
+func (c *checker) accounts(s Seed) {
+	for _, a := range s.ServiceAccounts {
+		if !validClientID(a.ClientID) {
+			c.errorf("service account %q: the client id is not mdb_sa_id_ and 24 hexadecimal digits", a.ClientID)
+		}
+		c.unique("service account", a.ClientID)
+		c.roles(a.ClientID, a.Roles)
+		for _, id := range a.SecretIDs {
+			c.id("secret", id)
+		}
+		if len(a.SecretIDs) > maxSecrets {
+			c.errorf("service account %s: it has more than %d secrets", a.ClientID, maxSecrets)
+		}
+	}
+	for _, k := range s.APIKeys {
+		if k.PublicKey == "" || strings.ContainsAny(k.PublicKey, "\":\\") {
+			c.errorf("API key %q: the public key is empty or has a quote, colon or backslash", k.PublicKey)
+		}
+		c.unique("API key", k.PublicKey)
+		if k.ID != "" {
+			c.id("API key", k.ID)
+		}
+		c.roles(k.PublicKey, k.Roles)
+		for _, block := range k.List {
+			if _, err := netip.ParsePrefix(block); err != nil {
+				c.errorf("API key %q: %q is no block of addresses", k.PublicKey, block)
+			}
+		}
 	}
 }
 
-func defaultFederation() Federation {
-	return Federation{
-		ID: FederationID,
-		IdentityProviders: []IdentityProvider{
-			{ID: IdentityProviderID, Name: "workload", Type: TypeWorkload},
-			{ID: LockedIdentityProviderID, Name: "workforce"},
-			{ID: SpareIdentityProviderID, Name: "contractors"},
-		},
-		Organizations: []ConnectedOrg{{
-			OrgID:               OrgID,
-			IdentityProviderIDs: []string{LockedIdentityProviderID},
-			RoleMappings: []RoleMapping{
-				{ID: RoleMappingID, ExternalGroup: "database-admins", Roles: []Role{{Name: RoleDatabaseAccessAdmin, ProjectID: ProjectID}}},
-				{ID: SpareRoleMappingID, ExternalGroup: "contractors"},
-			},
-		}},
+func (c *checker) federation(f Federation) {
+	c.id("federation", f.ID)
+	for _, p := range f.IdentityProviders {
+		c.id("identity provider", p.ID)
+	}
+	for _, o := range f.Organizations {
+		c.hex("connected organization", o.OrgID)
+		c.unique("organization in federation "+f.ID, o.OrgID)
+		for _, m := range o.RoleMappings {
+			c.id("role mapping", m.ID)
+		}
+		for _, id := range o.IdentityProviderIDs {
+			if !slices.ContainsFunc(f.IdentityProviders, func(p IdentityProvider) bool { return p.ID == id }) {
+				c.errorf("organization %s uses identity provider %q, which is not in federation %s", o.OrgID, id, f.ID)
+			}
+		}
 	}
 }
 
-func otherFederation() Federation {
-	return Federation{
-		ID:                OtherFederationID,
-		IdentityProviders: []IdentityProvider{{ID: OtherIdentityProviderID, Name: "partner"}},
-		Organizations: []ConnectedOrg{{
-			OrgID:        OtherOrgID,
-			RoleMappings: []RoleMapping{{ID: OtherRoleMappingID, ExternalGroup: "partners"}},
-		}},
+func (c *checker) roles(account string, roles []Role) {
+	for _, r := range roles {
+		if (r.OrgID == "") == (r.ProjectID == "") {
+			c.errorf("account %s: role %q needs an organization or a project, and not both", account, r.Name)
+			continue
+		}
+		c.hex("role of account "+account, r.OrgID+r.ProjectID)
 	}
 }
 
-// DemoEvent is an event that the seeded sandbox has an answer for.
-type DemoEvent struct {
-	Say     string // What it shows.
-	Class   string // The class of its subject.
-	Payload string
+func (c *checker) id(what, id string) {
+	c.hex(what, id)
+	c.unique(what, id)
 }
 
-// What the demo looks at afterwards.
-const (
-	// DemoRateLimited is the operation of the first event.
-	DemoRateLimited = OperationJWKSRevoke
-	// DemoRepeated is the operation of the event that is there twice.
-	DemoRepeated = OperationTokenRevoke
-	// DemoLagging is the operation of an event that the API answers before it does what it was asked for.
-	DemoLagging = OperationRoleMappingDelete
-	// DemoScheduled is the operation of the demo's schedule, and DemoParam and ProjectID its parameter.
-	DemoScheduled = OperationX509Disable
-	DemoParam     = "project_id"
-	// DemoOperations is how many operations there are, the schedule's among them.
-	DemoOperations = 6
-)
-
-// DemoEvents tell the story of the demo, in this order. The token is one that the sandbox has issued, the secret that of
-// LeakedSecretID; typeRequested is the CloudEvents type of a direct request.
-func DemoEvents(token, secret, typeRequested string) []DemoEvent {
-	idp := func(id string) string {
-		return `"params":{"federation_id":"` + FederationID + `","identity_provider_id":"` + id + `"}}`
-	}
-	leak := `{"specversion":"1.0","id":"leak-1","source":"demo/siem","type":"` + typeRequested +
-		`","data":{"kind":"` + OperationTokenRevoke + `","account":"security","params":{"token":"` + token + `"}}}`
-	mapping := `{"kind":"` + OperationRoleMappingDelete + `","account":"legacy","params":{"federation_id":"` + FederationID +
-		`","org_id":"` + OrgID + `","role_mapping_id":"` + RoleMappingID + `"}}`
-	return []DemoEvent{
-		{
-			"plain JSON: revoke the JWKS (the API will answer 429, Retry-After: 2)", "incident",
-			`{"kind":"` + OperationJWKSRevoke + `","account":"security","reason":"IR-4711",` + idp(LockedIdentityProviderID),
-		},
-		{"CloudEvent: revoke a leaked token", "incident", leak},
-		{"the same CloudEvent once more", "incident", leak},
-		{
-			"plain JSON: delete a leaked client secret, by the secret alone", "incident",
-			`{"kind":"` + OperationServiceAccountSecretDelete + `","account":"security","params":{"org_id":"` + OrgID + `","secret":"` + secret + `"}}`,
-		},
-		{"plain JSON: delete a role mapping (API key, HTTP Digest; the API will be slow to do it)", "rotation", mapping},
-		{
-			"plain JSON: delete an identity provider, lane bulk", "rotation",
-			`{"kind":"` + OperationIDPDelete + `","account":"legacy","lane":"bulk",` + idp(IdentityProviderID),
-		},
-		{"an event with a kind that does not exist", "incident", `{"kind":"jwks.revok","params":{}}`},
+func (c *checker) hex(what, id string) {
+	if !validID(id) {
+		c.errorf("%s: %q is not 24 lower-case hexadecimal digits", what, id)
 	}
 }
 
-// Examples are parameters that the seeded sandbox knows, by what they show.
-func Examples() [][2]string {
-	idp := "federation_id=" + FederationID + " identity_provider_id="
-	return [][2]string{
-		{OperationJWKSRevoke + ", " + OperationIDPDelete, idp + IdentityProviderID},
-		{OperationIDPDelete + ", refused", idp + LockedIdentityProviderID},
-		{OperationRoleMappingDelete, "federation_id=" + FederationID + " org_id=" + OrgID + " role_mapping_id=" + RoleMappingID},
-		{OperationX509Disable, "project_id=" + ProjectID},
-		{OperationServiceAccountSecretDelete, "org_id=" + OrgID + " client_id=" + LeakedClientID + " secret_id=" + LeakedSecretID},
-		{OperationAPIKeyDelete, "org_id=" + OrgID + " public_key=" + LeakedPublicKey},
-		{OperationDatabaseUserDelete + ", " + OperationDatabaseUserScramble, "project_id=" + ProjectID + " username=" + DatabaseUser},
-		{OperationOrgUserRemove, "org_id=" + OrgID + " username=" + UserName},
-		{OperationTokenRevoke, "token=… from POST /api/oauth/token, or any text that can be a token: 200 to each, known or not (RFC 7009)"},
+func (c *checker) unique(what, id string) {
+	key := what + "\x00" + id
+	if c.seen[key] {
+		c.errorf("%s %q is there twice", what, id)
 	}
+	c.seen[key] = true
+}
+
+func (c *checker) errorf(format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf(format, args...))
 }
