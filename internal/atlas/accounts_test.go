@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"rekey/internal/atlas"
@@ -169,6 +170,29 @@ func TestConfigFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFileThatDoesNotAnswer: an attempt whose file system does not answer ends with its time, and other files can be read.
+func TestFileThatDoesNotAnswer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(path, []byte(revokedToken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		answers := make(chan struct{})
+		cfg := config(transportFunc(func(req *http.Request) (*http.Response, error) {
+			t.Errorf("a request to %s was made", req.URL.Path)
+			return reply(500, ""), nil
+		}))
+		cfg.TokenFiles = func(string) error { <-answers; return nil }
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("a minute is over"))
+		defer cancel()
+		_, err := newClient(t, cfg).Revoke(ctx, jobWith(t, kinds.TokenRevoke, "service", map[string]any{"token_file": path}))
+		if err == nil || !strings.HasSuffix(err.Error(), "it does not answer: a minute is over") {
+			t.Errorf("got %v", err)
+		}
+		close(answers)
+	})
 }
 
 // TestTokenFile: the file is read at the time of the call.

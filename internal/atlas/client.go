@@ -150,6 +150,7 @@ type Client struct {
 	readMode   string
 	sets       map[string]kinds.Set
 	tokenFiles func(path string) error
+	fileReads  chan struct{} // Holds one for each read of a file that goes on.
 	stores     map[string]SecretStore
 	limiter    *pace.Limiter
 	slots      pace.Slots
@@ -197,6 +198,7 @@ func New(cfg Config) (*Client, error) {
 		transport:  transport,
 		lookupEnv:  cfg.LookupEnv,
 		tokenFiles: cfg.TokenFiles,
+		fileReads:  make(chan struct{}, mostFileReads),
 		stores:     cfg.Stores,
 		x509API:    cfg.X509API,
 		recorder:   cfg.Recorder,

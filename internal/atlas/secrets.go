@@ -123,7 +123,7 @@ func (c *Client) locateSecret(ctx context.Context, params jobs.Params, name stri
 	path, ref := params.Get(name+kinds.SuffixFile), params.Get(name+kinds.SuffixReference)
 	switch {
 	case path != "":
-		value, err := c.readSecretFile(name, path)
+		value, err := c.readSecretFile(ctx, name, path)
 		return value, place{field + kinds.SuffixFile, "what is in " + path + " "}, err
 	case ref != "":
 		value, err := c.readReference(ctx, field+kinds.SuffixReference, ref)
@@ -136,12 +136,8 @@ func (c *Client) locateSecret(ctx context.Context, params jobs.Params, name stri
 
 // readSecretFile returns the content of the file, without the white space around it. Its errors name the path and never the
 // content.
-func (c *Client) readSecretFile(name, path string) (secret.Value, error) {
-	resolved, err := c.resolve(path)
-	var text string
-	if err == nil {
-		text, err = readRegular(resolved)
-	}
+func (c *Client) readSecretFile(ctx context.Context, name, path string) (secret.Value, error) {
+	text, err := c.readWithin(ctx, path)
 	// An identified credential makes a better error than several lines.
 	if err == nil && credential.Identify(text).What == "" {
 		text, err = secret.OneLine(text)
@@ -158,6 +154,39 @@ func (c *Client) readSecretFile(name, path string) (secret.Value, error) {
 		return secret.Value{}, fmt.Errorf("reading the %s from file %s: %w", name, path, withoutPath(err))
 	}
 	return secret.New(text), nil
+}
+
+// mostFileReads bounds the reads of files that go on at once, those that do not end included.
+const mostFileReads = 64
+
+// readWithin returns the content of a file that a job may read, for as long as ctx allows. A read cannot be cut off: where a file
+// system does not answer, or a file of /proc has nothing to say, it goes on behind the attempt.
+func (c *Client) readWithin(ctx context.Context, path string) (string, error) {
+	type content struct {
+		text string
+		err  error
+	}
+	select {
+	case c.fileReads <- struct{}{}:
+	case <-ctx.Done():
+		return "", fmt.Errorf("%d files that jobs named do not answer: %w", mostFileReads, context.Cause(ctx))
+	}
+	done := make(chan content, 1)
+	go func() {
+		defer func() { <-c.fileReads }()
+		var got content
+		var resolved string
+		if resolved, got.err = c.resolve(path); got.err == nil {
+			got.text, got.err = readRegular(resolved)
+		}
+		done <- got
+	}()
+	select {
+	case got := <-done:
+		return got.text, got.err
+	case <-ctx.Done():
+		return "", fmt.Errorf("it does not answer: %w", context.Cause(ctx))
+	}
 }
 
 // readRegular returns the content of a regular file. Opening a named pipe would wait for a writer, whatever the context.
