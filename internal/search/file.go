@@ -211,7 +211,10 @@ func (f *file) prepare(ctx context.Context, namespace string) error {
 	if err := f.fill(ctx, namespace); err != nil {
 		return err // The file is closed, and with it the transaction.
 	}
-	_, err := f.conn.ExecContext(ctx, "COMMIT")
+	if _, err := f.conn.ExecContext(ctx, "COMMIT"); err != nil {
+		return err
+	}
+	_, err := f.conn.ExecContext(ctx, "CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab('main', 'words', 'instance')")
 	return err
 }
 

@@ -221,6 +221,9 @@ func longest(text string) string {
 	return slices.MaxFunc(strings.FieldsFunc(text, notInWord), func(a, b string) int { return cmp.Compare(len(a), len(b)) })
 }
 
+// beginMark ends a term whose last word may go on.
+const beginMark = `"*`
+
 // phrase is a text as FTS5 quotes it: its words in this order. With begin, the last one may go on.
 func phrase(text string, begin bool) string {
 	quoted := `"` + strings.ReplaceAll(text, `"`, `""`) + `"`

@@ -454,3 +454,38 @@ func TestSearchKeepsNoSecret(t *testing.T) {
 		t.Error("the file holds a secret")
 	}
 }
+
+// A beginning is spelled out where few words begin so, and finds the same as FTS5 would by itself.
+func TestSearchSpellsBeginningsOut(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	for i := range 40 {
+		r.create()
+		entry := r.want[r.ids[i]]
+		entry.Record.Reason = fmt.Sprintf("Leaked leaks %s many%02d émile", []string{"leak", "lea"}[i%2], i)
+		r.put(entry)
+	}
+	p, _ := r.project("")
+	r.follow(p)
+	for _, tt := range []struct {
+		q, term string
+		whole   bool
+		jobs    int
+	}{
+		{"LEAK", `{target body}:("leak" OR "leaked" OR "leaks")`, false, 40},
+		{"lea", `{target body}:("lea" OR "leak" OR "leaked" OR "leaks")`, false, 40},
+		{"many1", `{target body}:("many10" OR "many11" OR "many12" OR "many13" OR "many14" OR "many15" OR "many16" OR "many17" OR "many18" OR "many19")`, false, 10},
+		{"many", `{target body}:"many"*`, true, 40}, // There are too many.
+		{"émi", `{target body}:"émi"*`, true, 40},   // FTS5 has it as emi.
+		{"nowhere", `{target body}:"nowhere"*`, true, 0},
+	} {
+		q := Query{Q: tt.q}
+		l, err := p.spelledOut(t.Context(), q.listOf(true, false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if term := l.args[0]; term != tt.term || l.whole != tt.whole || len(ids(t, p, l)) != tt.jobs {
+			t.Errorf("%s: %s, whole %v, %d jobs; want %s, %v, %d", tt.q, term, l.whole, len(ids(t, p, l)), tt.term, tt.whole, tt.jobs)
+		}
+	}
+}
