@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -28,6 +29,7 @@ func Needed() *server.Permissions {
 		*list = append(*list, need.Grant)
 	}
 	p.Publish.Allow = append(p.Publish.Allow, "$SYS.REQ.USER.INFO")
+	p.Response = &server.ResponsePermission{MaxMsgs: 1, Expires: time.Minute} // As in deploy/nats/permissions.conf.
 	return p
 }
 

@@ -132,7 +132,7 @@ func (r *Runner) finish(ctx context.Context, job Job, entry Entry, outcome Outco
 		return Settlement{}, err
 	}
 	rec := &entry.Record
-	took := now.Sub(rec.AcceptedAt)
+	took := rec.FinishedAt.Sub(rec.AcceptedAt)
 	if rec.Rotates() && r.cfg.Rotator != nil {
 		r.cfg.Rotator.Ended(rec.Params[kinds.ParamRotation], outcome)
 	}

@@ -201,7 +201,7 @@ func (r *Record) begin(now time.Time, worker string, lease time.Duration) {
 	r.Claim = Claim{Worker: worker}.renewed(now, lease)
 	r.AttemptCount++
 	r.dropLook()
-	r.Attempts = append(r.Attempts, Attempt{Attempt: r.AttemptCount, Worker: worker, StartedAt: now})
+	r.Attempts = append(r.Attempts, Attempt{Attempt: r.AttemptCount, Worker: worker, StartedAt: r.sinceAccepted(now)})
 	if len(r.Attempts) > maxListedAttempts {
 		r.Attempts = append(r.Attempts[:1], r.Attempts[len(r.Attempts)-maxListedAttempts+1:]...)
 	}
@@ -236,7 +236,7 @@ func (r *Record) closeLost(now time.Time) bool {
 func (r *Record) end(now time.Time, answer Answer, failure *Failure) {
 	last := r.lastAttempt()
 	last.FinishedAt = now
-	last.DurationMS = float64(now.Sub(last.StartedAt).Microseconds()) / 1000
+	last.DurationMS = float64(max(now.Sub(last.StartedAt), 0).Microseconds()) / 1000
 	last.Reason = ReasonNone
 	last.MaybeEffective = failure == nil && !answer.DryRun && !answer.Unchanged
 	if failure != nil {
@@ -281,7 +281,7 @@ func (r *Record) requeue() {
 func (r *Record) finish(now time.Time, message uint64, outcome Outcome, detail string, prove bool) {
 	r.State, r.FinishedBy = StateDone, message
 	r.Outcome, r.Detail = outcome, clip(detail)
-	r.FinishedAt = now
+	r.FinishedAt = r.sinceAccepted(now)
 	r.RetryAt, r.Paced = time.Time{}, false
 	r.Claim, r.NewSecret = Claim{}, ""
 	if !outcome.Success() {
@@ -292,6 +292,15 @@ func (r *Record) finish(now time.Time, message uint64, outcome Outcome, detail s
 	} else {
 		r.Sealed = nil // It is not needed any more.
 	}
+}
+
+// sinceAccepted is now, or the moment of the acceptance, where that is later: a worker's estimate of NATS's time may be a
+// few milliseconds behind the time at which NATS has just stored an event.
+func (r *Record) sinceAccepted(now time.Time) time.Time {
+	if now.Before(r.AcceptedAt) {
+		return r.AcceptedAt
+	}
+	return now
 }
 
 // Public is the record as it is shown and announced: without what only the ledger needs.

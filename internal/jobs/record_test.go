@@ -236,3 +236,13 @@ func TestSameStep(t *testing.T) {
 		t.Error("two new records differ")
 	}
 }
+
+// TestNothingIsBeforeItsAcceptance: the estimate of NATS's time may be behind what NATS stored the event with.
+func TestNothingIsBeforeItsAcceptance(t *testing.T) {
+	rec := newTestRecord(t)
+	rec.begin(after(0).Add(-2*time.Millisecond), "w1", time.Minute)
+	rec.finish(after(0).Add(-time.Millisecond), 1, OutcomeRevoked, "", false)
+	if started, ended := rec.Attempts[0].StartedAt, rec.FinishedAt; !started.Equal(rec.AcceptedAt) || !ended.Equal(rec.AcceptedAt) {
+		t.Errorf("accepted at %s, started at %s, finished at %s", rec.AcceptedAt, started, ended)
+	}
+}
