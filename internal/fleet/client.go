@@ -1,3 +1,4 @@
+// Package fleet is what commands, pages and the API ask of a running fleet.
 package fleet
 
 import (

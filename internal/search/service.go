@@ -259,14 +259,19 @@ func respond(r micro.Request, answer []byte, err error) {
 type Present struct {
 	Worker       string    `json:"worker,omitempty"`
 	Version      string    `json:"version,omitempty"`
-	Since        time.Time `json:"since,omitzero"`
-	InFlight     int       `json:"in_flight"` // Jobs that it runs.
+	Since        time.Time `json:"since,omitzero"` // By the clock of NATS, as far as the worker knows it.
+	InFlight     int       `json:"in_flight"`      // Jobs that it runs.
 	Lag          uint64    `json:"lag"`
 	Now          time.Time `json:"now"`            // By its clock.
 	ClockAheadMS int64     `json:"clock_ahead_ms"` // Of that of NATS.
 	// SecretsEnd is when the secrets of its own accounts end, and CertificatesEnd the certificates that it watches, by their names, as far as known.
 	SecretsEnd      map[string]time.Time `json:"secrets_end,omitempty"`
 	CertificatesEnd map[string]time.Time `json:"certificates_end,omitempty"`
+}
+
+// shared converts a moment of the worker's clock into one of NATS's.
+func (p Present) shared(at time.Time) time.Time {
+	return at.Add(-time.Duration(p.ClockAheadMS) * time.Millisecond)
 }
 
 // Workers are those that answer.
@@ -311,7 +316,7 @@ func (s *Service) workers(ctx context.Context) ([]byte, error) {
 		if json.Unmarshal(stats.Endpoints[0].Data, &one) != nil {
 			continue
 		}
-		one.Worker, one.Version, one.Since = stats.Metadata["worker"], stats.Metadata["version"], stats.Started
+		one.Worker, one.Version, one.Since = stats.Metadata["worker"], stats.Metadata["version"], one.shared(stats.Started)
 		all.Workers = append(all.Workers, one)
 	}
 	return json.Marshal(all)

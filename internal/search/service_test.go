@@ -220,3 +220,11 @@ func TestServiceWithoutAFolder(t *testing.T) {
 		t.Errorf("the temporary file stays: %v", err)
 	}
 }
+
+// TestSinceIsOfTheSharedClock: a worker whose clock is ahead has not begun in the future.
+func TestSinceIsOfTheSharedClock(t *testing.T) {
+	began := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	if got := (Present{ClockAheadMS: 600_000}).shared(began.Add(10 * time.Minute)); !got.Equal(began) {
+		t.Errorf("it began at %s, want %s", got, began)
+	}
+}
