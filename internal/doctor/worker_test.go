@@ -60,13 +60,13 @@ func TestDoctorSaysWhatAnswersSearches(t *testing.T) {
 	box, url := apptest.StartSandbox(t)
 	r := apptest.SandboxRig(t, box, url)
 	store, key := filepath.Join(t.TempDir(), "store"), apptest.InFile(t, rand.Text())
-	clear, encrypted := fmt.Sprintf(`{embedded: {store_dir: %s, listen: ""}}`, store), fmt.Sprintf(`{embedded: {store_dir: %s, listen: "", encryption_key_file: %s}}`, store, key)
+	plain, encrypted := fmt.Sprintf(`{embedded: {store_dir: %s, listen: ""}}`, store), fmt.Sprintf(`{embedded: {store_dir: %s, listen: "", encryption_key_file: %s}}`, store, key)
 	for _, tt := range []struct {
 		name, nats, more string
 		status           doctor.Status
 		want             string
 	}{
-		{"its folder is the store", clear, "", doctor.OK, "a file in " + store},
+		{"its folder is the store", plain, "", doctor.OK, "a file in " + store},
 		{"the store is encrypted", encrypted, "", doctor.Warning, "off: the store is encrypted.* in memory.*search.dir"},
 		{"an encrypted store, and a folder", encrypted, "\nsearch: {dir: /var/lib/other}", doctor.OK, "a file in /var/lib/other"},
 		{"off", encrypted, "\nsearch: {off: true}", doctor.Skipped, "off \\(search.off\\)"},
