@@ -218,7 +218,7 @@ func (w *worker) startMetrics() error {
 	w.metrics, w.gatherer = m, registry
 	m.Reloaded(true, time.Now())
 	m.SetSecretExpiries(wire.SecretExpiries(w.Config))
-	m.SetCertificateExpiries(nil)
+	m.SetWatchedExpiries(nil)
 	return nil
 }
 

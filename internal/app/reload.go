@@ -187,7 +187,7 @@ func (r *reloader) swap(ctx context.Context, p swapped) error {
 		return err
 	}
 	r.atlas.SetMaxRetryAfter(p.config.Retry.RetryAfterCap)
-	r.expiries.Use(wire.OwnAccounts(p.config), wire.WatchedCertificates(p.config), p.config.Expiry.Every)
+	r.expiries.Use(wire.OwnAccounts(p.config), wire.Watched(p.config), p.config.Expiry.Every)
 	r.runner.current.Store(p.runner)
 	r.rotations.Store(&p.rotations)
 	if err := r.metrics.SetRotations(wire.RotationNames(p.config)); err != nil {

@@ -136,10 +136,10 @@ func (w *worker) newAnnouncer(results, proofs *audit.Chain) *bus.Announcer {
 	return bus.NewAnnouncer(w.conn, results, proofs, wire.Sealer{Keyring: w.keys})
 }
 
-// startExpiries starts what reads when the secrets of the worker's own accounts end, and the certificates that are watched.
+// startExpiries starts what reads when the secrets of the worker's own accounts end, and the certificates and secrets that are watched.
 func (w *worker) startExpiries() {
 	w.expiries = expiry.New(expiry.Config{
-		Accounts: wire.OwnAccounts(w.Config), Certificates: wire.WatchedCertificates(w.Config), Reader: w.atlas, Gauge: w.metrics,
+		Accounts: wire.OwnAccounts(w.Config), Watched: wire.Watched(w.Config), Reader: w.atlas, Gauge: w.metrics,
 		Every: w.Config.Expiry.Every, Logger: w.Logger,
 	})
 	w.background(partExpiries, w.expiries.Run)

@@ -199,24 +199,24 @@ func (c *Client) ownSecrets(ctx context.Context, a *account) ([]kinds.HeldSecret
 	return nil, last
 }
 
-// maxCertificatePages is how many pages of a database user's certificates are read.
-const maxCertificatePages = 20
+// maxWatchedPages is how many pages of a list of what is watched are read.
+const maxWatchedPages = 20
 
-// CertificatesEnd returns when the last of the certificates ends that the API made for a database user; the zero time: it lists none that has not
-// expired. The error is a *jobs.Failure. Its reads are of the rank of checks.
-func (c *Client) CertificatesEnd(ctx context.Context, name, project, username string) (last time.Time, _ error) {
+// WatchedEnd returns when the last certificate or secret of what is watched ends; the zero time: the API lists none. Certificates that have
+// expired are not listed. The error is a *jobs.Failure. Its reads are of the rank of checks.
+func (c *Client) WatchedEnd(ctx context.Context, name string, watched kinds.Watched) (last time.Time, _ error) {
 	a, ok := c.account(name)
 	if !ok {
 		return time.Time{}, misconfigured(fmt.Errorf("account %q is not configured", name))
 	}
-	r, set := kinds.ManagedCertificates(project, username)
-	for number := 1; number <= maxCertificatePages; number++ {
-		body, failure := c.getAt(ctx, a, r.Page(number, pageSize), c.lowest(set, a, project))
+	r, set := watched.List()
+	for number := 1; number <= maxWatchedPages; number++ {
+		body, failure := c.getAt(ctx, a, r.Page(number, pageSize), c.lowest(set, a, watched.Entity()))
 		if failure != nil {
 			failure.Err = c.discreet(failure.Err)
 			return time.Time{}, failure
 		}
-		ends, err := kinds.ReadCertificates(body)
+		ends, err := watched.Ends(body)
 		if err != nil {
 			return time.Time{}, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: err}
 		}
@@ -229,7 +229,7 @@ func (c *Client) CertificatesEnd(ctx context.Context, name, project, username st
 			return last, nil
 		}
 	}
-	return time.Time{}, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: errors.New("the API lists more certificates than are read")}
+	return time.Time{}, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: errors.New("the API lists more certificates or secrets than are read")}
 }
 
 // lowest is where reads go that all else goes before.

@@ -22,8 +22,8 @@ import (
 // noon is a moment between two seconds.
 func noon() time.Time { return time.Date(2026, 11, 24, 12, 0, 0, 250_000_000, time.UTC) }
 
-// sandboxClient is a client of a fresh sandbox, with the accounts "service" and "key".
-func sandboxClient(t *testing.T, cfg sandbox.Config) (*sandbox.Sandbox, *atlas.Client) {
+// serveSandbox serves a fresh sandbox, and returns its address.
+func serveSandbox(t *testing.T, cfg sandbox.Config) (*sandbox.Sandbox, string) {
 	t.Helper()
 	box, err := sandbox.New(cfg)
 	if err != nil {
@@ -31,8 +31,15 @@ func sandboxClient(t *testing.T, cfg sandbox.Config) (*sandbox.Sandbox, *atlas.C
 	}
 	server := httptest.NewServer(box)
 	t.Cleanup(server.Close)
+	return box, server.URL
+}
+
+// sandboxClient is a client of a fresh sandbox, with the accounts "service" and "key".
+func sandboxClient(t *testing.T, cfg sandbox.Config) (*sandbox.Sandbox, *atlas.Client) {
+	t.Helper()
+	box, server := serveSandbox(t, cfg)
 	c := newClient(t, atlas.Config{
-		BaseURL: server.URL, Recorder: metrics.Discard(), LookupEnv: box.Secret, // By client id and public key.
+		BaseURL: server, Recorder: metrics.Discard(), LookupEnv: box.Secret, // By client id and public key.
 		Accounts: []atlas.Account{
 			{Name: "service", ClientID: sandbox.ClientID, ClientSecret: secret.Ref{Env: sandbox.ClientID}},
 			{Name: "key", PublicKey: sandbox.PublicKey, PrivateKey: secret.Ref{Env: sandbox.PublicKey}},

@@ -82,8 +82,7 @@ func (c *checker) expiry(e Expiry) {
 	} else if len(e.Watch) > 0 && !c.spoilt["expiry.every"] {
 		c.add("expiry.watch", "needs expiry.every, which is 0s: nothing is read")
 	}
-	type user struct{ project, name string }
-	taken, users := map[string]int{}, map[user]int{}
+	taken, subjects := map[string]int{}, map[kinds.Watched]int{}
 	for i, one := range e.Watch {
 		path := item("expiry.watch", i)
 		if c.spoilt[path] {
@@ -91,17 +90,39 @@ func (c *checker) expiry(e Expiry) {
 		}
 		c.name(path, one.Name, taken)
 		c.account(join(path, "account"), one.Account)
-		if mistake := kinds.ID.Check(one.ProjectID); mistake != "" {
-			c.add(join(path, "project_id"), "%s", mistake)
+		c.watched(path, one)
+		if line, twice := subjects[one.Subject()]; twice && one.Username+one.MCPConfigID != "" {
+			c.add(path, "is watched already: the same one is on line %d", line)
 		}
-		at := join(path, "username")
-		line, twice := users[user{one.ProjectID, one.Username}]
-		if mistake := kinds.UserName.Check(one.Username); mistake != "" {
-			c.add(at, "%s", mistake)
-		} else if twice {
-			c.add(at, "is watched already: the same user of the project is on line %d", line)
+		subjects[one.Subject()] = c.locate(path).line
+	}
+}
+
+// watched checks what it is that is watched, and where it is.
+func (c *checker) watched(path string, w Watched) {
+	username, config := join(path, "username"), join(path, "mcp_config_id")
+	switch {
+	case c.anySpoilt(username, config):
+	case w.Username == "" && w.MCPConfigID == "":
+		c.add(path, "needs username or mcp_config_id")
+	case w.Username != "" && w.MCPConfigID != "":
+		c.add(path, "has either username or mcp_config_id, not both")
+	case w.MCPConfigID != "":
+		c.home(path, w.OrgID, w.ProjectID)
+		c.shape(config, kinds.MCPConfigID, w.MCPConfigID)
+	default:
+		c.shape(join(path, "project_id"), kinds.ID, w.ProjectID)
+		c.shape(username, kinds.UserName, w.Username)
+		if w.OrgID != "" {
+			c.add(join(path, "org_id"), "is not for a database user, which is in a project")
 		}
-		users[user{one.ProjectID, one.Username}] = c.locate(at).line
+	}
+}
+
+// shape checks that a value has a shape.
+func (c *checker) shape(path string, of kinds.Shape, value string) {
+	if mistake := of.Check(value); mistake != "" {
+		c.add(path, "%s", mistake)
 	}
 }
 

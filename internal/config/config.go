@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"rekey/internal/kinds"
 	"rekey/internal/secret"
 )
 
@@ -156,20 +157,31 @@ type Expiry struct {
 	// Every is how often a worker reads from Atlas when the secrets of its own service accounts end, 1m to 168h, or 0s for never; first a
 	// minute after its start. What cannot be read is as secret_expires_at says. Default 6h.
 	Every time.Duration `yaml:"every"`
-	// Watch are the database users of whose certificates the worker reads from Atlas when they end, every expiry.every.
+	// Watch are the database users and MCP configurations of whose certificates and secrets the worker reads from Atlas when they end, every
+	// expiry.every.
 	Watch []Watched `yaml:"watch"`
 }
 
-// Watched is a database user for whom Atlas made certificates (x509Type MANAGED). The last one that ends counts.
+// Watched is a database user for whom Atlas made certificates (x509Type MANAGED), or an MCP configuration with secrets. The last one that ends
+// counts.
 type Watched struct {
 	// Name is what the metric, the alert and the log call it, unique: lower-case letters, digits, - and _, at most 64.
 	Name string `yaml:"name"`
 	// Account is the name of one of atlas.accounts, as which the API is called. It may be empty when there is only one.
 	Account string `yaml:"account"`
-	// ProjectID is the project of the database user. Required.
+	// OrgID is the organization of an MCP configuration. Either it or project_id is required.
+	OrgID string `yaml:"org_id"`
+	// ProjectID is the project of the database user, which is required, or of an MCP configuration that belongs to one.
 	ProjectID string `yaml:"project_id"`
-	// Username is the name of the database user, as Atlas shows it. Required; each is watched once.
+	// Username is the name of the database user, as Atlas shows it. Either it or mcp_config_id is required; each is watched once.
 	Username string `yaml:"username"`
+	// MCPConfigID is the id of the MCP configuration.
+	MCPConfigID string `yaml:"mcp_config_id"`
+}
+
+// Subject is what is watched.
+func (w Watched) Subject() kinds.Watched {
+	return kinds.Watched{OrgID: w.OrgID, ProjectID: w.ProjectID, Username: w.Username, MCPConfigID: w.MCPConfigID}
 }
 
 // SearchInClear reports whether the file of the search would be in the clear beside an encrypted store. The search is off then, and

@@ -127,7 +127,7 @@ func (c *checker) rotations() {
 		}
 		c.name(path, r.Name, taken)
 		c.account(join(path, "account"), r.Account)
-		c.home(path, r)
+		c.home(path, r.OrgID, r.ProjectID)
 		c.rotated(path, r, subjects)
 		c.rotationTimes(path, r)
 		c.oneOf(join(path, "when_full"), r.WhenFull, WhenFullWait, WhenFullDelete)
@@ -140,17 +140,17 @@ func (c *checker) rotations() {
 	}
 }
 
-// home checks where it is what is rotated.
-func (c *checker) home(path string, r Rotation) {
+// home checks where something is: in an organization or in a project.
+func (c *checker) home(path, orgID, projectID string) {
 	org, project := join(path, "org_id"), join(path, "project_id")
 	switch {
 	case c.anySpoilt(org, project):
-	case r.OrgID == "" && r.ProjectID == "":
+	case orgID == "" && projectID == "":
 		c.add(path, "needs org_id or project_id")
-	case r.OrgID != "" && r.ProjectID != "":
+	case orgID != "" && projectID != "":
 		c.add(path, "has either org_id or project_id, not both")
 	}
-	for at, id := range map[string]string{org: r.OrgID, project: r.ProjectID} {
+	for at, id := range map[string]string{org: orgID, project: projectID} {
 		if id != "" && !kinds.IsID(id) {
 			c.add(at, "must be 24 lower-case hexadecimal digits")
 		}

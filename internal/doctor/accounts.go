@@ -13,6 +13,7 @@ import (
 	"rekey/internal/atlas"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 	"rekey/internal/metrics"
 	"rekey/internal/proxy"
 	"rekey/internal/retryafter"
@@ -141,7 +142,7 @@ func (e *accountCheck) all(ctx context.Context, targets []jobs.Job) []Finding {
 	if e.account.IsServiceAccount() {
 		list = append(list, e.secretEnds(ctx))
 	}
-	list = append(list, e.certificates(ctx)...)
+	list = append(list, e.watched(ctx)...)
 	return append(list, e.roles(ctx, targets)...)
 }
 
@@ -160,21 +161,24 @@ func (e *accountCheck) secretEnds(ctx context.Context) Finding {
 	return f
 }
 
-// certificates reads when the certificates end that the account watches.
-func (e *accountCheck) certificates(ctx context.Context) []Finding {
+// watched reads when the certificates and secrets end that the account watches.
+func (e *accountCheck) watched(ctx context.Context) []Finding {
 	var list []Finding
-	for _, c := range wire.WatchedCertificates(e.cfg) {
-		if c.Account != e.account.Name {
+	for _, one := range wire.Watched(e.cfg) {
+		if one.Account != e.account.Name {
 			continue
 		}
-		what := "certificate " + c.Name + " expires"
-		switch ends, err := e.client.CertificatesEnd(ctx, c.Account, c.ProjectID, c.Username); {
+		what, made := "certificate "+one.Name+" expires", "certificate"
+		if one.Of() == kinds.EndingMCPSecret {
+			what, made = "secret of MCP configuration "+one.Name+" expires", "secret"
+		}
+		switch ends, err := e.client.WatchedEnd(ctx, one.Account, one.Watched); {
 		case err != nil:
 			list = append(list, e.finding(what, Failed, "cannot be read: "+err.Error(), "correct expiry.watch, or give the account the role that docs/rotation.md names"))
 		case ends.IsZero():
-			list = append(list, e.finding(what, Failed, "the API lists none that has not expired", "make a new certificate in Atlas, or take the user out of expiry.watch"))
+			list = append(list, e.finding(what, Failed, "the API lists none that has not expired", "make a new "+made+" in Atlas, or take this out of expiry.watch"))
 		default:
-			list = append(list, Expiry(e.account.Name+": "+what, ends, e.now, "make a new certificate in Atlas and give it to what uses it"))
+			list = append(list, Expiry(e.account.Name+": "+what, ends, e.now, "make a new "+made+" in Atlas and give it to what uses it"))
 		}
 	}
 	return list

@@ -1,4 +1,4 @@
-// Package expiry reads from the API when the secrets of the worker's own accounts end, and the certificates that it is to watch.
+// Package expiry reads from the API when the secrets of the worker's own accounts end, and the certificates and secrets that it is to watch.
 package expiry
 
 import (
@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // Account is an account of the worker.
@@ -26,24 +27,24 @@ type Account struct {
 type Reader interface {
 	// SecretEnd returns when the secret in use of an account ends, and how that one was found. The error is a *jobs.Failure.
 	SecretEnd(ctx context.Context, account string) (ends time.Time, found string, _ error)
-	// CertificatesEnd returns when the last certificate of a database user ends; the zero time: it has none that has not expired.
-	CertificatesEnd(ctx context.Context, account, project, username string) (time.Time, error)
+	// WatchedEnd returns when the last certificate or secret of what is watched ends; the zero time: the API lists none.
+	WatchedEnd(ctx context.Context, account string, watched kinds.Watched) (time.Time, error)
 }
 
 // Gauge shows when secrets end; the zero time: that is not known.
 type Gauge interface {
 	SetSecretExpiries(accounts map[string]time.Time)
-	SetCertificateExpiries(certificates map[string]time.Time)
+	SetWatchedExpiries(watched map[string]time.Time)
 }
 
-// Config is what a Watch is made of. All fields are required, but for the certificates.
+// Config is what a Watch is made of. All fields are required, but for Watched.
 type Config struct {
-	Accounts     []Account
-	Certificates []Certificates
-	Reader       Reader
-	Gauge        Gauge
-	Every        time.Duration // How often the API is asked; 0: never.
-	Logger       *zap.Logger
+	Accounts []Account
+	Watched  []Watched
+	Reader   Reader
+	Gauge    Gauge
+	Every    time.Duration // How often the API is asked; 0: never.
+	Logger   *zap.Logger
 }
 
 // Watch reads when secrets end, soon after its start and from time to time. It may be used by several goroutines at once.
@@ -58,27 +59,27 @@ type Watch struct {
 	read     map[string]time.Time // What the API said, by the names of accounts.
 	said     map[string]string    // What the log had last of each.
 
-	certificates []Certificates
-	last         map[Certificates]time.Time // When the last one ends, as was read.
+	watched []Watched
+	last    map[Watched]time.Time // When the last one ends, as was read.
 }
 
 // New makes a Watch, and shows what is configured. It reads nothing before Run.
 func New(cfg Config) *Watch {
 	w := &Watch{
 		cfg: cfg, log: cfg.Logger.Named("expiry"), changed: make(chan struct{}, 1), every: cfg.Every, accounts: cfg.Accounts,
-		read: map[string]time.Time{}, said: map[string]string{}, certificates: cfg.Certificates, last: map[Certificates]time.Time{},
+		read: map[string]time.Time{}, said: map[string]string{}, watched: cfg.Watched, last: map[Watched]time.Time{},
 	}
 	w.show()
-	w.showCertificates()
+	w.showWatched()
 	return w
 }
 
 // Use changes what is watched, and how often it is read. What was read of the old accounts is forgotten, and all is read anew.
-func (w *Watch) Use(accounts []Account, certificates []Certificates, every time.Duration) {
+func (w *Watch) Use(accounts []Account, watched []Watched, every time.Duration) {
 	w.mu.Lock()
-	w.accounts, w.read, w.certificates, w.every = accounts, map[string]time.Time{}, certificates, every
+	w.accounts, w.read, w.watched, w.every = accounts, map[string]time.Time{}, watched, every
 	w.show()
-	w.showCertificates()
+	w.showWatched()
 	w.mu.Unlock()
 	select {
 	case w.changed <- struct{}{}:
@@ -107,8 +108,8 @@ func (w *Watch) Run(ctx context.Context) error {
 		if next = w.interval(); next == 0 {
 			continue
 		}
-		secrets, certificates := w.look(ctx), w.lookAtCertificates(ctx)
-		if !secrets || !certificates {
+		secrets, watched := w.look(ctx), w.lookAtWatched(ctx)
+		if !secrets || !watched {
 			next = min(next, soon)
 		}
 	}
@@ -196,15 +197,18 @@ func (w *Watch) news(account, text string) bool {
 	return news
 }
 
-// Ends are the moments that are known: of the secrets of accounts, and of the certificates that are watched.
-func (w *Watch) Ends() (accounts, certificates map[string]time.Time) {
+// Ends are the moments that are known, by what ends (kinds.EndingSecret and its like) and by the names of accounts and of what is watched.
+func (w *Watch) Ends() map[string]map[string]time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	accounts, certificates = w.ends(), w.certificateEnds()
-	for _, ends := range []map[string]time.Time{accounts, certificates} {
+	all := map[string]map[string]time.Time{kinds.EndingSecret: w.ends(), kinds.EndingCertificate: {}, kinds.EndingMCPSecret: {}}
+	for one, at := range w.last {
+		all[one.Of()][one.Name] = at
+	}
+	for _, ends := range all {
 		maps.DeleteFunc(ends, func(_ string, at time.Time) bool { return at.IsZero() })
 	}
-	return accounts, certificates
+	return all
 }
 
 // show shows when the secrets of accounts end. The lock is held, or not needed yet.

@@ -13,6 +13,7 @@ import (
 
 	"rekey/internal/expiry"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
 // api answers with what it is set to, and notes what is shown.
@@ -22,8 +23,8 @@ type api struct {
 	asked int
 	shown map[string]time.Time
 
-	answers      func() answer                        // What it says of certificates.
-	certificates atomic.Pointer[map[string]time.Time] // What is shown of them.
+	answers func() answer                        // What it says of what is watched.
+	watched atomic.Pointer[map[string]time.Time] // What is shown of that.
 }
 
 func (a *api) SecretEnd(context.Context, string) (time.Time, string, error) {
@@ -31,13 +32,13 @@ func (a *api) SecretEnd(context.Context, string) (time.Time, string, error) {
 	return a.ends, "by the end of its value", a.err
 }
 
-func (a *api) CertificatesEnd(context.Context, string, string, string) (time.Time, error) {
+func (a *api) WatchedEnd(context.Context, string, kinds.Watched) (time.Time, error) {
 	a.asked++
 	answer := a.answers()
 	return answer.ends, answer.err
 }
 
-func (a *api) SetCertificateExpiries(ends map[string]time.Time) { a.certificates.Store(&ends) }
+func (a *api) SetWatchedExpiries(ends map[string]time.Time) { a.watched.Store(&ends) }
 
 func (a *api) SetSecretExpiries(ends map[string]time.Time) { a.shown = ends }
 
@@ -117,7 +118,7 @@ func TestNever(t *testing.T) {
 			t.Helper()
 			<-time.After(3 * time.Hour)
 			synctest.Wait()
-			known, _ := w.Ends()
+			known := w.Ends()[kinds.EndingSecret]
 			if a.asked != asked || !a.shown["security"].Equal(want) || !known["security"].Equal(want) {
 				t.Errorf("asked %d times, shown %v, known %v; want %d times and %s", a.asked, a.shown, known, asked, want)
 			}

@@ -7,23 +7,18 @@ import (
 	"strings"
 	"time"
 
+	"rekey/internal/kinds"
 	"rekey/internal/search"
 )
 
 // actEnding is how long before its end a person must deal with a secret or a certificate, as the alerts RekeySecretExpires and
-// RekeyCertificateExpires do.
+// RekeyWatchedExpires do.
 const actEnding = 14 * 24 * time.Hour
-
-// What ends.
-const (
-	endingSecret      = "secret"      // Of an account of the workers themselves.
-	endingCertificate = "certificate" // Which they watch.
-)
 
 // Ending is something that ends by itself, and that the workers need or watch.
 type Ending struct {
-	Of   string    `json:"of"`   // secret or certificate.
-	Name string    `json:"name"` // The name of the account, or of the certificate.
+	Of   string    `json:"of"`   // kinds.EndingSecret, EndingCertificate or EndingMCPSecret.
+	Name string    `json:"name"` // The name of the account, or of what is watched.
 	At   time.Time `json:"at"`
 }
 
@@ -41,8 +36,9 @@ func endings(workers []search.Present) []Ending {
 		}
 	}
 	for _, w := range workers {
-		add(endingSecret, w.SecretsEnd)
-		add(endingCertificate, w.CertificatesEnd)
+		for of, ends := range maps.All(w.Ends) {
+			add(of, ends)
+		}
 	}
 	slices.SortFunc(list, func(a, b Ending) int {
 		return cmp.Or(a.At.Compare(b.At), strings.Compare(a.Of, b.Of), strings.Compare(a.Name, b.Name))
@@ -55,8 +51,11 @@ func (s *Status) statusEndings() {
 	s.Ends = append(s.Ends, endings(s.Workers)...)
 	for _, e := range s.Ends {
 		what, do := "the secret of account "+e.Name, "rotate it, or give the account another one"
-		if e.Of == endingCertificate {
+		switch e.Of {
+		case kinds.EndingCertificate:
 			what, do = "the last certificate of "+e.Name, "make another one in Atlas, and give it to its users"
+		case kinds.EndingMCPSecret:
+			what, do = "the last secret of MCP configuration "+e.Name, "make another one in Atlas, and give it to its users"
 		}
 		switch {
 		case !e.At.After(s.At):

@@ -39,7 +39,7 @@ var matrix = map[string]string{
 	"internal/doctor":             "atlas bus config fleet httpserver jobs kinds layout ledger metrics names natsserver notify proxy redact retryafter schedule secret stores tracing vault wire",
 	"internal/door":               "event jobs jwks quiet redact refused sealing secret ssf",
 	"internal/event":              "jobs names redact secret",
-	"internal/expiry":             "jobs",
+	"internal/expiry":             "jobs kinds",
 	"internal/fair":               "",
 	"internal/fleet":              "atlas audit backoff bus config event jobs kinds ledger metrics names notify pace redact schedule seal sealing search stores wire",
 	"internal/httpserver":         "",

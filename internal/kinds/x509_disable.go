@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 )
 
 // X509Disable disables customer-managed X.509 authentication.
@@ -64,35 +63,6 @@ var _ = Declare(Kind{
 		Document: true,
 	},
 })
-
-// ManagedCertificates lists the certificates that Atlas made for a database user and that have not expired: where it is, given the project and the
-// name of the user, and which endpoint set that is of.
-func ManagedCertificates(project, username string) (Resource, Set) {
-	found := map[string]string{ParamProject: project, paramUserName: username}
-	r := Resource{Path: "/api/atlas/v2/groups/{project_id}/databaseUsers/{username}/certs", Version: "2023-01-01"}
-	r.Path = r.Fill(func(name string) string { return found[name] })
-	return r, projectX509
-}
-
-// ReadCertificates reads a page of that list: when each of its certificates ends.
-func ReadCertificates(document []byte) ([]time.Time, error) {
-	page, ok := decoded[struct {
-		Results *[]struct {
-			NotAfter time.Time `json:"notAfter"`
-		} `json:"results"`
-	}](document)
-	if !ok || page.Results == nil {
-		return nil, errors.New("what the API says of the certificates cannot be read")
-	}
-	var ends []time.Time
-	for _, one := range *page.Results {
-		if one.NotAfter.IsZero() {
-			return nil, errors.New("the API does not say when a certificate ends")
-		}
-		ends = append(ends, one.NotAfter)
-	}
-	return ends, nil
-}
 
 // security is the part of a project's user security that is looked at.
 type security struct {

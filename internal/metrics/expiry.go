@@ -15,12 +15,12 @@ func (m *Metrics) SetSecretExpiries(accounts map[string]time.Time) {
 	setEnds(m.AccountSecretExpires, accounts)
 }
 
-// SetCertificateExpiries does the same for the certificates that are watched.
-func (m *Metrics) SetCertificateExpiries(certificates map[string]time.Time) {
+// SetWatchedExpiries does the same for what is watched, by its names.
+func (m *Metrics) SetWatchedExpiries(watched map[string]time.Time) {
 	if m == nil {
 		return
 	}
-	setEnds(m.CertificateExpires, certificates)
+	setEnds(m.WatchedExpires, watched)
 }
 
 // setEnds sets a gauge with one label.

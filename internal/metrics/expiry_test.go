@@ -38,15 +38,15 @@ func TestSecretExpiries(t *testing.T) {
 	}
 }
 
-func TestCertificateExpiries(t *testing.T) {
-	const name = "rekey_certificate_expires_timestamp_seconds"
+func TestWatchedExpiries(t *testing.T) {
+	const name = "rekey_watched_expires_timestamp_seconds"
 	registry := prometheus.NewRegistry()
 	m, err := metrics.New(metrics.Config{Registerer: registry})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []map[string]time.Time{{"a": time.Unix(1e9, 0), "b": {}}, {"b": time.Unix(2e9, 0)}, nil} {
-		m.SetCertificateExpiries(want)
+		m.SetWatchedExpiries(want)
 		if n, err := testutil.GatherAndCount(registry, name); err != nil || n != max(len(want), 1) {
 			t.Errorf("%d series, %v, want those of %v", n, err, want)
 		}

@@ -34,10 +34,10 @@ func (m *Metrics) build(f promauto.Factory) {
 	m.AccountSecretExpires = f.NewGaugeVec(gauge("account_secret_expires_timestamp_seconds", seconds,
 		"Unix time at which the secret of an account expires, in seconds, as the API says, or else the configuration; 0 when neither does."),
 		[]string{"account"})
-	m.CertificateExpires = f.NewGaugeVec(gauge("certificate_expires_timestamp_seconds", seconds,
-		"Unix time at which the last certificate of a watched database user ends, in seconds, as the API said when it was last read; when it lists none, "+
-			"the time at which the last one had ended; 0 before the first read."),
-		[]string{"certificate"})
+	m.WatchedExpires = f.NewGaugeVec(gauge("watched_expires_timestamp_seconds", seconds,
+		"Unix time at which the last certificate of a watched database user, or the last secret of a watched MCP configuration, ends, in seconds, as the API "+
+			"said when it was last read; when it lists none, the time at which the last one had ended; 0 before the first read."),
+		[]string{"name"})
 	m.PartFailures = f.NewCounterVec(counter("part_failures_total",
 		"Failures of a part of the worker; a part that failed is restarted."),
 		[]string{"part"})

@@ -181,8 +181,8 @@ type Metrics struct {
 
 	// AccountSecretExpires is rekey_account_secret_expires_timestamp_seconds{account}.
 	AccountSecretExpires *prometheus.GaugeVec
-	// CertificateExpires is rekey_certificate_expires_timestamp_seconds{certificate}.
-	CertificateExpires *prometheus.GaugeVec
+	// WatchedExpires is rekey_watched_expires_timestamp_seconds{name}.
+	WatchedExpires *prometheus.GaugeVec
 
 	// NATSConnected is rekey_nats_connected.
 	NATSConnected prometheus.Gauge

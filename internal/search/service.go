@@ -46,8 +46,8 @@ type Service struct {
 	Worker   string     // Its name,
 	Version  string     // its release,
 	InFlight func() int // and how many jobs it runs.
-	// Ends says when the secrets of its own accounts end, and the certificates that it watches, as far as known.
-	Ends     func() (secrets, certificates map[string]time.Time)
+	// Ends says when the secrets of its own accounts end, and what it watches, as Present.Ends has it.
+	Ends     func() map[string]map[string]time.Time
 	Recorder Recorder
 	// OnFailure is called for each failure of the file, or of the service.
 	OnFailure func()
@@ -206,7 +206,7 @@ func (s *Service) add(ctx context.Context, p *projection, broken chan<- error) (
 		Metadata: map[string]string{"worker": s.Worker, "version": s.Version, "namespace": names.Namespace},
 		StatsHandler: func(*micro.Endpoint) any {
 			one := Present{InFlight: s.InFlight(), Lag: p.lag(), Now: time.Now().UTC(), ClockAheadMS: s.Conn.Clock().Ahead().Milliseconds()}
-			one.SecretsEnd, one.CertificatesEnd = s.Ends()
+			one.Ends = s.Ends()
 			return one
 		},
 	})
@@ -264,9 +264,9 @@ type Present struct {
 	Lag          uint64    `json:"lag"`
 	Now          time.Time `json:"now"`            // By its clock.
 	ClockAheadMS int64     `json:"clock_ahead_ms"` // Of that of NATS.
-	// SecretsEnd is when the secrets of its own accounts end, and CertificatesEnd the certificates that it watches, by their names, as far as known.
-	SecretsEnd      map[string]time.Time `json:"secrets_end,omitempty"`
-	CertificatesEnd map[string]time.Time `json:"certificates_end,omitempty"`
+	// Ends is when the secrets of its own accounts end, and what it watches, as far as known: by what ends (kinds.EndingSecret and its like), and
+	// by the names of accounts and of what is watched.
+	Ends map[string]map[string]time.Time `json:"ends,omitempty"`
 }
 
 // shared converts a moment of the worker's clock into one of NATS's.

@@ -35,8 +35,8 @@ func (r *rig) serve(worker, dir string) (failures *atomic.Int64, logged *observe
 	failures = &atomic.Int64{}
 	s := Service{
 		Conn: r.conn, Dir: dir, Worker: worker, Version: "dev", InFlight: func() int { return 3 }, Recorder: &lag{},
-		Ends: func() (secrets, certificates map[string]time.Time) {
-			return map[string]time.Time{"security": time.Unix(1, 0).UTC()}, nil
+		Ends: func() map[string]map[string]time.Time {
+			return map[string]map[string]time.Time{"secret": {"security": time.Unix(1, 0).UTC()}}
 		},
 		OnFailure: func() { failures.Add(1) }, Logger: zap.New(core),
 	}
@@ -103,7 +103,7 @@ func TestService(t *testing.T) {
 		t.Errorf("a job that is not there: %v", err)
 	}
 	workers := asked[Workers](r, AskWorkers, nil).Workers
-	if len(workers) != 1 || workers[0].Worker != "w1" || workers[0].InFlight != 3 || workers[0].Since.IsZero() || workers[0].Version != "dev" || workers[0].SecretsEnd["security"].Unix() != 1 {
+	if len(workers) != 1 || workers[0].Worker != "w1" || workers[0].InFlight != 3 || workers[0].Since.IsZero() || workers[0].Version != "dev" || workers[0].Ends["secret"]["security"].Unix() != 1 {
 		t.Errorf("the workers are %+v", workers)
 	}
 	if info, err := r.js.Conn().Request("$SRV.INFO."+ServiceName, nil, waiting); err != nil || decoded[micro.Info](t, info.Data).Metadata["namespace"] != "rekey" {

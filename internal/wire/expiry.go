@@ -30,11 +30,11 @@ func OwnAccounts(c *config.Config) []expiry.Account {
 	return list
 }
 
-// WatchedCertificates are the certificates of which the configuration says that their ends are watched.
-func WatchedCertificates(c *config.Config) []expiry.Certificates {
-	list := make([]expiry.Certificates, 0, len(c.Expiry.Watch))
+// Watched is that of which the configuration says that its ends are watched.
+func Watched(c *config.Config) []expiry.Watched {
+	list := make([]expiry.Watched, 0, len(c.Expiry.Watch))
 	for _, one := range c.Expiry.Watch {
-		list = append(list, expiry.Certificates{Name: one.Name, Account: c.AccountNamed(one.Account), ProjectID: one.ProjectID, Username: one.Username})
+		list = append(list, expiry.Watched{Watched: one.Subject(), Name: one.Name, Account: c.AccountNamed(one.Account)})
 	}
 	return list
 }

@@ -28,8 +28,9 @@ func TestOwnSecretEnds(t *testing.T) {
 	}
 }
 
-// TestWatchedCertificate: a worker reads when the last certificate of a watched database user ends, on whichever page of the list it is.
-func TestWatchedCertificate(t *testing.T) {
+// TestWatched: a worker reads when the last certificate of a watched database user ends, on whichever page of the list it is, and the last secret
+// of an MCP configuration.
+func TestWatched(t *testing.T) {
 	t.Parallel()
 	seed, now := sandbox.DefaultSeed(), time.Now()
 	last := now.Add(400 * 24 * time.Hour)
@@ -38,22 +39,26 @@ func TestWatchedCertificate(t *testing.T) {
 		ends = append(ends, now.Add(24*time.Hour))
 	}
 	seed.Projects[0].Certificates = map[string][]time.Time{sandbox.DatabaseExternalUser: append(ends, last, now.Add(48*time.Hour))}
+	seed.MCPConfigs = []sandbox.MCPConfig{{ID: sandbox.OrgMCPConfigID, OrgID: sandbox.OrgID, Ends: []time.Time{last, now.Add(-time.Hour)}}}
 	box, api := apptest.ServeSandbox(t, sandbox.Config{Seed: seed})
 	r := apptest.SandboxRig(t, box, api)
 	r.Cfg.Expiry = config.Expiry{Every: time.Second, Watch: []config.Watched{
 		{Name: "batch", Account: apptest.Security, ProjectID: sandbox.ProjectID, Username: sandbox.DatabaseExternalUser},
+		{Name: "assistant", Account: apptest.Security, OrgID: sandbox.OrgID, MCPConfigID: sandbox.OrgMCPConfigID},
 		{Name: "gone", Account: apptest.Security, ProjectID: sandbox.ProjectID, Username: "CN=gone"},
 	}}
 	w := r.Start(t)
-	const series, gone = `rekey_certificate_expires_timestamp_seconds{certificate="batch"}`, `rekey_certificate_expires_timestamp_seconds{certificate="gone"}`
-	apptest.Eventually(t, "the end of the certificate", func() bool { return w.Metrics()[series] != 0 })
-	if got := w.Metrics()[series]; int64(got) != last.Unix() {
-		t.Errorf("the metric has %d, want %d", int64(got), last.Unix())
+	for _, name := range []string{"batch", "assistant"} {
+		series := `rekey_watched_expires_timestamp_seconds{name="` + name + `"}`
+		apptest.Eventually(t, "the end of "+name, func() bool { return w.Metrics()[series] != 0 })
+		if got := w.Metrics()[series]; int64(got) != last.Unix() {
+			t.Errorf("of %s the metric has %d, want %d", name, int64(got), last.Unix())
+		}
 	}
 	apptest.Eventually(t, "the log of the user that does not exist", func() bool {
-		return r.Logs.FilterMessage("cannot read when the certificates of the database user end; it will be retried").Len() == 1
+		return r.Logs.FilterMessage("cannot read when the certificates or secrets of what is watched end; it will be retried").Len() == 1
 	})
-	if got, ok := w.Metrics()[gone]; !ok || got != 0 {
+	if got, ok := w.Metrics()[`rekey_watched_expires_timestamp_seconds{name="gone"}`]; !ok || got != 0 {
 		t.Errorf("of a user that does not exist the metric has %v", got)
 	}
 }
@@ -66,7 +71,7 @@ func TestExpiryIsReloaded(t *testing.T) {
 	box, api := apptest.ServeSandbox(t, sandbox.Config{Seed: seed})
 	const never = "expiry: {every: 0s}\n"
 	r := apptest.StartFromFile(t, api, never, func(r *apptest.Rig) { r.Env["SECURITY_SECRET"], _ = box.Secret(apptest.ClientID) })
-	const secret, certificate = `rekey_account_secret_expires_timestamp_seconds{account="security"}`, `rekey_certificate_expires_timestamp_seconds{certificate="batch"}`
+	const secret, certificate = `rekey_account_secret_expires_timestamp_seconds{account="security"}`, `rekey_watched_expires_timestamp_seconds{name="batch"}`
 	nothing := func(when string) {
 		t.Helper()
 		if got, shown := r.Metrics()[certificate]; shown || r.Metrics()[secret] != 0 {

@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"crypto/rand"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -21,6 +23,8 @@ const (
 	pathAPIKeys              = "/api/atlas/v2/orgs/{orgId}/apiKeys"
 	pathAPIKey               = pathAPIKeys + "/{apiUserId}"
 	pathAPIKeyList           = pathAPIKey + "/accessList"
+	pathOrgMCPSecrets        = "/api/atlas/v2/orgs/{orgId}/mcpConfigs/{mcpConfigId}/secrets"
+	pathProjectMCPSecrets    = "/api/atlas/v2/groups/{groupId}/mcpConfigs/{mcpConfigId}/secrets"
 	pathProjectAPIKey        = "/api/atlas/v2/groups/{groupId}/apiKeys/{apiUserId}"
 )
 
@@ -115,6 +119,8 @@ func (s *Sandbox) credentialRoutes() []route {
 	list = append(list, s.keyRoutes(versionKeys)...)
 	return append(list,
 		reading(pathAccountGroups, org, s.listAccountProjects, version),
+		reading(pathOrgMCPSecrets, org, s.listMCPSecrets, "2025-03-12"),
+		reading(pathProjectMCPSecrets, project, s.listMCPSecrets, "2025-03-12"),
 		on(OperationServiceAccountDelete, http.MethodDelete, pathOrgAccount, org, s.deleteMember(kindServiceAccount), version),
 		on(OperationAPIKeyDelete, http.MethodDelete, pathAPIKey, per(paramOrg, BucketAPIKeys), s.deleteMember(kindAPIKey), versionKeys))
 }
@@ -268,6 +274,47 @@ func (s *Sandbox) listAccountProjects(c *call) answer {
 		if r.ProjectID != "" {
 			list = append(list, listed{r.ProjectID, []string{r.Name}})
 		}
+	}
+	return page(c, list)
+}
+
+// mcpConfig is an MCP configuration: where it is, and its secrets.
+type mcpConfig struct {
+	orgID, projectID string
+	secrets          []accountSecret
+}
+
+// newMCPConfig makes the MCP configuration of a seed.
+func newMCPConfig(seed MCPConfig, now time.Time) mcpConfig {
+	m := mcpConfig{orgID: seed.OrgID, projectID: seed.ProjectID}
+	for i, ends := range seed.Ends {
+		if ends.IsZero() {
+			ends = now.Add(secretLifetime)
+		}
+		m.secrets = append(m.secrets, accountSecret{
+			id: madeID(fmt.Sprintf("secret %d of %s", i, seed.ID)), value: secretPrefix + rand.Text(), createdAt: now, expiresAt: ends,
+		})
+	}
+	return m
+}
+
+// listMCPSecrets answers GET …/mcpConfigs/{mcpConfigId}/secrets. Secrets that have expired are listed until they are deleted.
+func (s *Sandbox) listMCPSecrets(c *call) answer {
+	orgID, projectID := c.params[paramOrg], c.params[paramProject]
+	if projectID != "" {
+		if _, refusal, ok := s.readableProject(c); !ok {
+			return refusal
+		}
+	} else if !c.account.reads(orgID, "") {
+		return c.unauthorized()
+	}
+	m, ok := s.world.mcpConfigs[c.params[paramMCPConfig]]
+	if !ok || m.orgID != orgID || m.projectID != projectID {
+		return c.missing("MCP configuration", c.params[paramMCPConfig])
+	}
+	list := []secretDocument{}
+	for _, one := range m.secrets {
+		list = append(list, one.document())
 	}
 	return page(c, list)
 }

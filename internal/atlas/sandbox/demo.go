@@ -1,5 +1,7 @@
 package sandbox
 
+import "time"
+
 // Ids of the world that DefaultSeed describes. All are made up, and easy to tell from real ones.
 const (
 	// ClientID is a service account that owns OrgID.
@@ -63,6 +65,9 @@ const (
 	UserID      = "5ec000000000000000000701"
 	UserName    = "mallory@example.com"
 	SpareUserID = "5ec000000000000000000702"
+	// OrgMCPConfigID is an MCP configuration of OrgID with two secrets, and ProjectMCPConfigID one of ProjectID with one secret.
+	OrgMCPConfigID     = "5ec000000000000000000801"
+	ProjectMCPConfigID = "5ec000000000000000000802"
 	// DatabaseUser is a user of ProjectID with a password, and DatabaseExternalUser one without, in $external.
 	DatabaseUser         = "reporting"
 	DatabaseExternalUser = "CN=batch/1,OU=jobs"
@@ -71,7 +76,8 @@ const (
 // DefaultSeed returns the world of the demo and the README, with the ids that are constants of
 // this package: an organization with a federation, three identity providers (one of them in
 // use), two role mappings and two projects; a second, smaller one that belongs to others;
-// four accounts that call, some that leaked or are there to be deleted or rotated, database users and people.
+// four accounts that call, some that leaked or are there to be deleted or rotated, database users,
+// people and MCP configurations.
 func DefaultSeed() Seed {
 	owner := []Role{{Name: RoleOrgOwner, OrgID: OrgID}}
 	return Seed{
@@ -100,6 +106,10 @@ func DefaultSeed() Seed {
 		Users: []User{
 			{ID: UserID, Username: UserName, OrgID: OrgID, ProjectIDs: []string{ProjectID, SpareProjectID}},
 			{ID: SpareUserID, Username: "trent@example.com", OrgID: OrgID, ProjectIDs: []string{ProjectID}},
+		},
+		MCPConfigs: []MCPConfig{
+			{ID: OrgMCPConfigID, OrgID: OrgID, Ends: []time.Time{{}, {}}},
+			{ID: ProjectMCPConfigID, ProjectID: ProjectID, Ends: []time.Time{{}}},
 		},
 		Federations: []Federation{defaultFederation(), otherFederation()},
 		Projects: []Project{

@@ -54,6 +54,7 @@ const (
 	paramUserName    = "username"
 	paramUserID      = "userId"
 	paramCluster     = "clusterName"
+	paramMCPConfig   = "mcpConfigId"
 )
 
 // route is one operation by one path.

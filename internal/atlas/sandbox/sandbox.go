@@ -184,7 +184,7 @@ func New(cfg Config) (*Sandbox, error) {
 		applyFor:      cmp.Or(cfg.ApplyFor, DefaultApplyFor),
 		secretCut:     cmp.Or(cfg.SecretCut, DefaultSecretCut),
 		secretHours:   cmp.Or(cfg.SecretHours, maxSecretHours),
-		world:         newWorld(seed, accounts),
+		world:         newWorld(seed, accounts, now().UTC()),
 		buckets:       newBuckets(table),
 		tokens:        newTokens(),
 		nonces:        newNonces(nonceLifetime),

@@ -30,6 +30,7 @@ type Seed struct {
 	Federations     []Federation
 	Projects        []Project
 	Users           []User
+	MCPConfigs      []MCPConfig
 }
 
 // ServiceAccount authenticates with OAuth 2.0 client credentials.
@@ -136,6 +137,13 @@ type Cluster struct {
 // DatabaseAccount is a database user of a project.
 type DatabaseAccount struct{ Username, Database string }
 
+// MCPConfig is a configuration of Atlas's remote MCP server. Exactly one of OrgID and ProjectID is set.
+type MCPConfig struct {
+	ID, OrgID, ProjectID string
+	// Ends are when its secrets end, at most two. The zero time: 90 days after the start.
+	Ends []time.Time
+}
+
 // User is a person of an organization, and of some of its projects.
 type User struct {
 	ID, Username, OrgID string
@@ -182,6 +190,12 @@ func (s Seed) validate() error {
 	for _, u := range s.Users {
 		c.id("user", u.ID)
 		c.hex("organization of user "+u.ID, u.OrgID)
+	}
+	for _, m := range s.MCPConfigs {
+		c.id("MCP configuration", m.ID)
+		if (m.OrgID == "") == (m.ProjectID == "") || len(m.Ends) > maxSecrets {
+			c.errorf("MCP configuration %s: it needs an organization or a project, and not both, and has %d secrets at most", m.ID, maxSecrets)
+		}
 	}
 	return errors.Join(c.errs...)
 }

@@ -20,10 +20,11 @@ type world struct {
 	federations map[string]*federation
 	projects    map[string]*project
 	users       map[string]*user
+	mcpConfigs  map[string]mcpConfig
 }
 
-func newWorld(seed Seed, accounts map[string]*account) *world {
-	w := &world{accounts: accounts, federations: map[string]*federation{}, projects: map[string]*project{}, users: map[string]*user{}}
+func newWorld(seed Seed, accounts map[string]*account, now time.Time) *world {
+	w := &world{accounts: accounts, federations: map[string]*federation{}, projects: map[string]*project{}, users: map[string]*user{}, mcpConfigs: map[string]mcpConfig{}}
 	for _, f := range seed.Federations {
 		w.federations[f.ID] = newFederation(f)
 	}
@@ -32,6 +33,9 @@ func newWorld(seed Seed, accounts map[string]*account) *world {
 	}
 	for _, u := range seed.Users {
 		w.users[u.ID] = &user{username: u.Username, orgID: u.OrgID, projects: slices.Clone(u.ProjectIDs)}
+	}
+	for _, m := range seed.MCPConfigs {
+		w.mcpConfigs[m.ID] = newMCPConfig(m, now)
 	}
 	return w
 }

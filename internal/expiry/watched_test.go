@@ -14,20 +14,21 @@ import (
 
 	"rekey/internal/expiry"
 	"rekey/internal/jobs"
+	"rekey/internal/kinds"
 )
 
-// answer is what the API says of certificates: when the last one ends (the zero time: none is listed), or why it does not say.
+// answer is what the API says of what is watched: when the last one ends (the zero time: none is listed), or why it does not say.
 type answer struct {
 	ends time.Time
 	err  error
 }
 
-// TestCertificates: what was read last is shown, and no end goes on without an alarm because the API lists it no longer.
-func TestCertificates(t *testing.T) {
+// TestWatched: what was read last is shown, and no end goes on without an alarm because the API lists it no longer.
+func TestWatched(t *testing.T) {
 	const (
-		read = "read when the last certificate of the database user ends"
-		none = "the database user has no certificate of the API that has not expired"
-		not  = "cannot read when the certificates of the database user end; it will be retried"
+		read = "read when the last certificate or secret of what is watched ends"
+		none = "what is watched has no certificate or secret that has not expired"
+		not  = "cannot read when the certificates or secrets of what is watched end; it will be retried"
 	)
 	failed := func(r jobs.Reason) error { return &jobs.Failure{Reason: r, Err: errors.New("no")} }
 	type hour struct {
@@ -67,9 +68,9 @@ func TestCertificates(t *testing.T) {
 					}
 					return answer{ends: start.Add(now.in)}
 				}}
-				watched := []expiry.Certificates{{Name: "batch", Account: "security", ProjectID: "p", Username: "CN=batch"}}
-				w := expiry.New(expiry.Config{Certificates: watched, Reader: a, Gauge: a, Every: time.Hour, Logger: zap.New(core)})
-				if at, ok := (*a.certificates.Load())["batch"]; !ok || !at.IsZero() {
+				watched := []expiry.Watched{{Name: "batch", Account: "security", Watched: kinds.Watched{ProjectID: "p", Username: "CN=batch"}}}
+				w := expiry.New(expiry.Config{Watched: watched, Reader: a, Gauge: a, Every: time.Hour, Logger: zap.New(core)})
+				if at, ok := (*a.watched.Load())["batch"]; !ok || !at.IsZero() {
 					t.Errorf("before the first read %s is shown", at)
 				}
 				stop := run(t, w)
@@ -83,7 +84,7 @@ func TestCertificates(t *testing.T) {
 					if hour.want != 0 {
 						want = start.Add(hour.want)
 					}
-					if got := (*a.certificates.Load())["batch"]; !got.Equal(want) {
+					if got := (*a.watched.Load())["batch"]; !got.Equal(want) {
 						t.Errorf("in hour %d %s is shown, want %s", i, got, want)
 					}
 				}
@@ -114,10 +115,11 @@ func run(t *testing.T, w *expiry.Watch) (stop func()) {
 	}
 }
 
-// TestOtherCertificates: a reload shows other certificates, and keeps what was read of those that stay.
-func TestOtherCertificates(t *testing.T) {
+// TestOthersWatched: a reload shows what else is watched, and keeps what was read of those that stay.
+func TestOthersWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		one, two := expiry.Certificates{Name: "one", Username: "CN=one"}, expiry.Certificates{Name: "two", Username: "CN=two"}
+		one := expiry.Watched{Name: "one", Watched: kinds.Watched{Username: "CN=one"}}
+		two := expiry.Watched{Name: "two", Watched: kinds.Watched{MCPConfigID: "two"}}
 		var refused atomic.Bool
 		first := time.Now().Add(time.Hour)
 		a := &api{answers: func() answer {
@@ -126,18 +128,18 @@ func TestOtherCertificates(t *testing.T) {
 			}
 			return answer{ends: first}
 		}}
-		w := expiry.New(expiry.Config{Certificates: []expiry.Certificates{one}, Reader: a, Gauge: a, Every: time.Hour, Logger: zap.NewNop()})
+		w := expiry.New(expiry.Config{Watched: []expiry.Watched{one}, Reader: a, Gauge: a, Every: time.Hour, Logger: zap.NewNop()})
 		stop := run(t, w)
 		<-time.After(2 * time.Minute) // The first read is over.
 		refused.Store(true)
-		w.Use(nil, []expiry.Certificates{one, two}, time.Hour)
+		w.Use(nil, []expiry.Watched{one, two}, time.Hour)
 		synctest.Wait()
-		if diff := cmp.Diff(map[string]time.Time{"one": first, "two": {}}, *a.certificates.Load()); diff != "" {
+		if diff := cmp.Diff(map[string]time.Time{"one": first, "two": {}}, *a.watched.Load()); diff != "" {
 			t.Errorf("shown (-want +got):\n%s", diff)
 		}
-		w.Use(nil, []expiry.Certificates{two}, time.Hour)
+		w.Use(nil, []expiry.Watched{two}, time.Hour)
 		synctest.Wait()
-		if diff := cmp.Diff(map[string]time.Time{"two": {}}, *a.certificates.Load()); diff != "" {
+		if diff := cmp.Diff(map[string]time.Time{"two": {}}, *a.watched.Load()); diff != "" {
 			t.Errorf("shown (-want +got):\n%s", diff)
 		}
 		stop()
