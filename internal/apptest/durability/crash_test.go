@@ -2,8 +2,12 @@ package durability_test
 
 import (
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"rekey/internal/apptest"
 	"rekey/internal/jobs"
@@ -21,7 +25,11 @@ func TestAbruptEnd(t *testing.T) {
 	victim.Publish("incident", apptest.X509Disable(done).String())
 	victim.Results(1)
 	victim.Publish("incident", apptest.X509Disable(limited).String())
-	atlas.Await(t, limited, 1)
+	apptest.Eventually(t, "the answer 429 to be recorded", func() bool {
+		return slices.ContainsFunc(victim.Messages("KV_REKEY_LEDGER"), func(m *jetstream.RawStreamMsg) bool {
+			return strings.Contains(string(m.Data), `"state":"waiting"`)
+		})
+	})
 	victim.Publish("incident", apptest.X509Disable(inFlight).String())
 	atlas.Await(t, inFlight, 1)
 	process.Kill()
