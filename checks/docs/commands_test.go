@@ -13,6 +13,7 @@ var (
 	// In the prose a command is between backquotes, in a block it begins a line.
 	inProse = regexp.MustCompile("`worker ((?:[a-z]+)(?: [a-z]+)?)([^`\n]*)")
 	inBlock = regexp.MustCompile(`(?m)^ *(?:bin/)?worker ((?:[a-z]+)(?: [a-z]+)?)([^\n#]*)`)
+	inPipe  = regexp.MustCompile(`^(.*\|.*)worker ((?:[a-z]+)(?: [a-z]+)?)(.*)$`)
 	flag    = regexp.MustCompile(`(?:^|\s)(--[a-z-]+)`)
 )
 
@@ -22,6 +23,11 @@ func commands(page string) [][]string {
 	for _, block := range fence.FindAllStringSubmatch(page, -1) {
 		if strings.HasPrefix(block[1], "sh") {
 			found = append(found, inBlock.FindAllStringSubmatch(block[2], -1)...)
+		}
+	}
+	for i, match := range found {
+		if pipe := inPipe.FindStringSubmatch(match[2]); pipe != nil { // What comes out of one goes into another.
+			found[i][2], found = pipe[1], append(found, pipe[1:])
 		}
 	}
 	return found
