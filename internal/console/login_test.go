@@ -101,7 +101,11 @@ func TestLogin(t *testing.T) {
 	if set := header.Get("Set-Cookie"); status != http.StatusSeeOther || header.Get("Location") != "/" || !strings.Contains(set, "HttpOnly") || !strings.Contains(set, "SameSite=Strict") || strings.Contains(set, "token-5d2f") {
 		t.Fatalf("%d, %v", status, header)
 	}
-	stranger.page("/", "operator", "Log out", "worker-1")
+	stranger.page("/", "operator", "Log out")
+	apptest.Eventually(t, "the worker to be on the page", func() bool { // It answers searches soon after it is ready.
+		_, _, body := stranger.do("GET", "/")
+		return strings.Contains(body, "worker-1")
+	})
 	stolen := stranger.cookie()
 	forged := strings.Replace(stolen.Value, stolen.Value[:8], "eyJpZCI6", 1)
 	for name, value := range map[string]string{"cut": stolen.Value[:len(stolen.Value)-2], "other": forged[:20] + "A" + forged[21:], "empty": "."} {
