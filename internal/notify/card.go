@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 )
 
 // card is a notification's own text: what is sent without a template.
@@ -101,11 +102,17 @@ func flat(text string) string {
 	}, text)
 }
 
-// head keeps the beginning of a text, at most so many characters.
+// head keeps the beginning of a text, at most so many characters. They are counted in units of UTF-16, as some vendors do: an emoji has
+// two of them, and no character has fewer than one.
 func head(text string, most int) string {
-	runes := []rune(text)
-	if len(runes) <= most {
-		return text
+	units, end := 0, 0
+	for at, r := range text {
+		if units < most {
+			end = at // Up to here it fits, with one more for the ellipsis.
+		}
+		if units += utf16.RuneLen(r); units > most {
+			return text[:end] + "…"
+		}
 	}
-	return string(runes[:most-1]) + "…"
+	return text
 }

@@ -61,7 +61,8 @@ func (c *Composer) email(r *Result) ([]byte, error) {
 	for i := range to {
 		names[i] = to[i].String()
 	}
-	subject := mime.QEncoding.Encode("utf-8", head("[Rekey] "+flat(said.head()), maxSubject))
+	title := strings.ReplaceAll(flat(said.head()), "=?", "= ?") // What begins as an encoded word would be decoded.
+	subject := mime.QEncoding.Encode("utf-8", head("[Rekey] "+title, maxSubject))
 	var out bytes.Buffer
 	for _, line := range [][2]string{
 		{"From", from.String()},

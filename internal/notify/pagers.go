@@ -21,7 +21,7 @@ const (
 	maxPagerDutySummary = 1024
 	maxOpsgenieMessage  = 130
 	maxOpsgenieEntity   = 512
-	maxOpsgenieDetail   = 8000 // All details together.
+	maxOpsgenieDetail   = 8000 // All details together, with their names.
 	maxOpsgenieText     = 15000
 	maxOpsgenieNote     = 25000
 	maxOpsgenieTag      = 50
@@ -129,13 +129,13 @@ func opsgenieEscape(text string) string {
 	return strings.NewReplacer("<", "‹", ">", "›").Replace(flat(text))
 }
 
-// details are a card's lines and facts by their names, at most so many characters in all.
+// details are a card's lines and facts by their names, at most so many characters in all, names included.
 func (c card) details(most int) map[string]string {
 	all := map[string]string{}
 	facts := append([]fact{{"text", strings.Join(c.Lines, "\n")}, {"Console", c.Link}}, c.Facts...)
 	for _, f := range facts {
 		if f.Value != "" {
-			all[f.Name] = head(f.Value, most/len(facts))
+			all[f.Name] = head(f.Value, most/len(facts)-len(f.Name))
 		}
 	}
 	return all

@@ -1,12 +1,13 @@
 package notify
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 )
 
-// Limits of a card, in characters: the whole message may have 28 KB
-// (https://learn.microsoft.com/microsoftteams/platform/bots/how-to/format-your-bot-messages).
+// Limits of a card, in characters, of up to three bytes: the whole message may have 28 KB
+// (https://learn.microsoft.com/connectors/teams/#known-issues-and-limitations-with-actions).
 const (
 	maxTeamsHead = 500
 	maxTeamsText = 3000
@@ -95,7 +96,11 @@ func (c *Composer) teams(r *Result) ([]byte, error) {
 	if said.Link != "" {
 		content.Actions = []teamsAction{{"Action.OpenUrl", "Open in the console", said.Link}}
 	}
-	return json.Marshal(teamsMessage{Type: "message", Attachments: []teamsAttachment{{
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false) // It would make six bytes of each < of a text.
+	err = encoder.Encode(teamsMessage{Type: "message", Attachments: []teamsAttachment{{
 		ContentType: "application/vnd.microsoft.card.adaptive", Content: content,
 	}}})
+	return out.Bytes(), err
 }
