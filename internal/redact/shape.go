@@ -158,20 +158,6 @@ func (s *Set) Add(v secret.Value) {
 	}
 }
 
-// addURL takes in the password of a URL, its path with the query, and what in them is no word.
-func (s *Set) addURL(u *url.URL, v secret.Value) {
-	const noWord = 12 // Bytes: what is as long and has a digit.
-	s.add(u.RequestURI(), v, true)
-	password, _ := u.User.Password()
-	s.add(password, v, false)
-	parts := append(strings.FieldsFunc(u.Path+"/"+u.RawQuery, func(r rune) bool { return strings.ContainsRune("/?&=", r) }), u.User.Username())
-	for _, part := range parts {
-		if len(part) >= noWord && strings.ContainsAny(part, "0123456789") {
-			s.add(part, v, false)
-		}
-	}
-}
-
 func (s *Set) add(text string, v secret.Value, whole bool) {
 	if len(text) < shortestKnown {
 		return
@@ -201,6 +187,8 @@ var plainWord = lazyregexp.New(`^(?:[A-Za-z][a-z]*|[A-Z]+)(?:[-_. ](?:[A-Za-z][a
 
 const longWord = 16
 
+var hasLetter = lazyregexp.New(`[A-Za-z]`)
+
 // formsOf are the ways in which a secret may be written, in lower case, each with how much of its beginning tells it. Percent-
 // encoding is taken off before they are looked for.
 func formsOf(text string) map[string]int {
@@ -210,8 +198,8 @@ func formsOf(text string) map[string]int {
 			least, rest = least+len(lead), behind
 		}
 	}
-	if strings.Trim(strings.ToLower(text[:min(least, len(text))]), "abcdefghijklmnopqrstuvwxyz") == "" {
-		least = max(least, longWord) // Fewer letters may be the beginning of a word.
+	if begin := text[:min(least, len(text))]; !hasLetter.MatchString(begin) || !strings.ContainsAny(begin, "0123456789") {
+		least = max(least, longWord) // Fewer may be the beginning of words, of a number, of a date.
 	}
 	forms := map[string]int{}
 	for _, one := range spellings(text) {
