@@ -87,7 +87,17 @@ func (c *cli) execute(ctx context.Context, args []string) int {
 	return code
 }
 
+// exitCode is that of an error. Several failures have theirs where they agree, and else that of a failure.
 func exitCode(err error) int {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		all := several.Unwrap()
+		for _, one := range all {
+			if exitCode(one) != exitCode(all[0]) {
+				return exitFailed
+			}
+		}
+		return exitCode(all[0])
+	}
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
 	}
@@ -146,9 +156,9 @@ func (c *cli) root() *cobra.Command {
 then it revokes tokens and JWKS, disables X.509 and deletes identity providers and role
 mappings in MongoDB Atlas, and says what it did in results and metrics.
 
-Exit codes: 0 done, 1 failed, 2 usage, or NATS permissions refuse it, 3 not found, 4 partly. Of what
-waits for a job also: 5 not known yet, 6 the job was refused, or its request was not accepted, 7 its target is still alive,
-or is back.`,
+Exit codes: 0 done, 1 failed, 2 usage, or NATS permissions refuse it, 3 not found, 4 partly.
+Where nothing of several is done, that of all, or 1 where they differ. Of what waits for a job also: 5 not known yet, 6 the job was
+refused, or its request was not accepted, 7 its target is still alive, or is back.`,
 		Example:       "  worker demo\n  worker run -c configs/worker.yaml",
 		SilenceErrors: true, SilenceUsage: true,
 	})

@@ -12,14 +12,19 @@ import (
 
 func (c *cli) configCommand() *cobra.Command {
 	check := c.withOutput(&cobra.Command{
-		Use:   "check FILE",
+		Use:   "check [FILE]",
 		Short: "Check a configuration file and report all its mistakes at once",
-		Long: `Check a configuration file: syntax, unknown keys, types, and what cannot work. Every
+		Long: `Check a configuration file, or that of $` + envConfig + `: syntax, unknown keys, types, and what cannot work. Every
 mistake is reported with its line. A warning, on standard error, is about a setting that is valid and
 keeps a worker from its work. Nothing is contacted and no secret is read.`,
 		Example: "  worker config check configs/worker.yaml",
-		Args:    want("FILE"),
-		RunE:    func(_ *cobra.Command, list []string) error { return c.checkConfig(list[0]) },
+		Args: func(cmd *cobra.Command, list []string) error {
+			if len(list) == 0 && c.configName() == "" {
+				return usagef("missing: FILE, and $%s is not set; the form is: %s", envConfig, cmd.UseLine())
+			}
+			return want("FILE")(cmd, append(list, c.configName())[:max(len(list), 1)])
+		},
+		RunE: func(_ *cobra.Command, list []string) error { return c.checkConfig(append(list, c.configName())[0]) },
 	})
 	return noun("config", "Work with configuration files", check)
 }

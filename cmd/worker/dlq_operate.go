@@ -244,6 +244,9 @@ func (c *cli) changeLetters(ctx context.Context, client *fleet.Client, list []bu
 	if err := c.print(results, func(t *terminal.Table) { show.Replayed(t, results) }); err != nil {
 		return err
 	}
+	if len(list) == 0 {
+		fmt.Fprintln(c.stderr, "No dead letter is chosen: nothing is changed.")
+	}
 	err := errors.Join(failed...)
 	switch left := len(list) - len(results); {
 	case left > 0:

@@ -49,7 +49,7 @@ func (c *cli) listReceivers(ctx context.Context) error {
 			now := c.now()
 			t.Head("NAME", terminal.Optional("TYPE"), "PENDING", "STATE", "LAST DELIVERY", "LAST FAILURE", "ERROR")
 			for _, s := range receivers {
-				t.Row(s.Name, s.Type, s.Pending, receiverState(s, now), s.DeliveredAt, s.FailedAt, s.Error)
+				t.Wrapped(s.Name, s.Type, s.Pending, receiverState(s, now), s.DeliveredAt, s.FailedAt, s.Error)
 			}
 		})
 	})

@@ -157,6 +157,8 @@ func elaborate(ex exchange, said problem, to endpoint, s scrubber) string {
 		return ": a proxy in between wants a user and password in HTTPS_PROXY"
 	case isHTML(ex):
 		return " with a page of HTML"
+	case ex.status < 300 && ex.err != nil:
+		return ", but the body could not be read"
 	case ex.status < 300:
 		return ", which is no answer to " + to.operation
 	}

@@ -125,7 +125,7 @@ func TestNoAnswer(t *testing.T) {
 			return cfg
 		}, want: jobs.ReasonUnavailable, wantText: "no answer: dial tcp"},
 		{name: "timeout", config: blocked, want: jobs.ReasonUnavailable, wantEffective: true, wantText: "no answer: the request took longer than 50ms"},
-		{name: "timeout in the body", config: stalled, want: jobs.ReasonUnavailable, wantStatus: 200, wantEffective: true, wantText: "(the request took longer than 50ms)"},
+		{name: "timeout in the body", config: stalled, want: jobs.ReasonUnavailable, wantStatus: 200, wantEffective: true, wantText: "HTTP 200, but the body could not be read (the request took longer than 50ms)"},
 		{name: "reset", config: func(t *testing.T) atlas.Config { return raw(t, "", false) }, want: jobs.ReasonUnavailable, wantEffective: true, wantText: "no answer: "},
 		{name: "closed", config: func(t *testing.T) atlas.Config { return raw(t, "", true) }, want: jobs.ReasonUnavailable, wantEffective: true, wantText: "no answer: "},
 		{name: "no HTTP", config: func(t *testing.T) atlas.Config { return raw(t, "220 "+revokedToken+" ESMTP\r\n", true) }, want: jobs.ReasonUnavailable, wantEffective: true, wantText: "no answer: "},

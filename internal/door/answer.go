@@ -85,13 +85,23 @@ type problem struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
 	Status int    `json:"status"`
+	Code   string `json:"code"` // As the problems of the API have it.
 	Detail string `json:"detail"`
+}
+
+// codes are those of problems, by status.
+var codes = map[int]string{
+	http.StatusUnauthorized: "unauthorized", http.StatusForbidden: "forbidden", http.StatusNotFound: "not_found", http.StatusMethodNotAllowed: "method",
+	http.StatusRequestTimeout: "too_slow", http.StatusRequestEntityTooLarge: "too_large", http.StatusUnsupportedMediaType: "media_type",
+	http.StatusServiceUnavailable: "unavailable", http.StatusBadRequest: "malformed",
 }
 
 // refuse answers with a refusal, as a problem document.
 func refuse(w http.ResponseWriter, r *Refusal) {
 	maps.Copy(w.Header(), r.Header)
-	writeJSON(w, r.Status, "application/problem+json", problem{Type: "about:blank", Title: http.StatusText(r.Status), Status: r.Status, Detail: r.Detail})
+	writeJSON(w, r.Status, "application/problem+json", problem{
+		Type: "about:blank", Title: http.StatusText(r.Status), Status: r.Status, Code: codes[r.Status], Detail: r.Detail,
+	})
 }
 
 // writeJSON answers with a document. An error is the client's connection: it has left.

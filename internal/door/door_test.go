@@ -160,12 +160,16 @@ func (r *rig) serve(q *http.Request) *httptest.ResponseRecorder {
 	return w
 }
 
-// wantStatus fails unless an answer has a status.
+// wantStatus fails unless an answer has a status, and a problem its code.
 func (r *rig) wantStatus(w *httptest.ResponseRecorder, want int) {
 	r.t.Helper()
 	if w.Code != want {
 		body, _ := io.ReadAll(w.Result().Body) //nolint:errcheck // For the message alone.
 		r.t.Errorf("status %d, want %d: %s", w.Code, want, body)
+	}
+	var problem struct{ Code string }
+	if w.Header().Get("Content-Type") == "application/problem+json" && (json.Unmarshal(w.Body.Bytes(), &problem) != nil || problem.Code == "") {
+		r.t.Errorf("the problem has no code: %s", w.Body)
 	}
 }
 

@@ -22,6 +22,17 @@ type Ending struct {
 	At   time.Time `json:"at"`
 }
 
+// What names it for people.
+func (e Ending) What() string {
+	switch e.Of {
+	case kinds.EndingCertificate:
+		return "the last certificate of " + e.Name
+	case kinds.EndingMCPSecret:
+		return "the last secret of MCP configuration " + e.Name
+	}
+	return "the secret of account " + e.Name
+}
+
 // endings are those that workers know of, the first to end first. Where they differ, a worker has not read yet what the one with the later end has.
 func endings(workers []search.Present) []Ending {
 	var list []Ending
@@ -50,12 +61,9 @@ func endings(workers []search.Present) []Ending {
 func (s *Status) statusEndings() {
 	s.Ends = append(s.Ends, endings(s.Workers)...)
 	for _, e := range s.Ends {
-		what, do := "the secret of account "+e.Name, "rotate it, or give the account another one"
-		switch e.Of {
-		case kinds.EndingCertificate:
-			what, do = "the last certificate of "+e.Name, "make another one in Atlas, and give it to its users"
-		case kinds.EndingMCPSecret:
-			what, do = "the last secret of MCP configuration "+e.Name, "make another one in Atlas, and give it to its users"
+		what, do := e.What(), "make another one in Atlas, and give it to its users"
+		if e.Of == kinds.EndingSecret {
+			do = "rotate it, or give the account another one"
 		}
 		switch {
 		case !e.At.After(s.At):

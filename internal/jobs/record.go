@@ -60,7 +60,7 @@ type PublicRecord struct {
 
 	State   State   `json:"state"`
 	Outcome Outcome `json:"outcome,omitempty"`
-	// Detail tells a person why the job ended as it did.
+	// Detail tells a person why the job ended as it did. Of a rotation that has not begun it is what it waits for.
 	Detail string `json:"detail,omitempty"`
 
 	AcceptedAt time.Time `json:"accepted_at"`

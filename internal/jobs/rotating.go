@@ -25,6 +25,7 @@ func (r *Runner) stepRotation(ctx context.Context, d Delivery, entry Entry) (Set
 		if s, over, err := r.afterOthers(ctx, d.Job, entry); over || err != nil {
 			return s, err
 		}
+		rec.Detail = "" // It may say what was waited for.
 	}
 	rec.Deliveries = d.Count
 	return r.attemptStep(ctx, d.Job, entry)
@@ -52,7 +53,8 @@ func (r *Runner) afterOthers(ctx context.Context, job Job, entry Entry) (s Settl
 			return Settlement{}, false, fmt.Errorf("looking up job %s: %w", id, err)
 		}
 		if !other.Record.Done() {
-			return Settlement{Delay: othersPoll}, true, nil
+			s, err := r.waitForOther(ctx, entry, id)
+			return s, true, err
 		}
 		if other.Record.Outcome == OutcomeRotated {
 			s, err := r.finish(ctx, job, entry, OutcomeCancelled, fmt.Sprintf("nothing was changed: job %s, which was to be taken back when this was asked for, went on and has rotated", id))
@@ -60,6 +62,17 @@ func (r *Runner) afterOthers(ctx context.Context, job Job, entry Entry) (s Settl
 		}
 	}
 	return Settlement{}, false, nil
+}
+
+// waitForOther says on the record, once, which job a rotation waits for.
+func (r *Runner) waitForOther(ctx context.Context, entry Entry, id string) (Settlement, error) {
+	if says := fmt.Sprintf("job %s, which is being taken back", id); entry.Record.Detail != says {
+		entry.Record.Detail = says
+		if _, err := r.cfg.Ledger.Update(ctx, entry); err != nil && !errors.Is(err, ErrConflict) { // After a conflict the next look says it.
+			return Settlement{}, fmt.Errorf("recording what job %s waits for: %w", entry.Record.JobID, err)
+		}
+	}
+	return Settlement{Delay: othersPoll}, nil
 }
 
 // waitedFor says what a rotation waits for, as the end of a sentence.

@@ -41,6 +41,9 @@ func TestAskedWhileTakenBack(t *testing.T) {
 				if s := run(t, runner, Delivery{Job: job}); s.Done || s.Delay != othersPoll || rotates.passes != 0 {
 					t.Fatalf("beside the other one it is settled as %+v after %d passes", s, rotates.passes)
 				}
+				if got, want := p.record(t, job.ID).Detail, "job "+first.JobID+", which is being taken back"; got != want {
+					t.Errorf("it says that it waits for %q, want %q", got, want)
+				}
 				first.State, first.Outcome = StateDone, tt.first
 				p.put(t, first)
 				deliverUntilDone(t, runner, job)

@@ -48,6 +48,9 @@ func Causes(t *terminal.Table, list []fleet.Cause) {
 
 // Replayed is what became of dead letters.
 func Replayed(t *terminal.Table, list []fleet.Replayed) {
+	if len(list) == 0 {
+		return
+	}
 	t.Head("N", "RESULT", "JOB", "EVENT", "ERROR")
 	for _, r := range list {
 		result := terminal.Meant{Cell: "back at work", Meaning: terminal.Good}

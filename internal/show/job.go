@@ -137,6 +137,9 @@ func stateFields(t *terminal.Table, r *jobs.PublicRecord) {
 	} else {
 		t.Field("retry at", r.RetryAt)
 	}
+	if r.Rotates() && !r.Done() && r.Rotation == nil {
+		t.Field("waits for", r.Detail)
+	}
 	if r.Done() {
 		t.Field("outcome", r.Outcome)
 		t.Field("proof", Verdict(r.Verdict()))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/terminal"
 )
@@ -165,6 +166,36 @@ func TestShortTarget(t *testing.T) {
 				t.Errorf("ShortTarget(%q) = %q, want %q", tt.target, got, tt.want)
 			}
 		})
+	}
+}
+
+// TestLongTextsAreNotCut: on a narrow terminal, what a look showed, what a rotation waits for, and what ends, are read to their ends.
+func TestLongTextsAreNotCut(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
+	waits := jobs.PublicRecord{JobID: "3f9k2c8w5m1x7q0z4r6t8v2y9a", Kind: jobs.RotatingKinds()[0], State: jobs.StateQueued, AcceptedAt: at, Detail: "job 7q0z4r6t8v2y9a3f9k2c8w5m1x, which is being taken back"}
+	alive := jobs.PublicRecord{JobID: "3f9k2c8w5m1x7q0z4r6t8v2y9a", Kind: "service_account_secret.delete", Target: "org/5ec0000000000000000000b1/client/mdb_sa_id_0123456789abcdef01234567", Proof: &jobs.Proof{
+		Verdict: jobs.VerdictStillAlive, Checks: 3, CheckedAt: at, NextCheckAt: at.Add(time.Minute), Evidence: []jobs.Evidence{{Check: "a", Says: "200: the secret is there, and was used an hour ago"}},
+	}}
+	for want, show := range map[string]func(*terminal.Table){
+		alive.Proof.Why(): func(t *terminal.Table) { Proofs(t, []jobs.PublicRecord{alive}) },
+		"taken back":      func(t *terminal.Table) { Rotations(t, []ConfiguredRotation{NewRotation("ci", &waits)}) },
+		waits.Detail:      func(t *terminal.Table) { Job(t, &waits) },
+		"the last secret of MCP configuration reports: ": func(t *terminal.Table) {
+			Status(t, &fleet.Status{At: at, Ends: []fleet.Ending{{Of: "mcp_secret", Name: "reports", At: at.Add(time.Hour)}}})
+		},
+	} {
+		var out strings.Builder
+		table := terminal.NewTable(&out, terminal.Style{Width: 80, Now: at})
+		show(table)
+		if err := table.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		for word := range strings.FieldsSeq(want) {
+			if !strings.Contains(out.String(), word) {
+				t.Errorf("%q of %q is not in\n%s", word, want, out.String())
+			}
+		}
 	}
 }
 

@@ -27,7 +27,7 @@ func Proofs(t *terminal.Table, list []jobs.PublicRecord) {
 	t.Head("JOB", "KIND", "TARGET", "PROOF", terminal.Optional("LOOKS"), "LAST LOOK", "NEXT LOOK", "SAYS")
 	for _, r := range list {
 		p := r.Proof
-		t.Row(terminal.ID(r.JobID), r.Kind, target(r.Target), Verdict(p.Verdict), p.Checks, p.CheckedAt, p.NextCheckAt, p.Why())
+		t.Wrapped(terminal.ID(r.JobID), r.Kind, target(r.Target), Verdict(p.Verdict), p.Checks, p.CheckedAt, p.NextCheckAt, p.Why())
 	}
 }
 

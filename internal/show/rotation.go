@@ -35,7 +35,7 @@ func NewRotation(name string, r *jobs.PublicRecord) ConfiguredRotation {
 	case r.Done():
 		c.State, c.Since = string(r.Outcome), r.FinishedAt
 	case r.Rotation == nil:
-		c.State, c.Since = string(r.State), r.AcceptedAt
+		c.State, c.Since, c.WaitsFor = string(r.State), r.AcceptedAt, r.Detail
 	default:
 		c.State, c.Since, c.WaitsFor = string(r.Rotation.Step), r.Rotation.StepSince, r.Rotation.Waits
 		c.Deadline, c.Overdue = r.Rotation.Deadline, r.Rotation.Overdue
@@ -48,7 +48,7 @@ func NewRotation(name string, r *jobs.PublicRecord) ConfiguredRotation {
 func Rotations(t *terminal.Table, list []ConfiguredRotation) {
 	t.Head("NAME", terminal.Optional("ROTATES"), "STATE", "SINCE", "OLD ONE ENDS", "JOB", "WAITS FOR")
 	for _, r := range list {
-		t.Row(r.Name, r.Subject, r.state(), r.Since, r.Deadline, terminal.ID(r.JobID), r.WaitsFor)
+		t.Wrapped(r.Name, r.Subject, r.state(), r.Since, r.Deadline, terminal.ID(r.JobID), r.WaitsFor)
 	}
 }
 

@@ -48,7 +48,7 @@ func Status(t *terminal.Table, s *fleet.Status) {
 		t.Wrapped("behind", fmt.Sprintf("receiver %s, %d wait: %s", r.Name, r.Pending, r.Error))
 	}
 	for _, e := range s.Ends {
-		t.Wrapped("ends", fmt.Sprintf("%s %s, %s (%s)", e.Of, e.Name, terminal.Clock(e.At, s.At), terminal.Age(e.At, s.At)))
+		t.Wrapped("ends", fmt.Sprintf("%s: %s (%s)", e.What(), terminal.Clock(e.At, s.At), terminal.Age(e.At, s.At)))
 	}
 	for _, unknown := range s.Unknown {
 		t.Wrapped(terminal.Meant{Cell: "not known", Meaning: terminal.Worth}, unknown)
