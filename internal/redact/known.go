@@ -3,6 +3,7 @@ package redact
 import (
 	"crypto/sha256"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,19 @@ func (p Place) Read(lookupEnv func(string) (string, bool)) (secret.Value, error)
 		return p.Ref.ReadLines(lookupEnv)
 	}
 	return p.Ref.Read(lookupEnv)
+}
+
+// parts are the secrets that a place holds: several may have white space between them, but for what is in PEM.
+func (p Place) parts(v secret.Value) []secret.Value {
+	text := v.Reveal()
+	if !p.Lines || strings.Contains(text, pemBegin) {
+		return []secret.Value{v}
+	}
+	var parts []secret.Value
+	for part := range strings.FieldsSeq(text) {
+		parts = append(parts, secret.New(part))
+	}
+	return parts
 }
 
 // Known are all secrets that the process has been given, so that no text shows one. It may be
@@ -111,7 +125,7 @@ func (k *Known) look() {
 	var found []secret.Value
 	for _, place := range k.places {
 		if value, err := place.Read(k.lookupEnv); err == nil {
-			found = append(found, value)
+			found = append(found, place.parts(value)...)
 		}
 	}
 	k.learn(found)

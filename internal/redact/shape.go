@@ -139,8 +139,11 @@ func NewSet(values ...secret.Value) *Set {
 	return s
 }
 
-// Add takes in a secret. Of one with several lines each line counts, and of a URL what is secret in it, which its
-// host is not.
+// pemBegin is how a block of PEM begins, and those of NATS (.creds files) as well.
+const pemBegin = "-----BEGIN "
+
+// Add takes in a secret. Of one with several lines each line counts, of PEM those in its blocks: what is between them are
+// comments. Of a URL what is secret in it counts, which its host is not.
 func (s *Set) Add(v secret.Value) {
 	text := v.Reveal()
 	if u, err := url.Parse(text); err == nil && u.Host != "" {
@@ -151,8 +154,11 @@ func (s *Set) Add(v secret.Value) {
 		s.add(text, v, false)
 		return
 	}
+	inside := !strings.Contains(text, pemBegin)
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "-----") {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "-----") {
+			inside = strings.HasPrefix(line, pemBegin)
+		} else if inside {
 			s.add(line, v, false)
 		}
 	}

@@ -131,6 +131,27 @@ func TestWithoutItsLead(t *testing.T) {
 	}
 }
 
+// Of several secrets in one place each is known alone; of a file with PEM what is in its blocks, and not the comments between them.
+func TestPlaceWithSeveral(t *testing.T) {
+	t.Parallel()
+	const stars = "*************************"
+	creds := "-----BEGIN NATS USER JWT-----\nq1w2e3r4t5z6u7i8o9p0\n------END NATS USER JWT------\n\n" + stars + " IMPORTANT " + stars +
+		"\nNKEYs are sensitive and should be treated as secrets.\n\n-----BEGIN USER NKEY SEED-----\nSUAF3A2B4C5D6E7F2A3B\n------END USER NKEY SEED------\n\n" + stars
+	env := map[string]string{"TOKENS": "first-of-2026 second-of-2027\nthird-of-2028", "CREDS": creds}
+	own := redact.NewKnown(func(name string) (string, bool) { value, ok := env[name]; return value, ok })
+	own.Use([]redact.Place{{Ref: secret.Ref{Env: "TOKENS"}, Lines: true}, {Ref: secret.Ref{Env: "CREDS"}, Lines: true}})
+	for _, one := range []string{"first-of-2026", "second-of-2027", "third-of-2028", "q1w2e3r4t5z6u7i8o9p0", "SUAF3A2B4C5D6E7F2A3B"} {
+		if got := redact.Scrub("a "+one+" b", own.Set()); got != "a [secret] b" {
+			t.Errorf("%s: got %s", one, got)
+		}
+	}
+	for _, one := range []string{"the key " + stars, "NKEYs are sensitive and should be treated as secrets."} {
+		if redact.Exposed(one, own.Set()) || redact.Scrub(one, own.Set()) != one {
+			t.Errorf("%s is taken for a secret", one)
+		}
+	}
+}
+
 // Of what has several lines, each is secret; of a URL, what follows its host.
 func TestSetParts(t *testing.T) {
 	t.Parallel()

@@ -21,11 +21,14 @@ func (s *Set) addURL(u *url.URL, v secret.Value) {
 	}
 	parts := append(strings.FieldsFunc(u.Path+"/"+query, func(r rune) bool { return strings.ContainsRune("/?&=", r) }), u.User.Username())
 	for _, part := range parts {
-		if len(part) >= noWord && !nameOrID.MatchString(part) {
+		if len(part) >= noWord && !IsNameOrID(part) {
 			s.add(part, v, false)
 		}
 	}
 }
+
+// IsNameOrID reports whether a value of an address or a header is words with numbers, a version, a date, or an id of Atlas.
+func IsNameOrID(value string) bool { return nameOrID.MatchString(value) }
 
 // nameOrID is what a URL has beside secrets: words with numbers, versions, dates, an id of Atlas.
 var nameOrID = lazyregexp.New(`^(?:[0-9a-f]{24}|` + wordOrNumber + `(?:[-_.:@+ ]+` + wordOrNumber + `)*)$`)

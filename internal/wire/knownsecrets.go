@@ -30,7 +30,7 @@ func SecretPlaces(c *config.Config) []redact.Place {
 }
 
 // environmentSecrets are what the environment gives libraries: the passwords of proxies, and what a receiver of traces is
-// shown.
+// shown, but for names and ids such as a tenant's, which events have, too.
 func environmentSecrets(env func(string) (string, bool)) []secret.Value {
 	var values []secret.Value
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"} {
@@ -43,11 +43,13 @@ func environmentSecrets(env func(string) (string, bool)) []secret.Value {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"} {
 		text, _ := env(name)
 		for pair := range strings.SplitSeq(text, ",") {
-			_, value, _ := strings.Cut(pair, "=")
+			name, value, _ := strings.Cut(pair, "=")
 			if plain, err := url.PathUnescape(strings.TrimSpace(value)); err == nil {
 				value = plain
 			}
-			values = append(values, secret.New(value))
+			if redact.NamesSecret(name) || !redact.IsNameOrID(value) {
+				values = append(values, secret.New(value))
+			}
 		}
 	}
 	return values
