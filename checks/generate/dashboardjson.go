@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // object is an object of JSON.
@@ -115,14 +116,27 @@ func (p panel) json(id int, place object) object {
 	return o
 }
 
-// meanings are the colours of names that mean something, by the label that has them.
+// meanings are the colours of names that mean something, by the legend that has them. A name between slashes is a regular expression; of
+// several that fit, the last one counts.
 func meanings() map[string]map[string]string {
 	return map[string]map[string]string{
 		"{{outcome}}": {"revoked": "green", "already_gone": "light-green", "refused": "red", "exhausted": "dark-red", "cancelled": "text"},
 		"{{verdict}}": {"verified": "green", "recorded": "dark-green", "accepted": "yellow", "still_alive": "red", "reverted": "dark-red", "pending": "blue"},
 		"{{lane}}":    {"urgent": "red", "normal": "blue", "bulk": "text"},
-		"{{reason}}":  {"none": "green"},
-		"back":        {"back": "red"},
+		"{{reason}}":  {"none": "green", "/^(rate_limited|interrupted)$/": "yellow", "/^(unauthorized|forbidden|config)$/": "red"},
+		"{{code}}":    {"/^2/": "green", "/^4/": "orange", "/^429$/": "yellow", "/^(5..|error|other)$/": "red"},
+		"{{result}}": {
+			"accepted": "green", "duplicate": "light-green", "unmatched": "text", "malformed": "orange", "refused": "red", "policy_error": "dark-red",
+		},
+		"{{rotation}} {{result}}": {
+			"/ rotated$/": "green", "/ (begun|restarted)$/": "blue", "/ (overdue|orphan|cancelled)$/": "orange",
+			"/ (refused|exhausted|not_abandoned|delivery_failed)$/": "red",
+		},
+		"{{receiver}} delivered":  {"/ delivered$/": "green"},
+		"{{receiver}} failed":     {"/ failed$/": "orange"},
+		"{{receiver}} given up":   {"/ given up$/": "red"},
+		"{{bucket}}, foreseeable": {"/, foreseeable$/": "red"},
+		"back":                    {"back": "red"},
 	}
 }
 
@@ -135,8 +149,12 @@ func (p panel) overrides() []object {
 	for _, q := range p.queries {
 		names := meanings()[q.legend]
 		for _, name := range slices.Sorted(maps.Keys(names)) {
+			id := "byName"
+			if strings.HasPrefix(name, "/") {
+				id = "byRegexp"
+			}
 			list = append(list, object{
-				"matcher":    object{"id": "byName", "options": name},
+				"matcher":    object{"id": id, "options": name},
 				"properties": []object{{"id": "color", "value": object{"mode": "fixed", "fixedColor": names[name]}}},
 			})
 		}

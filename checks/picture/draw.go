@@ -117,12 +117,17 @@ func stepColour(p repo.Panel, value float64) string {
 
 // seriesColour is the colour of a series: that of its meaning, or the next of the palette.
 func seriesColour(p repo.Panel, name string, i int) string {
+	colour := palette()[i%len(palette())]
 	for _, o := range p.Field.Overrides {
-		if o.Matcher.Name == name && len(o.Properties) > 0 {
-			return colours()[o.Properties[0].Value.Color]
+		fits := o.Matcher.Name == name
+		if o.Matcher.ID == "byRegexp" {
+			fits = regexp.MustCompile(strings.Trim(o.Matcher.Name, "/")).MatchString(name)
+		}
+		if fits && len(o.Properties) > 0 {
+			colour = colours()[o.Properties[0].Value.Color]
 		}
 	}
-	return palette()[i%len(palette())]
+	return colour
 }
 
 // timeline draws a bar for each series, coloured by its state.

@@ -37,7 +37,8 @@ type Panel struct {
 		} `json:"defaults"`
 		Overrides []struct {
 			Matcher struct {
-				Name string `json:"options"`
+				ID   string `json:"id"`      // "byName" or "byRegexp".
+				Name string `json:"options"` // Or the regular expression, between slashes.
 			} `json:"matcher"`
 			Properties []struct {
 				Value struct {
