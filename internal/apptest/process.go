@@ -44,7 +44,7 @@ func Main(m *testing.M) {
 		must(runServerToKill(os.Args[2]))
 		return
 	}
-	testmain.Waiting(m).Run()
+	testmain.Of(m).Run()
 }
 
 // must ends a process with a trace, which its parent shows.

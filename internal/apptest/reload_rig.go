@@ -46,11 +46,12 @@ func StartFromFile(t *testing.T, api, further string, change ...func(*Rig)) *Rel
 	return r
 }
 
-// Text is the configuration with these further lines.
+// Text is the configuration with these further lines. Proofs are off, as for every Rig: tests count calls.
 func (r *ReloadRig) Text(further string) string {
 	return fmt.Sprintf(`
 nats: {embedded: {listen: "127.0.0.1:0", store_dir: %q}}
 http: {listen: "127.0.0.1:0"}
+proof: {within: 0}
 atlas:
   base_url: %s
   accounts:

@@ -90,10 +90,16 @@ func (r *reader) send(method, path string, form url.Values, header ...string) (i
 	return resp.StatusCode, resp.Header, string(body)
 }
 
-// page is a page that must be there.
+// lagging is what a page says while the search has not read all changes of jobs.
+var lagging = regexp.MustCompile(`changes (of jobs )?are not in (these numbers|the list) yet`)
+
+// page is a page that must be there. It is asked for again while it says that changes are missing, as it does on a machine that is busy.
 func (r *reader) page(path string, want ...string) string {
 	r.t.Helper()
 	status, _, body := r.do("GET", path)
+	for asks := 0; asks < 100 && lagging.MatchString(body); asks++ {
+		status, _, body = r.do("GET", path)
+	}
 	if status != http.StatusOK {
 		r.t.Fatalf("%s: %d\n%s", path, status, body)
 	}

@@ -38,6 +38,7 @@ func (r *rig) held() kinds.Holder {
 // TestKeyLikeTheOldOne: the new API key has the roles, the projects, the access list and the description of the old one, and what the old
 // one gets until it is deleted. The next rotation goes on from there.
 func TestKeyLikeTheOldOne(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, keys(), withKey(func(k *sandbox.APIKey) { k.Name = strings.Repeat("é", 120) }))
 		defer r.consume(0)()
@@ -62,10 +63,11 @@ func TestKeyLikeTheOldOne(t *testing.T) {
 
 // TestKeyWithoutAccessList: the API does not show when it is used, so that no time passes for its adoption: a person deletes it.
 func TestKeyWithoutAccessList(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, keys(), withKey(func(k *sandbox.APIKey) { k.List = nil }))
 		defer r.consume(0)()
-		if _, over := r.run(30 * day); over || r.state.Step != jobs.StepAdopt || !strings.HasPrefix(r.state.Waits, "adoption: a person: ") || len(r.ids()) != 2 {
+		if _, over := r.run(10 * day); over || r.state.Step != jobs.StepAdopt || !strings.HasPrefix(r.state.Waits, "adoption: a person: ") || len(r.ids()) != 2 {
 			t.Fatalf("over %v, at %s, waits for %q, there is %v", over, r.state.Step, r.state.Waits, r.ids())
 		}
 		if code := r.what.delete(r.box, sandbox.RotatedAPIKeyID); code != 204 {
@@ -81,6 +83,7 @@ func TestKeyWithoutAccessList(t *testing.T) {
 
 // TestKeyIsGone: without an API key whose roles a new one could have, nothing is made.
 func TestKeyIsGone(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, keys(), sandbox.Config{})
 		r.what.delete(r.box, sandbox.RotatedAPIKeyID)
@@ -97,6 +100,7 @@ func TestKeyIsGone(t *testing.T) {
 
 // TestOwnKey: the API key of an account of the worker itself is not deleted before the configuration has both halves of the new one.
 func TestOwnKey(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, keys(), sandbox.Config{})
 		file := filepath.Join(t.TempDir(), "private")
@@ -110,7 +114,7 @@ func TestOwnKey(t *testing.T) {
 		use(r.current())
 		defer r.consume(0)()
 		const waits = "adoption: account own of this worker has another API key than the new one"
-		if _, over := r.run(30 * day); over || r.state.Waits != waits || len(r.ids()) != 2 {
+		if _, over := r.run(10 * day); over || r.state.Waits != waits || len(r.ids()) != 2 {
 			t.Fatalf("over %v, waits for %q, there is %v", over, r.state.Waits, r.ids())
 		}
 		use(r.current())

@@ -72,6 +72,7 @@ func testFaults(t *testing.T, what subject) {
 				t.Run(operation+":"+kind+times, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						r := newRig(t, what, sandbox.Config{})
+						r.spec.QuietFor = 2 * time.Hour // The faults meet the first such requests, whenever those are.
 						fault, err := sandbox.ParseFault(operation + ":" + kind + times)
 						if err != nil {
 							t.Fatal(err)
@@ -114,6 +115,7 @@ func testLostAnswer(t *testing.T, what subject) {
 
 // TestForeignSecret: a secret that others make while the answer is lost is left alone, by its lifetime or because it is used.
 func TestForeignSecret(t *testing.T) {
+	t.Parallel()
 	for _, used := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, secrets(), sandbox.Config{})
@@ -153,6 +155,7 @@ func TestForeignSecret(t *testing.T) {
 
 // TestUserStaysForSixDays: the old secret is there as long as it is used.
 func TestUserStaysForSixDays(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, secrets(), sandbox.Config{})
 		defer r.consume(6 * day)()
@@ -169,6 +172,7 @@ func TestUserStaysForSixDays(t *testing.T) {
 
 // TestOverdueDelete deletes a secret that is in use a day before it ends by itself, and alert leaves it until then.
 func TestOverdueDelete(t *testing.T) {
+	t.Parallel()
 	for overdue, most := range map[string]time.Duration{rotate.OverdueDelete: 6*day + 2*time.Hour, rotate.OverdueAlert: 7*day + 2*time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, secrets(), sandbox.Config{})
@@ -332,6 +336,7 @@ func testNotAbandoned(t *testing.T, what subject) {
 
 // TestOwnAccount: an account of the worker itself takes the new secret over before the old one is deleted, whatever is overdue.
 func TestOwnAccount(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, secrets(), sandbox.Config{})
 		r.own = atlas.Account{Name: "own", ClientID: sandbox.RotatedClientID, ClientSecret: secret.Ref{File: r.file}}

@@ -36,8 +36,12 @@ type subject struct {
 // eachSubject runs a test for each kind of credential.
 func eachSubject(t *testing.T, test func(t *testing.T, what subject)) {
 	t.Helper()
+	t.Parallel()
 	for _, what := range []subject{secrets(), keys()} {
-		t.Run(string(what.kind), func(t *testing.T) { test(t, what) })
+		t.Run(string(what.kind), func(t *testing.T) {
+			t.Parallel()
+			test(t, what)
+		})
 	}
 }
 

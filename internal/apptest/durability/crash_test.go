@@ -27,7 +27,7 @@ func TestAbruptEnd(t *testing.T) {
 	victim.Publish("incident", apptest.X509Disable(limited).String())
 	apptest.Eventually(t, "the answer 429 to be recorded", func() bool {
 		return slices.ContainsFunc(victim.Messages("KV_REKEY_LEDGER"), func(m *jetstream.RawStreamMsg) bool {
-			return strings.Contains(string(m.Data), `"state":"waiting"`)
+			return strings.Contains(string(m.Data), `"reason":"rate_limited"`)
 		})
 	})
 	victim.Publish("incident", apptest.X509Disable(inFlight).String())

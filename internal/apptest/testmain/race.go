@@ -2,5 +2,5 @@
 
 package testmain
 
-// waitingAtOnce is how many tests that wait run at a time. With the race detector they are busy.
-const waitingAtOnce = "4"
+// atOnce is how many tests run at a time. With the race detector they are busy.
+const atOnce = "4"

@@ -3,29 +3,25 @@ package testmain
 
 import (
 	"os"
+	"runtime/debug"
 	"slices"
 	"testing"
 )
 
 // Tests are the tests of a package.
-type Tests struct {
-	m      *testing.M
-	atOnce string // How many run at a time.
-}
+type Tests struct{ m *testing.M }
 
 // Of are the tests that TestMain gets.
-func Of(m *testing.M) Tests { return Tests{m, "4"} }
-
-// Waiting are tests of whole workers, which wait most of the time: for leases, elections, the ends of proofs.
-func Waiting(m *testing.M) Tests { return Tests{m, waitingAtOnce} }
+func Of(m *testing.M) Tests { return Tests{m} }
 
 // Run runs the tests. NATS syncs each write, for which a busy disk takes hundreds of milliseconds. No test can tell a disk from memory:
 // a process that is killed loses nothing that it has written, in either. A TMPDIR that is set counts, and
-// so does a -parallel of the command line.
+// so does a -parallel of the command line. The collector of garbage runs less often than it would in a process with as little memory.
 func (t Tests) Run() int {
+	debug.SetGCPercent(400)
 	// What the command line says comes later and counts.
-	os.Args = slices.Insert(os.Args, 1, "-test.parallel="+t.atOnce) //nolint:reassign // There is no other way to set a default.
-	if _, given := os.LookupEnv("TMPDIR"); !given {                 //nolint:forbidigo // A test is its own command.
+	os.Args = slices.Insert(os.Args, 1, "-test.parallel="+atOnce) //nolint:reassign // There is no other way to set a default.
+	if _, given := os.LookupEnv("TMPDIR"); !given {               //nolint:forbidigo // A test is its own command.
 		if dir, remove := inMemory(); dir != "" {
 			defer remove()
 			if err := os.Setenv("TMPDIR", dir); err != nil { //nolint:forbidigo // The same.

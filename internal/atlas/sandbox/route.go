@@ -117,8 +117,9 @@ func operations() []string {
 // find returns the route of a request and its path parameters. When only the method is wrong, it
 // returns the method that would be right.
 func find(routes []route, method, path string) (found *route, params map[string]string, allow string) {
+	got := strings.Split(path, "/")
 	for i := range routes {
-		params, ok := match(routes[i].path, path)
+		params, ok := match(routes[i].path, got)
 		if !ok {
 			continue
 		}
@@ -130,25 +131,25 @@ func find(routes []route, method, path string) (found *route, params map[string]
 	return nil, nil, allow
 }
 
-// match compares an escaped path with a template and returns the values of its parameters without escapes.
-func match(template, path string) (map[string]string, bool) {
-	want, got := strings.Split(template, "/"), strings.Split(path, "/")
-	if len(want) != len(got) {
+// match compares the segments of an escaped path with a template and returns the values of its parameters without escapes.
+func match(template string, got []string) (map[string]string, bool) {
+	if strings.Count(template, "/") != len(got)-1 {
 		return nil, false
 	}
 	params := map[string]string{}
-	for i, segment := range want {
+	for segment := range strings.SplitSeq(template, "/") {
 		name, isParam := strings.CutPrefix(segment, "{")
 		switch {
-		case isParam && got[i] != "":
-			value, err := url.PathUnescape(got[i])
+		case isParam && got[0] != "":
+			value, err := url.PathUnescape(got[0])
 			if err != nil {
 				return nil, false
 			}
 			params[strings.TrimSuffix(name, "}")] = value
-		case segment != got[i]:
+		case segment != got[0]:
 			return nil, false
 		}
+		got = got[1:]
 	}
 	return params, true
 }

@@ -1,2 +1,0 @@
-// Package connection proves, with running workers, how a worker reaches NATS, and what it does while NATS is away.
-package connection

@@ -1,2 +1,0 @@
-// Package notify proves, with running workers, how receivers are notified of results.
-package notify

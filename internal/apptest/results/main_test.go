@@ -1,0 +1,9 @@
+package results_test
+
+import (
+	"testing"
+
+	"rekey/internal/apptest"
+)
+
+func TestMain(m *testing.M) { apptest.Main(m) }

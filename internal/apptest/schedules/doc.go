@@ -1,2 +1,0 @@
-// Package schedules proves, with running workers, that each tick is one job in the whole fleet, and what a reload changes.
-package schedules

@@ -1,0 +1,9 @@
+package rotate_test
+
+import (
+	"testing"
+
+	"rekey/internal/apptest/testmain"
+)
+
+func TestMain(m *testing.M) { testmain.Of(m).Run() }
