@@ -169,22 +169,31 @@ func (c *Deliverer) Deliver(ctx context.Context, d Delivery) (jobs.Settlement, e
 			return settlement, err
 		}
 	}
-	if !now.Before(d.Since.Add(c.Receiver.Retry.MaxAge)) {
-		return c.giveUp(ctx, d, &result, CodeExhausted, tooOld(c.Receiver.Retry.MaxAge, cmp.Or(message.Error, receiver.Error)))
+	settlement, err := c.attempt(ctx, &d, &result, action, receiver, message)
+	if err == nil && settlement.Done && action != ActionNone {
+		c.release(ctx, &d, &result)
 	}
-	m, err := c.composer.Compose(&result, action)
+	return settlement, err
+}
+
+// attempt sends a notification, unless it is too old.
+func (c *Deliverer) attempt(ctx context.Context, d *Delivery, result *Result, action Action, receiver, message stored) (jobs.Settlement, error) {
+	if !c.Now().Before(d.Since.Add(c.Receiver.Retry.MaxAge)) {
+		return c.giveUp(ctx, *d, result, CodeExhausted, tooOld(c.Receiver.Retry.MaxAge, cmp.Or(message.Error, receiver.Error)))
+	}
+	m, err := c.composer.Compose(result, action)
 	if err != nil {
-		return c.giveUp(ctx, d, &result, CodeMalformed, err)
+		return c.giveUp(ctx, *d, result, CodeMalformed, err)
 	}
 	_, err = c.Sender.Send(ctx, &c.Receiver, m)
 	failure, failed := errors.AsType[*Failure](err)
 	if failed && failure.Class != ClassPartly {
-		return c.failed(ctx, d, &result, receiver, message, failure)
+		return c.failed(ctx, *d, result, receiver, message, failure)
 	}
 	if failed {
 		c.log.Warn("some recipients refused the mail; the others have it", zap.String("job_id", result.record.JobID), zap.Error(failure))
 	}
-	c.delivered(ctx, &result, receiver)
+	c.delivered(ctx, result, receiver)
 	return jobs.Settlement{Done: true}, nil
 }
 

@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"time"
+
+	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
@@ -78,7 +81,7 @@ func (c *Deliverer) incident(ctx context.Context, d *Delivery, r *Result) (Actio
 			action = ActionOpen
 		}
 	}
-	key := "incident." + c.Receiver.Name + "." + r.incidentKey()
+	key := c.keyOfIncident(r)
 	have, err := c.load(ctx, key)
 	if err != nil {
 		return ActionNone, jobs.Settlement{}, err
@@ -106,6 +109,23 @@ func (c *Deliverer) incident(ctx context.Context, d *Delivery, r *Result) (Actio
 	have.Sequence, have.RetryAt = max(have.Sequence, d.Sequence), now.Add(c.Receiver.Timeout).UTC()
 	_, err = c.Store.Save(ctx, key, have.State, have.revision)
 	return action, jobs.Settlement{}, err
+}
+
+func (c *Deliverer) keyOfIncident(r *Result) string {
+	return "incident." + c.Receiver.Name + "." + r.incidentKey()
+}
+
+// release lets the next notification of an incident go at once, since this one is not under way any more: many that waited for each other would
+// take the places of those of other incidents. What another one has noted meanwhile stays.
+func (c *Deliverer) release(ctx context.Context, d *Delivery, r *Result) {
+	have, err := c.load(ctx, c.keyOfIncident(r))
+	if err == nil && have.Sequence == d.Sequence && !have.RetryAt.IsZero() {
+		have.RetryAt = time.Time{}
+		_, err = c.Store.Save(ctx, c.keyOfIncident(r), have.State, have.revision)
+	}
+	if err != nil && !errors.Is(err, jobs.ErrConflict) {
+		c.log.Warn("noting that a notification of an incident is over; the next one waits for its timeout", zap.Error(err))
+	}
 }
 
 // what is the outcome or verdict that the result is about.

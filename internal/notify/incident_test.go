@@ -102,6 +102,22 @@ func (p *pager) isOpen() bool {
 	return false
 }
 
+// TestAFloodOnOneTarget: notifications of one incident that follow each other at once do not wait for each other, also after one that was given up:
+// they would take the places of those of other incidents.
+func TestAFloodOnOneTarget(t *testing.T) {
+	t.Parallel()
+	p := newPager(t)
+	for i, what := range []string{"refused", "refused", "exhausted", "revoked"} {
+		p.status = map[int]int{1: http.StatusBadRequest}[i]
+		if settlement := p.deliver(t, uint64(i+1), fmt.Sprint(i), what, nil); !settlement.Done {
+			t.Errorf("%s, number %d, is settled as %+v", what, i+1, settlement)
+		}
+	}
+	if got := strings.Join(p.requests, " "); got != "trigger trigger resolve" {
+		t.Errorf("the pager got %s", got)
+	}
+}
+
 // TestIncidents: what a person must know opens one incident for its target; only what shows more than what opened it closes it.
 func TestIncidents(t *testing.T) {
 	t.Parallel()
@@ -197,7 +213,9 @@ func TestIncidentsInTheOrderOfTheStream(t *testing.T) {
 	t.Run("another worker may be sending", func(t *testing.T) {
 		t.Parallel()
 		p := newPager(t)
+		p.status = http.StatusUnauthorized // As good as no answer yet: it is not over.
 		p.deliver(t, 1, "a", "refused", nil)
+		p.status = 0
 		waits := p.deliver(t, 2, "a", "verified", nil) // In the same moment.
 		p.memory.now = p.memory.now.Add(waits.Delay)
 		later := p.deliver(t, 2, "a", "verified", func(d *notify.Delivery) { d.Count = 2 })
