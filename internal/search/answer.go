@@ -158,7 +158,7 @@ func (p *projection) records(ctx context.Context, l *list, limit, most int) (rec
 	size := answerFrame
 	stop, err = p.sweep(ctx, l, func(ctx context.Context, part *list) (bool, error) {
 		var found []json.RawMessage
-		err := p.each(ctx, part.first(), append(part.args, limit-len(records)+1), func(scan func(...any) error) error {
+		err := p.file.each(ctx, part.first(), append(part.args, limit-len(records)+1), func(scan func(...any) error) error {
 			var record []byte
 			err := scan(&record)
 			found = append(found, record)

@@ -89,7 +89,7 @@ func newRow(m direct.Message) (row, error) {
 		text: text{target: r.Target, body: bodyOf(&r)},
 		group: group{
 			hour: micros(r.AcceptedAt) / time.Hour.Microseconds(), kind: string(r.Kind), lane: string(r.Lane), state: string(r.State),
-			outcome: string(r.Outcome), verdict: string(verdictOf(&r)),
+			outcome: string(r.Outcome), verdict: string(r.Verdict()),
 		},
 	}
 	made.text.facets = strings.Join(append(facetsOf(&r), compounds(r.Target+"\n"+made.text.body)...), " ")
@@ -144,17 +144,9 @@ func facets(pairs ...string) (list []string) {
 	return list
 }
 
-// verdictOf is what is known of a job's target since its success; "" where it is not checked.
-func verdictOf(r *jobs.PublicRecord) jobs.Verdict {
-	if r.Proof == nil {
-		return ""
-	}
-	return r.Proof.Verdict
-}
-
 // facetsOf are the facets of all fields of a record that a Query can name. Events are found by the id that a producer gave them.
 func facetsOf(r *jobs.PublicRecord) []string {
-	list := facets("state", string(r.State), "kind", string(r.Kind), "outcome", string(r.Outcome), "verdict", string(verdictOf(r)),
+	list := facets("state", string(r.State), "kind", string(r.Kind), "outcome", string(r.Outcome), "verdict", string(r.Verdict()),
 		"lane", string(r.Lane), "origin", string(r.Origin), "account", r.Account, "policy", r.Policy,
 		"requested_by", r.RequestedBy, "requested_by", r.OnBehalfOf, "watched", yes(r.Watched()))
 	for _, e := range r.Events {

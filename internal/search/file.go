@@ -25,8 +25,8 @@ const (
 // errMemoryFull says that there is more than what may be kept in memory.
 var errMemoryFull = fmt.Errorf("the store is encrypted, so the search keeps what it reads in memory, and %d MiB do not hold it: search.dir names a folder where it may be in the clear", mostInMemory>>20)
 
-// ErrFilesTaken says that as many workers use a folder as may.
-var ErrFilesTaken = errors.New("all files of the search are in use by other workers")
+// errFilesTaken says that as many workers use a folder as may.
+var errFilesTaken = errors.New("all files of the search are in use by other workers")
 
 // errInUse says that another process, or another worker of this one, has the file.
 var errInUse = errors.New("the file is in use")
@@ -122,7 +122,7 @@ func openFile(ctx context.Context, dir, namespace string) (f *file, why error, e
 			return f, why, err
 		}
 	}
-	return nil, nil, ErrFilesTaken
+	return nil, nil, errFilesTaken
 }
 
 func filePath(dir, namespace string, n int) string {
@@ -258,6 +258,32 @@ func (f *file) check(ctx context.Context, namespace string) error {
 		}
 	}
 	return f.conn.QueryRowContext(ctx, "SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'jobs_id'").Scan(&f.indexed)
+}
+
+// each calls do for each row that a query finds.
+func (f *file) each(ctx context.Context, query string, args []any, do func(scan func(...any) error) error) (err error) {
+	rows, err := f.conn.QueryContext(ctx, query, args...)
+	if err != nil {
+		return inFile(err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := do(rows.Scan); err != nil {
+			return inFile(err)
+		}
+	}
+	return inFile(rows.Err())
+}
+
+// column is the first column of what a query finds.
+func column[T any](f *file, query string, args ...any) (list []T, err error) {
+	err = f.each(background, query, args, func(scan func(...any) error) error {
+		var one T
+		err := scan(&one)
+		list = append(list, one)
+		return err
+	})
+	return list, err
 }
 
 func (f *file) close() error {

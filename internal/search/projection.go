@@ -47,8 +47,8 @@ type reached struct {
 	asOf    time.Time // When all that there was had been read; zero: never.
 }
 
-// ErrOtherStreams says that the file was made of streams that are there no more.
-var ErrOtherStreams = errors.New("the streams were made anew")
+// errOtherStreams says that the file was made of streams that are there no more.
+var errOtherStreams = errors.New("the streams were made anew")
 
 // fileError is an error of the file: it is to be made anew.
 type fileError struct{ error }
@@ -65,20 +65,14 @@ func inFile(err error) error {
 
 func newProjection(ctx context.Context, conn *bus.Conn, f *file, log *zap.Logger) (*projection, error) {
 	p := &projection{conn: conn, log: log, file: f, patience: patience, followTimeout: followTimeout, following: make(chan struct{}, 1), at: map[string]reached{}}
-	rows, err := f.conn.QueryContext(ctx, "SELECT name, created, through FROM streams")
-	if err != nil {
-		return nil, inFile(err)
-	}
-	defer rows.Close() //nolint:errcheck // All rows were read, or there is an error already.
-	for rows.Next() {
+	err := f.each(ctx, "SELECT name, created, through FROM streams", nil, func(scan func(...any) error) error {
 		var name string
 		var r reached
-		if err := rows.Scan(&name, &r.created, &r.through); err != nil {
-			return nil, inFile(err)
-		}
+		err := scan(&name, &r.created, &r.through)
 		p.at[name] = r
-	}
-	return p, inFile(rows.Err())
+		return err
+	})
+	return p, err
 }
 
 // source is a stream that is followed.
@@ -166,7 +160,7 @@ func (p *projection) begin(s source, at direct.Position) (have reached, err erro
 	defer p.mu.Unlock()
 	have, known := p.at[s.stream]
 	if known && have.through > 0 && (have.created != at.Created.UnixMicro() || have.through > at.Last) {
-		return have, inFile(fmt.Errorf("%w: %s", ErrOtherStreams, s.stream))
+		return have, inFile(fmt.Errorf("%w: %s", errOtherStreams, s.stream))
 	}
 	have.created, have.last = at.Created.UnixMicro(), at.Last
 	p.at[s.stream] = have

@@ -349,7 +349,7 @@ func TestSearchOfOtherStreams(t *testing.T) {
 	p, _ := r.project(dir)
 	r.follow(p)
 	r.empty()
-	if err := p.follow(t.Context(), AskJobs); !errors.Is(err, ErrOtherStreams) || !isBroken(err) {
+	if err := p.follow(t.Context(), AskJobs); !errors.Is(err, errOtherStreams) || !isBroken(err) {
 		t.Errorf("the search goes on: %v", err)
 	}
 }

@@ -49,7 +49,7 @@ func (p *projection) job(ctx context.Context, id string) (story Story[json.RawMe
 		return story, inFile(err)
 	}
 	story.Job = record
-	err = p.each(ctx, "SELECT place, at, ending, proof FROM endings WHERE job = ? ORDER BY place LIMIT ?", []any{id, MaxLimit}, func(scan func(...any) error) error {
+	err = p.file.each(ctx, "SELECT place, at, ending, proof FROM endings WHERE job = ? ORDER BY place LIMIT ?", []any{id, MaxLimit}, func(scan func(...any) error) error {
 		var a Announced
 		var at int64
 		var proof bool

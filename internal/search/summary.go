@@ -77,7 +77,7 @@ func (p *projection) letters(ctx context.Context, q *LetterQuery, most int) (ans
 
 func (p *projection) codes(ctx context.Context) (map[string]int, error) {
 	codes := map[string]int{}
-	err := p.each(ctx, "SELECT code, n FROM codes WHERE n > 0", nil, func(scan func(...any) error) error {
+	err := p.file.each(ctx, "SELECT code, n FROM codes WHERE n > 0", nil, func(scan func(...any) error) error {
 		var code string
 		var n int
 		err := scan(&code, &n)
@@ -85,21 +85,6 @@ func (p *projection) codes(ctx context.Context) (map[string]int, error) {
 		return err
 	})
 	return codes, err
-}
-
-// each calls do for each row that a query finds.
-func (p *projection) each(ctx context.Context, query string, args []any, do func(scan func(...any) error) error) (err error) {
-	rows, err := p.file.conn.QueryContext(ctx, query, args...)
-	if err != nil {
-		return inFile(err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		if err := do(rows.Scan); err != nil {
-			return inFile(err)
-		}
-	}
-	return inFile(rows.Err())
 }
 
 // SummaryQuery says which jobs are counted, and by what.
@@ -258,7 +243,7 @@ func (p *projection) groupFound(ctx context.Context, q *SummaryQuery, found map[
 
 // group adds the numbers of jobs that a statement finds.
 func (p *projection) group(ctx context.Context, found map[Group]int, statement string, args []any) error {
-	return p.each(ctx, statement, args, func(scan func(...any) error) error {
+	return p.file.each(ctx, statement, args, func(scan func(...any) error) error {
 		var g Group
 		var hour int64
 		var n int

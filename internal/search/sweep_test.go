@@ -100,7 +100,7 @@ func ids(t *testing.T, p *projection, l *list) (list []string) {
 	if strings.HasPrefix(l.order, "j.") {
 		columns = "j.id"
 	}
-	err := p.each(t.Context(), l.sql(columns, l.by()), slices.Clone(l.args), func(scan func(...any) error) error {
+	err := p.file.each(t.Context(), l.sql(columns, l.by()), slices.Clone(l.args), func(scan func(...any) error) error {
 		var id string
 		err := scan(&id)
 		list = append(list, id)

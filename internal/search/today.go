@@ -95,7 +95,7 @@ func timesQuery(column string) string {
 // times reads how long the jobs took whose end is in a column, on the whole and by the hour.
 func (p *projection) times(ctx context.Context, t *Today, column string, whole *Times, of func(hour int64) *Times) error {
 	var list []ended
-	err := p.each(ctx, timesQuery(column), []any{micros(t.Since), micros(t.Until), mostTimed + 1}, func(scan func(...any) error) error {
+	err := p.file.each(ctx, timesQuery(column), []any{micros(t.Since), micros(t.Until), mostTimed + 1}, func(scan func(...any) error) error {
 		var e ended
 		err := scan(&e.place, &e.at)
 		list = append(list, e)

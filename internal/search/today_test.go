@@ -91,7 +91,7 @@ func TestTodayUsesIndexes(t *testing.T) {
 		timesQuery("dead"), timesQuery("proven"), someQuery(isAlive), someQuery(isGivenUp), oldestUrgentQuery,
 	} {
 		var plan []string
-		err := p.each(t.Context(), "EXPLAIN QUERY PLAN "+query, []any{1, 2, 3}[:strings.Count(query, "?")], func(scan func(...any) error) error {
+		err := p.file.each(t.Context(), "EXPLAIN QUERY PLAN "+query, []any{1, 2, 3}[:strings.Count(query, "?")], func(scan func(...any) error) error {
 			var id, parent, unused int
 			var detail string
 			err := scan(&id, &parent, &unused, &detail)

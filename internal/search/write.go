@@ -185,7 +185,7 @@ func (w *writer) dropJob(id string) (was int64, err error) {
 
 // dropJobsBelow takes out some of the jobs whose records have expired, and reports whether there may be more.
 func (w *writer) dropJobsBelow(revision uint64) (more bool, err error) {
-	ids, err := w.strings("SELECT id FROM jobs WHERE revision < ? LIMIT ?", revision, batchRows)
+	ids, err := column[string](w.file, "SELECT id FROM jobs WHERE revision < ? LIMIT ?", revision, batchRows)
 	for _, id := range ids {
 		if err == nil {
 			_, err = w.dropJob(id)
@@ -205,17 +205,14 @@ func (w *writer) putLetter(d *bus.DeadLetter, record []byte) error {
 
 // dropLetters takes out the letters that their stream has no more.
 func (w *writer) dropLetters(first uint64, deleted []uint64) error {
-	below, err := w.strings("SELECT place FROM letters WHERE place < ?", first)
+	below, err := column[uint64](w.file, "SELECT place FROM letters WHERE place < ?", first)
 	if err != nil {
 		return err
 	}
-	for _, n := range deleted {
-		below = append(below, fmt.Sprint(n))
-	}
-	for _, n := range below {
-		gone, err := w.exec("DELETE FROM letters WHERE place = CAST(? AS INTEGER)", n)
+	for _, n := range append(below, deleted...) {
+		gone, err := w.exec("DELETE FROM letters WHERE place = ?", n)
 		if err == nil && gone > 0 {
-			err = w.run("DELETE FROM letter_words WHERE rowid = CAST(? AS INTEGER)", n)
+			err = w.run("DELETE FROM letter_words WHERE rowid = ?", n)
 		}
 		if err != nil {
 			return err
@@ -248,21 +245,4 @@ func endingOf(subject, id string) (e ending, ok bool) {
 	e.says, e.proof = parts[len(parts)-1], parts[len(parts)-3] == "proof"
 	e.job, _, _ = strings.Cut(id, ".")
 	return e, e.job != "" && (e.proof || parts[len(parts)-3] == "result")
-}
-
-// strings returns the first column of what a query finds.
-func (w *writer) strings(query string, args ...any) (list []string, err error) {
-	rows, err := w.conn.QueryContext(background, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var one string
-		if err := rows.Scan(&one); err != nil {
-			return nil, err
-		}
-		list = append(list, one)
-	}
-	return list, rows.Err()
 }
