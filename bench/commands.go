@@ -32,11 +32,11 @@ func (b *bench) execute(ctx context.Context, args []string) error {
 // root returns all commands. The measurement of throughput has no name of its own.
 func (b *bench) root() *cobra.Command {
 	root := b.throughputCommand()
-	root.AddCommand(b.memoryCommand(), b.readCommand(), b.searchCommand(), b.paceCommand(), b.proofsCommand(), b.doorsCommand(), b.costCommand(), b.recoverCommand(), b.serveCommand())
+	root.AddCommand(b.memoryCommand(), b.readCommand(), b.searchCommand(), b.paceCommand(), b.proofsCommand(), b.doorsCommand(), b.costCommand(), b.recoverCommand(), b.peersCommand(), b.serveCommand(), b.peerCommand())
 	root.PersistentFlags().StringVar(&b.worker, "worker", "bin/worker", "`FILE` of the worker that is measured")
 	root.PersistentFlags().StringVarP(&b.output, "output", "o", "table", "`FORM` of the output: table or json")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) (err error) {
-		if cmd.Name() == serveCommand {
+		if cmd.Hidden {
 			return nil
 		}
 		if b.output != "table" && b.output != "json" {

@@ -155,8 +155,11 @@ func (p *process) get(ctx context.Context, path string) (string, error) {
 func (p *process) rss() int64 { return p.status("VmRSS") }
 
 // status is a figure of the process in bytes, or 0 where the system does not tell.
-func (p *process) status(name string) int64 {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+func (p *process) status(name string) int64 { return memoryOf(p.cmd.Process.Pid, name) }
+
+// memoryOf is a figure of a process's status (proc_pid_status(5)) in bytes, or 0 where the system does not tell.
+func memoryOf(pid int, name string) int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}

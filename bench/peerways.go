@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+)
+
+// ways are all whose stores are there.
+func (cfg PeersConfig) ways() []peerWay {
+	all := []peerWay{{"floor, NATS", cfg.startFloor}, {"Rekey, NATS", cfg.startRekey}}
+	for _, peer := range []struct {
+		peerWay
+		store string
+	}{{peerWay{"asynq, Redis", cfg.startAsynq}, cfg.Redis}, {peerWay{"River, PostgreSQL", cfg.startRiver}, cfg.Postgres}} {
+		if peer.store == "" {
+			cfg.Progress(peer.name + " is left out: its store is not installed")
+			continue
+		}
+		all = append(all, peer.peerWay)
+	}
+	return all
+}
+
+// startFloor is the bare consumer, in this process.
+func (cfg PeersConfig) startFloor(ctx context.Context, dir string, a *api) (*atWork, error) {
+	srv, err := startServing(ctx, filepath.Join(dir, "nats"))
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(srv.url)
+	if err != nil {
+		return nil, errors.Join(err, srv.stop())
+	}
+	js, stop, err := cfg.consumeFloor(ctx, nc, a)
+	if err != nil {
+		return nil, errors.Join(err, srv.stop())
+	}
+	return &atWork{
+		put: func(ctx context.Context, project string) error {
+			_, err := js.Publish(ctx, floorSubject, []byte(project))
+			return err
+		},
+		ended: func(ctx context.Context) (int, error) {
+			stream, err := js.Stream(ctx, floorStream)
+			if err != nil {
+				return 0, err
+			}
+			state := stream.CachedInfo().State
+			return int(state.LastSeq - state.Msgs), nil
+		},
+		store: srv.cmd.Process.Pid,
+		stop: func() error {
+			stop()
+			nc.Close()
+			return srv.stop()
+		},
+	}, nil
+}
+
+// consumeFloor consumes the floor's queue until stop is called.
+func (cfg PeersConfig) consumeFloor(ctx context.Context, nc *nats.Conn, a *api) (js jetstream.JetStream, stop func(), err error) {
+	if js, err = jetstream.New(nc); err != nil {
+		return nil, nil, err
+	}
+	f := newFloor(js, a, cfg.Concurrency)
+	cons, err := f.queue(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_ = f.consume(ctx, cons, 1<<30, cfg.Concurrency) // It ends by being cancelled.
+	}()
+	return js, func() { cancel(); <-over }, nil
+}
+
+// startRekey is the worker that is measured.
+func (cfg PeersConfig) startRekey(ctx context.Context, dir string, a *api) (*atWork, error) {
+	srv, err := startServing(ctx, filepath.Join(dir, "nats"))
+	if err != nil {
+		return nil, err
+	}
+	p, err := startSearching(ctx, cfg.Binary, dir, srv.url, a.url, "", cfg.Concurrency, false, noProofs)
+	if err != nil {
+		return nil, errors.Join(err, srv.stop())
+	}
+	return &atWork{
+		put: func(ctx context.Context, project string) error {
+			_, err := p.js.Publish(ctx, eventSubject, request(project, "normal"))
+			return err
+		},
+		ended: func(ctx context.Context) (int, error) {
+			stream, err := p.js.Stream(ctx, "REKEY-BENCH_RESULTS")
+			if err != nil {
+				return 0, err
+			}
+			return int(stream.CachedInfo().State.Msgs), nil
+		},
+		worker: p.cmd.Process.Pid, store: srv.cmd.Process.Pid,
+		stop: func() error { return errors.Join(p.stop(), srv.stop()) },
+	}, nil
+}
+
+// peerCommand is the hidden command that is the worker of a peer: WAY, the address of its store, the URL of the API, and how many jobs
+// at once. It prints a line when it is at work, and ends with its standard input.
+const peerCommand = "peer"
+
+func (b *bench) peerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: peerCommand + " WAY STORE API N", Hidden: true, Args: cobra.ExactArgs(4),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			slots, err := strconv.Atoi(args[3])
+			if err != nil {
+				return err
+			}
+			run := map[string]func(ctx context.Context, store string, c *caller, slots int) (stop func() error, err error){"asynq": runAsynq, "river": runRiver}[args[0]]
+			stop, err := run(cmd.Context(), args[1], newCaller(args[2], slots), slots)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(b.stdout, "at work")
+			_, err = io.Copy(io.Discard, cmd.InOrStdin())
+			return errors.Join(err, stop())
+		},
+	}
+}
+
+// startPeer starts this program as the worker of a peer.
+func (cfg PeersConfig) startPeer(ctx context.Context, name, store string, a *api) (*serving, error) {
+	itself, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, itself, peerCommand, name, store, a.url, strconv.Itoa(cfg.Concurrency)) //nolint:gosec // This program.
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	s := &serving{cmd: cmd, stdin: stdin}
+	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		return nil, errors.Join(fmt.Errorf("the worker of %s did not start: %w", name, err), s.stop())
+	}
+	return s, nil
+}
+
+// caller makes the call of a job, as Rekey and the floor do.
+type caller struct {
+	url    string
+	client *http.Client
+}
+
+func newCaller(url string, slots int) *caller {
+	return &caller{url, &http.Client{Transport: &http.Transport{MaxIdleConns: slots, MaxIdleConnsPerHost: slots}, CheckRedirect: stay}}
+}
+
+func (c *caller) call(ctx context.Context, project string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, c.url+callPath(project), nil)
+	if err != nil {
+		return err
+	}
+	res, err := c.client.Do(req)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20))
+	if err = errors.Join(err, res.Body.Close()); err == nil && res.StatusCode != http.StatusAccepted {
+		err = fmt.Errorf("the API answers %s", res.Status)
+	}
+	return err
+}
+
+// found is the path of a program, "" where there is none.
+func found(program string) string {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+// treeCPU is the processor time of a process and its children in milliseconds.
+func treeCPU(pid int) float64 {
+	all := cpuMS(pid)
+	children, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return all
+	}
+	for _, file := range children {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // It has ended.
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if words := strings.Fields(rest); len(words) > 1 && words[1] == strconv.Itoa(pid) {
+			child, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			if err == nil {
+				all += cpuMS(child)
+			}
+		}
+	}
+	return all
+}
