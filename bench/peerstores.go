@@ -24,7 +24,7 @@ import (
 // How often the peers look for work, as often as their documents allow or, for asynq, without filling its queue of commands.
 const (
 	asynqLook = 5 * time.Millisecond // asynq.Config.TaskCheckInterval, 1 s by default.
-	riverLook = time.Millisecond     // river.Config.FetchCooldown, 100 ms by default; it is told of new jobs by the database.
+	riverLook = time.Millisecond     // river.Config.FetchCooldown, 100 ms by default; the database notifies it of new jobs.
 	keepEnds  = 24 * time.Hour       // asynq deletes them at once by default, River keeps them so long.
 )
 
@@ -170,7 +170,7 @@ func (cfg PeersConfig) migrateRiver(ctx context.Context, pool *pgxpool.Pool, url
 	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return nil, nil, err
 	}
-	inserter, err := river.NewClient(driver, &river.Config{FetchCooldown: riverLook}) // It is how often it tells of new jobs, too.
+	inserter, err := river.NewClient(driver, &river.Config{FetchCooldown: riverLook}) // So often it notifies of new jobs, too.
 	if err != nil {
 		return nil, nil, err
 	}
