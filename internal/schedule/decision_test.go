@@ -193,18 +193,24 @@ func TestScheduleThatOnlyOneWorkerHas(t *testing.T) {
 	})
 }
 
-// TestKeepers: a worker that has been away for longer than it could make up for anything is not waited for.
+// TestKeepers: a worker is waited for as long as it could make up for a tick, also when it went just before it would have been noted
+// anew, and not for much longer.
 func TestKeepers(t *testing.T) {
 	t.Parallel()
 	now := midnight()
 	s := State{Since: now}
+	s.keep("w1", time.Hour, now)
+	if got, _ := s.Leave("w2", now.Add(30*time.Minute+time.Hour-time.Second)); !got.Removed.IsZero() {
+		t.Error("one that went after half an hour is not waited for an hour")
+	}
+	s = State{Since: now}
 	if !s.keep("w1", time.Hour, now) || s.keep("w1", time.Hour, now.Add(29*time.Minute)) || !s.keep("w1", time.Hour, now.Add(31*time.Minute)) {
 		t.Error("it is not written once in half the time")
 	}
-	if got, changed := s.Leave("w2", now.Add(90*time.Minute)); changed || !got.Removed.IsZero() {
+	if got, changed := s.Leave("w2", now.Add(120*time.Minute)); changed || !got.Removed.IsZero() {
 		t.Error("it is not waited for")
 	}
-	if got, changed := s.Leave("w2", now.Add(92*time.Minute)); !changed || got.Removed.IsZero() {
+	if got, changed := s.Leave("w2", now.Add(122*time.Minute)); !changed || got.Removed.IsZero() {
 		t.Error("it is waited for longer than it could make up for a tick")
 	}
 	for i := range 100 {

@@ -198,13 +198,13 @@ const (
 )
 
 // keep notes that a worker has the schedule, and reports whether that changed the state: it does so once in half the time
-// for which the worker is waited for.
+// for which the worker is waited for at least, whenever it goes.
 func (s *State) keep(keeper string, maxLate time.Duration, now time.Time) bool {
 	span := max(maxLate, leastKept)
-	if keeper == "" || s.Keepers[keeper].Sub(now) > span/2 {
+	if keeper == "" || s.Keepers[keeper].Sub(now) > span {
 		return false
 	}
-	keepers := map[string]time.Time{keeper: now.Add(span)}
+	keepers := map[string]time.Time{keeper: now.Add(span + span/2)}
 	for _, name := range slices.SortedFunc(maps.Keys(s.Keepers), func(a, b string) int { return s.Keepers[b].Compare(s.Keepers[a]) }) {
 		if until := s.Keepers[name]; name != keeper && until.After(now) && len(keepers) < maxKeepers {
 			keepers[name] = until
