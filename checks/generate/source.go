@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -51,6 +52,8 @@ func readSource(ctx context.Context, root string, packages ...string) (*source, 
 	for _, k := range s.kinds { // They are declared, and no constants of one list.
 		s.typed["jobs.Kind"] = append(s.typed["jobs.Kind"], k.Name)
 	}
+	// A receiver is notified of what is known.
+	s.typed["jobs.Verdict"] = slices.DeleteFunc(s.typed["jobs.Verdict"], func(one string) bool { return one == "pending" })
 	return s, err
 }
 

@@ -143,6 +143,13 @@ func Permissions() []Permission {
 	return []Permission{MaySubmit, MayRead, MayCancel, MayRetry, MayReplay, MayDrop, MayOperate, MayEvents}
 }
 
+// publishes reports whether the worker publishes events for a client.
+func (c APIClient) publishes() bool {
+	return slices.ContainsFunc(c.May, func(one Permission) bool {
+		return slices.Contains([]Permission{MaySubmit, MayReplay, MayOperate, MayEvents}, one)
+	})
+}
+
 // properClass is what may be the class of an event.
 var properClass = lazyregexp.New(`^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}$`)
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	"rekey/internal/jobs"
@@ -22,8 +23,8 @@ type Intake struct {
 	Signers []EventSigner `yaml:"signers"`
 	// ReplayWindow is how far a signed event's time may be from when NATS accepted it: 1s to 24h. Default 10m.
 	ReplayWindow time.Duration `yaml:"replay_window"`
-	// SigningSeed is a user's nkey seed, by which a worker signs what its schedules publish, and the
-	// commands what they do. Zero: nothing is signed.
+	// SigningSeed is a user's nkey seed, by which a worker signs what its schedules publish and what comes over HTTP, and the
+	// commands what they do. Required of a worker with signatures that has schedules, doors, or clients that ask. Zero: nothing is signed.
 	SigningSeed secret.Ref `yaml:"signing_seed"`
 	// Unmatched is what becomes of an event that is no direct request and that no policy matches: keep
 	// (default and empty: it stays in the stream of events, and is counted) or dead_letter.
@@ -130,7 +131,11 @@ func (c *checker) signatures() {
 	if len(in.Signers) == 0 && !c.unsure("intake.signers") {
 		c.add("intake.signatures", "needs signers as well: without them no event is taken in")
 	}
-	if len(c.cfg.Schedules) > 0 {
-		c.add("intake.signatures", "needs signing_seed_file or signing_seed_env as well: schedules publish events, too")
+	const needsSeed = "needs signing_seed_file or signing_seed_env as well: "
+	switch {
+	case len(c.cfg.Schedules) > 0:
+		c.add("intake.signatures", needsSeed+"schedules publish events, too")
+	case c.cfg.API.Listen != "" && (len(c.cfg.API.Doors) > 0 || slices.ContainsFunc(c.cfg.API.Clients, APIClient.publishes)):
+		c.add("intake.signatures", needsSeed+"the worker publishes what comes through doors and from clients of the API, and would refuse it")
 	}
 }

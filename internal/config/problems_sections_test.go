@@ -328,6 +328,9 @@ func TestSignatureProblems(t *testing.T) {
 	if _, got := parse(t, "intake: {signatures: off}\n"); got != "" {
 		t.Errorf("without quotes, off is no word: %s", got)
 	}
+	const signed = "intake: {signatures: required, signers: [{source: x, public_keys: [UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4]}]}\n"
+	const overHTTP = "1: intake.signatures: needs signing_seed_file or signing_seed_env as well: the worker publishes what comes through doors and from clients " +
+		"of the API, and would refuse it"
 	runProblemTests(t, []problemTest{
 		{name: "no signers", text: "intake: {signatures: required}\n", want: []string{"1: intake.signatures: needs signers as well: without them no event is taken in"}},
 		{name: "another word", text: "intake: {signatures: yes please}\n", want: []string{"1: intake.signatures: must be one of off, required"}},
@@ -342,10 +345,12 @@ func TestSignatureProblems(t *testing.T) {
 			"3: intake.signers[0].public_keys[0]: must be a user's public nkey: U and 55 characters",
 		}},
 		{
-			name: "schedules", text: "intake: {signatures: required, signers: [{source: x, public_keys: [UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4]}]}\natlas: {accounts: [{name: a, public_key: k, private_key_env: K}]}\n" +
+			name: "schedules", text: signed + "atlas: {accounts: [{name: a, public_key: k, private_key_env: K}]}\n" +
 				"schedules: [{name: s, cron: '@daily', job: {kind: x509.disable, params: {project_id: \"012345678901234567890123\"}}}]\n",
 			want: []string{"1: intake.signatures: needs signing_seed_file or signing_seed_env as well: schedules publish events, too"},
 		},
+		{name: "doors", text: signed + "api: {listen: '127.0.0.1:1', doors: [{name: d, type: bearer, token_env: T}]}\n", want: []string{overHTTP}},
+		{name: "clients that ask", text: signed + "api: {listen: '127.0.0.1:1', clients: [{name: c, token_env: T, may: [read, events]}]}\n", want: []string{overHTTP}},
 	})
 }
 
