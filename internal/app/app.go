@@ -256,7 +256,7 @@ func (w *worker) startAtlas() error {
 	cfg.Version, cfg.Recorder, cfg.Logger, cfg.Pace = w.Version, w.metrics, w.Logger,
 		pace.NewStates(bus.Store[pace.State](w.conn, w.conn.Names().Pace()), w.conn.Clock())
 	cfg.Known = w.Known
-	cfg.TokenFiles = func(path string) error { return wire.MayRead(w.running.Load(), path) }
+	cfg.TokenFiles = func(path string) error { return wire.MayRead(w.running.Load(), path, w.LookupEnv) }
 	var err error
 	if cfg.Stores, err = wire.SecretStores(w.Config.Vault, w.LookupEnv); err != nil {
 		return err

@@ -198,7 +198,9 @@ func TestAWSFailure(t *testing.T) {
 		{"no secret", func(s *secretsManager) { s.missing = true }, "reading the secret: HTTP 400: ResourceNotFoundException: Secrets Manager can't find the specified secret.", false},
 		{"denied", func(s *secretsManager) { s.fault = fails(400, "AccessDeniedException", "User is not authorized") }, "reading the secret: HTTP 400: AccessDeniedException: User is not authorized", false},
 		{"throttled", func(s *secretsManager) { s.fault = fails(400, "ThrottlingException", "Rate exceeded") }, "reading the secret: HTTP 400: ThrottlingException: Rate exceeded", true},
-		{"a redirect", func(s *secretsManager) { s.fault = http.RedirectHandler("http://127.0.0.1:1/", http.StatusTemporaryRedirect).ServeHTTP }, "reading the secret: HTTP 307: UnknownError: UnknownError", false},
+		{"a redirect", func(s *secretsManager) {
+			s.fault = http.RedirectHandler("http://127.0.0.1:1/", http.StatusTemporaryRedirect).ServeHTTP
+		}, "reading the secret: HTTP 307: UnknownError: UnknownError", false},
 		{"broken", func(s *secretsManager) { s.fault = fails(500, "InternalServiceError", "sorry, "+fresh) }, "reading the secret: HTTP 500: InternalServiceError: sorry, [secret]", true},
 	}
 	for _, tt := range tests {

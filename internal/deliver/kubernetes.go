@@ -16,11 +16,13 @@ import (
 	"rekey/internal/secret"
 )
 
-// What a pod finds about its own cluster (kubernetes.io/docs/tasks/run-application/access-api-from-pod).
+// PodFolder is where a pod finds its own token (kubernetes.io/docs/tasks/run-application/access-api-from-pod).
+const PodFolder = "/var/run/secrets/kubernetes.io/serviceaccount/"
+
+// What it finds about its cluster.
 const (
-	podFolder = "/var/run/secrets/kubernetes.io/serviceaccount/"
-	podHost   = "KUBERNETES_SERVICE_HOST"
-	podPort   = "KUBERNETES_SERVICE_PORT"
+	podHost = "KUBERNETES_SERVICE_HOST"
+	podPort = "KUBERNETES_SERVICE_PORT"
 )
 
 const (
@@ -55,8 +57,8 @@ func newKubernetes(c Config, env Env) (*kubernetes, error) {
 		if host == "" || port == "" {
 			return nil, fmt.Errorf("type kubernetes needs server and token_file outside of a cluster: %s is not set", podHost)
 		}
-		address, k.caFile = "https://"+net.JoinHostPort(host, port), podFolder+"ca.crt"
-		k.token = secret.Ref{File: podFolder + "token"}
+		address, k.caFile = "https://"+net.JoinHostPort(host, port), PodFolder+"ca.crt"
+		k.token = secret.Ref{File: PodFolder + "token"}
 	}
 	var err error
 	k.server, err = url.Parse(address)

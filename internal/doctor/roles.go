@@ -112,7 +112,7 @@ func (e *accountCheck) target(ctx context.Context, job jobs.Job) Finding {
 	form := kind.Form(e.cfg.Atlas.X509API, job.Params.Named)
 	for _, p := range kind.Secrets() {
 		if file := job.Params.Get(p.Name + kinds.SuffixFile); file != "" {
-			if err := wire.MayRead(e.cfg, file); err != nil {
+			if err := wire.MayRead(e.cfg, file, e.LookupEnv); err != nil {
 				return e.finding(what, Failed, target+err.Error(), "see intake.token_files")
 			}
 		}

@@ -7,13 +7,14 @@ import (
 	"strings"
 
 	"rekey/internal/config"
+	"rekey/internal/deliver"
 )
 
 // MayRead says, as an error, that a job may not have a file read as its token. An event can name
 // any path: the worker's own secrets and store are never given to the API, and where
 // intake.token_files lists folders, nothing outside of them is. The path has no symbolic links.
-func MayRead(c *config.Config, path string) error {
-	for _, own := range ownFiles(c) {
+func MayRead(c *config.Config, path string, env Lookup) error {
+	for _, own := range ownFiles(c, env) {
 		if own != "" && isWithin(path, own) {
 			return errors.New("it is one of the worker's own secrets, or in its store")
 		}
@@ -29,9 +30,16 @@ func MayRead(c *config.Config, path string) error {
 	return nil
 }
 
-// ownFiles are the files that hold the worker's own secrets, and its store.
-func ownFiles(c *config.Config) []string {
-	var own []string
+// tokensOfAWS are environment variables that name files with what a worker shows to AWS.
+var tokensOfAWS = []string{"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"}
+
+// ownFiles are the files that hold the worker's own secrets, those that its pod was given included, and its store.
+func ownFiles(c *config.Config, env Lookup) []string {
+	own := []string{deliver.PodFolder}
+	for _, name := range tokensOfAWS {
+		file, _ := env(name)
+		own = append(own, file)
+	}
 	for _, place := range c.Secrets() {
 		own = append(own, place.Ref.File)
 	}

@@ -13,11 +13,22 @@ import (
 func TestNoOwnSecretIsReadAsAToken(t *testing.T) {
 	t.Parallel()
 	c := config.Default()
+	env := func(name string) (string, bool) {
+		return "/run/aws/token", name == "AWS_WEB_IDENTITY_TOKEN_FILE"
+	}
+	for _, given := range []string{"/var/run/secrets/kubernetes.io/serviceaccount/token", "/run/aws/token"} {
+		if MayRead(c, given, env) == nil {
+			t.Errorf("an event may have %s read", given)
+		}
+	}
+	if err := MayRead(c, "/run/secrets/leaked", env); err != nil {
+		t.Error(err)
+	}
 	n := 0
 	eachSecret("", reflect.ValueOf(c).Elem(), func(path string, ref *secret.Ref) {
 		n++
 		*ref = secret.Ref{File: "/run/secrets/own"}
-		if MayRead(c, ref.File) == nil {
+		if MayRead(c, ref.File, env) == nil {
 			t.Errorf("%s: an event may have its file read", path)
 		}
 		*ref = secret.Ref{}
