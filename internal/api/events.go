@@ -149,7 +149,7 @@ func (c *call) wrapped(id string, data any) map[string]any {
 func (c *call) foreign(members map[string]any, key string) error {
 	source := text(members["source"])
 	switch {
-	case source == "rekey" || strings.HasPrefix(source, "rekey/") || strings.HasPrefix(source, "nats:"):
+	case event.OwnSource(source):
 		return mistakes(http.StatusUnprocessableEntity, CodeInvalid, &jobs.Malformed{Field: "source", Detail: "is one of Rekey's own"})
 	case c.r.Header.Get("Idempotency-Key") != "" && members["id"] != key:
 		return mistakes(http.StatusUnprocessableEntity, CodeInvalid, &jobs.Malformed{Field: "Idempotency-Key", Detail: "is another one than the id of the event: leave it out"})

@@ -24,7 +24,7 @@ type Intake struct {
 	// ReplayWindow is how far a signed event's time may be from when NATS accepted it: 1s to 24h. Default 10m.
 	ReplayWindow time.Duration `yaml:"replay_window"`
 	// SigningSeed is a user's nkey seed, by which a worker signs what its schedules publish and what comes over HTTP, and the
-	// commands what they do. Required of a worker with signatures that has schedules, doors, or clients that ask. Zero: nothing is signed.
+	// commands what they do. Required of a worker with signatures that has schedules, doors, clients that ask, or repeats what is reverted. Zero: nothing is signed.
 	SigningSeed secret.Ref `yaml:"signing_seed"`
 	// Unmatched is what becomes of an event that is no direct request and that no policy matches: keep
 	// (default and empty: it stays in the stream of events, and is counted) or dead_letter.
@@ -135,6 +135,8 @@ func (c *checker) signatures() {
 	switch {
 	case len(c.cfg.Schedules) > 0:
 		c.add("intake.signatures", needsSeed+"schedules publish events, too")
+	case c.cfg.Proof.OnRevert == OnRevertRepeat:
+		c.add("intake.signatures", needsSeed+"proof.on_revert: repeat publishes events, too")
 	case c.cfg.API.Listen != "" && (len(c.cfg.API.Doors) > 0 || slices.ContainsFunc(c.cfg.API.Clients, APIClient.publishes)):
 		c.add("intake.signatures", needsSeed+"the worker publishes what comes through doors and from clients of the API, and would refuse it")
 	}

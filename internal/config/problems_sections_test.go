@@ -349,6 +349,9 @@ func TestSignatureProblems(t *testing.T) {
 				"schedules: [{name: s, cron: '@daily', job: {kind: x509.disable, params: {project_id: \"012345678901234567890123\"}}}]\n",
 			want: []string{"1: intake.signatures: needs signing_seed_file or signing_seed_env as well: schedules publish events, too"},
 		},
+		{name: "repeats", text: signed + "proof: {on_revert: repeat}\n", want: []string{
+			"1: intake.signatures: needs signing_seed_file or signing_seed_env as well: proof.on_revert: repeat publishes events, too",
+		}},
 		{name: "doors", text: signed + "api: {listen: '127.0.0.1:1', doors: [{name: d, type: bearer, token_env: T}]}\n", want: []string{overHTTP}},
 		{name: "clients that ask", text: signed + "api: {listen: '127.0.0.1:1', clients: [{name: c, token_env: T, may: [read, events]}]}\n", want: []string{overHTTP}},
 	})

@@ -35,7 +35,7 @@ func TestReservedNames(t *testing.T) {
 	// Who may use each source; doors are on any class but that of schedules.
 	const doors = "doors"
 	owners := map[string]string{
-		"rekey/schedule/weekly": jobs.ClassSchedule, "rekey/schedule/": jobs.ClassSchedule, "rekey/operator": jobs.ClassOperator,
+		"rekey/schedule/weekly": jobs.ClassSchedule, "rekey/schedule/": jobs.ClassSchedule, "rekey/operator": jobs.ClassOperator, jobs.SourceRepeat: jobs.ClassOperator,
 		"rekey/schedule": jobs.ClassOperator, "rekey": jobs.ClassOperator, "rekey/": jobs.ClassOperator, "rekey/other": jobs.ClassOperator,
 		"rekey/door/github": doors, "rekey/door": jobs.ClassOperator, "nats:REKEY_EVENTS": jobs.ClassOperator, "nats:": jobs.ClassOperator,
 		"/soar": "", "rekeyed/schedule/weekly": "", "rekey-schedule": "", "/rekey/schedule/weekly": "", "Rekey/schedule/weekly": "", "natsio:x": "",

@@ -64,13 +64,18 @@ func reserved(m Message, class, source string) error {
 		return m.checkMark()
 	case strings.HasPrefix(source, sourceOfSchedules):
 		owner = jobs.ClassSchedule
-	case source == "rekey" || strings.HasPrefix(source, "rekey/") || strings.HasPrefix(source, sourceOfStream):
+	case OwnSource(source):
 		owner = jobs.ClassOperator
 	}
 	if owner == "" || class == owner {
 		return nil
 	}
 	return &jobs.Rejection{Code: jobs.RejectIdentity, Field: "source", Detail: "is one of Rekey's own, which is accepted on the class " + owner + " only"}
+}
+
+// OwnSource reports whether a source is one of Rekey's own.
+func OwnSource(source string) bool {
+	return source == "rekey" || source == jobs.SourceRepeat || strings.HasPrefix(source, "rekey/") || strings.HasPrefix(source, sourceOfStream)
 }
 
 // SourceOfDoors begins the source of what came through a door, on the class of that door; the name of the door follows.
