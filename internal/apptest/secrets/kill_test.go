@@ -19,7 +19,8 @@ import (
 )
 
 // TestKilledAtEveryRequest rotates an account for each moment of a rotation, all at once. When all of them are at their moments, the process
-// of the worker, its NATS server included, is killed, and once more when they are there again; then at random moments.
+// of the worker, its NATS server included, is killed, and once more when they are there again; then at random moments. It takes up to 30 s: each
+// time all rotations go on to their ends or to the next moment, and an old credential must be unused for 3 s before it is deleted.
 func TestKilledAtEveryRequest(t *testing.T) {
 	eachSubject(t, killedAtEveryRequest)
 }
