@@ -165,7 +165,7 @@ func (c *call) find(ctx context.Context, id string) (jobs.PublicRecord, error) {
 	if errors.Is(err, jobs.ErrNotFound) {
 		return record, c.notMade(ctx, id)
 	}
-	if err == nil && c.client.Allows(record.Kind, record.Account) != "" {
+	if err == nil && !c.sees(&record) {
 		return jobs.PublicRecord{}, noJob() // Whether there is one is not this client's business.
 	}
 	return record, err
@@ -251,7 +251,7 @@ func (s *Server) await(c *call, w fleet.Wait, wait time.Duration) error {
 	switch {
 	case isRefused && c.mayKnow(refused.Letter.Event.Source):
 		return notAccepted(id, refused.Letter.Number, refused.Letter.Reason)
-	case isRefused, errors.Is(err, jobs.ErrNotFound), err == nil && c.client.Allows(record.Kind, record.Account) != "":
+	case isRefused, errors.Is(err, jobs.ErrNotFound), err == nil && !c.sees(&record):
 		return noJob()
 	case err == nil:
 		writeJSON(c.w, http.StatusOK, "", record)
@@ -260,24 +260,6 @@ func (s *Server) await(c *call, w fleet.Wait, wait time.Duration) error {
 		return err
 	}
 	return s.notYet(c, w)
-}
-
-// visible is the id of a job that the client may see, and else one that there is not: what is waited for then comes no sooner, and no
-// later, than for a job that does not exist.
-func (c *call) visible(ctx context.Context, id string) string {
-	if c.client.Unlimited() {
-		return id
-	}
-	record, err := c.fleet.Job(ctx, id)
-	if err == nil && c.client.Allows(record.Kind, record.Account) != "" {
-		return jobs.ID(rand.Text(), id)
-	}
-	return id
-}
-
-// mayKnow reports whether the client may know what became of a request from a source: its own, or any where it is not limited.
-func (c *call) mayKnow(source string) bool {
-	return c.client.Unlimited() || source == SourcePrefix+c.client.Name || source == c.sender()
 }
 
 // errWaited is the cause of the end of a wait.
@@ -299,7 +281,7 @@ func (s *Server) notYet(c *call, w fleet.Wait) error {
 		return nil
 	case err != nil:
 		return err
-	case c.client.Allows(record.Kind, record.Account) != "":
+	case !c.sees(&record):
 		return noJob()
 	}
 	status := http.StatusAccepted

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -70,6 +71,30 @@ func (c *call) behind(ctx context.Context, id string) error {
 		return inQuery("after", "there is no such job")
 	}
 	return err
+}
+
+// visible is the id of a job that the client may see, and else one that there is not: what is waited for then comes no sooner, and no
+// later, than for a job that does not exist.
+func (c *call) visible(ctx context.Context, id string) string {
+	if c.client.Unlimited() {
+		return id
+	}
+	record, err := c.fleet.Job(ctx, id)
+	if err == nil && !c.sees(&record) {
+		return jobs.ID(rand.Text(), id)
+	}
+	return id
+}
+
+// mayKnow reports whether the client may know what became of a request from a source: its own, or any where it is not limited.
+func (c *call) mayKnow(source string) bool {
+	return c.client.Unlimited() || source == SourcePrefix+c.client.Name || source == c.sender()
+}
+
+// sees reports whether the client may have to do with a job: by its kind and account, or because it has asked for it. What was asked for
+// under another kind (leak.contain) has become the kind that fits.
+func (c *call) sees(r *jobs.PublicRecord) bool {
+	return c.client.Allows(r.Kind, r.Account) == "" || slices.ContainsFunc(r.Events, func(e jobs.RecordedEvent) bool { return c.mayKnow(e.Source) })
 }
 
 // filter is what the query chooses of what the client may see.

@@ -34,11 +34,12 @@ func Exposed(text string, known ...*Set) bool {
 	return Certain(text) || slices.ContainsFunc(known, func(s *Set) bool { return s.shows(text) })
 }
 
-// shows reports whether a text has a secret whole, or so much of it that it is no word.
+// shows reports whether a text has a secret whole, or so much of it that it is no word. A secret that is a word, as weak passwords are, is
+// in names of all kinds.
 func (s *Set) shows(text string) bool {
 	for span, k := range s.find(text) {
 		found := text[span.From:span.To]
-		if len(found) >= min(longWord, len(k.form)) || looksRandom(found) {
+		if !isPlainWord(found) && (len(found) >= min(longWord, len(k.form)) || looksRandom(found)) {
 			return true
 		}
 	}

@@ -235,4 +235,10 @@ func TestExposed(t *testing.T) {
 			t.Errorf("%q is exposed: %v, want %v", text, got, want)
 		}
 	}
+	// A weak password is in names that say nothing of it.
+	for text, want := range map[string]bool{"rekey.v1.event.incident": false, "Incident-7": false, "app-incident": false, "incident2024": true} {
+		if got := redact.Exposed(text, redact.NewSet(secret.New("incident"), secret.New("incident2024"))); got != want {
+			t.Errorf("%q is exposed: %v, want %v", text, got, want)
+		}
+	}
 }

@@ -23,6 +23,7 @@ const (
 	viewer  = "viewer"  // May read.
 	limited = "limited" // May do everything with x509.disable by the account security, and publish incidents.
 	revoker = "revoker" // May read jobs of jwks.revoke.
+	leaks   = "leaks"   // May contain leaks.
 )
 
 // withAPI lets a worker have the API, with the clients of every test.
@@ -34,6 +35,7 @@ func withAPI(t *testing.T, r *apptest.Rig) *apptest.Rig {
 		{Name: viewer, May: []config.Permission{config.MayRead}},
 		{Name: limited, May: config.Permissions(), Kinds: []jobs.Kind{kinds.X509Disable}, Accounts: []string{apptest.Security}, Classes: []string{"incident"}},
 		{Name: revoker, May: []config.Permission{config.MayRead}, Kinds: []jobs.Kind{kinds.JWKSRevoke}},
+		{Name: leaks, May: []config.Permission{config.MaySubmit, config.MayRead}, Kinds: []jobs.Kind{kinds.LeakContain}},
 	} {
 		file := filepath.Join(t.TempDir(), "token")
 		if err := os.WriteFile(file, []byte(tokenOf(c.Name)), 0o600); err != nil {

@@ -249,6 +249,21 @@ func TestWait(t *testing.T) {
 	as(w, soar).do("POST", "/v1/jobs/"+id+"/retry", nil).must(t, "retrying a success", 409)
 }
 
+// TestOwnLeak: a client learns what became of the leak that it has handed over, whatever kind of job that is.
+func TestOwnLeak(t *testing.T) {
+	t.Parallel()
+	rig, _ := apptest.StandInRig(t)
+	w := withAPI(t, rig).Start(t)
+	id := as(w, leaks).do("POST", "/v1/jobs", apptest.NewRequest(kinds.LeakContain, map[string]any{
+		"secret": "mongodb+srv://app:hunter22-canary@cluster0.abcde.mongodb.net/", "project_id": apptest.HexID(1),
+	})).must(t, "submitting", 202).get("job_id")
+	if done := as(w, leaks).outcome(id); done.get("kind") != string(kinds.DatabaseUserScramble) {
+		t.Errorf("a leak that was handed over: %s", done.text)
+	}
+	as(w, leaks).do("GET", "/v1/jobs/"+id, nil).must(t, "its own leak, without a wait", 200)
+	as(w, revoker).do("GET", "/v1/jobs/"+id, nil).must(t, "the leak of another", 404)
+}
+
 // TestDeadLetters: what went wrong is listed, replayed and dropped by clients that may see it.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()

@@ -90,6 +90,23 @@ func TestLeakContainChangesTheSandbox(t *testing.T) {
 	apptest.Canaries{"token": token, "secret": secret, "private key": private, "password": password}.SearchEverything(t, w)
 }
 
+// TestLeakContainOfWeakPasswords: one that is also the name of its user, or a word in the names of the event, is taken away like any other.
+func TestLeakContainOfWeakPasswords(t *testing.T) {
+	t.Parallel()
+	box, url := apptest.StartSandbox(t)
+	w := apptest.SandboxRig(t, box, url).Start(t)
+	passwords := []string{"incident", sandbox.DatabaseUser, sandbox.DatabaseUser + "2024"}
+	for _, password := range passwords {
+		user := strings.Replace(password, "incident", sandbox.DatabaseUser, 1)
+		w.Publish("incident", contain("mongodb+srv://"+user+":"+password+"@cluster0.abcde.mongodb.net/", containHints()).With("coalesce", false).String())
+	}
+	for _, r := range w.Results(len(passwords)) {
+		if r.Record.Kind != kinds.DatabaseUserScramble || r.Record.Outcome != jobs.OutcomeRevoked && r.Record.Params["username"] == sandbox.DatabaseUser {
+			t.Errorf("%s on %s: %s", r.Record.Kind, r.Record.Target, r.Record.Detail)
+		}
+	}
+}
+
 // TestLeakContainIsTheJobOfItsKind: a leak joins the identity rules of the kind that it is.
 func TestLeakContainIsTheJobOfItsKind(t *testing.T) {
 	t.Parallel()
