@@ -90,7 +90,11 @@ func pairAt(text string, at int) (pair, bool) {
 	default:
 		return p, false
 	}
-	name, quoted := nameIn(text[max(0, at-2*longestName):at])
+	before := text[max(0, at-2*longestName):at]
+	if ofPolicy.MatchString(before) && fieldOf.MatchString(text[at:min(len(text), at+longestName)]) {
+		return p, false
+	}
+	name, quoted := nameIn(before)
 	p.quoted = quoted
 	compact := separators.Replace(strings.ToLower(strings.TrimRight(name, "0123456789")))
 	for _, noun := range nouns {
@@ -102,6 +106,12 @@ func pairAt(text string, at int) (pair, bool) {
 	p.isPassword = true
 	return p, endsInWord(strings.TrimRight(name, "0123456789"))
 }
+
+// A policy may be called leaked-token: what follows its name in a reason is the field that has erred.
+var (
+	ofPolicy = lazyregexp.New(`\bpolicy [\w-]+$`)
+	fieldOf  = lazyregexp.New(`^: [a-z_]+(?:\[\d+\])?(?:\.[a-z_]+)*: `)
+)
 
 // isOption reports whether a text ends with the name of an option, as --password.
 func isOption(before string) bool {
