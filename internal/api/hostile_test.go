@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"rekey/internal/api"
 	"rekey/internal/apptest"
 )
 
@@ -157,5 +158,17 @@ func TestFailedHandshakes(t *testing.T) {
 	}
 	if lines := r.logs.FilterMessageSnippet("TLS handshake error").Len(); lines != 1 {
 		t.Errorf("%d lines in the log, want 1", lines)
+	}
+}
+
+// TestUncleanPaths: a path that is not written as the routes are is refused, and not redirected, also where the console has what is no program's.
+func TestUncleanPaths(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.Pages(http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect))
+	for _, path := range []string{"//in/github", "//v1/jobs", "/jobs/../in/github"} {
+		if got, _, p := r.ask("POST", path, ""); got != 404 || p.Code != api.CodeNotFound {
+			t.Errorf("%s: %d %s", path, got, p.Code)
+		}
 	}
 }

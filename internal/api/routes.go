@@ -87,7 +87,7 @@ func (s *Server) handler() http.Handler {
 	}))
 	return protection.Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		program := strings.HasPrefix(req.URL.Path, "/v1/") || strings.HasPrefix(req.URL.Path, "/in/") || req.Header.Get("Authorization") != ""
-		if s.console.Load() != nil && !program {
+		if s.console.Load() != nil && !program && isClean(req.URL.Path) {
 			pages.ServeHTTP(w, req)
 			return
 		}
