@@ -161,7 +161,7 @@ func TestFailedHandshakes(t *testing.T) {
 	}
 }
 
-// TestUncleanPaths: a path that is not written as the routes are is refused, and not redirected, also where the console has what is no program's.
+// TestUncleanPaths: a path that is not written as the routes are is refused, and not redirected, also where the console serves what programs do not ask for.
 func TestUncleanPaths(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)

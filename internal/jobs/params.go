@@ -140,6 +140,8 @@ func checkParam(p kinds.Param, suffix, value string, check func(p kinds.Param, v
 		return checkFile(value)
 	case p.Secret:
 		return check(p, value)
+	case strings.Contains(value, sealedPrefix): // The call would be about another name.
+		return "has a part that looks like a credential and was sealed on its way: ask for it over NATS, or with worker job submit"
 	}
 	return p.Shape.Check(value)
 }

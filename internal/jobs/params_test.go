@@ -408,6 +408,7 @@ func leakMistakes() []mistake {
 		{name: "empty name", kind: kinds.DatabaseUserDelete, raw: user("", "admin"), want: "params.username: must have 1 to 1024 bytes"},
 		{name: "long name", kind: kinds.DatabaseUserDelete, raw: user(strings.Repeat("x", 1025), "admin"), want: "params.username: must have 1 to 1024 bytes"},
 		{name: "name with a control", kind: kinds.DatabaseUserDelete, raw: user("a\n"+canary, "admin"), want: "params.username: must not contain control characters"},
+		{name: "name whose part was sealed", kind: kinds.DatabaseUserDelete, raw: user("CN=app,OU=token: rekey-seal.v1.x", "$external"), want: "params.username: has a part that looks like a credential and was sealed on its way: ask for it over NATS, or with worker job submit"},
 		{name: "name in invalid UTF-8", kind: kinds.DatabaseUserDelete, raw: user("a\xff"+canary, "admin"), want: "params.username: must not contain control characters"},
 		{name: "database with a slash", kind: kinds.DatabaseUserDelete, raw: user("a", "x/"+canary), want: "params.auth_database: must be the name of a database, such as admin or $external"},
 		{

@@ -35,7 +35,7 @@ func TestFind(t *testing.T) {
 		{name: "connection string", text: "see mongodb+srv://app:«p4ss»@cluster0.example.net/db."},
 		{name: "odd password", text: "mongodb://app:«p@ss:w/o:rd»@host/db"},
 		{name: "slash in a password", text: "amqp://app:«pa/ss»@host"},
-		{name: "behind what is no policy", text: "the policy token: «f4k3-0paque»: refused", unsure: true},
+		{name: "behind the word policy", text: "the policy token: «f4k3-0paque»: refused", unsure: true},
 		{name: "two hosts", text: "nats://a:«b1»@h1:4222,nats://c:«d2»@h2:4222"},
 		{name: "escaped slashes", text: `{"uri":"https:\/\/u:«p4ss»@host\/x"}`},
 		{name: "escaped URL", text: "next=postgres%3A%2F%2Fu%3A«p4ss»%40host%2Fdb"},
