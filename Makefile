@@ -1,6 +1,6 @@
 # The everyday commands. What a change must pass is in .ci/run; most targets here are steps of it.
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fmt generate fuzz demo bench run ci clean
+.PHONY: help build test race lint fmt generate fuzz demo bench stores run ci clean
 
 CONFIG ?= configs/worker.yaml
 BENCH ?=
@@ -35,6 +35,9 @@ demo: ## Watch the whole way on embedded parts.
 bench: build ## Measure the worker; BENCH holds the arguments, --help among them.
 	go -C bench build -trimpath -o ../bin/bench .
 	./bin/bench $(BENCH)
+
+stores: ## Have rotations deliver to a real Vault; the first time builds it.
+	go -C checks/stores test -count=1 ./...
 
 run: build ## Run the worker with CONFIG (configs/worker.yaml).
 	./bin/worker run -c $(CONFIG)

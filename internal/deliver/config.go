@@ -86,7 +86,7 @@ func (c *Config) rules() []rule {
 		{"mode", file, c.Mode, checkMode},
 		{"field", vault, c.Field, checkField},
 		{"namespace", kubernetes, c.Namespace, pattern(properLabel, "must be the name of a namespace", false)},
-		{"secret", kubernetes, c.Secret, pattern(properSubdomain, "must be the name of a Secret", false)},
+		{"secret", kubernetes, c.Secret, checkSecret},
 		{"key", kubernetes, c.Key, checkKey},
 		{"server", kubernetes, c.Server, checkURL},
 		{tokenKey(c.Token), kubernetes, c.Token.File + c.Token.Env, checkToken},
@@ -152,7 +152,7 @@ var (
 	properPath  = lazyregexp.New(`^[A-Za-z0-9_-][A-Za-z0-9_. -]*(/[A-Za-z0-9_-][A-Za-z0-9_. -]*)*$`)
 	// kubernetes.io/docs/concepts/overview/working-with-objects/names, and /docs/concepts/configuration/secret for keys.
 	properLabel     = lazyregexp.New(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	properSubdomain = lazyregexp.New(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+	properSubdomain = lazyregexp.New(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
 	properKey       = lazyregexp.New(`^[A-Za-z0-9_.-]{1,240}$`)
 	properRegion    = lazyregexp.New(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 	properSecretID  = lazyregexp.New(`^[A-Za-z0-9/_+=.@:-]+$`)
@@ -203,9 +203,20 @@ func checkField(c *Config, field string) string {
 	return pattern(properField, "must be letters, digits, -, _ and dots", false)(c, field)
 }
 
+func checkSecret(c *Config, name string) string {
+	const mistake = "must be the name of a Secret"
+	if len(name) > 253 {
+		return mistake
+	}
+	return pattern(properSubdomain, mistake, false)(c, name)
+}
+
 func checkKey(c *Config, key string) string {
 	if strings.HasSuffix(key, kubernetesPrevious) {
 		return "must not end in " + kubernetesPrevious + ": the store writes such a key itself"
+	}
+	if key == "." || strings.HasPrefix(key, "..") {
+		return "must not be . or begin with two dots: Kubernetes refuses such a key"
 	}
 	return pattern(properKey, "must be letters, digits, -, _ and dots", false)(c, key)
 }

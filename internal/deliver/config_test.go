@@ -1,6 +1,7 @@
 package deliver_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -47,6 +48,13 @@ func TestCheck(t *testing.T) {
 		{"kubernetes without all", deliver.Config{Type: "kubernetes"}, nil, []string{"namespace is required", "secret is required", "key is required"}},
 		{"kubernetes with other names", cluster, func(c *deliver.Config) { c.Namespace, c.Secret, c.Key = "Ci", "a/b", "a b" }, []string{
 			"namespace must be the name of a namespace", "secret must be the name of a Secret", "key must be letters, digits, -, _ and dots",
+		}},
+		{"kubernetes with dots", cluster, func(c *deliver.Config) { c.Secret, c.Key = "a.b-c.d", ".a..b" }, nil},
+		{"kubernetes with dots in the wrong places", cluster, func(c *deliver.Config) { c.Secret, c.Key = "a..b", "..a" }, []string{
+			"secret must be the name of a Secret", "key must not be . or begin with two dots: Kubernetes refuses such a key",
+		}},
+		{"kubernetes with a dot alone and a long name", cluster, func(c *deliver.Config) { c.Secret, c.Key = strings.Repeat("a", 254), "." }, []string{
+			"secret must be the name of a Secret", "key must not be . or begin with two dots: Kubernetes refuses such a key",
 		}},
 		{"kubernetes' own key", cluster, func(c *deliver.Config) { c.Key = "a.previous" }, []string{"key must not end in .previous: the store writes such a key itself"}},
 		{"a server", cluster, func(c *deliver.Config) { c.Server, c.Token, c.CAFile = "https://k:6443", secret.Ref{File: "/t"}, "/ca" }, nil},

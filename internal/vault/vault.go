@@ -254,7 +254,8 @@ func plain(err error) error {
 	case ok && answer.RawError:
 		return fmt.Errorf("HTTP %d, with an answer that is not Vault's", answer.StatusCode)
 	case ok:
-		return fmt.Errorf("HTTP %d: %s", answer.StatusCode, strings.Join(answer.Errors, "; "))
+		// Vault itself lists its errors in lines: "1 error occurred:\n\t* permission denied\n\n".
+		return fmt.Errorf("HTTP %d: %s", answer.StatusCode, strings.Join(strings.Fields(strings.Join(answer.Errors, "; ")), " "))
 	case errors.Is(err, api.ErrSecretNotFound):
 		return errors.New("there is nothing")
 	}

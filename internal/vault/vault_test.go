@@ -56,7 +56,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, r)
 	case r.Header.Get("X-Vault-Token") != token:
 		w.WriteHeader(http.StatusForbidden)
-		reply(w, map[string]any{"errors": []string{"permission denied"}})
+		reply(w, map[string]any{"errors": []string{"2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"}})
 	case r.URL.Path == "/v1/secret/data/rekey/leak" || r.URL.Path == "/v1/kv/team/data/rekey/leak":
 		reply(w, map[string]any{"request_id": "1", "data": map[string]any{
 			"data":     map[string]any{"token": canary, "number": 7, "empty": ""},
@@ -134,7 +134,7 @@ func TestReadFails(t *testing.T) {
 		{name: "empty", ref: "rekey/leak#empty", want: "no text in the field empty"},
 		{name: "another path", ref: "admin/root#token", want: "admin/root is not below one of vault.paths", change: func(c *vault.Config) { c.Paths = []string{"rekey/"} }},
 		{name: "a path that begins alike", ref: "rekeys/leak#token", want: "not below", change: func(c *vault.Config) { c.Paths = []string{"rekey"} }},
-		{name: "wrong token", ref: "rekey/leak#token", want: "HTTP 403: permission denied", change: func(c *vault.Config) {
+		{name: "wrong token", ref: "rekey/leak#token", want: "HTTP 403: 2 errors occurred: * permission denied * invalid token", change: func(c *vault.Config) {
 			c.Token, c.LookupEnv = secret.Ref{Env: "T"}, func(string) (string, bool) { return "hvs.wrong", true }
 		}},
 		{name: "no token", ref: "rekey/leak#token", want: "vault.token: reading a secret from file /nowhere", change: func(c *vault.Config) { c.Token = secret.Ref{File: "/nowhere"} }},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,14 +51,14 @@ func (c *Client) Get(ctx context.Context, path string) (map[string]any, int, err
 	if err != nil {
 		return nil, 0, answered(err)
 	}
-	if found.VersionMetadata == nil {
-		return nil, 0, errors.New("the answer has no version: the engine at the mount must be KV, version 2")
+	if found.Raw.Data["metadata"] == nil { // The library takes any answer.
+		return nil, 0, c.otherEngine()
 	}
 	return found.Data, found.VersionMetadata.Version, nil
 }
 
 // Put stores fields in place of those of a version; 0 where nothing ever was. Another version in between is an *AnswerError that
-// is retryable.
+// is retryable. Version 1 of the engine would keep the first write, at another path than readers expect: so that is asked before.
 func (c *Client) Put(ctx context.Context, path string, fields map[string]any, version int) error {
 	asking, err := c.asking()
 	if err != nil {
@@ -65,11 +66,17 @@ func (c *Client) Put(ctx context.Context, path string, fields map[string]any, ve
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
+	if version == 0 {
+		if err := c.checkEngine(ctx, asking, path); err != nil {
+			return err
+		}
+	}
 	_, err = asking.KVv2(c.cfg.Mount).Put(ctx, path, fields, api.WithCheckAndSet(version))
 	return answered(err)
 }
 
-// Capabilities are what the token may do with the fields at a path: create, read, update and others.
+// Capabilities are what the token may do with the fields at a path: create, read, update and others. Another engine than KV,
+// version 2, is an error.
 func (c *Client) Capabilities(ctx context.Context, path string) ([]string, error) {
 	asking, err := c.asking()
 	if err != nil {
@@ -77,8 +84,35 @@ func (c *Client) Capabilities(ctx context.Context, path string) ([]string, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	may, err := asking.Sys().CapabilitiesSelfWithContext(ctx, strings.Trim(c.cfg.Mount, "/")+"/data/"+path)
-	return may, answered(err)
+	may, err := asking.Sys().CapabilitiesSelfWithContext(ctx, c.dataPath(path))
+	if err != nil || slices.Contains(may, "deny") { // Then Vault does not tell of the engine either.
+		return may, answered(err)
+	}
+	return may, c.checkEngine(ctx, asking, path)
+}
+
+// dataPath is where the fields at a path are, for policies.
+func (c *Client) dataPath(path string) string {
+	return strings.Trim(c.cfg.Mount, "/") + "/data/" + path
+}
+
+// checkEngine is an error where the mount is no KV engine of version 2. It asks what the vendor's own command asks before it reads
+// and writes; a token with a right to the path may.
+func (c *Client) checkEngine(ctx context.Context, asking *api.Client, path string) error {
+	found, err := asking.Logical().ReadWithContext(ctx, "sys/internal/ui/mounts/"+c.dataPath(path))
+	if err != nil {
+		return answered(err)
+	}
+	if found != nil {
+		if options, ok := found.Data["options"].(map[string]any); ok && options["version"] == "2" {
+			return nil
+		}
+	}
+	return c.otherEngine()
+}
+
+func (c *Client) otherEngine() error {
+	return &AnswerError{Status: http.StatusOK, err: fmt.Errorf("the engine at %s is not KV, version 2", c.cfg.Mount)}
 }
 
 // asking is the client with the token as it is now.

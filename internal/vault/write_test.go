@@ -15,7 +15,7 @@ import (
 
 // kv answers for one path as the documentation of the KV engine, version 2, has it
 // (developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2, openbao.org/api-docs/secret/kv/kv-v2): cas is the version that is replaced,
-// and a version that was deleted is a 404 with its metadata.
+// and a version that was deleted is a 404 with its metadata. What it says of the mount is what Vault 1.21.4 said.
 type kv struct {
 	fields  map[string]any // Nil: deleted, or there never was one.
 	version int
@@ -26,6 +26,8 @@ func (k *kv) answer(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/v1/sys/capabilities-self":
 		reply(w, map[string]any{"data": map[string]any{"capabilities": []string{"create", "read"}, "secret/data/ci/atlas": []string{"create", "read"}}})
+	case r.URL.Path == "/v1/sys/internal/ui/mounts/secret/data/ci/atlas":
+		reply(w, map[string]any{"data": map[string]any{"type": "kv", "path": "secret/", "options": map[string]any{"version": "2"}}})
 	case r.URL.Path != "/v1/secret/data/ci/atlas":
 		w.WriteHeader(http.StatusNotFound)
 		reply(w, map[string]any{"errors": []string{}})
@@ -90,6 +92,49 @@ func TestGetAndPut(t *testing.T) {
 	}
 }
 
+// Version 1 of the engine takes a write for one of version 2, and shows it when asked so: at another path than its readers ask for.
+func TestOtherEngine(t *testing.T) {
+	t.Parallel()
+	for name, mount := range map[string]map[string]any{"version 1": {"type": "kv", "options": map[string]any{"version": "1"}}, "another": {"type": "transit", "options": nil}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kept := map[string]any{}
+			c := kvClient(t, func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case strings.HasPrefix(r.URL.Path, "/v1/sys/internal/ui/mounts/"):
+					reply(w, map[string]any{"data": mount})
+				case r.URL.Path == "/v1/sys/capabilities-self":
+					reply(w, map[string]any{"data": map[string]any{"capabilities": []string{"read"}, "secret/data/ci/atlas": []string{"read"}}})
+				case r.Method == http.MethodGet && len(kept) > 0:
+					reply(w, map[string]any{"data": kept})
+				case r.Method == http.MethodGet:
+					w.WriteHeader(http.StatusNotFound)
+					reply(w, map[string]any{"errors": []string{}})
+				default:
+					if err := json.NewDecoder(r.Body).Decode(&kept); err != nil {
+						t.Error(err)
+					}
+					w.WriteHeader(http.StatusNoContent)
+				}
+			})
+			const want = "the engine at secret is not KV, version 2"
+			_, capable := c.Capabilities(t.Context(), "ci/atlas")
+			put := c.Put(t.Context(), "ci/atlas", map[string]any{"a": canary}, 0)
+			if len(kept) > 0 {
+				t.Error("it was written")
+			}
+			kept = map[string]any{"data": map[string]any{"a": canary}, "options": map[string]any{"cas": 0}}
+			_, _, get := c.Get(t.Context(), "ci/atlas")
+			for _, err := range []error{capable, put, get} {
+				answer, ok := errors.AsType[*vault.AnswerError](err)
+				if !ok || answer.Retryable() || err.Error() != want {
+					t.Errorf("the error is %v, want %s", err, want)
+				}
+			}
+		})
+	}
+}
+
 func TestCapabilities(t *testing.T) {
 	t.Parallel()
 	may, err := kvClient(t, (&kv{}).answer).Capabilities(t.Context(), "ci/atlas")
@@ -107,7 +152,7 @@ func TestRefusedRequests(t *testing.T) {
 		wait      time.Duration
 		want      string
 	}{
-		{"denied", refuses(403, "", "permission denied"), false, 0, "HTTP 403: permission denied"},
+		{"denied", refuses(403, "", "1 error occurred:\n\t* permission denied\n\n"), false, 0, "HTTP 403: 1 error occurred: * permission denied"},
 		{"another mistake", refuses(400, "", "missing data"), false, 0, "HTTP 400: missing data"},
 		{"sealed", refuses(503, "", "Vault is sealed"), true, 0, "HTTP 503: Vault is sealed"},
 		{"limited", refuses(429, "120", "request path quota exceeded"), true, 120 * time.Second, "HTTP 429: Vault wants no request before "},
@@ -121,7 +166,7 @@ func TestRefusedRequests(t *testing.T) {
 			_, _, getErr := c.Get(t.Context(), "ci/atlas")
 			for _, err := range []error{getErr, c.Put(t.Context(), "ci/atlas", map[string]any{"a": canary}, 1)} {
 				answer, ok := errors.AsType[*vault.AnswerError](err)
-				if !ok || answer.Retryable() != tt.retryable || !strings.HasPrefix(err.Error(), tt.want) || strings.Contains(err.Error(), canary) {
+				if !ok || answer.Retryable() != tt.retryable || !strings.HasPrefix(err.Error(), tt.want) || strings.ContainsAny(err.Error(), "\n\t") || strings.Contains(err.Error(), canary) {
 					t.Errorf("%v, want %s", err, tt.want)
 				}
 				if ok && answer.RetryAt().IsZero() != (tt.wait == 0) || ok && tt.wait > 0 && answer.RetryAt().Before(before.Add(tt.wait)) {
