@@ -101,6 +101,9 @@ func TestDoorsEventsAreOrdinaryEvents(t *testing.T) {
 	if _, err := w.Nc.ChanSubscribe("rekey.v1.event.>", published); err != nil {
 		t.Fatal(err)
 	}
+	if err := w.Nc.Flush(); err != nil { // The event comes over another connection.
+		t.Fatal(err)
+	}
 	token := apptest.Canary() // Its member is called so that only the policy knows it for a secret.
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	body := `{"action":"created","alert":{"number":7,"secret_type":"mongodb_atlas_token","leaked":"` + token + `","note":"` + jwt() + `"}}`
