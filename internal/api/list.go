@@ -92,7 +92,7 @@ func (c *call) mayKnow(source string) bool {
 }
 
 // sees reports whether the client may have to do with a job: by its kind and account, or because it has asked for it. What was asked for
-// under another kind (leak.contain) has become the kind that fits.
+// under another kind may have become the one that fits.
 func (c *call) sees(r *jobs.PublicRecord) bool {
 	return c.client.Allows(r.Kind, r.Account) == "" || slices.ContainsFunc(r.Events, func(e jobs.RecordedEvent) bool { return c.mayKnow(e.Source) })
 }

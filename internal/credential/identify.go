@@ -87,6 +87,7 @@ var atlasForms = []form{
 	{APIPrivateKey, pattern(`^(?i:urn:uuid:|uuid:)?[{(]?` + redact.UUID + `[)}]?$`), "a UUID, as the private key of an API key is", adviceAPIKey},
 	{Reference, pattern(`^(?:vault:\S+#\S+|arn:[a-z-]+:\S+|op://\S+)$`), "the name of a secret in a store", "name it in token_ref (vault:PATH#FIELD)"},
 	{ConnectionString, hasPassword, "a connection string with a password", "change the password of its database user, or delete the user"},
+	{ConnectionString, func(text string) bool { return inSettings.MatchString(text) }, "a connection string", "change the password of its database user, or delete the user"},
 	{ConnectionString, pattern(`(?i)^mongodb(?:\+srv)?:`), "a connection string", "change the password of its database user, or delete the user"},
 	{ConnectionString, pattern(`(?i)^jdbc:|^[^\s:@/]+:[^\s@/]*@(?:[\w.-]+\.[a-z]{2,}|[\w.-]+:[0-9]+|localhost)\b`), "a user and password with a host, as in a connection string", "change the password of its user, or delete the user"},
 	{ConnectionString, pattern(`(?i)^(?:DefaultEndpointsProtocol|AccountName|AccountKey|Endpoint|SharedAccessKey\w*|Data Source|Server|Host|User ?Id|Uid)=[^=]|;[A-Za-z][A-Za-z ]{2,30}=.*;[A-Za-z][A-Za-z ]{2,30}=`), "a connection string of names and values", "replace its key or password where it is from"},

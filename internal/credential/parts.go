@@ -65,10 +65,17 @@ type Connection struct {
 	Mechanism          string // Such as SCRAM-SHA-256; empty for the server's own.
 }
 
+// inSettings is a connection string as it is in settings, where scanners find it: in quotes, behind the name of a variable, or both.
+var inSettings = lazyregexp.New("(?i)^(?:(?:export\\s+|-\\s*)?[\"'`]?[a-z_][a-z0-9_.-]*[\"'`]?\\s*[=:]\\s*)?[\"'`]?(mongodb(?:\\+srv)?://[^\\s\"'`]+)[\"'`]?[,;]?$")
+
 // ParseConnection reads a connection string of MongoDB: several hosts, a user name and a password that are percent-encoded. It does
-// not check what only a driver needs.
+// not check what only a driver needs. The string may be in quotes, and behind the name of a variable.
 func ParseConnection(text string) (Connection, bool) {
-	scheme, rest, found := strings.Cut(strings.TrimSpace(text), "://")
+	text = strings.TrimSpace(text)
+	if found := inSettings.FindStringSubmatch(text); found != nil {
+		text = found[1]
+	}
+	scheme, rest, found := strings.Cut(text, "://")
 	if scheme = strings.ToLower(scheme); !found || scheme != "mongodb" && scheme != "mongodb+srv" {
 		return Connection{}, false
 	}
