@@ -194,8 +194,6 @@ var plainWord = lazyregexp.New(`^(?:[A-Za-z][a-z]*|[A-Z]+)(?:[-_. ](?:[A-Za-z][a
 
 const longWord = 16
 
-var hasLetter = lazyregexp.New(`[A-Za-z]`)
-
 // formsOf are the ways in which a secret may be written, in lower case, each with how much of its beginning tells it. Percent-
 // encoding is taken off before they are looked for.
 func formsOf(text string) map[string]int {
@@ -205,8 +203,8 @@ func formsOf(text string) map[string]int {
 			least, rest = least+len(lead), behind
 		}
 	}
-	if begin := text[:min(least, len(text))]; !hasLetter.MatchString(begin) || !strings.ContainsAny(begin, "0123456789") {
-		least = max(least, longWord) // Fewer may be the beginning of words, of a number, of a date.
+	if strings.Trim(strings.ToLower(text[:min(least, len(text))]), "abcdefghijklmnopqrstuvwxyz") == "" {
+		least = max(least, longWord) // Fewer letters may be the beginning of a word.
 	}
 	forms := map[string]int{}
 	for _, one := range spellings(text) {

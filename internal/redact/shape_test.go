@@ -172,10 +172,10 @@ func TestSetParts(t *testing.T) {
 	}
 	// Names and ids in it are no secrets: a job about that organization would be refused.
 	named := redact.NewSet(secret.New("https://hooks.example.com/orgs/5ec0000000000000000000b1/prod-app-alerts-2/userGroups2024/v1.2.10/ops2@example.com?api-version=2016-06-01&sp=%2Ftriggers%2Frun12&sig=Ab1cD2eF3gH4"),
-		secret.New("prod-app-2024-secret"), secret.New("20241202-prod-secret"))
+		secret.New("prod-app-2024-secret"))
 	for text, want := range map[string]bool{
 		"5ec0000000000000000000b1": false, "5ec0000000000000000000d2": false, "prod-app-alerts-2": false, "prod-app-reader": false, "userGroups2024": false,
-		"ops2@example.com": false, "2016-06-01": false, "20241202": false, "20241202-prod-reader": false, "Ab1cD2eF3gH4": true, "prod-app-2024-secret": true, "prod-app-2024-se…": true,
+		"ops2@example.com": false, "2016-06-01": false, "Ab1cD2eF3gH4": true, "prod-app-2024-secret": true, "prod-app-2024-se…": true,
 	} {
 		if got := redact.Exposed(text, named); got != want {
 			t.Errorf("%s is exposed: %t, want %t", text, got, want)
