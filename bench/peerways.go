@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +43,7 @@ func (cfg PeersConfig) startFloor(ctx context.Context, dir string, a *api) (*atW
 	if err != nil {
 		return nil, errors.Join(err, srv.stop())
 	}
-	js, stop, err := cfg.consumeFloor(ctx, nc, a)
+	js, ended, stop, err := cfg.consumeFloor(ctx, nc, a)
 	if err != nil {
 		return nil, errors.Join(err, srv.stop())
 	}
@@ -54,6 +53,9 @@ func (cfg PeersConfig) startFloor(ctx context.Context, dir string, a *api) (*atW
 			return err
 		},
 		ended: func(ctx context.Context) (int, error) {
+			if err := ended(); err != nil {
+				return 0, err
+			}
 			stream, err := js.Stream(ctx, floorStream)
 			if err != nil {
 				return 0, err
@@ -70,23 +72,23 @@ func (cfg PeersConfig) startFloor(ctx context.Context, dir string, a *api) (*atW
 	}, nil
 }
 
-// consumeFloor consumes the floor's queue until stop is called.
-func (cfg PeersConfig) consumeFloor(ctx context.Context, nc *nats.Conn, a *api) (js jetstream.JetStream, stop func(), err error) {
+// consumeFloor consumes the floor's queue until stop is called; ended says why it does not any more.
+func (cfg PeersConfig) consumeFloor(ctx context.Context, nc *nats.Conn, a *api) (js jetstream.JetStream, ended func() error, stop func(), err error) {
 	if js, err = jetstream.New(nc); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	f := newFloor(js, a, cfg.Concurrency)
 	cons, err := f.queue(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	consuming, cancel := context.WithCancelCause(ctx)
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		_ = f.consume(ctx, cons, 1<<30, cfg.Concurrency) // It ends by being cancelled.
+		cancel(f.consume(consuming, cons, 1<<30, cfg.Concurrency))
 	}()
-	return js, func() { cancel(); <-over }, nil
+	return js, func() error { return context.Cause(consuming) }, func() { cancel(nil); <-over }, nil
 }
 
 // startRekey is the worker that is measured.
@@ -142,26 +144,9 @@ func (b *bench) peerCommand() *cobra.Command {
 
 // startPeer starts this program as the worker of a peer.
 func (cfg PeersConfig) startPeer(ctx context.Context, name, store string, a *api) (*serving, error) {
-	itself, err := os.Executable()
+	s, _, err := startItself(ctx, peerCommand, name, store, a.url, strconv.Itoa(cfg.Concurrency))
 	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, itself, peerCommand, name, store, a.url, strconv.Itoa(cfg.Concurrency)) //nolint:gosec // This program.
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	s := &serving{cmd: cmd, stdin: stdin}
-	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-		return nil, errors.Join(fmt.Errorf("the worker of %s did not start: %w", name, err), s.stop())
+		return nil, fmt.Errorf("starting the worker of %s: %w", name, err)
 	}
 	return s, nil
 }

@@ -162,30 +162,39 @@ const serveCommand = "serve"
 
 // startServing starts this program as a server.
 func startServing(ctx context.Context, store string) (*serving, error) {
+	s, line, err := startItself(ctx, serveCommand, store)
+	if err != nil {
+		return nil, fmt.Errorf("starting a NATS server: %w", err)
+	}
+	s.url = line
+	return s, nil
+}
+
+// startItself starts this program with a hidden command, and returns the line that it prints when it is ready.
+func startItself(ctx context.Context, args ...string) (*serving, string, error) {
 	itself, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	cmd := exec.CommandContext(ctx, itself, serveCommand, store) //nolint:gosec // This program.
+	cmd := exec.CommandContext(ctx, itself, args...) //nolint:gosec // This program.
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting a NATS server: %w", err)
+		return nil, "", err
 	}
 	s := &serving{cmd: cmd, stdin: stdin}
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("starting a NATS server: %w", err), s.stop())
+		return nil, "", errors.Join(err, s.stop())
 	}
-	s.url = strings.TrimSpace(line)
-	return s, nil
+	return s, strings.TrimSpace(line), nil
 }
 
 // stop ends the server by the end of its standard input.
