@@ -101,6 +101,24 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// TestTablesAreWhole: a row of a table without a heading above it is shown as plain text, as behind an empty line.
+func TestTablesAreWhole(t *testing.T) {
+	rows := regexp.MustCompile(`(?m)^\|.*\|$(?:\n\|.*\|$)*`)
+	headed := regexp.MustCompile(`^.*\n\|[-:| ]+\|(?:\n|$)`)
+	checked := 0
+	for _, name := range documents(t) {
+		for _, table := range rows.FindAllString(fence.ReplaceAllString(string(repo.Read(t, name)), ""), -1) {
+			checked++
+			if !headed.MatchString(table) {
+				t.Errorf("%s: a table without a heading: %.80s", name, table)
+			}
+		}
+	}
+	if checked < 50 {
+		t.Errorf("only %d tables", checked)
+	}
+}
+
 // A block that begins with "sh run" is run, in a copy of the repository, with the worker on the path. The blocks of a
 // page are one script, so that one may go on where the other ended.
 func TestRunnableBlocks(t *testing.T) {

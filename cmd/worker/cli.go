@@ -152,9 +152,9 @@ func (c *cli) root() *cobra.Command {
 	root := asGroup(&cobra.Command{
 		Use:   "worker",
 		Short: "Rekey takes credentials away, fast and provably",
-		Long: `Rekey receives events about incidents and rotations on NATS JetStream, and runs cron schedules;
-then it revokes tokens and JWKS, disables X.509 and deletes identity providers and role
-mappings in MongoDB Atlas, and says what it did in results and metrics.
+		Long: `Rekey learns of incidents and rotations on NATS JetStream, over HTTP, and from cron schedules; then it
+revokes, disables, deletes or rotates credentials in MongoDB Atlas ('worker job submit --help' lists the
+kinds), looks whether they are dead, and says what it did in results, proofs and metrics.
 
 Exit codes: 0 done, 1 failed, 2 usage, or NATS permissions refuse it, 3 not found, 4 partly.
 Where nothing of several is done, that of all, or 1 where they differ. Of what waits for a job also: 5 not known yet, 6 the job was

@@ -107,9 +107,12 @@ func withCompletion(root *cobra.Command) {
 	}
 }
 
-// flagError is a mistake in a flag. An unknown one is a usage error with the flag that may have been meant; its value, which may
-// be a secret, is not repeated.
+// flagError is a mistake in a flag, or in the verb before it, to which the flag may belong. An unknown flag is a usage error with the one that
+// may have been meant; its value, which may be a secret, is not repeated.
 func flagError(cmd *cobra.Command, err error) error {
+	if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 {
+		return wantVerb(cmd, words)
+	}
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
 	if !ok || unknown.GetSpecifiedShortnames() != "" {
 		return usage(err)

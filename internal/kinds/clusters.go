@@ -1,6 +1,7 @@
 package kinds
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"regexp"
@@ -84,13 +85,14 @@ func restarted(s Seen) Finding {
 			notes[e.Cluster] = began
 		}
 	}
-	var waiting, restarting []string
+	var waiting, restarting, paused []string
 	for _, element := range s.Elements {
 		c, ok := decoded[cluster](element)
 		switch {
 		case !ok || !clusterName.MatchString(c.Name) || !stateName.MatchString(c.State):
 			return judged(ShowsNothing, "200, and the list of clusters cannot be read")
 		case c.Paused:
+			paused = append(paused, c.Name)
 		case c.State != "IDLE":
 			notes[c.Name] = began
 			restarting = append(restarting, c.Name+" "+c.State)
@@ -98,7 +100,7 @@ func restarted(s Seen) Finding {
 			waiting = append(waiting, c.Name)
 		}
 	}
-	f := judged(ShowsDead, "200: the restart of all %d clusters is over", len(s.Elements))
+	f := judged(ShowsDead, "200: restarted: %s", allBut(paused, len(s.Elements)))
 	switch {
 	case len(restarting) > 0:
 		f = judged(ShowsPending, "200: still restarting: %s", list(restarting))
@@ -148,7 +150,7 @@ func applied(then Shows, says string) func(Seen) Finding {
 		if s.Status != http.StatusOK || len(s.Each) != len(s.Elements) {
 			return unread(s)
 		}
-		var open []string
+		var open, paused []string
 		for i, element := range s.Elements {
 			c, ok := decoded[cluster](element)
 			status, known := decoded[struct {
@@ -158,6 +160,7 @@ func applied(then Shows, says string) func(Seen) Finding {
 			case !ok || !clusterName.MatchString(c.Name):
 				return judged(ShowsNothing, "200, and the list of clusters cannot be read")
 			case c.Paused:
+				paused = append(paused, c.Name)
 			case !known || !stateName.MatchString(status.Status):
 				open = append(open, c.Name+" not known")
 			case status.Status != "APPLIED":
@@ -167,6 +170,15 @@ func applied(then Shows, says string) func(Seen) Finding {
 		if len(open) > 0 {
 			return judged(ShowsPending, "200: not applied yet: %s", list(open))
 		}
-		return judged(then, "200: all %d clusters have applied it%s", len(s.Elements), says)
+		return judged(then, "200: applied by %s%s", allBut(paused, len(s.Elements)), says)
 	}
+}
+
+// allBut counts clusters, and names those among them that are paused.
+func allBut(paused []string, all int) string {
+	text := fmt.Sprintf("%d of %d clusters", all-len(paused), all)
+	if len(paused) > 0 {
+		text += "; paused: " + list(paused)
+	}
+	return text
 }

@@ -215,7 +215,7 @@ func TestRestart(t *testing.T) {
 		{name: "in a future log", list: []string{idle}, log: []LogEvent{event(eventUpdateStarted, "A", time.Hour)}, want: ShowsPending},
 		{name: "of no cluster", list: []string{idle}, log: []LogEvent{event(eventUpdateCompleted, "", 0)}, want: ShowsPending},
 		{name: "another type", list: []string{idle}, log: []LogEvent{event("CLUSTER_READY", "A", 0)}, want: ShowsPending},
-		{name: "paused", list: []string{paused}, want: ShowsDead},
+		{name: "paused", list: []string{idle, paused}, notes: map[string]string{"A": began}, want: ShowsDead, says: "200: restarted: 1 of 2 clusters; paused: 1: P"},
 		{name: "hostile name", list: []string{`{"name":"A\u0000<b>","stateName":"IDLE"}`}, want: ShowsNothing},
 		{name: "no state", list: []string{`{"name":"A"}`}, want: ShowsNothing},
 		{name: "no object", list: []string{`7`}, want: ShowsNothing},
