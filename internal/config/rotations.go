@@ -249,7 +249,7 @@ func (c *checker) deliver(path string, r Rotation, places map[string]string) {
 	}
 }
 
-// foreignFile refuses to write over a secret that the configuration names for something else than the account that is rotated.
+// foreignFile refuses to write over a file whose secret the configuration names for something else than the account that is rotated.
 func (c *checker) foreignFile(path string, r Rotation, store deliver.Config) {
 	if store.Type != deliver.TypeFile {
 		return
@@ -260,16 +260,33 @@ func (c *checker) foreignFile(path string, r Rotation, store deliver.Config) {
 		}
 	}
 	for _, place := range c.cfg.Secrets() {
-		if sameFile(place.Ref.File, store.Path) {
+		if sameFile(place.Ref.File, store.Path) || sameFile(place.Ref.File, store.Path+deliver.PreviousSuffix) {
 			c.add(join(path, "path"), "is where %s is, which is another secret of the worker", place.Key)
 		}
 	}
 }
 
-// sameFile reports whether two paths name one file.
-func sameFile(a, b string) bool {
-	absolute, err := filepath.Abs(a)
-	return a != "" && err == nil && absolute == filepath.Clean(b)
+// sameFile reports whether what is written at a place is read at a path, through the symbolic links of their folders, and of the path. A link at
+// the place itself is not followed: the store puts a file there instead.
+func sameFile(read, written string) bool {
+	if read == "" {
+		return false
+	}
+	place := inFolder(written)
+	followed, err := filepath.EvalSymlinks(read)
+	return inFolder(read) == place || err == nil && inFolder(followed) == place
+}
+
+// inFolder is the absolute path of a file, without symbolic links in that of its folder.
+func inFolder(path string) string {
+	if absolute, err := filepath.Abs(path); err == nil {
+		path = absolute
+	}
+	folder, name := filepath.Split(path)
+	if followed, err := filepath.EvalSymlinks(folder); err == nil {
+		folder = followed
+	}
+	return filepath.Join(folder, name)
 }
 
 // rotationOf checks that a schedule names a rotation, whose account calls.

@@ -1,6 +1,8 @@
 package config_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -92,6 +94,31 @@ func TestRotationProblems(t *testing.T) {
 			"13: schedules[0].job.params.rotation: is not the name of a rotation under rotations",
 		}},
 	})
+}
+
+// TestRotationOverALink: a store does not write over another secret of the worker through a folder that is a link, or one that a link leads to.
+func TestRotationOverALink(t *testing.T) {
+	folder := t.TempDir()
+	for _, name := range []string{"real", "real/secret"} {
+		if err := os.Mkdir(filepath.Join(folder, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"linked": "real", "token": "real/secret/a"} {
+		if err := os.Symlink(filepath.Join(folder, to), filepath.Join(folder, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	written := filepath.Join(folder, "real/secret/a")
+	if err := os.WriteFile(written, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, read := range []string{"linked/secret/a", "token", "real/secret/a.previous"} {
+		text := strings.Replace(withRotation("deliver", "[{type: file, path: "+written+"}]"), "/run/a", filepath.Join(folder, read), 1)
+		runProblemTests(t, []problemTest{{name: read, text: text, want: []string{
+			"11: rotations[0].deliver[0].path: is where atlas.accounts[0].client_secret_file is, which is another secret of the worker",
+		}}})
+	}
 }
 
 // TestRotationTwice: an account has one rotation, and rotations have different names and places.

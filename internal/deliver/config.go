@@ -181,8 +181,8 @@ func checkPath(c *Config, path string) string {
 		return ""
 	case !filepath.IsAbs(path) || path != filepath.Clean(path) || strings.ContainsRune(path, 0):
 		return "must be an absolute path without . and .."
-	case strings.HasSuffix(path, previousSuffix), strings.HasSuffix(path, newSuffix):
-		return "must not end in " + previousSuffix + " or " + newSuffix + ": the store writes such files itself"
+	case strings.HasSuffix(path, PreviousSuffix), strings.HasSuffix(path, newSuffix):
+		return "must not end in " + PreviousSuffix + " or " + newSuffix + ": the store writes such files itself"
 	}
 	return ""
 }

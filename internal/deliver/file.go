@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	previousSuffix = ".previous" // Of the file with the secret before the current one.
-	newSuffix      = ".new"      // Of a file that is being written. A crash may leave it; the next delivery removes it.
+	// PreviousSuffix is the end of the name of the file with the secret before the current one.
+	PreviousSuffix = ".previous"
+	newSuffix      = ".new" // Of a file that is being written. A crash may leave it; the next delivery removes it.
 	defaultMode    = 0o600
 	maxFileBytes   = 64 << 10 // A larger file is a wrong path.
 )
@@ -79,7 +80,7 @@ func (f *file) Deliver(_ context.Context, c Credential) error {
 	text, back := c.Value.Reveal()+"\n", before == c.Value.Reveal()
 	// What differs in its line feed alone is the same secret, and not the one before.
 	if held := strings.TrimSpace(now.text); held != "" && held != c.Value.Reveal() && !back {
-		if err := f.replace(f.path+previousSuffix, now.text, uid, gid); err != nil {
+		if err := f.replace(f.path+PreviousSuffix, now.text, uid, gid); err != nil {
 			return f.failure("keeping the previous secret", err)
 		}
 	}
@@ -89,7 +90,7 @@ func (f *file) Deliver(_ context.Context, c Credential) error {
 		err = f.replace(f.path, text, uid, gid)
 	}
 	if err == nil && back {
-		err = errors.Join(os.Remove(f.path+previousSuffix), syncPath(filepath.Dir(f.path)))
+		err = errors.Join(os.Remove(f.path+PreviousSuffix), syncPath(filepath.Dir(f.path)))
 	}
 	return f.failure("writing the secret", err)
 }
@@ -109,7 +110,7 @@ func (f *file) Held(context.Context) (current, previous secret.Value, err error)
 
 // previous is the secret in the previous file, "" when there is none.
 func (f *file) previous() (string, error) {
-	before, err := (&file{path: f.path + previousSuffix}).current()
+	before, err := (&file{path: f.path + PreviousSuffix}).current()
 	return strings.TrimSpace(before.text), err
 }
 
