@@ -1,4 +1,4 @@
-package console_test
+package clients_test
 
 import (
 	"crypto/rand"
@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,40 +21,10 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
-	"rekey/internal/secret"
 )
 
-// The clients of every test, each with its token.
-const (
-	operator = "operator" // May do everything.
-	viewer   = "viewer"   // May read.
-	limited  = "limited"  // May do everything with jobs of x509.disable.
-)
-
-func tokenOf(client string) string { return client + "-token-5d2fa8e1c0b94a77" }
-
-// withAPI lets a worker have the API with the clients of every test, and returns the files of their tokens.
-func withAPI(t *testing.T, rig *apptest.Rig) map[string]string {
-	t.Helper()
-	rig.Cfg.API.Listen = "127.0.0.1:0"
-	files := map[string]string{}
-	for _, c := range []config.APIClient{
-		{Name: operator, May: config.Permissions()},
-		{Name: viewer, May: []config.Permission{config.MayRead}},
-		{Name: limited, May: config.Permissions(), Kinds: []jobs.Kind{kinds.X509Disable}},
-	} {
-		files[c.Name] = filepath.Join(t.TempDir(), "token")
-		if err := os.WriteFile(files[c.Name], []byte(tokenOf(c.Name)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		c.Token = secret.Ref{File: files[c.Name]}
-		rig.Cfg.API.Clients = append(rig.Cfg.API.Clients, c)
-	}
-	return files
-}
-
-// as is a browser in which a client has logged in.
-func as(t *testing.T, w *apptest.Worker, client string) *reader {
+// loggedIn is a browser in which a client has logged in.
+func loggedIn(t *testing.T, w *apptest.Worker, client string) *reader {
 	t.Helper()
 	r := newReader(t, w.API)
 	if status, _, body := r.send("POST", "/login", url.Values{"login_token": {tokenOf(client)}, "to": {"/jobs"}}); status != http.StatusSeeOther {
@@ -84,7 +53,7 @@ func (r *reader) cookie() *http.Cookie {
 func TestLogin(t *testing.T) {
 	t.Parallel()
 	rig, _ := apptest.StandInRig(t)
-	files := withAPI(t, rig)
+	withAPI(t, rig)
 	w := rig.Start(t)
 	stranger := newReader(t, w.API)
 	for _, path := range []string{"/", "/jobs", "/settings", "/audit/export?format=csv", "/jobs/1/cancel"} {
@@ -92,16 +61,16 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%s: %d\n%s", path, status, body)
 		}
 	}
-	for _, token := range []string{"", "wrong", tokenOf(operator) + "x"} {
+	for _, token := range []string{"", "wrong", tokenOf(soar) + "x"} {
 		if status, header, body := stranger.send("POST", "/login", url.Values{"login_token": {token}}); status != http.StatusUnauthorized || !strings.Contains(body, "not accepted") || header.Get("Set-Cookie") != "" {
 			t.Errorf("token %q: %d %v", token, status, header)
 		}
 	}
-	status, header, _ := stranger.send("POST", "/login", url.Values{"login_token": {tokenOf(operator)}, "to": {"//evil.example.com/"}})
+	status, header, _ := stranger.send("POST", "/login", url.Values{"login_token": {tokenOf(soar)}, "to": {"//evil.example.com/"}})
 	if set := header.Get("Set-Cookie"); status != http.StatusSeeOther || header.Get("Location") != "/" || !strings.Contains(set, "HttpOnly") || !strings.Contains(set, "SameSite=Strict") || strings.Contains(set, "token-5d2f") {
 		t.Fatalf("%d, %v", status, header)
 	}
-	stranger.page("/", "operator", "Log out")
+	stranger.page("/", soar, "Log out")
 	apptest.Eventually(t, "the worker to be on the page", func() bool { // It answers searches soon after it is ready.
 		_, _, body := stranger.do("GET", "/")
 		return strings.Contains(body, "worker-1")
@@ -126,19 +95,19 @@ func TestLogin(t *testing.T) {
 		}
 		return found
 	})
-	other := as(t, w, viewer)
-	other.page("/", "viewer")
-	if err := os.WriteFile(files[viewer], []byte("another token"), 0o600); err != nil {
+	other := loggedIn(t, w, viewer)
+	other.page("/", viewer)
+	if err := os.WriteFile(rig.Cfg.API.Clients[1].Token.File, []byte("another token"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	apptest.Eventually(t, "the end of a session whose token was taken away", func() bool {
 		status, _, _ := other.do("GET", "/")
 		return status == http.StatusUnauthorized
 	})
-	if status, _, _ := as(t, w, operator).send("POST", "/jobs/1/cancel", url.Values{"reason": {"x"}}, "Sec-Fetch-Site", "cross-site"); status != http.StatusForbidden {
+	if status, _, _ := loggedIn(t, w, soar).send("POST", "/jobs/1/cancel", url.Values{"reason": {"x"}}, "Sec-Fetch-Site", "cross-site"); status != http.StatusForbidden {
 		t.Errorf("a form of another site: %d", status)
 	}
-	if status, header, _ := as(t, w, operator).do("GET", "/v1/status"); status != http.StatusUnauthorized || !strings.Contains(header.Get("Content-Type"), "problem+json") {
+	if status, header, _ := loggedIn(t, w, soar).do("GET", "/v1/status"); status != http.StatusUnauthorized || !strings.Contains(header.Get("Content-Type"), "problem+json") {
 		t.Errorf("the API takes a session: %d", status)
 	}
 }
@@ -152,7 +121,7 @@ func TestLiveWithALogin(t *testing.T) {
 	if refused := newReader(t, w.API).follow("/jobs")(); !strings.HasPrefix(refused, "401") {
 		t.Errorf("without a login: %s", refused)
 	}
-	r := as(t, w, operator)
+	r := loggedIn(t, w, soar)
 	next := r.follow("/jobs")
 	if first := next(); !strings.Contains(first, "No job fits") {
 		t.Fatalf("first event:\n%s", first)
@@ -178,7 +147,7 @@ func TestSessionOutlivesTheWorker(t *testing.T) {
 	rig, _ := apptest.StandInRig(t)
 	withAPI(t, rig)
 	w := rig.Start(t)
-	session := as(t, w, operator).cookie()
+	session := loggedIn(t, w, soar).cookie()
 	w.Stop()
 	again := newReader(t, rig.Start(t).API)
 	if status, _, body := again.do("GET", "/jobs", "Cookie", "rekey="+session.Value); status != http.StatusOK {
@@ -198,7 +167,7 @@ func TestRoles(t *testing.T) {
 	for _, r := range w.Results(2) {
 		byKind[r.Record.Kind] = r.Record.JobID
 	}
-	looker, part := as(t, w, viewer), as(t, w, limited)
+	looker, part := loggedIn(t, w, viewer), loggedIn(t, w, limited)
 	for _, tt := range []struct {
 		name         string
 		r            *reader
@@ -247,7 +216,7 @@ func TestLostSession(t *testing.T) {
 	if status != http.StatusUnauthorized || !strings.Contains(body, `action="`+path+`"`) || !strings.Contains(body, `name="reason" value="IR-4711 &#34;false alarm&#34;"`) || strings.Contains(body, apptest.HexID(1)) {
 		t.Fatalf("%d\n%s", status, body)
 	}
-	typed.Set("login_token", tokenOf(operator))
+	typed.Set("login_token", tokenOf(soar))
 	status, _, body = r.send("POST", path, typed)
 	if status != http.StatusOK || !strings.Contains(body, `name="reason" value="IR-4711 &#34;false alarm&#34;"`) || !strings.Contains(body, apptest.HexID(1)) {
 		t.Fatalf("%d\n%s", status, body)
@@ -258,7 +227,7 @@ func TestLostSession(t *testing.T) {
 	if status, header, body := r.send("POST", path, url.Values{"reason": {"IR-4711"}}); status != http.StatusSeeOther || header.Get("Location") != "/jobs/"+job.JobID {
 		t.Fatalf("%d %v\n%s", status, header, body)
 	}
-	r.page("/jobs/"+job.JobID, "Operator: cancel", "IR-4711", operator)
+	r.page("/jobs/"+job.JobID, "Operator: cancel", "IR-4711", soar)
 }
 
 // TestProxy: a person is whom a trusted proxy names, and no one whom another sender names.

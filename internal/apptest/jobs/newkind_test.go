@@ -1,4 +1,4 @@
-package newkind_test
+package jobs_test
 
 import (
 	"encoding/json"
@@ -19,8 +19,6 @@ import (
 	"rekey/internal/kinds"
 	"rekey/internal/secret"
 )
-
-func TestMain(m *testing.M) { apptest.Main(m) }
 
 const (
 	madeUp    = "locker.scramble"

@@ -1,4 +1,4 @@
-package results_test
+package jobs_test
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package doctor_test
+package clients_test
 
 import (
 	"fmt"

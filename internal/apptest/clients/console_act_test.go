@@ -1,4 +1,4 @@
-package console_test
+package clients_test
 
 import (
 	"net/http"
@@ -24,7 +24,7 @@ func (r *reader) act(path string, form url.Values, shows ...string) (http.Header
 	if len(form) > 0 {
 		query = "?" + form.Encode()
 	}
-	r.page(path+query, append(shows, `name="reason"`, "recorded with the name "+operator)...)
+	r.page(path+query, append(shows, `name="reason"`, "recorded with the name "+soar)...)
 	form.Set("reason", " ")
 	if status, _, body := r.send("POST", path, form); status != http.StatusOK || !strings.Contains(body, "A reason is required") {
 		r.t.Errorf("%s without a reason: %d\n%s", path, status, body)
@@ -49,7 +49,7 @@ func TestJobActs(t *testing.T) {
 	w := rig.Start(t)
 	w.Publish("incident", apptest.X509Disable(apptest.HexID(1)).String(), "Nats-Msg-Id", "a")
 	job := w.RecordOf(apptest.HexID(1), func(r jobs.PublicRecord) bool { return r.State == jobs.StateWaiting })
-	r, path := as(t, w, operator), "/jobs/"+job.JobID
+	r, path := loggedIn(t, w, soar), "/jobs/"+job.JobID
 	r.page(path, "Attempt 1", "HTTP 503", path+"/cancel", path+"/retry")
 	header, _ := r.act(path+"/cancel", url.Values{}, apptest.HexID(1), "security")
 	if header.Get("Location") != path {
@@ -58,7 +58,7 @@ func TestJobActs(t *testing.T) {
 	w.RecordOf(apptest.HexID(1), func(r jobs.PublicRecord) bool { return r.Outcome == jobs.OutcomeCancelled })
 	r.act(path+"/retry", url.Values{})
 	done := w.RecordOf(apptest.HexID(1), func(r jobs.PublicRecord) bool { return !r.Done() && len(r.Operations) == 2 })
-	if len(done.Operations) != 2 || done.Operations[0].By != operator || !strings.HasPrefix(done.Operations[0].Reason, "IR-4711 ") || strings.Contains(apptest.Encoded(done), leaked) {
+	if len(done.Operations) != 2 || done.Operations[0].By != soar || !strings.HasPrefix(done.Operations[0].Reason, "IR-4711 ") || strings.Contains(apptest.Encoded(done), leaked) {
 		t.Errorf("operations: %+v", done.Operations)
 	}
 	r.act(path+"/cancel", url.Values{})
@@ -78,7 +78,7 @@ func TestLetterActs(t *testing.T) {
 		w.Publish("incident", `{"kind": "no.such"}`, "Nats-Msg-Id", id)
 	}
 	w.Letters(3)
-	r := as(t, w, operator)
+	r := loggedIn(t, w, soar)
 	r.page("/dead-letters", "By cause", "unknown kind", "/dead-letters/drop?numbers=1-3", `id="letter-3"`)
 	r.page("/dead-letters/1", "unknown kind", `&#34;no.such&#34;`)
 	r.page("/dead-letters?code=conflict", "There is no dead letter")
@@ -113,17 +113,17 @@ func TestScheduleActs(t *testing.T) {
 	s.Cron, s.TimeZone = "0 3 * * 0", "UTC"
 	rig.Cfg.Schedules = []config.Schedule{s}
 	w := rig.Start(t)
-	r := as(t, w, operator)
+	r := loggedIn(t, w, soar)
 	r.page("/schedules", "weekly", "0 3 * * 0", "active", "/schedules/weekly/pause")
 	r.act("/schedules/weekly/pause", url.Values{}, "x509.disable", apptest.HexID(7))
-	r.page("/schedules", "paused", "/schedules/weekly/resume", "pause by <bdi>"+operator)
+	r.page("/schedules", "paused", "/schedules/weekly/resume", "pause by <bdi>"+soar)
 	if status, _, _ := r.send("POST", "/schedules/weekly/pause", url.Values{"reason": {"x"}}); status != http.StatusConflict {
 		t.Errorf("pausing twice: %d", status)
 	}
 	r.act("/schedules/weekly/resume", url.Values{})
 	header, _ := r.act("/schedules/weekly/run", url.Values{})
 	job := w.RecordOf(apptest.HexID(7), func(r jobs.PublicRecord) bool { return r.Done() })
-	if header.Get("Location") != "/jobs/"+job.JobID || job.RequestedBy != operator+" (schedule weekly)" {
+	if header.Get("Location") != "/jobs/"+job.JobID || job.RequestedBy != soar+" (schedule weekly)" {
 		t.Errorf("Location %q of a job that %q requested", header.Get("Location"), job.RequestedBy)
 	}
 	if status, _, _ := r.do("GET", "/schedules/daily/run"); status != http.StatusNotFound {
@@ -139,7 +139,7 @@ func TestReceiverActs(t *testing.T) {
 	hook := apptest.NewHook(t, nil)
 	rig.Cfg.Receivers = []config.Receiver{{Name: "siem", Type: notify.TypeWebhook, URL: secret.Ref{File: apptest.InFile(t, hook.URL)}, SigningSecret: secret.Ref{File: apptest.InFile(t, apptest.SigningSecret())}, Timeout: apptest.Patience}}
 	w := rig.Start(t)
-	r := as(t, w, operator)
+	r := loggedIn(t, w, soar)
 	r.page("/receivers", "siem", "webhook")
 	if _, body := r.act("/receivers/siem/test", url.Values{}, "siem"); !strings.Contains(body, "has taken the sample") {
 		t.Errorf("test:\n%s", body)
@@ -166,7 +166,7 @@ func TestRotationActs(t *testing.T) {
 		WhenFull: config.WhenFullWait, Overdue: config.OverdueAlert, Deliver: []deliver.Config{{Type: deliver.TypeFile, Path: filepath.Join(t.TempDir(), "secret")}},
 	}}
 	w := rig.Start(t)
-	r := as(t, w, operator)
+	r := loggedIn(t, w, soar)
 	if status, _, _ := r.do("GET", "/rotations/ci/abandon"); status != http.StatusConflict {
 		t.Errorf("abandoning what has not begun: %d", status)
 	}
@@ -175,7 +175,7 @@ func TestRotationActs(t *testing.T) {
 	}
 	header, _ := r.act("/rotations/ci/run", url.Values{}, sandbox.RotatedClientID, "cut to a week", "48h", "file ")
 	job := strings.TrimPrefix(header.Get("Location"), "/jobs/")
-	r.page("/jobs/"+job, "Requested by", operator, "IR-4711")
+	r.page("/jobs/"+job, "Requested by", soar, "IR-4711")
 	w.RecordOf("", func(r jobs.PublicRecord) bool {
 		return r.JobID == job && r.Rotation != nil && r.Rotation.Step == jobs.StepAdopt
 	})
@@ -186,7 +186,7 @@ func TestRotationActs(t *testing.T) {
 		t.Errorf("a second one is at %q", header.Get("Location"))
 	}
 	r.act("/rotations/ci/abandon", url.Values{}, job, "the rotation goes on")
-	r.page("/jobs/"+job, "Operator: cancel", "by <code>"+operator)
+	r.page("/jobs/"+job, "Operator: cancel", "by <code>"+soar)
 }
 
 // TestFurtherPages: what is only looked at, without a secret.
@@ -202,8 +202,8 @@ func TestFurtherPages(t *testing.T) {
 	token := apptest.Canary()
 	w.Publish("incident", apptest.TokenRevoke(token).With("reason", "IR-4711").CloudEvent("siem", "a"), "Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	job := w.Results(1)[0].Record
-	r := as(t, w, operator)
-	canaries := apptest.Canaries{"token": token, "client secret": rig.ClientSecret, "private key": rig.PrivateKey, "token of a client": tokenOf(operator)}
+	r := loggedIn(t, w, soar)
+	canaries := apptest.Canaries{"token": token, "client secret": rig.ClientSecret, "private key": rig.PrivateKey, "token of a client": tokenOf(soar)}
 	for _, tt := range []struct {
 		path string
 		want []string

@@ -1,9 +1,0 @@
-package timing_test
-
-import (
-	"testing"
-
-	"rekey/internal/apptest"
-)
-
-func TestMain(m *testing.M) { apptest.Main(m) }

@@ -1,4 +1,0 @@
-package console
-
-// MaxStreamsOfOne is how many live pages one reader may have open.
-const MaxStreamsOfOne = maxStreamsOfOne

@@ -1,9 +1,0 @@
-package doctor_test
-
-import (
-	"testing"
-
-	"rekey/internal/apptest"
-)
-
-func TestMain(m *testing.M) { apptest.Main(m) }
