@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,10 +25,10 @@ const (
 // Limits of one answer.
 const (
 	followTimeout = 250 * time.Millisecond // How long it waits for what the streams just got.
-	// patience is how long a list is read: then the answer says how far it goes. A look at the file may read some, and takes
-	// queryTimes as long at most: a question must be answered within AskTimeout.
-	patience   = 40 * time.Millisecond
-	queryTimes = 15
+	// patience is how long the lists of a question are read: then the answer says how far it goes. The question takes queryTimes as
+	// long at most: it must be answered within AskTimeout.
+	patience   = 30 * time.Millisecond
+	queryTimes = 20
 )
 
 // ErrTooSlow says that a question would take too long.
@@ -68,7 +67,8 @@ func (p *projection) Answer(ctx context.Context, what string, question []byte, m
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	limited, cancel := context.WithTimeoutCause(ctx, queryTimes*p.patience, ErrTooSlow) // Others that ask take none of its time.
+	p.end = time.Now().Add(p.patience) // Others that ask take none of its time.
+	limited, cancel := context.WithTimeoutCause(ctx, queryTimes*p.patience, ErrTooSlow)
 	defer cancel()
 	answer, err := p.answer(limited, what, question, most)
 	if err != nil {
@@ -118,125 +118,88 @@ func (p *projection) freshness(what string) Freshness {
 // jobs answers with a page of jobs.
 func (p *projection) jobs(ctx context.Context, q *Query, most int) (page RawPage[json.RawMessage], err error) {
 	page.Freshness, page.Records = p.freshness(AskJobs), []json.RawMessage{}
-	l, stop, err := p.choose(ctx, q.listOf, q.Q+q.Target)
+	after, err := p.after(ctx, q)
 	if err != nil {
 		return page, err
 	}
-	if stop != swept && q.After == "" && l.column == "place" && !l.up { // Nothing was found up to there.
-		page.More, page.Partly, page.Most, page.Next = true, true, true, cursor(stop)
-		return page, nil
+	l, found, last, err := p.search(ctx, q.listOf, q.Q+q.Target, after, cmp.Or(q.Limit, DefaultLimit)+1)
+	if err != nil {
+		return page, err
 	}
-	all := *l
-	if q.After != "" {
-		if err := p.behind(ctx, l, q.After); err != nil {
-			return page, err
-		}
-	}
-	page.Records, page.More, stop, err = p.records(ctx, l, q.Limit, most)
-	if page.Partly = stop != swept && !page.More; page.Partly {
-		page.More, page.Next = true, cursor(stop)
-	} else if page.More {
-		page.Next, err = idOf(page.Records)
+	page.Records, err = p.records(ctx, jobRecord, found[:min(len(found), cmp.Or(q.Limit, DefaultLimit))], most)
+	if n := len(page.Records); err == nil && n < len(found) {
+		page.More = true
+		page.Next, err = p.idAt(ctx, found[n-1].place)
+	} else if last != nil {
+		page.More, page.Partly, page.Next = true, true, last.cursor()
 	}
 	if err != nil || !q.Count {
 		return page, err
 	}
 	if counts := q.counted(false); counts != nil {
-		err := p.file.conn.QueryRowContext(ctx, counts.sql("coalesce(sum(n), 0)", ""), counts.args...).Scan(&page.Total)
+		err := p.file.conn.QueryRowContext(ctx, counts.sql("coalesce(sum(n), 0)"), counts.args...).Scan(&page.Total)
 		return page, inFile(err)
 	}
-	n, stop, err := p.count(ctx, &all, MostCounted+1)
-	page.Total = min(max(n, len(page.Records)), MostCounted)
-	page.Most = n > MostCounted || stop != swept
+	all, last, err := p.find(ctx, l.byPlace(), MostCounted+1)
+	page.Total = min(max(len(all), len(page.Records)), MostCounted)
+	page.Most = len(all) > MostCounted || last != nil
 	return page, err
 }
 
-// records reads at most limit records, and of more than most bytes none but the first. more says that there are others, stop how far
-// it came.
-func (p *projection) records(ctx context.Context, l *list, limit, most int) (records []json.RawMessage, more bool, stop int64, err error) {
-	limit, records = cmp.Or(limit, DefaultLimit), []json.RawMessage{}
+// What reads the record at a place.
+const (
+	jobRecord    = "SELECT record FROM records WHERE place = ?"
+	letterRecord = "SELECT record FROM letters WHERE place = ?"
+)
+
+// records reads those of some spots, and of more than most bytes none but the first.
+func (p *projection) records(ctx context.Context, query string, spots []spot, most int) (list []json.RawMessage, err error) {
+	list = []json.RawMessage{}
+	read, err := p.file.conn.PrepareContext(ctx, query)
+	if err != nil {
+		return list, inFile(err)
+	}
+	defer func() { err = errors.Join(err, read.Close()) }()
 	size := answerFrame
-	stop, err = p.sweep(ctx, l, func(ctx context.Context, part *list) (bool, error) {
-		var found []json.RawMessage
-		err := p.file.each(ctx, part.first(), append(part.args, limit-len(records)+1), func(scan func(...any) error) error {
-			var record []byte
-			err := scan(&record)
-			found = append(found, record)
-			return err
-		})
-		for _, record := range found {
-			if err != nil {
-				break
-			}
-			if size += len(record) + 1; len(records) == limit || len(records) > 0 && size > most {
-				more = true
-				break
-			}
-			records = append(records, record)
+	for _, s := range spots {
+		var record []byte
+		if err := read.QueryRowContext(background, s.place).Scan(&record); err != nil { // It takes less than to watch for the end of ctx.
+			return list, inFile(err)
 		}
-		return more, err
-	})
-	return records, more, stop, err
+		if size += len(record) + 1; len(list) > 0 && size > most {
+			break
+		}
+		list = append(list, record)
+	}
+	return list, nil
 }
 
 // answerFrame is more than an answer has beside its records.
 const answerFrame = 4096
 
-func idOf(list []json.RawMessage) (string, error) {
-	var last struct {
-		JobID string `json:"job_id"`
-	}
-	err := json.Unmarshal(list[len(list)-1], &last)
-	return last.JobID, err
-}
-
-// cursorPrefix begins an After that names no job: everything up to the number behind it was looked at.
+// cursorPrefix begins an After that names no job: everything up to the spot behind it was looked at.
 const cursorPrefix = "at."
 
-func cursor(stop int64) string { return cursorPrefix + strconv.FormatInt(stop, 10) }
+func (s spot) cursor() string { return fmt.Sprintf("%s%d.%d", cursorPrefix, s.key, s.place) }
 
 // IsCursor reports whether an After has the form of one that names no job.
 func IsCursor(after string) bool { return strings.HasPrefix(after, cursorPrefix) }
 
-// behind chooses only what comes after a job, or after a cursor.
-func (p *projection) behind(ctx context.Context, l *list, after string) error {
-	than := "<"
-	if l.up {
-		than = ">"
-	}
-	if text, ok := strings.CutPrefix(after, cursorPrefix); ok {
-		stop, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return &Invalid{"after", "must be the id of a job, or what next was"}
+// after is the spot that After names; nil: none.
+func (p *projection) after(ctx context.Context, q *Query) (*spot, error) {
+	s := &spot{}
+	switch {
+	case q.After == "":
+		return nil, nil
+	case IsCursor(q.After):
+		if _, err := fmt.Sscanf(q.After, cursorPrefix+"%d.%d", &s.key, &s.place); err != nil || s.cursor() != q.After {
+			return nil, &Invalid{"after", "must be the id of a job, or what next was"}
 		}
-		l.add(l.order+" "+than+" ?", stop)
-		return nil
+		return s, nil
 	}
-	var place, finished, revision int64
-	err := p.file.conn.QueryRowContext(ctx, "SELECT place, finished, revision FROM jobs WHERE id = ?", after).Scan(&place, &finished, &revision)
+	err := p.file.conn.QueryRowContext(ctx, "SELECT "+q.listOf(false).column+", place FROM jobs WHERE id = ?", q.After).Scan(&s.key, &s.place)
 	if errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("looking up job %s: %w", after, jobs.ErrNotFound)
+		return nil, fmt.Errorf("looking up job %s: %w", q.After, jobs.ErrNotFound)
 	}
-	switch l.order {
-	case "j.finished":
-		l.add("(j.finished, j.place) "+than+" (?, ?)", finished, place)
-	case "j.revision":
-		l.add("j.revision "+than+" ?", revision)
-	default:
-		l.add(l.order+" "+than+" ?", place)
-	}
-	return inFile(err)
-}
-
-// count counts what a list has, up to a limit. stop says how far it came.
-func (p *projection) count(ctx context.Context, l *list, limit int) (n int, stop int64, err error) {
-	stop, err = p.sweep(ctx, l, func(ctx context.Context, part *list) (bool, error) {
-		var found int
-		err := p.file.conn.QueryRowContext(ctx, "SELECT count(*) FROM ("+part.sql("1", " LIMIT ?")+")", append(part.args, limit-n)...).Scan(&found)
-		if err == nil {
-			n += found
-		}
-		return n >= limit, inFile(err)
-	})
-	return n, stop, err
+	return s, inFile(err)
 }

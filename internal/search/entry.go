@@ -86,13 +86,12 @@ func newRow(m direct.Message) (row, error) {
 	}
 	made := row{
 		place: place(r.AcceptedAt, r.JobID), id: r.JobID, revision: m.Seq, target: r.Target, record: record, ends: endsOf(&r),
-		text: text{target: r.Target, body: bodyOf(&r)},
+		text: text{facets: strings.Join(facetsOf(&r), " "), target: r.Target, body: bodyOf(&r)},
 		group: group{
 			hour: micros(r.AcceptedAt) / time.Hour.Microseconds(), kind: string(r.Kind), lane: string(r.Lane), state: string(r.State),
 			outcome: string(r.Outcome), verdict: string(r.Verdict()),
 		},
 	}
-	made.text.facets = strings.Join(append(facetsOf(&r), compounds(r.Target+"\n"+made.text.body)...), " ")
 	if !r.FinishedAt.IsZero() {
 		made.finished = micros(r.FinishedAt)
 	}
@@ -176,17 +175,6 @@ func bodyOf(r *jobs.PublicRecord) string {
 		}
 	}
 	return join(list)
-}
-
-// compounds are the facets of words with something inside that is no letter and no digit, such as IR-4711: their parts may be in
-// all jobs, and to look for all of those that have them one after the other takes long.
-func compounds(text string) (list []string) {
-	for word := range strings.FieldsSeq(strings.ToLower(text)) {
-		if word = strings.TrimFunc(word, notInWord); strings.ContainsFunc(word, notInWord) {
-			list = append(list, facets("word", word)...)
-		}
-	}
-	return list
 }
 
 // join puts texts one under the other, each once.

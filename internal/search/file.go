@@ -14,7 +14,7 @@ import (
 
 // How the file is kept.
 const (
-	version   = 8    // Of the tables. Another one is made anew.
+	version   = 9    // Of the tables. Another one is made anew.
 	maxFiles  = 64   // Workers that may share a folder.
 	cacheKiB  = 8192 // What SQLite keeps of the file in memory.
 	pageBytes = 8192

@@ -36,6 +36,7 @@ type projection struct {
 	following chan struct{} // Held by the one that reads the streams.
 	mu        sync.Mutex    // Guards what follows, and the file.
 	at        map[string]reached
+	end       time.Time // Until when the lists of a question are read.
 }
 
 // reached is how far a stream was read.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -175,8 +176,40 @@ func yes(is bool) string {
 	return ""
 }
 
-// terms are what a job must have, in the language of FTS5. With loose, words are those that begin like the ones of Q, and Target is any
-// part.
+// listOf is what chooses the jobs of a query, without After. With loose, words are those that begin like the ones of Q, and Target is any part.
+func (q *Query) listOf(loose bool) *list {
+	l, words := &list{table: "jobs", words: "words", column: "place", high: math.MaxInt64, up: strings.HasPrefix(string(q.Sort), "-")}, *q
+	switch Sort(strings.TrimPrefix(string(q.Sort), "-")) {
+	case SortFinished:
+		l.column, words.Outcome = "finished", "" // An index has those of an outcome in this order.
+		l.add("j.finished > 0")
+		if q.Outcome != "" {
+			l.add("j.outcome = ?", q.Outcome)
+		}
+	case SortChanged:
+		l.column = "revision"
+	case SortAccepted:
+	}
+	since, until := int64(0), int64(math.MaxInt64)
+	if !q.Since.IsZero() {
+		since = micros(q.Since) * places
+	}
+	if !q.Until.IsZero() {
+		until = micros(q.Until)*places - 1
+	}
+	if l.column == "place" {
+		l.low, l.high = since, until
+	} else if since > 0 || until < math.MaxInt64 {
+		l.add("+j.place BETWEEN ? AND ?", since, until) // The + keeps SQLite from finding by it and sorting.
+	}
+	if q.Target != "" {
+		l.add("instr(j.target, ?) > 0", q.Target)
+	}
+	l.terms = words.terms(loose)
+	return l
+}
+
+// terms are what a job must have, in the language of FTS5.
 func (q *Query) terms(loose bool) []string {
 	terms := q.facets()
 	if len(q.Kinds) > 0 {
@@ -207,9 +240,7 @@ const shortestBegin = 3
 func wordTerms(text string, begin bool) []string {
 	var terms []string
 	for word := range strings.FieldsSeq(text) {
-		if one := compounds(word); len(one) > 0 && !begin {
-			terms = append(terms, one...)
-		} else if hasWord(word) {
+		if hasWord(word) {
 			terms = append(terms, "{target body}:"+phrase(word, begin && utf8.RuneCountInString(word) >= shortestBegin))
 		}
 	}

@@ -205,6 +205,7 @@ func TestSearchRefuses(t *testing.T) {
 		{AskJobs, `[]`, "request: "},
 		{AskJobs, `{} {}`, "request: "},
 		{AskJobs, `{"after": "unknown"}`, jobs.ErrNotFound.Error()},
+		{AskJobs, `{"after": "at.7.x"}`, "after: must be"},
 		{AskJob, `{"id": ""}`, "id: "},
 		{AskJob, `{"id": "unknown"}`, jobs.ErrNotFound.Error()},
 		{AskDeadLetters, `{"limit": 2000}`, "limit: "},
@@ -479,13 +480,13 @@ func TestSearchSpellsBeginningsOut(t *testing.T) {
 		{"émi", `{target body}:"émi"*`, true, 40},   // FTS5 has it as emi.
 		{"nowhere", `{target body}:"nowhere"*`, true, 0},
 	} {
-		q := Query{Q: tt.q}
-		l, err := p.spelledOut(t.Context(), q.listOf(true, false))
-		if err != nil {
+		l := (&Query{Q: tt.q}).listOf(true)
+		if err := p.spellOut(t.Context(), l); err != nil {
 			t.Fatal(err)
 		}
-		if term := l.args[0]; term != tt.term || l.whole != tt.whole || len(ids(t, p, l)) != tt.jobs {
-			t.Errorf("%s: %s, whole %v, %d jobs; want %s, %v, %d", tt.q, term, l.whole, len(ids(t, p, l)), tt.term, tt.whole, tt.jobs)
+		found, _, err := p.find(t.Context(), l, MostCounted)
+		if err != nil || l.terms[0] != tt.term || l.whole != tt.whole || len(found) != tt.jobs {
+			t.Errorf("%s: %s, whole %v, %d jobs, %v; want %s, %v, %d", tt.q, l.terms[0], l.whole, len(found), err, tt.term, tt.whole, tt.jobs)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,15 +44,11 @@ type RawLetters[T any] struct {
 // Letters are dead letters without headers and payloads.
 type Letters = RawLetters[bus.DeadLetter]
 
-func (q *LetterQuery) listOf(loose, _ bool) *list {
-	l := &list{table: "letters", column: "place", from: "letters r", order: "r.place", patient: true}
-	terms := append(facets("code", q.Code, "kind", q.Kind, "job", q.Job, "receiver", q.Receiver), wordTerms(q.Q, loose)...)
-	if len(terms) > 0 {
-		l.from, l.order = "letter_words w JOIN letters r ON r.place = w.rowid", "w.rowid"
-		l.find("letter_words", terms)
-	}
+func (q *LetterQuery) listOf(loose bool) *list {
+	l := &list{table: "letters", words: "letter_words", column: "place", high: math.MaxInt64, patient: true}
+	l.terms = append(facets("code", q.Code, "kind", q.Kind, "job", q.Job, "receiver", q.Receiver), wordTerms(q.Q, loose)...)
 	if !q.Since.IsZero() {
-		l.add("r.at >= ?", micros(q.Since))
+		l.add("j.at >= ?", micros(q.Since))
 	}
 	return l
 }
@@ -61,17 +58,19 @@ func (p *projection) letters(ctx context.Context, q *LetterQuery, most int) (ans
 	if answer.Codes, err = p.codes(ctx); err != nil {
 		return answer, err
 	}
-	l, _, err := p.choose(ctx, q.listOf, q.Q)
-	if err != nil {
-		return answer, err
-	}
+	var after *spot
 	if q.After > 0 {
-		l.add(l.order+" < ?", q.After)
+		after = &spot{key: int64(q.After)}
 	}
-	var stop int64
-	if answer.Letters, answer.More, stop, err = p.records(ctx, l, q.Limit, most); err == nil && stop != swept {
+	limit := cmp.Or(q.Limit, DefaultLimit)
+	_, found, last, err := p.search(ctx, q.listOf, q.Q, after, limit+1)
+	if err == nil && last != nil {
 		err = ErrTooSlow
 	}
+	if err == nil {
+		answer.Letters, err = p.records(ctx, letterRecord, found[:min(len(found), limit)], most)
+	}
+	answer.More = len(answer.Letters) < len(found)
 	return answer, err
 }
 
@@ -193,7 +192,7 @@ func (p *projection) groups(ctx context.Context, q *SummaryQuery) (list []Group,
 	}
 	found, l := map[Group]int{}, q.counted(slices.Contains(by, "hour"))
 	if l != nil {
-		err = p.group(ctx, found, l.sql(strings.Join(columns, ", ")+", sum(n)", groupBy+" ORDER BY 1 DESC, 7 DESC LIMIT "+strconv.Itoa(maxGroups+1)), l.args)
+		err = p.group(ctx, found, l.sql(strings.Join(columns, ", ")+", sum(n)")+groupBy+" ORDER BY 1 DESC, 7 DESC LIMIT "+strconv.Itoa(maxGroups+1), l.args)
 	} else {
 		partly, err = p.groupFound(ctx, q, found, strings.Join(columns, ", "))
 	}
@@ -218,27 +217,19 @@ const groupBy = " GROUP BY 1, 2, 3, 4, 5, 6"
 
 // groupFound counts the latest of the jobs that are found, and reports whether there may be more.
 func (p *projection) groupFound(ctx context.Context, q *SummaryQuery, found map[Group]int, columns string) (partly bool, err error) {
-	jobs := q.Query
-	jobs.Sort = SortAccepted
-	l, _, err := p.choose(ctx, jobs.listOf, q.Q+q.Target)
+	latest := q.Query
+	latest.Sort = SortAccepted
+	patient := func(loose bool) *list {
+		l := latest.listOf(loose)
+		l.patient = true
+		return l
+	}
+	_, all, last, err := p.search(ctx, patient, q.Q+q.Target, nil, MostCounted)
 	if err != nil {
 		return false, err
 	}
-	l.patient = true
-	all := 0
-	stop, err := p.sweep(ctx, l, func(ctx context.Context, part *list) (bool, error) {
-		some := map[Group]int{}
-		from := "SELECT " + columns + ", count(*) FROM (" + part.sql(part.order+" AS place", part.by()+" LIMIT ?") + ") f JOIN jobs g ON g.place = f.place" + groupBy
-		if err := p.group(ctx, some, from, append(part.args, MostCounted-all)); err != nil {
-			return false, err
-		}
-		for g, n := range some {
-			found[g] += n
-			all += n
-		}
-		return all >= MostCounted, nil
-	})
-	return stop != swept || all >= MostCounted, err
+	from := "SELECT " + columns + ", count(*) FROM json_each(?) f CROSS JOIN jobs g ON g.place = f.value" + groupBy
+	return last != nil || len(all) == MostCounted, p.group(ctx, found, from, []any{placesOf(all)})
 }
 
 // group adds the numbers of jobs that a statement finds.
@@ -254,9 +245,23 @@ func (p *projection) group(ctx context.Context, found map[Group]int, statement s
 	})
 }
 
+// counts are rows of hours.
+type counts struct {
+	where []string
+	args  []any
+}
+
+func (c *counts) add(condition string, arg any) {
+	c.where, c.args = append(c.where, condition), append(c.args, arg)
+}
+
+func (c *counts) sql(columns string) string {
+	return "SELECT " + columns + " FROM hours g WHERE " + strings.Join(c.where, " AND ")
+}
+
 // counted are the counts that are added up, by the hour if that is wanted; nil: those jobs are counted that are found.
-func (q *Query) counted(hourly bool) *list {
-	l := &list{from: "hours g"}
+func (q *Query) counted(hourly bool) *counts {
+	l := &counts{}
 	whole := func(t time.Time) bool { return t.IsZero() || t.Truncate(time.Hour).Equal(t) }
 	if len(q.Kinds)+len(q.Accounts) > 0 || q.Account+q.RequestedBy+q.Policy+q.Event+q.Target+q.Q+string(q.Origin) != "" || q.Watched || !whole(q.Since) || !whole(q.Until) {
 		return nil
