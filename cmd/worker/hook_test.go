@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"rekey/internal/demo"
 )
 
 // hook NAME STATUS… starts a server that answers what is posted with these statuses in turn, and then always with the
@@ -36,4 +40,25 @@ func startHook(ts *testscript.TestScript, _ bool, args []string) {
 	}))
 	ts.Defer(server.Close)
 	ts.Setenv(args[0], server.URL)
+}
+
+// sandbox ARG… is exec worker sandbox ARG… in this process, until the script is over: most scripts only need its answers.
+func startSandbox(ts *testscript.TestScript, _ bool, args []string) {
+	env := map[string]string{}
+	for _, name := range []string{demo.EnvClientSecret, demo.EnvPrivateKey} {
+		env[name] = ts.Getenv(name)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan int, 1)
+	var stderr strings.Builder // It may be read once the command has ended.
+	commands := &cli{stdin: strings.NewReader(""), stdout: io.Discard, stderr: &stderr, lookupEnv: func(name string) (string, bool) {
+		return env[name], env[name] != ""
+	}}
+	go func() { ended <- commands.execute(ctx, append([]string{"sandbox"}, args...)) }()
+	ts.Defer(func() {
+		stop()
+		if code := <-ended; code != exitDone {
+			ts.Logf("the sandbox ended with %d\n%s", code, stderr.String())
+		}
+	})
 }

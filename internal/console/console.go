@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -72,17 +73,32 @@ type Console struct {
 	stop     context.CancelCauseFunc
 }
 
+// embedded is what the program has with it.
+type embedded struct {
+	static static
+	pages  map[string]*template.Template
+}
+
+// content is the same for all consoles: reading it is half of the start of a worker.
+var content = sync.OnceValues(func() (e embedded, err error) {
+	if e.static, err = newStatic(); err != nil {
+		return e, fmt.Errorf("reading the files of the console: %w", err)
+	}
+	if e.pages, err = newPages(e.static); err != nil {
+		return e, fmt.Errorf("reading the pages of the console: %w", err)
+	}
+	return e, nil
+})
+
 // New builds a console that answers 503 until Serve.
 func New(cfg Config) (*Console, error) {
 	c := &Console{version: cfg.Version, access: cfg.Access, auditor: cfg.Auditor, lookup: cfg.Lookup, log: cfg.Logger.Named("console"), streams: httpserver.NewCrowd(maxStreams, maxStreamsOfOne), looking: make(chan struct{}, liveLooks)}
 	c.stopping, c.stop = context.WithCancelCause(context.Background())
-	var err error
-	if c.static, err = newStatic(); err != nil {
-		return nil, fmt.Errorf("reading the files of the console: %w", err)
+	read, err := content()
+	if err != nil {
+		return nil, err
 	}
-	if c.pages, err = newPages(c.static); err != nil {
-		return nil, fmt.Errorf("reading the pages of the console: %w", err)
-	}
+	c.static, c.pages = read.static, read.pages
 	c.routes = routes()
 	c.handler = c.routed()
 	return c, nil

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -263,12 +264,18 @@ type idp struct {
 	nonce     string
 }
 
-func newIdp(t *testing.T) *idp {
-	t.Helper()
+// idpKey signs what each of them says.
+var idpKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
+	return key
+})
+
+func newIdp(t *testing.T) *idp {
+	t.Helper()
+	key := idpKey()
 	i := &idp{claims: map[string]any{"sub": "1", "email": "alice@example.com", "email_verified": true, "groups": []string{"ir"}}}
 	answer := func(w http.ResponseWriter, value any) {
 		w.Header().Set("Content-Type", "application/json")
