@@ -163,7 +163,7 @@ func (r *reloader) prepareSwap(ctx context.Context, next *config.Config) (p swap
 	note(err)
 	p.runner, err = r.runner.with(wire.RetryPolicy(next), next.Proof.Within > 0)
 	note(err)
-	p.rules, err = wire.NewRules(next, r.atlas, wire.Sealer{Keyring: r.keys}, r.atlas)
+	p.rules, err = r.rulesOf(next)
 	note(err)
 	if err == nil {
 		p.rules.DryRun = r.Config.Worker.DryRun // Of the whole worker, which needs a restart.
@@ -267,6 +267,32 @@ func (l *liveRunner) Run(ctx context.Context, d jobs.Delivery) (jobs.Settlement,
 // Begin runs a new job at once.
 func (l *liveRunner) Begin(ctx context.Context, o jobs.Opened) (jobs.Settlement, error) {
 	return l.current.Load().Begin(ctx, o)
+}
+
+// rulesOf makes the rules of intake from a configuration.
+func (w *worker) rulesOf(c *config.Config) (*jobs.Rules, error) {
+	rules, err := wire.NewRules(c, w.atlas, wire.Sealer{Keyring: w.keys}, w.atlas)
+	if err == nil {
+		rules.Latest = w.latestRules
+	}
+	return rules, err
+}
+
+// latestRules are those that another worker has loaded last, without its policies; nil where this worker was the last.
+func (w *worker) latestRules(ctx context.Context) (*jobs.Rules, error) {
+	latest, err := stores.LoadRules(ctx, w.conn)
+	if errors.Is(err, jobs.ErrNotFound) || err == nil && latest.Worker == w.Name {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	latest.Policies = nil
+	evaluator, err := wire.NewEvaluator(latest.Config(w.Config.NATS.Namespace))
+	if err != nil {
+		return nil, err
+	}
+	return evaluator.Rules, nil
 }
 
 // showRules lets the commands see by which rules this worker goes. It works without.

@@ -238,7 +238,7 @@ func within(done <-chan struct{}, d time.Duration) bool {
 
 // startPolicies makes what turns events into jobs by the rules of the configuration.
 func (w *worker) startPolicies(desk *jobs.Intake) error {
-	rules, err := wire.NewRules(w.Config, w.atlas, wire.Sealer{Keyring: w.keys}, w.atlas)
+	rules, err := w.rulesOf(w.Config)
 	if err != nil {
 		return err
 	}

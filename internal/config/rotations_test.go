@@ -109,7 +109,7 @@ func TestRotationOverALink(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	written := filepath.Join(folder, "real/secret/a")
+	written := filepath.Join(folder, "real", "secret", "a")
 	if err := os.WriteFile(written, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}

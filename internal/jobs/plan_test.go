@@ -284,3 +284,45 @@ func TestCodeOf(t *testing.T) {
 		t.Errorf("of policy %q, the original of %q", got.Policy, plain.Policy)
 	}
 }
+
+// TestUnknownHere: what this worker does not know waits while another one has loaded a configuration that does, and no longer than a
+// change of it takes.
+func TestUnknownHere(t *testing.T) {
+	t.Parallel()
+	loaded := func(accounts ...string) func(context.Context) (*Rules, error) {
+		return func(context.Context) (*Rules, error) {
+			if accounts == nil {
+				return nil, nil
+			}
+			return &Rules{Accounts: only(accounts)}, nil
+		}
+	}
+	tests := []struct {
+		name   string
+		latest func(context.Context) (*Rules, error)
+		waited time.Duration
+		want   string
+	}{
+		{"no other rules", nil, 0, "account: is not configured"},
+		{"loaded here last", loaded(), 0, "account: is not configured"},
+		{"unknown to the other, too", loaded("security"), 0, "account: is not configured"},
+		{"known to the other", loaded("security", "new"), 0, "later"},
+		{"known to the other, for long", loaded("security", "new"), reloadTime, "account: is not configured"},
+		{"not to be read", func(context.Context) (*Rules, error) { return nil, errors.New("x") }, 0, "later"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e := jwksEvent(t, 1, func(e *Event) { e.Direct, e.Request.Account = true, "new" })
+			rules := &Rules{Accounts: only{"security"}, Latest: tt.latest}
+			plan := rules.Plan(t.Context(), e, e.At.Add(tt.waited))
+			got := errorText(plan.Err())
+			if plan.later != nil {
+				got += "later"
+			}
+			if got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

@@ -212,6 +212,14 @@ func (r *Rules) accountFor(request Request) (string, error) {
 	return rotation.Account, nil
 }
 
+// resolve returns the account that a request names, if it does, and that as which its job calls.
+func (r *Rules) resolve(request Request) (named, account string, err error) {
+	if named, err = r.accountFor(request); err == nil {
+		account, err = r.Accounts.Resolve(request.Kind, named)
+	}
+	return named, account, err
+}
+
 // rotations says which rotations there are.
 func (r *Rules) rotations() string {
 	if len(r.Rotations) == 0 {

@@ -14,7 +14,9 @@ import (
 	"rekey/internal/apptest"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/policy"
 	"rekey/internal/schedule"
+	"rekey/internal/stores"
 )
 
 // second is a schedule that fires every second.
@@ -259,5 +261,31 @@ func TestReloadOfPolicies(t *testing.T) {
 	s.Await(t, apptest.HexID(4), 1)
 	if got := s.Requests(apptest.HexID(3)); len(got) > 0 {
 		t.Errorf("the old policy made %d calls", len(got))
+	}
+}
+
+// TestAccountOfAnotherConfiguration: an event for an account that only another worker has loaded yet waits until this one has it, too.
+func TestAccountOfAnotherConfiguration(t *testing.T) {
+	t.Parallel()
+	s := apptest.NewStandIn(t)
+	r := apptest.StartFromFile(t, s.URL, "")
+	bucket, err := r.Js.KeyValue(t.Context(), "REKEY_RULES")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := stores.Rules{Worker: "another", Accounts: []policy.Account{{Name: "security", ClientID: apptest.ClientID}, {Name: "legacy"}}}
+	if _, err := bucket.PutString(t.Context(), "intake", apptest.Encoded(rules)); err != nil {
+		t.Fatal(err)
+	}
+	r.Publish("incident", apptest.X509Disable(apptest.HexID(1)).With("account", "legacy").String())
+	apptest.Eventually(t, "the event is put back", func() bool { return r.Logged("event is not taken in yet") != nil })
+	r.Env["LEGACY_KEY"] = r.PrivateKey
+	s.Allow(apptest.PublicKey, r.PrivateKey)
+	r.Write("    - {name: legacy, public_key: " + apptest.PublicKey + ", private_key_env: LEGACY_KEY}\n")
+	r.Reloaded()
+	s.Await(t, apptest.HexID(1), 1)
+	r.AwaitEnds(1)
+	if letters := r.Metrics()["rekey_dead_letters"]; letters != 0 {
+		t.Errorf("%v dead letters", letters)
 	}
 }
