@@ -36,8 +36,9 @@ bench: build ## Measure the worker; BENCH holds the arguments, --help among them
 	go -C bench build -trimpath -o ../bin/bench .
 	./bin/bench $(BENCH)
 
-stores: ## Have rotations deliver to a real Vault; the first time builds it.
+stores: ## Have rotations deliver to a real Vault and Kubernetes API server; the first time builds them.
 	go -C checks/stores test -count=1 ./...
+	go -C checks/stores/kubernetes test -count=1 ./...
 
 run: build ## Run the worker with CONFIG (configs/worker.yaml).
 	./bin/worker run -c $(CONFIG)

@@ -2,14 +2,17 @@ package deliver
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -26,8 +29,8 @@ const (
 )
 
 const (
-	// fieldManager is who manages the two keys of the Secret.
-	fieldManager = "rekey"
+	// ownManager is who manages the two keys of the Secret.
+	ownManager = "rekey"
 	// kubernetesPrevious is the end of the key with the secret before the current one.
 	kubernetesPrevious = ".previous"
 	maxCAFile          = 4 << 20
@@ -71,9 +74,19 @@ func (k *kubernetes) Name() string { return "kubernetes " + k.namespace + "/" + 
 // kubeSecret is what is read of a Secret. Its data are secret.
 type kubeSecret struct {
 	Metadata struct {
-		ResourceVersion string `json:"resourceVersion"`
+		ResourceVersion   string         `json:"resourceVersion"`
+		DeletionTimestamp string         `json:"deletionTimestamp"`
+		ManagedFields     []fieldManager `json:"managedFields"`
 	} `json:"metadata"`
 	Data map[string][]byte `json:"data"`
+}
+
+// fieldManager is another client, or Rekey, and which keys it applies as text.
+type fieldManager struct {
+	Manager string `json:"manager"`
+	Fields  struct {
+		Text map[string]any `json:"f:stringData"`
+	} `json:"fieldsV1"`
 }
 
 // value is what a key of a Secret holds.
@@ -81,7 +94,7 @@ func (s *kubeSecret) value(key string) secret.Value { return secret.New(string(s
 
 // Delivered implements Store.
 func (k *kubernetes) Delivered(ctx context.Context, c Credential) (bool, error) {
-	now, err := k.get(ctx)
+	now, err := k.lasting(ctx)
 	if err != nil {
 		return false, failure(k, "reading the Secret", err, c.Value)
 	}
@@ -93,7 +106,7 @@ func (k *kubernetes) Deliver(ctx context.Context, c Credential) error {
 	if err := usable(c); err != nil {
 		return failure(k, "checking the secret", err)
 	}
-	now, err := k.get(ctx)
+	now, err := k.lasting(ctx)
 	if err != nil {
 		return failure(k, "reading the Secret", err, c.Value)
 	}
@@ -110,7 +123,7 @@ func (k *kubernetes) Deliver(ctx context.Context, c Credential) error {
 	case !before.IsZero():
 		data[k.key+kubernetesPrevious] = []byte(before.Reveal())
 	}
-	return failure(k, "writing the Secret", k.apply(ctx, data, now.Metadata.ResourceVersion, false), c.Value, current)
+	return failure(k, "writing the Secret", k.apply(ctx, data, now, false), c.Value, current, before)
 }
 
 // Held implements Reader.
@@ -124,18 +137,27 @@ func (k *kubernetes) Held(ctx context.Context) (current, previous secret.Value, 
 
 // Inspect implements Inspector: an apply that the server carries out without keeping the result.
 func (k *kubernetes) Inspect(ctx context.Context) (string, error) {
-	now, err := k.get(ctx)
+	now, err := k.lasting(ctx)
 	if err != nil {
 		return "", failure(k, "reading the Secret", err)
 	}
-	err = k.apply(ctx, map[string][]byte{k.key: []byte("rekey looks whether it may write here")}, now.Metadata.ResourceVersion, true)
-	if err != nil {
+	look := []byte("rekey looks whether it may write here")
+	if err := k.apply(ctx, map[string][]byte{k.key: look, k.key + kubernetesPrevious: look}, now, true); err != nil {
 		return "", failure(k, "writing the Secret without keeping the result", err)
 	}
 	if now.Metadata.ResourceVersion == "" {
 		return "the Secret does not exist yet, and may be made", nil
 	}
 	return "the Secret exists, and may be written", nil
+}
+
+// lasting reads the Secret, which is not being deleted: one that is takes a write, and goes.
+func (k *kubernetes) lasting(ctx context.Context) (*kubeSecret, error) {
+	now, err := k.get(ctx)
+	if err == nil && now.Metadata.DeletionTimestamp != "" {
+		return nil, errors.New("it is being deleted, and finalizers hold that up")
+	}
+	return now, err
 }
 
 // get reads the Secret. One that does not exist is empty.
@@ -154,23 +176,39 @@ func (k *kubernetes) get(ctx context.Context) (*kubeSecret, error) {
 	return found, nil
 }
 
-// apply sets the keys that Rekey manages, and leaves others as they are. Another version of the Secret than this one is a
-// conflict; an empty version asks for none.
-func (k *kubernetes) apply(ctx context.Context, data map[string][]byte, version string, dryRun bool) error {
+// apply sets the keys that Rekey manages, and leaves others as they are. Another version of the Secret than the one that was read is a
+// conflict; where there was none, none is asked for.
+func (k *kubernetes) apply(ctx context.Context, data map[string][]byte, was *kubeSecret, dryRun bool) error {
+	if err := was.appliedAsText(data); err != nil {
+		return err
+	}
 	metadata := map[string]string{"name": k.secret, "namespace": k.namespace}
-	if version != "" {
+	if version := was.Metadata.ResourceVersion; version != "" {
 		metadata["resourceVersion"] = version
 	}
 	body, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
 	if err != nil {
 		return err
 	}
-	query := url.Values{"fieldManager": {fieldManager}}
+	query := url.Values{"fieldManager": {ownManager}}
 	if dryRun {
 		query.Set("dryRun", "All")
 	}
 	_, err = k.call(ctx, http.MethodPatch, query, body)
 	return err
+}
+
+// appliedAsText is an error where another manager applies one of the keys below stringData. The server does not count that as a
+// conflict, and that one would overwrite the key when it applies the next time.
+func (s *kubeSecret) appliedAsText(data map[string][]byte) error {
+	for _, other := range s.Metadata.ManagedFields {
+		for _, key := range slices.Sorted(maps.Keys(data)) {
+			if _, ok := other.Fields.Text["f:"+key]; ok && other.Manager != ownManager {
+				return permanent{fmt.Errorf("the field manager %q applies the key %s as text (stringData): take the key out of what it applies", other.Manager, key)}
+			}
+		}
+	}
+	return nil
 }
 
 // call makes one request about the Secret. The token is read for each: the kubelet renews it long before it ends.
@@ -197,7 +235,7 @@ func (k *kubernetes) call(ctx context.Context, method string, query url.Values, 
 	}
 	got, err := exchange(transport, req)
 	if err == nil && got.status/100 != 2 {
-		return reply{}, kubeRefusal(got)
+		return reply{}, k.refusal(got)
 	}
 	return got, err
 }
@@ -230,8 +268,8 @@ func (k *kubernetes) connection() (*http.Transport, error) {
 	return k.transport, nil
 }
 
-// kubeRefusal reads an answer that refuses: a Status (kubernetes.io/docs/reference/kubernetes-api/common-definitions/status).
-func kubeRefusal(got reply) error {
+// refusal reads an answer that refuses: a Status (kubernetes.io/docs/reference/kubernetes-api/common-definitions/status).
+func (k *kubernetes) refusal(got reply) error {
 	var status struct {
 		Kind    string
 		Message string
@@ -247,6 +285,7 @@ func kubeRefusal(got reply) error {
 	switch got.status {
 	case http.StatusUnauthorized: // A token that has ended is renewed by the kubelet.
 		no.passes = true
+		no.text = cmp.Or(text, "Unauthorized") + ": the token in " + k.token.String() + " has ended, or is for another cluster or audience"
 	case http.StatusConflict:
 		no.passes = true // The Secret has changed since it was read.
 		var owners []string
@@ -257,7 +296,7 @@ func kubeRefusal(got reply) error {
 		}
 		if len(owners) > 0 {
 			no.passes = false
-			no.text = "another field manager has the key (" + strings.Join(owners, "; ") + "): take the key out of what that one applies, or out of the Secret"
+			no.text = "another field manager has the key (" + strings.Join(owners, "; ") + "): make " + ownManager + " its manager (docs/rotation.md, Stores), then take it out of what the other one applies"
 		}
 	}
 	return no

@@ -1,10 +1,8 @@
 package deliver_test
 
 import (
-	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,99 +16,6 @@ import (
 	"rekey/internal/deliver"
 	"rekey/internal/secret"
 )
-
-// cluster answers for one Secret as the Kubernetes API is documented
-// (kubernetes.io/docs/reference/using-api/server-side-apply, /docs/reference/using-api/api-concepts for dry runs and resource
-// versions, /docs/reference/kubernetes-api/common-definitions/status).
-type cluster struct {
-	data    map[string][]byte // Nil: the Secret does not exist.
-	owners  map[string]string // Field managers, by key.
-	version int
-	token   string
-	answer  http.HandlerFunc // Instead of the documented answer, when set.
-	writes  int
-}
-
-const secretPath = "/api/v1/namespaces/ci/secrets/atlas"
-
-func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	switch {
-	case c.answer != nil:
-		c.answer(w, r)
-	case r.Header.Get("Authorization") != "Bearer "+c.token:
-		status(w, http.StatusUnauthorized, "Unauthorized", nil)
-	case r.URL.Path != secretPath:
-		status(w, http.StatusForbidden, "secrets is forbidden", nil)
-	case r.Method == http.MethodGet && c.data == nil:
-		status(w, http.StatusNotFound, `secrets "atlas" not found`, nil)
-	case r.Method == http.MethodGet:
-		c.show(w)
-	case r.Method == http.MethodPatch:
-		c.apply(w, r)
-	default:
-		status(w, http.StatusMethodNotAllowed, "the server does not allow this method on the requested resource", nil)
-	}
-}
-
-func (c *cluster) show(w http.ResponseWriter) {
-	answer(w, map[string]any{
-		"kind": "Secret", "apiVersion": "v1", "type": "Opaque", "data": c.data,
-		"metadata": map[string]any{"name": "atlas", "namespace": "ci", "resourceVersion": fmt.Sprint(c.version)},
-	})
-}
-
-func (c *cluster) apply(w http.ResponseWriter, r *http.Request) {
-	var in struct {
-		APIVersion, Kind string
-		Metadata         struct{ Name, Namespace, ResourceVersion string }
-		Data             map[string][]byte
-	}
-	query := r.URL.Query()
-	manager := query.Get("fieldManager")
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || r.Header.Get("Content-Type") != "application/apply-patch+yaml" || manager == "" || in.Kind != "Secret" || in.APIVersion != "v1" {
-		status(w, http.StatusBadRequest, "no apply", nil)
-		return
-	}
-	if in.Metadata.ResourceVersion != "" && in.Metadata.ResourceVersion != fmt.Sprint(c.version) {
-		status(w, http.StatusConflict, `Operation cannot be fulfilled on secrets "atlas": the object has been modified; please apply your changes to the latest version and try again`, nil)
-		return
-	}
-	var causes []map[string]string
-	after, owners := map[string][]byte{}, map[string]string{}
-	for key, value := range c.data {
-		if c.owners[key] != manager {
-			after[key], owners[key] = value, c.owners[key]
-		}
-	}
-	for key, value := range in.Data {
-		if owner := owners[key]; owner != "" && string(after[key]) != string(value) {
-			causes = append(causes, map[string]string{"reason": "FieldManagerConflict", "message": fmt.Sprintf("conflict with %q using v1", owner), "field": ".data." + key})
-		}
-		after[key], owners[key] = value, manager
-	}
-	if len(causes) > 0 {
-		status(w, http.StatusConflict, "Apply failed with conflicts", causes)
-		return
-	}
-	if query.Get("dryRun") == "All" {
-		c.show(w)
-		return
-	}
-	c.data, c.owners, c.version, c.writes = after, owners, c.version+1, c.writes+1
-	c.show(w)
-}
-
-func status(w http.ResponseWriter, code int, message string, causes []map[string]string) {
-	w.WriteHeader(code)
-	answer(w, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code, "details": map[string]any{"causes": causes}})
-}
-
-func answer(w http.ResponseWriter, value any) {
-	if err := json.NewEncoder(w).Encode(value); err != nil {
-		panic(err) // Plain values always have a JSON form.
-	}
-}
 
 // kubernetesStore serves the cluster with a certificate of its own, as clusters have it. The store finds it like in a pod or, with
 // a token in the environment, by its configuration.
@@ -186,10 +91,12 @@ func TestKubernetesFailure(t *testing.T) {
 		{
 			"another field manager",
 			cluster{data: map[string][]byte{"client_secret": []byte(old)}, owners: map[string]string{"client_secret": "helm"}},
-			`writing the Secret: HTTP 409: another field manager has the key (.data.client_secret: conflict with "helm" using v1): take the key out of what that one applies, or out of the Secret`, false,
+			`writing the Secret: HTTP 409: another field manager has the key (.data.client_secret: conflict with "helm"): make rekey its manager (docs/rotation.md, Stores), then take it out of what the other one applies`, false,
 		},
+		{"applied as text", cluster{data: map[string][]byte{"client_secret": []byte(old)}, asText: "client_secret"}, `writing the Secret: the field manager "helm" applies the key client_secret as text (stringData): take the key out of what it applies`, false},
+		{"being deleted", cluster{data: map[string][]byte{"client_secret": []byte(old)}, ending: true}, "reading the Secret: it is being deleted, and finalizers hold that up", true},
 		{"forbidden", cluster{answer: fails(403, `secrets "atlas" is forbidden: User "x" cannot get resource`)}, `reading the Secret: HTTP 403: secrets "atlas" is forbidden: User "x" cannot get resource`, false},
-		{"a token that has ended", cluster{answer: fails(401, "Unauthorized")}, "reading the Secret: HTTP 401: Unauthorized", true},
+		{"a token that has ended", cluster{answer: fails(401, "Unauthorized")}, "reading the Secret: HTTP 401: Unauthorized: the token in environment variable TOKEN has ended, or is for another cluster or audience", true},
 		{"overload", cluster{answer: fails(429, "too many requests")}, "reading the Secret: HTTP 429: too many requests", true},
 		{"no Secret in the answer", cluster{answer: func(w http.ResponseWriter, _ *http.Request) { answer(w, "canary") }}, "reading the Secret: the answer is no Secret", true},
 		{"a redirect", cluster{answer: http.RedirectHandler("https://elsewhere.example.com", http.StatusFound).ServeHTTP}, "reading the Secret: HTTP 302", false},
@@ -249,7 +156,7 @@ func TestKubernetesRetryAfter(t *testing.T) {
 func TestKubernetesInspect(t *testing.T) {
 	t.Parallel()
 	owned := cluster{data: map[string][]byte{"client_secret": []byte(old)}, owners: map[string]string{"client_secret": "rekey"}, version: 1}
-	foreign := cluster{data: map[string][]byte{"client_secret": []byte(old)}, owners: map[string]string{"client_secret": "helm"}}
+	foreign := cluster{data: map[string][]byte{"client_secret.previous": []byte(old)}, owners: map[string]string{"client_secret.previous": "helm"}}
 	for _, tt := range []struct {
 		name      string
 		cluster   cluster
@@ -259,7 +166,19 @@ func TestKubernetesInspect(t *testing.T) {
 		{"a Secret", owned, "the Secret exists, and may be written", ""},
 		{
 			"a Secret of another manager", foreign, "",
-			`kubernetes ci/atlas#client_secret: writing the Secret without keeping the result: HTTP 409: another field manager has the key (.data.client_secret: conflict with "helm" using v1): take the key out of what that one applies, or out of the Secret`,
+			`kubernetes ci/atlas#client_secret: writing the Secret without keeping the result: HTTP 409: another field manager has the key (.data.client_secret.previous: conflict with "helm"): make rekey its manager (docs/rotation.md, Stores), then take it out of what the other one applies`,
+		},
+		{
+			"a Secret of which another manager applies the key as text",
+			cluster{data: map[string][]byte{}, asText: "client_secret"},
+			"",
+			`kubernetes ci/atlas#client_secret: writing the Secret without keeping the result: the field manager "helm" applies the key client_secret as text (stringData): take the key out of what it applies`,
+		},
+		{
+			"a Secret that is being deleted",
+			cluster{data: map[string][]byte{}, ending: true},
+			"",
+			"kubernetes ci/atlas#client_secret: reading the Secret: it is being deleted, and finalizers hold that up",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -302,7 +221,7 @@ func TestKubernetesTokenAndAuthority(t *testing.T) {
 	if err := os.WriteFile(cfg.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Delivered(t.Context(), credential(fresh)); err == nil || !strings.HasSuffix(err.Error(), "HTTP 401: Unauthorized") {
+	if _, err := store.Delivered(t.Context(), credential(fresh)); err == nil || !strings.Contains(err.Error(), "HTTP 401: Unauthorized: the token in environment variable TOKEN has ended") {
 		t.Errorf("Delivered() = %v", err)
 	}
 	token = "canary-2"
