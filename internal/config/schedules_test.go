@@ -127,3 +127,103 @@ func TestDefaultsOfASchedule(t *testing.T) {
 		t.Errorf("overlap is %q and ticks %q", s.Overlap, s.NotDuring[0].Ticks)
 	}
 }
+
+// scheduleProblems parses a file with two accounts and one schedule, given as the inside of a
+// flow mapping, and returns what is wrong.
+func scheduleProblems(t *testing.T, schedule string) string {
+	t.Helper()
+	_, got := parse(t, `atlas:
+  accounts:
+    - {name: a, public_key: k, private_key_env: K}
+    - {name: b, public_key: k, private_key_env: K}
+schedules:
+  - {`+schedule+"}\n")
+	return got
+}
+
+func TestScheduleProblems(t *testing.T) {
+	const job = "job: {kind: token.revoke, account: a, params: {token_file: /t}}"
+	const fields = "must be a time zone that this machine knows by its IANA name, such as Europe/Berlin or UTC"
+	tests := []struct{ name, schedule, want string }{
+		{name: "no name", schedule: "cron: '@daily', " + job, want: "name: is required"},
+		{name: "bad name", schedule: "name: a.b, cron: '@daily', " + job, want: "name: must be 1 to 64 lower-case letters, digits, - and _"},
+		{name: "no cron", schedule: "name: s, " + job, want: `cron: is required: five fields such as "0 3 * * 0", a word such as @daily, or @every 6h`},
+		{name: "bad cron", schedule: "name: s, cron: '0 3 * *', " + job, want: "cron: the expression has 4 of 5 fields: minute, hour, day of month, month, day of week"},
+		{name: "bad time zone", schedule: "name: s, cron: '@daily', time_zone: Mars/Base, " + job, want: "time_zone: " + fields},
+		{name: "local time zone", schedule: "name: s, cron: '@daily', time_zone: Local, " + job, want: "time_zone: " + fields},
+		{name: "negative jitter", schedule: "name: s, cron: '@daily', jitter: -1s, " + job, want: "jitter: must be from 0s to 24h, not -1s"},
+		{name: "bad missed", schedule: "name: s, cron: '@daily', missed: twice, " + job, want: "missed: must be one of skip, once, all"},
+		{name: "no lateness", schedule: "name: s, cron: '@daily', max_late: 0, " + job, want: "max_late: must be from 1s to 8760h, not 0s"},
+		{name: "no job", schedule: "name: s, cron: '@daily'", want: "job: is required"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got, want := scheduleProblems(t, tt.schedule), "6: schedules[0]."+tt.want; got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
+func TestScheduleNamesAndExpressions(t *testing.T) {
+	got := scheduleProblems(t, "name: s, cron: '61 * *', time_zone: Mars/Base, job: {kind: token.revoke, account: a, params: {token_file: /t}}}\n"+
+		"  - {name: s, cron: '61 25 * * *', job: {kind: token.revoke, account: b, params: {token_file: /t}}")
+	lines := strings.Split(got, "\n")
+	want := []string{
+		"6: schedules[0].cron: the expression has 3 of 5 fields",
+		"6: schedules[0].time_zone: must be a time zone",
+		"7: schedules[1].name: is taken: the same name is on line 6",
+		"7: schedules[1].cron: minute (field 1): ",
+	}
+	if len(lines) != len(want) {
+		t.Fatalf("got %d problems, want %d:\n%s", len(lines), len(want), got)
+	}
+	for i := range want {
+		if !strings.HasPrefix(lines[i], want[i]) {
+			t.Errorf("got %q, want it to begin with %q", lines[i], want[i])
+		}
+	}
+}
+
+func TestScheduledJobProblems(t *testing.T) {
+	const x509 = "kind: x509.disable, account: a, params: {project_id: 0123456789abcdef01234567}"
+	kinds := kindList()
+	tests := []struct{ name, job, want string }{
+		{name: "no kind", job: "account: a", want: "kind: is required; the kinds are " + kinds},
+		{name: "bad kind", job: "kind: token.delete, account: a", want: "kind: unknown kind; the kinds are " + kinds},
+		{name: "kind of another type", job: "kind: 5, account: a", want: "kind: must be a string, not a number: put it in quotes"},
+		{name: "no account", job: "kind: token.revoke, params: {token_file: /t}", want: "account: is required, as there are several accounts: a and b"},
+		{name: "unknown account", job: "kind: token.revoke, account: c, params: {token_file: /t}", want: "account: is not the name of an account; there is a and b"},
+		{name: "lane", job: x509 + ", lane: fast", want: "lane: unknown lane; the lanes are urgent, normal, bulk"},
+		{name: "long reason", job: x509 + ", reason: " + strings.Repeat("a", 1025), want: "reason: has 1025 bytes; the limit is 1024"},
+		{name: "long requester", job: x509 + ", requested_by: " + strings.Repeat("a", 1025), want: "requested_by: has 1025 bytes; the limit is 1024"},
+		{name: "no params", job: "kind: x509.disable, account: a", want: "params.project_id: required by x509.disable"},
+		{name: "params of another type", job: "kind: x509.disable, account: a, params: [x]", want: "params: must be a mapping (key: value), not a list"},
+		{name: "number as param", job: "kind: x509.disable, account: a, params: {project_id: 5}", want: "params.project_id: must be a string, not a number: put it in quotes"},
+		{name: "null as param", job: "kind: x509.disable, account: a, params: {project_id: }", want: "params.project_id: must be a string, not nothing"},
+		{name: "bad id", job: "kind: x509.disable, account: a, params: {project_id: " + canary + "}", want: "params.project_id: must be 24 lower-case hexadecimal digits"},
+		{name: "misspelt param", job: "kind: x509.disable, account: a, params: {project: 0123456789abcdef01234567}", want: "params.project: unknown parameter; did you mean project_id?"},
+		{name: "misspelt token file", job: "kind: token.revoke, account: a, params: {tokenfile: /t}", want: "params.tokenfile: unknown parameter; did you mean token_file?"},
+		{name: "other param", job: "kind: x509.disable, account: a, params: {project_id: 0123456789abcdef01234567, zzz: x}", want: "params.zzz: unknown parameter; x509.disable takes project_id"},
+		{name: "inline token", job: "kind: token.revoke, account: a, params: {token: " + canary + "}", want: "params.token: secrets are never written here: use token_file"},
+		{name: "no token", job: "kind: token.revoke, account: a, params: {}", want: "params: token.revoke needs exactly one of token, token_file, token_sealed, token_ref"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := scheduleProblems(t, "name: s, cron: '@daily', job: {"+tt.job+"}")
+			if want := "6: schedules[0].job." + tt.want; got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+			if strings.Contains(got, canary) {
+				t.Error("the error shows a secret")
+			}
+		})
+	}
+}
+
+func TestScheduleWithoutAccounts(t *testing.T) {
+	_, got := parse(t, "schedules: [{name: s, cron: '@daily', job: {kind: token.revoke, params: {token_file: /t}}}]\n")
+	if want := "1: schedules[0].job.account: there are no accounts under atlas.accounts"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

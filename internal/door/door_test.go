@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -294,62 +293,5 @@ func TestSlowSenders(t *testing.T) {
 	r.doors.Handlers()["bearer"].ServeHTTP(w, q)
 	if w.Code != http.StatusRequestTimeout || r.results["unavailable"] != 1 {
 		t.Errorf("%d %s, counted %v", w.Code, w.Body, r.results)
-	}
-}
-
-// TestManyBodies: strangers whose bodies do not end hold a bounded part of the memory, and others are served.
-func TestManyBodies(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, door.Door{Type: door.TypeBearer}, "t0ken")
-	handler := r.doors.Handlers()["bearer"]
-	ask := func(address string, body io.Reader) int {
-		q := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/in/bearer", body)
-		q.RemoteAddr = address
-		q.Header.Set("Authorization", "Bearer t0ken")
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, q)
-		return w.Code
-	}
-	const most, each = 32, 1 << 20
-	var strangers sync.WaitGroup
-	var ends []*io.PipeWriter
-	for i := range most {
-		from, to := io.Pipe()
-		ends = append(ends, to)
-		strangers.Go(func() { ask("192.0.2.1:"+strconv.Itoa(i+1), from) })
-		for _, part := range [][]byte{make([]byte, each), nil} { // The second is read once the first was counted.
-			if _, err := to.Write(part); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if got := ask("192.0.2.1:99", strings.NewReader(`{"a":1}`)); got != http.StatusServiceUnavailable {
-		t.Errorf("the same address: %d", got)
-	}
-	if got := ask("192.0.2.2:1", strings.NewReader(`{"a":1}`)); got != http.StatusAccepted {
-		t.Errorf("another address: %d", got)
-	}
-	for _, to := range ends {
-		to.CloseWithError(io.ErrUnexpectedEOF)
-	}
-	strangers.Wait()
-	if got := ask("192.0.2.1:99", strings.NewReader(`{"a":1}`)); got != http.StatusAccepted {
-		t.Errorf("afterwards: %d", got)
-	}
-}
-
-// TestLongArrays: an array that could not be stored in time is refused as a whole.
-func TestLongArrays(t *testing.T) {
-	t.Parallel()
-	for n, want := range map[int]int{1000: http.StatusNoContent, 1001: http.StatusRequestEntityTooLarge} {
-		r := newRig(t, door.Door{Type: door.TypeGitLabRevocation, TokenTypes: []string{"t"}}, "t0ken")
-		body := "[" + strings.Repeat(`{"type":"t","token":"x","location":""},`, n-1) + `{"type":"t","token":"x","location":""}]`
-		q := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/in/gitlab-revocation/v1/revoke_tokens", strings.NewReader(body))
-		q.Header.Set("Authorization", "t0ken")
-		w := httptest.NewRecorder()
-		r.doors.Handlers()["gitlab-revocation"].ServeHTTP(w, q)
-		if w.Code != want {
-			t.Errorf("%d tokens: %d, want %d", n, w.Code, want)
-		}
 	}
 }
