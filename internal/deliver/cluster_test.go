@@ -66,19 +66,7 @@ func (c *cluster) apply(w http.ResponseWriter, r *http.Request) {
 		status(w, http.StatusBadRequest, "no apply", nil)
 		return
 	}
-	var causes []map[string]string
-	after, owners := map[string][]byte{}, map[string]string{}
-	for key, value := range c.data {
-		if c.owners[key] != manager {
-			after[key], owners[key] = value, c.owners[key]
-		}
-	}
-	for key, value := range in.Data {
-		if owner := owners[key]; owner != "" && string(after[key]) != string(value) {
-			causes = append(causes, map[string]string{"reason": "FieldManagerConflict", "message": fmt.Sprintf("conflict with %q", owner), "field": ".data." + key})
-		}
-		after[key], owners[key] = value, manager
-	}
+	after, owners, causes := c.merged(in.Data, manager)
 	if len(causes) > 0 {
 		status(w, http.StatusConflict, fmt.Sprintf("Apply failed with %d conflict: %s: %s", len(causes), causes[0]["message"], causes[0]["field"]), causes)
 		return
@@ -96,6 +84,23 @@ func (c *cluster) apply(w http.ResponseWriter, r *http.Request) {
 	}
 	c.data, c.owners, c.version, c.writes = after, owners, c.version+1, c.writes+1
 	c.show(w)
+}
+
+// merged is what the Secret has after an apply, and the keys that other managers have with other values.
+func (c *cluster) merged(wanted map[string][]byte, manager string) (after map[string][]byte, owners map[string]string, causes []map[string]string) {
+	after, owners = map[string][]byte{}, map[string]string{}
+	for key, value := range c.data {
+		if c.owners[key] != manager {
+			after[key], owners[key] = value, c.owners[key]
+		}
+	}
+	for key, value := range wanted {
+		if owner := owners[key]; owner != "" && string(after[key]) != string(value) {
+			causes = append(causes, map[string]string{"reason": "FieldManagerConflict", "message": fmt.Sprintf("conflict with %q", owner), "field": ".data." + key})
+		}
+		after[key], owners[key] = value, manager
+	}
+	return after, owners, causes
 }
 
 func status(w http.ResponseWriter, code int, message string, causes []map[string]string) {

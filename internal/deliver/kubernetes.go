@@ -296,7 +296,8 @@ func (k *kubernetes) refusal(got reply) error {
 		}
 		if len(owners) > 0 {
 			no.passes = false
-			no.text = "another field manager has the key (" + strings.Join(owners, "; ") + "): make " + ownManager + " its manager (docs/rotation.md, Stores), then take it out of what the other one applies"
+			no.text = "another field manager has the key (" + strings.Join(owners, "; ") + "): make " + ownManager +
+				" its manager (docs/rotation.md, Stores), then take it out of what the other one applies"
 		}
 	}
 	return no

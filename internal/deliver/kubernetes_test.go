@@ -76,6 +76,15 @@ func TestKubernetesDeliver(t *testing.T) {
 	}
 }
 
+const appliedAsText = `the field manager "helm" applies the key client_secret as text (stringData): take the key out of what it applies`
+
+// conflict is what is said of a key that the manager helm has.
+func conflict(key string) string {
+	return `HTTP 409: another field manager has the key (.data.` + key + `: conflict with "helm"): make rekey its manager (docs/rotation.md, Stores), then take it out of what the other one applies`
+}
+
+func endless(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 5<<20)) } // The store hangs up.
+
 func TestKubernetesFailure(t *testing.T) {
 	t.Parallel()
 	const name = "kubernetes ci/atlas#client_secret: "
@@ -91,19 +100,16 @@ func TestKubernetesFailure(t *testing.T) {
 		{
 			"another field manager",
 			cluster{data: map[string][]byte{"client_secret": []byte(old)}, owners: map[string]string{"client_secret": "helm"}},
-			`writing the Secret: HTTP 409: another field manager has the key (.data.client_secret: conflict with "helm"): make rekey its manager (docs/rotation.md, Stores), then take it out of what the other one applies`, false,
+			"writing the Secret: " + conflict("client_secret"), false,
 		},
-		{"applied as text", cluster{data: map[string][]byte{"client_secret": []byte(old)}, asText: "client_secret"}, `writing the Secret: the field manager "helm" applies the key client_secret as text (stringData): take the key out of what it applies`, false},
+		{"applied as text", cluster{data: map[string][]byte{"client_secret": []byte(old)}, asText: "client_secret"}, "writing the Secret: " + appliedAsText, false},
 		{"being deleted", cluster{data: map[string][]byte{"client_secret": []byte(old)}, ending: true}, "reading the Secret: it is being deleted, and finalizers hold that up", true},
 		{"forbidden", cluster{answer: fails(403, `secrets "atlas" is forbidden: User "x" cannot get resource`)}, `reading the Secret: HTTP 403: secrets "atlas" is forbidden: User "x" cannot get resource`, false},
 		{"a token that has ended", cluster{answer: fails(401, "Unauthorized")}, "reading the Secret: HTTP 401: Unauthorized: the token in environment variable TOKEN has ended, or is for another cluster or audience", true},
 		{"overload", cluster{answer: fails(429, "too many requests")}, "reading the Secret: HTTP 429: too many requests", true},
 		{"no Secret in the answer", cluster{answer: func(w http.ResponseWriter, _ *http.Request) { answer(w, "canary") }}, "reading the Secret: the answer is no Secret", true},
 		{"a redirect", cluster{answer: http.RedirectHandler("https://elsewhere.example.com", http.StatusFound).ServeHTTP}, "reading the Secret: HTTP 302", false},
-		{
-			"an endless answer", cluster{answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 5<<20)) }}, // The store hangs up.
-			"reading the Secret: the answer is larger than 4 MiB", true,
-		},
+		{"an endless answer", cluster{answer: endless}, "reading the Secret: the answer is larger than 4 MiB", true},
 		{"the secret in the answer", cluster{answer: fails(500, "cannot keep "+fresh)}, "reading the Secret: HTTP 500: cannot keep [secret]", true},
 	}
 	for _, tt := range tests {
@@ -166,13 +172,13 @@ func TestKubernetesInspect(t *testing.T) {
 		{"a Secret", owned, "the Secret exists, and may be written", ""},
 		{
 			"a Secret of another manager", foreign, "",
-			`kubernetes ci/atlas#client_secret: writing the Secret without keeping the result: HTTP 409: another field manager has the key (.data.client_secret.previous: conflict with "helm"): make rekey its manager (docs/rotation.md, Stores), then take it out of what the other one applies`,
+			"kubernetes ci/atlas#client_secret: writing the Secret without keeping the result: " + conflict("client_secret.previous"),
 		},
 		{
 			"a Secret of which another manager applies the key as text",
 			cluster{data: map[string][]byte{}, asText: "client_secret"},
 			"",
-			`kubernetes ci/atlas#client_secret: writing the Secret without keeping the result: the field manager "helm" applies the key client_secret as text (stringData): take the key out of what it applies`,
+			"kubernetes ci/atlas#client_secret: writing the Secret without keeping the result: " + appliedAsText,
 		},
 		{
 			"a Secret that is being deleted",

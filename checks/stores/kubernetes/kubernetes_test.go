@@ -14,7 +14,6 @@ import (
 const (
 	looking = "writing the Secret without keeping the result: " // Where worker doctor finds what a delivery would.
 	writing = "writing the Secret: "
-	advice  = ": make rekey its manager (docs/rotation.md, Stores), then take it out of what the other one applies"
 	others  = "canary-of-others"
 	changed = `HTTP 409: Operation cannot be fulfilled on secrets "atlas": the object has been modified; please apply your changes to the latest version and try again`
 )
@@ -78,43 +77,40 @@ func (c *cluster) testRights(t *testing.T) {
 	}
 }
 
+// conflict is what is said of a key that another manager has.
+func conflict(key, manager string) string {
+	return fmt.Sprintf("HTTP 409: another field manager has the key (.data.%s: conflict with %s): make rekey its manager (docs/rotation.md, Stores), "+
+		"then take it out of what the other one applies", key, manager)
+}
+
 func (c *cluster) testManagers(t *testing.T) {
-	byHand := func(s corev1.Secret) prepare {
-		return func(t *testing.T, namespace string) { c.make(t, namespace, &s) }
-	}
-	applied := func(keys data) prepare {
-		return func(t *testing.T, namespace string) { c.apply(t, namespace, "helm", keys) }
-	}
-	asText := func(keys data) prepare {
-		return func(t *testing.T, namespace string) { c.applyText(t, namespace, keys) }
-	}
 	for _, tt := range []struct {
 		name   string
 		before prepare
 		err    string
 		want   data
 	}{
-		{"applies another key", applied(data{"other": "x"}), "", data{key: first, "other": "x"}},
-		{"applies the key", applied(data{key: others}), `HTTP 409: another field manager has the key (.data.client_secret: conflict with "helm")` + advice, data{key: others}},
-		{"applies the key, empty", applied(data{key: ""}), `HTTP 409: another field manager has the key (.data.client_secret: conflict with "helm")` + advice, data{key: ""}},
+		{"applies another key", c.applied(data{"other": "x"}), "", data{key: first, "other": "x"}},
+		{"applies the key", c.applied(data{key: others}), conflict(key, `"helm"`), data{key: others}},
+		{"applies the key, empty", c.applied(data{key: ""}), conflict(key, `"helm"`), data{key: ""}},
 		{
 			"applies the key of the one before", func(t *testing.T, namespace string) {
 				c.apply(t, namespace, "rekey", data{key: second})
 				c.apply(t, namespace, "helm", data{previous: others})
 			},
-			`HTTP 409: another field manager has the key (.data.client_secret.previous: conflict with "helm")` + advice,
+			conflict(previous, `"helm"`),
 			data{key: second, previous: others},
 		},
 		{
-			"applies the key as text", asText(data{key: others}),
+			"applies the key as text", c.asText(data{key: others}),
 			`the field manager "helm" applies the key client_secret as text (stringData): take the key out of what it applies`,
 			data{key: others},
 		},
-		{"applies another key as text", asText(data{"other": "x"}), "", data{key: first, "other": "x"}},
-		{"made it by hand", byHand(corev1.Secret{Data: map[string][]byte{key: []byte(others)}}), `HTTP 409: another field manager has the key (.data.client_secret: conflict with "hand" using v1)` + advice, data{key: others}},
-		{"made it by hand, as text", byHand(corev1.Secret{StringData: data{key: others}}), `HTTP 409: another field manager has the key (.data.client_secret: conflict with "hand" using v1)` + advice, data{key: others}},
-		{"made it without data", byHand(corev1.Secret{}), "", data{key: first}},
-		{"made it of another type", byHand(corev1.Secret{Type: corev1.SecretTypeBasicAuth, StringData: data{"username": "x"}}), "", data{key: first, "username": "x"}},
+		{"applies another key as text", c.asText(data{"other": "x"}), "", data{key: first, "other": "x"}},
+		{"made it by hand", c.byHand(corev1.Secret{Data: map[string][]byte{key: []byte(others)}}), conflict(key, `"hand" using v1`), data{key: others}},
+		{"made it by hand, as text", c.byHand(corev1.Secret{StringData: data{key: others}}), conflict(key, `"hand" using v1`), data{key: others}},
+		{"made it without data", c.byHand(corev1.Secret{}), "", data{key: first}},
+		{"made it of another type", c.byHand(corev1.Secret{Type: corev1.SecretTypeBasicAuth, StringData: data{"username": "x"}}), "", data{key: first, "username": "x"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			namespace := c.namespace(t)
@@ -129,19 +125,11 @@ func (c *cluster) testManagers(t *testing.T) {
 func (c *cluster) testGiven(t *testing.T) {
 	for _, tt := range []struct {
 		name                  string
-		before, give, takeOut prepare
+		before, give, takeOut prepare // Nil: nothing is to be done.
 	}{
-		{"made by hand", func(t *testing.T, namespace string) {
-			c.make(t, namespace, &corev1.Secret{StringData: data{key: first}})
-		}, c.give, nil},
-		{
-			"applied", func(t *testing.T, namespace string) { c.apply(t, namespace, "helm", data{key: first, "other": "x"}) }, c.give,
-			func(t *testing.T, namespace string) { c.apply(t, namespace, "helm", data{"other": "x"}) },
-		},
-		{
-			"applied as text", func(t *testing.T, namespace string) { c.applyText(t, namespace, data{key: first, "other": "x"}) }, nil,
-			func(t *testing.T, namespace string) { c.applyText(t, namespace, data{"other": "x"}) },
-		},
+		{"made by hand", c.byHand(corev1.Secret{StringData: data{key: first}}), c.give, nil},
+		{"applied", c.applied(data{key: first, "other": "x"}), c.give, c.applied(data{"other": "x"})},
+		{"applied as text", c.asText(data{key: first, "other": "x"}), nil, c.asText(data{"other": "x"})},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			namespace := c.namespace(t)
@@ -163,10 +151,7 @@ func (c *cluster) testGiven(t *testing.T) {
 
 // What was read is overtaken: the write does not count, or touches nothing of others.
 func (c *cluster) testBetween(t *testing.T) {
-	remake := func(t *testing.T, namespace string) {
-		c.remove(t, namespace)
-		c.make(t, namespace, &corev1.Secret{StringData: data{"other": "x"}})
-	}
+	other := c.applied(data{"other": "x"})
 	for _, tt := range []struct {
 		name      string
 		exists    bool
@@ -175,15 +160,11 @@ func (c *cluster) testBetween(t *testing.T) {
 		retryable bool
 		want      data // Of the next attempt.
 	}{
-		{"changed", true, func(t *testing.T, namespace string) { c.apply(t, namespace, "helm", data{"other": "x"}) }, changed, true, data{key: first, "other": "x"}},
+		{"changed", true, other, changed, true, data{key: first, "other": "x"}},
 		{"deleted", true, c.remove, "", false, data{key: first}},
-		{"deleted and made again", true, remake, changed, true, data{key: first, "other": "x"}},
-		{"made", false, func(t *testing.T, namespace string) { c.apply(t, namespace, "helm", data{"other": "x"}) }, "", false, data{key: first, "other": "x"}},
-		{
-			"made with the key", false, func(t *testing.T, namespace string) { c.apply(t, namespace, "helm", data{key: others}) },
-			`HTTP 409: another field manager has the key (.data.client_secret: conflict with "helm")` + advice, false,
-			data{key: others},
-		},
+		{"deleted and made again", true, func(t *testing.T, namespace string) { c.remove(t, namespace); other(t, namespace) }, changed, true, data{key: first, "other": "x"}},
+		{"made", false, other, "", false, data{key: first, "other": "x"}},
+		{"made with the key", false, c.applied(data{key: others}), conflict(key, `"helm"`), false, data{key: others}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			namespace := c.namespace(t)
@@ -207,18 +188,15 @@ func (c *cluster) testBetween(t *testing.T) {
 
 func (c *cluster) testRefused(t *testing.T) {
 	immutable := true
-	made := func(s corev1.Secret) prepare {
-		return func(t *testing.T, namespace string) { c.make(t, namespace, &s) }
-	}
 	for _, tt := range []struct {
 		name       string
 		before     prepare
 		doing, err string
 		retryable  bool
 	}{
-		{"immutable", made(corev1.Secret{Immutable: &immutable}), writing, "HTTP 422: Secret \"atlas\" is invalid: data: Forbidden: field is immutable when `immutable` is set", false},
+		{"immutable", c.byHand(corev1.Secret{Immutable: &immutable}), writing, "HTTP 422: Secret \"atlas\" is invalid: data: Forbidden: field is immutable when `immutable` is set", false},
 		{
-			"full", made(corev1.Secret{StringData: data{"other": strings.Repeat("x", 1<<20)}}), writing,
+			"full", c.byHand(corev1.Secret{StringData: data{"other": strings.Repeat("x", 1<<20)}}), writing,
 			`HTTP 422: Secret "atlas" is invalid: data: Too long: may not be more than 1048576 bytes`, false,
 		},
 		{"being deleted", func(t *testing.T, namespace string) {

@@ -175,13 +175,19 @@ func (c *cluster) awaitRights(t *testing.T, namespace string, verbs []string) {
 // chartVerbs are the rights to its Secrets that the chart gives.
 func chartVerbs(t *testing.T) []string {
 	t.Helper()
-	role, err := os.ReadFile(filepath.FromSlash("../../../deploy/helm/rekey/templates/rbac.yaml"))
+	return strings.Split(written(t, "deploy/helm/rekey/templates/rbac.yaml", `verbs: \[([a-z, ]+)\]`), ", ")
+}
+
+// written is what a file of the repository has where a pattern has its group.
+func written(t *testing.T, file, pattern string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("../../..", file))
 	check(t, err)
-	verbs := regexp.MustCompile(`verbs: \[([a-z, ]+)\]`).FindSubmatch(role)
-	if verbs == nil {
-		t.Fatal("the chart's Role has no verbs")
+	found := regexp.MustCompile(pattern).FindSubmatch(content)
+	if found == nil {
+		t.Fatalf("%s has no %s", file, pattern)
 	}
-	return strings.Split(string(verbs[1]), ", ")
+	return string(found[1])
 }
 
 // make makes the Secret as a person does.
@@ -204,20 +210,38 @@ func (c *cluster) apply(t *testing.T, namespace, manager string, keys data) {
 	check(t, err)
 }
 
+// byHand makes the Secret.
+func (c *cluster) byHand(wanted corev1.Secret) prepare {
+	return func(t *testing.T, namespace string) {
+		t.Helper()
+		c.make(t, namespace, &wanted)
+	}
+}
+
+// applied applies keys as Helm does.
+func (c *cluster) applied(keys data) prepare {
+	return func(t *testing.T, namespace string) {
+		t.Helper()
+		c.apply(t, namespace, "helm", keys)
+	}
+}
+
 // give makes rekey the only manager of the key, with the patch of docs/rotation.md.
 func (c *cluster) give(t *testing.T, namespace string) {
 	t.Helper()
-	const patch = `{"metadata":{"managedFields":[{"manager":"rekey","operation":"Apply","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"f:data":{"f:client_secret":{}}}}]}}`
+	patch := written(t, "docs/rotation.md", `--type=merge -p '(.+)'`)
 	_, err := c.admin.CoreV1().Secrets(namespace).Patch(t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "kubectl-patch"})
 	check(t, err)
 }
 
-// applyText applies these keys below stringData.
-func (c *cluster) applyText(t *testing.T, namespace string, keys data) {
-	t.Helper()
-	wanted := corev1apply.Secret(name, namespace).WithStringData(keys)
-	_, err := c.admin.CoreV1().Secrets(namespace).Apply(t.Context(), wanted, metav1.ApplyOptions{FieldManager: "helm"})
-	check(t, err)
+// asText applies keys below stringData.
+func (c *cluster) asText(keys data) prepare {
+	return func(t *testing.T, namespace string) {
+		t.Helper()
+		wanted := corev1apply.Secret(name, namespace).WithStringData(keys)
+		_, err := c.admin.CoreV1().Secrets(namespace).Apply(t.Context(), wanted, metav1.ApplyOptions{FieldManager: "helm"})
+		check(t, err)
+	}
 }
 
 func (c *cluster) remove(t *testing.T, namespace string) {
