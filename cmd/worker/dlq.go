@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -83,9 +84,9 @@ func (c *cli) printCauses(causes []fleet.Cause, limit int) error {
 }
 
 func (c *cli) showDeadLetter(ctx context.Context, text string) error {
-	number, err := letterNumber(text)
-	if err != nil {
-		return err
+	number, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || number == 0 {
+		return usagef("N must be a number from 'worker dlq ls'")
 	}
 	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
 		letter, err := client.DeadLetter(ctx, number)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -51,9 +49,9 @@ func (f *letterFlags) filter(numbers []string) (fleet.LetterFilter, moment, erro
 		return filter, nil, usage(err)
 	}
 	for _, text := range numbers {
-		span, err := letterSpan(text)
+		span, err := fleet.ParseSpan(text)
 		if err != nil {
-			return filter, nil, err
+			return filter, nil, usage(err)
 		}
 		filter.Numbers = append(filter.Numbers, span)
 	}
@@ -69,28 +67,6 @@ func (f *letterFlags) check(cmd *cobra.Command, numbers []string) error {
 		return usagef("either numbers or --all, not both")
 	}
 	return nil
-}
-
-// letterSpan reads a number, or a range like 3-9.
-func letterSpan(text string) (fleet.Span, error) {
-	first, last, isRange := strings.Cut(text, "-")
-	from, err := letterNumber(first)
-	if err != nil || !isRange {
-		return fleet.Span{From: from, To: from}, err
-	}
-	to, err := letterNumber(last)
-	if err == nil && to < from {
-		err = usagef("the range %d-%d is empty", from, to)
-	}
-	return fleet.Span{From: from, To: to}, err
-}
-
-func letterNumber(text string) (uint64, error) {
-	number, err := strconv.ParseUint(text, 10, 64)
-	if err != nil || number == 0 {
-		return 0, usagef("N must be a number from 'worker dlq ls', or a range like 3-9")
-	}
-	return number, nil
 }
 
 func (c *cli) replayCommand() *cobra.Command {

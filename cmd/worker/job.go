@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -95,20 +94,13 @@ type moment func(now time.Time) time.Time
 
 // since is the moment that a text names, and the zero time for an empty one.
 func since(text string) (moment, error) {
-	if text == "" {
-		return func(time.Time) time.Time { return time.Time{} }, nil
+	if _, err := fleet.Since(text, time.Time{}); err != nil {
+		return nil, fmt.Errorf("--since %w", err)
 	}
-	if age, err := time.ParseDuration(text); err == nil && age >= 0 {
-		return func(now time.Time) time.Time { return now.Add(-age) }, nil
-	}
-	if days, err := strconv.Atoi(strings.TrimSuffix(text, "d")); err == nil && days >= 0 && strings.HasSuffix(text, "d") {
-		return func(now time.Time) time.Time { return now.AddDate(0, 0, -days) }, nil
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return nil, errors.New("--since must be an age like 24h or a time like 2026-11-24T03:00:00Z")
-	}
-	return func(time.Time) time.Time { return at }, nil
+	return func(now time.Time) time.Time {
+		at, _ := fleet.Since(text, now) //nolint:errcheck // It was read before.
+		return at
+	}, nil
 }
 
 // onJob does something to one job.

@@ -166,16 +166,9 @@ func oneOf[T ~string](name string, q url.Values, set []T) (T, error) {
 
 // since is the moment that the query names: a time, or an age.
 func since(q url.Values, now time.Time) (time.Time, error) {
-	text := q.Get("since")
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if age, err := time.ParseDuration(text); err == nil && age >= 0 {
-		return now.Add(-age), nil
-	}
-	at, err := jobs.ParseTime(text)
+	at, err := fleet.Since(q.Get("since"), now)
 	if err != nil {
-		return at, &jobs.Malformed{Field: "since", Detail: "must be an age like 24h or a time like 2026-11-24T03:00:00Z"}
+		return at, &jobs.Malformed{Field: "since", Detail: err.Error()}
 	}
 	return at, nil
 }

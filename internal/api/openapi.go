@@ -128,7 +128,7 @@ func docList(*openapi.Types) openapi.Operation {
 			optional("outcome", "Only jobs with this outcome.", enumOf(jobs.Outcomes())),
 			optional("verdict", "Only jobs whose proof says this.", enumOf(jobs.Verdicts())), optional("target", "Only jobs whose target contains this.", texts()),
 			optional("q", "Only jobs whose record says this, in letters of any case.", texts()),
-			optional("since", "Only jobs accepted since then: an age like 24h, or a time (RFC 3339).", texts()),
+			optional("since", "Only jobs accepted since then: an age like 24h or 7d, or a time (RFC 3339).", texts()),
 			limitOf, optional("after", "Go on behind this job, the last of an earlier list.", texts()),
 		},
 	}

@@ -11,19 +11,26 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/config"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 )
 
 // maxReason bounds a reason, in bytes.
 const maxReason = 1024
 
-// act is something that a person does. It is shown before it is done, and asks for a reason.
-type act struct {
-	pattern string
-	may     config.Permission
-	whole   bool
-	show    func(*Console, context.Context, *call) (actView, error)
-	do      func(*Console, context.Context, *call, operation) (page, string, error)
+// ask makes what is shown before something is done, and do does it.
+type (
+	ask = func(*Console, context.Context, *call) (actView, error)
+	do  = func(*Console, context.Context, *call, operation) (page, error)
+)
+
+// act is the route of something that a person does. It is shown before it is done, and asks for a reason.
+func act(pattern string, may config.Permission, whole bool, show ask, perform do) route {
+	return route{
+		pattern: pattern, may: may, whole: whole,
+		view: func(c *Console, ctx context.Context, one *call) (page, error) { return c.ask(ctx, one, show, "") },
+		act:  func(c *Console, ctx context.Context, one *call) (page, error) { return c.act(ctx, one, show, perform) },
+	}
 }
 
 // operation is who does something, and why.
@@ -46,27 +53,25 @@ type actView struct {
 	By      string
 }
 
-func acts() []act {
-	return []act{
-		{"/jobs/{id}/cancel", config.MayCancel, false, (*Console).showCancel, (*Console).cancel},
-		{"/jobs/{id}/retry", config.MayRetry, false, (*Console).showRetry, (*Console).retry},
-		{"/jobs/{id}/stop-watch", config.MayOperate, false, (*Console).showStop, (*Console).stopWatch},
-		{"/dead-letters/replay", config.MayReplay, false, (*Console).showReplay, (*Console).replay},
-		{"/dead-letters/drop", config.MayDrop, false, (*Console).showDrop, (*Console).drop},
-		{"/schedules/{name}/run", config.MayOperate, true, (*Console).showSchedule, (*Console).runSchedule},
-		{"/schedules/{name}/pause", config.MayOperate, true, (*Console).showSchedule, (*Console).pauseSchedule},
-		{"/schedules/{name}/resume", config.MayOperate, true, (*Console).showSchedule, (*Console).pauseSchedule},
-		{"/rotations/{name}/run", config.MayOperate, true, (*Console).showRun, (*Console).runRotation},
-		{"/rotations/{name}/abandon", config.MayCancel, true, (*Console).showAbandon, (*Console).abandon},
-		{"/receivers/{name}/test", config.MayOperate, true, (*Console).showReceiver, (*Console).testReceiver},
+func acts() []route {
+	return []route{
+		act("/jobs/{id}/cancel", config.MayCancel, false, (*Console).showCancel, onJob(jobs.ActionCancel, (*fleet.Client).Cancel)),
+		act("/jobs/{id}/retry", config.MayRetry, false, (*Console).showRetry, onJob(jobs.ActionRetry, (*fleet.Client).Retry)),
+		act("/jobs/{id}/stop-watch", config.MayOperate, false, (*Console).showStop, onJob(jobs.ActionStop, (*fleet.Client).StopWatch)),
+		act("/dead-letters/replay", config.MayReplay, false, (*Console).showReplay, (*Console).replay),
+		act("/dead-letters/drop", config.MayDrop, false, (*Console).showDrop, (*Console).drop),
+		act("/schedules/{name}/run", config.MayOperate, true, (*Console).showSchedule, (*Console).runSchedule),
+		act("/schedules/{name}/pause", config.MayOperate, true, (*Console).showSchedule, (*Console).pauseSchedule),
+		act("/schedules/{name}/resume", config.MayOperate, true, (*Console).showSchedule, (*Console).pauseSchedule),
+		act("/rotations/{name}/run", config.MayOperate, true, (*Console).showRun, (*Console).runRotation),
+		act("/rotations/{name}/abandon", config.MayCancel, true, (*Console).showAbandon, (*Console).abandon),
+		act("/receivers/{name}/test", config.MayOperate, true, (*Console).showReceiver, (*Console).testReceiver),
 	}
 }
 
 // ask shows what is about to be done, and asks for a reason.
-func (c *Console) ask(one *call, a act, problem string) (page, error) {
-	ctx, cancel := one.within()
-	defer cancel()
-	v, err := a.show(c, ctx, one)
+func (c *Console) ask(ctx context.Context, one *call, show ask, problem string) (page, error) {
+	v, err := show(c, ctx, one)
 	if err != nil {
 		return page{}, err
 	}
@@ -78,7 +83,7 @@ func (c *Console) ask(one *call, a act, problem string) (page, error) {
 }
 
 // act does it.
-func (c *Console) act(one *call, a act) (page, string, error) {
+func (c *Console) act(ctx context.Context, one *call, show ask, perform do) (page, error) {
 	reason := strings.TrimSpace(one.r.PostForm.Get("reason"))
 	problem := ""
 	switch {
@@ -88,20 +93,17 @@ func (c *Console) act(one *call, a act) (page, string, error) {
 		problem = "The reason must be one line of up to 1024 bytes."
 	}
 	if problem != "" {
-		p, err := c.ask(one, a, problem)
-		return p, "", err
+		return c.ask(ctx, one, show, problem)
 	}
 	op := operation{By: one.person.Name, Reason: one.fleet.Discreet(reason)}
-	ctx, cancel := one.within()
-	defer cancel()
-	p, to, err := a.do(c, ctx, one, op)
+	p, err := perform(c, ctx, one, op)
 	c.log.Info("done in the console", zap.String("by", op.By), zap.String("reason", op.Reason), zap.String("act", one.r.URL.Path), zap.Error(err))
-	return p, to, err
+	return p, err
 }
 
-// job is the job of an act, if the person may see it.
-func (c *call) job(ctx context.Context) (jobs.PublicRecord, error) {
-	record, err := c.fleet.Job(ctx, c.r.PathValue("id"))
+// job is a job that the person may see.
+func (c *call) job(ctx context.Context, id string) (jobs.PublicRecord, error) {
+	record, err := c.fleet.Job(ctx, id)
 	if err == nil && !c.sees(&record) {
 		err = jobs.ErrNotFound // Whether there is one is not this person's business.
 	}
@@ -110,7 +112,7 @@ func (c *call) job(ctx context.Context) (jobs.PublicRecord, error) {
 
 // showJob is what is shown before something is done to a job.
 func showJob(ctx context.Context, one *call, title, button string, says ...string) (actView, error) {
-	record, err := one.job(ctx)
+	record, err := one.job(ctx, one.r.PathValue("id"))
 	return actView{
 		Title: title, Says: says, Facts: facts("kind", string(record.Kind), "target", record.Target, "account", record.Account), Jobs: []row{newRow(&record)},
 		Button: button, Back: "/jobs/" + record.JobID,
@@ -120,7 +122,7 @@ func showJob(ctx context.Context, one *call, title, button string, says ...strin
 func (c *Console) showCancel(ctx context.Context, one *call) (actView, error) {
 	v, err := showJob(ctx, one, "Cancel a job", "Cancel the job", "The job ends before its next attempt. A call that is under way is not cut off, and what it does is not undone.",
 		"The credential may be alive then, and no worker takes it away.")
-	if record, err := one.job(ctx); err == nil && record.Rotation != nil {
+	if record, err := one.job(ctx, one.r.PathValue("id")); err == nil && record.Rotation != nil {
 		v.Says = abandonSays(record.RotationWords())
 	}
 	return v, err
@@ -135,40 +137,29 @@ func (c *Console) showStop(ctx context.Context, one *call) (actView, error) {
 }
 
 // done is where a job is shown after something was done to it.
-func done(r jobs.PublicRecord, err error) (page, string, error) {
-	return page{}, "/jobs/" + r.JobID, err
+func done(r jobs.PublicRecord, err error) (page, error) {
+	return page{To: "/jobs/" + r.JobID}, err
 }
 
 // made is where a job is shown that was asked for.
-func made(ctx context.Context, one *call, id string, err error) (page, string, error) {
+func made(ctx context.Context, one *call, id string, err error) (page, error) {
 	if err == nil {
 		one.fleet.AwaitMade(ctx, id)
+	} else if len(jobs.Mistakes(err)) > 0 {
+		err = failed(http.StatusUnprocessableEntity, "The job is not accepted", err.Error())
 	}
-	return page{}, "/jobs/" + id, err
+	return page{To: "/jobs/" + id}, err
 }
 
-func (c *Console) cancel(ctx context.Context, one *call, op operation) (page, string, error) {
-	record, err := one.job(ctx)
-	if err != nil {
-		return page{}, "", err
+// onJob does something to the job that the address names.
+func onJob(action jobs.Action, act func(*fleet.Client, context.Context, string, jobs.Operation) (jobs.PublicRecord, error)) do {
+	return func(_ *Console, ctx context.Context, one *call, op operation) (page, error) {
+		record, err := one.job(ctx, one.r.PathValue("id"))
+		if err != nil {
+			return page{}, err
+		}
+		return done(act(one.fleet, ctx, record.JobID, jobs.Operation{Action: action, By: op.By, Reason: op.Reason}))
 	}
-	return done(one.fleet.Cancel(ctx, record.JobID, jobs.Operation{Action: jobs.ActionCancel, By: op.By, Reason: op.Reason}))
-}
-
-func (c *Console) retry(ctx context.Context, one *call, op operation) (page, string, error) {
-	record, err := one.job(ctx)
-	if err != nil {
-		return page{}, "", err
-	}
-	return done(one.fleet.Retry(ctx, record.JobID, jobs.Operation{Action: jobs.ActionRetry, By: op.By, Reason: op.Reason}))
-}
-
-func (c *Console) stopWatch(ctx context.Context, one *call, op operation) (page, string, error) {
-	record, err := one.job(ctx)
-	if err != nil {
-		return page{}, "", err
-	}
-	return done(one.fleet.StopWatch(ctx, record.JobID, jobs.Operation{Action: jobs.ActionStop, By: op.By, Reason: op.Reason}))
 }
 
 // field is a field of the form, or of the address.

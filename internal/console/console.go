@@ -53,10 +53,8 @@ type Auditor interface {
 // Console is the pages. Its methods may be called from several
 // goroutines at once.
 type Console struct {
-	version  string
+	cfg      Config
 	access   *access.Sessions // Nil: no login.
-	auditor  Auditor
-	lookup   func(string) (string, bool)
 	log      *zap.Logger
 	failures quiet.Failures
 	handler  http.Handler
@@ -92,7 +90,7 @@ var content = sync.OnceValues(func() (e embedded, err error) {
 
 // New builds a console that answers 503 until Serve.
 func New(cfg Config) (*Console, error) {
-	c := &Console{version: cfg.Version, access: cfg.Access, auditor: cfg.Auditor, lookup: cfg.Lookup, log: cfg.Logger.Named("console"), streams: httpserver.NewCrowd(maxStreams, maxStreamsOfOne), looking: make(chan struct{}, liveLooks)}
+	c := &Console{cfg: cfg, access: cfg.Access, log: cfg.Logger.Named("console"), streams: httpserver.NewCrowd(maxStreams, maxStreamsOfOne), looking: make(chan struct{}, liveLooks)}
 	c.stopping, c.stop = context.WithCancelCause(context.Background())
 	read, err := content()
 	if err != nil {

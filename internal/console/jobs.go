@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -18,21 +19,11 @@ const jobsOnPage = 50
 
 // row is a job in a list.
 type row struct {
-	ID          string
-	Kind        jobs.Kind
-	Target      string
-	Lane        jobs.Lane
-	State       string // Its outcome where it has one.
-	StateMeans  terminal.Meaning
-	RetryAt     time.Time
-	Paced       bool // RetryAt is about its turn.
-	Verdict     jobs.Verdict
-	ProofMeans  terminal.Meaning
-	Attempts    int
-	RequestedBy string
-	Reason      string
-	AcceptedAt  time.Time
-	FinishedAt  time.Time
+	*jobs.PublicRecord
+	Shown      string // Its state, or its outcome where it has one.
+	StateMeans terminal.Meaning
+	ProofMeans terminal.Meaning
+	RetryAt    time.Time // Zero unless it waits.
 }
 
 func rows(list []jobs.PublicRecord) []row {
@@ -44,52 +35,45 @@ func rows(list []jobs.PublicRecord) []row {
 }
 
 func newRow(r *jobs.PublicRecord) row {
-	one := row{
-		ID: r.JobID, Kind: r.Kind, Target: r.Target, Lane: r.Lane, State: string(r.State), StateMeans: show.State(*r, time.Time{}).Meaning, Paced: r.Paced,
-		Verdict: r.Verdict(), ProofMeans: show.Verdict(r.Verdict()).Meaning, Attempts: r.AttemptCount, RequestedBy: r.RequestedBy, Reason: r.Reason,
-		AcceptedAt: r.AcceptedAt, FinishedAt: r.FinishedAt,
-	}
-	switch r.State {
-	case jobs.StateDone:
-		one.State = string(r.Outcome)
-	case jobs.StateWaiting:
+	one := row{PublicRecord: r, Shown: cmp.Or(string(r.Outcome), string(r.State)), StateMeans: show.State(*r, time.Time{}).Meaning, ProofMeans: show.Verdict(r.Verdict()).Meaning}
+	if r.State == jobs.StateWaiting {
 		one.RetryAt = r.RetryAt
-	case jobs.StateQueued, jobs.StateRunning:
 	}
 	return one
 }
 
-// choice is a field of a filter with a closed set of values.
+// filter is the form above a list.
+type filter struct {
+	Path   string
+	Fields []choice
+	Any    bool // A field is set.
+}
+
+// choice is a field of a filter.
 type choice struct {
 	Name, Label, Value string
-	Values             []string
+	Hint               string   // What may be typed,
+	Values             []string // or chosen.
 }
 
 // jobsView is a list of jobs.
 type jobsView struct {
-	Jobs    []row
-	Choices []choice
-	Q       string
-	Target  string
-	By      string
-	Since   string
-	Total   int
-	Least   bool // There are at least Total.
-	Behind  uint64
-	First   string // The beginning of the list, where this is not it.
-	Next    string // What follows, where there is more.
-	Any     bool   // A filter is set.
+	filter
+	Jobs   []row
+	Total  int
+	Least  bool // There are at least Total.
+	Behind uint64
+	First  string // The beginning of the list, where this is not it.
+	Next   string // What follows, where there is more.
 }
 
 // jobs lists jobs. The filter is the query of the address.
-func (c *Console) jobs(one *call) (page, error) {
+func (c *Console) jobs(ctx context.Context, one *call) (page, error) {
 	values := one.r.URL.Query()
 	q, err := jobsQuery(values, one.fleet.Now())
 	if err != nil {
 		return page{}, err
 	}
-	ctx, cancel := one.within()
-	defer cancel()
 	if one.person != nil {
 		q.Kinds, q.Accounts = one.person.Kinds, one.person.Client.Accounts
 	}
@@ -100,12 +84,8 @@ func (c *Console) jobs(one *call) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	v := jobsView{
-		Jobs: rows(found.Records), Choices: choices(values), Q: q.Q, Target: q.Target, By: q.RequestedBy, Since: values.Get("since"), Total: found.Total, Least: found.Most,
-		Behind: found.Lag,
-	}
 	filters := filtered(values)
-	v.Any = len(filters) > 0
+	v := jobsView{filter: filter{"/jobs", choices(values), len(filters) > 0}, Jobs: rows(found.Records), Total: found.Total, Least: found.Most, Behind: found.Lag}
 	if q.After != "" {
 		v.First = address("/jobs", filters, "")
 	}
@@ -117,26 +97,31 @@ func (c *Console) jobs(one *call) (page, error) {
 
 // behind refuses to go on behind a job that the reader may not see, as behind one that does not exist.
 func (c *call) behind(ctx context.Context, id string) error {
-	if id == "" || c.person == nil || c.person.Unlimited() {
+	if id == "" || fleet.IsCursor(id) || c.person == nil || c.person.Unlimited() {
 		return nil
 	}
-	record, err := c.fleet.Job(ctx, id)
-	if err == nil && !c.sees(&record) {
-		err = jobs.ErrNotFound
-	}
+	_, err := c.job(ctx, id)
 	return err
 }
 
-// choices are the filters with closed sets.
+// choices are the fields of the filter of jobs.
 func choices(values url.Values) []choice {
-	return []choice{
-		{"state", "State", values.Get("state"), jobs.Names(jobs.States())},
-		{"outcome", "Outcome", values.Get("outcome"), jobs.Names(jobs.Outcomes())},
-		{"verdict", "Proof", values.Get("verdict"), jobs.Names(jobs.Verdicts())},
-		{"kind", "Kind", values.Get("kind"), jobs.Names(jobs.Kinds())},
-		{"lane", "Lane", values.Get("lane"), jobs.Names(jobs.Lanes())},
-		{"sort", "Order", values.Get("sort"), jobs.Names(fleet.Sorts())},
+	list := []choice{
+		{Name: "q", Label: "Words", Hint: "reason, requester, id, error, event"},
+		{Name: "target", Label: "Target"},
+		{Name: "requested_by", Label: "Requested by"},
+		{Name: "since", Label: "Since", Hint: "24h"},
+		{Name: "state", Label: "State", Values: jobs.Names(jobs.States())},
+		{Name: "outcome", Label: "Outcome", Values: jobs.Names(jobs.Outcomes())},
+		{Name: "verdict", Label: "Proof", Values: jobs.Names(jobs.Verdicts())},
+		{Name: "kind", Label: "Kind", Values: jobs.Names(jobs.Kinds())},
+		{Name: "lane", Label: "Lane", Values: jobs.Names(jobs.Lanes())},
+		{Name: "sort", Label: "Order", Values: jobs.Names(fleet.Sorts())},
 	}
+	for i := range list {
+		list[i].Value = strings.TrimSpace(values.Get(list[i].Name))
+	}
+	return list
 }
 
 // filtered are the fields of a query that are set, without where the list goes on.
@@ -177,15 +162,9 @@ func jobsQuery(values url.Values, now time.Time) (fleet.Query, error) {
 
 // since is a moment: a time, or an age.
 func since(text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if age, err := time.ParseDuration(text); err == nil && age >= 0 {
-		return now.Add(-age), nil
-	}
-	at, err := jobs.ParseTime(text)
+	at, err := fleet.Since(text, now)
 	if err != nil {
-		return at, failed(http.StatusBadRequest, "This cannot be looked for", "since must be an age like 24h or a time like 2026-11-24T03:00:00Z.")
+		err = failed(http.StatusBadRequest, "This cannot be looked for", "since "+err.Error()+".")
 	}
-	return at, nil
+	return at, err
 }

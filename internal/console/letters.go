@@ -45,16 +45,13 @@ func newLetterRow(d *bus.DeadLetter) letterRow {
 
 // lettersView is the dead letters.
 type lettersView struct {
+	filter
 	Causes  []causeRow
 	Letters []letterRow
-	Fields  []choice
 	Grouped int    // Of how many the groups are; 0: of all.
 	All     string // The query that chooses all of the filter.
 	First   string
 	Next    string
-	Any     bool
-	Replay  bool // The person may do that.
-	Drop    bool
 }
 
 // causeRow is a group of dead letters.
@@ -63,13 +60,8 @@ type causeRow struct {
 	Chosen string // The query that chooses its letters.
 }
 
-// filterFields are the fields of the filter of dead letters.
-func filterFields() []string { return []string{"code", "kind", "receiver", "since"} }
-
 // letters lists dead letters, grouped by their cause.
-func (c *Console) letters(one *call) (page, error) {
-	ctx, cancel := one.within()
-	defer cancel()
+func (c *Console) letters(ctx context.Context, one *call) (page, error) {
 	values := one.r.URL.Query()
 	q := fleet.LetterQuery{Code: values.Get("code"), Kind: values.Get("kind"), Receiver: values.Get("receiver"), Limit: lettersGrouped}
 	var err error
@@ -84,18 +76,18 @@ func (c *Console) letters(one *call) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	v := lettersView{Replay: one.may("replay"), Drop: one.may("drop")}
+	v := lettersView{}
 	if found.More {
 		v.Grouped = len(visible)
 	}
 	for _, cause := range fleet.Causes(visible) {
 		v.Causes = append(v.Causes, causeRow{cause, "?" + url.Values{"numbers": {cause.Numbers}}.Encode()})
 	}
+	v.Path, v.Fields = "/dead-letters", []choice{{Name: "code", Label: "Code"}, {Name: "kind", Label: "Kind"}, {Name: "receiver", Label: "Receiver"}, {Name: "since", Label: "Since", Hint: "24h"}}
 	filters := url.Values{}
-	for _, name := range filterFields() {
-		v.Fields = append(v.Fields, choice{Name: name, Label: strings.ToUpper(name[:1]) + name[1:], Value: values.Get(name)})
-		if text := values.Get(name); text != "" {
-			filters.Set(name, text)
+	for i, field := range v.Fields {
+		if v.Fields[i].Value = values.Get(field.Name); v.Fields[i].Value != "" {
+			filters.Set(field.Name, v.Fields[i].Value)
 		}
 	}
 	v.Any = len(filters) > 0
@@ -145,14 +137,10 @@ type letterView struct {
 	Problems []string
 	Subject  string
 	Payload  string // As it is stored, which is without secrets. Empty without a login.
-	Replay   bool
-	Drop     bool
 }
 
 // letter shows one dead letter.
-func (c *Console) letter(one *call) (page, error) {
-	ctx, cancel := one.within()
-	defer cancel()
+func (c *Console) letter(ctx context.Context, one *call) (page, error) {
 	number, err := strconv.ParseUint(one.r.PathValue("n"), 10, 64)
 	if err != nil {
 		return page{}, jobs.ErrNotFound
@@ -165,40 +153,23 @@ func (c *Console) letter(one *call) (page, error) {
 	if err == nil && len(visible) == 0 {
 		err = jobs.ErrNotFound
 	}
-	v := letterView{letterRow: newLetterRow(&d), Problems: d.Problems, Subject: d.Subject, Replay: one.may("replay"), Drop: one.may("drop")}
+	v := letterView{letterRow: newLetterRow(&d), Problems: d.Problems, Subject: d.Subject}
 	if one.person != nil {
 		v.Payload = d.Payload
 	}
 	return page{Template: "letter", Title: fmt.Sprintf("Dead letter %d", number), Data: v}, err
 }
 
-// spansOf reads numbers and ranges.
-func spansOf(texts []string) ([]fleet.Span, error) {
-	var spans []fleet.Span
-	for text := range strings.FieldsSeq(strings.Join(texts, " ")) {
-		from, to, ranged := strings.Cut(text, "-")
-		first, err := strconv.ParseUint(from, 10, 64)
-		last := first
-		if err == nil && ranged {
-			last, err = strconv.ParseUint(to, 10, 64)
-		}
-		if err != nil {
-			return nil, failed(http.StatusBadRequest, "Which dead letters?", "Their numbers must be numbers, or ranges such as 3-7.")
-		}
-		spans = append(spans, fleet.Span{From: first, To: last})
-	}
-	return spans, nil
-}
-
 // chosen are the dead letters of an act: those of the numbers, or all of a filter.
 func (c *call) chosen(ctx context.Context) (list []bus.DeadLetter, more bool, err error) {
-	texts := c.r.URL.Query()["numbers"]
-	if c.r.Method == http.MethodPost {
-		texts = c.r.PostForm["numbers"]
-	}
+	texts := slices.Concat(c.r.URL.Query()["numbers"], c.r.PostForm["numbers"])
 	f := fleet.LetterFilter{Code: c.field("code"), Kind: c.field("kind"), Receiver: c.field("receiver")}
-	if f.Numbers, err = spansOf(texts); err != nil {
-		return nil, false, err
+	for text := range strings.FieldsSeq(strings.Join(texts, " ")) {
+		span, err := fleet.ParseSpan(text)
+		if err != nil {
+			return nil, false, failed(http.StatusBadRequest, "Which dead letters?", err.Error())
+		}
+		f.Numbers = append(f.Numbers, span)
 	}
 	if f.Since, err = since(c.field("since"), c.fleet.Now()); err != nil {
 		return nil, false, err
@@ -256,7 +227,7 @@ func (c *Console) showDrop(ctx context.Context, one *call) (actView, error) {
 	return c.showLetters(ctx, one, "Drop dead letters", "Drop", "The dead letters are deleted, and what they are about is not done. Who did that and why is recorded.")
 }
 
-func (c *Console) replay(ctx context.Context, one *call, op operation) (page, string, error) {
+func (c *Console) replay(ctx context.Context, one *call, op operation) (page, error) {
 	return c.onLetters(ctx, one, "Replayed", func(ctx context.Context, number uint64) (string, error) {
 		r, err := one.fleet.Replay(ctx, number, jobs.Operation{Action: jobs.ActionReplay, By: op.By, Reason: op.Reason})
 		switch {
@@ -271,17 +242,17 @@ func (c *Console) replay(ctx context.Context, one *call, op operation) (page, st
 	})
 }
 
-func (c *Console) drop(ctx context.Context, one *call, op operation) (page, string, error) {
+func (c *Console) drop(ctx context.Context, one *call, op operation) (page, error) {
 	return c.onLetters(ctx, one, "Dropped", func(ctx context.Context, number uint64) (string, error) {
 		return "dropped", one.fleet.Drop(ctx, number, jobs.Operation{Action: jobs.ActionDrop, By: op.By, Reason: op.Reason})
 	})
 }
 
 // onLetters does something to each of the dead letters, and shows what became of them.
-func (c *Console) onLetters(ctx context.Context, one *call, title string, do func(context.Context, uint64) (string, error)) (page, string, error) {
+func (c *Console) onLetters(ctx context.Context, one *call, title string, do func(context.Context, uint64) (string, error)) (page, error) {
 	list, _, err := one.chosen(ctx)
 	if err != nil {
-		return page{}, "", err
+		return page{}, err
 	}
 	v := actView{Title: title, Back: "/dead-letters"}
 	for i := range list {
@@ -292,5 +263,5 @@ func (c *Console) onLetters(ctx context.Context, one *call, title string, do fun
 		}
 		v.Letters = append(v.Letters, r)
 	}
-	return page{Template: "done", Title: title, Data: v}, "", nil
+	return page{Template: "act", Title: title, Data: v}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"time"
@@ -77,7 +78,7 @@ func (c *Console) current(one *call) (text []byte, took time.Duration) {
 	status := http.StatusOK
 	if err != nil {
 		f := c.failureOf(one, err)
-		if _, ok := errors.AsType[*loginNeeded](err); ok {
+		if errors.Is(err, errLogin) {
 			f = failed(http.StatusUnauthorized, "Your session has ended", "Load this page again to log in.")
 		}
 		p, status = page{Template: "failure", Title: f.Title, Data: f}, f.Status
@@ -107,9 +108,7 @@ func (s *stream) send(text []byte) error {
 	if changed {
 		out.WriteString("event: live\n")
 		for line := range bytes.Lines(text) {
-			out.WriteString("data: ")
-			out.Write(bytes.TrimRight(line, "\n"))
-			out.WriteByte('\n')
+			fmt.Fprintf(&out, "data: %s\n", bytes.TrimRight(line, "\n"))
 		}
 	} else {
 		out.WriteString(": still here\n")

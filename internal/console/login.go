@@ -18,11 +18,8 @@ const maxForm = 2 << 20
 // codeLogin is the code of refused logins in the audit trail.
 const codeLogin = "login"
 
-// loginNeeded says that it is not known who asks.
-type loginNeeded struct{ why error }
-
-// Error is for the log.
-func (e *loginNeeded) Error() string { return e.why.Error() }
+// errLogin says that it is not known who asks.
+var errLogin = errors.New("a login is needed")
 
 // recognise notes who asks.
 func (c *Console) recognise(one *call) error {
@@ -34,7 +31,7 @@ func (c *Console) recognise(one *call) error {
 		return unavailable(err)
 	}
 	if err != nil {
-		return &loginNeeded{err}
+		return errLogin
 	}
 	one.person = person
 	return nil
@@ -50,20 +47,23 @@ type loginView struct {
 }
 
 // logins are the routes by which persons come and go.
-func (c *Console) logins(mux *http.ServeMux) {
-	mux.HandleFunc("GET /login", func(w http.ResponseWriter, r *http.Request) { c.askLogin(&call{w: w, r: r}, "") })
-	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) { c.logIn(&call{w: w, r: r}) })
-	mux.HandleFunc("GET /login/oidc", func(w http.ResponseWriter, r *http.Request) { c.askIssuer(&call{w: w, r: r}) })
-	mux.HandleFunc("GET "+access.CallbackPath, func(w http.ResponseWriter, r *http.Request) { c.callback(&call{w: w, r: r}) })
-	mux.HandleFunc("POST /logout", func(w http.ResponseWriter, r *http.Request) {
-		if err := c.access.Leave(w, r); err != nil {
-			c.failures.Warn(c.log, "a session could not be ended", err)
-			c.fail(&call{w: w, r: r}, failed(http.StatusServiceUnavailable, "Logged out here alone",
-				"NATS does not answer. This browser has forgotten the session, but a copy of its cookie can be used until it expires."))
-			return
-		}
-		http.Redirect(w, r, "/login", http.StatusSeeOther)
-	})
+func (c *Console) logins(handle func(string, route, func(*call))) {
+	handle("GET /login", route{}, func(one *call) { c.askLogin(one, "") })
+	handle("POST /login", route{}, c.logIn)
+	handle("GET /login/oidc", route{}, c.askIssuer)
+	handle("GET "+access.CallbackPath, route{}, c.callback)
+	handle("POST /logout", route{}, c.logOut)
+}
+
+// logOut ends a session.
+func (c *Console) logOut(one *call) {
+	if err := c.access.Leave(one.w, one.r); err != nil {
+		c.failures.Warn(c.log, "a session could not be ended", err)
+		c.fail(one, failed(http.StatusServiceUnavailable, "Logged out here alone",
+			"NATS does not answer. This browser has forgotten the session, but a copy of its cookie can be used until it expires."))
+		return
+	}
+	http.Redirect(one.w, one.r, "/login", http.StatusSeeOther)
 }
 
 // askLogin shows the login in the place of a page. What was typed into a form stays in it.
@@ -133,7 +133,7 @@ func (c *Console) refused(one *call, status int, err error) {
 	if path == "" { // A page of the login itself, whose address has no names in it.
 		path = one.r.URL.Path
 	}
-	c.auditor.Refused(refused.Key{Route: one.r.Method + " " + path, Status: status, Code: codeLogin}, one.r.RemoteAddr)
+	c.cfg.Auditor.Refused(refused.Key{Route: one.r.Method + " " + path, Status: status, Code: codeLogin}, one.r.RemoteAddr)
 	if repeated, news := c.failures.News("login", err); news {
 		c.log.Warn("login refused", zap.String("reason", err.Error()), zap.String("address", one.r.RemoteAddr), repeated)
 	}
@@ -185,16 +185,12 @@ func (c *Console) receive(one *call) {
 		return
 	}
 	err := c.recognise(one)
-	if _, ok := errors.AsType[*loginNeeded](err); ok && one.r.PostForm.Get("login_token") != "" {
-		// The form was sent without a session. It is shown once more, with what was typed, before anything is done.
-		if !c.withToken(one) {
-			return
-		}
-		one.typed = true
-		c.serve(one)
+	needed := errors.Is(err, errLogin) && one.r.PostForm.Get("login_token") != ""
+	if needed && !c.withToken(one) {
 		return
 	}
-	if err == nil && one.r.PostForm.Get("resume") != "" {
+	if needed || err == nil && one.r.PostForm.Get("resume") != "" {
+		// The form was sent without a session. It is shown once more, with what was typed, before anything is done.
 		one.typed = true
 		c.serve(one)
 		return
@@ -203,15 +199,14 @@ func (c *Console) receive(one *call) {
 		err = c.admit(one)
 	}
 	var p page
-	to := ""
 	if err == nil {
-		p, to, err = one.route.act(c, one)
+		p, err = one.make(c, one.route.act)
 	}
 	switch {
 	case err != nil:
 		c.fail(one, err)
-	case to != "":
-		http.Redirect(one.w, one.r, to, http.StatusSeeOther)
+	case p.To != "":
+		http.Redirect(one.w, one.r, p.To, http.StatusSeeOther)
 	default:
 		c.render(one, http.StatusOK, p)
 	}

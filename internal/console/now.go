@@ -71,19 +71,11 @@ type tookRow struct {
 // lane are the jobs of a lane that have no outcome.
 type lane struct {
 	Lane   jobs.Lane
-	States []count
-}
-
-// count is a number of jobs.
-type count struct {
-	State jobs.State
-	Jobs  int
+	States []search.Group
 }
 
 // now shows what a person must do, and how the fleet is.
-func (c *Console) now(one *call) (page, error) {
-	ctx, cancel := one.within()
-	defer cancel()
+func (c *Console) now(ctx context.Context, one *call) (page, error) {
 	oldest := time.Now()
 	if one.live {
 		oldest = oldest.Add(-statusKept)
@@ -102,7 +94,7 @@ func (c *Console) now(one *call) (page, error) {
 		states := lane{Lane: l}
 		for _, g := range v.Jobs {
 			if g.Lane == l {
-				states.States = append(states.States, count{g.State, g.Jobs})
+				states.States = append(states.States, g)
 				v.Unfinished += g.Jobs
 			}
 		}
@@ -136,9 +128,8 @@ func (v *nowView) today() {
 			v.StillAlive += a.Jobs
 		}
 	}
-	for to, t := range map[string]search.Times{"Dead": v.Today.Dead, "Proof": v.Today.Proven} {
-		ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-		v.Took = append(v.Took, tookRow{to, ms(t.MedianMS), ms(t.WorstMS), t})
+	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+	for i, t := range []search.Times{v.Today.Dead, v.Today.Proven} {
+		v.Took = append(v.Took, tookRow{[]string{"Dead", "Proof"}[i], ms(t.MedianMS), ms(t.WorstMS), t})
 	}
-	slices.SortFunc(v.Took, func(a, b tookRow) int { return strings.Compare(a.To, b.To) })
 }

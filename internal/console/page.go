@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	"rekey/internal/access"
+	"rekey/internal/config"
 	"rekey/internal/show"
 	"rekey/internal/terminal"
 )
@@ -25,18 +26,23 @@ var templates embed.FS
 type page struct {
 	Template string // Its name, without .html.
 	Title    string
-	Data     any // What the template shows, made for it.
+	Data     any    // What the template shows, made for it.
+	To       string // The address of another page, which is shown in its place. Empty: there is none.
 }
 
 // frame is what a template gets.
 type frame struct {
 	page
+	call    *call
 	Nav     []link
 	Person  *access.Person // Nil: there is no login, or no person yet.
 	Login   bool           // There is a login.
 	Version string
 	Self    string // The address of the page. Empty: it is not live.
 }
+
+// May reports whether the reader may do something.
+func (f frame) May(permission config.Permission) bool { return f.call.may(permission) }
 
 // link leads to another page.
 type link struct {
@@ -90,7 +96,7 @@ func colour(m terminal.Meaning) string {
 
 // draw makes the text of a page, or of the part of it that is live.
 func (c *Console) draw(one *call, p page, part string, status int) ([]byte, error) {
-	f := frame{page: p, Version: c.version, Person: one.person, Login: c.access != nil}
+	f := frame{page: p, call: one, Version: c.cfg.Version, Person: one.person, Login: c.access != nil}
 	for _, r := range c.routes {
 		if r.title != "" && (one.person == nil || !r.whole || one.person.Unlimited()) {
 			at := strings.TrimSuffix(r.pattern, "{$}")

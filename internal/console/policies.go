@@ -2,6 +2,7 @@ package console
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -25,16 +26,8 @@ type policiesView struct {
 	Unknown  string // Why the rules are not known.
 }
 
-// policies shows by which rules events become jobs.
-func (c *Console) policies(one *call) (page, error) {
-	p, _, err := c.testPolicies(one)
-	return p, err
-}
-
-// testPolicies shows what the rules make of an event. The event stays here, and no job is made.
-func (c *Console) testPolicies(one *call) (page, string, error) {
-	ctx, cancel := one.within()
-	defer cancel()
+// policies shows by which rules events become jobs, and what they make of an event that is typed in. It stays here, and no job is made.
+func (c *Console) policies(ctx context.Context, one *call) (page, error) {
 	v := policiesView{Class: jobs.ClassIncident}
 	if one.r.Method == http.MethodPost {
 		v.Class, v.Event = one.field("class"), one.r.PostForm.Get("event")
@@ -44,7 +37,7 @@ func (c *Console) testPolicies(one *call) (page, string, error) {
 	case errors.Is(err, jobs.ErrNotFound):
 		v.Unknown = "No worker has shown its rules yet."
 	case err != nil:
-		return page{}, "", err
+		return page{}, err
 	default:
 		v.Worker, v.LoadedAt = rules.Worker, rules.LoadedAt
 		for _, rule := range rules.Policies {
@@ -55,14 +48,14 @@ func (c *Console) testPolicies(one *call) (page, string, error) {
 			v.Result = &result
 		}
 	}
-	return page{Template: "policies", Title: "Policies", Data: v}, "", nil
+	return page{Template: "policies", Title: "Policies", Data: v}, nil
 }
 
 // exportTime bounds the reading of all results, of which there may be a million.
 const exportTime = 10 * time.Minute
 
 // audit offers results for download.
-func (c *Console) audit(one *call) (page, error) {
+func (c *Console) audit(context.Context, *call) (page, error) {
 	return page{Template: "audit", Title: "Audit", Data: struct{ Formats []string }{audit.Formats()}}, nil
 }
 
@@ -71,12 +64,10 @@ var exportTypes = map[string]string{"csv": "text/csv; charset=utf-8", "jsonl": "
 
 // export sends results as auditors read them. An export that cannot be finished breaks off, which a browser shows as a failed download.
 func (c *Console) export(one *call) {
-	err := c.admit(one)
-	if err != nil {
-		c.fail(one, err)
-		return
+	begin, err := time.Time{}, c.admit(one)
+	if err == nil {
+		begin, err = since(one.field("since"), one.fleet.Now())
 	}
-	begin, err := since(one.field("since"), one.fleet.Now())
 	if err != nil {
 		c.fail(one, err)
 		return

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -8,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
 	"rekey/internal/terminal"
@@ -16,28 +16,20 @@ import (
 
 // rotationRow is a rotation and its latest job.
 type rotationRow struct {
-	Name    string
-	Job     *row // Nil: it has not run yet.
-	Now     *jobs.Rotation
-	Run     bool // The person may do that.
-	Abandon bool // As is, and there is something to abandon.
+	Name string
+	Job  *row // Nil: it has not run yet.
+	Now  *jobs.Rotation
 }
 
 // rotations lists the rotations.
-func (c *Console) rotations(one *call) (page, error) {
-	ctx, cancel := one.within()
-	defer cancel()
+func (c *Console) rotations(ctx context.Context, one *call) (page, error) {
 	found, err := one.fleet.Rotations(ctx)
-	v := struct {
-		Rotations []rotationRow
-		Acts      bool
-	}{Acts: one.may(config.MayOperate) || one.may(config.MayCancel)}
+	v := struct{ Rotations []rotationRow }{}
 	for _, name := range slices.Sorted(maps.Keys(found)) {
-		r := rotationRow{Name: name, Run: one.may(config.MayOperate)}
+		r := rotationRow{Name: name}
 		if record := found[name]; record != nil {
 			job := newRow(record)
 			r.Job, r.Now = &job, record.Rotation
-			r.Abandon = !record.Done() && one.may(config.MayCancel)
 		}
 		v.Rotations = append(v.Rotations, r)
 	}
@@ -111,24 +103,18 @@ func (c *Console) showAbandon(ctx context.Context, one *call) (actView, error) {
 	return v, err
 }
 
-func (c *Console) runRotation(ctx context.Context, one *call, op operation) (page, string, error) {
+func (c *Console) runRotation(ctx context.Context, one *call, op operation) (page, error) {
 	if _, err := one.rotation(ctx); err != nil {
-		return page{}, "", err
+		return page{}, err
 	}
 	id, err := one.fleet.RunRotation(ctx, one.r.PathValue("name"), jobs.Operation{By: op.By, Reason: op.Reason})
-	if mistakes := jobs.Mistakes(err); len(mistakes) > 0 {
-		err = failed(http.StatusUnprocessableEntity, "The job is not accepted", err.Error())
-	}
 	return made(ctx, one, id, err)
 }
 
-func (c *Console) abandon(ctx context.Context, one *call, op operation) (page, string, error) {
+func (c *Console) abandon(ctx context.Context, one *call, op operation) (page, error) {
 	latest, err := one.rotation(ctx)
-	if err == nil && latest == nil {
-		err = jobs.ErrNotFound
-	}
-	if err != nil {
-		return page{}, "", err
+	if err != nil || latest == nil {
+		return page{}, cmp.Or(err, jobs.ErrNotFound)
 	}
 	return done(one.fleet.Cancel(ctx, latest.JobID, jobs.Operation{Action: jobs.ActionCancel, By: op.By, Reason: op.Reason}))
 }

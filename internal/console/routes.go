@@ -13,6 +13,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/schedule"
 )
 
 // askTimeout bounds what a page asks of NATS.
@@ -21,6 +22,9 @@ const askTimeout = 10 * time.Second
 // errSlow is the cause of the end of a question that NATS did not answer.
 var errSlow = errors.New("NATS gave no answer within " + askTimeout.String())
 
+// view makes a page.
+type view = func(*Console, context.Context, *call) (page, error)
+
 // route is one page.
 type route struct {
 	pattern string // Of http.ServeMux.
@@ -28,10 +32,8 @@ type route struct {
 	may     config.Permission
 	live    bool // It may be followed.
 	whole   bool // It shows more than the jobs of some kinds or accounts.
-	view    func(*Console, *call) (page, error)
-	// act does what a form of the page asks for, and returns the page that says what became of it, or "" and the address of one.
-	// Nil: there is nothing to do.
-	act func(*Console, *call) (page, string, error)
+	view    view
+	act     view // Does what a form of the page asks for, and returns what became of it. Nil: there is nothing to do.
 }
 
 func routes() []route {
@@ -44,7 +46,7 @@ func routes() []route {
 		{pattern: "/schedules", title: "Schedules", live: true, whole: true, view: (*Console).schedules},
 		{pattern: "/rotations", title: "Rotations", live: true, whole: true, view: (*Console).rotations},
 		{pattern: "/pacing", title: "Pacing", live: true, whole: true, view: (*Console).pacing},
-		{pattern: "/policies", title: "Policies", whole: true, view: (*Console).policies, act: (*Console).testPolicies},
+		{pattern: "/policies", title: "Policies", whole: true, view: (*Console).policies, act: (*Console).policies},
 		{pattern: "/receivers", title: "Receivers", live: true, whole: true, view: (*Console).receivers},
 		{pattern: "/audit", title: "Audit", whole: true, view: (*Console).audit},
 		{pattern: "/settings", title: "Settings", whole: true, view: (*Console).settings},
@@ -52,33 +54,28 @@ func routes() []route {
 	for i := range list {
 		list[i].may = config.MayRead
 	}
-	for _, a := range acts() {
-		list = append(list, route{
-			pattern: a.pattern, may: a.may, whole: a.whole, view: func(c *Console, one *call) (page, error) { return c.ask(one, a, "") },
-			act: func(c *Console, one *call) (page, string, error) { return c.act(one, a) },
-		})
-	}
-	return list
+	return append(list, acts()...)
 }
 
 // routed answers all requests.
 func (c *Console) routed() http.Handler {
 	mux := http.NewServeMux()
+	handle := func(pattern string, r route, do func(*call)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) { do(&call{w: w, r: req, route: r}) })
+	}
 	mux.Handle("GET /static/{hash}/{name}", c.static)
 	for _, r := range c.routes {
-		mux.HandleFunc("GET "+r.pattern, func(w http.ResponseWriter, req *http.Request) { c.serve(&call{w: w, r: req, route: r}) }) //nolint:contextcheck // The request has it.
+		handle("GET "+r.pattern, r, c.serve)
 		if r.act != nil {
-			mux.HandleFunc("POST "+r.pattern, func(w http.ResponseWriter, req *http.Request) { c.receive(&call{w: w, r: req, route: r}) }) //nolint:contextcheck // The request has it.
+			handle("POST "+r.pattern, r, c.receive)
 		}
 	}
-	mux.HandleFunc("GET /audit/export", func(w http.ResponseWriter, req *http.Request) {
-		c.export(&call{w: w, r: req, route: route{pattern: "/audit/export", may: config.MayRead, whole: true}}) //nolint:contextcheck // The request has it. //nolint:contextcheck // The request has it.
-	})
-	mux.HandleFunc("GET /", func(w http.ResponseWriter, req *http.Request) {
-		c.fail(&call{w: w, r: req}, failed(http.StatusNotFound, "No such page", "There is no page at this address."))
+	handle("GET /audit/export", route{pattern: "/audit/export", may: config.MayRead, whole: true}, c.export)
+	handle("GET /", route{}, func(one *call) {
+		c.fail(one, failed(http.StatusNotFound, "No such page", "There is no page at this address."))
 	})
 	if c.access != nil {
-		c.logins(mux)
+		c.logins(handle)
 		return mux
 	}
 	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -96,15 +93,9 @@ type call struct {
 	r      *http.Request
 	route  route
 	person *access.Person // Nil: there is no login, or none was needed.
-	fleet  *fleet.Client
-	config *config.Config
-	live   bool // The page is looked at once more.
-	typed  bool // The page shows what was typed before a login.
-}
-
-// within is the context in which NATS is asked.
-func (c *call) within() (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(c.r.Context(), askTimeout, errSlow)
+	*served
+	live  bool // The page is looked at once more.
+	typed bool // The page shows what was typed before a login.
 }
 
 // may reports whether the reader may do something.
@@ -136,7 +127,14 @@ func (c *Console) look(one *call) (page, error) {
 	if err := c.admit(one); err != nil {
 		return page{}, err
 	}
-	return one.route.view(c, one)
+	return one.make(c, one.route.view)
+}
+
+// make has a page made in a context in which NATS is asked.
+func (c *call) make(console *Console, v view) (page, error) {
+	ctx, cancel := context.WithTimeoutCause(c.r.Context(), askTimeout, errSlow)
+	defer cancel()
+	return v(console, ctx, c)
 }
 
 // admit reports, as an error, why a reader does not get a page.
@@ -158,8 +156,8 @@ func (c *Console) admit(one *call) error {
 	if s == nil {
 		return failed(http.StatusServiceUnavailable, "Not ready", "The worker has not prepared its streams in NATS yet. This page looks again by itself.")
 	}
-	one.fleet, one.config = s.fleet, s.config
-	if err := one.fleet.Ready(); err != nil {
+	one.served = s
+	if err := s.fleet.Ready(); err != nil {
 		return unavailable(err)
 	}
 	return nil
@@ -189,7 +187,8 @@ func (c *Console) failureOf(one *call, err error) *failure {
 	invalid, isInvalid := errors.AsType[*fleet.InvalidQuery](err)
 	many, isAmbiguous := errors.AsType[*fleet.AmbiguousError](err)
 	switch {
-	case errors.Is(err, jobs.ErrSucceeded), errors.Is(err, jobs.ErrEnded), errors.Is(err, jobs.ErrRunning), errors.Is(err, fleet.ErrNotReplayable):
+	case errors.Is(err, jobs.ErrSucceeded), errors.Is(err, jobs.ErrEnded), errors.Is(err, jobs.ErrRunning), errors.Is(err, fleet.ErrNotReplayable),
+		errors.Is(err, schedule.ErrPaused), errors.Is(err, schedule.ErrNotPaused):
 		return failed(http.StatusConflict, "There is nothing to do", err.Error())
 	case isInvalid:
 		return failed(http.StatusBadRequest, "This cannot be looked for", invalid.Error())
@@ -222,7 +221,7 @@ func missing(pattern string) string {
 
 // fail shows why there is no page.
 func (c *Console) fail(one *call, err error) {
-	if _, ok := errors.AsType[*loginNeeded](err); ok {
+	if errors.Is(err, errLogin) {
 		c.askLogin(one, "")
 		return
 	}

@@ -2,44 +2,31 @@ package console
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"net/http"
+	"path"
 	"slices"
 
 	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
-	"rekey/internal/terminal"
+	"rekey/internal/show"
 )
-
-// schedulesView is the schedules of the configuration.
-type schedulesView struct {
-	Schedules []scheduleRow
-	Operate   bool // The person may run, pause and resume them.
-}
 
 // scheduleRow is a schedule and its latest decisions.
 type scheduleRow struct {
 	fleet.Schedule
-	Means   terminal.Meaning
 	Skips   int
 	Account string
 }
 
 // schedules lists the schedules.
-func (c *Console) schedules(one *call) (page, error) {
-	ctx, cancel := one.within()
-	defer cancel()
+func (c *Console) schedules(ctx context.Context, one *call) (page, error) {
 	list, err := one.fleet.Schedules(ctx)
-	v := schedulesView{Operate: one.may(config.MayOperate)}
+	v := struct{ Schedules []scheduleRow }{}
 	for i, s := range list {
-		r := scheduleRow{Schedule: s, Means: terminal.Good, Account: one.config.Schedules[i].Job.Account}
-		if s.State != fleet.ScheduleActive {
-			r.Means = terminal.Worth
-		}
+		r := scheduleRow{Schedule: s, Account: one.config.Schedules[i].Job.Account}
 		for _, n := range s.Skipped {
 			r.Skips += n
 		}
@@ -58,14 +45,7 @@ func (c *call) schedule() (config.Schedule, error) {
 }
 
 // action is the last part of the address.
-func (c *call) action() schedule.Action {
-	for _, a := range []schedule.Action{schedule.ActionRun, schedule.ActionPause, schedule.ActionResume} {
-		if c.r.URL.Path == "/schedules/"+c.r.PathValue("name")+"/"+string(a) {
-			return a
-		}
-	}
-	return ""
-}
+func (c *call) action() schedule.Action { return schedule.Action(path.Base(c.r.URL.Path)) }
 
 // showSchedule is what is shown before something is done to a schedule.
 func (c *Console) showSchedule(_ context.Context, one *call) (actView, error) {
@@ -88,49 +68,33 @@ func (c *Console) showSchedule(_ context.Context, one *call) (actView, error) {
 	return v, nil
 }
 
-func (c *Console) runSchedule(ctx context.Context, one *call, op operation) (page, string, error) {
+func (c *Console) runSchedule(ctx context.Context, one *call, op operation) (page, error) {
 	s, err := one.schedule()
 	if err != nil {
-		return page{}, "", err
+		return page{}, err
 	}
 	id, _, err := one.fleet.RunSchedule(ctx, s, schedule.Operation{Action: schedule.ActionRun, By: op.By, Reason: op.Reason})
-	if mistakes := jobs.Mistakes(err); len(mistakes) > 0 {
-		err = failed(http.StatusUnprocessableEntity, "The job is not accepted", err.Error())
-	}
 	return made(ctx, one, id, err)
 }
 
-func (c *Console) pauseSchedule(ctx context.Context, one *call, op operation) (page, string, error) {
+func (c *Console) pauseSchedule(ctx context.Context, one *call, op operation) (page, error) {
 	s, err := one.schedule()
 	if err == nil {
 		_, err = one.fleet.PauseSchedule(ctx, s.Name, schedule.Operation{Action: one.action(), By: op.By, Reason: op.Reason})
 	}
-	if errors.Is(err, schedule.ErrPaused) || errors.Is(err, schedule.ErrNotPaused) {
-		err = failed(http.StatusConflict, "There is nothing to do", err.Error())
-	}
-	return page{}, "/schedules", err
+	return page{To: "/schedules"}, err
 }
 
 // pacing lists the rate buckets.
-func (c *Console) pacing(one *call) (page, error) {
-	ctx, cancel := one.within()
-	defer cancel()
+func (c *Console) pacing(ctx context.Context, one *call) (page, error) {
 	list, err := one.fleet.Buckets(ctx)
 	return page{Template: "pacing", Title: "Pacing", Data: struct{ Buckets []fleet.Bucket }{list}}, err
 }
 
-// receiversView is the receivers of the configuration.
-type receiversView struct {
-	Receivers []fleet.ReceiverState
-	Operate   bool
-}
-
 // receivers lists the receivers of notifications.
-func (c *Console) receivers(one *call) (page, error) {
-	ctx, cancel := one.within()
-	defer cancel()
+func (c *Console) receivers(ctx context.Context, one *call) (page, error) {
 	list, err := one.fleet.Receivers(ctx)
-	return page{Template: "receivers", Title: "Receivers", Data: receiversView{list, one.may(config.MayOperate)}}, err
+	return page{Template: "receivers", Title: "Receivers", Data: struct{ Receivers []fleet.ReceiverState }{list}}, err
 }
 
 func (c *Console) showReceiver(_ context.Context, one *call) (actView, error) {
@@ -145,25 +109,21 @@ func (c *Console) showReceiver(_ context.Context, one *call) (actView, error) {
 	return actView{}, jobs.ErrNotFound
 }
 
-func (c *Console) testReceiver(ctx context.Context, one *call, _ operation) (page, string, error) {
-	r, err := fleet.TestReceiver(ctx, one.config, one.r.PathValue("name"), c.version, c.lookup)
+func (c *Console) testReceiver(ctx context.Context, one *call, _ operation) (page, error) {
+	r, err := fleet.TestReceiver(ctx, one.config, one.r.PathValue("name"), c.cfg.Version, c.cfg.Lookup)
 	if err != nil {
-		return page{}, "", err
+		return page{}, err
 	}
 	v := actView{Title: "The receiver has taken the sample", Back: "/receivers"}
 	if r.Error != "" {
 		v.Title, v.Problem = "The receiver has not taken the sample", r.Error
 	}
-	status := ""
-	if r.Status > 0 {
-		status = fmt.Sprintf("HTTP %d", r.Status)
-	}
-	v.Facts = facts("receiver", r.Receiver, "answer", status, "took", fmt.Sprintf("%.0f ms", r.DurationMS), "webhook id", r.ID)
-	return page{Template: "done", Title: v.Title, Data: v}, "", nil
+	v.Facts = facts("receiver", r.Receiver, "answer", show.Answer(jobs.Attempt{Status: r.Status}), "took", fmt.Sprintf("%.0f ms", r.DurationMS), "webhook id", r.ID)
+	return page{Template: "act", Title: v.Title, Data: v}, nil
 }
 
 // settings shows the configuration that is in force.
-func (c *Console) settings(one *call) (page, error) {
+func (c *Console) settings(_ context.Context, one *call) (page, error) {
 	list := config.Settings(one.config)
 	for i := range list {
 		list[i].Value = one.fleet.Discreet(list[i].Value)

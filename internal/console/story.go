@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,13 +20,10 @@ import (
 // storyView is one job.
 type storyView struct {
 	row
-	Record    jobs.PublicRecord
-	Params    []fact
 	Rotation  []fact // How far it is.
 	TraceID   string
 	TraceURL  string // Where the trace is shown. Empty: not known.
 	Took      time.Duration
-	Proof     *jobs.Proof
 	Told      []entry
 	Unknown   string // Why it is not known what was announced.
 	NotShown  int    // Attempts that the record has no more.
@@ -49,17 +45,12 @@ type entry struct {
 }
 
 // story shows one job, from its event to the proof.
-func (c *Console) story(one *call) (page, error) {
-	ctx, cancel := one.within()
-	defer cancel()
+func (c *Console) story(ctx context.Context, one *call) (page, error) {
 	record, err := one.record(ctx)
 	if err != nil {
 		return page{}, err
 	}
-	v := storyView{row: newRow(&record), Record: record, Proof: record.Proof, Rotation: rotationFacts(&record), Acts: one.jobActs(&record)}
-	for _, name := range slices.Sorted(maps.Keys(record.Params)) {
-		v.Params = append(v.Params, fact{name, record.Params[name]})
-	}
+	v := storyView{row: newRow(&record), Rotation: rotationFacts(&record), Acts: one.jobActs(&record)}
 	if parts := strings.Split(record.Trace, "-"); len(parts) == 4 {
 		v.TraceID = parts[1]
 		v.TraceURL = strings.ReplaceAll(one.config.API.Console.TraceURL, config.TraceID, v.TraceID)
@@ -93,11 +84,9 @@ func (c *call) record(ctx context.Context) (jobs.PublicRecord, error) {
 			return jobs.PublicRecord{}, err
 		}
 	}
-	record, err := c.fleet.Job(ctx, id)
-	if errors.Is(err, jobs.ErrNotFound) {
+	record, err := c.job(ctx, id)
+	if errors.Is(err, jobs.ErrNotFound) && record.JobID == "" {
 		err = notMade(ctx, c, id)
-	} else if err == nil && !c.sees(&record) {
-		err = jobs.ErrNotFound
 	}
 	return record, err
 }
@@ -147,11 +136,7 @@ func told(r *jobs.PublicRecord) []entry {
 		return list
 	}
 	for _, e := range r.Proof.Evidence {
-		status := ""
-		if e.Status > 0 {
-			status = fmt.Sprintf("HTTP %d", e.Status)
-		}
-		list = append(list, entry{At: e.At, What: "Look: " + e.Check, Text: e.Says, Facts: facts("answer", status, "event of the API", e.EventID)})
+		list = append(list, entry{At: e.At, What: "Look: " + e.Check, Text: e.Says, Facts: facts("answer", show.Answer(jobs.Attempt{Status: e.Status}), "event of the API", e.EventID)})
 	}
 	if p := r.Proof; !p.CheckedAt.IsZero() {
 		list = append(list, entry{At: p.CheckedAt, What: "Proof: " + string(p.Verdict), Means: show.Verdict(p.Verdict).Meaning, Text: p.Why(), Until: p.NextCheckAt})
@@ -197,17 +182,14 @@ func attempt(a jobs.Attempt) entry {
 	if a.Error != "" {
 		one.Text += ": " + a.Error
 	}
-	answer, took, effect := a.ErrorCode, "", ""
-	if a.Status > 0 {
-		answer = strings.TrimSpace(fmt.Sprintf("HTTP %d %s", a.Status, a.ErrorCode))
-	}
+	took, effect := "", ""
 	if !a.FinishedAt.IsZero() {
 		took = terminal.Took(a.FinishedAt.Sub(a.StartedAt))
 	}
 	if a.MaybeEffective && a.Reason != jobs.ReasonNone {
 		effect = "it may have taken effect"
 	}
-	one.Facts = facts("call", strings.TrimSpace(a.Method+" "+a.Path), "answer", answer, "took", took, "effect", effect, "request", a.RequestID, "worker", a.Worker)
+	one.Facts = facts("call", strings.TrimSpace(a.Method+" "+a.Path), "answer", show.Answer(a), "took", took, "effect", effect, "request", a.RequestID, "worker", a.Worker)
 	return one
 }
 

@@ -27,6 +27,23 @@ type LetterFilter struct {
 // Span is a range of numbers of dead letters, both ends included.
 type Span struct{ From, To uint64 }
 
+// ParseSpan reads a number, or a range like 3-9.
+func ParseSpan(text string) (Span, error) {
+	first, last, isRange := strings.Cut(text, "-")
+	if !isRange {
+		last = first
+	}
+	from, err := strconv.ParseUint(first, 10, 64)
+	to, toErr := strconv.ParseUint(last, 10, 64)
+	switch {
+	case err != nil || toErr != nil || from == 0:
+		return Span{}, fmt.Errorf("%q is neither the number of a dead letter nor a range like 3-9", text)
+	case to < from:
+		return Span{}, fmt.Errorf("the range %d-%d is empty", from, to)
+	}
+	return Span{From: from, To: to}, nil
+}
+
 // Chooses reports whether the filter chooses a dead letter.
 func (f *LetterFilter) Chooses(d *bus.DeadLetter) bool {
 	inSpan := func(s Span) bool { return d.Number >= s.From && d.Number <= s.To }

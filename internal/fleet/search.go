@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
@@ -36,6 +39,29 @@ func IsCursor(after string) bool { return search.IsCursor(after) }
 
 // Sorts lists the orders of jobs.
 func Sorts() []Sort { return search.Sorts() }
+
+// ErrSince says what a moment must be that lists begin at.
+var ErrSince = errors.New("must be an age like 24h or 7d, or a time like 2026-11-24T03:00:00Z")
+
+// Since is the moment that a text names, by an age or a time, and the zero time for an empty one. The error is ErrSince.
+func Since(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if age, err := time.ParseDuration(text); err == nil && age >= 0 {
+		return now.Add(-age), nil
+	}
+	if number, ok := strings.CutSuffix(text, "d"); ok {
+		if days, err := strconv.ParseUint(number, 10, 16); err == nil {
+			return now.AddDate(0, 0, -int(days)), nil
+		}
+	}
+	at, err := jobs.ParseTime(text)
+	if err != nil {
+		return at, ErrSince
+	}
+	return at, nil
+}
 
 // ErrTooSlow says that a search would take too long.
 var ErrTooSlow = search.ErrTooSlow

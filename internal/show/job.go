@@ -76,9 +76,9 @@ func Change(r *jobs.PublicRecord) (at time.Time, why string) {
 		if a := r.Attempts[n-1]; a.FinishedAt.IsZero() {
 			at, why = a.StartedAt, fmt.Sprintf("attempt %d under way on %s", a.Attempt, a.Worker)
 		} else if at = a.FinishedAt; a.Reason == jobs.ReasonNone {
-			why = fmt.Sprintf("attempt %d worked: %s", a.Attempt, answered(a))
+			why = fmt.Sprintf("attempt %d worked: %s", a.Attempt, Answer(a))
 		} else {
-			why = fmt.Sprintf("attempt %d: %s %s", a.Attempt, a.Reason, cmp.Or(a.Error, answered(a)))
+			why = fmt.Sprintf("attempt %d: %s %s", a.Attempt, a.Reason, cmp.Or(a.Error, Answer(a)))
 		}
 	}
 	if n := len(r.Operations); n > 0 && r.Operations[n-1].At.After(at) {
@@ -185,7 +185,7 @@ func Attempt(a jobs.Attempt) string {
 		what = string(a.Reason)
 	}
 	line += fmt.Sprintf(" %s after %s", what, terminal.Took(a.FinishedAt.Sub(a.StartedAt)))
-	if answer := answered(a); answer != "" {
+	if answer := Answer(a); answer != "" {
 		line += ", " + answer
 	}
 	if a.MaybeEffective && a.Reason != jobs.ReasonNone {
@@ -194,8 +194,8 @@ func Attempt(a jobs.Attempt) string {
 	return line + attemptEnd(a)
 }
 
-// answered is what the API answered, in short: "HTTP 429 RATE_LIMITED".
-func answered(a jobs.Attempt) string {
+// Answer is what the API answered, in short: "HTTP 429 RATE_LIMITED".
+func Answer(a jobs.Attempt) string {
 	if a.Status == 0 {
 		return a.ErrorCode
 	}
@@ -215,7 +215,7 @@ func attemptEnd(a jobs.Attempt) string {
 		end += ", request " + a.RequestID
 	}
 	if a.Error != "" {
-		end += ": " + strings.TrimPrefix(a.Error, answered(a)+": ")
+		end += ": " + strings.TrimPrefix(a.Error, Answer(a)+": ")
 	}
 	return end
 }

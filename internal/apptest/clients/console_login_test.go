@@ -174,6 +174,7 @@ func TestRoles(t *testing.T) {
 		{"limited looks at the beginning of another", part, "GET", "/jobs/" + byKind[kinds.JWKSRevoke][:6], 404},
 		{"limited retries another", part, "GET", "/jobs/" + byKind[kinds.JWKSRevoke] + "/retry", 404},
 		{"limited goes on behind another", part, "GET", "/jobs?after=" + byKind[kinds.JWKSRevoke], 404},
+		{"limited goes on where a list was not looked through", part, "GET", "/jobs?after=at.1.0", 200},
 		{"limited looks at all", part, "GET", "/", 403},
 		{"limited exports", part, "GET", "/audit/export?format=csv", 403},
 		{"limited pauses", part, "GET", "/schedules/x/pause", 403},

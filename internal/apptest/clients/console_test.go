@@ -129,7 +129,7 @@ func TestPages(t *testing.T) {
 	}{
 		{"/", []string{job.JobID, "dead letters wait: 1", "unknown kind"}},
 		{"/jobs", []string{"1 job.", job.JobID, "revoked", "alice", "IR-4711 &lt;script&gt;"}},
-		{"/jobs?q=IR-4711&requested_by=alice&state=done&outcome=revoked&since=1h", []string{job.JobID, `value="IR-4711"`, `<option selected>revoked`, "Clear"}},
+		{"/jobs?q=IR-4711&requested_by=alice&state=done&outcome=revoked&since=7d", []string{job.JobID, `value="IR-4711"`, `<option selected>revoked`, "Clear"}},
 		{"/jobs?q=IR-4712", []string{"No job fits"}},
 		{"/jobs/" + job.JobID, []string{"siem alert-1", "Job accepted", "Attempt 1", "POST /api/oauth/revoke", "Outcome: revoked", "Result published"}},
 		{"/jobs/" + job.JobID[:8], []string{job.JobID}},
