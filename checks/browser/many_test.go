@@ -63,7 +63,7 @@ func writeRecords(t *testing.T, f *fleet, n int) {
 		at := time.Now().Add(-time.Duration(n-i) * time.Second).UTC().Format(time.RFC3339Nano)
 		_, err := js.PublishAsync(fmt.Sprintf("$KV.REKEY_LEDGER.crowd%021d", i), fmt.Appendf(nil, `{"job_id": "crowd%021[1]d", "kind": "x509.disable", "account": "security", `+
 			`"target": "project/%024[1]x", "params": {"project_id": "%024[1]x"}, "lane": "bulk", "origin": "event", "reason": "crowd-%[1]d", "requested_by": "crowd", "state": "done", `+
-			`"outcome": "revoked", "accepted_at": %[2]q, "finished_at": %[2]q, "events": [], "event_count": 0, "attempts": [], "attempt_count": 1, "attempts_spent": 1}`, i, at))
+			`"outcome": "revoked", "accepted_at": %[2]q, "finished_at": %[2]q, "events": [], "event_count": 0, "attempts": [], "attempt_count": 1, "attempts_spent": 1}`, i, at), jetstream.WithStallWait(time.Minute))
 		refused = append(refused, err)
 	}
 	<-js.PublishAsyncComplete()

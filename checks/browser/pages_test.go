@@ -22,6 +22,7 @@ func TestConsole(t *testing.T) {
 	i := newIncident(f)
 	t.Run("pages", func(t *testing.T) { testPages(t, f, i.dead) })
 	t.Run("keyboard", func(t *testing.T) { testKeyboard(t, f, i.dead) })
+	t.Run("questions", func(t *testing.T) { testQuestions(t, f) })
 	t.Run("live", func(t *testing.T) { testLive(t, f) })
 	t.Run("viewer", func(t *testing.T) { testViewer(t, f, i) })
 	t.Run("acts", func(t *testing.T) { testActs(t, f, i) })

@@ -16,7 +16,7 @@ import (
 const (
 	version   = 9    // Of the tables. Another one is made anew.
 	maxFiles  = 64   // Workers that may share a folder.
-	cacheKiB  = 8192 // What SQLite keeps of the file in memory.
+	cacheKiB  = 4096 // What SQLite keeps of the file in memory.
 	pageBytes = 8192
 	// mostInMemory is up to how many bytes are kept where nothing may be written to a disk: 100,000 jobs, about.
 	mostInMemory = 256 << 20
