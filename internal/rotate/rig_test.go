@@ -27,6 +27,9 @@ import (
 	"rekey/internal/secret"
 )
 
+// recorder is that of all clients: no test looks at it, and one is made at each start.
+var recorder = sync.OnceValue(metrics.Discard)
+
 // rig is a rotation against the sandbox, in virtual time, whose worker can be killed.
 type rig struct {
 	t     *testing.T
@@ -162,7 +165,7 @@ func (r *rig) client() *atlas.Client {
 		accounts = append(accounts, r.own)
 	}
 	client, err := atlas.New(atlas.Config{
-		BaseURL: "http://127.0.0.1:1", Accounts: accounts, Recorder: metrics.Discard(), Transport: r, Logger: zap.NewNop(),
+		BaseURL: "http://127.0.0.1:1", Accounts: accounts, Recorder: recorder(), Transport: r, Logger: zap.NewNop(),
 		LookupEnv: func(string) (string, bool) { return value, true },
 	})
 	if err != nil {
