@@ -118,17 +118,13 @@ func (s *Service) serve(ctx context.Context, log *zap.Logger, failures *quiet.Fa
 // recordAlive shows how many credentials are not known to be dead.
 func (s *Service) recordAlive(ctx context.Context, p *projection) error {
 	now := p.conn.Clock().Now()
-	var works, open, givenUp Some
-	err := errors.Join(
-		p.some(ctx, &works, isAlive, aliveWorks), p.some(ctx, &open, isAlive, aliveOpen),
-		p.some(ctx, &givenUp, isGivenUp, micros(now.Add(-24*time.Hour)), micros(now)),
-	)
+	alive, err := p.alive(ctx, now.Add(-24*time.Hour), now)
 	if err != nil {
 		return err
 	}
-	s.Recorder.SetAlive("works", works.Jobs, works.Oldest)
-	s.Recorder.SetAlive("open", open.Jobs, open.Oldest)
-	s.Recorder.SetAlive("given_up", givenUp.Jobs, givenUp.Oldest)
+	for state, some := range map[string]Some{"works": alive.Works, "open": alive.Open, "given_up": alive.GivenUp} {
+		s.Recorder.SetAlive(state, some.Jobs, some.Oldest)
+	}
 	return nil
 }
 

@@ -75,11 +75,10 @@ func (p *projection) today(ctx context.Context, until time.Time) (*Today, error)
 		}
 		return hours[hour]
 	}
-	err := errors.Join(
+	alive, err := p.alive(ctx, t.Since, t.Until)
+	t.Alive, err = alive, errors.Join(err,
 		p.times(ctx, t, "dead", &t.Dead, func(hour int64) *Times { return &at(hour).Dead }),
 		p.times(ctx, t, "proven", &t.Proven, func(hour int64) *Times { return &at(hour).Proven }),
-		p.some(ctx, &t.Alive.Works, isAlive, aliveWorks), p.some(ctx, &t.Alive.Open, isAlive, aliveOpen),
-		p.some(ctx, &t.Alive.GivenUp, isGivenUp, micros(t.Since), micros(t.Until)),
 	)
 	for _, h := range hours {
 		t.Hours = append(t.Hours, *h)
@@ -134,6 +133,15 @@ const (
 
 func someQuery(condition string) string {
 	return "SELECT count(*), min(place) FROM (SELECT place FROM jobs WHERE " + condition + " ORDER BY place LIMIT ?)"
+}
+
+// alive are the credentials that are not known to be dead now, and those that were given up between two moments.
+func (p *projection) alive(ctx context.Context, since, until time.Time) (a Alive, err error) {
+	err = errors.Join(
+		p.some(ctx, &a.Works, isAlive, aliveWorks), p.some(ctx, &a.Open, isAlive, aliveOpen),
+		p.some(ctx, &a.GivenUp, isGivenUp, micros(since), micros(until)),
+	)
+	return a, err
 }
 
 // some counts jobs, up to MostCounted.
