@@ -107,11 +107,15 @@ func (c *Conn) carries() int {
 }
 
 // copyHeaders takes over the original's headers but those that would act on the stream of
-// dead letters, in the order of their names up to cutHeaders bytes.
+// dead letters, and those whose name has a credential, in the order of their names up to cutHeaders bytes.
 func copyHeaders(to, from nats.Header, known ...*redact.Set) {
 	size := 0
 	for _, key := range slices.Sorted(maps.Keys(from)) {
 		if name := strings.ToLower(key); strings.HasPrefix(name, "nats-") || strings.HasPrefix(name, "rekey-") {
+			continue
+		}
+		if redact.Exposed(key, known...) {
+			to.Set(names.HeaderRedacted, "true")
 			continue
 		}
 		for _, value := range from[key] {

@@ -61,6 +61,10 @@ func TestDeadEvent(t *testing.T) {
 			wantData:   plain,
 		},
 		{
+			name: "secret in the name of a header", data: plain, limit: 1000, header: nats.Header{"mdb_sa_sk_0123456789": {"v"}, "X": {"a"}},
+			wantHeader: merge(map[string][]string{"X": {"a"}, names.HeaderRedacted: {"true"}}), wantData: plain,
+		},
+		{
 			name: "secret in the payload", data: `{"params":{"token":"` + canary + `"}}`, limit: 1000,
 			wantHeader: merge(map[string][]string{names.HeaderRedacted: {"true"}}), wantData: `{"params":{"token":"` + redact.MarkText(canary) + `"}}`,
 		},

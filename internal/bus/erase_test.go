@@ -114,6 +114,7 @@ func TestIntakeErases(t *testing.T) {
 		{name: "a sealed token where the clear is refused", data: sealed, secrets: sealing(jobs.PlaintextRefuse), wantStays: true},
 		{name: "no secret", data: other, secrets: sealing(jobs.PlaintextSeal), wantStays: true},
 		{name: "a secret in a header", data: other, header: nats.Header{"Authorization": {"Bearer " + canary}}, secrets: sealing(jobs.PlaintextSeal)},
+		{name: "a secret in the name of a header", data: other, header: nats.Header{"mdb_sa_sk_0123456789": {"v"}}, secrets: sealing(jobs.PlaintextSeal)},
 		{name: "a known shape in a text", data: strings.Replace(other, `"kind"`, `"reason":"mdb_sa_sk_abc","kind"`, 1), secrets: sealing(jobs.PlaintextSeal)},
 		{name: "no request", data: `{"token":"` + canary + `"}`, secrets: sealing(jobs.PlaintextSeal), wantLetter: true},
 		{name: "no request without a secret", data: `{"kind":"x"}`, secrets: sealing(jobs.PlaintextSeal), wantStays: true, wantLetter: true},

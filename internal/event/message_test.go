@@ -307,3 +307,20 @@ func namesCanary(data string) bool {
 	}
 	return inNames(doc.Fields)
 }
+
+// TestHeadersShow: a credential in a header of another tool's event, or in its name, counts as one in its payload does.
+func TestHeadersShow(t *testing.T) {
+	t.Parallel()
+	const shaped = "mdb_sa_sk_0123456789"
+	alert := &jobs.Event{NotDirect: &jobs.Malformed{Detail: "x"}}
+	for name, header := range map[string]nats.Header{"name": {shaped: {"v"}}, "own name": {"Rekey-" + shaped: {"v"}}, "value": {"X": {"see " + shaped}}} {
+		m := Message{Header: header, Data: []byte(`{"alert":"x"}`)}
+		if !m.Holds(alert) || !m.Shows() || !m.Dirty() {
+			t.Errorf("%s: a message that shows a credential: %v, %v, %v", name, m.Holds(alert), m.Shows(), m.Dirty())
+		}
+	}
+	m := Message{Header: nats.Header{"X": {"y"}}, Data: []byte(`{"alert":"x"}`)}
+	if m.Holds(alert) || m.Shows() || m.Dirty() {
+		t.Error("a message without a credential shows one")
+	}
+}

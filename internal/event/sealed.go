@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -133,18 +134,30 @@ func IsOwn(key string) bool {
 // what a policy took for one, and the worker's own secrets. A direct request may have one under a mistyped name.
 func (m Message) Holds(e *jobs.Event) bool {
 	if e.NotDirect != nil {
-		return len(m.Secrets) > 0 || redact.Exposed(string(m.Data), m.Known)
+		return len(m.Secrets) > 0 || redact.Exposed(string(m.Data), m.Known) || m.headersShow()
 	}
 	return m.Dirty()
 }
 
-// Shows reports whether a text of the payload has a credential, whatever the names of the members say.
-func (m Message) Shows() bool { return redact.Holds(m.Data, m.Hidden()...) }
+// headersShow reports whether a header has a credential for certain, also in its name.
+func (m Message) headersShow() bool {
+	hidden := m.Hidden()
+	shows := func(text string) bool { return redact.Exposed(text, hidden...) }
+	for key, values := range m.Header {
+		if shows(key) || !IsOwn(key) && slices.ContainsFunc(values, shows) {
+			return true
+		}
+	}
+	return false
+}
+
+// Shows reports whether a text of the message has a credential, whatever the names of the members say.
+func (m Message) Shows() bool { return redact.Holds(m.Data, m.Hidden()...) || m.headersShow() }
 
 // Dirty reports whether the message holds something that is or may be a credential.
 func (m Message) Dirty() bool {
 	hidden := m.Hidden()
-	if redact.Exposed(m.Subject, hidden...) {
+	if redact.Exposed(m.Subject, hidden...) || m.headersShow() {
 		return true
 	}
 	for key, values := range m.Header {

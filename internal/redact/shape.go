@@ -203,8 +203,8 @@ func formsOf(text string) map[string]int {
 			least, rest = least+len(lead), behind
 		}
 	}
-	if strings.Trim(strings.ToLower(text[:min(least, len(text))]), "abcdefghijklmnopqrstuvwxyz") == "" {
-		least = max(least, longWord) // Fewer letters may be the beginning of a word.
+	if begin := strings.ToLower(text[:min(least, len(text))]); isPlain(begin) {
+		least = max(least, longWord)
 	}
 	forms := map[string]int{}
 	for _, one := range spellings(text) {
@@ -214,6 +214,13 @@ func formsOf(text string) map[string]int {
 		addForms(forms, rest, longWord)
 	}
 	return forms
+}
+
+// isPlain reports whether the beginning of a secret may well be in other texts: letters alone, of which words are made, or no more than two
+// signs, as zeros in ids.
+func isPlain(begin string) bool {
+	signs := strings.TrimLeft(begin, begin[:1])
+	return strings.Trim(begin, "abcdefghijklmnopqrstuvwxyz") == "" || signs == "" || strings.Trim(signs, begin[:1]+signs[:1]) == ""
 }
 
 // addForms adds the encodings of one spelling of a secret.

@@ -112,6 +112,24 @@ func TestOwnSecretInAllSpellings(t *testing.T) {
 	}
 }
 
+// TestPlainBeginning: the zeros with which a made-up key begins are in ids, too; the key itself is hidden.
+func TestPlainBeginning(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"00000000-0000-4000-8000-00000000cafe", "00000001-0000-4000-8000-00000000cafe"} {
+		set := redact.NewSet(secret.New(key))
+		for _, id := range []string{"5ec0000000000000000000f1", "000000000000000000000001"} {
+			if redact.Exposed("project/"+id, set) || redact.Scrub(id, set) != id {
+				t.Errorf("%s is taken for %s", id, key)
+			}
+		}
+		for _, text := range []string{key, strings.ReplaceAll(key, "-", ""), key[:20]} {
+			if !redact.Exposed("x/"+text, set) {
+				t.Errorf("%s shows %s", text, key)
+			}
+		}
+	}
+}
+
 // TestWithoutItsLead: what is behind the lead of a kind is hidden alone, too, also where its end is cut off, and texts that begin like it are not.
 func TestWithoutItsLead(t *testing.T) {
 	t.Parallel()
