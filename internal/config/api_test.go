@@ -22,6 +22,8 @@ func TestAPIProblems(t *testing.T) {
 		{name: "nothing that it may", text: client("token_file: /run/t"), want: []string{
 			"4: api.clients[0]: needs may, a list of what it may do: submit, read, cancel, retry, replay, drop, operate and events",
 		}},
+		{name: "one port twice", text: "http: {listen: \"0.0.0.0:9465\"}\napi: {listen: \"127.0.0.1:9465\"}\n", want: []string{"2: api.listen: has the port of http.listen"}},
+		{name: "one port of two addresses", text: "http: {listen: \"127.0.0.2:9465\"}\napi: {listen: \"127.0.0.1:9465\"}\n", want: []string{""}},
 		{name: "an unknown permission", text: client("token_file: /run/t, may: [write]"), want: []string{
 			"4: api.clients[0].may[0]: must be one of submit, read, cancel, retry, replay, drop, operate, events",
 		}},

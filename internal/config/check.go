@@ -53,6 +53,7 @@ func (c *checker) check() {
 		c.listenAddress("http.listen", c.cfg.HTTP.Listen)
 	}
 	c.api()
+	c.ports()
 	c.oneOf("log.level", c.cfg.Log.Level, "debug", "info", "warn", "error")
 	c.oneOf("log.format", c.cfg.Log.Format, "json", "console")
 }
@@ -191,6 +192,25 @@ func (c *checker) listenAddress(path, address string) {
 	}
 	if number, err := strconv.Atoi(port); err != nil || number < 0 || number > 65535 {
 		c.add(path, "must end in a port from 0 to 65535")
+	}
+}
+
+// ports refuses two listeners at one port of an address, or of all addresses.
+func (c *checker) ports() {
+	type listener struct{ path, address string }
+	list := []listener{{"http.listen", c.cfg.HTTP.Listen}, {"api.listen", c.cfg.API.Listen}}
+	if c.cfg.NATS.IsEmbedded() {
+		list = append([]listener{{"nats.embedded.listen", c.cfg.NATS.Embedded.Listen}}, list...)
+	}
+	isAll := func(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
+	for i, l := range list {
+		host, port, err := net.SplitHostPort(l.address)
+		for _, other := range list[:i] {
+			taken, same, failed := net.SplitHostPort(other.address)
+			if err == nil && failed == nil && port == same && port != "0" && (host == taken || isAll(host) || isAll(taken)) {
+				c.add(l.path, "has the port of %s", other.path)
+			}
+		}
 	}
 }
 

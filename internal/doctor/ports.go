@@ -132,15 +132,16 @@ func get(ctx context.Context, url string) (body string, answer said, err error) 
 	return string(page), said{response.StatusCode, response.Header.Get("Server")}, err
 }
 
-// AskAPI recognises the HTTP API of a worker by how it refuses a stranger. Nothing is sent that a program in its place could use.
+// AskAPI recognises the HTTP API of a worker by how it refuses a method that a path does not have, which is no refused access for the audit
+// trail. Nothing is sent that a program in its place could use.
 func AskAPI(secure bool) func(context.Context, string) (string, bool, error) {
 	scheme := "http://"
 	if secure {
 		scheme = "https://"
 	}
 	return func(ctx context.Context, address string) (string, bool, error) {
-		page, answer, err := get(ctx, scheme+address+"/v1/status")
-		if err != nil || answer.status != http.StatusUnauthorized || !strings.Contains(page, `"code"`) {
+		page, answer, err := get(ctx, scheme+address+"/v1/events/doctor")
+		if err != nil || answer.status != http.StatusMethodNotAllowed || !strings.Contains(page, `"code"`) {
 			return "", false, err
 		}
 		return "held by a running worker", true, nil

@@ -59,13 +59,15 @@ func (c *Client) FindLetters(ctx context.Context, f LetterFilter) ([]bus.DeadLet
 
 // Cause is a group of dead letters that have the same cause.
 type Cause struct {
-	Letters int       `json:"letters"`
-	Code    string    `json:"code"`
-	Kind    string    `json:"kind,omitempty"`
-	Reason  string    `json:"reason"`  // Of the latest.
-	Numbers string    `json:"numbers"` // As `dlq replay` takes them.
-	First   time.Time `json:"first"`
-	Last    time.Time `json:"last"`
+	Letters int    `json:"letters"`
+	Code    string `json:"code"`
+	Kind    string `json:"kind,omitempty"`
+	// Receiver is the one that did not get the notifications, where the letters are such.
+	Receiver string    `json:"receiver,omitempty"`
+	Reason   string    `json:"reason"`  // Of the latest.
+	Numbers  string    `json:"numbers"` // As `dlq replay` takes them.
+	First    time.Time `json:"first"`
+	Last     time.Time `json:"last"`
 }
 
 // particular is what tells apart reasons that have the same cause: ids, times, addresses.
@@ -78,7 +80,7 @@ func Causes(list []bus.DeadLetter) []Cause {
 	for _, d := range list {
 		key := d.Code + "\n" + d.Kind + "\n" + d.Receiver + "\n" + particular.ReplaceAllString(d.Reason, "…")
 		if groups[key] == nil {
-			groups[key] = &Cause{Code: d.Code, Kind: d.Kind, Reason: d.Reason, Last: d.At}
+			groups[key] = &Cause{Code: d.Code, Kind: d.Kind, Receiver: d.Receiver, Reason: d.Reason, Last: d.At}
 		}
 		groups[key].Letters++
 		groups[key].First = d.At

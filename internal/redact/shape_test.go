@@ -112,6 +112,14 @@ func TestOwnSecretInAllSpellings(t *testing.T) {
 	}
 }
 
+// TestShortPath: a URL of a receiver whose path is a word hides none of the texts that have it.
+func TestShortPath(t *testing.T) {
+	t.Parallel()
+	if got := redact.Scrub("reading /run/secrets/slack-url", redact.NewSet(secret.New("https://hooks.example.com/slack"))); got != "reading /run/secrets/slack-url" {
+		t.Error(got)
+	}
+}
+
 // TestPlainBeginning: the zeros with which a made-up key begins are in ids, too; the key itself is hidden.
 func TestPlainBeginning(t *testing.T) {
 	t.Parallel()

@@ -11,8 +11,10 @@ import (
 // addURL takes in the password of a URL, its path with the query, and what in them is neither a name nor an id: texts about the same
 // organization have those, too.
 func (s *Set) addURL(u *url.URL, v secret.Value) {
-	const noWord = 12 // Bytes.
-	s.add(u.RequestURI(), v, true)
+	const noWord = 12                                  // Bytes.
+	if whole := u.RequestURI(); len(whole) >= noWord { // A shorter one is a word, such as /slack, that files are called, too.
+		s.add(whole, v, true)
+	}
 	password, _ := u.User.Password()
 	s.add(password, v, false)
 	query, err := url.PathUnescape(u.RawQuery) // A plus sign stays one.

@@ -40,7 +40,7 @@ type group struct {
 
 // ends is what a job has come to, for what is said of today. Moments are microseconds since 1970; 0: it has not.
 type ends struct {
-	dead   int64  // When it had taken its credential away, as far as no look has shown otherwise.
+	dead   int64  // When it had succeeded, unless the verdict is still_alive.
 	proven int64  // When a look has shown that.
 	failed int64  // When it was given up.
 	alive  string // Why its credential counts as alive: open or works; "": it does not.
@@ -49,7 +49,7 @@ type ends struct {
 // The reasons.
 const (
 	aliveOpen  = "open"  // The job has no outcome.
-	aliveWorks = "works" // It succeeded, and a look shows that the credential works.
+	aliveWorks = "works" // It succeeded, and the verdict is still_alive or reverted.
 )
 
 func endsOf(r *jobs.PublicRecord) (e ends) {

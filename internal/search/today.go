@@ -18,7 +18,7 @@ type Today struct {
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until"`
 	Alive Alive     `json:"alive"`
-	// Dead are the times from when an event was accepted to its job's success, where no look has shown the credential alive; Proven to
+	// Dead are the times from when an event was accepted to its job's success, unless the verdict is still_alive; Proven to
 	// the verdict verified or recorded.
 	Dead   Times  `json:"dead"`
 	Proven Times  `json:"proven"`
@@ -27,7 +27,7 @@ type Today struct {
 
 // Alive are jobs whose credentials are not known to be dead. Dry runs are left out.
 type Alive struct {
-	Works   Some `json:"works"`    // The job succeeded, and a look shows that the credential works: still_alive or reverted.
+	Works   Some `json:"works"`    // The job succeeded, and the verdict is still_alive or reverted.
 	Open    Some `json:"open"`     // The job has no outcome.
 	GivenUp Some `json:"given_up"` // It was refused or exhausted in these 24 hours, and no later job of its kind had success on its target.
 }

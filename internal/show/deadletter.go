@@ -12,8 +12,16 @@ import (
 func DeadLetters(t *terminal.Table, list []bus.DeadLetter) {
 	t.Head("N", "AT", "CODE", terminal.Optional("KIND"), "JOB", "REASON")
 	for _, d := range list {
-		t.Row(d.Number, d.At, terminal.Meant{Cell: d.Code, Meaning: terminal.Bad}, d.Kind, terminal.ID(d.JobID), d.Reason)
+		t.Row(d.Number, d.At, terminal.Meant{Cell: d.Code, Meaning: terminal.Bad}, d.Kind, terminal.ID(d.JobID), undone(d.Receiver, d.Reason))
 	}
+}
+
+// undone is why something was not done: of a notification, with the receiver that did not get it.
+func undone(receiver, reason string) string {
+	if receiver == "" {
+		return reason
+	}
+	return "not sent to " + receiver + ": " + reason
 }
 
 // DeadLetter is one dead letter with the original message.
@@ -42,7 +50,7 @@ func DeadLetter(t *terminal.Table, d *bus.DeadLetter) {
 func Causes(t *terminal.Table, list []fleet.Cause) {
 	t.Head("LETTERS", "NUMBERS", "CODE", terminal.Optional("KIND"), terminal.Optional("FIRST"), "LAST", "REASON OF THE LAST")
 	for _, cause := range list {
-		t.Row(cause.Letters, cause.Numbers, terminal.Meant{Cell: cause.Code, Meaning: terminal.Bad}, cause.Kind, cause.First, cause.Last, cause.Reason)
+		t.Row(cause.Letters, cause.Numbers, terminal.Meant{Cell: cause.Code, Meaning: terminal.Bad}, cause.Kind, cause.First, cause.Last, undone(cause.Receiver, cause.Reason))
 	}
 }
 

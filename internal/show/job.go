@@ -132,9 +132,12 @@ func stateFields(t *terminal.Table, r *jobs.PublicRecord) {
 	t.Field("accepted", r.AcceptedAt)
 	t.Field("expires", r.ExpiresAt)
 	t.Field("state", r.State)
-	if r.Paced {
+	switch {
+	case r.CancelAsked && !r.Done():
+		t.Field("ends", "before its next attempt: it is cancelled")
+	case r.Paced:
 		t.Field("turn about", r.RetryAt)
-	} else {
+	default:
 		t.Field("retry at", r.RetryAt)
 	}
 	if r.Rotates() && !r.Done() && r.Rotation == nil {

@@ -228,8 +228,8 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 func TestDoctorFindsAPortThatIsTaken(t *testing.T) {
 	t.Parallel()
 	r, s := apptest.StandInRig(t)
-	other := strings.TrimPrefix(s.URL, "http://")
-	text := apptest.Plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: %q}}", t.TempDir(), other), "")
+	one, other := strings.TrimPrefix(s.URL, "http://"), strings.TrimPrefix(apptest.NewStandIn(t).URL, "http://")
+	text := apptest.Plain(r, fmt.Sprintf("{embedded: {store_dir: %s, listen: %q}}", t.TempDir(), one), "")
 	text = strings.Replace(text, `listen: ""`, fmt.Sprintf("listen: %q", other), 1)
 	found := apptest.Examine(t, r, text)
 	apptest.MustFind(t, found, "ports", "http.listen", doctor.Failed, `taken by another program → set http.listen to a free port`)
