@@ -24,10 +24,13 @@ func second(name, project string) string {
 	return fmt.Sprintf("  - {name: %s, cron: '@every 1s', missed: skip, job: {kind: x509.disable, account: security, params: {project_id: %q}}}\n", name, project)
 }
 
+// withLegacyKey has the key of an account that a reload adds in the environment from the start: the worker reads that beside the test.
+func withLegacyKey(r *apptest.Rig) { r.Env["LEGACY_KEY"] = r.PrivateKey }
+
 func TestReload(t *testing.T) {
 	t.Parallel()
 	s := apptest.NewStandIn(t)
-	r := apptest.StartFromFile(t, s.URL, "schedules:\n"+second("stays", apptest.HexID(1))+second("goes", apptest.HexID(2)))
+	r := apptest.StartFromFile(t, s.URL, "schedules:\n"+second("stays", apptest.HexID(1))+second("goes", apptest.HexID(2)), withLegacyKey)
 	started := r.Metrics()["rekey_config_last_reload_success_timestamp_seconds"]
 	if r.Successful() != 1 || started == 0 {
 		t.Errorf("at the start, the last reload is %v at %v", r.Successful(), started)
@@ -35,7 +38,6 @@ func TestReload(t *testing.T) {
 	s.Await(t, apptest.HexID(1), 1)
 	s.Await(t, apptest.HexID(2), 1)
 	fired := r.Metrics()[`rekey_schedule_last_fire_timestamp_seconds{schedule="stays"}`]
-	r.Env["LEGACY_KEY"] = r.PrivateKey
 	s.Allow(apptest.PublicKey, r.PrivateKey)
 	r.Write("    - {name: legacy, public_key: " + apptest.PublicKey + ", private_key_env: LEGACY_KEY}\n" +
 		"schedules:\n" + second("stays", apptest.HexID(1)) + second("comes", apptest.HexID(3)) +
@@ -268,7 +270,7 @@ func TestReloadOfPolicies(t *testing.T) {
 func TestAccountOfAnotherConfiguration(t *testing.T) {
 	t.Parallel()
 	s := apptest.NewStandIn(t)
-	r := apptest.StartFromFile(t, s.URL, "")
+	r := apptest.StartFromFile(t, s.URL, "", withLegacyKey)
 	bucket, err := r.Js.KeyValue(t.Context(), "REKEY_RULES")
 	if err != nil {
 		t.Fatal(err)
@@ -279,7 +281,6 @@ func TestAccountOfAnotherConfiguration(t *testing.T) {
 	}
 	r.Publish("incident", apptest.X509Disable(apptest.HexID(1)).With("account", "legacy").String())
 	apptest.Eventually(t, "the event is put back", func() bool { return r.Logged("event is not taken in yet") != nil })
-	r.Env["LEGACY_KEY"] = r.PrivateKey
 	s.Allow(apptest.PublicKey, r.PrivateKey)
 	r.Write("    - {name: legacy, public_key: " + apptest.PublicKey + ", private_key_env: LEGACY_KEY}\n")
 	r.Reloaded()
