@@ -8,11 +8,12 @@ import (
 	"rekey/internal/secret"
 )
 
-// addURL takes in the password of a URL, its path with the query, and what in them is neither a name nor an id: texts about the same
+// addURL takes in the password of a URL, its path with the query, unless that is short, and what in them is neither a name nor an id: texts about the same
 // organization have those, too.
 func (s *Set) addURL(u *url.URL, v secret.Value) {
-	const noWord = 12                                  // Bytes.
-	if whole := u.RequestURI(); len(whole) >= noWord { // A shorter one is a word, such as /slack, that files are called, too.
+	const noWord = 12 // Bytes.
+	// A shorter one is a word, such as /slack, that files are called, too.
+	if whole := u.RequestURI(); len(whole) >= noWord {
 		s.add(whole, v, true)
 	}
 	password, _ := u.User.Password()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"rekey/internal/bus"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/terminal"
@@ -238,6 +239,34 @@ func TestProofShown(t *testing.T) {
 		}
 		if diff := cmp.Diff(tt.want, out.String()); diff != "" {
 			t.Errorf("%s is shown as (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}
+
+// TestWhatIsSaidInstead: a job to be cancelled is not said to go on, and a letter of a notification not to be one of its job.
+func TestWhatIsSaidInstead(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
+	shown := func(show func(*terminal.Table)) string {
+		var out strings.Builder
+		table := terminal.NewTable(&out, terminal.Style{Width: 120, Now: at})
+		show(table)
+		if err := table.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	cancelled := jobs.PublicRecord{JobID: "3f9k", State: jobs.StateWaiting, AcceptedAt: at, RetryAt: at.Add(time.Minute), CancelAsked: true}
+	if got := shown(func(t *terminal.Table) { Job(t, &cancelled) }); !strings.Contains(got, "before its next attempt") || strings.Contains(got, "retry at") {
+		t.Error(got)
+	}
+	letters := []bus.DeadLetter{{Number: 1, At: at, Code: "refused", Receiver: "siem", Reason: "HTTP 404"}}
+	for _, show := range []func(*terminal.Table){
+		func(t *terminal.Table) { DeadLetters(t, letters) },
+		func(t *terminal.Table) { Causes(t, fleet.Causes(letters)) },
+	} {
+		if got := shown(show); !strings.Contains(got, "not sent to siem: HTTP 404") {
+			t.Error(got)
 		}
 	}
 }
