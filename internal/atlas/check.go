@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -55,9 +56,6 @@ func (c *Client) Read(ctx context.Context, job jobs.Job, check kinds.Check) (kin
 
 // meaning reads what the target is beyond its id.
 func (k *call) meaning(ctx context.Context) (map[string]string, error) {
-	if k.kind.Proof.Meaning == nil {
-		return nil, nil
-	}
 	if meaning, ok, failure := k.listedMeaning(ctx); failure != nil {
 		failure.Err = k.client.discreet(failure.Err)
 		return nil, failure
@@ -85,7 +83,8 @@ const meaningShare = 6
 // keepMeaning has the meaning of the target recorded before the call, once for a job. Where that does not work, the call is made all the
 // same: the proof then goes by the id alone.
 func (k *call) keepMeaning(ctx context.Context) *jobs.Failure {
-	if k.job.KeepMeaning == nil || k.job.Meaning != nil {
+	read := "meaning of " + k.turn()
+	if k.kind.Proof.Meaning == nil || k.job.KeepMeaning == nil || k.job.Meaning != nil || k.guarded.passed(read) {
 		return nil
 	}
 	reading, cancel := context.WithTimeout(ctx, k.client.timeout/meaningShare)
@@ -95,12 +94,21 @@ func (k *call) keepMeaning(ctx context.Context) *jobs.Failure {
 		k.client.log.Debug("the meaning of a target is not known", zap.String("job_id", k.job.ID), zap.Error(err))
 	}
 	if len(meaning) == 0 {
+		if !notMade(err) {
+			k.guarded.pass(read)
+		}
 		return nil
 	}
 	if err := k.job.KeepMeaning(ctx, meaning); err != nil {
 		return &jobs.Failure{Reason: jobs.ReasonInterrupted, Err: err}
 	}
 	return nil
+}
+
+// notMade reports whether a read failed without a request: for lack of a permit, or because another one had just failed.
+func notMade(err error) bool {
+	failure, ok := errors.AsType[*jobs.Failure](err)
+	return ok && (errors.Is(failure, errJustFailed) || failure.Reason == jobs.ReasonRateLimited && failure.Answer.Status == 0)
 }
 
 // newCheck is a read for a job, after its call, that draws on an endpoint set; empty: on that of the call.
@@ -168,6 +176,9 @@ func (k *call) see(ctx context.Context, r kinds.Resource) (kinds.Seen, *jobs.Fai
 		k.noteAuthentication(failure)
 	default:
 		k.account.admit()
+		if ex.status == http.StatusOK {
+			failure = k.foreign(r, ex)
+		}
 	}
 	return seen, failure
 }

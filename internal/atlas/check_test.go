@@ -185,6 +185,8 @@ func TestReadOfATarget(t *testing.T) {
 	}{
 		{name: "gone", answer: reply(404, adminProblem(404, "RESOURCE_NOT_FOUND", "x")), wantStatus: 404},
 		{name: "there", answer: reply(200, `{"id":"`+idC+`"}`), wantStatus: 200},
+		{name: "another one", answer: reply(200, `{"id":"`+idB+`"}`), wantReason: jobs.ReasonProtocol},
+		{name: "JSON of something else", answer: reply(200, `{"hello":1}`), wantReason: jobs.ReasonProtocol},
 		{name: "no role", answer: reply(401, adminProblem(401, "USER_UNAUTHORIZED", "x")), wantStatus: 401},
 		{name: "forbidden", answer: reply(403, adminProblem(403, "ORG_REQUIRES_X", "x")), wantStatus: 403},
 		{name: "404 of a gateway", answer: reply(404, ""), wantReason: jobs.ReasonProtocol},

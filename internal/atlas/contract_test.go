@@ -184,7 +184,7 @@ func checkContract(t *testing.T, j jobs.Job, status int, b bodyCase) {
 			return issue(bearerToken, 3600), nil
 		}
 		if req.Method == http.MethodGet && kinds.Of(j.Kind).Ends != nil {
-			return reply(200, otherAccount, "Content-Type", "application/json"), nil
+			return reply(200, documentAt(t, req), "Content-Type", "application/json"), nil
 		}
 		if got := req.Method + " " + req.URL.EscapedPath() + " " + req.Header.Get("Accept"); got != accept[j.Kind] {
 			t.Errorf("the request is %s, want %s", got, accept[j.Kind])

@@ -101,12 +101,24 @@ func (k *call) readResource(ctx context.Context, r kinds.Resource) (exchange, *j
 	}
 	if ex.status/100 == 2 && ex.err == nil {
 		k.account.admit()
+		if foreign := k.foreign(r, ex); foreign != nil {
+			return ex, foreign
+		}
 		return ex, nil
 	}
 	failure = k.client.failureFrom(ctx, reader.to, ex, reader.hidden)
 	failure.MaybeEffective = false
 	k.noteAuthentication(failure)
 	return ex, failure
+}
+
+// foreign is the failure of an answer whose document is not that of the resource that was asked for. Nil: it is, or does not say.
+func (k *call) foreign(r kinds.Resource, ex exchange) *jobs.Failure {
+	why := r.Foreign(ex.body, k.value)
+	if why == "" {
+		return nil
+	}
+	return &jobs.Failure{Reason: jobs.ReasonProtocol, Answer: ex.answer(k.client.scrubber(k.hidden...)), Err: fmt.Errorf("HTTP %d: %s", ex.status, why)}
 }
 
 // changes reports whether a request would change something at the API.

@@ -17,7 +17,7 @@ import (
 type watched struct {
 	mu   sync.Mutex // Guards seen.
 	seen []string
-	read func() *http.Response // What a reading request is answered with.
+	read func(*http.Request) *http.Response // What a reading request is answered with.
 }
 
 func (w *watched) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -28,7 +28,7 @@ func (w *watched) RoundTrip(req *http.Request) (*http.Response, error) {
 	case isTokenRequest(req):
 		return issue(bearerToken, 3600), nil
 	case strings.HasPrefix(req.Header.Get("Authorization"), "Bearer"), strings.HasPrefix(req.Header.Get("Authorization"), "Digest"):
-		return w.read(), nil
+		return w.read(req), nil
 	}
 	return reply(401, "", "WWW-Authenticate", `Digest realm="MMS Public API", domain="", nonce="n1", algorithm=MD5, qop="auth", stale=false`), nil
 }
@@ -68,17 +68,17 @@ func TestDryRunChangesNothing(t *testing.T) {
 		wantDetail string
 		wantReason jobs.Reason
 	}{
-		{name: "service account", kinds: kinds.Calling()[1:], account: "service", status: 200, body: otherAccount, want: func(k jobs.Kind) []string { return []string{fetch, reads[k]} }, wantDetail: " is there (HTTP 200)"},
-		{name: "API key", kinds: kinds.Calling()[1:], account: "key", status: 200, body: otherAccount, want: func(k jobs.Kind) []string { return []string{reads[k], reads[k]} }, wantDetail: " is there (HTTP 200)"},
+		{name: "service account", kinds: kinds.Calling()[1:], account: "service", status: 200, want: func(k jobs.Kind) []string { return []string{fetch, reads[k]} }, wantDetail: " is there (HTTP 200)"},
+		{name: "API key", kinds: kinds.Calling()[1:], account: "key", status: 200, want: func(k jobs.Kind) []string { return []string{reads[k], reads[k]} }, wantDetail: " is there (HTTP 200)"},
 		{name: "token", kinds: kinds.Calling()[:1], account: "service", want: func(jobs.Kind) []string { return []string{fetch} }, wantDetail: "the account's credentials are good"},
 		{name: "token of an API key", kinds: kinds.Calling()[:1], account: "key", want: func(jobs.Kind) []string { return nil }, wantReason: jobs.ReasonConfig},
 		{
-			name: "whole worker", kinds: kinds.Calling()[1:], account: "service", status: 200, body: otherAccount,
+			name: "whole worker", kinds: kinds.Calling()[1:], account: "service", status: 200,
 			change: func(cfg *atlas.Config, j *jobs.Job) { cfg.DryRun, j.DryRun = true, false },
 			want:   func(k jobs.Kind) []string { return []string{fetch, reads[k]} }, wantDetail: " is there (HTTP 200)",
 		},
 		{
-			name: "older path", kinds: []jobs.Kind{kinds.X509Disable}, account: "service", status: 200, body: otherAccount,
+			name: "older path", kinds: []jobs.Kind{kinds.X509Disable}, account: "service", status: 200,
 			change: func(cfg *atlas.Config, _ *jobs.Job) { cfg.X509API = atlas.X509APIv10 },
 			want: func(jobs.Kind) []string {
 				return []string{fetch, "GET /api/atlas/v1.0/groups/" + idA + "/userSecurity"}
@@ -93,7 +93,12 @@ func TestDryRunChangesNothing(t *testing.T) {
 		for _, kind := range tt.kinds {
 			t.Run(tt.name+" "+string(kind), func(t *testing.T) {
 				t.Parallel()
-				w := &watched{read: func() *http.Response { return reply(tt.status, tt.body, "Content-Type", "application/json") }}
+				w := &watched{read: func(req *http.Request) *http.Response {
+					if tt.status == http.StatusOK {
+						tt.body = documentAt(t, req)
+					}
+					return reply(tt.status, tt.body, "Content-Type", "application/json")
+				}}
 				cfg, j := config(w), job(t, kind, tt.account)
 				j.DryRun = true
 				if tt.change != nil {

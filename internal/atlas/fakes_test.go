@@ -30,9 +30,8 @@ const (
 	idB      = "bbbbbbbbbbbbbbbbbbbbbbbb"
 	idC      = "cccccccccccccccccccccccc"
 	clientID = "mdb_sa_id_0123456789abcdef01234567"
-	// leakedClient is an account that is not configured, and otherAccount a document of one.
+	// leakedClient is an account that is not configured.
 	leakedClient = "mdb_sa_id_fedcba9876543210fedcba98"
-	otherAccount = `{"clientId":"other","publicKey":"other"}`
 
 	clientSecret = "canary/client+secret=0"
 	privateKey   = "canary-private-key-1"

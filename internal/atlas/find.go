@@ -21,7 +21,7 @@ func (k *call) find(ctx context.Context) *jobs.Failure {
 	if search == nil {
 		return nil
 	}
-	state := jobs.Search{NextPage: 1, Found: []map[string]string{}}
+	state := newSearch()
 	if have := k.job.Search; have != nil && (have.Only() != nil || !have.Done) {
 		state = *have
 	}
@@ -30,8 +30,8 @@ func (k *call) find(ctx context.Context) *jobs.Failure {
 		if failure != nil {
 			return failure
 		}
-		for !state.Done {
-			if failure := k.findOnPage(ctx, search, sought, &state); failure != nil {
+		for seen := map[string]bool{}; !state.Done; {
+			if failure := k.findOnPage(ctx, search, sought, &state, seen); failure != nil {
 				return failure
 			}
 			if failure := k.keep(ctx, state); failure != nil {
@@ -41,6 +41,9 @@ func (k *call) find(ctx context.Context) *jobs.Failure {
 	}
 	return k.take(search, state)
 }
+
+// newSearch is a search at its beginning.
+func newSearch() jobs.Search { return jobs.Search{NextPage: 1, Found: []map[string]string{}} }
 
 // sought is what the job looks for.
 func (k *call) sought(ctx context.Context, search *kinds.Search) (string, *jobs.Failure) {
@@ -65,8 +68,8 @@ func (k *call) keep(ctx context.Context, state jobs.Search) *jobs.Failure {
 	return nil
 }
 
-// findOnPage reads the next page of the list.
-func (k *call) findOnPage(ctx context.Context, search *kinds.Search, sought string, state *jobs.Search) *jobs.Failure {
+// findOnPage reads the next page of the list. seen are the elements of those before it that this attempt has read.
+func (k *call) findOnPage(ctx context.Context, search *kinds.Search, sought string, state *jobs.Search, seen map[string]bool) *jobs.Failure {
 	ex, failure := k.readResource(ctx, search.List.Page(state.NextPage, pageSize))
 	if failure != nil {
 		return failure
@@ -78,7 +81,9 @@ func (k *call) findOnPage(ctx context.Context, search *kinds.Search, sought stri
 	if !ok {
 		return unreadable("cannot be read: it is no JSON of the documented form")
 	}
+	before := len(seen)
 	for _, element := range page.Results {
+		seen[string(element)] = true
 		found, err := search.Fits(bytes.TrimSpace(element), sought)
 		if err != nil {
 			return unreadable("cannot be read: " + jsonMistake(err))
@@ -89,6 +94,12 @@ func (k *call) findOnPage(ctx context.Context, search *kinds.Search, sought stri
 			}
 			state.Add(ids)
 		}
+	}
+	if len(page.Results) > 0 && len(seen) == before {
+		if failure := k.keep(ctx, newSearch()); failure != nil { // What was counted so far is not to be trusted either.
+			return failure
+		}
+		return unreadable("has a page that repeats those before it")
 	}
 	state.LookedAt += len(page.Results)
 	if len(page.Results) == 0 || page.TotalCount > 0 && state.LookedAt >= page.TotalCount {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ const soughtSecret = "mdb_sa_sk_canary-that-leaked-wxYZ"
 type list struct {
 	elements []string
 	total    bool // It says how many there are.
+	stuck    bool // It answers with the first page whatever is asked for.
 	body     string
 	seen     []string
 	pages    int
@@ -37,7 +39,7 @@ func (l *list) RoundTrip(req *http.Request) (*http.Response, error) {
 		return reply(204, ""), nil
 	}
 	if !req.URL.Query().Has("pageNum") {
-		return reply(200, `{"clientId":"mdb_sa_id_other"}`), nil // The guard looks at what was found.
+		return reply(200, serviceAccount(path.Base(req.URL.Path))), nil // The guard looks at what was found.
 	}
 	l.pages++
 	if l.body != "" {
@@ -48,6 +50,9 @@ func (l *list) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	begin := min(2*(page-1), len(l.elements))
+	if l.stuck {
+		begin = 0
+	}
 	total := ""
 	if l.total {
 		total = fmt.Sprintf(`,"totalCount":%d`, len(l.elements))
@@ -87,6 +92,7 @@ func TestFind(t *testing.T) {
 		{name: "third page", api: list{elements: append(slices.Clone(many), serviceAccount(client(9), fitting)), total: true}, want: client(9) + "/secrets/" + fmt.Sprintf("%024x", 1), wantPages: 3},
 		{name: "no total", api: list{elements: append(slices.Clone(many), serviceAccount(client(9), fitting))}, want: client(9) + "/secrets/" + fmt.Sprintf("%024x", 1), wantPages: 4},
 		{name: "the same twice", api: list{elements: []string{serviceAccount(client(9), fitting), serviceAccount(client(9), fitting)}}, want: client(9) + "/secrets/" + fmt.Sprintf("%024x", 1), wantPages: 2},
+		{name: "the first page again and again", api: list{elements: many, stuck: true}, wantPages: 2, wantReason: jobs.ReasonProtocol, wantText: "has a page that repeats those before it"},
 		{name: "none", api: list{elements: many, total: true}, wantPages: 2, wantReason: jobs.ReasonNotFound, wantText: "no client secret fits what is looked for; 4 service accounts were looked at"},
 		{name: "no accounts", api: list{total: true}, wantPages: 1, wantReason: jobs.ReasonNotFound, wantText: "0 service accounts were looked at"},
 		{
@@ -123,6 +129,9 @@ func TestFind(t *testing.T) {
 					t.Errorf("changes %q, kept %+v, %v; want %q", api.changes(), kept, err, want)
 				}
 				return
+			}
+			if at := kept[max(0, len(kept)-1):]; tt.api.stuck && (len(at) == 0 || at[0].NextPage != 1 || at[0].LookedAt != 0) {
+				t.Errorf("the next attempt goes on at %+v", at)
 			}
 			failure := failureOf(t, answer, err)
 			if failure.Reason != tt.wantReason || failure.MaybeEffective || !strings.Contains(failure.Err.Error(), tt.wantText) || len(api.changes()) > 0 {

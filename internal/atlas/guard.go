@@ -20,8 +20,7 @@ import (
 // account that works, unless allow_self is set. What the API does not know it cannot end: its answer to the call says so.
 func (k *call) guard(ctx context.Context) *jobs.Failure {
 	ends := k.kind.Ends
-	// A job that an operator has retried is another one for the guard.
-	turn := fmt.Sprintf("%s %d", k.job.ID, k.job.Round)
+	turn := k.turn()
 	if ends == nil || k.guarded.passed(turn) {
 		return nil
 	}
@@ -32,23 +31,14 @@ func (k *call) guard(ctx context.Context) *jobs.Failure {
 	if ends.Secret == "" && !k.client.hasKeys() {
 		return nil
 	}
-	ex, failure := k.read(ctx)
-	if failure != nil && failure.Reason == jobs.ReasonNotFound {
-		return nil
-	}
-	if failure != nil {
+	held, there, failure := k.holder(ctx, ends)
+	switch {
+	case failure != nil:
 		return failure
-	}
-	held, err := ends.Holder(ex.body)
-	if held.Account = cmp.Or(named, held.Account); err == nil && held.Account == "" {
-		err = errors.New("the API does not say which account it is")
-	}
-	if err != nil {
-		return &jobs.Failure{Reason: jobs.ReasonProtocol, Err: err, Answer: ex.answer(k.client.scrubber(k.hidden...))}
-	}
-	if ends.Secret == "" {
+	case !there:
+	case ends.Secret == "":
 		failure = k.guardAccount(held.Account)
-	} else {
+	default:
 		failure = k.guardSecret(held, k.value(ends.Secret))
 	}
 	if failure == nil {
@@ -56,6 +46,36 @@ func (k *call) guard(ctx context.Context) *jobs.Failure {
 	}
 	return failure
 }
+
+// holder reads which account, with which secrets, the job would take something from. It is false where the API does not know it.
+func (k *call) holder(ctx context.Context, ends *kinds.Ends) (held kinds.Holder, there bool, _ *jobs.Failure) {
+	ex, failure := k.read(ctx)
+	switch {
+	case failure != nil && failure.Reason == jobs.ReasonNotFound && !failure.Unproven:
+		return held, false, nil
+	case failure != nil && failure.Reason == jobs.ReasonNotFound:
+		// A gateway may not know this way, and know that of the call.
+		failure.Reason, failure.Unproven = jobs.ReasonProtocol, false
+		return held, false, failure
+	case failure != nil:
+		return held, false, failure
+	}
+	held, err := ends.Holder(ex.body)
+	held.Account = cmp.Or(k.value(ends.Account), held.Account)
+	if err == nil && held.Account == "" {
+		err = errors.New("the API does not say which account it is")
+	}
+	if err == nil && ends.Secret != "" && held.Secrets == nil {
+		err = errors.New("the API does not say which secrets the account has")
+	}
+	if err != nil {
+		return held, false, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: err, Answer: ex.answer(k.client.scrubber(k.hidden...))}
+	}
+	return held, true, nil
+}
+
+// turn names the attempts of a job: one that an operator has retried is another one.
+func (k *call) turn() string { return fmt.Sprintf("%s %d", k.job.ID, k.job.Round) }
 
 // guardAccount refuses to end an account of the configuration.
 func (k *call) guardAccount(identity string) *jobs.Failure {
@@ -161,14 +181,14 @@ func (c *Client) hasKeys() bool {
 	return false
 }
 
-// guardedFor is how long a job that has passed the guard need not do so again: its call may have to wait for the rate limit, and
+// guardedFor is how long a job that has passed the guard, or whose target could not be read, need not do so again: its call may have to wait for the rate limit, and
 // would wait for good if each attempt spent what there is on reading.
 const guardedFor = 10 * time.Minute
 
 // mostGuarded bounds how much is remembered.
 const mostGuarded = 10_000
 
-// guarded is what has passed the guard under one set of accounts.
+// guarded is what has passed the guard, or was read in vain, under one set of accounts.
 type guarded struct {
 	mu sync.Mutex // Guards at.
 	at map[string]time.Time

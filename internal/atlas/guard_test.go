@@ -2,8 +2,11 @@ package atlas_test
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
+	"path"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -21,6 +24,17 @@ func heldAccount(t *testing.T, id string, secrets ...kinds.HeldSecret) string {
 	t.Helper()
 	text, err := json.Marshal(map[string]any{"clientId": id, "secrets": secrets})
 	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// documentAt is the document that a request asks for, of what no account of the configuration is.
+func documentAt(t *testing.T, req *http.Request) string {
+	t.Helper()
+	id, unescaped := url.PathUnescape(path.Base(req.URL.EscapedPath()))
+	text, err := json.Marshal(map[string]any{"id": id, "clientId": id, "username": id, "publicKey": "other", "secrets": []any{}})
+	if err != nil || unescaped != nil {
 		t.Fatal(err)
 	}
 	return string(text)
@@ -53,10 +67,10 @@ func TestGuard(t *testing.T) {
 		{name: "own account, allowed", kind: kinds.ServiceAccountDelete, params: map[string]any{"org_id": idA, "client_id": clientID}, allow: "service"},
 		{name: "own account, another one is allowed", kind: kinds.ServiceAccountDelete, params: map[string]any{"org_id": idA, "client_id": clientID}, allow: "key", want: "the account that service"},
 		{name: "another account", kind: kinds.ServiceAccountDelete, params: map[string]any{"org_id": idA, "client_id": leakedClient}},
-		{name: "own key", kind: kinds.APIKeyDelete, params: map[string]any{"org_id": idA, "api_key_id": idB}, document: `{"publicKey":"abcdefgh"}`, want: "the account that key of this configuration is", wantReads: 1},
-		{name: "own key, allowed", kind: kinds.APIKeyDelete, params: map[string]any{"org_id": idA, "api_key_id": idB}, document: `{"publicKey":"abcdefgh"}`, allow: "key", wantReads: 1},
-		{name: "another key", kind: kinds.APIKeyDelete, params: map[string]any{"org_id": idA, "api_key_id": idB}, document: `{"publicKey":"other"}`, wantReads: 1},
-		{name: "key of which nothing is known", kind: kinds.APIKeyDelete, params: map[string]any{"org_id": idA, "api_key_id": idB}, document: `{}`, want: "does not say which account it is", wantReads: 1},
+		{name: "own key", kind: kinds.APIKeyDelete, params: map[string]any{"org_id": idA, "api_key_id": idB}, document: `{"id":"` + idB + `","publicKey":"abcdefgh"}`, want: "the account that key of this configuration is", wantReads: 1},
+		{name: "own key, allowed", kind: kinds.APIKeyDelete, params: map[string]any{"org_id": idA, "api_key_id": idB}, document: `{"id":"` + idB + `","publicKey":"abcdefgh"}`, allow: "key", wantReads: 1},
+		{name: "another key", kind: kinds.APIKeyDelete, params: map[string]any{"org_id": idA, "api_key_id": idB}, document: `{"id":"` + idB + `","publicKey":"other"}`, wantReads: 1},
+		{name: "key of which nothing is known", kind: kinds.APIKeyDelete, params: map[string]any{"org_id": idA, "api_key_id": idB}, document: `{"id":"` + idB + `"}`, want: "does not say which account it is", wantReads: 1},
 		{name: "own secret", kind: kinds.ServiceAccountSecretDelete, params: ofSecret, document: heldAccount(t, clientID, mine...), want: "the secret, or what may be the secret, with which service of this configuration authenticates", wantReads: 1},
 		{name: "own secret without a mask", kind: kinds.ServiceAccountSecretDelete, params: ofSecret, document: heldAccount(t, clientID, lives(idB, ""), lives(idC, "")), want: "with which service of this configuration authenticates", wantReads: 1},
 		{name: "own secret, allowed", kind: kinds.ServiceAccountSecretDelete, params: ofSecret, document: heldAccount(t, clientID, mine...), allow: "service", wantReads: 1},
@@ -64,10 +78,14 @@ func TestGuard(t *testing.T) {
 		{name: "one of two secrets", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: heldAccount(t, leakedClient, other...), wantReads: 1},
 		{name: "last secret", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: heldAccount(t, leakedClient, other[0]), want: "the last secret of " + leakedClient + " that has not expired; allow_self: true of account service in the configuration allows it; so does another secret of that account", wantReads: 1},
 		{name: "last unexpired secret", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: heldAccount(t, leakedClient, other[0], expired), want: "the last secret of ", wantReads: 1},
-		{name: "last secret without an end", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: `{"clientId":"x","secrets":[{"id":"` + idB + `"}]}`, want: "the last secret of ", wantReads: 1},
+		{name: "last secret without an end", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: `{"clientId":"` + leakedClient + `","secrets":[{"id":"` + idB + `"}]}`, want: "the last secret of ", wantReads: 1},
 		{name: "last secret, allowed by the account that calls", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: heldAccount(t, leakedClient, other[0]), allow: "service", wantReads: 1},
 		{name: "expired secret", kind: kinds.ServiceAccountSecretDelete, params: map[string]any{"org_id": idA, "client_id": leakedClient, "secret_id": idC}, document: heldAccount(t, leakedClient, expired), wantReads: 1},
-		{name: "secret that is not there", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: heldAccount(t, leakedClient), wantReads: 1},
+		{name: "secret that is not there", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: heldAccount(t, leakedClient, expired), wantReads: 1},
+		{name: "account without a list of secrets", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: `{"clientId":"` + leakedClient + `"}`, want: "does not say which secrets the account has", wantReads: 1},
+		{name: "another account's document", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: heldAccount(t, clientID), want: "another clientId than what was asked for", wantReads: 1},
+		{name: "another key's document", kind: kinds.APIKeyDelete, params: map[string]any{"org_id": idA, "api_key_id": idB}, document: `{"id":"` + idC + `","publicKey":"other"}`, want: "another id than what was asked for", wantReads: 1},
+		{name: "account that a gateway does not know", kind: kinds.ServiceAccountSecretDelete, params: ofOther, status: 404, want: "HTTP 404", wantReads: 1},
 		{name: "account that is not there", kind: kinds.ServiceAccountSecretDelete, params: ofOther, status: 404, document: adminProblem(404, "RESOURCE_NOT_FOUND", "x"), wantReads: 1},
 		{name: "account that may not be read", kind: kinds.ServiceAccountSecretDelete, params: ofOther, status: 403, document: adminProblem(403, "USER_UNAUTHORIZED", "x"), want: "403", wantReads: 1},
 		{name: "no document", kind: kinds.ServiceAccountSecretDelete, params: ofOther, document: "<html>", want: "cannot be read", wantReads: 1},
@@ -82,7 +100,11 @@ func TestGuard(t *testing.T) {
 						return issue(bearerToken, 3600), nil
 					case req.Method == http.MethodGet:
 						reads++
-						return reply(cmp.Or(tt.status, http.StatusOK), tt.document, "Content-Type", "application/json"), nil
+						document := tt.document
+						if document == "" && tt.status == 0 {
+							document = documentAt(t, req)
+						}
+						return reply(cmp.Or(tt.status, http.StatusOK), document, "Content-Type", "application/json"), nil
 					}
 					changes++
 					return reply(204, ""), nil
@@ -151,32 +173,49 @@ func TestGuardOfBothSecrets(t *testing.T) {
 	}
 }
 
-// TestGuardAndRateLimit: a job whose call has to wait for the rate limit does not spend its next token on the guard again.
-func TestGuardAndRateLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var sent []string
-		limited := true
-		c := newClient(t, config(transportFunc(func(req *http.Request) (*http.Response, error) {
-			sent = append(sent, req.Method)
-			switch {
-			case isTokenRequest(req):
-				return issue(bearerToken, 3600), nil
-			case req.Method == http.MethodGet:
-				return reply(200, otherAccount, "Content-Type", "application/json"), nil
-			case limited:
-				limited = false
-				return reply(429, "", "Retry-After", "5"), nil
-			}
-			return reply(204, ""), nil
-		})))
-		j := job(t, kinds.ServiceAccountSecretDelete, "service")
-		if f := revokeFails(t, c, j); f.Reason != jobs.ReasonRateLimited {
-			t.Fatalf("the failure is %v", f)
-		}
-		<-time.After(6 * time.Second) // The pause of the bucket.
-		revokeWorks(t, c, j)
-		if got := strings.Join(sent, " "); got != "POST GET DELETE DELETE" {
-			t.Errorf("it sent %s", got)
-		}
-	})
+// TestReadsAndRateLimit: a job whose call has to wait for the rate limit does not spend its next token on a read before it again, whatever
+// came of that.
+func TestReadsAndRateLimit(t *testing.T) {
+	tests := []struct {
+		name   string
+		kind   jobs.Kind
+		answer func(req *http.Request) *http.Response
+	}{
+		{"guard", kinds.ServiceAccountSecretDelete, func(req *http.Request) *http.Response { return reply(200, documentAt(t, req)) }},
+		{"guard without a target", kinds.ServiceAccountSecretDelete, func(*http.Request) *http.Response { return reply(404, adminProblem(404, "RESOURCE_NOT_FOUND", "x")) }},
+		{"meaning without a role", kinds.RoleMappingDelete, func(*http.Request) *http.Response { return reply(403, adminProblem(403, "X", "x")) }},
+		{"meaning of a document that says none", kinds.RoleMappingDelete, func(req *http.Request) *http.Response { return reply(200, documentAt(t, req)) }},
+		{"meaning without a target", kinds.RoleMappingDelete, func(*http.Request) *http.Response { return reply(404, adminProblem(404, "RESOURCE_NOT_FOUND", "x")) }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var sent []string
+				limited := true
+				c := newClient(t, config(transportFunc(func(req *http.Request) (*http.Response, error) {
+					sent = append(sent, req.Method)
+					switch {
+					case isTokenRequest(req):
+						return issue(bearerToken, 3600), nil
+					case req.Method == http.MethodGet:
+						return tt.answer(req), nil
+					case limited:
+						limited = false
+						return reply(429, "", "Retry-After", "5"), nil
+					}
+					return reply(204, ""), nil
+				})))
+				j := job(t, tt.kind, "service")
+				j.Lane, j.KeepMeaning = jobs.LaneUrgent, func(context.Context, map[string]string) error { return nil }
+				if f := revokeFails(t, c, j); f.Reason != jobs.ReasonRateLimited {
+					t.Fatalf("the failure is %v", f)
+				}
+				<-time.After(6 * time.Second) // The pause of the bucket.
+				revokeWorks(t, c, j)
+				if got := strings.Join(sent, " "); got != "POST GET DELETE DELETE" {
+					t.Errorf("it sent %s", got)
+				}
+			})
+		})
+	}
 }

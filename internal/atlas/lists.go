@@ -3,6 +3,7 @@ package atlas
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -16,6 +17,9 @@ const listFresh = 10 * time.Second
 
 // mostLists bounds how many lists are remembered.
 const mostLists = 100
+
+// errJustFailed is why a list is not read again.
+var errJustFailed = errors.New("a list of the API cannot be read: reading it has just failed")
 
 // lists are what was read of lists just now.
 type lists struct {
@@ -59,7 +63,7 @@ func (k *call) seeShared(ctx context.Context, r kinds.Resource, age time.Duratio
 		return have.seen, nil
 	}
 	if age >= listFresh && have.failedAt.After(since) {
-		return kinds.Seen{}, k.unreadable("reading it has just failed")
+		return kinds.Seen{}, &jobs.Failure{Reason: jobs.ReasonProtocol, Err: errJustFailed}
 	}
 	now := time.Now()
 	seen, failure := k.seeList(ctx, r)

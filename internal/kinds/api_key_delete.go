@@ -35,7 +35,7 @@ var _ = Declare(Kind{
 
 // apiKey is an API key by its id, which a search may have to find.
 func apiKey(target string, find *Search) Form {
-	one := Resource{Path: pathAPIKeys + "/{api_key_id}", Version: versionAPIKeys}
+	one := Resource{Path: pathAPIKeys + "/{api_key_id}", Version: versionAPIKeys, IDField: "id", IDParam: paramKeyID}
 	return Form{
 		Target: target, Find: find, Change: one, Read: one, ReadRole: "Organization Member",
 		Set: orgAPIKeys, Role: OrgOwner,

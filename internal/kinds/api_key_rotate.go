@@ -50,7 +50,7 @@ var _ = Declare(Kind{
 // The resources of API keys.
 var (
 	rotatedKeys    = Resource{Path: "/api/atlas/v2/{scope}/{scope_id}/apiKeys", Version: versionAPIKeys}
-	rotatedKey     = Resource{Path: rotatedKeys.Path + "/{api_key_id}", Version: versionAPIKeys}
+	rotatedKey     = Resource{Path: rotatedKeys.Path + "/{api_key_id}", Version: versionAPIKeys, IDField: "id", IDParam: paramKeyID}
 	rotatedKeyList = Resource{Path: rotatedKey.Path + "/accessList", Version: versionAPIKeys}
 	rotatedProject = Resource{Path: "/api/atlas/v2/groups/{project_id}/apiKeys/{api_key_id}", Version: versionAPIKeys}
 	// readableByAll can be read with every credential, whatever roles it has.

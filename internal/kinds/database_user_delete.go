@@ -9,7 +9,7 @@ const DatabaseUserDelete Name = "database_user.delete"
 var formDatabaseUser = Form{
 	Target:   "project/{project_id}/database_user/{auth_database}/{username}",
 	Change:   Resource{Path: pathDatabaseUser, Version: versionDatabaseUser},
-	Read:     Resource{Path: pathDatabaseUser, Version: versionDatabaseUser},
+	Read:     Resource{Path: pathDatabaseUser, Version: versionDatabaseUser, IDField: "username", IDParam: paramUserName},
 	ReadRole: "Project Read Only",
 	Set:      databaseUsers, Role: DatabaseAccessAdmin,
 }

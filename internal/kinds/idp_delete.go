@@ -18,7 +18,7 @@ var _ = Declare(Kind{
 	Forms: []Form{{
 		Target: "federation/{federation_id}/idp/{identity_provider_id}",
 		Change: Resource{Path: pathIDP, Version: "2025-03-12"},
-		Read:   Resource{Path: pathIDP, Version: "2025-03-12"},
+		Read:   Resource{Path: pathIDP, Version: "2025-03-12", IDField: "id", IDParam: "identity_provider_id"},
 		Set:    Federation,
 		Role:   ConnectedOwner,
 	}},

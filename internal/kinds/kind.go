@@ -8,6 +8,7 @@ package kinds
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -83,6 +84,9 @@ type Resource struct {
 	Path string
 	// Version is the date of the resource in the header Accept; the API answers 406 without one. Empty: the path has no versions.
 	Version string
+	// IDField is the field of its document that has the value of the parameter IDParam: a document with another value is one of something
+	// else. Both are empty where the document does not say whose it is.
+	IDField, IDParam string
 }
 
 // Accept is the value of the header Accept.
@@ -91,6 +95,24 @@ func (r Resource) Accept() string {
 		return "application/json"
 	}
 	return "application/vnd.atlas." + r.Version + "+json"
+}
+
+// Foreign says why a document is not that of the resource with these parameters, without what it holds; "" where it is, or does not say.
+func (r Resource) Foreign(document []byte, value Values) string {
+	if r.IDField == "" {
+		return ""
+	}
+	fields, object := decoded[map[string]json.RawMessage](document)
+	have, ok := decoded[string](fields[r.IDField])
+	switch {
+	case !object:
+		return "the document cannot be read"
+	case !ok || have == "":
+		return fmt.Sprintf("the document has no %s", r.IDField)
+	case !strings.EqualFold(have, value(r.IDParam)): // Hexadecimal digits and names are in small and capital letters.
+		return fmt.Sprintf("the document has another %s than what was asked for", r.IDField)
+	}
+	return ""
 }
 
 // Page is one page of a list, from 1, with so many elements at most.

@@ -25,6 +25,7 @@ func TestDeclare(t *testing.T) {
 		{"unknown parameter in a choice", func(k *kinds.Kind) { k.Choices = []kinds.Choice{{{"a"}}} }, `a choice names the unknown parameter "a"`},
 		{"secret in a path", func(k *kinds.Kind) { k.Params[0].Secret = true }, "a secret does not belong in a path"},
 		{"nothing to read and no reason", func(k *kinds.Kind) { k.Forms[0].Read = kinds.Resource{} }, "either what can be read or why nothing can"},
+		{"whose a document is, and not where", func(k *kinds.Kind) { k.Forms[0].Read.IDField, k.Forms[0].Read.IDParam = "id", "project" }, "a parameter that is in the path"},
 		{"no role", func(k *kinds.Kind) { k.Forms[0].Role = kinds.Role{} }, "role"},
 	}
 	for _, tt := range tests {

@@ -32,7 +32,7 @@ var _ = Declare(Kind{
 
 // person are the forms of a person in an organization or a project: by id, and by name.
 func person(within, people, readRole string, set Set, role Role) []Form {
-	one := Resource{Path: people + "/{user_id}", Version: versionUsers}
+	one := Resource{Path: people + "/{user_id}", Version: versionUsers, IDField: "id", IDParam: paramUser}
 	byID := Form{Target: within + "/user/{user_id}", Change: one, Read: one, ReadRole: readRole, Set: set, Role: role}
 	byName := byID
 	byName.Target = within + "/username/{username}"

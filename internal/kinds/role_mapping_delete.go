@@ -29,7 +29,7 @@ var _ = Declare(Kind{
 	Forms: []Form{{
 		Target: "federation/{federation_id}/org/{org_id}/role_mapping/{role_mapping_id}",
 		Change: Resource{Path: pathRoleMapping, Version: versionRoleMapping},
-		Read:   Resource{Path: pathRoleMapping, Version: versionRoleMapping},
+		Read:   Resource{Path: pathRoleMapping, Version: versionRoleMapping, IDField: "id", IDParam: "role_mapping_id"},
 		Set:    setRoleMappings,
 		Role:   ConnectedOwner,
 	}},

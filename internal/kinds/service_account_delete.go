@@ -16,7 +16,7 @@ var _ = Declare(Kind{
 	Forms: []Form{{
 		Target:   "org/{org_id}/service_account/{client_id}",
 		Change:   Resource{Path: pathOrgAccount, Version: versionAccounts},
-		Read:     Resource{Path: pathOrgAccount, Version: versionAccounts},
+		Read:     Resource{Path: pathOrgAccount, Version: versionAccounts, IDField: "clientId", IDParam: paramClient},
 		ReadRole: "Organization Read Only",
 		Set:      orgServiceAccounts, Role: OrgOwner,
 	}},

@@ -69,7 +69,7 @@ var _ = Declare(Kind{
 
 // The resources of secrets of a service account, wherever it is.
 var (
-	rotatedAccount = Resource{Path: "/api/atlas/v2/{scope}/{scope_id}/serviceAccounts/{client_id}", Version: versionAccounts}
+	rotatedAccount = Resource{Path: "/api/atlas/v2/{scope}/{scope_id}/serviceAccounts/{client_id}", Version: versionAccounts, IDField: "clientId", IDParam: paramClient}
 	rotatedSecrets = Resource{Path: rotatedAccount.Path + "/secrets", Version: versionAccounts}
 	rotatedSecret  = Resource{Path: rotatedSecrets.Path + "/{secret_id}", Version: versionAccounts}
 )

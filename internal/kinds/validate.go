@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // validate finds what contradicts itself in a declaration.
@@ -68,6 +69,9 @@ func (k Kind) validateForm(f Form) error {
 	check(f.Target, true)
 	check(f.Change.Path, false)
 	check(f.Read.Path, false)
+	if r := f.Read; (r.IDField == "") != (r.IDParam == "") || r.IDParam != "" && !strings.Contains(r.Path, "{"+r.IDParam+"}") {
+		problems = append(problems, errors.New("a document that says whose it is needs the field, and a parameter that is in the path"))
+	}
 	if f.Find != nil {
 		check(f.Find.List.Path, false)
 		problems = append(problems, k.known("a search", []string{f.Find.By}, true))
