@@ -94,10 +94,11 @@ func TestDryRunChangesNothing(t *testing.T) {
 			t.Run(tt.name+" "+string(kind), func(t *testing.T) {
 				t.Parallel()
 				w := &watched{read: func(req *http.Request) *http.Response {
+					body := tt.body
 					if tt.status == http.StatusOK {
-						tt.body = documentAt(t, req)
+						body = documentAt(t, req)
 					}
-					return reply(tt.status, tt.body, "Content-Type", "application/json")
+					return reply(tt.status, body, "Content-Type", "application/json")
 				}}
 				cfg, j := config(w), job(t, kind, tt.account)
 				j.DryRun = true
