@@ -28,6 +28,21 @@ type floor struct {
 	js     jetstream.JetStream
 	api    *api
 	client *http.Client
+	// before and after are what is stored around the call, one behind the other.
+	before, after []write
+}
+
+// write stores something about a job.
+type write func(ctx context.Context, project string) error
+
+// all makes writes, one behind the other.
+func all(ctx context.Context, writes []write, project string) error {
+	for _, w := range writes {
+		if err := w(ctx, project); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func newFloor(js jetstream.JetStream, a *api, connections int) *floor {
@@ -131,7 +146,21 @@ func (f *floor) consume(ctx context.Context, cons jetstream.Consumer, n, workers
 }
 
 func (f *floor) handle(ctx context.Context, msg jetstream.Msg) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, f.api.url+callPath(string(msg.Data())), nil)
+	project := string(msg.Data())
+	if err := all(ctx, f.before, project); err != nil {
+		return err
+	}
+	if err := f.call(ctx, project); err != nil {
+		return err
+	}
+	if err := all(ctx, f.after, project); err != nil {
+		return err
+	}
+	return msg.DoubleAck(ctx)
+}
+
+func (f *floor) call(ctx context.Context, project string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, f.api.url+callPath(project), nil)
 	if err != nil {
 		return err
 	}
@@ -140,10 +169,17 @@ func (f *floor) handle(ctx context.Context, msg jetstream.Msg) error {
 		return err
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20))
-	if err := errors.Join(err, res.Body.Close()); err != nil {
-		return err
+	return errors.Join(err, res.Body.Close())
+}
+
+// ended is how many messages of the queue have been acknowledged.
+func (f *floor) ended(ctx context.Context) (int, error) {
+	stream, err := f.js.Stream(ctx, floorStream)
+	if err != nil {
+		return 0, err
 	}
-	return msg.DoubleAck(ctx)
+	state := stream.CachedInfo().State
+	return int(state.LastSeq - state.Msgs), nil
 }
 
 // oneByOne publishes n messages, each when the call of the one before has come in, and

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,13 @@ import (
 
 // ways are all whose stores are there.
 func (cfg PeersConfig) ways() []peerWay {
-	all := []peerWay{{"floor, NATS", cfg.startFloor}, {"Rekey, NATS", cfg.startRekey}}
+	all := []peerWay{
+		{"floor, NATS", func(ctx context.Context, dir string, a *api) (*atWork, error) { return cfg.startBare(ctx, dir, a, nil) }},
+		{"Rekey's writes alone, NATS", func(ctx context.Context, dir string, a *api) (*atWork, error) {
+			return cfg.startBare(ctx, dir, a, rekeysWrites)
+		}},
+		{"Rekey, NATS", cfg.startRekey},
+	}
 	for _, peer := range []struct {
 		peerWay
 		store string
@@ -33,8 +40,11 @@ func (cfg PeersConfig) ways() []peerWay {
 	return all
 }
 
-// startFloor is the bare consumer, in this process.
-func (cfg PeersConfig) startFloor(ctx context.Context, dir string, a *api) (*atWork, error) {
+// bareWrites makes what a bare consumer stores into, and says what it stores before and after each call.
+type bareWrites func(ctx context.Context, js jetstream.JetStream) (before, after []write, err error)
+
+// startBare is a bare consumer in this process. writes: nil, nothing but the message is stored.
+func (cfg PeersConfig) startBare(ctx context.Context, dir string, a *api, writes bareWrites) (*atWork, error) {
 	srv, err := startServing(ctx, filepath.Join(dir, "nats"))
 	if err != nil {
 		return nil, err
@@ -43,25 +53,21 @@ func (cfg PeersConfig) startFloor(ctx context.Context, dir string, a *api) (*atW
 	if err != nil {
 		return nil, errors.Join(err, srv.stop())
 	}
-	js, ended, stop, err := cfg.consumeFloor(ctx, nc, a)
+	f, failed, stop, err := cfg.consumeBare(ctx, nc, a, writes)
 	if err != nil {
+		nc.Close()
 		return nil, errors.Join(err, srv.stop())
 	}
 	return &atWork{
 		put: func(ctx context.Context, project string) error {
-			_, err := js.Publish(ctx, floorSubject, []byte(project))
+			_, err := f.js.Publish(ctx, floorSubject, []byte(project))
 			return err
 		},
 		ended: func(ctx context.Context) (int, error) {
-			if err := ended(); err != nil {
+			if err := failed(); err != nil {
 				return 0, err
 			}
-			stream, err := js.Stream(ctx, floorStream)
-			if err != nil {
-				return 0, err
-			}
-			state := stream.CachedInfo().State
-			return int(state.LastSeq - state.Msgs), nil
+			return f.ended(ctx)
 		},
 		store: srv.cmd.Process.Pid,
 		stop: func() error {
@@ -72,12 +78,18 @@ func (cfg PeersConfig) startFloor(ctx context.Context, dir string, a *api) (*atW
 	}, nil
 }
 
-// consumeFloor consumes the floor's queue until stop is called; ended says why it does not any more.
-func (cfg PeersConfig) consumeFloor(ctx context.Context, nc *nats.Conn, a *api) (js jetstream.JetStream, ended func() error, stop func(), err error) {
-	if js, err = jetstream.New(nc); err != nil {
+// consumeBare consumes the floor's queue until stop is called; failed says why it does not any more.
+func (cfg PeersConfig) consumeBare(ctx context.Context, nc *nats.Conn, a *api, writes bareWrites) (f *floor, failed func() error, stop func(), err error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
 		return nil, nil, nil, err
 	}
-	f := newFloor(js, a, cfg.Concurrency)
+	f = newFloor(js, a, cfg.Concurrency)
+	if writes != nil {
+		if f.before, f.after, err = writes(ctx, js); err != nil {
+			return nil, nil, nil, err
+		}
+	}
 	cons, err := f.queue(ctx)
 	if err != nil {
 		return nil, nil, nil, err
@@ -88,7 +100,42 @@ func (cfg PeersConfig) consumeFloor(ctx context.Context, nc *nats.Conn, a *api) 
 		defer close(over)
 		cancel(f.consume(consuming, cons, 1<<30, cfg.Concurrency))
 	}()
-	return js, func() error { return context.Cause(consuming) }, func() { cancel(nil); <-over }, nil
+	return f, func() error { return context.Cause(consuming) }, func() { cancel(nil); <-over }, nil
+}
+
+// rekeysWrites are as many messages, of about the same size, as Rekey stores for a job at once in a slot, with the event: its target and
+// its started record before the call, its outcome and its result after it.
+func rekeysWrites(ctx context.Context, js jetstream.JetStream) (before, after []write, err error) {
+	targets, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "REKEY_BENCH_TARGETS"})
+	if err != nil {
+		return nil, nil, fmt.Errorf("creating the bucket of targets: %w", err)
+	}
+	ledger, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "REKEY_BENCH_LEDGER"})
+	if err != nil {
+		return nil, nil, fmt.Errorf("creating the bucket of records: %w", err)
+	}
+	const results = "REKEY_BENCH_RESULTS"
+	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: results, Subjects: []string{"rekey-bench-result.*"}}); err != nil {
+		return nil, nil, fmt.Errorf("creating the stream of results: %w", err)
+	}
+	record := bytes.Repeat([]byte("r"), 1024)
+	claim := func(ctx context.Context, project string) error {
+		_, err := targets.Create(ctx, project, record[:64])
+		return err
+	}
+	started := func(ctx context.Context, project string) error {
+		_, err := ledger.Create(ctx, project, record)
+		return err
+	}
+	outcome := func(ctx context.Context, project string) error {
+		_, err := ledger.Put(ctx, project, record)
+		return err
+	}
+	result := func(ctx context.Context, project string) error {
+		_, err := js.Publish(ctx, "rekey-bench-result."+project, record)
+		return err
+	}
+	return []write{claim, started}, []write{outcome, result}, nil
 }
 
 // startRekey is the worker that is measured.
