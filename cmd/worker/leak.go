@@ -57,8 +57,14 @@ Exit codes: 0 each credential is dead, 1 none is, or the command failed, 2 usage
 		Args: want("FILE"),
 		RunE: func(cmd *cobra.Command, list []string) error { return c.containLeaks(cmd.Context(), list[0], &f) },
 	}))
+	f.register(cmd, kind.Params)
+	return noun("leak", "Work with leaked credentials", cmd)
+}
+
+// register adds the flags to a command. params are those of the requests, of which each that is no secret is a hint.
+func (f *leakFlags) register(cmd *cobra.Command, params []kinds.Param) {
 	flags := cmd.Flags()
-	for _, p := range kind.Params {
+	for _, p := range params {
 		if !p.Secret {
 			f.hints[p.Name] = flags.String(strings.ReplaceAll(p.Name, "_", "-"), "", "hint for all values: `"+strings.ToUpper(p.Name)+"`")
 		}
@@ -73,7 +79,6 @@ Exit codes: 0 each credential is dead, 1 none is, or the command failed, 2 usage
 	waitFlag(cmd, &f.wait)
 	flags.BoolVar(&f.noWait, "no-wait", false, "end when all values are handed over")
 	complete(cmd, "lane", jobs.Names(jobs.Lanes()))
-	return noun("leak", "Work with leaked credentials", cmd)
 }
 
 // shortestIDKey is how many characters a key of ids has at least.

@@ -153,28 +153,32 @@ func (r *reader) batch(ctx context.Context, do func(Message) error) (bool, error
 		return false, err
 	}
 	for {
-		var msg *nats.Msg
 		select {
-		case msg = <-messages:
+		case msg := <-messages:
+			// A stored message names its sequence, whatever else its sender has put into its headers.
+			if msg.Header.Get("Nats-Sequence") == "" {
+				return batchEnd(msg.Header)
+			}
+			if err := r.message(msg, do); err != nil {
+				return false, err
+			}
+			timer.Reset(readTimeout) // What is done takes its time.
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
 		case <-timer.C:
 			return false, ErrNoAnswer
 		}
-		// A stored message names its sequence, whatever else its sender has put into its headers.
-		if msg.Header.Get("Nats-Sequence") == "" {
-			return batchEnd(msg.Header)
-		}
-		m, err := newMessage(msg)
-		if err != nil {
-			return false, err
-		}
-		r.last, r.begun = m.Seq, true
-		if err := do(m); err != nil {
-			return false, err
-		}
-		timer.Reset(readTimeout) // What is done takes its time.
 	}
+}
+
+// message calls do for a message of a batch.
+func (r *reader) message(msg *nats.Msg, do func(Message) error) error {
+	m, err := newMessage(msg)
+	if err != nil {
+		return err
+	}
+	r.last, r.begun = m.Seq, true
+	return do(m)
 }
 
 // apiPrefix begins the subjects of JetStream's API.

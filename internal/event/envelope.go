@@ -20,15 +20,9 @@ func checkEnvelope(e *jobs.Event, m Message, names []string, attribute func(stri
 	}
 	values := map[string]string{}
 	for _, name := range []string{"specversion", "id", "source", "type"} {
-		raw, present := attribute(name)
-		value, isText := raw.(string)
-		switch {
-		case !present || isText && value == "":
-			reject(name, "is required by CloudEvents 1.0")
-		case !isText:
-			reject(name, "must be a string")
-		case checkIdentity(value) != "":
-			reject(name, checkIdentity(value))
+		value, detail := required(attribute(name))
+		if detail != "" {
+			reject(name, detail)
 		}
 		values[name] = value
 	}
@@ -53,6 +47,18 @@ func checkEnvelope(e *jobs.Event, m Message, names []string, attribute func(stri
 	}
 	e.Envelope.Extensions = extensions(names, attribute)
 	return nil
+}
+
+// required is the text of an attribute that CloudEvents asks for, and what is wrong with it.
+func required(raw any, present bool) (value, detail string) {
+	value, isText := raw.(string)
+	switch {
+	case !present || isText && value == "":
+		return value, "is required by CloudEvents 1.0"
+	case !isText:
+		return value, "must be a string"
+	}
+	return value, checkIdentity(value)
 }
 
 // reserved says, as a *jobs.Rejection, that an event uses a source of Rekey's own on a class that others may

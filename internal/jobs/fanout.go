@@ -194,22 +194,8 @@ func (f *Fanout) grant(ctx context.Context, rules *Rules, plan *Plan) ([]*grante
 	}
 	refused := map[*grantedJob]bool{}
 	for _, w := range wants {
-		s := w.scope
-		wanting := slices.DeleteFunc(w.jobs, func(g *grantedJob) bool { return refused[g] })
-		got, err := f.budget.Take(ctx, s.key, len(wanting), s.limit)
-		if err != nil {
+		if err := f.count(ctx, plan, w, refused); err != nil {
 			return nil, errors.Join(fmt.Errorf("counting jobs by the hour: %w", err), f.refund(ctx, granted))
-		}
-		for i, g := range wanting {
-			if i < got {
-				g.counted = append(g.counted, s.key)
-			} else {
-				refused[g] = true
-			}
-		}
-		if over := len(wanting) - got; over > 0 {
-			plan.Problems = append(plan.Problems, &Rejection{Code: RejectLimit, Policy: s.policy, Field: s.field, Detail: fmt.Sprintf(
-				"%d of the event's jobs exceed the limit of %d in an hour", over, s.limit)})
 		}
 	}
 	var passed, stopped []*grantedJob
@@ -224,6 +210,28 @@ func (f *Fanout) grant(ctx context.Context, rules *Rules, plan *Plan) ([]*grante
 		return nil, errors.Join(err, f.refund(ctx, passed))
 	}
 	return passed, nil
+}
+
+// count counts jobs in a scope, and adds those beyond its limit to the refused ones.
+func (f *Fanout) count(ctx context.Context, plan *Plan, w *want, refused map[*grantedJob]bool) error {
+	s := w.scope
+	wanting := slices.DeleteFunc(w.jobs, func(g *grantedJob) bool { return refused[g] })
+	got, err := f.budget.Take(ctx, s.key, len(wanting), s.limit)
+	if err != nil {
+		return err
+	}
+	for i, g := range wanting {
+		if i < got {
+			g.counted = append(g.counted, s.key)
+		} else {
+			refused[g] = true
+		}
+	}
+	if over := len(wanting) - got; over > 0 {
+		plan.Problems = append(plan.Problems, &Rejection{Code: RejectLimit, Policy: s.policy, Field: s.field, Detail: fmt.Sprintf(
+			"%d of the event's jobs exceed the limit of %d in an hour", over, s.limit)})
+	}
+	return nil
 }
 
 // want are jobs that are to be counted in a scope.

@@ -122,6 +122,11 @@ func (d *Intake) Accept(ctx context.Context, e Event) (Accepted, error) {
 			return accepted, err
 		}
 	}
+	return d.takeInRounds(ctx, e, job)
+}
+
+// takeInRounds takes an event in, and starts over where others are about the same.
+func (d *Intake) takeInRounds(ctx context.Context, e Event, job Job) (Accepted, error) {
 	for round := 1; ; round++ {
 		accepted, err := d.take(ctx, e, job)
 		switch retry := errors.Is(err, ErrConflict) || errors.Is(err, errBeingMade); {

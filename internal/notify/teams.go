@@ -96,11 +96,16 @@ func (c *Composer) teams(r *Result) ([]byte, error) {
 	if said.Link != "" {
 		content.Actions = []teamsAction{{"Action.OpenUrl", "Open in the console", said.Link}}
 	}
+	return content.message()
+}
+
+// message is the message that carries the card.
+func (c teamsCard) message() ([]byte, error) {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false) // It would make six bytes of each < of a text.
-	err = encoder.Encode(teamsMessage{Type: "message", Attachments: []teamsAttachment{{
-		ContentType: "application/vnd.microsoft.card.adaptive", Content: content,
+	err := encoder.Encode(teamsMessage{Type: "message", Attachments: []teamsAttachment{{
+		ContentType: "application/vnd.microsoft.card.adaptive", Content: c,
 	}}})
 	return out.Bytes(), err
 }

@@ -34,15 +34,7 @@ func (c *Checker) Watch(ctx context.Context, d jobs.Delivery) (jobs.Settlement, 
 	if settlement := notDue(d.Job, rec, now); settlement != (jobs.Settlement{}) {
 		return settlement, nil
 	}
-	job := d.Job
-	if job.Wake {
-		job = rec.Lookout()
-	}
-	job.Search = rec.Search
-	l := &look{checker: c, policy: c.cfg.Policy(), job: job, rec: rec, now: now}
-	if rec.Proving == nil {
-		rec.Proving = &jobs.Proving{}
-	}
+	l := c.lookAgain(d.Job, rec, now)
 	back, ids := l.readAgain(ctx)
 	l.done()
 	if ctx.Err() != nil { // The worker stops; what failed for that is no finding.
@@ -60,7 +52,7 @@ func (c *Checker) Watch(ctx context.Context, d jobs.Delivery) (jobs.Settlement, 
 	if err != nil {
 		return jobs.Settlement{}, err
 	}
-	settlement, err = c.watched(ctx, job, &saved.Record)
+	settlement, err = c.watched(ctx, l.job, &saved.Record)
 	if d.Job.Wake && err == nil { // The message of the watch itself goes on.
 		settlement = jobs.Settlement{Done: true}
 	}
@@ -91,6 +83,18 @@ func (c *Checker) watched(ctx context.Context, job jobs.Job, rec *jobs.Record) (
 		return jobs.Settlement{Done: true}, nil
 	}
 	return jobs.Settlement{Delay: max(rec.Proof.NextCheckAt.Sub(c.cfg.Now()), 0)}, nil
+}
+
+// lookAgain is the look of a watch, by its message or by one that wakes it.
+func (c *Checker) lookAgain(job jobs.Job, rec *jobs.Record, now time.Time) *look {
+	if job.Wake {
+		job = rec.Lookout()
+	}
+	job.Search = rec.Search
+	if rec.Proving == nil {
+		rec.Proving = &jobs.Proving{}
+	}
+	return &look{checker: c, policy: c.cfg.Policy(), job: job, rec: rec, now: now}
 }
 
 // readAgain makes the checks that need no leaked secret, and reports whether the target is back, and under which ids.

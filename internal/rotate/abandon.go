@@ -58,20 +58,29 @@ func (s *pass) abandon(ctx context.Context) (wait, error) {
 	if err := s.putBack(ctx, deliver.Credential{Rotation: s.State.Name, ID: old.ID, ClientID: s.identity(old), Value: value}); err != nil {
 		return 0, err
 	}
-	if err := s.delete(ctx, fresh); err != nil {
+	if err := s.deleteNew(ctx, fresh); err != nil {
 		return 0, err
-	}
-	if a, err = s.read(ctx); err != nil {
-		return 0, err
-	}
-	if _, there := a.Secret(fresh.ID); there {
-		return 0, &jobs.Failure{Reason: jobs.ReasonConflict, Err: fmt.Errorf("the API still lists the new %s %s after its deletion", s.one, fresh.ID)}
 	}
 	says := fmt.Sprintf("%s %s is deleted; %s works, %s", s.one, fresh.ID, old.ID, ends(old))
 	if s.rotates.Cut > 0 {
 		says += ": its life was cut when the other one was made"
 	}
 	return 0, s.abandoned(ctx, says)
+}
+
+// deleteNew deletes the new one, and looks whether it is gone.
+func (s *pass) deleteNew(ctx context.Context, fresh kinds.HeldSecret) error {
+	if err := s.delete(ctx, fresh); err != nil {
+		return err
+	}
+	a, err := s.read(ctx)
+	if err != nil {
+		return err
+	}
+	if _, there := a.Secret(fresh.ID); there {
+		return &jobs.Failure{Reason: jobs.ReasonConflict, Err: fmt.Errorf("the API still lists the new %s %s after its deletion", s.one, fresh.ID)}
+	}
+	return nil
 }
 
 // abandonOrphans ends a rotation that has asked for a secret and never had the answer.
