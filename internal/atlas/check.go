@@ -186,7 +186,7 @@ func (k *call) see(ctx context.Context, r kinds.Resource) (kinds.Seen, *jobs.Fai
 // judgeable is an answer that says something about the target. Pages of proxies, rate limits, and errors of the server do not.
 func (k *call) judgeable(ctx context.Context, ex exchange) (kinds.Seen, *jobs.Failure) {
 	said, isError := parseProblem(ex.body)
-	seen := kinds.Seen{Status: ex.status, Code: k.client.scrubber(k.hidden...).code(said.code)}
+	seen := kinds.Seen{Status: ex.status, Date: dateOf(ex), Code: k.client.scrubber(k.hidden...).code(said.code)}
 	body := bytes.TrimSpace(ex.body)
 	var good bool
 	switch {

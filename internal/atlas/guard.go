@@ -47,8 +47,15 @@ func (k *call) guard(ctx context.Context) *jobs.Failure {
 	return failure
 }
 
+// heldAt is an account with its secrets, and when that was read: what has expired is a matter of the API's clock, not of ours.
+type heldAt struct {
+	kinds.Holder
+
+	at time.Time
+}
+
 // holder reads which account, with which secrets, the job would take something from. It is false where the API does not know it.
-func (k *call) holder(ctx context.Context, ends *kinds.Ends) (held kinds.Holder, there bool, _ *jobs.Failure) {
+func (k *call) holder(ctx context.Context, ends *kinds.Ends) (held heldAt, there bool, _ *jobs.Failure) {
 	ex, failure := k.read(ctx)
 	switch {
 	case failure != nil && failure.Reason == jobs.ReasonNotFound && !failure.Unproven:
@@ -60,7 +67,10 @@ func (k *call) holder(ctx context.Context, ends *kinds.Ends) (held kinds.Holder,
 	case failure != nil:
 		return held, false, failure
 	}
-	held, err := ends.Holder(ex.body)
+	read, err := ends.Holder(ex.body)
+	if held = (heldAt{read, dateOf(ex)}); held.at.IsZero() {
+		held.at = ex.at
+	}
 	held.Account = cmp.Or(k.value(ends.Account), held.Account)
 	if err == nil && held.Account == "" {
 		err = errors.New("the API does not say which account it is")
@@ -88,7 +98,7 @@ func (k *call) guardAccount(identity string) *jobs.Failure {
 }
 
 // guardSecret refuses to end a secret with which an account of the configuration authenticates, and the last one of any account.
-func (k *call) guardSecret(held kinds.Holder, id string) *jobs.Failure {
+func (k *call) guardSecret(held heldAt, id string) *jobs.Failure {
 	one, known := held.Secret(id)
 	if !known {
 		return nil
@@ -220,12 +230,12 @@ func (g *guarded) add(name string) {
 
 // last reports whether a secret is the last one of its account that works. One that another job of this worker is about to end
 // counts as gone: two jobs that end one secret each must not pass because of each other.
-func (g *guarded) last(held kinds.Holder, id string) bool {
+func (g *guarded) last(held heldAt, id string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	ending := func(id string) string { return held.Account + " " + id }
 	held.Secrets = slices.DeleteFunc(slices.Clone(held.Secrets), func(s kinds.HeldSecret) bool { return s.ID != id && g.has(ending(s.ID)) })
-	if held.Last(id, time.Now()) {
+	if held.Last(id, held.at) {
 		return true
 	}
 	g.add(ending(id))

@@ -154,6 +154,36 @@ func TestGuardOfAddedAccounts(t *testing.T) {
 	revokeWorks(t, c, j)
 }
 
+// TestGuardByTheClockOfTheAPI: whether the other secret has expired is a matter of the API's clock, and not of this machine's.
+func TestGuardByTheClockOfTheAPI(t *testing.T) {
+	for _, tt := range []struct {
+		name             string
+		ends, apiIsAhead time.Duration // Of the other secret, by our clock.
+		want             string
+	}{
+		{"expired, and our clock is behind", time.Hour, 24 * time.Hour, "the last secret of "},
+		{"lives, and our clock is ahead", -time.Hour, -24 * time.Hour, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			now := time.Now()
+			document := heldAccount(t, leakedClient, kinds.HeldSecret{ID: idB}, kinds.HeldSecret{ID: idC, ExpiresAt: now.Add(tt.ends)})
+			c := newClient(t, config(transportFunc(func(req *http.Request) (*http.Response, error) {
+				switch {
+				case isTokenRequest(req):
+					return issue(bearerToken, 3600), nil
+				case req.Method == http.MethodGet:
+					return reply(200, document, "Content-Type", "application/json", "Date", now.Add(tt.apiIsAhead).UTC().Format(http.TimeFormat)), nil
+				}
+				return reply(204, ""), nil
+			})))
+			_, err := c.Revoke(t.Context(), jobWith(t, kinds.ServiceAccountSecretDelete, "service", map[string]any{"org_id": idA, "client_id": leakedClient, "secret_id": idB}))
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("the error is %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
 // TestGuardOfBothSecrets: two jobs that end one secret each do not pass because of each other.
 func TestGuardOfBothSecrets(t *testing.T) {
 	box, c := sandboxClient(t, sandbox.Config{})

@@ -105,7 +105,7 @@ func refusedToken(s Seen) Finding {
 		return judged(ShowsNothing, "%d: that does not show whether the token works", s.Status)
 	case s.Ends.IsZero():
 		return judged(ShowsDead, "401: the token is refused; it does not say when it would have ended by itself")
-	case !s.At.Add(clockSkew).Before(s.Ends):
+	case !s.latest().Add(clockSkew).Before(s.Ends):
 		return judged(ShowsNothing, "401, and the token says that it ends at %s: that does not show that it was revoked", ends)
 	}
 	return judged(ShowsDead, "401: the token is refused before %s, when it would have ended by itself as it says", ends)
@@ -124,7 +124,7 @@ func refusedClient(s Seen) Finding {
 	return judged(ShowsNothing, "%d: that does not show whether the secret works", s.Status)
 }
 
-// withoutSecret judges the document of a service account: the secret must not be listed, or have expired.
+// withoutSecret judges the document of a service account: the secret must not be listed, or have expired by both clocks.
 func withoutSecret(s Seen) Finding {
 	if s.Status != http.StatusOK {
 		f := gone("service account")(s)
@@ -144,7 +144,7 @@ func withoutSecret(s Seen) Finding {
 	switch {
 	case !there:
 		return judged(ShowsDead, "200: the service account does not have the secret")
-	case !held.ExpiresAt.IsZero() && !held.ExpiresAt.After(s.At):
+	case !held.ExpiresAt.IsZero() && !held.ExpiresAt.After(s.earliest()):
 		return judged(ShowsDead, "200: the secret is still listed; it expired at %s", held.ExpiresAt.UTC().Format(time.RFC3339))
 	}
 	return judged(ShowsAlive, "200: the service account has the secret")

@@ -125,8 +125,9 @@ type Seen struct {
 	Status int
 	// Code is the errorCode, or the OAuth error, of an answer that is no success; empty where it has none.
 	Code string
-	// At is when the answer was there, by the time that all workers share.
-	At time.Time
+	// At is when the answer was there, by the time that all workers share, and Date that by the API's clock; the zero time where it does
+	// not say.
+	At, Date time.Time
 	// Document is the body of a 200, and Elements what a list has instead; Each are the documents of Check.Each, nil where there
 	// is none.
 	Document       []byte
@@ -144,6 +145,21 @@ type Seen struct {
 	Notes map[string]string
 	// Changed is when the API answered the call with success.
 	Changed time.Time
+}
+
+// earliest and latest are when the answer was there at least and at most: a clock may be wrong.
+func (s Seen) earliest() time.Time {
+	if s.Date.IsZero() || s.At.Before(s.Date) {
+		return s.At
+	}
+	return s.Date
+}
+
+func (s Seen) latest() time.Time {
+	if s.At.After(s.Date) {
+		return s.At
+	}
+	return s.Date
 }
 
 // LogEvent is an event of the API's own log, as checks see it.

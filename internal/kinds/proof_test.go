@@ -158,6 +158,8 @@ func TestLeakedItself(t *testing.T) {
 	}{
 		{"token before its end", token, Seen{Status: 401, At: changed, Ends: changed.Add(time.Hour)}, ShowsDead},
 		{"token about to end", token, Seen{Status: 401, At: changed, Ends: changed.Add(time.Second)}, ShowsNothing},
+		{"token that ended by the API's clock", token, Seen{Status: 401, At: changed, Date: changed.Add(2 * time.Hour), Ends: changed.Add(time.Hour)}, ShowsNothing},
+		{"token that ended by the fleet's clock", token, Seen{Status: 401, At: changed, Date: changed.Add(-2 * time.Hour), Ends: changed.Add(-time.Hour)}, ShowsNothing},
 		{"token that ended", token, Seen{Status: 401, At: changed, Ends: changed.Add(-time.Hour)}, ShowsNothing},
 		{"token without an end", token, Seen{Status: 401, At: changed}, ShowsDead},
 		{"token that works", token, Seen{Status: 200, At: changed}, ShowsAlive},
@@ -173,6 +175,22 @@ func TestLeakedItself(t *testing.T) {
 	for _, tt := range tests {
 		if got := tt.check.Judge(tt.seen); got.Shows != tt.want || got.Says == "" {
 			t.Errorf("%s: %+v, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestExpiredByBothClocks: a secret that works is not dead because a clock says that it has expired.
+func TestExpiredByBothClocks(t *testing.T) {
+	check := checkOf(t, ServiceAccountSecretDelete, "client_secret", AsAccount)
+	document := fmt.Appendf(nil, `{"secrets":[{"id":%q,"expiresAt":%q}]}`, idOne, changed.Format(time.RFC3339))
+	day := 24 * time.Hour
+	for _, tt := range []struct {
+		fleet, api time.Duration // After its end, by the clock of each.
+		want       Shows
+	}{{day, -day, ShowsAlive}, {-day, day, ShowsAlive}, {-day, -day, ShowsAlive}, {day, day, ShowsDead}} {
+		seen := Seen{Status: 200, Document: document, At: changed.Add(tt.fleet), Date: changed.Add(tt.api), Value: func(string) string { return idOne }}
+		if got := check.Judge(seen); got.Shows != tt.want {
+			t.Errorf("%s by the fleet's clock, %s by the API's: %+v, want %s", tt.fleet, tt.api, got, tt.want)
 		}
 	}
 }
