@@ -94,7 +94,7 @@ func (c *cli) listRefusals(ctx context.Context, from string) error {
 		return err
 	}
 	slices.Reverse(list)
-	return c.print(list, func(t *terminal.Table) {
+	return printList(c, list, "No refused requests.", func(t *terminal.Table) {
 		t.Head("LAST", "FIRST", "COUNT", "STATUS", "CODE", "AT", "CLIENT", "FROM")
 		for _, one := range list {
 			t.Row(terminal.Text(one.Last), terminal.Text(one.First), one.Count.Count, one.Status, one.Code, audit.At(one.Refusals), one.Client, audit.From(one.Refusals))

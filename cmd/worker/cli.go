@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os/user"
 	"runtime"
 	"strings"
@@ -200,9 +201,18 @@ func (c *cli) config() (*config.Config, error) {
 	if file == "" {
 		return config.Default(), nil
 	}
-	cfg, err := config.Load(file)
+	cfg, err := loadConfig(file)
 	if invalid, ok := errors.AsType[*config.Invalid](err); ok {
 		return nil, fmt.Errorf("%s in the configuration:\n%w", terminal.Plural(len(invalid.Problems), "mistake"), err)
+	}
+	return cfg, err
+}
+
+// loadConfig loads a configuration file, and says what to do where there is none.
+func loadConfig(file string) (*config.Config, error) {
+	cfg, err := config.Load(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; name the file with -c FILE or $%s, or start from configs/worker.yaml (docs/install.md)", err, envConfig)
 	}
 	return cfg, err
 }

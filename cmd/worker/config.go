@@ -45,7 +45,7 @@ type problem struct {
 }
 
 func (c *cli) checkConfig(file string) error {
-	cfg, err := config.Load(file)
+	cfg, err := loadConfig(file)
 	invalid, ok := errors.AsType[*config.Invalid](err)
 	if err != nil && !ok {
 		return err

@@ -180,7 +180,7 @@ func (c *cli) listContexts() error {
 		}
 		rows = append(rows, r)
 	}
-	return c.print(rows, func(t *terminal.Table) {
+	return printList(c, rows, "No contexts.", func(t *terminal.Table) {
 		t.Head("NAME", "SELECTED", terminal.Optional("FROM"), "SERVER", "CREDENTIALS", "INBOX PREFIX", terminal.Optional("DESCRIPTION"))
 		for _, r := range rows {
 			selected := terminal.Meant{Cell: ""}

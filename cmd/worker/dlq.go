@@ -80,7 +80,7 @@ func (c *cli) printCauses(causes []fleet.Cause, limit int) error {
 		causes = causes[:limit]
 		fmt.Fprintln(c.stderr, "There are more groups: --limit shows more at once, 0 all.")
 	}
-	return c.print(causes, func(t *terminal.Table) { show.Causes(t, causes) })
+	return printList(c, causes, "No dead letters.", func(t *terminal.Table) { show.Causes(t, causes) })
 }
 
 func (c *cli) showDeadLetter(ctx context.Context, text string) error {
@@ -98,10 +98,7 @@ func (c *cli) showDeadLetter(ctx context.Context, text string) error {
 }
 
 func (c *cli) printDeadLetters(list []bus.DeadLetter) error {
-	if list == nil {
-		list = []bus.DeadLetter{}
-	}
-	return c.print(list, func(t *terminal.Table) { show.DeadLetters(t, list) })
+	return printList(c, list, "No dead letters.", func(t *terminal.Table) { show.DeadLetters(t, list) })
 }
 
 func (c *cli) printDeadLetter(d bus.DeadLetter) error {

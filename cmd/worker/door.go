@@ -61,7 +61,7 @@ func (c *cli) tryDoor(ctx context.Context, name, file string, headers []string) 
 	}
 	tried, err := trial.Try(ctx, name, body, given)
 	if errors.Is(err, door.ErrNoDoor) {
-		return &codeError{code: exitNotFound, err: fmt.Errorf("%w; the doors are %s", err, strings.Join(wire.DoorNames(cfg), ", "))}
+		return &codeError{code: exitNotFound, err: fmt.Errorf("%w; %s", err, c.configured(wire.DoorNames(cfg)))}
 	}
 	if err != nil {
 		return err

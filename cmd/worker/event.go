@@ -105,7 +105,7 @@ func (c *cli) listEvents(ctx context.Context, f eventFilter) error {
 		return err
 	}
 	slices.Reverse(list)
-	return c.print(list, func(t *terminal.Table) {
+	return printList(c, list, "No events.", func(t *terminal.Table) {
 		t.Head("SEQ", "AT", "SUBJECT", "SOURCE", "ID", "TYPE", "RESULT", "JOBS", "POLICIES")
 		for _, e := range list {
 			t.Row(e.Seq, e.At, e.Subject, e.Source, e.ID, e.Type, e.Result, e.Jobs, strings.Join(e.Policies, ", "))

@@ -46,10 +46,7 @@ func (c *cli) showJob(ctx context.Context, id string) error {
 }
 
 func (c *cli) printJobs(list []jobs.PublicRecord) error {
-	if list == nil {
-		list = []jobs.PublicRecord{}
-	}
-	return c.print(list, func(t *terminal.Table) { show.Jobs(t, list, c.now()) })
+	return printList(c, list, "No jobs.", func(t *terminal.Table) { show.Jobs(t, list, c.now()) })
 }
 
 func (c *cli) printJob(r jobs.PublicRecord) error {

@@ -88,7 +88,7 @@ func (c *cli) countJobs(ctx context.Context, q fleet.SummaryQuery, begin moment)
 		if counted.Partly {
 			fmt.Fprintln(c.stderr, "Not all jobs are counted: there are at least so many. --since counts fewer.")
 		}
-		return c.print(counted.Groups, func(t *terminal.Table) { show.Groups(t, q.By, counted.Groups) })
+		return printList(c, counted.Groups, "No jobs.", func(t *terminal.Table) { show.Groups(t, q.By, counted.Groups) })
 	})
 }
 
@@ -255,7 +255,7 @@ type jobWatch struct {
 
 // begin prints the jobs that there are.
 func (w *jobWatch) begin(list []jobs.PublicRecord) error {
-	w.table.Head("WHEN", "JOB", "KIND", "TARGET", terminal.Optional("LANE"), "STATE", terminal.Optional("ATTEMPTS"), "WHY")
+	w.table.Head("WHEN", "JOB", "KIND", "TARGET", terminal.Optional("LANE"), terminal.Whole("STATE"), terminal.Optional("ATTEMPTS"), "WHY")
 	for _, r := range list {
 		if err := w.show(r); err != nil {
 			return err

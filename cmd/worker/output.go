@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"time"
 
@@ -47,6 +48,18 @@ func (c *cli) print(value any, table func(t *terminal.Table)) error {
 	t := c.table(c.stdout)
 	table(t)
 	return t.Flush()
+}
+
+// printList is print for a list. None is what people read on standard error where it is empty.
+func printList[T any](c *cli, list []T, none string, table func(t *terminal.Table)) error {
+	if list == nil {
+		list = []T{}
+	}
+	err := c.print(list, table)
+	if len(list) == 0 && c.output.IsTable() && !c.ids {
+		fmt.Fprintln(c.stderr, none)
+	}
+	return err
 }
 
 // table begins a table for a stream.

@@ -40,7 +40,7 @@ func (c *cli) listBuckets(ctx context.Context) error {
 }
 
 func (c *cli) printBuckets(buckets []fleet.Bucket) error {
-	return c.print(buckets, func(t *terminal.Table) {
+	return printList(c, buckets, "No rate buckets.", func(t *terminal.Table) {
 		t.Head("BUCKET", "LIMIT", terminal.Optional("KNOWN FROM"), "TOKENS", "OPENS", "PLANNED", "LAST TURN")
 		for _, b := range buckets {
 			t.Row(terminal.Shortened{Full: b.Bucket, Short: show.ShortTarget(b.Bucket)}, bucketLimit(b), b.Source, bucketTokens(b), terminal.Meant{Cell: b.PausedUntil, Meaning: terminal.Worth}, b.Planned, b.LastTurnAt)

@@ -56,10 +56,7 @@ func (c *cli) listProofs(ctx context.Context, f *proofFlags) error {
 		if more {
 			fmt.Fprintln(c.stderr, "There are more proofs: --limit shows more at once, 0 all.")
 		}
-		if list == nil {
-			list = []jobs.PublicRecord{}
-		}
-		return c.print(list, func(t *terminal.Table) { show.Proofs(t, list) })
+		return printList(c, list, "No proofs.", func(t *terminal.Table) { show.Proofs(t, list) })
 	})
 }
 

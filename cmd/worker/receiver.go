@@ -45,9 +45,9 @@ func (c *cli) listReceivers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return c.print(receivers, func(t *terminal.Table) {
+		return printList(c, receivers, "No receivers.", func(t *terminal.Table) {
 			now := c.now()
-			t.Head("NAME", terminal.Optional("TYPE"), "PENDING", "STATE", "LAST DELIVERY", "LAST FAILURE", "ERROR")
+			t.Head("NAME", terminal.Optional("TYPE"), "PENDING", terminal.Whole("STATE"), "LAST DELIVERY", "LAST FAILURE", "ERROR")
 			for _, s := range receivers {
 				t.Wrapped(s.Name, s.Type, s.Pending, receiverState(s, now), s.DeliveredAt, s.FailedAt, s.Error)
 			}
@@ -83,6 +83,9 @@ func (c *cli) testReceiver(ctx context.Context, name string) error {
 		return err
 	}
 	tried, err := fleet.TestReceiver(ctx, cfg, name, release, c.lookupEnv)
+	if errors.Is(err, jobs.ErrNotFound) {
+		return fmt.Errorf("%w; %s", err, c.configured(names))
+	}
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (c *cli) listRotations(ctx context.Context) error {
 		for _, name := range slices.Sorted(maps.Keys(found)) {
 			list = append(list, show.NewRotation(name, found[name]))
 		}
-		return c.print(list, func(t *terminal.Table) { show.Rotations(t, list) })
+		return printList(c, list, "No rotations.", func(t *terminal.Table) { show.Rotations(t, list) })
 	})
 }
 

@@ -51,7 +51,7 @@ func (c *cli) listSchedules(ctx context.Context) error {
 }
 
 func (c *cli) printSchedules(rows []fleet.Schedule) error {
-	return c.print(rows, func(t *terminal.Table) {
+	return printList(c, rows, "No schedules.", func(t *terminal.Table) {
 		t.Head("NAME", terminal.Optional("CRON"), terminal.Optional("TIME ZONE"), terminal.Optional("KIND"), "STATE", "LAST", "OUTCOME", "NEXT",
 			terminal.Optional("MISSED"), terminal.Optional("SKIPPED"), terminal.Optional("DETAIL"))
 		for _, r := range rows {
@@ -95,7 +95,7 @@ func (c *cli) findSchedule(name string) (config.Schedule, schedule.Spec, error) 
 	return config.Schedule{}, schedule.Spec{}, fmt.Errorf("schedule %s: %w; %s", terminal.Short(name, 64), jobs.ErrNotFound, c.configured(names))
 }
 
-// configured says which schedules there are.
+// configured says which names the configuration has.
 func (c *cli) configured(names []string) string {
 	if c.configName() == "" {
 		return "no configuration is given: -c FILE or $" + envConfig

@@ -165,7 +165,7 @@ func harmless(text string) string {
 func operations(list []jobs.Operation) string {
 	texts := make([]string, len(list))
 	for i, op := range list {
-		texts[i] = fmt.Sprintf("%s %s by %s: %s", stamp(op.At), op.Action, op.By, op.Reason)
+		texts[i] = jobs.WithCause(fmt.Sprintf("%s %s by %s", stamp(op.At), op.Action, op.By), op.Reason)
 	}
 	return strings.Join(texts, "; ")
 }
@@ -174,7 +174,11 @@ func operations(list []jobs.Operation) string {
 func joined(list []jobs.RecordedEvent) string {
 	var texts []string
 	for _, e := range list[1:] {
-		texts = append(texts, fmt.Sprintf("%s %s by %s: %s", e.Source, e.ID, e.RequestedBy, e.Reason))
+		text := strings.TrimSpace(e.Source + " " + e.ID)
+		if e.RequestedBy != "" {
+			text += " by " + e.RequestedBy
+		}
+		texts = append(texts, jobs.WithCause(text, e.Reason))
 	}
 	return strings.Join(texts, "; ")
 }

@@ -181,3 +181,14 @@ func TestNoTextIsAFormula(t *testing.T) {
 		}
 	}
 }
+
+// TestExportCSVWithoutReasons: no text ends with a colon that has nothing behind it.
+func TestExportCSVWithoutReasons(t *testing.T) {
+	got := export(t, "csv", result(t, func(r *jobs.PublicRecord) {
+		r.Operations[0].Reason = ""
+		r.Events[1].Reason, r.Events[1].RequestedBy = "", ""
+	}))
+	if want := "2026-11-24T03:00:00Z retry by ops,/soar e2,result"; !strings.Contains(got, want) {
+		t.Errorf("the row has no %q: %s", want, got)
+	}
+}

@@ -20,14 +20,9 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	cfg, err := Parse(path, data)
-	if err != nil {
-		return nil, err
-	}
-	if err := cfg.readPolicies(path); err != nil {
-		return nil, err
-	}
-	return cfg, nil
+	cfg, r := parse(data)
+	further := cfg.readPolicies(path, r)
+	return cfg.unless(path, append(r.sorted(), further...))
 }
 
 // appendPolicies appends the policies in the files of a folder of policies; "" is none.
@@ -62,6 +57,20 @@ func readFile(path string) (data []byte, err error) {
 // Parse validates the text of a configuration file; name is what errors call it. An empty
 // file is legal and gives Default. A folder of policies is not read. The error is *Invalid and holds all mistakes.
 func Parse(name string, data []byte) (*Config, error) {
+	cfg, r := parse(data)
+	return cfg.unless(name, r.sorted())
+}
+
+// unless returns the configuration, unless there are problems.
+func (c *Config) unless(name string, problems []Problem) (*Config, error) {
+	if len(problems) > 0 {
+		return nil, &Invalid{File: name, Problems: problems}
+	}
+	return c, nil
+}
+
+// parse reads the text of a configuration file, and reports its mistakes.
+func parse(data []byte) (*Config, *report) {
 	r := newReport()
 	cfg := Default()
 	if root := parseYAML(r, data); root != nil {
@@ -71,8 +80,5 @@ func Parse(name string, data []byte) (*Config, error) {
 	cfg.fillEmpty()
 	c := checker{report: r, cfg: cfg}
 	c.check()
-	if len(r.problems) > 0 {
-		return nil, &Invalid{File: name, Problems: r.sorted()}
-	}
-	return cfg, nil
+	return cfg, r
 }

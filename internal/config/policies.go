@@ -127,36 +127,44 @@ func (c *checker) limitsOf(path string, l jobs.Limits) {
 	}
 }
 
-// readPolicies adds the policies of the folder to those of the file called name. The error is
-// *Invalid when their files have mistakes.
-func (c *Config) readPolicies(name string) error {
-	if c.Policies.Dir == "" {
+// readPolicies adds the policies of the folder to those of the file called name, whose mistakes r has, and returns the mistakes in
+// the folder's files. What cannot be read is a mistake of policies.dir.
+func (c *Config) readPolicies(name string, r *report) []Problem {
+	const key = "policies.dir"
+	if c.Policies.Dir == "" || r.spoilt[key] {
 		return nil
 	}
 	files, err := policyFiles(c.Policies.Dir)
 	if err != nil {
-		return fmt.Errorf("reading policies.dir: %w", err)
+		r.add(key, "cannot be read: %s", err)
+	}
+	if r.unsettled() {
+		return nil
 	}
 	taken := map[string]string{}
 	for _, rule := range c.Policies.List {
 		taken[rule.Name] = name
 	}
-	invalid := &Invalid{File: name}
+	var further []Problem
 	for _, file := range files {
 		rules, problems, err := c.readPolicyFile(file, taken)
-		if err != nil {
-			return fmt.Errorf("reading policies: %w", err)
+		if err != nil { // Several files may be unreadable.
+			r.addAt(r.locate(key), key, "cannot be read: %s", err)
 		}
 		c.Policies.List = append(c.Policies.List, rules...)
 		for _, p := range problems {
 			p.File = file
-			invalid.Problems = append(invalid.Problems, p)
+			further = append(further, p)
 		}
 	}
-	if len(invalid.Problems) > 0 {
-		return invalid
-	}
-	return nil
+	return further
+}
+
+// unsettled reports whether something is wrong that policies rest on: accounts, the namespace, or the file as a whole.
+func (r *report) unsettled() bool {
+	return slices.ContainsFunc(r.problems, func(p Problem) bool {
+		return p.Path == "" || strings.HasPrefix(p.Path, "atlas") || strings.HasPrefix(p.Path, "nats.namespace")
+	})
 }
 
 // policyFiles lists the files of a folder. Hidden ones are not meant: a ConfigMap that is

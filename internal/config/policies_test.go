@@ -113,15 +113,33 @@ func TestPolicyFolderProblems(t *testing.T) {
 			dir + "/c.yaml:2: policies[0].when: gives int, but must give true or false",
 			dir + "/c.yaml:3: nats: unknown key; the keys here are policies",
 		}},
-		{name: "no folder", text: "policies: {dir: " + dir + "/none}\n", want: []string{"reading policies.dir: open " + dir + "/none: no such file or directory"}},
+		{name: "no folder", text: "policies: {dir: " + dir + "/none}\n", want: []string{
+			"WORKER:1: policies.dir: cannot be read: open " + dir + "/none: no such file or directory",
+		}},
+		{name: "no folder, and another mistake", text: "atlas: {timeout: soon}\npolicies: {dir: " + dir + "/none}\nlog: {level: loud}\n", want: []string{
+			"WORKER:1: atlas.timeout: is not a duration: write a number with its unit, such as 30s, 5m or 1h30m",
+			"WORKER:2: policies.dir: cannot be read: open " + dir + "/none: no such file or directory",
+			"WORKER:3: log.level: must be one of debug, info, warn, error",
+		}},
+		{name: "mistakes in both", text: "policies: {dir: " + dir + "}\nlog: {level: loud}\n", want: []string{
+			"WORKER:2: log.level: must be one of debug, info, warn, error",
+			dir + "/b.yaml:2: policies[0].name: is taken by a policy in " + dir + "/a.yaml",
+			dir + "/b.yaml:4: policies[2].name: is taken: the same name is on line 3",
+			dir + "/c.yaml:2: policies[0].when: gives int, but must give true or false",
+			dir + "/c.yaml:3: nats: unknown key; the keys here are policies",
+		}},
+		{name: "a mistake on which policies rest", text: "policies: {dir: " + dir + "}\natlas: {timeout: soon}\n", want: []string{
+			"WORKER:2: atlas.timeout: is not a duration: write a number with its unit, such as 30s, 5m or 1h30m",
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := config.Load(filepath.Join(writeFiles(t, map[string]string{"worker.yaml": tt.text}), "worker.yaml"))
+			file := filepath.Join(writeFiles(t, map[string]string{"worker.yaml": tt.text}), "worker.yaml")
+			_, err := config.Load(file)
 			if err == nil {
 				t.Fatal("it was loaded")
 			}
-			if diff := cmp.Diff(tt.want, strings.Split(err.Error(), "\n")); diff != "" {
+			if diff := cmp.Diff(tt.want, strings.Split(strings.ReplaceAll(err.Error(), file, "WORKER"), "\n")); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if invalid, ok := errors.AsType[*config.Invalid](err); ok && len(invalid.Problems) != len(tt.want) {

@@ -51,14 +51,19 @@ func (r *Record) note(op Operation) {
 	}
 }
 
+// WithCause is a text and, where there is one, its cause behind a colon.
+func WithCause(text, cause string) string {
+	if cause == "" {
+		return text
+	}
+	return text + ": " + cause
+}
+
 // cancelDetail tells who asked for the end.
 func (r *Record) cancelDetail() string {
 	for _, op := range slices.Backward(r.Operations) {
 		if op.Action == ActionCancel {
-			if op.Reason == "" {
-				return "cancelled by " + op.By
-			}
-			return "cancelled by " + op.By + ": " + op.Reason
+			return WithCause("cancelled by "+op.By, op.Reason)
 		}
 	}
 	return "cancelled"

@@ -12,9 +12,9 @@ import (
 
 // Jobs are a list of jobs.
 func Jobs(t *terminal.Table, list []jobs.PublicRecord, now time.Time) {
-	t.Head("JOB", "KIND", "TARGET", terminal.Optional("LANE"), "STATE", "PROOF", terminal.Optional("ATTEMPTS"), "ACCEPTED", terminal.Optional("REQUESTED BY"))
+	t.Head("JOB", "KIND", "TARGET", terminal.Optional("LANE"), terminal.Whole("STATE"), "PROOF", terminal.Optional("ATTEMPTS"), "ACCEPTED", terminal.Optional("REQUESTED BY"))
 	for _, r := range list {
-		t.Row(terminal.ID(r.JobID), r.Kind, target(r.Target), r.Lane, State(r, now), Verdict(r.Verdict()), r.AttemptCount, r.AcceptedAt, r.RequestedBy)
+		t.Row(terminal.ID(r.JobID), r.Kind, target(r.Target), r.Lane, stateInList(r, now), Verdict(r.Verdict()), r.AttemptCount, r.AcceptedAt, r.RequestedBy)
 	}
 }
 
@@ -52,6 +52,24 @@ func State(r jobs.PublicRecord, now time.Time) terminal.Meant {
 	return terminal.Meant{Cell: r.State}
 }
 
+// stateInList is the state of a job for a list, in which moments are ages.
+func stateInList(r jobs.PublicRecord, now time.Time) terminal.Meant {
+	state := State(r, now)
+	if r.State != jobs.StateWaiting {
+		return state
+	}
+	full, short := "waiting until ", "waiting ("
+	if r.Paced {
+		full, short = "waiting, its turn is about ", "waiting (turn "
+	}
+	when := "due"
+	if r.RetryAt.After(now) {
+		when = terminal.Age(r.RetryAt, now)
+	}
+	state.Cell = terminal.Shortened{Full: full + terminal.Text(r.RetryAt), Short: short + when + ")"}
+	return state
+}
+
 // outcomeMeaning is what an outcome means to a person.
 func outcomeMeaning(o jobs.Outcome) terminal.Meaning {
 	switch {
@@ -65,10 +83,7 @@ func outcomeMeaning(o jobs.Outcome) terminal.Meaning {
 
 // Change is what has changed a job last, and why: its latest attempt, what an operator did, or that it is asked for.
 func Change(r *jobs.PublicRecord) (at time.Time, why string) {
-	at, why = r.AcceptedAt, "asked for by "+cmp.Or(r.RequestedBy, string(r.Origin))
-	if r.Reason != "" {
-		why += ": " + r.Reason
-	}
+	at, why = r.AcceptedAt, jobs.WithCause("asked for by "+cmp.Or(r.RequestedBy, string(r.Origin)), r.Reason)
 	if n := len(r.Events); n > 1 && r.Events[n-1].At.After(at) {
 		at, why = r.Events[n-1].At, "joined by event "+Event(r.Events[n-1], true)
 	}
@@ -76,20 +91,20 @@ func Change(r *jobs.PublicRecord) (at time.Time, why string) {
 		if a := r.Attempts[n-1]; a.FinishedAt.IsZero() {
 			at, why = a.StartedAt, fmt.Sprintf("attempt %d under way on %s", a.Attempt, a.Worker)
 		} else if at = a.FinishedAt; a.Reason == jobs.ReasonNone {
-			why = fmt.Sprintf("attempt %d worked: %s", a.Attempt, Answer(a))
+			why = jobs.WithCause(fmt.Sprintf("attempt %d worked", a.Attempt), Answer(a))
 		} else {
-			why = fmt.Sprintf("attempt %d: %s %s", a.Attempt, a.Reason, cmp.Or(a.Error, Answer(a)))
+			why = fmt.Sprintf("attempt %d: %s", a.Attempt, strings.TrimSpace(string(a.Reason)+" "+cmp.Or(a.Error, Answer(a))))
 		}
 	}
 	if n := len(r.Operations); n > 0 && r.Operations[n-1].At.After(at) {
 		op := r.Operations[n-1]
-		at, why = op.At, fmt.Sprintf("%s by %s: %s", op.Action, op.By, op.Reason)
+		at, why = op.At, jobs.WithCause(string(op.Action)+" by "+op.By, op.Reason)
 	}
 	if r.FinishedAt.After(at) {
 		at, why = r.FinishedAt, cmp.Or(r.Detail, why)
 	}
 	if p := r.Proof; p != nil && p.Checks > 0 && p.CheckedAt.After(at) {
-		at, why = p.CheckedAt, fmt.Sprintf("proof %s: %s", p.Verdict, p.Why())
+		at, why = p.CheckedAt, jobs.WithCause("proof "+string(p.Verdict), p.Why())
 	}
 	return at, why
 }

@@ -36,6 +36,25 @@ func TestStateText(t *testing.T) {
 	}
 }
 
+// TestStateInList: moments are ages there.
+func TestStateInList(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 24, 3, 0, 0, 0, time.Local)
+	for want, r := range map[string]jobs.PublicRecord{
+		"waiting (in 1m)":      {State: jobs.StateWaiting, RetryAt: now.Add(time.Minute)},
+		"waiting (turn in 2m)": {State: jobs.StateWaiting, RetryAt: now.Add(2 * time.Minute), Paced: true},
+		"waiting (due)":        {State: jobs.StateWaiting, RetryAt: now.Add(-time.Minute)},
+		"queued":               {State: jobs.StateQueued},
+	} {
+		var out strings.Builder
+		table := terminal.NewTable(&out, terminal.Style{Now: now})
+		table.Row(stateInList(r, now))
+		if err := table.Flush(); err != nil || out.String() != want+"\n" {
+			t.Errorf("the state is shown as %q, want %q (%v)", out.String(), want, err)
+		}
+	}
+}
+
 func TestAttemptLine(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 24, 3, 0, 0, 250e6, time.Local)
@@ -267,6 +286,26 @@ func TestWhatIsSaidInstead(t *testing.T) {
 	} {
 		if got := shown(show); !strings.Contains(got, "not sent to siem: HTTP 404") {
 			t.Error(got)
+		}
+	}
+}
+
+// TestChangeWithoutACause: no text ends with a colon that has nothing behind it.
+func TestChangeWithoutACause(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
+	attempt := func(reason jobs.Reason) []jobs.Attempt {
+		return []jobs.Attempt{{Attempt: 1, StartedAt: at, FinishedAt: at, Reason: reason}}
+	}
+	for want, r := range map[string]jobs.PublicRecord{
+		"asked for by ops":       {AcceptedAt: at, RequestedBy: "ops"},
+		"attempt 1 worked":       {AcceptedAt: at, Attempts: attempt(jobs.ReasonNone)},
+		"attempt 1: interrupted": {AcceptedAt: at, Attempts: attempt(jobs.ReasonInterrupted)},
+		"cancel by ops":          {AcceptedAt: at, Operations: []jobs.Operation{{At: at.Add(1), Action: jobs.ActionCancel, By: "ops"}}},
+		"proof pending":          {AcceptedAt: at, Proof: &jobs.Proof{Verdict: jobs.VerdictPending, Checks: 1, CheckedAt: at.Add(1)}},
+	} {
+		if _, got := Change(&r); got != want {
+			t.Errorf("the change is shown as %q, want %q", got, want)
 		}
 	}
 }

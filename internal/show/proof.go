@@ -76,5 +76,5 @@ func ProofProgress(r jobs.PublicRecord, now time.Time) string {
 	if p.Verdict == jobs.VerdictPending && !p.NextCheckAt.IsZero() {
 		line += ", the next one at " + terminal.Clock(p.NextCheckAt, now)
 	}
-	return line + ": " + terminal.Short(terminal.Printable(p.Why()), 120)
+	return jobs.WithCause(line, terminal.Short(terminal.Printable(p.Why()), 120))
 }

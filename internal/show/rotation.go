@@ -46,7 +46,7 @@ func NewRotation(name string, r *jobs.PublicRecord) ConfiguredRotation {
 
 // Rotations are a list of configured rotations.
 func Rotations(t *terminal.Table, list []ConfiguredRotation) {
-	t.Head("NAME", terminal.Optional("ROTATES"), "STATE", "SINCE", "OLD ONE ENDS", "JOB", "WAITS FOR")
+	t.Head("NAME", terminal.Optional("ROTATES"), terminal.Whole("STATE"), "SINCE", "OLD ONE ENDS", "JOB", "WAITS FOR")
 	for _, r := range list {
 		t.Wrapped(r.Name, r.Subject, r.state(), r.Since, r.Deadline, terminal.ID(r.JobID), r.WaitsFor)
 	}

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,10 @@ const (
 	columnGap  = "  "
 	idWidth    = 12 // What is left of an id where the table does not fit: it is unique among a million of them.
 	leastWidth = 8  // What a column keeps as long as another one is wider.
+
+	mostLines  = 3  // A last cell of more lines beside the other columns is written below them.
+	belowWidth = 40 // The least width at which it is.
+	indent     = "    "
 )
 
 // measure counts the columns that a text takes. An ellipsis takes one, whatever the locale.
@@ -28,16 +33,20 @@ type block struct {
 	rows     [][]shown
 	wraps    []bool
 	optional []bool
+	whole    []bool
 	widths   []int
+	head     bool
+	below    int // How wide the lines are in which last cells are written below their rows; 0 where they are not.
 }
 
 func newBlock(head []any, rows []row, s *Style) *block {
-	b := &block{}
-	if len(head) > 0 {
+	b := &block{head: len(head) > 0}
+	if b.head {
 		cells := make([]shown, len(head))
 		for i, name := range head {
 			_, optional := name.(Optional)
-			b.optional = append(b.optional, optional)
+			_, whole := name.(Whole)
+			b.optional, b.whole = append(b.optional, optional), append(b.whole, whole)
 			cells[i] = shown{text: Text(name), meaning: Faint}
 		}
 		b.rows, b.wraps = append(b.rows, cells), append(b.wraps, false)
@@ -58,6 +67,7 @@ func newBlock(head []any, rows []row, s *Style) *block {
 		}
 	}
 	b.optional = append(b.optional, make([]bool, max(len(b.widths)-len(b.optional), 0))...)
+	b.whole = append(b.whole, make([]bool, max(len(b.widths)-len(b.whole), 0))...)
 	return b
 }
 
@@ -109,12 +119,23 @@ func (b *block) total() int {
 	return sum - len(columnGap)
 }
 
-// fit makes the block as narrow as width: the ends of ids go first, then optional columns, the last
-// one before the others, then the ends of the widest columns.
+// fit makes the block as narrow as width. Last cells that would be a column of many short lines are written below their rows.
 func (b *block) fit(width int) {
 	if width <= 0 {
 		return
 	}
+	natural := slices.Clone(b.widths)
+	b.narrow(width)
+	if b.head && width >= belowWidth && b.lines() > mostLines {
+		b.widths, b.below = natural, width-len(indent)
+		b.widths[len(b.widths)-1] = 0
+		b.narrow(width)
+	}
+}
+
+// narrow makes the columns as narrow as width: the ends of ids go first, then optional columns, the last one before the
+// others, then the ends of the widest columns, at last of those that are to be whole.
+func (b *block) narrow(width int) {
 	for i := range b.widths {
 		if b.total() > width && b.holdsIDs(i) {
 			b.widths[i] = min(b.widths[i], idWidth)
@@ -125,20 +146,38 @@ func (b *block) fit(width int) {
 			b.widths[i] = 0
 		}
 	}
+	b.cutWidest(width, leastWidth, b.whole)
+	none := make([]bool, len(b.widths))
 	for _, least := range []int{leastWidth, 1} {
-		for b.total() > width {
-			widest := 0
-			for i, w := range b.widths {
-				if w > b.widths[widest] {
-					widest = i
-				}
+		b.cutWidest(width, least, none)
+	}
+}
+
+// cutWidest cuts the widest columns, but for some, down to least.
+func (b *block) cutWidest(width, least int, but []bool) {
+	for b.total() > width {
+		widest, most := 0, 0
+		for i, w := range b.widths {
+			if w > most && !but[i] {
+				widest, most = i, w
 			}
-			if b.widths[widest] <= least {
-				break
-			}
-			b.widths[widest]--
+		}
+		if most <= least {
+			return
+		}
+		b.widths[widest]--
+	}
+}
+
+// lines is how many lines the longest row takes.
+func (b *block) lines() int {
+	most := 0
+	for i, cells := range b.rows {
+		if last := len(cells) - 1; b.wraps[i] && last == len(b.widths)-1 {
+			most = max(most, len(wrap(cells[last].text, b.widths[last])))
 		}
 	}
+	return most
 }
 
 func (b *block) holdsIDs(column int) bool {
@@ -153,16 +192,37 @@ func (b *block) holdsIDs(column int) bool {
 // write adds row n, which is more than one line where its last cell is wrapped.
 func (b *block) write(out *strings.Builder, n int, colour bool) {
 	cells := b.rows[n]
+	last := len(cells) - 1
+	if b.below > 0 && last == len(b.widths)-1 {
+		b.line(out, cells[:last], colour)
+		if n > 0 { // The names of the columns are above.
+			b.under(out, cells[last], colour)
+		}
+		return
+	}
 	rest := []string{""}
-	if last := len(cells) - 1; b.wraps[n] {
+	if b.wraps[n] {
 		rest = wrap(cells[last].text, b.widths[last])
 		cells[last].text = rest[0]
 	}
 	b.line(out, cells, colour)
 	for _, more := range rest[1:] {
 		further := make([]shown, len(cells))
-		further[len(cells)-1] = shown{text: more, meaning: cells[len(cells)-1].meaning}
+		further[last] = shown{text: more, meaning: cells[last].meaning}
 		b.line(out, further, colour)
+	}
+}
+
+// under writes a cell below its row, and none without a value.
+func (b *block) under(out *strings.Builder, cell shown, colour bool) {
+	if cell.text == None {
+		return
+	}
+	for _, text := range wrap(cell.text, b.below) {
+		if colour {
+			text = Paint(text, cell.meaning)
+		}
+		out.WriteString(indent + text + "\n")
 	}
 }
 

@@ -17,6 +17,9 @@ type Raw string
 // Optional names a column that is left out where the table does not fit, the last one first.
 type Optional string
 
+// Whole names a column that is cut only where the others cannot be cut further.
+type Whole string
+
 // Meaning is what a colour says.
 type Meaning int
 

@@ -12,9 +12,9 @@ var testNow = time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
 
 // jobsLike fills a table as a list of jobs does, with texts that are wide, long or empty.
 func jobsLike(t *Table) {
-	t.Head("JOB", "KIND", "TARGET", Optional("LANE"), "STATE", Optional("ATTEMPTS"), "ACCEPTED")
+	t.Head("JOB", "KIND", "TARGET", Optional("LANE"), Whole("STATE"), Optional("ATTEMPTS"), "ACCEPTED")
 	t.Row(ID("3f9k2c8w5m1x7q0z4r6t8v2y9a"), "service_account_secret.delete", "org/5ec0…00b1/client/mdb_sa_id_0123456789abcdef01234567", "urgent",
-		Meant{"waiting until 2026-11-24 03:04:05 CET", Worth}, 12, testNow.Add(-3*time.Minute))
+		Meant{"waiting until 03:04:05", Worth}, 12, testNow.Add(-3*time.Minute))
 	t.Row(ID("7"), "x509.disable", "日本語の長い名前日本語の長い名前日本語の長い名前日本語の長い名前", "", Meant{"revoked", Good}, 1, testNow.AddDate(0, 0, -9))
 }
 
@@ -28,6 +28,8 @@ func TestNoLineIsWiderThanTheTerminal(t *testing.T) {
 		table.Line("")
 		table.Field("reason", "seen in a public repository, and what was seen there is 日本語日本語日本語 a_word_that_is_longer_than_any_line_of_a_terminal_can_be_and_goes_on_and_on")
 		table.Wrapped("✗", "atlas", "roles of account security", "→ give it the role Organization Owner, or take the account out of the configuration")
+		table.Head("NAME", Whole("STATE"), "SAYS")
+		table.Wrapped(ID("3f9k2c8w5m1x7q0z4r6t8v2y9a"), "waiting until 2026-11-24 03:04:05 CET", strings.Repeat("日本語 and a_long_word_of_many_letters ", 9))
 		table.Aligned = true
 		table.Line("")
 		table.Row("a", strings.Repeat("b", 300), "c")
@@ -55,14 +57,14 @@ func TestFit(t *testing.T) {
 		want  string
 	}{
 		{"a pipe: nothing is cut", Style{Now: testNow}, `
-JOB                         KIND                           TARGET                                                            LANE    STATE                                  ATTEMPTS  ACCEPTED
-3f9k2c8w5m1x7q0z4r6t8v2y9a  service_account_secret.delete  org/5ec0…00b1/client/mdb_sa_id_0123456789abcdef01234567           urgent  waiting until 2026-11-24 03:04:05 CET  12        3m ago
-7                           x509.disable                   日本語の長い名前日本語の長い名前日本語の長い名前日本語の長い名前  -       revoked                                1         9d ago
+JOB                         KIND                           TARGET                                                            LANE    STATE                   ATTEMPTS  ACCEPTED
+3f9k2c8w5m1x7q0z4r6t8v2y9a  service_account_secret.delete  org/5ec0…00b1/client/mdb_sa_id_0123456789abcdef01234567           urgent  waiting until 03:04:05  12        3m ago
+7                           x509.disable                   日本語の長い名前日本語の長い名前日本語の長い名前日本語の長い名前  -       revoked                 1         9d ago
 `},
-		{"80 columns: ids keep their beginning, optional columns go", Style{Width: 80, Now: testNow}, `
-JOB           KIND               TARGET             STATE               ACCEPTED
-3f9k2c8w5m1x  service_account_…  org/5ec0…00b1/cl…  waiting until 202…  3m ago
-7             x509.disable       日本語の長い名前…  revoked             9d ago
+		{"80 columns: ids keep their beginning, optional columns go, a state is whole", Style{Width: 80, Now: testNow}, `
+JOB           KIND             TARGET           STATE                   ACCEPTED
+3f9k2c8w5m1x  service_accoun…  org/5ec0…00b1/…  waiting until 03:04:05  3m ago
+7             x509.disable     日本語の長い名…  revoked                 9d ago
 `},
 		{"ids alone", Style{Width: 80, IDs: true}, `
 3f9k2c8w5m1x7q0z4r6t8v2y9a
@@ -82,6 +84,30 @@ JOB           KIND               TARGET             STATE               ACCEPTED
 				t.Errorf("table (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestALongLastCellIsBelowItsRow: as a column it would be many short lines.
+func TestALongLastCellIsBelowItsRow(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	table := NewTable(&out, Style{Width: 60, Now: testNow})
+	table.Head("JOB", "KIND", "TARGET", "SAYS")
+	table.Wrapped(ID("3f9k2c8w5m1x7q0z4r6t8v2y9a"), "idp.delete", "federation/5ec0…00c1/idp/5ec0…00d1",
+		"404: the identity provider is gone; 200: none of 2 means the same; the event log has no event of it")
+	table.Wrapped(ID("7"), "jwks.revoke", "federation/5ec0…00c1", "")
+	if err := table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := `
+JOB           KIND         TARGET
+3f9k2c8w5m1x  idp.delete   federation/5ec0…00c1/idp/5ec0…00…
+    404: the identity provider is gone; 200: none of 2 means
+    the same; the event log has no event of it
+7             jwks.revoke  federation/5ec0…00c1
+`
+	if diff := cmp.Diff(want[1:], out.String()); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
 	}
 }
 
