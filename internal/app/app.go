@@ -90,6 +90,7 @@ type worker struct {
 	workers      *bus.Workers // Nil until jobs are taken.
 	self         *wire.Identity
 	fresh        jobs.Fresh
+	others       others
 	lost         chan struct{} // Holds a token after the messages of jobs were lost.
 	upkeep       *bus.Upkeep
 	prepared     preparation

@@ -273,26 +273,9 @@ func (l *liveRunner) Begin(ctx context.Context, o jobs.Opened) (jobs.Settlement,
 func (w *worker) rulesOf(c *config.Config) (*jobs.Rules, error) {
 	rules, err := wire.NewRules(c, w.atlas, wire.Sealer{Keyring: w.keys}, w.atlas)
 	if err == nil {
-		rules.Latest = w.latestRules
+		rules.Latest = func(ctx context.Context) (*jobs.Rules, error) { return w.others.latest(ctx, w) }
 	}
 	return rules, err
-}
-
-// latestRules are those that another worker has loaded last, without its policies; nil where this worker was the last.
-func (w *worker) latestRules(ctx context.Context) (*jobs.Rules, error) {
-	latest, err := stores.LoadRules(ctx, w.conn)
-	if errors.Is(err, jobs.ErrNotFound) || err == nil && latest.Worker == w.Name {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	latest.Policies = nil
-	evaluator, err := wire.NewEvaluator(latest.Config(w.Config.NATS.Namespace))
-	if err != nil {
-		return nil, err
-	}
-	return evaluator.Rules, nil
 }
 
 // showRules lets the commands see by which rules this worker goes. It works without.

@@ -121,7 +121,7 @@ func (w *worker) newChecks(s storage, announcer *bus.Announcer) *bus.Checks {
 	checker := proof.New(proof.Config{
 		Policy: func() proof.Policy { return wire.ProofPolicy(w.running.Load()) },
 		Ledger: s.ledger, Reader: w.atlas, Announcer: announcer, Retrier: fleet.Own(w.conn, s.ledger, w.Config, w.keys, w.Known).Operator(),
-		Repeater: bus.NewRepeater(w.conn), Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
+		Repeater: bus.NewRepeater(w.conn), Elsewhere: w.elsewhere, Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
 	})
 	return &bus.Checks{
 		Busy: func() bool {
@@ -179,7 +179,7 @@ func (w *worker) newRunner(s storage, announcer *bus.Announcer) (*liveRunner, er
 	})
 	return newLiveRunner(jobs.RunnerConfig{
 		Worker: w.Name, Instance: w.self.Instance, Embedded: w.embedded != nil, Gone: w.isGone, Version: w.Version, CallTimeout: w.Config.Atlas.Timeout, Retry: wire.RetryPolicy(w.Config), Prove: w.Config.Proof.Within > 0,
-		Ledger: s.ledger, Fresh: &w.fresh, Targets: s.ledger.Targets(), Queue: bus.NewQueue(w.conn), Revoker: w.tracedRevoker(w.atlas), Rotator: rotator, Pacer: w.atlas,
+		Ledger: s.ledger, Fresh: &w.fresh, Targets: s.ledger.Targets(), Queue: bus.NewQueue(w.conn), Revoker: w.tracedRevoker(w.atlas), Rotator: rotator, Pacer: w.atlas, Elsewhere: w.elsewhere,
 		Announcer: w.tracedAnnouncer(announcer), Recorder: w.metrics, Logger: w.Logger, Now: w.conn.Clock().Now,
 	})
 }

@@ -155,7 +155,7 @@ func (in Intake) accept(ctx context.Context, h *delivery) jobs.Settlement {
 		return crowded(h)
 	}
 	if err != nil {
-		delay := redeliverDelay(h.meta.NumDelivered)
+		delay := laterDelay(err, h.meta.NumDelivered)
 		in.failures.Warn(log, "event is not taken in yet", err, zap.Duration("delay", delay))
 		return jobs.Settlement{Delay: delay}
 	}
@@ -269,6 +269,15 @@ func isAboutEvent(err error) bool {
 // did not do their part: 1 s, 2 s, 4 s … 30 s.
 func redeliverDelay(deliveries uint64) time.Duration {
 	return backoff.Delay(time.Second, 30*time.Second, int(deliveries))
+}
+
+// laterDelay is the wait before an event is handed over once more that could not be taken in. One for which another worker has loaded a configuration
+// waits for that worker alone, and not for something to recover.
+func laterDelay(err error, deliveries uint64) time.Duration {
+	if errors.Is(err, jobs.ErrElsewhere) {
+		return jobs.ElsewhereDelay
+	}
+	return redeliverDelay(deliveries)
 }
 
 // allows says that secrets in the clear may stay where they are.

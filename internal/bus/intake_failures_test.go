@@ -116,8 +116,11 @@ func TestAgainGrows(t *testing.T) {
 		0: time.Second, 1: time.Second, 2: 2 * time.Second, 3: 4 * time.Second, 4: 8 * time.Second, 5: 16 * time.Second,
 		6: 30 * time.Second, 64: 30 * time.Second, 1 << 63: 30 * time.Second,
 	} {
-		if got := redeliverDelay(deliveries); got != want {
+		if got := laterDelay(errors.New("x"), deliveries); got != want {
 			t.Errorf("after delivery %d: %s, want %s", deliveries, got, want)
+		}
+		if got := laterDelay(fmt.Errorf("x: %w", jobs.ErrElsewhere), deliveries); got != jobs.ElsewhereDelay {
+			t.Errorf("after delivery %d, of an event for another worker: %s", deliveries, got)
 		}
 	}
 }

@@ -193,27 +193,13 @@ func (p *planner) job(request Request) (PlannedJob, error) {
 	return PlannedJob{Job: newJob(e, account), Request: request}, nil
 }
 
-// reloadTime is how long after its event a name that this worker does not know is waited for: all workers get a new configuration within it.
-const reloadTime = 15 * time.Minute
-
 // unknown says what becomes of a request for which this worker has no account. While another worker has loaded rules that have one, the event is
 // put back, until one of those workers gets it or this one has loaded them, too.
 func (p *planner) unknown(r Request, err error) error {
-	if p.rules.Latest == nil || !p.now.Before(p.event.At.Add(reloadTime)) {
-		return err
+	if later := p.rules.elsewhere(r, err, p.event.At, p.now, p.latest); later != nil {
+		return &laterError{later}
 	}
-	latest, failed := p.latest()
-	if failed != nil {
-		return &laterError{failed}
-	}
-	if latest == nil {
-		return err
-	}
-	if _, _, unknown := latest.resolve(r); unknown != nil {
-		return err
-	}
-	// It is no mistake of the event: what is wrapped would count as one.
-	return &laterError{errors.New("another worker has loaded a configuration for it, and this one has not yet: " + err.Error())}
+	return err
 }
 
 // add puts a job into the plan unless the same action on the same target is there already.

@@ -67,14 +67,17 @@ type RunnerConfig struct {
 	Fresh       *Fresh // What the intake of this worker has just made. Nil: all is read from the ledger.
 	Targets     Targets
 	Queue       Queue
-	Revoker     Revoker
-	Rotator     Rotator // Nil: a job that rotates fails with ReasonConfig.
-	Pacer       Pacer
-	Announcer   Announcer
-	Recorder    RunRecorder
-	Logger      *zap.Logger
-	Now         func() time.Time // The time that all workers share, see internal/clock; default time.Now.
-	Random      func() float64   // In [0, 1), for the jitter; default math/rand.
+	// Elsewhere reports whether another worker is to have a job that came due at a moment, because this one does not know its account or rotation
+	// yet. Nil: none is.
+	Elsewhere func(ctx context.Context, j Job, due time.Time) (bool, error)
+	Revoker   Revoker
+	Rotator   Rotator // Nil: a job that rotates fails with ReasonConfig.
+	Pacer     Pacer
+	Announcer Announcer
+	Recorder  RunRecorder
+	Logger    *zap.Logger
+	Now       func() time.Time // The time that all workers share, see internal/clock; default time.Now.
+	Random    func() float64   // In [0, 1), for the jitter; default math/rand.
 }
 
 // Runner takes a delivered job one step further: to its outcome or to its next attempt.
@@ -187,11 +190,19 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Settlement,
 		settlement, err := r.finish(ctx, d.Job, entry, OutcomeRefused, rec.Unfit)
 		return settlement, r.raced(err)
 	}
+	return r.takeTurn(ctx, d, entry)
+}
+
+// takeTurn attempts a job that is due, unless another worker is to have it, or its rate bucket has no permit.
+func (r *Runner) takeTurn(ctx context.Context, d Delivery, entry Entry) (Settlement, error) {
+	if away, err := r.elsewhere(ctx, d.Job, &entry.Record); away || err != nil {
+		return Settlement{Delay: ElsewhereDelay}, err
+	}
 	asked := time.Now()
 	if permit := r.cfg.Pacer.Permit(ctx, d.Job); permit.At.After(asked) {
 		return r.hold(ctx, d.Job, entry, Permit{At: r.shared(permit.At), NotBefore: r.shared(permit.NotBefore)})
 	}
-	rec.Deliveries = d.Count
+	entry.Record.Deliveries = d.Count
 	return r.attempt(ctx, d.Job, entry)
 }
 

@@ -38,7 +38,7 @@ type Recorder interface {
 	TargetReverted(kind string)
 }
 
-// Config are the parts and settings of a Checker. All are required.
+// Config are the parts and settings of a Checker. All but Elsewhere are required.
 type Config struct {
 	Policy    func() Policy // As of now.
 	Ledger    jobs.Ledger
@@ -47,6 +47,8 @@ type Config struct {
 	Retrier   Retrier
 	Repeater  Repeater
 	Recorder  Recorder
+	// Elsewhere reports whether another worker is to make a look that came due at a moment, as that of jobs.RunnerConfig. Nil: none is.
+	Elsewhere func(ctx context.Context, j jobs.Job, due time.Time) (bool, error)
 	Logger    *zap.Logger
 	Now       func() time.Time // The time that all workers share, see internal/clock.
 }
@@ -91,7 +93,18 @@ func (c *Checker) Check(ctx context.Context, d jobs.Delivery) (jobs.Settlement, 
 	case rec.Proof.NextCheckAt.After(now):
 		return jobs.Settlement{Delay: rec.Proof.NextCheckAt.Sub(now)}, nil
 	}
+	if away, err := c.elsewhere(ctx, d.Job, rec); away || err != nil {
+		return jobs.Settlement{Delay: jobs.ElsewhereDelay}, err
+	}
 	return c.look(ctx, d.Job, entry)
+}
+
+// elsewhere reports whether another worker is to make the look that is due: one that does not know the account would find nothing.
+func (c *Checker) elsewhere(ctx context.Context, job jobs.Job, rec *jobs.Record) (bool, error) {
+	if c.cfg.Elsewhere == nil {
+		return false, nil
+	}
+	return c.cfg.Elsewhere(ctx, job, rec.Proof.NextCheckAt)
 }
 
 // load loads the record of a delivered check. A settlement that is not zero says that there is nothing to do, or not yet.

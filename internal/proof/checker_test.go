@@ -262,6 +262,25 @@ func TestStoppingFindsNothing(t *testing.T) {
 	})
 }
 
+// TestElsewhere: a worker that does not know the account yet leaves looks to one that does. What it could not read is no finding.
+func TestElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := watching(t, 0)
+		left := 0
+		p.elsewhere = func(_ context.Context, _ jobs.Job, due time.Time) (bool, error) {
+			if due.IsZero() || due.After(time.Now()) {
+				t.Errorf("it came due at %s", due)
+			}
+			left++
+			return left%20 != 0, nil
+		}
+		p.deliver(t)
+		if r := p.record(t); r.Proof.Verdict != jobs.VerdictVerified || left != 20*r.Proof.Checks || len(p.reads) == 0 {
+			t.Errorf("%s after %d looks, of which %d were left", r.Proof.Verdict, r.Proof.Checks, left)
+		}
+	})
+}
+
 // TestOldMessages: a message of another round, of a job without a proof, or of a stopped proof is settled without a read.
 func TestOldMessages(t *testing.T) {
 	for name, change := range map[string]func(*jobs.Record){

@@ -90,6 +90,8 @@ type plant struct {
 	events func(after time.Duration) ([]Event, error)
 	fail   func(step string) (done bool, err error) // A fault: whether the step was done, and what it says.
 
+	elsewhere func(context.Context, jobs.Job, time.Time) (bool, error)
+
 	reads     []string // With when they were made.
 	announced []string // Verdicts, with dead letters and how often they were looked for first.
 	retried   int
@@ -243,7 +245,7 @@ func (p *plant) Proof(_, verdict string, dead bool, d time.Duration) {
 
 func (p *plant) checker() *Checker {
 	return New(Config{
-		Policy: func() Policy { return p.policy }, Ledger: p, Reader: p, Announcer: p, Retrier: p, Repeater: p, Recorder: p, Logger: zap.NewNop(), Now: time.Now,
+		Policy: func() Policy { return p.policy }, Ledger: p, Reader: p, Announcer: p, Retrier: p, Repeater: p, Recorder: p, Logger: zap.NewNop(), Now: time.Now, Elsewhere: p.elsewhere,
 	})
 }
 

@@ -34,6 +34,9 @@ func (c *Checker) Watch(ctx context.Context, d jobs.Delivery) (jobs.Settlement, 
 	if settlement := notDue(d.Job, rec, now); settlement != (jobs.Settlement{}) {
 		return settlement, nil
 	}
+	if away, err := c.elsewhere(ctx, d.Job, rec); away || err != nil {
+		return jobs.Settlement{Delay: jobs.ElsewhereDelay}, err
+	}
 	l := c.lookAgain(d.Job, rec, now)
 	back, ids := l.readAgain(ctx)
 	l.done()

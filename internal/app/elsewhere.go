@@ -1,0 +1,61 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rekey/internal/jobs"
+	"rekey/internal/quiet"
+	"rekey/internal/stores"
+	"rekey/internal/wire"
+)
+
+// othersFresh is for how long what another worker has loaded is not read again: each event and job that this worker does not know asks for it.
+const othersFresh = time.Second
+
+// others are the rules that another worker has loaded last, without its policies.
+type others struct {
+	failures quiet.Failures
+
+	mu   sync.Mutex // Guards the rest.
+	at   time.Time  // When they were read; zero: they were not.
+	last *jobs.Rules
+}
+
+// latest returns them; nil where this worker was the last.
+func (o *others) latest(ctx context.Context, w *worker) (*jobs.Rules, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.at.IsZero() && time.Since(o.at) < othersFresh {
+		return o.last, nil
+	}
+	latest, err := stores.LoadRules(ctx, w.conn)
+	if errors.Is(err, jobs.ErrNotFound) || err == nil && latest.Worker == w.Name {
+		o.at, o.last = time.Now(), nil
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	latest.Policies = nil
+	evaluator, err := wire.NewEvaluator(latest.Config(w.Config.NATS.Namespace))
+	if err != nil {
+		return nil, err
+	}
+	o.at, o.last = time.Now(), evaluator.Rules
+	return o.last, nil
+}
+
+// elsewhere reports whether another worker is to have a job, or a look at its target, that came due at a moment.
+func (w *worker) elsewhere(ctx context.Context, j jobs.Job, due time.Time) (bool, error) {
+	err := w.fanout.Elsewhere(ctx, j, due, w.conn.Clock().Now())
+	if !errors.Is(err, jobs.ErrElsewhere) {
+		return false, err
+	}
+	w.others.failures.Warn(w.log, "job is left to another worker", err, zap.String("job_id", j.ID), zap.String("kind", string(j.Kind)), zap.String("account", j.Account))
+	return true, nil
+}

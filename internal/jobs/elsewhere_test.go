@@ -1,0 +1,80 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rekey/internal/kinds"
+)
+
+// TestJobsElsewhere: a job whose account or rotation this worker does not know is left to the one that has loaded a configuration with it, and
+// spends no attempt meanwhile.
+func TestJobsElsewhere(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	loaded := func(r *Rules, err error) func(context.Context) (*Rules, error) {
+		return func(context.Context) (*Rules, error) { return r, err }
+	}
+	others := &Rules{Accounts: only{"new"}, Rotations: map[string]RotationRule{"ci": {Kind: kinds.ServiceAccountSecretRotate, Account: "new"}}}
+	call := Job{Kind: kinds.JWKSRevoke, Account: "new"}
+	rotation := Job{
+		Kind: kinds.ServiceAccountSecretRotate, Account: "new", Params: mustParams(t, kinds.ServiceAccountSecretRotate, map[string]any{"rotation": "ci"}),
+	}
+	tests := []struct {
+		name   string
+		job    Job
+		latest func(context.Context) (*Rules, error)
+		waited time.Duration
+		want   bool
+	}{
+		{"known here", Job{Kind: kinds.JWKSRevoke, Account: "security"}, loaded(others, nil), 0, false},
+		{"no other rules", call, nil, 0, false},
+		{"loaded here last", call, loaded(nil, nil), 0, false},
+		{"account of another worker", call, loaded(others, nil), 0, true},
+		{"rotation of another worker", rotation, loaded(others, nil), 0, true},
+		{"unknown to the other, too", Job{Kind: kinds.JWKSRevoke, Account: "old"}, loaded(others, nil), 0, false},
+		{"for longer than a reload takes", call, loaded(others, nil), reloadTime, false},
+	}
+	for _, tt := range tests {
+		rules := &Rules{Accounts: only{"security"}, Latest: tt.latest}
+		if err := rules.Elsewhere(t.Context(), tt.job, at, at.Add(tt.waited)); errors.Is(err, ErrElsewhere) != tt.want || err != nil && !tt.want {
+			t.Errorf("%s: %v, want %t", tt.name, err, tt.want)
+		}
+	}
+	rules := &Rules{Accounts: only{"security"}, Latest: loaded(nil, errors.New("x"))}
+	if err := rules.Elsewhere(t.Context(), call, at, at); err == nil || errors.Is(err, ErrElsewhere) {
+		t.Errorf("rules that cannot be read: %v", err)
+	}
+}
+
+// TestRunElsewhere: a runner leaves a job alone while another worker is to have it, however often it is handed over.
+func TestRunElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		j := p.acceptJob(t, jwksEvent(t, 1))
+		away, accepted := true, time.Now()
+		r := p.runner(t, "w1", func(cfg *RunnerConfig) {
+			cfg.Elsewhere = func(_ context.Context, job Job, due time.Time) (bool, error) {
+				if job.ID != j.ID || !due.Equal(accepted) {
+					t.Errorf("job %s, due at %s", job.ID, due)
+				}
+				return away, nil
+			}
+		})
+		for n := range 2 * uint64(policy().MaxAttempts) {
+			if s, err := r.Run(t.Context(), Delivery{Job: j, Count: n + 1}); err != nil || s != (Settlement{Delay: ElsewhereDelay}) {
+				t.Fatalf("%+v, %v", s, err)
+			}
+		}
+		away = false
+		if s, err := r.Run(t.Context(), Delivery{Job: j, Count: 99}); err != nil || !s.Done {
+			t.Fatalf("%+v, %v", s, err)
+		}
+		if len(p.results) != 1 || p.results[0].Outcome != OutcomeRevoked || p.results[0].AttemptCount != 1 {
+			t.Errorf("the results are %+v", p.results)
+		}
+	})
+}
