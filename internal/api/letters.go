@@ -48,6 +48,7 @@ func (s *Server) letters(c *call) error {
 		case len(list.DeadLetters) == most:
 			list.More = true
 		default:
+			c.fleet.Settle(ctx, &letter)
 			list.DeadLetters = append(list.DeadLetters, letter)
 		}
 		if list.More {

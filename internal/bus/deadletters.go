@@ -17,19 +17,29 @@ import (
 
 // DeadLetter is one message of the stream of dead letters.
 type DeadLetter struct {
-	Number   uint64              `json:"number"` // Its sequence; what `dlq show` takes.
-	At       time.Time           `json:"at"`
-	Subject  string              `json:"subject"`
-	Code     string              `json:"code"`
-	Reason   string              `json:"reason"`
-	Problems []string            `json:"problems,omitempty"` // Where there are several: each once. Reason has them all.
-	JobID    string              `json:"job_id,omitempty"`
-	Kind     string              `json:"kind,omitempty"`
-	Receiver string              `json:"receiver,omitempty"` // Of a notification.
-	Event    jobs.EventRef       `json:"event"`
-	Header   map[string][]string `json:"header,omitempty"`
-	Payload  string              `json:"payload,omitempty"`
-	sealed   string              // The whole event, sealed, of a letter that was shown.
+	Number   uint64    `json:"number"` // Its sequence; what `dlq show` takes.
+	At       time.Time `json:"at"`
+	Subject  string    `json:"subject"`
+	Code     string    `json:"code"`
+	Reason   string    `json:"reason"`
+	Problems []string  `json:"problems,omitempty"` // Where there are several: each once. Reason has them all.
+	JobID    string    `json:"job_id,omitempty"`
+	// Succeeded is the outcome of its job, where that has succeeded since.
+	Succeeded jobs.Outcome        `json:"succeeded,omitempty"`
+	Kind      string              `json:"kind,omitempty"`
+	Receiver  string              `json:"receiver,omitempty"` // Of a notification.
+	Event     jobs.EventRef       `json:"event"`
+	Header    map[string][]string `json:"header,omitempty"`
+	Payload   string              `json:"payload,omitempty"`
+	sealed    string              // The whole event, sealed, of a letter that was shown.
+}
+
+// SettleWith notes what became of the letter's job since. A letter of an event names a job that was not made for it, one of a
+// notification is not about the job, and a job whose target is alive has not done what was asked.
+func (d *DeadLetter) SettleWith(n names.Names, outcome jobs.Outcome, verdict jobs.Verdict) {
+	if outcome.Success() && !verdict.Alive() && d.Subject != n.DeadEvent() && d.Subject != n.DeadNotification() {
+		d.Succeeded = outcome
+	}
 }
 
 // DeadLetters reads the stream of dead letters.

@@ -154,3 +154,29 @@ func TestSearchOfDeadLetters(t *testing.T) {
 		}
 	}
 }
+
+// TestDeadLetterOfAJobThatHasSucceeded: one of an event or a notification is not about the job, and a job whose target is alive has not
+// done what was asked.
+func TestDeadLetterOfAJobThatHasSucceeded(t *testing.T) {
+	t.Parallel()
+	n := names.New("rekey")
+	for _, tt := range []struct {
+		subject string
+		outcome jobs.Outcome
+		verdict jobs.Verdict
+		want    jobs.Outcome
+	}{
+		{n.DeadJob("x509.disable"), jobs.OutcomeRevoked, jobs.VerdictPending, jobs.OutcomeRevoked},
+		{n.DeadJob("x509.disable"), jobs.OutcomeAlreadyGone, "", jobs.OutcomeAlreadyGone},
+		{n.DeadJob("x509.disable"), jobs.OutcomeRefused, "", ""},
+		{n.DeadJob("x509.disable"), "", "", ""},
+		{n.DeadJob("x509.disable"), jobs.OutcomeRevoked, jobs.VerdictStillAlive, ""},
+		{n.DeadEvent(), jobs.OutcomeRevoked, jobs.VerdictVerified, ""},
+		{n.DeadNotification(), jobs.OutcomeRevoked, jobs.VerdictVerified, ""},
+	} {
+		d := DeadLetter{Subject: tt.subject}
+		if d.SettleWith(n, tt.outcome, tt.verdict); d.Succeeded != tt.want {
+			t.Errorf("%s, %s %s: %q, want %q", tt.subject, tt.outcome, tt.verdict, d.Succeeded, tt.want)
+		}
+	}
+}

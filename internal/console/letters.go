@@ -26,21 +26,22 @@ const (
 
 // letterRow is a dead letter in a list.
 type letterRow struct {
-	Number   uint64
-	At       time.Time
-	Code     string
-	Kind     string
-	Receiver string
-	JobID    string
-	Event    string
-	Reason   string
-	Same     string // Why its replay would fail the same way.
-	Result   string // What became of it.
-	Failed   bool
+	Number    uint64
+	At        time.Time
+	Code      string
+	Kind      string
+	Receiver  string
+	JobID     string
+	Event     string
+	Reason    string
+	Succeeded jobs.Outcome // Of its job, where that has succeeded since.
+	Same      string       // Why its replay would fail the same way.
+	Result    string       // What became of it.
+	Failed    bool
 }
 
 func newLetterRow(d *bus.DeadLetter) letterRow {
-	return letterRow{Number: d.Number, At: d.At, Code: d.Code, Kind: d.Kind, Receiver: d.Receiver, JobID: d.JobID, Event: show.EventName(d.Event), Reason: d.Reason}
+	return letterRow{Number: d.Number, At: d.At, Code: d.Code, Kind: d.Kind, Receiver: d.Receiver, JobID: d.JobID, Event: show.EventName(d.Event), Reason: d.Reason, Succeeded: d.Succeeded}
 }
 
 // lettersView is the dead letters.

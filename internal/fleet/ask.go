@@ -52,7 +52,18 @@ func (c *Client) DeadLetter(ctx context.Context, number uint64) (bus.DeadLetter,
 	if err != nil {
 		return letter, fmt.Errorf("dead letter %d: %w", number, err)
 	}
+	c.Settle(ctx, &letter)
 	return letter, nil
+}
+
+// Settle notes on a dead letter that its job has succeeded since. What may not be read is not said.
+func (c *Client) Settle(ctx context.Context, d *bus.DeadLetter) {
+	if d.JobID == "" {
+		return
+	}
+	if r, err := c.ledger.Find(ctx, d.JobID); err == nil {
+		d.SettleWith(c.conn.Names(), r.Outcome, r.Verdict())
+	}
 }
 
 // Published says where an event is stored.

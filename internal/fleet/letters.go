@@ -63,11 +63,12 @@ type Cause struct {
 	Code    string `json:"code"`
 	Kind    string `json:"kind,omitempty"`
 	// Receiver is the one that did not get the notifications, where the letters are such.
-	Receiver string    `json:"receiver,omitempty"`
-	Reason   string    `json:"reason"`  // Of the latest.
-	Numbers  string    `json:"numbers"` // As `dlq replay` takes them.
-	First    time.Time `json:"first"`
-	Last     time.Time `json:"last"`
+	Receiver  string    `json:"receiver,omitempty"`
+	Reason    string    `json:"reason"`              // Of the latest.
+	Succeeded int       `json:"succeeded,omitempty"` // Of how many the job has succeeded since.
+	Numbers   string    `json:"numbers"`             // As `dlq replay` takes them.
+	First     time.Time `json:"first"`
+	Last      time.Time `json:"last"`
 }
 
 // particular is what tells apart reasons that have the same cause: ids, times, addresses.
@@ -84,6 +85,9 @@ func Causes(list []bus.DeadLetter) []Cause {
 		}
 		groups[key].Letters++
 		groups[key].First = d.At
+		if d.Succeeded != "" {
+			groups[key].Succeeded++
+		}
 		numbers[key] = append(numbers[key], d.Number)
 	}
 	causes := make([]Cause, 0, len(groups))

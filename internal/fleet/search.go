@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,11 +109,19 @@ func (c *Client) DeadLetters(ctx context.Context, q LetterQuery) (Letters, error
 	most := q.Limit
 	q.Limit = chunk(most, 0)
 	all, err := ask[Letters](ctx, c, search.AskDeadLetters, q)
+	if all.Jobs == nil {
+		all.Jobs = map[string]search.End{}
+	}
 	for err == nil && all.More && (most <= 0 || len(all.Letters) < most) {
 		var next Letters
 		q.After, q.Limit = all.Letters[len(all.Letters)-1].Number, chunk(most, len(all.Letters))
 		next, err = ask[Letters](ctx, c, search.AskDeadLetters, q)
 		all.Letters, all.More = append(all.Letters, next.Letters...), next.More
+		maps.Copy(all.Jobs, next.Jobs)
+	}
+	for i := range all.Letters {
+		d := &all.Letters[i]
+		d.SettleWith(c.conn.Names(), all.Jobs[d.JobID].Outcome, all.Jobs[d.JobID].Verdict)
 	}
 	return all, err
 }

@@ -173,7 +173,15 @@ func (c *Client) statusLetters(ctx context.Context, s *Status) error {
 	}
 	s.DeadLetters = Causes(found.Letters)
 	if n := len(found.Letters); n > 0 {
-		s.act(Responder, "worker dlq ls --group, then replay or drop them", "dead letters wait: %d", n)
+		since := 0
+		for _, cause := range s.DeadLetters {
+			since += cause.Succeeded
+		}
+		what := fmt.Sprintf("dead letters wait: %d", n)
+		if since > 0 {
+			what += fmt.Sprintf("; jobs of them that have succeeded since: %d", since)
+		}
+		s.act(Responder, "worker dlq ls --group, then replay or drop them", "%s", what)
 	}
 	return nil
 }

@@ -38,7 +38,15 @@ type RawLetters[T any] struct {
 	Letters []T            `json:"dead_letters"`
 	More    bool           `json:"more"`
 	Codes   map[string]int `json:"codes"` // How many there are of each code, whatever was asked for.
+	// Jobs are the ends of the letters' jobs that have one which is a success, by their ids.
+	Jobs map[string]End `json:"jobs,omitempty"`
 	Freshness
+}
+
+// End is how a job has ended.
+type End struct {
+	Outcome jobs.Outcome `json:"outcome"`
+	Verdict jobs.Verdict `json:"verdict,omitempty"`
 }
 
 // Letters are dead letters without headers and payloads.
@@ -70,8 +78,34 @@ func (p *projection) letters(ctx context.Context, q *LetterQuery, most int) (ans
 	if err == nil {
 		answer.Letters, err = p.records(ctx, letterRecord, found[:min(len(found), limit)], most)
 	}
+	if err == nil {
+		answer.Jobs, err = p.succeeded(ctx, answer.Letters)
+	}
 	answer.More = len(answer.Letters) < len(found)
 	return answer, err
+}
+
+// succeeded are the jobs of dead letters that have succeeded since.
+func (p *projection) succeeded(ctx context.Context, letters []json.RawMessage) (map[string]End, error) {
+	ends := map[string]End{}
+	for _, record := range letters {
+		var letter struct {
+			JobID string `json:"job_id"`
+		}
+		if err := json.Unmarshal(record, &letter); err != nil || letter.JobID == "" {
+			continue
+		}
+		var end End
+		err := p.file.conn.QueryRowContext(ctx, "SELECT outcome, verdict FROM jobs WHERE id = ?", letter.JobID).Scan(&end.Outcome, &end.Verdict)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+		case err != nil:
+			return nil, inFile(err)
+		case end.Outcome.Success():
+			ends[letter.JobID] = end
+		}
+	}
+	return ends, nil
 }
 
 func (p *projection) codes(ctx context.Context) (map[string]int, error) {

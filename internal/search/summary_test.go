@@ -1,6 +1,7 @@
 package search
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -108,6 +109,35 @@ func TestDeadLetters(t *testing.T) {
 		if diff := gocmp.Diff(map[string]int{"refused": 3, "exhausted": 3, "malformed": 3}, found.Codes); diff != "" {
 			t.Errorf("%s: codes %s", tt.name, diff)
 		}
+	}
+}
+
+// TestDeadLettersOfJobsThatHaveSucceeded: a job that was retried and has succeeded is in the answer with its letters.
+func TestDeadLettersOfJobsThatHaveSucceeded(t *testing.T) {
+	t.Parallel()
+	f, _, err := openFile(t.Context(), t.TempDir(), "rekey")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close() //nolint:errcheck // A temporary file.
+	err = f.write(func(w *writer) error {
+		var errs []error
+		for n, outcome := range []string{"revoked", "refused", ""} {
+			id := fmt.Sprintf("job%d", n)
+			errs = append(errs, w.putJob(row{place: int64(n), id: id, record: []byte("{}"), group: group{kind: "x509.disable", outcome: outcome}}))
+		}
+		return errors.Join(errs...)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var letters []json.RawMessage
+	for _, id := range []string{"job0", "job1", "job2", "job3", ""} {
+		letters = append(letters, json.RawMessage(`{"job_id": "`+id+`"}`))
+	}
+	got, err := (&projection{file: f}).succeeded(t.Context(), letters)
+	if diff := gocmp.Diff(map[string]End{"job0": {Outcome: jobs.OutcomeRevoked}}, got); err != nil || diff != "" {
+		t.Errorf("jobs (-want +got): %v\n%s", err, diff)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
+	"rekey/internal/jobs"
 	"rekey/internal/terminal"
 )
 
@@ -12,8 +13,24 @@ import (
 func DeadLetters(t *terminal.Table, list []bus.DeadLetter) {
 	t.Head("N", "AT", "CODE", terminal.Optional("KIND"), "JOB", "REASON")
 	for _, d := range list {
-		t.Row(d.Number, d.At, terminal.Meant{Cell: d.Code, Meaning: terminal.Bad}, d.Kind, terminal.ID(d.JobID), undone(d.Receiver, d.Reason))
+		t.Row(d.Number, d.At, terminal.Meant{Cell: d.Code, Meaning: letterMeaning(d.Succeeded != "")}, d.Kind, terminal.ID(d.JobID), since(d.Succeeded, undone(d.Receiver, d.Reason)))
 	}
+}
+
+// since says before why something was not done that it was done since.
+func since(outcome jobs.Outcome, reason string) string {
+	if outcome == "" {
+		return reason
+	}
+	return string(outcome) + " since; before: " + reason
+}
+
+// letterMeaning is what the code of dead letters means to a person.
+func letterMeaning(succeeded bool) terminal.Meaning {
+	if succeeded {
+		return terminal.Faint
+	}
+	return terminal.Bad
 }
 
 // undone is why something was not done: of a notification, with the receiver that did not get it.
@@ -39,6 +56,9 @@ func DeadLetter(t *terminal.Table, d *bus.DeadLetter) {
 	t.Field("receiver", d.Receiver)
 	t.Field("kind", d.Kind)
 	t.Field("job", d.JobID)
+	if d.Succeeded != "" {
+		t.Field("since then", string(d.Succeeded)+": nothing is left to do for this dead letter, drop it")
+	}
 	t.Field("event", EventName(d.Event))
 	if d.Event.Seq != 0 {
 		t.Field("event subject", fmt.Sprintf("%s, sequence %d", d.Event.Subject, d.Event.Seq))
@@ -50,7 +70,11 @@ func DeadLetter(t *terminal.Table, d *bus.DeadLetter) {
 func Causes(t *terminal.Table, list []fleet.Cause) {
 	t.Head("LETTERS", "NUMBERS", "CODE", terminal.Optional("KIND"), terminal.Optional("FIRST"), "LAST", "REASON OF THE LAST")
 	for _, cause := range list {
-		t.Row(cause.Letters, cause.Numbers, terminal.Meant{Cell: cause.Code, Meaning: terminal.Bad}, cause.Kind, cause.First, cause.Last, undone(cause.Receiver, cause.Reason))
+		reason := undone(cause.Receiver, cause.Reason)
+		if cause.Succeeded > 0 {
+			reason = fmt.Sprintf("%d succeeded since; %s", cause.Succeeded, reason)
+		}
+		t.Row(cause.Letters, cause.Numbers, terminal.Meant{Cell: cause.Code, Meaning: letterMeaning(cause.Succeeded == cause.Letters)}, cause.Kind, cause.First, cause.Last, reason)
 	}
 }
 
