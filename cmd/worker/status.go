@@ -27,6 +27,7 @@ state, the oldest urgent one, proofs that are pending, credentials that are stil
 secrets of the workers' own accounts end and the certificates that they watch, and of the configuration the schedules
 that are late and the receivers that fail. What may not be read is called not known.
 
+A line WARN is about credentials that a look has seen to work while their proof is pending: the API may lag.
 Exit code 1 says that a person must act; the lines ACT say who (the responder deals with incidents, the operator runs
 the workers) and what to do.`,
 		Example: "  worker status\n  worker status --watch\n  worker status -o json",

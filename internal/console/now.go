@@ -120,6 +120,7 @@ func (v *nowView) today() {
 	v.StillAlive = 0
 	for _, a := range []aliveRow{
 		{"seen to work, although the job succeeded", v.Today.Alive.Works},
+		{"seen to work; the proof is pending", v.Today.Alive.Seen},
 		{"with a job that has no outcome yet", v.Today.Alive.Open},
 		{"whose job was given up in 24 h", v.Today.Alive.GivenUp},
 	} {

@@ -43,6 +43,7 @@ type Proof struct {
 	NextCheckAt time.Time  `json:"next_check_at,omitzero"` // Zero: it is not looked at any more.
 	Checks      int        `json:"checks"`                 // Looks so far.
 	VerifiedAt  time.Time  `json:"verified_at,omitzero"`
+	Works       bool       `json:"works,omitempty"` // The verdict is pending, and a read shows that the target works: the API may lag.
 	Evidence    []Evidence `json:"evidence"`
 }
 
@@ -93,7 +94,7 @@ func (p *Proof) Why() string {
 // Conclude gives the proof its verdict. next is when the target is looked at next; zero: not any more.
 func (r *Record) Conclude(now time.Time, verdict Verdict, next time.Time) {
 	p := r.Proof
-	p.Verdict, p.NextCheckAt = verdict, next
+	p.Verdict, p.NextCheckAt, p.Works = verdict, next, false
 	if verdict.Dead() {
 		p.VerifiedAt = now
 	}

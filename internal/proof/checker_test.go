@@ -115,6 +115,23 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestSeenToWorkWhilePending: until the verdict, the record says that a look has seen the target work.
+func TestSeenToWorkWhilePending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t, read)
+		var seen []bool
+		p.answer = func(_ string, after time.Duration) (int, error) {
+			seen = append(seen, p.record(t).Proof.Works)
+			return since(4*time.Second, 200, 404)("", after)
+		}
+		p.deliver(t)
+		seen = append(seen, p.record(t).Proof.Works)
+		if !slices.Equal(seen, []bool{false, true, true, false}) {
+			t.Errorf("seen to work before each look and after the last: %v", seen)
+		}
+	})
+}
+
 // TestEventOfTheJob: an event is evidence when the job's account made it while the job was attempted, or it names the target and no
 // actor.
 func TestEventOfTheJob(t *testing.T) {

@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"slices"
 	"time"
 
 	"rekey/internal/jobs"
@@ -46,6 +47,11 @@ func nextWatch(after, watch time.Duration, looks []time.Duration) time.Duration 
 	}
 	last := looks[len(looks)-1]
 	return min(after/last*last+last, watch)
+}
+
+// works reports whether a check shows that the target works.
+func works(checks []kinds.Check, shown map[string]kinds.Shows) bool {
+	return slices.ContainsFunc(checks, func(c kinds.Check) bool { return shown[c.Name] == kinds.ShowsAlive })
 }
 
 // conclude is the verdict on what the checks of a kind show. recorded says that the API's event log has the change, and awaited

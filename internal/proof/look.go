@@ -210,7 +210,7 @@ func (l *look) apply(rec *jobs.Record) {
 	awaited := l.policy.Events && len(kinds.Of(rec.Kind).Proof.Events) > 0 && !closed
 	verdict := conclude(l.checks, rec.Proving.Shown, recorded || l.recorded(), awaited, l.over)
 	rec.Proof.Checks++
-	rec.Proof.CheckedAt = l.end
+	rec.Proof.CheckedAt, rec.Proof.Works = l.end, false
 	if verdict != jobs.VerdictPending {
 		next := time.Time{}
 		if verdict.Dead() {
@@ -227,5 +227,5 @@ func (l *look) apply(rec *jobs.Record) {
 	if l.heldUntil.After(next) {
 		next = l.heldUntil
 	}
-	rec.Proof.NextCheckAt = next
+	rec.Proof.NextCheckAt, rec.Proof.Works = next, works(l.checks, rec.Proving.Shown)
 }

@@ -50,6 +50,7 @@ type ends struct {
 const (
 	aliveOpen  = "open"  // The job has no outcome.
 	aliveWorks = "works" // It succeeded, and the verdict is still_alive or reverted.
+	aliveSeen  = "seen"  // It succeeded, the verdict is pending, and a read shows that it works.
 )
 
 func endsOf(r *jobs.PublicRecord) (e ends) {
@@ -61,8 +62,11 @@ func endsOf(r *jobs.PublicRecord) (e ends) {
 	case r.Outcome.DeadLetter():
 		e.failed = micros(r.FinishedAt)
 	case r.Outcome.Success():
-		if r.Alive() {
+		switch {
+		case r.Alive():
 			e.alive = aliveWorks
+		case r.Proof != nil && r.Proof.Works:
+			e.alive = aliveSeen
 		}
 		if r.Verdict() != jobs.VerdictStillAlive {
 			e.dead = micros(r.FinishedAt)

@@ -28,6 +28,7 @@ type Today struct {
 // Alive are jobs whose credentials are not known to be dead. Dry runs are left out.
 type Alive struct {
 	Works   Some `json:"works"`    // The job succeeded, and the verdict is still_alive or reverted.
+	Seen    Some `json:"seen"`     // The job succeeded, the verdict is pending, and a read shows that it works.
 	Open    Some `json:"open"`     // The job has no outcome.
 	GivenUp Some `json:"given_up"` // It was refused or exhausted in these 24 hours, and no later job of its kind had success on its target.
 }
@@ -138,7 +139,7 @@ func someQuery(condition string) string {
 // alive are the credentials that are not known to be dead now, and those that were given up between two moments.
 func (p *projection) alive(ctx context.Context, since, until time.Time) (a Alive, err error) {
 	err = errors.Join(
-		p.some(ctx, &a.Works, isAlive, aliveWorks), p.some(ctx, &a.Open, isAlive, aliveOpen),
+		p.some(ctx, &a.Works, isAlive, aliveWorks), p.some(ctx, &a.Seen, isAlive, aliveSeen), p.some(ctx, &a.Open, isAlive, aliveOpen),
 		p.some(ctx, &a.GivenUp, isGivenUp, micros(since), micros(until)),
 	)
 	return a, err

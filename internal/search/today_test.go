@@ -22,7 +22,7 @@ func (r *rig) ended(id, target string, minutes int, outcome jobs.Outcome, took i
 		rec.State, rec.Outcome, rec.FinishedAt = jobs.StateDone, outcome, at.Add(time.Duration(took)*time.Second)
 	}
 	if verdict != "" {
-		rec.Proof = &jobs.Proof{Verdict: verdict}
+		rec.Proof = &jobs.Proof{Verdict: verdict, Works: verdict == jobs.VerdictPending}
 	}
 	if proven > 0 {
 		rec.Proof.VerifiedAt = at.Add(time.Duration(proven) * time.Second)
@@ -56,7 +56,7 @@ func TestToday(t *testing.T) {
 	want := &Today{
 		Since: at(24 * 60), Until: moment,
 		Alive: Alive{
-			Works: Some{Jobs: 2, Oldest: at(40 * 60), Job: "back"}, Open: Some{Jobs: 1, Oldest: at(50), Job: "open"},
+			Works: Some{Jobs: 2, Oldest: at(40 * 60), Job: "back"}, Seen: Some{Jobs: 1, Oldest: at(30), Job: "late"}, Open: Some{Jobs: 1, Oldest: at(50), Job: "open"},
 			GivenUp: Some{Jobs: 1, Oldest: at(10), Job: "refused"},
 		},
 		Dead:   Times{Jobs: 4, MedianMS: 5000, WorstMS: 20_000, Worst: "slow"},

@@ -10,6 +10,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/search"
 	"rekey/internal/terminal"
 )
 
@@ -286,6 +287,22 @@ func TestWhatIsSaidInstead(t *testing.T) {
 	} {
 		if got := shown(show); !strings.Contains(got, "not sent to siem: HTTP 404") {
 			t.Error(got)
+		}
+	}
+}
+
+// TestStatusWarns: nothing is to be done yet for a credential that is seen to work while its proof is pending, and it is said.
+func TestStatusWarns(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	table := terminal.NewTable(&out, terminal.Style{})
+	Status(table, &fleet.Status{OK: true, Freshness: &search.Freshness{}, Today: &search.Today{Alive: search.Alive{Seen: search.Some{Jobs: 2, Job: "j1"}}}})
+	if err := table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"WARN  credentials that a look has seen to work, with a proof that is pending: 2;", "OK    nothing is to be done", "2 seen to work, proof pending;"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the status has no %q:\n%s", want, out.String())
 		}
 	}
 }

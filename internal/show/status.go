@@ -20,6 +20,9 @@ func Status(t *terminal.Table, s *fleet.Status) {
 	for _, a := range s.Act {
 		t.Wrapped(terminal.Meant{Cell: "ACT", Meaning: terminal.Bad}, a.Who+": "+a.What+" → "+a.Do)
 	}
+	if seen := aliveSeen(s); seen != "" {
+		t.Wrapped(terminal.Meant{Cell: "WARN", Meaning: terminal.Worth}, seen)
+	}
 	if s.OK {
 		t.Row(terminal.Meant{Cell: "OK", Meaning: terminal.Good}, "nothing is to be done")
 	}
@@ -59,13 +62,21 @@ func Status(t *terminal.Table, s *fleet.Status) {
 	}
 }
 
+// aliveSeen warns of credentials whose proof is pending and that a look has seen to work; "" without one.
+func aliveSeen(s *fleet.Status) string {
+	if s.Today == nil || s.Today.Alive.Seen.Jobs == 0 {
+		return ""
+	}
+	return fmt.Sprintf("credentials that a look has seen to work, with a proof that is pending: %d; the API may lag → worker proof ls --state pending", s.Today.Alive.Seen.Jobs)
+}
+
 // statusToday is what became of credentials in 24 hours, and which are alive.
 func statusToday(t *terminal.Table, s *fleet.Status) {
 	alive, parts, first := s.Today.Alive, []string{}, search.Some{}
 	for _, kind := range []struct {
 		search.Some
 		what string
-	}{{alive.Works, "seen to work"}, {alive.Open, "with an unfinished job"}, {alive.GivenUp, "given up in 24 h"}} {
+	}{{alive.Works, "seen to work"}, {alive.Seen, "seen to work, proof pending"}, {alive.Open, "with an unfinished job"}, {alive.GivenUp, "given up in 24 h"}} {
 		if kind.Jobs == 0 {
 			continue
 		}
