@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"rekey/internal/jobs"
@@ -154,9 +155,20 @@ func (t table) Flush() error {
 }
 
 // harmless keeps a text from being taken for a formula by a spreadsheet, also one in signs of full
-// width: it may have come with an event (OWASP, "CSV Injection").
+// width, and from steering a terminal: it may have come with an event (OWASP, "CSV Injection").
 func harmless(text string) string {
-	if first, _ := utf8.DecodeRuneInString(text); text != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
+	first, _ := utf8.DecodeRuneInString(text)
+	formula := text != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first)
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+	if formula {
 		return "'" + text
 	}
 	return text

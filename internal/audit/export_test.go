@@ -170,7 +170,7 @@ func TestExportRejects(t *testing.T) {
 // Texts of events must stay texts in a spreadsheet, in signs of full width, too.
 func TestNoTextIsAFormula(t *testing.T) {
 	for text, want := range map[string]string{
-		"=1+1": "'=1+1", "＝1+1": "'＝1+1", "＠SUM(A1)": "'＠SUM(A1)", "-1": "'-1", "\n=1": "'\n=1", "\t=1": "'\t=1", "IR-4711 = x": "IR-4711 = x", "ä": "ä",
+		"=1+1": "'=1+1", "＝1+1": "'＝1+1", "＠SUM(A1)": "'＠SUM(A1)", "-1": "'-1", "\n=1": "' =1", "\t=1": "' =1", "IR-4711 = x": "IR-4711 = x", "ä": "ä",
 	} {
 		rows, err := csv.NewReader(strings.NewReader(export(t, "csv", result(t, func(r *jobs.PublicRecord) { r.Reason = text })))).ReadAll()
 		if err != nil {
@@ -190,5 +190,13 @@ func TestExportCSVWithoutReasons(t *testing.T) {
 	}))
 	if want := "2026-11-24T03:00:00Z retry by ops,/soar e2,result"; !strings.Contains(got, want) {
 		t.Errorf("the row has no %q: %s", want, got)
+	}
+}
+
+// TestExportCSVSteersNoTerminal: what an API answers may hold control sequences.
+func TestExportCSVSteersNoTerminal(t *testing.T) {
+	got := export(t, "csv", result(t, func(r *jobs.PublicRecord) { r.Detail = "a\x1b[2J\u009b31mb\nc\u202ed" }))
+	if want := ",a\ufffd[2J\ufffd31mb c\ufffdd,"; !strings.Contains(got, want) {
+		t.Errorf("the row has no %q: %q", want, got)
 	}
 }

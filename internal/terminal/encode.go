@@ -5,6 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -38,16 +42,38 @@ func Encode(out io.Writer, f Form, value any) error {
 	if err := encoder.Encode(value); err != nil {
 		return err
 	}
+	text := escaped(data.Bytes())
 	switch f {
 	case FormJSONL:
-		return encodeLines(out, data.Bytes())
+		return encodeLines(out, text)
 	case FormYAML:
-		return encodeYAML(out, data.Bytes())
+		return encodeYAML(out, escapedYAML(data.Bytes()))
 	case FormJSON, FormTable, FormWide:
 	}
-	_, err := out.Write(data.Bytes())
+	_, err := out.Write(text)
 	return err
 }
+
+// escaped writes letters that are not printable as JSON escapes them between quotes: a text that came from outside steers no
+// terminal, by a control sequence that begins with U+009B or by turning the direction of what is read.
+func escaped(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for _, r := range string(text) {
+		switch {
+		case !steers(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
+}
+
+// steers reports whether a letter is beyond ASCII and not printable. What is below, the encoders escape.
+func steers(r rune) bool { return r > unicode.MaxASCII && !unicode.IsPrint(r) }
 
 // encodeLines writes the elements of a list, and what is none as it is.
 func encodeLines(out io.Writer, data []byte) error {
@@ -74,17 +100,38 @@ func encodeYAML(out io.Writer, data []byte) error {
 		return err
 	}
 	plain(&node)
-	encoder := yaml.NewEncoder(out)
+	var text bytes.Buffer
+	encoder := yaml.NewEncoder(&text)
 	encoder.SetIndent(2)
 	if err := encoder.Encode(&node); err != nil {
 		return err
 	}
-	return encoder.Close()
+	if err := encoder.Close(); err != nil {
+		return err
+	}
+	_, err := out.Write(escapedYAML(text.Bytes()))
+	return err
+}
+
+// escapedYAML is escaped for YAML, which knows no pairs of surrogates. What is escaped is between double quotes: see plain.
+func escapedYAML(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for _, r := range string(text) {
+		if steers(r) {
+			out = fmt.Appendf(out, `\U%08x`, r)
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return out
 }
 
 // plain takes away the brackets and quotes of JSON. The encoder quotes what would be another type.
 func plain(n *yaml.Node) {
 	n.Style = 0
+	if strings.ContainsFunc(n.Value, steers) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
 	for _, child := range n.Content {
 		plain(child)
 	}

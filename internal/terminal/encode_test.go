@@ -1,8 +1,11 @@
 package terminal
 
 import (
+	"encoding/json"
+	"maps"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v4"
@@ -49,5 +52,30 @@ func TestEncode(t *testing.T) {
 	want := []any{"<a>", "12", "2026-11-24", "null", "a: b", "x\ny"}
 	if diff := cmp.Diff(want, back[0]["list"]); diff != "" || back[0]["id"] != "true" || back[1]["id"] != "" {
 		t.Errorf("the YAML is read as %v:\n%s", back, diff)
+	}
+}
+
+// TestEncodedTextSteersNoTerminal: what is not printable is escaped in all forms, and read as what it was.
+func TestEncodedTextSteersNoTerminal(t *testing.T) {
+	t.Parallel()
+	hostile := map[string]string{"a\u009b31m": "b\u202ec\u001b[2J\u2028 é 😀 \U000e0041", "plain": "yes"}
+	for _, form := range []Form{FormJSON, FormJSONL, FormYAML} {
+		var out strings.Builder
+		if err := Encode(&out, form, hostile); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range out.String() {
+			if r != '\n' && !unicode.IsPrint(r) {
+				t.Errorf("%s: %U is in %q", form, r, out.String())
+			}
+		}
+		got := map[string]string{}
+		if err := yaml.Unmarshal([]byte(out.String()), &got); form == FormYAML && (err != nil || !maps.Equal(got, hostile)) {
+			t.Errorf("%s is read as %q: %v", form, got, err)
+		}
+		got = map[string]string{}
+		if err := json.Unmarshal([]byte(out.String()), &got); form != FormYAML && (err != nil || !maps.Equal(got, hostile)) {
+			t.Errorf("%s is read as %q: %v", form, got, err)
+		}
 	}
 }
