@@ -3,6 +3,7 @@ package docs_test
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -142,8 +143,35 @@ func TestRunnableBlocks(t *testing.T) {
 	}
 }
 
+// ownPort is a port that a page names for its own scripts, and no default of the worker.
+var ownPort = regexp.MustCompile(`127\.0\.0\.1:\d{5}\b`)
+
+// onFreePorts puts free ports in the place of a script's own, which another run may be using.
+func onFreePorts(t *testing.T, script string) string {
+	t.Helper()
+	free := map[string]string{}
+	var chosen []net.Listener
+	defer func() { // When all are chosen, so that no two are the same.
+		for _, l := range chosen {
+			_ = l.Close() // The port is free after it.
+		}
+	}()
+	return ownPort.ReplaceAllStringFunc(script, func(address string) string {
+		if free[address] == "" {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			chosen = append(chosen, l)
+			free[address] = l.Addr().String()
+		}
+		return free[address]
+	})
+}
+
 func runScript(t *testing.T, script, binary string) {
 	t.Helper()
+	script = onFreePorts(t, script)
 	place := t.TempDir()
 	copyTree(t, place)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
