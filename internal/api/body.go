@@ -33,8 +33,11 @@ func (c *call) body() ([]byte, error) {
 	return data, nil
 }
 
-// mediaType is the content type of the body without its parameters.
+// mediaType is the content type of the body without its parameters; "" of two, of which others may read the second one.
 func (c *call) mediaType() string {
+	if len(c.r.Header.Values("Content-Type")) > 1 {
+		return ""
+	}
 	media, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
 	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
 		return ""

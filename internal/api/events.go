@@ -88,7 +88,10 @@ func (c *call) cloudEvent() (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	attributes := c.attributes()
+	attributes, err := c.attributes()
+	if err != nil {
+		return nil, err
+	}
 	media := c.mediaType()
 	if media != "application/json" && media != event.CloudEventsJSON {
 		c.w.Header().Set("Accept-Post", "application/json, "+event.CloudEventsJSON)
@@ -122,10 +125,13 @@ func (c *call) cloudEvent() (map[string]any, error) {
 }
 
 // attributes are those of a CloudEvent in binary mode: headers that begin with ce-.
-func (c *call) attributes() map[string]any {
+func (c *call) attributes() (map[string]any, error) {
 	found := map[string]any{}
 	for key, values := range c.r.Header {
 		if name, ok := strings.CutPrefix(strings.ToLower(key), "ce-"); ok {
+			if len(values) > 1 { // As a member of JSON that is there twice.
+				return nil, mistakes(http.StatusBadRequest, CodeMalformed, &jobs.Malformed{Field: safe("ce-" + name), Detail: "is there twice"})
+			}
 			value := values[0]
 			if plain, err := url.PathUnescape(value); err == nil {
 				value = plain
@@ -133,7 +139,7 @@ func (c *call) attributes() map[string]any {
 			found[name] = value
 		}
 	}
-	return found
+	return found, nil
 }
 
 // wrapped is other JSON as a CloudEvent.

@@ -84,6 +84,11 @@ func TestEventMistakes(t *testing.T) {
 		{name: "another key", client: soar, class: "incident", body: `{"specversion":"1.0","source":"/siem","type":"x","id":"1"}`, header: []string{"Idempotency-Key", "2"}, want: 422, field: "Idempotency-Key"},
 		{name: "a credential as a name", client: soar, class: "incident", body: `{"specversion":"1.0","source":"/siem","type":"x","id":"mdb_sa_sk_` + strings.Repeat("a1B2", 10) + `"}`, want: 422, field: "id"},
 		{name: "a batch", client: soar, class: "incident", body: "[]", header: []string{"Content-Type", "application/cloudevents-batch+json"}, want: 415},
+		{name: "two content types", client: soar, class: "incident", body: "{}", header: []string{"Content-Type", "application/json", "Content-Type", "text/plain"}, want: 415},
+		{
+			name: "two ids in binary mode", client: soar, class: "incident", body: "{}", want: 400, field: "ce-id",
+			header: []string{"Ce-Specversion", "1.0", "Ce-Source", "/siem", "Ce-Type", "x", "Ce-Id", "1", "Ce-Id", "2"},
+		},
 		{name: "XML", client: soar, class: "incident", body: "<a/>", header: []string{"Content-Type", "application/xml"}, want: 415},
 		{name: "no JSON", client: soar, class: "incident", body: "{", want: 400},
 	} {
