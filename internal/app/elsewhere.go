@@ -17,37 +17,38 @@ import (
 // othersFresh is for how long what another worker has loaded is not read again: each event and job that this worker does not know asks for it.
 const othersFresh = time.Second
 
-// others are the rules that another worker has loaded last, without its policies.
+// others are the rules that other workers have loaded, without their policies.
 type others struct {
 	failures quiet.Failures
 
 	mu   sync.Mutex // Guards the rest.
 	at   time.Time  // When they were read; zero: they were not.
-	last *jobs.Rules
+	have []*jobs.Rules
 }
 
-// latest returns them; nil where this worker was the last.
-func (o *others) latest(ctx context.Context, w *worker) (*jobs.Rules, error) {
+// rules returns them, the latest first.
+func (o *others) rules(ctx context.Context, w *worker) ([]*jobs.Rules, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.at.IsZero() && time.Since(o.at) < othersFresh {
-		return o.last, nil
+		return o.have, nil
 	}
 	latest, err := stores.LoadRules(ctx, w.conn)
-	if errors.Is(err, jobs.ErrNotFound) || err == nil && latest.Worker == w.Name {
-		o.at, o.last = time.Now(), nil
-		return nil, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 		return nil, err
 	}
-	latest.Policies = nil
-	evaluator, err := wire.NewEvaluator(latest.Config(w.Config.NATS.Namespace))
-	if err != nil {
-		return nil, err
+	var have []*jobs.Rules
+	if err == nil {
+		for _, one := range latest.Of(w.Name, w.conn.Clock().Now()) {
+			evaluator, err := wire.NewEvaluator(one.Config(w.Config.NATS.Namespace))
+			if err != nil {
+				return nil, err
+			}
+			have = append(have, evaluator.Rules)
+		}
 	}
-	o.at, o.last = time.Now(), evaluator.Rules
-	return o.last, nil
+	o.at, o.have = time.Now(), have
+	return have, nil
 }
 
 // elsewhere reports whether another worker is to have a job, or a look at its target, that came due at a moment.

@@ -273,7 +273,7 @@ func (l *liveRunner) Begin(ctx context.Context, o jobs.Opened) (jobs.Settlement,
 func (w *worker) rulesOf(c *config.Config) (*jobs.Rules, error) {
 	rules, err := wire.NewRules(c, w.atlas, wire.Sealer{Keyring: w.keys}, w.atlas)
 	if err == nil {
-		rules.Latest = func(ctx context.Context) (*jobs.Rules, error) { return w.others.latest(ctx, w) }
+		rules.Others = func(ctx context.Context) ([]*jobs.Rules, error) { return w.others.rules(ctx, w) }
 	}
 	return rules, err
 }

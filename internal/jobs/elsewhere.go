@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// reloadTime is how long after it came due what names an account or a rotation that this worker does not know is put back: all workers get a new
+// ReloadTime is how long after it came due what names an account or a rotation that this worker does not know is put back: all workers get a new
 // configuration within it.
-const reloadTime = 15 * time.Minute
+const ReloadTime = 15 * time.Minute
 
 // ElsewhereDelay is how long it is put back at a time. A worker that knows the name gets it soon, however many do not.
 const ElsewhereDelay = time.Second
@@ -18,28 +18,30 @@ const ElsewhereDelay = time.Second
 var ErrElsewhere = errors.New("another worker has loaded a configuration for it, and this one has not yet")
 
 // Elsewhere reports, as an ErrElsewhere, that these rules have no account for a job which came due at a moment, while those that another worker has
-// loaded last have one: an attempt here would be spent in vain. Another error says that this is not known.
+// loaded have one: an attempt here would be spent in vain. Another error says that this is not known.
 func (r *Rules) Elsewhere(ctx context.Context, j Job, due, now time.Time) error {
 	request := Request{Kind: j.Kind, Account: j.Account, Params: j.Params}
 	_, _, err := r.resolve(request)
 	if err == nil {
 		return nil
 	}
-	return r.elsewhere(request, err, due, now, func() (*Rules, error) { return r.Latest(ctx) })
+	return r.elsewhere(request, err, due, now, func() ([]*Rules, error) { return r.Others(ctx) })
 }
 
-// elsewhere is Elsewhere for a request that these rules do not know, as an error says. latest are the rules that another worker has loaded last.
-func (r *Rules) elsewhere(request Request, unknown error, due, now time.Time, latest func() (*Rules, error)) error {
-	if r.Latest == nil || !now.Before(due.Add(reloadTime)) {
+// elsewhere is Elsewhere for a request that these rules do not know, as an error says. others are the rules that other workers have loaded.
+func (r *Rules) elsewhere(request Request, unknown error, due, now time.Time, others func() ([]*Rules, error)) error {
+	if r.Others == nil || !now.Before(due.Add(ReloadTime)) {
 		return nil
 	}
-	others, err := latest()
-	if err != nil || others == nil {
+	list, err := others()
+	if err != nil {
 		return err
 	}
-	if _, _, err := others.resolve(request); err == nil {
-		// It is no mistake of the event: what is wrapped would count as one.
-		return fmt.Errorf("%w: %s", ErrElsewhere, unknown.Error())
+	for _, one := range list {
+		if _, _, err := one.resolve(request); err == nil {
+			// It is no mistake of the event: what is wrapped would count as one.
+			return fmt.Errorf("%w: %s", ErrElsewhere, unknown.Error())
+		}
 	}
 	return nil
 }

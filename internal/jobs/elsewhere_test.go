@@ -15,8 +15,8 @@ import (
 func TestJobsElsewhere(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-	loaded := func(r *Rules, err error) func(context.Context) (*Rules, error) {
-		return func(context.Context) (*Rules, error) { return r, err }
+	loaded := func(err error, list ...*Rules) func(context.Context) ([]*Rules, error) {
+		return func(context.Context) ([]*Rules, error) { return list, err }
 	}
 	others := &Rules{Accounts: only{"new"}, Rotations: map[string]RotationRule{"ci": {Kind: kinds.ServiceAccountSecretRotate, Account: "new"}}}
 	call := Job{Kind: kinds.JWKSRevoke, Account: "new"}
@@ -26,25 +26,25 @@ func TestJobsElsewhere(t *testing.T) {
 	tests := []struct {
 		name   string
 		job    Job
-		latest func(context.Context) (*Rules, error)
+		others func(context.Context) ([]*Rules, error)
 		waited time.Duration
 		want   bool
 	}{
-		{"known here", Job{Kind: kinds.JWKSRevoke, Account: "security"}, loaded(others, nil), 0, false},
+		{"known here", Job{Kind: kinds.JWKSRevoke, Account: "security"}, loaded(nil, &Rules{Accounts: only{"security"}}, others), 0, false},
 		{"no other rules", call, nil, 0, false},
-		{"loaded here last", call, loaded(nil, nil), 0, false},
-		{"account of another worker", call, loaded(others, nil), 0, true},
-		{"rotation of another worker", rotation, loaded(others, nil), 0, true},
-		{"unknown to the other, too", Job{Kind: kinds.JWKSRevoke, Account: "old"}, loaded(others, nil), 0, false},
-		{"for longer than a reload takes", call, loaded(others, nil), reloadTime, false},
+		{"loaded here alone", call, loaded(nil), 0, false},
+		{"account of another worker", call, loaded(nil, &Rules{Accounts: only{"security"}}, others), 0, true},
+		{"rotation of another worker", rotation, loaded(nil, &Rules{Accounts: only{"security"}}, others), 0, true},
+		{"unknown to the other, too", Job{Kind: kinds.JWKSRevoke, Account: "old"}, loaded(nil, &Rules{Accounts: only{"security"}}, others), 0, false},
+		{"for longer than a reload takes", call, loaded(nil, &Rules{Accounts: only{"security"}}, others), ReloadTime, false},
 	}
 	for _, tt := range tests {
-		rules := &Rules{Accounts: only{"security"}, Latest: tt.latest}
+		rules := &Rules{Accounts: only{"security"}, Others: tt.others}
 		if err := rules.Elsewhere(t.Context(), tt.job, at, at.Add(tt.waited)); errors.Is(err, ErrElsewhere) != tt.want || err != nil && !tt.want {
 			t.Errorf("%s: %v, want %t", tt.name, err, tt.want)
 		}
 	}
-	rules := &Rules{Accounts: only{"security"}, Latest: loaded(nil, errors.New("x"))}
+	rules := &Rules{Accounts: only{"security"}, Others: loaded(errors.New("x"))}
 	if err := rules.Elsewhere(t.Context(), call, at, at); err == nil || errors.Is(err, ErrElsewhere) {
 		t.Errorf("rules that cannot be read: %v", err)
 	}

@@ -35,8 +35,8 @@ type Rules struct {
 	Reader SecretReader
 	// Rotations are the configured rotations. Nil: there is none.
 	Rotations map[string]RotationRule
-	// Latest are the rules that another worker has loaded last, or nil. Nil: those of no other worker count.
-	Latest func(context.Context) (*Rules, error)
+	// Others are the rules that other workers have loaded. Nil: those of no other worker count.
+	Others func(context.Context) ([]*Rules, error)
 	// Patience is how long after its event what a file or a store does not have is looked for. Zero: once.
 	Patience time.Duration
 	Limits   Limits // Of all events together.
@@ -79,7 +79,7 @@ func (r *Rules) Plan(ctx context.Context, e Event, now time.Time) Plan {
 
 func (r *Rules) plan(ctx context.Context, e Event, now time.Time, among crowds) Plan {
 	p := planner{rules: r, event: e, asked: map[string]*asked{}, acts: map[string]int{}, now: now, readSecret: r.reading(ctx, among.readers)}
-	p.latest = sync.OnceValues(func() (*Rules, error) { return r.Latest(ctx) })
+	p.others = sync.OnceValues(func() ([]*Rules, error) { return r.Others(ctx) })
 	p.plan.place = &place{crowd: among.costly}
 	if rejection := r.untimely(&e, now); rejection != nil {
 		p.problem(rejection)

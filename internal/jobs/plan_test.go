@@ -289,32 +289,32 @@ func TestCodeOf(t *testing.T) {
 // change of it takes.
 func TestUnknownHere(t *testing.T) {
 	t.Parallel()
-	loaded := func(accounts ...string) func(context.Context) (*Rules, error) {
-		return func(context.Context) (*Rules, error) {
+	loaded := func(accounts ...string) func(context.Context) ([]*Rules, error) {
+		return func(context.Context) ([]*Rules, error) {
 			if accounts == nil {
 				return nil, nil
 			}
-			return &Rules{Accounts: only(accounts)}, nil
+			return []*Rules{{Accounts: only{"security"}}, {Accounts: only(accounts)}}, nil
 		}
 	}
 	tests := []struct {
 		name   string
-		latest func(context.Context) (*Rules, error)
+		others func(context.Context) ([]*Rules, error)
 		waited time.Duration
 		want   string
 	}{
 		{"no other rules", nil, 0, "account: is not configured"},
-		{"loaded here last", loaded(), 0, "account: is not configured"},
+		{"loaded here alone", loaded(), 0, "account: is not configured"},
 		{"unknown to the other, too", loaded("security"), 0, "account: is not configured"},
 		{"known to the other", loaded("security", "new"), 0, "later"},
-		{"known to the other, for long", loaded("security", "new"), reloadTime, "account: is not configured"},
-		{"not to be read", func(context.Context) (*Rules, error) { return nil, errors.New("x") }, 0, "later"},
+		{"known to the other, for long", loaded("security", "new"), ReloadTime, "account: is not configured"},
+		{"not to be read", func(context.Context) ([]*Rules, error) { return nil, errors.New("x") }, 0, "later"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			e := jwksEvent(t, 1, func(e *Event) { e.Direct, e.Request.Account = true, "new" })
-			rules := &Rules{Accounts: only{"security"}, Latest: tt.latest}
+			rules := &Rules{Accounts: only{"security"}, Others: tt.others}
 			plan := rules.Plan(t.Context(), e, e.At.Add(tt.waited))
 			got := errorText(plan.Err())
 			if plan.later != nil {

@@ -24,7 +24,7 @@ type planner struct {
 	over  bool              // A policy alone asks for more than all intake may.
 
 	now        time.Time
-	latest     func() (*Rules, error)                                   // Those of another worker, read once.
+	others     func() ([]*Rules, error)                                 // Those of other workers, read once.
 	readSecret func(params Params, p kinds.Param) (secret.Value, error) // Nil: secrets elsewhere stay unread.
 }
 
@@ -196,7 +196,7 @@ func (p *planner) job(request Request) (PlannedJob, error) {
 // unknown says what becomes of a request for which this worker has no account. While another worker has loaded rules that have one, the event is
 // put back, until one of those workers gets it or this one has loaded them, too.
 func (p *planner) unknown(r Request, err error) error {
-	if later := p.rules.elsewhere(r, err, p.event.At, p.now, p.latest); later != nil {
+	if later := p.rules.elsewhere(r, err, p.event.At, p.now, p.others); later != nil {
 		return &laterError{later}
 	}
 	return err

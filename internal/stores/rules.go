@@ -2,6 +2,7 @@ package stores
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,6 +27,25 @@ type Rules struct {
 	DryRun   bool             `json:"dry_run,omitempty"`
 	// Rotations are the rotations by their names.
 	Rotations map[string]Rotation `json:"rotations,omitempty"`
+	// Others are what other workers have loaded shortly before, without policies: while a change of the configuration spreads, one that still has the
+	// old file may start last.
+	Others []Rules `json:"others,omitempty"`
+}
+
+// mostOthers bounds the others.
+const mostOthers = 16
+
+// Of returns the rules that workers other than this one have loaded, the latest first: the latest of all, and those of within jobs.ReloadTime.
+func (f Rules) Of(worker string, now time.Time) []Rules {
+	var list []Rules
+	for i, one := range append([]Rules{f}, f.Others...) {
+		if one.Worker == worker || i > 0 && !now.Before(one.LoadedAt.Add(jobs.ReloadTime)) || len(list) == mostOthers {
+			continue
+		}
+		one.Policies, one.Others = nil, nil
+		list = append(list, one)
+	}
+	return list
 }
 
 // Rotation is what a rotation is about, and as which account it calls.
@@ -84,7 +104,18 @@ func rulesOf(c *bus.Conn) *kv.Store[Rules] { return bus.Store[Rules](c, c.Names(
 
 // ShowRules notes the rules that a worker has loaded.
 func ShowRules(ctx context.Context, c *bus.Conn, rules Rules) error {
-	return rulesOf(c).Put(ctx, rulesKey, rules)
+	for {
+		before, revision, err := rulesOf(c).Load(ctx, rulesKey)
+		if err != nil {
+			return rulesOf(c).Put(ctx, rulesKey, rules)
+		}
+		if rules.Others = nil; revision > 0 {
+			rules.Others = before.Of(rules.Worker, rules.LoadedAt)
+		}
+		if _, err := rulesOf(c).Save(ctx, rulesKey, rules, revision); !errors.Is(err, jobs.ErrConflict) {
+			return err
+		}
+	}
 }
 
 // LoadRules returns the rules that a worker has loaded last, or jobs.ErrNotFound.
