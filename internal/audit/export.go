@@ -8,10 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"rekey/internal/jobs"
+	"rekey/internal/plain"
 )
 
 // Formats lists how results can be written.
@@ -159,19 +159,10 @@ func (t table) Flush() error {
 func harmless(text string) string {
 	first, _ := utf8.DecodeRuneInString(text)
 	formula := text != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first)
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
 	if formula {
-		return "'" + text
+		return "'" + plain.Line(text)
 	}
-	return text
+	return plain.Line(text)
 }
 
 func operations(list []jobs.Operation) string {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf16"
 )
 
@@ -87,19 +86,6 @@ func (c card) text() string {
 		lines = append(lines, "Console: "+c.Link)
 	}
 	return strings.Join(lines, "\n")
-}
-
-// flat makes a text of another sender one line without signs that cannot be seen.
-func flat(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
 }
 
 // head keeps the beginning of a text, at most so many characters. They are counted in units of UTF-16, as some vendors do: an emoji has

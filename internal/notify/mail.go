@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"rekey/internal/plain"
 	"rekey/internal/secret"
 )
 
@@ -48,7 +49,7 @@ var notInID = regexp.MustCompile(`[^A-Za-z0-9_-]`)
 
 // email makes a mail (RFC 5322). Its Message-ID is the same at every attempt, so that a mailbox can drop repeats.
 func (c *Composer) email(r *Result) ([]byte, error) {
-	said, err := c.card(r, flat)
+	said, err := c.card(r, plain.Line)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +62,7 @@ func (c *Composer) email(r *Result) ([]byte, error) {
 	for i := range to {
 		names[i] = to[i].String()
 	}
-	title := strings.ReplaceAll(flat(said.head()), "=?", "= ?") // What begins as an encoded word would be decoded.
+	title := strings.ReplaceAll(plain.Line(said.head()), "=?", "= ?") // What begins as an encoded word would be decoded.
 	subject := mime.QEncoding.Encode("utf-8", head("[Rekey] "+title, maxSubject))
 	var out bytes.Buffer
 	for _, line := range [][2]string{

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rekey/internal/jobs"
+	"rekey/internal/plain"
 )
 
 // Where the vendors have their APIs.
@@ -55,7 +56,7 @@ type pagerDutyPayload struct {
 }
 
 func (c *Composer) pagerDuty(r *Result, action Action) ([]byte, error) {
-	said, err := c.card(r, flat)
+	said, err := c.card(r, plain.Line)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func (c *Composer) pagerDuty(r *Result, action Action) ([]byte, error) {
 	if said.Link != "" {
 		event.Links = []pagerDutyLink{{said.Link, "The job in Rekey's console"}}
 	}
-	v := r.view(flat, c.console)
+	v := r.view(plain.Line, c.console)
 	event.Payload = &pagerDutyPayload{
 		Summary: head(said.head(), maxPagerDutySummary), Severity: severity, Source: head(v.Target, maxPagerDutySummary), Timestamp: r.Time.UTC(),
 		Component: v.Kind, Group: v.Account, Class: v.what(), Details: said.details(maxOpsgenieText),
@@ -126,7 +127,7 @@ func (c *Composer) opsgenie(r *Result, action Action) (path string, body []byte,
 
 // opsgenieEscape makes a text of another sender harmless where HTML is shown as such, and readable where it is not.
 func opsgenieEscape(text string) string {
-	return strings.NewReplacer("<", "‹", ">", "›").Replace(flat(text))
+	return strings.NewReplacer("<", "‹", ">", "›").Replace(plain.Line(text))
 }
 
 // details are a card's lines and facts by their names, at most so many characters in all, names included.

@@ -3,6 +3,8 @@ package notify
 import (
 	"encoding/json"
 	"strings"
+
+	"rekey/internal/plain"
 )
 
 // Limits of blocks, in bytes, which are never fewer than characters: a text of a section takes 3000 of these, a field 2000
@@ -89,7 +91,7 @@ func code(text string) string {
 // slackEscape makes a text of another sender harmless in mrkdwn: it can begin no link and no
 // mention (https://docs.slack.dev/messaging/formatting-message-text), end no code and begin no line.
 func slackEscape(text string) string {
-	return strings.NewReplacer("`", "'", "&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(flat(text))
+	return strings.NewReplacer("`", "'", "&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(plain.Line(text))
 }
 
 // clip keeps the head of a text, and of an escape at its end all or nothing.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+
+	"rekey/internal/plain"
 )
 
 // Limits of a card, in characters, of up to three bytes: the whole message may have 28 KB
@@ -61,7 +63,7 @@ type teamsAction struct {
 }
 
 func (c *Composer) teams(r *Result) ([]byte, error) {
-	said, err := c.card(r, flat)
+	said, err := c.card(r, plain.Line)
 	if err != nil {
 		return nil, err
 	}

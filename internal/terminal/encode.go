@@ -42,35 +42,42 @@ func Encode(out io.Writer, f Form, value any) error {
 	if err := encoder.Encode(value); err != nil {
 		return err
 	}
-	text := escaped(data.Bytes())
+	text := escaped(data.Bytes(), inJSON)
 	switch f {
 	case FormJSONL:
 		return encodeLines(out, text)
 	case FormYAML:
-		return encodeYAML(out, escapedYAML(data.Bytes()))
+		return encodeYAML(out, escaped(data.Bytes(), inYAML))
 	case FormJSON, FormTable, FormWide:
 	}
 	_, err := out.Write(text)
 	return err
 }
 
-// escaped writes letters that are not printable as JSON escapes them between quotes: a text that came from outside steers no
-// terminal, by a control sequence that begins with U+009B or by turning the direction of what is read.
-func escaped(text []byte) []byte {
+// escaped writes letters that are not printable as a form escapes them between double quotes: a text that came from outside steers
+// no terminal, by a control sequence that begins with U+009B or by turning the direction of what is read.
+func escaped(text []byte, escape func(rune) string) []byte {
 	out := make([]byte, 0, len(text))
 	for _, r := range string(text) {
-		switch {
-		case !steers(r):
+		if steers(r) {
+			out = append(out, escape(r)...)
+		} else {
 			out = utf8.AppendRune(out, r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
-		default:
-			out = fmt.Appendf(out, `\u%04x`, r)
 		}
 	}
 	return out
 }
+
+// inJSON escapes a letter as JSON does, in units of UTF-16, and inYAML as YAML does, which knows no pairs of them.
+func inJSON(r rune) string {
+	if r <= 0xffff {
+		return fmt.Sprintf(`\u%04x`, r)
+	}
+	high, low := utf16.EncodeRune(r)
+	return fmt.Sprintf(`\u%04x\u%04x`, high, low)
+}
+
+func inYAML(r rune) string { return fmt.Sprintf(`\U%08x`, r) }
 
 // steers reports whether a letter is beyond ASCII and not printable. What is below, the encoders escape.
 func steers(r rune) bool { return r > unicode.MaxASCII && !unicode.IsPrint(r) }
@@ -99,7 +106,7 @@ func encodeYAML(out io.Writer, data []byte) error {
 	if err := yaml.Unmarshal(data, &node); err != nil {
 		return err
 	}
-	plain(&node)
+	unquote(&node)
 	var text bytes.Buffer
 	encoder := yaml.NewEncoder(&text)
 	encoder.SetIndent(2)
@@ -109,30 +116,17 @@ func encodeYAML(out io.Writer, data []byte) error {
 	if err := encoder.Close(); err != nil {
 		return err
 	}
-	_, err := out.Write(escapedYAML(text.Bytes()))
+	_, err := out.Write(escaped(text.Bytes(), inYAML))
 	return err
 }
 
-// escapedYAML is escaped for YAML, which knows no pairs of surrogates. What is escaped is between double quotes: see plain.
-func escapedYAML(text []byte) []byte {
-	out := make([]byte, 0, len(text))
-	for _, r := range string(text) {
-		if steers(r) {
-			out = fmt.Appendf(out, `\U%08x`, r)
-		} else {
-			out = utf8.AppendRune(out, r)
-		}
-	}
-	return out
-}
-
-// plain takes away the brackets and quotes of JSON. The encoder quotes what would be another type.
-func plain(n *yaml.Node) {
+// unquote takes away the brackets and quotes of JSON, but those of what is escaped. The encoder quotes what would be another type.
+func unquote(n *yaml.Node) {
 	n.Style = 0
 	if strings.ContainsFunc(n.Value, steers) {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	for _, child := range n.Content {
-		plain(child)
+		unquote(child)
 	}
 }

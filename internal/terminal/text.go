@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
+
+	"rekey/internal/plain"
 )
 
 // TimeLayout is how a moment is shown, always with its zone: the reader may sit in
@@ -36,19 +37,8 @@ func Text(cell any) string {
 	return s
 }
 
-// Printable makes one harmless line of a text that came from outside: it can neither break
-// a table nor steer the terminal.
-func Printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
-}
+// Printable makes one harmless line of a text that came from outside.
+func Printable(s string) string { return plain.Line(s) }
 
 // PrintableLines is Printable for a text of several lines.
 func PrintableLines(s string) string {
