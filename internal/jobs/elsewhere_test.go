@@ -52,29 +52,42 @@ func TestJobsElsewhere(t *testing.T) {
 
 // TestRunElsewhere: a runner leaves a job alone while another worker is to have it, however often it is handed over.
 func TestRunElsewhere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPlant(works)
-		j := p.acceptJob(t, jwksEvent(t, 1))
-		away, accepted := true, time.Now()
-		r := p.runner(t, "w1", func(cfg *RunnerConfig) {
-			cfg.Elsewhere = func(_ context.Context, job Job, due time.Time) (bool, error) {
-				if job.ID != j.ID || !due.Equal(accepted) {
-					t.Errorf("job %s, due at %s", job.ID, due)
+	rotation := func(e *Event) {
+		e.Request.Kind = kinds.ServiceAccountSecretRotate
+		e.Request.Params = mustParams(t, kinds.ServiceAccountSecretRotate, map[string]any{"rotation": "ci"})
+	}
+	for _, tt := range []struct {
+		name  string
+		event func(*Event)
+		want  Outcome
+	}{{"a call", func(*Event) {}, OutcomeRevoked}, {"a rotation", rotation, OutcomeRotated}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPlant(works)
+				j := p.acceptJob(t, jwksEvent(t, 1, tt.event))
+				away, accepted := true, time.Now()
+				r := p.runner(t, "w1", func(cfg *RunnerConfig) {
+					cfg.Rotator = &rotator{}
+					cfg.Elsewhere = func(_ context.Context, job Job, due time.Time) (bool, error) {
+						if job.ID != j.ID || !due.Equal(accepted) {
+							t.Errorf("job %s, due at %s", job.ID, due)
+						}
+						return away, nil
+					}
+				})
+				for n := range 2 * uint64(policy().MaxAttempts) {
+					if s, err := r.Run(t.Context(), Delivery{Job: j, Count: n + 1}); err != nil || s != (Settlement{Delay: ElsewhereDelay}) {
+						t.Fatalf("%+v, %v", s, err)
+					}
 				}
-				return away, nil
-			}
+				away = false
+				if s, err := r.Run(t.Context(), Delivery{Job: j, Count: 99}); err != nil || !s.Done {
+					t.Fatalf("%+v, %v", s, err)
+				}
+				if len(p.results) != 1 || p.results[0].Outcome != tt.want || p.results[0].AttemptCount != 1 {
+					t.Errorf("the results are %+v", p.results)
+				}
+			})
 		})
-		for n := range 2 * uint64(policy().MaxAttempts) {
-			if s, err := r.Run(t.Context(), Delivery{Job: j, Count: n + 1}); err != nil || s != (Settlement{Delay: ElsewhereDelay}) {
-				t.Fatalf("%+v, %v", s, err)
-			}
-		}
-		away = false
-		if s, err := r.Run(t.Context(), Delivery{Job: j, Count: 99}); err != nil || !s.Done {
-			t.Fatalf("%+v, %v", s, err)
-		}
-		if len(p.results) != 1 || p.results[0].Outcome != OutcomeRevoked || p.results[0].AttemptCount != 1 {
-			t.Errorf("the results are %+v", p.results)
-		}
-	})
+	}
 }
