@@ -32,13 +32,14 @@ func TestPermissionsOfSearches(t *testing.T) {
 		client := g.As(t, rig, role, inbox)
 		answered(t, client)
 		client.OnReading = func(err error) { t.Errorf("the %s is not answered by a worker: %v", role, err) }
+		// The job's letter comes last, and the search is a moment behind.
+		apptest.Eventually(t, "both dead letters in what the "+role+" finds", func() bool {
+			letters, err := client.DeadLetters(t.Context(), fleet.LetterQuery{Limit: 10})
+			return err == nil && len(letters.Letters) == 2 && letters.Lag == 0
+		})
 		page, err := client.Jobs(t.Context(), fleet.Query{Q: apptest.HexID(1), Count: true})
 		if err != nil || page.Total != 1 || page.Worker == "" || page.Lag != 0 {
 			t.Errorf("the %s finds %+v, %v", role, page, err)
-		}
-		letters, err := client.DeadLetters(t.Context(), fleet.LetterQuery{Limit: 10})
-		if err != nil || len(letters.Letters) != 2 {
-			t.Errorf("the %s finds %+v, %v", role, letters, err)
 		}
 		if summary, err := client.Summary(t.Context(), search.SummaryQuery{}); err != nil || len(summary.Groups) != 1 || len(summary.Rules) == 0 {
 			t.Errorf("the %s counts %+v, %v", role, summary, err)
