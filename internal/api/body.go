@@ -27,7 +27,7 @@ func (c *call) body() ([]byte, error) {
 	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, jobs.MaxEventBytes))
 	switch _, large := errors.AsType[*http.MaxBytesError](err); {
 	case large:
-		_, _ = io.CopyN(io.Discard, c.r.Body, maxRest) // The answer is the same, however much comes.
+		_, _ = io.CopyN(io.Discard, c.r.Body, maxRest) //nolint:errcheck // The answer is the same, however much comes.
 		return nil, problem(http.StatusRequestEntityTooLarge, CodeTooLarge, "the body has more than 1048576 bytes")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, problem(http.StatusRequestTimeout, CodeTooSlow, "the body did not come within "+readTimeout.String())
