@@ -79,7 +79,7 @@ func (c *cli) execute(ctx context.Context, args []string) int {
 	code := exitCode(err)
 	if !errors.Is(err, errReported) {
 		// All mistakes of one configuration are one error with many lines. Some repeat what came from outside.
-		text := terminal.PrintableLines(err.Error())
+		text := terminal.Lines(err.Error())
 		if _, ok := errors.AsType[*usageError](err); ok {
 			text += fmt.Sprintf(" (see '%s --help')", called.CommandPath())
 		}

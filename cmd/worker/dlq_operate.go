@@ -11,6 +11,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/plain"
 	"rekey/internal/show"
 	"rekey/internal/terminal"
 )
@@ -194,7 +195,7 @@ func (c *cli) foresee(ctx context.Context, client *fleet.Client, list []bus.Dead
 			return unanswered(ctx, limited, err)
 		}
 		if why != "" {
-			fmt.Fprintf(c.stderr, "dead letter %d would fail the same way: %s\n", letter.Number, terminal.Printable(why))
+			fmt.Fprintf(c.stderr, "dead letter %d would fail the same way: %s\n", letter.Number, plain.Line(why))
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rekey/internal/door"
+	"rekey/internal/plain"
 	"rekey/internal/terminal"
 	"rekey/internal/wire"
 )
@@ -83,7 +84,7 @@ func (c *cli) tryDoor(ctx context.Context, name, file string, headers []string) 
 func doorTable(t *terminal.Table, tried wire.TriedDoor) {
 	t.Line("door %s: %d %s, %s", tried.Door, tried.Status, tried.Result, terminal.Plural(len(tried.Events), "event"))
 	if answer := strings.TrimSpace(tried.Answer); answer != "" {
-		t.Line("  answer: %s", terminal.Printable(answer))
+		t.Line("  answer: %s", plain.Line(answer))
 	}
 	for _, one := range tried.Events {
 		tableOf(t, one)

@@ -16,6 +16,7 @@ import (
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/plain"
 	"rekey/internal/terminal"
 )
 
@@ -120,7 +121,7 @@ func (c *cli) publishEvent(ctx context.Context, client *fleet.Client, class stri
 	}
 	return c.print(result, func(t *terminal.Table) {
 		if result.Duplicate {
-			t.Line("duplicate: an event with the id %s was published just before, sequence %d; nothing is stored", terminal.Printable(id), result.Seq)
+			t.Line("duplicate: an event with the id %s was published just before, sequence %d; nothing is stored", plain.Line(id), result.Seq)
 			return
 		}
 		t.Line("published on %s, sequence %d", result.Subject, result.Seq)

@@ -11,6 +11,7 @@ import (
 
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/plain"
 	"rekey/internal/show"
 	"rekey/internal/terminal"
 )
@@ -57,7 +58,7 @@ func (c *cli) printJob(r jobs.PublicRecord) error {
 func (c *cli) showRequest(ctx context.Context, client *fleet.Client, id string) error {
 	letter, err := client.RequestLetter(ctx, id)
 	if errors.Is(err, jobs.ErrNotFound) {
-		return fmt.Errorf("job %s: %w; 'worker job ls WORD' finds jobs by words", terminal.Short(terminal.Printable(id), 64), err)
+		return fmt.Errorf("job %s: %w; 'worker job ls WORD' finds jobs by words", terminal.Short(plain.Line(id), 64), err)
 	}
 	if err != nil {
 		return err
@@ -179,7 +180,7 @@ func (c *cli) operateOne(ctx context.Context, client *fleet.Client, given string
 		return jobs.PublicRecord{}, err
 	}
 	record, err := do(client, ctx, id, op)
-	name := "job " + terminal.Short(terminal.Printable(id), 64)
+	name := "job " + terminal.Short(plain.Line(id), 64)
 	switch {
 	case op.Action == jobs.ActionCancel && errors.Is(err, jobs.ErrEnded) && record.Outcome.Success():
 		return record, fmt.Errorf("%s: it is too late: %w: %s", name, err, record.Outcome)

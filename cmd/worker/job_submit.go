@@ -15,6 +15,7 @@ import (
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/plain"
 	"rekey/internal/terminal"
 )
 
@@ -260,7 +261,7 @@ func (c *cli) printSubmitted(s submitted) error {
 		t.Field("job", s.JobID)
 		t.Field("event", s.EventID)
 		if s.Duplicate {
-			t.Field("duplicate", fmt.Sprintf(duplicateOf, terminal.Printable(s.EventID)))
+			t.Field("duplicate", fmt.Sprintf(duplicateOf, plain.Line(s.EventID)))
 		}
 	})
 }

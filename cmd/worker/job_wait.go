@@ -11,6 +11,7 @@ import (
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/plain"
 	"rekey/internal/show"
 	"rekey/internal/terminal"
 )
@@ -129,7 +130,7 @@ func (c *cli) notAwaited(ctx context.Context, w fleet.Wait, err error) error {
 	if _, ok := errors.AsType[*fleet.NotAcceptedError](err); ok {
 		return &codeError{exitRefused, err}
 	}
-	name, look := "job "+terminal.Short(terminal.Printable(w.JobID), 64), "worker job show "+terminal.Printable(w.JobID)
+	name, look := "job "+terminal.Short(plain.Line(w.JobID), 64), "worker job show "+plain.Line(w.JobID)
 	if errors.Is(err, jobs.ErrNotFound) {
 		return fmt.Errorf("%s: %w", name, err)
 	}

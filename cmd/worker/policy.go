@@ -16,6 +16,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/plain"
 	"rekey/internal/policy"
 	"rekey/internal/show"
 	"rekey/internal/terminal"
@@ -84,7 +85,7 @@ made. The limits per hour are left out.`,
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(c.stderr, "by the rules that %s loaded at %s\n", terminal.Printable(rules.Worker), terminal.Text(rules.LoadedAt))
+				fmt.Fprintf(c.stderr, "by the rules that %s loaded at %s\n", plain.Line(rules.Worker), terminal.Text(rules.LoadedAt))
 				return c.evaluate(ctx, evaluator, files, f)
 			})
 		},
@@ -152,7 +153,7 @@ func (c *cli) backtest(ctx context.Context, begin moment, against string) error 
 	}
 	return c.print(result, func(t *terminal.Table) {
 		for _, one := range result.Changed {
-			t.Line("event %d of %s on %s:", one.Seq, terminal.Text(one.At), terminal.Printable(one.Subject))
+			t.Line("event %d of %s on %s:", one.Seq, terminal.Text(one.At), plain.Line(one.Subject))
 			for _, line := range terminal.Difference(shownLines(one.Before), shownLines(one.After)) {
 				t.Line("%s", "  "+line)
 			}
@@ -184,10 +185,10 @@ func shownLines(j wire.Evaluation) []string {
 		if job.Reason != "" {
 			line += ": " + job.Reason
 		}
-		lines = append(lines, terminal.Printable(line))
+		lines = append(lines, plain.Line(line))
 	}
 	for _, problem := range j.Problems {
-		lines = append(lines, "dead letter: "+terminal.Printable(problem))
+		lines = append(lines, "dead letter: "+plain.Line(problem))
 	}
 	return lines
 }
@@ -237,7 +238,7 @@ func (c *cli) evaluate(ctx context.Context, evaluator *wire.Evaluator, files []s
 
 // tableOf shows what becomes of one event.
 func tableOf(t *terminal.Table, j wire.Evaluation) {
-	t.Line("%s: %s, %s", terminal.Printable(j.Event), j.Result, terminal.Plural(len(j.Jobs), "job"))
+	t.Line("%s: %s, %s", plain.Line(j.Event), j.Result, terminal.Plural(len(j.Jobs), "job"))
 	if len(j.Policies) > 0 {
 		t.Head("  POLICY", "MATCHES", "WHY")
 	}
@@ -266,7 +267,7 @@ func tableOf(t *terminal.Table, j wire.Evaluation) {
 		t.Row("  "+kind, show.ShortTarget(job.Target), job.Account, job.Lane, job.Policy, pairs(job.Params), job.Reason)
 	}
 	for _, problem := range j.Problems {
-		t.Line("  dead letter: %s", strings.ReplaceAll(terminal.PrintableLines(problem), "\n", "; "))
+		t.Line("  dead letter: %s", strings.ReplaceAll(terminal.Lines(problem), "\n", "; "))
 	}
 }
 

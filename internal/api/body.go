@@ -10,24 +10,21 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"rekey/internal/httpserver"
 	"rekey/internal/jobs"
 )
 
 // maxText bounds free texts, in bytes.
 const maxText = 1024
 
-// maxRest is how much is read of a body that is too large, in bytes: a client that still writes as the connection ends reads no answer.
-const maxRest = 4 * jobs.MaxEventBytes
-
 // body reads the body of a request, once the client is known to be one that may send it.
 func (c *call) body() ([]byte, error) {
 	if encoding := c.r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return nil, problem(http.StatusUnsupportedMediaType, CodeMediaType, "the body must not be compressed")
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, jobs.MaxEventBytes))
+	data, err := io.ReadAll(httpserver.Body(c.w, c.r, jobs.MaxEventBytes))
 	switch _, large := errors.AsType[*http.MaxBytesError](err); {
 	case large:
-		_, _ = io.CopyN(io.Discard, c.r.Body, maxRest) //nolint:errcheck // The answer is the same, however much comes.
 		return nil, problem(http.StatusRequestEntityTooLarge, CodeTooLarge, "the body has more than 1048576 bytes")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, problem(http.StatusRequestTimeout, CodeTooSlow, "the body did not come within "+readTimeout.String())

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/access"
+	"rekey/internal/httpserver"
 	"rekey/internal/refused"
 )
 
@@ -167,7 +168,7 @@ func (c *Console) callback(one *call) {
 
 // form reads the form of a request.
 func (c *call) form() error {
-	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, maxForm)
+	c.r.Body = httpserver.Body(c.w, c.r, maxForm)
 	err := c.r.ParseForm()
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return failed(http.StatusRequestEntityTooLarge, "Too large", "A form may have up to 2 MiB.")

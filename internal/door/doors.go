@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"rekey/internal/httpserver"
 	"rekey/internal/jobs"
 	"rekey/internal/quiet"
 	"rekey/internal/redact"
@@ -247,7 +248,7 @@ func (d *door) handle(w http.ResponseWriter, q *request) ([]string, error) {
 	if err := d.mayCall(q); err != nil {
 		return nil, err
 	}
-	body := d.bodies.read(http.MaxBytesReader(w, q.Body, jobs.MaxEventBytes), q.RemoteAddr)
+	body := d.bodies.read(httpserver.Body(w, q.Request, jobs.MaxEventBytes), q.RemoteAddr)
 	defer body.release()
 	var err error
 	if q.body, err = io.ReadAll(body); err != nil {

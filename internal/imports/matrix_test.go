@@ -3,7 +3,7 @@ package imports_test
 // matrix says of each package which packages of Rekey it imports, in the order of their names; those below internal/
 // without that. An empty row is a leaf.
 var matrix = map[string]string{
-	"cmd/worker":                  "app atlas/sandbox audit backoff bus config contexts credential demo doctor door event fleet jobs kinds leaks memory pace policy redact refused schedule seal secret show terminal wire",
+	"cmd/worker":                  "app atlas/sandbox audit backoff bus config contexts credential demo doctor door event fleet jobs kinds leaks memory pace plain policy redact refused schedule seal secret show terminal wire",
 	"configs":                     "",
 	"internal/access":             "backoff bus config jobs jwks proxy quiet secret wire",
 	"internal/api":                "access bus config event fleet httpserver jobs kinds openapi quiet refused wire",
@@ -29,7 +29,7 @@ var matrix = map[string]string{
 	"internal/demo":               "app atlas/sandbox bus config configs deliver event fleet jobs kinds redact schedule show terminal wire",
 	"internal/direct":             "backoff",
 	"internal/doctor":             "atlas bus config fleet httpserver jobs kinds layout ledger metrics names natsserver notify proxy redact retryafter schedule secret stores tracing vault wire",
-	"internal/door":               "event jobs jwks quiet redact refused sealing secret ssf",
+	"internal/door":               "event httpserver jobs jwks quiet redact refused sealing secret ssf",
 	"internal/event":              "jobs names redact secret",
 	"internal/expiry":             "jobs kinds",
 	"internal/fair":               "",
@@ -65,7 +65,7 @@ var matrix = map[string]string{
 	"internal/sealing":            "credential redact secret",
 	"internal/search":             "backoff bus direct jobs ledger quiet",
 	"internal/secret":             "",
-	"internal/show":               "bus fleet jobs search terminal",
+	"internal/show":               "bus fleet jobs plain search terminal",
 	"internal/ssf":                "backoff jobs jwks",
 	"internal/stores":             "audit bus config direct jobs kv notify policy quiet schedule wire",
 	"internal/terminal":           "plain",

@@ -19,6 +19,7 @@ func TestJobsElsewhere(t *testing.T) {
 		return func(context.Context) ([]*Rules, error) { return list, err }
 	}
 	others := &Rules{Accounts: only{"new"}, Rotations: map[string]RotationRule{"ci": {Kind: kinds.ServiceAccountSecretRotate, Account: "new"}}}
+	shared := loaded(nil, &Rules{Accounts: only{"security"}}, others)
 	call := Job{Kind: kinds.JWKSRevoke, Account: "new"}
 	rotation := Job{
 		Kind: kinds.ServiceAccountSecretRotate, Account: "new", Params: mustParams(t, kinds.ServiceAccountSecretRotate, map[string]any{"rotation": "ci"}),
@@ -30,13 +31,13 @@ func TestJobsElsewhere(t *testing.T) {
 		waited time.Duration
 		want   bool
 	}{
-		{"known here", Job{Kind: kinds.JWKSRevoke, Account: "security"}, loaded(nil, &Rules{Accounts: only{"security"}}, others), 0, false},
+		{"known here", Job{Kind: kinds.JWKSRevoke, Account: "security"}, shared, 0, false},
 		{"no other rules", call, nil, 0, false},
 		{"loaded here alone", call, loaded(nil), 0, false},
-		{"account of another worker", call, loaded(nil, &Rules{Accounts: only{"security"}}, others), 0, true},
-		{"rotation of another worker", rotation, loaded(nil, &Rules{Accounts: only{"security"}}, others), 0, true},
-		{"unknown to the other, too", Job{Kind: kinds.JWKSRevoke, Account: "old"}, loaded(nil, &Rules{Accounts: only{"security"}}, others), 0, false},
-		{"for longer than a reload takes", call, loaded(nil, &Rules{Accounts: only{"security"}}, others), ReloadTime, false},
+		{"account of another worker", call, shared, 0, true},
+		{"rotation of another worker", rotation, shared, 0, true},
+		{"unknown to the other, too", Job{Kind: kinds.JWKSRevoke, Account: "old"}, shared, 0, false},
+		{"for longer than a reload takes", call, shared, ReloadTime, false},
 	}
 	for _, tt := range tests {
 		rules := &Rules{Accounts: only{"security"}, Others: tt.others}

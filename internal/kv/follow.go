@@ -56,7 +56,7 @@ func (s *Store[T]) Watch(ctx context.Context, found func(Entry[T]), ready func()
 			}
 			var value T
 			if err := json.Unmarshal(entry.Value(), &value); err != nil {
-				return fmt.Errorf("decoding key %s of %s: %w", entry.Key(), s.cfg.Bucket, err)
+				return fmt.Errorf("%w key %s of %s: %w", ErrUndecodable, entry.Key(), s.cfg.Bucket, err)
 			}
 			found(Entry[T]{Key: entry.Key(), Value: value, Revision: entry.Revision(), Stored: entry.Created()})
 		}
@@ -74,15 +74,12 @@ func (s *Store[T]) read(ctx context.Context, key string, after, until uint64, fo
 		}
 		entry := Entry[T]{Key: strings.TrimPrefix(m.Subject, prefix), Revision: m.Seq, Stored: m.At}
 		if err := json.Unmarshal(m.Data, &entry.Value); err != nil {
-			return &undecodableError{fmt.Errorf("decoding key %s of %s: %w", entry.Key, s.cfg.Bucket, err)}
+			return fmt.Errorf("%w key %s of %s: %w", ErrUndecodable, entry.Key, s.cfg.Bucket, err)
 		}
 		return found(entry)
 	})
 	return err
 }
-
-// undecodableError says that a value is not what it should be.
-type undecodableError struct{ error }
 
 // How a bucket is followed.
 const (
@@ -102,13 +99,12 @@ func (s *Store[T]) Follow(ctx context.Context, key string, after uint64, found f
 				return nil
 			})
 		}
-		_, undecodable := errors.AsType[*undecodableError](err)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err == nil:
 			well = time.Now()
-		case undecodable, time.Since(well) > followPatience:
+		case errors.Is(err, ErrUndecodable), time.Since(well) > followPatience:
 			return fmt.Errorf("following %s: %w", s.cfg.Bucket, err)
 		}
 		if err := backoff.Sleep(ctx, followEvery); err != nil {

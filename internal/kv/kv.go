@@ -15,6 +15,9 @@ import (
 	"rekey/internal/jobs"
 )
 
+// ErrUndecodable says that a value is not what it should be.
+var ErrUndecodable = errors.New("decoding")
+
 // Config names a bucket.
 type Config struct {
 	Bucket      string
@@ -116,7 +119,7 @@ func (s *Store[T]) Load(ctx context.Context, key string) (T, uint64, error) {
 		return value, 0, fmt.Errorf("reading key %s: %w", key, err)
 	}
 	if err := json.Unmarshal(entry.Value(), &value); err != nil {
-		return value, 0, fmt.Errorf("decoding key %s: %w", key, err)
+		return value, 0, fmt.Errorf("%w key %s: %w", ErrUndecodable, key, err)
 	}
 	return value, entry.Revision(), nil
 }

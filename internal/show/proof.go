@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"rekey/internal/jobs"
+	"rekey/internal/plain"
 	"rekey/internal/terminal"
 )
 
@@ -76,5 +77,5 @@ func ProofProgress(r jobs.PublicRecord, now time.Time) string {
 	if p.Verdict == jobs.VerdictPending && !p.NextCheckAt.IsZero() {
 		line += ", the next one at " + terminal.Clock(p.NextCheckAt, now)
 	}
-	return jobs.WithCause(line, terminal.Short(terminal.Printable(p.Why()), 120))
+	return jobs.WithCause(line, terminal.Short(plain.Line(p.Why()), 120))
 }

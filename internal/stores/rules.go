@@ -2,6 +2,7 @@ package stores
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -32,14 +33,14 @@ type Rules struct {
 	Others []Rules `json:"others,omitempty"`
 }
 
-// mostOthers bounds the others.
-const mostOthers = 16
+// maxOthers bounds the others, in bytes of JSON: a message may have 1 MiB by the server's default, and all must fit into one.
+const maxOthers = 256 << 10
 
 // Of returns the rules that workers other than this one have loaded, the latest first: the latest of all, and those of within jobs.ReloadTime.
 func (f Rules) Of(worker string, now time.Time) []Rules {
 	var list []Rules
 	for i, one := range append([]Rules{f}, f.Others...) {
-		if one.Worker == worker || i > 0 && !now.Before(one.LoadedAt.Add(jobs.ReloadTime)) || len(list) == mostOthers {
+		if one.Worker == worker || i > 0 && !now.Before(one.LoadedAt.Add(jobs.ReloadTime)) {
 			continue
 		}
 		one.Policies, one.Others = nil, nil
@@ -102,20 +103,35 @@ func (f Rules) Config(namespace string) *config.Config {
 // rulesOf is the bucket of the rules.
 func rulesOf(c *bus.Conn) *kv.Store[Rules] { return bus.Store[Rules](c, c.Names().Rules()) }
 
-// ShowRules notes the rules that a worker has loaded.
+// ShowRules notes the rules that a worker has loaded, beside those of others. What cannot be decoded is replaced.
 func ShowRules(ctx context.Context, c *bus.Conn, rules Rules) error {
 	for {
 		before, revision, err := rulesOf(c).Load(ctx, rulesKey)
-		if err != nil {
+		if errors.Is(err, kv.ErrUndecodable) {
 			return rulesOf(c).Put(ctx, rulesKey, rules)
 		}
+		if err != nil {
+			return err
+		}
 		if rules.Others = nil; revision > 0 {
-			rules.Others = before.Of(rules.Worker, rules.LoadedAt)
+			rules.Others = fitting(before.Of(rules.Worker, rules.LoadedAt))
 		}
 		if _, err := rulesOf(c).Save(ctx, rulesKey, rules, revision); !errors.Is(err, jobs.ErrConflict) {
 			return err
 		}
 	}
+}
+
+// fitting are the first of these, as many as there is room for.
+func fitting(list []Rules) []Rules {
+	size := 0
+	for i, one := range list {
+		data, err := json.Marshal(one)
+		if size += len(data); err != nil || size > maxOthers {
+			return list[:i]
+		}
+	}
+	return list
 }
 
 // LoadRules returns the rules that a worker has loaded last, or jobs.ErrNotFound.

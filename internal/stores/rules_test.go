@@ -1,11 +1,14 @@
 package stores
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"rekey/internal/bus"
 	"rekey/internal/jobs"
 	"rekey/internal/policy"
 )
@@ -50,5 +53,24 @@ func TestRulesOfOthers(t *testing.T) {
 		if diff := cmp.Diff(tt.want, of(tt.worker, tt.at)); diff != "" {
 			t.Errorf("others than %s after %s (-want +got):\n%s", tt.worker, tt.at, diff)
 		}
+	}
+}
+
+// TestRulesThatDoNotFit: others have no more room than a message leaves them, and what cannot be decoded is replaced.
+func TestRulesThatDoNotFit(t *testing.T) {
+	conn := connect(t)
+	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	if err := bus.Store[string](conn, conn.Names().Rules()).Put(t.Context(), rulesKey, "x"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		rules := Rules{Worker: strconv.Itoa(i), LoadedAt: now, Accounts: []policy.Account{{Name: strings.Repeat("x", 100<<10)}}}
+		if err := ShowRules(t.Context(), conn, rules); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rules, err := LoadRules(t.Context(), conn)
+	if err != nil || rules.Worker != "7" || len(rules.Others) != 2 || rules.Others[0].Worker != "6" {
+		t.Errorf("%s with %d others, %v", rules.Worker, len(rules.Others), err)
 	}
 }

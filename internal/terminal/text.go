@@ -28,23 +28,20 @@ func Text(cell any) string {
 	case Meant:
 		return Text(v.Cell)
 	case Raw:
-		return Printable(string(v))
+		return plain.Line(string(v))
 	}
-	s := strings.TrimRight(Printable(fmt.Sprint(cell)), " ")
+	s := strings.TrimRight(plain.Line(fmt.Sprint(cell)), " ")
 	if s == "" {
 		return None
 	}
 	return s
 }
 
-// Printable makes one harmless line of a text that came from outside.
-func Printable(s string) string { return plain.Line(s) }
-
-// PrintableLines is Printable for a text of several lines.
-func PrintableLines(s string) string {
+// Lines makes harmless lines of a text from outside that has several.
+func Lines(s string) string {
 	lines := strings.Split(strings.ReplaceAll(s, "\t", "    "), "\n")
 	for i, line := range lines {
-		lines[i] = Printable(strings.TrimSuffix(line, "\r"))
+		lines[i] = plain.Line(strings.TrimSuffix(line, "\r"))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -83,12 +83,12 @@ func TestText(t *testing.T) {
 	}
 }
 
-func TestPrintableLines(t *testing.T) {
+func TestLines(t *testing.T) {
 	t.Parallel()
 	const in = "{\r\n\t\"kind\": \"\x1b[31m\"\n}"
 	const want = "{\n    \"kind\": \"�[31m\"\n}"
-	if got := PrintableLines(in); got != want {
-		t.Errorf("PrintableLines(%q) = %q, want %q", in, got, want)
+	if got := Lines(in); got != want {
+		t.Errorf("Lines(%q) = %q, want %q", in, got, want)
 	}
 }
 
