@@ -44,6 +44,7 @@ func (o *others) rules(ctx context.Context, w *worker) ([]*jobs.Rules, error) {
 			if err != nil {
 				return nil, err
 			}
+			evaluator.Rules.LoadedAt = one.LoadedAt()
 			have = append(have, evaluator.Rules)
 		}
 	}

@@ -275,7 +275,7 @@ func redeliverDelay(deliveries uint64) time.Duration {
 // waits for that worker alone, and not for something to recover.
 func laterDelay(err error, deliveries uint64) time.Duration {
 	if errors.Is(err, jobs.ErrElsewhere) {
-		return jobs.ElsewhereDelay
+		return jobs.ElsewhereDelay()
 	}
 	return redeliverDelay(deliveries)
 }

@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
-// ReloadTime is how long after it came due what names an account or a rotation that this worker does not know is put back: all workers get a new
-// configuration within it.
+// ReloadTime is how long what names an account or a rotation that this worker does not know is put back, from when it came due or another worker has
+// loaded the name, whichever is later: all workers get a new configuration within it.
 const ReloadTime = 15 * time.Minute
 
-// ElsewhereDelay is how long it is put back at a time. A worker that knows the name gets it soon, however many do not.
-const ElsewhereDelay = time.Second
+// ElsewhereDelay is how long it is put back at a time: half a second to one and a half, at random. After the same time each, it could meet the same idle
+// worker again and again, as these renew their requests for messages at one pace.
+func ElsewhereDelay() time.Duration {
+	return time.Second/2 + rand.N(time.Second) //nolint:gosec // Which worker gets it needs no secrecy.
+}
 
 // ErrElsewhere says that another worker has loaded a configuration for an event or job, and this one has not yet.
 var ErrElsewhere = errors.New("another worker has loaded a configuration for it, and this one has not yet")
@@ -30,15 +34,16 @@ func (r *Rules) Elsewhere(ctx context.Context, j Job, due, now time.Time) error 
 
 // elsewhere is Elsewhere for a request that these rules do not know, as an error says. others are the rules that other workers have loaded.
 func (r *Rules) elsewhere(request Request, unknown error, due, now time.Time, others func() ([]*Rules, error)) error {
-	if r.Others == nil || !now.Before(due.Add(ReloadTime)) {
+	if r.Others == nil {
 		return nil
 	}
+	recent := func(at time.Time) bool { return now.Before(at.Add(ReloadTime)) }
 	list, err := others()
-	if err != nil {
+	if err != nil && recent(due) {
 		return err
 	}
 	for _, one := range list {
-		if _, _, err := one.resolve(request); err == nil {
+		if _, _, err := one.resolve(request); err == nil && (recent(due) || recent(one.LoadedAt)) {
 			// It is no mistake of the event: what is wrapped would count as one.
 			return fmt.Errorf("%w: %s", ErrElsewhere, unknown.Error())
 		}

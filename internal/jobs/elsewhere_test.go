@@ -38,6 +38,9 @@ func TestJobsElsewhere(t *testing.T) {
 		{"rotation of another worker", rotation, shared, 0, true},
 		{"unknown to the other, too", Job{Kind: kinds.JWKSRevoke, Account: "old"}, shared, 0, false},
 		{"for longer than a reload takes", call, shared, ReloadTime, false},
+		{"loaded a moment ago", call, loaded(nil, &Rules{Accounts: only{"new"}, LoadedAt: at.Add(time.Hour)}), ReloadTime + time.Hour - 1, true},
+		{"loaded for as long", call, loaded(nil, &Rules{Accounts: only{"new"}, LoadedAt: at.Add(time.Hour)}), ReloadTime + time.Hour, false},
+		{"not to be read for longer", call, loaded(errors.New("x")), ReloadTime, false},
 	}
 	for _, tt := range tests {
 		rules := &Rules{Accounts: only{"security"}, Others: tt.others}
@@ -66,7 +69,7 @@ func TestRunElsewhere(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPlant(works)
 				j := p.acceptJob(t, jwksEvent(t, 1, tt.event))
-				away, accepted := true, time.Now()
+				away, accepted, delays := true, time.Now(), map[time.Duration]bool{}
 				r := p.runner(t, "w1", func(cfg *RunnerConfig) {
 					cfg.Rotator = &rotator{}
 					cfg.Elsewhere = func(_ context.Context, job Job, due time.Time) (bool, error) {
@@ -77,9 +80,14 @@ func TestRunElsewhere(t *testing.T) {
 					}
 				})
 				for n := range 2 * uint64(policy().MaxAttempts) {
-					if s, err := r.Run(t.Context(), Delivery{Job: j, Count: n + 1}); err != nil || s != (Settlement{Delay: ElsewhereDelay}) {
+					s, err := r.Run(t.Context(), Delivery{Job: j, Count: n + 1})
+					delays[s.Delay] = true
+					if s.Delay = 0; err != nil || s != (Settlement{}) {
 						t.Fatalf("%+v, %v", s, err)
 					}
+				}
+				if len(delays) < 2 || delays[0] {
+					t.Errorf("it is put back for %v, which may be a worker's pace", delays)
 				}
 				away = false
 				if s, err := r.Run(t.Context(), Delivery{Job: j, Count: 99}); err != nil || !s.Done {

@@ -37,6 +37,8 @@ type Rules struct {
 	Rotations map[string]RotationRule
 	// Others are the rules that other workers have loaded. Nil: those of no other worker count.
 	Others func(context.Context) ([]*Rules, error)
+	// LoadedAt is when another worker has loaded them. Zero: they are this worker's.
+	LoadedAt time.Time
 	// Patience is how long after its event what a file or a store does not have is looked for. Zero: once.
 	Patience time.Duration
 	Limits   Limits // Of all events together.

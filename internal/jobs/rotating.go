@@ -22,7 +22,7 @@ func (r *Runner) stepRotation(ctx context.Context, d Delivery, entry Entry) (Set
 		return putBack(now, rec.RetryAt), nil
 	}
 	if away, err := r.elsewhere(ctx, d.Job, rec); away || err != nil {
-		return Settlement{Delay: ElsewhereDelay}, err
+		return Settlement{Delay: ElsewhereDelay()}, err
 	}
 	if !committed {
 		if s, over, err := r.afterOthers(ctx, d.Job, entry); over || err != nil {

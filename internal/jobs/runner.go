@@ -196,7 +196,7 @@ func (r *Runner) step(ctx context.Context, d Delivery, entry Entry) (Settlement,
 // takeTurn attempts a job that is due, unless another worker is to have it, or its rate bucket has no permit.
 func (r *Runner) takeTurn(ctx context.Context, d Delivery, entry Entry) (Settlement, error) {
 	if away, err := r.elsewhere(ctx, d.Job, &entry.Record); away || err != nil {
-		return Settlement{Delay: ElsewhereDelay}, err
+		return Settlement{Delay: ElsewhereDelay()}, err
 	}
 	asked := time.Now()
 	if permit := r.cfg.Pacer.Permit(ctx, d.Job); permit.At.After(asked) {

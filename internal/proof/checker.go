@@ -94,7 +94,7 @@ func (c *Checker) Check(ctx context.Context, d jobs.Delivery) (jobs.Settlement, 
 		return jobs.Settlement{Delay: rec.Proof.NextCheckAt.Sub(now)}, nil
 	}
 	if away, err := c.elsewhere(ctx, d.Job, rec); away || err != nil {
-		return jobs.Settlement{Delay: jobs.ElsewhereDelay}, err
+		return jobs.Settlement{Delay: jobs.ElsewhereDelay()}, err
 	}
 	return c.look(ctx, d.Job, entry)
 }

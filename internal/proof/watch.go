@@ -35,7 +35,7 @@ func (c *Checker) Watch(ctx context.Context, d jobs.Delivery) (jobs.Settlement, 
 		return settlement, nil
 	}
 	if away, err := c.elsewhere(ctx, d.Job, rec); away || err != nil {
-		return jobs.Settlement{Delay: jobs.ElsewhereDelay}, err
+		return jobs.Settlement{Delay: jobs.ElsewhereDelay()}, err
 	}
 	l := c.lookAgain(d.Job, rec, now)
 	back, ids := l.readAgain(ctx)

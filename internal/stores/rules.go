@@ -2,7 +2,6 @@ package stores
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -28,25 +27,9 @@ type Rules struct {
 	DryRun   bool             `json:"dry_run,omitempty"`
 	// Rotations are the rotations by their names.
 	Rotations map[string]Rotation `json:"rotations,omitempty"`
-	// Others are what other workers have loaded shortly before, without policies: while a change of the configuration spreads, one that still has the
-	// old file may start last.
-	Others []Rules `json:"others,omitempty"`
-}
-
-// maxOthers bounds the others, in bytes of JSON: a message may have 1 MiB by the server's default, and all must fit into one.
-const maxOthers = 256 << 10
-
-// Of returns the rules that workers other than this one have loaded, the latest first: the latest of all, and those of within jobs.ReloadTime.
-func (f Rules) Of(worker string, now time.Time) []Rules {
-	var list []Rules
-	for i, one := range append([]Rules{f}, f.Others...) {
-		if one.Worker == worker || i > 0 && !now.Before(one.LoadedAt.Add(jobs.ReloadTime)) {
-			continue
-		}
-		one.Policies, one.Others = nil, nil
-		list = append(list, one)
-	}
-	return list
+	// Others are what other workers have loaded shortly before: while a change of the configuration spreads, one that still has the old file may
+	// start last.
+	Others []Known `json:"others,omitempty"`
 }
 
 // Rotation is what a rotation is about, and as which account it calls.
@@ -114,24 +97,15 @@ func ShowRules(ctx context.Context, c *bus.Conn, rules Rules) error {
 			return err
 		}
 		if rules.Others = nil; revision > 0 {
-			rules.Others = fitting(before.Of(rules.Worker, rules.LoadedAt))
+			rules.Others = before.Of(rules.Worker, rules.LoadedAt)
+		}
+		if err := rules.fit(); err != nil {
+			return err
 		}
 		if _, err := rulesOf(c).Save(ctx, rulesKey, rules, revision); !errors.Is(err, jobs.ErrConflict) {
 			return err
 		}
 	}
-}
-
-// fitting are the first of these, as many as there is room for.
-func fitting(list []Rules) []Rules {
-	size := 0
-	for i, one := range list {
-		data, err := json.Marshal(one)
-		if size += len(data); err != nil || size > maxOthers {
-			return list[:i]
-		}
-	}
-	return list
 }
 
 // LoadRules returns the rules that a worker has loaded last, or jobs.ErrNotFound.
