@@ -11,7 +11,6 @@ import (
 	"rekey/internal/jobs"
 	"rekey/internal/quiet"
 	"rekey/internal/stores"
-	"rekey/internal/wire"
 )
 
 // othersFresh is for how long what another worker has loaded is not read again: each event and job that this worker does not know asks for it.
@@ -40,12 +39,11 @@ func (o *others) rules(ctx context.Context, w *worker) ([]*jobs.Rules, error) {
 	var have []*jobs.Rules
 	if err == nil {
 		for _, one := range latest.Of(w.Name, w.conn.Clock().Now()) {
-			evaluator, err := wire.NewEvaluator(one.Config(w.Config.NATS.Namespace))
+			rules, err := one.Rules(w.Config.NATS.Namespace)
 			if err != nil {
 				return nil, err
 			}
-			evaluator.Rules.LoadedAt = one.LoadedAt()
-			have = append(have, evaluator.Rules)
+			have = append(have, rules)
 		}
 	}
 	o.at, o.have = time.Now(), have

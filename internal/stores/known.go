@@ -6,9 +6,9 @@ import (
 	"slices"
 	"time"
 
-	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/policy"
+	"rekey/internal/wire"
 )
 
 // maxRules bounds the rules with those of others, in bytes of JSON: a message may have 1 MiB by the server's default, its headers included.
@@ -26,9 +26,14 @@ func (k Known) LoadedAt() time.Time {
 	return slices.MaxFunc(slices.Collect(maps.Values(k.Workers)), time.Time.Compare)
 }
 
-// Config makes a configuration of them, as far as they go.
-func (k Known) Config(namespace string) *config.Config {
-	return Rules{Accounts: k.Accounts, Rotations: k.Rotations}.Config(namespace)
+// Rules are the rules of a worker that has loaded them, as far as they go.
+func (k Known) Rules(namespace string) (*jobs.Rules, error) {
+	evaluator, err := wire.NewEvaluator(Rules{Accounts: k.Accounts, Rotations: k.Rotations}.Config(namespace))
+	if err != nil {
+		return nil, err
+	}
+	evaluator.Rules.LoadedAt = k.LoadedAt()
+	return evaluator.Rules, nil
 }
 
 // Of returns what workers other than this one have loaded, the latest first: the latest of all, and what was loaded within jobs.ReloadTime.

@@ -34,8 +34,15 @@ func TestRulesOfOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, one := range rules.Of(worker, now.Add(at)) {
+			known, err := one.Rules("rekey")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if account, err := known.Accounts.Resolve("jwks.revoke", ""); account != one.Accounts[0].Name {
+				t.Errorf("the account is %q, %v", account, err)
+			}
 			workers := strings.Join(slices.Sorted(maps.Keys(one.Workers)), " ")
-			list = append(list, fmt.Sprintf("%s of %s, %s", one.Accounts[0].Name, workers, one.LoadedAt().Sub(now)))
+			list = append(list, fmt.Sprintf("%s of %s, %s", one.Accounts[0].Name, workers, known.LoadedAt.Sub(now)))
 		}
 		return list
 	}
