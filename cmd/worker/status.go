@@ -21,15 +21,16 @@ func (c *cli) statusCommand() *cobra.Command {
 	cmd := c.withOutput(c.withServer(&cobra.Command{
 		Use:   "status",
 		Short: "Show on one screen how the fleet is, and what a person must do",
-		Long: `Show on one screen how the fleet is: workers, events that are not settled, jobs without an outcome by lane and
-state, the oldest urgent one, proofs that are pending, credentials that are still alive, how long it took in the last
-24 hours from an event to a dead credential and to its proof, dead letters by cause, paused rate buckets, when the
-secrets of the workers' own accounts end and the certificates that they watch, and of the configuration the schedules
-that are late and the receivers that fail. What may not be read is called not known.
+		Long: `Show on one screen how the fleet is: workers and whether they are ready, events that are not settled, jobs without an
+outcome by lane and state, the oldest urgent one, proofs that are pending, credentials that are still alive, how long
+it took in the last 24 hours from an event to a dead credential and to its proof, dead letters by cause, paused rate
+buckets, when the secrets of the workers' own accounts end and the certificates that they watch, and of the
+configuration the schedules that are late and the receivers that fail. What cannot be read is called not known.
 
 A line WARN is about credentials that a look has seen to work while their proof is pending: the API may lag.
-Exit code 1 says that a person must act; the lines ACT say who (the responder deals with incidents, the operator runs
-the workers) and what to do.`,
+Exit code 1 says that a person must act, exit code 0 that nothing is known that is to be done. The lines ACT say who
+must (the responder deals with incidents, the operator runs the workers), and what to do; those about workers that are
+not ready, as their /readyz says, come first.`,
 		Example: "  worker status\n  worker status --watch\n  worker status -o json",
 		Args:    want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {

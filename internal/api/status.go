@@ -1,9 +1,13 @@
 package api
 
 import (
+	"errors"
 	"net/http"
+	"time"
 
 	"rekey/internal/bus"
+	"rekey/internal/fleet"
+	"rekey/internal/readiness"
 )
 
 // attendance is what Status says of the workers.
@@ -19,6 +23,51 @@ type Status struct {
 	OldestEventSeconds float64 `json:"oldest_event_seconds"`
 	// JobsPending is how many jobs no worker has pulled yet.
 	JobsPending int `json:"jobs_pending"`
+	// Ready says whether the workers can do their work: "yes" where all that answer say so, "no" where one says that it cannot or that it
+	// stops, and else "unknown".
+	Ready string `json:"ready"`
+	// Readiness is what each worker that answers says of that.
+	Readiness []WorkerReadiness `json:"readiness"`
+}
+
+// WorkerReadiness is whether a worker can do its work, as its /readyz has it.
+type WorkerReadiness struct {
+	Worker string `json:"worker"`
+	// Status is ready, not ready, stopping, or unknown where the worker is of a release that does not tell.
+	Status readiness.Status `json:"status"`
+	// CheckedAt is absent where nothing was checked.
+	CheckedAt time.Time `json:"checked_at,omitzero"`
+	// Checks are empty while stopping, and where they are unknown.
+	Checks []readiness.Result `json:"checks"`
+}
+
+// What is said of readiness.
+const (
+	readyYes     = "yes"
+	readyNo      = "no"
+	readyUnknown = "unknown"
+)
+
+// readinessOf says whether workers can do their work.
+func readinessOf(workers []fleet.Worker) (ready string, list []WorkerReadiness) {
+	ready, list = readyYes, []WorkerReadiness{}
+	for _, w := range workers {
+		one := WorkerReadiness{Worker: w.Worker, Status: readyUnknown, Checks: []readiness.Result{}}
+		if r := w.Readiness; r != nil {
+			one.Status, one.CheckedAt, one.Checks = r.Status, r.CheckedAt, append(one.Checks, r.Checks...)
+		}
+		switch {
+		case one.Status == readyUnknown && ready == readyYes:
+			ready = readyUnknown
+		case one.Status != readyUnknown && one.Status != readiness.Ready:
+			ready = readyNo
+		}
+		list = append(list, one)
+	}
+	if len(list) == 0 {
+		ready = readyUnknown
+	}
+	return ready, list
 }
 
 // status answers how the fleet is.
@@ -29,7 +78,13 @@ func (s *Server) status(c *call) error {
 	if err != nil {
 		return err
 	}
+	present, err := c.fleet.Workers(ctx)
+	if err != nil && !errors.Is(err, fleet.ErrNoWorker) {
+		return err
+	}
+	ready, list := readinessOf(present.Workers)
 	writeJSON(c.w, http.StatusOK, "", Status{
+		Ready: ready, Readiness: list,
 		Workers: attendance[f.Attendance], EventsPending: f.Events, OldestEventSeconds: f.Oldest.Seconds(), JobsPending: f.Jobs,
 	})
 	return nil

@@ -46,15 +46,7 @@ func (w *worker) startHTTP() error {
 		pages = shown
 	}
 	server, err := httpserver.New(httpserver.Config{
-		Pages: pages, Listen: w.Config.HTTP.Listen, Gatherer: w.gatherer, Logger: w.Logger,
-		Checks: []httpserver.Check{
-			{Name: "nats", Func: func(context.Context) error { return w.conn.Ready() }},
-			{Name: "streams", Func: func(context.Context) error { return w.streamsReady() }},
-			{Name: "storage", Func: func(context.Context) error { return w.storage() }},
-			{Name: "clock", Func: func(context.Context) error { return w.conn.Clock().Check() }},
-			{Name: "parts", Func: func(context.Context) error { return w.parts.check() }},
-			{Name: "accounts", Func: w.accountsReady},
-		},
+		Pages: pages, Listen: w.Config.HTTP.Listen, Checks: w.ready, Gatherer: w.gatherer, Logger: w.Logger,
 	})
 	if err != nil {
 		return err

@@ -27,10 +27,12 @@ import (
 	"rekey/internal/natsserver"
 	"rekey/internal/notify"
 	"rekey/internal/pace"
+	"rekey/internal/readiness"
 	"rekey/internal/redact"
 	"rekey/internal/rotate"
 	"rekey/internal/schedule"
 	"rekey/internal/seal"
+	"rekey/internal/search"
 	"rekey/internal/tracing"
 	"rekey/internal/wire"
 )
@@ -79,6 +81,8 @@ type worker struct {
 	keys     *seal.Keyring
 	fanout   *jobs.Fanout
 	notifier *notifier
+	ready    *readiness.Checks
+	tells    *search.Self
 	http     *httpserver.Server
 	consoles []*console.Console // That of http.listen, and that of the API.
 	pages    *console.Console   // That of the API. Nil where there is none.
@@ -167,6 +171,9 @@ func (w *worker) start(ctx context.Context) error {
 		return err
 	}
 	if err := w.startAtlas(); err != nil {
+		return err
+	}
+	if err := w.startReadiness(); err != nil { //nolint:contextcheck // As the other parts.
 		return err
 	}
 	if err := w.startHTTP(); err != nil { //nolint:contextcheck // As the other parts: it outlives ctx.
@@ -273,35 +280,6 @@ func (w *worker) startAtlas() error {
 	w.atlas = client
 	w.stack.push("API connections", stopGrace, func(context.Context) error { client.Close(); return nil })
 	return nil
-}
-
-// storage reports, as an error, that something cannot be stored.
-func (w *worker) storage() error {
-	if w.embedded != nil {
-		if err := w.embedded.Ready(); err != nil {
-			return err
-		}
-	}
-	return w.conn.Capacity()
-}
-
-// errNoAccount says that the worker can do nothing of what it is asked for.
-var errNoAccount = errors.New("no account is configured (atlas.accounts): every request will be refused")
-
-// accountsReady reports, as an error, that there is no account, or which one the API refuses.
-func (w *worker) accountsReady(ctx context.Context) error {
-	if len(w.accounts()) == 0 {
-		return errNoAccount
-	}
-	return w.atlas.CheckAccounts(ctx)
-}
-
-// streamsReady reports, as an error, what is wrong with the streams, buckets and consumers.
-func (w *worker) streamsReady() error {
-	if err := w.prepared.check(); err != nil {
-		return err
-	}
-	return w.upkeep.Check()
 }
 
 // announce says where the worker is and whether it is ready, as /readyz does.

@@ -28,6 +28,7 @@ const (
 	partServer    = "embedded NATS server"
 	partStore     = "store watch"
 	partUpkeep    = "streams and consumers"
+	partReadiness = "readiness"
 	partRecovery  = "unfinished jobs"
 	partPauses    = "shared pauses"
 	partStats     = "queue statistics"
@@ -50,7 +51,7 @@ const (
 
 func parts() []string {
 	return []string{
-		partServer, partStore, partUpkeep, partRecovery, partPauses, partStats, partStalled, partSearch, partWorkers, partIntake, partSchedules, partRemoved,
+		partServer, partStore, partUpkeep, partReadiness, partRecovery, partPauses, partStats, partStalled, partSearch, partWorkers, partIntake, partSchedules, partRemoved,
 		partConfig, partChain, partNotify, partDoors, partRefusals, partChecks, partProofs, partRotations,
 		partExpiries,
 	}
@@ -91,6 +92,7 @@ func (w *worker) startJobs(s storage) error {
 	w.background(partStats, stats.Run)
 	w.background(partStalled, bus.Stalled{Conn: w.conn, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger}.Run)
 	w.startExpiries()
+	w.tells.Working(search.Work{InFlight: w.workers.Running, Ends: w.expiries.Ends})
 	w.startSearch()
 	w.background(partChain, func(ctx context.Context) error { return s.chains.Keep(ctx, chain) })
 	w.background(partProofs, func(ctx context.Context) error { return s.chains.Keep(ctx, proofs) })
@@ -101,9 +103,7 @@ func (w *worker) startJobs(s storage) error {
 	w.background(partChecks, w.newChecks(s, announcer).Run)
 	stopTaking := w.drained(partWorkers, w.workers.Run)
 	w.background(partIntake, intake.Run)
-	if w.http != nil {
-		w.stack.push("readiness", stopGrace, func(context.Context) error { w.http.Drain(); return nil })
-	}
+	w.stack.push("readiness", stopGrace, func(context.Context) error { w.ready.Drain(); return nil })
 	// While the parts above the workers end, which takes its time, no new call is made.
 	w.stack.push("taking of jobs", stopGrace, func(context.Context) error { stopTaking(); return nil })
 	return nil
@@ -160,7 +160,7 @@ func (w *worker) startSearch() {
 		return
 	}
 	service := search.Service{
-		Conn: w.conn, Dir: wire.SearchDir(w.Config), Worker: w.Name, Version: w.Version, InFlight: w.workers.Running, Ends: w.expiries.Ends,
+		Conn: w.conn, Dir: wire.SearchDir(w.Config), Self: w.tells,
 		Recorder: w.metrics, OnFailure: func() { w.metrics.PartFailed(partSearch) }, Logger: w.Logger,
 	}
 	w.background(partSearch, service.Run)

@@ -2,8 +2,6 @@ package console
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -88,8 +86,6 @@ func (c *Console) now(ctx context.Context, one *call) (page, error) {
 	}
 	v.today()
 	v.DeadLetters = v.DeadLetters[:min(nowCauses, len(v.DeadLetters))]
-	v.Workers = slices.Clone(v.Workers)
-	slices.SortFunc(v.Workers, func(a, b search.Present) int { return strings.Compare(a.Worker, b.Worker) })
 	for _, l := range jobs.Lanes() {
 		states := lane{Lane: l}
 		for _, g := range v.Jobs {

@@ -61,7 +61,7 @@ func newPages(s static) (map[string]*template.Template, error) {
 		"utc":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"rfc":    func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 		"took":   terminal.Took, "target": show.ShortTarget, "plural": terminal.Plural, "colour": colour,
-		"clock": show.ClockAhead, "where": where,
+		"clock": show.ClockAhead, "ready": show.Ready, "where": where,
 		"every": func(ms float64) string { return terminal.Took(time.Duration(ms * float64(time.Millisecond))) },
 	}
 	pages := map[string]*template.Template{}

@@ -64,9 +64,9 @@ type Cause struct {
 	Kind    string `json:"kind,omitempty"`
 	// Receiver is the one that did not get the notifications, where the letters are such.
 	Receiver  string    `json:"receiver,omitempty"`
-	Reason    string    `json:"reason"`              // Of the latest.
-	Succeeded int       `json:"succeeded,omitempty"` // Of how many the job has succeeded since.
-	Numbers   string    `json:"numbers"`             // As `dlq replay` takes them.
+	Reason    string    `json:"reason"`    // Of the latest.
+	Succeeded int       `json:"succeeded"` // Of how many the job has succeeded since.
+	Numbers   string    `json:"numbers"`   // As `dlq replay` takes them.
 	First     time.Time `json:"first"`
 	Last      time.Time `json:"last"`
 }

@@ -23,8 +23,8 @@ type ReceiverState struct {
 	RetryAt     time.Time   `json:"retry_at,omitzero"`
 	DeliveredAt time.Time   `json:"delivered_at,omitzero"`
 	FailedAt    time.Time   `json:"failed_at,omitzero"`
-	Failures    int         `json:"failures,omitempty"` // In a row.
-	Error       string      `json:"error,omitempty"`    // What the latest failure was.
+	Failures    int         `json:"failures"`        // In a row.
+	Error       string      `json:"error,omitempty"` // What the latest failure was.
 }
 
 // Receivers returns the states of the configured receivers. It makes nothing that is missing.

@@ -33,6 +33,8 @@ type (
 	LetterQuery = search.LetterQuery
 	// Letters are a part of the list of dead letters.
 	Letters = search.Letters
+	// Worker is a worker that answers.
+	Worker = search.Present
 )
 
 // IsCursor reports whether a Query.After is what a list said that was not looked through.
@@ -64,8 +66,11 @@ func Since(text string, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// ErrTooSlow says that a search would take too long.
-var ErrTooSlow = search.ErrTooSlow
+// What else there is in place of an answer.
+var (
+	ErrTooSlow  = search.ErrTooSlow  // A search would take too long.
+	ErrNoWorker = search.ErrNoWorker // No worker has answered.
+)
 
 // mostAsks is how often a question is asked that took too long, or got no further: a machine may be busy for a moment.
 const mostAsks = 3

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"rekey/internal/bus"
@@ -25,7 +27,7 @@ const (
 // Status is how the fleet is, and what a person must do about it.
 type Status struct {
 	At           time.Time            `json:"at"`
-	OK           bool                 `json:"ok"` // Nothing is to be done.
+	OK           bool                 `json:"ok"` // Nothing is known that is to be done: see Unknown.
 	Act          []Action             `json:"act"`
 	Attendance   string               `json:"attendance"` // present, absent or unknown.
 	Workers      []search.Present     `json:"workers"`
@@ -35,13 +37,13 @@ type Status struct {
 	OldestUrgent time.Time            `json:"oldest_urgent,omitzero"`
 	Today        *search.Today        `json:"today,omitempty"`     // What became of credentials in 24 hours, and which are alive. Nil: not known.
 	Freshness    *search.Freshness    `json:"freshness,omitempty"` // Of what moment jobs, proofs and Today are. Nil: not known.
-	Proofs       map[jobs.Verdict]int `json:"proofs"`              // pending, still_alive and reverted.
+	Proofs       map[jobs.Verdict]int `json:"proofs"`              // pending, still_alive and reverted, also where there is none.
 	DeadLetters  []Cause              `json:"dead_letters"`
 	Paused       []Bucket             `json:"paused_buckets"`
 	Late         []LateSchedule       `json:"late_schedules"`
 	Behind       []ReceiverState      `json:"receivers_behind"`
-	Ends         []Ending             `json:"ends"`              // Of what is known of.
-	Unknown      []string             `json:"unknown,omitempty"` // What could not be read, and why.
+	Ends         []Ending             `json:"ends"`    // Of what is known of.
+	Unknown      []string             `json:"unknown"` // What could not be read, and why.
 }
 
 // Action is something that a person must do.
@@ -69,7 +71,8 @@ var attendance = map[bus.Attendance]string{bus.Attended: "present", bus.Unattend
 // Status looks at everything. What may not be read, or is not there, is in Unknown.
 func (c *Client) Status(ctx context.Context) Status {
 	s := Status{
-		At: c.Now().UTC(), Act: []Action{}, Workers: []search.Present{}, Jobs: []search.Group{}, Proofs: map[jobs.Verdict]int{},
+		At: c.Now().UTC(), Act: []Action{}, Workers: []search.Present{}, Jobs: []search.Group{}, Unknown: []string{},
+		Proofs:      map[jobs.Verdict]int{jobs.VerdictPending: 0, jobs.VerdictStillAlive: 0, jobs.VerdictReverted: 0},
 		DeadLetters: []Cause{}, Paused: []Bucket{}, Late: []LateSchedule{}, Behind: []ReceiverState{}, Ends: []Ending{}, Attendance: attendance[bus.AttendanceUnknown],
 	}
 	for _, part := range []struct {
@@ -104,24 +107,19 @@ func (s *Status) act(who, do, what string, values ...any) {
 }
 
 func (c *Client) statusWorkers(ctx context.Context, s *Status) error {
+	present, presentErr := c.Workers(ctx)
+	s.Workers = append(s.Workers, present.Workers...)
+	slices.SortFunc(s.Workers, func(a, b search.Present) int { return strings.Compare(a.Worker, b.Worker) })
+	s.statusReadiness()
 	f, err := c.Fleet(ctx)
 	if err == nil {
-		s.Attendance, s.Events = attendance[f.Attendance], f.Events
-		if f.Events > 0 && f.Oldest > 0 {
-			s.OldestEvent = s.At.Add(-f.Oldest)
-		}
-		if f.Attendance == bus.Unattended {
-			s.act(Operator, "start one: worker run -c FILE", "no worker is connected")
-		}
-		if f.Oldest > actEvent {
-			s.act(Operator, "worker doctor -c FILE", "events not taken in: %d, the oldest waits for %s", f.Events, f.Oldest.Round(time.Second))
-		}
+		s.statusFleet(f)
 	}
-	present, presentErr := c.Workers(ctx)
 	if errors.Is(presentErr, search.ErrNoWorker) {
-		presentErr = nil // Fleet says whether there is one.
+		if presentErr = nil; s.Attendance != attendance[bus.Unattended] { // That has been said.
+			s.Unknown = append(s.Unknown, "whether the workers are ready: none answers")
+		}
 	}
-	s.Workers = append(s.Workers, present.Workers...)
 	s.statusEndings()
 	for _, w := range s.Workers {
 		if ahead := time.Duration(w.ClockAheadMS) * time.Millisecond; ahead.Abs() > actClock {
@@ -129,6 +127,51 @@ func (c *Client) statusWorkers(ctx context.Context, s *Status) error {
 		}
 	}
 	return errors.Join(err, presentErr)
+}
+
+// statusReadiness says which workers cannot do their work, and of which it is not known.
+func (s *Status) statusReadiness() {
+	for _, w := range s.Workers {
+		if w.Readiness == nil {
+			s.Unknown = append(s.Unknown, fmt.Sprintf("whether worker %s is ready: it, or the worker that was asked, is of a release that does not tell", w.Worker))
+			continue
+		}
+		for _, check := range w.Readiness.Failing() {
+			s.act(Operator, "worker doctor -c FILE", "worker %s is not ready (%s, seen since %s): %s",
+				w.Worker, check.Name, check.Since.UTC().Format(time.RFC3339), brief(check.Error))
+		}
+	}
+}
+
+// shownReasons is how many lines of the reason of a check are among what is to be done. Status.Workers has all.
+const shownReasons = 2
+
+// brief is a reason of one or more lines, as one line.
+func brief(reason string) string {
+	lines := strings.Split(reason, "\n")
+	more := ""
+	if n := len(lines) - shownReasons; n > 0 {
+		lines, more = lines[:shownReasons], fmt.Sprintf("; and %d more", n)
+	}
+	return strings.Join(lines, "; ") + more
+}
+
+// statusFleet says whether workers take events and jobs, by what NATS shows.
+func (s *Status) statusFleet(f bus.Fleet) {
+	s.Attendance, s.Events = attendance[f.Attendance], f.Events
+	if f.Events > 0 && f.Oldest > 0 {
+		s.OldestEvent = s.At.Add(-f.Oldest)
+	}
+	switch {
+	case f.Attendance != bus.Unattended:
+	case len(s.Workers) == 0:
+		s.act(Operator, "start one: worker run -c FILE", "no worker is connected")
+	case len(s.Act) == 0: // Else a worker says why.
+		s.act(Operator, "look into their logs", "no worker asks for events and jobs, of %d that answer", len(s.Workers))
+	}
+	if f.Oldest > actEvent {
+		s.act(Operator, "worker doctor -c FILE", "events not taken in: %d, the oldest waits for %s", f.Events, f.Oldest.Round(time.Second))
+	}
 }
 
 func (c *Client) statusJobs(ctx context.Context, s *Status) error {

@@ -4,7 +4,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"rekey/internal/bus"
+	"rekey/internal/readiness"
 	"rekey/internal/schedule"
+	"rekey/internal/search"
 )
 
 // TestLateTick: a tick is late when it is due for a minute and no worker has dealt with it.
@@ -33,6 +38,43 @@ func TestLateTick(t *testing.T) {
 	} {
 		if _, got := lateTick(spec, tt.state, tt.now); got != tt.want {
 			t.Errorf("%s: late %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestStatusOfReadiness: what workers say of themselves is to be done first, and what they do not say is not known.
+func TestStatusOfReadiness(t *testing.T) {
+	t.Parallel()
+	since := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
+	well := search.Present{Worker: "well", Readiness: &readiness.Report{Status: readiness.Ready, Checks: []readiness.Result{{Name: "nats", OK: true}}}}
+	ill := search.Present{Worker: "ill", Readiness: &readiness.Report{Status: readiness.NotReady, Checks: []readiness.Result{
+		{Name: "nats", OK: true}, {Name: "streams", Error: "one\ntwo\nthree\nfour", Since: since},
+	}}}
+	const says = "worker ill is not ready (streams, seen since 2026-11-24T03:00:00Z): one; two; and 2 more"
+	for _, tt := range []struct {
+		name    string
+		workers []search.Present
+		seen    bus.Attendance
+		act     []string
+		unknown int
+	}{
+		{"well", []search.Present{well}, bus.Attended, nil, 0},
+		{"stopping", []search.Present{{Worker: "s", Readiness: &readiness.Report{Status: readiness.Stopping}}, well}, bus.Attended, nil, 0},
+		{"not ready", []search.Present{ill, well}, bus.Attended, []string{says}, 0},
+		{"not ready, and asks for nothing", []search.Present{ill}, bus.Unattended, []string{says}, 0},
+		{"ready, and asks for nothing", []search.Present{well}, bus.Unattended, []string{"no worker asks for events and jobs, of 1 that answer"}, 0},
+		{"does not tell", []search.Present{{Worker: "old"}}, bus.Attended, nil, 1},
+		{"there is none", nil, bus.Unattended, []string{"no worker is connected"}, 0},
+	} {
+		s := Status{Workers: tt.workers}
+		s.statusReadiness()
+		s.statusFleet(bus.Fleet{Attendance: tt.seen})
+		var act []string
+		for _, a := range s.Act {
+			act = append(act, a.What)
+		}
+		if diff := cmp.Diff(tt.act, act); diff != "" || len(s.Unknown) != tt.unknown {
+			t.Errorf("%s: not known %q; to be done (-want +got):\n%s", tt.name, s.Unknown, diff)
 		}
 	}
 }

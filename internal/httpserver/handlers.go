@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
+
+	"rekey/internal/readiness"
 )
 
 const (
@@ -28,12 +30,9 @@ const index = `Rekey
 /readyz   200 if the worker can do its work, else 503 and why not
 `
 
-// status is the body of /healthz and /readyz.
-type status struct {
-	// Status is "ok", "ready", "not ready" or "stopping".
-	Status string `json:"status"`
-	// Checks are absent from /healthz and while stopping, when nothing is asked.
-	Checks []result `json:"checks,omitempty"`
+// health is the body of /healthz.
+type health struct {
+	Status string `json:"status"` // "ok".
 }
 
 // handler routes. The patterns make the mux answer other methods than GET and HEAD with 405 and
@@ -64,20 +63,16 @@ func (s *Server) metricsHandler(gatherer prometheus.Gatherer) http.Handler {
 }
 
 func (s *Server) serveHealth(w http.ResponseWriter, _ *http.Request) {
-	s.writeJSON(w, http.StatusOK, status{Status: "ok"})
+	s.writeJSON(w, http.StatusOK, health{"ok"})
 }
 
 func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
-	if s.draining.Load() {
-		s.writeJSON(w, http.StatusServiceUnavailable, status{Status: "stopping"})
-		return
+	report := s.checks.Report(r.Context())
+	code := http.StatusServiceUnavailable
+	if report.Status == readiness.Ready {
+		code = http.StatusOK
 	}
-	results, ok := runChecks(r.Context(), s.checks)
-	if !ok {
-		s.writeJSON(w, http.StatusServiceUnavailable, status{Status: "not ready", Checks: results})
-		return
-	}
-	s.writeJSON(w, http.StatusOK, status{Status: "ready", Checks: results})
+	s.writeJSON(w, code, report)
 }
 
 func (s *Server) serveIndex(w http.ResponseWriter, _ *http.Request) {
@@ -87,7 +82,7 @@ func (s *Server) serveIndex(w http.ResponseWriter, _ *http.Request) {
 }
 
 // writeJSON answers with one line of JSON.
-func (s *Server) writeJSON(w http.ResponseWriter, code int, body status) {
+func (s *Server) writeJSON(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	s.logWrite(json.NewEncoder(w).Encode(body))

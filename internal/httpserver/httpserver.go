@@ -10,13 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"rekey/internal/readiness"
 )
 
 // The limits of a connection. A client that asks for a few kilobytes needs no more, and a client that
@@ -36,8 +36,8 @@ type Config struct {
 	Listen string
 	// Gatherer holds what /metrics shows. It is required.
 	Gatherer prometheus.Gatherer
-	// Checks are what /readyz asks. Without any, a server that is not draining is ready.
-	Checks []Check
+	// Checks are what /readyz asks. Nil: a server that is not draining is ready.
+	Checks *readiness.Checks
 	// Pages are served at every path that is not one of the server's own. Nil: there is an index of these at /, and nothing else.
 	Pages http.Handler
 	// Logger takes what goes wrong while serving; nil means that nothing is logged.
@@ -48,10 +48,9 @@ type Config struct {
 // goroutines at once.
 type Server struct {
 	*Endpoint
-	checks []*check
+	checks *readiness.Checks
 	log    *zap.Logger
 
-	draining atomic.Bool
 	stopOnce sync.Once
 	stopErr  error
 }
@@ -61,11 +60,8 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Gatherer == nil {
 		return nil, errors.New("building HTTP server: no gatherer")
 	}
-	checks, err := newChecks(cfg.Checks)
-	if err != nil {
-		return nil, fmt.Errorf("building HTTP server: %w", err)
-	}
-	s := &Server{checks: checks, log: cmp.Or(cfg.Logger, zap.NewNop()).Named("http")}
+	s := &Server{checks: cmp.Or(cfg.Checks, &readiness.Checks{}), log: cmp.Or(cfg.Logger, zap.NewNop()).Named("http")}
+	var err error
 	s.Endpoint, err = NewEndpoint("HTTP server", cfg.Listen, &http.Server{
 		Handler:           s.handler(cfg.Gatherer, cfg.Pages),
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -83,7 +79,7 @@ func New(cfg Config) (*Server, error) {
 // Drain makes /readyz answer 503 "stopping" from now on, so that those who route work here go
 // elsewhere while the worker finishes what it has. Everything else is served as before.
 func (s *Server) Drain() {
-	s.draining.Store(true)
+	s.checks.Drain()
 }
 
 // Stop drains, closes the listener and waits until requests and checks in flight have ended, at
@@ -94,23 +90,9 @@ func (s *Server) Stop(ctx context.Context) error {
 		s.Drain()
 		s.stopErr = s.Endpoint.Stop(ctx)
 		// Only ended requests start no checks.
-		if err := s.awaitChecks(ctx); err != nil {
+		if err := s.checks.Stop(ctx); err != nil {
 			s.stopErr = errors.Join(s.stopErr, fmt.Errorf("stopping HTTP server: %w", err))
 		}
 	})
 	return s.stopErr
-}
-
-// awaitChecks waits until no check runs, until ctx is done, and keeps new ones from running.
-func (s *Server) awaitChecks(ctx context.Context) error {
-	var running []string
-	for _, c := range s.checks {
-		if !c.acquire(ctx) {
-			running = append(running, c.Name)
-		}
-	}
-	if len(running) > 0 {
-		return fmt.Errorf("checks that still run: %s", strings.Join(running, ", "))
-	}
-	return nil
 }

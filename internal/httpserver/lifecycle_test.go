@@ -13,12 +13,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"rekey/internal/httpserver"
+	"rekey/internal/readiness"
 )
 
-// build makes a server that listens nowhere yet.
-func build(t *testing.T, listen string, checks ...httpserver.Check) *httpserver.Server {
+// checks are those of a server.
+func checks(t *testing.T, list ...readiness.Check) *readiness.Checks {
 	t.Helper()
-	s, err := httpserver.New(httpserver.Config{Listen: listen, Gatherer: prometheus.NewRegistry(), Checks: checks})
+	checks, err := readiness.New(list...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return checks
+}
+
+// build makes a server that listens nowhere yet.
+func build(t *testing.T, listen string, list ...readiness.Check) *httpserver.Server {
+	t.Helper()
+	s, err := httpserver.New(httpserver.Config{Listen: listen, Gatherer: prometheus.NewRegistry(), Checks: checks(t, list...)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +165,7 @@ func awaitClosed(t *testing.T, addr string) {
 
 func TestStopWaitsForRequests(t *testing.T) {
 	g := newGate()
-	s := build(t, "127.0.0.1:0", httpserver.Check{Name: "gate", Func: g.check})
+	s := build(t, "127.0.0.1:0", readiness.Check{Name: "gate", Func: g.check})
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +190,7 @@ func TestStopWaitsForRequests(t *testing.T) {
 
 func TestStopCutsWhenTimeIsUp(t *testing.T) {
 	g := newGate()
-	s := build(t, "127.0.0.1:0", httpserver.Check{Name: "gate", Func: g.check})
+	s := build(t, "127.0.0.1:0", readiness.Check{Name: "gate", Func: g.check})
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,22 +8,26 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"rekey/internal/httpserver"
+	"rekey/internal/readiness"
 )
 
-// readiness is the body of /readyz as a client sees it.
-type readiness struct {
-	Status string         `json:"status"`
-	Checks []readinessRow `json:"checks"`
+// answered is the body of /readyz as a client sees it.
+type answered struct {
+	Status    string         `json:"status"`
+	CheckedAt time.Time      `json:"checked_at"`
+	Checks    []readinessRow `json:"checks"`
 }
 
 type readinessRow struct {
-	Name  string `json:"name"`
-	OK    *bool  `json:"ok"`
-	Error string `json:"error"`
+	Name  string    `json:"name"`
+	OK    *bool     `json:"ok"`
+	Error string    `json:"error"`
+	Since time.Time `json:"since"`
 }
 
 // row is a readinessRow; it is ok if text is empty.
@@ -32,15 +36,25 @@ func row(name, text string) readinessRow {
 	return readinessRow{Name: name, OK: &ok, Error: text}
 }
 
-// parse decodes the body of /readyz and allows no other keys.
-func parse(t *testing.T, body string) readiness {
+// parse decodes the body of /readyz and allows no other keys. Moments must be where they belong, and are left out.
+func parse(t *testing.T, body string) answered {
 	t.Helper()
-	var got readiness
+	var got answered
 	decoder := json.NewDecoder(strings.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&got); err != nil {
 		t.Fatalf("body %q: %v", body, err)
 	}
+	if got.CheckedAt.IsZero() != (got.Status == "stopping") {
+		t.Errorf("checked at %s: %s", got.CheckedAt, body)
+	}
+	for i, row := range got.Checks {
+		if row.Since.IsZero() == (row.Error != "") {
+			t.Errorf("%s fails since %s: %s", row.Name, row.Since, body)
+		}
+		got.Checks[i].Since = time.Time{}
+	}
+	got.CheckedAt = time.Time{}
 	return got
 }
 
@@ -52,41 +66,41 @@ func TestReadiness(t *testing.T) {
 	broken := errors.New("not connected")
 	tests := []struct {
 		name     string
-		checks   []httpserver.Check
+		checks   []readiness.Check
 		drain    bool
 		wantCode int
-		want     readiness
+		want     answered
 	}{
-		{"no checks", nil, false, 200, readiness{Status: "ready"}},
+		{"no checks", nil, false, 200, answered{Status: "ready"}},
 		{
 			"all well",
-			[]httpserver.Check{{Name: "nats", Func: answer(nil)}, {Name: "atlas", Func: answer(nil)}},
+			[]readiness.Check{{Name: "nats", Func: answer(nil)}, {Name: "atlas", Func: answer(nil)}},
 			false, 200,
-			readiness{"ready", []readinessRow{row("nats", ""), row("atlas", "")}},
+			answered{Status: "ready", Checks: []readinessRow{row("nats", ""), row("atlas", "")}},
 		},
 		{
 			"one fails",
-			[]httpserver.Check{{Name: "nats", Func: answer(fmt.Errorf("asking NATS: %w", broken))}, {Name: "atlas", Func: answer(nil)}},
+			[]readiness.Check{{Name: "nats", Func: answer(fmt.Errorf("asking NATS: %w", broken))}, {Name: "atlas", Func: answer(nil)}},
 			false, 503,
-			readiness{"not ready", []readinessRow{row("nats", "asking NATS: not connected"), row("atlas", "")}},
+			answered{Status: "not ready", Checks: []readinessRow{row("nats", "asking NATS: not connected"), row("atlas", "")}},
 		},
 		{
 			"all fail",
-			[]httpserver.Check{{Name: "nats", Func: answer(broken)}, {Name: "atlas", Func: answer(errors.New("account <x>"))}},
+			[]readiness.Check{{Name: "nats", Func: answer(broken)}, {Name: "atlas", Func: answer(errors.New("account <x>"))}},
 			false, 503,
-			readiness{"not ready", []readinessRow{row("nats", "not connected"), row("atlas", "account <x>")}},
+			answered{Status: "not ready", Checks: []readinessRow{row("nats", "not connected"), row("atlas", "account <x>")}},
 		},
 		{
 			"a check's own deadline keeps its words",
-			[]httpserver.Check{{Name: "nats", Func: answer(fmt.Errorf("asking NATS: %w", context.DeadlineExceeded))}},
+			[]readiness.Check{{Name: "nats", Func: answer(fmt.Errorf("asking NATS: %w", context.DeadlineExceeded))}},
 			false, 503,
-			readiness{"not ready", []readinessRow{row("nats", "asking NATS: context deadline exceeded")}},
+			answered{Status: "not ready", Checks: []readinessRow{row("nats", "asking NATS: context deadline exceeded")}},
 		},
-		{"stopping though all is well", []httpserver.Check{{Name: "nats", Func: answer(nil)}}, true, 503, readiness{Status: "stopping"}},
+		{"stopping though all is well", []readiness.Check{{Name: "nats", Func: answer(nil)}}, true, 503, answered{Status: "stopping"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := start(t, httpserver.Config{Checks: tt.checks})
+			s := start(t, httpserver.Config{Checks: checks(t, tt.checks...)})
 			if tt.drain {
 				s.Drain()
 			}
@@ -108,10 +122,10 @@ func TestReadiness(t *testing.T) {
 // other one does.
 func TestChecksRunAtOnce(t *testing.T) {
 	ping, pong := make(chan struct{}), make(chan struct{})
-	s := start(t, httpserver.Config{Checks: []httpserver.Check{
-		{Name: "ping", Func: func(ctx context.Context) error { return meet(ctx, ping, pong) }},
-		{Name: "pong", Func: func(ctx context.Context) error { return meet(ctx, pong, ping) }},
-	}})
+	s := start(t, httpserver.Config{Checks: checks(t,
+		readiness.Check{Name: "ping", Func: func(ctx context.Context) error { return meet(ctx, ping, pong) }},
+		readiness.Check{Name: "pong", Func: func(ctx context.Context) error { return meet(ctx, pong, ping) }},
+	)})
 	resp, body := do(t, s, http.MethodGet, "/readyz", nil)
 	if resp.StatusCode != 200 {
 		t.Errorf("status %d: %s", resp.StatusCode, body)

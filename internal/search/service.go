@@ -2,13 +2,11 @@ package search
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"go.uber.org/zap"
 
@@ -42,12 +40,8 @@ type Recorder interface {
 // Service keeps the file of a worker and answers questions.
 type Service struct {
 	Conn     *bus.Conn
-	Dir      string     // Of the file; "": a temporary one, which goes with the worker.
-	Worker   string     // Its name,
-	Version  string     // its release,
-	InFlight func() int // and how many jobs it runs.
-	// Ends says when the secrets of its own accounts end, and what it watches, as Present.Ends has it.
-	Ends     func() map[string]map[string]time.Time
+	Dir      string // Of the file; "": a temporary one, which goes with the worker.
+	Self     *Self  // Which gets the questions.
 	Recorder Recorder
 	// OnFailure is called for each failure of the file, or of the service.
 	OnFailure func()
@@ -80,17 +74,16 @@ func (s *Service) serve(ctx context.Context, log *zap.Logger, failures *quiet.Fa
 	if err != nil {
 		return err
 	}
-	p.worker = s.Worker
+	p.worker = s.Self.Worker
 	broken := make(chan error, 1)
 	defer func() { err = errors.Join(err, end(isBroken(err))) }()
 	if err := s.catchUp(ctx, p, log); err != nil {
 		return err
 	}
-	service, err := s.add(ctx, p, broken)
-	if err != nil {
+	defer func() { err = errors.Join(err, s.Self.find(nil)) }()
+	if err := s.Self.find(s.finder(ctx, p, broken)); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, service.Stop()) }()
 	ticker := time.NewTicker(followEvery)
 	defer ticker.Stop()
 	for {
@@ -194,43 +187,19 @@ func (p *projection) lag() (n uint64) {
 	return n
 }
 
-// add makes the worker answer. Of several workers one answers each question.
-func (s *Service) add(ctx context.Context, p *projection, broken chan<- error) (micro.Service, error) {
-	nc, names := s.Conn.JetStream().Conn(), s.Conn.Names()
-	service, err := micro.AddService(nc, micro.Config{
-		Name: ServiceName, Version: protocol, Description: "Finds jobs and dead letters.",
-		Metadata: map[string]string{"worker": s.Worker, "version": s.Version, "namespace": names.Namespace},
-		StatsHandler: func(*micro.Endpoint) any {
-			one := Present{InFlight: s.InFlight(), Lag: p.lag(), Now: time.Now().UTC(), ClockAheadMS: s.Conn.Clock().Ahead().Milliseconds()}
-			one.Ends = s.Ends()
-			return one
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("answering questions: %w", err)
-	}
-	for _, what := range []string{AskJobs, AskJob, AskDeadLetters, AskSummary, AskWorkers} {
-		handler := micro.HandlerFunc(func(r micro.Request) {
-			var answer []byte
-			var err error
-			if what == AskWorkers {
-				answer, err = s.workers(ctx)
-			} else {
-				answer, err = p.Answer(ctx, what, r.Data(), int(nc.MaxPayload()))
+// finder answers by what follows the streams.
+func (s *Service) finder(ctx context.Context, p *projection, broken chan<- error) *finder {
+	most := int(s.Conn.JetStream().Conn().MaxPayload())
+	return &finder{lag: p.lag, answer: func(what string, question []byte) ([]byte, error) {
+		answer, err := p.Answer(ctx, what, question, most)
+		if isBroken(err) {
+			select {
+			case broken <- err:
+			default: // It is known already.
 			}
-			if isBroken(err) {
-				select {
-				case broken <- err:
-				default: // It is known already.
-				}
-			}
-			respond(r, answer, err)
-		})
-		if err := service.AddEndpoint(what, handler, micro.WithEndpointSubject(names.Query(what))); err != nil {
-			return nil, errors.Join(fmt.Errorf("answering questions: %w", err), service.Stop())
 		}
-	}
-	return service, nil
+		return answer, err
+	}}
 }
 
 // respond sends an answer, or why there is none. Who has asked may have gone; then nothing is to be done.
@@ -249,71 +218,4 @@ func respond(r micro.Request, answer []byte, err error) {
 		code = "504"
 	}
 	_ = r.Error(code, err.Error(), nil)
-}
-
-// Present is a worker that answers.
-type Present struct {
-	Worker       string    `json:"worker,omitempty"`
-	Version      string    `json:"version,omitempty"`
-	Since        time.Time `json:"since,omitzero"` // By the clock of NATS, as far as the worker knows it.
-	InFlight     int       `json:"in_flight"`      // Jobs that it runs.
-	Lag          uint64    `json:"lag"`
-	Now          time.Time `json:"now"`            // By its clock.
-	ClockAheadMS int64     `json:"clock_ahead_ms"` // Of that of NATS.
-	// Ends is when the secrets of its own accounts end, and what it watches, as far as known: by what ends (kinds.EndingSecret and its like), and
-	// by the names of accounts and of what is watched.
-	Ends map[string]map[string]time.Time `json:"ends,omitempty"`
-}
-
-// shared converts a moment of the worker's clock into one of NATS's.
-func (p Present) shared(at time.Time) time.Time {
-	return at.Add(-time.Duration(p.ClockAheadMS) * time.Millisecond)
-}
-
-// Workers are those that answer.
-type Workers struct {
-	Workers []Present `json:"workers"`
-}
-
-// How long workers are waited for: until none has answered for a while.
-const workersQuiet, workersMost = 100 * time.Millisecond, 500 * time.Millisecond
-
-// workers asks all workers of the namespace how they are.
-func (s *Service) workers(ctx context.Context) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, workersMost)
-	defer cancel()
-	nc := s.Conn.JetStream().Conn()
-	subject, err := micro.ControlSubject(micro.StatsVerb, ServiceName, "")
-	if err != nil {
-		return nil, err
-	}
-	sub, err := nc.SubscribeSync(nc.NewInbox())
-	if err != nil {
-		return nil, err
-	}
-	defer sub.Unsubscribe() //nolint:errcheck // It fails with the connection.
-	if err := nc.PublishRequest(subject, sub.Subject, nil); err != nil {
-		return nil, err
-	}
-	all := Workers{Workers: []Present{}}
-	for wait := workersMost; ctx.Err() == nil; wait = workersQuiet {
-		msg, err := sub.NextMsg(wait)
-		if errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		var stats micro.Stats
-		if json.Unmarshal(msg.Data, &stats) != nil || stats.Metadata["namespace"] != s.Conn.Names().Namespace || len(stats.Endpoints) == 0 {
-			continue
-		}
-		var one Present
-		if json.Unmarshal(stats.Endpoints[0].Data, &one) != nil {
-			continue
-		}
-		one.Worker, one.Version, one.Since = stats.Metadata["worker"], stats.Metadata["version"], one.shared(stats.Started)
-		all.Workers = append(all.Workers, one)
-	}
-	return json.Marshal(all)
 }

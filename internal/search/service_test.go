@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
@@ -19,6 +21,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"rekey/internal/jobs"
+	"rekey/internal/readiness"
 )
 
 type lag struct{ atomic.Uint64 }
@@ -28,20 +31,39 @@ func (l *lag) SetSearchLag(n uint64) { l.Store(n) }
 // SetAlive is not looked at here.
 func (l *lag) SetAlive(string, int, time.Time) {}
 
+// self is what a worker tells of itself.
+func (r *rig) self(worker string, list ...readiness.Check) *Self {
+	r.t.Helper()
+	checks, err := readiness.New(list...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return &Self{Conn: r.conn, Worker: worker, Version: "dev", Readiness: checks}
+}
+
 // serve runs the service of a worker until the test ends, or stop is called.
 func (r *rig) serve(worker, dir string) (failures *atomic.Int64, logged *observer.ObservedLogs, stop func()) {
 	r.t.Helper()
 	core, logged := observer.New(zapcore.WarnLevel)
 	failures = &atomic.Int64{}
 	s := Service{
-		Conn: r.conn, Dir: dir, Worker: worker, Version: "dev", InFlight: func() int { return 3 }, Recorder: &lag{},
-		Ends: func() map[string]map[string]time.Time {
-			return map[string]map[string]time.Time{"secret": {"security": time.Unix(1, 0).UTC()}}
-		},
+		Conn: r.conn, Dir: dir, Self: r.self(worker), Recorder: &lag{},
 		OnFailure: func() { failures.Add(1) }, Logger: zap.New(core),
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
 	var running sync.WaitGroup
+	self := s.Self
+	self.Working(Work{
+		InFlight: func() int { return 3 },
+		Ends: func() map[string]map[string]time.Time {
+			return map[string]map[string]time.Time{"secret": {"security": time.Unix(1, 0).UTC()}}
+		},
+	})
+	running.Go(func() {
+		if err := self.Run(ctx); err != nil {
+			r.t.Errorf("telling how the worker is ended: %v", err)
+		}
+	})
 	running.Go(func() {
 		if err := s.Run(ctx); err != nil {
 			r.t.Errorf("the service ended: %v", err)
@@ -122,7 +144,13 @@ func TestServiceOfSeveralWorkers(t *testing.T) {
 	r.create()
 	r.serve("w1", dir)
 	_, _, stop := r.serve("w2", dir)
-	for len(asked[Workers](r, AskWorkers, nil).Workers) < 2 {
+	for answering := 0; answering < 2; {
+		answering = 0
+		for _, w := range asked[Workers](r, AskWorkers, nil).Workers {
+			if w.Lag != nil {
+				answering++
+			}
+		}
 	}
 	nc := r.js.Conn()
 	answers, err := nc.SubscribeSync(nc.NewInbox())
@@ -226,5 +254,62 @@ func TestSinceIsOfTheSharedClock(t *testing.T) {
 	began := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
 	if got := (Present{ClockAheadMS: 600_000}).shared(began.Add(10 * time.Minute)); !got.Equal(began) {
 		t.Errorf("it began at %s, want %s", got, began)
+	}
+}
+
+// TestWorkersTellWhetherTheyAreReady: from the connection on, without a file of a search, with why not; and a worker of a release that does
+// not tell is among those that answer.
+func TestWorkersTellWhetherTheyAreReady(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	run := func(self *Self) {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+		var running sync.WaitGroup
+		running.Go(func() {
+			if err := self.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		t.Cleanup(func() { cancel(); running.Wait() })
+	}
+	run(r.self("well", readiness.Check{Name: "nats", Func: func(context.Context) error { return nil }}))
+	ill := r.self("ill", readiness.Check{Name: "nats", Func: func(context.Context) error { return nil }},
+		readiness.Check{Name: "accounts", Func: func(context.Context) error { return errors.New("none" + strings.Repeat("é", mostReason)) }})
+	run(ill)
+	old, err := micro.AddService(r.js.Conn(), micro.Config{
+		Name: ServiceName, Version: protocol, Metadata: map[string]string{"worker": "old", "version": "before", "namespace": "rekey"},
+		StatsHandler: func(*micro.Endpoint) any { return map[string]any{"in_flight": 2, "lag": 0} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = old.Stop() }) //nolint:errcheck // As the connection ends.
+	if err := old.AddEndpoint("jobs", micro.HandlerFunc(func(micro.Request) {}), micro.WithEndpointSubject("another.subject")); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]Present{}
+	for len(found) < 3 {
+		for _, w := range asked[Workers](r, AskWorkers, nil).Workers {
+			found[w.Worker] = w
+		}
+	}
+	if got := found["well"].Readiness; got == nil || got.Status != readiness.Ready || len(got.Failing()) > 0 || found["well"].Lag != nil {
+		t.Errorf("well: %+v", found["well"])
+	}
+	got := found["ill"].Readiness
+	if got == nil || got.Status != readiness.NotReady || len(got.Failing()) != 1 {
+		t.Fatalf("ill: %+v", found["ill"])
+	}
+	if why := got.Failing()[0]; why.Name != "accounts" || why.Since.IsZero() || !strings.HasPrefix(why.Error, "noneé") || len(why.Error) > mostReason+len("…") || !utf8.ValidString(why.Error) {
+		t.Errorf("why: %+v", why)
+	}
+	if found["old"].Readiness != nil || found["old"].InFlight != 2 {
+		t.Errorf("old: %+v", found["old"])
+	}
+	ill.Readiness.Drain()
+	for _, w := range asked[Workers](r, AskWorkers, nil).Workers {
+		if w.Worker == "ill" && w.Readiness.Status != readiness.Stopping {
+			t.Errorf("while stopping: %+v", w.Readiness)
+		}
 	}
 }

@@ -2,12 +2,12 @@ package show
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
+	"rekey/internal/readiness"
 	"rekey/internal/search"
 	"rekey/internal/terminal"
 )
@@ -23,7 +23,11 @@ func Status(t *terminal.Table, s *fleet.Status) {
 	if seen := aliveSeen(s); seen != "" {
 		t.Wrapped(terminal.Meant{Cell: "WARN", Meaning: terminal.Worth}, seen)
 	}
-	if s.OK {
+	switch {
+	case !s.OK:
+	case len(s.Unknown) > 0:
+		t.Wrapped(terminal.Meant{Cell: "OK", Meaning: terminal.Worth}, "nothing is to be done, as far as is known; below is what is not known")
+	default:
 		t.Row(terminal.Meant{Cell: "OK", Meaning: terminal.Good}, "nothing is to be done")
 	}
 	t.Line("")
@@ -122,12 +126,39 @@ func statusWorkers(t *terminal.Table, s *fleet.Status) {
 		t.Row("workers", map[string]string{"present": "at least one is connected", "absent": "none is connected"}[s.Attendance])
 		return
 	}
-	t.Head("WORKER", terminal.Optional("VERSION"), "SINCE", "IN FLIGHT", "CLOCK")
-	workers := slices.Clone(s.Workers)
-	slices.SortFunc(workers, func(a, b search.Present) int { return strings.Compare(a.Worker, b.Worker) })
-	for _, w := range workers {
-		t.Row(w.Worker, w.Version, w.Since, w.InFlight, ClockAhead(w.ClockAheadMS))
+	t.Head("WORKER", terminal.Optional("VERSION"), "SINCE", "IN FLIGHT", "CLOCK", "READY")
+	for _, w := range s.Workers {
+		t.Row(w.Worker, w.Version, w.Since, w.InFlight, ClockAhead(w.ClockAheadMS), ready(w))
 	}
+}
+
+// ready says whether a worker can do its work.
+func ready(w search.Present) terminal.Meant {
+	says, meaning := Ready(w), terminal.Good
+	switch {
+	case w.Readiness == nil, w.Readiness.Status == readiness.Stopping:
+		meaning = terminal.Worth
+	case w.Readiness.Status != readiness.Ready:
+		meaning = terminal.Bad
+	}
+	return terminal.Meant{Cell: says, Meaning: meaning}
+}
+
+// Ready says whether a worker can do its work, or which checks say that it cannot.
+func Ready(w search.Present) string {
+	switch {
+	case w.Readiness == nil:
+		return "not known"
+	case w.Readiness.Status == readiness.Ready:
+		return "yes"
+	case w.Readiness.Status == readiness.Stopping:
+		return "stopping"
+	}
+	var names []string
+	for _, check := range w.Readiness.Failing() {
+		names = append(names, check.Name)
+	}
+	return "no: " + strings.Join(names, ", ")
 }
 
 // ClockAhead says how far a worker's clock is ahead of that of NATS, of so many milliseconds.

@@ -1,10 +1,9 @@
-package httpserver
+package readiness
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -22,11 +21,13 @@ type Check struct {
 	Func func(ctx context.Context) error
 }
 
-// result is what a check found.
-type result struct {
+// Result is what a check found.
+type Result struct {
 	Name  string `json:"name"`
 	OK    bool   `json:"ok"`
 	Error string `json:"error,omitempty"`
+	// Since is when the check was first seen to fail, of those times in a row.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // check is a Check that runs one at a time. If a Func ignores its context, the requests that
@@ -79,7 +80,7 @@ func (c *check) release() {
 
 // run runs the check and returns after 2 s at the latest. A Func that ignores its context then
 // runs on, and Stop waits for it.
-func (c *check) run(ctx context.Context) result {
+func (c *check) run(ctx context.Context) Result {
 	timeout := fmt.Errorf("no answer within %v", checkTimeout)
 	ctx, cancel := context.WithTimeoutCause(ctx, checkTimeout, timeout)
 	defer cancel()
@@ -105,25 +106,9 @@ func (c *check) run(ctx context.Context) result {
 }
 
 // result puts err into words.
-func (c *check) result(err error) result {
+func (c *check) result(err error) Result {
 	if err != nil {
-		return result{Name: c.Name, Error: err.Error()}
+		return Result{Name: c.Name, Error: err.Error()}
 	}
-	return result{Name: c.Name, OK: true}
-}
-
-// runChecks runs all checks at once and returns what they found, in the order of the
-// configuration, and whether all is in order.
-func runChecks(ctx context.Context, checks []*check) (results []result, ok bool) {
-	results = make([]result, len(checks))
-	var wg sync.WaitGroup
-	for i, c := range checks {
-		wg.Go(func() { results[i] = c.run(ctx) })
-	}
-	wg.Wait()
-	ok = true
-	for _, r := range results {
-		ok = ok && r.OK
-	}
-	return results, ok
+	return Result{Name: c.Name, OK: true}
 }
