@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"rekey/internal/jobs"
+	"rekey/internal/kv"
 	"rekey/internal/quiet"
 	"rekey/internal/stores"
 )
@@ -33,21 +34,31 @@ func (o *others) rules(ctx context.Context, w *worker) ([]*jobs.Rules, error) {
 		return o.have, nil
 	}
 	latest, err := stores.LoadRules(ctx, w.conn)
-	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
+	var known []stores.Known
+	switch {
+	case err == nil:
+		known = latest.Of(w.Name, w.conn.Clock().Now())
+	case errors.Is(err, kv.ErrUndecodable):
+		o.ignore(w, err)
+	case !errors.Is(err, jobs.ErrNotFound):
 		return nil, err
 	}
 	var have []*jobs.Rules
-	if err == nil {
-		for _, one := range latest.Of(w.Name, w.conn.Clock().Now()) {
-			rules, err := one.Rules(w.Config.NATS.Namespace)
-			if err != nil {
-				return nil, err
-			}
-			have = append(have, rules)
+	for _, one := range known {
+		rules, err := one.Rules(w.Config.NATS.Namespace)
+		if err != nil {
+			o.ignore(w, err)
+			continue
 		}
+		have = append(have, rules)
 	}
 	o.at, o.have = time.Now(), have
 	return have, nil
+}
+
+// ignore passes over what cannot be read: it tells nothing about what others have loaded, and what this worker does not know must not wait for it.
+func (o *others) ignore(w *worker, err error) {
+	o.failures.Warn(w.log, "the rules that another worker has shown cannot be read and are ignored", err)
 }
 
 // elsewhere reports whether another worker is to have a job, or a look at its target, that came due at a moment.

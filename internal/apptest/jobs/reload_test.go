@@ -290,3 +290,27 @@ func TestAccountOfAnotherConfiguration(t *testing.T) {
 		t.Errorf("%v dead letters", letters)
 	}
 }
+
+// TestRulesThatCannotBeRead: a record of the rules of others that cannot be read tells nothing about them. No event waits for it, and the log says so.
+func TestRulesThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for _, record := range []string{"{", "null", `{"worker": "another", "accounts": "x"}`, `{"worker": "another", "accounts": [{"name": "not a name"}]}`} {
+		rig, _ := apptest.StandInRig(t)
+		w := rig.Start(t)
+		bucket, err := w.Js.KeyValue(t.Context(), "REKEY_RULES")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bucket.PutString(t.Context(), "intake", record); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			w.Publish("incident", apptest.X509Disable(apptest.HexID(1)).With("account", "nowhere").String())
+		}
+		apptest.Eventually(t, "the dead letters, with the record "+record, func() bool { return w.Metrics()["rekey_dead_letters"] == 2 })
+		if n := rig.Logs.FilterMessage("the rules that another worker has shown cannot be read and are ignored").Len(); n > 1 {
+			t.Errorf("%d lines of the log with the record %s", n, record)
+		}
+		w.Stop()
+	}
+}
