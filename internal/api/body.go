@@ -2,10 +2,8 @@ package api
 
 import (
 	"errors"
-	"io"
 	"mime"
 	"net/http"
-	"os"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -22,16 +20,25 @@ func (c *call) body() ([]byte, error) {
 	if encoding := c.r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return nil, problem(http.StatusUnsupportedMediaType, CodeMediaType, "the body must not be compressed")
 	}
-	data, err := io.ReadAll(httpserver.Body(c.w, c.r, jobs.MaxEventBytes))
-	switch _, large := errors.AsType[*http.MaxBytesError](err); {
-	case large:
-		return nil, problem(http.StatusRequestEntityTooLarge, CodeTooLarge, "the body has more than 1048576 bytes")
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, problem(http.StatusRequestTimeout, CodeTooSlow, "the body did not come within "+readTimeout.String())
-	case err != nil:
-		return nil, problem(http.StatusBadRequest, CodeMalformed, "the body ended early")
+	data, release, err := c.bodies.Read(c.w, c.r, jobs.MaxEventBytes)
+	if why, unread := errors.AsType[*httpserver.Unread](err); unread {
+		return nil, problemOfBody(why.Status)
 	}
-	return data, nil
+	c.release = release
+	return data, err
+}
+
+// problemOfBody is why a body was not read, by the status of the answer.
+func problemOfBody(status int) *Problem {
+	switch status {
+	case http.StatusRequestEntityTooLarge:
+		return problem(status, CodeTooLarge, "the body has more than 1048576 bytes")
+	case http.StatusRequestTimeout:
+		return problem(status, CodeTooSlow, "the body did not come within "+readTimeout.String())
+	case http.StatusServiceUnavailable:
+		return unavailable("too many bodies are being read: send the request again")
+	}
+	return problem(status, CodeMalformed, "the body ended early")
 }
 
 // mediaType is the content type of the body without its parameters; "" of two, of which others may read the second one.

@@ -14,6 +14,7 @@ import (
 	"rekey/internal/config"
 	"rekey/internal/event"
 	"rekey/internal/fleet"
+	"rekey/internal/httpserver"
 	"rekey/internal/openapi"
 	"rekey/internal/refused"
 )
@@ -68,6 +69,9 @@ type call struct {
 	r      *http.Request
 	client *access.Client
 	fleet  *fleet.Client
+	bodies *httpserver.Bodies
+
+	release func() // What was read of the body does not count any more.
 }
 
 // handler answers all requests, and counts them.
@@ -166,7 +170,8 @@ func (o *observed) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
 // serve recognises the client, checks that it may ask, and answers.
 func (s *Server) serve(w http.ResponseWriter, req *http.Request, r route) {
-	c := &call{w: w, r: req, fleet: s.fleet.Load()}
+	c := &call{w: w, r: req, fleet: s.fleet.Load(), bodies: s.bodies, release: func() {}}
+	defer func() { c.release() }()
 	err := s.admit(c, r)
 	if err == nil {
 		end := s.trace(c, r.pattern)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -64,6 +65,8 @@ type Config struct {
 	Recorder Recorder
 	// Auditor keeps refusals. Required.
 	Auditor Auditor
+	// Bodies reads the bodies of requests. Nil: one for this server alone.
+	Bodies *httpserver.Bodies
 	// Tracer makes the spans of requests of clients. Nil: none are made.
 	Tracer Tracer
 	// Logger takes refusals, and what goes wrong while serving. Required.
@@ -77,6 +80,7 @@ type Server struct {
 	recorder Recorder
 	auditor  Auditor
 	tracer   Tracer
+	bodies   *httpserver.Bodies
 	lookup   func(string) (string, bool)
 	failures quiet.Failures
 
@@ -94,7 +98,7 @@ type Server struct {
 
 // New checks the configuration and builds a server that does not listen yet.
 func New(cfg Config) (*Server, error) {
-	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, auditor: cfg.Auditor, tracer: cfg.Tracer, lookup: cfg.Lookup, waiting: httpserver.NewCrowd(maxWaiting, maxWaitingOfOne), document: sync.OnceValues(newDocument)}
+	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, auditor: cfg.Auditor, tracer: cfg.Tracer, bodies: cmp.Or(cfg.Bodies, &httpserver.Bodies{}), lookup: cfg.Lookup, waiting: httpserver.NewCrowd(maxWaiting, maxWaitingOfOne), document: sync.OnceValues(newDocument)}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	s.Use(cfg.API)
 	server := &http.Server{

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,8 @@ type Config struct {
 	Access *access.Sessions
 	// Auditor takes refused logins. Required with Access.
 	Auditor Auditor
+	// Bodies reads the bodies of requests. Nil: one for these pages alone.
+	Bodies *httpserver.Bodies
 	// Lookup finds environment variables, for the tests of receivers.
 	Lookup func(string) (string, bool)
 	// Logger takes what goes wrong while serving. Required.
@@ -91,6 +94,7 @@ var content = sync.OnceValues(func() (e embedded, err error) {
 // New builds a console that answers 503 until Serve.
 func New(cfg Config) (*Console, error) {
 	c := &Console{cfg: cfg, access: cfg.Access, log: cfg.Logger.Named("console"), streams: httpserver.NewCrowd(maxStreams, maxStreamsOfOne), looking: make(chan struct{}, liveLooks)}
+	c.cfg.Bodies = cmp.Or(cfg.Bodies, &httpserver.Bodies{})
 	c.stopping, c.stop = context.WithCancelCause(context.Background())
 	read, err := content()
 	if err != nil {

@@ -2,6 +2,7 @@ package console
 
 import (
 	"errors"
+	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -75,7 +76,7 @@ func (c *Console) askLogin(one *call, why string) {
 		c.render(one, http.StatusOK, page{Template: "failure", Title: "Opening", Data: failed(http.StatusOK, "Opening", "This page opens in a moment.")})
 		return
 	}
-	v := loginView{Action: "/login", To: local(one.r.FormValue("to")), Why: why}
+	v := loginView{Action: "/login", To: local(one.field("to")), Why: why}
 	if one.route.pattern != "" {
 		v.To = one.r.URL.RequestURI()
 	}
@@ -106,7 +107,7 @@ func local(to string) string {
 
 // logIn begins a session with a token, and shows the page that was asked for.
 func (c *Console) logIn(one *call) {
-	if err := one.form(); err != nil {
+	if err := one.form(c.cfg.Bodies); err != nil {
 		c.fail(one, err)
 		return
 	}
@@ -142,7 +143,7 @@ func (c *Console) refused(one *call, status int, err error) {
 
 // askIssuer sends the browser to the issuer.
 func (c *Console) askIssuer(one *call) {
-	to, err := c.access.AskIssuer(one.w, one.r, local(one.r.FormValue("to")))
+	to, err := c.access.AskIssuer(one.w, one.r, local(one.field("to")))
 	if err != nil {
 		c.refused(one, http.StatusServiceUnavailable, err)
 		c.fail(one, failed(http.StatusServiceUnavailable, "The issuer cannot be reached", "The worker's log says why."))
@@ -166,22 +167,36 @@ func (c *Console) callback(one *call) {
 	c.render(one, http.StatusOK, page{Template: "failure", Title: "Logged in", Data: failed(http.StatusOK, "Logged in", "The page opens in a moment.")})
 }
 
+// formType is what browsers send the forms of these pages as.
+const formType = "application/x-www-form-urlencoded"
+
 // form reads the form of a request.
-func (c *call) form() error {
-	c.r.Body = httpserver.Body(c.w, c.r, maxForm)
-	err := c.r.ParseForm()
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return failed(http.StatusRequestEntityTooLarge, "Too large", "A form may have up to 2 MiB.")
+func (c *call) form(bodies *httpserver.Bodies) error {
+	if media, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type")); media != formType && c.r.ContentLength != 0 { //nolint:errcheck // A broken type is another one.
+		return failed(http.StatusUnsupportedMediaType, "The form cannot be read", "It must be sent as "+formType+".")
 	}
-	if err != nil {
+	data, release, err := bodies.Read(c.w, c.r, maxForm)
+	if err == nil {
+		c.release = release
+		c.r.PostForm, err = url.ParseQuery(string(data))
+	}
+	why, unread := errors.AsType[*httpserver.Unread](err)
+	switch {
+	case err == nil:
+		return nil
+	case !unread || why.Status == http.StatusBadRequest:
 		return failed(http.StatusBadRequest, "The form cannot be read", "Send it again.")
+	case why.Status == http.StatusRequestEntityTooLarge:
+		return failed(why.Status, "Too large", "A form may have up to 2 MiB.")
+	case why.Status == http.StatusRequestTimeout:
+		return failed(why.Status, "Too slow", "The form did not come in time. Send it again.")
 	}
-	return nil
+	return failed(why.Status, "Too much at once", "Too many forms are being read. Send it again.")
 }
 
 // receive does what a form asks for.
 func (c *Console) receive(one *call) {
-	if err := one.form(); err != nil {
+	if err := one.form(c.cfg.Bodies); err != nil {
 		c.fail(one, err)
 		return
 	}

@@ -61,7 +61,11 @@ func routes() []route {
 func (c *Console) routed() http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, r route, do func(*call)) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) { do(&call{w: w, r: req, route: r}) })
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
+			one := &call{w: w, r: req, route: r, release: func() {}}
+			defer func() { one.release() }()
+			do(one)
+		})
 	}
 	mux.Handle("GET /static/{hash}/{name}", c.static)
 	for _, r := range c.routes {
@@ -94,8 +98,9 @@ type call struct {
 	route  route
 	person *access.Person // Nil: there is no login, or none was needed.
 	*served
-	live  bool // The page is looked at once more.
-	typed bool // The page shows what was typed before a login.
+	release func() // What was read of the body does not count any more.
+	live    bool   // The page is looked at once more.
+	typed   bool   // The page shows what was typed before a login.
 }
 
 // may reports whether the reader may do something.

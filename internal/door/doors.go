@@ -2,10 +2,10 @@
 package door
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -80,6 +80,8 @@ type Config struct {
 	Tracer    Tracer
 	Logger    *zap.Logger
 	LookupEnv func(string) (string, bool) // Where secrets in environment variables are looked up.
+	// Bodies reads the bodies of requests. Nil: one for these doors alone.
+	Bodies *httpserver.Bodies
 	// Client makes a client for transmitters, which trusts the authorities in a file besides those of the system.
 	Client func(caFile string) (*http.Client, error)
 	// Now is the shared time.
@@ -98,7 +100,6 @@ type door struct {
 	Door
 	cfg      *Config
 	sender   sender
-	bodies   *bodies // Of all doors.
 	failures quiet.Failures
 	log      *zap.Logger
 }
@@ -142,9 +143,10 @@ type (
 
 // New opens doors.
 func New(cfg Config) (*Doors, error) {
-	all, held := &Doors{doors: map[string]*door{}}, &bodies{of: map[string]int{}}
+	cfg.Bodies = cmp.Or(cfg.Bodies, &httpserver.Bodies{})
+	all := &Doors{doors: map[string]*door{}}
 	for _, one := range cfg.Doors {
-		d := &door{Door: one, cfg: &cfg, bodies: held, log: cfg.Logger.Named("door").With(zap.String("door", one.Name))}
+		d := &door{Door: one, cfg: &cfg, log: cfg.Logger.Named("door").With(zap.String("door", one.Name))}
 		var err error
 		if d.sender, err = d.newSender(); err != nil {
 			return nil, fmt.Errorf("door %s: %w", one.Name, err)
@@ -248,12 +250,12 @@ func (d *door) handle(w http.ResponseWriter, q *request) ([]string, error) {
 	if err := d.mayCall(q); err != nil {
 		return nil, err
 	}
-	body := d.bodies.read(httpserver.Body(w, q.Request, jobs.MaxEventBytes), q.RemoteAddr)
-	defer body.release()
-	var err error
-	if q.body, err = io.ReadAll(body); err != nil {
+	body, release, err := d.cfg.Bodies.Read(w, q.Request, jobs.MaxEventBytes)
+	if err != nil {
 		return nil, unread(err)
 	}
+	defer release()
+	q.body = body
 	if err := d.sender.verify(q); err != nil {
 		return nil, err
 	}

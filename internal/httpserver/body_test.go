@@ -5,28 +5,48 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
-// TestBody: what is too large fails, and the rest of it is read within bounds.
-func TestBody(t *testing.T) {
+// TestBodies: what is too large, too slow or cut off says so, and the rest of what is too large is read within bounds.
+func TestBodies(t *testing.T) {
 	t.Parallel()
+	long := strings.NewReader(strings.Repeat("x", 1000))
 	for _, tt := range []struct {
-		sent, left int
-		large      bool
-	}{{0, 0, false}, {10, 0, false}, {11, 0, true}, {50, 0, true}, {1000, 949, true}} {
-		sent := strings.NewReader(strings.Repeat("x", tt.sent))
-		r := httptest.NewRequest(http.MethodPost, "/", sent)
-		body := Body(httptest.NewRecorder(), r, 10)
-		for range 2 { // A second look reads nothing more.
-			data, err := io.ReadAll(body)
-			if _, large := errors.AsType[*http.MaxBytesError](err); large != tt.large || len(data) > 10 {
-				t.Errorf("of %d bytes %d are read: %v", tt.sent, len(data), err)
+		name   string
+		sent   io.Reader
+		most   int64
+		read   int
+		status int
+	}{
+		{"nothing", strings.NewReader(""), 10, 0, 0},
+		{"as much as there may be", strings.NewReader("1234567890"), 10, 10, 0},
+		{"more", strings.NewReader("12345678901"), 10, 0, http.StatusRequestEntityTooLarge},
+		{"far more", long, 10, 0, http.StatusRequestEntityTooLarge},
+		{"too slow", iotest.ErrReader(os.ErrDeadlineExceeded), 10, 0, http.StatusRequestTimeout},
+		{"cut off", iotest.ErrReader(io.ErrUnexpectedEOF), 10, 0, http.StatusBadRequest},
+		{"more than an address may have", strings.NewReader(strings.Repeat("x", maxHeldOfOne+1)), maxHeld, 0, http.StatusServiceUnavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var bodies Bodies
+			data, release, err := bodies.Read(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", tt.sent), tt.most)
+			status := 0
+			if why, ok := errors.AsType[*Unread](err); ok {
+				status = why.Status
 			}
-		}
-		if sent.Len() != tt.left {
-			t.Errorf("of %d bytes %d are left, want %d", tt.sent, sent.Len(), tt.left)
-		}
+			if len(data) != tt.read || status != tt.status || bodies.all != tt.read {
+				t.Errorf("%d bytes, %d held, status %d, %v", len(data), bodies.all, status, err)
+			}
+			release()
+			if release(); bodies.all != 0 || len(bodies.of) != 0 {
+				t.Errorf("afterwards %d are held: %v", bodies.all, bodies.of)
+			}
+		})
+	}
+	if long.Len() != 949 {
+		t.Errorf("%d bytes are left of what is far too large", long.Len())
 	}
 }
