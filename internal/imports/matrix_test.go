@@ -7,7 +7,7 @@ var matrix = map[string]string{
 	"configs":                     "",
 	"internal/access":             "backoff bus config jobs jwks proxy quiet secret wire",
 	"internal/api":                "access bus config event fleet httpserver jobs kinds openapi quiet readiness refused wire",
-	"internal/app":                "access api atlas audit backoff bus config console door event expiry fleet httpserver jobs kinds layout ledger metrics names natsserver notify pace proof quiet readiness redact refused rotate schedule seal search stores tracing wire",
+	"internal/app":                "access api atlas audit backoff bus config console door event expiry fleet httpserver jobs kinds kv layout ledger metrics names natsserver notify pace proof quiet readiness redact refused rotate schedule seal search stores tracing wire",
 	"internal/apptest":            "app apptest/testmain atlas/sandbox audit bus config doctor fleet jobs kinds notify policy schedule seal secret wire",
 	"internal/apptest/clients":    "",
 	"internal/apptest/durability": "",
