@@ -82,7 +82,8 @@ succeeded meanwhile is not done again.
 Numbers, ranges (3-9) and filters choose; they can be combined. At a terminal it shows what is chosen and
 asks; --yes is for scripts there. Before anything is done it says which of them would fail the same way:
 the rules of the fleet refuse the event as before, the account is gone, or the API refused the same call.
-Exit code 4 says that some could not be replayed.`,
+An event that cannot be read, whatever the configuration (it is too large, or no JSON), is not published
+again. Exit code 4 says that some could not be replayed, and 1 that none could.`,
 		Example: "  worker dlq replay 1 --reason 'account configured'\n  worker dlq replay --code exhausted --since 2h --reason 'Atlas is back'",
 	}, func(ctx context.Context, client *fleet.Client, n uint64, op jobs.Operation) (fleet.Replayed, error) {
 		return client.Replay(ctx, n, op)

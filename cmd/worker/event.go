@@ -20,8 +20,8 @@ import (
 	"rekey/internal/terminal"
 )
 
-// maxEventFile bounds what is read as an event.
-const maxEventFile = 8 << 20
+// maxFile bounds what is read of a file that is no event.
+const maxFile = 8 << 20
 
 func (c *cli) eventCommand() *cobra.Command {
 	var id string
@@ -33,7 +33,7 @@ the last part of the subject, as in rekey.v1.event.incident. The payload goes ou
 the worker says what it makes of it. The last token of a class counts: siem.incident is as urgent
 as incident. An --id that was published just before (within the stream's duplicate window, 100 ms
 unless the stream was made otherwise) is a duplicate: nothing is stored, whatever is in the file
-(exit 0). Later the ledger knows it.`,
+(exit 0). Later the ledger knows it. A payload of more than 1048576 bytes is refused, as each worker would refuse it.`,
 		Example: "  echo '" + exampleRequest() + "' |\n    worker event publish incident -",
 		Args:    want("CLASS", "FILE"),
 		RunE: func(cmd *cobra.Command, list []string) error {
@@ -43,7 +43,7 @@ unless the stream was made otherwise) is a duplicate: nothing is stored, whateve
 			if meant := meantClass(list[0]); meant != "" {
 				fmt.Fprintf(c.stderr, "warning: the class %s is not %s, which may be meant; the last token of a class decides about its lane\n", list[0], meant)
 			}
-			data, err := c.read(list[1])
+			data, err := c.readUpTo(list[1], jobs.MaxEventBytes)
 			if err != nil {
 				return err
 			}
@@ -129,7 +129,10 @@ func (c *cli) publishEvent(ctx context.Context, client *fleet.Client, class stri
 }
 
 // read returns the content of a file, or of standard input for "-".
-func (c *cli) read(file string) ([]byte, error) {
+func (c *cli) read(file string) ([]byte, error) { return c.readUpTo(file, maxFile) }
+
+// readUpTo is read, of at most so many bytes.
+func (c *cli) readUpTo(file string, most int64) ([]byte, error) {
 	in := c.stdin
 	if file != "-" {
 		f, err := os.Open(file)
@@ -139,12 +142,12 @@ func (c *cli) read(file string) ([]byte, error) {
 		defer f.Close() //nolint:errcheck // It was only read.
 		in = f
 	}
-	data, err := io.ReadAll(io.LimitReader(in, maxEventFile+1))
+	data, err := io.ReadAll(io.LimitReader(in, most+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", inputName(file), err)
 	}
-	if len(data) > maxEventFile {
-		return nil, fmt.Errorf("%s has more than %d bytes", inputName(file), maxEventFile)
+	if int64(len(data)) > most {
+		return nil, fmt.Errorf("%s has more than %d bytes, which is the limit", inputName(file), most)
 	}
 	return data, nil
 }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,7 +72,7 @@ func IsRefused(err error) bool {
 
 // PublishRaw stores a payload as an event of a class. id, when not empty, is its Nats-Msg-Id.
 func (c *Conn) PublishRaw(ctx context.Context, class string, data []byte, id string) (Stored, error) {
-	if err := CheckClass(class); err != nil {
+	if err := cmp.Or(CheckClass(class), jobs.CheckSize(data)); err != nil {
 		return Stored{}, err
 	}
 	msg, err := c.signed(class, data)
@@ -217,9 +218,36 @@ func (o *Originals) ReplayLetter(ctx context.Context, letter DeadLetter) (uint64
 	return o.publish(ctx, letter.Event, nats.Header{names.HeaderSealedEvent: {letter.sealed}}, nil)
 }
 
-// Replay publishes an event once more. It returns the new sequence, or jobs.ErrNotFound.
+// ErrUnreadable says that an event is published again in vain: its payload cannot be read, whatever the configuration.
+var ErrUnreadable = errors.New("the event cannot be read, whatever the configuration")
+
+// Unreadable reports, as an error that wraps ErrUnreadable, that an event is published again in vain. Nil where that is not known, as of one that
+// is not kept any more.
+func (o *Originals) Unreadable(ctx context.Context, e jobs.EventRef) error {
+	msg, err := o.message(ctx, e)
+	if errors.Is(err, jobs.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return o.unreadable(msg)
+}
+
+func (o *Originals) unreadable(msg *jetstream.RawStreamMsg) error {
+	why := event.Unreadable(o.conn.names, event.Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Seq: msg.Sequence, At: msg.Time})
+	if why != nil {
+		return fmt.Errorf("%w: %w", ErrUnreadable, why)
+	}
+	return nil
+}
+
+// Replay publishes an event once more. It returns the new sequence, or jobs.ErrNotFound, or an error that wraps ErrUnreadable.
 func (o *Originals) Replay(ctx context.Context, e jobs.EventRef) (uint64, error) {
 	original, err := o.message(ctx, e)
+	if err == nil {
+		err = o.unreadable(original)
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -61,17 +61,23 @@ func Read(n names.Names, m Message) (jobs.Event, error) {
 	e.Subject, e.Seq, e.At = m.Origin, m.Seq, m.At
 	e.Source, e.ID = plainIdentity(n, m)
 	e.Envelope = jobs.Envelope{Time: m.At, Headers: ownHeaders(m.Header)}
-	err := m.Flaw
-	switch {
-	case err != nil:
-	case len(m.Data) > jobs.MaxEventBytes:
-		err = &jobs.Malformed{Detail: fmt.Sprintf("the payload has %d bytes; the limit is %d", len(m.Data), jobs.MaxEventBytes)}
-	default:
+	err := cmp.Or(m.Flaw, jobs.CheckSize(m.Data))
+	if err == nil {
 		err = decodeBody(&e, m)
 	}
 	e.Trace = traceOf(&e, m.Header)
 	exposed := e.Scrub(append(m.Hidden(), redact.NewSet(e.Request.Params.InClear()...))...)
 	return e, cmp.Or(err, exposed)
+}
+
+// Unreadable is why an event cannot be read, as a *jobs.Malformed, where that is its payload as a whole: it is too large, or no JSON object. No
+// configuration changes that. Nil: it can be read, or something else is wrong.
+func Unreadable(n names.Names, m Message) error {
+	_, err := ReadReceived(n, m)
+	if whole, ok := errors.AsType[*jobs.Malformed](err); ok && whole.Field == "" {
+		return whole
+	}
+	return nil
 }
 
 // decodeBody tells the three forms apart. A content type that names the structured mode

@@ -51,7 +51,11 @@ func (f *Foresight) Same(ctx context.Context, number uint64) (string, error) {
 	case err != nil:
 		return "", err
 	case letter.Subject == f.client.conn.Names().DeadEvent():
-		return f.event(ctx, &letter), nil
+		err := bus.NewOriginals(f.client.conn).Unreadable(ctx, letter.Event)
+		if errors.Is(err, bus.ErrUnreadable) {
+			return err.Error(), nil
+		}
+		return f.event(ctx, &letter), err
 	case f.client.IsJobLetter(&letter):
 		return f.job(ctx, letter.JobID)
 	}

@@ -124,6 +124,9 @@ func (c *Client) putBack(ctx context.Context, letter bus.DeadLetter, op jobs.Ope
 	if errors.Is(err, jobs.ErrNotFound) {
 		return done, fmt.Errorf("the event is not kept any more: %w", ErrNotReplayable)
 	}
+	if errors.Is(err, bus.ErrUnreadable) {
+		return done, fmt.Errorf("%w: %w", ErrNotReplayable, err)
+	}
 	if err != nil {
 		return done, err
 	}

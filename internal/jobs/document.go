@@ -58,11 +58,19 @@ func (d Document) Object(field string) error {
 	return nil
 }
 
+// CheckSize reports, as a *Malformed, that a payload is larger than any that is read as an event.
+func CheckSize(data []byte) error {
+	if len(data) > MaxEventBytes {
+		return &Malformed{Detail: fmt.Sprintf("the payload has %d bytes; the limit is %d", len(data), MaxEventBytes)}
+	}
+	return nil
+}
+
 // ParseJSON decodes one JSON value strictly: valid UTF-8, no member twice, bounded size and depth,
 // nothing behind it. The error is a *Malformed with the line.
 func ParseJSON(data []byte) (Document, error) {
-	if len(data) > MaxEventBytes {
-		return Document{}, &Malformed{Detail: fmt.Sprintf("the payload has %d bytes; the limit is %d", len(data), MaxEventBytes)}
+	if err := CheckSize(data); err != nil {
+		return Document{}, err
 	}
 	if bytes.HasPrefix(data, []byte(markUTF16BE)) || bytes.HasPrefix(data, []byte(markUTF16LE)) {
 		return Document{}, &Malformed{Line: 1, Detail: "is UTF-16; JSON must be UTF-8"}

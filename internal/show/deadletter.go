@@ -95,6 +95,8 @@ func Replayed(t *terminal.Table, list []fleet.Replayed) {
 			result.Cell = "has succeeded"
 		case r.Receiver != "":
 			result.Cell = "sent again to " + r.Receiver
+		case r.EventSeq != 0:
+			result.Cell = "published again"
 		}
 		event := ""
 		if r.EventSeq != 0 {

@@ -86,7 +86,7 @@ func TestJetStreamDomain(t *testing.T) {
 			s.Script(apptest.HexID(2), apptest.Problem(404, "RESOURCE_NOT_FOUND"))
 			w.Publish("incident", apptest.X509Disable(apptest.HexID(1)).String())
 			w.Publish("incident", apptest.X509Disable(apptest.HexID(2)).String())
-			w.Publish("rotation", "nonsense")
+			w.Publish("rotation", `{"kind": "nonsense"}`)
 			w.Results(2)
 			w.Letters(2)
 			if got := w.Records(apptest.HexID(1)); len(got) != 1 || got[0].Outcome != jobs.OutcomeRevoked {

@@ -79,7 +79,7 @@ func closedSets() map[string][]string {
 			"REKEY_EVENTS", "REKEY_JOBS", "REKEY_RESULTS", "REKEY_DLQ", "REKEY_SCHEDULES", "REKEY_PACE", "REKEY_LEDGER",
 			"REKEY_TARGETS", "REKEY_AUDIT", "REKEY_RULES", "REKEY_LIMITS", "REKEY_NOTIFY",
 		},
-		"part":     {"embedded NATS server", "store watch", "streams and consumers", "unfinished jobs", "shared pauses", "queue statistics", "stalled messages", "search", "workers", "intake", "schedules", "removed schedules", "configuration", "chain of results", "notifications", "checks", "chain of verdicts", "doors", "refused requests", "rotations", "expiries"},
+		"part":     {"embedded NATS server", "store watch", "streams and consumers", "readiness", "unfinished jobs", "shared pauses", "queue statistics", "stalled messages", "search", "workers", "intake", "schedules", "removed schedules", "configuration", "chain of results", "notifications", "checks", "chain of verdicts", "doors", "refused requests", "rotations", "expiries"},
 		"version":  {"1.2.3"},
 		"revision": {"abcdef"},
 		"decision": {"matched", "not_matched", "error", "limited"},
