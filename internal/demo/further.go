@@ -15,7 +15,7 @@ import (
 // shownMetrics are the metrics that the demo prints.
 var shownMetrics = []string{"rekey_jobs_finished_total", "rekey_proofs_total", "rekey_events_received_total", "rekey_atlas_requests_total", "rekey_dead_letters"}
 
-// further says where to look, and shows some of the metrics.
+// further shows some of the metrics, and says where to look: at the worker while it stays, which only then can be asked.
 func (d *demo) further(ctx context.Context, list []jobs.PublicRecord) error {
 	url := "http://" + d.addresses.HTTP + "/metrics"
 	page, err := scrape(ctx, url)
@@ -28,13 +28,18 @@ func (d *demo) further(ctx context.Context, list []jobs.PublicRecord) error {
 			fmt.Fprintln(d.Out, "  "+line)
 		}
 	}
+	if !d.Keep {
+		fmt.Fprint(d.Out, "\nLook further: this worker ends here, and the one of this command stays until it is interrupted:\n  worker demo --keep\n")
+		return nil
+	}
 	fmt.Fprintf(d.Out, `
-Look further, with 'worker demo --keep', which stays:
+Look further, from another terminal, while this worker stays:
+  worker status --server %[1]s
   worker job ls --server %[1]s
-  worker proof ls --server %[1]s
+  worker proof ls --state watched --server %[1]s
   worker job show %[2]s --server %[1]s -o json
   worker dlq show 1 --server %[1]s
-  nats sub 'rekey.v1.result.>' --stream REKEY_RESULTS --all --server %[1]s
+  worker audit verify --server %[1]s
 `, d.addresses.NATS, kindsOf(list)[sandbox.DemoRateLimited].JobID)
 	return nil
 }
