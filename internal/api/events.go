@@ -47,7 +47,7 @@ func (s *Server) event(c *call) error {
 	}
 	switch err := c.fleet.Emit(ctx, c.sender(), class, members); {
 	case errors.Is(err, fleet.ErrTooLarge):
-		return problem(http.StatusRequestEntityTooLarge, CodeTooLarge, "NATS takes no event of that size")
+		return problem(http.StatusRequestEntityTooLarge, CodeTooLarge, "the event, with its secrets sealed, is larger than 1048576 bytes, or than what NATS takes")
 	case errors.Is(err, fleet.ErrCannotSeal):
 		return unavailable("the event holds a secret, and this worker has no key to seal it with")
 	case err != nil:

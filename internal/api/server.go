@@ -98,7 +98,7 @@ type Server struct {
 
 // New checks the configuration and builds a server that does not listen yet.
 func New(cfg Config) (*Server, error) {
-	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, auditor: cfg.Auditor, tracer: cfg.Tracer, bodies: cmp.Or(cfg.Bodies, &httpserver.Bodies{}), lookup: cfg.Lookup, waiting: httpserver.NewCrowd(maxWaiting, maxWaitingOfOne), document: sync.OnceValues(newDocument)}
+	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, auditor: cfg.Auditor, tracer: cfg.Tracer, bodies: cmp.Or(cfg.Bodies, httpserver.NewBodies()), lookup: cfg.Lookup, waiting: httpserver.NewCrowd(maxWaiting, maxWaitingOfOne), document: sync.OnceValues(newDocument)}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	s.Use(cfg.API)
 	server := &http.Server{

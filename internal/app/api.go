@@ -73,7 +73,7 @@ func (w *worker) startAPI() error {
 		return err
 	}
 	w.background(partRefusals, w.keepRefusals) // It ends after the server, which counts until then.
-	server, err := api.New(api.Config{API: w.Config.API, Lookup: w.LookupEnv, Bodies: &w.bodies, Recorder: w.metrics, Auditor: w.trail.refusals, Tracer: w.tracer, Logger: w.Logger})
+	server, err := api.New(api.Config{API: w.Config.API, Lookup: w.LookupEnv, Bodies: w.bodies, Recorder: w.metrics, Auditor: w.trail.refusals, Tracer: w.tracer, Logger: w.Logger})
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (w *worker) keepRefusals(ctx context.Context) error {
 
 // startConsole returns a console that answers 503 until serveAPI. Without sessions it is read-only.
 func (w *worker) startConsole(sessions *access.Sessions) (*console.Console, error) {
-	c, err := console.New(console.Config{Version: w.Version, Access: sessions, Auditor: w.trail.refusals, Bodies: &w.bodies, Lookup: w.LookupEnv, Logger: w.Logger})
+	c, err := console.New(console.Config{Version: w.Version, Access: sessions, Auditor: w.trail.refusals, Bodies: w.bodies, Lookup: w.LookupEnv, Logger: w.Logger})
 	if err == nil {
 		w.consoles = append(w.consoles, c)
 	}

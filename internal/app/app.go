@@ -87,7 +87,7 @@ type worker struct {
 	consoles []*console.Console // That of http.listen, and that of the API.
 	pages    *console.Console   // That of the API. Nil where there is none.
 	api      *api.Server        // Nil where there is no HTTP API.
-	bodies   httpserver.Bodies  // Of the HTTP API, its doors and the console.
+	bodies   *httpserver.Bodies // Of the HTTP API, its doors and the console.
 	trail    trail
 	// doors are those that are open; doorsChanged holds a token after others were opened.
 	doors        atomic.Pointer[door.Doors]
@@ -119,6 +119,7 @@ func Run(ctx context.Context, opts Options) error {
 		opts.Known = wire.KnownSecrets(opts.Config, opts.LookupEnv)
 	}
 	w := &worker{
+		bodies:  httpserver.NewBodies(),
 		Options: opts, log: opts.Logger.Named("app"),
 		self: &wire.Identity{Worker: opts.Name, Instance: nuid.Next()}, lost: make(chan struct{}, 1), doorsChanged: make(chan struct{}, 1),
 	}

@@ -22,7 +22,7 @@ func (w *worker) useDoors(c *config.Config) error {
 	doors, err := door.New(door.Config{
 		Doors: wire.Doors(c), Publisher: doorEvents{w.conn}, Sealer: w.keys, Known: w.Known.Set, Recorder: w.metrics, Auditor: w.trail.refusals, Tracer: w.tracer, Logger: w.Logger,
 		Finder:    wire.SecretFinder{Rules: rules, Names: w.conn.Names(), Now: w.conn.Clock().Now},
-		Bodies:    &w.bodies,
+		Bodies:    w.bodies,
 		Client:    wire.TransmitterClient,
 		LookupEnv: w.LookupEnv, Now: w.conn.Clock().Now,
 		Containing: string(containing.Name), ContainingParam: containing.Secrets()[0].Name,

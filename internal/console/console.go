@@ -94,7 +94,7 @@ var content = sync.OnceValues(func() (e embedded, err error) {
 // New builds a console that answers 503 until Serve.
 func New(cfg Config) (*Console, error) {
 	c := &Console{cfg: cfg, access: cfg.Access, log: cfg.Logger.Named("console"), streams: httpserver.NewCrowd(maxStreams, maxStreamsOfOne), looking: make(chan struct{}, liveLooks)}
-	c.cfg.Bodies = cmp.Or(cfg.Bodies, &httpserver.Bodies{})
+	c.cfg.Bodies = cmp.Or(cfg.Bodies, httpserver.NewBodies())
 	c.stopping, c.stop = context.WithCancelCause(context.Background())
 	read, err := content()
 	if err != nil {

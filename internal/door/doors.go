@@ -143,7 +143,7 @@ type (
 
 // New opens doors.
 func New(cfg Config) (*Doors, error) {
-	cfg.Bodies = cmp.Or(cfg.Bodies, &httpserver.Bodies{})
+	cfg.Bodies = cmp.Or(cfg.Bodies, httpserver.NewBodies())
 	all := &Doors{doors: map[string]*door{}}
 	for _, one := range cfg.Doors {
 		d := &door{Door: one, cfg: &cfg, log: cfg.Logger.Named("door").With(zap.String("door", one.Name))}

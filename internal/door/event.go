@@ -64,10 +64,10 @@ func (d *door) encode(e Event, q *request) ([]byte, map[string]string, error) {
 			headers[name] = value
 		}
 	}
-	sealed := sealing.New(d.cfg.Sealer, d.known(), d.Secrets)
+	sealed := sealing.New(d.cfg.Sealer, d.known(), d.Secrets, jobs.MaxEventBytes)
 	data, err := sealed.Value(e.Data)
 	if err != nil {
-		return nil, nil, unavailable("a secret in the body cannot be sealed", err)
+		return nil, nil, unsealed(err)
 	}
 	encoded, err := d.envelope(e, q, data)
 	if err != nil || d.cfg.Finder == nil {
@@ -79,10 +79,18 @@ func (d *door) encode(e Event, q *request) ([]byte, map[string]string, error) {
 	}
 	sealed.Found(found)
 	if data, err = sealed.Value(data); err != nil {
-		return nil, nil, unavailable("a secret in the body cannot be sealed", err)
+		return nil, nil, unsealed(err)
 	}
 	encoded, err = d.envelope(e, q, data)
 	return encoded, headers, err
+}
+
+// unsealed refuses a body whose secrets were not sealed.
+func unsealed(err error) *Refusal {
+	if errors.Is(err, sealing.ErrTooLarge) {
+		return tooLarge()
+	}
+	return unavailable("a secret in the body cannot be sealed", err)
 }
 
 // envelope is an event as a CloudEvent.

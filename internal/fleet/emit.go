@@ -51,7 +51,7 @@ func (c *Client) sealed(ctx context.Context, class string, members map[string]an
 	if c.config.Intake.Plaintext == jobs.PlaintextAllow {
 		return encode(members)
 	}
-	doc := sealing.New(wire.Sealer{Keyring: c.keys}, c.known.Set(), nil)
+	doc := sealing.New(wire.Sealer{Keyring: c.keys}, c.known.Set(), nil, jobs.MaxEventBytes)
 	data, err := withSealed(doc, members)
 	if err != nil {
 		return nil, err
@@ -73,7 +73,11 @@ func withSealed(doc *sealing.Document, members map[string]any) ([]byte, error) {
 	for name, value := range members {
 		if !slices.Contains(plainMembers, name) {
 			var err error
-			if value, err = doc.Value(value); err != nil {
+			value, err = doc.Value(value)
+			if errors.Is(err, sealing.ErrTooLarge) {
+				return nil, fmt.Errorf("%w: %w", ErrTooLarge, err)
+			}
+			if err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrCannotSeal, err)
 			}
 		}

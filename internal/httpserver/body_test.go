@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
 )
 
 // TestBodies: what is too large, too slow or cut off says so, and the rest of what is too large is read within bounds.
@@ -31,7 +33,7 @@ func TestBodies(t *testing.T) {
 		{"more than an address may have", strings.NewReader(strings.Repeat("x", maxHeldOfOne+1)), maxHeld, 0, http.StatusServiceUnavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var bodies Bodies
+			bodies := NewBodies()
 			data, release, err := bodies.Read(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", tt.sent), tt.most)
 			status := 0
 			if why, ok := errors.AsType[*Unread](err); ok {
@@ -49,4 +51,40 @@ func TestBodies(t *testing.T) {
 	if long.Len() != 949 {
 		t.Errorf("%d bytes are left of what is far too large", long.Len())
 	}
+}
+
+// TestBodiesInTurn: a part of the bodies that are held is worked on at once. Large ones wait for large ones only, and not without end.
+func TestBodiesInTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bodies := NewBodies()
+		read := func(size int) (func(), error) {
+			_, release, err := bodies.Read(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", strings.NewReader(strings.Repeat("x", size))), maxLarge+1)
+			return release, err
+		}
+		must := func(size int) func() {
+			release, err := read(size)
+			if err != nil {
+				t.Error(err)
+			}
+			return release
+		}
+		first, second := must(maxLarge/2), must(maxLarge/2)
+		must(largeBody)()
+		begun := time.Now()
+		why, _ := errors.AsType[*Unread](func() error { _, err := read(largeBody + 1); return err }())
+		if took := time.Since(begun); why == nil || why.Status != http.StatusServiceUnavailable || took != maxWait {
+			t.Errorf("a third large one: %v after %s", why, took)
+		}
+		go func() {
+			<-time.After(maxWait / 2)
+			first()
+		}()
+		must(maxLarge / 2)()
+		second()
+		must(maxLarge + 1)() // As large as no other: alone.
+		if bodies.all != 0 || bodies.large.taken != 0 || bodies.small.taken != 0 {
+			t.Errorf("afterwards %d are held, %d and %d worked on", bodies.all, bodies.large.taken, bodies.small.taken)
+		}
+	})
 }

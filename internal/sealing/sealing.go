@@ -24,16 +24,21 @@ type Document struct {
 	names  []string
 	sealed map[string]string // The same secret twice is the same text, so that a policy sees that.
 	found  []secret.Value    // Texts that are secrets as a whole.
+	most   int
+	size   int // Of the sealed forms in the document, in bytes.
 }
 
+// ErrTooLarge says that the sealed secrets of a document take more bytes than it may have.
+var ErrTooLarge = errors.New("the document is too large with its secrets sealed")
+
 // New returns what seals the secrets of a document. known are the process's own secrets, which it may repeat; names are members whose
-// values are sealed whatever they look like.
-func New(sealer Sealer, known *redact.Set, names []string) *Document {
-	return &Document{sealer: sealer, known: known, names: names, sealed: map[string]string{}}
+// values are sealed whatever they look like. most is how many bytes the sealed secrets may take: a secret of ten bytes becomes one of more than a hundred.
+func New(sealer Sealer, known *redact.Set, names []string, most int) *Document {
+	return &Document{sealer: sealer, known: known, names: names, sealed: map[string]string{}, most: most}
 }
 
 // Found has texts sealed that are secrets as a whole, as policies know.
-func (s *Document) Found(values []secret.Value) { s.found = append(s.found, values...) }
+func (s *Document) Found(values []secret.Value) { s.found, s.size = append(s.found, values...), 0 }
 
 // Value returns decoded JSON with every secret in it sealed: what looks like a credential, what the name of its member says to be
 // one, what Found has named, the members of the configuration, and the process's own secrets. All else stays, for policies to read.
@@ -83,16 +88,19 @@ func (s *Document) text(name, text string) (string, error) {
 	case s.named(name, text), isCredential(text, spans), slices.ContainsFunc(s.found, func(v secret.Value) bool { return v.Reveal() == text }):
 		return s.one(text)
 	}
-	out, at := "", 0
+	var b strings.Builder
+	at := 0
 	for _, span := range spans {
 		hidden, err := s.one(text[span.From:span.To])
 		if err != nil {
 			return "", err
 		}
-		out += text[at:span.From] + hidden
+		b.WriteString(text[at:span.From])
+		b.WriteString(hidden)
 		at = span.To
 	}
-	out += text[at:]
+	b.WriteString(text[at:])
+	out := b.String()
 	if redact.Exposed(out, s.known) {
 		return s.one(text)
 	}
@@ -145,13 +153,16 @@ func isCredential(text string, spans []redact.Span) bool {
 
 // one seals one secret.
 func (s *Document) one(text string) (string, error) {
-	if sealed, ok := s.sealed[text]; ok {
-		return sealed, nil
+	sealed, ok := s.sealed[text]
+	if !ok {
+		var err error
+		if sealed, err = s.sealer.Seal(secret.New(text)); err != nil {
+			return "", err
+		}
+		s.sealed[text] = sealed
 	}
-	sealed, err := s.sealer.Seal(secret.New(text))
-	if err != nil {
-		return "", err
+	if s.size += len(sealed); s.size > s.most {
+		return "", ErrTooLarge
 	}
-	s.sealed[text] = sealed
 	return sealed, nil
 }
