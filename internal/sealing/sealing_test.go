@@ -29,8 +29,8 @@ func TestManySecrets(t *testing.T) {
 		most, calls int
 		err         error
 	}{
-		{"the same, and there is room", "mdb_sa_sk_a ", 100 * len(form), 1, nil},
-		{"the same, and there is none", "mdb_sa_sk_a ", 99 * len(form), 1, sealing.ErrTooLarge},
+		{"the same, within the limit", "mdb_sa_sk_a ", 100 * len(form), 1, nil},
+		{"the same, beyond the limit", "mdb_sa_sk_a ", 99 * len(form), 1, sealing.ErrTooLarge},
 		{"all different", "", 9 * len(form), 10, sealing.ErrTooLarge},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
