@@ -121,12 +121,19 @@ func (r *Roster) byCertificate(cert *x509.Certificate) (*Client, error) {
 	for _, uri := range cert.URIs {
 		names = append(names, uri.String())
 	}
+	var found []*Client
 	for _, c := range r.clients {
 		if c.CertName != "" && slices.Contains(names, c.CertName) {
-			return c, nil
+			found = append(found, c)
 		}
 	}
-	return nil, errors.New("no client has a name of this certificate")
+	switch len(found) {
+	case 0:
+		return nil, errors.New("no client has a name of this certificate")
+	case 1:
+		return found[0], nil
+	}
+	return nil, errors.New("the certificate has the names of clients " + found[0].Name + " and " + found[1].Name)
 }
 
 // Allows says why a client may not have to do with a job of a kind and account, or nothing. An account that is not known yet

@@ -101,8 +101,10 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, auditor: cfg.Auditor, tracer: cfg.Tracer, bodies: cmp.Or(cfg.Bodies, httpserver.NewBodies()), lookup: cfg.Lookup, waiting: httpserver.NewCrowd(maxWaiting, maxWaitingOfOne), document: sync.OnceValues(newDocument)}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	s.Use(cfg.API)
+	answer := s.handler()
 	server := &http.Server{
-		Handler: s.handler(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		Handler:           answer,
+		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: readTimeout + answerTimeout, // What is too slow to come has an answer, too.
 		IdleTimeout:  idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, WriteByteTimeout: answerTimeout},
@@ -113,6 +115,7 @@ func New(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("api.tls: %w", err)
 		}
 		server.TLSConfig = keeper.server()
+		server.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { answer.ServeHTTP(w, keeper.certified(w, req)) })
 	}
 	var err error
 	server.ErrorLog, err = zap.NewStdLogAt(s.log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return complaints{c, &quiet.Failures{}} })), zap.WarnLevel)

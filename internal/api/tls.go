@@ -3,7 +3,9 @@ package api
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -81,4 +83,27 @@ func (k *certKeeper) read() error {
 		k.current = next
 	}
 	return nil
+}
+
+// certified returns a request without its client certificate where that is not accepted any more: a connection may outlive the certificate that it was made
+// with, and the authority that has signed it. It is closed then, so that the client can make another one.
+func (k *certKeeper) certified(w http.ResponseWriter, req *http.Request) *http.Request {
+	if req.TLS == nil || len(req.TLS.VerifiedChains) == 0 {
+		return req
+	}
+	certs := req.TLS.PeerCertificates
+	opts := x509.VerifyOptions{Roots: k.latest().ClientCAs, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	for _, one := range certs[1:] {
+		opts.Intermediates.AddCert(one)
+	}
+	_, err := certs[0].Verify(opts)
+	if err == nil {
+		return req
+	}
+	k.failures.Warn(k.log, "the certificate of a client that is connected is not accepted any more", err)
+	w.Header().Set("Connection", "close")
+	without, state := *req, *req.TLS
+	state.PeerCertificates, state.VerifiedChains = nil, nil
+	without.TLS = &state
+	return &without
 }
