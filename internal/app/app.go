@@ -24,6 +24,7 @@ import (
 	"rekey/internal/httpserver"
 	"rekey/internal/jobs"
 	"rekey/internal/metrics"
+	"rekey/internal/names"
 	"rekey/internal/natsserver"
 	"rekey/internal/notify"
 	"rekey/internal/pace"
@@ -96,6 +97,7 @@ type worker struct {
 	self         *wire.Identity
 	fresh        jobs.Fresh
 	others       others
+	forbidden    forbidden
 	lost         chan struct{} // Holds a token after the messages of jobs were lost.
 	upkeep       *bus.Upkeep
 	prepared     preparation
@@ -253,7 +255,8 @@ func (w *worker) startNATS() error {
 		return err
 	}
 	cfg.Embedded, cfg.Name, cfg.Logger = w.embedded, "rekey/"+w.Version+" "+w.Name, w.Logger
-	cfg.Wait, cfg.Recorder = true, w.metrics
+	w.forbidden.names = names.New(w.Config.NATS.Namespace)
+	cfg.Wait, cfg.Recorder, cfg.OnForbidden = true, w.metrics, w.forbidden.hear
 	if w.conn, err = bus.Connect(cfg); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type others struct {
 	mu   sync.Mutex // Guards the rest.
 	at   time.Time  // When they were read; zero: they were not.
 	have []*jobs.Rules
+	err  error // Why they could not be read.
 }
 
 // rules returns them, the latest first.
@@ -31,8 +32,17 @@ func (o *others) rules(ctx context.Context, w *worker) ([]*jobs.Rules, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.at.IsZero() && time.Since(o.at) < othersFresh {
-		return o.have, nil
+		return o.have, o.err // All that wait for a question that had no answer do not ask it in turn.
 	}
+	o.have, o.err = o.read(ctx, w)
+	if !errors.Is(o.err, context.Canceled) {
+		o.at = time.Now()
+	}
+	return o.have, o.err
+}
+
+// read reads them.
+func (o *others) read(ctx context.Context, w *worker) ([]*jobs.Rules, error) {
 	latest, err := stores.LoadRules(ctx, w.conn)
 	var known []stores.Known
 	switch {
@@ -52,7 +62,6 @@ func (o *others) rules(ctx context.Context, w *worker) ([]*jobs.Rules, error) {
 		}
 		have = append(have, rules)
 	}
-	o.at, o.have = time.Now(), have
 	return have, nil
 }
 

@@ -13,6 +13,7 @@ func (w *worker) startReadiness() error {
 	var err error
 	w.ready, err = readiness.New(
 		readiness.Check{Name: "nats", Func: func(context.Context) error { return w.conn.Ready() }},
+		readiness.Check{Name: "permissions", Func: func(context.Context) error { return w.forbidden.check() }},
 		readiness.Check{Name: "streams", Func: func(context.Context) error { return w.streamsReady() }},
 		readiness.Check{Name: "storage", Func: func(context.Context) error { return w.storage() }},
 		readiness.Check{Name: "clock", Func: func(context.Context) error { return w.conn.Clock().Check() }},

@@ -85,7 +85,9 @@ func (s *Server) serveIndex(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) writeJSON(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	s.logWrite(json.NewEncoder(w).Encode(body))
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false) // People read it, with subjects such as $KV.REKEY_LEDGER.> in it; no browser takes it for a page.
+	s.logWrite(encoder.Encode(body))
 }
 
 // logWrite logs that an answer could not be written, which is nearly always a client that left.
