@@ -117,20 +117,7 @@ func (f *floor) consume(ctx context.Context, cons jetstream.Consumer, n, workers
 	left := make(chan struct{}, n)
 	var pool sync.WaitGroup
 	for range workers {
-		pool.Go(func() {
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case msg := <-messages:
-					if err := f.handle(ctx, msg); err != nil {
-						cancel(err)
-						return
-					}
-					left <- struct{}{}
-				}
-			}
-		})
+		pool.Go(func() { f.work(ctx, cancel, messages, left) })
 	}
 	for range n {
 		select {
@@ -143,6 +130,22 @@ func (f *floor) consume(ctx context.Context, cons jetstream.Consumer, n, workers
 	cancel(nil)
 	pool.Wait()
 	return nil
+}
+
+// work handles one message after the other until ctx ends, which an error does; left gets a value for each.
+func (f *floor) work(ctx context.Context, end context.CancelCauseFunc, messages <-chan jetstream.Msg, left chan<- struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case msg := <-messages:
+			if err := f.handle(ctx, msg); err != nil {
+				end(err)
+				return
+			}
+			left <- struct{}{}
+		}
+	}
 }
 
 func (f *floor) handle(ctx context.Context, msg jetstream.Msg) error {

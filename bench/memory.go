@@ -87,6 +87,11 @@ func (cfg MemoryConfig) measure(ctx context.Context, state string) (rows []Memor
 		}
 		err = errors.Join(err, p.stop())
 	}()
+	return cfg.fill(ctx, p, a, state)
+}
+
+// fill makes more and more jobs, and returns a row for each step.
+func (cfg MemoryConfig) fill(ctx context.Context, p *process, a *api, state string) (rows []MemoryRow, err error) {
 	have := 0
 	for _, jobs := range append([]int{0}, cfg.Jobs...) {
 		cfg.Progress(fmt.Sprintf("%d %s jobs", jobs, state))

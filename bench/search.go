@@ -99,14 +99,23 @@ func Search(ctx context.Context, cfg SearchConfig) (found Searched, err error) {
 	if err := cfg.fill(ctx, filepath.Join(dir, "store")); err != nil {
 		return found, err
 	}
+	if err := cfg.compare(ctx, dir, &found); err != nil {
+		return found, err
+	}
+	err = cfg.with(ctx, dir, true, func(p *process) error { return cfg.measure(ctx, p, &found) })
+	return found, err
+}
+
+// compare measures a worker without the search, and how fast one with it makes its file.
+func (cfg SearchConfig) compare(ctx context.Context, dir string, found *Searched) error {
 	cfg.Progress("a worker without the search")
-	err = cfg.with(ctx, dir, false, func(p *process) error {
+	err := cfg.with(ctx, dir, false, func(p *process) error {
 		err := rest(ctx)
 		found.WithoutMiB, found.WithoutPeakMiB = mib(p.rss()), mib(p.status("VmHWM"))
 		return err
 	})
 	if err != nil {
-		return found, err
+		return err
 	}
 	cfg.Progress("making the file")
 	begun := time.Now()
@@ -116,13 +125,12 @@ func Search(ctx context.Context, cfg SearchConfig) (found Searched, err error) {
 		return err
 	})
 	if err != nil {
-		return found, err
+		return err
 	}
 	if info, err := os.Stat(filepath.Join(dir, "store", "search-"+namespace+"-0.db")); err == nil {
 		found.FileMiB = mib(info.Size())
 	}
-	err = cfg.with(ctx, dir, true, func(p *process) error { return cfg.measure(ctx, p, &found) })
-	return found, err
+	return nil
 }
 
 // fill writes the records into a store.

@@ -127,6 +127,11 @@ func (s *source) section(page *strings.Builder, path, name string, seen map[stri
 		}
 		fmt.Fprintf(page, "| %s | %s | %s |\n", key, s.typeWord(f.kind, child), meaning)
 	}
+	return s.sectionsBelow(page, path, fields, seen)
+}
+
+// sectionsBelow writes a section for each struct among the fields that has none yet.
+func (s *source) sectionsBelow(page *strings.Builder, path string, fields []field, seen map[string]bool) error {
 	for _, f := range fields {
 		inner, child := f.kind, join(path, f.key)
 		if inner.name == "list" || inner.name == "map" {

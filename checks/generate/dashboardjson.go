@@ -89,31 +89,31 @@ func (p panel) json(id int, place object) object {
 		"id": id, "title": p.title, "description": p.about, "gridPos": place, "datasource": datasource(), "targets": targets,
 		"fieldConfig": object{"defaults": p.defaults(), "overrides": p.overrides()},
 	}
+	o["type"], o["options"] = p.look()
+	return o
+}
+
+// look is how the panel draws.
+func (p panel) look() (name string, options object) {
 	switch p.kind {
 	case stat:
-		o["type"] = "stat"
-		o["options"] = object{
+		return "stat", object{
 			"colorMode": "value", "graphMode": "none", "justifyMode": "auto", "orientation": "auto", "textMode": "value", "wideLayout": true,
 			"percentChangeColorMode": "standard", "showPercentChange": false,
 			"reduceOptions": object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
 		}
-		return o
 	case timeline:
-		o["type"] = "state-timeline"
-		o["options"] = object{
+		return "state-timeline", object{
 			"showValue": "never", "rowHeight": 0.8, "mergeValues": true, "alignValue": "left",
 			"legend":  object{"calcs": []string{}, "displayMode": "list", "placement": "bottom", "showLegend": true},
 			"tooltip": object{"mode": "single", "sort": "none"},
 		}
-		return o
 	case graph, bars:
 	}
-	o["type"] = "timeseries"
-	o["options"] = object{
+	return "timeseries", object{
 		"legend":  object{"calcs": []string{}, "displayMode": "list", "placement": "bottom", "showLegend": true},
 		"tooltip": object{"mode": "multi", "sort": "desc"},
 	}
-	return o
 }
 
 // meanings are the colours of names that mean something, by the legend that has them. A name between slashes is a regular expression; of

@@ -36,17 +36,25 @@ Exit 1 says that the door refuses the sample, or that an event has a problem; ex
 	return noun("door", "Work with doors, where senders post over HTTP", test)
 }
 
+// eachHeader hands over the names and values of --header.
+func eachHeader(lines []string, use func(name, value string)) error {
+	for _, line := range lines {
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			return usagef("--header must look like 'Name: value'")
+		}
+		use(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	return nil
+}
+
 func (c *cli) tryDoor(ctx context.Context, name, file string, headers []string) error {
 	if c.configName() == "" {
 		return usagef("no configuration is given: -c FILE or $%s", envConfig)
 	}
 	given := http.Header{}
-	for _, line := range headers {
-		key, value, ok := strings.Cut(line, ":")
-		if !ok {
-			return usagef("--header must look like 'Name: value'")
-		}
-		given.Set(strings.TrimSpace(key), strings.TrimSpace(value))
+	if err := eachHeader(headers, given.Set); err != nil {
+		return err
 	}
 	cfg, err := c.config()
 	if err != nil {

@@ -202,13 +202,9 @@ func (c *cli) evaluate(ctx context.Context, evaluator *wire.Evaluator, files []s
 			return usagef("--at must be a time like 2026-11-24T03:00:00Z")
 		}
 	}
-	headers := map[string]string{}
-	for _, line := range f.headers {
-		name, value, ok := strings.Cut(line, ":")
-		if !ok {
-			return usagef("--header must look like 'Name: value'")
-		}
-		headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	given := map[string]string{}
+	if err := eachHeader(f.headers, func(name, value string) { given[name] = value }); err != nil {
+		return err
 	}
 	judgements := []wire.Evaluation{}
 	for _, file := range files {
@@ -216,7 +212,7 @@ func (c *cli) evaluate(ctx context.Context, evaluator *wire.Evaluator, files []s
 		if err != nil {
 			return err
 		}
-		judgements = append(judgements, evaluator.Sample(ctx, wire.Sample{Name: filepath.Base(file), Class: f.class, Data: data, Headers: headers, At: at}))
+		judgements = append(judgements, evaluator.Sample(ctx, wire.Sample{Name: filepath.Base(file), Class: f.class, Data: data, Headers: given, At: at}))
 	}
 	if f.expect != "" {
 		return c.compare(judgements, f.expect)

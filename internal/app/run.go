@@ -71,8 +71,7 @@ func (w *worker) startJobs(s storage) error {
 	if err != nil {
 		return err
 	}
-	w.runner = runner
-	w.workers = &bus.Workers{
+	w.runner, w.workers = runner, &bus.Workers{
 		Conn: w.conn, Runner: runner, Concurrency: w.Config.Worker.Concurrency,
 		Kept:   pace.Kept(w.Config.Worker.Concurrency, wire.UrgentShare(w.Config)),
 		Sealer: wire.Sealer{Keyring: w.keys}, Logger: w.Logger,
@@ -87,19 +86,15 @@ func (w *worker) startJobs(s storage) error {
 		Conn: w.conn, Secrets: secrets, Signatures: w.signatures, Recorder: w.metrics, Logger: w.Logger,
 		Acceptor: w.tracedIntake(w.fanout), Slots: w.workers,
 	}
-	stats := bus.Stats{Conn: w.conn, Running: w.workers.Queued, Ahead: w.workers.Ahead, Recorder: w.metrics, Logger: w.Logger}
 	w.background(partPauses, w.atlas.Run)
-	w.background(partStats, stats.Run)
+	w.background(partStats, bus.Stats{Conn: w.conn, Running: w.workers.Queued, Ahead: w.workers.Ahead, Recorder: w.metrics, Logger: w.Logger}.Run)
 	w.background(partStalled, bus.Stalled{Conn: w.conn, Secrets: secrets, Recorder: w.metrics, Logger: w.Logger}.Run)
 	w.startExpiries()
 	w.tells.Working(search.Work{InFlight: w.workers.Running, Ends: w.expiries.Ends})
 	w.startSearch()
 	w.background(partChain, func(ctx context.Context) error { return s.chains.Keep(ctx, chain) })
 	w.background(partProofs, func(ctx context.Context) error { return s.chains.Keep(ctx, proofs) })
-	w.background(partRotations, rotate.Monitor{
-		Names:  func() []string { return wire.RotationNames(w.running.Load()) },
-		Ledger: s.ledger, Targets: s.ledger.Targets(), Gauges: w.metrics,
-	}.Run)
+	w.background(partRotations, w.rotationMonitor(s).Run)
 	w.background(partChecks, w.newChecks(s, announcer).Run)
 	stopTaking := w.drained(partWorkers, w.workers.Run)
 	w.background(partIntake, intake.Run)
@@ -107,6 +102,14 @@ func (w *worker) startJobs(s storage) error {
 	// While the parts above the workers end, which takes its time, no new call is made.
 	w.stack.push("taking of jobs", stopGrace, func(context.Context) error { stopTaking(); return nil })
 	return nil
+}
+
+// rotationMonitor shows how far each rotation is.
+func (w *worker) rotationMonitor(s storage) rotate.Monitor {
+	return rotate.Monitor{
+		Names:  func() []string { return wire.RotationNames(w.running.Load()) },
+		Ledger: s.ledger, Targets: s.ledger.Targets(), Gauges: w.metrics,
+	}
 }
 
 // checkShare is the part of the slots of jobs that checks have as slots of their own beside them: their reads wait for the API most

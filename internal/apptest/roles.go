@@ -80,7 +80,14 @@ func StartGuarded(t *testing.T) Guarded {
 			t.Fatal(err)
 		}
 	}
-	opts, err := server.ProcessConfigFile(filepath.Join(dir, "server.conf"))
+	g.URL = serveFile(t, filepath.Join(dir, "server.conf"))
+	return g
+}
+
+// serveFile starts a server with a file of settings, and returns its URL.
+func serveFile(t *testing.T, file string) string {
+	t.Helper()
+	opts, err := server.ProcessConfigFile(file)
 	if err != nil {
 		t.Fatalf("the server does not understand the file: %v", err)
 	}
@@ -94,8 +101,7 @@ func StartGuarded(t *testing.T) Guarded {
 	if !srv.ReadyForConnections(Patience) {
 		t.Fatal("the server does not start")
 	}
-	g.URL = srv.ClientURL()
-	return g
+	return srv.ClientURL()
 }
 
 // Dial connects as a role. What the server forbids arrives at the returned channel.

@@ -178,16 +178,9 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("building the Atlas client: %w", err)
 	}
-	transport := cfg.Transport
-	if transport == nil {
-		own, err := newTransport(cfg)
-		if err != nil {
-			return nil, fmt.Errorf("building the Atlas client: %w", err)
-		}
-		transport = own
-	}
-	if cfg.Middleware != nil {
-		transport = cfg.Middleware(transport)
+	transport, err := cfg.transport()
+	if err != nil {
+		return nil, fmt.Errorf("building the Atlas client: %w", err)
 	}
 	c := &Client{
 		baseURL:    strings.TrimSuffix(cfg.BaseURL, "/"),
@@ -217,6 +210,22 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.useAccounts(cfg.Accounts)
 	return c, nil
+}
+
+// transport is the one that is given, or a new one, with what is to be around it.
+func (cfg Config) transport() (http.RoundTripper, error) {
+	transport := cfg.Transport
+	if transport == nil {
+		own, err := newTransport(cfg)
+		if err != nil {
+			return nil, err
+		}
+		transport = own
+	}
+	if cfg.Middleware != nil {
+		transport = cfg.Middleware(transport)
+	}
+	return transport, nil
 }
 
 func withDefaults(cfg Config) Config {

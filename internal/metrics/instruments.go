@@ -177,20 +177,13 @@ func (m *Metrics) createSeries() {
 		m.QueueOldest.WithLabelValues(lane)
 	}
 	m.createAtlas()
-	for _, policy := range l.policies.start() {
-		m.createPolicy(policy)
-	}
-	for _, receiver := range l.receivers.start() {
-		m.createReceiver(receiver)
-	}
-	for _, door := range l.doors.start() {
-		m.createDoor(door)
-	}
-	for _, rotation := range l.rotations.start() {
-		m.createRotation(rotation)
-	}
-	for _, schedule := range l.schedules.start() {
-		m.createSchedule(schedule)
+	for _, one := range []struct {
+		names  set
+		create func(name string)
+	}{{l.policies, m.createPolicy}, {l.receivers, m.createReceiver}, {l.doors, m.createDoor}, {l.rotations, m.createRotation}, {l.schedules, m.createSchedule}} {
+		for _, name := range one.names.start() {
+			one.create(name)
+		}
 	}
 	for _, stream := range l.streams.start() {
 		m.NATSPublishRefused.WithLabelValues(stream)

@@ -47,25 +47,30 @@ func (s *pass) abandon(ctx context.Context) (wait, error) {
 	if !there {
 		return 0, s.abandoned(ctx, fmt.Sprintf("the new %s is gone", s.one))
 	}
+	return 0, s.replaceNew(ctx, a, fresh)
+}
+
+// replaceNew gives the old secret back to the stores and then deletes the new one.
+func (s *pass) replaceNew(ctx context.Context, a account, fresh kinds.HeldSecret) error {
 	old, there := a.Secret(s.State.OldID)
 	if !there || !a.live(old) {
-		return 0, notAbandoned("the old %s is gone or has expired, and the new one is the only one that works", s.one)
+		return notAbandoned("the old %s is gone or has expired, and the new one is the only one that works", s.one)
 	}
 	value, err := s.oldValue(ctx, old)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if err := s.putBack(ctx, deliver.Credential{Rotation: s.State.Name, ID: old.ID, ClientID: s.identity(old), Value: value}); err != nil {
-		return 0, err
+		return err
 	}
 	if err := s.deleteNew(ctx, fresh); err != nil {
-		return 0, err
+		return err
 	}
 	says := fmt.Sprintf("%s %s is deleted; %s works, %s", s.one, fresh.ID, old.ID, ends(old))
 	if s.rotates.Cut > 0 {
 		says += ": its life was cut when the other one was made"
 	}
-	return 0, s.abandoned(ctx, says)
+	return s.abandoned(ctx, says)
 }
 
 // deleteNew deletes the new one, and looks whether it is gone.

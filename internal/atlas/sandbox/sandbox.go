@@ -168,10 +168,7 @@ func New(cfg Config) (*Sandbox, error) {
 	if err := errors.Join(err, seed.validate()); err != nil {
 		return nil, fmt.Errorf("building the sandbox: %w", err)
 	}
-	now := cfg.Now
-	if now == nil {
-		now = time.Now
-	}
+	now := cfg.clock()
 	accounts, err := newAccounts(seed, cfg.Secrets, now().UTC())
 	if err != nil {
 		return nil, fmt.Errorf("building the sandbox: %w", err)
@@ -194,6 +191,13 @@ func New(cfg Config) (*Sandbox, error) {
 		s.routes = append(s.routes, h.route())
 	}
 	return s, nil
+}
+
+func (cfg Config) clock() func() time.Time {
+	if cfg.Now == nil {
+		return time.Now
+	}
+	return cfg.Now
 }
 
 // Secret returns the first client secret of the service account with that client id, the client secret with that id, or the
