@@ -47,7 +47,7 @@ func TestCommands(t *testing.T) {
 			`^A JOB +FLOOD +ALONE\n`, `\n  to EVENTS +1\.00 +1\.00\n`, `\n  to RESULTS +1\.00 +1\.00\n`, `\nround trips +[1-9]`, `\nallocations +[1-9]`,
 		}},
 		{"recover", []string{"recover", "--jobs", "10", "--concurrency", "2", "--runs", "1"}, []string{`^JOBS +IN FLIGHT +READY MS`, `\n10 +2 +\d+ +\d+ +\d+ +1[0-4]\n`}},
-		{"peers", []string{"peers", "--jobs", "20", "--singles", "5"}, []string{`^WAY +JOBS/S`, `\nfloor, NATS +\d+ +- `, `\nRekey's writes alone, NATS +\d+ +- `, `\nRekey, NATS +\d+ +[0-9.]+ +[0-9.]+ +[0-9.]+ / [0-9.]+ +\d+ +\d+\n`}},
+		{"peers", []string{"peers", "--jobs", "20", "--singles", "5"}, []string{`^WAY +JOBS/S`, `\nfloor, NATS +\d+ +- `, `\nRekey's writes alone, NATS +\d+ +- `, `\nthe same without target and outcome, NATS +\d+ +- `, `\nRekey, NATS +\d+ +[0-9.]+ +[0-9.]+ +[0-9.]+ / [0-9.]+ +\d+ +\d+\n`}},
 		{"pace as JSON", []string{"pace", "--jobs", "21", "--workers", "1", "--alone", "-o", "json"}, []string{`"kv_operations_per_job": `}},
 	}
 	for _, tt := range tests {

@@ -180,8 +180,8 @@ func (b *bench) peersCommand() *cobra.Command {
 message in, one HTTP call, one durable end, in stores that sync every write (NATS sync_interval: always, Redis appendfsync always,
 PostgreSQL with its defaults). Each worker and each store is a process of its own, but for the floor's worker. Rekey does more
 for a job than they do: one job for each target, a ledger with every attempt, a chained result. How much of its time that takes is
-seen beside "Rekey's writes alone": the floor, which stores as many messages as Rekey. The ways run one behind the other, and
---runs repeats all of them. A way whose store is not installed is left out.`,
+seen beside "Rekey's writes alone": the floor, which stores as many messages as Rekey, and then one and two fewer. The ways run
+one behind the other, and --runs repeats all of them. A way whose store is not installed is left out.`,
 		Example: "  bench peers\n  bench peers --runs 3 -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

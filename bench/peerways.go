@@ -22,9 +22,9 @@ import (
 func (cfg PeersConfig) ways() []peerWay {
 	all := []peerWay{
 		{"floor, NATS", func(ctx context.Context, dir string, a *api) (*atWork, error) { return cfg.startBare(ctx, dir, a, nil) }},
-		{"Rekey's writes alone, NATS", func(ctx context.Context, dir string, a *api) (*atWork, error) {
-			return cfg.startBare(ctx, dir, a, rekeysWrites)
-		}},
+		{"Rekey's writes alone, NATS", cfg.bareWay(rekeysWrites)},
+		{"the same without the target, NATS", cfg.bareWay(withoutTarget)},
+		{"the same without target and outcome, NATS", cfg.bareWay(withoutOutcome)},
 		{"Rekey, NATS", cfg.startRekey},
 	}
 	for _, peer := range []struct {
@@ -42,6 +42,13 @@ func (cfg PeersConfig) ways() []peerWay {
 
 // bareWrites makes what a bare consumer stores into, and says what it stores before and after each call.
 type bareWrites func(ctx context.Context, js jetstream.JetStream) (before, after []write, err error)
+
+// bareWay is a bare consumer that stores this for each job.
+func (cfg PeersConfig) bareWay(writes bareWrites) func(ctx context.Context, dir string, a *api) (*atWork, error) {
+	return func(ctx context.Context, dir string, a *api) (*atWork, error) {
+		return cfg.startBare(ctx, dir, a, writes)
+	}
+}
 
 // startBare is a bare consumer in this process. writes: nil, nothing but the message is stored.
 func (cfg PeersConfig) startBare(ctx context.Context, dir string, a *api, writes bareWrites) (*atWork, error) {
@@ -136,6 +143,24 @@ func rekeysWrites(ctx context.Context, js jetstream.JetStream) (before, after []
 		return err
 	}
 	return []write{claim, started}, []write{outcome, result}, nil
+}
+
+// withoutTarget are one message fewer: what a layout could do in which one message says who has the target and that the job is started.
+func withoutTarget(ctx context.Context, js jetstream.JetStream) (before, after []write, err error) {
+	before, after, err = rekeysWrites(ctx, js)
+	if err != nil {
+		return nil, nil, err
+	}
+	return before[1:], after, nil
+}
+
+// withoutOutcome are two fewer: what a layout could do in which the result is the outcome's only record, too.
+func withoutOutcome(ctx context.Context, js jetstream.JetStream) (before, after []write, err error) {
+	before, after, err = withoutTarget(ctx, js)
+	if err != nil {
+		return nil, nil, err
+	}
+	return before, after[1:], nil
 }
 
 // startRekey is the worker that is measured.

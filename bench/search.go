@@ -209,20 +209,28 @@ func (cfg SearchConfig) ask(ctx context.Context, p *process, s search) (SearchRo
 		if text := msg.Header.Get("Nats-Service-Error"); text != "" {
 			return row, fmt.Errorf("%s: %s", s.name, text)
 		}
-		var answer struct {
-			Jobs    []json.RawMessage `json:"jobs"`
-			Letters []json.RawMessage `json:"dead_letters"`
-			Groups  []json.RawMessage `json:"groups"`
-			Job     json.RawMessage   `json:"job"`
-		}
-		if s.subject == "summary" {
-			answer.Letters = nil
-		}
-		if err := json.Unmarshal(msg.Data, &answer); err != nil && s.subject != "summary" {
+		if row.Found, err = foundIn(s.subject, msg.Data); err != nil {
 			return row, fmt.Errorf("%s: %w", s.name, err)
 		}
-		row.Found = len(answer.Jobs) + len(answer.Letters) + len(answer.Groups) + min(len(answer.Job), 1)
 	}
 	row.P50, row.P99, row.Worst = quantile(took, 0.5), quantile(took, 0.99), quantile(took, 1)
 	return row, nil
+}
+
+// foundIn is how many jobs, dead letters or groups an answer has. Members of one name mean something else in answers to another question.
+func foundIn(subject string, answer []byte) (int, error) {
+	if subject == "job" {
+		return 1, nil // One that is not there is an error.
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(answer, &members); err != nil {
+		return 0, err
+	}
+	member, ok := map[string]string{"jobs": "jobs", "dead_letters": "dead_letters", "summary": "groups"}[subject]
+	if !ok {
+		return 0, fmt.Errorf("nothing is known of answers to %q", subject)
+	}
+	var found []json.RawMessage
+	err := json.Unmarshal(members[member], &found)
+	return len(found), err
 }
