@@ -62,13 +62,16 @@ func (f *forbidden) check() error {
 	return errors.New("NATS refuses what this worker needs, and worker doctor lists it all: " + strings.Join(texts, "; "))
 }
 
-// worksWithout reports whether a worker does its work without a subject: it goes by itself then, or only a class of events that a client or door has chosen is
-// refused, who learns of it.
+// worksWithout reports whether a worker does its work without a subject: it goes by itself then, or one receiver is not served, or a class of events
+// that a client or door has chosen is refused, who learns of it.
 func (f *forbidden) worksWithout(subject string) bool {
 	for _, bucket := range []string{f.names.Pace(), f.names.Tokens(), f.names.Rules()} {
 		if slices.ContainsFunc(strings.Split(subject, "."), func(token string) bool { return token == bucket || token == "KV_"+bucket }) {
 			return true
 		}
+	}
+	if strings.Contains(subject, ".notify-") { // The consumer of a receiver, which the log and worker receiver ls name.
+		return true
 	}
 	for _, prefix := range []string{"$SRV.", "$SYS.", f.names.Query(""), f.names.Subject("worker.")} {
 		if strings.HasPrefix(subject, prefix) {

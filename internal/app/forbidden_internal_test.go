@@ -29,6 +29,7 @@ func TestForbidden(t *testing.T) {
 		{"$JS.API.DIRECT.GET.KV_REKEY_RULES.$KV.REKEY_RULES.intake", ""},
 		{"$JS.API.CONSUMER.CREATE.KV_REKEY_PACE.a.$KV.REKEY_PACE.>", ""},
 		{"$SRV.STATS.rekey-query", ""},
+		{"$JS.API.CONSUMER.INFO.REKEY_RESULTS.notify-siem", ""},
 		{"$JS.API.INFO", ""},
 	} {
 		f := forbidden{names: names.New("rekey")}
