@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -65,8 +64,6 @@ type Config struct {
 	Recorder Recorder
 	// Auditor keeps refusals. Required.
 	Auditor Auditor
-	// Bodies reads the bodies of requests. Nil: one for this server alone.
-	Bodies *httpserver.Bodies
 	// Tracer makes the spans of requests of clients. Nil: none are made.
 	Tracer Tracer
 	// Logger takes refusals, and what goes wrong while serving. Required.
@@ -80,7 +77,7 @@ type Server struct {
 	recorder Recorder
 	auditor  Auditor
 	tracer   Tracer
-	bodies   *httpserver.Bodies
+	bodies   *httpserver.Bodies // Of clients alone: strangers must not keep them waiting.
 	lookup   func(string) (string, bool)
 	failures quiet.Failures
 
@@ -98,7 +95,7 @@ type Server struct {
 
 // New checks the configuration and builds a server that does not listen yet.
 func New(cfg Config) (*Server, error) {
-	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, auditor: cfg.Auditor, tracer: cfg.Tracer, bodies: cmp.Or(cfg.Bodies, httpserver.NewBodies()), lookup: cfg.Lookup, waiting: httpserver.NewCrowd(maxWaiting, maxWaitingOfOne), document: sync.OnceValues(newDocument)}
+	s := &Server{log: cfg.Logger.Named("api"), recorder: cfg.Recorder, auditor: cfg.Auditor, tracer: cfg.Tracer, bodies: httpserver.NewBodies(), lookup: cfg.Lookup, waiting: httpserver.NewCrowd(maxWaiting, maxWaitingOfOne), document: sync.OnceValues(newDocument)}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	s.Use(cfg.API)
 	answer := s.handler()

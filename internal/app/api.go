@@ -73,7 +73,7 @@ func (w *worker) startAPI() error {
 		return err
 	}
 	w.background(partRefusals, w.keepRefusals) // It ends after the server, which counts until then.
-	server, err := api.New(api.Config{API: w.Config.API, Lookup: w.LookupEnv, Bodies: w.bodies, Recorder: w.metrics, Auditor: w.trail.refusals, Tracer: w.tracer, Logger: w.Logger})
+	server, err := api.New(api.Config{API: w.Config.API, Lookup: w.LookupEnv, Recorder: w.metrics, Auditor: w.trail.refusals, Tracer: w.tracer, Logger: w.Logger})
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ type worker struct {
 	consoles []*console.Console // That of http.listen, and that of the API.
 	pages    *console.Console   // That of the API. Nil where there is none.
 	api      *api.Server        // Nil where there is no HTTP API.
-	bodies   *httpserver.Bodies // Of the HTTP API, its doors and the console.
+	bodies   *httpserver.Bodies // Of strangers, at doors and the console. Those of clients of the HTTP API do not wait for them.
 	trail    trail
 	// doors are those that are open; doorsChanged holds a token after others were opened.
 	doors        atomic.Pointer[door.Doors]

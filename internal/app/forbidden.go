@@ -70,7 +70,7 @@ func (f *forbidden) worksWithout(subject string) bool {
 			return true
 		}
 	}
-	if strings.Contains(subject, ".notify-") { // The consumer of a receiver, which the log and worker receiver ls name.
+	if strings.Contains(subject, ".notify-") { // The consumer of a receiver, which the log names.
 		return true
 	}
 	for _, prefix := range []string{"$SRV.", "$SYS.", f.names.Query(""), f.names.Subject("worker.")} {
