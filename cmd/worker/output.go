@@ -55,11 +55,13 @@ func printList[T any](c *cli, list []T, none string, table func(t *terminal.Tabl
 	if list == nil {
 		list = []T{}
 	}
-	err := c.print(list, table)
-	if len(list) == 0 && c.output.IsTable() && !c.ids {
-		fmt.Fprintln(c.stderr, none)
+	if len(list) == 0 && c.output.IsTable() {
+		if !c.ids {
+			fmt.Fprintln(c.stderr, none)
+		}
+		return nil
 	}
-	return err
+	return c.print(list, table)
 }
 
 // table begins a table for a stream.

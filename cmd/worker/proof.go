@@ -25,7 +25,8 @@ func (c *cli) proofCommand() *cobra.Command {
 		Use:   "ls",
 		Short: "List the proofs that are not over, and those that went wrong",
 		Long: `List the jobs whose target is still alive, or is back; those without a verdict yet; and those whose
-target is dead and watched in case it is back. Those that a person must act on come first.`,
+target is dead and watched in case it is back. Those that a person must act on come first. Proofs that have
+ended are in 'worker job ls --verdict verified', and so on with recorded and accepted.`,
 		Example: "  worker proof ls\n  worker proof ls --state watched --since 7d",
 		Args:    want(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listProofs(cmd.Context(), &f) },
@@ -56,8 +57,19 @@ func (c *cli) listProofs(ctx context.Context, f *proofFlags) error {
 		if more {
 			fmt.Fprintln(c.stderr, "There are more proofs: --limit shows more at once, 0 all.")
 		}
-		return printList(c, list, "No proofs.", func(t *terminal.Table) { show.Proofs(t, list) })
+		return printList(c, list, f.none(states), func(t *terminal.Table) { show.Proofs(t, list) })
 	})
+}
+
+// none says that the flags choose no proof, and where those are that have ended.
+func (f *proofFlags) none(states []fleet.ProofState) string {
+	among := ""
+	if f.kind+f.target+f.account+f.since != "" {
+		among = " among those that the filters choose"
+	}
+	ended := []jobs.Verdict{jobs.VerdictVerified, jobs.VerdictRecorded, jobs.VerdictAccepted}
+	return fmt.Sprintf("No proof is %s%s. Those that have ended: 'worker job ls --verdict V', where V is %s.",
+		strings.Join(jobs.Names(states), ", "), among, strings.Join(jobs.Names(ended), ", "))
 }
 
 // query is what the flags choose, but for the moment since which they do.

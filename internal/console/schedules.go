@@ -2,16 +2,17 @@ package console
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"path"
 	"slices"
+	"time"
 
 	"rekey/internal/config"
 	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/schedule"
 	"rekey/internal/show"
+	"rekey/internal/terminal"
 )
 
 // scheduleRow is a schedule and its latest decisions.
@@ -118,7 +119,7 @@ func (c *Console) testReceiver(ctx context.Context, one *call, _ operation) (pag
 	if r.Error != "" {
 		v.Title, v.Problem = "The receiver has not taken the sample", r.Error
 	}
-	v.Facts = facts("receiver", r.Receiver, "answer", show.Answer(jobs.Attempt{Status: r.Status}), "took", fmt.Sprintf("%.0f ms", r.DurationMS), "webhook id", r.ID)
+	v.Facts = facts("receiver", r.Receiver, "answer", show.Answer(jobs.Attempt{Status: r.Status}), "took", terminal.Took(time.Duration(r.DurationMS*float64(time.Millisecond))), "webhook id", r.ID)
 	return page{Template: "act", Title: v.Title, Data: v}, nil
 }
 

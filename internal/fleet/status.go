@@ -170,7 +170,7 @@ func (s *Status) statusFleet(f bus.Fleet) {
 		s.act(Operator, "look into their logs", "no worker asks for events and jobs, of %d that answer", len(s.Workers))
 	}
 	if f.Oldest > actEvent {
-		s.act(Operator, "worker doctor -c FILE", "events not taken in: %d, the oldest waits for %s", f.Events, f.Oldest.Round(time.Second))
+		s.act(Operator, "worker doctor -c FILE", "events not taken in: %d, the oldest waits for %s", f.Events, f.Oldest.Truncate(time.Second))
 	}
 }
 
@@ -201,7 +201,7 @@ func (c *Client) statusJobs(ctx context.Context, s *Status) error {
 		}
 	}
 	if s.OldestUrgent = summary.OldestUrgent; !s.OldestUrgent.IsZero() && s.At.Sub(s.OldestUrgent) > actUrgent {
-		s.act(Responder, "worker job ls --state waiting", "an urgent job has no outcome after %s", s.At.Sub(s.OldestUrgent).Round(time.Second))
+		s.act(Responder, "worker job ls --state waiting", "an urgent job has no outcome after %s", s.At.Sub(s.OldestUrgent).Truncate(time.Second))
 	}
 	if n := s.Proofs[jobs.VerdictStillAlive] + s.Proofs[jobs.VerdictReverted]; n > 0 {
 		s.act(Responder, "worker dlq ls --code still_alive, or --code reverted", "credentials that are alive although their job succeeded: %d", n)

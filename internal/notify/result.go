@@ -119,11 +119,11 @@ func (r *Result) view(clean func(string) string, console string) View {
 		RequestedBy: clean(rec.RequestedBy), Policy: clean(rec.Policy), DryRun: rec.DryRun,
 		Attempts: rec.AttemptCount, EventCount: rec.EventCount,
 		AcceptedAt: rec.AcceptedAt.UTC(), FinishedAt: rec.FinishedAt.UTC(),
-		Took: rec.FinishedAt.Sub(rec.AcceptedAt).Round(time.Millisecond),
+		Took: rec.FinishedAt.Sub(rec.AcceptedAt).Truncate(time.Millisecond),
 	}
 	if r.isVerdict() {
 		v.IsVerdict, v.Means, v.Evidence = true, means(rec.Verdict()), clean(rec.Proof.Why())
-		v.CheckedAt, v.Took = rec.Proof.CheckedAt.UTC(), rec.Proof.CheckedAt.Sub(rec.AcceptedAt).Round(time.Millisecond)
+		v.CheckedAt, v.Took = rec.Proof.CheckedAt.UTC(), rec.Proof.CheckedAt.Sub(rec.AcceptedAt).Truncate(time.Millisecond)
 	}
 	if n := len(rec.Attempts); n > 0 {
 		last := rec.Attempts[n-1]

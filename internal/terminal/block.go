@@ -195,9 +195,7 @@ func (b *block) write(out *strings.Builder, n int, colour bool) {
 	last := len(cells) - 1
 	if b.below > 0 && last == len(b.widths)-1 {
 		b.line(out, cells[:last], colour)
-		if n > 0 { // The names of the columns are above.
-			b.under(out, cells[last], colour)
-		}
+		b.under(out, cells[last], colour)
 		return
 	}
 	rest := []string{""}

@@ -101,6 +101,7 @@ func TestALongLastCellIsBelowItsRow(t *testing.T) {
 	}
 	want := `
 JOB           KIND         TARGET
+    SAYS
 3f9k2c8w5m1x  idp.delete   federation/5ec0…00c1/idp/5ec0…00…
     404: the identity provider is gone; 200: none of 2 means
     the same; the event log has no event of it

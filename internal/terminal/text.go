@@ -46,15 +46,16 @@ func Lines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Took rounds a duration to what a person reads.
+// Took cuts a duration to what a person reads. As ages and the milliseconds of the search are cut, too, one duration reads the same everywhere,
+// however often it was cut; rounded twice, it would not.
 func Took(d time.Duration) string {
 	switch {
 	case d < time.Second:
-		return d.Round(time.Millisecond).String()
+		return d.Truncate(time.Millisecond).String()
 	case d < time.Minute:
-		return d.Round(10 * time.Millisecond).String()
+		return d.Truncate(10 * time.Millisecond).String()
 	}
-	return d.Round(time.Second).String()
+	return d.Truncate(time.Second).String()
 }
 
 // Clock is a moment near now as a time of day, and any other one with its date.

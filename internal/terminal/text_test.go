@@ -15,9 +15,11 @@ func TestTook(t *testing.T) {
 	}{
 		{"nothing", 0, "0s"},
 		{"below a millisecond", 400 * time.Microsecond, "0s"},
-		{"milliseconds", 7*time.Millisecond + 600*time.Microsecond, "8ms"},
+		{"milliseconds", 7*time.Millisecond + 600*time.Microsecond, "7ms"},
+		{"nearly a second", 999*time.Millisecond + 999*time.Microsecond, "999ms"},
 		{"seconds", 2*time.Second + 314*time.Millisecond, "2.31s"},
-		{"minutes", 3*time.Minute + 1499*time.Millisecond, "3m1s"},
+		{"seconds that round up", 2*time.Second + 319*time.Millisecond, "2.31s"},
+		{"minutes", 3*time.Minute + 1999*time.Millisecond, "3m1s"},
 		{"hours", 26 * time.Hour, "26h0m0s"},
 	}
 	for _, tt := range tests {
@@ -25,6 +27,10 @@ func TestTook(t *testing.T) {
 			t.Parallel()
 			if got := Took(tt.d); got != tt.want {
 				t.Errorf("Took(%s) = %q, want %q", tt.d, got, tt.want)
+			}
+			// The search has whole milliseconds.
+			if got := Took(tt.d.Truncate(time.Millisecond)); got != tt.want {
+				t.Errorf("cut to milliseconds, Took(%s) = %q, want %q", tt.d, got, tt.want)
 			}
 		})
 	}
