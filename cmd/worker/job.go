@@ -111,7 +111,7 @@ func (c *cli) retryCommand() *cobra.Command {
 		Short:      "Retry jobs",
 		Long: `Retry jobs: one that was refused, exhausted or cancelled begins anew with all its
 attempts; one that waits is due at once, though not before the API allows it. A job that has
-succeeded is left alone. Exit code 4 says that some could not be retried.`,
+succeeded, or runs, is left alone: exit code 1. Exit code 4 says that it was so for some of them.`,
 		Example: `  worker job retry 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'role granted'
   worker job ls --outcome exhausted --since 2h --limit 0 -q | xargs -r worker job retry --reason 'Atlas is back'`,
 	}, (*fleet.Client).Retry)
@@ -123,8 +123,8 @@ func (c *cli) cancelCommand() *cobra.Command {
 		SuggestFor: []string{"stop", "abort"},
 		Short:      "End jobs before their next attempt",
 		Long: `Ask jobs to end before their next attempt. A worker ends one that is queued or waits at once,
-and one that runs after its call, unless that succeeds. When one has succeeded already, it is too late:
-exit code 1. Exit code 4 says that it was so for some of them.`,
+and one that runs after its call, unless that succeeds. One that has ended is left alone: exit code 1.
+Exit code 4 says that it was so for some of them.`,
 		Example: `  worker job cancel 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'false alarm'
   worker job ls --account security --state waiting --limit 0 -q | xargs -r worker job cancel --reason 'wrong rule of the SIEM'`,
 	}, (*fleet.Client).Cancel)
@@ -173,7 +173,7 @@ func (c *cli) operate(ctx context.Context, client *fleet.Client, list []string, 
 	return errors.Join(c.printJobs(changed), err)
 }
 
-// operateOne does something to one job. That there was nothing to do is no failure, and is said.
+// operateOne does something to one job. That there is nothing to do is an error, as the HTTP API has it.
 func (c *cli) operateOne(ctx context.Context, client *fleet.Client, given string, op jobs.Operation, do onJob) (jobs.PublicRecord, error) {
 	id, err := client.JobID(ctx, given)
 	if err != nil {
@@ -184,10 +184,8 @@ func (c *cli) operateOne(ctx context.Context, client *fleet.Client, given string
 	switch {
 	case op.Action == jobs.ActionCancel && errors.Is(err, jobs.ErrEnded) && record.Outcome.Success():
 		return record, fmt.Errorf("%s: it is too late: %w: %s", name, err, record.Outcome)
-	case errors.Is(err, jobs.ErrSucceeded), errors.Is(err, jobs.ErrEnded), errors.Is(err, jobs.ErrRunning),
-		op.Action == jobs.ActionStop && errors.Is(err, jobs.ErrNotWatched):
-		fmt.Fprintf(c.stderr, "%s: %s\n", name, err)
-		return record, nil
+	case errors.Is(err, jobs.ErrEnded):
+		return record, fmt.Errorf("%s: %w: %s", name, err, record.Outcome)
 	}
 	if err := orLetter(ctx, client, id, err); err != nil {
 		return record, fmt.Errorf("%s: %w", name, err)

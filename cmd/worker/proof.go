@@ -109,7 +109,8 @@ func (c *cli) proofStopCommand() *cobra.Command {
 		Use:   "stop ID… --reason TEXT",
 		Short: "End the watch of jobs' targets",
 		Long: `End the watch of a target that is dead: it is not looked at any more in case it is back. Who did it and why
-is recorded on the job, and the verdict stays. A proof that is pending ends by itself, within proof.within.`,
+is recorded on the job, and the verdict stays. A proof that is pending ends by itself, within proof.within.
+A target that is not watched is left alone: exit code 1. Exit code 4 says that it was so for some of them.`,
 		Example: "  worker proof stop 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'it is to be put back'",
 	}, (*fleet.Client).StopWatch)
 }
