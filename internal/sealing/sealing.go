@@ -24,6 +24,7 @@ type Document struct {
 	names  []string
 	sealed map[string]string // The same secret twice is the same text, so that a policy sees that.
 	found  []secret.Value    // Texts that are secrets as a whole.
+	says   map[string]bool   // Whether the name of a member says that its value is a secret: an array has one name for all that is in it.
 	most   int
 	size   int // Of the sealed forms in the document, in bytes.
 }
@@ -34,7 +35,7 @@ var ErrTooLarge = errors.New("the document is too large with its secrets sealed"
 // New returns what seals the secrets of a document. known are the process's own secrets, which it may repeat; names are members whose
 // values are sealed whatever they look like. most is how many bytes the sealed secrets may take: a secret of ten bytes becomes one of more than a hundred.
 func New(sealer Sealer, known *redact.Set, names []string, most int) *Document {
-	return &Document{sealer: sealer, known: known, names: names, sealed: map[string]string{}, most: most}
+	return &Document{sealer: sealer, known: known, names: names, sealed: map[string]string{}, says: map[string]bool{}, most: most}
 }
 
 // Found has texts sealed that are secrets as a whole, as policies know.
@@ -115,7 +116,12 @@ func (s *Document) named(name, text string) bool {
 	case slices.Contains(s.names, name):
 		return true
 	}
-	return foundBehind(name, text) && foundBehind(name, someSecret)
+	says, ok := s.says[name]
+	if !ok {
+		says = foundBehind(name, someSecret)
+		s.says[name] = says
+	}
+	return says && foundBehind(name, text)
 }
 
 // someSecret has the look of no credential: it is found by the name of its member alone.
