@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"rekey/internal/backoff"
 	"rekey/internal/config"
 	"rekey/internal/jobs"
 	"rekey/internal/rotate"
@@ -28,7 +29,8 @@ type Reload struct {
 	// twice: an editor may be in the middle of writing it. What the path leads to may change as well, as when Kubernetes
 	// swaps the symbolic links of a ConfigMap. Empty: there is none.
 	File string
-	// Asked asks for a reload although nothing has changed, at a SIGHUP. Nil: there is no such request.
+	// Asked asks for a reload although nothing has changed, at a SIGHUP. It waits, too, until a file that has changed is the same twice. Nil:
+	// there is no such request.
 	Asked <-chan os.Signal
 	// Level is the level of the Logger. The zero level cannot be set, and a change of log.level needs a restart.
 	Level zap.AtomicLevel
@@ -40,6 +42,10 @@ const (
 	// retryReload is how long after a reload that failed for something outside of the file it is attempted again: the
 	// secret of a new account may be mounted later than the file.
 	retryReload = 15 * time.Second
+	// A file that has changed when a reload is asked for is looked at more often until it is the same twice. One that still changes after so many
+	// looks is left to the next that finds it so.
+	settleEvery = 250 * time.Millisecond
+	settleLooks = 20
 )
 
 // reloader takes over configurations.
@@ -77,12 +83,29 @@ func (r *reloader) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-r.Reload.Asked:
-			r.attempt(ctx, true)
+			var settled bool
+			if r.seen, settled = settle(ctx, r.seen, r.files.Sum, settleEvery); settled {
+				r.attempt(ctx, true)
+			}
 		case <-ticker.C:
 			r.Known.Look() // A secret may be rotated without a change of the file.
 			r.attempt(ctx, false)
 		}
 	}
+}
+
+// settle looks until a sum is the one that was seen before, and returns the one that was seen last and whether it is.
+func settle(ctx context.Context, seen [sha256.Size]byte, look func() [sha256.Size]byte, every time.Duration) (last [sha256.Size]byte, settled bool) {
+	for range settleLooks {
+		now := look()
+		if now == seen {
+			return now, true
+		}
+		if seen = now; backoff.Sleep(ctx, every) != nil {
+			break
+		}
+	}
+	return seen, false
 }
 
 // attempt takes the file over if that is due. One that cannot be read counts as changed: it is logged once, and the old
