@@ -95,9 +95,9 @@ func (c *cli) listRefusals(ctx context.Context, from string) error {
 	}
 	slices.Reverse(list)
 	return printList(c, list, "No refused requests.", func(t *terminal.Table) {
-		t.Head("LAST", "FIRST", "COUNT", "STATUS", "CODE", "AT", "CLIENT", "FROM")
+		t.Head("LAST", terminal.Optional("FIRST"), "COUNT", "STATUS", "CODE", "AT", "CLIENT", "FROM")
 		for _, one := range list {
-			t.Row(terminal.Text(one.Last), terminal.Text(one.First), one.Count.Count, one.Status, one.Code, audit.At(one.Refusals), one.Client, audit.From(one.Refusals))
+			t.Wrapped(one.Last, one.First, one.Count.Count, one.Status, one.Code, audit.At(one.Refusals), one.Client, audit.From(one.Refusals))
 		}
 	})
 }

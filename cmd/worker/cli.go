@@ -83,7 +83,7 @@ func (c *cli) execute(ctx context.Context, args []string) int {
 		if _, ok := errors.AsType[*usageError](err); ok {
 			text += fmt.Sprintf(" (see '%s --help')", called.CommandPath())
 		}
-		fmt.Fprintln(c.stderr, "worker: "+strings.ReplaceAll(text, "\n", "\n  "))
+		c.tell("worker: %s", strings.ReplaceAll(text, "\n", "\n  "))
 	}
 	return code
 }
@@ -246,7 +246,7 @@ func (c *cli) dial(ctx context.Context) (context.Context, *fleet.Client, error) 
 		return ctx, nil, unanswered(ctx, limited, err)
 	}
 	client.OnReading = func(error) {
-		fmt.Fprintln(c.stderr, "No worker answers the search: the streams are read instead, which takes longer.")
+		c.tell("No worker answers the search: the streams are read instead, which takes longer.")
 	}
 	ctx = client.Guard(ctx)
 	c.guarded, c.serverNow = ctx, client.Now

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +51,7 @@ func (c *cli) checkConfig(file string) error {
 	}
 	if cfg != nil {
 		for _, warning := range cfg.Warnings() {
-			fmt.Fprintf(c.stderr, "%s: warning: %s\n", file, warning)
+			c.tell("%s: warning: %s", file, warning)
 		}
 	}
 	result := checked{File: file, OK: err == nil, Problems: []problem{}}

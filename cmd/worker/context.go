@@ -77,7 +77,7 @@ read. One of that name is replaced. It names files with secrets and holds none.`
 			case selected:
 				return store.Use(list[0])
 			}
-			fmt.Fprintf(c.stderr, "The context is kept, and not selected: 'worker context use %s' does that.\n", list[0])
+			c.tell("The context is kept, and not selected: 'worker context use %s' does that.", list[0])
 			return nil
 		},
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -68,7 +67,7 @@ func (c *cli) listDeadLetters(ctx context.Context, f *letterFlags, limit int, gr
 			return c.printCauses(fleet.Causes(found.Letters), limit)
 		}
 		if found.More {
-			fmt.Fprintln(c.stderr, "There are more dead letters: --limit shows more at once, 0 all.")
+			c.tell("There are more dead letters: --limit shows more at once, 0 all.")
 		}
 		return c.printDeadLetters(found.Letters)
 	})
@@ -78,7 +77,7 @@ func (c *cli) listDeadLetters(ctx context.Context, f *letterFlags, limit int, gr
 func (c *cli) printCauses(causes []fleet.Cause, limit int) error {
 	if limit > 0 && len(causes) > limit {
 		causes = causes[:limit]
-		fmt.Fprintln(c.stderr, "There are more groups: --limit shows more at once, 0 all.")
+		c.tell("There are more groups: --limit shows more at once, 0 all.")
 	}
 	return printList(c, causes, "No dead letters.", func(t *terminal.Table) { show.Causes(t, causes) })
 }

@@ -196,7 +196,7 @@ func (c *cli) foresee(ctx context.Context, client *fleet.Client, list []bus.Dead
 			return unanswered(ctx, limited, err)
 		}
 		if why != "" {
-			fmt.Fprintf(c.stderr, "dead letter %d would fail the same way: %s\n", letter.Number, plain.Line(why))
+			c.tell("dead letter %d would fail the same way: %s", letter.Number, plain.Line(why))
 		}
 	}
 	return nil
@@ -223,7 +223,7 @@ func (c *cli) changeLetters(ctx context.Context, client *fleet.Client, list []bu
 		return err
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(c.stderr, "No dead letter is chosen: nothing is changed.")
+		c.tell("No dead letter is chosen: nothing is changed.")
 	}
 	err := errors.Join(failed...)
 	switch left := len(list) - len(results); {

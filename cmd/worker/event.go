@@ -41,7 +41,7 @@ unless the stream was made otherwise) is a duplicate: nothing is stored, whateve
 				return usage(err)
 			}
 			if meant := meantClass(list[0]); meant != "" {
-				fmt.Fprintf(c.stderr, "warning: the class %s is not %s, which may be meant; the last token of a class decides about its lane\n", list[0], meant)
+				c.tell("warning: the class %s is not %s, which may be meant; the last token of a class decides about its lane", list[0], meant)
 			}
 			data, err := c.readUpTo(list[1], jobs.MaxEventBytes)
 			if err != nil {

@@ -63,7 +63,7 @@ func (c *cli) showRequest(ctx context.Context, client *fleet.Client, id string) 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.stderr, "There is no such job: its request was not accepted, and is dead letter %d.\n", letter.Number)
+	c.tell("There is no such job: its request was not accepted, and is dead letter %d.", letter.Number)
 	return c.printDeadLetter(letter)
 }
 

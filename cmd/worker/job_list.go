@@ -86,7 +86,7 @@ func (c *cli) countJobs(ctx context.Context, q fleet.SummaryQuery, begin moment)
 		}
 		c.tellAge(counted.Lag)
 		if counted.Partly {
-			fmt.Fprintln(c.stderr, "Not all jobs are counted: there are at least so many. --since counts fewer.")
+			c.tell("Not all jobs are counted: there are at least so many. --since counts fewer.")
 		}
 		return printList(c, counted.Groups, "No jobs.", func(t *terminal.Table) { show.Groups(t, q.By, counted.Groups) })
 	})
@@ -168,9 +168,9 @@ func (f *listFlags) filter() (fleet.Query, moment, error) {
 func (c *cli) printPage(page fleet.Page) error {
 	switch {
 	case page.Partly:
-		fmt.Fprintf(c.stderr, "Not all jobs were looked at in time: --after %s goes on.\n", page.Next)
+		c.tell("Not all jobs were looked at in time: --after %s goes on.", page.Next)
 	case page.More:
-		fmt.Fprintf(c.stderr, "There are more jobs: --after %s goes on behind these, --limit shows more at once.\n", page.Next)
+		c.tell("There are more jobs: --after %s goes on behind these, --limit shows more at once.", page.Next)
 	}
 	c.tellAge(page.Lag)
 	return c.printJobs(page.Records)
@@ -187,7 +187,7 @@ func asUsage(err error) error {
 // tellAge says on standard error, away from a list, that it is not up to date.
 func (c *cli) tellAge(lag uint64) {
 	if lag > 0 {
-		fmt.Fprintf(c.stderr, "The list is %s behind: the worker that answered is still reading them.\n", terminal.Plural(int(min(lag, math.MaxInt32)), "change"))
+		c.tell("The list is %s behind: the worker that answered is still reading them.", terminal.Plural(int(min(lag, math.MaxInt32)), "change"))
 	}
 }
 
@@ -199,7 +199,7 @@ func (c *cli) tellFleet(ctx context.Context, client *fleet.Client) {
 		return
 	}
 	if line := show.Fleet(fleet); line != "" {
-		fmt.Fprintln(c.stderr, line)
+		c.tell("%s", line)
 	}
 }
 

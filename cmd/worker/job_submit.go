@@ -278,7 +278,7 @@ func (c *cli) confirm(ctx context.Context, client *fleet.Client, request map[str
 	if kind.Reach != "" {
 		does += ": " + kind.Reach
 	}
-	fmt.Fprintf(c.stderr, "%s %s.\n", name, strings.ReplaceAll(does, "**", ""))
+	c.tell("%s %s.", name, strings.ReplaceAll(does, "**", ""))
 	facts, err := client.Preview(ctx, request, c.lookupEnv)
 	if err != nil {
 		facts = []kinds.Fact{{Name: "target", Text: "not known: " + err.Error()}}

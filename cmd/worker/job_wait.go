@@ -149,7 +149,7 @@ func (c *cli) notAwaited(ctx context.Context, w fleet.Wait, err error) error {
 
 // say shows a line of progress on standard error, where it does not mix with the result.
 func (c *cli) say(format string, values ...any) {
-	fmt.Fprintf(c.stderr, "%s %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, values...))
+	c.tell("%s %s", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, values...))
 }
 
 // submittedLine says that a job was asked for.

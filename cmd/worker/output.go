@@ -57,11 +57,16 @@ func printList[T any](c *cli, list []T, none string, table func(t *terminal.Tabl
 	}
 	if len(list) == 0 && c.output.IsTable() {
 		if !c.ids {
-			fmt.Fprintln(c.stderr, none)
+			c.tell("%s", none)
 		}
 		return nil
 	}
 	return c.print(list, table)
+}
+
+// tell writes a line on standard error, in as many lines as its width asks for.
+func (c *cli) tell(format string, values ...any) {
+	fmt.Fprintln(c.stderr, terminal.Fold(fmt.Sprintf(format, values...), terminal.Screen(c.stderr, c.lookupEnv).Width))
 }
 
 // table begins a table for a stream.

@@ -85,7 +85,7 @@ made. The limits per hour are left out.`,
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(c.stderr, "by the rules that %s loaded at %s\n", plain.Line(rules.Worker), terminal.Text(rules.LoadedAt))
+				c.tell("by the rules that %s loaded at %s", plain.Line(rules.Worker), terminal.Text(rules.LoadedAt))
 				return c.evaluate(ctx, evaluator, files, f)
 			})
 		},

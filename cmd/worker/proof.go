@@ -55,7 +55,7 @@ func (c *cli) listProofs(ctx context.Context, f *proofFlags) error {
 			return asUsage(err)
 		}
 		if more {
-			fmt.Fprintln(c.stderr, "There are more proofs: --limit shows more at once, 0 all.")
+			c.tell("There are more proofs: --limit shows more at once, 0 all.")
 		}
 		return printList(c, list, f.none(states), func(t *terminal.Table) { show.Proofs(t, list) })
 	})

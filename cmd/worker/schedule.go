@@ -218,7 +218,7 @@ func (c *cli) runSchedule(ctx context.Context, name string, f *scheduleFlags) er
 	}
 	defer client.Close()
 	if window, open := spec.Blackout(op.At); open {
-		fmt.Fprintf(c.stderr, "note: a window of not_during is open: %s\n", window)
+		c.tell("note: a window of not_during is open: %s", window)
 	}
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -285,7 +285,7 @@ func (c *cli) operateSchedule(ctx context.Context, name string, op schedule.Oper
 	return c.ask(ctx, func(ctx context.Context, client *fleet.Client) error {
 		state, err := client.PauseSchedule(ctx, s.Name, op)
 		if errors.Is(err, schedule.ErrPaused) || errors.Is(err, schedule.ErrNotPaused) {
-			fmt.Fprintf(c.stderr, "%s\n", err)
+			c.tell("%s", err)
 			err = nil
 		}
 		if err != nil {

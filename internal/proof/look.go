@@ -132,8 +132,16 @@ func (l *look) failed(check string, err error) *jobs.Failure {
 	if failure.Reason == jobs.ReasonRateLimited {
 		l.heldUntil = l.now.Add(max(time.Until(failure.RetryAt), leastApart))
 	}
-	l.note(check, failure.Answer.Status, "the read failed: "+failure.Error())
+	l.note(check, failure.Answer.Status, unread(failure))
 	return failure
+}
+
+// unread says why a look has read nothing. One that had no permit has not failed: it was not made.
+func unread(failure *jobs.Failure) string {
+	if failure.Reason == jobs.ReasonRateLimited && failure.Answer.Status == 0 {
+		return fmt.Sprintf("nothing was read: %v", failure.Err)
+	}
+	return "the read failed: " + failure.Error()
 }
 
 // recorded reports whether the event log has shown the change.

@@ -263,7 +263,7 @@ func wrap(text string, width int) []string {
 	var lines []string
 	for measure.StringWidth(text) > width && width > 0 {
 		part := measure.Truncate(text, width+1, "")
-		if end := strings.LastIndex(part, " "); end > 0 && strings.TrimSpace(part[:end]) != "" {
+		if end := lastBreak(text, part); end > 0 {
 			part = part[:end]
 		} else {
 			part = measure.Truncate(text, width, "")
@@ -275,4 +275,41 @@ func wrap(text string, width int) []string {
 		text = strings.TrimLeft(text[len(part):], " ")
 	}
 	return append(lines, text)
+}
+
+// Fold breaks the lines of a text so that they fit into a width, and indents what goes on. 0 has no limit.
+func Fold(text string, width int) string {
+	if width < belowWidth {
+		return text
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if measure.StringWidth(line) <= width {
+			continue
+		}
+		body := strings.TrimLeft(line, " ")
+		margin := line[:len(line)-len(body)]
+		if len(margin)+2 < width {
+			lines[i] = margin + strings.Join(wrap(body, width-len(margin)-2), "\n"+margin+"  ")
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// lastBreak is where the last space is in the beginning of a text at which a line may end; 0 where there is none. A number stays with the
+// unit of one or two letters behind it.
+func lastBreak(text, part string) int {
+	for end := strings.LastIndex(part, " "); end > 0 && strings.TrimSpace(part[:end]) != ""; end = strings.LastIndex(part[:end], " ") {
+		if before, behind := text[end-1], text[end+1:]; before < '0' || before > '9' || !isUnit(behind) {
+			return end
+		}
+	}
+	return 0
+}
+
+// isUnit reports whether a text begins with a word that is like a unit, as h and ms.
+func isUnit(text string) bool {
+	word, _, _ := strings.Cut(text, " ")
+	word = strings.TrimRight(word, ",;.)")
+	return len(word) > 0 && len(word) <= 2 && strings.Trim(word, "abcdefghijklmnopqrstuvwxyz") == ""
 }

@@ -157,3 +157,31 @@ func TestFieldsAreWrapped(t *testing.T) {
 		t.Errorf("fields (-want +got):\n%s", diff)
 	}
 }
+
+// TestWrapKeepsUnits: a number and its unit are on one line.
+func TestWrapKeepsUnits(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]string{
+		"worst 3ms; 1 job in 24 h":     {"worst 3ms; 1 job in", "24 h"},
+		"worst 3ms; 1 job in 24 jobs":  {"worst 3ms; 1 job in 24", "jobs"},
+		"waits for more than 7 ms, so": {"waits for more than", "7 ms, so"},
+		"1234567890123456789012 h":     {"1234567890123456789012", "h"},
+	} {
+		if diff := cmp.Diff(want, wrap(text, 22)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
+// TestFold: lines of a message fit, and what goes on is indented.
+func TestFold(t *testing.T) {
+	t.Parallel()
+	const text = "worker: configuration worker.yaml: line 3: a mistake that is shown at length\n  and another one that is no shorter than the first one"
+	want := "worker: configuration worker.yaml: line\n  3: a mistake that is shown at length\n  and another one that is no shorter\n    than the first one"
+	if diff := cmp.Diff(want, Fold(text, 42)); diff != "" {
+		t.Errorf("folded (-want +got):\n%s", diff)
+	}
+	if got := Fold(text, 0); got != text {
+		t.Errorf("without a limit: %q", got)
+	}
+}
