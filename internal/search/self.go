@@ -241,20 +241,23 @@ func (s *Self) workers(ctx context.Context) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		var stats micro.Stats
-		if json.Unmarshal(msg.Data, &stats) != nil || stats.Metadata["namespace"] != s.Conn.Names().Namespace || len(stats.Endpoints) == 0 {
-			continue
+		if one, ok := presentIn(msg.Data, s.Conn.Names().Namespace); ok {
+			all.Workers = append(all.Workers, one)
 		}
-		var one Present
-		if json.Unmarshal(stats.Endpoints[0].Data, &one) != nil {
-			continue
-		}
-		one.share()
-		one.Worker, one.Version = stats.Metadata["worker"], stats.Metadata["version"]
-		if one.Since.IsZero() { // Of a release that does not tell.
-			one.Since = one.shared(stats.Started)
-		}
-		all.Workers = append(all.Workers, one)
 	}
 	return json.Marshal(all)
+}
+
+// presentIn is what a worker of the namespace says of itself in its statistics, if they are such.
+func presentIn(data []byte, namespace string) (one Present, ok bool) {
+	var stats micro.Stats
+	if json.Unmarshal(data, &stats) != nil || stats.Metadata["namespace"] != namespace || len(stats.Endpoints) == 0 || json.Unmarshal(stats.Endpoints[0].Data, &one) != nil {
+		return one, false
+	}
+	one.share()
+	one.Worker, one.Version = stats.Metadata["worker"], stats.Metadata["version"]
+	if one.Since.IsZero() { // Of a release that does not tell.
+		one.Since = one.shared(stats.Started)
+	}
+	return one, true
 }
