@@ -40,7 +40,7 @@ Open Cybersecurity Schema Framework, and csv a line for each.`,
 		Short: "Find results that were changed or taken away",
 		Long: `Walk the chains in which each worker ties its results, verdicts and reports of refused requests: each holds the hash of the one
 before it, and the latest of each chain is noted apart from them. Exit code 1 when a result
-was changed, doubled, or taken out.`,
+was changed, doubled, or taken out. Each report tells of many refused requests: 'worker audit refusals' counts these.`,
 		Example: "  worker audit verify\n  worker audit verify -o json",
 		Args:    want(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.verifyResults(cmd.Context()) },
@@ -55,7 +55,8 @@ func (c *cli) refusalsCommand() *cobra.Command {
 		Short: "List HTTP requests that were refused",
 		Long: `List the requests to the HTTP API and to doors that were refused, the latest first: where, whose, why, how
 often, and from which networks. A worker writes them down a second after the first one, and then once a minute
-while they go on; after an hour of that, every 15 minutes.`,
+while they go on; after an hour of that, every 15 minutes. REQUESTS counts requests; 'worker audit verify' counts
+those reports.`,
 		Example: "  worker audit refusals\n  worker audit refusals --since 24h -o json",
 		Args:    want(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.listRefusals(cmd.Context(), from) },
@@ -95,7 +96,7 @@ func (c *cli) listRefusals(ctx context.Context, from string) error {
 	}
 	slices.Reverse(list)
 	return printList(c, list, "No refused requests.", func(t *terminal.Table) {
-		t.Head("LAST", terminal.Optional("FIRST"), "COUNT", "STATUS", "CODE", "AT", "CLIENT", "FROM")
+		t.Head("LAST", terminal.Optional("FIRST"), "REQUESTS", "STATUS", "CODE", "AT", "CLIENT", "FROM")
 		for _, one := range list {
 			t.Wrapped(one.Last, one.First, one.Count.Count, one.Status, one.Code, audit.At(one.Refusals), one.Client, audit.From(one.Refusals))
 		}
@@ -156,7 +157,7 @@ func (c *cli) verifyResults(ctx context.Context) error {
 
 func (c *cli) printReport(report audit.Report) error {
 	return c.print(report, func(t *terminal.Table) {
-		t.Head("RESULTS", "PROOFS", "REFUSALS", "CHAINS", "UNTIED", "EXPIRED", "PROBLEMS")
+		t.Head("RESULTS", "PROOFS", "REPORTS OF REFUSALS", "CHAINS", "UNTIED", "EXPIRED", "PROBLEMS")
 		t.Row(report.Results, report.Proofs, report.Refusals, report.Chains, report.Untied, report.Expired, len(report.Problems))
 		for _, p := range report.Problems {
 			t.Row(p.Code, p.Chain, p.N, p.Detail)

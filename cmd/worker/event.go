@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,7 +34,8 @@ the last part of the subject, as in rekey.v1.event.incident. The payload goes ou
 the worker says what it makes of it. The last token of a class counts: siem.incident is as urgent
 as incident. An --id that was published just before (within the stream's duplicate window, 100 ms
 unless the stream was made otherwise) is a duplicate: nothing is stored, whatever is in the file
-(exit 0). Later the ledger knows it. A payload of more than 1048576 bytes is refused, as each worker would refuse it.`,
+(exit 0). Later the ledger knows it. What no worker could read, whatever its configuration, is refused
+with exit code 1, and not published: more than 1048576 bytes, or not JSON. The line of the mistake is said.`,
 		Example: "  echo '" + exampleRequest() + "' |\n    worker event publish incident -",
 		Args:    want("CLASS", "FILE"),
 		RunE: func(cmd *cobra.Command, list []string) error {
@@ -48,7 +50,11 @@ unless the stream was made otherwise) is a duplicate: nothing is stored, whateve
 				return err
 			}
 			return c.ask(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
-				return c.publishEvent(ctx, client, list[0], data, id)
+				err := c.publishEvent(ctx, client, list[0], data, id)
+				if wrong, ok := errors.AsType[*jobs.Malformed](err); ok {
+					return fmt.Errorf("%s: %w; nothing was published", inputName(list[1]), wrong)
+				}
+				return err
 			})
 		},
 	}))

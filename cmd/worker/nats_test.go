@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -29,4 +30,13 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 	if !srv.ReadyForConnections(patience) {
 		ts.Fatalf("the NATS server does not start")
 	}
+}
+
+// publish ADDRESS SUBJECT FILE publishes a file as it is, as a producer does that is not ours.
+func publishFile(ts *testscript.TestScript, _ bool, args []string) {
+	conn, err := nats.Connect("nats://" + args[0])
+	ts.Check(err)
+	defer conn.Close()
+	ts.Check(conn.Publish(args[1], []byte(ts.ReadFile(args[2]))))
+	ts.Check(conn.Flush())
 }

@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"address": reserveAddress, "answers": waitForAnswer, "appears": waitForFile, "empty": checkEmpty,
-			"call": calls.call, "exits": calls.exits, "expand": expandFile, "field": keepField, "hook": startHook, "hup": hangUp, "keys": checkKeys, "nats": startServer, "prefix": keepPrefix, "sandbox": startSandbox, "within": calls.within, "shows": waitForPage, "term": terminate, "silent": calls.silent, "until": calls.until,
+			"call": calls.call, "exits": calls.exits, "expand": expandFile, "field": keepField, "hook": startHook, "hup": hangUp, "keys": checkKeys, "nats": startServer, "prefix": keepPrefix, "publish": publishFile, "sandbox": startSandbox, "within": calls.within, "shows": waitForPage, "term": terminate, "silent": calls.silent, "until": calls.until,
 		},
 	})
 }

@@ -38,7 +38,7 @@ type Problem struct {
 type Report struct {
 	Results  int       `json:"results"`
 	Proofs   int       `json:"proofs"`   // Verdicts on the targets of jobs.
-	Refusals int       `json:"refusals"` // Reports of refused requests.
+	Refusals int       `json:"refusals"` // Reports of refused requests, each of which may tell of many.
 	Chains   int       `json:"chains"`
 	Untied   int       `json:"untied"`  // Messages without a link: from before there were chains, or a problem each.
 	Expired  int       `json:"expired"` // Links whose predecessor is older than the stream keeps.

@@ -185,9 +185,20 @@ func (u *Upkeep) remake(ctx context.Context, s layout.StreamSight) error {
 	u.seen(s.Want.Name, s.Want.FirstSeq)
 	if seen { // Else it is the first one that this worker sees.
 		u.Conn.places.forget(s.Want.Name)
-		u.Logger.Named("upkeep").Error("a stream was deleted; it is made again, and what it held is lost", zap.String("stream", s.Want.Name))
+		u.sayRemade(s.Want)
 	}
 	return nil
+}
+
+// sayRemade logs that a stream was made again. One that is kept in memory goes with every restart of the server, and holds only what a
+// worker can get again.
+func (u *Upkeep) sayRemade(want jetstream.StreamConfig) {
+	log, stream := u.Logger.Named("upkeep"), zap.String("stream", want.Name)
+	if want.Storage == jetstream.MemoryStorage {
+		log.Info("a stream in memory is made again, as after each restart of the server; what it held was a cache, and is asked for again", stream)
+		return
+	}
+	log.Error("a stream was deleted; it is made again, and what it held is lost", stream)
 }
 
 // seen remembers how far a stream is.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap/zapcore"
 
 	"rekey/internal/jobs"
 	"rekey/internal/layout"
@@ -124,6 +125,32 @@ func TestUpkeepOfConsumers(t *testing.T) {
 			_, err := r.conn.js.CreatePushConsumer(t.Context(), c.Stream, c.ConsumerConfig)
 			return err
 		})
+	}
+}
+
+// TestUpkeepOfMemory: a restart of the server empties what is in memory, where nothing is lost. No error is said of it, but of a file.
+func TestUpkeepOfMemory(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	u := &Upkeep{Conn: r.conn, Layout: func() layout.Layout { return layout.Layout{Names: r.names, Shared: true} }, Recorder: &shown{}, Logger: r.log}
+	if err := u.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tokens, pace := "KV_"+r.names.Tokens(), "KV_"+r.names.Pace()
+	for _, stream := range []string{tokens, pace} {
+		if err := r.conn.js.DeleteStream(t.Context(), stream); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := u.Look(t.Context()); err != nil || u.Check() != nil {
+		t.Fatalf("%v, %v", err, u.Check())
+	}
+	levels := map[any]zapcore.Level{}
+	for _, entry := range r.logs.FilterFieldKey("stream").All() {
+		levels[entry.ContextMap()["stream"]] = entry.Level
+	}
+	if want := map[any]zapcore.Level{tokens: zapcore.InfoLevel, pace: zapcore.ErrorLevel}; !cmp.Equal(levels, want) {
+		t.Errorf("made again: %v, want %v", levels, want)
 	}
 }
 

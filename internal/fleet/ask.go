@@ -9,6 +9,7 @@ import (
 
 	"rekey/internal/audit"
 	"rekey/internal/bus"
+	"rekey/internal/event"
 	"rekey/internal/jobs"
 	"rekey/internal/stores"
 )
@@ -74,8 +75,12 @@ type Published struct {
 	Duplicate bool `json:"duplicate,omitempty"`
 }
 
-// Publish stores a payload as an event of a class. id, when not empty, is its Nats-Msg-Id.
+// Publish stores a payload as an event of a class. id, when not empty, is its Nats-Msg-Id. A payload that no configuration makes an event is
+// refused, as a *jobs.Malformed: it would be a dead letter at once.
 func (c *Client) Publish(ctx context.Context, class string, data []byte, id string) (Published, error) {
+	if err := event.Unreadable(c.conn.Names(), event.Message{Subject: c.conn.Names().Event(class), Data: data, Seq: 1, At: c.Now()}); err != nil {
+		return Published{}, err
+	}
 	stored, err := c.conn.PublishRaw(ctx, class, data, id)
 	return Published{Subject: c.conn.Names().Event(class), Seq: stored.Seq, Duplicate: stored.Duplicate}, err
 }
