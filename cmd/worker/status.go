@@ -27,10 +27,10 @@ it took in the last 24 hours from an event to a dead credential and to its proof
 buckets, when the secrets of the workers' own accounts end and the certificates that they watch, and of the
 configuration the schedules that are late and the receivers that fail. What cannot be read is called not known.
 
-A line WARN is about credentials that a look has seen to work while their proof is pending: the API may lag.
-Exit code 1 says that a person must act, exit code 0 that nothing is known that is to be done. The lines ACT say who
-must (the responder deals with incidents, the operator runs the workers), and what to do; those about workers that are
-not ready, as their /readyz says, come first.`,
+Exit code 1 says that a person must act, or look at what a line WARN says; exit code 0 that nothing is known that is to be
+done. The lines ACT say who must (the responder deals with incidents, the operator runs the workers), and what to do; those
+about workers that are not ready, as their /readyz says, come first. A line WARN is about credentials that a look has seen
+to work while their proof is pending: the API may lag, and the line goes when a later look sees them dead.`,
 		Example: "  worker status\n  worker status --watch\n  worker status -o json",
 		Args:    want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -28,6 +28,10 @@ type Status struct {
 	Ready string `json:"ready"`
 	// Readiness is what each worker that answers says of that.
 	Readiness []WorkerReadiness `json:"readiness"`
+	// Warn is what a person must look at, in the whole fleet: credentials that a look has seen to work while their proof is pending.
+	Warn []fleet.Action `json:"warn"`
+	// Unknown is what could not be read, and why.
+	Unknown []string `json:"unknown"`
 }
 
 // WorkerReadiness is whether a worker can do its work, as its /readyz has it.
@@ -83,8 +87,14 @@ func (s *Server) status(c *call) error {
 		return err
 	}
 	ready, list := readinessOf(present.Workers)
+	warn, unknown := []fleet.Action{}, []string{}
+	if seen, err := c.fleet.Warnings(ctx); err != nil {
+		unknown = append(unknown, "whether credentials are seen to work: "+c.fleet.Explain(err).Error())
+	} else {
+		warn = append(warn, seen...)
+	}
 	writeJSON(c.w, http.StatusOK, "", Status{
-		Ready: ready, Readiness: list,
+		Ready: ready, Readiness: list, Warn: warn, Unknown: unknown,
 		Workers: attendance[f.Attendance], EventsPending: f.Events, OldestEventSeconds: f.Oldest.Seconds(), JobsPending: f.Jobs,
 	})
 	return nil

@@ -80,7 +80,8 @@ func newPages(s static) (map[string]*template.Template, error) {
 // where is the page that shows what a command shows; "" where none does.
 func where(command string) string {
 	for begins, page := range map[string]string{
-		"worker dlq ": "/dead-letters", "worker job ls --state waiting": "/jobs?state=waiting", "worker schedule ": "/schedules", "worker receiver ": "/receivers",
+		"worker dlq ": "/dead-letters", "worker job ls --state waiting": "/jobs?state=waiting", "worker proof ls --state pending": "/jobs?verdict=pending",
+		"worker schedule ": "/schedules", "worker receiver ": "/receivers",
 	} {
 		if strings.HasPrefix(command, begins) {
 			return page

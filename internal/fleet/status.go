@@ -27,8 +27,9 @@ const (
 // Status is how the fleet is, and what a person must do about it.
 type Status struct {
 	At           time.Time            `json:"at"`
-	OK           bool                 `json:"ok"` // Nothing is known that is to be done: see Unknown.
+	OK           bool                 `json:"ok"` // Nothing is known that is to be done or looked at: see Unknown.
 	Act          []Action             `json:"act"`
+	Warn         []Action             `json:"warn"`       // What a person must look at, and what may come right by itself.
 	Attendance   string               `json:"attendance"` // present, absent or unknown.
 	Workers      []search.Present     `json:"workers"`
 	Events       int                  `json:"events_pending"` // Not settled.
@@ -46,7 +47,7 @@ type Status struct {
 	Unknown      []string             `json:"unknown"` // What could not be read, and why.
 }
 
-// Action is something that a person must do.
+// Action is something that a person must do or look at.
 type Action struct {
 	Who  string `json:"who"` // The one who must: see Responder and Operator.
 	What string `json:"what"`
@@ -71,7 +72,7 @@ var attendance = map[bus.Attendance]string{bus.Attended: "present", bus.Unattend
 // Status looks at everything. What may not be read, or is not there, is in Unknown.
 func (c *Client) Status(ctx context.Context) Status {
 	s := Status{
-		At: c.Now().UTC(), Act: []Action{}, Workers: []search.Present{}, Jobs: []search.Group{}, Unknown: []string{},
+		At: c.Now().UTC(), Act: []Action{}, Warn: []Action{}, Workers: []search.Present{}, Jobs: []search.Group{}, Unknown: []string{},
 		Proofs:      map[jobs.Verdict]int{jobs.VerdictPending: 0, jobs.VerdictStillAlive: 0, jobs.VerdictReverted: 0},
 		DeadLetters: []Cause{}, Paused: []Bucket{}, Late: []LateSchedule{}, Behind: []ReceiverState{}, Ends: []Ending{}, Attendance: attendance[bus.AttendanceUnknown],
 	}
@@ -90,7 +91,7 @@ func (c *Client) Status(ctx context.Context) Status {
 			s.Unknown = append(s.Unknown, fmt.Sprintf("%s: %s", part.name, c.Explain(err)))
 		}
 	}
-	s.OK = len(s.Act) == 0
+	s.OK = len(s.Act) == 0 && len(s.Warn) == 0
 	return s
 }
 
@@ -180,6 +181,7 @@ func (c *Client) statusJobs(ctx context.Context, s *Status) error {
 		return err
 	}
 	s.Today, s.Freshness = summary.Today, &summary.Freshness
+	s.Warn = append(s.Warn, seenToWork(s.Today)...)
 	unfinished := map[search.Group]int{}
 	for _, g := range summary.Groups {
 		if g.State != jobs.StateDone {
@@ -207,6 +209,27 @@ func (c *Client) statusJobs(ctx context.Context, s *Status) error {
 		s.act(Responder, "worker dlq ls --code still_alive, or --code reverted", "credentials that are alive although their job succeeded: %d", n)
 	}
 	return nil
+}
+
+// seenToWork warns of credentials that a look has seen to work while their proof is pending.
+func seenToWork(t *search.Today) []Action {
+	if t == nil || t.Alive.Seen.Jobs == 0 {
+		return nil
+	}
+	least := ""
+	if t.Alive.Seen.Most {
+		least = "at least "
+	}
+	return []Action{{
+		Who: Responder, Do: "worker proof ls --state pending",
+		What: fmt.Sprintf("credentials that a look has seen to work, with a proof that is pending: %s%d; the API may lag", least, t.Alive.Seen.Jobs),
+	}}
+}
+
+// Warnings are what Status warns of, by what the workers that answer know. The error says that it is not known.
+func (c *Client) Warnings(ctx context.Context) ([]Action, error) {
+	summary, err := asked[Summary](ctx, c, search.AskSummary, SummaryQuery{Today: true})
+	return seenToWork(summary.Today), err
 }
 
 func (c *Client) statusLetters(ctx context.Context, s *Status) error {

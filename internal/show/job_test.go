@@ -291,16 +291,19 @@ func TestWhatIsSaidInstead(t *testing.T) {
 	}
 }
 
-// TestStatusWarns: nothing is to be done yet for a credential that is seen to work while its proof is pending, and it is said.
+// TestStatusWarns: where a credential is seen to work while its proof is pending, that is said first, and not that nothing is to be done.
 func TestStatusWarns(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
 	table := terminal.NewTable(&out, terminal.Style{})
-	Status(table, &fleet.Status{OK: true, Freshness: &search.Freshness{}, Today: &search.Today{Alive: search.Alive{Seen: search.Some{Jobs: 2, Job: "j1"}}}})
+	Status(table, &fleet.Status{Warn: []fleet.Action{{Who: "responder", What: "seen: 2", Do: "look"}}, Freshness: &search.Freshness{}, Today: &search.Today{Alive: search.Alive{Seen: search.Some{Jobs: 2, Job: "j1"}}}})
 	if err := table.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"WARN  credentials that a look has seen to work, with a proof that is pending: 2;", "OK    nothing is to be done", "2 seen to work, proof pending;"} {
+	if got := out.String(); !strings.HasPrefix(got, "WARN ") || strings.Contains(got, "nothing is to be done") {
+		t.Errorf("the status begins without the warning, or calls all well:\n%s", got)
+	}
+	for _, want := range []string{"responder: seen: 2 → look", "2 seen to work, proof pending;"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the status has no %q:\n%s", want, out.String())
 		}

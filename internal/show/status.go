@@ -20,8 +20,8 @@ func Status(t *terminal.Table, s *fleet.Status) {
 	for _, a := range s.Act {
 		t.Wrapped(terminal.Meant{Cell: "ACT", Meaning: terminal.Bad}, a.Who+": "+a.What+" → "+a.Do)
 	}
-	if seen := aliveSeen(s); seen != "" {
-		t.Wrapped(terminal.Meant{Cell: "WARN", Meaning: terminal.Worth}, seen)
+	for _, w := range s.Warn {
+		t.Wrapped(terminal.Meant{Cell: "WARN", Meaning: terminal.Worth}, w.Who+": "+w.What+" → "+w.Do)
 	}
 	switch {
 	case !s.OK:
@@ -64,14 +64,6 @@ func Status(t *terminal.Table, s *fleet.Status) {
 		t.Line("")
 		Causes(t, s.DeadLetters[:min(shownCauses, len(s.DeadLetters))])
 	}
-}
-
-// aliveSeen warns of credentials whose proof is pending and that a look has seen to work; "" without one.
-func aliveSeen(s *fleet.Status) string {
-	if s.Today == nil || s.Today.Alive.Seen.Jobs == 0 {
-		return ""
-	}
-	return fmt.Sprintf("credentials that a look has seen to work, with a proof that is pending: %d; the API may lag → worker proof ls --state pending", s.Today.Alive.Seen.Jobs)
 }
 
 // statusToday is what became of credentials in 24 hours, and which are alive.

@@ -1,0 +1,48 @@
+package clients_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"rekey/internal/apptest"
+	"rekey/internal/atlas/sandbox"
+	"rekey/internal/jobs"
+	"rekey/internal/kinds"
+)
+
+// TestSeenToWorkIsSaid: while a proof is pending, and a look has seen that the credential works, the status, the console and the API
+// warn of it, and none says that nothing is to be done.
+func TestSeenToWorkIsSaid(t *testing.T) {
+	t.Parallel()
+	box, url := apptest.StartSandbox(t)
+	if err := box.Inject(sandbox.Fault{Operation: sandbox.OperationRoleMappingDelete, Kind: sandbox.FaultPretend}); err != nil {
+		t.Fatal(err)
+	}
+	rig := apptest.SandboxRig(t, box, url)
+	rig.Cfg.Proof.Within = time.Hour
+	w := withAPI(t, rig).Start(t)
+	w.Publish("incident", apptest.NewRequest(kinds.RoleMappingDelete, map[string]any{
+		"federation_id": sandbox.FederationID, "org_id": sandbox.OrgID, "role_mapping_id": sandbox.RoleMappingID,
+	}).With("account", apptest.Security).String())
+	id := w.Results(1)[0].Record.JobID
+	client := w.Operator()
+	defer client.Close()
+	apptest.Eventually(t, "a look that has seen it work", func() bool {
+		r, err := client.Job(t.Context(), id)
+		return err == nil && r.Proof.Works && r.Verdict() == jobs.VerdictPending
+	})
+	const says = "credentials that a look has seen to work, with a proof that is pending: 1"
+	apptest.Eventually(t, "the warning of the status", func() bool { return len(client.Status(t.Context()).Warn) == 1 })
+	if s := client.Status(t.Context()); s.OK || len(s.Act) > 0 {
+		t.Errorf("the status is %s", apptest.Encoded(s))
+	}
+	status := as(w, viewer).do("GET", "/v1/status", nil).must(t, "status", 200)
+	if warn, ok := status.body["warn"].([]any); !ok || len(warn) != 1 || len(status.body["unknown"].([]any)) > 0 {
+		t.Errorf("the API says %s", status.text)
+	}
+	page := newReader(t, w.HTTP).page("/", says, `href="/jobs?verdict=pending"`)
+	if strings.Contains(page, "Nothing is to be done") {
+		t.Errorf("the console calls all well:\n%s", page)
+	}
+}
