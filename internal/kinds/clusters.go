@@ -105,7 +105,7 @@ func restarted(s Seen) Finding {
 	case len(restarting) > 0:
 		f = judged(ShowsPending, "200: still restarting: %s", list(restarting))
 	case len(waiting) > 0:
-		f = judged(ShowsPending, "200: not seen to restart yet: %s", list(waiting))
+		f = judged(ShowsPending, "200: not seen to restart yet: %s%s", list(waiting), ifOff(s, "; as no authority was uploaded before the call, it may cause no restart"))
 	case len(s.Elements) == 0:
 		f = judged(ShowsDead, "200: there are no clusters to restart")
 	}

@@ -141,6 +141,8 @@ type Seen struct {
 	Value Values
 	// Meaning is what Proof.Meaning read before the call; nil where that read failed.
 	Meaning map[string]string
+	// OneCall says that no more than one call of the job may have taken effect: Meaning is what was there before it.
+	OneCall bool
 	// Notes are those of earlier looks at the same check.
 	Notes map[string]string
 	// Changed is when the API answered the call with success.

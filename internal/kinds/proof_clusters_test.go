@@ -50,6 +50,35 @@ func TestAuthority(t *testing.T) {
 	}
 }
 
+// TestOffBefore: that nothing was there before the one call is said, and shows no more: the restart for what took it away may be still to come.
+func TestOffBefore(t *testing.T) {
+	off, err := Of(X509Disable).Proof.Meaning([]byte(`{"customerX509":{}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty, idle := []byte(`{"customerX509":{}}`), elements(`{"name":"A","stateName":"IDLE"}`)
+	for _, tt := range []struct {
+		name    string
+		meaning map[string]string
+		one     bool
+		want    bool
+	}{
+		{"off", off, true, true},
+		{"an earlier call of the job may have done it", off, false, false},
+		{"not known", nil, true, false},
+		{"on", map[string]string{"ca_sha256": "ab"}, true, false},
+	} {
+		security := checkOf(t, X509Disable, "user_security", AsAccount).Judge(Seen{Status: 200, Document: empty, Meaning: tt.meaning, OneCall: tt.one})
+		clusters := checkOf(t, X509Disable, "clusters", AsAccount).Judge(Seen{Status: 200, Elements: idle, Meaning: tt.meaning, OneCall: tt.one, Changed: changed})
+		if security.Shows != ShowsDead || strings.Contains(security.Says, "none was before the call") != tt.want {
+			t.Errorf("%s: %+v", tt.name, security)
+		}
+		if clusters.Shows != ShowsPending || strings.Contains(clusters.Says, "it may cause no restart") != tt.want {
+			t.Errorf("%s: %+v", tt.name, clusters)
+		}
+	}
+}
+
 // TestRestart: a restart that has not begun is not over.
 func TestRestart(t *testing.T) {
 	idle, updating, paused := `{"name":"A","stateName":"IDLE"}`, `{"name":"B","stateName":"UPDATING"}`, `{"name":"P","stateName":"IDLE","paused":true}`

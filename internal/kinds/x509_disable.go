@@ -50,7 +50,8 @@ var _ = Declare(Kind{
 		Restored: []string{"USER_SECURITY_SETTINGS_UPDATED"},
 		Watch:    week,
 		Cannot: "A cluster that is paused takes the change when it is resumed. Another change of a cluster at the same time is taken for its " +
-			"restart. A cluster that Atlas does not restart is waited for until proof.within is over. That the event is of this type is " +
+			"restart. A cluster that Atlas does not restart is waited for until proof.within is over, such as where the authority was gone before the call, as the " +
+			"evidence says then: the restart for that may be still to come. That the event is of this type is " +
 			"inferred; it does not say what was changed.",
 		Restorers: "Terraform puts the authority back at the next apply, as long as customer_x509_cas has it: take it out of the configuration. The Atlas " +
 			"Kubernetes operator puts back the x509CertRef of an AtlasProject at each reconcile, every 3 hours at least: take it out there, or annotate " +
@@ -92,13 +93,25 @@ func authorities(text string) []string {
 	return list
 }
 
+// authorityMeaning is what meaningOfX509 calls the fingerprints; empty where no authority was uploaded.
+const authorityMeaning = "ca_sha256"
+
+// ifOff is a text for where it was read that no authority was uploaded before the one call of a job, else "". That alone shows no more: an
+// earlier job may have taken it away, and the restart that makes it so may be still to come.
+func ifOff(s Seen, text string) string {
+	if had, known := s.Meaning[authorityMeaning]; !known || had != "" || !s.OneCall {
+		return ""
+	}
+	return text
+}
+
 // meaningOfX509 is which authorities a project trusts.
 func meaningOfX509(document []byte) (map[string]string, error) {
 	d, ok := decoded[security](document)
 	if !ok || d.X509 == nil {
 		return nil, errors.New("the document does not say which authority the project trusts")
 	}
-	return meaning(map[string]string{"ca_sha256": strings.Join(authorities(d.X509.CAs), " ")})
+	return meaning(map[string]string{authorityMeaning: strings.Join(authorities(d.X509.CAs), " ")})
 }
 
 // withoutAuthority judges a project's user security. Another authority than the one that was disabled is another matter.
@@ -112,9 +125,9 @@ func withoutAuthority(s Seen) Finding {
 	}
 	have := authorities(d.X509.CAs)
 	if len(have) == 0 {
-		return judged(ShowsDead, "200: no authority is uploaded")
+		return judged(ShowsDead, "200: no authority is uploaded%s", ifOff(s, ", and none was before the call"))
 	}
-	before := strings.Fields(s.Meaning["ca_sha256"])
+	before := strings.Fields(s.Meaning[authorityMeaning])
 	for _, one := range have {
 		if len(before) == 0 || slices.Contains(before, one) {
 			return judged(ShowsAlive, "200: the authority with the SHA-256 %s is uploaded", one[:16])

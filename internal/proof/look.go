@@ -118,6 +118,7 @@ func (l *look) check(ctx context.Context, c kinds.Check) (kinds.Finding, bool) {
 	}
 	seen.At = l.checker.cfg.Now()
 	seen.Meaning, seen.Notes, seen.Changed = l.rec.Meaning, l.rec.Proving.Notes[c.Name], l.rec.FinishedAt
+	seen.OneCall = l.rec.AttemptsMaybeEffective <= 1
 	f := c.Judge(seen)
 	l.found = append(l.found, found{jobs.Evidence{Check: c.Name, Status: seen.Status, Says: f.Says}, f})
 	return f, true

@@ -228,6 +228,8 @@ func TestProofShown(t *testing.T) {
 	pending := jobs.PublicRecord{State: jobs.StateDone, Outcome: jobs.OutcomeRevoked, AcceptedAt: at, Proof: &jobs.Proof{
 		Verdict: jobs.VerdictPending, CheckedAt: at, Checks: 2, NextCheckAt: at.Add(5 * time.Second), Evidence: []jobs.Evidence{seen},
 	}}
+	accepted := pending
+	accepted.Proof = &jobs.Proof{Verdict: jobs.VerdictAccepted, CheckedAt: at, Checks: 2, Evidence: []jobs.Evidence{seen}}
 	watched := pending
 	watched.Proof = &jobs.Proof{
 		Verdict: jobs.VerdictRecorded, CheckedAt: at, Checks: 3, VerifiedAt: at.Add(5 * time.Second), NextCheckAt: at.Add(15 * time.Minute),
@@ -241,6 +243,10 @@ func TestProofShown(t *testing.T) {
 		{
 			"pending", pending, "proof pending after 2 looks, the next one at 03:00:05: 200: it is there\ufffd[0m",
 			"shown by   2 looks\n  idp      2026-11-24 03:00:00.000 200: it is there\ufffd[0m\nnext look  " + terminal.Text(at.Add(5*time.Second)) + "\n",
+		},
+		{
+			"accepted", accepted, "proof accepted after 2 looks: 200: it is there\ufffd[0m",
+			"looked at  2 times\n  idp      2026-11-24 03:00:00.000 200: it is there\ufffd[0m\n",
 		},
 		{
 			"watched", watched, "proof recorded after 3 looks: IDP_DELETED",

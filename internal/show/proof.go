@@ -41,8 +41,10 @@ func proofFields(t *terminal.Table, r *jobs.PublicRecord) {
 	}
 	label := "shown by"
 	switch p.Verdict {
-	case jobs.VerdictVerified, jobs.VerdictRecorded, jobs.VerdictAccepted:
+	case jobs.VerdictVerified, jobs.VerdictRecorded:
 		label = "proven by"
+	case jobs.VerdictAccepted: // No look has shown it.
+		label, says = "looked at", terminal.Plural(p.Checks, "time")
 	case jobs.VerdictReverted:
 		says += ", and back"
 	case jobs.VerdictPending, jobs.VerdictStillAlive:
