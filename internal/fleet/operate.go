@@ -155,7 +155,7 @@ func (c *Client) Drop(ctx context.Context, number uint64, op jobs.Operation) err
 		return fmt.Errorf("dead letter %d: %w", number, err)
 	}
 	if c.IsJobLetter(&letter) {
-		err = c.Operator().Note(ctx, letter.JobID, op)
+		err = c.Operator().Drop(ctx, letter.JobID, letter.At, op)
 	} else {
 		err = c.ledger.Note(ctx, letterKey(letter), op)
 	}

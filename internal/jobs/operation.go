@@ -35,7 +35,7 @@ type Operation struct {
 func (r *Record) reopen(op Operation) {
 	if r.Done() {
 		r.Outcome, r.Detail, r.FinishedAt, r.Proof, r.Proving = "", "", time.Time{}, nil, nil
-		r.AttemptsSpent, r.ReopenedAt, r.ExpiresAt, r.FinishedBy = 0, op.At, time.Time{}, 0
+		r.AttemptsSpent, r.ReopenedAt, r.ExpiresAt, r.FinishedBy, r.DroppedAt = 0, op.At, time.Time{}, 0, time.Time{}
 	}
 	r.CancelAsked, r.ByEvent = false, false // A message of its own comes with this.
 	r.requeue()

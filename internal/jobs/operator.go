@@ -182,11 +182,15 @@ func (r *Record) Lookout() Job {
 	return r.job(Params{plain: plain, target: r.Target, key: r.TargetKey})
 }
 
-// Note records an operation that does not change the job.
-func (o *Operator) Note(ctx context.Context, id string, op Operation) error {
+// Drop records that the dead letter of a job that was written at a moment is dropped. Where it is of an earlier end of the job, which was
+// retried since, that says nothing of the latest.
+func (o *Operator) Drop(ctx context.Context, id string, written time.Time, op Operation) error {
 	_, err := o.change(ctx, id, func(entry Entry) (Record, error) {
 		op.At = o.now().UTC()
 		entry.Record.note(op)
+		if entry.Record.Done() && !written.Before(entry.Record.ReopenedAt) {
+			entry.Record.DroppedAt = op.At
+		}
 		_, err := o.ledger.Update(ctx, entry)
 		return entry.Record, err
 	})

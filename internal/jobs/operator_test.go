@@ -85,6 +85,36 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// TestDrop: the dead letter of how a job has ended is dealt with until the job is retried; that of an earlier end says nothing of the latest.
+func TestDrop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		job := p.acceptJob(t, jwksEvent(t, 1))
+		drop := func(written time.Time, want bool) {
+			t.Helper()
+			if err := p.operator(nil).Drop(t.Context(), job.ID, written, operation(ActionDrop)); err != nil {
+				t.Fatal(err)
+			}
+			if rec := p.record(t, job.ID); rec.DroppedAt.IsZero() == want || rec.Operations[len(rec.Operations)-1].Action != ActionDrop {
+				t.Errorf("dropped at %s, want that it is: %v; %+v", rec.DroppedAt, want, rec.Operations)
+			}
+		}
+		p.end(t, job.ID, OutcomeRefused)
+		first := time.Now().Add(-time.Second)
+		drop(first, true)
+		if _, err := p.operator(nil).Retry(t.Context(), job.ID, operation(ActionRetry)); err != nil {
+			t.Fatal(err)
+		}
+		if rec := p.record(t, job.ID); !rec.DroppedAt.IsZero() {
+			t.Errorf("after a retry it is dropped at %s", rec.DroppedAt)
+		}
+		drop(first, false) // The job has not ended.
+		p.end(t, job.ID, OutcomeRefused)
+		drop(first, false)
+		drop(time.Now(), true)
+	})
+}
+
 // TestRetryAge: the age of a reopened job counts from the operation, or it would end at once.
 func TestRetryAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

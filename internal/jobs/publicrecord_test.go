@@ -15,7 +15,7 @@ import (
 // TestPublicRecord holds what of a record is shown: a new field is a decision, and one that stays in Record is not shown.
 func TestPublicRecord(t *testing.T) {
 	want := strings.Fields(`
-		accepted_at account attempt_count attempts attempts_maybe_effective attempts_spent cancel_asked claim contained deliveries detail dry_run
+		accepted_at account attempt_count attempts attempts_maybe_effective attempts_spent cancel_asked claim contained deliveries detail dropped_at dry_run
 		event_count events expires_at finished_at finished_by job_id kind lane no_proof on_behalf_of operations origin outcome paced params policy proof reason
 		reopened_at request_digest requested_by retry_at rotation round search state target traceparent`)
 	var rec Record

@@ -97,6 +97,8 @@ type PublicRecord struct {
 	Round int `json:"round,omitempty"`
 	// ReopenedAt is when that was done last to a job that had ended. Its age counts from there.
 	ReopenedAt time.Time `json:"reopened_at,omitzero"`
+	// DroppedAt is when an operator dropped the dead letter of how the job has ended: it is dealt with. Zero: that is not so.
+	DroppedAt time.Time `json:"dropped_at,omitzero"`
 	// CancelAsked says that an operator wants the job to end before its next attempt.
 	CancelAsked bool `json:"cancel_asked,omitempty"`
 

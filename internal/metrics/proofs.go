@@ -21,7 +21,7 @@ func (m *Metrics) buildProofs(f promauto.Factory) {
 	m.WatchedTargets = f.NewGauge(gauge("watched_targets", "",
 		"Dead targets that are watched in case they are restored."))
 	m.Alive = f.NewGaugeVec(gauge("alive_jobs", "",
-		"Jobs whose credential is not known to be dead, of the whole fleet: works (a look after the success shows that it works), open (no outcome yet), given_up (refused or exhausted in 24 hours, without a later success); NaN while the search does not know."),
+		"Jobs whose credential is not known to be dead, of the whole fleet: works (a look after the success shows that it works), open (no outcome yet), given_up (refused or exhausted in 24 hours, without a later success, its dead letter not dropped); NaN while the search does not know."),
 		[]string{"state"})
 	m.AliveOldest = f.NewGaugeVec(gauge("alive_oldest_accepted_timestamp_seconds", seconds,
 		"When the oldest of alive_jobs was accepted, in seconds since 1970; 0 where there is none, NaN while the search does not know."),

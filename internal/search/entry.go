@@ -42,7 +42,7 @@ type group struct {
 type ends struct {
 	dead   int64  // When it had succeeded, unless the verdict is still_alive.
 	proven int64  // When a look has shown that.
-	failed int64  // When it was given up.
+	failed int64  // When it was given up; 0 also where its dead letter was dropped.
 	alive  string // Why its credential counts as alive: open or works; "": it does not.
 }
 
@@ -60,7 +60,9 @@ func endsOf(r *jobs.PublicRecord) (e ends) {
 	case !r.Done():
 		e.alive = aliveOpen
 	case r.Outcome.DeadLetter():
-		e.failed = micros(r.FinishedAt)
+		if r.DroppedAt.IsZero() { // Else an operator has dealt with it.
+			e.failed = micros(r.FinishedAt)
+		}
 	case r.Outcome.Success():
 		switch {
 		case r.Alive():

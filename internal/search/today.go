@@ -30,7 +30,7 @@ type Alive struct {
 	Works   Some `json:"works"`    // The job succeeded, and the verdict is still_alive or reverted.
 	Seen    Some `json:"seen"`     // The job succeeded, the verdict is pending, and a read shows that it works.
 	Open    Some `json:"open"`     // The job has no outcome.
-	GivenUp Some `json:"given_up"` // It was refused or exhausted in these 24 hours, and no later job of its kind had success on its target.
+	GivenUp Some `json:"given_up"` // It was refused or exhausted in these 24 hours, no later job of its kind had success on its target, and its dead letter is not dropped.
 }
 
 // Some is a number of jobs.

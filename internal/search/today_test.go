@@ -45,6 +45,11 @@ func TestToday(t *testing.T) {
 	r.ended("refused-long-ago", "t9", 26*60, jobs.OutcomeRefused, 1, "", 0)
 	r.ended("refused-then-done", "t3", 100, jobs.OutcomeExhausted, 1, "", 0)
 	r.ended("quick-again", "t3", 80, jobs.OutcomeRevoked, 4, jobs.VerdictAccepted, 0)
+	// An operator has dropped the dead letter: it is dealt with.
+	r.put(jobs.Entry{Record: jobs.Record{PublicRecord: jobs.PublicRecord{
+		JobID: "dropped", Kind: jobs.Kinds()[0], Target: "t11", State: jobs.StateDone, Outcome: jobs.OutcomeRefused, Lane: jobs.LaneUrgent,
+		AcceptedAt: moment.Add(-time.Hour), FinishedAt: moment.Add(-time.Hour), DroppedAt: moment.Add(-time.Minute),
+	}}})
 	// A rotation is open for days, and its secret is in no wrong hands.
 	r.put(jobs.Entry{Record: jobs.Record{PublicRecord: jobs.PublicRecord{
 		JobID: "rotation", Kind: jobs.RotatingKinds()[0], Target: "t10", State: jobs.StateWaiting, Lane: jobs.LaneUrgent, AcceptedAt: moment.Add(-time.Hour),
@@ -72,8 +77,8 @@ func TestToday(t *testing.T) {
 	if !got.OldestUrgent.Equal(at(50)) {
 		t.Errorf("the oldest urgent job is of %s, want that which is open, and no rotation", got.OldestUrgent)
 	}
-	if got.Lag != 0 || got.Revision != 12 {
-		t.Errorf("freshness %+v, want all 12 revisions", got.Freshness)
+	if got.Lag != 0 || got.Revision != 13 {
+		t.Errorf("freshness %+v, want all 13 revisions", got.Freshness)
 	}
 	if got := mustAnswer[Summary](t, p, AskSummary, SummaryQuery{}); got.Today != nil {
 		t.Errorf("today was not asked for: %+v", got.Today)
