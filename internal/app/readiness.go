@@ -10,13 +10,14 @@ import (
 
 // startReadiness starts what knows, and tells other processes, whether the worker can do its work.
 func (w *worker) startReadiness() error {
+	const nats = "nats" // Without it, what was seen before is all that can be said of the others.
 	var err error
 	w.ready, err = readiness.New(
-		readiness.Check{Name: "nats", Func: func(context.Context) error { return w.conn.Ready() }},
-		readiness.Check{Name: "permissions", Func: func(context.Context) error { return w.forbidden.check() }},
-		readiness.Check{Name: "streams", Func: func(context.Context) error { return w.streamsReady() }},
-		readiness.Check{Name: "storage", Func: func(context.Context) error { return w.storage() }},
-		readiness.Check{Name: "clock", Func: func(context.Context) error { return w.conn.Clock().Check() }},
+		readiness.Check{Name: nats, Func: func(context.Context) error { return w.conn.Ready() }},
+		readiness.Check{Name: "permissions", Needs: nats, Func: func(context.Context) error { return w.forbidden.check() }},
+		readiness.Check{Name: "streams", Needs: nats, Func: func(context.Context) error { return w.streamsReady() }},
+		readiness.Check{Name: "storage", Needs: nats, Func: func(context.Context) error { return w.storage() }},
+		readiness.Check{Name: "clock", Needs: nats, Func: func(context.Context) error { return w.conn.Clock().Check() }},
 		readiness.Check{Name: "parts", Func: func(context.Context) error { return w.parts.check() }},
 		readiness.Check{Name: "accounts", Func: w.accountsReady},
 	)

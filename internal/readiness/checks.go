@@ -19,6 +19,9 @@ type Check struct {
 	// must hold no secrets. The context ends after 2 s, or when the one who asked goes away.
 	// A check never runs twice at once.
 	Func func(ctx context.Context) error
+	// Needs is the name of the check without which this one says only what was true before: while that one fails, this one is not
+	// known, which is not ok. Optional.
+	Needs string
 }
 
 // Result is what a check found.
@@ -36,23 +39,33 @@ type check struct {
 	Check
 	// running holds one value while Func runs.
 	running chan struct{}
+	// needs is the place of Check.Needs in the list; -1 without.
+	needs int
 }
 
 // newChecks checks the checks.
 func newChecks(configured []Check) ([]*check, error) {
 	checks := make([]*check, 0, len(configured))
-	names := make(map[string]bool, len(configured))
+	places := make(map[string]int, len(configured))
 	for i, c := range configured {
 		switch {
 		case c.Name == "":
 			return nil, fmt.Errorf("check %d has no name", i+1)
 		case c.Func == nil:
 			return nil, fmt.Errorf("check %q has no function", c.Name)
-		case names[c.Name]:
+		}
+		if _, twice := places[c.Name]; twice {
 			return nil, fmt.Errorf("check %q is listed twice", c.Name)
 		}
-		names[c.Name] = true
-		checks = append(checks, &check{Check: c, running: make(chan struct{}, 1)})
+		needs, known := places[c.Needs]
+		switch {
+		case c.Needs == "":
+			needs = -1
+		case !known:
+			return nil, fmt.Errorf("check %q needs %q, which is not before it", c.Name, c.Needs)
+		}
+		places[c.Name] = i
+		checks = append(checks, &check{Check: c, running: make(chan struct{}, 1), needs: needs})
 	}
 	return checks, nil
 }

@@ -113,9 +113,10 @@ func TestCheckEndsWithTheClient(t *testing.T) {
 func TestNewRejects(t *testing.T) {
 	fine := func(context.Context) error { return nil }
 	for want, checks := range map[string][]Check{
-		"check 1 has no name":       {{Func: fine}},
-		`check "a" has no function`: {{Name: "a"}},
-		`check "a" is listed twice`: {{Name: "a", Func: fine}, {Name: "a", Func: fine}},
+		"check 1 has no name":                         {{Func: fine}},
+		`check "a" has no function`:                   {{Name: "a"}},
+		`check "a" is listed twice`:                   {{Name: "a", Func: fine}, {Name: "a", Func: fine}},
+		`check "a" needs "b", which is not before it`: {{Name: "a", Needs: "b", Func: fine}, {Name: "b", Func: fine}},
 	} {
 		if _, err := New(checks...); err == nil || err.Error() != want {
 			t.Errorf("New = %v, want %q", err, want)
@@ -153,6 +154,35 @@ func TestSince(t *testing.T) {
 				t.Errorf("step %d: %+v", i, report)
 			} else if len(failing) > 0 && !failing[0].Since.Equal(begun.Add(step.since)) {
 				t.Errorf("step %d: it fails since %s, want %s after %s", i, failing[0].Since, step.since, begun)
+			}
+			<-time.After(time.Minute)
+		}
+	})
+}
+
+// TestNeeds: while a check fails, those that need it are not known, and since when; what one of them found wrong is said still.
+func TestNeeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var away atomic.Pointer[error]
+		lost, full := errors.New("lost"), errors.New("full")
+		checks := mustChecks(t,
+			Check{Name: "nats", Func: func(context.Context) error { return *away.Load() }},
+			Check{Name: "streams", Needs: "nats", Func: func(context.Context) error { return nil }},
+			Check{Name: "storage", Needs: "nats", Func: func(context.Context) error { return full }},
+			Check{Name: "accounts", Func: func(context.Context) error { return nil }},
+		)
+		begun := time.Now().UTC()
+		lostAt := begun.Add(time.Minute)
+		storage, accounts := Result{Name: "storage", Error: "full", Since: begun}, Result{Name: "accounts", OK: true}
+		well := []Result{{Name: "nats", OK: true}, {Name: "streams", OK: true}, storage, accounts}
+		ill := []Result{{Name: "nats", Error: "lost", Since: lostAt}, {Name: "streams", Error: "not known while the check nats fails", Since: lostAt}, storage, accounts}
+		for i, step := range []struct {
+			err  error
+			want []Result
+		}{{nil, well}, {lost, ill}, {lost, ill}, {nil, well}} {
+			away.Store(&step.err)
+			if diff := cmp.Diff(step.want, checks.Report(t.Context()).Checks); diff != "" {
+				t.Errorf("step %d (-want +got):\n%s", i, diff)
 			}
 			<-time.After(time.Minute)
 		}

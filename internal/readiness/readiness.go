@@ -67,7 +67,17 @@ func (c *Checks) Report(ctx context.Context) Report {
 		wg.Go(func() { results[i] = one.run(ctx) })
 	}
 	wg.Wait()
+	c.doubt(results)
 	return c.keep(ctx, results)
+}
+
+// doubt takes back what checks found well while one fails without which they know nothing. What they found wrong is kept: it says more.
+func (c *Checks) doubt(results []Result) {
+	for i, one := range c.list {
+		if one.needs >= 0 && results[i].OK && !results[one.needs].OK {
+			results[i] = one.result(fmt.Errorf("not known while the check %s fails", one.Needs))
+		}
+	}
 }
 
 // keep makes a report of what checks found now, with since when each fails. Those are not remembered that were cut off.

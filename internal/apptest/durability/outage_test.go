@@ -84,6 +84,12 @@ func TestNATSRestartsInTheMiddle(t *testing.T) {
 		status, _, body := w.Get("/readyz", "")
 		return status == 503 && strings.Contains(body, "not connected to NATS at ") && w.Metrics()["rekey_nats_connected"] == 0
 	})
+	_, _, body := w.Get("/readyz", "")
+	for _, check := range []string{"permissions", "streams", "storage", "clock"} {
+		if strings.Contains(body, `"`+check+`","ok":true`) {
+			t.Errorf("/readyz calls %s well, which cannot be known: %s", check, body)
+		}
+	}
 	close(release) // The answer comes while nothing can be recorded.
 	apptest.StartNATS(t, options)
 	apptest.Eventually(t, "the worker to be back", func() bool {
