@@ -240,7 +240,11 @@ func (c *cli) dial(ctx context.Context) (context.Context, *fleet.Client, error) 
 	defer cancel()
 	client, err := fleet.Dial(limited, cfg, c.server, c.lookupEnv)
 	if _, ok := errors.AsType[*fleet.UnreachableError](err); ok {
-		err = fmt.Errorf("%w; is the worker running? --server URL, -c FILE or --context NAME names another server", err)
+		what := "a NATS server"
+		if c.server == "" && cfg.NATS.IsEmbedded() {
+			what = "the worker, whose server it is,"
+		}
+		err = fmt.Errorf("%w; is %s running there? --server URL, -c FILE or --context NAME names another server", err, what)
 	}
 	if err != nil {
 		return ctx, nil, unanswered(ctx, limited, err)

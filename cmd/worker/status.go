@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -35,9 +37,9 @@ to work while their proof is pending: the API may lag, and the line goes when a 
 		Args:    want(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if watch {
-				return c.watchStatus(cmd.Context())
+				return c.unreached(c.watchStatus(cmd.Context()))
 			}
-			return c.search(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
+			return c.unreached(c.search(cmd.Context(), func(ctx context.Context, client *fleet.Client) error {
 				s := client.Status(ctx)
 				if err := c.printStatus(&s); err != nil {
 					return err
@@ -46,11 +48,21 @@ to work while their proof is pending: the API may lag, and the line goes when a 
 					return errReported
 				}
 				return nil
-			})
+			}))
 		},
 	}))
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "look again every 2 s, until interrupted")
 	return cmd
+}
+
+// unreached shows the status of a fleet whose NATS was not reached in place of the error that says so.
+func (c *cli) unreached(err error) error {
+	why, ok := errors.AsType[*fleet.UnreachableError](err)
+	if !ok {
+		return err
+	}
+	s := fleet.Unreached(c.now(), why)
+	return cmp.Or(c.printStatus(&s), errReported)
 }
 
 func (c *cli) printStatus(s *fleet.Status) error {

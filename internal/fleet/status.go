@@ -45,6 +45,8 @@ type Status struct {
 	Behind       []ReceiverState      `json:"receivers_behind"`
 	Ends         []Ending             `json:"ends"`    // Of what is known of.
 	Unknown      []string             `json:"unknown"` // What could not be read, and why.
+
+	Unreached bool `json:"-"` // NATS was not reached: nothing of this is known but Act.
 }
 
 // Action is something that a person must do or look at.
@@ -69,29 +71,52 @@ type LateSchedule struct {
 // attendance is what Status says of the workers.
 var attendance = map[bus.Attendance]string{bus.Attended: "present", bus.Unattended: "absent", bus.AttendanceUnknown: "unknown"}
 
-// Status looks at everything. What may not be read, or is not there, is in Unknown.
-func (c *Client) Status(ctx context.Context) Status {
-	s := Status{
-		At: c.Now().UTC(), Act: []Action{}, Warn: []Action{}, Workers: []search.Present{}, Jobs: []search.Group{}, Unknown: []string{},
+// newStatus is a status of which nothing is known yet.
+func newStatus(at time.Time) Status {
+	return Status{
+		At: at.UTC(), Act: []Action{}, Warn: []Action{}, Workers: []search.Present{}, Jobs: []search.Group{}, Unknown: []string{},
 		Proofs:      map[jobs.Verdict]int{jobs.VerdictPending: 0, jobs.VerdictStillAlive: 0, jobs.VerdictReverted: 0},
 		DeadLetters: []Cause{}, Paused: []Bucket{}, Late: []LateSchedule{}, Behind: []ReceiverState{}, Ends: []Ending{}, Attendance: attendance[bus.AttendanceUnknown],
 	}
-	for _, part := range []struct {
-		name string
-		look func(context.Context, *Status) error
-	}{
+}
+
+// statusPart is a part of a status.
+type statusPart struct {
+	name string
+	look func(context.Context, *Status) error
+}
+
+func (c *Client) statusParts() []statusPart {
+	return []statusPart{
 		{"workers", c.statusWorkers},
 		{"jobs", c.statusJobs},
 		{"dead letters", c.statusLetters},
 		{"rate buckets", c.within(c.statusBuckets)},
 		{"schedules", c.within(c.statusSchedules)},
 		{"receivers", c.within(c.statusReceivers)},
-	} {
+	}
+}
+
+// Status looks at everything. What may not be read, or is not there, is in Unknown.
+func (c *Client) Status(ctx context.Context) Status {
+	s := newStatus(c.Now())
+	for _, part := range c.statusParts() {
 		if err := part.look(ctx, &s); err != nil {
 			s.Unknown = append(s.Unknown, fmt.Sprintf("%s: %s", part.name, c.Explain(err)))
 		}
 	}
 	s.OK = len(s.Act) == 0 && len(s.Warn) == 0
+	return s
+}
+
+// Unreached is the status of a fleet whose NATS was not reached, by the clock of this machine.
+func Unreached(at time.Time, why *UnreachableError) Status {
+	s := newStatus(at)
+	s.Unreached = true
+	s.act(Operator, "see that NATS runs, or the worker whose server it is; --server, -c or --context names another server", "NATS was not reached: %s", why)
+	for _, part := range (&Client{}).statusParts() {
+		s.Unknown = append(s.Unknown, part.name+": NATS was not reached")
+	}
 	return s
 }
 

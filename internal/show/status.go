@@ -23,6 +23,10 @@ func Status(t *terminal.Table, s *fleet.Status) {
 	for _, w := range s.Warn {
 		t.Wrapped(terminal.Meant{Cell: "WARN", Meaning: terminal.Worth}, w.Who+": "+w.What+" → "+w.Do)
 	}
+	if s.Unreached {
+		statusUnknown(t, s)
+		return
+	}
 	switch {
 	case !s.OK:
 	case len(s.Unknown) > 0:
@@ -57,12 +61,17 @@ func Status(t *terminal.Table, s *fleet.Status) {
 	for _, e := range s.Ends {
 		t.Wrapped("ends", fmt.Sprintf("%s: %s (%s)", e.What(), terminal.Clock(e.At, s.At), terminal.Age(e.At, s.At)))
 	}
-	for _, unknown := range s.Unknown {
-		t.Wrapped(terminal.Meant{Cell: "not known", Meaning: terminal.Worth}, unknown)
-	}
+	statusUnknown(t, s)
 	if len(s.DeadLetters) > 0 {
 		t.Line("")
 		Causes(t, s.DeadLetters[:min(shownCauses, len(s.DeadLetters))])
+	}
+}
+
+// statusUnknown is what could not be read.
+func statusUnknown(t *terminal.Table, s *fleet.Status) {
+	for _, unknown := range s.Unknown {
+		t.Wrapped(terminal.Meant{Cell: "not known", Meaning: terminal.Worth}, unknown)
 	}
 }
 
