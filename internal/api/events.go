@@ -42,6 +42,7 @@ func (s *Server) event(c *call) error {
 	ctx, cancel := c.within()
 	defer cancel()
 	id, _ := members["id"].(string) //nolint:errcheck // Emit reports one that is missing.
+	c.eventID = id
 	if members["type"] == event.TypeRequested {
 		return s.direct(c, class, members)
 	}

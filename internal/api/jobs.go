@@ -36,6 +36,7 @@ func (s *Server) submit(c *call) error {
 	if err != nil {
 		return err
 	}
+	c.eventID = id
 	doc, err := c.object()
 	if err != nil {
 		return err

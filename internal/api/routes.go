@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -72,6 +73,7 @@ type call struct {
 	bodies *httpserver.Bodies
 
 	release func() // What was read of the body does not count any more.
+	eventID string // The id of the event that the request is, as far as it is known.
 }
 
 // handler answers all requests, and counts them.
@@ -182,10 +184,26 @@ func (s *Server) serve(w http.ResponseWriter, req *http.Request, r route) {
 		return
 	}
 	p := s.problemOf(c, err)
+	if p.Status == http.StatusServiceUnavailable {
+		p.EventID = cmp.Or(p.EventID, c.knownID(r))
+	}
 	if p.refusal() {
 		s.refused(c, r.pattern, p, err)
 	}
 	p.write(w)
+}
+
+// knownID is the id of the event that a request is, with which the client can send it again: what is known of it, also where nothing was
+// read yet. "" where it has none, and for a stranger.
+func (c *call) knownID(r route) string {
+	if c.eventID != "" || c.client == nil || r.may != config.MaySubmit && r.may != config.MayEvents || len(c.r.Header.Values("Idempotency-Key")) == 0 {
+		return c.eventID
+	}
+	id, err := c.key()
+	if err != nil { // A request that is malformed, too: it says so once it is read.
+		return ""
+	}
+	return id
 }
 
 // trace begins the span of a request of a client, which is above all that the request leads to. Strangers get none: they must not decide how

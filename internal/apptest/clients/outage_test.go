@@ -28,7 +28,7 @@ func TestWithoutNATS(t *testing.T) {
 		t.Helper()
 		apptest.Eventually(t, what, func() bool { _, err := ask(); return err == nil })
 		a, err := ask()
-		if err != nil || a.status != 503 || a.get("code") != "unavailable" || a.header.Get("Retry-After") != "5" {
+		if err != nil || a.status != 503 || a.get("code") != "unavailable" || a.header.Get("Retry-After") != "5" || a.get("event_id") != "1" {
 			t.Fatalf("%s: %v %d %s", what, err, a.status, a.text)
 		}
 	}
@@ -38,6 +38,12 @@ func TestWithoutNATS(t *testing.T) {
 	w.AwaitReady()
 	apptest.StopNATS(server)
 	refused("after NATS has gone")
+	if a := as(w, soar).do("POST", "/v1/events/siem", apptest.Request{}, "Idempotency-Key", "2").must(t, "an event", 503); a.get("event_id") != "2" {
+		t.Errorf("the answer to an event does not name it: %s", a.text)
+	}
+	if a := as(w, soar).do("POST", "/v1/jobs", request).must(t, "a request without a key", 503); a.body["event_id"] != nil {
+		t.Errorf("a request without a key was given one: %s", a.text)
+	}
 	for _, path := range []string{"/v1/jobs", "/v1/dead-letters", "/v1/status"} {
 		as(w, viewer).do("GET", path, nil).must(t, path, 503)
 	}
