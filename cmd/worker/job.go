@@ -111,7 +111,8 @@ func (c *cli) retryCommand() *cobra.Command {
 		Short:      "Retry jobs",
 		Long: `Retry jobs: one that was refused, exhausted or cancelled begins anew with all its
 attempts; one that waits is due at once, though not before the API allows it. A job that has
-succeeded, or runs, is left alone: exit code 1. Exit code 4 says that it was so for some of them.`,
+succeeded, or runs, is left alone: exit code 1. Exit code 4 says that it was so for some of them.
+One that is queued already stays so, and nothing new is recorded.`,
 		Example: `  worker job retry 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'role granted'
   worker job ls --outcome exhausted --since 2h --limit 0 -q | xargs -r worker job retry --reason 'Atlas is back'`,
 	}, (*fleet.Client).Retry)
@@ -122,9 +123,11 @@ func (c *cli) cancelCommand() *cobra.Command {
 		Use:        "cancel ID…",
 		SuggestFor: []string{"stop", "abort"},
 		Short:      "End jobs before their next attempt",
-		Long: `Ask jobs to end before their next attempt. A worker ends one that is queued or waits at once,
-and one that runs after its call, unless that succeeds. One that has ended is left alone: exit code 1.
-Exit code 4 says that it was so for some of them.`,
+		Long: `Ask jobs to end before their next attempt. A worker ends one that is queued or waits when it comes to it,
+behind what is before it in its lane, and without a call; without a worker it stays as it is. One that runs ends after
+its call, unless that succeeds or is refused: its detail then says that the cancellation came too late. The command does
+not wait for that: 'worker job wait ID' does. One that has ended is left alone: exit code 1.
+Exit code 4 says that it was so for some of them. A repeat changes nothing, and nothing new is recorded.`,
 		Example: `  worker job cancel 3f9k2c8w5m1x7q0z4r6t8v2y9a --reason 'false alarm'
   worker job ls --account security --state waiting --limit 0 -q | xargs -r worker job cancel --reason 'wrong rule of the SIEM'`,
 	}, (*fleet.Client).Cancel)
@@ -186,6 +189,9 @@ func (c *cli) operateOne(ctx context.Context, client *fleet.Client, given string
 		return record, fmt.Errorf("%s: it is too late: %w: %s", name, err, record.Outcome)
 	case errors.Is(err, jobs.ErrEnded):
 		return record, fmt.Errorf("%s: %w: %s", name, err, record.Outcome)
+	case errors.Is(err, jobs.ErrAsked):
+		c.tell("%s: %s", name, err)
+		return record, nil
 	}
 	if err := orLetter(ctx, client, id, err); err != nil {
 		return record, fmt.Errorf("%s: %w", name, err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -137,7 +138,7 @@ func (c *cli) abandon(ctx context.Context, client *fleet.Client, name string, f 
 	if r.Done() {
 		return fmt.Errorf("rotation %s is over: %s: %w", terminal.Short(name, 64), r.Outcome, jobs.ErrEnded)
 	}
-	if r, err = client.Cancel(ctx, r.JobID, c.operation(jobs.ActionCancel, f)); err != nil {
+	if r, err = client.Cancel(ctx, r.JobID, c.operation(jobs.ActionCancel, f)); err != nil && !errors.Is(err, jobs.ErrAsked) {
 		return err
 	}
 	for !r.Done() && r.CancelAsked {

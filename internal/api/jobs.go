@@ -321,7 +321,7 @@ func (c *call) operate(action jobs.Action, do func(context.Context, string, jobs
 		p := problem(http.StatusConflict, CodeConflict, err.Error())
 		p.JobID = known.JobID
 		return p
-	case err != nil:
+	case err != nil && !errors.Is(err, jobs.ErrAsked): // A repeat, as after a lost answer, is answered as the first one.
 		return err
 	}
 	writeJSON(c.w, http.StatusOK, "", record)

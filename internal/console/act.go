@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"unicode"
@@ -138,6 +139,9 @@ func (c *Console) showStop(ctx context.Context, one *call) (actView, error) {
 
 // done is where a job is shown after something was done to it.
 func done(r jobs.PublicRecord, err error) (page, error) {
+	if errors.Is(err, jobs.ErrAsked) {
+		err = nil
+	}
 	return page{To: "/jobs/" + r.JobID}, err
 }
 

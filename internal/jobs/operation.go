@@ -1,7 +1,9 @@
 package jobs
 
 import (
+	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"rekey/internal/redact"
@@ -21,6 +23,22 @@ const (
 	ActionDrop   Action = "drop"   // The dead letter was dropped.
 	ActionStop   Action = "stop"   // The watch of its target was ended.
 	ActionCheck  Action = "check"  // Its target, which is watched, was to be looked at at once.
+)
+
+// Errors of operations that callers branch on.
+var (
+	// ErrSucceeded says that there is nothing to do: the credential is dead.
+	ErrSucceeded = errors.New("the job has succeeded; there is nothing to do")
+	// ErrEnded says that a job that has ended cannot be cancelled.
+	ErrEnded = errors.New("the job has ended")
+	// ErrRunning says that a job that runs needs no retry.
+	ErrRunning = errors.New("the job is running")
+	// ErrAsked says that what is asked for is under way already: nothing is recorded, and the record is as it was.
+	ErrAsked = errors.New("it was asked for already; nothing new is recorded")
+	// ErrNotWatched says that a watch cannot be ended, for there is none.
+	ErrNotWatched = errors.New("the target is not watched")
+	// ErrPending says that the target is not watched yet: its proof has no verdict.
+	ErrPending = errors.New("the target is not watched yet: its proof is pending")
 )
 
 // Operation is what an operator did, when and why.
@@ -61,10 +79,41 @@ func WithCause(text, cause string) string {
 
 // cancelDetail tells who asked for the end.
 func (r *Record) cancelDetail() string {
-	for _, op := range slices.Backward(r.Operations) {
-		if op.Action == ActionCancel {
-			return WithCause("cancelled by "+op.By, op.Reason)
-		}
+	if op := r.cancelled(); op != nil {
+		return WithCause("cancelled by "+op.By, op.Reason)
 	}
 	return "cancelled"
+}
+
+// cancelled is the latest operation that asked for the end; nil: there is none.
+func (r *Record) cancelled() *Operation {
+	for i := range slices.Backward(r.Operations) {
+		if r.Operations[i].Action == ActionCancel {
+			return &r.Operations[i]
+		}
+	}
+	return nil
+}
+
+// tellLate says on a job that has ended otherwise that it was to be cancelled.
+func (r *Record) tellLate() {
+	const late = " came too late"
+	if !r.Done() || !r.CancelAsked || r.Outcome == OutcomeCancelled || strings.HasSuffix(r.Detail, late) {
+		return
+	}
+	text := "the cancellation"
+	if op := r.cancelled(); op != nil {
+		text += " by " + op.By
+	}
+	if r.Detail != "" {
+		text = "; " + text
+	}
+	r.Detail += text + late
+}
+
+// adopt takes over what intake and operators may have changed on a job while a worker had claimed it.
+func (r *Record) adopt(fresh *Record) {
+	r.Events, r.EventCount, r.Lane, r.ExpiresAt = fresh.Events, fresh.EventCount, fresh.Lane, fresh.ExpiresAt
+	r.Operations, r.CancelAsked, r.NoProof = fresh.Operations, fresh.CancelAsked, fresh.NoProof
+	r.tellLate()
 }

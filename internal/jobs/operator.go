@@ -10,20 +10,6 @@ import (
 	"rekey/internal/kinds"
 )
 
-// Errors of operations that callers branch on.
-var (
-	// ErrSucceeded says that there is nothing to do: the credential is dead.
-	ErrSucceeded = errors.New("the job has succeeded; there is nothing to do")
-	// ErrEnded says that a job that has ended cannot be cancelled.
-	ErrEnded = errors.New("the job has ended")
-	// ErrRunning says that a job that runs needs no retry.
-	ErrRunning = errors.New("the job is running")
-	// ErrNotWatched says that a watch cannot be ended, for there is none.
-	ErrNotWatched = errors.New("the target is not watched")
-	// ErrPending says that the target is not watched yet: its proof has no verdict.
-	ErrPending = errors.New("the target is not watched yet: its proof is pending")
-)
-
 // Originals gives back the parameters that a job's first event asked for it with, secrets
 // included, or ErrNotFound when the event is not kept any more.
 type Originals interface {
@@ -46,8 +32,8 @@ func NewOperator(l Ledger, t Targets, q Queue, o Originals, now func() time.Time
 }
 
 // Retry queues a job once more: one that was refused, exhausted or cancelled begins
-// anew with all its attempts, one that waits or is queued is due at once. ErrSucceeded and
-// ErrRunning say that there is nothing to do. After an error it can be repeated.
+// anew with all its attempts, one that waits is due at once. ErrSucceeded and
+// ErrRunning say that there is nothing to do, ErrAsked that it is queued already. After an error it can be repeated.
 func (o *Operator) Retry(ctx context.Context, id string, op Operation) (Record, error) {
 	return o.change(ctx, id, func(entry Entry) (Record, error) {
 		begun, rec := time.Now(), entry.Record
@@ -57,6 +43,9 @@ func (o *Operator) Retry(ctx context.Context, id string, op Operation) (Record, 
 		params, err := o.params(ctx, &rec)
 		if err != nil {
 			return rec, err
+		}
+		if rec.State == StateQueued && !rec.CancelAsked {
+			return rec, o.once(ctx, rec.job(params))
 		}
 		rec.Round++ // Another message, and another result.
 		job := rec.job(params)
@@ -84,6 +73,14 @@ func (o *Operator) Retry(ctx context.Context, id string, op Operation) (Record, 
 	})
 }
 
+// once is ErrAsked, once the message of what was asked for before is there: it may have been lost, and one too many is harmless.
+func (o *Operator) once(ctx context.Context, job Job) error {
+	if err := o.queue.Enqueue(ctx, job); err != nil {
+		return fmt.Errorf("queueing job %s: %w", job.ID, err)
+	}
+	return ErrAsked
+}
+
 // mayRetry reports, as an error, that there is nothing to retry.
 func (o *Operator) mayRetry(ctx context.Context, entry Entry) error {
 	rec := &entry.Record
@@ -100,13 +97,18 @@ func (o *Operator) mayRetry(ctx context.Context, entry Entry) error {
 	return err
 }
 
-// Cancel asks a job to end before its next attempt. A worker does it: at once, or after
-// the call that is under way. ErrEnded says that it has an outcome already.
+// Cancel asks a job to end before its next attempt. A worker does it: when it comes to the job in its lane, or after
+// the call that is under way. ErrEnded says that it has an outcome already, and ErrAsked that it was cancelled before.
 func (o *Operator) Cancel(ctx context.Context, id string, op Operation) (Record, error) {
 	return o.change(ctx, id, func(entry Entry) (Record, error) {
 		rec := entry.Record
 		if rec.Done() {
 			return rec, ErrEnded
+		}
+		wake := rec.job(Params{})
+		wake.Wake = true
+		if rec.CancelAsked {
+			return rec, o.once(ctx, wake)
 		}
 		rec.CancelAsked = true
 		op.At = o.now().UTC()
@@ -115,8 +117,6 @@ func (o *Operator) Cancel(ctx context.Context, id string, op Operation) (Record,
 		if _, err := o.ledger.Update(ctx, entry); err != nil {
 			return rec, fmt.Errorf("recording the operation on job %s: %w", id, err)
 		}
-		wake := rec.job(Params{})
-		wake.Wake = true
 		return rec, o.queue.Enqueue(ctx, wake)
 	})
 }

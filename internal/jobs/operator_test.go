@@ -222,16 +222,45 @@ func TestCancel(t *testing.T) {
 	})
 }
 
+// TestRepeatedOperation: what changes nothing is not recorded again, and its message is queued once more, which may have been lost.
+func TestRepeatedOperation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(works)
+		job := p.acceptJob(t, jwksEvent(t, 1))
+		op := p.operator(nil)
+		repeat := func(do func(context.Context, string, Operation) (Record, error), action Action, recorded int) {
+			t.Helper()
+			queued := len(p.memory.queue)
+			if rec, err := do(t.Context(), job.ID, operation(action)); !errors.Is(err, ErrAsked) || rec.JobID != job.ID {
+				t.Errorf("%s: %v, %+v", action, err, rec)
+			}
+			if rec := p.record(t, job.ID); len(rec.Operations) != recorded || rec.Round != 0 || len(p.memory.queue) != queued+1 {
+				t.Errorf("%s: round %d, %d messages, %+v", action, rec.Round, len(p.memory.queue)-queued, rec.Operations)
+			}
+		}
+		repeat(op.Retry, ActionRetry, 0)
+		if _, err := op.Cancel(t.Context(), job.ID, operation(ActionCancel)); err != nil {
+			t.Fatal(err)
+		}
+		repeat(op.Cancel, ActionCancel, 1)
+		if rec, err := op.Retry(t.Context(), job.ID, operation(ActionRetry)); err != nil || rec.CancelAsked || rec.Round != 1 {
+			t.Errorf("a retry takes a cancellation back: %v, %+v", err, rec)
+		}
+	})
+}
+
 // TestCancelWhileRunning: the call is not cut off. When it fails the job ends as
 // cancelled, when it succeeds the success counts.
 func TestCancelWhileRunning(t *testing.T) {
 	for _, tt := range []struct {
-		name string
-		err  error
-		want Outcome
+		name   string
+		err    error
+		want   Outcome
+		detail string
 	}{
-		{name: "fails", err: &Failure{Reason: ReasonUnavailable, Err: errors.New("no")}, want: OutcomeCancelled},
-		{name: "succeeds", want: OutcomeRevoked},
+		{name: "fails", err: &Failure{Reason: ReasonUnavailable, Err: errors.New("no")}, want: OutcomeCancelled, detail: "cancelled by ada: because"},
+		{name: "succeeds", want: OutcomeRevoked, detail: "the cancellation by ada came too late"},
+		{name: "is refused", err: &Failure{Reason: ReasonForbidden, Err: errors.New("no")}, want: OutcomeRefused, detail: "forbidden: no; the cancellation by ada came too late"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -247,8 +276,9 @@ func TestCancelWhileRunning(t *testing.T) {
 				if err != nil || !v.Done {
 					t.Fatalf("got %+v, %v", v, err)
 				}
-				if rec := p.record(t, job.ID); rec.Outcome != tt.want {
-					t.Errorf("outcome %s, want %s", rec.Outcome, tt.want)
+				rec := p.record(t, job.ID)
+				if rec.Outcome != tt.want || rec.Detail != tt.detail {
+					t.Errorf("outcome %s, want %s; detail %q, want %q", rec.Outcome, tt.want, rec.Detail, tt.detail)
 				}
 			})
 		})

@@ -286,6 +286,7 @@ func (r *Record) finish(now time.Time, message uint64, outcome Outcome, detail s
 	r.FinishedAt = r.sinceAccepted(now)
 	r.RetryAt, r.Paced = time.Time{}, false
 	r.Claim, r.NewSecret = Claim{}, ""
+	defer r.tellLate() // The proof begins with what was known without that.
 	if !outcome.Success() {
 		return
 	}
@@ -307,12 +308,6 @@ func (r *Record) sinceAccepted(now time.Time) time.Time {
 
 // Public is the record as it is shown and announced: without what only the ledger needs.
 func (r Record) Public() PublicRecord { return r.PublicRecord }
-
-// adopt takes over what intake and operators may have changed on a job while a worker had claimed it.
-func (r *Record) adopt(fresh *Record) {
-	r.Events, r.EventCount, r.Lane, r.ExpiresAt = fresh.Events, fresh.EventCount, fresh.Lane, fresh.ExpiresAt
-	r.Operations, r.CancelAsked, r.NoProof = fresh.Operations, fresh.CancelAsked, fresh.NoProof
-}
 
 // sameStep reports whether both records are at the same step of the job's life, so that
 // one of them is the other as it was stored.

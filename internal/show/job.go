@@ -148,6 +148,8 @@ func stateFields(t *terminal.Table, r *jobs.PublicRecord) {
 	t.Field("expires", r.ExpiresAt)
 	t.Field("state", r.State)
 	switch {
+	case r.CancelAsked && r.State == jobs.StateRunning:
+		t.Field("ends", "after the call under way, unless that succeeds or is refused: it is cancelled")
 	case r.CancelAsked && !r.Done():
 		t.Field("ends", "before its next attempt: it is cancelled")
 	case r.Paced:
