@@ -158,12 +158,16 @@ type Attendance int
 const (
 	AttendanceUnknown Attendance = iota // They may be busy, or have just gone.
 	Attended                            // At least one asks for events or jobs.
-	Unattended                          // None is connected.
+	Unattended                          // None asks for anything.
 )
 
 // Fleet is what NATS shows of the workers and of what waits for them.
 type Fleet struct {
 	Attendance Attendance
+	// Silent says that a worker is connected that does not answer, where none asks for anything: its process hangs, or its network.
+	Silent bool
+	// Heard is when a message was handed to a worker, or settled by one, last; zero where that is not known.
+	Heard time.Time
 	// Events is how many events are not settled: no worker has taken them in yet, or a slot runs the job of one. Oldest is for how
 	// long the first of them has waited, by the server's clock; 0 where there is none, or it may not be read.
 	Events int
@@ -201,6 +205,9 @@ func (c *Conn) Fleet(ctx context.Context) (Fleet, error) {
 
 // see judges by one consumer whether a worker is there.
 func (f *Fleet) see(info *jetstream.ConsumerInfo) {
+	if at := latest(info.Delivered.Last, info.AckFloor.Last); at.After(f.Heard) {
+		f.Heard = at
+	}
 	switch {
 	case info.NumWaiting > 0:
 		f.Attendance = Attended

@@ -29,8 +29,9 @@ type Status struct {
 	At           time.Time            `json:"at"`
 	OK           bool                 `json:"ok"` // Nothing is known that is to be done or looked at: see Unknown.
 	Act          []Action             `json:"act"`
-	Warn         []Action             `json:"warn"`       // What a person must look at, and what may come right by itself.
-	Attendance   string               `json:"attendance"` // present, absent or unknown.
+	Warn         []Action             `json:"warn"`             // What a person must look at, and what may come right by itself.
+	Attendance   string               `json:"attendance"`       // present, absent or unknown.
+	Silent       bool                 `json:"silent,omitempty"` // A worker is connected, does not answer, and asks for nothing.
 	Workers      []search.Present     `json:"workers"`
 	Events       int                  `json:"events_pending"` // Not settled.
 	OldestEvent  time.Time            `json:"oldest_event,omitzero"`
@@ -184,12 +185,14 @@ func brief(reason string) string {
 
 // statusFleet says whether workers take events and jobs, by what NATS shows.
 func (s *Status) statusFleet(f bus.Fleet) {
-	s.Attendance, s.Events = attendance[f.Attendance], f.Events
+	s.Attendance, s.Silent, s.Events = attendance[f.Attendance], f.Silent, f.Events
 	if f.Events > 0 && f.Oldest > 0 {
 		s.OldestEvent = s.At.Add(-f.Oldest)
 	}
 	switch {
 	case f.Attendance != bus.Unattended:
+	case f.Silent:
+		s.act(Operator, "look whether its process hangs, and start it anew", "a worker is connected and does not answer%s", lastHeard(f))
 	case len(s.Workers) == 0:
 		s.act(Operator, "start one: worker run -c FILE", "no worker is connected")
 	case len(s.Act) == 0: // Else a worker says why.
@@ -198,6 +201,14 @@ func (s *Status) statusFleet(f bus.Fleet) {
 	if f.Oldest > actEvent {
 		s.act(Operator, "worker doctor -c FILE", "events not taken in: %d, the oldest waits for %s", f.Events, f.Oldest.Truncate(time.Second))
 	}
+}
+
+// lastHeard says when something was last seen of the workers; "" where that is not known.
+func lastHeard(f bus.Fleet) string {
+	if f.Heard.IsZero() {
+		return ""
+	}
+	return "; a worker took or settled something last at " + f.Heard.UTC().Format(time.RFC3339)
 }
 
 func (c *Client) statusJobs(ctx context.Context, s *Status) error {

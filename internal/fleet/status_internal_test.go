@@ -57,18 +57,20 @@ func TestStatusOfReadiness(t *testing.T) {
 		seen    bus.Attendance
 		act     []string
 		unknown int
+		silent  bool
 	}{
-		{"well", []search.Present{well}, bus.Attended, nil, 0},
-		{"stopping", []search.Present{{Worker: "s", Readiness: &readiness.Report{Status: readiness.Stopping}}, well}, bus.Attended, nil, 0},
-		{"not ready", []search.Present{ill, well}, bus.Attended, []string{says}, 0},
-		{"not ready, and asks for nothing", []search.Present{ill}, bus.Unattended, []string{says}, 0},
-		{"ready, and asks for nothing", []search.Present{well}, bus.Unattended, []string{"no worker asks for events and jobs, of 1 that answer"}, 0},
-		{"does not tell", []search.Present{{Worker: "old"}}, bus.Attended, nil, 1},
-		{"there is none", nil, bus.Unattended, []string{"no worker is connected"}, 0},
+		{"well", []search.Present{well}, bus.Attended, nil, 0, false},
+		{"stopping", []search.Present{{Worker: "s", Readiness: &readiness.Report{Status: readiness.Stopping}}, well}, bus.Attended, nil, 0, false},
+		{"not ready", []search.Present{ill, well}, bus.Attended, []string{says}, 0, false},
+		{"not ready, and asks for nothing", []search.Present{ill}, bus.Unattended, []string{says}, 0, false},
+		{"ready, and asks for nothing", []search.Present{well}, bus.Unattended, []string{"no worker asks for events and jobs, of 1 that answer"}, 0, false},
+		{"does not tell", []search.Present{{Worker: "old"}}, bus.Attended, nil, 1, false},
+		{"there is none", nil, bus.Unattended, []string{"no worker is connected"}, 0, false},
+		{"hangs", nil, bus.Unattended, []string{"a worker is connected and does not answer; a worker took or settled something last at 2026-11-24T03:00:00Z"}, 0, true},
 	} {
 		s := Status{Workers: tt.workers}
 		s.statusReadiness()
-		s.statusFleet(bus.Fleet{Attendance: tt.seen})
+		s.statusFleet(bus.Fleet{Attendance: tt.seen, Silent: tt.silent, Heard: since})
 		var act []string
 		for _, a := range s.Act {
 			act = append(act, a.What)

@@ -13,6 +13,7 @@ import (
 	"rekey/internal/backoff"
 	"rekey/internal/bus"
 	"rekey/internal/jobs"
+	"rekey/internal/search"
 )
 
 // Times of a Wait.
@@ -104,7 +105,18 @@ func isForbidden(err error) bool {
 }
 
 // Fleet is what can be seen of the workers. The error says that it may not be seen, or is not known.
-func (c *Client) Fleet(ctx context.Context) (fleet bus.Fleet, err error) {
+func (c *Client) Fleet(ctx context.Context) (bus.Fleet, error) {
+	fleet, err := c.consumers(ctx)
+	if err == nil && fleet.Attendance == bus.Unattended {
+		// Where nothing listens, the server says so at once.
+		_, err := c.Workers(ctx)
+		fleet.Silent = errors.Is(err, search.ErrNoWorker) && errors.Is(err, context.DeadlineExceeded)
+	}
+	return fleet, err
+}
+
+// consumers is what the consumers show of the workers.
+func (c *Client) consumers(ctx context.Context) (fleet bus.Fleet, err error) {
 	err = c.attempt(ctx, fleetTimeout, func(ctx context.Context) error {
 		fleet, err = c.conn.Fleet(ctx)
 		return err
@@ -204,7 +216,7 @@ func (c *Client) awaitRecord(ctx context.Context, w *Wait) (jobs.PublicRecord, e
 
 // nothingComes reports whether no event is left from which a job may come. Where that may not be seen, it is given a while.
 func (c *Client) nothingComes(ctx context.Context, waited time.Duration) bool {
-	fleet, err := c.Fleet(ctx)
+	fleet, err := c.consumers(ctx)
 	if err != nil {
 		return waited > unattendedAfter
 	}

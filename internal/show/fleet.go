@@ -14,7 +14,10 @@ const oldEvent = 10 * time.Second
 // Fleet is what there is to say of the workers; "" where all is well.
 func Fleet(f bus.Fleet) string {
 	var parts []string
-	if f.Attendance == bus.Unattended {
+	switch {
+	case f.Silent:
+		parts = append(parts, "A worker is connected and does not answer.")
+	case f.Attendance == bus.Unattended:
 		parts = append(parts, "No worker is connected.")
 	}
 	if f.Events > 0 && (f.Attendance == bus.Unattended || f.Oldest > oldEvent) {
@@ -39,6 +42,9 @@ func Unattended(f bus.Fleet, taken, stored bool) string {
 	}
 	switch f.Attendance {
 	case bus.Unattended:
+		if f.Silent {
+			return line + ": a worker is connected and does not answer"
+		}
 		return line + ": no worker is connected to this NATS"
 	case bus.Attended:
 		line += ", but one is connected"

@@ -123,6 +123,10 @@ func times(d search.Times) string {
 }
 
 func statusWorkers(t *terminal.Table, s *fleet.Status) {
+	if s.Silent {
+		t.Row("workers", "one is connected and does not answer")
+		return
+	}
 	if len(s.Workers) == 0 {
 		t.Row("workers", map[string]string{"present": "at least one is connected", "absent": "none is connected"}[s.Attendance])
 		return

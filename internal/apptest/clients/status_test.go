@@ -5,10 +5,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"rekey/internal/apptest"
 	"rekey/internal/atlas/sandbox"
+	"rekey/internal/config"
+	"rekey/internal/fleet"
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/show"
 )
 
 // TestSeenToWorkIsSaid: while a proof is pending, and a look has seen that the credential works, the status, the console and the API
@@ -44,5 +49,29 @@ func TestSeenToWorkIsSaid(t *testing.T) {
 	page := newReader(t, w.HTTP).page("/", says, `href="/jobs?verdict=pending"`)
 	if strings.Contains(page, "Nothing is to be done") {
 		t.Errorf("the console calls all well:\n%s", page)
+	}
+}
+
+// TestSilentWorker: a worker that is connected and answers nothing, as one whose process was stopped, is not called absent.
+func TestSilentWorker(t *testing.T) {
+	t.Parallel()
+	server := apptest.StartNATS(t, nil)
+	client, err := fleet.Dial(t.Context(), config.Default(), server.ClientURL(), func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if f, err := client.Fleet(t.Context()); err != nil || f.Silent || show.Fleet(f) != "No worker is connected." {
+		t.Errorf("without a worker: %+v, %v", f, err)
+	}
+	stopped := apptest.DialNATS(t, server.ClientURL())
+	if _, err := stopped.Nc.Subscribe("rekey.v1.query.workers", func(*nats.Msg) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := stopped.Nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := client.Fleet(t.Context()); err != nil || !f.Silent || show.Fleet(f) != "A worker is connected and does not answer." {
+		t.Errorf("with one that does not answer: %+v, %v", f, err)
 	}
 }
