@@ -176,6 +176,7 @@ refused, or its request was not accepted, 7 its target is still alive, or is bac
 		c.keygenCommand(), c.sealCommand(), c.doctorCommand(),
 	)
 	withCompletion(root)
+	c.foldHelp(root)
 	return root
 }
 

@@ -30,7 +30,7 @@ interrupted, so that you can look around.`,
 func (c *cli) demo(ctx context.Context, keep, verbose bool) error {
 	release, revision := buildVersion()
 	return demo.Run(ctx, demo.Config{
-		Out: c.stdout, Table: func() *terminal.Table { return c.table(c.stdout) }, Logger: c.logger,
+		Out: c.stdout, Width: c.width(c.stdout), Table: func() *terminal.Table { return c.table(c.stdout) }, Logger: c.logger,
 		Version: release, Revision: revision, LookupEnv: c.lookupEnv, Keep: keep, Verbose: verbose,
 	})
 }

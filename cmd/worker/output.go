@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,7 +67,23 @@ func printList[T any](c *cli, list []T, none string, table func(t *terminal.Tabl
 
 // tell writes a line on standard error, in as many lines as its width asks for.
 func (c *cli) tell(format string, values ...any) {
-	fmt.Fprintln(c.stderr, terminal.Fold(fmt.Sprintf(format, values...), terminal.Screen(c.stderr, c.lookupEnv).Width))
+	fmt.Fprintln(c.stderr, terminal.Fold(fmt.Sprintf(format, values...), c.width(c.stderr)))
+}
+
+// width is how many columns a stream has; 0 has no limit.
+func (c *cli) width(out any) int { return terminal.Screen(out, c.lookupEnv).Width }
+
+// foldHelp makes the help of all commands as wide as what it is written to.
+func (c *cli) foldHelp(root *cobra.Command) {
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, list []string) {
+		out := cmd.OutOrStdout()
+		var text strings.Builder
+		cmd.SetOut(&text)
+		defer cmd.SetOut(out)
+		help(cmd, list)
+		fmt.Fprint(out, terminal.Help(text.String(), c.width(out)))
+	})
 }
 
 // table begins a table for a stream.

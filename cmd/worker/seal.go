@@ -129,7 +129,7 @@ func (c *cli) seal(file, key string) error {
 		return err
 	}
 	result := sealedValue{Sealed: text, KeyID: key, Fingerprint: value.Fingerprint()}
-	return c.print(result, func(t *terminal.Table) { t.Line("%s", text) })
+	return c.print(result, func(t *terminal.Table) { t.Verbatim(text) })
 }
 
 // readSecret reads a secret from a file or, for "-", from standard input, as secrets' files are read: one line of text.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,6 +62,34 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 		}
 		for _, verb := range cmd.Commands() {
 			walk(verb)
+		}
+	}
+	walk((&cli{lookupEnv: func(string) (string, bool) { return "", false }}).root())
+}
+
+// TestHelpFits: help is as wide as the terminal; but for it, and for commands with a word that is wider, it is as it is written.
+func TestHelpFits(t *testing.T) {
+	t.Parallel()
+	help := func(columns string, list ...string) string {
+		var stdout bytes.Buffer
+		c := &cli{stderr: &stdout, stdout: &stdout, lookupEnv: func(name string) (string, bool) { return columns, name == "COLUMNS" && columns != "" }}
+		if got := c.execute(t.Context(), append(list, "--help")); got != exitDone {
+			t.Errorf("%v: the exit code is %d", list, got)
+		}
+		return stdout.String()
+	}
+	var walk func(cmd *cobra.Command, list ...string)
+	walk = func(cmd *cobra.Command, list ...string) {
+		for line := range strings.Lines(help("80", list...)) {
+			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 80 && !strings.HasPrefix(line, `  echo '`) {
+				t.Errorf("%s: %d columns: %s", cmd.CommandPath(), n, line)
+			}
+		}
+		if got := help("", list...); !strings.Contains(got, strings.TrimSpace(cmd.Long)) || !strings.Contains(got, cmd.Example) {
+			t.Errorf("%s: without a terminal it is\n%s", cmd.CommandPath(), got)
+		}
+		for _, verb := range cmd.Commands() {
+			walk(verb, append(slices.Clip(list), verb.Name())...)
 		}
 	}
 	walk((&cli{lookupEnv: func(string) (string, bool) { return "", false }}).root())

@@ -44,6 +44,7 @@ const scheduleName = "demo"
 // Config is what the demo needs of the command.
 type Config struct {
 	Out       io.Writer
+	Width     int                    // The columns of Out, into which its lines are folded; 0 has no limit.
 	Table     func() *terminal.Table // Begins a table on Out.
 	Logger    func(config.Log, *redact.Known) (*zap.Logger, zap.AtomicLevel)
 	Version   string
@@ -86,12 +87,17 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := d.operate(alive, schedule.ActionResume, "the story is over"); err != nil {
 		return err
 	}
-	fmt.Fprintf(cfg.Out, "\nThe worker stays; interrupt to end. Its console: http://%s/\n", d.addresses.HTTP)
+	d.say("\nThe worker stays; interrupt to end. Its console: http://%s/\n", d.addresses.HTTP)
 	<-alive.Done()
 	if ctx.Err() == nil {
 		return context.Cause(alive)
 	}
 	return nil
+}
+
+// say writes whole lines.
+func (d *demo) say(format string, values ...any) {
+	fmt.Fprint(d.Out, terminal.Fold(fmt.Sprintf(format, values...), d.Width))
 }
 
 // tell starts everything and tells the story, within the time that a demo may take.

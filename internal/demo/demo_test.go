@@ -115,7 +115,7 @@ func TestAllDone(t *testing.T) {
 func TestDemoFailsWhenPromisesBreak(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	d := &demo{Config: Config{Out: &out}}
+	d := &demo{Config: Config{Out: &out, Width: 80}}
 	box, _, err := NewSandbox(sandbox.Config{}, func(string) (string, bool) { return "", false })
 	if err != nil {
 		t.Fatal(err)
@@ -126,5 +126,10 @@ func TestDemoFailsWhenPromisesBreak(t *testing.T) {
 	}
 	if got := strings.Count(out.String(), "✗"); got != 10 {
 		t.Errorf("%d of 10 checks failed:\n%s", got, out.String())
+	}
+	for line := range strings.Lines(out.String()) {
+		if n := len([]rune(line)) - 1; n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
 	}
 }

@@ -22,17 +22,17 @@ func (d *demo) further(ctx context.Context, list []jobs.PublicRecord) error {
 	if err != nil {
 		return fmt.Errorf("reading the metrics: %w", err)
 	}
-	fmt.Fprintf(d.Out, "\nMetrics, from %s\n", url)
+	d.say("\nMetrics, from %s\n", url)
 	for line := range strings.Lines(page) {
 		if line = strings.TrimSpace(line); shown(line) {
 			fmt.Fprintln(d.Out, "  "+line)
 		}
 	}
 	if !d.Keep {
-		fmt.Fprint(d.Out, "\nLook further: this worker ends here, and the one of this command stays until it is interrupted:\n  worker demo --keep\n")
+		d.say("\nLook further: this worker ends here, and the one of this command stays until it is interrupted:\n  worker demo --keep\n")
 		return nil
 	}
-	fmt.Fprintf(d.Out, `
+	d.say(`
 Look further, from another terminal, while this worker stays:
   worker status --server %[1]s
   worker job ls --server %[1]s

@@ -22,7 +22,7 @@ import (
 
 // show tells the story: events, what came of them, and how to look further.
 func (d *demo) show(ctx context.Context) error {
-	fmt.Fprintf(d.Out, "Rekey demo: a worker with embedded NATS, and a stand-in for the Atlas API\n\n")
+	d.say("Rekey demo: a worker with embedded NATS, and a stand-in for the Atlas API\n\n")
 	if err := d.publish(ctx); err != nil {
 		return err
 	}
@@ -55,9 +55,9 @@ func (d *demo) publish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(d.Out, "  %-24s %s\n", done.Subject, e.Say)
+		d.say("  %-24s %s\n", done.Subject, e.Say)
 	}
-	fmt.Fprintf(d.Out, "  %-24s %s\n\n", "schedule "+cron, "disable customer-managed X.509")
+	d.say("  %-24s %s\n\n", "schedule "+cron, "disable customer-managed X.509")
 	return nil
 }
 
@@ -93,7 +93,7 @@ func (d *demo) outcomes(ctx context.Context) (list []jobs.PublicRecord, letters 
 		list = page.Records
 		if line := pendingLine(list, time.Now()); line != "" && !shown {
 			shown = true
-			fmt.Fprintf(d.Out, "%s\n\n", line)
+			d.say("%s\n\n", line)
 		}
 		if err := d.pause(ctx, list); err != nil {
 			return list, letters, err
@@ -187,9 +187,9 @@ func (d *demo) checks(list []jobs.PublicRecord, letters []bus.DeadLetter) error 
 		if !ok {
 			mark, broken = "✗", true
 		}
-		fmt.Fprintf(d.Out, "  %s %s\n", mark, fmt.Sprintf(format, values...))
+		d.say("  %s %s\n", mark, fmt.Sprintf(format, values...))
 	}
-	fmt.Fprintln(d.Out)
+	d.say("\n")
 	check(allDead(list), "every job was confirmed by the API")
 	check(!d.box.TokenLive(d.token), "the leaked token is dead: the API does not take it any more")
 	check(calls[sandbox.DemoRepeated] == 1, "its event came twice, and the API saw %d call", calls[sandbox.DemoRepeated])

@@ -63,7 +63,7 @@ func DeadLetter(t *terminal.Table, d *bus.DeadLetter) {
 	if d.Event.Seq != 0 {
 		t.Field("event subject", fmt.Sprintf("%s, sequence %d", d.Event.Subject, d.Event.Seq))
 	}
-	t.Line("\n%s", terminal.Lines(d.Payload))
+	t.Verbatim("\n" + terminal.Lines(d.Payload))
 }
 
 // Causes are dead letters in groups.

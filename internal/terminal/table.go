@@ -89,11 +89,16 @@ func (t *Table) moment(at time.Time) string {
 	return Text(at) + " (" + Age(at, t.style.Now) + ")"
 }
 
-// Line writes a line that is no row.
+// Line writes a line that is no row, in as many lines as the width asks for.
 func (t *Table) Line(format string, values ...any) {
+	t.Verbatim(Fold(fmt.Sprintf(format, values...), t.style.Width))
+}
+
+// Verbatim writes lines as they are, however wide: such as will be copied.
+func (t *Table) Verbatim(lines string) {
 	t.end()
 	if !t.style.IDs {
-		t.write(fmt.Sprintf(format, values...) + "\n")
+		t.write(lines + "\n")
 	}
 }
 

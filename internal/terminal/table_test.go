@@ -172,16 +172,3 @@ func TestWrapKeepsUnits(t *testing.T) {
 		}
 	}
 }
-
-// TestFold: lines of a message fit, and what goes on is indented.
-func TestFold(t *testing.T) {
-	t.Parallel()
-	const text = "worker: configuration worker.yaml: line 3: a mistake that is shown at length\n  and another one that is no shorter than the first one"
-	want := "worker: configuration worker.yaml: line\n  3: a mistake that is shown at length\n  and another one that is no shorter\n    than the first one"
-	if diff := cmp.Diff(want, Fold(text, 42)); diff != "" {
-		t.Errorf("folded (-want +got):\n%s", diff)
-	}
-	if got := Fold(text, 0); got != text {
-		t.Errorf("without a limit: %q", got)
-	}
-}
