@@ -110,12 +110,17 @@ func (s Stalled) rescue(ctx context.Context, a advisory) error {
 	if a.Stream == s.Conn.names.Events() {
 		return s.republish(ctx, old)
 	}
+	return s.Conn.requeue(ctx, stream, old)
+}
+
+// requeue puts a message back behind all others of its queue. The ledger knows whether there is anything left to do.
+func (c *Conn) requeue(ctx context.Context, queue jetstream.Stream, old *jetstream.RawStreamMsg) error {
 	copied := &nats.Msg{Subject: old.Subject, Data: old.Data, Header: nats.Header{}}
 	copied.Header.Set(names.HeaderMessage, strconv.FormatUint(messageOf(old.Header, old.Sequence), 10))
-	if _, err := s.Conn.store(ctx, copied, a.Stream); err != nil {
+	if _, err := c.store(ctx, copied, queue.CachedInfo().Config.Name); err != nil {
 		return err
 	}
-	return stream.DeleteMsg(ctx, a.Seq)
+	return queue.DeleteMsg(ctx, old.Sequence)
 }
 
 // messageOf names a job's message for good.
@@ -126,7 +131,7 @@ func messageOf(h nats.Header, seq uint64) uint64 {
 	return seq
 }
 
-// redeliverDelay publishes an event under the identity that it has.
+// republish publishes an event under the identity that it has.
 func (s Stalled) republish(ctx context.Context, old *jetstream.RawStreamMsg) error {
 	// What cannot be understood has an identity as well, and ends in the dead letters this time.
 	m := event.Receive(s.Conn.names, event.Message{

@@ -11,6 +11,7 @@ import (
 
 	"rekey/internal/jobs"
 	"rekey/internal/kinds"
+	"rekey/internal/layout"
 	"rekey/internal/names"
 )
 
@@ -137,4 +138,63 @@ func storedAt(t *testing.T, r *rig, name string, seq uint64) *jetstream.RawStrea
 		t.Fatal(err)
 	}
 	return msg
+}
+
+// TestLeftoversComeBack: what a consumer has behind it, and the queue still holds, is put back once; what is in hand, or new, is not.
+func TestLeftoversComeBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	u, _ := r.upkeep(t, new([]string))
+	params, err := jobs.NewParams(kinds.X509Disable, map[string]any{"project_id": hexA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	enqueue := func(id string, lane jobs.Lane) {
+		if err := NewQueue(r.conn).Enqueue(t.Context(), jobs.Job{ID: id, Kind: kinds.X509Disable, Lane: lane, Params: params}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	consumer := func(lane jobs.Lane) jetstream.Consumer {
+		cons, err := r.conn.js.Consumer(t.Context(), r.names.Jobs(), layout.ConsumerOf(lane))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cons
+	}
+	look := func() {
+		if err := u.Look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enqueue("held", jobs.LaneNormal)
+	next(t, consumer(jobs.LaneNormal))
+	enqueue("left", jobs.LaneBulk)
+	bulk := consumer(jobs.LaneBulk)
+	next(t, bulk)
+	// The consumer passes over its message, as one does whose server forgot that it removed it.
+	if _, err := r.conn.nc.Request("$JS.API.CONSUMER.RESET."+r.names.Jobs()+"."+bulk.CachedInfo().Name, []byte(`{"seq":3}`), time.Second); err != nil {
+		t.Fatal(err)
+	}
+	enqueue("new", jobs.LaneUrgent)
+	look() // It sees what is behind the consumer for the first time: the server may be removing it.
+	if got := lastSeq(t, r, r.names.Jobs()); got != 3 {
+		t.Fatalf("after the first look there are %d messages, want 3", got)
+	}
+	for range 3 {
+		look()
+	}
+	if got := lastSeq(t, r, r.names.Jobs()); got != 4 {
+		t.Fatalf("after the looks there are %d messages, want one more", got)
+	}
+	stream, err := r.conn.js.Stream(t.Context(), r.names.Jobs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.GetMsg(t.Context(), 2); !errors.Is(err, jetstream.ErrMsgNotFound) {
+		t.Errorf("reading what was put back: %v", err)
+	}
+	again := next(t, bulk)
+	if got, err := decodeJob(again.Data()); err != nil || got.ID != "left" || messageOf(again.Headers(), 4) != 2 {
+		t.Errorf("what comes back is %v of message %d, %v", got, messageOf(again.Headers(), 4), err)
+	}
 }

@@ -52,7 +52,8 @@ type Upkeep struct {
 	last   map[string]uint64 // The latest sequence of each stream, as it was seen last.
 	weak   map[string]bool   // Differences that were logged.
 
-	failures quiet.Failures
+	failures  quiet.Failures
+	leftovers leftovers
 }
 
 // Run looks regularly until ctx ends.
@@ -97,6 +98,7 @@ func (u *Upkeep) Look(ctx context.Context) error {
 			all = append(all, err)
 		}
 	}
+	u.requeue(ctx, want, sight)
 	for i, err := range all {
 		all[i] = u.Conn.Explain(err)
 	}
