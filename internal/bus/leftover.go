@@ -15,7 +15,7 @@ const mostLeftovers = 64
 
 // leftovers are messages of the queue that their consumer has behind it, and that nothing would ever hand over or remove: a server that was killed
 // remembers that a message was settled, and not that it was removed for it (nats-server 2.15 looks for them after a start in streams of
-// the interest policy alone); or it gave a message up while nobody heard it say so.
+// the interest policy alone); or it gave a message up while no worker heard it say so.
 type leftovers struct {
 	settled map[string]uint64 // Up to which sequence each consumer had settled all at the latest look.
 }
