@@ -104,11 +104,11 @@ func refusedToken(s Seen) Finding {
 	case s.Status != http.StatusUnauthorized:
 		return judged(ShowsNothing, "%d: that does not show whether the token works", s.Status)
 	case s.Ends.IsZero():
-		return judged(ShowsDead, "401: the token is refused; it does not say when it would have ended by itself")
+		return judged(ShowsDead, "401: the token is refused; it does not say when it would have ended by itself, and a text that never was a token is refused, too")
 	case !s.latest().Add(clockSkew).Before(s.Ends):
 		return judged(ShowsNothing, "401, and the token says that it ends at %s: that does not show that it was revoked", ends)
 	}
-	return judged(ShowsDead, "401: the token is refused before %s, when it would have ended by itself as it says", ends)
+	return judged(ShowsDead, "401: the token is refused before %s, when it would have ended by itself as it says; a text that never was a token is refused, too", ends)
 }
 
 // refusedClient judges a request for a token with the leaked secret itself.

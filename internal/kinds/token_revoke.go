@@ -40,7 +40,8 @@ var _ = Declare(Kind{
 		}},
 		Takes:  "seconds",
 		Events: []string{"OAUTH_TOKEN_REVOKED"},
-		Cannot: "A token that has ended by itself was perhaps never revoked. A 403, as from an address that is not on the access list of the " +
+		Cannot: "A token that has ended by itself was perhaps never revoked. A token that was mistyped, or copied in part, is refused as a dead one is, " +
+			"and its revocation is answered with success: the evidence says so, and the fingerprint of the job is that of the text that came. A 403, as from an address that is not on the access list of the " +
 			"token's account, shows nothing. The vendor does not say whether the event covers tokens of service accounts.",
 	},
 	Call: Call{
