@@ -79,9 +79,16 @@ func newPages(s static) (map[string]*template.Template, error) {
 
 // where is the page that shows what a command shows; "" where none does.
 func where(command string) string {
+	switch command {
+	case "worker proof ls", "worker proof ls --state still_alive": // The list is of one verdict; that with the message has both.
+		return "/jobs?verdict=still_alive"
+	case "worker proof ls --state reverted":
+		return "/jobs?verdict=reverted"
+	case "worker proof ls --state pending":
+		return "/jobs?verdict=pending"
+	}
 	for begins, page := range map[string]string{
-		"worker dlq ": "/dead-letters", "worker job ls --state waiting": "/jobs?state=waiting", "worker proof ls --state pending": "/jobs?verdict=pending",
-		"worker schedule ": "/schedules", "worker receiver ": "/receivers",
+		"worker dlq ": "/dead-letters", "worker job ls --state waiting": "/jobs?state=waiting", "worker schedule ": "/schedules", "worker receiver ": "/receivers",
 	} {
 		if strings.HasPrefix(command, begins) {
 			return page

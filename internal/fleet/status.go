@@ -241,9 +241,7 @@ func (c *Client) statusJobs(ctx context.Context, s *Status) error {
 	if s.OldestUrgent = summary.OldestUrgent; !s.OldestUrgent.IsZero() && s.At.Sub(s.OldestUrgent) > actUrgent {
 		s.act(Responder, "worker job ls --state waiting", "an urgent job has no outcome after %s", s.At.Sub(s.OldestUrgent).Truncate(time.Second))
 	}
-	if n := s.Proofs[jobs.VerdictStillAlive] + s.Proofs[jobs.VerdictReverted]; n > 0 {
-		s.act(Responder, "worker dlq ls --code still_alive, or --code reverted", "credentials that are alive although their job succeeded: %d", n)
-	}
+	s.actAlive(s.Proofs[jobs.VerdictStillAlive], s.Proofs[jobs.VerdictReverted])
 	return nil
 }
 

@@ -80,3 +80,21 @@ func TestStatusOfReadiness(t *testing.T) {
 		}
 	}
 }
+
+// TestActAlive: each choice of states leads to the list that has them.
+func TestActAlive(t *testing.T) {
+	t.Parallel()
+	for want, n := range map[string][2]int{
+		"worker proof ls --state still_alive": {2, 0}, "worker proof ls --state reverted": {0, 1}, "worker proof ls": {2, 1}, "": {},
+	} {
+		var s Status
+		s.actAlive(n[0], n[1])
+		got := ""
+		for _, a := range s.Act {
+			got += a.Do
+		}
+		if got != want {
+			t.Errorf("of %v the status says %q, want %q", n, got, want)
+		}
+	}
+}

@@ -75,3 +75,37 @@ func TestSilentWorker(t *testing.T) {
 		t.Errorf("with one that does not answer: %+v, %v", f, err)
 	}
 }
+
+// TestAliveIsFoundWithoutItsLetter: what the status says to do about a credential that is alive although its job succeeded finds the job
+// when its dead letter was dropped, too.
+func TestAliveIsFoundWithoutItsLetter(t *testing.T) {
+	t.Parallel()
+	box, url := apptest.StartSandbox(t)
+	if err := box.Inject(sandbox.Fault{Operation: sandbox.OperationRoleMappingDelete, Kind: sandbox.FaultPretend}); err != nil {
+		t.Fatal(err)
+	}
+	rig := apptest.SandboxRig(t, box, url)
+	rig.Cfg.Proof.Within = time.Second
+	w := rig.Start(t)
+	w.Publish("incident", apptest.NewRequest(kinds.RoleMappingDelete, map[string]any{
+		"federation_id": sandbox.FederationID, "org_id": sandbox.OrgID, "role_mapping_id": sandbox.RoleMappingID,
+	}).With("account", apptest.Security).String())
+	letter := w.Letters(1)[0]
+	client := w.Operator()
+	defer client.Close()
+	if err := client.Drop(t.Context(), letter.Sequence, jobs.Operation{Action: jobs.ActionDrop, By: "ada", Reason: "known"}); err != nil {
+		t.Fatal(err)
+	}
+	var s fleet.Status
+	apptest.Eventually(t, "the status without the letter", func() bool {
+		s = client.Status(t.Context())
+		return len(s.DeadLetters) == 0 && len(s.Act) == 1
+	})
+	if do := s.Act[0].Do; do != "worker proof ls --state still_alive" {
+		t.Errorf("the status says to do %q", do)
+	}
+	if list, _, err := client.Proofs(t.Context(), fleet.Query{}, []fleet.ProofState{fleet.ProofStillAlive}); err != nil || len(list) != 1 {
+		t.Errorf("there it finds %d jobs, %v", len(list), err)
+	}
+	newReader(t, w.HTTP).page("/", `id="show-0" href="/jobs?verdict=still_alive"`)
+}
