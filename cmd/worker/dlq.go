@@ -34,9 +34,11 @@ ids, times and addresses alone has one cause. The filters can be combined.`,
 		Use:               "show N",
 		ValidArgsFunction: c.completeLetters(false),
 		Short:             "Show one dead letter with its reason and the original message",
-		Example:           "  worker dlq show 1",
-		Args:              want("N"),
-		RunE:              func(cmd *cobra.Command, list []string) error { return c.showDeadLetter(cmd.Context(), list[0]) },
+		Long: `Show one dead letter with its reason and the original message. A terminal gets the first 4 KiB of the message;
+-o wide, -o json and output that is no terminal have all of it.`,
+		Example: "  worker dlq show 1",
+		Args:    want("N"),
+		RunE:    func(cmd *cobra.Command, list []string) error { return c.showDeadLetter(cmd.Context(), list[0]) },
 	}))
 	return noun("dlq", "Work with dead letters", ls, show, c.replayCommand(), c.dropCommand())
 }
@@ -100,6 +102,13 @@ func (c *cli) printDeadLetters(list []bus.DeadLetter) error {
 	return printList(c, list, "No dead letters.", func(t *terminal.Table) { show.DeadLetters(t, list) })
 }
 
+// mostPayload is how many bytes of a dead letter's message a terminal gets.
+const mostPayload = 4 << 10
+
 func (c *cli) printDeadLetter(d bus.DeadLetter) error {
-	return c.print(d, func(t *terminal.Table) { show.DeadLetter(t, &d) })
+	most := 0
+	if c.output == terminal.FormTable && terminal.IsTerminal(c.stdout) {
+		most = mostPayload
+	}
+	return c.print(d, func(t *terminal.Table) { show.DeadLetter(t, &d, most) })
 }

@@ -2,6 +2,7 @@ package show
 
 import (
 	"fmt"
+	"unicode/utf8"
 
 	"rekey/internal/bus"
 	"rekey/internal/fleet"
@@ -41,8 +42,8 @@ func undone(receiver, reason string) string {
 	return "not sent to " + receiver + ": " + reason
 }
 
-// DeadLetter is one dead letter with the original message.
-func DeadLetter(t *terminal.Table, d *bus.DeadLetter) {
+// DeadLetter is one dead letter with at most so many bytes of the original message. 0: all of it.
+func DeadLetter(t *terminal.Table, d *bus.DeadLetter, most int) {
 	t.Field("number", d.Number)
 	t.Field("at", d.At)
 	t.Field("subject", d.Subject)
@@ -63,7 +64,24 @@ func DeadLetter(t *terminal.Table, d *bus.DeadLetter) {
 	if d.Event.Seq != 0 {
 		t.Field("event subject", fmt.Sprintf("%s, sequence %d", d.Event.Subject, d.Event.Seq))
 	}
-	t.Verbatim("\n" + terminal.Lines(d.Payload))
+	payload := begin(d.Payload, most)
+	t.Verbatim("\n" + terminal.Lines(payload))
+	if left := len(d.Payload) - len(payload); left > 0 {
+		t.Line("The message has %d bytes; left out here are %d. -o json shows all.", len(d.Payload), left)
+	}
+}
+
+// begin is the begin of a text: at most so many bytes, and no part of a character. 0: all of it.
+func begin(text string, most int) string {
+	if most <= 0 || len(text) <= most {
+		return text
+	}
+	for end := most; end > most-utf8.UTFMax; end-- {
+		if utf8.RuneStart(text[end]) {
+			return text[:end]
+		}
+	}
+	return text[:most] // It is no UTF-8.
 }
 
 // Causes are dead letters in groups.
