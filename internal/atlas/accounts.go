@@ -123,8 +123,11 @@ func (n AccountNames) Resolve(kind jobs.Kind, name string) (string, error) {
 	malformed := func(format string, args ...any) (string, error) {
 		return "", &jobs.Malformed{Field: "account", Detail: fmt.Sprintf(format, args...)}
 	}
+	if len(n) == 0 && name != "" {
+		return malformed("is not the name of an account: the worker has no account configured (atlas.accounts)")
+	}
 	if len(n) == 0 {
-		return malformed("no account is configured")
+		return malformed("there is none: the worker has no account configured (atlas.accounts)")
 	}
 	if name == "" {
 		if len(n) > 1 {

@@ -31,6 +31,9 @@ func (c *Client) Preview(ctx context.Context, request map[string]any, env wire.L
 		return nil, err
 	}
 	defer client.Close()
+	if len(cfg.Accounts) == 0 {
+		return nil, errors.New("the configuration of this command has no account (atlas.accounts)")
+	}
 	account, err := client.Resolve(req.Kind, req.Account)
 	if err != nil {
 		return nil, fmt.Errorf("the configuration of this command does not have the account: %w", err)

@@ -175,3 +175,21 @@ func TestUnattendedJob(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRequestWithoutAccounts: the HTTP API names the field of a request that a worker without accounts refuses, and says why.
+func TestRequestWithoutAccounts(t *testing.T) {
+	t.Parallel()
+	rig, _ := apptest.StandInRig(t)
+	rig.Cfg.Atlas.Accounts = nil
+	w := withAPI(t, rig).Start(t)
+	for _, account := range []string{"", "unknown"} {
+		request := map[string]any{"kind": "x509.disable", "params": map[string]any{"project_id": apptest.HexID(1)}}
+		if account != "" {
+			request["account"] = account
+		}
+		refused := as(w, soar).do("POST", "/v1/jobs", request).must(t, "a request for the account "+account, 422)
+		if refused.get("field") != "account" || !strings.Contains(refused.text, "the worker has no account configured (atlas.accounts)") {
+			t.Errorf("of the account %q the answer is %s", account, refused.text)
+		}
+	}
+}
