@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"fmt"
 	"html/template"
@@ -15,6 +16,7 @@ import (
 
 	"rekey/internal/access"
 	"rekey/internal/config"
+	"rekey/internal/jobs"
 	"rekey/internal/show"
 	"rekey/internal/terminal"
 )
@@ -79,13 +81,8 @@ func newPages(s static) (map[string]*template.Template, error) {
 
 // where is the page that shows what a command shows; "" where none does.
 func where(command string) string {
-	switch command {
-	case "worker proof ls", "worker proof ls --state still_alive": // The list is of one verdict; that with the message has both.
-		return "/jobs?verdict=still_alive"
-	case "worker proof ls --state reverted":
-		return "/jobs?verdict=reverted"
-	case "worker proof ls --state pending":
-		return "/jobs?verdict=pending"
+	if state, ok := strings.CutPrefix(command, "worker proof ls"); ok { // The list is of one verdict; that with the message has more.
+		return "/jobs?verdict=" + cmp.Or(strings.TrimPrefix(state, " --state "), string(jobs.VerdictStillAlive))
 	}
 	for begins, page := range map[string]string{
 		"worker dlq ": "/dead-letters", "worker job ls --state waiting": "/jobs?state=waiting", "worker schedule ": "/schedules", "worker receiver ": "/receivers",

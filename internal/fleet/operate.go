@@ -113,7 +113,7 @@ func (c *Client) putBack(ctx context.Context, letter bus.DeadLetter, op jobs.Ope
 	case letter.JobID != "" && letter.Subject != c.conn.Names().DeadEvent(): // That of an event names a job that was not made.
 		_, err := c.Operator().Retry(ctx, letter.JobID, op)
 		done.Nothing = errors.Is(err, jobs.ErrSucceeded)
-		if done.Nothing || errors.Is(err, jobs.ErrRunning) || errors.Is(err, jobs.ErrAsked) {
+		if done.Nothing || jobs.UnderWay(err) {
 			err = nil
 		}
 		return done, err

@@ -215,20 +215,6 @@ func ProofStates() []ProofState {
 	return []ProofState{ProofStillAlive, ProofReverted, ProofPending, ProofWatched}
 }
 
-// actAlive says where the credentials are that are alive, or back, although their job succeeded: their dead letters may have been dropped.
-func (s *Status) actAlive(stillAlive, reverted int) {
-	do := "worker proof ls" // These come first.
-	switch {
-	case stillAlive+reverted == 0:
-		return
-	case reverted == 0:
-		do += " --state " + string(ProofStillAlive)
-	case stillAlive == 0:
-		do += " --state " + string(ProofReverted)
-	}
-	s.act(Responder, do, "credentials that are alive although their job succeeded: %d", stillAlive+reverted)
-}
-
 // Proofs returns the jobs that a query chooses whose proof is in one of these states, those first that a person must act on; and
 // whether there are more than the limit of the query lets through.
 func (c *Client) Proofs(ctx context.Context, q Query, states []ProofState) (list []jobs.PublicRecord, more bool, err error) {

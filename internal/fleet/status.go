@@ -81,28 +81,32 @@ func newStatus(at time.Time) Status {
 	}
 }
 
-// statusPart is a part of a status.
-type statusPart struct {
-	name string
-	look func(context.Context, *Status) error
-}
-
-func (c *Client) statusParts() []statusPart {
-	return []statusPart{
-		{"workers", c.statusWorkers},
-		{"jobs", c.statusJobs},
-		{"dead letters", c.statusLetters},
-		{"rate buckets", c.within(c.statusBuckets)},
-		{"schedules", c.within(c.statusSchedules)},
-		{"receivers", c.within(c.statusReceivers)},
-	}
+// statusParts are what Status looks at.
+var statusParts = []struct {
+	name  string
+	look  func(*Client, context.Context, *Status) error
+	alone bool // It is ended alone, by a refusal of the server.
+}{
+	{name: "workers", look: (*Client).statusWorkers},
+	{name: "jobs", look: (*Client).statusJobs},
+	{name: "dead letters", look: (*Client).statusLetters},
+	{name: "rate buckets", look: (*Client).statusBuckets, alone: true},
+	{name: "schedules", look: (*Client).statusSchedules, alone: true},
+	{name: "receivers", look: (*Client).statusReceivers, alone: true},
 }
 
 // Status looks at everything. What may not be read, or is not there, is in Unknown.
 func (c *Client) Status(ctx context.Context) Status {
 	s := newStatus(c.Now())
-	for _, part := range c.statusParts() {
-		if err := part.look(ctx, &s); err != nil {
+	for _, part := range statusParts {
+		look := func(ctx context.Context) error { return part.look(c, ctx, &s) }
+		var err error
+		if part.alone {
+			err = c.attempt(ctx, lettersTimeout, look)
+		} else {
+			err = look(ctx)
+		}
+		if err != nil {
 			s.Unknown = append(s.Unknown, fmt.Sprintf("%s: %s", part.name, c.Explain(err)))
 		}
 	}
@@ -115,17 +119,10 @@ func Unreached(at time.Time, why *UnreachableError) Status {
 	s := newStatus(at)
 	s.Unreached = true
 	s.act(Operator, "see that NATS runs, or the worker whose server it is; --server, -c or --context names another server", "NATS was not reached: %s", why)
-	for _, part := range (&Client{}).statusParts() {
+	for _, part := range statusParts {
 		s.Unknown = append(s.Unknown, part.name+": NATS was not reached")
 	}
 	return s
-}
-
-// within is a look that a refusal of the server ends alone.
-func (c *Client) within(look func(context.Context, *Status) error) func(context.Context, *Status) error {
-	return func(ctx context.Context, s *Status) error {
-		return c.attempt(ctx, lettersTimeout, func(ctx context.Context) error { return look(ctx, s) })
-	}
 }
 
 // act adds what a person must do.
@@ -203,14 +200,6 @@ func (s *Status) statusFleet(f bus.Fleet) {
 	}
 }
 
-// lastHeard says when something was last seen of the workers; "" where that is not known.
-func lastHeard(f bus.Fleet) string {
-	if f.Heard.IsZero() {
-		return ""
-	}
-	return "; a worker took or settled something last at " + f.Heard.UTC().Format(time.RFC3339)
-}
-
 func (c *Client) statusJobs(ctx context.Context, s *Status) error {
 	summary, err := c.Summary(ctx, search.SummaryQuery{By: []string{"lane", "state", "verdict"}, Today: true})
 	if err != nil {
@@ -243,6 +232,20 @@ func (c *Client) statusJobs(ctx context.Context, s *Status) error {
 	}
 	s.actAlive(s.Proofs[jobs.VerdictStillAlive], s.Proofs[jobs.VerdictReverted])
 	return nil
+}
+
+// actAlive says where the credentials are that are alive, or back, although their job succeeded: their dead letters may have been dropped.
+func (s *Status) actAlive(stillAlive, reverted int) {
+	do := "worker proof ls" // These come first.
+	switch {
+	case stillAlive+reverted == 0:
+		return
+	case reverted == 0:
+		do += " --state " + string(ProofStillAlive)
+	case stillAlive == 0:
+		do += " --state " + string(ProofReverted)
+	}
+	s.act(Responder, do, "credentials that are alive although their job succeeded: %d", stillAlive+reverted)
 }
 
 // seenToWork warns of credentials that a look has seen to work while their proof is pending.

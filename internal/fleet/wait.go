@@ -115,6 +115,14 @@ func (c *Client) Fleet(ctx context.Context) (bus.Fleet, error) {
 	return fleet, err
 }
 
+// lastHeard says when something was last seen of the workers; "" where that is not known.
+func lastHeard(f bus.Fleet) string {
+	if f.Heard.IsZero() {
+		return ""
+	}
+	return "; a worker took or settled something last at " + f.Heard.UTC().Format(time.RFC3339)
+}
+
 // consumers is what the consumers show of the workers.
 func (c *Client) consumers(ctx context.Context) (fleet bus.Fleet, err error) {
 	err = c.attempt(ctx, fleetTimeout, func(ctx context.Context) error {

@@ -41,6 +41,9 @@ var (
 	ErrPending = errors.New("the target is not watched yet: its proof is pending")
 )
 
+// UnderWay reports whether an error of a retry says that the job is at what it was to do once more.
+func UnderWay(err error) bool { return errors.Is(err, ErrRunning) || errors.Is(err, ErrAsked) }
+
 // Operation is what an operator did, when and why.
 type Operation struct {
 	At     time.Time `json:"at"`

@@ -219,7 +219,7 @@ func (c *Checker) conclude(ctx context.Context, job jobs.Job, rec *jobs.Record, 
 	}
 	op := jobs.Operation{Action: jobs.ActionRetry, By: jobs.ByProof, Reason: "the target is still alive: " + rec.Proof.Why()}
 	_, err := c.cfg.Retrier.Retry(ctx, rec.JobID, op)
-	if err != nil && !errors.Is(err, jobs.ErrRunning) && !errors.Is(err, jobs.ErrSucceeded) && !errors.Is(err, jobs.ErrAsked) {
+	if err != nil && !jobs.UnderWay(err) && !errors.Is(err, jobs.ErrSucceeded) {
 		return jobs.Settlement{}, fmt.Errorf("retrying job %s, whose target is still alive: %w", rec.JobID, err)
 	}
 	return jobs.Settlement{Done: true}, nil

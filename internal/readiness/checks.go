@@ -39,33 +39,25 @@ type check struct {
 	Check
 	// running holds one value while Func runs.
 	running chan struct{}
-	// needs is the place of Check.Needs in the list; -1 without.
-	needs int
 }
 
 // newChecks checks the checks.
 func newChecks(configured []Check) ([]*check, error) {
 	checks := make([]*check, 0, len(configured))
-	places := make(map[string]int, len(configured))
+	names := make(map[string]bool, len(configured))
 	for i, c := range configured {
 		switch {
 		case c.Name == "":
 			return nil, fmt.Errorf("check %d has no name", i+1)
 		case c.Func == nil:
 			return nil, fmt.Errorf("check %q has no function", c.Name)
-		}
-		if _, twice := places[c.Name]; twice {
+		case names[c.Name]:
 			return nil, fmt.Errorf("check %q is listed twice", c.Name)
-		}
-		needs, known := places[c.Needs]
-		switch {
-		case c.Needs == "":
-			needs = -1
-		case !known:
+		case c.Needs != "" && !names[c.Needs]:
 			return nil, fmt.Errorf("check %q needs %q, which is not before it", c.Name, c.Needs)
 		}
-		places[c.Name] = i
-		checks = append(checks, &check{Check: c, running: make(chan struct{}, 1), needs: needs})
+		names[c.Name] = true
+		checks = append(checks, &check{Check: c, running: make(chan struct{}, 1)})
 	}
 	return checks, nil
 }

@@ -73,8 +73,12 @@ func (c *Checks) Report(ctx context.Context) Report {
 
 // doubt takes back what checks found well while one fails without which they know nothing. What they found wrong is kept: it says more.
 func (c *Checks) doubt(results []Result) {
+	failing := make(map[string]bool, len(results))
+	for _, r := range results {
+		failing[r.Name] = !r.OK
+	}
 	for i, one := range c.list {
-		if one.needs >= 0 && results[i].OK && !results[one.needs].OK {
+		if results[i].OK && failing[one.Needs] {
 			results[i] = one.result(fmt.Errorf("not known while the check %s fails", one.Needs))
 		}
 	}

@@ -16,20 +16,27 @@ import (
 	"rekey/internal/show"
 )
 
-// TestSeenToWorkIsSaid: while a proof is pending, and a look has seen that the credential works, the status, the console and the API
-// warn of it, and none says that nothing is to be done.
-func TestSeenToWorkIsSaid(t *testing.T) {
-	t.Parallel()
+// pretended is a worker that was asked to delete a role mapping, of an API that says that it did and does not. The proof ends within a time.
+func pretended(t *testing.T, within time.Duration) *apptest.Worker {
+	t.Helper()
 	box, url := apptest.StartSandbox(t)
 	if err := box.Inject(sandbox.Fault{Operation: sandbox.OperationRoleMappingDelete, Kind: sandbox.FaultPretend}); err != nil {
 		t.Fatal(err)
 	}
 	rig := apptest.SandboxRig(t, box, url)
-	rig.Cfg.Proof.Within = time.Hour
+	rig.Cfg.Proof.Within = within
 	w := withAPI(t, rig).Start(t)
 	w.Publish("incident", apptest.NewRequest(kinds.RoleMappingDelete, map[string]any{
 		"federation_id": sandbox.FederationID, "org_id": sandbox.OrgID, "role_mapping_id": sandbox.RoleMappingID,
 	}).With("account", apptest.Security).String())
+	return w
+}
+
+// TestSeenToWorkIsSaid: while a proof is pending, and a look has seen that the credential works, the status, the console and the API
+// warn of it, and none says that nothing is to be done.
+func TestSeenToWorkIsSaid(t *testing.T) {
+	t.Parallel()
+	w := pretended(t, time.Hour)
 	id := w.Results(1)[0].Record.JobID
 	client := w.Operator()
 	defer client.Close()
@@ -80,16 +87,7 @@ func TestSilentWorker(t *testing.T) {
 // when its dead letter was dropped, too.
 func TestAliveIsFoundWithoutItsLetter(t *testing.T) {
 	t.Parallel()
-	box, url := apptest.StartSandbox(t)
-	if err := box.Inject(sandbox.Fault{Operation: sandbox.OperationRoleMappingDelete, Kind: sandbox.FaultPretend}); err != nil {
-		t.Fatal(err)
-	}
-	rig := apptest.SandboxRig(t, box, url)
-	rig.Cfg.Proof.Within = time.Second
-	w := rig.Start(t)
-	w.Publish("incident", apptest.NewRequest(kinds.RoleMappingDelete, map[string]any{
-		"federation_id": sandbox.FederationID, "org_id": sandbox.OrgID, "role_mapping_id": sandbox.RoleMappingID,
-	}).With("account", apptest.Security).String())
+	w := pretended(t, time.Second)
 	letter := w.Letters(1)[0]
 	client := w.Operator()
 	defer client.Close()
